@@ -1,0 +1,3 @@
+"""The engine of batchscope: it trains, records and concludes, and knows nothing of screens."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,65 @@
+"""Log-spaced bins for gradient norms, fixed once so that histograms of all runs can be added.
+
+Twenty bins a decade from 1e-10 to 1e10; below them one bin that starts at 0, above them one
+that ends at infinity. Bin `i` holds `edges[i] <= norm < edges[i + 1]`.
+"""
+
+import math
+from collections.abc import Iterable
+
+from engine.events import NormSlice
+
+BINS_PER_DECADE = 20
+LOWEST, HIGHEST = -10, 10
+EDGES: tuple[float, ...] = (
+    0.0,
+    *(
+        10.0 ** (index / BINS_PER_DECADE)
+        for index in range(LOWEST * BINS_PER_DECADE, HIGHEST * BINS_PER_DECADE + 1)
+    ),
+    math.inf,
+)
+
+
+class Norms:
+    """A running sum of slices: counts a bin, and moments merged by Chan et al. (1979)."""
+
+    def __init__(self, slices: Iterable[NormSlice] = ()) -> None:
+        self.count = 0
+        self.broken = 0
+        self.bins: dict[int, int] = {}
+        self._mean = 0.0
+        self._squares = 0.0
+        for piece in slices:
+            self.add(piece)
+
+    def add(self, piece: NormSlice) -> None:
+        """Add the norms of a slice."""
+        self.broken += piece.broken
+        for offset, count in enumerate(piece.counts):
+            if count:
+                index = piece.first_bin + offset
+                self.bins[index] = self.bins.get(index, 0) + count
+        if not piece.count:
+            return
+        total = self.count + piece.count
+        delta = piece.mean - self._mean
+        self._squares += piece.squares + delta * delta * self.count * piece.count / total
+        self._mean += delta * piece.count / total
+        self.count = total
+
+    @property
+    def mean(self) -> float | None:
+        """Mean norm; None without norms."""
+        return self._mean if self.count else None
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation (n - 1); None below two norms."""
+        return math.sqrt(self._squares / (self.count - 1)) if self.count > 1 else None
+
+    @property
+    def cv(self) -> float | None:
+        """Coefficient of variation, std / mean; None where it is not defined."""
+        std = self.std
+        return std / self._mean if std is not None and self._mean > 0 else None

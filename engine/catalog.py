@@ -1,0 +1,243 @@
+"""Finds presets and stored sweeps."""
+
+import difflib
+import fcntl
+import os
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import platformdirs
+import tomli_w
+
+from engine import journal
+from engine.events import SweepEnded, SweepOpened
+from engine.problems import MachineProblem, UsageProblem, printable
+from engine.reading import Preset, load_preset
+from engine.state import SweepState
+
+LOCK = "conductor.lock"
+LAUNCH = "launch.json"
+SWEEP = "sweep.toml"
+TAIL = 4096
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a sweep runs: what the command line said about the machine, not the science."""
+
+    preset: str
+    device: str = "auto"
+    workers: int | None = None
+    data_dir: str | None = None
+
+
+class StoredSweep(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of `batchscope list`; `seconds` is the length of the last run."""
+
+    id: str
+    preset: str
+    state: str
+    trials: int
+    finished: int
+    seconds: float | None
+    title: str
+    folder: str
+
+
+def home_folder(asked: str | None = None) -> Path:
+    """The folder that holds sweeps and data: `--home`, `$BATCHSCOPE_HOME` or the platform's.
+
+    Raises:
+        MachineProblem: it cannot be made or written to.
+    """
+    name = asked or os.environ.get("BATCHSCOPE_HOME") or platformdirs.user_state_dir("batchscope")
+    home = Path(name).expanduser().absolute()
+    try:
+        for folder in (home, home / "sweeps", home / "data"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(home / "sweeps", os.W_OK | os.X_OK):
+            raise PermissionError("not writable")
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise MachineProblem(
+            f"{printable(home)}: batchscope keeps its sweeps here, but: {why}; "
+            "choose another folder with --home or $BATCHSCOPE_HOME"
+        ) from None
+    return home
+
+
+def preset_folder() -> Path:
+    """Where the shipped presets lie: beside the package, or inside it once installed."""
+    here = Path(__file__).parent
+    inside = here / "presets"
+    return inside if inside.is_dir() else here.parent / "presets"
+
+
+def preset_files() -> dict[str, Path]:
+    """The shipped presets by name."""
+    return {path.stem: path for path in sorted(preset_folder().glob("*.toml"))}
+
+
+def find_preset(asked: str, assignments: Sequence[str] = ()) -> Preset:
+    """The preset of that name, or in that file.
+
+    Raises:
+        UsageProblem: there is none, or it says something impossible.
+    """
+    shipped = preset_files()
+    if asked in shipped:
+        return load_preset(shipped[asked], assignments)
+    path = Path(asked)
+    looks_like_file = path.suffix == ".toml" or os.sep in asked
+    if looks_like_file or path.exists():
+        return load_preset(path, assignments)
+    close = difflib.get_close_matches(asked, shipped, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(shipped)}"
+    raise UsageProblem(f"no preset {printable(asked)!r}, and no such file; {hint}")
+
+
+def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
+    """Make the folder of a new sweep; its name is the sweep's id.
+
+    Raises:
+        MachineProblem: the disk refuses.
+    """
+    stem = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", preset.name).strip("-.") or "preset"
+    number = 1
+    while True:
+        suffix = "" if number == 1 else f".{number}"
+        folder = home / "sweeps" / f"{stem}{suffix}-{slug[:40]}"
+        try:
+            folder.mkdir(mode=0o700)
+            break
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise MachineProblem(f"{printable(folder)}: {error.strerror}") from None
+    try:
+        (folder / SWEEP).write_text(tomli_w.dumps(preset.raw), encoding="utf-8")
+        (folder / LAUNCH).write_bytes(msgspec.json.encode(launch))
+    except OSError as error:
+        raise MachineProblem(f"{printable(folder)}: {error.strerror}") from None
+    return folder
+
+
+def read_launch(folder: Path) -> Launch:
+    """How the sweep in this folder was launched.
+
+    Raises:
+        UsageProblem: the folder holds no readable sweep.
+    """
+    try:
+        return msgspec.json.decode((folder / LAUNCH).read_bytes(), type=Launch)
+    except (OSError, msgspec.MsgspecError):
+        raise UsageProblem(f"{printable(folder)}: holds no sweep that can be read") from None
+
+
+def conductor_lives(folder: Path) -> bool:
+    """Whether anyone (a conductor, or a worker of one) holds the sweep's lock."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def load_state(folder: Path) -> SweepState:
+    """The fold of a stored sweep's whole journal."""
+    return SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
+
+
+def sweep_folders(home: Path) -> list[Path]:
+    """Folders of stored sweeps, newest first."""
+    found = [p for p in (home / "sweeps").glob("*") if (p / LAUNCH).is_file()]
+    return sorted(found, key=lambda path: path.name, reverse=True)
+
+
+def find_sweep(home: Path, asked: str | None) -> Path:
+    """The stored sweep of that id (or unambiguous start or end of one); the newest for None.
+
+    Raises:
+        UsageProblem: there is none, or several.
+    """
+    folders = sweep_folders(home)
+    if asked is None:
+        if not folders:
+            raise UsageProblem(f"no sweep is stored under {printable(home)}")
+        return next((folder for folder in folders if conductor_lives(folder)), folders[0])
+    exact = [folder for folder in folders if folder.name == asked]
+    near = exact or [f for f in folders if f.name.startswith(asked) or f.name.endswith(asked)]
+    if len(near) == 1:
+        return near[0]
+    if near:
+        names = ", ".join(folder.name for folder in near[:4])
+        raise UsageProblem(f"{printable(asked)!r} fits {len(near)} sweeps: {names}")
+    names = [folder.name for folder in folders]
+    close = difflib.get_close_matches(asked, names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "; `batchscope list` names them"
+    raise UsageProblem(f"no stored sweep {printable(asked)!r}{hint}")
+
+
+def describe(folder: Path) -> StoredSweep:
+    """What `list` and the menu say of a stored sweep."""
+    launch = read_launch(folder)
+    alive = conductor_lives(folder)
+    ended = None if alive else _ending(folder / journal.NAME)
+    if ended:
+        state, trials, finished = ended.state, ended.trials, ended.finished
+        seconds, title = ended.seconds, _title(folder)
+    else:
+        whole = load_state(folder)
+        state, trials = str(whole.phase(alive)), len(whole.trials)
+        finished, seconds = whole.count("finished"), None
+        title = whole.opened.title if whole.opened else ""
+    return StoredSweep(
+        id=folder.name,
+        preset=launch.preset,
+        state="running" if state == "preparing" else state,
+        trials=trials,
+        finished=finished,
+        seconds=seconds,
+        title=title,
+        folder=str(folder),
+    )
+
+
+def stored_sweeps(home: Path) -> list[StoredSweep]:
+    """All stored sweeps, newest first; a folder that holds none is passed over."""
+    found = []
+    for folder in sweep_folders(home):
+        try:
+            found.append(describe(folder))
+        except (UsageProblem, OSError):
+            continue
+    return found
+
+
+def _ending(path: Path) -> SweepEnded | None:
+    """The journal's last line, if it says that the sweep ended."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            lines = file.read().splitlines()
+        event = journal.decode(lines[-1]) if lines else None
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return event if isinstance(event, SweepEnded) else None
+
+
+def _title(folder: Path) -> str:
+    try:
+        first = journal.Reader(folder / journal.NAME).read(limit=1 << 12)
+    except OSError:
+        return ""
+    return next((event.title for event in first if isinstance(event, SweepOpened)), "")

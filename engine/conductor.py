@@ -1,0 +1,310 @@
+"""The conductor of one sweep: it owns the queue, the journal and the workers.
+
+    python -P -m engine.conductor FOLDER
+
+It lives in a session of its own, so that closing the terminal costs the sweep nothing, holds
+`conductor.lock` for as long as it or any of its workers lives, and is the journal's only
+writer. Everything it knows of the trials is the fold of what it has written.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine import commands, journal, orders
+from engine import events as ev
+from engine.catalog import LOCK, SWEEP, read_launch
+from engine.crew import Crew, Member
+from engine.devices import Device, choose_devices, cores, machine
+from engine.plan import make_plan, reusable
+from engine.prepared import Prepared
+from engine.preparing import fetch
+from engine.problems import MachineProblem, Problem
+from engine.reading import Preset, load_preset
+from engine.spec import Trial, trials_of
+from engine.state import SweepState
+from engine.watching import MemoryWatch
+
+LOCK_PATIENCE_SECONDS = 3.0
+POLL_SECONDS = 0.25
+MEMORY_SECONDS = 2.0
+
+
+class Conductor:
+    """Runs the sweep in a folder to its end, to a stop, or to a problem."""
+
+    def __init__(self, folder: Path, lock: int) -> None:
+        self.folder, self._lock = folder, lock
+        self.launch = read_launch(folder)
+        self.preset: Preset = load_preset(folder / SWEEP, name=self.launch.preset)
+        self.state = SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
+        self._writer = journal.Writer(folder / journal.NAME)
+        self._began = time.monotonic()
+        self._queue: deque[Trial] = deque()
+        self._stopping = asyncio.Event()
+        self._reserved: dict[str, int] = {}
+        self._data: dict[str, Prepared] = {}
+
+    async def run(self) -> int:
+        """Conduct; returns the sweep's exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stop)
+        self._open()
+        watchers = [asyncio.create_task(self._obey())]
+        try:
+            devices = choose_devices(self.launch.device)
+            slots, threads = self._slots(devices)
+            crew = Crew(self.folder, self._lock, self._heard)
+            watchers.append(asyncio.create_task(self._watch_memory(devices, crew)))
+            await self._conduct(crew, slots, threads)
+            return self._close()
+        except Problem as problem:
+            return self._end("failed", problem.exit_code, str(problem))
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            self._writer.close()
+
+    def stop(self) -> None:
+        """End the sweep as soon as the workers have answered."""
+        self._stopping.set()
+
+    def _open(self) -> None:
+        if self.state.opened is None:
+            self._write(
+                ev.SweepOpened(
+                    id=self.folder.name,
+                    preset=self.preset.name,
+                    title=self.preset.title,
+                    question=self.preset.question,
+                    source=self.preset.source,
+                    configurations=self.preset.configurations,
+                    notes=self.preset.notes,
+                )
+            )
+        self._write(ev.ConductorStarted(pid=os.getpid(), machine=machine()))
+        self._writer.sync()
+
+    def _slots(self, devices: list[Device]) -> tuple[list[Device], int]:
+        """A device for each worker, and the threads of one.
+
+        A GPU has one worker. On a CPU there is one a core, since a network this small gains
+        nothing from a second thread; the threads left over by few trials are shared out.
+        """
+        left = sum(not trial.done for trial in self.state.trials.values())
+        alone = any(c.settings.run.timing == "alone" for c in self.preset.configurations)
+        if devices[0].handle is not None:
+            count = min(self.launch.workers or len(devices), left)
+            places = [devices[index % len(devices)] for index in range(count)]
+            return places[: 1 if alone else None], 1
+        count = max(1, min(self.launch.workers or cores(), left))
+        count = 1 if alone else count
+        return devices * count, max(1, cores() // count)
+
+    async def _conduct(self, crew: Crew, slots: list[Device], threads: int) -> None:
+        """Start the workers while the data come, then hand out trials until none is left."""
+        hiring = [
+            asyncio.create_task(crew.hire(number, device.name, threads))
+            for number, device in enumerate(slots)
+        ]
+        try:
+            if not await self._unless_stopped(self._prepare()):
+                return
+            self._fill_queue(threads)
+            serving = [
+                self._serve(crew, number, task, slots[number].name, threads)
+                for number, task in enumerate(hiring)
+            ]
+            await asyncio.gather(*serving)
+        finally:
+            for task in hiring:
+                task.cancel()
+            await asyncio.gather(*hiring, return_exceptions=True)
+            await crew.dismiss()
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Await work that a stop may cut short; whether it was done."""
+        task, stop = asyncio.create_task(work), asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if task.done():
+            task.result()
+            return True
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return False
+
+    async def _prepare(self) -> None:
+        """Have every data set of the sweep prepared, and write down what it is."""
+        home = self.folder.parent.parent
+        for name in dict.fromkeys(c.settings.data.name for c in self.preset.configurations):
+            data = await fetch(name, home, self.launch.data_dir, self._write)
+            before = self.state.data.get(name)
+            if before and before.digest != data.digest:
+                raise MachineProblem(
+                    f"{name}: the images are not those that this sweep began with; "
+                    "start a new sweep to train on them"
+                )
+            self._data[name] = data
+            if not before:
+                self._write(
+                    ev.DataReady(
+                        name=name,
+                        train=data.train,
+                        test=data.test,
+                        shape=data.shape,
+                        digest=data.digest,
+                    )
+                )
+
+    def _fill_queue(self, threads: int) -> None:
+        """Plan every trial left to do, one seed of all configurations after the other."""
+        by_seed = sorted(
+            (trial for c in self.preset.configurations for trial in trials_of(c)),
+            key=lambda trial: trial.seed,
+        )
+        first_of: dict[bytes, Trial] = {}
+        for trial in by_seed:
+            if self.state.trials[trial.id].done:
+                continue
+            size = self._data[trial.settings.data.name].train
+            twin = first_of.setdefault(_essence(trial, size), trial)
+            if twin is not trial:
+                reason = f"with {size:,} training images it is the same as {twin.id}"
+                self._write(
+                    ev.TrialEnded(trial=trial.id, attempt=0, status="skipped", reason=reason)
+                )
+                continue
+            if trial.id not in self.state.plans:
+                recorded = reusable(self.preset.plans, trial, size)
+                self._write(ev.Planned(plan=recorded or make_plan(trial, size, threads)))
+                if trial.batch_size > size and trial.seed == 0:
+                    self._write(ev.Note(level="warning", text=self.state.plans[trial.id].reason))
+            self._queue.append(trial)
+        self._writer.sync()
+
+    async def _serve(
+        self, crew: Crew, number: int, hired: "asyncio.Task[Member]", device: str, threads: int
+    ) -> None:
+        """Give one worker trial after trial; replace it where it dies."""
+        member = await hired
+        while self._queue and not self._stopping.is_set():
+            trial = self._queue.popleft()
+            attempt = self.state.trials[trial.id].attempt + 1
+            data = self._data[trial.settings.data.name]
+            order = orders.Train(trial, self.state.plans[trial.id], attempt, data)
+            lost = await member.train(order, self._heard, self._stopping)
+            if lost is None:
+                continue
+            self._write(ev.WorkerLost(worker=number, reason=lost))
+            self._heard(
+                ev.TrialEnded(trial=trial.id, attempt=attempt, status="failed", reason=lost)
+            )
+            if self._queue and not self._stopping.is_set():
+                member = await crew.hire(number, device, threads)
+
+    def _heard(self, event: ev.AnyEvent) -> None:
+        """Write down what a worker states; what must outlive a power cut is synced."""
+        if isinstance(event, ev.Progress) and event.reserved_bytes is not None:
+            self._reserved[self.state.trials[event.trial].device] = event.reserved_bytes
+        self._write(event)
+        if isinstance(event, ev.EpochsFinished | ev.TrialEnded):
+            self._writer.sync()
+
+    def _write(self, event: ev.AnyEvent) -> None:
+        stamped = msgspec.structs.replace(event, at=time.time())
+        self._writer.append(stamped)
+        self.state.apply(stamped)
+
+    async def _obey(self) -> None:
+        """Take what people ask for."""
+        inbox = commands.Inbox(self.folder)
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            for command in inbox.take():
+                match command:
+                    case commands.Stop():
+                        self.stop()
+
+    async def _watch_memory(self, devices: list[Device], crew: Crew) -> None:
+        watch = MemoryWatch(list(dict.fromkeys(devices)))
+        while True:
+            for sample in watch.changed(crew.pids, self._reserved):
+                self._write(sample)
+            await asyncio.sleep(MEMORY_SECONDS)
+
+    def _close(self) -> int:
+        if self._stopping.is_set() and not all(t.done for t in self.state.trials.values()):
+            return self._end("stopped", 130)
+        if self.state.count("failed"):
+            return self._end("failed", 1)
+        return self._end("finished", 0)
+
+    def _end(self, state: ev.SweepEnding, exit_code: int, reason: str = "") -> int:
+        for trial in self.state.trials.values():
+            if trial.status == "running":  # its worker was dismissed in the middle of it
+                self._write(ev.TrialEnded(trial=trial.id, attempt=trial.attempt, status="stopped"))
+        self._write(
+            ev.SweepEnded(
+                state=state,
+                seconds=time.monotonic() - self._began,
+                trials=len(self.state.trials),
+                finished=self.state.count("finished"),
+                failed=self.state.count("failed"),
+                reason=reason,
+                exit_code=exit_code,
+            )
+        )
+        return exit_code
+
+
+def _essence(trial: Trial, train_size: int) -> bytes:
+    """What decides a trial's arithmetic: its settings with the batch the data allow, its seed."""
+    train = trial.settings.train
+    cut = msgspec.structs.replace(train, batch_size=min(train.batch_size, train_size))
+    return msgspec.json.encode((msgspec.structs.replace(trial.settings, train=cut), trial.seed))
+
+
+def take_lock(folder: Path) -> int | None:
+    """Hold the sweep's lock; None if another conductor keeps it.
+
+    A viewer that asks whether the sweep lives touches the lock for a moment, hence the retries.
+    """
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except OSError:
+            if time.monotonic() > deadline:
+                os.close(lock)
+                return None
+            time.sleep(0.02)
+
+
+def main() -> int:
+    """Conduct the sweep of the folder in the first argument."""
+    folder = Path(sys.argv[1]).absolute()
+    lock = take_lock(folder)
+    if lock is None:
+        print(f"{folder.name}: another conductor runs this sweep", flush=True)
+        return 0
+    try:
+        return asyncio.run(Conductor(folder, lock).run())
+    except Problem as problem:
+        print(problem, flush=True)
+        return problem.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""How long a sweep may take, before and while it runs.
+
+Before anything is measured the estimate is a count of steps and multiply-adds over rates
+typical of one CPU core; it is good to a factor of about three. As trials run, the measured
+seconds of each configuration take its place and correct the rest in proportion.
+"""
+
+from dataclasses import dataclass
+from statistics import fmean
+
+from engine.architecture import multiply_adds
+from engine.budget import planned_steps, samples_after
+from engine.datasets import DATASETS
+from engine.spec import Configuration, Settings
+from engine.state import SweepState, TrialState
+
+SECONDS_PER_STEP = 3.5e-4
+MULTIPLY_ADDS_PER_SECOND = 1.2e10
+PASSES = 3  # forward, and twice its cost backward (gradients of inputs and of weights)
+START_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """Seconds until the sweep ends; `measured` tells whether any trial's pace is known."""
+
+    seconds: float
+    measured: bool
+
+
+def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
+    """Expected seconds of one trial on one CPU core."""
+    train, dataset = settings.train, DATASETS[settings.data.name]
+    if train.seconds is not None:
+        return train.seconds
+    size = train_size or dataset.train_size
+    batch_size = min(train.batch_size, size)
+    steps = planned_steps(train, size, batch_size) or 0
+    samples = samples_after(steps, size, batch_size)
+    evaluated = samples / size * 2 * min(dataset.test_size, size)
+    work = (PASSES * samples + evaluated) * multiply_adds(settings.model, dataset)
+    return steps * SECONDS_PER_STEP + work / MULTIPLY_ADDS_PER_SECOND
+
+
+def sweep_seconds(configurations: tuple[Configuration, ...], cores: int) -> float:
+    """Expected seconds of a whole sweep on so many cores, one trial a core."""
+    work = sum(trial_seconds(c.settings) * len(c.seeds) for c in configurations)
+    count = sum(len(c.seeds) for c in configurations)
+    return START_SECONDS + work / max(1, min(cores, count))
+
+
+def remaining(state: SweepState, now: float) -> Remaining | None:
+    """Time left, from the pace of what ran so far; None before anything is known."""
+    left = [trial for trial in state.trials.values() if trial.status in ("queued", "running")]
+    if not state.trials:
+        return None
+    slots = max(1, len(state.workers))
+    pace = {name: _pace(state, name, now) for name in state.configurations}
+    expected = {
+        name: trial_seconds(configuration.settings, _train_size(state, configuration))
+        for name, configuration in state.configurations.items()
+    }
+    ratios = [measured / expected[name] for name, measured in pace.items() if measured]
+    correction = fmean(ratios) if ratios else 1.0
+    whole = {name: pace[name] or expected[name] * correction for name in expected}
+    ends = [whole[trial.configuration] * (1 - trial.fraction) for trial in left]
+    longest = max(ends, default=0.0)
+    return Remaining(max(longest, sum(ends) / slots), bool(ratios))
+
+
+def trial_remaining(state: SweepState, trial: TrialState, now: float) -> float | None:
+    """Seconds until a running trial ends; None where its pace is not known yet."""
+    if trial.started is None or trial.fraction <= 0.02:
+        return None
+    return (now - trial.started.at) * (1 / trial.fraction - 1)
+
+
+def _pace(state: SweepState, configuration: str, now: float) -> float | None:
+    """Measured seconds of one whole trial of a configuration."""
+    seconds = []
+    for trial in state.replicates(configuration):
+        if trial.started is None:
+            continue
+        if trial.status == "finished" and trial.ended_at is not None:
+            seconds.append(trial.ended_at - trial.started.at)
+        elif trial.status == "running" and trial.fraction > 0.02:
+            seconds.append((now - trial.started.at) / trial.fraction)
+    return fmean(seconds) if seconds else None
+
+
+def _train_size(state: SweepState, configuration: Configuration) -> int | None:
+    data = state.data.get(configuration.settings.data.name)
+    return data.train if data else None

@@ -1,0 +1,91 @@
+"""Checks one value of a preset against the type of its key, and says what was expected."""
+
+import math
+from typing import Any
+
+import msgspec
+import msgspec.inspect as inspect
+
+from engine.problems import UsageProblem, nearest, printable
+from engine.spec import TABLES, Table
+
+
+def field_types(table: type[Table]) -> dict[str, Any]:
+    """The keys of a table with their annotated types."""
+    return {field.encode_name: field.type for field in msgspec.structs.fields(table)}
+
+
+def check_value(value: object, annotation: Any, where: str) -> None:
+    """Raise `UsageProblem` naming `where` unless the value fits the type and is finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageProblem(f"{where}: must be a finite number, not {value}")
+    try:
+        msgspec.convert(value, annotation)
+    except msgspec.ValidationError:
+        info = inspect.type_info(annotation)
+        shown = printable(repr(value))
+        shown = shown if len(shown) <= 60 else shown[:57] + "..."
+        hint = nearest(value, _choices(info)) if isinstance(value, str) else ""
+        raise UsageProblem(f"{where}: expected {_expected(info)}, got {shown}{hint}") from None
+
+
+def full_key(key: str, where: str) -> str:
+    """The dotted path of a key of the tables, given dotted or (where unambiguous) bare.
+
+    Raises:
+        UsageProblem: the key is unknown or stands in several tables.
+    """
+    dotted = [f"{table}.{name}" for table, kind in TABLES.items() for name in field_types(kind)]
+    if key in dotted:
+        return key
+    owners = [path for path in dotted if path.split(".", 1)[1] == key]
+    if len(owners) == 1:
+        return owners[0]
+    if owners:
+        raise UsageProblem(f"{where}: {key!r} is ambiguous: write {' or '.join(owners)}")
+    bare = [path.split(".", 1)[1] for path in dotted]
+    known = dotted if "." in key else sorted(set(bare))
+    raise UsageProblem(f"{where}: unknown key {printable(key)!r}{nearest(key, known)}")
+
+
+def type_of(path: str) -> Any:
+    """The annotated type behind a dotted path that `full_key` returned."""
+    table, name = path.split(".", 1)
+    return field_types(TABLES[table])[name]
+
+
+def _choices(info: inspect.Type) -> list[str]:
+    if isinstance(info, inspect.UnionType):
+        return [choice for part in info.types for choice in _choices(part)]
+    if isinstance(info, inspect.LiteralType):
+        return [str(value) for value in info.values]
+    return []
+
+
+def _expected(info: inspect.Type) -> str:
+    match info:
+        case inspect.UnionType(types=parts):
+            return " or ".join(_expected(p) for p in parts if not isinstance(p, inspect.NoneType))
+        case inspect.LiteralType(values=values):
+            return "one of " + ", ".join(str(value) for value in values)
+        case inspect.IntType():
+            return "an integer" + _bounds(info)
+        case inspect.FloatType():
+            return "a number" + _bounds(info)
+        case inspect.VarTupleType(item_type=item):
+            return f"a list, each entry {_expected(item)}"
+        case _:
+            return "a text"
+
+
+def _bounds(info: inspect.IntType | inspect.FloatType) -> str:
+    bounds = []
+    if info.ge is not None:
+        bounds.append(f"at least {info.ge:g}")
+    if info.gt is not None:
+        bounds.append(f"above {info.gt:g}")
+    if info.le is not None and info.le < 2**53:
+        bounds.append(f"at most {info.le:g}")
+    if info.lt is not None:
+        bounds.append(f"below {info.lt:g}")
+    return f" ({' and '.join(bounds)})" if bounds else ""

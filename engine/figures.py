@@ -1,0 +1,126 @@
+"""Figures of a sweep across seeds: what panes, findings and export all draw.
+
+Pure functions of a `SweepState`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean, median, stdev
+
+from engine.bins import Norms
+from engine.events import EpochRecord
+from engine.state import SweepState, TrialState
+
+Measure = Callable[[EpochRecord], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Mean over the seeds that have reached `x`, with their spread; `n` seeds."""
+
+    x: float
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochTime:
+    """Median seconds of an epoch; `ratio` is the next smaller batch size's time over this."""
+
+    configuration: str
+    batch_size: int
+    seconds: float
+    samples_per_second: float
+    epochs: int
+    ratio: float | None
+
+
+def by_batch_size(state: SweepState) -> list[str]:
+    """Configurations in the order of their batch size, then of the preset."""
+    return sorted(
+        state.configurations,
+        key=lambda name: state.configurations[name].settings.train.batch_size,
+    )
+
+
+def curve(state: SweepState, configuration: str, measure: Measure) -> list[Point]:
+    """A measure at each epoch: mean, lowest and highest over the seeds that have it."""
+    gathered: dict[int, list[float]] = {}
+    for trial in state.replicates(configuration):
+        for record in trial.records:
+            value = measure(record)
+            if value is not None and math.isfinite(value):
+                gathered.setdefault(record.epoch, []).append(value)
+    return [
+        Point(epoch, fmean(values), min(values), max(values), len(values))
+        for epoch, values in sorted(gathered.items())
+    ]
+
+
+def last_values(state: SweepState, configuration: str, measure: Measure) -> list[float]:
+    """The measure at the end of every finished replicate."""
+    values = []
+    for trial in state.replicates(configuration):
+        value = measure(trial.last) if trial.status == "finished" and trial.last else None
+        if value is not None:
+            values.append(value)
+    return values
+
+
+def mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation; the latter is None below two values."""
+    return fmean(values), stdev(values) if len(values) > 1 else None
+
+
+def epoch_times(state: SweepState) -> list[EpochTime]:
+    """Epoch time per configuration that has a whole epoch, smaller batch sizes first.
+
+    The first epoch of a trial pays for warm-up and is left out where there are others; so is
+    an epoch that the budget cut short.
+    """
+    times: list[EpochTime] = []
+    for name in by_batch_size(state):
+        records = [r for t in state.replicates(name) for r in _whole_epochs(state, t)]
+        if not records:
+            continue
+        seconds = median(record.seconds for record in records)
+        batch_size = state.replicates(name)[0].batch_size
+        smaller = [time for time in times if time.batch_size < batch_size]
+        times.append(
+            EpochTime(
+                name,
+                batch_size,
+                seconds,
+                median(r.epoch_samples / r.seconds for r in records if r.seconds > 0),
+                len(records),
+                smaller[-1].seconds / seconds if smaller and seconds > 0 else None,
+            )
+        )
+    return times
+
+
+def norms(state: SweepState, configuration: str, start: float = 0.0, stop: float = 1.0) -> Norms:
+    """Gradient norms over a share of the planned steps, all seeds together.
+
+    A slice counts where its middle lies within `start` <= share < `stop`.
+    """
+    total = Norms()
+    for trial in state.replicates(configuration):
+        planned = trial.started.total_steps if trial.started else None
+        for record in trial.records:
+            for piece in record.norms:
+                middle = piece.first_step + (piece.count + piece.broken) / 2
+                share = middle / planned if planned else 0.0
+                if start <= share < stop or (stop >= 1.0 and share >= 1.0):
+                    total.add(piece)
+    return total
+
+
+def _whole_epochs(state: SweepState, trial: TrialState) -> list[EpochRecord]:
+    data = state.data.get(trial.settings.data.name)
+    size = data.train if data else 0
+    whole = [r for r in trial.records if r.epoch_samples == size and r.seconds > 0]
+    return whole[1:] or whole

@@ -1,0 +1,117 @@
+"""The journal: append-only JSON lines, one writer, any number of readers.
+
+A reader keeps its own offset and takes whole lines only. A torn last line is cut off when
+the writer opens the file again; a damaged line elsewhere is skipped and counted.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from engine import __version__
+from engine.events import JOURNAL_VERSION, AnyEvent, JournalOpened
+
+NAME = "journal.jsonl"
+CHUNK = 4 << 20
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(AnyEvent).decode
+
+
+class Writer:
+    """Appends events; the caller holds the sweep's lock, so that there is only one.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by `close`)
+        mend(path)
+        if path.stat().st_size == 0:
+            self.append(JournalOpened(version=JOURNAL_VERSION, program=__version__))
+
+    def append(self, event: AnyEvent) -> None:
+        """Write one event as one line, visible to readers at once."""
+        line = memoryview(_encode(event) + b"\n")
+        while line:
+            line = line[self._file.write(line) :]
+
+    def sync(self) -> None:
+        """Make everything appended so far survive a power cut."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Sync and close."""
+        self.sync()
+        self._file.close()
+
+
+def mend(path: Path) -> None:
+    """Cut off a last line that has no end, left by a writer that died."""
+    with open(path, "rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        end = size
+        while end > 0:
+            start = max(0, end - CHUNK)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        if end < size:
+            file.truncate(end)
+
+
+class Reader:
+    """Reads whole lines from where it stopped; counts the lines it could not understand."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.offset = 0
+        self.damaged = 0
+
+    def read(self, limit: int = CHUNK) -> list[AnyEvent]:
+        """The next events, at most about `limit` bytes of them; empty when there are none yet."""
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self.offset)
+                chunk = file.read(limit)
+                if len(chunk) == limit and b"\n" not in chunk:
+                    chunk += file.readline()
+        except FileNotFoundError:
+            return []
+        end = chunk.rfind(b"\n") + 1
+        self.offset += end
+        events = []
+        for line in chunk[:end].splitlines():
+            try:
+                events.append(_decode(line))
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                self.damaged += 1
+        return events
+
+    def read_all(self) -> list[AnyEvent]:
+        """Every event from here to the end of the file."""
+        events: list[AnyEvent] = []
+        before = -1
+        while before != self.offset:
+            before = self.offset
+            events += self.read()
+        return events
+
+
+def decode(line: bytes) -> AnyEvent:
+    """One line as an event.
+
+    Raises:
+        msgspec.MsgspecError: the line is none.
+    """
+    return _decode(line)
+
+
+def encode(event: AnyEvent) -> bytes:
+    """One event as a line without its end."""
+    return _encode(event)

@@ -1,0 +1,59 @@
+"""Starts a conductor, detached from the terminal, and waits until it has taken charge."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from engine import journal
+from engine.catalog import LOCK, conductor_lives
+from engine.problems import MachineProblem, printable
+
+LOG = "conductor.log"
+PATIENCE_SECONDS = 20.0
+
+
+def module_command(module: str) -> list[str]:
+    """Run one of our modules with this interpreter, never one of the user's current folder."""
+    return [sys.executable, "-P", "-m", module]
+
+
+def start_conductor(folder: Path) -> None:
+    """Start a conductor on the sweep in `folder`, unless one lives, and wait for its first word.
+
+    Raises:
+        MachineProblem: it could not start; the message holds the end of its log.
+    """
+    if conductor_lives(folder):
+        return
+    path = folder / journal.NAME
+    before = path.stat().st_size if path.exists() else -1
+    with open(folder / LOG, "ab") as log:
+        process = subprocess.Popen(
+            [*module_command("engine.conductor"), str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            close_fds=True,
+        )
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if path.exists() and path.stat().st_size > max(before, 0):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.01)
+    lines = (folder / LOG).read_text("utf-8", "replace").splitlines()
+    last = printable(lines[-1]) if lines else "no word from it"
+    raise MachineProblem(f"the conductor of {folder.name} did not start: {last}")
+
+
+def wait_until_free(folder: Path, seconds: float) -> bool:
+    """Wait until nobody holds the sweep's lock; False if somebody still does."""
+    deadline = time.monotonic() + seconds
+    while (folder / LOCK).exists() and conductor_lives(folder):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

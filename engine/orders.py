@@ -1,0 +1,34 @@
+"""What a conductor asks of a worker: one line of JSON each, on the worker's stdin."""
+
+import msgspec
+
+from engine.plan import Plan
+from engine.prepared import Prepared
+from engine.spec import Trial
+
+
+class Setup(msgspec.Struct, frozen=True, tag_field="order", tag="setup"):
+    """Take a device and load the libraries; answered by `WorkerReady` or `WorkerLost`."""
+
+    worker: int
+    device: str
+    threads: int
+
+
+class Train(msgspec.Struct, frozen=True, tag_field="order", tag="train"):
+    """Train a trial; answered by its events up to `TrialEnded`."""
+
+    trial: Trial
+    plan: Plan
+    attempt: int
+    data: Prepared
+
+
+class Halt(msgspec.Struct, frozen=True, tag_field="order", tag="halt"):
+    """End the training under way, if any, as `stopped`."""
+
+
+AnyOrder = Setup | Train | Halt
+
+decode = msgspec.json.Decoder(AnyOrder).decode
+encode = msgspec.json.Encoder().encode

@@ -1,0 +1,75 @@
+"""The numeric plan: everything beside the settings and the seed that moves the rounding.
+
+Trials that are computed together form a *group*. Its plan is fixed before the first step,
+written down, and reused by resume, retry and a re-run of the exported `sweep.toml`, so that
+scheduling decides where and when a trial runs but never its arithmetic.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from engine.spec import PositiveInt, Trial
+
+EVALUATION_BATCH_SIZE = 1000
+
+
+class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The numeric plan of one group.
+
+    `batch_size` is the number of samples an optimizer step sees: the one asked for, or the
+    whole training set where that is smaller. `accumulation_steps` micro-batches of
+    `micro_batch_size` samples (the last may be smaller) make one step.
+    """
+
+    group: str
+    members: tuple[str, ...]
+    batch_size: PositiveInt
+    micro_batch_size: PositiveInt
+    accumulation_steps: PositiveInt
+    evaluation_batch_size: PositiveInt
+    threads: PositiveInt
+    layout: Literal["contiguous"] = "contiguous"
+    precision: Literal["fp32"] = "fp32"
+    reason: str = ""
+
+
+def make_plan(trial: Trial, train_size: int, threads: int) -> Plan:
+    """The plan of a trial on its own: the whole batch at once unless the preset names a cut."""
+    batch_size = min(trial.batch_size, train_size)
+    asked = trial.settings.memory.micro_batch_size
+    micro = batch_size if asked == "auto" else min(asked, batch_size)
+    return Plan(
+        group=trial.id,
+        members=(trial.id,),
+        batch_size=batch_size,
+        micro_batch_size=micro,
+        accumulation_steps=-(-batch_size // micro),
+        evaluation_batch_size=EVALUATION_BATCH_SIZE,
+        threads=threads,
+        reason=_reason(trial.batch_size, batch_size, micro, asked == "auto"),
+    )
+
+
+def reusable(plans: Sequence[Plan], trial: Trial, train_size: int) -> Plan | None:
+    """A recorded plan that still describes this trial on these data, if there is one."""
+    for plan in plans:
+        if plan.members == (trial.id,) and plan.batch_size == min(trial.batch_size, train_size):
+            asked = trial.settings.memory.micro_batch_size
+            if asked == "auto" or plan.micro_batch_size == min(asked, plan.batch_size):
+                return plan
+    return None
+
+
+def _reason(asked: int, batch_size: int, micro: int, automatic: bool) -> str:
+    words = []
+    if asked > batch_size:
+        words.append(f"{asked:,} exceeds the {batch_size:,} training images: the full batch")
+    if micro < batch_size:
+        words.append(f"{batch_size:,} = {-(-batch_size // micro)} × {micro:,}, as the preset says")
+    elif automatic:
+        words.append("the whole batch at once")
+    else:
+        words.append("the preset's micro-batch holds the whole batch")
+    return "; ".join(words)

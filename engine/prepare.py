@@ -1,0 +1,464 @@
+"""Fetches a data set once, under a lock, into arrays that every worker maps.
+
+Below the home folder:
+
+    data/raw/                    what torchvision downloaded
+    data/<name>.lock             held while <name> is downloaded or prepared
+    data/<name>-<key>/           the arrays, as `load_arrays` gives them, and prepared.json
+
+A preparation is written beside its place and renamed into it, so that what stands there is
+whole. `<key>` is "bundled", "download", or tells one state of one folder from any other.
+
+Run as `python -P -m engine.prepare NAME HOME [DATA_DIR]` it states its progress and its
+result on stdout, as lines of JSON.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import http.client
+import importlib
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import time
+import urllib.error
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, NoReturn
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import readers
+from engine.datasets import DATASETS, Dataset
+from engine.problems import nearest
+from engine.readers import DataError, Images
+from engine.torchvision_guard import import_torchvision
+
+Progress = Callable[[int, int], None]
+Arrays = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]
+
+FORMAT = 1
+SUMMARY = "prepared.json"
+ARRAYS = Images._fields
+
+_TIMEOUT_SECONDS = 30.0
+_REPORT_SECONDS = 0.5
+_IMAGES_AT_ONCE = 512
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A prepared data set: where it is, how many images, and the SHA-256 of its arrays (hex)."""
+
+    name: str
+    folder: str
+    train: int
+    test: int
+    shape: tuple[int, int, int]
+    classes: int
+    digest: str
+    format: int = FORMAT
+
+
+def _silent(received: int, total: int) -> None:
+    """The progress nobody asked for."""
+
+
+def prepare(
+    name: str, home: Path, data_dir: Path | None = None, progress: Progress = _silent
+) -> Prepared:
+    """Make the data set ready below `home`, unless it is: read from `data_dir`, or downloaded.
+
+    `progress(received, total)` is called in bytes while something is downloaded. The digits
+    come with scikit-learn: for them `data_dir` means nothing.
+
+    Raises:
+        DataError: unknown name, missing or damaged files, no line, no room or rights on disk.
+    """
+    if name not in DATASETS:
+        raise DataError(f"no data set {name!r}{nearest(name, DATASETS)}")
+    dataset = DATASETS[name]
+    source = None if name == "digits" or data_dir is None else Path(os.path.realpath(data_dir))
+    data = home.absolute() / "data"
+    folder = data / f"{name}-{_key(name, source)}"
+    try:
+        str(folder).encode()
+        return _whole(dataset, folder) or _prepare_locked(dataset, data, folder, source, progress)
+    except UnicodeEncodeError:
+        raise DataError(f"{home}: the name of this folder is not valid UTF-8") from None
+    except OSError as error:
+        raise _disk_error(error, data) from None
+
+
+def load_arrays(prepared: Prepared) -> Arrays:
+    """Train images (N, C, H, W) and labels (N,), test images and labels: normalized float32
+    and int64, mapped from the disk and shared between processes until one writes to its copy.
+
+    Raises:
+        DataError: they are not there any more.
+    """
+    folder = Path(prepared.folder)
+    try:
+        first, second, third, fourth = (_mapped(folder / f"{name}.npy") for name in ARRAYS)
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"{folder}: prepared data cannot be read: {error}") from None
+    return first, second, third, fourth
+
+
+# ---- what is there already
+
+
+def _key(name: str, source: Path | None) -> str:
+    """Tells apart what a preparation was made of; a changed file changes it."""
+    if name == "digits":
+        return "bundled"
+    if source is None:
+        return "download"
+    made_of = [os.fsencode(source)]
+    for path in readers.source_files(name, source):
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        made_of.append(os.fsencode(path))
+        made_of.append(f"{status.st_size} {status.st_mtime_ns}".encode())
+    return hashlib.sha256(b"\0".join(made_of)).hexdigest()[:16]
+
+
+def _whole(dataset: Dataset, folder: Path) -> Prepared | None:
+    """What the folder holds, if all of it is there, in this format and of the right size."""
+    try:
+        prepared = msgspec.json.decode((folder / SUMMARY).read_bytes(), type=Prepared)
+        sizes = [prepared.train, prepared.train, prepared.test, prepared.test]
+        for name, size in zip(ARRAYS, sizes, strict=True):
+            path = folder / f"{name}.npy"
+            array = _mapped(path)
+            images = name.endswith("images")
+            right = array.shape == ((size, *dataset.shape) if images else (size,))
+            right &= array.dtype == (np.float32 if images else np.int64)
+            if not right or path.stat().st_size != array.offset + array.nbytes:
+                return None
+    except (OSError, EOFError, ValueError, msgspec.MsgspecError):
+        return None
+    if (prepared.name, prepared.format) != (dataset.name, FORMAT):
+        return None
+    # The home may have been moved since.
+    return msgspec.structs.replace(prepared, folder=str(folder))
+
+
+def _mapped(path: Path) -> "np.memmap[Any, Any]":
+    array = np.load(path, mmap_mode="c")
+    if not isinstance(array, np.memmap):
+        raise ValueError(f"{path} is no array")
+    return array
+
+
+# ---- preparing
+
+
+def _prepare_locked(
+    dataset: Dataset, data: Path, folder: Path, source: Path | None, progress: Progress
+) -> Prepared:
+    data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    data.mkdir(exist_ok=True)
+    with _locked(data / f"{dataset.name}.lock"):
+        # Somebody may have done it while we waited.
+        if prepared := _whole(dataset, folder):
+            return prepared
+        # Under the lock, a preparation that is not finished is one that was killed.
+        for leftover in data.glob(f".{dataset.name}-*.partial"):
+            _remove(leftover)
+        images = _read(dataset, data, source, progress)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=data))
+        try:
+            prepared = _write(dataset, images, partial, folder)
+            _remove(folder)
+            partial.rename(folder)
+        finally:
+            _remove(partial)
+        _sync(data)
+        return prepared
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock, which the system frees when its holder ends, however it ends."""
+    with open(path, "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _read(dataset: Dataset, data: Path, source: Path | None, progress: Progress) -> Images:
+    if dataset.name == "digits":
+        return _digits(dataset)
+    if source is not None:
+        return readers.read_files(dataset.name, source)
+    return _downloaded(dataset, data / "raw", progress)
+
+
+def _digits(dataset: Dataset) -> Images:
+    """scikit-learn's digits in the order that a fixed generator shuffles them into.
+
+    `RandomState` is frozen by NumPy's policy (NEP 19), so the split is the same everywhere.
+    """
+    bundle = importlib.import_module("sklearn.datasets").load_digits()
+    order = np.random.RandomState(0).permutation(len(bundle.target))
+    images = bundle.images.astype(np.uint8)[order, np.newaxis]
+    labels = bundle.target.astype(np.int64)[order]
+    cut = dataset.train_size
+    return Images(images[:cut], labels[:cut], images[cut:], labels[cut:])
+
+
+def _write(dataset: Dataset, images: Images, partial: Path, folder: Path) -> Prepared:
+    """Write the arrays and their summary into `partial`, as they will be found in `folder`."""
+    table = normalization_table(dataset)
+    digest = hashlib.sha256()
+    for name, array in images._asdict().items():
+        # Written, not mapped: where the disk is full a write raises, a mapping kills.
+        with open(partial / f"{name}.npy", "wb") as file:
+            dtype = "<f4" if name.endswith("images") else "<i8"
+            header = {"descr": dtype, "fortran_order": False, "shape": array.shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for start in range(0, len(array), _IMAGES_AT_ONCE):
+                part = array[start : start + _IMAGES_AT_ONCE]
+                final = _normalized(part, table) if name.endswith("images") else part
+                content = final.astype(dtype, copy=False).tobytes()
+                digest.update(content)
+                file.write(content)
+            _sync_file(file)
+    prepared = Prepared(
+        name=dataset.name,
+        folder=str(folder),
+        train=len(images.train_labels),
+        test=len(images.test_labels),
+        shape=dataset.shape,
+        classes=dataset.classes,
+        digest=digest.hexdigest(),
+    )
+    with open(partial / SUMMARY, "wb") as file:
+        file.write(msgspec.json.encode(prepared))
+        _sync_file(file)
+    _sync(partial)
+    return prepared
+
+
+def normalization_table(dataset: Dataset) -> NDArray[np.float32]:
+    """What each pixel value becomes, (channels, pixel_max + 1).
+
+    The operations, their order and their precision are those of torchvision's `ToTensor` and
+    `Normalize`, so the bits are the same.
+    """
+    scaled = np.arange(dataset.pixel_max + 1, dtype=np.float32) / np.float32(dataset.pixel_max)
+    mean = np.array(dataset.mean, dtype=np.float32)[:, np.newaxis]
+    std = np.array(dataset.std, dtype=np.float32)[:, np.newaxis]
+    table: NDArray[np.float32] = (scaled - mean) / std
+    return table
+
+
+def _normalized(pixels: NDArray[Any], table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, C, H, W) of pixel values, each looked up in its channel's row."""
+    return np.stack([row[pixels[:, channel]] for channel, row in enumerate(table)], axis=1)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync_file(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _disk_error(error: OSError, data: Path) -> DataError:
+    path = error.filename if isinstance(error.filename, str) else data
+    return DataError(f"{path}: cannot write data here: {error.strerror or error}")
+
+
+# ---- downloading
+
+
+def _downloaded(dataset: Dataset, raw: Path, progress: Progress) -> Images:
+    """The files of an earlier download if they are whole, else those of a new one."""
+    if (images := _published(dataset, raw)) is not None:
+        return images
+    _forget_extracted(dataset, raw)
+    _download(dataset, raw, progress)
+    if (images := _published(dataset, raw)) is None:
+        raise _download_error(dataset, "the files that came are not the published ones")
+    return images
+
+
+def _published(dataset: Dataset, raw: Path) -> Images | None:
+    """What is in `raw`, if it can be read and has the published number of images."""
+    try:
+        images = readers.read_files(dataset.name, raw)
+    except DataError:
+        return None
+    sizes = (len(images.train_labels), len(images.test_labels))
+    return images if sizes == (dataset.train_size, dataset.test_size) else None
+
+
+def _forget_extracted(dataset: Dataset, raw: Path) -> None:
+    """torchvision believes in any extracted file of MNIST, also one that was cut short by a
+    kill; the compressed files and those of CIFAR-10 it checks by their sums."""
+    if dataset.name in readers.MNIST_FOLDERS:
+        for name in readers.MNIST_FILES:
+            _remove(raw / readers.MNIST_FOLDERS[dataset.name] / "raw" / name)
+
+
+def _download(dataset: Dataset, raw: Path, progress: Progress) -> None:
+    """Let torchvision fetch, check and extract the files of a data set into `raw`."""
+    raw.mkdir(exist_ok=True)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT_SECONDS)
+    try:
+        # Whatever is printed on the way must not get between the facts on stdout.
+        with contextlib.redirect_stdout(sys.stderr):
+            torchvision = import_torchvision()
+            kinds = {"cifar10": "CIFAR10"} | readers.MNIST_FOLDERS
+            with _reporting(torchvision.datasets.utils, dataset.download_bytes, progress):
+                getattr(torchvision.datasets, kinds[dataset.name])(root=str(raw), download=True)
+    except (OSError, RuntimeError, ImportError, EOFError, http.client.HTTPException) as error:
+        _raise_download_error(dataset, raw, error)
+    finally:
+        socket.setdefaulttimeout(before)
+    progress(dataset.download_bytes, dataset.download_bytes)
+
+
+def _raise_download_error(dataset: Dataset, raw: Path, error: Exception) -> NoReturn:
+    if isinstance(error, OSError) and not isinstance(error, urllib.error.URLError):
+        # Only files give their errors a name; a write to one that is open leaves it out.
+        if error.filename is not None or error.errno in _NO_ROOM:
+            raise _disk_error(error, raw) from None
+    raise _download_error(dataset, _few_words(error)) from None
+
+
+def _download_error(dataset: Dataset, why: str) -> DataError:
+    return DataError(
+        f"{dataset.title} could not be downloaded: {why};"
+        " --data-dir DIR reads files that you already have"
+    )
+
+
+def _few_words(error: Exception) -> str:
+    """The last line of an error (torchvision lists every mirror), without its wrapping."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    inner = re.sub(r"^<urlopen error (.*)>$", r"\1", lines[-1].strip())
+    return re.sub(r"^\[Errno -?\d+\] ", "", inner).rstrip(".")
+
+
+@contextlib.contextmanager
+def _reporting(utils: Any, total: int, progress: Progress) -> Iterator[None]:
+    """Put our reporting in the place of torchvision's progress bar, where it has one."""
+    if not hasattr(utils, "tqdm"):
+        yield
+        return
+    original = utils.tqdm
+    utils.tqdm = _Meter(total, progress)
+    try:
+        yield
+    finally:
+        utils.tqdm = original
+
+
+class _Meter:
+    """Stands in for `tqdm`: one for all files of a data set, so that the sum only grows.
+
+    torchvision calls it once a file, uses the result as a context and feeds it `update`.
+    """
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._total = total
+        self._progress = progress
+        self._received = 0
+        self._before = 0
+
+    def __call__(self, *_: object, **__: object) -> "_Meter":
+        self._before = self._received
+        return self
+
+    def __enter__(self) -> "_Meter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:  # what a broken line brought is fetched again
+            self._received = self._before
+
+    def update(self, received: int) -> None:
+        self._received += received
+        self._progress(min(self._received, self._total), self._total)
+
+
+# ---- as a process of its own
+
+
+def main() -> int:
+    """Prepare as told on the command line; stdout carries lines of JSON and nothing else.
+
+    Returns the exit code: 0 prepared, 2 wrong usage, 3 it cannot be done here.
+    """
+    facts = os.dup(1)
+    os.dup2(2, 1)
+    arguments = sys.argv[1:]
+    if len(arguments) not in (2, 3):
+        _state(facts, {"error": "usage: python -P -m engine.prepare NAME HOME [DATA_DIR]"})
+        return 2
+    name, home, *rest = arguments
+    data_dir = Path(rest[0]) if rest else None
+    try:
+        prepared = prepare(name, Path(home), data_dir, _throttled(facts))
+    except DataError as error:
+        _state(facts, {"error": str(error)})
+        return error.exit_code
+    _state(facts, {"prepared": prepared})
+    return 0
+
+
+def _throttled(facts: int) -> Progress:
+    """States the progress at most once in `_REPORT_SECONDS`."""
+    due = 0.0
+
+    def report(received: int, total: int) -> None:
+        nonlocal due
+        now = time.monotonic()
+        if now >= due:
+            due = now + _REPORT_SECONDS
+            _state(facts, {"received": received, "total": total})
+
+    return report
+
+
+def _state(facts: int, fact: dict[str, object]) -> None:
+    try:
+        os.write(facts, msgspec.json.encode(fact) + b"\n")
+    except BrokenPipeError:  # whoever asked is gone
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Has a data set prepared by a process of its own and writes down how it goes."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from engine.events import AnyEvent, DataProgress
+from engine.launching import module_command
+from engine.prepared import Prepared
+from engine.problems import MachineProblem
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A line of `engine.prepare`: progress, the result, or an error."""
+
+    received: int | None = None
+    total: int = 0
+    prepared: Prepared | None = None
+    error: str = ""
+
+
+async def fetch(
+    name: str, home: Path, data_dir: str | None, write: Callable[[AnyEvent], None]
+) -> Prepared:
+    """Prepare a data set under `home`, from `data_dir` or the network.
+
+    Raises:
+        MachineProblem: the images cannot be had.
+    """
+    arguments = [name, str(home), *([data_dir] if data_dir else [])]
+    process = await asyncio.create_subprocess_exec(
+        *module_command("engine.prepare"),
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async for line in process.stdout:
+            answer = msgspec.json.decode(line, type=Answer)
+            if answer.received is not None:
+                write(DataProgress(name=name, received=answer.received, total=answer.total))
+            if answer.error:
+                raise MachineProblem(answer.error)
+            if answer.prepared:
+                return answer.prepared
+        code = await process.wait()
+        raise MachineProblem(f"{name}: preparing the images ended with exit code {code}")
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()

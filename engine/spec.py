@@ -1,0 +1,130 @@
+"""What a person asks for: the tables of a preset as typed values.
+
+A preset resolves into *configurations* (every setting fixed), and each of these into
+*trials*, one a seed. These types hold no defaults that depend on the machine or the data:
+what a machine decides is in the numeric plan (`engine.plan`).
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+PositiveInt = Annotated[int, Meta(ge=1, le=2**53)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
+NonNegativeFloat = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, lt=1)]
+
+MAX_TRIALS = 100_000
+
+
+class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the preset: immutable, and unknown keys are refused."""
+
+
+class Data(Table):
+    """Which images to train on."""
+
+    name: Literal["digits", "mnist", "fashion-mnist", "cifar10"]
+
+
+class Model(Table):
+    """Which network; `None` means the model's own default (see `engine.architecture`)."""
+
+    name: Literal["mlp", "cnn", "lenet"]
+    hidden: tuple[PositiveInt, ...] | None = None
+    channels: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] | None = None
+
+
+class Train(Table):
+    """How to train: the batch size, the optimizer and one budget."""
+
+    batch_size: PositiveInt
+    lr: PositiveFloat
+    epochs: PositiveInt | None = None
+    steps: PositiveInt | None = None
+    samples: PositiveInt | None = None
+    seconds: PositiveFloat | None = None
+    target_accuracy: Annotated[float, Meta(gt=0, le=1)] | None = None
+    optimizer: Literal["sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop"] = "sgd"
+    momentum: Fraction = 0.9
+    weight_decay: NonNegativeFloat = 0.0
+    loss_reduction: Literal["mean", "sum"] = "mean"
+
+
+class Scaling(Table):
+    """How the learning rate follows the batch size, and how it warms up."""
+
+    rule: Literal["none", "linear", "sqrt", "adam-sqrt"] = "none"
+    base_batch_size: PositiveInt | None = None
+    max_lr: PositiveFloat | None = None
+    warmup_epochs: NonNegativeFloat = 0.0
+
+
+class Memory(Table):
+    """How a batch is cut into micro-batches; `auto` leaves it to the numeric plan."""
+
+    micro_batch_size: Literal["auto"] | PositiveInt = "auto"
+
+
+class Run(Table):
+    """How trials may share the machine while an epoch is timed."""
+
+    timing: Literal["shared", "alone"] = "shared"
+
+
+class Settings(Table):
+    """Every setting of one configuration."""
+
+    data: Data
+    model: Model
+    train: Train
+    scaling: Scaling = Scaling()
+    memory: Memory = Memory()
+    run: Run = Run()
+
+
+class Configuration(Table):
+    """Settings with a readable name; its trials are replicates, one a seed."""
+
+    id: str
+    label: str
+    settings: Settings
+    seeds: tuple[int, ...]
+
+
+class Trial(Table):
+    """One configuration with one seed."""
+
+    id: str
+    configuration: str
+    seed: int
+    settings: Settings
+
+    @property
+    def batch_size(self) -> int:
+        """The batch size that was asked for (the plan has the one that the data allow)."""
+        return self.settings.train.batch_size
+
+
+def trials_of(configuration: Configuration) -> list[Trial]:
+    """The replicates of a configuration, in the order of their seeds."""
+    return [
+        Trial(
+            id=f"{configuration.id}-s{seed}",
+            configuration=configuration.id,
+            seed=seed,
+            settings=configuration.settings,
+        )
+        for seed in configuration.seeds
+    ]
+
+
+TABLES: dict[str, type[Table]] = {
+    "data": Data,
+    "model": Model,
+    "train": Train,
+    "scaling": Scaling,
+    "memory": Memory,
+    "run": Run,
+}
+BUDGETS = ("epochs", "steps", "samples", "seconds")

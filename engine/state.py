@@ -1,0 +1,229 @@
+"""SweepState: the fold of a journal's events that screen, log, findings and export draw from.
+
+Folding the same event twice changes nothing, and events of an attempt that was given up are
+taken no notice of once a later attempt has begun.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engine import events as ev
+from engine.plan import Plan
+from engine.spec import Configuration, Settings, trials_of
+
+LOG_LENGTH = 2000
+
+SweepPhase = Literal[
+    "preparing", "running", "paused", "finished", "failed", "stopped", "interrupted"
+]
+ENDED: frozenset[str] = frozenset({"finished", "diverged", "skipped"})
+
+
+@dataclass(slots=True)
+class TrialState:
+    """What is known of one trial."""
+
+    id: str
+    configuration: str
+    seed: int
+    settings: Settings
+    status: ev.TrialStatus = "queued"
+    attempt: int = 0
+    reason: str = ""
+    device: str = ""
+    started: ev.TrialStarted | None = None
+    progress: ev.Progress | None = None
+    records: list[ev.EpochRecord] = field(default_factory=list)
+    ended_at: float | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Samples that an optimizer step sees: as planned once begun, as asked before."""
+        return self.started.batch_size if self.started else self.settings.train.batch_size
+
+    @property
+    def last(self) -> ev.EpochRecord | None:
+        """The figures of the last finished epoch."""
+        return self.records[-1] if self.records else None
+
+    @property
+    def done(self) -> bool:
+        """Whether `resume` has nothing left to do here."""
+        return self.status in ENDED
+
+    @property
+    def fraction(self) -> float:
+        """Share of the planned steps that were taken, between 0 and 1."""
+        if self.done:
+            return 1.0
+        if self.started is None or not self.started.total_steps:
+            return 0.0
+        steps = self.last.steps if self.last else 0
+        if self.progress:
+            steps = max(steps, self.progress.steps)
+        return min(1.0, steps / self.started.total_steps)
+
+
+@dataclass(slots=True)
+class LogLine:
+    """One line of the log; a line about every epoch would drown it, so those are not here."""
+
+    at: float
+    level: str
+    text: str
+
+
+class SweepState:
+    """Everything a journal says, as of its last event."""
+
+    def __init__(self) -> None:
+        self.opened: ev.SweepOpened | None = None
+        self.conductor: ev.ConductorStarted | None = None
+        self.data: dict[str, ev.DataReady] = {}
+        self.fetching: ev.DataProgress | None = None
+        self.configurations: dict[str, Configuration] = {}
+        self.trials: dict[str, TrialState] = {}
+        self.plans: dict[str, Plan] = {}
+        self.workers: dict[int, ev.WorkerReady] = {}
+        self.memory: dict[str, deque[ev.MemorySampled]] = {}
+        self.log: deque[LogLine] = deque(maxlen=LOG_LENGTH)
+        self.ended: ev.SweepEnded | None = None
+        self.version = 0
+        self.last_at = 0.0
+
+    def fold(self, events: Iterable[ev.AnyEvent]) -> "SweepState":
+        """Apply events in order; returns itself."""
+        for event in events:
+            self.apply(event)
+        return self
+
+    def apply(self, event: ev.AnyEvent) -> None:
+        """Apply one event."""
+        self.version += 1
+        self.last_at = max(self.last_at, event.at)
+        match event:
+            case ev.EpochsFinished():
+                self._epochs(event)
+            case ev.Progress():
+                trial = self._current(event.trial, event.attempt)
+                if trial:
+                    trial.progress = event
+            case ev.TrialStarted():
+                self._started(event)
+            case ev.TrialEnded():
+                self._ended(event)
+            case ev.MemorySampled():
+                samples = self.memory.setdefault(event.device, deque(maxlen=600))
+                samples.append(event)
+            case ev.Note():
+                self._say(event.at, event.text, event.level)
+            case ev.Planned():
+                for member in event.plan.members:
+                    self.plans[member] = event.plan
+            case _:
+                self._whole(event)
+
+    def phase(self, alive: bool) -> SweepPhase:
+        """The sweep's state; `alive` says whether a conductor holds its lock."""
+        if self.ended and not alive:
+            return self.ended.state
+        if not alive:
+            return "interrupted"
+        return "running" if self.workers else "preparing"
+
+    def count(self, *status: str) -> int:
+        """Trials of the given status."""
+        return sum(trial.status in status for trial in self.trials.values())
+
+    def replicates(self, configuration: str) -> list[TrialState]:
+        """The trials of a configuration, in the order of their seeds."""
+        of = self.configurations[configuration]
+        return [self.trials[trial.id] for trial in trials_of(of)]
+
+    def _whole(self, event: ev.AnyEvent) -> None:
+        """Events about the sweep as a whole."""
+        match event:
+            case ev.SweepOpened():
+                self._opened(event)
+            case ev.ConductorStarted():
+                if self.conductor:
+                    self._say(event.at, "resumed by a new conductor")
+                self.conductor, self.ended = event, None
+                self.workers.clear()
+                for trial in self.trials.values():
+                    if not trial.done:
+                        trial.status, trial.reason, trial.progress = "queued", "", None
+            case ev.DataProgress():
+                self.fetching = event
+            case ev.DataReady():
+                self.data[event.name], self.fetching = event, None
+                size = f"{event.train:,} training and {event.test:,} test images"
+                self._say(event.at, f"{event.name}: {size}")
+            case ev.WorkerReady():
+                self.workers[event.worker] = event
+                start = f"ready on {event.device_name} after {event.seconds:.1f} s"
+                self._say(event.at, f"worker {event.worker}: {start}")
+            case ev.WorkerLost():
+                self.workers.pop(event.worker, None)
+                self._say(event.at, f"worker {event.worker}: {event.reason}", "error")
+            case ev.SweepEnded():
+                self._sweep_ended(event)
+            case _:
+                pass
+
+    def _opened(self, event: ev.SweepOpened) -> None:
+        self.opened = event
+        for configuration in event.configurations:
+            self.configurations[configuration.id] = configuration
+            for trial in trials_of(configuration):
+                self.trials.setdefault(
+                    trial.id,
+                    TrialState(trial.id, trial.configuration, trial.seed, trial.settings),
+                )
+        self._say(event.at, f"{len(self.trials)} trials of {event.preset}: {event.title}")
+        for note in event.notes:
+            self._say(event.at, note, "warning")
+
+    def _current(self, name: str, attempt: int) -> TrialState | None:
+        trial = self.trials.get(name)
+        return trial if trial and trial.attempt == attempt and not trial.done else None
+
+    def _started(self, event: ev.TrialStarted) -> None:
+        trial = self.trials.get(event.trial)
+        if trial is None or trial.done or event.attempt < trial.attempt:
+            return
+        if event.attempt > trial.attempt:
+            trial.records.clear()
+        trial.attempt, trial.started, trial.progress = event.attempt, event, None
+        trial.status, trial.reason, trial.device = "running", "", event.device
+        again = f", attempt {event.attempt}" if event.attempt > 1 else ""
+        self._say(event.at, f"{trial.id}: started on {event.device}{again}")
+
+    def _epochs(self, event: ev.EpochsFinished) -> None:
+        trial = self._current(event.trial, event.attempt)
+        if trial is None:
+            return
+        reached = trial.records[-1].epoch if trial.records else 0
+        trial.records.extend(record for record in event.records if record.epoch > reached)
+
+    def _ended(self, event: ev.TrialEnded) -> None:
+        trial = self.trials.get(event.trial)
+        if trial is None or trial.done or event.attempt < trial.attempt:
+            return
+        trial.attempt, trial.status = event.attempt, event.status
+        trial.reason, trial.ended_at, trial.progress = event.reason, event.at, None
+        figure = f", test accuracy {trial.last.test_accuracy:.4f}" if trial.last else ""
+        why = f": {event.reason}" if event.reason else ""
+        level = "error" if event.status == "failed" else "info"
+        self._say(event.at, f"{trial.id}: {event.status}{figure}{why}", level)
+
+    def _sweep_ended(self, event: ev.SweepEnded) -> None:
+        self.ended = event
+        why = f": {event.reason}" if event.reason else ""
+        text = f"sweep {event.state}, {event.finished} of {event.trials} trials finished{why}"
+        self._say(event.at, text, "error" if event.state == "failed" else "info")
+
+    def _say(self, at: float, text: str, level: str = "info") -> None:
+        self.log.append(LogLine(at, level, text))

@@ -1,0 +1,48 @@
+"""The images of a data set as tensors on the device, and the order in which they are seen."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.prepare import Prepared, load_arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Images (N, C, H, W) float32, normalized, and labels (N,) int64, on one device.
+
+    `train_part` (M,) indexes the fixed part of the training images, as large as the test
+    set, on which the train figures are taken.
+    """
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+    train_part: Tensor
+
+    @property
+    def train_size(self) -> int:
+        """Number of training images."""
+        return len(self.train)
+
+
+def load_images(prepared: Prepared, device: torch.device) -> Images:
+    """Map the prepared arrays; on a CPU the processes share their pages."""
+    train, train_labels, test, test_labels = (
+        torch.from_numpy(array).to(device) for array in load_arrays(prepared)
+    )
+    generator = torch.Generator().manual_seed(0)
+    part = torch.randperm(len(train), generator=generator)[: len(test)].sort().values
+    return Images(train, train_labels, test, test_labels, part.to(device))
+
+
+def epoch_order(train_size: int, seed: int, epoch: int) -> Tensor:
+    """The order (N,) of one epoch: without replacement, a function of seed and epoch alone.
+
+    It is drawn on the CPU, so that every device sees the same one, and does not depend on
+    the batch size, so that trials of one seed are paired.
+    """
+    generator = torch.Generator().manual_seed((seed << 32) + epoch)
+    return torch.randperm(train_size, generator=generator)

@@ -1,0 +1,44 @@
+"""The built-in networks. None has dropout: the same trial must give the same bits."""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from engine.architecture import channels_of, hidden_of
+from engine.datasets import Dataset
+from engine.spec import Model
+
+
+def build_model(model: Model, dataset: Dataset, seed: int) -> nn.Module:
+    """A freshly initialized network on the CPU; the seed alone decides its weights.
+
+    Initialization is torch's default (Kaiming-uniform with a = sqrt(5), biases uniform).
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _build(model, dataset)
+
+
+def _build(model: Model, dataset: Dataset) -> nn.Module:
+    channels, height, width = dataset.shape
+    layers: list[nn.Module] = []
+    for index, after in enumerate(channels_of(model)):
+        kernel, padding = _kernel(model, index)
+        layers += [nn.Conv2d(channels, after, kernel, padding=padding), nn.ReLU()]
+        layers.append(nn.MaxPool2d(2))
+        lost = kernel - 1 - 2 * padding
+        channels, height, width = after, (height - lost) // 2, (width - lost) // 2
+    layers.append(nn.Flatten())
+    widths = (channels * height * width, *hidden_of(model))
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    layers.append(nn.Linear(widths[-1], dataset.classes))
+    return nn.Sequential(*layers)
+
+
+def _kernel(model: Model, index: int) -> tuple[int, int]:
+    """Kernel size and padding: LeNet-5 (LeCun et al. 1998) pads its first 5×5 layer only."""
+    if model.name == "lenet":
+        return 5, 2 if index == 0 else 0
+    return 3, 1

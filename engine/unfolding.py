@@ -1,0 +1,225 @@
+"""Unfolds grid and cells into configurations with readable ids."""
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import msgspec
+
+from engine.architecture import misfit
+from engine.datasets import DATASETS
+from engine.fields import check_value, full_key, type_of
+from engine.problems import UsageProblem, printable
+from engine.spec import BUDGETS, MAX_TRIALS, TABLES, Configuration, Settings
+
+BATCH_SIZE = "train.batch_size"
+SHORT = {BATCH_SIZE: "b", "train.lr": "lr", "train.momentum": "m", "train.weight_decay": "wd"}
+NAME_ALONE = ("data.name", "model.name", "train.optimizer")
+
+Overrides = dict[str, Any]
+
+
+def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[str]]:
+    """Every configuration of a preset whose tables were checked, and notes worth saying.
+
+    Raises:
+        UsageProblem: a grid or cell is malformed, a setting is missing or two contradict.
+    """
+    grid = _grid(raw.get("grid", {}), where)
+    cells = _cells(raw.get("cells", []), where)
+    _check_count(grid, cells, raw.get("seeds", 1), where)
+    chosen = [(overrides, "") for overrides in _product(grid)] if grid or not cells else []
+    chosen += cells
+    found = [(_settings(raw, overrides, where), label) for overrides, label in chosen]
+    _refuse_twins([settings for settings, _ in found], where)
+    varied = _varied([settings for settings, _ in found])
+    seeds = tuple(range(raw.get("seeds", 1)))
+    ids = _distinct([_id(settings, varied) for settings, _ in found])
+    configurations = [
+        Configuration(
+            id=name, label=label or _label(settings, varied), settings=settings, seeds=seeds
+        )
+        for name, (settings, label) in zip(ids, found, strict=True)
+    ]
+    return configurations, _overridden(raw, grid)
+
+
+def _grid(grid: object, where: str) -> dict[str, list[Any]]:
+    if not isinstance(grid, dict):
+        raise UsageProblem(f"{where}: grid: expected a table, written [grid]")
+    checked: dict[str, list[Any]] = {}
+    for key, values in _flat(grid):
+        at = f"{where}: grid.{printable(key)}"
+        path = full_key(key, f"{where}: grid")
+        if not isinstance(values, list) or not values:
+            raise UsageProblem(f"{at}: expected a list of values, got {printable(repr(values))}")
+        if path in checked:
+            raise UsageProblem(f"{at}: {path} is there twice, bare and dotted")
+        for index, value in enumerate(values):
+            check_value(value, type_of(path), f"{at}[{index}]")
+        checked[path] = values
+    return checked
+
+
+def _cells(cells: object, where: str) -> list[tuple[Overrides, str]]:
+    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+        raise UsageProblem(f"{where}: cells: expected tables, written [[cells]]")
+    checked = []
+    for index, cell in enumerate(cells):
+        at = f"{where}: cells[{index}]"
+        label, overrides = "", {}
+        for key, value in _flat(cell):
+            if key == "label":
+                if not isinstance(value, str):
+                    raise UsageProblem(f"{at}.label: expected a text")
+                label = printable(" ".join(value.split()))
+                continue
+            path = full_key(key, at)
+            check_value(value, type_of(path), f"{at}.{key}")
+            overrides[path] = value
+        checked.append((overrides, label))
+    return checked
+
+
+def _flat(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Key and value, where a dotted key (`train.lr = ..`) has become a nested table."""
+    for key, value in table.items():
+        if key in TABLES and isinstance(value, dict):
+            for inner, deeper in value.items():
+                yield f"{key}.{inner}", deeper
+        else:
+            yield key, value
+
+
+def _check_count(
+    grid: dict[str, list[Any]], cells: list[tuple[Overrides, str]], seeds: int, where: str
+) -> None:
+    count = math.prod(len(values) for values in grid.values()) if grid or not cells else 0
+    total = (count + len(cells)) * seeds
+    if total > MAX_TRIALS:
+        raise UsageProblem(f"{where}: {total:,} trials are asked for; at most {MAX_TRIALS:,}")
+
+
+def _product(grid: dict[str, list[Any]]) -> list[Overrides]:
+    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
+def _settings(raw: dict[str, Any], overrides: Overrides, where: str) -> Settings:
+    tables = {name: dict(raw.get(name, {})) for name in TABLES}
+    for path, value in overrides.items():
+        table, key = path.split(".", 1)
+        tables[table][key] = value
+        if key in BUDGETS:  # another budget in a cell replaces the one of [train]
+            for other in set(BUDGETS) - {key} - {p.split(".", 1)[1] for p in overrides}:
+                tables[table].pop(other, None)
+    for path in ("data.name", "model.name", "train.batch_size", "train.lr"):
+        table, key = path.split(".", 1)
+        if key not in tables[table]:
+            also = ", or in [grid] or every cell" if table == "train" else ""
+            raise UsageProblem(f"{where}: {path}: required in [{table}]{also}")
+    budgets = [key for key in BUDGETS if key in tables["train"]]
+    if len(budgets) != 1:
+        found = "none is given" if not budgets else " and ".join(budgets) + " are given"
+        raise UsageProblem(f"{where}: train: one budget of {', '.join(BUDGETS)}; {found}")
+    settings = msgspec.convert(tables, Settings)
+    _check_together(settings, where)
+    return settings
+
+
+def _check_together(settings: Settings, where: str) -> None:
+    problem = misfit(settings.model, DATASETS[settings.data.name])
+    if problem:
+        raise UsageProblem(f"{where}: {problem}")
+    scaling, optimizer = settings.scaling, settings.train.optimizer
+    if scaling.rule != "none" and scaling.base_batch_size is None:
+        raise UsageProblem(
+            f"{where}: scaling.base_batch_size: required by rule {scaling.rule!r}: "
+            "the batch size that lr is meant for"
+        )
+    if scaling.rule == "adam-sqrt" and optimizer not in ("adam", "adamw"):
+        raise UsageProblem(
+            f"{where}: scaling.rule: adam-sqrt is for adam and adamw, not {optimizer}"
+        )
+
+
+def _refuse_twins(found: list[Settings], where: str) -> None:
+    seen: dict[bytes, int] = {}
+    for index, settings in enumerate(found):
+        twin = seen.setdefault(msgspec.json.encode(settings), index)
+        if twin != index:
+            raise UsageProblem(
+                f"{where}: configurations {twin + 1} and {index + 1} of grid and cells "
+                "are the same: a trial would run twice"
+            )
+
+
+def _values(settings: Settings) -> dict[str, Any]:
+    tables = msgspec.to_builtins(settings)
+    return {
+        f"{table}.{key}": tuple(value) if isinstance(value, list) else value
+        for table, entries in tables.items()
+        for key, value in entries.items()
+    }
+
+
+def _varied(found: list[Settings]) -> list[str]:
+    """The dotted keys whose value differs between configurations, batch size left out."""
+    first, *rest = [_values(settings) for settings in found]
+    return [
+        path
+        for path, value in first.items()
+        if path != BATCH_SIZE and any(other[path] != value for other in rest)
+    ]
+
+
+def _id(settings: Settings, varied: list[str]) -> str:
+    values = _values(settings)
+    parts = [f"b{settings.train.batch_size}"]
+    for path in varied:
+        if values[path] is not None:
+            prefix = "" if path in NAME_ALONE else SHORT.get(path, path.split(".", 1)[1] + "-")
+            parts.append(prefix + _plain(values[path], "-"))
+    name = re.sub(r"[^a-z0-9.]+", "-", "-".join(parts).lower()).strip("-")
+    if len(name) > 60:
+        name = f"{name[:50]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """The names with a number behind those that would be there twice."""
+    taken: set[str] = set()
+    for index, name in enumerate(names):
+        number = 2
+        while names[index] in taken:
+            names[index], number = f"{name}.{number}", number + 1
+        taken.add(names[index])
+    return names
+
+
+def _label(settings: Settings, varied: list[str]) -> str:
+    values = _values(settings)
+    parts = [f"{settings.train.batch_size}"]
+    for path in varied:
+        if values[path] is not None:
+            name = "" if path in NAME_ALONE else path.split(".", 1)[1] + " "
+            parts.append(name + _plain(values[path], ","))
+    return ", ".join(parts)
+
+
+def _plain(value: object, joint: str) -> str:
+    if isinstance(value, tuple):
+        return joint.join(str(entry) for entry in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _overridden(raw: dict[str, Any], grid: dict[str, list[Any]]) -> list[str]:
+    """Values of the tables that no configuration uses, because the grid names the key."""
+    notes = []
+    for path in grid:
+        table, key = path.split(".", 1)
+        if key in raw.get(table, {}):
+            notes.append(f"{path} in [{table}] has no effect: [grid] sets it")
+    return notes

@@ -1,0 +1,152 @@
+"""A worker: takes orders on stdin, trains, and states what happened on stdout.
+
+    python -P -m engine.worker
+
+It stays warm from trial to trial and ends when its stdin does, which is when its conductor
+is gone. Descriptor 1 is kept for events alone: whatever a library prints goes to the log.
+"""
+
+import os
+import sys
+import threading
+import time
+import traceback
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from engine import journal, orders
+from engine.events import AnyEvent, TrialEnded, WorkerLost, WorkerReady
+from engine.problems import printable
+from engine.spec import Trial
+
+if TYPE_CHECKING:
+    from engine.training.images import Images
+
+
+class Worker:
+    """One process on one device."""
+
+    def __init__(self, events: int) -> None:
+        self._events = events
+        self._orders: SimpleQueue[orders.Setup | orders.Train] = SimpleQueue()
+        self._halt = threading.Event()
+        self._setup: orders.Setup | None = None
+        self._images: tuple[str, Images] | None = None
+
+    def serve(self) -> None:
+        """Work until stdin ends."""
+        threading.Thread(target=self._listen, daemon=True).start()
+        while True:
+            order = self._orders.get()
+            match order:
+                case orders.Setup():
+                    self._set_up(order)
+                case orders.Train():
+                    self._train(order)
+
+    def state(self, event: AnyEvent) -> None:
+        """State a fact to the conductor."""
+        line = memoryview(journal.encode(event) + b"\n")
+        while line:
+            line = line[os.write(self._events, line) :]
+
+    def _listen(self) -> None:
+        """Take orders; a line that is none ends the worker, as the end of stdin does."""
+        stdin = open(0, "rb", buffering=0)  # noqa: SIM115 (unbuffered: no lock at exit)
+        while line := stdin.readline():
+            order = orders.decode(line)
+            if isinstance(order, orders.Halt):
+                self._halt.set()
+            else:
+                self._halt.clear()
+                self._orders.put(order)
+        os._exit(0)  # the conductor is gone: nobody writes down what would come
+
+    def _set_up(self, order: orders.Setup) -> None:
+        began = time.perf_counter()
+        self._setup = order
+        import torch
+
+        from engine.training import loop  # noqa: F401 (imported while the data are prepared)
+
+        problem = _device_problem(order.device)
+        if problem:
+            self.state(WorkerLost(worker=order.worker, reason=problem))
+            os._exit(3)
+        torch.set_num_threads(order.threads)
+        name = "CPU"
+        if order.device.startswith("cuda"):
+            name = torch.cuda.get_device_name(order.device)
+        self.state(
+            WorkerReady(
+                worker=order.worker,
+                device=order.device,
+                device_name=f"{order.device} ({name})" if name != "CPU" else "cpu",
+                pid=os.getpid(),
+                threads=order.threads,
+                versions={"torch": str(torch.__version__), "python": sys.version.split()[0]},
+                seconds=time.perf_counter() - began,
+            )
+        )
+
+    def _train(self, order: orders.Train) -> None:
+        from engine.training.loop import Job, Training
+
+        assert self._setup is not None
+        job = Job(order.trial, order.plan, order.attempt, self._setup.worker, self._setup.device)
+        try:
+            Training(job, self._open(order), self.state, self._halt.is_set).run()
+        except Exception as error:
+            traceback.print_exc()
+            self.state(_failure(order.trial, order.attempt, error))
+
+    def _open(self, order: orders.Train) -> "Images":
+        """The images, kept from trial to trial."""
+        import torch
+
+        from engine.training.images import load_images
+
+        assert self._setup is not None
+        if self._images is None or self._images[0] != order.data.folder:
+            self._images = None
+            images = load_images(order.data, torch.device(self._setup.device))
+            self._images = (order.data.folder, images)
+        return self._images[1]
+
+
+def _device_problem(device: str) -> str | None:
+    import torch
+
+    if not device.startswith("cuda"):
+        return None
+    if not torch.cuda.is_available():
+        built = "has no CUDA" if torch.version.cuda is None else "finds no usable GPU"
+        return f"{device}: this torch ({torch.__version__}) {built}"
+    index = int(device.partition(":")[2] or 0)
+    if index >= torch.cuda.device_count():
+        return f"{device}: there are {torch.cuda.device_count()} GPUs"
+    return None
+
+
+def _failure(trial: Trial, attempt: int, error: Exception) -> TrialEnded:
+    text = " ".join(str(error).split())[:500]
+    reason = printable(f"{type(error).__name__}: {text}")
+    return TrialEnded(trial=trial.id, attempt=attempt, status="failed", reason=reason)
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    events = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        Worker(events).serve()
+    except BrokenPipeError:  # the conductor is gone
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)  # at once: the listening thread is blocked on stdin
+
+
+if __name__ == "__main__":
+    main()

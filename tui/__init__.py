@@ -1,0 +1,1 @@
+"""The terminal face of batchscope: a viewer that may come and go."""
