@@ -34,7 +34,6 @@ class EpochTime:
     batch_size: int
     seconds: float
     samples_per_second: float
-    epochs: int
     ratio: float | None
 
 
@@ -76,30 +75,38 @@ def mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
 
 
 def epoch_times(state: SweepState) -> list[EpochTime]:
-    """Epoch time per configuration that has a whole epoch, smaller batch sizes first.
-
-    The first epoch of a trial pays for warm-up and is left out where there are others; so is
-    an epoch that the budget cut short.
-    """
+    """Epoch time per configuration that has a whole epoch, smaller batch sizes first."""
     times: list[EpochTime] = []
     for name in by_batch_size(state):
-        records = [r for t in state.replicates(name) for r in _whole_epochs(state, t)]
-        if not records:
+        trials = state.replicates(name)
+        seconds, rate = pace(state, trials)
+        if seconds is None or rate is None:
             continue
-        seconds = median(record.seconds for record in records)
-        batch_size = state.replicates(name)[0].batch_size
+        batch_size = trials[0].batch_size
         smaller = [time for time in times if time.batch_size < batch_size]
         times.append(
             EpochTime(
                 name,
                 batch_size,
                 seconds,
-                median(r.epoch_samples / r.seconds for r in records if r.seconds > 0),
-                len(records),
+                rate,
                 smaller[-1].seconds / seconds if smaller and seconds > 0 else None,
             )
         )
     return times
+
+
+def pace(state: SweepState, trials: list[TrialState]) -> tuple[float | None, float | None]:
+    """Median seconds of an epoch, and median samples a second, over the trials' whole epochs.
+
+    The first epoch of a trial pays for warm-up and is left out where there are others; so is
+    an epoch that the budget cut short. None where no epoch is left.
+    """
+    records = [record for trial in trials for record in _whole_epochs(state, trial)]
+    if not records:
+        return None, None
+    rate = median(record.epoch_samples / record.seconds for record in records)
+    return median(record.seconds for record in records), rate
 
 
 def norms(state: SweepState, configuration: str, start: float = 0.0, stop: float = 1.0) -> Norms:

@@ -87,8 +87,10 @@ class SweepState:
         self.trials: dict[str, TrialState] = {}
         self.plans: dict[str, Plan] = {}
         self.workers: dict[int, ev.WorkerReady] = {}
+        self.versions: dict[str, str] = {}
         self.memory: dict[str, deque[ev.MemorySampled]] = {}
         self.log: deque[LogLine] = deque(maxlen=LOG_LENGTH)
+        self.said = 0
         self.ended: ev.SweepEnded | None = None
         self.version = 0
         self.last_at = 0.0
@@ -163,6 +165,7 @@ class SweepState:
                 self._say(event.at, f"{event.name}: {size}")
             case ev.WorkerReady():
                 self.workers[event.worker] = event
+                self.versions.update(event.versions)
                 start = f"ready on {event.device_name} after {event.seconds:.1f} s"
                 self._say(event.at, f"worker {event.worker}: {start}")
             case ev.WorkerLost():
@@ -226,4 +229,5 @@ class SweepState:
         self._say(event.at, text, "error" if event.state == "failed" else "info")
 
     def _say(self, at: float, text: str, level: str = "info") -> None:
+        self.said += 1
         self.log.append(LogLine(at, level, text))

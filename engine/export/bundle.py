@@ -1,0 +1,169 @@
+"""Writes an export: every file into a new folder first, then in place of the old one at once."""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import tomli_w
+
+from engine import __version__, journal
+from engine.catalog import SWEEP, conductor_lives
+from engine.export import tables
+from engine.problems import MachineProblem, UsageProblem, printable
+from engine.reading import read_toml
+from engine.state import SweepState
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+
+
+def check_target(target: Path, sweep: str | None, overwrite: bool) -> None:
+    """Refuse, before anything is run, a folder that an export must not replace.
+
+    Raises:
+        UsageProblem: it is a file, or holds something else than an export of `sweep`.
+        MachineProblem: it cannot be written.
+    """
+    shown = printable(target)
+    if target.exists() and not target.is_dir():
+        raise UsageProblem(f"--export {shown}: is a file; name a folder")
+    try:
+        if target.is_dir() and any(target.iterdir()) and not overwrite:
+            held = exported_sweep(target)
+            if held is None or held != sweep:
+                what = f"the export of sweep {held}" if held else "something else"
+                raise UsageProblem(
+                    f"--export {shown}: holds {what}; name another folder, or add --overwrite "
+                    "to replace it"
+                )
+        with _beside(target):
+            pass
+    except OSError as error:
+        raise MachineProblem(f"--export {shown}: {error.strerror or error}") from None
+
+
+def exported_sweep(target: Path) -> str | None:
+    """The sweep whose export a folder holds, as its manifest says; None if it holds none."""
+    try:
+        manifest = msgspec.json.decode((target / MANIFEST).read_bytes())
+        return str(manifest["sweep"]) if manifest["program"] == "batchscope" else None
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError):
+        return None
+
+
+def write_export(folder: Path, target: Path) -> SweepState:
+    """Export the sweep in `folder` to `target`, replacing what is there; returns its state.
+
+    Raises:
+        MachineProblem: the disk refuses; `target` is as it was.
+    """
+    reader = journal.Reader(folder / journal.NAME)
+    state = SweepState().fold(reader.read_all())
+    try:
+        with _beside(target) as fresh:
+            for name, text in _documents(folder, state, reader.damaged).items():
+                (fresh / name).write_text(text, encoding="utf-8")
+            with open(folder / journal.NAME, "rb") as source:
+                (fresh / journal.NAME).write_bytes(source.read(reader.offset))
+            fresh.chmod(0o755)
+            _replace(fresh, target)
+    except OSError as error:
+        raise MachineProblem(f"--export {printable(target)}: {error.strerror or error}") from None
+    return state
+
+
+def _documents(folder: Path, state: SweepState, damaged: int) -> dict[str, str]:
+    return {
+        "trials.csv": tables.to_csv(tables.TRIAL_COLUMNS, tables.trial_rows(state)),
+        "epochs.csv": tables.to_csv(tables.EPOCH_COLUMNS, tables.epoch_rows(state)),
+        "gradient_norms.csv": tables.to_csv(tables.NORM_COLUMNS, tables.norm_rows(state)),
+        "sweep.toml": sweep_toml(folder, state),
+        MANIFEST: _json(manifest(folder, state, damaged)),
+    }
+
+
+def sweep_toml(folder: Path, state: SweepState) -> str:
+    """The preset as it was run, with the numeric plan of every trial that has one."""
+    raw = read_toml(folder / SWEEP)
+    plans = dict.fromkeys(state.plans.values())
+    raw["plan"] = [msgspec.to_builtins(plan) for plan in plans]
+    return tomli_w.dumps(raw)
+
+
+def manifest(folder: Path, state: SweepState, damaged: int) -> dict[str, Any]:
+    """What ran, on what, from which data, and how it ended."""
+    opened, ended = state.opened, state.ended
+    return {
+        "program": "batchscope",
+        "format": FORMAT,
+        "sweep": folder.name,
+        "preset": opened.preset if opened else None,
+        "title": opened.title if opened else None,
+        "question": opened.question if opened else None,
+        "source": opened.source if opened else None,
+        "state": state.phase(conductor_lives(folder)),
+        "reason": ended.reason if ended else None,
+        "exit_code": ended.exit_code if ended else None,
+        "trials": len(state.trials),
+        "finished": state.count("finished"),
+        "failed": state.count("failed"),
+        "seeds": sorted({trial.seed for trial in state.trials.values()}),
+        "started": _moment(opened.at if opened else None),
+        "ended": _moment(ended.at if ended else None),
+        "data": {name: msgspec.to_builtins(data) for name, data in sorted(state.data.items())},
+        "machine": state.conductor.machine if state.conductor else {},
+        "versions": {"batchscope": __version__, **state.versions},
+        "damaged_journal_lines": damaged,
+    }
+
+
+def _moment(at: float | None) -> str | None:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") if at else None
+
+
+def _json(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A new folder on the same disk as `target`, gone afterwards unless it was moved."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield fresh
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _replace(fresh: Path, target: Path) -> None:
+    """Put `fresh` in the place of `target`: one step where the system can exchange folders."""
+    if not target.exists():
+        fresh.rename(target)
+    elif not _exchange(fresh, target):
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        target.rename(aside)
+        fresh.rename(target)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Linux's renameat2 with RENAME_EXCHANGE; False where there is none."""
+    if not sys.platform.startswith("linux"):
+        return False
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "renameat2"):
+        return False
+    done = library.renameat2(
+        AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE
+    )
+    return bool(done == 0)

@@ -1,0 +1,145 @@
+"""The tables of an export as rows, in the columns that `docs/export.md` defines."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+
+from engine.bins import EDGES, Norms
+from engine.events import EpochRecord
+from engine.figures import pace
+from engine.state import SweepState, TrialState
+
+Value = str | int | float | bool | None
+Row = dict[str, Value]
+
+TRIAL_COLUMNS = (
+    "trial", "status", "batch_size", "micro_batch_size", "accumulation_steps", "seed", "dataset",
+    "model", "optimizer", "lr", "scaling_rule", "epochs", "steps", "samples", "train_loss",
+    "train_accuracy", "test_loss", "test_accuracy", "best_test_accuracy", "generalization_gap",
+    "epoch_seconds", "samples_per_second", "peak_memory_bytes", "init_norm", "distance_from_init",
+    "noise_scale", "configuration", "label", "attempt", "reason",
+)  # fmt: skip
+EPOCH_COLUMNS = (
+    "trial", "batch_size", "seed", "epoch", "steps", "samples", "lr", "train_loss",
+    "train_accuracy", "test_loss", "test_accuracy", "generalization_gap", "epoch_seconds",
+    "samples_per_second", "grad_norm_mean", "grad_norm_std", "grad_norm_cv", "distance_from_init",
+    "weight_norm", "noise_scale", "peak_memory_bytes",
+)  # fmt: skip
+NORM_COLUMNS = ("trial", "batch_size", "seed", "epoch", "bin_left", "bin_right", "count")
+
+
+def trial_rows(state: SweepState) -> Iterator[Row]:
+    """One row a trial, also of those that never began."""
+    for trial in state.trials.values():
+        yield {**_settings(state, trial), **_outcome(state, trial)}
+
+
+def epoch_rows(state: SweepState) -> Iterator[Row]:
+    """One row an epoch of every trial."""
+    for trial in state.trials.values():
+        for record in trial.records:
+            total = Norms(record.norms)
+            yield {
+                "trial": trial.id,
+                "batch_size": trial.batch_size,
+                "seed": trial.seed,
+                "epoch": record.epoch,
+                "lr": record.lr,
+                **_measured(record),
+                "epoch_seconds": record.seconds,
+                "samples_per_second": _rate(record),
+                "grad_norm_mean": total.mean,
+                "grad_norm_std": total.std,
+                "grad_norm_cv": total.cv,
+                "weight_norm": record.weight_norm,
+                "peak_memory_bytes": record.peak_memory_bytes,
+            }
+
+
+def norm_rows(state: SweepState) -> Iterator[Row]:
+    """One row for every bin of gradient norms that is not empty, epoch by epoch."""
+    for trial in state.trials.values():
+        for record in trial.records:
+            for index, count in sorted(Norms(record.norms).bins.items()):
+                yield {
+                    "trial": trial.id,
+                    "batch_size": trial.batch_size,
+                    "seed": trial.seed,
+                    "epoch": record.epoch,
+                    "bin_left": EDGES[index],
+                    "bin_right": EDGES[index + 1],
+                    "count": count,
+                }
+
+
+def to_csv(columns: tuple[str, ...], rows: Iterable[Row]) -> str:
+    """Rows as CSV: floats so that they read back to the same bits, unknown values empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+    return text.getvalue()
+
+
+def _settings(state: SweepState, trial: TrialState) -> Row:
+    settings, plan = trial.settings, state.plans.get(trial.id)
+    return {
+        "trial": trial.id,
+        "status": trial.status,
+        "batch_size": trial.batch_size,
+        "micro_batch_size": plan.micro_batch_size if plan else None,
+        "accumulation_steps": plan.accumulation_steps if plan else None,
+        "seed": trial.seed,
+        "dataset": settings.data.name,
+        "model": settings.model.name,
+        "optimizer": settings.train.optimizer,
+        "lr": trial.started.lr if trial.started else settings.train.lr,
+        "scaling_rule": settings.scaling.rule,
+        "configuration": trial.configuration,
+        "label": state.configurations[trial.configuration].label,
+        "attempt": trial.attempt,
+        "reason": trial.reason,
+    }
+
+
+def _outcome(state: SweepState, trial: TrialState) -> Row:
+    last = trial.last
+    if last is None:
+        return {"epochs": 0, "steps": 0, "samples": 0}
+    seconds, rate = pace(state, [trial])
+    peaks = [r.peak_memory_bytes for r in trial.records if r.peak_memory_bytes is not None]
+    return {
+        "epochs": last.epoch,
+        **_measured(last),
+        "best_test_accuracy": max(record.test_accuracy for record in trial.records),
+        "epoch_seconds": seconds,
+        "samples_per_second": rate,
+        "peak_memory_bytes": max(peaks, default=None),
+        "init_norm": trial.started.init_norm if trial.started else None,
+    }
+
+
+def _measured(record: EpochRecord) -> Row:
+    return {
+        "steps": record.steps,
+        "samples": record.samples,
+        "train_loss": record.train_loss,
+        "train_accuracy": record.train_accuracy,
+        "test_loss": record.test_loss,
+        "test_accuracy": record.test_accuracy,
+        "generalization_gap": record.train_accuracy - record.test_accuracy,
+        "distance_from_init": record.distance_from_init,
+        "noise_scale": record.noise_scale,
+    }
+
+
+def _rate(record: EpochRecord) -> float | None:
+    return record.epoch_samples / record.seconds if record.seconds > 0 else None
+
+
+def _cell(value: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)
