@@ -118,7 +118,8 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
         except OSError as error:
             raise MachineProblem(f"{printable(folder)}: {error.strerror}") from None
     try:
-        (folder / SWEEP).write_text(tomli_w.dumps(preset.raw), encoding="utf-8")
+        written = {"name": preset.name, **preset.raw}
+        (folder / SWEEP).write_text(tomli_w.dumps(written), encoding="utf-8")
         (folder / LAUNCH).write_bytes(msgspec.json.encode(launch))
     except OSError as error:
         raise MachineProblem(f"{printable(folder)}: {error.strerror}") from None
@@ -179,8 +180,8 @@ def find_sweep(home: Path, asked: str | None) -> Path:
     if len(near) == 1:
         return near[0]
     if near:
-        names = ", ".join(folder.name for folder in near[:4])
-        raise UsageProblem(f"{printable(asked)!r} fits {len(near)} sweeps: {names}")
+        some = ", ".join(folder.name for folder in near[:4])
+        raise UsageProblem(f"{printable(asked)!r} fits {len(near)} sweeps: {some}")
     names = [folder.name for folder in folders]
     close = difflib.get_close_matches(asked, names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "; `batchscope list` names them"
@@ -193,21 +194,26 @@ def describe(folder: Path) -> StoredSweep:
     alive = conductor_lives(folder)
     ended = None if alive else _ending(folder / journal.NAME)
     if ended:
-        state, trials, finished = ended.state, ended.trials, ended.finished
-        seconds, title = ended.seconds, _title(folder)
-    else:
-        whole = load_state(folder)
-        state, trials = str(whole.phase(alive)), len(whole.trials)
-        finished, seconds = whole.count("finished"), None
-        title = whole.opened.title if whole.opened else ""
+        return StoredSweep(
+            id=folder.name,
+            preset=launch.preset,
+            state=ended.state,
+            trials=ended.trials,
+            finished=ended.finished,
+            seconds=ended.seconds,
+            title=_title(folder),
+            folder=str(folder),
+        )
+    state = load_state(folder)
+    phase = state.phase(alive)
     return StoredSweep(
         id=folder.name,
         preset=launch.preset,
-        state="running" if state == "preparing" else state,
-        trials=trials,
-        finished=finished,
-        seconds=seconds,
-        title=title,
+        state="running" if phase == "preparing" else phase,
+        trials=len(state.trials),
+        finished=state.count("finished"),
+        seconds=None,
+        title=state.opened.title if state.opened else "",
         folder=str(folder),
     )
 

@@ -45,7 +45,7 @@ class Conductor:
     def __init__(self, folder: Path, lock: int) -> None:
         self.folder, self._lock = folder, lock
         self.launch = read_launch(folder)
-        self.preset: Preset = load_preset(folder / SWEEP, name=self.launch.preset)
+        self.preset: Preset = load_preset(folder / SWEEP)
         self.state = SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
         self._writer = journal.Writer(folder / journal.NAME)
         self._began = time.monotonic()

@@ -24,14 +24,14 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=T
     at: float = 0.0
 
 
-class JournalOpened(Event, tag="journal"):
+class JournalOpened(Event, frozen=True, tag="journal"):
     """The first line of every journal."""
 
     version: int
     program: str
 
 
-class SweepOpened(Event, tag="sweep"):
+class SweepOpened(Event, frozen=True, tag="sweep"):
     """What will be run: stated once, before anything else of the sweep."""
 
     id: str
@@ -43,14 +43,14 @@ class SweepOpened(Event, tag="sweep"):
     notes: tuple[str, ...] = ()
 
 
-class ConductorStarted(Event, tag="conductor"):
+class ConductorStarted(Event, frozen=True, tag="conductor"):
     """A conductor took charge (again, if it is not the first of this journal)."""
 
     pid: int
     machine: dict[str, Any]
 
 
-class DataProgress(Event, tag="data_progress"):
+class DataProgress(Event, frozen=True, tag="data_progress"):
     """Bytes of a data set fetched so far; `total` is 0 where the server does not say."""
 
     name: str
@@ -58,7 +58,7 @@ class DataProgress(Event, tag="data_progress"):
     total: int
 
 
-class DataReady(Event, tag="data"):
+class DataReady(Event, frozen=True, tag="data"):
     """The images are there: how many, of what shape (C, H, W), and their SHA-256."""
 
     name: str
@@ -68,13 +68,13 @@ class DataReady(Event, tag="data"):
     digest: str
 
 
-class Planned(Event, tag="plan"):
+class Planned(Event, frozen=True, tag="plan"):
     """A group's numeric plan, before its first step."""
 
     plan: Plan
 
 
-class WorkerReady(Event, tag="worker"):
+class WorkerReady(Event, frozen=True, tag="worker"):
     """A worker has its libraries and its device, and waits for orders."""
 
     worker: int
@@ -86,14 +86,14 @@ class WorkerReady(Event, tag="worker"):
     seconds: float
 
 
-class WorkerLost(Event, tag="worker_lost"):
+class WorkerLost(Event, frozen=True, tag="worker_lost"):
     """A worker ended without being asked to."""
 
     worker: int
     reason: str
 
 
-class TrialStarted(Event, tag="started"):
+class TrialStarted(Event, frozen=True, tag="started"):
     """A trial's training begins, from its first step."""
 
     trial: str
@@ -109,7 +109,7 @@ class TrialStarted(Event, tag="started"):
     lr: float
 
 
-class Progress(Event, tag="progress"):
+class Progress(Event, frozen=True, tag="progress"):
     """How far a trial is; stated at most once a second.
 
     `reserved_bytes` is what the worker's allocator holds on its GPU.
@@ -164,7 +164,7 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     noise_scale: float | None = None
 
 
-class EpochsFinished(Event, tag="epochs"):
+class EpochsFinished(Event, frozen=True, tag="epochs"):
     """Every epoch of a trial since the last such statement."""
 
     trial: str
@@ -172,7 +172,7 @@ class EpochsFinished(Event, tag="epochs"):
     records: tuple[EpochRecord, ...]
 
 
-class TrialEnded(Event, tag="ended"):
+class TrialEnded(Event, frozen=True, tag="ended"):
     """A trial's last word. `failed` and `stopped` trials are run anew by `resume`."""
 
     trial: str
@@ -181,7 +181,7 @@ class TrialEnded(Event, tag="ended"):
     reason: str = ""
 
 
-class MemorySampled(Event, tag="memory"):
+class MemorySampled(Event, frozen=True, tag="memory"):
     """Bytes of a device: its total, what this sweep's processes hold, and what others hold."""
 
     device: str
@@ -191,7 +191,7 @@ class MemorySampled(Event, tag="memory"):
     others: int
 
 
-class Note(Event, tag="note"):
+class Note(Event, frozen=True, tag="note"):
     """A sentence for the log."""
 
     text: str
@@ -199,7 +199,7 @@ class Note(Event, tag="note"):
     trial: str = ""
 
 
-class SweepEnded(Event, tag="sweep_ended"):
+class SweepEnded(Event, frozen=True, tag="sweep_ended"):
     """The conductor's last word: how the sweep ended, and how long it ran this time."""
 
     state: SweepEnding

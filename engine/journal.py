@@ -16,7 +16,7 @@ NAME = "journal.jsonl"
 CHUNK = 4 << 20
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(AnyEvent).decode
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
 class Writer:
@@ -88,7 +88,7 @@ class Reader:
         events = []
         for line in chunk[:end].splitlines():
             try:
-                events.append(_decode(line))
+                events.append(_decoder.decode(line))
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 self.damaged += 1
         return events
@@ -109,7 +109,7 @@ def decode(line: bytes) -> AnyEvent:
     Raises:
         msgspec.MsgspecError: the line is none.
     """
-    return _decode(line)
+    return _decoder.decode(line)
 
 
 def encode(event: AnyEvent) -> bytes:

@@ -14,7 +14,7 @@ from engine.spec import TABLES, Configuration, PositiveInt
 from engine.unfolding import unfold
 
 LATER = ("phases", "select", "claims")
-TEXTS = ("title", "question", "source")
+TEXTS = ("name", "title", "question", "source")
 TOP_LEVEL = (*TEXTS, "seeds", *TABLES, "grid", "cells", "plan", *LATER)
 
 
@@ -36,7 +36,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
         return sum(len(configuration.seeds) for configuration in self.configurations)
 
 
-def load_preset(path: Path, assignments: Sequence[str] = (), name: str | None = None) -> Preset:
+def load_preset(path: Path, assignments: Sequence[str] = ()) -> Preset:
     """Read a preset file and apply `--set` assignments.
 
     Raises:
@@ -46,7 +46,7 @@ def load_preset(path: Path, assignments: Sequence[str] = (), name: str | None = 
     raw = read_toml(path)
     for assignment in assignments:
         assign(raw, assignment)
-    return parse_preset(raw, name or path.stem, printable(path))
+    return parse_preset(raw, path.stem, printable(path))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -88,7 +88,10 @@ def assign(raw: dict[str, Any], assignment: str) -> None:
 
 
 def parse_preset(raw: dict[str, Any], name: str, where: str) -> Preset:
-    """Check what was written and unfold it into configurations."""
+    """Check what was written and unfold it into configurations.
+
+    `name` is the preset's unless it says its own, as that of an exported sweep does.
+    """
     for key in raw:
         if key in LATER:
             raise UsageProblem(f"{where}: {key}: not supported by this version of batchscope")
@@ -101,8 +104,8 @@ def parse_preset(raw: dict[str, Any], name: str, where: str) -> Preset:
     for table in TABLES:
         _check_table(raw.get(table, {}), table, where)
     configurations, notes = unfold(raw, where)
+    texts["name"] = texts["name"] or name
     return Preset(
-        name=name,
         configurations=tuple(configurations),
         plans=_plans(raw.get("plan", []), where),
         notes=tuple(notes),

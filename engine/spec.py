@@ -21,13 +21,13 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A table of the preset: immutable, and unknown keys are refused."""
 
 
-class Data(Table):
+class Data(Table, frozen=True):
     """Which images to train on."""
 
     name: Literal["digits", "mnist", "fashion-mnist", "cifar10"]
 
 
-class Model(Table):
+class Model(Table, frozen=True):
     """Which network; `None` means the model's own default (see `engine.architecture`)."""
 
     name: Literal["mlp", "cnn", "lenet"]
@@ -35,7 +35,7 @@ class Model(Table):
     channels: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] | None = None
 
 
-class Train(Table):
+class Train(Table, frozen=True):
     """How to train: the batch size, the optimizer and one budget."""
 
     batch_size: PositiveInt
@@ -51,7 +51,7 @@ class Train(Table):
     loss_reduction: Literal["mean", "sum"] = "mean"
 
 
-class Scaling(Table):
+class Scaling(Table, frozen=True):
     """How the learning rate follows the batch size, and how it warms up."""
 
     rule: Literal["none", "linear", "sqrt", "adam-sqrt"] = "none"
@@ -60,19 +60,19 @@ class Scaling(Table):
     warmup_epochs: NonNegativeFloat = 0.0
 
 
-class Memory(Table):
+class Memory(Table, frozen=True):
     """How a batch is cut into micro-batches; `auto` leaves it to the numeric plan."""
 
     micro_batch_size: Literal["auto"] | PositiveInt = "auto"
 
 
-class Run(Table):
+class Run(Table, frozen=True):
     """How trials may share the machine while an epoch is timed."""
 
     timing: Literal["shared", "alone"] = "shared"
 
 
-class Settings(Table):
+class Settings(Table, frozen=True):
     """Every setting of one configuration."""
 
     data: Data
@@ -83,7 +83,7 @@ class Settings(Table):
     run: Run = Run()
 
 
-class Configuration(Table):
+class Configuration(Table, frozen=True):
     """Settings with a readable name; its trials are replicates, one a seed."""
 
     id: str
@@ -92,7 +92,7 @@ class Configuration(Table):
     seeds: tuple[int, ...]
 
 
-class Trial(Table):
+class Trial(Table, frozen=True):
     """One configuration with one seed."""
 
     id: str

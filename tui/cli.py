@@ -46,9 +46,9 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"batchscope {__version__}")
     _add_run_options(parser)
-    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    common = Parser(add_help=False, allow_abbrev=False)
     common.add_argument("--home", default=argparse.SUPPRESS, metavar="DIR", help=HOME_HELP)
-    logging = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    logging = Parser(add_help=False, allow_abbrev=False)
     logging.add_argument(
         "--log-format", choices=("text", "json"), default=argparse.SUPPRESS, help=LOG_HELP
     )

@@ -43,7 +43,8 @@ class FlatModel:
 
     def norm(self) -> Tensor:
         """L2 norm of the gradient, a scalar on the device."""
-        return torch.linalg.vector_norm(self.gradient)
+        norm: Tensor = torch.linalg.vector_norm(self.gradient)
+        return norm
 
     def copy_weights(self) -> Tensor:
         """A copy of the weights, shape (P,)."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -27,7 +28,7 @@ def accumulate(
     """
     flat.gradient.zero_()
     weight = flat.gradient.new_tensor(1.0 / len(batch) if mean else 1.0)
-    for micro_batch in batch.split(micro_batch_size):
+    for micro_batch in torch.split(batch, micro_batch_size):
         logits = flat.model(images[micro_batch])
         loss = functional.cross_entropy(logits, labels[micro_batch], reduction="sum")
         loss.backward(weight)  # type: ignore[no-untyped-call]

@@ -160,7 +160,7 @@ class Training:
         order = epoch_order(self.images.train_size, self.job.trial.seed, epoch).to(self.device)
         self.clock.start()
         first, filled = self.at.steps, 0
-        for batch in order.split(self.job.plan.batch_size):
+        for batch in torch.split(order, self.job.plan.batch_size):
             self._step(batch, filled)
             filled += 1
             self.at.over = self._budget_spent()
@@ -254,9 +254,11 @@ class Training:
 
     def _evaluate(self) -> tuple[Figures, Figures]:
         images, size = self.images, self.job.plan.evaluation_batch_size
-        parts = images.train_part.split(size)
+        parts = torch.split(images.train_part, size)
         train = ((images.train[part], images.train_labels[part]) for part in parts)
-        test = zip(images.test.split(size), images.test_labels.split(size), strict=True)
+        test = zip(
+            torch.split(images.test, size), torch.split(images.test_labels, size), strict=True
+        )
         return evaluate(self.flat.model, train), evaluate(self.flat.model, test)
 
     def _tell_progress(self) -> None:
