@@ -14,58 +14,36 @@ result on stdout, as lines of JSON.
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
-import http.client
 import importlib
 import os
-import re
-import shutil
-import socket
 import sys
 import tempfile
 import time
-import urllib.error
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, NoReturn
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from engine import readers
+from engine.datafiles import DataError, Images, disk_error
 from engine.datasets import DATASETS, Dataset
+from engine.disk import remove, sync, sync_file
+from engine.download import Progress, downloaded
+from engine.prepared import FORMAT, Prepared
 from engine.problems import nearest
-from engine.readers import DataError, Images
-from engine.torchvision_guard import import_torchvision
 
-Progress = Callable[[int, int], None]
 Arrays = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]
 
-FORMAT = 1
 SUMMARY = "prepared.json"
 ARRAYS = Images._fields
 
-_TIMEOUT_SECONDS = 30.0
 _REPORT_SECONDS = 0.5
 _IMAGES_AT_ONCE = 512
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class Prepared(msgspec.Struct, frozen=True):
-    """A prepared data set: where it is, how many images, and the SHA-256 of its arrays (hex)."""
-
-    name: str
-    folder: str
-    train: int
-    test: int
-    shape: tuple[int, int, int]
-    classes: int
-    digest: str
-    format: int = FORMAT
 
 
 def _silent(received: int, total: int) -> None:
@@ -95,7 +73,7 @@ def prepare(
     except UnicodeEncodeError:
         raise DataError(f"{home}: the name of this folder is not valid UTF-8") from None
     except OSError as error:
-        raise _disk_error(error, data) from None
+        raise disk_error(error, data) from None
 
 
 def load_arrays(prepared: Prepared) -> Arrays:
@@ -175,16 +153,16 @@ def _prepare_locked(
             return prepared
         # Under the lock, a preparation that is not finished is one that was killed.
         for leftover in data.glob(f".{dataset.name}-*.partial"):
-            _remove(leftover)
+            remove(leftover)
         images = _read(dataset, data, source, progress)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=data))
         try:
             prepared = _write(dataset, images, partial, folder)
-            _remove(folder)
+            remove(folder)
             partial.rename(folder)
         finally:
-            _remove(partial)
-        _sync(data)
+            remove(partial)
+        sync(data)
         return prepared
 
 
@@ -201,7 +179,7 @@ def _read(dataset: Dataset, data: Path, source: Path | None, progress: Progress)
         return _digits(dataset)
     if source is not None:
         return readers.read_files(dataset.name, source)
-    return _downloaded(dataset, data / "raw", progress)
+    return downloaded(dataset, data / "raw", progress)
 
 
 def _digits(dataset: Dataset) -> Images:
@@ -233,7 +211,7 @@ def _write(dataset: Dataset, images: Images, partial: Path, folder: Path) -> Pre
                 content = final.astype(dtype, copy=False).tobytes()
                 digest.update(content)
                 file.write(content)
-            _sync_file(file)
+            sync_file(file)
     prepared = Prepared(
         name=dataset.name,
         folder=str(folder),
@@ -245,8 +223,8 @@ def _write(dataset: Dataset, images: Images, partial: Path, folder: Path) -> Pre
     )
     with open(partial / SUMMARY, "wb") as file:
         file.write(msgspec.json.encode(prepared))
-        _sync_file(file)
-    _sync(partial)
+        sync_file(file)
+    sync(partial)
     return prepared
 
 
@@ -266,152 +244,6 @@ def normalization_table(dataset: Dataset) -> NDArray[np.float32]:
 def _normalized(pixels: NDArray[Any], table: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, C, H, W) of pixel values, each looked up in its channel's row."""
     return np.stack([row[pixels[:, channel]] for channel, row in enumerate(table)], axis=1)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _sync_file(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _disk_error(error: OSError, data: Path) -> DataError:
-    path = error.filename if isinstance(error.filename, str) else data
-    return DataError(f"{path}: cannot write data here: {error.strerror or error}")
-
-
-# ---- downloading
-
-
-def _downloaded(dataset: Dataset, raw: Path, progress: Progress) -> Images:
-    """The files of an earlier download if they are whole, else those of a new one."""
-    if (images := _published(dataset, raw)) is not None:
-        return images
-    _forget_extracted(dataset, raw)
-    _download(dataset, raw, progress)
-    if (images := _published(dataset, raw)) is None:
-        raise _download_error(dataset, "the files that came are not the published ones")
-    return images
-
-
-def _published(dataset: Dataset, raw: Path) -> Images | None:
-    """What is in `raw`, if it can be read and has the published number of images."""
-    try:
-        images = readers.read_files(dataset.name, raw)
-    except DataError:
-        return None
-    sizes = (len(images.train_labels), len(images.test_labels))
-    return images if sizes == (dataset.train_size, dataset.test_size) else None
-
-
-def _forget_extracted(dataset: Dataset, raw: Path) -> None:
-    """torchvision believes in any extracted file of MNIST, also one that was cut short by a
-    kill; the compressed files and those of CIFAR-10 it checks by their sums."""
-    if dataset.name in readers.MNIST_FOLDERS:
-        for name in readers.MNIST_FILES:
-            _remove(raw / readers.MNIST_FOLDERS[dataset.name] / "raw" / name)
-
-
-def _download(dataset: Dataset, raw: Path, progress: Progress) -> None:
-    """Let torchvision fetch, check and extract the files of a data set into `raw`."""
-    raw.mkdir(exist_ok=True)
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_TIMEOUT_SECONDS)
-    try:
-        # Whatever is printed on the way must not get between the facts on stdout.
-        with contextlib.redirect_stdout(sys.stderr):
-            torchvision = import_torchvision()
-            kinds = {"cifar10": "CIFAR10"} | readers.MNIST_FOLDERS
-            with _reporting(torchvision.datasets.utils, dataset.download_bytes, progress):
-                getattr(torchvision.datasets, kinds[dataset.name])(root=str(raw), download=True)
-    except (OSError, RuntimeError, ImportError, EOFError, http.client.HTTPException) as error:
-        _raise_download_error(dataset, raw, error)
-    finally:
-        socket.setdefaulttimeout(before)
-    progress(dataset.download_bytes, dataset.download_bytes)
-
-
-def _raise_download_error(dataset: Dataset, raw: Path, error: Exception) -> NoReturn:
-    if isinstance(error, OSError) and not isinstance(error, urllib.error.URLError):
-        # Only files give their errors a name; a write to one that is open leaves it out.
-        if error.filename is not None or error.errno in _NO_ROOM:
-            raise _disk_error(error, raw) from None
-    raise _download_error(dataset, _few_words(error)) from None
-
-
-def _download_error(dataset: Dataset, why: str) -> DataError:
-    return DataError(
-        f"{dataset.title} could not be downloaded: {why};"
-        " --data-dir DIR reads files that you already have"
-    )
-
-
-def _few_words(error: Exception) -> str:
-    """The last line of an error (torchvision lists every mirror), without its wrapping."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    inner = re.sub(r"^<urlopen error (.*)>$", r"\1", lines[-1].strip())
-    return re.sub(r"^\[Errno -?\d+\] ", "", inner).rstrip(".")
-
-
-@contextlib.contextmanager
-def _reporting(utils: Any, total: int, progress: Progress) -> Iterator[None]:
-    """Put our reporting in the place of torchvision's progress bar, where it has one."""
-    if not hasattr(utils, "tqdm"):
-        yield
-        return
-    original = utils.tqdm
-    utils.tqdm = _Meter(total, progress)
-    try:
-        yield
-    finally:
-        utils.tqdm = original
-
-
-class _Meter:
-    """Stands in for `tqdm`: one for all files of a data set, so that the sum only grows.
-
-    torchvision calls it once a file, uses the result as a context and feeds it `update`.
-    """
-
-    def __init__(self, total: int, progress: Progress) -> None:
-        self._total = total
-        self._progress = progress
-        self._received = 0
-        self._before = 0
-
-    def __call__(self, *_: object, **__: object) -> "_Meter":
-        self._before = self._received
-        return self
-
-    def __enter__(self) -> "_Meter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:  # what a broken line brought is fetched again
-            self._received = self._before
-
-    def update(self, received: int) -> None:
-        self._received += received
-        self._progress(min(self._received, self._total), self._total)
 
 
 # ---- as a process of its own

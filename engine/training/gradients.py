@@ -1,8 +1,8 @@
 """Gradients of a batch by accumulation, and the norms of many steps as histograms."""
 
 import numpy as np
-from numpy.typing import NDArray
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 

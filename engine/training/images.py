@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.prepare import Prepared, load_arrays
+from engine.prepare import load_arrays
+from engine.prepared import Prepared
 
 
 @dataclass(frozen=True, slots=True)
