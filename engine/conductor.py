@@ -42,8 +42,8 @@ MEMORY_SECONDS = 2.0
 class Conductor:
     """Runs the sweep in a folder to its end, to a stop, or to a problem."""
 
-    def __init__(self, folder: Path, lock: int) -> None:
-        self.folder, self._lock = folder, lock
+    def __init__(self, folder: Path, lock: int, inbox: commands.Inbox) -> None:
+        self.folder, self._lock, self._inbox = folder, lock, inbox
         self.launch = read_launch(folder)
         self.preset: Preset = load_preset(folder / SWEEP)
         self.state = SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
@@ -227,10 +227,9 @@ class Conductor:
 
     async def _obey(self) -> None:
         """Take what people ask for."""
-        inbox = commands.Inbox(self.folder)
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            for command in inbox.take():
+            for command in self._inbox.take():
                 match command:
                     case commands.Stop():
                         self.stop()
@@ -295,12 +294,13 @@ def take_lock(folder: Path) -> int | None:
 def main() -> int:
     """Conduct the sweep of the folder in the first argument."""
     folder = Path(sys.argv[1]).absolute()
+    inbox = commands.Inbox(folder)  # before the lock: from then on commands are for us
     lock = take_lock(folder)
     if lock is None:
         print(f"{folder.name}: another conductor runs this sweep", flush=True)
         return 0
     try:
-        return asyncio.run(Conductor(folder, lock).run())
+        return asyncio.run(Conductor(folder, lock, inbox).run())
     except Problem as problem:
         print(problem, flush=True)
         return problem.exit_code

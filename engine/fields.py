@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import msgspec.inspect as inspect
 
-from engine.problems import UsageProblem, nearest, printable
+from engine.problems import UsageProblem, nearest, printable, similar
 from engine.spec import TABLES, Table
 
 
@@ -25,7 +25,7 @@ def check_value(value: object, annotation: Any, where: str) -> None:
         info = inspect.type_info(annotation)
         shown = printable(repr(value))
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
-        hint = nearest(value, _choices(info)) if isinstance(value, str) else ""
+        hint = similar(value, _choices(info)) if isinstance(value, str) else ""
         raise UsageProblem(f"{where}: expected {_expected(info)}, got {shown}{hint}") from None
 
 

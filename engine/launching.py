@@ -39,7 +39,7 @@ def start_conductor(folder: Path) -> None:
         )
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        if path.exists() and path.stat().st_size > max(before, 0):
+        if path.exists() and path.stat().st_size not in (0, before):
             return
         if process.poll() is not None:
             break

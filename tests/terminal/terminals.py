@@ -1,0 +1,107 @@
+"""A program in a real pseudo-terminal, and the screen that it draws."""
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import pyte
+
+COMMAND = str(Path(sys.executable).parent / "batchscope")
+PATIENCE_SECONDS = 60.0
+
+
+class Terminal:
+    """`batchscope` with the given arguments in a terminal of the given size."""
+
+    def __init__(self, *arguments: str, columns: int = 80, rows: int = 24, **extra: str) -> None:
+        self._screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self._screen)
+        self.bytes = b""
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            size = {"COLUMNS": str(columns), "LINES": str(rows)}
+            os.environ.update({"TERM": "xterm-256color", **size, **extra})
+            os.execv(COMMAND, [COMMAND, *arguments])
+        self.resize(columns, rows)
+        self.code: int | None = None
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.code is None:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self._fd)
+
+    @property
+    def text(self) -> str:
+        """What the screen shows."""
+        return "\n".join(self._screen.display)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the terminal another size, as a person who drags its corner."""
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self._screen.resize(rows, columns)
+
+    def press(self, keys: str) -> None:
+        """Type."""
+        os.write(self._fd, keys.encode())
+
+    def hang_up(self) -> None:
+        """Lose the line: what sshd does to the program when the connection drops."""
+        os.kill(self.pid, signal.SIGHUP)
+
+    def wait_for(self, *words: str) -> str:
+        """The screen once it shows all of these words."""
+        self._wait(lambda: all(word in self.text for word in words), f"waiting for {words}")
+        return self.text
+
+    def wait_until_gone(self, *words: str) -> str:
+        """The screen once it shows none of these words."""
+        self._wait(lambda: not any(word in self.text for word in words), f"{words} still there")
+        return self.text
+
+    def wait_for_exit(self) -> int:
+        """The exit status (negative: the signal that ended it)."""
+        self._wait(self._ended, "it does not end")
+        assert self.code is not None
+        return self.code
+
+    def _ended(self) -> bool:
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid:
+            self.code = os.waitstatus_to_exitcode(status)
+        return bool(pid)
+
+    def _wait(self, reached: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not reached():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{what}; the screen shows:\n{self.text}")
+            self._pump()
+
+    def _pump(self) -> None:
+        if not select.select([self._fd], [], [], 0.1)[0]:
+            return
+        try:
+            data = os.read(self._fd, 65536)
+        except OSError:  # the program closed its end
+            time.sleep(0.02)
+            return
+        self.bytes += data
+        self._stream.feed(data)
