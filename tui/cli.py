@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from engine import __version__
-from engine.problems import Problem, UsageProblem, nearest, printable
+from engine.problems import Problem, UsageProblem, nearest, printable, similar
 
 if TYPE_CHECKING:
     from engine.catalog import Launch
@@ -25,13 +25,32 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and end with exit code 2."""
-        hint = ""
-        if message.startswith("unrecognized arguments: -"):
-            flags = [flag for action in self._actions for flag in action.option_strings]
-            word = message.split(": ", 1)[1].split()[0].partition("=")[0]
-            hint = nearest(word, [flag for flag in flags if flag.startswith("--")])
-            hint = hint if "did you mean" in hint else ""
-        raise UsageProblem(f"{message}{hint} (`{self.prog} --help` shows the usage)")
+        raise UsageProblem(f"{message} (`{self.prog} --help` shows the usage)")
+
+    def check_words(self, arguments: list[str]) -> None:
+        """Refuse an option or a command that does not exist, naming the nearest that does."""
+        commands = self.commands
+        known = {flag for parser in (self, *commands.values()) for flag in parser.flags}
+        for word in arguments:
+            flag = word.partition("=")[0]
+            if flag.startswith("--") and flag != "--" and flag not in known:
+                raise UsageProblem(f"unknown option {printable(flag)}{similar(flag, known)}")
+        first = arguments[0] if arguments else ""
+        if first and not first.startswith("-") and first not in commands:
+            raise UsageProblem(f"unknown command {printable(first)!r}{nearest(first, commands)}")
+
+    @property
+    def flags(self) -> list[str]:
+        """Every option of this parser."""
+        return [flag for action in self._actions for flag in action.option_strings]
+
+    @property
+    def commands(self) -> "dict[str, Parser]":
+        """The parsers of the commands, by name."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                return dict(action.choices)
+        return {}
 
 
 def build_parser() -> Parser:
@@ -123,7 +142,9 @@ def run(arguments: list[str]) -> int:
     Raises:
         Problem: with the message for the person and its exit code.
     """
-    words = build_parser().parse_args(arguments)
+    parser = build_parser()
+    parser.check_words(arguments)
+    words = parser.parse_args(arguments)
     actions: dict[str | None, Callable[[argparse.Namespace], int]] = {
         None: _run,
         "presets": _presets,

@@ -19,6 +19,11 @@ COMMAND = str(Path(sys.executable).parent / "batchscope")
 PATIENCE_SECONDS = 60.0
 
 
+def set_size(descriptor: int, columns: int, rows: int) -> None:
+    """Tell the system how large the terminal is."""
+    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
 class Terminal:
     """`batchscope` with the given arguments in a terminal of the given size."""
 
@@ -28,10 +33,12 @@ class Terminal:
         self.bytes = b""
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            size = {"COLUMNS": str(columns), "LINES": str(rows)}
-            os.environ.update({"TERM": "xterm-256color", **size, **extra})
-            os.execv(COMMAND, [COMMAND, *arguments])
-        self.resize(columns, rows)
+            set_size(0, columns, rows)
+            # COLUMNS and LINES would outweigh the terminal's own size; readline, where it is
+            # loaded, sets them behind the back of os.environ
+            inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+            environment = {**inherited, "TERM": "xterm-256color", **extra}
+            os.execve(COMMAND, [COMMAND, *arguments], environment)
         self.code: int | None = None
 
     def __enter__(self) -> "Terminal":
@@ -55,7 +62,7 @@ class Terminal:
 
     def resize(self, columns: int, rows: int) -> None:
         """Give the terminal another size, as a person who drags its corner."""
-        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        set_size(self._fd, columns, rows)
         self._screen.resize(rows, columns)
 
     def press(self, keys: str) -> None:

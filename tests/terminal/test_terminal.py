@@ -2,11 +2,20 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from terminals import COMMAND, Terminal
 
 SMALL = ("--set", "grid.batch_size=[16,64]", "--set", "seeds=2", "--set", "train.epochs=2000")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A home whose sweeps do not outlive the test."""
+    yield tmp_path / "home"
+    subprocess.run([COMMAND, "stop", "--all", "--home", str(tmp_path / "home")], check=True)
 
 
 def stored(home: Path) -> list[dict[str, object]]:
@@ -17,49 +26,43 @@ def stored(home: Path) -> list[dict[str, object]]:
     return sweeps
 
 
-def stop(home: Path) -> None:
-    subprocess.run([COMMAND, "stop", "--all", "--home", str(home)], check=True)
-
-
-def test_a_lost_line_leaves_the_sweep_running_and_attach_shows_it_whole(tmp_path: Path) -> None:
-    home = ("--home", str(tmp_path))
-    with Terminal("--preset", "quickstart", *SMALL, *home) as terminal:
+def test_a_lost_line_leaves_the_sweep_running_and_attach_shows_it_whole(home: Path) -> None:
+    with Terminal("--preset", "quickstart", *SMALL, "--home", str(home)) as terminal:
         terminal.wait_for("running", "16")
         terminal.hang_up()
         terminal.wait_for_exit()
-    (sweep,) = stored(tmp_path)
+    (sweep,) = stored(home)
     assert (sweep["state"], sweep["trials"]) == ("running", 4)
-    with Terminal("attach", *home, columns=160, rows=45) as terminal:
-        terminal.wait_for("running", "b16-s0", "b64-s0", "b16-s1", "b64-s1")
+    with Terminal("attach", "--home", str(home), columns=160, rows=45) as terminal:
+        terminal.wait_for("running", "16 s0", "16 s1", "64 s0", "64 s1")
         terminal.press("q")
         assert terminal.wait_for_exit() == 0
         assert f"attach {sweep['id']}".encode() in terminal.bytes
-    assert stored(tmp_path)[0]["state"] == "running"
-    stop(tmp_path)
-    assert stored(tmp_path)[0]["state"] == "stopped"
+    assert stored(home)[0]["state"] == "running"
+    subprocess.run([COMMAND, "stop", "--all", "--home", str(home)], check=True)
+    assert stored(home)[0]["state"] == "stopped"
 
 
-def test_from_the_menu_to_a_board_that_ends_finished(tmp_path: Path) -> None:
+def test_a_board_that_ends_finished_and_the_menu_that_lists_it(tmp_path: Path, home: Path) -> None:
     preset = tmp_path / "short.toml"
     preset.write_text(
         'title = "Short"\nquestion = "Does it end?"\n[data]\nname = "digits"\n'
         '[model]\nname = "mlp"\n[train]\nlr = 0.1\nepochs = 2\nbatch_size = 64\n'
     )
-    home = ("--home", str(tmp_path / "home"))
-    with Terminal("--preset", str(preset), *home) as terminal:
+    with Terminal("--preset", str(preset), "--home", str(home)) as terminal:
         terminal.wait_for("finished", "Does it end?")
         terminal.resize(160, 45)
-        terminal.wait_for("b64-s0")
+        terminal.wait_for("memory", "epoch time", "64 s0")
         terminal.press("q")
         assert terminal.wait_for_exit() == 0
-    with Terminal(*home) as terminal:
+    with Terminal("--home", str(home)) as terminal:
         terminal.wait_for("quickstart", "mnist-epochs", "finished")
         terminal.press("q")
         assert terminal.wait_for_exit() == 0
 
 
-def test_a_mistake_is_said_before_any_screen_is_drawn(tmp_path: Path) -> None:
-    with Terminal("--preset", "quikstart", "--home", str(tmp_path)) as terminal:
+def test_a_mistake_is_said_before_any_screen_is_drawn(home: Path) -> None:
+    with Terminal("--preset", "quikstart", "--home", str(home)) as terminal:
         assert terminal.wait_for_exit() == 2
         assert terminal.bytes.startswith(b"batchscope: no preset 'quikstart'")
         assert b"\x1b" not in terminal.bytes

@@ -1,0 +1,67 @@
+"""A plot with its axes, as rows: labelled ticks to the left and below."""
+
+from collections.abc import Sequence
+
+from tui.axis import Axis, ticks
+from tui.raster import Grid, Series
+from tui.rows import Row
+
+Marker = tuple[float, float, str, str]
+BELOW = 2  # the x axis and its labels
+
+
+def chart(
+    series: Sequence[Series],
+    x: Axis,
+    y: Axis,
+    size: tuple[int, int],
+    markers: Sequence[Marker] = (),
+) -> list[Row]:
+    """Series with axes in an area of a size (width, height); too small an area is left bare."""
+    width, height = size
+    rows = height - BELOW
+    labels = dict(_y_labels(y, rows))
+    left = max(map(len, labels.values()), default=0) + 2
+    columns = width - left
+    if columns < 4 or rows < 1:
+        return []
+    grid = Grid(columns, rows)
+    for one in series:
+        grid.draw(one, x, y)
+    for at, value, glyph, style in markers:
+        column, dot = x.place(at, columns * 2), y.place(value, rows * 4)
+        if column is not None and dot is not None:
+            grid.put(column // 2, (rows * 4 - 1 - dot) // 4, glyph, style)
+    lines: list[Row] = []
+    for index, line in enumerate(grid.lines()):
+        label = labels.get(index, "")
+        lines.append(((f"{label:>{left - 2}} {'┤' if label else '│'}", "dim"), *line))
+    return [*lines, *_x_axis(x, columns, left)]
+
+
+def _y_labels(y: Axis, rows: int) -> list[tuple[int, str]]:
+    placed: dict[int, str] = {}
+    for value, label in ticks(y, max(2, min(6, rows // 3))):
+        dot = y.place(value, rows * 4)
+        if dot is not None and 0 <= dot < rows * 4:
+            placed.setdefault((rows * 4 - 1 - dot) // 4, label)
+    return list(placed.items())
+
+
+def _x_axis(x: Axis, columns: int, left: int) -> list[Row]:
+    axis = ["─"] * columns
+    below = [" "] * (columns + left)
+    free = 0
+    for value, label in ticks(x, max(2, columns // 9)):
+        dot = x.place(value, columns * 2)
+        if dot is None or not 0 <= dot < columns * 2:
+            continue
+        axis[dot // 2] = "┬"
+        start = max(free, min(columns + left - len(label), left + dot // 2 - len(label) // 2))
+        if start + len(label) <= columns + left:
+            below[start : start + len(label)] = label
+            free = start + len(label) + 1
+    return [
+        ((f"{'└':>{left}}{''.join(axis)}", "dim"),),
+        (("".join(below), "dim"),),
+    ]

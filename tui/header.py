@@ -1,0 +1,69 @@
+"""The first line of the board, and the sentence below it where something needs saying."""
+
+from engine.problems import printable
+from tui.phases import SIGNS
+from tui.rows import Row, clip, row, wrap
+from tui.units import clock, share
+from tui.view import View
+
+NOTICE_MOST = 3
+
+
+def title(view: View, name: str) -> Row:
+    """Program, preset and question."""
+    opened = view.state.opened
+    runs = row(
+        (" batchscope", "accent"), "  ", (printable(opened.preset if opened else name), "strong")
+    )
+    asked = printable(opened.question or opened.title) if opened else ""
+    return (*runs, (" ▸ ", "dim"), (asked, "")) if asked else runs
+
+
+def status(view: View) -> Row:
+    """The state in a word, how long it lasts and how long it will."""
+    phase = view.phase
+    sign, style = SIGNS[phase]
+    runs: list[tuple[str, str]] = [("  ", ""), (f"{sign} {phase}", style)]
+    fetched = view.state.fetching
+    if phase == "preparing" and fetched and fetched.total > 0:
+        runs.append(
+            (f" {share(fetched.received / fetched.total)} of {printable(fetched.name)}", "")
+        )
+    elapsed = view.elapsed
+    if elapsed is not None:
+        word = " in" if phase == "finished" else " after" if not view.alive else ""
+        runs.append((f"{word} {clock(elapsed)}", ""))
+    left = view.remaining()
+    if left:
+        about = "" if left.measured else "~"
+        runs += [("  ETA ", "dim"), (f"{about}{clock(left.seconds)}", "strong")]
+    return (*runs, (" ", ""))
+
+
+def notice(view: View, width: int) -> list[Row]:
+    """What a person should know or can do, where the state alone does not say it."""
+    said = _said(view)
+    if not said:
+        return []
+    text, style = said
+    lines = wrap(text, max(1, width - 2), style)
+    if len(lines) > NOTICE_MOST:
+        lines = [
+            *lines[: NOTICE_MOST - 1],
+            (*clip(lines[NOTICE_MOST - 1], width - 4), (" …", style)),
+        ]
+    return [row(" ", *line) for line in lines]
+
+
+def _said(view: View) -> tuple[str, str] | None:
+    ended, phase = view.state.ended, view.phase
+    if view.problem:
+        return view.problem, "bad"
+    if phase == "interrupted":
+        return "no conductor lives, so nothing trains; r resumes the sweep", "warn"
+    if phase == "failed" and ended:
+        return f"{ended.reason or 'see the log for what failed'}; r tries again what is left", "bad"
+    if phase == "stopped":
+        why = f" ({ended.reason})" if ended and ended.reason else ""
+        return f"stopped on request{why}; r resumes the sweep", "warn"
+    return None

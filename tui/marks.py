@@ -1,0 +1,43 @@
+"""One marker and one colour for each configuration, the same in every pane.
+
+Ten markers and eight colours: forty configurations differ in the pair, and wherever a marker
+stands, its label stands too.
+"""
+
+from dataclasses import dataclass
+
+from engine.problems import printable
+from engine.spec import Configuration
+from tui.rows import Row, cell, row
+
+GLYPHS = "●▲■◆▼○△□◇▽"
+COLOURS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How a configuration is told apart: glyph, style and short label."""
+
+    glyph: str
+    style: str
+    label: str
+
+    def head(self, width: int) -> Row:
+        """Marker and label as the first columns of a table; numbers are aligned as numbers."""
+        named = cell(self.label, width, right=self.label.replace(",", "").isdigit())
+        return row((self.glyph, self.style), " ", named, " ")
+
+    @property
+    def faint(self) -> str:
+        """The style of what stands behind: the train curve, the early histogram."""
+        return self.style + "-"
+
+
+def marks_for(configurations: list[Configuration]) -> dict[str, Mark]:
+    """A mark for each configuration, in the order that they are given."""
+    return {
+        configuration.id: Mark(
+            GLYPHS[index % len(GLYPHS)], f"s{index % COLOURS}", printable(configuration.label)
+        )
+        for index, configuration in enumerate(configurations)
+    }

@@ -1,0 +1,98 @@
+"""A list to choose from: rows with a cursor, by key or by mouse."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual import events
+from textual.message import Message
+
+from tui.rows import EMPTY, Row, fit, row
+from tui.widget import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A line of the list; one without a key is a heading and cannot be chosen."""
+
+    line: Row
+    key: str = ""
+
+
+class Picker(Rows):
+    """Keeps the cursor on the same key when the list changes around it."""
+
+    class Moved(Message):
+        """The cursor is on another item."""
+
+    class Chosen(Message):
+        """The item under the cursor was clicked when it was the chosen one already."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._items: Sequence[Item] = ()
+        self._top = 0
+        self.key = ""
+
+    def offer(self, items: Sequence[Item]) -> None:
+        """Show these items."""
+        self._items = items
+        keys = [item.key for item in items if item.key]
+        if self.key not in keys:
+            self.key = keys[0] if keys else ""
+        self.redraw()
+
+    def move(self, step: int) -> bool:
+        """Move the cursor over so many items; False at the end of the list."""
+        keys = [item.key for item in self._items if item.key]
+        if not keys:
+            return False
+        at = keys.index(self.key)
+        to = max(0, min(len(keys) - 1, at + step))
+        self._go(keys[to])
+        return to != at
+
+    def redraw(self) -> None:
+        """Draw the part of the list around the cursor."""
+        height, width = self.size.height, self.size.width
+        if not height or not width:
+            return
+        at = next((i for i, item in enumerate(self._items) if item.key == self.key and item.key), 0)
+        first = 0 if at <= 1 else at  # a heading above the first item is worth seeing
+        self._top = max(0, min(self._top, first), at - height + 1)
+        self._top = min(self._top, max(0, len(self._items) - height))
+        self.show([self._line(item, width) for item in self._items[self._top : self._top + height]])
+
+    def on_resize(self, _: events.Resize) -> None:
+        """A new size is drawn at once."""
+        self.redraw()
+
+    def on_click(self, event: events.Click) -> None:
+        """A click moves the cursor; one on the cursor chooses."""
+        at = self._top + event.y
+        if at < len(self._items) and self._items[at].key:
+            if self._items[at].key == self.key:
+                self.post_message(self.Chosen())
+            else:
+                self._go(self._items[at].key)
+
+    def on_mouse_scroll_down(self, _: events.MouseScrollDown) -> None:
+        """The wheel moves the cursor."""
+        self.move(1)
+
+    def on_mouse_scroll_up(self, _: events.MouseScrollUp) -> None:
+        """The wheel moves the cursor."""
+        self.move(-1)
+
+    def _go(self, key: str) -> None:
+        if key != self.key:
+            self.key = key
+            self.redraw()
+            self.post_message(self.Moved())
+
+    def _line(self, item: Item, width: int) -> Row:
+        if not item.key:
+            return item.line or EMPTY
+        if item.key != self.key:
+            return row("   ", *item.line)
+        line = fit(row(" ▸ ", *item.line), width)
+        return tuple((text, "chosen") for text, _ in line)

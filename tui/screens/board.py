@@ -1,0 +1,328 @@
+"""The board: one sweep, live or stored, in panes."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+
+from engine.commands import Stop, send
+from engine.launching import start_conductor
+from engine.problems import Problem, printable
+from tui import header
+from tui.commands import bindings, commands_at
+from tui.follower import Follower
+from tui.hints import hints
+from tui.panes.accuracy import AccuracyPane
+from tui.panes.epoch_time import EpochTimePane
+from tui.panes.gradients import GradientsPane
+from tui.panes.log import LogPane
+from tui.panes.memory import MemoryPane
+from tui.panes.pane import Pane
+from tui.panes.trials import TrialsPane, summary
+from tui.rows import Row, row, width_of
+from tui.screens.dialog import Message, Question
+from tui.tiling import GRID_COLUMNS, GRID_ROWS, Wants, fits_grid, heights
+from tui.view import View
+from tui.widget import Rows
+
+if TYPE_CHECKING:
+    from tui.app import BatchscopeApp
+
+POLL_SECONDS = 0.4
+DRAW_SECONDS = 1.0
+
+
+class BoardScreen(Screen[None]):
+    """Follows a journal and shows what it says; it holds nothing that leaving would lose."""
+
+    CSS_PATH = "board.tcss"
+    BINDINGS = bindings("board")
+    AUTO_FOCUS = None
+
+    def __init__(self, prepare: Callable[[], Path], clock: Callable[[], float]) -> None:
+        super().__init__()
+        self.view = View(clock)
+        self.folder: Path | None = None
+        self._prepare = prepare
+        self._said = ""
+        self._phase = self.view.phase
+        self.accuracy = AccuracyPane(self.view)
+        self.panes: list[Pane] = [
+            self.accuracy,
+            EpochTimePane(self.view),
+            MemoryPane(self.view),
+            GradientsPane(self.view),
+            TrialsPane(self.view),
+            LogPane(self.view),
+        ]
+        self.current: Pane = self.accuracy
+        self._before: Pane = self.panes[4]
+        self.enlarged = False
+
+    def compose(self) -> ComposeResult:
+        """Header, panes in two columns, and the lines above and below them."""
+        accuracy, time, memory, gradients, trials, log = self.panes
+        with Horizontal(id="header"):
+            yield Rows(id="title")
+            yield Rows(id="status")
+        yield Rows(id="notice")
+        yield Rows(id="tabs")
+        with Horizontal(id="panes"):
+            with Vertical(id="left"):
+                yield accuracy
+                with Horizontal(id="lower"):
+                    yield time
+                    yield trials
+            with Vertical(id="right"):
+                yield gradients
+                yield memory
+                yield log
+        yield Rows(id="summary")
+        yield Rows(id="hints")
+
+    def on_mount(self) -> None:
+        """Begin to follow, and to draw."""
+        self.run_worker(self._follow(), name="follow", exclusive=True)
+        self.set_interval(DRAW_SECONDS, self.redraw)
+        self._arrange()
+
+    def on_resize(self, _: events.Resize) -> None:
+        """Another size may be another layout."""
+        self._arrange()
+
+    async def _follow(self) -> None:
+        try:
+            self.folder = await asyncio.to_thread(self._prepare)
+        except Problem as problem:
+            self.batchscope.give_up(str(problem))
+            return
+        self.batchscope.visited.append(self.folder)
+        follower = Follower(self.folder)
+        self.view.adopt(*await asyncio.to_thread(follower.load))
+        self._arrange()
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            known = len(self.view.order)
+            self.view.take(await asyncio.to_thread(follower.poll))
+            if known != len(self.view.order):
+                self._arrange()
+
+    @property
+    def batchscope(self) -> "BatchscopeApp":
+        """The app, as what it is."""
+        return cast("BatchscopeApp", self.app)
+
+    @property
+    def one(self) -> bool:
+        """Whether a single pane is shown."""
+        return self.enlarged or not self._roomy
+
+    @property
+    def _roomy(self) -> bool:
+        return fits_grid(*self.size)
+
+    # Drawing
+
+    def redraw(self) -> None:
+        """Draw what has changed since the last time."""
+        self.view.tick()
+        if self.view.phase != self._phase:
+            self._phase, self._said = self.view.phase, ""
+        width = self.size.width
+        status = header.status(self.view)
+        name = self.folder.name if self.folder else ""
+        self._lines("status").styles.width = min(width, width_of(status))
+        self._lines("status").show([status])
+        self._lines("title").show([header.title(self.view, name)])
+        notice = header.notice(self.view, width)
+        self._lines("notice").styles.height = len(notice)
+        self._lines("notice").show(notice)
+        self._lines("tabs").show([self._tabs()])
+        self._lines("summary").show([row(" ", *summary(self.view, width))])
+        self._lines("hints").show([self._hints(width)])
+        for pane in self.panes:
+            pane.draw()
+
+    def _arrange(self) -> None:
+        """Show the panes that are to be seen, in the sizes that their contents ask for."""
+        roomy, one = self._roomy, self.one
+        self.set_class(one, "-one")
+        self.set_class(not one, "-grid")
+        for pane in self.panes:
+            pane.boxed = roomy
+            pane.current = pane is self.current
+            pane.display = not one or pane is self.current
+        for name in ("left", "lower", "right"):
+            box = self.query_one(f"#{name}")
+            box.display = not one or self.current in box.query(Pane)
+        self._lines("tabs").display = one
+        self._lines("summary").display = one
+        self._size_panes(one)
+        self.redraw()
+
+    def _size_panes(self, one: bool) -> None:
+        _, time, memory, gradients, trials, _ = self.panes
+        available = self.size.height - 2 - len(header.notice(self.view, self.size.width))
+        wants = Wants(
+            max(1, len(self.view.order)),
+            time.wanted_rows(),
+            trials.wanted_rows(),
+            memory.wanted_rows(),
+        )
+        rows = heights(available, wants)
+        for widget, height in (
+            (self.query_one("#lower"), rows.lower),
+            (gradients, rows.gradients),
+            (memory, rows.memory),
+        ):
+            widget.styles.height = "1fr" if one else height
+
+    def _tabs(self) -> Row:
+        runs: list[tuple[str, str]] = [(" ", "")]
+        for pane in self.panes:
+            style = "chosen" if pane is self.current else ""
+            runs += [(f" {pane.NUMBER} {pane.TAB} ", style)]
+        return tuple(runs)
+
+    def _hints(self, width: int) -> Row:
+        if self._said:
+            return row((f" {self._said}", "accent"))
+        shown = [c for c in commands_at("board") if c.action != "resume" or self._resumable()]
+        return hints(shown, row((" 1-7", "key"), (" pane", "dim")), width)
+
+    def say(self, text: str) -> None:
+        """Answer a key that changed nothing else, until the next one."""
+        self._said = text
+        self.redraw()
+
+    def on_key(self, event: events.Key) -> None:
+        """The last answer has been read; a key that does nothing says so."""
+        if event.key not in self.active_bindings:
+            self.say(
+                f"{printable(event.character or event.key)} does nothing here; ? shows the keys"
+            )
+        elif self._said:
+            self.say("")
+
+    def _lines(self, name: str) -> Rows:
+        return self.query_one(f"#{name}", Rows)
+
+    # What the keys do
+
+    def action_pane(self, number: int) -> None:
+        """Show a pane full size; again, and it goes back to where one was."""
+        pane = next(pane for pane in self.panes if number == pane.NUMBER)
+        if pane is not self.current:
+            self._go(pane)
+            self.enlarged = True
+        elif self._roomy:
+            self.enlarged = not self.enlarged
+        else:
+            self._go(self._before)
+        self._arrange()
+
+    def action_next(self, step: int) -> None:
+        """The next pane, in the order of the numbers."""
+        self._go(self.panes[(self.panes.index(self.current) + step) % len(self.panes)])
+        self._arrange()
+
+    def action_enlarge(self) -> None:
+        """The current pane full size, or back."""
+        if self._roomy:
+            self.enlarged = not self.enlarged
+            self._arrange()
+        else:
+            self._say_small()
+
+    def action_all_panes(self) -> None:
+        """Back to the grid."""
+        if not self._roomy:
+            self._say_small()
+        elif self.enlarged:
+            self.enlarged = False
+            self._arrange()
+        else:
+            self.say("all panes are shown already")
+
+    def action_scale(self) -> None:
+        """Other axes for accuracy."""
+        self.accuracy.next_scale()
+        self._show_accuracy()
+
+    def action_train(self) -> None:
+        """Train curves on or off."""
+        self.accuracy.train = not self.accuracy.train
+        self._show_accuracy()
+
+    def action_move(self, rows: int) -> None:
+        """Scroll the current pane."""
+        if not self.current.move(rows):
+            self.say(f"{self.current.TITLE}: nothing further to scroll to")
+
+    def action_stop(self) -> None:
+        """Ask, then stop."""
+        if not self.view.alive or self.folder is None:
+            self.say(f"nothing to stop: the sweep is {self.view.phase}")
+            return
+        self.app.push_screen(
+            Question(
+                "Stop this sweep?",
+                "What has finished is kept; trials that run now begin anew when it is resumed.",
+                "stop it",
+                "let it run",
+            ),
+            self._stop,
+        )
+
+    def action_resume(self) -> None:
+        """Start a conductor where none lives."""
+        if self._resumable() and self.folder:
+            self.run_worker(self._resume(self.folder), name="resume", exclusive=False)
+            self.say("starting a conductor…")
+        else:
+            self.say(f"nothing to resume: the sweep is {self.view.phase}")
+
+    def action_menu(self) -> None:
+        """Back to the menu; the sweep does not notice."""
+        self.batchscope.open_menu()
+
+    def _stop(self, yes: bool | None) -> None:
+        if not yes or self.folder is None:
+            self.say("the sweep goes on")
+            return
+        try:
+            send(self.folder, Stop())
+        except OSError as error:
+            why = printable(error.strerror or error)
+            self.app.push_screen(Message("The sweep could not be told to stop", why))
+            return
+        self.view.stopping = True
+        self.redraw()
+        self.say("the sweep has been asked to stop")
+
+    async def _resume(self, folder: Path) -> None:
+        try:
+            await asyncio.to_thread(start_conductor, folder)
+        except Problem as problem:
+            self.app.push_screen(Message("The sweep could not be resumed", str(problem)))
+        self.say("")
+
+    def _resumable(self) -> bool:
+        return self.view.loaded and not self.view.alive and self.view.phase != "finished"
+
+    def _show_accuracy(self) -> None:
+        if self.one:
+            self._go(self.accuracy)
+        self._arrange()
+
+    def _go(self, pane: Pane) -> None:
+        if pane is not self.current:
+            self._before, self.current = self.current, pane
+
+    def _say_small(self) -> None:
+        self.say(f"all panes at once need {GRID_COLUMNS}×{GRID_ROWS} cells; tab goes to the next")

@@ -1,0 +1,62 @@
+"""Small screens over the others: a message, a question, the help."""
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+
+class Message(ModalScreen[None]):
+    """One clear message; any key goes on."""
+
+    CSS_PATH = "dialog.tcss"
+
+    def __init__(self, title: str, message: str) -> None:
+        super().__init__()
+        self._title, self._message = title, message
+
+    def compose(self) -> ComposeResult:
+        """Title, message, how to go on."""
+        text = Text.assemble(
+            (self._title, "bold"), "\n\n", self._message, "\n\n", ("any key: go on", "dim")
+        )
+        with VerticalScroll(classes="dialog bad"):
+            yield Static(text, markup=False)
+
+    def on_key(self, event: events.Key) -> None:
+        """Close, but let the keys that leave the app do so."""
+        if event.key not in ("ctrl+c", "ctrl+q"):
+            event.stop()
+            self.dismiss()
+
+
+class Question(ModalScreen[bool]):
+    """A yes or a no to what cannot be undone."""
+
+    CSS_PATH = "dialog.tcss"
+
+    def __init__(self, question: str, consequence: str, yes: str, no: str) -> None:
+        super().__init__()
+        self._text = Text.assemble(
+            (question, "bold"),
+            "\n",
+            consequence,
+            "\n\n",
+            ("y", "bold"),
+            f" {yes}   ",
+            ("n", "bold"),
+            f" {no}",
+        )
+
+    def compose(self) -> ComposeResult:
+        """The question and the two keys."""
+        with VerticalScroll(classes="dialog"):
+            yield Static(self._text, markup=False)
+
+    def on_key(self, event: events.Key) -> None:
+        """y is yes; n and escape are no; other keys leave the question standing."""
+        if event.key in ("y", "Y", "n", "N", "escape"):
+            event.stop()
+            self.dismiss(event.key in ("y", "Y"))

@@ -1,0 +1,47 @@
+"""What there is to see and to press, from the registry of commands."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tui.commands import Command
+
+ABOUT = (
+    "batchscope trains in the background: this screen only looks on. Closing it, or losing the "
+    "line, costs a sweep nothing.\n"
+    "A marker and a colour mean the same batch size in every pane. Any key but the arrows closes "
+    "this help."
+)
+KEYS = 12
+
+
+class Help(ModalScreen[None]):
+    """Scrolls with the arrows; any other key closes it."""
+
+    CSS_PATH = "dialog.tcss"
+    SCROLLING = ("up", "down", "pageup", "pagedown", "home", "end")
+
+    def __init__(self, commands: Sequence[Command]) -> None:
+        super().__init__()
+        self._commands = commands
+
+    def compose(self) -> ComposeResult:
+        """Every command that has a key to show."""
+        text = Text.assemble(ABOUT, "\n")
+        for command in self._commands:
+            if command.shown:
+                text.append(f"\n{command.shown:<{KEYS}}", "bold")
+                text.append(command.help)
+        with VerticalScroll(classes="dialog"):
+            yield Static(text, markup=False)
+
+    def on_key(self, event: events.Key) -> None:
+        """Close, unless the key scrolls or leaves."""
+        if event.key not in (*self.SCROLLING, "ctrl+c", "ctrl+q"):
+            event.stop()
+            self.dismiss()

@@ -1,0 +1,75 @@
+"""Numbers with their units, short and aligned, as every pane writes them."""
+
+import math
+
+UNKNOWN = "–"
+
+
+def clock(seconds: float) -> str:
+    """A span of time as a clock shows it: 07:41, 1:02:03 or 2 d 03:04."""
+    whole = int(max(0.0, seconds))
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    if hours >= 24:
+        return f"{hours // 24} d {hours % 24:02d}:{minute:02d}"
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute:02d}:{second:02d}"
+
+
+def duration(seconds: float) -> str:
+    """A measured time to three digits: 34.1 ms, 4.10 s, 125 s."""
+    if not math.isfinite(seconds):
+        return UNKNOWN
+    if seconds < 0.9995:
+        return f"{_three(seconds * 1e3)} ms"
+    return f"{_three(seconds)} s" if seconds < 1000 else clock(seconds)
+
+
+def roughly(seconds: float) -> str:
+    """An estimate in words, no finer than it is worth."""
+    if seconds < 55:
+        return f"{max(5, round(seconds / 5) * 5)} s"
+    if seconds < 90 * 60:
+        return f"{max(1, round(seconds / 60))} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
+
+
+def size(count: float) -> str:
+    """Bytes with a binary unit: 512 MiB, 9.10 GiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{_three(count)} {unit}"
+        count /= 1024
+    return f"{_three(count)} TiB"
+
+
+def rate(per_second: float) -> str:
+    """Samples a second."""
+    if per_second >= 9.995e5:
+        return f"{_three(per_second / 1e6)} M/s"
+    return f"{per_second:,.0f}/s"
+
+
+def share(fraction: float) -> str:
+    """A share in percent, rounded down so that 100 % means all of it."""
+    return f"{int(fraction * 100)} %"
+
+
+def number(value: float | None) -> str:
+    """A figure to three digits, in powers of ten where it is tiny or huge."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
+        return _three(value)
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def spread_of(deviation: float) -> str:
+    """A deviation of accuracies without its leading zero: ±.0071."""
+    return f"±{deviation:.4f}".replace("±0.", "±.")
+
+
+def _three(value: float) -> str:
+    magnitude = abs(value)
+    decimals = 2 if magnitude < 9.995 else 1 if magnitude < 99.95 else 0
+    return f"{value:,.{decimals}f}"

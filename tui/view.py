@@ -1,0 +1,122 @@
+"""What the panes draw from: the fold of the journal, the clock, and what changed when.
+
+Every kind of event moves a *topic*. A pane names the topics that it shows, and is drawn again
+only once one of them has moved.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from engine import events as ev
+from engine.estimate import Remaining, remaining
+from engine.figures import by_batch_size
+from engine.state import SweepState
+from tui.follower import Batch
+from tui.marks import Mark, marks_for
+
+TOPICS: dict[type, tuple[str, ...]] = {
+    ev.SweepOpened: ("trials", "epochs", "plans", "log"),
+    ev.ConductorStarted: ("trials", "log"),
+    ev.DataProgress: ("data",),
+    ev.DataReady: ("data", "epochs", "log"),
+    ev.Planned: ("plans",),
+    ev.WorkerReady: ("trials", "log"),
+    ev.WorkerLost: ("trials", "log"),
+    ev.TrialStarted: ("trials", "epochs", "plans", "log"),
+    ev.Progress: ("progress",),
+    ev.EpochsFinished: ("epochs", "progress"),
+    ev.TrialEnded: ("trials", "epochs", "log"),
+    ev.MemorySampled: ("memory",),
+    ev.Note: ("log",),
+    ev.SweepEnded: ("trials", "log"),
+}
+T = TypeVar("T")
+ALL_TOPICS = ("trials", "epochs", "plans", "log", "data", "progress", "memory")
+
+
+class View:
+    """One sweep as a screen sees it."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.state = SweepState()
+        self.alive = False
+        self.loaded = False
+        self.stopping = False
+        self.damaged = 0
+        self.problem = ""
+        self.marks: dict[str, Mark] = {}
+        self.order: list[str] = []
+        self.moved: Counter[str] = Counter()
+        self.now = clock()
+        self._clock = clock
+        self._memory: dict[Any, tuple[Any, Any]] = {}
+
+    def adopt(self, state: SweepState, batch: Batch) -> None:
+        """Take over a state that was folded elsewhere."""
+        self.state, self.loaded = state, True
+        self._memory.clear()
+        self._name_marks()
+        self.moved.update(ALL_TOPICS)
+        self.take(batch)
+
+    def take(self, batch: Batch) -> None:
+        """Fold a batch of events."""
+        self.state.fold(batch.events)
+        topics = {topic for event in batch.events for topic in TOPICS.get(type(event), ())}
+        if len(self.marks) != len(self.state.configurations):
+            self._name_marks()
+        if batch.alive != self.alive:
+            topics |= {"trials"}
+        self.alive, self.damaged, self.problem = batch.alive, batch.damaged, batch.problem
+        self.stopping = self.stopping and self.alive
+        self.moved.update(topics)
+
+    def tick(self) -> None:
+        """Look at the clock."""
+        self.now = self._clock()
+        if self.alive:
+            self.moved["clock"] += 1
+
+    @property
+    def phase(self) -> str:
+        """The sweep's state in a word."""
+        if not self.loaded:
+            return "starting"
+        if self.state.ended:
+            return self.state.ended.state
+        phase = self.state.phase(self.alive)
+        return "stopping" if self.stopping and self.alive else phase
+
+    @property
+    def elapsed(self) -> float | None:
+        """Seconds that the sweep runs, or ran before it ended."""
+        if self.state.ended:
+            return self.state.ended.seconds
+        if not self.state.conductor:
+            return None
+        return (self.now if self.alive else self.state.last_at) - self.state.conductor.at
+
+    def remaining(self) -> Remaining | None:
+        """Seconds left of a sweep that runs; None where there is nothing to expect."""
+        expecting = self.phase in ("running", "preparing") and self.state.trials
+        return remaining(self.state, self.now) if expecting else None
+
+    def label_width(self, most: int) -> int:
+        """Cells for the labels, the same in every pane that has the room."""
+        return min(max((len(mark.label) for mark in self.marks.values()), default=1), most)
+
+    def reached(self, configuration: str) -> int:
+        """Epochs on record for a configuration, over its seeds."""
+        return sum(len(trial.records) for trial in self.state.replicates(configuration))
+
+    def once(self, key: object, stamp: object, compute: Callable[[], T]) -> T:
+        """A figure that is computed anew only when its stamp has changed."""
+        known = self._memory.get(key)
+        if known is None or known[0] != stamp:
+            known = self._memory[key] = (stamp, compute())
+        return known[1]
+
+    def _name_marks(self) -> None:
+        self.order = by_batch_size(self.state)
+        self.marks = marks_for([self.state.configurations[name] for name in self.order])

@@ -1,0 +1,72 @@
+"""A widget that shows rows, and sends to the terminal only the cells that changed."""
+
+from rich.segment import Segment
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.palette import style_of
+from tui.rows import EMPTY, Row, fit, text_of, width_of
+
+
+class Rows(Widget):
+    """A rectangle of rows; what does not fit is not shown."""
+
+    ALLOW_SELECT = False
+
+    def __init__(self, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._shown: list[Row] = []
+
+    def show(self, rows: list[Row]) -> None:
+        """Replace the rows; only the cells that differ are drawn again."""
+        before, self._shown = self._shown, rows
+        regions = []
+        for y in range(self.size.height):
+            old, new = _at(before, y), _at(rows, y)
+            if old != new:
+                left, right = _difference(old, new)
+                regions.append(Region(left, y, max(1, min(right, self.size.width) - left), 1))
+        if regions:
+            self.refresh(*regions)
+
+    @property
+    def text(self) -> str:
+        """What is shown, without its styles."""
+        return "\n".join(text_of(line).rstrip() for line in self._shown)
+
+    def render_line(self, y: int) -> Strip:
+        """One row as Textual wants it."""
+        base = self.visual_style.rich_style
+        sixteen = getattr(self.app, "sixteen", False)
+        return Strip(
+            [
+                Segment(text, base + style_of(key, sixteen))
+                for text, key in fit(_at(self._shown, y), self.size.width)
+            ],
+            self.size.width,
+        )
+
+
+def _at(rows: list[Row], y: int) -> Row:
+    return rows[y] if y < len(rows) else EMPTY
+
+
+def _difference(old: Row, new: Row) -> tuple[int, int]:
+    """The first differing cell and the one after the last, for rows of narrow characters."""
+    if _has_wide(old, new):
+        return 0, 1 << 16
+    before, after = _cells(old), _cells(new)
+    length = max(len(before), len(after))
+    before += [(" ", "")] * (length - len(before))
+    after += [(" ", "")] * (length - len(after))
+    differing = [at for at in range(length) if before[at] != after[at]]
+    return (differing[0], differing[-1] + 1) if differing else (0, 1)
+
+
+def _has_wide(*rows: Row) -> bool:
+    return any(width_of(line) != len(text_of(line)) for line in rows)
+
+
+def _cells(line: Row) -> list[tuple[str, str]]:
+    return [(character, style) for text, style in line for character in text]
