@@ -116,7 +116,7 @@ def norms(state: SweepState, configuration: str, start: float = 0.0, stop: float
     """
     total = Norms()
     for trial in state.replicates(configuration):
-        planned = trial.started.total_steps if trial.started else None
+        planned = trial.planned_steps
         for record in trial.records:
             for piece in record.norms:
                 middle = piece.first_step + (piece.count + piece.broken) / 2

@@ -67,7 +67,9 @@ def _reason(asked: int, batch_size: int, micro: int, automatic: bool) -> str:
     if asked > batch_size:
         words.append(f"{asked:,} exceeds the {batch_size:,} training images: the full batch")
     if micro < batch_size:
-        words.append(f"{batch_size:,} = {-(-batch_size // micro)} × {micro:,}, as the preset says")
+        count, rest = divmod(batch_size, micro)
+        tail = f" + {rest:,}" if rest else ""
+        words.append(f"{batch_size:,} = {count:,} × {micro:,}{tail}, as the preset says")
     elif automatic:
         words.append("the whole batch at once")
     else:

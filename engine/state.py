@@ -54,16 +54,34 @@ class TrialState:
         return self.status in ENDED
 
     @property
+    def planned_steps(self) -> float | None:
+        """Steps of the whole budget; projected from the pace so far where it is in seconds."""
+        if self.started is None:
+            return None
+        budget = self.settings.train.seconds
+        if budget is None:
+            return self.started.total_steps
+        steps, seconds = self._trained()
+        if self.done:
+            return steps
+        return steps * budget / seconds if seconds > 0 else None
+
+    @property
     def fraction(self) -> float:
-        """Share of the planned steps that were taken, between 0 and 1."""
+        """Share of the budget that is used up, between 0 and 1."""
         if self.done:
             return 1.0
-        if self.started is None or not self.started.total_steps:
+        if self.status == "queued" or not self.planned_steps:
             return 0.0
+        return min(1.0, self._trained()[0] / self.planned_steps)
+
+    def _trained(self) -> tuple[int, float]:
+        """Steps taken, and seconds of training, as far as is known."""
         steps = self.last.steps if self.last else 0
-        if self.progress:
-            steps = max(steps, self.progress.steps)
-        return min(1.0, steps / self.started.total_steps)
+        seconds = sum(record.seconds for record in self.records)
+        if self.progress and self.progress.steps >= steps:
+            return self.progress.steps, self.progress.seconds
+        return steps, seconds
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from engine.spec import BUDGETS, MAX_TRIALS, TABLES, Configuration, Settings
 
 BATCH_SIZE = "train.batch_size"
 SHORT = {BATCH_SIZE: "b", "train.lr": "lr", "train.momentum": "m", "train.weight_decay": "wd"}
+ADAM_SQRT_LIMIT = 10  # 1 / (1 - beta1) for Adam's usual beta1 of 0.9
 NAME_ALONE = ("data.name", "model.name", "train.optimizer")
 
 Overrides = dict[str, Any]
@@ -130,19 +131,34 @@ def _settings(raw: dict[str, Any], overrides: Overrides, where: str) -> Settings
 
 
 def _check_together(settings: Settings, where: str) -> None:
-    problem = misfit(settings.model, DATASETS[settings.data.name])
+    problem = misfit(settings.model, DATASETS[settings.data.name]) or _rate_problem(settings)
     if problem:
         raise UsageProblem(f"{where}: {problem}")
-    scaling, optimizer = settings.scaling, settings.train.optimizer
-    if scaling.rule != "none" and scaling.base_batch_size is None:
-        raise UsageProblem(
-            f"{where}: scaling.base_batch_size: required by rule {scaling.rule!r}: "
+
+
+def _rate_problem(settings: Settings) -> str | None:
+    """Why optimizer and scaling rule cannot be used together; None where they can."""
+    scaling, train = settings.scaling, settings.train
+    if train.optimizer == "nesterov" and train.momentum == 0:
+        return "train.momentum: nesterov needs a momentum above 0"
+    if scaling.rule == "none":
+        return None
+    if scaling.base_batch_size is None:
+        return (
+            f"scaling.base_batch_size: required by rule {scaling.rule!r}: "
             "the batch size that lr is meant for"
         )
-    if scaling.rule == "adam-sqrt" and optimizer not in ("adam", "adamw"):
-        raise UsageProblem(
-            f"{where}: scaling.rule: adam-sqrt is for adam and adamw, not {optimizer}"
+    if scaling.rule != "adam-sqrt":
+        return None
+    if train.optimizer not in ("adam", "adamw"):
+        return f"scaling.rule: adam-sqrt is for adam and adamw, not {train.optimizer}"
+    factor = train.batch_size / scaling.base_batch_size
+    if factor >= ADAM_SQRT_LIMIT:
+        return (
+            f"scaling.rule: adam-sqrt moves beta1 below 0 from {ADAM_SQRT_LIMIT} times "
+            f"base_batch_size; {train.batch_size} is {factor:g} times {scaling.base_batch_size}"
         )
+    return None
 
 
 def _refuse_twins(found: list[Settings], where: str) -> None:

@@ -67,8 +67,9 @@ class Worker:
         self._setup = order
         import torch
 
-        from engine.training import loop  # noqa: F401 (imported while the data are prepared)
+        from engine.training.optim import load_optimizers
 
+        load_optimizers()
         problem = _device_problem(order.device)
         if problem:
             self.state(WorkerLost(worker=order.worker, reason=problem))

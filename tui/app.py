@@ -11,6 +11,7 @@ from textual.screen import Screen
 
 from engine.catalog import Launch, create_sweep
 from engine.launching import start_conductor
+from engine.problems import Problem
 from engine.reading import Preset
 from tui.commands import bindings, commands_at
 from tui.farewell import farewell
@@ -38,6 +39,7 @@ class BatchscopeApp(App[str]):
         self.home = home
         self.clock = clock
         self.visited: list[Path] = []
+        self.failure: Problem | None = None
         self._preset, self._launch, self._sweep = preset, launch, sweep
         self.animation_level = "none"
         self.theme = THEME
@@ -77,9 +79,13 @@ class BatchscopeApp(App[str]):
 
         self._open_board(start)
 
-    def give_up(self, problem: str) -> None:
-        """A launch that came to nothing: say why, and offer the menu."""
-        self.open_menu(problem)
+    def give_up(self, problem: Problem) -> None:
+        """A launch that came to nothing: say why in the menu, if that is where it was asked for."""
+        if self._preset is None:
+            self.open_menu(str(problem))
+        else:
+            self.failure = problem
+            self.exit()
 
     def action_leave(self) -> None:
         """Leave, and say what goes on."""

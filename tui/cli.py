@@ -336,6 +336,8 @@ def _screen(
 
     app = BatchscopeApp(home, preset=preset, launch=launch, sweep=sweep)
     farewell = app.run()
+    if app.failure:
+        raise app.failure
     if farewell:
         print(farewell)
     return app.return_code or 0

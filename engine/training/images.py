@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,5 +46,6 @@ def epoch_order(train_size: int, seed: int, epoch: int) -> Tensor:
     It is drawn on the CPU, so that every device sees the same one, and does not depend on
     the batch size, so that trials of one seed are paired.
     """
-    generator = torch.Generator().manual_seed((seed << 32) + epoch)
-    return torch.randperm(train_size, generator=generator)
+    # torch's CPU generator takes 32 bits of a seed and drops the rest, so both are mixed first
+    mixed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    return torch.randperm(train_size, generator=torch.Generator().manual_seed(mixed))

@@ -1,5 +1,6 @@
 """Optimizers of torch on the one flat buffer: all of them work elementwise."""
 
+import torch
 from torch import nn, optim
 
 from engine.spec import Train
@@ -32,3 +33,8 @@ def build_optimizer(weights: nn.Parameter, train: Train, rates: Rates) -> optim.
             return optim.Adagrad([weights], lr=lr, weight_decay=decay)
         case "rmsprop":
             return optim.RMSprop([weights], lr=lr, weight_decay=decay)
+
+
+def load_optimizers() -> None:
+    """Have torch load what its optimizers import when the first is made: over a second's worth."""
+    optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)

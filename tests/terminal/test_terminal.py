@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from terminals import COMMAND, Terminal
+
+from tests.terminal.terminals import COMMAND, Terminal
 
 SMALL = ("--set", "grid.batch_size=[16,64]", "--set", "seeds=2", "--set", "train.epochs=2000")
 

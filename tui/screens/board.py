@@ -99,7 +99,7 @@ class BoardScreen(Screen[None]):
         try:
             self.folder = await asyncio.to_thread(self._prepare)
         except Problem as problem:
-            self.batchscope.give_up(str(problem))
+            self.batchscope.give_up(problem)
             return
         self.batchscope.visited.append(self.folder)
         follower = Follower(self.folder)

@@ -1,0 +1,333 @@
+"""Stored sweeps made from a recipe: the same bytes at every run, and no clock but their own."""
+
+import fcntl
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from textual.app import App
+from textual.pilot import Pilot
+
+from engine import events as ev
+from engine import journal
+from engine.bins import BINS_PER_DECADE, LOWEST
+from engine.catalog import LAUNCH, LOCK, Launch
+from engine.plan import make_plan
+from engine.spec import Configuration, Data, Model, Run, Settings, Train, Trial, trials_of
+from tui.screens.board import BoardScreen
+from tui.widget import Rows
+
+START = 1_800_000_000.0
+NOW = START + 95.0
+SIZES = (8, 32, 128, 512)
+TRAIN_SIZE, TEST_SIZE = 1437, 360
+EPOCHS = 20
+GIB = 1 << 30
+PATIENCE = 1000
+
+
+def configurations(
+    sizes: tuple[int, ...] = SIZES, seeds: int = 3, timing: str = "shared"
+) -> tuple[Configuration, ...]:
+    """One configuration a batch size."""
+    return tuple(
+        Configuration(
+            id=f"b{size}",
+            label=str(size),
+            settings=Settings(
+                data=Data(name="digits"),
+                model=Model(name="mlp", hidden=(128, 64)),
+                train=Train(batch_size=size, lr=0.1, epochs=EPOCHS),
+                run=Run(timing="alone" if timing == "alone" else "shared"),
+            ),
+            seeds=tuple(range(seeds)),
+        )
+        for size in sizes
+    )
+
+
+class Recipe:
+    """Writes a sweep's journal, event by event."""
+
+    def __init__(self, home: Path, name: str = "20270115-080000-quickstart") -> None:
+        self.folder = home / "sweeps" / name
+        self.folder.mkdir(parents=True, exist_ok=True)
+        preset = name.split("-", 2)[-1]
+        (self.folder / LAUNCH).write_bytes(msgspec.json.encode(Launch(preset=preset)))
+        self.preset = preset
+        self.path = self.folder / journal.NAME
+        journal.Writer(self.path).close()
+        self.at = START
+
+    def say(self, event: ev.AnyEvent, after: float = 0.0) -> None:
+        """Append an event, stamped with the recipe's own clock."""
+        self.at += after
+        with open(self.path, "ab") as file:
+            file.write(journal.encode(msgspec.structs.replace(event, at=self.at)) + b"\n")
+
+    def open(
+        self,
+        chosen: tuple[Configuration, ...],
+        title: str = "Batch size in half a minute",
+        question: str = "What changes when only the batch size does?",
+    ) -> None:
+        """Sweep and conductor."""
+        self.say(
+            ev.SweepOpened(
+                id=self.folder.name,
+                preset=self.preset,
+                title=title,
+                question=question,
+                source="batchscope",
+                configurations=chosen,
+            )
+        )
+        self.say(ev.ConductorStarted(pid=1, machine={"cores": 2}))
+
+    def ready(self, chosen: tuple[Configuration, ...], workers: int = 2) -> None:
+        """Data, workers and plans are there."""
+        self.say(
+            ev.DataReady(
+                name="digits", train=TRAIN_SIZE, test=TEST_SIZE, shape=(1, 8, 8), digest="0"
+            ),
+            1,
+        )
+        for worker in range(workers):
+            self.say(
+                ev.WorkerReady(
+                    worker=worker,
+                    device="cpu",
+                    device_name="cpu",
+                    pid=2,
+                    threads=1,
+                    versions={},
+                    seconds=2.5,
+                ),
+                1,
+            )
+        for configuration in chosen:
+            for trial in trials_of(configuration):
+                self.say(ev.Planned(plan=make_plan(trial, TRAIN_SIZE, 1)))
+        self.memory()
+
+    def memory(self) -> None:
+        """A sample of the device's memory."""
+        self.say(
+            ev.MemorySampled(
+                device="cpu", name="Epyc 7443", total=16 * GIB, ours=int(1.25 * GIB), others=5 * GIB
+            )
+        )
+
+    def start(self, trial: Trial, attempt: int = 1) -> int:
+        """A trial begins; returns its steps per epoch."""
+        steps = -(-TRAIN_SIZE // trial.batch_size)
+        self.say(
+            ev.TrialStarted(
+                trial=trial.id,
+                attempt=attempt,
+                worker=0,
+                device="cpu",
+                batch_size=trial.batch_size,
+                micro_batch_size=trial.batch_size,
+                total_steps=steps * EPOCHS,
+                steps_per_epoch=steps,
+                parameters=17_226,
+                init_norm=9.0,
+                lr=0.1,
+            )
+        )
+        return steps
+
+    def epochs(self, trial: Trial, last: int, attempt: int = 1, first: int = 1) -> None:
+        """Epochs `first` to `last` of a trial."""
+        records = tuple(_record(trial, epoch) for epoch in range(first, last + 1))
+        self.say(ev.EpochsFinished(trial=trial.id, attempt=attempt, records=records), 1.0)
+
+    def end(self, trial: Trial, status: ev.TrialStatus = "finished", reason: str = "") -> None:
+        """A trial's last word."""
+        self.say(ev.TrialEnded(trial=trial.id, attempt=1, status=status, reason=reason), 2.0)
+
+    def whole(self, trial: Trial) -> None:
+        """A trial from its first word to its last."""
+        self.start(trial)
+        self.epochs(trial, EPOCHS)
+        self.end(trial)
+
+    def close(self, state: ev.SweepEnding, trials: int, finished: int, reason: str = "") -> None:
+        """The conductor's last word."""
+        self.say(
+            ev.SweepEnded(
+                state=state,
+                seconds=self.at - START,
+                trials=trials,
+                finished=finished,
+                failed=0,
+                reason=reason,
+            )
+        )
+
+
+def _record(trial: Trial, epoch: int) -> ev.EpochRecord:
+    """Made-up figures: larger batches learn more slowly and end a little lower."""
+    size = trial.batch_size
+    steps = -(-TRAIN_SIZE // size)
+    pace = epoch * (8 / size) ** 0.45
+    reached = (0.975 - 0.004 * math.log2(size / 8)) * (1 - 0.9 * math.exp(-1.1 * pace))
+    wobble = 0.004 * math.sin(7.3 * epoch + 2.1 * trial.seed + size)
+    test = min(1.0, reached + wobble)
+    train = min(1.0, reached + 0.012 * (1 - math.exp(-pace)))
+    norm = 2.0 * (size**-0.18) * math.exp(-0.08 * epoch)
+    return ev.EpochRecord(
+        epoch=epoch,
+        steps=steps * epoch,
+        samples=TRAIN_SIZE * epoch,
+        lr=0.1,
+        train_loss=1 - train,
+        train_accuracy=train,
+        test_loss=1 - test,
+        test_accuracy=test,
+        seconds=0.021 + 0.19 * (8 / size),
+        epoch_samples=TRAIN_SIZE,
+        weight_norm=10.0,
+        distance_from_init=epoch * 0.2,
+        norms=(_norms(norm, steps * (epoch - 1), steps),),
+    )
+
+
+def _norms(mean: float, first_step: int, steps: int) -> ev.NormSlice:
+    centre = round((math.log10(mean) - LOWEST) * BINS_PER_DECADE) + 1
+    shape = (1, 3, 6, 9, 7, 5, 4, 2, 1)
+    counts = tuple(max(1, weight * steps // sum(shape)) for weight in shape)
+    return ev.NormSlice(
+        first_step=first_step,
+        count=sum(counts),
+        mean=mean,
+        squares=sum(counts) * (0.3 * mean) ** 2,
+        first_bin=centre - len(shape) // 2,
+        counts=counts,
+    )
+
+
+def finished_sweep(home: Path, name: str = "20270115-080000-quickstart", **texts: str) -> Path:
+    """All trials of four batch sizes, done."""
+    recipe, chosen = Recipe(home, name), configurations()
+    recipe.open(chosen, **texts)
+    recipe.ready(chosen)
+    trials = [trial for configuration in chosen for trial in trials_of(configuration)]
+    for trial in trials:
+        recipe.whole(trial)
+    recipe.close("finished", len(trials), len(trials))
+    return recipe.folder
+
+
+def running_sweep(home: Path, **texts: str) -> Path:
+    """Five trials done, one failed, two running, the rest queued, 95 seconds in."""
+    recipe, chosen = Recipe(home), configurations()
+    recipe.open(chosen, **texts)
+    recipe.ready(chosen)
+    trials = [trial for seed in range(3) for c in chosen for trial in trials_of(c)[seed : seed + 1]]
+    for trial in trials[:5]:
+        recipe.whole(trial)
+    recipe.start(trials[5])
+    recipe.end(trials[5], "failed", "RuntimeError: out of memory while trying to allocate 2.00 GiB")
+    recipe.at = NOW - 12.0
+    for trial, reached in zip(trials[6:8], (7, 13), strict=True):
+        steps = recipe.start(trial)
+        recipe.epochs(trial, reached)
+        recipe.say(
+            ev.Progress(
+                trial=trial.id,
+                attempt=1,
+                epoch=reached,
+                steps=reached * steps + steps // 2,
+                samples=0,
+                seconds=5.0,
+            )
+        )
+    recipe.memory()
+    return recipe.folder
+
+
+@contextmanager
+def conductor_of(folder: Path) -> Iterator[None]:
+    """Hold the sweep's lock, as a conductor does that lives."""
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def wide_sweep(home: Path, count: int) -> Path:
+    """As many batch sizes as asked for, one seed each, every trial finished."""
+    recipe, chosen = Recipe(home), configurations(tuple(range(1, count + 1)), seeds=1)
+    recipe.open(chosen)
+    recipe.ready(chosen)
+    for configuration in chosen:
+        recipe.whole(trials_of(configuration)[0])
+    recipe.close("finished", count, count)
+    return recipe.folder
+
+
+async def until(pilot: Pilot[str], happened: Callable[[], bool]) -> None:
+    """Let the app go on until something has happened; a test that waits in vain fails."""
+    for _ in range(PATIENCE):
+        await pilot.pause(0.01)
+        if isinstance(pilot.app.screen, BoardScreen):
+            pilot.app.screen.redraw()
+        if happened():
+            await pilot.pause()
+            return
+    raise AssertionError(f"it did not happen; on the screen:\n{screen_text(pilot.app)}")
+
+
+def screen_text(app: App[str]) -> str:
+    """What the rows on the screen say, from top to bottom."""
+    return "\n".join(rows.text for rows in app.screen.query(Rows) if rows.display)
+
+
+def part(app: App[str], name: str) -> str:
+    """What one widget of the screen says."""
+    return app.screen.query_one(f"#{name}", Rows).text
+
+
+async def loaded(pilot: Pilot[str]) -> BoardScreen:
+    """Wait until the board has read its journal and drawn it."""
+
+    def read() -> bool:
+        return isinstance(pilot.app.screen, BoardScreen) and pilot.app.screen.view.loaded
+
+    await until(pilot, read)
+    board = pilot.app.screen
+    assert isinstance(board, BoardScreen)
+    board.redraw()
+    await pilot.pause()
+    return board
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One time zone, one terminal, and nothing that is drawn because a second has passed."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("tui.screens.board.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("tui.screens.board.DRAW_SECONDS", 1e6)
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An empty home."""
+    (tmp_path / "sweeps").mkdir()
+    return tmp_path

@@ -1,0 +1,713 @@
+"""The board, key by key and state by state, on journals that were made beforehand."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean, stdev
+
+import pytest
+from textual.geometry import Region
+
+from engine import events as ev
+from engine import journal
+from engine.catalog import load_state
+from engine.problems import MachineProblem
+from engine.spec import trials_of
+from tests.functional.board_fixtures import (
+    EPOCHS,
+    NOW,
+    SIZES,
+    START,
+    Recipe,
+    conductor_of,
+    configurations,
+    finished_sweep,
+    home,
+    loaded,
+    part,
+    running_sweep,
+    screen_text,
+    still,
+    until,
+    wide_sweep,
+)
+from tui.app import BatchscopeApp
+from tui.commands import COMMANDS
+from tui.marks import GLYPHS
+from tui.screens.board import BoardScreen
+from tui.screens.dialog import Message, Question
+from tui.screens.help import Help
+from tui.screens.menu import MenuScreen
+
+__all__ = ["home", "still"]
+pytestmark = pytest.mark.usefixtures("still")
+
+SMALL, LARGE = (80, 24), (160, 45)
+
+
+def board_on(folder: Path) -> BatchscopeApp:
+    """The app on a stored sweep, at a moment that stands still."""
+    return BatchscopeApp(folder.parent.parent, sweep=folder, clock=lambda: NOW)
+
+
+def panes_seen(app: BatchscopeApp) -> list[str]:
+    """The panes that are on the screen."""
+    assert isinstance(app.screen, BoardScreen)
+    return [pane.TAB for pane in app.screen.panes if pane.display]
+
+
+# Panes
+
+
+async def test_all_panes_at_once_where_there_is_room(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=LARGE) as pilot:
+        await loaded(pilot)
+        assert panes_seen(app) == ["accuracy", "time", "memory", "gradients", "trials", "log"]
+        assert not app.screen.query_one("#tabs").display
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [("2", "time"), ("3", "memory"), ("4", "gradients"), ("5", "trials"), ("7", "log")],
+)
+async def test_a_number_shows_its_pane_full_size_and_again_goes_back(
+    home: Path, key: str, name: str
+) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=LARGE) as pilot:
+        await loaded(pilot)
+        await pilot.press(key)
+        assert panes_seen(app) == [name]
+        assert app.screen.query_one(f"#pane-{name}").size.width == LARGE[0]
+        await pilot.press(key)
+        assert len(panes_seen(app)) == 6
+
+
+async def test_enter_enlarges_the_current_pane_and_escape_goes_back(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=LARGE) as pilot:
+        await loaded(pilot)
+        await pilot.press("tab", "enter")
+        assert panes_seen(app) == ["time"]
+        await pilot.press("escape")
+        assert len(panes_seen(app)) == 6
+        await pilot.press("escape")
+        assert "shown already" in part(app, "hints")
+
+
+async def test_tab_goes_round_both_ways_and_the_frame_tells(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=LARGE) as pilot:
+        board = await loaded(pilot)
+        for expected in ("time", "memory", "gradients", "trials", "log", "accuracy"):
+            await pilot.press("tab")
+            assert expected == board.current.TAB
+            assert [pane.TAB for pane in board.panes if pane.current] == [expected]
+        await pilot.press("shift+tab")
+        assert board.current.TAB == "log"
+
+
+async def test_one_pane_at_a_time_on_a_small_screen(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        assert panes_seen(app) == ["accuracy"]
+        assert "1 accuracy  2 time  3 memory" in part(app, "tabs")
+        await pilot.press("5")
+        assert panes_seen(app) == ["trials"]
+        await pilot.press("tab")
+        assert panes_seen(app) == ["log"]
+        await pilot.press("7")
+        assert panes_seen(app) == ["trials"]
+        await pilot.press("escape")
+        assert "120×26" in part(app, "hints")
+        await pilot.press("enter")
+        assert "120×26" in part(app, "hints")
+
+
+async def test_first_and_last_lines_stay_on_a_small_screen(home: Path) -> None:
+    folder = running_sweep(home)
+    app = board_on(folder)
+    with conductor_of(folder):
+        async with app.run_test(size=SMALL) as pilot:
+            await loaded(pilot)
+            for key in "123457":
+                await pilot.press(key)
+                assert "● running 01:35  ETA " in part(app, "status")
+                assert "trials 5/12 done, 1 failed, 2 running" in part(app, "summary")
+                assert "? help" in part(app, "hints")
+            rows = [app.screen.query_one(f"#{name}").region.y for name in ("summary", "hints")]
+            assert rows == [22, 23]
+
+
+# What the panes say
+
+
+async def test_accuracy_names_the_final_mean_and_deviation_over_the_seeds(home: Path) -> None:
+    folder = finished_sweep(home)
+    app = board_on(folder)
+    async with app.run_test(size=LARGE) as pilot:
+        await loaded(pilot)
+        shown = part(app, "pane-accuracy")
+        state = load_state(folder)
+        for size in SIZES:
+            finals = [t.records[-1].test_accuracy for t in state.replicates(f"b{size}")]
+            deviation = f"{stdev(finals):.4f}".removeprefix("0")
+            assert f"{size:>3} {fmean(finals):.4f} ±{deviation} n=3" in shown
+        assert all(str(epoch) in shown for epoch in range(0, EPOCHS + 1, 5))
+
+
+async def test_scales_and_train_curves_are_switched_and_told(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        pictures = [part(app, "pane-accuracy")]
+        for told in ("epochs log", "error (1 − accuracy) log", "linear"):
+            await pilot.press("l")
+            pictures.append(part(app, "pane-accuracy"))
+            assert told in pictures[-1]
+        assert len(set(pictures)) == 3
+        assert pictures[0] == pictures[-1]
+        await pilot.press("t")
+        assert "train" not in part(app, "pane-accuracy")
+        await pilot.press("5", "t")
+        assert panes_seen(app) == ["accuracy"]
+        assert "train ╌" in part(app, "pane-accuracy")
+
+
+async def test_epoch_times_have_bars_ratios_and_say_what_ran_beside(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("2")
+        lines = part(app, "pane-time").splitlines()
+        seconds = [0.021 + 0.19 * (8 / size) for size in SIZES]
+        shown = ["211", "68.5", "32.9", "24.0"]
+        for index, line in enumerate(lines[1:5]):
+            assert f" {shown[index]} ms" in line
+            assert line.count("█") == pytest.approx(46 * seconds[index] / seconds[0], abs=1)
+            if index:
+                assert f"÷{seconds[index - 1] / seconds[index]:.1f}" in line
+        assert lines[5] == " measured shared: up to 2 trials ran at once"
+
+
+async def test_epochs_that_were_timed_alone_say_so(home: Path) -> None:
+    recipe, chosen = Recipe(home), configurations(timing="alone")
+    recipe.open(chosen)
+    recipe.ready(chosen, workers=1)
+    recipe.whole(trials_of(chosen[0])[0])
+    app = board_on(recipe.folder)
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("2")
+        assert "measured alone: nothing else of the sweep ran" in part(app, "pane-time")
+
+
+async def test_memory_gives_sizes_and_how_each_batch_is_cut(home: Path) -> None:
+    app = board_on(running_sweep(home))
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("3")
+        shown = part(app, "pane-memory")
+        assert "1.25 GiB · 5.00 GiB · 9.75 GiB free" in shown
+        assert "16.0 GiB" in shown
+        assert "◆ 512 = 1 × 512" in shown
+        assert "why: the whole batch at once" in shown
+
+
+async def test_gradient_norms_lie_where_the_axis_says(home: Path) -> None:
+    folder = finished_sweep(home)
+    app = board_on(folder)
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("4")
+        lines = part(app, "pane-gradients").splitlines()
+        early, late = lines[1], lines[2]
+        assert early.startswith(" ●   8")
+        assert early.endswith("early")
+        assert late.endswith("late")
+        assert early.index("█") > late.index("█")
+        axis = lines[-1]
+        assert axis.index("╵0.2") < late.index("█") + 2 < axis.index("╵0.5")
+        assert "μ   0.31 cv" in late
+
+
+async def test_gradients_of_many_batch_sizes_share_a_row_each(home: Path) -> None:
+    app = board_on(wide_sweep(home, 12))
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("4")
+        row = part(app, "pane-gradients").splitlines()[1]
+        assert "░" in row
+        assert "█" in row
+        assert row.index("█") < row.index("░")
+
+
+async def test_trials_show_progress_remaining_time_and_why_one_failed(home: Path) -> None:
+    folder = running_sweep(home)
+    app = board_on(folder)
+    with conductor_of(folder):
+        async with app.run_test(size=SMALL) as pilot:
+            await loaded(pilot)
+            await pilot.press("5")
+            lines = part(app, "pane-trials").splitlines()
+            assert len(lines) == 13
+            assert "● " in lines[1]
+            assert "✓ finished" in lines[1]
+            assert "0.97" in lines[1]
+            assert "✗ failed: RuntimeError: out of memory while trying to allocate" in lines[5]
+            assert "37 %  ETA 00:20" in lines[8]
+            assert lines[3].endswith("queued")
+
+
+async def test_a_configuration_keeps_its_marker_in_every_pane(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=LARGE) as pilot:
+        board = await loaded(pilot)
+        assert [board.view.marks[name].glyph for name in board.view.order] == list("●▲■◆")
+        for pane in ("accuracy", "time", "memory", "gradients", "trials"):
+            assert "◆ 512" in part(app, f"pane-{pane}")
+
+
+async def test_ten_configurations_have_ten_markers(home: Path) -> None:
+    app = board_on(wide_sweep(home, 10))
+    async with app.run_test(size=LARGE) as pilot:
+        board = await loaded(pilot)
+        assert "".join(mark.glyph for mark in board.view.marks.values()) == GLYPHS
+        assert len({mark.style for mark in board.view.marks.values()}) == 8
+
+
+async def test_long_lists_scroll_and_say_how_much_is_hidden(home: Path) -> None:
+    app = board_on(wide_sweep(home, 40))
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("5")
+        assert "● 1  s0" in part(app, "pane-trials") or "●  1 s0" in part(app, "pane-trials")
+        assert "↓ 21 more" in part(app, "pane-trials")
+        await pilot.press("down", "j")
+        assert "↑ 2  ↓ 19 more" in part(app, "pane-trials")
+        await pilot.press("end")
+        assert " 40 s0" in part(app, "pane-trials")
+        await pilot.press("pagedown")
+        assert "nothing further" in part(app, "hints")
+        await pilot.press("pageup", "up", "k")
+        assert "↑ 9  ↓ 12 more" in part(app, "pane-trials")
+        await pilot.press("home")
+        assert "↑" not in part(app, "pane-trials")
+
+
+# States
+
+
+def preparing(recipe: Recipe) -> None:
+    recipe.say(ev.DataProgress(name="mnist", received=4 << 20, total=10 << 20))
+
+
+def failed(recipe: Recipe) -> None:
+    recipe.close("failed", 12, 0, "mnist: cannot be downloaded: no route to host")
+
+
+def stopped(recipe: Recipe) -> None:
+    recipe.close("stopped", 12, 3)
+
+
+def nothing(_: Recipe) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("then", "alive", "status", "notice"),
+    [
+        (preparing, True, "◌ preparing 40 % of mnist", ""),
+        (nothing, True, "◌ preparing", ""),
+        (nothing, False, "! interrupted", "no conductor lives, so nothing trains; r resumes"),
+        (failed, False, "✗ failed after", "mnist: cannot be downloaded: no route to host"),
+        (stopped, False, "■ stopped after", "r resumes the sweep"),
+    ],
+)
+async def test_states_are_told_in_words(
+    home: Path, then: Callable[[Recipe], None], alive: bool, status: str, notice: str
+) -> None:
+    recipe = Recipe(home)
+    recipe.open(configurations())
+    then(recipe)
+    app = board_on(recipe.folder)
+    with conductor_of(recipe.folder if alive else home):
+        async with app.run_test(size=SMALL) as pilot:
+            await loaded(pilot)
+            assert status in part(app, "status")
+            assert notice in part(app, "notice")
+            assert bool(notice) == bool(app.screen.query_one("#notice").size.height)
+            assert ("r resume" in part(app, "hints")) == (not alive)
+
+
+async def test_a_download_is_shown_where_the_curves_will_be(home: Path) -> None:
+    recipe = Recipe(home)
+    recipe.open(configurations())
+    preparing(recipe)
+    app = board_on(recipe.folder)
+    with conductor_of(recipe.folder):
+        async with app.run_test(size=SMALL) as pilot:
+            await loaded(pilot)
+            shown = part(app, "pane-accuracy")
+            assert "fetching mnist" in shown
+            assert "4.00 MiB of 10.0 MiB" in shown
+            assert shown.count("━") + shown.count("╸") > 9
+            assert "no epoch has ended yet" in shown
+
+
+async def test_a_finished_sweep_says_how_long_it_took(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=SMALL) as pilot:
+        board = await loaded(pilot)
+        assert "✓ finished in 00:39" in part(app, "status")
+        assert "ETA" not in part(app, "status")
+        assert board.view.elapsed == 39
+
+
+@pytest.mark.parametrize(
+    ("key", "awaited"),
+    [
+        ("1", "no epoch has ended yet"),
+        ("2", "no whole epoch has ended yet"),
+        ("3", "no device has been measured yet"),
+        ("4", "no epoch has ended yet"),
+        ("5", "no trial is known yet"),
+        ("7", "nothing has happened yet"),
+    ],
+)
+async def test_an_empty_pane_says_what_is_awaited(home: Path, key: str, awaited: str) -> None:
+    app = board_on(Recipe(home).folder)
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press(*([] if key == "1" else [key]))
+        assert awaited in screen_text(app)
+
+
+async def test_the_board_follows_the_journal_as_it_grows(home: Path) -> None:
+    recipe, chosen = Recipe(home), configurations()
+    app = board_on(recipe.folder)
+    with conductor_of(recipe.folder):
+        async with app.run_test(size=LARGE) as pilot:
+            await loaded(pilot)
+            assert "no trial is known yet" in part(app, "pane-trials")
+            recipe.open(chosen)
+            recipe.ready(chosen)
+            await until(pilot, lambda: "0/12 done" in part(app, "pane-trials"))
+            assert "What changes when only the batch size does?" in part(app, "title")
+            trial = trials_of(chosen[1])[0]
+            recipe.start(trial)
+            recipe.epochs(trial, 4)
+            await until(pilot, lambda: "epoch 4" in part(app, "pane-accuracy"))
+            recipe.epochs(trial, EPOCHS, first=5)
+            recipe.end(trial)
+            await until(pilot, lambda: "1/12 done" in part(app, "pane-trials"))
+            recipe.close("finished", 12, 1)
+            await until(pilot, lambda: "✓ finished" in part(app, "status"))
+
+
+async def test_a_conductor_that_dies_is_noticed(home: Path) -> None:
+    folder = running_sweep(home)
+    app = board_on(folder)
+    async with app.run_test(size=SMALL) as pilot:
+        with conductor_of(folder):
+            board = await loaded(pilot)
+            await until(pilot, lambda: board.view.alive)
+        await until(pilot, lambda: "! interrupted" in part(app, "status"))
+        assert "no conductor lives" in part(app, "notice")
+
+
+async def test_damaged_lines_are_counted_and_shown(home: Path) -> None:
+    folder = finished_sweep(home)
+    path = folder / journal.NAME
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:5], b"{broken\n", b"\xff\n", *lines[5:]]))
+    app = board_on(folder)
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("7")
+        assert "2 damaged lines of the journal skipped" in part(app, "pane-log")
+        assert "✓ finished" in part(app, "status")
+
+
+async def test_a_journal_that_cannot_be_read_is_told(home: Path) -> None:
+    folder = finished_sweep(home)
+    (folder / journal.NAME).unlink()
+    (folder / journal.NAME).mkdir()
+    app = board_on(folder)
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        assert "the journal cannot be read: Is a directory" in part(app, "notice")
+
+
+# Commands
+
+
+async def test_stop_asks_first_and_no_changes_nothing(home: Path) -> None:
+    folder = running_sweep(home)
+    app = board_on(folder)
+    with conductor_of(folder):
+        async with app.run_test(size=SMALL) as pilot:
+            await loaded(pilot)
+            for no in ("n", "escape"):
+                await pilot.press("S")
+                assert isinstance(app.screen, Question)
+                await pilot.press("x")
+                assert isinstance(app.screen, Question)
+                await pilot.press(no)
+                assert "the sweep goes on" in part(app, "hints")
+    assert not (folder / "commands.jsonl").exists()
+
+
+async def test_stop_tells_the_conductor_and_shows_that_it_was_asked(home: Path) -> None:
+    folder = running_sweep(home)
+    app = board_on(folder)
+    with conductor_of(folder):
+        async with app.run_test(size=SMALL) as pilot:
+            await loaded(pilot)
+            await pilot.press("ctrl+s", "y")
+            assert "■ stopping" in part(app, "status")
+            assert "has been asked to stop" in part(app, "hints")
+    assert json.loads((folder / "commands.jsonl").read_bytes()) == {"command": "stop"}
+
+
+async def test_stop_of_what_does_not_run_says_so(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("S")
+        assert "nothing to stop: the sweep is finished" in part(app, "hints")
+        await pilot.press("r")
+        assert "nothing to resume: the sweep is finished" in part(app, "hints")
+
+
+async def test_resume_starts_a_conductor(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = running_sweep(home)
+    started: list[Path] = []
+    monkeypatch.setattr("tui.screens.board.start_conductor", started.append)
+    app = board_on(folder)
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("r")
+        await until(pilot, lambda: started == [folder])
+
+
+async def test_a_resume_that_fails_says_why(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise MachineProblem("the disk is [b]full[/b]")
+
+    monkeypatch.setattr("tui.screens.board.start_conductor", refuse)
+    app = board_on(running_sweep(home))
+    async with app.run_test(size=SMALL) as pilot:
+        board = await loaded(pilot)
+        await pilot.press("r")
+        await until(pilot, lambda: isinstance(app.screen, Message))
+        await pilot.press("x")
+        assert app.screen is board
+
+
+async def test_help_shows_every_key_that_the_registry_has(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=(80, 60)) as pilot:
+        await loaded(pilot)
+        for key in ("?", "f1"):
+            await pilot.press(key)
+            assert isinstance(app.screen, Help)
+            shown = " ".join(str(app.screen.query_one("Static").render()).split())
+            for command in COMMANDS:
+                if command.shown and command.place != "menu":
+                    assert " ".join(f"{command.shown} {command.help}".split()) in shown
+            await pilot.press("down")
+            assert isinstance(app.screen, Help)
+            await pilot.press("escape")
+            assert isinstance(app.screen, BoardScreen)
+
+
+async def test_the_palette_offers_the_same_commands_and_runs_them(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=SMALL) as pilot:
+        board = await loaded(pilot)
+        offered = {command.title for command in app.get_system_commands(board)}
+        expected = {c.name for c in COMMANDS if c.place != "menu" and c.name != "Palette"}
+        assert offered == expected
+        await pilot.press("ctrl+p")
+        await pilot.press(*"Pane 5")
+        await until(pilot, lambda: app.screen is not board)
+        await pilot.pause(0.3)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen is board and panes_seen(app) == ["trials"])
+
+
+async def test_menu_key_goes_to_the_menu(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("m")
+        await until(pilot, lambda: isinstance(app.screen, MenuScreen))
+
+
+async def test_a_key_without_a_meaning_says_where_the_keys_are(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("z")
+        assert "z does nothing here; ? shows the keys" in part(app, "hints")
+        await pilot.press("tab")
+        assert "q leave" in part(app, "hints")
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+c", "ctrl+q"])
+async def test_leaving_a_running_sweep_says_how_to_return(home: Path, key: str) -> None:
+    folder = running_sweep(home)
+    app = board_on(folder)
+    with conductor_of(folder):
+        async with app.run_test(size=SMALL) as pilot:
+            await loaded(pilot)
+            await pilot.press(key)
+    name = folder.name
+    assert app.return_value == (
+        f"sweep {name} is still running: `batchscope attach {name}` returns to it, "
+        f"`batchscope stop {name}` ends it"
+    )
+
+
+async def test_leaving_from_a_question_leaves(home: Path) -> None:
+    folder = running_sweep(home)
+    app = board_on(folder)
+    with conductor_of(folder):
+        async with app.run_test(size=SMALL) as pilot:
+            await loaded(pilot)
+            await pilot.press("S", "ctrl+c")
+    assert app.return_value is not None
+    assert "still running" in app.return_value
+
+
+async def test_leaving_says_how_a_sweep_ended(home: Path) -> None:
+    recipe = Recipe(home, "20270115-080000-stopped")
+    recipe.open(configurations())
+    stopped(recipe)
+    texts = []
+    for folder in (finished_sweep(home), recipe.folder):
+        app = board_on(folder)
+        async with app.run_test(size=SMALL) as pilot:
+            await loaded(pilot)
+            await pilot.press("q")
+        texts.append(app.return_value or "")
+    assert "finished, 12 of 12 trials finished" in texts[0]
+    assert "stopped, 0 of 12 trials finished" in texts[1]
+    assert "`batchscope resume 20270115-080000-stopped`" in texts[1]
+
+
+# Manners
+
+HOSTILE = "[red]x[/] \x1b]0;pwn\x07 [/nothing] 批次"
+
+
+async def test_text_from_files_is_neither_markup_nor_an_escape_sequence(home: Path) -> None:
+    recipe = Recipe(home)
+    recipe.open(configurations(), title=HOSTILE, question=HOSTILE)
+    recipe.ready(configurations())
+    trial = trials_of(configurations()[0])[0]
+    recipe.start(trial)
+    recipe.end(trial, "failed", HOSTILE)
+    recipe.say(ev.Note(text=HOSTILE, level="error"))
+    recipe.close("failed", 12, 0, HOSTILE)
+    app = board_on(recipe.folder)
+    async with app.run_test(size=LARGE) as pilot:
+        await loaded(pilot)
+        for pane in ("title", "pane-trials", "pane-log", "notice"):
+            assert "[red]x[/] �]0;pwn� [/nothing] 批次" in part(app, pane)
+        await pilot.press("q")
+    assert app.return_value is not None
+    assert app.return_value.replace("\n", " ").isprintable()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20, 5), (120, 26), (250, 70)])
+async def test_any_size_at_any_moment(home: Path, size: tuple[int, int]) -> None:
+    folder = running_sweep(home)
+    app = board_on(folder)
+    keys = [*"122344557lllttm"[:-1], "tab", "escape", "enter", "down", "end", "?", "escape"]
+    with conductor_of(folder):
+        async with app.run_test(size=SMALL) as pilot:
+            board = await loaded(pilot)
+            await pilot.resize_terminal(*size)
+            await pilot.press(*keys, "S", "n")
+            assert app.screen is board
+            await pilot.resize_terminal(*LARGE)
+            await pilot.pause()
+            await pilot.press("1", "escape")
+            await until(pilot, lambda: len(panes_seen(app)) == 6)
+            assert "final test" in part(app, "pane-accuracy")
+
+
+async def test_what_has_not_changed_is_not_drawn_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=LARGE) as pilot:
+        board = await loaded(pilot)
+        drawn: list[tuple[str, tuple[Region, ...]]] = []
+        for pane in board.panes:
+            monkeypatch.setattr(
+                pane, "refresh", lambda *regions, name=pane.TAB: drawn.append((name, regions))
+            )
+        board.redraw()
+        assert drawn == []
+        board.view.state.log[-1].text = "sweep finished, 11 of 12 trials finished"
+        board.view.moved["log"] += 1
+        board.redraw()
+        ((name, regions),) = drawn
+        assert name == "log"
+        assert [region.height for region in regions] == [1]
+        assert regions[0].width < 40
+
+
+async def test_the_second_hand_moves_only_the_status(home: Path) -> None:
+    recipe = Recipe(home)
+    recipe.open(configurations())
+    moment = [START + 10]
+    app = BatchscopeApp(home, sweep=recipe.folder, clock=lambda: moment[0])
+    with conductor_of(recipe.folder):
+        async with app.run_test(size=SMALL) as pilot:
+            board = await loaded(pilot)
+            before = {name: part(app, name) for name in ("title", "tabs", "summary", "hints")}
+            assert "◌ preparing 00:10" in part(app, "status")
+            moment[0] += 1
+            board.redraw()
+            assert "◌ preparing 00:11" in part(app, "status")
+            assert {name: part(app, name) for name in before} == before
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x45"])
+def test_picture_of_a_running_sweep(
+    home: Path, snap_compare: Callable[..., bool], size: tuple[int, int]
+) -> None:
+    folder = running_sweep(home)
+    with conductor_of(folder):
+        assert snap_compare(board_on(folder), terminal_size=size, run_before=loaded)
+
+
+def test_picture_in_sixteen_colours(
+    home: Path, snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("COLORTERM")
+    app = board_on(finished_sweep(home))
+    assert app.sixteen
+    assert snap_compare(app, terminal_size=SMALL, run_before=loaded)
+
+
+async def test_no_color_leaves_no_colour(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=SMALL) as pilot:
+        board = await loaded(pilot)
+        lines = board.accuracy.render_lines(Region(0, 0, *board.accuracy.size))
+        styles = [segment.style for line in lines for segment in line if segment.style]
+        assert len(lines) > 10
+        colours = [colour for style in styles for colour in (style.color, style.bgcolor) if colour]
+        assert all(colour.is_default for colour in colours)

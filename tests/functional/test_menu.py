@@ -1,0 +1,314 @@
+"""The menu: what it offers, what it says of it, and the ways from it to a board."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.catalog import read_launch
+from engine.problems import MachineProblem
+from engine.reading import load_preset
+from tests.functional.board_fixtures import (
+    Recipe,
+    conductor_of,
+    configurations,
+    finished_sweep,
+    home,
+    loaded,
+    part,
+    running_sweep,
+    screen_text,
+    still,
+    until,
+)
+from tui.app import BatchscopeApp
+from tui.screens.board import BoardScreen
+from tui.screens.dialog import Message
+from tui.screens.help import Help
+from tui.screens.menu import MenuScreen
+
+__all__ = ["home", "still"]
+pytestmark = pytest.mark.usefixtures("still", "presets")
+
+SMALL = (80, 24)
+HOSTILE = "[red]x[/] \\u001b]0;pwn\\u0007"
+PRESET = """
+title = "{title}"
+question = "{question}"
+source = "Shen 2018"
+seeds = 2
+[data]
+name = "mnist"
+[model]
+name = "cnn"
+[train]
+lr = 0.1
+epochs = 3
+[grid]
+batch_size = [16, 1024]
+"""
+
+
+@pytest.fixture
+def presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """Presets of known content: the default, another one, and one that is broken."""
+    folder = tmp_path / "presets"
+    folder.mkdir()
+    first = PRESET.format(title="The first one", question="Does it run?")
+    (folder / "quickstart.toml").write_text(first.replace("mnist", "digits"))
+    other = PRESET.format(title="Large batches", question="Does a larger batch learn less?")
+    (folder / "large.toml").write_text(other)
+    (folder / "broken.toml").write_text("title = 'Broken'\nbatch = 3\n")
+    found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    monkeypatch.setattr("tui.entries.preset_files", lambda: found)
+    monkeypatch.setattr("tui.entries.cores", lambda: 2)
+    return found
+
+
+async def listed(pilot: Pilot[str]) -> None:
+    """Wait until the stored sweeps are there."""
+
+    def there() -> bool:
+        shown = part(pilot.app, "picker")
+        return "quickstart" in shown and "looking" not in shown
+
+    await until(pilot, there)
+
+
+def started_by_recipe(folder: Path) -> None:
+    """Stands in for a conductor: writes how a sweep begins."""
+    recipe = Recipe(folder.parent.parent, folder.name)
+    recipe.open(configurations())
+
+
+async def test_presets_are_there_with_what_they_will_run(home: Path) -> None:
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        shown = part(app, "picker")
+        assert shown.index("quickstart") < shown.index("broken") < shown.index("large")
+        assert "none yet" in shown
+        await pilot.press("down", "down")
+        assert " ▸ large" in part(app, "picker")
+        preview = part(app, "preview")
+        assert "Does a larger batch learn less?" in preview
+        assert "MNIST: 60,000 training + 10,000 test images" in preview
+        assert "cnn" in preview
+        assert "16, 1,024" in preview
+        assert "sgd, lr 0.1, 3 epochs" in preview
+        assert "2 configurations × 2 seeds = 4 trials" in preview
+        assert "about " in preview
+        assert "(estimate)" in preview
+        assert "Shen 2018" in preview
+
+
+async def test_the_expected_time_is_the_last_one_where_there_is_one(home: Path) -> None:
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        assert "last time" not in screen_text(app)
+    recipe = Recipe(home, "20270115-090000-large")
+    recipe.open(configurations((16, 1024), seeds=2))
+    recipe.at += 754
+    recipe.close("finished", 4, 4)
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("down", "down")
+        await until(pilot, lambda: "12:34 last time" in part(app, "preview"))
+        assert "12:34 last time" in part(app, "picker")
+
+
+async def test_stored_sweeps_are_listed_newest_first_with_their_state(home: Path) -> None:
+    finished_sweep(home, "20270114-080000-large")
+    folder = running_sweep(home)
+    app = BatchscopeApp(home)
+    with conductor_of(folder):
+        async with app.run_test(size=SMALL) as pilot:
+            await listed(pilot)
+            lines = [line for line in part(app, "picker").splitlines() if "of 12 trials" in line]
+            assert "● running" in lines[0]
+            assert "5 of 12 trials" in lines[0]
+            assert "✓ finished" in lines[1]
+            assert "12 of 12 trials" in lines[1]
+            assert lines[1].endswith("00:39")
+            assert "2027-01-14 08:00" in lines[1]
+            await pilot.press("end")
+            assert "20270114-080000-large" in part(app, "preview")
+            await pilot.press("k")
+            assert "enter returns to its board" in part(app, "preview")
+
+
+async def test_a_broken_preset_says_what_is_wrong_and_harms_nothing(home: Path) -> None:
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("j")
+        assert "✗ cannot be used" in part(app, "picker")
+        assert "unknown key 'batch'" in " ".join(part(app, "preview").split())
+        await pilot.press("enter")
+        assert isinstance(app.screen, Message)
+        await pilot.press("space")
+        assert isinstance(app.screen, MenuScreen)
+
+
+async def test_enter_launches_a_preset(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.app.start_conductor", started_by_recipe)
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("down", "down", "enter")
+        board = await loaded(pilot)
+        assert board.folder is not None
+        assert board.folder.parent == home / "sweeps"
+        assert read_launch(board.folder).preset == "large"
+        await until(pilot, lambda: "0/12 done" in part(app, "summary"))
+
+
+async def test_enter_opens_a_stored_sweep_and_m_returns(home: Path) -> None:
+    folder = finished_sweep(home)
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("end", "enter")
+        board = await loaded(pilot)
+        assert board.folder == folder
+        await pilot.press("m")
+        await until(pilot, lambda: isinstance(app.screen, MenuScreen))
+        await pilot.press("q")
+    assert app.return_value == ""
+
+
+async def test_leaving_the_menu_names_what_was_left_running(home: Path) -> None:
+    folder = running_sweep(home)
+    app = BatchscopeApp(home)
+    with conductor_of(folder):
+        async with app.run_test(size=SMALL) as pilot:
+            await listed(pilot)
+            await pilot.press("end", "enter")
+            await loaded(pilot)
+            await pilot.press("m")
+            await until(pilot, lambda: isinstance(app.screen, MenuScreen))
+            await pilot.press("q")
+    assert app.return_value is not None
+    assert "is still running" in app.return_value
+
+
+async def test_a_launch_that_fails_says_why_and_the_menu_goes_on(
+    home: Path, presets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise MachineProblem("cuda:7: not on this machine; [b]there is[/b] none")
+
+    monkeypatch.setattr("tui.app.start_conductor", refuse)
+    app = BatchscopeApp(home, preset=load_preset(presets["large"]))
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, Message))
+        said = str(app.screen.query_one("Static").render())
+        assert "cuda:7: not on this machine; [b]there is[/b] none" in said
+        await pilot.press("enter")
+        assert isinstance(app.screen, MenuScreen)
+        await listed(pilot)
+        await pilot.press("down")
+        assert " ▸ broken" in part(app, "picker")
+
+
+async def test_a_preset_given_at_the_start_opens_its_board(
+    home: Path, presets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.app.start_conductor", started_by_recipe)
+    app = BatchscopeApp(home, preset=load_preset(presets["quickstart"]))
+    async with app.run_test(size=SMALL) as pilot:
+        board = await loaded(pilot)
+        assert board.folder is not None
+        assert read_launch(board.folder).preset == "quickstart"
+
+
+async def test_the_ends_of_the_list_and_keys_without_meaning_are_told(home: Path) -> None:
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("up")
+        assert "the list ends here" in part(app, "menu-hints")
+        await pilot.press("z")
+        assert "z does nothing here" in part(app, "menu-hints")
+        await pilot.press("down")
+        assert "enter launch or open" in part(app, "menu-hints")
+        await pilot.press("home")
+        assert " ▸ quickstart" in part(app, "picker")
+
+
+async def test_help_and_palette_are_about_the_menu(home: Path) -> None:
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        menu = app.screen
+        titles = [command.title for command in app.get_system_commands(menu)]
+        assert "Open" in titles
+        assert "Stop the sweep" not in titles
+        await pilot.press("?")
+        assert isinstance(app.screen, Help)
+        assert "Launch the experiment" in str(app.screen.query_one("Static").render())
+        await pilot.press("x")
+        assert app.screen is menu
+
+
+async def test_a_click_chooses_and_a_second_one_opens(home: Path) -> None:
+    finished_sweep(home)
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        row = (
+            part(app, "picker")
+            .splitlines()
+            .index(next(line for line in part(app, "picker").splitlines() if "✓ finished" in line))
+        )
+        await pilot.click("#picker", offset=(10, row))
+        assert "20270115-080000-quickstart" in part(app, "preview")
+        await pilot.click("#picker", offset=(10, row))
+        await until(pilot, lambda: isinstance(app.screen, BoardScreen))
+
+
+async def test_a_long_list_scrolls_with_the_cursor(home: Path) -> None:
+    for day in range(10, 29):
+        finished_sweep(home, f"202701{day}-080000-large")
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        assert "experiments" in part(app, "picker")
+        for _ in range(21):
+            await pilot.press("down")
+            assert " ▸ " in part(app, "picker")
+        assert "2027-01-10" in part(app, "picker")
+        await pilot.press("home")
+        assert "experiments" in part(app, "picker")
+
+
+async def test_titles_are_neither_markup_nor_escape_sequences(
+    home: Path, presets: dict[str, Path]
+) -> None:
+    presets["large"].write_text(PRESET.format(title=HOSTILE, question=HOSTILE))
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("down", "down")
+        for name in ("picker", "preview"):
+            assert "[red]x[/] �]0;pwn�" in part(app, name)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20, 5), (300, 60)])
+async def test_any_size(home: Path, size: tuple[int, int]) -> None:
+    finished_sweep(home)
+    app = BatchscopeApp(home)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        await pilot.press("down", "end", "?", "x", "up")
+        await pilot.resize_terminal(*SMALL)
+        await listed(pilot)
+        assert "quickstart" in part(app, "picker")
+
+
+def test_picture_of_the_menu(home: Path, snap_compare: Callable[..., bool]) -> None:
+    finished_sweep(home)
+    assert snap_compare(BatchscopeApp(home), terminal_size=SMALL, run_before=listed)
