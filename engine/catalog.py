@@ -13,7 +13,8 @@ import platformdirs
 import tomli_w
 
 from engine import journal
-from engine.events import SweepEnded, SweepOpened
+from engine.disk import is_there, user_path
+from engine.events import SweepEnded
 from engine.problems import MachineProblem, UsageProblem, printable
 from engine.reading import Preset, load_preset
 from engine.state import SweepState
@@ -53,7 +54,7 @@ def home_folder(asked: str | None = None) -> Path:
         MachineProblem: it cannot be made or written to.
     """
     name = asked or os.environ.get("BATCHSCOPE_HOME") or platformdirs.user_state_dir("batchscope")
-    home = Path(name).expanduser().absolute()
+    home = user_path(name)
     try:
         for folder in (home, home / "sweeps", home / "data"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,8 +91,7 @@ def find_preset(asked: str, assignments: Sequence[str] = ()) -> Preset:
     if asked in shipped:
         return load_preset(shipped[asked], assignments)
     path = Path(asked)
-    looks_like_file = path.suffix == ".toml" or os.sep in asked
-    if looks_like_file or path.exists():
+    if path.suffix == ".toml" or os.sep in asked or is_there(path):
         return load_preset(path, assignments)
     close = difflib.get_close_matches(asked, shipped, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(shipped)}"
@@ -102,8 +102,16 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
     """Make the folder of a new sweep; its name is the sweep's id.
 
     Raises:
+        UsageProblem: a text is no UTF-8.
         MachineProblem: the disk refuses.
     """
+    try:
+        contents = {
+            SWEEP: tomli_w.dumps({"name": preset.name, **preset.raw}).encode(),
+            LAUNCH: msgspec.json.encode(launch),
+        }
+    except UnicodeEncodeError:
+        raise UsageProblem(f"{preset.name}: a text of the preset or a path is not UTF-8") from None
     stem = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", preset.name).strip("-.") or "preset"
     number = 1
@@ -118,9 +126,8 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
         except OSError as error:
             raise MachineProblem(f"{printable(folder)}: {error.strerror}") from None
     try:
-        written = {"name": preset.name, **preset.raw}
-        (folder / SWEEP).write_text(tomli_w.dumps(written), encoding="utf-8")
-        (folder / LAUNCH).write_bytes(msgspec.json.encode(launch))
+        for file, content in contents.items():
+            (folder / file).write_bytes(content)
     except OSError as error:
         raise MachineProblem(f"{printable(folder)}: {error.strerror}") from None
     return folder
@@ -241,9 +248,16 @@ def _ending(path: Path) -> SweepEnded | None:
     return event if isinstance(event, SweepEnded) else None
 
 
+class _Titled(msgspec.Struct, tag_field="kind", tag="sweep"):
+    """`SweepOpened` without the configurations, which may be many."""
+
+    title: str
+
+
 def _title(folder: Path) -> str:
     try:
-        first = journal.Reader(folder / journal.NAME).read(limit=1 << 12)
-    except OSError:
+        with open(folder / journal.NAME, "rb") as file:
+            file.readline()
+            return msgspec.json.decode(file.readline(), type=_Titled).title
+    except (OSError, msgspec.MsgspecError):
         return ""
-    return next((event.title for event in first if isinstance(event, SweepOpened)), "")

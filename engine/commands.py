@@ -14,6 +14,14 @@ class Stop(msgspec.Struct, frozen=True, tag_field="command", tag="stop"):
 
 AnyCommand = Stop
 
+
+class _Named(msgspec.Struct):
+    """What every command has: without it, an empty object would be taken for one."""
+
+    command: str
+
+
+_named = msgspec.json.Decoder(_Named).decode
 _decode = msgspec.json.Decoder(AnyCommand).decode
 
 
@@ -48,8 +56,9 @@ class Inbox:
         end = chunk.rfind(b"\n") + 1
         self._offset += end
         found = []
-        for line in chunk[:end].splitlines():
+        for line in chunk[:end].split(b"\n")[:-1]:
             try:
+                _named(line)
                 found.append(_decode(line))
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 continue

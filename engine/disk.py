@@ -5,6 +5,28 @@ import shutil
 from pathlib import Path
 from typing import IO
 
+from engine.problems import UsageProblem, printable
+
+
+def user_path(text: str) -> Path:
+    """An absolute path from what a person wrote; `~` is their home.
+
+    Raises:
+        UsageProblem: it begins with the home of a user who does not exist.
+    """
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise UsageProblem(f"{printable(text)}: there is no such user") from None
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path names anything; one that the system cannot even look up does not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
 
 def remove(path: Path) -> None:
     """Remove a file or a whole folder, if it is there."""

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import msgspec.inspect as inspect
 
-from engine.problems import UsageProblem, nearest, printable, similar
+from engine.problems import UsageProblem, nearest, printable, shown, similar
 from engine.spec import TABLES, Table
 
 
@@ -23,14 +23,16 @@ def check_value(value: object, annotation: Any, where: str) -> None:
         msgspec.convert(value, annotation)
     except msgspec.ValidationError:
         info = inspect.type_info(annotation)
-        shown = printable(repr(value))
-        shown = shown if len(shown) <= 60 else shown[:57] + "..."
         hint = similar(value, _choices(info)) if isinstance(value, str) else ""
-        raise UsageProblem(f"{where}: expected {_expected(info)}, got {shown}{hint}") from None
+        raise UsageProblem(
+            f"{where}: expected {_expected(info)}, got {shown(value)}{hint}"
+        ) from None
 
 
-def full_key(key: str, where: str) -> str:
+def full_key(key: str, where: str, also: tuple[str, ...] = ()) -> str:
     """The dotted path of a key of the tables, given dotted or (where unambiguous) bare.
+
+    `also` names further keys that are valid where this one stands.
 
     Raises:
         UsageProblem: the key is unknown or stands in several tables.
@@ -44,7 +46,7 @@ def full_key(key: str, where: str) -> str:
     if owners:
         raise UsageProblem(f"{where}: {key!r} is ambiguous: write {' or '.join(owners)}")
     bare = [path.split(".", 1)[1] for path in dotted]
-    known = dotted if "." in key else sorted(set(bare))
+    known = dotted if "." in key else sorted({*bare, *also})
     raise UsageProblem(f"{where}: unknown key {printable(key)!r}{nearest(key, known)}")
 
 

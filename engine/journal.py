@@ -5,6 +5,7 @@ the writer opens the file again; a damaged line elsewhere is skipped and counted
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -86,21 +87,23 @@ class Reader:
         end = chunk.rfind(b"\n") + 1
         self.offset += end
         events = []
-        for line in chunk[:end].splitlines():
+        for line in chunk[:end].split(b"\n")[:-1]:
             try:
                 events.append(_decoder.decode(line))
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 self.damaged += 1
         return events
 
-    def read_all(self) -> list[AnyEvent]:
-        """Every event from here to the end of the file."""
-        events: list[AnyEvent] = []
+    def batches(self) -> Iterator[list[AnyEvent]]:
+        """The events from here to the end of the file, in pieces that fit into memory."""
         before = -1
         while before != self.offset:
             before = self.offset
-            events += self.read()
-        return events
+            yield self.read()
+
+    def read_all(self) -> list[AnyEvent]:
+        """Every event from here to the end of the file."""
+        return [event for batch in self.batches() for event in batch]
 
 
 def decode(line: bytes) -> AnyEvent:

@@ -34,6 +34,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return similar(word, names) or (f"; known: {', '.join(names)}" if names else "")
 
 
+def shown(value: object, most: int = 60) -> str:
+    """A value as a message quotes it: short, and printable whatever it is."""
+    try:
+        text = printable(repr(value))
+    except (ValueError, RecursionError):  # an integer of thousands of digits, endless nesting
+        text = f"a value too large to show ({type(value).__name__})"
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def printable(text: object) -> str:
     """The text without control characters, so that none can steer a terminal."""
     return "".join(c if c.isprintable() else "�" for c in str(text))

@@ -10,6 +10,7 @@ import msgspec
 from engine.fields import check_value, field_types, full_key
 from engine.plan import Plan
 from engine.problems import MachineProblem, UsageProblem, nearest, printable
+from engine.problems import shown as quoted
 from engine.spec import TABLES, Configuration, PositiveInt
 from engine.unfolding import unfold
 
@@ -66,7 +67,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError:
         raise UsageProblem(f"{shown}: is not a text file (UTF-8), so no TOML") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageProblem(f"{shown}: is no valid TOML: {printable(error)}") from None
 
 
@@ -124,7 +125,7 @@ def _suggest(key: str) -> str:
 def _literal(text: str, where: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         if text and text[0] in "[{\"'":
             raise UsageProblem(f"{where}: {printable(text)} is no TOML value") from None
         return text
@@ -136,7 +137,7 @@ def _literal(text: str, where: str) -> Any:
 def _text(raw: dict[str, Any], key: str, where: str) -> str:
     value = raw.get(key, "")
     if not isinstance(value, str):
-        raise UsageProblem(f"{where}: {key}: expected a text, got {printable(repr(value))}")
+        raise UsageProblem(f"{where}: {key}: expected a text, got {quoted(value)}")
     return printable(" ".join(value.split()))
 
 

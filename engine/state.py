@@ -1,6 +1,6 @@
 """SweepState: the fold of a journal's events that screen, log, findings and export draw from.
 
-Folding the same event twice changes nothing, and events of an attempt that was given up are
+Folding the same event twice changes no figure, and events of an attempt that was given up are
 taken no notice of once a later attempt has begun.
 """
 

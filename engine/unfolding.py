@@ -12,7 +12,7 @@ import msgspec
 from engine.architecture import misfit
 from engine.datasets import DATASETS
 from engine.fields import check_value, full_key, type_of
-from engine.problems import UsageProblem, printable
+from engine.problems import UsageProblem, printable, shown
 from engine.spec import BUDGETS, MAX_TRIALS, TABLES, Configuration, Settings
 
 BATCH_SIZE = "train.batch_size"
@@ -56,7 +56,7 @@ def _grid(grid: object, where: str) -> dict[str, list[Any]]:
         at = f"{where}: grid.{printable(key)}"
         path = full_key(key, f"{where}: grid")
         if not isinstance(values, list) or not values:
-            raise UsageProblem(f"{at}: expected a list of values, got {printable(repr(values))}")
+            raise UsageProblem(f"{at}: expected a list of values, got {shown(values)}")
         if path in checked:
             raise UsageProblem(f"{at}: {path} is there twice, bare and dotted")
         for index, value in enumerate(values):
@@ -78,7 +78,9 @@ def _cells(cells: object, where: str) -> list[tuple[Overrides, str]]:
                     raise UsageProblem(f"{at}.label: expected a text")
                 label = printable(" ".join(value.split()))
                 continue
-            path = full_key(key, at)
+            path = full_key(key, at, also=("label",))
+            if path in overrides:
+                raise UsageProblem(f"{at}.{printable(key)}: {path} is there twice")
             check_value(value, type_of(path), f"{at}.{key}")
             overrides[path] = value
         checked.append((overrides, label))
@@ -228,7 +230,7 @@ def _label(settings: Settings, varied: list[str]) -> str:
 def _plain(value: object, joint: str) -> str:
     if isinstance(value, tuple):
         return joint.join(str(entry) for entry in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}".replace("+", "") if isinstance(value, float) else str(value)
 
 
 def _overridden(raw: dict[str, Any], grid: dict[str, list[Any]]) -> list[str]:

@@ -1,6 +1,7 @@
 """The command line. A screen is imported only when one is wanted, and torch never."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from engine import __version__
-from engine.problems import Problem, UsageProblem, nearest, printable, similar
+from engine.problems import MachineProblem, Problem, UsageProblem, nearest, printable, similar
 
 if TYPE_CHECKING:
     from engine.catalog import Launch
@@ -32,6 +33,8 @@ class Parser(argparse.ArgumentParser):
         commands = self.commands
         known = {flag for parser in (self, *commands.values()) for flag in parser.flags}
         for word in arguments:
+            if any("\ud800" <= character <= "\udfff" for character in word):
+                raise UsageProblem(f"{printable(word)}: is not valid UTF-8")
             flag = word.partition("=")[0]
             if flag.startswith("--") and flag != "--" and flag not in known:
                 raise UsageProblem(f"unknown option {printable(flag)}{similar(flag, known)}")
@@ -122,6 +125,9 @@ def _positive(text: str) -> int:
 
 def main() -> None:
     """Entry point of the command `batchscope`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an encoding without ± must not end the program
+            stream.reconfigure(errors="replace")
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
@@ -133,6 +139,10 @@ def main() -> None:
     except BrokenPipeError:  # the reader of stdout went away: nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 1
+    except OSError as error:
+        print(f"batchscope: {printable(error.strerror or error)}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what stdout holds back stays unwritten
+        code = MachineProblem.exit_code
     sys.exit(code)
 
 
@@ -145,6 +155,9 @@ def run(arguments: list[str]) -> int:
     parser = build_parser()
     parser.check_words(arguments)
     words = parser.parse_args(arguments)
+    for name in ("preset", "export", "sweep", "home", "data_dir", "device", "id"):
+        if getattr(words, name, None) == "":
+            raise UsageProblem(f"--{name.replace('_', '-')}: expected a value, got an empty one")
     actions: dict[str | None, Callable[[argparse.Namespace], int]] = {
         None: _run,
         "presets": _presets,
@@ -158,6 +171,7 @@ def run(arguments: list[str]) -> int:
 
 def _run(words: argparse.Namespace) -> int:
     from engine.catalog import Launch, find_preset, home_folder
+    from engine.disk import user_path
 
     if words.sweep:
         return _export_stored(words)
@@ -171,7 +185,7 @@ def _run(words: argparse.Namespace) -> int:
         preset=preset.name if preset else "",
         device=words.device,
         workers=words.workers,
-        data_dir=str(Path(words.data_dir).expanduser().absolute()) if words.data_dir else None,
+        data_dir=str(user_path(words.data_dir)) if words.data_dir else None,
     )
     if screen:
         return _screen(home, preset=preset, launch=launch)
@@ -181,7 +195,9 @@ def _run(words: argparse.Namespace) -> int:
 
 def _check_machine(words: argparse.Namespace) -> None:
     """Refuse a device or a data folder that is not there before anything is started."""
-    if words.data_dir and not Path(words.data_dir).expanduser().is_dir():
+    from engine.disk import is_there, user_path
+
+    if words.data_dir and not is_there(user_path(words.data_dir) / "."):
         raise UsageProblem(f"--data-dir {printable(words.data_dir)}: no such folder")
     if words.device not in ("auto", "cpu"):
         from engine.devices import choose_devices
@@ -199,15 +215,17 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
     if not words.export:
         log.say(f"no terminal: running {preset.name} headless")
     if words.export:
-        check_target(Path(words.export).absolute(), None, words.overwrite)
+        check_target(_target(words.export), None, words.overwrite)
     folder = create_sweep(home, preset, launch)
     log.say(f"sweep {folder.name}; `batchscope attach {folder.name}` watches it")
-    start_conductor(folder)
-    code, state = headless.follow(folder, log, ours=True)
+    with headless.interruption() as interrupted:
+        start_conductor(folder)
+        follower = headless.Follower(folder, log)
+        code, state = headless.follow(follower, log, True, interrupted)
     if code == headless.INTERRUPTED:
         log.say(f"`batchscope resume {folder.name}` goes on with it", "warning")
         return code
-    target = Path(words.export).absolute() if words.export else folder / "export"
+    target = _target(words.export) if words.export else folder / "export"
     write_export(folder, target)
     _print_summary(headless.summary(folder, state, target), words.json)
     return code
@@ -223,11 +241,16 @@ def _export_stored(words: argparse.Namespace) -> int:
     if words.preset or words.set:
         raise UsageProblem("--sweep takes a stored sweep: leave out --preset and --set")
     folder = find_sweep(home_folder(words.home), words.sweep)
-    target = Path(words.export).absolute()
+    target = _target(words.export)
     check_target(target, folder.name, words.overwrite)
     state = write_export(folder, target)
     _print_summary(headless.summary(folder, state, target), words.json)
     return headless.exit_code(state)
+
+
+def _target(written: str) -> Path:
+    """The folder of an export; a link stands for the folder that it leads to."""
+    return Path(os.path.realpath(written))
 
 
 def _print_summary(of: "dict[str, object]", as_json: bool) -> None:
@@ -273,7 +296,9 @@ def _attach(words: argparse.Namespace) -> int:
         return _screen(home, sweep=folder)
     from tui import headless
 
-    return headless.follow(folder, headless.Log(words.log_format), ours=False)[0]
+    log = headless.Log(words.log_format)
+    with headless.interruption() as interrupted:
+        return headless.follow(headless.Follower(folder, log), log, False, interrupted)[0]
 
 
 def _stop(words: argparse.Namespace) -> int:
@@ -312,9 +337,12 @@ def _resume(words: argparse.Namespace) -> int:
     if not alive and state.trials and all(trial.done for trial in state.trials.values()):
         print(f"{folder.name}: is finished; nothing is left to resume", file=sys.stderr)
         return 0
-    if not alive:
-        start_conductor(folder)
-    code, state = headless.follow(folder, log, ours=not alive, quiet_past=True)
+    follower = headless.Follower(folder, log)
+    follower.catch_up(quietly=True)
+    with headless.interruption() as interrupted:
+        if not alive:
+            start_conductor(folder)
+        code, state = headless.follow(follower, log, not alive, interrupted)
     if code != headless.INTERRUPTED:
         _print_summary(headless.summary(folder, state, None), False)
     return code

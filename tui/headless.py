@@ -54,12 +54,11 @@ class Follower:
 
     def catch_up(self, quietly: bool = False) -> None:
         """Take in what the journal says by now; `quietly` without log lines."""
-        while events := self._reader.read():
-            for event in events:
-                before = self.state.said
-                self.state.apply(event)
-                if not quietly:
-                    self._tell(event, self.state.said - before)
+        for event in (event for batch in self._reader.batches() for event in batch):
+            before = self.state.said
+            self.state.apply(event)
+            if not quietly:
+                self._tell(event, self.state.said - before)
 
     def follow(self, interrupted: threading.Event) -> bool:
         """Follow until no conductor lives; False if interrupted before."""
@@ -120,24 +119,23 @@ def interruption() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def follow(folder: Path, log: Log, ours: bool, quiet_past: bool = False) -> tuple[int, SweepState]:
+def follow(
+    follower: Follower, log: Log, ours: bool, interrupted: threading.Event
+) -> tuple[int, SweepState]:
     """Follow a sweep to its end; the exit code and the last state.
 
     An interruption stops the sweep if it is `ours`, and only stops following it otherwise.
     """
-    follower = Follower(folder, log)
-    if quiet_past:
-        follower.catch_up(quietly=True)
-    with interruption() as flag:
-        if not follower.follow(flag):
-            if ours:
-                log.say("interrupted: stopping the sweep", "warning")
-                commands.send(folder, commands.Stop())
-                follower.follow(threading.Event())
-            else:
-                log.say(f"the sweep goes on: `batchscope attach {folder.name}` returns to it")
-            return INTERRUPTED, follower.state
-    return exit_code(follower.state), follower.state
+    if follower.follow(interrupted):
+        return exit_code(follower.state), follower.state
+    folder = follower.folder
+    if ours:
+        log.say("interrupted: stopping the sweep", "warning")
+        commands.send(folder, commands.Stop())
+        follower.follow(threading.Event())
+    else:
+        log.say(f"the sweep goes on: `batchscope attach {folder.name}` returns to it")
+    return INTERRUPTED, follower.state
 
 
 def exit_code(state: SweepState) -> int:

@@ -34,9 +34,9 @@ def check_target(target: Path, sweep: str | None, overwrite: bool) -> None:
         MachineProblem: it cannot be written.
     """
     shown = printable(target)
-    if target.exists() and not target.is_dir():
-        raise UsageProblem(f"--export {shown}: is a file; name a folder")
     try:
+        if target.exists() and not target.is_dir():
+            raise UsageProblem(f"--export {shown}: is a file; name a folder")
         if target.is_dir() and any(target.iterdir()) and not overwrite:
             held = exported_sweep(target)
             if held is None or held != sweep:
@@ -55,7 +55,7 @@ def exported_sweep(target: Path) -> str | None:
     """The sweep whose export a folder holds, as its manifest says; None if it holds none."""
     try:
         manifest = msgspec.json.decode((target / MANIFEST).read_bytes())
-        return str(manifest["sweep"]) if manifest["program"] == "batchscope" else None
+        return printable(manifest["sweep"]) if manifest["program"] == "batchscope" else None
     except (OSError, msgspec.MsgspecError, KeyError, TypeError):
         return None
 
