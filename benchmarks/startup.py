@@ -73,9 +73,7 @@ def main() -> None:
                     taken[name].append(seconds)
     print(f"{'':<24} median    min    max  (s, {runs} runs)")
     for name, values in taken.items():
-        print(
-            f"{name:<24} {statistics.median(values):6.3f} {min(values):6.3f} {max(values):6.3f}"
-        )
+        print(f"{name:<24} {statistics.median(values):6.3f} {min(values):6.3f} {max(values):6.3f}")
 
 
 if __name__ == "__main__":

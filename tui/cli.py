@@ -195,9 +195,9 @@ def _run(words: argparse.Namespace) -> int:
 
 def _check_machine(words: argparse.Namespace) -> None:
     """Refuse a device or a data folder that is not there before anything is started."""
-    from engine.disk import is_there, user_path
+    from engine.disk import is_folder, user_path
 
-    if words.data_dir and not is_there(user_path(words.data_dir) / "."):
+    if words.data_dir and not is_folder(user_path(words.data_dir)):
         raise UsageProblem(f"--data-dir {printable(words.data_dir)}: no such folder")
     if words.device not in ("auto", "cpu"):
         from engine.devices import choose_devices

@@ -202,8 +202,10 @@ async def test_a_launch_that_fails_says_why_and_the_menu_goes_on(
         raise MachineProblem("cuda:7: not on this machine; [b]there is[/b] none")
 
     monkeypatch.setattr("tui.app.start_conductor", refuse)
-    app = BatchscopeApp(home, preset=load_preset(presets["large"]))
+    app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("home", "enter")
         await until(pilot, lambda: isinstance(app.screen, Message))
         said = str(app.screen.query_one("Static").render())
         assert "cuda:7: not on this machine; [b]there is[/b] none" in said
@@ -212,6 +214,21 @@ async def test_a_launch_that_fails_says_why_and_the_menu_goes_on(
         await listed(pilot)
         await pilot.press("down")
         assert " ▸ broken" in part(app, "picker")
+
+
+async def test_a_launch_from_the_command_line_that_fails_ends_the_app(
+    home: Path, presets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = MachineProblem("cuda:7: not on this machine")
+
+    def refuse(_: Path) -> None:
+        raise problem
+
+    monkeypatch.setattr("tui.app.start_conductor", refuse)
+    app = BatchscopeApp(home, preset=load_preset(presets["quickstart"]))
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: app.failure is not None)
+    assert app.failure is problem
 
 
 async def test_a_preset_given_at_the_start_opens_its_board(
