@@ -33,6 +33,7 @@ class Model(Table, frozen=True):
     name: Literal["mlp", "cnn", "lenet"]
     hidden: tuple[PositiveInt, ...] | None = None
     channels: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] | None = None
+    init: Literal["default", "glorot", "he"] = "default"
 
 
 class Train(Table, frozen=True):
@@ -49,6 +50,7 @@ class Train(Table, frozen=True):
     momentum: Fraction = 0.9
     weight_decay: NonNegativeFloat = 0.0
     loss_reduction: Literal["mean", "sum"] = "mean"
+    sampling: Literal["without-replacement", "with-replacement"] = "without-replacement"
 
 
 class Scaling(Table, frozen=True):

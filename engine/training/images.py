@@ -40,12 +40,17 @@ def load_images(prepared: Prepared, device: torch.device) -> Images:
     return Images(train, train_labels, test, test_labels, part.to(device))
 
 
-def epoch_order(train_size: int, seed: int, epoch: int) -> Tensor:
-    """The order (N,) of one epoch: without replacement, a function of seed and epoch alone.
+def epoch_order(train_size: int, seed: int, epoch: int, replacement: bool = False) -> Tensor:
+    """The images (N,) of one epoch in order: a function of seed and epoch alone.
+
+    Without replacement every image comes once; with it, N images are drawn independently.
 
     It is drawn on the CPU, so that every device sees the same one, and does not depend on
     the batch size, so that trials of one seed are paired.
     """
     # torch's CPU generator takes 32 bits of a seed and drops the rest, so both are mixed first
     mixed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-    return torch.randperm(train_size, generator=torch.Generator().manual_seed(mixed))
+    generator = torch.Generator().manual_seed(mixed)
+    if replacement:
+        return torch.randint(train_size, (train_size,), generator=generator)
+    return torch.randperm(train_size, generator=generator)

@@ -157,7 +157,12 @@ class Training:
     def _epoch(self, epoch: int) -> None:
         self.at.epoch, self.at.slices, self.clock.epoch_seconds = epoch, [], 0.0
         samples_before = self.at.samples
-        order = epoch_order(self.images.train_size, self.job.trial.seed, epoch).to(self.device)
+        order = epoch_order(
+            self.images.train_size,
+            self.job.trial.seed,
+            epoch,
+            replacement=self.train_settings.sampling == "with-replacement",
+        ).to(self.device)
         self.clock.start()
         first, filled = self.at.steps, 0
         for batch in torch.split(order, self.job.plan.batch_size):

@@ -1,6 +1,7 @@
 """The built-in networks. None has dropout: the same trial must give the same bits."""
 
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import nn
@@ -13,11 +14,16 @@ from engine.spec import Model
 def build_model(model: Model, dataset: Dataset, seed: int) -> nn.Module:
     """A freshly initialized network on the CPU; the seed alone decides its weights.
 
-    Initialization is torch's default (Kaiming-uniform with a = sqrt(5), biases uniform).
+    `model.init` is torch's default (Kaiming-uniform with a = sqrt(5), biases uniform), `glorot`
+    (uniform, Glorot & Bengio 2010) or `he` (normal, He et al. 2015); with the last two biases
+    are zero.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _build(model, dataset)
+        built = _build(model, dataset)
+        if model.init != "default":
+            _initialize(built, model.init)
+        return built
 
 
 def _build(model: Model, dataset: Dataset) -> nn.Module:
@@ -35,6 +41,17 @@ def _build(model: Model, dataset: Dataset) -> nn.Module:
         layers += [nn.Linear(before, after), nn.ReLU()]
     layers.append(nn.Linear(widths[-1], dataset.classes))
     return nn.Sequential(*layers)
+
+
+def _initialize(built: nn.Module, init: Literal["glorot", "he"]) -> None:
+    for layer in built.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            if init == "glorot":
+                nn.init.xavier_uniform_(layer.weight)
+            else:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
 
 
 def _kernel(model: Model, index: int) -> tuple[int, int]:

@@ -674,6 +674,16 @@ def test_epochs_see_the_images_in_different_orders(seed: int) -> None:
     assert not torch.equal(epoch_order(1437, seed, 1), epoch_order(1437, seed, 2))
 
 
+def test_with_replacement_images_are_drawn_independently() -> None:
+    """Of N draws from N images 1/e are expected to miss any one of them."""
+    drawn = epoch_order(20_000, 5, 1, replacement=True)
+    assert len(drawn) == 20_000
+    assert 0 <= int(drawn.min()) <= int(drawn.max()) < 20_000
+    assert 1 - len(drawn.unique()) / 20_000 == pytest.approx(math.exp(-1), abs=0.01)
+    assert torch.equal(drawn, epoch_order(20_000, 5, 1, replacement=True))
+    assert not torch.equal(drawn, epoch_order(20_000, 5, 2, replacement=True))
+
+
 def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
     torch.manual_seed(1)
     first = epoch_order(200, 3, 4)

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import Literal
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from engine.datasets import DATASETS, Dataset
 from engine.spec import Model
 from engine.training.models import build_model
 from tests.unit.training_fixtures import naive_norm
+
+Init = Literal["glorot", "he"]
 
 MLP, CNN, LENET = Model(name="mlp"), Model(name="cnn"), Model(name="lenet")
 FITTING = [
@@ -151,6 +154,30 @@ def test_initial_norm_of_the_network_of_shen() -> None:
     norm = naive_norm(list(build_model(wide, DATASETS["mnist"], 0).parameters()))
     assert expected == pytest.approx(26.2, abs=0.05)
     assert norm == pytest.approx(expected, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("init", "width", "norm"), [("glorot", 1024, 43.95), ("glorot", 512, 33.9), ("he", 512, 45.5)]
+)
+def test_initial_norms_of_the_literature(init: Init, width: int, norm: float) -> None:
+    """E‖w‖² is the sum over layers of 2·in·out/(in + out) for Glorot, of 2·out for He."""
+    model = Model(name="mlp", hidden=(width, width), init=init)
+    built = build_model(model, DATASETS["mnist"], 0)
+    assert naive_norm(list(built.parameters())) == pytest.approx(norm, rel=2e-3)
+
+
+@pytest.mark.parametrize("init", ["glorot", "he"])
+def test_named_initializations_are_those_of_torch(init: Init) -> None:
+    model = Model(name="cnn", init=init)
+    built = build_model(model, DATASETS["mnist"], 3)
+    fill = nn.init.xavier_uniform_ if init == "glorot" else nn.init.kaiming_normal_
+    for layer in built.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            assert layer.bias is not None
+            assert not layer.bias.any()
+            with torch.random.fork_rng():
+                deviation = float(fill(torch.empty(layer.weight.shape)).std())
+            assert float(layer.weight.detach().std()) == pytest.approx(deviation, rel=0.15)
 
 
 @pytest.mark.parametrize("model", [MLP, CNN, LENET], ids=str)
