@@ -35,6 +35,7 @@ from engine.state import SweepState
 from engine.watching import MemoryWatch
 
 LOCK_PATIENCE_SECONDS = 3.0
+CANCEL_PATIENCE_SECONDS = 5.0
 POLL_SECONDS = 0.25
 MEMORY_SECONDS = 2.0
 
@@ -51,7 +52,7 @@ class Conductor:
         self._began = time.monotonic()
         self._queue: deque[Trial] = deque()
         self._stopping = asyncio.Event()
-        self._reserved: dict[str, int] = {}
+        self._reserved: dict[int, tuple[str, int]] = {}
         self._data: dict[str, Prepared] = {}
 
     async def run(self) -> int:
@@ -59,20 +60,41 @@ class Conductor:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stop)
         self._open()
-        watchers = [asyncio.create_task(self._obey())]
         try:
             devices = choose_devices(self.launch.device)
-            slots, threads = self._slots(devices)
-            crew = Crew(self.folder, self._lock, self._heard)
-            watchers.append(asyncio.create_task(self._watch_memory(devices, crew)))
-            await self._conduct(crew, slots, threads)
+            try:
+                await self._conduct_on(devices)
+            except MachineProblem as problem:
+                if self.launch.device != "auto" or not self._may_fall_back(devices):
+                    raise
+                self._write(ev.Note(level="warning", text=f"{problem}; training on the CPU"))
+                await self._conduct_on(choose_devices("cpu"))
             return self._close()
         except Problem as problem:
             return self._end("failed", problem.exit_code, str(problem))
         finally:
-            for watcher in watchers:
-                watcher.cancel()
             self._writer.close()
+
+    def _may_fall_back(self, devices: list[Device]) -> bool:
+        """Whether these were GPUs that torch could not use: nothing has begun on them."""
+        return devices[0].handle is not None and not self.state.count("running", "finished")
+
+    async def _conduct_on(self, devices: list[Device]) -> None:
+        """Conduct on these devices, listening for commands and watching memory meanwhile."""
+        crew = Crew(self.folder, self._lock, self._heard)
+        work = asyncio.create_task(self._conduct(crew, *self._slots(devices)))
+        watchers = [
+            asyncio.create_task(self._obey()),
+            asyncio.create_task(self._watch_memory(devices, crew)),
+        ]
+        try:
+            # a watcher ends only by an error, and nobody may go on unwatched
+            await asyncio.wait({work, *watchers}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (work, *watchers):
+                if task.done():
+                    task.result()
+        finally:
+            await _cancelled(work, *watchers)
 
     def stop(self) -> None:
         """End the sweep as soon as the workers have answered."""
@@ -89,6 +111,7 @@ class Conductor:
                     source=self.preset.source,
                     configurations=self.preset.configurations,
                     notes=self.preset.notes,
+                    claims=self.preset.claims,
                 )
             )
         self._write(ev.ConductorStarted(pid=os.getpid(), machine=machine()))
@@ -112,23 +135,25 @@ class Conductor:
 
     async def _conduct(self, crew: Crew, slots: list[Device], threads: int) -> None:
         """Start the workers while the data come, then hand out trials until none is left."""
-        hiring = [
+        tasks: list[asyncio.Task[Any]] = [
             asyncio.create_task(crew.hire(number, device.name, threads))
             for number, device in enumerate(slots)
         ]
+        hired = list(tasks)
         try:
             if not await self._unless_stopped(self._prepare()):
                 return
             self._fill_queue(threads)
             serving = [
-                self._serve(crew, number, task, slots[number].name, threads)
-                for number, task in enumerate(hiring)
+                asyncio.create_task(self._serve(crew, number, first, slots[number].name, threads))
+                for number, first in enumerate(hired)
             ]
-            await asyncio.gather(*serving)
+            tasks += serving
+            problems = await asyncio.gather(*serving)
+            if self._queue and not self._stopping.is_set():  # nobody is left to train them
+                raise next(problem for problem in problems if problem)
         finally:
-            for task in hiring:
-                task.cancel()
-            await asyncio.gather(*hiring, return_exceptions=True)
+            await _cancelled(*tasks)
             await crew.dismiss()
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
@@ -172,6 +197,8 @@ class Conductor:
             (trial for c in self.preset.configurations for trial in trials_of(c)),
             key=lambda trial: trial.seed,
         )
+        self._queue.clear()
+        recorded_plans = {plan.members: (plan,) for plan in self.preset.plans}
         first_of: dict[bytes, Trial] = {}
         for trial in by_seed:
             if self.state.trials[trial.id].done:
@@ -185,7 +212,7 @@ class Conductor:
                 )
                 continue
             if trial.id not in self.state.plans:
-                recorded = reusable(self.preset.plans, trial, size)
+                recorded = reusable(recorded_plans.get((trial.id,), ()), trial, size)
                 self._write(ev.Planned(plan=recorded or make_plan(trial, size, threads)))
                 if trial.batch_size > size and trial.seed == 0:
                     self._write(ev.Note(level="warning", text=self.state.plans[trial.id].reason))
@@ -193,10 +220,30 @@ class Conductor:
         self._writer.sync()
 
     async def _serve(
-        self, crew: Crew, number: int, hired: "asyncio.Task[Member]", device: str, threads: int
-    ) -> None:
-        """Give one worker trial after trial; replace it where it dies."""
-        member = await hired
+        self,
+        crew: Crew,
+        number: int,
+        first: "asyncio.Task[Member]",
+        device: str,
+        threads: int,
+    ) -> MachineProblem | None:
+        """Give one worker trial after trial, and replace it where it dies.
+
+        Returns why no worker could be had for this slot, if none could: then the others go on.
+        """
+        hiring = first
+        while True:
+            try:
+                member = await hiring
+            except MachineProblem as problem:
+                self._write(ev.WorkerLost(worker=number, reason=str(problem)))
+                return problem
+            if await self._keep_busy(member) or not self._queue or self._stopping.is_set():
+                return None
+            hiring = asyncio.create_task(crew.hire(number, device, threads))
+
+    async def _keep_busy(self, member: Member) -> bool:
+        """Give a worker trials until none is left or it should stop; False if it was lost."""
         while self._queue and not self._stopping.is_set():
             trial = self._queue.popleft()
             attempt = self.state.trials[trial.id].attempt + 1
@@ -205,17 +252,19 @@ class Conductor:
             lost = await member.train(order, self._heard, self._stopping)
             if lost is None:
                 continue
-            self._write(ev.WorkerLost(worker=number, reason=lost))
-            self._heard(
-                ev.TrialEnded(trial=trial.id, attempt=attempt, status="failed", reason=lost)
-            )
-            if self._queue and not self._stopping.is_set():
-                member = await crew.hire(number, device, threads)
+            self._reserved.pop(member.number, None)
+            self._write(ev.WorkerLost(worker=member.number, reason=lost))
+            status: ev.TrialStatus = "stopped" if self._stopping.is_set() else "failed"
+            self._heard(ev.TrialEnded(trial=trial.id, attempt=attempt, status=status, reason=lost))
+            return False
+        return True
 
     def _heard(self, event: ev.AnyEvent) -> None:
         """Write down what a worker states; what must outlive a power cut is synced."""
         if isinstance(event, ev.Progress) and event.reserved_bytes is not None:
-            self._reserved[self.state.trials[event.trial].device] = event.reserved_bytes
+            started = self.state.trials[event.trial].started
+            if started:
+                self._reserved[started.worker] = (started.device, event.reserved_bytes)
         self._write(event)
         if isinstance(event, ev.EpochsFinished | ev.TrialEnded):
             self._writer.sync()
@@ -237,7 +286,10 @@ class Conductor:
     async def _watch_memory(self, devices: list[Device], crew: Crew) -> None:
         watch = MemoryWatch(list(dict.fromkeys(devices)))
         while True:
-            for sample in watch.changed(crew.pids, self._reserved):
+            reserved = {device.name: 0 for device in devices}
+            for name, held in self._reserved.values():
+                reserved[name] = reserved.get(name, 0) + held
+            for sample in watch.changed(crew.pids, reserved):
                 self._write(sample)
             await asyncio.sleep(MEMORY_SECONDS)
 
@@ -273,6 +325,14 @@ def _essence(trial: Trial, train_size: int) -> bytes:
     return msgspec.json.encode((msgspec.structs.replace(trial.settings, train=cut), trial.seed))
 
 
+async def _cancelled(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel tasks and wait until they are gone; one that will not go is left behind."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=CANCEL_PATIENCE_SECONDS)
+
+
 def take_lock(folder: Path) -> int | None:
     """Hold the sweep's lock; None if another conductor keeps it.
 
@@ -300,10 +360,21 @@ def main() -> int:
         print(f"{folder.name}: another conductor runs this sweep", flush=True)
         return 0
     try:
-        return asyncio.run(Conductor(folder, lock, inbox).run())
+        asyncio.run(_conduct(folder, lock, inbox))
     except Problem as problem:
         print(problem, flush=True)
         return problem.exit_code
+    except OSError as error:
+        print(f"the disk refused: {error}", flush=True)
+        return MachineProblem.exit_code
+    return 0
+
+
+async def _conduct(folder: Path, lock: int, inbox: commands.Inbox) -> None:
+    """Run the sweep and leave at once: what may still be waiting has nothing more to say."""
+    code = await Conductor(folder, lock, inbox).run()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

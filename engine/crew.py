@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +98,8 @@ class Crew:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
                 pass_fds=(self._lock,),
+                # the order in which NVML counts GPUs, so that a name means the same card
+                env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **os.environ},
                 limit=LONGEST_LINE,
             )
         member = Member(process, number, log)

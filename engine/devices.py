@@ -78,11 +78,12 @@ def usage(device: Device) -> Usage:
 
 
 def resident_bytes(pids: Iterable[int]) -> int:
-    """Resident memory of processes; shared pages are counted once a process."""
+    """Resident memory of processes; a page that several share is split between them (PSS)."""
     total = 0
     for pid in pids:
         with contextlib.suppress(psutil.Error):
-            total += psutil.Process(pid).memory_info().rss
+            memory = psutil.Process(pid).memory_full_info()
+            total += getattr(memory, "pss", memory.rss)
     return total
 
 

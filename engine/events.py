@@ -10,7 +10,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from engine.plan import Plan
-from engine.spec import Configuration
+from engine.spec import Claim, Configuration
 
 JOURNAL_VERSION = 1
 
@@ -41,6 +41,7 @@ class SweepOpened(Event, frozen=True, tag="sweep"):
     source: str
     configurations: tuple[Configuration, ...]
     notes: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
 
 class ConductorStarted(Event, frozen=True, tag="conductor"):
@@ -162,6 +163,8 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     norms: tuple[NormSlice, ...]
     peak_memory_bytes: int | None = None
     noise_scale: float | None = None
+    update_norm_mean: float | None = None
+    path_length: float | None = None
 
 
 class EpochsFinished(Event, frozen=True, tag="epochs"):

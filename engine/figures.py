@@ -8,8 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 
+from msgspec.structs import replace
+
 from engine.bins import Norms
 from engine.events import EpochRecord
+from engine.spec import Memory, Scaling, Settings
 from engine.state import SweepState, TrialState
 
 Measure = Callable[[EpochRecord], float | None]
@@ -28,7 +31,11 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class EpochTime:
-    """Median seconds of an epoch; `ratio` is the next smaller batch size's time over this."""
+    """Median seconds of an epoch.
+
+    `ratio` is the time of the next smaller batch size over this, among configurations that
+    differ in the batch, the rate or its scaling alone.
+    """
 
     configuration: str
     batch_size: int
@@ -83,7 +90,13 @@ def epoch_times(state: SweepState) -> list[EpochTime]:
         if seconds is None or rate is None:
             continue
         batch_size = trials[0].batch_size
-        smaller = [time for time in times if time.batch_size < batch_size]
+        kin = _but_for_the_batch(trials[0].settings)
+        smaller = [
+            time
+            for time in times
+            if time.batch_size < batch_size
+            and _but_for_the_batch(state.configurations[time.configuration].settings) == kin
+        ]
         times.append(
             EpochTime(
                 name,
@@ -124,6 +137,12 @@ def norms(state: SweepState, configuration: str, start: float = 0.0, stop: float
                 if start <= share < stop or (stop >= 1.0 and share >= 1.0):
                     total.add(piece)
     return total
+
+
+def _but_for_the_batch(settings: Settings) -> Settings:
+    """The settings without what may differ between two batch sizes of one experiment."""
+    train = replace(settings.train, batch_size=1, lr=1.0)
+    return replace(settings, train=train, scaling=Scaling(), memory=Memory())
 
 
 def _whole_epochs(state: SweepState, trial: TrialState) -> list[EpochRecord]:

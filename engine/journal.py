@@ -35,9 +35,14 @@ class Writer:
 
     def append(self, event: AnyEvent) -> None:
         """Write one event as one line, visible to readers at once."""
+        size = os.fstat(self._file.fileno()).st_size
         line = memoryview(_encode(event) + b"\n")
-        while line:
-            line = line[self._file.write(line) :]
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+        except OSError:
+            os.ftruncate(self._file.fileno(), size)  # the next event must begin its own line
+            raise
 
     def sync(self) -> None:
         """Make everything appended so far survive a power cut."""

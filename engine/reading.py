@@ -7,16 +7,17 @@ from typing import Any
 
 import msgspec
 
+from engine.claiming import leave_out_idle, read_claims
 from engine.fields import check_value, field_types, full_key
 from engine.plan import Plan
 from engine.problems import MachineProblem, UsageProblem, nearest, printable
 from engine.problems import shown as quoted
-from engine.spec import TABLES, Configuration, PositiveInt
+from engine.spec import TABLES, Claim, Configuration, PositiveInt
 from engine.unfolding import unfold
 
-LATER = ("phases", "select", "claims")
+LATER = ("phases", "select")
 TEXTS = ("name", "title", "question", "source")
-TOP_LEVEL = (*TEXTS, "seeds", *TABLES, "grid", "cells", "plan", *LATER)
+TOP_LEVEL = (*TEXTS, "seeds", *TABLES, "grid", "cells", "claims", "plan", *LATER)
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +28,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
     question: str
     source: str
     configurations: tuple[Configuration, ...]
+    claims: tuple[Claim, ...]
     plans: tuple[Plan, ...]
     notes: tuple[str, ...]
     raw: dict[str, Any]
@@ -47,7 +49,7 @@ def load_preset(path: Path, assignments: Sequence[str] = ()) -> Preset:
     raw = read_toml(path)
     for assignment in assignments:
         assign(raw, assignment)
-    return parse_preset(raw, path.stem, printable(path))
+    return parse_preset(raw, path.stem, printable(path), changed=bool(assignments))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -88,9 +90,11 @@ def assign(raw: dict[str, Any], assignment: str) -> None:
     table[parts[-1]] = _literal(text.strip(), where)
 
 
-def parse_preset(raw: dict[str, Any], name: str, where: str) -> Preset:
+def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = False) -> Preset:
     """Check what was written and unfold it into configurations.
 
+    Where `--set` has `changed` it, a claim about a batch size that is gone is left out of `raw`
+    with a note; in a file as it was written that is a mistake.
     `name` is the preset's unless it says its own, as that of an exported sweep does.
     """
     for key in raw:
@@ -105,9 +109,13 @@ def parse_preset(raw: dict[str, Any], name: str, where: str) -> Preset:
     for table in TABLES:
         _check_table(raw.get(table, {}), table, where)
     configurations, notes = unfold(raw, where)
+    if changed and "claims" in raw:
+        raw["claims"], idle = leave_out_idle(raw["claims"], configurations, where)
+        notes = [*notes, *idle]
     texts["name"] = texts["name"] or name
     return Preset(
         configurations=tuple(configurations),
+        claims=read_claims(raw.get("claims", []), configurations, where),
         plans=_plans(raw.get("plan", []), where),
         notes=tuple(notes),
         raw=raw,

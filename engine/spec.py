@@ -5,7 +5,7 @@ A preset resolves into *configurations* (every setting fixed), and each of these
 what a machine decides is in the numeric plan (`engine.plan`).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -106,6 +106,27 @@ class Trial(Table, frozen=True):
     def batch_size(self) -> int:
         """The batch size that was asked for (the plan has the one that the data allow)."""
         return self.settings.train.batch_size
+
+
+Selector = dict[str, Any]
+"""Picks configurations: values by dotted key of the settings, or the `label`."""
+
+
+class Claim(Table, frozen=True):
+    """A sentence about a sweep that its seeds can support or contradict.
+
+    Either a `trend` of the measure over the values of a settings key, or `left` in a `relation`
+    to `right`; `within` is how far apart two sides may be and still count as equal.
+    """
+
+    statement: str
+    measure: str
+    trend: Literal["increasing", "decreasing"] | None = None
+    over: str | None = None
+    left: Selector | None = None
+    relation: Literal["greater", "less", "equal"] | None = None
+    right: Selector | None = None
+    within: PositiveFloat | None = None
 
 
 def trials_of(configuration: Configuration) -> list[Trial]:

@@ -233,6 +233,9 @@ class SweepState:
         trial = self.trials.get(event.trial)
         if trial is None or trial.done or event.attempt < trial.attempt:
             return
+        if event.attempt > trial.attempt:  # it ended before its first step
+            trial.records.clear()
+            trial.started = None
         trial.attempt, trial.status = event.attempt, event.status
         trial.reason, trial.ended_at, trial.progress = event.reason, event.at, None
         figure = f", test accuracy {trial.last.test_accuracy:.4f}" if trial.last else ""

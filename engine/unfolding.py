@@ -8,8 +8,9 @@ from itertools import product
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from engine.architecture import misfit
+from engine.architecture import channels_of, hidden_of, misfit
 from engine.datasets import DATASETS
 from engine.fields import check_value, full_key, type_of
 from engine.problems import UsageProblem, printable, shown
@@ -45,14 +46,14 @@ def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[s
         )
         for name, (settings, label) in zip(ids, found, strict=True)
     ]
-    return configurations, _overridden(raw, grid)
+    return configurations, _without_effect(raw, grid, cells)
 
 
 def _grid(grid: object, where: str) -> dict[str, list[Any]]:
     if not isinstance(grid, dict):
         raise UsageProblem(f"{where}: grid: expected a table, written [grid]")
     checked: dict[str, list[Any]] = {}
-    for key, values in _flat(grid):
+    for key, values in flat(grid):
         at = f"{where}: grid.{printable(key)}"
         path = full_key(key, f"{where}: grid")
         if not isinstance(values, list) or not values:
@@ -72,7 +73,7 @@ def _cells(cells: object, where: str) -> list[tuple[Overrides, str]]:
     for index, cell in enumerate(cells):
         at = f"{where}: cells[{index}]"
         label, overrides = "", {}
-        for key, value in _flat(cell):
+        for key, value in flat(cell):
             if key == "label":
                 if not isinstance(value, str):
                     raise UsageProblem(f"{at}.label: expected a text")
@@ -87,7 +88,7 @@ def _cells(cells: object, where: str) -> list[tuple[Overrides, str]]:
     return checked
 
 
-def _flat(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def flat(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Key and value, where a dotted key (`train.lr = ..`) has become a nested table."""
     for key, value in table.items():
         if key in TABLES and isinstance(value, dict):
@@ -163,10 +164,21 @@ def _rate_problem(settings: Settings) -> str | None:
     return None
 
 
+def _effective(settings: Settings) -> Settings:
+    """The settings with defaults in place, and without those that this training never reads."""
+    model, train, scaling = settings.model, settings.train, settings.scaling
+    if train.optimizer not in ("momentum", "nesterov"):
+        train = replace(train, momentum=0.0)
+    if scaling.rule == "none":
+        scaling = replace(scaling, base_batch_size=None)
+    model = replace(model, hidden=hidden_of(model), channels=channels_of(model))
+    return replace(settings, model=model, train=train, scaling=scaling)
+
+
 def _refuse_twins(found: list[Settings], where: str) -> None:
     seen: dict[bytes, int] = {}
     for index, settings in enumerate(found):
-        twin = seen.setdefault(msgspec.json.encode(settings), index)
+        twin = seen.setdefault(msgspec.json.encode(_effective(settings)), index)
         if twin != index:
             raise UsageProblem(
                 f"{where}: configurations {twin + 1} and {index + 1} of grid and cells "
@@ -233,11 +245,13 @@ def _plain(value: object, joint: str) -> str:
     return f"{value:g}".replace("+", "") if isinstance(value, float) else str(value)
 
 
-def _overridden(raw: dict[str, Any], grid: dict[str, list[Any]]) -> list[str]:
-    """Values of the tables that no configuration uses, because the grid names the key."""
+def _without_effect(
+    raw: dict[str, Any], grid: dict[str, list[Any]], cells: list[tuple[Overrides, str]]
+) -> list[str]:
+    """Values of the tables that no configuration uses, because grid and cells name the key."""
     notes = []
     for path in grid:
         table, key = path.split(".", 1)
-        if key in raw.get(table, {}):
+        if key in raw.get(table, {}) and all(path in overrides for overrides, _ in cells):
             notes.append(f"{path} in [{table}] has no effect: [grid] sets it")
     return notes

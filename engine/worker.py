@@ -53,14 +53,16 @@ class Worker:
     def _listen(self) -> None:
         """Take orders; a line that is none ends the worker, as the end of stdin does."""
         stdin = open(0, "rb", buffering=0)  # noqa: SIM115 (unbuffered: no lock at exit)
-        while line := stdin.readline():
-            order = orders.decode(line)
-            if isinstance(order, orders.Halt):
-                self._halt.set()
-            else:
-                self._halt.clear()
-                self._orders.put(order)
-        os._exit(0)  # the conductor is gone: nobody writes down what would come
+        try:
+            while line := stdin.readline():
+                order = orders.decode(line)
+                if isinstance(order, orders.Halt):
+                    self._halt.set()
+                else:
+                    self._halt.clear()
+                    self._orders.put(order)
+        finally:
+            os._exit(0)  # the conductor is gone: nobody writes down what would come
 
     def _set_up(self, order: orders.Setup) -> None:
         began = time.perf_counter()
@@ -75,6 +77,8 @@ class Worker:
             self.state(WorkerLost(worker=order.worker, reason=problem))
             os._exit(3)
         torch.set_num_threads(order.threads)
+        if order.device.startswith("cuda"):  # the plan says fp32, not TF32
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         name = "CPU"
         if order.device.startswith("cuda"):
             name = torch.cuda.get_device_name(order.device)

@@ -226,7 +226,11 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         log.say(f"`batchscope resume {folder.name}` goes on with it", "warning")
         return code
     target = _target(words.export) if words.export else folder / "export"
-    write_export(folder, target)
+    try:
+        write_export(folder, target)
+    except MachineProblem as problem:
+        again = f"`batchscope --export DIR --sweep {folder.name}` writes it elsewhere"
+        raise MachineProblem(f"{problem}; the sweep is kept: {again}") from None
     _print_summary(headless.summary(folder, state, target), words.json)
     return code
 

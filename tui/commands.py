@@ -59,7 +59,7 @@ COMMANDS: tuple[Command, ...] = (
     *(
         Command(
             str(number),
-            "1-5, 7" if number == 1 else "",
+            "1-7" if number == 1 else "",
             f"Pane {number}: {name}",
             "",
             "Show a pane full size; again, and it goes back",
@@ -72,6 +72,7 @@ COMMANDS: tuple[Command, ...] = (
             (3, "memory"),
             (4, "gradient norm"),
             (5, "trials"),
+            (6, "findings"),
             (7, "log"),
         )
     ),

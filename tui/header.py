@@ -2,8 +2,9 @@
 
 from engine.problems import printable
 from tui.phases import SIGNS
-from tui.rows import Row, clip, row, wrap
+from tui.rows import Row, clip, row, width_of, wrap
 from tui.units import clock, share
+from tui.verdicts import tally
 from tui.view import View
 
 NOTICE_MOST = 3
@@ -12,14 +13,25 @@ NOTICE_MOST = 3
 def title(view: View, name: str) -> Row:
     """Program, preset and question."""
     opened = view.state.opened
-    runs = row(
-        (" batchscope", "accent"), "  ", (printable(opened.preset if opened else name), "strong")
-    )
     asked = printable(opened.question or opened.title) if opened else ""
-    return (*runs, (" ▸ ", "dim"), (asked, "")) if asked else runs
+    named = _name(view, name)
+    return (*named, (" ▸ ", "dim"), (asked, "")) if asked else named
 
 
-def status(view: View) -> Row:
+def status(view: View, name: str, width: int) -> Row:
+    """The state, and before it the verdicts in short where the preset's name keeps its room."""
+    state, verdicts = _state(view), tally(view.findings.claims)
+    room = width - width_of(_name(view, name)) - width_of(state) - 1
+    return (*row(" "), *verdicts, *state) if 0 < width_of(verdicts) <= room else state
+
+
+def _name(view: View, name: str) -> Row:
+    opened = view.state.opened
+    preset = printable(opened.preset if opened else name)
+    return row((" batchscope", "accent"), "  ", (preset, "strong"))
+
+
+def _state(view: View) -> Row:
     """The state in a word, how long it lasts and how long it will."""
     phase = view.phase
     sign, style = SIGNS[phase]

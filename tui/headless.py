@@ -16,7 +16,11 @@ from engine import commands, journal
 from engine.catalog import conductor_lives
 from engine.events import AnyEvent, DataProgress, EpochsFinished
 from engine.figures import by_batch_size, epoch_times, last_values, mean_and_deviation
+from engine.findings.report import Findings, find
+from engine.launching import LOG
+from engine.problems import printable
 from engine.state import SweepState
+from tui.verdicts import MARKS, effect_text, remarks, word_of
 
 POLL_SECONDS = 0.2
 FETCH_STEP = 0.1
@@ -127,15 +131,26 @@ def follow(
     An interruption stops the sweep if it is `ours`, and only stops following it otherwise.
     """
     if follower.follow(interrupted):
+        if not follower.state.ended:
+            log.say(f"the conductor is gone: {last_words(follower.folder)}", "error")
         return exit_code(follower.state), follower.state
     folder = follower.folder
     if ours:
         log.say("interrupted: stopping the sweep", "warning")
         commands.send(folder, commands.Stop())
-        follower.follow(threading.Event())
+        interrupted.clear()
+        follower.follow(interrupted)  # a second interruption ends the waiting
     else:
         log.say(f"the sweep goes on: `batchscope attach {folder.name}` returns to it")
     return INTERRUPTED, follower.state
+
+
+def last_words(folder: Path) -> str:
+    """The last line of the conductor's log."""
+    with suppress(OSError):
+        lines = (folder / LOG).read_text("utf-8", "replace").splitlines()
+        return printable(lines[-1]) if lines else "it left no word"
+    return "it left no word"
 
 
 def exit_code(state: SweepState) -> int:
@@ -164,6 +179,7 @@ def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, A
                 "samples_per_second": time.samples_per_second if time else None,
             }
         )
+    found = find(state)
     return {
         "id": folder.name,
         "preset": state.opened.preset if state.opened else None,
@@ -174,8 +190,21 @@ def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, A
         "finished": state.count("finished"),
         "failed": state.count("failed"),
         "configurations": rows,
+        "claims": msgspec.to_builtins(list(found.claims)),
+        "recommendation": found.recommendation,
         "export": str(export) if export else None,
     }
+
+
+def findings_text(found: Findings) -> list[str]:
+    """The claims with their verdicts, and the recommendation."""
+    lines = [""] if found.claims else []
+    for verdict in found.claims:
+        sign, _ = MARKS[verdict.verdict]
+        lines.append(f"{sign} {verdict.statement}")
+        told = "  ".join(part for part in (effect_text(verdict), remarks(verdict)) if part)
+        lines.append(f"  {word_of(verdict)}  {told}".rstrip())
+    return [*lines, "", found.recommendation] if found.recommendation else lines
 
 
 def summary_text(of: dict[str, Any]) -> str:
@@ -196,6 +225,7 @@ def summary_text(of: dict[str, Any]) -> str:
             f"{'-' if seconds is None else f'{seconds:.4g} s':>10}  "
             f"{'-' if rate is None else f'{rate:,.0f}':>9}"
         )
+    lines += findings_text(msgspec.convert(of, Findings))
     if of["export"]:
         lines += ["", f"exported to {of['export']}"]
     return "\n".join(lines)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 FRAME = 2
 GRID_COLUMNS, GRID_ROWS = 120, 26
-LOG_LEAST = 5
+FINDINGS_LEAST = 5
+SPACIOUS = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class Wants:
     time: int
     trials: int
     memory: int
+    findings: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Heights:
     lower: int
     gradients: int
     memory: int
+    findings: int
 
 
 def fits_grid(width: int, height: int) -> bool:
@@ -32,12 +35,21 @@ def fits_grid(width: int, height: int) -> bool:
 
 
 def heights(available: int, wants: Wants) -> Heights:
-    """Accuracy takes the rest on the left, the log on the right."""
+    """Accuracy takes the rest on the left, the log on the right.
+
+    The gradient norms have two rows a configuration where the least of the others leaves room for
+    it; the findings take what they need of the remainder, the log has a ninth at least.
+    """
     lower = max(wants.time, min(wants.trials, available * 2 // 5)) + FRAME
     lower = max(6, min(lower, available * 9 // 20))
-    memory = max(4, min(wants.memory + FRAME, available * 9 // 25))
-    room = available - memory - LOG_LEAST - FRAME
+    most = available * 9 // 25 if available >= SPACIOUS else available // 4
+    memory = max(4, min(wants.memory + FRAME, most))
+    log = available // 9 + FRAME
+    room = available - memory - log
+    least = min(wants.findings, FINDINGS_LEAST) + FRAME
     apart = 3 * wants.configurations + 1 + FRAME
     together = wants.configurations + 1 + FRAME
-    gradients = apart if apart <= room else min(together, room)
-    return Heights(lower, max(4, gradients), memory)
+    gradients = apart if apart <= room - least else min(together, room - least)
+    gradients = max(4, gradients)
+    findings = max(3, min(wants.findings + FRAME, room - gradients))
+    return Heights(lower, gradients, memory, findings)

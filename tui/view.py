@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from engine import events as ev
 from engine.estimate import Remaining, remaining
 from engine.figures import by_batch_size
+from engine.findings.report import Findings
 from engine.state import SweepState
 from tui.follower import Batch
 from tui.marks import Mark, marks_for
@@ -32,7 +33,7 @@ TOPICS: dict[type, tuple[str, ...]] = {
     ev.SweepEnded: ("trials", "log"),
 }
 T = TypeVar("T")
-ALL_TOPICS = ("trials", "epochs", "plans", "log", "data", "progress", "memory")
+ALL_TOPICS = ("trials", "epochs", "plans", "log", "data", "progress", "memory", "findings")
 
 
 class View:
@@ -45,11 +46,13 @@ class View:
         self.stopping = False
         self.damaged = 0
         self.problem = ""
+        self.findings = Findings()
         self.marks: dict[str, Mark] = {}
         self.order: list[str] = []
         self.moved: Counter[str] = Counter()
         self.now = clock()
         self._clock = clock
+        self._judged_at = -1
         self._memory: dict[Any, tuple[Any, Any]] = {}
 
     def adopt(self, state: SweepState, batch: Batch) -> None:
@@ -71,6 +74,18 @@ class View:
         self.alive, self.damaged, self.problem = batch.alive, batch.damaged, batch.problem
         self.stopping = self.stopping and self.alive
         self.moved.update(topics)
+
+    @property
+    def unjudged(self) -> bool:
+        """Whether a trial has begun or ended since the findings were last looked at."""
+        return self._judged_at != self.moved["trials"]
+
+    def judged(self, findings: Findings) -> None:
+        """Take over findings of the state as it is."""
+        self._judged_at = self.moved["trials"]
+        if findings != self.findings:
+            self.findings = findings
+            self.moved["findings"] += 1
 
     def tick(self) -> None:
         """Look at the clock."""

@@ -17,11 +17,13 @@ import tomli_w
 from engine import __version__, journal
 from engine.catalog import SWEEP, conductor_lives
 from engine.export import tables
+from engine.findings import report
 from engine.problems import MachineProblem, UsageProblem, printable
 from engine.reading import read_toml
 from engine.state import SweepState
 
 MANIFEST = "manifest.json"
+FINDINGS = "findings.json"
 FORMAT = 1
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
@@ -37,6 +39,8 @@ def check_target(target: Path, sweep: str | None, overwrite: bool) -> None:
     try:
         if target.exists() and not target.is_dir():
             raise UsageProblem(f"--export {shown}: is a file; name a folder")
+        if target.is_mount():
+            raise UsageProblem(f"--export {shown}: is a mounted disk; name a folder inside it")
         if target.is_dir() and any(target.iterdir()) and not overwrite:
             held = exported_sweep(target)
             if held is None or held != sweep:
@@ -87,6 +91,7 @@ def _documents(folder: Path, state: SweepState, damaged: int) -> dict[str, str]:
         "epochs.csv": tables.to_csv(tables.EPOCH_COLUMNS, tables.epoch_rows(state)),
         "gradient_norms.csv": tables.to_csv(tables.NORM_COLUMNS, tables.norm_rows(state)),
         "sweep.toml": sweep_toml(folder, state),
+        FINDINGS: _json(report.document(state)),
         MANIFEST: _json(manifest(folder, state, damaged)),
     }
 

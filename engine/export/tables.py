@@ -17,13 +17,17 @@ TRIAL_COLUMNS = (
     "model", "optimizer", "lr", "scaling_rule", "epochs", "steps", "samples", "train_loss",
     "train_accuracy", "test_loss", "test_accuracy", "best_test_accuracy", "generalization_gap",
     "epoch_seconds", "samples_per_second", "peak_memory_bytes", "init_norm", "distance_from_init",
-    "noise_scale", "configuration", "label", "attempt", "reason",
+    "noise_scale", "configuration", "label", "attempt", "reason", "path_length",
+)  # fmt: skip
+TEXT_COLUMNS = (
+    "trial", "status", "dataset", "model", "optimizer", "scaling_rule", "configuration", "label",
+    "reason",
 )  # fmt: skip
 EPOCH_COLUMNS = (
     "trial", "batch_size", "seed", "epoch", "steps", "samples", "lr", "train_loss",
     "train_accuracy", "test_loss", "test_accuracy", "generalization_gap", "epoch_seconds",
     "samples_per_second", "grad_norm_mean", "grad_norm_std", "grad_norm_cv", "distance_from_init",
-    "weight_norm", "noise_scale", "peak_memory_bytes",
+    "weight_norm", "noise_scale", "peak_memory_bytes", "update_norm_mean", "path_length",
 )  # fmt: skip
 NORM_COLUMNS = ("trial", "batch_size", "seed", "epoch", "bin_left", "bin_right", "count")
 
@@ -31,7 +35,12 @@ NORM_COLUMNS = ("trial", "batch_size", "seed", "epoch", "bin_left", "bin_right",
 def trial_rows(state: SweepState) -> Iterator[Row]:
     """One row a trial, also of those that never began."""
     for trial in state.trials.values():
-        yield {**_settings(state, trial), **_outcome(state, trial)}
+        yield trial_row(state, trial)
+
+
+def trial_row(state: SweepState, trial: TrialState) -> Row:
+    """Settings and last figures of one trial."""
+    return {**_settings(state, trial), **_outcome(state, trial)}
 
 
 def epoch_rows(state: SweepState) -> Iterator[Row]:
@@ -53,6 +62,7 @@ def epoch_rows(state: SweepState) -> Iterator[Row]:
                 "grad_norm_cv": total.cv,
                 "weight_norm": record.weight_norm,
                 "peak_memory_bytes": record.peak_memory_bytes,
+                "update_norm_mean": record.update_norm_mean,
             }
 
 
@@ -86,14 +96,14 @@ def _settings(state: SweepState, trial: TrialState) -> Row:
     return {
         "trial": trial.id,
         "status": trial.status,
-        "batch_size": trial.batch_size,
+        "batch_size": plan.batch_size if plan else trial.batch_size,
         "micro_batch_size": plan.micro_batch_size if plan else None,
         "accumulation_steps": plan.accumulation_steps if plan else None,
         "seed": trial.seed,
         "dataset": settings.data.name,
         "model": settings.model.name,
         "optimizer": settings.train.optimizer,
-        "lr": trial.started.lr if trial.started else settings.train.lr,
+        "lr": trial.started.lr if trial.started else None,
         "scaling_rule": settings.scaling.rule,
         "configuration": trial.configuration,
         "label": state.configurations[trial.configuration].label,
@@ -130,6 +140,7 @@ def _measured(record: EpochRecord) -> Row:
         "generalization_gap": record.train_accuracy - record.test_accuracy,
         "distance_from_init": record.distance_from_init,
         "noise_scale": record.noise_scale,
+        "path_length": record.path_length,
     }
 
 

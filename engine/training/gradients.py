@@ -1,5 +1,7 @@
 """Gradients of a batch by accumulation, and the norms of many steps as histograms."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,11 +29,18 @@ def accumulate(
     micro-batch adds its sum, so a smaller last one has just the weight of its samples.
     """
     flat.gradient.zero_()
-    weight = flat.gradient.new_tensor(1.0 / len(batch) if mean else 1.0)
+    scale = 1.0 / len(batch) if mean else 1.0
+    weight = _scalar(scale, flat.gradient.device, flat.gradient.dtype)
     for micro_batch in torch.split(batch, micro_batch_size):
         logits = flat.model(images[micro_batch])
         loss = functional.cross_entropy(logits, labels[micro_batch], reduction="sum")
         loss.backward(weight)  # type: ignore[no-untyped-call]
+
+
+@lru_cache(maxsize=64)
+def _scalar(value: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A number on the device, kept: bringing it there anew would wait for a GPU at every step."""
+    return torch.tensor(value, device=device, dtype=dtype)
 
 
 def norm_slice(first_step: int, norms: NDArray[np.floating]) -> NormSlice:

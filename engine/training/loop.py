@@ -34,6 +34,7 @@ from engine.training.images import Images, epoch_order
 from engine.training.models import build_model
 from engine.training.optim import build_optimizer
 from engine.training.schedule import scaled_rates, warmed_up
+from engine.training.travel import Travel
 
 SLICES_PER_RUN = 20
 REPORT_SECONDS = 1.0
@@ -116,6 +117,7 @@ class Training:
         self.per_epoch = steps_per_epoch(images.train_size, plan.batch_size)
         self.total_steps = planned_steps(settings.train, images.train_size, plan.batch_size)
         self.warmup_steps = settings.scaling.warmup_epochs * self.per_epoch
+        self.travel = Travel(self.flat.weights.detach(), self.per_epoch, self.total_steps)
         self.slice_steps = self._slice_steps()
         self.norms = torch.zeros(self.slice_steps, device=self.device)
         self.lr = self.rates.lr
@@ -197,7 +199,9 @@ class Training:
             mean,
         )
         self.norms[filled] = self.flat.norm()
+        self.travel.before_step()
         self.optimizer.step()
+        self.travel.after_step()
         # -----------------------
         self.at.steps += 1
         self.at.samples += len(batch)
@@ -230,6 +234,7 @@ class Training:
     def _finish_epoch(self, epoch_samples: int) -> None:
         train, test = self._evaluate()
         weights = self.flat.weights.detach()
+        update_norm = self.travel.end_epoch()
         record = EpochRecord(
             epoch=self.at.epoch,
             steps=self.at.steps,
@@ -247,6 +252,8 @@ class Training:
             ),
             norms=tuple(self.at.slices),
             peak_memory_bytes=self._peak_memory(),
+            update_norm_mean=_known(update_norm),
+            path_length=_known(self.travel.path_length),
         )
         self._pending.append(record)
         if record.test_loss is None or record.train_loss is None:

@@ -18,7 +18,7 @@ from engine import journal
 from engine.bins import BINS_PER_DECADE, LOWEST
 from engine.catalog import LAUNCH, LOCK, Launch
 from engine.plan import make_plan
-from engine.spec import Configuration, Data, Model, Run, Settings, Train, Trial, trials_of
+from engine.spec import Claim, Configuration, Data, Model, Run, Settings, Train, Trial, trials_of
 from tui.screens.board import BoardScreen
 from tui.widget import Rows
 
@@ -29,6 +29,28 @@ TRAIN_SIZE, TEST_SIZE = 1437, 360
 EPOCHS = 20
 GIB = 1 << 30
 PATIENCE = 1000
+CLAIMS = (
+    Claim(
+        statement="Test accuracy falls as the batch grows",
+        measure="test_accuracy",
+        trend="decreasing",
+        over="train.batch_size",
+    ),
+    Claim(
+        statement="A larger batch makes an epoch shorter",
+        measure="epoch_seconds",
+        trend="decreasing",
+        over="train.batch_size",
+    ),
+    Claim(
+        statement="A batch of 32 is as good as one of 8",
+        measure="test_accuracy",
+        left={"train.batch_size": 32},
+        relation="equal",
+        right={"label": "8"},
+        within=0.005,
+    ),
+)
 
 
 def configurations(
@@ -63,6 +85,7 @@ class Recipe:
         self.path = self.folder / journal.NAME
         journal.Writer(self.path).close()
         self.at = START
+        self.claims = CLAIMS
 
     def say(self, event: ev.AnyEvent, after: float = 0.0) -> None:
         """Append an event, stamped with the recipe's own clock."""
@@ -85,6 +108,7 @@ class Recipe:
                 question=question,
                 source="batchscope",
                 configurations=chosen,
+                claims=self.claims,
             )
         )
         self.say(ev.ConductorStarted(pid=1, machine={"cores": 2}))
@@ -298,10 +322,11 @@ def part(app: App[str], name: str) -> str:
 
 
 async def loaded(pilot: Pilot[str]) -> BoardScreen:
-    """Wait until the board has read its journal and drawn it."""
+    """Wait until the board has read its journal, judged the claims and drawn it all."""
 
     def read() -> bool:
-        return isinstance(pilot.app.screen, BoardScreen) and pilot.app.screen.view.loaded
+        screen = pilot.app.screen
+        return isinstance(screen, BoardScreen) and screen.view.loaded and not screen.view.unjudged
 
     await until(pilot, read)
     board = pilot.app.screen

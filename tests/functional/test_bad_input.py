@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from tests.functional.running import (
     COMMAND,
     Lab,
     Outcome,
-    a_lab,
     needs_no_gpu,
     recorded,
     sets,
@@ -31,12 +29,6 @@ batch_size = 64
 lr = 0.1
 epochs = 1
 """
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    with a_lab(tmp_path) as made:
-        yield made
 
 
 def refused(lab: Lab, code: int, *words: str) -> str:
@@ -88,7 +80,7 @@ def clean(outcome: Outcome) -> bool:
         (["--device", "tpu"], ["--device tpu", "did you mean 'cpu'?"]),
         (["--device", "cuda:x"], ["--device cuda:x", "auto, cpu"]),
         (["--preset", "quickstrat"], ["'quickstrat'", "did you mean 'quickstart'?"]),
-        (["--preset", "xyzzy"], ["'xyzzy'", "mnist-epochs, quickstart"]),
+        (["--preset", "xyzzy"], ["'xyzzy'", "mnist-epochs"]),
         (["--preset", "no.toml"], ["no.toml: no such preset file"]),
         (["--preset", "."], [".: is a folder, not a preset file"]),
         (["--set", "batch_size"], ["--set batch_size", "KEY=VALUE"]),
@@ -171,7 +163,7 @@ def test_a_home_of_a_user_who_is_not_there(lab: Lab, option: str) -> None:
         ('title = "Mine"', "", ["title", "required"]),
         ('title = "Mine"', 'title = "x"\ntitel = "x"', ["'titel'", "did you mean 'title'?"]),
         ('name = "mlp"', 'name = "vgg16"', ["model.name", "cnn, lenet, mlp", "'vgg16'"]),
-        ('title = "Mine"', 'title = "x"\nclaims = []', ["claims", "not supported"]),
+        ('title = "Mine"', 'title = "x"\nphases = []', ["phases", "not supported"]),
     ],
 )
 def test_a_preset_that_says_something_impossible(

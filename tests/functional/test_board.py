@@ -1,6 +1,7 @@
 """The board, key by key and state by state, on journals that were made beforehand."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
@@ -11,8 +12,11 @@ from textual.geometry import Region
 from engine import events as ev
 from engine import journal
 from engine.catalog import load_state
+from engine.findings import report
+from engine.findings.report import Findings
 from engine.problems import MachineProblem
 from engine.spec import trials_of
+from engine.state import SweepState
 from tests.functional.board_fixtures import (
     EPOCHS,
     NOW,
@@ -63,13 +67,28 @@ async def test_all_panes_at_once_where_there_is_room(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=LARGE) as pilot:
         await loaded(pilot)
-        assert panes_seen(app) == ["accuracy", "time", "memory", "gradients", "trials", "log"]
+        assert panes_seen(app) == [
+            "accuracy",
+            "time",
+            "memory",
+            "gradients",
+            "trials",
+            "findings",
+            "log",
+        ]
         assert not app.screen.query_one("#tabs").display
 
 
 @pytest.mark.parametrize(
     ("key", "name"),
-    [("2", "time"), ("3", "memory"), ("4", "gradients"), ("5", "trials"), ("7", "log")],
+    [
+        ("2", "time"),
+        ("3", "memory"),
+        ("4", "gradients"),
+        ("5", "trials"),
+        ("6", "findings"),
+        ("7", "log"),
+    ],
 )
 async def test_a_number_shows_its_pane_full_size_and_again_goes_back(
     home: Path, key: str, name: str
@@ -81,7 +100,7 @@ async def test_a_number_shows_its_pane_full_size_and_again_goes_back(
         assert panes_seen(app) == [name]
         assert app.screen.query_one(f"#pane-{name}").size.width == LARGE[0]
         await pilot.press(key)
-        assert len(panes_seen(app)) == 6
+        assert len(panes_seen(app)) == 7
 
 
 async def test_enter_enlarges_the_current_pane_and_escape_goes_back(home: Path) -> None:
@@ -91,7 +110,7 @@ async def test_enter_enlarges_the_current_pane_and_escape_goes_back(home: Path) 
         await pilot.press("tab", "enter")
         assert panes_seen(app) == ["time"]
         await pilot.press("escape")
-        assert len(panes_seen(app)) == 6
+        assert len(panes_seen(app)) == 7
         await pilot.press("escape")
         assert "shown already" in part(app, "hints")
 
@@ -100,7 +119,7 @@ async def test_tab_goes_round_both_ways_and_the_frame_tells(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=LARGE) as pilot:
         board = await loaded(pilot)
-        for expected in ("time", "memory", "gradients", "trials", "log", "accuracy"):
+        for expected in ("time", "memory", "gradients", "trials", "findings", "log", "accuracy"):
             await pilot.press("tab")
             assert expected == board.current.TAB
             assert [pane.TAB for pane in board.panes if pane.current] == [expected]
@@ -117,8 +136,8 @@ async def test_one_pane_at_a_time_on_a_small_screen(home: Path) -> None:
         await pilot.press("5")
         assert panes_seen(app) == ["trials"]
         await pilot.press("tab")
-        assert panes_seen(app) == ["log"]
-        await pilot.press("7")
+        assert panes_seen(app) == ["findings"]
+        await pilot.press("6")
         assert panes_seen(app) == ["trials"]
         await pilot.press("escape")
         assert "120×26" in part(app, "hints")
@@ -132,7 +151,7 @@ async def test_first_and_last_lines_stay_on_a_small_screen(home: Path) -> None:
     with conductor_of(folder):
         async with app.run_test(size=SMALL) as pilot:
             await loaded(pilot)
-            for key in "123457":
+            for key in "1234567":
                 await pilot.press(key)
                 assert "● running 01:35  ETA " in part(app, "status")
                 assert "trials 5/12 done, 1 failed, 2 running" in part(app, "summary")
@@ -278,6 +297,79 @@ async def test_ten_configurations_have_ten_markers(home: Path) -> None:
         assert len({mark.style for mark in board.view.marks.values()}) == 8
 
 
+async def test_findings_are_told_with_mark_word_effect_and_seeds(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("6")
+        lines = part(app, "pane-findings").splitlines()
+        assert lines[0] == " 95 % intervals over the seeds"
+        assert lines[1] == " ✓ Test accuracy falls as the batch grows"
+        assert re.fullmatch(r"   supported  −\d\.\d+ points \[−\d\.\d+, −\d\.\d+\], n=3", lines[2])
+        assert lines[3] == " ✓ A larger batch makes an epoch shorter"
+        assert lines[4] == "   supported  −0.19 s [−0.19, −0.19], n=3"
+        assert lines[5] == " ? A batch of 32 is as good as one of 8"
+        assert lines[6].startswith("   undetermined  ")
+        assert lines[7].strip() == "the seeds leave room for a difference larger than that"
+        assert lines[8].startswith(" → Undetermined: 8 and 32 cannot be told apart")
+        assert "  2✓ 1?  ✓ finished" in part(app, "status")
+
+
+async def test_findings_firm_up_as_seeds_finish(home: Path) -> None:
+    recipe, chosen = Recipe(home), configurations((8, 32))
+    recipe.open(chosen)
+    recipe.ready(chosen)
+    app = board_on(recipe.folder)
+    with conductor_of(recipe.folder):
+        async with app.run_test(size=SMALL) as pilot:
+            await loaded(pilot)
+            await pilot.press("6")
+            shown = part(app, "pane-findings")
+            assert "undetermined so far  batch_size 8: 0 of 3 seeds finished" in shown
+            assert "→ So far undetermined: no configuration has 2 finished seeds." in shown
+            assert " 3? " in part(app, "status")
+            for seed in range(2):
+                for configuration in chosen:
+                    recipe.whole(trials_of(configuration)[seed])
+            await until(pilot, lambda: "supported so far  −0.14 s" in part(app, "pane-findings"))
+            for configuration in chosen:
+                recipe.whole(trials_of(configuration)[2])
+            recipe.close("finished", 6, 6)
+            await until(pilot, lambda: "✓ finished" in part(app, "status"))
+            await until(pilot, lambda: "so far" not in part(app, "pane-findings"))
+
+
+async def test_findings_are_judged_once_and_not_at_every_refresh(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = running_sweep(home)
+    judged: list[int] = []
+
+    def find(state: SweepState) -> Findings:
+        judged.append(state.version)
+        return report.find(state)
+
+    monkeypatch.setattr("tui.screens.board.find", find)
+    app = board_on(folder)
+    with conductor_of(folder):
+        async with app.run_test(size=SMALL) as pilot:
+            board = await loaded(pilot)
+            for _ in range(5):
+                board.redraw()
+                await pilot.pause(0.15)
+            assert len(judged) <= 1
+
+
+async def test_a_long_name_keeps_its_room_from_the_verdicts(home: Path) -> None:
+    app = board_on(finished_sweep(home, f"20270115-080000-{'long' * 11}"))
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        assert "2✓" not in part(app, "status")
+        assert "✓ finished" in part(app, "status")
+        await pilot.resize_terminal(*LARGE)
+        await until(pilot, lambda: "2✓ 1?" in part(app, "status"))
+
+
 async def test_long_lists_scroll_and_say_how_much_is_hidden(home: Path) -> None:
     app = board_on(wide_sweep(home, 40))
     async with app.run_test(size=SMALL) as pilot:
@@ -374,6 +466,7 @@ async def test_a_finished_sweep_says_how_long_it_took(home: Path) -> None:
         ("3", "no device has been measured yet"),
         ("4", "no epoch has ended yet"),
         ("5", "no trial is known yet"),
+        ("6", "no trial is known yet"),
         ("7", "nothing has happened yet"),
     ],
 )
@@ -627,7 +720,7 @@ async def test_text_from_files_is_neither_markup_nor_an_escape_sequence(home: Pa
 async def test_any_size_at_any_moment(home: Path, size: tuple[int, int]) -> None:
     folder = running_sweep(home)
     app = board_on(folder)
-    keys = [*"122344557lllttm"[:-1], "tab", "escape", "enter", "down", "end", "?", "escape"]
+    keys = [*"1223445567lllttm"[:-1], "tab", "escape", "enter", "down", "end", "?", "escape"]
     with conductor_of(folder):
         async with app.run_test(size=SMALL) as pilot:
             board = await loaded(pilot)
@@ -637,7 +730,7 @@ async def test_any_size_at_any_moment(home: Path, size: tuple[int, int]) -> None
             await pilot.resize_terminal(*LARGE)
             await pilot.pause()
             await pilot.press("1", "escape")
-            await until(pilot, lambda: len(panes_seen(app)) == 6)
+            await until(pilot, lambda: len(panes_seen(app)) == 7)
             assert "final test" in part(app, "pane-accuracy")
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.running import Lab, Outcome, a_lab, recorded, sets
+from engine.catalog import find_preset
+from tests.functional.running import Lab, Outcome, recorded, sets
 
 FILES = {
     "trials.csv",
     "epochs.csv",
     "gradient_norms.csv",
+    "findings.json",
     "sweep.toml",
     "manifest.json",
     "journal.jsonl",
@@ -34,12 +36,6 @@ def content(folder: Path) -> dict[str, bytes]:
 def neighbours(target: Path) -> list[str]:
     """What lies beside an export: nothing half-made may stay there."""
     return sorted(path.name for path in target.parent.iterdir())
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    with a_lab(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture
@@ -101,6 +97,29 @@ def test_the_summary_of_a_stored_sweep_as_json(target: Path) -> None:
     first = json.loads(recorded().outcome.out)
     assert json.loads(outcome.out) == {**first, "export": str(target)}
     assert (outcome.code, outcome.err) == (0, "")
+
+
+def test_findings_are_those_of_the_summary_and_of_every_claim() -> None:
+    found = json.loads((recorded().export / "findings.json").read_text())
+    claims = find_preset("quickstart").claims
+    assert [claim["statement"] for claim in found["claims"]] == [c.statement for c in claims]
+    for claim in found["claims"]:
+        assert claim["verdict"] in ("supported", "contradicted", "undetermined")
+        assert claim["n"] == 2
+        assert claim["low"] <= claim["effect"] <= claim["high"]
+    assert [each["batch_size"] for each in found["findings"]["configurations"]] == [64, 512]
+    summary = json.loads(recorded().outcome.out)
+    assert summary["claims"] == found["claims"]
+    assert summary["recommendation"] == found["recommendation"]
+
+
+def test_the_summary_in_words_tells_claims_and_recommendation(target: Path) -> None:
+    outcome = export(target)
+    found = json.loads((target / "findings.json").read_text())
+    for claim in found["claims"]:
+        mark = {"supported": "✓", "contradicted": "✗", "undetermined": "?"}[claim["verdict"]]
+        assert f"\n{mark} {claim['statement']}\n  {claim['verdict']}  " in outcome.out
+    assert f"\n\n{found['recommendation']}\n" in outcome.out
 
 
 def test_a_link_to_a_folder_leaves_nothing_half_made_beside_it(target: Path) -> None:
@@ -224,6 +243,13 @@ def mounted(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a disk of memory needs rights that are not there")
     yield place
     subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_mounted_disk_is_refused_before_any_training(lab: Lab, mounted: Path) -> None:
+    outcome = lab.run("--export", str(mounted), *ONE)
+    assert outcome.code == 2
+    assert outcome.message == f"--export {mounted}: is a mounted disk; name a folder inside it"
+    assert lab.folders() == []
 
 
 def test_a_read_only_disk_is_refused_before_any_training(lab: Lab, mounted: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -62,12 +61,6 @@ lr = 0.4
 epochs = 100000000
 """
 SOME_SECONDS = FOREVER.replace("epochs = 100000000", "seconds = 4")
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    with a_lab(tmp_path) as made:
-        yield made
 
 
 def table(folder: Path, name: str) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ from engine import figures
 from engine.bins import Norms
 from engine.events import AnyEvent, EpochRecord, NormSlice, TrialStatus
 from engine.figures import EpochTime, Point
-from engine.spec import Configuration
+from engine.spec import Configuration, Model
 from engine.state import SweepState
 from engine.training.gradients import norm_slice
 from tests.unit.training_fixtures import (
@@ -253,6 +253,19 @@ def test_a_share_is_of_the_planned_steps_also_while_the_trial_runs() -> None:
     state = fold(B64, events=[started(B64), epochs(B64, record(1, steps=23, norms=pieces(1)))])
     assert figures.norms(state, "b64", 0.0, 0.1).count == 8
     assert figures.norms(state, "b64", 0.9, 1.0).count == 0
+
+
+def test_the_ratio_compares_one_network_with_itself() -> None:
+    """Twice the batch halves the time of each network; the cnn is ten times the mlp."""
+    chosen = [
+        configuration(size, name=f"{model}{size}", model=Model(name=model))
+        for size in (8, 16)
+        for model in ("mlp", "cnn")
+    ]
+    seconds = {"mlp8": 2.0, "cnn8": 20.0, "mlp16": 1.0, "cnn16": 10.0}
+    events = [event for c in chosen for event in timed(c, 9.0, seconds[c.id])]
+    ratios = {t.configuration: t.ratio for t in figures.epoch_times(fold(*chosen, events=events))}
+    assert ratios == {"mlp8": None, "cnn8": None, "mlp16": 2.0, "cnn16": 2.0}
 
 
 def test_without_a_planned_number_of_steps_early_is_not_the_whole_run() -> None:

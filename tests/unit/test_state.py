@@ -462,3 +462,14 @@ def test_configurations_survive_json() -> None:
     for configuration in PRESET.configurations:
         encoded = msgspec.json.encode(configuration)
         assert msgspec.json.decode(encoded, type=Configuration) == configuration
+
+
+def test_an_attempt_that_ends_before_its_first_step_has_no_figures() -> None:
+    """What an earlier attempt measured is not the later one's."""
+    state = SweepState().fold(history())
+    stopped = state.trials[TWO]
+    stopped.status, stopped.attempt = "queued", 2
+    assert stopped.records
+    state.apply(ev.TrialEnded(trial=TWO, attempt=3, status="failed", reason="lost"))
+    assert (stopped.attempt, stopped.status, stopped.records) == (3, "failed", [])
+    assert stopped.started is None

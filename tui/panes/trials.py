@@ -67,7 +67,7 @@ class TrialsPane(Pane):
         attempt = f"#{trial.attempt} " if trial.attempt > 1 else "   "
         tail = row(_accuracy(trial), (f" {attempt}" if again else "", "warn"))
         room = width - sum(len(text) for text, _ in head)
-        if trial.reason:
+        if trial.reason and trial.status != "finished":
             return (*head, *_why(trial, room))
         room = min(MIDDLE_MOST, room - sum(len(text) for text, _ in tail))
         return (*head, *_how_far(self.view, trial, room), *tail)

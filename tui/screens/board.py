@@ -11,6 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
 from engine.commands import Stop, send
+from engine.findings.report import find
 from engine.launching import start_conductor
 from engine.problems import Problem, printable
 from tui import header
@@ -19,6 +20,7 @@ from tui.follower import Follower
 from tui.hints import hints
 from tui.panes.accuracy import AccuracyPane
 from tui.panes.epoch_time import EpochTimePane
+from tui.panes.findings import FindingsPane
 from tui.panes.gradients import GradientsPane
 from tui.panes.log import LogPane
 from tui.panes.memory import MemoryPane
@@ -58,6 +60,7 @@ class BoardScreen(Screen[None]):
             MemoryPane(self.view),
             GradientsPane(self.view),
             TrialsPane(self.view),
+            FindingsPane(self.view),
             LogPane(self.view),
         ]
         self.current: Pane = self.accuracy
@@ -66,7 +69,7 @@ class BoardScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Header, panes in two columns, and the lines above and below them."""
-        accuracy, time, memory, gradients, trials, log = self.panes
+        accuracy, time, memory, gradients, trials, findings, log = self.panes
         with Horizontal(id="header"):
             yield Rows(id="title")
             yield Rows(id="status")
@@ -81,6 +84,7 @@ class BoardScreen(Screen[None]):
             with Vertical(id="right"):
                 yield gradients
                 yield memory
+                yield findings
                 yield log
         yield Rows(id="summary")
         yield Rows(id="hints")
@@ -106,10 +110,22 @@ class BoardScreen(Screen[None]):
         self.view.adopt(*await asyncio.to_thread(follower.load))
         self._arrange()
         while True:
+            await self._judge()
             await asyncio.sleep(POLL_SECONDS)
             known = len(self.view.order)
             self.view.take(await asyncio.to_thread(follower.poll))
             if known != len(self.view.order):
+                self._arrange()
+
+    async def _judge(self) -> None:
+        """Judge the claims anew if there is cause, in a thread: nothing moves the state meanwhile.
+
+        Findings that say more than before may want more rows.
+        """
+        if self.view.unjudged:
+            known = self.view.moved["findings"]
+            self.view.judged(await asyncio.to_thread(find, self.view.state))
+            if known != self.view.moved["findings"]:
                 self._arrange()
 
     @property
@@ -134,8 +150,8 @@ class BoardScreen(Screen[None]):
         if self.view.phase != self._phase:
             self._phase, self._said = self.view.phase, ""
         width = self.size.width
-        status = header.status(self.view)
         name = self.folder.name if self.folder else ""
+        status = header.status(self.view, name, width)
         self._lines("status").styles.width = min(width, width_of(status))
         self._lines("status").show([status])
         self._lines("title").show([header.title(self.view, name)])
@@ -166,19 +182,21 @@ class BoardScreen(Screen[None]):
         self.redraw()
 
     def _size_panes(self, one: bool) -> None:
-        _, time, memory, gradients, trials, _ = self.panes
+        _, time, memory, gradients, trials, findings, _ = self.panes
         available = self.size.height - 2 - len(header.notice(self.view, self.size.width))
         wants = Wants(
             max(1, len(self.view.order)),
             time.wanted_rows(),
             trials.wanted_rows(),
             memory.wanted_rows(),
+            findings.wanted_rows(),
         )
         rows = heights(available, wants)
         for widget, height in (
             (self.query_one("#lower"), rows.lower),
             (gradients, rows.gradients),
             (memory, rows.memory),
+            (findings, rows.findings),
         ):
             widget.styles.height = "1fr" if one else height
 

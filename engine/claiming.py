@@ -1,0 +1,159 @@
+"""Reads the claims of a preset: each mistake is one sentence that names the claim and the key."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine.fields import check_value, field_types, full_key, type_of
+from engine.findings.measures import MEASURES
+from engine.problems import UsageProblem, nearest, printable, shown, similar
+from engine.selecting import LABEL, picked, value_at
+from engine.spec import Claim, Configuration, Selector
+from engine.unfolding import flat
+
+TREND = ("trend", "over")
+COMPARISON = ("left", "relation", "right")
+SHOWN_LABELS = 12
+
+
+class Idle(UsageProblem):
+    """A claim about configurations that are not there."""
+
+
+def leave_out_idle(
+    written: object, configurations: Sequence[Configuration], where: str
+) -> tuple[object, list[str]]:
+    """The claims without those that a changed grid left nothing to look at, and notes of these."""
+    if not isinstance(written, list):
+        return written, []
+    kept, notes = [], []
+    for index, claim in enumerate(written):
+        try:
+            read_claims([claim], configurations, f"{where}: claims[{index}]")
+        except Idle:
+            notes.append(f"left out, with nothing to compare: {shown(claim.get('statement'))}")
+            continue
+        except UsageProblem:
+            pass  # said by `read_claims`, with its place
+        kept.append(claim)
+    return kept, notes
+
+
+def read_claims(
+    written: object, configurations: Sequence[Configuration], where: str
+) -> tuple[Claim, ...]:
+    """The claims about these configurations.
+
+    Raises:
+        UsageProblem: a claim is malformed, or names what is not there.
+    """
+    if not isinstance(written, list) or not all(isinstance(claim, dict) for claim in written):
+        raise UsageProblem(f"{where}: claims: expected tables, written [[claims]]")
+    return tuple(
+        _claim(claim, configurations, f"{where}: claims[{index}]")
+        for index, claim in enumerate(written)
+    )
+
+
+def _claim(raw: dict[str, Any], configurations: Sequence[Configuration], where: str) -> Claim:
+    types = field_types(Claim)
+    for key in raw:
+        if key not in types:
+            raise UsageProblem(f"{where}: unknown key {printable(key)!r}{nearest(key, types)}")
+    _check_kind(raw, where)
+    claim: dict[str, Any] = {}
+    for key, value in raw.items():
+        at = f"{where}.{key}"
+        if key in ("left", "right"):
+            claim[key] = _selector(value, configurations, at)
+            continue
+        check_value(value, types[key], at)
+        claim[key] = _text(value, at) if key in ("statement", "measure", "over") else value
+    if claim["measure"] not in MEASURES:
+        hint = nearest(claim["measure"], MEASURES)
+        raise UsageProblem(f"{where}.measure: unknown measure {claim['measure']!r}{hint}")
+    if "over" in claim:
+        claim["over"] = _ordered(claim["over"], configurations, f"{where}.over")
+    else:
+        _check_apart(claim, configurations, where)
+    return Claim(**claim)
+
+
+def _check_kind(raw: dict[str, Any], where: str) -> None:
+    """Whether a claim is one thing, a trend or a comparison, and says all that it needs."""
+    trend, comparison = ([key for key in keys if key in raw] for keys in (TREND, COMPARISON))
+    if trend and comparison:
+        raise UsageProblem(
+            f"{where}: {trend[0]} and {comparison[0]} exclude each other: a claim is a trend over "
+            "a setting, or left and right in a relation"
+        )
+    if not trend and not comparison:
+        raise UsageProblem(f"{where}: needs trend and over, or left, relation and right")
+    for key in ("statement", "measure", *(TREND if trend else COMPARISON)):
+        if key not in raw:
+            raise UsageProblem(f"{where}.{key}: required")
+    if raw.get("relation") == "equal" and "within" not in raw:
+        raise UsageProblem(f"{where}.within: required by equal: how far apart still counts as it")
+    if "within" in raw and raw.get("relation") != "equal":
+        raise UsageProblem(f"{where}.within: belongs to the relation equal alone")
+
+
+def _text(value: str, where: str) -> str:
+    text = printable(" ".join(value.split()))
+    if not text:
+        raise UsageProblem(f"{where}: expected a text, got an empty one")
+    return text
+
+
+def _ordered(key: str, configurations: Sequence[Configuration], where: str) -> str:
+    """The dotted path of a setting that is a number in every configuration."""
+    path = full_key(key, where)
+    for configuration in configurations:
+        value = value_at(configuration, path)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            has = "is not set" if value is None else f"is {shown(value)}"
+            raise UsageProblem(
+                f"{where}: a trend needs numbers, and {path} {has} in configuration "
+                f"{configuration.label!r}"
+            )
+    return path
+
+
+def _selector(written: object, configurations: Sequence[Configuration], where: str) -> Selector:
+    if not isinstance(written, dict) or not written:
+        raise UsageProblem(
+            f"{where}: expected what to pick, for example {{ batch_size = 64 }}, "
+            f"got {shown(written)}"
+        )
+    selector: Selector = {}
+    for key, value in flat(written):
+        at = f"{where}.{printable(key)}"
+        path = LABEL if key == LABEL else full_key(key, where, also=(LABEL,))
+        if path in selector:
+            raise UsageProblem(f"{at}: {path} is there twice")
+        check_value(value, str if path == LABEL else type_of(path), at)
+        selector[path] = _text(value, at) if path == LABEL else value
+    if not picked(selector, configurations):
+        raise Idle(f"{where}: no configuration has {_told(selector, configurations)}")
+    return selector
+
+
+def _told(selector: Selector, configurations: Sequence[Configuration]) -> str:
+    """What was asked for in vain, and the labels that there are."""
+    asked = " and ".join(f"{path} = {shown(value)}" for path, value in selector.items())
+    labels = [configuration.label for configuration in configurations]
+    close = similar(selector[LABEL], labels) if LABEL in selector else ""
+    more = ", …" if len(labels) > SHOWN_LABELS else ""
+    there = ", ".join(repr(label) for label in labels[:SHOWN_LABELS]) + more
+    return f"{asked}{close or f'; the labels are {there}'}"
+
+
+def _check_apart(
+    claim: dict[str, Any], configurations: Sequence[Configuration], where: str
+) -> None:
+    right = picked(claim["right"], configurations)
+    for configuration in picked(claim["left"], configurations):
+        if configuration in right:
+            raise UsageProblem(
+                f"{where}: left and right both pick {configuration.label!r}: "
+                "nothing can be compared with itself"
+            )

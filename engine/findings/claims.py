@@ -1,0 +1,171 @@
+"""Judges the claims of a sweep: supported, contradicted or undetermined, never an error.
+
+The level is 0.05, two-sided. Two sides are compared over the seeds that they share where a seed
+gives both the same initial weights and data order (paired t), else by Welch's t. Trials that
+diverged or failed are left out and counted; only finished ones count, so that a verdict is
+provisional while others are to come.
+"""
+
+from itertools import pairwise
+from typing import Literal
+
+from msgspec import Struct
+
+from engine.findings.sides import Side, difference, gather, share_seeds
+from engine.findings.statistics import LEVEL, Estimate, equality_p, holm, interval, p_value
+from engine.selecting import Ladder, ladder, picked
+from engine.spec import Claim, Configuration
+from engine.state import SweepState
+
+Word = Literal["supported", "contradicted", "undetermined"]
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What the seeds say of a claim; `effect` is left − right, or last − first of a trend.
+
+    `low` and `high` are its interval of coverage 1 − `level`, `n` the seeds behind it, `excluded`
+    the trials that diverged or failed.
+    """
+
+    statement: str
+    verdict: Word = "undetermined"
+    measure: str
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float = LEVEL
+    n: int = 0
+    method: Literal["paired t", "Welch's t", ""] = ""
+    excluded: int = 0
+    provisional: bool = False
+    reason: str = ""
+
+
+def judge(state: SweepState) -> list[Verdict]:
+    """A verdict on every claim, in the order of the preset."""
+    claims = state.opened.claims if state.opened else ()
+    return [_judged(state, claim) for claim in claims]
+
+
+def _judged(state: SweepState, claim: Claim) -> Verdict:
+    configurations = list(state.configurations.values())
+    if claim.over is not None:
+        return _trend(state, claim, ladder(claim.over, configurations))
+    return _comparison(state, claim, configurations)
+
+
+def _comparison(state: SweepState, claim: Claim, among: list[Configuration]) -> Verdict:
+    left = gather(state, claim.measure, picked(claim.left or {}, among))
+    right = gather(state, claim.measure, picked(claim.right or {}, among))
+    thin = [side for side in (left, right) if side.thin]
+    found = None if thin else difference(left, right)
+    if found is None:
+        lacks = [side.lack() for side in thin] or ["the two sides share fewer than 2 seeds"]
+        return _verdict(claim, [left, right], reason="; ".join(lacks))
+    if claim.relation == "equal":
+        word, reason = equality(found, claim.within or 0.0)
+    else:
+        word, reason = direction(found, 1 if claim.relation == "greater" else -1)
+    return _verdict(claim, [left, right], found, word, reason)
+
+
+def direction(found: Estimate, sign: int) -> tuple[Word, str]:
+    """Whether an effect has a sign, by whether its interval excludes 0; and why not."""
+    p = p_value(found)
+    if p is None or found.effect == 0:
+        return "undetermined", "the means do not differ at all"
+    if p >= LEVEL:
+        return "undetermined", f"the seeds do not tell it from none (p = {p:.2g})"
+    if found.effect * sign > 0:
+        return "supported", ""
+    return "contradicted", "the difference goes the other way"
+
+
+def equality(found: Estimate, within: float) -> tuple[Word, str]:
+    """Two one-sided tests: supported where the interval of coverage 1 − 2 × level is inside."""
+    if equality_p(found, within) < LEVEL:
+        return "supported", ""
+    low, high = interval(found)
+    if low > within or high < -within:
+        return "contradicted", "they lie further apart than that"
+    return "undetermined", "the seeds leave room for a difference larger than that"
+
+
+def _trend(state: SweepState, claim: Claim, rungs: Ladder) -> Verdict:
+    key = str(claim.over).split(".", 1)[1]
+    sides = [
+        gather(state, claim.measure, members, f"{key} {level:g}")
+        for level, members in rungs.levels.items()
+    ]
+    remarks = [side.lack() for side in sides if side.thin and not side.pending]
+    if rungs.aside and len(sides) > 1:
+        count = len(rungs.aside)
+        many = "configuration differs" if count == 1 else "configurations differ"
+        remarks.append(f"{count} {many} in more than {key} and left aside")
+    awaited = [side.lack() for side in sides if side.thin and side.pending]
+    if len(sides) < 2:
+        return _verdict(claim, sides, reason=f"{key} has one level only")
+    if awaited:
+        return _verdict(claim, sides, reason=awaited[0])
+    usable = [side for side in sides if not side.thin]
+    found = difference(usable[-1], usable[0]) if len(usable) > 1 else None
+    if found is None:
+        return _verdict(claim, sides, reason="; ".join(remarks) or "too few seeds in common")
+    word, reason = climb(found, steps_of(usable), 1 if claim.trend == "increasing" else -1)
+    ends = [usable[-1], usable[0]]
+    told = "; ".join(part for part in (reason, *remarks) if part)
+    return _verdict(claim, sides, found, word, told, ends)
+
+
+def steps_of(sides: list[Side]) -> list[tuple[str, Estimate]]:
+    """The change from each level to the next, with the names of both."""
+    found = []
+    for lower, upper in pairwise(sides):
+        change = difference(upper, lower)
+        if change is not None:
+            found.append((f"from {lower.name} to {upper.name.split()[-1]}", change))
+    return found
+
+
+def climb(ends: Estimate, steps: list[tuple[str, Estimate]], sign: int) -> tuple[Word, str]:
+    """A trend: its ends differ the claimed way, and no step goes significantly the other way.
+
+    The steps are several comparisons, so their p values are adjusted (Holm 1979).
+    """
+    word, reason = direction(ends, sign)
+    if word != "supported":
+        return word, reason
+    known = [p_value(change) for _, change in steps]
+    adjusted = holm([1.0 if p is None else p for p in known])
+    for (name, change), p in zip(steps, adjusted, strict=True):
+        if p < LEVEL and change.effect * sign < 0:
+            return "undetermined", f"the ends differ as claimed, but {name} it turns back"
+    return "supported", ""
+
+
+def _verdict(
+    claim: Claim,
+    sides: list[Side],
+    found: Estimate | None = None,
+    word: Word = "undetermined",
+    reason: str = "",
+    compared: list[Side] | None = None,
+) -> Verdict:
+    low, high = interval(found) if found else (None, None)
+    one, other = compared or (sides if len(sides) == 2 else (None, None))
+    method: Literal["paired t", "Welch's t", ""] = ""
+    if found and one and other:
+        method = "paired t" if share_seeds(one, other) else "Welch's t"
+    return Verdict(
+        statement=claim.statement,
+        verdict=word,
+        measure=claim.measure,
+        effect=found.effect if found else None,
+        low=low,
+        high=high,
+        n=found.n if found else min((len(side.values) for side in sides), default=0),
+        method=method,
+        excluded=sum(side.lost for side in sides),
+        provisional=any(side.pending for side in sides),
+        reason=reason,
+    )

@@ -1,0 +1,118 @@
+"""One side of a comparison: what its configurations measured, seed by seed."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from engine.findings.measures import rounding_variance, value_of
+from engine.findings.statistics import Estimate, paired, welch
+from engine.spec import Configuration
+from engine.state import SweepState, TrialState
+
+LOST = ("diverged", "failed")
+OPEN = ("queued", "running", "stopped")
+LEAST_SEEDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The values of finished trials by seed, and why others have none.
+
+    `start` is what initial weights and data order depend on beside the seed; `floor` the variance
+    of a value's rounding.
+    """
+
+    name: str
+    measure: str
+    values: dict[int, float]
+    seeds: int
+    finished: int
+    lost: int
+    pending: int
+    start: frozenset[bytes]
+    floor: float
+
+    @property
+    def thin(self) -> bool:
+        """Whether there are too few seeds to judge by."""
+        return len(self.values) < LEAST_SEEDS
+
+    def lack(self) -> str:
+        """Why it is thin."""
+        if self.finished and not self.values and not self.pending:
+            return f"{self.name}: no seed has a value of {self.measure}"
+        if not self.finished and self.lost and not self.pending:
+            return f"{self.name}: every trial diverged or failed"
+        if self.seeds < LEAST_SEEDS:
+            return f"{self.name}: one seed says nothing of the spread; give seeds = 2 or more"
+        return f"{self.name}: {len(self.values)} of {self.seeds} seeds finished"
+
+
+def gather(
+    state: SweepState, measure: str, configurations: Sequence[Configuration], name: str = ""
+) -> Side:
+    """The mean over the configurations for every seed that all of them finished.
+
+    A configuration all of whose trials were lost is left out, so that the others still count; a
+    seed that only some of the rest finished is left out, so that no mean is over different ones.
+    """
+    trials = {each.id: state.replicates(each.id) for each in configurations}
+    everyone = [trial for group in trials.values() for trial in group]
+    left = [group for group in trials.values() if not all(t.status in LOST for t in group)]
+    measured = [_values(state, group, measure) for group in left]
+    common = set.intersection(*(set(values) for values in measured)) if measured else set()
+    floors = [
+        rounding_variance(state, trial, measure)
+        for group in left
+        for trial in group
+        if trial.status == "finished"
+    ]
+    return Side(
+        name=name or " and ".join(each.label for each in configurations),
+        measure=measure,
+        values={
+            seed: sum(values[seed] for values in measured) / len(measured)
+            for seed in sorted(common)
+        },
+        seeds=len({trial.seed for trial in everyone}),
+        finished=sum(trial.status == "finished" for trial in everyone),
+        lost=sum(trial.status in LOST for trial in everyone),
+        pending=sum(trial.status in OPEN for trial in everyone),
+        start=frozenset(_start(each) for each in configurations),
+        floor=max(floors, default=0.0) / max(1, len(measured)),
+    )
+
+
+def share_seeds(left: Side, right: Side) -> bool:
+    """Whether a seed means the same initial weights and data order on both sides."""
+    return left.start == right.start
+
+
+def difference(left: Side, right: Side) -> Estimate | None:
+    """Left − right: over common seeds where these pair the sides, else by Welch's t.
+
+    None where fewer than two seeds can be used.
+    """
+    floors = (left.floor, right.floor)
+    if not share_seeds(left, right):
+        return welch(list(left.values.values()), list(right.values.values()), floors)
+    common = [seed for seed in left.values if seed in right.values]
+    if len(common) < LEAST_SEEDS:
+        return None
+    return paired([left.values[s] for s in common], [right.values[s] for s in common], floors)
+
+
+def _values(state: SweepState, trials: Iterable[TrialState], measure: str) -> dict[int, float]:
+    found = {}
+    for trial in trials:
+        value = value_of(state, trial, measure) if trial.status == "finished" else None
+        if value is not None:
+            found[trial.seed] = value
+    return found
+
+
+def _start(configuration: Configuration) -> bytes:
+    """Data, network and sampling: with the seed they decide initial weights and data order."""
+    settings = configuration.settings
+    return msgspec.json.encode([settings.data, settings.model, settings.train.sampling])

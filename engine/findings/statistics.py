@@ -1,0 +1,124 @@
+"""Means and differences of few values, with the uncertainty that belongs to them.
+
+Welch's t (Welch 1947) with the degrees of freedom of Welch and Satterthwaite (Satterthwaite
+1946), Student's t on paired differences, Holm's adjustment (Holm 1979) and two one-sided tests
+for equality (Schuirmann 1987).
+
+`scipy.special` is loaded where a distribution is first asked for: a viewer and a conductor start
+without it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LEVEL = 0.05
+"""The level at which everything is judged, two-sided."""
+ROUNDING = 1e-14
+"""Spread below this share of the values is what adding floats leaves, not a measurement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean, or a difference of means: its standard error, degrees of freedom and seeds."""
+
+    effect: float
+    error: float
+    df: float
+    n: int
+
+
+def of_mean(values: Sequence[float], floor: float = 0.0) -> Estimate | None:
+    """The mean of values, or of paired differences; None below two, where no spread is known.
+
+    `floor` is a variance that each value has at least, because it is known to so many digits
+    only: two seeds that agree to the last digit of a coarse figure prove no certainty.
+    """
+    if len(values) < 2:
+        return None
+    mean, variance = _moments(values, floor)
+    return Estimate(mean, math.sqrt(variance / len(values)), len(values) - 1, len(values))
+
+
+def paired(
+    left: Sequence[float], right: Sequence[float], floors: tuple[float, float] = (0.0, 0.0)
+) -> Estimate | None:
+    """Mean of left − right, value by value; None below two pairs."""
+    if len(left) < 2:
+        return None
+    differences = [a - b for a, b in zip(left, right, strict=True)]
+    scale = max(abs(value) for value in (*left, *right))
+    if _spread(differences) <= ROUNDING * scale:  # the same difference, but for its rounding
+        differences = [_rounded(math.fsum(differences) / len(differences), scale)] * len(left)
+    return of_mean(differences, sum(floors))
+
+
+def welch(
+    left: Sequence[float], right: Sequence[float], floors: tuple[float, float] = (0.0, 0.0)
+) -> Estimate | None:
+    """Mean of left − mean of right, of groups that share neither seeds nor variance."""
+    one, other = of_mean(left, floors[0]), of_mean(right, floors[1])
+    if one is None or other is None:
+        return None
+    a, b = one.error**2, other.error**2
+    parts = a * a / one.df + b * b / other.df
+    df = (a + b) ** 2 / parts if parts > 0 else one.df + other.df
+    scale = max(abs(one.effect), abs(other.effect))
+    effect = _rounded(one.effect - other.effect, scale) if a + b == 0 else one.effect - other.effect
+    return Estimate(effect, math.sqrt(a + b), df, min(one.n, other.n))
+
+
+def interval(of: Estimate, level: float = LEVEL) -> tuple[float, float]:
+    """The confidence interval of coverage 1 − level."""
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(of.df, 1 - level / 2)) * of.error
+    return of.effect - half, of.effect + half
+
+
+def p_value(of: Estimate) -> float | None:
+    """Two-sided p of no effect; None where there is neither an effect nor a spread."""
+    if of.error == 0:
+        return None if of.effect == 0 else 0.0
+    return 2 * _below(of.df, -abs(of.effect) / of.error)
+
+
+def equality_p(of: Estimate, within: float) -> float:
+    """p of an effect as large as `within` or larger: the greater of two one-sided ones."""
+    if of.error == 0:
+        return 0.0 if abs(of.effect) < within else 1.0
+    return _below(of.df, (abs(of.effect) - within) / of.error)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p values adjusted so that all of them together err at one level."""
+    order = sorted(range(len(values)), key=lambda index: values[index])
+    adjusted, highest = [0.0] * len(values), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def _below(df: float, t: float) -> float:
+    from scipy.special import stdtr
+
+    return float(stdtr(df, t))
+
+
+def _moments(values: Sequence[float], floor: float) -> tuple[float, float]:
+    """Mean and sample variance (n − 1), computed from the deviations."""
+    mean = math.fsum(values) / len(values)
+    if _spread(values) <= ROUNDING * max(abs(value) for value in values):
+        return values[0], floor
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return mean, max(floor, variance)
+
+
+def _spread(values: Sequence[float]) -> float:
+    return max(values) - min(values)
+
+
+def _rounded(difference: float, scale: float) -> float:
+    """A difference that is mere rounding of values of that scale is none."""
+    return 0.0 if abs(difference) <= ROUNDING * scale else difference

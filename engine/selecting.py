@@ -1,0 +1,64 @@
+"""Picks configurations by their settings: for claims, and wherever like is compared with like."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from engine.spec import Configuration, Selector
+
+LABEL = "label"
+
+
+class Ladder(NamedTuple):
+    """Configurations that differ in one setting alone, from its lowest value to its highest.
+
+    Several of them share a level where there are several such series, one for each learning rate
+    of a grid for example. `aside` are those that differ in more, or lack a level.
+    """
+
+    levels: dict[float, tuple[Configuration, ...]]
+    aside: tuple[Configuration, ...]
+
+
+def value_at(configuration: Configuration, path: str) -> Any:
+    """The value behind a dotted key, as TOML and JSON write it."""
+    table, key = path.split(".", 1)
+    value = getattr(getattr(configuration.settings, table), key)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def picked(selector: Selector, among: Iterable[Configuration]) -> tuple[Configuration, ...]:
+    """The configurations that have every value of a selector."""
+    return tuple(configuration for configuration in among if _fits(configuration, selector))
+
+
+def ladder(over: str, among: Sequence[Configuration]) -> Ladder:
+    """The levels of a setting, all else being equal.
+
+    A configuration beside the grid must not pass for an effect of `over`: series are the
+    configurations that agree in all other settings, and those with most levels count.
+    """
+    series: dict[bytes, dict[float, Configuration]] = {}
+    for configuration in among:
+        level = value_at(configuration, over)
+        series.setdefault(_all_but(configuration, over), {})[level] = configuration
+    longest = max(series.values(), key=len, default={})
+    kept = [one for one in series.values() if one.keys() == longest.keys()]
+    levels = {level: tuple(one[level] for one in kept) for level in sorted(longest)}
+    used = {configuration.id for members in levels.values() for configuration in members}
+    return Ladder(levels, tuple(each for each in among if each.id not in used))
+
+
+def _fits(configuration: Configuration, selector: Selector) -> bool:
+    return all(
+        (configuration.label if path == LABEL else value_at(configuration, path)) == wanted
+        for path, wanted in selector.items()
+    )
+
+
+def _all_but(configuration: Configuration, path: str) -> bytes:
+    tables = msgspec.to_builtins(configuration.settings)
+    table, key = path.split(".", 1)
+    del tables[table][key]
+    return msgspec.json.encode(tables)

@@ -1,0 +1,42 @@
+"""Every experiment that comes along, from end to end in a reduced form."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.catalog import find_preset, preset_files
+from tests.functional.running import Lab
+
+REDUCED = ("--set", "data.name=digits", "--set", "train.epochs=1", "--set", "seeds=2")
+
+
+@pytest.mark.parametrize("name", sorted(preset_files()))
+def test_a_preset_runs_to_its_end(lab: Lab, name: str) -> None:
+    outcome = lab.run("--export", "out", "--preset", name, *REDUCED)
+    assert outcome.code == 0, outcome.err
+    out = lab.cwd / "out"
+    preset = find_preset(name)
+    with open(out / "trials.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * len(preset.configurations)
+    assert {row["status"] for row in rows} <= {"finished", "skipped"}
+    verdicts = json.loads(Path(out / "findings.json").read_text())["claims"]
+    assert [verdict["statement"] for verdict in verdicts] == [
+        claim.statement for claim in preset.claims
+    ]
+    assert {verdict["verdict"] for verdict in verdicts} <= {
+        "supported",
+        "contradicted",
+        "undetermined",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(preset_files()))
+def test_a_preset_says_what_it_asks(name: str) -> None:
+    preset = find_preset(name)
+    assert preset.title
+    assert preset.question.endswith("?")
+    assert preset.source
+    assert preset.claims

@@ -1,0 +1,263 @@
+"""Figures with intervals, bars beside the smallest batch, and the sentence that recommends."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from engine import events as ev
+from engine.export import bundle, tables
+from engine.findings import measures, report
+from engine.findings.claims import Verdict
+from engine.findings.measures import MEASURES, rounding_variance, value_of
+from engine.findings.recommendation import recommendation
+from engine.findings.summary import bars, figures, mean_of
+from engine.spec import Data
+from engine.state import SweepState
+from tests.unit.findings_fixtures import (
+    TEST_SIZE,
+    Ended,
+    comparison,
+    configuration,
+    sweep,
+    trend,
+)
+from tui import verdicts
+from tui.headless import findings_text
+
+DIVERGED = Ended(status="diverged")
+
+
+def timed(accuracy: float, seconds: float) -> Ended:
+    return Ended(accuracy, figures={"seconds": seconds})
+
+
+def three_sizes() -> SweepState:
+    return sweep(
+        [
+            (configuration(64), [timed(0.90, 1.0), timed(0.92, 1.0), timed(0.91, 1.0)]),
+            (configuration(8), [timed(0.95, 4.0), timed(0.96, 4.0), timed(0.97, 4.0)]),
+            (configuration(16), [timed(0.95, 2.0), DIVERGED, timed(0.93, 3.0)]),
+        ],
+        trend("decreasing"),
+        comparison("less"),
+    )
+
+
+# ---- measures
+
+
+def test_every_numeric_column_of_the_trials_is_a_measure_and_no_other() -> None:
+    state = three_sizes()
+    for column in tables.TRIAL_COLUMNS:
+        for row in tables.trial_rows(state):
+            if isinstance(row.get(column), str):
+                assert column not in MEASURES
+    assert set(tables.TRIAL_COLUMNS) - set(tables.TEXT_COLUMNS) < set(MEASURES)
+    for trial in state.trials.values():
+        row = tables.trial_row(state, trial)
+        for measure in MEASURES:
+            if measure in row:
+                assert value_of(state, trial, measure) == row[measure]
+
+
+def test_named_findings_by_hand() -> None:
+    slices = tuple(ev.NormSlice(at, 2, mean, 0.0, 201, (2,)) for at, mean in ((0, 1.0), (2, 3.0)))
+    state = sweep([(configuration(8), [Ended(figures={"norms": slices, "seconds": 5.0})])])
+    trial = state.trials["b8-s0"]
+    assert value_of(state, trial, "step_seconds") == 0.5
+    assert value_of(state, trial, "training_seconds") == 5
+    assert value_of(state, trial, "weight_norm") == 3
+    assert value_of(state, trial, "grad_norm_mean") == 2
+    cv = value_of(state, trial, "grad_norm_cv")
+    assert cv == pytest.approx(float(np.std([1, 1, 3, 3], ddof=1)) / 2)
+    assert all(value_of(state, state.trials["b8-s1"], name) is None for name in measures.FINDINGS)
+
+
+def test_figures_that_come_in_steps_say_how_coarse_they_are() -> None:
+    state = sweep([(configuration(8, target_accuracy=0.9), [0.9]), (configuration(64), [0.9])])
+    to_target, plain = state.trials["b8-s0"], state.trials["b64-s0"]
+    image = 1 / TEST_SIZE**2 / 12
+    assert rounding_variance(state, plain, "test_accuracy") == pytest.approx(image)
+    assert rounding_variance(state, plain, "generalization_gap") == pytest.approx(2 * image)
+    assert rounding_variance(state, plain, "test_loss") == 0
+    assert rounding_variance(state, plain, "steps") == 0
+    assert rounding_variance(state, to_target, "epochs") == pytest.approx(1 / 12)
+    assert rounding_variance(state, to_target, "steps") == pytest.approx(100 / 12)
+    assert rounding_variance(state, to_target, "samples") == pytest.approx(80**2 / 12)
+
+
+# ---- figures
+
+
+def test_means_have_intervals_over_finished_seeds() -> None:
+    found = mean_of(three_sizes(), "b8", "test_accuracy")
+    assert found is not None
+    values = [0.95, 0.96, 0.97]
+    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (found.mean, found.low, found.high, found.n) == pytest.approx((0.96, low, high, 3))
+    one = mean_of(sweep([(configuration(8), [0.9, DIVERGED])]), "b8", "test_accuracy")
+    assert one is not None
+    assert (one.mean, one.low, one.high, one.n) == (0.9, None, None, 1)
+    assert mean_of(sweep([(configuration(8), [DIVERGED])]), "b8", "test_accuracy") is None
+
+
+def test_bars_are_measured_in_the_smallest_batch() -> None:
+    found = bars(three_sizes(), "epoch_seconds")
+    assert {name: mean.normalized for name, mean in found.items()} == {
+        "b8": 1.0,
+        "b16": 2.5 / 4,
+        "b64": 0.25,
+    }
+    zero = sweep([(configuration(8), [Ended(figures={"distance_from_init": 0.0})] * 3)])
+    assert bars(zero, "distance_from_init")["b8"].normalized is None
+
+
+def test_times_have_ratios_and_say_what_ran_beside() -> None:
+    alone = configuration(64, timing="alone")
+    state = sweep([(alone, [timed(0.9, 1.0)]), (configuration(8), [timed(0.9, 4.0)])])
+    small, large = figures(state)
+    assert (small.timing, large.timing) == ("shared", "alone")
+    assert (small.ratios, large.ratios["epoch_seconds"]) == ({}, 4.0)
+    assert large.ratios["step_seconds"] == pytest.approx((4.0 / 10) / (1.0 / 2))
+    assert (large.seeds, large.finished, large.excluded) == (3, 1, 0)
+
+
+def test_two_of_one_size_are_both_beside_the_next_smaller() -> None:
+    twin = configuration(64, lr=0.2, id="b64-lr0.2")
+    values = [
+        (configuration(8), [timed(0.9, 8.0)]),
+        (configuration(64), [timed(0.9, 4.0)]),
+        (twin, [timed(0.9, 2.0)]),
+    ]
+    assert [of.ratios.get("epoch_seconds") for of in figures(sweep(values))] == [None, 2.0, 4.0]
+
+
+# ---- the recommendation
+
+
+def test_the_best_is_recommended_where_the_seeds_tell_it_from_all() -> None:
+    state = sweep(
+        [
+            (configuration(8), [timed(0.95, 4.0), timed(0.96, 4.0), timed(0.97, 4.0)]),
+            (configuration(64), [timed(0.90, 1.0), timed(0.92, 1.0), timed(0.91, 1.0)]),
+        ]
+    )
+    low, high = stats.t.interval(0.95, 2, 0.96, stats.sem([0.95, 0.96, 0.97]))
+    assert recommendation(state) == (
+        f"Use batch size 8: its test accuracy, 96.00 % [{low * 100:.2f}, {high * 100:.2f}] over "
+        "3 seeds, is the highest of 2 and told from every other one; 4 s of training, timed shared."
+    )
+
+
+def test_the_fastest_of_those_that_cannot_be_told_apart_is_named() -> None:
+    state = sweep(
+        [
+            (configuration(8), [timed(0.95, 4.0), timed(0.96, 4.0), timed(0.97, 4.0)]),
+            (configuration(16), [timed(0.96, 2.0), timed(0.94, 2.0), timed(0.97, 2.0)]),
+            (configuration(64), [timed(0.50, 1.0), timed(0.51, 1.0), timed(0.52, 1.0)]),
+        ]
+    )
+    assert recommendation(state) == (
+        "Undetermined: 8 and 16 cannot be told apart by test accuracy (95.67 to 96.00 %) over 3 "
+        "seeds; of these batch size 16 is the fastest: 2 s of training, timed shared."
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([(8, []), (64, [])], "So far undetermined: no configuration has 2 finished seeds."),
+        ([(8, [0.9, 0.8, 0.7])], "Undetermined: batch size 8 alone has 2 finished seeds."),
+        ([(8, [DIVERGED] * 3)], "Undetermined: no configuration has 2 finished seeds."),
+        ([(8, [0.9, 0.91, 0.92]), (64, [0.5, 0.51, 0.53, 0.52])], "Use batch size 8: its test"),
+        ([(8, [0.9, 0.91, 0.92]), (64, [0.5, 0.51])], "So far: use batch size 8: its test"),
+    ],
+)
+def test_a_recommendation_says_when_there_is_none(values: list[Any], said: str) -> None:
+    found = recommendation(sweep([(configuration(size), ends) for size, ends in values]))
+    assert found.startswith(said)
+
+
+def test_other_images_are_not_compared() -> None:
+    other = configuration(64)
+    settings = other.settings.__class__(
+        data=Data(name="mnist"), model=other.settings.model, train=other.settings.train
+    )
+    mixed = other.__class__(id="m", label="m", settings=settings, seeds=other.seeds)
+    found = recommendation(sweep([(configuration(8), [0.9] * 3), (mixed, [0.8] * 3)]))
+    assert found == "Undetermined: accuracies on digits and mnist cannot be compared."
+
+
+def test_without_an_effect_a_batch_size_is_seldom_recommended() -> None:
+    random = np.random.default_rng(5)
+    recommended, rounds = 0, 600
+    for at in range(rounds):
+        n = (2, 3, 5, 12)[at % 4]
+        drawn = [
+            (configuration(size, seeds=n), [round(float(v), 3) for v in column])
+            for size, column in zip((8, 16, 64), random.normal(0.9, 0.01, (3, n)), strict=True)
+        ]
+        recommended += recommendation(sweep(drawn)).startswith("Use")
+    assert recommended <= stats.binom.ppf(1 - 1e-4, rounds, 0.05)
+
+
+# ---- what is written and said
+
+
+def test_the_document_has_the_contract_and_the_same_bytes_every_time() -> None:
+    state = three_sizes()
+    text = bundle._json(report.document(state))
+    assert text == bundle._json(report.document(three_sizes()))
+    found = json.loads(text)
+    assert list(found) == ["claims", "findings", "recommendation"]
+    for claim in found["claims"]:
+        assert list(claim)[:2] == ["statement", "verdict"]
+        assert {"effect", "low", "high", "level", "n"} < set(claim)
+    sizes = [each["batch_size"] for each in found["findings"]["configurations"]]
+    assert sizes == [8, 16, 64]
+    assert found["recommendation"] == recommendation(state)
+
+
+def test_an_empty_sweep_has_findings_too() -> None:
+    assert report.document(SweepState()) == {
+        "claims": [],
+        "findings": {"configurations": []},
+        "recommendation": "",
+    }
+    assert findings_text(report.find(SweepState())) == []
+
+
+def test_the_summary_names_verdicts_with_their_marks() -> None:
+    lines = findings_text(report.find(three_sizes()))
+    assert lines[1] == "✓ decreasing over train.batch_size"
+    assert lines[2].startswith("  supported  −5.00 points [−")
+    assert lines[2].endswith("], n=3  1 diverged or failed trial left out")
+    assert lines[3] == "✗ 8 is less to 64"
+    assert lines[4].startswith("  contradicted  +5.00 points [+")
+    assert lines[-1].startswith("Undetermined: 8 and 16 cannot be told apart")
+
+
+@pytest.mark.parametrize(
+    ("measure", "effect", "shown"),
+    [
+        ("test_accuracy", -0.019, "−1.90 points"),
+        ("generalization_gap", 0.0004, "+0.04 points"),
+        ("epoch_seconds", -0.0159, "−15.9 ms"),
+        ("epoch_seconds", 3.25, "+3.25 s"),
+        ("peak_memory_bytes", 2.0**21, "+2.00 MiB"),
+        ("distance_from_init", -5.05, "−5.05"),
+        ("steps", 0.0, "0.00"),
+    ],
+)
+def test_effects_have_the_units_that_a_person_reads(
+    measure: str, effect: float, shown: str
+) -> None:
+    verdict = Verdict(statement="s", measure=measure, effect=effect, low=effect, high=effect, n=4)
+    text = verdicts.effect_text(verdict)
+    assert text.startswith(f"{shown} [")
+    assert text.endswith("], n=4")
+    assert math.isfinite(effect)

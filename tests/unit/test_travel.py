@@ -1,0 +1,46 @@
+"""Update norms and path length against a naive record of all weights."""
+
+import pytest
+import torch
+
+from engine.training.travel import MOST_APART, Travel
+
+
+def walk(steps: int, per_epoch: int, total: int | None) -> tuple[Travel, list[float], list[float]]:
+    """A random walk: what was measured an epoch, and the norm of every update."""
+    torch.manual_seed(0)
+    weights = torch.zeros(10)
+    travel, means, norms = Travel(weights, per_epoch, total), [], []
+    for step in range(1, steps + 1):
+        update = torch.randn(10) * step
+        travel.before_step()
+        weights += update
+        travel.after_step()
+        norms.append(float(update.norm()))
+        if step % per_epoch == 0 or step == steps:
+            means.append(travel.end_epoch())
+    return travel, means, norms
+
+
+def test_short_runs_are_measured_whole() -> None:
+    travel, means, norms = walk(steps=25, per_epoch=10, total=25)
+    assert travel.every == 1
+    assert travel.path_length == pytest.approx(sum(norms), rel=1e-5)
+    assert means == pytest.approx(
+        [sum(norms[:10]) / 10, sum(norms[10:20]) / 10, sum(norms[20:]) / 5], rel=1e-5
+    )
+
+
+def test_long_runs_are_sampled_and_scaled_up() -> None:
+    travel, means, norms = walk(steps=20_000, per_epoch=1000, total=20_000)
+    assert travel.every == MOST_APART
+    sampled = norms[0:1000:MOST_APART]
+    assert means[0] == pytest.approx(sum(sampled) / len(sampled), rel=1e-5)
+    assert travel.path_length == pytest.approx(sum(norms), rel=0.02)
+
+
+@pytest.mark.parametrize(("per_epoch", "total"), [(1, 100_000), (3, 100_000), (7, None), (1, 1)])
+def test_every_epoch_has_a_measured_update(per_epoch: int, total: int | None) -> None:
+    _, means, _ = walk(steps=per_epoch * 5, per_epoch=per_epoch, total=total)
+    assert len(means) == 5
+    assert all(mean > 0 for mean in means)

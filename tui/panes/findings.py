@@ -1,0 +1,64 @@
+"""Findings: each claim with its verdict and effect, and what to make of it all."""
+
+from collections.abc import Sequence
+
+from engine.findings.claims import Verdict
+from tui.panes.pane import Pane
+from tui.panes.waiting import awaited
+from tui.rows import EMPTY, Row, row, width_of, wrap
+from tui.verdicts import MARKS, effect_text, remarks, word_of
+
+INDENT = 2
+CAPTION_WHOLE = 56
+
+
+class FindingsPane(Pane):
+    """The answer: supported, contradicted or undetermined, with its uncertainty."""
+
+    NUMBER, TITLE, TAB = 6, "findings", "findings"
+    TOPICS = ("findings", "trials", "data")
+
+    def caption(self, width: int) -> Row:
+        """The level, and what the brackets hold."""
+        if not self.view.findings.claims:
+            return EMPTY
+        over = " over the seeds" if width >= CAPTION_WHOLE else ""
+        return row((f"95 % intervals{over}", "dim"))
+
+    def wanted_rows(self) -> int:
+        """As many as it takes at the present width."""
+        width = max(1, self._inner()[0])
+        return len(self._lines(width)) if self.view.state.trials else 1
+
+    def body(self, width: int, height: int) -> Sequence[Row]:
+        """The claims, then the recommendation."""
+        if not self.view.state.trials:
+            return awaited(self.view, "no trial is known yet", width, height)
+        return self._lines(width)
+
+    def _lines(self, width: int) -> list[Row]:
+        found = self.view.findings
+        lines = [line for verdict in found.claims for line in _claim(verdict, width)]
+        if found.recommendation:
+            lines += _hanging(row(("→ ", "accent")), found.recommendation, width)
+        return lines
+
+
+def _claim(verdict: Verdict, width: int) -> list[Row]:
+    """The sentence, then the verdict with the effect, then what else there is to say."""
+    sign, style = MARKS[verdict.verdict]
+    lines = _hanging(row((f"{sign} ", style)), verdict.statement, width)
+    told = row(" " * INDENT, (word_of(verdict), style))
+    effect, more = effect_text(verdict), remarks(verdict)
+    if effect:
+        told = row(*told, "  ", (effect, "strong"))
+    beside = row(*told, "  ", (more, "dim"))
+    if more and not effect and width_of(beside) <= width:
+        return [*lines, beside]
+    rest = wrap(more, width - INDENT, "dim") if more else []
+    return [*lines, told, *((*row(" " * INDENT), *line) for line in rest)]
+
+
+def _hanging(head: Row, text: str, width: int) -> list[Row]:
+    first, *rest = wrap(text, width - INDENT)
+    return [(*head, *first), *((*row(" " * INDENT), *line) for line in rest)]
