@@ -119,6 +119,7 @@ def test_the_files_are_complete() -> None:
         "gradient_norms.csv",
         "sweep.toml",
         "manifest.json",
+        "findings.json",
         "journal.jsonl",
     }
     assert len(table(export, "trials.csv")) == 4

@@ -14,7 +14,7 @@ from tui import entries
 from tui.commands import bindings, commands_at
 from tui.hints import hints
 from tui.picker import Item, Picker
-from tui.rows import EMPTY, Row, row
+from tui.rows import EMPTY, Row, row, spread
 from tui.widget import Rows
 
 if TYPE_CHECKING:
@@ -67,8 +67,18 @@ class MenuScreen(Screen[None]):
         picker = self.query_one(Picker)
         picker.offer(self._items(self.size.width - 2 * MARGIN))
         asked = "what does batch size do to my training?"
-        self.query_one("#menu-title", Rows).show([row((" batchscope", "accent"), " ▸ ", asked)])
+        title = row((" batchscope", "accent"), " ▸ ", asked)
+        self.query_one("#menu-title", Rows).show([spread(title, self._counted(), self.size.width)])
         self._draw_choice()
+
+    def _counted(self) -> Row:
+        """How many sweeps are stored: below a long list of experiments none may be in sight."""
+        stored = self._stored or []
+        if not stored:
+            return ()
+        running = sum(sweep.state == "running" for sweep in stored)
+        some = f"{len(stored)} stored sweep{'s' if len(stored) > 1 else ''}"
+        return row((f"{some}, {running} running" if running else some, "dim"), ("  end ", "key"))
 
     def _items(self, width: int) -> list[Item]:
         stored = self._stored or []
