@@ -189,6 +189,7 @@ def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, A
         "trials": len(state.trials),
         "finished": state.count("finished"),
         "failed": state.count("failed"),
+        "diverged": state.count("diverged"),
         "configurations": rows,
         "claims": msgspec.to_builtins(list(found.claims)),
         "recommendation": found.recommendation,
@@ -211,6 +212,7 @@ def summary_text(of: dict[str, Any]) -> str:
     """The summary as lines for a person."""
     lines = [f"{of['title']}", f"sweep {of['id']}: {of['state']}, ", ""]
     lines[1] += f"{of['finished']} of {of['trials']} trials finished"
+    lines[1] += f", {of['diverged']} diverged" if of["diverged"] else ""
     if of["reason"]:
         lines[1] += f": {of['reason']}"
     width = max([len(row["label"]) for row in of["configurations"]] + [len("batch size")])
