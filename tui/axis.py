@@ -1,6 +1,7 @@
 """Axes: where a value lies on a grid of dots, and where the ticks and their labels go."""
 
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -95,7 +96,7 @@ def _linear_axis(low: float, high: float) -> Axis:
 
 def _log_axis(low: float, high: float) -> Axis:
     if low == high:
-        low, high = max(low / 2, math.ulp(0.0)), min(high * 2, 1e308)
+        low, high = max(low / 2, math.ulp(0.0)), min(high * 2, sys.float_info.max)
     return Axis(low, high, log=True)
 
 

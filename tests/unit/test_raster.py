@@ -5,7 +5,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.problems import printable
@@ -139,6 +139,7 @@ def test_nan_interrupts_a_line() -> None:
     assert dots_of(broken) == {(0, 3), (9, 3)}
 
 
+@example([1.1e308], True)
 @given(st.lists(values, max_size=20), st.booleans())
 def test_every_value_that_has_a_place_lies_on_the_axis_over_all(
     drawn: list[float], log: bool
