@@ -21,6 +21,18 @@ EDGES: tuple[float, ...] = (
 )
 
 
+def signed_edges(index: int) -> tuple[float, float]:
+    """The ends of a bin of signed values, of magnitudes 2^e <= |value| < 2^(e + 1).
+
+    Index 0 holds zero and what float32 cannot hold at full precision, |value| < 2^-126; index
+    e + 127 the positive values, -(e + 127) the negative ones.
+    """
+    if index == 0:
+        return -(2.0**-126), 2.0**-126
+    low, high = 2.0 ** (abs(index) - 127), 2.0 ** (abs(index) - 126)
+    return (low, high) if index > 0 else (-high, -low)
+
+
 class Norms:
     """A running sum of slices: counts a bin, and moments merged by Chan et al. (1979)."""
 

@@ -266,7 +266,7 @@ class Conductor:
             if started:
                 self._reserved[started.worker] = (started.device, event.reserved_bytes)
         self._write(event)
-        if isinstance(event, ev.EpochsFinished | ev.TrialEnded):
+        if isinstance(event, ev.EpochsFinished | ev.Probed | ev.TrialEnded):
             self._writer.sync()
 
     def _write(self, event: ev.AnyEvent) -> None:

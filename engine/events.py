@@ -175,6 +175,82 @@ class EpochsFinished(Event, frozen=True, tag="epochs"):
     records: tuple[EpochRecord, ...]
 
 
+class ValueBins(Struct, frozen=True):
+    """Single values of many gradients: moments, and counts by sign and power of two.
+
+    `bins` are pairs of index and count, indices of `engine.bins.signed_edges`. `kurtosis` is the
+    fourth central moment over the squared variance (3 for a normal distribution), `None` where
+    all values are alike. Values that are not finite are in `broken` alone.
+    """
+
+    count: int
+    mean: float
+    std: float
+    kurtosis: float | None
+    bins: tuple[tuple[int, int], ...]
+    broken: int = 0
+
+
+class Draws(Struct, frozen=True):
+    """Gradients of many batches of one size, drawn independently at the same weights.
+
+    `pairwise_cosine` is the mean cosine between two of them.
+    """
+
+    batch_size: int
+    norms: NormSlice
+    values: ValueBins
+    pairwise_cosine: float | None
+
+
+class Competing(Struct, frozen=True):
+    """One draw of a competition, in the plane of the small steps.
+
+    The x axis points along the sum of the small steps, whose length is `total`; y is positive on
+    the side of the first of them. `outside` is the length of what the large step has outside
+    the plane.
+    """
+
+    total: float
+    first: tuple[float, float]
+    large: tuple[float, float]
+    outside: float
+
+
+class Competition(Struct, frozen=True):
+    """Successive small steps against one large step: same weights, same samples, same rate.
+
+    Of each figure mean and sample standard deviation over the draws: `cosine` between the sum of
+    the small steps and the large step, `length_ratio` of that sum to the large step,
+    `straightness`, the length of the sum over the summed lengths, and `step_cosine`, the mean
+    cosine between two small steps, weighted by their lengths. `examples` are the first draws.
+    """
+
+    small: int
+    large: int
+    draws: int
+    lr: float
+    cosine: tuple[float, float]
+    length_ratio: tuple[float, float]
+    straightness: tuple[float, float]
+    step_cosine: tuple[float, float]
+    examples: tuple[Competing, ...]
+
+
+class Probed(Event, frozen=True, tag="probed"):
+    """What was drawn at the weights of one moment; `at_share` is its share of the budget."""
+
+    trial: str
+    attempt: int
+    at_share: float
+    epoch: int
+    steps: int
+    samples: int
+    seconds: float
+    draws: tuple[Draws, ...] = ()
+    competitions: tuple[Competition, ...] = ()
+
+
 class TrialEnded(Event, frozen=True, tag="ended"):
     """A trial's last word. `failed` and `stopped` trials are run anew by `resume`."""
 
@@ -226,6 +302,7 @@ AnyEvent = (
     | TrialStarted
     | Progress
     | EpochsFinished
+    | Probed
     | TrialEnded
     | MemorySampled
     | Note

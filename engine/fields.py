@@ -76,6 +76,8 @@ def _expected(info: inspect.Type) -> str:
             return "a number" + _bounds(info)
         case inspect.VarTupleType(item_type=item):
             return f"a list, each entry {_expected(item)}"
+        case inspect.TupleType(item_types=items):
+            return f"a list of {len(items)}, each {_expected(items[0])}"
         case _:
             return "a text"
 

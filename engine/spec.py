@@ -13,6 +13,7 @@ PositiveInt = Annotated[int, Meta(ge=1, le=2**53)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 NonNegativeFloat = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 MAX_TRIALS = 100_000
 
@@ -74,6 +75,22 @@ class Run(Table, frozen=True):
     timing: Literal["shared", "alone"] = "shared"
 
 
+class Probe(Table, frozen=True):
+    """At which moments the training holds still, and what is drawn there at the same weights.
+
+    `at` are shares of the budget: 0 is before the first step, 1 after the last. `draws` batches
+    of each of `batch_sizes` are drawn (of the trial's own size where none is given); and for each
+    of `pairs`, small and large batch size, `pair_draws` times as many samples as the large one
+    has are taken as one step and as successive steps of the small one.
+    """
+
+    at: tuple[Share, ...] = ()
+    batch_sizes: tuple[PositiveInt, ...] = ()
+    draws: Annotated[int, Meta(ge=2, le=1_000_000)] = 1000
+    pairs: tuple[tuple[PositiveInt, PositiveInt], ...] = ()
+    pair_draws: Annotated[int, Meta(ge=2, le=1_000_000)] = 100
+
+
 class Settings(Table, frozen=True):
     """Every setting of one configuration."""
 
@@ -83,6 +100,7 @@ class Settings(Table, frozen=True):
     scaling: Scaling = Scaling()
     memory: Memory = Memory()
     run: Run = Run()
+    probe: Probe = Probe()
 
 
 class Configuration(Table, frozen=True):
@@ -149,5 +167,6 @@ TABLES: dict[str, type[Table]] = {
     "scaling": Scaling,
     "memory": Memory,
     "run": Run,
+    "probe": Probe,
 }
 BUDGETS = ("epochs", "steps", "samples", "seconds")

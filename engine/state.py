@@ -36,6 +36,7 @@ class TrialState:
     started: ev.TrialStarted | None = None
     progress: ev.Progress | None = None
     records: list[ev.EpochRecord] = field(default_factory=list)
+    probes: list[ev.Probed] = field(default_factory=list)
     ended_at: float | None = None
 
     @property
@@ -74,6 +75,11 @@ class TrialState:
         if self.status == "queued" or not self.planned_steps:
             return 0.0
         return min(1.0, self._trained()[0] / self.planned_steps)
+
+    def forget(self) -> None:
+        """Drop the figures of an attempt that was given up."""
+        self.records.clear()
+        self.probes.clear()
 
     def _trained(self) -> tuple[int, float]:
         """Steps taken, and seconds of training, as far as is known."""
@@ -126,6 +132,8 @@ class SweepState:
         match event:
             case ev.EpochsFinished():
                 self._epochs(event)
+            case ev.Probed():
+                self._probed(event)
             case ev.Progress():
                 trial = self._current(event.trial, event.attempt)
                 if trial:
@@ -216,7 +224,7 @@ class SweepState:
         if trial is None or trial.done or event.attempt < trial.attempt:
             return
         if event.attempt > trial.attempt:
-            trial.records.clear()
+            trial.forget()
         trial.attempt, trial.started, trial.progress = event.attempt, event, None
         trial.status, trial.reason, trial.device = "running", "", event.device
         again = f", attempt {event.attempt}" if event.attempt > 1 else ""
@@ -229,12 +237,20 @@ class SweepState:
         reached = trial.records[-1].epoch if trial.records else 0
         trial.records.extend(record for record in event.records if record.epoch > reached)
 
+    def _probed(self, event: ev.Probed) -> None:
+        trial = self._current(event.trial, event.attempt)
+        if trial and all(known.at_share < event.at_share for known in trial.probes):
+            trial.probes.append(event)
+            took = f"in {event.seconds:.1f} s"
+            share = f"{event.at_share:.0%} of its budget"
+            self._say(event.at, f"{trial.id}: probed at {share}, step {event.steps:,}, {took}")
+
     def _ended(self, event: ev.TrialEnded) -> None:
         trial = self.trials.get(event.trial)
         if trial is None or trial.done or event.attempt < trial.attempt:
             return
         if event.attempt > trial.attempt:  # it ended before its first step
-            trial.records.clear()
+            trial.forget()
             trial.started = None
         trial.attempt, trial.status = event.attempt, event.status
         trial.reason, trial.ended_at, trial.progress = event.reason, event.at, None

@@ -27,13 +27,14 @@ TOPICS: dict[type, tuple[str, ...]] = {
     ev.TrialStarted: ("trials", "epochs", "plans", "log"),
     ev.Progress: ("progress",),
     ev.EpochsFinished: ("epochs", "progress"),
+    ev.Probed: ("probes", "log"),
     ev.TrialEnded: ("trials", "epochs", "log"),
     ev.MemorySampled: ("memory",),
     ev.Note: ("log",),
     ev.SweepEnded: ("trials", "log"),
 }
 T = TypeVar("T")
-ALL_TOPICS = ("trials", "epochs", "plans", "log", "data", "progress", "memory", "findings")
+ALL_TOPICS = (*{topic for topics in TOPICS.values() for topic in topics}, "findings")
 
 
 class View:
