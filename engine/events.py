@@ -180,7 +180,7 @@ class ValueBins(Struct, frozen=True):
 
     `bins` are pairs of index and count, indices of `engine.bins.signed_edges`. `kurtosis` is the
     fourth central moment over the squared variance (3 for a normal distribution), `None` where
-    all values are alike. Values that are not finite are in `broken` alone.
+    all values are alike.
     """
 
     count: int
@@ -188,18 +188,18 @@ class ValueBins(Struct, frozen=True):
     std: float
     kurtosis: float | None
     bins: tuple[tuple[int, int], ...]
-    broken: int = 0
 
 
 class Draws(Struct, frozen=True):
     """Gradients of many batches of one size, drawn independently at the same weights.
 
-    `pairwise_cosine` is the mean cosine between two of them.
+    `pairwise_cosine` is the mean cosine between two of them. Draws whose norm is not finite count
+    as broken in `norms` alone; `values` is `None` where all are.
     """
 
     batch_size: int
     norms: NormSlice
-    values: ValueBins
+    values: ValueBins | None
     pairwise_cosine: float | None
 
 

@@ -128,15 +128,34 @@ def _settings(raw: dict[str, Any], overrides: Overrides, where: str) -> Settings
     if len(budgets) != 1:
         found = "none is given" if not budgets else " and ".join(budgets) + " are given"
         raise UsageProblem(f"{where}: train: one budget of {', '.join(BUDGETS)}; {found}")
+    if tables["probe"] and "at" not in tables["probe"]:
+        raise UsageProblem(
+            f"{where}: probe.at: required in [probe]: shares of the budget, for example [0, 0.5, 1]"
+        )
     settings = msgspec.convert(tables, Settings)
     _check_together(settings, where)
     return settings
 
 
 def _check_together(settings: Settings, where: str) -> None:
-    problem = misfit(settings.model, DATASETS[settings.data.name]) or _rate_problem(settings)
+    problem = (
+        misfit(settings.model, DATASETS[settings.data.name])
+        or _rate_problem(settings)
+        or _pair_problem(settings)
+    )
     if problem:
         raise UsageProblem(f"{where}: {problem}")
+
+
+def _pair_problem(settings: Settings) -> str | None:
+    """Why a pair cannot compete; None where all can."""
+    for small, large in settings.probe.pairs:
+        if large <= small or large % small:
+            return (
+                f"probe.pairs: [{small}, {large}]: several steps of the first make one of the "
+                "second, so it must be a multiple of the first"
+            )
+    return None
 
 
 def _rate_problem(settings: Settings) -> str | None:

@@ -20,6 +20,7 @@ from engine.events import (
     EpochRecord,
     EpochsFinished,
     NormSlice,
+    Probed,
     Progress,
     TrialEnded,
     TrialStarted,
@@ -32,7 +33,9 @@ from engine.training.flat import FlatModel
 from engine.training.gradients import accumulate, norm_slice
 from engine.training.images import Images, epoch_order
 from engine.training.models import build_model
+from engine.training.moments import Moments
 from engine.training.optim import build_optimizer
+from engine.training.probing import Prober
 from engine.training.schedule import scaled_rates, warmed_up
 from engine.training.travel import Travel
 
@@ -122,6 +125,10 @@ class Training:
         self.norms = torch.zeros(self.slice_steps, device=self.device)
         self.lr = self.rates.lr
         self.at, self.clock = Position(), Clock()
+        self.moments = Moments(settings.probe.at, self.total_steps, settings.train.seconds)
+        self.prober = Prober(
+            job.trial, plan, self.flat, images, self.rates.lr, self._raise_if_halted
+        )
         self._pending: list[EpochRecord] = []
         self._told = self._durable = time.monotonic()
 
@@ -146,10 +153,12 @@ class Training:
             )
         )
         try:
+            self._probe(self.moments.reached(0, 0.0))
             for epoch in count(1):
                 self._epoch(epoch)
                 if self.at.over:
                     break
+            self._probe(self.moments.at_the_end())
             self._end("finished", self.at.reached)
         except Diverged as end:
             self._end("diverged", str(end))
@@ -170,6 +179,7 @@ class Training:
         for batch in torch.split(order, self.job.plan.batch_size):
             self._step(batch, filled)
             filled += 1
+            self._probe_if_due()
             self.at.over = self._budget_spent()
             if filled == self.slice_steps or self.at.over:
                 self._close_slice(first, filled)
@@ -185,8 +195,7 @@ class Training:
         self._finish_epoch(self.at.samples - samples_before)
 
     def _step(self, batch: Tensor, filled: int) -> None:
-        if self._halted():
-            raise Halted
+        self._raise_if_halted()
         mean = self.train_settings.loss_reduction == "mean"
         self._set_rate(self.at.steps + 1)
         # -- the training step --
@@ -212,6 +221,40 @@ class Training:
             self.lr = lr
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
+
+    def _raise_if_halted(self) -> None:
+        if self._halted():
+            raise Halted
+
+    def _probe_if_due(self) -> None:
+        """Hold still if a moment has come; the clock does not count it."""
+        share = self.moments.reached(self.at.steps, self.clock.total())
+        if share is None:
+            return
+        self._synchronize()
+        self.clock.stop()
+        while share is not None:
+            self._probe(share)
+            share = self.moments.reached(self.at.steps, self.clock.seconds)
+        self.clock.start()
+
+    def _probe(self, share: float | None) -> None:
+        if share is None:
+            return
+        draws, competitions, seconds = self.prober.probe(share)
+        self._state(
+            Probed(
+                trial=self.job.trial.id,
+                attempt=self.job.attempt,
+                at_share=share,
+                epoch=self.at.epoch,
+                steps=self.at.steps,
+                samples=self.at.samples,
+                seconds=seconds,
+                draws=draws,
+                competitions=competitions,
+            )
+        )
 
     def _budget_spent(self) -> bool:
         seconds = self.train_settings.seconds

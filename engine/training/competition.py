@@ -1,0 +1,136 @@
+"""Competition: successive small steps against one large step (Shen 2018).
+
+From the same weights, on the same samples and at the same rate, by plain gradient steps whatever
+the training's optimizer. Small steps that point apart partly cancel; the large step averages
+their gradients before it is taken.
+"""
+
+import math
+from collections.abc import Callable
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from engine.events import Competing, Competition
+from engine.training.drawing import Drawing, standing_still
+
+EXAMPLES = 32
+
+
+class _Draw(NamedTuple):
+    """Dot products of the first small step, the sum of all and the large step, and lengths."""
+
+    first: float
+    total: float
+    large: float
+    first_total: float
+    first_large: float
+    total_large: float
+    lengths: float
+    squared_lengths: float
+
+    @property
+    def cosine(self) -> float:
+        return self.total_large / math.sqrt(self.total * self.large)
+
+    @property
+    def length_ratio(self) -> float:
+        return math.sqrt(self.total / self.large)
+
+    @property
+    def straightness(self) -> float:
+        return math.sqrt(self.total) / self.lengths
+
+    @property
+    def step_cosine(self) -> float:
+        """Σ a_i·a_j over Σ |a_i||a_j|, both over the pairs i ≠ j."""
+        return (self.total - self.squared_lengths) / (self.lengths**2 - self.squared_lengths)
+
+    def projected(self) -> Competing:
+        """The steps in the plane that the first small one and the sum of all span."""
+        length = math.sqrt(self.total)
+        x = self.first_total / length
+        y = math.sqrt(max(0.0, self.first - x**2))
+        large_x = self.total_large / length
+        large_y = (self.first_large - x * large_x) / y if y > 0 else 0.0
+        outside = math.sqrt(max(0.0, self.large - large_x**2 - large_y**2))
+        return Competing(length, (x, y), (large_x, large_y), outside)
+
+
+def compete(
+    drawing: Drawing,
+    pair: tuple[int, int],
+    draws: int,
+    lr: float,
+    stream: tuple[int, ...],
+    micro_batch_size: int,
+    go_on: Callable[[], None],
+) -> Competition | None:
+    """`draws` times: steps of `pair[0]` samples against one of `pair[1]`, a multiple of it.
+
+    Draws are left out in which a step is not finite, or in which the first, the large or all small
+    steps but one have no length; None where fewer than two are left. `go_on` is called before
+    each and may raise.
+    """
+    small, large = pair
+    found: list[_Draw] = []
+    with standing_still(drawing.flat) as start:
+        for batch in drawing.batches(large, draws, (*stream, small)):
+            go_on()
+            drawn = _steps(drawing, batch, small, lr, start, micro_batch_size)
+            if drawn:
+                found.append(drawn)
+    if len(found) < 2:
+        return None
+    return Competition(
+        small=small,
+        large=large,
+        draws=len(found),
+        lr=lr,
+        cosine=_moments([one.cosine for one in found]),
+        length_ratio=_moments([one.length_ratio for one in found]),
+        straightness=_moments([one.straightness for one in found]),
+        step_cosine=_moments([one.step_cosine for one in found]),
+        examples=tuple(one.projected() for one in found[:EXAMPLES]),
+    )
+
+
+def _steps(
+    drawing: Drawing, batch: Tensor, small: int, lr: float, start: Tensor, micro_batch_size: int
+) -> _Draw | None:
+    weights = drawing.flat.weights.detach()
+    large_step = drawing.gradient(batch, micro_batch_size) * -lr
+    first_step, lengths, squares = None, 0.0, 0.0
+    for part in torch.split(batch, small):
+        gradient = drawing.gradient(part, micro_batch_size)
+        length = lr * float(drawing.flat.norm())
+        lengths, squares = lengths + length, squares + length**2
+        weights.add_(gradient, alpha=-lr)
+        if first_step is None:
+            first_step = gradient * -lr
+    assert first_step is not None
+    total = weights - start
+    weights.copy_(start)
+    drawn = _Draw(
+        _dot(first_step, first_step),
+        _dot(total, total),
+        _dot(large_step, large_step),
+        _dot(first_step, total),
+        _dot(first_step, large_step),
+        _dot(total, large_step),
+        lengths,
+        squares,
+    )
+    whole = all(math.isfinite(value) for value in drawn)
+    long = min(drawn.first, drawn.total, drawn.large, lengths**2 - squares) > 0
+    return drawn if whole and long else None
+
+
+def _dot(one: Tensor, other: Tensor) -> float:
+    return float((one * other).sum(dtype=torch.float64))
+
+
+def _moments(values: list[float]) -> tuple[float, float]:
+    return fmean(values), stdev(values)

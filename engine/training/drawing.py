@@ -1,0 +1,68 @@
+"""Batches drawn at weights that stand still, each on its own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.training.flat import FlatModel
+from engine.training.gradients import accumulate
+from engine.training.images import Images
+
+MICRO_BATCH_SIZE = 256
+
+
+class Drawing:
+    """Draws batches and their gradients; what is drawn depends on seed and `stream` alone.
+
+    Images of a batch are drawn without replacement unless `replacement`; batches are independent.
+    The gradient is of the mean loss of a batch, or of the sum unless `mean`.
+    """
+
+    def __init__(
+        self, flat: FlatModel, images: Images, seed: int, mean: bool, replacement: bool
+    ) -> None:
+        self.flat, self.images = flat, images
+        self._seed, self._mean, self._replacement = seed, mean, replacement
+
+    def batches(self, size: int, count: int, stream: tuple[int, ...]) -> Iterator[Tensor]:
+        """`count` batches of indices (size,)."""
+        mixed = np.random.SeedSequence([self._seed, *stream, size]).generate_state(1)[0]
+        generator = torch.Generator().manual_seed(int(mixed))
+        total = self.images.train_size
+        for _ in range(count):
+            if self._replacement:
+                drawn = torch.randint(total, (size,), generator=generator)
+            else:
+                drawn = torch.randperm(total, generator=generator)[:size]
+            yield drawn.to(self.flat.gradient.device)
+
+    def gradient(self, batch: Tensor, micro_batch_size: int) -> Tensor:
+        """The gradient (P,) of a batch at the present weights: a buffer that the next one reuses.
+
+        Micro-batches are as large as the training's, or larger where those are small.
+        """
+        accumulate(
+            self.flat,
+            self.images.train,
+            self.images.train_labels,
+            batch,
+            max(micro_batch_size, MICRO_BATCH_SIZE),
+            self._mean,
+        )
+        return self.flat.gradient
+
+
+@contextmanager
+def standing_still(flat: FlatModel) -> Iterator[Tensor]:
+    """The weights (P,) as they are, to which weights and buffers return in the end."""
+    weights = flat.copy_weights()
+    buffers = [buffer.clone() for buffer in flat.model.buffers()]
+    try:
+        yield weights
+    finally:
+        flat.weights.detach().copy_(weights)
+        for buffer, kept in zip(flat.model.buffers(), buffers, strict=True):
+            buffer.copy_(kept)

@@ -1,0 +1,33 @@
+"""When a training holds still to be probed."""
+
+from collections.abc import Iterable
+
+
+class Moments:
+    """The shares of a budget that are still to come, smallest first.
+
+    The budget is `total_steps`, or `seconds` of training where that is what is given.
+    """
+
+    def __init__(
+        self, shares: Iterable[float], total_steps: int | None, seconds: float | None
+    ) -> None:
+        self._left = sorted(set(shares))
+        self._total_steps, self._seconds = total_steps, seconds
+
+    def reached(self, steps: int, seconds: float) -> float | None:
+        """Take the next share if `steps` (or `seconds`) of training have reached it."""
+        if not self._left:
+            return None
+        share = self._left[0]
+        if self._total_steps is not None:
+            come = steps >= round(share * self._total_steps)
+        else:
+            come = seconds >= share * (self._seconds or 0.0)
+        return self._left.pop(0) if come else None
+
+    def at_the_end(self) -> float | None:
+        """Take the end of the budget, if it is asked for and a training ends before it."""
+        ends = self._left[-1:] == [1.0]
+        self._left.clear()
+        return 1.0 if ends else None
