@@ -13,11 +13,28 @@ from torch.nn import functional
 from engine import events as ev
 from engine.budget import planned_steps, steps_per_epoch
 from engine.datasets import DATASETS
-from engine.events import AnyEvent, EpochRecord, EpochsFinished, TrialEnded, TrialStarted
+from engine.events import (
+    AnyEvent,
+    EpochRecord,
+    EpochsFinished,
+    Probed,
+    TrialEnded,
+    TrialStarted,
+)
 from engine.plan import Plan, make_plan
 from engine.prepare import ARRAYS
 from engine.prepared import Prepared
-from engine.spec import Configuration, Data, Memory, Model, Scaling, Settings, Train, Trial
+from engine.spec import (
+    Configuration,
+    Data,
+    Memory,
+    Model,
+    Probe,
+    Scaling,
+    Settings,
+    Train,
+    Trial,
+)
 from engine.training.images import Images
 from engine.training.loop import Job, Training
 
@@ -39,6 +56,7 @@ def make_trial(
     seed: int = 0,
     scaling: Scaling | None = None,
     memory: Memory | None = None,
+    probe: Probe | None = None,
 ) -> Trial:
     """A trial on digits, or on images of their shape."""
     return Trial(
@@ -51,6 +69,7 @@ def make_trial(
             train=train,
             scaling=scaling or Scaling(),
             memory=memory or Memory(),
+            probe=probe or Probe(),
         ),
     )
 
@@ -118,6 +137,10 @@ class Run:
             if isinstance(event, EpochsFinished)
             for record in event.records
         ]
+
+    @property
+    def probes(self) -> list[Probed]:
+        return [event for event in self.events if isinstance(event, Probed)]
 
     @property
     def weights(self) -> list[Tensor]:
