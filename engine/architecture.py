@@ -4,6 +4,7 @@ The worker builds the same shapes with torch (`engine.training.models`); the men
 checks of a preset only need these facts.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 from engine.datasets import Dataset
@@ -51,13 +52,23 @@ def misfit(model: Model, dataset: Dataset) -> str | None:
 
 def multiply_adds(model: Model, dataset: Dataset) -> int:
     """Multiply-adds of one image's forward pass (biases, pooling and activations left out)."""
+    return sum(inputs * outputs * places for inputs, outputs, places in _layers(model, dataset))
+
+
+def weights(model: Model, dataset: Dataset) -> int:
+    """Number of weights and biases."""
+    return sum((inputs + 1) * outputs for inputs, outputs, _ in _layers(model, dataset))
+
+
+def _layers(model: Model, dataset: Dataset) -> Iterator[tuple[int, int, int]]:
+    """Of each layer: inputs of one output, outputs or output channels, and places in the image."""
     channels, height, width = dataset.shape
-    total = 0
     for index, after in enumerate(channels_of(model)):
         kernel, padded = (5, index == 0) if model.name == "lenet" else (3, True)
         if not padded:
             height, width = height - kernel + 1, width - kernel + 1
-        total += kernel * kernel * channels * after * height * width
+        yield kernel * kernel * channels, after, height * width
         channels, height, width = after, height // 2, width // 2
     widths = (channels * height * width, *hidden_of(model), dataset.classes)
-    return total + sum(a * b for a, b in pairwise(widths))
+    for before, after in pairwise(widths):
+        yield before, after, 1

@@ -8,7 +8,7 @@ seconds of each configuration take its place and correct the rest in proportion.
 from dataclasses import dataclass
 from statistics import fmean
 
-from engine.architecture import multiply_adds
+from engine.architecture import multiply_adds, weights
 from engine.budget import planned_steps, samples_after
 from engine.datasets import DATASETS
 from engine.spec import Configuration, Settings
@@ -17,6 +17,7 @@ from engine.state import SweepState, TrialState
 SECONDS_PER_STEP = 3.5e-4
 MULTIPLY_ADDS_PER_SECOND = 1.2e10
 PASSES = 3  # forward, and twice its cost backward (gradients of inputs and of weights)
+SECONDS_PER_WEIGHT_DRAWN = 8e-9  # norms, bins and moments of one gradient
 START_SECONDS = 5.0
 
 
@@ -39,7 +40,23 @@ def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
     samples = samples_after(steps, size, batch_size)
     evaluated = samples / size * 2 * min(dataset.test_size, size)
     work = (PASSES * samples + evaluated) * multiply_adds(settings.model, dataset)
-    return steps * SECONDS_PER_STEP + work / MULTIPLY_ADDS_PER_SECOND
+    probing = len(settings.probe.at) * probe_seconds(settings, size)
+    return steps * SECONDS_PER_STEP + work / MULTIPLY_ADDS_PER_SECOND + probing
+
+
+def probe_seconds(settings: Settings, train_size: int) -> float:
+    """Expected seconds of holding still once, on one CPU core."""
+    probe, dataset = settings.probe, DATASETS[settings.data.name]
+    sizes = probe.batch_sizes or (() if probe.pairs else (settings.train.batch_size,))
+    sampled = {min(size, train_size) for size in sizes}
+    gradients = probe.draws * len(sampled)
+    samples = probe.draws * sum(sampled)
+    for small, large in probe.pairs:
+        gradients += probe.pair_draws * (large // small + 1)
+        samples += probe.pair_draws * 2 * large
+    work = PASSES * samples * multiply_adds(settings.model, dataset) / MULTIPLY_ADDS_PER_SECOND
+    each = SECONDS_PER_STEP + SECONDS_PER_WEIGHT_DRAWN * weights(settings.model, dataset)
+    return gradients * each + work
 
 
 def sweep_seconds(configurations: tuple[Configuration, ...], cores: int) -> float:
@@ -72,7 +89,8 @@ def trial_remaining(state: SweepState, trial: TrialState, now: float) -> float |
     """Seconds until a running trial ends; None where its pace is not known yet."""
     if trial.started is None or trial.fraction <= 0.02:
         return None
-    return (now - trial.started.at) * (1 / trial.fraction - 1)
+    left = _training(trial, now - trial.started.at) * (1 / trial.fraction - 1)
+    return left + _probing(state, trial, len(trial.settings.probe.at) - len(trial.probes))
 
 
 def _pace(state: SweepState, configuration: str, now: float) -> float | None:
@@ -84,8 +102,23 @@ def _pace(state: SweepState, configuration: str, now: float) -> float | None:
         if trial.status == "finished" and trial.ended_at is not None:
             seconds.append(trial.ended_at - trial.started.at)
         elif trial.status == "running" and trial.fraction > 0.02:
-            seconds.append((now - trial.started.at) / trial.fraction)
+            whole = _training(trial, now - trial.started.at) / trial.fraction
+            seconds.append(whole + _probing(state, trial, len(trial.settings.probe.at)))
     return fmean(seconds) if seconds else None
+
+
+def _training(trial: TrialState, elapsed: float) -> float:
+    """The part of the seconds since a trial's start that did not go into probing."""
+    return max(0.0, elapsed - sum(probed.seconds for probed in trial.probes))
+
+
+def _probing(state: SweepState, trial: TrialState, times: int) -> float:
+    """Seconds of holding still so often: as before, or as expected where it has not yet."""
+    if trial.probes:
+        return times * fmean(probed.seconds for probed in trial.probes)
+    data = state.data.get(trial.settings.data.name)
+    size = data.train if data else DATASETS[trial.settings.data.name].train_size
+    return times * probe_seconds(trial.settings, size) if times else 0.0
 
 
 def _train_size(state: SweepState, configuration: Configuration) -> int | None:

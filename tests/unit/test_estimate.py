@@ -5,15 +5,17 @@ import pytest
 from engine.estimate import (
     MULTIPLY_ADDS_PER_SECOND,
     SECONDS_PER_STEP,
+    SECONDS_PER_WEIGHT_DRAWN,
     START_SECONDS,
     Remaining,
+    probe_seconds,
     remaining,
     sweep_seconds,
     trial_remaining,
     trial_seconds,
 )
-from engine.events import AnyEvent, TrialStatus
-from engine.spec import Configuration, Model
+from engine.events import AnyEvent, Probed, TrialStatus
+from engine.spec import Configuration, Model, Probe
 from engine.state import SweepState
 from tests.unit.training_fixtures import (
     conductor,
@@ -83,6 +85,35 @@ def test_seconds_of_a_sweep_with_one_trial_a_core(cores: int, slots: int) -> Non
     sweep = (configuration(8, seeds=3), configuration(64, seeds=2))
     work = 3 * trial_seconds(sweep[0].settings) + 2 * trial_seconds(sweep[1].settings)
     assert sweep_seconds(sweep, cores) == pytest.approx(START_SECONDS + work / slots)
+
+
+PROBE = Probe(at=(0, 0.5), batch_sizes=(1, 64, 9999), draws=100, pairs=((1, 4),), pair_draws=10)
+
+
+def test_seconds_of_a_probe() -> None:
+    """A size beyond the data is the whole data; a pair takes each of its images twice."""
+    gradients = 300 + 10 * 5
+    samples = 100 * (1 + 64 + TRAIN) + 10 * 8
+    expected = predicted(gradients, samples, 0) + gradients * 650 * SECONDS_PER_WEIGHT_DRAWN
+    probed, plain = configuration(64, probe=PROBE).settings, configuration(64).settings
+    assert probe_seconds(probed, TRAIN) == pytest.approx(expected)
+    assert trial_seconds(probed) - trial_seconds(plain) == pytest.approx(2 * expected)
+
+
+def test_probing_is_no_training() -> None:
+    """23 of 92 steps in 6 s, beside 10 s of probing: 18 s of training are left, and a probe."""
+    b64 = configuration(64, probe=PROBE)
+    probed = Probed(
+        trial="b64-s0", attempt=1, at_share=0.0, epoch=0, steps=0, samples=0, seconds=10.0
+    )
+    events = [
+        worker(0),
+        started(b64, at=100),
+        probed,
+        epochs(b64, record(1, steps=23), at=116),
+    ]
+    state = fold(b64, events=events)
+    assert trial_remaining(state, state.trials["b64-s0"], now=116) == pytest.approx(18 + 10)
 
 
 # ---- while it runs

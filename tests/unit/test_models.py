@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from engine.architecture import channels_of, hidden_of, misfit, multiply_adds
+from engine.architecture import channels_of, hidden_of, misfit, multiply_adds, weights
 from engine.datasets import DATASETS, Dataset
 from engine.spec import Model
 from engine.training.models import build_model
@@ -220,6 +220,13 @@ def test_multiply_adds_by_hand(dataset: str, model: Model, count: int) -> None:
 def test_multiply_adds_are_those_that_pass(dataset: str, model: Model) -> None:
     there = DATASETS[dataset]
     assert multiply_adds(model, there) == measured_multiply_adds(model, there)
+
+
+@pytest.mark.parametrize(("dataset", "model"), FITTING)
+def test_weights_are_those_of_the_network(dataset: str, model: Model) -> None:
+    there = DATASETS[dataset]
+    built = build_model(model, there, 0)
+    assert weights(model, there) == sum(parameter.numel() for parameter in built.parameters())
 
 
 sides = st.integers(4, 20)

@@ -176,6 +176,7 @@ def configuration(
     model: Model = LINEAR,
     epochs: int | None = 4,
     seconds: float | None = None,
+    probe: Probe | None = None,
 ) -> Configuration:
     train = Train(
         batch_size=batch_size,
@@ -186,7 +187,9 @@ def configuration(
     return Configuration(
         id=name or f"b{batch_size}",
         label=str(batch_size),
-        settings=Settings(data=Data(name="digits"), model=model, train=train),
+        settings=Settings(
+            data=Data(name="digits"), model=model, train=train, probe=probe or Probe()
+        ),
         seeds=tuple(range(seeds)),
     )
 
