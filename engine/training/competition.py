@@ -20,7 +20,11 @@ EXAMPLES = 32
 
 
 class _Draw(NamedTuple):
-    """Dot products of the first small step, the sum of all and the large step, and lengths."""
+    """Dot products of the first small step, the sum of all and the large step.
+
+    `lengths` is Σ |a_i| over the small steps; over their pairs i < j, `between` is Σ a_i·a_j and
+    `lengths_between` Σ |a_i||a_j|.
+    """
 
     first: float
     total: float
@@ -29,7 +33,8 @@ class _Draw(NamedTuple):
     first_large: float
     total_large: float
     lengths: float
-    squared_lengths: float
+    between: float
+    lengths_between: float
 
     @property
     def cosine(self) -> float:
@@ -45,8 +50,7 @@ class _Draw(NamedTuple):
 
     @property
     def step_cosine(self) -> float:
-        """Σ a_i·a_j over Σ |a_i||a_j|, both over the pairs i ≠ j."""
-        return (self.total - self.squared_lengths) / (self.lengths**2 - self.squared_lengths)
+        return self.between / self.lengths_between
 
     def projected(self) -> Competing:
         """The steps in the plane that the first small one and the sum of all span."""
@@ -102,16 +106,20 @@ def _steps(
 ) -> _Draw | None:
     weights = drawing.flat.weights.detach()
     large_step = drawing.gradient(batch, micro_batch_size) * -lr
-    first_step, lengths, squares = None, 0.0, 0.0
+    first_step, total = None, torch.zeros_like(large_step)
+    lengths = between = lengths_between = 0.0
     for part in torch.split(batch, small):
         gradient = drawing.gradient(part, micro_batch_size)
-        length = lr * float(drawing.flat.norm())
-        lengths, squares = lengths + length, squares + length**2
+        norm = float(drawing.flat.norm())
+        if norm > 0:  # by its direction: a step too short for a product with others still has one
+            between += _dot(gradient / norm, total) * -lr * norm
+        lengths_between += lr * norm * lengths
+        lengths += lr * norm
         weights.add_(gradient, alpha=-lr)
+        total.add_(gradient, alpha=-lr)
         if first_step is None:
-            first_step = gradient * -lr
+            first_step = total.clone()
     assert first_step is not None
-    total = weights - start
     weights.copy_(start)
     drawn = _Draw(
         _dot(first_step, first_step),
@@ -121,10 +129,11 @@ def _steps(
         _dot(first_step, large_step),
         _dot(total, large_step),
         lengths,
-        squares,
+        between,
+        lengths_between,
     )
     whole = all(math.isfinite(value) for value in drawn)
-    long = min(drawn.first, drawn.total, drawn.large, lengths**2 - squares) > 0
+    long = min(drawn.first, drawn.total, drawn.large, lengths_between) > 0
     return drawn if whole and long else None
 
 

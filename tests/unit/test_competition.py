@@ -109,6 +109,30 @@ def test_short_steps_add_up_to_the_large_one(mean: bool, ratio: float, small: Im
     assert found.cosine[0] == pytest.approx(1.0, abs=1e-4)
 
 
+def test_a_step_of_almost_no_length_still_has_a_direction(small: Images) -> None:
+    """Weights so large that some images are as good as learnt and others quite wrong."""
+    of = drawing(small)
+    with torch.no_grad():
+        of.flat.weights.mul_(20)
+    found = compete(of, (1, 2), 100, 0.5, STREAM, 16, go_on)
+    assert found is not None
+    lengths = [
+        min(one.first[0] / one.total, 1 - one.first[0] / one.total) for one in found.examples
+    ]
+    assert min(map(abs, lengths)) < 1e-6
+    mean, deviation = found.step_cosine
+    assert abs(mean) <= 1
+    assert deviation <= 1.01
+
+
+def test_steps_below_the_rounding_of_the_weights_have_a_direction(small: Images) -> None:
+    of = drawing(small)
+    tiny, short = (compete(of, (1, 2), 10, lr, STREAM, 16, go_on) for lr in (1e-12, 1e-4))
+    assert tiny is not None
+    assert short is not None
+    assert tiny.step_cosine == pytest.approx(short.step_cosine, abs=1e-3)
+
+
 def test_the_weights_come_back(small: Images) -> None:
     of = drawing(small)
     before = of.flat.copy_weights()
