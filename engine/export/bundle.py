@@ -16,7 +16,7 @@ import tomli_w
 
 from engine import __version__, journal
 from engine.catalog import SWEEP, conductor_lives
-from engine.export import tables
+from engine.export import probe_tables, tables
 from engine.findings import report
 from engine.problems import MachineProblem, UsageProblem, printable
 from engine.reading import read_toml
@@ -93,6 +93,19 @@ def _documents(folder: Path, state: SweepState, damaged: int) -> dict[str, str]:
         "sweep.toml": sweep_toml(folder, state),
         FINDINGS: _json(report.document(state)),
         MANIFEST: _json(manifest(folder, state, damaged)),
+        **_probe_tables(state),
+    }
+
+
+def _probe_tables(state: SweepState) -> dict[str, str]:
+    """Only of a sweep that probes: three tables without a row would tell nobody anything."""
+    if not any(each.settings.probe.at for each in state.configurations.values()):
+        return {}
+    of = probe_tables
+    return {
+        "probes.csv": tables.to_csv(of.PROBE_COLUMNS, of.probe_rows(state)),
+        "probe_bins.csv": tables.to_csv(of.PROBE_BIN_COLUMNS, of.probe_bin_rows(state)),
+        "competitions.csv": tables.to_csv(of.COMPETITION_COLUMNS, of.competition_rows(state)),
     }
 
 
