@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.fields import check_value, field_types, full_key, type_of
-from engine.findings.measures import MEASURES
+from engine.findings.measures import ACCURACIES, MEASURES, PROBED
+from engine.findings.probed import COMPETED, FITTING, PAIRS, is_probed
 from engine.problems import UsageProblem, nearest, printable, shown, similar
 from engine.selecting import LABEL, picked, value_at
 from engine.spec import Claim, Configuration, Selector
 from engine.unfolding import flat
 
 TREND = ("trend", "over")
-COMPARISON = ("left", "relation", "right")
+COMPARISON = ("left", "relation", "right", "value")
 SHOWN_LABELS = 12
 
 
@@ -72,9 +73,14 @@ def _claim(raw: dict[str, Any], configurations: Sequence[Configuration], where: 
         hint = nearest(claim["measure"], MEASURES)
         raise UsageProblem(f"{where}.measure: unknown measure {claim['measure']!r}{hint}")
     if "over" in claim:
-        claim["over"] = _ordered(claim["over"], configurations, f"{where}.over")
-    else:
+        claim["over"] = _ordered(claim, configurations, where)
+    elif "right" in claim:
         _check_apart(claim, configurations, where)
+    else:
+        claim["value"] = _number(claim["value"], claim["measure"], f"{where}.value")
+    if "at_share" in claim:
+        claim["at_share"] = float(claim["at_share"])
+    _check_probed(claim, configurations, where)
     return Claim(**claim)
 
 
@@ -84,17 +90,37 @@ def _check_kind(raw: dict[str, Any], where: str) -> None:
     if trend and comparison:
         raise UsageProblem(
             f"{where}: {trend[0]} and {comparison[0]} exclude each other: a claim is a trend over "
-            "a setting, or left and right in a relation"
+            "a setting, or left in a relation to right or to a value"
         )
     if not trend and not comparison:
-        raise UsageProblem(f"{where}: needs trend and over, or left, relation and right")
-    for key in ("statement", "measure", *(TREND if trend else COMPARISON)):
+        raise UsageProblem(
+            f"{where}: needs trend and over, or left, relation and right, or relation and value"
+        )
+    if "right" in raw and "value" in raw:
+        raise UsageProblem(
+            f"{where}: right and value exclude each other: left is compared with other "
+            "configurations, or with a number"
+        )
+    if comparison and "right" not in raw and "value" not in raw:
+        raise UsageProblem(
+            f"{where}.right: required, or value instead of it: a number to compare with"
+        )
+    compared = ("relation",) if "value" in raw else ("left", "relation")
+    for key in ("statement", "measure", *(TREND if trend else compared)):
         if key not in raw:
             raise UsageProblem(f"{where}.{key}: required")
     if raw.get("relation") == "equal" and "within" not in raw:
         raise UsageProblem(f"{where}.within: required by equal: how far apart still counts as it")
     if "within" in raw and raw.get("relation") != "equal":
         raise UsageProblem(f"{where}.within: belongs to the relation equal alone")
+
+
+def _number(value: float, measure: str, where: str) -> float:
+    """What a measure is compared with; an accuracy in percent is taken for a mistake."""
+    if measure in ACCURACIES and abs(value) > 1:
+        fraction = f": {value / 100:g} for {value:g} %" if abs(value) <= 100 else ""
+        raise UsageProblem(f"{where}: {measure} is a fraction{fraction}, got {shown(value)}")
+    return float(value)
 
 
 def _text(value: str, where: str) -> str:
@@ -104,18 +130,64 @@ def _text(value: str, where: str) -> str:
     return text
 
 
-def _ordered(key: str, configurations: Sequence[Configuration], where: str) -> str:
-    """The dotted path of a setting that is a number in every configuration."""
-    path = full_key(key, where)
+def _ordered(claim: dict[str, Any], configurations: Sequence[Configuration], where: str) -> str:
+    """The dotted path of a setting that is a number in every configuration, or of probed levels."""
+    path, at = full_key(claim["over"], f"{where}.over"), f"{where}.over"
+    if path in FITTING:
+        _check_levels(path, claim["measure"], configurations, where)
+        return path
     for configuration in configurations:
         value = value_at(configuration, path)
         if isinstance(value, bool) or not isinstance(value, int | float):
             has = "is not set" if value is None else f"is {shown(value)}"
             raise UsageProblem(
-                f"{where}: a trend needs numbers, and {path} {has} in configuration "
+                f"{at}: a trend needs numbers, and {path} {has} in configuration "
                 f"{configuration.label!r}"
             )
     return path
+
+
+def _check_levels(
+    path: str, measure: str, configurations: Sequence[Configuration], where: str
+) -> None:
+    """Whether trainings are probed at levels that the measure has a value at."""
+    if measure not in FITTING[path]:
+        fitting = FITTING[path]
+        raise UsageProblem(
+            f"{where}.measure: {measure!r} has no value for each of {path}"
+            f"{nearest(measure, fitting)}"
+        )
+    if not any(is_probed(each, path) for each in configurations):
+        raise Idle(f"{where}.over: no configuration has both probe.at and {path}")
+    for configuration in configurations if path == PAIRS else ():
+        sizes = [large for _, large in configuration.settings.probe.pairs]
+        for large in sizes:
+            if sizes.count(large) > 1:
+                raise UsageProblem(
+                    f"{where}.over: a trend over {PAIRS} goes by the large batch size, and "
+                    f"{large} is there twice in configuration {configuration.label!r}"
+                )
+
+
+def _check_probed(
+    claim: dict[str, Any], configurations: Sequence[Configuration], where: str
+) -> None:
+    """Whether anything is probed, and at the moment asked for, where the measure needs it."""
+    measure, share = claim["measure"], claim.get("at_share")
+    if measure not in PROBED:
+        if share is not None:
+            raise UsageProblem(
+                f"{where}.at_share: belongs to measures of the probe, and {measure} is none"
+            )
+        return
+    over = PAIRS if measure in COMPETED else ""
+    if not any(is_probed(each, over) for each in configurations):
+        needs = "probe.at and probe.pairs" if over else "probe.at"
+        raise Idle(f"{where}.measure: {measure} needs {needs}, which no configuration has")
+    if share is not None and not any(is_probed(each, over, share) for each in configurations):
+        moments = sorted({at for each in configurations for at in each.settings.probe.at})
+        there = ", ".join(f"{at:g}" for at in moments)
+        raise Idle(f"{where}.at_share: nothing is probed at {share:g}; probe.at has {there}")
 
 
 def _selector(written: object, configurations: Sequence[Configuration], where: str) -> Selector:

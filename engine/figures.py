@@ -4,9 +4,11 @@ Pure functions of a `SweepState`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from statistics import fmean, median, stdev
+from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -16,6 +18,7 @@ from engine.spec import Memory, Scaling, Settings
 from engine.state import SweepState, TrialState
 
 Measure = Callable[[EpochRecord], float | None]
+Along = Literal["epochs", "steps", "samples", "seconds", "distance"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +55,49 @@ def by_batch_size(state: SweepState) -> list[str]:
     )
 
 
-def curve(state: SweepState, configuration: str, measure: Measure) -> list[Point]:
-    """A measure at each epoch: mean, lowest and highest over the seeds that have it."""
-    gathered: dict[int, list[float]] = {}
+def curve(
+    state: SweepState, configuration: str, measure: Measure, along: Along = "epochs"
+) -> list[Point]:
+    """A measure at the end of each epoch: mean, lowest and highest over the seeds that have it.
+
+    Seconds and distance differ from seed to seed, as the steps of a last, partial epoch may: a
+    point lies at the mean of `x` over the very seeds whose values it is the mean of.
+    """
+    gathered: dict[int, list[tuple[float, float]]] = {}
     for trial in state.replicates(configuration):
-        for record in trial.records:
+        for record, x in zip(trial.records, _reached(trial.records, along), strict=True):
             value = measure(record)
-            if value is not None and math.isfinite(value):
-                gathered.setdefault(record.epoch, []).append(value)
-    return [
-        Point(epoch, fmean(values), min(values), max(values), len(values))
-        for epoch, values in sorted(gathered.items())
-    ]
+            if value is not None and x is not None and math.isfinite(value):
+                gathered.setdefault(record.epoch, []).append((x, value))
+    return [_point(found) for _, found in sorted(gathered.items())]
+
+
+class LogFit(NamedTuple):
+    """The line y = `intercept` + `slope` · ln x, and the share of y's variance it explains."""
+
+    slope: float
+    intercept: float
+    r2: float
+
+
+def log_fit(points: Iterable[tuple[float, float]]) -> LogFit | None:
+    """Least squares of y on ln x (Hoffer et al. 2017: distance grows like the log of the steps).
+
+    None with fewer than three points, or where all lie at one x; a y that never varies is
+    explained whole.
+    """
+    logs = [(math.log(x), y) for x, y in points if x > 0]
+    if len(logs) < 3:
+        return None
+    middle, level = fmean(x for x, _ in logs), fmean(y for _, y in logs)
+    across = math.fsum((x - middle) ** 2 for x, _ in logs)
+    if not across:
+        return None
+    slope = math.fsum((x - middle) * (y - level) for x, y in logs) / across
+    intercept = level - slope * middle
+    total = math.fsum((y - level) ** 2 for _, y in logs)
+    left = math.fsum((y - intercept - slope * x) ** 2 for x, y in logs)
+    return LogFit(slope, intercept, 1.0 - left / total if total else 1.0)
 
 
 def last_values(state: SweepState, configuration: str, measure: Measure) -> list[float]:
@@ -79,6 +113,17 @@ def last_values(state: SweepState, configuration: str, measure: Measure) -> list
 def mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
     """Mean and sample standard deviation; the latter is None below two values."""
     return fmean(values), stdev(values) if len(values) > 1 else None
+
+
+def pooled(parts: Iterable[tuple[float, float, int]]) -> tuple[float, float] | None:
+    """Mean and sample deviation of all values, from mean, deviation and count of each part."""
+    known = [part for part in parts if part[2] > 0]
+    count = sum(n for _, _, n in known)
+    if not count:
+        return None
+    mean = math.fsum(part * n for part, _, n in known) / count
+    squares = math.fsum((n - 1) * std**2 + n * (part - mean) ** 2 for part, std, n in known)
+    return mean, math.sqrt(squares / (count - 1)) if count > 1 else 0.0
 
 
 def epoch_times(state: SweepState) -> list[EpochTime]:
@@ -137,6 +182,23 @@ def norms(state: SweepState, configuration: str, start: float = 0.0, stop: float
                 if start <= share < stop or (stop >= 1.0 and share >= 1.0):
                     total.add(piece)
     return total
+
+
+def _reached(records: list[EpochRecord], along: Along) -> list[float | None]:
+    """How far a trial was at the end of each epoch; seconds are those of its training."""
+    if along == "seconds":
+        return list(accumulate(record.seconds for record in records))
+    if along == "distance":
+        return [record.distance_from_init for record in records]
+    if along == "epochs":
+        return [float(record.epoch) for record in records]
+    return [float(r.steps if along == "steps" else r.samples) for r in records]
+
+
+def _point(found: list[tuple[float, float]]) -> Point:
+    values = [value for _, value in found]
+    x = fmean(x for x, _ in found)
+    return Point(x, fmean(values), min(values), max(values), len(values))
 
 
 def _but_for_the_batch(settings: Settings) -> Settings:

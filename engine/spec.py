@@ -134,7 +134,9 @@ class Claim(Table, frozen=True):
     """A sentence about a sweep that its seeds can support or contradict.
 
     Either a `trend` of the measure over the values of a settings key, or `left` in a `relation`
-    to `right`; `within` is how far apart two sides may be and still count as equal.
+    to `right` or to the number `value` (then no `left` stands for all configurations); `within`
+    is how far apart two sides may be and still count as equal. A measure of the probe is read at
+    the moment `at_share` of its `at`, the last one without.
     """
 
     statement: str
@@ -144,6 +146,8 @@ class Claim(Table, frozen=True):
     left: Selector | None = None
     relation: Literal["greater", "less", "equal"] | None = None
     right: Selector | None = None
+    value: float | None = None
+    at_share: Share | None = None
     within: PositiveFloat | None = None
 
 

@@ -7,13 +7,23 @@ import math
 from collections.abc import Callable
 
 from engine.bins import Norms
-from engine.export.tables import TEXT_COLUMNS, TRIAL_COLUMNS, trial_row
+from engine.export.tables import TEXT_COLUMNS, TRIAL_COLUMNS, Value, trial_row
 from engine.figures import pace
+from engine.findings.distances import (
+    distance_at_equal_samples,
+    distance_log_r2,
+    distance_log_slope,
+    path_per_sample,
+    update_norm_mean,
+)
+from engine.findings.probed import COMPETED, DRAWN, OWN, Spot, probed_value
 from engine.state import SweepState, TrialState
 
 Finding = Callable[[SweepState, TrialState], float | None]
 
 ACCURACIES = ("test_accuracy", "train_accuracy", "best_test_accuracy", "generalization_gap")
+EARLY, LATE = (0.0, 0.2), (0.8, 1.0)
+"""The first and the last fifth of the planned steps."""
 
 
 def step_seconds(state: SweepState, trial: TrialState) -> float | None:
@@ -35,12 +45,35 @@ def weight_norm(_: SweepState, trial: TrialState) -> float | None:
 
 def grad_norm_mean(_: SweepState, trial: TrialState) -> float | None:
     """Mean gradient norm over all steps."""
-    return _norms(trial).mean
+    return norms_of(trial).mean
 
 
 def grad_norm_cv(_: SweepState, trial: TrialState) -> float | None:
-    """Coefficient of variation of the gradient norms of all steps."""
-    return _norms(trial).cv
+    """Coefficient of variation of the gradient norms of all steps: std (n − 1) ÷ mean.
+
+    Norms rescaled to a common mean, as in Shen 2018, differ in this alone.
+    """
+    return norms_of(trial).cv
+
+
+def grad_norm_mean_early(_: SweepState, trial: TrialState) -> float | None:
+    """Mean gradient norm over the first fifth of the planned steps."""
+    return norms_of(trial, *EARLY).mean
+
+
+def grad_norm_mean_late(_: SweepState, trial: TrialState) -> float | None:
+    """Mean gradient norm over the last fifth of the planned steps."""
+    return norms_of(trial, *LATE).mean
+
+
+def grad_norm_cv_early(_: SweepState, trial: TrialState) -> float | None:
+    """`grad_norm_cv` of the first fifth of the planned steps."""
+    return norms_of(trial, *EARLY).cv
+
+
+def grad_norm_cv_late(_: SweepState, trial: TrialState) -> float | None:
+    """`grad_norm_cv` of the last fifth of the planned steps."""
+    return norms_of(trial, *LATE).cv
 
 
 FINDINGS: dict[str, Finding] = {
@@ -48,15 +81,37 @@ FINDINGS: dict[str, Finding] = {
     "training_seconds": training_seconds,
     "weight_norm": weight_norm,
     "grad_norm_mean": grad_norm_mean,
+    "grad_norm_mean_early": grad_norm_mean_early,
+    "grad_norm_mean_late": grad_norm_mean_late,
     "grad_norm_cv": grad_norm_cv,
+    "grad_norm_cv_early": grad_norm_cv_early,
+    "grad_norm_cv_late": grad_norm_cv_late,
+    "update_norm_mean": update_norm_mean,
+    "path_per_sample": path_per_sample,
+    "distance_at_equal_samples": distance_at_equal_samples,
+    "distance_log_slope": distance_log_slope,
+    "distance_log_r2": distance_log_r2,
 }
-MEASURES = (*(name for name in TRIAL_COLUMNS if name not in TEXT_COLUMNS), *FINDINGS)
+PROBED = (*DRAWN, *COMPETED)
+MEASURES = (
+    *(name for name in TRIAL_COLUMNS if name not in TEXT_COLUMNS),
+    *FINDINGS,
+    *PROBED,
+)
 
 
-def value_of(state: SweepState, trial: TrialState, measure: str) -> float | None:
-    """The measure of one trial; None where it is not known or not finite."""
-    finding = FINDINGS.get(measure)
-    found = finding(state, trial) if finding else trial_row(state, trial).get(measure)
+def value_of(state: SweepState, trial: TrialState, measure: str, spot: Spot = OWN) -> float | None:
+    """The measure of one trial; None where it is not known or not finite.
+
+    `spot` says where in the training a measure of the probe is read.
+    """
+    found: Value
+    if measure in PROBED:
+        found = probed_value(trial, measure, spot)
+    elif measure in FINDINGS:
+        found = FINDINGS[measure](state, trial)
+    else:
+        found = trial_row(state, trial).get(measure)
     if isinstance(found, bool) or not isinstance(found, int | float):
         return None
     return float(found) if math.isfinite(found) else None
@@ -80,5 +135,17 @@ def rounding_variance(state: SweepState, trial: TrialState, measure: str) -> flo
     return epoch**2 / 12
 
 
-def _norms(trial: TrialState) -> Norms:
-    return Norms(piece for record in trial.records for piece in record.norms)
+def norms_of(trial: TrialState, start: float = 0.0, stop: float = 1.0) -> Norms:
+    """Gradient norms of a trial over a share of its planned steps, by the rule of `figures.norms`.
+
+    A slice counts where its middle lies within `start` <= share < `stop`, or beyond a `stop` of 1.
+    """
+    planned = trial.planned_steps
+    total = Norms()
+    for record in trial.records:
+        for piece in record.norms:
+            middle = piece.first_step + (piece.count + piece.broken) / 2
+            share = middle / planned if planned else 0.0
+            if start <= share and (share < stop or stop >= 1.0):
+                total.add(piece)
+    return total

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.findings.claims import Verdict, judge
+from engine.findings.probes import competitions, probes
 from engine.findings.recommendation import recommendation
 from engine.findings.summary import figures
 from engine.state import SweepState
@@ -26,8 +27,12 @@ def find(state: SweepState) -> Findings:
 def document(state: SweepState) -> dict[str, Any]:
     """What `findings.json` holds: the same state gives the same bytes."""
     found = find(state)
+    probed = {"probes": probes(state), "competitions": competitions(state)}
     return {
         "claims": msgspec.to_builtins(list(found.claims)),
-        "findings": {"configurations": msgspec.to_builtins(figures(state))},
+        "findings": {
+            "configurations": msgspec.to_builtins(figures(state)),
+            **{name: msgspec.to_builtins(rows) for name, rows in probed.items() if rows},
+        },
         "recommendation": found.recommendation,
     }

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import msgspec
 
 from engine.findings.measures import rounding_variance, value_of
+from engine.findings.probed import OWN, Spot
 from engine.findings.statistics import Estimate, paired, welch
 from engine.spec import Configuration
 from engine.state import SweepState, TrialState
 
 LOST = ("diverged", "failed")
+NEVER = (*LOST, "skipped")
 OPEN = ("queued", "running", "stopped")
 LEAST_SEEDS = 2
 
@@ -19,8 +21,8 @@ LEAST_SEEDS = 2
 class Side:
     """The values of finished trials by seed, and why others have none.
 
-    `start` is what initial weights and data order depend on beside the seed; `floor` the variance
-    of a value's rounding.
+    `lost` are the trials that diverged or failed, `start` is what initial weights and data order
+    depend on beside the seed, `floor` the variance of a value's rounding.
     """
 
     name: str
@@ -28,7 +30,7 @@ class Side:
     values: dict[int, float]
     seeds: int
     finished: int
-    lost: int
+    lost: frozenset[str]
     pending: int
     start: frozenset[bytes]
     floor: float
@@ -50,17 +52,24 @@ class Side:
 
 
 def gather(
-    state: SweepState, measure: str, configurations: Sequence[Configuration], name: str = ""
+    state: SweepState,
+    measure: str,
+    configurations: Sequence[Configuration],
+    name: str = "",
+    spot: Spot = OWN,
 ) -> Side:
     """The mean over the configurations for every seed that all of them finished.
 
-    A configuration all of whose trials were lost is left out, so that the others still count; a
-    seed that only some of the rest finished is left out, so that no mean is over different ones.
+    `spot` says where in each training a measure of the probe is read.
+
+    A configuration all of whose trials were lost or skipped is left out, so that the others still
+    count; a seed that only some of the rest finished is left out, so that no mean is over
+    different ones.
     """
     trials = {each.id: state.replicates(each.id) for each in configurations}
     everyone = [trial for group in trials.values() for trial in group]
-    left = [group for group in trials.values() if not all(t.status in LOST for t in group)]
-    measured = [_values(state, group, measure) for group in left]
+    left = [group for group in trials.values() if not all(t.status in NEVER for t in group)]
+    measured = [_values(state, group, measure, spot) for group in left]
     common = set.intersection(*(set(values) for values in measured)) if measured else set()
     floors = [
         rounding_variance(state, trial, measure)
@@ -77,7 +86,7 @@ def gather(
         },
         seeds=len({trial.seed for trial in everyone}),
         finished=sum(trial.status == "finished" for trial in everyone),
-        lost=sum(trial.status in LOST for trial in everyone),
+        lost=frozenset(trial.id for trial in everyone if trial.status in LOST),
         pending=sum(trial.status in OPEN for trial in everyone),
         start=frozenset(_start(each) for each in configurations),
         floor=max(floors, default=0.0) / max(1, len(measured)),
@@ -103,10 +112,21 @@ def difference(left: Side, right: Side) -> Estimate | None:
     return paired([left.values[s] for s in common], [right.values[s] for s in common], floors)
 
 
-def _values(state: SweepState, trials: Iterable[TrialState], measure: str) -> dict[int, float]:
+def above(side: Side, value: float) -> Estimate | None:
+    """Mean of the side − value, a number without an uncertainty: a one-sample t (Student 1908).
+
+    None where fewer than two seeds can be used.
+    """
+    values = list(side.values.values())
+    return paired(values, [value] * len(values), (side.floor, 0.0))
+
+
+def _values(
+    state: SweepState, trials: Iterable[TrialState], measure: str, spot: Spot
+) -> dict[int, float]:
     found = {}
     for trial in trials:
-        value = value_of(state, trial, measure) if trial.status == "finished" else None
+        value = value_of(state, trial, measure, spot) if trial.status == "finished" else None
         if value is not None:
             found[trial.seed] = value
     return found

@@ -3,7 +3,7 @@
 Pure functions of a `SweepState`; only finished trials count.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
@@ -19,6 +19,13 @@ MEASURES = (
     "epoch_seconds",
     "step_seconds",
     "training_seconds",
+    "grad_norm_cv",
+    "grad_norm_cv_early",
+    "grad_norm_cv_late",
+    "weight_norm",
+    "path_per_sample",
+    "distance_log_slope",
+    "distance_log_r2",
 )
 TIMES = ("epoch_seconds", "step_seconds")
 
@@ -56,12 +63,14 @@ class Figures(Struct, frozen=True, kw_only=True):
 def mean_of(state: SweepState, configuration: str, measure: str) -> Mean | None:
     """A measure over the finished seeds of a configuration; None where no trial has it."""
     side = gather(state, measure, [state.configurations[configuration]])
-    values = list(side.values.values())
-    if not values:
-        return None
-    found = of_mean(values, side.floor)
+    return mean_over(list(side.values.values()), side.floor)
+
+
+def mean_over(values: Sequence[float], floor: float = 0.0) -> Mean | None:
+    """Mean and interval of values, each with a variance of at least `floor`; None without any."""
+    found = of_mean(values, floor)
     if found is None:
-        return Mean(values[0], None, None, 1)
+        return Mean(values[0], None, None, 1) if values else None
     return Mean(found.effect, *interval(found), found.n)
 
 

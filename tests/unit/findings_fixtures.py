@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine import events as ev
-from engine.spec import Claim, Configuration, Data, Model, Run, Settings, Train, trials_of
+from engine.findings.claims import Verdict, judge
+from engine.spec import Claim, Configuration, Data, Model, Probe, Run, Settings, Train, trials_of
 from engine.state import SweepState
 
 TRAIN_SIZE, TEST_SIZE = 80, 1000
@@ -20,6 +21,7 @@ def configuration(
     id: str = "",
     model: Model | None = None,
     timing: Any = "shared",
+    probe: Probe | None = None,
     **train: Any,
 ) -> Configuration:
     """A configuration named by its batch size."""
@@ -31,6 +33,7 @@ def configuration(
             model=model or Model(name="mlp", hidden=(5,)),
             train=Train(batch_size=size, lr=lr, **{"epochs": 2, **train}),
             run=Run(timing=timing),
+            probe=probe or Probe(),
         ),
         seeds=tuple(range(seeds)),
     )
@@ -38,11 +41,17 @@ def configuration(
 
 @dataclass(frozen=True)
 class Ended:
-    """How a trial ended, and figures of its one epoch that are not the usual ones."""
+    """How a trial ended, and what it stated that is not the usual.
+
+    `figures` are those of its one epoch; `records` stand for that epoch if given. `probes` are
+    shares of the budget with what was drawn then.
+    """
 
     accuracy: float = 0.9
     status: ev.TrialStatus = "finished"
     figures: Mapping[str, Any] = field(default_factory=dict)
+    records: tuple[ev.EpochRecord, ...] = ()
+    probes: Mapping[float, Sequence[ev.Draws | ev.Competition]] = field(default_factory=dict)
 
 
 def record(accuracy: float, **figures: Any) -> ev.EpochRecord:
@@ -88,9 +97,10 @@ def sweep(
         for trial, end in zip(trials_of(each), ends, strict=False):
             told = end if isinstance(end, Ended) else Ended(end)
             state.apply(started(trial.id, each))
-            found = record(told.accuracy, **told.figures)
+            found = told.records or (record(told.accuracy, **told.figures),)
             if told.status != "queued":
-                state.apply(ev.EpochsFinished(trial=trial.id, attempt=1, records=(found,)))
+                state.fold(probed(trial.id, at, drawn) for at, drawn in told.probes.items())
+                state.apply(ev.EpochsFinished(trial=trial.id, attempt=1, records=found))
                 state.apply(ev.TrialEnded(trial=trial.id, attempt=1, status=told.status))
     return state
 
@@ -113,6 +123,45 @@ def started(trial: str, of: Configuration) -> ev.TrialStarted:
     )
 
 
+def probed(trial: str, at: float, found: Sequence[ev.Draws | ev.Competition]) -> ev.Probed:
+    """A moment at which a trial held still."""
+    return ev.Probed(
+        trial=trial,
+        attempt=1,
+        at_share=at,
+        epoch=1,
+        steps=int(20 * at),
+        samples=int(160 * at),
+        seconds=1.0,
+        draws=tuple(each for each in found if isinstance(each, ev.Draws)),
+        competitions=tuple(each for each in found if isinstance(each, ev.Competition)),
+    )
+
+
+def draws(size: int, mean: float, cosine: float | None = None, spread: float = 0.0) -> ev.Draws:
+    """Two gradients whose norms are `mean` ± `spread`, and whose values have a kurtosis of 4."""
+    values = ev.ValueBins(count=8, mean=0.0, std=1.0, kurtosis=4.0, bins=((0, 8),))
+    norms = ev.NormSlice(0, 2, mean, 2 * spread**2, 201, (2,))
+    return ev.Draws(batch_size=size, norms=norms, values=values, pairwise_cosine=cosine)
+
+
+def competition(
+    small: int, large: int, cosine: float, ratio: float = 2.0, straightness: float = 0.8
+) -> ev.Competition:
+    """A competition whose small steps have a mean cosine of a quarter."""
+    return ev.Competition(
+        small=small,
+        large=large,
+        draws=5,
+        lr=0.1,
+        cosine=(cosine, 0.1),
+        length_ratio=(ratio, 0.1),
+        straightness=(straightness, 0.1),
+        step_cosine=(0.25, 0.1),
+        examples=(),
+    )
+
+
 def comparison(relation: Any, within: float | None = None, measure: str = "test_accuracy") -> Claim:
     """A claim about batch sizes 8 and 64."""
     return Claim(
@@ -128,3 +177,9 @@ def comparison(relation: Any, within: float | None = None, measure: str = "test_
 def trend(way: Any, measure: str = "test_accuracy", over: str = "train.batch_size") -> Claim:
     """A claim about all batch sizes."""
     return Claim(statement=f"{way} over {over}", measure=measure, trend=way, over=over)
+
+
+def verdict(state: SweepState) -> Verdict:
+    """The verdict on the only claim."""
+    (only,) = judge(state)
+    return only

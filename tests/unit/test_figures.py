@@ -2,15 +2,18 @@
 
 import math
 from itertools import pairwise
-from statistics import StatisticsError
+from statistics import StatisticsError, fmean, stdev
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine import figures
 from engine.bins import Norms
 from engine.events import AnyEvent, EpochRecord, NormSlice, TrialStatus
-from engine.figures import EpochTime, Point
+from engine.figures import Along, EpochTime, Point
 from engine.spec import Configuration, Model
 from engine.state import SweepState
 from engine.training.gradients import norm_slice
@@ -82,6 +85,94 @@ def test_a_curve_is_of_one_configuration() -> None:
     events = [*timed(b8, 1.0), started(b32), epochs(b32, record(1, test_accuracy=0.1))]
     state = fold(b8, b32, events=events)
     assert figures.curve(state, "b32", accuracy) == [Point(1, 0.1, 0.1, 0.1, 1)]
+
+
+def reached(epoch: int, steps: int, seconds: float, distance: float | None) -> EpochRecord:
+    return replace(
+        record(epoch, steps=steps, seconds=seconds, test_accuracy=epoch / 10),
+        samples=8 * steps,
+        distance_from_init=distance,
+    )
+
+
+@pytest.mark.parametrize(
+    ("along", "xs"),
+    [
+        ("epochs", [1, 2, 3]),
+        ("steps", [100, 200, 230]),
+        ("samples", [800, 1600, 1840]),
+        ("seconds", [1.5, 4.5, 7.5]),
+        ("distance", [2.0, 3.5, 5.0]),
+    ],
+)
+def test_a_curve_lies_over_whatever_the_seeds_have_reached(along: Along, xs: list[float]) -> None:
+    """The third epoch is cut short, for one seed earlier than for the other."""
+    b8 = configuration(8, seeds=2)
+    one = [reached(1, 100, 1, 1.0), reached(2, 200, 2, 3.0), reached(3, 220, 3, 4.0)]
+    two = [reached(1, 100, 2, 3.0), reached(2, 200, 4, 4.0), reached(3, 240, 3, 6.0)]
+    events = [started(b8), epochs(b8, *one), started(b8, 1), epochs(b8, *two, seed=1)]
+    curve = figures.curve(fold(b8, events=events), "b8", accuracy, along)
+    assert [point.x for point in curve] == pytest.approx(xs, rel=1e-14)
+    assert [point.n for point in curve] == [2, 2, 2]
+
+
+def test_a_point_lies_at_the_mean_of_those_seeds_alone_that_have_a_value() -> None:
+    b8 = configuration(8, seeds=2)
+    one, two = reached(1, 100, 1, 1.0), replace(reached(1, 100, 9, 7.0), test_loss=None)
+    events = [started(b8), epochs(b8, one), started(b8, 1), epochs(b8, two, seed=1)]
+    (point,) = figures.curve(fold(b8, events=events), "b8", loss, "seconds")
+    assert (point.x, point.n) == (1.0, 1)
+    events[3] = epochs(b8, replace(two, test_loss=2.0, distance_from_init=None), seed=1)
+    (point,) = figures.curve(fold(b8, events=events), "b8", loss, "distance")
+    assert (point.x, point.mean, point.n) == (1.0, 0.5, 1)
+
+
+# ---- fits and pooled moments
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.01, 1e6), st.floats(-100, 100)), min_size=3, max_size=40),
+)
+def test_the_fit_is_numpys(points: list[tuple[float, float]]) -> None:
+    logs = np.log([x for x, _ in points])
+    values = np.array([y for _, y in points])
+    assume(np.ptp(logs) > 0.1)
+    found = figures.log_fit(points)
+    assert found is not None
+    slope, intercept = np.polyfit(logs, values, 1)
+    assert found.slope == pytest.approx(slope, rel=1e-6, abs=1e-6)
+    assert found.intercept == pytest.approx(intercept, rel=1e-6, abs=1e-6)
+    if np.ptp(values) > 0.1:
+        r2 = np.corrcoef(logs, values)[0, 1] ** 2
+        assert found.r2 == pytest.approx(r2, abs=1e-6)
+
+
+def test_a_line_on_the_logarithm_is_found_whole() -> None:
+    points = [(10.0**k, 3 + 2 * k * math.log(10)) for k in range(5)]
+    fit = figures.log_fit(points)
+    assert fit == pytest.approx((2.0, 3.0, 1.0), rel=1e-12)
+
+
+def test_there_is_no_fit_of_few_points_or_of_one_place() -> None:
+    assert figures.log_fit([(1, 1), (2, 2)]) is None
+    assert figures.log_fit([(0, 0), (1, 1), (2, 2)]) is None
+    assert figures.log_fit([(2, 1), (2, 2), (2, 3)]) is None
+    assert figures.log_fit([(1, 5), (2, 5), (3, 5)]) == (0.0, 5.0, 1.0)
+
+
+@given(
+    st.lists(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9), min_size=1, max_size=5),
+)
+def test_pooled_moments_are_those_of_all_values(parts: list[list[float]]) -> None:
+    found = figures.pooled((fmean(part), stdev(part), len(part)) for part in parts)
+    every = [value for part in parts for value in part]
+    assert found == pytest.approx((fmean(every), stdev(every)), rel=1e-6, abs=1e-6)
+
+
+def test_nothing_pools_to_nothing() -> None:
+    assert figures.pooled([]) is None
+    assert figures.pooled([(1.0, 2.0, 0)]) is None
+    assert figures.pooled([(1.0, 0.0, 1)]) == (1.0, 0.0)
 
 
 def test_last_values_are_those_of_finished_trials() -> None:
