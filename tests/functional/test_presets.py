@@ -9,12 +9,20 @@ import pytest
 from engine.catalog import find_preset, preset_files
 from tests.functional.running import Lab
 
-REDUCED = ("--set", "data.name=digits", "--set", "train.epochs=1", "--set", "seeds=2")
+REDUCED = ("data.name=digits", "train.epochs=1", "seeds=2")
+FEWER_DRAWS = ("probe.draws=20", "probe.pair_draws=10")
+
+
+def reduced(name: str) -> list[str]:
+    """An experiment made small enough to be tried."""
+    probes = find_preset(name).raw.get("probe", {})
+    assignments = (*REDUCED, *FEWER_DRAWS) if probes else REDUCED
+    return [part for assignment in assignments for part in ("--set", assignment)]
 
 
 @pytest.mark.parametrize("name", sorted(preset_files()))
 def test_a_preset_runs_to_its_end(lab: Lab, name: str) -> None:
-    outcome = lab.run("--export", "out", "--preset", name, *REDUCED)
+    outcome = lab.run("--export", "out", "--preset", name, *reduced(name))
     assert outcome.code == 0, outcome.err
     out = lab.cwd / "out"
     preset = find_preset(name)
