@@ -4,7 +4,7 @@ Pure functions of a `SweepState`.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import fmean, median, stdev
@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from msgspec.structs import replace
 
 from engine.bins import Norms
-from engine.events import EpochRecord
+from engine.events import EpochRecord, NormSlice
 from engine.spec import Memory, Scaling, Settings
 from engine.state import SweepState, TrialState
 
@@ -168,20 +168,30 @@ def pace(state: SweepState, trials: list[TrialState]) -> tuple[float | None, flo
 
 
 def norms(state: SweepState, configuration: str, start: float = 0.0, stop: float = 1.0) -> Norms:
-    """Gradient norms over a share of the planned steps, all seeds together.
-
-    A slice counts where its middle lies within `start` <= share < `stop`.
-    """
+    """Gradient norms over a share of the planned steps, all seeds together; see `norms_of`."""
     total = Norms()
     for trial in state.replicates(configuration):
-        planned = trial.planned_steps
-        for record in trial.records:
-            for piece in record.norms:
-                middle = piece.first_step + (piece.count + piece.broken) / 2
-                share = middle / planned if planned else 0.0
-                if start <= share < stop or (stop >= 1.0 and share >= 1.0):
-                    total.add(piece)
+        for piece in _slices(trial, start, stop):
+            total.add(piece)
     return total
+
+
+def norms_of(trial: TrialState, start: float = 0.0, stop: float = 1.0) -> Norms:
+    """Gradient norms of one trial over a share of its planned steps.
+
+    A slice counts where its middle lies within `start` <= share < `stop`, or beyond a `stop` of 1.
+    """
+    return Norms(_slices(trial, start, stop))
+
+
+def _slices(trial: TrialState, start: float, stop: float) -> Iterator[NormSlice]:
+    planned = trial.planned_steps
+    for record in trial.records:
+        for piece in record.norms:
+            middle = piece.first_step + (piece.count + piece.broken) / 2
+            share = middle / planned if planned else 0.0
+            if start <= share and (share < stop or stop >= 1.0):
+                yield piece
 
 
 def _reached(records: list[EpochRecord], along: Along) -> list[float | None]:

@@ -6,9 +6,8 @@ Each is one number a trial, or none where it was not measured.
 import math
 from collections.abc import Callable
 
-from engine.bins import Norms
 from engine.export.tables import TEXT_COLUMNS, TRIAL_COLUMNS, Value, trial_row
-from engine.figures import pace
+from engine.figures import norms_of, pace
 from engine.findings.distances import (
     distance_at_equal_samples,
     distance_log_r2,
@@ -133,19 +132,3 @@ def rounding_variance(state: SweepState, trial: TrialState, measure: str) -> flo
     steps = trial.started.steps_per_epoch
     epoch = {"epochs": 1, "steps": steps, "samples": steps * trial.batch_size}.get(measure, 0)
     return epoch**2 / 12
-
-
-def norms_of(trial: TrialState, start: float = 0.0, stop: float = 1.0) -> Norms:
-    """Gradient norms of a trial over a share of its planned steps, by the rule of `figures.norms`.
-
-    A slice counts where its middle lies within `start` <= share < `stop`, or beyond a `stop` of 1.
-    """
-    planned = trial.planned_steps
-    total = Norms()
-    for record in trial.records:
-        for piece in record.norms:
-            middle = piece.first_step + (piece.count + piece.broken) / 2
-            share = middle / planned if planned else 0.0
-            if start <= share and (share < stop or stop >= 1.0):
-                total.add(piece)
-    return total

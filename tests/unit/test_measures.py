@@ -13,9 +13,8 @@ from scipy import stats
 
 from engine import events as ev
 from engine.export import bundle
-from engine.figures import norms
 from engine.findings import report
-from engine.findings.measures import FINDINGS, PROBED, norms_of, value_of
+from engine.findings.measures import FINDINGS, PROBED, value_of
 from engine.findings.probed import Spot
 from engine.findings.summary import figures
 from engine.spec import Probe
@@ -96,22 +95,6 @@ def test_a_training_that_ends_early_has_no_late_steps() -> None:
     end = Ended(figures={"norms": pieces([1.0] * 10, 2)})
     assert measured(end, "grad_norm_mean_late") is None
     assert measured(end, "grad_norm_cv_late") is None
-
-
-@given(
-    st.lists(st.integers(0, 24), min_size=1, max_size=12),
-    st.floats(0, 1),
-    st.floats(0, 1),
-    st.booleans(),
-)
-def test_norms_of_a_trial_are_those_of_its_configuration(
-    starts: list[int], start: float, stop: float, whole: bool
-) -> None:
-    cut = tuple(ev.NormSlice(at, 2, 1.0 + at, 0.5, 201, (2,), at % 2) for at in starts)
-    state = sweep([(configuration(8, seeds=1), [Ended(figures={"norms": cut})])])
-    bounds = (start, 1.0 if whole else stop)
-    ours, theirs = norms_of(state.trials["b8-s0"], *bounds), norms(state, "b8", *bounds)
-    assert (ours.count, ours.mean, ours.std) == (theirs.count, theirs.mean, theirs.std)
 
 
 # ---- how far it walks

@@ -470,6 +470,19 @@ def test_a_rate_is_above_zero(value: object, shown: str) -> None:
         ("model", "hidden", 64, "expected a list, each entry an integer (at least 1), got 64"),
         ("model", "channels", [], "expected a list, each entry an integer (at least 1), got []"),
         (
+            "probe",
+            "at",
+            [0, 2],
+            "expected a list, each entry a number (at least 0 and at most 1), got [0, 2]",
+        ),
+        (
+            "probe",
+            "pairs",
+            [[1, 2, 4]],
+            "expected a list, each entry a list of 2, each an integer (at least 1), "
+            "got [[1, 2, 4]]",
+        ),
+        (
             "memory",
             "micro_batch_size",
             True,

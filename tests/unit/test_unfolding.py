@@ -219,6 +219,20 @@ def test_two_budgets_in_one_cell_or_grid() -> None:
             "configurations 2 and 3 of grid and cells are the same: a trial would run twice",
         ),
         (
+            {"probe": {"batch_sizes": [1, 8]}},
+            "probe.at: required in [probe]: shares of the budget, for example [0, 0.5, 1]",
+        ),
+        (
+            {"probe": {"at": [0], "pairs": [[1, 4], [8, 12]]}},
+            "probe.pairs: [8, 12]: several steps of the first make one of the second, "
+            "so it must be a multiple of the first",
+        ),
+        (
+            {"probe": {"at": [0], "pairs": [[8, 8]]}},
+            "probe.pairs: [8, 8]: several steps of the first make one of the second, "
+            "so it must be a multiple of the first",
+        ),
+        (
             {"cells": [{}, {"lr": 0.1}]},
             "configurations 1 and 2 of grid and cells are the same: a trial would run twice",
         ),
