@@ -11,6 +11,7 @@ from statistics import fmean
 from engine.architecture import multiply_adds, weights
 from engine.budget import planned_steps, samples_after
 from engine.datasets import DATASETS
+from engine.drawn import competing_pairs, drawn_sizes
 from engine.spec import Configuration, Settings
 from engine.state import SweepState, TrialState
 
@@ -47,11 +48,10 @@ def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
 def probe_seconds(settings: Settings, train_size: int) -> float:
     """Expected seconds of holding still once, on one CPU core."""
     probe, dataset = settings.probe, DATASETS[settings.data.name]
-    sizes = probe.batch_sizes or (() if probe.pairs else (settings.train.batch_size,))
-    sampled = {min(size, train_size) for size in sizes}
-    gradients = probe.draws * len(sampled)
-    samples = probe.draws * sum(sampled)
-    for small, large in probe.pairs:
+    sizes = drawn_sizes(settings, train_size)
+    gradients = probe.draws * len(sizes)
+    samples = probe.draws * sum(sizes)
+    for small, large in competing_pairs(settings, train_size):
         gradients += probe.pair_draws * (large // small + 1)
         samples += probe.pair_draws * 2 * large
     work = PASSES * samples * multiply_adds(settings.model, dataset) / MULTIPLY_ADDS_PER_SECOND

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from engine.bins import Norms
+from engine.drawn import UNBOUNDED, competing_pairs, drawn_sizes
 from engine.events import Competition, Draws, Probed
 from engine.selecting import Ladder
 from engine.spec import Configuration, Settings
@@ -141,10 +142,9 @@ def is_probed(configuration: Configuration, over: str = "", at_share: float | No
 
 
 def _levels(state: SweepState, settings: Settings, over: str) -> tuple[float, ...]:
-    """As many images as there are can be drawn at once, unless with replacement."""
+    """Batch sizes drawn, or the large ones of the pairs."""
     data = state.data.get(settings.data.name)
-    most = data.train if data and settings.train.sampling == "without-replacement" else None
-    probe = settings.probe
+    size = data.train if data else UNBOUNDED
     if over == PAIRS:
-        return tuple(sorted({large for _, large in probe.pairs if most is None or large <= most}))
-    return tuple(sorted({size if most is None else min(size, most) for size in probe.batch_sizes}))
+        return tuple(sorted({large for _, large in competing_pairs(settings, size)}))
+    return drawn_sizes(settings, size) if settings.probe.batch_sizes else ()
