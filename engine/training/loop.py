@@ -13,8 +13,6 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from engine.budget import planned_steps, steps_per_epoch
-from engine.datasets import DATASETS
 from engine.events import (
     AnyEvent,
     EpochRecord,
@@ -29,17 +27,12 @@ from engine.events import (
 from engine.plan import Plan
 from engine.spec import Trial
 from engine.training.evaluation import Figures, evaluate
-from engine.training.flat import FlatModel
-from engine.training.gradients import accumulate, norm_slice
+from engine.training.gradients import norm_slice
 from engine.training.images import Images, epoch_order
-from engine.training.models import build_model
 from engine.training.moments import Moments
-from engine.training.optim import build_optimizer
 from engine.training.probing import Prober
-from engine.training.schedule import scaled_rates, warmed_up
-from engine.training.travel import Travel
+from engine.training.stepping import Stepper
 
-SLICES_PER_RUN = 20
 REPORT_SECONDS = 1.0
 
 
@@ -112,22 +105,13 @@ class Training:
         self.train_settings = settings.train
         self.device = torch.device(job.device)
         torch.set_num_threads(plan.threads)
-        dataset = DATASETS[settings.data.name]
-        self.flat = FlatModel(build_model(settings.model, dataset, job.trial.seed), self.device)
-        self.start_weights = self.flat.copy_weights()
-        self.rates = scaled_rates(settings, plan.batch_size)
-        self.optimizer = build_optimizer(self.flat.weights, settings.train, self.rates)
-        self.per_epoch = steps_per_epoch(images.train_size, plan.batch_size)
-        self.total_steps = planned_steps(settings.train, images.train_size, plan.batch_size)
-        self.warmup_steps = settings.scaling.warmup_epochs * self.per_epoch
-        self.travel = Travel(self.flat.weights.detach(), self.per_epoch, self.total_steps)
-        self.slice_steps = self._slice_steps()
-        self.norms = torch.zeros(self.slice_steps, device=self.device)
-        self.lr = self.rates.lr
+        self.stepper = Stepper(job.trial, plan, images, self.device)
+        self.flat, self.travel = self.stepper.flat, self.stepper.travel
+        self.total_steps = self.stepper.total_steps
         self.at, self.clock = Position(), Clock()
         self.moments = Moments(settings.probe.at, self.total_steps, settings.train.seconds)
         self.prober = Prober(
-            job.trial, plan, self.flat, images, self.rates.lr, self._raise_if_halted
+            job.trial, plan, self.flat, images, self.stepper.rates.lr, self._raise_if_halted
         )
         self._pending: list[EpochRecord] = []
         self._told = self._durable = time.monotonic()
@@ -146,10 +130,10 @@ class Training:
                 batch_size=job.plan.batch_size,
                 micro_batch_size=job.plan.micro_batch_size,
                 total_steps=self.total_steps,
-                steps_per_epoch=self.per_epoch,
+                steps_per_epoch=self.stepper.per_epoch,
                 parameters=self.flat.parameters,
-                init_norm=float(torch.linalg.vector_norm(self.start_weights)),
-                lr=self.rates.lr,
+                init_norm=float(torch.linalg.vector_norm(self.stepper.start_weights)),
+                lr=self.stepper.rates.lr,
             )
         )
         try:
@@ -181,7 +165,7 @@ class Training:
             filled += 1
             self._probe_if_due()
             self.at.over = self._budget_spent()
-            if filled == self.slice_steps or self.at.over:
+            if filled == self.stepper.slice_steps or self.at.over:
                 self._close_slice(first, filled)
                 first, filled = self.at.steps, 0
             if self.at.over:
@@ -196,31 +180,9 @@ class Training:
 
     def _step(self, batch: Tensor, filled: int) -> None:
         self._raise_if_halted()
-        mean = self.train_settings.loss_reduction == "mean"
-        self._set_rate(self.at.steps + 1)
-        # -- the training step --
-        accumulate(
-            self.flat,
-            self.images.train,
-            self.images.train_labels,
-            batch,
-            self.job.plan.micro_batch_size,
-            mean,
-        )
-        self.norms[filled] = self.flat.norm()
-        self.travel.before_step()
-        self.optimizer.step()
-        self.travel.after_step()
-        # -----------------------
+        self.stepper.step(batch, self.at.steps + 1, filled)
         self.at.steps += 1
         self.at.samples += len(batch)
-
-    def _set_rate(self, step: int) -> None:
-        lr = warmed_up(self.rates.lr, step, self.warmup_steps)
-        if lr != self.lr or step == 1:
-            self.lr = lr
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
 
     def _raise_if_halted(self) -> None:
         if self._halted():
@@ -262,14 +224,8 @@ class Training:
             return self.clock.total() >= seconds
         return self.at.steps == self.total_steps
 
-    def _slice_steps(self) -> int:
-        """Steps of a slice of norms: within an epoch, and within a twentieth of the run."""
-        if self.total_steps is None:
-            return self.per_epoch
-        return max(1, min(self.per_epoch, self.total_steps // SLICES_PER_RUN))
-
     def _close_slice(self, first: int, filled: int) -> None:
-        piece = norm_slice(first, self.norms[:filled].cpu().numpy())
+        piece = norm_slice(first, self.stepper.norms[:filled].cpu().numpy())
         self.at.slices.append(piece)
         if piece.broken:
             raise Diverged(f"the gradient was not finite by step {self.at.steps:,}")
@@ -282,7 +238,7 @@ class Training:
             epoch=self.at.epoch,
             steps=self.at.steps,
             samples=self.at.samples,
-            lr=self.lr,
+            lr=self.stepper.lr,
             train_loss=_known(train.loss),
             train_accuracy=train.accuracy,
             test_loss=_known(test.loss),
@@ -290,9 +246,7 @@ class Training:
             seconds=self.clock.epoch_seconds,
             epoch_samples=epoch_samples,
             weight_norm=_known(float(torch.linalg.vector_norm(weights))),
-            distance_from_init=_known(
-                float(torch.linalg.vector_norm(weights - self.start_weights))
-            ),
+            distance_from_init=_known(self.stepper.distance()),
             norms=tuple(self.at.slices),
             peak_memory_bytes=self._peak_memory(),
             update_norm_mean=_known(update_norm),

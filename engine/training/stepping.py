@@ -1,0 +1,83 @@
+"""The training step: gradient, its norm, update of the weights."""
+
+import torch
+from torch import Tensor
+
+from engine.budget import planned_steps, steps_per_epoch
+from engine.datasets import DATASETS
+from engine.plan import Plan
+from engine.spec import Trial
+from engine.training.flat import FlatModel
+from engine.training.gradients import accumulate
+from engine.training.images import Images
+from engine.training.models import build_model
+from engine.training.optim import build_optimizer
+from engine.training.schedule import scaled_rates, warmed_up
+from engine.training.travel import Travel
+
+SLICES_PER_RUN = 20
+
+
+class Stepper:
+    """All that a trial's steps need on a device, from its initial weights on.
+
+    Attributes:
+        flat: weights and gradient.
+        rates: what the optimizer was set up with.
+        lr: learning rate of the last step.
+        norms: shape (slice_steps,), gradient norms of the slice under way.
+        per_epoch, total_steps: steps of an epoch, and of the budget where it is known.
+    """
+
+    def __init__(self, trial: Trial, plan: Plan, images: Images, device: torch.device) -> None:
+        settings, self._images = trial.settings, images
+        dataset = DATASETS[settings.data.name]
+        self.flat = FlatModel(build_model(settings.model, dataset, trial.seed), device)
+        self.start_weights = self.flat.copy_weights()
+        self.rates = scaled_rates(settings, plan.batch_size)
+        self.lr = self.rates.lr
+        self.optimizer = build_optimizer(self.flat.weights, settings.train, self.rates)
+        self.per_epoch = steps_per_epoch(images.train_size, plan.batch_size)
+        self.total_steps = planned_steps(settings.train, images.train_size, plan.batch_size)
+        self.travel = Travel(self.flat.weights.detach(), self.per_epoch, self.total_steps)
+        self.norms = torch.zeros(self._slice_steps(), device=device)
+        self._warmup_steps = settings.scaling.warmup_epochs * self.per_epoch
+        self._mean = settings.train.loss_reduction == "mean"
+        self.micro_batch_size = plan.micro_batch_size
+
+    @property
+    def slice_steps(self) -> int:
+        """Steps of a slice of norms: within an epoch, and within a twentieth of the run."""
+        return len(self.norms)
+
+    def step(self, batch: Tensor, number: int, filled: int) -> None:
+        """Step `number` (from 1) on the images `batch` (B,); its norm becomes `norms[filled]`."""
+        self._set_rate(number)
+        accumulate(
+            self.flat,
+            self._images.train,
+            self._images.train_labels,
+            batch,
+            self.micro_batch_size,
+            self._mean,
+        )
+        self.norms[filled] = self.flat.norm()
+        self.travel.before_step()
+        self.optimizer.step()
+        self.travel.after_step()
+
+    def distance(self) -> float:
+        """L2 distance of the weights from the initial ones."""
+        return float(torch.linalg.vector_norm(self.flat.weights.detach() - self.start_weights))
+
+    def _set_rate(self, step: int) -> None:
+        lr = warmed_up(self.rates.lr, step, self._warmup_steps)
+        if lr != self.lr or step == 1:
+            self.lr = lr
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+
+    def _slice_steps(self) -> int:
+        if self.total_steps is None:
+            return self.per_epoch
+        return max(1, min(self.per_epoch, self.total_steps // SLICES_PER_RUN))
