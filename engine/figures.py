@@ -206,9 +206,9 @@ def _reached(records: list[EpochRecord], along: Along) -> list[float | None]:
 
 
 def _point(found: list[tuple[float, float]]) -> Point:
-    values = [value for _, value in found]
-    x = fmean(x for x, _ in found)
-    return Point(x, fmean(values), min(values), max(values), len(values))
+    xs, values = zip(*found, strict=True)
+    n = len(found)
+    return Point(math.fsum(xs) / n, math.fsum(values) / n, min(values), max(values), n)
 
 
 def _but_for_the_batch(settings: Settings) -> Settings:

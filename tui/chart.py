@@ -1,6 +1,7 @@
 """A plot with its axes, as rows: labelled ticks to the left and below."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tui.axis import Axis, ticks
 from tui.raster import Grid, Series
@@ -10,12 +11,21 @@ Marker = tuple[float, float, str, str]
 BELOW = 2  # the x axis and its labels
 
 
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A value that curves are compared with: a dotted line across, with its name."""
+
+    value: float
+    name: str
+
+
 def chart(
     series: Sequence[Series],
     x: Axis,
     y: Axis,
     size: tuple[int, int],
     markers: Sequence[Marker] = (),
+    level: Level | None = None,
 ) -> list[Row]:
     """Series with axes in an area of a size (width, height); too small an area is left bare."""
     width, height = size
@@ -26,6 +36,8 @@ def chart(
     if columns < 4 or rows < 1:
         return []
     grid = Grid(columns, rows)
+    if level and y.low <= level.value <= y.high:
+        _across(grid, level, x, y)
     for one in series:
         grid.draw(one, x, y)
     for at, value, glyph, style in markers:
@@ -37,6 +49,16 @@ def chart(
         label = labels.get(index, "")
         lines.append(((f"{label:>{left - 2}} {'┤' if label else '│'}", "dim"), *line))
     return [*lines, *_x_axis(x, columns, left)]
+
+
+def _across(grid: Grid, level: Level, x: Axis, y: Axis) -> None:
+    """The line, and its name beside it where curves begin."""
+    grid.draw(Series([(x.low, level.value), (x.high, level.value)], "dim", dotted=True), x, y)
+    at = (grid.rows * 4 - 1 - (y.place(level.value, grid.rows * 4) or 0)) // 4
+    beside = at - 1 if at > 0 else at + 1
+    if len(level.name) + 2 <= grid.columns:
+        for column, character in enumerate(level.name, start=1):
+            grid.put(column, beside, character, "dim")
 
 
 def _y_labels(y: Axis, rows: int) -> list[tuple[int, str]]:

@@ -12,7 +12,8 @@ Place = Literal["menu", "board", "everywhere"]
 class Command:
     """A thing to do: its keys as Textual names them, and how each surface tells of it.
 
-    `hint` is the word in the last line of the screen; without one it is left out there.
+    `hint` is the word in the last line of the screen; without one it is left out there, and
+    where `pane` is not the current one.
     """
 
     keys: str
@@ -23,8 +24,53 @@ class Command:
     action: str
     place: Place
     priority: bool = False
+    pane: int = 0
 
 
+def _turn(
+    keys: str, shown: str, pane: int, name: str, hint: str, help: str, what: str, step: int = 1
+) -> Command:
+    return Command(
+        keys, shown, name, hint, help, f"turn({pane}, '{what}', {step})", "board", pane=pane
+    )
+
+
+TURNS = (
+    _turn("y", "y Y", 1, "Curves: next figure", "figure", "Curves: next figure, or back", "figure"),
+    _turn("Y", "", 1, "Curves: previous figure", "", "Curves: the figure before", "figure", -1),
+    _turn(
+        "x", "x", 1, "Curves: x axis", "over",
+        "Curves over epochs, steps, samples, seconds or distance", "over",
+    ),
+    _turn("l", "l", 1, "Curves: axes", "log", "Curves: linear, x log, or y log (error)", "scale"),
+    _turn("t", "t", 1, "Curves: train curves", "train", "Curves: with or without train", "train"),
+    _turn(
+        "b", "b B", 2, "Bars: next figure", "figure",
+        "Bars: next figure across batch sizes, or back", "figure",
+    ),
+    _turn("B", "", 2, "Bars: previous figure", "", "Bars: the figure before", "figure", -1),
+    _turn(
+        "g", "g G", 4, "Gradients: next view", "view",
+        "Gradients: norms, probed norms and values, competition", "source",
+    ),
+    _turn("G", "", 4, "Gradients: previous view", "", "Gradients: the view before", "source", -1),
+    _turn(
+        "f", "f", 4, "Gradients: early and late", "share",
+        "Gradients: what share of the steps is early and late", "share",
+    ),
+    _turn(
+        "n", "n", 4, "Gradients: normalize", "normalize",
+        "Gradients: all norms brought to one mean, or as they are", "normalize",
+    ),
+    _turn(
+        "right_square_bracket", "[ ]", 4, "Gradients: later moment", "moment",
+        "Gradients: an earlier or later moment of the probe", "moment",
+    ),
+    _turn(
+        "left_square_bracket", "", 4, "Gradients: earlier moment", "",
+        "Gradients: an earlier moment of the probe", "moment", -1,
+    ),
+)  # fmt: skip
 COMMANDS: tuple[Command, ...] = (
     Command(
         "enter",
@@ -52,7 +98,7 @@ COMMANDS: tuple[Command, ...] = (
         "r",
         "Resume the sweep",
         "resume",
-        "Start a conductor where none lives: unfinished trials are run anew",
+        "Start a conductor: what has not finished is run anew",
         "resume",
         "board",
     ),
@@ -67,8 +113,8 @@ COMMANDS: tuple[Command, ...] = (
             "board",
         )
         for number, name in (
-            (1, "accuracy"),
-            (2, "epoch time"),
+            (1, "curves"),
+            (2, "bars"),
             (3, "memory"),
             (4, "gradient norm"),
             (5, "trials"),
@@ -76,67 +122,40 @@ COMMANDS: tuple[Command, ...] = (
             (7, "log"),
         )
     ),
-    Command("tab", "tab", "Next pane", "next", "Go to the next pane", "next(1)", "board"),
     Command(
-        "shift+tab",
-        "shift+tab",
-        "Previous pane",
+        "tab",
+        "tab ⇧tab",
+        "Next pane",
         "",
-        "Go to the previous pane",
-        "next(-1)",
+        "Go to the next or the previous pane",
+        "next(1)",
         "board",
     ),
+    Command("shift+tab", "", "Previous pane", "", "Go to the previous pane", "next(-1)", "board"),
     Command(
         "enter",
-        "enter",
+        "enter esc",
         "Enlarge the pane",
         "",
-        "Show the current pane full size",
+        "Show the current pane full size, and all panes again",
         "enlarge",
         "board",
     ),
-    Command("escape", "esc", "All panes", "", "Go back to all panes at once", "all_panes", "board"),
+    Command("escape", "", "All panes", "", "Go back to all panes at once", "all_panes", "board"),
+    *TURNS,
     Command(
-        "l",
-        "l",
-        "Axes",
-        "axes",
-        "Accuracy: linear axes, log epochs, or error on a log axis",
-        "scale",
+        "up,k",
+        "↑ ↓",
+        "Scroll up",
+        "",
+        "Scroll the pane; also pgup pgdn home end",
+        "move(-1)",
         "board",
     ),
-    Command(
-        "t",
-        "t",
-        "Train curves",
-        "train",
-        "Accuracy: show or hide the train curves",
-        "train",
-        "board",
-    ),
-    Command("up,k", "↑ ↓", "Scroll up", "", "Scroll the current pane", "move(-1)", "board"),
     Command("down,j", "", "Scroll down", "", "Scroll the current pane", "move(1)", "board"),
-    Command(
-        "pageup",
-        "pgup pgdn",
-        "Page up",
-        "",
-        "Scroll the current pane by a page",
-        "move(-10)",
-        "board",
-    ),
-    Command(
-        "pagedown", "", "Page down", "", "Scroll the current pane by a page", "move(10)", "board"
-    ),
-    Command(
-        "home",
-        "home end",
-        "To the top",
-        "",
-        "Scroll to the first or the last row",
-        "move(-1000000)",
-        "board",
-    ),
+    Command("pageup", "", "Page up", "", "Scroll by a page", "move(-10)", "board"),
+    Command("pagedown", "", "Page down", "", "Scroll by a page", "move(10)", "board"),
+    Command("home", "", "To the top", "", "Scroll to the first row", "move(-1000000)", "board"),
     Command("end", "", "To the end", "", "Scroll to the last row", "move(1000000)", "board"),
     Command(
         "S,ctrl+s",
@@ -171,13 +190,13 @@ COMMANDS: tuple[Command, ...] = (
         "q",
         "Leave",
         "leave",
-        "Leave the app; a running sweep goes on without it",
+        "Leave, ctrl+c at once; a running sweep goes on without you",
         "leave",
         "everywhere",
     ),
     Command(
         "ctrl+c,ctrl+q",
-        "ctrl+c",
+        "",
         "Leave at once",
         "",
         "Leave, from wherever you are",

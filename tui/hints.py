@@ -7,13 +7,28 @@ from tui.rows import Row, row, width_of
 
 
 def hints(commands: Iterable[Command], first: Row, width: int) -> Row:
-    """Key and word of each command that fits; `first` is always there."""
+    """Key and word of each command that fits; `first` is always there.
+
+    What holds everywhere stands last, and the others leave it its room.
+    """
+    told = [command for command in commands if command.hint]
     line = first
-    for command in commands:
-        if not command.hint:
+    for command in told:
+        if _last(command):
             continue
-        more = row(("  " if line else " ", ""), (command.shown, "key"), (f" {command.hint}", "dim"))
-        if width_of(line) + width_of(more) > width:
-            continue
-        line = (*line, *more)
+        longer = (*line, *_hint(command, bool(line)))
+        if width_of(longer) + sum(width_of(_hint(c, True)) for c in told if _last(c)) <= width:
+            line = longer
+    for command in told:
+        longer = (*line, *_hint(command, bool(line)))
+        if _last(command) and width_of(longer) <= width:
+            line = longer
     return line
+
+
+def _last(command: Command) -> bool:
+    return command.place == "everywhere"
+
+
+def _hint(command: Command, apart: bool) -> Row:
+    return row(("  " if apart else " ", ""), (command.shown, "key"), (f" {command.hint}", "dim"))

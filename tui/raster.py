@@ -16,7 +16,7 @@ from tui.rows import Row
 
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 BRAILLE = 0x2800
-DASH, GAP = 2, 2
+SOLID, DASHED, DOTTED = (1, 1), (2, 4), (1, 4)
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 LEVELS = " ▁▂▃▄▅▆▇█"
 
@@ -28,6 +28,12 @@ class Series:
     points: Sequence[tuple[float, float]]
     style: str = ""
     dashed: bool = False
+    dotted: bool = False
+
+    @property
+    def pattern(self) -> tuple[int, int]:
+        """Columns of dots that are lit, and of how many."""
+        return DASHED if self.dashed else DOTTED if self.dotted else SOLID
 
 
 @dataclass(slots=True)
@@ -57,14 +63,14 @@ class Grid:
     def draw(self, series: Series, x: Axis, y: Axis) -> None:
         """Draw the lines between a series' points."""
         for run in _runs(series.points, x, y, self.columns * 2, self.rows * 4):
-            dashed = series.dashed and len(run) > 1
+            pattern = series.pattern if len(run) > 1 else SOLID
             before: _Column | None = None
             for column in run:
                 dots = _vertical(column.x, column.low, column.high)
-                self._light(dots, series.style, dashed)
+                self._light(dots, series.style, pattern)
                 if before:
                     dots = _line(before.x, before.last, column.x, column.first)
-                    self._light(dots, series.style, dashed)
+                    self._light(dots, series.style, pattern)
                 before = column
 
     def put(self, column: int, row: int, glyph: str, style: str) -> None:
@@ -77,10 +83,11 @@ class Grid:
         """The area as rows of runs."""
         return [tuple(self._runs_of(row)) for row in range(self.rows)]
 
-    def _light(self, dots: Iterable[tuple[int, int]], style: str, dashed: bool) -> None:
+    def _light(self, dots: Iterable[tuple[int, int]], style: str, pattern: tuple[int, int]) -> None:
+        lit, period = pattern
         width, height = self.columns * 2, self.rows * 4
         for x, y in dots:
-            if 0 <= x < width and 0 <= y < height and not (dashed and x % (DASH + GAP) >= DASH):
+            if 0 <= x < width and 0 <= y < height and x % period < lit:
                 self._masks[y >> 2][x >> 1] |= DOTS[x & 1][y & 3]
                 self._styles[y >> 2][x >> 1] = style
 
@@ -179,3 +186,18 @@ def blocks(values: Sequence[float]) -> str:
         LEVELS[max(1, round(value / peak * 8))] if math.isfinite(value) and value > 0 else " "
         for value in values
     )
+
+
+def stacked(values: Sequence[float], rows: int) -> list[str]:
+    """Block columns over several text rows, the upper first; the tallest fills them all."""
+    peak = max((value for value in values if math.isfinite(value)), default=0.0)
+    if peak <= 0 or rows < 1:
+        return [" " * len(values)] * max(0, rows)
+    eighths = [
+        max(1, round(value / peak * 8 * rows)) if math.isfinite(value) and value > 0 else 0
+        for value in values
+    ]
+    return [
+        "".join(LEVELS[max(0, min(8, height - 8 * below))] for height in eighths)
+        for below in reversed(range(rows))
+    ]

@@ -10,10 +10,11 @@ SPACIOUS = 36
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """Rows that the contents would fill."""
+    """Rows that the contents would fill; of the gradients also as many as make reading easy."""
 
-    configurations: int
-    time: int
+    gradients: int
+    gradients_apart: int
+    bars: int
     trials: int
     memory: int
     findings: int
@@ -35,20 +36,19 @@ def fits_grid(width: int, height: int) -> bool:
 
 
 def heights(available: int, wants: Wants) -> Heights:
-    """Accuracy takes the rest on the left, the log on the right.
+    """The curves take the rest on the left, the log on the right.
 
-    The gradient norms have two rows a configuration where the least of the others leaves room for
+    The gradients have all the rows they can use where the least of the others leaves room for
     it; the findings take what they need of the remainder, the log has a ninth at least.
     """
-    lower = max(wants.time, min(wants.trials, available * 2 // 5)) + FRAME
+    lower = max(wants.bars, min(wants.trials, available * 2 // 5)) + FRAME
     lower = max(6, min(lower, available * 9 // 20))
     most = available * 9 // 25 if available >= SPACIOUS else available // 4
     memory = max(4, min(wants.memory + FRAME, most))
     log = available // 9 + FRAME
     room = available - memory - log
     least = min(wants.findings, FINDINGS_LEAST) + FRAME
-    apart = 3 * wants.configurations + 1 + FRAME
-    together = wants.configurations + 1 + FRAME
+    apart, together = wants.gradients_apart + FRAME, wants.gradients + FRAME
     gradients = apart if apart <= room - least else min(together, room - least)
     gradients = max(4, gradients)
     findings = max(3, min(wants.findings + FRAME, room - gradients))

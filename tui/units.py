@@ -1,6 +1,7 @@
 """Numbers with their units, short and aligned, as every pane writes them."""
 
 import math
+from collections.abc import Iterable
 
 UNKNOWN = "–"
 
@@ -64,9 +65,32 @@ def number(value: float | None) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def spread_of(deviation: float) -> str:
-    """A deviation of accuracies without its leading zero: ±.0071."""
-    return f"±{deviation:.4f}".replace("±0.", "±.")
+def significant(value: float | None) -> str:
+    """A figure to three significant digits: 0.0512, 1.23, 394."""
+    if value is None or not math.isfinite(value) or not 1e-3 <= abs(value) < 1:
+        return number(value)
+    rounded = float(f"{value:.2e}")
+    return f"{rounded:.{2 - math.floor(math.log10(abs(rounded)))}f}"
+
+
+def places(values: Iterable[float]) -> int | None:
+    """The decimals that let a column of figures fill six cells; None where none would show them."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    if largest and not 0.01 <= largest < 99_999.5:
+        return None
+    return 5 - len(f"{largest:.0f}") if largest >= 9.99995 else 4
+
+
+def figure(value: float, decimals: int | None) -> str:
+    """A figure of such a column."""
+    if decimals is None or not math.isfinite(value):
+        return number(value)
+    return f"{value:.{decimals}f}"
+
+
+def deviation(spread: float, decimals: int | None) -> str:
+    """What follows it, without its leading zero: ±.0071."""
+    return f"±{figure(spread, decimals)}".replace("±0.", "±.")
 
 
 def _three(value: float) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -29,6 +30,8 @@ TRAIN_SIZE, TEST_SIZE = 1437, 360
 EPOCHS = 20
 GIB = 1 << 30
 PATIENCE = 1000
+PROBED = (1, 8, 64)
+PAIRS = ((1, 2), (16, 64))
 CLAIMS = (
     Claim(
         statement="Test accuracy falls as the batch grows",
@@ -54,7 +57,10 @@ CLAIMS = (
 
 
 def configurations(
-    sizes: tuple[int, ...] = SIZES, seeds: int = 3, timing: str = "shared"
+    sizes: tuple[int, ...] = SIZES,
+    seeds: int = 3,
+    timing: str = "shared",
+    data: Literal["digits", "mnist"] = "digits",
 ) -> tuple[Configuration, ...]:
     """One configuration a batch size."""
     return tuple(
@@ -62,7 +68,7 @@ def configurations(
             id=f"b{size}",
             label=str(size),
             settings=Settings(
-                data=Data(name="digits"),
+                data=Data(name=data),
                 model=Model(name="mlp", hidden=(128, 64)),
                 train=Train(batch_size=size, lr=0.1, epochs=EPOCHS),
                 run=Run(timing="alone" if timing == "alone" else "shared"),
@@ -169,8 +175,24 @@ class Recipe:
 
     def epochs(self, trial: Trial, last: int, attempt: int = 1, first: int = 1) -> None:
         """Epochs `first` to `last` of a trial."""
-        records = tuple(_record(trial, epoch) for epoch in range(first, last + 1))
+        records = tuple(record_of(trial, epoch) for epoch in range(first, last + 1))
         self.say(ev.EpochsFinished(trial=trial.id, attempt=attempt, records=records), 1.0)
+
+    def probe(self, trial: Trial, share: float, sizes: tuple[int, ...] = PROBED) -> None:
+        """What a trial drew at the weights of one moment."""
+        self.say(
+            ev.Probed(
+                trial=trial.id,
+                attempt=1,
+                at_share=share,
+                epoch=round(share * EPOCHS),
+                steps=0,
+                samples=0,
+                seconds=1.5,
+                draws=tuple(_draws(size, share, trial.seed) for size in sizes),
+                competitions=tuple(_competition(pair, trial.seed) for pair in PAIRS),
+            )
+        )
 
     def end(self, trial: Trial, status: ev.TrialStatus = "finished", reason: str = "") -> None:
         """A trial's last word."""
@@ -196,7 +218,7 @@ class Recipe:
         )
 
 
-def _record(trial: Trial, epoch: int) -> ev.EpochRecord:
+def record_of(trial: Trial, epoch: int) -> ev.EpochRecord:
     """Made-up figures: larger batches learn more slowly and end a little lower."""
     size = trial.batch_size
     steps = -(-TRAIN_SIZE // size)
@@ -219,6 +241,7 @@ def _record(trial: Trial, epoch: int) -> ev.EpochRecord:
         epoch_samples=TRAIN_SIZE,
         weight_norm=10.0,
         distance_from_init=epoch * 0.2,
+        update_norm_mean=0.1 * norm,
         norms=(_norms(norm, steps * (epoch - 1), steps),),
     )
 
@@ -235,6 +258,61 @@ def _norms(mean: float, first_step: int, steps: int) -> ev.NormSlice:
         first_bin=centre - len(shape) // 2,
         counts=counts,
     )
+
+
+def _draws(size: int, share: float, seed: int) -> ev.Draws:
+    """Made-up figures: larger batches have shorter gradients and thinner tails."""
+    mean = 2.0 * size**-0.3 * (1 - 0.5 * share)
+    tail = 10 - size.bit_length()
+    positive = {127 - 3 - away: 10 ** max(0, 6 - abs(away - 6)) for away in range(-tail // 2, 16)}
+    counts = {0: 4000, **positive, **{-index: count // 2 for index, count in positive.items()}}
+    return ev.Draws(
+        batch_size=size,
+        norms=_norms(mean, 0, 200),
+        values=ev.ValueBins(
+            count=sum(counts.values()),
+            mean=0.0,
+            std=mean / 100,
+            kurtosis=3.0 + 100 / size + seed,
+            bins=tuple(sorted((index, count) for index, count in counts.items() if count)),
+        ),
+        pairwise_cosine=size / 100,
+    )
+
+
+def _competition(pair: tuple[int, int], seed: int) -> ev.Competition:
+    return ev.Competition(
+        small=pair[0],
+        large=pair[1],
+        draws=100,
+        lr=0.1,
+        cosine=(0.9 + seed / 100, 0.05),
+        length_ratio=(pair[1] / pair[0] * 0.9, 0.2),
+        straightness=(0.75, 0.1),
+        step_cosine=(-0.1, 0.3),
+        examples=(
+            ev.Competing(2.0, (0.9, 0.6), (1.0, 0.3), 0.4),
+            ev.Competing(1.8, (0.7, 0.4), (0.8, 0.1), 0.2),
+        ),
+    )
+
+
+def probed_sweep(home: Path, sizes: tuple[int, ...] = (16,), seeds: int = 2) -> Path:
+    """Every trial probed before its first step, half way and after its last, and finished."""
+    recipe, chosen = Recipe(home), configurations(sizes, seeds)
+    recipe.open(chosen)
+    recipe.ready(chosen)
+    trials = [trial for configuration in chosen for trial in trials_of(configuration)]
+    for trial in trials:
+        recipe.start(trial)
+        recipe.probe(trial, 0.0)
+        recipe.epochs(trial, EPOCHS // 2)
+        recipe.probe(trial, 0.5)
+        recipe.epochs(trial, EPOCHS, first=EPOCHS // 2 + 1)
+        recipe.probe(trial, 1.0)
+        recipe.end(trial)
+    recipe.close("finished", len(trials), len(trials))
+    return recipe.folder
 
 
 def finished_sweep(home: Path, name: str = "20270115-080000-quickstart", **texts: str) -> Path:

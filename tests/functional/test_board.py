@@ -68,8 +68,8 @@ async def test_all_panes_at_once_where_there_is_room(home: Path) -> None:
     async with app.run_test(size=LARGE) as pilot:
         await loaded(pilot)
         assert panes_seen(app) == [
-            "accuracy",
-            "time",
+            "curves",
+            "bars",
             "memory",
             "gradients",
             "trials",
@@ -82,7 +82,7 @@ async def test_all_panes_at_once_where_there_is_room(home: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "name"),
     [
-        ("2", "time"),
+        ("2", "bars"),
         ("3", "memory"),
         ("4", "gradients"),
         ("5", "trials"),
@@ -108,7 +108,7 @@ async def test_enter_enlarges_the_current_pane_and_escape_goes_back(home: Path) 
     async with app.run_test(size=LARGE) as pilot:
         await loaded(pilot)
         await pilot.press("tab", "enter")
-        assert panes_seen(app) == ["time"]
+        assert panes_seen(app) == ["bars"]
         await pilot.press("escape")
         assert len(panes_seen(app)) == 7
         await pilot.press("escape")
@@ -119,7 +119,7 @@ async def test_tab_goes_round_both_ways_and_the_frame_tells(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=LARGE) as pilot:
         board = await loaded(pilot)
-        for expected in ("time", "memory", "gradients", "trials", "findings", "log", "accuracy"):
+        for expected in ("bars", "memory", "gradients", "trials", "findings", "log", "curves"):
             await pilot.press("tab")
             assert expected == board.current.TAB
             assert [pane.TAB for pane in board.panes if pane.current] == [expected]
@@ -131,7 +131,7 @@ async def test_one_pane_at_a_time_on_a_small_screen(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
-        assert panes_seen(app) == ["accuracy"]
+        assert panes_seen(app) == ["curves"]
         assert "1 accuracy  2 time  3 memory" in part(app, "tabs")
         await pilot.press("5")
         assert panes_seen(app) == ["trials"]
@@ -168,7 +168,7 @@ async def test_accuracy_names_the_final_mean_and_deviation_over_the_seeds(home: 
     app = board_on(folder)
     async with app.run_test(size=LARGE) as pilot:
         await loaded(pilot)
-        shown = part(app, "pane-accuracy")
+        shown = part(app, "pane-curves")
         state = load_state(folder)
         for size in SIZES:
             finals = [t.records[-1].test_accuracy for t in state.replicates(f"b{size}")]
@@ -181,18 +181,18 @@ async def test_scales_and_train_curves_are_switched_and_told(home: Path) -> None
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
-        pictures = [part(app, "pane-accuracy")]
-        for told in ("epochs log", "error (1 − accuracy) log", "linear"):
+        pictures = [part(app, "pane-curves")]
+        for told in ("x log", "error (1 − accuracy) log", "linear"):
             await pilot.press("l")
-            pictures.append(part(app, "pane-accuracy"))
+            pictures.append(part(app, "pane-curves"))
             assert told in pictures[-1]
         assert len(set(pictures)) == 3
         assert pictures[0] == pictures[-1]
         await pilot.press("t")
-        assert "train" not in part(app, "pane-accuracy")
+        assert "train" not in part(app, "pane-curves")
         await pilot.press("5", "t")
-        assert panes_seen(app) == ["accuracy"]
-        assert "train ╌" in part(app, "pane-accuracy")
+        assert panes_seen(app) == ["curves"]
+        assert "train ╌" in part(app, "pane-curves")
 
 
 async def test_epoch_times_have_bars_ratios_and_say_what_ran_beside(home: Path) -> None:
@@ -200,7 +200,7 @@ async def test_epoch_times_have_bars_ratios_and_say_what_ran_beside(home: Path) 
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         await pilot.press("2")
-        lines = part(app, "pane-time").splitlines()
+        lines = part(app, "pane-bars").splitlines()
         seconds = [0.021 + 0.19 * (8 / size) for size in SIZES]
         shown = ["211", "68.5", "32.9", "24.0"]
         for index, line in enumerate(lines[1:5]):
@@ -220,7 +220,7 @@ async def test_epochs_that_were_timed_alone_say_so(home: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         await pilot.press("2")
-        assert "measured alone: nothing else of the sweep ran" in part(app, "pane-time")
+        assert "measured alone: nothing else of the sweep ran" in part(app, "pane-bars")
 
 
 async def test_memory_gives_sizes_and_how_each_batch_is_cut(home: Path) -> None:
@@ -285,7 +285,7 @@ async def test_a_configuration_keeps_its_marker_in_every_pane(home: Path) -> Non
     async with app.run_test(size=LARGE) as pilot:
         board = await loaded(pilot)
         assert [board.view.marks[name].glyph for name in board.view.order] == list("●▲■◆")
-        for pane in ("accuracy", "time", "memory", "gradients", "trials"):
+        for pane in ("curves", "bars", "memory", "gradients", "trials"):
             assert "◆ 512" in part(app, f"pane-{pane}")
 
 
@@ -442,7 +442,7 @@ async def test_a_download_is_shown_where_the_curves_will_be(home: Path) -> None:
     with conductor_of(recipe.folder):
         async with app.run_test(size=SMALL) as pilot:
             await loaded(pilot)
-            shown = part(app, "pane-accuracy")
+            shown = part(app, "pane-curves")
             assert "fetching mnist" in shown
             assert "4.00 MiB of 10.0 MiB" in shown
             assert shown.count("━") + shown.count("╸") > 9
@@ -492,7 +492,7 @@ async def test_the_board_follows_the_journal_as_it_grows(home: Path) -> None:
             trial = trials_of(chosen[1])[0]
             recipe.start(trial)
             recipe.epochs(trial, 4)
-            await until(pilot, lambda: "epoch 4" in part(app, "pane-accuracy"))
+            await until(pilot, lambda: "epoch 4" in part(app, "pane-curves"))
             recipe.epochs(trial, EPOCHS, first=5)
             recipe.end(trial)
             await until(pilot, lambda: "1/12 done" in part(app, "pane-trials"))
@@ -731,7 +731,7 @@ async def test_any_size_at_any_moment(home: Path, size: tuple[int, int]) -> None
             await pilot.pause()
             await pilot.press("1", "escape")
             await until(pilot, lambda: len(panes_seen(app)) == 7)
-            assert "final test" in part(app, "pane-accuracy")
+            assert "final test" in part(app, "pane-curves")
 
 
 async def test_what_has_not_changed_is_not_drawn_again(
@@ -799,7 +799,7 @@ async def test_no_color_leaves_no_colour(home: Path, monkeypatch: pytest.MonkeyP
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         board = await loaded(pilot)
-        lines = board.accuracy.render_lines(Region(0, 0, *board.accuracy.size))
+        lines = board.panes[0].render_lines(Region(0, 0, *board.panes[0].size))
         styles = [segment.style for line in lines for segment in line if segment.style]
         assert len(lines) > 10
         colours = [colour for style in styles for colour in (style.color, style.bgcolor) if colour]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import events as ev
@@ -16,7 +16,7 @@ from tui.commands import commands_at
 from tui.hints import hints
 from tui.panes.competition import arrows
 from tui.panes.norms import Histogram, heights, norm_rows
-from tui.panes.values import columns_of, signed_axis, span
+from tui.panes.values import Valued, columns_of, signed_axis, span, value_rows
 from tui.plane import Arrow, axes, plane
 from tui.quantities import AXLES, ERROR, QUANTITIES
 from tui.raster import LEVELS, blocks, stacked
@@ -106,6 +106,7 @@ def test_three_digits_that_count(value: float | None, shown: str) -> None:
 # ---- histograms
 
 
+@settings(deadline=None)
 @given(SOME, st.integers(1, 6))
 def test_stacked_blocks_are_as_high_as_blocks_of_one_row_say(
     values: list[float], rows: int
@@ -122,6 +123,7 @@ def test_stacked_blocks_are_as_high_as_blocks_of_one_row_say(
             assert eighths == 0
 
 
+@settings(deadline=None)
 @given(st.integers(1, 20), st.integers(1, 60))
 def test_histograms_and_their_axis_fit_the_area(count: int, height: int) -> None:
     tall, gap = heights(count, height)
@@ -169,6 +171,12 @@ def test_norms_that_are_none_and_norms_of_zero_are_drawn() -> None:
         assert any("7 not finite" in line for line in rows)
 
 
+def test_values_that_are_none_are_drawn_as_nothing() -> None:
+    nothing = probes.Values({}, None, None)
+    rows = texts(value_rows([Valued(row("● "), "s0", nothing)] * 2, 60, 9))
+    assert all(line.split() in ([], ["●", "κ", "–", "σ", "–"]) for line in rows[:-1])
+
+
 def test_values_span_all_but_the_smallest_thousandth() -> None:
     assert span([{127: 999, -100: 1}]) == (127, 127)
     assert span([{127: 998, -100: 2}]) == (100, 127)
@@ -183,6 +191,7 @@ def test_columns_of_values_are_mirrored_about_the_middle() -> None:
     )
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.integers(-254, 254), st.integers(1, 10**9), min_size=1),
     st.integers(1, 80),
@@ -289,6 +298,7 @@ def test_a_pair_says_how_often_the_small_batch_is_taken(pair: tuple[int, int], t
 POINTS = st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), min_size=1, max_size=6)
 
 
+@settings(deadline=None)
 @given(POINTS, st.integers(4, 90), st.integers(2, 40))
 def test_both_axes_of_the_plane_have_one_scale(
     points: list[tuple[float, float]], width: int, height: int
@@ -331,6 +341,7 @@ def test_the_picture_has_the_first_step_the_others_and_the_large_one() -> None:
     assert all(name in text for name in ("one 16", "+3×4", "↗⡀4"))
 
 
+@settings(deadline=None)
 @given(POINTS, st.integers(0, 30), st.integers(0, 12))
 def test_any_plane_keeps_to_its_area(
     points: list[tuple[float, float]], width: int, height: int

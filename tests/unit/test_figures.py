@@ -6,7 +6,7 @@ from statistics import StatisticsError, fmean, stdev
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -130,6 +130,7 @@ def test_a_point_lies_at_the_mean_of_those_seeds_alone_that_have_a_value() -> No
 # ---- fits and pooled moments
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0.01, 1e6), st.floats(-100, 100)), min_size=3, max_size=40),
 )
@@ -160,6 +161,7 @@ def test_there_is_no_fit_of_few_points_or_of_one_place() -> None:
     assert figures.log_fit([(1, 5), (2, 5), (3, 5)]) == (0.0, 5.0, 1.0)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9), min_size=1, max_size=5),
 )

@@ -1,133 +1,240 @@
-"""Gradient norms: one histogram a batch size over one logarithmic axis, early against late."""
+"""Gradients: the norms of the steps, early against late, and what probes drew at frozen weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
 
-from engine.bins import BINS_PER_DECADE, EDGES, LOWEST, Norms
+from engine.bins import Norms
 from engine.figures import norms
-from tui.axis import Axis, ticks
+from tui import probes
+from tui.panes.competition import contest_rows
+from tui.panes.norms import Histogram, norm_rows
 from tui.panes.pane import Pane
+from tui.panes.values import Valued, least, span, value_rows
 from tui.panes.waiting import awaited
-from tui.raster import blocks, resample
+from tui.probes import Contest, Drawn, Pair, Values
 from tui.rows import Row, cell, row
-from tui.units import number
+from tui.units import number, share
 
-EARLY, LATE = (0.0, 0.2), (0.8, 1.0)
+SHARES = ((0.2, "fifth"), (1 / 3, "third"), (0.5, "half"), (0.05, "twentieth"), (0.1, "tenth"))
 LABEL_MOST = 14
-FIGURES, FIGURES_APART = 19, 24
-Pair = tuple[Norms, Norms, bool]  # early, late, and whether late has begun
+NO_PROBE = "this sweep has no probe: see [probe] in the preset reference"
+CONTEST_ROWS = 13
+Source = Literal["steps", "norms", "values"] | Pair
+T = TypeVar("T")
+Parts = tuple[Norms, Norms, bool]  # early, late, and whether late has begun
 
 
 class GradientsPane(Pane):
-    """How long the steps' gradients are, at the beginning and at the end."""
+    """How long gradients are and how they are spread, along the training or at one moment."""
 
     NUMBER, TITLE, TAB = 4, "gradient norm", "gradients"
-    TOPICS = ("epochs", "trials", "data")
+    TOPICS = ("epochs", "trials", "data", "probes")
+
+    part = 0
+    normalized = False
+    source: Source = "steps"
+    moment: float | None = None
+
+    def options(self) -> object:
+        """Which view, what share is early and late, whether normalized, and which moment."""
+        return self.source, self.part, self.normalized, self.moment
+
+    @property
+    def heading(self) -> str:
+        """What is shown."""
+        if isinstance(self.source, tuple):
+            return f"competition {probes.versus(self.source)}"
+        return {"steps": self.TITLE, "norms": "probed norm", "values": "gradient values"}[
+            self.source
+        ]
+
+    def turn(self, what: str, step: int) -> str:
+        """Another view, share or moment, or norms brought to one mean."""
+        match what:
+            case "source":
+                return self._next_source(step)
+            case "share" if self.source != "steps":
+                return "early and late are shares of the steps; g goes back to their norms"
+            case "share":
+                self.part = (self.part + step) % len(SHARES)
+            case "normalize" if self.source not in ("steps", "norms"):
+                return "only norms are normalized; g goes on to them"
+            case "normalize":
+                self.normalized = not self.normalized
+            case _:
+                return self._next_moment(step)
+        return ""
 
     def caption(self, width: int) -> Row:
-        """What is drawn how."""
-        if width < 50:
-            return row(("early ░ late █", "dim"))
-        return row(("early ░ first, late █ last fifth, … so far", "dim"))
+        """What is drawn how, in as many words as there is room for."""
+        return self.said(
+            width, *(self._steps_told() if self.source == "steps" else self._moment_told())
+        )
 
     def wanted_rows(self) -> int:
-        """One a configuration, and the axis."""
-        return len(self.view.order) + 1
+        """One a configuration or a size that was drawn, and the axis."""
+        if isinstance(self.source, tuple):
+            return CONTEST_ROWS
+        shown = self.view.order if self.source == "steps" else self._probed()
+        return max(1, len(shown)) + 1
+
+    def roomy_rows(self) -> int:
+        """As many as make it easy to read."""
+        if isinstance(self.source, tuple):
+            return CONTEST_ROWS
+        return 3 * (self.wanted_rows() - 1) + 1
 
     def body(self, width: int, height: int) -> Sequence[Row]:
-        """The histograms; early and late one above the other where there is room."""
-        found = {name: self._norms(name) for name in self.view.order}
-        found = {name: pair for name, pair in found.items() if pair[0].bins or pair[1].bins}
-        if not found:
-            return awaited(self.view, "no epoch has ended yet", width, height)
-        low, high = _span(list(found.values()))
-        label_width = self.view.label_width(LABEL_MOST)
-        left = label_width + 3
-        apart = height >= 3 * len(found) + 1
-        columns = width - left - (FIGURES_APART if apart else FIGURES)
-        if columns < 4:
-            columns = max(1, width - left)
-        lines: list[Row] = []
-        for name, pair in found.items():
-            mark = self.view.marks[name]
-            head = mark.head(label_width)
-            early, late = (resample(part.bins, low, high, columns) for part in pair[:2])
-            if apart:
-                lines.append(row(*head, (blocks(early), "dim"), *_figures(pair[0], "early")))
-                head = row(" " * left)
-                lines.append(
-                    row(
-                        *head,
-                        (blocks(late), mark.style),
-                        *_figures(pair[1], "late" if pair[2] else "so far"),
-                    )
-                )
-                lines.append(())
-            else:
-                lines.append(
-                    (
-                        *head,
-                        *_overlaid(early, late, mark.style),
-                        *_figures(pair[1], "" if pair[2] else "…"),
-                    )
-                )
-        return [*lines, row((" " * left + _axis(low, high, columns), "dim"))]
+        """The view that was chosen."""
+        if self.source == "steps":
+            shown = self._steps()
+            if not shown:
+                return awaited(self.view, "no epoch has ended yet", width, height)
+            return norm_rows(shown, width, height, self.normalized)
+        if isinstance(self.source, tuple):
+            contests = self._contests(self.source)
+            entries = [(self.view.marks[each.configuration], each) for each in contests]
+            if entries:
+                return contest_rows(entries, self.source, width, height)
+        elif self._probed():
+            return self._draws(width, height)
+        return awaited(self.view, "nothing of this was probed at that moment", width, height)
 
-    def _norms(self, name: str) -> Pair:
-        """Norms of the first and of the last fifth; until the last begins, all after the first."""
+    def _draws(self, width: int, height: int) -> Sequence[Row]:
+        drawn = self._probed()
+        heads = self._heads(drawn)
+        styles = [self.view.marks[each.configuration].style for each in drawn]
+        if self.source == "values":
+            values = self._values()
+            shown = [Valued(*each) for each in zip(heads, styles, values, strict=True)]
+            return value_rows(shown, width, height)
+        found = self._once(("norms", self._at), lambda: [each.norms for each in drawn])
+        tags = [f"cos {number(each.cosine)}" if width >= 64 else "" for each in drawn]
+        histograms = [Histogram(*each) for each in zip(heads, styles, found, tags, strict=True)]
+        return norm_rows(histograms, width, height, self.normalized)
+
+    # What there is
+
+    def _steps(self) -> list[Histogram]:
+        label = self.view.label_width(LABEL_MOST)
+        found = {name: self._parts(name) for name in self.view.order}
+        return [
+            Histogram(
+                mark.head(label), mark.style, late, "late" if begun else "so far", before=early
+            )
+            for name, (early, late, begun) in found.items()
+            if early.bins or late.bins
+            for mark in (self.view.marks[name],)
+        ]
+
+    def _parts(self, name: str) -> Parts:
+        """Norms of the first and the last share; until the last begins, all after the first."""
+        state, (part, _) = self.view.state, SHARES[self.part]
+
+        def measured() -> Parts:
+            early, late = norms(state, name, 0.0, part), norms(state, name, 1.0 - part)
+            begun = late.count > 0
+            return early, late if begun else norms(state, name, part), begun
+
+        return self.view.once(("norms", name, part), self.view.reached(name), measured)
+
+    @property
+    def _moments(self) -> list[float]:
+        return self._once("moments", lambda: probes.moments(self.view.state))
+
+    @property
+    def _at(self) -> float:
+        """The moment that is shown: the one chosen, or else the last."""
+        known = self._moments
+        if self.moment in known or not known:
+            return self.moment or 0.0
+        return known[-1]
+
+    def _probed(self) -> list[Drawn]:
+        state, order, at = self.view.state, self.view.order, self._at
+        return self._once(("drawn", at), lambda: probes.drawn_at(state, order, at))
+
+    def _values(self) -> list[Values]:
+        drawn = self._probed()
+        return self._once(("values", self._at), lambda: [each.values for each in drawn])
+
+    def _contests(self, pair: Pair) -> list[Contest]:
+        state, order, at = self.view.state, self.view.order, self._at
+        return self._once(("pair", pair, at), lambda: probes.contests_at(state, order, at, pair))
+
+    def _sources(self) -> list[Source]:
         state = self.view.state
+        drawn: list[Source] = ["norms", "values"] if probes.has_draws(state) else []
+        return ["steps", *drawn, *probes.pairs(state)]
 
-        def measured() -> Pair:
-            late = norms(state, name, *LATE)
-            early, begun = norms(state, name, *EARLY), late.count > 0
-            return early, late if begun else norms(state, name, EARLY[1]), begun
+    def _once(self, key: object, compute: Callable[[], T]) -> T:
+        """Something of the probes, until the next of them, or until a trial begins anew."""
+        moved = self.view.moved
+        return self.view.once(("probe", key), (moved["probes"], moved["trials"]), compute)
 
-        return self.view.once(("norms", name), self.view.reached(name), measured)
+    # What the keys do
 
+    def _next_source(self, step: int) -> str:
+        known = self._sources()
+        at = known.index(self.source) if self.source in known else 0
+        if known == [self.source]:
+            return self._no_probe()
+        self.source = known[(at + step) % len(known)]
+        return ""
 
-def _overlaid(early: list[float], late: list[float], style: str) -> Row:
-    """Late as blocks; where only early norms fell, a shade."""
-    runs: list[tuple[str, str]] = []
-    for block, before in zip(blocks(late), early, strict=True):
-        only_early = block == " " and before > 0
-        runs.append(("░", "dim") if only_early else (block, style))
-    return tuple(runs)
+    def _next_moment(self, step: int) -> str:
+        known = self._moments
+        if not known:
+            return self._no_probe()
+        if self.source == "steps":
+            return "these norms are of all steps; g goes on to what was probed at one moment"
+        at = known.index(self._at) + step
+        if not 0 <= at < len(known):
+            return f"nothing was probed {'later' if step > 0 else 'earlier'}"
+        self.moment = known[at] if at < len(known) - 1 else None
+        return ""
 
+    # What is said
 
-def _figures(part: Norms, which: str) -> Row:
-    """Mean and coefficient of variation, and how many norms were no numbers."""
-    broken = f" {part.broken:,} not finite" if part.broken else ""
-    return row(
-        (" μ ", "dim"),
-        cell(number(part.mean), 6, right=True),
-        (" cv ", "dim"),
-        cell(number(part.cv), 4, right=True),
-        (f" {which}" if which else "", "dim"),
-        (broken, "bad"),
-    )
+    def _no_probe(self) -> str:
+        asked = any(c.settings.probe.at for c in self.view.state.configurations.values())
+        return "nothing has been probed yet" if asked else NO_PROBE
 
+    def _heads(self, drawn: list[Drawn]) -> list[Row]:
+        """Marker and size; the configuration too where there are several, once for its sizes."""
+        several = len({each.configuration for each in drawn}) > 1
+        label = self.view.label_width(LABEL_MOST) if several else 0
+        digits = max(len(f"{each.batch_size:,}") for each in drawn)
+        heads, before = [], ""
+        for each in drawn:
+            mark = self.view.marks[each.configuration]
+            named = mark.head(label) if several else row((mark.glyph, mark.style), " ")
+            if each.configuration == before and several:
+                named = row(" " * (label + 3))
+            before = each.configuration
+            size = cell(f"{each.batch_size:,}", digits, right=True)
+            heads.append(row(*named, ("B ", "dim"), size, " "))
+        return heads
 
-def _span(pairs: list[Pair]) -> tuple[float, float]:
-    """The bins from the smallest norm to the largest, in bins, a little room at either side."""
-    inside = [i for pair in pairs for part in pair[:2] for i in part.bins if 0 < i < len(EDGES) - 2]
-    if not inside:
-        return 1.0, float(len(EDGES) - 2)
-    return float(min(inside)) - 1, float(max(inside)) + 2
+    def _steps_told(self) -> list[str]:
+        word = SHARES[self.part][1]
+        mean = " · all brought to one mean" if self.normalized else ""
+        return [
+            f"early ░ first, late █ last {word}, … so far{mean}",
+            f"early ░ late █ {word}{' · one mean' if self.normalized else ''}",
+            f"░ █ {word}{' · one mean' if self.normalized else ''}",
+        ]
 
-
-def _axis(low: float, high: float, columns: int) -> str:
-    """Round norms below the columns that they fall on."""
-    axis = Axis(_norm_at(low), _norm_at(high), log=True)
-    line = [" "] * columns
-    free = 0
-    for value, name in ticks(axis, max(2, columns // 7)):
-        at = int((axis.share(value) or 0.0) * columns)
-        text = "╵" + name
-        if at >= free and at + len(text) <= columns:
-            line[at : at + len(text)] = text
-            free = at + len(text) + 1
-    return "".join(line)
-
-
-def _norm_at(index: float) -> float:
-    """The norm at which a bin begins."""
-    return float(10.0 ** ((index - 1) / BINS_PER_DECADE + LOWEST))
+    def _moment_told(self) -> list[str]:
+        known = self._moments
+        at = f"at {share(self._at)}"
+        which = f" ({known.index(self._at) + 1} of {len(known)})" if len(known) > 1 else ""
+        long = f"{at} of the budget{which}"
+        if self.source == "norms":
+            mean = " · all brought to one mean" if self.normalized else ""
+            return [f"batches of a size drawn {long}{mean}", f"{at}{which}{mean}", at]
+        if self.source == "values":
+            low, _ = span([each.bins for each in self._values()])
+            middle = f"middle: |g| < {number(least(low))}"
+            return [f"{long} · counts log · {middle}", f"{at}{which} · {middle}", at]
+        return [f"{long} · mean ± deviation over the draws", long, f"{at}{which}", at]

@@ -6,11 +6,12 @@ from typing import ClassVar, overload
 from textual import events
 
 from tui.frame import MARGIN, framed
-from tui.rows import Row, clip, row
+from tui.rows import EMPTY, Row, clip, row
 from tui.view import View
 from tui.widget import Rows
 
 CAPTION_FROM = 4
+BESIDE = 6  # what a frame puts around its heading
 
 
 class Pane(Rows):
@@ -29,6 +30,20 @@ class Pane(Rows):
         self.top: int | None = None
         self._drawn: object = None
 
+    @property
+    def heading(self) -> str:
+        """The name over what is shown now."""
+        return self.TITLE
+
+    @property
+    def tab(self) -> str:
+        """The same in a word, for the line of tabs."""
+        return self.TAB
+
+    def turn(self, what: str, step: int) -> str:
+        """Show it another way, as a key asks; a sentence where there is no other way."""
+        raise NotImplementedError
+
     def caption(self, width: int) -> Row:
         """What the pane says of itself beside its name."""
         return ()
@@ -36,6 +51,14 @@ class Pane(Rows):
     def body(self, width: int, height: int) -> Sequence[Row]:
         """The pane's content; more rows than `height` are scrolled through."""
         raise NotImplementedError
+
+    def said(self, width: int, *texts: str) -> Row:
+        """The first text that has the room, with the heading where no frame shows it."""
+        room = width - len(self.heading) - (BESIDE if self.boxed else 2)
+        told = next((text for text in texts if len(text) <= room), texts[-1])
+        if not self.boxed:
+            told = f"{self.heading}  {told}".rstrip()
+        return row((told, "dim")) if told else EMPTY
 
     def options(self) -> object:
         """What else the drawing depends on."""
@@ -48,6 +71,10 @@ class Pane(Rows):
     def wanted_rows(self) -> int:
         """Rows that the content would fill."""
         return 0
+
+    def roomy_rows(self) -> int:
+        """Rows that the content would fill where it may be generous."""
+        return self.wanted_rows()
 
     def draw(self) -> None:
         """Draw if anything that the pane shows has changed."""
@@ -97,7 +124,7 @@ class Pane(Rows):
             *_hidden(0 if self.top is None and below <= 0 else top, below),
         )
         if self.boxed:
-            return framed(self.TITLE, caption, seen, (width, height), self.current)
+            return framed(self.heading, caption, seen, (width, height), self.current)
         seen = [row(" ", *line) for line in seen]
         return [row(" ", *clip(caption, width - 1)), *seen] if height >= CAPTION_FROM else seen
 

@@ -18,8 +18,8 @@ from tui import header
 from tui.commands import bindings, commands_at
 from tui.follower import Follower
 from tui.hints import hints
-from tui.panes.accuracy import AccuracyPane
-from tui.panes.epoch_time import EpochTimePane
+from tui.panes.bars import BarsPane
+from tui.panes.curves import CurvesPane
 from tui.panes.findings import FindingsPane
 from tui.panes.gradients import GradientsPane
 from tui.panes.log import LogPane
@@ -53,23 +53,22 @@ class BoardScreen(Screen[None]):
         self._prepare = prepare
         self._said = ""
         self._phase = self.view.phase
-        self.accuracy = AccuracyPane(self.view)
         self.panes: list[Pane] = [
-            self.accuracy,
-            EpochTimePane(self.view),
+            CurvesPane(self.view),
+            BarsPane(self.view),
             MemoryPane(self.view),
             GradientsPane(self.view),
             TrialsPane(self.view),
             FindingsPane(self.view),
             LogPane(self.view),
         ]
-        self.current: Pane = self.accuracy
+        self.current: Pane = self.panes[0]
         self._before: Pane = self.panes[4]
         self.enlarged = False
 
     def compose(self) -> ComposeResult:
         """Header, panes in two columns, and the lines above and below them."""
-        accuracy, time, memory, gradients, trials, findings, log = self.panes
+        curves, bars, memory, gradients, trials, findings, log = self.panes
         with Horizontal(id="header"):
             yield Rows(id="title")
             yield Rows(id="status")
@@ -77,9 +76,9 @@ class BoardScreen(Screen[None]):
         yield Rows(id="tabs")
         with Horizontal(id="panes"):
             with Vertical(id="left"):
-                yield accuracy
+                yield curves
                 with Horizontal(id="lower"):
-                    yield time
+                    yield bars
                     yield trials
             with Vertical(id="right"):
                 yield gradients
@@ -182,11 +181,12 @@ class BoardScreen(Screen[None]):
         self.redraw()
 
     def _size_panes(self, one: bool) -> None:
-        _, time, memory, gradients, trials, findings, _ = self.panes
+        _, bars, memory, gradients, trials, findings, _ = self.panes
         available = self.size.height - 2 - len(header.notice(self.view, self.size.width))
         wants = Wants(
-            max(1, len(self.view.order)),
-            time.wanted_rows(),
+            gradients.wanted_rows(),
+            gradients.roomy_rows(),
+            bars.wanted_rows(),
             trials.wanted_rows(),
             memory.wanted_rows(),
             findings.wanted_rows(),
@@ -204,13 +204,18 @@ class BoardScreen(Screen[None]):
         runs: list[tuple[str, str]] = [(" ", "")]
         for pane in self.panes:
             style = "chosen" if pane is self.current else ""
-            runs += [(f" {pane.NUMBER} {pane.TAB} ", style)]
+            runs += [(f" {pane.NUMBER} {pane.tab} ", style)]
         return tuple(runs)
 
     def _hints(self, width: int) -> Row:
         if self._said:
             return row((f" {self._said}", "accent"))
-        shown = [c for c in commands_at("board") if c.action != "resume" or self._resumable()]
+        shown = [
+            command
+            for command in commands_at("board")
+            if command.pane in (0, self.current.NUMBER)
+            and (command.action != "resume" or self._resumable())
+        ]
         return hints(shown, row((" 1-7", "key"), (" pane", "dim")), width)
 
     def say(self, text: str) -> None:
@@ -267,20 +272,21 @@ class BoardScreen(Screen[None]):
         else:
             self.say("all panes are shown already")
 
-    def action_scale(self) -> None:
-        """Other axes for accuracy."""
-        self.accuracy.next_scale()
-        self._show_accuracy()
-
-    def action_train(self) -> None:
-        """Train curves on or off."""
-        self.accuracy.train = not self.accuracy.train
-        self._show_accuracy()
+    def action_turn(self, number: int, what: str, step: int) -> None:
+        """Have a pane show its matter another way, or say why it cannot."""
+        pane = next(pane for pane in self.panes if number == pane.NUMBER)
+        answer = pane.turn(what, step)
+        if answer:
+            self.say(answer)
+        else:
+            pane.top = None
+            self._go(pane)
+            self._arrange()
 
     def action_move(self, rows: int) -> None:
         """Scroll the current pane."""
         if not self.current.move(rows):
-            self.say(f"{self.current.TITLE}: nothing further to scroll to")
+            self.say(f"{self.current.heading}: nothing further to scroll to")
 
     def action_stop(self) -> None:
         """Ask, then stop."""
@@ -332,11 +338,6 @@ class BoardScreen(Screen[None]):
 
     def _resumable(self) -> bool:
         return self.view.loaded and not self.view.alive and self.view.phase != "finished"
-
-    def _show_accuracy(self) -> None:
-        if self.one:
-            self._go(self.accuracy)
-        self._arrange()
 
     def _go(self, pane: Pane) -> None:
         if pane is not self.current:

@@ -12,11 +12,10 @@ from textual.widgets import Static
 from tui.commands import Command
 
 ABOUT = (
-    "batchscope trains in the background: this screen only looks on. Closing it, or losing the "
-    "line, costs a sweep nothing.\n"
-    "A marker and a colour mean the same batch size in every pane. Any key but the arrows closes "
-    "this help."
+    "Closing this screen, or losing the line, costs a sweep nothing.\n"
+    "A marker and a colour mean the same batch size in every pane."
 )
+CLOSING = "arrows scroll, any other key closes"
 KEYS = 12
 
 
@@ -37,7 +36,8 @@ class Help(ModalScreen[None]):
             if command.shown:
                 text.append(f"\n{command.shown:<{KEYS}}", "bold")
                 text.append(command.help)
-        with VerticalScroll(classes="dialog"):
+        with VerticalScroll(classes="dialog") as dialog:
+            dialog.border_subtitle = CLOSING
             yield Static(text, markup=False)
 
     def on_key(self, event: events.Key) -> None:

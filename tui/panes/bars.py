@@ -1,0 +1,160 @@
+"""Bars: one figure across batch sizes, beside that of the smallest of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.findings.summary import Mean, bars
+from tui.panes.epoch_time import beside_what, epoch_time_rows
+from tui.panes.pane import Pane
+from tui.panes.waiting import awaited
+from tui.raster import bar
+from tui.rows import Row, cell, row, wrap
+from tui.units import deviation, duration, figure, places
+
+LABEL_MOST = 16
+SEEDS_FROM = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A figure of a finished trial by its name among the findings; `share` is a fraction."""
+
+    name: str
+    tab: str
+    measure: str
+    share: bool = False
+
+    def told(self, mean: Mean, decimals: int | None) -> tuple[str, str]:
+        """The mean, and half of its 95 % interval where two seeds or more give one."""
+        half = None
+        if mean.low is not None and mean.high is not None:
+            half = (mean.high - mean.low) / 2
+        if self.measure == "step_seconds":
+            return duration(mean.mean), f"±{duration(half)}" if half is not None else ""
+        return figure(mean.mean, decimals), deviation(half, decimals) if half is not None else ""
+
+
+EPOCH_TIME = Measured("epoch time", "time", "epoch_seconds")
+FIGURES = (
+    EPOCH_TIME,
+    Measured("step time", "step time", "step_seconds"),
+    Measured("test accuracy", "accuracy", "test_accuracy", True),
+    Measured("generalization gap", "gap", "generalization_gap", True),
+    Measured("distance from init", "distance", "distance_from_init"),
+    Measured("weight norm", "weights", "weight_norm"),
+    Measured("gradient norm cv", "norm cv", "grad_norm_cv"),
+)
+
+
+class BarsPane(Pane):
+    """How long an epoch takes, or what else the batch size changes."""
+
+    NUMBER, TITLE, TAB = 2, "epoch time", "bars"
+    TOPICS = ("epochs", "trials", "data")
+
+    chosen = 0
+
+    def options(self) -> object:
+        """The figure."""
+        return self.chosen
+
+    @property
+    def figure(self) -> Measured:
+        """What is drawn."""
+        return FIGURES[self.chosen]
+
+    @property
+    def heading(self) -> str:
+        """The figure."""
+        return self.figure.name
+
+    @property
+    def tab(self) -> str:
+        """The figure in a word."""
+        return self.figure.tab
+
+    def turn(self, what: str, step: int) -> str:
+        """The next figure, or the one before."""
+        self.chosen = (self.chosen + step) % len(FIGURES)
+        return ""
+
+    def caption(self, width: int) -> Row:
+        """What the columns mean."""
+        if self.figure is EPOCH_TIME:
+            return self.said(width, "median · ÷ to the next smaller", "")
+        told = "mean ± half its 95 % interval · × the smallest batch's"
+        return self.said(width, told, "× the smallest batch's", "")
+
+    def wanted_rows(self) -> int:
+        """A bar each, and how it was measured."""
+        return len(self.view.order) + 2
+
+    def body(self, width: int, height: int) -> Sequence[Row]:
+        """A bar for each configuration that has the figure."""
+        view, chosen = self.view, self.figure
+        label = view.label_width(LABEL_MOST)
+        if chosen is EPOCH_TIME:
+            lines = epoch_time_rows(view, label, width)
+            return lines or awaited(view, "no whole epoch has ended yet", width, height)
+        found = view.once(
+            ("bars", chosen.measure),
+            (view.moved["trials"], len(view.state.data)),
+            lambda: bars(view.state, chosen.measure),
+        )
+        if not found:
+            why = f"no {chosen.name} was measured" if view.state.count("finished") else _NONE
+            return awaited(view, why, width, height)
+        return [*self._lines(found, label, width), *wrap(self._note(found), width, "dim")]
+
+    def _lines(self, found: dict[str, Mean], label: int, width: int) -> list[Row]:
+        """Bars as long as the means; the columns as wide as the longest in them."""
+        decimals = 4 if self.figure.share else places(mean.mean for mean in found.values())
+        told = {name: self.figure.told(mean, decimals) for name, mean in found.items()}
+        factors = {name: _factor(mean) for name, mean in found.items()}
+        seeds = {
+            name: f" n={mean.n}" if width >= SEEDS_FROM else "" for name, mean in found.items()
+        }
+        columns = [
+            ([value for value, _ in told.values()], ""),
+            ([f" {spread}" if spread else "" for _, spread in told.values()], "dim"),
+            ([*seeds.values()], "dim"),
+            ([f" {factor}" for factor in factors.values()], "strong"),
+        ]
+        widths = [max(map(len, texts)) for texts, _ in columns]
+        room = width - label - 3 - sum(widths) - 1
+        longest = max(abs(mean.mean) for mean in found.values())
+        lines = []
+        for index, (name, mean) in enumerate(found.items()):
+            mark = self.view.marks[name]
+            figures = [
+                cell(texts[index], size, style, right=style != "dim")
+                for (texts, style), size in zip(columns, widths, strict=True)
+            ]
+            drawn = _bar(mean.mean, longest, room)
+            lines.append(row(*mark.head(label), (drawn, mark.style), " ", *figures))
+        return lines
+
+    def _note(self, found: dict[str, Mean]) -> str:
+        if self.figure.measure == "step_seconds":
+            return beside_what(self.view)
+        counts = {mean.n for mean in found.values()}
+        few, many = min(counts), max(counts)
+        seeds = f"{few}" if few == many else f"{few} to {many}"
+        plural = "s" if many > 1 else ""
+        return f"over {seeds} finished seed{plural} a configuration"
+
+
+_NONE = "no trial has finished yet"
+
+
+def _factor(mean: Mean) -> str:
+    """Of two signs, or of nothing, there is none to tell."""
+    return f"×{mean.normalized:.2f}" if mean.normalized and mean.normalized > 0 else ""
+
+
+def _bar(value: float, longest: float, room: int) -> str:
+    """The length of a value; below zero it is hatched, for its sign is easily overlooked."""
+    if room <= 2 or not longest:
+        return " " * max(0, room)
+    drawn = bar(abs(value) / longest, room)
+    return drawn if value >= 0 else "".join("░" if c != " " else c for c in drawn)
