@@ -75,3 +75,23 @@ class Norms:
         """Coefficient of variation, std / mean; None where it is not defined."""
         std = self.std
         return std / self._mean if std is not None and self._mean > 0 else None
+
+
+class Pool(Norms):
+    """Norms of several seeds together; between two seeds the weights differ as well."""
+
+    def __init__(self, seeds: Iterable[Iterable[NormSlice]]) -> None:
+        super().__init__()
+        self._within: list[float] = []
+        for slices in seeds:
+            seed = Norms()
+            for piece in slices:
+                seed.add(piece)
+                self.add(piece)
+            if seed.cv is not None:
+                self._within.append(seed.cv)
+
+    @property
+    def cv(self) -> float | None:
+        """Mean over the seeds of the coefficient of variation within each."""
+        return sum(self._within) / len(self._within) if self._within else None

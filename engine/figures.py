@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from engine.bins import Norms
+from engine.bins import Norms, Pool
 from engine.events import EpochRecord, NormSlice
 from engine.spec import Memory, Scaling, Settings
 from engine.state import SweepState, TrialState
@@ -167,13 +167,9 @@ def pace(state: SweepState, trials: list[TrialState]) -> tuple[float | None, flo
     return median(record.seconds for record in records), rate
 
 
-def norms(state: SweepState, configuration: str, start: float = 0.0, stop: float = 1.0) -> Norms:
+def norms(state: SweepState, configuration: str, start: float = 0.0, stop: float = 1.0) -> Pool:
     """Gradient norms over a share of the planned steps, all seeds together; see `norms_of`."""
-    total = Norms()
-    for trial in state.replicates(configuration):
-        for piece in _slices(trial, start, stop):
-            total.add(piece)
-    return total
+    return Pool(_slices(trial, start, stop) for trial in state.replicates(configuration))
 
 
 def norms_of(trial: TrialState, start: float = 0.0, stop: float = 1.0) -> Norms:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.bins import Norms
+from engine.bins import Pool
 from engine.events import Competing, Competition, Draws, Probed
 from engine.figures import pooled
 from engine.state import SweepState
@@ -30,9 +30,9 @@ class Drawn:
     draws: list[Draws]
 
     @property
-    def norms(self) -> Norms:
+    def norms(self) -> Pool:
         """All their norms."""
-        return Norms(each.norms for each in self.draws)
+        return Pool([each.norms] for each in self.draws)
 
     @property
     def cosine(self) -> float | None:

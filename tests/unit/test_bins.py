@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.bins import EDGES, Norms
+from engine.bins import EDGES, Norms, Pool
 from engine.events import NormSlice
 from engine.training.gradients import norm_slice
 
@@ -107,3 +107,21 @@ def test_one_norm_has_no_spread() -> None:
 def test_zeros_have_no_coefficient_of_variation() -> None:
     merged = Norms(slices_of([[0.0, 0.0], [0.0]]))
     assert (merged.mean, merged.std, merged.cv, merged.bins) == (0.0, 0.0, None, {0: 3})
+
+
+def test_seeds_that_differ_in_their_means_alone_have_no_spread() -> None:
+    """What lies between seeds is their weights, not what a batch drew."""
+    seeds = [[norm_slice(0, np.array([1.0, 1.0]))], [norm_slice(0, np.array([3.0, 3.0]))]]
+    pool = Pool(seeds)
+    assert (pool.count, pool.mean, pool.cv) == (4, 2.0, 0.0)
+    assert Norms(piece for seed in seeds for piece in seed).cv == pytest.approx(
+        np.std([1, 1, 3, 3], ddof=1) / 2
+    )
+
+
+def test_the_spread_of_seeds_is_the_mean_of_theirs() -> None:
+    one, other = np.array([1.0, 2.0, 4.0]), np.array([10.0, 11.0])
+    pool = Pool([[norm_slice(0, one[:1]), norm_slice(1, one[1:])], [norm_slice(0, other)], []])
+    expected = [np.std(values, ddof=1) / np.mean(values) for values in (one, other)]
+    assert pool.cv == pytest.approx(np.mean(expected))
+    assert Pool([]).cv is None
