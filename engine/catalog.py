@@ -26,12 +26,16 @@ TAIL = 4096
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a sweep runs: what the command line said about the machine, not the science."""
+    """Where a sweep runs: what the command line said about the machine, not the science.
+
+    `memory_limit` bounds the memory of each device, in bytes.
+    """
 
     preset: str
     device: str = "auto"
     workers: int | None = None
     data_dir: str | None = None
+    memory_limit: int | None = None
 
 
 class StoredSweep(msgspec.Struct, frozen=True, kw_only=True):

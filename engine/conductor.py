@@ -25,7 +25,8 @@ from engine import events as ev
 from engine.catalog import LOCK, SWEEP, read_launch
 from engine.crew import Crew, Member
 from engine.devices import Device, choose_devices, cores, machine
-from engine.plan import make_plan, reusable
+from engine.plan import full_batch, reusable
+from engine.planning import Place, Planner
 from engine.prepared import Prepared
 from engine.preparing import fetch
 from engine.problems import MachineProblem, Problem
@@ -54,6 +55,7 @@ class Conductor:
         self._stopping = asyncio.Event()
         self._reserved: dict[int, tuple[str, int]] = {}
         self._data: dict[str, Prepared] = {}
+        self._planner = Planner(self.state, self._heard, self._stopping, self.launch.memory_limit)
 
     async def run(self) -> int:
         """Conduct; returns the sweep's exit code."""
@@ -143,10 +145,11 @@ class Conductor:
         try:
             if not await self._unless_stopped(self._prepare()):
                 return
-            self._fill_queue(threads)
+            self._fill_queue()
+            places = [Place(device, slots.count(device), threads) for device in slots]
             serving = [
-                asyncio.create_task(self._serve(crew, number, first, slots[number].name, threads))
-                for number, first in enumerate(hired)
+                asyncio.create_task(self._serve(crew, number, first, place))
+                for number, (first, place) in enumerate(zip(hired, places, strict=True))
             ]
             tasks += serving
             problems = await asyncio.gather(*serving)
@@ -191,8 +194,8 @@ class Conductor:
                     )
                 )
 
-    def _fill_queue(self, threads: int) -> None:
-        """Plan every trial left to do, one seed of all configurations after the other."""
+    def _fill_queue(self) -> None:
+        """Line up every trial left to do, one seed of all configurations after the other."""
         by_seed = sorted(
             (trial for c in self.preset.configurations for trial in trials_of(c)),
             key=lambda trial: trial.seed,
@@ -201,7 +204,8 @@ class Conductor:
         recorded_plans = {plan.members: (plan,) for plan in self.preset.plans}
         first_of: dict[bytes, Trial] = {}
         for trial in by_seed:
-            if self.state.trials[trial.id].done:
+            trial_state = self.state.trials[trial.id]
+            if trial_state.done:
                 continue
             size = self._data[trial.settings.data.name].train
             twin = first_of.setdefault(_essence(trial, size), trial)
@@ -211,11 +215,11 @@ class Conductor:
                     ev.TrialEnded(trial=trial.id, attempt=0, status="skipped", reason=reason)
                 )
                 continue
-            if trial.id not in self.state.plans:
-                recorded = reusable(recorded_plans.get((trial.id,), ()), trial, size)
-                self._write(ev.Planned(plan=recorded or make_plan(trial, size, threads)))
-                if trial.batch_size > size and trial.seed == 0:
-                    self._write(ev.Note(level="warning", text=self.state.plans[trial.id].reason))
+            recorded = reusable(recorded_plans.get((trial.id,), ()), trial, size)
+            if trial.id not in self.state.plans and recorded:
+                self._write(ev.Planned(plan=recorded))
+            if trial.batch_size > size and trial.seed == 0 and not trial_state.attempt:
+                self._write(ev.Note(level="warning", text=full_batch(trial.batch_size, size)))
             self._queue.append(trial)
         self._writer.sync()
 
@@ -224,8 +228,7 @@ class Conductor:
         crew: Crew,
         number: int,
         first: "asyncio.Task[Member]",
-        device: str,
-        threads: int,
+        place: Place,
     ) -> MachineProblem | None:
         """Give one worker trial after trial, and replace it where it dies.
 
@@ -238,18 +241,20 @@ class Conductor:
             except MachineProblem as problem:
                 self._write(ev.WorkerLost(worker=number, reason=str(problem)))
                 return problem
-            if await self._keep_busy(member) or not self._queue or self._stopping.is_set():
+            if await self._keep_busy(member, place) or not self._queue or self._stopping.is_set():
                 return None
-            hiring = asyncio.create_task(crew.hire(number, device, threads))
+            hiring = asyncio.create_task(crew.hire(number, place.device.name, place.threads))
 
-    async def _keep_busy(self, member: Member) -> bool:
+    async def _keep_busy(self, member: Member, place: Place) -> bool:
         """Give a worker trials until none is left or it should stop; False if it was lost."""
         while self._queue and not self._stopping.is_set():
             trial = self._queue.popleft()
             attempt = self.state.trials[trial.id].attempt + 1
             data = self._data[trial.settings.data.name]
-            order = orders.Train(trial, self.state.plans[trial.id], attempt, data)
-            lost = await member.train(order, self._heard, self._stopping)
+            lost = await self._planner.settle(member, place, trial, attempt, data)
+            if lost is None and trial.id in self.state.plans:
+                order = orders.Train(trial, self.state.plans[trial.id], attempt, data)
+                lost = await member.work(order, self._heard, self._stopping)
             if lost is None:
                 continue
             self._reserved.pop(member.number, None)
@@ -284,12 +289,13 @@ class Conductor:
                         self.stop()
 
     async def _watch_memory(self, devices: list[Device], crew: Crew) -> None:
-        watch = MemoryWatch(list(dict.fromkeys(devices)))
+        watch = MemoryWatch(list(dict.fromkeys(devices)), self.launch.memory_limit)
         while True:
             reserved = {device.name: 0 for device in devices}
             for name, held in self._reserved.values():
                 reserved[name] = reserved.get(name, 0) + held
-            for sample in watch.changed(crew.pids, reserved):
+            # in a thread: the driver of a card that is not well can take seconds to answer
+            for sample in await asyncio.to_thread(watch.changed, crew.pids, reserved):
                 self._write(sample)
             await asyncio.sleep(MEMORY_SECONDS)
 

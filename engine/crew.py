@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from engine import journal, orders
-from engine.events import AnyEvent, TrialEnded, WorkerLost, WorkerReady
+from engine.events import AnyEvent, Measured, TrialEnded, WorkerLost, WorkerReady
 from engine.launching import module_command
 from engine.problems import MachineProblem, printable
 
@@ -42,14 +42,16 @@ class Member:
             self.process.stdin.write(orders.encode(order) + b"\n")
             await self.process.stdin.drain()
 
-    async def train(self, order: orders.Train, heard: Heard, stopping: asyncio.Event) -> str | None:
-        """Have a trial trained; None once it ended, or why the worker was lost."""
+    async def work(
+        self, order: orders.Measure | orders.Train, heard: Heard, stopping: asyncio.Event
+    ) -> str | None:
+        """Have a trial measured or trained; None once that ended, or why the worker was lost."""
         await self.order(order)
         halting = asyncio.create_task(self._halt_when(stopping))
         try:
             while event := await self.next_event():
                 heard(event)
-                if isinstance(event, TrialEnded) and event.trial == order.trial.id:
+                if isinstance(event, TrialEnded | Measured) and event.trial == order.trial.id:
                     return None
         finally:
             halting.cancel()

@@ -1,34 +1,50 @@
-"""The machine as NVML and psutil see it, without torch."""
+"""The machine as its driver, its system and its container see it, without torch."""
 
 import contextlib
 import os
 import platform
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from engine import nvml
+from engine.cgroup import Limit, memory_limits
 from engine.problems import MachineProblem, UsageProblem, nearest, printable
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A place to train: `name` as torch calls it, `handle` as NVML does (None on a CPU)."""
+    """A place to train: `name` as torch calls it, `handle` the UUID of a GPU (None on a CPU)."""
 
     name: str
     title: str
-    handle: Any = None
+    handle: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """Bytes of a device's memory: all of it, and what is in use by anyone."""
+class Reading:
+    """A device right now; None is not known. Memory in bytes.
 
-    total: int
-    used: int
+    `total` is what its programs may share, at most a container's `limit`; `used` is by anyone,
+    and `available` what is left to take. `ours` is what the processes hold that were asked
+    about. `utilization` is the percentage of the time that it was busy, `temperature` in
+    degrees Celsius, `power` in watts. `sources` says by field where a figure comes from.
+    """
+
+    total: int | None = None
+    used: int | None = None
+    available: int | None = None
+    ours: int | None = None
+    limit: int | None = None
+    processes: tuple[nvml.Process, ...] | None = None
+    utilization: int | None = None
+    temperature: int | None = None
+    power: float | None = None
+    sources: dict[str, str] = field(default_factory=dict)
 
 
 def cores() -> int:
@@ -43,7 +59,7 @@ def choose_devices(asked: str) -> list[Device]:
         UsageProblem: the words name no kind of device.
         MachineProblem: a GPU that was named is not there.
     """
-    gpus = _gpus()
+    gpus = visible_gpus()
     if asked == "auto":
         return gpus or [_cpu()]
     if asked == "cpu":
@@ -56,28 +72,34 @@ def choose_devices(asked: str) -> list[Device]:
             known = ["auto", "cpu", *found]
             raise UsageProblem(f"--device {printable(asked)}: unknown{nearest(name, known)}")
         if name not in found:
-            there = ", ".join(found) if found else "no GPU that NVML can see"
+            there = ", ".join(found) or f"no GPU that NVML can see{_why_none()}"
             raise MachineProblem(f"--device {name}: not on this machine; there is {there}")
         if found[name] not in chosen:
             chosen.append(found[name])
     return chosen
 
 
-def usage(device: Device) -> Usage:
-    """Memory of a device right now; zeros where the driver does not answer."""
-    if device.handle is None:
-        memory = psutil.virtual_memory()
-        return Usage(memory.total, memory.total - memory.available)
-    try:
-        import pynvml
-
-        info = pynvml.nvmlDeviceGetMemoryInfo(device.handle)
-        return Usage(int(info.total), int(info.used))
-    except Exception:  # a GPU that fell off the bus is a fact to show, not to die of
-        return Usage(0, 0)
+def visible_gpus() -> list[Device]:
+    """GPUs in torch's order, as `CUDA_VISIBLE_DEVICES` leaves them; empty without a driver."""
+    return [
+        Device(f"cuda:{index}", card.title, card.uuid) for index, card in enumerate(nvml.cards())
+    ]
 
 
-def resident_bytes(pids: Iterable[int]) -> int:
+def driver() -> str:
+    """One sentence about NVIDIA's driver: its version, that there is none, or why it is silent."""
+    return nvml.driver().sentence
+
+
+def memory_of(device: Device, pids: Collection[int] = (), root: Path = Path("/")) -> Reading:
+    """A device's memory and state, and what the processes `pids` hold of it.
+
+    `root` is where `proc` and `sys` lie, for a container's limits on the CPU's memory.
+    """
+    return _of_card(device.handle, pids) if device.handle else _of_cpu(pids, root)
+
+
+def resident_bytes(pids: Collection[int]) -> int:
     """Resident memory of processes; a page that several share is split between them (PSS)."""
     total = 0
     for pid in pids:
@@ -88,59 +110,88 @@ def resident_bytes(pids: Iterable[int]) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """What the manifest says of the hardware."""
+    """What the journal and the manifest say of the hardware and its driver."""
+    reading = memory_of(_cpu())
     return {
         "system": f"{platform.system()} {platform.release()}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": cores(),
         "memory_bytes": psutil.virtual_memory().total,
-        "gpus": [gpu.title for gpu in _gpus()],
+        "memory_limit_bytes": reading.limit,
+        "driver": driver(),
+        "gpus": [gpu.title for gpu in visible_gpus()],
     }
 
 
-def _cpu() -> Device:
-    return Device("cpu", _processor())
-
-
 @cache
-def _gpus() -> list[Device]:
-    """GPUs in torch's order, as `CUDA_VISIBLE_DEVICES` leaves them; empty without a driver."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        count = pynvml.nvmlDeviceGetCount()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
-        by_id = {str(pynvml.nvmlDeviceGetUUID(handle)): handle for handle in handles}
-        visible = _visible(os.environ.get("CUDA_VISIBLE_DEVICES"), handles, by_id)
-        return [
-            Device(f"cuda:{index}", str(pynvml.nvmlDeviceGetName(handle)), handle)
-            for index, handle in enumerate(visible)
-        ]
-    except Exception:  # no driver, or a broken one: then there is no GPU to train on
-        return []
-
-
-def _visible(variable: str | None, handles: list[Any], by_id: dict[str, Any]) -> list[Any]:
-    """CUDA's rule: indices or UUID prefixes, up to the first that names no GPU."""
-    if variable is None:
-        return handles
-    chosen: list[Any] = []
-    for word in (part.strip() for part in variable.split(",")):
-        matches = [handle for uuid, handle in by_id.items() if word and uuid.startswith(word)]
-        if word.isdigit() and int(word) < len(handles):
-            chosen.append(handles[int(word)])
-        elif len(matches) == 1:
-            chosen.append(matches[0])
-        else:
-            break
-    return chosen
-
-
-@cache
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _why_none() -> str:
+    """What is wrong with a driver that is there."""
+    found = nvml.driver()
+    return "" if found.answers or found.sentence == nvml.NO_DRIVER else f": {found.sentence}"
+
+
+def _cpu() -> Device:
+    return Device("cpu", processor())
+
+
+def _of_cpu(pids: Collection[int], root: Path) -> Reading:
+    """What the machine has, or what its tightest container leaves of it."""
+    memory = psutil.virtual_memory()
+    limits = [limit for limit in memory_limits(root) if limit.total < memory.total]
+    smallest = limits[0] if limits else None
+    total = smallest.total if smallest else memory.total
+    left = {"psutil, available": memory.available, **_left(limits)}
+    tightest = min(left, key=lambda source: left[source])
+    available = min(total, left[tightest])
+    sources = {
+        "total": smallest.source if smallest else "psutil, total",
+        "available": tightest,
+        "used": "total less available",
+    }
+    if smallest:
+        sources["limit"] = smallest.source
+    if pids:
+        sources["ours"] = "psutil, proportional set size"
+    return Reading(
+        total=total,
+        used=total - available,
+        available=available,
+        ours=resident_bytes(pids) if pids else None,
+        limit=smallest.total if smallest else None,
+        sources=sources,
+    )
+
+
+def _left(limits: list[Limit]) -> dict[str, int]:
+    """What each limit leaves, by its source; a wider group may be fuller than a narrow one."""
+    return {limit.source: left for limit in limits if (left := limit.available) is not None}
+
+
+def _of_card(uuid: str, pids: Collection[int]) -> Reading:
+    card = nvml.read(uuid)
+    ours = card.held_by(pids)
+    reading = Reading(
+        total=card.total,
+        used=card.used,
+        available=card.free,
+        ours=ours,
+        processes=card.processes,
+        utilization=card.utilization,
+        temperature=card.temperature,
+        power=card.power,
+    )
+    for name in ("total", "used", "available", "utilization", "temperature", "power"):
+        if getattr(reading, name) is not None:
+            reading.sources[name] = "NVML, whole device"
+    if ours is not None:
+        reading.sources["ours"] = "NVML, by process"
+    return reading

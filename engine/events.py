@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from engine.fitting import Shape
 from engine.plan import Plan
 from engine.spec import Claim, Configuration
 
@@ -67,6 +68,27 @@ class DataReady(Event, frozen=True, tag="data"):
     test: int
     shape: tuple[int, int, int]
     digest: str
+
+
+class Measured(Event, frozen=True, tag="measured"):
+    """Micro-batch sizes that were executed before a trial's first step, for all that are like it.
+
+    `limit_bytes` is what the worker may hold, data included, and `asked_bytes` what people allow it
+    to, if they said so; `held_bytes` is live between steps.
+    `evaluation_batch_size` is the largest that keeps the headroom, of the usual one and its halves.
+    """
+
+    trial: str
+    device: str
+    device_name: str
+    batch_size: int
+    asked_bytes: int | None
+    limit_bytes: int
+    held_bytes: int
+    shapes: tuple[Shape, ...]
+    evaluation_batch_size: int
+    evaluation_peak_bytes: int
+    seconds: float
 
 
 class Planned(Event, frozen=True, tag="plan"):
@@ -175,6 +197,19 @@ class EpochsFinished(Event, frozen=True, tag="epochs"):
     records: tuple[EpochRecord, ...]
 
 
+class MicroBatchCut(Event, frozen=True, tag="cut"):
+    """Memory ran out in the middle of a training, which went on with smaller pieces.
+
+    From `steps` on, the micro-batch (or the `evaluation` batch) has `size` samples.
+    """
+
+    trial: str
+    attempt: int
+    steps: int
+    size: int
+    evaluation: bool = False
+
+
 class ValueBins(Struct, frozen=True):
     """Single values of many gradients: moments, and counts by sign and power of two.
 
@@ -261,13 +296,23 @@ class TrialEnded(Event, frozen=True, tag="ended"):
 
 
 class MemorySampled(Event, frozen=True, tag="memory"):
-    """Bytes of a device: its total, what this sweep's processes hold, and what others hold."""
+    """Bytes of a device: its total, what this sweep's processes hold, and what others hold.
+
+    `total` is 0 where it cannot be read; in a container it is at most the container's limit.
+    `limit` is the most that this sweep may take, by `--memory-limit` or the container.
+    `utilization` is the percentage of the time that the device was busy, `temperature` in
+    degrees Celsius, `power` in watts. None is not known, or no limit.
+    """
 
     device: str
     name: str
     total: int
     ours: int
     others: int
+    limit: int | None = None
+    utilization: int | None = None
+    temperature: int | None = None
+    power: float | None = None
 
 
 class Note(Event, frozen=True, tag="note"):
@@ -296,12 +341,14 @@ AnyEvent = (
     | ConductorStarted
     | DataProgress
     | DataReady
+    | Measured
     | Planned
     | WorkerReady
     | WorkerLost
     | TrialStarted
     | Progress
     | EpochsFinished
+    | MicroBatchCut
     | Probed
     | TrialEnded
     | MemorySampled

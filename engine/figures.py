@@ -14,6 +14,8 @@ from msgspec.structs import replace
 
 from engine.bins import Norms, Pool
 from engine.events import EpochRecord, NormSlice
+from engine.fitting import Shape
+from engine.plan import alike
 from engine.spec import Memory, Scaling, Settings
 from engine.state import SweepState, TrialState
 
@@ -165,6 +167,20 @@ def pace(state: SweepState, trials: list[TrialState]) -> tuple[float | None, flo
         return None, None
     rate = median(record.epoch_samples / record.seconds for record in records)
     return median(record.seconds for record in records), rate
+
+
+def chosen_shape(state: SweepState, trial: TrialState) -> Shape | None:
+    """What was measured, before the first step, of the micro-batch size in a trial's plan."""
+    plan = state.plans.get(trial.id)
+    if plan is None:
+        return None
+    wanted = alike(trial.settings, plan.batch_size)
+    for found in reversed(state.measured):
+        if alike(state.trials[found.trial].settings, found.batch_size) == wanted:
+            for shape in found.shapes:
+                if shape.micro_batch_size == plan.micro_batch_size:
+                    return shape
+    return None
 
 
 def norms(state: SweepState, configuration: str, start: float = 0.0, stop: float = 1.0) -> Pool:

@@ -24,11 +24,28 @@ class Train(msgspec.Struct, frozen=True, tag_field="order", tag="train"):
     data: Prepared
 
 
+class Measure(msgspec.Struct, frozen=True, tag_field="order", tag="measure"):
+    """Execute micro-batch sizes of a trial's step; answered by `Measured`, or by `TrialEnded`.
+
+    `limit_bytes` bounds live tensor bytes, data included; without it a GPU's free memory does.
+    `asked_bytes` is what people asked for. `seconds` is how long it may take, more or less.
+    """
+
+    trial: Trial
+    plan: Plan
+    attempt: int
+    data: Prepared
+    device_name: str
+    asked_bytes: int | None
+    limit_bytes: int | None
+    seconds: float
+
+
 class Halt(msgspec.Struct, frozen=True, tag_field="order", tag="halt"):
     """End the training under way, if any, as `stopped`."""
 
 
-AnyOrder = Setup | Train | Halt
+AnyOrder = Setup | Measure | Train | Halt
 
 decode = msgspec.json.Decoder(AnyOrder).decode
 encode = msgspec.json.Encoder().encode

@@ -8,11 +8,13 @@ scheduling decides where and when a trial runs but never its arithmetic.
 from collections.abc import Sequence
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
-from engine.spec import PositiveInt, Trial
+from engine.spec import PositiveInt, Settings, Trial
 
 EVALUATION_BATCH_SIZE = 1000
+DRAW_MICRO_BATCH_SIZE = 256
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -20,7 +22,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     `batch_size` is the number of samples an optimizer step sees: the one asked for, or the
     whole training set where that is smaller. `accumulation_steps` micro-batches of
-    `micro_batch_size` samples (the last may be smaller) make one step.
+    `micro_batch_size` samples (the last may be smaller) make one step. A probe takes the batches
+    that it draws in micro-batches of `draw_micro_batch_size`, or of the training's if larger.
     """
 
     group: str
@@ -29,6 +32,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     micro_batch_size: PositiveInt
     accumulation_steps: PositiveInt
     evaluation_batch_size: PositiveInt
+    draw_micro_batch_size: PositiveInt = DRAW_MICRO_BATCH_SIZE
     threads: PositiveInt
     layout: Literal["contiguous"] = "contiguous"
     precision: Literal["fp32"] = "fp32"
@@ -62,10 +66,19 @@ def reusable(plans: Sequence[Plan], trial: Trial, train_size: int) -> Plan | Non
     return None
 
 
+def alike(settings: Settings, batch_size: int) -> bytes:
+    """What memory and pace of a step depend on, on one device: equal where they are."""
+    depends = (settings.data, settings.model, settings.train.optimizer, batch_size)
+    return msgspec.json.encode(depends)
+
+
+def full_batch(asked: int, train_size: int) -> str:
+    """What becomes of a batch size larger than the data."""
+    return f"{asked:,} exceeds the {train_size:,} training images: the full batch"
+
+
 def _reason(asked: int, batch_size: int, micro: int, automatic: bool) -> str:
-    words = []
-    if asked > batch_size:
-        words.append(f"{asked:,} exceeds the {batch_size:,} training images: the full batch")
+    words = [full_batch(asked, batch_size)] if asked > batch_size else []
     if micro < batch_size:
         count, rest = divmod(batch_size, micro)
         tail = f" + {rest:,}" if rest else ""

@@ -154,8 +154,6 @@ def _check_table(table: object, name: str, where: str) -> None:
         raise UsageProblem(f"{where}: {name}: expected a table, written [{name}]")
     types = field_types(TABLES[name])
     for key, value in table.items():
-        if name == "memory" and key == "limit":
-            raise UsageProblem(f"{where}: memory.limit: not supported by this version")
         if key not in types:
             hint = nearest(key, types)
             raise UsageProblem(f"{where}: unknown key '{name}.{printable(key)}'{hint}")

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from engine.sizes import parse_size
+
 PositiveInt = Annotated[int, Meta(ge=1, le=2**53)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 NonNegativeFloat = Annotated[float, Meta(ge=0)]
@@ -64,9 +66,18 @@ class Scaling(Table, frozen=True):
 
 
 class Memory(Table, frozen=True):
-    """How a batch is cut into micro-batches; `auto` leaves it to the numeric plan."""
+    """How a batch is cut into micro-batches; `auto` leaves it to the numeric plan.
+
+    `limit` bounds the live tensor bytes of a device: a size such as `512MiB`, or bytes.
+    """
 
     micro_batch_size: Literal["auto"] | PositiveInt = "auto"
+    limit: str | PositiveInt | None = None
+
+    @property
+    def limit_bytes(self) -> int | None:
+        """The limit in bytes; None without one."""
+        return None if self.limit is None else parse_size(self.limit)
 
 
 class Run(Table, frozen=True):

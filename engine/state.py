@@ -37,6 +37,7 @@ class TrialState:
     progress: ev.Progress | None = None
     records: list[ev.EpochRecord] = field(default_factory=list)
     probes: list[ev.Probed] = field(default_factory=list)
+    cuts: list[ev.MicroBatchCut] = field(default_factory=list)
     ended_at: float | None = None
 
     @property
@@ -80,6 +81,7 @@ class TrialState:
         """Drop the figures of an attempt that was given up."""
         self.records.clear()
         self.probes.clear()
+        self.cuts.clear()
 
     def _trained(self) -> tuple[int, float]:
         """Steps taken, and seconds of training, as far as is known."""
@@ -110,6 +112,7 @@ class SweepState:
         self.configurations: dict[str, Configuration] = {}
         self.trials: dict[str, TrialState] = {}
         self.plans: dict[str, Plan] = {}
+        self.measured: list[ev.Measured] = []
         self.workers: dict[int, ev.WorkerReady] = {}
         self.versions: dict[str, str] = {}
         self.memory: dict[str, deque[ev.MemorySampled]] = {}
@@ -147,6 +150,10 @@ class SweepState:
                 samples.append(event)
             case ev.Note():
                 self._say(event.at, event.text, event.level)
+            case ev.MicroBatchCut():
+                self._cut(event)
+            case ev.Measured():
+                self._measured(event)
             case ev.Planned():
                 for member in event.plan.members:
                     self.plans[member] = event.plan
@@ -236,6 +243,21 @@ class SweepState:
             return
         reached = trial.records[-1].epoch if trial.records else 0
         trial.records.extend(record for record in event.records if record.epoch > reached)
+
+    def _measured(self, event: ev.Measured) -> None:
+        if event in self.measured:
+            return
+        self.measured.append(event)
+        tried = f"{len(event.shapes)} micro-batch sizes of {event.batch_size:,}"
+        self._say(event.at, f"{event.trial}: measured {tried} in {event.seconds:.1f} s")
+
+    def _cut(self, event: ev.MicroBatchCut) -> None:
+        trial = self._current(event.trial, event.attempt)
+        if trial and event not in trial.cuts:
+            trial.cuts.append(event)
+            what = "evaluating" if event.evaluation else "training"
+            text = f"out of memory at step {event.steps:,}: {what} {event.size:,} images at once"
+            self._say(event.at, f"{trial.id}: {text}", "warning")
 
     def _probed(self, event: ev.Probed) -> None:
         trial = self._current(event.trial, event.attempt)

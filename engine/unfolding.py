@@ -142,9 +142,19 @@ def _check_together(settings: Settings, where: str) -> None:
         misfit(settings.model, DATASETS[settings.data.name])
         or _rate_problem(settings)
         or _pair_problem(settings)
+        or _limit_problem(settings)
     )
     if problem:
         raise UsageProblem(f"{where}: {problem}")
+
+
+def _limit_problem(settings: Settings) -> str | None:
+    """Why the limit is no size; None where it is one, or where there is none."""
+    try:
+        settings.memory.limit_bytes  # noqa: B018 (parsed when it is asked for)
+    except UsageProblem as problem:
+        return f"memory.limit: {problem}"
+    return None
 
 
 def _pair_problem(settings: Settings) -> str | None:

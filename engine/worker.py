@@ -11,8 +11,9 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine import journal, orders
 from engine.events import AnyEvent, TrialEnded, WorkerLost, WorkerReady
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
     from engine.training.images import Images
 
 
+Work = orders.Measure | orders.Train
+
+
 class Worker:
     """One process on one device."""
 
     def __init__(self, events: int) -> None:
         self._events = events
-        self._orders: SimpleQueue[orders.Setup | orders.Train] = SimpleQueue()
+        self._orders: SimpleQueue[orders.Setup | orders.Measure | orders.Train] = SimpleQueue()
         self._halt = threading.Event()
         self._setup: orders.Setup | None = None
         self._images: tuple[str, Images] | None = None
@@ -41,8 +45,10 @@ class Worker:
             match order:
                 case orders.Setup():
                     self._set_up(order)
+                case orders.Measure():
+                    self._attempt(order, self._measure)
                 case orders.Train():
-                    self._train(order)
+                    self._attempt(order, self._train)
 
     def state(self, event: AnyEvent) -> None:
         """State a fact to the conductor."""
@@ -94,18 +100,32 @@ class Worker:
             )
         )
 
+    def _attempt(self, order: Work, work: Callable[[Any], None]) -> None:
+        """Do the work on a trial; an error is the trial's, not the worker's."""
+        try:
+            work(order)
+        except Exception as error:
+            traceback.print_exc()
+            self.state(_failure(order.trial, order.attempt, error))
+
+    def _measure(self, order: orders.Measure) -> None:
+        import torch
+
+        from engine.training.measuring import measure
+
+        assert self._setup is not None
+        device = torch.device(self._setup.device)
+        images = self._open(order)
+        self.state(measure(order, images, device))
+
     def _train(self, order: orders.Train) -> None:
         from engine.training.loop import Job, Training
 
         assert self._setup is not None
         job = Job(order.trial, order.plan, order.attempt, self._setup.worker, self._setup.device)
-        try:
-            Training(job, self._open(order), self.state, self._halt.is_set).run()
-        except Exception as error:
-            traceback.print_exc()
-            self.state(_failure(order.trial, order.attempt, error))
+        Training(job, self._open(order), self.state, self._halt.is_set).run()
 
-    def _open(self, order: orders.Train) -> "Images":
+    def _open(self, order: Work) -> "Images":
         """The images, kept from trial to trial."""
         import torch
 

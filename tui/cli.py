@@ -89,6 +89,8 @@ def build_parser() -> Parser:
         "resume", parents=[common, logging], help="go on with a sweep, without a screen"
     )
     resume.add_argument("id")
+    doctor = commands.add_parser("doctor", parents=[common], help="what is seen of this machine")
+    doctor.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
     return parser
 
 
@@ -106,6 +108,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--device", default="auto", metavar="DEVICE", help="cpu, cuda:0,cuda:1 or auto (default)")
     add("--workers", type=_positive, metavar="N", help="how many trials train at once")
+    add("--memory-limit", type=_size, metavar="SIZE", help="most memory of a device, such as 2GiB")
     add("--data-dir", metavar="DIR", help="read the images from here (torchvision's layout)")
     add("--home", metavar="DIR", help=HOME_HELP)
     add("--log-format", choices=("text", "json"), default="text", help=LOG_HELP)
@@ -121,6 +124,15 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return number
+
+
+def _size(text: str) -> int:
+    from engine.sizes import parse_size
+
+    try:
+        return parse_size(text)
+    except UsageProblem as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
 
 
 def main() -> None:
@@ -165,6 +177,7 @@ def run(arguments: list[str]) -> int:
         "attach": _attach,
         "stop": _stop,
         "resume": _resume,
+        "doctor": _doctor,
     }
     return actions[words.command](words)
 
@@ -186,6 +199,7 @@ def _run(words: argparse.Namespace) -> int:
         device=words.device,
         workers=words.workers,
         data_dir=str(user_path(words.data_dir)) if words.data_dir else None,
+        memory_limit=words.memory_limit,
     )
     if screen:
         return _screen(home, preset=preset, launch=launch)
@@ -350,6 +364,12 @@ def _resume(words: argparse.Namespace) -> int:
     if code != headless.INTERRUPTED:
         _print_summary(headless.summary(folder, state, None), False)
     return code
+
+
+def _doctor(words: argparse.Namespace) -> int:
+    from tui import doctor
+
+    return doctor.run(words.home, words.json)
 
 
 def _has_terminal() -> bool:

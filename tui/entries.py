@@ -10,11 +10,12 @@ from engine.devices import cores
 from engine.estimate import sweep_seconds
 from engine.problems import Problem, printable
 from engine.reading import Preset, load_preset
+from engine.sizes import shown_size
 from engine.spec import BUDGETS, Settings
 from tui.phases import SIGNS
 from tui.picker import Item
 from tui.rows import EMPTY, Row, cell, row, spread, wrap
-from tui.units import clock, roughly, size
+from tui.units import clock, roughly
 
 FIRST = "quickstart"
 NAME, STATE, FIELD = 16, 13, 10
@@ -136,7 +137,7 @@ def sweep_preview(sweep: StoredSweep, width: int) -> list[Row]:
 def _data(settings: Settings) -> str:
     data = DATASETS[settings.data.name]
     images = f"{data.train_size:,} training + {data.test_size:,} test images"
-    fetched = f" ({size(data.download_bytes)} download)" if data.download_bytes else ""
+    fetched = f" ({shown_size(data.download_bytes)} download)" if data.download_bytes else ""
     return f"{data.title}: {images}{fetched}"
 
 

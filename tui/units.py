@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable
 
+from engine.sizes import three_digits
+
 UNKNOWN = "–"
 
 
@@ -21,8 +23,8 @@ def duration(seconds: float) -> str:
     if not math.isfinite(seconds):
         return UNKNOWN
     if seconds < 0.9995:
-        return f"{_three(seconds * 1e3)} ms"
-    return f"{_three(seconds)} s" if seconds < 1000 else clock(seconds)
+        return f"{three_digits(seconds * 1e3)} ms"
+    return f"{three_digits(seconds)} s" if seconds < 1000 else clock(seconds)
 
 
 def roughly(seconds: float) -> str:
@@ -34,19 +36,10 @@ def roughly(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
 
 
-def size(count: float) -> str:
-    """Bytes with a binary unit: 512 MiB, 9.10 GiB."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{_three(count)} {unit}"
-        count /= 1024
-    return f"{_three(count)} TiB"
-
-
 def rate(per_second: float) -> str:
     """Samples a second."""
     if per_second >= 9.995e5:
-        return f"{_three(per_second / 1e6)} M/s"
+        return f"{three_digits(per_second / 1e6)} M/s"
     return f"{per_second:,.0f}/s"
 
 
@@ -60,7 +53,7 @@ def number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return UNKNOWN
     if value == 0 or 1e-3 <= abs(value) < 1e4:
-        return _three(value)
+        return three_digits(value)
     mantissa, _, exponent = f"{value:.1e}".partition("e")
     return f"{mantissa}e{int(exponent)}"
 
@@ -91,9 +84,3 @@ def figure(value: float, decimals: int | None) -> str:
 def deviation(spread: float, decimals: int | None) -> str:
     """What follows it, without its leading zero: ±.0071."""
     return f"±{figure(spread, decimals)}".replace("±0.", "±.")
-
-
-def _three(value: float) -> str:
-    magnitude = abs(value)
-    decimals = 2 if magnitude < 9.995 else 1 if magnitude < 99.95 else 0
-    return f"{value:,.{decimals}f}"

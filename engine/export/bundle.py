@@ -16,7 +16,7 @@ import tomli_w
 
 from engine import __version__, journal
 from engine.catalog import SWEEP, conductor_lives
-from engine.export import probe_tables, tables
+from engine.export import memory_table, probe_tables, tables
 from engine.findings import report
 from engine.problems import MachineProblem, UsageProblem, printable
 from engine.reading import read_toml
@@ -91,6 +91,7 @@ def _documents(folder: Path, state: SweepState, damaged: int) -> dict[str, str]:
         "epochs.csv": tables.to_csv(tables.EPOCH_COLUMNS, tables.epoch_rows(state)),
         "gradient_norms.csv": tables.to_csv(tables.NORM_COLUMNS, tables.norm_rows(state)),
         "sweep.toml": sweep_toml(folder, state),
+        "memory.csv": tables.to_csv(memory_table.MEMORY_COLUMNS, memory_table.memory_rows(state)),
         FINDINGS: _json(report.document(state)),
         MANIFEST: _json(manifest(folder, state, damaged)),
         **_probe_tables(state),

@@ -11,8 +11,6 @@ from engine.training.flat import FlatModel
 from engine.training.gradients import accumulate
 from engine.training.images import Images
 
-MICRO_BATCH_SIZE = 256
-
 
 class Drawing:
     """Draws batches and their gradients; what is drawn depends on seed and `stream` alone.
@@ -40,16 +38,13 @@ class Drawing:
             yield drawn.to(self.flat.gradient.device)
 
     def gradient(self, batch: Tensor, micro_batch_size: int) -> Tensor:
-        """The gradient (P,) of a batch at the present weights: a buffer that the next one reuses.
-
-        Micro-batches are as large as the training's, or larger where those are small.
-        """
+        """The gradient (P,) of a batch at the present weights, in a buffer that is used again."""
         accumulate(
             self.flat,
             self.images.train,
             self.images.train_labels,
             batch,
-            max(micro_batch_size, MICRO_BATCH_SIZE),
+            micro_batch_size,
             self._mean,
         )
         return self.flat.gradient

@@ -24,6 +24,11 @@ class Images:
     test_labels: Tensor
     train_part: Tensor
 
+    def held(self) -> list[Tensor]:
+        """Every tensor."""
+        labels = [self.train_labels, self.test_labels]
+        return [self.train, self.test, *labels, self.train_part]
+
     @property
     def train_size(self) -> int:
         """Number of training images."""

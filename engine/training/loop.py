@@ -6,7 +6,8 @@ most), at the end of an epoch, and nowhere inside a step.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -17,6 +18,7 @@ from engine.events import (
     AnyEvent,
     EpochRecord,
     EpochsFinished,
+    MicroBatchCut,
     NormSlice,
     Probed,
     Progress,
@@ -29,6 +31,7 @@ from engine.spec import Trial
 from engine.training.evaluation import Figures, evaluate
 from engine.training.gradients import norm_slice
 from engine.training.images import Images, epoch_order
+from engine.training.memory import measured, ran_out
 from engine.training.moments import Moments
 from engine.training.probing import Prober
 from engine.training.stepping import Stepper
@@ -108,6 +111,7 @@ class Training:
         self.stepper = Stepper(job.trial, plan, images, self.device)
         self.flat, self.travel = self.stepper.flat, self.stepper.travel
         self.total_steps = self.stepper.total_steps
+        self.evaluation_batch_size, self.peak_bytes = plan.evaluation_batch_size, 0
         self.at, self.clock = Position(), Clock()
         self.moments = Moments(settings.probe.at, self.total_steps, settings.train.seconds)
         self.prober = Prober(
@@ -180,7 +184,10 @@ class Training:
 
     def _step(self, batch: Tensor, filled: int) -> None:
         self._raise_if_halted()
-        self.stepper.step(batch, self.at.steps + 1, filled)
+        with self._first_measured(self.at.steps == 0):
+            cut = self.stepper.step(batch, self.at.steps + 1, filled)
+        if cut:
+            self._tell_cut(self.stepper.micro_batch_size)
         self.at.steps += 1
         self.at.samples += len(batch)
 
@@ -262,13 +269,47 @@ class Training:
             self._state_epochs()
 
     def _evaluate(self) -> tuple[Figures, Figures]:
-        images, size = self.images, self.job.plan.evaluation_batch_size
+        """Figures on train part and test set, in smaller pieces where memory runs out."""
+        while True:
+            try:
+                with self._first_measured(self.at.epoch == 1):
+                    return self._evaluate_in(self.evaluation_batch_size)
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out(error) or self.evaluation_batch_size == 1:
+                    raise
+            self.evaluation_batch_size = -(-self.evaluation_batch_size // 2)
+            self._tell_cut(self.evaluation_batch_size, evaluation=True)
+
+    def _evaluate_in(self, size: int) -> tuple[Figures, Figures]:
+        images = self.images
         parts = torch.split(images.train_part, size)
         train = ((images.train[part], images.train_labels[part]) for part in parts)
         test = zip(
             torch.split(images.test, size), torch.split(images.test_labels, size), strict=True
         )
         return evaluate(self.flat.model, train), evaluate(self.flat.model, test)
+
+    @contextmanager
+    def _first_measured(self, first: bool) -> Iterator[None]:
+        """On a CPU nobody counts what is live, and watching costs: so only the first time."""
+        if not first or self.device.type != "cpu":
+            yield
+            return
+        held = [*self.images.held(), *self.stepper.held()]
+        with measured(self.device, held) as peak:
+            yield
+        self.peak_bytes = max(self.peak_bytes, peak.bytes)
+
+    def _tell_cut(self, size: int, evaluation: bool = False) -> None:
+        self._state(
+            MicroBatchCut(
+                trial=self.job.trial.id,
+                attempt=self.job.attempt,
+                steps=self.at.steps,
+                size=size,
+                evaluation=evaluation,
+            )
+        )
 
     def _tell_progress(self) -> None:
         self._told = time.monotonic()
@@ -314,10 +355,10 @@ class Training:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def _peak_memory(self) -> int | None:
+    def _peak_memory(self) -> int:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
-        return None
+        return self.peak_bytes
 
 
 def _known(value: float) -> float | None:

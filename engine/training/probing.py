@@ -39,7 +39,7 @@ class Prober:
     def probe(self, share: float) -> tuple[tuple[Draws, ...], tuple[Competition, ...], float]:
         """Draws, competitions and the seconds that they took, at the present weights."""
         began = time.perf_counter()
-        micro = self._plan.micro_batch_size
+        micro = max(self._plan.micro_batch_size, self._plan.draw_micro_batch_size)
         # at one moment every configuration of a seed draws the same batches
         stream = (round(share * 1e6),)
         draws = draw_sizes(

@@ -10,6 +10,7 @@ from engine.spec import Trial
 from engine.training.flat import FlatModel
 from engine.training.gradients import accumulate
 from engine.training.images import Images
+from engine.training.memory import ran_out
 from engine.training.models import build_model
 from engine.training.optim import build_optimizer
 from engine.training.schedule import scaled_rates, warmed_up
@@ -50,25 +51,60 @@ class Stepper:
         """Steps of a slice of norms: within an epoch, and within a twentieth of the run."""
         return len(self.norms)
 
-    def step(self, batch: Tensor, number: int, filled: int) -> None:
-        """Step `number` (from 1) on the images `batch` (B,); its norm becomes `norms[filled]`."""
+    def step(self, batch: Tensor, number: int, filled: int) -> bool:
+        """Step `number` (from 1) on the images `batch` (B,); its norm becomes `norms[filled]`.
+
+        Where memory runs out the gradient is begun anew with half the micro-batch, as often as it
+        takes; returns whether that happened. The weights have not been touched until then.
+        """
         self._set_rate(number)
-        accumulate(
-            self.flat,
-            self._images.train,
-            self._images.train_labels,
-            batch,
-            self.micro_batch_size,
-            self._mean,
-        )
+        buffers = [buffer.clone() for buffer in self.flat.model.buffers()]
+        cut = False
+        while not self._has_gradient(batch):
+            self._cut(buffers, len(batch))
+            cut = True
+        self.update(filled)
+        return cut
+
+    def gradient(self, batch: Tensor) -> None:
+        """Leave the gradient of a batch in `flat.gradient`."""
+        images, labels = self._images.train, self._images.train_labels
+        accumulate(self.flat, images, labels, batch, self.micro_batch_size, self._mean)
+
+    def update(self, filled: int) -> None:
+        """Take the norm of the gradient, and move the weights by it."""
         self.norms[filled] = self.flat.norm()
         self.travel.before_step()
         self.optimizer.step()
         self.travel.after_step()
 
+    def held(self) -> list[Tensor]:
+        """Every tensor that is kept from step to step, data left out."""
+        states = self.optimizer.state.values()
+        kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
+        own = [self.flat.weights.detach(), self.flat.gradient, self.start_weights, self.norms]
+        return [*own, *kept, *self.travel.held(), *self.flat.model.buffers()]
+
     def distance(self) -> float:
         """L2 distance of the weights from the initial ones."""
         return float(torch.linalg.vector_norm(self.flat.weights.detach() - self.start_weights))
+
+    def _has_gradient(self, batch: Tensor) -> bool:
+        """Whether there was memory enough; what the failed attempt held is gone afterwards."""
+        try:
+            self.gradient(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error) or min(self.micro_batch_size, len(batch)) == 1:
+                raise
+            return False
+        return True
+
+    def _cut(self, buffers: list[Tensor], samples: int) -> None:
+        self.micro_batch_size = -(-min(self.micro_batch_size, samples) // 2)
+        for buffer, kept in zip(self.flat.model.buffers(), buffers, strict=True):
+            buffer.copy_(kept)
+        if self.flat.gradient.is_cuda:
+            torch.cuda.empty_cache()
 
     def _set_rate(self, step: int) -> None:
         lr = warmed_up(self.rates.lr, step, self._warmup_steps)

@@ -46,3 +46,7 @@ class Travel:
         self.path_length += mean * self._steps
         self._steps = self._measured = 0
         return mean
+
+    def held(self) -> list[Tensor]:
+        """The tensors that it keeps."""
+        return [self._before, self._norms]

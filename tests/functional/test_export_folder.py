@@ -16,6 +16,7 @@ FILES = {
     "trials.csv",
     "epochs.csv",
     "gradient_norms.csv",
+    "memory.csv",
     "findings.json",
     "sweep.toml",
     "manifest.json",

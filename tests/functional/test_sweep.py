@@ -117,6 +117,7 @@ def test_the_files_are_complete() -> None:
         "trials.csv",
         "epochs.csv",
         "gradient_norms.csv",
+        "memory.csv",
         "sweep.toml",
         "manifest.json",
         "findings.json",
@@ -152,10 +153,11 @@ def test_the_trials_table_says_what_ran() -> None:
             "epochs": "2",
             "steps": str(2 * -(-1437 // int(size))),
             "samples": str(2 * 1437),
-            "peak_memory_bytes": "",
             "noise_scale": "",
         }
         assert {key: row[key] for key in expected} == expected
+        data = (1437 + 360) * (64 * 4 + 8)
+        assert data < int(row["peak_memory_bytes"]) < 3 * data
 
 
 def test_the_epochs_table_holds_the_figures_of_the_journal() -> None:

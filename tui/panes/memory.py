@@ -1,15 +1,21 @@
 """Memory: what the devices hold, and how each batch is cut to fit."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 from engine.events import MemorySampled
+from engine.figures import chosen_shape
+from engine.fitting import Shape
 from engine.problems import printable
+from engine.sizes import shown_size
 from engine.state import TrialState
 from tui.panes.pane import Pane
 from tui.panes.waiting import awaited
-from tui.raster import bar
-from tui.rows import EMPTY, Row, cell, row, spread, wrap
-from tui.units import size
+from tui.raster import LEVELS, bar
+from tui.rows import EMPTY, Row, cell, row, spread, width_of, wrap
+from tui.units import rate
+
+HISTORY = "so far "
 
 
 class MemoryPane(Pane):
@@ -31,18 +37,29 @@ class MemoryPane(Pane):
         return keys if self.view.state.memory else EMPTY
 
     def wanted_rows(self) -> int:
-        """Two a device, one a configuration and one for the reason they share."""
-        return 2 * max(1, len(self.view.state.memory)) + len(self.view.order) + 1
+        """Two a device, one a configuration, one for a reason they share and one for the driver."""
+        return 2 * max(1, len(self.view.state.memory)) + len(self.view.order) + 2
 
     def body(self, width: int, height: int) -> Sequence[Row]:
-        """Devices, then configurations."""
-        lines: list[Row] = []
-        for samples in self.view.state.memory.values():
-            lines += _device(samples[-1], width)
+        """Devices, then configurations, then what there is to say of GPUs."""
         plans = self._plans(width)
+        devices = self.view.state.memory.values()
+        roomy = height >= 3 * len(devices) + len(plans) + 1
+        lines: list[Row] = []
+        for samples in devices:
+            lines += _device(samples[-1], width)
+            if roomy:
+                lines.append(_history(samples, width))
         if not lines and not plans:
             return awaited(self.view, "no device has been measured yet", width, height)
-        return [*lines, *plans]
+        return [*lines, *plans, *self._driver(width)]
+
+    def _driver(self, width: int) -> list[Row]:
+        """Why there is no GPU, where there is none."""
+        conductor = self.view.state.conductor
+        said = conductor.machine.get("driver") if conductor else None
+        gpus = any(name.startswith("cuda") for name in self.view.state.memory)
+        return [] if gpus or not said else wrap(printable(said), width, "dim")
 
     def _plans(self, width: int) -> list[Row]:
         state = self.view.state
@@ -54,12 +71,15 @@ class MemoryPane(Pane):
         reasons = [state.plans[trials[0].id].reason for _, trials in known]
         shared = reasons[0] if len(set(reasons)) == 1 else ""
         widest = max((len(f"{state.plans[t[0].id].batch_size:,}") for _, t in known), default=1)
-        lines = [self._plan(name, trials, widest, width, not shared) for name, trials in known]
+        lines: list[Row] = []
+        for name, trials in known:
+            lines += self._plan(name, trials, widest, width, not shared)
         return lines + ([row(("why: " + printable(shared), "dim"))] if shared else [])
 
     def _plan(
         self, name: str, trials: list[TrialState], digits: int, width: int, with_reason: bool
-    ) -> Row:
+    ) -> list[Row]:
+        """A row, and the reason behind it or, where that is too long, below."""
         plan, mark = self.view.state.plans[trials[0].id], self.view.marks[name]
         cut = f"{plan.batch_size:>{digits},} = {plan.accumulation_steps:,} × "
         left = row(
@@ -67,20 +87,34 @@ class MemoryPane(Pane):
             " ",
             cut,
             f"{plan.micro_batch_size:<{digits},}",
-            *_peak(trials),
+            *_measured(trials, chosen_shape(self.view.state, trials[0]), width),
         )
         if not with_reason:
-            return left
-        reason = row((printable(plan.reason), "dim"))
-        room = width - sum(len(text) for text, _ in left) - 2
-        return (*left, ("  ", ""), *reason) if room > 12 else spread(left, EMPTY, width)
+            return [left]
+        # the row says how the batch is cut: what is left is why
+        reason = printable(plan.reason.rpartition(": ")[2] if " × " in plan.reason else plan.reason)
+        if width_of(left) + 2 + len(reason) <= width:
+            return [(*left, ("  ", ""), (reason, "dim"))]
+        return [left, *((("  ", ""), *line) for line in wrap(reason, width - 2, "dim"))]
 
 
-def _peak(trials: list[TrialState]) -> Row:
-    """The most that any seed's training held at once, where the device counts it."""
+def _measured(trials: list[TrialState], shape: Shape | None, width: int) -> Row:
+    """The most that any seed held at once, or a step before the first; and the pace of that."""
     peaks = [record.peak_memory_bytes for trial in trials for record in trial.records]
     known = [peak for peak in peaks if peak is not None]
-    return row("  ", cell(size(max(known)), 9, right=True), (" at peak", "dim")) if known else EMPTY
+    most = max(known, default=shape.peak_bytes if shape else 0)
+    figures = row("  ", cell(shown_size(most), 9, right=True)) if most else EMPTY
+    if shape and shape.samples_per_second and width >= 40:
+        return (*figures, cell(rate(shape.samples_per_second), 12, right=True))
+    return (*figures, (" at peak", "dim")) if figures else EMPTY
+
+
+def _history(samples: Iterable[MemorySampled], width: int) -> Row:
+    """What all hold together of the device over time, the latest to the right."""
+    shares = [(s.ours + s.others) / s.total if s.total > 0 else 0.0 for s in samples]
+    latest = shares[-max(1, width - len(HISTORY)) :]
+    levels = "".join(LEVELS[min(8, max(1, math.ceil(share * 8)))] for share in latest)
+    return row((HISTORY, "dim"), (levels, "ours"))
 
 
 def _device(sample: MemorySampled, width: int) -> list[Row]:
@@ -90,14 +124,15 @@ def _device(sample: MemorySampled, width: int) -> list[Row]:
     free = max(0, sample.total - sample.ours - sample.others)
     figures = row(
         " ",
-        cell(size(sample.ours), 8, "ours", right=True),
+        cell(shown_size(sample.ours), 8, "ours", right=True),
         (" · ", "dim"),
-        cell(size(sample.others), 8, "others", right=True),
+        cell(shown_size(sample.others), 8, "others", right=True),
         (" · ", "dim"),
-        cell(f"{size(free)} free", 13, right=True),
+        cell(f"{shown_size(free)} free", 13, right=True),
     )
     room = width - sum(len(text) for text, _ in figures)
-    title = spread(row((name, "strong")), row((size(sample.total), "strong")), width)
+    total = row((shown_size(sample.total), "strong"))
+    title = spread(row((name, "strong"), *_busy(sample)), total, width)
     if room < 8:
         return [title, figures]
     ours = bar(sample.ours / sample.total, room).rstrip()
@@ -107,3 +142,15 @@ def _device(sample: MemorySampled, width: int) -> list[Row]:
         (ours, "ours"), ("▒" * others, "others"), ("·" * (room - len(ours) - others), "track")
     )
     return [title, (*gauge, *figures)]
+
+
+def _busy(sample: MemorySampled) -> Row:
+    """How hard a GPU works, as far as its driver says."""
+    parts = [
+        f"{sample.utilization} % busy" if sample.utilization is not None else "",
+        f"{sample.temperature} °C" if sample.temperature is not None else "",
+        f"{sample.power:.0f} W" if sample.power is not None else "",
+        f"limit {shown_size(sample.limit)} of tensors" if sample.limit is not None else "",
+    ]
+    told = "  ".join(part for part in parts if part)
+    return row((f"  {told}", "dim")) if told else EMPTY

@@ -1,9 +1,9 @@
 """What a pane says while there is nothing to draw: what is awaited, and how far it is."""
 
 from engine.problems import printable
+from engine.sizes import shown_size
 from tui.raster import gauge
 from tui.rows import Row, centred, row
-from tui.units import size
 from tui.view import View
 
 GAUGE = 24
@@ -26,8 +26,8 @@ def fetching(view: View) -> list[Row]:
         return []
     name = printable(data.name)
     if data.total <= 0:
-        return [row(f"fetching {name}: {size(data.received)}")]
+        return [row(f"fetching {name}: {shown_size(data.received)}")]
     share = data.received / data.total
     done, rest = gauge(share, GAUGE)
-    told = f"{size(data.received)} of {size(data.total)}"
+    told = f"{shown_size(data.received)} of {shown_size(data.total)}"
     return [row(f"fetching {name}  ", (done, "accent"), (rest, "track"), f" {told}")]

@@ -1,0 +1,129 @@
+"""What a container (a control group of Linux, version 1 or 2) leaves of the machine's memory."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+NO_LIMIT = 1 << 60
+"""Version 1 writes about 2**63 where there is no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A group's limit and how much of it is taken, in bytes.
+
+    `used` leaves out file pages that the kernel gives up before it refuses memory; None is not
+    known. `source` is the file that states the limit.
+    """
+
+    total: int
+    used: int | None
+    source: str
+
+    @property
+    def available(self) -> int | None:
+        """Bytes that the group may still take."""
+        return None if self.used is None else max(0, self.total - self.used)
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """The file names of one version of control groups."""
+
+    limit: str
+    usage: str
+    inactive: str
+
+
+_V1 = _Version("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_V2 = _Version("memory.max", "memory.current", "inactive_file")
+
+
+def memory_limits(root: Path = Path("/")) -> list[Limit]:
+    """The limits on this process's group and on every group around it, the smallest first.
+
+    Empty without control groups, or where none limits memory. `root` is where `proc` and `sys`
+    lie. Nothing that these files hold makes it raise.
+    """
+    found: dict[str, Limit] = {}
+    for version, folder in _groups(root):
+        total = _number(_text(folder / version.limit))
+        if total is None or total >= NO_LIMIT:
+            continue
+        source = "/" + str((folder / version.limit).relative_to(root))
+        found[source] = Limit(total, _used(version, folder), source)
+    return sorted(found.values(), key=lambda limit: limit.total)
+
+
+def _used(version: _Version, folder: Path) -> int | None:
+    usage = _number(_text(folder / version.usage))
+    if usage is None:
+        return None
+    stated = dict(line.split(" ", 1) for line in _lines(folder / "memory.stat") if " " in line)
+    return max(0, usage - (_number(stated.get(version.inactive, "")) or 0))
+
+
+def _groups(root: Path) -> Iterator[tuple[_Version, Path]]:
+    """Folders of this process's groups and of those around them, as far as they are mounted."""
+    mounts = _mounts(root)
+    for line in _lines(root / "proc/self/cgroup"):
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        version = _V2 if (number, controllers) == ("0", "") else _V1
+        if version is _V1 and "memory" not in controllers.split(","):
+            continue
+        for kind, top, where in mounts:
+            if kind is version:
+                yield from ((version, folder) for folder in _upwards(where, top, path))
+
+
+def _upwards(where: Path, top: str, path: str) -> Iterator[Path]:
+    """The group's folder and its parents up to the mount point `where`, which shows group `top`.
+
+    In a container that sees its group as the mount's root, while `path` is still the host's
+    word for it, the mount point itself is the group.
+    """
+    inside = PurePosixPath(path)
+    below = inside.relative_to(top).parts if inside.is_relative_to(top) else ()
+    if ".." in below:
+        below = ()
+    for depth in range(len(below), -1, -1):
+        yield where.joinpath(*below[:depth])
+
+
+def _mounts(root: Path) -> list[tuple[_Version, str, Path]]:
+    """Where the memory groups are mounted: version, the group at the top, the folder."""
+    found = []
+    for line in _lines(root / "proc/self/mountinfo"):
+        before, _, after = line.partition(" - ")
+        fields, kind = before.split(" "), after.split(" ")
+        if len(fields) < 5 or len(kind) < 3 or kind[0] not in ("cgroup", "cgroup2"):
+            continue
+        if kind[0] == "cgroup" and "memory" not in kind[2].split(","):
+            continue
+        version = _V2 if kind[0] == "cgroup2" else _V1
+        where = root / _unescaped(fields[4]).lstrip("/")
+        found.append((version, _unescaped(fields[3]), where))
+    return found
+
+
+def _unescaped(path: str) -> str:
+    """The kernel writes spaces and the like of a path as octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
+
+
+def _lines(path: Path) -> list[str]:
+    return _text(path).split("\n")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "surrogateescape")
+    except (OSError, ValueError):
+        return ""
+
+
+def _number(text: str) -> int | None:
+    """A whole number; None for `max` and for anything else."""
+    return int(text) if re.fullmatch(r"\s*[0-9]{1,20}\s*", text) else None

@@ -1,0 +1,66 @@
+"""The table of memory: what was executed before the first step, what was chosen, and why."""
+
+from collections.abc import Iterator
+
+from engine.export.tables import Row
+from engine.figures import pace
+from engine.fitting import fits
+from engine.plan import alike
+from engine.state import SweepState
+
+MEMORY_COLUMNS = (
+    "device", "model", "batch_size", "micro_batch_size", "peak_memory_bytes",
+    "samples_per_second", "fits", "chosen", "reason", "trial", "limit_bytes",
+)  # fmt: skip
+
+
+def memory_rows(state: SweepState) -> Iterator[Row]:
+    """One row for each micro-batch size that was measured, then those that were given."""
+    for found in state.measured:
+        trial, plan = state.trials[found.trial], state.plans.get(found.trial)
+        for shape in found.shapes:
+            chosen = plan is not None and plan.micro_batch_size == shape.micro_batch_size
+            yield {
+                "device": found.device,
+                "model": trial.settings.model.name,
+                "batch_size": found.batch_size,
+                "micro_batch_size": shape.micro_batch_size,
+                "peak_memory_bytes": shape.peak_bytes or None,
+                "samples_per_second": shape.samples_per_second or None,
+                "fits": fits(shape, found.limit_bytes),
+                "chosen": chosen,
+                "reason": plan.reason if chosen and plan else shape.failed,
+                "trial": found.trial,
+                "limit_bytes": found.limit_bytes,
+            }
+    yield from _given(state)
+
+
+def _given(state: SweepState) -> Iterator[Row]:
+    """A row for each configuration whose plan came from the preset; as it went."""
+    measured = {
+        alike(state.trials[found.trial].settings, found.batch_size) for found in state.measured
+    }
+    for configuration in state.configurations.values():
+        settings = configuration.settings
+        trials = [
+            t for t in state.replicates(configuration.id) if t.started and t.id in state.plans
+        ]
+        if not trials:
+            continue
+        automatic = settings.memory.micro_batch_size == "auto"
+        if automatic and alike(settings, state.plans[trials[0].id].batch_size) in measured:
+            continue
+        plan, peaks = state.plans[trials[0].id], [r.peak_memory_bytes for r in trials[0].records]
+        yield {
+            "device": trials[0].device,
+            "model": settings.model.name,
+            "batch_size": plan.batch_size,
+            "micro_batch_size": plan.micro_batch_size,
+            "peak_memory_bytes": max((peak for peak in peaks if peak is not None), default=None),
+            "samples_per_second": pace(state, trials)[1],
+            "fits": True,
+            "chosen": True,
+            "reason": plan.reason,
+            "trial": trials[0].id,
+        }

@@ -1,0 +1,194 @@
+"""Settles the numeric plan of each trial before its first step.
+
+A plan that was written down is used again. Otherwise, unless the preset names a micro-batch size,
+a worker executes what may fit; trials that are alike in all that memory and pace depend on share
+one measuring.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from engine import orders
+from engine.crew import Member
+from engine.devices import Device, memory_of
+from engine.estimate import trial_seconds
+from engine.events import AnyEvent, Measured, Planned, TrialEnded
+from engine.fitting import HEADROOM, Choice, choose, fits
+from engine.plan import DRAW_MICRO_BATCH_SIZE, Plan, alike, make_plan
+from engine.prepared import Prepared
+from engine.sizes import shown_size
+from engine.spec import Trial
+from engine.state import SweepState
+
+LEAST_SECONDS, MOST_SHARE = 1.0, 0.03
+FLOAT_BYTES, LABEL_BYTES = 4, 8
+UNBOUNDED = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker trains: its device, how many workers share that, and its threads."""
+
+    device: Device
+    workers: int
+    threads: int
+
+
+class NothingFits(Exception):
+    """Not even one image at a time keeps below the limit."""
+
+
+class Planner:
+    """Has every trial's plan written down by way of `heard`; `limit` bounds a device, in bytes."""
+
+    def __init__(
+        self,
+        state: SweepState,
+        heard: Callable[[AnyEvent], None],
+        stopping: asyncio.Event,
+        limit: int | None,
+    ) -> None:
+        self._state, self._heard, self._stopping, self._limit = state, heard, stopping, limit
+        self._under_way: dict[bytes, asyncio.Lock] = {}
+
+    async def settle(
+        self, member: Member, place: Place, trial: Trial, attempt: int, data: Prepared
+    ) -> str | None:
+        """Write down the plan of a trial, or its end where none can be had.
+
+        Returns why the worker was lost, if it was.
+        """
+        if trial.id in self._state.plans:
+            return None
+        whole = make_plan(trial, data.train, place.threads)
+        if trial.settings.memory.micro_batch_size != "auto":
+            self._heard(Planned(plan=whole))
+            return None
+        asked = self._asked(trial)
+        share = _free(place, data) if asked is None else worker_share(asked, place, data)
+        key = alike(trial.settings, whole.batch_size)
+        async with self._under_way.setdefault(key, asyncio.Lock()):
+            found = self._known(key, place, asked, share)
+            if found is None:
+                before = len(self._state.measured)
+                order = orders.Measure(
+                    trial=trial,
+                    plan=whole,
+                    attempt=attempt,
+                    data=data,
+                    device_name=place.device.title,
+                    asked_bytes=asked,
+                    limit_bytes=share,
+                    seconds=_seconds(trial, data),
+                )
+                lost = await member.work(order, self._heard, self._stopping)
+                if lost is not None:
+                    return lost
+                new = [m for m in self._state.measured[before:] if m.trial == trial.id]
+                found = new[0] if new else None
+        if found is not None:
+            self._plan(trial, attempt, whole, found)
+        return None
+
+    def _plan(self, trial: Trial, attempt: int, whole: Plan, found: Measured) -> None:
+        try:
+            self._heard(Planned(plan=chosen(whole, found)))
+        except NothingFits as problem:
+            self._heard(
+                TrialEnded(trial=trial.id, attempt=attempt, status="failed", reason=str(problem))
+            )
+
+    def _asked(self, trial: Trial) -> int | None:
+        """The smaller of the limits that command line and preset set for a device, if any."""
+        limits = [self._limit, trial.settings.memory.limit_bytes]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def _known(
+        self, key: bytes, place: Place, asked: int | None, share: int | None
+    ) -> Measured | None:
+        """What was measured of a trial like this one, on such a device, within such a limit.
+
+        A resumed sweep may have fewer workers, and so more for each: what fitted still does, and
+        replicates keep the same plan.
+        """
+        for found in reversed(self._state.measured):
+            trial = self._state.trials.get(found.trial)
+            there = (found.device_name, found.asked_bytes) == (place.device.title, asked)
+            if trial is not None and there and alike(trial.settings, found.batch_size) == key:
+                # what did not fit into what was free, or into less, may fit by now
+                enough = asked is None or share is None or found.limit_bytes <= share
+                settled = found.limit_bytes == share or _best(found)
+                return found if enough and settled else None
+        return None
+
+
+def chosen(whole: Plan, found: Measured) -> Plan:
+    """The plan with the micro-batch size that was chosen of those measured.
+
+    Raises:
+        NothingFits: see `Planner.plan`.
+    """
+    choice = _best(found)
+    if choice is None:
+        raise NothingFits(_too_little(found))
+    micro = choice.micro_batch_size
+    fitting = [s.micro_batch_size for s in found.shapes if fits(s, found.limit_bytes)]
+    draw = DRAW_MICRO_BATCH_SIZE
+    return msgspec.structs.replace(
+        whole,
+        micro_batch_size=micro,
+        accumulation_steps=-(-whole.batch_size // micro),
+        evaluation_batch_size=found.evaluation_batch_size,
+        draw_micro_batch_size=draw if found.asked_bytes is None else min(draw, max(fitting)),
+        reason=choice.reason,
+    )
+
+
+def _seconds(trial: Trial, data: Prepared) -> float:
+    """How long measuring may take: a share of the trial's time."""
+    return max(LEAST_SECONDS, MOST_SHARE * trial_seconds(trial.settings, data.train))
+
+
+def _best(found: Measured) -> Choice | None:
+    return choose(found.batch_size, found.shapes, found.limit_bytes, found.held_bytes)
+
+
+def worker_share(total: int, place: Place, data: Prepared) -> int:
+    """Live tensor bytes that a worker may hold of a device's `total`, data included.
+
+    On a CPU the workers share one copy of the data; a GPU's have one each.
+    """
+    if place.device.handle is not None:
+        return total // place.workers
+    held = data_bytes(data)
+    return min(total, max(0, total - held) // place.workers + held)
+
+
+def data_bytes(data: Prepared) -> int:
+    """Bytes of the images and labels of a data set as tensors."""
+    images = data.train + data.test
+    part = min(data.train, data.test)
+    return images * (math.prod(data.shape) * FLOAT_BYTES + LABEL_BYTES) + part * LABEL_BYTES
+
+
+def _free(place: Place, data: Prepared) -> int | None:
+    """What is free of a CPU's memory for one worker; a GPU is asked by its worker (None)."""
+    if place.device.handle is not None:
+        return None
+    available = memory_of(place.device).available
+    return worker_share(UNBOUNDED if available is None else available, place, data)
+
+
+def _too_little(found: Measured) -> str:
+    least = [s.peak_bytes for s in found.shapes if not s.failed and s.micro_batch_size == 1]
+    needs = "more"
+    if least:
+        needs = f"{shown_size(least[0] / (1 - HEADROOM))} with the data and a headroom of a tenth"
+    return (
+        f"not even one image at a time fits: it needs {needs}, "
+        f"and a worker may hold {shown_size(found.limit_bytes)}"
+    )

@@ -1,0 +1,216 @@
+"""Runs real steps at rising micro-batch sizes, and measures memory and pace of each.
+
+On a throw-away copy of a trial, before its first step: nothing of it remains.
+"""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from msgspec.structs import replace
+
+from engine import orders
+from engine.events import Measured
+from engine.fitting import Shape, fits, next_size, usable
+from engine.plan import EVALUATION_BATCH_SIZE, Plan
+from engine.spec import Trial
+from engine.training.evaluation import evaluate
+from engine.training.images import Images
+from engine.training.memory import measured, ran_out
+from engine.training.stepping import Stepper
+
+ROUNDS = 7
+PROMISING = 0.8
+
+
+def measure(order: orders.Measure, images: Images, device: torch.device) -> Measured:
+    """Execute what the order asks for, within what the device has free."""
+    began = time.perf_counter()
+    torch.set_num_threads(order.plan.threads)
+    limit = _limit(order.limit_bytes, device)
+    bench = Bench(order.trial, order.plan, images, device, limit)
+    shapes = bench.shapes(order.seconds)
+    size, peak = bench.evaluation()
+    return Measured(
+        trial=order.trial.id,
+        device=str(device),
+        device_name=order.device_name,
+        batch_size=order.plan.batch_size,
+        asked_bytes=order.asked_bytes,
+        limit_bytes=limit,
+        held_bytes=bench.held_bytes,
+        shapes=tuple(shapes),
+        evaluation_batch_size=size,
+        evaluation_peak_bytes=peak,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _limit(asked: int | None, device: torch.device) -> int:
+    """The limit asked for, and on a GPU no more than is free or already ours."""
+    if device.type != "cuda":
+        assert asked is not None, "on a CPU the conductor says how much there is"
+        return asked
+    free, _ = torch.cuda.mem_get_info(device)
+    most = free + torch.cuda.memory_reserved(device)
+    return most if asked is None else min(asked, most)
+
+
+class Bench:
+    """Executes shapes of one trial's step, as long as they are expected to keep below `limit`."""
+
+    def __init__(
+        self, trial: Trial, plan: Plan, images: Images, device: torch.device, limit: int
+    ) -> None:
+        self._stepper = Stepper(trial, plan, images, device)
+        for group in self._stepper.optimizer.param_groups:
+            group["lr"] = 0.0  # nothing may diverge: numbers next to zero are slow
+        self._images, self._device, self._limit = images, device, limit
+        self._batch_size = plan.batch_size
+        self._order = torch.arange(images.train_size, device=device)
+        self._shapes: dict[int, Shape] = {}
+        self._gradient_seconds: dict[int, list[float]] = {}
+        self._update_seconds: list[float] = []
+
+    @property
+    def held_bytes(self) -> int:
+        """Live between steps: data, weights, gradient, and what else is kept by now."""
+        with measured(self._device, self._held()) as peak:
+            pass
+        return peak.bytes
+
+    def shapes(self, seconds: float) -> list[Shape]:
+        """Every micro-batch size that was executed, smallest first.
+
+        It goes on beyond its time until one fits. The first pays for what torch loads, and is
+        not counted.
+        """
+        deadline = None
+        while size := self._next():
+            now = time.perf_counter()
+            late = deadline is not None and now + 3 * self._expected_seconds(size) > deadline
+            if late and self._fitting():
+                break
+            self._execute(size)
+            deadline = deadline or time.perf_counter() + seconds
+        if deadline is not None:
+            self._take_turns(deadline)
+        return [self._shapes[size] for size in sorted(self._shapes)]
+
+    def evaluation(self) -> tuple[int, int]:
+        """The evaluation batch size that keeps the headroom, halved until it does; its peak."""
+        size = min(EVALUATION_BATCH_SIZE, len(self._images.test))
+        while True:
+            peak = self._evaluate(size)
+            if size == 1 or (peak is not None and peak <= usable(self._limit)):
+                return size, peak or 0
+            size //= 2
+
+    def _next(self) -> int | None:
+        tried = list(self._shapes.values())
+        return next_size(self._batch_size, tried, self._limit, self.held_bytes)
+
+    def _fitting(self) -> dict[int, Shape]:
+        return {size: shape for size, shape in self._shapes.items() if fits(shape, self._limit)}
+
+    def _execute(self, size: int) -> None:
+        """Measure the peak over two micro-batches, the second beside the first one's results."""
+        peaks: list[int] = []
+
+        def step() -> None:
+            with measured(self._device, self._held()) as peak:
+                self._step(size, min(2 * size, self._batch_size))
+            peaks.append(peak.bytes)
+
+        self._shapes[size] = Shape(size, failed="out of memory")
+        if self._had_room(step) and self._had_room(lambda: self._time(size)):
+            pace = self._samples_per_second(size)
+            self._shapes[size] = Shape(size, peaks[0], pace)
+
+    def _had_room(self, work: Callable[[], None]) -> bool:
+        """Do some work; False where memory ran out, and then what it held is free again."""
+        try:
+            work()
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+        else:
+            return True
+        if self._device.type == "cuda":  # not before the error lets go of what it holds
+            torch.cuda.empty_cache()
+        return False
+
+    def _step(self, size: int, count: int) -> tuple[float, float]:
+        """One step on `count` images; the seconds of its gradient and of its update."""
+        self._stepper.micro_batch_size = size
+        began = self._now()
+        self._stepper.gradient(self._order[:count])
+        between = self._now()
+        self._stepper.update(0)
+        self._stepper.travel.end_epoch()
+        return between - began, self._now() - between
+
+    def _time(self, size: int) -> None:
+        """Time a step on a batch that one micro-batch of this size holds whole."""
+        gradient, update = self._step(size, size)
+        self._gradient_seconds.setdefault(size, []).append(gradient)
+        self._update_seconds.append(update)
+
+    def _take_turns(self, deadline: float) -> None:
+        """Time the promising sizes again and again, in turn: the machine's mood hits all alike."""
+        good = self._fitting()
+        best = max((one.samples_per_second for one in good.values()), default=0.0)
+        # the largest takes its turns in any case: it is what the others are compared with
+        sizes = [
+            size
+            for size, one in good.items()
+            if one.samples_per_second >= PROMISING * best or size == max(good)
+        ]
+        for rounds in range(1, ROUNDS + 1 if len(sizes) > 1 else 1):
+            if time.perf_counter() + sum(map(self._expected_seconds, sizes)) > deadline:
+                return
+            for size in sizes:
+                if not self._had_room(lambda size=size: self._time(size)):  # type: ignore[misc]
+                    self._shapes[size] = Shape(size, failed="out of memory")
+                    return
+            for size in sizes:
+                self._shapes[size] = replace(
+                    self._shapes[size],
+                    samples_per_second=self._samples_per_second(size),
+                    rounds=rounds,
+                )
+
+    def _expected_seconds(self, size: int) -> float:
+        known = [s for s in self._gradient_seconds if s <= size]
+        if not known:
+            return 0.0
+        nearest = max(known)
+        return self._gradient_seconds[nearest][-1] * size / nearest
+
+    def _samples_per_second(self, size: int) -> float:
+        """Of whole steps: as many gradients as it takes, and an update."""
+        parts = self._batch_size / size
+        gradients = parts * median(self._gradient_seconds[size])
+        return self._batch_size / (gradients + median(self._update_seconds))
+
+    def _evaluate(self, size: int) -> int | None:
+        """The peak over two batches of images that are gathered, as those of the train part are."""
+        images, peaks = self._images, list[int]()
+        parts = torch.split(images.train_part[: 2 * size], size)
+
+        def work() -> None:
+            with measured(self._device, self._held()) as peak:
+                gathered = ((images.train[part], images.train_labels[part]) for part in parts)
+                evaluate(self._stepper.flat.model, gathered)
+            peaks.append(peak.bytes)
+
+        return peaks[0] if self._had_room(work) else None
+
+    def _held(self) -> list[torch.Tensor]:
+        return [*self._images.held(), *self._stepper.held(), self._order]
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
