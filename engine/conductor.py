@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from engine import events as ev
 from engine.catalog import LOCK, SWEEP, read_launch
 from engine.crew import Crew, Member
 from engine.devices import Device, choose_devices, cores, machine
+from engine.drawn import competing_pairs
 from engine.plan import full_batch, reusable
 from engine.planning import Place, Planner
 from engine.prepared import Prepared
@@ -218,8 +219,9 @@ class Conductor:
             recorded = reusable(recorded_plans.get((trial.id,), ()), trial, size)
             if trial.id not in self.state.plans and recorded:
                 self._write(ev.Planned(plan=recorded))
-            if trial.batch_size > size and trial.seed == 0 and not trial_state.attempt:
-                self._write(ev.Note(level="warning", text=full_batch(trial.batch_size, size)))
+            if trial.seed == 0 and not trial_state.attempt:
+                for text in _too_large(trial, size):
+                    self._write(ev.Note(level="warning", text=text, trial=trial.id))
             self._queue.append(trial)
         self._writer.sync()
 
@@ -322,6 +324,16 @@ class Conductor:
             )
         )
         return exit_code
+
+
+def _too_large(trial: Trial, train_size: int) -> Iterator[str]:
+    """What of a trial is more than there are images for."""
+    if trial.batch_size > train_size:
+        yield full_batch(trial.batch_size, train_size)
+    held = competing_pairs(trial.settings, train_size)
+    for small, large in trial.settings.probe.pairs:
+        if (small, large) not in held:
+            yield f"no competition of {small:,} with {large:,}: there are {train_size:,} images"
 
 
 def _essence(trial: Trial, train_size: int) -> bytes:

@@ -264,8 +264,8 @@ class SweepState:
         if trial and all(known.at_share < event.at_share for known in trial.probes):
             trial.probes.append(event)
             took = f"in {event.seconds:.1f} s"
-            share = f"{event.at_share:.0%} of its budget"
-            self._say(event.at, f"{trial.id}: probed at {share}, step {event.steps:,}, {took}")
+            where = f"{event.at_share:.0%} of its budget" if event.at_share < 1 else "its end"
+            self._say(event.at, f"{trial.id}: probed at {where}, step {event.steps:,}, {took}")
 
     def _ended(self, event: ev.TrialEnded) -> None:
         trial = self.trials.get(event.trial)

@@ -1,5 +1,6 @@
 """What the probes of a sweep found, gathered over the seeds: moments, draws and competitions."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -72,6 +73,17 @@ class Contest:
     def draws(self) -> int:
         """Draws of all seeds."""
         return sum(part.draws for part in self.parts)
+
+    @property
+    def outside(self) -> float | None:
+        """Mean share of a large step's length that lies outside the plane of the small ones."""
+        shares = [
+            each.outside / length
+            for part in self.parts
+            for each in part.examples
+            if (length := math.hypot(*each.large, each.outside)) > 0
+        ]
+        return sum(shares) / len(shares) if shares else None
 
     @property
     def picture(self) -> Competing | None:

@@ -68,5 +68,5 @@ AXLES = (
     Axle("steps", "steps"),
     Axle("samples", "samples"),
     Axle("seconds", "seconds of training", planned=False),
-    Axle("distance", "distance travelled", planned=False),
+    Axle("distance", "distance from init", planned=False),
 )

@@ -34,7 +34,7 @@ from engine.training.images import Images, epoch_order
 from engine.training.memory import measured, ran_out
 from engine.training.moments import Moments
 from engine.training.probing import Prober
-from engine.training.stepping import Stepper
+from engine.training.stepping import SLICES_PER_RUN, Stepper
 
 REPORT_SECONDS = 1.0
 
@@ -112,6 +112,7 @@ class Training:
         self.flat, self.travel = self.stepper.flat, self.stepper.travel
         self.total_steps = self.stepper.total_steps
         self.evaluation_batch_size, self.peak_bytes = plan.evaluation_batch_size, 0
+        self.slice_from = 0.0
         self.at, self.clock = Position(), Clock()
         self.moments = Moments(settings.probe.at, self.total_steps, settings.train.seconds)
         self.prober = Prober(
@@ -141,7 +142,7 @@ class Training:
             )
         )
         try:
-            self._probe(self.moments.reached(0, 0.0))
+            self._probe_if_due()
             for epoch in count(1):
                 self._epoch(epoch)
                 if self.at.over:
@@ -169,7 +170,7 @@ class Training:
             filled += 1
             self._probe_if_due()
             self.at.over = self._budget_spent()
-            if filled == self.stepper.slice_steps or self.at.over:
+            if filled == self.stepper.slice_steps or self.at.over or self._slice_is_long():
                 self._close_slice(first, filled)
                 first, filled = self.at.steps, 0
             if self.at.over:
@@ -197,15 +198,18 @@ class Training:
 
     def _probe_if_due(self) -> None:
         """Hold still if a moment has come; the clock does not count it."""
-        share = self.moments.reached(self.at.steps, self.clock.total())
+        seconds = self.clock.total() if self.at.steps else 0.0
+        share = self.moments.reached(self.at.steps, seconds)
         if share is None:
             return
-        self._synchronize()
-        self.clock.stop()
+        if self.at.steps:
+            self._synchronize()
+            self.clock.stop()
         while share is not None:
             self._probe(share)
-            share = self.moments.reached(self.at.steps, self.clock.seconds)
-        self.clock.start()
+            share = self.moments.reached(self.at.steps, seconds)
+        if self.at.steps:
+            self.clock.start()
 
     def _probe(self, share: float | None) -> None:
         if share is None:
@@ -224,6 +228,14 @@ class Training:
                 competitions=competitions,
             )
         )
+
+    def _slice_is_long(self) -> bool:
+        """Whether a slice of norms has taken a twentieth of a budget in seconds."""
+        seconds = self.train_settings.seconds
+        if seconds is None or self.clock.total() < self.slice_from + seconds / SLICES_PER_RUN:
+            return False
+        self.slice_from = self.clock.total()
+        return True
 
     def _budget_spent(self) -> bool:
         seconds = self.train_settings.seconds

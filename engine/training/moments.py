@@ -1,6 +1,9 @@
 """When a training holds still to be probed."""
 
+import math
 from collections.abc import Iterable
+
+ROUNDING = 1e-6  # 0.1 of 30 steps is 3, not 4
 
 
 class Moments:
@@ -21,7 +24,7 @@ class Moments:
             return None
         share = self._left[0]
         if self._total_steps is not None:
-            come = steps >= round(share * self._total_steps)
+            come = steps >= math.ceil(share * self._total_steps - ROUNDING)
         else:
             come = seconds >= share * (self._seconds or 0.0)
         return self._left.pop(0) if come else None

@@ -69,4 +69,7 @@ def _pairwise_cosine(squared: float, count: int) -> float | None:
 
     |sum u_i|^2 = n + sum over i != j of cos(i, j), for unit vectors u_i.
     """
-    return (squared - count) / (count * (count - 1)) if count > 1 else None
+    if count < 2:
+        return None
+    cosine = (squared - count) / (count * (count - 1))
+    return max(-1.0, min(1.0, cosine))  # rounding may carry it a little beyond

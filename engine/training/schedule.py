@@ -52,6 +52,12 @@ def scaled_rates(settings: Settings, batch_size: int) -> Rates:
     return Rates(lr, betas, epsilon)
 
 
-def warmed_up(lr: float, step: int, warmup_steps: float) -> float:
-    """The rate of step `step` (from 1): it rises linearly to `lr` over `warmup_steps`."""
-    return lr * step / warmup_steps if step < warmup_steps else lr
+def warmup_start(settings: Settings, lr: float) -> float:
+    """Where a warmup to `lr` begins: at the rate before scaling (Goyal et al. 2017), else at 0."""
+    base = settings.train.lr
+    return base if settings.scaling.rule != "none" and lr > base else 0.0
+
+
+def warmed_up(lr: float, step: int, warmup_steps: float, start: float = 0.0) -> float:
+    """The rate of step `step` (from 1): it rises linearly from `start` to `lr`."""
+    return start + (lr - start) * step / warmup_steps if step < warmup_steps else lr

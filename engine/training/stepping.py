@@ -13,7 +13,7 @@ from engine.training.images import Images
 from engine.training.memory import ran_out
 from engine.training.models import build_model
 from engine.training.optim import build_optimizer
-from engine.training.schedule import scaled_rates, warmed_up
+from engine.training.schedule import scaled_rates, warmed_up, warmup_start
 from engine.training.travel import Travel
 
 SLICES_PER_RUN = 20
@@ -43,6 +43,7 @@ class Stepper:
         self.travel = Travel(self.flat.weights.detach(), self.per_epoch, self.total_steps)
         self.norms = torch.zeros(self._slice_steps(), device=device)
         self._warmup_steps = settings.scaling.warmup_epochs * self.per_epoch
+        self._warmup_start = warmup_start(settings, self.rates.lr)
         self._mean = settings.train.loss_reduction == "mean"
         self.micro_batch_size = plan.micro_batch_size
 
@@ -107,7 +108,7 @@ class Stepper:
             torch.cuda.empty_cache()
 
     def _set_rate(self, step: int) -> None:
-        lr = warmed_up(self.rates.lr, step, self._warmup_steps)
+        lr = warmed_up(self.rates.lr, step, self._warmup_steps, self._warmup_start)
         if lr != self.lr or step == 1:
             self.lr = lr
             for group in self.optimizer.param_groups:

@@ -2,8 +2,12 @@
 
 A difference of all weights costs about as much as a small network's optimizer step, so only
 every N-th update is measured, at least once an epoch and some 500 times a run; the path length
-is their mean times the number of updates.
+is their mean times the number of updates. N has no divisor in common with the steps of an epoch and
+goes on counting from one to the next, so that a smaller last batch is measured neither always nor
+never.
 """
+
+from math import gcd
 
 import torch
 from torch import Tensor
@@ -21,12 +25,14 @@ class Travel:
 
     def __init__(self, weights: Tensor, per_epoch: int, total_steps: int | None) -> None:
         apart = MOST_APART if total_steps is None else total_steps // SAMPLES_PER_RUN
-        self.every = max(1, min(MOST_APART, per_epoch, apart))
+        most = max(1, min(MOST_APART, per_epoch, apart))
+        self.every = next(every for every in range(most, 0, -1) if gcd(every, per_epoch) == 1)
         self.path_length = 0.0
         self._weights = weights
         self._before = torch.empty_like(weights)
         self._norms = torch.empty(-(-per_epoch // self.every), device=weights.device)
         self._steps = self._measured = 0
+        self._sum, self._count, self._mean = 0.0, 0, 0.0
 
     def before_step(self) -> None:
         """Keep the weights, if the coming update is one of those that are measured."""
@@ -41,11 +47,17 @@ class Travel:
         self._steps += 1
 
     def end_epoch(self) -> float:
-        """Mean norm of the epoch's measured updates, which also lengthens the path."""
-        mean = float(self._norms[: self._measured].double().mean())
-        self.path_length += mean * self._steps
-        self._steps = self._measured = 0
-        return mean
+        """Mean norm of the epoch's measured updates, which also lengthens the path.
+
+        An epoch that was cut short before any was measured has that of the one before.
+        """
+        if self._measured:
+            total = float(self._norms[: self._measured].double().sum())
+            self._sum, self._count = self._sum + total, self._count + self._measured
+            self._mean = total / self._measured
+            self._measured = 0
+        self.path_length = self._sum / self._count * self._steps
+        return self._mean
 
     def held(self) -> list[Tensor]:
         """The tensors that it keeps."""

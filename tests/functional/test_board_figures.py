@@ -106,7 +106,7 @@ async def test_x_goes_through_all_axes_and_back(home: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         pictures = [curves(app)]
-        for name in ("steps", "samples", "seconds of training", "distance travelled", "epochs"):
+        for name in ("steps", "samples", "seconds of training", "distance from init", "epochs"):
             await pilot.press("x")
             assert f"over {name}, linear" in curves(app)
             pictures.append(curves(app))
@@ -214,12 +214,12 @@ async def test_the_best_known_accuracy_is_marked_where_it_is_near(home: Path) ->
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         lines = curves(app).splitlines()
-        named = next(at for at, line in enumerate(lines) if "99.8 best known" in line)
+        named = next(at for at, line in enumerate(lines) if "99.8 published" in line)
         assert lines[named + 1].count("⠁ ⠁ ⠁") > 3
         await pilot.press("l", "l")
-        assert "99.8 best known" in curves(app)
+        assert "99.8 published" in curves(app)
         await pilot.press("y")
-        assert "best known" not in curves(app)
+        assert "published" not in curves(app)
 
 
 async def test_the_best_known_accuracy_widens_no_axis_from_afar(home: Path) -> None:
@@ -227,7 +227,7 @@ async def test_the_best_known_accuracy_widens_no_axis_from_afar(home: Path) -> N
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         await pilot.press("l", "l")
-        assert "best known" not in curves(app)
+        assert "published" not in curves(app)
 
 
 async def test_digits_have_no_best_known_accuracy(home: Path) -> None:
@@ -235,7 +235,7 @@ async def test_digits_have_no_best_known_accuracy(home: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         await pilot.press("l", "l")
-        assert "best known" not in curves(app)
+        assert "published" not in curves(app)
 
 
 # Bars

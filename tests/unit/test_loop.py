@@ -642,10 +642,21 @@ def test_norms_are_in_the_bins_of_the_naive_loop(small: Images) -> None:
     assert Norms(record.norms).bins == expected
 
 
-def test_a_budget_in_seconds_has_one_slice_an_epoch(small: Images) -> None:
-    run = Run(make_trial(Train(batch_size=20, lr=0.01, seconds=0.05)), small)
-    assert [len(record.norms) for record in run.records] == [1] * len(run.records)
-    assert sum(sum(lengths(record)) for record in run.records) == run.records[-1].steps
+def test_slices_of_a_budget_in_seconds_are_a_twentieth_of_it(
+    digits: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that each step moves by one second: a slice of sixty has three steps."""
+    now = 1000.0
+
+    def step() -> bool:
+        nonlocal now
+        now += 1.0
+        return False
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    run = Run(make_trial(Train(batch_size=20, lr=0.01, seconds=60)), digits, halted=step)
+    (record,) = run.records
+    assert lengths(record) == [3] * 20
 
 
 # ---- the images and their order

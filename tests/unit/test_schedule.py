@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine.problems import UsageProblem
 from engine.spec import Data, Model, Scaling, Settings, Train
-from engine.training.schedule import Rates, scaled_rates, warmed_up
+from engine.training.schedule import Rates, scaled_rates, warmed_up, warmup_start
 
 Rule = Literal["none", "linear", "sqrt", "adam-sqrt"]
 
@@ -144,3 +144,29 @@ def test_warmup_rises_by_equal_amounts_and_ends_at_the_rate(lr: float, warmup: f
     assert found[-1] == lr
     rising = [rate for step, rate in zip(steps, found, strict=True) if step < warmup]
     assert rising == pytest.approx([lr / warmup * n for n in range(1, len(rising) + 1)])
+
+
+@pytest.mark.parametrize(
+    ("rule", "batch_size", "expected"),
+    [
+        # from 0.1 to 0.4, to 0.2, or from nothing to 0.1 and 0.05, over four steps
+        ("linear", 256, [0.175, 0.25, 0.325, 0.4, 0.4]),
+        ("sqrt", 256, [0.125, 0.15, 0.175, 0.2, 0.2]),
+        ("linear", 64, [0.025, 0.05, 0.075, 0.1, 0.1]),
+        ("linear", 32, [0.0125, 0.025, 0.0375, 0.05, 0.05]),
+        ("none", 256, [0.025, 0.05, 0.075, 0.1, 0.1]),
+    ],
+)
+def test_a_warmup_begins_at_the_rate_before_scaling(
+    rule: Rule, batch_size: int, expected: list[float]
+) -> None:
+    asked = Settings(
+        data=Data(name="digits"),
+        model=Model(name="mlp"),
+        train=Train(batch_size=batch_size, lr=0.1, epochs=1),
+        scaling=Scaling(rule=rule, base_batch_size=64, warmup_epochs=1),
+    )
+    lr = scaled_rates(asked, batch_size).lr
+    start = warmup_start(asked, lr)
+    found = [warmed_up(lr, step, 4, start) for step in range(1, 6)]
+    assert found == pytest.approx(expected, rel=1e-12)

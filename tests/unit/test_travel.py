@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from engine.training.travel import MOST_APART, Travel
+from engine.training.travel import Travel
 
 
 def walk(steps: int, per_epoch: int, total: int | None) -> tuple[Travel, list[float], list[float]]:
@@ -33,8 +33,8 @@ def test_short_runs_are_measured_whole() -> None:
 
 def test_long_runs_are_sampled_and_scaled_up() -> None:
     travel, means, norms = walk(steps=20_000, per_epoch=1000, total=20_000)
-    assert travel.every == MOST_APART
-    sampled = norms[0:1000:MOST_APART]
+    assert travel.every == 13  # 14, 15 and 16 have divisors in common with 1,000
+    sampled = norms[0 : 1000 : travel.every]
     assert means[0] == pytest.approx(sum(sampled) / len(sampled), rel=1e-5)
     assert travel.path_length == pytest.approx(sum(norms), rel=0.02)
 
@@ -44,3 +44,33 @@ def test_every_epoch_has_a_measured_update(per_epoch: int, total: int | None) ->
     _, means, _ = walk(steps=per_epoch * 5, per_epoch=per_epoch, total=total)
     assert len(means) == 5
     assert all(mean > 0 for mean in means)
+
+
+@pytest.mark.parametrize(("per_epoch", "last"), [(4, 30.0), (157, 8.0), (48, 20.0), (2, 12.0)])
+def test_a_last_batch_that_differs_counts_for_what_it_is(per_epoch: int, last: float) -> None:
+    """Its updates are `last` times as long; a stride in step with the epochs would miss that."""
+    total = per_epoch * 800
+    weights = torch.zeros(1, dtype=torch.float64)
+    travel, path = Travel(weights, per_epoch, total), 0.0
+    for step in range(1, total + 1):
+        update = last if step % per_epoch == 0 else 1.0
+        travel.before_step()
+        weights += update
+        travel.after_step()
+        path += update
+        if step % per_epoch == 0:
+            travel.end_epoch()
+    assert travel.path_length == pytest.approx(path, rel=0.02)
+
+
+def test_a_short_last_epoch_without_a_measured_update_has_the_mean_of_the_one_before() -> None:
+    weights = torch.zeros(1)
+    travel = Travel(weights, 7, 100_000)
+    for step in range(15):
+        travel.before_step()
+        weights += 2.0
+        travel.after_step()
+        if step % 7 == 6:
+            assert travel.end_epoch() == 2.0
+    assert travel.end_epoch() == 2.0
+    assert travel.path_length == 30.0

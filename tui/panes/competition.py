@@ -86,7 +86,7 @@ def _table(shown: Sequence[Entry], width: int) -> list[Row]:
     for measure, name in NAMES.items():
         cells = [_told(contest.figure(measure)) for _, contest in entries]
         lines.append(row(cell(name, NAME, "dim"), *(run for told in cells for run in told)))
-    outside = [_outside(contest.picture) for _, contest in entries]
+    outside = [_outside(contest.outside) for _, contest in entries]
     lines.append(row(cell("outside plane", NAME, "dim"), *outside))
     draws = [cell(f"{contest.draws:,}", COLUMN, "dim") for _, contest in entries]
     lines.append(row(cell("draws", NAME, "dim"), *draws))
@@ -100,10 +100,6 @@ def _told(found: tuple[float, float] | None) -> Row:
     return row(cell(f"{mean:.3f}", 7, "strong"), cell(f"±{spread:.3f}".replace("±0.", "±."), 7))
 
 
-def _outside(found: Competing | None) -> tuple[str, str]:
+def _outside(share: float | None) -> tuple[str, str]:
     """What the large step has outside the plane, as a share of all its length."""
-    if found is None:
-        return cell("–", COLUMN)
-    inside = found.large[0] ** 2 + found.large[1] ** 2
-    whole = (inside + found.outside**2) ** 0.5
-    return cell(f"{found.outside / whole:.3f}" if whole else "–", COLUMN)
+    return cell("–" if share is None else f"{share:.3f}", COLUMN)

@@ -200,7 +200,7 @@ class CurvesPane(Pane):
         best = REFERENCE.get(data.pop()) if len(data) == 1 else None
         if best is None or QUANTITIES[self.chosen] is not ACCURACY:
             return None
-        return Level(1.0 - best if self.quantity is ERROR else best, f"{best * 100:.1f} best known")
+        return Level(1.0 - best if self.quantity is ERROR else best, f"{best * 100:.1f} published")
 
     def _planned(self, name: str) -> float:
         """Where the budget ends on the x axis; 0 where it does not say."""
