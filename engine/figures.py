@@ -137,12 +137,12 @@ def epoch_times(state: SweepState) -> list[EpochTime]:
         if seconds is None or rate is None:
             continue
         batch_size = trials[0].batch_size
-        kin = _but_for_the_batch(trials[0].settings)
+        like = kin(trials[0].settings)
         smaller = [
             time
             for time in times
             if time.batch_size < batch_size
-            and _but_for_the_batch(state.configurations[time.configuration].settings) == kin
+            and kin(state.configurations[time.configuration].settings) == like
         ]
         times.append(
             EpochTime(
@@ -154,6 +154,16 @@ def epoch_times(state: SweepState) -> list[EpochTime]:
             )
         )
     return times
+
+
+def kin(settings: Settings) -> Settings:
+    """What two batch sizes of one experiment have in common: equal where they are kin.
+
+    They may differ in the batch size, the learning rate and its scaling, and in how a batch is
+    cut into micro-batches; in nothing else, for then it might be the cause of a difference.
+    """
+    train = replace(settings.train, batch_size=1, lr=1.0)
+    return replace(settings, train=train, scaling=Scaling(), memory=Memory())
 
 
 def pace(state: SweepState, trials: list[TrialState]) -> tuple[float | None, float | None]:
@@ -221,12 +231,6 @@ def _point(found: list[tuple[float, float]]) -> Point:
     xs, values = zip(*found, strict=True)
     n = len(found)
     return Point(math.fsum(xs) / n, math.fsum(values) / n, min(values), max(values), n)
-
-
-def _but_for_the_batch(settings: Settings) -> Settings:
-    """The settings without what may differ between two batch sizes of one experiment."""
-    train = replace(settings.train, batch_size=1, lr=1.0)
-    return replace(settings, train=train, scaling=Scaling(), memory=Memory())
 
 
 def _whole_epochs(state: SweepState, trial: TrialState) -> list[EpochRecord]:

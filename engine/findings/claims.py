@@ -3,23 +3,28 @@
 The level is 0.05, two-sided. Two sides are compared over the seeds that they share where a seed
 gives both the same initial weights and data order (paired t), else by Welch's t; one side and a
 number by a one-sample t. Trials that diverged or failed are left out and counted; only finished
-ones count, so that a verdict is provisional while others are to come.
+ones count, so that a verdict is provisional while others are to come. An average over several
+configurations is judged only where each of them has values.
 """
 
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 from typing import Literal
 
 from msgspec import Struct
 
+from engine.findings.measures import TIMED
 from engine.findings.probed import NAMES, Spot, ladder_within
+from engine.findings.series import Gathered, levels_of
 from engine.findings.sides import Side, above, difference, gather, share_seeds
-from engine.findings.statistics import LEVEL, Estimate, equality_p, holm, interval, p_value
+from engine.findings.statistics import LEVEL, Estimate, equality_p, interval, p_value
 from engine.selecting import Ladder, ladder, picked
 from engine.spec import Claim
 from engine.state import SweepState
 
 Word = Literal["supported", "contradicted", "undetermined"]
 Method = Literal["paired t", "Welch's t", "one-sample t", ""]
+Timing = Literal["alone", "shared", ""]
 EVERY = "all configurations"
 
 
@@ -29,7 +34,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     Where the claim gives a value, `effect` is left − value.
 
     `low` and `high` are its interval of coverage 1 − `level`, `n` the seeds behind it, `excluded`
-    the trials that diverged or failed.
+    the trials that diverged or failed. `timing` tells of a time or a pace whether anything else
+    of the sweep ran beside one of the configurations looked at; of other measures it is empty.
     """
 
     statement: str
@@ -44,6 +50,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     excluded: int = 0
     provisional: bool = False
     reason: str = ""
+    timing: Timing = ""
 
 
 def judge(state: SweepState) -> list[Verdict]:
@@ -117,61 +124,56 @@ def equality(found: Estimate, within: float) -> tuple[Word, str]:
 
 
 def _trend(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Verdict:
-    within = claim.over in NAMES
-    sides = []
-    for level, members in rungs.levels.items():
-        spot = Spot(level if within else None, claim.at_share)
-        sides.append(gather(state, claim.measure, members, f"{key} {level:g}", spot))
-    remarks = [side.lack() for side in sides if side.thin and not side.pending]
-    if rungs.aside and len(sides) > 1:
-        remarks.append(_left_aside(key, len(rungs.aside), within))
-    awaited = [side.lack() for side in sides if side.thin and side.pending]
-    if len(sides) < 2:
-        return _verdict(
-            claim, sides, reason=f"{key} has {'one level only' if sides else 'no level'}"
-        )
-    if awaited:
-        return _verdict(claim, sides, reason=awaited[0])
-    usable = [side for side in sides if not side.thin]
+    levels = levels_of(state, claim, key, rungs)
+    if len(rungs.levels) < 2:
+        reason = f"{key} has {'one level only' if rungs.levels else 'no level'}"
+        return _on_levels(claim, levels, reason)
+    if levels.awaited:
+        return _on_levels(claim, levels, levels.awaited)
+    usable = [side for side in levels.sides if not side.thin]
     found = difference(usable[-1], usable[0]) if len(usable) > 1 else None
     if found is None:
-        return _verdict(claim, sides, reason="; ".join(remarks) or "too few seeds in common")
-    word, reason = climb(found, steps_of(usable), 1 if claim.trend == "increasing" else -1)
-    told = "; ".join(part for part in (reason, *remarks) if part)
-    return _verdict(claim, sides, found, word, told, _method(usable[-1], usable[0]))
+        return _on_levels(claim, levels, "; ".join(levels.remarks) or "too few seeds in common")
+    word, reason = climb(found, changes(usable), 1 if claim.trend == "increasing" else -1)
+    told = "; ".join(part for part in (reason, *levels.remarks) if part)
+    return _verdict(
+        claim,
+        levels.sides,
+        found,
+        word,
+        told,
+        _method(usable[-1], usable[0]),
+        levels.lost,
+    )
 
 
-def _left_aside(key: str, count: int, within: bool) -> str:
-    one = count == 1
-    many = f"{count} {'configuration' if one else 'configurations'}"
-    if within:
-        return f"{many} {'was' if one else 'were'} probed at other levels and left aside"
-    return f"{many} {'differs' if one else 'differ'} in more than {key} and left aside"
+def _on_levels(claim: Claim, levels: Gathered, reason: str) -> Verdict:
+    """Undetermined, for this reason."""
+    return _verdict(claim, levels.sides, reason=reason, lost=levels.lost)
 
 
-def steps_of(sides: list[Side]) -> list[tuple[str, Estimate]]:
-    """The change from each level to the next, with the names of both."""
-    found = []
-    for lower, upper in pairwise(sides):
+def changes(sides: Sequence[Side]) -> Iterator[tuple[str, Estimate]]:
+    """The change from each level to each later one, with the names of both."""
+    for lower, upper in combinations(sides, 2):
         change = difference(upper, lower)
         if change is not None:
-            found.append((f"from {lower.name} to {upper.name.split()[-1]}", change))
-    return found
+            yield f"from {lower.name} to {upper.name.split()[-1]}", change
 
 
-def climb(ends: Estimate, steps: list[tuple[str, Estimate]], sign: int) -> tuple[Word, str]:
-    """A trend: its ends differ the claimed way, and no step goes significantly the other way.
+def climb(ends: Estimate, changed: Iterable[tuple[str, Estimate]], sign: int) -> tuple[Word, str]:
+    """A trend: its ends differ the claimed way, and no change is significantly the other way.
 
-    The steps are several comparisons, so their p values are adjusted (Holm 1979).
+    Changes are those between any two levels, each judged on its own: to adjust them for their
+    number would hide reversals. What could support a trend by chance is its ends alone, which are
+    one comparison.
     """
     word, reason = direction(ends, sign)
     if word != "supported":
         return word, reason
-    known = [p_value(change) for _, change in steps]
-    adjusted = holm([1.0 if p is None else p for p in known])
-    for (name, change), p in zip(steps, adjusted, strict=True):
-        if p < LEVEL and change.effect * sign < 0:
-            return "undetermined", f"the ends differ as claimed, but {name} it turns back"
+    ps = [(p_value(change), name) for name, change in changed if change.effect * sign < 0]
+    back = min(((p, name) for p, name in ps if p is not None and p < LEVEL), default=None)
+    if back is not None:
+        return "undetermined", f"the ends differ as claimed, but {back[1]} it turns back"
     return "supported", ""
 
 
@@ -181,12 +183,14 @@ def _method(one: Side, other: Side) -> Method:
 
 def _verdict(
     claim: Claim,
-    sides: list[Side],
+    sides: Sequence[Side],
     found: Estimate | None = None,
     word: Word = "undetermined",
     reason: str = "",
     method: Method = "",
+    lost: frozenset[str] = frozenset(),
 ) -> Verdict:
+    """`lost` are trials that diverged or failed and belong to no side."""
     low, high = interval(found) if found else (None, None)
     return Verdict(
         statement=claim.statement,
@@ -197,7 +201,14 @@ def _verdict(
         high=high,
         n=found.n if found else min((len(side.values) for side in sides), default=0),
         method=method,
-        excluded=len({trial for side in sides for trial in side.lost}),
+        excluded=len(lost.union(*(side.lost for side in sides))),
         provisional=any(side.pending for side in sides),
         reason=reason,
+        timing=_timing(claim.measure, sides),
     )
+
+
+def _timing(measure: str, sides: Sequence[Side]) -> Timing:
+    if measure not in TIMED or not sides:
+        return ""
+    return "shared" if any(side.shared for side in sides) else "alone"

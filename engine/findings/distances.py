@@ -73,6 +73,18 @@ def distance_log_r2(_: SweepState, trial: TrialState) -> float | None:
     return fit.r2 if fit else None
 
 
+def distance_power(_: SweepState, trial: TrialState) -> float | None:
+    """Exponent p of distance = c · stepsᵖ: slope of ln(distance) on ln(steps), least squares.
+
+    Over the ends of epochs whose distance is positive. 1 is a straight walk at constant speed, ½
+    a random one (diffusion, Einstein 1905); the logarithmic growth of Hoffer et al. 2017
+    (arXiv:1705.08741) falls below every such power. None below three epochs.
+    """
+    ends = ((record.steps, record.distance_from_init or 0.0) for record in trial.records)
+    fit = log_fit((steps, math.log(far)) for steps, far in ends if 0 < far < math.inf)
+    return fit.slope if fit else None
+
+
 def _fit(trial: TrialState) -> LogFit | None:
     ends = ((record.steps, record.distance_from_init) for record in trial.records)
     return log_fit((steps, distance) for steps, distance in ends if distance is not None)

@@ -12,6 +12,7 @@ from engine.findings.distances import (
     distance_at_equal_samples,
     distance_log_r2,
     distance_log_slope,
+    distance_power,
     path_per_sample,
     update_norm_mean,
 )
@@ -21,6 +22,8 @@ from engine.state import SweepState, TrialState
 Finding = Callable[[SweepState, TrialState], float | None]
 
 ACCURACIES = ("test_accuracy", "train_accuracy", "best_test_accuracy", "generalization_gap")
+TIMED = ("epoch_seconds", "samples_per_second", "step_seconds", "training_seconds")
+"""Times and paces: what else ran on the machine is in them."""
 EARLY, LATE = (0.0, 0.2), (0.8, 1.0)
 """The first and the last fifth of the planned steps."""
 
@@ -90,6 +93,7 @@ FINDINGS: dict[str, Finding] = {
     "distance_at_equal_samples": distance_at_equal_samples,
     "distance_log_slope": distance_log_slope,
     "distance_log_r2": distance_log_r2,
+    "distance_power": distance_power,
 }
 PROBED = (*DRAWN, *COMPETED)
 MEASURES = (
@@ -97,6 +101,15 @@ MEASURES = (
     *FINDINGS,
     *PROBED,
 )
+
+SINGLE_PRECISION = (
+    *("init_norm", "distance_from_init", "path_length"),
+    *(name for name in FINDINGS if name not in TIMED),
+    *PROBED,
+)
+"""Norms, distances and what is drawn: figures of weights and gradients, which are float32."""
+SINGLE_ROUNDING = 1e-6
+"""The share of such a figure that is rounding: some eight units in the last place, 2⁻²³ each."""
 
 
 def value_of(state: SweepState, trial: TrialState, measure: str, spot: Spot = OWN) -> float | None:
@@ -116,13 +129,15 @@ def value_of(state: SweepState, trial: TrialState, measure: str, spot: Spot = OW
     return float(found) if math.isfinite(found) else None
 
 
-def rounding_variance(state: SweepState, trial: TrialState, measure: str) -> float:
-    """Variance of the rounding in a figure that comes in steps: step² / 12.
+def rounding_variance(state: SweepState, trial: TrialState, measure: str, value: float) -> float:
+    """Variance of the rounding in a figure: step² / 12 where it comes in steps.
 
     An accuracy is a whole number of images over their count, and what a target accuracy ends is
-    counted in whole epochs. A gap is the difference of two accuracies. Other figures are as good
-    as continuous.
+    counted in whole epochs. A gap is the difference of two accuracies. Sums over float32 depend on
+    their order: (10⁻⁶ × value)². Other figures are as good as exact.
     """
+    if measure in SINGLE_PRECISION:
+        return single_variance(value)
     if measure in ACCURACIES:
         data = state.data.get(trial.settings.data.name)
         figures = 2 if measure == "generalization_gap" else 1
@@ -132,3 +147,8 @@ def rounding_variance(state: SweepState, trial: TrialState, measure: str) -> flo
     steps = trial.started.steps_per_epoch
     epoch = {"epochs": 1, "steps": steps, "samples": steps * trial.batch_size}.get(measure, 0)
     return epoch**2 / 12
+
+
+def single_variance(value: float) -> float:
+    """Variance of the rounding in a figure that was computed from float32: (10⁻⁶ × value)²."""
+    return (SINGLE_ROUNDING * value) ** 2

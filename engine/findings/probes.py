@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from engine.events import Probed
 from engine.figures import by_batch_size
+from engine.findings.measures import single_variance
 from engine.findings.probed import COMPETED, DRAWN
-from engine.findings.summary import Mean, mean_over
+from engine.findings.summary import Mean, mean_over, measured_in
 from engine.spec import Configuration
 from engine.state import SweepState
 
@@ -124,10 +124,12 @@ def _rows(
 
 def _mean(found: list[Figures], smallest: list[Figures], figure: str) -> Mean | None:
     """Mean over seeds, also divided by that of the smallest size."""
-    mean, base = mean_over(_known(found, figure)), mean_over(_known(smallest, figure))
-    if mean is None or base is None or not base.mean:
-        return mean
-    return replace(mean, normalized=mean.mean / base.mean)
+    mean, base = (_over(_known(figures, figure)) for figures in (found, smallest))
+    return measured_in(mean, base) if mean is not None else None
+
+
+def _over(values: list[float]) -> Mean | None:
+    return mean_over(values, max(map(single_variance, values), default=0.0))
 
 
 def _known(found: list[Figures], figure: str) -> list[float]:

@@ -3,7 +3,10 @@
 The configuration with the highest mean test accuracy is compared with each other one. It is
 recommended where every comparison tells it apart: all of them must, so none needs an adjustment
 (intersection-union test, Berger 1982). Otherwise the fastest of those that cannot be told from it
-is named, for what that is worth.
+is named, for what that is worth; not where all train for the same seconds.
+
+A configuration is left out where a trial of it diverged or failed: a mean over the seeds that
+survived would flatter it, and who follows the advice may draw another seed.
 """
 
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from dataclasses import dataclass
 from engine.findings.sides import LEAST_SEEDS, OPEN, Side, difference, gather
 from engine.findings.statistics import LEVEL, interval, of_mean, p_value
 from engine.findings.summary import mean_of
-from engine.spec import Configuration
+from engine.spec import Configuration, Train
 from engine.state import SweepState
 
 ACCURACY, TIME = "test_accuracy", "training_seconds"
@@ -47,32 +50,77 @@ def _sentence(state: SweepState) -> str:
     data = {each.settings.data.name for each in state.configurations.values()}
     if len(data) > 1:
         return f"Undetermined: accuracies on {' and '.join(sorted(data))} cannot be compared."
-    known = _candidates(state)
+    sides = _sides(state)
+    out = [each for each in sides if each.side.lost]
+    return "; ".join([_advice(state, sides, bool(out)), *_left_out(state, out)]) + "."
+
+
+def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> str:
+    """What to use; `fewer` tells that configurations are left out."""
+    known = [each for each in sides if not each.side.thin and not each.side.lost]
     if not known:
-        return f"Undetermined: no configuration has {LEAST_SEEDS} finished seeds."
+        which = "other configuration" if fewer else "configuration"
+        return f"Undetermined: no {which} has {LEAST_SEEDS} finished seeds"
     best = max(known, key=lambda candidate: candidate.mean)
     if len(known) == 1:
-        return f"Undetermined: {best.name} alone has {LEAST_SEEDS} finished seeds."
+        alone = "is alone to compare" if fewer else f"alone has {LEAST_SEEDS} finished seeds"
+        return f"Undetermined: {best.name} {alone}"
     level = [best, *_not_told_apart(best, known)]
-    if len(level) == 1:
-        return (
-            f"Use {best.name}: its test accuracy, {_accuracy(best)}, is the highest of "
-            f"{len(known)} and told from every other one; {_time(state, best)}."
-        )
-    fastest = min(level, key=lambda candidate: _seconds(state, candidate))
-    means = sorted(candidate.mean for candidate in level)
+    if len(level) > 1:
+        which = _names(level) if fewer and len(level) <= NAMED else _count(level, known)
+        return f"Undetermined: {_alike(level, which)}{_fastest(state, level)}"
     return (
-        f"Undetermined: {_count(level, known)} cannot be told apart by test accuracy "
-        f"({means[0] * 100:.2f} to {means[-1] * 100:.2f} %) over {_seeds(level)} seeds; of these "
-        f"{fastest.name} is the fastest: {_time(state, fastest)}."
+        f"Use {best.name}: its test accuracy, {_accuracy(best)}, is the highest of "
+        f"{len(known)} and told from every other one; {_time(state, best)}"
     )
 
 
-def _candidates(state: SweepState) -> list[_Candidate]:
-    """Configurations with enough finished seeds, smaller batch sizes first."""
+def _alike(level: list[_Candidate], which: str) -> str:
+    """That these cannot be told apart."""
+    means = sorted(candidate.mean for candidate in level)
+    return (
+        f"{which} cannot be told apart by test accuracy "
+        f"({means[0] * 100:.2f} to {means[-1] * 100:.2f} %) over {_seeds(level)} seeds"
+    )
+
+
+def _fastest(state: SweepState, level: list[_Candidate]) -> str:
+    """Which of them trains the shortest; empty where seconds are what they were given."""
+    if any(_for_seconds(candidate.configuration.settings.train) for candidate in level):
+        return ""
+    fastest = min(level, key=lambda candidate: _seconds(state, candidate))
+    return f"; of these {fastest.name} is the fastest: {_time(state, fastest)}"
+
+
+def _for_seconds(train: Train) -> bool:
+    return train.seconds is not None and train.target_accuracy is None
+
+
+def _sides(state: SweepState) -> list[_Candidate]:
+    """Every configuration, smaller batch sizes first."""
     by_size = sorted(state.configurations.values(), key=lambda each: each.settings.train.batch_size)
-    sides = [_Candidate(each, gather(state, ACCURACY, [each])) for each in by_size]
-    return [candidate for candidate in sides if not candidate.side.thin]
+    return [_Candidate(each, gather(state, ACCURACY, [each])) for each in by_size]
+
+
+def _left_out(state: SweepState, out: list[_Candidate]) -> list[str]:
+    """Which configurations lost trials, and how many."""
+    if not out:
+        return []
+    lost = sum(len(each.side.lost) for each in out)
+    trials = sum(len(state.replicates(each.configuration.id)) for each in out)
+    one = len(out) == 1
+    return [
+        f"{_names(out)} {'is' if one else 'are'} left out: {lost} of "
+        f"{'its' if one else 'their'} {trials} trials diverged or failed"
+    ]
+
+
+def _names(of: list[_Candidate]) -> str:
+    """Their labels; of many their number."""
+    if len(of) > NAMED:
+        return f"{len(of)} configurations"
+    labels = [each.configuration.label for each in of]
+    return " and ".join([part for part in (", ".join(labels[:-1]), labels[-1]) if part])
 
 
 def _not_told_apart(best: _Candidate, known: list[_Candidate]) -> list[_Candidate]:
@@ -98,8 +146,7 @@ def _count(level: list[_Candidate], known: list[_Candidate]) -> str:
         return f"all {len(known)} configurations" if len(known) > 2 else "the two configurations"
     if len(level) > NAMED:
         return f"the best {len(level)} of {len(known)} configurations"
-    names = [c.configuration.label for c in known if c in level]
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    return _names([candidate for candidate in known if candidate in level])
 
 
 def _seeds(level: list[_Candidate]) -> str:

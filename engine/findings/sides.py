@@ -12,9 +12,12 @@ from engine.spec import Configuration
 from engine.state import SweepState, TrialState
 
 LOST = ("diverged", "failed")
-NEVER = (*LOST, "skipped")
+NEVER = {"diverged": "diverged", "failed": "failed", "skipped": "was skipped"}
+"""How a trial ends that will have no value, in words."""
 OPEN = ("queued", "running", "stopped")
 LEAST_SEEDS = 2
+NAMED = 3
+"""As many configurations are named that a verdict does without; of more, how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,8 @@ class Side:
     """The values of finished trials by seed, and why others have none.
 
     `lost` are the trials that diverged or failed, `start` is what initial weights and data order
-    depend on beside the seed, `floor` the variance of a value's rounding.
+    depend on beside the seed, `floor` the variance of a value's rounding. `shared` tells that a
+    configuration was timed while others ran, `gone` which ones will have no value, and why.
     """
 
     name: str
@@ -34,6 +38,8 @@ class Side:
     pending: int
     start: frozenset[bytes]
     floor: float
+    shared: bool = False
+    gone: tuple[str, ...] = ()
 
     @property
     def thin(self) -> bool:
@@ -42,10 +48,10 @@ class Side:
 
     def lack(self) -> str:
         """Why it is thin."""
+        if self.gone:
+            return f"{self.name}: {listed(self.gone)}"
         if self.finished and not self.values and not self.pending:
             return f"{self.name}: no seed has a value of {self.measure}"
-        if not self.finished and self.lost and not self.pending:
-            return f"{self.name}: every trial diverged or failed"
         if self.seeds < LEAST_SEEDS:
             return f"{self.name}: one seed says nothing of the spread; give seeds = 2 or more"
         return f"{self.name}: {len(self.values)} of {self.seeds} seeds finished"
@@ -62,20 +68,18 @@ def gather(
 
     `spot` says where in each training a measure of the probe is read.
 
-    A configuration all of whose trials were lost or skipped is left out, so that the others still
-    count; a seed that only some of the rest finished is left out, so that no mean is over
-    different ones.
+    A seed that only some of them finished is left out, so that no mean is over different ones;
+    where one of them will never finish a seed, none is left.
     """
-    trials = {each.id: state.replicates(each.id) for each in configurations}
-    everyone = [trial for group in trials.values() for trial in group]
-    left = [group for group in trials.values() if not all(t.status in NEVER for t in group)]
-    measured = [_values(state, group, measure, spot) for group in left]
+    groups = [state.replicates(each.id) for each in configurations]
+    everyone = [trial for group in groups for trial in group]
+    measured = [_values(state, group, measure, spot) for group in groups]
     common = set.intersection(*(set(values) for values in measured)) if measured else set()
     floors = [
-        rounding_variance(state, trial, measure)
-        for group in left
+        rounding_variance(state, trial, measure, values[trial.seed])
+        for group, values in zip(groups, measured, strict=True)
         for trial in group
-        if trial.status == "finished"
+        if trial.seed in values
     ]
     return Side(
         name=name or " and ".join(each.label for each in configurations),
@@ -90,7 +94,23 @@ def gather(
         pending=sum(trial.status in OPEN for trial in everyone),
         start=frozenset(_start(each) for each in configurations),
         floor=max(floors, default=0.0) / max(1, len(measured)),
+        shared=any(each.settings.run.timing == "shared" for each in configurations),
+        gone=_gone(state, configurations),
     )
+
+
+def fate(state: SweepState, configuration: Configuration) -> str:
+    """How all trials of a configuration ended that will have no value; empty while one may."""
+    statuses = {trial.status for trial in state.replicates(configuration.id)}
+    if not statuses <= NEVER.keys():
+        return ""
+    return " or ".join(NEVER[status] for status in NEVER if status in statuses)
+
+
+def listed(remarks: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    more = len(remarks) - NAMED
+    return "; ".join([*remarks[:NAMED], *([f"and {more} more like these"] if more > 0 else [])])
 
 
 def share_seeds(left: Side, right: Side) -> bool:
@@ -130,6 +150,14 @@ def _values(
         if value is not None:
             found[trial.seed] = value
     return found
+
+
+def _gone(state: SweepState, configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    """Why configurations of a side will have no value; with their labels if it has several."""
+    fates = [(each.label, fate(state, each)) for each in configurations]
+    if len(fates) == 1:
+        return tuple(f"every trial {why}" for _, why in fates if why)
+    return tuple(f"every trial of {label} {why}" for label, why in fates if why)
 
 
 def _start(configuration: Configuration) -> bytes:

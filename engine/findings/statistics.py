@@ -1,8 +1,7 @@
 """Means and differences of few values, with the uncertainty that belongs to them.
 
 Welch's t (Welch 1947) with the degrees of freedom of Welch and Satterthwaite (Satterthwaite
-1946), Student's t on paired differences, Holm's adjustment (Holm 1979) and two one-sided tests
-for equality (Schuirmann 1987).
+1946), Student's t on paired differences and two one-sided tests for equality (Schuirmann 1987).
 
 `scipy.special` is loaded where a distribution is first asked for: a viewer and a conductor start
 without it.
@@ -88,16 +87,6 @@ def equality_p(of: Estimate, within: float) -> float:
     if of.error == 0:
         return 0.0 if abs(of.effect) < within else 1.0
     return _below(of.df, (abs(of.effect) - within) / of.error)
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """p values adjusted so that all of them together err at one level."""
-    order = sorted(range(len(values)), key=lambda index: values[index])
-    adjusted, highest = [0.0] * len(values), 0.0
-    for rank, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(values) - rank) * values[index]))
-        adjusted[index] = highest
-    return adjusted
 
 
 def _below(df: float, t: float) -> float:

@@ -6,10 +6,12 @@ Pure functions of a `SweepState`; only finished trials count.
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from engine.figures import by_batch_size
+from engine.figures import by_batch_size, kin
 from engine.findings.sides import LOST, gather
 from engine.findings.statistics import interval, of_mean
+from engine.spec import Settings
 from engine.state import SweepState
 
 MEASURES = (
@@ -26,6 +28,7 @@ MEASURES = (
     "path_per_sample",
     "distance_log_slope",
     "distance_log_r2",
+    "distance_power",
 )
 TIMES = ("epoch_seconds", "step_seconds")
 
@@ -33,7 +36,8 @@ TIMES = ("epoch_seconds", "step_seconds")
 class Mean(Struct, frozen=True):
     """A mean over `n` seeds with its interval of coverage 0.95, where two seeds or more give one.
 
-    `normalized` is the mean over that of the smallest batch size.
+    `normalized` is the mean over that of the smallest batch size; None where this one is not
+    known to differ from 0.
     """
 
     mean: float
@@ -45,6 +49,8 @@ class Mean(Struct, frozen=True):
 
 class Figures(Struct, frozen=True, kw_only=True):
     """One configuration. `ratios` tells how often its times fit into the next smaller batch's.
+
+    Only kin are set beside each other: see `engine.figures.kin`.
 
     `timing` says whether anything else of the sweep ran beside: `alone` or `shared`.
     """
@@ -74,30 +80,54 @@ def mean_over(values: Sequence[float], floor: float = 0.0) -> Mean | None:
     return Mean(found.effect, *interval(found), found.n)
 
 
+def measured_in(mean: Mean, base: Mean | None) -> Mean:
+    """A mean, also divided by that of the base where the base's interval leaves out 0."""
+    if base is None:
+        return mean
+    low, high = (base.mean if end is None else end for end in (base.low, base.high))
+    return mean if low <= 0 <= high else replace(mean, normalized=mean.mean / base.mean)
+
+
 def bars(state: SweepState, measure: str) -> dict[str, Mean]:
-    """A measure across batch sizes, each also divided by the smallest batch size's."""
+    """A measure across batch sizes, each also divided by that of the smallest among its kin.
+
+    Where several kin have the smallest batch size, the first that has a value is the base.
+    """
     means = {name: mean_of(state, name, measure) for name in by_batch_size(state)}
     known = {name: mean for name, mean in means.items() if mean is not None}
-    base = next(iter(known.values())).mean if known else 0.0
-    return {
-        name: Mean(each.mean, each.low, each.high, each.n, each.mean / base if base else None)
-        for name, each in known.items()
-    }
+    beside: dict[str, Mean] = {}
+    for family in _families(state):
+        smallest = [each for each in family if _size(state, each) == _size(state, family[0])]
+        base = next((known[each] for each in smallest if each in known), None)
+        beside |= {each: measured_in(known[each], base) for each in family if each in known}
+    return {name: beside[name] for name in known}
 
 
 def ratios(state: SweepState, means: dict[str, Mean]) -> dict[str, float]:
-    """How many times a figure fits into that of the next smaller batch size."""
+    """How many times a figure fits into that of the next smaller batch size among its kin.
+
+    That is the next smaller one that has a value.
+    """
     found: dict[str, float] = {}
-    smaller = last = None
-    size = 0
-    for name, mean in means.items():
-        own = state.configurations[name].settings.train.batch_size
-        if own != size:
-            smaller, size = last, own
-        if smaller is not None and mean.mean > 0:
-            found[name] = smaller / mean.mean
-        last = mean.mean
+    for family in _families(state):
+        known = [each for each in family if each in means]
+        for name in known:
+            smaller = [each for each in known if _size(state, each) < _size(state, name)]
+            if smaller and means[name].mean > 0:
+                found[name] = means[smaller[-1]].mean / means[name].mean
     return found
+
+
+def _families(state: SweepState) -> list[list[str]]:
+    """Configurations that are kin, each family in the order of their batch sizes."""
+    families: dict[Settings, list[str]] = {}
+    for name in by_batch_size(state):
+        families.setdefault(kin(state.configurations[name].settings), []).append(name)
+    return list(families.values())
+
+
+def _size(state: SweepState, configuration: str) -> int:
+    return state.configurations[configuration].settings.train.batch_size
 
 
 def figures(state: SweepState, measures: Iterable[str] = MEASURES) -> list[Figures]:
@@ -108,7 +138,7 @@ def figures(state: SweepState, measures: Iterable[str] = MEASURES) -> list[Figur
         Figures(
             configuration=name,
             label=state.configurations[name].label,
-            batch_size=state.configurations[name].settings.train.batch_size,
+            batch_size=_size(state, name),
             seeds=len(state.replicates(name)),
             finished=sum(trial.status == "finished" for trial in state.replicates(name)),
             excluded=sum(trial.status in LOST for trial in state.replicates(name)),

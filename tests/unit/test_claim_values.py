@@ -218,10 +218,11 @@ def test_without_a_left_side_all_configurations_are_averaged_seed_by_seed() -> N
     assert (waiting.provisional, waiting.method, waiting.effect) == (True, "", None)
 
 
-def test_a_configuration_that_is_skipped_does_not_silence_the_others() -> None:
+def test_an_average_without_one_that_was_skipped_is_not_judged() -> None:
     skipped = [Ended(status="skipped")] * 3
     found = verdict(sweep([(B8, [0.95, 0.96, 0.97]), (B64, skipped)], number(0.9, left=None)))
-    assert (found.verdict, found.n, found.excluded) == ("supported", 3, 0)
+    assert (found.verdict, found.n, found.excluded) == ("undetermined", 0, 0)
+    assert found.reason == "all configurations: every trial of 64 was skipped"
 
 
 def test_seeds_that_agree_with_the_number_tell_nothing() -> None:
@@ -309,14 +310,15 @@ def test_probed_configurations_are_averaged_and_lost_trials_counted_once() -> No
         [
             (configuration(8, probe=SIZED), [drawn(5, 2, 1), drawn(6, 2, 1), DIVERGED]),
             (twin, [drawn(7, 2, 3), drawn(7, 2, 2), drawn(0, 0, 9)]),
+            (configuration(32, probe=SIZED), [DIVERGED] * 3),
             (configuration(16), [0.9] * 3),
         ],
         over(SIZES, "decreasing", "probe_norm_mean"),
     )
     found = verdict(state)
     assert found.effect == pytest.approx(np.mean([1 + 3 - 5 - 7, 1 + 2 - 6 - 7]) / 2)
-    assert (found.n, found.excluded) == (2, 1)
-    assert "left aside" not in found.reason
+    assert (found.n, found.excluded) == (2, 4)
+    assert found.reason.endswith("; every trial of 32 diverged; its series is left aside")
 
 
 def test_those_probed_at_other_levels_are_left_aside_and_said() -> None:

@@ -1,12 +1,14 @@
 """How comparisons and trends are judged, and what is undetermined."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from engine.spec import Model
+from engine.findings.measures import SINGLE_PRECISION
+from engine.spec import Claim, Model
 from tests.unit.findings_fixtures import (
     Ended,
     comparison,
@@ -75,12 +77,25 @@ def test_several_configurations_are_averaged_seed_by_seed() -> None:
     assert (found.n, found.excluded) == (2, 1), "a seed that one of them lost is no mean of both"
 
 
-def test_a_configuration_that_always_diverges_does_not_silence_the_others() -> None:
-    hot = configuration(8, lr=9.0, id="b8-lr9")
+def test_an_average_without_one_of_its_configurations_is_not_judged() -> None:
+    """The rate that diverges would be averaged on one side only."""
+    hot = configuration(8, lr=9.0, id="b8-lr9", label="8, lr 9")
     state = sweep(
         [(B8, HIGH), (hot, [DIVERGED, FAILED, DIVERGED]), (B64, LOW)], comparison("greater")
     )
-    assert (verdict(state).verdict, verdict(state).excluded) == ("supported", 3)
+    found = verdict(state)
+    assert (found.verdict, found.effect, found.excluded) == ("undetermined", None, 3)
+    assert found.reason == "8 and 8, lr 9: every trial of 8, lr 9 diverged or failed"
+
+
+def test_of_many_that_are_lost_a_few_are_named() -> None:
+    hot = [configuration(8, lr=9.0 + at, id=f"h{at}", label=f"h{at}") for at in range(5)]
+    lost = [(each, [DIVERGED] * 3) for each in hot]
+    found = verdict(sweep([(B8, HIGH), *lost, (B64, LOW)], comparison("greater")))
+    assert found.reason.endswith(
+        ": every trial of h0 diverged; every trial of h1 diverged; every trial of h2 diverged; "
+        "and 2 more like these"
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,6 +122,7 @@ def test_equality_needs_to_be_shown(right: list[float], within: float, expected:
         ([0.9], LOW, "8: 1 of 3 seeds finished", 0),
         ([], [], "8: 0 of 3 seeds finished; 64: 0 of 3 seeds finished", 0),
         ([DIVERGED, DIVERGED, FAILED], LOW, "8: every trial diverged or failed", 3),
+        ([Ended(status="skipped")] * 3, LOW, "8: every trial was skipped", 0),
         ([0.9, DIVERGED, FAILED], LOW, "8: 1 of 3 seeds finished", 2),
         ([0.9, 0.9, DIVERGED], [DIVERGED, 0.8, 0.8], "the two sides share fewer than 2 seeds", 2),
     ],
@@ -192,13 +208,101 @@ def test_one_level_is_no_trend() -> None:
     assert found.reason == "lr has one level only"
 
 
-def test_a_level_that_diverged_is_left_out_and_said() -> None:
-    lost = [DIVERGED, DIVERGED, DIVERGED]
-    found = verdict(sweep(ladder_of(HIGH, lost, LOW), trend("decreasing")))
-    assert (found.verdict, found.excluded) == ("supported", 3)
-    assert found.reason == "batch_size 16: every trial diverged or failed"
-    found = verdict(sweep(ladder_of(HIGH, lost), trend("decreasing")))
-    assert (found.verdict, found.excluded) == ("undetermined", 3)
+def test_a_step_back_over_several_levels_leaves_a_trend_undetermined() -> None:
+    """Each step down is within the noise; both of them together are not."""
+    columns = [
+        [0.900, 0.901, 0.902], [0.990, 0.992, 0.991], [0.980, 0.991, 0.975],
+        [0.970, 0.969, 0.971], [0.995, 0.996, 0.994],
+    ]  # fmt: skip
+    for lower, upper in pairwise(columns[1:4]):
+        assert stats.ttest_rel(lower, upper).pvalue > 0.05
+    found = verdict(sweep(ladder_of(*columns), trend("increasing")))
+    assert found.verdict == "undetermined"
+    assert found.reason == "the ends differ as claimed, but from batch_size 16 to 64 it turns back"
+
+
+def test_a_trend_of_which_no_series_is_left_is_undetermined() -> None:
+    for columns in ((HIGH, [DIVERGED] * 3, LOW), (HIGH, [DIVERGED] * 3)):
+        found = verdict(sweep(ladder_of(*columns), trend("decreasing")))
+        assert (found.verdict, found.excluded, found.n) == ("undetermined", 3, 0)
+        assert found.reason == "every trial of 16 diverged; its series is left aside"
+
+
+def rates(worse: list[Any]) -> list[tuple[Any, list[Any]]]:
+    """At rate 0.1 accuracy falls with the batch, at 0.2 it is low throughout."""
+    return [
+        (configuration(8, id="a"), [0.97, 0.971, 0.972]),
+        (configuration(64, id="b"), [0.96, 0.961, 0.962]),
+        (configuration(8, id="c", lr=0.2), [0.80, 0.801, 0.802]),
+        (configuration(64, id="d", lr=0.2, label="64, lr 0.2"), worse),
+    ]
+
+
+def test_a_series_that_lost_a_level_is_left_aside_at_every_level() -> None:
+    """With the low rate at the small batch only, accuracy would seem to rise."""
+    for way, expected in (("decreasing", "supported"), ("increasing", "contradicted")):
+        found = verdict(sweep(rates([DIVERGED] * 3), trend(way)))
+        assert (found.verdict, found.excluded) == (expected, 3)
+        assert found.effect == pytest.approx(-0.01)
+        assert found.reason.endswith("every trial of 64, lr 0.2 diverged; its series is left aside")
+
+
+def test_a_series_that_may_still_finish_is_waited_for() -> None:
+    found = verdict(sweep(rates([DIVERGED, DIVERGED]), trend("decreasing")))
+    assert (found.verdict, found.provisional) == ("undetermined", True)
+    assert found.reason == "batch_size 64: 0 of 3 seeds finished"
+
+
+def test_averages_at_two_rates_are_not_compared_without_one_of_them() -> None:
+    claim = Claim(
+        statement="s", measure="test_accuracy",
+        left={"train.lr": 0.1}, relation="greater", right={"train.lr": 0.2},
+    )  # fmt: skip
+    found = verdict(sweep(rates([DIVERGED, FAILED, DIVERGED]), claim))
+    assert found.verdict == "undetermined"
+    assert found.reason == "8 and 64, lr 0.2: every trial of 64, lr 0.2 diverged or failed"
+
+
+# ---- rounding, and what ran beside
+
+
+@pytest.mark.parametrize("measure", ["distance_from_init", "weight_norm", "path_length"])
+def test_the_same_draw_summed_in_another_order_is_no_effect(measure: str) -> None:
+    """A few units in the last place of float32 that go one way in every seed."""
+    assert measure in SINGLE_PRECISION
+
+    def side(shift: float) -> list[Ended]:
+        values = [(5.0 + at) * (1 + shift * (1 + at / 100)) for at in range(3)]
+        return [Ended(figures={measure: value}) for value in values]
+
+    state = sweep([(B8, side(0.0)), (B64, side(3e-7))], comparison("less", measure=measure))
+    assert verdict(state).verdict == "undetermined"
+    state = sweep([(B8, side(0.0)), (B64, side(1e-3))], comparison("less", measure=measure))
+    assert verdict(state).verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "measure", "expected"),
+    [
+        ("alone", "alone", "epoch_seconds", "alone"),
+        ("alone", "shared", "step_seconds", "shared"),
+        ("shared", "alone", "training_seconds", "shared"),
+        ("shared", "shared", "samples_per_second", "shared"),
+        ("shared", "shared", "test_accuracy", ""),
+    ],
+)
+def test_a_verdict_on_times_says_what_ran_beside(
+    left: str, right: str, measure: str, expected: str
+) -> None:
+    sides = [configuration(8, timing=left), configuration(64, timing=right)]
+    state = sweep([(each, HIGH) for each in sides], comparison("less", measure=measure))
+    assert verdict(state).timing == expected
+
+
+def test_a_trend_of_times_says_what_ran_beside() -> None:
+    state = sweep(ladder_of(HIGH, LOW), trend("decreasing", "epoch_seconds"))
+    assert verdict(state).timing == "shared"
+    assert verdict(sweep(ladder_of(HIGH), trend("decreasing"))).timing == ""
 
 
 def test_a_level_still_to_come_is_waited_for() -> None:

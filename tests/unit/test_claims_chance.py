@@ -1,6 +1,6 @@
 """How seldom a claim is supported by chance, and that planted effects are found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from engine.events import Draws
-from engine.findings.claims import climb, direction, equality, judge, steps_of
+from engine.findings.claims import changes, climb, direction, equality, judge
 from engine.findings.probed import SIZES
 from engine.findings.sides import Side, above, difference
 from engine.findings.statistics import Estimate
@@ -61,7 +61,11 @@ def coarse_sides(random: np.random.Generator, n: int) -> str:
 def flat_trend(random: np.random.Generator, n: int) -> str:
     luck = random.normal(0, 0.02, n)
     levels = [side(0.9 + luck + random.normal(0, 0.01, n)) for _ in range(5)]
-    return climb(estimated(levels[-1], levels[0]), steps_of(levels), -1)[0]
+    return trending(levels)
+
+
+def trending(levels: list[Side]) -> str:
+    return climb(estimated(levels[-1], levels[0]), changes(levels), -1)[0]
 
 
 def just_unequal(random: np.random.Generator, n: int) -> str:
@@ -115,6 +119,36 @@ def test_without_an_effect_support_is_no_oftener_than_the_level(
         assert words.count("supported") <= most(), f"{n} seeds"
         if draw not in (just_unequal, just_beside):
             assert decided <= most(), f"{n} seeds, both ways together"
+
+
+NOISE = 0.01
+HUMP = (0.90, *[0.90 + 4 * NOISE] * 6, 0.90 - 4 * NOISE)
+PEAK = (0.90, *(0.90 + NOISE * up for up in (2, 3, 4, 4, 3, 2)), 0.90 - 4 * NOISE)
+DIPS = (*[0.90, 0.92] * 3, 0.90, 0.86)
+
+
+def supported_share(means: Sequence[float], n: int, rounds: int = 2000) -> float:
+    """How often these true means of the levels are taken to fall throughout."""
+    random = np.random.default_rng([1979, n])
+    found = 0
+    for _ in range(rounds):
+        levels = [side(mean + random.normal(0, NOISE, n)) for mean in means]
+        found += trending(levels) == "supported"
+    return found / rounds
+
+
+@pytest.mark.parametrize(
+    ("means", "n", "most_often"),
+    [(HUMP, 3, 0.02), (HUMP, 2, 0.05), (HUMP, 5, 0.01), (PEAK, 3, 0.1), (DIPS, 3, 0.15)],
+)
+def test_what_rises_and_then_falls_is_seldom_a_fall(
+    means: Sequence[float], n: int, most_often: float
+) -> None:
+    assert supported_share(means, n) <= most_often
+
+
+def test_what_falls_throughout_is_found() -> None:
+    assert supported_share([0.9 - NOISE * 4 * at for at in range(8)], 3) >= 0.9
 
 
 PROBE = Probe(at=(1.0,), batch_sizes=(1, 8, 64))

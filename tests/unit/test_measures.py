@@ -192,6 +192,24 @@ def test_a_line_is_recovered_and_two_epochs_make_none() -> None:
         assert measured(few, "distance_log_r2") is None
 
 
+def test_the_power_of_the_growth_is_that_of_scipy() -> None:
+    random = np.random.default_rng(1905)
+    seen = [100 * (at + 1) for at in range(9)]
+    distances = [float(0.3 * s**0.4 * np.exp(random.normal(0, 0.1))) for s in seen]
+    fit = stats.linregress(np.log(np.array(seen) / 10), np.log(distances))
+    end = walk(*zip(seen, distances, strict=True))
+    assert measured(end, "distance_power") == pytest.approx(fit.slope)
+
+
+@pytest.mark.parametrize("power", [0.25, 0.5, 1.0])
+def test_a_power_is_recovered_from_three_positive_distances(power: float) -> None:
+    ends = [(10 * steps, 2.0 * steps**power) for steps in (2, 4, 8)]
+    assert measured(walk(*ends), "distance_power") == pytest.approx(power)
+    assert measured(walk((10, 0.0), *ends, (400, None)), "distance_power") == pytest.approx(power)
+    for few in (walk(*ends[:2]), walk((10, 0.0), *ends[:2]), walk(*ends[:2], (400, None)), walk()):
+        assert measured(few, "distance_power") is None
+
+
 # ---- the probe
 
 LAST = (
@@ -297,6 +315,16 @@ def test_competitions_stand_beside_the_smallest_pair() -> None:
     assert (rows[2]["straightness"]["mean"], rows[2]["step_cosine"]["mean"]) == (0.5, 0.25)
 
 
+def test_nothing_is_measured_in_a_cosine_that_may_be_zero() -> None:
+    ends = [
+        replace(HELD, probes={1.0: (draws(1, 5.0, cosine), draws(8, 2.0, 0.5 + cosine))})
+        for cosine in (-0.02, 0.01, 0.02)
+    ]
+    rows = document(sweep([(configuration(8, seeds=3, probe=PROBE), ends)]))["probes"]
+    assert [row["pairwise_cosine"]["normalized"] for row in rows] == [None, None]
+    assert rows[1]["norm_mean"]["normalized"] == pytest.approx(0.4)
+
+
 def test_a_figure_that_no_seed_has_is_unknown() -> None:
     found = document(sweep([(configuration(8, seeds=1, probe=PROBE), [HELD])]))
     assert found["probes"][3]["norm_mean"] == {
@@ -322,7 +350,7 @@ def test_without_a_probe_nothing_is_said_of_one() -> None:
 def test_what_is_always_measured_is_among_the_figures_where_known() -> None:
     always = {
         "grad_norm_cv", "grad_norm_cv_early", "grad_norm_cv_late", "weight_norm",
-        "path_per_sample", "distance_log_slope", "distance_log_r2",
+        "path_per_sample", "distance_log_slope", "distance_log_r2", "distance_power",
     }  # fmt: skip
     random = np.random.default_rng(2)
     ends = [

@@ -12,7 +12,6 @@ from scipy import stats
 from engine.findings.statistics import (
     Estimate,
     equality_p,
-    holm,
     interval,
     of_mean,
     p_value,
@@ -90,25 +89,6 @@ def test_equality_is_two_one_sided_tests(
     low, high = interval(ours, 0.1)
     if abs(equality_p(ours, within) - 0.05) > 1e-9:
         assert (equality_p(ours, within) < 0.05) == (-within < low and high < within)
-
-
-def test_holm_by_hand() -> None:
-    """Sorted .005, .01, .03, .04 times 4, 3, 2, 1, never falling: Holm (1979)."""
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
-    assert holm([0.2]) == [0.2]
-    assert holm([]) == []
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_rejects_what_its_procedure_rejects(values: list[float]) -> None:
-    """Step down from the smallest p, each against 0.05 / (those left), until one fails."""
-    rejected: set[int] = set()
-    for rank, index in enumerate(sorted(range(len(values)), key=lambda at: values[at])):
-        if (len(values) - rank) * values[index] >= 0.05:
-            break
-        rejected.add(index)
-    assert {at for at, p in enumerate(holm(values)) if p < 0.05} == rejected
 
 
 # ---- nothing to divide by
