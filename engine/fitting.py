@@ -119,8 +119,8 @@ def choose(batch_size: int, tried: Sequence[Shape], limit: int, held: int) -> Ch
         why = f"{gain:.0%} faster than {_named(largest.micro_batch_size, batch_size)}"
         return Choice(fastest.micro_batch_size, f"{_cut(batch_size, fastest)}: {why}")
     if largest.micro_batch_size == batch_size:
-        room = _of(largest.peak_bytes, usable(limit))
-        return Choice(batch_size, f"the whole batch at once: {room}")
+        needed, room = told_apart(largest.peak_bytes, usable(limit))
+        return Choice(batch_size, f"the whole batch at once: {needed} of {room}")
     return Choice(
         largest.micro_batch_size,
         f"{_cut(batch_size, largest)}: {_why_not_larger(batch_size, largest, tried, limit, held)}",
@@ -145,17 +145,18 @@ def _why_not_larger(
     if failed:
         return f"{_named(min(failed), batch_size)} ran out of memory"
     size = min(2 * largest.micro_batch_size, batch_size)
-    needed = expected_peak(size, tried, held)
-    if needed <= usable(limit):
+    expected = expected_peak(size, tried, held)
+    if expected <= usable(limit):
         return "the largest that was tried in the time for planning"
-    return f"{_named(size, batch_size)} would need {_of(needed, usable(limit))}"
+    needed, room = told_apart(expected, usable(limit))
+    return f"{_named(size, batch_size)} would need {needed} of {room}"
 
 
-def _of(needed: float, room: int) -> str:
-    """Two sizes; in bytes where three digits would make them look alike."""
+def told_apart(needed: float, room: int) -> tuple[str, str]:
+    """Two sizes; in bytes where three digits would make more than there is look like enough."""
     if shown_size(needed) == shown_size(room) and needed > room:
-        return f"{math.ceil(needed):,} of {room:,} bytes"
-    return f"{shown_size(needed)} of {shown_size(room)}"
+        return f"{math.ceil(needed):,} bytes", f"{room:,} bytes"
+    return shown_size(needed), shown_size(room)
 
 
 def _cut(batch_size: int, shape: Shape) -> str:

@@ -17,7 +17,7 @@ from engine.crew import Member
 from engine.devices import Device, memory_of
 from engine.estimate import trial_seconds
 from engine.events import AnyEvent, Measured, Planned, TrialEnded
-from engine.fitting import HEADROOM, Choice, choose, fits
+from engine.fitting import HEADROOM, Choice, choose, fits, told_apart
 from engine.plan import DRAW_MICRO_BATCH_SIZE, Plan, alike, make_plan
 from engine.prepared import Prepared
 from engine.sizes import shown_size
@@ -185,10 +185,8 @@ def _free(place: Place, data: Prepared) -> int | None:
 
 def _too_little(found: Measured) -> str:
     least = [s.peak_bytes for s in found.shapes if not s.failed and s.micro_batch_size == 1]
-    needs = "more"
+    needs, has = "more", shown_size(found.limit_bytes)
     if least:
-        needs = f"{shown_size(least[0] / (1 - HEADROOM))} with the data and a headroom of a tenth"
-    return (
-        f"not even one image at a time fits: it needs {needs}, "
-        f"and a worker may hold {shown_size(found.limit_bytes)}"
-    )
+        needs, has = told_apart(least[0] / (1 - HEADROOM), found.limit_bytes)
+        needs += " with the data and a headroom of a tenth"
+    return f"not even one image at a time fits: it needs {needs}, and a worker may hold {has}"

@@ -17,7 +17,7 @@ TRIAL_COLUMNS = (
     "model", "optimizer", "lr", "scaling_rule", "epochs", "steps", "samples", "train_loss",
     "train_accuracy", "test_loss", "test_accuracy", "best_test_accuracy", "generalization_gap",
     "epoch_seconds", "samples_per_second", "peak_memory_bytes", "init_norm", "distance_from_init",
-    "noise_scale", "configuration", "label", "attempt", "reason", "path_length",
+    "noise_scale", "configuration", "label", "attempt", "reason", "path_length", "memory_cuts",
 )  # fmt: skip
 TEXT_COLUMNS = (
     "trial", "status", "dataset", "model", "optimizer", "scaling_rule", "configuration", "label",
@@ -108,6 +108,7 @@ def _settings(state: SweepState, trial: TrialState) -> Row:
         "configuration": trial.configuration,
         "label": state.configurations[trial.configuration].label,
         "attempt": trial.attempt,
+        "memory_cuts": len(trial.cuts),
         "reason": trial.reason,
     }
 

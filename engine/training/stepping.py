@@ -56,13 +56,15 @@ class Stepper:
         """Step `number` (from 1) on the images `batch` (B,); its norm becomes `norms[filled]`.
 
         Where memory runs out the gradient is begun anew with half the micro-batch, as often as it
-        takes; returns whether that happened. The weights have not been touched until then.
+        takes, from the same buffers and random state; returns whether that happened. The weights
+        have not been touched until then.
         """
         self._set_rate(number)
         buffers = [buffer.clone() for buffer in self.flat.model.buffers()]
+        random = self._random_state()
         cut = False
         while not self._has_gradient(batch):
-            self._cut(buffers, len(batch))
+            self._cut(len(batch), buffers, random)
             cut = True
         self.update(filled)
         return cut
@@ -100,12 +102,21 @@ class Stepper:
             return False
         return True
 
-    def _cut(self, buffers: list[Tensor], samples: int) -> None:
+    def _cut(self, samples: int, buffers: list[Tensor], random: Tensor) -> None:
         self.micro_batch_size = -(-min(self.micro_batch_size, samples) // 2)
         for buffer, kept in zip(self.flat.model.buffers(), buffers, strict=True):
             buffer.copy_(kept)
         if self.flat.gradient.is_cuda:
+            torch.cuda.set_rng_state(random, self.flat.gradient.device)
             torch.cuda.empty_cache()
+        else:
+            torch.set_rng_state(random)
+
+    def _random_state(self) -> Tensor:
+        """What the device draws from."""
+        if self.flat.gradient.is_cuda:
+            return torch.cuda.get_rng_state(self.flat.gradient.device)
+        return torch.get_rng_state()
 
     def _set_rate(self, step: int) -> None:
         lr = warmed_up(self.rates.lr, step, self._warmup_steps, self._warmup_start)

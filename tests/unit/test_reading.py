@@ -384,8 +384,36 @@ def test_what_comes_later_is_refused_by_name(key: str, value: object) -> None:
     assert message == f"{key}: not supported by this version of batchscope"
 
 
-def test_a_memory_limit_is_refused_by_name() -> None:
-    assert refusal(changed(memory={"limit": "1GiB"})).startswith("memory.limit: not supported")
+@pytest.mark.parametrize(
+    ("limit", "count"), [("512MiB", 512 << 20), ("1.5 GB", 1_500_000_000), (800, 800), ("7", 7)]
+)
+def test_a_memory_limit_is_a_size(limit: str | int, count: int) -> None:
+    memory = only(changed(memory={"limit": limit})).memory
+    assert (memory.limit, memory.limit_bytes) == (limit, count)
+    assert only(base()).memory.limit_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        (
+            "2G",
+            "expected a size such as 512MiB, 1.5GB or 800000000 (bytes), got '2G'; write GiB (1024",
+        ),
+        ("much", "expected a size such as 512MiB, 1.5GB or 800000000 (bytes), got 'much'"),
+        ("", "expected a size such as 512MiB, 1.5GB or 800000000 (bytes), got ''"),
+        ("0", "expected between 1 byte and 1024 PiB, got '0'"),
+        ("9999PiB", "expected between 1 byte and 1024 PiB, got '9999PiB'"),
+        (0, "expected "),
+        (-5, "expected "),
+        (1.5, "expected "),
+        (True, "expected "),
+        ([512], "expected "),
+    ],
+)
+def test_a_memory_limit_that_is_no_size(limit: object, told: str) -> None:
+    assert refusal(changed(memory={"limit": limit})).startswith(f"memory.limit: {told}")
+    assert "memory.limit" in refusal(changed(grid={"memory.limit": ["1GiB", limit]}))
 
 
 # ---- values
@@ -734,7 +762,7 @@ def test_set_is_checked_like_what_is_written(tmp_path: Path) -> None:
         (["train.steps=3"], "train: one budget of epochs, steps, samples, seconds; epochs and"),
         (["train=3"], "train: expected a table, written [train]"),
         (["phases=[]"], "phases: not supported by this version of batchscope"),
-        (["memory.limit=1GiB"], "memory.limit: not supported by this version"),
+        (["memory.limit=1G"], "memory.limit: expected a size such as 512MiB, 1.5GB or"),
     ]:
         with pytest.raises(UsageProblem) as caught:
             load_preset(path, assignments)

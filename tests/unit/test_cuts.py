@@ -1,0 +1,346 @@
+"""Memory that runs out in mid-run: the step is retried smaller, and nothing else changes."""
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from msgspec.structs import asdict, replace
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.datasets import DATASETS
+from engine.events import MicroBatchCut
+from engine.plan import make_plan
+from engine.spec import Memory, Model, Train, Trial
+from engine.state import SweepState
+from engine.training import gradients, loop, stepping
+from engine.training.evaluation import Figures, evaluate
+from engine.training.gradients import accumulate
+from engine.training.images import Images, load_images
+from engine.training.memory import ran_out
+from engine.training.models import build_model
+from engine.training.stepping import Stepper
+from tests.unit.training_fixtures import (
+    CPU,
+    Run,
+    configuration,
+    make_trial,
+    opened,
+    set_gradients,
+    synthetic,
+)
+
+DIGITS = DATASETS["digits"]
+TRIAL = make_trial(
+    Train(batch_size=50, lr=0.2, epochs=3, optimizer="momentum"),
+    memory=Memory(micro_batch_size=20),
+)
+TIMES = ("seconds", "peak_memory_bytes")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """Three batches an epoch, of 50, 50 and 29 images."""
+    return load_images(synthetic(tmp_path_factory.mktemp("cuts"), train=129, test=40), CPU)
+
+
+def with_batch_norm(model: Model, dataset: object, seed: int) -> nn.Module:
+    """A small network whose buffers change with every micro-batch."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 10)
+        )
+
+
+def with_dropout(model: Model, dataset: object, seed: int) -> nn.Module:
+    """A small network that draws random numbers with every micro-batch."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.Dropout(0.3), nn.Linear(9, 10))
+
+
+class Shortage:
+    """From a step on, there is no memory for more than `most` images at once.
+
+    The first `spared` micro-batches of an attempt pass, so that part of the gradient is there.
+    """
+
+    def __init__(
+        self,
+        patch: pytest.MonkeyPatch,
+        most: int,
+        from_step: int,
+        error: Callable[[], Exception],
+        spared: int = 1,
+    ) -> None:
+        self.most, self.from_step, self.error, self.spared = most, from_step, error, spared
+        self.attempts: list[tuple[int, int]] = []
+        self._steps = self._parts = 0
+        self._cross_entropy = functional.cross_entropy
+        patch.setattr(stepping, "accumulate", self._accumulate)
+        patch.setattr(gradients, "functional", self)
+
+    def _accumulate(
+        self, flat: Any, images: Tensor, labels: Tensor, batch: Tensor, micro: int, mean: bool
+    ) -> None:
+        self._parts = 0
+        self.attempts.append((self._steps, micro))
+        accumulate(flat, images, labels, batch, micro, mean)
+        self._steps += 1
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
+        self._parts += 1
+        short = self._steps >= self.from_step and len(labels) > self.most
+        if short and self._parts > self.spared:
+            raise self.error()
+        return self._cross_entropy(logits, labels, reduction=reduction)
+
+
+def on_the_gpu() -> Exception:
+    return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
+def on_the_cpu() -> Exception:
+    return RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] data. DefaultCPUAllocator: can't allocate memory: "
+        "you tried to allocate 4096 bytes. Error code 12 (Cannot allocate memory)"
+    )
+
+
+def smaller_from(patch: pytest.MonkeyPatch, step: int, size: int) -> None:
+    """Have steps take another micro-batch from one of them on, with nothing that fails."""
+    steps = 0
+
+    def switched(
+        flat: Any, images: Tensor, labels: Tensor, batch: Tensor, micro: int, mean: bool
+    ) -> None:
+        nonlocal steps
+        accumulate(flat, images, labels, batch, size if steps >= step else micro, mean)
+        steps += 1
+
+    patch.setattr(stepping, "accumulate", switched)
+
+
+def cuts(run: Run) -> list[tuple[int, int, bool]]:
+    return [(e.steps, e.size, e.evaluation) for e in run.events if isinstance(e, MicroBatchCut)]
+
+
+def figures(run: Run) -> list[dict[str, Any]]:
+    return [{k: v for k, v in asdict(r).items() if k not in TIMES} for r in run.records]
+
+
+def same_bits(one: Run, other: Run) -> bool:
+    pairs = zip(one.training.flat.model.state_dict().items(), state(other), strict=True)
+    return figures(one) == figures(other) and all(torch.equal(a, b) for (_, a), b in pairs)
+
+
+def state(run: Run) -> Iterator[Tensor]:
+    yield from run.training.flat.model.state_dict().values()
+
+
+# ---- the step
+
+
+@pytest.mark.parametrize("build", [build_model, with_batch_norm, with_dropout])
+@pytest.mark.parametrize("from_step", [0, 4])
+@pytest.mark.parametrize("error", [on_the_gpu, on_the_cpu, MemoryError])
+def test_a_cut_training_is_that_of_a_smaller_plan_from_there_on(
+    images: Images,
+    build: Callable[..., nn.Module],
+    from_step: int,
+    error: Callable[[], Exception],
+) -> None:
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng(devices=[]):
+        patch.setattr(stepping, "build_model", build)
+        unhurt = Run(TRIAL, images)
+        with pytest.MonkeyPatch.context() as trouble:
+            shortage = Shortage(trouble, most=9, from_step=from_step, error=error)
+            cut = Run(TRIAL, images)
+        with pytest.MonkeyPatch.context() as switched:
+            smaller_from(switched, from_step, 5)
+            expected = Run(TRIAL, images)
+    assert cut.ended.status == "finished"
+    assert cuts(cut) == [(from_step, 5, False)]
+    tries = [micro for step, micro in shortage.attempts if step == from_step]
+    assert tries == [20, 10, 5]
+    assert {micro for step, micro in shortage.attempts if step > from_step} == {5}
+    assert same_bits(cut, expected)
+    assert not same_bits(cut, unhurt), "the test sees a difference of rounding"
+
+
+def test_a_cut_marks_the_trial(images: Images) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        Shortage(patch, most=9, from_step=4, error=on_the_gpu)
+        run = Run(TRIAL, images)
+    sweep = SweepState().fold([*opened([configuration(50, name="trial")]), *run.events])
+    (mark,) = sweep.trials["trial-s0"].cuts
+    assert (mark.steps, mark.size, mark.evaluation) == (4, 5, False)
+    said = [line.text for line in sweep.log if line.level == "warning"]
+    assert said == ["trial-s0: out of memory at step 4: training 5 images at once"]
+
+
+def test_a_small_last_batch_is_cut_by_its_own_size(images: Images) -> None:
+    trial = replace(TRIAL, settings=replace(TRIAL.settings, memory=Memory(micro_batch_size=50)))
+    stepper = Stepper(trial, make_plan(trial, 129, 1), images, CPU)
+    with pytest.MonkeyPatch.context() as patch:
+        shortage = Shortage(patch, most=14, from_step=0, error=on_the_gpu, spared=0)
+        assert stepper.step(torch.arange(29), 1, 0)
+    assert [micro for _, micro in shortage.attempts] == [50, 15, 8]
+    assert stepper.micro_batch_size == 8
+
+
+@pytest.mark.parametrize(
+    ("most", "error"), [(0, on_the_gpu), (9, lambda: RuntimeError("shapes do not match"))]
+)
+def test_what_cannot_be_helped_is_raised_before_the_weights_move(
+    images: Images, most: int, error: Callable[[], Exception]
+) -> None:
+    stepper = Stepper(TRIAL, make_plan(TRIAL, 129, 1), images, CPU)
+    with pytest.MonkeyPatch.context() as patch:
+        Shortage(patch, most=most, from_step=0, error=error)
+        with pytest.raises(RuntimeError, match=str(error()).split(" ", maxsplit=1)[0]):
+            stepper.step(torch.arange(50), 1, 0)
+    assert torch.equal(stepper.flat.weights.detach(), stepper.start_weights)
+
+
+def test_the_gradient_of_a_cut_step_is_that_of_the_batch(images: Images) -> None:
+    stepper = Stepper(TRIAL, make_plan(TRIAL, 129, 1), images, CPU)
+    batch = torch.arange(40, 90)
+    with pytest.MonkeyPatch.context() as patch:
+        Shortage(patch, most=9, from_step=0, error=on_the_gpu)
+        assert stepper.step(batch, 1, 0)
+    model = build_model(TRIAL.settings.model, DIGITS, TRIAL.seed).double()
+    set_gradients(model, images.train[batch].double(), images.train_labels[batch], "mean")
+    for found, naive in zip(stepper.flat.model.parameters(), model.parameters(), strict=True):
+        assert found.grad is not None
+        assert naive.grad is not None
+        torch.testing.assert_close(found.grad.double(), naive.grad, rtol=1e-5, atol=1e-7)
+
+
+# ---- the evaluation
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_a_cut_evaluation_is_that_of_smaller_pieces_from_there_on(
+    images: Images, batch_norm: bool
+) -> None:
+    plan = make_plan(TRIAL, images.train_size, threads=1)
+    calls = 0
+
+    def short(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Figures:
+        nonlocal calls
+        calls += 1  # train part and test set of each epoch
+        return evaluate(model, failing(batches) if calls > 2 else batches)
+
+    def failing(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        for number, (inputs, labels) in enumerate(batches):
+            if number and len(labels) > 3:
+                raise on_the_gpu()
+            yield inputs, labels
+
+    with pytest.MonkeyPatch.context() as patch:
+        if batch_norm:
+            patch.setattr(stepping, "build_model", with_batch_norm)
+        large = Run(TRIAL, images, replace(plan, evaluation_batch_size=12))
+        small = Run(TRIAL, images, replace(plan, evaluation_batch_size=3))
+        patch.setattr(loop, "evaluate", short)
+        cut = Run(TRIAL, images, replace(plan, evaluation_batch_size=12))
+    assert cuts(cut) == [(6, 6, True), (6, 3, True)]
+    assert figures(cut) == [figures(large)[0], *figures(small)[1:]]
+    assert figures(cut) != figures(large), "the test sees a difference of rounding"
+    assert all(map(torch.equal, state(cut), state(large)))
+    assert cut.training.flat.model.training
+
+
+# ---- for real
+
+STARVED = """
+import resource, sys
+import torch
+from engine.plan import Plan, make_plan
+from engine.training.images import load_images
+from engine.training.stepping import Stepper
+import engine.training.stepping as stepping
+from engine.training.gradients import accumulate
+from tests.unit.test_cuts import large_trial
+from tests.unit.training_fixtures import CPU, synthetic
+from pathlib import Path
+
+folder, name, spare = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+images = load_images(synthetic(folder, train=2048, test=8), CPU)
+trial = large_trial(name)
+stepper = Stepper(trial, make_plan(trial, 2048, 1), images, CPU)
+accumulate(stepper.flat, images.train, images.train_labels, torch.arange(64), 64, True)
+tried = []
+
+def counted(flat, images, labels, batch, micro, mean):
+    tried.append(micro)
+    accumulate(flat, images, labels, batch, micro, mean)
+
+stepping.accumulate = counted
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+most = pages * resource.getpagesize() + spare
+resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+cut = stepper.step(torch.arange(2048), 1, 0)
+resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
+torch.save([p.grad for p in stepper.flat.model.parameters()], folder / "gradient.pt")
+print(cut, *tried)
+"""
+
+
+def large_trial(name: str) -> Trial:
+    """A trial whose whole batch takes some hundred MiB."""
+    if name == "mlp":
+        model = Model(name="mlp", hidden=(8192,))
+    else:
+        model = Model(name="cnn", channels=(64, 8), hidden=())
+    return make_trial(Train(batch_size=2048, lr=0.1, epochs=1), model)
+
+
+@pytest.mark.skipif(
+    not hasattr(resource, "RLIMIT_AS") or not Path("/proc/self/statm").exists(),
+    reason="this system cannot bound the memory of a process, or does not say what it has",
+)
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_a_process_without_memory_for_the_batch_ends_with_its_gradient(
+    tmp_path: Path, name: str
+) -> None:
+    command = [sys.executable, "-c", STARVED, str(tmp_path), name, str(48 << 20)]
+    process = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    cut, *tried = process.stdout.split()
+    sizes = list(map(int, tried))
+    assert (cut, sizes[0]) == ("True", 2048)
+    assert sizes == [2048 >> number for number in range(len(sizes))]
+    images = load_images(synthetic(tmp_path, train=2048, test=8), CPU)
+    model = build_model(large_trial(name).settings.model, DIGITS, 0).double()
+    set_gradients(model, images.train.double(), images.train_labels, "mean")
+    found: list[Tensor] = torch.load(tmp_path / "gradient.pt")
+    for gradient, parameter in zip(found, model.parameters(), strict=True):
+        assert parameter.grad is not None
+        # a ReLU whose input rounds to the other side of zero moves single elements
+        away = torch.dist(gradient.double(), parameter.grad)
+        assert away <= 1e-3 * parameter.grad.norm()
+
+
+@pytest.mark.parametrize(
+    ("error", "says_so"),
+    [
+        (on_the_gpu(), True),
+        (MemoryError(), True),
+        (on_the_cpu(), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_errors_that_say_that_memory_ran_out(error: Exception, says_so: bool) -> None:
+    assert ran_out(error) is says_so
