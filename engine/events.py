@@ -73,8 +73,8 @@ class DataReady(Event, frozen=True, tag="data"):
 class Measured(Event, frozen=True, tag="measured"):
     """Micro-batch sizes that were executed before a trial's first step, for all that are like it.
 
-    `limit_bytes` is what the worker may hold, data included, and `asked_bytes` what people allow the
-    device, if they said so; `held_bytes` is live between steps.
+    `limit_bytes` is what the worker may hold, data included, and `asked_bytes` what people allow
+    the device, if they said so; `held_bytes` is live between steps.
     `evaluation_batch_size` is the largest that keeps the headroom, of the usual one and its halves.
     """
 
