@@ -35,6 +35,7 @@ def remarks(verdict: Verdict) -> str:
     count = verdict.excluded
     parts = [
         verdict.reason,
+        f"timed {verdict.timing}" if verdict.timing else "",
         f"{count} diverged or failed trial{'s' * (count > 1)} left out" if count else "",
     ]
     return "; ".join(part for part in parts if part)

@@ -307,7 +307,7 @@ async def test_findings_are_told_with_mark_word_effect_and_seeds(home: Path) -> 
         assert lines[1] == " ✓ Test accuracy falls as the batch grows"
         assert re.fullmatch(r"   supported  −\d\.\d+ points \[−\d\.\d+, −\d\.\d+\], n=3", lines[2])
         assert lines[3] == " ✓ A larger batch makes an epoch shorter"
-        assert lines[4] == "   supported  −0.19 s [−0.19, −0.19], n=3"
+        assert lines[4] == "   supported  −0.19 s [−0.19, −0.19], n=3  timed shared"
         assert lines[5] == " ? A batch of 32 is as good as one of 8"
         assert lines[6].startswith("   undetermined  ")
         assert lines[7].strip() == "the seeds leave room for a difference larger than that"

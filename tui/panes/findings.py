@@ -53,7 +53,7 @@ def _claim(verdict: Verdict, width: int) -> list[Row]:
     if effect:
         told = row(*told, "  ", (effect, "strong"))
     beside = row(*told, "  ", (more, "dim"))
-    if more and not effect and width_of(beside) <= width:
+    if more and width_of(beside) <= width:
         return [*lines, beside]
     rest = wrap(more, width - INDENT, "dim") if more else []
     return [*lines, told, *((*row(" " * INDENT), *line) for line in rest)]
