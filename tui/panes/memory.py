@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from engine.events import MemorySampled
 from engine.figures import chosen_shape
 from engine.fitting import Shape
+from engine.plan import Plan
 from engine.problems import printable
 from engine.sizes import shown_size
 from engine.state import TrialState
@@ -68,8 +69,8 @@ class MemoryPane(Pane):
             trials = [trial for trial in state.replicates(name) if trial.id in state.plans]
             if trials:
                 known.append((name, trials))
-        reasons = [state.plans[trials[0].id].reason for _, trials in known]
-        shared = reasons[0] if len(set(reasons)) == 1 else ""
+        reasons = {_short(state.plans[trials[0].id]) for _, trials in known}
+        shared = reasons.pop() if len(reasons) == 1 else ""
         widest = max((len(f"{state.plans[t[0].id].batch_size:,}") for _, t in known), default=1)
         lines: list[Row] = []
         for name, trials in known:
@@ -92,10 +93,18 @@ class MemoryPane(Pane):
         if not with_reason:
             return [left]
         # the row says how the batch is cut: what is left is why
-        reason = printable(plan.reason.rpartition(": ")[2] if " × " in plan.reason else plan.reason)
+        reason = printable(
+            plan.reason.rpartition(": ")[2] if " × " in plan.reason else _short(plan)
+        )
         if width_of(left) + 2 + len(reason) <= width:
             return [(*left, ("  ", ""), (reason, "dim"))]
         return [left, *((("  ", ""), *line) for line in wrap(reason, width - 2, "dim"))]
+
+
+def _short(plan: Plan) -> str:
+    """The reason without its figures, where the batch is whole: they stand in the row."""
+    whole = plan.micro_batch_size == plan.batch_size
+    return plan.reason.partition(": ")[0] if whole else plan.reason
 
 
 def _measured(trials: list[TrialState], shape: Shape | None, width: int) -> Row:
