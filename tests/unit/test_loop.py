@@ -58,6 +58,20 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Images:
     return load_images(synthetic(tmp_path_factory.mktemp("small"), train=50, test=20), CPU)
 
 
+@pytest.fixture
+def a_second_a_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
+    """A clock that each step, where it asks whether to halt, moves by one second."""
+    now = 1000.0
+
+    def step() -> bool:
+        nonlocal now
+        now += 1.0
+        return False
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    return step
+
+
 # ---- the ordinary way
 
 
@@ -325,18 +339,9 @@ def test_a_budget_ends_with_the_step_that_spends_it(
 
 
 def test_a_budget_in_seconds_ends_with_the_step_that_spends_it(
-    small: Images, monkeypatch: pytest.MonkeyPatch
+    small: Images, a_second_a_step: Callable[[], bool]
 ) -> None:
-    """By a clock that each step, where it asks whether to halt, moves by one second."""
-    now = 1000.0
-
-    def step() -> bool:
-        nonlocal now
-        now += 1.0
-        return False
-
-    monkeypatch.setattr(time, "perf_counter", lambda: now)
-    run = Run(make_trial(Train(batch_size=20, lr=0.01, seconds=7.5)), small, halted=step)
+    run = Run(make_trial(Train(batch_size=20, lr=0.01, seconds=7.5)), small, halted=a_second_a_step)
     assert run.ended.status == "finished"
     assert [(r.steps, r.samples, r.seconds) for r in run.records] == [
         *[(3, 50, 3.0), (6, 100, 3.0), (8, 140, 2.0)],
@@ -643,18 +648,10 @@ def test_norms_are_in_the_bins_of_the_naive_loop(small: Images) -> None:
 
 
 def test_slices_of_a_budget_in_seconds_are_a_twentieth_of_it(
-    digits: Images, monkeypatch: pytest.MonkeyPatch
+    digits: Images, a_second_a_step: Callable[[], bool]
 ) -> None:
-    """By a clock that each step moves by one second: a slice of sixty has three steps."""
-    now = 1000.0
-
-    def step() -> bool:
-        nonlocal now
-        now += 1.0
-        return False
-
-    monkeypatch.setattr(time, "perf_counter", lambda: now)
-    run = Run(make_trial(Train(batch_size=20, lr=0.01, seconds=60)), digits, halted=step)
+    """A slice of sixty seconds has three steps."""
+    run = Run(make_trial(Train(batch_size=20, lr=0.01, seconds=60)), digits, halted=a_second_a_step)
     (record,) = run.records
     assert lengths(record) == [3] * 20
 
