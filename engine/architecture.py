@@ -37,6 +37,8 @@ def misfit(model: Model, dataset: Dataset) -> str | None:
         return "model.channels: an mlp has no convolutions; choose cnn, or leave it out"
     if model.name == "lenet" and (model.channels is not None or model.hidden is not None):
         return "model.name: lenet has fixed layers; choose cnn to set channels or hidden"
+    if model.name == "lenet" and model.batch_norm:
+        return "model.batch_norm: lenet has fixed layers; choose cnn or mlp"
     if model.name == "lenet" and side < LENET_SMALLEST:
         return (
             f"model.name: lenet needs images of at least {LENET_SMALLEST}×{LENET_SMALLEST}; "
@@ -56,8 +58,11 @@ def multiply_adds(model: Model, dataset: Dataset) -> int:
 
 
 def weights(model: Model, dataset: Dataset) -> int:
-    """Number of weights and biases."""
-    return sum((inputs + 1) * outputs for inputs, outputs, _ in _layers(model, dataset))
+    """Number of weights and biases; scale and shift of batch norm stand in for a layer's bias."""
+    layers = list(_layers(model, dataset))
+    hidden = sum(outputs for _, outputs, _ in layers[:-1])
+    extra = hidden if model.batch_norm else 0
+    return sum((inputs + 1) * outputs for inputs, outputs, _ in layers) + extra
 
 
 def _layers(model: Model, dataset: Dataset) -> Iterator[tuple[int, int, int]]:

@@ -200,7 +200,7 @@ class EpochsFinished(Event, frozen=True, tag="epochs"):
 class MicroBatchCut(Event, frozen=True, tag="cut"):
     """Memory ran out in the middle of a training, which went on with smaller pieces.
 
-    From `steps` on, the micro-batch (or the `evaluation` batch) has `size` samples.
+    From `steps` on, the micro-batch (of the `evaluation` or the `probe`, if so) has `size` samples.
     """
 
     trial: str
@@ -208,6 +208,7 @@ class MicroBatchCut(Event, frozen=True, tag="cut"):
     steps: int
     size: int
     evaluation: bool = False
+    probe: bool = False
 
 
 class ValueBins(Struct, frozen=True):

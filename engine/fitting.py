@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+from engine.batch_norm import largest_cut
 from engine.sizes import shown_size
 
 SMALLEST, RISE = 8, 4
@@ -64,13 +65,27 @@ def expected_peak(size: int, tried: Sequence[Shape], held: int) -> float:
     return high + slope * (size - large)
 
 
-def next_size(batch_size: int, tried: Sequence[Shape], limit: int, held: int) -> int | None:
+def next_size(
+    batch_size: int,
+    tried: Sequence[Shape],
+    limit: int,
+    held: int,
+    counts: Sequence[int] = (),
+) -> int | None:
     """The micro-batch size to execute next; None where nothing more is worth it.
+
+    `counts` are numbers of images of which a cut must not leave one alone.
 
     Sizes rise fourfold up to the whole batch while the line expects them to fit; then come the
     largest that it expects to, and the one that cuts the batch into as many equal parts. Where
     the line was wrong twice, or memory ran out, halves lead to the end.
     """
+    size = _next(batch_size, tried, limit, held)
+    size = largest_cut(size, counts) if size else None
+    return None if size in {shape.micro_batch_size for shape in tried} else size
+
+
+def _next(batch_size: int, tried: Sequence[Shape], limit: int, held: int) -> int | None:
     if not tried:
         return min(SMALLEST, batch_size)
     good = [shape.micro_batch_size for shape in tried if fits(shape, limit)]
@@ -103,17 +118,19 @@ def _last(low: int, high: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
-def choose(batch_size: int, tried: Sequence[Shape], limit: int, held: int) -> Choice | None:
+def choose(
+    batch_size: int, tried: Sequence[Shape], limit: int, held: int, exact: bool = True
+) -> Choice | None:
     """The whole batch, unless it does not fit or another size is at least 5 % faster.
 
-    Where the whole batch does not fit, the largest that does takes its place. None where nothing
-    that was executed fits.
+    Where the whole batch does not fit, the largest that does takes its place; where a cut is not
+    `exact` (batch norm), nothing is cut for speed. None where nothing that was executed fits.
     """
     fitting = [shape for shape in tried if fits(shape, limit)]
     if not fitting:
         return None
     largest = max(fitting, key=lambda shape: shape.micro_batch_size)
-    fastest = _fastest(largest, fitting)
+    fastest = _fastest(largest, fitting) if exact else largest
     if fastest is not largest:
         gain = fastest.samples_per_second / largest.samples_per_second - 1
         why = f"{gain:.0%} faster than {_named(largest.micro_batch_size, batch_size)}"

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from engine.spec import PositiveInt, Settings, Trial
+from engine.spec import PositiveInt, Precision, Settings, Trial
 
 EVALUATION_BATCH_SIZE = 1000
 DRAW_MICRO_BATCH_SIZE = 256
@@ -35,7 +35,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     draw_micro_batch_size: PositiveInt = DRAW_MICRO_BATCH_SIZE
     threads: PositiveInt
     layout: Literal["contiguous"] = "contiguous"
-    precision: Literal["fp32"] = "fp32"
+    precision: Precision = "fp32"
     reason: str = ""
 
 
@@ -52,14 +52,16 @@ def make_plan(trial: Trial, train_size: int, threads: int) -> Plan:
         accumulation_steps=-(-batch_size // micro),
         evaluation_batch_size=EVALUATION_BATCH_SIZE,
         threads=threads,
+        precision=trial.settings.train.precision,
         reason=_reason(trial.batch_size, batch_size, micro, asked == "auto"),
     )
 
 
 def reusable(plans: Sequence[Plan], trial: Trial, train_size: int) -> Plan | None:
     """A recorded plan that still describes this trial on these data, if there is one."""
+    wanted = (min(trial.batch_size, train_size), trial.settings.train.precision)
     for plan in plans:
-        if plan.members == (trial.id,) and plan.batch_size == min(trial.batch_size, train_size):
+        if plan.members == (trial.id,) and (plan.batch_size, plan.precision) == wanted:
             asked = trial.settings.memory.micro_batch_size
             if asked == "auto" or plan.micro_batch_size == min(asked, plan.batch_size):
                 return plan
@@ -68,7 +70,11 @@ def reusable(plans: Sequence[Plan], trial: Trial, train_size: int) -> Plan | Non
 
 def alike(settings: Settings, batch_size: int) -> bytes:
     """What memory and pace of a step depend on, on one device: equal where they are."""
-    depends = (settings.data, settings.model, settings.train.optimizer, batch_size)
+    train, asked = settings.train, settings.memory.micro_batch_size
+    depends = (
+        *(settings.data, settings.model, train.optimizer, train.precision),
+        *(batch_size, asked),
+    )
     return msgspec.json.encode(depends)
 
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import msgspec
 
 from engine import orders
+from engine.batch_norm import ghostly, pieces, refusal
 from engine.crew import Member
 from engine.devices import Device, memory_of
 from engine.estimate import trial_seconds
-from engine.events import AnyEvent, Measured, Planned, TrialEnded
+from engine.events import AnyEvent, Measured, Note, Planned, TrialEnded
 from engine.fitting import HEADROOM, Choice, choose, fits, told_apart
 from engine.plan import DRAW_MICRO_BATCH_SIZE, Plan, alike, make_plan
 from engine.prepared import Prepared
@@ -54,6 +55,7 @@ class Planner:
     ) -> None:
         self._state, self._heard, self._stopping, self._limit = state, heard, stopping, limit
         self._under_way: dict[bytes, asyncio.Lock] = {}
+        self._warned: set[str] = set()
 
     async def settle(
         self, member: Member, place: Place, trial: Trial, attempt: int, data: Prepared
@@ -65,10 +67,15 @@ class Planner:
         if trial.id in self._state.plans:
             return None
         whole = make_plan(trial, data.train, place.threads)
-        if trial.settings.memory.micro_batch_size != "auto":
-            self._heard(Planned(plan=whole))
+        asked, named = self._asked(trial), trial.settings.memory.micro_batch_size != "auto"
+        counts = pieces(trial.settings, whole.batch_size, data.train)
+        refused = refusal(counts, whole.micro_batch_size if named else None)
+        if refused:
+            self._fail(trial, attempt, refused)
             return None
-        asked = self._asked(trial)
+        if named and asked is None:
+            self._write(trial, whole)
+            return None
         share = _free(place, data) if asked is None else worker_share(asked, place, data)
         key = alike(trial.settings, whole.batch_size)
         async with self._under_way.setdefault(key, asyncio.Lock()):
@@ -96,11 +103,23 @@ class Planner:
 
     def _plan(self, trial: Trial, attempt: int, whole: Plan, found: Measured) -> None:
         try:
-            self._heard(Planned(plan=chosen(whole, found)))
+            self._write(trial, chosen(whole, found, not trial.settings.model.batch_norm))
         except NothingFits as problem:
-            self._heard(
-                TrialEnded(trial=trial.id, attempt=attempt, status="failed", reason=str(problem))
-            )
+            self._fail(trial, attempt, str(problem))
+
+    def _write(self, trial: Trial, plan: Plan) -> None:
+        """Write a plan down, and say it once a configuration where accumulation is not exact."""
+        ghost = ghostly(trial.settings, plan)
+        if ghost:
+            plan = msgspec.structs.replace(plan, reason=f"{plan.reason}; {ghost}")
+        self._heard(Planned(plan=plan))
+        if ghost and trial.configuration not in self._warned:
+            self._warned.add(trial.configuration)
+            text = f"{ghost}: the same batch size under another cut is another training"
+            self._heard(Note(level="warning", text=text, trial=trial.id))
+
+    def _fail(self, trial: Trial, attempt: int, reason: str) -> None:
+        self._heard(TrialEnded(trial=trial.id, attempt=attempt, status="failed", reason=reason))
 
     def _asked(self, trial: Trial) -> int | None:
         """The smaller of the limits that command line and preset set for a device, if any."""
@@ -126,15 +145,19 @@ class Planner:
         return None
 
 
-def chosen(whole: Plan, found: Measured) -> Plan:
-    """The plan with the micro-batch size that was chosen of those measured.
+def chosen(whole: Plan, found: Measured, exact: bool = True) -> Plan:
+    """The plan with the micro-batch size that was chosen of those measured, or that is named.
+
+    Where a cut is not `exact`, none is made for speed.
 
     Raises:
-        NothingFits: see `Planner.plan`.
+        NothingFits: not even the smallest keeps below the limit.
     """
-    choice = _best(found)
+    choice = _best(found, exact)
     if choice is None:
         raise NothingFits(_too_little(found))
+    if whole.micro_batch_size < whole.batch_size:  # as the preset says
+        choice = Choice(whole.micro_batch_size, whole.reason)
     micro = choice.micro_batch_size
     fitting = [s.micro_batch_size for s in found.shapes if fits(s, found.limit_bytes)]
     draw = DRAW_MICRO_BATCH_SIZE
@@ -153,8 +176,8 @@ def _seconds(trial: Trial, data: Prepared) -> float:
     return max(LEAST_SECONDS, MOST_SHARE * trial_seconds(trial.settings, data.train))
 
 
-def _best(found: Measured) -> Choice | None:
-    return choose(found.batch_size, found.shapes, found.limit_bytes, found.held_bytes)
+def _best(found: Measured, exact: bool = True) -> Choice | None:
+    return choose(found.batch_size, found.shapes, found.limit_bytes, found.held_bytes, exact)
 
 
 def worker_share(total: int, place: Place, data: Prepared) -> int:
@@ -184,9 +207,11 @@ def _free(place: Place, data: Prepared) -> int | None:
 
 
 def _too_little(found: Measured) -> str:
-    least = [s.peak_bytes for s in found.shapes if not s.failed and s.micro_batch_size == 1]
+    least = min(found.shapes, key=lambda shape: shape.micro_batch_size)
     needs, has = "more", shown_size(found.limit_bytes)
-    if least:
-        needs, has = told_apart(least[0] / (1 - HEADROOM), found.limit_bytes)
+    if not least.failed:
+        needs, has = told_apart(least.peak_bytes / (1 - HEADROOM), found.limit_bytes)
         needs += " with the data and a headroom of a tenth"
-    return f"not even one image at a time fits: it needs {needs}, and a worker may hold {has}"
+    count = least.micro_batch_size
+    images = "one image at a time fits" if count == 1 else f"{count:,} images at a time fit"
+    return f"not even {images}: it needs {needs}, and a worker may hold {has}"

@@ -16,6 +16,7 @@ PositiveFloat = Annotated[float, Meta(gt=0)]
 NonNegativeFloat = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Precision = Literal["fp32", "bf16"]
 
 MAX_TRIALS = 100_000
 
@@ -31,16 +32,24 @@ class Data(Table, frozen=True):
 
 
 class Model(Table, frozen=True):
-    """Which network; `None` means the model's own default (see `engine.architecture`)."""
+    """Which network; `None` means the model's own default (see `engine.architecture`).
+
+    `batch_norm` puts batch normalization between each hidden layer and its ReLU.
+    """
 
     name: Literal["mlp", "cnn", "lenet"]
     hidden: tuple[PositiveInt, ...] | None = None
     channels: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] | None = None
     init: Literal["default", "glorot", "he"] = "default"
+    batch_norm: bool = False
 
 
 class Train(Table, frozen=True):
-    """How to train: the batch size, the optimizer and one budget."""
+    """How to train: the batch size, the optimizer and one budget.
+
+    With `bf16` the forward and backward passes are automatically cast to bfloat16 where torch
+    deems that safe; weights, gradients, losses and updates stay float32.
+    """
 
     batch_size: PositiveInt
     lr: PositiveFloat
@@ -54,6 +63,7 @@ class Train(Table, frozen=True):
     weight_decay: NonNegativeFloat = 0.0
     loss_reduction: Literal["mean", "sum"] = "mean"
     sampling: Literal["without-replacement", "with-replacement"] = "without-replacement"
+    precision: Precision = "fp32"
 
 
 class Scaling(Table, frozen=True):

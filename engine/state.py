@@ -255,7 +255,7 @@ class SweepState:
         trial = self._current(event.trial, event.attempt)
         if trial and event not in trial.cuts:
             trial.cuts.append(event)
-            what = "evaluating" if event.evaluation else "training"
+            what = "probing" if event.probe else "evaluating" if event.evaluation else "training"
             text = f"out of memory at step {event.steps:,}: {what} {event.size:,} images at once"
             self._say(event.at, f"{trial.id}: {text}", "warning")
 

@@ -143,9 +143,31 @@ def _check_together(settings: Settings, where: str) -> None:
         or _rate_problem(settings)
         or _pair_problem(settings)
         or _limit_problem(settings)
+        or _single_image_problem(settings)
     )
     if problem:
         raise UsageProblem(f"{where}: {problem}")
+
+
+def _single_image_problem(settings: Settings) -> str | None:
+    """Where batch norm would see one image at a time; None where it would not."""
+    if not settings.model.batch_norm:
+        return None
+    small = [size for pair in settings.probe.pairs for size in pair]
+    asked = {
+        "train.batch_size": settings.train.batch_size,
+        "memory.micro_batch_size": settings.memory.micro_batch_size,
+        "probe.batch_sizes": min(settings.probe.batch_sizes, default=None),
+        "probe.pairs": min(small, default=None),
+    }
+    return next(
+        (
+            f"{key}: batch norm (model.batch_norm) has no variance over a single image; at least 2"
+            for key, size in asked.items()
+            if size == 1
+        ),
+        None,
+    )
 
 
 def _limit_problem(settings: Settings) -> str | None:

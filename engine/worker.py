@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import journal, orders
 from engine.events import AnyEvent, TrialEnded, WorkerLost, WorkerReady
-from engine.problems import printable
+from engine.problems import Problem, printable
 from engine.spec import Trial
 
 if TYPE_CHECKING:
@@ -155,7 +155,8 @@ def _device_problem(device: str) -> str | None:
 
 def _failure(trial: Trial, attempt: int, error: Exception) -> TrialEnded:
     text = " ".join(str(error).split())[:500]
-    reason = printable(f"{type(error).__name__}: {text}")
+    named = text if isinstance(error, Problem) else f"{type(error).__name__}: {text}"
+    reason = printable(named)
     return TrialEnded(trial=trial.id, attempt=attempt, status="failed", reason=reason)
 
 

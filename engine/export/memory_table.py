@@ -10,7 +10,7 @@ from engine.state import SweepState
 
 MEMORY_COLUMNS = (
     "device", "model", "batch_size", "micro_batch_size", "peak_memory_bytes",
-    "samples_per_second", "fits", "chosen", "reason", "trial", "limit_bytes",
+    "samples_per_second", "fits", "chosen", "reason", "trial", "limit_bytes", "precision",
 )  # fmt: skip
 
 
@@ -32,6 +32,7 @@ def memory_rows(state: SweepState) -> Iterator[Row]:
                 "reason": plan.reason if chosen and plan else shape.failed,
                 "trial": found.trial,
                 "limit_bytes": found.limit_bytes,
+                "precision": trial.settings.train.precision,
             }
     yield from _given(state)
 
@@ -63,4 +64,5 @@ def _given(state: SweepState) -> Iterator[Row]:
             "chosen": True,
             "reason": plan.reason,
             "trial": trials[0].id,
+            "precision": plan.precision,
         }

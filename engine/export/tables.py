@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 
+from engine.batch_norm import normalized_over
 from engine.bins import EDGES, Norms
 from engine.events import EpochRecord
 from engine.figures import pace
@@ -18,10 +19,11 @@ TRIAL_COLUMNS = (
     "train_accuracy", "test_loss", "test_accuracy", "best_test_accuracy", "generalization_gap",
     "epoch_seconds", "samples_per_second", "peak_memory_bytes", "init_norm", "distance_from_init",
     "noise_scale", "configuration", "label", "attempt", "reason", "path_length", "memory_cuts",
+    "precision", "batch_norm_size",
 )  # fmt: skip
 TEXT_COLUMNS = (
     "trial", "status", "dataset", "model", "optimizer", "scaling_rule", "configuration", "label",
-    "reason",
+    "reason", "precision",
 )  # fmt: skip
 EPOCH_COLUMNS = (
     "trial", "batch_size", "seed", "epoch", "steps", "samples", "lr", "train_loss",
@@ -109,6 +111,8 @@ def _settings(state: SweepState, trial: TrialState) -> Row:
         "label": state.configurations[trial.configuration].label,
         "attempt": trial.attempt,
         "memory_cuts": len(trial.cuts),
+        "precision": settings.train.precision,
+        "batch_norm_size": normalized_over(settings, plan) if plan else None,
         "reason": trial.reason,
     }
 

@@ -69,7 +69,6 @@ def compete(
     draws: int,
     lr: float,
     stream: tuple[int, ...],
-    micro_batch_size: int,
     go_on: Callable[[], None],
 ) -> Competition | None:
     """`draws` times: steps of `pair[0]` samples against one of `pair[1]`, a multiple of it.
@@ -83,7 +82,7 @@ def compete(
     with standing_still(drawing.flat) as start:
         for batch in drawing.batches(large, draws, (*stream, small)):
             go_on()
-            drawn = _steps(drawing, batch, small, lr, start, micro_batch_size)
+            drawn = _steps(drawing, batch, small, lr, start)
             if drawn:
                 found.append(drawn)
     if len(found) < 2:
@@ -101,15 +100,13 @@ def compete(
     )
 
 
-def _steps(
-    drawing: Drawing, batch: Tensor, small: int, lr: float, start: Tensor, micro_batch_size: int
-) -> _Draw | None:
+def _steps(drawing: Drawing, batch: Tensor, small: int, lr: float, start: Tensor) -> _Draw | None:
     weights = drawing.flat.weights.detach()
-    large_step = drawing.gradient(batch, micro_batch_size) * -lr
+    large_step = drawing.gradient(batch) * -lr
     first_step, total = None, torch.zeros_like(large_step)
     lengths = between = lengths_between = 0.0
     for part in torch.split(batch, small):
-        gradient = drawing.gradient(part, micro_batch_size)
+        gradient = drawing.gradient(part)
         norm = float(drawing.flat.norm())
         if norm > 0:  # by its direction: a step too short for a product with others still has one
             between += _dot(gradient / norm, total) * -lr * norm

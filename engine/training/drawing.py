@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.batch_norm import largest_cut
 from engine.training.flat import FlatModel
 from engine.training.gradients import accumulate
 from engine.training.images import Images
@@ -16,13 +17,23 @@ class Drawing:
     """Draws batches and their gradients; what is drawn depends on seed and `stream` alone.
 
     Images of a batch are drawn without replacement unless `replacement`; batches are independent.
-    The gradient is of the mean loss of a batch, or of the sum unless `mean`.
+    The gradient is of the mean loss of a batch, or of the sum unless `mean`; `micro_batch_size`
+    samples are in memory at once, or a few less where `batch_norm` would be left with one.
     """
 
     def __init__(
-        self, flat: FlatModel, images: Images, seed: int, mean: bool, replacement: bool
+        self,
+        flat: FlatModel,
+        images: Images,
+        seed: int,
+        mean: bool,
+        replacement: bool,
+        *,
+        micro_batch_size: int,
+        batch_norm: bool = False,
     ) -> None:
         self.flat, self.images = flat, images
+        self.micro_batch_size, self._batch_norm = micro_batch_size, batch_norm
         self._seed, self._mean, self._replacement = seed, mean, replacement
 
     def batches(self, size: int, count: int, stream: tuple[int, ...]) -> Iterator[Tensor]:
@@ -37,8 +48,10 @@ class Drawing:
                 drawn = torch.randperm(total, generator=generator)[:size]
             yield drawn.to(self.flat.gradient.device)
 
-    def gradient(self, batch: Tensor, micro_batch_size: int) -> Tensor:
+    def gradient(self, batch: Tensor) -> Tensor:
         """The gradient (P,) of a batch at the present weights, in a buffer that is used again."""
+        counts = (len(batch),) if self._batch_norm else ()
+        micro_batch_size = largest_cut(self.micro_batch_size, counts) or len(batch)
         accumulate(
             self.flat,
             self.images.train,

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+
+from engine.training.flat import FlatModel
 
 
 class Figures(NamedTuple):
@@ -16,14 +18,14 @@ class Figures(NamedTuple):
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Figures:
+def evaluate(flat: FlatModel, batches: Iterable[tuple[Tensor, Tensor]]) -> Figures:
     """Evaluate on batches of (images, labels); losses are summed in float64."""
-    model.eval()
+    flat.model.eval()
     loss, right, count = 0.0, 0, 0
     for images, labels in batches:
-        logits = model(images)
+        logits = flat.logits(images)
         loss += functional.cross_entropy(logits, labels, reduction="sum").double().item()
         right += int((logits.argmax(1) == labels).sum().item())
         count += len(labels)
-    model.train()
+    flat.model.train()
     return Figures(loss / count, right / count)

@@ -5,8 +5,13 @@ optimizer's update are one operation each. Every parameter starts at a multiple 
 the gaps hold zeros and stay zero under every optimizer here.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
+
+from engine.problems import MachineProblem
+from engine.spec import Precision
 
 ALIGNMENT = 16  # elements: 64 bytes of float32
 
@@ -19,11 +24,21 @@ class FlatModel:
         weights: shape (P,), a leaf parameter whose `grad` is `gradient`.
         gradient: shape (P,).
         parameters: number of true weights, gaps left out.
+
+    Raises:
+        MachineProblem: the device has no such precision.
     """
 
     def __init__(
-        self, model: nn.Module, device: torch.device, dtype: torch.dtype = torch.float32
+        self,
+        model: nn.Module,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        precision: Precision = "fp32",
     ) -> None:
+        if precision == "bf16" and not has_bf16(device):
+            raise MachineProblem(f"{device} has no bf16: choose train.precision = 'fp32'")
+        self._bf16 = precision == "bf16"
         self.model = model.to(device=device, dtype=dtype)
         parameters = list(self.model.parameters())
         starts, length = [], 0
@@ -41,6 +56,12 @@ class FlatModel:
             parameter.data = flat[window].view_as(parameter)
             parameter.grad = self.gradient[window].view_as(parameter)
 
+    def logits(self, images: Tensor) -> Tensor:
+        """The network's output (B, classes) in the precision of the plan, never below float32."""
+        with self._cast(images.device.type):
+            logits: Tensor = self.model(images)
+        return logits.float() if self._bf16 else logits
+
     def norm(self) -> Tensor:
         """L2 norm of the gradient, a scalar on the device."""
         norm: Tensor = torch.linalg.vector_norm(self.gradient)
@@ -49,3 +70,14 @@ class FlatModel:
     def copy_weights(self) -> Tensor:
         """A copy of the weights, shape (P,)."""
         return self.weights.detach().clone()
+
+    def _cast(self, kind: str) -> AbstractContextManager[object]:
+        return torch.autocast(kind, torch.bfloat16) if self._bf16 else nullcontext()
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16; every CPU does, most of them slowly."""
+    if device.type != "cuda":
+        return True
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))

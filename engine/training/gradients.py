@@ -32,7 +32,7 @@ def accumulate(
     scale = 1.0 / len(batch) if mean else 1.0
     weight = _scalar(scale, flat.gradient.device, flat.gradient.dtype)
     for micro_batch in torch.split(batch, micro_batch_size):
-        logits = flat.model(images[micro_batch])
+        logits = flat.logits(images[micro_batch])
         loss = functional.cross_entropy(logits, labels[micro_batch], reduction="sum")
         loss.backward(weight)  # type: ignore[no-untyped-call]
 

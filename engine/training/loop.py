@@ -214,7 +214,9 @@ class Training:
     def _probe(self, share: float | None) -> None:
         if share is None:
             return
-        draws, competitions, seconds = self.prober.probe(share)
+        found = self.prober.probe(share)
+        if found.cut:
+            self._tell_cut(self.prober.micro_batch_size, probe=True)
         self._state(
             Probed(
                 trial=self.job.trial.id,
@@ -223,9 +225,9 @@ class Training:
                 epoch=self.at.epoch,
                 steps=self.at.steps,
                 samples=self.at.samples,
-                seconds=seconds,
-                draws=draws,
-                competitions=competitions,
+                seconds=found.seconds,
+                draws=found.draws,
+                competitions=found.competitions,
             )
         )
 
@@ -299,7 +301,7 @@ class Training:
         test = zip(
             torch.split(images.test, size), torch.split(images.test_labels, size), strict=True
         )
-        return evaluate(self.flat.model, train), evaluate(self.flat.model, test)
+        return evaluate(self.flat, train), evaluate(self.flat, test)
 
     @contextmanager
     def _first_measured(self, first: bool) -> Iterator[None]:
@@ -312,7 +314,7 @@ class Training:
             yield
         self.peak_bytes = max(self.peak_bytes, peak.bytes)
 
-    def _tell_cut(self, size: int, evaluation: bool = False) -> None:
+    def _tell_cut(self, size: int, evaluation: bool = False, probe: bool = False) -> None:
         self._state(
             MicroBatchCut(
                 trial=self.job.trial.id,
@@ -320,6 +322,7 @@ class Training:
                 steps=self.at.steps,
                 size=size,
                 evaluation=evaluation,
+                probe=probe,
             )
         )
 

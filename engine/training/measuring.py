@@ -11,6 +11,7 @@ import torch
 from msgspec.structs import replace
 
 from engine import orders
+from engine.batch_norm import pieces
 from engine.events import Measured
 from engine.fitting import Shape, fits, next_size, usable
 from engine.plan import EVALUATION_BATCH_SIZE, Plan
@@ -68,6 +69,9 @@ class Bench:
             group["lr"] = 0.0  # nothing may diverge: numbers next to zero are slow
         self._images, self._device, self._limit = images, device, limit
         self._batch_size = plan.batch_size
+        self._counts = pieces(trial.settings, plan.batch_size, images.train_size)
+        named = trial.settings.memory.micro_batch_size != "auto"
+        self._only = plan.micro_batch_size if named else None
         self._order = torch.arange(images.train_size, device=device)
         self._shapes: dict[int, Shape] = {}
         self._gradient_seconds: dict[int, list[float]] = {}
@@ -108,8 +112,11 @@ class Bench:
             size //= 2
 
     def _next(self) -> int | None:
+        """The next size to execute: the one that the preset names, or what the line expects."""
+        if self._only is not None:
+            return None if self._shapes else self._only
         tried = list(self._shapes.values())
-        return next_size(self._batch_size, tried, self._limit, self.held_bytes)
+        return next_size(self._batch_size, tried, self._limit, self.held_bytes, self._counts)
 
     def _fitting(self) -> dict[int, Shape]:
         return {size: shape for size, shape in self._shapes.items() if fits(shape, self._limit)}
@@ -202,7 +209,7 @@ class Bench:
         def work() -> None:
             with measured(self._device, self._held()) as peak:
                 gathered = ((images.train[part], images.train_labels[part]) for part in parts)
-                evaluate(self._stepper.flat.model, gathered)
+                evaluate(self._stepper.flat, gathered)
             peaks.append(peak.bytes)
 
         return peaks[0] if self._had_room(work) else None

@@ -29,16 +29,23 @@ def build_model(model: Model, dataset: Dataset, seed: int) -> nn.Module:
 def _build(model: Model, dataset: Dataset) -> nn.Module:
     channels, height, width = dataset.shape
     layers: list[nn.Module] = []
+    bias = not model.batch_norm  # its shift would take the place of a bias
     for index, after in enumerate(channels_of(model)):
         kernel, padding = _kernel(model, index)
+        layers.append(nn.Conv2d(channels, after, kernel, padding=padding, bias=bias))
+        if model.batch_norm:
+            layers.append(nn.BatchNorm2d(after))
         # ReLU after pooling gives what it gives before (both are monotone), on a quarter
-        layers += [nn.Conv2d(channels, after, kernel, padding=padding), nn.MaxPool2d(2), nn.ReLU()]
+        layers += [nn.MaxPool2d(2), nn.ReLU()]
         lost = kernel - 1 - 2 * padding
         channels, height, width = after, (height - lost) // 2, (width - lost) // 2
     layers.append(nn.Flatten())
     widths = (channels * height * width, *hidden_of(model))
     for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), nn.ReLU()]
+        layers.append(nn.Linear(before, after, bias=bias))
+        if model.batch_norm:
+            layers.append(nn.BatchNorm1d(after))
+        layers.append(nn.ReLU())
     layers.append(nn.Linear(widths[-1], dataset.classes))
     return nn.Sequential(*layers)
 
@@ -50,8 +57,8 @@ def _initialize(built: nn.Module, init: Literal["glorot", "he"]) -> None:
                 nn.init.xavier_uniform_(layer.weight)
             else:
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            assert layer.bias is not None
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def _kernel(model: Model, index: int) -> tuple[int, int]:

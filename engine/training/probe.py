@@ -23,12 +23,11 @@ def draw_sizes(
     sizes: Iterable[int],
     draws: int,
     stream: tuple[int, ...],
-    micro_batch_size: int,
     go_on: Callable[[], None],
 ) -> tuple[Draws, ...]:
     """Gradients of `draws` batches of every size; `go_on` is called before each and may raise."""
     with standing_still(drawing.flat):
-        return tuple(_draw(drawing, size, draws, stream, micro_batch_size, go_on) for size in sizes)
+        return tuple(_draw(drawing, size, draws, stream, go_on) for size in sizes)
 
 
 def _draw(
@@ -36,7 +35,6 @@ def _draw(
     size: int,
     draws: int,
     stream: tuple[int, ...],
-    micro_batch_size: int,
     go_on: Callable[[], None],
 ) -> Draws:
     flat = drawing.flat
@@ -45,7 +43,7 @@ def _draw(
     norms, pointing, finite = np.empty(draws), 0, 0
     for index, batch in enumerate(drawing.batches(size, draws, stream)):
         go_on()
-        gradient = drawing.gradient(batch, micro_batch_size)
+        gradient = drawing.gradient(batch)
         norms[index] = norm = float(flat.norm())
         if not math.isfinite(norm):
             continue

@@ -2,6 +2,9 @@
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
 
 from engine.drawn import competing_pairs, drawn_sizes
 from engine.events import Competition, Draws
@@ -11,7 +14,17 @@ from engine.training.competition import compete
 from engine.training.drawing import Drawing
 from engine.training.flat import FlatModel
 from engine.training.images import Images
+from engine.training.memory import ran_out
 from engine.training.probe import draw_sizes
+
+
+class Found(NamedTuple):
+    """Draws, competitions, the seconds that they took, and whether memory ran out meanwhile."""
+
+    draws: tuple[Draws, ...]
+    competitions: tuple[Competition, ...]
+    seconds: float
+    cut: bool
 
 
 class Prober:
@@ -30,26 +43,45 @@ class Prober:
         go_on: Callable[[], None],
     ) -> None:
         settings, train = trial.settings, trial.settings.train
-        self._asked, self._plan, self._lr, self._go_on = settings.probe, plan, lr, go_on
+        self._asked, self._lr, self._go_on = settings.probe, lr, go_on
         self._sizes = drawn_sizes(settings, images.train_size)
         self._pairs = competing_pairs(settings, images.train_size)
-        mean, replacement = train.loss_reduction == "mean", train.sampling == "with-replacement"
-        self._drawing = Drawing(flat, images, trial.seed, mean, replacement)
-
-    def probe(self, share: float) -> tuple[tuple[Draws, ...], tuple[Competition, ...], float]:
-        """Draws, competitions and the seconds that they took, at the present weights."""
-        began = time.perf_counter()
-        micro = max(self._plan.micro_batch_size, self._plan.draw_micro_batch_size)
-        # at one moment every configuration of a seed draws the same batches
-        stream = (round(share * 1e6),)
-        draws = draw_sizes(
-            self._drawing, self._sizes, self._asked.draws, stream, micro, self._go_on
+        self._drawing = Drawing(
+            flat,
+            images,
+            trial.seed,
+            mean=train.loss_reduction == "mean",
+            replacement=train.sampling == "with-replacement",
+            micro_batch_size=max(plan.micro_batch_size, plan.draw_micro_batch_size),
+            batch_norm=settings.model.batch_norm,
         )
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Samples in memory at once."""
+        return self._drawing.micro_batch_size
+
+    def probe(self, share: float) -> Found:
+        """What is found at the present weights; begun anew in halves where memory runs out."""
+        began, cut = time.perf_counter(), False
+        while True:
+            try:
+                draws, competitions = self._measure(share)
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out(error) or self.micro_batch_size == 1:
+                    raise
+            else:
+                return Found(draws, competitions, time.perf_counter() - began, cut)
+            cut, self._drawing.micro_batch_size = True, -(-self.micro_batch_size // 2)
+            if self._drawing.flat.gradient.is_cuda:
+                torch.cuda.empty_cache()
+
+    def _measure(self, share: float) -> tuple[tuple[Draws, ...], tuple[Competition, ...]]:
+        # at one moment every configuration of a seed draws the same batches
+        stream, drawing, go_on = (round(share * 1e6),), self._drawing, self._go_on
+        draws = draw_sizes(drawing, self._sizes, self._asked.draws, stream, go_on)
         found = [
-            compete(
-                self._drawing, pair, self._asked.pair_draws, self._lr, stream, micro, self._go_on
-            )
+            compete(drawing, pair, self._asked.pair_draws, self._lr, stream, go_on)
             for pair in self._pairs
         ]
-        competitions = tuple(one for one in found if one is not None)
-        return draws, competitions, time.perf_counter() - began
+        return draws, tuple(one for one in found if one is not None)

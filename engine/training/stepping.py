@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from engine.batch_norm import largest_cut, pieces
 from engine.budget import planned_steps, steps_per_epoch
 from engine.datasets import DATASETS
 from engine.plan import Plan
@@ -33,7 +34,8 @@ class Stepper:
     def __init__(self, trial: Trial, plan: Plan, images: Images, device: torch.device) -> None:
         settings, self._images = trial.settings, images
         dataset = DATASETS[settings.data.name]
-        self.flat = FlatModel(build_model(settings.model, dataset, trial.seed), device)
+        model = build_model(settings.model, dataset, trial.seed)
+        self.flat = FlatModel(model, device, precision=plan.precision)
         self.start_weights = self.flat.copy_weights()
         self.rates = scaled_rates(settings, plan.batch_size)
         self.lr = self.rates.lr
@@ -46,6 +48,7 @@ class Stepper:
         self._warmup_start = warmup_start(settings, self.rates.lr)
         self._mean = settings.train.loss_reduction == "mean"
         self.micro_batch_size = plan.micro_batch_size
+        self._counts = pieces(settings, plan.batch_size, images.train_size)
 
     @property
     def slice_steps(self) -> int:
@@ -64,7 +67,7 @@ class Stepper:
         random = self._random_state()
         cut = False
         while not self._has_gradient(batch):
-            self._cut(len(batch), buffers, random)
+            self._cut(buffers, random)
             cut = True
         self.update(filled)
         return cut
@@ -97,13 +100,15 @@ class Stepper:
         try:
             self.gradient(batch)
         except (RuntimeError, MemoryError) as error:
-            if not ran_out(error) or min(self.micro_batch_size, len(batch)) == 1:
+            half = -(-min(self.micro_batch_size, len(batch)) // 2)
+            smaller = largest_cut(half, self._counts)
+            if not ran_out(error) or smaller is None or min(self.micro_batch_size, len(batch)) == 1:
                 raise
+            self.micro_batch_size = smaller
             return False
         return True
 
-    def _cut(self, samples: int, buffers: list[Tensor], random: Tensor) -> None:
-        self.micro_batch_size = -(-min(self.micro_batch_size, samples) // 2)
+    def _cut(self, buffers: list[Tensor], random: Tensor) -> None:
         for buffer, kept in zip(self.flat.model.buffers(), buffers, strict=True):
             buffer.copy_(kept)
         if self.flat.gradient.is_cuda:

@@ -20,6 +20,7 @@ from engine.spec import Memory, Model, Train, Trial
 from engine.state import SweepState
 from engine.training import gradients, loop, stepping
 from engine.training.evaluation import Figures, evaluate
+from engine.training.flat import FlatModel
 from engine.training.gradients import accumulate
 from engine.training.images import Images, load_images
 from engine.training.memory import ran_out
@@ -232,10 +233,10 @@ def test_a_cut_evaluation_is_that_of_smaller_pieces_from_there_on(
     plan = make_plan(TRIAL, images.train_size, threads=1)
     calls = 0
 
-    def short(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Figures:
+    def short(flat: FlatModel, batches: Iterable[tuple[Tensor, Tensor]]) -> Figures:
         nonlocal calls
         calls += 1  # train part and test set of each epoch
-        return evaluate(model, failing(batches) if calls > 2 else batches)
+        return evaluate(flat, failing(batches) if calls > 2 else batches)
 
     def failing(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
         for number, (inputs, labels) in enumerate(batches):

@@ -25,6 +25,7 @@ from engine.prepare import prepare
 from engine.spec import Memory, Model, Scaling, Train, Trial
 from engine.training import loop
 from engine.training.evaluation import Figures, evaluate
+from engine.training.flat import FlatModel
 from engine.training.images import Images, epoch_order, load_images
 from engine.training.models import build_model
 from tests.unit.training_fixtures import (
@@ -735,7 +736,7 @@ def cut(images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Ten
 @pytest.mark.parametrize("size", [1, 7, 20, 50])
 def test_evaluation_equals_the_definition(size: int, small: Images) -> None:
     model = build_model(CNN, DIGITS, 1)
-    found = evaluate(model, cut(small.test, small.test_labels, size))
+    found = evaluate(FlatModel(model, CPU), cut(small.test, small.test_labels, size))
     with torch.no_grad():
         logits = model(small.test).double().numpy()
     labels = small.test_labels.numpy()
@@ -747,9 +748,10 @@ def test_evaluation_equals_the_definition(size: int, small: Images) -> None:
 
 def test_evaluation_leaves_gradients_alone_and_training_mode_on(small: Images) -> None:
     model = build_model(SMALL_MLP, DIGITS, 1)
+    flat = FlatModel(model, CPU)
     set_gradients(model, small.train, small.train_labels, "mean")
     before = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-    evaluate(model, cut(small.test, small.test_labels, 7))
+    evaluate(flat, cut(small.test, small.test_labels, 7))
     after = [p.grad for p in model.parameters() if p.grad is not None]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert model.training

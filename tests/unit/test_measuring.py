@@ -17,6 +17,7 @@ from engine.plan import Plan, make_plan
 from engine.spec import Model, Train, Trial
 from engine.training import measuring, stepping
 from engine.training.evaluation import evaluate
+from engine.training.flat import FlatModel
 from engine.training.gradients import accumulate
 from engine.training.images import Images, load_images
 from engine.training.measuring import ROUNDS, Bench, measure
@@ -132,7 +133,7 @@ def test_a_training_peaks_where_its_shape_was_measured(
 
 def evaluate_little(images: Images) -> Any:
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-    return evaluate(model, [(images.test[:1], images.test_labels[:1])])
+    return evaluate(FlatModel(model, CPU), [(images.test[:1], images.test_labels[:1])])
 
 
 @pytest.mark.parametrize("model", [WIDE, CNN])
@@ -265,11 +266,11 @@ def test_a_size_that_runs_out_of_memory_is_marked_and_smaller_ones_are_tried(
 def test_an_evaluation_that_runs_out_of_memory_is_halved(
     images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(model: Any, batches: Any) -> Any:
+    def failing(flat: FlatModel, batches: Any) -> Any:
         pairs = list(batches)
         if len(pairs[0][1]) > 30:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return evaluate(model, pairs)
+        return evaluate(flat, pairs)
 
     monkeypatch.setattr(measuring, "evaluate", failing)
     assert bench_of(images, 8).evaluation()[0] == 30

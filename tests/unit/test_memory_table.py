@@ -70,6 +70,7 @@ def test_a_row_for_each_shape_with_the_chosen_one_and_its_reason() -> None:
         "batch_size": 500,
         "trial": "b500-s0",
         "limit_bytes": 1000,
+        "precision": "fp32",
     }
     reason = plans[0].plan.reason
     assert reason == "500 = 4 × 120 + 20: the whole batch at once ran out of memory"

@@ -40,7 +40,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Images:
 
 def drawing(images: Images, mean: bool = True, replacement: bool = False, seed: int = 0) -> Drawing:
     flat = FlatModel(build_model(SMALL_MLP, DATASETS["digits"], 1), CPU)
-    return Drawing(flat, images, seed, mean, replacement)
+    return Drawing(flat, images, seed, mean, replacement, micro_batch_size=16)
 
 
 def plain_gradient(of: Drawing, batch: Tensor, reduction: str) -> NDArray[np.float64]:
@@ -69,7 +69,7 @@ def go_on() -> None:
 
 
 def draw(of: Drawing, size: int, draws: int) -> Draws:
-    (found,) = draw_sizes(of, [size], draws, STREAM, 16, go_on)
+    (found,) = draw_sizes(of, [size], draws, STREAM, go_on)
     return found
 
 
@@ -173,8 +173,10 @@ def test_draws_are_at_the_weights_of_the_moment(small: Images) -> None:
     """The last probe equals one of the weights with which the training ended."""
     probe = Probe(at=(1,), batch_sizes=(5,), draws=10)
     run = Run(make_trial(Train(batch_size=20, lr=0.05, epochs=2), probe=probe), small)
-    of = Drawing(run.training.flat, small, seed=0, mean=True, replacement=False)
-    assert run.probes[0].draws == draw_sizes(of, [5], 10, (1_000_000,), 16, go_on)
+    of = Drawing(
+        run.training.flat, small, seed=0, mean=True, replacement=False, micro_batch_size=16
+    )
+    assert run.probes[0].draws == draw_sizes(of, [5], 10, (1_000_000,), go_on)
 
 
 def test_trials_of_a_seed_draw_the_same_batches(small: Images) -> None:

@@ -72,6 +72,7 @@ def test_one_row_a_trial_also_of_those_that_never_ended() -> None:
         *("train_loss", "train_accuracy", "test_loss", "test_accuracy", "best_test_accuracy"),
         *("generalization_gap", "epoch_seconds", "samples_per_second", "peak_memory_bytes"),
         *("init_norm", "distance_from_init", "noise_scale", "path_length", "lr"),
+        "batch_norm_size",
     }
     assert {key: rows[3][key] for key in ("epochs", "steps", "samples", "reason")} == {
         "epochs": "0",
