@@ -124,12 +124,15 @@ def choose(
     """The whole batch, unless it does not fit or another size is at least 5 % faster.
 
     Where the whole batch does not fit, the largest that does takes its place; where a cut is not
-    `exact` (batch norm), nothing is cut for speed. None where nothing that was executed fits.
+    `exact` (batch norm), nothing is cut for speed, and of cuts into as many parts the most even
+    is taken. None where nothing that was executed fits.
     """
     fitting = [shape for shape in tried if fits(shape, limit)]
     if not fitting:
         return None
     largest = max(fitting, key=lambda shape: shape.micro_batch_size)
+    if not exact:
+        largest = _most_even(batch_size, largest, fitting)
     fastest = _fastest(largest, fitting) if exact else largest
     if fastest is not largest:
         gain = fastest.samples_per_second / largest.samples_per_second - 1
@@ -142,6 +145,13 @@ def choose(
         largest.micro_batch_size,
         f"{_cut(batch_size, largest)}: {_why_not_larger(batch_size, largest, tried, limit, held)}",
     )
+
+
+def _most_even(batch_size: int, largest: Shape, fitting: Sequence[Shape]) -> Shape:
+    """The smallest shape that cuts the batch into as few parts as the largest does."""
+    parts = -(-batch_size // largest.micro_batch_size)
+    alike = [one for one in fitting if -(-batch_size // one.micro_batch_size) == parts]
+    return min(alike, key=lambda shape: shape.micro_batch_size)
 
 
 def _fastest(largest: Shape, fitting: Sequence[Shape]) -> Shape:

@@ -153,10 +153,10 @@ def chosen(whole: Plan, found: Measured, exact: bool = True) -> Plan:
     Raises:
         NothingFits: not even the smallest keeps below the limit.
     """
-    choice = _best(found, exact)
+    choice, named = _best(found, exact), whole.micro_batch_size < whole.batch_size
     if choice is None:
-        raise NothingFits(_too_little(found))
-    if whole.micro_batch_size < whole.batch_size:  # as the preset says
+        raise NothingFits(_too_little(found, named))
+    if named:
         choice = Choice(whole.micro_batch_size, whole.reason)
     micro = choice.micro_batch_size
     fitting = [s.micro_batch_size for s in found.shapes if fits(s, found.limit_bytes)]
@@ -206,7 +206,7 @@ def _free(place: Place, data: Prepared) -> int | None:
     return worker_share(UNBOUNDED if available is None else available, place, data)
 
 
-def _too_little(found: Measured) -> str:
+def _too_little(found: Measured, named: bool) -> str:
     least = min(found.shapes, key=lambda shape: shape.micro_batch_size)
     needs, has = "more", shown_size(found.limit_bytes)
     if not least.failed:
@@ -214,4 +214,5 @@ def _too_little(found: Measured) -> str:
         needs += " with the data and a headroom of a tenth"
     count = least.micro_batch_size
     images = "one image at a time fits" if count == 1 else f"{count:,} images at a time fit"
-    return f"not even {images}: it needs {needs}, and a worker may hold {has}"
+    what = f"memory.micro_batch_size = {count} does not fit" if named else f"not even {images}"
+    return f"{what}: it needs {needs}, and a worker may hold {has}"

@@ -1,6 +1,7 @@
 """A limit on memory: the sweep runs below it, with the same mathematics, and says what was cut."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -174,3 +175,83 @@ def about(line: str, trial: str) -> bool:
     if event["kind"] == "plan":
         return bool(event["plan"]["group"] == trial)
     return event.get("trial") == trial or "state" in event
+
+
+# ---- batch norm, and sizes that the preset names
+
+
+def test_batch_norm_is_cut_no_more_than_memory_asks_and_says_so(lab: Lab) -> None:
+    norm = sets("model.batch_norm=true")
+    export = swept(lab, "export", *SWEPT, *norm, "--memory-limit", "3MiB")
+    told = r"; batch norm sees \d+ images at a time \(Ghost batch norm\), not the batch$"
+    found = plans(export)
+    for seed in (0, 1):
+        assert found[f"b64-s{seed}"]["micro_batch_size"] == 64
+        assert "batch norm" not in found[f"b64-s{seed}"]["reason"]
+        assert re.search(told, found[f"b1024-s{seed}"]["reason"])
+    micro = found["b1024-s0"]["micro_batch_size"]
+    assert 2 <= micro < 1024
+    assert not any(count % micro == 1 for count in (1024, 1437 - 1024))
+    for row in table(export, "trials.csv"):
+        expected = micro if row["batch_size"] == "1024" else 64
+        assert int(row["batch_norm_size"]) == expected
+    (note,) = [event for event in raw_events(export, "note") if "batch norm" in event["text"]]
+    assert (note["trial"], note["level"]) == ("b1024-s0", "warning")
+    chosen = [row for row in table(export, "memory.csv") if row["chosen"] == "true"]
+    assert [bool(re.search(told, row["reason"])) for row in chosen] == [False, True]
+
+
+def test_batch_norm_that_would_see_one_image_is_refused_before_the_first_step(lab: Lab) -> None:
+    """1,437 = 4 × 359 + 1."""
+    export = lab.root / "export"
+    words = sets("seeds=1", "train.epochs=1", "grid.batch_size=[64, 359]", "model.batch_norm=true")
+    outcome = lab.run("--export", str(export), "--preset", "quickstart", *words)
+    assert outcome.code == 1
+    fine, refused = table(export, "trials.csv")
+    assert (fine["status"], refused["status"]) == ("finished", "failed")
+    assert "an epoch ends in a batch of one: choose another train.batch_size" in refused["reason"]
+    assert [event["trial"] for event in raw_events(export, "started")] == ["b64-s0"]
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["grid.batch_size=[1, 64]"], "train.batch_size"),
+        (["memory.micro_batch_size=1"], "memory.micro_batch_size"),
+        (["probe.at=[1]", "probe.batch_sizes=[1, 8]"], "probe.batch_sizes"),
+        (["probe.at=[1]", "probe.pairs=[[1, 8]]"], "probe.pairs"),
+    ],
+)
+def test_a_preset_that_gives_batch_norm_one_image_is_refused(
+    lab: Lab, words: list[str], key: str
+) -> None:
+    outcome = lab.run("--preset", "quickstart", *sets("model.batch_norm=true", *words))
+    assert outcome.code == 2
+    assert f"{key}: batch norm (model.batch_norm) has no variance" in outcome.message
+    assert lab.folders() == []
+
+
+@pytest.mark.parametrize(("named", "code"), [(512, 1), (128, 0)])
+def test_a_size_that_the_preset_names_is_held_to_the_limit(lab: Lab, named: int, code: int) -> None:
+    export = lab.root / "export"
+    words = [*ONE_LARGE, *sets(f"memory.micro_batch_size={named}"), "--workers", "1"]
+    outcome = lab.run(
+        "--export", str(export), "--preset", "quickstart", *words, "--memory-limit", "1300KiB"
+    )
+    assert outcome.code == code
+    (event,) = raw_events(export, "measured")
+    assert [shape["micro_batch_size"] for shape in event["shapes"]] == [named]
+    (row,) = table(export, "trials.csv")
+    if code:
+        assert row["reason"].startswith("memory.micro_batch_size = 512 does not fit: it needs ")
+    else:
+        assert int(row["peak_memory_bytes"]) < 1300 << 10
+        assert plans(export)["b1024-s0"]["reason"] == "1,024 = 8 × 128, as the preset says"
+
+
+def test_bf16_is_part_of_the_plan(lab: Lab) -> None:
+    export = swept(lab, "export", *ONE_LARGE, *sets("train.precision=bf16"))
+    assert plans(export)["b1024-s0"]["precision"] == "bf16"
+    assert [row["precision"] for row in table(export, "trials.csv")] == ["bf16"]
+    again = swept(lab, "again", preset=str(export / SWEEP))
+    assert figures(again)["trials.csv"] == figures(export)["trials.csv"]

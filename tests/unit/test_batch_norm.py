@@ -121,7 +121,9 @@ def test_no_shape_that_leaves_an_image_alone_is_executed(
     assert tried or largest_cut(min(8, batch_size), counts) is None
     choice = choose(batch_size, tried, limit, fixed, exact=False)
     fitting = [s.micro_batch_size for s in tried if s.peak_bytes <= 0.9 * limit]
-    assert (choice.micro_batch_size if choice else None) == max(fitting, default=None)
+    fewest = min((-(-batch_size // size) for size in fitting), default=0)
+    most_even = min((s for s in fitting if -(-batch_size // s) == fewest), default=None)
+    assert (choice.micro_batch_size if choice else None) == most_even
 
 
 # ---- the arithmetic

@@ -17,6 +17,7 @@ from engine.bins import EDGES
 from engine.datasets import Dataset
 from engine.events import NormSlice
 from engine.spec import Model
+from engine.training.evaluation import evaluate
 from engine.training.flat import FlatModel
 from engine.training.gradients import accumulate, norm_slice
 from engine.training.models import build_model
@@ -93,6 +94,24 @@ def test_accumulation_equals_the_whole_batch(
     set_gradients(ordinary, images[batch], labels[batch], reduction)
 
     assert relative_difference(flat, ordinary) < 1e-10
+    gradients = [parameter.grad for parameter in ordinary.parameters()]
+    whole = naive_norm([gradient for gradient in gradients if gradient is not None])
+    assert float(flat.norm()) == pytest.approx(whole, rel=1e-10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(model=models, size=st.integers(1, 45), count=st.integers(1, 40), seed=st.integers(0, 5))
+def test_the_loss_of_pieces_is_that_of_the_whole(
+    model: Model, size: int, count: int, seed: int
+) -> None:
+    flat = FlatModel(build_model(model, SMALL, seed).double(), CPU, torch.float64)
+    images, labels = (part[:count] for part in images_and_labels(seed))
+    pieces = zip(torch.split(images, size), torch.split(labels, size), strict=True)
+    found = evaluate(flat, pieces)
+    chances = torch.log_softmax(flat.model(images), dim=1).detach().numpy()
+    picked = chances[np.arange(count), labels.numpy()]
+    assert found.loss == pytest.approx(-math.fsum(picked) / count, rel=1e-10)
+    assert found.accuracy == (chances.argmax(axis=1) == labels.numpy()).mean()
 
 
 def test_accumulation_equals_the_sum_over_single_samples() -> None:
