@@ -1,4 +1,4 @@
-"""What a container (a control group of Linux, version 1 or 2) leaves of the machine's memory."""
+"""What a container (a control group of Linux, version 1 or 2) leaves of memory and processor."""
 
 import re
 from collections.abc import Iterator
@@ -47,13 +47,32 @@ def memory_limits(root: Path = Path("/")) -> list[Limit]:
     lie. Nothing that these files hold makes it raise.
     """
     found: dict[str, Limit] = {}
-    for version, folder in _groups(root):
+    for version, folder in _groups(root, "memory"):
         total = _number(_text(folder / version.limit))
         if total is None or total >= NO_LIMIT:
             continue
         source = "/" + str((folder / version.limit).relative_to(root))
         found[source] = Limit(total, _used(version, folder), source)
     return sorted(found.values(), key=lambda limit: limit.total)
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """Cores' worth of time that this process's groups may use, the least of them; None without.
+
+    `root` is where `proc` and `sys` lie. Nothing that these files hold makes it raise.
+    """
+    quotas = [_quota(version, folder) for version, folder in _groups(root, "cpu")]
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def _quota(version: _Version, folder: Path) -> float | None:
+    if version is _V2:
+        quota, _, period = _text(folder / "cpu.max").strip().partition(" ")
+    else:
+        quota = _text(folder / "cpu.cfs_quota_us")
+        period = _text(folder / "cpu.cfs_period_us")
+    time, every = _number(quota), _number(period)
+    return time / every if time and every else None
 
 
 def _used(version: _Version, folder: Path) -> int | None:
@@ -64,14 +83,14 @@ def _used(version: _Version, folder: Path) -> int | None:
     return max(0, usage - (_number(stated.get(version.inactive, "")) or 0))
 
 
-def _groups(root: Path) -> Iterator[tuple[_Version, Path]]:
+def _groups(root: Path, controller: str) -> Iterator[tuple[_Version, Path]]:
     """Folders of this process's groups and of those around them, as far as they are mounted."""
-    mounts = _mounts(root)
+    mounts = _mounts(root, controller)
     for line in _lines(root / "proc/self/cgroup"):
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         version = _V2 if (number, controllers) == ("0", "") else _V1
-        if version is _V1 and "memory" not in controllers.split(","):
+        if version is _V1 and controller not in controllers.split(","):
             continue
         for kind, top, where in mounts:
             if kind is version:
@@ -92,15 +111,15 @@ def _upwards(where: Path, top: str, path: str) -> Iterator[Path]:
         yield where.joinpath(*below[:depth])
 
 
-def _mounts(root: Path) -> list[tuple[_Version, str, Path]]:
-    """Where the memory groups are mounted: version, the group at the top, the folder."""
+def _mounts(root: Path, controller: str) -> list[tuple[_Version, str, Path]]:
+    """Where a controller's groups are mounted: version, the group at the top, the folder."""
     found = []
     for line in _lines(root / "proc/self/mountinfo"):
         before, _, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")
         if len(fields) < 5 or len(kind) < 3 or kind[0] not in ("cgroup", "cgroup2"):
             continue
-        if kind[0] == "cgroup" and "memory" not in kind[2].split(","):
+        if kind[0] == "cgroup" and controller not in kind[2].split(","):
             continue
         version = _V2 if kind[0] == "cgroup2" else _V1
         where = root / _unescaped(fields[4]).lstrip("/")

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from engine import nvml
-from engine.cgroup import Limit, memory_limits
+from engine.cgroup import Limit, cpu_quota, memory_limits
 from engine.problems import MachineProblem, UsageProblem, nearest, printable
 
 
@@ -47,9 +47,12 @@ class Reading:
     sources: dict[str, str] = field(default_factory=dict)
 
 
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores(root: Path = Path("/")) -> int:
+    """Whole CPU cores that this process may use: its own, and its container's share of time."""
+    able = hasattr(os, "sched_getaffinity")
+    own = len(os.sched_getaffinity(0)) if able else os.cpu_count() or 1
+    quota = cpu_quota(root)
+    return own if quota is None else max(1, min(own, int(quota)))
 
 
 def choose_devices(asked: str) -> list[Device]:

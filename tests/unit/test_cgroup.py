@@ -5,8 +5,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine.cgroup import Limit, memory_limits
-from engine.devices import Device, memory_of
+from engine.cgroup import Limit, cpu_quota, memory_limits
+from engine.devices import Device, cores, memory_of
 
 MIB = 1 << 20
 CPU = Device("cpu", "a processor")
@@ -168,3 +168,55 @@ def test_this_machine_agrees_with_the_kernel() -> None:
             stated = dict(each.split() for each in stat.read_text().splitlines())
             smallest = min([limit.total for limit in limits], default=NONE_V1)
             assert smallest == int(stated["hierarchical_memory_limit"])
+
+
+# ---- the processor
+
+
+@pytest.mark.parametrize(
+    ("stated", "quota"),
+    [
+        ("max 100000", None),
+        ("150000 100000", 1.5),
+        ("50000 100000", 0.5),
+        ("400000 50000", 8.0),
+        ("100000 0", None),
+        ("0 100000", None),
+        ("", None),
+        ("nonsense", None),
+    ],
+)
+def test_a_containers_share_of_the_processor(
+    tmp_path: Path, stated: str, quota: float | None
+) -> None:
+    root = machine(tmp_path, "0::/\n", MOUNT_V2.format(top="/", where="/sys/fs/cgroup"))
+    (root / "sys/fs/cgroup").mkdir(parents=True)
+    (root / "sys/fs/cgroup/cpu.max").write_text(f"{stated}\n")
+    assert cpu_quota(root) == quota
+    own = cores(tmp_path / "no-groups")
+    assert cores(root) == (own if quota is None else max(1, min(own, int(quota))))
+
+
+def test_the_least_share_of_all_groups_around_counts(tmp_path: Path) -> None:
+    mount = MOUNT_V2.format(top="/", where="/sys/fs/cgroup")
+    root = machine(tmp_path, "0::/job/inner\n", mount)
+    top = root / "sys/fs/cgroup"
+    for folder, stated in (("job/inner", "300000 100000"), ("job", "120000 100000")):
+        (top / folder).mkdir(parents=True, exist_ok=True)
+        (top / folder / "cpu.max").write_text(stated)
+    assert cpu_quota(root) == 1.2
+    assert cores(root) == 1
+
+
+@pytest.mark.parametrize(("quota", "expected"), [("-1", None), ("250000", 2.5)])
+def test_the_first_version_states_it_in_two_files(
+    tmp_path: Path, quota: str, expected: float | None
+) -> None:
+    mount = "35 31 0:32 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct\n"
+    root = machine(tmp_path, "4:cpu,cpuacct:/\n5:memory:/\n", mount)
+    folder = root / "sys/fs/cgroup/cpu"
+    folder.mkdir(parents=True)
+    (folder / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+    (folder / "cpu.cfs_period_us").write_text("100000\n")
+    assert cpu_quota(root) == expected
+    assert memory_limits(root) == []
