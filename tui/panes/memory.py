@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from engine.events import MemorySampled
 from engine.figures import chosen_shape
-from engine.fitting import Shape
+from engine.fitting import HEADROOM, Shape
 from engine.plan import Plan
 from engine.problems import printable
 from engine.sizes import shown_size
@@ -34,6 +34,8 @@ class MemoryPane(Pane):
             ("▒", "others"),
             ("  free ", "dim"),
             ("·", "track"),
+            ("  headroom ", "dim"),
+            ("░", "track"),
         )
         return keys if self.view.state.memory else EMPTY
 
@@ -88,6 +90,7 @@ class MemoryPane(Pane):
             " ",
             cut,
             f"{plan.micro_batch_size:<{digits},}",
+            " bf16" if plan.precision == "bf16" else "",
             *_measured(trials, chosen_shape(self.view.state, trials[0]), width),
         )
         if not with_reason:
@@ -139,18 +142,41 @@ def _device(sample: MemorySampled, width: int) -> list[Row]:
         (" · ", "dim"),
         cell(f"{shown_size(free)} free", 13, right=True),
     )
-    room = width - sum(len(text) for text, _ in figures)
+    room = max(0, width - sum(len(text) for text, _ in figures))
     total = row((shown_size(sample.total), "strong"))
     title = spread(row((name, "strong"), *_busy(sample)), total, width)
     if room < 8:
         return [title, figures]
+    return [title, (*_gauge(sample, room), *figures)]
+
+
+def _gauge(sample: MemorySampled, room: int) -> Row:
+    """What is held, what is free, the headroom of the plans, and what lies above a limit."""
     ours = bar(sample.ours / sample.total, room).rstrip()
     others = min(room - len(ours), max(1, round(sample.others / sample.total * room)))
     others = others if sample.others else 0
-    gauge = row(
-        (ours, "ours"), ("▒" * others, "others"), ("·" * (room - len(ours) - others), "track")
+    free = room - len(ours) - others
+    kept, barred = (min(free, round(each / sample.total * room)) for each in _kept(sample))
+    barred = min(barred, free - kept)
+    return row(
+        (ours, "ours"),
+        ("▒" * others, "others"),
+        ("·" * (free - kept - barred), "track"),
+        ("░" * kept, "track"),
+        (" " * barred, ""),
     )
-    return [title, (*gauge, *figures)]
+
+
+def _kept(sample: MemorySampled) -> tuple[float, float]:
+    """Bytes of headroom, and bytes that a limit denies to the sweep.
+
+    A limit on a CPU counts tensors, and what is held there all that the processes hold.
+    """
+    most = sample.total - sample.others
+    if sample.limit is None or sample.device == "cpu":
+        return HEADROOM * most, 0.0
+    allowed = min(most, sample.limit)
+    return HEADROOM * allowed, most - allowed
 
 
 def _busy(sample: MemorySampled) -> Row:
@@ -159,7 +185,9 @@ def _busy(sample: MemorySampled) -> Row:
         f"{sample.utilization} % busy" if sample.utilization is not None else "",
         f"{sample.temperature} °C" if sample.temperature is not None else "",
         f"{sample.power:.0f} W" if sample.power is not None else "",
-        f"limit {shown_size(sample.limit)} of tensors" if sample.limit is not None else "",
+        f"limit {shown_size(sample.limit)} of tensors, a tenth of it headroom"
+        if sample.limit is not None
+        else "",
     ]
     told = "  ".join(part for part in parts if part)
     return row((f"  {told}", "dim")) if told else EMPTY
