@@ -52,13 +52,24 @@ class Norms:
             if count:
                 index = piece.first_bin + offset
                 self.bins[index] = self.bins.get(index, 0) + count
-        if not piece.count:
+        self.join(piece.count, piece.mean, piece.squares)
+
+    def join(self, count: int, mean: float, squares: float) -> None:
+        """Add moments alone: so many norms, their mean, their squared deviations from it."""
+        if not count:
             return
-        total = self.count + piece.count
-        delta = piece.mean - self._mean
-        self._squares += piece.squares + delta * delta * self.count * piece.count / total
-        self._mean += delta * piece.count / total
+        total = self.count + count
+        delta = mean - self._mean
+        self._squares += squares + delta * delta * self.count * count / total
+        self._mean += delta * count / total
         self.count = total
+
+    def merge(self, other: "Norms") -> None:
+        """Add all norms of another sum."""
+        self.broken += other.broken
+        for index, count in other.bins.items():
+            self.bins[index] = self.bins.get(index, 0) + count
+        self.join(other.count, other._mean, other._squares)
 
     @property
     def mean(self) -> float | None:
@@ -80,14 +91,11 @@ class Norms:
 class Pool(Norms):
     """Norms of several seeds together; between two seeds the weights differ as well."""
 
-    def __init__(self, seeds: Iterable[Iterable[NormSlice]]) -> None:
+    def __init__(self, seeds: Iterable[Norms]) -> None:
         super().__init__()
         self._within: list[float] = []
-        for slices in seeds:
-            seed = Norms()
-            for piece in slices:
-                seed.add(piece)
-                self.add(piece)
+        for seed in seeds:
+            self.merge(seed)
             if seed.cv is not None:
                 self._within.append(seed.cv)
 

@@ -4,34 +4,23 @@ Pure functions of a `SweepState`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import accumulate
 from statistics import fmean, median, stdev
 from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
 from engine.bins import Norms, Pool
-from engine.events import EpochRecord, NormSlice
+from engine.events import EpochRecord
 from engine.fitting import Shape
+from engine.noise import noise_scale
 from engine.plan import alike
 from engine.spec import Memory, Scaling, Settings
 from engine.state import SweepState, TrialState
 
 Measure = Callable[[EpochRecord], float | None]
 Along = Literal["epochs", "steps", "samples", "seconds", "distance"]
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """Mean over the seeds that have reached `x`, with their spread; `n` seeds."""
-
-    x: float
-    mean: float
-    low: float
-    high: float
-    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +44,6 @@ def by_batch_size(state: SweepState) -> list[str]:
         state.configurations,
         key=lambda name: state.configurations[name].settings.train.batch_size,
     )
-
-
-def curve(
-    state: SweepState, configuration: str, measure: Measure, along: Along = "epochs"
-) -> list[Point]:
-    """A measure at the end of each epoch: mean, lowest and highest over the seeds that have it.
-
-    Seconds and distance differ from seed to seed, as the steps of a last, partial epoch may: a
-    point lies at the mean of `x` over the very seeds whose values it is the mean of.
-    """
-    gathered: dict[int, list[tuple[float, float]]] = {}
-    for trial in state.replicates(configuration):
-        for record, x in zip(trial.records, _reached(trial.records, along), strict=True):
-            value = measure(record)
-            if value is not None and x is not None and math.isfinite(value):
-                gathered.setdefault(record.epoch, []).append((x, value))
-    return [_point(found) for _, found in sorted(gathered.items())]
 
 
 class LogFit(NamedTuple):
@@ -106,8 +78,12 @@ def last_values(state: SweepState, configuration: str, measure: Measure) -> list
     """The measure at the end of every finished replicate."""
     values = []
     for trial in state.replicates(configuration):
-        value = measure(trial.last) if trial.status == "finished" and trial.last else None
-        if value is not None:
+        if trial.status != "finished" or trial.last is None:
+            continue
+        value = measure(trial.last)
+        if hasattr(measure, "values"):  # a figure that may look back at the epochs before
+            value = float(measure.values(trial.records)[-1])
+        if value is not None and not math.isnan(value):
             values.append(value)
     return values
 
@@ -126,6 +102,35 @@ def pooled(parts: Iterable[tuple[float, float, int]]) -> tuple[float, float] | N
     mean = math.fsum(part * n for part, _, n in known) / count
     squares = math.fsum((n - 1) * std**2 + n * (part - mean) ** 2 for part, std, n in known)
     return mean, math.sqrt(squares / (count - 1)) if count > 1 else 0.0
+
+
+class Noise(NamedTuple):
+    """Means of tr(Σ) and |G|² over so many draws."""
+
+    trace: float
+    signal: float
+    draws: int
+
+    @property
+    def scale(self) -> float | None:
+        """Gradient noise scale in samples; None where it is undetermined."""
+        return noise_scale(self.trace, self.signal) if self.draws else None
+
+
+def noise_over(trials: Iterable[TrialState], start: float = 0.0, stop: float = 1.0) -> Noise:
+    """Everything drawn of the gradient noise in a share of the planned steps, trials together.
+
+    An epoch counts by its last step, as far as `start` < share <= `stop`.
+    """
+    trace = signal = count = 0.0
+    for trial in trials:
+        names = ("steps", "noise_draws", "noise_trace", "noise_signal")
+        planned = trial.planned_steps
+        for steps, n, t, s in zip(*map(trial.records.column, names), strict=True):
+            share = steps / planned if planned else 0.0
+            if n and (start < share <= stop or (start, stop) == (0.0, 1.0)):
+                trace, signal, count = trace + n * t, signal + n * s, count + n
+    return Noise(trace / count, signal / count, int(count)) if count else Noise(0.0, 0.0, 0)
 
 
 def epoch_times(state: SweepState) -> list[EpochTime]:
@@ -172,11 +177,16 @@ def pace(state: SweepState, trials: list[TrialState]) -> tuple[float | None, flo
     The first epoch of a trial pays for warm-up and is left out where there are others; so is
     an epoch that the budget cut short. None where no epoch is left.
     """
-    records = [record for trial in trials for record in _whole_epochs(state, trial)]
-    if not records:
-        return None, None
-    rate = median(record.epoch_samples / record.seconds for record in records)
-    return median(record.seconds for record in records), rate
+    from engine.columns import whole_epochs
+
+    times: list[float] = []
+    rates: list[float] = []
+    for trial in trials:
+        data = state.data.get(trial.settings.data.name)
+        seconds, samples = whole_epochs(trial.records, data.train if data else 0)
+        times += seconds.tolist()
+        rates += (samples / seconds).tolist()
+    return (median(times), median(rates)) if times else (None, None)
 
 
 def chosen_shape(state: SweepState, trial: TrialState) -> Shape | None:
@@ -195,7 +205,7 @@ def chosen_shape(state: SweepState, trial: TrialState) -> Shape | None:
 
 def norms(state: SweepState, configuration: str, start: float = 0.0, stop: float = 1.0) -> Pool:
     """Gradient norms over a share of the planned steps, all seeds together; see `norms_of`."""
-    return Pool(_slices(trial, start, stop) for trial in state.replicates(configuration))
+    return Pool(norms_of(trial, start, stop) for trial in state.replicates(configuration))
 
 
 def norms_of(trial: TrialState, start: float = 0.0, stop: float = 1.0) -> Norms:
@@ -203,38 +213,6 @@ def norms_of(trial: TrialState, start: float = 0.0, stop: float = 1.0) -> Norms:
 
     A slice counts where its middle lies within `start` <= share < `stop`, or beyond a `stop` of 1.
     """
-    return Norms(_slices(trial, start, stop))
+    from engine.columns import norms_between
 
-
-def _slices(trial: TrialState, start: float, stop: float) -> Iterator[NormSlice]:
-    planned = trial.planned_steps
-    for record in trial.records:
-        for piece in record.norms:
-            middle = piece.first_step + (piece.count + piece.broken) / 2
-            share = middle / planned if planned else 0.0
-            if start <= share and (share < stop or stop >= 1.0):
-                yield piece
-
-
-def _reached(records: list[EpochRecord], along: Along) -> list[float | None]:
-    """How far a trial was at the end of each epoch; seconds are those of its training."""
-    if along == "seconds":
-        return list(accumulate(record.seconds for record in records))
-    if along == "distance":
-        return [record.distance_from_init for record in records]
-    if along == "epochs":
-        return [float(record.epoch) for record in records]
-    return [float(r.steps if along == "steps" else r.samples) for r in records]
-
-
-def _point(found: list[tuple[float, float]]) -> Point:
-    xs, values = zip(*found, strict=True)
-    n = len(found)
-    return Point(math.fsum(xs) / n, math.fsum(values) / n, min(values), max(values), n)
-
-
-def _whole_epochs(state: SweepState, trial: TrialState) -> list[EpochRecord]:
-    data = state.data.get(trial.settings.data.name)
-    size = data.train if data else 0
-    whole = [r for r in trial.records if r.epoch_samples == size and r.seconds > 0]
-    return whole[1:] or whole
+    return norms_between(trial.records, trial.planned_steps, start, stop)

@@ -9,8 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from engine import events as ev
 from engine.plan import Plan
+from engine.records import Records
 from engine.spec import Configuration, Settings, trials_of
 
 LOG_LENGTH = 2000
@@ -19,6 +22,7 @@ SweepPhase = Literal[
     "preparing", "running", "paused", "finished", "failed", "stopped", "interrupted"
 ]
 ENDED: frozenset[str] = frozenset({"finished", "diverged", "skipped"})
+RETRIED: frozenset[str] = frozenset({"failed", "stopped", "skipped"})
 
 
 @dataclass(slots=True)
@@ -35,7 +39,7 @@ class TrialState:
     device: str = ""
     started: ev.TrialStarted | None = None
     progress: ev.Progress | None = None
-    records: list[ev.EpochRecord] = field(default_factory=list)
+    records: Records = field(default_factory=Records)
     probes: list[ev.Probed] = field(default_factory=list)
     cuts: list[ev.MicroBatchCut] = field(default_factory=list)
     ended_at: float | None = None
@@ -48,7 +52,7 @@ class TrialState:
     @property
     def last(self) -> ev.EpochRecord | None:
         """The figures of the last finished epoch."""
-        return self.records[-1] if self.records else None
+        return self.records.last
 
     @property
     def done(self) -> bool:
@@ -83,10 +87,16 @@ class TrialState:
         self.probes.clear()
         self.cuts.clear()
 
+    def go_back(self, epochs: int, steps: int) -> None:
+        """Drop what an earlier attempt measured after the checkpoint that the next goes on from."""
+        self.records.keep(epochs)
+        self.probes = [probe for probe in self.probes if probe.steps <= steps]
+        self.cuts = [cut for cut in self.cuts if cut.steps <= steps]
+
     def _trained(self) -> tuple[int, float]:
         """Steps taken, and seconds of training, as far as is known."""
         steps = self.last.steps if self.last else 0
-        seconds = sum(record.seconds for record in self.records)
+        seconds = sum(self.records.column("seconds"))
         if self.progress and self.progress.steps >= steps:
             return self.progress.steps, self.progress.seconds
         return steps, seconds
@@ -110,6 +120,8 @@ class SweepState:
         self.data: dict[str, ev.DataReady] = {}
         self.fetching: ev.DataProgress | None = None
         self.configurations: dict[str, Configuration] = {}
+        self.added: list[str] = []
+        """Ids of the configurations that were added to those that the sweep began with."""
         self.trials: dict[str, TrialState] = {}
         self.plans: dict[str, Plan] = {}
         self.measured: list[ev.Measured] = []
@@ -118,6 +130,8 @@ class SweepState:
         self.memory: dict[str, deque[ev.MemorySampled]] = {}
         self.log: deque[LogLine] = deque(maxlen=LOG_LENGTH)
         self.said = 0
+        self.pauses: list[tuple[float, float]] = []
+        self.paused_at: float | None = None
         self.ended: ev.SweepEnded | None = None
         self.version = 0
         self.last_at = 0.0
@@ -160,13 +174,34 @@ class SweepState:
             case _:
                 self._whole(event)
 
+    def repeats(self, event: ev.AnyEvent) -> bool:
+        """Whether a worker states again, from a checkpoint, what is known without it."""
+        match event:
+            case ev.EpochsFinished(trial=name):
+                known = set(self.trials[name].records.column("epoch"))
+                return all(record.epoch in known for record in event.records)
+            case ev.Probed(trial=name):
+                return any(probe.at_share == event.at_share for probe in self.trials[name].probes)
+            case ev.MicroBatchCut(trial=name):
+                return any(_same_cut(cut, event) for cut in self.trials[name].cuts)
+            case _:
+                return False
+
     def phase(self, alive: bool) -> SweepPhase:
         """The sweep's state; `alive` says whether a conductor holds its lock."""
         if self.ended and not alive:
             return self.ended.state
         if not alive:
             return "interrupted"
+        if self.paused_at is not None:
+            return "paused"
         return "running" if self.workers else "preparing"
+
+    def paused_between(self, since: float, until: float) -> float:
+        """Seconds between two moments in which the sweep was paused."""
+        open_end = [] if self.paused_at is None else [(self.paused_at, until)]
+        overlaps = (min(end, until) - max(at, since) for at, end in (*self.pauses, *open_end))
+        return sum(overlap for overlap in overlaps if overlap > 0)
 
     def count(self, *status: str) -> int:
         """Trials of the given status."""
@@ -185,6 +220,7 @@ class SweepState:
             case ev.ConductorStarted():
                 if self.conductor:
                     self._say(event.at, "resumed by a new conductor")
+                self._paused(None, event.at)  # a pause does not outlive its conductor
                 self.conductor, self.ended = event, None
                 self.workers.clear()
                 for trial in self.trials.values():
@@ -203,24 +239,69 @@ class SweepState:
                 self._say(event.at, f"worker {event.worker}: {start}")
             case ev.WorkerLost():
                 self.workers.pop(event.worker, None)
+                for trial in self.trials.values():
+                    by = trial.started.worker if trial.started else None
+                    if trial.status == "running" and by == event.worker:
+                        trial.status, trial.progress = "queued", None
                 self._say(event.at, f"worker {event.worker}: {event.reason}", "error")
+            case ev.TrialRetried():
+                self._retried(event)
+            case ev.ConfigurationsAdded():
+                self._added(event)
+            case ev.SweepPaused():
+                if self.paused_at is None:
+                    self._say(event.at, "paused on request")
+                    self._paused(event.at, event.at)
+            case ev.SweepContinued():
+                if self.paused_at is not None:
+                    self._say(
+                        event.at, f"goes on after a pause of {event.at - self.paused_at:.0f} s"
+                    )
+                    self._paused(None, event.at)
             case ev.SweepEnded():
                 self._sweep_ended(event)
             case _:
                 pass
 
+    def _paused(self, since: float | None, at: float) -> None:
+        """Paused `since` then, or no longer at the moment `at`."""
+        if self.paused_at is not None:
+            self.pauses.append((self.paused_at, at))
+        self.paused_at = since
+
     def _opened(self, event: ev.SweepOpened) -> None:
         self.opened = event
-        for configuration in event.configurations:
+        self._adopt(event.configurations)
+        self._say(event.at, f"{len(self.trials)} trials of {event.preset}: {event.title}")
+        for note in event.notes:
+            self._say(event.at, note, "warning")
+
+    def _adopt(self, configurations: Iterable[Configuration]) -> None:
+        for configuration in configurations:
             self.configurations[configuration.id] = configuration
             for trial in trials_of(configuration):
                 self.trials.setdefault(
                     trial.id,
                     TrialState(trial.id, trial.configuration, trial.seed, trial.settings),
                 )
-        self._say(event.at, f"{len(self.trials)} trials of {event.preset}: {event.title}")
-        for note in event.notes:
-            self._say(event.at, note, "warning")
+
+    def _added(self, event: ev.ConfigurationsAdded) -> None:
+        new = [each for each in event.configurations if each.id not in self.configurations]
+        if new:
+            self._adopt(new)
+            self.added += [configuration.id for configuration in new]
+            sizes = dict.fromkeys(configuration.settings.train.batch_size for configuration in new)
+            named = ", ".join(f"{size:,}" for size in sizes)
+            count = sum(len(configuration.seeds) for configuration in new)
+            what = f"{count} trial{'s' if count != 1 else ''} of batch size {named}"
+            self._say(event.at, f"added on request: {what}")
+
+    def _retried(self, event: ev.TrialRetried) -> None:
+        trial = self.trials.get(event.trial)
+        if trial is None or trial.attempt != event.attempt or trial.status not in RETRIED:
+            return
+        trial.status, trial.reason, trial.progress, trial.ended_at = "queued", "", None, None
+        self._say(event.at, f"{trial.id}: queued anew on request")
 
     def _current(self, name: str, attempt: int) -> TrialState | None:
         trial = self.trials.get(name)
@@ -231,18 +312,25 @@ class SweepState:
         if trial is None or trial.done or event.attempt < trial.attempt:
             return
         if event.attempt > trial.attempt:
-            trial.forget()
+            if event.resumed_steps is None:
+                trial.forget()
+            else:
+                trial.go_back(event.resumed_epochs, event.resumed_steps)
         trial.attempt, trial.started, trial.progress = event.attempt, event, None
         trial.status, trial.reason, trial.device = "running", "", event.device
         again = f", attempt {event.attempt}" if event.attempt > 1 else ""
+        if event.resumed_steps is not None:
+            again += f", going on after step {event.resumed_steps:,}"
         self._say(event.at, f"{trial.id}: started on {event.device}{again}")
 
     def _epochs(self, event: ev.EpochsFinished) -> None:
         trial = self._current(event.trial, event.attempt)
         if trial is None:
             return
-        reached = trial.records[-1].epoch if trial.records else 0
-        trial.records.extend(record for record in event.records if record.epoch > reached)
+        if trial.last is None or event.records[0].epoch > trial.last.epoch:
+            trial.records.extend(event.records)
+            return
+        trial.records.merge(event.records)
 
     def _measured(self, event: ev.Measured) -> None:
         if event in self.measured:
@@ -253,7 +341,7 @@ class SweepState:
 
     def _cut(self, event: ev.MicroBatchCut) -> None:
         trial = self._current(event.trial, event.attempt)
-        if trial and event not in trial.cuts:
+        if trial and not any(_same_cut(cut, event) for cut in trial.cuts):
             trial.cuts.append(event)
             what = "probing" if event.probe else "evaluating" if event.evaluation else "training"
             text = f"out of memory at step {event.steps:,}: {what} {event.size:,} images at once"
@@ -261,8 +349,9 @@ class SweepState:
 
     def _probed(self, event: ev.Probed) -> None:
         trial = self._current(event.trial, event.attempt)
-        if trial and all(known.at_share < event.at_share for known in trial.probes):
+        if trial and all(known.at_share != event.at_share for known in trial.probes):
             trial.probes.append(event)
+            trial.probes.sort(key=lambda probe: probe.at_share)
             took = f"in {event.seconds:.1f} s"
             where = f"{event.at_share:.0%} of its budget" if event.at_share < 1 else "its end"
             self._say(event.at, f"{trial.id}: probed at {where}, step {event.steps:,}, {took}")
@@ -282,6 +371,7 @@ class SweepState:
         self._say(event.at, f"{trial.id}: {event.status}{figure}{why}", level)
 
     def _sweep_ended(self, event: ev.SweepEnded) -> None:
+        self._paused(None, event.at)
         self.ended = event
         why = f": {event.reason}" if event.reason else ""
         text = f"sweep {event.state}, {event.finished} of {event.trials} trials finished{why}"
@@ -290,3 +380,10 @@ class SweepState:
     def _say(self, at: float, text: str, level: str = "info") -> None:
         self.said += 1
         self.log.append(LogLine(at, level, text))
+
+
+def _same_cut(one: ev.MicroBatchCut, other: ev.MicroBatchCut) -> bool:
+    """Whether they state the same cut, whichever attempt does."""
+    return msgspec.structs.replace(one, at=0.0, attempt=0) == msgspec.structs.replace(
+        other, at=0.0, attempt=0
+    )

@@ -25,11 +25,16 @@ from engine.state import SweepState
 MANIFEST = "manifest.json"
 FINDINGS = "findings.json"
 FORMAT = 1
+OVERWRITE = ", or add --overwrite to replace it"
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
-def check_target(target: Path, sweep: str | None, overwrite: bool) -> None:
+def check_target(
+    target: Path, sweep: str | None, overwrite: bool, mending: str = OVERWRITE
+) -> None:
     """Refuse, before anything is run, a folder that an export must not replace.
+
+    `mending` is what a person can do besides naming another folder.
 
     Raises:
         UsageProblem: it is a file, or holds something else than an export of `sweep`.
@@ -45,10 +50,7 @@ def check_target(target: Path, sweep: str | None, overwrite: bool) -> None:
             held = exported_sweep(target)
             if held is None or held != sweep:
                 what = f"the export of sweep {held}" if held else "something else"
-                raise UsageProblem(
-                    f"--export {shown}: holds {what}; name another folder, or add --overwrite "
-                    "to replace it"
-                )
+                raise UsageProblem(f"--export {shown}: holds {what}; name another folder{mending}")
         with _beside(target):
             pass
     except OSError as error:
@@ -132,6 +134,7 @@ def manifest(folder: Path, state: SweepState, damaged: int) -> dict[str, Any]:
         "state": state.phase(conductor_lives(folder)),
         "reason": ended.reason if ended else None,
         "exit_code": ended.exit_code if ended else None,
+        "complete": bool(state.trials) and all(trial.done for trial in state.trials.values()),
         "trials": len(state.trials),
         "finished": state.count("finished"),
         "failed": state.count("failed"),

@@ -52,13 +52,14 @@ def _given(state: SweepState) -> Iterator[Row]:
         automatic = settings.memory.micro_batch_size == "auto"
         if automatic and alike(settings, state.plans[trials[0].id].batch_size) in measured:
             continue
-        plan, peaks = state.plans[trials[0].id], [r.peak_memory_bytes for r in trials[0].records]
+        plan = state.plans[trials[0].id]
+        peaks = [int(peak) for peak in trials[0].records.known("peak_memory_bytes")]
         yield {
             "device": trials[0].device,
             "model": settings.model.name,
             "batch_size": plan.batch_size,
             "micro_batch_size": plan.micro_batch_size,
-            "peak_memory_bytes": max((peak for peak in peaks if peak is not None), default=None),
+            "peak_memory_bytes": max(peaks, default=None),
             "samples_per_second": pace(state, trials)[1],
             "fits": True,
             "chosen": True,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from engine.batch_norm import normalized_over
 from engine.bins import EDGES, Norms
 from engine.events import EpochRecord
-from engine.figures import pace
+from engine.figures import noise_over, pace
 from engine.state import SweepState, TrialState
 
 Value = str | int | float | bool | None
@@ -19,7 +19,7 @@ TRIAL_COLUMNS = (
     "train_accuracy", "test_loss", "test_accuracy", "best_test_accuracy", "generalization_gap",
     "epoch_seconds", "samples_per_second", "peak_memory_bytes", "init_norm", "distance_from_init",
     "noise_scale", "configuration", "label", "attempt", "reason", "path_length", "memory_cuts",
-    "precision", "batch_norm_size",
+    "precision", "batch_norm_size", "noise_draws",
 )  # fmt: skip
 TEXT_COLUMNS = (
     "trial", "status", "dataset", "model", "optimizer", "scaling_rule", "configuration", "label",
@@ -30,6 +30,7 @@ EPOCH_COLUMNS = (
     "train_accuracy", "test_loss", "test_accuracy", "generalization_gap", "epoch_seconds",
     "samples_per_second", "grad_norm_mean", "grad_norm_std", "grad_norm_cv", "distance_from_init",
     "weight_norm", "noise_scale", "peak_memory_bytes", "update_norm_mean", "path_length",
+    "noise_trace", "noise_signal", "noise_draws",
 )  # fmt: skip
 NORM_COLUMNS = ("trial", "batch_size", "seed", "epoch", "bin_left", "bin_right", "count")
 
@@ -65,6 +66,9 @@ def epoch_rows(state: SweepState) -> Iterator[Row]:
                 "weight_norm": record.weight_norm,
                 "peak_memory_bytes": record.peak_memory_bytes,
                 "update_norm_mean": record.update_norm_mean,
+                "noise_trace": record.noise_trace,
+                "noise_signal": record.noise_signal,
+                "noise_draws": record.noise_draws,
             }
 
 
@@ -122,16 +126,23 @@ def _outcome(state: SweepState, trial: TrialState) -> Row:
     if last is None:
         return {"epochs": 0, "steps": 0, "samples": 0}
     seconds, rate = pace(state, [trial])
-    peaks = [r.peak_memory_bytes for r in trial.records if r.peak_memory_bytes is not None]
+    peaks = [int(peak) for peak in trial.records.known("peak_memory_bytes")]
     return {
         "epochs": last.epoch,
         **_measured(last),
-        "best_test_accuracy": max(record.test_accuracy for record in trial.records),
+        "best_test_accuracy": max(trial.records.column("test_accuracy")),
         "epoch_seconds": seconds,
         "samples_per_second": rate,
         "peak_memory_bytes": max(peaks, default=None),
         "init_norm": trial.started.init_norm if trial.started else None,
+        **_noise(trial),
     }
+
+
+def _noise(trial: TrialState) -> Row:
+    """The noise scale over the whole run: means over all draws, divided last."""
+    found = noise_over([trial])
+    return {"noise_scale": found.scale, "noise_draws": found.draws}
 
 
 def _measured(record: EpochRecord) -> Row:

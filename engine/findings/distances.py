@@ -4,6 +4,7 @@ Each is one number a trial, or none where it was not measured. All norms are L2 
 """
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 
@@ -17,12 +18,12 @@ def update_norm_mean(_: SweepState, trial: TrialState) -> float | None:
     Σ mᵢ sᵢ ÷ Σ sᵢ, where mᵢ is the mean of epoch i and sᵢ its steps: a budget may cut the last
     epoch short. None where an epoch has no mean.
     """
-    counts = [after - before for before, after in pairwise([0, *(r.steps for r in trial.records)])]
-    means = [record.update_norm_mean for record in trial.records]
-    known = [mean for mean in means if mean is not None]
-    if not known or len(known) < len(means):
+    steps = trial.records.column("steps")
+    counts = [after - before for before, after in pairwise([0, *steps])]
+    known = trial.records.known("update_norm_mean")
+    if not known or len(known) < len(counts):
         return None
-    return math.fsum(m * s for m, s in zip(known, counts, strict=True)) / sum(counts)
+    return math.fsum(m * s for m, s in zip(known, counts, strict=True)) / math.fsum(counts)
 
 
 def path_per_sample(_: SweepState, trial: TrialState) -> float | None:
@@ -44,11 +45,11 @@ def distance_at_equal_samples(state: SweepState, trial: TrialState) -> float | N
     change linearly with the samples, from 0 at the start. None where this trial saw fewer.
     """
     wanted = _least_samples(state, state.version)
-    ends = [(0, 0.0), *((r.samples, r.distance_from_init) for r in trial.records)]
+    ends = [(0.0, 0.0), *_ends(trial, "samples")]
     for (seen, near), (then, far) in pairwise(ends):
         if wanted == then > 0:
-            return far
-        if seen < wanted < then and near is not None and far is not None:
+            return None if math.isnan(far) else far
+        if seen < wanted < then and not math.isnan(near + far):
             return near + (wanted - seen) / (then - seen) * (far - near)
     return None
 
@@ -80,14 +81,20 @@ def distance_power(_: SweepState, trial: TrialState) -> float | None:
     a random one (diffusion, Einstein 1905); the logarithmic growth of Hoffer et al. 2017
     (arXiv:1705.08741) falls below every such power. None below three epochs.
     """
-    ends = ((record.steps, record.distance_from_init or 0.0) for record in trial.records)
+    ends = _ends(trial, "steps")
     fit = log_fit((steps, math.log(far)) for steps, far in ends if 0 < far < math.inf)
     return fit.slope if fit else None
 
 
 def _fit(trial: TrialState) -> LogFit | None:
-    ends = ((record.steps, record.distance_from_init) for record in trial.records)
-    return log_fit((steps, distance) for steps, distance in ends if distance is not None)
+    ends = _ends(trial, "steps")
+    return log_fit((steps, distance) for steps, distance in ends if not math.isnan(distance))
+
+
+def _ends(trial: TrialState, along: str) -> Iterator[tuple[float, float]]:
+    """How far the training was at the ends of epochs, and the distance there."""
+    columns = (trial.records.column(name) for name in (along, "distance_from_init"))
+    return zip(*columns, strict=True)
 
 
 @lru_cache(maxsize=1)

@@ -37,7 +37,7 @@ def step_seconds(state: SweepState, trial: TrialState) -> float | None:
 
 def training_seconds(_: SweepState, trial: TrialState) -> float | None:
     """Seconds of training from the first step to the last, evaluation left out."""
-    return math.fsum(record.seconds for record in trial.records) if trial.records else None
+    return math.fsum(trial.records.column("seconds")) if trial.records else None
 
 
 def weight_norm(_: SweepState, trial: TrialState) -> float | None:

@@ -112,7 +112,7 @@ def test_zeros_have_no_coefficient_of_variation() -> None:
 def test_seeds_that_differ_in_their_means_alone_have_no_spread() -> None:
     """What lies between seeds is their weights, not what a batch drew."""
     seeds = [[norm_slice(0, np.array([1.0, 1.0]))], [norm_slice(0, np.array([3.0, 3.0]))]]
-    pool = Pool(seeds)
+    pool = Pool(map(Norms, seeds))
     assert (pool.count, pool.mean, pool.cv) == (4, 2.0, 0.0)
     assert Norms(piece for seed in seeds for piece in seed).cv == pytest.approx(
         np.std([1, 1, 3, 3], ddof=1) / 2
@@ -121,7 +121,9 @@ def test_seeds_that_differ_in_their_means_alone_have_no_spread() -> None:
 
 def test_the_spread_of_seeds_is_the_mean_of_theirs() -> None:
     one, other = np.array([1.0, 2.0, 4.0]), np.array([10.0, 11.0])
-    pool = Pool([[norm_slice(0, one[:1]), norm_slice(1, one[1:])], [norm_slice(0, other)], []])
+    pool = Pool(
+        map(Norms, [[norm_slice(0, one[:1]), norm_slice(1, one[1:])], [norm_slice(0, other)], []])
+    )
     expected = [np.std(values, ddof=1) / np.mean(values) for values in (one, other)]
     assert pool.cv == pytest.approx(np.mean(expected))
     assert Pool([]).cv is None

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from engine import figures
 from engine.bins import Norms
 from engine.events import AnyEvent, EpochRecord, NormSlice, TrialStatus
-from engine.figures import Along, EpochTime, Point
+from engine.figures import EpochTime
 from engine.spec import Configuration, Model
 from engine.state import SweepState
 from engine.training.gradients import norm_slice
@@ -46,85 +45,6 @@ def timed(of: Configuration, *seconds: float, seed: int = 0) -> list[AnyEvent]:
         started(of, seed),
         epochs(of, *(record(n, seconds=s) for n, s in enumerate(seconds, start=1)), seed=seed),
     ]
-
-
-# ---- curves
-
-
-def test_a_curve_is_mean_and_range_over_the_seeds_that_came_so_far() -> None:
-    b8 = configuration(8, seeds=3)
-    reached = {0: [0.5, 0.7, 0.9], 1: [0.6, 0.9], 2: []}
-    events: list[AnyEvent] = []
-    for seed, accuracies in reached.items():
-        found = [record(n, test_accuracy=a) for n, a in enumerate(accuracies, start=1)]
-        events += [started(b8, seed), epochs(b8, *found, seed=seed)]
-    curve = figures.curve(fold(b8, events=events), "b8", accuracy)
-    assert [(p.x, p.low, p.high, p.n) for p in curve] == [
-        *[(1, 0.5, 0.6, 2), (2, 0.7, 0.9, 2), (3, 0.9, 0.9, 1)],
-    ]
-    assert [p.mean for p in curve] == pytest.approx([0.55, 0.8, 0.9], rel=1e-14)
-
-
-def test_a_curve_leaves_out_what_is_not_known() -> None:
-    b8 = configuration(8, seeds=2)
-    state = fold(
-        b8,
-        events=[
-            started(b8),
-            epochs(b8, record(1, test_loss=1.0), record(2, test_loss=None)),
-            started(b8, 1),
-            epochs(b8, record(1, test_loss=2.0), record(2, test_loss=4.0), seed=1),
-        ],
-    )
-    assert figures.curve(state, "b8", loss) == [Point(1, 1.5, 1, 2, 2), Point(2, 4, 4, 4, 1)]
-    assert figures.curve(state, "b8", lambda _: math.nan) == []
-
-
-def test_a_curve_is_of_one_configuration() -> None:
-    b8, b32 = configuration(8), configuration(32)
-    events = [*timed(b8, 1.0), started(b32), epochs(b32, record(1, test_accuracy=0.1))]
-    state = fold(b8, b32, events=events)
-    assert figures.curve(state, "b32", accuracy) == [Point(1, 0.1, 0.1, 0.1, 1)]
-
-
-def reached(epoch: int, steps: int, seconds: float, distance: float | None) -> EpochRecord:
-    return replace(
-        record(epoch, steps=steps, seconds=seconds, test_accuracy=epoch / 10),
-        samples=8 * steps,
-        distance_from_init=distance,
-    )
-
-
-@pytest.mark.parametrize(
-    ("along", "xs"),
-    [
-        ("epochs", [1, 2, 3]),
-        ("steps", [100, 200, 230]),
-        ("samples", [800, 1600, 1840]),
-        ("seconds", [1.5, 4.5, 7.5]),
-        ("distance", [2.0, 3.5, 5.0]),
-    ],
-)
-def test_a_curve_lies_over_whatever_the_seeds_have_reached(along: Along, xs: list[float]) -> None:
-    """The third epoch is cut short, for one seed earlier than for the other."""
-    b8 = configuration(8, seeds=2)
-    one = [reached(1, 100, 1, 1.0), reached(2, 200, 2, 3.0), reached(3, 220, 3, 4.0)]
-    two = [reached(1, 100, 2, 3.0), reached(2, 200, 4, 4.0), reached(3, 240, 3, 6.0)]
-    events = [started(b8), epochs(b8, *one), started(b8, 1), epochs(b8, *two, seed=1)]
-    curve = figures.curve(fold(b8, events=events), "b8", accuracy, along)
-    assert [point.x for point in curve] == pytest.approx(xs, rel=1e-14)
-    assert [point.n for point in curve] == [2, 2, 2]
-
-
-def test_a_point_lies_at_the_mean_of_those_seeds_alone_that_have_a_value() -> None:
-    b8 = configuration(8, seeds=2)
-    one, two = reached(1, 100, 1, 1.0), replace(reached(1, 100, 9, 7.0), test_loss=None)
-    events = [started(b8), epochs(b8, one), started(b8, 1), epochs(b8, two, seed=1)]
-    (point,) = figures.curve(fold(b8, events=events), "b8", loss, "seconds")
-    assert (point.x, point.n) == (1.0, 1)
-    events[3] = epochs(b8, replace(two, test_loss=2.0, distance_from_init=None), seed=1)
-    (point,) = figures.curve(fold(b8, events=events), "b8", loss, "distance")
-    assert (point.x, point.mean, point.n) == (1.0, 0.5, 1)
 
 
 # ---- fits and pooled moments

@@ -292,7 +292,7 @@ def test_the_batch_size_is_the_one_asked_for_until_it_is_planned() -> None:
 def test_a_new_attempt_begins_without_the_figures_of_the_old_one() -> None:
     state = folded(started(ONE), epochs(ONE, 1, 1, 2), progress(ONE, 1, 25), started(ONE, 2))
     trial = state.trials[ONE]
-    assert (trial.attempt, trial.records, trial.progress) == (2, [], None)
+    assert (trial.attempt, list(trial.records), trial.progress) == (2, [], None)
     state.apply(epochs(ONE, 2, 1))
     assert trial.records == [record(1)]
 
@@ -471,5 +471,5 @@ def test_an_attempt_that_ends_before_its_first_step_has_no_figures() -> None:
     stopped.status, stopped.attempt = "queued", 2
     assert stopped.records
     state.apply(ev.TrialEnded(trial=TWO, attempt=3, status="failed", reason="lost"))
-    assert (stopped.attempt, stopped.status, stopped.records) == (3, "failed", [])
+    assert (stopped.attempt, stopped.status, list(stopped.records)) == (3, "failed", [])
     assert stopped.started is None
