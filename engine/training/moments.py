@@ -7,7 +7,7 @@ ROUNDING = 1e-6  # 0.1 of 30 steps is 3, not 4
 
 
 class Moments:
-    """The shares of a budget that are still to come, smallest first.
+    """The shares of a budget that are still to come, smallest first, in `left`.
 
     The budget is `total_steps`, or `seconds` of training where that is what is given.
     """
@@ -15,22 +15,26 @@ class Moments:
     def __init__(
         self, shares: Iterable[float], total_steps: int | None, seconds: float | None
     ) -> None:
-        self._left = sorted(set(shares))
+        self.left = sorted(set(shares))
         self._total_steps, self._seconds = total_steps, seconds
 
     def reached(self, steps: int, seconds: float) -> float | None:
         """Take the next share if `steps` (or `seconds`) of training have reached it."""
-        if not self._left:
+        if not self.left:
             return None
-        share = self._left[0]
+        share = self.left[0]
         if self._total_steps is not None:
             come = steps >= math.ceil(share * self._total_steps - ROUNDING)
         else:
             come = seconds >= share * (self._seconds or 0.0)
-        return self._left.pop(0) if come else None
+        return self.left.pop(0) if come else None
 
     def at_the_end(self) -> float | None:
         """Take the end of the budget, if it is asked for and a training ends before it."""
-        ends = self._left[-1:] == [1.0]
-        self._left.clear()
+        ends = self.left[-1:] == [1.0]
+        self.left.clear()
         return 1.0 if ends else None
+
+    def put_back(self, share: float) -> None:
+        """Have a share that was taken still to come: its probe was broken off."""
+        self.left.insert(0, share)

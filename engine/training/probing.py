@@ -61,6 +61,10 @@ class Prober:
         """Samples in memory at once."""
         return self._drawing.micro_batch_size
 
+    @micro_batch_size.setter
+    def micro_batch_size(self, size: int) -> None:
+        self._drawing.micro_batch_size = size
+
     def probe(self, share: float) -> Found:
         """What is found at the present weights; begun anew in halves where memory runs out."""
         began, cut = time.perf_counter(), False
@@ -72,7 +76,7 @@ class Prober:
                     raise
             else:
                 return Found(draws, competitions, time.perf_counter() - began, cut)
-            cut, self._drawing.micro_batch_size = True, -(-self.micro_batch_size // 2)
+            cut, self.micro_batch_size = True, -(-self.micro_batch_size // 2)
             if self._drawing.flat.gradient.is_cuda:
                 torch.cuda.empty_cache()
 

@@ -8,6 +8,7 @@ never.
 """
 
 from math import gcd
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,3 +63,17 @@ class Travel:
     def held(self) -> list[Tensor]:
         """The tensors that it keeps."""
         return [self._before, self._norms]
+
+    def state(self) -> dict[str, Any]:
+        """What it has measured so far, between two steps."""
+        return {
+            "norms": self._norms[: self._measured].clone(),
+            "counts": (self._steps, self._measured, self._count),
+            "sums": (self._sum, self._mean, self.path_length),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what was measured before."""
+        self._steps, self._measured, self._count = state["counts"]
+        self._sum, self._mean, self.path_length = state["sums"]
+        self._norms[: self._measured].copy_(state["norms"])

@@ -1,0 +1,75 @@
+"""How far a training is, in numbers alone: all that its figures depend on beside tensors."""
+
+import time
+
+import msgspec
+
+from engine.events import EpochRecord, MicroBatchCut, NormSlice, Probed
+
+
+class Clock(msgspec.Struct):
+    """Seconds of training: evaluation, probes, reports and checkpoints are left out."""
+
+    seconds: float = 0.0
+    epoch_seconds: float = 0.0
+    _since: float | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it counts now."""
+        return self._since is not None
+
+    def start(self) -> None:
+        """Go on counting."""
+        self._since = time.perf_counter()
+
+    def stop(self) -> None:
+        """Stop counting, if it does."""
+        if self._since is not None:
+            passed = time.perf_counter() - self._since
+            self.seconds += passed
+            self.epoch_seconds += passed
+            self._since = None
+
+    def total(self) -> float:
+        """Seconds so far."""
+        return self.seconds + (0.0 if self._since is None else time.perf_counter() - self._since)
+
+
+class Position(msgspec.Struct):
+    """How far a training is: `steps` and `samples` are totals that the optimizer has seen.
+
+    Between two epochs `within` is false. Within one, `batches` of it are taken, and the slice of
+    norms under way began after `slice_first` steps, holds `filled` of them, and began at
+    `slice_from` seconds. `over` says that the budget is spent or the target reached.
+    """
+
+    epoch: int = 0
+    steps: int = 0
+    samples: int = 0
+    over: bool = False
+    reached: str = ""
+    within: bool = False
+    batches: int = 0
+    epoch_samples: int = 0
+    slice_first: int = 0
+    filled: int = 0
+    slice_from: float = 0.0
+    slices: list[NormSlice] = []
+
+    def begin_epoch(self) -> None:
+        """Move to the first batch of the next epoch."""
+        self.epoch += 1
+        self.within, self.batches, self.epoch_samples = True, 0, 0
+        self.slice_first, self.filled, self.slices = self.steps, 0, []
+
+
+class Facts(msgspec.Struct):
+    """What a trial has stated since its first step and cannot be measured again.
+
+    They go with every checkpoint: a statement can be lost between a worker and the journal.
+    """
+
+    records: list[EpochRecord] = []
+    probes: list[Probed] = []
+    cuts: list[MicroBatchCut] = []

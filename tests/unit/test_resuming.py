@@ -1,0 +1,325 @@
+"""A training that is broken off and taken up again gives the same bits as one that was not."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+import torch
+from torch import Tensor
+
+from engine import checkpoints
+from engine import events as ev
+from engine.plan import Plan, make_plan
+from engine.spec import Configuration, Memory, Model, Probe, Scaling, Train, Trial
+from engine.state import SweepState
+from engine.training import keeping, loop
+from engine.training.images import Images, load_images
+from engine.training.loop import Job, Training
+from tests.unit.training_fixtures import CPU, SMALL_MLP, Run, make_trial, opened, synthetic
+
+NORMED = Model(name="mlp", hidden=(9,), batch_norm=True)
+CNN = Model(name="cnn", channels=(3,), hidden=(7,))
+PROBE = Probe(at=(0.0, 0.4, 1.0), batch_sizes=(2, 5), draws=2, pairs=((2, 4),), pair_draws=2)
+ALWAYS = 1e9
+
+
+class Crash(BaseException):
+    """The process is gone, whatever it was about to do."""
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """50 images to train on, 20 to test."""
+    return load_images(synthetic(tmp_path_factory.mktemp("small"), train=50, test=20), CPU)
+
+
+def trial_of(model: Model = SMALL_MLP, **more: object) -> Trial:
+    tables = {key: more.pop(key) for key in ("scaling", "memory", "probe") if key in more}
+    train = {"batch_size": 16, "lr": 0.1, "epochs": 3, **more}
+    return make_trial(msgspec.convert(train, Train), model, **tables)  # type: ignore[arg-type]
+
+
+CASES = {
+    "sgd": trial_of(),
+    "momentum": trial_of(optimizer="momentum"),
+    "nesterov": trial_of(optimizer="nesterov", weight_decay=0.01),
+    "adam": trial_of(optimizer="adam", lr=0.01),
+    "adamw": trial_of(optimizer="adamw", lr=0.01, weight_decay=0.1),
+    "adagrad": trial_of(optimizer="adagrad"),
+    "rmsprop": trial_of(optimizer="rmsprop", lr=0.001),
+    "batch-norm": trial_of(NORMED, optimizer="adam"),
+    "cnn": trial_of(CNN, loss_reduction="sum", lr=0.01),
+    "bf16": trial_of(precision="bf16", optimizer="momentum"),
+    "with-replacement": trial_of(sampling="with-replacement"),
+    "accumulated": trial_of(memory=Memory(micro_batch_size=5)),
+    "warmup": trial_of(
+        scaling=Scaling(rule="linear", base_batch_size=4, warmup_epochs=1.5), optimizer="adam"
+    ),
+    "steps": trial_of(epochs=None, steps=9),
+    "samples": trial_of(epochs=None, samples=120),
+    "target": trial_of(epochs=40, target_accuracy=0.2, lr=0.3),
+    "single images": trial_of(batch_size=1, epochs=2, lr=0.01),
+    "diverges": trial_of(lr=3.0, epochs=30, weight_decay=2.0),
+    "probed": trial_of(probe=PROBE, optimizer="adam"),
+    "probed with batch norm": trial_of(NORMED, probe=PROBE, batch_size=8),
+}
+
+
+class Outcome(NamedTuple):
+    """What a trial's journal says in the end, without attempts and times."""
+
+    status: str
+    reason: str
+    records: list[ev.EpochRecord]
+    probes: list[ev.Probed]
+    weights: Tensor
+
+
+def comparable(trial: Trial, events: list[ev.AnyEvent], weights: Tensor) -> Outcome:
+    state = fold(trial, events).trials[trial.id]
+    records = [msgspec.structs.replace(record, seconds=0.0) for record in state.records]
+    probes = [msgspec.structs.replace(p, attempt=0, seconds=0.0) for p in state.probes]
+    return Outcome(state.status, state.reason, records, probes, weights)
+
+
+def fold(trial: Trial, events: list[ev.AnyEvent]) -> SweepState:
+    of = Configuration(
+        id=trial.configuration, label="", settings=trial.settings, seeds=(trial.seed,)
+    )
+    return SweepState().fold([*opened([of]), *events])
+
+
+def same(one: Outcome, other: Outcome) -> None:
+    assert one[:-1] == other[:-1]
+    assert torch.equal(one.weights.view(torch.int32), other.weights.view(torch.int32))  # also nan
+
+
+class Chain:
+    """Attempts at one trial in one folder of checkpoints, each ended by what `end` does."""
+
+    def __init__(self, trial: Trial, images: Images, folder: Path) -> None:
+        self.trial, self.images, self.folder = trial, images, folder
+        self.plan: Plan = make_plan(trial, images.train_size, threads=1)
+        self.events: list[ev.AnyEvent] = []
+        self.attempts = 0
+
+    def attempt(self, halted: Callable[[], bool]) -> Training:
+        self.attempts += 1
+        job = Job(self.trial, self.plan, self.attempts, 0, "cpu", self.folder, "digest")
+        training = Training(job, self.images, self.events.append, halted)
+        training.run()
+        return training
+
+    def outcome(self, weights: Tensor) -> Outcome:
+        return comparable(self.trial, self.events, weights)
+
+    def resumed(self) -> list[int | None]:
+        return [e.resumed_steps for e in self.events if isinstance(e, ev.TrialStarted)]
+
+
+def undisturbed(trial: Trial, images: Images) -> Outcome:
+    run = Run(trial, images)
+    return comparable(trial, run.events, run.training.flat.copy_weights())
+
+
+def after(calls: int, end: Callable[[], bool]) -> Callable[[], bool]:
+    """Go on for so many questions, then end."""
+    left = iter(range(calls))
+    return lambda: False if next(left, None) is not None else end()
+
+
+def crash() -> bool:
+    raise Crash
+
+
+@pytest.mark.parametrize("apart", [1, 3])
+@pytest.mark.parametrize("name", CASES)
+def test_halted_every_few_steps_it_is_the_same_training(
+    name: str, apart: int, images: Images, tmp_path: Path
+) -> None:
+    """A probe asks before every draw, up to ten times: so it is broken off in the middle, too."""
+    trial = CASES[name]
+    chain = Chain(trial, images, tmp_path)
+    calls = apart + (9 if trial.settings.probe.at else 0)
+    while True:
+        training = chain.attempt(after(calls, lambda: True))
+        last = chain.events[-1]
+        assert isinstance(last, ev.TrialEnded)
+        if last.status != "stopped":
+            break
+        assert chain.attempts < 200
+    same(chain.outcome(training.flat.copy_weights()), undisturbed(trial, images))
+    assert chain.attempts > 1
+    assert None not in chain.resumed()[1:]
+
+
+@pytest.fixture
+def durable_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "REPORT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "WITHIN_SECONDS", -1.0)
+    monkeypatch.setattr(keeping, "MOST_SHARE", ALWAYS)
+
+
+@pytest.mark.usefixtures("durable_all_the_time")
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("name", ["batch-norm", "probed"])
+def test_killed_at_any_step_it_goes_on_from_its_last_checkpoint(
+    name: str, lost: bool, images: Images, tmp_path: Path
+) -> None:
+    """Also where all that the killed attempt stated was `lost` on its way."""
+    trial, expected = CASES[name], undisturbed(CASES[name], images)
+    apart = 4 if trial.settings.probe.at else 1
+    for calls in range(int(lost), 40, apart):
+        chain = Chain(trial, images, tmp_path / str(calls))
+        try:
+            training = chain.attempt(after(calls, crash))
+        except Crash:
+            stated = chain.resumed()
+            assert stated == [None]
+            if lost:
+                chain.events.clear()
+            training = chain.attempt(lambda: False)
+        same(chain.outcome(training.flat.copy_weights()), expected)
+        if chain.attempts == 1:
+            break
+        known = [e for e in chain.events if isinstance(e, ev.TrialStarted)][-1]
+        assert known.resumed_epochs <= 3
+
+
+@pytest.mark.usefixtures("durable_all_the_time")
+def test_an_epoch_is_stated_once_it_is_in_a_checkpoint(images: Images, tmp_path: Path) -> None:
+    """Read at each statement: the epochs that the files hold by then."""
+    trial, held = CASES["adam"], list[tuple[int, int]]()
+    chain = Chain(trial, images, tmp_path)
+
+    def note(event: ev.AnyEvent) -> None:
+        if isinstance(event, ev.EpochsFinished) and not event.last:
+            header, _ = checkpoints.read(tmp_path / checkpoints.CURRENT)
+            held.append((event.records[-1].steps, header.steps))
+
+    job = Job(trial, chain.plan, 1, 0, "cpu", tmp_path, "digest")
+    Training(job, images, note, lambda: False).run()
+    assert held == [(4, 4), (8, 8)]
+
+
+def test_a_budget_in_seconds_goes_on_counting(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+
+    def second() -> bool:
+        nonlocal now
+        now += 1.0
+        return False
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    chain = Chain(trial_of(epochs=None, seconds=10.0), images, tmp_path)
+
+    def halting() -> Iterator[bool]:
+        yield from (second() for _ in range(6))
+        yield True
+
+    asked = halting()
+    first = chain.attempt(lambda: next(asked))
+    assert (first.at.steps, first.clock.seconds) == (6, 6.0)
+    second_half = chain.attempt(second)
+    assert (second_half.at.steps, second_half.clock.seconds) == (10, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"plan": True}, "it was taken with other plan"),
+        ({"digest": "another"}, "it was taken with other images"),
+        ({"seed": 1}, "it was taken with other settings"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_passed_over(
+    change: dict[str, object], said: str, images: Images, tmp_path: Path
+) -> None:
+    trial = CASES["sgd"]
+    chain = Chain(trial, images, tmp_path)
+    chain.attempt(after(5, lambda: True))
+    other = make_trial(trial.settings.train, seed=1) if "seed" in change else trial
+    plan = make_plan(other, images.train_size, threads=1)
+    if "plan" in change:
+        plan = msgspec.structs.replace(plan, micro_batch_size=7)
+    events: list[ev.AnyEvent] = []
+    digest = str(change.get("digest", "digest"))
+    job = Job(other, plan, 2, 0, "cpu", tmp_path, digest)
+    Training(job, images, events.append, lambda: False).run()
+    note, started = events[:2]
+    assert isinstance(note, ev.Note)
+    assert note.text == f"checkpoint.pt is passed over: {said}"
+    assert isinstance(started, ev.TrialStarted)
+    assert started.resumed_steps is None
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    images: Images, tmp_path: Path
+) -> None:
+    trial = CASES["adam"]
+    chain = Chain(trial, images, tmp_path)
+    chain.attempt(after(3, lambda: True))
+    chain.attempt(after(4, lambda: True))
+    path = tmp_path / checkpoints.CURRENT
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    training = chain.attempt(lambda: False)
+    assert chain.resumed() == [None, 3, 3]
+    notes = [event.text for event in chain.events if isinstance(event, ev.Note)]
+    assert notes == ["checkpoint.pt is passed over: its bytes have changed"]
+    assert not path.exists(), "it must not take the place of the whole one"
+    header, _ = checkpoints.read(tmp_path / checkpoints.PREVIOUS)
+    assert header.steps == 3
+    same(chain.outcome(training.flat.copy_weights()), undisturbed(trial, images))
+
+
+def test_what_torch_cannot_read_is_passed_over_and_leaves_nothing_behind(
+    images: Images, tmp_path: Path
+) -> None:
+    trial = CASES["adam"]
+    checkpoints.write(tmp_path, 1, 5, b"whole, but no checkpoint of torch")
+    chain = Chain(trial, images, tmp_path)
+    training = chain.attempt(lambda: False)
+    (note,) = [event for event in chain.events if isinstance(event, ev.Note)]
+    assert note.text.startswith("checkpoint.pt is passed over: UnpicklingError")
+    same(chain.outcome(training.flat.copy_weights()), undisturbed(trial, images))
+
+
+def test_a_disk_that_refuses_costs_the_checkpoint_alone(images: Images, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder can be made here")
+    trial = CASES["sgd"]
+    chain = Chain(trial, images, blocked / "trial")
+    training = chain.attempt(after(9, lambda: True))
+    notes = [event.text for event in chain.events if isinstance(event, ev.Note)]
+    assert notes == ["no checkpoint could be written (Not a directory); the training goes on"]
+    assert training.at.steps == 9
+    last = chain.events[-1]
+    assert isinstance(last, ev.TrialEnded)
+    assert last.status == "stopped"
+
+
+def test_an_attempt_that_was_given_up_does_not_overwrite_a_later_one(
+    images: Images, tmp_path: Path
+) -> None:
+    trial = CASES["sgd"]
+    chain = Chain(trial, images, tmp_path)
+    late: list[Training] = []
+
+    def freeze() -> bool:
+        """While the first attempt sleeps, a second trains on and is halted."""
+        late.append(Chain.attempt(other, after(6, lambda: True)))
+        return True
+
+    other = Chain(trial, images, tmp_path)
+    other.attempts = 1
+    with pytest.raises(checkpoints.Superseded, match="attempt 2 has written"):
+        chain.attempt(after(3, freeze))
+    header, _ = checkpoints.read(tmp_path / checkpoints.CURRENT)
+    assert (header.attempt, header.steps) == (2, 6)
