@@ -1,5 +1,6 @@
 """Gradients of a batch by accumulation, and the norms of many steps as histograms."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -22,11 +23,13 @@ def accumulate(
     batch: Tensor,
     micro_batch_size: int,
     mean: bool,
+    heard: Callable[[int], None] | None = None,
 ) -> None:
     """Leave in `flat.gradient` the gradient of the loss of `batch` (indices, shape (B,)).
 
     The loss is the cross-entropy summed over the samples, divided by B if `mean`. Every
-    micro-batch adds its sum, so a smaller last one has just the weight of its samples.
+    micro-batch adds its sum, so a smaller last one has just the weight of its samples. After each,
+    `heard` is told how many those were.
     """
     flat.gradient.zero_()
     scale = 1.0 / len(batch) if mean else 1.0
@@ -35,6 +38,8 @@ def accumulate(
         logits = flat.logits(images[micro_batch])
         loss = functional.cross_entropy(logits, labels[micro_batch], reduction="sum")
         loss.backward(weight)  # type: ignore[no-untyped-call]
+        if heard:
+            heard(len(micro_batch))
 
 
 @lru_cache(maxsize=64)

@@ -8,9 +8,10 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
+from pathlib import Path
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -19,28 +20,30 @@ from engine.events import (
     EpochRecord,
     EpochsFinished,
     MicroBatchCut,
-    NormSlice,
+    Note,
     Probed,
-    Progress,
     TrialEnded,
-    TrialStarted,
     TrialStatus,
 )
+from engine.noise import noise_scale
 from engine.plan import Plan
 from engine.spec import Trial
+from engine.training import statements
 from engine.training.evaluation import Figures, evaluate
 from engine.training.gradients import norm_slice
+from engine.training.halting import Halted, raise_if
+from engine.training.holding import Pause
 from engine.training.images import Images, epoch_order
+from engine.training.keeping import Keeper
 from engine.training.memory import measured, ran_out
 from engine.training.moments import Moments
+from engine.training.position import Clock, Facts, Position
 from engine.training.probing import Prober
 from engine.training.stepping import SLICES_PER_RUN, Stepper
 
 REPORT_SECONDS = 1.0
-
-
-class Halted(Exception):
-    """The conductor asked for the end of the training."""
+WITHIN_SECONDS = 5.0  # between checkpoints within an epoch
+RESTATED = 100  # epochs in one line
 
 
 class Diverged(Exception):
@@ -49,48 +52,19 @@ class Diverged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a worker is asked to train, and where."""
+    """What a worker is asked to train, and where.
+
+    With `checkpoints`, a folder, the training is kept there and goes on from what it holds of
+    the same trial on the same images, which `data_digest` tells.
+    """
 
     trial: Trial
     plan: Plan
     attempt: int
     worker: int
     device: str
-
-
-@dataclass
-class Clock:
-    """Seconds of training: evaluation and reports are left out."""
-
-    seconds: float = 0.0
-    epoch_seconds: float = 0.0
-    _since: float = 0.0
-
-    def start(self) -> None:
-        """Go on counting."""
-        self._since = time.perf_counter()
-
-    def stop(self) -> None:
-        """Stop counting."""
-        passed = time.perf_counter() - self._since
-        self.seconds += passed
-        self.epoch_seconds += passed
-
-    def total(self) -> float:
-        """Seconds so far while counting."""
-        return self.seconds + time.perf_counter() - self._since
-
-
-@dataclass
-class Position:
-    """How far a training is: totals that the optimizer has seen."""
-
-    epoch: int = 0
-    steps: int = 0
-    samples: int = 0
-    over: bool = False
-    reached: str = ""
-    slices: list[NormSlice] = field(default_factory=list)
+    checkpoints: Path | None = None
+    data_digest: str = ""
 
 
 class Training:
@@ -102,141 +76,161 @@ class Training:
         images: Images,
         state: Callable[[AnyEvent], None],
         halted: Callable[[], bool],
+        pause: Pause | None = None,
     ) -> None:
         self.job, self.images, self._state, self._halted = job, images, state, halted
-        settings, plan = job.trial.settings, job.plan
-        self.train_settings = settings.train
+        self._pause = pause or Pause()
+        self.train_settings = job.trial.settings.train
         self.device = torch.device(job.device)
-        torch.set_num_threads(plan.threads)
-        self.stepper = Stepper(job.trial, plan, images, self.device)
+        torch.set_num_threads(job.plan.threads)
+        self._keeper = Keeper(job.checkpoints, job.attempt, self._warn)
+        self._told = time.monotonic()
+        self._begin()
+        self._resumed = self._keeper.take_up(self, self._begin)
+
+    def _begin(self) -> None:
+        """Stand before the first step."""
+        job, settings = self.job, self.job.trial.settings
+        self.stepper = Stepper(job.trial, job.plan, self.images, self.device)
         self.flat, self.travel = self.stepper.flat, self.stepper.travel
         self.total_steps = self.stepper.total_steps
-        self.evaluation_batch_size, self.peak_bytes = plan.evaluation_batch_size, 0
-        self.slice_from = 0.0
-        self.at, self.clock = Position(), Clock()
+        self.evaluation_batch_size, self.peak_bytes = job.plan.evaluation_batch_size, 0
+        self.at, self.clock, self.facts = Position(), Clock(), Facts()
         self.moments = Moments(settings.probe.at, self.total_steps, settings.train.seconds)
         self.prober = Prober(
-            job.trial, plan, self.flat, images, self.stepper.rates.lr, self._raise_if_halted
+            job.trial,
+            job.plan,
+            self.flat,
+            self.images,
+            self.stepper.rates.lr,
+            self._go_on,
         )
         self._pending: list[EpochRecord] = []
-        self._told = self._durable = time.monotonic()
 
     def run(self) -> None:
         """Train to the end of the budget; the last event is always `TrialEnded`."""
-        job = self.job
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        self._state(
-            TrialStarted(
-                trial=job.trial.id,
-                attempt=job.attempt,
-                worker=job.worker,
-                device=job.device,
-                batch_size=job.plan.batch_size,
-                micro_batch_size=job.plan.micro_batch_size,
-                total_steps=self.total_steps,
-                steps_per_epoch=self.stepper.per_epoch,
-                parameters=self.flat.parameters,
-                init_norm=float(torch.linalg.vector_norm(self.stepper.start_weights)),
-                lr=self.stepper.rates.lr,
-            )
-        )
+        self._state(statements.started(self, self._resumed))
+        if self._resumed:
+            self._restate()
         try:
             self._probe_if_due()
-            for epoch in count(1):
-                self._epoch(epoch)
-                if self.at.over:
-                    break
+            while self.at.within or not self.at.over:
+                if not self.at.within:
+                    self.at.begin_epoch()
+                    self.clock.epoch_seconds = 0.0
+                self._epoch()
             self._probe(self.moments.at_the_end())
             self._end("finished", self.at.reached)
         except Diverged as end:
             self._end("diverged", str(end))
         except Halted:
+            self.clock.stop()
+            self._keep()
             self._end("stopped", "")
 
-    def _epoch(self, epoch: int) -> None:
-        self.at.epoch, self.at.slices, self.clock.epoch_seconds = epoch, [], 0.0
-        samples_before = self.at.samples
+    def _epoch(self) -> None:
+        """Train the epoch to its end, from where it is."""
         order = epoch_order(
             self.images.train_size,
             self.job.trial.seed,
-            epoch,
+            self.at.epoch,
             replacement=self.train_settings.sampling == "with-replacement",
         ).to(self.device)
+        batches = torch.split(order, self.job.plan.batch_size)
         self.clock.start()
-        first, filled = self.at.steps, 0
-        for batch in torch.split(order, self.job.plan.batch_size):
-            self._step(batch, filled)
-            filled += 1
+        while not self.at.over and self.at.batches < len(batches):
+            self._step(batches[self.at.batches])
             self._probe_if_due()
-            self.at.over = self._budget_spent()
-            if filled == self.stepper.slice_steps or self.at.over or self._slice_is_long():
-                self._close_slice(first, filled)
-                first, filled = self.at.steps, 0
-            if self.at.over:
-                break
-            if time.monotonic() - self._told > REPORT_SECONDS:
-                self._tell_progress()
-        if filled:
-            self._close_slice(first, filled)
+            if not self.at.over:
+                self._report()
+        if self.at.filled:
+            self._close_slice()
         self._synchronize()
         self.clock.stop()
-        self._finish_epoch(self.at.samples - samples_before)
+        self._finish_epoch()
 
-    def _step(self, batch: Tensor, filled: int) -> None:
-        self._raise_if_halted()
-        with self._first_measured(self.at.steps == 0):
-            cut = self.stepper.step(batch, self.at.steps + 1, filled)
+    def _step(self, batch: Tensor) -> None:
+        """One step and all that must be known once it is taken, so that one may halt after it."""
+        if self._pause.asked:
+            self._hold_still()
+        raise_if(self._halted)
+        at = self.at
+        with self._first_measured(at.steps == 0):
+            cut = self.stepper.step(batch, at.steps + 1, at.filled)
         if cut:
             self._tell_cut(self.stepper.micro_batch_size)
-        self.at.steps += 1
-        self.at.samples += len(batch)
+        at.steps, at.batches, at.filled = at.steps + 1, at.batches + 1, at.filled + 1
+        at.samples, at.epoch_samples = at.samples + len(batch), at.epoch_samples + len(batch)
+        at.over = self._budget_spent()
+        if at.filled == self.stepper.slice_steps or at.over or self._slice_is_long():
+            self._close_slice()
 
-    def _raise_if_halted(self) -> None:
-        if self._halted():
-            raise Halted
+    def _report(self) -> None:
+        """Say how far it is, and make it durable, once it is time for either."""
+        if self._keeper.due(REPORT_SECONDS if self._pending else WITHIN_SECONDS):
+            self._synchronize()
+            self.clock.stop()
+            self._keep()
+            self.clock.start()
+        if time.monotonic() - self._told > REPORT_SECONDS:
+            self._told = time.monotonic()
+            self._state(statements.progress(self))
+
+    def _hold_still(self) -> None:
+        """Wait between two steps until the pause is lifted; the clock does not count it."""
+        self._synchronize()
+        self._state(statements.progress(self))
+        self.clock.stop()
+        self._keep()
+        self._pause.wait()
+        self.clock.start()
+
+    def _go_on(self) -> None:
+        """Between two draws of a probe: hold still or end, where that was asked for."""
+        self._pause.wait()
+        raise_if(self._halted)
 
     def _probe_if_due(self) -> None:
         """Hold still if a moment has come; the clock does not count it."""
-        seconds = self.clock.total() if self.at.steps else 0.0
+        counting, seconds = self.clock.running, self.clock.total()
         share = self.moments.reached(self.at.steps, seconds)
         if share is None:
             return
-        if self.at.steps:
+        if counting:
             self._synchronize()
             self.clock.stop()
         while share is not None:
             self._probe(share)
             share = self.moments.reached(self.at.steps, seconds)
-        if self.at.steps:
+        if counting:
             self.clock.start()
 
     def _probe(self, share: float | None) -> None:
         if share is None:
             return
-        found = self.prober.probe(share)
+        held = self._pause.seconds
+        try:
+            found = self.prober.probe(share)
+        except Halted:
+            self.moments.put_back(share)
+            raise
         if found.cut:
             self._tell_cut(self.prober.micro_batch_size, probe=True)
-        self._state(
-            Probed(
-                trial=self.job.trial.id,
-                attempt=self.job.attempt,
-                at_share=share,
-                epoch=self.at.epoch,
-                steps=self.at.steps,
-                samples=self.at.samples,
-                seconds=found.seconds,
-                draws=found.draws,
-                competitions=found.competitions,
-            )
-        )
+        found = found._replace(seconds=found.seconds - (self._pause.seconds - held))
+        event = statements.probed(self, share, found)
+        self.facts.probes.append(event)
+        if self._keeper.due(REPORT_SECONDS):
+            self._keep()
+        self._state(event)
 
     def _slice_is_long(self) -> bool:
         """Whether a slice of norms has taken a twentieth of a budget in seconds."""
         seconds = self.train_settings.seconds
-        if seconds is None or self.clock.total() < self.slice_from + seconds / SLICES_PER_RUN:
+        if seconds is None or self.clock.total() < self.at.slice_from + seconds / SLICES_PER_RUN:
             return False
-        self.slice_from = self.clock.total()
+        self.at.slice_from = self.clock.total()
         return True
 
     def _budget_spent(self) -> bool:
@@ -245,16 +239,19 @@ class Training:
             return self.clock.total() >= seconds
         return self.at.steps == self.total_steps
 
-    def _close_slice(self, first: int, filled: int) -> None:
-        piece = norm_slice(first, self.stepper.norms[:filled].cpu().numpy())
-        self.at.slices.append(piece)
+    def _close_slice(self) -> None:
+        at = self.at
+        piece = norm_slice(at.slice_first, self.stepper.norms[: at.filled].cpu().numpy())
+        at.slices.append(piece)
+        at.slice_first, at.filled = at.steps, 0
         if piece.broken:
             raise Diverged(f"the gradient was not finite by step {self.at.steps:,}")
 
-    def _finish_epoch(self, epoch_samples: int) -> None:
+    def _finish_epoch(self) -> None:
         train, test = self._evaluate()
         weights = self.flat.weights.detach()
         update_norm = self.travel.end_epoch()
+        trace, signal, draws = self.stepper.noise.end_epoch()
         record = EpochRecord(
             epoch=self.at.epoch,
             steps=self.at.steps,
@@ -265,22 +262,28 @@ class Training:
             test_loss=_known(test.loss),
             test_accuracy=test.accuracy,
             seconds=self.clock.epoch_seconds,
-            epoch_samples=epoch_samples,
+            epoch_samples=self.at.epoch_samples,
             weight_norm=_known(float(torch.linalg.vector_norm(weights))),
             distance_from_init=_known(self.stepper.distance()),
             norms=tuple(self.at.slices),
             peak_memory_bytes=self._peak_memory(),
             update_norm_mean=_known(update_norm),
             path_length=_known(self.travel.path_length),
+            noise_scale=noise_scale(trace, signal),
+            noise_trace=_known(trace) if draws else None,
+            noise_signal=_known(signal) if draws else None,
+            noise_draws=draws,
         )
+        self.at.within = False
         self._pending.append(record)
+        self.facts.records.append(record)
         if record.test_loss is None or record.train_loss is None:
             raise Diverged(f"the loss was not finite after epoch {self.at.epoch}")
         target = self.train_settings.target_accuracy
         if target is not None and test.accuracy >= target:
             self.at.over, self.at.reached = True, f"reached a test accuracy of {target:g}"
-        if time.monotonic() - self._durable > REPORT_SECONDS:
-            self._state_epochs()
+        if (not self.at.over or self.moments.left) and self._keeper.due(REPORT_SECONDS):
+            self._keep()
 
     def _evaluate(self) -> tuple[Figures, Figures]:
         """Figures on train part and test set, in smaller pieces where memory runs out."""
@@ -314,49 +317,51 @@ class Training:
             yield
         self.peak_bytes = max(self.peak_bytes, peak.bytes)
 
+    def _keep(self) -> None:
+        """A durable point: first the checkpoint, then the statement."""
+        self._keeper.keep(self)
+        self._state_epochs()
+
+    def _restate(self) -> None:
+        """State again what may have been lost on its way to the journal."""
+        stated: list[MicroBatchCut | Probed] = [*self.facts.cuts, *self.facts.probes]
+        for event in stated:
+            self._state(msgspec.structs.replace(event, attempt=self.job.attempt))
+        for first in range(0, len(self.facts.records), RESTATED):
+            self._pending = self.facts.records[first : first + RESTATED]
+            self._state_epochs()
+
     def _tell_cut(self, size: int, evaluation: bool = False, probe: bool = False) -> None:
-        self._state(
-            MicroBatchCut(
-                trial=self.job.trial.id,
-                attempt=self.job.attempt,
-                steps=self.at.steps,
-                size=size,
-                evaluation=evaluation,
-                probe=probe,
-            )
+        event = MicroBatchCut(
+            trial=self.job.trial.id,
+            attempt=self.job.attempt,
+            steps=self.at.steps,
+            size=size,
+            evaluation=evaluation,
+            probe=probe,
         )
+        self.facts.cuts.append(event)
+        self._state(event)
 
-    def _tell_progress(self) -> None:
-        self._told = time.monotonic()
-        reserved = None
-        if self.device.type == "cuda":
-            reserved = torch.cuda.memory_reserved(self.device)
-        self._state(
-            Progress(
-                trial=self.job.trial.id,
-                attempt=self.job.attempt,
-                epoch=self.at.epoch,
-                steps=self.at.steps,
-                samples=self.at.samples,
-                seconds=self.clock.total(),
-                reserved_bytes=reserved,
-            )
-        )
-
-    def _state_epochs(self) -> None:
+    def _state_epochs(self, last: bool = False) -> None:
         if self._pending:
             self._state(
                 EpochsFinished(
                     trial=self.job.trial.id,
                     attempt=self.job.attempt,
                     records=tuple(self._pending),
+                    last=last,
                 )
             )
             self._pending.clear()
-        self._durable = self._told = time.monotonic()
+        self._told = time.monotonic()
+
+    def _warn(self, text: str) -> None:
+        self._state(Note(level="warning", text=text, trial=self.job.trial.id))
 
     def _end(self, status: TrialStatus, reason: str) -> None:
-        self._state_epochs()
+        """The last words, which are written down together: so no checkpoint has to come first."""
+        self._state_epochs(last=True)
         self._state(
             TrialEnded(
                 trial=self.job.trial.id,

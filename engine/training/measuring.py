@@ -12,25 +12,35 @@ from msgspec.structs import replace
 
 from engine import orders
 from engine.batch_norm import pieces
+from engine.budget import planned_steps, samples_after
 from engine.events import Measured
 from engine.fitting import Shape, fits, next_size, usable
-from engine.plan import EVALUATION_BATCH_SIZE, Plan
+from engine.plan import EVALUATION_BATCH_SIZE, LEAST_SECONDS, MOST_SHARE, Plan
 from engine.spec import Trial
 from engine.training.evaluation import evaluate
+from engine.training.halting import Asked, never, raise_if
 from engine.training.images import Images
 from engine.training.memory import measured, ran_out
 from engine.training.stepping import Stepper
 
 ROUNDS = 7
 PROMISING = 0.8
+LONG_SECONDS = 0.02
+FORWARD_SHARE = 0.5  # of a step's time, evaluated images included that are gathered
 
 
-def measure(order: orders.Measure, images: Images, device: torch.device) -> Measured:
-    """Execute what the order asks for, within what the device has free."""
+def measure(
+    order: orders.Measure, images: Images, device: torch.device, halted: Asked = never
+) -> Measured:
+    """Execute what the order asks for, within what the device has free.
+
+    Raises:
+        Halted: `halted` said so before the end.
+    """
     began = time.perf_counter()
     torch.set_num_threads(order.plan.threads)
     limit = _limit(order.limit_bytes, device)
-    bench = Bench(order.trial, order.plan, images, device, limit)
+    bench = Bench(order.trial, order.plan, images, device, limit, halted)
     shapes = bench.shapes(order.seconds)
     size, peak = bench.evaluation()
     return Measured(
@@ -62,16 +72,25 @@ class Bench:
     """Executes shapes of one trial's step, as long as they are expected to keep below `limit`."""
 
     def __init__(
-        self, trial: Trial, plan: Plan, images: Images, device: torch.device, limit: int
+        self,
+        trial: Trial,
+        plan: Plan,
+        images: Images,
+        device: torch.device,
+        limit: int,
+        halted: Asked = never,
     ) -> None:
         self._stepper = Stepper(trial, plan, images, device)
         for group in self._stepper.optimizer.param_groups:
             group["lr"] = 0.0  # nothing may diverge: numbers next to zero are slow
         self._images, self._device, self._limit = images, device, limit
+        self._halted = halted
         self._batch_size = plan.batch_size
         self._counts = pieces(trial.settings, plan.batch_size, images.train_size)
         named = trial.settings.memory.micro_batch_size != "auto"
         self._only = plan.micro_batch_size if named else None
+        steps = planned_steps(trial.settings.train, images.train_size, plan.batch_size)
+        self._samples = steps and samples_after(steps, images.train_size, plan.batch_size)
         self._order = torch.arange(images.train_size, device=device)
         self._shapes: dict[int, Shape] = {}
         self._gradient_seconds: dict[int, list[float]] = {}
@@ -88,19 +107,34 @@ class Bench:
         """Every micro-batch size that was executed, smallest first.
 
         It goes on beyond its time until one fits. The first pays for what torch loads, and is
-        not counted.
+        not counted. `seconds` come of an estimate; once a pace is known they are held to that.
         """
-        deadline = None
+        began = None
         while size := self._next():
-            now = time.perf_counter()
-            late = deadline is not None and now + 3 * self._expected_seconds(size) > deadline
+            late = began and time.perf_counter() + self._cost(size) > began + self._allowed(seconds)
             if late and self._fitting():
                 break
             self._execute(size)
-            deadline = deadline or time.perf_counter() + seconds
-        if deadline is not None:
-            self._take_turns(deadline)
+            began = began or time.perf_counter()
+        if began:
+            self._take_turns(began + self._allowed(seconds))
         return [self._shapes[size] for size in sorted(self._shapes)]
+
+    def _allowed(self, seconds: float) -> float:
+        """Seconds for the micro-batches, the evaluation left out, by the fastest pace so far."""
+        pace = max((one.samples_per_second for one in self._fitting().values()), default=0.0)
+        if not pace:
+            return seconds
+        allowed = seconds
+        if self._samples is not None:
+            allowed = min(seconds, max(LEAST_SECONDS, MOST_SHARE * self._samples / pace))
+        images = 2 * min(EVALUATION_BATCH_SIZE, len(self._images.test))
+        return allowed - min(allowed / 3, images / pace * FORWARD_SHARE)
+
+    def _cost(self, size: int) -> float:
+        """Seconds that it may take to execute a size."""
+        once = self._expected_seconds(size)
+        return once * min(2.0, self._batch_size / size) + (once if once < LONG_SECONDS else 0.0)
 
     def evaluation(self) -> tuple[int, int]:
         """The evaluation batch size that keeps the headroom, halved until it does; its peak."""
@@ -124,19 +158,28 @@ class Bench:
     def _execute(self, size: int) -> None:
         """Measure the peak over two micro-batches, the second beside the first one's results."""
         peaks: list[int] = []
+        count = min(2 * size, self._batch_size)
 
         def step() -> None:
             with measured(self._device, self._held()) as peak:
-                self._step(size, min(2 * size, self._batch_size))
+                gradient, update = self._step(size, count)
             peaks.append(peak.bytes)
+            if gradient > LONG_SECONDS:  # being watched costs next to nothing then
+                self._note(size, gradient * size / count, update)
 
+        first = not self._shapes  # before it the optimizer does not hold what it will keep
         self._shapes[size] = Shape(size, failed="out of memory")
-        if self._had_room(step) and self._had_room(lambda: self._time(size)):
+        if first and not self._had_room(lambda: self._step(size, count)):
+            return
+        if self._had_room(step) and (
+            size in self._gradient_seconds or self._had_room(lambda: self._time(size))
+        ):
             pace = self._samples_per_second(size)
-            self._shapes[size] = Shape(size, peaks[0], pace)
+            self._shapes[size] = Shape(size, peaks[0] + self._stepper.noise_bytes, pace)
 
-    def _had_room(self, work: Callable[[], None]) -> bool:
+    def _had_room(self, work: Callable[[], object]) -> bool:
         """Do some work; False where memory ran out, and then what it held is free again."""
+        raise_if(self._halted)
         try:
             work()
         except (RuntimeError, MemoryError) as error:
@@ -160,7 +203,9 @@ class Bench:
 
     def _time(self, size: int) -> None:
         """Time a step on a batch that one micro-batch of this size holds whole."""
-        gradient, update = self._step(size, size)
+        self._note(size, *self._step(size, size))
+
+    def _note(self, size: int, gradient: float, update: float) -> None:
         self._gradient_seconds.setdefault(size, []).append(gradient)
         self._update_seconds.append(update)
 

@@ -1,5 +1,7 @@
 """The training step: gradient, its norm, update of the weights."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from engine.training.gradients import accumulate
 from engine.training.images import Images
 from engine.training.memory import ran_out
 from engine.training.models import build_model
+from engine.training.noise import NoiseScale, Parts, halves
 from engine.training.optim import build_optimizer
 from engine.training.schedule import scaled_rates, warmed_up, warmup_start
 from engine.training.travel import Travel
@@ -42,6 +45,7 @@ class Stepper:
         self.optimizer = build_optimizer(self.flat.weights, settings.train, self.rates)
         self.per_epoch = steps_per_epoch(images.train_size, plan.batch_size)
         self.total_steps = planned_steps(settings.train, images.train_size, plan.batch_size)
+        self.noise = NoiseScale(device, not settings.model.batch_norm, plan.batch_size)
         self.travel = Travel(self.flat.weights.detach(), self.per_epoch, self.total_steps)
         self.norms = torch.zeros(self._slice_steps(), device=device)
         self._warmup_steps = settings.scaling.warmup_epochs * self.per_epoch
@@ -66,16 +70,41 @@ class Stepper:
         buffers = [buffer.clone() for buffer in self.flat.model.buffers()]
         random = self._random_state()
         cut = False
-        while not self._has_gradient(batch):
+        while not self._has_gradient(batch, number):
             self._cut(buffers, random)
             cut = True
         self.update(filled)
         return cut
 
-    def gradient(self, batch: Tensor) -> None:
-        """Leave the gradient of a batch in `flat.gradient`."""
+    def gradient(self, batch: Tensor, number: int = 0) -> None:
+        """Leave the gradient of a batch in `flat.gradient`.
+
+        At some steps of a training, which begin at `number` 1, the noise scale is measured
+        meanwhile; the gradient is the same to the last bit.
+        """
+        if not (number and self.noise.due(number, len(batch))):
+            self._accumulate(batch, self._mean)
+        elif len(batch) > self.micro_batch_size:
+            parts = Parts(self.flat.gradient, self._scale(batch))
+            self._accumulate(batch, self._mean, parts.add)
+            self.noise.add(parts.estimates(len(batch)))
+        else:
+            half = len(batch) // 2
+            self._accumulate(batch[:half], mean=False)
+            first = self.flat.gradient.clone()
+            self._accumulate(batch, self._mean)
+            gradient, scale = self.flat.gradient, self._scale(batch)
+            self.noise.add(halves(first, gradient, half, len(batch), scale))
+
+    def _accumulate(
+        self, batch: Tensor, mean: bool, heard: Callable[[int], None] | None = None
+    ) -> None:
         images, labels = self._images.train, self._images.train_labels
-        accumulate(self.flat, images, labels, batch, self.micro_batch_size, self._mean)
+        accumulate(self.flat, images, labels, batch, self.micro_batch_size, mean, heard)
+
+    def _scale(self, batch: Tensor) -> float:
+        """What the sum over a batch is multiplied by."""
+        return 1.0 / len(batch) if self._mean else 1.0
 
     def update(self, filled: int) -> None:
         """Take the norm of the gradient, and move the weights by it."""
@@ -84,21 +113,27 @@ class Stepper:
         self.optimizer.step()
         self.travel.after_step()
 
+    @property
+    def noise_bytes(self) -> int:
+        """What a step that measures the noise scale holds beyond others."""
+        return self.flat.gradient.nbytes if self.noise.possible else 0
+
     def held(self) -> list[Tensor]:
         """Every tensor that is kept from step to step, data left out."""
         states = self.optimizer.state.values()
         kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
         own = [self.flat.weights.detach(), self.flat.gradient, self.start_weights, self.norms]
-        return [*own, *kept, *self.travel.held(), *self.flat.model.buffers()]
+        instruments = [*self.travel.held(), *self.noise.held()]
+        return [*own, *kept, *instruments, *self.flat.model.buffers()]
 
     def distance(self) -> float:
         """L2 distance of the weights from the initial ones."""
         return float(torch.linalg.vector_norm(self.flat.weights.detach() - self.start_weights))
 
-    def _has_gradient(self, batch: Tensor) -> bool:
+    def _has_gradient(self, batch: Tensor, number: int) -> bool:
         """Whether there was memory enough; what the failed attempt held is gone afterwards."""
         try:
-            self.gradient(batch)
+            self.gradient(batch, number)
         except (RuntimeError, MemoryError) as error:
             half = -(-min(self.micro_batch_size, len(batch)) // 2)
             smaller = largest_cut(half, self._counts)

@@ -25,6 +25,7 @@ from engine.training.gradients import accumulate
 from engine.training.images import Images, load_images
 from engine.training.memory import ran_out
 from engine.training.models import build_model
+from engine.training.noise import NoiseScale
 from engine.training.stepping import Stepper
 from tests.unit.training_fixtures import (
     CPU,
@@ -65,6 +66,12 @@ def with_dropout(model: Model, dataset: object, seed: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.Dropout(0.3), nn.Linear(9, 10))
 
 
+@pytest.fixture(autouse=True)
+def _no_noise_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It draws on networks that no preset has: on buffers and on random numbers."""
+    monkeypatch.setattr(NoiseScale, "due", lambda *_: False)
+
+
 class Shortage:
     """From a step on, there is no memory for more than `most` images at once.
 
@@ -87,7 +94,14 @@ class Shortage:
         patch.setattr(gradients, "functional", self)
 
     def _accumulate(
-        self, flat: Any, images: Tensor, labels: Tensor, batch: Tensor, micro: int, mean: bool
+        self,
+        flat: Any,
+        images: Tensor,
+        labels: Tensor,
+        batch: Tensor,
+        micro: int,
+        mean: bool,
+        _: None,
     ) -> None:
         self._parts = 0
         self.attempts.append((self._steps, micro))
@@ -118,7 +132,7 @@ def smaller_from(patch: pytest.MonkeyPatch, step: int, size: int) -> None:
     steps = 0
 
     def switched(
-        flat: Any, images: Tensor, labels: Tensor, batch: Tensor, micro: int, mean: bool
+        flat: Any, images: Tensor, labels: Tensor, batch: Tensor, micro: int, mean: bool, _: None
     ) -> None:
         nonlocal steps
         accumulate(flat, images, labels, batch, size if steps >= step else micro, mean)
@@ -279,7 +293,7 @@ stepper = Stepper(trial, make_plan(trial, 2048, 1), images, CPU)
 accumulate(stepper.flat, images.train, images.train_labels, torch.arange(64), 64, True)
 tried = []
 
-def counted(flat, images, labels, batch, micro, mean):
+def counted(flat, images, labels, batch, micro, mean, _):
     tried.append(micro)
     accumulate(flat, images, labels, batch, micro, mean)
 

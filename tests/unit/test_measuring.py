@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from msgspec.structs import asdict, replace
 from torch import Tensor
 
 from engine.events import EpochRecord, Measured
-from engine.fitting import Shape, choose, fits, usable
+from engine.fitting import Shape, choose, expected_peak, fits, usable
 from engine.orders import Measure
 from engine.plan import Plan, make_plan
 from engine.spec import Model, Train, Trial
@@ -19,6 +20,7 @@ from engine.training import measuring, stepping
 from engine.training.evaluation import evaluate
 from engine.training.flat import FlatModel
 from engine.training.gradients import accumulate
+from engine.training.halting import Halted
 from engine.training.images import Images, load_images
 from engine.training.measuring import ROUNDS, Bench, measure
 from tests.unit.training_fixtures import CPU, LINEAR, Run, make_trial, synthetic
@@ -35,8 +37,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
     return load_images(synthetic(tmp_path_factory.mktemp("bench"), train=1300, test=120), CPU)
 
 
-def trial_of(batch_size: int, model: Model = WIDE, optimizer: Any = "sgd") -> Trial:
-    train = Train(batch_size=batch_size, lr=0.01, epochs=1, optimizer=optimizer)
+def trial_of(
+    batch_size: int, model: Model = WIDE, optimizer: Any = "sgd", epochs: int = 1
+) -> Trial:
+    train = Train(batch_size=batch_size, lr=0.01, epochs=epochs, optimizer=optimizer)
     return make_trial(train, model)
 
 
@@ -65,7 +69,7 @@ def fake_clock(patch: pytest.MonkeyPatch, seconds: Callable[[int], float]) -> No
     now = 0.0
 
     def accumulated(
-        flat: Any, inputs: Tensor, labels: Tensor, batch: Tensor, micro: int, mean: bool
+        flat: Any, inputs: Tensor, labels: Tensor, batch: Tensor, micro: int, mean: bool, _: None
     ) -> None:
         nonlocal now
         accumulate(flat, inputs, labels, batch, micro, mean)
@@ -194,8 +198,9 @@ def test_without_time_it_goes_on_until_one_fits(images: Images) -> None:
     [
         (95.0, [8], 0),
         (96.0, [8, 32], 0),
-        (3 * (32 + 128) + 1535.0, [8, 32, 128], (1535 // (8 + 32 + 128))),
-        (3 * (32 + 128 + 512), [8, 32, 128, 512], 0),
+        (120.0 + 64 + 1200, [8, 32, 1200], 0),
+        (120.0 + 64 + 1200 + 256, [8, 32, 128, 1200], 0),
+        (120.0 + 64 + 1200 + 256 + 1024 + 2 * 1880, [8, 32, 128, 512, 1200], 2),
     ],
 )
 def test_no_size_is_begun_that_would_end_too_late(
@@ -205,11 +210,24 @@ def test_no_size_is_begun_that_would_end_too_late(
     rounds: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A second a sample: each size takes a step of two micro-batches, and one of one."""
+    """A second a sample: each size takes a step of two micro-batches, the largest of one.
+
+    Half a second each for 240 images to evaluate is set aside, or a third of the time.
+    """
     fake_clock(monkeypatch, float)
-    shapes = bench_of(images, 1200).shapes(seconds)
+    shapes = bench_of(images, 1200, epochs=10**6).shapes(seconds)
     assert sizes(shapes) == expected
     assert {shape.rounds for shape in shapes} == {min(rounds, ROUNDS)}
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(1, [8]), (3, [8, 32]), (36, [8, 32, 1200])])
+def test_measuring_is_held_to_its_share_of_the_trial(
+    images: Images, epochs: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 1,300 images an epoch 3 % are 39 s, a third of them for the evaluation (of 120 s)."""
+    fake_clock(monkeypatch, float)
+    patience = 1e9  # an estimate that is far too long
+    assert sizes(bench_of(images, 1200, epochs=epochs).shapes(patience)) == expected
 
 
 def test_pace_is_the_median_of_turns(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,13 +237,15 @@ def test_pace_is_the_median_of_turns(images: Images, monkeypatch: pytest.MonkeyP
     def seconds(count: int) -> float:
         calls.append(count)
         first = count == 128 and calls.count(128) == 2
-        return count / (10 if first else {8: 20, 32: 100}.get(count, 99))
+        return count / 1000 / (10 if first else {8: 20, 32: 100}.get(count, 99))
 
     fake_clock(monkeypatch, seconds)
-    shapes = {shape.micro_batch_size: shape for shape in bench_of(images, 128).shapes(1e6)}
+    shapes = {
+        shape.micro_batch_size: shape for shape in bench_of(images, 128, epochs=10**6).shapes(1e6)
+    }
     assert {size: shape.rounds for size, shape in shapes.items()} == {8: 0, 32: ROUNDS, 128: ROUNDS}
     paces = {size: shape.samples_per_second for size, shape in shapes.items()}
-    assert paces == pytest.approx({8: 20.0, 32: 100.0, 128: 99.0})
+    assert paces == pytest.approx({8: 20e3, 32: 100e3, 128: 99e3})
     assert calls[-2 * ROUNDS :] == [32, 128] * ROUNDS
     found = choose(128, list(shapes.values()), UNLIMITED, 0)
     assert found is not None
@@ -237,7 +257,7 @@ def test_pace_is_the_median_of_turns(images: Images, monkeypatch: pytest.MonkeyP
 
 def shortage(patch: pytest.MonkeyPatch, most: int, error: Exception) -> None:
     def failing(
-        flat: Any, inputs: Tensor, labels: Tensor, batch: Tensor, micro: int, mean: bool
+        flat: Any, inputs: Tensor, labels: Tensor, batch: Tensor, micro: int, mean: bool, _: None
     ) -> None:
         if micro > most:
             raise error
@@ -328,3 +348,22 @@ def check_the_statement(found: Measured) -> None:
     assert 0 < found.held_bytes < min(shape.peak_bytes for shape in found.shapes)
     assert found.held_bytes < found.evaluation_peak_bytes
     assert found.seconds > 0
+
+
+@pytest.mark.parametrize("asks", [1, 2, 5])
+def test_it_ends_as_soon_as_it_is_asked_to(images: Images, tmp_path: Path, asks: int) -> None:
+    answers, order = count(1), order_of(trial_of(512), images, tmp_path, UNLIMITED)
+    with pytest.raises(Halted):
+        measure(order, images, CPU, lambda: next(answers) >= asks)
+    assert next(answers) == asks + 1  # no step was executed after that
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+def test_the_first_size_counts_what_the_optimizer_keeps(images: Images, optimizer: str) -> None:
+    bench = bench_of(images, 512, optimizer=optimizer)
+    for size in (8, 32, 64, 128):
+        bench._execute(size)
+    first, second, *others = (bench._shapes[size] for size in (8, 32, 64, 128))
+    for other in others:  # the higher of several lines: from below, never expected too high
+        expected = expected_peak(other.micro_batch_size, [first, second], bench.held_bytes)
+        assert 0.5 * other.peak_bytes < expected <= other.peak_bytes

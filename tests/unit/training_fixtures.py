@@ -35,6 +35,7 @@ from engine.spec import (
     Train,
     Trial,
 )
+from engine.training.holding import Pause
 from engine.training.images import Images
 from engine.training.loop import Job, Training
 
@@ -110,11 +111,12 @@ class Run:
         images: Images,
         plan: Plan | None = None,
         halted: Callable[[], bool] = never,
+        pause: Pause | None = None,
     ) -> None:
         self.plan = plan or make_plan(trial, images.train_size, threads=1)
         self.events: list[AnyEvent] = []
         job = Job(trial, self.plan, attempt=1, worker=0, device="cpu")
-        self.training = Training(job, images, self.events.append, halted)
+        self.training = Training(job, images, self.events.append, halted, pause)
         self.training.run()
 
     @property

@@ -1,0 +1,86 @@
+"""What measuring the gradient noise scale costs: steps with it beside steps without, in turn.
+
+    python benchmarks/noise.py [--data-dir DIR] [--rounds 15]
+
+The ratio is of medians over rounds of whole periods of the instrument (one measured step each), on
+one thread; the bar is 1.03. Digits always; with `--data-dir` (torchvision's layout) MNIST too.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import torch
+from memory import CPU, MODELS, cases, prepared_data
+
+from engine.plan import make_plan
+from engine.spec import Data, Memory, Settings, Train, Trial
+from engine.training.images import Images, load_images
+from engine.training.noise import NoiseScale, every
+from engine.training.stepping import Stepper
+
+SIZES = (2, 32, 256, 1024)
+LONGEST_SECONDS = 4.0
+
+
+def stepper_of(data: str, model: str, size: int, micro: int, images: Images) -> Stepper:
+    settings = Settings(
+        data=Data(name=data),  # type: ignore[arg-type]
+        model=MODELS[model],
+        train=Train(batch_size=size, lr=1e-6, epochs=1),
+        memory=Memory(micro_batch_size=micro),
+    )
+    trial = Trial(id="bench", configuration="bench", seed=0, settings=settings)
+    return Stepper(trial, make_plan(trial, images.train_size, 1), images, CPU)
+
+
+def period(stepper: Stepper, batch: torch.Tensor) -> float:
+    """Seconds of so many steps that one of them is measured."""
+    began = time.perf_counter()
+    for number in range(1, every(len(batch)) + 1):
+        stepper.step(batch, number, 0)
+        stepper.travel.end_epoch()
+    return time.perf_counter() - began
+
+
+def cost(stepper: Stepper, batch: torch.Tensor, rounds: int) -> float:
+    """Seconds with the instrument over seconds without."""
+    silent, loud = (NoiseScale(CPU, possible, len(batch)) for possible in (False, True))
+    taken: dict[bool, list[float]] = {True: [], False: []}
+    for turn in range(rounds + 1):
+        for on in (True, False) if turn % 2 else (False, True):
+            stepper.noise = loud if on else silent
+            seconds = period(stepper, batch)
+            if turn:
+                taken[on].append(seconds)
+        if turn and sum(taken[True]) > LONGEST_SECONDS and turn >= 3:
+            break
+    return median(taken[True]) / median(taken[False])
+
+
+def rows(data: str, images: Images, rounds: int) -> Iterator[tuple[str, str, int, int, float]]:
+    for name, _ in cases(data):
+        for size in SIZES:
+            for micro in (size, max(1, size // 4)):
+                stepper = stepper_of(data, name, size, micro, images)
+                batch = torch.arange(min(size, images.train_size))
+                yield data, name, size, micro, cost(stepper, batch, rounds)
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ask.add_argument("--data-dir")
+    ask.add_argument("--rounds", type=int, default=15)
+    words = ask.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as home:
+        for data, prepared in prepared_data(Path(home), words.data_dir).items():
+            for row in rows(data, load_images(prepared, CPU), words.rounds):
+                print("{:>7} {:>14} {:>5} = n × {:<5} {:.3f}".format(*row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
