@@ -44,6 +44,21 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder; what cannot be looked at counts nothing."""
+    total = 0
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    total += folder_bytes(Path(entry.path))
+                else:
+                    total += entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        return total
+    return total
+
+
 def sync_file(file: IO[bytes]) -> None:
     """Make what was written to a file durable."""
     file.flush()

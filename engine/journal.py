@@ -4,8 +4,9 @@ A reader keeps its own offset and takes whole lines only. A torn last line is cu
 the writer opens the file again; a damaged line elsewhere is skipped and counted.
 """
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -29,20 +30,30 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by `close`)
+        self._torn = False
         mend(path)
         if path.stat().st_size == 0:
             self.append(JournalOpened(version=JOURNAL_VERSION, program=__version__))
 
-    def append(self, event: AnyEvent) -> None:
-        """Write one event as one line, visible to readers at once."""
-        size = os.fstat(self._file.fileno()).st_size
-        line = memoryview(_encode(event) + b"\n")
+    def append(self, *events: AnyEvent) -> None:
+        """Write events, a line each and all in one stroke, visible to readers at once."""
+        size = self._size()
+        lines = memoryview(
+            b"\n" * self._torn + b"".join(_encode(event) + b"\n" for event in events)
+        )
         try:
-            while line:
-                line = line[self._file.write(line) :]
+            while lines:
+                lines = lines[self._file.write(lines) :]
         except OSError:
-            os.ftruncate(self._file.fileno(), size)  # the next event must begin its own line
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.fileno(), size)
+            # the next event must begin its own line
+            self._torn = self._torn or self._size() != size
             raise
+        self._torn = False
+
+    def _size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
 
     def sync(self) -> None:
         """Make everything appended so far survive a power cut."""
@@ -72,12 +83,16 @@ def mend(path: Path) -> None:
 
 
 class Reader:
-    """Reads whole lines from where it stopped; counts the lines it could not understand."""
+    """Reads whole lines from where it stopped; counts the lines it could not understand.
 
-    def __init__(self, path: Path) -> None:
+    Kinds of events named by `without` are passed over as far as the line's first bytes tell.
+    """
+
+    def __init__(self, path: Path, without: Iterable[str] = ()) -> None:
         self.path = path
         self.offset = 0
         self.damaged = 0
+        self._without = tuple(f'{{"kind":"{kind}"'.encode() for kind in without)
 
     def read(self, limit: int = CHUNK) -> list[AnyEvent]:
         """The next events, at most about `limit` bytes of them; empty when there are none yet."""
@@ -93,6 +108,8 @@ class Reader:
         self.offset += end
         events = []
         for line in chunk[:end].split(b"\n")[:-1]:
+            if line.startswith(self._without):
+                continue
             try:
                 events.append(_decoder.decode(line))
             except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -1,0 +1,108 @@
+"""The journal as its only writer keeps it: each fact is stamped, written down and folded."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import msgspec
+
+from engine import checkpoints, journal, notice
+from engine import events as ev
+from engine.patient import PatientWriter
+from engine.state import SweepState
+from engine.steady import SteadyClock
+
+RETRY_SECONDS = 0.5
+
+
+class Ledger:
+    """The journal of the sweep in `folder` and its fold, which are never apart."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
+        self.clock = SteadyClock(self.state.last_at)
+        self.reserved: dict[int, tuple[str, int]] = {}
+        """Of each worker: its device, and the bytes that its allocator last said it holds."""
+        self._folder, self._notice = folder, notice.Board(folder)
+        self._writer = PatientWriter(folder / journal.NAME, self._notice.say, self.clock)
+        self._last_epochs: dict[str, ev.EpochsFinished] = {}
+
+    def write(self, *facts: ev.AnyEvent) -> None:
+        """Write facts down, all of them in one stroke."""
+        stamped = [msgspec.structs.replace(fact, at=self.clock()) for fact in facts]
+        self._writer.append(*stamped)
+        self.state.fold(stamped)
+
+    def heard(self, event: ev.AnyEvent) -> None:
+        """Write down what a worker states; what must outlive a power cut is synced."""
+        if isinstance(event, ev.Progress) and event.reserved_bytes is not None:
+            started = self.state.trials[event.trial].started
+            if started:
+                self.reserved[started.worker] = (started.device, event.reserved_bytes)
+        if self.state.repeats(event):
+            return
+        if isinstance(event, ev.EpochsFinished) and event.last:
+            self._last_epochs[event.trial] = event
+            return
+        if isinstance(event, ev.TrialEnded):
+            self._end(event)
+            return
+        self.write(event)
+        if isinstance(event, ev.Planned | ev.EpochsFinished | ev.Probed):
+            self.sync()
+
+    def checkpoints_of(self, trial: str) -> Path:
+        """The folder of a trial's checkpoints."""
+        return checkpoints.folder_of(self._folder, trial)
+
+    def next_attempt(self, trial: str) -> int:
+        """The number of the trial's next attempt: later than any that left a checkpoint."""
+        latest = checkpoints.latest_header(self.checkpoints_of(trial))
+        return max(self.state.trials[trial].attempt, latest.attempt if latest else 0) + 1
+
+    def kept_steps(self, trial: str) -> int:
+        """Steps of a trial that its newest checkpoint holds."""
+        latest = checkpoints.latest_header(self.checkpoints_of(trial))
+        return latest.steps if latest else 0
+
+    def clear_away(self) -> None:
+        """Remove the checkpoints of trials that are done; their ends must be on the disk."""
+        for trial in self.state.trials.values():
+            if trial.done:
+                checkpoints.remove(self.checkpoints_of(trial.id))
+
+    def _end(self, event: ev.TrialEnded) -> None:
+        """Write a trial's end with its last epochs in one stroke: nothing comes between them."""
+        last = self._last_epochs.pop(event.trial, None)
+        self.write(*([last] if last and last.attempt == event.attempt else []), event)
+        if self.sync() and self.state.trials[event.trial].done:
+            checkpoints.remove(self.checkpoints_of(event.trial))
+
+    def lost(self, worker: int, reason: str) -> None:
+        """Write down that a worker is gone, and with it what it held."""
+        self.reserved.pop(worker, None)
+        self.write(ev.WorkerLost(worker=worker, reason=reason))
+
+    def sync(self) -> bool:
+        """Have everything written so far on the disk; False where the disk refuses."""
+        return self._writer.sync()
+
+    async def keep_trying(self) -> None:
+        """Write what a full disk has refused as soon as it takes it again."""
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            if self._writer.behind and self._writer.catch_up() and self.sync():
+                self.clear_away()
+
+    async def settled(self, seconds: float) -> bool:
+        """Wait so long for everything to be on the disk; whether it is."""
+        deadline = time.monotonic() + seconds
+        while not self._writer.catch_up(at_once=True) or not self.sync():
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(RETRY_SECONDS)
+        return True
+
+    def close(self) -> None:
+        """Write no more."""
+        self._writer.close()

@@ -1,0 +1,87 @@
+"""Deleting a stored sweep: whole or not at all as far as the list can tell."""
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from engine.catalog import LOCK, Launch, create_sweep, find_preset, home_folder, sweep_folders
+from engine.problems import MachineProblem, UsageProblem
+from engine.removal import REMOVED, delete_sweep
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return home_folder(str(tmp_path / "home"))
+
+
+def sweep(home: Path) -> Path:
+    folder = create_sweep(home, find_preset("quickstart"), Launch(preset="quickstart"))
+    (folder / "trials").mkdir()
+    (folder / "trials" / "checkpoint.pt").write_bytes(b"x")
+    return folder
+
+
+def test_a_deleted_sweep_is_gone_and_its_neighbour_is_not(home: Path) -> None:
+    folder, other = sweep(home), sweep(home)
+    delete_sweep(folder)
+    assert sweep_folders(home) == [other]
+    assert sorted(path.name for path in home.iterdir()) == ["data", "sweeps"]
+    assert (other / "trials" / "checkpoint.pt").is_file()
+
+
+def test_a_sweep_that_runs_is_refused_and_stays_whole(home: Path) -> None:
+    folder = sweep(home)
+    before = sorted(folder.rglob("*"))
+    with open(folder / LOCK, "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UsageProblem, match=r"is running; stop it first$"):
+            delete_sweep(folder)
+    assert sorted(folder.rglob("*")) == sorted([*before, folder / LOCK])
+    delete_sweep(folder)
+    assert sweep_folders(home) == []
+
+
+def test_a_crash_before_the_end_leaves_nothing_in_the_list_and_the_next_cleans_up(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    folder, other = sweep(home), sweep(home)
+    with monkeypatch.context() as context:
+        context.setattr(shutil, "rmtree", killed)
+        with pytest.raises(Killed):
+            delete_sweep(folder)
+    assert sweep_folders(home) == [other]
+    assert (home / REMOVED).is_dir()
+    delete_sweep(other)
+    assert not (home / REMOVED).exists()
+
+
+def test_what_the_disk_refuses_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    folder = sweep(home)
+    with monkeypatch.context() as context:
+        context.setattr(os, "rename", refuse)
+        context.setattr(Path, "rename", refuse)
+        with pytest.raises(MachineProblem, match="cannot be deleted: Permission denied"):
+            delete_sweep(folder)
+    assert sweep_folders(home) == [folder]
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(MachineProblem, match=f"off the list.*{REMOVED}"):
+        delete_sweep(folder)
+
+
+def test_a_sweep_that_is_not_there_any_more(home: Path) -> None:
+    folder = sweep(home)
+    delete_sweep(folder)
+    with pytest.raises(MachineProblem, match="cannot be deleted: No such file"):
+        delete_sweep(folder)
