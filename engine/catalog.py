@@ -1,12 +1,14 @@
-"""Finds presets and stored sweeps."""
+"""Finds presets and stored sweeps; `engine.listing` tells how these stand."""
 
 import difflib
 import fcntl
+import hashlib
 import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import platformdirs
@@ -14,7 +16,6 @@ import tomli_w
 
 from engine import journal
 from engine.disk import is_there, user_path
-from engine.events import SweepEnded
 from engine.problems import MachineProblem, UsageProblem, printable
 from engine.reading import Preset, load_preset
 from engine.state import SweepState
@@ -22,13 +23,13 @@ from engine.state import SweepState
 LOCK = "conductor.lock"
 LAUNCH = "launch.json"
 SWEEP = "sweep.toml"
-TAIL = 4096
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a sweep runs: what the command line said about the machine, not the science.
 
-    `memory_limit` bounds the memory of each device, in bytes.
+    `memory_limit` bounds the memory of each device, in bytes. A worker that is silent for
+    `silence_seconds` is taken for hung and replaced.
     """
 
     preset: str
@@ -36,19 +37,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     workers: int | None = None
     data_dir: str | None = None
     memory_limit: int | None = None
-
-
-class StoredSweep(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of `batchscope list`; `seconds` is the length of the last run."""
-
-    id: str
-    preset: str
-    state: str
-    trials: int
-    finished: int
-    seconds: float | None
-    title: str
-    folder: str
+    silence_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
 
 
 def home_folder(asked: str | None = None) -> Path:
@@ -102,6 +91,20 @@ def find_preset(asked: str, assignments: Sequence[str] = ()) -> Preset:
     raise UsageProblem(f"no preset {printable(asked)!r}, and no such file; {hint}")
 
 
+def sweep_toml(preset: Preset) -> bytes:
+    """What a sweep of this preset keeps as its `sweep.toml`.
+
+    Raises:
+        UnicodeEncodeError: a text is no UTF-8.
+    """
+    return tomli_w.dumps({"name": preset.name, **preset.raw}).encode()
+
+
+def digest_of(content: bytes) -> str:
+    """A short digest of a `sweep.toml`: equal where the same was asked for."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
     """Make the folder of a new sweep; its name is the sweep's id.
 
@@ -111,7 +114,7 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
     """
     try:
         contents = {
-            SWEEP: tomli_w.dumps({"name": preset.name, **preset.raw}).encode(),
+            SWEEP: sweep_toml(preset),
             LAUNCH: msgspec.json.encode(launch),
         }
     except UnicodeEncodeError:
@@ -171,7 +174,7 @@ def load_state(folder: Path) -> SweepState:
 
 def sweep_folders(home: Path) -> list[Path]:
     """Folders of stored sweeps, newest first."""
-    found = [p for p in (home / "sweeps").glob("*") if (p / LAUNCH).is_file()]
+    found = [p for p in (home / "sweeps").glob("*") if is_there(p / LAUNCH)]
     return sorted(found, key=lambda path: path.name, reverse=True)
 
 
@@ -197,71 +200,3 @@ def find_sweep(home: Path, asked: str | None) -> Path:
     close = difflib.get_close_matches(asked, names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "; `batchscope list` names them"
     raise UsageProblem(f"no stored sweep {printable(asked)!r}{hint}")
-
-
-def describe(folder: Path) -> StoredSweep:
-    """What `list` and the menu say of a stored sweep."""
-    launch = read_launch(folder)
-    alive = conductor_lives(folder)
-    ended = None if alive else _ending(folder / journal.NAME)
-    if ended:
-        return StoredSweep(
-            id=folder.name,
-            preset=launch.preset,
-            state=ended.state,
-            trials=ended.trials,
-            finished=ended.finished,
-            seconds=ended.seconds,
-            title=_title(folder),
-            folder=str(folder),
-        )
-    state = load_state(folder)
-    phase = state.phase(alive)
-    return StoredSweep(
-        id=folder.name,
-        preset=launch.preset,
-        state="running" if phase == "preparing" else phase,
-        trials=len(state.trials),
-        finished=state.count("finished"),
-        seconds=None,
-        title=state.opened.title if state.opened else "",
-        folder=str(folder),
-    )
-
-
-def stored_sweeps(home: Path) -> list[StoredSweep]:
-    """All stored sweeps, newest first; a folder that holds none is passed over."""
-    found = []
-    for folder in sweep_folders(home):
-        try:
-            found.append(describe(folder))
-        except (UsageProblem, OSError):
-            continue
-    return found
-
-
-def _ending(path: Path) -> SweepEnded | None:
-    """The journal's last line, if it says that the sweep ended."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-            lines = file.read().splitlines()
-        event = journal.decode(lines[-1]) if lines else None
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return event if isinstance(event, SweepEnded) else None
-
-
-class _Titled(msgspec.Struct, tag_field="kind", tag="sweep"):
-    """`SweepOpened` without the configurations, which may be many."""
-
-    title: str
-
-
-def _title(folder: Path) -> str:
-    try:
-        with open(folder / journal.NAME, "rb") as file:
-            file.readline()
-            return msgspec.json.decode(file.readline(), type=_Titled).title
-    except (OSError, msgspec.MsgspecError):
-        return ""

@@ -12,7 +12,33 @@ class Stop(msgspec.Struct, frozen=True, tag_field="command", tag="stop"):
     """End the sweep now; `batchscope resume` takes it up again."""
 
 
-AnyCommand = Stop
+class Pause(msgspec.Struct, frozen=True, tag_field="command", tag="pause"):
+    """Begin no trial, and hold those that run after their present step."""
+
+
+class Continue(msgspec.Struct, frozen=True, tag_field="command", tag="continue"):
+    """Go on after a pause."""
+
+
+class Skip(msgspec.Struct, frozen=True, tag_field="command", tag="skip"):
+    """End a trial that waits or runs; the sweep goes on without it."""
+
+    trial: str
+
+
+class Retry(msgspec.Struct, frozen=True, tag_field="command", tag="retry"):
+    """Queue a trial anew that failed, was stopped or was skipped."""
+
+    trial: str
+
+
+class Add(msgspec.Struct, frozen=True, tag_field="command", tag="add"):
+    """Run every other setting of the grid with one more batch size."""
+
+    batch_size: int
+
+
+AnyCommand = Stop | Pause | Continue | Skip | Retry | Add
 
 
 class _Named(msgspec.Struct):
@@ -22,7 +48,22 @@ class _Named(msgspec.Struct):
 
 
 _named = msgspec.json.Decoder(_Named).decode
-_decode = msgspec.json.Decoder(AnyCommand).decode
+_decode: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
+
+
+def encode(command: AnyCommand) -> bytes:
+    """A command as a line without its end."""
+    return msgspec.json.encode(command)
+
+
+def decode(line: bytes) -> AnyCommand:
+    """One line as a command.
+
+    Raises:
+        msgspec.MsgspecError: the line is none.
+    """
+    _named(line)
+    return _decode.decode(line)
 
 
 def send(folder: Path, command: AnyCommand) -> None:
@@ -33,7 +74,7 @@ def send(folder: Path, command: AnyCommand) -> None:
     """
     descriptor = os.open(folder / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(descriptor, msgspec.json.encode(command) + b"\n")
+        os.write(descriptor, encode(command) + b"\n")
     finally:
         os.close(descriptor)
 
@@ -58,8 +99,7 @@ class Inbox:
         found = []
         for line in chunk[:end].split(b"\n")[:-1]:
             try:
-                _named(line)
-                found.append(_decode(line))
+                found.append(decode(line))
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 continue
         return found

@@ -9,28 +9,41 @@ from pathlib import Path
 import msgspec
 
 from engine import journal, orders
+from engine.control import Control
 from engine.events import AnyEvent, Measured, TrialEnded, WorkerLost, WorkerReady
 from engine.launching import module_command
+from engine.orphans import ended_with_parent
 from engine.problems import MachineProblem, printable
 
 LONGEST_LINE = 256 << 20
 HALT_PATIENCE_SECONDS = 20.0
 DISMISSAL_SECONDS = 3.0
-LAST_LINES = 5
+LAST_LINES, LOG_TAIL = 5, 4096
+PINGS = 12
+START_PATIENCE = 5  # times as long: nothing answers while a library is read from a slow disk
 
 Heard = Callable[[AnyEvent], None]
+
+
+class DiedAtStart(MachineProblem):
+    """A worker was killed while it started: the next may fare better."""
 
 
 class Member:
     """One worker process."""
 
-    def __init__(self, process: asyncio.subprocess.Process, number: int, log: Path) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, number: int, log: Path, silence: float
+    ) -> None:
         self.process, self.number, self._log = process, number, log
+        self._log_from = log.stat().st_size
+        self._silence, self._unanswered, self._silent = silence, 0, 0.0
 
     async def next_event(self) -> AnyEvent | None:
         """The next fact it states; None once it is gone."""
         assert self.process.stdout is not None
         while line := await self.process.stdout.readline():
+            self._unanswered = 0
             with contextlib.suppress(msgspec.MsgspecError):
                 return journal.decode(line)
         return None
@@ -43,32 +56,58 @@ class Member:
             await self.process.stdin.drain()
 
     async def work(
-        self, order: orders.Measure | orders.Train, heard: Heard, stopping: asyncio.Event
+        self, order: orders.Measure | orders.Train, heard: Heard, control: Control
     ) -> str | None:
         """Have a trial measured or trained; None once that ended, or why the worker was lost."""
         await self.order(order)
-        halting = asyncio.create_task(self._halt_when(stopping))
+        watching = asyncio.create_task(self.end_if_silent(self._silence))
+        attending = asyncio.create_task(self._attend(order.trial.id, control))
         try:
             while event := await self.next_event():
                 heard(event)
                 if isinstance(event, TrialEnded | Measured) and event.trial == order.trial.id:
                     return None
         finally:
-            halting.cancel()
+            attending.cancel()
+            watching.cancel()
         return await self.last_words()
 
     async def last_words(self) -> str:
         """How a worker that is gone ended, with the end of its log."""
         code = await self.process.wait()
         how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        with contextlib.suppress(OSError):
-            lines = self._log.read_text("utf-8", "replace").splitlines()[-LAST_LINES:]
-            if lines and code > 0:
-                return f"the worker {how}: {printable(lines[-1])}"
-        return f"the worker {how}"
+        if self._silent:
+            how = f"silent for {self._silent:g} s and therefore killed"
+        with contextlib.suppress(OSError), open(self._log, "rb") as log:
+            log.seek(max(self._log_from, log.seek(0, os.SEEK_END) - LOG_TAIL))
+            lines = log.read().decode("utf-8", "replace").split("\n")
+            last = [printable(line) for line in lines if line.strip()][-LAST_LINES:]
+            if last:
+                return f"the worker was {how}; its log ends: {' | '.join(last)}"
+        return f"the worker was {how}"
 
-    async def _halt_when(self, stopping: asyncio.Event) -> None:
-        await stopping.wait()
+    async def end_if_silent(self, patience: float) -> None:
+        """Ask it again and again whether it is there, and kill it where no answer comes.
+
+        Rounds are counted, not seconds: a machine or a conductor that slept has missed none.
+        """
+        self._unanswered = 0
+        while self._unanswered < PINGS:
+            await self.order(orders.Ping())
+            await asyncio.sleep(patience / PINGS)
+            self._unanswered += 1
+        self._silent = patience
+        self.process.kill()
+
+    async def _attend(self, trial: str, control: Control) -> None:
+        """Pass on what people ask for while the worker has a trial in hand."""
+        held = False
+        async for _ in control.changes():
+            if control.ends(trial):
+                break
+            if control.paused != held:
+                held = control.paused
+                await self.order(orders.Hold() if held else orders.GoOn())
         await self.order(orders.Halt())
         await asyncio.sleep(HALT_PATIENCE_SECONDS)
         self.process.kill()
@@ -77,8 +116,8 @@ class Member:
 class Crew:
     """The workers of one conductor; each inherits the sweep's lock."""
 
-    def __init__(self, folder: Path, lock: int, heard: Heard) -> None:
-        self._folder, self._lock, self._heard = folder, lock, heard
+    def __init__(self, folder: Path, lock: int, heard: Heard, silence: float) -> None:
+        self._folder, self._lock, self._heard, self._silence = folder, lock, heard, silence
         self._members: dict[int, Member] = {}
 
     @property
@@ -90,6 +129,7 @@ class Crew:
         """Start a worker and wait until it is ready.
 
         Raises:
+            DiedAtStart: it was killed before it was ready.
             MachineProblem: it could not take the device.
         """
         log = self._folder / f"worker-{number}.log"
@@ -103,17 +143,25 @@ class Crew:
                 # the order in which NVML counts GPUs, so that a name means the same card
                 env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **os.environ},
                 limit=LONGEST_LINE,
+                preexec_fn=ended_with_parent(),
             )
-        member = Member(process, number, log)
+        member = Member(process, number, log, self._silence)
         self._members[number] = member
-        await member.order(orders.Setup(worker=number, device=device, threads=threads))
-        while event := await member.next_event():
-            if isinstance(event, WorkerLost):
-                raise MachineProblem(event.reason)
-            self._heard(event)
-            if isinstance(event, WorkerReady):
-                return member
-        raise MachineProblem(f"no worker could be started: {await member.last_words()}")
+        watching = asyncio.create_task(member.end_if_silent(START_PATIENCE * self._silence))
+        try:
+            await member.order(orders.Setup(worker=number, device=device, threads=threads))
+            while event := await member.next_event():
+                if isinstance(event, WorkerLost):
+                    raise MachineProblem(event.reason)
+                self._heard(event)
+                if isinstance(event, WorkerReady):
+                    return member
+        finally:
+            watching.cancel()
+        words = await member.last_words()
+        killed = (process.returncode or 0) < 0
+        problem = DiedAtStart if killed else MachineProblem
+        raise problem(f"no worker could be started: {words}")
 
     async def dismiss(self) -> None:
         """End every worker: by the end of its stdin, then by force."""

@@ -89,7 +89,7 @@ def trial_remaining(state: SweepState, trial: TrialState, now: float) -> float |
     """Seconds until a running trial ends; None where its pace is not known yet."""
     if trial.started is None or trial.fraction <= 0.02:
         return None
-    left = _training(trial, now - trial.started.at) * (1 / trial.fraction - 1)
+    left = _training(trial, _ran(state, trial, now)) * (1 / trial.fraction - 1)
     return left + _probing(state, trial, len(trial.settings.probe.at) - len(trial.probes))
 
 
@@ -100,11 +100,17 @@ def _pace(state: SweepState, configuration: str, now: float) -> float | None:
         if trial.started is None:
             continue
         if trial.status == "finished" and trial.ended_at is not None:
-            seconds.append(trial.ended_at - trial.started.at)
+            seconds.append(_ran(state, trial, trial.ended_at))
         elif trial.status == "running" and trial.fraction > 0.02:
-            whole = _training(trial, now - trial.started.at) / trial.fraction
+            whole = _training(trial, _ran(state, trial, now)) / trial.fraction
             seconds.append(whole + _probing(state, trial, len(trial.settings.probe.at)))
     return fmean(seconds) if seconds else None
+
+
+def _ran(state: SweepState, trial: TrialState, until: float) -> float:
+    """Seconds since a trial's start, without those of pauses."""
+    since = trial.started.at if trial.started else until
+    return until - since - state.paused_between(since, until)
 
 
 def _training(trial: TrialState, elapsed: float) -> float:

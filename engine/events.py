@@ -117,7 +117,10 @@ class WorkerLost(Event, frozen=True, tag="worker_lost"):
 
 
 class TrialStarted(Event, frozen=True, tag="started"):
-    """A trial's training begins, from its first step."""
+    """A trial's training begins: at its first step, or after `resumed_steps` from a checkpoint.
+
+    Then the figures of `resumed_epochs` finished epochs are in the checkpoint, and stated again.
+    """
 
     trial: str
     attempt: int
@@ -130,6 +133,8 @@ class TrialStarted(Event, frozen=True, tag="started"):
     parameters: int
     init_norm: float
     lr: float
+    resumed_steps: int | None = None
+    resumed_epochs: int = 0
 
 
 class Progress(Event, frozen=True, tag="progress"):
@@ -187,14 +192,21 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     noise_scale: float | None = None
     update_norm_mean: float | None = None
     path_length: float | None = None
+    noise_trace: float | None = None
+    noise_signal: float | None = None
+    noise_draws: int = 0
 
 
 class EpochsFinished(Event, frozen=True, tag="epochs"):
-    """Every epoch of a trial since the last such statement."""
+    """Every epoch of a trial since the last such statement.
+
+    After the `last` one the trial's end follows at once: both are written down together.
+    """
 
     trial: str
     attempt: int
     records: tuple[EpochRecord, ...]
+    last: bool = False
 
 
 class MicroBatchCut(Event, frozen=True, tag="cut"):
@@ -324,6 +336,27 @@ class Note(Event, frozen=True, tag="note"):
     trial: str = ""
 
 
+class TrialRetried(Event, frozen=True, tag="retried"):
+    """On request: a trial whose `attempt` has ended is queued anew."""
+
+    trial: str
+    attempt: int
+
+
+class ConfigurationsAdded(Event, frozen=True, tag="added"):
+    """On request: more is run than the sweep began with."""
+
+    configurations: tuple[Configuration, ...]
+
+
+class SweepPaused(Event, frozen=True, tag="paused"):
+    """On request: no trial begins, and those that run hold still after their present step."""
+
+
+class SweepContinued(Event, frozen=True, tag="continued"):
+    """On request: the sweep goes on after a pause."""
+
+
 class SweepEnded(Event, frozen=True, tag="sweep_ended"):
     """The conductor's last word: how the sweep ended, and how long it ran this time."""
 
@@ -354,5 +387,9 @@ AnyEvent = (
     | TrialEnded
     | MemorySampled
     | Note
+    | TrialRetried
+    | ConfigurationsAdded
+    | SweepPaused
+    | SweepContinued
     | SweepEnded
 )

@@ -29,6 +29,11 @@ def check_value(value: object, annotation: Any, where: str) -> None:
         ) from None
 
 
+def expected(annotation: Any) -> str:
+    """What a value of the type is, as messages say it: `an integer (at least 1)`."""
+    return _expected(inspect.type_info(annotation))
+
+
 def full_key(key: str, where: str, also: tuple[str, ...] = ()) -> str:
     """The dotted path of a key of the tables, given dotted or (where unambiguous) bare.
 
@@ -70,10 +75,14 @@ def _expected(info: inspect.Type) -> str:
             return " or ".join(_expected(p) for p in parts if not isinstance(p, inspect.NoneType))
         case inspect.LiteralType(values=values):
             return "one of " + ", ".join(str(value) for value in values)
+        case inspect.BoolType():
+            return "true or false"
         case inspect.IntType():
             return "an integer" + _bounds(info)
         case inspect.FloatType():
             return "a number" + _bounds(info)
+        case inspect.BoolType():
+            return "true or false"
         case inspect.VarTupleType(item_type=item):
             return f"a list, each entry {_expected(item)}"
         case inspect.TupleType(item_types=items):

@@ -5,7 +5,7 @@ peaks says which size is worth trying next. What is chosen was always executed.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -76,9 +76,10 @@ def next_size(
 
     `counts` are numbers of images of which a cut must not leave one alone.
 
-    Sizes rise fourfold up to the whole batch while the line expects them to fit; then come the
-    largest that it expects to, and the one that cuts the batch into as many equal parts. Where
-    the line was wrong twice, or memory ran out, halves lead to the end.
+    Sizes rise fourfold up to the whole batch while the line expects them to fit; at once to the
+    whole batch, and then to those between, where it would take less than half. Then come the
+    largest that the line expects to fit, and the one that cuts the batch into as many equal parts.
+    Where the line was wrong twice, or memory ran out, halves lead to the end.
     """
     size = _next(batch_size, tried, limit, held)
     size = largest_cut(size, counts) if size else None
@@ -98,6 +99,9 @@ def _next(batch_size: int, tried: Sequence[Shape], limit: int, held: int) -> int
         return None if min(bad) == 1 else max(1, _last(0, min(bad) // 2, expected))
     best = max(good)
     rising = min(best * RISE, batch_size)
+    if not bad and len(good) > 1 and expected_peak(batch_size, tried, held) <= usable(limit) / 2:
+        between = [size for size in _rise(batch_size) if size not in good]
+        return batch_size if batch_size not in good else next(iter(between), None)
     if not bad and rising > best and expected(rising):
         return rising
     most = min([rising, *(size - 1 for size in bad)])
@@ -108,6 +112,13 @@ def _next(batch_size: int, tried: Sequence[Shape], limit: int, held: int) -> int
         return largest
     even = -(-batch_size // -(-batch_size // best))
     return even if even not in (*good, *bad) else None
+
+
+def _rise(batch_size: int) -> Iterator[int]:
+    size = SMALLEST
+    while size < batch_size:
+        yield size
+        size *= RISE
 
 
 def _last(low: int, high: int, holds: Callable[[int], bool]) -> int:
@@ -140,7 +151,7 @@ def choose(
         return Choice(fastest.micro_batch_size, f"{_cut(batch_size, fastest)}: {why}")
     if largest.micro_batch_size == batch_size:
         needed, room = told_apart(largest.peak_bytes, usable(limit))
-        return Choice(batch_size, f"the whole batch at once: {needed} of {room}")
+        return Choice(batch_size, f"the whole batch at once: {needed} of {room} usable")
     return Choice(
         largest.micro_batch_size,
         f"{_cut(batch_size, largest)}: {_why_not_larger(batch_size, largest, tried, limit, held)}",
@@ -176,7 +187,7 @@ def _why_not_larger(
     if expected <= usable(limit):
         return "the largest that was tried in the time for planning"
     needed, room = told_apart(expected, usable(limit))
-    return f"{_named(size, batch_size)} would need {needed} of {room}"
+    return f"{_named(size, batch_size)} would need {needed} of {room} usable"
 
 
 def told_apart(needed: float, room: int) -> tuple[str, str]:

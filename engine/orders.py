@@ -16,12 +16,16 @@ class Setup(msgspec.Struct, frozen=True, tag_field="order", tag="setup"):
 
 
 class Train(msgspec.Struct, frozen=True, tag_field="order", tag="train"):
-    """Train a trial; answered by its events up to `TrialEnded`."""
+    """Train a trial; answered by its events up to `TrialEnded`.
+
+    It is kept in the folder `checkpoints`, and goes on from what that holds.
+    """
 
     trial: Trial
     plan: Plan
     attempt: int
     data: Prepared
+    checkpoints: str = ""
 
 
 class Measure(msgspec.Struct, frozen=True, tag_field="order", tag="measure"):
@@ -45,7 +49,21 @@ class Halt(msgspec.Struct, frozen=True, tag_field="order", tag="halt"):
     """End the training under way, if any, as `stopped`."""
 
 
-AnyOrder = Setup | Measure | Train | Halt
+class Hold(msgspec.Struct, frozen=True, tag_field="order", tag="hold"):
+    """Hold the training still after its present step, off the clock."""
+
+
+class GoOn(msgspec.Struct, frozen=True, tag_field="order", tag="go_on"):
+    """Go on with a training that holds still."""
+
+
+class Ping(msgspec.Struct, frozen=True, tag_field="order", tag="ping"):
+    """Say that you are there: answered by the line `ALIVE`, which is no fact of the sweep."""
+
+
+ALIVE = b'{"kind":"alive"}\n'
+
+AnyOrder = Setup | Measure | Train | Halt | Hold | GoOn | Ping
 
 decode = msgspec.json.Decoder(AnyOrder).decode
 encode = msgspec.json.Encoder().encode

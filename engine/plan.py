@@ -15,6 +15,7 @@ from engine.spec import PositiveInt, Precision, Settings, Trial
 
 EVALUATION_BATCH_SIZE = 1000
 DRAW_MICRO_BATCH_SIZE = 256
+LEAST_SECONDS, MOST_SHARE = 1.0, 0.03  # what measuring a plan may take, and of the trial
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -14,18 +14,25 @@ import msgspec
 
 from engine import orders
 from engine.batch_norm import ghostly, pieces, refusal
+from engine.control import Control
 from engine.crew import Member
 from engine.devices import Device, memory_of
 from engine.estimate import trial_seconds
 from engine.events import AnyEvent, Measured, Note, Planned, TrialEnded
 from engine.fitting import HEADROOM, Choice, choose, fits, told_apart
-from engine.plan import DRAW_MICRO_BATCH_SIZE, Plan, alike, make_plan
+from engine.plan import (
+    DRAW_MICRO_BATCH_SIZE,
+    LEAST_SECONDS,
+    MOST_SHARE,
+    Plan,
+    alike,
+    make_plan,
+)
 from engine.prepared import Prepared
 from engine.sizes import shown_size
 from engine.spec import Trial
 from engine.state import SweepState
 
-LEAST_SECONDS, MOST_SHARE = 1.0, 0.03
 FLOAT_BYTES, LABEL_BYTES = 4, 8
 UNBOUNDED = 1 << 60
 
@@ -50,10 +57,10 @@ class Planner:
         self,
         state: SweepState,
         heard: Callable[[AnyEvent], None],
-        stopping: asyncio.Event,
+        control: Control,
         limit: int | None,
     ) -> None:
-        self._state, self._heard, self._stopping, self._limit = state, heard, stopping, limit
+        self._state, self._heard, self._control, self._limit = state, heard, control, limit
         self._under_way: dict[bytes, asyncio.Lock] = {}
         self._warned: set[str] = set()
 
@@ -92,7 +99,7 @@ class Planner:
                     limit_bytes=share,
                     seconds=_seconds(trial, data),
                 )
-                lost = await member.work(order, self._heard, self._stopping)
+                lost = await member.work(order, self._heard, self._control)
                 if lost is not None:
                     return lost
                 new = [m for m in self._state.measured[before:] if m.trial == trial.id]

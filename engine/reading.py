@@ -16,17 +16,21 @@ from engine.spec import TABLES, Claim, Configuration, PositiveInt
 from engine.unfolding import unfold
 
 LATER = ("phases", "select")
-TEXTS = ("name", "title", "question", "source")
+TEXTS = ("name", "title", "question", "source", "group")
 TOP_LEVEL = (*TEXTS, "seeds", *TABLES, "grid", "cells", "claims", "plan", *LATER)
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked preset. `raw` is what was written (with `--set` applied), to be stored."""
+    """A checked preset. `raw` is what was written (with `--set` applied), to be stored.
+
+    `group` is the heading that the menu lists it under, empty for none.
+    """
 
     name: str
     title: str
     question: str
     source: str
+    group: str
     configurations: tuple[Configuration, ...]
     claims: tuple[Claim, ...]
     plans: tuple[Plan, ...]
@@ -74,7 +78,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def assign(raw: dict[str, Any], assignment: str) -> None:
-    """Apply one `--set KEY=VALUE`: a dotted path and a TOML literal (a bare word is a text)."""
+    """Apply one `--set KEY=VALUE`: a dotted path and a TOML literal (a bare word is a text).
+
+    Without a value a text is empty, and any other key is taken out.
+    """
     key, equals, text = assignment.partition("=")
     where = f"--set {printable(assignment)}"
     parts = [part.strip() for part in key.split(".")]
@@ -87,7 +94,10 @@ def assign(raw: dict[str, Any], assignment: str) -> None:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise UsageProblem(f"{where}: {part!r} is not a table")
-    table[parts[-1]] = _literal(text.strip(), where)
+    if text.strip() or key.strip() in TEXTS:
+        table[parts[-1]] = _literal(text.strip(), where)
+    else:
+        table.pop(parts[-1], None)
 
 
 def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = False) -> Preset:

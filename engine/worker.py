@@ -6,23 +6,28 @@ It stays warm from trial to trial and ends when its stdin does, which is when it
 is gone. Descriptor 1 is kept for events alone: whatever a library prints goes to the log.
 """
 
+import contextlib
 import os
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from engine import journal, orders
-from engine.events import AnyEvent, TrialEnded, WorkerLost, WorkerReady
+from engine.events import AnyEvent, EpochsFinished, TrialEnded, WorkerLost, WorkerReady
 from engine.problems import Problem, printable
 from engine.spec import Trial
+from engine.training.holding import Pause
 
 if TYPE_CHECKING:
     from engine.training.images import Images
 
+
+NICENESS = 10
 
 Work = orders.Measure | orders.Train
 
@@ -31,9 +36,10 @@ class Worker:
     """One process on one device."""
 
     def __init__(self, events: int) -> None:
-        self._events = events
+        self._events, self._unsaid = events, b""
         self._orders: SimpleQueue[orders.Setup | orders.Measure | orders.Train] = SimpleQueue()
-        self._halt = threading.Event()
+        self._writing = threading.Lock()
+        self._halt, self._pause = threading.Event(), Pause()
         self._setup: orders.Setup | None = None
         self._images: tuple[str, Images] | None = None
 
@@ -51,22 +57,39 @@ class Worker:
                     self._attempt(order, self._train)
 
     def state(self, event: AnyEvent) -> None:
-        """State a fact to the conductor."""
-        line = memoryview(journal.encode(event) + b"\n")
-        while line:
-            line = line[os.write(self._events, line) :]
+        """State a fact to the conductor; the last epochs of a trial go together with its end."""
+        self._unsaid += journal.encode(event) + b"\n"
+        if isinstance(event, EpochsFinished) and event.last:
+            return
+        lines, self._unsaid = self._unsaid, b""
+        self._write(lines)
+
+    def _write(self, lines: bytes) -> None:
+        """Write whole lines; training and listening thread take turns."""
+        left = memoryview(lines)
+        with self._writing:
+            while left:
+                left = left[os.write(self._events, left) :]
 
     def _listen(self) -> None:
         """Take orders; a line that is none ends the worker, as the end of stdin does."""
         stdin = open(0, "rb", buffering=0)  # noqa: SIM115 (unbuffered: no lock at exit)
         try:
             while line := stdin.readline():
-                order = orders.decode(line)
-                if isinstance(order, orders.Halt):
-                    self._halt.set()
-                else:
-                    self._halt.clear()
-                    self._orders.put(order)
+                match orders.decode(line):
+                    case orders.Halt():
+                        self._halt.set()
+                        self._pause.lift()
+                    case orders.Ping():
+                        self._write(orders.ALIVE)
+                    case orders.Hold():
+                        self._pause.begin()
+                    case orders.GoOn():
+                        self._pause.lift()
+                    case order:
+                        self._halt.clear()
+                        self._pause.lift()
+                        self._orders.put(order)
         finally:
             os._exit(0)  # the conductor is gone: nobody writes down what would come
 
@@ -83,6 +106,8 @@ class Worker:
             self.state(WorkerLost(worker=order.worker, reason=problem))
             os._exit(3)
         torch.set_num_threads(order.threads)
+        if order.device == "cpu":  # it takes every core: keys and commands must not wait for it
+            os.nice(NICENESS)
         if order.device.startswith("cuda"):  # the plan says fp32, not TF32
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         name = "CPU"
@@ -105,25 +130,38 @@ class Worker:
         try:
             work(order)
         except Exception as error:
-            traceback.print_exc()
+            with contextlib.suppress(OSError):  # the log has no room
+                traceback.print_exc()
             self.state(_failure(order.trial, order.attempt, error))
 
     def _measure(self, order: orders.Measure) -> None:
         import torch
 
+        from engine.training.halting import Halted
         from engine.training.measuring import measure
 
         assert self._setup is not None
         device = torch.device(self._setup.device)
         images = self._open(order)
-        self.state(measure(order, images, device))
+        try:
+            self.state(measure(order, images, device, self._halt.is_set))
+        except Halted:
+            self.state(TrialEnded(trial=order.trial.id, attempt=order.attempt, status="stopped"))
 
     def _train(self, order: orders.Train) -> None:
         from engine.training.loop import Job, Training
 
         assert self._setup is not None
-        job = Job(order.trial, order.plan, order.attempt, self._setup.worker, self._setup.device)
-        Training(job, self._open(order), self.state, self._halt.is_set).run()
+        job = Job(
+            order.trial,
+            order.plan,
+            order.attempt,
+            self._setup.worker,
+            self._setup.device,
+            Path(order.checkpoints) if order.checkpoints else None,
+            order.data.digest,
+        )
+        Training(job, self._open(order), self.state, self._halt.is_set, self._pause).run()
 
     def _open(self, order: Work) -> "Images":
         """The images, kept from trial to trial."""

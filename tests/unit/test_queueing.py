@@ -1,0 +1,134 @@
+"""The queue of trials: a view of the fold, whatever is asked for meanwhile."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import events as ev
+from engine.adding import added, with_batch_size
+from engine.ledger import Ledger
+from engine.prepared import Prepared
+from engine.queueing import TrialQueue
+from engine.reading import parse_preset
+
+DATA = {
+    "digits": Prepared(
+        name="digits", folder="", train=1437, test=360, shape=(1, 8, 8), classes=10, digest=""
+    )
+}
+RAW: dict[str, Any] = {
+    "title": "made up",
+    "seeds": 2,
+    "data": {"name": "digits"},
+    "model": {"name": "mlp"},
+    "train": {"lr": 0.1, "epochs": 1},
+    "grid": {"batch_size": [8, 64]},
+}
+
+
+class House:
+    """A queue that is filled, with the ledger that it reads."""
+
+    def __init__(self, folder: Path, raw: dict[str, Any] = RAW) -> None:
+        preset = parse_preset(raw, "made-up", "made-up.toml")
+        self.ledger = Ledger(folder)
+        self.ledger.write(
+            ev.SweepOpened(
+                id="sweep",
+                preset="made-up",
+                title="",
+                question="",
+                source="",
+                configurations=preset.configurations,
+            ),
+            ev.ConductorStarted(pid=1, machine={}),
+        )
+        self.queue = TrialQueue(preset, self.ledger)
+        self.queue.fill(DATA)
+
+    def end(self, trial: str, status: ev.TrialStatus) -> None:
+        self.ledger.heard(ev.TrialEnded(trial=trial, attempt=1, status=status))
+        self.queue.give_back(trial)
+
+    def rest(self) -> list[str]:
+        """Everything that is left, taken in order."""
+        found = []
+        while self.queue:
+            found.append(self.queue.take().id)
+        return found
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path)
+    yield made
+    made.ledger.close()
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> Iterator[House]:
+    """Two batch sizes that both exceed the data."""
+    made = House(tmp_path, {**RAW, "seeds": 1, "grid": {"batch_size": [2000, 3000]}})
+    yield made
+    made.ledger.close()
+
+
+def test_one_seed_of_all_comes_after_the_other(house: House) -> None:
+    assert house.rest() == ["b8-s0", "b64-s0", "b8-s1", "b64-s1"]
+
+
+def test_what_is_in_somebodys_hands_is_not_handed_out_again(house: House) -> None:
+    taken = house.queue.take()
+    house.queue.line_up()
+    assert house.queue.is_out(taken.id)
+    assert house.rest() == ["b64-s0", "b8-s1", "b64-s1"]
+
+
+def test_what_is_put_back_comes_first_and_stays(house: House) -> None:
+    house.queue.take()
+    second = house.queue.take()
+    house.queue.put_back(second)
+    assert not house.queue.is_out(second.id)
+    house.queue.line_up()
+    assert house.rest() == ["b64-s0", "b8-s1", "b64-s1"]
+
+
+def test_what_is_tried_again_takes_its_place(house: House) -> None:
+    house.end(house.queue.take().id, "failed")
+    house.end(house.queue.take().id, "finished")
+    house.queue.line_up()
+    house.ledger.write(ev.TrialRetried(trial="b8-s0", attempt=1))
+    house.queue.line_up()
+    assert house.rest() == ["b8-s0", "b8-s1", "b64-s1"]
+
+
+def test_what_is_added_takes_its_place(house: House) -> None:
+    house.queue.take()
+    after = with_batch_size(RAW, 32, house.ledger.state)
+    new = added(after, set(house.ledger.state.configurations))
+    house.ledger.write(ev.ConfigurationsAdded(configurations=new))
+    house.queue.preset = after
+    house.queue.line_up()
+    assert house.rest() == ["b64-s0", "b32-s0", "b8-s1", "b64-s1", "b32-s1"]
+
+
+def test_a_twin_is_skipped_as_often_as_it_is_asked_for(twins: House) -> None:
+    house = twins
+    twin = house.ledger.state.trials["b3000-s0"]
+    assert twin.status == "skipped"
+    assert twin.reason == "with 1,437 training images it is the same as b2000-s0"
+    house.end(house.queue.take().id, "finished")
+    house.ledger.write(ev.TrialRetried(trial="b3000-s0", attempt=0))
+    house.queue.line_up()
+    assert twin.status == "skipped"
+    assert house.rest() == []
+    said = [line.text for line in house.ledger.state.log if "exceeds" in line.text]
+    assert said == ["2,000 exceeds the 1,437 training images: the full batch"], "said once"
+
+
+def test_nothing_is_lined_up_before_the_images_are_there(house: House) -> None:
+    bare = TrialQueue(house.queue.preset, house.ledger)
+    bare.line_up()
+    assert not bare
