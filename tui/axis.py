@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_STEPS = 60
+FAR = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +27,23 @@ class Axis:
         span = high / 2 - low / 2  # halved: the difference of two huge floats overflows
         return (value / 2 - low / 2) / span if span > 0 else 0.5
 
+    def at(self, share: float) -> float:
+        """The value that lies so far along the axis."""
+        if self.log:
+            low, high = math.log10(self.low), math.log10(self.high)
+            return float(10.0 ** (low + share * (high - low)))
+        return self.low * (1 - share) + self.high * share
+
     def place(self, value: float, dots: int) -> int | None:
         """The dot that a value falls on, counted from `low`.
 
-        Values outside come to lie one dot beyond the end; None has no place at all.
+        A value outside falls on a dot outside, `FAR` beyond the end at most, so that a line to it
+        leaves the area where it should; None has no place at all.
         """
         share = self.share(value)
         if share is None:
             return None
-        position = max(-1.0, min(float(dots), share * (dots - 1)))
+        position = max(float(-FAR), min(float(dots + FAR), share * (dots - 1)))
         return math.floor(position + 0.5)
 
 
@@ -85,7 +94,8 @@ def _linear_ticks(axis: Axis, count: int) -> list[tuple[float, str]]:
 def _linear_axis(low: float, high: float) -> Axis:
     if low == high:
         margin = abs(low) * 0.05 or 0.5
-        low, high = low - margin, high + margin
+        most = sys.float_info.max
+        low, high = max(-most, low - margin), min(most, high + margin)
     step = _round_step(high / 8 - low / 8)
     if not step or not math.isfinite(step):
         return Axis(low, high)

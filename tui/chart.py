@@ -1,6 +1,6 @@
 """A plot with its axes, as rows: labelled ticks to the left and below."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tui.axis import Axis, ticks
@@ -20,35 +20,51 @@ class Level:
 
 
 def chart(
-    series: Sequence[Series],
+    draw: Callable[[Grid], None],
     x: Axis,
     y: Axis,
     size: tuple[int, int],
     markers: Sequence[Marker] = (),
     level: Level | None = None,
+    hair: float | None = None,
 ) -> list[Row]:
-    """Series with axes in an area of a size (width, height); too small an area is left bare."""
+    """What `draw` draws, with axes, in an area of a size (width, height).
+
+    `hair` is an x through which a vertical line goes. Too small an area is left bare.
+    """
     width, height = size
-    rows = height - BELOW
-    labels = dict(_y_labels(y, rows))
-    left = max(map(len, labels.values()), default=0) + 2
-    columns = width - left
+    rows, columns = height - BELOW, plot_columns(y, size)
     if columns < 4 or rows < 1:
         return []
+    left = width - columns
+    labels = dict(_y_labels(y, rows))
     grid = Grid(columns, rows)
     if level and y.low <= level.value <= y.high:
         _across(grid, level, x, y)
-    for one in series:
-        grid.draw(one, x, y)
+    draw(grid)
+    if hair is not None and (column := _cell(x, hair, columns, 2)) is not None:
+        grid.hair(column, "frame.on")
     for at, value, glyph, style in markers:
-        column, dot = x.place(at, columns * 2), y.place(value, rows * 4)
-        if column is not None and dot is not None:
-            grid.put(column // 2, (rows * 4 - 1 - dot) // 4, glyph, style)
+        column, up = _cell(x, at, columns, 2), _cell(y, value, rows, 4)
+        if column is not None and up is not None:
+            grid.put(column, rows - 1 - up, glyph, style)
     lines: list[Row] = []
     for index, line in enumerate(grid.lines()):
         label = labels.get(index, "")
         lines.append(((f"{label:>{left - 2}} {'┤' if label else '│'}", "dim"), *line))
     return [*lines, *_x_axis(x, columns, left)]
+
+
+def plot_columns(y: Axis, size: tuple[int, int]) -> int:
+    """Columns of cells that an area of a size (width, height) leaves for the plot."""
+    labels = dict(_y_labels(y, size[1] - BELOW))
+    return size[0] - max(map(len, labels.values()), default=0) - 2
+
+
+def _cell(axis: Axis, value: float, cells: int, dots: int) -> int | None:
+    """The cell of so many dots that a value lies in, counted from the axis' low end."""
+    dot = axis.place(value, cells * dots)
+    return dot // dots if dot is not None and 0 <= dot < cells * dots else None
 
 
 def _across(grid: Grid, level: Level, x: Axis, y: Axis) -> None:

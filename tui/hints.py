@@ -9,9 +9,9 @@ from tui.rows import Row, row, width_of
 def hints(commands: Iterable[Command], first: Row, width: int) -> Row:
     """Key and word of each command that fits; `first` is always there.
 
-    What holds everywhere stands last, and the others leave it its room.
+    What holds everywhere stands last, and the others leave it its room; so do late ones to all.
     """
-    told = [command for command in commands if command.hint]
+    told = sorted((each for each in commands if each.hint), key=lambda each: each.late)
     line = first
     for command in told:
         if _last(command):

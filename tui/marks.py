@@ -4,6 +4,7 @@ Ten markers and eight colours: forty configurations differ in the pair, and wher
 stands, its label stands too.
 """
 
+import string
 from dataclasses import dataclass
 
 from engine.problems import printable
@@ -11,6 +12,8 @@ from engine.spec import Configuration
 from tui.rows import Row, cell, row
 
 GLYPHS = "●▲■◆▼○△□◇▽"
+LETTERS = string.ascii_uppercase
+"""The markers where there is nothing but ASCII."""
 COLOURS = 8
 
 
@@ -33,11 +36,11 @@ class Mark:
         return self.style + "-"
 
 
-def marks_for(configurations: list[Configuration]) -> dict[str, Mark]:
+def marks_for(configurations: list[Configuration], glyphs: str = GLYPHS) -> dict[str, Mark]:
     """A mark for each configuration, in the order that they are given."""
     return {
         configuration.id: Mark(
-            GLYPHS[index % len(GLYPHS)], f"s{index % COLOURS}", printable(configuration.label)
+            glyphs[index % len(glyphs)], f"s{index % COLOURS}", printable(configuration.label)
         )
         for index, configuration in enumerate(configurations)
     }

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.bins import Pool
+from engine.bins import Norms, Pool
 from engine.events import Competing, Competition, Draws, Probed
 from engine.figures import pooled
 from engine.state import SweepState
@@ -33,7 +33,7 @@ class Drawn:
     @property
     def norms(self) -> Pool:
         """All their norms."""
-        return Pool([each.norms] for each in self.draws)
+        return Pool(Norms([each.norms]) for each in self.draws)
 
     @property
     def cosine(self) -> float | None:

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from engine.bins import Norms
-from engine.events import EpochRecord
-from engine.figures import Along, Measure
+from engine.columns import Figure, NoiseRatio, NormMean, NormSpread, Sum
+from engine.figures import Along
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +15,8 @@ class Quantity:
 
     name: str
     tab: str
-    test: Measure
-    train: Measure | None = None
+    test: Figure
+    train: Figure | None = None
     steep: bool = False
     share: bool = False
 
@@ -31,35 +30,30 @@ class Axle:
     planned: bool = True
 
 
-def _gap(record: EpochRecord) -> float:
-    return record.train_accuracy - record.test_accuracy
-
-
 QUANTITIES = (
     Quantity(
         "accuracy",
         "accuracy",
-        lambda record: record.test_accuracy,
-        lambda record: record.train_accuracy,
+        Sum(test_accuracy=1.0),
+        Sum(train_accuracy=1.0),
         steep=True,
         share=True,
     ),
-    Quantity(
-        "loss", "loss", lambda record: record.test_loss, lambda record: record.train_loss, True
-    ),
-    Quantity("generalization gap", "gap", _gap, share=True),
-    Quantity("distance from init", "distance", lambda record: record.distance_from_init),
-    Quantity("weight norm", "weights", lambda record: record.weight_norm),
-    Quantity("mean gradient norm", "norm", lambda record: Norms(record.norms).mean),
-    Quantity("gradient norm cv", "norm cv", lambda record: Norms(record.norms).cv),
-    Quantity("mean update norm", "update", lambda record: record.update_norm_mean),
+    Quantity("loss", "loss", Sum(test_loss=1.0), Sum(train_loss=1.0), steep=True),
+    Quantity("generalization gap", "gap", Sum(train_accuracy=1.0, test_accuracy=-1.0), share=True),
+    Quantity("distance from init", "distance", Sum(distance_from_init=1.0)),
+    Quantity("weight norm", "weights", Sum(weight_norm=1.0)),
+    Quantity("mean gradient norm", "norm", NormMean()),
+    Quantity("gradient norm cv", "norm cv", NormSpread()),
+    Quantity("gradient noise scale", "noise", NoiseRatio()),
+    Quantity("mean update norm", "update", Sum(update_norm_mean=1.0)),
 )
 ACCURACY, DISTANCE = QUANTITIES[0], QUANTITIES[3]
 ERROR = Quantity(
     "accuracy",
     "accuracy",
-    lambda record: 1.0 - record.test_accuracy,
-    lambda record: 1.0 - record.train_accuracy,
+    Sum(1.0, test_accuracy=-1.0),
+    Sum(1.0, train_accuracy=-1.0),
     steep=True,
     share=True,
 )

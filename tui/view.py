@@ -14,7 +14,8 @@ from engine.figures import by_batch_size
 from engine.findings.report import Findings
 from engine.state import SweepState
 from tui.follower import Batch
-from tui.marks import Mark, marks_for
+from tui.marks import GLYPHS, LETTERS, Mark, marks_for
+from tui.palette import BARE, Look
 
 TOPICS: dict[type, tuple[str, ...]] = {
     ev.SweepOpened: ("trials", "epochs", "plans", "log"),
@@ -31,8 +32,13 @@ TOPICS: dict[type, tuple[str, ...]] = {
     ev.TrialEnded: ("trials", "epochs", "log"),
     ev.MemorySampled: ("memory",),
     ev.Note: ("log",),
+    ev.TrialRetried: ("trials", "epochs", "log"),
+    ev.ConfigurationsAdded: ("trials", "epochs", "plans", "log"),
+    ev.SweepPaused: ("trials", "log"),
+    ev.SweepContinued: ("trials", "log"),
     ev.SweepEnded: ("trials", "log"),
 }
+APART_SECONDS = 300.0
 T = TypeVar("T")
 ALL_TOPICS = (*{topic for topics in TOPICS.values() for topic in topics}, "findings")
 
@@ -40,7 +46,8 @@ ALL_TOPICS = (*{topic for topics in TOPICS.values() for topic in topics}, "findi
 class View:
     """One sweep as a screen sees it."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], look: Look = BARE) -> None:
+        self.look = look
         self.state = SweepState()
         self.alive = False
         self.loaded = False
@@ -52,7 +59,7 @@ class View:
         self.order: list[str] = []
         self.moved: Counter[str] = Counter()
         self.now = clock()
-        self._clock = clock
+        self._clock, self._skew = clock, 0.0
         self._judged_at = -1
         self._memory: dict[Any, tuple[Any, Any]] = {}
 
@@ -67,6 +74,7 @@ class View:
     def take(self, batch: Batch) -> None:
         """Fold a batch of events."""
         self.state.fold(batch.events)
+        self._agree(batch)
         topics = {topic for event in batch.events for topic in TOPICS.get(type(event), ())}
         if len(self.marks) != len(self.state.configurations):
             self._name_marks()
@@ -75,6 +83,12 @@ class View:
         self.alive, self.damaged, self.problem = batch.alive, batch.damaged, batch.problem
         self.stopping = self.stopping and self.alive
         self.moved.update(topics)
+
+    def _agree(self, batch: Batch) -> None:
+        """Go by the conductor's clock where that of the day was set since it started."""
+        if batch.alive and batch.events:
+            apart = max(event.at for event in batch.events) - self._clock() - self._skew
+            self._skew += apart if abs(apart) > APART_SECONDS else 0.0
 
     @property
     def unjudged(self) -> bool:
@@ -90,7 +104,7 @@ class View:
 
     def tick(self) -> None:
         """Look at the clock."""
-        self.now = self._clock()
+        self.now = self._clock() + self._skew
         if self.alive:
             self.moved["clock"] += 1
 
@@ -111,11 +125,12 @@ class View:
             return self.state.ended.seconds
         if not self.state.conductor:
             return None
-        return (self.now if self.alive else self.state.last_at) - self.state.conductor.at
+        since, until = self.state.conductor.at, self.now if self.alive else self.state.last_at
+        return until - since - self.state.paused_between(since, until)
 
     def remaining(self) -> Remaining | None:
         """Seconds left of a sweep that runs; None where there is nothing to expect."""
-        expecting = self.phase in ("running", "preparing") and self.state.trials
+        expecting = self.phase in ("running", "paused", "preparing") and self.state.trials
         return remaining(self.state, self.now) if expecting else None
 
     def label_width(self, most: int) -> int:
@@ -134,5 +149,9 @@ class View:
         return known[1]
 
     def _name_marks(self) -> None:
+        """What was added has the next free marks, so that nobody's mark changes."""
         self.order = by_batch_size(self.state)
-        self.marks = marks_for([self.state.configurations[name] for name in self.order])
+        late = self.state.added
+        named = [*(name for name in self.order if name not in late), *late]
+        ordered = [self.state.configurations[name] for name in named]
+        self.marks = marks_for(ordered, LETTERS if self.look.ascii else GLYPHS)

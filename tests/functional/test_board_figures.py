@@ -9,7 +9,8 @@ from textual.containers import VerticalScroll
 
 from engine import events as ev
 from engine.catalog import load_state
-from engine.figures import curve, log_fit
+from engine.curves import curve
+from engine.figures import log_fit
 from engine.findings.summary import bars
 from engine.spec import Probe, trials_of
 from tests.functional.board_fixtures import (
@@ -29,6 +30,7 @@ from tests.functional.board_fixtures import (
     running_sweep,
     still,
     until,
+    wide_sweep,
 )
 from tui.app import BatchscopeApp
 from tui.screens.board import BoardScreen
@@ -39,7 +41,26 @@ __all__ = ["home", "still"]
 pytestmark = pytest.mark.usefixtures("still")
 
 SMALL, LARGE = (80, 24), (160, 45)
-TURNS = ("y", "Y", "x", "l", "t", "b", "B", "g", "G", "f", "n", "[", "]")
+TURNS = (
+    "y",
+    "Y",
+    "x",
+    "l",
+    "t",
+    "s",
+    "left",
+    "plus",
+    "minus",
+    "0",
+    "b",
+    "B",
+    "g",
+    "G",
+    "f",
+    "n",
+    "[",
+    "]",
+)
 FIGURES = (
     "loss",
     "generalization gap",
@@ -47,6 +68,7 @@ FIGURES = (
     "weight norm",
     "mean gradient norm",
     "gradient norm cv",
+    "gradient noise scale",
     "mean update norm",
     "accuracy",
 )
@@ -96,7 +118,7 @@ async def test_the_frame_and_the_tab_name_the_figure(home: Path) -> None:
     async with app.run_test(size=LARGE) as pilot:
         await loaded(pilot)
         await pilot.press("y", "y", "y")
-        assert curves(app).startswith("╭ distance from init ── over epochs, linear ─")
+        assert curves(app).startswith("╭ distance from init ── ±1 sd ⢂  over epochs, linear ─")
         await pilot.resize_terminal(*SMALL)
         await until(pilot, lambda: "1 distance  2 time  3 memory" in part(app, "tabs"))
 
@@ -159,8 +181,17 @@ async def test_what_has_no_train_curve_says_so(home: Path) -> None:
         assert curves(app) != before
         await pilot.press("y")
         assert "train" not in curves(app)
+        assert "±1 sd ⢂" in curves(app)
         await pilot.press("t")
-        assert "no train curve of the generalization gap" in part(app, "hints")
+        assert "±1 sd" not in curves(app)
+
+
+async def test_what_has_neither_train_curve_nor_spread_says_so(home: Path) -> None:
+    app = board_on(wide_sweep(home, 2))
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("y", "y", "t")
+        assert "no train curve of the generalization gap, and no spread" in part(app, "hints")
 
 
 async def test_distance_over_log_steps_has_its_fit_in_the_legend(home: Path) -> None:
@@ -174,7 +205,7 @@ async def test_distance_over_log_steps_has_its_fit_in_the_legend(home: Path) -> 
         state = load_state(folder)
         for size in SIZES:
             points = curve(state, f"b{size}", lambda r: r.distance_from_init, "steps")
-            found = log_fit((point.x, point.mean) for point in points)
+            found = log_fit(zip(points.x.tolist(), points.mean.tolist(), strict=True))
             assert found
             assert f"{size:>3} b {significant(found.slope)}" in shown
             assert f"R² {found.r2:.4f}" in shown
@@ -568,24 +599,28 @@ async def test_the_hints_are_those_of_the_pane(home: Path) -> None:
         await loaded(pilot)
         hints = part(app, "hints")
         assert hints == (
-            " 1-7 pane  y Y figure  x over  l log  t train  S stop  m menu  ? help  q leave"
+            " 1-7 pane  y Y figure  x over  l log  t train  m menu  e export  ? help  q leave"
         )
         await pilot.press("2")
-        assert "  b B figure  S stop  m menu  ? help  q leave" in part(app, "hints")
+        assert "  b B figure  m menu  e export  a add size  ? help  q leave" in part(app, "hints")
         await pilot.press("4")
-        assert "  g G view  f share  n normalize  [ ] moment  S stop" in part(app, "hints")
+        assert "  g G view  f share  n normalize  [ ] moment  m menu" in part(app, "hints")
         assert part(app, "hints").endswith("  ? help  q leave")
         await pilot.press("5")
-        assert part(app, "hints") == " 1-7 pane  S stop  m menu  ? help  q leave"
+        told = " 1-7 pane  R retry  m menu  e export  a add size  ? help  q leave"
+        assert part(app, "hints") == told
 
 
-async def test_the_help_needs_no_scrolling_on_a_small_screen(home: Path) -> None:
+async def test_the_help_is_read_to_its_end_on_a_small_screen(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         await pilot.press("?")
         assert isinstance(app.screen, Help)
-        assert app.screen.query_one(VerticalScroll).max_scroll_y == 0
+        dialog = app.screen.query_one(VerticalScroll)
+        assert "arrows scroll" in str(dialog.border_subtitle)
+        await pilot.press("end")
+        await until(pilot, lambda: dialog.scroll_y == dialog.max_scroll_y)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 5), (80, 10), (120, 26), (250, 70)])

@@ -50,6 +50,7 @@ def test_the_figures_of_an_epoch() -> None:
         distance_from_init=5.0,
         norms=(piece,),
         update_norm_mean=0.125,
+        noise_scale=12.0,
     )
     found = {each.name: each.test(of) for each in QUANTITIES}
     assert found == {
@@ -60,6 +61,7 @@ def test_the_figures_of_an_epoch() -> None:
         "weight norm": 7.0,
         "mean gradient norm": 3.0,
         "gradient norm cv": math.sqrt(2) / 3,
+        "gradient noise scale": 12.0,
         "mean update norm": 0.125,
     }
     twins = {each.name: each.train(of) for each in QUANTITIES if each.train}

@@ -1,7 +1,7 @@
 """The gauge of a device: every part in its share of the row, and never more than the row."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.events import MemorySampled
@@ -40,6 +40,7 @@ def test_headroom_below_a_limit() -> None:
     assert shown == "·" * 18 + "░" * 2 + " " * 20
 
 
+@example(0, 12_364_299_788, None, 37)
 @given(
     st.integers(0, 12 * GIB), st.integers(0, 12 * GIB), st.none() | st.integers(0, 12 * GIB),
     st.integers(8, 150),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from engine.problems import printable
 from tui.axis import Axis, axis_over, label, ticks
 from tui.chart import chart
-from tui.raster import BRAILLE, DOTS, Grid, Series, bar, blocks, gauge, resample
+from tui.gauge import gauge
+from tui.raster import BRAILLE, DOTS, Grid, Series, bar, blocks, resample
 from tui.rows import clip, fit, row, spread, text_of, width_of, wrap
 
 anything = st.floats(allow_nan=True, allow_infinity=True, width=64)
@@ -140,6 +141,7 @@ def test_nan_interrupts_a_line() -> None:
 
 
 @example([1.1e308], True)
+@example([-1.75e308], False)
 @given(st.lists(values, max_size=20), st.booleans())
 def test_every_value_that_has_a_place_lies_on_the_axis_over_all(
     drawn: list[float], log: bool
@@ -189,7 +191,12 @@ def test_a_chart_fills_its_size_and_never_more(
     drawn: list[tuple[float, float]], width: int, height: int
 ) -> None:
     x, y = axis_over(px for px, _ in drawn), axis_over(py for _, py in drawn)
-    rows = chart([Series(drawn)], x, y, (width, height), [(0.0, 0.0, "●", "")])
+    marks = [(0.0, 0.0, "●", "")]
+
+    def draw(grid: Grid) -> None:
+        grid.draw(Series(drawn), x, y)
+
+    rows = chart(draw, x, y, (width, height), marks, hair=1.0)
     assert len(rows) in (0, height)
     assert all(width_of(line) <= width for line in rows)
 

@@ -117,7 +117,7 @@ class GradientsPane(Pane):
 
     def _steps(self) -> list[Histogram]:
         label = self.view.label_width(LABEL_MOST)
-        found = {name: self._parts(name) for name in self.view.order}
+        found = {name: self.parts(name) for name in self.view.order}
         return [
             Histogram(
                 mark.head(label), mark.style, late, "late" if begun else "so far", before=early
@@ -127,7 +127,7 @@ class GradientsPane(Pane):
             for mark in (self.view.marks[name],)
         ]
 
-    def _parts(self, name: str) -> Parts:
+    def parts(self, name: str) -> Parts:
         """Norms of the first and the last share; until the last begins, all after the first."""
         state, (part, _) = self.view.state, SHARES[self.part]
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
+from engine.columns import most
 from engine.events import MemorySampled
 from engine.figures import chosen_shape
 from engine.fitting import HEADROOM, Shape
@@ -79,6 +80,15 @@ class MemoryPane(Pane):
             lines += self._plan(name, trials, widest, width, not shared)
         return lines + ([row(("why: " + printable(shared), "dim"))] if shared else [])
 
+    def _peak(self, name: str) -> int:
+        """The most that was live in any epoch of any seed, in bytes; 0 before the first."""
+
+        def highest() -> int:
+            trials = self.view.state.replicates(name)
+            return int(max(most(trial.records, "peak_memory_bytes") for trial in trials))
+
+        return self.view.once(("peak", name), self.view.reached(name), highest)
+
     def _plan(
         self, name: str, trials: list[TrialState], digits: int, width: int, with_reason: bool
     ) -> list[Row]:
@@ -91,7 +101,7 @@ class MemoryPane(Pane):
             cut,
             f"{plan.micro_batch_size:<{digits},}",
             " bf16" if plan.precision == "bf16" else "",
-            *_measured(trials, chosen_shape(self.view.state, trials[0]), width),
+            *_measured(self._peak(name), chosen_shape(self.view.state, trials[0]), width),
         )
         if not with_reason:
             return [left]
@@ -110,11 +120,9 @@ def _short(plan: Plan) -> str:
     return plan.reason.partition(": ")[0] if whole else plan.reason
 
 
-def _measured(trials: list[TrialState], shape: Shape | None, width: int) -> Row:
+def _measured(peak: int, shape: Shape | None, width: int) -> Row:
     """The most that any seed held at once, or a step before the first; and the pace of that."""
-    peaks = [record.peak_memory_bytes for trial in trials for record in trial.records]
-    known = [peak for peak in peaks if peak is not None]
-    most = max(known, default=shape.peak_bytes if shape else 0)
+    most = peak or (shape.peak_bytes if shape else 0)
     figures = row("  ", cell(shown_size(most), 9, right=True)) if most else EMPTY
     if shape and shape.samples_per_second and width >= 40:
         return (*figures, cell(rate(shape.samples_per_second), 12, right=True))
@@ -172,7 +180,7 @@ def _kept(sample: MemorySampled) -> tuple[float, float]:
 
     A limit on a CPU counts tensors, and what is held there all that the processes hold.
     """
-    most = sample.total - sample.others
+    most = max(0, sample.total - sample.others)  # a driver may count what is swapped out
     if sample.limit is None or sample.device == "cpu":
         return HEADROOM * most, 0.0
     allowed = min(most, sample.limit)

@@ -44,6 +44,10 @@ class Pane(Rows):
         """Show it another way, as a key asks; a sentence where there is no other way."""
         raise NotImplementedError
 
+    def release(self) -> bool:
+        """Let go of what a key has taken hold of; False where there is nothing."""
+        return False
+
     def caption(self, width: int) -> Row:
         """What the pane says of itself beside its name."""
         return ()
@@ -59,6 +63,10 @@ class Pane(Rows):
         if not self.boxed:
             told = f"{self.heading}  {told}".rstrip()
         return row((told, "dim")) if told else EMPTY
+
+    def foot(self, width: int, height: int) -> Sequence[Row]:
+        """Rows that stay below the content, of the `height` that both have."""
+        return ()
 
     def options(self) -> object:
         """What else the drawing depends on."""
@@ -97,6 +105,10 @@ class Pane(Rows):
         self.draw()
         return after != before
 
+    def no_further(self, rows: int) -> str:
+        """Why it could not be moved so far."""
+        return f"{self.heading}: nothing further to scroll to"
+
     def on_resize(self, _: events.Resize) -> None:
         """A new size is drawn at once."""
         self.draw()
@@ -115,10 +127,14 @@ class Pane(Rows):
         inner_width, inner_height = self._inner()
         if inner_width < 1 or inner_height < 1:
             return [clip(self.caption(width), width)][:height]
-        body = self.body(inner_width, inner_height)
-        top = self._top(len(body), inner_height)
-        seen = body[top : top + inner_height]
-        below = len(body) - top - inner_height
+        foot = self.foot(inner_width, inner_height)
+        room = inner_height - len(foot)
+        body = self.body(inner_width, room)
+        top = self._top(len(body), room)
+        seen = body[top : top + room]
+        below = len(body) - top - room
+        if foot:
+            seen = [*seen, *[EMPTY] * (room - len(seen)), *foot]
         caption = (
             *self.caption(inner_width),
             *_hidden(0 if self.top is None and below <= 0 else top, below),

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from engine.estimate import trial_remaining
 from engine.problems import printable
 from engine.state import TrialState
+from tui.gauge import gauge
 from tui.panes.pane import Lazy, Pane
+from tui.panes.story import rows_for, story
 from tui.panes.waiting import awaited
-from tui.raster import gauge
 from tui.rows import EMPTY, Row, cell, row
 from tui.units import clock, duration, share
 from tui.view import View
@@ -28,7 +29,11 @@ class TrialsPane(Pane):
     """One row a trial, in the order of the batch size."""
 
     NUMBER, TITLE, TAB = 5, "trials", "trials"
-    TOPICS = ("trials", "progress", "epochs", "clock", "data")
+    TOPICS = ("trials", "progress", "epochs", "clock", "data", "plans")
+
+    def __init__(self, view: View) -> None:
+        super().__init__(view)
+        self.chosen: str | None = None
 
     def caption(self, width: int) -> Row:
         """How many are done."""
@@ -37,6 +42,59 @@ class TrialsPane(Pane):
     def wanted_rows(self) -> int:
         """One a trial."""
         return len(self.view.state.trials)
+
+    @property
+    def trial(self) -> TrialState | None:
+        """The trial that is chosen: by a person, or else the first that runs, or the first."""
+        trials = self._trials()
+        return trials[self._at(trials)] if trials else None
+
+    def options(self) -> object:
+        """The chosen trial, and that only the current pane marks it."""
+        return self.chosen, self.current
+
+    def move(self, rows: int) -> bool:
+        """Choose another trial; False where there is none further."""
+        trials = self._trials()
+        if not trials:
+            return False
+        before = self._at(trials)
+        after = max(0, min(len(trials) - 1, before + rows))
+        width, height = self._inner()
+        room = height - len(self.foot(width, height))
+        top = self._top(len(trials), room)
+        self.chosen = trials[after].id
+        self.top = max(after - room + 1, min(top, after))
+        self.draw()
+        return after != before
+
+    def no_further(self, rows: int) -> str:
+        """Why no other trial could be chosen."""
+        return f"there is no trial further {'up' if rows < 0 else 'down'}"
+
+    def foot(self, width: int, height: int) -> Sequence[Row]:
+        """The story of the chosen trial, where there is room."""
+        trial = self.trial
+        if trial is None or not self.current:
+            return ()
+        rows = rows_for(self.view, self._trials(), width, height)
+        return story(self.view, trial, width, rows) if rows else ()
+
+    def _at(self, trials: Sequence[TrialState]) -> int:
+        """Where the chosen trial stands; trials may have come before it."""
+        for at, trial in enumerate(trials):
+            if trial.id == self.chosen:
+                return at
+        running = (at for at, trial in enumerate(trials) if trial.status == "running")
+        return next(running, 0)
+
+    def _top(self, total: int, height: int) -> int:
+        top = super()._top(total, height)
+        trials = self._trials()
+        if self.chosen is None or total != len(trials):
+            return top
+        at = self._at(trials)
+        return max(0, at - height + 1, min(top, at))
 
     def first_row(self, total: int, height: int) -> int:
         """Running trials are kept in sight, with a little of what went before."""
@@ -51,13 +109,19 @@ class TrialsPane(Pane):
         label = self.view.label_width(LABEL_MOST)
         seed = max(len(str(trial.seed)) for trial in trials) + 1
         again = any(trial.attempt > 1 for trial in trials)
-        return Lazy(len(trials), lambda at: self._line(trials[at], label, seed, width, again))
+        chosen = self.trial if self.current else None
+
+        def line(at: int) -> Row:
+            sign = row(("›", "accent") if trials[at] is chosen else " ")
+            return (*sign, *self._line(trials[at], label, seed, width - 1, again))
+
+        return Lazy(len(trials), line)
 
     def _trials(self) -> list[TrialState]:
         state = self.view.state
         return self.view.once(
             "trials",
-            len(state.trials),
+            (len(state.trials), len(self.view.order)),
             lambda: [trial for name in self.view.order for trial in state.replicates(name)],
         )
 
@@ -117,7 +181,8 @@ def _how_far(view: View, trial: TrialState, room: int) -> Row:
     told = row((sign, style), " ", (trial.status, "dim" if trial.status == "queued" else style))
     took = ""
     if trial.status == "finished" and trial.started and trial.ended_at is not None:
-        took = duration(trial.ended_at - trial.started.at)
+        since, until = trial.started.at, trial.ended_at
+        took = duration(until - since - view.state.paused_between(since, until))
     used = sum(len(text) for text, _ in told)
     return (*told, cell(took, max(0, room - used - 2), "dim", right=True), ("  ", ""))
 

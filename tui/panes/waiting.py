@@ -2,7 +2,7 @@
 
 from engine.problems import printable
 from engine.sizes import shown_size
-from tui.raster import gauge
+from tui.gauge import gauge
 from tui.rows import Row, centred, row
 from tui.view import View
 
