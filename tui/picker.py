@@ -16,6 +16,7 @@ class Item:
 
     line: Row
     key: str = ""
+    marked: bool = False
 
 
 class Picker(Rows):
@@ -34,22 +35,33 @@ class Picker(Rows):
         self.key = ""
 
     def offer(self, items: Sequence[Item]) -> None:
-        """Show these items."""
+        """Show these items; where the chosen one is gone, its nearest neighbour is chosen."""
+        before, keys = self._keys, [item.key for item in items if item.key]
         self._items = items
-        keys = [item.key for item in items if item.key]
         if self.key not in keys:
-            self.key = keys[0] if keys else ""
+            at = before.index(self.key) if self.key in before else 0
+            near = [key for key in (*before[at:], *before[:at][::-1], *keys) if key in keys]
+            self.key = near[0] if near else ""
         self.redraw()
+
+    def choose(self, key: str) -> None:
+        """Put the cursor on this item, if it is there."""
+        if any(item.key == key for item in self._items):
+            self._go(key)
 
     def move(self, step: int) -> bool:
         """Move the cursor over so many items; False at the end of the list."""
-        keys = [item.key for item in self._items if item.key]
+        keys = self._keys
         if not keys:
             return False
         at = keys.index(self.key)
         to = max(0, min(len(keys) - 1, at + step))
         self._go(keys[to])
         return to != at
+
+    @property
+    def _keys(self) -> list[str]:
+        return [item.key for item in self._items if item.key]
 
     def redraw(self) -> None:
         """Draw the part of the list around the cursor."""
@@ -92,7 +104,8 @@ class Picker(Rows):
     def _line(self, item: Item, width: int) -> Row:
         if not item.key:
             return item.line or EMPTY
+        mark = "*" if item.marked else " "
         if item.key != self.key:
-            return row("   ", *item.line)
-        line = fit(row(" ▸ ", *item.line), width)
+            return row(f"  {mark}", *item.line)
+        line = fit(row(f" ▸{mark}", *item.line), width)
         return tuple((text, "chosen") for text, _ in line)

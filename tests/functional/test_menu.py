@@ -4,9 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from textual.pilot import Pilot
 
-from engine.catalog import read_launch
+from engine.catalog import SWEEP, read_launch, sweep_toml
 from engine.problems import MachineProblem
 from engine.reading import load_preset
 from tests.functional.board_fixtures import (
@@ -22,58 +21,15 @@ from tests.functional.board_fixtures import (
     still,
     until,
 )
+from tests.functional.menu_fixtures import HOSTILE, PRESET, SMALL, listed, presets
 from tui.app import BatchscopeApp
 from tui.screens.board import BoardScreen
 from tui.screens.dialog import Message
 from tui.screens.help import Help
 from tui.screens.menu import MenuScreen
 
-__all__ = ["home", "still"]
+__all__ = ["home", "presets", "still"]
 pytestmark = pytest.mark.usefixtures("still", "presets")
-
-SMALL = (80, 24)
-HOSTILE = "[red]x[/] \\u001b]0;pwn\\u0007"
-PRESET = """
-title = "{title}"
-question = "{question}"
-source = "Shen 2018"
-seeds = 2
-[data]
-name = "mnist"
-[model]
-name = "cnn"
-[train]
-lr = 0.1
-epochs = 3
-[grid]
-batch_size = [16, 1024]
-"""
-
-
-@pytest.fixture
-def presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """Presets of known content: the default, another one, and one that is broken."""
-    folder = tmp_path / "presets"
-    folder.mkdir()
-    first = PRESET.format(title="The first one", question="Does it run?")
-    (folder / "quickstart.toml").write_text(first.replace("mnist", "digits"))
-    other = PRESET.format(title="Large batches", question="Does a larger batch learn less?")
-    (folder / "large.toml").write_text(other)
-    (folder / "broken.toml").write_text("title = 'Broken'\nbatch = 3\n")
-    found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
-    monkeypatch.setattr("tui.entries.preset_files", lambda: found)
-    monkeypatch.setattr("tui.entries.cores", lambda: 2)
-    return found
-
-
-async def listed(pilot: Pilot[str]) -> None:
-    """Wait until the stored sweeps are there."""
-
-    def there() -> bool:
-        shown = part(pilot.app, "picker")
-        return "quickstart" in shown and "looking" not in shown
-
-    await until(pilot, there)
 
 
 def started_by_recipe(folder: Path) -> None:
@@ -87,9 +43,9 @@ async def test_presets_are_there_with_what_they_will_run(home: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)
         shown = part(app, "picker")
-        assert shown.index("quickstart") < shown.index("broken") < shown.index("large")
+        assert shown.index("quickstart") < shown.index("large") < shown.index("broken")
         assert "none yet" in shown
-        await pilot.press("down", "down")
+        await pilot.press("down")
         assert " ▸ large" in part(app, "picker")
         preview = part(app, "preview")
         assert "Does a larger batch learn less?" in preview
@@ -103,7 +59,10 @@ async def test_presets_are_there_with_what_they_will_run(home: Path) -> None:
         assert "Shen 2018" in preview
 
 
-async def test_the_expected_time_is_the_last_one_where_there_is_one(home: Path) -> None:
+@pytest.mark.parametrize("changes", [[], ["train.epochs=1"]], ids=["as it is", "edited"])
+async def test_the_expected_time_is_the_last_one_of_just_this_preset(
+    home: Path, presets: dict[str, Path], changes: list[str]
+) -> None:
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)
@@ -112,12 +71,15 @@ async def test_the_expected_time_is_the_last_one_where_there_is_one(home: Path) 
     recipe.open(configurations((16, 1024), seeds=2))
     recipe.at += 754
     recipe.close("finished", 4, 4)
+    ran = load_preset(presets["large"], changes)
+    (recipe.folder / SWEEP).write_bytes(sweep_toml(ran))
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)
-        await pilot.press("down", "down")
-        await until(pilot, lambda: "12:34 last time" in part(app, "preview"))
-        assert "12:34 last time" in part(app, "picker")
+        await pilot.press("down")
+        await until(pilot, lambda: "stored sweep" in part(app, "menu-title"))
+        for where in ("preview", "picker"):
+            assert ("12:34 last time" in part(app, where)) == (not changes)
 
 
 async def test_stored_sweeps_are_listed_newest_first_with_their_state(home: Path) -> None:
@@ -144,7 +106,7 @@ async def test_a_broken_preset_says_what_is_wrong_and_harms_nothing(home: Path) 
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)
-        await pilot.press("j")
+        await pilot.press("j", "j")
         assert "✗ cannot be used" in part(app, "picker")
         assert "unknown key 'batch'" in " ".join(part(app, "preview").split())
         await pilot.press("enter")
@@ -158,7 +120,7 @@ async def test_enter_launches_a_preset(home: Path, monkeypatch: pytest.MonkeyPat
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)
-        await pilot.press("down", "down", "enter")
+        await pilot.press("down", "enter")
         board = await loaded(pilot)
         assert board.folder is not None
         assert board.folder.parent == home / "sweeps"
@@ -212,7 +174,7 @@ async def test_a_launch_that_fails_says_why_and_the_menu_goes_on(
         await pilot.press("enter")
         assert isinstance(app.screen, MenuScreen)
         await listed(pilot)
-        await pilot.press("down")
+        await pilot.press("down", "down")
         assert " ▸ broken" in part(app, "picker")
 
 
@@ -251,7 +213,7 @@ async def test_the_ends_of_the_list_and_keys_without_meaning_are_told(home: Path
         await pilot.press("z")
         assert "z does nothing here" in part(app, "menu-hints")
         await pilot.press("down")
-        assert "enter launch or open" in part(app, "menu-hints")
+        assert "enter launch  / filter  E edit" in part(app, "menu-hints")
         await pilot.press("home")
         assert " ▸ quickstart" in part(app, "picker")
 
@@ -293,23 +255,23 @@ async def test_a_long_list_scrolls_with_the_cursor(home: Path) -> None:
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)
-        assert "experiments" in part(app, "picker")
+        assert part(app, "picker").startswith(" sizes")
         for _ in range(21):
             await pilot.press("down")
             assert " ▸ " in part(app, "picker")
         assert "2027-01-10" in part(app, "picker")
         await pilot.press("home")
-        assert "experiments" in part(app, "picker")
+        assert part(app, "picker").startswith(" sizes")
 
 
 async def test_titles_are_neither_markup_nor_escape_sequences(
     home: Path, presets: dict[str, Path]
 ) -> None:
-    presets["large"].write_text(PRESET.format(title=HOSTILE, question=HOSTILE))
+    presets["large"].write_text(PRESET.format(title=HOSTILE, question=HOSTILE, group=HOSTILE))
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)
-        await pilot.press("down", "down")
+        await pilot.press("down")
         for name in ("picker", "preview"):
             assert "[red]x[/] �]0;pwn�" in part(app, name)
 
@@ -326,6 +288,9 @@ async def test_any_size(home: Path, size: tuple[int, int]) -> None:
         assert "quickstart" in part(app, "picker")
 
 
-def test_picture_of_the_menu(home: Path, snap_compare: Callable[..., bool]) -> None:
+@pytest.mark.parametrize("size", [SMALL, (160, 45)], ids=["80x24", "160x45"])
+def test_picture_of_the_menu(
+    home: Path, snap_compare: Callable[..., bool], size: tuple[int, int]
+) -> None:
     finished_sweep(home)
-    assert snap_compare(BatchscopeApp(home), terminal_size=SMALL, run_before=listed)
+    assert snap_compare(BatchscopeApp(home), terminal_size=size, run_before=listed)

@@ -1,23 +1,23 @@
 """The board: one sweep, live or stored, in panes."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
 
-from engine.commands import Stop, send
 from engine.findings.report import find
-from engine.launching import start_conductor
 from engine.problems import Problem, printable
-from tui import header
+from engine.state import TrialState
+from tui import header, line
 from tui.commands import bindings, commands_at
 from tui.follower import Follower
 from tui.hints import hints
+from tui.keepsakes import COPIES, keep, told
+from tui.palette import BARE, Look
 from tui.panes.bars import BarsPane
 from tui.panes.curves import CurvesPane
 from tui.panes.findings import FindingsPane
@@ -27,7 +27,8 @@ from tui.panes.memory import MemoryPane
 from tui.panes.pane import Pane
 from tui.panes.trials import TrialsPane, summary
 from tui.rows import Row, row, width_of
-from tui.screens.dialog import Message, Question
+from tui.screens.overlaying import OverlayScreen
+from tui.tables import table_of
 from tui.tiling import GRID_COLUMNS, GRID_ROWS, Wants, fits_grid, heights
 from tui.view import View
 from tui.widget import Rows
@@ -39,22 +40,30 @@ POLL_SECONDS = 0.4
 DRAW_SECONDS = 1.0
 
 
-class BoardScreen(Screen[None]):
+class BoardScreen(OverlayScreen):
     """Follows a journal and shows what it says; it holds nothing that leaving would lose."""
 
+    PLACE = "board"
     CSS_PATH = "board.tcss"
     BINDINGS = bindings("board")
     AUTO_FOCUS = None
 
-    def __init__(self, prepare: Callable[[], Path], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        prepare: Callable[[], Path],
+        clock: Callable[[], float],
+        look: Look = BARE,
+        others: Sequence[Path] = (),
+    ) -> None:
         super().__init__()
-        self.view = View(clock)
+        self.view = View(clock, look)
         self.folder: Path | None = None
-        self._prepare = prepare
+        self._prepare, self._others = prepare, others
         self._said = ""
         self._phase = self.view.phase
+        self.curves = CurvesPane(self.view)
         self.panes: list[Pane] = [
-            CurvesPane(self.view),
+            self.curves,
             BarsPane(self.view),
             MemoryPane(self.view),
             GradientsPane(self.view),
@@ -62,7 +71,7 @@ class BoardScreen(Screen[None]):
             FindingsPane(self.view),
             LogPane(self.view),
         ]
-        self.current: Pane = self.panes[0]
+        self.current: Pane = self.curves
         self._before: Pane = self.panes[4]
         self.enlarged = False
 
@@ -91,7 +100,7 @@ class BoardScreen(Screen[None]):
     def on_mount(self) -> None:
         """Begin to follow, and to draw."""
         self.run_worker(self._follow(), name="follow", exclusive=True)
-        self.set_interval(DRAW_SECONDS, self.redraw)
+        self.set_interval(DRAW_SECONDS * self.batchscope.settings.refresh, self._refresh)
         self._arrange()
 
     def on_resize(self, _: events.Resize) -> None:
@@ -107,12 +116,17 @@ class BoardScreen(Screen[None]):
         self.batchscope.visited.append(self.folder)
         follower = Follower(self.folder)
         self.view.adopt(*await asyncio.to_thread(follower.load))
+        await asyncio.to_thread(self.curves.prepare)
         self._arrange()
+        if self._others:
+            await self.lay_over(self._others)
         while True:
             await self._judge()
             await asyncio.sleep(POLL_SECONDS)
             known = len(self.view.order)
             self.view.take(await asyncio.to_thread(follower.poll))
+            await self.poll_overlays()
+            self.heed()
             if known != len(self.view.order):
                 self._arrange()
 
@@ -145,11 +159,14 @@ class BoardScreen(Screen[None]):
 
     def redraw(self) -> None:
         """Draw what has changed since the last time."""
+        if not self._here:
+            return
         self.view.tick()
         if self.view.phase != self._phase:
             self._phase, self._said = self.view.phase, ""
         width = self.size.width
         name = self.folder.name if self.folder else ""
+        self.batchscope.entitle(header.window_title(self.view, name))
         status = header.status(self.view, name, width)
         self._lines("status").styles.width = min(width, width_of(status))
         self._lines("status").show([status])
@@ -163,8 +180,20 @@ class BoardScreen(Screen[None]):
         for pane in self.panes:
             pane.draw()
 
+    def _refresh(self) -> None:
+        """Draw, unless the terminal is behind: what it has no time for is skipped, not queued."""
+        if line.takes_more():
+            self.redraw()
+
+    @property
+    def _here(self) -> bool:
+        """Whether there is anything left to draw on: the follower may outlast the screen."""
+        return self in self.app.screen_stack and bool(self.children)
+
     def _arrange(self) -> None:
         """Show the panes that are to be seen, in the sizes that their contents ask for."""
+        if not self._here:
+            return
         roomy, one = self._roomy, self.one
         self.set_class(one, "-one")
         self.set_class(not one, "-grid")
@@ -211,17 +240,21 @@ class BoardScreen(Screen[None]):
         if self._said:
             return row((f" {self._said}", "accent"))
         shown = [
-            command
-            for command in commands_at("board")
-            if command.pane in (0, self.current.NUMBER)
-            and (command.action != "resume" or self._resumable())
+            command.now(self.view.phase)
+            for command in commands_at("board", self.batchscope.settings.keys)
+            if command.pane in (0, self.current.NUMBER) and self.fits(command)
         ]
         return hints(shown, row((" 1-7", "key"), (" pane", "dim")), width)
 
     def say(self, text: str) -> None:
         """Answer a key that changed nothing else, until the next one."""
-        self._said = text
+        self._said, self._phase = text, self.view.phase
         self.redraw()
+
+    def unsay(self, text: str) -> None:
+        """Take back what was said, if it still stands."""
+        if self._said == text:
+            self.say("")
 
     def on_key(self, event: events.Key) -> None:
         """The last answer has been read; a key that does nothing says so."""
@@ -263,8 +296,10 @@ class BoardScreen(Screen[None]):
             self._say_small()
 
     def action_all_panes(self) -> None:
-        """Back to the grid."""
-        if not self._roomy:
+        """Let go of a cursor first, then back to the grid."""
+        if self.current.release():
+            self._arrange()
+        elif not self._roomy:
             self._say_small()
         elif self.enlarged:
             self.enlarged = False
@@ -286,58 +321,39 @@ class BoardScreen(Screen[None]):
     def action_move(self, rows: int) -> None:
         """Scroll the current pane."""
         if not self.current.move(rows):
-            self.say(f"{self.current.heading}: nothing further to scroll to")
+            self.say(self.current.no_further(rows))
 
-    def action_stop(self) -> None:
-        """Ask, then stop."""
-        if not self.view.alive or self.folder is None:
-            self.say(f"nothing to stop: the sweep is {self.view.phase}")
+    def trial(self) -> TrialState | None:
+        """The trial that is chosen in its pane, where that is the current one."""
+        return self.current.trial if isinstance(self.current, TrialsPane) else None
+
+    def action_export(self) -> None:
+        """Write the sweep's files into a folder, finished or not."""
+        if self.folder is None or not self.view.loaded:
+            self.say("nothing to export yet: the sweep is starting")
             return
-        self.app.push_screen(
-            Question(
-                "Stop this sweep?",
-                "What has finished is kept; trials that run now begin anew when it is resumed.",
-                "stop it",
-                "let it run",
-            ),
-            self._stop,
-        )
+        from tui.exporting import ask_export
 
-    def action_resume(self) -> None:
-        """Start a conductor where none lives."""
-        if self._resumable() and self.folder:
-            self.run_worker(self._resume(self.folder), name="resume", exclusive=False)
-            self.say("starting a conductor…")
-        else:
-            self.say(f"nothing to resume: the sweep is {self.view.phase}")
+        ask_export(self, self.folder, self.say)
+
+    def action_copy(self) -> None:
+        """The figures of the current pane to the clipboard, and to a file in any case."""
+        table = table_of(self.current)
+        if not table or self.folder is None:
+            self.say(f"{self.current.heading}: there are no figures to copy yet")
+            return
+        stem = f"{self.folder.name}-{self.current.tab.replace(' ', '-')}"
+        try:
+            (path,) = keep(self.batchscope.home, COPIES, stem, {".tsv": table + "\n"})
+        except Problem as problem:
+            self.say(str(problem))
+            return
+        sent = "copied" if self.batchscope.copy(table) else "too long for the clipboard"
+        self.say(f"{sent}: {told(path, self.size.width - len(sent) - 4)}")
 
     def action_menu(self) -> None:
         """Back to the menu; the sweep does not notice."""
         self.batchscope.open_menu()
-
-    def _stop(self, yes: bool | None) -> None:
-        if not yes or self.folder is None:
-            self.say("the sweep goes on")
-            return
-        try:
-            send(self.folder, Stop())
-        except OSError as error:
-            why = printable(error.strerror or error)
-            self.app.push_screen(Message("The sweep could not be told to stop", why))
-            return
-        self.view.stopping = True
-        self.redraw()
-        self.say("the sweep has been asked to stop")
-
-    async def _resume(self, folder: Path) -> None:
-        try:
-            await asyncio.to_thread(start_conductor, folder)
-        except Problem as problem:
-            self.app.push_screen(Message("The sweep could not be resumed", str(problem)))
-        self.say("")
-
-    def _resumable(self) -> bool:
-        return self.view.loaded and not self.view.alive and self.view.phase != "finished"
 
     def _go(self, pane: Pane) -> None:
         if pane is not self.current:

@@ -1,28 +1,41 @@
 """Small screens over the others: a message, a question, the help."""
 
+from typing import TypeVar
+
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+Result = TypeVar("Result")
 
-class Message(ModalScreen[None]):
+
+class Dialog(ModalScreen[Result]):
+    """A dialog that closes nothing but itself, also where keys come faster than screens."""
+
+    def dismiss(self, result: Result | None = None) -> AwaitComplete:
+        """Close, unless it is closed already or something lies over it: that would go instead."""
+        return super().dismiss(result) if self.is_active else AwaitComplete()
+
+
+class Message(Dialog[None]):
     """One clear message; any key goes on."""
 
     CSS_PATH = "dialog.tcss"
 
-    def __init__(self, title: str, message: str) -> None:
+    def __init__(self, title: str, message: str, bad: bool = True) -> None:
         super().__init__()
-        self._title, self._message = title, message
+        self._title, self._message, self._bad = title, message, bad
 
     def compose(self) -> ComposeResult:
         """Title, message, how to go on."""
         text = Text.assemble(
             (self._title, "bold"), "\n\n", self._message, "\n\n", ("any key: go on", "dim")
         )
-        with VerticalScroll(classes="dialog bad"):
+        with VerticalScroll(classes="dialog bad" if self._bad else "dialog"):
             yield Static(text, markup=False)
 
     def on_key(self, event: events.Key) -> None:
@@ -32,7 +45,7 @@ class Message(ModalScreen[None]):
             self.dismiss()
 
 
-class Question(ModalScreen[bool]):
+class Question(Dialog[bool]):
     """A yes or a no to what cannot be undone."""
 
     CSS_PATH = "dialog.tcss"

@@ -1,15 +1,16 @@
 """What there is to see and to press, from the registry of commands."""
 
+import textwrap
 from collections.abc import Sequence
 
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.commands import Command
+from tui.screens.dialog import Dialog
 
 ABOUT = (
     "Closing this screen, or losing the line, costs a sweep nothing.\n"
@@ -17,9 +18,11 @@ ABOUT = (
 )
 CLOSING = "arrows scroll, any other key closes"
 KEYS = 12
+WIDTH, AROUND, LEAST = 76, 7, 20
+"""Cells of the dialog, of what stands around its text, and of a line at least."""
 
 
-class Help(ModalScreen[None]):
+class Help(Dialog[None]):
     """Scrolls with the arrows; any other key closes it."""
 
     CSS_PATH = "dialog.tcss"
@@ -32,10 +35,11 @@ class Help(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Every command that has a key to show."""
         text = Text.assemble(ABOUT, "\n")
+        room = max(LEAST, min(WIDTH, self.app.size.width) - AROUND - KEYS)
         for command in self._commands:
             if command.shown:
-                text.append(f"\n{command.shown:<{KEYS}}", "bold")
-                text.append(command.help)
+                text.append(f"\n{command.shown:<{KEYS - 1}} ", "bold")
+                text.append(("\n" + " " * KEYS).join(textwrap.wrap(command.help, room)))
         with VerticalScroll(classes="dialog") as dialog:
             dialog.border_subtitle = CLOSING
             yield Static(text, markup=False)

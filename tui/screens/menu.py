@@ -1,75 +1,115 @@
 """The menu: presets to launch and stored sweeps to open, with a preview of the chosen one."""
 
 import asyncio
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from textual import events
+from textual import events, on, work
 from textual.app import ComposeResult
+from textual.containers import Container, Horizontal
 from textual.screen import Screen
+from textual.widgets import Input
 
-from engine.catalog import StoredSweep, stored_sweeps
-from engine.problems import printable
-from tui import entries
-from tui.commands import bindings, commands_at
+from engine.launching import start_conductor
+from engine.listing import Listing, StoredSweep
+from engine.problems import Problem, printable
+from tui import entries, previews
+from tui.commands import Command, bindings, commands_at
+from tui.deleting import delete_all, delete_question
 from tui.hints import hints
 from tui.picker import Item, Picker
 from tui.rows import EMPTY, Row, row, spread
+from tui.screens.dialog import Message
 from tui.widget import Rows
 
 if TYPE_CHECKING:
     from tui.app import BatchscopeApp
 
-LOW = 18
+LOW, TALL, WIDE = 18, 34, 120
 AGAIN_SECONDS = 3.0
 MARGIN = 3
+ENTERS = {"preset": "launch", "sweep": "open", "": ""}
+ASKED = "what does batch size do to my training?"
 
 
 class MenuScreen(Screen[None]):
     """Presets are there at once; stored sweeps come in as their journals have been read."""
 
+    PLACE = "menu"
     CSS_PATH = "menu.tcss"
     BINDINGS = bindings("menu")
     AUTO_FOCUS = None
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, listing: Listing, limit: int | None = None) -> None:
         super().__init__()
-        self._home = home
+        self._listing, self._limit = listing, limit
         self._offers = entries.offers()
         self._stored: list[StoredSweep] | None = None
+        self._marked: frozenset[str] = frozenset()
+        self._query = ""
         self._said = ""
 
     def compose(self) -> ComposeResult:
-        """Title, list, preview, keys."""
+        """Title, filter, list, preview, keys."""
         yield Rows(id="menu-title")
-        yield Picker(id="picker")
-        yield Rows(id="preview")
+        with Horizontal(id="menu-filter"):
+            yield Rows(id="filter-sign")
+            field = Input(placeholder="words of a name, question, group, id, state", id="filter")
+            field.compact, field.cursor_blink, field.can_focus = True, False, False
+            yield field
+            yield Rows(id="filter-count")
+        with Container(id="menu-body"):
+            yield Picker(id="picker")
+            yield Rows(id="preview")
         yield Rows(id="menu-hints")
 
     def on_mount(self) -> None:
         """Look for stored sweeps, again and again: some may be running."""
+        self.batchscope.entitle("batchscope")
         self.run_worker(self._look(), name="stored sweeps", exclusive=True)
 
     def on_resize(self, event: events.Resize) -> None:
-        """The rows are as wide as the screen."""
-        self.set_class(event.size.height < LOW, "-low")
+        """The rows are as wide as the screen; a wide one has the preview beside the list."""
+        wide = event.size.width >= WIDE
+        self.set_class(wide, "-wide")
+        self.set_class(event.size.height < LOW and not wide, "-low")
+        self.set_class(event.size.height >= TALL, "-tall")
         self.call_after_refresh(self._draw)
 
     async def _look(self) -> None:
         while True:
-            found = await asyncio.to_thread(stored_sweeps, self._home)
-            if found != self._stored:
-                self._stored = found
-                self._draw()
+            await self._look_once()
             await asyncio.sleep(AGAIN_SECONDS)
 
+    async def _look_once(self) -> None:
+        found = await asyncio.to_thread(self._listing.look)
+        if found != self._stored:
+            self._stored = found
+            self._marked &= {sweep.id for sweep in found}
+            self._draw()
+
+    # Drawing
+
     def _draw(self) -> None:
+        if self not in self.app.screen_stack or not self.children:
+            return  # what looked for stored sweeps may outlast the screen
         picker = self.query_one(Picker)
-        picker.offer(self._items(self.size.width - 2 * MARGIN))
-        asked = "what does batch size do to my training?"
-        title = row((" batchscope", "accent"), " ▸ ", asked)
-        self.query_one("#menu-title", Rows).show([spread(title, self._counted(), self.size.width)])
+        picker.offer(self._items((picker.size.width or self.size.width) - 2 * MARGIN))
+        title = row((" batchscope", "accent"), " ▸ ", ASKED)
+        self._lines("menu-title").show([spread(title, self._counted(), self.size.width)])
+        self._draw_filter()
         self._draw_choice()
+
+    def _draw_filter(self) -> None:
+        offers, sweeps = self._hits()
+        count = f"{len(offers)} of {len(self._offers)} experiments"
+        if self._stored:
+            count += f", {len(sweeps)} of {len(self._stored)} sweeps"
+        width = self._lines("filter-count").size.width
+        self._lines("filter-sign").show([row((" / ", "key"))])
+        self._lines("filter-count").show([spread(EMPTY, row((count, "dim"), " "), width)])
 
     def _counted(self) -> Row:
         """How many sweeps are stored: below a long list of experiments none may be in sight."""
@@ -78,58 +118,111 @@ class MenuScreen(Screen[None]):
             return ()
         running = sum(sweep.state == "running" for sweep in stored)
         some = f"{len(stored)} stored sweep{'s' if len(stored) > 1 else ''}"
-        return row((f"{some}, {running} running" if running else some, "dim"), ("  end ", "key"))
+        marked = row((f"{len(self._marked)} marked  ", "accent")) if self._marked else EMPTY
+        told = f"{some}, {running} running" if running else some
+        return row(*marked, (told, "dim"), ("  end ", "key"))
+
+    def _hits(self) -> tuple[list[entries.Offer], list[StoredSweep]]:
+        """Presets and sweeps that the filter leaves."""
+        return (
+            [offer for offer in self._offers if entries.matches(offer.words, self._query)],
+            [
+                sweep
+                for sweep in self._stored or []
+                if entries.matches(entries.sweep_words(sweep), self._query)
+            ],
+        )
 
     def _items(self, width: int) -> list[Item]:
-        stored = self._stored or []
-        items = [Item(row((" experiments", "dim")))]
-        items += [entries.preset_item(offer, stored, width) for offer in self._offers]
-        items += [Item(EMPTY), Item(row((" stored sweeps", "dim")))]
-        items += [entries.sweep_item(sweep, width) for sweep in stored]
-        if not stored:
+        offers, sweeps = self._hits()
+        items = entries.items(offers, sweeps, self._stored or [], self._marked, width)
+        if self._query.strip() and not items:
+            found = f" nothing holds “{printable(self._query.strip())}”; esc shows all"
+            return [Item(row((found, "warn")))]
+        if not self._stored and not self._query.strip():
             none = "looking…" if self._stored is None else "none yet: enter launches the first"
+            items += [Item(EMPTY), Item(row((" stored sweeps", "dim")))]
             items.append(Item(row(("   " + none, "dim"))))
         return items
 
     def _draw_choice(self) -> None:
         width = self.size.width
-        inner = max(1, width - 2 * MARGIN)
-        rule = row(("─" * width, "frame"))
-        lines = [row(" " * MARGIN, *line) for line in self._preview(inner)]
-        self.query_one("#preview", Rows).show([rule, *lines])
-        self.query_one("#menu-hints", Rows).show([self._hints(width)])
+        size = self._lines("preview").size
+        inner = max(1, size.width - 2 * MARGIN)
+        if self.has_class("-wide"):
+            lines = [EMPTY, *self._preview(inner, size.height - 2)]
+            lines += [EMPTY] * (size.height - len(lines))
+            shown = [row(("│", "frame"), " " * (MARGIN - 1), *line) for line in lines]
+        else:
+            told = self._preview(inner, size.height - 1)
+            shown = [row(("─" * width, "frame")), *(row(" " * MARGIN, *line) for line in told)]
+        self._lines("preview").show(shown)
+        self._lines("menu-hints").show([self._hints(width)])
 
-    def _preview(self, width: int) -> list[Row]:
+    def _preview(self, width: int, height: int) -> list[Row]:
         offer, sweep = self._offer(), self._sweep()
         if offer:
-            return entries.preset_preview(offer, self._stored or [], width)
-        return entries.sweep_preview(sweep, width) if sweep else []
+            return previews.preset_preview(offer, self._stored or [], self._limit, width, height)
+        return previews.sweep_preview(sweep, width) if sweep else []
 
     def _hints(self, width: int) -> Row:
         if self._said:
             return row((f" {self._said}", "accent"))
-        return hints(commands_at("menu"), row((" ↑ ↓", "key"), (" choose", "dim")), width)
+        if self.typing:
+            return row(
+                (" enter", "key"), (" keep the filter", "dim"), ("  esc", "key"),
+                (" show all", "dim"), ("  ↑ ↓", "key"), (" choose", "dim"),
+            )  # fmt: skip
+        return hints(self._fitting(), row((" ↑ ↓", "key"), (" choose", "dim")), width)
+
+    def _fitting(self) -> list[Command]:
+        """The commands that what is chosen is fit for."""
+        sweep = self._sweep()
+        kind = "sweep" if sweep else "preset" if self._offer() else ""
+        return [
+            replace(command, hint=ENTERS[kind]) if command.action == "choose" else command
+            for command in commands_at("menu", self.batchscope.settings.keys)
+            if command.of in ("", kind)
+            and (command.action != "resume" or (sweep and _resumable(sweep)))
+            and (command.action != "compare" or self._marked)
+        ]
+
+    def _lines(self, name: str) -> Rows:
+        return self.query_one(f"#{name}", Rows)
+
+    # What is chosen and typed
+
+    @property
+    def batchscope(self) -> "BatchscopeApp":
+        """The app, as what it is."""
+        return cast("BatchscopeApp", self.app)
+
+    @property
+    def typing(self) -> bool:
+        """Whether keys go into the filter."""
+        return self.query_one("#filter", Input).has_focus
 
     def _offer(self) -> entries.Offer | None:
         key = self.query_one(Picker).key
-        return next((o for o in self._offers if key == f"preset:{o.name}"), None)
+        return next((offer for offer in self._offers if key == offer.key), None)
 
     def _sweep(self) -> StoredSweep | None:
         key = self.query_one(Picker).key
-        return next((s for s in self._stored or [] if key == f"sweep:{s.id}"), None)
+        return next((s for s in self._stored or [] if key == entries.sweep_key(s)), None)
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Answer a key that changed nothing else, until the next one."""
         self._said = text
         self._draw_choice()
 
     def on_key(self, event: events.Key) -> None:
         """The last answer has been read; a key that does nothing says so."""
         if event.key not in self.active_bindings:
-            self._say(
+            self.say(
                 f"{printable(event.character or event.key)} does nothing here; ? shows the keys"
             )
         elif self._said:
-            self._say("")
+            self.say("")
 
     def on_picker_moved(self) -> None:
         """Another preview."""
@@ -139,20 +232,167 @@ class MenuScreen(Screen[None]):
         """A click on the chosen item."""
         self.action_choose()
 
+    @on(Input.Changed, "#filter")
+    def narrow(self, event: Input.Changed) -> None:
+        """Fewer or more hits with every character."""
+        self._query, self._said = event.value, ""
+        self._draw()
+
+    @on(Input.Submitted, "#filter")
+    def keep(self) -> None:
+        """Back to the list, with the filter as it is; an empty one goes."""
+        self._leave_field()
+
+    # What the keys do
+
+    def action_filter(self) -> None:
+        """Type into the filter."""
+        field = self.query_one("#filter", Input)
+        self.add_class("-filtered")
+        field.can_focus = True
+        field.focus()
+        field.cursor_position = len(field.value)
+        self.call_after_refresh(self._draw)
+
+    def action_show_all(self) -> None:
+        """Clear the filter and leave its field; without one, take the marks away."""
+        field = self.query_one("#filter", Input)
+        if not self._query and not self.typing:
+            if self._marked:
+                self._marked = frozenset()
+                self._draw()
+            else:
+                self.say("everything is shown already")
+            return
+        field.value = self._query = ""
+        self._leave_field()
+
     def action_move(self, step: int) -> None:
         """Move the cursor."""
         if not self.query_one(Picker).move(step):
-            self._say("the list ends here")
+            self.say("the list ends here")
 
     def action_choose(self) -> None:
         """Launch the preset or open the sweep."""
-        app = cast("BatchscopeApp", self.app)
         offer, sweep = self._offer(), self._sweep()
         if offer and offer.preset:
-            app.launch(offer.preset)
+            self.batchscope.launch(offer.preset)
         elif offer:
-            from tui.screens.dialog import Message
-
-            app.push_screen(Message(f"{offer.name} cannot be used", offer.problem))
+            self.app.push_screen(Message(f"{offer.name} cannot be used", offer.problem))
         elif sweep:
-            app.open_sweep(Path(sweep.folder))
+            self.batchscope.open_sweep(Path(sweep.folder))
+        else:
+            self.say("nothing is chosen; esc shows all")
+
+    def action_edit(self) -> None:
+        """Change the settings of the preset."""
+        offer = self._offer()
+        if offer is None or offer.preset is None:
+            why = (
+                "cannot be used" if offer else "is no experiment" if self._sweep() else "is nothing"
+            )
+            self.say(f"nothing to edit: what is chosen {why}")
+            return
+        from engine.drafting import Draft
+        from tui.screens.edit import EditScreen
+
+        try:
+            draft = Draft(offer.path)
+        except Problem as problem:
+            self.app.push_screen(Message(f"{offer.name} cannot be edited", str(problem)))
+            return
+        self.app.push_screen(EditScreen(offer.name, draft))
+
+    def action_mark(self) -> None:
+        """Mark the sweep, or take its mark away."""
+        sweep = self._sweep()
+        if sweep is None:
+            self.say("only stored sweeps can be marked")
+            return
+        self._marked ^= {sweep.id}
+        self._draw()
+
+    def action_compare(self) -> None:
+        """Open the marked sweeps over each other, or the chosen one and the only marked one."""
+        one = self._sweep()
+        chosen = [sweep for sweep in self._stored or [] if sweep.id in self._marked]
+        if one and (one in chosen or len(chosen) == 1):
+            chosen = [one, *(sweep for sweep in chosen if sweep != one)]
+        if len(chosen) < 2:
+            self.say("mark sweeps with space first: o lays their curves over each other")
+        else:
+            self.batchscope.open_comparison([Path(sweep.folder) for sweep in chosen])
+
+    def action_resume(self) -> None:
+        """Start a conductor where none lives."""
+        sweep = self._sweep()
+        if sweep is None:
+            self.say("nothing to resume: no stored sweep is chosen")
+        elif sweep.alive:
+            self.say(f"it is {sweep.state} already; enter returns to its board")
+        elif not _resumable(sweep):
+            self.say(f"nothing to resume: the sweep is {sweep.state}")
+        else:
+            self.say("starting a conductor…")
+            self._resume(sweep)
+
+    @work(group="resume")
+    async def _resume(self, sweep: StoredSweep) -> None:
+        try:
+            await asyncio.to_thread(start_conductor, Path(sweep.folder))
+        except (Problem, OSError) as problem:
+            self.say("")
+            self.app.push_screen(Message("The sweep could not be resumed", printable(problem)))
+            return
+        self.batchscope.visited.append(Path(sweep.folder))
+        await self._look_once()
+        self.say(f"{printable(sweep.id)} goes on; enter shows its board")
+
+    def action_export(self) -> None:
+        """Write the sweep's files into a folder."""
+        sweep = self._sweep()
+        if sweep is None:
+            self.say("nothing to export: no stored sweep is chosen")
+        else:
+            from tui.exporting import ask_export
+
+            ask_export(self, Path(sweep.folder), self.say)
+
+    def action_delete(self) -> None:
+        """Delete the marked sweeps or the chosen one, after a question."""
+        chosen = [sweep for sweep in self._stored or [] if sweep.id in self._marked]
+        one = self._sweep()
+        doomed = chosen or ([one] if one else [])
+        running = [sweep for sweep in doomed if sweep.alive]
+        if not doomed:
+            self.say("nothing to delete: no stored sweep is chosen")
+        elif running:
+            self.say(f"{printable(running[0].id)} is running; stop it on its board first")
+        else:
+            self.app.push_screen(delete_question(doomed), partial(self._answered, doomed))
+
+    def _answered(self, doomed: list[StoredSweep], yes: bool | None) -> None:
+        if yes:
+            self.say("deleting…")
+            self._delete(doomed)
+        else:
+            self.say("nothing was deleted")
+
+    @work(group="delete")
+    async def _delete(self, doomed: list[StoredSweep]) -> None:
+        gone, problems = await asyncio.to_thread(delete_all, doomed)
+        await self._look_once()
+        self.say(f"{gone} sweep{'s' * (gone != 1)} deleted")
+        if problems:
+            self.app.push_screen(Message("Not everything was deleted", "\n".join(problems)))
+
+    def _leave_field(self) -> None:
+        field = self.query_one("#filter", Input)
+        field.can_focus = False
+        self.set_focus(None)
+        self.set_class(bool(self._query.strip()), "-filtered")
+        self.call_after_refresh(self._draw)
+
+
+def _resumable(sweep: StoredSweep) -> bool:
+    return not sweep.alive and sweep.state != "finished"
