@@ -1,7 +1,8 @@
 """The app: which screen is open, and what is said on leaving."""
 
-import time
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,19 @@ from textual.screen import Screen
 
 from engine.catalog import Launch, create_sweep
 from engine.launching import start_conductor
+from engine.listing import Listing
 from engine.problems import Problem
 from engine.reading import Preset
+from engine.steady import SteadyClock
 from tui.commands import bindings, commands_at
+from tui.dress import register, wear
+from tui.escapes import SAVE_TITLE, clipboard, has_title, title
 from tui.farewell import farewell
-
-THEME = "ansi-dark"  # the terminal's own colours and background, light or dark
+from tui.keepsakes import PICTURES, keep, pictures, told
+from tui.keymap import textual_keymap
+from tui.palette import Depth, Look
+from tui.settings import DEFAULTS, Settings
+from tui.themes import DEFAULT, THEMES, next_theme
 
 
 class BatchscopeApp(App[str]):
@@ -33,22 +41,36 @@ class BatchscopeApp(App[str]):
         preset: Preset | None = None,
         launch: Launch | None = None,
         sweep: Path | None = None,
-        clock: Callable[[], float] = time.time,
+        others: Sequence[Path] = (),
+        clock: Callable[[], float] | None = None,
+        settings: Settings = DEFAULTS,
     ) -> None:
+        if not os.environ.get("NO_COLOR"):  # an empty one asks for nothing (no-color.org)
+            os.environ.pop("NO_COLOR", None)
         super().__init__(ansi_color=True)  # known before the filters of NO_COLOR are chosen
+        self.settings = settings
         self.home = home
-        self.clock = clock
+        self.listing = Listing(home)
+        self.clock = clock or SteadyClock()
         self.visited: list[Path] = []
         self.failure: Problem | None = None
-        self._preset, self._launch, self._sweep = preset, launch, sweep
+        self._preset, self._launch, self._sweep, self._others = preset, launch, sweep, others
         self.animation_level = "none"
-        self.theme = THEME
-        self.sixteen = self.console.color_system not in ("256", "truecolor")
+        self.look = Look(
+            theme=settings.theme if not self.no_color else DEFAULT,
+            depth=_depth(self.console.color_system, self.no_color),
+            ascii=bool(settings.ascii),
+        )
+        self.set_class(self.look.ascii, "-ascii-only")
+        register(self)
+        wear(self, self.look.theme)
+        self.titled = ""
+        self.set_keymap(textual_keymap(settings.keys))
 
     def on_mount(self) -> None:
         """Open the board where a sweep or a preset was named, and the menu otherwise."""
         if self._sweep is not None:
-            self.open_sweep(self._sweep)
+            self.open_comparison([self._sweep, *self._others])
         elif self._preset is not None:
             self.launch(self._preset)
         else:
@@ -59,13 +81,19 @@ class BatchscopeApp(App[str]):
         from tui.screens.dialog import Message
         from tui.screens.menu import MenuScreen
 
-        self._show(MenuScreen(self.home))
+        limit = self._launch.memory_limit if self._launch else None
+        self._show(MenuScreen(self.listing, limit))
         if problem:
             self.push_screen(Message("The sweep did not start", problem))
 
     def open_sweep(self, folder: Path) -> None:
         """Show a stored or running sweep."""
         self._open_board(lambda: folder)
+
+    def open_comparison(self, folders: Sequence[Path]) -> None:
+        """Show the first of these sweeps, with the curves of the others over its own."""
+        first, *others = folders
+        self._open_board(lambda: first, others)
 
     def launch(self, preset: Preset) -> None:
         """Begin a new sweep and show it."""
@@ -102,12 +130,69 @@ class BatchscopeApp(App[str]):
         from tui.screens.help import Help
 
         if not isinstance(self.screen, Help):
-            self.push_screen(Help(commands_at(self._place())))
+            self.push_screen(Help(commands_at(self._place(), self.settings.keys)))
+
+    def action_command_palette(self) -> None:
+        """The palette, once a dialog that has just been closed is gone."""
+        self.call_after_refresh(super().action_command_palette)
+
+    def action_theme(self) -> None:
+        """The next theme; the screen says its name."""
+        if self.look.depth == "none":
+            self.say(
+                "NO_COLOR is set, so there are no colours to choose"
+                if self.no_color
+                else "this terminal has no colours to choose from"
+            )
+            return
+        name = next_theme(self.look.theme)
+        self.look = replace(self.look, theme=name)
+        wear(self, name)
+        self.say(f"theme {name}: {THEMES[name].told}; --theme {name} starts with it")
+
+    def action_picture(self) -> None:
+        """The screen as files, and where they are."""
+        from tui.screens.board import BoardScreen
+
+        boards = [screen for screen in self.screen_stack if isinstance(screen, BoardScreen)]
+        stem = next((board.folder.name for board in boards if board.folder), "menu")
+        try:
+            svg, _ = keep(self.home, PICTURES, stem, pictures(self))
+        except Problem as problem:
+            self.say(str(problem))
+            return
+        self.say(f"picture (and .txt): {told(svg, self.size.width - 21)}")
+
+    def copy(self, text: str) -> bool:
+        """Hand a text to the terminal's clipboard; False where it is too long for that."""
+        sequence = clipboard(text, os.environ)
+        self.send(sequence)
+        return bool(sequence)
+
+    def entitle(self, text: str) -> None:
+        """Give the terminal a title, if that is another one than before."""
+        if text != self.titled and has_title(os.environ):
+            before, self.titled = self.titled, text
+            self.send(("" if before else SAVE_TITLE) + title(text))
+
+    def send(self, sequence: str) -> None:
+        """Steer the terminal, where there is one."""
+        if self._driver and not self.is_headless:
+            self._driver.write(sequence)
+            self._driver.flush()
+
+    def say(self, text: str) -> None:
+        """Answer a key in the last line of the screen, under whatever lies over it."""
+        for screen in self.screen_stack:
+            answer = getattr(screen, "say", None)
+            if answer:
+                answer(text)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: the same commands as the keys."""
-        for command in commands_at(self._place(screen)):
-            target = self if command.place == "everywhere" else screen
+        ground = self._ground() or screen
+        for command in commands_at(self._place(), self.settings.keys):
+            target = self if command.place == "everywhere" else ground
 
             def run(action: str = command.action, target: Any = target) -> None:
                 self.call_later(self.run_action, action, target)
@@ -115,16 +200,17 @@ class BatchscopeApp(App[str]):
             if command.action != "command_palette":
                 yield SystemCommand(command.name, command.help, run)
 
-    def _place(self, screen: Screen[Any] | None = None) -> Any:
+    def _ground(self) -> Screen[Any] | None:
+        """The topmost screen that is a place; dialogs lie over theirs."""
+        return next((one for one in self.screen_stack[::-1] if hasattr(one, "PLACE")), None)
+
+    def _place(self) -> Any:
+        return getattr(self._ground(), "PLACE", "menu")
+
+    def _open_board(self, prepare: Callable[[], Path], others: Sequence[Path] = ()) -> None:
         from tui.screens.board import BoardScreen
 
-        stack = [screen] if screen else self.screen_stack
-        return "board" if any(isinstance(one, BoardScreen) for one in stack) else "menu"
-
-    def _open_board(self, prepare: Callable[[], Path]) -> None:
-        from tui.screens.board import BoardScreen
-
-        self._show(BoardScreen(prepare, self.clock))
+        self._show(BoardScreen(prepare, self.clock, self.look, others))
 
     def _show(self, screen: Screen[Any]) -> None:
         """Make this the one screen above the empty one."""
@@ -134,3 +220,10 @@ class BatchscopeApp(App[str]):
             self.switch_screen(screen)
         else:
             self.push_screen(screen)
+
+
+def _depth(system: str | None, no_color: bool) -> Depth:
+    """How many colours there are to draw with."""
+    if no_color or system is None:
+        return "none"
+    return "many" if system in ("256", "truecolor") else "sixteen"

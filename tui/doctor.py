@@ -12,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psutil
 
 from engine import __version__, nvml
@@ -22,6 +21,7 @@ from engine.disk import is_folder, user_path
 from engine.problems import MachineProblem, printable
 from engine.sizes import shown_size
 from engine.torch_seen import Question, TorchSeen
+from tui.plain import json_text
 from tui.rows import text_of, wrap
 
 WIDTH = 80
@@ -62,7 +62,7 @@ def run(home: str | None, as_json: bool) -> int:
                 print(lines_of(check), flush=True)
     lacking = [check.name for check in checks if check.state == "lacking"]
     if as_json:
-        print(msgspec.json.encode(_as_json(checks, lacking)).decode())
+        print(json_text(_as_json(checks, lacking), sys.stdout))
     else:
         print(f"\nlacking: {', '.join(lacking)}" if lacking else "\nall that is needed is here")
     return MachineProblem.exit_code if lacking else 0

@@ -7,7 +7,7 @@ before the journal is read: with nobody left to write, what is read then is the 
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import journal
+from engine import journal, notice, stored
 from engine.catalog import conductor_lives
 from engine.events import AnyEvent
 from engine.problems import printable
@@ -16,7 +16,7 @@ from engine.state import SweepState
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What came since the last reading."""
+    """What came since the last reading; `problem` is why that may not be all there is."""
 
     events: list[AnyEvent]
     alive: bool
@@ -33,9 +33,17 @@ class Follower:
 
     def load(self) -> tuple[SweepState, Batch]:
         """Everything written so far, folded here so that the screen never waits for it."""
-        batch = self.poll()
-        state = SweepState().fold(batch.events)
-        return state, Batch([], batch.alive, batch.damaged, batch.problem)
+        known = stored.read(self._folder)
+        state = SweepState()
+        if known:
+            state, self._reader.offset, self._reader.damaged = known
+        alive, problem = conductor_lives(self._folder), ""
+        try:
+            for events in self._reader.batches():
+                state.fold(events)
+        except OSError as error:
+            problem = _unreadable(error)
+        return state, Batch([], alive, self._reader.damaged, problem)
 
     def poll(self) -> Batch:
         """The events since the last call."""
@@ -43,6 +51,9 @@ class Follower:
         try:
             events = self._reader.read_all()
         except OSError as error:
-            why = f"the journal cannot be read: {error.strerror or error}"
-            return Batch([], alive, self._reader.damaged, printable(why))
-        return Batch(events, alive, self._reader.damaged)
+            return Batch([], alive, self._reader.damaged, _unreadable(error))
+        return Batch(events, alive, self._reader.damaged, notice.read(self._folder))
+
+
+def _unreadable(error: OSError) -> str:
+    return printable(f"the journal cannot be read: {error.strerror or error}")

@@ -25,7 +25,7 @@ def framed(
 
 
 def _top(title: str, caption: Row, width: int, line: str) -> Row:
-    name = row(("╭ ", line), (title, "accent" if line == "frame.on" else "strong"), (" ", line))
+    name = row(("╭ ", line), (title, "title.on" if line == "frame.on" else "strong"), (" ", line))
     name = clip(name, width - 2)
     room = width - width_of(name) - 5
     said = (("── ", line), *clip(caption, room), (" ", line)) if caption and room > 6 else EMPTY

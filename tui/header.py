@@ -10,6 +10,13 @@ from tui.view import View
 NOTICE_MOST = 3
 
 
+def window_title(view: View, name: str) -> str:
+    """What the title of the terminal's window says: the sweep, and how far it is."""
+    opened, trials = view.state.opened, view.state.trials.values()
+    done = f" {sum(trial.done for trial in trials)}/{len(trials)}" if trials else ""
+    return f"{opened.preset if opened else name}{done} {view.phase} - batchscope"
+
+
 def title(view: View, name: str) -> Row:
     """Program, preset and question."""
     opened = view.state.opened
@@ -73,6 +80,8 @@ def _said(view: View) -> tuple[str, str] | None:
         return view.problem, "bad"
     if phase == "interrupted":
         return "no conductor lives, so nothing trains; r resumes the sweep", "warn"
+    if phase == "paused":
+        return "paused on request: nothing trains until p goes on", "warn"
     if phase == "failed" and ended:
         return f"{ended.reason or 'see the log for what failed'}; r tries again what is left", "bad"
     if phase == "stopped":

@@ -12,14 +12,15 @@ from typing import Any, Literal, TextIO
 
 import msgspec
 
-from engine import commands, journal
+from engine import journal, notice
 from engine.catalog import conductor_lives
 from engine.events import AnyEvent, DataProgress, EpochsFinished
 from engine.figures import by_batch_size, epoch_times, last_values, mean_and_deviation
 from engine.findings.report import Findings, find
-from engine.launching import LOG
-from engine.problems import printable
+from engine.launching import LOG, ask_to_stop
+from engine.problems import MachineProblem, printable
 from engine.state import SweepState
+from tui.plain import json_text
 from tui.verdicts import MARKS, effect_text, remarks, word_of
 
 POLL_SECONDS = 0.2
@@ -40,10 +41,10 @@ class Log:
         moment = datetime.fromtimestamp(at if at is not None else time.time()).astimezone()
         if self._style == "json":
             fields = {"time": moment.isoformat(timespec="milliseconds"), "level": level}
-            line = msgspec.json.encode({**fields, "message": text, **more}).decode()
+            line = json_text({**fields, "message": text, **more}, self._stream)
         else:
             mark = "" if level == "info" else f"{level}: "
-            line = f"{moment:%H:%M:%S} {mark}{text}"
+            line = f"{moment:%H:%M:%S} {mark}{printable(text)}"
         with suppress(OSError, ValueError):
             print(line, file=self._stream, flush=True)
 
@@ -54,7 +55,7 @@ class Follower:
     def __init__(self, folder: Path, log: Log) -> None:
         self.folder, self.state, self._log = folder, SweepState(), log
         self._reader = journal.Reader(folder / journal.NAME)
-        self._fetched = -1.0
+        self._fetched, self._notice = -1.0, ""
 
     def catch_up(self, quietly: bool = False) -> None:
         """Take in what the journal says by now; `quietly` without log lines."""
@@ -63,6 +64,13 @@ class Follower:
             self.state.apply(event)
             if not quietly:
                 self._tell(event, self.state.said - before)
+        self._tell_notice()
+
+    def _tell_notice(self) -> None:
+        text = notice.read(self.folder)
+        if text and text != self._notice:
+            self._log.say(text, "warning")
+        self._notice = text
 
     def follow(self, interrupted: threading.Event) -> bool:
         """Follow until no conductor lives; False if interrupted before."""
@@ -133,11 +141,13 @@ def follow(
     if follower.follow(interrupted):
         if not follower.state.ended:
             log.say(f"the conductor is gone: {last_words(follower.folder)}", "error")
+            if notice.read(follower.folder):
+                return MachineProblem.exit_code, follower.state
         return exit_code(follower.state), follower.state
     folder = follower.folder
     if ours:
         log.say("interrupted: stopping the sweep", "warning")
-        commands.send(folder, commands.Stop())
+        ask_to_stop(folder)
         interrupted.clear()
         follower.follow(interrupted)  # a second interruption ends the waiting
     else:
@@ -230,4 +240,4 @@ def summary_text(of: dict[str, Any]) -> str:
     lines += findings_text(msgspec.convert(of, Findings))
     if of["export"]:
         lines += ["", f"exported to {of['export']}"]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))

@@ -1,63 +1,78 @@
-"""The styles that rows name, for terminals of many colours and of sixteen.
+"""The styles that rows name, in a theme and with as many colours as the terminal has.
 
-The background is always the terminal's own, so that the board is at home in a light terminal
-and in a dark one, and an empty cell costs a byte over the line. The colours of the series are
-Okabe and Ito's, which most colour-blind people can tell apart, shifted to be read on both.
+Without colours, bold, dim and reverse remain: markers, signs and words tell the rest.
 """
 
+from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 from rich.style import Style
 
-SERIES = ("#4fa3dc", "#e09a1a", "#1fa97e", "#cc79a7", "#d9583b", "#7d7ce0", "#a8a22c", "#8c8c8c")
-SERIES_16 = ("cyan", "yellow", "green", "magenta", "red", "bright_blue", "bright_green", "white")
+from tui.contrast import contrast, mixed, parts
+from tui.themes import DEFAULT, THEMES, Theme
 
-_RICH = {
-    "dim": "#808080",
-    "frame": "#606060",
-    "frame.on": "#4fa3dc",
-    "track": "#5c5c5c",
-    "accent": "bold #4fa3dc",
-    "good": "#1fa97e",
-    "warn": "#e09a1a",
-    "bad": "#e0603f",
-    "ours": "#4fa3dc",
-    "others": "#b08a50",
-}
-_PLAIN = {
-    "dim": "bright_black",
-    "frame": "bright_black",
-    "frame.on": "cyan",
-    "track": "bright_black",
-    "accent": "bold cyan",
-    "good": "green",
-    "warn": "yellow",
-    "bad": "red",
-    "ours": "cyan",
-    "others": "yellow",
-}
+Depth = Literal["many", "sixteen", "none"]
+FAINT_LEAST = 3.0
+"""The contrast that WCAG 2 asks of what is no text; a curve's fainter twin keeps it."""
+BETWEEN = "#6c6c6c"
+"""A grey that stands back on a dark and on a light background."""
+
 _ALWAYS = {"strong": "bold", "key": "bold", "title": "bold", "chosen": "reverse"}
+_COLOURLESS = {
+    "dim": "dim",
+    "frame": "dim",
+    "frame.on": "bold",
+    "track": "dim",
+    "accent": "bold",
+    "title.on": "bold reverse",
+    "warn": "bold",
+    "bad": "bold",
+    "ours": "bold",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the screen is drawn: theme, number of colours, and whether in ASCII alone."""
+
+    theme: str = DEFAULT
+    depth: Depth = "many"
+    ascii: bool = False
+
+
+BARE = Look()
 
 
 @cache
-def style_of(key: str, sixteen: bool) -> Style:
+def style_of(key: str, theme: str = DEFAULT, depth: Depth = "many") -> Style:
     """The style that a key stands for; `s3` is the fourth series, `s3-` its fainter twin."""
     if key in _ALWAYS:
         return Style.parse(_ALWAYS[key])
-    if key[:1] == "s" and key[1:].rstrip("-").isdigit():
-        return _series(int(key[1:].rstrip("-")), key.endswith("-"), sixteen)
-    known = _PLAIN if sixteen else _RICH
+    series = key[:1] == "s" and key[1:].rstrip("-").isdigit()
+    if depth == "none":
+        return Style(dim=True) if series and key.endswith("-") else Style.parse(_colourless(key))
+    if series:
+        return _series(int(key[1:].rstrip("-")), key.endswith("-"), THEMES[theme], depth)
+    known = THEMES[theme].styles_16 if depth == "sixteen" else THEMES[theme].styles
     return Style.parse(known[key]) if key in known else Style.null()
 
 
-def _series(index: int, faint: bool, sixteen: bool) -> Style:
-    if sixteen:
-        return Style(color=SERIES_16[index % len(SERIES_16)], dim=faint)
-    colour = SERIES[index % len(SERIES)]
-    return Style(color=_fainter(colour) if faint else colour)
+def _colourless(key: str) -> str:
+    return _COLOURLESS.get(key, "")
 
 
-def _fainter(colour: str) -> str:
-    """Halfway to a grey that stands back on a dark and on a light background."""
-    parts = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return "#" + "".join(f"{(part + 0x6C) // 2:02x}" for part in parts)
+def _series(index: int, faint: bool, theme: Theme, depth: Depth) -> Style:
+    if depth == "sixteen":
+        return Style(color=theme.series_16[index % len(theme.series_16)], dim=faint)
+    colour = theme.series[index % len(theme.series)]
+    return Style(color=fainter(colour, theme.background) if faint else colour)
+
+
+def fainter(colour: str, background: str) -> str:
+    """Halfway to the background, or as far as it can still be seen."""
+    if not background:
+        pairs = zip(parts(colour), parts(BETWEEN), strict=True)
+        return "#" + "".join(f"{(a + b) // 2:02x}" for a, b in pairs)
+    steps = (mixed(colour, background, tenths / 10) for tenths in range(5, 10))
+    return next((one for one in steps if contrast(one, background) >= FAINT_LEAST), colour)

@@ -5,7 +5,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.palette import style_of
+from tui.palette import BARE, Look, style_of
+from tui.plain import plain
 from tui.rows import EMPTY, Row, fit, text_of, width_of
 
 
@@ -33,16 +34,25 @@ class Rows(Widget):
     @property
     def text(self) -> str:
         """What is shown, without its styles."""
-        return "\n".join(text_of(line).rstrip() for line in self._shown)
+        shown = "\n".join(text_of(line).rstrip() for line in self._shown)
+        return plain(shown) if self._look.ascii else shown
+
+    @property
+    def _look(self) -> Look:
+        return getattr(self.app, "look", BARE)
 
     def render_line(self, y: int) -> Strip:
         """One row as Textual wants it."""
         base = self.visual_style.rich_style
-        sixteen = getattr(self.app, "sixteen", False)
+        look = self._look
+        line = fit(_at(self._shown, y), self.size.width)
         return Strip(
             [
-                Segment(text, base + style_of(key, sixteen))
-                for text, key in fit(_at(self._shown, y), self.size.width)
+                Segment(
+                    plain(text) if look.ascii else text,
+                    base + style_of(key, look.theme, look.depth),
+                )
+                for text, key in line
             ],
             self.size.width,
         )

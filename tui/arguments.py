@@ -1,0 +1,168 @@
+"""What can be said on the command line: options, commands, and the nearest name to a slip."""
+
+import argparse
+from argparse import BooleanOptionalAction as Switch
+from typing import NoReturn
+
+from engine import __version__
+from engine.problems import UsageProblem, nearest, printable, similar
+from tui.completion import SHELLS
+from tui.themes import THEMES, check_theme
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one line for a mistake, and the nearest valid name in it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and end with exit code 2."""
+        raise UsageProblem(f"{message} (`{self.prog} --help` shows the usage)")
+
+    def check_words(self, arguments: list[str]) -> None:
+        """Refuse an option or a command that does not exist, naming the nearest that does."""
+        commands = self.commands
+        known = {flag for parser in (self, *commands.values()) for flag in parser.flags}
+        for word in arguments:
+            if any("\ud800" <= character <= "\udfff" for character in word):
+                raise UsageProblem(f"{printable(word)}: is not valid UTF-8")
+            flag = word.partition("=")[0]
+            if flag.startswith("--") and flag != "--" and flag not in known:
+                raise UsageProblem(f"unknown option {printable(flag)}{similar(flag, known)}")
+        first = arguments[0] if arguments else ""
+        if first and not first.startswith("-") and first not in commands:
+            raise UsageProblem(f"unknown command {printable(first)!r}{nearest(first, commands)}")
+
+    @property
+    def flags(self) -> list[str]:
+        """Every option of this parser."""
+        return [flag for action in self._actions for flag in action.option_strings]
+
+    @property
+    def commands(self) -> "dict[str, Parser]":
+        """The parsers of the commands, by name."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                return dict(action.choices)
+        return {}
+
+
+def build_parser() -> Parser:
+    """The options and commands of `batchscope`."""
+    parser = Parser(
+        prog="batchscope",
+        description="A terminal lab for one question: what does batch size do to my training?",
+        epilog="Without a command: the menu, or the board on --preset. Without a terminal, or "
+        "with --export: headless. Exit codes: 0 all trials finished; 1 some failed; 2 wrong "
+        "usage or preset; 3 the machine lacks something; 130 interrupted, resumable.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"batchscope {__version__}")
+    _add_run_options(parser)
+    common = Parser(add_help=False, allow_abbrev=False)
+    common.add_argument("--home", default=argparse.SUPPRESS, metavar="DIR", help=HOME_HELP)
+    common.add_argument("--ascii", action=Switch, default=argparse.SUPPRESS, help=ASCII_HELP)
+    screen = Parser(add_help=False, allow_abbrev=False)
+    _add_screen_options(screen, argparse.SUPPRESS)
+    logging = Parser(add_help=False, allow_abbrev=False)
+    logging.add_argument(
+        "--log-format", choices=("text", "json"), default=argparse.SUPPRESS, help=LOG_HELP
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    commands.add_parser("presets", parents=[common], help="list the experiments that come along")
+    listing = commands.add_parser("list", parents=[common], help="list the stored sweeps")
+    listing.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
+    attach = commands.add_parser(
+        "attach", parents=[common, logging, screen], help="return to a sweep (the newest, or ID)"
+    )
+    attach.add_argument("id", nargs="?")
+    attach.add_argument(
+        "--overlay",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="lay the curves of another sweep over it; may be given again",
+    )
+    stop = commands.add_parser("stop", parents=[common], help="stop a sweep; it can be resumed")
+    stop.add_argument("id", nargs="?")
+    stop.add_argument("--all", action="store_true", help="every sweep that runs")
+    for name, does in (
+        ("pause", "hold a running sweep still"),
+        ("continue", "go on with a sweep that is paused"),
+    ):
+        holding = commands.add_parser(name, parents=[common], help=does)
+        holding.add_argument("id")
+    resume = commands.add_parser(
+        "resume", parents=[common, logging], help="go on with a sweep, without a screen"
+    )
+    resume.add_argument("id")
+    commands.add_parser(
+        "settings", parents=[common], help="print the settings file, with what each key does"
+    )
+    delete = commands.add_parser(
+        "delete", parents=[common], help="delete a stored sweep; ID must be whole"
+    )
+    delete.add_argument("id")
+    delete.add_argument("--yes", action="store_true", help="do it: there is no way back")
+    completion = commands.add_parser("completion", help="print a script that completes words")
+    completion.add_argument("shell", choices=SHELLS, help="the shell that is to read it")
+    doctor = commands.add_parser("doctor", parents=[common], help="what is seen of this machine")
+    doctor.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
+    return parser
+
+
+HOME_HELP = "where sweeps and data are kept (default: $BATCHSCOPE_HOME or the state folder)"
+ASCII_HELP = "write and draw in ASCII alone (default: where the locale is not UTF-8)"
+LOG_HELP = "log lines on stderr as text or as JSON objects"
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--preset", metavar="NAME|FILE", help="the experiment to run")
+    add("--export", metavar="DIR", help="run headless and write the results to DIR")
+    add("--sweep", metavar="ID", help="with --export: take a stored sweep instead of running one")
+    add(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the preset"
+    )
+    add("--device", metavar="DEVICE", help="cpu, cuda:0,cuda:1 or auto (default)")
+    add("--workers", type=_positive, metavar="N", help="how many trials train at once")
+    add("--memory-limit", type=_size, metavar="SIZE", help="most memory of a device, such as 2GiB")
+    add("--data-dir", metavar="DIR", help="read the images from here (torchvision's layout)")
+    add("--home", metavar="DIR", help=HOME_HELP)
+    add("--log-format", choices=("text", "json"), help=LOG_HELP)
+    add("--json", action="store_true", help="the summary as one JSON object")
+    add("--ascii", action=Switch, help=ASCII_HELP)
+    _add_screen_options(parser)
+    add("--overwrite", action="store_true", help="let --export replace what DIR holds")
+
+
+def _add_screen_options(parser: argparse.ArgumentParser, default: object = None) -> None:
+    """What the screen looks like; an option of a command without one leaves that of the program."""
+    add = parser.add_argument
+    names = ", ".join(THEMES)
+    add("--theme", type=_theme, default=default, metavar="NAME", help=f"the colours: {names}")
+    add("--mouse", action=Switch, default=default, help="clicks and the wheel (default), or none")
+
+
+def _theme(text: str) -> str:
+    try:
+        return check_theme(text)
+    except UsageProblem as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+
+
+def _positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return number
+
+
+def _size(text: str) -> int:
+    from engine.sizes import parse_size
+
+    try:
+        return parse_size(text)
+    except UsageProblem as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
