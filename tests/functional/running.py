@@ -69,6 +69,15 @@ class Outcome:
         return line
 
 
+def _kill_conductor(folder: Path) -> bool:
+    """Kill the conductor of a sweep; whether one lived. A young one has not said who it is."""
+    lived = conductor_lives(folder)
+    if lived:
+        with contextlib.suppress(ProcessLookupError, IndexError):
+            os.kill(conductor_of(folder), signal.SIGKILL)
+    return lived
+
+
 class Lab:
     """A home, a current folder, and whatever was started there."""
 
@@ -125,10 +134,7 @@ class Lab:
                 process.kill()
             process.communicate()
         for folder in self.folders():
-            if conductor_lives(folder):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(conductor_of(folder), signal.SIGKILL)
-                until(lambda folder=folder: not conductor_lives(folder), "the sweep was ended")  # type: ignore[misc]
+            until(lambda folder=folder: not _kill_conductor(folder), "the sweep was ended")  # type: ignore[misc]
 
 
 def ended(process: "subprocess.Popen[str]") -> Outcome:

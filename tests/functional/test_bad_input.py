@@ -59,7 +59,7 @@ def clean(outcome: Outcome) -> bool:
         (["--exp", "out"], ["--exp"]),
         (["list", "--jsn"], ["--jsn", "did you mean '--json'?"]),
         (["-x"], ["-x"]),
-        (["bogus"], ["bogus", "presets, list, attach, stop, resume"]),
+        (["bogus"], ["bogus", "presets, list, attach, stop, "]),
         (["lst"], ["lst", "did you mean 'list'?"]),
         (["\x1b[2J"], ["�[2J"]),
         (["list", "more"], ["more"]),
@@ -111,6 +111,20 @@ def test_the_nearest_stored_sweep_is_named() -> None:
         outcome = recorded().lab.run(*words, name.replace("quickstart", "quickstrat"))
         assert outcome.code == 2
         assert f"did you mean '{name}'?" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("other", "part"),
+    [
+        ("nope", "no stored sweep 'nope'"),
+        ("", "--overlay: expected a value"),
+        ("quickstart", "there is no terminal"),
+    ],
+)
+def test_an_overlay_that_cannot_be_drawn(other: str, part: str) -> None:
+    outcome = recorded().lab.run("attach", "--overlay", other)
+    assert outcome.code == 2
+    assert part in outcome.message
 
 
 @pytest.mark.parametrize("option", ["--preset", "--export", "--home", "--data-dir", "--sweep"])

@@ -42,7 +42,7 @@ def micro_batches(export: Path) -> dict[str, int]:
 
 
 def test_a_sweep_below_a_limit_is_the_sweep_without_it(lab: Lab) -> None:
-    free = swept(lab, "free", *SWEPT)
+    free = swept(lab, "free", *SWEPT, *sets("memory.micro_batch_size=1024"))
     bound = swept(lab, "bound", *SWEPT, "--memory-limit", "3MiB")
     rows, others = table(bound, "trials.csv"), table(free, "trials.csv")
     assert [row["status"] for row in rows] == ["finished"] * 4

@@ -9,14 +9,17 @@ import struct
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pyte
+from rich.cells import cell_len
 
 COMMAND = str(Path(sys.executable).parent / "batchscope")
 PATIENCE_SECONDS = 60.0
+PRESS_AGAIN_SECONDS = 5.0
 
 
 def set_size(descriptor: int, columns: int, rows: int) -> None:
@@ -25,9 +28,16 @@ def set_size(descriptor: int, columns: int, rows: int) -> None:
 
 
 class Terminal:
-    """`batchscope` with the given arguments in a terminal of the given size."""
+    """A program in a terminal of the given size: `batchscope`, or a `command` that leads to it."""
 
-    def __init__(self, *arguments: str, columns: int = 80, rows: int = 24, **extra: str) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        columns: int = 80,
+        rows: int = 24,
+        command: str = COMMAND,
+        **extra: str,
+    ) -> None:
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self.bytes = b""
@@ -38,7 +48,7 @@ class Terminal:
             # loaded, sets them behind the back of os.environ
             inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
             environment = {**inherited, "TERM": "xterm-256color", **extra}
-            os.execve(COMMAND, [COMMAND, *arguments], environment)
+            os.execvpe(command, [command, *arguments], environment)
         self.code: int | None = None
 
     def __enter__(self) -> "Terminal":
@@ -58,7 +68,18 @@ class Terminal:
     @property
     def text(self) -> str:
         """What the screen shows."""
-        return "\n".join(self._screen.display)
+        rows = range(self._screen.lines)
+        return "\n".join(self._row(self._screen.buffer[row]) for row in rows)
+
+    def _row(self, cells: Mapping[int, Any]) -> str:
+        """A line as it reads; half of a wide character may have been drawn over."""
+        found, second_half = [], False
+        for column in range(self._screen.columns):
+            data = cells[column].data
+            if not second_half:
+                found.append(data or " ")
+            second_half = bool(data) and not second_half and cell_len(data[0]) == 2
+        return "".join(found)
 
     def resize(self, columns: int, rows: int) -> None:
         """Give the terminal another size, as a person who drags its corner."""
@@ -78,10 +99,33 @@ class Terminal:
         self._wait(lambda: all(word in self.text for word in words), f"waiting for {words}")
         return self.text
 
+    def press_until(self, keys: str, *words: str) -> str:
+        """Type, and again every few seconds, until the screen shows all of these words.
+
+        A key that meets a dialog just as it goes away is lost with it.
+        """
+        pressed = 0.0
+
+        def reached() -> bool:
+            nonlocal pressed
+            found = all(word in self.text for word in words)
+            if not found and time.monotonic() - pressed > PRESS_AGAIN_SECONDS:
+                pressed = time.monotonic()
+                self.press(keys)
+            return found
+
+        self._wait(reached, f"pressing {keys!r} for {words}")
+        return self.text
+
     def wait_until_gone(self, *words: str) -> str:
         """The screen once it shows none of these words."""
         self._wait(lambda: not any(word in self.text for word in words), f"{words} still there")
         return self.text
+
+    def settle(self, times: int = 3) -> None:
+        """Take in what is drawn at once, whatever it is."""
+        for _ in range(times):
+            self._pump()
 
     def wait_for_exit(self) -> int:
         """The exit status (negative: the signal that ended it)."""

@@ -57,7 +57,7 @@ def test_a_board_that_ends_finished_and_the_menu_that_lists_it(tmp_path: Path, h
         terminal.press("q")
         assert terminal.wait_for_exit() == 0
     with Terminal("--home", str(home)) as terminal:
-        terminal.wait_for("quickstart", "accumulation", "1 stored sweep")
+        terminal.wait_for("quickstart", "best-mnist", "1 stored sweep")
         terminal.press("\x1b[F")
         terminal.wait_for("finished", "enter opens its board")
         terminal.press("q")

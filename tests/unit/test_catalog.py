@@ -16,17 +16,15 @@ from engine.catalog import (
     LOCK,
     SWEEP,
     Launch,
-    StoredSweep,
     conductor_lives,
     create_sweep,
-    describe,
+    digest_of,
     find_preset,
     find_sweep,
     home_folder,
     load_state,
     preset_files,
     read_launch,
-    stored_sweeps,
     sweep_folders,
 )
 from engine.events import (
@@ -36,6 +34,7 @@ from engine.events import (
     TrialEnded,
     WorkerReady,
 )
+from engine.listing import StoredSweep, describe, stored_sweeps
 from engine.problems import MachineProblem, Problem, UsageProblem
 from engine.reading import Preset, load_preset
 
@@ -139,6 +138,7 @@ def test_the_presets_that_come_along_are_valid() -> None:
         assert preset.notes == ()
         assert preset.question.endswith("?")
         assert preset.source
+        assert preset.group
 
 
 def test_quickstart_is_digits_by_an_mlp_from_8_to_512() -> None:
@@ -365,6 +365,8 @@ def test_a_sweep_that_was_never_begun(tmp_path: Path) -> None:
         seconds=None,
         title="",
         folder=str(folder),
+        bytes=sum(path.stat().st_size for path in folder.iterdir()),
+        digest=digest_of((folder / SWEEP).read_bytes()),
     )
 
 

@@ -125,12 +125,12 @@ def test_nothing_is_tried_that_the_line_expects_not_to_fit(
     [
         (Machine(0, 1), 1, 100, [1]),
         (Machine(0, 1), 6, 100, [6]),
-        (Machine(0, 1), 512, 10_000, [8, 32, 128, 512]),
+        (Machine(0, 1), 512, 10_000, [8, 32, 512, 128]),
         (Machine(0, 1), 512, 350, [8, 32, 128, 315, 256]),
         (Machine(0, 1), 96, 100, [8, 32, 90, 48]),
         (Machine(0, 1), 96, 6, [8, 4, 5]),
         (Machine(7, 1), 96, 8, [8, 1]),
-        (Machine(0, 1, breaks=200), 512, 10_000, [8, 32, 128, 512, 320, 224, 176, 200, 171]),
+        (Machine(0, 1, breaks=200), 512, 10_000, [8, 32, 512, 128, 320, 224, 176, 200, 171]),
         (Machine(0, 1, breaks=1), 512, 10_000, [8, 4, 2, 1]),
     ],
 )
@@ -197,7 +197,7 @@ def check_the_reason(found: Choice, batch_size: int, tried: list[Shape], limit: 
     pick = shapes[found.micro_batch_size]
     largest = shapes[max(size for size, shape in shapes.items() if fits(shape, limit))]
     if found.micro_batch_size == batch_size:
-        room = f"{shown_size(pick.peak_bytes)} of {shown_size(usable(limit))}"
+        room = f"{shown_size(pick.peak_bytes)} of {shown_size(usable(limit))} usable"
         assert found.reason == f"the whole batch at once: {room}"
         return
     cut, _, why = found.reason.partition(": ")
@@ -245,14 +245,14 @@ def named(words: str, batch_size: int) -> int:
             [Shape(128, 2 * MIB), Shape(512, 3 * MIB)],
             4 * MIB,
             512,
-            "the whole batch at once: 3.00 MiB of 3.60 MiB",
+            "the whole batch at once: 3.00 MiB of 3.60 MiB usable",
         ),
         (
             512,
             [Shape(128, 2 * MIB), Shape(256, 4 * MIB)],
             4 * MIB,
             128,
-            "512 = 4 × 128: 256 would need 4.00 MiB of 3.60 MiB",
+            "512 = 4 × 128: 256 would need 4.00 MiB of 3.60 MiB usable",
         ),
         (
             512,
@@ -273,14 +273,14 @@ def named(words: str, batch_size: int) -> int:
             [Shape(128, 2, 209.9, rounds=3), Shape(512, 3, 200.0, rounds=3)],
             1000,
             512,
-            "the whole batch at once: 3 B of 900 B",
+            "the whole batch at once: 3 B of 900 B usable",
         ),
         (
             512,
             [Shape(128, 2, 999.0, rounds=3), Shape(512, 3, 200.0, rounds=2)],
             1000,
             512,
-            "the whole batch at once: 3 B of 900 B",
+            "the whole batch at once: 3 B of 900 B usable",
         ),
         (
             2000,
@@ -294,7 +294,7 @@ def named(words: str, batch_size: int) -> int:
             [Shape(1000, 360_000_000), Shape(1001, 360_000_001)],
             400_000_000,
             1000,
-            "3,000 = 3 × 1,000: 2,000 would need 360,001,000 bytes of 360,000,000 bytes",
+            "3,000 = 3 × 1,000: 2,000 would need 360,001,000 bytes of 360,000,000 bytes usable",
         ),
     ],
 )

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from engine import orders
+from engine.control import Control
 from engine.devices import Device, Reading
 from engine.events import AnyEvent, Measured, Planned, TrialEnded
 from engine.fitting import Shape, usable
-from engine.plan import Plan, make_plan
+from engine.plan import LEAST_SECONDS, Plan, make_plan
 from engine.planning import (
-    LEAST_SECONDS,
     NothingFits,
     Place,
     Planner,
@@ -48,7 +48,7 @@ class Worker:
         self,
         order: orders.Measure,
         heard: Callable[[AnyEvent], None],
-        stopping: asyncio.Event,
+        control: Control,
     ) -> str | None:
         self.asked.append(order)
         await asyncio.sleep(0)
@@ -84,7 +84,7 @@ class Office:
         self.state = SweepState().fold(opened(configurations))
         self.worker = Worker()
         self.trials = [trial for c in configurations for trial in trials_of(c)]
-        self.planner = Planner(self.state, self.state.apply, asyncio.Event(), limit)
+        self.planner = Planner(self.state, self.state.apply, Control(), limit)
 
     async def settle(self, trial: Trial, place: Place = ALONE) -> str | None:
         return await self.planner.settle(self.worker, place, trial, 1, DATA)  # type: ignore[arg-type]
@@ -316,7 +316,7 @@ def test_the_plan_takes_what_was_chosen(whole: Plan) -> None:
         evaluation_batch_size=77,
         draw_micro_batch_size=120,
         threads=5,
-        reason="500 = 4 × 120 + 20: 240 would need 912 B of 900 B",
+        reason="500 = 4 × 120 + 20: 240 would need 912 B of 900 B usable",
     )
 
 

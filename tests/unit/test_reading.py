@@ -168,7 +168,7 @@ def test_every_key_of_the_format_arrives(tmp_path: Path) -> None:
 
 def test_what_is_left_out_has_the_defaults_of_the_format() -> None:
     preset = parsed(base())
-    assert (preset.question, preset.source) == ("", "")
+    assert (preset.question, preset.source, preset.group) == ("", "", "")
     assert preset.configurations[0].seeds == (0,)
     assert only(base()) == Settings(
         data=Data(name="digits"),
@@ -285,10 +285,11 @@ def test_the_file_may_have_windows_line_ends(tmp_path: Path) -> None:
     ],
 )
 def test_texts_come_out_printable(tmp_path: Path, title: str, shown: str) -> None:
-    texts = {"title": title, "question": title, "source": title}
+    texts = {"title": title, "question": title, "source": title, "group": title}
     content = tomli_w.dumps({**base(), **texts, "cells": [{"lr": 0.5, "label": title}]})
     preset = load_preset(written(tmp_path, content))
     assert (preset.title, preset.question, preset.source) == (shown, shown, shown)
+    assert preset.group == shown
     assert preset.configurations[0].label == shown
     assert preset.raw["title"] == title
 
@@ -301,7 +302,7 @@ def test_a_title_is_required(title: str) -> None:
         assert refusal(raw) == "title: required, a text that names the experiment"
 
 
-@pytest.mark.parametrize("key", ["title", "question", "source"])
+@pytest.mark.parametrize("key", ["title", "question", "source", "group"])
 def test_a_text_must_be_one(key: str) -> None:
     assert refusal(changed(**{key: 3})) == f"{key}: expected a text, got 3"
     assert refusal(changed(**{key: ["\x1b"]})).startswith(f"{key}: expected a text, got [")
@@ -769,6 +770,16 @@ def test_set_is_checked_like_what_is_written(tmp_path: Path) -> None:
         assert str(caught.value).startswith(f"{path}: {expected}")
 
 
+def test_set_without_a_value_takes_the_key_out(tmp_path: Path) -> None:
+    raw = base()
+    for assignment in ("train.epochs=", "grid.lr = ", "source="):
+        assign(raw, assignment)
+    assert "epochs" not in raw["train"]
+    preset = load_preset(written(tmp_path, BASE), ["train.epochs=", "train.steps=3", "source="])
+    assert preset.configurations[0].settings.train.steps == 3
+    assert preset.source == ""
+
+
 def test_a_later_set_wins(tmp_path: Path) -> None:
     preset = load_preset(written(tmp_path, BASE), ["train.lr=1", "seeds=2", "train.lr=2"])
     assert preset.configurations[0].settings.train.lr == 2.0
@@ -790,7 +801,7 @@ def test_set_without_key_or_value(assignment: str) -> None:
         ("lr=8", "did you mean train.lr?"),
         ("trian.lr=8", "did you mean 'train'?"),
         ("sedes=8", "did you mean 'seeds'?"),
-        ("xyzzy=8", "known: name, title, question, source, seeds, data"),
+        ("xyzzy=8", "known: name, title, question, source, group, seeds, data"),
         ("\x1b[2J=8", "known: name, title"),
     ],
 )
