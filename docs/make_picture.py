@@ -44,7 +44,7 @@ async def draw(folder: Path) -> str:
         assert isinstance(board, BoardScreen)
         while not board.view.loaded:
             await pilot.pause(0.05)
-        await pilot.press("t")  # test curves alone: a still picture is read from afar
+        await pilot.press("t")  # no train curves: a still picture is read from afar
         await pilot.pause()
         picture = app.export_screenshot(title="batchscope")
     return re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL)  # fonts of another host
