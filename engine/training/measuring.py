@@ -24,6 +24,7 @@ from engine.training.memory import measured, ran_out
 from engine.training.stepping import Stepper
 
 ROUNDS = 7
+ROUNDS_ALONE = 3  # nothing to compare with, but the first time is a slow one
 PROMISING = 0.8
 LONG_SECONDS = 0.02
 FORWARD_SHARE = 0.5  # of a step's time, evaluated images included that are gathered
@@ -219,7 +220,7 @@ class Bench:
             for size, one in good.items()
             if one.samples_per_second >= PROMISING * best or size == max(good)
         ]
-        for rounds in range(1, ROUNDS + 1 if len(sizes) > 1 else 1):
+        for rounds in range(1, (ROUNDS if len(sizes) > 1 else ROUNDS_ALONE) + 1):
             if time.perf_counter() + sum(map(self._expected_seconds, sizes)) > deadline:
                 return
             for size in sizes:

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_iter
 OUT_OF_MEMORY = (
     *("can't allocate memory", "not enough memory", "out of memory"),
     *("std::bad_alloc", "_STATUS_ALLOC_FAILED"),
+    *("could not create a primitive", "could not execute a primitive"),  # oneDNN says no more
 )
 ONE_NUMBER = 8
 """Bytes of what is not counted: who first needs a constant keeps it for all, so that the figures

@@ -22,7 +22,7 @@ from engine.training.flat import FlatModel
 from engine.training.gradients import accumulate
 from engine.training.halting import Halted
 from engine.training.images import Images, load_images
-from engine.training.measuring import ROUNDS, Bench, measure
+from engine.training.measuring import ROUNDS, ROUNDS_ALONE, Bench, measure
 from tests.unit.training_fixtures import CPU, LINEAR, Run, make_trial, synthetic
 
 GENEROUS = 60.0
@@ -196,7 +196,7 @@ def test_without_time_it_goes_on_until_one_fits(images: Images) -> None:
 @pytest.mark.parametrize(
     ("seconds", "expected", "rounds"),
     [
-        (95.0, [8], 0),
+        (95.0, [8], ROUNDS_ALONE),
         (96.0, [8, 32], 0),
         (120.0 + 64 + 1200, [8, 32, 1200], 0),
         (120.0 + 64 + 1200 + 256, [8, 32, 128, 1200], 0),

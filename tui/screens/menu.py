@@ -120,7 +120,7 @@ class MenuScreen(Screen[None]):
         some = f"{len(stored)} stored sweep{'s' if len(stored) > 1 else ''}"
         marked = row((f"{len(self._marked)} marked  ", "accent")) if self._marked else EMPTY
         told = f"{some}, {running} running" if running else some
-        return row(*marked, (told, "dim"), ("  end ", "key"))
+        return row(*marked, (told, "dim"), ("  end", "key"), (" goes there ", "dim"))
 
     def _hits(self) -> tuple[list[entries.Offer], list[StoredSweep]]:
         """Presets and sweeps that the filter leaves."""
