@@ -3,7 +3,6 @@
 import hashlib
 import math
 import re
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -12,7 +11,8 @@ from msgspec.structs import replace
 
 from engine.architecture import channels_of, hidden_of, misfit
 from engine.datasets import DATASETS
-from engine.fields import check_value, full_key, type_of
+from engine.fields import check_value, flat, full_key, type_of
+from engine.phasing import course_problem, effective_schedule, with_phases
 from engine.problems import UsageProblem, printable, shown
 from engine.spec import BUDGETS, MAX_TRIALS, TABLES, Configuration, Settings
 
@@ -36,7 +36,6 @@ def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[s
     chosen = [(overrides, "") for overrides in _product(grid)] if grid or not cells else []
     chosen += cells
     found = [(_settings(raw, overrides, where), label) for overrides, label in chosen]
-    _refuse_twins([settings for settings, _ in found], where)
     varied = _varied([settings for settings, _ in found])
     seeds = tuple(range(raw.get("seeds", 1)))
     ids = _distinct([_id(settings, varied) for settings, _ in found])
@@ -46,6 +45,12 @@ def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[s
         )
         for name, (settings, label) in zip(ids, found, strict=True)
     ]
+    configurations = with_phases(raw.get("phases", []), configurations, where)
+    _refuse_twins([configuration.settings for configuration in configurations], where)
+    for configuration in configurations:
+        problem = course_problem(configuration.settings)
+        if problem:
+            raise UsageProblem(f"{where}: {problem}")
     return configurations, _without_effect(raw, grid, cells)
 
 
@@ -86,16 +91,6 @@ def _cells(cells: object, where: str) -> list[tuple[Overrides, str]]:
             overrides[path] = value
         checked.append((overrides, label))
     return checked
-
-
-def flat(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Key and value, where a dotted key (`train.lr = ..`) has become a nested table."""
-    for key, value in table.items():
-        if key in TABLES and isinstance(value, dict):
-            for inner, deeper in value.items():
-                yield f"{key}.{inner}", deeper
-        else:
-            yield key, value
 
 
 def _check_count(
@@ -223,7 +218,8 @@ def _effective(settings: Settings) -> Settings:
     if scaling.rule == "none":
         scaling = replace(scaling, base_batch_size=None)
     model = replace(model, hidden=hidden_of(model), channels=channels_of(model))
-    return replace(settings, model=model, train=train, scaling=scaling)
+    schedule = effective_schedule(settings.schedule)
+    return replace(settings, model=model, train=train, scaling=scaling, schedule=schedule)
 
 
 def _refuse_twins(found: list[Settings], where: str) -> None:
@@ -242,6 +238,7 @@ def _values(settings: Settings) -> dict[str, Any]:
     return {
         f"{table}.{key}": tuple(value) if isinstance(value, list) else value
         for table, entries in tables.items()
+        if table in TABLES
         for key, value in entries.items()
     }
 
