@@ -19,7 +19,7 @@ from engine.spec import BUDGETS, MAX_TRIALS, TABLES, Configuration, Settings
 BATCH_SIZE = "train.batch_size"
 SHORT = {BATCH_SIZE: "b", "train.lr": "lr", "train.momentum": "m", "train.weight_decay": "wd"}
 ADAM_SQRT_LIMIT = 10  # 1 / (1 - beta1) for Adam's usual beta1 of 0.9
-NAME_ALONE = ("data.name", "model.name", "train.optimizer")
+NAME_ALONE = ("data.name", "model.name", "train.optimizer", "schedule.kind")
 
 Overrides = dict[str, Any]
 

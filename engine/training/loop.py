@@ -181,6 +181,7 @@ class Training:
             self._tell_cut(self.stepper.micro_batch_size)
         at.steps, at.filled = at.steps + 1, at.filled + 1
         at.samples, at.epoch_samples = at.samples + len(batch), at.epoch_samples + len(batch)
+        at.batch_size = self.stepper.stage.batch_size
         at.over = self._budget_spent()
         if at.filled == self.stepper.slice_steps or at.over or self._slice_is_long():
             self._close_slice()
@@ -291,7 +292,7 @@ class Training:
             noise_trace=_known(trace) if draws else None,
             noise_signal=_known(signal) if draws else None,
             noise_draws=draws,
-            last_batch_size=self.stepper.stage.batch_size,
+            last_batch_size=self.at.batch_size or self.stepper.stage.batch_size,
         )
         self.at.within = False
         self._pending.append(record)

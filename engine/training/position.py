@@ -42,7 +42,7 @@ class Position(msgspec.Struct):
     Between two epochs `within` is false. Within one, the first `epoch_samples` images of its
     order are taken, and the slice of norms under way began after `slice_first` steps, holds
     `filled` of them, and began at `slice_from` seconds. `over` says that the budget is spent or
-    the target reached.
+    the target reached. `batch_size` is the one that the last step went by.
     """
 
     epoch: int = 0
@@ -51,6 +51,7 @@ class Position(msgspec.Struct):
     over: bool = False
     reached: str = ""
     within: bool = False
+    batch_size: int = 0
     epoch_samples: int = 0
     slice_first: int = 0
     filled: int = 0
