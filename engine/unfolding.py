@@ -38,19 +38,21 @@ def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[s
     found = [(_settings(raw, overrides, where), label) for overrides, label in chosen]
     varied = _varied([settings for settings, _ in found])
     seeds = tuple(range(raw.get("seeds", 1)))
-    ids = _distinct([_id(settings, varied) for settings, _ in found])
-    configurations = [
+    unnamed = [
         Configuration(
-            id=name, label=label or _label(settings, varied), settings=settings, seeds=seeds
+            id=str(index), label=label or _label(settings, varied), settings=settings, seeds=seeds
         )
-        for name, (settings, label) in zip(ids, found, strict=True)
+        for index, (settings, label) in enumerate(found)
     ]
-    configurations = with_phases(raw.get("phases", []), configurations, where)
-    _refuse_twins([configuration.settings for configuration in configurations], where)
-    for configuration in configurations:
-        problem = course_problem(configuration.settings)
+    changing = with_phases(raw.get("phases", []), unnamed, where)
+    _refuse_twins([each.settings for each in changing], where)
+    for each in changing:
+        problem = course_problem(each.settings)
         if problem:
             raise UsageProblem(f"{where}: {problem}")
+    same = len({each.settings.phases for each in changing}) == 1
+    ids = _distinct([_id(each.settings, varied, phases=not same) for each in changing])
+    configurations = [replace(each, id=name) for each, name in zip(changing, ids, strict=True)]
     return configurations, _without_effect(raw, grid, cells)
 
 
@@ -253,13 +255,16 @@ def _varied(found: list[Settings]) -> list[str]:
     ]
 
 
-def _id(settings: Settings, varied: list[str]) -> str:
+def _id(settings: Settings, varied: list[str], phases: bool) -> str:
     values = _values(settings)
     parts = [f"b{settings.train.batch_size}"]
     for path in varied:
         if values[path] is not None:
             prefix = "" if path in NAME_ALONE else SHORT.get(path, path.split(".", 1)[1] + "-")
             parts.append(prefix + _plain(values[path], "-"))
+    for phase in settings.phases if phases else ():
+        parts += ["then", f"b{phase.batch_size}"] if phase.batch_size else ["then"]
+        parts += [f"lr{_plain(phase.lr, '')}"] if phase.lr else []
     name = re.sub(r"[^a-z0-9.]+", "-", "-".join(parts).lower()).strip("-")
     if len(name) > 60:
         name = f"{name[:50]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
