@@ -8,6 +8,7 @@ batch in micro-batches those are the images of one micro-batch (Ghost batch norm
 from collections.abc import Sequence
 
 from engine.budget import planned_steps, steps_per_epoch
+from engine.course import Course, changing
 from engine.plan import Plan
 from engine.spec import Settings
 
@@ -16,10 +17,12 @@ def pieces(settings: Settings, batch_size: int, train_size: int) -> tuple[int, .
     """Numbers of images that are cut into micro-batches and must not leave one over.
 
     Nothing where there is no batch norm; otherwise the batch, and the last of an epoch where the
-    budget comes to it.
+    budget comes to it; where the batch size changes, those of every batch that occurs.
     """
     if not settings.model.batch_norm:
         return ()
+    if changing(settings):
+        return Course(settings, train_size).lengths()
     last = train_size % batch_size
     steps = planned_steps(settings.train, train_size, batch_size)
     met = steps is None or steps >= steps_per_epoch(train_size, batch_size)
@@ -61,7 +64,7 @@ def normalized_over(settings: Settings, plan: Plan) -> int | None:
 
 def ghostly(settings: Settings, plan: Plan) -> str:
     """What accumulation does to batch norm, where it does anything."""
-    if not settings.model.batch_norm or plan.micro_batch_size >= plan.batch_size:
+    if not settings.model.batch_norm or plan.micro_batch_size >= plan.largest:
         return ""
     return (
         f"batch norm sees {plan.micro_batch_size:,} images at a time (Ghost batch norm), "

@@ -3,21 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from engine.fields import check_value, field_types, full_key, type_of
+from engine.fields import check_value, field_types, full_key
 from engine.findings.measures import ACCURACIES, MEASURES, PROBED
 from engine.findings.probed import COMPETED, FITTING, PAIRS, is_probed
-from engine.problems import UsageProblem, nearest, printable, shown, similar
-from engine.selecting import LABEL, picked, value_at
-from engine.spec import Claim, Configuration, Selector
-from engine.unfolding import flat
+from engine.problems import UsageProblem, nearest, printable, shown
+from engine.selecting import Idle, picked, read_selector, read_text, value_at
+from engine.spec import Claim, Configuration
 
 TREND = ("trend", "over")
 COMPARISON = ("left", "relation", "right", "value")
-SHOWN_LABELS = 12
-
-
-class Idle(UsageProblem):
-    """A claim about configurations that are not there."""
 
 
 def leave_out_idle(
@@ -65,10 +59,10 @@ def _claim(raw: dict[str, Any], configurations: Sequence[Configuration], where: 
     for key, value in raw.items():
         at = f"{where}.{key}"
         if key in ("left", "right"):
-            claim[key] = _selector(value, configurations, at)
+            claim[key] = read_selector(value, configurations, at)
             continue
         check_value(value, types[key], at)
-        claim[key] = _text(value, at) if key in ("statement", "measure", "over") else value
+        claim[key] = read_text(value, at) if key in ("statement", "measure", "over") else value
     if claim["measure"] not in MEASURES:
         hint = nearest(claim["measure"], MEASURES)
         raise UsageProblem(f"{where}.measure: unknown measure {claim['measure']!r}{hint}")
@@ -121,13 +115,6 @@ def _number(value: float, measure: str, where: str) -> float:
         fraction = f": {value / 100:g} for {value:g} %" if abs(value) <= 100 else ""
         raise UsageProblem(f"{where}: {measure} is a fraction{fraction}, got {shown(value)}")
     return float(value)
-
-
-def _text(value: str, where: str) -> str:
-    text = printable(" ".join(value.split()))
-    if not text:
-        raise UsageProblem(f"{where}: expected a text, got an empty one")
-    return text
 
 
 def _ordered(claim: dict[str, Any], configurations: Sequence[Configuration], where: str) -> str:
@@ -188,35 +175,6 @@ def _check_probed(
         moments = sorted({at for each in configurations for at in each.settings.probe.at})
         there = ", ".join(f"{at:g}" for at in moments)
         raise Idle(f"{where}.at_share: nothing is probed at {share:g}; probe.at has {there}")
-
-
-def _selector(written: object, configurations: Sequence[Configuration], where: str) -> Selector:
-    if not isinstance(written, dict) or not written:
-        raise UsageProblem(
-            f"{where}: expected what to pick, for example {{ batch_size = 64 }}, "
-            f"got {shown(written)}"
-        )
-    selector: Selector = {}
-    for key, value in flat(written):
-        at = f"{where}.{printable(key)}"
-        path = LABEL if key == LABEL else full_key(key, where, also=(LABEL,))
-        if path in selector:
-            raise UsageProblem(f"{at}: {path} is there twice")
-        check_value(value, str if path == LABEL else type_of(path), at)
-        selector[path] = _text(value, at) if path == LABEL else value
-    if not picked(selector, configurations):
-        raise Idle(f"{where}: no configuration has {_told(selector, configurations)}")
-    return selector
-
-
-def _told(selector: Selector, configurations: Sequence[Configuration]) -> str:
-    """What was asked for in vain, and the labels that there are."""
-    asked = " and ".join(f"{path} = {shown(value)}" for path, value in selector.items())
-    labels = [configuration.label for configuration in configurations]
-    close = similar(selector[LABEL], labels) if LABEL in selector else ""
-    more = ", …" if len(labels) > SHOWN_LABELS else ""
-    there = ", ".join(repr(label) for label in labels[:SHOWN_LABELS]) + more
-    return f"{asked}{close or f'; the labels are {there}'}"
 
 
 def _check_apart(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from engine.architecture import multiply_adds, weights
-from engine.budget import planned_steps, samples_after
+from engine.course import totals
 from engine.datasets import DATASETS
 from engine.drawn import competing_pairs, drawn_sizes
 from engine.spec import Configuration, Settings
@@ -36,13 +36,18 @@ def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
     if train.seconds is not None:
         return train.seconds
     size = train_size or dataset.train_size
-    batch_size = min(train.batch_size, size)
-    steps = planned_steps(train, size, batch_size) or 0
-    samples = samples_after(steps, size, batch_size)
-    evaluated = samples / size * 2 * min(dataset.test_size, size)
-    work = (PASSES * samples + evaluated) * multiply_adds(settings.model, dataset)
+    whole = totals(settings, size)
+    assert whole is not None, "it is not counted in seconds"
     probing = len(settings.probe.at) * probe_seconds(settings, size)
-    return steps * SECONDS_PER_STEP + work / MULTIPLY_ADDS_PER_SECOND + probing
+    return _work_seconds(settings, size, *whole) + probing
+
+
+def _work_seconds(settings: Settings, train_size: int, steps: int, samples: int) -> float:
+    """Expected seconds of so many steps on so many images, evaluations included."""
+    dataset = DATASETS[settings.data.name]
+    evaluated = samples / train_size * 2 * min(dataset.test_size, train_size)
+    work = (PASSES * samples + evaluated) * multiply_adds(settings.model, dataset)
+    return steps * SECONDS_PER_STEP + work / MULTIPLY_ADDS_PER_SECOND
 
 
 def probe_seconds(settings: Settings, train_size: int) -> float:
@@ -80,16 +85,17 @@ def remaining(state: SweepState, now: float) -> Remaining | None:
     ratios = [measured / expected[name] for name, measured in pace.items() if measured]
     correction = fmean(ratios) if ratios else 1.0
     whole = {name: pace[name] or expected[name] * correction for name in expected}
-    ends = [whole[trial.configuration] * (1 - trial.fraction) for trial in left]
+    ends = [whole[trial.configuration] * (1 - _done(state, trial)) for trial in left]
     longest = max(ends, default=0.0)
     return Remaining(max(longest, sum(ends) / slots), bool(ratios))
 
 
 def trial_remaining(state: SweepState, trial: TrialState, now: float) -> float | None:
     """Seconds until a running trial ends; None where its pace is not known yet."""
-    if trial.started is None or trial.fraction <= 0.02:
+    done = _done(state, trial)
+    if trial.started is None or done <= 0.02:
         return None
-    left = _training(trial, _ran(state, trial, now)) * (1 / trial.fraction - 1)
+    left = _training(trial, _ran(state, trial, now)) * (1 / done - 1)
     return left + _probing(state, trial, len(trial.settings.probe.at) - len(trial.probes))
 
 
@@ -101,10 +107,29 @@ def _pace(state: SweepState, configuration: str, now: float) -> float | None:
             continue
         if trial.status == "finished" and trial.ended_at is not None:
             seconds.append(_ran(state, trial, trial.ended_at))
-        elif trial.status == "running" and trial.fraction > 0.02:
-            whole = _training(trial, _ran(state, trial, now)) / trial.fraction
+        elif trial.status == "running" and (done := _done(state, trial)) > 0.02:
+            whole = _training(trial, _ran(state, trial, now)) / done
             seconds.append(whole + _probing(state, trial, len(trial.settings.probe.at)))
     return fmean(seconds) if seconds else None
+
+
+def _done(state: SweepState, trial: TrialState) -> float:
+    """Share of a trial's work that is done.
+
+    Where the batch size changes, a share of the budget does not take the same share of the time:
+    then it is taken by the expected costs of steps and images.
+    """
+    started, train = trial.started, trial.settings.train
+    changes = started is not None and started.total_samples is not None
+    if not changes or trial.status != "running" or train.seconds is not None:
+        return trial.fraction
+    assert started is not None
+    size = _size(state, trial.settings)
+    whole = _work_seconds(
+        trial.settings, size, started.total_steps or 0, started.total_samples or 0
+    )
+    steps, samples, _ = trial.trained()
+    return min(1.0, _work_seconds(trial.settings, size, steps, samples) / whole)
 
 
 def _ran(state: SweepState, trial: TrialState, until: float) -> float:
@@ -122,9 +147,12 @@ def _probing(state: SweepState, trial: TrialState, times: int) -> float:
     """Seconds of holding still so often: as before, or as expected where it has not yet."""
     if trial.probes:
         return times * fmean(probed.seconds for probed in trial.probes)
-    data = state.data.get(trial.settings.data.name)
-    size = data.train if data else DATASETS[trial.settings.data.name].train_size
-    return times * probe_seconds(trial.settings, size) if times else 0.0
+    return times * probe_seconds(trial.settings, _size(state, trial.settings)) if times else 0.0
+
+
+def _size(state: SweepState, settings: Settings) -> int:
+    data = state.data.get(settings.data.name)
+    return data.train if data else DATASETS[settings.data.name].train_size
 
 
 def _train_size(state: SweepState, configuration: Configuration) -> int | None:

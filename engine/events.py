@@ -120,6 +120,8 @@ class TrialStarted(Event, frozen=True, tag="started"):
     """A trial's training begins: at its first step, or after `resumed_steps` from a checkpoint.
 
     Then the figures of `resumed_epochs` finished epochs are in the checkpoint, and stated again.
+    `batch_size` and `steps_per_epoch` go by the batch size of `[train]`; where it changes in
+    mid-run, `total_samples` are the images of the whole budget.
     """
 
     trial: str
@@ -135,6 +137,7 @@ class TrialStarted(Event, frozen=True, tag="started"):
     lr: float
     resumed_steps: int | None = None
     resumed_epochs: int = 0
+    total_samples: int | None = None
 
 
 class Progress(Event, frozen=True, tag="progress"):
@@ -172,7 +175,8 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     """The figures of one epoch, measured at its end; `steps` and `samples` are totals.
 
     Accuracies are fractions, losses are means per sample, `seconds` is the training time of
-    this epoch without evaluation, `epoch_samples` what was trained in it.
+    this epoch without evaluation, `epoch_samples` what was trained in it. `lr` and
+    `last_batch_size` are those of its last step, which may have had fewer images left to take.
     """
 
     epoch: int
@@ -195,6 +199,7 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     noise_trace: float | None = None
     noise_signal: float | None = None
     noise_draws: int = 0
+    last_batch_size: int | None = None
 
 
 class EpochsFinished(Event, frozen=True, tag="epochs"):

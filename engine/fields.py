@@ -1,6 +1,7 @@
 """Checks one value of a preset against the type of its key, and says what was expected."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -13,6 +14,16 @@ from engine.spec import TABLES, Table
 def field_types(table: type[Table]) -> dict[str, Any]:
     """The keys of a table with their annotated types."""
     return {field.encode_name: field.type for field in msgspec.structs.fields(table)}
+
+
+def flat(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Key and value, where a dotted key (`train.lr = ..`) has become a nested table."""
+    for key, value in table.items():
+        if key in TABLES and isinstance(value, dict):
+            for inner, deeper in value.items():
+                yield f"{key}.{inner}", deeper
+        else:
+            yield key, value
 
 
 def check_value(value: object, annotation: Any, where: str) -> None:

@@ -6,6 +6,7 @@ the batch is worth twice the steps. It comes near the critical batch size in its
 
 import math
 
+from engine.course import changing
 from engine.spec import Settings
 
 
@@ -20,6 +21,6 @@ def no_noise_scale(settings: Settings) -> str:
     """Why there is none for these settings; empty where there is one."""
     if settings.model.batch_norm:
         return "with batch norm the gradient of a part of the batch is none of the whole"
-    if settings.train.batch_size < 2:
+    if settings.train.batch_size < 2 and not changing(settings):
         return "a batch of one image has no parts"
     return ""

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from engine.course import Course, changing
 from engine.spec import PositiveInt, Precision, Settings, Trial
 
 EVALUATION_BATCH_SIZE = 1000
@@ -21,15 +22,18 @@ LEAST_SECONDS, MOST_SHARE = 1.0, 0.03  # what measuring a plan may take, and of 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The numeric plan of one group.
 
-    `batch_size` is the number of samples an optimizer step sees: the one asked for, or the
-    whole training set where that is smaller. `accumulation_steps` micro-batches of
-    `micro_batch_size` samples (the last may be smaller) make one step. A probe takes the batches
+    `batch_size` is the number of samples an optimizer step sees: the one asked for in `[train]`,
+    or the whole training set where that is smaller. Where it changes in mid-run,
+    `largest_batch_size` is the largest that occurs. `accumulation_steps` micro-batches of
+    `micro_batch_size` samples (the last may be smaller) make one step of the `largest`; a smaller
+    batch takes as many as it needs, the same size at most. A probe takes the batches
     that it draws in micro-batches of `draw_micro_batch_size`, or of the training's if larger.
     """
 
     group: str
     members: tuple[str, ...]
     batch_size: PositiveInt
+    largest_batch_size: PositiveInt | None = None
     micro_batch_size: PositiveInt
     accumulation_steps: PositiveInt
     evaluation_batch_size: PositiveInt
@@ -39,43 +43,65 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     precision: Precision = "fp32"
     reason: str = ""
 
+    @property
+    def largest(self) -> int:
+        """Samples of the largest batch that occurs."""
+        return self.largest_batch_size or self.batch_size
+
 
 def make_plan(trial: Trial, train_size: int, threads: int) -> Plan:
     """The plan of a trial on its own: the whole batch at once unless the preset names a cut."""
     batch_size = min(trial.batch_size, train_size)
     asked = trial.settings.memory.micro_batch_size
-    micro = batch_size if asked == "auto" else min(asked, batch_size)
+    largest = largest_batch(trial.settings, train_size)
+    micro = largest if asked == "auto" else min(asked, largest)
     return Plan(
         group=trial.id,
         members=(trial.id,),
         batch_size=batch_size,
+        largest_batch_size=largest if largest != batch_size else None,
         micro_batch_size=micro,
-        accumulation_steps=-(-batch_size // micro),
+        accumulation_steps=-(-largest // micro),
         evaluation_batch_size=EVALUATION_BATCH_SIZE,
         threads=threads,
         precision=trial.settings.train.precision,
-        reason=_reason(trial.batch_size, batch_size, micro, asked == "auto"),
+        reason=_reason(max(trial.batch_size, largest), largest, micro, asked == "auto"),
     )
 
 
 def reusable(plans: Sequence[Plan], trial: Trial, train_size: int) -> Plan | None:
     """A recorded plan that still describes this trial on these data, if there is one."""
-    wanted = (min(trial.batch_size, train_size), trial.settings.train.precision)
+    largest = largest_batch(trial.settings, train_size)
+    wanted = (min(trial.batch_size, train_size), largest, trial.settings.train.precision)
     for plan in plans:
-        if plan.members == (trial.id,) and (plan.batch_size, plan.precision) == wanted:
+        found = (plan.batch_size, plan.largest, plan.precision)
+        if plan.members == (trial.id,) and found == wanted:
             asked = trial.settings.memory.micro_batch_size
-            if asked == "auto" or plan.micro_batch_size == min(asked, plan.batch_size):
+            if asked == "auto" or plan.micro_batch_size == min(asked, plan.largest):
                 return plan
     return None
 
 
+def largest_batch(settings: Settings, train_size: int) -> int:
+    """Samples of the largest batch that occurs."""
+    if not changing(settings):
+        return min(settings.train.batch_size, train_size)
+    return Course(settings, train_size).batch_sizes[-1]
+
+
 def alike(settings: Settings, batch_size: int) -> bytes:
-    """What memory and pace of a step depend on, on one device: equal where they are."""
+    """What memory and pace of a step depend on, on one device: equal where they are.
+
+    `batch_size` is the largest that occurs. With batch norm the other sizes say which cuts are
+    allowed.
+    """
     train, asked = settings.train, settings.memory.micro_batch_size
-    depends = (
+    depends: tuple[object, ...] = (
         *(settings.data, settings.model, train.optimizer, train.precision),
         *(batch_size, asked),
     )
+    if settings.model.batch_norm and changing(settings):
+        depends = (*depends, train, settings.schedule, settings.phases)
     return msgspec.json.encode(depends)
 
 

@@ -84,7 +84,7 @@ class Planner:
             self._write(trial, whole)
             return None
         share = _free(place, data) if asked is None else worker_share(asked, place, data)
-        key = alike(trial.settings, whole.batch_size)
+        key = alike(trial.settings, whole.largest)
         async with self._under_way.setdefault(key, asyncio.Lock()):
             found = self._known(key, place, asked, share)
             if found is None:
@@ -116,6 +116,11 @@ class Planner:
 
     def _write(self, trial: Trial, plan: Plan) -> None:
         """Write a plan down, and say it once a configuration where accumulation is not exact."""
+        if plan.largest_batch_size is not None:
+            told = (
+                f"{plan.reason}; {plan.largest:,} is the largest batch, {plan.batch_size:,} asked"
+            )
+            plan = msgspec.structs.replace(plan, reason=told)
         ghost = ghostly(trial.settings, plan)
         if ghost:
             plan = msgspec.structs.replace(plan, reason=f"{plan.reason}; {ghost}")
@@ -160,7 +165,7 @@ def chosen(whole: Plan, found: Measured, exact: bool = True) -> Plan:
     Raises:
         NothingFits: not even the smallest keeps below the limit.
     """
-    choice, named = _best(found, exact), whole.micro_batch_size < whole.batch_size
+    choice, named = _best(found, exact), whole.micro_batch_size < whole.largest
     if choice is None:
         raise NothingFits(_too_little(found, named))
     if named:
@@ -171,7 +176,7 @@ def chosen(whole: Plan, found: Measured, exact: bool = True) -> Plan:
     return msgspec.structs.replace(
         whole,
         micro_batch_size=micro,
-        accumulation_steps=-(-whole.batch_size // micro),
+        accumulation_steps=-(-whole.largest // micro),
         evaluation_batch_size=found.evaluation_batch_size,
         draw_micro_batch_size=draw if found.asked_bytes is None else min(draw, max(fitting)),
         reason=choice.reason,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from engine import events as ev
+from engine.course import changing
 from engine.drawn import competing_pairs
 from engine.ledger import Ledger
 from engine.plan import full_batch, reusable
@@ -93,6 +94,9 @@ def _too_large(trial: Trial, train_size: int) -> Iterator[str]:
     """What of a trial is more than there are images for."""
     if trial.batch_size > train_size:
         yield full_batch(trial.batch_size, train_size)
+    largest = max((p.batch_size or 0 for p in trial.settings.phases), default=0)
+    if largest > train_size:
+        yield f"phases: {full_batch(largest, train_size)}"
     held = competing_pairs(trial.settings, train_size)
     for small, large in trial.settings.probe.pairs:
         if (small, large) not in held:
@@ -101,6 +105,15 @@ def _too_large(trial: Trial, train_size: int) -> Iterator[str]:
 
 def _essence(trial: Trial, train_size: int) -> bytes:
     """What decides a trial's arithmetic: its settings with the batch the data allow, its seed."""
-    train = trial.settings.train
-    cut = msgspec.structs.replace(train, batch_size=min(train.batch_size, train_size))
-    return msgspec.json.encode((msgspec.structs.replace(trial.settings, train=cut), trial.seed))
+    replace, settings = msgspec.structs.replace, trial.settings
+    train = replace(settings.train, batch_size=min(settings.train.batch_size, train_size))
+    settings = replace(settings, train=train)
+    if changing(settings):
+        most = min(settings.schedule.max_batch_size or train_size, train_size)
+        phases = tuple(
+            replace(phase, batch_size=phase.batch_size and min(phase.batch_size, train_size))
+            for phase in settings.phases
+        )
+        schedule = replace(settings.schedule, max_batch_size=most)
+        settings = replace(settings, schedule=schedule, phases=phases)
+    return msgspec.json.encode((settings, trial.seed))

@@ -15,9 +15,9 @@ from engine.problems import shown as quoted
 from engine.spec import TABLES, Claim, Configuration, PositiveInt
 from engine.unfolding import unfold
 
-LATER = ("phases", "select")
+LATER = ("select",)
 TEXTS = ("name", "title", "question", "source", "group")
-TOP_LEVEL = (*TEXTS, "seeds", *TABLES, "grid", "cells", "claims", "plan", *LATER)
+TOP_LEVEL = (*TEXTS, "seeds", *TABLES, "grid", "cells", "phases", "claims", "plan", *LATER)
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,15 @@ from typing import TypeAlias, overload
 from engine.events import EpochRecord, NormSlice
 
 NUMBERS = tuple(name for name in EpochRecord.__struct_fields__ if name != "norms")
-WHOLE = ("epoch", "steps", "samples", "epoch_samples", "peak_memory_bytes", "noise_draws")
+WHOLE = (
+    "epoch",
+    "steps",
+    "samples",
+    "epoch_samples",
+    "peak_memory_bytes",
+    "noise_draws",
+    "last_batch_size",
+)
 """Fields that are integers; as doubles they are exact below 2⁵³."""
 OF_A_SLICE = {
     "first_step": "q",

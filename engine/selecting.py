@@ -1,13 +1,20 @@
-"""Picks configurations by their settings: for claims, and wherever like is compared with like."""
+"""Picks configurations by their settings: for claims, phases, and where like is compared."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from engine.fields import check_value, flat, full_key, type_of
+from engine.problems import UsageProblem, printable, shown, similar
 from engine.spec import Configuration, Selector
 
 LABEL = "label"
+SHOWN_LABELS = 12
+
+
+class Idle(UsageProblem):
+    """Something is said about configurations that are not there."""
 
 
 class Ladder(NamedTuple):
@@ -48,6 +55,48 @@ def ladder(over: str, among: Sequence[Configuration]) -> Ladder:
     levels = {level: tuple(one[level] for one in kept) for level in sorted(longest)}
     used = {configuration.id for members in levels.values() for configuration in members}
     return Ladder(levels, tuple(each for each in among if each.id not in used))
+
+
+def read_selector(written: object, configurations: Sequence[Configuration], where: str) -> Selector:
+    """What a preset picks some of the configurations by, with dotted keys.
+
+    Raises:
+        UsageProblem: it is malformed, or (`Idle`) picks none.
+    """
+    if not isinstance(written, dict) or not written:
+        raise UsageProblem(
+            f"{where}: expected what to pick, for example {{ batch_size = 64 }}, "
+            f"got {shown(written)}"
+        )
+    selector: Selector = {}
+    for key, value in flat(written):
+        at = f"{where}.{printable(key)}"
+        path = LABEL if key == LABEL else full_key(key, where, also=(LABEL,))
+        if path in selector:
+            raise UsageProblem(f"{at}: {path} is there twice")
+        check_value(value, str if path == LABEL else type_of(path), at)
+        selector[path] = read_text(value, at) if path == LABEL else value
+    if not picked(selector, configurations):
+        raise Idle(f"{where}: no configuration has {_told(selector, configurations)}")
+    return selector
+
+
+def read_text(value: str, where: str) -> str:
+    """A text on one line, which must not be empty."""
+    text = printable(" ".join(value.split()))
+    if not text:
+        raise UsageProblem(f"{where}: expected a text, got an empty one")
+    return text
+
+
+def _told(selector: Selector, configurations: Sequence[Configuration]) -> str:
+    """What was asked for in vain, and the labels that there are."""
+    asked = " and ".join(f"{path} = {shown(value)}" for path, value in selector.items())
+    labels = [configuration.label for configuration in configurations]
+    close = similar(selector[LABEL], labels) if LABEL in selector else ""
+    more = ", …" if len(labels) > SHOWN_LABELS else ""
+    there = ", ".join(repr(label) for label in labels[:SHOWN_LABELS]) + more
+    return f"{asked}{close or f'; the labels are {there}'}"
 
 
 def _fits(configuration: Configuration, selector: Selector) -> bool:

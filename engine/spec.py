@@ -19,6 +19,8 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Precision = Literal["fp32", "bf16"]
 
 MAX_TRIALS = 100_000
+Within = Annotated[float, Meta(gt=0, lt=1)]
+Factor = Annotated[float, Meta(gt=1, le=1e6)]
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -75,6 +77,37 @@ class Scaling(Table, frozen=True):
     warmup_epochs: NonNegativeFloat = 0.0
 
 
+class Schedule(Table, frozen=True):
+    """How learning rate and batch size change over the budget; `engine.course` has the rules.
+
+    `step`: at each of `at`, shares of the budget, the rate is divided by `factor`, or the batch
+    multiplied by it instead, up to `max_batch_size`; what is left of the factor then goes to the
+    rate. `cosine`: the rate falls to `final_lr_share` of itself. Over `batch_warmup_epochs` the
+    batch grows from `batch_warmup_start` by doubling. What a kind does not read has no effect.
+    """
+
+    kind: Literal["constant", "step", "cosine"] = "constant"
+    at: Annotated[tuple[Within, ...], Meta(max_length=32)] = ()
+    factor: Factor | None = None
+    by: Literal["lr", "batch"] = "lr"
+    max_batch_size: PositiveInt | None = None
+    final_lr_share: Share = 0.0
+    batch_warmup_epochs: NonNegativeFloat = 0.0
+    batch_warmup_start: PositiveInt | None = None
+
+
+class Phase(Table, frozen=True):
+    """A change in mid-run, at a share of the budget or after so many epochs.
+
+    From the first step that begins there, `lr` and `batch_size` replace those before.
+    """
+
+    at: Within | None = None
+    at_epoch: PositiveFloat | None = None
+    lr: PositiveFloat | None = None
+    batch_size: PositiveInt | None = None
+
+
 class Memory(Table, frozen=True):
     """How a batch is cut into micro-batches; `auto` leaves it to the numeric plan.
 
@@ -122,6 +155,8 @@ class Settings(Table, frozen=True):
     memory: Memory = Memory()
     run: Run = Run()
     probe: Probe = Probe()
+    schedule: Schedule = Schedule()
+    phases: tuple[Phase, ...] = ()
 
 
 class Configuration(Table, frozen=True):
@@ -193,5 +228,6 @@ TABLES: dict[str, type[Table]] = {
     "memory": Memory,
     "run": Run,
     "probe": Probe,
+    "schedule": Schedule,
 }
 BUDGETS = ("epochs", "steps", "samples", "seconds")

@@ -67,7 +67,7 @@ class TrialState:
         budget = self.settings.train.seconds
         if budget is None:
             return self.started.total_steps
-        steps, seconds = self._trained()
+        steps, _, seconds = self.trained()
         if self.done:
             return steps
         return steps * budget / seconds if seconds > 0 else None
@@ -79,7 +79,11 @@ class TrialState:
             return 1.0
         if self.status == "queued" or not self.planned_steps:
             return 0.0
-        return min(1.0, self._trained()[0] / self.planned_steps)
+        steps, samples, _ = self.trained()
+        whole = self.started.total_samples if self.started else None
+        if whole is not None and self.settings.train.steps is None:
+            return min(1.0, samples / whole)
+        return min(1.0, steps / self.planned_steps)
 
     def forget(self) -> None:
         """Drop the figures of an attempt that was given up."""
@@ -93,13 +97,13 @@ class TrialState:
         self.probes = [probe for probe in self.probes if probe.steps <= steps]
         self.cuts = [cut for cut in self.cuts if cut.steps <= steps]
 
-    def _trained(self) -> tuple[int, float]:
-        """Steps taken, and seconds of training, as far as is known."""
-        steps = self.last.steps if self.last else 0
+    def trained(self) -> tuple[int, int, float]:
+        """Steps taken, images seen, and seconds of training, as far as is known."""
+        steps, samples = (self.last.steps, self.last.samples) if self.last else (0, 0)
         seconds = sum(self.records.column("seconds"))
         if self.progress and self.progress.steps >= steps:
-            return self.progress.steps, self.progress.seconds
-        return steps, seconds
+            return self.progress.steps, self.progress.samples, self.progress.seconds
+        return steps, samples, seconds
 
 
 @dataclass(slots=True)

@@ -3,7 +3,6 @@
 import hashlib
 import math
 import re
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -12,14 +11,15 @@ from msgspec.structs import replace
 
 from engine.architecture import channels_of, hidden_of, misfit
 from engine.datasets import DATASETS
-from engine.fields import check_value, full_key, type_of
+from engine.fields import check_value, flat, full_key, type_of
+from engine.phasing import course_problem, effective_schedule, with_phases
 from engine.problems import UsageProblem, printable, shown
 from engine.spec import BUDGETS, MAX_TRIALS, TABLES, Configuration, Settings
 
 BATCH_SIZE = "train.batch_size"
 SHORT = {BATCH_SIZE: "b", "train.lr": "lr", "train.momentum": "m", "train.weight_decay": "wd"}
 ADAM_SQRT_LIMIT = 10  # 1 / (1 - beta1) for Adam's usual beta1 of 0.9
-NAME_ALONE = ("data.name", "model.name", "train.optimizer")
+NAME_ALONE = ("data.name", "model.name", "train.optimizer", "schedule.kind")
 
 Overrides = dict[str, Any]
 
@@ -36,16 +36,23 @@ def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[s
     chosen = [(overrides, "") for overrides in _product(grid)] if grid or not cells else []
     chosen += cells
     found = [(_settings(raw, overrides, where), label) for overrides, label in chosen]
-    _refuse_twins([settings for settings, _ in found], where)
     varied = _varied([settings for settings, _ in found])
     seeds = tuple(range(raw.get("seeds", 1)))
-    ids = _distinct([_id(settings, varied) for settings, _ in found])
-    configurations = [
+    unnamed = [
         Configuration(
-            id=name, label=label or _label(settings, varied), settings=settings, seeds=seeds
+            id=str(index), label=label or _label(settings, varied), settings=settings, seeds=seeds
         )
-        for name, (settings, label) in zip(ids, found, strict=True)
+        for index, (settings, label) in enumerate(found)
     ]
+    changing = with_phases(raw.get("phases", []), unnamed, where)
+    _refuse_twins([each.settings for each in changing], where)
+    for each in changing:
+        problem = course_problem(each.settings)
+        if problem:
+            raise UsageProblem(f"{where}: {problem}")
+    same = len({each.settings.phases for each in changing}) == 1
+    ids = _distinct([_id(each.settings, varied, phases=not same) for each in changing])
+    configurations = [replace(each, id=name) for each, name in zip(changing, ids, strict=True)]
     return configurations, _without_effect(raw, grid, cells)
 
 
@@ -86,16 +93,6 @@ def _cells(cells: object, where: str) -> list[tuple[Overrides, str]]:
             overrides[path] = value
         checked.append((overrides, label))
     return checked
-
-
-def flat(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Key and value, where a dotted key (`train.lr = ..`) has become a nested table."""
-    for key, value in table.items():
-        if key in TABLES and isinstance(value, dict):
-            for inner, deeper in value.items():
-                yield f"{key}.{inner}", deeper
-        else:
-            yield key, value
 
 
 def _check_count(
@@ -223,7 +220,8 @@ def _effective(settings: Settings) -> Settings:
     if scaling.rule == "none":
         scaling = replace(scaling, base_batch_size=None)
     model = replace(model, hidden=hidden_of(model), channels=channels_of(model))
-    return replace(settings, model=model, train=train, scaling=scaling)
+    schedule = effective_schedule(settings.schedule)
+    return replace(settings, model=model, train=train, scaling=scaling, schedule=schedule)
 
 
 def _refuse_twins(found: list[Settings], where: str) -> None:
@@ -242,6 +240,7 @@ def _values(settings: Settings) -> dict[str, Any]:
     return {
         f"{table}.{key}": tuple(value) if isinstance(value, list) else value
         for table, entries in tables.items()
+        if table in TABLES
         for key, value in entries.items()
     }
 
@@ -256,13 +255,16 @@ def _varied(found: list[Settings]) -> list[str]:
     ]
 
 
-def _id(settings: Settings, varied: list[str]) -> str:
+def _id(settings: Settings, varied: list[str], phases: bool) -> str:
     values = _values(settings)
     parts = [f"b{settings.train.batch_size}"]
     for path in varied:
         if values[path] is not None:
             prefix = "" if path in NAME_ALONE else SHORT.get(path, path.split(".", 1)[1] + "-")
             parts.append(prefix + _plain(values[path], "-"))
+    for phase in settings.phases if phases else ():
+        parts += ["then", f"b{phase.batch_size}"] if phase.batch_size else ["then"]
+        parts += [f"lr{_plain(phase.lr, '')}"] if phase.lr else []
     name = re.sub(r"[^a-z0-9.]+", "-", "-".join(parts).lower()).strip("-")
     if len(name) > 60:
         name = f"{name[:50]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

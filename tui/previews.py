@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.datasets import DATASETS
+from engine.fields import flat
 from engine.listing import StoredSweep
 from engine.problems import printable
 from engine.reading import Preset
 from engine.sizes import shown_size
 from engine.spec import BUDGETS, Settings
-from engine.unfolding import flat
 from tui.entries import Offer, expectation, when
 from tui.gauge import gauge
 from tui.rows import EMPTY, Row, row, wrap
@@ -169,7 +169,25 @@ def _training(preset: Preset) -> str:
         for name in BUDGETS
         if getattr(train, name) is not None
     )
-    return f"{optimizers}, lr {rates}, {' or '.join(dict.fromkeys(budgets))}"
+    told = f"{optimizers}, lr {rates}, {' or '.join(dict.fromkeys(budgets))}"
+    return ", ".join([told, *_changes(preset)])
+
+
+def _changes(preset: Preset) -> list[str]:
+    """What changes in mid-run, in any configuration."""
+    settings = [configuration.settings for configuration in preset.configurations]
+    found: dict[str, None] = {}
+    for schedule in (each.schedule for each in settings):
+        if schedule.kind == "step":
+            at = " and ".join(f"{share:.0%}" for share in schedule.at)
+            sign = "÷" if schedule.by == "lr" else "×"
+            found[f"{schedule.by} {sign} {schedule.factor:g} at {at}"] = None
+        if schedule.kind == "cosine":
+            found["cosine"] = None
+        if schedule.batch_warmup_epochs:
+            found["batch warmup"] = None
+    phases = len({phase for each in settings for phase in each.phases})
+    return [*found, *([f"{phases} phase{'s' * (phases > 1)}"] if phases else [])]
 
 
 def _memory(preset: Preset, limit: int | None) -> str:

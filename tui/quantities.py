@@ -47,6 +47,8 @@ QUANTITIES = (
     Quantity("gradient norm cv", "norm cv", NormSpread()),
     Quantity("gradient noise scale", "noise", NoiseRatio()),
     Quantity("mean update norm", "update", Sum(update_norm_mean=1.0)),
+    Quantity("learning rate", "rate", Sum(lr=1.0)),
+    Quantity("batch size", "batch", Sum(last_batch_size=1.0)),
 )
 ACCURACY, DISTANCE = QUANTITIES[0], QUANTITIES[3]
 ERROR = Quantity(

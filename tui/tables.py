@@ -71,7 +71,7 @@ def _memory(pane: Pane) -> Iterable[Line]:
             plan, shape = view.state.plans[trials[0].id], chosen_shape(view.state, trials[0])
             peaks = [r.peak_memory_bytes for t in trials for r in t.records if r.peak_memory_bytes]
             yield (
-                *(view.marks[name].label, plan.batch_size, plan.micro_batch_size),
+                *(view.marks[name].label, plan.largest, plan.micro_batch_size),
                 *(plan.accumulation_steps, max(peaks, default=shape.peak_bytes if shape else None)),
                 *(shape.samples_per_second if shape else None, plan.reason),
             )

@@ -116,7 +116,10 @@ def sweep_toml(folder: Path, state: SweepState) -> str:
     """The preset as it was run, with the numeric plan of every trial that has one."""
     raw = read_toml(folder / SWEEP)
     plans = dict.fromkeys(state.plans.values())
-    raw["plan"] = [msgspec.to_builtins(plan) for plan in plans]
+    raw["plan"] = [
+        {key: value for key, value in msgspec.to_builtins(plan).items() if value is not None}
+        for plan in plans
+    ]
     return tomli_w.dumps(raw)
 
 

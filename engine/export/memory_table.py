@@ -50,14 +50,14 @@ def _given(state: SweepState) -> Iterator[Row]:
         if not trials:
             continue
         automatic = settings.memory.micro_batch_size == "auto"
-        if automatic and alike(settings, state.plans[trials[0].id].batch_size) in measured:
+        if automatic and alike(settings, state.plans[trials[0].id].largest) in measured:
             continue
         plan = state.plans[trials[0].id]
         peaks = [int(peak) for peak in trials[0].records.known("peak_memory_bytes")]
         yield {
             "device": trials[0].device,
             "model": settings.model.name,
-            "batch_size": plan.batch_size,
+            "batch_size": plan.largest,
             "micro_batch_size": plan.micro_batch_size,
             "peak_memory_bytes": max(peaks, default=None),
             "samples_per_second": pace(state, trials)[1],

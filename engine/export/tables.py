@@ -30,7 +30,7 @@ EPOCH_COLUMNS = (
     "train_accuracy", "test_loss", "test_accuracy", "generalization_gap", "epoch_seconds",
     "samples_per_second", "grad_norm_mean", "grad_norm_std", "grad_norm_cv", "distance_from_init",
     "weight_norm", "noise_scale", "peak_memory_bytes", "update_norm_mean", "path_length",
-    "noise_trace", "noise_signal", "noise_draws",
+    "noise_trace", "noise_signal", "noise_draws", "last_batch_size",
 )  # fmt: skip
 NORM_COLUMNS = ("trial", "batch_size", "seed", "epoch", "bin_left", "bin_right", "count")
 
@@ -69,6 +69,7 @@ def epoch_rows(state: SweepState) -> Iterator[Row]:
                 "noise_trace": record.noise_trace,
                 "noise_signal": record.noise_signal,
                 "noise_draws": record.noise_draws,
+                "last_batch_size": record.last_batch_size,
             }
 
 

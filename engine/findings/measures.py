@@ -29,7 +29,13 @@ EARLY, LATE = (0.0, 0.2), (0.8, 1.0)
 
 
 def step_seconds(state: SweepState, trial: TrialState) -> float | None:
-    """Seconds of an optimizer step: the median epoch's time over its steps."""
+    """Seconds of an optimizer step: the median epoch's time over its steps.
+
+    Where the batch size changes, the mean over all steps.
+    """
+    if trial.started and trial.started.total_samples is not None:  # epochs differ in their steps
+        whole = training_seconds(state, trial)
+        return whole / trial.last.steps if whole and trial.last else None
     seconds, _ = pace(state, [trial])
     steps = trial.started.steps_per_epoch if trial.started else 0
     return seconds / steps if seconds is not None and steps else None
@@ -144,8 +150,11 @@ def rounding_variance(state: SweepState, trial: TrialState, measure: str, value:
         return figures / data.test**2 / 12 if data and data.test else 0.0
     if trial.settings.train.target_accuracy is None or trial.started is None:
         return 0.0
-    steps = trial.started.steps_per_epoch
-    epoch = {"epochs": 1, "steps": steps, "samples": steps * trial.batch_size}.get(measure, 0)
+    steps: float = trial.started.steps_per_epoch
+    samples: float = steps * trial.batch_size
+    if trial.started.total_samples is not None and trial.last:
+        steps, samples = trial.last.steps / trial.last.epoch, trial.last.samples / trial.last.epoch
+    epoch = {"epochs": 1, "steps": steps, "samples": samples}.get(measure, 0)
     return epoch**2 / 12
 
 

@@ -96,7 +96,10 @@ class Training:
         self.total_steps = self.stepper.total_steps
         self.evaluation_batch_size, self.peak_bytes = job.plan.evaluation_batch_size, 0
         self.at, self.clock, self.facts = Position(), Clock(), Facts()
-        self.moments = Moments(settings.probe.at, self.total_steps, settings.train.seconds)
+        steps_at = self.stepper.course.steps_at
+        self.moments = Moments(
+            settings.probe.at, self.total_steps, settings.train.seconds, steps_at
+        )
         self.prober = Prober(
             job.trial,
             job.plan,
@@ -138,10 +141,9 @@ class Training:
             self.at.epoch,
             replacement=self.train_settings.sampling == "with-replacement",
         ).to(self.device)
-        batches = torch.split(order, self.job.plan.batch_size)
         self.clock.start()
-        while not self.at.over and self.at.batches < len(batches):
-            self._step(batches[self.at.batches])
+        for batch in self._batches(order):
+            self._step(batch)
             self._probe_if_due()
             if not self.at.over:
                 self._report()
@@ -151,6 +153,21 @@ class Training:
         self.clock.stop()
         self._finish_epoch()
 
+    def _batches(self, order: Tensor) -> Iterator[Tensor]:
+        """The rest of an epoch: the next images of its order, as many as each step's stage says."""
+        at, stepper = self.at, self.stepper
+        while not at.over and at.epoch_samples < len(order):
+            stage = stepper.course.stage(at.steps, at.samples, self._seconds())
+            stepper.enter(stage)
+            for batch in torch.split(order[at.epoch_samples :], stage.batch_size):
+                yield batch
+                if at.over or not stage.lasts(at.steps, at.samples, self._seconds()):
+                    break
+
+    def _seconds(self) -> float:
+        """Seconds of training, where the budget is one of them."""
+        return 0.0 if self.train_settings.seconds is None else self.clock.total()
+
     def _step(self, batch: Tensor) -> None:
         """One step and all that must be known once it is taken, so that one may halt after it."""
         if self._pause.asked:
@@ -158,11 +175,13 @@ class Training:
         raise_if(self._halted)
         at = self.at
         with self._first_measured(at.steps == 0):
-            cut = self.stepper.step(batch, at.steps + 1, at.filled)
+            seconds = self._seconds()
+            cut = self.stepper.step(batch, at.steps + 1, at.filled, at.samples, seconds)
         if cut:
             self._tell_cut(self.stepper.micro_batch_size)
-        at.steps, at.batches, at.filled = at.steps + 1, at.batches + 1, at.filled + 1
+        at.steps, at.filled = at.steps + 1, at.filled + 1
         at.samples, at.epoch_samples = at.samples + len(batch), at.epoch_samples + len(batch)
+        at.batch_size = self.stepper.stage.batch_size
         at.over = self._budget_spent()
         if at.filled == self.stepper.slice_steps or at.over or self._slice_is_long():
             self._close_slice()
@@ -273,6 +292,7 @@ class Training:
             noise_trace=_known(trace) if draws else None,
             noise_signal=_known(signal) if draws else None,
             noise_draws=draws,
+            last_batch_size=self.at.batch_size or self.stepper.stage.batch_size,
         )
         self.at.within = False
         self._pending.append(record)

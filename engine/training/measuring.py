@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from engine import orders
 from engine.batch_norm import pieces
-from engine.budget import planned_steps, samples_after
+from engine.course import totals
 from engine.events import Measured
 from engine.fitting import Shape, fits, next_size, usable
 from engine.plan import EVALUATION_BATCH_SIZE, LEAST_SECONDS, MOST_SHARE, Plan
@@ -48,7 +48,7 @@ def measure(
         trial=order.trial.id,
         device=str(device),
         device_name=order.device_name,
-        batch_size=order.plan.batch_size,
+        batch_size=order.plan.largest,
         asked_bytes=order.asked_bytes,
         limit_bytes=limit,
         held_bytes=bench.held_bytes,
@@ -86,12 +86,12 @@ class Bench:
             group["lr"] = 0.0  # nothing may diverge: numbers next to zero are slow
         self._images, self._device, self._limit = images, device, limit
         self._halted = halted
-        self._batch_size = plan.batch_size
+        self._batch_size = plan.largest
         self._counts = pieces(trial.settings, plan.batch_size, images.train_size)
         named = trial.settings.memory.micro_batch_size != "auto"
         self._only = plan.micro_batch_size if named else None
-        steps = planned_steps(trial.settings.train, images.train_size, plan.batch_size)
-        self._samples = steps and samples_after(steps, images.train_size, plan.batch_size)
+        whole = totals(trial.settings, images.train_size)
+        self._samples = whole and whole.samples
         self._order = torch.arange(images.train_size, device=device)
         self._shapes: dict[int, Shape] = {}
         self._gradient_seconds: dict[int, list[float]] = {}

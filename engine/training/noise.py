@@ -83,6 +83,10 @@ class NoiseScale:
         self._every = every(batch_size)
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
 
+    def follow(self, batch_size: int) -> None:
+        """Measure as often as batches of this size want it."""
+        self._every = every(batch_size)
+
     def due(self, step: int, samples: int) -> bool:
         """Whether to measure at a step (from 1) on so many samples."""
         return self.possible and samples > 1 and (step - 1) % self._every == 0

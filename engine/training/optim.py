@@ -3,8 +3,8 @@
 import torch
 from torch import nn, optim
 
+from engine.rates import Rates
 from engine.spec import Train
-from engine.training.schedule import Rates
 
 
 def build_optimizer(weights: nn.Parameter, train: Train, rates: Rates) -> optim.Optimizer:

@@ -39,9 +39,10 @@ class Clock(msgspec.Struct):
 class Position(msgspec.Struct):
     """How far a training is: `steps` and `samples` are totals that the optimizer has seen.
 
-    Between two epochs `within` is false. Within one, `batches` of it are taken, and the slice of
-    norms under way began after `slice_first` steps, holds `filled` of them, and began at
-    `slice_from` seconds. `over` says that the budget is spent or the target reached.
+    Between two epochs `within` is false. Within one, the first `epoch_samples` images of its
+    order are taken, and the slice of norms under way began after `slice_first` steps, holds
+    `filled` of them, and began at `slice_from` seconds. `over` says that the budget is spent or
+    the target reached. `batch_size` is the one that the last step went by.
     """
 
     epoch: int = 0
@@ -50,7 +51,7 @@ class Position(msgspec.Struct):
     over: bool = False
     reached: str = ""
     within: bool = False
-    batches: int = 0
+    batch_size: int = 0
     epoch_samples: int = 0
     slice_first: int = 0
     filled: int = 0
@@ -60,7 +61,7 @@ class Position(msgspec.Struct):
     def begin_epoch(self) -> None:
         """Move to the first batch of the next epoch."""
         self.epoch += 1
-        self.within, self.batches, self.epoch_samples = True, 0, 0
+        self.within, self.epoch_samples = True, 0
         self.slice_first, self.filled, self.slices = self.steps, 0, []
 
 

@@ -26,6 +26,7 @@ def started(training: "Training", resumed: bool) -> TrialStarted:
         parameters=training.flat.parameters,
         init_norm=float(torch.linalg.vector_norm(stepper.start_weights)),
         lr=stepper.rates.lr,
+        total_samples=stepper.course.total_samples if stepper.course.changes_batch else None,
         resumed_steps=training.at.steps if resumed else None,
         resumed_epochs=len(training.facts.records),
     )

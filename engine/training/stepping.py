@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from engine.batch_norm import largest_cut, pieces
-from engine.budget import planned_steps, steps_per_epoch
+from engine.budget import steps_per_epoch
+from engine.course import Course, Stage
 from engine.datasets import DATASETS
 from engine.plan import Plan
 from engine.spec import Trial
@@ -17,7 +18,6 @@ from engine.training.memory import ran_out
 from engine.training.models import build_model
 from engine.training.noise import NoiseScale, Parts, halves
 from engine.training.optim import build_optimizer
-from engine.training.schedule import scaled_rates, warmed_up, warmup_start
 from engine.training.travel import Travel
 
 SLICES_PER_RUN = 20
@@ -28,10 +28,13 @@ class Stepper:
 
     Attributes:
         flat: weights and gradient.
+        course: batch size and learning rate at every step.
+        stage: what holds of it now.
         rates: what the optimizer was set up with.
         lr: learning rate of the last step.
         norms: shape (slice_steps,), gradient norms of the slice under way.
-        per_epoch, total_steps: steps of an epoch, and of the budget where it is known.
+        per_epoch, total_steps: steps of an epoch at the batch size of `[train]`, and of the budget
+            where it is known.
     """
 
     def __init__(self, trial: Trial, plan: Plan, images: Images, device: torch.device) -> None:
@@ -40,16 +43,16 @@ class Stepper:
         model = build_model(settings.model, dataset, trial.seed)
         self.flat = FlatModel(model, device, precision=plan.precision)
         self.start_weights = self.flat.copy_weights()
-        self.rates = scaled_rates(settings, plan.batch_size)
+        self.course = Course(settings, images.train_size)
+        self.stage, self.rates = self.course.start, self.course.rates
         self.lr = self.rates.lr
         self.optimizer = build_optimizer(self.flat.weights, settings.train, self.rates)
         self.per_epoch = steps_per_epoch(images.train_size, plan.batch_size)
-        self.total_steps = planned_steps(settings.train, images.train_size, plan.batch_size)
-        self.noise = NoiseScale(device, not settings.model.batch_norm, plan.batch_size)
-        self.travel = Travel(self.flat.weights.detach(), self.per_epoch, self.total_steps)
+        self.total_steps = self.course.total_steps
+        self.noise = NoiseScale(device, not settings.model.batch_norm, self.stage.batch_size)
+        self._most = self.course.most_steps_an_epoch
+        self.travel = Travel(self.flat.weights.detach(), self._most, self.total_steps)
         self.norms = torch.zeros(self._slice_steps(), device=device)
-        self._warmup_steps = settings.scaling.warmup_epochs * self.per_epoch
-        self._warmup_start = warmup_start(settings, self.rates.lr)
         self._mean = settings.train.loss_reduction == "mean"
         self.micro_batch_size = plan.micro_batch_size
         self._counts = pieces(settings, plan.batch_size, images.train_size)
@@ -59,14 +62,23 @@ class Stepper:
         """Steps of a slice of norms: within an epoch, and within a twentieth of the run."""
         return len(self.norms)
 
-    def step(self, batch: Tensor, number: int, filled: int) -> bool:
+    def enter(self, stage: Stage) -> None:
+        """Go on at another stage of the course."""
+        self.stage = stage
+        self.noise.follow(stage.batch_size)
+
+    def step(
+        self, batch: Tensor, number: int, filled: int, samples: int = 0, seconds: float = 0.0
+    ) -> bool:
         """Step `number` (from 1) on the images `batch` (B,); its norm becomes `norms[filled]`.
+
+        `samples` images were seen before it, in `seconds` of training.
 
         Where memory runs out the gradient is begun anew with half the micro-batch, as often as it
         takes, from the same buffers and random state; returns whether that happened. The weights
         have not been touched until then.
         """
-        self._set_rate(number)
+        self._set_rate(number, samples, seconds)
         buffers = [buffer.clone() for buffer in self.flat.model.buffers()]
         random = self._random_state()
         cut = False
@@ -158,8 +170,8 @@ class Stepper:
             return torch.cuda.get_rng_state(self.flat.gradient.device)
         return torch.get_rng_state()
 
-    def _set_rate(self, step: int) -> None:
-        lr = warmed_up(self.rates.lr, step, self._warmup_steps, self._warmup_start)
+    def _set_rate(self, step: int, samples: int, seconds: float) -> None:
+        lr = self.course.rate(self.stage, step - 1, samples, seconds)
         if lr != self.lr or step == 1:
             self.lr = lr
             for group in self.optimizer.param_groups:
@@ -167,5 +179,5 @@ class Stepper:
 
     def _slice_steps(self) -> int:
         if self.total_steps is None:
-            return self.per_epoch
-        return max(1, min(self.per_epoch, self.total_steps // SLICES_PER_RUN))
+            return self._most
+        return max(1, min(self._most, self.total_steps // SLICES_PER_RUN))

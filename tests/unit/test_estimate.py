@@ -1,7 +1,9 @@
 """Estimates in closed form, on sweeps whose every number was chosen."""
 
 import pytest
+from msgspec.structs import replace
 
+from engine.course import totals as planned
 from engine.estimate import (
     MULTIPLY_ADDS_PER_SECOND,
     SECONDS_PER_STEP,
@@ -14,8 +16,8 @@ from engine.estimate import (
     trial_remaining,
     trial_seconds,
 )
-from engine.events import AnyEvent, Probed, TrialStatus
-from engine.spec import Configuration, Model, Probe
+from engine.events import AnyEvent, Probed, TrialStarted, TrialStatus
+from engine.spec import Configuration, Model, Probe, Schedule
 from engine.state import SweepState
 from tests.unit.training_fixtures import (
     conductor,
@@ -244,3 +246,50 @@ def test_a_finished_trial_has_nothing_left() -> None:
     state = fold(b64, events=[started(b64, at=100), ended(b64, at=110)])
     assert trial_remaining(state, state.trials["b64-s0"], now=150) == 0.0
     assert remaining(state, now=150) == Remaining(0.0, True)
+
+
+# ---- where the batch size changes
+
+
+GROWING = Schedule(kind="step", at=(0.5,), factor=10, by="batch")
+
+
+def growing(*, epochs: int | None = 4, steps: int | None = None) -> Configuration:
+    """Two epochs of 96 steps at 15 images, two of ten at 150."""
+    of = configuration(15, epochs=epochs)
+    train = replace(of.settings.train, steps=steps)
+    return replace(of, settings=replace(of.settings, train=train, schedule=GROWING))
+
+
+def begun(of: Configuration, total_steps: int, total_samples: int) -> AnyEvent:
+    event = started(of)
+    assert isinstance(event, TrialStarted)
+    return replace(event, total_steps=total_steps, total_samples=total_samples)
+
+
+def test_seconds_of_a_trial_whose_batch_grows() -> None:
+    found = trial_seconds(growing().settings)
+    assert found == pytest.approx(predicted(2 * 96 + 2 * 10, 4 * TRAIN, 4 * 2 * TEST))
+
+
+def test_the_share_of_a_budget_in_epochs_is_one_of_its_images() -> None:
+    """192 of 212 steps are half of the epochs; the time left is by what the rest should take."""
+    of = growing()
+    half = replace(record(2, steps=192), samples=2 * TRAIN)
+    state = fold(of, events=[worker(0), begun(of, 212, 4 * TRAIN), epochs(of, half, at=10.0)])
+    trial = state.trials["b15-s0"]
+    assert trial.fraction == 0.5
+    whole = predicted(212, 4 * TRAIN, 8 * TEST)
+    done = predicted(192, 2 * TRAIN, 4 * TEST) / whole
+    assert done > 0.5
+    assert trial_remaining(state, trial, 10.0) == pytest.approx(10 * (1 / done - 1))
+    assert left(state, 10.0)[0] == pytest.approx(10 / done * (1 - done))
+
+
+def test_of_a_budget_in_steps_it_stays_one_of_the_steps() -> None:
+    of = growing(epochs=None, steps=200)
+    samples = planned(of.settings, TRAIN)
+    assert samples is not None
+    half = replace(record(2, steps=100), samples=1500)
+    state = fold(of, events=[begun(of, 200, samples.samples), epochs(of, half, at=10.0)])
+    assert state.trials["b15-s0"].fraction == 0.5

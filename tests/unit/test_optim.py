@@ -8,11 +8,11 @@ import torch
 from torch import nn, optim
 
 from engine.datasets import DATASETS
+from engine.rates import Rates
 from engine.spec import Model, Train
 from engine.training.flat import FlatModel
 from engine.training.models import build_model
 from engine.training.optim import build_optimizer
-from engine.training.schedule import Rates
 from tests.unit.training_fixtures import CPU, Optimizer
 
 STEPS = 30

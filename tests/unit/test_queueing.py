@@ -132,3 +132,30 @@ def test_nothing_is_lined_up_before_the_images_are_there(house: House) -> None:
     bare = TrialQueue(house.queue.preset, house.ledger)
     bare.line_up()
     assert not bare
+
+
+def test_growth_beyond_the_images_is_the_same_however_far(tmp_path: Path) -> None:
+    """1,437 images cap both; a third that is capped below them is another training."""
+    raw = {
+        **RAW,
+        "seeds": 1,
+        "schedule": {"kind": "step", "by": "batch", "at": [0.5], "factor": 100},
+        "train": {**RAW["train"], "batch_size": 64},
+        "cells": [{"max_batch_size": 2000}, {"max_batch_size": 5000}, {"max_batch_size": 500}],
+    }
+    del raw["grid"]
+    house = House(tmp_path, raw)
+    house.ledger.close()
+    trials = house.ledger.state.trials.values()
+    assert [trial.status for trial in trials] == ["queued", "skipped", "queued"]
+    reasons = [trial.reason for trial in trials]
+    assert reasons[1].startswith("with 1,437 training images it is the same as")
+
+
+def test_a_phase_with_more_images_than_there_are_is_the_full_batch(tmp_path: Path) -> None:
+    raw = {**RAW, "phases": [{"at": 0.5, "set": {"batch_size": 5000}}]}
+    house = House(tmp_path, raw)
+    house.ledger.close()
+    said = [line.text for line in house.ledger.state.log]
+    told = "phases: 5,000 exceeds the 1,437 training images: the full batch"
+    assert said.count(told) == 2

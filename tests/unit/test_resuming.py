@@ -13,7 +13,7 @@ from torch import Tensor
 from engine import checkpoints
 from engine import events as ev
 from engine.plan import Plan, make_plan
-from engine.spec import Configuration, Memory, Model, Probe, Scaling, Train, Trial
+from engine.spec import Configuration, Memory, Model, Phase, Probe, Scaling, Schedule, Train, Trial
 from engine.state import SweepState
 from engine.training import keeping, loop
 from engine.training.images import Images, load_images
@@ -37,7 +37,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
 
 
 def trial_of(model: Model = SMALL_MLP, **more: object) -> Trial:
-    tables = {key: more.pop(key) for key in ("scaling", "memory", "probe") if key in more}
+    names = ("scaling", "memory", "probe", "schedule", "phases")
+    tables = {key: more.pop(key) for key in names if key in more}
     train = {"batch_size": 16, "lr": 0.1, "epochs": 3, **more}
     return make_trial(msgspec.convert(train, Train), model, **tables)  # type: ignore[arg-type]
 
@@ -65,6 +66,26 @@ CASES = {
     "diverges": trial_of(lr=3.0, epochs=30, weight_decay=2.0),
     "probed": trial_of(probe=PROBE, optimizer="adam"),
     "probed with batch norm": trial_of(NORMED, probe=PROBE, batch_size=8),
+    "the rate falls": trial_of(schedule=Schedule(kind="step", at=(0.3, 0.7), factor=3)),
+    "the batch grows": trial_of(
+        schedule=Schedule(kind="step", by="batch", at=(0.2, 0.5), factor=3, max_batch_size=30),
+        memory=Memory(micro_batch_size=11),
+        batch_size=4,
+    ),
+    "the batch grows, with batch norm": trial_of(
+        NORMED, schedule=Schedule(kind="step", by="batch", at=(0.5,), factor=2), batch_size=8
+    ),
+    "cosine and warmups": trial_of(
+        schedule=Schedule(kind="cosine", batch_warmup_epochs=1.3, batch_warmup_start=3),
+        scaling=Scaling(warmup_epochs=0.8),
+        optimizer="adam",
+        probe=PROBE,
+    ),
+    "phases": trial_of(
+        phases=(Phase(at=0.4, batch_size=7), Phase(at_epoch=2, lr=0.01, batch_size=20)),
+        optimizer="momentum",
+        probe=PROBE,
+    ),
 }
 
 

@@ -131,7 +131,7 @@ def test_unknown_figures_are_empty() -> None:
     assert {key for key, value in row.items() if value == ""} == {
         *("train_loss", "test_loss", "weight_norm", "distance_from_init", "noise_scale"),
         *("grad_norm_mean", "grad_norm_std", "grad_norm_cv", "peak_memory_bytes"),
-        *("update_norm_mean", "path_length", "noise_trace", "noise_signal"),
+        *("update_norm_mean", "path_length", "noise_trace", "noise_signal", "last_batch_size"),
     }
 
 

@@ -29,8 +29,10 @@ from engine.spec import (
     Data,
     Memory,
     Model,
+    Phase,
     Probe,
     Scaling,
+    Schedule,
     Settings,
     Train,
     Trial,
@@ -58,6 +60,8 @@ def make_trial(
     scaling: Scaling | None = None,
     memory: Memory | None = None,
     probe: Probe | None = None,
+    schedule: Schedule | None = None,
+    phases: tuple[Phase, ...] = (),
 ) -> Trial:
     """A trial on digits, or on images of their shape."""
     return Trial(
@@ -71,6 +75,8 @@ def make_trial(
             scaling=scaling or Scaling(),
             memory=memory or Memory(),
             probe=probe or Probe(),
+            schedule=schedule or Schedule(),
+            phases=phases,
         ),
     )
 

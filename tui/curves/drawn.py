@@ -138,6 +138,8 @@ def _planned(view: View, name: str, lens: Lens) -> float:
     for trial in trials:
         started = trial.started
         if lens.axle.planned and started and started.total_steps:
+            if started.total_samples is not None:
+                return _ends_at(view, along, started.total_steps, started.total_samples, name)
             return _ends(view, along, started.total_steps, max(1, started.steps_per_epoch), name)
     budget = getattr(trials[0].settings.train, along, None) if trials else None
     return float(budget or 0)
@@ -146,6 +148,13 @@ def _planned(view: View, name: str, lens: Lens) -> float:
 def planned_end(view: View, lens: Lens) -> float:
     """Where the longest budget of the sweep ends."""
     return max((_planned(view, name, lens) for name in view.order), default=0.0)
+
+
+def _ends_at(view: View, along: str, steps: int, samples: int, name: str) -> float:
+    """Where steps and images of a whole budget end, of which neither makes up the other."""
+    data = view.state.data.get(view.state.configurations[name].settings.data.name)
+    epochs = -(-samples // data.train) if data else 0
+    return float({"steps": steps, "samples": samples}.get(along, epochs))
 
 
 def _ends(view: View, along: str, steps: int, an_epoch: int, name: str) -> float:

@@ -74,7 +74,7 @@ class MemoryPane(Pane):
                 known.append((name, trials))
         reasons = {_short(state.plans[trials[0].id]) for _, trials in known}
         shared = reasons.pop() if len(reasons) == 1 else ""
-        widest = max((len(f"{state.plans[t[0].id].batch_size:,}") for _, t in known), default=1)
+        widest = max((len(f"{state.plans[t[0].id].largest:,}") for _, t in known), default=1)
         lines: list[Row] = []
         for name, trials in known:
             lines += self._plan(name, trials, widest, width, not shared)
@@ -94,7 +94,7 @@ class MemoryPane(Pane):
     ) -> list[Row]:
         """A row, and the reason behind it or, where that is too long, below."""
         plan, mark = self.view.state.plans[trials[0].id], self.view.marks[name]
-        cut = f"{plan.batch_size:>{digits},} = {plan.accumulation_steps:,} × "
+        cut = f"{plan.largest:>{digits},} = {plan.accumulation_steps:,} × "
         left = row(
             (mark.glyph, mark.style),
             " ",
@@ -116,7 +116,7 @@ class MemoryPane(Pane):
 
 def _short(plan: Plan) -> str:
     """The reason without its figures, where the batch is whole: they stand in the row."""
-    whole = plan.micro_batch_size == plan.batch_size
+    whole = plan.micro_batch_size == plan.largest
     return plan.reason.partition(": ")[0] if whole else plan.reason
 
 

@@ -1,4 +1,4 @@
-"""The learning rate at every step: scaling with the batch size, then warmup.
+"""The learning rate that a training begins with: scaling with the batch size, then warmup.
 
 Linear: Goyal et al. 2017 (arXiv:1706.02677). Square root: Krizhevsky 2014 (arXiv:1404.5997),
 Hoffer et al. 2017 (arXiv:1705.08741). Square root for Adam, which also moves the betas and
@@ -58,6 +58,6 @@ def warmup_start(settings: Settings, lr: float) -> float:
     return base if settings.scaling.rule != "none" and lr > base else 0.0
 
 
-def warmed_up(lr: float, step: int, warmup_steps: float, start: float = 0.0) -> float:
+def warmed_up(lr: float, step: float, warmup_steps: float, start: float = 0.0) -> float:
     """The rate of step `step` (from 1): it rises linearly from `start` to `lr`."""
     return start + (lr - start) * step / warmup_steps if step < warmup_steps else lr

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.problems import UsageProblem
+from engine.rates import Rates, scaled_rates, warmed_up, warmup_start
 from engine.spec import Data, Model, Scaling, Settings, Train
-from engine.training.schedule import Rates, scaled_rates, warmed_up, warmup_start
 
 Rule = Literal["none", "linear", "sqrt", "adam-sqrt"]
 
