@@ -13,7 +13,9 @@ from engine.budget import planned_steps, samples_after
 from engine.datasets import DATASETS
 from engine.drawn import competing_pairs, drawn_sizes
 from engine.spec import Configuration, Settings
+from engine.split import training_size, validation_size
 from engine.state import SweepState, TrialState
+from engine.target import has_target
 
 SECONDS_PER_STEP = 3.5e-4
 MULTIPLY_ADDS_PER_SECOND = 1.2e10
@@ -30,19 +32,28 @@ class Remaining:
     measured: bool
 
 
-def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
-    """Expected seconds of one trial on one CPU core."""
+def trial_seconds(settings: Settings, images: int | None = None) -> float:
+    """Expected seconds of one trial on one CPU core; `images` are all those of training."""
     train, dataset = settings.train, DATASETS[settings.data.name]
     if train.seconds is not None:
         return train.seconds
-    size = train_size or dataset.train_size
+    images = images or dataset.train_size
+    size = training_size(settings.data, images)
     batch_size = min(train.batch_size, size)
     steps = planned_steps(train, size, batch_size) or 0
     samples = samples_after(steps, size, batch_size)
-    evaluated = samples / size * 2 * min(dataset.test_size, size)
+    evaluated = samples / size * _evaluated(settings, images)
     work = (PASSES * samples + evaluated) * multiply_adds(settings.model, dataset)
     probing = len(settings.probe.at) * probe_seconds(settings, size)
     return steps * SECONDS_PER_STEP + work / MULTIPLY_ADDS_PER_SECOND + probing
+
+
+def _evaluated(settings: Settings, images: int) -> float:
+    """Images that are looked at in an epoch without being trained on."""
+    test, train = DATASETS[settings.data.name].test_size, settings.train
+    held = validation_size(settings.data, images)
+    between = train.target_checks - 1 if has_target(train) else 0
+    return 2 * min(test, images - held) + held + between * (held or test)
 
 
 def probe_seconds(settings: Settings, train_size: int) -> float:
@@ -123,7 +134,8 @@ def _probing(state: SweepState, trial: TrialState, times: int) -> float:
     if trial.probes:
         return times * fmean(probed.seconds for probed in trial.probes)
     data = state.data.get(trial.settings.data.name)
-    size = data.train if data else DATASETS[trial.settings.data.name].train_size
+    images = data.train if data else DATASETS[trial.settings.data.name].train_size
+    size = training_size(trial.settings.data, images)
     return times * probe_seconds(trial.settings, size) if times else 0.0
 
 

@@ -172,7 +172,8 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     """The figures of one epoch, measured at its end; `steps` and `samples` are totals.
 
     Accuracies are fractions, losses are means per sample, `seconds` is the training time of
-    this epoch without evaluation, `epoch_samples` what was trained in it.
+    this epoch without evaluation, `epoch_samples` what was trained in it. Validation figures are
+    of the images held out, `None` where none are.
     """
 
     epoch: int
@@ -195,6 +196,8 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     noise_trace: float | None = None
     noise_signal: float | None = None
     noise_draws: int = 0
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
 
 
 class EpochsFinished(Event, frozen=True, tag="epochs"):

@@ -17,6 +17,7 @@ from engine.fitting import Shape
 from engine.noise import noise_scale
 from engine.plan import alike
 from engine.spec import Memory, Scaling, Settings
+from engine.split import training_size
 from engine.state import SweepState, TrialState
 
 Measure = Callable[[EpochRecord], float | None]
@@ -183,7 +184,8 @@ def pace(state: SweepState, trials: list[TrialState]) -> tuple[float | None, flo
     rates: list[float] = []
     for trial in trials:
         data = state.data.get(trial.settings.data.name)
-        seconds, samples = whole_epochs(trial.records, data.train if data else 0)
+        size = training_size(trial.settings.data, data.train) if data else 0
+        seconds, samples = whole_epochs(trial.records, size)
         times += seconds.tolist()
         rates += (samples / seconds).tolist()
     return (median(times), median(rates)) if times else (None, None)

@@ -26,9 +26,10 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Data(Table, frozen=True):
-    """Which images to train on."""
+    """Which images to train on; the share `validation` of the training images is held out."""
 
     name: Literal["digits", "mnist", "fashion-mnist", "cifar10"]
+    validation: Fraction = 0.0
 
 
 class Model(Table, frozen=True):
@@ -47,6 +48,8 @@ class Model(Table, frozen=True):
 class Train(Table, frozen=True):
     """How to train: the batch size, the optimizer and one budget.
 
+    A target ends the training before; it is checked `target_checks` times an epoch.
+
     With `bf16` the forward and backward passes are automatically cast to bfloat16 where torch
     deems that safe; weights, gradients, losses and updates stay float32.
     """
@@ -58,6 +61,8 @@ class Train(Table, frozen=True):
     samples: PositiveInt | None = None
     seconds: PositiveFloat | None = None
     target_accuracy: Annotated[float, Meta(gt=0, le=1)] | None = None
+    target_loss: PositiveFloat | None = None
+    target_checks: PositiveInt = 1
     optimizer: Literal["sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop"] = "sgd"
     momentum: Fraction = 0.9
     weight_decay: NonNegativeFloat = 0.0

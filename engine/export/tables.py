@@ -9,6 +9,7 @@ from engine.bins import EDGES, Norms
 from engine.events import EpochRecord
 from engine.figures import noise_over, pace
 from engine.state import SweepState, TrialState
+from engine.target import reached
 
 Value = str | int | float | bool | None
 Row = dict[str, Value]
@@ -19,7 +20,8 @@ TRIAL_COLUMNS = (
     "train_accuracy", "test_loss", "test_accuracy", "best_test_accuracy", "generalization_gap",
     "epoch_seconds", "samples_per_second", "peak_memory_bytes", "init_norm", "distance_from_init",
     "noise_scale", "configuration", "label", "attempt", "reason", "path_length", "memory_cuts",
-    "precision", "batch_norm_size", "noise_draws",
+    "precision", "batch_norm_size", "noise_draws", "validation_loss", "validation_accuracy",
+    "steps_to_target", "samples_to_target", "seconds_to_target",
 )  # fmt: skip
 TEXT_COLUMNS = (
     "trial", "status", "dataset", "model", "optimizer", "scaling_rule", "configuration", "label",
@@ -30,7 +32,7 @@ EPOCH_COLUMNS = (
     "train_accuracy", "test_loss", "test_accuracy", "generalization_gap", "epoch_seconds",
     "samples_per_second", "grad_norm_mean", "grad_norm_std", "grad_norm_cv", "distance_from_init",
     "weight_norm", "noise_scale", "peak_memory_bytes", "update_norm_mean", "path_length",
-    "noise_trace", "noise_signal", "noise_draws",
+    "noise_trace", "noise_signal", "noise_draws", "validation_loss", "validation_accuracy",
 )  # fmt: skip
 NORM_COLUMNS = ("trial", "batch_size", "seed", "epoch", "bin_left", "bin_right", "count")
 
@@ -136,7 +138,13 @@ def _outcome(state: SweepState, trial: TrialState) -> Row:
         "peak_memory_bytes": max(peaks, default=None),
         "init_norm": trial.started.init_norm if trial.started else None,
         **_noise(trial),
+        **_to_target(trial),
     }
+
+
+def _to_target(trial: TrialState) -> Row:
+    found = reached(trial)
+    return {f"{name}_to_target": value for name, value in found._asdict().items()} if found else {}
 
 
 def _noise(trial: TrialState) -> Row:
@@ -157,6 +165,8 @@ def _measured(record: EpochRecord) -> Row:
         "distance_from_init": record.distance_from_init,
         "noise_scale": record.noise_scale,
         "path_length": record.path_length,
+        "validation_loss": record.validation_loss,
+        "validation_accuracy": record.validation_accuracy,
     }
 
 

@@ -12,6 +12,7 @@ from engine.drawn import UNBOUNDED, competing_pairs, drawn_sizes
 from engine.events import Competition, Draws, Probed
 from engine.selecting import Ladder
 from engine.spec import Configuration, Settings
+from engine.split import training_size
 from engine.state import SweepState, TrialState
 
 SIZES, PAIRS = "probe.batch_sizes", "probe.pairs"
@@ -144,7 +145,7 @@ def is_probed(configuration: Configuration, over: str = "", at_share: float | No
 def _levels(state: SweepState, settings: Settings, over: str) -> tuple[float, ...]:
     """Batch sizes drawn, or the large ones of the pairs."""
     data = state.data.get(settings.data.name)
-    size = data.train if data else UNBOUNDED
+    size = training_size(settings.data, data.train) if data else UNBOUNDED
     if over == PAIRS:
         return tuple(sorted({large for _, large in competing_pairs(settings, size)}))
     return drawn_sizes(settings, size) if settings.probe.batch_sizes else ()

@@ -16,6 +16,7 @@ from engine.findings.statistics import LEVEL, interval, of_mean, p_value
 from engine.findings.summary import mean_of
 from engine.spec import Configuration, Train
 from engine.state import SweepState
+from engine.target import has_target
 
 ACCURACY, TIME = "test_accuracy", "training_seconds"
 NAMED = 6
@@ -93,7 +94,7 @@ def _fastest(state: SweepState, level: list[_Candidate]) -> str:
 
 
 def _for_seconds(train: Train) -> bool:
-    return train.seconds is not None and train.target_accuracy is None
+    return train.seconds is not None and not has_target(train)
 
 
 def _sides(state: SweepState) -> list[_Candidate]:

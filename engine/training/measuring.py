@@ -91,7 +91,7 @@ class Bench:
         self._only = plan.micro_batch_size if named else None
         steps = planned_steps(trial.settings.train, images.train_size, plan.batch_size)
         self._samples = steps and samples_after(steps, images.train_size, plan.batch_size)
-        self._order = torch.arange(images.train_size, device=device)
+        self._order = images.of_training(torch.arange(images.train_size, device=device))
         self._shapes: dict[int, Shape] = {}
         self._gradient_seconds: dict[int, list[float]] = {}
         self._update_seconds: list[float] = []

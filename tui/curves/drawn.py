@@ -7,6 +7,7 @@ import numpy as np
 
 from engine.curves import Curve, curve
 from engine.smoothing import smoothed
+from engine.split import training_size
 from engine.state import SweepState
 from tui.curves.lens import Lens
 from tui.marks import Mark
@@ -153,5 +154,6 @@ def _ends(view: View, along: str, steps: int, an_epoch: int, name: str) -> float
         return float(steps)
     if along == "epochs":
         return float(-(-steps // an_epoch))
-    data = view.state.data.get(view.state.configurations[name].settings.data.name)
-    return steps / an_epoch * data.train if data else 0.0
+    asked = view.state.configurations[name].settings.data
+    data = view.state.data.get(asked.name)
+    return steps / an_epoch * training_size(asked, data.train) if data else 0.0
