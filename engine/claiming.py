@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from engine.fields import check_value, field_types, full_key, type_of
+from engine.fields import check_value, field_types, flat, full_key, type_of
 from engine.findings.measures import ACCURACIES, MEASURES, PROBED
 from engine.findings.probed import COMPETED, FITTING, PAIRS, is_probed
 from engine.problems import UsageProblem, nearest, printable, shown, similar
 from engine.selecting import LABEL, picked, value_at
 from engine.spec import Claim, Configuration, Selector
-from engine.unfolding import flat
 
 TREND = ("trend", "over")
 COMPARISON = ("left", "relation", "right", "value")

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from engine.fitting import Shape
 from engine.plan import Plan
-from engine.spec import Claim, Configuration
+from engine.spec import Claim, Configuration, Selection
 
 JOURNAL_VERSION = 1
 
@@ -43,6 +43,7 @@ class SweepOpened(Event, frozen=True, tag="sweep"):
     configurations: tuple[Configuration, ...]
     notes: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
+    selection: Selection | None = None
 
 
 class ConductorStarted(Event, frozen=True, tag="conductor"):

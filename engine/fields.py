@@ -1,6 +1,7 @@
 """Checks one value of a preset against the type of its key, and says what was expected."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -53,6 +54,16 @@ def full_key(key: str, where: str, also: tuple[str, ...] = ()) -> str:
     bare = [path.split(".", 1)[1] for path in dotted]
     known = dotted if "." in key else sorted({*bare, *also})
     raise UsageProblem(f"{where}: unknown key {printable(key)!r}{nearest(key, known)}")
+
+
+def flat(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Key and value, where a dotted key (`train.lr = ..`) has become a nested table."""
+    for key, value in table.items():
+        if key in TABLES and isinstance(value, dict):
+            for inner, deeper in value.items():
+                yield f"{key}.{inner}", deeper
+        else:
+            yield key, value
 
 
 def type_of(path: str) -> Any:

@@ -19,6 +19,7 @@ from engine.plan import alike
 from engine.spec import Memory, Scaling, Settings
 from engine.split import training_size
 from engine.state import SweepState, TrialState
+from engine.tuning import rejected
 
 Measure = Callable[[EpochRecord], float | None]
 Along = Literal["epochs", "steps", "samples", "seconds", "distance"]
@@ -45,6 +46,12 @@ def by_batch_size(state: SweepState) -> list[str]:
         state.configurations,
         key=lambda name: state.configurations[name].settings.train.batch_size,
     )
+
+
+def preferred(state: SweepState) -> list[str]:
+    """Those of `by_batch_size` to which `[select]` did not prefer another."""
+    lost = rejected(state)
+    return [name for name in by_batch_size(state) if name not in lost]
 
 
 class LogFit(NamedTuple):
@@ -137,7 +144,7 @@ def noise_over(trials: Iterable[TrialState], start: float = 0.0, stop: float = 1
 def epoch_times(state: SweepState) -> list[EpochTime]:
     """Epoch time per configuration that has a whole epoch, smaller batch sizes first."""
     times: list[EpochTime] = []
-    for name in by_batch_size(state):
+    for name in preferred(state):
         trials = state.replicates(name)
         seconds, rate = pace(state, trials)
         if seconds is None or rate is None:

@@ -8,16 +8,17 @@ from typing import Any
 import msgspec
 
 from engine.claiming import leave_out_idle, read_claims
+from engine.contending import read_select
 from engine.fields import check_value, field_types, full_key
 from engine.plan import Plan
 from engine.problems import MachineProblem, UsageProblem, nearest, printable
 from engine.problems import shown as quoted
-from engine.spec import TABLES, Claim, Configuration, PositiveInt
+from engine.spec import TABLES, Claim, Configuration, PositiveInt, Selection
 from engine.unfolding import unfold
 
-LATER = ("phases", "select")
+LATER = ("phases",)
 TEXTS = ("name", "title", "question", "source", "group")
-TOP_LEVEL = (*TEXTS, "seeds", *TABLES, "grid", "cells", "claims", "plan", *LATER)
+TOP_LEVEL = (*TEXTS, "seeds", *TABLES, "grid", "cells", "select", "claims", "plan", *LATER)
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
     group: str
     configurations: tuple[Configuration, ...]
     claims: tuple[Claim, ...]
+    selection: Selection | None
     plans: tuple[Plan, ...]
     notes: tuple[str, ...]
     raw: dict[str, Any]
@@ -119,6 +121,7 @@ def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = Fal
     for table in TABLES:
         _check_table(raw.get(table, {}), table, where)
     configurations, notes = unfold(raw, where)
+    selection = read_select(raw.get("select", {}), {}, where).selection
     if changed and "claims" in raw:
         raw["claims"], idle = leave_out_idle(raw["claims"], configurations, where)
         notes = [*notes, *idle]
@@ -126,6 +129,7 @@ def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = Fal
     return Preset(
         configurations=tuple(configurations),
         claims=read_claims(raw.get("claims", []), configurations, where),
+        selection=selection,
         plans=_plans(raw.get("plan", []), where),
         notes=tuple(notes),
         raw=raw,

@@ -129,13 +129,24 @@ class Settings(Table, frozen=True):
     probe: Probe = Probe()
 
 
+class Selection(Table, frozen=True):
+    """What `[select]` chooses among candidates that differ in these `keys` alone, and by what."""
+
+    keys: tuple[str, ...]
+    by: Literal["validation_accuracy", "validation_loss", "steps_to_target"] = "validation_accuracy"
+
+
 class Configuration(Table, frozen=True):
-    """Settings with a readable name; its trials are replicates, one a seed."""
+    """Settings with a readable name; its trials are replicates, one a seed.
+
+    `rivals` names the group of candidates that it is one of, empty where nothing is chosen.
+    """
 
     id: str
     label: str
     settings: Settings
     seeds: tuple[int, ...]
+    rivals: str = ""
 
 
 class Trial(Table, frozen=True):

@@ -10,6 +10,7 @@ from engine.events import EpochRecord
 from engine.figures import noise_over, pace
 from engine.state import SweepState, TrialState
 from engine.target import reached
+from engine.tuning import choices
 
 Value = str | int | float | bool | None
 Row = dict[str, Value]
@@ -21,11 +22,11 @@ TRIAL_COLUMNS = (
     "epoch_seconds", "samples_per_second", "peak_memory_bytes", "init_norm", "distance_from_init",
     "noise_scale", "configuration", "label", "attempt", "reason", "path_length", "memory_cuts",
     "precision", "batch_norm_size", "noise_draws", "validation_loss", "validation_accuracy",
-    "steps_to_target", "samples_to_target", "seconds_to_target",
+    "steps_to_target", "samples_to_target", "seconds_to_target", "selected",
 )  # fmt: skip
 TEXT_COLUMNS = (
     "trial", "status", "dataset", "model", "optimizer", "scaling_rule", "configuration", "label",
-    "reason", "precision",
+    "reason", "precision", "selected",
 )  # fmt: skip
 EPOCH_COLUMNS = (
     "trial", "batch_size", "seed", "epoch", "steps", "samples", "lr", "train_loss",
@@ -39,8 +40,15 @@ NORM_COLUMNS = ("trial", "batch_size", "seed", "epoch", "bin_left", "bin_right",
 
 def trial_rows(state: SweepState) -> Iterator[Row]:
     """One row a trial, also of those that never began."""
+    best = {choice.chosen for choice in choices(state)}
+    open_groups = {choice.group for choice in choices(state) if choice.chosen is None}
     for trial in state.trials.values():
-        yield trial_row(state, trial)
+        group = state.configurations[trial.configuration].rivals
+        known = group and group not in open_groups
+        yield {
+            **trial_row(state, trial),
+            "selected": trial.configuration in best if known else None,
+        }
 
 
 def trial_row(state: SweepState, trial: TrialState) -> Row:
