@@ -32,12 +32,12 @@ class Remaining:
     measured: bool
 
 
-def trial_seconds(settings: Settings, images: int | None = None) -> float:
-    """Expected seconds of one trial on one CPU core; `images` are all those of training."""
+def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
+    """Expected seconds of one trial on one CPU core; images that are held out are counted too."""
     train, dataset = settings.train, DATASETS[settings.data.name]
     if train.seconds is not None:
         return train.seconds
-    images = images or dataset.train_size
+    images = train_size or dataset.train_size
     size = training_size(settings.data, images)
     batch_size = min(train.batch_size, size)
     steps = planned_steps(train, size, batch_size) or 0

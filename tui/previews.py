@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.datasets import DATASETS
+from engine.fields import flat
 from engine.listing import StoredSweep
 from engine.problems import printable
 from engine.reading import Preset
 from engine.sizes import shown_size
 from engine.spec import BUDGETS, Settings
-from engine.unfolding import flat
 from tui.entries import Offer, expectation, when
 from tui.gauge import gauge
 from tui.rows import EMPTY, Row, row, wrap

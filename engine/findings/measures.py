@@ -141,8 +141,8 @@ def rounding_variance(state: SweepState, trial: TrialState, measure: str, value:
     """Variance of the rounding in a figure: step² / 12 where it comes in steps.
 
     An accuracy is a whole number of images over their count, and what a target ends is counted
-    from one check of it to the next. A gap is the difference of two accuracies. Sums over float32 depend on
-    their order: (10⁻⁶ × value)². Other figures are as good as exact.
+    from one check of it to the next. A gap is the difference of two accuracies. Sums over float32
+    depend on their order: (10⁻⁶ × value)². Other figures are as good as exact.
     """
     if measure in SINGLE_PRECISION:
         return single_variance(value)

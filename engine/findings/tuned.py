@@ -1,8 +1,8 @@
 """Which configurations a claim looks at where candidates are chosen by `[select]`.
 
-Of each group of rivals the chosen one: what was not chosen stands for nothing but its own setting.
-A selector that names a selected key, or a candidate by its own label, asks for just that and reaches
-every candidate.
+Of each group of rivals the chosen one: what was not chosen stands for nothing but its own
+setting. A selector that names a selected key, or a candidate by its own label, asks for just that
+and reaches every candidate.
 """
 
 from collections.abc import Sequence

@@ -82,9 +82,9 @@ def banded(curves: Sequence[Drawn]) -> list[Drawn]:
     return found if len(found) <= BANDS_MOST else []
 
 
-def own(view: View) -> Source:
-    """The board's own sweep."""
-    return Source("", "", view.state, view.order, view.marks)
+def own(view: View, rivals: bool = False) -> Source:
+    """The board's own sweep; with `rivals` also the candidates that were not chosen."""
+    return Source("", "", view.state, view.order if rivals else view.preferred, view.marks)
 
 
 def gathered(view: View, sources: Sequence[Source], lens: Lens) -> list[Drawn]:
