@@ -51,6 +51,8 @@ def test_the_figures_of_an_epoch() -> None:
         norms=(piece,),
         update_norm_mean=0.125,
         noise_scale=12.0,
+        validation_loss=0.25,
+        validation_accuracy=0.75,
     )
     found = {each.name: each.test(of) for each in QUANTITIES}
     assert found == {
@@ -63,6 +65,8 @@ def test_the_figures_of_an_epoch() -> None:
         "gradient norm cv": math.sqrt(2) / 3,
         "gradient noise scale": 12.0,
         "mean update norm": 0.125,
+        "validation accuracy": 0.75,
+        "validation loss": 0.25,
     }
     twins = {each.name: each.train(of) for each in QUANTITIES if each.train}
     assert twins == {"accuracy": 0.75, "loss": 0.25}

@@ -378,7 +378,7 @@ def test_a_bare_key_of_several_tables_is_ambiguous() -> None:
     assert message == "cells[0]: 'name' is ambiguous: write data.name or model.name"
 
 
-@pytest.mark.parametrize("key", ["phases", "select"])
+@pytest.mark.parametrize("key", ["phases"])
 @pytest.mark.parametrize("value", [[], {}, [{"at": 0.5}], 3])
 def test_what_comes_later_is_refused_by_name(key: str, value: object) -> None:
     message = refusal(changed(**{key: value}))

@@ -282,7 +282,7 @@ def test_a_trend_over_what_is_chosen_among_looks_at_every_candidate() -> None:
     ],
 )
 def test_claims_wait_for_the_choice(asked: Claim) -> None:
-    found = {**FOUND, (64, 1.0): [0.6, 0.6, "queued"]}
+    found: dict[tuple[int, float], list[Value]] = {**FOUND, (64, 1.0): [0.6, 0.6, "queued"]}
     (verdict,) = judge(tuned(found, asked))
     assert (verdict.verdict, verdict.reason) == ("undetermined", "64: lr is not chosen yet")
     assert verdict.provisional
