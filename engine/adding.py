@@ -12,6 +12,7 @@ from engine.catalog import SWEEP
 from engine.problems import UsageProblem
 from engine.reading import Preset, parse_preset, read_toml
 from engine.spec import Configuration
+from engine.split import training_size
 from engine.state import SweepState
 
 KEY = "batch_size"
@@ -89,9 +90,10 @@ def _check_data(configuration: Configuration, state: SweepState, where: str) -> 
     data, size = state.data.get(settings.data.name), settings.train.batch_size
     if data is None:
         return
-    if size > data.train:
-        raise UsageProblem(f"{where}: there are only {data.train:,} training images")
+    images = training_size(settings.data, data.train)
+    if size > images:
+        raise UsageProblem(f"{where}: there are only {images:,} training images")
     asked = settings.memory.micro_batch_size
-    why = refusal(pieces(settings, size, data.train), None if asked == "auto" else min(asked, size))
+    why = refusal(pieces(settings, size, images), None if asked == "auto" else min(asked, size))
     if why:
         raise UsageProblem(f"{where}: {why}")

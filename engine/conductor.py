@@ -132,6 +132,7 @@ class Conductor:
                     configurations=self.preset.configurations,
                     notes=self.preset.notes,
                     claims=self.preset.claims,
+                    selection=self.preset.selection,
                 )
             )
         self._write(ev.ConductorStarted(pid=os.getpid(), machine=machine()))

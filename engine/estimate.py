@@ -13,7 +13,9 @@ from engine.course import totals
 from engine.datasets import DATASETS
 from engine.drawn import competing_pairs, drawn_sizes
 from engine.spec import Configuration, Settings
+from engine.split import training_size, validation_size
 from engine.state import SweepState, TrialState
+from engine.target import has_target
 
 SECONDS_PER_STEP = 3.5e-4
 MULTIPLY_ADDS_PER_SECOND = 1.2e10
@@ -31,23 +33,32 @@ class Remaining:
 
 
 def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
-    """Expected seconds of one trial on one CPU core."""
+    """Expected seconds of one trial on one CPU core; images that are held out are counted too."""
     train, dataset = settings.train, DATASETS[settings.data.name]
     if train.seconds is not None:
         return train.seconds
-    size = train_size or dataset.train_size
+    images = train_size or dataset.train_size
+    size = training_size(settings.data, images)
     whole = totals(settings, size)
     assert whole is not None, "it is not counted in seconds"
     probing = len(settings.probe.at) * probe_seconds(settings, size)
-    return _work_seconds(settings, size, *whole) + probing
+    return _work_seconds(settings, images, *whole) + probing
 
 
-def _work_seconds(settings: Settings, train_size: int, steps: int, samples: int) -> float:
-    """Expected seconds of so many steps on so many images, evaluations included."""
+def _work_seconds(settings: Settings, images: int, steps: int, samples: int) -> float:
+    """Expected seconds of so many steps on so many samples, evaluations included."""
     dataset = DATASETS[settings.data.name]
-    evaluated = samples / train_size * 2 * min(dataset.test_size, train_size)
+    evaluated = samples / training_size(settings.data, images) * _evaluated(settings, images)
     work = (PASSES * samples + evaluated) * multiply_adds(settings.model, dataset)
     return steps * SECONDS_PER_STEP + work / MULTIPLY_ADDS_PER_SECOND
+
+
+def _evaluated(settings: Settings, images: int) -> float:
+    """Images that are looked at in an epoch without being trained on."""
+    test, train = DATASETS[settings.data.name].test_size, settings.train
+    held = validation_size(settings.data, images)
+    between = train.target_checks - 1 if has_target(train) else 0
+    return 2 * min(test, images - held) + held + between * (held or test)
 
 
 def probe_seconds(settings: Settings, train_size: int) -> float:
@@ -124,12 +135,12 @@ def _done(state: SweepState, trial: TrialState) -> float:
     if not changes or trial.status != "running" or train.seconds is not None:
         return trial.fraction
     assert started is not None
-    size = _size(state, trial.settings)
+    images = _images(state, trial.settings)
     whole = _work_seconds(
-        trial.settings, size, started.total_steps or 0, started.total_samples or 0
+        trial.settings, images, started.total_steps or 0, started.total_samples or 0
     )
     steps, samples, _ = trial.trained()
-    return min(1.0, _work_seconds(trial.settings, size, steps, samples) / whole)
+    return min(1.0, _work_seconds(trial.settings, images, steps, samples) / whole)
 
 
 def _ran(state: SweepState, trial: TrialState, until: float) -> float:
@@ -147,10 +158,12 @@ def _probing(state: SweepState, trial: TrialState, times: int) -> float:
     """Seconds of holding still so often: as before, or as expected where it has not yet."""
     if trial.probes:
         return times * fmean(probed.seconds for probed in trial.probes)
-    return times * probe_seconds(trial.settings, _size(state, trial.settings)) if times else 0.0
+    size = training_size(trial.settings.data, _images(state, trial.settings))
+    return times * probe_seconds(trial.settings, size) if times else 0.0
 
 
-def _size(state: SweepState, settings: Settings) -> int:
+def _images(state: SweepState, settings: Settings) -> int:
+    """Images of the training set, those that are held out too."""
     data = state.data.get(settings.data.name)
     return data.train if data else DATASETS[settings.data.name].train_size
 

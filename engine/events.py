@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from engine.fitting import Shape
 from engine.plan import Plan
-from engine.spec import Claim, Configuration
+from engine.spec import Claim, Configuration, Selection
 
 JOURNAL_VERSION = 1
 
@@ -43,6 +43,7 @@ class SweepOpened(Event, frozen=True, tag="sweep"):
     configurations: tuple[Configuration, ...]
     notes: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
+    selection: Selection | None = None
 
 
 class ConductorStarted(Event, frozen=True, tag="conductor"):
@@ -177,6 +178,7 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     Accuracies are fractions, losses are means per sample, `seconds` is the training time of
     this epoch without evaluation, `epoch_samples` what was trained in it. `lr` and
     `last_batch_size` are those of its last step, which may have had fewer images left to take.
+    Validation figures are of the images held out, `None` where none are.
     """
 
     epoch: int
@@ -200,6 +202,8 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     noise_signal: float | None = None
     noise_draws: int = 0
     last_batch_size: int | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
 
 
 class EpochsFinished(Event, frozen=True, tag="epochs"):

@@ -17,7 +17,9 @@ from engine.fitting import Shape
 from engine.noise import noise_scale
 from engine.plan import alike
 from engine.spec import Memory, Scaling, Settings
+from engine.split import training_size
 from engine.state import SweepState, TrialState
+from engine.tuning import rejected
 
 Measure = Callable[[EpochRecord], float | None]
 Along = Literal["epochs", "steps", "samples", "seconds", "distance"]
@@ -44,6 +46,12 @@ def by_batch_size(state: SweepState) -> list[str]:
         state.configurations,
         key=lambda name: state.configurations[name].settings.train.batch_size,
     )
+
+
+def preferred(state: SweepState) -> list[str]:
+    """Those of `by_batch_size` to which `[select]` did not prefer another."""
+    lost = rejected(state)
+    return [name for name in by_batch_size(state) if name not in lost]
 
 
 class LogFit(NamedTuple):
@@ -136,7 +144,7 @@ def noise_over(trials: Iterable[TrialState], start: float = 0.0, stop: float = 1
 def epoch_times(state: SweepState) -> list[EpochTime]:
     """Epoch time per configuration that has a whole epoch, smaller batch sizes first."""
     times: list[EpochTime] = []
-    for name in by_batch_size(state):
+    for name in preferred(state):
         trials = state.replicates(name)
         seconds, rate = pace(state, trials)
         if seconds is None or rate is None:
@@ -183,7 +191,8 @@ def pace(state: SweepState, trials: list[TrialState]) -> tuple[float | None, flo
     rates: list[float] = []
     for trial in trials:
         data = state.data.get(trial.settings.data.name)
-        seconds, samples = whole_epochs(trial.records, data.train if data else 0)
+        size = training_size(trial.settings.data, data.train) if data else 0
+        seconds, samples = whole_epochs(trial.records, size)
         times += seconds.tolist()
         rates += (samples / seconds).tolist()
     return (median(times), median(rates)) if times else (None, None)

@@ -31,6 +31,7 @@ from engine.plan import (
 from engine.prepared import Prepared
 from engine.sizes import shown_size
 from engine.spec import Trial
+from engine.split import training_size
 from engine.state import SweepState
 
 FLOAT_BYTES, LABEL_BYTES = 4, 8
@@ -73,9 +74,10 @@ class Planner:
         """
         if trial.id in self._state.plans:
             return None
-        whole = make_plan(trial, data.train, place.threads)
+        size = training_size(trial.settings.data, data.train)
+        whole = make_plan(trial, size, place.threads)
         asked, named = self._asked(trial), trial.settings.memory.micro_batch_size != "auto"
-        counts = pieces(trial.settings, whole.batch_size, data.train)
+        counts = pieces(trial.settings, whole.batch_size, size)
         refused = refusal(counts, whole.micro_batch_size if named else None)
         if refused:
             self._fail(trial, attempt, refused)

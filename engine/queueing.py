@@ -13,6 +13,7 @@ from engine.plan import full_batch, reusable
 from engine.prepared import Prepared
 from engine.reading import Preset
 from engine.spec import Trial, trials_of
+from engine.split import training_size
 
 
 class TrialQueue:
@@ -66,7 +67,7 @@ class TrialQueue:
         first_of: dict[bytes, Trial] = {}
         for trial in by_seed:
             trial_state = state.trials[trial.id]
-            size = data[trial.settings.data.name].train
+            size = training_size(trial.settings.data, data[trial.settings.data.name].train)
             twin = first_of.setdefault(_essence(trial, size), trial)
             waits = trial_state.status in ("queued", "running")  # or it was put back
             if not waits or trial.id in self._out:

@@ -8,16 +8,16 @@ from typing import Any
 import msgspec
 
 from engine.claiming import leave_out_idle, read_claims
+from engine.contending import read_select
 from engine.fields import check_value, field_types, full_key
 from engine.plan import Plan
 from engine.problems import MachineProblem, UsageProblem, nearest, printable
 from engine.problems import shown as quoted
-from engine.spec import TABLES, Claim, Configuration, PositiveInt
+from engine.spec import TABLES, Claim, Configuration, PositiveInt, Selection
 from engine.unfolding import unfold
 
-LATER = ("select",)
 TEXTS = ("name", "title", "question", "source", "group")
-TOP_LEVEL = (*TEXTS, "seeds", *TABLES, "grid", "cells", "phases", "claims", "plan", *LATER)
+TOP_LEVEL = (*TEXTS, "seeds", *TABLES, "grid", "cells", "select", "phases", "claims", "plan")
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +33,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
     group: str
     configurations: tuple[Configuration, ...]
     claims: tuple[Claim, ...]
+    selection: Selection | None
     plans: tuple[Plan, ...]
     notes: tuple[str, ...]
     raw: dict[str, Any]
@@ -108,8 +109,6 @@ def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = Fal
     `name` is the preset's unless it says its own, as that of an exported sweep does.
     """
     for key in raw:
-        if key in LATER:
-            raise UsageProblem(f"{where}: {key}: not supported by this version of batchscope")
         if key not in TOP_LEVEL:
             raise UsageProblem(f"{where}: unknown key {printable(key)!r}{_suggest(key)}")
     texts = {key: _text(raw, key, where) for key in TEXTS}
@@ -119,6 +118,7 @@ def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = Fal
     for table in TABLES:
         _check_table(raw.get(table, {}), table, where)
     configurations, notes = unfold(raw, where)
+    selection = read_select(raw.get("select", {}), {}, where).selection
     if changed and "claims" in raw:
         raw["claims"], idle = leave_out_idle(raw["claims"], configurations, where)
         notes = [*notes, *idle]
@@ -126,6 +126,7 @@ def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = Fal
     return Preset(
         configurations=tuple(configurations),
         claims=read_claims(raw.get("claims", []), configurations, where),
+        selection=selection,
         plans=_plans(raw.get("plan", []), where),
         notes=tuple(notes),
         raw=raw,

@@ -40,8 +40,8 @@ def picked(selector: Selector, among: Iterable[Configuration]) -> tuple[Configur
     return tuple(configuration for configuration in among if _fits(configuration, selector))
 
 
-def ladder(over: str, among: Sequence[Configuration]) -> Ladder:
-    """The levels of a setting, all else being equal.
+def ladder(over: str, among: Sequence[Configuration], tuned: Sequence[str] = ()) -> Ladder:
+    """The levels of a setting, all else being equal but what was `tuned` for each of them.
 
     A configuration beside the grid must not pass for an effect of `over`: series are the
     configurations that agree in all other settings, and those with most levels count.
@@ -49,7 +49,7 @@ def ladder(over: str, among: Sequence[Configuration]) -> Ladder:
     series: dict[bytes, dict[float, Configuration]] = {}
     for configuration in among:
         level = value_at(configuration, over)
-        series.setdefault(_all_but(configuration, over), {})[level] = configuration
+        series.setdefault(_all_but(configuration, over, *tuned), {})[level] = configuration
     longest = max(series.values(), key=len, default={})
     kept = [one for one in series.values() if one.keys() == longest.keys()]
     levels = {level: tuple(one[level] for one in kept) for level in sorted(longest)}
@@ -100,14 +100,18 @@ def _told(selector: Selector, configurations: Sequence[Configuration]) -> str:
 
 
 def _fits(configuration: Configuration, selector: Selector) -> bool:
+    """By its values; its label may also be that of its group of rivals."""
     return all(
-        (configuration.label if path == LABEL else value_at(configuration, path)) == wanted
+        wanted in (configuration.label, configuration.rivals)
+        if path == LABEL
+        else value_at(configuration, path) == wanted
         for path, wanted in selector.items()
     )
 
 
-def _all_but(configuration: Configuration, path: str) -> bytes:
+def _all_but(configuration: Configuration, *paths: str) -> bytes:
     tables = msgspec.to_builtins(configuration.settings)
-    table, key = path.split(".", 1)
-    del tables[table][key]
+    for path in paths:
+        table, key = path.split(".", 1)
+        tables[table].pop(key, None)
     return msgspec.json.encode(tables)

@@ -28,9 +28,10 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Data(Table, frozen=True):
-    """Which images to train on."""
+    """Which images to train on; the share `validation` of the training images is held out."""
 
     name: Literal["digits", "mnist", "fashion-mnist", "cifar10"]
+    validation: Fraction = 0.0
 
 
 class Model(Table, frozen=True):
@@ -49,6 +50,8 @@ class Model(Table, frozen=True):
 class Train(Table, frozen=True):
     """How to train: the batch size, the optimizer and one budget.
 
+    A target ends the training before; it is checked `target_checks` times an epoch.
+
     With `bf16` the forward and backward passes are automatically cast to bfloat16 where torch
     deems that safe; weights, gradients, losses and updates stay float32.
     """
@@ -60,6 +63,8 @@ class Train(Table, frozen=True):
     samples: PositiveInt | None = None
     seconds: PositiveFloat | None = None
     target_accuracy: Annotated[float, Meta(gt=0, le=1)] | None = None
+    target_loss: PositiveFloat | None = None
+    target_checks: PositiveInt = 1
     optimizer: Literal["sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop"] = "sgd"
     momentum: Fraction = 0.9
     weight_decay: NonNegativeFloat = 0.0
@@ -159,13 +164,24 @@ class Settings(Table, frozen=True):
     phases: tuple[Phase, ...] = ()
 
 
+class Selection(Table, frozen=True):
+    """What `[select]` chooses among candidates that differ in these `keys` alone, and by what."""
+
+    keys: tuple[str, ...]
+    by: Literal["validation_accuracy", "validation_loss", "steps_to_target"] = "validation_accuracy"
+
+
 class Configuration(Table, frozen=True):
-    """Settings with a readable name; its trials are replicates, one a seed."""
+    """Settings with a readable name; its trials are replicates, one a seed.
+
+    `rivals` names the group of candidates that it is one of, empty where nothing is chosen.
+    """
 
     id: str
     label: str
     settings: Settings
     seeds: tuple[int, ...]
+    rivals: str = ""
 
 
 class Trial(Table, frozen=True):

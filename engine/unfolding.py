@@ -3,25 +3,46 @@
 import hashlib
 import math
 import re
+from collections.abc import Iterator
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
 from engine.architecture import channels_of, hidden_of, misfit
+from engine.contending import SHARE, Contest, Overrides, read_select, refusal
 from engine.datasets import DATASETS
 from engine.fields import check_value, flat, full_key, type_of
 from engine.phasing import course_problem, effective_schedule, with_phases
 from engine.problems import UsageProblem, printable, shown
-from engine.spec import BUDGETS, MAX_TRIALS, TABLES, Configuration, Settings
+from engine.spec import (
+    BUDGETS,
+    MAX_TRIALS,
+    TABLES,
+    Configuration,
+    Settings,
+    Train,
+)
+from engine.split import problem as split_problem
+from engine.target import has_target
 
 BATCH_SIZE = "train.batch_size"
 SHORT = {BATCH_SIZE: "b", "train.lr": "lr", "train.momentum": "m", "train.weight_decay": "wd"}
 ADAM_SQRT_LIMIT = 10  # 1 / (1 - beta1) for Adam's usual beta1 of 0.9
 NAME_ALONE = ("data.name", "model.name", "train.optimizer", "schedule.kind")
 
-Overrides = dict[str, Any]
+
+class _Found(NamedTuple):
+    """A configuration's settings, the label of its cell, and of which it is a candidate.
+
+    `base` counts what grid and cells ask for; `open` are the keys in which it has rivals.
+    """
+
+    settings: Settings
+    label: str
+    base: int
+    open: list[str]
 
 
 def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[str]]:
@@ -32,28 +53,56 @@ def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[s
     """
     grid = _grid(raw.get("grid", {}), where)
     cells = _cells(raw.get("cells", []), where)
-    _check_count(grid, cells, raw.get("seeds", 1), where)
-    chosen = [(overrides, "") for overrides in _product(grid)] if grid or not cells else []
-    chosen += cells
-    found = [(_settings(raw, overrides, where), label) for overrides, label in chosen]
-    varied = _varied([settings for settings, _ in found])
+    contest = read_select(raw.get("select", {}), grid, where)
+    _check_count(grid, cells, contest, raw.get("seeds", 1), where)
+    asked = [(overrides, "") for overrides in _product(grid)] if grid or not cells else []
+    asked += cells
+    found = [
+        _Found(_settings(raw, candidate, where, contest), label, base, contest.open_keys(overrides))
+        for base, (overrides, label) in enumerate(asked)
+        for candidate in contest.candidates(overrides)
+    ]
+    varied = _varied([each.settings for each in found])
     seeds = tuple(range(raw.get("seeds", 1)))
+    rivals = _rivals(found, varied)
     unnamed = [
         Configuration(
-            id=str(index), label=label or _label(settings, varied), settings=settings, seeds=seeds
+            id=str(index),
+            label=_labelled(each, varied),
+            settings=each.settings,
+            seeds=seeds,
+            rivals=rivals[each.base],
         )
-        for index, (settings, label) in enumerate(found)
+        for index, each in enumerate(found)
     ]
     changing = with_phases(raw.get("phases", []), unnamed, where)
     _refuse_twins([each.settings for each in changing], where)
-    for each in changing:
-        problem = course_problem(each.settings)
+    for configuration in changing:
+        problem = course_problem(configuration.settings)
         if problem:
             raise UsageProblem(f"{where}: {problem}")
     same = len({each.settings.phases for each in changing}) == 1
     ids = _distinct([_id(each.settings, varied, phases=not same) for each in changing])
     configurations = [replace(each, id=name) for each, name in zip(changing, ids, strict=True)]
-    return configurations, _without_effect(raw, grid, cells)
+    return configurations, _without_effect(raw, grid, cells, contest)
+
+
+def _labelled(of: _Found, varied: list[str]) -> str:
+    """The label of a cell, with what tells it from its rivals; else what tells it from all."""
+    if not of.label:
+        return _label(of.settings, varied)
+    return of.label + "".join(f", {part}" for part in _parts(of.settings, of.open))
+
+
+def _rivals(found: list[_Found], varied: list[str]) -> list[str]:
+    """The name of each group of rivals, in the order of grid and cells; empty for one alone."""
+    names: dict[int, str] = {}
+    for each in found:
+        others = [path for path in varied if path not in each.open]
+        names[each.base] = (each.label or _label(each.settings, others)) if each.open else ""
+    groups = [base for base, name in names.items() if name]
+    told = dict(zip(groups, _distinct([names[base] for base in groups]), strict=True))
+    return [told.get(base, "") for base in names]
 
 
 def _grid(grid: object, where: str) -> dict[str, list[Any]]:
@@ -96,10 +145,15 @@ def _cells(cells: object, where: str) -> list[tuple[Overrides, str]]:
 
 
 def _check_count(
-    grid: dict[str, list[Any]], cells: list[tuple[Overrides, str]], seeds: int, where: str
+    grid: dict[str, list[Any]],
+    cells: list[tuple[Overrides, str]],
+    contest: Contest,
+    seeds: int,
+    where: str,
 ) -> None:
     count = math.prod(len(values) for values in grid.values()) if grid or not cells else 0
-    total = (count + len(cells)) * seeds
+    count *= contest.count({})
+    total = (count + sum(contest.count(overrides) for overrides, _ in cells)) * seeds
     if total > MAX_TRIALS:
         raise UsageProblem(f"{where}: {total:,} trials are asked for; at most {MAX_TRIALS:,}")
 
@@ -108,8 +162,10 @@ def _product(grid: dict[str, list[Any]]) -> list[Overrides]:
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 
-def _settings(raw: dict[str, Any], overrides: Overrides, where: str) -> Settings:
+def _settings(raw: dict[str, Any], overrides: Overrides, where: str, contest: Contest) -> Settings:
     tables = {name: dict(raw.get(name, {})) for name in TABLES}
+    if contest.values:
+        tables["data"].setdefault("validation", SHARE)
     for path, value in overrides.items():
         table, key = path.split(".", 1)
         tables[table][key] = value
@@ -131,6 +187,9 @@ def _settings(raw: dict[str, Any], overrides: Overrides, where: str) -> Settings
         )
     settings = msgspec.convert(tables, Settings)
     _check_together(settings, where)
+    refused = refusal(contest, settings) if contest.values else None
+    if refused:
+        raise UsageProblem(f"{where}: {refused}")
     return settings
 
 
@@ -141,9 +200,22 @@ def _check_together(settings: Settings, where: str) -> None:
         or _pair_problem(settings)
         or _limit_problem(settings)
         or _single_image_problem(settings)
+        or _target_problem(settings.train)
+        or split_problem(settings.data, DATASETS[settings.data.name].train_size)
     )
     if problem:
         raise UsageProblem(f"{where}: {problem}")
+
+
+def _target_problem(train: Train) -> str | None:
+    """Why the target makes no sense; None where it does, or where there is none."""
+    if train.target_accuracy is not None and train.target_loss is not None:
+        return (
+            "train: target_accuracy and target_loss exclude each other: a training has one target"
+        )
+    if train.target_checks > 1 and not has_target(train):
+        return "train.target_checks: needs train.target_accuracy or train.target_loss to check"
+    return None
 
 
 def _single_image_problem(settings: Settings) -> str | None:
@@ -283,13 +355,16 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def _label(settings: Settings, varied: list[str]) -> str:
+    return ", ".join([f"{settings.train.batch_size}", *_parts(settings, varied)])
+
+
+def _parts(settings: Settings, varied: list[str]) -> Iterator[str]:
+    """What each of these keys is set to, where it is."""
     values = _values(settings)
-    parts = [f"{settings.train.batch_size}"]
     for path in varied:
         if values[path] is not None:
             name = "" if path in NAME_ALONE else path.split(".", 1)[1] + " "
-            parts.append(name + _plain(values[path], ","))
-    return ", ".join(parts)
+            yield name + _plain(values[path], ",")
 
 
 def _plain(value: object, joint: str) -> str:
@@ -299,7 +374,10 @@ def _plain(value: object, joint: str) -> str:
 
 
 def _without_effect(
-    raw: dict[str, Any], grid: dict[str, list[Any]], cells: list[tuple[Overrides, str]]
+    raw: dict[str, Any],
+    grid: dict[str, list[Any]],
+    cells: list[tuple[Overrides, str]],
+    contest: Contest,
 ) -> list[str]:
     """Values of the tables that no configuration uses, because grid and cells name the key."""
     notes = []
@@ -307,4 +385,8 @@ def _without_effect(
         table, key = path.split(".", 1)
         if key in raw.get(table, {}) and all(path in overrides for overrides, _ in cells):
             notes.append(f"{path} in [{table}] has no effect: [grid] sets it")
+    for path in contest.values:
+        table, key = path.split(".", 1)
+        if key in raw.get(table, {}):
+            notes.append(f"{path} in [{table}] has no effect: [select] sets it")
     return notes

@@ -21,6 +21,7 @@ from engine import journal, orders
 from engine.events import AnyEvent, EpochsFinished, TrialEnded, WorkerLost, WorkerReady
 from engine.problems import Problem, printable
 from engine.spec import Trial
+from engine.split import validation_size
 from engine.training.holding import Pause
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Worker:
         self._writing = threading.Lock()
         self._halt, self._pause = threading.Event(), Pause()
         self._setup: orders.Setup | None = None
-        self._images: tuple[str, Images] | None = None
+        self._images: tuple[tuple[str, int], Images] | None = None
 
     def serve(self) -> None:
         """Work until stdin ends."""
@@ -170,10 +171,12 @@ class Worker:
         from engine.training.images import load_images
 
         assert self._setup is not None
-        if self._images is None or self._images[0] != order.data.folder:
+        held = validation_size(order.trial.settings.data, order.data.train)
+        key = (order.data.folder, held)
+        if self._images is None or self._images[0] != key:
             self._images = None
-            images = load_images(order.data, torch.device(self._setup.device))
-            self._images = (order.data.folder, images)
+            images = load_images(order.data, torch.device(self._setup.device), held)
+            self._images = (key, images)
         return self._images[1]
 
 

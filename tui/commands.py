@@ -68,6 +68,7 @@ TURNS = (
         "t", "t", 1, "Curves: train and spread", "train",
         "Curves: train, and a deviation of the seeds to either side", "beside",
     ),
+    _turn("v", "v", 1, "Curves: candidates", "", "Curves: chosen candidates, or all", "rivals"),
     _turn(
         "s", "s", 1, "Curves: smooth", "smooth",
         "Curves: smoother (moving average), then as measured", "smooth", late=True,

@@ -20,6 +20,8 @@ from engine.findings.report import Findings, find
 from engine.launching import LOG, ask_to_stop
 from engine.problems import MachineProblem, printable
 from engine.state import SweepState
+from engine.tuning import rejected
+from tui.choices import choice_text, sign_of
 from tui.plain import json_text
 from tui.verdicts import MARKS, effect_text, remarks, word_of
 
@@ -171,7 +173,7 @@ def exit_code(state: SweepState) -> int:
 def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, Any]:
     """The sweep in one object: how it ended, and each configuration over its seeds."""
     times = {time.configuration: time for time in epoch_times(state)}
-    rows = []
+    rows, lost = [], rejected(state)
     for name in by_batch_size(state):
         accuracies = last_values(state, name, lambda record: record.test_accuracy)
         mean, deviation = mean_and_deviation(accuracies) if accuracies else (None, None)
@@ -187,6 +189,7 @@ def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, A
                 "test_accuracy_std": deviation,
                 "epoch_seconds": time.seconds if time else None,
                 "samples_per_second": time.samples_per_second if time else None,
+                "rejected": name in lost,
             }
         )
     found = find(state)
@@ -203,18 +206,21 @@ def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, A
         "configurations": rows,
         "claims": msgspec.to_builtins(list(found.claims)),
         "recommendation": found.recommendation,
+        "choices": msgspec.to_builtins(found.choices),
         "export": str(export) if export else None,
     }
 
 
 def findings_text(found: Findings) -> list[str]:
-    """The claims with their verdicts, and the recommendation."""
+    """The claims with their verdicts, what was chosen, and the recommendation."""
     lines = [""] if found.claims else []
     for verdict in found.claims:
         sign, _ = MARKS[verdict.verdict]
         lines.append(f"{sign} {verdict.statement}")
         told = "  ".join(part for part in (effect_text(verdict), remarks(verdict)) if part)
         lines.append(f"  {word_of(verdict)}  {told}".rstrip())
+    if found.choices:
+        lines += ["", *(f"{sign_of(each)[0]} {choice_text(each)}" for each in found.choices)]
     return [*lines, "", found.recommendation] if found.recommendation else lines
 
 
@@ -225,9 +231,10 @@ def summary_text(of: dict[str, Any]) -> str:
     lines[1] += f", {of['diverged']} diverged" if of["diverged"] else ""
     if of["reason"]:
         lines[1] += f": {of['reason']}"
-    width = max([len(row["label"]) for row in of["configurations"]] + [len("batch size")])
+    rows = [row for row in of["configurations"] if not row["rejected"]]
+    width = max([len(row["label"]) for row in rows] + [len("batch size")])
     lines.append(f"{'batch size':>{width}}  seeds  test accuracy     epoch time  samples/s")
-    for row in of["configurations"]:
+    for row in rows:
         mean, deviation = row["test_accuracy_mean"], row["test_accuracy_std"]
         accuracy = "-" if mean is None else f"{mean:.4f}"
         accuracy += "" if deviation is None else f" ± {deviation:.4f}"

@@ -4,7 +4,7 @@ import string
 from pathlib import Path
 
 from engine.catalog import read_launch
-from engine.figures import by_batch_size
+from engine.figures import preferred
 from engine.problems import UsageProblem, printable
 from engine.state import SweepState
 from tui.curves.drawn import Source
@@ -61,7 +61,7 @@ def sources(view: View, overlays: list[Overlay]) -> list[Source]:
     glyphs = DIGITS if view.look.ascii else GLYPHS
     found, used = [], 0
     for overlay in overlays:
-        order = by_batch_size(overlay.state)
+        order = preferred(overlay.state)
         marks = {}
         for name in order:
             label = printable(overlay.state.configurations[name].label)

@@ -49,7 +49,13 @@ QUANTITIES = (
     Quantity("mean update norm", "update", Sum(update_norm_mean=1.0)),
     Quantity("learning rate", "rate", Sum(lr=1.0)),
     Quantity("batch size", "batch", Sum(last_batch_size=1.0)),
+    Quantity(
+        "validation accuracy", "validation", Sum(validation_accuracy=1.0), steep=True, share=True
+    ),
+    Quantity("validation loss", "val loss", Sum(validation_loss=1.0), steep=True),
 )
+HELD_OUT = QUANTITIES[-2:]
+"""Figures of images that are held out, where any are."""
 ACCURACY, DISTANCE = QUANTITIES[0], QUANTITIES[3]
 ERROR = Quantity(
     "accuracy",

@@ -8,6 +8,7 @@ from engine.bins import Norms
 from engine.figures import chosen_shape, epoch_times
 from engine.findings.summary import bars
 from engine.problems import printable
+from tui.choices import choice_text
 from tui.curves.legend import told_of
 from tui.panes.bars import EPOCH_TIME, BarsPane
 from tui.panes.curves import CurvesPane
@@ -119,6 +120,8 @@ def _findings(pane: Pane) -> Iterable[Line]:
         yield each.statement, each.verdict, each.measure, *interval, each.n, each.reason
     if found.recommendation:
         yield (found.recommendation,)
+    for choice in found.choices:
+        yield (choice_text(choice),)
 
 
 def _log(pane: Pane) -> Iterable[Line]:

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from engine import events as ev
 from engine.estimate import Remaining, remaining
-from engine.figures import by_batch_size
+from engine.figures import by_batch_size, preferred
 from engine.findings.report import Findings
 from engine.state import SweepState
+from engine.tuning import choices
 from tui.follower import Batch
 from tui.marks import GLYPHS, LETTERS, Mark, marks_for
 from tui.palette import BARE, Look
@@ -136,6 +137,22 @@ class View:
     def label_width(self, most: int) -> int:
         """Cells for the labels, the same in every pane that has the room."""
         return min(max((len(mark.label) for mark in self.marks.values()), default=1), most)
+
+    @property
+    def preferred(self) -> list[str]:
+        """The configurations in their order, without candidates that were not chosen."""
+        stamp = self.moved["trials"], len(self.order)
+        return self.once("preferred", stamp, lambda: preferred(self.state))
+
+    @property
+    def chosen(self) -> frozenset[str]:
+        """The ids of the candidates that were chosen."""
+        found = self.once(
+            "choices",
+            (self.moved["trials"], len(self.order)),
+            lambda: {choice.chosen for choice in choices(self.state)},
+        )
+        return frozenset(name for name in found if name is not None)
 
     def reached(self, configuration: str) -> int:
         """Epochs on record for a configuration, over its seeds."""

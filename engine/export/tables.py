@@ -9,6 +9,8 @@ from engine.bins import EDGES, Norms
 from engine.events import EpochRecord
 from engine.figures import noise_over, pace
 from engine.state import SweepState, TrialState
+from engine.target import reached
+from engine.tuning import choices
 
 Value = str | int | float | bool | None
 Row = dict[str, Value]
@@ -19,26 +21,35 @@ TRIAL_COLUMNS = (
     "train_accuracy", "test_loss", "test_accuracy", "best_test_accuracy", "generalization_gap",
     "epoch_seconds", "samples_per_second", "peak_memory_bytes", "init_norm", "distance_from_init",
     "noise_scale", "configuration", "label", "attempt", "reason", "path_length", "memory_cuts",
-    "precision", "batch_norm_size", "noise_draws",
+    "precision", "batch_norm_size", "noise_draws", "validation_loss", "validation_accuracy",
+    "steps_to_target", "samples_to_target", "seconds_to_target", "selected",
 )  # fmt: skip
 TEXT_COLUMNS = (
     "trial", "status", "dataset", "model", "optimizer", "scaling_rule", "configuration", "label",
-    "reason", "precision",
+    "reason", "precision", "selected",
 )  # fmt: skip
 EPOCH_COLUMNS = (
     "trial", "batch_size", "seed", "epoch", "steps", "samples", "lr", "train_loss",
     "train_accuracy", "test_loss", "test_accuracy", "generalization_gap", "epoch_seconds",
     "samples_per_second", "grad_norm_mean", "grad_norm_std", "grad_norm_cv", "distance_from_init",
     "weight_norm", "noise_scale", "peak_memory_bytes", "update_norm_mean", "path_length",
-    "noise_trace", "noise_signal", "noise_draws", "last_batch_size",
+    "noise_trace", "noise_signal", "noise_draws", "last_batch_size", "validation_loss",
+    "validation_accuracy",
 )  # fmt: skip
 NORM_COLUMNS = ("trial", "batch_size", "seed", "epoch", "bin_left", "bin_right", "count")
 
 
 def trial_rows(state: SweepState) -> Iterator[Row]:
     """One row a trial, also of those that never began."""
+    best = {choice.chosen for choice in choices(state)}
+    open_groups = {choice.group for choice in choices(state) if choice.chosen is None}
     for trial in state.trials.values():
-        yield trial_row(state, trial)
+        group = state.configurations[trial.configuration].rivals
+        known = group and group not in open_groups
+        yield {
+            **trial_row(state, trial),
+            "selected": trial.configuration in best if known else None,
+        }
 
 
 def trial_row(state: SweepState, trial: TrialState) -> Row:
@@ -137,7 +148,13 @@ def _outcome(state: SweepState, trial: TrialState) -> Row:
         "peak_memory_bytes": max(peaks, default=None),
         "init_norm": trial.started.init_norm if trial.started else None,
         **_noise(trial),
+        **_to_target(trial),
     }
+
+
+def _to_target(trial: TrialState) -> Row:
+    found = reached(trial)
+    return {f"{name}_to_target": value for name, value in found._asdict().items()} if found else {}
 
 
 def _noise(trial: TrialState) -> Row:
@@ -158,6 +175,8 @@ def _measured(record: EpochRecord) -> Row:
         "distance_from_init": record.distance_from_init,
         "noise_scale": record.noise_scale,
         "path_length": record.path_length,
+        "validation_loss": record.validation_loss,
+        "validation_accuracy": record.validation_accuracy,
     }
 
 

@@ -12,13 +12,15 @@ from itertools import combinations
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.findings.measures import TIMED
 from engine.findings.probed import NAMES, Spot, ladder_within
 from engine.findings.series import Gathered, levels_of
 from engine.findings.sides import Side, above, difference, gather, share_seeds
 from engine.findings.statistics import LEVEL, Estimate, equality_p, interval, p_value
-from engine.selecting import Ladder, ladder, picked
+from engine.findings.tuned import Looked, looked_at, selected_keys
+from engine.selecting import Ladder, ladder
 from engine.spec import Claim
 from engine.state import SweepState
 
@@ -60,20 +62,40 @@ def judge(state: SweepState) -> list[Verdict]:
 
 
 def _judged(state: SweepState, claim: Claim) -> Verdict:
-    configurations = list(state.configurations.values())
-    if claim.over in NAMES:
-        rungs = ladder_within(state, claim.over, claim.at_share)
-        return _trend(state, claim, NAMES[claim.over], rungs)
     if claim.over is not None:
-        key = claim.over.split(".", 1)[1]
-        return _trend(state, claim, key, ladder(claim.over, configurations))
-    left = configurations if claim.left is None else picked(claim.left, configurations)
+        return _along(state, claim, claim.over)
     spot = Spot(at_share=claim.at_share)
-    side = gather(state, claim.measure, left, "" if claim.left else EVERY, spot)
+    sides, lacks = [], []
+    for selector in (claim.left,) if claim.value is not None else (claim.left, claim.right or {}):
+        looked = looked_at(state, selector)
+        at = looked.asked if looked.lack else looked.configurations
+        sides.append(gather(state, claim.measure, at, EVERY if selector is None else "", spot))
+        lacks += [looked.lack] if looked.lack else []
+    if lacks:
+        return _verdict(claim, sides, reason="; ".join(dict.fromkeys(lacks)))
     if claim.value is not None:
-        return _beside(claim, side, claim.value)
-    right = gather(state, claim.measure, picked(claim.right or {}, configurations), spot=spot)
-    return _comparison(claim, side, right)
+        return _beside(claim, sides[0], claim.value)
+    return _comparison(claim, *sides)
+
+
+def _along(state: SweepState, claim: Claim, over: str) -> Verdict:
+    """A trend over what was chosen, or over what is chosen among."""
+    tuned = selected_keys(state)
+    looked = looked_at(state)
+    if over in tuned:
+        looked, tuned = Looked(looked.asked, looked.asked), ()
+    if looked.open or not looked.configurations:
+        everything = gather(state, claim.measure, looked.asked)
+        return _verdict(claim, [everything], reason=looked.lack)
+    if over in NAMES:
+        name = NAMES[over]
+        rungs = ladder_within(state, over, claim.at_share, looked.configurations)
+    else:
+        name = over.split(".", 1)[1]
+        rungs = ladder(over, looked.configurations, tuned)
+    found = _trend(state, claim, name, rungs)
+    told = "; ".join(part for part in (found.reason, looked.lack) if part)
+    return replace(found, reason=told)
 
 
 def _comparison(claim: Claim, left: Side, right: Side) -> Verdict:

@@ -17,12 +17,20 @@ from engine.findings.distances import (
     update_norm_mean,
 )
 from engine.findings.probed import COMPETED, DRAWN, OWN, Spot, probed_value
+from engine.split import validation_size
 from engine.state import SweepState, TrialState
+from engine.target import has_target
 
 Finding = Callable[[SweepState, TrialState], float | None]
 
-ACCURACIES = ("test_accuracy", "train_accuracy", "best_test_accuracy", "generalization_gap")
-TIMED = ("epoch_seconds", "samples_per_second", "step_seconds", "training_seconds")
+ACCURACIES = (
+    *("test_accuracy", "train_accuracy", "best_test_accuracy", "generalization_gap"),
+    "validation_accuracy",
+)
+TIMED = (
+    *("epoch_seconds", "samples_per_second", "step_seconds", "training_seconds"),
+    "seconds_to_target",
+)
 """Times and paces: what else ran on the machine is in them."""
 EARLY, LATE = (0.0, 0.2), (0.8, 1.0)
 """The first and the last fifth of the planned steps."""
@@ -138,24 +146,29 @@ def value_of(state: SweepState, trial: TrialState, measure: str, spot: Spot = OW
 def rounding_variance(state: SweepState, trial: TrialState, measure: str, value: float) -> float:
     """Variance of the rounding in a figure: step² / 12 where it comes in steps.
 
-    An accuracy is a whole number of images over their count, and what a target accuracy ends is
-    counted in whole epochs. A gap is the difference of two accuracies. Sums over float32 depend on
-    their order: (10⁻⁶ × value)². Other figures are as good as exact.
+    An accuracy is a whole number of images over their count, and what a target ends is counted
+    from one check of it to the next. A gap is the difference of two accuracies. Sums over float32
+    depend on their order: (10⁻⁶ × value)². Other figures are as good as exact.
     """
     if measure in SINGLE_PRECISION:
         return single_variance(value)
     if measure in ACCURACIES:
         data = state.data.get(trial.settings.data.name)
         figures = 2 if measure == "generalization_gap" else 1
-        return figures / data.test**2 / 12 if data and data.test else 0.0
-    if trial.settings.train.target_accuracy is None or trial.started is None:
+        images = data.test if data else 0
+        if data and measure == "validation_accuracy":
+            images = validation_size(trial.settings.data, data.train)
+        return figures / images**2 / 12 if images else 0.0
+    if not has_target(trial.settings.train) or trial.started is None:
         return 0.0
+    checks: float = trial.settings.train.target_checks
     steps: float = trial.started.steps_per_epoch
     samples: float = steps * trial.batch_size
     if trial.started.total_samples is not None and trial.last:
         steps, samples = trial.last.steps / trial.last.epoch, trial.last.samples / trial.last.epoch
-    epoch = {"epochs": 1, "steps": steps, "samples": samples}.get(measure, 0)
-    return epoch**2 / 12
+    checks = min(checks, steps)  # at most one a step
+    apart = {"epochs": 1.0, "steps": steps / checks, "samples": samples / checks}
+    return apart.get(measure.removesuffix("_to_target"), 0.0) ** 2 / 12
 
 
 def single_variance(value: float) -> float:

@@ -4,7 +4,7 @@ While it draws, the weights stand still, so that batches of different sizes diff
 else. At several levels of one training these numbers are compared at the same weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from engine.bins import Norms
@@ -12,6 +12,7 @@ from engine.drawn import UNBOUNDED, competing_pairs, drawn_sizes
 from engine.events import Competition, Draws, Probed
 from engine.selecting import Ladder
 from engine.spec import Configuration, Settings
+from engine.split import training_size
 from engine.state import SweepState, TrialState
 
 SIZES, PAIRS = "probe.batch_sizes", "probe.pairs"
@@ -116,15 +117,20 @@ def _moment(trial: TrialState, at_share: float | None) -> Probed | None:
     return next((each for each in trial.probes if each.at_share == at_share), None)
 
 
-def ladder_within(state: SweepState, over: str, at_share: float | None = None) -> Ladder:
-    """The levels of `SIZES` or `PAIRS`, each with the configurations that are probed then.
+def ladder_within(
+    state: SweepState,
+    over: str,
+    at_share: float | None = None,
+    among: Iterable[Configuration] | None = None,
+) -> Ladder:
+    """The levels of `SIZES` or `PAIRS`, each with those `among` all that are probed then.
 
     Only those probed at the same levels are averaged, since a level with other configurations
     than the next would pass for an effect; those probed at most levels count.
     """
     levels = {
         each.id: _levels(state, each.settings, over)
-        for each in state.configurations.values()
+        for each in (state.configurations.values() if among is None else among)
         if is_probed(each, over, at_share)
     }
     longest = max(levels.values(), key=len, default=())
@@ -144,7 +150,7 @@ def is_probed(configuration: Configuration, over: str = "", at_share: float | No
 def _levels(state: SweepState, settings: Settings, over: str) -> tuple[float, ...]:
     """Batch sizes drawn, or the large ones of the pairs."""
     data = state.data.get(settings.data.name)
-    size = data.train if data else UNBOUNDED
+    size = training_size(settings.data, data.train) if data else UNBOUNDED
     if over == PAIRS:
         return tuple(sorted({large for _, large in competing_pairs(settings, size)}))
     return drawn_sizes(settings, size) if settings.probe.batch_sizes else ()

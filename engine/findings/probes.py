@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from engine.events import Probed
-from engine.figures import by_batch_size
+from engine.figures import preferred
 from engine.findings.measures import single_variance
 from engine.findings.probed import COMPETED, DRAWN
 from engine.findings.summary import Mean, mean_over, measured_in
@@ -108,7 +108,7 @@ def _short(measure: str) -> str:
 def _rows(
     state: SweepState, figures_of: Callable[[Probed], Iterable[tuple[Size, Figures]]]
 ) -> Iterator[_Row]:
-    for name in by_batch_size(state):
+    for name in preferred(state):
         gathered: dict[float, dict[Size, list[Figures]]] = {}
         for trial in state.replicates(name):
             for probed in trial.probes if trial.status == "finished" else ():

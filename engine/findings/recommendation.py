@@ -16,6 +16,8 @@ from engine.findings.statistics import LEVEL, interval, of_mean, p_value
 from engine.findings.summary import mean_of
 from engine.spec import Configuration, Train
 from engine.state import SweepState
+from engine.target import has_target
+from engine.tuning import choices, chosen
 
 ACCURACY, TIME = "test_accuracy", "training_seconds"
 NAMED = 6
@@ -52,7 +54,8 @@ def _sentence(state: SweepState) -> str:
         return f"Undetermined: accuracies on {' and '.join(sorted(data))} cannot be compared."
     sides = _sides(state)
     out = [each for each in sides if each.side.lost]
-    return "; ".join([_advice(state, sides, bool(out)), *_left_out(state, out)]) + "."
+    advice = _advice(state, sides, bool(out))
+    return "; ".join([advice, *_left_out(state, out), *_undecided(state)]) + "."
 
 
 def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> str:
@@ -93,12 +96,12 @@ def _fastest(state: SweepState, level: list[_Candidate]) -> str:
 
 
 def _for_seconds(train: Train) -> bool:
-    return train.seconds is not None and train.target_accuracy is None
+    return train.seconds is not None and not has_target(train)
 
 
 def _sides(state: SweepState) -> list[_Candidate]:
-    """Every configuration, smaller batch sizes first."""
-    by_size = sorted(state.configurations.values(), key=lambda each: each.settings.train.batch_size)
+    """Every configuration, or what was chosen of it, smaller batch sizes first."""
+    by_size = sorted(chosen(state), key=lambda each: each.settings.train.batch_size)
     return [_Candidate(each, gather(state, ACCURACY, [each])) for each in by_size]
 
 
@@ -113,6 +116,16 @@ def _left_out(state: SweepState, out: list[_Candidate]) -> list[str]:
         f"{_names(out)} {'is' if one else 'are'} left out: {lost} of "
         f"{'its' if one else 'their'} {trials} trials diverged or failed"
     ]
+
+
+def _undecided(state: SweepState) -> list[str]:
+    """For which groups of candidates nothing was chosen, or not yet."""
+    groups = [choice for choice in choices(state) if choice.chosen is None]
+    if not groups:
+        return []
+    which = " and ".join(choice.group for choice in groups[:NAMED])
+    more = f" and {len(groups) - NAMED} more" if len(groups) > NAMED else ""
+    return [f"nothing is chosen{' yet' * any(g.open for g in groups)} for {which}{more}"]
 
 
 def _names(of: list[_Candidate]) -> str:

@@ -10,18 +10,21 @@ from engine.findings.probes import competitions, probes
 from engine.findings.recommendation import recommendation
 from engine.findings.summary import figures
 from engine.state import SweepState
+from engine.tuning import Choice, choices
 
 
 class Findings(Struct, frozen=True):
-    """The verdicts in the order of the claims, and the sentence that sums it up."""
+    """The verdicts in the order of the claims, the sentence that sums it up, what was chosen."""
 
     claims: tuple[Verdict, ...] = ()
     recommendation: str = ""
+    choices: tuple[Choice, ...] = ()
 
 
 def find(state: SweepState) -> Findings:
     """Judge the claims and recommend; what a screen shows of a sweep that runs."""
-    return Findings(tuple(judge(state)), recommendation(state) if state.trials else "")
+    advice = recommendation(state) if state.trials else ""
+    return Findings(tuple(judge(state)), advice, tuple(choices(state)))
 
 
 def document(state: SweepState) -> dict[str, Any]:
@@ -35,4 +38,5 @@ def document(state: SweepState) -> dict[str, Any]:
             **{name: msgspec.to_builtins(rows) for name, rows in probed.items() if rows},
         },
         "recommendation": found.recommendation,
+        **({"choices": msgspec.to_builtins(found.choices)} if found.choices else {}),
     }

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.figures import by_batch_size, kin
+from engine.figures import kin, preferred
 from engine.findings.sides import LOST, gather
 from engine.findings.statistics import interval, of_mean
 from engine.spec import Settings
@@ -93,7 +93,7 @@ def bars(state: SweepState, measure: str) -> dict[str, Mean]:
 
     Where several kin have the smallest batch size, the first that has a value is the base.
     """
-    means = {name: mean_of(state, name, measure) for name in by_batch_size(state)}
+    means = {name: mean_of(state, name, measure) for name in preferred(state)}
     known = {name: mean for name, mean in means.items() if mean is not None}
     beside: dict[str, Mean] = {}
     for family in _families(state):
@@ -121,7 +121,7 @@ def ratios(state: SweepState, means: dict[str, Mean]) -> dict[str, float]:
 def _families(state: SweepState) -> list[list[str]]:
     """Configurations that are kin, each family in the order of their batch sizes."""
     families: dict[Settings, list[str]] = {}
-    for name in by_batch_size(state):
+    for name in preferred(state):
         families.setdefault(kin(state.configurations[name].settings), []).append(name)
     return list(families.values())
 
@@ -146,5 +146,5 @@ def figures(state: SweepState, measures: Iterable[str] = MEASURES) -> list[Figur
             figures={measure: found[name] for measure, found in means.items() if name in found},
             ratios={measure: found[name] for measure, found in faster.items() if name in found},
         )
-        for name in by_batch_size(state)
+        for name in preferred(state)
     ]

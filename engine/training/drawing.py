@@ -46,7 +46,7 @@ class Drawing:
                 drawn = torch.randint(total, (size,), generator=generator)
             else:
                 drawn = torch.randperm(total, generator=generator)[:size]
-            yield drawn.to(self.flat.gradient.device)
+            yield self.images.of_training(drawn.to(self.flat.gradient.device))
 
     def gradient(self, batch: Tensor) -> Tensor:
         """The gradient (P,) of a batch at the present weights, in a buffer that is used again."""

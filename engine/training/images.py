@@ -1,6 +1,8 @@
 """The images of a data set as tensors on the device, and the order in which they are seen."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -9,13 +11,17 @@ from torch import Tensor
 from engine.prepare import load_arrays
 from engine.prepared import Prepared
 
+Part = Literal["train", "test", "validation"]
+SPLIT_SEED = 1  # of no trial's order, which is drawn from a seed that is mixed with the epoch
+
 
 @dataclass(frozen=True, slots=True)
 class Images:
     """Images (N, C, H, W) float32, normalized, and labels (N,) int64, on one device.
 
     `train_part` (M,) indexes the fixed part of the training images, as large as the test
-    set, on which the train figures are taken.
+    set, on which the train figures are taken. Where some of `train` are held out, `trained`
+    indexes those that are left to train on and `validation` those that are not, else both are None.
     """
 
     train: Tensor
@@ -23,26 +29,64 @@ class Images:
     test: Tensor
     test_labels: Tensor
     train_part: Tensor
+    trained: Tensor | None = None
+    validation: Tensor | None = None
 
     def held(self) -> list[Tensor]:
         """Every tensor."""
         labels = [self.train_labels, self.test_labels]
-        return [self.train, self.test, *labels, self.train_part]
+        split = [part for part in (self.trained, self.validation) if part is not None]
+        return [self.train, self.test, *labels, self.train_part, *split]
 
     @property
     def train_size(self) -> int:
-        """Number of training images."""
-        return len(self.train)
+        """Number of images to train on."""
+        return len(self.train) if self.trained is None else len(self.trained)
+
+    @property
+    def validates(self) -> bool:
+        """Whether any are held out."""
+        return self.validation is not None
+
+    def batches(self, part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels of a part, at most `size` at once; those of `validation` if any."""
+        if part == "test":
+            parts = torch.split(self.test, size), torch.split(self.test_labels, size)
+            yield from zip(*parts, strict=True)
+            return
+        index = self.train_part if part == "train" else self.validation
+        for some in torch.split(index, size) if index is not None else ():
+            yield self.train[some], self.train_labels[some]
+
+    def of_training(self, numbers: Tensor) -> Tensor:
+        """Where in `train` those images are that are the `numbers`-th to train on."""
+        return numbers if self.trained is None else self.trained[numbers]
 
 
-def load_images(prepared: Prepared, device: torch.device) -> Images:
-    """Map the prepared arrays; on a CPU the processes share their pages."""
+def load_images(prepared: Prepared, device: torch.device, validation: int = 0) -> Images:
+    """Map the prepared arrays; on a CPU the processes share their pages.
+
+    So many of the training images are held out for `validation`: by index, not by a copy.
+    """
     train, train_labels, test, test_labels = (
         torch.from_numpy(array).to(device) for array in load_arrays(prepared)
     )
+    whole = Images(train, train_labels, test, test_labels, torch.empty(0, dtype=torch.int64))
+    if validation:
+        held, left = (part.to(device) for part in split(len(train), validation))
+        whole = replace(whole, trained=left, validation=held)
     generator = torch.Generator().manual_seed(0)
-    part = torch.randperm(len(train), generator=generator)[: len(test)].sort().values
-    return Images(train, train_labels, test, test_labels, part.to(device))
+    part = torch.randperm(whole.train_size, generator=generator)[: len(test)].sort().values
+    return replace(whole, train_part=whole.of_training(part.to(device)))
+
+
+def split(images: int, held: int) -> tuple[Tensor, Tensor]:
+    """Which of so many images are held out (held,) and which are left: a function of both alone.
+
+    It is drawn on the CPU by a fixed seed, so that every trial, seed and device has the same one.
+    """
+    order = torch.randperm(images, generator=torch.Generator().manual_seed(SPLIT_SEED))
+    return order[:held].sort().values, order[held:].sort().values
 
 
 def epoch_order(train_size: int, seed: int, epoch: int, replacement: bool = False) -> Tensor:

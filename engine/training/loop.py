@@ -28,12 +28,13 @@ from engine.events import (
 from engine.noise import noise_scale
 from engine.plan import Plan
 from engine.spec import Trial
+from engine.target import has_target, is_check, is_met, told
 from engine.training import statements
 from engine.training.evaluation import Figures, evaluate
 from engine.training.gradients import norm_slice
 from engine.training.halting import Halted, raise_if
 from engine.training.holding import Pause
-from engine.training.images import Images, epoch_order
+from engine.training.images import Images, Part, epoch_order
 from engine.training.keeping import Keeper
 from engine.training.memory import measured, ran_out
 from engine.training.moments import Moments
@@ -142,8 +143,9 @@ class Training:
             replacement=self.train_settings.sampling == "with-replacement",
         ).to(self.device)
         self.clock.start()
-        for batch in self._batches(order):
+        for batch in self._batches(self.images.of_training(order)):
             self._step(batch)
+            self._check_target(len(batch))
             self._probe_if_due()
             if not self.at.over:
                 self._report()
@@ -185,6 +187,23 @@ class Training:
         at.over = self._budget_spent()
         if at.filled == self.stepper.slice_steps or at.over or self._slice_is_long():
             self._close_slice()
+
+    def _check_target(self, batch: int) -> None:
+        """Within an epoch, end it after a batch of so many images if the target is reached.
+
+        The clock does not count it, and the figures that it takes move nothing. At the end of the
+        epoch, or of the budget, its own figures are judged.
+        """
+        at, train = self.at, self.train_settings
+        whole = self.images.train_size
+        within = not at.over and at.epoch_samples < whole and has_target(train)
+        if not within or not is_check(at.epoch_samples, batch, whole, train.target_checks):
+            return
+        self._synchronize()
+        self.clock.stop()
+        (judged,) = self._evaluate("validation" if self.images.validates else "test")
+        at.over = is_met(train, _known(judged.loss), judged.accuracy)
+        self.clock.start()
 
     def _report(self) -> None:
         """Say how far it is, and make it durable, once it is time for either."""
@@ -267,7 +286,8 @@ class Training:
             raise Diverged(f"the gradient was not finite by step {self.at.steps:,}")
 
     def _finish_epoch(self) -> None:
-        train, test = self._evaluate()
+        train, test = self._evaluate("train", "test")
+        held = self._evaluate("validation")[0] if self.images.validates else None
         weights = self.flat.weights.detach()
         update_norm = self.travel.end_epoch()
         trace, signal, draws = self.stepper.noise.end_epoch()
@@ -293,38 +313,32 @@ class Training:
             noise_signal=_known(signal) if draws else None,
             noise_draws=draws,
             last_batch_size=self.at.batch_size or self.stepper.stage.batch_size,
+            validation_loss=_known(held.loss) if held else None,
+            validation_accuracy=held.accuracy if held else None,
         )
         self.at.within = False
         self._pending.append(record)
         self.facts.records.append(record)
-        if record.test_loss is None or record.train_loss is None:
+        if not all(math.isfinite(each.loss) for each in (train, test, held or test)):
             raise Diverged(f"the loss was not finite after epoch {self.at.epoch}")
-        target = self.train_settings.target_accuracy
-        if target is not None and test.accuracy >= target:
-            self.at.over, self.at.reached = True, f"reached a test accuracy of {target:g}"
+        judged = held or test
+        if is_met(self.train_settings, judged.loss, judged.accuracy):
+            self.at.over, self.at.reached = True, told(self.train_settings, held is not None)
         if (not self.at.over or self.moments.left) and self._keeper.due(REPORT_SECONDS):
             self._keep()
 
-    def _evaluate(self) -> tuple[Figures, Figures]:
-        """Figures on train part and test set, in smaller pieces where memory runs out."""
+    def _evaluate(self, *on: Part) -> list[Figures]:
+        """Figures on each part of the images, in smaller pieces where memory runs out."""
         while True:
             try:
                 with self._first_measured(self.at.epoch == 1):
-                    return self._evaluate_in(self.evaluation_batch_size)
+                    size = self.evaluation_batch_size
+                    return [evaluate(self.flat, self.images.batches(part, size)) for part in on]
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error) or self.evaluation_batch_size == 1:
                     raise
             self.evaluation_batch_size = -(-self.evaluation_batch_size // 2)
             self._tell_cut(self.evaluation_batch_size, evaluation=True)
-
-    def _evaluate_in(self, size: int) -> tuple[Figures, Figures]:
-        images = self.images
-        parts = torch.split(images.train_part, size)
-        train = ((images.train[part], images.train_labels[part]) for part in parts)
-        test = zip(
-            torch.split(images.test, size), torch.split(images.test_labels, size), strict=True
-        )
-        return evaluate(self.flat, train), evaluate(self.flat, test)
 
     @contextmanager
     def _first_measured(self, first: bool) -> Iterator[None]:

@@ -92,7 +92,7 @@ class Bench:
         self._only = plan.micro_batch_size if named else None
         whole = totals(trial.settings, images.train_size)
         self._samples = whole and whole.samples
-        self._order = torch.arange(images.train_size, device=device)
+        self._order = images.of_training(torch.arange(images.train_size, device=device))
         self._shapes: dict[int, Shape] = {}
         self._gradient_seconds: dict[int, list[float]] = {}
         self._update_seconds: list[float] = []

@@ -52,6 +52,8 @@ def test_the_figures_of_an_epoch() -> None:
         update_norm_mean=0.125,
         noise_scale=12.0,
         last_batch_size=3,
+        validation_loss=0.25,
+        validation_accuracy=0.75,
     )
     found = {each.name: each.test(of) for each in QUANTITIES}
     assert found == {
@@ -66,6 +68,8 @@ def test_the_figures_of_an_epoch() -> None:
         "mean update norm": 0.125,
         "learning rate": of.lr,
         "batch size": 3,
+        "validation accuracy": 0.75,
+        "validation loss": 0.25,
     }
     twins = {each.name: each.train(of) for each in QUANTITIES if each.train}
     assert twins == {"accuracy": 0.75, "loss": 0.25}

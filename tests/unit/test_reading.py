@@ -378,13 +378,6 @@ def test_a_bare_key_of_several_tables_is_ambiguous() -> None:
     assert message == "cells[0]: 'name' is ambiguous: write data.name or model.name"
 
 
-@pytest.mark.parametrize("key", ["select"])
-@pytest.mark.parametrize("value", [[], {}, [{"at": 0.5}], 3])
-def test_what_comes_later_is_refused_by_name(key: str, value: object) -> None:
-    message = refusal(changed(**{key: value}))
-    assert message == f"{key}: not supported by this version of batchscope"
-
-
 @pytest.mark.parametrize(
     ("limit", "count"), [("512MiB", 512 << 20), ("1.5 GB", 1_500_000_000), (800, 800), ("7", 7)]
 )
@@ -762,7 +755,7 @@ def test_set_is_checked_like_what_is_written(tmp_path: Path) -> None:
         (["grid.batch_size=3"], "grid.batch_size: expected a list of values, got 3"),
         (["train.steps=3"], "train: one budget of epochs, steps, samples, seconds; epochs and"),
         (["train=3"], "train: expected a table, written [train]"),
-        (["select={}"], "select: not supported by this version of batchscope"),
+        (["select.by=luck"], "select.by: expected one of steps_to_target"),
         (["memory.limit=1G"], "memory.limit: expected a size such as 512MiB, 1.5GB or"),
     ]:
         with pytest.raises(UsageProblem) as caught:

@@ -62,6 +62,12 @@ CASES = {
     "steps": trial_of(epochs=None, steps=9),
     "samples": trial_of(epochs=None, samples=120),
     "target": trial_of(epochs=40, target_accuracy=0.2, lr=0.3),
+    "target within an epoch": trial_of(
+        batch_size=4, epochs=40, target_accuracy=0.15, target_checks=4, lr=0.1
+    ),
+    "target on the loss": trial_of(
+        batch_size=4, epochs=40, target_loss=2.312, target_checks=4, lr=0.1
+    ),
     "single images": trial_of(batch_size=1, epochs=2, lr=0.01),
     "diverges": trial_of(lr=3.0, epochs=30, weight_decay=2.0),
     "probed": trial_of(probe=PROBE, optimizer="adam"),

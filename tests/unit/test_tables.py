@@ -72,7 +72,8 @@ def test_one_row_a_trial_also_of_those_that_never_ended() -> None:
         *("train_loss", "train_accuracy", "test_loss", "test_accuracy", "best_test_accuracy"),
         *("generalization_gap", "epoch_seconds", "samples_per_second", "peak_memory_bytes"),
         *("init_norm", "distance_from_init", "noise_scale", "path_length", "lr"),
-        *("batch_norm_size", "noise_draws"),
+        *("batch_norm_size", "noise_draws", "validation_loss", "validation_accuracy"),
+        *("steps_to_target", "samples_to_target", "seconds_to_target", "selected"),
     }
     assert {key: rows[3][key] for key in ("epochs", "steps", "samples", "reason")} == {
         "epochs": "0",
@@ -132,6 +133,7 @@ def test_unknown_figures_are_empty() -> None:
         *("train_loss", "test_loss", "weight_norm", "distance_from_init", "noise_scale"),
         *("grad_norm_mean", "grad_norm_std", "grad_norm_cv", "peak_memory_bytes"),
         *("update_norm_mean", "path_length", "noise_trace", "noise_signal", "last_batch_size"),
+        *("validation_loss", "validation_accuracy"),
     }
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from engine.curves import Curve, curve
 from engine.smoothing import smoothed
+from engine.split import training_size
 from engine.state import SweepState
 from tui.curves.lens import Lens
 from tui.marks import Mark
@@ -81,9 +82,9 @@ def banded(curves: Sequence[Drawn]) -> list[Drawn]:
     return found if len(found) <= BANDS_MOST else []
 
 
-def own(view: View) -> Source:
-    """The board's own sweep."""
-    return Source("", "", view.state, view.order, view.marks)
+def own(view: View, rivals: bool = False) -> Source:
+    """The board's own sweep; with `rivals` also the candidates that were not chosen."""
+    return Source("", "", view.state, view.order if rivals else view.preferred, view.marks)
 
 
 def gathered(view: View, sources: Sequence[Source], lens: Lens) -> list[Drawn]:
@@ -162,5 +163,6 @@ def _ends(view: View, along: str, steps: int, an_epoch: int, name: str) -> float
         return float(steps)
     if along == "epochs":
         return float(-(-steps // an_epoch))
-    data = view.state.data.get(view.state.configurations[name].settings.data.name)
-    return steps / an_epoch * data.train if data else 0.0
+    asked = view.state.configurations[name].settings.data
+    data = view.state.data.get(asked.name)
+    return steps / an_epoch * training_size(asked, data.train) if data else 0.0

@@ -14,6 +14,7 @@ class Lens:
     """What keys change; `chosen`, `over` and `smoothing` count figures, axes and strengths.
 
     Zoomed in, the x axis is halved `zoom` times, around `middle`, or up to the newest without it.
+    `rivals` draws the candidates that were not chosen, too.
     """
 
     chosen: int = 0
@@ -25,6 +26,7 @@ class Lens:
     zoom: int = 0
     middle: float | None = None
     cursor: float | None = None
+    rivals: bool = False
 
     @property
     def heading(self) -> str:

@@ -15,7 +15,7 @@ from tui.curves.picture import picture
 from tui.overlay import Overlay, sources
 from tui.panes.pane import Pane
 from tui.panes.waiting import awaited
-from tui.quantities import ERROR
+from tui.quantities import ERROR, HELD_OUT
 from tui.rows import Row, fit
 from tui.view import View
 
@@ -52,6 +52,9 @@ class CurvesPane(Pane):
         """What is drawn how; where there is little room, what is drawn over what."""
         lens, curves = self.lens, self._curves()
         over = f"over {lens.axle.name}, {self._scale_name(curves)}"
+        left = len(self.view.order) - len(self.view.preferred)
+        if left:
+            over += f", {left} not chosen" + " too" * lens.rivals
         if lens.strength:
             behind = " over raw" if raw_behind(curves) else ""
             over += f", smoothed {lens.strength:g}{behind}"
@@ -72,6 +75,12 @@ class CurvesPane(Pane):
         match what:
             case "figure":
                 lens = lens.other_figure(step)
+                while lens.quantity in HELD_OUT and not self._validates:
+                    lens = lens.other_figure(step)
+            case "rivals":
+                if len(self.view.preferred) == len(self.view.order):
+                    return "no candidate was rejected: every curve is drawn"
+                lens = replace(lens, rivals=not lens.rivals)
             case "over":
                 lens = lens.other_axle(step)
             case "scale":
@@ -175,7 +184,12 @@ class CurvesPane(Pane):
 
     def sources(self) -> list[Source]:
         """The sweeps whose curves are drawn, the board's own first."""
-        return [own(self.view), *sources(self.view, self.overlays)]
+        return [own(self.view, self.lens.rivals), *sources(self.view, self.overlays)]
+
+    @property
+    def _validates(self) -> bool:
+        """Whether any images are held out."""
+        return any(c.settings.data.validation for c in self.view.state.configurations.values())
 
     def _curves(self) -> list[Drawn]:
         return gathered(self.view, self.sources(), self.lens)

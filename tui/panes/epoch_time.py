@@ -10,7 +10,7 @@ from tui.view import View
 
 def epoch_time_rows(view: View, label: int, width: int) -> list[Row]:
     """A bar for each configuration that has a whole epoch, and beside what it was measured."""
-    stamp = tuple(view.reached(name) for name in view.order)
+    stamp = tuple(view.reached(name) for name in view.preferred), *view.preferred
     times = view.once("times", (stamp, len(view.state.data)), lambda: epoch_times(view.state))
     if not times:
         return []

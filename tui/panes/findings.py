@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from engine.findings.claims import Verdict
+from tui.choices import choice_text, sign_of
 from tui.panes.pane import Pane
 from tui.panes.waiting import awaited
 from tui.rows import EMPTY, Row, row, width_of, wrap
@@ -41,6 +42,9 @@ class FindingsPane(Pane):
         lines = [line for verdict in found.claims for line in _claim(verdict, width)]
         if found.recommendation:
             lines += _hanging(row(("→ ", "accent")), found.recommendation, width)
+        for choice in found.choices:
+            sign, style = sign_of(choice)
+            lines += _hanging(row((f"{sign} ", style)), choice_text(choice), width)
         return lines
 
 

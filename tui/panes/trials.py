@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from engine.estimate import trial_remaining
 from engine.problems import printable
 from engine.state import TrialState
+from tui.choices import STAR
 from tui.gauge import gauge
 from tui.panes.pane import Lazy, Pane
 from tui.panes.story import rows_for, story
@@ -37,7 +38,10 @@ class TrialsPane(Pane):
 
     def caption(self, width: int) -> Row:
         """How many are done."""
-        return row((counted(self.view), "dim")) if self.view.state.trials else EMPTY
+        if not self.view.state.trials:
+            return EMPTY
+        told = counted(self.view)
+        return self.said(width, f"{told}, {STAR} chosen" if self.view.chosen else told, told)
 
     def wanted_rows(self) -> int:
         """One a trial."""
@@ -128,6 +132,9 @@ class TrialsPane(Pane):
     def _line(self, trial: TrialState, label: int, seed: int, width: int, again: bool) -> Row:
         mark = self.view.marks[trial.configuration]
         head = row(*mark.head(label), cell(f"s{trial.seed}", seed, "dim"), " ")
+        if self.view.chosen:
+            best = trial.configuration in self.view.chosen
+            head = (*head, (f"{STAR} " if best else "  ", "good"))
         attempt = f"#{trial.attempt} " if trial.attempt > 1 else "   "
         tail = row(_accuracy(trial), (f" {attempt}" if again else "", "warn"))
         room = width - sum(len(text) for text, _ in head)
