@@ -73,7 +73,9 @@ class Stage:
 
     def lasts(self, steps: int, samples: int, seconds: float) -> bool:
         """Whether it holds for the step after so many."""
-        return not any(mark.passed(steps, samples, seconds) for mark in self.marks)
+        return not self.marks or not any(
+            mark.passed(steps, samples, seconds) for mark in self.marks
+        )
 
 
 class Stretch(NamedTuple):

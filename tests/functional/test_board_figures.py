@@ -70,6 +70,8 @@ FIGURES = (
     "gradient norm cv",
     "gradient noise scale",
     "mean update norm",
+    "learning rate",
+    "batch size",
     "accuracy",
 )
 BARS = (
@@ -110,7 +112,7 @@ async def test_y_goes_through_all_figures_and_back(home: Path) -> None:
         assert pictures[0] == pictures[-1]
         assert len(set(pictures)) == len(FIGURES)
         await pilot.press("Y")
-        assert "mean update norm" in curves(app)
+        assert "batch size" in curves(app)
 
 
 async def test_the_frame_and_the_tab_name_the_figure(home: Path) -> None:
