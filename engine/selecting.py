@@ -92,7 +92,8 @@ def read_text(value: str, where: str) -> str:
 def _told(selector: Selector, configurations: Sequence[Configuration]) -> str:
     """What was asked for in vain, and the labels that there are."""
     asked = " and ".join(f"{path} = {shown(value)}" for path, value in selector.items())
-    labels = [configuration.label for configuration in configurations]
+    groups = dict.fromkeys(each.rivals for each in configurations if each.rivals)
+    labels = [*groups, *(configuration.label for configuration in configurations)]
     close = similar(selector[LABEL], labels) if LABEL in selector else ""
     more = ", …" if len(labels) > SHOWN_LABELS else ""
     there = ", ".join(repr(label) for label in labels[:SHOWN_LABELS]) + more

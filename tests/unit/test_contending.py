@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.problems import UsageProblem
 from engine.reading import parse_preset
 from engine.spec import Configuration, Selection
 from tests.unit.test_unfolding import base, configurations, notes, refusal
@@ -151,3 +152,18 @@ def test_a_value_of_the_table_that_is_chosen_has_no_effect() -> None:
 )  # fmt: skip
 def test_what_is_refused(more: dict[str, Any], told: str) -> None:
     assert told in refusal(**more)
+
+
+def test_a_claim_that_names_no_group_is_told_the_groups() -> None:
+    claim = {
+        "statement": "s",
+        "measure": "test_accuracy",
+        "left": {"label": "16"},
+        "relation": "greater",
+        "value": 0.5,
+    }
+    raw = base(title="t", select={"lr": [0.1, 0.2]}, claims=[claim])
+    with pytest.raises(UsageProblem) as caught:
+        parse_preset(raw, "p", "file.toml")
+    told = "no configuration has label = '16'; the labels are '64', '64, lr 0.1', '64, lr 0.2'"
+    assert str(caught.value) == f"file.toml: claims[0].left: {told}"
