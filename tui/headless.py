@@ -17,6 +17,7 @@ from engine.catalog import conductor_lives
 from engine.events import AnyEvent, DataProgress, EpochsFinished
 from engine.figures import by_batch_size, epoch_times, last_values, mean_and_deviation
 from engine.findings.report import Findings, find
+from engine.findings.sizing import size_lines
 from engine.launching import LOG, ask_to_stop
 from engine.problems import MachineProblem, printable
 from engine.state import SweepState
@@ -203,6 +204,8 @@ def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, A
         "configurations": rows,
         "claims": msgspec.to_builtins(list(found.claims)),
         "recommendation": found.recommendation,
+        "critical_batch_size": msgspec.to_builtins(found.critical_batch_size),
+        "noise_scale": msgspec.to_builtins(list(found.noise_scale)),
         "export": str(export) if export else None,
     }
 
@@ -215,6 +218,8 @@ def findings_text(found: Findings) -> list[str]:
         lines.append(f"{sign} {verdict.statement}")
         told = "  ".join(part for part in (effect_text(verdict), remarks(verdict)) if part)
         lines.append(f"  {word_of(verdict)}  {told}".rstrip())
+    if found.critical_batch_size:
+        lines += ["", *size_lines(found.critical_batch_size)]
     return [*lines, "", found.recommendation] if found.recommendation else lines
 
 

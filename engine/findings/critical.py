@@ -29,7 +29,8 @@ COARSE = 0.25
 class Size(Struct, frozen=True, kw_only=True):
     """A batch size on the curve: mean steps, samples and seconds to the target over `n` seeds.
 
-    `lr` is the learning rate after scaling. `sure` says that the regime is the same at both ends of the interval.
+    `lr` is the learning rate after scaling. `sure` says that the regime is the same at both ends
+    of the interval.
     """
 
     batch_size: int
@@ -54,10 +55,10 @@ class LeftOut(Struct, frozen=True):
 class Critical(Struct, frozen=True, kw_only=True):
     """The critical batch size in samples, or the `reason` why it is undetermined.
 
-    `low` and `high` are its interval of coverage 1 − `level`, None where it has no such end; `above`
-    and `below` are what can be said instead of a `value`. `above_linear` is the batch size of Zhang
-    et al. 2024, with `above_linear_low` and `above_linear_high`. `provisional` tells that trials
-    are still to come.
+    `low` and `high` are its interval of coverage 1 − `level`, None where it has no such end;
+    `above` and `below` are what can be said instead of a `value`. `above_linear` is the batch size
+    of Zhang et al. 2024, with `above_linear_low` and `above_linear_high`. `provisional` tells that
+    trials are still to come.
     """
 
     value: float | None = None

@@ -134,7 +134,8 @@ class _Curve:
 
     def squares(self, c: "Floats") -> "Floats":
         """Sum of squares of what each curve leaves, of the means: shape (G,)."""
-        return (self._left(c)[0] ** 2).sum(axis=1)
+        found: Floats = (self._left(c)[0] ** 2).sum(axis=1)
+        return found
 
     def level(self, c: float) -> float:
         """ln S_min where c is the truth."""
@@ -177,7 +178,8 @@ class _Curve:
         slopes = weights @ (self._logs - self._means[:, None])  # less their mean
         variance = slopes.var(axis=1, ddof=1) / self._seeds
         spread = np.sqrt(np.maximum(variance, (weights**2) @ self._floor))
-        return np.abs(self._slope(c, weights)) - _student(self._seeds - 1, level) * spread
+        found: Floats = np.abs(self._slope(c, weights)) - _student(self._seeds - 1, level) * spread
+        return found
 
     def error_of_means(self, c: "Floats", level: float) -> "Floats":
         """|slope| − what it may be by chance, from how the means stray from level and slope."""
@@ -189,10 +191,12 @@ class _Curve:
         rest = (left**2).sum(axis=1) - own**2 / scale
         df = len(self._batch) - 2
         spread = np.sqrt(np.maximum(rest, 0.0) / df * scale)
-        return np.abs(own) - _student(df, level) * spread
+        found: Floats = np.abs(own) - _student(df, level) * spread
+        return found
 
     def _slope(self, c: "Floats", weights: "Floats") -> "Floats":
-        return (weights * (self._means - self._bend(c)[0])).sum(axis=1)
+        found: Floats = (weights * (self._means - self._bend(c)[0])).sum(axis=1)
+        return found
 
 
 def _student(df: int, level: float) -> float:

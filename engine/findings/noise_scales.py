@@ -1,4 +1,4 @@
-"""The gradient noise scale of each configuration over its whole run, with its spread over the seeds.
+"""The gradient noise scale of each configuration over its whole run, and its spread over seeds.
 
 tr(Σ) and |G|² are averaged apart over all that was drawn, and divided last (McCandlish et al. 2018,
 arXiv:1812.06162, appendix A.1): a mean of ratios would be biased. The interval is Fieller's for a

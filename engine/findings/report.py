@@ -5,29 +5,45 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from engine.findings.advice import advice
 from engine.findings.claims import Verdict, judge
+from engine.findings.critical import Critical, critical_batch_size
+from engine.findings.noise_scales import NoiseFinding, noise_scales
+from engine.findings.pareto import pareto
 from engine.findings.probes import competitions, probes
-from engine.findings.recommendation import recommendation
 from engine.findings.summary import figures
 from engine.state import SweepState
 
 
 class Findings(Struct, frozen=True):
-    """The verdicts in the order of the claims, and the sentence that sums it up."""
+    """The verdicts in the order of the claims, and the paragraph that sums it up.
+
+    Of a sweep with a target also the critical batch size, and the noise scales beside it.
+    """
 
     claims: tuple[Verdict, ...] = ()
     recommendation: str = ""
+    critical_batch_size: Critical | None = None
+    noise_scale: tuple[NoiseFinding, ...] = ()
 
 
 def find(state: SweepState) -> Findings:
     """Judge the claims and recommend; what a screen shows of a sweep that runs."""
-    return Findings(tuple(judge(state)), recommendation(state) if state.trials else "")
+    critical = critical_batch_size(state)
+    noise = tuple(noise_scales(state)) if critical else ()
+    told = advice(state, critical, noise) if state.trials else ""
+    return Findings(tuple(judge(state)), told, critical, noise)
 
 
 def document(state: SweepState) -> dict[str, Any]:
     """What `findings.json` holds: the same state gives the same bytes."""
     found = find(state)
     probed = {"probes": probes(state), "competitions": competitions(state)}
+    beside = {
+        "critical_batch_size": found.critical_batch_size,
+        "pareto": pareto(state),
+        "noise_scale": found.noise_scale or noise_scales(state),
+    }
     return {
         "claims": msgspec.to_builtins(list(found.claims)),
         "findings": {
@@ -35,4 +51,5 @@ def document(state: SweepState) -> dict[str, Any]:
             **{name: msgspec.to_builtins(rows) for name, rows in probed.items() if rows},
         },
         "recommendation": found.recommendation,
+        **{name: msgspec.to_builtins(rows) for name, rows in beside.items() if rows},
     }

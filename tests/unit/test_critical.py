@@ -1,4 +1,4 @@
-"""The critical batch size of a sweep: what it is, what it leaves out, and where it is undetermined."""
+"""The critical batch size of a sweep: what it is, what it leaves out, where it is undetermined."""
 
 import math
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.findings.critical import Critical, critical_batch_size
 from engine.findings.regimes import above_linear_by, regime_at, regime_within
-from engine.spec import Model
+from engine.spec import Configuration, Model
 from engine.state import SweepState
 from tests.unit.critical_fixtures import (
     CRITICAL,
@@ -34,7 +34,8 @@ def found(state: SweepState) -> Critical:
 def test_it_recovers_what_was_planted() -> None:
     told = found(swept(wobbled))
     assert told.value == pytest.approx(CRITICAL, rel=0.1)
-    assert told.low is not None and told.high is not None
+    assert told.low is not None
+    assert told.high is not None
     assert told.low < CRITICAL < told.high
     assert told.steps_min == pytest.approx(STEPS_MIN, rel=0.05)
     assert told.samples_min == pytest.approx(STEPS_MIN * CRITICAL, rel=0.05)
@@ -123,38 +124,44 @@ def test_one_seed_is_too_few() -> None:
 
 
 def test_what_differs_otherwise_is_not_on_one_curve() -> None:
-    values = [
-        (configuration(size, id=f"{size}{n}", target_accuracy=TARGET, model=Model("mlp", (n,))), [])
-        for size in SIZES
-        for n in (5, 6)
-    ]
-    told = found(sweep(values))  # type: ignore[arg-type]
+    values: list[tuple[Configuration, list[float]]] = []
+    for size in SIZES:
+        for n in (5, 6):
+            model = Model(name="mlp", hidden=(n,))
+            each = configuration(size, id=f"{size}-{n}", target_accuracy=TARGET, model=model)
+            values.append((each, []))
+    told = found(sweep(values))
     assert told.reason == "the configurations differ in more than batch size and rate"
 
 
 def test_a_curve_that_falls_throughout_tells_a_lower_bound() -> None:
     told = found(swept(lambda size, seed: 1e6 / size * (1 + 0.02 * math.sin(size + seed))))
     assert told.value is None
-    assert told.above is not None and told.below is None
+    assert told.above is not None
+    assert told.below is None
     assert told.high is None
     assert 512 <= told.above <= 2048
     assert "1/B" in told.reason
     assert told.sizes[0].regime == "perfect scaling"
     assert told.sizes[-1].regime == "undetermined"
-    assert told.steps_min is None and told.above_linear is None
+    assert told.steps_min is None
+    assert told.above_linear is None
 
 
 def test_a_curve_that_is_flat_tells_an_upper_bound() -> None:
     told = found(swept(lambda size, seed: 2000 * (1 + 0.02 * math.sin(size + seed))))
     assert told.value is None
-    assert told.below is not None and told.above is None
+    assert told.below is not None
+    assert told.above is None
     assert told.low is None
     assert 8 <= told.below <= 32
     assert told.sizes[-1].regime == "maximal data parallelism"
 
 
 def test_seeds_that_spread_widely_tell_nothing() -> None:
-    told = found(swept(lambda size, seed: 3000 * math.exp(2 * math.sin(5 * seed + size)), SIZES[:4]))
+    told = found(
+        swept(lambda size, seed: 3000 * math.exp(2 * math.sin(5 * seed + size)), SIZES[:4])
+    )
     assert told.value is None
     assert told.reason
 
@@ -189,7 +196,9 @@ def test_a_rate_that_never_gets_there_takes_no_size_with_it() -> None:
 
 def test_zhangs_is_a_fifth_over_linear_scaling_from_the_smallest() -> None:
     told = found(swept(wobbled))
-    assert told.value and told.steps_min and told.above_linear
+    assert told.value
+    assert told.steps_min
+    assert told.above_linear
     critical, least = told.value, told.steps_min
 
     def steps(size: float) -> float:
@@ -197,7 +206,8 @@ def test_zhangs_is_a_fifth_over_linear_scaling_from_the_smallest() -> None:
 
     ideal = steps(8) * 8 / told.above_linear
     assert steps(told.above_linear) == pytest.approx(1.2 * ideal)
-    assert told.above_linear_low is not None and told.above_linear_high is not None
+    assert told.above_linear_low is not None
+    assert told.above_linear_high is not None
     assert told.above_linear_low < told.above_linear < told.above_linear_high
 
 

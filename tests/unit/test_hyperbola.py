@@ -1,4 +1,4 @@
-"""The hyperbola of steps and samples: closed forms, and intervals that cover as often as they say."""
+"""The hyperbola of steps and samples: closed forms, and intervals that cover as they say."""
 
 import math
 
@@ -21,6 +21,7 @@ def planted(sizes: Floats, noise: Floats, critical: float = PLANTED) -> Fit:
 
 
 @given(st.floats(1.0, 1e5), st.floats(10.0, 1e7), st.integers(4, 9))
+@settings(max_examples=50, deadline=None)
 def test_it_finds_a_curve_without_noise(critical: float, steps_min: float, count: int) -> None:
     sizes = np.geomspace(critical / 20, critical * 20, count)
     steps = [[steps_min * (1 + critical / size)] * 2 for size in sizes]
@@ -50,7 +51,7 @@ def test_the_fit_is_the_least_squares_of_the_logarithms() -> None:
 
 
 @given(st.integers(0, 10_000), st.floats(0.5, 2.0), st.floats(1e-3, 1e3))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_units_and_the_order_of_the_sizes_change_nothing(
     seed: int, factor: float, unit: float
 ) -> None:
@@ -101,7 +102,7 @@ def test_an_interval_has_no_end_where_the_curve_does_not_bend() -> None:
     noise = np.random.default_rng(1).normal(0, 0.05, (5, 3))
     falling = fit(SIZES.tolist(), ((1e6 / SIZES)[:, None] * np.exp(noise)).tolist())
     assert falling.high == math.inf
-    assert 2048 < falling.low
+    assert falling.low > 2048
     flat = fit(SIZES.tolist(), (1000 * np.exp(noise)).tolist())
     assert flat.low == 0.0
     assert flat.high < 8

@@ -34,7 +34,8 @@ def test_points_have_means_intervals_and_their_place() -> None:
     )
     found = {point.batch_size: point for point in pareto(state)}
     assert [size for size, point in found.items() if point.front] == [8, 32]
-    assert found[8].seconds.mean == pytest.approx(4.1) and found[8].seconds.low is not None
+    assert found[8].seconds.mean == pytest.approx(4.1)
+    assert found[8].seconds.low is not None
     assert found[128].told  # slower and less accurate, by more than the seeds spread
     assert not found[512].told  # slower by less than its seeds spread, and as accurate
     assert not found[8].told

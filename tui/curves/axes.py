@@ -10,6 +10,7 @@ from tui.axis import Axis, axis_over
 from tui.chart import Level
 from tui.curves.drawn import Drawn, planned_end
 from tui.curves.lens import Lens
+from tui.marks import Mark
 from tui.quantities import ACCURACY, ERROR, QUANTITIES
 from tui.view import View
 
@@ -77,6 +78,14 @@ def reference(view: View, lens: Lens, curves: Sequence[Drawn]) -> Level | None:
     if best is None or QUANTITIES[lens.chosen] is not ACCURACY:
         return None
     return Level(1.0 - best if lens.quantity is ERROR else best, f"{best * 100:.1f} published")
+
+
+def sizes_within(view: View, lens: Lens, y: Axis) -> list[tuple[int, Mark]]:
+    """The batch sizes of the sweep on a y axis that counts samples, one mark for each."""
+    if not lens.quantity.sized:
+        return []
+    sizes = {view.state.configurations[name].settings.train.batch_size: name for name in view.order}
+    return [(size, view.marks[name]) for size, name in sizes.items() if y.low <= size <= y.high]
 
 
 def _late(one: Drawn, lens: Lens, x: Axis) -> NDArray[np.bool_]:
