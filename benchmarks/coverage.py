@@ -32,7 +32,8 @@ def alike(spread: float) -> Noise:
 def widening(random: np.random.Generator, count: int, seeds: int) -> Floats:
     """From 0.03 at the smallest batch to 0.15 at the largest."""
     spread: Floats = np.geomspace(0.03, 0.15, count)[:, None]
-    return random.normal(0, spread, (count, seeds))
+    found: Floats = random.normal(0, spread, (count, seeds))
+    return found
 
 
 def narrowing(random: np.random.Generator, count: int, seeds: int) -> Floats:

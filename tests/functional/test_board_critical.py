@@ -81,14 +81,14 @@ def records_of(trial: Trial, accuracy: float) -> tuple[ev.EpochRecord, ...]:
     )
 
 
-async def shown(pilot: Pilot[None], *keys: str) -> None:
+async def shown(pilot: Pilot[str], *keys: str) -> None:
     """Wait until all is read, and press keys."""
     await loaded(pilot)
     await pilot.press("2", *keys)
 
 
-def after(*keys: str) -> Callable[[Pilot[None]], Awaitable[None]]:
-    async def press(pilot: Pilot[None]) -> None:
+def after(*keys: str) -> Callable[[Pilot[str]], Awaitable[None]]:
+    async def press(pilot: Pilot[str]) -> None:
         await shown(pilot, *keys)
 
     return press
