@@ -38,7 +38,8 @@ def widening(random: np.random.Generator, count: int, seeds: int) -> Floats:
 
 def narrowing(random: np.random.Generator, count: int, seeds: int) -> Floats:
     """The other way about."""
-    return widening(random, count, seeds)[::-1]
+    found: Floats = widening(random, count, seeds)[::-1].copy()
+    return found
 
 
 def shared(random: np.random.Generator, count: int, seeds: int) -> Floats:
@@ -48,7 +49,8 @@ def shared(random: np.random.Generator, count: int, seeds: int) -> Floats:
 
 def heavy(random: np.random.Generator, count: int, seeds: int) -> Floats:
     """Heavy tails, of standard deviation 0.1."""
-    return random.standard_t(4, (count, seeds)) * 0.1 / np.sqrt(2)
+    found: Floats = random.standard_t(4, (count, seeds)) * 0.1 / np.sqrt(2)
+    return found
 
 
 def mistuned(random: np.random.Generator, count: int, seeds: int) -> Floats:
@@ -72,12 +74,11 @@ def bootstrap(sizes: Floats, logs: Floats, random: np.random.Generator) -> tuple
     count, seeds = logs.shape
     drawn = random.integers(0, seeds, (DRAWS, count, seeds))
     means = np.take_along_axis(logs[None], drawn, 2).mean(2)
-    grid = np.linspace(np.log(sizes[0]) - 5, np.log(sizes[-1]) + 5, 400)
+    grid = np.linspace(np.log(PLANTED) - 2.5, np.log(PLANTED) + 2.5, 1000)
     left = means[:, None, :] - np.log1p(np.exp(grid)[:, None] / sizes)
     best = np.exp(grid[left.var(axis=2).argmin(axis=1)])
     low, high = np.quantile(best, [0.025, 0.975])
-    step = np.exp(grid[1] - grid[0])
-    return float(low / step), float(high * step)
+    return float(low), float(high)
 
 
 def measured(noise: Noise, count: int, seeds: int, repetitions: int) -> list[float]:

@@ -15,7 +15,7 @@ ln S − ln(1 + e^c/B) would be level over the batch sizes, but for noise: its s
 derivative of the curve is a number a seed, of mean 0. What Student's t over the seeds does not
 refuse is in the interval. Neither a noise that differs between batch sizes nor one that a seed
 brings to all of them harms it, and nothing is linearized. Resampling three to five seeds
-(percentile bootstrap) covers 0.78 to 0.92 where it says 0.95 (`benchmarks/coverage.py`).
+(percentile bootstrap) covers 0.80 to 0.91 where it says 0.95 (`benchmarks/coverage.py`).
 
 The seeds know nothing of an error that all of them share at one batch size: a rate that suits it
 badly. Where the means stray from the curve by more than the seeds explain (F test, without what a
