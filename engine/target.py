@@ -6,7 +6,7 @@ It is judged on the validation split where there is one, else on the test set.
 from typing import NamedTuple
 
 from engine.events import EpochRecord
-from engine.spec import Train
+from engine.spec import Settings, Train
 from engine.state import TrialState
 
 
@@ -28,6 +28,12 @@ def is_met(train: Train, loss: float | None, accuracy: float | None) -> bool:
     if train.target_accuracy is not None:
         return accuracy is not None and accuracy >= train.target_accuracy
     return train.target_loss is not None and loss is not None and loss <= train.target_loss
+
+
+def judged_by(settings: Settings) -> str:
+    """The column of the figures that has to reach the target."""
+    images = "validation" if settings.data.validation else "test"
+    return f"{images}_{'loss' if settings.train.target_accuracy is None else 'accuracy'}"
 
 
 def told(train: Train, validation: bool) -> str:

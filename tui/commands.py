@@ -92,7 +92,7 @@ TURNS = (
     ),
     _turn(
         "b", "b B", 2, "Bars: next figure", "figure",
-        "Bars: next figure across batch sizes, or back", "figure",
+        "Bars: next figure; of a target also steps and samples", "figure",
     ),
     _turn("B", "", 2, "Bars: previous figure", "", "Bars: the figure before", "figure", -1),
     _turn(

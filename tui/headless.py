@@ -17,6 +17,7 @@ from engine.catalog import conductor_lives
 from engine.events import AnyEvent, DataProgress, EpochsFinished
 from engine.figures import by_batch_size, epoch_times, last_values, mean_and_deviation
 from engine.findings.report import Findings, find
+from engine.findings.sizing import size_lines
 from engine.launching import LOG, ask_to_stop
 from engine.problems import MachineProblem, printable
 from engine.state import SweepState
@@ -207,6 +208,8 @@ def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, A
         "claims": msgspec.to_builtins(list(found.claims)),
         "recommendation": found.recommendation,
         "choices": msgspec.to_builtins(found.choices),
+        "critical_batch_size": msgspec.to_builtins(found.critical_batch_size),
+        "noise_scale": msgspec.to_builtins(list(found.noise_scale)),
         "export": str(export) if export else None,
     }
 
@@ -221,6 +224,8 @@ def findings_text(found: Findings) -> list[str]:
         lines.append(f"  {word_of(verdict)}  {told}".rstrip())
     if found.choices:
         lines += ["", *(f"{sign_of(each)[0]} {choice_text(each)}" for each in found.choices)]
+    if found.critical_batch_size:
+        lines += ["", *size_lines(found.critical_batch_size)]
     return [*lines, "", found.recommendation] if found.recommendation else lines
 
 

@@ -10,7 +10,8 @@ from engine.figures import Along
 class Quantity:
     """A figure of an epoch: `test` is drawn solid, `train` dashed where there is such a twin.
 
-    `steep` figures begin far from where they end; `share` is a fraction, told with four decimals.
+    `steep` figures begin far from where they end; `share` is a fraction, told with four decimals;
+    `sized` ones are counts of samples, to be seen beside the batch sizes.
     """
 
     name: str
@@ -19,6 +20,7 @@ class Quantity:
     train: Figure | None = None
     steep: bool = False
     share: bool = False
+    sized: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ QUANTITIES = (
     Quantity("weight norm", "weights", Sum(weight_norm=1.0)),
     Quantity("mean gradient norm", "norm", NormMean()),
     Quantity("gradient norm cv", "norm cv", NormSpread()),
-    Quantity("gradient noise scale", "noise", NoiseRatio()),
+    Quantity("gradient noise scale", "noise", NoiseRatio(), sized=True),
     Quantity("mean update norm", "update", Sum(update_norm_mean=1.0)),
     Quantity("learning rate", "rate", Sum(lr=1.0)),
     Quantity("batch size", "batch", Sum(last_batch_size=1.0)),

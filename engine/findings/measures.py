@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 from engine.export.tables import TEXT_COLUMNS, TRIAL_COLUMNS, Value, trial_row
-from engine.figures import norms_of, pace
+from engine.figures import noise_over, norms_of, pace
 from engine.findings.distances import (
     distance_at_equal_samples,
     distance_log_r2,
@@ -54,6 +54,15 @@ def training_seconds(_: SweepState, trial: TrialState) -> float | None:
     return math.fsum(trial.records.column("seconds")) if trial.records else None
 
 
+def noise_scale_growth(_: SweepState, trial: TrialState) -> float | None:
+    """Gradient noise scale of the second half of the planned steps ÷ that of the first.
+
+    Each is a ratio of averages; None where one of them is undetermined.
+    """
+    first, second = noise_over([trial], 0.0, 0.5).scale, noise_over([trial], 0.5, 1.0).scale
+    return second / first if first and second is not None else None
+
+
 def weight_norm(_: SweepState, trial: TrialState) -> float | None:
     """L2 norm of the last weights."""
     return trial.last.weight_norm if trial.last else None
@@ -95,6 +104,7 @@ def grad_norm_cv_late(_: SweepState, trial: TrialState) -> float | None:
 FINDINGS: dict[str, Finding] = {
     "step_seconds": step_seconds,
     "training_seconds": training_seconds,
+    "noise_scale_growth": noise_scale_growth,
     "weight_norm": weight_norm,
     "grad_norm_mean": grad_norm_mean,
     "grad_norm_mean_early": grad_norm_mean_early,

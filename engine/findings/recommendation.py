@@ -9,7 +9,7 @@ A configuration is left out where a trial of it diverged or failed: a mean over 
 survived would flatter it, and who follows the advice may draw another seed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.findings.sides import LEAST_SEEDS, OPEN, Side, difference, gather
 from engine.findings.statistics import LEVEL, interval, of_mean, p_value
@@ -21,6 +21,14 @@ from engine.tuning import choices, chosen
 
 ACCURACY, TIME = "test_accuracy", "training_seconds"
 NAMED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """The sentence, and the configuration that it names: to use, or the fastest of those alike."""
+
+    sentence: str
+    configuration: Configuration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,40 +49,54 @@ class _Candidate:
 
 def recommendation(state: SweepState) -> str:
     """The sentence; it begins with `Undetermined` where it is, and with `So far` before the end."""
-    sentence = _sentence(state)
+    return recommended(state).sentence
+
+
+def recommended(state: SweepState) -> Recommended:
+    """The same sentence, with the configuration in it."""
+    found = _found(state)
     if all(trial.status not in OPEN for trial in state.trials.values()):
-        return sentence
+        return found
+    sentence = found.sentence
     joint = " " if sentence.startswith("Undetermined") else ": "
-    return f"So far{joint}{sentence[0].lower()}{sentence[1:]}"
+    return replace(found, sentence=f"So far{joint}{sentence[0].lower()}{sentence[1:]}")
 
 
-def _sentence(state: SweepState) -> str:
+def _found(state: SweepState) -> Recommended:
     data = {each.settings.data.name for each in state.configurations.values()}
     if len(data) > 1:
-        return f"Undetermined: accuracies on {' and '.join(sorted(data))} cannot be compared."
+        told = f"Undetermined: accuracies on {' and '.join(sorted(data))} cannot be compared."
+        return Recommended(told)
     sides = _sides(state)
     out = [each for each in sides if each.side.lost]
-    advice = _advice(state, sides, bool(out))
-    return "; ".join([advice, *_left_out(state, out), *_undecided(state)]) + "."
+    found = _advice(state, sides, bool(out))
+    parts = [found.sentence, *_left_out(state, out), *_undecided(state)]
+    return replace(found, sentence="; ".join(parts) + ".")
 
 
-def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> str:
+def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> Recommended:
     """What to use; `fewer` tells that configurations are left out."""
     known = [each for each in sides if not each.side.thin and not each.side.lost]
     if not known:
         which = "other configuration" if fewer else "configuration"
-        return f"Undetermined: no {which} has {LEAST_SEEDS} finished seeds"
+        return Recommended(f"Undetermined: no {which} has {LEAST_SEEDS} finished seeds")
     best = max(known, key=lambda candidate: candidate.mean)
     if len(known) == 1:
         alone = "is alone to compare" if fewer else f"alone has {LEAST_SEEDS} finished seeds"
-        return f"Undetermined: {best.name} {alone}"
+        return Recommended(f"Undetermined: {best.name} {alone}")
     level = [best, *_not_told_apart(best, known)]
     if len(level) > 1:
         which = _names(level) if fewer and len(level) <= NAMED else _count(level, known)
-        return f"Undetermined: {_alike(level, which)}{_fastest(state, level)}"
-    return (
+        told = f"Undetermined: {_alike(level, which)}"
+        fastest = _fastest(state, level)
+        if fastest is None:
+            return Recommended(told)
+        named = f"; of these {fastest.name} is the fastest: {_time(state, fastest)}"
+        return Recommended(told + named, fastest.configuration)
+    return Recommended(
         f"Use {best.name}: its test accuracy, {_accuracy(best)}, is the highest of "
-        f"{len(known)} and told from every other one; {_time(state, best)}"
+        f"{len(known)} and told from every other one; {_time(state, best)}",
+        best.configuration,
     )
 
 
@@ -87,12 +109,11 @@ def _alike(level: list[_Candidate], which: str) -> str:
     )
 
 
-def _fastest(state: SweepState, level: list[_Candidate]) -> str:
-    """Which of them trains the shortest; empty where seconds are what they were given."""
+def _fastest(state: SweepState, level: list[_Candidate]) -> _Candidate | None:
+    """Which of them trains the shortest; None where seconds are what they were given."""
     if any(_for_seconds(candidate.configuration.settings.train) for candidate in level):
-        return ""
-    fastest = min(level, key=lambda candidate: _seconds(state, candidate))
-    return f"; of these {fastest.name} is the fastest: {_time(state, fastest)}"
+        return None
+    return min(level, key=lambda candidate: _seconds(state, candidate))
 
 
 def _for_seconds(train: Train) -> bool:

@@ -5,32 +5,52 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from engine.findings.advice import advice
 from engine.findings.claims import Verdict, judge
+from engine.findings.critical import Critical, critical_batch_size
+from engine.findings.noise_scales import NoiseFinding, noise_scales
+from engine.findings.pareto import pareto
 from engine.findings.probes import competitions, probes
-from engine.findings.recommendation import recommendation
 from engine.findings.summary import figures
 from engine.state import SweepState
-from engine.tuning import Choice, choices
+from engine.tuning import Choice, choices, chosen
 
 
 class Findings(Struct, frozen=True):
-    """The verdicts in the order of the claims, the sentence that sums it up, what was chosen."""
+    """The verdicts in the order of the claims, the paragraph that sums it up, what was chosen.
+
+    Of a sweep with a target also the critical batch size, and the noise scales beside it.
+    """
 
     claims: tuple[Verdict, ...] = ()
     recommendation: str = ""
     choices: tuple[Choice, ...] = ()
+    critical_batch_size: Critical | None = None
+    noise_scale: tuple[NoiseFinding, ...] = ()
 
 
 def find(state: SweepState) -> Findings:
     """Judge the claims and recommend; what a screen shows of a sweep that runs."""
-    advice = recommendation(state) if state.trials else ""
-    return Findings(tuple(judge(state)), advice, tuple(choices(state)))
+    critical = critical_batch_size(state, _tuned(state))
+    noise = tuple(noise_scales(state)) if critical else ()
+    told = advice(state, critical, noise) if state.trials else ""
+    return Findings(tuple(judge(state)), told, tuple(choices(state)), critical, noise)
+
+
+def _tuned(state: SweepState) -> dict[int, str]:
+    """The configuration that was chosen of its rivals, by batch size."""
+    return {each.settings.train.batch_size: each.id for each in chosen(state) if each.rivals}
 
 
 def document(state: SweepState) -> dict[str, Any]:
     """What `findings.json` holds: the same state gives the same bytes."""
     found = find(state)
     probed = {"probes": probes(state), "competitions": competitions(state)}
+    beside = {
+        "critical_batch_size": found.critical_batch_size,
+        "pareto": pareto(state),
+        "noise_scale": found.noise_scale or noise_scales(state),
+    }
     return {
         "claims": msgspec.to_builtins(list(found.claims)),
         "findings": {
@@ -39,4 +59,5 @@ def document(state: SweepState) -> dict[str, Any]:
         },
         "recommendation": found.recommendation,
         **({"choices": msgspec.to_builtins(found.choices)} if found.choices else {}),
+        **{name: msgspec.to_builtins(rows) for name, rows in beside.items() if rows},
     }

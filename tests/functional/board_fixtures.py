@@ -91,7 +91,7 @@ class Recipe:
         self.path = self.folder / journal.NAME
         journal.Writer(self.path).close()
         self.at = START
-        self.claims = CLAIMS
+        self.claims: tuple[Claim, ...] = CLAIMS
 
     def say(self, event: ev.AnyEvent, after: float = 0.0) -> None:
         """Append an event, stamped with the recipe's own clock."""

@@ -69,6 +69,35 @@ def test_it_is_unbiased_where_the_truth_is_known(batch_size: int, micro: int | N
     assert trace / signal == pytest.approx(TRACE / SIGNAL, rel=0.05 if batch_size > 3 else 0.2)
 
 
+@pytest.mark.parametrize(("batch_size", "micro"), [(8, 4), (8, 3), (16, 4), (64, 32), (64, 24)])
+def test_of_a_linear_model_it_is_within_five_percent_of_the_truth(
+    batch_size: int, micro: int
+) -> None:
+    """y = x·w* + ε, x standard normal in P dimensions, squared loss at w* + d.
+
+    A sample's gradient is x (x·d − ε), so G = d and, by the fourth moments of a normal variable,
+    tr(Σ) = (P + 2)|d|² + P σ² − |d|².
+    """
+    draw, away, sigma, draws = np.random.default_rng(11), np.array([1.0, -1.5, 0.5]), 0.5, 2_500
+    dimensions, signal = len(away), float((away**2).sum())
+    trace = (dimensions + 2) * signal + dimensions * sigma**2 - signal
+    found = np.zeros(3)
+    for _ in range(draws):
+        x = draw.normal(size=(batch_size, dimensions))
+        single = torch.from_numpy(
+            x * (x @ away - draw.normal(0, sigma, batch_size))[:, None] / batch_size
+        )
+        buffer = torch.zeros(dimensions, dtype=torch.float64)
+        parts = Parts(buffer, 1.0 / batch_size)
+        for part in torch.split(single, micro):
+            buffer += part.sum(0)
+            parts.add(len(part))
+        found += parts.estimates(batch_size).numpy()
+    assert found[0] / draws == pytest.approx(trace, rel=0.05)
+    assert found[1] / draws == pytest.approx(signal, rel=0.05)
+    assert found[0] / found[1] == pytest.approx(trace / signal, rel=0.05)
+
+
 @given(st.integers(2, 12), st.integers(1, 12), st.booleans(), st.integers(0, 1 << 30))
 def test_parts_are_those_of_a_naive_computation(
     batch_size: int, micro: int, mean: bool, seed: int

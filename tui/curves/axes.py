@@ -10,6 +10,7 @@ from tui.axis import Axis, axis_over
 from tui.chart import Level
 from tui.curves.drawn import Drawn, planned_end
 from tui.curves.lens import Lens
+from tui.marks import Mark
 from tui.quantities import ACCURACY, ERROR, QUANTITIES
 from tui.view import View
 
@@ -17,6 +18,7 @@ BEGINNING = 0.1
 LEAST_POINTS = 3
 REFERENCE = {"mnist": 0.998}
 REFERENCE_NEAR = 4
+SIZE_NEAR = 10
 
 
 def whole_x(view: View, lens: Lens, curves: Sequence[Drawn]) -> Axis:
@@ -67,6 +69,8 @@ def y_axis(lens: Lens, curves: Sequence[Drawn], x: Axis, known: Level | None) ->
         return axis_over([], log=log)
     near = known is not None and not lens.zoom and _is_near(known.value, every, log)
     ends = [float(chosen.min()), float(chosen.max()), *([known.value] if known and near else [])]
+    if lens.quantity.sized and not lens.zoom:
+        ends += _nearest_sizes(curves, ends[0], ends[1])
     return axis_over(ends, log=log)
 
 
@@ -77,6 +81,23 @@ def reference(view: View, lens: Lens, curves: Sequence[Drawn]) -> Level | None:
     if best is None or QUANTITIES[lens.chosen] is not ACCURACY:
         return None
     return Level(1.0 - best if lens.quantity is ERROR else best, f"{best * 100:.1f} published")
+
+
+def _nearest_sizes(curves: Sequence[Drawn], low: float, high: float) -> list[float]:
+    """The batch sizes next to what is drawn, below and above it, unless they are far away."""
+    settings = [one.source.state.configurations[one.name].settings for one in curves if one.own]
+    sizes = {float(setting.train.batch_size) for setting in settings}
+    below = [size for size in sizes if low / SIZE_NEAR <= size < low]
+    above = [size for size in sizes if high < size <= high * SIZE_NEAR]
+    return [*([max(below)] if below else []), *([min(above)] if above else [])]
+
+
+def sizes_within(view: View, lens: Lens, y: Axis) -> list[tuple[int, Mark]]:
+    """The batch sizes of the sweep on a y axis that counts samples, one mark for each."""
+    if not lens.quantity.sized:
+        return []
+    sizes = {view.state.configurations[name].settings.train.batch_size: name for name in view.order}
+    return [(size, view.marks[name]) for size, name in sizes.items() if y.low <= size <= y.high]
 
 
 def _late(one: Drawn, lens: Lens, x: Axis) -> NDArray[np.bool_]:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from engine.figures import LogFit
 from tui.axis import Axis
 from tui.chart import Level, Marker, chart
+from tui.curves.axes import sizes_within
 from tui.curves.drawn import Drawn, banded, raw_behind
 from tui.curves.lens import Lens
+from tui.marks import Mark
 from tui.plain import plain
 from tui.raster import Band, Grid, Series, places
 from tui.rows import Row
@@ -46,9 +48,11 @@ def picture(
     What has not changed since the last picture is laid over it as it was.
     """
     x, y = axes
+    sizes = sizes_within(view, lens, y)
 
     def draw(grid: Grid) -> None:
-        for layer in _layers(curves, fits, lens, view.look.ascii):
+        layers = _layers(curves, fits, lens, view.look.ascii)
+        for layer in (*(_across(*size, x) for size in sizes), *layers):
             stamp = (layer.stamp, x, y, grid.columns, grid.rows)
             masks, made = view.once(("drawn", layer.key), stamp, partial(_drawn, grid, layer, x, y))
             grid.lay(masks, made.style, made.behind, made.letter)
@@ -56,9 +60,16 @@ def picture(
     own = [one for one in curves if not one.train]
     hair = lens.cursor
     marks = _staggered(own, x, MARKERS if view.look.depth != "none" else MARKERS_ALONE)
+    marks += [(x.low, float(size), mark.glyph, mark.style) for size, mark in sizes]
     if hair is not None:
         marks += _read_off(own, hair)
     return chart(draw, x, y, size, marks, level, hair)
+
+
+def _across(size: int, mark: Mark, x: Axis) -> Layer:
+    """A batch size as a dotted line, to hold the noise scale against."""
+    line = Series([(x.low, size), (x.high, size)], mark.faint, dotted=True, behind=True)
+    return Layer(("size", size), mark, lambda: line)
 
 
 def _drawn(grid: Grid, layer: Layer, x: Axis, y: Axis) -> tuple[NDArray[np.uint8], Series | Band]:

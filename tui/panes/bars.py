@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.findings.summary import Mean, bars
+from tui.panes.critical import CAPTION, critical_rows, has_target
 from tui.panes.epoch_time import beside_what, epoch_time_rows
 from tui.panes.pane import Pane
 from tui.panes.waiting import awaited
@@ -12,6 +13,7 @@ from tui.rows import Row, cell, row, wrap
 from tui.units import deviation, duration, figure, places
 
 LABEL_MOST = 16
+CRITICAL_ROWS = 14
 SEEDS_FROM = 64
 
 
@@ -44,13 +46,15 @@ FIGURES = (
     Measured("weight norm", "weights", "weight_norm"),
     Measured("gradient norm cv", "norm cv", "grad_norm_cv"),
 )
+CRITICAL = Measured("steps and samples", "critical", "steps")
+"""Of a sweep with a target: not bars but a curve, `tui.panes.critical`."""
 
 
 class BarsPane(Pane):
     """How long an epoch takes, or what else the batch size changes."""
 
     NUMBER, TITLE, TAB = 2, "epoch time", "bars"
-    TOPICS = ("epochs", "trials", "data")
+    TOPICS = ("epochs", "trials", "data", "findings")
 
     chosen = 0
 
@@ -59,9 +63,14 @@ class BarsPane(Pane):
         return self.chosen
 
     @property
+    def figures(self) -> tuple[Measured, ...]:
+        """What there is to draw."""
+        return (*FIGURES, CRITICAL) if has_target(self.view) else FIGURES
+
+    @property
     def figure(self) -> Measured:
         """What is drawn."""
-        return FIGURES[self.chosen]
+        return self.figures[self.chosen]
 
     @property
     def heading(self) -> str:
@@ -75,23 +84,29 @@ class BarsPane(Pane):
 
     def turn(self, what: str, step: int) -> str:
         """The next figure, or the one before."""
-        self.chosen = (self.chosen + step) % len(FIGURES)
+        self.chosen = (self.chosen + step) % len(self.figures)
         return ""
 
     def caption(self, width: int) -> Row:
         """What the columns mean."""
         if self.figure is EPOCH_TIME:
             return self.said(width, "median · ÷ to the next smaller", "")
+        if self.figure is CRITICAL:
+            return self.said(width, CAPTION, "")
         told = "mean ± half its 95 % interval · × the smallest batch's"
         return self.said(width, told, "× the smallest batch's", "")
 
     def wanted_rows(self) -> int:
         """A bar each, and how it was measured."""
+        if self.figure is CRITICAL:
+            return CRITICAL_ROWS
         return len(self.view.order) + 2
 
     def body(self, width: int, height: int) -> Sequence[Row]:
         """A bar for each configuration that has the figure."""
         view, chosen = self.view, self.figure
+        if chosen is CRITICAL:
+            return critical_rows(view, width, height)
         label = view.label_width(LABEL_MOST)
         if chosen is EPOCH_TIME:
             lines = epoch_time_rows(view, label, width)

@@ -64,6 +64,7 @@ class CurvesPane(Pane):
         signs = [f"test {line}"] if lens.quantity.train else []
         signs += [f"train {dashes}"] if lens.twins else []
         signs += ["±1 sd ⢂"] if lens.spread and banded(curves) else []
+        signs += [f"batch sizes {dashes}"] if lens.quantity.sized else []
         if lens.fitted:
             signs = [f"fit {dashes}"]
         at = f"at {told(lens.cursor, lens.axle)}  " if lens.cursor is not None else ""

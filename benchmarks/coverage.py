@@ -1,0 +1,121 @@
+"""How often the interval of the critical batch size holds the true one, beside a bootstrap's.
+
+    python benchmarks/coverage.py [REPETITIONS]
+
+Planted: 150, steps 300 (1 + 150/B), batch sizes in equal ratios from 8 to 2,048. Noise multiplies:
+alike for all trials; five times wider at the one end than at the other; shared by all trials of a
+seed beside that of each; heavy-tailed (t with 4 degrees of freedom); shared by all trials of a
+batch size, as a badly chosen rate is. Printed are the shares of intervals that hold 150, for ours
+and for the percentile bootstrap over the seeds (300 draws, every fifth repetition), the share of
+ours with two ends, and how many times the upper end is the lower one (median).
+"""
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.findings.hyperbola import fit
+
+Floats = NDArray[np.float64]
+Noise = Callable[[np.random.Generator, int, int], Floats]
+PLANTED, DRAWS, EVERY = 150.0, 300, 5
+DESIGNS = ((4, 3), (5, 3), (8, 3), (4, 5), (8, 5))
+
+
+def alike(spread: float) -> Noise:
+    """The same for every trial."""
+    return lambda random, count, seeds: random.normal(0, spread, (count, seeds))
+
+
+def widening(random: np.random.Generator, count: int, seeds: int) -> Floats:
+    """From 0.03 at the smallest batch to 0.15 at the largest."""
+    spread: Floats = np.geomspace(0.03, 0.15, count)[:, None]
+    found: Floats = random.normal(0, spread, (count, seeds))
+    return found
+
+
+def narrowing(random: np.random.Generator, count: int, seeds: int) -> Floats:
+    """The other way about."""
+    found: Floats = widening(random, count, seeds)[::-1].copy()
+    return found
+
+
+def shared(random: np.random.Generator, count: int, seeds: int) -> Floats:
+    """0.1 a seed beside 0.05 a trial."""
+    return random.normal(0, 0.05, (count, seeds)) + random.normal(0, 0.1, (1, seeds))
+
+
+def heavy(random: np.random.Generator, count: int, seeds: int) -> Floats:
+    """Heavy tails, of standard deviation 0.1."""
+    found: Floats = random.standard_t(4, (count, seeds)) * 0.1 / np.sqrt(2)
+    return found
+
+
+def mistuned(random: np.random.Generator, count: int, seeds: int) -> Floats:
+    """0.1 a batch size beside 0.05 a trial."""
+    return random.normal(0, 0.05, (count, seeds)) + random.normal(0, 0.1, (count, 1))
+
+
+NOISES: dict[str, Noise] = {
+    "alike, 0.05": alike(0.05),
+    "alike, 0.15": alike(0.15),
+    "wider for large": widening,
+    "wider for small": narrowing,
+    "shared by a seed": shared,
+    "heavy tails": heavy,
+    "mistuned sizes": mistuned,
+}
+
+
+def bootstrap(sizes: Floats, logs: Floats, random: np.random.Generator) -> tuple[float, float]:
+    """The percentile interval of the same estimate, seeds drawn anew within each batch size."""
+    count, seeds = logs.shape
+    drawn = random.integers(0, seeds, (DRAWS, count, seeds))
+    means = np.take_along_axis(logs[None], drawn, 2).mean(2)
+    grid = np.linspace(np.log(PLANTED) - 2.5, np.log(PLANTED) + 2.5, 1000)
+    left = means[:, None, :] - np.log1p(np.exp(grid)[:, None] / sizes)
+    best = np.exp(grid[left.var(axis=2).argmin(axis=1)])
+    low, high = np.quantile(best, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def measured(noise: Noise, count: int, seeds: int, repetitions: int) -> list[float]:
+    """Share covered by ours and by the bootstrap, share with two ends, and the ratio of these."""
+    random, sizes = np.random.default_rng(count * 100 + seeds), np.geomspace(8, 2048, count)
+    curve = np.log(300 * (1 + PLANTED / sizes))[:, None]
+    ours, other, ratios = 0, 0, []
+    for at in range(repetitions):
+        logs = curve + noise(random, count, seeds)
+        found = fit(sizes.tolist(), np.exp(logs).tolist())
+        ours += found.low <= PLANTED <= found.high
+        if at % EVERY == 0:
+            low, high = bootstrap(sizes, logs, random)
+            other += low <= PLANTED <= high
+        if found.low > 0 and found.high < np.inf:
+            ratios.append(found.high / found.low)
+    shares = [
+        ours / repetitions,
+        other / len(range(0, repetitions, EVERY)),
+        len(ratios) / repetitions,
+    ]
+    return [*shares, float(np.median(ratios))]
+
+
+def main() -> None:
+    """Print a table."""
+    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    print(f"{'noise':<18}sizes seeds   ours  bootstrap  two ends  high/low")
+    for name, noise in NOISES.items():
+        for count, seeds in DESIGNS:
+            ours, other, closed, ratio = measured(noise, count, seeds, repetitions)
+            print(
+                f"{name:<18}{count:>5} {seeds:>5}  {ours:.3f}      {other:.3f}     "
+                f"{closed:.3f}  {ratio:>8.2f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
