@@ -2,9 +2,7 @@
 
 import math
 from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from tui.axis import Axis, axis_over
 from tui.chart import Level
@@ -12,6 +10,9 @@ from tui.curves.drawn import Drawn, planned_end
 from tui.curves.lens import Lens
 from tui.quantities import ACCURACY, ERROR, QUANTITIES
 from tui.view import View
+
+if TYPE_CHECKING:
+    from tui.raster import Floats, Lit
 
 BEGINNING = 0.1
 LEAST_POINTS = 3
@@ -47,7 +48,7 @@ def zoomed(whole: Axis, lens: Lens, curves: Sequence[Drawn]) -> Axis:
     return Axis(whole.at(low), whole.at(low + wide), whole.log)
 
 
-def holds_points(x: Axis, measured: NDArray[np.float64]) -> bool:
+def holds_points(x: Axis, measured: "Floats") -> bool:
     """Whether there is anything between the ends of an axis: three points make a curve."""
     return int(((measured >= x.low) & (measured <= x.high)).sum()) >= LEAST_POINTS
 
@@ -57,6 +58,8 @@ def y_axis(lens: Lens, curves: Sequence[Drawn], x: Axis, known: Level | None) ->
 
     A curve that begins below comes in through the lower edge. Smoothing moves no axis.
     """
+    import numpy as np
+
     log = lens.log_y
     every = np.concatenate([one.raw.mean for one in curves])
     late = np.concatenate([one.raw.mean[_late(one, lens, x)] for one in curves])
@@ -79,7 +82,9 @@ def reference(view: View, lens: Lens, curves: Sequence[Drawn]) -> Level | None:
     return Level(1.0 - best if lens.quantity is ERROR else best, f"{best * 100:.1f} published")
 
 
-def _late(one: Drawn, lens: Lens, x: Axis) -> NDArray[np.bool_]:
+def _late(one: Drawn, lens: Lens, x: Axis) -> "Lit":
+    import numpy as np
+
     at = one.raw.x
     if lens.zoom:
         return np.asarray((at >= x.low) & (at <= x.high))
@@ -88,7 +93,7 @@ def _late(one: Drawn, lens: Lens, x: Axis) -> NDArray[np.bool_]:
     return np.asarray(at >= BEGINNING * one.end)
 
 
-def _is_near(best: float, every: NDArray[np.float64], log: bool) -> bool:
+def _is_near(best: float, every: "Floats", log: bool) -> bool:
     """Whether the share of mistakes, which a log axis shows itself, comes near the best known."""
     if log:
         return best * REFERENCE_NEAR >= float(every.min())
