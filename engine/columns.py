@@ -28,6 +28,13 @@ def most(records: Records, name: str) -> float:
     return float(np.nanmax(floats(records, name), initial=0.0))
 
 
+def highest(records: Records, name: str) -> float | None:
+    """The highest value of a column; None where none is known."""
+    values = floats(records, name)
+    known = values[~np.isnan(values)]
+    return float(known.max()) if len(known) else None
+
+
 def norms_between(records: Records, planned: float | None, start: float, stop: float) -> Norms:
     """Gradient norms of a share of the planned steps.
 
@@ -61,6 +68,14 @@ def whole_epochs(records: Records, size: int) -> tuple[Floats, Floats]:
     return seconds[rows], samples[rows]
 
 
+def middle(parts: list[Floats]) -> float:
+    """The median of all values together, of which there is one at least, and no NaN."""
+    values = np.concatenate(parts)
+    low, high = (len(values) - 1) // 2, len(values) // 2
+    values.partition((low, high))
+    return float((values[low] + values[high]) / 2)
+
+
 def by_epoch(records: Records) -> tuple[Floats, Floats, Floats]:
     """Norms, their mean and their squared deviations from it, of every epoch."""
     lengths = np.diff(whole(records, "ends"), prepend=0)
@@ -76,14 +91,21 @@ def by_epoch(records: Records) -> tuple[Floats, Floats, Floats]:
 
 def _bins(records: Records, chosen: NDArray[np.bool_]) -> dict[int, int]:
     """Norms a bin over the chosen slices, for the bins that have any."""
-    counts = np.array(records.column("counts"), dtype=np.int64)
-    ends = whole(records, "counts_ends")
-    lengths = np.diff(ends, prepend=0)
-    wanted = np.repeat(chosen, lengths)
-    if not wanted.any():
+    rows = np.flatnonzero(chosen)
+    if not len(rows):
         return {}
-    offset = np.arange(len(counts)) - np.repeat(ends - lengths, lengths)
-    index = (np.repeat(whole(records, "first_bin"), lengths) + offset)[wanted]
+    ends = whole(records, "counts_ends")
+    first, last = int(rows[0]), int(rows[-1]) + 1  # all between, since most of them are chosen
+    lengths = np.diff(ends, prepend=0)[first:last]
+    start, stop = int(ends[first] - lengths[0]), int(ends[last - 1])
+    counts = np.array(records.column("counts")[start:stop], dtype=np.int64)
+    begins = whole(records, "first_bin")[first:last] - (ends[first:last] - lengths - start)
+    index = np.arange(stop - start) + np.repeat(begins, lengths)
+    if len(rows) < last - first:
+        wanted = np.repeat(chosen[first:last], lengths)
+        index, counts = index[wanted], counts[wanted]
+    if not len(index):
+        return {}
     low = int(index.min())
-    total = np.bincount(index - low, counts[wanted])
+    total = np.bincount(index - low, counts)
     return {low + int(at): int(total[at]) for at in np.flatnonzero(total)}

@@ -119,6 +119,8 @@ class BoardScreen(OverlayScreen):
         follower = Follower(self.folder)
         self.view.adopt(*await asyncio.to_thread(follower.load))
         await asyncio.to_thread(self.curves.prepare)
+        if self.view.state.ended:  # nothing more will come: all is drawn once
+            self.view.judged(await asyncio.to_thread(find, self.view.state))
         self._arrange()
         if self._others:
             await self.lay_over(self._others)
