@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.4
 DRAW_SECONDS = 1.0
+PAINT_SECONDS = 0.5
 LEFT = "59%"
 
 
@@ -119,9 +121,8 @@ class BoardScreen(OverlayScreen):
         follower = Follower(self.folder)
         self.view.adopt(*await asyncio.to_thread(follower.load))
         await asyncio.to_thread(self.curves.prepare)
-        if self.view.state.ended:  # nothing more will come: all is drawn once
-            self.view.judged(await asyncio.to_thread(find, self.view.state))
         self._arrange()
+        await self._painted()
         if self._others:
             await self.lay_over(self._others)
         while True:
@@ -133,6 +134,13 @@ class BoardScreen(OverlayScreen):
             self.heed()
             if known != len(self.view.order):
                 self._arrange()
+
+    async def _painted(self) -> None:
+        """Wait until figures are on the screen: to judge them meanwhile would hold them up."""
+        painted = asyncio.Event()
+        self.call_after_refresh(painted.set)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(painted.wait(), PAINT_SECONDS)
 
     async def _judge(self) -> None:
         """Judge the claims anew if there is cause, in a thread: nothing moves the state meanwhile.
