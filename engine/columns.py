@@ -1,6 +1,6 @@
 """What is read off whole columns of epochs with numpy, where a loop over epochs would be slow.
 
-Loaded when it is first asked for: command line and conductor start without numpy.
+Loaded when it is first asked for: command line, conductor and screen start without numpy.
 """
 
 import numpy as np
