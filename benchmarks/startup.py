@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pyte
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled
 COMMAND = str(Path(sys.executable).parent / "batchscope")
 COLUMNS, ROWS = 80, 24
 PAINTED_CELLS = 60

@@ -29,6 +29,7 @@ from long_sweep import write_long_sweep
 
 from engine import stored
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled
 COMMAND = str(Path(sys.executable).parent / "batchscope")
 PRESET = """
 title = "Twelve trials on all cores"

@@ -1,18 +1,13 @@
 """What is read off whole columns of epochs with numpy, where a loop over epochs would be slow.
 
-Loaded when it is first asked for: command line and conductor start without numpy.
+Loaded when it is first asked for: command line, conductor and screen start without numpy.
 """
-
-from abc import ABC, abstractmethod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.bins import Norms
-from engine.events import EpochRecord
 from engine.records import Records
-
-HALF_LIFE = 30.0
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -33,87 +28,11 @@ def most(records: Records, name: str) -> float:
     return float(np.nanmax(floats(records, name), initial=0.0))
 
 
-class Figure(ABC):
-    """A figure of an epoch that can be had of one record, or of all at once."""
-
-    @abstractmethod
-    def __call__(self, record: EpochRecord) -> float | None:
-        """The value of one epoch; None where it is not known."""
-
-    @abstractmethod
-    def values(self, records: Records) -> Floats:
-        """The value of every epoch; NaN where it is not known."""
-
-
-class Sum(Figure):
-    """`offset` + Σ weight · field."""
-
-    def __init__(self, offset: float = 0.0, **weights: float) -> None:
-        self._offset, self._weights = offset, weights
-
-    def __call__(self, record: EpochRecord) -> float | None:
-        """The value of one epoch; None where a field is not known."""
-        fields = [(getattr(record, name), weight) for name, weight in self._weights.items()]
-        if any(value is None for value, _ in fields):
-            return None
-        return sum((weight * value for value, weight in fields), self._offset)
-
-    def values(self, records: Records) -> Floats:
-        """The value of every epoch; NaN where a field is not known."""
-        total = np.full(len(records), self._offset)
-        for name, weight in self._weights.items():
-            total += weight * floats(records, name)
-        return total
-
-
-class NormMean(Figure):
-    """Mean gradient norm of an epoch's steps."""
-
-    def __call__(self, record: EpochRecord) -> float | None:
-        """The value of one epoch; None without steps."""
-        return Norms(record.norms).mean
-
-    def values(self, records: Records) -> Floats:
-        """The value of every epoch; NaN without steps."""
-        return _by_epoch(records)[1]
-
-
-class NormSpread(Figure):
-    """Coefficient of variation of the gradient norms of an epoch's steps: std (n − 1) ÷ mean."""
-
-    def __call__(self, record: EpochRecord) -> float | None:
-        """The value of one epoch; None where it is not defined."""
-        return Norms(record.norms).cv
-
-    def values(self, records: Records) -> Floats:
-        """The value of every epoch; NaN where it is not defined."""
-        count, mean, squares = _by_epoch(records)
-        with np.errstate(all="ignore"):
-            found = np.sqrt(squares / (count - 1)) / mean
-        return np.where((count > 1) & (mean > 0), found, np.nan)
-
-
-class NoiseRatio(Figure):
-    """Gradient noise scale, of running means of tr(Σ) and |G|²: one epoch alone says little.
-
-    What was drawn `HALF_LIFE` draws ago counts half.
-    """
-
-    def __call__(self, record: EpochRecord) -> float | None:
-        """The value of one epoch on its own; None where it is undetermined."""
-        return record.noise_scale
-
-    def values(self, records: Records) -> Floats:
-        """The value at the end of every epoch; NaN where it is undetermined."""
-        found, trace, signal = np.full(len(records), np.nan), 0.0, 0.0
-        names = ("noise_draws", "noise_trace", "noise_signal")
-        for at, (n, t, s) in enumerate(zip(*map(records.column, names), strict=True)):
-            if n:
-                kept = 0.5 ** (n / HALF_LIFE)
-                trace, signal = kept * trace + n * t, kept * signal + n * s
-            if signal > 0:
-                found[at] = trace / signal
-        return found
+def highest(records: Records, name: str) -> float | None:
+    """The highest value of a column; None where none is known."""
+    values = floats(records, name)
+    known = values[~np.isnan(values)]
+    return float(known.max()) if len(known) else None
 
 
 def norms_between(records: Records, planned: float | None, start: float, stop: float) -> Norms:
@@ -149,7 +68,15 @@ def whole_epochs(records: Records, size: int) -> tuple[Floats, Floats]:
     return seconds[rows], samples[rows]
 
 
-def _by_epoch(records: Records) -> tuple[Floats, Floats, Floats]:
+def middle(parts: list[Floats]) -> float:
+    """The median of all values together, of which there is one at least, and no NaN."""
+    values = np.concatenate(parts)
+    low, high = (len(values) - 1) // 2, len(values) // 2
+    values.partition((low, high))
+    return float((values[low] + values[high]) / 2)
+
+
+def by_epoch(records: Records) -> tuple[Floats, Floats, Floats]:
     """Norms, their mean and their squared deviations from it, of every epoch."""
     lengths = np.diff(whole(records, "ends"), prepend=0)
     epoch, rows = np.repeat(np.arange(len(lengths)), lengths), len(lengths)
@@ -164,14 +91,21 @@ def _by_epoch(records: Records) -> tuple[Floats, Floats, Floats]:
 
 def _bins(records: Records, chosen: NDArray[np.bool_]) -> dict[int, int]:
     """Norms a bin over the chosen slices, for the bins that have any."""
-    counts = np.array(records.column("counts"), dtype=np.int64)
-    ends = whole(records, "counts_ends")
-    lengths = np.diff(ends, prepend=0)
-    wanted = np.repeat(chosen, lengths)
-    if not wanted.any():
+    rows = np.flatnonzero(chosen)
+    if not len(rows):
         return {}
-    offset = np.arange(len(counts)) - np.repeat(ends - lengths, lengths)
-    index = (np.repeat(whole(records, "first_bin"), lengths) + offset)[wanted]
+    ends = whole(records, "counts_ends")
+    first, last = int(rows[0]), int(rows[-1]) + 1  # all between, since most of them are chosen
+    lengths = np.diff(ends, prepend=0)[first:last]
+    start, stop = int(ends[first] - lengths[0]), int(ends[last - 1])
+    counts = np.array(records.column("counts")[start:stop], dtype=np.int64)
+    begins = whole(records, "first_bin")[first:last] - (ends[first:last] - lengths - start)
+    index = np.arange(stop - start) + np.repeat(begins, lengths)
+    if len(rows) < last - first:
+        wanted = np.repeat(chosen[first:last], lengths)
+        index, counts = index[wanted], counts[wanted]
+    if not len(index):
+        return {}
     low = int(index.min())
-    total = np.bincount(index - low, counts[wanted])
+    total = np.bincount(index - low, counts)
     return {low + int(at): int(total[at]) for at in np.flatnonzero(total)}

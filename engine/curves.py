@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import columns
-from engine.columns import Figure, Floats
+from engine.columns import Floats
+from engine.epoch_figures import Figure
 from engine.figures import Along, Measure
 from engine.records import Records
 from engine.state import SweepState

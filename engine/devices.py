@@ -1,4 +1,7 @@
-"""The machine as its driver, its system and its container see it, without torch."""
+"""The machine as its driver, its system and its container see it, without torch.
+
+psutil is loaded when it is asked something: a screen that asks nothing starts without it.
+"""
 
 import contextlib
 import os
@@ -8,8 +11,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from engine import nvml
 from engine.cgroup import Limit, cpu_quota, memory_limits
@@ -104,6 +105,8 @@ def memory_of(device: Device, pids: Collection[int] = (), root: Path = Path("/")
 
 def resident_bytes(pids: Collection[int]) -> int:
     """Resident memory of processes; a page that several share is split between them (PSS)."""
+    import psutil
+
     total = 0
     for pid in pids:
         with contextlib.suppress(psutil.Error):
@@ -114,6 +117,8 @@ def resident_bytes(pids: Collection[int]) -> int:
 
 def machine() -> dict[str, Any]:
     """What the journal and the manifest say of the hardware and its driver."""
+    import psutil
+
     reading = memory_of(_cpu())
     return {
         "system": f"{platform.system()} {platform.release()}",
@@ -148,6 +153,8 @@ def _cpu() -> Device:
 
 def _of_cpu(pids: Collection[int], root: Path) -> Reading:
     """What the machine has, or what its tightest container leaves of it."""
+    import psutil
+
     memory = psutil.virtual_memory()
     limits = [limit for limit in memory_limits(root) if limit.total < memory.total]
     smallest = limits[0] if limits else None

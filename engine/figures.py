@@ -6,7 +6,7 @@ Pure functions of a `SweepState`.
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from statistics import fmean, median, stdev
+from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
@@ -132,6 +132,8 @@ def noise_over(trials: Iterable[TrialState], start: float = 0.0, stop: float = 1
     """
     trace = signal = count = 0.0
     for trial in trials:
+        if not any(trial.records.column("noise_draws")):
+            continue
         names = ("steps", "noise_draws", "noise_trace", "noise_signal")
         planned = trial.planned_steps
         for steps, n, t, s in zip(*map(trial.records.column, names), strict=True):
@@ -185,17 +187,16 @@ def pace(state: SweepState, trials: list[TrialState]) -> tuple[float | None, flo
     The first epoch of a trial pays for warm-up and is left out where there are others; so is
     an epoch that the budget cut short. None where no epoch is left.
     """
-    from engine.columns import whole_epochs
+    from engine.columns import middle, whole_epochs
 
-    times: list[float] = []
-    rates: list[float] = []
+    times, rates = [], []
     for trial in trials:
         data = state.data.get(trial.settings.data.name)
         size = training_size(trial.settings.data, data.train) if data else 0
         seconds, samples = whole_epochs(trial.records, size)
-        times += seconds.tolist()
-        rates += (samples / seconds).tolist()
-    return (median(times), median(rates)) if times else (None, None)
+        times.append(seconds)
+        rates.append(samples / seconds)
+    return (middle(times), middle(rates)) if any(map(len, times)) else (None, None)
 
 
 def chosen_shape(state: SweepState, trial: TrialState) -> Shape | None:

@@ -7,8 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
-
 from engine import commands, journal
 from engine.catalog import LOCK, conductor_lives, load_state
 from engine.problems import MachineProblem, printable
@@ -64,6 +62,8 @@ def ask_to_stop(folder: Path) -> None:
     try:
         commands.send(folder, commands.Stop())
     except OSError:
+        import psutil
+
         started = load_state(folder).conductor
         try:
             if started is None or str(folder) not in psutil.Process(started.pid).cmdline():

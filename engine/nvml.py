@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
-
 from engine.problems import printable
 
 RETRY_SECONDS = 30.0
@@ -271,6 +269,8 @@ def _of_this_machine(processes: Sequence[Any]) -> tuple[Process, ...] | None:
     In a container the driver may tell the host's numbers, which mean other processes here, so
     one that nobody has here discredits all.
     """
+    import psutil
+
     if not all(psutil.pid_exists(process.pid) for process in processes):
         return None
     return tuple(Process(process.pid, process.usedGpuMemory) for process in processes)

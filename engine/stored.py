@@ -32,6 +32,7 @@ MAGIC = b"bscolumn"
 WORTH_BYTES = 4 << 20
 TAIL_BYTES = 1 << 16
 WORD = 8
+WIDTHS = tuple(array(kind).itemsize for kind in LAYOUT.values())
 
 
 class Rows(msgspec.Struct, frozen=True, array_like=True):
@@ -140,8 +141,7 @@ def _records(body: memoryview, row: Rows) -> Records:
 
 def _sizes(row: Rows) -> list[int]:
     """Bytes of each column."""
-    widths = (array(kind).itemsize for kind in LAYOUT.values())
-    return [width * length for width, length in zip(widths, row.lengths, strict=True)]
+    return [width * length for width, length in zip(WIDTHS, row.lengths, strict=True)]
 
 
 def _size(row: Rows) -> int:

@@ -16,6 +16,7 @@ from engine.listing import Listing
 from engine.problems import Problem
 from engine.reading import Preset
 from engine.steady import SteadyClock
+from tui.collecting import HELD_SECONDS, go_on
 from tui.commands import bindings, commands_at
 from tui.dress import register, wear
 from tui.escapes import SAVE_TITLE, clipboard, has_title, title
@@ -69,6 +70,7 @@ class BatchscopeApp(App[str]):
 
     def on_mount(self) -> None:
         """Open the board where a sweep or a preset was named, and the menu otherwise."""
+        self.set_timer(HELD_SECONDS, go_on)
         if self._sweep is not None:
             self.open_comparison([self._sweep, *self._others])
         elif self._preset is not None:

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tui.axis import Axis, ticks
-from tui.raster import Grid, Series
 from tui.rows import Row
+
+if TYPE_CHECKING:
+    from tui.raster import Grid
 
 Marker = tuple[float, float, str, str]
 BELOW = 2  # the x axis and its labels
@@ -20,7 +23,7 @@ class Level:
 
 
 def chart(
-    draw: Callable[[Grid], None],
+    draw: "Callable[[Grid], None]",
     x: Axis,
     y: Axis,
     size: tuple[int, int],
@@ -32,6 +35,8 @@ def chart(
 
     `hair` is an x through which a vertical line goes. Too small an area is left bare.
     """
+    from tui.raster import Grid  # loads numpy
+
     width, height = size
     rows, columns = height - BELOW, plot_columns(y, size)
     if columns < 4 or rows < 1:
@@ -67,8 +72,10 @@ def _cell(axis: Axis, value: float, cells: int, dots: int) -> int | None:
     return dot // dots if dot is not None and 0 <= dot < cells * dots else None
 
 
-def _across(grid: Grid, level: Level, x: Axis, y: Axis) -> None:
+def _across(grid: "Grid", level: Level, x: Axis, y: Axis) -> None:
     """The line, and its name beside it where curves begin."""
+    from tui.raster import Series
+
     grid.draw(Series([(x.low, level.value), (x.high, level.value)], "dim", dotted=True), x, y)
     at = (grid.rows * 4 - 1 - (y.place(level.value, grid.rows * 4) or 0)) // 4
     beside = at - 1 if at > 0 else at + 1

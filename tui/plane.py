@@ -6,10 +6,13 @@ A cell is about twice as high as it is wide and holds two dots by four, so dots 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tui.axis import Axis
-from tui.raster import Grid, Series
 from tui.rows import Row
+
+if TYPE_CHECKING:
+    from tui.raster import Grid
 
 HEADS = "→↗↑↖←↙↓↘"
 Point = tuple[float, float]
@@ -33,6 +36,8 @@ class Arrow:
 
 def plane(arrows: Sequence[Arrow], width: int, height: int) -> list[Row]:
     """The arrows in an area of cells, in the middle of it and as large as it allows."""
+    from tui.raster import Grid, Series  # loads numpy
+
     if width < 4 or height < 2:
         return []
     room = min(width - 4, max((len(arrow.name) for arrow in arrows), default=0) + 2)
@@ -71,7 +76,7 @@ def _cell(point: Point, x: Axis, y: Axis, width: int, height: int) -> tuple[int,
     return min(width - 1, max(0, column // 2)), min(height - 1, max(0, height - 1 - dot // 4))
 
 
-def _name(grid: Grid, arrow: Arrow, at: tuple[int, int], taken: set[tuple[int, int]]) -> None:
+def _name(grid: "Grid", arrow: Arrow, at: tuple[int, int], taken: set[tuple[int, int]]) -> None:
     """Write the name beside the head, at the first place that is free."""
     column, line = at
     size = len(arrow.name)

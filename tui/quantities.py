@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from engine.columns import Figure, NoiseRatio, NormMean, NormSpread, Sum
+from engine.epoch_figures import Figure, NoiseRatio, NormMean, NormSpread, Sum
 from engine.figures import Along
 
 

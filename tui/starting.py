@@ -31,6 +31,9 @@ def show_screen(
 
     The curves of `others` are laid over those of the sweep.
     """
+    from tui.collecting import hold
+
+    hold()
     import msgspec
 
     from tui.app import BatchscopeApp

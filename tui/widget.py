@@ -1,7 +1,9 @@
 """A widget that shows rows, and sends to the terminal only the cells that changed."""
 
 from rich.segment import Segment
-from textual.geometry import Region
+from textual.containers import Horizontal, Vertical
+from textual.geometry import Region, Size
+from textual.reactive import var
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -10,9 +12,26 @@ from tui.plain import plain
 from tui.rows import EMPTY, Row, fit, text_of, width_of
 
 
-class Rows(Widget):
-    """A rectangle of rows; what does not fit is not shown."""
+class Across(Horizontal):
+    """Widgets side by side; they never scroll."""
 
+    virtual_size = var(Size(0, 0))
+
+
+class Down(Vertical):
+    """Widgets one above the other; they never scroll."""
+
+    virtual_size = var(Size(0, 0))
+
+
+class Rows(Widget):
+    """A rectangle of rows; what does not fit is not shown.
+
+    With nothing to scroll, a new size asks for no second layout (and no second paint of all), as
+    Textual's own would because scroll bars might come or go with it: hence the `virtual_size`.
+    """
+
+    virtual_size = var(Size(0, 0))
     ALLOW_SELECT = False
 
     def __init__(self, id: str | None = None, classes: str | None = None) -> None:

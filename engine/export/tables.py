@@ -137,15 +137,17 @@ def _outcome(state: SweepState, trial: TrialState) -> Row:
     last = trial.last
     if last is None:
         return {"epochs": 0, "steps": 0, "samples": 0}
+    from engine.columns import highest
+
     seconds, rate = pace(state, [trial])
-    peaks = [int(peak) for peak in trial.records.known("peak_memory_bytes")]
+    peak = highest(trial.records, "peak_memory_bytes")
     return {
         "epochs": last.epoch,
         **_measured(last),
-        "best_test_accuracy": max(trial.records.column("test_accuracy")),
+        "best_test_accuracy": highest(trial.records, "test_accuracy"),
         "epoch_seconds": seconds,
         "samples_per_second": rate,
-        "peak_memory_bytes": max(peaks, default=None),
+        "peak_memory_bytes": None if peak is None else int(peak),
         "init_norm": trial.started.init_norm if trial.started else None,
         **_noise(trial),
         **_to_target(trial),

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from engine.bins import Norms
-from engine.columns import HALF_LIFE, NoiseRatio, NormMean, NormSpread, norms_between, whole_epochs
+from engine.columns import norms_between, whole_epochs
+from engine.epoch_figures import HALF_LIFE, NoiseRatio, NormMean, NormSpread
 from engine.events import EpochRecord, NormSlice
 from engine.records import Records
 from engine.training.gradients import norm_slice

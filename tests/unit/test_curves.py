@@ -12,6 +12,7 @@ from engine.bins import BINS_PER_DECADE, LOWEST, Norms, signed_edges
 from engine.state import SweepState
 from tests.unit.training_fixtures import configuration, epochs, opened, record, started
 from tui import probes
+from tui.blocks import LEVELS, blocks, stacked
 from tui.commands import commands_at
 from tui.hints import hints
 from tui.panes.competition import arrows
@@ -19,7 +20,6 @@ from tui.panes.norms import Histogram, heights, norm_rows
 from tui.panes.values import Valued, columns_of, signed_axis, span, value_rows
 from tui.plane import Arrow, axes, plane
 from tui.quantities import AXLES, ERROR, QUANTITIES
-from tui.raster import LEVELS, blocks, stacked
 from tui.rows import Row, row, text_of
 from tui.units import deviation, figure, places, significant
 

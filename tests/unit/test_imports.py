@@ -72,6 +72,10 @@ def test_the_engine_knows_nothing_of_screens() -> None:
     assert found.isdisjoint(("torchvision", "sklearn", "matplotlib")), "only where they are needed"
 
 
+def test_a_screen_starts_without_numpy_and_psutil() -> None:
+    assert loaded("tui.app", "tui.screens.board").isdisjoint(("numpy", "psutil"))
+
+
 @pytest.mark.skipif(find_spec("tui.app") is None, reason="tui.app is not built yet")
 def test_the_viewer_never_loads_torch() -> None:
     names = modules_of("tui")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from tui.blocks import EIGHTHS, LEVELS
 from tui.gauge import gauge
 from tui.marks import GLYPHS
 from tui.panes.log import SIGNS as LOG_SIGNS
@@ -15,7 +16,7 @@ from tui.panes.trials import STATUS
 from tui.phases import SIGNS
 from tui.plain import json_text, plain, prepare, wants_ascii
 from tui.plane import HEADS
-from tui.raster import BRAILLE, EIGHTHS, LEVELS
+from tui.raster import BRAILLE
 from tui.verdicts import MARKS
 
 

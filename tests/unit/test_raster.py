@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from engine.problems import printable
 from tui.axis import Axis, axis_over, label, ticks
+from tui.blocks import bar, blocks, resample
 from tui.chart import chart
 from tui.gauge import gauge
-from tui.raster import BRAILLE, DOTS, Grid, Series, bar, blocks, resample
+from tui.raster import BRAILLE, DOTS, Grid, Series
 from tui.rows import clip, fit, row, spread, text_of, width_of, wrap
 
 anything = st.floats(allow_nan=True, allow_infinity=True, width=64)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.columns import Sum
 from engine.curves import curve
+from engine.epoch_figures import Sum
 from engine.events import EpochRecord, NormSlice
 from engine.records import LAYOUT, NUMBERS, Records
 from engine.spec import Configuration, Data, Model, Settings, Train

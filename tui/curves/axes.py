@@ -2,9 +2,7 @@
 
 import math
 from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from tui.axis import Axis, axis_over
 from tui.chart import Level
@@ -13,6 +11,9 @@ from tui.curves.lens import Lens
 from tui.marks import Mark
 from tui.quantities import ACCURACY, ERROR, QUANTITIES
 from tui.view import View
+
+if TYPE_CHECKING:
+    from tui.raster import Floats, Lit
 
 BEGINNING = 0.1
 LEAST_POINTS = 3
@@ -49,7 +50,7 @@ def zoomed(whole: Axis, lens: Lens, curves: Sequence[Drawn]) -> Axis:
     return Axis(whole.at(low), whole.at(low + wide), whole.log)
 
 
-def holds_points(x: Axis, measured: NDArray[np.float64]) -> bool:
+def holds_points(x: Axis, measured: "Floats") -> bool:
     """Whether there is anything between the ends of an axis: three points make a curve."""
     return int(((measured >= x.low) & (measured <= x.high)).sum()) >= LEAST_POINTS
 
@@ -59,6 +60,8 @@ def y_axis(lens: Lens, curves: Sequence[Drawn], x: Axis, known: Level | None) ->
 
     A curve that begins below comes in through the lower edge. Smoothing moves no axis.
     """
+    import numpy as np
+
     log = lens.log_y
     every = np.concatenate([one.raw.mean for one in curves])
     late = np.concatenate([one.raw.mean[_late(one, lens, x)] for one in curves])
@@ -100,7 +103,9 @@ def sizes_within(view: View, lens: Lens, y: Axis) -> list[tuple[int, Mark]]:
     return [(size, view.marks[name]) for size, name in sizes.items() if y.low <= size <= y.high]
 
 
-def _late(one: Drawn, lens: Lens, x: Axis) -> NDArray[np.bool_]:
+def _late(one: Drawn, lens: Lens, x: Axis) -> "Lit":
+    import numpy as np
+
     at = one.raw.x
     if lens.zoom:
         return np.asarray((at >= x.low) & (at <= x.high))
@@ -109,7 +114,7 @@ def _late(one: Drawn, lens: Lens, x: Axis) -> NDArray[np.bool_]:
     return np.asarray(at >= BEGINNING * one.end)
 
 
-def _is_near(best: float, every: NDArray[np.float64], log: bool) -> bool:
+def _is_near(best: float, every: "Floats", log: bool) -> bool:
     """Whether the share of mistakes, which a log axis shows itself, comes near the best known."""
     if log:
         return best * REFERENCE_NEAR >= float(every.min())

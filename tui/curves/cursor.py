@@ -1,28 +1,33 @@
 """Where the cursor can stand: at the points that were measured, one stop a column of cells."""
 
 from collections.abc import Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from tui.axis import Axis
 from tui.curves.drawn import Drawn
 from tui.quantities import Axle
-from tui.raster import Floats, positions
 from tui.units import duration, significant
 
+if TYPE_CHECKING:
+    from tui.raster import Floats
 
-def measured_at(curves: Sequence[Drawn]) -> Floats:
+
+def measured_at(curves: Sequence[Drawn]) -> "Floats":
     """Every x that something was measured at, in order."""
+    import numpy as np
+
     return np.unique(np.concatenate([one.raw.x for one in curves]))
 
 
-def stepped(xs: Floats, x: Axis, columns: int, at: float | None, step: int) -> float | None:
+def stepped(xs: "Floats", x: Axis, columns: int, at: float | None, step: int) -> float | None:
     """The x of the cursor `step` stops further on an axis of so many columns; None past the ends.
 
     A stop is the last point within a column, so that every step is seen. Several steps at once
     end at the last stop before they go past it. From nowhere, a step enters the part of the axis
     that is seen at the side that it comes from.
     """
+    import numpy as np
+
     cells = _cells(x, xs, columns)
     xs, cells = xs[~np.isnan(cells)], cells[~np.isnan(cells)]
     last = np.append(np.diff(cells) > 0, True)[: len(xs)]
@@ -37,8 +42,12 @@ def stepped(xs: Floats, x: Axis, columns: int, at: float | None, step: int) -> f
     return float(further[min(abs(step), len(further)) - 1])
 
 
-def _cells(x: Axis, xs: Floats, columns: int) -> Floats:
+def _cells(x: Axis, xs: "Floats", columns: int) -> "Floats":
     """The column of cells that each value lies in, beyond the area as well."""
+    import numpy as np
+
+    from tui.raster import positions
+
     return np.floor(positions(x, xs, columns * 2) + 0.5) // 2
 
 

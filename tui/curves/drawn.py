@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from engine.curves import Curve, curve
 from engine.smoothing import smoothed
 from engine.split import training_size
 from engine.state import SweepState
@@ -13,6 +11,9 @@ from tui.curves.lens import Lens
 from tui.marks import Mark
 from tui.quantities import ERROR
 from tui.view import View
+
+if TYPE_CHECKING:
+    from engine.curves import Curve
 
 RAW_MOST = 8
 BANDS_MOST = 12
@@ -45,8 +46,8 @@ class Drawn:
     name: str
     mark: Mark
     train: bool
-    raw: Curve
-    shown: Curve
+    raw: "Curve"
+    shown: "Curve"
     planned: float
     stamp: object
 
@@ -114,18 +115,22 @@ def _drawn(view: View, source: Source, name: str, train: bool, lens: Lens) -> Dr
     return Drawn(source, name, mark, train, raw, shown, planned, stamp)
 
 
-def measured(view: View, source: Source, name: str, train: bool, lens: Lens) -> Curve:
+def measured(view: View, source: Source, name: str, train: bool, lens: Lens) -> "Curve":
     """A curve as it was measured."""
+    from engine.curves import curve  # loads numpy
+
     quantity, along = lens.quantity, lens.axle.along
     measure = quantity.train if train and quantity.train else quantity.test
     key = ("curve", source.key, name, train, lens.chosen, quantity is ERROR, along)
     return view.once(key, source.stamp(name), lambda: curve(source.state, name, measure, along))
 
 
-def _smooth(raw: Curve, strength: float) -> Curve:
+def _smooth(raw: "Curve", strength: float) -> "Curve":
     """Mean and deviation smoothed alike."""
     if not strength:
         return raw
+    import numpy as np
+
     mean = np.array(smoothed(raw.mean.tolist(), strength))
     if not (raw.n > 1).any():
         return replace(raw, mean=mean)

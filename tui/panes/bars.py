@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.findings.summary import Mean, bars
+from tui.blocks import bar
 from tui.panes.critical import CAPTION, critical_rows, has_target
 from tui.panes.epoch_time import beside_what, epoch_time_rows
 from tui.panes.pane import Pane
 from tui.panes.waiting import awaited
-from tui.raster import bar
 from tui.rows import Row, cell, row, wrap
 from tui.units import deviation, duration, figure, places
 

@@ -11,7 +11,6 @@ from tui.curves.cursor import measured_at, stepped, told
 from tui.curves.drawn import Drawn, Source, banded, gathered, own, raw_behind
 from tui.curves.legend import legend, width_beside
 from tui.curves.lens import Lens
-from tui.curves.picture import picture
 from tui.overlay import Overlay, sources
 from tui.panes.pane import Pane
 from tui.panes.waiting import awaited
@@ -139,7 +138,12 @@ class CurvesPane(Pane):
         return ""
 
     def prepare(self) -> None:
-        """Compute what is drawn first; it may be called in a thread as long as nothing comes."""
+        """Load and compute what is drawn first, in a thread as long as nothing comes.
+
+        What draws needs numpy, which no first paint and no press of a key should wait for.
+        """
+        import tui.curves.picture  # noqa: F401
+
         self._curves()
 
     def body(self, width: int, height: int) -> Sequence[Row]:
@@ -173,6 +177,8 @@ class CurvesPane(Pane):
     def _plot(
         self, curves: Sequence[Drawn], fits: dict[str, LogFit], width: int, height: int
     ) -> list[Row]:
+        from tui.curves.picture import picture  # loads numpy
+
         lens = self.lens
         known = reference(self.view, lens, curves)
         x = self._x_axis(curves, lens)

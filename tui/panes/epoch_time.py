@@ -1,8 +1,8 @@
 """Epoch time per batch size: bars, and how much faster each is than the next smaller size."""
 
 from engine.figures import EpochTime, epoch_times
+from tui.blocks import bar
 from tui.marks import Mark
-from tui.raster import bar
 from tui.rows import Row, cell, row, wrap
 from tui.units import duration, rate
 from tui.view import View

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from engine.columns import most
 from engine.events import MemorySampled
 from engine.figures import chosen_shape
 from engine.fitting import HEADROOM, Shape
@@ -11,9 +10,9 @@ from engine.plan import Plan
 from engine.problems import printable
 from engine.sizes import shown_size
 from engine.state import TrialState
+from tui.blocks import LEVELS, bar
 from tui.panes.pane import Pane
 from tui.panes.waiting import awaited
-from tui.raster import LEVELS, bar
 from tui.rows import EMPTY, Row, cell, row, spread, width_of, wrap
 from tui.units import rate
 
@@ -84,6 +83,8 @@ class MemoryPane(Pane):
         """The most that was live in any epoch of any seed, in bytes; 0 before the first."""
 
         def highest() -> int:
+            from engine.columns import most  # loads numpy
+
             trials = self.view.state.replicates(name)
             return int(max(most(trial.records, "peak_memory_bytes") for trial in trials))
 

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from engine.bins import BINS_PER_DECADE, EDGES, LOWEST, Norms
 from tui.axis import Axis, ticks
-from tui.raster import blocks, resample, stacked
+from tui.blocks import blocks, resample, stacked
 from tui.rows import Row, cell, row
 from tui.units import number
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, overload
 
 from textual import events
+from textual.geometry import Region
+from textual.strip import Strip
 
 from tui.frame import MARGIN, framed
 from tui.rows import EMPTY, Row, clip, row
@@ -28,7 +30,8 @@ class Pane(Rows):
         self.boxed = True
         self.current = False
         self.top: int | None = None
-        self._drawn: object = None
+        self._drawn: tuple[object, ...] = (None,)
+        self._stale = False
 
     @property
     def heading(self) -> str:
@@ -86,14 +89,27 @@ class Pane(Rows):
 
     def draw(self) -> None:
         """Draw if anything that the pane shows has changed."""
-        width, height = self.size
-        if not self.display or not width or not height:
+        if not self.display or not self.size:
             return
-        moved = tuple(self.view.moved[topic] for topic in self.TOPICS)
-        wanted = (width, height, moved, self.boxed, self.current, self.top, self.options())
+        wanted = self._wanted()
         if wanted != self._drawn:
             self._drawn = wanted
-            self.show(self._rows(width, height))
+            self.show(self._rows(*self.size))
+
+    def draw_late(self) -> None:
+        """Draw when Textual comes to paint it, in the size that it has by then."""
+        self._stale = True
+        self.refresh()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """What Textual paints: never what was drawn for another size."""
+        if (self._stale or self._drawn[0] != self.size) and self.size:
+            self._stale = False
+            wanted = self._wanted()
+            if wanted != self._drawn:
+                self._drawn = wanted
+                self._shown = self._rows(*self.size)
+        return super().render_lines(crop)
 
     def move(self, rows: int) -> bool:
         """Scroll; False where there is nothing further."""
@@ -112,6 +128,11 @@ class Pane(Rows):
     def on_resize(self, _: events.Resize) -> None:
         """A new size is drawn at once."""
         self.draw()
+
+    def _wanted(self) -> tuple[object, ...]:
+        """All that the drawing depends on, its size first."""
+        moved = tuple(self.view.moved[topic] for topic in self.TOPICS)
+        return (self.size, moved, self.boxed, self.current, self.top, self.options())
 
     def _inner(self) -> tuple[int, int]:
         width, height = self.size

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from engine.bins import signed_edges
 from tui.axis import Axis, ticks
+from tui.blocks import resample, stacked
 from tui.panes.norms import heights
 from tui.probes import Values
-from tui.raster import resample, stacked
 from tui.rows import Row, cell, row
 from tui.units import number, significant
 

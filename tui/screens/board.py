@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
 
 from engine.findings.report import find
 from engine.problems import Problem, printable
@@ -29,15 +30,17 @@ from tui.panes.trials import TrialsPane, summary
 from tui.rows import Row, row, width_of
 from tui.screens.overlaying import OverlayScreen
 from tui.tables import table_of
-from tui.tiling import GRID_COLUMNS, GRID_ROWS, Wants, fits_grid, heights
+from tui.tiling import GRID_COLUMNS, GRID_ROWS, Heights, Wants, fits_grid, heights
 from tui.view import View
-from tui.widget import Rows
+from tui.widget import Across, Down, Rows
 
 if TYPE_CHECKING:
     from tui.app import BatchscopeApp
 
 POLL_SECONDS = 0.4
 DRAW_SECONDS = 1.0
+PAINT_SECONDS = 0.5
+LEFT = "59%"
 
 
 class BoardScreen(OverlayScreen):
@@ -74,22 +77,23 @@ class BoardScreen(OverlayScreen):
         self.current: Pane = self.curves
         self._before: Pane = self.panes[4]
         self.enlarged = False
+        self._arranged: object = None
 
     def compose(self) -> ComposeResult:
         """Header, panes in two columns, and the lines above and below them."""
         curves, bars, memory, gradients, trials, findings, log = self.panes
-        with Horizontal(id="header"):
+        with Across(id="header"):
             yield Rows(id="title")
             yield Rows(id="status")
         yield Rows(id="notice")
         yield Rows(id="tabs")
-        with Horizontal(id="panes"):
-            with Vertical(id="left"):
+        with Across(id="panes"):
+            with Down(id="left"):
                 yield curves
-                with Horizontal(id="lower"):
+                with Across(id="lower"):
                     yield bars
                     yield trials
-            with Vertical(id="right"):
+            with Down(id="right"):
                 yield gradients
                 yield memory
                 yield findings
@@ -118,6 +122,7 @@ class BoardScreen(OverlayScreen):
         self.view.adopt(*await asyncio.to_thread(follower.load))
         await asyncio.to_thread(self.curves.prepare)
         self._arrange()
+        await self._painted()
         if self._others:
             await self.lay_over(self._others)
         while True:
@@ -129,6 +134,13 @@ class BoardScreen(OverlayScreen):
             self.heed()
             if known != len(self.view.order):
                 self._arrange()
+
+    async def _painted(self) -> None:
+        """Wait until figures are on the screen: to judge them meanwhile would hold them up."""
+        painted = asyncio.Event()
+        self.call_after_refresh(painted.set)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(painted.wait(), PAINT_SECONDS)
 
     async def _judge(self) -> None:
         """Judge the claims anew if there is cause, in a thread: nothing moves the state meanwhile.
@@ -159,8 +171,13 @@ class BoardScreen(OverlayScreen):
 
     def redraw(self) -> None:
         """Draw what has changed since the last time."""
-        if not self._here:
-            return
+        if self._here:
+            self._redraw_lines()
+            for pane in self.panes:
+                pane.draw()
+
+    def _redraw_lines(self) -> None:
+        """All but the panes."""
         self.view.tick()
         if self.view.phase != self._phase:
             self._phase, self._said = self.view.phase, ""
@@ -177,8 +194,6 @@ class BoardScreen(OverlayScreen):
         self._lines("tabs").show([self._tabs()])
         self._lines("summary").show([row(" ", *summary(self.view, width))])
         self._lines("hints").show([self._hints(width)])
-        for pane in self.panes:
-            pane.draw()
 
     def _refresh(self) -> None:
         """Draw, unless the terminal is behind: what it has no time for is skipped, not queued."""
@@ -194,22 +209,34 @@ class BoardScreen(OverlayScreen):
         """Show the panes that are to be seen, in the sizes that their contents ask for."""
         if not self._here:
             return
-        roomy, one = self._roomy, self.one
-        self.set_class(one, "-one")
-        self.set_class(not one, "-grid")
+        one = self.one
         for pane in self.panes:
-            pane.boxed = roomy
-            pane.current = pane is self.current
+            pane.boxed, pane.current = self._roomy, pane is self.current
+        rows = None if one else self._heights()
+        arranged = (self.size, self.current if one else None, rows)
+        if arranged == self._arranged:
+            self.redraw()
+            return
+        self._arranged = arranged
+        for pane in self.panes:
             pane.display = not one or pane is self.current
         for name in ("left", "lower", "right"):
             box = self.query_one(f"#{name}")
             box.display = not one or self.current in box.query(Pane)
+        self.query_one("#left").styles.width = "1fr" if one else LEFT
         self._lines("tabs").display = one
         self._lines("summary").display = one
-        self._size_panes(one)
-        self.redraw()
+        _, _, memory, gradients, _, findings, _ = self.panes
+        sized = (self.query_one("#lower"), gradients, memory, findings)
+        for at, widget in enumerate(sized):
+            widget.styles.height = astuple(rows)[at] if rows else "1fr"
+        self._redraw_lines()
+        for pane in self.panes:
+            if pane.display:
+                pane.draw_late()
 
-    def _size_panes(self, one: bool) -> None:
+    def _heights(self) -> Heights:
+        """Rows of the panes in the grid, which are the same while the contents want no others."""
         _, bars, memory, gradients, trials, findings, _ = self.panes
         available = self.size.height - 2 - len(header.notice(self.view, self.size.width))
         wants = Wants(
@@ -220,14 +247,7 @@ class BoardScreen(OverlayScreen):
             memory.wanted_rows(),
             findings.wanted_rows(),
         )
-        rows = heights(available, wants)
-        for widget, height in (
-            (self.query_one("#lower"), rows.lower),
-            (gradients, rows.gradients),
-            (memory, rows.memory),
-            (findings, rows.findings),
-        ):
-            widget.styles.height = "1fr" if one else height
+        return heights(available, wants)
 
     def _tabs(self) -> Row:
         runs: list[tuple[str, str]] = [(" ", "")]
