@@ -274,6 +274,7 @@ async def _cancelled(*tasks: "asyncio.Task[Any]") -> None:
 
 def main() -> int:
     """Conduct the sweep of the folder in the first argument, and do what the others ask."""
+    os.umask(0o077)  # also for its workers: whatever they write is nobody else's to read
     folder = Path(sys.argv[1]).absolute()
     inbox = commands.Inbox(folder)  # before the lock: from then on commands are for us
     asked = [commands.decode(os.fsencode(word)) for word in sys.argv[2:]]
