@@ -145,11 +145,17 @@ class Campaign:
             if conductor_lives(self.folder):
                 self._fault()
         self._thaw(everyone=True)
-        self._make_room(at_once=True)
-        if self._watcher:
-            self._watcher.kill()
         self._judge()
         return self.tally
+
+    def close(self) -> None:
+        """End what still runs of it."""
+        if self._watcher:
+            self._unwatch("viewer")
+        self._thaw(everyone=True)
+        self._make_room(at_once=True)
+        conductor, workers = self._processes()
+        kill(*workers, *([conductor] if conductor else []))
 
     def state(self) -> SweepState:
         return SweepState().fold(journal.Reader(self.folder / journal.NAME).read_all())
@@ -345,7 +351,10 @@ def campaigns(
     expected = tables(reference)
     for seed in seeds:
         campaign = Campaign(root / "broken", reference / "sweep.toml", seed, damage, full)
-        tally = campaign.run(most)
+        try:
+            tally = campaign.run(most)
+        finally:
+            campaign.close()
         export = root / f"export-{seed}"
         write_export(campaign.folder, export)
         tally.same = tables(export) == expected

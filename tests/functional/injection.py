@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-HOOK = '''
+HOOK = """
 import importlib.abc, importlib.util, os, sys
 
 FLAG, BATCH = os.environ["FAULT_FLAG"], int(os.environ.get("FAULT_BATCH", "0"))
@@ -44,7 +44,7 @@ class Finder(importlib.abc.MetaPathFinder):
 
 
 sys.meta_path.insert(0, Finder())
-'''
+"""
 
 STEPPED = '''
 import time

@@ -1,4 +1,4 @@
-"""What this machine cannot do by itself: errors of a GPU, and a clock that somebody keeps setting."""
+"""What this machine cannot do by itself: errors of a GPU, and a clock that is set all the time."""
 
 from pathlib import Path
 
