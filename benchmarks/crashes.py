@@ -35,9 +35,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--damage", action="store_true")
     words = parser.parse_args()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # and unmount the disk
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and unmount the disk
     faults: Counter[str] = Counter()
     sums: Counter[str] = Counter()
     began = time.monotonic()

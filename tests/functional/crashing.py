@@ -13,7 +13,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,10 +69,10 @@ TRAINING_SHARE = 0.8  # of the faults that wait until some trial trains
 Table = list[dict[str, str]]
 
 
-def tables(export: Path) -> dict[str, Table]:
+def tables(export: Path, names: Iterable[str] = TABLES) -> dict[str, Table]:
     """The figures of an export that must be the same."""
     found = {}
-    for name in TABLES:
+    for name in names:
         rows = csv.DictReader(io.StringIO((export / name).read_text("utf-8"), newline=""))
         found[name] = [{k: v for k, v in row.items() if k not in OTHERWISE} for row in rows]
     return found
