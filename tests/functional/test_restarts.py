@@ -45,7 +45,7 @@ def write(lab: Lab, epochs: int) -> str:
 
 
 def test_of_conductors_that_start_together_one_runs_the_sweep(lab: Lab) -> None:
-    first = lab.start("--preset", write(lab, 10**8), "--export", "out", "--workers", "1")
+    first = lab.start("--preset", write(lab, 10**8), "--export", "out", "--workers", "2")
     folder = lab.only_folder()
     until(lambda: (folder / journal.NAME).exists(), "a conductor has taken charge")
     until(lambda: state_of(folder).count("running") > 0, "a trial runs")
@@ -79,7 +79,7 @@ def test_of_conductors_that_start_together_one_runs_the_sweep(lab: Lab) -> None:
 
 def test_after_a_reboot_it_goes_on_and_leaves_other_programs_alone(lab: Lab) -> None:
     """The number of the conductor's process is somebody else's by then; files lie as they fell."""
-    follower = lab.start("--preset", write(lab, 400), "--export", "out", "--workers", "1")
+    follower = lab.start("--preset", write(lab, 400), "--export", "out", "--workers", "2")
     folder = lab.only_folder()
     kept = folder / checkpoints.TRIALS
     until(lambda: bool(list(kept.glob("*/checkpoint.pt"))), "a trial is kept")
@@ -96,8 +96,7 @@ def test_after_a_reboot_it_goes_on_and_leaves_other_programs_alone(lab: Lab) -> 
         ]
         (folder / journal.NAME).write_bytes(b"\n".join(other) + b'{"kind":"epo')
         notice.Board(folder).say("the journal cannot be written: before the reboot")
-        (trial,) = kept.glob("*")
-        (trial / "checkpoint.1.tmp").write_bytes(b"half of one")
+        (sorted(kept.glob("*"))[0] / "checkpoint.1.tmp").write_bytes(b"half of one")
         assert lab.run("stop", "--all").out == "no sweep is running\n"
         done = lab.run("resume", folder.name)
         assert done.code == 0, done.err
@@ -107,8 +106,8 @@ def test_after_a_reboot_it_goes_on_and_leaves_other_programs_alone(lab: Lab) -> 
     state = state_of(folder)
     assert {trial.status for trial in state.trials.values()} == {"finished"}
     again = [e for e in events_of(folder) if isinstance(e, ev.TrialStarted) and e.attempt == 2]
-    assert len(again) == 1
-    assert again[0].resumed_steps
+    assert again
+    assert any(start.resumed_steps for start in again)
     assert notice.read(folder) == ""
     assert not list(kept.glob("*"))
 
@@ -116,7 +115,7 @@ def test_after_a_reboot_it_goes_on_and_leaves_other_programs_alone(lab: Lab) -> 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     lab = Lab(tmp_path_factory.mktemp("finished"))
-    done = lab.run("--preset", write(lab, 12), "--export", "out", "--workers", "1")
+    done = lab.run("--preset", write(lab, 12), "--export", "out", "--workers", "2")
     assert done.code == 0, done.err
     return lab
 
