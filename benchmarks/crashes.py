@@ -2,13 +2,16 @@
 
     python benchmarks/crashes.py [--faults 200] [--each 12] [--epochs 150] [--seed 0] [--damage]
 
-Each sweep is broken `--each` times (processes killed or frozen, the journal torn; with `--damage`
-checkpoints cut or changed as well), resumed until it has finished, and its tables are compared
-with those of the same sweep run in peace: all but times, memory and attempts must be the same.
+Each sweep is broken `--each` times (worker, conductor, viewer or all killed, worker or conductor
+frozen, the viewer's terminal taken away, the journal torn, and, where a small disk can be mounted,
+the disk filled; with `--damage` checkpoints cut or changed as well), resumed until it has finished,
+and its tables are compared with those of the same sweep run in peace: all but times, memory and
+attempts must be the same.
 """
 
 import argparse
 import itertools
+import signal
 import sys
 import tempfile
 import time
@@ -18,6 +21,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.functional.crashing import campaigns, undisturbed
+from tests.functional.disks import small_disk
+
+DISK_BYTES = 256 << 20
 
 
 def main() -> int:
@@ -29,15 +35,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--damage", action="store_true")
     words = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and unmount the disk
     faults: Counter[str] = Counter()
     sums: Counter[str] = Counter()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="batchscope-crashes-") as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="batchscope-crashes-") as name,
+        small_disk(Path(name) / "broken", DISK_BYTES) as full,
+    ):
         root = Path(name)
         reference = undisturbed(root, words.epochs, words.repeats)
         print(f"undisturbed: {time.monotonic() - began:.0f} s", flush=True)
         seeds = itertools.count(words.seed)
-        for tally in campaigns(root, reference, seeds, words.each, words.damage):
+        for tally in campaigns(root, reference, seeds, words.each, words.damage, full):
             faults += tally.faults
             sums["sweeps"] += 1
             for key in ("same", "resumed", "begun_again", "lost_epochs", "run_twice"):

@@ -16,6 +16,7 @@ import tomli_w
 
 from engine import journal
 from engine.disk import is_there, user_path
+from engine.privacy import make_private
 from engine.problems import MachineProblem, UsageProblem, printable
 from engine.reading import Preset, load_preset
 from engine.state import SweepState
@@ -49,8 +50,7 @@ def home_folder(asked: str | None = None) -> Path:
     name = asked or os.environ.get("BATCHSCOPE_HOME") or platformdirs.user_state_dir("batchscope")
     home = user_path(name)
     try:
-        for folder in (home, home / "sweeps", home / "data"):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(home, home / "sweeps", home / "data")
         if not os.access(home / "sweeps", os.W_OK | os.X_OK):
             raise PermissionError("not writable")
     except OSError as error:

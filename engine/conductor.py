@@ -22,7 +22,7 @@ from engine.adding import added
 from engine.catalog import SWEEP, read_launch
 from engine.control import Control
 from engine.crew import Crew
-from engine.devices import Device, choose_devices, machine
+from engine.devices import Device, choose_devices, lost_among, machine
 from engine.ledger import Ledger
 from engine.locking import take_lock
 from engine.obeying import Servant
@@ -32,7 +32,7 @@ from engine.preparing import fetch
 from engine.problems import MachineProblem, Problem
 from engine.queueing import TrialQueue
 from engine.reading import Preset, load_preset
-from engine.serving import Server, places_for
+from engine.serving import Server, hire, places_for
 from engine.watching import MemoryWatch
 
 CANCEL_PATIENCE_SECONDS = 5.0
@@ -152,8 +152,7 @@ class Conductor:
     async def _conduct(self, crew: Crew, places: list[Place]) -> None:
         """Start the workers while the data come, then hand out trials until none is left."""
         tasks: list[asyncio.Task[Any]] = [
-            asyncio.create_task(crew.hire(number, place.device.name, place.threads))
-            for number, place in enumerate(places)
+            asyncio.create_task(hire(crew, number, place)) for number, place in enumerate(places)
         ]
         hired, self._leaving = list(tasks), False
         try:
@@ -231,6 +230,8 @@ class Conductor:
             # in a thread: the driver of a card that is not well can take seconds to answer
             for sample in await asyncio.to_thread(watch.changed, crew.pids, reserved):
                 self._write(sample)
+            for device in await asyncio.to_thread(lost_among, devices):
+                crew.give_up(device.name, "the driver says that the card is lost")
             await asyncio.sleep(MEMORY_SECONDS)
 
     def _close(self) -> int:
@@ -274,6 +275,7 @@ async def _cancelled(*tasks: "asyncio.Task[Any]") -> None:
 
 def main() -> int:
     """Conduct the sweep of the folder in the first argument, and do what the others ask."""
+    os.umask(0o077)  # also for its workers: whatever they write is nobody else's to read
     folder = Path(sys.argv[1]).absolute()
     inbox = commands.Inbox(folder)  # before the lock: from then on commands are for us
     asked = [commands.decode(os.fsencode(word)) for word in sys.argv[2:]]

@@ -33,11 +33,18 @@ class Member:
     """One worker process."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, number: int, log: Path, silence: float
+        self,
+        process: asyncio.subprocess.Process,
+        number: int,
+        device: str,
+        log: Path,
+        silence: float,
     ) -> None:
-        self.process, self.number, self._log = process, number, log
+        self.process, self.number, self.device, self._log = process, number, device, log
         self._log_from = log.stat().st_size
         self._silence, self._unanswered, self._silent = silence, 0, 0.0
+        self.fault = ""
+        """What its device did, if that is why it ended."""
 
     async def next_event(self) -> AnyEvent | None:
         """The next fact it states; None once it is gone."""
@@ -64,6 +71,10 @@ class Member:
         attending = asyncio.create_task(self._attend(order.trial.id, control))
         try:
             while event := await self.next_event():
+                if isinstance(event, WorkerLost):
+                    self.fault = event.reason
+                    await self.end()
+                    return event.reason
                 heard(event)
                 if isinstance(event, TrialEnded | Measured) and event.trial == order.trial.id:
                     return None
@@ -72,9 +83,19 @@ class Member:
             watching.cancel()
         return await self.last_words()
 
+    async def end(self) -> None:
+        """Wait until it has ended by itself, or end it."""
+        try:
+            await asyncio.wait_for(self.process.wait(), DISMISSAL_SECONDS)
+        except TimeoutError:
+            self.process.kill()
+            await self.process.wait()
+
     async def last_words(self) -> str:
         """How a worker that is gone ended, with the end of its log."""
         code = await self.process.wait()
+        if self.fault:
+            return self.fault
         how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         if self._silent:
             how = f"silent for {self._silent:g} s and therefore killed"
@@ -125,8 +146,8 @@ class Crew:
         """Process ids of the workers that were hired and not yet dismissed."""
         return [member.process.pid for member in self._members.values()]
 
-    async def hire(self, number: int, device: str, threads: int) -> Member:
-        """Start a worker and wait until it is ready.
+    async def hire(self, number: int, device: str, threads: int, card: str = "") -> Member:
+        """Start a worker and wait until it is ready; `card` is the UUID of a GPU.
 
         Raises:
             DiedAtStart: it was killed before it was ready.
@@ -145,11 +166,11 @@ class Crew:
                 limit=LONGEST_LINE,
                 preexec_fn=ended_with_parent(),
             )
-        member = Member(process, number, log, self._silence)
+        member = Member(process, number, device, log, self._silence)
         self._members[number] = member
         watching = asyncio.create_task(member.end_if_silent(START_PATIENCE * self._silence))
         try:
-            await member.order(orders.Setup(worker=number, device=device, threads=threads))
+            await member.order(orders.Setup(number, device, threads, card))
             while event := await member.next_event():
                 if isinstance(event, WorkerLost):
                     raise MachineProblem(event.reason)
@@ -163,15 +184,18 @@ class Crew:
         problem = DiedAtStart if killed else MachineProblem
         raise problem(f"no worker could be started: {words}")
 
+    def give_up(self, device: str, why: str) -> None:
+        """End the workers of a device that is gone: they might wait for it for ever."""
+        for member in self._members.values():
+            if member.device == device and member.process.returncode is None:
+                member.fault = f"{device}: {why}"
+                member.process.kill()
+
     async def dismiss(self) -> None:
         """End every worker: by the end of its stdin, then by force."""
         for member in self._members.values():
             if member.process.stdin:
                 member.process.stdin.close()
         for member in self._members.values():
-            try:
-                await asyncio.wait_for(member.process.wait(), DISMISSAL_SECONDS)
-            except TimeoutError:
-                member.process.kill()
-                await member.process.wait()
+            await member.end()
         self._members.clear()

@@ -103,6 +103,11 @@ def memory_of(device: Device, pids: Collection[int] = (), root: Path = Path("/")
     return _of_card(device.handle, pids) if device.handle else _of_cpu(pids, root)
 
 
+def lost_among(devices: Collection[Device]) -> list[Device]:
+    """The GPUs that have fallen off the bus, by their driver's word."""
+    return [d for d in dict.fromkeys(devices) if d.handle and nvml.is_lost(d.handle)]
+
+
 def resident_bytes(pids: Collection[int]) -> int:
     """Resident memory of processes; a page that several share is split between them (PSS)."""
     import psutil

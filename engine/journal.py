@@ -1,11 +1,13 @@
 """The journal: append-only JSON lines, one writer, any number of readers.
 
 A reader keeps its own offset and takes whole lines only. A torn last line is cut off when
-the writer opens the file again; a damaged line elsewhere is skipped and counted.
+the writer opens the file again; a damaged line elsewhere is skipped and counted. Each line ends
+with the CRC-32 of the rest (`"sum"`), so that a digit that changed on the disk is no figure.
 """
 
 import contextlib
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from engine.events import JOURNAL_VERSION, AnyEvent, JournalOpened
 
 NAME = "journal.jsonl"
 CHUNK = 4 << 20
+SUM = b',"sum":"'
+SUM_LENGTH = len(SUM) + 8 + len(b'"}')
 
 _encode = msgspec.json.Encoder().encode
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
@@ -30,17 +34,16 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by `close`)
-        self._torn = False
+        self._torn, self._doubtful, self._path = False, False, path
         mend(path)
+        self._durable = self._size()
         if path.stat().st_size == 0:
             self.append(JournalOpened(version=JOURNAL_VERSION, program=__version__))
 
     def append(self, *events: AnyEvent) -> None:
         """Write events, a line each and all in one stroke, visible to readers at once."""
         size = self._size()
-        lines = memoryview(
-            b"\n" * self._torn + b"".join(_encode(event) + b"\n" for event in events)
-        )
+        lines = memoryview(b"\n" * self._torn + b"".join(map(sealed, events)))
         try:
             while lines:
                 lines = lines[self._file.write(lines) :]
@@ -56,8 +59,19 @@ class Writer:
         return os.fstat(self._file.fileno()).st_size
 
     def sync(self) -> None:
-        """Make everything appended so far survive a power cut."""
+        """Make everything appended so far survive a power cut.
+
+        A system that could not write pages may forget that they are to be written, and a second
+        fsync then succeeds for nothing: so after a failure they are written anew.
+        """
+        size = self._size()
+        if self._doubtful:
+            with open(self._path, "rb+", buffering=0) as file:
+                content = os.pread(file.fileno(), size - self._durable, self._durable)
+                os.pwrite(file.fileno(), content, self._durable)
+        self._doubtful = True
         os.fsync(self._file.fileno())
+        self._doubtful, self._durable = False, size
 
     def close(self) -> None:
         """Sync and close."""
@@ -111,7 +125,7 @@ class Reader:
             if line.startswith(self._without):
                 continue
             try:
-                events.append(_decoder.decode(line))
+                events.append(decode(line))
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 self.damaged += 1
         return events
@@ -129,14 +143,26 @@ class Reader:
 
 
 def decode(line: bytes) -> AnyEvent:
-    """One line as an event.
+    """One line as an event; one without a sum is of a worker, or of an older journal.
 
     Raises:
-        msgspec.MsgspecError: the line is none.
+        msgspec.MsgspecError: the line is none, or its bytes have changed.
     """
+    if line[-SUM_LENGTH:].startswith(SUM) and _sum(line[:-SUM_LENGTH]) != line[-10:-2]:
+        raise msgspec.DecodeError("its bytes have changed")
     return _decoder.decode(line)
 
 
 def encode(event: AnyEvent) -> bytes:
     """One event as a line without its end."""
     return _encode(event)
+
+
+def sealed(event: AnyEvent) -> bytes:
+    """One event as a line of the file, with its sum and its end."""
+    start = _encode(event)[:-1]
+    return b'%s%s%s"}\n' % (start, SUM, _sum(start))
+
+
+def _sum(start: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(start)

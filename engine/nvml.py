@@ -203,6 +203,16 @@ def read(uuid: str) -> CardReading:
     )
 
 
+def is_lost(uuid: str) -> bool:
+    """Whether the driver says that a card has fallen off the bus; its silence says nothing."""
+    try:
+        _library.begin().nvmlDeviceGetMemoryInfo(_library.handle(uuid))
+    except Exception as error:
+        _library.failed(error)
+        return type(error).__name__ == "NVMLError_GpuIsLost"
+    return False
+
+
 def visible(variable: str | None, uuids: Sequence[str]) -> list[str]:
     """UUIDs that `CUDA_VISIBLE_DEVICES` leaves, by CUDA's rule.
 

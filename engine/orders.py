@@ -8,11 +8,15 @@ from engine.spec import Trial
 
 
 class Setup(msgspec.Struct, frozen=True, tag_field="order", tag="setup"):
-    """Take a device and load the libraries; answered by `WorkerReady` or `WorkerLost`."""
+    """Take a device and load the libraries; answered by `WorkerReady` or `WorkerLost`.
+
+    `card` is the UUID of the GPU that the device's name stands for.
+    """
 
     worker: int
     device: str
     threads: int
+    card: str = ""
 
 
 class Train(msgspec.Struct, frozen=True, tag_field="order", tag="train"):

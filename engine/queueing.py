@@ -1,7 +1,7 @@
 """The trials that a conductor has left to hand out, and those that need no training."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -29,11 +29,14 @@ class TrialQueue:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def take(self) -> Trial:
-        """The next trial, until it is given back; the queue must not be empty."""
-        trial = self._waiting.popleft()
-        self._out.add(trial.id)
-        return trial
+    def take(self, may: Callable[[str], bool] = lambda trial: True) -> Trial | None:
+        """The next trial that one `may` have, until it is given back; None where there is none."""
+        for trial in self._waiting:
+            if may(trial.id):
+                self._waiting.remove(trial)
+                self._out.add(trial.id)
+                return trial
+        return None
 
     def give_back(self, trial: str) -> None:
         """A trial that was taken is in nobody's hands any more."""

@@ -10,6 +10,7 @@ from engine.control import Control
 from engine.crew import Crew, DiedAtStart, Member
 from engine.devices import Device, cores
 from engine.events import AnyEvent, TrialEnded, TrialStatus
+from engine.faulty import MOST_TRIALS, Service
 from engine.ledger import Ledger
 from engine.planning import Place, Planner
 from engine.prepared import Prepared
@@ -36,6 +37,12 @@ def places_for(devices: list[Device], left: int, asked: int | None, alone: bool)
     return [Place(device, count, max(1, cores() // count)) for device in devices * count]
 
 
+async def hire(crew: Crew, number: int, place: Place) -> Member:
+    """Have a worker for a place; raises what `Crew.hire` does."""
+    device = place.device
+    return await crew.hire(number, device.name, place.threads, device.handle or "")
+
+
 class Server:
     """Hands the trials of a queue to workers until none is left, as `control` allows.
 
@@ -53,7 +60,7 @@ class Server:
     ) -> None:
         self._ledger, self._queue, self._data = ledger, queue, data
         self._control, self._listen = control, listen
-        self._deaths = Deaths()
+        self._deaths, self._service = Deaths(), Service()
         self._planner = Planner(ledger.state, self._heard, control, limit)
         self._busy = 0
 
@@ -64,6 +71,16 @@ class Server:
 
         Returns why no worker could be had for this place, if none could: then the others go on.
         """
+        self._service.join(place.device.name)
+        try:
+            return await self._serve(crew, number, first, place)
+        finally:
+            self._service.leave(place.device.name)
+            self._control.tell()  # who waited for this device to take a trial need not any more
+
+    async def _serve(
+        self, crew: Crew, number: int, first: "asyncio.Task[Member]", place: Place
+    ) -> MachineProblem | None:
         hiring = first
         while True:
             try:
@@ -77,13 +94,17 @@ class Server:
                 if wait is None or not isinstance(problem, DiedAtStart):
                     return problem
                 await asyncio.sleep(wait)
+            if self._service.useless(place.device.name):
+                told = f"{place.device.name} is out of service: it failed over {MOST_TRIALS} trials"
+                self._ledger.lost(number, told)
+                return MachineProblem(told)
             if not self._queue or self._control.stopping:
                 return None
-            hiring = asyncio.create_task(crew.hire(number, place.device.name, place.threads))
+            hiring = asyncio.create_task(hire(crew, number, place))
 
     async def _keep_busy(self, member: Member, place: Place) -> bool:
         """Give a worker trials until none is left or it should stop; False if it was lost."""
-        while (trial := await self._next()) is not None:
+        while (trial := await self._next(place.device.name)) is not None:
             self._busy += 1
             try:
                 if not await self._attempt(member, place, trial):
@@ -101,15 +122,17 @@ class Server:
                 event = msgspec.structs.replace(event, status="skipped", reason=SKIPPED)
         self._ledger.heard(event)
 
-    async def _next(self) -> Trial | None:
-        """The next trial as soon as it may begin; None once there will be none."""
+    async def _next(self, device: str) -> Trial | None:
+        """The next trial for a device as soon as it may begin; None once there will be none."""
         async for _ in self._control.changes():
             if not self._queue and not self._busy:
                 self._listen()
             if self._control.stopping:
                 return None
             if self._queue and not self._control.paused:
-                return self._queue.take()
+                trial = self._queue.take(lambda name: self._service.may(device, name))
+                if trial:
+                    return trial
             if not self._queue and not self._busy:
                 return None
         return None
@@ -135,15 +158,22 @@ class Server:
             lost = await member.work(order, heard, self._control)
         if lost is None:
             self._queue.give_back(trial.id)
+            self._service.went_well(place.device.name, trial.id)
             return True
+        if member.fault:
+            self._service.failed(place.device.name, trial.id)
         self._ledger.lost(member.number, lost)
-        await self._after_death(trial, lost)
+        await self._after_death(trial, lost, bool(member.fault))
         return False
 
-    async def _after_death(self, trial: Trial, lost: str) -> None:
-        """Have a trial over which a worker was lost tried again, or end it after too many."""
-        steps = self._ledger.kept_steps(trial.id)
-        wait = self._deaths.another(trial.id, steps)
+    async def _after_death(self, trial: Trial, lost: str, device_failed: bool) -> None:
+        """Have a trial over which a worker was lost tried again, or end it after too many.
+
+        A device that failed is no fault of the trial, as long as another may have it.
+        """
+        wait: float | None = 0.0
+        if not (device_failed and self._service.elsewhere(trial.id)):
+            wait = self._deaths.another(trial.id, self._ledger.kept_steps(trial.id))
         if self._control.ends(trial.id):
             self._end(trial, "stopped", lost)
         elif wait is None:

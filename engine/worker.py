@@ -99,12 +99,13 @@ class Worker:
         self._setup = order
         import torch
 
+        from engine.training.faults import device_problem
         from engine.training.optim import load_optimizers
 
         load_optimizers()
-        problem = _device_problem(order.device)
+        problem = device_problem(order.device, order.card)
         if problem:
-            self.state(WorkerLost(worker=order.worker, reason=problem))
+            self.state(WorkerLost(worker=order.worker, reason=printable(problem)))
             os._exit(3)
         torch.set_num_threads(order.threads)
         if order.device == "cpu":  # it takes every core: keys and commands must not wait for it
@@ -127,13 +128,21 @@ class Worker:
         )
 
     def _attempt(self, order: Work, work: Callable[[Any], None]) -> None:
-        """Do the work on a trial; an error is the trial's, not the worker's."""
+        """Do the work on a trial; an error is the trial's, unless it is the device's."""
+        from engine.training.faults import device_failed
+
+        assert self._setup is not None
         try:
             work(order)
         except Exception as error:
             with contextlib.suppress(OSError):  # the log has no room
                 traceback.print_exc()
-            self.state(_failure(order.trial, order.attempt, error))
+            ended = _failure(order.trial, order.attempt, error)
+            if device_failed(error):
+                reason = f"{self._setup.device}: {ended.reason}"
+                self.state(WorkerLost(worker=self._setup.worker, reason=reason))
+                os._exit(3)  # at once: what is left of the device may hang at a clean end
+            self.state(ended)
 
     def _measure(self, order: orders.Measure) -> None:
         import torch
@@ -178,20 +187,6 @@ class Worker:
             images = load_images(order.data, torch.device(self._setup.device), held)
             self._images = (key, images)
         return self._images[1]
-
-
-def _device_problem(device: str) -> str | None:
-    import torch
-
-    if not device.startswith("cuda"):
-        return None
-    if not torch.cuda.is_available():
-        built = "has no CUDA" if torch.version.cuda is None else "finds no usable GPU"
-        return f"{device}: this torch ({torch.__version__}) {built}"
-    index = int(device.partition(":")[2] or 0)
-    if index >= torch.cuda.device_count():
-        return f"{device}: there are {torch.cuda.device_count()} GPUs"
-    return None
 
 
 def _failure(trial: Trial, attempt: int, error: Exception) -> TrialEnded:

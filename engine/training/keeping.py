@@ -32,8 +32,8 @@ class Keeper:
         """Whether the last durable point is `apart` seconds ago, and what it cost made up for."""
         return time.monotonic() - self._last > max(apart, self._cost / MOST_SHARE)
 
-    def keep(self, training: "Training") -> None:
-        """Make the training durable as it stands; where the disk refuses, it goes on without.
+    def keep(self, training: "Training") -> bool:
+        """Make the training durable as it stands; False where the disk refuses: it goes on.
 
         Raises:
             Superseded: a later attempt of the trial has written its checkpoint.
@@ -53,6 +53,7 @@ class Keeper:
                 self._refused = True
         self._last = time.monotonic()
         self._cost = self._last - began
+        return not self._refused
 
     def take_up(self, training: "Training", begin_anew: Callable[[], None]) -> bool:
         """Put a training that has not begun to its newest whole checkpoint; False without one.

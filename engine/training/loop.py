@@ -132,6 +132,7 @@ class Training:
         except Halted:
             self.clock.stop()
             self._keep()
+            self._pending.clear()  # what no checkpoint holds will be trained again
             self._end("stopped", "")
 
     def _epoch(self) -> None:
@@ -352,9 +353,9 @@ class Training:
         self.peak_bytes = max(self.peak_bytes, peak.bytes)
 
     def _keep(self) -> None:
-        """A durable point: first the checkpoint, then the statement."""
-        self._keeper.keep(self)
-        self._state_epochs()
+        """A durable point: first the checkpoint, then the statement, which waits for it."""
+        if self._keeper.keep(self):
+            self._state_epochs()
 
     def _restate(self) -> None:
         """State again what may have been lost on its way to the journal."""

@@ -1,7 +1,8 @@
 """Breaks a real sweep at random moments until it has finished all the same, and compares.
 
-What a crash may do: processes die or freeze, and the journal loses what was not yet synced. What
-damage may do beyond that: a file is cut short or changed anywhere.
+What a crash may do: processes die or freeze, terminals go away, the disk is full for a while, and
+the journal loses what was not yet synced. What damage may do beyond that: a file is cut short or
+changed anywhere. A person watches all the time, on the real board in a real terminal.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from engine.launching import start_conductor
 from engine.problems import Problem
 from engine.reading import load_preset
 from engine.state import SweepState
+from tests.functional.disks import FILLER, fill
+from tests.functional.watching import Watcher
 
 PRESET = """
 title = "To be broken off"
@@ -59,15 +62,17 @@ OTHERWISE = {"epoch_seconds", "samples_per_second", "peak_memory_bytes", "attemp
 """Columns about the machine and its crashes, which may differ."""
 SILENCE_SECONDS = 3.0
 PATIENCE_SECONDS = 600.0
+BOARD_BYTES = 1500  # more than the start of a screen takes, before there is anything on it
+LONGEST_FULL_SECONDS = 8.0
 TRAINING_SHARE = 0.8  # of the faults that wait until some trial trains
 
 Table = list[dict[str, str]]
 
 
-def tables(export: Path) -> dict[str, Table]:
+def tables(export: Path, names: Iterable[str] = TABLES) -> dict[str, Table]:
     """The figures of an export that must be the same."""
     found = {}
-    for name in TABLES:
+    for name in names:
         rows = csv.DictReader(io.StringIO((export / name).read_text("utf-8"), newline=""))
         found[name] = [{k: v for k, v in row.items() if k not in OTHERWISE} for row in rows]
     return found
@@ -114,10 +119,14 @@ class Tally:
 class Campaign:
     """One sweep, broken by the seed's faults and taken up again until it has finished."""
 
-    def __init__(self, home: Path, preset: Path, seed: int, damage: bool = False) -> None:
-        self.folder, self.damage = create(home, preset), damage
+    def __init__(
+        self, home: Path, preset: Path, seed: int, damage: bool = False, full: bool = False
+    ) -> None:
+        self.folder, self.damage, self.full = create(home, preset), damage, full
         self.random, self.tally = random.Random(seed), Tally()
         self._frozen: list[tuple[float, int]] = []
+        self._full_until = 0.0
+        self._watcher: Watcher | None = None
 
     def run(self, most: int, longest: float = 3.0) -> Tally:
         """Break it `most` times, at moments up to `longest` seconds apart."""
@@ -139,6 +148,15 @@ class Campaign:
         self._judge()
         return self.tally
 
+    def close(self) -> None:
+        """End what still runs of it."""
+        if self._watcher:
+            self._unwatch("viewer")
+        self._thaw(everyone=True)
+        self._make_room(at_once=True)
+        conductor, workers = self._processes()
+        kill(*workers, *([conductor] if conductor else []))
+
     def state(self) -> SweepState:
         return SweepState().fold(journal.Reader(self.folder / journal.NAME).read_all())
 
@@ -148,8 +166,9 @@ class Campaign:
             self._sleep(0.1)
 
     def _start(self) -> None:
-        with contextlib.suppress(Problem):  # killed while it started
+        with contextlib.suppress(Problem, OSError):  # killed while it started, or without room
             start_conductor(self.folder)
+        self._watch()
 
     def _done_so_far(self) -> int:
         return self.tally.faults.total()
@@ -164,8 +183,11 @@ class Campaign:
     def _fault(self) -> None:
         conductor, workers = self._processes()
         kinds = ["worker", "worker", "conductor", "both", "all", "frozen", "frozen and conductor"]
+        kinds += ["conductor frozen", "viewer", "hangup", *["disk full"] * self.full]
         kind = self.random.choice(kinds)
         if conductor is None or (not workers and kind != "conductor"):
+            return
+        if kind in ("viewer", "hangup", "all") and not self._board_is_up():
             return
         some = self.random.choice(workers) if workers else 0
         self.tally.faults[kind] += 1
@@ -178,6 +200,15 @@ class Campaign:
                 kill(conductor, some)
             case "all":
                 kill(conductor, *workers)
+                self._unwatch("viewer")
+            case "viewer" | "hangup":
+                self._unwatch(kind)
+            case "conductor frozen":
+                self._freeze(conductor, self.random.uniform(0.1, 2 * SILENCE_SECONDS))
+            case "disk full":
+                fill(self.folder.parent.parent)
+                longest = LONGEST_FULL_SECONDS
+                self._full_until = time.monotonic() + self.random.uniform(0.5, longest)
             case "frozen":
                 self._freeze(some, self.random.uniform(0.1, 2 * SILENCE_SECONDS))
             case "frozen and conductor":
@@ -200,6 +231,34 @@ class Campaign:
                     return process.pid, workers
         return None, []
 
+    def _watch(self) -> None:
+        """Have somebody look at the board, if nobody does."""
+        if self._watcher is None or not self._watcher.look():
+            self._watcher = Watcher(self.folder)
+
+    def _board_is_up(self) -> bool:
+        """Whether a viewer has drawn; if there is none it is on its way now."""
+        self._watch()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self._watcher and self._watcher.look() and time.monotonic() < deadline:
+            if self._watcher.drawn > BOARD_BYTES:
+                return True
+            self._sleep(0.05)
+        return False
+
+    def _unwatch(self, how: str) -> None:
+        assert self._watcher
+        if how == "hangup":
+            self._watcher.hang_up()
+        else:
+            self._watcher.kill()
+        self._watcher = None
+
+    def _make_room(self, at_once: bool = False) -> None:
+        if self._full_until and (at_once or time.monotonic() >= self._full_until):
+            self._full_until = 0.0
+            (self.folder.parent.parent / FILLER).unlink(missing_ok=True)
+
     def _freeze(self, worker: int, seconds: float) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker, signal.SIGSTOP)
@@ -216,10 +275,15 @@ class Campaign:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self._thaw()
+            self._make_room()
+            if self._watcher:
+                self._watcher.look()
             time.sleep(0.02)
 
     def _between_runs(self, most: int) -> None:
         """While nobody holds the sweep: tear its journal, or damage a checkpoint."""
+        self._thaw()
+        self._make_room()
         if self._done_so_far() >= most or not (self.folder / journal.NAME).exists():
             return
         if self.random.random() < 0.5:
@@ -276,13 +340,21 @@ def kill(*pids: int) -> None:
 
 
 def campaigns(
-    root: Path, reference: Path, seeds: Iterator[int] | list[int], most: int, damage: bool
+    root: Path,
+    reference: Path,
+    seeds: Iterator[int] | list[int],
+    most: int,
+    damage: bool,
+    full: bool = False,
 ) -> Iterator[Tally]:
     """Break the sweep of an export once a seed, and compare what comes out with the export."""
     expected = tables(reference)
     for seed in seeds:
-        campaign = Campaign(root / "home", reference / "sweep.toml", seed, damage)
-        tally = campaign.run(most)
+        campaign = Campaign(root / "broken", reference / "sweep.toml", seed, damage, full)
+        try:
+            tally = campaign.run(most)
+        finally:
+            campaign.close()
         export = root / f"export-{seed}"
         write_export(campaign.folder, export)
         tally.same = tables(export) == expected

@@ -1,8 +1,5 @@
 """A real disk without room: the training goes on, says so, and nothing is lost or glued."""
 
-import contextlib
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +7,8 @@ import pytest
 
 from engine import events as ev
 from engine import journal, notice
+from tests.functional import disks
+from tests.functional.disks import fill
 from tests.functional.running import Lab, a_lab, ended, events_of, state_of, until
 
 LONG = """
@@ -38,15 +37,10 @@ SIZE = 6 << 20
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of six megabytes."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(disk)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small disk needs root")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=False)
+    with disks.small_disk(tmp_path / "disk", SIZE) as mounted:
+        if not mounted:
+            pytest.skip("mounting a small disk needs root")
+        yield tmp_path / "disk"
 
 
 @pytest.fixture
@@ -55,17 +49,6 @@ def lab(small_disk: Path, tmp_path: Path) -> Iterator[Lab]:
     with a_lab(tmp_path) as made:
         made.home = small_disk
         yield made
-
-
-def fill(disk: Path) -> Path:
-    """Take all room that is left."""
-    filler = disk / "filler"
-    with open(filler, "ab", buffering=0) as file:
-        for size in (1 << 16, 1 << 10, 1):
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(bytes(size))
-    return filler
 
 
 def begin(lab: Lab, epochs: int) -> Path:

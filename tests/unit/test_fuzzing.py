@@ -6,6 +6,7 @@ Some two thousand cases here; this runs a hundred thousand:
 """
 
 import os
+import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +19,16 @@ from hypothesis import strategies as st
 
 from engine import checkpoints, commands, journal
 from engine import events as ev
-from engine.catalog import preset_files
+from engine.catalog import SWEEP, preset_files, sweep_toml
+from engine.control import Control
 from engine.export.tables import TRIAL_COLUMNS, epoch_rows, norm_rows, to_csv, trial_rows
 from engine.findings.report import find
+from engine.obeying import Servant
 from engine.problems import UsageProblem
 from engine.reading import load_preset, parse_preset
 from engine.spec import MAX_TRIALS
 from engine.state import SweepState
+from tests.unit.test_queueing import House
 from tests.unit.training_fixtures import (
     conductor,
     configuration,
@@ -162,7 +166,8 @@ def events_of_a_sweep() -> list[ev.AnyEvent]:
     ]
 
 
-JOURNAL = b"".join(journal.encode(event) + b"\n" for event in events_of_a_sweep())
+JOURNAL = b"".join(map(journal.sealed, events_of_a_sweep()))
+TRUE = events_of_a_sweep()
 LINES = frozenset(JOURNAL.splitlines())
 
 
@@ -177,6 +182,8 @@ def test_a_journal_whose_bytes_are_broken(tmp_path: Path, content: bytes) -> Non
     assert len(events) + reader.damaged == content.count(b"\n")
     whole = [line for line in content.split(b"\n")[:-1] if line in LINES]
     assert len(events) >= len(whole)
+    if content.count(journal.SUM) >= content.count(b"\n"):  # no line lost its sum as well
+        assert all(event in TRUE for event in events), "a changed figure was taken for true"
     state = SweepState().fold(events)
     for columns, rows in ((TRIAL_COLUMNS, trial_rows), (("epoch",), epoch_rows), ((), norm_rows)):
         to_csv(columns, rows(state))
@@ -192,19 +199,30 @@ def test_a_journal_whose_bytes_are_broken(tmp_path: Path, content: bytes) -> Non
 # ---- commands
 
 
-COMMANDS = b'{"command":"stop"}\n{"command":"pause"}\n{"command":"continue"}\n' * 2
+ASKED: list[commands.AnyCommand] = [
+    *(commands.Pause(), commands.Continue(), commands.Skip("b64-s0"), commands.Retry("b64-s0")),
+    *(commands.Add(96), commands.Skip("b8-s1"), commands.Stop()),
+]
+COMMANDS = b"".join(commands.encode(command) + b"\n" for command in ASKED)
 
 
 @fuzzed
 @given(broken(COMMANDS))
 def test_commands_whose_bytes_are_broken(tmp_path: Path, content: bytes) -> None:
-    """Only what is whole is obeyed, and the next whole one always."""
+    """Whatever can be read is obeyed or refused in the log, and the next whole one always heard."""
+    shutil.rmtree(tmp_path)
+    tmp_path.mkdir()
+    house, control = House(tmp_path), Control()
+    (tmp_path / SWEEP).write_bytes(sweep_toml(house.queue.preset))
+    servant = Servant(tmp_path, house.ledger, house.queue, control)
     path = tmp_path / commands.NAME
     path.write_bytes(b"")
     inbox = commands.Inbox(tmp_path)
     path.write_bytes(content)
     for command in inbox.take():
-        assert msgspec.json.encode(command)
+        servant.do(command)
+    assert all(line.text.isprintable() for line in house.ledger.state.log)
+    house.ledger.close()
     with open(path, "ab") as file:
         file.write(b"\n")
     inbox.take()

@@ -96,7 +96,7 @@ GARBAGE = st.one_of(
 
 
 def lines(events: list[AnyEvent]) -> bytes:
-    return b"".join(journal.encode(event) + b"\n" for event in events)
+    return b"".join(map(journal.sealed, events))
 
 
 def new_file(folder: Path, content: bytes) -> Path:
@@ -147,7 +147,9 @@ def test_the_first_line_is_the_version_and_is_written_once(tmp_path: Path) -> No
     for _ in range(3):
         journal.Writer(path).close()
     content = path.read_bytes()
-    assert content == f'{{"kind":"journal","version":1,"program":"{__version__}"}}\n'.encode()
+    first = f'{{"kind":"journal","version":1,"program":"{__version__}"'
+    assert content.startswith(first.encode())
+    assert content.count(b"\n") == 1
 
 
 def test_what_was_appended_is_visible_at_once(tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_driver_that_was_replaced_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its library then refuses every question, and every handle of before is worth nothing."""
     fake = install(monkeypatch, FakeCard(UUIDS[0]))
-    now = time.monotonic()
+    now = float(round(time.monotonic()))  # so that adding to it is exact
     monkeypatch.setattr("engine.nvml.time.monotonic", lambda: now)
     assert nvml.read(UUIDS[0]).total == 80 * GIB
     fake.running = False

@@ -1,14 +1,20 @@
 """A journal on a disk that refuses for a while: nothing is lost, glued or written out of order."""
 
+import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from engine import events as ev
 from engine import journal, notice
 from engine.notice import Board
-from engine.patient import PatientWriter
+from engine.patient import REFUSALS, PatientWriter
 from tui.follower import Follower
 
 FULL = """
@@ -63,6 +69,60 @@ def test_what_a_full_disk_refuses_is_written_later_in_order(tmp_path: Path) -> N
     assert late.startswith("the disk refused for 0 s: ")
     assert late.endswith(" events were written late")
     assert 0 < sum(isinstance(event, ev.MemorySampled) for event in events) < 40
+
+
+@pytest.mark.parametrize("number", sorted(REFUSALS))
+def test_whatever_a_disk_has_against_it_what_was_promised_is_written(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Full, over quota, read-only or broken, while writing or while syncing."""
+    said: list[str] = []
+    writer = PatientWriter(tmp_path / journal.NAME, said.append, lambda: 0.0)
+    refusing = [False]
+
+    def refuse(real: Callable[..., int | None], *words: object) -> int | None:
+        if refusing[0]:
+            raise OSError(number, os.strerror(number))
+        return real(*words)
+
+    file = SimpleNamespace(
+        write=partial(refuse, writer._writer._file.write),
+        fileno=writer._writer._file.fileno,
+        close=writer._writer._file.close,
+    )
+    monkeypatch.setattr(writer._writer, "_file", file)
+    monkeypatch.setattr(os, "fsync", partial(refuse, os.fsync))
+    writer.append(ev.Note(text="0"))
+    refusing[0] = True
+    assert not writer.sync()
+    for text in "123":
+        writer.append(ev.Note(text=text))
+        assert not writer.sync()
+    assert writer.behind
+    assert os.strerror(number) in said[-1]
+    refusing[0] = False
+    assert writer.catch_up(at_once=True)
+    assert writer.sync()
+    assert said[-1] == ""
+    writer.close()
+    reader = journal.Reader(tmp_path / journal.NAME)
+    texts = [event.text for event in reader.read_all() if isinstance(event, ev.Note)]
+    assert texts == ["0", "1", "2", "3", "the disk refused for 0 s: 3 events were written late"]
+    assert reader.damaged == 0
+
+
+def test_what_is_no_matter_of_the_disk_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = PatientWriter(tmp_path / journal.NAME, lambda text: None, lambda: 0.0)
+    writer.close()
+
+    def refuse(*words: object) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(writer._writer, "append", refuse)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        writer.append(ev.Note(text="nobody would ever write it"))
 
 
 def test_a_notice_stays_in_its_room_and_cannot_steer_a_terminal(tmp_path: Path) -> None:

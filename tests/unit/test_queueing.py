@@ -12,6 +12,7 @@ from engine.ledger import Ledger
 from engine.prepared import Prepared
 from engine.queueing import TrialQueue
 from engine.reading import parse_preset
+from engine.spec import Trial
 
 DATA = {
     "digits": Prepared(
@@ -52,11 +53,16 @@ class House:
         self.ledger.heard(ev.TrialEnded(trial=trial, attempt=1, status=status))
         self.queue.give_back(trial)
 
+    def take(self) -> Trial:
+        taken = self.queue.take()
+        assert taken is not None
+        return taken
+
     def rest(self) -> list[str]:
         """Everything that is left, taken in order."""
         found = []
         while self.queue:
-            found.append(self.queue.take().id)
+            found.append(self.take().id)
         return found
 
 
@@ -80,15 +86,15 @@ def test_one_seed_of_all_comes_after_the_other(house: House) -> None:
 
 
 def test_what_is_in_somebodys_hands_is_not_handed_out_again(house: House) -> None:
-    taken = house.queue.take()
+    taken = house.take()
     house.queue.line_up()
     assert house.queue.is_out(taken.id)
     assert house.rest() == ["b64-s0", "b8-s1", "b64-s1"]
 
 
 def test_what_is_put_back_comes_first_and_stays(house: House) -> None:
-    house.queue.take()
-    second = house.queue.take()
+    house.take()
+    second = house.take()
     house.queue.put_back(second)
     assert not house.queue.is_out(second.id)
     house.queue.line_up()
@@ -96,8 +102,8 @@ def test_what_is_put_back_comes_first_and_stays(house: House) -> None:
 
 
 def test_what_is_tried_again_takes_its_place(house: House) -> None:
-    house.end(house.queue.take().id, "failed")
-    house.end(house.queue.take().id, "finished")
+    house.end(house.take().id, "failed")
+    house.end(house.take().id, "finished")
     house.queue.line_up()
     house.ledger.write(ev.TrialRetried(trial="b8-s0", attempt=1))
     house.queue.line_up()
@@ -105,7 +111,7 @@ def test_what_is_tried_again_takes_its_place(house: House) -> None:
 
 
 def test_what_is_added_takes_its_place(house: House) -> None:
-    house.queue.take()
+    house.take()
     after = with_batch_size(RAW, 32, house.ledger.state)
     new = added(after, set(house.ledger.state.configurations))
     house.ledger.write(ev.ConfigurationsAdded(configurations=new))
@@ -119,7 +125,7 @@ def test_a_twin_is_skipped_as_often_as_it_is_asked_for(twins: House) -> None:
     twin = house.ledger.state.trials["b3000-s0"]
     assert twin.status == "skipped"
     assert twin.reason == "with 1,437 training images it is the same as b2000-s0"
-    house.end(house.queue.take().id, "finished")
+    house.end(house.take().id, "finished")
     house.ledger.write(ev.TrialRetried(trial="b3000-s0", attempt=0))
     house.queue.line_up()
     assert twin.status == "skipped"

@@ -1,5 +1,9 @@
 """A training that is broken off and taken up again gives the same bits as one that was not."""
 
+import errno
+import io
+import os
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -315,6 +319,74 @@ def test_what_torch_cannot_read_is_passed_over_and_leaves_nothing_behind(
     training = chain.attempt(lambda: False)
     (note,) = [event for event in chain.events if isinstance(event, ev.Note)]
     assert note.text.startswith("checkpoint.pt is passed over: UnpicklingError")
+    same(chain.outcome(training.flat.copy_weights()), undisturbed(trial, images))
+
+
+class Evil:
+    """Unpickled, it makes a file: it could as well remove some."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("form", ["torch", "legacy torch", "pickle"])
+def test_a_checkpoint_that_would_execute_something_does_not(
+    form: str, images: Images, tmp_path: Path
+) -> None:
+    """Its checksums are right: somebody who knows how has put it there."""
+    made, trial = tmp_path / "made", CASES["sgd"]
+    content = {"trial": Evil(made), "weights": torch.zeros(3)}
+    buffer = io.BytesIO()
+    if form == "pickle":
+        pickle.dump(content, buffer, protocol=2)
+    else:
+        torch.save(content, buffer, _use_new_zipfile_serialization=form == "torch")
+    chain = Chain(trial, images, tmp_path / "kept")
+    checkpoints.write(chain.folder, 1, 5, buffer.getvalue())
+    training = chain.attempt(lambda: False)
+    assert not made.exists()
+    (note,) = [event for event in chain.events if isinstance(event, ev.Note)]
+    assert note.text.startswith("checkpoint.pt is passed over: UnpicklingError")
+    same(chain.outcome(training.flat.copy_weights()), undisturbed(trial, images))
+
+
+@pytest.mark.usefixtures("durable_all_the_time")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_an_epoch_that_no_checkpoint_holds_is_not_stated_before_the_end(
+    number: int, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a while the disk takes the journal, and no checkpoint; then there is room again."""
+    trial, real = CASES["adam"], checkpoints.write
+    chain, asked = Chain(trial, images, tmp_path), list[int]()
+
+    def write(folder: Path, attempt: int, steps: int, payload: bytes) -> None:
+        asked.append(steps)
+        if steps < 8:
+            raise OSError(number, os.strerror(number))
+        real(folder, attempt, steps, payload)
+
+    monkeypatch.setattr(checkpoints, "write", write)
+    held: list[tuple[int, int]] = []
+
+    def note(event: ev.AnyEvent) -> None:
+        chain.events.append(event)
+        if isinstance(event, ev.EpochsFinished):
+            header = checkpoints.latest_header(tmp_path)
+            held.append((event.records[-1].epoch, header.steps if header else 0))
+
+    job = Job(trial, chain.plan, 1, 0, "cpu", tmp_path, "digest")
+    training = Training(job, images, note, lambda: False)
+    training.run()
+    assert held == [(1, 8), (2, 8), (3, 11)], "four steps an epoch, and the last with the end"
+    assert min(asked) < 8
+    notes = [event.text for event in chain.events if isinstance(event, ev.Note)]
+    assert notes == [
+        f"no checkpoint could be written ({os.strerror(number)}); the training goes on",
+        "checkpoints can be written again",
+    ]
     same(chain.outcome(training.flat.copy_weights()), undisturbed(trial, images))
 
 
