@@ -177,7 +177,7 @@ def test_a_home_of_a_user_who_is_not_there(lab: Lab, option: str) -> None:
         ('title = "Mine"', "", ["title", "required"]),
         ('title = "Mine"', 'title = "x"\ntitel = "x"', ["'titel'", "did you mean 'title'?"]),
         ('name = "mlp"', 'name = "vgg16"', ["model.name", "cnn, lenet, mlp", "'vgg16'"]),
-        ('title = "Mine"', 'title = "x"\nselect = {}', ["select", "not supported"]),
+        ('title = "Mine"', 'title = "x"\nselect = 3', ["select", "expected a table"]),
     ],
 )
 def test_a_preset_that_says_something_impossible(

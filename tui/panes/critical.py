@@ -1,6 +1,7 @@
 """Steps against samples to the target: the hyperbola, who lies on it, and marks along it."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from engine import target
 from engine.findings.critical import Critical, Size
@@ -11,9 +12,11 @@ from engine.sizes import three_digits
 from tui.axis import axis_over
 from tui.chart import Level, Marker, chart
 from tui.panes.waiting import awaited
-from tui.raster import Grid, Series
 from tui.rows import EMPTY, Row, cell, fit, row, wrap
 from tui.view import View
+
+if TYPE_CHECKING:
+    from tui.raster import Grid
 
 SHORT: dict[Regime, str] = {
     "perfect scaling": "perfect",
@@ -122,7 +125,9 @@ def _picture(
     )
     letter = "." if view.look.ascii else ""
 
-    def draw(grid: Grid) -> None:
+    def draw(grid: "Grid") -> None:
+        from tui.raster import Series  # loads numpy
+
         if curve:
             grid.draw(Series(curve, "accent", letter=letter), x, y)
 
