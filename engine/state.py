@@ -348,7 +348,12 @@ class SweepState:
         if trial and not any(_same_cut(cut, event) for cut in trial.cuts):
             trial.cuts.append(event)
             what = "probing" if event.probe else "evaluating" if event.evaluation else "training"
-            text = f"out of memory at step {event.steps:,}: {what} {event.size:,} images at once"
+            text = f"{what} {event.size:,} images at once"
+            if event.grew:
+                text = f"from step {event.steps:,} on {text} again, as planned"
+                self._say(event.at, f"{trial.id}: {text}")
+                return
+            text = f"out of memory at step {event.steps:,}: {text}"
             self._say(event.at, f"{trial.id}: {text}", "warning")
 
     def _probed(self, event: ev.Probed) -> None:

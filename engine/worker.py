@@ -128,8 +128,13 @@ class Worker:
         )
 
     def _attempt(self, order: Work, work: Callable[[Any], None]) -> None:
-        """Do the work on a trial; an error is the trial's, unless it is the device's."""
+        """Do the work on a trial; an error is the trial's, unless it is the device's.
+
+        Where memory runs out in the middle of an update, half of it may be done: the training goes
+        on from its last checkpoint, in a process that has all of its memory.
+        """
         from engine.training.faults import device_failed
+        from engine.training.memory import ran_out
 
         assert self._setup is not None
         try:
@@ -142,6 +147,8 @@ class Worker:
                 reason = f"{self._setup.device}: {ended.reason}"
                 self.state(WorkerLost(worker=self._setup.worker, reason=reason))
                 os._exit(3)  # at once: what is left of the device may hang at a clean end
+            if isinstance(order, orders.Train) and ran_out(error):
+                os._exit(1)  # the end of the log, the error's last line, says why
             self.state(ended)
 
     def _measure(self, order: orders.Measure) -> None:

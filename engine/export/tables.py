@@ -126,7 +126,7 @@ def _settings(state: SweepState, trial: TrialState) -> Row:
         "configuration": trial.configuration,
         "label": state.configurations[trial.configuration].label,
         "attempt": trial.attempt,
-        "memory_cuts": len(trial.cuts),
+        "memory_cuts": sum(not cut.grew for cut in trial.cuts),
         "precision": settings.train.precision,
         "batch_norm_size": normalized_over(settings, plan) if plan else None,
         "reason": trial.reason,

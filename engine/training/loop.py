@@ -25,7 +25,6 @@ from engine.events import (
     TrialEnded,
     TrialStatus,
 )
-from engine.noise import noise_scale
 from engine.plan import Plan
 from engine.spec import Trial
 from engine.target import has_target, is_check, is_met, told
@@ -124,6 +123,7 @@ class Training:
                 if not self.at.within:
                     self.at.begin_epoch()
                     self.clock.epoch_seconds = 0.0
+                    self._grow_back()
                 self._epoch()
             self._probe(self.moments.at_the_end())
             self._end("finished", self.at.reached)
@@ -181,6 +181,7 @@ class Training:
             seconds = self._seconds()
             cut = self.stepper.step(batch, at.steps + 1, at.filled, at.samples, seconds)
         if cut:
+            at.regrowth.put_off(at.epoch)
             self._tell_cut(self.stepper.micro_batch_size)
         at.steps, at.filled = at.steps + 1, at.filled + 1
         at.samples, at.epoch_samples = at.samples + len(batch), at.epoch_samples + len(batch)
@@ -188,6 +189,13 @@ class Training:
         at.over = self._budget_spent()
         if at.filled == self.stepper.slice_steps or at.over or self._slice_is_long():
             self._close_slice()
+
+    def _grow_back(self) -> None:
+        """After a while try the planned micro-batch again; where it fails, the step is cut anew."""
+        planned = self.job.plan.micro_batch_size
+        if self.stepper.micro_batch_size < planned and self.at.regrowth.due(self.at.epoch):
+            self.stepper.micro_batch_size = planned
+            self._tell_cut(planned, grew=True)
 
     def _check_target(self, batch: int) -> None:
         """Within an epoch, end it after a batch of so many images if the target is reached.
@@ -203,7 +211,7 @@ class Training:
         self._synchronize()
         self.clock.stop()
         (judged,) = self._evaluate("validation" if self.images.validates else "test")
-        at.over = is_met(train, _known(judged.loss), judged.accuracy)
+        at.over = is_met(train, statements.known(judged.loss), judged.accuracy)
         self.clock.start()
 
     def _report(self) -> None:
@@ -289,34 +297,7 @@ class Training:
     def _finish_epoch(self) -> None:
         train, test = self._evaluate("train", "test")
         held = self._evaluate("validation")[0] if self.images.validates else None
-        weights = self.flat.weights.detach()
-        update_norm = self.travel.end_epoch()
-        trace, signal, draws = self.stepper.noise.end_epoch()
-        record = EpochRecord(
-            epoch=self.at.epoch,
-            steps=self.at.steps,
-            samples=self.at.samples,
-            lr=self.stepper.lr,
-            train_loss=_known(train.loss),
-            train_accuracy=train.accuracy,
-            test_loss=_known(test.loss),
-            test_accuracy=test.accuracy,
-            seconds=self.clock.epoch_seconds,
-            epoch_samples=self.at.epoch_samples,
-            weight_norm=_known(float(torch.linalg.vector_norm(weights))),
-            distance_from_init=_known(self.stepper.distance()),
-            norms=tuple(self.at.slices),
-            peak_memory_bytes=self._peak_memory(),
-            update_norm_mean=_known(update_norm),
-            path_length=_known(self.travel.path_length),
-            noise_scale=noise_scale(trace, signal),
-            noise_trace=_known(trace) if draws else None,
-            noise_signal=_known(signal) if draws else None,
-            noise_draws=draws,
-            last_batch_size=self.at.batch_size or self.stepper.stage.batch_size,
-            validation_loss=_known(held.loss) if held else None,
-            validation_accuracy=held.accuracy if held else None,
-        )
+        record = statements.epoch(self, train, test, held)
         self.at.within = False
         self._pending.append(record)
         self.facts.records.append(record)
@@ -366,7 +347,9 @@ class Training:
             self._pending = self.facts.records[first : first + RESTATED]
             self._state_epochs()
 
-    def _tell_cut(self, size: int, evaluation: bool = False, probe: bool = False) -> None:
+    def _tell_cut(
+        self, size: int, evaluation: bool = False, probe: bool = False, grew: bool = False
+    ) -> None:
         event = MicroBatchCut(
             trial=self.job.trial.id,
             attempt=self.job.attempt,
@@ -374,6 +357,7 @@ class Training:
             size=size,
             evaluation=evaluation,
             probe=probe,
+            grew=grew,
         )
         self.facts.cuts.append(event)
         self._state(event)
@@ -409,12 +393,3 @@ class Training:
     def _synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-    def _peak_memory(self) -> int:
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device)
-        return self.peak_bytes
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -6,6 +6,8 @@ import msgspec
 
 from engine.events import EpochRecord, MicroBatchCut, NormSlice, Probed
 
+FIRST_WAIT = 5
+
 
 class Clock(msgspec.Struct):
     """Seconds of training: evaluation, probes, reports and checkpoints are left out."""
@@ -36,6 +38,25 @@ class Clock(msgspec.Struct):
         return self.seconds + (0.0 if self._since is None else time.perf_counter() - self._since)
 
 
+class Regrowth(msgspec.Struct):
+    """When the micro-batch of the plan is tried again after memory ran out.
+
+    Whoever took the memory may have left: after `FIRST_WAIT` epochs, after twice as many where
+    that fails, and so on, so that a shortage which stays costs ever fewer failed steps.
+    """
+
+    epoch: int = 0
+    wait: int = FIRST_WAIT
+
+    def put_off(self, epoch: int) -> None:
+        """Memory ran out in this epoch."""
+        self.epoch, self.wait = epoch + self.wait, 2 * self.wait
+
+    def due(self, epoch: int) -> bool:
+        """Whether to try it at the beginning of this epoch."""
+        return epoch >= self.epoch
+
+
 class Position(msgspec.Struct):
     """How far a training is: `steps` and `samples` are totals that the optimizer has seen.
 
@@ -57,6 +78,7 @@ class Position(msgspec.Struct):
     filled: int = 0
     slice_from: float = 0.0
     slices: list[NormSlice] = []
+    regrowth: Regrowth = msgspec.field(default_factory=Regrowth)
 
     def begin_epoch(self) -> None:
         """Move to the first batch of the next epoch."""

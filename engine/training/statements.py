@@ -1,10 +1,13 @@
 """What a training states of itself, put together from where it stands."""
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 
-from engine.events import Probed, Progress, TrialStarted
+from engine.events import EpochRecord, Probed, Progress, TrialStarted
+from engine.noise import noise_scale
+from engine.training.evaluation import Figures
 from engine.training.probing import Found
 
 if TYPE_CHECKING:
@@ -62,3 +65,47 @@ def progress(training: "Training") -> Progress:
         seconds=training.clock.total(),
         reserved_bytes=reserved,
     )
+
+
+def epoch(training: "Training", train: Figures, test: Figures, held: Figures | None) -> EpochRecord:
+    """The figures of the epoch that ends now; instruments that sum over an epoch begin anew."""
+    at, stepper = training.at, training.stepper
+    weights = training.flat.weights.detach()
+    update_norm = training.travel.end_epoch()
+    trace, signal, draws = stepper.noise.end_epoch()
+    return EpochRecord(
+        epoch=at.epoch,
+        steps=at.steps,
+        samples=at.samples,
+        lr=stepper.lr,
+        train_loss=known(train.loss),
+        train_accuracy=train.accuracy,
+        test_loss=known(test.loss),
+        test_accuracy=test.accuracy,
+        seconds=training.clock.epoch_seconds,
+        epoch_samples=at.epoch_samples,
+        weight_norm=known(float(torch.linalg.vector_norm(weights))),
+        distance_from_init=known(stepper.distance()),
+        norms=tuple(at.slices),
+        peak_memory_bytes=_peak_memory(training),
+        update_norm_mean=known(update_norm),
+        path_length=known(training.travel.path_length),
+        noise_scale=noise_scale(trace, signal),
+        noise_trace=known(trace) if draws else None,
+        noise_signal=known(signal) if draws else None,
+        noise_draws=draws,
+        last_batch_size=at.batch_size or stepper.stage.batch_size,
+        validation_loss=known(held.loss) if held else None,
+        validation_accuracy=held.accuracy if held else None,
+    )
+
+
+def known(value: float) -> float | None:
+    """A number as events state it: None where it is not finite."""
+    return value if math.isfinite(value) else None
+
+
+def _peak_memory(training: "Training") -> int:
+    if training.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(training.device)
+    return training.peak_bytes

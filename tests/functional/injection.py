@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-HOOK = """
+FRAME = """
 import importlib.abc, importlib.util, os, sys
 
 FLAG, BATCH = os.environ["FAULT_FLAG"], int(os.environ.get("FAULT_BATCH", "0"))
@@ -17,20 +17,7 @@ class Loader(importlib.abc.Loader):
 
     def exec_module(self, module):
         self.real.exec_module(module)
-        step = module.Stepper.step
-
-        def broken(self, batch, number, filled):
-            if number > 100 and (BATCH == 0 or len(batch) == BATCH):
-                try:
-                    if BATCH == 0:
-                        os.unlink(FLAG)
-                except FileNotFoundError:
-                    return step(self, batch, number, filled)
-                import torch
-                raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
-            return step(self, batch, number, filled)
-
-        module.Stepper.step = broken
+        module.Stepper = broken(module.Stepper)
 
 
 class Finder(importlib.abc.MetaPathFinder):
@@ -43,8 +30,50 @@ class Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
+def first():
+    try:
+        os.unlink(FLAG)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 sys.meta_path.insert(0, Finder())
 """
+"""Puts the training step behind a `broken` one; `first()` is true once, for whoever asks first."""
+
+HOOK = f"""{FRAME}
+
+def broken(stepper):
+    step = stepper.step
+
+    def stepped(self, batch, number, *rest):
+        if number > 100 and (len(batch) == BATCH if BATCH else first()):
+            import torch
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        return step(self, batch, number, *rest)
+
+    stepper.step = stepped
+    return stepper
+"""
+
+SHORT = f"""{FRAME}
+
+def broken(stepper):
+    update, taken = stepper.update, 0
+
+    def updated(self, filled):
+        nonlocal taken
+        taken += 1
+        update(self, filled)
+        if taken == 150 and first():
+            import torch
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    stepper.update = updated
+    return stepper
+"""
+"""Memory runs out once the weights have moved."""
 
 STEPPED = '''
 import time

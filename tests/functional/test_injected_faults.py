@@ -1,5 +1,6 @@
 """What this machine cannot do by itself: errors of a GPU, and a clock that is set all the time."""
 
+import csv
 from pathlib import Path
 
 from engine import events as ev
@@ -46,6 +47,30 @@ def test_an_error_of_the_device_costs_the_worker_and_no_trial(lab: Lab) -> None:
     again = [e for e in events if isinstance(e, ev.TrialStarted) and e.attempt > 1]
     assert len(again) == 1
     assert len({e.pid for e in events if isinstance(e, ev.WorkerReady)}) == 3
+
+
+def test_memory_that_runs_out_in_the_update_costs_the_worker_and_no_bit(lab: Lab) -> None:
+    """Half of the update may be done, so the trial goes on from what was kept before it."""
+    flag = lab.root / "flag"
+    flag.touch()
+    variables = injection.write(lab.root / "hook", injection.SHORT)
+    folder = run(lab, 0, **variables, FAULT_FLAG=str(flag))
+    assert not flag.exists()
+    (lost,) = [event for event in events_of(folder) if isinstance(event, ev.WorkerLost)]
+    assert "OutOfMemoryError" in lost.reason
+    hurt = figures_of(lab.cwd / "out")
+    flag.touch()
+    done = lab.run("--preset", str(lab.root / "broken.toml"), "--export", "whole", "--workers", "2")
+    assert done.code == 0, done.err
+    assert hurt == figures_of(lab.cwd / "whole")
+
+
+def figures_of(export: Path) -> list[dict[str, str]]:
+    """The epochs of every trial but for what depends on the machine."""
+    with open(export / "epochs.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    timed = ("epoch_seconds", "samples_per_second", "peak_memory_bytes")
+    return [{k: v for k, v in row.items() if k not in timed} for row in rows]
 
 
 def test_a_trial_that_breaks_every_device_fails_after_three_retries_and_alone(lab: Lab) -> None:

@@ -1,5 +1,6 @@
 """Memory that runs out in mid-run: the step is retried smaller, and nothing else changes."""
 
+import math
 import resource
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from engine.datasets import DATASETS
 from engine.events import MicroBatchCut
+from engine.export.tables import trial_row
 from engine.plan import make_plan
 from engine.spec import Memory, Model, Train, Trial
 from engine.state import SweepState
@@ -73,7 +75,7 @@ def _no_noise_scale(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Shortage:
-    """From a step on, there is no memory for more than `most` images at once.
+    """From a step on, and until another, there is no memory for more than `most` images at once.
 
     The first `spared` micro-batches of an attempt pass, so that part of the gradient is there.
     """
@@ -85,8 +87,10 @@ class Shortage:
         from_step: int,
         error: Callable[[], Exception],
         spared: int = 1,
+        until_step: float = math.inf,
     ) -> None:
         self.most, self.from_step, self.error, self.spared = most, from_step, error, spared
+        self.until_step = until_step
         self.attempts: list[tuple[int, int]] = []
         self._steps = self._parts = 0
         self._cross_entropy = functional.cross_entropy
@@ -110,7 +114,7 @@ class Shortage:
 
     def cross_entropy(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
         self._parts += 1
-        short = self._steps >= self.from_step and len(labels) > self.most
+        short = self.from_step <= self._steps < self.until_step and len(labels) > self.most
         if short and self._parts > self.spared:
             raise self.error()
         return self._cross_entropy(logits, labels, reduction=reduction)
@@ -156,6 +160,9 @@ def same_bits(one: Run, other: Run) -> bool:
 
 def state(run: Run) -> Iterator[Tensor]:
     yield from run.training.flat.model.state_dict().values()
+
+
+LONG = replace(TRIAL.settings.train, epochs=19)
 
 
 # ---- the step
@@ -235,6 +242,34 @@ def test_the_gradient_of_a_cut_step_is_that_of_the_batch(images: Images) -> None
         assert found.grad is not None
         assert naive.grad is not None
         torch.testing.assert_close(found.grad.double(), naive.grad, rtol=1e-5, atol=1e-7)
+
+
+# ---- back to the plan
+
+
+def test_the_planned_size_comes_back_once_there_is_memory_again(images: Images) -> None:
+    """Out of memory in step 4, of the second epoch; five epochs later it is tried again."""
+    trial = replace(TRIAL, settings=replace(TRIAL.settings, train=LONG))
+    with pytest.MonkeyPatch.context() as patch:
+        shortage = Shortage(patch, most=9, from_step=4, until_step=17, error=on_the_gpu)
+        cut = Run(trial, images)
+    assert cuts(cut) == [(4, 5, False), (18, 20, False)]
+    assert {micro for step, micro in shortage.attempts if step in range(5, 18)} == {5}
+    assert {micro for step, micro in shortage.attempts if step >= 18} == {20}
+    sweep = SweepState().fold([*opened([configuration(50, name="trial")]), *cut.events])
+    assert trial_row(sweep, sweep.trials["trial-s0"])["memory_cuts"] == 1
+    said = "trial-s0: from step 18 on training 20 images at once again, as planned"
+    assert said in [line.text for line in sweep.log]
+
+
+def test_a_shortage_that_stays_is_tried_ever_more_seldom(images: Images) -> None:
+    trial = replace(TRIAL, settings=replace(TRIAL.settings, train=LONG))
+    with pytest.MonkeyPatch.context() as patch:
+        Shortage(patch, most=9, from_step=4, error=on_the_gpu)
+        cut = Run(trial, images)
+    # in the second epoch, five epochs after it, and ten after that
+    assert cuts(cut) == [(4, 5, False), *[(s, n, False) for s in (18, 48) for n in (20, 5)]]
+    assert cut.ended.status == "finished"
 
 
 # ---- the evaluation
