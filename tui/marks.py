@@ -1,4 +1,4 @@
-"""One marker and one colour for each configuration, the same in every pane.
+"""One marker and one colour for each configuration or group of rivals, the same in every pane.
 
 Ten markers and eight colours: forty configurations differ in the pair, and wherever a marker
 stands, its label stands too.
@@ -37,10 +37,15 @@ class Mark:
 
 
 def marks_for(configurations: list[Configuration], glyphs: str = GLYPHS) -> dict[str, Mark]:
-    """A mark for each configuration, in the order that they are given."""
-    return {
-        configuration.id: Mark(
-            glyphs[index % len(glyphs)], f"s{index % COLOURS}", printable(configuration.label)
-        )
-        for index, configuration in enumerate(configurations)
-    }
+    """A mark for each configuration, in the order that they are given.
+
+    Candidates of one group share theirs: of each group one is looked at once it is chosen, and the
+    groups must be told apart.
+    """
+    groups: dict[str, int] = {}
+    found = {}
+    for each in configurations:
+        index = groups.setdefault(f"group {each.rivals}" if each.rivals else each.id, len(groups))
+        glyph, style = glyphs[index % len(glyphs)], f"s{index % COLOURS}"
+        found[each.id] = Mark(glyph, style, printable(each.label))
+    return found
