@@ -34,7 +34,9 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by `close`)
-        self._torn, self._doubtful, self._path = False, False, path
+        self._torn, self._path = False, path
+        self.doubtful = False
+        """Whether the last sync failed, so that a power cut may still take what was appended."""
         mend(path)
         self._durable = self._size()
         if path.stat().st_size == 0:
@@ -65,13 +67,13 @@ class Writer:
         fsync then succeeds for nothing: so after a failure they are written anew.
         """
         size = self._size()
-        if self._doubtful:
+        if self.doubtful:
             with open(self._path, "rb+", buffering=0) as file:
                 content = os.pread(file.fileno(), size - self._durable, self._durable)
                 os.pwrite(file.fileno(), content, self._durable)
-        self._doubtful = True
+        self.doubtful = True
         os.fsync(self._file.fileno())
-        self._doubtful, self._durable = False, size
+        self.doubtful, self._durable = False, size
 
     def close(self) -> None:
         """Sync and close."""

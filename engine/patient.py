@@ -46,6 +46,8 @@ class PatientWriter:
         if not self.behind or self.catch_up():
             try:
                 self._writer.append(*events)
+                if not self._writer.doubtful:
+                    self._notice("")  # what was refused was not worth waiting
                 return
             except OSError as error:
                 self._refused(error)

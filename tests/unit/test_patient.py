@@ -111,6 +111,27 @@ def test_whatever_a_disk_has_against_it_what_was_promised_is_written(
     assert reader.damaged == 0
 
 
+def test_a_notice_goes_with_the_next_line_where_nothing_had_to_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    writer = PatientWriter(tmp_path / journal.NAME, said.append, lambda: 0.0)
+    real = writer._writer.append
+
+    def refuse(*events: ev.AnyEvent) -> None:
+        monkeypatch.setattr(writer._writer, "append", real)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(writer._writer, "append", refuse)
+    sample = ev.MemorySampled(device="cpu", name="cpu", total=1, ours=0, others=0)
+    writer.append(sample)
+    assert "No space left" in said[-1]
+    assert not writer.behind
+    writer.append(sample)
+    assert said[-1] == ""
+    writer.close()
+
+
 def test_what_is_no_matter_of_the_disk_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
