@@ -16,7 +16,7 @@ from engine.training.gradients import accumulate
 from engine.training.images import Images
 from engine.training.memory import ran_out
 from engine.training.models import build_model
-from engine.training.noise import NoiseScale, Parts, halves
+from engine.training.noise import NoiseScale, Parts, first_part, two_parts
 from engine.training.optim import build_optimizer
 from engine.training.travel import Travel
 
@@ -101,12 +101,12 @@ class Stepper:
             self._accumulate(batch, self._mean, parts.add)
             self.noise.add(parts.estimates(len(batch)))
         else:
-            half = len(batch) // 2
-            self._accumulate(batch[:half], mean=False)
+            size = first_part(len(batch))
+            self._accumulate(batch[:size], mean=False)
             first = self.flat.gradient.clone()
             self._accumulate(batch, self._mean)
             gradient, scale = self.flat.gradient, self._scale(batch)
-            self.noise.add(halves(first, gradient, half, len(batch), scale))
+            self.noise.add(two_parts(first, gradient, size, len(batch), scale))
 
     def _accumulate(
         self, batch: Tensor, mean: bool, heard: Callable[[int], None] | None = None

@@ -17,7 +17,7 @@ from engine.plan import make_plan
 from engine.spec import Data, Memory, Model, Settings, Train, Trial
 from engine.training.flat import FlatModel
 from engine.training.images import Images, load_images
-from engine.training.noise import NoiseScale, Parts, estimates, halves
+from engine.training.noise import NoiseScale, Parts, estimates, first_part, two_parts
 from engine.training.stepping import Stepper
 from tests.unit.training_fixtures import CPU, Run, make_trial, synthetic
 
@@ -42,7 +42,7 @@ SIGNAL = DIMENSIONS * 0.3**2
 
 @pytest.mark.parametrize(
     ("batch_size", "micro"),
-    [(2, None), (3, None), (64, None), (8, 1), (12, 5), (64, 32), (100, 30), (7, 6)],
+    [(2, None), (3, None), (64, None), (256, None), (8, 1), (12, 5), (64, 32), (100, 30), (7, 6)],
 )
 def test_it_is_unbiased_where_the_truth_is_known(batch_size: int, micro: int | None) -> None:
     draw, found = np.random.default_rng(7), []
@@ -50,8 +50,8 @@ def test_it_is_unbiased_where_the_truth_is_known(batch_size: int, micro: int | N
         samples = torch.from_numpy(gaussian(draw, batch_size))
         gradient, scale = samples.sum(0) / batch_size, 1.0 / batch_size
         if micro is None:
-            half = batch_size // 2
-            found.append(halves(samples[:half].sum(0), gradient, half, batch_size, scale))
+            size = first_part(batch_size)
+            found.append(two_parts(samples[:size].sum(0), gradient, size, batch_size, scale))
             continue
         buffer = torch.zeros(DIMENSIONS, dtype=torch.float64)
         parts = Parts(buffer, scale)
@@ -119,7 +119,7 @@ def test_parts_are_those_of_a_naive_computation(
     assert found == pytest.approx([trace, q - trace / batch_size, 1.0], rel=1e-9, abs=1e-9)
     if len(split) == 2:
         first, whole = torch.from_numpy(split[0]).sum(0), buffer.clone()
-        again = halves(first, whole, micro, batch_size, scale).tolist()
+        again = two_parts(first, whole, micro, batch_size, scale).tolist()
         assert again == pytest.approx(found, rel=1e-9, abs=1e-9)
 
 
