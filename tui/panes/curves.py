@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from engine.figures import LogFit, log_fit
+from engine.noise import no_noise_scale
 from tui.axis import Axis
 from tui.chart import plot_columns
 from tui.curves.axes import holds_points, reference, whole_x, y_axis, zoomed
@@ -152,7 +153,8 @@ class CurvesPane(Pane):
         if not curves:
             any_epoch = any(self.view.reached(name) for name in self.view.order)
             why = f"no {self.heading} was measured" if any_epoch else "no epoch has ended yet"
-            return awaited(self.view, why, width, height)
+            refused = self._refused()
+            return awaited(self.view, f"{why}: {refused}" if refused else why, width, height)
         fits = self._fits(curves)
         beside: list[Row] = []
         if width >= LEGEND_FROM:
@@ -166,6 +168,13 @@ class CurvesPane(Pane):
             (*fit(line, room), ("  ", ""), *(beside[at] if at < len(beside) else ()))
             for at, line in enumerate(plotted)
         ]
+
+    def _refused(self) -> str:
+        """Why there can be no noise scale; empty where there can, or where another is shown."""
+        if not self.lens.quantity.sized:
+            return ""
+        found = [no_noise_scale(each.settings) for each in self.view.state.configurations.values()]
+        return found[0] if found and all(found) else ""
 
     def _scale_name(self, curves: Sequence[Drawn]) -> str:
         if self.lens.quantity is ERROR:

@@ -3,7 +3,7 @@
 from engine.problems import printable
 from engine.sizes import shown_size
 from tui.gauge import gauge
-from tui.rows import Row, centred, row
+from tui.rows import Row, centred, row, wrap
 from tui.view import View
 
 GAUGE = 24
@@ -11,7 +11,7 @@ GAUGE = 24
 
 def awaited(view: View, what: str, width: int, height: int) -> list[Row]:
     """The middle of an empty pane."""
-    lines = [row((what, "dim"))]
+    lines = wrap(what, max(1, width - 2), "dim")
     if view.phase == "starting":
         lines = [row(("starting…", "dim"))]
     elif view.phase == "preparing":
