@@ -18,10 +18,9 @@ from engine.fitting import Shape, choose, next_size
 from engine.plan import make_plan
 from engine.spec import Data, Memory, Model, Probe, Settings, Train
 from engine.training.flat import FlatModel
-from engine.training.gradients import accumulate
 from engine.training.images import Images, load_images
 from engine.training.models import build_model
-from tests.unit.training_fixtures import CPU, Run, make_trial, synthetic
+from tests.unit.training_fixtures import CPU, Run, accumulate, intercept, make_trial, synthetic
 
 DIGITS = DATASETS["digits"]
 Budget = dict[str, float]
@@ -204,9 +203,9 @@ def test_a_probe_does_not_move_what_batch_norm_has_seen(images: Images) -> None:
     plain = Run(make_trial(train_of(), MLP), images)
     probed = Run(make_trial(train_of(), MLP, probe=probe), images)
     assert len(probed.probes) == 3
-    assert torch.equal(plain.training.flat.weights, probed.training.flat.weights)
+    assert torch.equal(plain.flat.weights, probed.flat.weights)
     pairs = zip(
-        plain.training.flat.model.buffers(), probed.training.flat.model.buffers(), strict=True
+        plain.flat.model.buffers(), probed.flat.model.buffers(), strict=True
     )
     assert all(torch.equal(one, other) for one, other in pairs)
 
@@ -226,16 +225,13 @@ def test_memory_that_runs_out_is_cut_so_that_no_image_is_alone(
 ) -> None:
     """Batches of 50, 50 and 29: 25 and 13 fit, and 14 would, but 29 = 2 × 14 + 1."""
     seen: list[int] = []
-    forward = FlatModel.logits
 
-    def short(flat: FlatModel, inputs: Tensor) -> Tensor:
-        if flat.model.training:
-            if len(inputs) > 14:
-                raise torch.OutOfMemoryError("CUDA out of memory.")
-            seen.append(len(inputs))
-        return forward(flat, inputs)
+    def took(size: int) -> None:
+        if size > 14:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        seen.append(size)
 
-    monkeypatch.setattr(FlatModel, "logits", short)
+    intercept(monkeypatch, lambda real, *words: real(*words[:-1], took))
     run = Run(make_trial(train_of(), MLP), images)
     assert run.ended.status == "finished"
     assert 1 not in seen
@@ -245,10 +241,10 @@ def test_memory_that_runs_out_is_cut_so_that_no_image_is_alone(
 def test_a_cut_that_would_leave_an_image_alone_ends_the_trial(
     images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def short(flat: FlatModel, inputs: Tensor) -> Tensor:
+    def short(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(FlatModel, "logits", short)
+    intercept(monkeypatch, short)
     with pytest.raises(torch.OutOfMemoryError):
         Run(make_trial(train_of(), MLP), images)
 
@@ -267,5 +263,5 @@ def test_measuring_leaves_no_image_alone(tmp_path: Path) -> None:
 
     odd = load_images(synthetic(tmp_path, train=123, test=40), CPU)
     trial = make_trial(train_of(57), CNN)  # batches of 57, 57 and 9: eights leave one of both
-    bench = Bench(trial, make_plan(trial, odd.train_size, 1), odd, CPU, 1 << 40)
+    bench = Bench((trial,), make_plan(trial, odd.train_size, 1), odd, CPU, 1 << 40)
     assert not any(leaves_one((57, 9), size) for size in sizes(bench.shapes(5.0)))

@@ -12,7 +12,6 @@ import pytest
 import torch
 from msgspec.structs import asdict, replace
 from torch import Tensor, nn
-from torch.nn import functional
 
 from engine.datasets import DATASETS
 from engine.events import MicroBatchCut
@@ -20,19 +19,19 @@ from engine.export.tables import trial_row
 from engine.plan import make_plan
 from engine.spec import Memory, Model, Train, Trial
 from engine.state import SweepState
-from engine.training import gradients, loop, stepping
+from engine.training import loop, stack
 from engine.training.evaluation import Figures, evaluate
-from engine.training.flat import FlatModel
-from engine.training.gradients import accumulate
 from engine.training.images import Images, load_images
 from engine.training.memory import ran_out
 from engine.training.models import build_model
 from engine.training.noise import NoiseScale
+from engine.training.passes import Automatic, Explicit, Heard, Pass
 from engine.training.stepping import Stepper
 from tests.unit.training_fixtures import (
     CPU,
     Run,
     configuration,
+    intercept,
     make_trial,
     opened,
     set_gradients,
@@ -62,15 +61,18 @@ def with_batch_norm(model: Model, dataset: object, seed: int) -> nn.Module:
         )
 
 
-def with_dropout(model: Model, dataset: object, seed: int) -> nn.Module:
-    """A small network that draws random numbers with every micro-batch."""
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.Dropout(0.3), nn.Linear(9, 10))
+def with_tanh(model: Model, dataset: object, seed: int) -> nn.Module:
+    """A small network whose gradients are taken by automatic differentiation."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 9), nn.BatchNorm1d(9), nn.Tanh(), nn.Linear(9, 10)
+        )
 
 
 @pytest.fixture(autouse=True)
 def _no_noise_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It draws on networks that no preset has: on buffers and on random numbers."""
+    """It measures with networks that no preset has, whose buffers it would move."""
     monkeypatch.setattr(NoiseScale, "due", lambda *_: False)
 
 
@@ -93,31 +95,28 @@ class Shortage:
         self.until_step = until_step
         self.attempts: list[tuple[int, int]] = []
         self._steps = self._parts = 0
-        self._cross_entropy = functional.cross_entropy
-        patch.setattr(stepping, "accumulate", self._accumulate)
-        patch.setattr(gradients, "functional", self)
+        intercept(patch, self._accumulate)
 
     def _accumulate(
         self,
-        flat: Any,
+        real: Callable[..., None],
         images: Tensor,
         labels: Tensor,
         batch: Tensor,
         micro: int,
         mean: bool,
-        _: None,
+        _: Heard,
     ) -> None:
         self._parts = 0
         self.attempts.append((self._steps, micro))
-        accumulate(flat, images, labels, batch, micro, mean)
+        real(images, labels, batch, micro, mean, self._took)
         self._steps += 1
 
-    def cross_entropy(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
+    def _took(self, size: int) -> None:
         self._parts += 1
-        short = self.from_step <= self._steps < self.until_step and len(labels) > self.most
+        short = self.from_step <= self._steps < self.until_step and size > self.most
         if short and self._parts > self.spared:
             raise self.error()
-        return self._cross_entropy(logits, labels, reduction=reduction)
 
 
 def on_the_gpu() -> Exception:
@@ -136,13 +135,19 @@ def smaller_from(patch: pytest.MonkeyPatch, step: int, size: int) -> None:
     steps = 0
 
     def switched(
-        flat: Any, images: Tensor, labels: Tensor, batch: Tensor, micro: int, mean: bool, _: None
+        real: Callable[..., None],
+        images: Tensor,
+        labels: Tensor,
+        batch: Tensor,
+        micro: int,
+        mean: bool,
+        heard: Heard,
     ) -> None:
         nonlocal steps
-        accumulate(flat, images, labels, batch, size if steps >= step else micro, mean)
+        real(images, labels, batch, size if steps >= step else micro, mean, heard)
         steps += 1
 
-    patch.setattr(stepping, "accumulate", switched)
+    intercept(patch, switched)
 
 
 def cuts(run: Run) -> list[tuple[int, int, bool]]:
@@ -154,12 +159,12 @@ def figures(run: Run) -> list[dict[str, Any]]:
 
 
 def same_bits(one: Run, other: Run) -> bool:
-    pairs = zip(one.training.flat.model.state_dict().items(), state(other), strict=True)
+    pairs = zip(one.flat.model.state_dict().items(), state(other), strict=True)
     return figures(one) == figures(other) and all(torch.equal(a, b) for (_, a), b in pairs)
 
 
 def state(run: Run) -> Iterator[Tensor]:
-    yield from run.training.flat.model.state_dict().values()
+    yield from run.flat.model.state_dict().values()
 
 
 LONG = replace(TRIAL.settings.train, epochs=19)
@@ -168,7 +173,7 @@ LONG = replace(TRIAL.settings.train, epochs=19)
 # ---- the step
 
 
-@pytest.mark.parametrize("build", [build_model, with_batch_norm, with_dropout])
+@pytest.mark.parametrize("build", [build_model, with_batch_norm, with_tanh])
 @pytest.mark.parametrize("from_step", [0, 4])
 @pytest.mark.parametrize("error", [on_the_gpu, on_the_cpu, MemoryError])
 def test_a_cut_training_is_that_of_a_smaller_plan_from_there_on(
@@ -177,8 +182,8 @@ def test_a_cut_training_is_that_of_a_smaller_plan_from_there_on(
     from_step: int,
     error: Callable[[], Exception],
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng(devices=[]):
-        patch.setattr(stepping, "build_model", build)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stack, "build_model", build)
         unhurt = Run(TRIAL, images)
         with pytest.MonkeyPatch.context() as trouble:
             shortage = Shortage(trouble, most=9, from_step=from_step, error=error)
@@ -186,6 +191,8 @@ def test_a_cut_training_is_that_of_a_smaller_plan_from_there_on(
         with pytest.MonkeyPatch.context() as switched:
             smaller_from(switched, from_step, 5)
             expected = Run(TRIAL, images)
+    way = Automatic if build is with_tanh else Explicit
+    assert isinstance(cut.training.stepper.stack.passes, way)
     assert cut.ended.status == "finished"
     assert cuts(cut) == [(from_step, 5, False)]
     tries = [micro for step, micro in shortage.attempts if step == from_step]
@@ -208,10 +215,10 @@ def test_a_cut_marks_the_trial(images: Images) -> None:
 
 def test_a_small_last_batch_is_cut_by_its_own_size(images: Images) -> None:
     trial = replace(TRIAL, settings=replace(TRIAL.settings, memory=Memory(micro_batch_size=50)))
-    stepper = Stepper(trial, make_plan(trial, 129, 1), images, CPU)
+    stepper = Stepper((trial,), make_plan(trial, 129, 1), images, CPU)
     with pytest.MonkeyPatch.context() as patch:
         shortage = Shortage(patch, most=14, from_step=0, error=on_the_gpu, spared=0)
-        assert stepper.step(torch.arange(29), 1, 0)
+        assert stepper.step(torch.arange(29)[None], 1, 0)
     assert [micro for _, micro in shortage.attempts] == [50, 15, 8]
     assert stepper.micro_batch_size == 8
 
@@ -222,23 +229,25 @@ def test_a_small_last_batch_is_cut_by_its_own_size(images: Images) -> None:
 def test_what_cannot_be_helped_is_raised_before_the_weights_move(
     images: Images, most: int, error: Callable[[], Exception]
 ) -> None:
-    stepper = Stepper(TRIAL, make_plan(TRIAL, 129, 1), images, CPU)
+    stepper = Stepper((TRIAL,), make_plan(TRIAL, 129, 1), images, CPU)
     with pytest.MonkeyPatch.context() as patch:
         Shortage(patch, most=most, from_step=0, error=error)
         with pytest.raises(RuntimeError, match=str(error()).split(" ", maxsplit=1)[0]):
-            stepper.step(torch.arange(50), 1, 0)
-    assert torch.equal(stepper.flat.weights.detach(), stepper.start_weights)
+            stepper.step(torch.arange(50)[None], 1, 0)
+    assert torch.equal(stepper.stack.weights.detach(), stepper.start_weights)
 
 
 def test_the_gradient_of_a_cut_step_is_that_of_the_batch(images: Images) -> None:
-    stepper = Stepper(TRIAL, make_plan(TRIAL, 129, 1), images, CPU)
+    stepper = Stepper((TRIAL,), make_plan(TRIAL, 129, 1), images, CPU)
     batch = torch.arange(40, 90)
     with pytest.MonkeyPatch.context() as patch:
         Shortage(patch, most=9, from_step=0, error=on_the_gpu)
-        assert stepper.step(batch, 1, 0)
+        assert stepper.step(batch[None], 1, 0)
     model = build_model(TRIAL.settings.model, DIGITS, TRIAL.seed).double()
     set_gradients(model, images.train[batch].double(), images.train_labels[batch], "mean")
-    for found, naive in zip(stepper.flat.model.parameters(), model.parameters(), strict=True):
+    for found, naive in zip(
+        stepper.stack.members[0].model.parameters(), model.parameters(), strict=True
+    ):
         assert found.grad is not None
         assert naive.grad is not None
         torch.testing.assert_close(found.grad.double(), naive.grad, rtol=1e-5, atol=1e-7)
@@ -282,10 +291,10 @@ def test_a_cut_evaluation_is_that_of_smaller_pieces_from_there_on(
     plan = make_plan(TRIAL, images.train_size, threads=1)
     calls = 0
 
-    def short(flat: FlatModel, batches: Iterable[tuple[Tensor, Tensor]]) -> Figures:
+    def short(passes: Pass, batches: Iterable[tuple[Tensor, Tensor]]) -> list[Figures]:
         nonlocal calls
         calls += 1  # train part and test set of each epoch
-        return evaluate(flat, failing(batches) if calls > 2 else batches)
+        return evaluate(passes, failing(batches) if calls > 2 else batches)
 
     def failing(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
         for number, (inputs, labels) in enumerate(batches):
@@ -295,7 +304,7 @@ def test_a_cut_evaluation_is_that_of_smaller_pieces_from_there_on(
 
     with pytest.MonkeyPatch.context() as patch:
         if batch_norm:
-            patch.setattr(stepping, "build_model", with_batch_norm)
+            patch.setattr(stack, "build_model", with_batch_norm)
         large = Run(TRIAL, images, replace(plan, evaluation_batch_size=12))
         small = Run(TRIAL, images, replace(plan, evaluation_batch_size=3))
         patch.setattr(loop, "evaluate", short)
@@ -304,7 +313,7 @@ def test_a_cut_evaluation_is_that_of_smaller_pieces_from_there_on(
     assert figures(cut) == [figures(large)[0], *figures(small)[1:]]
     assert figures(cut) != figures(large), "the test sees a difference of rounding"
     assert all(map(torch.equal, state(cut), state(large)))
-    assert cut.training.flat.model.training
+    assert cut.flat.model.training
 
 
 # ---- for real
@@ -315,8 +324,7 @@ import torch
 from engine.plan import Plan, make_plan
 from engine.training.images import load_images
 from engine.training.stepping import Stepper
-import engine.training.stepping as stepping
-from engine.training.gradients import accumulate
+from engine.training.passes import unheard
 from tests.unit.test_cuts import large_trial
 from tests.unit.training_fixtures import CPU, synthetic
 from pathlib import Path
@@ -324,21 +332,23 @@ from pathlib import Path
 folder, name, spare = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 images = load_images(synthetic(folder, train=2048, test=8), CPU)
 trial = large_trial(name)
-stepper = Stepper(trial, make_plan(trial, 2048, 1), images, CPU)
-accumulate(stepper.flat, images.train, images.train_labels, torch.arange(64), 64, True)
+stepper = Stepper((trial,), make_plan(trial, 2048, 1), images, CPU)
+passes = stepper.stack.passes
+accumulate = passes.accumulate
+accumulate(images.train, images.train_labels, torch.arange(64)[None], 64, True, unheard)
 tried = []
 
-def counted(flat, images, labels, batch, micro, mean, _):
+def counted(images, labels, batch, micro, mean, heard):
     tried.append(micro)
-    accumulate(flat, images, labels, batch, micro, mean)
+    accumulate(images, labels, batch, micro, mean, heard)
 
-stepping.accumulate = counted
+passes.accumulate = counted
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 most = pages * resource.getpagesize() + spare
 resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
-cut = stepper.step(torch.arange(2048), 1, 0)
+cut = stepper.step(torch.arange(2048)[None], 1, 0)
 resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
-torch.save([p.grad for p in stepper.flat.model.parameters()], folder / "gradient.pt")
+torch.save([p.grad for p in stepper.stack.members[0].model.parameters()], folder / "gradient.pt")
 print(cut, *tried)
 """
 

@@ -17,11 +17,16 @@ from engine.bins import EDGES
 from engine.datasets import Dataset
 from engine.events import NormSlice
 from engine.spec import Model
-from engine.training.evaluation import evaluate
 from engine.training.flat import FlatModel
-from engine.training.gradients import accumulate, norm_slice
+from engine.training.gradients import norm_slice
 from engine.training.models import build_model
-from tests.unit.training_fixtures import CPU, naive_norm, set_gradients
+from tests.unit.training_fixtures import (
+    CPU,
+    accumulate,
+    evaluate_alone,
+    naive_norm,
+    set_gradients,
+)
 
 SMALL = Dataset(
     name="made-up",
@@ -107,7 +112,7 @@ def test_the_loss_of_pieces_is_that_of_the_whole(
     flat = FlatModel(build_model(model, SMALL, seed).double(), CPU, torch.float64)
     images, labels = (part[:count] for part in images_and_labels(seed))
     pieces = zip(torch.split(images, size), torch.split(labels, size), strict=True)
-    found = evaluate(flat, pieces)
+    found = evaluate_alone(flat, pieces)
     chances = torch.log_softmax(flat.model(images), dim=1).detach().numpy()
     picked = chances[np.arange(count), labels.numpy()]
     assert found.loss == pytest.approx(-math.fsum(picked) / count, rel=1e-10)

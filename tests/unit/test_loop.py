@@ -24,7 +24,7 @@ from engine.plan import make_plan
 from engine.prepare import prepare
 from engine.spec import Memory, Model, Scaling, Train, Trial
 from engine.training import loop
-from engine.training.evaluation import Figures, evaluate
+from engine.training.evaluation import Figures
 from engine.training.flat import FlatModel
 from engine.training.images import Images, epoch_order, load_images
 from engine.training.models import build_model
@@ -32,6 +32,7 @@ from tests.unit.training_fixtures import (
     CPU,
     SMALL_MLP,
     Run,
+    evaluate_alone,
     make_trial,
     naive_norm,
     set_gradients,
@@ -554,7 +555,7 @@ def test_first_and_last_statement(small: Images) -> None:
 def test_all_figures_of_an_epoch_are_of_its_last_weights(model: Model, digits: Images) -> None:
     trial = make_trial(Train(batch_size=64, lr=0.1, epochs=3), model, seed=5)
     run = Run(trial, digits)
-    record, network = run.records[-1], run.training.flat.model
+    record, network = run.records[-1], run.flat.model
     part = digits.train_part
     train = naive_figures(network, digits.train[part], digits.train_labels[part])
     test = naive_figures(network, digits.test, digits.test_labels)
@@ -736,7 +737,7 @@ def cut(images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Ten
 @pytest.mark.parametrize("size", [1, 7, 20, 50])
 def test_evaluation_equals_the_definition(size: int, small: Images) -> None:
     model = build_model(CNN, DIGITS, 1)
-    found = evaluate(FlatModel(model, CPU), cut(small.test, small.test_labels, size))
+    found = evaluate_alone(FlatModel(model, CPU), cut(small.test, small.test_labels, size))
     with torch.no_grad():
         logits = model(small.test).double().numpy()
     labels = small.test_labels.numpy()
@@ -751,7 +752,7 @@ def test_evaluation_leaves_gradients_alone_and_training_mode_on(small: Images) -
     flat = FlatModel(model, CPU)
     set_gradients(model, small.train, small.train_labels, "mean")
     before = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-    evaluate(flat, cut(small.test, small.test_labels, 7))
+    evaluate_alone(flat, cut(small.test, small.test_labels, 7))
     after = [p.grad for p in model.parameters() if p.grad is not None]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert model.training

@@ -16,14 +16,14 @@ from engine.fitting import Shape, choose, expected_peak, fits, usable
 from engine.orders import Measure
 from engine.plan import Plan, make_plan
 from engine.spec import Model, Train, Trial
-from engine.training import measuring, stepping
+from engine.training import measuring
 from engine.training.evaluation import evaluate
 from engine.training.flat import FlatModel
-from engine.training.gradients import accumulate
 from engine.training.halting import Halted
 from engine.training.images import Images, load_images
 from engine.training.measuring import ROUNDS, ROUNDS_ALONE, Bench, measure
-from tests.unit.training_fixtures import CPU, LINEAR, Run, make_trial, synthetic
+from engine.training.passes import Heard, Pass, alone
+from tests.unit.training_fixtures import CPU, LINEAR, Run, intercept, make_trial, synthetic
 
 GENEROUS = 60.0
 UNLIMITED = 1 << 50
@@ -50,7 +50,7 @@ def plan_of(trial: Trial, images: Images) -> Plan:
 
 def bench_of(images: Images, batch_size: int, limit: int = UNLIMITED, **of: Any) -> Bench:
     trial = trial_of(batch_size, **of)
-    return Bench(trial, plan_of(trial, images), images, CPU, limit)
+    return Bench((trial,), plan_of(trial, images), images, CPU, limit)
 
 
 def sizes(shapes: list[Shape]) -> list[int]:
@@ -69,13 +69,19 @@ def fake_clock(patch: pytest.MonkeyPatch, seconds: Callable[[int], float]) -> No
     now = 0.0
 
     def accumulated(
-        flat: Any, inputs: Tensor, labels: Tensor, batch: Tensor, micro: int, mean: bool, _: None
+        real: Callable[..., None],
+        inputs: Tensor,
+        labels: Tensor,
+        batch: Tensor,
+        micro: int,
+        mean: bool,
+        heard: Heard,
     ) -> None:
         nonlocal now
-        accumulate(flat, inputs, labels, batch, micro, mean)
-        now += seconds(len(batch))
+        real(inputs, labels, batch, micro, mean, heard)
+        now += seconds(batch.shape[1])
 
-    patch.setattr(stepping, "accumulate", accumulated)
+    intercept(patch, accumulated)
     patch.setattr("engine.training.measuring.time.perf_counter", lambda: now)
 
 
@@ -114,7 +120,7 @@ def test_below_a_limit_the_largest_that_fits_is_measured(
 def test_what_is_held_is_counted_with_the_optimizers_state(images: Images, optimizer: str) -> None:
     bench = bench_of(images, 8, optimizer=optimizer)
     bench.shapes(GENEROUS)
-    weights = len(bench._stepper.flat.weights)
+    weights = bench._stepper.stack.weights.numel()
     copies = 4 + {"sgd": 0, "momentum": 1, "adam": 2}[optimizer]  # gradient, start, before a step
     data = (1300 + 120) * (64 * 4 + 8) + 120 * 8
     rest = bench.held_bytes - data - 4 * copies * weights - 1300 * ORDER_BYTES
@@ -137,14 +143,14 @@ def test_a_training_peaks_where_its_shape_was_measured(
 
 def evaluate_little(images: Images) -> Any:
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-    return evaluate(FlatModel(model, CPU), [(images.test[:1], images.test_labels[:1])])
+    return evaluate(alone(FlatModel(model, CPU)), [(images.test[:1], images.test_labels[:1])])
 
 
 @pytest.mark.parametrize("model", [WIDE, CNN])
 def test_an_evaluation_peaks_where_it_was_measured(images: Images, model: Model) -> None:
     trial = one_step(trial_of(1, model))
     plan = plan_of(trial, images)
-    size, peak = Bench(trial, plan, images, CPU, UNLIMITED).evaluation()
+    size, peak = Bench((trial,), plan, images, CPU, UNLIMITED).evaluation()
     assert size == 120
     run = Run(trial, images, replace(plan, evaluation_batch_size=size))
     assert run.records[-1].peak_memory_bytes == peak - 1300 * ORDER_BYTES
@@ -171,10 +177,10 @@ def test_weights_stand_still_meanwhile(images: Images, optimizer: Any) -> None:
     """At a rate at which a training diverges they would leave the numbers a processor likes."""
     train = Train(batch_size=600, lr=1e9, epochs=1, optimizer=optimizer, weight_decay=0.1)
     trial = make_trial(train, WIDE)
-    bench = Bench(trial, plan_of(trial, images), images, CPU, UNLIMITED)
+    bench = Bench((trial,), plan_of(trial, images), images, CPU, UNLIMITED)
     bench.shapes(GENEROUS)
     stepper = bench._stepper
-    assert torch.equal(stepper.flat.weights.detach(), stepper.start_weights)
+    assert torch.equal(stepper.stack.weights.detach(), stepper.start_weights)
     assert 0 < float(stepper.norms[0]) < float("inf")
 
 
@@ -257,13 +263,19 @@ def test_pace_is_the_median_of_turns(images: Images, monkeypatch: pytest.MonkeyP
 
 def shortage(patch: pytest.MonkeyPatch, most: int, error: Exception) -> None:
     def failing(
-        flat: Any, inputs: Tensor, labels: Tensor, batch: Tensor, micro: int, mean: bool, _: None
+        real: Callable[..., None],
+        inputs: Tensor,
+        labels: Tensor,
+        batch: Tensor,
+        micro: int,
+        mean: bool,
+        heard: Heard,
     ) -> None:
         if micro > most:
             raise error
-        accumulate(flat, inputs, labels, batch, micro, mean)
+        real(inputs, labels, batch, micro, mean, heard)
 
-    patch.setattr(stepping, "accumulate", failing)
+    intercept(patch, failing)
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
@@ -286,11 +298,11 @@ def test_a_size_that_runs_out_of_memory_is_marked_and_smaller_ones_are_tried(
 def test_an_evaluation_that_runs_out_of_memory_is_halved(
     images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(flat: FlatModel, batches: Any) -> Any:
+    def failing(passes: Pass, batches: Any) -> Any:
         pairs = list(batches)
         if len(pairs[0][1]) > 30:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return evaluate(flat, pairs)
+        return evaluate(passes, pairs)
 
     monkeypatch.setattr(measuring, "evaluate", failing)
     assert bench_of(images, 8).evaluation()[0] == 30
@@ -307,7 +319,7 @@ def test_other_errors_are_raised(images: Images, monkeypatch: pytest.MonkeyPatch
 
 def order_of(trial: Trial, images: Images, folder: Path, limit: int) -> Measure:
     return Measure(
-        trial=trial,
+        members=(trial,),
         plan=plan_of(trial, images),
         attempt=1,
         data=synthetic(folder, train=1, test=1),

@@ -13,11 +13,10 @@ from torch.profiler import ProfilerActivity, profile
 from engine.datasets import DATASETS
 from engine.spec import Model
 from engine.training.flat import FlatModel
-from engine.training.gradients import accumulate
 from engine.training.images import load_images
 from engine.training.memory import measured
 from engine.training.models import build_model
-from tests.unit.training_fixtures import CPU, synthetic
+from tests.unit.training_fixtures import CPU, accumulate, synthetic
 
 FLOAT = 4
 

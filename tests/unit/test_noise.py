@@ -145,18 +145,18 @@ def test_a_network_has_the_noise_of_its_single_gradients(
         train=Train(batch_size=batch_size, lr=0.1, epochs=1, loss_reduction=reduction),  # type: ignore[arg-type]
     )
     trial = Trial(id="t", configuration="t", seed=0, settings=settings)
-    stepper = Stepper(trial, make_plan(trial, images.train_size, 1), images, CPU)
+    stepper = Stepper((trial,), make_plan(trial, images.train_size, 1), images, CPU)
     stepper.micro_batch_size = micro
-    single = single_gradients(stepper.flat, images)
+    single = single_gradients(stepper.stack.members[0], images)
     true = single.mean(0)
     trace = float(((single - true) ** 2).sum(1).mean())
     signal = float((true**2).sum())
     random = torch.Generator().manual_seed(3)
     draws = 1500
     for _ in range(draws):
-        batch = torch.randint(images.train_size, (batch_size,), generator=random)
+        batch = torch.randint(images.train_size, (1, batch_size), generator=random)
         stepper.gradient(batch, 1)
-    found_trace, found_signal, count = stepper.noise.end_epoch()
+    found_trace, found_signal, count = stepper.noise.of(0)
     assert count == draws
     assert found_trace == pytest.approx(trace, rel=0.05)
     assert found_signal == pytest.approx(signal, rel=0.05, abs=4 * trace / batch_size / 38)
@@ -217,12 +217,13 @@ def test_a_ratio_that_means_nothing_is_none(
 
 def test_what_was_measured_survives_a_checkpoint(tmp_path: Path) -> None:
     one, other = NoiseScale(CPU, True, 8), NoiseScale(CPU, True, 8)
-    one.add(torch.tensor([3.0, 1.0, 1.0], dtype=torch.float64))
+    one.add(torch.tensor([[3.0, 1.0, 1.0]], dtype=torch.float64))
     torch.save(one.state(), tmp_path / "state")
     other.load(torch.load(tmp_path / "state", weights_only=True))
-    other.add(torch.tensor([5.0, 2.0, 1.0], dtype=torch.float64))
-    assert other.end_epoch() == (4.0, 1.5, 2)
-    assert other.end_epoch() == (0.0, 0.0, 0)
+    other.add(torch.tensor([[5.0, 2.0, 1.0]], dtype=torch.float64))
+    assert other.of(0) == (4.0, 1.5, 2)
+    other.end_epoch()
+    assert other.of(0) == (0.0, 0.0, 0)
 
 
 def test_the_whole_is_no_part_of_itself() -> None:

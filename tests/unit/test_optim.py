@@ -51,6 +51,7 @@ def settings(name: Optimizer, decay: float) -> Train:
 def test_equals_torch_on_separate_parameters(name: Optimizer, decay: float, model: Model) -> None:
     ordinary = build_model(model, DATASETS["digits"], seed=3)
     flat = FlatModel(copy.deepcopy(ordinary), CPU)
+    assert isinstance(flat.weights, nn.Parameter)
     ours = build_optimizer(flat.weights, settings(name, decay), RATES)
     theirs = TORCH[name](ordinary.parameters(), decay)
     start = [parameter.detach().clone() for parameter in ordinary.parameters()]

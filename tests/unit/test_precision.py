@@ -13,11 +13,10 @@ from engine.problems import MachineProblem
 from engine.spec import Model, Precision, Train
 from engine.training import flat as flat_module
 from engine.training.flat import FlatModel
-from engine.training.gradients import accumulate
 from engine.training.images import Images, load_images
 from engine.training.measuring import Bench
 from engine.training.models import build_model
-from tests.unit.training_fixtures import CPU, Run, make_trial, synthetic
+from tests.unit.training_fixtures import CPU, Run, accumulate, make_trial, synthetic
 
 DIGITS = DATASETS["digits"]
 CNN = Model(name="cnn", channels=(8, 12), hidden=(20,))
@@ -88,9 +87,9 @@ def test_what_is_kept_stays_float32(images: Images) -> None:
 
 def test_the_same_trial_gives_the_same_bits(images: Images) -> None:
     runs = [Run(make_trial(train_of("bf16"), CNN), images) for _ in range(2)]
-    assert torch.equal(*(run.training.flat.weights for run in runs))
+    assert torch.equal(*(run.flat.weights for run in runs))
     other = Run(make_trial(train_of("fp32"), CNN), images)
-    assert not torch.equal(runs[0].training.flat.weights, other.training.flat.weights)
+    assert not torch.equal(runs[0].flat.weights, other.flat.weights)
     assert runs[0].records[-1].test_loss == pytest.approx(other.records[-1].test_loss, abs=0.1)
 
 
@@ -98,7 +97,7 @@ def test_a_step_holds_less(images: Images) -> None:
     peaks = []
     for precision in ("fp32", "bf16"):
         trial = make_trial(train_of(precision), CNN)
-        bench = Bench(trial, make_plan(trial, images.train_size, 1), images, CPU, 1 << 40)
+        bench = Bench((trial,), make_plan(trial, images.train_size, 1), images, CPU, 1 << 40)
         bench._execute(100)
         peaks.append(bench._shapes[100].peak_bytes - bench.held_bytes)
     assert peaks[1] < 0.9 * peaks[0]

@@ -174,7 +174,7 @@ def test_draws_are_at_the_weights_of_the_moment(small: Images) -> None:
     probe = Probe(at=(1,), batch_sizes=(5,), draws=10)
     run = Run(make_trial(Train(batch_size=20, lr=0.05, epochs=2), probe=probe), small)
     of = Drawing(
-        run.training.flat, small, seed=0, mean=True, replacement=False, micro_batch_size=16
+        run.flat, small, seed=0, mean=True, replacement=False, micro_batch_size=16
     )
     assert run.probes[0].draws == draw_sizes(of, [5], 10, (1_000_000,), go_on)
 
@@ -255,11 +255,12 @@ def test_moments_come_at_their_share_of_the_steps(
         while (share := moments.reached(step, 0.0)) is not None:
             found.setdefault(step, []).append(share)
     assert found == expected
-    assert moments.at_the_end() is None
+    assert moments.last is None
 
 
 def test_moments_of_a_budget_in_seconds() -> None:
     moments = Moments((0.5, 1.0), None, 4.0)
     assert [moments.reached(step, step * 1.5) for step in range(3)] == [None, None, 0.5]
-    assert moments.at_the_end() == 1.0
-    assert moments.at_the_end() is None
+    assert moments.last == 1.0
+    moments.take(1.0)
+    assert moments.last is None

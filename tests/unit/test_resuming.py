@@ -128,6 +128,12 @@ def same(one: Outcome, other: Outcome) -> None:
     assert torch.equal(one.weights.view(torch.int32), other.weights.view(torch.int32))  # also nan
 
 
+def job_of(
+    trial: Trial, plan: Plan, attempt: int, folder: Path, digest: str = "digest"
+) -> Job:
+    return Job((trial,), (trial.id,), plan, attempt, 0, "cpu", folder, digest)
+
+
 class Chain:
     """Attempts at one trial in one folder of checkpoints, each ended by what `end` does."""
 
@@ -139,7 +145,7 @@ class Chain:
 
     def attempt(self, halted: Callable[[], bool]) -> Training:
         self.attempts += 1
-        job = Job(self.trial, self.plan, self.attempts, 0, "cpu", self.folder, "digest")
+        job = job_of(self.trial, self.plan, self.attempts, self.folder)
         training = Training(job, self.images, self.events.append, halted)
         training.run()
         return training
@@ -153,7 +159,7 @@ class Chain:
 
 def undisturbed(trial: Trial, images: Images) -> Outcome:
     run = Run(trial, images)
-    return comparable(trial, run.events, run.training.flat.copy_weights())
+    return comparable(trial, run.events, run.flat.copy_weights())
 
 
 def after(calls: int, end: Callable[[], bool]) -> Callable[[], bool]:
@@ -182,7 +188,7 @@ def test_halted_every_few_steps_it_is_the_same_training(
         if last.status != "stopped":
             break
         assert chain.attempts < 200
-    same(chain.outcome(training.flat.copy_weights()), undisturbed(trial, images))
+    same(chain.outcome(training.stepper.stack.members[0].copy_weights()), undisturbed(trial, images))
     assert chain.attempts > 1
     assert None not in chain.resumed()[1:]
 
@@ -213,7 +219,7 @@ def test_killed_at_any_step_it_goes_on_from_its_last_checkpoint(
             if lost:
                 chain.events.clear()
             training = chain.attempt(lambda: False)
-        same(chain.outcome(training.flat.copy_weights()), expected)
+        same(chain.outcome(training.stepper.stack.members[0].copy_weights()), expected)
         if chain.attempts == 1:
             break
         known = [e for e in chain.events if isinstance(e, ev.TrialStarted)][-1]
@@ -231,7 +237,7 @@ def test_an_epoch_is_stated_once_it_is_in_a_checkpoint(images: Images, tmp_path:
             header, _ = checkpoints.read(tmp_path / checkpoints.CURRENT)
             held.append((event.records[-1].steps, header.steps))
 
-    job = Job(trial, chain.plan, 1, 0, "cpu", tmp_path, "digest")
+    job = job_of(trial, chain.plan, 1, tmp_path)
     Training(job, images, note, lambda: False).run()
     assert held == [(4, 4), (8, 8)]
 
@@ -280,7 +286,7 @@ def test_a_checkpoint_of_something_else_is_passed_over(
         plan = msgspec.structs.replace(plan, micro_batch_size=7)
     events: list[ev.AnyEvent] = []
     digest = str(change.get("digest", "digest"))
-    job = Job(other, plan, 2, 0, "cpu", tmp_path, digest)
+    job = job_of(other, plan, 2, tmp_path, digest)
     Training(job, images, events.append, lambda: False).run()
     note, started = events[:2]
     assert isinstance(note, ev.Note)
@@ -307,7 +313,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert not path.exists(), "it must not take the place of the whole one"
     header, _ = checkpoints.read(tmp_path / checkpoints.PREVIOUS)
     assert header.steps == 3
-    same(chain.outcome(training.flat.copy_weights()), undisturbed(trial, images))
+    same(chain.outcome(training.stepper.stack.members[0].copy_weights()), undisturbed(trial, images))
 
 
 def test_what_torch_cannot_read_is_passed_over_and_leaves_nothing_behind(
@@ -319,7 +325,7 @@ def test_what_torch_cannot_read_is_passed_over_and_leaves_nothing_behind(
     training = chain.attempt(lambda: False)
     (note,) = [event for event in chain.events if isinstance(event, ev.Note)]
     assert note.text.startswith("checkpoint.pt is passed over: UnpicklingError")
-    same(chain.outcome(training.flat.copy_weights()), undisturbed(trial, images))
+    same(chain.outcome(training.stepper.stack.members[0].copy_weights()), undisturbed(trial, images))
 
 
 class Evil:
@@ -350,7 +356,7 @@ def test_a_checkpoint_that_would_execute_something_does_not(
     assert not made.exists()
     (note,) = [event for event in chain.events if isinstance(event, ev.Note)]
     assert note.text.startswith("checkpoint.pt is passed over: UnpicklingError")
-    same(chain.outcome(training.flat.copy_weights()), undisturbed(trial, images))
+    same(chain.outcome(training.stepper.stack.members[0].copy_weights()), undisturbed(trial, images))
 
 
 @pytest.mark.usefixtures("durable_all_the_time")
@@ -377,7 +383,7 @@ def test_an_epoch_that_no_checkpoint_holds_is_not_stated_before_the_end(
             header = checkpoints.latest_header(tmp_path)
             held.append((event.records[-1].epoch, header.steps if header else 0))
 
-    job = Job(trial, chain.plan, 1, 0, "cpu", tmp_path, "digest")
+    job = job_of(trial, chain.plan, 1, tmp_path)
     training = Training(job, images, note, lambda: False)
     training.run()
     assert held == [(1, 8), (2, 8), (3, 11)], "four steps an epoch, and the last with the end"
@@ -387,7 +393,7 @@ def test_an_epoch_that_no_checkpoint_holds_is_not_stated_before_the_end(
         f"no checkpoint could be written ({os.strerror(number)}); the training goes on",
         "checkpoints can be written again",
     ]
-    same(chain.outcome(training.flat.copy_weights()), undisturbed(trial, images))
+    same(chain.outcome(training.stepper.stack.members[0].copy_weights()), undisturbed(trial, images))
 
 
 def test_a_disk_that_refuses_costs_the_checkpoint_alone(images: Images, tmp_path: Path) -> None:

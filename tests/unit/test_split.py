@@ -78,7 +78,7 @@ def test_train_figures_and_probes_leave_them_out(images: Images) -> None:
     assert images.train_size == IMAGES - HELD
     assert not held & set(images.train_part.tolist())
     trial = make_trial(Train(batch_size=4, lr=0.1, epochs=1))
-    flat = Run(trial, images).training.flat
+    flat = Run(trial, images).flat
     for replacement in (False, True):
         drawing = Drawing(flat, images, 0, True, replacement, micro_batch_size=4)
         for batch in drawing.batches(20, 10, (1,)):

@@ -9,23 +9,24 @@ from engine.training.travel import Travel
 def walk(steps: int, per_epoch: int, total: int | None) -> tuple[Travel, list[float], list[float]]:
     """A random walk: what was measured an epoch, and the norm of every update."""
     torch.manual_seed(0)
-    weights = torch.zeros(10)
-    travel, means, norms = Travel(weights, per_epoch, total), [], []
+    weights, means, norms = torch.zeros(1, 10), list[float](), list[float]()
+    travel = Travel(weights, per_epoch, total)
     for step in range(1, steps + 1):
-        update = torch.randn(10) * step
+        update = torch.randn(1, 10) * step
         travel.before_step()
         weights += update
         travel.after_step()
         norms.append(float(update.norm()))
         if step % per_epoch == 0 or step == steps:
-            means.append(travel.end_epoch())
+            means.append(travel.of(0)[0])
+            travel.end_epoch()
     return travel, means, norms
 
 
 def test_short_runs_are_measured_whole() -> None:
     travel, means, norms = walk(steps=25, per_epoch=10, total=25)
     assert travel.every == 1
-    assert travel.path_length == pytest.approx(sum(norms), rel=1e-5)
+    assert travel.of(0)[1] == pytest.approx(sum(norms), rel=1e-5)
     assert means == pytest.approx(
         [sum(norms[:10]) / 10, sum(norms[10:20]) / 10, sum(norms[20:]) / 5], rel=1e-5
     )
@@ -36,7 +37,7 @@ def test_long_runs_are_sampled_and_scaled_up() -> None:
     assert travel.every == 13  # 14, 15 and 16 have divisors in common with 1,000
     sampled = norms[0 : 1000 : travel.every]
     assert means[0] == pytest.approx(sum(sampled) / len(sampled), rel=1e-5)
-    assert travel.path_length == pytest.approx(sum(norms), rel=0.02)
+    assert travel.of(0)[1] == pytest.approx(sum(norms), rel=0.02)
 
 
 @pytest.mark.parametrize(("per_epoch", "total"), [(1, 100_000), (3, 100_000), (7, None), (1, 1)])
@@ -50,7 +51,7 @@ def test_every_epoch_has_a_measured_update(per_epoch: int, total: int | None) ->
 def test_a_last_batch_that_differs_counts_for_what_it_is(per_epoch: int, last: float) -> None:
     """Its updates are `last` times as long; a stride in step with the epochs would miss that."""
     total = per_epoch * 800
-    weights = torch.zeros(1, dtype=torch.float64)
+    weights = torch.zeros(1, 1)
     travel, path = Travel(weights, per_epoch, total), 0.0
     for step in range(1, total + 1):
         update = last if step % per_epoch == 0 else 1.0
@@ -60,17 +61,18 @@ def test_a_last_batch_that_differs_counts_for_what_it_is(per_epoch: int, last: f
         path += update
         if step % per_epoch == 0:
             travel.end_epoch()
-    assert travel.path_length == pytest.approx(path, rel=0.02)
+    assert travel.of(0)[1] == pytest.approx(path, rel=0.02)
 
 
 def test_a_short_last_epoch_without_a_measured_update_has_the_mean_of_the_one_before() -> None:
-    weights = torch.zeros(1)
+    weights = torch.zeros(1, 1)
     travel = Travel(weights, 7, 100_000)
     for step in range(15):
         travel.before_step()
         weights += 2.0
         travel.after_step()
         if step % 7 == 6:
-            assert travel.end_epoch() == 2.0
-    assert travel.end_epoch() == 2.0
-    assert travel.path_length == 30.0
+            assert travel.of(0)[0] == 2.0
+            travel.end_epoch()
+    assert travel.of(0)[0] == 2.0
+    assert travel.of(0)[1] == 30.0

@@ -1,10 +1,12 @@
 """Small trials and images, plain gradients, and sweeps put together from chosen events."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -37,9 +39,12 @@ from engine.spec import (
     Train,
     Trial,
 )
+from engine.training.evaluation import Figures, evaluate
+from engine.training.flat import FlatModel
 from engine.training.holding import Pause
 from engine.training.images import Images
 from engine.training.loop import Job, Training
+from engine.training.passes import Automatic, Explicit, Heard, alone, unheard
 
 Optimizer = Literal["sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop"]
 OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
@@ -152,7 +157,47 @@ class Run:
 
     @property
     def weights(self) -> list[Tensor]:
-        return [p.detach().clone() for p in self.training.stepper.stack.members[0].model.parameters()]
+        return [p.detach().clone() for p in self.flat.model.parameters()]
+
+    @property
+    def flat(self) -> FlatModel:
+        return self.training.stepper.stack.members[0]
+
+
+def accumulate(
+    flat: FlatModel, images: Tensor, labels: Tensor, batch: Tensor, cut: int, mean: bool
+) -> None:
+    """The gradient of a batch (B,), in the buffer of a model by itself."""
+    alone(flat).accumulate(images, labels, batch.unsqueeze(0), cut, mean, unheard)
+
+
+def evaluate_alone(flat: FlatModel, batches: Iterable[tuple[Tensor, Tensor]]) -> Figures:
+    (figures,) = evaluate(alone(flat), batches)
+    return figures
+
+
+def intercept(patch: pytest.MonkeyPatch, instead: Callable[..., None]) -> None:
+    """Have `instead(real, images, labels, batch, cut, mean, heard)` take every gradient.
+
+    `real` is the method that would have, `batch` has the shape (R, B).
+    """
+
+    def patched(real: Callable[..., None]) -> Callable[..., None]:
+        def accumulate(
+            self: Any,
+            images: Tensor,
+            labels: Tensor,
+            batch: Tensor,
+            cut: int,
+            mean: bool,
+            heard: Heard,
+        ) -> None:
+            instead(partial(real, self), images, labels, batch, cut, mean, heard)
+
+        return accumulate
+
+    for kind in (Explicit, Automatic):
+        patch.setattr(kind, "accumulate", patched(kind.accumulate))
 
 
 def set_gradients(model: nn.Module, images: Tensor, labels: Tensor, reduction: str) -> None:
