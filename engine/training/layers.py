@@ -227,19 +227,31 @@ def layers_of(
             case nn.Linear():
                 bias = module.bias is not None
                 layers.append(Linear(parameters(), parameters() if bias else None))
-            case nn.Conv2d(padding=(int(), int()) as padding, stride=(1, 1)):
+            case nn.Conv2d(
+                padding=(int(), int()) as padding,
+                padding_mode="zeros",
+                stride=(1, 1),
+                dilation=(1, 1),
+                groups=1,
+            ):
                 bias = module.bias is not None
                 windows = parameters(), parameters() if bias else None
                 layers.append(Conv2d(*windows, padding, channels_last))
-            case nn.BatchNorm1d() | nn.BatchNorm2d():
+            case nn.BatchNorm1d() | nn.BatchNorm2d() if _is_usual(module):
                 running = next(buffers), next(buffers), next(buffers)
                 layers.append(BatchNorm(parameters(), parameters(), running, module))
-            case nn.MaxPool2d(kernel_size=2):
+            case nn.MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False):
                 layers.append(MaxPool2d())
             case nn.ReLU():
                 layers.append(ReLU())
-            case nn.Flatten():
+            case nn.Flatten(start_dim=1, end_dim=-1):
                 layers.append(Flatten(replicates, channels_last))
             case _:
                 return None
     return layers
+
+
+def _is_usual(module: nn.BatchNorm1d | nn.BatchNorm2d) -> bool:
+    """Whether it scales and shifts, and keeps exponential averages."""
+    parts = module.weight, module.bias, module.running_mean, module.momentum
+    return all(part is not None for part in parts)
