@@ -204,9 +204,7 @@ def test_a_probe_does_not_move_what_batch_norm_has_seen(images: Images) -> None:
     probed = Run(make_trial(train_of(), MLP, probe=probe), images)
     assert len(probed.probes) == 3
     assert torch.equal(plain.flat.weights, probed.flat.weights)
-    pairs = zip(
-        plain.flat.model.buffers(), probed.flat.model.buffers(), strict=True
-    )
+    pairs = zip(plain.flat.model.buffers(), probed.flat.model.buffers(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
 
 

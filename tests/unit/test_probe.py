@@ -173,9 +173,7 @@ def test_draws_are_at_the_weights_of_the_moment(small: Images) -> None:
     """The last probe equals one of the weights with which the training ended."""
     probe = Probe(at=(1,), batch_sizes=(5,), draws=10)
     run = Run(make_trial(Train(batch_size=20, lr=0.05, epochs=2), probe=probe), small)
-    of = Drawing(
-        run.flat, small, seed=0, mean=True, replacement=False, micro_batch_size=16
-    )
+    of = Drawing(run.flat, small, seed=0, mean=True, replacement=False, micro_batch_size=16)
     assert run.probes[0].draws == draw_sizes(of, [5], 10, (1_000_000,), go_on)
 
 

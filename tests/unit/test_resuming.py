@@ -128,9 +128,7 @@ def same(one: Outcome, other: Outcome) -> None:
     assert torch.equal(one.weights.view(torch.int32), other.weights.view(torch.int32))  # also nan
 
 
-def job_of(
-    trial: Trial, plan: Plan, attempt: int, folder: Path, digest: str = "digest"
-) -> Job:
+def job_of(trial: Trial, plan: Plan, attempt: int, folder: Path, digest: str = "digest") -> Job:
     return Job((trial,), (trial.id,), plan, attempt, 0, "cpu", folder, digest)
 
 
@@ -150,7 +148,8 @@ class Chain:
         training.run()
         return training
 
-    def outcome(self, weights: Tensor) -> Outcome:
+    def outcome(self, training: Training) -> Outcome:
+        weights = training.stepper.stack.members[0].copy_weights()
         return comparable(self.trial, self.events, weights)
 
     def resumed(self) -> list[int | None]:
@@ -188,7 +187,7 @@ def test_halted_every_few_steps_it_is_the_same_training(
         if last.status != "stopped":
             break
         assert chain.attempts < 200
-    same(chain.outcome(training.stepper.stack.members[0].copy_weights()), undisturbed(trial, images))
+    same(chain.outcome(training), undisturbed(trial, images))
     assert chain.attempts > 1
     assert None not in chain.resumed()[1:]
 
@@ -219,7 +218,7 @@ def test_killed_at_any_step_it_goes_on_from_its_last_checkpoint(
             if lost:
                 chain.events.clear()
             training = chain.attempt(lambda: False)
-        same(chain.outcome(training.stepper.stack.members[0].copy_weights()), expected)
+        same(chain.outcome(training), expected)
         if chain.attempts == 1:
             break
         known = [e for e in chain.events if isinstance(e, ev.TrialStarted)][-1]
@@ -313,7 +312,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert not path.exists(), "it must not take the place of the whole one"
     header, _ = checkpoints.read(tmp_path / checkpoints.PREVIOUS)
     assert header.steps == 3
-    same(chain.outcome(training.stepper.stack.members[0].copy_weights()), undisturbed(trial, images))
+    same(chain.outcome(training), undisturbed(trial, images))
 
 
 def test_what_torch_cannot_read_is_passed_over_and_leaves_nothing_behind(
@@ -325,7 +324,7 @@ def test_what_torch_cannot_read_is_passed_over_and_leaves_nothing_behind(
     training = chain.attempt(lambda: False)
     (note,) = [event for event in chain.events if isinstance(event, ev.Note)]
     assert note.text.startswith("checkpoint.pt is passed over: UnpicklingError")
-    same(chain.outcome(training.stepper.stack.members[0].copy_weights()), undisturbed(trial, images))
+    same(chain.outcome(training), undisturbed(trial, images))
 
 
 class Evil:
@@ -356,7 +355,7 @@ def test_a_checkpoint_that_would_execute_something_does_not(
     assert not made.exists()
     (note,) = [event for event in chain.events if isinstance(event, ev.Note)]
     assert note.text.startswith("checkpoint.pt is passed over: UnpicklingError")
-    same(chain.outcome(training.stepper.stack.members[0].copy_weights()), undisturbed(trial, images))
+    same(chain.outcome(training), undisturbed(trial, images))
 
 
 @pytest.mark.usefixtures("durable_all_the_time")
@@ -393,7 +392,7 @@ def test_an_epoch_that_no_checkpoint_holds_is_not_stated_before_the_end(
         f"no checkpoint could be written ({os.strerror(number)}); the training goes on",
         "checkpoints can be written again",
     ]
-    same(chain.outcome(training.stepper.stack.members[0].copy_weights()), undisturbed(trial, images))
+    same(chain.outcome(training), undisturbed(trial, images))
 
 
 def test_a_disk_that_refuses_costs_the_checkpoint_alone(images: Images, tmp_path: Path) -> None:
