@@ -3,8 +3,10 @@
 import copy
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn, optim
 
 from engine.datasets import DATASETS
@@ -72,6 +74,83 @@ def test_equals_torch_on_separate_parameters(name: Optimizer, decay: float, mode
     ):
         torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-7)
         assert not torch.equal(mine.detach(), first)
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_plain_sgd_is_torchs_to_the_last_bit(decay: float, dtype: torch.dtype) -> None:
+    """Also where the rate changes, and after a checkpoint."""
+    generator = torch.Generator().manual_seed(2)
+    ours, theirs = (nn.Parameter(torch.ones(3, 50, dtype=dtype)) for _ in range(2))
+    optimizer = build_optimizer(ours, settings("sgd", decay), RATES)
+    reference = optim.SGD([theirs], lr=LR, weight_decay=decay)
+    for step in range(STEPS):
+        gradient = torch.randn(ours.shape, generator=generator, dtype=dtype)
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        if step == 10:
+            for group in (*optimizer.param_groups, *reference.param_groups):
+                group["lr"] = 0.7 * LR
+        if step == 20:
+            kept = optimizer.state_dict()
+            optimizer = build_optimizer(ours, settings("sgd", decay), RATES)
+            optimizer.load_state_dict(kept)
+        optimizer.step()
+        reference.step()
+        assert torch.equal(ours, theirs)
+        assert torch.equal(ours.grad, gradient), "the norms of a step are taken of it"
+
+
+class Naive:
+    """The formulas as they are written, in numpy, in float64."""
+
+    def __init__(self, name: Optimizer, weights: NDArray[np.float64], decay: float) -> None:
+        self.name, self.weights, self.decay, self.steps = name, weights.copy(), decay, 0
+        self.first, self.second = np.zeros_like(weights), np.zeros_like(weights)
+
+    def step(self, gradient: NDArray[np.float64]) -> None:
+        self.steps += 1
+        if self.name == "adamw":
+            self.weights *= 1 - LR * self.decay
+        else:
+            gradient = gradient + self.decay * self.weights
+        self.weights -= LR * self.direction(gradient)
+
+    def direction(self, g: NDArray[np.float64]) -> NDArray[np.float64]:
+        match self.name:
+            case "sgd":
+                return g
+            case "momentum" | "nesterov":
+                self.first = MOMENTUM * self.first + g
+                return self.first if self.name == "momentum" else g + MOMENTUM * self.first
+            case "adam" | "adamw":
+                one, two = BETAS
+                self.first = one * self.first + (1 - one) * g
+                self.second = two * self.second + (1 - two) * g**2
+                mean = self.first / (1 - one**self.steps)
+                return mean / (np.sqrt(self.second / (1 - two**self.steps)) + EPSILON)
+            case "adagrad":
+                self.second = self.second + g**2
+                return g / (np.sqrt(self.second) + 1e-10)
+            case "rmsprop":
+                self.second = 0.99 * self.second + 0.01 * g**2
+                return g / (np.sqrt(self.second) + 1e-8)
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+@pytest.mark.parametrize("name", TORCH)
+def test_rows_move_by_the_formula(name: Optimizer, decay: float) -> None:
+    """Of several replicates, in float64 so that a formula that differs cannot pass for rounding."""
+    draw = np.random.default_rng(5)
+    start = draw.normal(size=(3, 20))
+    weights = nn.Parameter(torch.from_numpy(start.copy()))
+    ours, naive = build_optimizer(weights, settings(name, decay), RATES), Naive(name, start, decay)
+    for step in range(1, STEPS + 1):
+        gradient = draw.normal(size=start.shape) / step
+        weights.grad = torch.from_numpy(gradient.copy())
+        ours.step()
+        naive.step(gradient)
+    np.testing.assert_allclose(weights.detach().numpy(), naive.weights, rtol=1e-10)
+    assert not np.allclose(naive.weights, start, rtol=1e-3)
 
 
 def one_weight(name: Optimizer, decay: float, gradients: list[float]) -> float:
