@@ -38,6 +38,11 @@ class Linear:
         self._bias_gradient = bias and bias[1]
         self._x = torch.empty(0)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Inputs and outputs."""
+        return self._weight.shape[2], self._weight.shape[1]
+
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """(R, B, in) to (R, B, out)."""
         if training:
@@ -52,6 +57,22 @@ class Linear:
         if self._bias_gradient is not None:
             self._bias_gradient.add_(d.sum(1))
         return torch.bmm(d, self._weight) if needed else d
+
+    def descend(self, d: Tensor, lr: float, squares: Tensor, needed: bool) -> Tensor:
+        """As `backward`, but take the step W ← W − lr dᵀx at once, and keep no gradient.
+
+        Its squared norm is added to `squares` (R,): |dᵀx|² = Σᵢⱼ (dᵢ·dⱼ)(xᵢ·xⱼ) over the samples, and
+        for the bias the same without the x.
+        """
+        x, before = self._x, torch.bmm(d, self._weight) if needed else d
+        products = torch.bmm(x, x.transpose(1, 2))
+        if self._bias is not None:
+            products += 1.0
+            self._bias.sub_(d.sum(1, keepdim=True), alpha=lr)
+        products *= torch.bmm(d, d.transpose(1, 2))
+        squares += products.sum((1, 2))
+        self._weight.baddbmm_(d.transpose(1, 2), x, alpha=-lr)
+        return before
 
 
 class Conv2d:

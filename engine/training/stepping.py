@@ -53,6 +53,7 @@ class Stepper:
         self.travel = Travel(self.stack.weights.detach(), self._most, self.total_steps)
         self.norms = torch.zeros((self._slice_steps(), replicates), device=device)
         self._mean = settings.train.loss_reduction == "mean"
+        self._plain = settings.train.optimizer == "sgd" and not settings.train.weight_decay
         self.micro_batch_size = plan.micro_batch_size
         self._counts = pieces(settings, plan.batch_size, images.train_size)
 
@@ -78,6 +79,9 @@ class Stepper:
         touched until then.
         """
         self._set_rate(number, samples, seconds)
+        if self._plain and batch.shape[1] <= min(self.micro_batch_size, self.stack.passes.few):
+            self._descend(batch, number, filled)
+            return False
         buffers = [buffer.clone() for buffer in self.stack.buffers]
         cut = False
         while not self._has_gradient(batch, number):
@@ -109,6 +113,16 @@ class Stepper:
             self._accumulate(batch, self._mean)
             gradient, scale = self.stack.gradient, self._scale(count)
             self.noise.add(two_parts(first, gradient, size, count, scale))
+
+    def _descend(self, batch: Tensor, number: int, filled: int) -> None:
+        """A step whose gradients are nowhere, but where the noise scale wants them."""
+        if self.noise.due(number, batch.shape[1]):
+            self.gradient(batch, number)
+        self.travel.before_step()
+        images, labels = self._images.train, self._images.train_labels
+        norms = self.stack.passes.descend(images, labels, batch, self._mean, self.lr)
+        self.norms[filled] = norms
+        self.travel.after_step()
 
     def _accumulate(self, batch: Tensor, mean: bool, heard: Heard = unheard) -> None:
         images, labels = self._images.train, self._images.train_labels
