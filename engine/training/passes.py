@@ -75,12 +75,16 @@ class Explicit:
         size = batch.shape[1]
         scale = 1.0 / size if mean else 1.0
         with torch.no_grad():
-            self._gradient.zero_()
+            # rows are apart: there torch would write into a copy first
+            write = self._replicates == 1
+            if not write:
+                self._gradient.zero_()
             for micro_batch in torch.split(batch, cut, 1) if size > cut else (batch,):
                 x = self._gathered(images, micro_batch)
                 for layer in self._layers:
                     x = layer.forward(x, True)
-                self._backward(_loss_gradient(x, labels, micro_batch, scale))
+                self._backward(_loss_gradient(x, labels, micro_batch, scale), write)
+                write = False
                 heard(micro_batch.shape[1])
 
     @torch.no_grad()
@@ -98,7 +102,7 @@ class Explicit:
             if isinstance(layer, Linear):
                 d = layer.descend(d, lr, squares, index > 0)
             else:
-                d = layer.backward(d, index > 0)
+                d = layer.backward(d, index > 0, False)
         return squares.clamp_(min=0.0).sqrt_()
 
     @torch.no_grad()
@@ -120,9 +124,9 @@ class Explicit:
         found = images.index_select(0, batch.t().reshape(-1))
         return found.view(batch.shape[1], -1, *images.shape[2:])
 
-    def _backward(self, d: Tensor) -> None:
+    def _backward(self, d: Tensor, write: bool) -> None:
         for index in range(len(self._layers) - 1, -1, -1):
-            d = self._layers[index].backward(d, index > 0)
+            d = self._layers[index].backward(d, index > 0, write)
 
 
 class Automatic:
