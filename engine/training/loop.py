@@ -7,7 +7,7 @@ most), at the end of an epoch, and nowhere inside a step.
 import math
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,7 @@ from engine.training.stepping import SLICES_PER_RUN, Stepper
 REPORT_SECONDS = 1.0
 WITHIN_SECONDS = 5.0  # between checkpoints within an epoch
 RESTATED = 100  # epochs in one line
+WARM_UP_SECONDS = 0.25  # of a first step, from which on it is not taken twice
 
 
 class Dropped(Exception):
@@ -143,7 +144,7 @@ class Training:
                     self.at.begin_epoch()
                     for member in self.active:
                         member.facts.slices = []
-                    self.clock.epoch_seconds = 0.0
+                    self.clock.begin_epoch()
                     self._grow_back()
                 self._epoch()
             for member in list(self.active):
@@ -202,12 +203,8 @@ class Training:
             if not self.active:
                 return
         at = self.at
-        with self._first_measured(at.steps == 0):
-            seconds = self._seconds()
-            cut = self.stepper.step(batch, at.steps + 1, at.filled, at.samples, seconds)
-        if cut:
-            at.regrowth.put_off(at.epoch)
-            self._tell_cut(self.stepper.micro_batch_size)
+        if at.steps or not self._warm_up(batch):
+            self._advance(batch)
         size = batch.shape[1]
         at.steps, at.filled = at.steps + 1, at.filled + 1
         at.samples, at.epoch_samples = at.samples + size, at.epoch_samples + size
@@ -215,6 +212,35 @@ class Training:
         at.over = self._budget_spent()
         if at.filled == self.stepper.slice_steps or at.over or self._slice_is_long():
             self._close_slice()
+
+    def _advance(self, batch: Tensor) -> None:
+        """Have the weights moved by a batch, and say where memory ran out meanwhile."""
+        at, seconds = self.at, self._seconds()
+        if self.stepper.step(batch, at.steps + 1, at.filled, at.samples, seconds):
+            at.regrowth.put_off(at.epoch)
+            self._tell_cut(self.stepper.micro_batch_size)
+
+    def _warm_up(self, batch: Tensor) -> bool:
+        """Take the first step off the clock: it is slow, and its memory is measured.
+
+        Then it is taken back, unless that would cost too much: whether it holds, and its time is
+        counted.
+        """
+        self._synchronize()
+        self.clock.stop()
+        began = time.perf_counter()
+        with self._first_measured():
+            self._advance(batch)
+        self._synchronize()
+        seconds = time.perf_counter() - began
+        holds = seconds > WARM_UP_SECONDS
+        if holds:
+            self.clock.count(seconds)
+        else:
+            self.stepper.take_back()
+            self.clock.warm_up_seconds += seconds
+        self.clock.start()
+        return holds
 
     def _drop(self) -> None:
         """End those members that nobody wants any more, between two steps."""
@@ -403,7 +429,7 @@ class Training:
         """On each part of the images, each replicate's figures; in pieces where memory runs out."""
         while True:
             try:
-                with self._first_measured(self.at.epoch == 1):
+                with self._first_measured() if self.at.epoch == 1 else nullcontext():
                     size = self.evaluation_batch_size
                     passes, images = self.stepper.stack.passes, self.images
                     return [evaluate(passes, images.batches(part, size)) for part in on]
@@ -414,9 +440,9 @@ class Training:
             self._tell_cut(self.evaluation_batch_size, evaluation=True)
 
     @contextmanager
-    def _first_measured(self, first: bool) -> Iterator[None]:
+    def _first_measured(self) -> Iterator[None]:
         """On a CPU nobody counts what is live, and watching costs: so only the first time."""
-        if not first or self.device.type != "cpu":
+        if self.device.type != "cpu":
             yield
             return
         held = [*self.images.held(), *self.stepper.held()]

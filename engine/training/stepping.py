@@ -51,6 +51,8 @@ class Stepper:
         self.noise = NoiseScale(device, possible, self.stage.batch_size, replicates)
         self._most = self.course.most_steps_an_epoch
         self.travel = Travel(self.stack.weights.detach(), self._most, self.total_steps)
+        self._start_travel = self.travel.state()
+        self._start_buffers = [buffer.clone() for buffer in self.stack.buffers]
         self.norms = torch.zeros((self._slice_steps(), replicates), device=device)
         self._mean = settings.train.loss_reduction == "mean"
         self._plain = settings.train.optimizer == "sgd" and not settings.train.weight_decay
@@ -92,6 +94,15 @@ class Stepper:
             cut = True
         self.update(filled)
         return cut
+
+    def take_back(self) -> None:
+        """Put all but the micro-batch size, which memory allows, to what it was before step 1."""
+        self.stack.weights.detach().copy_(self.start_weights)
+        for buffer, kept in zip(self.stack.buffers, self._start_buffers, strict=True):
+            buffer.copy_(kept)
+        self.optimizer.state.clear()
+        self.travel.load(self._start_travel)
+        self.noise.end_epoch()
 
     def gradient(self, batch: Tensor, number: int = 0) -> None:
         """Leave the gradients of a batch (R, B) in `stack.gradient`.
