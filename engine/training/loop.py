@@ -219,6 +219,9 @@ class Training:
         if self.stepper.step(batch, at.steps + 1, at.filled, at.samples, seconds):
             at.regrowth.put_off(at.epoch)
             self._tell_cut(self.stepper.micro_batch_size)
+        recording = self.stepper.recording_seconds()
+        if recording:
+            self.clock.leave_out(recording)
 
     def _warm_up(self, batch: Tensor) -> bool:
         """Take the first step off the clock: it is slow, and its memory is measured.

@@ -41,6 +41,12 @@ class Clock(msgspec.Struct):
         self.seconds += seconds
         self.epoch_seconds += seconds
 
+    def leave_out(self, seconds: float) -> None:
+        """Take seconds that it has just counted for those of warming up."""
+        self.warm_up_seconds += seconds
+        if self._since is not None:
+            self._since += seconds
+
     def begin_epoch(self) -> None:
         """Count those of an epoch anew."""
         self.epoch_seconds = self.warm_up_seconds = 0.0
