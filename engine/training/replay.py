@@ -76,7 +76,7 @@ class Replay:
         self.seconds += time.perf_counter() - began
 
     def _graph(self, place: Tensor) -> torch.cuda.CUDAGraph:
-        aside, present = torch.cuda.Stream(), torch.cuda.current_stream()
+        aside, present = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(present)
         with torch.cuda.stream(aside):
             for _ in range(WARM_UPS):
