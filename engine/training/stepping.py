@@ -175,7 +175,7 @@ class Stepper:
         kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
         own = [self.stack.weights.detach(), self.stack.gradient, self.start_weights, self.norms]
         instruments = [*self.travel.held(), *self.noise.held()]
-        return [*own, *kept, *instruments, *self.stack.buffers]
+        return [*own, *kept, *instruments, *self.stack.buffers, *self._start_buffers]
 
     def distance(self, replicate: int) -> float:
         """L2 distance of a replicate's weights from its initial ones."""
