@@ -3,8 +3,9 @@
 Written out, because in small networks automatic differentiation takes longer than the arithmetic,
 and because it has no way to write the gradient where it belongs. Images and what convolutions make
 of them have the shape (B, R·C, H, W), one group of channels a replicate; from `Flatten` on it is
-(R, B, F). A layer keeps what its `backward` needs until the next `forward`. A `backward` adds to
-the gradient of the layer's own parameters, and returns that of its input, where it is needed.
+(R, B, F). A layer keeps what its `backward` needs until the next `forward`. A `backward` writes the
+gradient of the layer's own parameters, or adds to it, and returns that of its input, where it is
+needed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +25,11 @@ class Layer(Protocol):
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Its output; in training it keeps what `backward` needs."""
 
-    def backward(self, d: Tensor, needed: bool) -> Tensor:
-        """From the gradient of the output, that of the input; nothing of use unless `needed`."""
+    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
+        """From the gradient of the output, that of the input; nothing of use unless `needed`.
+
+        `write` where the gradient of its parameters holds nothing yet.
+        """
 
 
 class Linear:
@@ -38,6 +42,11 @@ class Linear:
         self._bias_gradient = bias and bias[1]
         self._x = torch.empty(0)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Inputs and outputs."""
+        return self._weight.shape[2], self._weight.shape[1]
+
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """(R, B, in) to (R, B, out)."""
         if training:
@@ -46,12 +55,34 @@ class Linear:
             return torch.bmm(x, self._transposed)
         return torch.baddbmm(self._bias, x, self._transposed)
 
-    def backward(self, d: Tensor, needed: bool) -> Tensor:
+    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """(R, B, out) to (R, B, in)."""
-        self._weight_gradient.baddbmm_(d.transpose(1, 2), self._x)
+        if write:
+            torch.bmm(d.transpose(1, 2), self._x, out=self._weight_gradient)
+        else:
+            self._weight_gradient.baddbmm_(d.transpose(1, 2), self._x)
         if self._bias_gradient is not None:
-            self._bias_gradient.add_(d.sum(1))
+            if write:
+                torch.sum(d, 1, out=self._bias_gradient)
+            else:
+                self._bias_gradient.add_(d.sum(1))
         return torch.bmm(d, self._weight) if needed else d
+
+    def descend(self, d: Tensor, lr: float, squares: Tensor, needed: bool) -> Tensor:
+        """As `backward`, but take the step W ← W − lr dᵀx at once, and keep no gradient.
+
+        Its squared norm is added to `squares` (R,): over the samples, |dᵀx|² = Σᵢⱼ (dᵢ·dⱼ)(xᵢ·xⱼ),
+        and for the bias the same without the x.
+        """
+        x, before = self._x, torch.bmm(d, self._weight) if needed else d
+        products = torch.bmm(x, x.transpose(1, 2))
+        if self._bias is not None:
+            products += 1.0
+            self._bias.sub_(d.sum(1, keepdim=True), alpha=lr)
+        products *= torch.bmm(d, d.transpose(1, 2))
+        squares += products.sum((1, 2))
+        self._weight.baddbmm_(d.transpose(1, 2), x, alpha=-lr)
+        return before
 
 
 class Conv2d:
@@ -67,25 +98,26 @@ class Conv2d:
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """(B, R·in, H, W) to (B, R·out, H', W')."""
-        x = x.contiguous(memory_format=self._format)
+        # `contiguous` would leave one channel as it is, and with it all that comes after
+        x = x.to(memory_format=self._format)
         kernel = self._weight[0].flatten(0, 1)
         bias = None if self._bias is None else self._bias[0].flatten()
         if training:
             self._x, self._kernel = x, kernel
         return torch.conv2d(x, kernel, bias, padding=self._padding, groups=self._groups)
 
-    def backward(self, d: Tensor, needed: bool) -> Tensor:
+    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """(B, R·out, H', W') to (B, R·in, H, W)."""
         biased = self._bias is not None
         found = _aten.convolution_backward(
-            d.contiguous(memory_format=self._format),
+            d.to(memory_format=self._format),
             *(self._x, self._kernel, [len(self._kernel)] if biased else None),
             *([1, 1], self._padding, [1, 1], False, [0, 0], self._groups),
             [needed, True, biased],
         )
-        self._weight[1].add_(found[1].view_as(self._weight[1]))
+        _put(self._weight[1], found[1], write)
         if self._bias is not None:
-            self._bias[1].add_(found[2].view_as(self._bias[1]))
+            _put(self._bias[1], found[2], write)
         return found[0] if needed else d
 
 
@@ -104,7 +136,7 @@ class MaxPool2d:
         result: Tensor = pooled
         return result
 
-    def backward(self, d: Tensor, needed: bool) -> Tensor:
+    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """(B, R·C, H/2, W/2) to (B, R·C, H, W)."""
         found: Tensor = _aten.max_pool2d_with_indices_backward(
             d, self._x, [2, 2], [2, 2], [0, 0], [1, 1], False, self._where
@@ -125,7 +157,7 @@ class ReLU:
             self._y = y
         return y
 
-    def backward(self, d: Tensor, needed: bool) -> Tensor:
+    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """Any shape."""
         found: Tensor = _aten.threshold_backward(d, self._y, 0)
         return found
@@ -146,7 +178,7 @@ class Flatten:
             return x.flatten(1).unsqueeze(0)
         return x.reshape(len(x), self._replicates, -1).transpose(0, 1)
 
-    def backward(self, d: Tensor, needed: bool) -> Tensor:
+    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """(R, B, C·H·W) to (B, R·C, H, W)."""
         return d.transpose(0, 1).reshape(self._shape).contiguous(memory_format=self._format)
 
@@ -185,15 +217,15 @@ class BatchNorm:
             self._kept = x, scale, mean, inverse
         return self._back(found, shape)
 
-    def backward(self, d: Tensor, needed: bool) -> Tensor:
+    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """Same shape."""
         (x, scale, mean, inverse), shape = self._kept, d.shape
         found = _aten.native_batch_norm_backward(
             *(self._channels(d), x, scale, self._mean, self._variance, mean, inverse),
             *(True, self._epsilon, [True, True, True]),
         )
-        self._scale[1].add_(found[1].view_as(self._scale[1]))
-        self._shift[1].add_(found[2].view_as(self._shift[1]))
+        _put(self._scale[1], found[1], write)
+        _put(self._shift[1], found[2], write)
         return self._back(found[0], shape)
 
     def _channels(self, x: Tensor) -> Tensor:
@@ -205,6 +237,15 @@ class BatchNorm:
             return x
         replicates, _, features = shape
         return x.view(-1, replicates, features).transpose(0, 1)
+
+
+def _put(gradient: Tensor, found: Tensor, write: bool) -> None:
+    """Write what was found into the gradient of a parameter, or add it."""
+    found = found.view_as(gradient)
+    if write:
+        gradient.copy_(found)
+    else:
+        gradient.add_(found)
 
 
 def layers_of(

@@ -14,7 +14,8 @@ from engine.training.images import Images
 from engine.training.memory import ran_out
 from engine.training.noise import NoiseScale, Parts, first_part, two_parts
 from engine.training.optim import build_optimizer
-from engine.training.passes import Heard, unheard
+from engine.training.passes import Explicit, Heard, unheard
+from engine.training.replay import Replay
 from engine.training.stack import Stack
 from engine.training.travel import Travel
 
@@ -51,8 +52,14 @@ class Stepper:
         self.noise = NoiseScale(device, possible, self.stage.batch_size, replicates)
         self._most = self.course.most_steps_an_epoch
         self.travel = Travel(self.stack.weights.detach(), self._most, self.total_steps)
+        self._replay: Replay | None = None
+        if device.type == "cuda" and isinstance(self.stack.passes, Explicit):
+            self._replay = Replay(self._take, self.stack.gradient, self.stack.buffers)
+        self._start_travel = self.travel.state()
+        self._start_buffers = [buffer.clone() for buffer in self.stack.buffers]
         self.norms = torch.zeros((self._slice_steps(), replicates), device=device)
         self._mean = settings.train.loss_reduction == "mean"
+        self._plain = settings.train.optimizer == "sgd" and not settings.train.weight_decay
         self.micro_batch_size = plan.micro_batch_size
         self._counts = pieces(settings, plan.batch_size, images.train_size)
 
@@ -78,6 +85,9 @@ class Stepper:
         touched until then.
         """
         self._set_rate(number, samples, seconds)
+        if self._plain and batch.shape[1] <= min(self.micro_batch_size, self.stack.passes.few):
+            self._descend(batch, number, filled)
+            return False
         buffers = [buffer.clone() for buffer in self.stack.buffers]
         cut = False
         while not self._has_gradient(batch, number):
@@ -89,6 +99,15 @@ class Stepper:
         self.update(filled)
         return cut
 
+    def take_back(self) -> None:
+        """Put all but the micro-batch size, which memory allows, to what it was before step 1."""
+        self.stack.weights.detach().copy_(self.start_weights)
+        for buffer, kept in zip(self.stack.buffers, self._start_buffers, strict=True):
+            buffer.copy_(kept)
+        self.optimizer.state.clear()
+        self.travel.load(self._start_travel)
+        self.noise.end_epoch()
+
     def gradient(self, batch: Tensor, number: int = 0) -> None:
         """Leave the gradients of a batch (R, B) in `stack.gradient`.
 
@@ -97,7 +116,10 @@ class Stepper:
         """
         count = batch.shape[1]
         if not (number and self.noise.due(number, count)):
-            self._accumulate(batch, self._mean)
+            take = self._take
+            if self._replay is not None and count <= self.micro_batch_size:
+                take = self._replay.take
+            take(batch)
         elif count > self.micro_batch_size:
             parts = Parts(self.stack.gradient, self._scale(count))
             self._accumulate(batch, self._mean, parts.add)
@@ -109,6 +131,23 @@ class Stepper:
             self._accumulate(batch, self._mean)
             gradient, scale = self.stack.gradient, self._scale(count)
             self.noise.add(two_parts(first, gradient, size, count, scale))
+
+    def _descend(self, batch: Tensor, number: int, filled: int) -> None:
+        """A step whose gradients are nowhere, but where the noise scale wants them."""
+        if self.noise.due(number, batch.shape[1]):
+            self.gradient(batch, number)
+        self.travel.before_step()
+        images, labels = self._images.train, self._images.train_labels
+        norms = self.stack.passes.descend(images, labels, batch, self._mean, self.lr)
+        self.norms[filled] = norms
+        self.travel.after_step()
+
+    def recording_seconds(self) -> float:
+        """Seconds that were spent on recording steps since this was last asked."""
+        return self._replay.taken_seconds() if self._replay is not None else 0.0
+
+    def _take(self, batch: Tensor) -> None:
+        self._accumulate(batch, self._mean)
 
     def _accumulate(self, batch: Tensor, mean: bool, heard: Heard = unheard) -> None:
         images, labels = self._images.train, self._images.train_labels
@@ -136,7 +175,7 @@ class Stepper:
         kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
         own = [self.stack.weights.detach(), self.stack.gradient, self.start_weights, self.norms]
         instruments = [*self.travel.held(), *self.noise.held()]
-        return [*own, *kept, *instruments, *self.stack.buffers]
+        return [*own, *kept, *instruments, *self.stack.buffers, *self._start_buffers]
 
     def distance(self, replicate: int) -> float:
         """L2 distance of a replicate's weights from its initial ones."""

@@ -17,13 +17,23 @@ MOST_APART = 16
 SAMPLES_PER_RUN = 500
 
 
+def _apart(per_epoch: int, total_steps: int | None) -> int:
+    """Steps from one measured update to the next.
+
+    A little fewer than wanted, or a little more, and all of them only where nothing else will do:
+    an epoch of 840 steps has a divisor in common with every number up to 8.
+    """
+    wanted = MOST_APART if total_steps is None else total_steps // SAMPLES_PER_RUN
+    wanted = max(1, min(MOST_APART, per_epoch, wanted))
+    near = [*range(wanted, wanted // 2, -1), *range(wanted + 1, min(2 * wanted, per_epoch))]
+    return next((every for every in near if gcd(every, per_epoch) == 1), 1)
+
+
 class Travel:
     """Follows weights (R, P), a row for each replicate, through the steps of a training."""
 
     def __init__(self, weights: Tensor, per_epoch: int, total_steps: int | None) -> None:
-        apart = MOST_APART if total_steps is None else total_steps // SAMPLES_PER_RUN
-        most = max(1, min(MOST_APART, per_epoch, apart))
-        self.every = next(every for every in range(most, 0, -1) if gcd(every, per_epoch) == 1)
+        self.every = _apart(per_epoch, total_steps)
         self._weights = weights
         self._before = torch.empty_like(weights)
         self._norms = torch.empty(
