@@ -24,7 +24,7 @@ from engine.spec import Model, Probe, Train, Trial
 from engine.training.holding import Pause
 from engine.training.images import Images
 from engine.training.loop import Job, Training
-from tests.unit.training_fixtures import SMALL_MLP, make_trial, never
+from tests.unit.training_fixtures import SMALL_MLP, make_trial, never, untimed
 
 Asked = Callable[[], bool]
 
@@ -124,7 +124,7 @@ class Group:
     def records(self, seed: int) -> list[EpochRecord]:
         """Its epochs without their times, and without memory, which all of them share."""
         return [
-            replace(record, seconds=0.0, peak_memory_bytes=0)
+            replace(untimed(record), peak_memory_bytes=0)
             for event in self.of(seed)
             if isinstance(event, EpochsFinished)
             for record in event.records

@@ -29,6 +29,7 @@ from tests.unit.training_fixtures import (
     naive_norm,
     set_gradients,
     synthetic,
+    untimed,
 )
 
 DIGITS = DATASETS["digits"]
@@ -180,7 +181,7 @@ def test_until_the_first_point_growing_and_falling_are_one_training(images: Imag
     at = {"kind": "step", "at": (0.5,), "factor": 3.0}
     grown, fallen, plain = (
         [
-            msgspec.structs.replace(record, seconds=0.0, norms=(), peak_memory_bytes=None)
+            msgspec.structs.replace(untimed(record), norms=(), peak_memory_bytes=None)
             for record in Run(trial_of(schedule=schedule), images).records
         ]
         for schedule in (

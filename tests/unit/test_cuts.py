@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ TRIAL = make_trial(
     Train(batch_size=50, lr=0.2, epochs=3, optimizer="momentum"),
     memory=Memory(micro_batch_size=20),
 )
-TIMES = ("seconds", "peak_memory_bytes")
+TIMES = ("seconds", "warm_up_seconds", "peak_memory_bytes")
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +94,9 @@ class Shortage:
         self.most, self.from_step, self.error, self.spared = most, from_step, error, spared
         self.until_step = until_step
         self.attempts: list[tuple[int, int]] = []
-        self._steps = self._parts = 0
+        self.steps = self._parts = 0
         intercept(patch, self._accumulate)
+        count_steps(patch, self)
 
     def _accumulate(
         self,
@@ -108,13 +109,12 @@ class Shortage:
         _: Heard,
     ) -> None:
         self._parts = 0
-        self.attempts.append((self._steps, micro))
+        self.attempts.append((self.steps, micro))
         real(images, labels, batch, micro, mean, self._took)
-        self._steps += 1
 
     def _took(self, size: int) -> None:
         self._parts += 1
-        short = self.from_step <= self._steps < self.until_step and size > self.most
+        short = self.from_step <= self.steps < self.until_step and size > self.most
         if short and self._parts > self.spared:
             raise self.error()
 
@@ -130,9 +130,30 @@ def on_the_cpu() -> Exception:
     )
 
 
+class Counted(Protocol):
+    """Is told how many steps there were before the one under way, which may be taken twice."""
+
+    steps: int
+
+
+def count_steps(patch: pytest.MonkeyPatch, counted: Counted) -> None:
+    real = Stepper.step
+
+    def step(stepper: Stepper, batch: Tensor, number: int, *more: Any) -> bool:
+        counted.steps = number - 1
+        return real(stepper, batch, number, *more)
+
+    patch.setattr(Stepper, "step", step)
+
+
+class Steps:
+    steps = 0
+
+
 def smaller_from(patch: pytest.MonkeyPatch, step: int, size: int) -> None:
     """Have steps take another micro-batch from one of them on, with nothing that fails."""
-    steps = 0
+    before = Steps()
+    count_steps(patch, before)
 
     def switched(
         real: Callable[..., None],
@@ -143,9 +164,7 @@ def smaller_from(patch: pytest.MonkeyPatch, step: int, size: int) -> None:
         mean: bool,
         heard: Heard,
     ) -> None:
-        nonlocal steps
-        real(images, labels, batch, size if steps >= step else micro, mean, heard)
-        steps += 1
+        real(images, labels, batch, size if before.steps >= step else micro, mean, heard)
 
     intercept(patch, switched)
 
@@ -196,7 +215,7 @@ def test_a_cut_training_is_that_of_a_smaller_plan_from_there_on(
     assert cut.ended.status == "finished"
     assert cuts(cut) == [(from_step, 5, False)]
     tries = [micro for step, micro in shortage.attempts if step == from_step]
-    assert tries == [20, 10, 5]
+    assert list(dict.fromkeys(tries)) == [20, 10, 5], "the first one may be taken twice"
     assert {micro for step, micro in shortage.attempts if step > from_step} == {5}
     assert same_bits(cut, expected)
     assert not same_bits(cut, unhurt), "the test sees a difference of rounding"

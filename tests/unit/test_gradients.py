@@ -26,6 +26,7 @@ from tests.unit.training_fixtures import (
     evaluate_alone,
     naive_norm,
     set_gradients,
+    spoil,
 )
 
 SMALL = Dataset(
@@ -94,7 +95,7 @@ def test_accumulation_equals_the_whole_batch(
     images, labels = images_and_labels(seed)
     batch = torch.randperm(40, generator=torch.Generator().manual_seed(seed + 1))[:batch_size]
 
-    flat.gradient.copy_(torch.ones(len(flat.gradient)))  # whatever the last step left
+    spoil(flat)
     accumulate(flat, images, labels, batch, micro_batch_size, reduction == "mean")
     set_gradients(ordinary, images[batch], labels[batch], reduction)
 

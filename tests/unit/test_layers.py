@@ -60,9 +60,9 @@ def cast(of: Case, dtype: torch.dtype) -> Case:
 
 
 class Stacked:
-    """The layer of all replicates, with a buffer for each of its parameters; gradients begin at 1.
+    """The layer of all replicates, with a buffer for each of its parameters.
 
-    Its weights are copies, so that the modules stay as they are.
+    Its weights are copies, so that the modules stay as they are; the gradients hold ones.
     """
 
     def __init__(self, modules: Sequence[nn.Module], channels_last: bool) -> None:
@@ -97,14 +97,14 @@ def close(found: Tensor, expected: Tensor) -> None:
 
 
 def check(of: Case, channels_last: bool) -> None:
-    """Twice with the same gradients, as micro-batches are; then as it evaluates."""
+    """Twice, the second added to the first, as micro-batches are; then as it evaluates."""
     stacked = Stacked(of.modules, channels_last)
     rows = range(len(of.modules))
     for module in of.modules:
         module.train()
         for parameter in module.parameters():
-            parameter.grad = torch.ones_like(parameter)
-    for scale in (1.0, -0.6):
+            parameter.grad = None
+    for scale, write in ((1.0, True), (-0.6, False)):
         inputs = [(scale * x).requires_grad_() for x in of.inputs]
         outputs = [of.modules[row](inputs[row]) for row in rows]
         for row in rows:
@@ -114,7 +114,7 @@ def check(of: Case, channels_last: bool) -> None:
             x = x.contiguous(memory_format=torch.channels_last)
         close(stacked.forward(x, True), together([y.detach() for y in outputs]))
         expected = together([x.grad for x in inputs if x.grad is not None])
-        close(stacked.layer.backward(together(of.back).clone(), True), expected)
+        close(stacked.layer.backward(together(of.back).clone(), True, write), expected)
     parameters = zip(*(module.parameters() for module in of.modules), strict=True)
     for gradient, alike in zip(stacked.gradients, parameters, strict=True):
         close(gradient, torch.stack([p.grad for p in alike if p.grad is not None]))
@@ -180,7 +180,7 @@ def test_a_parameter_gets_its_gradient_where_that_of_the_input_is_not_needed(nam
     for needed in (True, False):
         stacked = Stacked(of.modules, False)
         stacked.forward(together(of.inputs), True)
-        stacked.layer.backward(together(of.back), needed)
+        stacked.layer.backward(together(of.back), needed, False)
         found.append(stacked.gradients)
     assert all(map(torch.equal, *found))
 

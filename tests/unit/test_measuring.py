@@ -23,7 +23,7 @@ from engine.training.halting import Halted
 from engine.training.images import Images, load_images
 from engine.training.measuring import ROUNDS, ROUNDS_ALONE, Bench, measure
 from engine.training.passes import Heard, Pass, alone
-from tests.unit.training_fixtures import CPU, LINEAR, Run, intercept, make_trial, synthetic
+from tests.unit.training_fixtures import CPU, LINEAR, Run, intercept, make_trial, synthetic, untimed
 
 GENEROUS = 60.0
 UNLIMITED = 1 << 50
@@ -335,7 +335,7 @@ def figures(run: Run) -> list[dict[str, Any]]:
 
 
 def replace_times(record: EpochRecord) -> EpochRecord:
-    return replace(record, seconds=0.0)
+    return untimed(record)
 
 
 @pytest.mark.parametrize("model", [LINEAR, WIDE, CNN])

@@ -178,7 +178,7 @@ def test_a_training_is_the_same_to_the_last_bit_without_it(
             {
                 name: getattr(r, name)
                 for name in names
-                if name not in ("seconds", "peak_memory_bytes")
+                if name not in ("seconds", "warm_up_seconds", "peak_memory_bytes")
             }
             for r in run.records
         ]

@@ -22,7 +22,7 @@ from engine.state import SweepState
 from engine.training import keeping, loop
 from engine.training.images import Images, load_images
 from engine.training.loop import Job, Training
-from tests.unit.training_fixtures import CPU, SMALL_MLP, Run, make_trial, opened, synthetic
+from tests.unit.training_fixtures import CPU, SMALL_MLP, Run, make_trial, opened, synthetic, untimed
 
 NORMED = Model(name="mlp", hidden=(9,), batch_norm=True)
 CNN = Model(name="cnn", channels=(3,), hidden=(7,))
@@ -111,7 +111,7 @@ class Outcome(NamedTuple):
 
 def comparable(trial: Trial, events: list[ev.AnyEvent], weights: Tensor) -> Outcome:
     state = fold(trial, events).trials[trial.id]
-    records = [msgspec.structs.replace(record, seconds=0.0) for record in state.records]
+    records = [untimed(record) for record in state.records]
     probes = [msgspec.structs.replace(p, attempt=0, seconds=0.0) for p in state.probes]
     return Outcome(state.status, state.reason, records, probes, weights)
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-import msgspec
 import pytest
 import torch
 from hypothesis import given
@@ -25,7 +24,15 @@ from engine.training.images import Images, epoch_order, load_images
 from engine.training.models import build_model
 from tests.unit.findings_fixtures import Ended, configuration, record, sweep
 from tests.unit.test_unfolding import refusal
-from tests.unit.training_fixtures import CPU, LINEAR, Run, make_trial, set_gradients, synthetic
+from tests.unit.training_fixtures import (
+    CPU,
+    LINEAR,
+    Run,
+    make_trial,
+    set_gradients,
+    synthetic,
+    untimed,
+)
 
 STEPS = 7
 """Batches of 6 in an epoch of 38 images."""
@@ -149,7 +156,7 @@ def test_checks_do_not_change_what_is_trained(images: Images) -> None:
 
 
 def _without_time(of: EpochRecord) -> EpochRecord:
-    return msgspec.structs.replace(of, seconds=0.0)
+    return untimed(of)
 
 
 # ---- what it took

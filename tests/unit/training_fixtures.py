@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -162,6 +163,18 @@ class Run:
     @property
     def flat(self) -> FlatModel:
         return self.training.stepper.stack.members[0]
+
+
+def untimed(record: EpochRecord) -> EpochRecord:
+    """What is the same whenever the same trial is trained."""
+    return msgspec.structs.replace(record, seconds=0.0, warm_up_seconds=0.0)
+
+
+def spoil(flat: FlatModel) -> None:
+    """Leave in the gradient of each parameter whatever a last step might; gaps hold zeros."""
+    for parameter in flat.model.parameters():
+        assert parameter.grad is not None
+        parameter.grad.fill_(7.0)
 
 
 def accumulate(
