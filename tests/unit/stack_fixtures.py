@@ -40,11 +40,13 @@ SEEDS = (0, 1, 2)
 NORMED = Model(name="mlp", hidden=(9,), batch_norm=True)
 CNN = Model(name="cnn", channels=(3, 4), hidden=(7,))
 PROBE = Probe(at=(0.0, 0.5, 1.0), batch_sizes=(2, 5), draws=2, pairs=((2, 4),), pair_draws=2)
+WIDE = Model(name="mlp", hidden=(1200,))  # two replicates of it, and more, keep no gradients
 CASES = {  # sixteen steps of four epochs, or eight with batch norm
     "sgd": trial_of(epochs=4),
     "adam": trial_of(epochs=4, optimizer="adam", lr=0.003),
     "batch norm": trial_of(NORMED, epochs=4, batch_size=25, optimizer="momentum", lr=0.02),
     "cnn": trial_of(CNN, epochs=4, optimizer="momentum", lr=0.02),
+    "without gradients": trial_of(WIDE, epochs=4, lr=0.02),
     "bf16": trial_of(epochs=4, precision="bf16"),
     "probed": trial_of(epochs=4, probe=PROBE),
 }

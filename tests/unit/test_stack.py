@@ -13,7 +13,7 @@ from engine.spec import Memory, Model, Phase, Probe, Scaling, Schedule, Trial
 from engine.training.images import Images, load_images
 from engine.training.models import build_model
 from engine.training.stepping import Stepper
-from tests.unit.stack_fixtures import Group, equal_bits, learnable, replicate, trial_of
+from tests.unit.stack_fixtures import WIDE, Group, equal_bits, learnable, replicate, trial_of
 from tests.unit.training_fixtures import CPU, SMALL_MLP, Run, naive_norm, set_gradients, synthetic
 
 SEEDS = (0, 1, 2)
@@ -38,6 +38,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Images:
 
 CASES = {
     "sgd": trial_of(),
+    "without gradients": trial_of(WIDE, lr=0.02),
     "sgd with decay": trial_of(weight_decay=0.02),
     "momentum": trial_of(optimizer="momentum"),
     "nesterov": trial_of(optimizer="nesterov", weight_decay=0.01),
@@ -235,3 +236,13 @@ def test_probes_later_on_are_those_of_the_trial_by_itself_but_for_rounding(
                 assert pair.cosine == pytest.approx(other.cosine, abs=1e-3)
         assert group.records(seed) == unprobed.records(seed), "the training does not notice"
         assert torch.equal(group.weights(seed), unprobed.weights(seed))
+
+
+def test_a_wide_stack_keeps_no_gradients_and_one_by_itself_does(images: Images) -> None:
+    """So that the case of that name tells both ways apart."""
+    trial = trial_of(WIDE)
+    for seeds, kept in ((SEEDS, False), (SEEDS[:1], True)):
+        members = tuple(replicate(trial, seed) for seed in seeds)
+        stepper = Stepper(members, make_plan(trial, images.train_size, 1), images, CPU)
+        stepper.step(torch.arange(16).expand(len(seeds), -1), 2, 0)
+        assert bool(stepper.stack.gradient.any()) == kept

@@ -37,7 +37,7 @@ def joined(groups: list[Group], seed: int) -> list[EpochRecord]:
 
 
 @pytest.mark.parametrize("calls", [1, 3, 6, 10])
-@pytest.mark.parametrize("name", ["sgd", "adam", "batch norm", "cnn", "bf16"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "batch norm", "cnn", "without gradients", "bf16"])
 def test_a_group_that_is_halted_goes_on_with_the_same_bits(
     name: str, calls: int, images: Images, tmp_path: Path
 ) -> None:
