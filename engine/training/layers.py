@@ -3,7 +3,7 @@
 Written out, because in small networks automatic differentiation takes longer than the arithmetic,
 and because it has no way to write the gradient where it belongs. Images and what convolutions make
 of them have the shape (B, R·C, H, W), one group of channels a replicate; from `Flatten` on it is
-(R, B, F). A layer keeps what its `backward` needs until the next `forward`. A `backward` writes the
+(R, B, F). A layer keeps what its `backward` needs, and lets go of it there. A `backward` writes the
 gradient of the layer's own parameters, or adds to it, and returns that of its input, where it is
 needed.
 """
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 _aten = torch.ops.aten
+_NOTHING = torch.empty(0)
 Window = tuple[Tensor, Tensor]
 """A parameter of all replicates and its gradient, each of shape (R, ...)."""
 
@@ -40,7 +41,7 @@ class Linear:
         self._transposed = self._weight.transpose(1, 2)
         self._bias = bias and bias[0].unsqueeze(1)
         self._bias_gradient = bias and bias[1]
-        self._x = torch.empty(0)
+        self._x = _NOTHING
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -57,10 +58,11 @@ class Linear:
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """(R, B, out) to (R, B, in)."""
+        x, self._x = self._x, _NOTHING
         if write:
-            torch.bmm(d.transpose(1, 2), self._x, out=self._weight_gradient)
+            torch.bmm(d.transpose(1, 2), x, out=self._weight_gradient)
         else:
-            self._weight_gradient.baddbmm_(d.transpose(1, 2), self._x)
+            self._weight_gradient.baddbmm_(d.transpose(1, 2), x)
         if self._bias_gradient is not None:
             if write:
                 torch.sum(d, 1, out=self._bias_gradient)
@@ -74,7 +76,8 @@ class Linear:
         Its squared norm is added to `squares` (R,): over the samples, |dᵀx|² = Σᵢⱼ (dᵢ·dⱼ)(xᵢ·xⱼ),
         and for the bias the same without the x.
         """
-        x, before = self._x, torch.bmm(d, self._weight) if needed else d
+        x, self._x = self._x, _NOTHING
+        before = torch.bmm(d, self._weight) if needed else d
         products = torch.bmm(x, x.transpose(1, 2))
         if self._bias is not None:
             products += 1.0
@@ -94,7 +97,7 @@ class Conv2d:
         self._weight, self._bias, self._padding = weight, bias, list(padding)
         self._groups = len(weight[0])
         self._format = torch.channels_last if channels_last else torch.contiguous_format
-        self._x = self._kernel = torch.empty(0)
+        self._x = self._kernel = _NOTHING
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """(B, R·in, H, W) to (B, R·out, H', W')."""
@@ -109,9 +112,10 @@ class Conv2d:
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """(B, R·out, H', W') to (B, R·in, H, W)."""
         biased = self._bias is not None
+        x, self._x = self._x, _NOTHING
         found = _aten.convolution_backward(
             d.to(memory_format=self._format),
-            *(self._x, self._kernel, [len(self._kernel)] if biased else None),
+            *(x, self._kernel, [len(self._kernel)] if biased else None),
             *([1, 1], self._padding, [1, 1], False, [0, 0], self._groups),
             [needed, True, biased],
         )
@@ -125,21 +129,22 @@ class MaxPool2d:
     """The largest of each 2×2 window."""
 
     def __init__(self) -> None:
-        self._x = self._where = torch.empty(0)
+        self._kept: tuple[Tensor, ...] = ()
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """(B, R·C, H, W) to (B, R·C, H/2, W/2)."""
         if not training:
             return torch.max_pool2d(x, 2)
         pooled, where = _aten.max_pool2d_with_indices(x, [2, 2], [2, 2])
-        self._x, self._where = x, where
+        self._kept = x, where
         result: Tensor = pooled
         return result
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """(B, R·C, H/2, W/2) to (B, R·C, H, W)."""
+        (x, where), self._kept = self._kept, ()
         found: Tensor = _aten.max_pool2d_with_indices_backward(
-            d, self._x, [2, 2], [2, 2], [0, 0], [1, 1], False, self._where
+            d, x, [2, 2], [2, 2], [0, 0], [1, 1], False, where
         )
         return found
 
@@ -148,7 +153,7 @@ class ReLU:
     """max(x, 0), in place: no layer before it needs its output."""
 
     def __init__(self) -> None:
-        self._y = torch.empty(0)
+        self._y = _NOTHING
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Any shape."""
@@ -159,7 +164,8 @@ class ReLU:
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """Any shape."""
-        found: Tensor = _aten.threshold_backward(d, self._y, 0)
+        y, self._y = self._y, _NOTHING
+        found: Tensor = _aten.threshold_backward(d, y, 0)
         return found
 
 
@@ -219,7 +225,7 @@ class BatchNorm:
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """Same shape."""
-        (x, scale, mean, inverse), shape = self._kept, d.shape
+        (x, scale, mean, inverse), self._kept, shape = self._kept, (), d.shape
         found = _aten.native_batch_norm_backward(
             *(self._channels(d), x, scale, self._mean, self._variance, mean, inverse),
             *(True, self._epsilon, [True, True, True]),
@@ -283,7 +289,8 @@ def layers_of(
                 layers.append(BatchNorm(parameters(), parameters(), running, module))
             case nn.MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False):
                 layers.append(MaxPool2d())
-            case nn.ReLU():
+            case nn.ReLU() if layers and not isinstance(layers[-1], Flatten):
+                # not the first of all, which would write over the images
                 layers.append(ReLU())
             case nn.Flatten(start_dim=1, end_dim=-1):
                 layers.append(Flatten(replicates, channels_last))

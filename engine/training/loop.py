@@ -238,13 +238,17 @@ class Training:
 
     def _drop(self) -> None:
         """End those members that nobody wants any more, between two steps."""
+        self._synchronize()
+        self.clock.stop()
         for member in [one for one in self.active if one.trial.id in self._dropped()]:
-            self._synchronize()
-            self.clock.stop()
-            self._keep()
-            member.pending.clear()
-            self._end(member, "stopped", "")
-            self.clock.start()
+            self._let_go(member)
+        self.clock.start()
+
+    def _let_go(self, member: Member) -> None:
+        """End one member before its time, and keep the others as they are."""
+        self._keep()
+        member.pending.clear()
+        self._end(member, "stopped", "")
 
     def _grow_back(self) -> None:
         """After a while try the planned micro-batch again; where it fails, the step is cut anew."""
@@ -330,7 +334,7 @@ class Training:
         try:
             found = member.prober.probe(share)
         except Dropped:
-            self._end(member, "stopped", "")
+            self._let_go(member)
             return
         if found.cut:
             self._teller.cut(member.prober.micro_batch_size, probe=True)
