@@ -127,7 +127,8 @@ class TrialStarted(Event, frozen=True, tag="started"):
 
     Then the figures of `resumed_epochs` finished epochs are in the checkpoint, and stated again.
     `batch_size` and `steps_per_epoch` go by the batch size of `[train]`; where it changes in
-    mid-run, `total_samples` are the images of the whole budget.
+    mid-run, `total_samples` are the images of the whole budget. `stacked` replicates train as one
+    stack, this one included.
     """
 
     trial: str
@@ -144,6 +145,7 @@ class TrialStarted(Event, frozen=True, tag="started"):
     resumed_steps: int | None = None
     resumed_epochs: int = 0
     total_samples: int | None = None
+    stacked: int = 1
 
 
 class Progress(Event, frozen=True, tag="progress"):
