@@ -71,8 +71,8 @@ def new_sweep(home: Path, preset: Path | None = None, **launch: object) -> Path:
 
 def waiting(parent: int) -> psutil.Process | None:
     """The conductor that a process has waiting."""
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(parent).children():
+    for child in psutil.Process(parent).children():
+        with contextlib.suppress(psutil.Error):  # a child that is dead may not have been asked for
             if "engine.standby" in child.cmdline():
                 return child
     return None
@@ -231,6 +231,30 @@ def test_a_sweep_that_waited_for_is_stopped_as_any(home: Path, standby: Standby)
         until(lambda: state_of(folder).count("running") == 1, "it goes on")
         ask_to_stop(folder)
         assert wait_until_free(folder, WAIT_SECONDS)
+
+
+def test_a_second_launch_of_a_viewer_finds_one_ready_again(home: Path) -> None:
+    with Terminal("--home", str(home), "--device", "cpu") as viewer:
+        for launched in range(2):
+            viewer.wait_for("enter launch")
+            until(lambda: begun(viewer), "a conductor waits")
+            found = waiting(viewer.pid)
+            assert found
+            loaded(found, min(2, cores()))
+            viewer.press("\r")
+            until(lambda n=launched: len(sweeps(home)) > n, "it is launched")  # type: ignore[misc]
+            folder = sweeps(home)[-1]
+            with ended(folder):
+                until(lambda at=folder: bool(workers_of(at)), "it has a worker")  # type: ignore[misc]
+                assert conductor_of(folder) == found.pid
+                assert waiting(viewer.pid) in (None, found), "nobody chooses while a board is open"
+                viewer.wait_for("1-7 pane")
+                viewer.press_until("m", "enter launch")
+
+
+def sweeps(home: Path) -> list[Path]:
+    """Folders of sweeps that have begun, oldest first."""
+    return sorted(path.parent for path in (home / "sweeps").glob("*/journal.jsonl"))
 
 
 # ---- the lock
