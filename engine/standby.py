@@ -85,7 +85,8 @@ async def _stand_by(device: str, workers: int | None) -> int:
         reserve.keep(0)
         return 0
     folder = Path(words[0])
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
     speak_into(os.open(folder / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
     return await conduct(folder, words[1:], reserve)
 

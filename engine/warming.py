@@ -19,6 +19,7 @@ from engine.launching import LOG, journal_size, module_command, start_conductor,
 
 BREATH_SECONDS = 1.0
 REPEAT_SECONDS = 30.0
+END_SECONDS = 2.0
 
 
 class Standby:
@@ -97,7 +98,8 @@ class Standby:
         if self._process:
             _close(self._process)
             self._process.kill()
-            self._process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a dead disk may hold it
+                self._process.wait(END_SECONDS)
             self._process = None
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.background import LOWEST, in_background
+from engine.handing import adopt
 from engine.standby import LEAST_MEMORY, how_many, wanted
 
 PLENTY = 64 << 30
@@ -97,3 +99,30 @@ def test_what_was_said_before_there_was_a_log_comes_first_in_it(tmp_path: Path) 
     with open(tmp_path / "unsaid", "w+b") as unsaid:
         subprocess.run([sys.executable, "-P", "-c", script], stderr=unsaid, check=True)
     assert (tmp_path / "log").read_text() == "there\nearly\non 1\non 2\n"
+
+
+def test_what_was_sent_is_taken_even_if_the_sender_has_closed(tmp_path: Path) -> None:
+    """As by a worker that is still loading when it is taken."""
+    script = (
+        "import os, socket\n"
+        "from engine.handing import adopt, hand_over\n"
+        "ours, theirs = socket.socketpair()\n"
+        f"lock = os.open({str(tmp_path / 'lock')!r}, os.O_RDWR | os.O_CREAT)\n"
+        f"log = os.open({str(tmp_path / 'log')!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)\n"
+        "assert hand_over(ours, lock, log)\n"
+        "for each in (ours.detach(), lock, log):\n"
+        "    os.close(each)\n"
+        "assert adopt(theirs)\n"
+        "held = [os.path.realpath(f'/proc/self/fd/{fd}') for fd in range(3, 20)]\n"
+        f"os.write(1, b'held' if {str(tmp_path / 'lock')!r} in held else b'free')\n"
+    )
+    with open(tmp_path / "unsaid", "w+b") as unsaid:
+        subprocess.run([sys.executable, "-P", "-c", script], stderr=unsaid, check=True)
+    assert (tmp_path / "log").read_text() == "held"
+
+
+def test_where_nobody_sends_there_is_nothing_to_take() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.close()
+        assert not adopt(theirs)
