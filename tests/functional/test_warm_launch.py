@@ -26,7 +26,10 @@ from tests.functional.crashing import tables
 from tests.functional.running import conductor_of, events_of, recorded, state_of, until
 from tests.terminal.terminals import Terminal
 
-pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
+]
 """A conductor outlives whoever started it: that is its point."""
 FOREVER = """
 title = "Without end"
