@@ -32,6 +32,7 @@ from engine.preparing import fetch
 from engine.problems import MachineProblem, Problem
 from engine.queueing import TrialQueue
 from engine.reading import Preset, load_preset
+from engine.reserve import Reserve
 from engine.serving import Server, hire, places_for
 from engine.watching import MemoryWatch
 
@@ -46,9 +47,14 @@ class Conductor:
     """Runs the sweep in a folder to its end, to a stop, or to a problem."""
 
     def __init__(
-        self, folder: Path, lock: int, inbox: commands.Inbox, asked: Sequence[commands.AnyCommand]
+        self,
+        folder: Path,
+        lock: int,
+        inbox: commands.Inbox,
+        asked: Sequence[commands.AnyCommand],
+        reserve: Reserve,
     ) -> None:
-        self.folder, self._lock, self._inbox = folder, lock, inbox
+        self.folder, self._lock, self._inbox, self._reserve = folder, lock, inbox, reserve
         self.launch = read_launch(folder)
         self._ledger = Ledger(folder)
         self.state, self._write = self._ledger.state, self._ledger.write
@@ -99,9 +105,10 @@ class Conductor:
 
     async def _conduct_on(self, devices: list[Device]) -> None:
         """Conduct on these devices, listening for commands and watching memory meanwhile."""
-        silence = self.launch.silence_seconds
-        crew = Crew(self.folder, self._lock, self._ledger.heard, silence)
-        work = asyncio.create_task(self._conduct(crew, self._places(devices)))
+        silence, places = self.launch.silence_seconds, self._places(devices)
+        self._reserve.keep(len(places))
+        crew = Crew(self.folder, self._lock, self._ledger.heard, silence, self._reserve)
+        work = asyncio.create_task(self._conduct(crew, places))
         watchers = [
             asyncio.create_task(self._obey()),
             asyncio.create_task(self._ledger.keep_trying()),
@@ -273,12 +280,10 @@ async def _cancelled(*tasks: "asyncio.Task[Any]") -> None:
         await asyncio.wait(tasks, timeout=CANCEL_PATIENCE_SECONDS)
 
 
-def main() -> int:
-    """Conduct the sweep of the folder in the first argument, and do what the others ask."""
-    os.umask(0o077)  # also for its workers: whatever they write is nobody else's to read
-    folder = Path(sys.argv[1]).absolute()
+async def conduct(folder: Path, words: Sequence[str], reserve: Reserve) -> int:
+    """Conduct the sweep in a folder and do what the words ask; returns only if that cannot be."""
     inbox = commands.Inbox(folder)  # before the lock: from then on commands are for us
-    asked = [commands.decode(os.fsencode(word)) for word in sys.argv[2:]]
+    asked = [commands.decode(os.fsencode(word)) for word in words]
     lock = take_lock(folder)
     if lock is None:
         for command in asked:
@@ -286,7 +291,7 @@ def main() -> int:
         _log(f"{folder.name}: another conductor runs this sweep")
         return 0
     try:
-        asyncio.run(_conduct(Conductor(folder, lock, inbox, asked)))
+        await _to_the_end(Conductor(folder, lock, inbox, asked, reserve))
     except Problem as problem:
         _log(str(problem))
         return problem.exit_code
@@ -296,7 +301,7 @@ def main() -> int:
     return 0
 
 
-async def _conduct(conductor: Conductor) -> None:
+async def _to_the_end(conductor: Conductor) -> None:
     """Run the sweep and leave at once: what may still be waiting has nothing more to say."""
     code = await conductor.run()
     with suppress(OSError):  # it only saves reading the journal
@@ -308,6 +313,12 @@ def _log(text: str) -> None:
     """Write a line to the log, if the disk has room for it."""
     with suppress(OSError):
         os.write(1, f"{text}\n".encode("utf-8", "replace"))
+
+
+def main() -> int:
+    """Conduct the sweep of the folder in the first argument, and do what the others ask."""
+    os.umask(0o077)  # also for its workers: whatever they write is nobody else's to read
+    return asyncio.run(conduct(Path(sys.argv[1]).absolute(), sys.argv[2:], Reserve()))
 
 
 if __name__ == "__main__":

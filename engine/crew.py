@@ -11,11 +11,9 @@ import msgspec
 from engine import journal, orders
 from engine.control import Control
 from engine.events import AnyEvent, Measured, TrialEnded, WorkerLost, WorkerReady
-from engine.launching import module_command
-from engine.orphans import ended_with_parent
 from engine.problems import MachineProblem, printable
+from engine.reserve import Reserve, start_worker
 
-LONGEST_LINE = 256 << 20
 HALT_PATIENCE_SECONDS = 20.0
 DISMISSAL_SECONDS = 3.0
 LAST_LINES, LOG_TAIL = 5, 4096
@@ -135,10 +133,21 @@ class Member:
 
 
 class Crew:
-    """The workers of one conductor; each inherits the sweep's lock."""
+    """The workers of one conductor; each holds the sweep's lock, inherited or handed over.
 
-    def __init__(self, folder: Path, lock: int, heard: Heard, silence: float) -> None:
+    Those that wait in the reserve are taken first.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        lock: int,
+        heard: Heard,
+        silence: float,
+        reserve: Reserve | None = None,
+    ) -> None:
         self._folder, self._lock, self._heard, self._silence = folder, lock, heard, silence
+        self._reserve = reserve or Reserve()
         self._members: dict[int, Member] = {}
 
     @property
@@ -155,17 +164,8 @@ class Crew:
         """
         log = self._folder / f"worker-{number}.log"
         with open(log, "ab") as errors:
-            process = await asyncio.create_subprocess_exec(
-                *module_command("engine.worker"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=errors,
-                pass_fds=(self._lock,),
-                # the order in which NVML counts GPUs, so that a name means the same card
-                env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **os.environ},
-                limit=LONGEST_LINE,
-                preexec_fn=ended_with_parent(),
-            )
+            waiting = self._reserve.take(self._lock, errors.fileno())
+            process = waiting or await start_worker(errors, self._lock)
         member = Member(process, number, device, log, self._silence)
         self._members[number] = member
         watching = asyncio.create_task(member.end_if_silent(START_PATIENCE * self._silence))

@@ -16,6 +16,7 @@ from engine.events import EpochRecord
 from engine.fitting import Shape
 from engine.noise import noise_scale
 from engine.plan import alike
+from engine.shared_times import stacked
 from engine.spec import Memory, Scaling, Settings
 from engine.split import training_size
 from engine.state import SweepState, TrialState
@@ -30,7 +31,7 @@ class EpochTime:
     """Median seconds of an epoch.
 
     `ratio` is the time of the next smaller batch size over this, among configurations that
-    differ in the batch, the rate or its scaling alone.
+    differ in the batch, the rate or its scaling alone. `stacked` replicates share the time.
     """
 
     configuration: str
@@ -38,6 +39,7 @@ class EpochTime:
     seconds: float
     samples_per_second: float
     ratio: float | None
+    stacked: int = 1
 
 
 def by_batch_size(state: SweepState) -> list[str]:
@@ -166,6 +168,7 @@ def epoch_times(state: SweepState) -> list[EpochTime]:
                 seconds,
                 rate,
                 smaller[-1].seconds / seconds if smaller and seconds > 0 else None,
+                stacked(trials),
             )
         )
     return times

@@ -6,10 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine import commands, journal
 from engine.catalog import LOCK, conductor_lives, load_state
 from engine.problems import MachineProblem, printable
+
+if TYPE_CHECKING:
+    import psutil
 
 LOG = "conductor.log"
 PATIENCE_SECONDS = 20.0
@@ -30,8 +34,7 @@ def start_conductor(folder: Path, *asked: commands.AnyCommand) -> None:
     """
     if conductor_lives(folder):
         return
-    path = folder / journal.NAME
-    before = path.stat().st_size if path.exists() else -1
+    before = journal_size(folder)
     with open(folder / LOG, "ab") as log:
         process = subprocess.Popen(
             [*module_command("engine.conductor"), str(folder), *map(commands.encode, asked)],
@@ -41,16 +44,29 @@ def start_conductor(folder: Path, *asked: commands.AnyCommand) -> None:
             start_new_session=True,
             close_fds=True,
         )
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        if path.exists() and path.stat().st_size not in (0, before):
-            return
-        if process.poll() is not None:
-            break
-        time.sleep(0.01)
+    if takes_charge(process, folder, before):
+        return
     lines = (folder / LOG).read_text("utf-8", "replace").splitlines()
     last = printable(lines[-1]) if lines else "no word from it"
     raise MachineProblem(f"the conductor of {folder.name} did not start: {last}")
+
+
+def journal_size(folder: Path) -> int:
+    """Bytes in a sweep's journal; -1 without one."""
+    path = folder / journal.NAME
+    return path.stat().st_size if path.exists() else -1
+
+
+def takes_charge(process: "subprocess.Popen[bytes]", folder: Path, before: int) -> bool:
+    """Wait for a conductor's first word in a journal of `before` bytes; False if none comes."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if journal_size(folder) not in (-1, 0, before):
+            return True
+        if process.poll() is not None:
+            break
+        time.sleep(0.01)
+    return False
 
 
 def ask_to_stop(folder: Path) -> None:
@@ -66,11 +82,17 @@ def ask_to_stop(folder: Path) -> None:
 
         started = load_state(folder).conductor
         try:
-            if started is None or str(folder) not in psutil.Process(started.pid).cmdline():
+            if started is None or not _holds_lock(psutil.Process(started.pid), folder):
                 raise
         except psutil.Error:
             return  # it has ended meanwhile
         os.kill(started.pid, signal.SIGTERM)
+
+
+def _holds_lock(process: "psutil.Process", folder: Path) -> bool:
+    """Whether a process has the sweep's lock open, as its conductor does."""
+    lock = os.path.realpath(folder / LOCK)
+    return any(os.path.realpath(file.path) == lock for file in process.open_files())
 
 
 def wait_until_free(folder: Path, seconds: float) -> bool:

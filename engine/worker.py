@@ -1,13 +1,17 @@
 """A worker: takes orders on stdin, trains, and states what happened on stdout.
 
-    python -P -m engine.worker
+    python -P -m engine.worker [DESCRIPTOR]
 
 It stays warm from trial to trial and ends when its stdin does, which is when its conductor
 is gone. Descriptor 1 is kept for events alone: whatever a library prints goes to the log.
+
+One that is given the DESCRIPTOR of a socket loads the libraries at once, at the lowest priority,
+and does nothing else until it was sent a sweep's lock and log through it.
 """
 
 import contextlib
 import os
+import socket
 import sys
 import threading
 import time
@@ -18,7 +22,9 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from engine import journal, orders
+from engine.background import in_background
 from engine.events import AnyEvent, EpochsFinished, TrialEnded, WorkerLost, WorkerReady
+from engine.handing import adopt
 from engine.problems import Problem, printable
 from engine.spec import Trial
 from engine.split import validation_size
@@ -44,9 +50,16 @@ class Worker:
         self._setup: orders.Setup | None = None
         self._images: tuple[tuple[str, int], Images] | None = None
 
-    def serve(self) -> None:
-        """Work until stdin ends."""
+    def serve(self, channel: int | None = None) -> None:
+        """Work until stdin ends; with a `channel` only once a sweep came through it."""
         threading.Thread(target=self._listen, daemon=True).start()
+        if channel is not None:
+            import numpy  # noqa: F401 (the threads that it starts are to have the usual priority)
+
+            in_background(_load_libraries)
+            with socket.socket(fileno=channel) as ours:
+                if not adopt(ours):
+                    os._exit(0)
         while True:
             order = self._orders.get()
             match order:
@@ -196,6 +209,15 @@ class Worker:
         return self._images[1]
 
 
+def _load_libraries() -> None:
+    """Import what training takes, before it is known what is trained, and where."""
+    import engine.training.loop
+    import engine.training.measuring  # noqa: F401
+    from engine.training.optim import load_optimizers
+
+    load_optimizers()
+
+
 def _failure(trial: Trial, attempt: int, error: Exception) -> TrialEnded:
     text = " ".join(str(error).split())[:500]
     named = text if isinstance(error, Problem) else f"{type(error).__name__}: {text}"
@@ -208,7 +230,7 @@ def main() -> None:
     events = os.dup(1)
     os.dup2(2, 1)
     try:
-        Worker(events).serve()
+        Worker(events).serve(int(sys.argv[1]) if len(sys.argv) > 1 else None)
     except BrokenPipeError:  # the conductor is gone
         os._exit(0)
     except BaseException:

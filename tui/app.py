@@ -16,6 +16,7 @@ from engine.listing import Listing
 from engine.problems import Problem
 from engine.reading import Preset
 from engine.steady import SteadyClock
+from engine.warming import BREATH_SECONDS, Standby
 from tui.collecting import HELD_SECONDS, go_on
 from tui.commands import bindings, commands_at
 from tui.dress import register, wear
@@ -45,6 +46,7 @@ class BatchscopeApp(App[str]):
         others: Sequence[Path] = (),
         clock: Callable[[], float] | None = None,
         settings: Settings = DEFAULTS,
+        standby: Standby | None = None,
     ) -> None:
         if not os.environ.get("NO_COLOR"):  # an empty one asks for nothing (no-color.org)
             os.environ.pop("NO_COLOR", None)
@@ -55,6 +57,7 @@ class BatchscopeApp(App[str]):
         self.clock = clock or SteadyClock()
         self.visited: list[Path] = []
         self.failure: Problem | None = None
+        self._standby = standby
         self._preset, self._launch, self._sweep, self._others = preset, launch, sweep, others
         self.animation_level = "none"
         self.look = Look(
@@ -85,6 +88,9 @@ class BatchscopeApp(App[str]):
 
         limit = self._launch.memory_limit if self._launch else None
         self._show(MenuScreen(self.listing, limit))
+        if self._standby:
+            self._standby.breathe()
+            self.set_timer(BREATH_SECONDS + 0.1, self._stand_by)
         if problem:
             self.push_screen(Message("The sweep did not start", problem))
 
@@ -104,10 +110,30 @@ class BatchscopeApp(App[str]):
 
         def start() -> Path:
             folder = create_sweep(self.home, preset, where)
-            start_conductor(folder)
+            self.conduct(folder)
             return folder
 
         self._open_board(start)
+
+    def conduct(self, folder: Path) -> None:
+        """Have a conductor take charge of a sweep: the one that waits, if there is one.
+
+        Raises:
+            MachineProblem: none could be started.
+        """
+        if self._standby:
+            self._standby.conduct(folder)
+        else:
+            start_conductor(folder)
+
+    def on_key(self) -> None:
+        """Somebody is still choosing."""
+        self._stand_by()
+
+    def _stand_by(self) -> None:
+        """Have a conductor wait while somebody chooses."""
+        if self._standby and self._standby.due and self._place() == "menu":
+            self.run_worker(self._standby.touch, thread=True, exit_on_error=False)
 
     def give_up(self, problem: Problem) -> None:
         """A launch that came to nothing: say why in the menu, if that is where it was asked for."""

@@ -20,6 +20,7 @@ from engine.findings.report import Findings, find
 from engine.findings.sizing import size_lines
 from engine.launching import LOG, ask_to_stop
 from engine.problems import MachineProblem, printable
+from engine.shared_times import stack_mark, stack_note, stacked
 from engine.state import SweepState
 from engine.tuning import rejected
 from tui.choices import choice_text, sign_of
@@ -96,11 +97,12 @@ class Follower:
 
     def _tell_epoch(self, event: EpochsFinished) -> None:
         last, trial = event.records[-1], self.state.trials[event.trial]
-        of = trial.settings.train.epochs
+        of, size = trial.settings.train.epochs, stacked([trial])
+        together = f" for {size} replicates together" if size > 1 else ""
         self._log.say(
             f"{event.trial}: epoch {last.epoch}{f' of {of}' if of else ''}, "
             f"train {last.train_accuracy:.4f}, test {last.test_accuracy:.4f}, "
-            f"{last.seconds:.3g} s",
+            f"{last.seconds:.3g} s{together}",
             at=event.at,
             trial=event.trial,
             epoch=last.epoch,
@@ -191,6 +193,7 @@ def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, A
                 "epoch_seconds": time.seconds if time else None,
                 "samples_per_second": time.samples_per_second if time else None,
                 "rejected": name in lost,
+                "stacked": time.stacked if time else stacked(state.replicates(name)),
             }
         )
     found = find(state)
@@ -247,8 +250,10 @@ def summary_text(of: dict[str, Any]) -> str:
         lines.append(
             f"{row['label']:>{width}}  {row['finished']:>2}/{row['trials']:<2}  {accuracy:<16}  "
             f"{'-' if seconds is None else f'{seconds:.4g} s':>10}  "
-            f"{'-' if rate is None else f'{rate:,.0f}':>9}"
+            f"{'-' if rate is None else f'{rate:,.0f}':>9}  {stack_mark(row['stacked'])}".rstrip()
         )
+    note = stack_note([row["stacked"] for row in rows if row["epoch_seconds"] is not None])
+    lines += [note] if note else []
     lines += findings_text(msgspec.convert(of, Findings))
     if of["export"]:
         lines += ["", f"exported to {of['export']}"]

@@ -36,16 +36,25 @@ def show_screen(
     hold()
     import msgspec
 
+    from engine.warming import Standby
     from tui.app import BatchscopeApp
     from tui.escapes import RESTORE_TITLE
 
     settings = msgspec.structs.replace(settings, ascii=wants_ascii(settings.ascii))
+    standby = Standby(launch.device, launch.workers) if launch else Standby()
     app = BatchscopeApp(
-        home, preset=preset, launch=launch, sweep=sweep, others=others, settings=settings
+        home,
+        preset=preset,
+        launch=launch,
+        sweep=sweep,
+        others=others,
+        settings=settings,
+        standby=standby,
     )
     try:
         farewell = app.run(mouse=settings.mouse)
     finally:
+        standby.end()
         if app.titled and sys.__stderr__:
             print(RESTORE_TITLE, end="", file=sys.__stderr__, flush=True)
     if app.failure:

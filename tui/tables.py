@@ -50,10 +50,10 @@ def _curves(pane: Pane) -> Iterable[Line]:
 def _bars(pane: Pane) -> Iterable[Line]:
     view, figure = pane.view, cast(BarsPane, pane).figure
     if figure is EPOCH_TIME:
-        yield "configuration", "epoch seconds (median)", "samples per second", "speedup"
+        yield "configuration", "epoch seconds (median)", "samples per second", "speedup", "stacked"
         for time in epoch_times(view.state):
             label = view.marks[time.configuration].label
-            yield label, time.seconds, time.samples_per_second, time.ratio
+            yield label, time.seconds, time.samples_per_second, time.ratio, time.stacked
         return
     yield "configuration", figure.name, "low (95 %)", "high (95 %)", "seeds", "of smallest"
     for name, mean in bars(view.state, figure.measure).items():

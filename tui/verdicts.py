@@ -36,6 +36,7 @@ def remarks(verdict: Verdict) -> str:
     parts = [
         verdict.reason,
         f"timed {verdict.timing}" if verdict.timing else "",
+        verdict.caution,
         f"{count} diverged or failed trial{'s' * (count > 1)} left out" if count else "",
     ]
     return "; ".join(part for part in parts if part)

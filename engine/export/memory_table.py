@@ -6,11 +6,13 @@ from engine.export.tables import Row
 from engine.figures import pace
 from engine.fitting import fits
 from engine.plan import alike
+from engine.shared_times import stacked
 from engine.state import SweepState
 
 MEMORY_COLUMNS = (
     "device", "model", "batch_size", "micro_batch_size", "peak_memory_bytes",
     "samples_per_second", "fits", "chosen", "reason", "trial", "limit_bytes", "precision",
+    "stacked",
 )  # fmt: skip
 
 
@@ -66,4 +68,5 @@ def _given(state: SweepState) -> Iterator[Row]:
             "reason": plan.reason,
             "trial": trials[0].id,
             "precision": plan.precision,
+            "stacked": stacked(trials),
         }

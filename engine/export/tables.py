@@ -23,6 +23,7 @@ TRIAL_COLUMNS = (
     "noise_scale", "configuration", "label", "attempt", "reason", "path_length", "memory_cuts",
     "precision", "batch_norm_size", "noise_draws", "validation_loss", "validation_accuracy",
     "steps_to_target", "samples_to_target", "seconds_to_target", "selected",
+    "stacked",
 )  # fmt: skip
 TEXT_COLUMNS = (
     "trial", "status", "dataset", "model", "optimizer", "scaling_rule", "configuration", "label",
@@ -34,7 +35,7 @@ EPOCH_COLUMNS = (
     "samples_per_second", "grad_norm_mean", "grad_norm_std", "grad_norm_cv", "distance_from_init",
     "weight_norm", "noise_scale", "peak_memory_bytes", "update_norm_mean", "path_length",
     "noise_trace", "noise_signal", "noise_draws", "last_batch_size", "validation_loss",
-    "validation_accuracy",
+    "validation_accuracy", "stacked",
 )  # fmt: skip
 NORM_COLUMNS = ("trial", "batch_size", "seed", "epoch", "bin_left", "bin_right", "count")
 
@@ -81,6 +82,7 @@ def epoch_rows(state: SweepState) -> Iterator[Row]:
                 "noise_signal": record.noise_signal,
                 "noise_draws": record.noise_draws,
                 "last_batch_size": record.last_batch_size,
+                "stacked": trial.started.stacked if trial.started else None,
             }
 
 
@@ -130,6 +132,7 @@ def _settings(state: SweepState, trial: TrialState) -> Row:
         "precision": settings.train.precision,
         "batch_norm_size": normalized_over(settings, plan) if plan else None,
         "reason": trial.reason,
+        "stacked": trial.started.stacked if trial.started else None,
     }
 
 

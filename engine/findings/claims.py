@@ -21,6 +21,7 @@ from engine.findings.sides import Side, above, difference, gather, share_seeds
 from engine.findings.statistics import LEVEL, Estimate, equality_p, interval, p_value
 from engine.findings.tuned import Looked, looked_at, selected_keys
 from engine.selecting import Ladder, ladder
+from engine.shared_times import stack_caution
 from engine.spec import Claim
 from engine.state import SweepState
 
@@ -38,6 +39,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     `low` and `high` are its interval of coverage 1 − `level`, `n` the seeds behind it, `excluded`
     the trials that diverged or failed. `timing` tells of a time or a pace whether anything else
     of the sweep ran beside one of the configurations looked at; of other measures it is empty.
+    `caution` is what to beware of: replicates that share their time.
     """
 
     statement: str
@@ -53,6 +55,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     provisional: bool = False
     reason: str = ""
     timing: Timing = ""
+    caution: str = ""
 
 
 def judge(state: SweepState) -> list[Verdict]:
@@ -227,6 +230,7 @@ def _verdict(
         provisional=any(side.pending for side in sides),
         reason=reason,
         timing=_timing(claim.measure, sides),
+        caution=_caution(claim.measure, sides),
     )
 
 
@@ -234,3 +238,8 @@ def _timing(measure: str, sides: Sequence[Side]) -> Timing:
     if measure not in TIMED or not sides:
         return ""
     return "shared" if any(side.shared for side in sides) else "alone"
+
+
+def _caution(measure: str, sides: Sequence[Side]) -> str:
+    sizes = frozenset[int]().union(*(side.stacks for side in sides))
+    return stack_caution(sizes) if measure in TIMED else ""

@@ -22,6 +22,7 @@ class Point(Struct, frozen=True, kw_only=True):
 
     `front` goes by the means. `told` says of a point behind the front whether one of the front is
     ahead of it in both, and in one of them at least by more than the seeds leave to chance.
+    So many as `stacked` replicates share the seconds.
     """
 
     configuration: str
@@ -31,6 +32,7 @@ class Point(Struct, frozen=True, kw_only=True):
     accuracy: Mean
     front: bool
     told: bool
+    stacked: int = 1
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[bool]:
@@ -65,6 +67,7 @@ def pareto(state: SweepState) -> list[Point]:
             accuracy=each[4],
             front=first,
             told=not first and any(_behind(each, leader) for leader in leaders),
+            stacked=max(each[1].stacks, default=1),
         )
         for each, first in zip(found, ahead, strict=True)
     ]

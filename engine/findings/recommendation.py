@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from engine.findings.sides import LEAST_SEEDS, OPEN, Side, difference, gather
 from engine.findings.statistics import LEVEL, interval, of_mean, p_value
 from engine.findings.summary import mean_of
+from engine.shared_times import stacked
 from engine.spec import Configuration, Train
 from engine.state import SweepState
 from engine.target import has_target
@@ -195,4 +196,6 @@ def _seconds(state: SweepState, candidate: _Candidate) -> float:
 
 def _time(state: SweepState, candidate: _Candidate) -> str:
     timing = candidate.configuration.settings.run.timing
-    return f"{_seconds(state, candidate):.3g} s of training, timed {timing}"
+    size = stacked(state.replicates(candidate.configuration.id))
+    together = f" as one stack of {size} replicates" if size > 1 else ""
+    return f"{_seconds(state, candidate):.3g} s of training{together}, timed {timing}"

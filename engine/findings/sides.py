@@ -8,6 +8,7 @@ import msgspec
 from engine.findings.measures import rounding_variance, value_of
 from engine.findings.probed import OWN, Spot
 from engine.findings.statistics import Estimate, paired, welch
+from engine.shared_times import stack_sizes
 from engine.spec import Configuration
 from engine.state import SweepState, TrialState
 
@@ -26,7 +27,8 @@ class Side:
 
     `lost` are the trials that diverged or failed, `start` is what initial weights and data order
     depend on beside the seed, `floor` the variance of a value's rounding. `shared` tells that a
-    configuration was timed while others ran, `gone` which ones will have no value, and why.
+    configuration was timed while others ran, `gone` which ones will have no value, and why;
+    `stacks` how many replicates trained together.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Side:
     floor: float
     shared: bool = False
     gone: tuple[str, ...] = ()
+    stacks: frozenset[int] = frozenset()
 
     @property
     def thin(self) -> bool:
@@ -96,6 +99,7 @@ def gather(
         floor=max(floors, default=0.0) / max(1, len(measured)),
         shared=any(each.settings.run.timing == "shared" for each in configurations),
         gone=_gone(state, configurations),
+        stacks=stack_sizes(trial for trial in everyone if trial.status == "finished"),
     )
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from engine.figures import kin, preferred
 from engine.findings.sides import LOST, gather
 from engine.findings.statistics import interval, of_mean
+from engine.shared_times import stacked
 from engine.spec import Settings
 from engine.state import SweepState
 
@@ -52,7 +53,8 @@ class Figures(Struct, frozen=True, kw_only=True):
 
     Only kin are set beside each other: see `engine.figures.kin`.
 
-    `timing` says whether anything else of the sweep ran beside: `alone` or `shared`.
+    `timing` says whether anything else of the sweep ran beside: `alone` or `shared`; so many as
+    `stacked` replicates share a time.
     """
 
     configuration: str
@@ -64,6 +66,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     timing: str
     figures: dict[str, Mean]
     ratios: dict[str, float]
+    stacked: int = 1
 
 
 def mean_of(state: SweepState, configuration: str, measure: str) -> Mean | None:
@@ -145,6 +148,7 @@ def figures(state: SweepState, measures: Iterable[str] = MEASURES) -> list[Figur
             timing=state.configurations[name].settings.run.timing,
             figures={measure: found[name] for measure, found in means.items() if name in found},
             ratios={measure: found[name] for measure, found in faster.items() if name in found},
+            stacked=stacked(state.replicates(name)),
         )
         for name in preferred(state)
     ]

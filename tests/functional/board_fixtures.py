@@ -92,6 +92,8 @@ class Recipe:
         journal.Writer(self.path).close()
         self.at = START
         self.claims: tuple[Claim, ...] = CLAIMS
+        self.stacks: dict[int, int] = {}
+        """How many replicates train as one stack, by batch size; 1 where it is not given."""
 
     def say(self, event: ev.AnyEvent, after: float = 0.0) -> None:
         """Append an event, stamped with the recipe's own clock."""
@@ -169,6 +171,7 @@ class Recipe:
                 parameters=17_226,
                 init_norm=9.0,
                 lr=0.1,
+                stacked=self.stacks.get(trial.batch_size, 1),
             )
         )
         return steps
@@ -319,6 +322,19 @@ def finished_sweep(home: Path, name: str = "20270115-080000-quickstart", **texts
     """All trials of four batch sizes, done."""
     recipe, chosen = Recipe(home, name), configurations()
     recipe.open(chosen, **texts)
+    recipe.ready(chosen)
+    trials = [trial for configuration in chosen for trial in trials_of(configuration)]
+    for trial in trials:
+        recipe.whole(trial)
+    recipe.close("finished", len(trials), len(trials))
+    return recipe.folder
+
+
+def stacked_sweep(home: Path, stacks: dict[int, int]) -> Path:
+    """All trials of four batch sizes, done; of some sizes the replicates as one stack."""
+    recipe, chosen = Recipe(home), configurations()
+    recipe.stacks = stacks
+    recipe.open(chosen)
     recipe.ready(chosen)
     trials = [trial for configuration in chosen for trial in trials_of(configuration)]
     for trial in trials:

@@ -101,7 +101,7 @@ async def test_r_starts_a_conductor_where_none_lives(
 ) -> None:
     folder = running_sweep(home)
     begun: list[Path] = []
-    monkeypatch.setattr("tui.screens.menu.start_conductor", begun.append)
+    monkeypatch.setattr("tui.app.start_conductor", begun.append)
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)
@@ -119,7 +119,7 @@ async def test_r_leaves_what_runs_or_is_finished_alone_and_tells_a_failure(
     def refuse(_: Path) -> None:
         raise MachineProblem("the conductor did not start: [b]no[/b] disk")
 
-    monkeypatch.setattr("tui.screens.menu.start_conductor", refuse)
+    monkeypatch.setattr("tui.app.start_conductor", refuse)
     finished_sweep(home, "20270114-080000-large")
     folder = running_sweep(home)
     app = BatchscopeApp(home)

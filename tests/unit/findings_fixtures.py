@@ -44,7 +44,7 @@ class Ended:
     """How a trial ended, and what it stated that is not the usual.
 
     `figures` are those of its one epoch; `records` stand for that epoch if given. `probes` are
-    shares of the budget with what was drawn then.
+    shares of the budget with what was drawn then; `stacked` replicates trained together.
     """
 
     accuracy: float = 0.9
@@ -52,6 +52,7 @@ class Ended:
     figures: Mapping[str, Any] = field(default_factory=dict)
     records: tuple[ev.EpochRecord, ...] = ()
     probes: Mapping[float, Sequence[ev.Draws | ev.Competition]] = field(default_factory=dict)
+    stacked: int = 1
 
 
 def record(accuracy: float, **figures: Any) -> ev.EpochRecord:
@@ -96,7 +97,7 @@ def sweep(
     for each, ends in values:
         for trial, end in zip(trials_of(each), ends, strict=False):
             told = end if isinstance(end, Ended) else Ended(end)
-            state.apply(started(trial.id, each))
+            state.apply(started(trial.id, each, told.stacked))
             found = told.records or (record(told.accuracy, **told.figures),)
             if told.status != "queued":
                 state.fold(probed(trial.id, at, drawn) for at, drawn in told.probes.items())
@@ -105,7 +106,7 @@ def sweep(
     return state
 
 
-def started(trial: str, of: Configuration) -> ev.TrialStarted:
+def started(trial: str, of: Configuration, stacked: int = 1) -> ev.TrialStarted:
     """A trial's first word."""
     size = of.settings.train.batch_size
     return ev.TrialStarted(
@@ -120,6 +121,7 @@ def started(trial: str, of: Configuration) -> ev.TrialStarted:
         parameters=5,
         init_norm=1.5,
         lr=of.settings.train.lr,
+        stacked=stacked,
     )
 
 

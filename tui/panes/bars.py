@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.findings.summary import Mean, bars
+from engine.shared_times import stack_caution, stack_sizes, stacked
 from tui.blocks import bar
 from tui.panes.critical import CAPTION, critical_rows, has_target
 from tui.panes.epoch_time import beside_what, epoch_time_rows
@@ -100,7 +101,7 @@ class BarsPane(Pane):
         """A bar each, and how it was measured."""
         if self.figure is CRITICAL:
             return CRITICAL_ROWS
-        return len(self.view.order) + 2
+        return len(self.view.order) + 2 + (stacked(self.view.state.trials.values()) > 1)
 
     def body(self, width: int, height: int) -> Sequence[Row]:
         """A bar for each configuration that has the figure."""
@@ -151,7 +152,8 @@ class BarsPane(Pane):
 
     def _note(self, found: dict[str, Mean]) -> str:
         if self.figure.measure == "step_seconds":
-            return beside_what(self.view)
+            sizes = stack_sizes(t for name in found for t in self.view.state.replicates(name))
+            return "; ".join(filter(None, (beside_what(self.view), stack_caution(sizes))))
         counts = {mean.n for mean in found.values()}
         few, many = min(counts), max(counts)
         seeds = f"{few}" if few == many else f"{few} to {many}"

@@ -1,6 +1,7 @@
 """Epoch time per batch size: bars, and how much faster each is than the next smaller size."""
 
 from engine.figures import EpochTime, epoch_times
+from engine.shared_times import stack_mark, stack_note
 from tui.blocks import bar
 from tui.marks import Mark
 from tui.rows import Row, cell, row, wrap
@@ -15,8 +16,14 @@ def epoch_time_rows(view: View, label: int, width: int) -> list[Row]:
     if not times:
         return []
     longest = max(time.seconds for time in times)
-    lines = [_line(time, view.marks[time.configuration], longest, label, width) for time in times]
-    return [*lines, *wrap(beside_what(view), width, "dim")]
+    sizes = {time.stacked for time in times}
+    room = max(len(stack_mark(size)) for size in sizes)
+    lines = [
+        _line(time, view.marks[time.configuration], longest, label, width, room) for time in times
+    ]
+    note = stack_note(sizes)
+    shared = wrap(note, width, "warn") if note else []
+    return [*lines, *wrap(beside_what(view), width, "dim"), *shared]
 
 
 def beside_what(view: View) -> str:
@@ -29,8 +36,11 @@ def beside_what(view: View) -> str:
     return f"measured shared: {others}"
 
 
-def _line(time: EpochTime, mark: Mark, longest: float, label: int, width: int) -> Row:
+def _line(time: EpochTime, mark: Mark, longest: float, label: int, width: int, stack: int) -> Row:
+    """One bar; the mark of a stack has `stack` cells behind the time."""
     figures = [cell(duration(time.seconds), 8, right=True)]
+    if stack:
+        figures.append(cell(f" {stack_mark(time.stacked)}", stack + 1, "warn"))
     if width >= 64:
         figures.append(cell(rate(time.samples_per_second), 12, "dim", right=True))
     ratio, tone = "", ""

@@ -5,6 +5,7 @@ from datetime import datetime
 from statistics import fmean
 
 from engine.problems import printable
+from engine.shared_times import stack_mark, stacked
 from engine.state import TrialState
 from tui.rows import Row, clip, row, wrap
 from tui.units import duration
@@ -65,11 +66,12 @@ def _reach(trial: TrialState) -> Row:
         return row((f"no epoch has ended yet, step {steps:,}" if steps else "no step yet", "dim"))
     epochs = f"epoch {last.epoch}" + (f" of {budget}" if budget else "")
     each = fmean(record.seconds for record in trial.records)
+    together = f" {stack_mark(stacked([trial]))}".rstrip()
     return row(
         f"{epochs}, step {last.steps:,}, ",
         (f"test {last.test_accuracy:.4f}", "strong"),
         f", train {last.train_accuracy:.4f}, ",
-        (f"{duration(each)}/epoch", "dim"),
+        (f"{duration(each)}/epoch{together}", "dim"),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from engine.estimate import trial_remaining
 from engine.problems import printable
+from engine.shared_times import stack_mark
 from engine.state import TrialState
 from tui.choices import STAR
 from tui.gauge import gauge
@@ -190,6 +191,7 @@ def _how_far(view: View, trial: TrialState, room: int) -> Row:
     if trial.status == "finished" and trial.started and trial.ended_at is not None:
         since, until = trial.started.at, trial.ended_at
         took = duration(until - since - view.state.paused_between(since, until))
+        took += f" {stack_mark(trial.started.stacked)}".rstrip()
     used = sum(len(text) for text, _ in told)
     return (*told, cell(took, max(0, room - used - 2), "dim", right=True), ("  ", ""))
 

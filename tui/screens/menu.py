@@ -12,7 +12,6 @@ from textual.containers import Container, Horizontal
 from textual.screen import Screen
 from textual.widgets import Input
 
-from engine.launching import start_conductor
 from engine.listing import Listing, StoredSweep
 from engine.problems import Problem, printable
 from tui import entries, previews
@@ -339,7 +338,7 @@ class MenuScreen(Screen[None]):
     @work(group="resume")
     async def _resume(self, sweep: StoredSweep) -> None:
         try:
-            await asyncio.to_thread(start_conductor, Path(sweep.folder))
+            await asyncio.to_thread(self.batchscope.conduct, Path(sweep.folder))
         except (Problem, OSError) as problem:
             self.say("")
             self.app.push_screen(Message("The sweep could not be resumed", printable(problem)))

@@ -1,0 +1,45 @@
+"""Times that several replicates share: a stack trains them together, on one clock.
+
+The seconds of an epoch are those in which all members of the stack trained it, so they say nothing
+of one of them alone, and are no measure of a training that was stacked otherwise.
+"""
+
+from collections.abc import Collection, Iterable
+
+from engine.state import TrialState
+
+
+def stack_sizes(trials: Iterable[TrialState]) -> frozenset[int]:
+    """How many replicates trained together, for each of the trials that began."""
+    return frozenset(trial.started.stacked for trial in trials if trial.started)
+
+
+def stacked(trials: Iterable[TrialState]) -> int:
+    """The size of the largest stack that one of the trials is a member of; 1 without any."""
+    return max(stack_sizes(trials), default=1)
+
+
+def stack_mark(size: int) -> str:
+    """What marks a time of so many replicates; empty where it is of one alone."""
+    return f"×{size}" if size > 1 else ""
+
+
+def stack_note(sizes: Collection[int]) -> str:
+    """What the marks mean; empty where no time is shared."""
+    shared = sorted({size for size in sizes if size > 1})
+    if not shared:
+        return ""
+    marks = ", ".join(map(stack_mark, shared))
+    many = f"{shared[0]}" if len(shared) == 1 else "so many"
+    return f"{marks}: {many} replicates trained as one stack; an epoch's time is theirs together"
+
+
+def stack_caution(sizes: Collection[int]) -> str:
+    """What to beware of where times of these were compared; empty where no time is shared."""
+    if max(sizes, default=1) == 1:
+        return ""
+    if len(set(sizes)) == 1:
+        return f"each time is that of {max(sizes)} replicates trained as one stack"
+    *others, last = sorted(set(sizes))
+    named = f"{', '.join(map(str, others))} and {last}"
+    return f"stacks of {named} replicates were timed: such times do not compare"
