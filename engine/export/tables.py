@@ -35,7 +35,7 @@ EPOCH_COLUMNS = (
     "samples_per_second", "grad_norm_mean", "grad_norm_std", "grad_norm_cv", "distance_from_init",
     "weight_norm", "noise_scale", "peak_memory_bytes", "update_norm_mean", "path_length",
     "noise_trace", "noise_signal", "noise_draws", "last_batch_size", "validation_loss",
-    "validation_accuracy", "stacked",
+    "validation_accuracy", "stacked", "warm_up_seconds",
 )  # fmt: skip
 NORM_COLUMNS = ("trial", "batch_size", "seed", "epoch", "bin_left", "bin_right", "count")
 
@@ -82,6 +82,7 @@ def epoch_rows(state: SweepState) -> Iterator[Row]:
                 "noise_signal": record.noise_signal,
                 "noise_draws": record.noise_draws,
                 "last_batch_size": record.last_batch_size,
+                "warm_up_seconds": record.warm_up_seconds,
                 "stacked": trial.started.stacked if trial.started else None,
             }
 
