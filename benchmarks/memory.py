@@ -205,7 +205,7 @@ def cost(preset: str, settings: Settings, data: Prepared) -> Row:
     allowed = max(LEAST_SECONDS, MOST_SHARE * trial_seconds(settings, data.train))
     began = time.perf_counter()
     images = load_images(data, CPU)
-    order = Measure(trial, plan, 1, data, "cpu", None, UNLIMITED, allowed)
+    order = Measure((trial,), plan, 1, data, "cpu", None, UNLIMITED, allowed)
     found = measure(order, images, CPU)
     took = time.perf_counter() - began
     steps = planned_steps(settings.train, data.train, plan.batch_size)

@@ -17,6 +17,7 @@ from engine.gradient_facts import NormSlice as NormSlice
 from engine.gradient_facts import ValueBins as ValueBins
 from engine.plan import Plan
 from engine.spec import Claim, Configuration, Selection
+from engine.stacking import Stack
 
 JOURNAL_VERSION = 1
 
@@ -97,6 +98,26 @@ class Measured(Event, frozen=True, tag="measured"):
     seconds: float
 
 
+class Paced(Event, frozen=True, tag="paced"):
+    """Stacks of replicates whose steps were timed before a plan was fixed, for all that are alike.
+
+    `batch_size` is the largest that occurs, taken in micro-batches of `micro_batch_size`. So many
+    `workers` with `threads` each did this at the same time; where it is more than one, it was to
+    find out how many there should be. `asked` is the largest stack that was asked for.
+    """
+
+    trial: str
+    worker: int
+    device_name: str
+    batch_size: int
+    micro_batch_size: int
+    threads: int
+    asked: int
+    stacks: tuple[Stack, ...]
+    seconds: float
+    workers: int = 1
+
+
 class Planned(Event, frozen=True, tag="plan"):
     """A group's numeric plan, before its first step."""
 
@@ -127,7 +148,8 @@ class TrialStarted(Event, frozen=True, tag="started"):
 
     Then the figures of `resumed_epochs` finished epochs are in the checkpoint, and stated again.
     `batch_size` and `steps_per_epoch` go by the batch size of `[train]`; where it changes in
-    mid-run, `total_samples` are the images of the whole budget.
+    mid-run, `total_samples` are the images of the whole budget. `stacked` replicates are trained as
+    one stack with it, itself included.
     """
 
     trial: str
@@ -144,6 +166,7 @@ class TrialStarted(Event, frozen=True, tag="started"):
     resumed_steps: int | None = None
     resumed_epochs: int = 0
     total_samples: int | None = None
+    stacked: int = 1
 
 
 class Progress(Event, frozen=True, tag="progress"):
@@ -314,6 +337,7 @@ AnyEvent = (
     | DataProgress
     | DataReady
     | Measured
+    | Paced
     | Planned
     | WorkerReady
     | WorkerLost

@@ -92,7 +92,7 @@ class Planner:
             if found is None:
                 before = len(self._state.measured)
                 order = orders.Measure(
-                    trial=trial,
+                    members=(trial,),
                     plan=whole,
                     attempt=attempt,
                     data=data,

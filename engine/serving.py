@@ -154,7 +154,8 @@ class Server:
             heard(TrialEnded(trial=trial.id, attempt=attempt, status="stopped"))
         elif lost is None and trial.id in state.plans:
             folder = str(self._ledger.checkpoints_of(trial.id))
-            order = orders.Train(trial, state.plans[trial.id], attempt, data, folder)
+            plan = state.plans[trial.id]
+            order = orders.Train((trial,), (trial.id,), plan, attempt, data, folder)
             lost = await member.work(order, heard, self._control)
         if lost is None:
             self._queue.give_back(trial.id)

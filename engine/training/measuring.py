@@ -41,11 +41,11 @@ def measure(
     began = time.perf_counter()
     torch.set_num_threads(order.plan.threads)
     limit = _limit(order.limit_bytes, device)
-    bench = Bench(order.trial, order.plan, images, device, limit, halted)
+    bench = Bench(order.members[0], order.plan, images, device, limit, halted)
     shapes = bench.shapes(order.seconds)
     size, peak = bench.evaluation()
     return Measured(
-        trial=order.trial.id,
+        trial=order.members[0].id,
         device=str(device),
         device_name=order.device_name,
         batch_size=order.plan.largest,

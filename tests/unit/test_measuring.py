@@ -307,7 +307,7 @@ def test_other_errors_are_raised(images: Images, monkeypatch: pytest.MonkeyPatch
 
 def order_of(trial: Trial, images: Images, folder: Path, limit: int) -> Measure:
     return Measure(
-        trial=trial,
+        members=(trial,),
         plan=plan_of(trial, images),
         attempt=1,
         data=synthetic(folder, train=1, test=1),

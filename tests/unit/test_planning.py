@@ -63,7 +63,7 @@ class Worker:
         sizes = sorted({1, max(1, batch // 8), batch})
         limit = min(self.free, order.limit_bytes or self.free)
         return Measured(
-            trial=order.trial.id,
+            trial=order.members[0].id,
             device="cpu",
             device_name=order.device_name,
             batch_size=batch,
@@ -117,7 +117,7 @@ async def test_replicates_and_what_is_alike_share_one_measuring() -> None:
     )
     for trial in office.trials:
         assert await office.settle(trial) is None
-    assert [order.trial.id for order in office.worker.asked] == ["b64-s0", "b512-s0"]
+    assert [order.members[0].id for order in office.worker.asked] == ["b64-s0", "b512-s0"]
     assert office.micro(*office.trials) == [64, 64, 64, 64, 64, 64]
     assert {office.state.plans[t.id].accumulation_steps for t in office.trials[4:]} == {8}
 
@@ -270,7 +270,7 @@ async def test_a_lost_worker_is_reported_and_the_next_measures() -> None:
 async def test_an_error_in_measuring_ends_the_trial_alone() -> None:
     office = Office(configuration(64, seeds=2))
     office.worker.instead = lambda order: TrialEnded(
-        trial=order.trial.id, attempt=order.attempt, status="failed", reason="ValueError: x"
+        trial=order.members[0].id, attempt=order.attempt, status="failed", reason="ValueError: x"
     )
     assert await office.settle(office.trials[0]) is None
     assert office.state.trials["b64-s0"].reason == "ValueError: x"
