@@ -158,6 +158,7 @@ class Conductor:
         try:
             if not await self._unless_stopped(self._prepare()):
                 return
+            self._queue.workers = len(places)
             self._queue.fill(self._data)
             self._ledger.clear_away()
             while not self._leaving:

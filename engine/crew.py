@@ -123,7 +123,7 @@ class Member:
         self.process.kill()
 
     async def _attend(self, left: AbstractSet[str], control: Control) -> None:
-        """Pass on what people ask for while the worker has trials in hand; `left` have not ended."""
+        """Pass on what people ask for while the worker has trials in hand, those `left`."""
         held, dropped = False, set[str]()
         async for _ in control.changes():
             unwanted = {trial for trial in left if control.ends(trial)}

@@ -8,14 +8,18 @@ import pytest
 
 from engine import orders
 from engine.control import Control
+from engine.costs import Costs
 from engine.devices import Device, Reading
-from engine.events import AnyEvent, Measured, Planned, TrialEnded
+from engine.events import AnyEvent, Measured, TrialEnded
 from engine.fitting import Shape, usable
 from engine.plan import LEAST_SECONDS, Plan, make_plan
 from engine.planning import (
+    NO_REST,
     NothingFits,
     Place,
     Planner,
+    Rest,
+    Task,
     chosen,
     data_bytes,
     worker_share,
@@ -84,10 +88,14 @@ class Office:
         self.state = SweepState().fold(opened(configurations))
         self.worker = Worker()
         self.trials = [trial for c in configurations for trial in trials_of(c)]
-        self.planner = Planner(self.state, self.state.apply, Control(), limit)
+        costs = Costs(self.state, {"digits": DATA})
+        self.planner = Planner(self.state, self.state.apply, Control(), limit, costs)
 
-    async def settle(self, trial: Trial, place: Place = ALONE) -> str | None:
-        return await self.planner.settle(self.worker, place, trial, 1, DATA)  # type: ignore[arg-type]
+    async def settle(
+        self, *trials: Trial, place: Place = ALONE, rest: Rest = NO_REST
+    ) -> str | None:
+        task = Task(self.worker, place, trials, 1, DATA)  # type: ignore[arg-type]
+        return await self.planner.settle(task, rest)
 
     def micro(self, *trials: Trial) -> list[int]:
         return [self.state.plans[trial.id].micro_batch_size for trial in trials]
@@ -129,16 +137,6 @@ async def test_those_who_come_at_once_wait_for_one_measuring() -> None:
     assert office.micro(*office.trials) == [64] * 4
 
 
-async def test_a_plan_that_is_known_is_kept() -> None:
-    office = Office(configuration(64, seeds=1))
-    (trial,) = office.trials
-    plan = msgspec.structs.replace(make_plan(trial, TRAIN_SIZE, 7), micro_batch_size=3)
-    office.state.apply(Planned(plan=plan))
-    assert await office.settle(trial) is None
-    assert office.state.plans[trial.id] == plan
-    assert office.worker.asked == []
-
-
 async def test_a_micro_batch_that_the_preset_names_is_taken() -> None:
     office = Office(with_memory(configuration(64, seeds=1), Memory(micro_batch_size=24)))
     (trial,) = office.trials
@@ -161,7 +159,7 @@ async def test_another_limit_or_device_is_measured_anew() -> None:
     assert len(office.worker.asked) == 3
     again = Office(configuration(64, seeds=2))
     await again.settle(again.trials[0])
-    await again.settle(again.trials[1], Place(GPU, 1, 1))
+    await again.settle(again.trials[1], place=Place(GPU, 1, 1))
     assert [order.device_name for order in again.worker.asked] == ["a CPU", "a GPU"]
 
 
@@ -172,7 +170,7 @@ async def test_what_was_measured_holds_for_a_share_as_large(
     """Resume may have fewer workers than there were before, each with more memory."""
     office = Office(configuration(512, seeds=2), limit=2 * fits(64) + HELD)
     for trial, workers in zip(office.trials, (first, then), strict=True):
-        await office.settle(trial, Place(CPU, workers, 1))
+        await office.settle(trial, place=Place(CPU, workers, 1))
     assert len(office.worker.asked) == asked
 
 
@@ -187,7 +185,7 @@ async def test_the_smaller_limit_counts(
     option: int | None, preset: str | int | None, asked: int | None
 ) -> None:
     office = Office(with_memory(configuration(64, seeds=1), Memory(limit=preset)), limit=option)
-    await office.settle(office.trials[0], Place(GPU, 2, 1))
+    await office.settle(office.trials[0], place=Place(GPU, 2, 1))
     (order,) = office.worker.asked
     assert order.asked_bytes == (asked and asked * MIB)
     assert order.limit_bytes == (asked and asked * MIB // 2)
@@ -200,7 +198,7 @@ async def test_a_cpu_without_limit_has_what_is_free(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("engine.planning.memory_of", lambda device: next(readings))
     office = Office(configuration(64), configuration(512))
     for trial in office.trials:
-        await office.settle(trial, Place(CPU, 3, 1))
+        await office.settle(trial, place=Place(CPU, 3, 1))
     first, second = office.worker.asked
     assert (first.asked_bytes, first.limit_bytes) == (None, HELD + MIB)
     assert second.asked_bytes is None

@@ -108,8 +108,8 @@ def test_the_plan_has_it() -> None:
     trial = make_trial(train_of("bf16"))
     plan = make_plan(trial, 300, threads=1)
     assert plan.precision == "bf16"
-    assert reusable([plan], trial, 300) == plan
-    assert reusable([replace(plan, precision="fp32")], trial, 300) is None
+    assert reusable([plan], [trial], 300) == plan
+    assert reusable([replace(plan, precision="fp32")], [trial], 300) is None
     other = make_trial(train_of("fp32"))
     assert alike(trial.settings, 100) != alike(other.settings, 100)
 
