@@ -148,8 +148,8 @@ class TrialStarted(Event, frozen=True, tag="started"):
 
     Then the figures of `resumed_epochs` finished epochs are in the checkpoint, and stated again.
     `batch_size` and `steps_per_epoch` go by the batch size of `[train]`; where it changes in
-    mid-run, `total_samples` are the images of the whole budget. `stacked` replicates are trained as
-    one stack with it, itself included.
+    mid-run, `total_samples` are the images of the whole budget.
+    `stacked` replicates train as one stack, this one included.
     """
 
     trial: str

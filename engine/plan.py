@@ -40,7 +40,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     evaluation_batch_size: PositiveInt
     draw_micro_batch_size: PositiveInt = DRAW_MICRO_BATCH_SIZE
     threads: PositiveInt
-    layout: Literal["contiguous"] = "contiguous"
+    layout: Literal["contiguous", "channels-last"] = "contiguous"
     precision: Precision = "fp32"
     reason: str = ""
 

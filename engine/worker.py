@@ -199,7 +199,8 @@ class Worker:
 
         assert self._setup is not None
         job = Job(
-            order.members[0],
+            order.members,
+            order.active,
             order.plan,
             order.attempt,
             self._setup.worker,
@@ -207,7 +208,8 @@ class Worker:
             Path(order.checkpoints) if order.checkpoints else None,
             order.data.digest,
         )
-        Training(job, self._open(order), self.state, self._halt.is_set, self._pause).run()
+        images, halted = self._open(order), self._halt.is_set
+        Training(job, images, self.state, halted, self._pause, lambda: self._dropped).run()
 
     def _open(self, order: orders.Work) -> "Images":
         """The images, kept from trial to trial."""

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from engine.batch_norm import largest_cut
 from engine.training.flat import FlatModel
-from engine.training.gradients import accumulate
 from engine.training.images import Images
+from engine.training.passes import alone, unheard
 
 
 class Drawing:
@@ -31,8 +31,10 @@ class Drawing:
         *,
         micro_batch_size: int,
         batch_norm: bool = False,
+        channels_last: bool = False,
     ) -> None:
         self.flat, self.images = flat, images
+        self._passes = alone(flat, channels_last)
         self.micro_batch_size, self._batch_norm = micro_batch_size, batch_norm
         self._seed, self._mean, self._replacement = seed, mean, replacement
 
@@ -52,13 +54,9 @@ class Drawing:
         """The gradient (P,) of a batch at the present weights, in a buffer that is used again."""
         counts = (len(batch),) if self._batch_norm else ()
         micro_batch_size = largest_cut(self.micro_batch_size, counts) or len(batch)
-        accumulate(
-            self.flat,
-            self.images.train,
-            self.images.train_labels,
-            batch,
-            micro_batch_size,
-            self._mean,
+        images, labels = self.images.train, self.images.train_labels
+        self._passes.accumulate(
+            images, labels, batch.unsqueeze(0), micro_batch_size, self._mean, unheard
         )
         return self.flat.gradient
 

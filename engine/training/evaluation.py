@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.training.flat import FlatModel
+from engine.training.passes import Pass
 
 
 class Figures(NamedTuple):
@@ -18,14 +18,21 @@ class Figures(NamedTuple):
 
 
 @torch.no_grad()
-def evaluate(flat: FlatModel, batches: Iterable[tuple[Tensor, Tensor]]) -> Figures:
-    """Evaluate on batches of (images, labels); losses are summed in float64."""
-    flat.model.eval()
-    loss, right, count = 0.0, 0, 0
+def evaluate(passes: Pass, batches: Iterable[tuple[Tensor, Tensor]]) -> list[Figures]:
+    """Evaluate every replicate on batches of (images, labels); losses are summed in float64.
+
+    The device is waited for once, at the end.
+    """
+    totals, count = None, 0
     for images, labels in batches:
-        logits = flat.logits(images)
-        loss += functional.cross_entropy(logits, labels, reduction="sum").double().item()
-        right += int((logits.argmax(1) == labels).sum().item())
-        count += len(labels)
-    flat.model.train()
-    return Figures(loss / count, right / count)
+        logits = passes.logits(images)
+        replicates, size, _ = logits.shape
+        losses = functional.cross_entropy(
+            logits.flatten(0, 1), labels.repeat(replicates), reduction="none"
+        )
+        right = (logits.argmax(2) == labels).sum(1)
+        sums = torch.stack([losses.view(replicates, size).double().sum(1), right.double()], 1)
+        totals = sums if totals is None else totals + sums
+        count += size
+    assert totals is not None, "there are images"
+    return [Figures(loss / count, right / count) for loss, right in totals.tolist()]

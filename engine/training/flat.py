@@ -3,8 +3,11 @@
 The model's parameters become views into them, so that norm, distance, clearing and the
 optimizer's update are one operation each. Every parameter starts at a multiple of 64 bytes;
 the gaps hold zeros and stay zero under every optimizer here.
+
+The buffers may be rows of larger ones, which hold several models (`engine.training.stack`).
 """
 
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -21,7 +24,7 @@ class FlatModel:
 
     Attributes:
         model: the network.
-        weights: shape (P,), a leaf parameter whose `grad` is `gradient`.
+        weights: shape (P,); a leaf parameter whose `grad` is `gradient`, where it is no row.
         gradient: shape (P,).
         parameters: number of true weights, gaps left out.
 
@@ -35,26 +38,30 @@ class FlatModel:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         precision: Precision = "fp32",
+        rows: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         if precision == "bf16" and not has_bf16(device):
             raise MachineProblem(f"{device} has no bf16: choose train.precision = 'fp32'")
         self._bf16 = precision == "bf16"
         self.model = model.to(device=device, dtype=dtype)
         parameters = list(self.model.parameters())
-        starts, length = [], 0
-        for parameter in parameters:
-            starts.append(length)
-            length += -(-parameter.numel() // ALIGNMENT) * ALIGNMENT
-        self.weights = nn.Parameter(torch.zeros(length, device=device, dtype=dtype))
-        self.gradient = torch.zeros(length, device=device, dtype=dtype)
-        self.weights.grad = self.gradient
+        if rows is None:
+            length = flat_length(parameters)
+            weights = nn.Parameter(torch.zeros(length, device=device, dtype=dtype))
+            weights.grad = torch.zeros(length, device=device, dtype=dtype)
+            rows = weights, weights.grad
+        self.weights, self.gradient = rows
         self.parameters = sum(parameter.numel() for parameter in parameters)
         flat = self.weights.detach()
-        for parameter, start in zip(parameters, starts, strict=True):
-            window = slice(start, start + parameter.numel())
+        for parameter, window in zip(parameters, windows(parameters), strict=True):
             flat[window].copy_(parameter.detach().reshape(-1))
             parameter.data = flat[window].view_as(parameter)
             parameter.grad = self.gradient[window].view_as(parameter)
+
+    @property
+    def exact(self) -> bool:
+        """Whether all is computed in the precision of the weights."""
+        return not self._bf16
 
     def logits(self, images: Tensor) -> Tensor:
         """The network's output (B, classes) in the precision of the plan, never below float32."""
@@ -73,6 +80,19 @@ class FlatModel:
 
     def _cast(self, kind: str) -> AbstractContextManager[object]:
         return torch.autocast(kind, torch.bfloat16) if self._bf16 else nullcontext()
+
+
+def windows(parameters: Iterable[Tensor]) -> Iterator[slice]:
+    """Where each of some parameters lies in the buffers."""
+    start = 0
+    for parameter in parameters:
+        yield slice(start, start + parameter.numel())
+        start += -(-parameter.numel() // ALIGNMENT) * ALIGNMENT
+
+
+def flat_length(parameters: Iterable[Tensor]) -> int:
+    """P, the elements of a buffer for these parameters, gaps included."""
+    return sum(-(-parameter.numel() // ALIGNMENT) * ALIGNMENT for parameter in parameters)
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -1,4 +1,4 @@
-"""Trains one trial and states what happened.
+"""Trains the replicates of a group and states what happened to each.
 
 The device is waited for only where a slice of gradient norms ends (a twentieth of the run at
 most), at the end of an epoch, and nowhere inside a step.
@@ -6,18 +6,20 @@ most), at the end of an epoch, and nowhere inside a step.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.events import (
     AnyEvent,
-    EpochRecord,
     EpochsFinished,
     MicroBatchCut,
     Note,
@@ -30,14 +32,16 @@ from engine.spec import Trial
 from engine.target import has_target, is_check, is_met, told
 from engine.training import statements
 from engine.training.evaluation import Figures, evaluate
+from engine.training.flat import FlatModel
 from engine.training.gradients import norm_slice
 from engine.training.halting import Halted, raise_if
 from engine.training.holding import Pause
 from engine.training.images import Images, Part, epoch_order
 from engine.training.keeping import Keeper
+from engine.training.member import Member
 from engine.training.memory import measured, ran_out
 from engine.training.moments import Moments
-from engine.training.position import Clock, Facts, Position
+from engine.training.position import Clock, Position
 from engine.training.probing import Prober
 from engine.training.stepping import SLICES_PER_RUN, Stepper
 
@@ -46,19 +50,22 @@ WITHIN_SECONDS = 5.0  # between checkpoints within an epoch
 RESTATED = 100  # epochs in one line
 
 
-class Diverged(Exception):
-    """Loss or gradient is no longer finite."""
+class Dropped(Exception):
+    """A member is to end while it is probed; the others go on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """What a worker is asked to train, and where.
 
-    With `checkpoints`, a folder, the training is kept there and goes on from what it holds of
-    the same trial on the same images, which `data_digest` tells.
+    The `members` of the plan differ in their seeds alone. All are computed, so that the bits of one
+    do not depend on who else is there; only those that `active` names are trained to an end and
+    stated. With `checkpoints`, a folder, the training is kept there and goes on from what it holds
+    of the same trials on the same images, which `data_digest` tells.
     """
 
-    trial: Trial
+    members: tuple[Trial, ...]
+    active: tuple[str, ...]
     plan: Plan
     attempt: int
     worker: int
@@ -68,7 +75,13 @@ class Job:
 
 
 class Training:
-    """One trial from its first step to its last."""
+    """A group of replicates from their first step to their last.
+
+    `halted` asks for the end of all, `dropped` names those that are to end before the others.
+
+    Attributes:
+        active: those that have not ended.
+    """
 
     def __init__(
         self,
@@ -77,10 +90,13 @@ class Training:
         state: Callable[[AnyEvent], None],
         halted: Callable[[], bool],
         pause: Pause | None = None,
+        dropped: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        self.job, self.images, self._state, self._halted = job, images, state, halted
+        self.job, self.images, self._state = job, images, state
+        self._halted, self._dropped = halted, dropped
         self._pause = pause or Pause()
-        self.train_settings = job.trial.settings.train
+        self.settings = job.members[0].settings
+        self.train_settings = self.settings.train
         self.device = torch.device(job.device)
         torch.set_num_threads(job.plan.threads)
         self._keeper = Keeper(job.checkpoints, job.attempt, self._warn)
@@ -90,63 +106,61 @@ class Training:
 
     def _begin(self) -> None:
         """Stand before the first step."""
-        job, settings = self.job, self.job.trial.settings
-        self.stepper = Stepper(job.trial, job.plan, self.images, self.device)
-        self.flat, self.travel = self.stepper.flat, self.stepper.travel
+        job, settings = self.job, self.settings
+        self.stepper = Stepper(job.members, job.plan, self.images, self.device)
         self.total_steps = self.stepper.total_steps
         self.evaluation_batch_size, self.peak_bytes = job.plan.evaluation_batch_size, 0
-        self.at, self.clock, self.facts = Position(), Clock(), Facts()
+        self.at, self.clock = Position(), Clock()
         steps_at = self.stepper.course.steps_at
         self.moments = Moments(
             settings.probe.at, self.total_steps, settings.train.seconds, steps_at
         )
-        self.prober = Prober(
-            job.trial,
-            job.plan,
-            self.flat,
-            self.images,
-            self.stepper.rates.lr,
-            self._go_on,
-        )
-        self._pending: list[EpochRecord] = []
+        self.active = [
+            Member(trial, index, flat, self._prober(trial, flat))
+            for index, (trial, flat) in enumerate(
+                zip(job.members, self.stepper.stack.members, strict=True)
+            )
+            if trial.id in job.active
+        ]
+
+    def _prober(self, trial: Trial, flat: FlatModel) -> Prober:
+        lr = self.stepper.rates.lr
+        go_on = partial(self._go_on, trial.id)
+        return Prober(trial, self.job.plan, flat, self.images, lr, go_on)
 
     def run(self) -> None:
-        """Train to the end of the budget; the last event is always `TrialEnded`."""
+        """Train to the end of the budget; the last event of each is always `TrialEnded`."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        self._state(statements.started(self, self._resumed))
+        for member in self.active:
+            self._state(statements.started(self, member, self._resumed))
         if self._resumed:
             self._restate()
         try:
             self._probe_if_due()
-            while self.at.within or not self.at.over:
+            while self.active and (self.at.within or not self.at.over):
                 if not self.at.within:
                     self.at.begin_epoch()
+                    for member in self.active:
+                        member.facts.slices = []
                     self.clock.epoch_seconds = 0.0
                     self._grow_back()
                 self._epoch()
-            self._probe(self.moments.at_the_end())
-            self._end("finished", self.at.reached)
-        except Diverged as end:
-            self._end("diverged", str(end))
+            for member in list(self.active):
+                self._complete(member)
         except Halted:
             self.clock.stop()
             self._keep()
-            self._pending.clear()  # what no checkpoint holds will be trained again
-            self._end("stopped", "")
+            for member in list(self.active):
+                member.pending.clear()  # what no checkpoint holds will be trained again
+                self._end(member, "stopped", "")
 
     def _epoch(self) -> None:
         """Train the epoch to its end, from where it is."""
-        order = epoch_order(
-            self.images.train_size,
-            self.job.trial.seed,
-            self.at.epoch,
-            replacement=self.train_settings.sampling == "with-replacement",
-        ).to(self.device)
         self.clock.start()
-        for batch in self._batches(self.images.of_training(order)):
+        for batch in self._batches(self._order()):
             self._step(batch)
-            self._check_target(len(batch))
+            self._check_target(batch.shape[1])
             self._probe_if_due()
             if not self.at.over:
                 self._report()
@@ -156,13 +170,20 @@ class Training:
         self.clock.stop()
         self._finish_epoch()
 
+    def _order(self) -> Tensor:
+        """The images of the epoch, (R, N), in the order of each replicate."""
+        replacement = self.train_settings.sampling == "with-replacement"
+        size, epoch = self.images.train_size, self.at.epoch
+        orders = [epoch_order(size, one.seed, epoch, replacement) for one in self.job.members]
+        return self.images.of_training(torch.stack(orders).to(self.device))
+
     def _batches(self, order: Tensor) -> Iterator[Tensor]:
-        """The rest of an epoch: the next images of its order, as many as each step's stage says."""
+        """The rest of an epoch (R, N): the next images, as many as each step's stage says."""
         at, stepper = self.at, self.stepper
-        while not at.over and at.epoch_samples < len(order):
+        while not at.over and at.epoch_samples < order.shape[1]:
             stage = stepper.course.stage(at.steps, at.samples, self._seconds())
             stepper.enter(stage)
-            for batch in torch.split(order[at.epoch_samples :], stage.batch_size):
+            for batch in torch.split(order[:, at.epoch_samples :], stage.batch_size, 1):
                 yield batch
                 if at.over or not stage.lasts(at.steps, at.samples, self._seconds()):
                     break
@@ -176,6 +197,10 @@ class Training:
         if self._pause.asked:
             self._hold_still()
         raise_if(self._halted)
+        if self._dropped():
+            self._drop()
+            if not self.active:
+                return
         at = self.at
         with self._first_measured(at.steps == 0):
             seconds = self._seconds()
@@ -183,12 +208,23 @@ class Training:
         if cut:
             at.regrowth.put_off(at.epoch)
             self._tell_cut(self.stepper.micro_batch_size)
+        size = batch.shape[1]
         at.steps, at.filled = at.steps + 1, at.filled + 1
-        at.samples, at.epoch_samples = at.samples + len(batch), at.epoch_samples + len(batch)
+        at.samples, at.epoch_samples = at.samples + size, at.epoch_samples + size
         at.batch_size = self.stepper.stage.batch_size
         at.over = self._budget_spent()
         if at.filled == self.stepper.slice_steps or at.over or self._slice_is_long():
             self._close_slice()
+
+    def _drop(self) -> None:
+        """End those members that nobody wants any more, between two steps."""
+        for member in [one for one in self.active if one.trial.id in self._dropped()]:
+            self._synchronize()
+            self.clock.stop()
+            self._keep()
+            member.pending.clear()
+            self._end(member, "stopped", "")
+            self.clock.start()
 
     def _grow_back(self) -> None:
         """After a while try the planned micro-batch again; where it fails, the step is cut anew."""
@@ -198,7 +234,7 @@ class Training:
             self._tell_cut(planned, grew=True)
 
     def _check_target(self, batch: int) -> None:
-        """Within an epoch, end it after a batch of so many images if the target is reached.
+        """Within an epoch, end those that have reached the target after a batch of so many images.
 
         The clock does not count it, and the figures that it takes move nothing. At the end of the
         epoch, or of the budget, its own figures are judged.
@@ -211,33 +247,44 @@ class Training:
         self._synchronize()
         self.clock.stop()
         (judged,) = self._evaluate("validation" if self.images.validates else "test")
-        at.over = is_met(train, statements.known(judged.loss), judged.accuracy)
+        if any(self._meets(judged[member.index]) for member in self.active):
+            self._finish(lambda member: self._meets(judged[member.index]))
         self.clock.start()
+
+    def _meets(self, judged: Figures) -> bool:
+        return is_met(self.train_settings, statements.known(judged.loss), judged.accuracy)
 
     def _report(self) -> None:
         """Say how far it is, and make it durable, once it is time for either."""
-        if self._keeper.due(REPORT_SECONDS if self._pending else WITHIN_SECONDS):
+        pending = any(member.pending for member in self.active)
+        if self._keeper.due(REPORT_SECONDS if pending else WITHIN_SECONDS):
             self._synchronize()
             self.clock.stop()
             self._keep()
             self.clock.start()
         if time.monotonic() - self._told > REPORT_SECONDS:
             self._told = time.monotonic()
-            self._state(statements.progress(self))
+            self._tell_progress()
+
+    def _tell_progress(self) -> None:
+        for member in self.active:
+            self._state(statements.progress(self, member))
 
     def _hold_still(self) -> None:
         """Wait between two steps until the pause is lifted; the clock does not count it."""
         self._synchronize()
-        self._state(statements.progress(self))
+        self._tell_progress()
         self.clock.stop()
         self._keep()
         self._pause.wait()
         self.clock.start()
 
-    def _go_on(self) -> None:
+    def _go_on(self, trial: str) -> None:
         """Between two draws of a probe: hold still or end, where that was asked for."""
         self._pause.wait()
         raise_if(self._halted)
+        if trial in self._dropped():
+            raise Dropped
 
     def _probe_if_due(self) -> None:
         """Hold still if a moment has come; the clock does not count it."""
@@ -249,25 +296,32 @@ class Training:
             self._synchronize()
             self.clock.stop()
         while share is not None:
-            self._probe(share)
+            self._probe_all(share)
             share = self.moments.reached(self.at.steps, seconds)
         if counting:
             self.clock.start()
 
-    def _probe(self, share: float | None) -> None:
-        if share is None:
+    def _probe_all(self, share: float) -> None:
+        """Probe each at this moment, which is still to come until all of them are."""
+        self.moments.put_back(share)
+        for member in list(self.active):
+            self._probe(member, share)
+        self.moments.take(share)
+
+    def _probe(self, member: Member, share: float) -> None:
+        if member.has_probed(share):
             return
         held = self._pause.seconds
         try:
-            found = self.prober.probe(share)
-        except Halted:
-            self.moments.put_back(share)
-            raise
+            found = member.prober.probe(share)
+        except Dropped:
+            self._end(member, "stopped", "")
+            return
         if found.cut:
-            self._tell_cut(self.prober.micro_batch_size, probe=True)
+            self._tell_cut(member.prober.micro_batch_size, probe=True)
         found = found._replace(seconds=found.seconds - (self._pause.seconds - held))
-        event = statements.probed(self, share, found)
-        self.facts.probes.append(event)
+        event = statements.probed(self, member, share, found)
+        member.facts.probes.append(event)
         if self._keeper.due(REPORT_SECONDS):
             self._keep()
         self._state(event)
@@ -288,34 +342,71 @@ class Training:
 
     def _close_slice(self) -> None:
         at = self.at
-        piece = norm_slice(at.slice_first, self.stepper.norms[: at.filled].cpu().numpy())
-        at.slices.append(piece)
+        norms = self.stepper.norms[: at.filled].cpu().numpy()
+        for member in list(self.active):
+            self._add_slice(member, norms)
         at.slice_first, at.filled = at.steps, 0
+
+    def _add_slice(self, member: Member, norms: NDArray[np.floating]) -> None:
+        """Add the slice under way, (n, R), to those of a member's epoch."""
+        piece = norm_slice(self.at.slice_first, norms[:, member.index])
+        member.facts.slices.append(piece)
         if piece.broken:
-            raise Diverged(f"the gradient was not finite by step {self.at.steps:,}")
+            self._end(member, "diverged", f"the gradient was not finite by step {self.at.steps:,}")
 
     def _finish_epoch(self) -> None:
-        train, test = self._evaluate("train", "test")
-        held = self._evaluate("validation")[0] if self.images.validates else None
-        record = statements.epoch(self, train, test, held)
+        if not self.active:
+            return
+        self._finish(lambda member: True)
         self.at.within = False
-        self._pending.append(record)
-        self.facts.records.append(record)
-        if not all(math.isfinite(each.loss) for each in (train, test, held or test)):
-            raise Diverged(f"the loss was not finite after epoch {self.at.epoch}")
-        judged = held or test
-        if is_met(self.train_settings, judged.loss, judged.accuracy):
-            self.at.over, self.at.reached = True, told(self.train_settings, held is not None)
-        if (not self.at.over or self.moments.left) and self._keeper.due(REPORT_SECONDS):
+        self.stepper.travel.end_epoch()
+        self.stepper.noise.end_epoch()
+        going_on = self.active and (not self.at.over or self.moments.left)
+        if going_on and self._keeper.due(REPORT_SECONDS):
             self._keep()
 
-    def _evaluate(self, *on: Part) -> list[Figures]:
-        """Figures on each part of the images, in smaller pieces where memory runs out."""
+    def _finish(self, whose: Callable[[Member], bool]) -> None:
+        """Take the figures at the end of an epoch of some members, which may be their last.
+
+        Within an epoch, it ends there for them: they have reached the target.
+        """
+        train, test = self._evaluate("train", "test")
+        held = self._evaluate("validation")[0] if self.images.validates else None
+        norms = self.stepper.norms[: self.at.filled].cpu().numpy()
+        for member in [one for one in self.active if whose(one)]:
+            if len(norms):
+                self._add_slice(member, norms)
+            if member in self.active:
+                index = member.index
+                self._record(member, train[index], test[index], held[index] if held else None)
+
+    def _record(self, member: Member, train: Figures, test: Figures, held: Figures | None) -> None:
+        record = statements.epoch(self, member, train, test, held)
+        member.pending.append(record)
+        member.facts.records.append(record)
+        judged = held or test
+        if not all(math.isfinite(each.loss) for each in (train, test, judged)):
+            reason = f"the loss was not finite after epoch {self.at.epoch}"
+            self._end(member, "diverged", reason)
+        elif self._meets(judged):
+            self._complete(member, told(self.train_settings, held is not None))
+
+    def _complete(self, member: Member, reason: str = "") -> None:
+        """Its training is over: what is asked for at the end of it, and its end."""
+        share = self.moments.last
+        if share is not None:
+            self._probe(member, share)
+        if member in self.active:
+            self._end(member, "finished", reason)
+
+    def _evaluate(self, *on: Part) -> list[list[Figures]]:
+        """On each part of the images, each replicate's figures; in pieces where memory runs out."""
         while True:
             try:
                 with self._first_measured(self.at.epoch == 1):
                     size = self.evaluation_batch_size
-                    return [evaluate(self.flat, self.images.batches(part, size)) for part in on]
+                    passes, images = self.stepper.stack.passes, self.images
+                    return [evaluate(passes, images.batches(part, size)) for part in on]
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error) or self.evaluation_batch_size == 1:
                     raise
@@ -335,60 +426,66 @@ class Training:
 
     def _keep(self) -> None:
         """A durable point: first the checkpoint, then the statement, which waits for it."""
-        if self._keeper.keep(self):
-            self._state_epochs()
+        if self.active and self._keeper.keep(self):
+            for member in self.active:
+                self._state_epochs(member)
 
     def _restate(self) -> None:
         """State again what may have been lost on its way to the journal."""
-        stated: list[MicroBatchCut | Probed] = [*self.facts.cuts, *self.facts.probes]
-        for event in stated:
-            self._state(msgspec.structs.replace(event, attempt=self.job.attempt))
-        for first in range(0, len(self.facts.records), RESTATED):
-            self._pending = self.facts.records[first : first + RESTATED]
-            self._state_epochs()
+        for member in self.active:
+            stated: list[MicroBatchCut | Probed] = [*member.facts.cuts, *member.facts.probes]
+            for event in stated:
+                self._state(msgspec.structs.replace(event, attempt=self.job.attempt))
+            for first in range(0, len(member.facts.records), RESTATED):
+                member.pending = member.facts.records[first : first + RESTATED]
+                self._state_epochs(member)
 
     def _tell_cut(
         self, size: int, evaluation: bool = False, probe: bool = False, grew: bool = False
     ) -> None:
-        event = MicroBatchCut(
-            trial=self.job.trial.id,
-            attempt=self.job.attempt,
-            steps=self.at.steps,
-            size=size,
-            evaluation=evaluation,
-            probe=probe,
-            grew=grew,
-        )
-        self.facts.cuts.append(event)
-        self._state(event)
+        for member in self.active:
+            event = MicroBatchCut(
+                trial=member.trial.id,
+                attempt=self.job.attempt,
+                steps=self.at.steps,
+                size=size,
+                evaluation=evaluation,
+                probe=probe,
+                grew=grew,
+            )
+            member.facts.cuts.append(event)
+            self._state(event)
 
-    def _state_epochs(self, last: bool = False) -> None:
-        if self._pending:
+    def _state_epochs(self, member: Member, last: bool = False) -> None:
+        if member.pending:
             self._state(
                 EpochsFinished(
-                    trial=self.job.trial.id,
+                    trial=member.trial.id,
                     attempt=self.job.attempt,
-                    records=tuple(self._pending),
+                    records=tuple(member.pending),
                     last=last,
                 )
             )
-            self._pending.clear()
+            member.pending = []
         self._told = time.monotonic()
 
     def _warn(self, text: str) -> None:
-        self._state(Note(level="warning", text=text, trial=self.job.trial.id))
+        self._state(Note(level="warning", text=text, trial=self.job.active[0]))
 
-    def _end(self, status: TrialStatus, reason: str) -> None:
-        """The last words, which are written down together: so no checkpoint has to come first."""
-        self._state_epochs(last=True)
+    def _end(self, member: Member, status: TrialStatus, reason: str) -> None:
+        """Its last words, which are written down together: so no checkpoint has to come first."""
+        self._state_epochs(member, last=True)
         self._state(
             TrialEnded(
-                trial=self.job.trial.id,
+                trial=member.trial.id,
                 attempt=self.job.attempt,
                 status=status,
                 reason=reason,
             )
         )
+        self.active.remove(member)
+        if not self.active:
+            self.at.over = True
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":

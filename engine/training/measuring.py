@@ -1,10 +1,10 @@
 """Runs real steps at rising micro-batch sizes, and measures memory and pace of each.
 
-On a throw-away copy of a trial, before its first step: nothing of it remains.
+On a throw-away copy of a group, before its first step: nothing of it remains.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 
 import torch
@@ -40,8 +40,8 @@ def measure(
     """
     began = time.perf_counter()
     torch.set_num_threads(order.plan.threads)
-    limit = _limit(order.limit_bytes, device)
-    bench = Bench(order.members[0], order.plan, images, device, limit, halted)
+    limit = limit_of(order.limit_bytes, device)
+    bench = Bench(order.members, order.plan, images, device, limit, halted)
     shapes = bench.shapes(order.seconds)
     size, peak = bench.evaluation()
     return Measured(
@@ -59,8 +59,8 @@ def measure(
     )
 
 
-def _limit(asked: int | None, device: torch.device) -> int:
-    """The limit asked for, and on a GPU no more than is free or already ours."""
+def limit_of(asked: int | None, device: torch.device) -> int:
+    """The limit asked for in bytes, and on a GPU no more than is free or already ours."""
     if device.type != "cuda":
         assert asked is not None, "on a CPU the conductor says how much there is"
         return asked
@@ -70,29 +70,30 @@ def _limit(asked: int | None, device: torch.device) -> int:
 
 
 class Bench:
-    """Executes shapes of one trial's step, as long as they are expected to keep below `limit`."""
+    """Executes shapes of a group's step, as long as they are expected to keep below `limit`."""
 
     def __init__(
         self,
-        trial: Trial,
+        members: Sequence[Trial],
         plan: Plan,
         images: Images,
         device: torch.device,
         limit: int,
         halted: Asked = never,
     ) -> None:
-        self._stepper = Stepper(trial, plan, images, device)
+        self._stepper, settings = Stepper(members, plan, images, device), members[0].settings
         for group in self._stepper.optimizer.param_groups:
             group["lr"] = 0.0  # nothing may diverge: numbers next to zero are slow
         self._images, self._device, self._limit = images, device, limit
         self._halted = halted
         self._batch_size = plan.largest
-        self._counts = pieces(trial.settings, plan.batch_size, images.train_size)
-        named = trial.settings.memory.micro_batch_size != "auto"
+        self._counts = pieces(settings, plan.batch_size, images.train_size)
+        named = settings.memory.micro_batch_size != "auto"
         self._only = plan.micro_batch_size if named else None
-        whole = totals(trial.settings, images.train_size)
+        whole = totals(settings, images.train_size)
         self._samples = whole and whole.samples
-        self._order = images.of_training(torch.arange(images.train_size, device=device))
+        order = images.of_training(torch.arange(images.train_size, device=device))
+        self._order = order.expand(len(members), -1)
         self._shapes: dict[int, Shape] = {}
         self._gradient_seconds: dict[int, list[float]] = {}
         self._update_seconds: list[float] = []
@@ -196,7 +197,7 @@ class Bench:
         """One step on `count` images; the seconds of its gradient and of its update."""
         self._stepper.micro_batch_size = size
         began = self._now()
-        self._stepper.gradient(self._order[:count])
+        self._stepper.gradient(self._order[:, :count])
         between = self._now()
         self._stepper.update(0)
         self._stepper.travel.end_epoch()
@@ -255,7 +256,7 @@ class Bench:
         def work() -> None:
             with measured(self._device, self._held()) as peak:
                 gathered = ((images.train[part], images.train_labels[part]) for part in parts)
-                evaluate(self._stepper.flat, gathered)
+                evaluate(self._stepper.stack.passes, gathered)
             peaks.append(peak.bytes)
 
         return peaks[0] if self._had_room(work) else None

@@ -38,12 +38,15 @@ class Moments:
             come = seconds >= share * (self._seconds or 0.0)
         return self.left.pop(0) if come else None
 
-    def at_the_end(self) -> float | None:
-        """Take the end of the budget, if it is asked for and a training ends before it."""
-        ends = self.left[-1:] == [1.0]
-        self.left.clear()
-        return 1.0 if ends else None
+    @property
+    def last(self) -> float | None:
+        """The end of the budget, if it is still to come."""
+        return 1.0 if self.left[-1:] == [1.0] else None
 
     def put_back(self, share: float) -> None:
         """Have a share that was taken still to come: its probe was broken off."""
         self.left.insert(0, share)
+
+    def take(self, share: float) -> None:
+        """A share that was put back has come."""
+        self.left.remove(share)

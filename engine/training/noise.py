@@ -26,24 +26,26 @@ One costs a part of a step where the batch is whole, and some calls more, which 
 class Parts:
     """Sums up the parts of one batch while its gradient accumulates.
 
-    `gradient` (P,) is the buffer; `scale` is what the sum over samples is multiplied by in it.
+    `gradient` (..., P) is the buffer, a row for each replicate; `scale` is what the sum over
+    samples is multiplied by in it.
     """
 
     def __init__(self, gradient: Tensor, scale: float) -> None:
         self._gradient, self._scale = gradient, scale
         self._before = torch.zeros_like(gradient)
-        self._squares = torch.zeros((), dtype=torch.float64, device=gradient.device)
+        rows = gradient.shape[:-1]
+        self._squares = torch.zeros(rows, dtype=torch.float64, device=gradient.device)
         self._count = 0
 
     def add(self, size: int) -> None:
         """The samples of one more part have been added to the buffer."""
-        part = torch.dist(self._gradient, self._before).double() / (self._scale * size)
+        part = _norm(self._gradient - self._before) / (self._scale * size)
         self._squares += size * part**2
         self._before.copy_(self._gradient)
         self._count += 1
 
     def estimates(self, batch_size: int) -> Tensor:
-        """tr(Σ), |G|² and 1: shape (3,), float64, on the device."""
+        """tr(Σ), |G|² and 1: shape (..., 3), float64, on the device."""
         return estimates(self._squares, self._gradient, self._scale, self._count, batch_size)
 
 
@@ -57,12 +59,12 @@ def first_part(batch_size: int) -> int:
 
 
 def two_parts(first: Tensor, gradient: Tensor, size: int, batch_size: int, scale: float) -> Tensor:
-    """The same from the gradient (P,) of a batch and that of its first `size` samples alone.
+    """The same from the gradient (..., P) of a batch and that of its first `size` samples alone.
 
     Both are sums over samples; `gradient` is multiplied by `scale`, `first` is not.
     """
-    rest = torch.dist(gradient / scale, first).double()
-    squares = torch.linalg.vector_norm(first).double() ** 2 / size + rest**2 / (batch_size - size)
+    rest = _norm(gradient / scale - first)
+    squares = _norm(first) ** 2 / size + rest**2 / (batch_size - size)
     return estimates(squares, gradient, scale, 2, batch_size)
 
 
@@ -70,9 +72,14 @@ def estimates(
     squares: Tensor, gradient: Tensor, scale: float, parts: int, batch_size: int
 ) -> Tensor:
     """tr(Σ), |G|² and 1, from Σ bᵢ|gᵢ|² of the parts and the gradient of the whole."""
-    whole = (torch.linalg.vector_norm(gradient).double() / (scale * batch_size)) ** 2
+    whole = (_norm(gradient) / (scale * batch_size)) ** 2
     trace = batch_size * (squares / batch_size - whole) / (parts - 1)
-    return torch.stack([trace, whole - trace / batch_size, torch.ones_like(whole)])
+    return torch.stack([trace, whole - trace / batch_size, torch.ones_like(whole)], -1)
+
+
+def _norm(rows: Tensor) -> Tensor:
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=-1)
+    return norms.double()
 
 
 def every(batch_size: int) -> int:
@@ -83,14 +90,18 @@ def every(batch_size: int) -> int:
 class NoiseScale:
     """Measures every so many steps, and sums over an epoch; reads nothing from the device before.
 
+    Of each of `replicates` by itself.
+
     Attributes:
         possible: false where a gradient of parts is none of the whole (batch norm).
     """
 
-    def __init__(self, device: torch.device, possible: bool, batch_size: int) -> None:
+    def __init__(
+        self, device: torch.device, possible: bool, batch_size: int, replicates: int = 1
+    ) -> None:
         self.possible = possible
         self._every = every(batch_size)
-        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
+        self._sums = torch.zeros(replicates, 3, dtype=torch.float64, device=device)
 
     def follow(self, batch_size: int) -> None:
         """Measure as often as batches of this size want it."""
@@ -101,14 +112,17 @@ class NoiseScale:
         return self.possible and samples > 1 and (step - 1) % self._every == 0
 
     def add(self, found: Tensor) -> None:
-        """Take what a step has told; where it is not finite, the training ends anyway."""
+        """Take what a step has told, (R, 3); where it is not finite, the training ends anyway."""
         self._sums += found
 
-    def end_epoch(self) -> tuple[float, float, int]:
-        """Means of tr(Σ) and |G|² over the epoch's measurements, and how many there were."""
-        trace, signal, count = self._sums.tolist()
-        self._sums.zero_()
+    def of(self, replicate: int) -> tuple[float, float, int]:
+        """Means of tr(Σ) and |G|² over the epoch's measurements so far, and how many there were."""
+        trace, signal, count = self._sums[replicate].tolist()
         return (trace / count, signal / count, int(count)) if count else (0.0, 0.0, 0)
+
+    def end_epoch(self) -> None:
+        """Begin anew."""
+        self._sums.zero_()
 
     def held(self) -> list[Tensor]:
         """The tensors that it keeps."""

@@ -62,37 +62,37 @@ class Position(msgspec.Struct):
 
     Between two epochs `within` is false. Within one, the first `epoch_samples` images of its
     order are taken, and the slice of norms under way began after `slice_first` steps, holds
-    `filled` of them, and began at `slice_from` seconds. `over` says that the budget is spent or
-    the target reached. `batch_size` is the one that the last step went by.
+    `filled` of them, and began at `slice_from` seconds. `over` says that the budget is spent, or
+    that every replicate has ended. `batch_size` is the one that the last step went by.
     """
 
     epoch: int = 0
     steps: int = 0
     samples: int = 0
     over: bool = False
-    reached: str = ""
     within: bool = False
     batch_size: int = 0
     epoch_samples: int = 0
     slice_first: int = 0
     filled: int = 0
     slice_from: float = 0.0
-    slices: list[NormSlice] = []
     regrowth: Regrowth = msgspec.field(default_factory=Regrowth)
 
     def begin_epoch(self) -> None:
         """Move to the first batch of the next epoch."""
         self.epoch += 1
         self.within, self.epoch_samples = True, 0
-        self.slice_first, self.filled, self.slices = self.steps, 0, []
+        self.slice_first, self.filled = self.steps, 0
 
 
 class Facts(msgspec.Struct):
     """What a trial has stated since its first step and cannot be measured again.
 
     They go with every checkpoint: a statement can be lost between a worker and the journal.
+    `slices` are the norms of the epoch under way, which are stated at its end.
     """
 
     records: list[EpochRecord] = []
     probes: list[Probed] = []
     cuts: list[MicroBatchCut] = []
+    slices: list[NormSlice] = []

@@ -54,6 +54,7 @@ class Prober:
             replacement=train.sampling == "with-replacement",
             micro_batch_size=max(plan.micro_batch_size, plan.draw_micro_batch_size),
             batch_norm=settings.model.batch_norm,
+            channels_last=plan.layout == "channels-last",
         )
 
     @property

@@ -28,18 +28,19 @@ class Misfit(Exception):
 
 def take(training: "Training") -> bytes:
     """Everything that the rest of a training depends on; its clock must stand still."""
-    job, stepper, flat = training.job, training.stepper, training.flat
+    job, stepper, stack = training.job, training.stepper, training.stepper.stack
     content = {
-        "trial": _pack(job.trial),
+        "members": _pack(job.members),
+        "active": [member.trial.id for member in training.active],
         "plan": _pack(job.plan),
         "data": job.data_digest,
         "start": _digest(stepper.start_weights),
         "position": _pack(training.at),
         "clock": _pack(training.clock),
-        "facts": _pack(training.facts),
+        "facts": [_pack(member.facts) for member in training.active],
         "moments": list(training.moments.left),
-        "weights": flat.weights.detach(),
-        "buffers": list(flat.model.buffers()),
+        "weights": stack.weights.detach(),
+        "buffers": stack.buffers,
         "optimizer": stepper.optimizer.state_dict(),
         "lr": stepper.lr,
         "norms": stepper.norms[: training.at.filled].clone(),
@@ -49,7 +50,7 @@ def take(training: "Training") -> bytes:
         "micro_batch_sizes": (
             stepper.micro_batch_size,
             training.evaluation_batch_size,
-            training.prober.micro_batch_size,
+            training.active[0].prober.micro_batch_size,
         ),
         "peak_bytes": training.peak_bytes,
     }
@@ -67,13 +68,15 @@ def put_back(training: "Training", payload: bytes) -> None:
     """
     content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     _check(training, content)
-    stepper, flat = training.stepper, training.flat
+    stepper, stack = training.stepper, training.stepper.stack
     training.at = msgspec.msgpack.decode(content["position"], type=Position)
     training.clock = msgspec.msgpack.decode(content["clock"], type=Clock)
-    training.facts = msgspec.msgpack.decode(content["facts"], type=Facts)
+    facts = dict(zip(content["active"], content["facts"], strict=True))
+    for member in training.active:
+        member.facts = msgspec.msgpack.decode(facts[member.trial.id], type=Facts)
     training.moments.left = list(content["moments"])
-    flat.weights.detach().copy_(content["weights"])
-    for buffer, kept in zip(flat.model.buffers(), content["buffers"], strict=True):
+    stack.weights.detach().copy_(content["weights"])
+    for buffer, kept in zip(stack.buffers, content["buffers"], strict=True):
         buffer.copy_(kept)
     stepper.optimizer.load_state_dict(content["optimizer"])
     stepper.lr = content["lr"]
@@ -81,7 +84,8 @@ def put_back(training: "Training", payload: bytes) -> None:
     stepper.travel.load(content["travel"])
     stepper.noise.load(content["noise"])
     stepper.micro_batch_size, training.evaluation_batch_size, draw = content["micro_batch_sizes"]
-    training.prober.micro_batch_size = draw
+    for member in training.active:
+        member.prober.micro_batch_size = draw
     training.peak_bytes = content["peak_bytes"]
     _set_random_states(content["random"], training.device)
 
@@ -107,7 +111,7 @@ def _set_random_states(states: dict[str, Tensor], device: torch.device) -> None:
 def _check(training: "Training", content: dict[str, Any]) -> None:
     job = training.job
     expected = {
-        "trial": (job.trial, msgspec.msgpack.decode(content["trial"], type=Trial)),
+        "trial": (job.members, msgspec.msgpack.decode(content["members"], type=tuple[Trial, ...])),
         "plan": (job.plan, msgspec.msgpack.decode(content["plan"], type=Plan)),
         "data": (job.data_digest, content["data"]),
         "start": (_digest(training.stepper.start_weights), content["start"]),
@@ -116,6 +120,9 @@ def _check(training: "Training", content: dict[str, Any]) -> None:
     for name, (ours, kept) in expected.items():
         if ours != kept:
             raise Misfit(f"it was taken with other {names[name]}")
+    missing = set(job.active) - set(content["active"])
+    if missing:
+        raise Misfit(f"it does not hold {', '.join(sorted(missing))}")
 
 
 def _digest(weights: Tensor) -> str:

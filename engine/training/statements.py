@@ -12,13 +12,14 @@ from engine.training.probing import Found
 
 if TYPE_CHECKING:
     from engine.training.loop import Training
+    from engine.training.member import Member
 
 
-def started(training: "Training", resumed: bool) -> TrialStarted:
+def started(training: "Training", member: "Member", resumed: bool) -> TrialStarted:
     """That it begins, at its first step or after those that a checkpoint holds."""
     job, stepper = training.job, training.stepper
     return TrialStarted(
-        trial=job.trial.id,
+        trial=member.trial.id,
         attempt=job.attempt,
         worker=job.worker,
         device=job.device,
@@ -26,20 +27,21 @@ def started(training: "Training", resumed: bool) -> TrialStarted:
         micro_batch_size=job.plan.micro_batch_size,
         total_steps=training.total_steps,
         steps_per_epoch=stepper.per_epoch,
-        parameters=training.flat.parameters,
-        init_norm=float(torch.linalg.vector_norm(stepper.start_weights)),
+        parameters=member.flat.parameters,
+        init_norm=float(torch.linalg.vector_norm(stepper.start_weights[member.index])),
         lr=stepper.rates.lr,
         total_samples=stepper.course.total_samples if stepper.course.changes_batch else None,
         resumed_steps=training.at.steps if resumed else None,
-        resumed_epochs=len(training.facts.records),
+        resumed_epochs=len(member.facts.records),
+        stacked=len(job.plan.members),
     )
 
 
-def probed(training: "Training", share: float, found: Found) -> Probed:
+def probed(training: "Training", member: "Member", share: float, found: Found) -> Probed:
     """What was drawn at the moment `share` of its budget."""
     job, at = training.job, training.at
     return Probed(
-        trial=job.trial.id,
+        trial=member.trial.id,
         attempt=job.attempt,
         at_share=share,
         epoch=at.epoch,
@@ -51,13 +53,13 @@ def probed(training: "Training", share: float, found: Found) -> Probed:
     )
 
 
-def progress(training: "Training") -> Progress:
+def progress(training: "Training", member: "Member") -> Progress:
     """How far it is by now."""
     job, at, reserved = training.job, training.at, None
     if training.device.type == "cuda":
         reserved = torch.cuda.memory_reserved(training.device)
     return Progress(
-        trial=job.trial.id,
+        trial=member.trial.id,
         attempt=job.attempt,
         epoch=at.epoch,
         steps=at.steps,
@@ -67,12 +69,17 @@ def progress(training: "Training") -> Progress:
     )
 
 
-def epoch(training: "Training", train: Figures, test: Figures, held: Figures | None) -> EpochRecord:
-    """The figures of the epoch that ends now; instruments that sum over an epoch begin anew."""
+def epoch(
+    training: "Training",
+    member: "Member",
+    train: Figures,
+    test: Figures,
+    held: Figures | None,
+) -> EpochRecord:
+    """The figures of the epoch that ends now for a replicate."""
     at, stepper = training.at, training.stepper
-    weights = training.flat.weights.detach()
-    update_norm = training.travel.end_epoch()
-    trace, signal, draws = stepper.noise.end_epoch()
+    update_norm, path_length = stepper.travel.of(member.index)
+    trace, signal, draws = stepper.noise.of(member.index)
     return EpochRecord(
         epoch=at.epoch,
         steps=at.steps,
@@ -84,12 +91,12 @@ def epoch(training: "Training", train: Figures, test: Figures, held: Figures | N
         test_accuracy=test.accuracy,
         seconds=training.clock.epoch_seconds,
         epoch_samples=at.epoch_samples,
-        weight_norm=known(float(torch.linalg.vector_norm(weights))),
-        distance_from_init=known(stepper.distance()),
-        norms=tuple(at.slices),
+        weight_norm=known(float(torch.linalg.vector_norm(member.flat.weights))),
+        distance_from_init=known(stepper.distance(member.index)),
+        norms=tuple(member.facts.slices),
         peak_memory_bytes=_peak_memory(training),
         update_norm_mean=known(update_norm),
-        path_length=known(training.travel.path_length),
+        path_length=known(path_length),
         noise_scale=noise_scale(trace, signal),
         noise_trace=known(trace) if draws else None,
         noise_signal=known(signal) if draws else None,

@@ -17,23 +17,30 @@ MOST_APART = 16
 SAMPLES_PER_RUN = 500
 
 
-class Travel:
-    """Follows weights (P,) through the steps of a training.
+def _apart(per_epoch: int, total_steps: int | None) -> int:
+    """Steps from one measured update to the next.
 
-    Attributes:
-        path_length: estimated sum of the L2 norms of all updates so far.
+    A little fewer than wanted, or a little more, and all of them only where nothing else will do:
+    an epoch of 840 steps has a divisor in common with every number up to 8.
     """
+    wanted = MOST_APART if total_steps is None else total_steps // SAMPLES_PER_RUN
+    wanted = max(1, min(MOST_APART, per_epoch, wanted))
+    near = [*range(wanted, wanted // 2, -1), *range(wanted + 1, min(2 * wanted, per_epoch))]
+    return next((every for every in near if gcd(every, per_epoch) == 1), 1)
+
+
+class Travel:
+    """Follows weights (R, P), a row for each replicate, through the steps of a training."""
 
     def __init__(self, weights: Tensor, per_epoch: int, total_steps: int | None) -> None:
-        apart = MOST_APART if total_steps is None else total_steps // SAMPLES_PER_RUN
-        most = max(1, min(MOST_APART, per_epoch, apart))
-        self.every = next(every for every in range(most, 0, -1) if gcd(every, per_epoch) == 1)
-        self.path_length = 0.0
+        self.every = _apart(per_epoch, total_steps)
         self._weights = weights
         self._before = torch.empty_like(weights)
-        self._norms = torch.empty(-(-per_epoch // self.every), device=weights.device)
+        self._norms = torch.empty(
+            (-(-per_epoch // self.every), len(weights)), device=weights.device
+        )
         self._steps = self._measured = 0
-        self._sum, self._count, self._mean = 0.0, 0, 0.0
+        self._count, self._sums, self._means = 0, [0.0] * len(weights), [0.0] * len(weights)
 
     def before_step(self) -> None:
         """Keep the weights, if the coming update is one of those that are measured."""
@@ -43,22 +50,31 @@ class Travel:
     def after_step(self) -> None:
         """Measure the update just made, if its weights were kept."""
         if self._steps % self.every == 0:
-            self._norms[self._measured] = torch.dist(self._weights, self._before)
+            update = torch.sub(self._weights, self._before, out=self._before)
+            torch.linalg.vector_norm(update, dim=1, out=self._norms[self._measured])
             self._measured += 1
         self._steps += 1
 
-    def end_epoch(self) -> float:
-        """Mean norm of the epoch's measured updates, which also lengthens the path.
+    def of(self, replicate: int) -> tuple[float, float]:
+        """Mean norm of the epoch's updates measured so far, and the length of the path by now.
 
-        An epoch that was cut short before any was measured has that of the one before.
+        The path is the sum of the L2 norms of all updates, estimated. An epoch that was cut short
+        before any was measured has the mean of the one before.
         """
+        total, count, mean = self._sums[replicate], self._count, self._means[replicate]
         if self._measured:
-            total = float(self._norms[: self._measured].double().sum())
-            self._sum, self._count = self._sum + total, self._count + self._measured
-            self._mean = total / self._measured
-            self._measured = 0
-        self.path_length = self._sum / self._count * self._steps
-        return self._mean
+            epoch = float(self._norms[: self._measured, replicate].double().sum())
+            total, count, mean = total + epoch, count + self._measured, epoch / self._measured
+        return mean, (total / count if count else 0.0) * self._steps
+
+    def end_epoch(self) -> None:
+        """Put what the epoch measured to that of the epochs before, and begin anew."""
+        if not self._measured:
+            return
+        totals = self._norms[: self._measured].double().sum(0).tolist()
+        self._sums = [one + other for one, other in zip(self._sums, totals, strict=True)]
+        self._means = [total / self._measured for total in totals]
+        self._count, self._measured = self._count + self._measured, 0
 
     def held(self) -> list[Tensor]:
         """The tensors that it keeps."""
@@ -69,11 +85,11 @@ class Travel:
         return {
             "norms": self._norms[: self._measured].clone(),
             "counts": (self._steps, self._measured, self._count),
-            "sums": (self._sum, self._mean, self.path_length),
+            "sums": (self._sums, self._means),
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what was measured before."""
         self._steps, self._measured, self._count = state["counts"]
-        self._sum, self._mean, self.path_length = state["sums"]
+        self._sums, self._means = map(list, state["sums"])
         self._norms[: self._measured].copy_(state["norms"])

@@ -121,7 +121,7 @@ class Run:
     ) -> None:
         self.plan = plan or make_plan(trial, images.train_size, threads=1)
         self.events: list[AnyEvent] = []
-        job = Job(trial, self.plan, attempt=1, worker=0, device="cpu")
+        job = Job((trial,), (trial.id,), self.plan, attempt=1, worker=0, device="cpu")
         self.training = Training(job, images, self.events.append, halted, pause)
         self.training.run()
 
@@ -152,7 +152,9 @@ class Run:
 
     @property
     def weights(self) -> list[Tensor]:
-        return [p.detach().clone() for p in self.training.flat.model.parameters()]
+        return [
+            p.detach().clone() for p in self.training.stepper.stack.members[0].model.parameters()
+        ]
 
 
 def set_gradients(model: nn.Module, images: Tensor, labels: Tensor, reduction: str) -> None:
