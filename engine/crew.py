@@ -197,6 +197,13 @@ class Crew:
                 member.fault = f"{device}: {why}"
                 member.process.kill()
 
+    async def let_go(self, number: int) -> None:
+        """End a worker that nobody needs."""
+        member = self._members.pop(number, None)
+        if member is not None and member.process.stdin:
+            member.process.stdin.close()
+            await member.end()
+
     async def dismiss(self) -> None:
         """End every worker: by the end of its stdin, then by force."""
         for member in self._members.values():

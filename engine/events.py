@@ -101,9 +101,9 @@ class Measured(Event, frozen=True, tag="measured"):
 class Paced(Event, frozen=True, tag="paced"):
     """Stacks of replicates whose steps were timed before a plan was fixed, for all that are alike.
 
-    `batch_size` is the largest that occurs, taken in micro-batches of `micro_batch_size`. So many
-    `workers` with `threads` each did this at the same time; where it is more than one, it was to
-    find out how many there should be. `asked` is the largest stack that was asked for.
+    `batch_size` is the largest that occurs, taken in micro-batches of `micro_batch_size`. The
+    largest stack that was wanted is `asked`. Where it was to find out how many workers there should
+    be, so many `workers` with `threads` each did this at the same time, and nothing else ran.
     """
 
     trial: str
@@ -115,7 +115,7 @@ class Paced(Event, frozen=True, tag="paced"):
     asked: int
     stacks: tuple[Stack, ...]
     seconds: float
-    workers: int = 1
+    workers: int = 0
 
 
 class Planned(Event, frozen=True, tag="plan"):
@@ -141,6 +141,12 @@ class WorkerLost(Event, frozen=True, tag="worker_lost"):
 
     worker: int
     reason: str
+
+
+class WorkerDismissed(Event, frozen=True, tag="worker_dismissed"):
+    """A worker was asked to end before the others, because fewer are faster."""
+
+    worker: int
 
 
 class TrialStarted(Event, frozen=True, tag="started"):
@@ -341,6 +347,7 @@ AnyEvent = (
     | Planned
     | WorkerReady
     | WorkerLost
+    | WorkerDismissed
     | TrialStarted
     | Progress
     | EpochsFinished

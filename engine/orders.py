@@ -57,7 +57,8 @@ class Pace(msgspec.Struct, frozen=True, tag_field="order", tag="pace"):
 
     Of each of the sizes `stacks`, rising, the first so many `members` are one stack. The plan is
     that of the first member alone, with its micro-batch. What is not expected to keep below
-    `limit_bytes` is left out, as is what takes longer than `seconds`. `workers` do this at once.
+    `limit_bytes` is left out, as is what takes longer than `seconds`. Where so many `workers` do
+    this at the same time, the seconds are used up.
     """
 
     members: tuple[Trial, ...]
@@ -68,7 +69,7 @@ class Pace(msgspec.Struct, frozen=True, tag_field="order", tag="pace"):
     device_name: str
     limit_bytes: int | None
     seconds: float
-    workers: int = 1
+    workers: int = 0
 
 
 class Drop(msgspec.Struct, frozen=True, tag_field="order", tag="drop"):

@@ -140,7 +140,9 @@ class Planner:
         """What is known of micro-batches of trials like this one; None where it ended over that."""
         trial, place = task.first, task.place
         asked = self._asked(trial)
-        share = _free(place, task.data) if asked is None else worker_share(asked, place, task.data)
+        share = (
+            free_share(place, task.data) if asked is None else worker_share(asked, place, task.data)
+        )
         found = self._known(key, place, asked, share)
         if found is not None:
             return found
@@ -170,7 +172,7 @@ class Planner:
             return fixed(count, most)
         timed = self._timed(task, plan, most)
         if timed is None:
-            limit = found.limit_bytes if found else _free(task.place, task.data)
+            limit = found.limit_bytes if found else free_share(task.place, task.data)
             order = orders.Pace(
                 members=task.trials,
                 stacks=candidates(most, rest.workers),
@@ -200,7 +202,7 @@ class Planner:
 
     def _timed(self, task: Task, plan: Plan, most: int) -> Paced | None:
         """What was timed of stacks like these under such a plan, up to so large ones."""
-        wanted = (task.place.device.title, plan.micro_batch_size, plan.threads, 1)
+        wanted = (task.place.device.title, plan.micro_batch_size, plan.threads, 0)
         for found in reversed(self._costs.timed(task.first.settings, plan.largest)):
             there = (found.device_name, found.micro_batch_size, found.threads, found.workers)
             if there == wanted and found.asked >= most:
@@ -346,7 +348,7 @@ def data_bytes(data: Prepared) -> int:
     return images * (math.prod(data.shape) * FLOAT_BYTES + LABEL_BYTES) + part * LABEL_BYTES
 
 
-def _free(place: Place, data: Prepared) -> int | None:
+def free_share(place: Place, data: Prepared) -> int | None:
     """What is free of a CPU's memory for one worker; a GPU is asked by its worker (None)."""
     if place.device.handle is not None:
         return None

@@ -98,6 +98,10 @@ class TrialQueue:
         """The trials that a plan is for."""
         return tuple(self._trials[name] for name in plan.members)
 
+    def groups(self) -> list[Group]:
+        """Every group that waits, in order."""
+        return [group for _, _, group in self._waiting]
+
     def waiting(self) -> list[float]:
         """Expected seconds of each group that waits."""
         return [self._job(group).seconds for _, _, group in self._waiting]

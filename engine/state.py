@@ -263,6 +263,9 @@ class SweepState:
                     if trial.status == "running" and by == event.worker:
                         trial.status, trial.progress = "queued", None
                 self._say(event.at, f"worker {event.worker}: {event.reason}", "error")
+            case ev.WorkerDismissed():
+                self.workers.pop(event.worker, None)
+                self._say(event.at, f"worker {event.worker}: dismissed, fewer are faster")
             case ev.TrialRetried():
                 self._retried(event)
             case ev.ConfigurationsAdded():
@@ -374,7 +377,11 @@ class SweepState:
             return
         self.paced.append(event)
         sizes = ", ".join(f"{stack.size:,}" for stack in event.stacks)
-        beside = f" by {event.workers} workers at once" if event.workers > 1 else ""
+        beside = (
+            f" in {event.workers} workers of {event.threads} threads at once"
+            if event.workers
+            else ""
+        )
         text = f"timed stacks of {sizes} in {event.seconds:.1f} s{beside}"
         self._say(event.at, f"{event.trial}: {text}")
 

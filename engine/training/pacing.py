@@ -33,7 +33,7 @@ def pace(
     """
     began = time.perf_counter()
     torch.set_num_threads(order.plan.threads)
-    stacks = Heats(order, images, device, halted).run(began + order.seconds)
+    stacks = Heats(order, images, device, halted).run(order.seconds)
     return Paced(
         trial=order.members[0].id,
         worker=worker,
@@ -111,8 +111,9 @@ class Heats:
         self._runners: list[Runner] = []
         self._took = 0.0  # seconds to set one replicate up and to try it
 
-    def run(self, deadline: float) -> list[Stack]:
-        """The median seconds of what could be timed."""
+    def run(self, seconds: float) -> list[Stack]:
+        """The median seconds of what could be timed; what torch loads at first is not counted."""
+        deadline = float("inf")
         for size in self._order.stacks:
             began = time.perf_counter()
             if self._runners and not self._worth(size, began, deadline):
@@ -120,14 +121,17 @@ class Heats:
             runner = self._had_room(size)
             if runner is None:
                 break
+            if self._runners:
+                self._took = (time.perf_counter() - began) / size
+            else:
+                deadline = time.perf_counter() + seconds
             self._runners.append(runner)
-            self._took = (time.perf_counter() - began) / size
-        for _ in range(ROUNDS):
+        rounds = 0
+        while time.perf_counter() < deadline and (self._order.workers or rounds < ROUNDS):
             for runner in self._runners:
                 raise_if(self._halted)
                 runner.time()
-            if time.perf_counter() > deadline:
-                break
+            rounds += 1
         return [Stack(one.size, median(one.seconds), one.peak_bytes) for one in self._runners]
 
     def _worth(self, size: int, now: float, deadline: float) -> bool:
