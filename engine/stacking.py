@@ -17,7 +17,7 @@ WORTH = 1.05
 
 
 class Stack(Struct, frozen=True):
-    """So many replicates as one stack: the median seconds of a step of all of them.
+    """So many replicates as one stack: the seconds of a step of all of them.
 
     `peak_bytes` are the most live tensor bytes of the step, data included.
     """

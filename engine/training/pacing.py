@@ -112,7 +112,7 @@ class Heats:
         self._took = 0.0  # seconds to set one replicate up and to try it
 
     def run(self, seconds: float) -> list[Stack]:
-        """The median seconds of what could be timed; what torch loads at first is not counted."""
+        """What could be timed; what torch loads at first is not counted."""
         deadline = float("inf")
         for size in self._order.stacks:
             began = time.perf_counter()
@@ -132,14 +132,15 @@ class Heats:
                 raise_if(self._halted)
                 runner.time()
             rounds += 1
-        return [Stack(one.size, median(one.seconds), one.peak_bytes) for one in self._runners]
+        typical = median if self._order.workers else min  # alone it is others that slow a step down
+        return [Stack(one.size, typical(one.seconds), one.peak_bytes) for one in self._runners]
 
     def _worth(self, size: int, now: float, deadline: float) -> bool:
         """Whether a size is expected to fit, and in time, and those before leave any hope."""
         first, recent = self._runners[0], self._runners[1:][-HOPELESS:]
         fits = self._held + size * (first.peak_bytes - self._held) <= self._limit
         in_time = now + size * self._took <= deadline
-        lost = [one.seconds[0] >= one.size * first.seconds[0] for one in recent]
+        lost = [min(one.seconds) >= one.size * min(first.seconds) for one in recent]
         return fits and in_time and not (len(lost) == HOPELESS and all(lost))
 
     def _had_room(self, size: int) -> Runner | None:
@@ -148,7 +149,8 @@ class Heats:
         try:
             runner = Runner(self._order, size, self._images, self._device)
             runner.first()
-            runner.time()
+            for each in (runner, *self._runners[:1], runner, runner):
+                each.time()
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
