@@ -91,8 +91,14 @@ class TrialQueue:
         return first
 
     def is_out(self, trial: str) -> bool:
-        """Whether somebody has taken a trial and not given it back."""
-        return trial in self._out
+        """Whether somebody has taken a trial and not given it back.
+
+        One that its group goes on without is not in its hands any more.
+        """
+        group = self._out.get(trial)
+        if group is None or group.plan is None:
+            return group is not None
+        return self._ledger.state.job_of(trial) == group.key
 
     def members(self, plan: Plan) -> tuple[Trial, ...]:
         """The trials that a plan is for."""
@@ -171,7 +177,7 @@ class TrialQueue:
     def _waits(self, trial: Trial) -> bool:
         """Whether a trial is to be trained and in nobody's hands; one may have been put back."""
         status = self._ledger.state.trials[trial.id].status
-        return status in ("queued", "running") and trial.id not in self._out
+        return status in ("queued", "running") and not self.is_out(trial.id)
 
     def _groups(self, trials: Iterable[Trial]) -> list[Group]:
         """Those of the trials that wait, as groups that nobody has in hand."""
@@ -200,7 +206,8 @@ class TrialQueue:
 
     def _let_go(self, group: Group) -> None:
         for trial in group.trials:
-            self._out.pop(trial.id, None)
+            if self._out.get(trial.id) is group:
+                del self._out[trial.id]
 
     def _insert(self, group: Group, at: tuple[float, float] | None = None) -> None:
         where = at or rank(self._job(group), self._by_turns)

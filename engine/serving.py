@@ -201,9 +201,10 @@ class Server:
         return await member.work(order, self._heard, self._control)
 
     def _left(self, group: Group) -> list[Trial]:
-        """The trials of a group that have not ended."""
-        trials = self._ledger.state.trials
-        return [t for t in group.trials if trials[t.id].status in ("queued", "running")]
+        """The trials of a group that have not ended, and that it does not go on without."""
+        state = self._ledger.state
+        left = [t for t in group.trials if state.trials[t.id].status in ("queued", "running")]
+        return [t for t in left if group.plan is None or state.job_of(t.id) == group.key]
 
     def _end_unwanted(self, group: Group, attempt: int) -> None:
         """End those trials of a group that nobody wants any more."""

@@ -17,6 +17,7 @@ from engine.export.bundle import write_export
 from engine.reading import load_preset
 from tests.functional.crashing import TABLES, Table, tables
 from tests.functional.running import Lab, ended, events_of, state_of, until
+from tests.functional.test_control import ask
 
 PRESET = """
 title = "Stacks"
@@ -157,7 +158,7 @@ def test_one_that_is_skipped_leaves_the_others_alone_and_may_be_tried_again(
     started = [e for e in events_of(folder) if isinstance(e, ev.TrialStarted)]
     assert [e.trial for e in started].count(FIRST[0]) == 1, "it was not begun again"
 
-    lab.run("retry", folder.name, skipped)
+    ask(lab, folder, f"Retry({skipped!r})")
     until(lambda: state_of(folder).trials[skipped].status == "finished", "it has finished")
     comes_to_its_end(folder)
     assert exported(folder, tmp_path / "with") == figures
