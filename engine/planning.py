@@ -185,10 +185,8 @@ class Planner:
             )
             await self._have(task, order)
             timed = self._timed(task, plan, most)
-        stacks = timed.stacks if timed else ()
-        stacks = tuple(stack for stack in stacks if stack.size <= most)
-        alone = self._costs.alone(task.first)
-        return divide(count, stacks, alone, *rest)
+        stacks, alone = timed.stacks if timed else (), self._costs.alone(task.first)
+        return divide(count, most, stacks, alone, *rest)
 
     async def _have(self, task: Task, order: orders.Work) -> None:
         """Have a worker answer an order.

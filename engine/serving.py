@@ -215,14 +215,16 @@ class Server:
     def _rest(self, number: int) -> Rest:
         """What the sweep has beside what a worker has in hand."""
         busy = [
-            self._queue.seconds(group) * (1 - max(self._fraction(trial) for trial in group.trials))
+            self._queue.seconds(group) * (1 - self._fraction(group))
             for other, group in self._in_hand.items()
             if other != number
         ]
         return Rest(self._queue.workers, self._queue.waiting(), busy)
 
-    def _fraction(self, trial: Trial) -> float:
-        return self._ledger.state.trials[trial.id].fraction
+    def _fraction(self, group: Group) -> float:
+        """How far those of a group are that have not ended."""
+        trials = self._ledger.state.trials
+        return max((trials[trial.id].fraction for trial in self._left(group)), default=1.0)
 
     async def _after_death(self, group: Group, lost: str, device_failed: bool) -> None:
         """Have a group over which a worker was lost tried again, or end it after too many.

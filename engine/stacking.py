@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from engine.scheduling import longest_first, makespan
+from engine.scheduling import ENOUGH, longest_first, makespan
 from engine.spec import MAX_TRIALS, Settings
 
 WORTH = 1.05
@@ -75,6 +75,7 @@ def step_seconds(size: int, stacks: Sequence[Stack]) -> float:
 
 def divide(
     seeds: int,
+    most: int,
     stacks: Sequence[Stack],
     seconds: float,
     workers: int,
@@ -84,32 +85,34 @@ def divide(
     """How to divide so many replicates, that a trial alone takes `seconds` for, among `workers`.
 
     `others` are the expected seconds of what else waits, `busy` those that the other workers have
-    still in hand. Only sizes up to the largest timed are taken, and only where the whole takes at
-    least 5 % less work than one after the other.
+    still in hand. No stack has more than `most`, or more than were timed. They are stacked only
+    where that is at least 5 % less work than one after the other; of divisions that end the sweep
+    within 5 % of the first, the one with the least work is taken.
     """
     alone = Pieces((1,) * seeds)
-    if seeds == 1 or not stacks or min(stack.size for stack in stacks) > 1:
+    largest = min(most, max((stack.size for stack in stacks), default=1))
+    if largest == 1 or min(stack.size for stack in stacks) > 1:
         return alone
-    one, largest = step_seconds(1, stacks), max(stack.size for stack in stacks)
+    one = step_seconds(1, stacks)
 
-    def cost(size: int) -> float:
-        return seconds * step_seconds(size, stacks) / one
+    def work(sizes: tuple[int, ...]) -> float:
+        return sum(costs(sizes))
 
-    def end(sizes: tuple[int, ...]) -> tuple[float, float]:
-        costs = [cost(size) for size in sizes]
-        return makespan(longest_first([*costs, *others]), workers, busy), sum(costs)
+    def costs(sizes: tuple[int, ...]) -> list[float]:
+        return [seconds * step_seconds(size, stacks) / one for size in sizes]
 
-    def pays(sizes: tuple[int, ...]) -> bool:
-        return seeds * seconds >= WORTH * sum(map(cost, sizes))
+    def end(sizes: tuple[int, ...]) -> float:
+        return makespan(longest_first([*costs(sizes), *others]), workers, busy)
 
-    paying = [sizes for sizes in _even(seeds, largest) if pays(sizes)]
+    paying = [sizes for sizes in _even(seeds, largest) if seeds * seconds >= WORTH * work(sizes)]
     if not paying:
-        return Pieces(alone.sizes, _not_worth(stacks))
-    best = min(paying, key=end)
-    if makespan(longest_first([*[seconds] * seeds, *others]), workers, busy) < end(best)[0]:
+        return Pieces(alone.sizes, _not_worth(stacks, largest))
+    ends = {sizes: end(sizes) for sizes in (*paying, alone.sizes)}
+    soon = [sizes for sizes in ends if ends[sizes] <= ENOUGH * min(ends.values())]
+    best = min(soon, key=work)
+    if best == alone.sizes:
         return Pieces(alone.sizes, "one stack of replicates would end later than each alone")
-    gain = seeds * seconds / sum(map(cost, best))
-    return Pieces(best, f"{gain:.1f} × the pace of one after the other")
+    return Pieces(best, f"{seeds * seconds / work(best):.1f} × the pace of one after the other")
 
 
 def _even(seeds: int, largest: int) -> Iterator[tuple[int, ...]]:
@@ -119,10 +122,14 @@ def _even(seeds: int, largest: int) -> Iterator[tuple[int, ...]]:
         yield (small + 1,) * more + (small,) * (count - more)
 
 
-def _not_worth(stacks: Sequence[Stack]) -> str:
-    """Why replicates stay alone: the best gain that was measured, where any was timed."""
+def _not_worth(stacks: Sequence[Stack], largest: int) -> str:
+    """Why replicates stay alone: the best gain that was measured."""
     one = step_seconds(1, stacks)
-    gains = [(stack.size * one / stack.seconds, stack.size) for stack in stacks if stack.size > 1]
+    gains = [
+        (stack.size * one / stack.seconds, stack.size)
+        for stack in stacks
+        if 1 < stack.size <= largest
+    ]
     if not gains:
         return ""
     gain, size = max(gains)

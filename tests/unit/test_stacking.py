@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from engine.scheduling import ENOUGH
 from engine.spec import MAX_TRIALS, Run, Settings
 from engine.stacking import (
     WORTH,
@@ -55,71 +56,85 @@ def optimum(costs: list[float], workers: int) -> float:
 def test_the_best_of_all_divisions_where_a_replicate_more_costs_the_same(
     seeds: int, workers: int, once: int, each: int
 ) -> None:
-    """Whatever part of a step is shared, the sweep ends as early as by any division."""
+    """Whatever part of a step is shared, no division ends the sweep 5 % earlier."""
 
     def cost(size: int) -> float:
         return float(once + each * size)
 
     sizes = range(1, seeds + 1)
-    found = divide(seeds, timed(cost, *sizes), cost(1), workers)
+    found = divide(seeds, seeds, timed(cost, *sizes), cost(1), workers)
     best = min(optimum(list(map(cost, d)), workers) for d in divisions(seeds, seeds))
     ours = optimum(list(map(cost, found.sizes)), workers)
     whole = sum(map(cost, found.sizes))
     assert sum(found.sizes) == seeds
     assert found.sizes == tuple(sorted(found.sizes, reverse=True))
     if any(seeds * cost(1) >= WORTH * sum(map(cost, d)) for d in divisions(seeds, seeds)):
-        assert ours == pytest.approx(best)
+        assert best <= ours <= ENOUGH * best + 1e-9
     else:
         assert (found.sizes, whole) == ((1,) * seeds, seeds * cost(1))
 
 
 def test_workers_that_would_be_idle_get_a_part() -> None:
-    assert divide(5, timed(cheap, 1, 2, 3, 5), 3.0, 2).sizes == (3, 2)
-    assert divide(5, timed(cheap, 1, 2, 3, 5), 3.0, 1).sizes == (5,)
-    assert divide(5, timed(cheap, 1, 2, 3, 5), 3.0, 3).sizes == (2, 2, 1)
-    assert divide(16, timed(cheap, 1, 4, 8, 16), 3.0, 2).sizes == (8, 8)
+    assert divide(5, 5, timed(cheap, 1, 2, 3, 5), 3.0, 2).sizes == (3, 2)
+    assert divide(5, 5, timed(cheap, 1, 2, 3, 5), 3.0, 1).sizes == (5,)
+    assert divide(5, 5, timed(cheap, 1, 2, 3, 5), 3.0, 3).sizes == (2, 2, 1)
+    assert divide(16, 16, timed(cheap, 1, 4, 8, 16), 3.0, 2).sizes == (8, 8)
 
 
 def test_workers_that_have_something_else_to_do_do_not() -> None:
-    assert divide(5, timed(cheap, 1, 2, 3, 5), 3.0, 2, others=[7.0] * 5).sizes == (5,)
-    assert divide(5, timed(cheap, 1, 2, 3, 5), 3.0, 2, busy=[7.0]).sizes == (5,)
-    assert divide(5, timed(cheap, 1, 2, 3, 5), 3.0, 2, busy=[0.5]).sizes == (3, 2)
+    assert divide(5, 5, timed(cheap, 1, 2, 3, 5), 3.0, 2, others=[7.0] * 5).sizes == (5,)
+    assert divide(5, 5, timed(cheap, 1, 2, 3, 5), 3.0, 2, busy=[7.0]).sizes == (5,)
+    assert divide(5, 5, timed(cheap, 1, 2, 3, 5), 3.0, 2, busy=[0.5]).sizes == (3, 2)
 
 
 def test_seconds_are_those_of_the_trial_whatever_a_step_takes() -> None:
     """Alone 100 s, a stack of five 7/3 of that: the other worker is free after 200 s."""
     stacks = [Stack(stack.size, stack.seconds / 1e4) for stack in timed(cheap, 1, 2, 3, 5)]
-    assert divide(5, stacks, 100.0, 2, busy=[200.0]).sizes == (5,)
-    assert divide(5, stacks, 100.0, 2, busy=[20.0]).sizes == (3, 2)
+    assert divide(5, 5, stacks, 100.0, 2, busy=[200.0]).sizes == (5,)
+    assert divide(5, 5, stacks, 100.0, 2, busy=[20.0]).sizes == (3, 2)
 
 
 def test_the_reason_tells_the_gain() -> None:
-    assert divide(5, timed(cheap, 1, 5), 3.0, 1).reason == "2.1 × the pace of one after the other"
+    assert (
+        divide(5, 5, timed(cheap, 1, 5), 3.0, 1).reason == "2.1 × the pace of one after the other"
+    )
 
 
 def test_what_gains_less_than_five_percent_stays_alone() -> None:
-    alone = divide(4, timed(lambda size: 0.96 * size if size > 1 else 1.0, 1, 2, 4), 1.0, 1)
+    alone = divide(4, 4, timed(lambda size: 0.96 * size if size > 1 else 1.0, 1, 2, 4), 1.0, 1)
     assert alone == Pieces((1, 1, 1, 1), "alone: 4 replicates as one stack have 1.04 × the pace")
-    assert divide(4, timed(lambda size: 0.9 * size, 1, 2), 0.9, 1).sizes == (1, 1, 1, 1)
-    stacked = divide(4, timed(lambda size: 0.9 * size if size > 1 else 1.0, 1, 2, 4), 1.0, 1)
+    assert divide(4, 4, timed(lambda size: 0.9 * size, 1, 2), 0.9, 1).sizes == (1, 1, 1, 1)
+    stacked = divide(4, 4, timed(lambda size: 0.9 * size if size > 1 else 1.0, 1, 2, 4), 1.0, 1)
     assert max(stacked.sizes) > 1
 
 
 def test_a_stack_that_would_end_later_is_left() -> None:
     """Two workers train two replicates in 3 s; one stack of both takes 4."""
-    found = divide(2, timed(cheap, 1, 2), 3.0, 2)
+    found = divide(2, 2, timed(cheap, 1, 2), 3.0, 2)
     assert found == Pieces((1, 1), "one stack of replicates would end later than each alone")
 
 
 def test_without_figures_nothing_is_stacked() -> None:
-    assert divide(3, [], 1.0, 1) == Pieces((1, 1, 1))
-    assert divide(1, timed(cheap, 1), 1.0, 1) == Pieces((1,))
-    assert divide(3, timed(cheap, 2, 3), 1.0, 1) == Pieces((1, 1, 1))
-    assert divide(3, timed(cheap, 1), 1.0, 1) == Pieces((1, 1, 1))
+    assert divide(3, 3, [], 1.0, 1) == Pieces((1, 1, 1))
+    assert divide(1, 1, timed(cheap, 1), 1.0, 1) == Pieces((1,))
+    assert divide(3, 3, timed(cheap, 2, 3), 1.0, 1) == Pieces((1, 1, 1))
+    assert divide(3, 3, timed(cheap, 1), 1.0, 1) == Pieces((1, 1, 1))
 
 
 def test_none_is_larger_than_those_that_were_timed() -> None:
-    assert divide(10, timed(cheap, 1, 2, 4), 3.0, 1).sizes == (4, 3, 3)
+    assert divide(10, 10, timed(cheap, 1, 2, 4), 3.0, 1).sizes == (4, 3, 3)
+
+
+def test_none_is_larger_than_fits() -> None:
+    assert divide(10, 3, timed(cheap, 1, 2, 4), 3.0, 1).sizes == (3, 3, 2, 2)
+    assert divide(10, 1, timed(cheap, 1, 2, 4), 3.0, 1) == Pieces((1,) * 10)
+
+
+def test_a_little_earlier_is_not_worth_more_work() -> None:
+    """One stack takes 7 s, two on both workers 5: of 57 s the difference is 4 %, of 27 s 7 %."""
+    stacks = timed(cheap, 1, 2, 3, 5)
+    assert divide(5, 5, stacks, 3.0, 2, others=[50.0, 50.0]).sizes == (5,)
+    assert divide(5, 5, stacks, 3.0, 2, others=[20.0, 20.0]).sizes == (3, 2)
 
 
 def test_between_two_sizes_a_line_is_drawn() -> None:
