@@ -169,11 +169,12 @@ def test_one_that_is_tried_again_while_its_stack_trains_has_the_same_figures(
     lab: Lab, figures: dict[str, Table], tmp_path: Path
 ) -> None:
     folder = begin(lab)
-    for command in (commands.Skip(SECOND[0]), commands.Skip(FIRST[2])):
-        commands.send(folder, command)
+    both = (SECOND[0], FIRST[2])
+    for name in both:
+        commands.send(folder, commands.Skip(name))
     until(lambda: state_of(folder).count("skipped") == 2, "two are skipped")
-    for command in (commands.Retry(SECOND[0]), commands.Retry(FIRST[2])):
-        commands.send(folder, command)
+    for name in both:
+        commands.send(folder, commands.Retry(name))
     comes_to_its_end(folder)
     assert exported(folder, tmp_path / "out") == figures
 

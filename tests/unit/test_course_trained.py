@@ -291,7 +291,7 @@ def test_it_is_measured_with_the_largest_batch(images: Images) -> None:
         name="digits", folder="", train=50, test=20, shape=(1, 8, 8), classes=10, digest=""
     )
     order = Measure(
-        trial=trial,
+        members=(trial,),
         plan=make_plan(trial, 50, threads=1),
         attempt=1,
         data=data,

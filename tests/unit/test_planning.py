@@ -48,7 +48,7 @@ class Worker:
         self.asked: list[orders.Measure] = []
         self.paced: list[orders.Pace] = []
         self.free = 1 << 40
-        self.step = lambda size: 2.0 + size
+        self.step: Callable[[int], float] = lambda size: 2.0 + size
         self.instead: Callable[[orders.Measure], AnyEvent | None] | None = None
 
     async def work(
