@@ -6,7 +6,7 @@ from typing import NamedTuple
 from engine.scheduling import longest_first, makespan
 
 ENOUGH = 1.05
-WORTH_SECONDS = 60.0  # a sweep that takes less is over before it pays to ask
+WORTH_SECONDS = 120.0  # a sweep that takes less is over before it pays to ask
 MOST_ON_A_GPU = 4
 
 
@@ -15,6 +15,10 @@ class Slots(NamedTuple):
 
     workers: int
     threads: int
+
+    def __str__(self) -> str:
+        workers, threads = ("s" if count != 1 else "" for count in self)
+        return f"{self.workers} worker{workers} with {self.threads} thread{threads} each"
 
 
 class Sample(NamedTuple):

@@ -110,7 +110,7 @@ class Staffing:
         if not self._worth(groups, share * len(hired)):
             return None
         members = await asyncio.gather(*hired, return_exceptions=True)
-        ready = [member for member in members if isinstance(member, Member)]
+        ready = [member for member in members if not isinstance(member, BaseException)]
         if len(ready) < len(members):
             return None
         kinds = sorted(groups, key=self._queue.seconds, reverse=True)[:MOST_SAMPLES]
@@ -124,16 +124,12 @@ class Staffing:
             for group in kinds
         ]
         chosen, gain = choose(timed, samples)
-        self._ledger.write(Note(text=_told(chosen, gain, place.device.name)))
+        self._ledger.write(
+            Note(text=f"{place.device.name}: {chosen}, {gain:.2f} × as fast as otherwise")
+        )
         return chosen
 
     def _worth(self, groups: Sequence[Group], share: int) -> bool:
         """Whether the sweep takes long enough, and nobody bounds what workers may hold."""
         seconds = sum(map(self._queue.seconds, groups))
         return not self._limited and seconds / share >= WORTH_SECONDS
-
-
-def _told(slots: Slots, gain: float, device: str) -> str:
-    workers = f"{slots.workers} worker" + ("s" if slots.workers > 1 else "")
-    threads = f"{slots.threads} thread" + ("s" if slots.threads > 1 else "")
-    return f"{device}: {workers} with {threads} each, {gain:.2f} × as fast as otherwise"

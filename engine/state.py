@@ -14,6 +14,7 @@ import msgspec
 from engine import events as ev
 from engine.plan import Plan
 from engine.records import Records
+from engine.slots import Slots
 from engine.spec import Configuration, Settings, trials_of
 
 LOG_LENGTH = 2000
@@ -377,11 +378,8 @@ class SweepState:
             return
         self.paced.append(event)
         sizes = ", ".join(f"{stack.size:,}" for stack in event.stacks)
-        beside = (
-            f" in {event.workers} workers of {event.threads} threads at once"
-            if event.workers
-            else ""
-        )
+        slots = Slots(event.workers, event.threads)
+        beside = f", {slots} at once" if event.workers else ""
         text = f"timed stacks of {sizes} in {event.seconds:.1f} s{beside}"
         self._say(event.at, f"{event.trial}: {text}")
 

@@ -7,6 +7,9 @@ of one replicate and of a stack, as it would be trained then.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+import msgspec
 
 from engine import orders
 from engine.control import Control
@@ -65,18 +68,17 @@ class Surveyor:
     ) -> float | None:
         order = self._order(Place(device, slots.workers, slots.threads), group)
         heard: list[AnyEvent] = []
-        # once for what each has to load at first, which would leave the others alone for a while
-        for _ in range(2):
+        # first for what each has to load, which would leave the others alone for a while
+        for each in (msgspec.structs.replace(order, seconds=0.0), order):
             heard.clear()
-            working = [member.work(order, heard.append, self._control) for member in members]
+            working = [member.work(each, heard.append, self._control) for member in members]
             if any(await asyncio.gather(*working)):
                 return None
         paced = [event for event in heard if isinstance(event, Paced) and event.stacks]
         if len(paced) < len(members):
             return None
         self._ledger.write(*paced)
-        each = [min(stack.seconds / stack.size for stack in event.stacks) for event in paced]
-        return sum(each) / len(each)
+        return fmean(min(one.seconds / one.size for one in event.stacks) for event in paced)
 
     def _order(self, place: Place, group: Group) -> orders.Pace:
         trial = group.trials[0]
