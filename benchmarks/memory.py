@@ -87,11 +87,11 @@ def one_step(prepared: Prepared, name: str, size: int) -> Row:
     torch.set_num_threads(1)
     images, trial = load_images(prepared, CPU), trial_of(prepared.name, MODELS[name], 2 * size)
     plan = make_plan(trial, images.train_size, threads=1)
-    size, batch = min(size, plan.batch_size), torch.arange(plan.batch_size)
-    stepper = Stepper(trial, plan, images, CPU)
+    size, batch = min(size, plan.batch_size), torch.arange(plan.batch_size).unsqueeze(0)
+    stepper = Stepper((trial,), plan, images, CPU)
     images.train.sum()  # brings the pages of the data in
-    for of in (batch[:16], batch):  # a small step first: it brings in libraries and optimizer
-        stepper.micro_batch_size = min(8, size) if len(of) == 16 else size
+    for of in (batch[:, :16], batch):  # a small step first: it brings in libraries and optimizer
+        stepper.micro_batch_size = min(8, size) if of.shape[1] == 16 else size
         ctypes.CDLL("libc.so.6").malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")  # the highest so far is what it is now
         before = status("VmRSS")
@@ -99,7 +99,7 @@ def one_step(prepared: Prepared, name: str, size: int) -> Row:
         stepper.update(0)
         stepper.travel.end_epoch()
     grown = status("VmHWM") - before
-    bench = Bench(trial, plan, images, CPU, UNLIMITED)
+    bench = Bench((trial,), plan, images, CPU, UNLIMITED)
     bench._execute(size)
     bench._execute(size)  # by now the optimizer holds what it keeps
     return {"tensors": bench._shapes[size].peak_bytes - bench.held_bytes, "process": grown}
@@ -128,14 +128,14 @@ def choices(data: str, images: Images) -> Iterator[Row]:
 
 
 def peak_of(trial: Trial, images: Images, size: int) -> int:
-    bench = Bench(trial, make_plan(trial, images.train_size, 1), images, CPU, UNLIMITED)
+    bench = Bench((trial,), make_plan(trial, images.train_size, 1), images, CPU, UNLIMITED)
     bench._execute(size)
     return bench._shapes[size].peak_bytes
 
 
 def choice(data: str, name: str, trial: Trial, images: Images, limit: int) -> Row:
     plan = make_plan(trial, images.train_size, threads=1)
-    bench = Bench(trial, plan, images, CPU, limit)
+    bench = Bench((trial,), plan, images, CPU, limit)
     allowed = MOST_SHARE * trial_seconds(trial.settings, images.train_size)
     tried = bench.shapes(max(LEAST_SECONDS, allowed))
     chosen = choose(plan.batch_size, tried, limit, bench.held_bytes)
@@ -164,10 +164,10 @@ def fitting(bench: Bench, size: int, limit: int) -> bool:
 
 def paces(trial: Trial, images: Images, sizes: list[int]) -> dict[int, float]:
     """Samples a second of whole steps at each size, timed in turn."""
-    stepper = Stepper(trial, make_plan(trial, images.train_size, 1), images, CPU)
+    stepper = Stepper((trial,), make_plan(trial, images.train_size, 1), images, CPU)
     for group in stepper.optimizer.param_groups:
         group["lr"] = 0.0
-    batch = torch.arange(min(trial.batch_size, images.train_size))
+    batch = torch.arange(min(trial.batch_size, images.train_size)).unsqueeze(0)
     seconds: dict[int, list[float]] = {size: [] for size in sizes}
     for turn in range(ROUNDS + 1):
         for size in sizes:
@@ -179,7 +179,7 @@ def paces(trial: Trial, images: Images, sizes: list[int]) -> dict[int, float]:
                 stepper.travel.end_epoch()
             if turn:  # the first warms up
                 seconds[size].append(time.perf_counter() - began)
-    return {size: 3 * len(batch) / median(times) for size, times in seconds.items()}
+    return {size: 3 * batch.shape[1] / median(times) for size, times in seconds.items()}
 
 
 # ---- cost

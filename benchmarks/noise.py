@@ -34,13 +34,13 @@ def stepper_of(data: str, model: str, size: int, micro: int, images: Images) -> 
         memory=Memory(micro_batch_size=micro),
     )
     trial = Trial(id="bench", configuration="bench", seed=0, settings=settings)
-    return Stepper(trial, make_plan(trial, images.train_size, 1), images, CPU)
+    return Stepper((trial,), make_plan(trial, images.train_size, 1), images, CPU)
 
 
 def period(stepper: Stepper, batch: torch.Tensor) -> float:
     """Seconds of so many steps that one of them is measured."""
     began = time.perf_counter()
-    for number in range(1, every(len(batch)) + 1):
+    for number in range(1, every(batch.shape[1]) + 1):
         stepper.step(batch, number, 0)
         stepper.travel.end_epoch()
     return time.perf_counter() - began
@@ -48,7 +48,7 @@ def period(stepper: Stepper, batch: torch.Tensor) -> float:
 
 def cost(stepper: Stepper, batch: torch.Tensor, rounds: int) -> float:
     """Seconds with the instrument over seconds without."""
-    silent, loud = (NoiseScale(CPU, possible, len(batch)) for possible in (False, True))
+    silent, loud = (NoiseScale(CPU, possible, batch.shape[1]) for possible in (False, True))
     taken: dict[bool, list[float]] = {True: [], False: []}
     for turn in range(rounds + 1):
         for on in (True, False) if turn % 2 else (False, True):
@@ -66,7 +66,7 @@ def rows(data: str, images: Images, rounds: int) -> Iterator[tuple[str, str, int
         for size in SIZES:
             for micro in (size, max(1, size // 4)):
                 stepper = stepper_of(data, name, size, micro, images)
-                batch = torch.arange(min(size, images.train_size))
+                batch = torch.arange(min(size, images.train_size)).unsqueeze(0)
                 yield data, name, size, micro, cost(stepper, batch, rounds)
 
 

@@ -194,8 +194,9 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     """The figures of one epoch, measured at its end; `steps` and `samples` are totals.
 
     Accuracies are fractions, losses are means per sample, `seconds` is the training time of
-    this epoch without evaluation, `epoch_samples` what was trained in it. `lr` and
-    `last_batch_size` are those of its last step, which may have had fewer images left to take.
+    this epoch without evaluation and without the `warm_up_seconds` of a first step, `epoch_samples`
+    what was trained in it. `lr` and `last_batch_size` are those of its last step, which may have
+    had fewer images left to take.
     Validation figures are of the images held out, `None` where none are.
     """
 
@@ -222,6 +223,7 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     last_batch_size: int | None = None
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    warm_up_seconds: float = 0.0
 
 
 class EpochsFinished(Event, frozen=True, tag="epochs"):

@@ -7,12 +7,11 @@ most), at the end of an epoch, and nowhere inside a step.
 import math
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,11 +19,6 @@ from torch import Tensor
 
 from engine.events import (
     AnyEvent,
-    EpochsFinished,
-    MicroBatchCut,
-    Note,
-    Probed,
-    TrialEnded,
     TrialStatus,
 )
 from engine.plan import Plan
@@ -44,10 +38,11 @@ from engine.training.moments import Moments
 from engine.training.position import Clock, Position
 from engine.training.probing import Prober
 from engine.training.stepping import SLICES_PER_RUN, Stepper
+from engine.training.telling import Teller
 
 REPORT_SECONDS = 1.0
 WITHIN_SECONDS = 5.0  # between checkpoints within an epoch
-RESTATED = 100  # epochs in one line
+WARM_UP_SECONDS = 0.25  # of a first step, from which on it is not taken twice
 
 
 class Dropped(Exception):
@@ -92,15 +87,15 @@ class Training:
         pause: Pause | None = None,
         dropped: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        self.job, self.images, self._state = job, images, state
+        self.job, self.images = job, images
+        self._teller = Teller(self, state)
         self._halted, self._dropped = halted, dropped
         self._pause = pause or Pause()
         self.settings = job.members[0].settings
         self.train_settings = self.settings.train
         self.device = torch.device(job.device)
         torch.set_num_threads(job.plan.threads)
-        self._keeper = Keeper(job.checkpoints, job.attempt, self._warn)
-        self._told = time.monotonic()
+        self._keeper = Keeper(job.checkpoints, job.attempt, self._teller.warn)
         self._begin()
         self._resumed = self._keeper.take_up(self, self._begin)
 
@@ -132,10 +127,7 @@ class Training:
         """Train to the end of the budget; the last event of each is always `TrialEnded`."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        for member in self.active:
-            self._state(statements.started(self, member, self._resumed))
-        if self._resumed:
-            self._restate()
+        self._teller.begin(self._resumed)
         try:
             self._probe_if_due()
             while self.active and (self.at.within or not self.at.over):
@@ -143,7 +135,7 @@ class Training:
                     self.at.begin_epoch()
                     for member in self.active:
                         member.facts.slices = []
-                    self.clock.epoch_seconds = 0.0
+                    self.clock.begin_epoch()
                     self._grow_back()
                 self._epoch()
             for member in list(self.active):
@@ -202,12 +194,8 @@ class Training:
             if not self.active:
                 return
         at = self.at
-        with self._first_measured(at.steps == 0):
-            seconds = self._seconds()
-            cut = self.stepper.step(batch, at.steps + 1, at.filled, at.samples, seconds)
-        if cut:
-            at.regrowth.put_off(at.epoch)
-            self._tell_cut(self.stepper.micro_batch_size)
+        if at.steps or not self._warm_up(batch):
+            self._advance(batch)
         size = batch.shape[1]
         at.steps, at.filled = at.steps + 1, at.filled + 1
         at.samples, at.epoch_samples = at.samples + size, at.epoch_samples + size
@@ -215,6 +203,38 @@ class Training:
         at.over = self._budget_spent()
         if at.filled == self.stepper.slice_steps or at.over or self._slice_is_long():
             self._close_slice()
+
+    def _advance(self, batch: Tensor) -> None:
+        """Have the weights moved by a batch, and say where memory ran out meanwhile."""
+        at, seconds = self.at, self._seconds()
+        if self.stepper.step(batch, at.steps + 1, at.filled, at.samples, seconds):
+            at.regrowth.put_off(at.epoch)
+            self._teller.cut(self.stepper.micro_batch_size)
+        recording = self.stepper.recording_seconds()
+        if recording:
+            self.clock.leave_out(recording)
+
+    def _warm_up(self, batch: Tensor) -> bool:
+        """Take the first step off the clock: it is slow, and its memory is measured.
+
+        Then it is taken back, unless that would cost too much: whether it holds, and its time is
+        counted.
+        """
+        self._synchronize()
+        self.clock.stop()
+        began = time.perf_counter()
+        with self._first_measured():
+            self._advance(batch)
+        self._synchronize()
+        seconds = time.perf_counter() - began
+        holds = seconds > WARM_UP_SECONDS
+        if holds:
+            self.clock.count(seconds)
+        else:
+            self.stepper.take_back()
+            self.clock.warm_up_seconds += seconds
+        self.clock.start()
+        return holds
 
     def _drop(self) -> None:
         """End those members that nobody wants any more, between two steps."""
@@ -231,7 +251,7 @@ class Training:
         planned = self.job.plan.micro_batch_size
         if self.stepper.micro_batch_size < planned and self.at.regrowth.due(self.at.epoch):
             self.stepper.micro_batch_size = planned
-            self._tell_cut(planned, grew=True)
+            self._teller.cut(planned, grew=True)
 
     def _check_target(self, batch: int) -> None:
         """Within an epoch, end those that have reached the target after a batch of so many images.
@@ -262,18 +282,13 @@ class Training:
             self.clock.stop()
             self._keep()
             self.clock.start()
-        if time.monotonic() - self._told > REPORT_SECONDS:
-            self._told = time.monotonic()
-            self._tell_progress()
-
-    def _tell_progress(self) -> None:
-        for member in self.active:
-            self._state(statements.progress(self, member))
+        if self._teller.due(REPORT_SECONDS):
+            self._teller.progress()
 
     def _hold_still(self) -> None:
         """Wait between two steps until the pause is lifted; the clock does not count it."""
         self._synchronize()
-        self._tell_progress()
+        self._teller.progress()
         self.clock.stop()
         self._keep()
         self._pause.wait()
@@ -318,13 +333,13 @@ class Training:
             self._end(member, "stopped", "")
             return
         if found.cut:
-            self._tell_cut(member.prober.micro_batch_size, probe=True)
+            self._teller.cut(member.prober.micro_batch_size, probe=True)
         found = found._replace(seconds=found.seconds - (self._pause.seconds - held))
         event = statements.probed(self, member, share, found)
         member.facts.probes.append(event)
         if self._keeper.due(REPORT_SECONDS):
             self._keep()
-        self._state(event)
+        self._teller.state(event)
 
     def _slice_is_long(self) -> bool:
         """Whether a slice of norms has taken a twentieth of a budget in seconds."""
@@ -403,7 +418,7 @@ class Training:
         """On each part of the images, each replicate's figures; in pieces where memory runs out."""
         while True:
             try:
-                with self._first_measured(self.at.epoch == 1):
+                with self._first_measured() if self.at.epoch == 1 else nullcontext():
                     size = self.evaluation_batch_size
                     passes, images = self.stepper.stack.passes, self.images
                     return [evaluate(passes, images.batches(part, size)) for part in on]
@@ -411,12 +426,12 @@ class Training:
                 if not ran_out(error) or self.evaluation_batch_size == 1:
                     raise
             self.evaluation_batch_size = -(-self.evaluation_batch_size // 2)
-            self._tell_cut(self.evaluation_batch_size, evaluation=True)
+            self._teller.cut(self.evaluation_batch_size, evaluation=True)
 
     @contextmanager
-    def _first_measured(self, first: bool) -> Iterator[None]:
+    def _first_measured(self) -> Iterator[None]:
         """On a CPU nobody counts what is live, and watching costs: so only the first time."""
-        if not first or self.device.type != "cpu":
+        if self.device.type != "cpu":
             yield
             return
         held = [*self.images.held(), *self.stepper.held()]
@@ -428,61 +443,11 @@ class Training:
         """A durable point: first the checkpoint, then the statement, which waits for it."""
         if self.active and self._keeper.keep(self):
             for member in self.active:
-                self._state_epochs(member)
-
-    def _restate(self) -> None:
-        """State again what may have been lost on its way to the journal."""
-        for member in self.active:
-            stated: list[MicroBatchCut | Probed] = [*member.facts.cuts, *member.facts.probes]
-            for event in stated:
-                self._state(msgspec.structs.replace(event, attempt=self.job.attempt))
-            for first in range(0, len(member.facts.records), RESTATED):
-                member.pending = member.facts.records[first : first + RESTATED]
-                self._state_epochs(member)
-
-    def _tell_cut(
-        self, size: int, evaluation: bool = False, probe: bool = False, grew: bool = False
-    ) -> None:
-        for member in self.active:
-            event = MicroBatchCut(
-                trial=member.trial.id,
-                attempt=self.job.attempt,
-                steps=self.at.steps,
-                size=size,
-                evaluation=evaluation,
-                probe=probe,
-                grew=grew,
-            )
-            member.facts.cuts.append(event)
-            self._state(event)
-
-    def _state_epochs(self, member: Member, last: bool = False) -> None:
-        if member.pending:
-            self._state(
-                EpochsFinished(
-                    trial=member.trial.id,
-                    attempt=self.job.attempt,
-                    records=tuple(member.pending),
-                    last=last,
-                )
-            )
-            member.pending = []
-        self._told = time.monotonic()
-
-    def _warn(self, text: str) -> None:
-        self._state(Note(level="warning", text=text, trial=self.job.active[0]))
+                self._teller.epochs(member)
 
     def _end(self, member: Member, status: TrialStatus, reason: str) -> None:
-        """Its last words, which are written down together: so no checkpoint has to come first."""
-        self._state_epochs(member, last=True)
-        self._state(
-            TrialEnded(
-                trial=member.trial.id,
-                attempt=self.job.attempt,
-                status=status,
-                reason=reason,
-            )
-        )
+        """A member's last words; without any member it is all over."""
+        self._teller.end(member, status, reason)
         self.active.remove(member)
         if not self.active:
             self.at.over = True

@@ -10,10 +10,14 @@ FIRST_WAIT = 5
 
 
 class Clock(msgspec.Struct):
-    """Seconds of training: evaluation, probes, reports and checkpoints are left out."""
+    """Seconds of training: evaluation, probes, reports and checkpoints are left out.
+
+    So are those of warming up, which are told apart.
+    """
 
     seconds: float = 0.0
     epoch_seconds: float = 0.0
+    warm_up_seconds: float = 0.0
     _since: float | None = None
 
     @property
@@ -29,9 +33,23 @@ class Clock(msgspec.Struct):
         """Stop counting, if it does."""
         if self._since is not None:
             passed = time.perf_counter() - self._since
-            self.seconds += passed
-            self.epoch_seconds += passed
             self._since = None
+            self.count(passed)
+
+    def count(self, seconds: float) -> None:
+        """Count seconds that were taken apart."""
+        self.seconds += seconds
+        self.epoch_seconds += seconds
+
+    def leave_out(self, seconds: float) -> None:
+        """Take seconds that it has just counted for those of warming up."""
+        self.warm_up_seconds += seconds
+        if self._since is not None:
+            self._since += seconds
+
+    def begin_epoch(self) -> None:
+        """Count those of an epoch anew."""
+        self.epoch_seconds = self.warm_up_seconds = 0.0
 
     def total(self) -> float:
         """Seconds so far."""

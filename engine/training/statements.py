@@ -90,6 +90,7 @@ def epoch(
         test_loss=known(test.loss),
         test_accuracy=test.accuracy,
         seconds=training.clock.epoch_seconds,
+        warm_up_seconds=training.clock.warm_up_seconds,
         epoch_samples=at.epoch_samples,
         weight_norm=known(float(torch.linalg.vector_norm(member.flat.weights))),
         distance_from_init=known(stepper.distance(member.index)),

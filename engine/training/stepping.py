@@ -14,7 +14,8 @@ from engine.training.images import Images
 from engine.training.memory import ran_out
 from engine.training.noise import NoiseScale, Parts, first_part, two_parts
 from engine.training.optim import build_optimizer
-from engine.training.passes import Heard, unheard
+from engine.training.passes import Explicit, Heard, unheard
+from engine.training.replay import Replay
 from engine.training.stack import Stack
 from engine.training.travel import Travel
 
@@ -51,6 +52,11 @@ class Stepper:
         self.noise = NoiseScale(device, possible, self.stage.batch_size, replicates)
         self._most = self.course.most_steps_an_epoch
         self.travel = Travel(self.stack.weights.detach(), self._most, self.total_steps)
+        self._replay: Replay | None = None
+        if device.type == "cuda" and isinstance(self.stack.passes, Explicit):
+            self._replay = Replay(self._take, self.stack.gradient, self.stack.buffers)
+        self._start_travel = self.travel.state()
+        self._start_buffers = [buffer.clone() for buffer in self.stack.buffers]
         self.norms = torch.zeros((self._slice_steps(), replicates), device=device)
         self._mean = settings.train.loss_reduction == "mean"
         self._plain = settings.train.optimizer == "sgd" and not settings.train.weight_decay
@@ -93,6 +99,15 @@ class Stepper:
         self.update(filled)
         return cut
 
+    def take_back(self) -> None:
+        """Put all but the micro-batch size, which memory allows, to what it was before step 1."""
+        self.stack.weights.detach().copy_(self.start_weights)
+        for buffer, kept in zip(self.stack.buffers, self._start_buffers, strict=True):
+            buffer.copy_(kept)
+        self.optimizer.state.clear()
+        self.travel.load(self._start_travel)
+        self.noise.end_epoch()
+
     def gradient(self, batch: Tensor, number: int = 0) -> None:
         """Leave the gradients of a batch (R, B) in `stack.gradient`.
 
@@ -101,7 +116,10 @@ class Stepper:
         """
         count = batch.shape[1]
         if not (number and self.noise.due(number, count)):
-            self._accumulate(batch, self._mean)
+            take = self._take
+            if self._replay is not None and count <= self.micro_batch_size:
+                take = self._replay.take
+            take(batch)
         elif count > self.micro_batch_size:
             parts = Parts(self.stack.gradient, self._scale(count))
             self._accumulate(batch, self._mean, parts.add)
@@ -123,6 +141,13 @@ class Stepper:
         norms = self.stack.passes.descend(images, labels, batch, self._mean, self.lr)
         self.norms[filled] = norms
         self.travel.after_step()
+
+    def recording_seconds(self) -> float:
+        """Seconds that were spent on recording steps since this was last asked."""
+        return self._replay.taken_seconds() if self._replay is not None else 0.0
+
+    def _take(self, batch: Tensor) -> None:
+        self._accumulate(batch, self._mean)
 
     def _accumulate(self, batch: Tensor, mean: bool, heard: Heard = unheard) -> None:
         images, labels = self._images.train, self._images.train_labels
@@ -150,7 +175,7 @@ class Stepper:
         kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
         own = [self.stack.weights.detach(), self.stack.gradient, self.start_weights, self.norms]
         instruments = [*self.travel.held(), *self.noise.held()]
-        return [*own, *kept, *instruments, *self.stack.buffers]
+        return [*own, *kept, *instruments, *self.stack.buffers, *self._start_buffers]
 
     def distance(self, replicate: int) -> float:
         """L2 distance of a replicate's weights from its initial ones."""

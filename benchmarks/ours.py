@@ -1,0 +1,198 @@
+"""batchscope's own training as the seconds that steps of some work take.
+
+Everything that these benchmarks know of the inside of `engine.training` is here.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from contenders import now
+from msgspec.structs import replace
+from torch import Tensor
+from workload import LR, NETWORKS, Work
+
+from engine.events import AnyEvent, TrialEnded
+from engine.fitting import choose
+from engine.plan import Plan, make_plan
+from engine.spec import Data, Settings, Train, Trial
+from engine.training.images import Images
+from engine.training.layers import Linear
+from engine.training.loop import Job, Training
+from engine.training.measuring import Bench
+from engine.training.noise import NoiseScale, every
+from engine.training.passes import _loss_gradient
+
+EPOCHS = 20
+"""Of all images of the set, so that slices and samples of the instruments are as in a real run."""
+PLENTY = 1 << 40
+Change = Callable[[Training], None]
+
+
+def as_it_is(training: Training) -> None:
+    """Change nothing."""
+
+
+class Stopwatch:
+    """Is asked before every step whether to end, and takes the time of those that count.
+
+    Before the second step it calls `change`: the first may be taken back.
+    """
+
+    def __init__(
+        self, warm: int, steps: int, device: torch.device, change: Callable[[], None]
+    ) -> None:
+        self._first, self._last, self._device = warm + 1, warm + steps + 1, device
+        self._asked, self._began, self.seconds = 0, 0.0, 0.0
+        self._change = change
+
+    def __call__(self) -> bool:
+        self._asked += 1
+        if self._asked == 2:
+            self._change()
+        if self._asked == self._first:
+            self._began = now(self._device)
+        elif self._asked == self._last:
+            self.seconds = now(self._device) - self._began
+        return self._asked >= self._last
+
+
+def whole_periods(work: Work) -> int:
+    """As many steps or more, so that the noise scale is measured in just its share of them."""
+    period = every(work.batch_size)
+    return -(-work.steps // period) * period
+
+
+def plan_of(work: Work, threads: int, seconds: float, replicates: int = 1) -> Plan:
+    """The plan of some replicates, its micro-batch measured within so many seconds."""
+    torch.set_num_threads(threads)
+    trials, images = _trials(work, replicates), _images(work)
+    whole = make_plan(trials[0], images.train_size, threads)
+    whole = replace(whole, members=tuple(trial.id for trial in trials))
+    bench = Bench(trials, whole, images, work.device, PLENTY)
+    choice = choose(whole.batch_size, bench.shapes(seconds), PLENTY, bench.held_bytes)
+    assert choice is not None
+    cut = choice.micro_batch_size
+    return replace(whole, micro_batch_size=cut, accumulation_steps=-(-whole.batch_size // cut))
+
+
+def train(work: Work, plan: Plan, steps: int, change: Change = as_it_is) -> float:
+    """Seconds a step of a real training of the plan's members, evaluation of one image included.
+
+    Timed are `steps` steps after the first epoch, in epochs of as many where there are the images.
+    `change` may alter the training after its first step.
+    """
+    work = dataclasses.replace(work, per_epoch=min(steps, work.stock.size // work.batch_size))
+    trials = _trials(work, len(plan.members))
+    warm = work.per_epoch + 3
+    watch = Stopwatch(warm, steps, work.device, lambda: change(training))
+    heard: list[AnyEvent] = []
+    job = Job(tuple(trials), plan.members, plan, attempt=1, worker=0, device=str(work.device))
+    training = Training(job, _images(work), heard.append, watch)
+    training.run()
+    ended = [event for event in heard if isinstance(event, TrialEnded)]
+    assert all(event.status == "stopped" for event in ended), ended
+    return watch.seconds / steps
+
+
+def _trials(work: Work, count: int) -> list[Trial]:
+    passes = EPOCHS * work.stock.size / (work.per_epoch * work.batch_size)
+    settings = Settings(
+        data=Data(name="mnist"),
+        model=NETWORKS[work.network],
+        train=Train(batch_size=work.batch_size, lr=LR, epochs=math.ceil(passes)),
+    )
+    return [Trial(id=f"b-s{n}", configuration="b", seed=n, settings=settings) for n in range(count)]
+
+
+def _images(work: Work) -> Images:
+    """An epoch of some of the images, which lie as scattered in memory as in a whole epoch."""
+    whole = work.stock.images
+    return Images(
+        *(whole.train, whole.train_labels, whole.test, whole.test_labels, whole.train_part),
+        trained=work.drawn().to(work.device),
+    )
+
+
+# ---- without instruments
+
+
+class _Nowhere:
+    """Norms that nobody keeps."""
+
+    def __init__(self, norms: Tensor) -> None:
+        self._norms = norms
+
+    def __len__(self) -> int:
+        return len(self._norms)
+
+    def __setitem__(self, at: int, value: object) -> None:
+        """Drop it."""
+
+    def __getitem__(self, at: slice) -> Tensor:
+        return self._norms[at]
+
+
+class _AtHome:
+    """Does not follow the weights."""
+
+    def before_step(self) -> None:
+        """Keep nothing."""
+
+    def after_step(self) -> None:
+        """Measure nothing."""
+
+    def of(self, replicate: int) -> tuple[float, float]:
+        """No update was measured."""
+        return 0.0, 0.0
+
+    def end_epoch(self) -> None:
+        """There is nothing to put anywhere."""
+
+    def held(self) -> list[Tensor]:
+        """No tensors."""
+        return []
+
+
+def hush(training: Training) -> None:
+    """Take the always-on instruments out of a training: norms, travel and noise scale."""
+    silent: Any = training
+    stepper: Any = training.stepper
+
+    def close_slice() -> None:
+        at = training.at
+        at.slice_first, at.filled = at.steps, 0
+
+    stepper.noise = NoiseScale(training.device, False, 1, len(training.job.members))
+    stepper.travel = _AtHome()
+    stepper.norms = _Nowhere(stepper.norms)
+    stepper.held = list
+    stepper.stack.norms = lambda: 0.0
+    passes = stepper.stack.passes
+    passes.descend = lambda *of, **named: _descend(passes, *of, **named)
+    silent._close_slice = close_slice
+    silent._add_slice = lambda member, norms: None
+
+
+@torch.no_grad()
+def _descend(
+    passes: Any, images: Tensor, labels: Tensor, batch: Tensor, mean: bool, lr: float
+) -> float:
+    """`Explicit.descend` without the norms that come out of it."""
+    x, layers = passes._gathered(images, batch), passes._layers
+    for layer in layers:
+        x = layer.forward(x, True)
+    d = _loss_gradient(x, labels, batch, 1.0 / batch.shape[1] if mean else 1.0)
+    for index in range(len(layers) - 1, -1, -1):
+        layer, needed = layers[index], index > 0
+        if isinstance(layer, Linear):
+            before = torch.bmm(d, layer._weight) if needed else d
+            if layer._bias is not None:
+                layer._bias.sub_(d.sum(1, keepdim=True), alpha=lr)
+            layer._weight.baddbmm_(d.transpose(1, 2), layer._x, alpha=-lr)
+            d = before
+        else:
+            d = layer.backward(d, needed, False)
+    return 0.0

@@ -1,0 +1,257 @@
+"""How fast a training step is, beside what a person would run instead and what the machine can do.
+
+    python benchmarks/speed.py [--data-dir DIR] [--device cpu|cuda:0] [--quick]
+                               [--only steps|instruments|stacks|roofline] [--rounds 5]
+
+Four tables. *Steps*: samples a second of batchscope's own training with every always-on instrument,
+beside a loop that indexes a tensor, PyTorch's MNIST example (DataLoader) and Lightning.
+*Instruments*: the same training with them over without. *Stacks*: one step of 16 replicates over
+one step of one. *Roofline*: the share that ours reaches of what sgemm and memory allow.
+
+Contenders take turns in one process, one torch thread each. Figures are medians over rounds, ratios
+those within a round, with the smallest and the largest. A training is timed over whole epochs of
+some of the images, its first epoch left out, and evaluates one image. Without `--data-dir`
+(torchvision's layout) the images are made up, 60,000 in MNIST's shape. Needs a quiet machine and
+about three quarters of an hour, or a minute with `--quick`, which only shows that it works.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from statistics import median
+from typing import NamedTuple
+
+import ours
+import torch
+from contenders import contenders, plain
+from interleaving import FEWEST_ROUNDS, Ratio, Times, geometric_mean, in_turn, judged, ratio, row
+from roofline import Machine
+from workload import NARROW, NETWORKS, SIZES, Stock, Work, stock_of
+
+from engine.devices import cores
+from engine.plan import Plan
+
+INSTRUMENT_SIZES = (1, 8, 32, 128, 512, 4096)
+STACK_SIZES = (1, 8, 32, 128)
+QUICK_SIZES, QUICK_STEPS = (1, 128), 20
+REPLICATES = 16
+PILOT_STEPS = 4
+
+
+class Effort(NamedTuple):
+    """How long is measured: seconds of a turn, rounds, seconds of a case, and of planning."""
+
+    turn: float
+    rounds: int
+    case: float
+    planning: float
+    quick: bool = False
+
+    def sizes(self, asked: tuple[int, ...]) -> list[int]:
+        """The batch sizes of a table."""
+        return [size for size in asked if not self.quick or size in QUICK_SIZES]
+
+    def steps(self, work: Work) -> int:
+        """How many of ours are timed."""
+        return QUICK_STEPS if self.quick else ours.whole_periods(work)
+
+
+FULL = Effort(turn=0.3, rounds=5, case=60.0, planning=1.0)
+QUICK = Effort(turn=0.02, rounds=1, case=0.0, planning=0.1, quick=True)
+
+
+def work_of(network: str, batch_size: int, stock: Stock, effort: Effort) -> Work:
+    """So many steps that the plain loop takes about a turn."""
+    pilot = Work(network, batch_size, stock, per_epoch=PILOT_STEPS, epochs=1)
+    if stock.size < PILOT_STEPS * batch_size:
+        pilot = Work(network, batch_size, stock, per_epoch=1, epochs=PILOT_STEPS)
+    return pilot.sized(plain(pilot) / pilot.steps, effort.turn)
+
+
+def own_step(
+    work: Work, plan: Plan, effort: Effort, change: ours.Change = ours.as_it_is
+) -> Callable[[], float]:
+    """Seconds of one of our steps."""
+    return lambda: ours.train(work, plan, effort.steps(work), change)
+
+
+# ---- steps
+
+
+class Step(NamedTuple):
+    """Seconds a step of every contender in every round, `ours` among them."""
+
+    network: str
+    batch_size: int
+    seconds: Times
+
+    @property
+    def ours(self) -> float:
+        """Of our own step."""
+        return median(self.seconds["ours"])
+
+    def gain(self, other: str) -> Ratio:
+        """How many times as many samples a second as a contender."""
+        return ratio(self.seconds[other], self.seconds["ours"])
+
+
+def step_cases(stock: Stock, effort: Effort, only_ours: bool = False) -> Iterator[Step]:
+    for network in NETWORKS:
+        for size in effort.sizes(SIZES):
+            torch.set_num_threads(1)
+            work = work_of(network, size, stock, effort)
+            plan = ours.plan_of(work, 1, effort.planning)
+            turns = {"ours": own_step(work, plan, effort)}
+            if not only_ours:
+                for name, contender in contenders().items():
+                    turns[name] = lambda run=contender, w=work: run(w) / w.steps  # type: ignore[misc]
+            yield Step(network, size, in_turn(turns, effort.rounds, effort.case))
+
+
+def show_steps(stock: Stock, effort: Effort) -> list[Step]:
+    others = list(contenders())
+    widths = [14, 5, 9, *[18] * len(others)]
+    print("\nsteps: samples/s of ours, and how many times those of (min..max)")
+    print(row(widths, ("network", "batch", "ours", *others)))
+    found = []
+    for case in step_cases(stock, effort):
+        found.append(case)
+        pace = f"{case.batch_size / case.ours:,.0f}"
+        gains = map(case.gain, others)
+        print(row(widths, (case.network, case.batch_size, pace, *gains)), flush=True)
+    for network in NETWORKS:
+        of = [case for case in found if case.network == network]
+        least = min(of, key=lambda case: case.gain("plain loop").value)
+        gain = least.gain("plain loop")
+        told = f"{network}: at least 1.0 x the plain loop; least {gain} at {least.batch_size}"
+        print(judged(told, gain.value >= 1.0))
+    small = [case for case in found if case.network == NARROW and case.batch_size <= 512]
+    mean = geometric_mean(case.gain("DataLoader").value for case in small)
+    told = f"{NARROW}: at least 1.5 x DataLoader, geometric mean up to 512: {mean:.2f}"
+    print(judged(told, mean >= 1.5))
+    if stock.device.type == "cuda":
+        of = [case for case in found if case.network == "cnn" and case.batch_size <= 64]
+        least_gain = min(case.gain("plain loop").value for case in of)
+        told = f"cnn: at least 3 x the plain loop up to 64 on a GPU: {least_gain:.2f}"
+        print(judged(told, least_gain >= 3))
+    return found
+
+
+# ---- instruments
+
+
+def show_instruments(stock: Stock, effort: Effort) -> None:
+    widths = [14, 5, 10, 10, 22]
+    print("\ninstruments: us a step with and without norms, travel and noise scale, and the ratio")
+    print(row(widths, ("network", "batch", "with", "without", "with / without")))
+    for network in NETWORKS:
+        found: dict[int, float] = {}
+        for size in effort.sizes(INSTRUMENT_SIZES):
+            work = work_of(network, size, stock, effort)
+            plan = ours.plan_of(work, 1, effort.planning)
+            on, off = own_step(work, plan, effort), own_step(work, plan, effort, ours.hush)
+            times = in_turn({"on": on, "off": off}, effort.rounds, effort.case)
+            cost = ratio(times["on"], times["off"])
+            found[size] = cost.value
+            shown = [f"{1e6 * median(times[name]):.1f}" for name in ("on", "off")]
+            told = f"{cost.value:.3f} ({cost.low:.3f}..{cost.high:.3f})"
+            print(row(widths, (network, size, *shown, told)), flush=True)
+        mean, worst = geometric_mean(found.values()), max(found, key=lambda size: found[size])
+        told = f"{network}: at most 1.03, geometric mean {mean:.3f}"
+        print(judged(f"{told}, worst {found[worst]:.3f} at {worst}", mean <= 1.03))
+
+
+# ---- stacks
+
+
+def show_stacks(stock: Stock, effort: Effort) -> None:
+    print(f"\nstacks: one step of {REPLICATES} replicates of {NARROW} over one step of one")
+    widths = [14, 5, 10, 22, 22]
+    print(row(widths, ("threads", "batch", "us", "over ours alone", "over the plain loop")))
+    verdicts = list[str]()
+    for threads in dict.fromkeys((1, cores())):
+        for size in effort.sizes(STACK_SIZES):
+            torch.set_num_threads(1)
+            work = work_of(NARROW, size, stock, effort)
+            alone = ours.plan_of(work, 1, effort.planning)
+            stacked = ours.plan_of(work, threads, effort.planning, REPLICATES)
+            torch.set_num_threads(1)
+
+            def plain_step(work: Work = work) -> float:
+                torch.set_num_threads(1)
+                return plain(work) / work.steps
+
+            turns = {
+                "stack": own_step(work, stacked, effort),
+                "alone": own_step(work, alone, effort),
+                "plain": plain_step,
+            }
+            times = in_turn(turns, effort.rounds, effort.case)
+            costs = [ratio(times["stack"], times[name]) for name in ("alone", "plain")]
+            taken = f"{1e6 * median(times['stack']):.0f}"
+            told = f"{threads} (one: 1)"
+            print(row(widths, (told, size, taken, *costs)), flush=True)
+            bar = stack_bar(size, stock.device)
+            if bar:
+                told = f"at most {bar} x ours alone at {size}, {threads} threads"
+                verdicts.append(judged(told, costs[0].value <= bar))
+    print("\n".join(verdicts))
+
+
+def stack_bar(size: int, device: torch.device) -> int | None:
+    """How many times one step the stack's may take; None where nothing is asked."""
+    if device.type == "cuda":
+        return 2
+    return 4 if size <= 8 else 6 if size <= 32 else None
+
+
+# ---- roofline
+
+
+def show_roofline(stock: Stock, effort: Effort, steps: list[Step]) -> None:
+    print("\nroofline of the machine")
+    if cores() > 1:
+        torch.set_num_threads(cores())
+        print(f"{cores()} threads: {Machine(stock.device)}")
+    torch.set_num_threads(1)
+    machine = Machine(stock.device)
+    print(f"one thread: {machine}")
+    widths = [14, 5, 10, 10, 6]
+    print(row(widths, ("network", "batch", "bound, us", "ours, us", "share")))
+    for case in steps or step_cases(stock, effort, only_ours=True):
+        torch.set_num_threads(1)
+        bound = machine.bound(case.network, case.batch_size)
+        shown = (f"{1e6 * bound:.1f}", f"{1e6 * case.ours:.1f}", f"{bound / case.ours:.0%}")
+        print(row(widths, (case.network, case.batch_size, *shown)), flush=True)
+
+
+def machine_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {cores()} cores"
+    return f"{cores()} cores, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    ask.add_argument("--data-dir")
+    ask.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    ask.add_argument("--quick", action="store_true")
+    ask.add_argument("--only", choices=("steps", "instruments", "stacks", "roofline"))
+    ask.add_argument("--rounds", type=int, default=FULL.rounds)
+    words = ask.parse_args()
+    effort = QUICK if words.quick else FULL._replace(rounds=max(FEWEST_ROUNDS, words.rounds))
+    torch.set_num_threads(1)
+    stock = stock_of(words.data_dir, words.device)
+    print(f"torch {torch.__version__}, {machine_name(words.device)}, {stock.size:,} images")
+    steps: list[Step] = []
+    if words.only in (None, "steps"):
+        steps = show_steps(stock, effort)
+    if words.only in (None, "instruments"):
+        show_instruments(stock, effort)
+    if words.only in (None, "stacks"):
+        show_stacks(stock, effort)
+    if words.only in (None, "roofline"):
+        show_roofline(stock, effort, steps)
+
+
+if __name__ == "__main__":
+    main()

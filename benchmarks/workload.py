@@ -1,0 +1,109 @@
+"""The same work for every contender: networks, batch sizes, images, and how many steps of them."""
+
+import tempfile
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from engine.datasets import DATASETS
+from engine.prepare import prepare
+from engine.spec import Model
+from engine.training.images import Images, load_images
+from engine.training.models import build_model
+
+DATASET = DATASETS["mnist"]
+NETWORKS = {
+    "mlp 128-64": Model(name="mlp", hidden=(128, 64)),
+    "mlp 1024-1024": Model(name="mlp", hidden=(1024, 1024)),
+    "cnn": Model(name="cnn"),
+}
+NARROW = "mlp 128-64"
+SIZES = tuple(1 << power for power in range(13))
+LR = 0.01
+INKED = 0.19  # share of MNIST's pixels that are not blank
+CPU = torch.device("cpu")
+
+
+class Stock:
+    """A whole training set: as tensors on the device, and as the pixels that files hold."""
+
+    def __init__(self, images: Images, device: torch.device) -> None:
+        self.device = device
+        self.tensors = (images.train, images.train_labels)
+        self.images = Images(
+            train=images.train.to(device),
+            train_labels=images.train_labels.to(device),
+            test=images.test[:1].to(device),  # so that an evaluation costs next to nothing
+            test_labels=images.test_labels[:1].to(device),
+            train_part=torch.zeros(1, dtype=torch.int64, device=device),
+        )
+
+    @property
+    def size(self) -> int:
+        """Number of images."""
+        return len(self.tensors[0])
+
+    @cached_property
+    def pixels(self) -> Tensor:
+        """The images (N, H, W) as bytes."""
+        mean, std = DATASET.mean[0], DATASET.std[0]
+        return ((self.tensors[0] * std + mean) * 255).round().to(torch.uint8).squeeze(1)
+
+
+@dataclass(frozen=True)
+class Work:
+    """`epochs` epochs of `per_epoch` whole batches each, after `warm` steps that are not timed."""
+
+    network: str
+    batch_size: int
+    stock: Stock
+    per_epoch: int
+    epochs: int
+    warm: int = 3
+
+    @property
+    def device(self) -> torch.device:
+        """Where the training is."""
+        return self.stock.device
+
+    @property
+    def steps(self) -> int:
+        """Steps that are timed."""
+        return self.per_epoch * self.epochs
+
+    def sized(self, seconds_a_step: float, seconds: float) -> "Work":
+        """The same for about so many seconds; epochs are as long as the images allow."""
+        steps = max(4, round(seconds / seconds_a_step))
+        per_epoch = max(1, min(steps, self.stock.size // self.batch_size))
+        epochs = -(-steps // per_epoch)
+        return replace(self, per_epoch=per_epoch, epochs=epochs, warm=max(3, min(30, steps // 20)))
+
+    def drawn(self) -> Tensor:
+        """Other images (n,) of the whole set each time, so that no contender finds them cached."""
+        return torch.randperm(self.stock.size)[: self.per_epoch * self.batch_size]
+
+    def model(self) -> nn.Module:
+        """The network with the same initial weights for everyone."""
+        return build_model(NETWORKS[self.network], DATASET, seed=0).to(self.device)
+
+
+def stock_of(data_dir: str | None, device: torch.device) -> Stock:
+    """MNIST from a folder in torchvision's layout, or else made-up images of its size."""
+    if data_dir is None:
+        return Stock(_made_up(), device)
+    with tempfile.TemporaryDirectory() as home:  # what is mapped stays when its file goes
+        images = load_images(prepare("mnist", Path(home), Path(data_dir)), CPU)
+        return Stock(images, device)
+
+
+def _made_up() -> Images:
+    count, generator = DATASET.train_size, torch.Generator().manual_seed(0)
+    shape = (count, *DATASET.shape)
+    pixels = torch.rand(shape, generator=generator)
+    pixels = ((pixels - (1 - INKED)).clamp_min_(0) * (255 / INKED)).round_() / 255
+    train = (pixels - DATASET.mean[0]) / DATASET.std[0]
+    labels = torch.randint(DATASET.classes, (count,), generator=generator)
+    return Images(train, labels, train[:1], labels[:1], torch.zeros(1, dtype=torch.int64))
