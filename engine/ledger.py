@@ -51,19 +51,23 @@ class Ledger:
         if isinstance(event, ev.Planned | ev.EpochsFinished | ev.Probed):
             self.sync()
 
-    def checkpoints_of(self, trial: str) -> Path:
-        """The folder of the checkpoints that a trial is in: its group's, unless it is apart."""
-        return checkpoints.folder_of(self._folder, self.state.job_of(trial))
+    def kept_in(self, job: str) -> Path:
+        """The folder of a job's checkpoints: of a group, or a trial that is trained by itself."""
+        return checkpoints.folder_of(self._folder, job)
 
-    def next_attempt(self, *trials: str) -> int:
+    def checkpoints_of(self, trial: str) -> Path:
+        """The folder of the checkpoints that a trial is in."""
+        return self.kept_in(self.state.job_of(trial))
+
+    def next_attempt(self, job: str, *trials: str) -> int:
         """The next attempt's number, one for all trials of a job: later than any that was kept."""
-        latest = checkpoints.latest_header(self.checkpoints_of(trials[0]))
+        latest = checkpoints.latest_header(self.kept_in(job))
         begun = max(self.state.trials[trial].attempt for trial in trials)
         return max(begun, latest.attempt if latest else 0) + 1
 
-    def kept_steps(self, trial: str) -> int:
-        """Steps that the newest checkpoint holds which a trial is in."""
-        latest = checkpoints.latest_header(self.checkpoints_of(trial))
+    def kept_steps(self, job: str) -> int:
+        """Steps that the newest checkpoint of a job holds."""
+        latest = checkpoints.latest_header(self.kept_in(job))
         return latest.steps if latest else 0
 
     def clear_away(self) -> None:
@@ -77,7 +81,7 @@ class Ledger:
         state, plan = self.state, self.state.plans.get(trial)
         for job in {trial, plan.group if plan else trial}:
             if all(state.trials[name].done for name in state.members_of(job, trial)):
-                checkpoints.remove(checkpoints.folder_of(self._folder, job))
+                checkpoints.remove(self.kept_in(job))
 
     def _end(self, event: ev.TrialEnded) -> None:
         """Write a trial's end with its last epochs in one stroke: nothing comes between them."""

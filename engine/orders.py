@@ -106,7 +106,7 @@ def awaited(order: Work) -> tuple[str, ...]:
     """The trials whose ends answer an order, all of them."""
     if isinstance(order, Train):
         return order.active
-    return tuple(trial.id for trial in order.members)
+    return (order.members[0].id,)
 
 
 decode = msgspec.json.Decoder(AnyOrder).decode

@@ -84,6 +84,10 @@ class Task:
         return self.trials[0]
 
 
+class Ended(Exception):
+    """The trial that stands for all has ended over it."""
+
+
 class Lost(Exception):
     """The worker was lost over it; the message says why."""
 
@@ -124,20 +128,20 @@ class Planner:
                 found, plan = None, whole
                 if not named or self._asked(trial) is not None:
                     found = await self._measured(task, key, whole)
-                    if found is None:
-                        return None
                     plan = chosen(whole, found, not trial.settings.model.batch_norm)
                 stacks = await self._stacks(task, plan, found, rest)
         except Lost as lost:
             return str(lost)
+        except Ended:
+            return None
         except NothingFits as problem:
             self._fail(task, str(problem))
             return None
         self._write_all(task, plan, found, stacks)
         return None
 
-    async def _measured(self, task: Task, key: bytes, whole: Plan) -> Measured | None:
-        """What is known of micro-batches of trials like this one; None where it ended over that."""
+    async def _measured(self, task: Task, key: bytes, whole: Plan) -> Measured:
+        """What is known of micro-batches of trials like this one."""
         trial, place = task.first, task.place
         asked = self._asked(trial)
         share = (
@@ -159,7 +163,9 @@ class Planner:
         )
         await self._have(task, order)
         new = [m for m in self._state.measured[before:] if m.trial == trial.id]
-        return new[0] if new else None
+        if not new:
+            raise Ended
+        return new[0]
 
     async def _stacks(self, task: Task, plan: Plan, found: Measured | None, rest: Rest) -> Pieces:
         """Into which stacks the replicates are divided; `plan` is that of one alone."""
@@ -183,7 +189,10 @@ class Planner:
                 limit_bytes=limit,
                 seconds=_seconds(task) / 2,
             )
+            before = len(self._state.paced)
             await self._have(task, order)
+            if len(self._state.paced) == before:
+                raise Ended
             timed = self._timed(task, plan, most)
         stacks, alone = timed.stacks if timed else (), self._costs.alone(task.first)
         return divide(count, most, stacks, alone, *rest)

@@ -172,7 +172,7 @@ class Server:
 
     async def _plan(self, member: Member, place: Place, group: Group) -> str | None:
         """Have plans made for the trials of a group; why the worker was lost, if it was."""
-        attempt = self._ledger.next_attempt(*(trial.id for trial in group.trials))
+        attempt = self._ledger.next_attempt(group.key, *(trial.id for trial in group.trials))
         data = self._data[group.trials[0].settings.data.name]
         task = Task(member, place, group.trials, attempt, data)
         lost = await self._planner.settle(task, self._rest(member.number))
@@ -183,8 +183,7 @@ class Server:
     async def _train(self, member: Member, group: Group) -> str | None:
         """Have a group with a plan trained; why the worker was lost, if it was."""
         assert group.plan is not None
-        first = group.trials[0]
-        attempt = self._ledger.next_attempt(*(trial.id for trial in group.trials))
+        attempt = self._ledger.next_attempt(group.key, *(trial.id for trial in group.trials))
         await self._may_begin(group)
         self._end_unwanted(group, attempt)
         active = tuple(trial.id for trial in self._left(group))
@@ -195,8 +194,8 @@ class Server:
             active=active,
             plan=group.plan,
             attempt=attempt,
-            data=self._data[first.settings.data.name],
-            checkpoints=str(self._ledger.checkpoints_of(first.id)),
+            data=self._data[group.trials[0].settings.data.name],
+            checkpoints=str(self._ledger.kept_in(group.key)),
         )
         return await member.work(order, self._heard, self._control)
 
@@ -233,7 +232,7 @@ class Server:
         """
         wait: float | None = 0.0
         if not (device_failed and self._service.elsewhere(group.key)):
-            wait = self._deaths.another(group.key, self._ledger.kept_steps(group.trials[0].id))
+            wait = self._deaths.another(group.key, self._ledger.kept_steps(group.key))
         for trial in self._left(group):
             if self._control.ends(trial.id):
                 self._end(trial, "stopped", lost)

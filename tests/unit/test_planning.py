@@ -48,7 +48,7 @@ class Worker:
         self.asked: list[orders.Measure] = []
         self.paced: list[orders.Pace] = []
         self.free = 1 << 40
-        self.step: Callable[[int], float] = lambda size: 2.0 + size
+        self.step: Callable[[int], float] | None = lambda size: 2.0 + size
         self.instead: Callable[[orders.Measure], AnyEvent | None] | None = None
 
     async def work(
@@ -59,7 +59,7 @@ class Worker:
     ) -> str | None:
         if isinstance(order, orders.Pace):
             self.paced.append(order)
-            heard(self.timed(order))
+            heard(self.timed(order) if self.step else stopped(order))
             return None
         self.asked.append(order)
         await asyncio.sleep(0)
@@ -70,6 +70,7 @@ class Worker:
         return None
 
     def timed(self, order: orders.Pace) -> Paced:
+        assert self.step is not None
         return Paced(
             trial=order.members[0].id,
             worker=0,
@@ -99,6 +100,10 @@ class Worker:
             evaluation_peak_bytes=HELD,
             seconds=0.5,
         )
+
+
+def stopped(order: orders.Pace) -> TrialEnded:
+    return TrialEnded(trial=order.members[0].id, attempt=order.attempt, status="stopped")
 
 
 class Office:
@@ -286,6 +291,18 @@ async def test_a_stack_evaluates_as_many_images_as_fit() -> None:
     alone.worker.instead = office.worker.instead
     await alone.settle(alone.trials[0])
     assert alone.state.plans["b64-s0"].evaluation_batch_size == 180
+
+
+async def test_a_timing_that_is_stopped_plans_nothing() -> None:
+    office = Office(configuration(64, seeds=3))
+    office.worker.step = None
+    assert await office.settle(*office.trials) is None
+    assert office.state.plans == {}
+    statuses = [office.state.trials[trial.id].status for trial in office.trials]
+    assert statuses == ["stopped", "queued", "queued"]
+    office.worker.step = lambda size: 1.0
+    await office.settle(*office.trials[1:])
+    assert {plan.members for plan in office.state.plans.values()} == {("b64-s1", "b64-s2")}
 
 
 # ---- what is asked of the worker

@@ -14,7 +14,9 @@ from engine.control import Control
 from engine.devices import Device
 from engine.events import AnyEvent
 from engine.obeying import Servant
+from engine.plan import Plan, for_members, make_plan
 from engine.planning import Place
+from engine.queueing import Group
 from engine.serving import Server
 from engine.stacking import Stack
 from tests.unit.test_queueing import DATA, RAW, House
@@ -94,6 +96,10 @@ def paced(order: orders.Pace) -> ev.Paced:
         stacks=tuple(Stack(size, 2.0 + size) for size in order.stacks),
         seconds=0.1,
     )
+
+
+def planned(group: Group) -> Plan:
+    return for_members(make_plan(group.trials[0], 1437, 1), group.trials)
 
 
 def finishes(worker: Scripted, order: orders.Train) -> None:
@@ -243,3 +249,27 @@ async def test_one_that_is_retried_while_its_group_dies_is_not_begun_twice(
     assert [trial.id for trial in last.members] == NAMES, "the same bits as in the stack"
     assert last.checkpoints == str(checkpoints.folder_of(tmp_path, NAMES[1]))
     assert statuses(house) == ["finished"] * 3
+
+
+async def test_one_that_is_skipped_before_its_group_begins_leaves_it_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is the group's, although the first of them is apart by then."""
+    house = House(tmp_path, RUNS)
+    control = Control()
+    member = Scripted([finishes], control=control)
+    crew: Any = Crew(member)
+    server = Server(house.ledger, house.queue, DATA, control, lambda: None, None)
+    taken = house.take()
+    house.ledger.heard(ev.Planned(plan=planned(taken)))
+    house.queue.give_back(taken)
+    control.drop(NAMES[0])
+    async with asyncio.timeout(30):
+        first: Any = asyncio.ensure_future(crew.hire(0, "cpu", 1))
+        await server.serve(crew, 0, first, Place(Device("cpu", "a CPU"), 1, 1))
+    house.ledger.close()
+    (order,) = member.asked
+    assert isinstance(order, orders.Train)
+    assert order.active == tuple(NAMES[1:])
+    assert order.checkpoints == str(checkpoints.folder_of(tmp_path, "b64-s0+2"))
+    assert statuses(house) == ["skipped", "finished", "finished"]
