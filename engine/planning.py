@@ -115,7 +115,7 @@ class Planner:
         """
         trial = task.first
         size = training_size(trial.settings.data, task.data.train)
-        whole = make_plan(trial, size, task.place.threads)
+        whole = make_plan(trial, size, self._threads(task))
         named = trial.settings.memory.micro_batch_size != "auto"
         counts = pieces(trial.settings, whole.batch_size, size)
         refused = refusal(counts, whole.micro_batch_size if named else None)
@@ -139,6 +139,12 @@ class Planner:
             return None
         self._write_all(task, plan, found, stacks)
         return None
+
+    def _threads(self, task: Task) -> int:
+        """Those of replicates that have a plan: they are to differ in the seed alone."""
+        replicates = self._state.replicates(task.first.configuration)
+        plans = (self._state.plans.get(trial.id) for trial in replicates)
+        return next((plan.threads for plan in plans if plan), task.place.threads)
 
     async def _measured(self, task: Task, key: bytes, whole: Plan) -> Measured:
         """What is known of micro-batches of trials like this one."""

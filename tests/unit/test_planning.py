@@ -162,6 +162,15 @@ async def test_those_who_come_at_once_wait_for_one_measuring() -> None:
     assert office.micro(*office.trials) == [64] * 4
 
 
+async def test_replicates_have_as_many_threads_as_those_that_are_planned() -> None:
+    """Whoever resumes with one trial left has all cores for it."""
+    office = Office(configuration(64, seeds=2), configuration(8))
+    await office.settle(office.trials[0], place=Place(CPU, 2, 1))
+    for trial in office.trials[1:]:
+        await office.settle(trial, place=Place(CPU, 1, 2))
+    assert [office.state.plans[trial.id].threads for trial in office.trials] == [1, 1, 2]
+
+
 async def test_a_micro_batch_that_the_preset_names_is_taken() -> None:
     office = Office(with_memory(configuration(64, seeds=1), Memory(micro_batch_size=24)))
     (trial,) = office.trials
@@ -237,13 +246,14 @@ async def test_what_gains_nothing_stays_alone_and_says_so() -> None:
 
 async def test_what_is_alike_shares_the_timing() -> None:
     office = Office(configuration(64, seeds=4))
-    more = Office(configuration(64, seeds=4), configuration(64, name="raised", lr=0.9, seeds=3))
+    raised = [configuration(64, name=name, lr=0.9, seeds=3) for name in ("raised", "again")]
+    more = Office(configuration(64, seeds=4), *raised)
     assert await stacks_of(office) == [4]
     assert await more.settle(*more.trials[:4]) is None
-    assert await more.settle(*more.trials[4:]) is None
+    assert await more.settle(*more.trials[4:7]) is None
     assert len(more.worker.paced) == 1
     assert {len(plan.members) for plan in more.state.plans.values()} == {4, 3}
-    await more.settle(*more.trials[:4], place=Place(CPU, 1, 1))
+    await more.settle(*more.trials[7:], place=Place(CPU, 1, 1))
     assert len(more.worker.paced) == 2, "with other threads it is another pace"
 
 
