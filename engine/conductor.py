@@ -21,7 +21,7 @@ from engine import events as ev
 from engine.adding import added
 from engine.catalog import SWEEP, read_launch
 from engine.control import Control
-from engine.crew import Crew
+from engine.crew import Crew, Member
 from engine.devices import Device, choose_devices, lost_among, machine
 from engine.ledger import Ledger
 from engine.locking import take_lock
@@ -34,6 +34,7 @@ from engine.queueing import TrialQueue
 from engine.reading import Preset, load_preset
 from engine.reserve import Reserve
 from engine.serving import Server, hire, places_for
+from engine.staffing import Staff, Staffing
 from engine.watching import MemoryWatch
 
 CANCEL_PATIENCE_SECONDS = 5.0
@@ -161,12 +162,15 @@ class Conductor:
         tasks: list[asyncio.Task[Any]] = [
             asyncio.create_task(hire(crew, number, place)) for number, place in enumerate(places)
         ]
-        hired, self._leaving = list(tasks), False
+        hired: list[asyncio.Task[Member]] = list(tasks)
+        self._leaving = False
         try:
             if not await self._unless_stopped(self._prepare()):
                 return
+            self._queue.workers = len(places)
             self._queue.fill(self._data)
             self._ledger.clear_away()
+            places, hired = await self._settle(crew, Staff(places, hired))
             while not self._leaving:
                 serving = [
                     asyncio.create_task(self._server.serve(crew, number, first, place))
@@ -181,6 +185,19 @@ class Conductor:
             self._leaving = True
             await _cancelled(*tasks)
             await crew.dismiss()
+
+    async def _settle(self, crew: Crew, staff: Staff) -> Staff:
+        """Settle how many workers there are, where the person left it to us."""
+        settings = [each.settings for each in self.preset.configurations]
+        if self.launch.workers is None and all(each.run.timing == "shared" for each in settings):
+            limited = any(each.memory.limit is not None for each in settings)
+            limited = limited or self.launch.memory_limit is not None
+            staffing = Staffing(self._ledger, self._queue, self._data, self._control, limited)
+            staff = await staffing.settle(crew, staff)
+        if self._queue.workers != len(staff.places):
+            self._queue.workers = len(staff.places)
+            self._queue.line_up()
+        return staff
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """Await work that a stop may cut short; whether it was done."""

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import msgspec
 
 from engine import journal, orders
 from engine.control import Control
-from engine.events import AnyEvent, Measured, TrialEnded, WorkerLost, WorkerReady
+from engine.events import AnyEvent, Measured, Paced, TrialEnded, WorkerLost, WorkerReady
 from engine.problems import MachineProblem, printable
 from engine.reserve import Reserve, start_worker
 
@@ -60,13 +61,12 @@ class Member:
             self.process.stdin.write(orders.encode(order) + b"\n")
             await self.process.stdin.drain()
 
-    async def work(
-        self, order: orders.Measure | orders.Train, heard: Heard, control: Control
-    ) -> str | None:
-        """Have a trial measured or trained; None once that ended, or why the worker was lost."""
+    async def work(self, order: orders.Work, heard: Heard, control: Control) -> str | None:
+        """Have a group measured or trained; None once that ended, or why the worker was lost."""
         await self.order(order)
+        left = set(orders.awaited(order))
         watching = asyncio.create_task(self.end_if_silent(self._silence))
-        attending = asyncio.create_task(self._attend(order.trial.id, control))
+        attending = asyncio.create_task(self._attend(left, control))
         try:
             while event := await self.next_event():
                 if isinstance(event, WorkerLost):
@@ -74,7 +74,9 @@ class Member:
                     await self.end()
                     return event.reason
                 heard(event)
-                if isinstance(event, TrialEnded | Measured) and event.trial == order.trial.id:
+                if isinstance(event, TrialEnded):
+                    left.discard(event.trial)
+                if not left or isinstance(event, Measured | Paced):
                     return None
         finally:
             attending.cancel()
@@ -118,12 +120,16 @@ class Member:
         self._silent = patience
         self.process.kill()
 
-    async def _attend(self, trial: str, control: Control) -> None:
-        """Pass on what people ask for while the worker has a trial in hand."""
-        held = False
+    async def _attend(self, left: AbstractSet[str], control: Control) -> None:
+        """Pass on what people ask for while the worker has trials in hand, those `left`."""
+        held, dropped = False, set[str]()
         async for _ in control.changes():
-            if control.ends(trial):
+            unwanted = {trial for trial in left if control.ends(trial)}
+            if unwanted == left:
                 break
+            for trial in sorted(unwanted - dropped):
+                await self.order(orders.Drop(trial))
+            dropped |= unwanted
             if control.paused != held:
                 held = control.paused
                 await self.order(orders.Hold() if held else orders.GoOn())
@@ -190,6 +196,13 @@ class Crew:
             if member.device == device and member.process.returncode is None:
                 member.fault = f"{device}: {why}"
                 member.process.kill()
+
+    async def let_go(self, number: int) -> None:
+        """End a worker that nobody needs."""
+        member = self._members.pop(number, None)
+        if member is not None and member.process.stdin:
+            member.process.stdin.close()
+            await member.end()
 
     async def dismiss(self) -> None:
         """End every worker: by the end of its stdin, then by force."""

@@ -95,10 +95,24 @@ def remaining(state: SweepState, now: float) -> Remaining | None:
     }
     ratios = [measured / expected[name] for name, measured in pace.items() if measured]
     correction = fmean(ratios) if ratios else 1.0
-    whole = {name: pace[name] or expected[name] * correction for name in expected}
-    ends = [whole[trial.configuration] * (1 - _done(state, trial)) for trial in left]
+    each = {name: pace[name] or expected[name] * correction for name in expected}
+    ends = _job_ends(state, left, each)
     longest = max(ends, default=0.0)
     return Remaining(max(longest, sum(ends) / slots), bool(ratios))
+
+
+def _job_ends(state: SweepState, left: list[TrialState], each: dict[str, float]) -> list[float]:
+    """Seconds that every job needs to its end: replicates in one stack come to it together.
+
+    `each` are the seconds of a trial's share in its stack, by configuration.
+    """
+    ends: dict[str, float] = {}
+    for trial in left:
+        job, plan = state.job_of(trial.id), state.plans.get(trial.id)
+        size = len(plan.members) if plan else 1
+        end = each[trial.configuration] * size * (1 - _done(state, trial))
+        ends[job] = max(end, ends.get(job, 0.0))
+    return list(ends.values())
 
 
 def trial_remaining(state: SweepState, trial: TrialState, now: float) -> float | None:
@@ -111,16 +125,17 @@ def trial_remaining(state: SweepState, trial: TrialState, now: float) -> float |
 
 
 def _pace(state: SweepState, configuration: str, now: float) -> float | None:
-    """Measured seconds of one whole trial of a configuration."""
+    """Measured seconds of one whole trial of a configuration: of its share, where it is stacked."""
     seconds = []
     for trial in state.replicates(configuration):
         if trial.started is None:
             continue
         if trial.status == "finished" and trial.ended_at is not None:
-            seconds.append(_ran(state, trial, trial.ended_at))
+            seconds.append(_ran(state, trial, trial.ended_at) / trial.started.stacked)
         elif trial.status == "running" and (done := _done(state, trial)) > 0.02:
             whole = _training(trial, _ran(state, trial, now)) / done
-            seconds.append(whole + _probing(state, trial, len(trial.settings.probe.at)))
+            whole += _probing(state, trial, len(trial.settings.probe.at))
+            seconds.append(whole / trial.started.stacked)
     return fmean(seconds) if seconds else None
 
 

@@ -17,6 +17,7 @@ from engine.gradient_facts import NormSlice as NormSlice
 from engine.gradient_facts import ValueBins as ValueBins
 from engine.plan import Plan
 from engine.spec import Claim, Configuration, Selection
+from engine.stacking import Stack
 
 JOURNAL_VERSION = 1
 
@@ -97,6 +98,26 @@ class Measured(Event, frozen=True, tag="measured"):
     seconds: float
 
 
+class Paced(Event, frozen=True, tag="paced"):
+    """Stacks of replicates whose steps were timed before a plan was fixed, for all that are alike.
+
+    `batch_size` is the largest that occurs, taken in micro-batches of `micro_batch_size`. The
+    largest stack that was wanted is `asked`. Where it was to find out how many workers there should
+    be, so many `workers` with `threads` each did this at the same time, and nothing else ran.
+    """
+
+    trial: str
+    worker: int
+    device_name: str
+    batch_size: int
+    micro_batch_size: int
+    threads: int
+    asked: int
+    stacks: tuple[Stack, ...]
+    seconds: float
+    workers: int = 0
+
+
 class Planned(Event, frozen=True, tag="plan"):
     """A group's numeric plan, before its first step."""
 
@@ -120,6 +141,12 @@ class WorkerLost(Event, frozen=True, tag="worker_lost"):
 
     worker: int
     reason: str
+
+
+class WorkerDismissed(Event, frozen=True, tag="worker_dismissed"):
+    """A worker was asked to end before the others, because fewer are faster."""
+
+    worker: int
 
 
 class TrialStarted(Event, frozen=True, tag="started"):
@@ -318,9 +345,11 @@ AnyEvent = (
     | DataProgress
     | DataReady
     | Measured
+    | Paced
     | Planned
     | WorkerReady
     | WorkerLost
+    | WorkerDismissed
     | TrialStarted
     | Progress
     | EpochsFinished

@@ -51,32 +51,44 @@ class Ledger:
         if isinstance(event, ev.Planned | ev.EpochsFinished | ev.Probed):
             self.sync()
 
+    def kept_in(self, job: str) -> Path:
+        """The folder of a job's checkpoints: of a group, or a trial that is trained by itself."""
+        return checkpoints.folder_of(self._folder, job)
+
     def checkpoints_of(self, trial: str) -> Path:
-        """The folder of a trial's checkpoints."""
-        return checkpoints.folder_of(self._folder, trial)
+        """The folder of the checkpoints that a trial is in."""
+        return self.kept_in(self.state.job_of(trial))
 
-    def next_attempt(self, trial: str) -> int:
-        """The number of the trial's next attempt: later than any that left a checkpoint."""
-        latest = checkpoints.latest_header(self.checkpoints_of(trial))
-        return max(self.state.trials[trial].attempt, latest.attempt if latest else 0) + 1
+    def next_attempt(self, job: str, *trials: str) -> int:
+        """The next attempt's number, one for all trials of a job: later than any that was kept."""
+        latest = checkpoints.latest_header(self.kept_in(job))
+        begun = max(self.state.trials[trial].attempt for trial in trials)
+        return max(begun, latest.attempt if latest else 0) + 1
 
-    def kept_steps(self, trial: str) -> int:
-        """Steps of a trial that its newest checkpoint holds."""
-        latest = checkpoints.latest_header(self.checkpoints_of(trial))
+    def kept_steps(self, job: str) -> int:
+        """Steps that the newest checkpoint of a job holds."""
+        latest = checkpoints.latest_header(self.kept_in(job))
         return latest.steps if latest else 0
 
     def clear_away(self) -> None:
-        """Remove the checkpoints of trials that are done; their ends must be on the disk."""
+        """Remove the checkpoints of what is done; the ends must be on the disk."""
         for trial in self.state.trials.values():
             if trial.done:
-                checkpoints.remove(self.checkpoints_of(trial.id))
+                self._clear(trial.id)
+
+    def _clear(self, trial: str) -> None:
+        """Remove the checkpoints that a trial was in, once nobody else needs them."""
+        state, plan = self.state, self.state.plans.get(trial)
+        for job in {trial, plan.group if plan else trial}:
+            if all(state.trials[name].done for name in state.members_of(job, trial)):
+                checkpoints.remove(self.kept_in(job))
 
     def _end(self, event: ev.TrialEnded) -> None:
         """Write a trial's end with its last epochs in one stroke: nothing comes between them."""
         last = self._last_epochs.pop(event.trial, None)
         self.write(*([last] if last and last.attempt == event.attempt else []), event)
         if self.sync() and self.state.trials[event.trial].done:
-            checkpoints.remove(self.checkpoints_of(event.trial))
+            self._clear(event.trial)
 
     def lost(self, worker: int, reason: str) -> None:
         """Write down that a worker is gone, and with it what it held."""

@@ -27,7 +27,7 @@ from engine.problems import UsageProblem
 from engine.state import SweepState
 
 TAIL = 4096
-BESIDE = frozenset({"epochs", "progress", "memory", "probed", "plan", "measured"})
+BESIDE = frozenset({"epochs", "progress", "memory", "probed", "plan", "measured", "paced"})
 """The kinds of events that move neither a sweep's state nor that of its trials."""
 
 Stamp = tuple[int, ...]

@@ -20,12 +20,15 @@ class Setup(msgspec.Struct, frozen=True, tag_field="order", tag="setup"):
 
 
 class Train(msgspec.Struct, frozen=True, tag_field="order", tag="train"):
-    """Train a trial; answered by its events up to `TrialEnded`.
+    """Train a group; answered by the events of each `active` member up to its `TrialEnded`.
 
-    It is kept in the folder `checkpoints`, and goes on from what that holds.
+    `members` are those of the plan, in its order. Those that are not active are computed where
+    they belong to a stack, and nothing is said of them. The training is kept in the folder
+    `checkpoints`, and goes on from what that holds if all active members are in there.
     """
 
-    trial: Trial
+    members: tuple[Trial, ...]
+    active: tuple[str, ...]
     plan: Plan
     attempt: int
     data: Prepared
@@ -33,13 +36,13 @@ class Train(msgspec.Struct, frozen=True, tag_field="order", tag="train"):
 
 
 class Measure(msgspec.Struct, frozen=True, tag_field="order", tag="measure"):
-    """Execute micro-batch sizes of a trial's step; answered by `Measured`, or by `TrialEnded`.
+    """Execute micro-batch sizes of a group's step; answered by `Measured`, or by `TrialEnded`.
 
     `limit_bytes` bounds live tensor bytes, data included; without it a GPU's free memory does.
     `asked_bytes` is what people asked for. `seconds` is how long it may take, more or less.
     """
 
-    trial: Trial
+    members: tuple[Trial, ...]
     plan: Plan
     attempt: int
     data: Prepared
@@ -47,6 +50,32 @@ class Measure(msgspec.Struct, frozen=True, tag_field="order", tag="measure"):
     asked_bytes: int | None
     limit_bytes: int | None
     seconds: float
+
+
+class Pace(msgspec.Struct, frozen=True, tag_field="order", tag="pace"):
+    """Time steps of stacks of replicates; answered by `Paced`, or by `TrialEnded`.
+
+    Of each of the sizes `stacks`, rising, the first so many `members` are one stack. The plan is
+    that of the first member alone, with its micro-batch. What is not expected to keep below
+    `limit_bytes` is left out, as is what takes longer than `seconds`. Where so many `workers` do
+    this at the same time, the seconds are used up.
+    """
+
+    members: tuple[Trial, ...]
+    stacks: tuple[int, ...]
+    plan: Plan
+    attempt: int
+    data: Prepared
+    device_name: str
+    limit_bytes: int | None
+    seconds: float
+    workers: int = 0
+
+
+class Drop(msgspec.Struct, frozen=True, tag_field="order", tag="drop"):
+    """End one member of the training under way as `stopped`; the others go on."""
+
+    trial: str
 
 
 class Halt(msgspec.Struct, frozen=True, tag_field="order", tag="halt"):
@@ -67,7 +96,18 @@ class Ping(msgspec.Struct, frozen=True, tag_field="order", tag="ping"):
 
 ALIVE = b'{"kind":"alive"}\n'
 
-AnyOrder = Setup | Measure | Train | Halt | Hold | GoOn | Ping
+AnyOrder = Setup | Measure | Pace | Train | Drop | Halt | Hold | GoOn | Ping
+
+Work = Measure | Pace | Train
+"""What is done about a group, until it is answered."""
+
+
+def awaited(order: Work) -> tuple[str, ...]:
+    """The trials whose ends answer an order, all of them."""
+    if isinstance(order, Train):
+        return order.active
+    return (order.members[0].id,)
+
 
 decode = msgspec.json.Decoder(AnyOrder).decode
 encode = msgspec.json.Encoder().encode

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from engine.course import Course, changing
 from engine.spec import PositiveInt, Precision, Settings, Trial
+from engine.stacking import largest_stack
 
 EVALUATION_BATCH_SIZE = 1000
 DRAW_MICRO_BATCH_SIZE = 256
@@ -69,13 +70,25 @@ def make_plan(trial: Trial, train_size: int, threads: int) -> Plan:
     )
 
 
-def reusable(plans: Sequence[Plan], trial: Trial, train_size: int) -> Plan | None:
-    """A recorded plan that still describes this trial on these data, if there is one."""
+def for_members(plan: Plan, members: Sequence[Trial]) -> Plan:
+    """The plan for these replicates, which are one group."""
+    names = tuple(trial.id for trial in members)
+    group = names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
+    return msgspec.structs.replace(plan, group=group, members=names)
+
+
+def reusable(plans: Sequence[Plan], members: Sequence[Trial], train_size: int) -> Plan | None:
+    """A recorded plan that still describes these trials as a group on these data, if any does."""
+    trial, names = members[0], tuple(member.id for member in members)
+    if any(member.settings != trial.settings for member in members):
+        return None
+    if len(members) > largest_stack(trial.settings):
+        return None
     largest = largest_batch(trial.settings, train_size)
     wanted = (min(trial.batch_size, train_size), largest, trial.settings.train.precision)
     for plan in plans:
         found = (plan.batch_size, plan.largest, plan.precision)
-        if plan.members == (trial.id,) and found == wanted:
+        if plan.members == names and found == wanted:
             asked = trial.settings.memory.micro_batch_size
             if asked == "auto" or plan.micro_batch_size == min(asked, plan.largest):
                 return plan

@@ -1,37 +1,42 @@
-"""Settles the numeric plan of each trial before its first step.
+"""Settles the numeric plans of trials before their first step.
 
 A plan that was written down is used again. Otherwise, unless the preset names a micro-batch size,
-a worker executes what may fit; trials that are alike in all that memory and pace depend on share
-one measuring.
+a worker executes what may fit, and times stacks of replicates where there are several; trials that
+are alike in all that memory and pace depend on share one measuring. What each replicate is planned
+with follows from that of one alone: a stack has the same micro-batch.
 """
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
 from engine import orders
 from engine.batch_norm import ghostly, pieces, refusal
 from engine.control import Control
+from engine.costs import Costs
 from engine.crew import Member
 from engine.devices import Device, memory_of
 from engine.estimate import trial_seconds
-from engine.events import AnyEvent, Measured, Note, Planned, TrialEnded
-from engine.fitting import HEADROOM, Choice, choose, fits, told_apart
+from engine.events import AnyEvent, Measured, Note, Paced, Planned, TrialEnded
+from engine.fitting import HEADROOM, Choice, choose, fits, told_apart, usable
 from engine.plan import (
     DRAW_MICRO_BATCH_SIZE,
     LEAST_SECONDS,
     MOST_SHARE,
     Plan,
     alike,
+    for_members,
     make_plan,
 )
 from engine.prepared import Prepared
 from engine.sizes import shown_size
 from engine.spec import Trial
 from engine.split import training_size
+from engine.stacking import Pieces, candidates, divide, fixed, largest_stack
 from engine.state import SweepState
 
 FLOAT_BYTES, LABEL_BYTES = 4, 8
@@ -51,6 +56,42 @@ class NothingFits(Exception):
     """Not even one image at a time keeps below the limit."""
 
 
+class Rest(NamedTuple):
+    """What a sweep has beside the trials to be planned: so many workers in all, the expected
+    seconds of what waits, and until when the other workers are busy."""
+
+    workers: int = 1
+    waiting: Sequence[float] = ()
+    busy: Sequence[float] = ()
+
+
+NO_REST = Rest()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Replicates whose plans are to be settled, by whom, and for which data."""
+
+    member: Member
+    place: Place
+    trials: tuple[Trial, ...]
+    attempt: int
+    data: Prepared
+
+    @property
+    def first(self) -> Trial:
+        """The one that stands for all: they differ in the seed alone."""
+        return self.trials[0]
+
+
+class Ended(Exception):
+    """The trial that stands for all has ended over it."""
+
+
+class Lost(Exception):
+    """The worker was lost over it; the message says why."""
+
+
 class Planner:
     """Has every trial's plan written down by way of `heard`; `limit` bounds a device, in bytes."""
 
@@ -60,61 +101,142 @@ class Planner:
         heard: Callable[[AnyEvent], None],
         control: Control,
         limit: int | None,
+        costs: Costs,
     ) -> None:
         self._state, self._heard, self._control, self._limit = state, heard, control, limit
+        self._costs = costs
         self._under_way: dict[bytes, asyncio.Lock] = {}
         self._warned: set[str] = set()
 
-    async def settle(
-        self, member: Member, place: Place, trial: Trial, attempt: int, data: Prepared
-    ) -> str | None:
-        """Write down the plan of a trial, or its end where none can be had.
+    async def settle(self, task: Task, rest: Rest = NO_REST) -> str | None:
+        """Write down the plans of replicates, or their ends where none can be had.
 
         Returns why the worker was lost, if it was.
         """
-        if trial.id in self._state.plans:
-            return None
-        size = training_size(trial.settings.data, data.train)
-        whole = make_plan(trial, size, place.threads)
-        asked, named = self._asked(trial), trial.settings.memory.micro_batch_size != "auto"
+        trial = task.first
+        size = training_size(trial.settings.data, task.data.train)
+        whole = make_plan(trial, size, self._threads(task))
+        named = trial.settings.memory.micro_batch_size != "auto"
         counts = pieces(trial.settings, whole.batch_size, size)
         refused = refusal(counts, whole.micro_batch_size if named else None)
         if refused:
-            self._fail(trial, attempt, refused)
+            self._fail(task, refused)
             return None
-        if named and asked is None:
-            self._write(trial, whole)
-            return None
-        share = _free(place, data) if asked is None else worker_share(asked, place, data)
         key = alike(trial.settings, whole.largest)
-        async with self._under_way.setdefault(key, asyncio.Lock()):
-            found = self._known(key, place, asked, share)
-            if found is None:
-                before = len(self._state.measured)
-                order = orders.Measure(
-                    trial=trial,
-                    plan=whole,
-                    attempt=attempt,
-                    data=data,
-                    device_name=place.device.title,
-                    asked_bytes=asked,
-                    limit_bytes=share,
-                    seconds=_seconds(trial, data),
-                )
-                lost = await member.work(order, self._heard, self._control)
-                if lost is not None:
-                    return lost
-                new = [m for m in self._state.measured[before:] if m.trial == trial.id]
-                found = new[0] if new else None
-        if found is not None:
-            self._plan(trial, attempt, whole, found)
+        try:
+            async with self._under_way.setdefault(key, asyncio.Lock()):
+                found, plan = None, whole
+                if not named or self._asked(trial) is not None:
+                    found = await self._measured(task, key, whole)
+                    plan = chosen(whole, found, not trial.settings.model.batch_norm)
+                stacks = await self._stacks(task, plan, found, rest)
+        except Lost as lost:
+            return str(lost)
+        except Ended:
+            return None
+        except NothingFits as problem:
+            self._fail(task, str(problem))
+            return None
+        self._write_all(task, plan, found, stacks)
         return None
 
-    def _plan(self, trial: Trial, attempt: int, whole: Plan, found: Measured) -> None:
-        try:
-            self._write(trial, chosen(whole, found, not trial.settings.model.batch_norm))
-        except NothingFits as problem:
-            self._fail(trial, attempt, str(problem))
+    def _threads(self, task: Task) -> int:
+        """Those of replicates that have a plan: they are to differ in the seed alone."""
+        replicates = self._state.replicates(task.first.configuration)
+        plans = (self._state.plans.get(trial.id) for trial in replicates)
+        return next((plan.threads for plan in plans if plan), task.place.threads)
+
+    async def _measured(self, task: Task, key: bytes, whole: Plan) -> Measured:
+        """What is known of micro-batches of trials like this one."""
+        trial, place = task.first, task.place
+        asked = self._asked(trial)
+        share = (
+            free_share(place, task.data) if asked is None else worker_share(asked, place, task.data)
+        )
+        found = self._known(key, place, asked, share)
+        if found is not None:
+            return found
+        before = len(self._state.measured)
+        order = orders.Measure(
+            members=(trial,),
+            plan=whole,
+            attempt=task.attempt,
+            data=task.data,
+            device_name=place.device.title,
+            asked_bytes=asked,
+            limit_bytes=share,
+            seconds=_seconds(task) * (0.5 if _most(task) > 1 else 1.0),
+        )
+        await self._have(task, order)
+        new = [m for m in self._state.measured[before:] if m.trial == trial.id]
+        if not new:
+            raise Ended
+        return new[0]
+
+    async def _stacks(self, task: Task, plan: Plan, found: Measured | None, rest: Rest) -> Pieces:
+        """Into which stacks the replicates are divided; `plan` is that of one alone."""
+        count, most = len(task.trials), _most(task)
+        if found is not None:
+            most = min(most, _fitting(plan, found, task.data))
+        if most == 1:
+            return Pieces((1,) * count)
+        if isinstance(task.first.settings.run.stack, int):
+            return fixed(count, most)
+        timed = self._timed(task, plan, most)
+        if timed is None:
+            limit = found.limit_bytes if found else free_share(task.place, task.data)
+            order = orders.Pace(
+                members=task.trials,
+                stacks=candidates(most, rest.workers),
+                plan=plan,
+                attempt=task.attempt,
+                data=task.data,
+                device_name=task.place.device.title,
+                limit_bytes=limit,
+                seconds=_seconds(task) / 2,
+            )
+            before = len(self._state.paced)
+            await self._have(task, order)
+            if len(self._state.paced) == before:
+                raise Ended
+            timed = self._timed(task, plan, most)
+        stacks, alone = timed.stacks if timed else (), self._costs.alone(task.first)
+        return divide(count, most, stacks, alone, *rest)
+
+    async def _have(self, task: Task, order: orders.Work) -> None:
+        """Have a worker answer an order.
+
+        Raises:
+            Lost: it was lost over that.
+        """
+        lost = await task.member.work(order, self._heard, self._control)
+        if lost is not None:
+            raise Lost(lost)
+
+    def _timed(self, task: Task, plan: Plan, most: int) -> Paced | None:
+        """What was timed of stacks like these under such a plan, up to so large ones."""
+        wanted = (task.place.device.title, plan.micro_batch_size, plan.threads, 0)
+        for found in reversed(self._costs.timed(task.first.settings, plan.largest)):
+            there = (found.device_name, found.micro_batch_size, found.threads, found.workers)
+            if there == wanted and found.asked >= most:
+                return found
+        return None
+
+    def _write_all(self, task: Task, plan: Plan, found: Measured | None, stacks: Pieces) -> None:
+        """Write down the plan of each stack, the replicates in the order of their seeds."""
+        left = list(task.trials)
+        for size in stacks.sizes:
+            members, left = left[:size], left[size:]
+            made = for_members(plan, members)
+            reason = stacks.reason
+            if size > 1:
+                reason = f"{size:,} replicates as one stack: {reason}"
+                batch = _evaluation(size, found, task.data) if found else None
+                made = msgspec.structs.replace(
+                    made, evaluation_batch_size=batch or made.evaluation_batch_size
+                )
+            told = f"{made.reason}; {reason}" if reason else made.reason
+            self._write(members[0], msgspec.structs.replace(made, reason=told))
 
     def _write(self, trial: Trial, plan: Plan) -> None:
         """Write a plan down, and say it once a configuration where accumulation is not exact."""
@@ -132,8 +254,11 @@ class Planner:
             text = f"{ghost}: the same batch size under another cut is another training"
             self._heard(Note(level="warning", text=text, trial=trial.id))
 
-    def _fail(self, trial: Trial, attempt: int, reason: str) -> None:
-        self._heard(TrialEnded(trial=trial.id, attempt=attempt, status="failed", reason=reason))
+    def _fail(self, task: Task, reason: str) -> None:
+        for trial in task.trials:
+            self._heard(
+                TrialEnded(trial=trial.id, attempt=task.attempt, status="failed", reason=reason)
+            )
 
     def _asked(self, trial: Trial) -> int | None:
         """The smaller of the limits that command line and preset set for a device, if any."""
@@ -185,9 +310,33 @@ def chosen(whole: Plan, found: Measured, exact: bool = True) -> Plan:
     )
 
 
-def _seconds(trial: Trial, data: Prepared) -> float:
-    """How long measuring may take: a share of the trial's time."""
-    return max(LEAST_SECONDS, MOST_SHARE * trial_seconds(trial.settings, data.train))
+def _seconds(task: Task) -> float:
+    """How long measuring may take: a share of a trial's time."""
+    return max(LEAST_SECONDS, MOST_SHARE * trial_seconds(task.first.settings, task.data.train))
+
+
+def _most(task: Task) -> int:
+    """Replicates that may be one stack, whatever is measured."""
+    return min(len(task.trials), largest_stack(task.first.settings))
+
+
+def _fitting(plan: Plan, found: Measured, data: Prepared) -> int:
+    """Replicates whose stack is expected to keep the headroom with the plan's micro-batch.
+
+    Beside the images, of which they have one copy, each needs as much as one alone.
+    """
+    held, micro = data_bytes(data), plan.micro_batch_size
+    peak = next(s.peak_bytes for s in found.shapes if s.micro_batch_size == micro)
+    return max(1, (usable(found.limit_bytes) - held) // max(1, peak - held))
+
+
+def _evaluation(size: int, found: Measured, data: Prepared) -> int:
+    """The evaluation batch size, halved until a stack of such a size keeps the headroom."""
+    batch, held = found.evaluation_batch_size, data_bytes(data)
+    each = max(0, found.evaluation_peak_bytes - held) / batch
+    while batch > 1 and held + size * batch * each > usable(found.limit_bytes):
+        batch //= 2
+    return batch
 
 
 def _best(found: Measured, exact: bool = True) -> Choice | None:
@@ -212,7 +361,7 @@ def data_bytes(data: Prepared) -> int:
     return images * (math.prod(data.shape) * FLOAT_BYTES + LABEL_BYTES) + part * LABEL_BYTES
 
 
-def _free(place: Place, data: Prepared) -> int | None:
+def free_share(place: Place, data: Prepared) -> int | None:
     """What is free of a CPU's memory for one worker; a GPU is asked by its worker (None)."""
     if place.device.handle is not None:
         return None

@@ -1,4 +1,4 @@
-"""Keeps workers busy: trial after trial for each, and another worker where one dies."""
+"""Keeps workers busy: group after group for each, and another worker where one dies."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -7,15 +7,16 @@ import msgspec
 
 from engine import orders
 from engine.control import Control
+from engine.costs import Costs
 from engine.crew import Crew, DiedAtStart, Member
 from engine.devices import Device, cores
 from engine.events import AnyEvent, TrialEnded, TrialStatus
 from engine.faulty import MOST_TRIALS, Service
 from engine.ledger import Ledger
-from engine.planning import Place, Planner
+from engine.planning import Place, Planner, Rest, Task
 from engine.prepared import Prepared
 from engine.problems import MachineProblem
-from engine.queueing import TrialQueue
+from engine.queueing import Group, TrialQueue
 from engine.retrying import RETRIES, Deaths
 from engine.spec import Trial
 
@@ -44,7 +45,7 @@ async def hire(crew: Crew, number: int, place: Place) -> Member:
 
 
 class Server:
-    """Hands the trials of a queue to workers until none is left, as `control` allows.
+    """Hands the groups of a queue to workers until none is left, as `control` allows.
 
     `listen` is called before the last worker leaves: somebody may just have asked for more.
     """
@@ -61,8 +62,10 @@ class Server:
         self._ledger, self._queue, self._data = ledger, queue, data
         self._control, self._listen = control, listen
         self._deaths, self._service = Deaths(), Service()
-        self._planner = Planner(ledger.state, self._heard, control, limit)
-        self._busy = 0
+        self._planner = Planner(
+            ledger.state, self._heard, control, limit, Costs(ledger.state, data)
+        )
+        self._in_hand: dict[int, Group] = {}
 
     async def serve(
         self, crew: Crew, number: int, first: "asyncio.Task[Member]", place: Place
@@ -103,14 +106,13 @@ class Server:
             hiring = asyncio.create_task(hire(crew, number, place))
 
     async def _keep_busy(self, member: Member, place: Place) -> bool:
-        """Give a worker trials until none is left or it should stop; False if it was lost."""
-        while (trial := await self._next(place.device.name)) is not None:
-            self._busy += 1
+        """Give a worker groups until none is left or it should stop; False if it was lost."""
+        while (group := await self._next(place.device.name)) is not None:
             try:
-                if not await self._attempt(member, place, trial):
+                if not await self._attempt(member, place, group):
                     return False
             finally:
-                self._busy -= 1
+                self._in_hand.pop(member.number, None)
                 self._control.tell()
         return True
 
@@ -122,71 +124,130 @@ class Server:
                 event = msgspec.structs.replace(event, status="skipped", reason=SKIPPED)
         self._ledger.heard(event)
 
-    async def _next(self, device: str) -> Trial | None:
-        """The next trial for a device as soon as it may begin; None once there will be none."""
+    async def _next(self, device: str) -> Group | None:
+        """The next group for a device as soon as it may begin; None once there will be none."""
         async for _ in self._control.changes():
-            if not self._queue and not self._busy:
+            if not self._queue and not self._in_hand:
                 self._listen()
             if self._control.stopping:
                 return None
             if self._queue and not self._control.paused:
-                trial = self._queue.take(lambda name: self._service.may(device, name))
-                if trial:
-                    return trial
-            if not self._queue and not self._busy:
+                group = self._queue.take(lambda key: self._service.may(device, key))
+                if group:
+                    return group
+            if not self._queue and not self._in_hand:
                 return None
         return None
 
-    async def _may_begin(self, trial: Trial) -> None:
-        """Wait for the end of a pause, unless the trial is to end anyway."""
+    async def _may_begin(self, group: Group) -> None:
+        """Wait for the end of a pause, unless the group is to end anyway."""
         async for _ in self._control.changes():
-            if not self._control.paused or self._control.ends(trial.id):
+            if not self._control.paused or all(self._control.ends(t.id) for t in group.trials):
                 return
 
-    async def _attempt(self, member: Member, place: Place, trial: Trial) -> bool:
-        """Have a worker plan and train a trial; False if the worker was lost over it."""
-        state, heard = self._ledger.state, self._heard
-        attempt = self._ledger.next_attempt(trial.id)
-        data = self._data[trial.settings.data.name]
-        lost = await self._planner.settle(member, place, trial, attempt, data)
-        await self._may_begin(trial)
-        if lost is None and trial.id in self._control.unwanted:
-            heard(TrialEnded(trial=trial.id, attempt=attempt, status="stopped"))
-        elif lost is None and trial.id in state.plans:
-            folder = str(self._ledger.checkpoints_of(trial.id))
-            order = orders.Train(trial, state.plans[trial.id], attempt, data, folder)
-            lost = await member.work(order, heard, self._control)
+    async def _attempt(self, member: Member, place: Place, taken: Group) -> bool:
+        """Have a worker plan and train a group; False if the worker was lost over it."""
+        group: Group | None = taken
+        lost = None
+        if taken.plan is None:
+            self._in_hand[member.number] = taken
+            lost = await self._plan(member, place, taken)
+            if lost is None:
+                group = self._queue.settled(taken)
+                self._control.tell()
+        if lost is None and group is not None:
+            self._in_hand[member.number] = group
+            lost = await self._train(member, group)
         if lost is None:
-            self._queue.give_back(trial.id)
-            self._service.went_well(place.device.name, trial.id)
+            if group is not None:
+                self._queue.give_back(group)
+            self._service.went_well(place.device.name, (group or taken).key)
             return True
+        assert group is not None
         if member.fault:
-            self._service.failed(place.device.name, trial.id)
+            self._service.failed(place.device.name, group.key)
         self._ledger.lost(member.number, lost)
-        await self._after_death(trial, lost, bool(member.fault))
+        await self._after_death(group, lost, bool(member.fault))
         return False
 
-    async def _after_death(self, trial: Trial, lost: str, device_failed: bool) -> None:
-        """Have a trial over which a worker was lost tried again, or end it after too many.
+    async def _plan(self, member: Member, place: Place, group: Group) -> str | None:
+        """Have plans made for the trials of a group; why the worker was lost, if it was."""
+        attempt = self._ledger.next_attempt(group.key, *(trial.id for trial in group.trials))
+        data = self._data[group.trials[0].settings.data.name]
+        task = Task(member, place, group.trials, attempt, data)
+        lost = await self._planner.settle(task, self._rest(member.number))
+        if lost is None:
+            self._end_unwanted(group, attempt)
+        return lost
 
-        A device that failed is no fault of the trial, as long as another may have it.
+    async def _train(self, member: Member, group: Group) -> str | None:
+        """Have a group with a plan trained; why the worker was lost, if it was."""
+        assert group.plan is not None
+        attempt = self._ledger.next_attempt(group.key, *(trial.id for trial in group.trials))
+        await self._may_begin(group)
+        self._end_unwanted(group, attempt)
+        active = tuple(trial.id for trial in self._left(group))
+        if not active:
+            return None
+        order = orders.Train(
+            members=self._queue.members(group.plan),
+            active=active,
+            plan=group.plan,
+            attempt=attempt,
+            data=self._data[group.trials[0].settings.data.name],
+            checkpoints=str(self._ledger.kept_in(group.key)),
+        )
+        return await member.work(order, self._heard, self._control)
+
+    def _left(self, group: Group) -> list[Trial]:
+        """The trials of a group that have not ended, and that it does not go on without."""
+        state = self._ledger.state
+        left = [t for t in group.trials if state.trials[t.id].status in ("queued", "running")]
+        return [t for t in left if group.plan is None or state.job_of(t.id) == group.key]
+
+    def _end_unwanted(self, group: Group, attempt: int) -> None:
+        """End those trials of a group that nobody wants any more."""
+        for trial in self._left(group):
+            if trial.id in self._control.unwanted:
+                self._heard(TrialEnded(trial=trial.id, attempt=attempt, status="stopped"))
+
+    def _rest(self, number: int) -> Rest:
+        """What the sweep has beside what a worker has in hand."""
+        busy = [
+            self._queue.seconds(group) * (1 - self._fraction(group))
+            for other, group in self._in_hand.items()
+            if other != number
+        ]
+        return Rest(self._queue.workers, self._queue.waiting(), busy)
+
+    def _fraction(self, group: Group) -> float:
+        """How far those of a group are that have not ended."""
+        trials = self._ledger.state.trials
+        return max((trials[trial.id].fraction for trial in self._left(group)), default=1.0)
+
+    async def _after_death(self, group: Group, lost: str, device_failed: bool) -> None:
+        """Have a group over which a worker was lost tried again, or end it after too many.
+
+        A device that failed is no fault of the group, as long as another may have it.
         """
         wait: float | None = 0.0
-        if not (device_failed and self._service.elsewhere(trial.id)):
-            wait = self._deaths.another(trial.id, self._ledger.kept_steps(trial.id))
-        if self._control.ends(trial.id):
-            self._end(trial, "stopped", lost)
-        elif wait is None:
-            self._end(trial, "failed", f"{lost} (after {RETRIES} retries)")
-        else:
-            self._queue.put_back(trial)
-            self._control.tell()
-            await asyncio.sleep(wait)
+        if not (device_failed and self._service.elsewhere(group.key)):
+            wait = self._deaths.another(group.key, self._ledger.kept_steps(group.key))
+        for trial in self._left(group):
+            if self._control.ends(trial.id):
+                self._end(trial, "stopped", lost)
+            elif wait is None:
+                self._end(trial, "failed", f"{lost} (after {RETRIES} retries)")
+        if wait is None or not self._left(group):
+            self._deaths.forget(group.key)  # whoever asks for it again means it
+            self._queue.give_back(group)
+            return
+        self._queue.put_back(group)
+        self._control.tell()
+        await asyncio.sleep(wait)
 
     def _end(self, trial: Trial, status: TrialStatus, reason: str) -> None:
         """Write down the end of the attempt that last began: its figures stay."""
         attempt = max(1, self._ledger.state.trials[trial.id].attempt)
         end = TrialEnded(trial=trial.id, attempt=attempt, status=status, reason=reason)
         self._heard(end)
-        self._queue.give_back(trial.id)
-        self._deaths.forget(trial.id)  # whoever asks for it again means it

@@ -129,9 +129,15 @@ class Memory(Table, frozen=True):
 
 
 class Run(Table, frozen=True):
-    """How trials may share the machine while an epoch is timed."""
+    """How trials may share the machine while an epoch is timed, and a worker.
+
+    Replicates, which differ in the seed alone, can be trained as one stack: `auto` leaves that to
+    what is measured, a number is how many at most. Budgets in seconds, `bf16` and epochs that are
+    timed `alone` are never stacked.
+    """
 
     timing: Literal["shared", "alone"] = "shared"
+    stack: Literal["auto", "never"] | PositiveInt = "auto"
 
 
 class Probe(Table, frozen=True):

@@ -14,6 +14,7 @@ import msgspec
 from engine import events as ev
 from engine.plan import Plan
 from engine.records import Records
+from engine.slots import Slots
 from engine.spec import Configuration, Settings, trials_of
 
 LOG_LENGTH = 2000
@@ -43,6 +44,8 @@ class TrialState:
     probes: list[ev.Probed] = field(default_factory=list)
     cuts: list[ev.MicroBatchCut] = field(default_factory=list)
     ended_at: float | None = None
+    apart: bool = False
+    """Whether its group went on without it, so that it is trained in a job of its own."""
 
     @property
     def batch_size(self) -> int:
@@ -129,6 +132,7 @@ class SweepState:
         self.trials: dict[str, TrialState] = {}
         self.plans: dict[str, Plan] = {}
         self.measured: list[ev.Measured] = []
+        self.paced: list[ev.Paced] = []
         self.workers: dict[int, ev.WorkerReady] = {}
         self.versions: dict[str, str] = {}
         self.memory: dict[str, deque[ev.MemorySampled]] = {}
@@ -172,6 +176,8 @@ class SweepState:
                 self._cut(event)
             case ev.Measured():
                 self._measured(event)
+            case ev.Paced():
+                self._timed(event)
             case ev.Planned():
                 for member in event.plan.members:
                     self.plans[member] = event.plan
@@ -190,6 +196,16 @@ class SweepState:
                 return any(_same_cut(cut, event) for cut in self.trials[name].cuts)
             case _:
                 return False
+
+    def job_of(self, trial: str) -> str:
+        """What a trial is trained and kept as part of: its group, or itself where it is apart."""
+        plan = self.plans.get(trial)
+        return trial if plan is None or self.trials[trial].apart else plan.group
+
+    def members_of(self, job: str, trial: str) -> list[str]:
+        """The trials of a job that a trial's plan has."""
+        plan = self.plans.get(trial)
+        return [name for name in (plan.members if plan else (trial,)) if self.job_of(name) == job]
 
     def phase(self, alive: bool) -> SweepPhase:
         """The sweep's state; `alive` says whether a conductor holds its lock."""
@@ -248,6 +264,9 @@ class SweepState:
                     if trial.status == "running" and by == event.worker:
                         trial.status, trial.progress = "queued", None
                 self._say(event.at, f"worker {event.worker}: {event.reason}", "error")
+            case ev.WorkerDismissed():
+                self.workers.pop(event.worker, None)
+                self._say(event.at, f"worker {event.worker}: dismissed, fewer are faster")
             case ev.TrialRetried():
                 self._retried(event)
             case ev.ConfigurationsAdded():
@@ -320,12 +339,23 @@ class SweepState:
                 trial.forget()
             else:
                 trial.go_back(event.resumed_epochs, event.resumed_steps)
+        self._leave_behind(event.trial)
         trial.attempt, trial.started, trial.progress = event.attempt, event, None
         trial.status, trial.reason, trial.device = "running", "", event.device
         again = f", attempt {event.attempt}" if event.attempt > 1 else ""
         if event.resumed_steps is not None:
             again += f", going on after step {event.resumed_steps:,}"
         self._say(event.at, f"{trial.id}: started on {event.device}{again}")
+
+    def _leave_behind(self, name: str) -> None:
+        """Set apart what has ended undone as its group goes on: checkpoints do not hold it."""
+        plan = self.plans.get(name)
+        if plan is None or self.trials[name].apart:
+            return
+        for member in plan.members:
+            other = self.trials.get(member)
+            if member != name and other is not None and other.status in RETRIED:
+                other.apart = True
 
     def _epochs(self, event: ev.EpochsFinished) -> None:
         trial = self._current(event.trial, event.attempt)
@@ -342,6 +372,16 @@ class SweepState:
         self.measured.append(event)
         tried = f"{len(event.shapes)} micro-batch sizes of {event.batch_size:,}"
         self._say(event.at, f"{event.trial}: measured {tried} in {event.seconds:.1f} s")
+
+    def _timed(self, event: ev.Paced) -> None:
+        if event in self.paced:
+            return
+        self.paced.append(event)
+        sizes = ", ".join(f"{stack.size:,}" for stack in event.stacks)
+        slots = Slots(event.workers, event.threads)
+        beside = f", {slots} at once" if event.workers else ""
+        text = f"timed stacks of {sizes} in {event.seconds:.1f} s{beside}"
+        self._say(event.at, f"{event.trial}: {text}")
 
     def _cut(self, event: ev.MicroBatchCut) -> None:
         trial = self._current(event.trial, event.attempt)
@@ -372,6 +412,7 @@ class SweepState:
         if event.attempt > trial.attempt:  # it ended before its first step
             trial.forget()
             trial.started = None
+        trial.apart = trial.apart or (event.status == "skipped" and event.trial in self.plans)
         trial.attempt, trial.status = event.attempt, event.status
         trial.reason, trial.ended_at, trial.progress = event.reason, event.at, None
         figure = f", test accuracy {trial.last.test_accuracy:.4f}" if trial.last else ""

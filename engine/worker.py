@@ -23,10 +23,16 @@ from typing import TYPE_CHECKING, Any
 
 from engine import journal, orders
 from engine.background import in_background
-from engine.events import AnyEvent, EpochsFinished, TrialEnded, WorkerLost, WorkerReady
+from engine.events import (
+    AnyEvent,
+    EpochsFinished,
+    TrialEnded,
+    TrialStatus,
+    WorkerLost,
+    WorkerReady,
+)
 from engine.handing import adopt
 from engine.problems import Problem, printable
-from engine.spec import Trial
 from engine.split import validation_size
 from engine.training.holding import Pause
 
@@ -36,17 +42,17 @@ if TYPE_CHECKING:
 
 NICENESS = 10
 
-Work = orders.Measure | orders.Train
-
 
 class Worker:
     """One process on one device."""
 
     def __init__(self, events: int) -> None:
         self._events, self._unsaid = events, b""
-        self._orders: SimpleQueue[orders.Setup | orders.Measure | orders.Train] = SimpleQueue()
+        self._orders: SimpleQueue[orders.Setup | orders.Work] = SimpleQueue()
         self._writing = threading.Lock()
         self._halt, self._pause = threading.Event(), Pause()
+        self._dropped: frozenset[str] = frozenset()
+        self._ended: set[str] = set()
         self._setup: orders.Setup | None = None
         self._images: tuple[tuple[str, int], Images] | None = None
 
@@ -67,12 +73,16 @@ class Worker:
                     self._set_up(order)
                 case orders.Measure():
                     self._attempt(order, self._measure)
+                case orders.Pace():
+                    self._attempt(order, self._pace)
                 case orders.Train():
                     self._attempt(order, self._train)
 
     def state(self, event: AnyEvent) -> None:
         """State a fact to the conductor; the last epochs of a trial go together with its end."""
         self._unsaid += journal.encode(event) + b"\n"
+        if isinstance(event, TrialEnded):
+            self._ended.add(event.trial)
         if isinstance(event, EpochsFinished) and event.last:
             return
         lines, self._unsaid = self._unsaid, b""
@@ -94,6 +104,8 @@ class Worker:
                     case orders.Halt():
                         self._halt.set()
                         self._pause.lift()
+                    case orders.Drop(trial=trial):
+                        self._dropped |= {trial}
                     case orders.Ping():
                         self._write(orders.ALIVE)
                     case orders.Hold():
@@ -102,6 +114,7 @@ class Worker:
                         self._pause.lift()
                     case order:
                         self._halt.clear()
+                        self._dropped = frozenset()
                         self._pause.lift()
                         self._orders.put(order)
         finally:
@@ -140,50 +153,67 @@ class Worker:
             )
         )
 
-    def _attempt(self, order: Work, work: Callable[[Any], None]) -> None:
-        """Do the work on a trial; an error is the trial's, unless it is the device's.
+    def _attempt(self, order: orders.Work, work: Callable[[Any], None]) -> None:
+        """Do the work on a group; an error is that of its trials, unless it is the device's.
 
         Where memory runs out in the middle of an update, half of it may be done: the training goes
         on from its last checkpoint, in a process that has all of its memory.
         """
         from engine.training.faults import device_failed
+        from engine.training.halting import Halted
         from engine.training.memory import ran_out
 
         assert self._setup is not None
+        self._ended.clear()
         try:
             work(order)
+        except Halted:
+            self._end(order, "stopped", "")
         except Exception as error:
             with contextlib.suppress(OSError):  # the log has no room
                 traceback.print_exc()
-            ended = _failure(order.trial, order.attempt, error)
+            reason = _told(error)
             if device_failed(error):
-                reason = f"{self._setup.device}: {ended.reason}"
-                self.state(WorkerLost(worker=self._setup.worker, reason=reason))
+                told = f"{self._setup.device}: {reason}"
+                self.state(WorkerLost(worker=self._setup.worker, reason=told))
                 os._exit(3)  # at once: what is left of the device may hang at a clean end
             if isinstance(order, orders.Train) and ran_out(error):
                 os._exit(1)  # the end of the log, the error's last line, says why
-            self.state(ended)
+            self._end(order, "failed", reason)
+
+    def _end(self, order: orders.Work, status: TrialStatus, reason: str) -> None:
+        """State the end of every trial that an order was about and that has not ended."""
+        for name in orders.awaited(order):
+            if name not in self._ended:
+                self.state(
+                    TrialEnded(trial=name, attempt=order.attempt, status=status, reason=reason)
+                )
 
     def _measure(self, order: orders.Measure) -> None:
         import torch
 
-        from engine.training.halting import Halted
         from engine.training.measuring import measure
 
         assert self._setup is not None
         device = torch.device(self._setup.device)
-        images = self._open(order)
-        try:
-            self.state(measure(order, images, device, self._halt.is_set))
-        except Halted:
-            self.state(TrialEnded(trial=order.trial.id, attempt=order.attempt, status="stopped"))
+        self.state(measure(order, self._open(order), device, self._halt.is_set))
+
+    def _pace(self, order: orders.Pace) -> None:
+        import torch
+
+        from engine.training.pacing import pace
+
+        assert self._setup is not None
+        device, number = torch.device(self._setup.device), self._setup.worker
+        self.state(pace(order, self._open(order), device, number, self._halt.is_set))
 
     def _train(self, order: orders.Train) -> None:
         from engine.training.loop import Job, Training
 
         assert self._setup is not None
         job = Job(
-            order.trial,
+            order.members,
+            order.active,
             order.plan,
             order.attempt,
             self._setup.worker,
@@ -191,16 +221,17 @@ class Worker:
             Path(order.checkpoints) if order.checkpoints else None,
             order.data.digest,
         )
-        Training(job, self._open(order), self.state, self._halt.is_set, self._pause).run()
+        images, halted = self._open(order), self._halt.is_set
+        Training(job, images, self.state, halted, self._pause, lambda: self._dropped).run()
 
-    def _open(self, order: Work) -> "Images":
+    def _open(self, order: orders.Work) -> "Images":
         """The images, kept from trial to trial."""
         import torch
 
         from engine.training.images import load_images
 
         assert self._setup is not None
-        held = validation_size(order.trial.settings.data, order.data.train)
+        held = validation_size(order.members[0].settings.data, order.data.train)
         key = (order.data.folder, held)
         if self._images is None or self._images[0] != key:
             self._images = None
@@ -212,17 +243,16 @@ class Worker:
 def _load_libraries() -> None:
     """Import what training takes, before it is known what is trained, and where."""
     import engine.training.loop
-    import engine.training.measuring  # noqa: F401
+    import engine.training.measuring
+    import engine.training.pacing  # noqa: F401
     from engine.training.optim import load_optimizers
 
     load_optimizers()
 
 
-def _failure(trial: Trial, attempt: int, error: Exception) -> TrialEnded:
+def _told(error: Exception) -> str:
     text = " ".join(str(error).split())[:500]
-    named = text if isinstance(error, Problem) else f"{type(error).__name__}: {text}"
-    reason = printable(named)
-    return TrialEnded(trial=trial.id, attempt=attempt, status="failed", reason=reason)
+    return printable(text if isinstance(error, Problem) else f"{type(error).__name__}: {text}")
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ def measure(
     """
     began = time.perf_counter()
     torch.set_num_threads(order.plan.threads)
-    limit = _limit(order.limit_bytes, device)
+    limit = limit_of(order.limit_bytes, device)
     bench = Bench(order.members, order.plan, images, device, limit, halted)
     shapes = bench.shapes(order.seconds)
     size, peak = bench.evaluation()
@@ -59,8 +59,8 @@ def measure(
     )
 
 
-def _limit(asked: int | None, device: torch.device) -> int:
-    """The limit asked for, and on a GPU no more than is free or already ours."""
+def limit_of(asked: int | None, device: torch.device) -> int:
+    """The limit asked for in bytes, and on a GPU no more than is free or already ours."""
     if device.type != "cuda":
         assert asked is not None, "on a CPU the conductor says how much there is"
         return asked

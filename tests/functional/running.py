@@ -174,7 +174,10 @@ def sets(*assignments: str) -> list[str]:
     return [word for assignment in assignments for word in ("--set", assignment)]
 
 
-SMALL = sets("seeds=2", "train.epochs=2", "grid.batch_size=[64, 512]", "memory.micro_batch_size=40")
+SMALL = sets(
+    *("seeds=2", "train.epochs=2", "grid.batch_size=[64, 512]"),
+    *("memory.micro_batch_size=40", "run.stack=never"),
+)
 """quickstart with four short trials, so that a run takes little more than its start."""
 
 

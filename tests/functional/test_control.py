@@ -39,6 +39,8 @@ epochs = 60
 batch_size = [16, 512]
 [memory]
 micro_batch_size = 16
+[run]
+stack = "never"
 """
 ENDLESS = LONG.replace("epochs = 60", "epochs = 100000000")
 

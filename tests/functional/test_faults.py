@@ -95,7 +95,7 @@ async def test_a_worker_that_is_frozen_is_killed_and_said_to_be_silent(tmp_path:
         member = await crew.hire(0, "cpu", 1)
         trial = make_trial(Train(batch_size=64, lr=0.1, epochs=10**8))
         data = await fetch("digits", tmp_path, None, heard.append)
-        order = orders.Train(trial, make_plan(trial, data.train, 1), 1, data, "")
+        order = orders.Train((trial,), (trial.id,), make_plan(trial, data.train, 1), 1, data)
         working = asyncio.create_task(member.work(order, heard.append, Control()))
         async with asyncio.timeout(60):
             while not any(isinstance(event, ev.EpochsFinished) for event in heard):
@@ -177,7 +177,7 @@ def test_a_worker_that_measures_answers_a_stop(tmp_path: Path) -> None:
     data = prepare("digits", tmp_path, None)
     plan = make_plan(trial, data.train, threads=1)
     measure = orders.Measure(
-        trial=trial,
+        members=(trial,),
         plan=plan,
         attempt=3,
         data=data,

@@ -33,6 +33,8 @@ lr = 0.05
 epochs = {epochs}
 [memory]
 micro_batch_size = 200
+[run]
+stack = "never"
 """
 CUTS = 4
 UNPROBED = TABLES[:3]

@@ -278,12 +278,12 @@ def test_the_plan_holds_for_the_largest_batch(images: Images) -> None:
     assert (named.micro_batch_size, named.accumulation_steps) == (12, 3)
     constant = make_plan(trial_of(), 50, threads=1)
     assert (constant.largest_batch_size, constant.largest) == (None, 10)
-    assert reusable([plan], trial, 50) is plan
+    assert reusable([plan], [trial], 50) is plan
     old: dict[str, Any] = msgspec.to_builtins(constant)
     del old["largest_batch_size"]  # as one is that was recorded before there were schedules
     recorded = msgspec.convert(old, Plan)
-    assert reusable([recorded], trial_of(), 50) is recorded
-    assert reusable([recorded], trial, 50) is None
+    assert reusable([recorded], [trial_of()], 50) is recorded
+    assert reusable([recorded], [trial], 50) is None
 
 
 def test_it_is_measured_with_the_largest_batch(images: Images) -> None:

@@ -145,7 +145,7 @@ class ScriptedMember:
     async def work(
         self, order: orders.Train, heard: Callable[[AnyEvent], None], control: Control
     ) -> str | None:
-        name = order.trial.id
+        name = order.active[0]
         started = TrialStarted(
             trial=name,
             attempt=order.attempt,

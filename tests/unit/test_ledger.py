@@ -92,7 +92,7 @@ def test_what_a_crash_left_of_trials_that_are_done_is_cleared_away(ledger: Ledge
 
 def test_an_attempt_is_later_than_any_that_left_a_checkpoint(ledger: Ledger) -> None:
     """Also where the journal has lost the lines that told of it."""
-    assert ledger.next_attempt(NAME) == 2
+    assert ledger.next_attempt(NAME, NAME) == 2
     checkpoints.write(ledger.checkpoints_of(NAME), 5, 7, b"payload")
-    assert ledger.next_attempt(NAME) == 6
-    assert ledger.next_attempt("b64-s1") == 1
+    assert ledger.next_attempt(NAME, NAME) == 6
+    assert ledger.next_attempt("b64-s1", "b64-s1") == 1

@@ -121,7 +121,7 @@ def test_a_recorded_plan_is_used_again_whatever_this_machine_would_choose() -> N
         reason="measured elsewhere",
     )
     other = make_plan(trial(64, name="other-s0"), 1437, threads=1)
-    assert reusable([other, measured], trial(64), 1437) is measured
+    assert reusable([other, measured], [trial(64)], 1437) is measured
 
 
 @pytest.mark.parametrize(
@@ -148,13 +148,13 @@ def test_when_a_recorded_plan_still_describes_the_trial(
     recorded: Trial, asked: Trial, train_size: int, fits: bool
 ) -> None:
     plan = make_plan(recorded, 1437, threads=1)
-    assert reusable([plan], asked, train_size) == (plan if fits else None)
+    assert reusable([plan], [asked], train_size) == (plan if fits else None)
 
 
 def test_a_plan_of_several_members_is_not_that_of_one() -> None:
     stacked = replace(make_plan(trial(64), 1437, threads=1), members=("b-s0", "b-s1"))
-    assert reusable([stacked], trial(64), 1437) is None
+    assert reusable([stacked], [trial(64)], 1437) is None
 
 
 def test_without_records_there_is_none() -> None:
-    assert reusable([], trial(64), 1437) is None
+    assert reusable([], [trial(64)], 1437) is None

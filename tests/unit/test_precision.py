@@ -1,7 +1,5 @@
 """bf16: the passes are cast, and everything that is kept stays float32."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from msgspec.structs import replace
@@ -107,8 +105,8 @@ def test_the_plan_has_it() -> None:
     trial = make_trial(train_of("bf16"))
     plan = make_plan(trial, 300, threads=1)
     assert plan.precision == "bf16"
-    assert reusable([plan], trial, 300) == plan
-    assert reusable([replace(plan, precision="fp32")], trial, 300) is None
+    assert reusable([plan], [trial], 300) == plan
+    assert reusable([replace(plan, precision="fp32")], [trial], 300) is None
     other = make_trial(train_of("fp32"))
     assert alike(trial.settings, 100) != alike(other.settings, 100)
 
@@ -119,8 +117,8 @@ def test_a_device_without_it_says_so(images: Images, monkeypatch: pytest.MonkeyP
         Run(make_trial(train_of("bf16")), images)
 
 
-def test_worker_states_it_without_the_name_of_an_error(tmp_path: Path) -> None:
-    from engine.worker import _failure
+def test_worker_states_it_without_the_name_of_an_error() -> None:
+    from engine.worker import _told
 
-    ended = _failure(make_trial(train_of("bf16")), 2, MachineProblem("cuda:0 has no bf16"))
-    assert (ended.status, ended.reason) == ("failed", "cuda:0 has no bf16")
+    assert _told(MachineProblem("cuda:0 has no bf16")) == "cuda:0 has no bf16"
+    assert _told(ValueError("no  such\nthing")) == "ValueError: no such thing"

@@ -10,9 +10,8 @@ from engine import events as ev
 from engine.adding import added, with_batch_size
 from engine.ledger import Ledger
 from engine.prepared import Prepared
-from engine.queueing import TrialQueue
+from engine.queueing import Group, TrialQueue
 from engine.reading import parse_preset
-from engine.spec import Trial
 
 DATA = {
     "digits": Prepared(
@@ -25,6 +24,7 @@ RAW: dict[str, Any] = {
     "data": {"name": "digits"},
     "model": {"name": "mlp"},
     "train": {"lr": 0.1, "epochs": 1},
+    "run": {"stack": "never"},
     "grid": {"batch_size": [8, 64]},
 }
 
@@ -49,11 +49,12 @@ class House:
         self.queue = TrialQueue(preset, self.ledger)
         self.queue.fill(DATA)
 
-    def end(self, trial: str, status: ev.TrialStatus) -> None:
-        self.ledger.heard(ev.TrialEnded(trial=trial, attempt=1, status=status))
-        self.queue.give_back(trial)
+    def end(self, group: Group, status: ev.TrialStatus) -> None:
+        for trial in group.trials:
+            self.ledger.heard(ev.TrialEnded(trial=trial.id, attempt=1, status=status))
+        self.queue.give_back(group)
 
-    def take(self) -> Trial:
+    def take(self) -> Group:
         taken = self.queue.take()
         assert taken is not None
         return taken
@@ -62,7 +63,7 @@ class House:
         """Everything that is left, taken in order."""
         found = []
         while self.queue:
-            found.append(self.take().id)
+            found.append(" ".join(trial.id for trial in self.take().trials))
         return found
 
 
@@ -88,7 +89,7 @@ def test_one_seed_of_all_comes_after_the_other(house: House) -> None:
 def test_what_is_in_somebodys_hands_is_not_handed_out_again(house: House) -> None:
     taken = house.take()
     house.queue.line_up()
-    assert house.queue.is_out(taken.id)
+    assert house.queue.is_out(taken.trials[0].id)
     assert house.rest() == ["b64-s0", "b8-s1", "b64-s1"]
 
 
@@ -96,14 +97,14 @@ def test_what_is_put_back_comes_first_and_stays(house: House) -> None:
     house.take()
     second = house.take()
     house.queue.put_back(second)
-    assert not house.queue.is_out(second.id)
+    assert not house.queue.is_out(second.trials[0].id)
     house.queue.line_up()
     assert house.rest() == ["b64-s0", "b8-s1", "b64-s1"]
 
 
 def test_what_is_tried_again_takes_its_place(house: House) -> None:
-    house.end(house.take().id, "failed")
-    house.end(house.take().id, "finished")
+    house.end(house.take(), "failed")
+    house.end(house.take(), "finished")
     house.queue.line_up()
     house.ledger.write(ev.TrialRetried(trial="b8-s0", attempt=1))
     house.queue.line_up()
@@ -117,7 +118,7 @@ def test_what_is_added_takes_its_place(house: House) -> None:
     house.ledger.write(ev.ConfigurationsAdded(configurations=new))
     house.queue.preset = after
     house.queue.line_up()
-    assert house.rest() == ["b64-s0", "b32-s0", "b8-s1", "b64-s1", "b32-s1"]
+    assert house.rest() == ["b32-s0", "b64-s0", "b8-s1", "b32-s1", "b64-s1"]
 
 
 def test_a_twin_is_skipped_as_often_as_it_is_asked_for(twins: House) -> None:
@@ -125,7 +126,7 @@ def test_a_twin_is_skipped_as_often_as_it_is_asked_for(twins: House) -> None:
     twin = house.ledger.state.trials["b3000-s0"]
     assert twin.status == "skipped"
     assert twin.reason == "with 1,437 training images it is the same as b2000-s0"
-    house.end(house.take().id, "finished")
+    house.end(house.take(), "finished")
     house.ledger.write(ev.TrialRetried(trial="b3000-s0", attempt=0))
     house.queue.line_up()
     assert twin.status == "skipped"

@@ -1,0 +1,135 @@
+"""Settles with how many workers a sweep is trained, once it is known what waits.
+
+Workers are hired while the images come, one a core or a GPU. Where nobody said how many there are
+to be, plans that were written down say with how many threads each must work; without any, and
+where the sweep is long enough for it to pay, the workers are asked (`engine.surveying`).
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from engine.control import Control
+from engine.crew import Crew, Member
+from engine.devices import cores
+from engine.events import Note, WorkerDismissed
+from engine.ledger import Ledger
+from engine.planning import Place
+from engine.prepared import Prepared
+from engine.queueing import Group, TrialQueue
+from engine.serving import hire
+from engine.slots import MOST_ON_A_GPU, WORTH_SECONDS, Sample, Slots, choose, on_a_gpu, options
+from engine.surveying import Surveyor
+
+MOST_SAMPLES = 2
+LONGER_ON_A_GPU = 10  # estimates are of a CPU core
+
+
+class Staff(NamedTuple):
+    """A place for each worker, and who is hired for it."""
+
+    places: list[Place]
+    hired: "list[asyncio.Task[Member]]"
+
+
+class Staffing:
+    """Asks and lets go the workers of a `crew`; `limited` where people bound their memory."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        queue: TrialQueue,
+        data: Mapping[str, Prepared],
+        control: Control,
+        limited: bool,
+    ) -> None:
+        self._ledger, self._queue, self._data, self._control = ledger, queue, data, control
+        self._limited = limited
+
+    async def settle(self, crew: Crew, staff: Staff) -> Staff:
+        """Those who are to stay, or more on a GPU; who is not needed is dismissed."""
+        groups = self._queue.groups()
+        if staff.places[0].device.handle is not None:
+            return await self._share_gpus(crew, staff, groups)
+        threads = [group.plan.threads for group in groups if group.plan]
+        if threads:
+            most = max(threads)
+            slots = Slots(min(len(staff.places), max(1, cores() // most)), most)
+            return await self._kept(crew, staff, slots)
+        count = sum(len(group.trials) for group in groups)
+        divisions = options(cores(), count) if len(staff.places) > 1 else []
+        if len(divisions) < 2 or divisions[0].workers != len(staff.places):
+            return staff
+        chosen = await self._choose(staff.hired, staff.places[0], divisions, groups, 1)
+        return await self._kept(crew, staff, chosen) if chosen else staff
+
+    async def _kept(self, crew: Crew, staff: Staff, slots: Slots) -> Staff:
+        """The first of the workers, with so many threads each."""
+        for number in range(slots.workers, len(staff.places)):
+            await self._let_go(crew, number, staff.hired[number])
+        device = staff.places[0].device
+        places = [Place(device, slots.workers, slots.threads)] * slots.workers
+        return Staff(places, staff.hired[: slots.workers])
+
+    async def _let_go(self, crew: Crew, number: int, hired: "asyncio.Task[Member]") -> None:
+        await asyncio.wait([hired])
+        await crew.let_go(number)
+        self._ledger.write(WorkerDismissed(worker=number))
+
+    async def _share_gpus(self, crew: Crew, staff: Staff, groups: Sequence[Group]) -> Staff:
+        """As many workers on each GPU as are faster together on the first of them."""
+        devices, first = len(staff.places), staff.places[0]
+        divisions = on_a_gpu(sum(len(group.trials) for group in groups) // devices)
+        if len(divisions) < 2 or not self._worth(groups, devices * LONGER_ON_A_GPU):
+            return staff
+        more = [
+            asyncio.create_task(hire(crew, devices + at, first)) for at in range(MOST_ON_A_GPU - 1)
+        ]
+        asked = [staff.hired[0], *more[: divisions[-1].workers - 1]]
+        chosen = await self._choose(asked, first, divisions, groups, devices * LONGER_ON_A_GPU)
+        count = chosen.workers if chosen else 1
+        for at, task in enumerate(more[count - 1 :], devices + count - 1):
+            await self._let_go(crew, at, task)
+        places = [Place(place.device, count, 1) for place in staff.places]
+        extra = [Place(place.device, count, 1) for place in staff.places for _ in range(count - 1)]
+        late = [
+            asyncio.create_task(hire(crew, number, place))
+            for number, place in enumerate(extra[count - 1 :], devices + count - 1)
+        ]
+        return Staff([*places, *extra], [*staff.hired, *more[: count - 1], *late])
+
+    async def _choose(
+        self,
+        hired: "Sequence[asyncio.Task[Member]]",
+        place: Place,
+        divisions: Sequence[Slots],
+        groups: Sequence[Group],
+        share: int,
+    ) -> Slots | None:
+        """The best of the divisions, or None where that was not asked."""
+        if not self._worth(groups, share * len(hired)):
+            return None
+        members = await asyncio.gather(*hired, return_exceptions=True)
+        ready = [member for member in members if not isinstance(member, BaseException)]
+        if len(ready) < len(members):
+            return None
+        kinds = sorted(groups, key=self._queue.seconds, reverse=True)[:MOST_SAMPLES]
+        seconds = sum(map(self._queue.seconds, groups)) / len(hired)
+        surveyor = Surveyor(self._ledger, self._control, self._data, seconds, len(groups))
+        timed = await surveyor.time(ready, place.device, divisions, kinds)
+        if not timed:
+            return None
+        samples = [
+            Sample(self._queue.seconds(group) / len(group.trials), len(group.trials))
+            for group in kinds
+        ]
+        chosen, gain = choose(timed, samples)
+        self._ledger.write(
+            Note(text=f"{place.device.name}: {chosen}, {gain:.2f} × as fast as otherwise")
+        )
+        return chosen
+
+    def _worth(self, groups: Sequence[Group], share: int) -> bool:
+        """Whether the sweep takes long enough, and nobody bounds what workers may hold."""
+        seconds = sum(map(self._queue.seconds, groups))
+        return not self._limited and seconds / share >= WORTH_SECONDS
