@@ -188,11 +188,13 @@ class Conductor:
 
     async def _settle(self, crew: Crew, staff: Staff) -> Staff:
         """Settle how many workers there are, where the person left it to us."""
-        settings = [each.settings for each in self.preset.configurations]
-        if self.launch.workers is None and all(each.run.timing == "shared" for each in settings):
+        if self.launch.workers is None:
+            settings = [each.settings for each in self.preset.configurations]
             limited = any(each.memory.limit is not None for each in settings)
             limited = limited or self.launch.memory_limit is not None
-            staffing = Staffing(self._ledger, self._queue, self._data, self._control, limited)
+            alone = any(each.run.timing == "alone" for each in settings)
+            control = self._control
+            staffing = Staffing(self._ledger, self._queue, self._data, control, limited, alone)
             staff = await staffing.settle(crew, staff)
         if self._queue.workers != len(staff.places):
             self._queue.workers = len(staff.places)

@@ -33,6 +33,7 @@ from engine.plan import (
     make_plan,
 )
 from engine.prepared import Prepared
+from engine.shared_times import compares_times
 from engine.sizes import shown_size
 from engine.spec import Trial
 from engine.split import training_size
@@ -115,7 +116,7 @@ class Planner:
         """
         trial = task.first
         size = training_size(trial.settings.data, task.data.train)
-        whole = make_plan(trial, size, self._threads(task))
+        whole = make_plan(trial, size, self._threads(task), task.place.device.handle is not None)
         named = trial.settings.memory.micro_batch_size != "auto"
         counts = pieces(trial.settings, whole.batch_size, size)
         refused = refusal(counts, whole.micro_batch_size if named else None)
@@ -201,7 +202,9 @@ class Planner:
                 raise Ended
             timed = self._timed(task, plan, most)
         stacks, alone = timed.stacks if timed else (), self._costs.alone(task.first)
-        return divide(count, most, stacks, alone, *rest)
+        opened = self._state.opened
+        whole = opened is not None and compares_times(opened.claims)
+        return divide(count, most, stacks, alone, *rest, whole=whole)
 
     async def _have(self, task: Task, order: orders.Work) -> None:
         """Have a worker answer an order.

@@ -6,7 +6,19 @@ of one of them alone, and are no measure of a training that was stacked otherwis
 
 from collections.abc import Collection, Iterable
 
+from engine.spec import Claim
 from engine.state import TrialState
+
+TIMED = (
+    *("epoch_seconds", "samples_per_second", "step_seconds", "training_seconds"),
+    "seconds_to_target",
+)
+"""Measures that are times and paces: what else ran on the machine is in them."""
+
+
+def compares_times(claims: Iterable[Claim]) -> bool:
+    """Whether any claim is about a time: then all trials had better share theirs alike."""
+    return any(claim.measure in TIMED for claim in claims)
 
 
 def stack_sizes(trials: Iterable[TrialState]) -> frozenset[int]:

@@ -81,13 +81,16 @@ def divide(
     workers: int,
     others: Sequence[float] = (),
     busy: Sequence[float] = (),
+    *,
+    whole: bool = False,
 ) -> Pieces:
     """How to divide so many replicates, that a trial alone takes `seconds` for, among `workers`.
 
     `others` are the expected seconds of what else waits, `busy` those that the other workers have
     still in hand. No stack has more than `most`, or more than were timed. They are stacked only
     where that is at least 5 % less work than one after the other; of divisions that end the sweep
-    within 5 % of the first, the one with the least work is taken.
+    within 5 % of the first, the one with the least work is taken. With `whole` it is all of them
+    or none.
     """
     alone = Pieces((1,) * seeds)
     largest = min(most, max((stack.size for stack in stacks), default=1))
@@ -104,12 +107,13 @@ def divide(
     def end(sizes: tuple[int, ...]) -> float:
         return makespan(longest_first([*costs(sizes), *others]), workers, busy)
 
-    paying = [sizes for sizes in _even(seeds, largest) if seeds * seconds >= WORTH * work(sizes)]
+    divisions = [sizes for sizes in _even(seeds, largest) if not whole or len(sizes) == 1]
+    paying = [sizes for sizes in divisions if seeds * seconds >= WORTH * work(sizes)]
     if not paying:
         return Pieces(alone.sizes, _not_worth(stacks, largest))
     ends = {sizes: end(sizes) for sizes in (*paying, alone.sizes)}
     soon = [sizes for sizes in ends if ends[sizes] <= ENOUGH * min(ends.values())]
-    best = min(soon, key=work)
+    best = min(paying if whole else soon, key=work)
     if best == alone.sizes:
         return Pieces(alone.sizes, "one stack of replicates would end later than each alone")
     return Pieces(best, f"{seeds * seconds / work(best):.1f} × the pace of one after the other")

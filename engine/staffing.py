@@ -33,7 +33,10 @@ class Staff(NamedTuple):
 
 
 class Staffing:
-    """Asks and lets go the workers of a `crew`; `limited` where people bound their memory."""
+    """Asks and lets go the workers of a `crew`; `limited` where people bound their memory.
+
+    Where epochs are timed `alone` there is one worker, and the question is how many threads it has.
+    """
 
     def __init__(
         self,
@@ -42,22 +45,23 @@ class Staffing:
         data: Mapping[str, Prepared],
         control: Control,
         limited: bool,
+        alone: bool,
     ) -> None:
         self._ledger, self._queue, self._data, self._control = ledger, queue, data, control
-        self._limited = limited
+        self._limited, self._alone = limited, alone
 
     async def settle(self, crew: Crew, staff: Staff) -> Staff:
         """Those who are to stay, or more on a GPU; who is not needed is dismissed."""
         groups = self._queue.groups()
         if staff.places[0].device.handle is not None:
-            return await self._share_gpus(crew, staff, groups)
+            return staff if self._alone else await self._share_gpus(crew, staff, groups)
         threads = [group.plan.threads for group in groups if group.plan]
         if threads:
             most = max(threads)
             slots = Slots(min(len(staff.places), max(1, cores() // most)), most)
             return await self._kept(crew, staff, slots)
         count = sum(len(group.trials) for group in groups)
-        divisions = options(cores(), count) if len(staff.places) > 1 else []
+        divisions = options(cores(), 1 if self._alone else count)
         if len(divisions) < 2 or divisions[0].workers != len(staff.places):
             return staff
         chosen = await self._choose(staff.hired, staff.places[0], divisions, groups, 1)
@@ -130,6 +134,9 @@ class Staffing:
         return chosen
 
     def _worth(self, groups: Sequence[Group], share: int) -> bool:
-        """Whether the sweep takes long enough, and nobody bounds what workers may hold."""
+        """Whether the sweep takes long enough, and nobody bounds what workers may hold.
+
+        Times that are to be compared are worth it at once.
+        """
         seconds = sum(map(self._queue.seconds, groups))
-        return not self._limited and seconds / share >= WORTH_SECONDS
+        return not self._limited and (self._alone or seconds / share >= WORTH_SECONDS)

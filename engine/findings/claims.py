@@ -14,14 +14,13 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.findings.measures import TIMED
 from engine.findings.probed import NAMES, Spot, ladder_within
 from engine.findings.series import Gathered, levels_of
 from engine.findings.sides import Side, above, difference, gather, share_seeds
 from engine.findings.statistics import LEVEL, Estimate, equality_p, interval, p_value
 from engine.findings.tuned import Looked, looked_at, selected_keys
 from engine.selecting import Ladder, ladder
-from engine.shared_times import stack_caution
+from engine.shared_times import TIMED, stack_caution
 from engine.spec import Claim
 from engine.state import SweepState
 

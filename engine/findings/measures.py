@@ -17,6 +17,7 @@ from engine.findings.distances import (
     update_norm_mean,
 )
 from engine.findings.probed import COMPETED, DRAWN, OWN, Spot, probed_value
+from engine.shared_times import TIMED
 from engine.split import validation_size
 from engine.state import SweepState, TrialState
 from engine.target import has_target
@@ -27,11 +28,6 @@ ACCURACIES = (
     *("test_accuracy", "train_accuracy", "best_test_accuracy", "generalization_gap"),
     "validation_accuracy",
 )
-TIMED = (
-    *("epoch_seconds", "samples_per_second", "step_seconds", "training_seconds"),
-    "seconds_to_target",
-)
-"""Times and paces: what else ran on the machine is in them."""
 EARLY, LATE = (0.0, 0.2), (0.8, 1.0)
 """The first and the last fifth of the planned steps."""
 

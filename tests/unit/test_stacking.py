@@ -183,3 +183,9 @@ def test_what_may_be_stacked(run: Run, train: dict[str, object], largest: int) -
     made: Settings = configuration(64).settings
     made = replace(made, run=run, train=replace(made.train, **train))
     assert largest_stack(made) == largest
+
+
+def test_times_that_are_compared_are_shared_by_all_replicates_or_by_none() -> None:
+    divided = divide(5, 5, timed(cheap, 1, 2, 3, 5), 3.0, 2, whole=True)
+    assert divided.sizes == (5,)  # though 3 and 2 would end sooner
+    assert divide(5, 3, timed(cheap, 1, 2, 3), 3.0, 2, whole=True).sizes == (1,) * 5

@@ -82,12 +82,16 @@ class Floor:
         self.members = [Member(seconds) for _ in range(4)]
 
     async def settle(
-        self, device: Device = CPU, count: int = 4, limited: bool = False
+        self,
+        device: Device = CPU,
+        count: int = 4,
+        limited: bool = False,
+        alone: bool = False,
     ) -> list[tuple[str, int, int]]:
         """Device, workers and threads of each place that is left."""
         places = [Place(device, count if device is CPU else 1, 1)] * count
         hired: Any = [asyncio.ensure_future(_itself(each)) for each in self.members[:count]]
-        staffing = Staffing(self.house.ledger, self.house.queue, DATA, Control(), limited)
+        staffing = Staffing(self.house.ledger, self.house.queue, DATA, Control(), limited, alone)
         crew: Any = self.crew
         staff = await staffing.settle(crew, Staff(places, hired))
         await asyncio.gather(*staff.hired)
@@ -130,6 +134,16 @@ async def test_each_division_is_timed_by_as_many_workers_at_once(tmp_path: Path)
     said = [line.text for line in floor.house.ledger.state.log]
     assert "cpu: 2 workers with 2 threads each, 1.25 × as fast as otherwise" in said
     assert said[-1] == "worker 3: dismissed, fewer are faster"
+
+
+async def test_where_epochs_are_timed_alone_only_threads_are_asked_for(tmp_path: Path) -> None:
+    raw = {**LONG, "train": {"lr": 0.1, "epochs": 1}}  # however short it is
+    floor = Floor(tmp_path, alone_faster, raw)
+    assert await floor.settle(count=1, alone=True) == [("cpu", 1, 4)]  # four are no slower
+    assert floor.asked[0] == [(1, 4)] * 2 + [(1, 2)] * 2 + [(1, 1)] * 2
+    (tmp_path / "more").mkdir()
+    floor = Floor(tmp_path / "more", lambda order: 0.1 * order.plan.threads, raw)
+    assert await floor.settle(count=1, alone=True) == [("cpu", 1, 1)]
 
 
 async def test_workers_stay_that_are_not_in_each_others_way(tmp_path: Path) -> None:
