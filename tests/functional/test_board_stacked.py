@@ -37,7 +37,7 @@ async def test_epoch_times_of_stacks_are_marked(home: Path, size: tuple[int, int
             assert ("×3" in line) == ("×3" in told)
             assert len(line) <= size[0]
         assert " ".join(" ".join(lines[5:]).replace("│", "").split()).startswith(
-            f"measured shared: up to 2 trials ran at once {NOTE}"
+            f"measured shared: up to 2 stacks ran at once {NOTE}"
         )
 
 

@@ -1,7 +1,7 @@
 """Epoch time per batch size: bars, and how much faster each is than the next smaller size."""
 
 from engine.figures import EpochTime, epoch_times
-from engine.shared_times import stack_mark, stack_note
+from engine.shared_times import stack_mark, stack_note, stacked
 from tui.blocks import bar
 from tui.marks import Mark
 from tui.rows import Row, cell, row, wrap
@@ -32,7 +32,8 @@ def beside_what(view: View) -> str:
     if all(setting.run.timing == "alone" for setting in settings):
         return "measured alone: nothing else of the sweep ran"
     workers = len(view.state.workers)
-    others = f"up to {workers} trials ran at once" if workers > 1 else "other trials may have run"
+    what = "stacks" if stacked(view.state.trials.values()) > 1 else "trials"
+    others = f"up to {workers} {what} ran at once" if workers > 1 else "other trials may have run"
     return f"measured shared: {others}"
 
 
