@@ -62,6 +62,8 @@ lr = 0.4
 epochs = 100000000
 """
 SOME_SECONDS = FOREVER.replace("epochs = 100000000", "seconds = 4")
+THREE = ("--workers", "3")
+"""The long trials come first: a worker is left for the short ones."""
 
 
 def table(folder: Path, name: str) -> list[dict[str, str]]:
@@ -420,9 +422,8 @@ def test_the_exported_preset_run_again_gives_the_same_bits(lab: Lab, workers: st
 
 
 def test_a_sweep_that_was_stopped_is_resumed_and_nothing_finished_runs_twice(lab: Lab) -> None:
-    follower = lab.start(
-        "--export", str(lab.root / "out"), "--preset", preset_file(lab, SOME_SECONDS)
-    )
+    words = ["--export", str(lab.root / "out"), "--preset", preset_file(lab, SOME_SECONDS)]
+    follower = lab.start(*words, *THREE)
     folder = lab.only_folder()
     until(lambda: under_way(folder), "two trials finished and two run")
     stop = lab.run("stop", folder.name)
@@ -452,7 +453,7 @@ def test_a_sweep_that_was_stopped_is_resumed_and_nothing_finished_runs_twice(lab
 
 def test_ctrl_c_stops_a_headless_run_and_resume_ends_it(lab: Lab) -> None:
     preset = preset_file(lab, SOME_SECONDS)
-    follower = lab.start("--preset", preset, "--export", str(lab.root / "out"), "--json")
+    follower = lab.start("--preset", preset, "--export", str(lab.root / "out"), "--json", *THREE)
     folder = lab.only_folder()
     until(lambda: under_way(folder), "two trials finished and two run")
     os.killpg(follower.pid, signal.SIGINT)  # as a terminal does: to all in the foreground
@@ -476,7 +477,8 @@ def test_ctrl_c_stops_a_headless_run_and_resume_ends_it(lab: Lab) -> None:
 
 def test_a_killed_follower_or_conductor_costs_what_finished_nothing(lab: Lab) -> None:
     """First the follower is killed and the sweep goes on, then the conductor, then all resumes."""
-    follower = lab.start("--preset", preset_file(lab, FOREVER), "--export", str(lab.root / "out"))
+    words = ["--preset", preset_file(lab, FOREVER), "--export", str(lab.root / "out")]
+    follower = lab.start(*words, *THREE)
     folder = lab.only_folder()
     until(lambda: under_way(folder), "two trials finished and two run")
     os.killpg(follower.pid, signal.SIGKILL)
