@@ -141,7 +141,7 @@ class _AtHome:
     def before_step(self) -> None:
         """Keep nothing."""
 
-    def after_step(self) -> None:
+    def after_step(self, norms: object, lr: float) -> None:
         """Measure nothing."""
 
     def of(self, replicate: int) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from engine.training.optim import build_optimizer
 from engine.training.passes import Explicit, Heard, unheard
 from engine.training.replay import Replay
 from engine.training.stack import Stack
-from engine.training.travel import Travel
+from engine.training.travel import Descent, Travel
 
 SLICES_PER_RUN = 20
 
@@ -51,7 +51,10 @@ class Stepper:
         possible, replicates = not settings.model.batch_norm, len(members)
         self.noise = NoiseScale(device, possible, self.stage.batch_size, replicates)
         self._most = self.course.most_steps_an_epoch
-        self.travel = Travel(self.stack.weights.detach(), self._most, self.total_steps)
+        self._plain = settings.train.optimizer == "sgd" and not settings.train.weight_decay
+        self.travel: Travel | Descent = Descent(replicates, device)
+        if not self._plain:
+            self.travel = Travel(self.stack.weights.detach(), self._most, self.total_steps)
         self._replay: Replay | None = None
         if device.type == "cuda" and isinstance(self.stack.passes, Explicit):
             self._replay = Replay(self._take, self.stack.gradient, self.stack.buffers)
@@ -59,7 +62,6 @@ class Stepper:
         self._start_buffers = [buffer.clone() for buffer in self.stack.buffers]
         self.norms = torch.zeros((self._slice_steps(), replicates), device=device)
         self._mean = settings.train.loss_reduction == "mean"
-        self._plain = settings.train.optimizer == "sgd" and not settings.train.weight_decay
         self.micro_batch_size = plan.micro_batch_size
         self._counts = pieces(settings, plan.batch_size, images.train_size)
 
@@ -136,11 +138,10 @@ class Stepper:
         """A step whose gradients are nowhere, but where the noise scale wants them."""
         if self.noise.due(number, batch.shape[1]):
             self.gradient(batch, number)
-        self.travel.before_step()
         images, labels = self._images.train, self._images.train_labels
         norms = self.stack.passes.descend(images, labels, batch, self._mean, self.lr)
         self.norms[filled] = norms
-        self.travel.after_step()
+        self.travel.after_step(norms, self.lr)
 
     def recording_seconds(self) -> float:
         """Seconds that were spent on recording steps since this was last asked."""
@@ -159,10 +160,11 @@ class Stepper:
 
     def update(self, filled: int) -> None:
         """Take the norms of the gradients, and move the weights by them."""
-        self.norms[filled] = self.stack.norms()
+        norms = self.stack.norms()
+        self.norms[filled] = norms
         self.travel.before_step()
         self.optimizer.step()
-        self.travel.after_step()
+        self.travel.after_step(norms, self.lr)
 
     @property
     def noise_bytes(self) -> int:

@@ -5,6 +5,9 @@ every N-th update is measured, at least once an epoch and some 500 times a run; 
 is their mean times the number of updates. N has no divisor in common with the steps of an epoch and
 goes on counting from one to the next, so that a smaller last batch is measured neither always nor
 never.
+
+Plain gradient descent needs none of it: there an update is the gradient times the rate, and so the
+norm is known.
 """
 
 from math import gcd
@@ -47,7 +50,7 @@ class Travel:
         if self._steps % self.every == 0:
             self._before.copy_(self._weights)
 
-    def after_step(self) -> None:
+    def after_step(self, norms: Tensor, lr: float) -> None:
         """Measure the update just made, if its weights were kept."""
         if self._steps % self.every == 0:
             update = torch.sub(self._weights, self._before, out=self._before)
@@ -93,3 +96,45 @@ class Travel:
         self._steps, self._measured, self._count = state["counts"]
         self._sums, self._means = map(list, state["sums"])
         self._norms[: self._measured].copy_(state["norms"])
+
+
+class Descent:
+    """The same of plain gradient descent: every update is lr times the gradient, of known norms."""
+
+    def __init__(self, replicates: int, device: torch.device) -> None:
+        self._steps = self._steps_before = 0
+        self._length = torch.zeros(replicates, dtype=torch.float64, device=device)
+        self._before = [0.0] * replicates
+
+    def before_step(self) -> None:
+        """Nothing is to be kept."""
+
+    def after_step(self, norms: Tensor, lr: float) -> None:
+        """Lengthen the path by an update along gradients of these norms, (R,)."""
+        self._length.add_(norms, alpha=lr)
+        self._steps += 1
+
+    def of(self, replicate: int) -> tuple[float, float]:
+        """Mean norm of the epoch's updates, and the length of the path by now."""
+        length = float(self._length[replicate])
+        steps = self._steps - self._steps_before
+        return (length - self._before[replicate]) / max(1, steps), length
+
+    def end_epoch(self) -> None:
+        """Begin the epoch's mean anew."""
+        self._before, self._steps_before = self._length.tolist(), self._steps
+
+    def held(self) -> list[Tensor]:
+        """The tensors that it keeps."""
+        return [self._length]
+
+    def state(self) -> dict[str, Any]:
+        """How far it is."""
+        counts = self._steps, self._steps_before
+        return {"counts": counts, "length": self._length.clone(), "before": list(self._before)}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._steps, self._steps_before = state["counts"]
+        self._length.copy_(state["length"])
+        self._before = list(state["before"])

@@ -76,7 +76,7 @@ class Group:
         seeds: Sequence[int] = (0, 1, 2),
         *,
         active: Sequence[int] | None = None,
-        layout: str = "contiguous",
+        layout: str = "",
         halted: Asked = never,
         pause: Pause | None = None,
         dropped: Callable[[], Collection[str]] = tuple,
@@ -86,11 +86,8 @@ class Group:
     ) -> None:
         members = tuple(replicate(trial, seed) for seed in seeds)
         self.names = [member.id for member in members]
-        plan: Plan = replace(
-            make_plan(trial, images.train_size, threads=1),
-            members=tuple(self.names),
-            layout=layout,
-        )
+        alone = make_plan(trial, images.train_size, threads=1)
+        plan: Plan = replace(alone, members=tuple(self.names), layout=layout or alone.layout)
         names = self.names if active is None else [f"trial-s{seed}" for seed in active]
         job = Job(members, tuple(names), plan, attempt, 0, "cpu", folder, "digest")
         self.events: list[AnyEvent] = []

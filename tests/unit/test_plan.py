@@ -158,3 +158,12 @@ def test_a_plan_of_several_members_is_not_that_of_one() -> None:
 
 def test_without_records_there_is_none() -> None:
     assert reusable([], [trial(64)], 1437) is None
+
+
+def test_convolutions_run_channels_last_but_on_a_gpu() -> None:
+    plain, cnn = trial(8, "auto"), trial(8, "auto")
+    cnn = replace(cnn, settings=replace(cnn.settings, model=Model(name="cnn")))
+    layouts = [
+        make_plan(one, 100, 1, on_gpu).layout for one in (plain, cnn) for on_gpu in (False, True)
+    ]
+    assert layouts == ["contiguous", "contiguous", "channels-last", "contiguous"]

@@ -106,7 +106,7 @@ def near(value: float | None, abs: float | None = None) -> Any:
     return None if value is None else pytest.approx(value, rel=TOLERANCE, abs=abs)
 
 
-def assert_is_alone(trial: Trial, images: Images, layout: str = "contiguous") -> Group:
+def assert_is_alone(trial: Trial, images: Images, layout: str = "") -> Group:
     """Every member has the figures of a run of its own; theirs are not those of each other."""
     group = Group(trial, images, SEEDS, layout=layout)
     assert {e.stacked for e in map(group.started, SEEDS)} == {len(SEEDS)}
@@ -137,8 +137,8 @@ def test_a_member_is_the_trial_by_itself(name: str, images: Images) -> None:
 
 
 @pytest.mark.parametrize("name", ["cnn", "cnn with batch norm"])
-def test_it_is_in_channels_last_too(name: str, images: Images) -> None:
-    assert_is_alone(CASES[name], images, "channels-last")
+def test_it_is_in_contiguous_channels_too(name: str, images: Images) -> None:
+    assert_is_alone(CASES[name], images, "contiguous")
 
 
 @pytest.mark.parametrize(

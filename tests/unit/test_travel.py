@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from engine.training.travel import Travel
+from engine.training.travel import Descent, Travel
 
 
 def walk(steps: int, per_epoch: int, total: int | None) -> tuple[Travel, list[float], list[float]]:
@@ -15,7 +15,7 @@ def walk(steps: int, per_epoch: int, total: int | None) -> tuple[Travel, list[fl
         update = torch.randn(1, 10) * step
         travel.before_step()
         weights += update
-        travel.after_step()
+        travel.after_step(torch.ones(1), 1.0)
         norms.append(float(update.norm()))
         if step % per_epoch == 0 or step == steps:
             means.append(travel.of(0)[0])
@@ -57,7 +57,7 @@ def test_a_last_batch_that_differs_counts_for_what_it_is(per_epoch: int, last: f
         update = last if step % per_epoch == 0 else 1.0
         travel.before_step()
         weights += update
-        travel.after_step()
+        travel.after_step(torch.ones(1), 1.0)
         path += update
         if step % per_epoch == 0:
             travel.end_epoch()
@@ -70,9 +70,26 @@ def test_a_short_last_epoch_without_a_measured_update_has_the_mean_of_the_one_be
     for step in range(15):
         travel.before_step()
         weights += 2.0
-        travel.after_step()
+        travel.after_step(torch.ones(1), 1.0)
         if step % 7 == 6:
             assert travel.of(0)[0] == 2.0
             travel.end_epoch()
     assert travel.of(0)[0] == 2.0
     assert travel.of(0)[1] == 30.0
+
+
+def test_of_plain_descent_every_update_is_known() -> None:
+    """Rates 0.5, 0.5 and 0.25, two replicates; an epoch ends after the second step."""
+    descent = Descent(2, torch.device("cpu"))
+    for norms, lr in (([1.0, 4.0], 0.5), ([3.0, 0.0], 0.5)):
+        descent.before_step()
+        descent.after_step(torch.tensor(norms), lr)
+    assert [descent.of(0), descent.of(1)] == [(1.0, 2.0), (1.0, 2.0)]
+    descent.end_epoch()
+    kept = descent.state()
+    descent.after_step(torch.tensor([8.0, 2.0]), 0.25)
+    assert [descent.of(0), descent.of(1)] == [(2.0, 4.0), (0.5, 2.5)]
+    other = Descent(2, torch.device("cpu"))
+    other.load(kept)
+    other.after_step(torch.tensor([8.0, 2.0]), 0.25)
+    assert [other.of(0), other.of(1)] == [(2.0, 4.0), (0.5, 2.5)]
