@@ -6,7 +6,8 @@
 Four tables. *Steps*: samples a second of batchscope's own training with every always-on instrument,
 beside a loop that indexes a tensor, PyTorch's MNIST example (DataLoader) and Lightning.
 *Instruments*: the same training with them over without. *Stacks*: one step of 16 replicates over
-one step of one. *Roofline*: the share that ours reaches of what sgemm and memory allow.
+one step of one, as one stack and as one for each core. *Roofline*: the share that ours reaches of
+what sgemm and memory allow.
 
 Contenders take turns in one process, one torch thread each. Figures are medians over rounds, ratios
 those within a round, with the smallest and the largest. A training is timed over whole epochs of
@@ -16,7 +17,9 @@ about three quarters of an hour, or a minute with `--quick`, which only shows th
 """
 
 import argparse
+import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from statistics import median
 from typing import NamedTuple
 
@@ -25,6 +28,7 @@ import torch
 from contenders import contenders, plain
 from interleaving import FEWEST_ROUNDS, Ratio, Times, geometric_mean, in_turn, judged, ratio, row
 from roofline import Machine
+from together import Together
 from workload import NARROW, NETWORKS, SIZES, Stock, Work, stock_of
 
 from engine.devices import cores
@@ -163,38 +167,55 @@ def show_instruments(stock: Stock, effort: Effort) -> None:
 # ---- stacks
 
 
-def show_stacks(stock: Stock, effort: Effort) -> None:
+def show_stacks(stock: Stock, effort: Effort, data_dir: str | None) -> None:
     print(f"\nstacks: one step of {REPLICATES} replicates of {NARROW} over one step of one")
-    widths = [14, 5, 10, 22, 22]
-    print(row(widths, ("threads", "batch", "us", "over ours alone", "over the plain loop")))
-    verdicts = list[str]()
-    for threads in dict.fromkeys((1, cores())):
-        for size in effort.sizes(STACK_SIZES):
-            torch.set_num_threads(1)
-            work = work_of(NARROW, size, stock, effort)
-            alone = ours.plan_of(work, 1, effort.planning)
-            stacked = ours.plan_of(work, threads, effort.planning, REPLICATES)
-            torch.set_num_threads(1)
-
-            def plain_step(work: Work = work) -> float:
-                torch.set_num_threads(1)
-                return plain(work) / work.steps
-
-            turns = {
-                "stack": own_step(work, stacked, effort),
-                "alone": own_step(work, alone, effort),
-                "plain": plain_step,
-            }
-            times = in_turn(turns, effort.rounds, effort.case)
-            costs = [ratio(times["stack"], times[name]) for name in ("alone", "plain")]
-            taken = f"{1e6 * median(times['stack']):.0f}"
-            told = f"{threads} (one: 1)"
-            print(row(widths, (told, size, taken, *costs)), flush=True)
-            bar = stack_bar(size, stock.device)
-            if bar:
-                told = f"at most {bar} x ours alone at {size}, {threads} threads"
-                verdicts.append(judged(told, costs[0].value <= bar))
+    widths = [34, 5, 10, 22, 22]
+    print(row(widths, ("replicates", "batch", "us", "over ours alone", "over the plain loop")))
+    verdicts, count = list[str](), cores()
+    together = Together(count, data_dir) if stock.device.type == "cpu" and count > 1 else None
+    for size in effort.sizes(STACK_SIZES):
+        torch.set_num_threads(1)
+        work = work_of(NARROW, size, stock, effort)
+        turns: dict[str, Callable[[], float]] = {
+            "alone": own_step(work, ours.plan_of(work, 1, effort.planning), effort),
+            "plain": partial(_plain_step, work),
+        }
+        stacks = {f"{REPLICATES} as one, 1 thread": _stack(work, 1, effort)}
+        if together is not None:
+            stacks[f"{REPLICATES} as one, {count} threads"] = _stack(work, count, effort)
+            part = ours.plan_of(work, 1, effort.planning, REPLICATES // count)
+            name = f"{count} × {REPLICATES // count}, a thread each, at once"
+            stacks[name] = _at_once(together, work, part, effort)
+        torch.set_num_threads(1)
+        times = in_turn({**turns, **stacks}, effort.rounds, effort.case)
+        best = {"alone": math.inf, "plain": math.inf}
+        for name in stacks:
+            costs = {other: ratio(times[name], times[other]) for other in turns}
+            best = {other: min(best[other], costs[other].value) for other in best}
+            taken = f"{1e6 * median(times[name]):.0f}"
+            print(row(widths, (name, size, taken, *costs.values())), flush=True)
+        bar = stack_bar(size, stock.device)
+        if bar:
+            for other, told in (("plain", "the plain loop"), ("alone", "ours alone")):
+                text = f"at most {bar} x {told} at {size}: {best[other]:.2f}"
+                verdicts.append(judged(text, best[other] <= bar))
+    if together is not None:
+        together.end()
     print("\n".join(verdicts))
+
+
+def _stack(work: Work, threads: int, effort: Effort) -> Callable[[], float]:
+    """Seconds of a step of all replicates as one stack."""
+    return own_step(work, ours.plan_of(work, threads, effort.planning, REPLICATES), effort)
+
+
+def _at_once(together: Together, work: Work, plan: Plan, effort: Effort) -> Callable[[], float]:
+    return lambda: together.train(work, plan, effort.steps(work))
+
+
+def _plain_step(work: Work) -> float:
+    torch.set_num_threads(1)
+    return plain(work) / work.steps
 
 
 def stack_bar(size: int, device: torch.device) -> int | None:
@@ -248,7 +269,7 @@ def main() -> None:
     if words.only in (None, "instruments"):
         show_instruments(stock, effort)
     if words.only in (None, "stacks"):
-        show_stacks(stock, effort)
+        show_stacks(stock, effort, words.data_dir)
     if words.only in (None, "roofline"):
         show_roofline(stock, effort, steps)
 
