@@ -289,8 +289,7 @@ def layers_of(
                 layers.append(BatchNorm(parameters(), parameters(), running, module))
             case nn.MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False):
                 layers.append(MaxPool2d())
-            case nn.ReLU() if layers and not isinstance(layers[-1], Flatten):
-                # not the first of all, which would write over the images
+            case nn.ReLU():
                 layers.append(ReLU())
             case nn.Flatten(start_dim=1, end_dim=-1):
                 layers.append(Flatten(replicates, channels_last))

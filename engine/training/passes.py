@@ -205,6 +205,9 @@ def pass_of(
     if members[0].exact:
         kept: Iterator[Tensor] = iter(buffers)
         layers = layers_of(model, parameters, kept, len(weights), channels_last)
+        first = next((each for each in layers or () if not isinstance(each, Flatten)), None)
+        if isinstance(first, ReLU):  # it would write over the images
+            layers = None
     return Automatic(members) if layers is None else Explicit(layers, gradient)
 
 

@@ -58,7 +58,10 @@ batch_size = 48
 sampling = "with-replacement"
 """
 TABLES = ("trials.csv", "epochs.csv", "gradient_norms.csv", "probes.csv")
-OTHERWISE = {"epoch_seconds", "samples_per_second", "peak_memory_bytes", "attempt", "seconds"}
+OTHERWISE = {
+    *("epoch_seconds", "samples_per_second", "peak_memory_bytes", "attempt", "seconds"),
+    "warm_up_seconds",
+}
 """Columns about the machine and its crashes, which may differ."""
 SILENCE_SECONDS = 3.0
 PATIENCE_SECONDS = 600.0

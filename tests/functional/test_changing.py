@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.functional.running import Lab
 
-TIMES = ("epoch_seconds", "samples_per_second")
+TIMES = ("epoch_seconds", "samples_per_second", "warm_up_seconds")
 PRESET = """
 title = "Everything that may change"
 seeds = 2

@@ -68,7 +68,7 @@ def figures_of(export: Path) -> list[dict[str, str]]:
     """The epochs of every trial but for what depends on the machine."""
     with open(export / "epochs.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    timed = ("epoch_seconds", "samples_per_second", "peak_memory_bytes")
+    timed = ("epoch_seconds", "samples_per_second", "warm_up_seconds", "peak_memory_bytes")
     return [{k: v for k, v in row.items() if k not in timed} for row in rows]
 
 

@@ -35,7 +35,7 @@ from tests.functional.running import (
     until,
 )
 
-TIMES = ("epoch_seconds", "samples_per_second")
+TIMES = ("epoch_seconds", "samples_per_second", "warm_up_seconds")
 TRIALS = ["b64-s0", "b512-s0", "b64-s1", "b512-s1"]
 ONE = sets("seeds=1", "train.epochs=1", "grid.batch_size=[512]")
 """One short trial."""
