@@ -48,7 +48,7 @@ def broken(stepper):
     step = stepper.step
 
     def stepped(self, batch, number, *rest):
-        if number > 100 and (len(batch) == BATCH if BATCH else first()):
+        if number > 100 and (batch.shape[1] == BATCH if BATCH else first()):
             import torch
             raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
         return step(self, batch, number, *rest)

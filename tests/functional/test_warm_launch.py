@@ -46,6 +46,8 @@ epochs = 100000000
 batch_size = [512]
 [memory]
 micro_batch_size = 512
+[run]
+stack = "never"
 """
 FIGURES = ("trials.csv", "epochs.csv", "gradient_norms.csv")
 LOADED_BYTES = 120 << 20
