@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py [--data-dir DIR] [--device cpu|cuda:0] [--quick]
                                [--only steps|instruments|stacks|roofline] [--rounds 5]
+                               [--sizes 1,8,64]
 
 Four tables. *Steps*: samples a second of batchscope's own training with every always-on instrument,
 beside a loop that indexes a tensor, PyTorch's MNIST example (DataLoader) and Lightning.
@@ -48,11 +49,12 @@ class Effort(NamedTuple):
     rounds: int
     case: float
     planning: float
+    only: tuple[int, ...] = ()
     quick: bool = False
 
     def sizes(self, asked: tuple[int, ...]) -> list[int]:
-        """The batch sizes of a table."""
-        return [size for size in asked if not self.quick or size in QUICK_SIZES]
+        """The batch sizes of a table: those of `only`, if there are any."""
+        return [size for size in asked if not self.only or size in self.only]
 
     def steps(self, work: Work) -> int:
         """How many of ours are timed."""
@@ -60,7 +62,7 @@ class Effort(NamedTuple):
 
 
 FULL = Effort(turn=0.3, rounds=5, case=60.0, planning=1.0)
-QUICK = Effort(turn=0.02, rounds=1, case=0.0, planning=0.1, quick=True)
+QUICK = Effort(turn=0.02, rounds=1, case=0.0, planning=0.1, only=QUICK_SIZES, quick=True)
 
 
 def work_of(network: str, batch_size: int, stock: Stock, effort: Effort) -> Work:
@@ -258,8 +260,10 @@ def main() -> None:
     ask.add_argument("--quick", action="store_true")
     ask.add_argument("--only", choices=("steps", "instruments", "stacks", "roofline"))
     ask.add_argument("--rounds", type=int, default=FULL.rounds)
+    ask.add_argument("--sizes", type=lambda word: tuple(map(int, word.split(","))))
     words = ask.parse_args()
     effort = QUICK if words.quick else FULL._replace(rounds=max(FEWEST_ROUNDS, words.rounds))
+    effort = effort._replace(only=words.sizes or effort.only)
     torch.set_num_threads(1)
     stock = stock_of(words.data_dir, words.device)
     print(f"torch {torch.__version__}, {machine_name(words.device)}, {stock.size:,} images")
