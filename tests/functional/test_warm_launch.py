@@ -211,6 +211,7 @@ def test_a_launch_starts_cold_where_what_waited_is_dead(
 
 def test_a_launch_does_not_wait_for_what_is_not_ready(home: Path, standby: Standby) -> None:
     standby.touch()
+    until(lambda: waiting(os.getpid()) is not None, "it has been started")
     early = waiting(os.getpid())
     assert early
     early.suspend()
