@@ -157,8 +157,12 @@ class Automatic:
     def descend(
         self, images: Tensor, labels: Tensor, batch: Tensor, mean: bool, lr: float
     ) -> Tensor:
-        """Nobody asks for it."""
-        raise NotImplementedError
+        """As `Pass` says, along gradients that are there."""
+        self.accumulate(images, labels, batch, batch.shape[1], mean, unheard)
+        norms = torch.stack([flat.norm() for flat in self._members])
+        for flat in self._members:
+            flat.weights.detach().add_(flat.gradient, alpha=-lr)
+        return norms
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:

@@ -145,6 +145,17 @@ def test_a_step_without_gradients_is_the_step_along_them(
             torch.testing.assert_close(one.weights, other.weights, rtol=1e-9, atol=1e-12)
 
 
+def test_the_automatic_step_is_the_one_without_gradients() -> None:
+    models = [build_model(NETWORKS["mlp"], DATA, seed).double() for seed in range(2)]
+    found, expected = replicates(models, False, True), replicates(models, False, False)
+    images, labels = images_and_labels()
+    batch = torch.stack([torch.arange(9), torch.arange(9, 18)])
+    norms = [each.passes.descend(images, labels, batch, True, 0.3) for each in (found, expected)]
+    torch.testing.assert_close(norms[0].float(), norms[1].float(), rtol=1e-5, atol=0.0)
+    for one, other in zip(found.members, expected.members, strict=True):
+        torch.testing.assert_close(one.weights, other.weights, rtol=1e-9, atol=1e-12)
+
+
 def test_few_samples_of_large_linear_networks_alone_are_taken_without_gradients() -> None:
     """Sixteen of them cost 16² · 1,200 products in one layer, and save some 10 · 200,000."""
     wide = Model(name="mlp", hidden=(800,))
