@@ -120,19 +120,19 @@ def _images(work: Work) -> Images:
 
 
 class _Nowhere:
-    """Norms that nobody keeps."""
+    """Norms that nobody takes or keeps."""
 
-    def __init__(self, norms: Tensor) -> None:
-        self._norms = norms
+    def __init__(self, lengths: Any) -> None:
+        self._steps, self.of = len(lengths), lengths.of
 
     def __len__(self) -> int:
-        return len(self._norms)
+        return self._steps
 
-    def __setitem__(self, at: int, value: object) -> None:
-        """Drop it."""
+    def take(self, at: int) -> None:
+        """Take none."""
 
-    def __getitem__(self, at: slice) -> Tensor:
-        return self._norms[at]
+    def put(self, at: int, norms: object) -> None:
+        """Drop them."""
 
 
 class _AtHome:
@@ -141,8 +141,11 @@ class _AtHome:
     def before_step(self) -> None:
         """Keep nothing."""
 
-    def after_step(self, norms: object, lr: float) -> None:
+    def after_step(self, at: int, lr: float) -> None:
         """Measure nothing."""
+
+    def close_slice(self) -> None:
+        """There is none."""
 
     def of(self, replicate: int) -> tuple[float, float]:
         """No update was measured."""
@@ -167,9 +170,8 @@ def hush(training: Training) -> None:
 
     stepper.noise = NoiseScale(training.device, False, 1, len(training.job.members))
     stepper.travel = _AtHome()
-    stepper.norms = _Nowhere(stepper.norms)
+    stepper.lengths = _Nowhere(stepper.lengths)
     stepper.held = list
-    stepper.stack.norms = lambda: 0.0
     passes = stepper.stack.passes
     passes.descend = lambda *of, **named: _descend(passes, *of, **named)
     silent._close_slice = close_slice

@@ -32,8 +32,9 @@ async def start_worker(log: "IO[bytes]", inherited: int, *words: str) -> asyncio
         stdout=asyncio.subprocess.PIPE,
         stderr=log,
         pass_fds=(inherited,),
-        # the order in which NVML counts GPUs, so that a name means the same card
-        env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **os.environ},
+        # the order in which NVML counts GPUs, so that a name means the same card; and what numpy
+        # computes must not depend on how many cores there are
+        env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "OPENBLAS_NUM_THREADS": "1", **os.environ},
         limit=LONGEST_LINE,
         preexec_fn=ended_with_parent(),
     )

@@ -361,9 +361,10 @@ class Training:
 
     def _close_slice(self) -> None:
         at = self.at
-        norms = self.stepper.norms[: at.filled].cpu().numpy()
+        norms = self.stepper.lengths.of(at.filled)
         for member in list(self.active):
             self._add_slice(member, norms)
+        self.stepper.travel.close_slice()
         at.slice_first, at.filled = at.steps, 0
 
     def _add_slice(self, member: Member, norms: NDArray[np.floating]) -> None:
@@ -391,7 +392,7 @@ class Training:
         """
         train, test = self._evaluate("train", "test")
         held = self._evaluate("validation")[0] if self.images.validates else None
-        norms = self.stepper.norms[: self.at.filled].cpu().numpy()
+        norms = self.stepper.lengths.of(self.at.filled)
         for member in [one for one in self.active if whose(one)]:
             if len(norms):
                 self._add_slice(member, norms)

@@ -43,7 +43,7 @@ def take(training: "Training") -> bytes:
         "buffers": stack.buffers,
         "optimizer": stepper.optimizer.state_dict(),
         "lr": stepper.lr,
-        "norms": stepper.norms[: training.at.filled].clone(),
+        "norms": stepper.lengths.kept[: training.at.filled].clone(),
         "travel": stepper.travel.state(),
         "noise": stepper.noise.state(),
         "random": random_states(training.device),
@@ -80,7 +80,7 @@ def put_back(training: "Training", payload: bytes) -> None:
         buffer.copy_(kept)
     stepper.optimizer.load_state_dict(content["optimizer"])
     stepper.lr = content["lr"]
-    stepper.norms[: training.at.filled].copy_(content["norms"])
+    stepper.lengths.kept[: training.at.filled].copy_(content["norms"])
     stepper.travel.load(content["travel"])
     stepper.noise.load(content["noise"])
     stepper.micro_batch_size, training.evaluation_batch_size, draw = content["micro_batch_sizes"]

@@ -52,11 +52,6 @@ class Stack:
         """A copy of the weights, shape (R, P)."""
         return self.weights.detach().clone()
 
-    def norms(self) -> Tensor:
-        """L2 norm of each replicate's gradient, shape (R,)."""
-        norms: Tensor = torch.linalg.vector_norm(self.gradient, dim=1)
-        return norms
-
 
 def _shared_buffers(models: Sequence[nn.Module]) -> list[Tensor]:
     """Put what the models keep into tensors with a row for each, in the order of `buffers()`."""

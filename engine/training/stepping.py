@@ -11,6 +11,7 @@ from engine.course import Course, Stage
 from engine.plan import Plan
 from engine.spec import Trial
 from engine.training.images import Images
+from engine.training.lengths import Lengths
 from engine.training.memory import ran_out
 from engine.training.noise import NoiseScale, Parts, first_part, two_parts
 from engine.training.optim import build_optimizer
@@ -31,7 +32,7 @@ class Stepper:
         stage: what holds of it now.
         rates: what the optimizer was set up with.
         lr: learning rate of the last step.
-        norms: shape (slice_steps, R), gradient norms of the slice under way.
+        lengths: gradient norms of the slice under way.
         per_epoch, total_steps: steps of an epoch at the batch size of `[train]`, and of the budget
             where it is known.
     """
@@ -52,7 +53,8 @@ class Stepper:
         self.noise = NoiseScale(device, possible, self.stage.batch_size, replicates)
         self._most = self.course.most_steps_an_epoch
         self._plain = settings.train.optimizer == "sgd" and not settings.train.weight_decay
-        self.travel: Travel | Descent = Descent(replicates, device)
+        self.lengths = Lengths(self.stack.gradient, self._slice_steps())
+        self.travel: Travel | Descent = Descent(self.lengths)
         if not self._plain:
             self.travel = Travel(self.stack.weights.detach(), self._most, self.total_steps)
         self._replay: Replay | None = None
@@ -60,7 +62,6 @@ class Stepper:
             self._replay = Replay(self._take, self.stack.gradient, self.stack.buffers)
         self._start_travel = self.travel.state()
         self._start_buffers = [buffer.clone() for buffer in self.stack.buffers]
-        self.norms = torch.zeros((self._slice_steps(), replicates), device=device)
         self._mean = settings.train.loss_reduction == "mean"
         self.micro_batch_size = plan.micro_batch_size
         self._counts = pieces(settings, plan.batch_size, images.train_size)
@@ -68,7 +69,7 @@ class Stepper:
     @property
     def slice_steps(self) -> int:
         """Steps of a slice of norms: within an epoch, and within a twentieth of the run."""
-        return len(self.norms)
+        return len(self.lengths)
 
     def enter(self, stage: Stage) -> None:
         """Go on at another stage of the course."""
@@ -78,7 +79,7 @@ class Stepper:
     def step(
         self, batch: Tensor, number: int, filled: int, samples: int = 0, seconds: float = 0.0
     ) -> bool:
-        """Step `number` (from 1) on the images `batch` (R, B); its norms become `norms[filled]`.
+        """Step `number` (from 1) on the images `batch` (R, B); its norms are kept at `filled`.
 
         `samples` images were seen before it, in `seconds` of training.
 
@@ -140,8 +141,8 @@ class Stepper:
             self.gradient(batch, number)
         images, labels = self._images.train, self._images.train_labels
         norms = self.stack.passes.descend(images, labels, batch, self._mean, self.lr)
-        self.norms[filled] = norms
-        self.travel.after_step(norms, self.lr)
+        self.lengths.put(filled, norms)
+        self.travel.after_step(filled, self.lr)
 
     def recording_seconds(self) -> float:
         """Seconds that were spent on recording steps since this was last asked."""
@@ -160,11 +161,10 @@ class Stepper:
 
     def update(self, filled: int) -> None:
         """Take the norms of the gradients, and move the weights by them."""
-        norms = self.stack.norms()
-        self.norms[filled] = norms
+        self.lengths.take(filled)
         self.travel.before_step()
         self.optimizer.step()
-        self.travel.after_step(norms, self.lr)
+        self.travel.after_step(filled, self.lr)
 
     @property
     def noise_bytes(self) -> int:
@@ -175,9 +175,16 @@ class Stepper:
         """Every tensor that is kept from step to step, data left out."""
         states = self.optimizer.state.values()
         kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
-        own = [self.stack.weights.detach(), self.stack.gradient, self.start_weights, self.norms]
+        own = [self.stack.weights.detach(), self.stack.gradient, self.start_weights]
         instruments = [*self.travel.held(), *self.noise.held()]
-        return [*own, *kept, *instruments, *self.stack.buffers, *self._start_buffers]
+        return [
+            *own,
+            self.lengths.kept,
+            *kept,
+            *instruments,
+            *self.stack.buffers,
+            *self._start_buffers,
+        ]
 
     def distance(self, replicate: int) -> float:
         """L2 distance of a replicate's weights from its initial ones."""

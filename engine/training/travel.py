@@ -13,8 +13,12 @@ norm is known.
 from math import gcd
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from engine.training.lengths import Lengths
 
 MOST_APART = 16
 SAMPLES_PER_RUN = 500
@@ -50,13 +54,16 @@ class Travel:
         if self._steps % self.every == 0:
             self._before.copy_(self._weights)
 
-    def after_step(self, norms: Tensor, lr: float) -> None:
+    def after_step(self, at: int, lr: float) -> None:
         """Measure the update just made, if its weights were kept."""
         if self._steps % self.every == 0:
             update = torch.sub(self._weights, self._before, out=self._before)
             torch.linalg.vector_norm(update, dim=1, out=self._norms[self._measured])
             self._measured += 1
         self._steps += 1
+
+    def close_slice(self) -> None:
+        """Slices of norms do not matter here."""
 
     def of(self, replicate: int) -> tuple[float, float]:
         """Mean norm of the epoch's updates measured so far, and the length of the path by now.
@@ -99,42 +106,62 @@ class Travel:
 
 
 class Descent:
-    """The same of plain gradient descent: every update is lr times the gradient, of known norms."""
+    """The same of plain gradient descent: every update is lr times the gradient, of known norms.
 
-    def __init__(self, replicates: int, device: torch.device) -> None:
-        self._steps = self._steps_before = 0
-        self._length = torch.zeros(replicates, dtype=torch.float64, device=device)
-        self._before = [0.0] * replicates
+    They are summed where a slice of `lengths` ends, or somebody asks.
+    """
+
+    def __init__(self, lengths: Lengths) -> None:
+        self._lengths = lengths
+        self._rates = np.zeros((len(lengths), 1))
+        self._open = self._steps = self._steps_before = 0
+        self._length = np.zeros(lengths.kept.shape[1])
+        self._before = self._length
 
     def before_step(self) -> None:
         """Nothing is to be kept."""
 
-    def after_step(self, norms: Tensor, lr: float) -> None:
-        """Lengthen the path by an update along gradients of these norms, (R,)."""
-        self._length.add_(norms, alpha=lr)
-        self._steps += 1
+    def after_step(self, at: int, lr: float) -> None:
+        """Lengthen the path by lr times the gradient whose norms are kept `at`."""
+        self._rates[at] = lr
+        self._open, self._steps = at + 1, self._steps + 1
+
+    def close_slice(self) -> None:
+        """Norms are kept from the beginning again."""
+        self._length, self._open = self._whole(), 0
 
     def of(self, replicate: int) -> tuple[float, float]:
         """Mean norm of the epoch's updates, and the length of the path by now."""
-        length = float(self._length[replicate])
+        length = float(self._whole()[replicate])
         steps = self._steps - self._steps_before
-        return (length - self._before[replicate]) / max(1, steps), length
+        return (length - float(self._before[replicate])) / max(1, steps), length
 
     def end_epoch(self) -> None:
         """Begin the epoch's mean anew."""
-        self._before, self._steps_before = self._length.tolist(), self._steps
+        self._before, self._steps_before = self._whole(), self._steps
 
     def held(self) -> list[Tensor]:
         """The tensors that it keeps."""
-        return [self._length]
+        return []
 
     def state(self) -> dict[str, Any]:
         """How far it is."""
-        counts = self._steps, self._steps_before
-        return {"counts": counts, "length": self._length.clone(), "before": list(self._before)}
+        return {
+            "counts": (self._steps, self._steps_before),
+            "length": self._length.tolist(),
+            "before": self._before.tolist(),
+            "rates": self._rates[: self._open].tolist(),
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         self._steps, self._steps_before = state["counts"]
-        self._length.copy_(state["length"])
-        self._before = list(state["before"])
+        self._length, self._before = np.array(state["length"]), np.array(state["before"])
+        self._open = len(state["rates"])
+        self._rates[: self._open] = np.reshape(state["rates"], (-1, 1))
+
+    def _whole(self) -> NDArray[np.float64]:
+        """The length of each path, (R,)."""
+        updates = self._lengths.of(self._open) * self._rates[: self._open]
+        whole: NDArray[np.float64] = self._length + updates.sum(0)
+        return whole

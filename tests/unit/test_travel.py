@@ -1,8 +1,10 @@
 """Update norms and path length against a naive record of all weights."""
 
+import numpy as np
 import pytest
 import torch
 
+from engine.training.lengths import Lengths
 from engine.training.travel import Descent, Travel
 
 
@@ -15,7 +17,7 @@ def walk(steps: int, per_epoch: int, total: int | None) -> tuple[Travel, list[fl
         update = torch.randn(1, 10) * step
         travel.before_step()
         weights += update
-        travel.after_step(torch.ones(1), 1.0)
+        travel.after_step(0, 1.0)
         norms.append(float(update.norm()))
         if step % per_epoch == 0 or step == steps:
             means.append(travel.of(0)[0])
@@ -57,7 +59,7 @@ def test_a_last_batch_that_differs_counts_for_what_it_is(per_epoch: int, last: f
         update = last if step % per_epoch == 0 else 1.0
         travel.before_step()
         weights += update
-        travel.after_step(torch.ones(1), 1.0)
+        travel.after_step(0, 1.0)
         path += update
         if step % per_epoch == 0:
             travel.end_epoch()
@@ -70,7 +72,7 @@ def test_a_short_last_epoch_without_a_measured_update_has_the_mean_of_the_one_be
     for step in range(15):
         travel.before_step()
         weights += 2.0
-        travel.after_step(torch.ones(1), 1.0)
+        travel.after_step(0, 1.0)
         if step % 7 == 6:
             assert travel.of(0)[0] == 2.0
             travel.end_epoch()
@@ -80,16 +82,34 @@ def test_a_short_last_epoch_without_a_measured_update_has_the_mean_of_the_one_be
 
 def test_of_plain_descent_every_update_is_known() -> None:
     """Rates 0.5, 0.5 and 0.25, two replicates; an epoch ends after the second step."""
-    descent = Descent(2, torch.device("cpu"))
-    for norms, lr in (([1.0, 4.0], 0.5), ([3.0, 0.0], 0.5)):
-        descent.before_step()
-        descent.after_step(torch.tensor(norms), lr)
+    lengths = Lengths(torch.zeros(2, 3), steps=3)
+    descent = Descent(lengths)
+    for at, (norms, lr) in enumerate((([1.0, 4.0], 0.5), ([3.0, 0.0], 0.5))):
+        lengths.put(at, torch.tensor(norms))
+        descent.after_step(at, lr)
     assert [descent.of(0), descent.of(1)] == [(1.0, 2.0), (1.0, 2.0)]
     descent.end_epoch()
     kept = descent.state()
-    descent.after_step(torch.tensor([8.0, 2.0]), 0.25)
-    assert [descent.of(0), descent.of(1)] == [(2.0, 4.0), (0.5, 2.5)]
-    other = Descent(2, torch.device("cpu"))
+    others = Lengths(torch.zeros(2, 3), steps=3)
+    others.kept.copy_(lengths.kept)
+    other = Descent(others)
     other.load(kept)
-    other.after_step(torch.tensor([8.0, 2.0]), 0.25)
-    assert [other.of(0), other.of(1)] == [(2.0, 4.0), (0.5, 2.5)]
+    for each, kept_in in ((descent, lengths), (other, others)):
+        kept_in.put(2, torch.tensor([8.0, 2.0]))
+        each.after_step(2, 0.25)
+        assert [each.of(0), each.of(1)] == [(2.0, 4.0), (0.5, 2.5)]
+        each.close_slice()
+        kept_in.put(0, torch.tensor([2.0, 0.0]))
+        each.after_step(0, 0.5)
+        assert [each.of(0), each.of(1)] == [(1.5, 5.0), (0.25, 2.5)]
+
+
+def test_norms_are_those_of_the_rows() -> None:
+    gradient = torch.randn(3, 1000, generator=torch.Generator().manual_seed(0))
+    lengths = Lengths(gradient, steps=2)
+    lengths.take(1)
+    expected = gradient.double().norm(dim=1).numpy()
+    assert lengths.of(2)[1] == pytest.approx(expected, rel=1e-6)
+    gradient[1, 7] = float("nan")
+    lengths.take(0)
+    assert np.isfinite(lengths.of(1)[0]).tolist() == [True, False, True]
