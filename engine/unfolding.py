@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from engine.architecture import channels_of, hidden_of, misfit
+from engine.architecture import (
+    batch_norm_key,
+    channels_of,
+    has_batch_norm,
+    hidden_of,
+    images_together,
+    misfit,
+)
+from engine.batch_norm import parted, parts_groups
 from engine.contending import SHARE, Contest, Overrides, read_select, refusal
 from engine.datasets import DATASETS
 from engine.fields import check_value, flat, full_key, type_of
@@ -200,6 +208,7 @@ def _check_together(settings: Settings, where: str) -> None:
         or _pair_problem(settings)
         or _limit_problem(settings)
         or _single_image_problem(settings)
+        or _parted_group_problem(settings)
         or _target_problem(settings.train)
         or split_problem(settings.data, DATASETS[settings.data.name].train_size)
     )
@@ -220,7 +229,7 @@ def _target_problem(train: Train) -> str | None:
 
 def _single_image_problem(settings: Settings) -> str | None:
     """Where batch norm would see one image at a time; None where it would not."""
-    if not settings.model.batch_norm:
+    if not has_batch_norm(settings.model):
         return None
     small = [size for pair in settings.probe.pairs for size in pair]
     asked = {
@@ -231,12 +240,21 @@ def _single_image_problem(settings: Settings) -> str | None:
     }
     return next(
         (
-            f"{key}: batch norm (model.batch_norm) has no variance over a single image; at least 2"
+            f"{key}: batch norm ({batch_norm_key(settings.model)}) has no variance over a single "
+            "image; at least 2"
             for key, size in asked.items()
             if size == 1
         ),
         None,
     )
+
+
+def _parted_group_problem(settings: Settings) -> str | None:
+    """Where a cut that is named would part a group of ghost batch norm; None where it would not."""
+    micro, together = settings.memory.micro_batch_size, images_together(settings.model)
+    if micro == "auto" or not parts_groups((settings.train.batch_size,), micro, together):
+        return None
+    return f"memory.micro_batch_size: {parted(micro, together)}"
 
 
 def _limit_problem(settings: Settings) -> str | None:
@@ -291,7 +309,7 @@ def _effective(settings: Settings) -> Settings:
         train = replace(train, momentum=0.0)
     if scaling.rule == "none":
         scaling = replace(scaling, base_batch_size=None)
-    model = replace(model, hidden=hidden_of(model), channels=channels_of(model))
+    model = replace(model, hidden=hidden_of(model), channels=channels_of(model), width=1.0)
     schedule = effective_schedule(settings.schedule)
     return replace(settings, model=model, train=train, scaling=scaling, schedule=schedule)
 

@@ -11,6 +11,7 @@ import torch
 from msgspec.structs import replace
 
 from engine import orders
+from engine.architecture import images_together
 from engine.batch_norm import pieces
 from engine.course import totals
 from engine.events import Measured
@@ -88,6 +89,7 @@ class Bench:
         self._halted = halted
         self._batch_size = plan.largest
         self._counts = pieces(settings, plan.batch_size, images.train_size)
+        self._together = images_together(settings.model)
         named = settings.memory.micro_batch_size != "auto"
         self._only = plan.micro_batch_size if named else None
         whole = totals(settings, images.train_size)
@@ -152,7 +154,10 @@ class Bench:
         if self._only is not None:
             return None if self._shapes else self._only
         tried = list(self._shapes.values())
-        return next_size(self._batch_size, tried, self._limit, self.held_bytes, self._counts)
+        return next_size(
+            *(self._batch_size, tried, self._limit, self.held_bytes),
+            *(self._counts, self._together),
+        )
 
     def _fitting(self) -> dict[int, Shape]:
         return {size: shape for size, shape in self._shapes.items() if fits(shape, self._limit)}

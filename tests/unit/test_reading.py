@@ -524,7 +524,7 @@ def test_a_rate_is_above_zero(value: object, shown: str) -> None:
             "expected one of cifar10, digits, fashion-mnist, mnist, got 'minst'; "
             "did you mean 'mnist'?",
         ),
-        ("model", "name", 3, "expected one of cnn, lenet, mlp, got 3"),
+        ("model", "name", 3, "expected one of cnn, lenet, mlp, resnet18, vgg16, vgg16-bn, got 3"),
         ("run", "timing", "allone", "one of alone, shared, got 'allone'; did you mean 'alone'?"),
         (
             "train",
