@@ -9,8 +9,9 @@ Both are those of torchvision, with the changes that images of 8×8 to 32×32 as
   has batch norm behind each convolution, which then has no bias, and none in the classifier.
 - *ResNet-18* (He et al. 2015, arXiv:1512.03385): as they do for CIFAR-10 (section 4.2), it begins
   with a 3×3 convolution of stride 1 and no pooling, in place of 7×7 with stride 2. Four stages of
-  two blocks follow, the first of each later stage with stride 2; where a block changes the shape, its
-  shortcut is a 1×1 convolution with batch norm (option B). At the end stands the mean over the image.
+  two blocks follow, the first block of each later stage with stride 2. Where a block changes the
+  shape, its shortcut is a 1×1 convolution with batch norm (option B). At the end stands the mean
+  over the image.
 """
 
 from collections.abc import Iterator
