@@ -17,7 +17,7 @@ from tui.units import clock
 
 FIELD = 10
 SHOWN_VALUES = 12
-SHOWN_MODELS = 2
+SHOWN_MODELS = 3
 
 BAR = 20
 

@@ -1,6 +1,7 @@
 """Modules of the networks that torch does not have."""
 
-from torch import Tensor, cat, nn
+import torch
+from torch import Tensor, nn
 
 from engine.batch_norm import groups
 
@@ -30,7 +31,9 @@ class GhostBatchNorm1d(nn.BatchNorm1d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Same shape; group by group in training, and with running statistics in evaluation."""
-        return cat([super(GhostBatchNorm1d, self).forward(part) for part in _parts(self, input)])
+        return torch.cat(
+            [super(GhostBatchNorm1d, self).forward(part) for part in _parts(self, input)]
+        )
 
 
 class GhostBatchNorm2d(nn.BatchNorm2d):
@@ -42,14 +45,16 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Same shape; group by group in training, and with running statistics in evaluation."""
-        return cat([super(GhostBatchNorm2d, self).forward(part) for part in _parts(self, input)])
+        return torch.cat(
+            [super(GhostBatchNorm2d, self).forward(part) for part in _parts(self, input)]
+        )
 
 
 GhostBatchNorm = GhostBatchNorm1d | GhostBatchNorm2d
 
 
 def _parts(module: GhostBatchNorm, x: Tensor) -> tuple[Tensor, ...]:
-    return x.split(groups(len(x), module.ghost_batch_size)) if module.training else (x,)
+    return torch.split(x, groups(len(x), module.ghost_batch_size)) if module.training else (x,)
 
 
 def norm_of_features(features: int, ghost_batch_size: int | None) -> nn.BatchNorm1d:

@@ -73,7 +73,7 @@ class BatchNorm:
         """What is normalized by itself, of (B, ...)."""
         if self._group is None or self._group >= len(x):
             return iter((x,))
-        return iter(x.split(groups(len(x), self._group)))
+        return iter(torch.split(x, groups(len(x), self._group)))
 
     def _channels(self, x: Tensor) -> Tensor:
         """(R, B, F) to (B, R·F)."""

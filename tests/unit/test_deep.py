@@ -64,8 +64,9 @@ def gradients(network: nn.Module, images: Tensor, back: Tensor) -> tuple[Tensor,
     images = images.clone().requires_grad_()
     output = network(images)
     output.backward(back[:, : output.shape[1]])
-    found = [layer.weight.grad for layer in of_kind(network)]  # type: ignore[union-attr]
-    return output.detach(), [*(g for g in found if isinstance(g, Tensor)), images.grad]  # type: ignore[list-item]
+    weights = [layer.get_parameter("weight") for layer in of_kind(network)]
+    found = [tensor.grad for tensor in (*weights, images) if tensor.grad is not None]
+    return output.detach(), found
 
 
 def check_alike(ours: nn.Module, theirs: nn.Module) -> None:
