@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from engine import orders
 from engine.architecture import images_together
-from engine.batch_norm import pieces
+from engine.batch_norm import exact_in_parts, pieces
 from engine.course import totals
 from engine.events import Measured
 from engine.fitting import Shape, fits, next_size, usable
@@ -90,6 +90,7 @@ class Bench:
         self._batch_size = plan.largest
         self._counts = pieces(settings, plan.batch_size, images.train_size)
         self._together = images_together(settings.model)
+        self._exact = exact_in_parts(settings)
         named = settings.memory.micro_batch_size != "auto"
         self._only = plan.micro_batch_size if named else None
         whole = totals(settings, images.train_size)
@@ -110,13 +111,14 @@ class Bench:
     def shapes(self, seconds: float) -> list[Shape]:
         """Every micro-batch size that was executed, smallest first.
 
-        It goes on beyond its time until one fits. The first pays for what torch loads, and is
-        not counted. `seconds` come of an estimate; once a pace is known they are held to that.
+        It goes on beyond its time until one fits, and where a cut is not exact (batch norm) until
+        the whole batch was tried. The first pays for what torch loads, and is not counted.
+        `seconds` come of an estimate; once a pace is known they are held to that.
         """
         began = None
         while size := self._next():
             late = began and time.perf_counter() + self._cost(size) > began + self._allowed(seconds)
-            if late and self._fitting():
+            if late and self._fitting() and (self._exact or self._batch_size in self._shapes):
                 break
             self._execute(size)
             began = began or time.perf_counter()
