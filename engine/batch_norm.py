@@ -15,7 +15,7 @@ as those of torch.)
 
 from collections.abc import Sequence
 
-from engine.architecture import has_batch_norm, images_together
+from engine.architecture import batch_norm_key, has_batch_norm, images_together
 from engine.budget import planned_steps, steps_per_epoch
 from engine.course import Course, changing
 from engine.plan import Plan
@@ -93,6 +93,42 @@ def refusal(counts: Sequence[int], micro_batch_size: int | None, together: int =
             "choose another memory.micro_batch_size"
         )
     return None
+
+
+def setting_problem(settings: Settings) -> str | None:
+    """Where settings have batch norm see one image at a time, or part a group of ghost batch norm.
+
+    As `key: reason`; None where they do not.
+    """
+    return _single_image_problem(settings) or _parted_group_problem(settings)
+
+
+def _single_image_problem(settings: Settings) -> str | None:
+    if not has_batch_norm(settings.model):
+        return None
+    small = [size for pair in settings.probe.pairs for size in pair]
+    asked = {
+        "train.batch_size": settings.train.batch_size,
+        "memory.micro_batch_size": settings.memory.micro_batch_size,
+        "probe.batch_sizes": min(settings.probe.batch_sizes, default=None),
+        "probe.pairs": min(small, default=None),
+    }
+    norm = f"batch norm ({batch_norm_key(settings.model)})"
+    return next(
+        (
+            f"{key}: {norm} has no variance over a single image; at least 2"
+            for key, size in asked.items()
+            if size == 1
+        ),
+        None,
+    )
+
+
+def _parted_group_problem(settings: Settings) -> str | None:
+    micro, together = settings.memory.micro_batch_size, images_together(settings.model)
+    if micro == "auto" or not parts_groups((settings.train.batch_size,), micro, together):
+        return None
+    return f"memory.micro_batch_size: {parted(micro, together)}"
 
 
 def parted(micro_batch_size: int, together: int) -> str:

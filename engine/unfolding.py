@@ -10,15 +10,8 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from engine.architecture import (
-    batch_norm_key,
-    channels_of,
-    has_batch_norm,
-    hidden_of,
-    images_together,
-    misfit,
-)
-from engine.batch_norm import parted, parts_groups
+from engine.architecture import channels_of, hidden_of, misfit
+from engine.batch_norm import setting_problem
 from engine.contending import SHARE, Contest, Overrides, read_select, refusal
 from engine.datasets import DATASETS
 from engine.fields import check_value, flat, full_key, type_of
@@ -207,8 +200,7 @@ def _check_together(settings: Settings, where: str) -> None:
         or _rate_problem(settings)
         or _pair_problem(settings)
         or _limit_problem(settings)
-        or _single_image_problem(settings)
-        or _parted_group_problem(settings)
+        or setting_problem(settings)
         or _target_problem(settings.train)
         or split_problem(settings.data, DATASETS[settings.data.name].train_size)
     )
@@ -225,36 +217,6 @@ def _target_problem(train: Train) -> str | None:
     if train.target_checks > 1 and not has_target(train):
         return "train.target_checks: needs train.target_accuracy or train.target_loss to check"
     return None
-
-
-def _single_image_problem(settings: Settings) -> str | None:
-    """Where batch norm would see one image at a time; None where it would not."""
-    if not has_batch_norm(settings.model):
-        return None
-    small = [size for pair in settings.probe.pairs for size in pair]
-    asked = {
-        "train.batch_size": settings.train.batch_size,
-        "memory.micro_batch_size": settings.memory.micro_batch_size,
-        "probe.batch_sizes": min(settings.probe.batch_sizes, default=None),
-        "probe.pairs": min(small, default=None),
-    }
-    return next(
-        (
-            f"{key}: batch norm ({batch_norm_key(settings.model)}) has no variance over a single "
-            "image; at least 2"
-            for key, size in asked.items()
-            if size == 1
-        ),
-        None,
-    )
-
-
-def _parted_group_problem(settings: Settings) -> str | None:
-    """Where a cut that is named would part a group of ghost batch norm; None where it would not."""
-    micro, together = settings.memory.micro_batch_size, images_together(settings.model)
-    if micro == "auto" or not parts_groups((settings.train.batch_size,), micro, together):
-        return None
-    return f"memory.micro_batch_size: {parted(micro, together)}"
 
 
 def _limit_problem(settings: Settings) -> str | None:

@@ -1,5 +1,6 @@
 """Ghost batch norm: what it normalizes over, and that no cut into micro-batches changes it."""
 
+import asyncio
 import copy
 from pathlib import Path
 
@@ -21,9 +22,12 @@ from engine.batch_norm import (
     refusal,
     smallest_cut,
 )
+from engine.control import Control
 from engine.datasets import DATASETS
+from engine.events import AnyEvent, Note
 from engine.fitting import Shape, next_size
-from engine.plan import make_plan, reusable
+from engine.plan import Plan, make_plan, reusable
+from engine.planning import Planner, Task
 from engine.problems import UsageProblem
 from engine.reading import load_preset
 from engine.spec import Data, Memory, Model, Probe, Settings, Train
@@ -34,7 +38,15 @@ from engine.training.models import build_model
 from engine.training.modules import norm_of_channels, norm_of_features
 from engine.training.passes import Automatic, alone, unheard
 from tests.unit.stack_fixtures import Group, trial_of
-from tests.unit.training_fixtures import CPU, Run, intercept, make_trial, synthetic
+from tests.unit.test_planning import ALONE, DATA, Office, fits
+from tests.unit.training_fixtures import (
+    CPU,
+    Run,
+    configuration,
+    intercept,
+    make_trial,
+    synthetic,
+)
 
 DIGITS = DATASETS["digits"]
 MLP = Model(name="mlp", hidden=(9, 6), batch_norm=True, ghost_batch_size=8)
@@ -294,6 +306,31 @@ def test_a_recorded_plan_that_parts_groups_is_not_used_again() -> None:
     assert reusable([cut], (trial,), 129) is cut
     other = replace(plan, micro_batch_size=25, accumulation_steps=2)
     assert reusable([other], (trial,), 129) is None
+
+
+def planned(model: Model, limit: int) -> tuple[Plan, list[str]]:
+    """The plan of a batch of 64 where memory has room for so many images, and what is warned of."""
+    office = Office(configuration(64, model=model), limit=fits(limit))
+    (trial,), warned = office.trials, list[str]()
+
+    def heard(event: AnyEvent) -> None:
+        office.state.apply(event)
+        if isinstance(event, Note):
+            warned.append(event.text)
+
+    planner = Planner(office.state, heard, Control(), fits(limit), office.planner._costs)
+    task = Task(office.worker, ALONE, (trial,), 1, DATA)  # type: ignore[arg-type]
+    asyncio.run(planner.settle(task))
+    return office.state.plans[trial.id], warned
+
+
+def test_a_cut_between_groups_is_told_and_is_nothing_to_warn_of() -> None:
+    plan, notes = planned(MLP, 8)
+    assert (plan.micro_batch_size, notes) == (8, [])
+    assert plan.reason.endswith("; ghost batch norm over 8 images, whatever the cut")
+    plan, notes = planned(replace(MLP, ghost_batch_size=None), 8)
+    assert "batch norm sees 8 images at a time" in plan.reason
+    assert len(notes) == 1
 
 
 PRESET = """
