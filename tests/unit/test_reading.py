@@ -956,7 +956,9 @@ VALUES = st.recursive(
 REAL_KEYS = [(table, key) for table, kind in TABLES.items() for key in field_types(kind)]
 FITTING: dict[tuple[str, str], list[Any]] = {
     ("data", "name"): ["digits", "mnist", "cifar10"],
-    ("model", "name"): ["mlp", "cnn", "lenet"],
+    ("model", "name"): ["mlp", "cnn", "lenet", "vgg16-bn", "resnet18"],
+    ("model", "ghost_batch_size"): [2, 8],
+    ("model", "width"): [0.5, 1.0],
     ("model", "hidden"): [[], [8], [4, 8]],
     ("model", "channels"): [[8], [4, 8]],
     ("train", "optimizer"): ["sgd", "adam", "rmsprop"],
