@@ -7,6 +7,7 @@ from typing import Any
 
 import tomli_w
 
+from engine.architecture import images_together
 from engine.batch_norm import pieces, refusal
 from engine.catalog import SWEEP
 from engine.problems import UsageProblem
@@ -94,6 +95,7 @@ def _check_data(configuration: Configuration, state: SweepState, where: str) -> 
     if size > images:
         raise UsageProblem(f"{where}: there are only {images:,} training images")
     asked = settings.memory.micro_batch_size
-    why = refusal(pieces(settings, size, images), None if asked == "auto" else min(asked, size))
+    micro, together = None if asked == "auto" else min(asked, size), images_together(settings.model)
+    why = refusal(pieces(settings, size, images), micro, together)
     if why:
         raise UsageProblem(f"{where}: {why}")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-from engine.batch_norm import largest_cut
+from engine.batch_norm import largest_cut, smallest_cut
 from engine.sizes import shown_size
 
 SMALLEST, RISE = 8, 4
@@ -71,24 +71,30 @@ def next_size(
     limit: int,
     held: int,
     counts: Sequence[int] = (),
+    together: int = 1,
 ) -> int | None:
     """The micro-batch size to execute next; None where nothing more is worth it.
 
-    `counts` are numbers of images of which a cut must not leave one alone.
+    `counts` are numbers of images of which a cut must not leave one alone, nor part groups of so
+    many `together`.
 
     Sizes rise fourfold up to the whole batch while the line expects them to fit; at once to the
     whole batch, and then to those between, where it would take less than half. Then come the
     largest that the line expects to fit, and the one that cuts the batch into as many equal parts.
     Where the line was wrong twice, or memory ran out, halves lead to the end.
     """
-    size = _next(batch_size, tried, limit, held)
-    size = largest_cut(size, counts) if size else None
+    size = _next(batch_size, tried, limit, held, together)
+    size = largest_cut(size, counts, together) if size else None
+    if size is None and not any(fits(shape, limit) for shape in tried):
+        size = smallest_cut(batch_size, counts, together)
     return None if size in {shape.micro_batch_size for shape in tried} else size
 
 
-def _next(batch_size: int, tried: Sequence[Shape], limit: int, held: int) -> int | None:
+def _next(
+    batch_size: int, tried: Sequence[Shape], limit: int, held: int, together: int
+) -> int | None:
     if not tried:
-        return min(SMALLEST, batch_size)
+        return min(_smallest(together), batch_size)
     good = [shape.micro_batch_size for shape in tried if fits(shape, limit)]
     bad = [shape.micro_batch_size for shape in tried if not fits(shape, limit)]
 
@@ -100,7 +106,7 @@ def _next(batch_size: int, tried: Sequence[Shape], limit: int, held: int) -> int
     best = max(good)
     rising = min(best * RISE, batch_size)
     if not bad and len(good) > 1 and expected_peak(batch_size, tried, held) <= usable(limit) / 2:
-        between = [size for size in _rise(batch_size) if size not in good]
+        between = [size for size in _rise(batch_size, together) if size not in good]
         return batch_size if batch_size not in good else next(iter(between), None)
     if not bad and rising > best and expected(rising):
         return rising
@@ -114,8 +120,13 @@ def _next(batch_size: int, tried: Sequence[Shape], limit: int, held: int) -> int
     return even if even not in (*good, *bad) else None
 
 
-def _rise(batch_size: int) -> Iterator[int]:
-    size = SMALLEST
+def _smallest(together: int) -> int:
+    """The first size to execute: of whole groups."""
+    return -(-SMALLEST // together) * together
+
+
+def _rise(batch_size: int, together: int) -> Iterator[int]:
+    size = _smallest(together)
     while size < batch_size:
         yield size
         size *= RISE

@@ -6,6 +6,7 @@ the batch is worth twice the steps. It comes near the critical batch size in its
 
 import math
 
+from engine.architecture import has_batch_norm
 from engine.course import changing
 from engine.spec import Settings
 
@@ -19,7 +20,7 @@ def noise_scale(trace: float, signal: float) -> float | None:
 
 def no_noise_scale(settings: Settings) -> str:
     """Why there is none for these settings; empty where there is one."""
-    if settings.model.batch_norm:
+    if has_batch_norm(settings.model):
         return "with batch norm the gradient of a part of the batch is none of the whole"
     if settings.train.batch_size < 2 and not changing(settings):
         return "a batch of one image has no parts"

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from engine.architecture import batch_norm_key, has_batch_norm
 from engine.course import changing
 from engine.fields import check_value, field_types, flat, full_key, type_of
 from engine.problems import UsageProblem, nearest, printable, shown
@@ -135,11 +136,12 @@ def _rises(values: Sequence[float]) -> bool:
 
 def _single_image_problem(settings: Settings) -> str | None:
     """Where batch norm would see one image, or might; None where it would not."""
-    if not settings.model.batch_norm or not changing(settings):
+    if not has_batch_norm(settings.model) or not changing(settings):
         return None
+    norm = f"batch norm ({batch_norm_key(settings.model)})"
     if settings.train.seconds is not None:
         return (
-            "train.seconds: with batch norm (model.batch_norm) a batch size that changes needs "
+            f"train.seconds: with {norm} a batch size that changes needs "
             "another budget: where it changes, and so how many images end an epoch, would "
             "depend on the machine"
         )
@@ -152,7 +154,7 @@ def _single_image_problem(settings: Settings) -> str | None:
     }
     return next(
         (
-            f"{key}: batch norm (model.batch_norm) has no variance over a single image; at least 2"
+            f"{key}: {norm} has no variance over a single image; at least 2"
             for key, size in sizes.items()
             if size == 1
         ),

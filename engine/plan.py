@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from engine.architecture import channels_of
+from engine.architecture import channels_of, has_batch_norm, images_together
 from engine.course import Course, changing
 from engine.spec import PositiveInt, Precision, Settings, Trial
 from engine.stacking import largest_stack
@@ -96,9 +96,15 @@ def reusable(plans: Sequence[Plan], members: Sequence[Trial], train_size: int) -
         found = (plan.batch_size, plan.largest, plan.precision)
         if plan.members == names and found == wanted:
             asked = trial.settings.memory.micro_batch_size
-            if asked == "auto" or plan.micro_batch_size == min(asked, plan.largest):
+            named = asked == "auto" or plan.micro_batch_size == min(asked, plan.largest)
+            if named and _keeps_groups(plan, images_together(trial.settings.model)):
                 return plan
     return None
+
+
+def _keeps_groups(plan: Plan, together: int) -> bool:
+    """Whether no cut of the plan parts images that are normalized together."""
+    return plan.micro_batch_size >= plan.largest or plan.micro_batch_size % together == 0
 
 
 def largest_batch(settings: Settings, train_size: int) -> int:
@@ -119,7 +125,7 @@ def alike(settings: Settings, batch_size: int) -> bytes:
         *(settings.data, settings.model, train.optimizer, train.precision),
         *(batch_size, asked),
     )
-    if settings.model.batch_norm and changing(settings):
+    if has_batch_norm(settings.model) and changing(settings):
         depends = (*depends, train, settings.schedule, settings.phases)
     return msgspec.json.encode(depends)
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import msgspec
 
 from engine import orders
-from engine.batch_norm import ghostly, pieces, refusal
+from engine.architecture import images_together
+from engine.batch_norm import exact_in_parts, ghostly, grouped, pieces, refusal
 from engine.control import Control
 from engine.costs import Costs
 from engine.crew import Member
@@ -119,7 +120,8 @@ class Planner:
         whole = make_plan(trial, size, self._threads(task), task.place.device.handle is not None)
         named = trial.settings.memory.micro_batch_size != "auto"
         counts = pieces(trial.settings, whole.batch_size, size)
-        refused = refusal(counts, whole.micro_batch_size if named else None)
+        together = images_together(trial.settings.model)
+        refused = refusal(counts, whole.micro_batch_size if named else None, together)
         if refused:
             self._fail(task, refused)
             return None
@@ -129,7 +131,7 @@ class Planner:
                 found, plan = None, whole
                 if not named or self._asked(trial) is not None:
                     found = await self._measured(task, key, whole)
-                    plan = chosen(whole, found, not trial.settings.model.batch_norm)
+                    plan = chosen(whole, found, exact_in_parts(trial.settings))
                 stacks = await self._stacks(task, plan, found, rest)
         except Lost as lost:
             return str(lost)
@@ -249,8 +251,8 @@ class Planner:
             )
             plan = msgspec.structs.replace(plan, reason=told)
         ghost = ghostly(trial.settings, plan)
-        if ghost:
-            plan = msgspec.structs.replace(plan, reason=f"{plan.reason}; {ghost}")
+        if told := ghost or grouped(trial.settings):
+            plan = msgspec.structs.replace(plan, reason=f"{plan.reason}; {told}")
         self._heard(Planned(plan=plan))
         if ghost and trial.configuration not in self._warned:
             self._warned.add(trial.configuration)

@@ -37,14 +37,19 @@ class Data(Table, frozen=True):
 class Model(Table, frozen=True):
     """Which network; `None` means the model's own default (see `engine.architecture`).
 
-    `batch_norm` puts batch normalization between each hidden layer and its ReLU.
+    `batch_norm` puts batch normalization between each hidden layer and its ReLU; vgg16-bn and
+    resnet18 always have it. `ghost_batch_size` has it normalize over groups of so many samples
+    (Ghost batch norm, `engine.batch_norm`). `width` multiplies the channels of vgg16, vgg16-bn and
+    resnet18 (`engine.deep`).
     """
 
-    name: Literal["mlp", "cnn", "lenet"]
+    name: Literal["mlp", "cnn", "lenet", "vgg16", "vgg16-bn", "resnet18"]
     hidden: tuple[PositiveInt, ...] | None = None
     channels: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] | None = None
     init: Literal["default", "glorot", "he"] = "default"
     batch_norm: bool = False
+    ghost_batch_size: Annotated[int, Meta(ge=2, le=2**53)] | None = None
+    width: Annotated[float, Meta(gt=0, le=8)] = 1.0
 
 
 class Train(Table, frozen=True):

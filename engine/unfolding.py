@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.architecture import channels_of, hidden_of, misfit
+from engine.batch_norm import setting_problem
 from engine.contending import SHARE, Contest, Overrides, read_select, refusal
 from engine.datasets import DATASETS
 from engine.fields import check_value, flat, full_key, type_of
@@ -199,7 +200,7 @@ def _check_together(settings: Settings, where: str) -> None:
         or _rate_problem(settings)
         or _pair_problem(settings)
         or _limit_problem(settings)
-        or _single_image_problem(settings)
+        or setting_problem(settings)
         or _target_problem(settings.train)
         or split_problem(settings.data, DATASETS[settings.data.name].train_size)
     )
@@ -216,27 +217,6 @@ def _target_problem(train: Train) -> str | None:
     if train.target_checks > 1 and not has_target(train):
         return "train.target_checks: needs train.target_accuracy or train.target_loss to check"
     return None
-
-
-def _single_image_problem(settings: Settings) -> str | None:
-    """Where batch norm would see one image at a time; None where it would not."""
-    if not settings.model.batch_norm:
-        return None
-    small = [size for pair in settings.probe.pairs for size in pair]
-    asked = {
-        "train.batch_size": settings.train.batch_size,
-        "memory.micro_batch_size": settings.memory.micro_batch_size,
-        "probe.batch_sizes": min(settings.probe.batch_sizes, default=None),
-        "probe.pairs": min(small, default=None),
-    }
-    return next(
-        (
-            f"{key}: batch norm (model.batch_norm) has no variance over a single image; at least 2"
-            for key, size in asked.items()
-            if size == 1
-        ),
-        None,
-    )
 
 
 def _limit_problem(settings: Settings) -> str | None:
@@ -291,7 +271,7 @@ def _effective(settings: Settings) -> Settings:
         train = replace(train, momentum=0.0)
     if scaling.rule == "none":
         scaling = replace(scaling, base_batch_size=None)
-    model = replace(model, hidden=hidden_of(model), channels=channels_of(model))
+    model = replace(model, hidden=hidden_of(model), channels=channels_of(model), width=1.0)
     schedule = effective_schedule(settings.schedule)
     return replace(settings, model=model, train=train, scaling=scaling, schedule=schedule)
 

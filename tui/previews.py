@@ -17,6 +17,7 @@ from tui.units import clock
 
 FIELD = 10
 SHOWN_VALUES = 12
+SHOWN_MODELS = 3
 
 BAR = 20
 
@@ -38,7 +39,7 @@ def preset_preview(
     settings = preset.configurations[0].settings
     fields = [
         ("data", _data(settings)),
-        ("model", _model(settings)),
+        ("model", _models(preset)),
         ("grid", _grid(preset)),
         ("train", _training(preset)),
         ("memory", _memory(preset, limit)),
@@ -129,7 +130,20 @@ def _data(settings: Settings) -> str:
 def _model(settings: Settings) -> str:
     model = settings.model
     sizes = " → ".join(map(str, (*(model.channels or ()), *(model.hidden or ()))))
-    return f"{model.name} {sizes}".rstrip() + (", batch norm" if model.batch_norm else "")
+    more = [f"width {model.width:g}"] if model.width != 1 else []
+    if model.ghost_batch_size is not None:
+        more.append(f"ghost batch norm of {model.ghost_batch_size:,}")
+    elif model.batch_norm:
+        more.append("batch norm")
+    return ", ".join([f"{model.name} {sizes}".rstrip(), *more])
+
+
+def _models(preset: Preset) -> str:
+    """The network of the first configuration, and how many others there are."""
+    found = list(dict.fromkeys(_model(each.settings) for each in preset.configurations))
+    if len(found) <= SHOWN_MODELS:
+        return "; ".join(found)
+    return f"{found[0]}; {len(found) - 1} others"
 
 
 def _grid(preset: Preset) -> str:

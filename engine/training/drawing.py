@@ -18,7 +18,8 @@ class Drawing:
 
     Images of a batch are drawn without replacement unless `replacement`; batches are independent.
     The gradient is of the mean loss of a batch, or of the sum unless `mean`; `micro_batch_size`
-    samples are in memory at once, or a few less where `batch_norm` would be left with one.
+    samples are in memory at once, or a few less where `batch_norm` would be left with one, or a
+    group of so many `together` would be parted.
     """
 
     def __init__(
@@ -31,11 +32,13 @@ class Drawing:
         *,
         micro_batch_size: int,
         batch_norm: bool = False,
+        together: int = 1,
         channels_last: bool = False,
     ) -> None:
         self.flat, self.images = flat, images
         self._passes = alone(flat, channels_last)
         self.micro_batch_size, self._batch_norm = micro_batch_size, batch_norm
+        self._together = together
         self._seed, self._mean, self._replacement = seed, mean, replacement
 
     def batches(self, size: int, count: int, stream: tuple[int, ...]) -> Iterator[Tensor]:
@@ -53,7 +56,7 @@ class Drawing:
     def gradient(self, batch: Tensor) -> Tensor:
         """The gradient (P,) of a batch at the present weights, in a buffer that is used again."""
         counts = (len(batch),) if self._batch_norm else ()
-        micro_batch_size = largest_cut(self.micro_batch_size, counts) or len(batch)
+        micro_batch_size = largest_cut(self.micro_batch_size, counts, self._together) or len(batch)
         images, labels = self.images.train, self.images.train_labels
         self._passes.accumulate(
             images, labels, batch.unsqueeze(0), micro_batch_size, self._mean, unheard

@@ -9,28 +9,16 @@ needed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from engine.training.blocks import GlobalMean, Residual
+from engine.training.layer import NOTHING, Layer, Window, put
+from engine.training.modules import Residual as ResidualModule
+from engine.training.normalizing import BatchNorm
+
 _aten = torch.ops.aten
-_NOTHING = torch.empty(0)
-Window = tuple[Tensor, Tensor]
-"""A parameter of all replicates and its gradient, each of shape (R, ...)."""
-
-
-class Layer(Protocol):
-    """One layer of all replicates."""
-
-    def forward(self, x: Tensor, training: bool) -> Tensor:
-        """Its output; in training it keeps what `backward` needs."""
-
-    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
-        """From the gradient of the output, that of the input; nothing of use unless `needed`.
-
-        `write` where the gradient of its parameters holds nothing yet.
-        """
 
 
 class Linear:
@@ -41,7 +29,7 @@ class Linear:
         self._transposed = self._weight.transpose(1, 2)
         self._bias = bias and bias[0].unsqueeze(1)
         self._bias_gradient = bias and bias[1]
-        self._x = _NOTHING
+        self._x = NOTHING
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -58,7 +46,7 @@ class Linear:
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """(R, B, out) to (R, B, in)."""
-        x, self._x = self._x, _NOTHING
+        x, self._x = self._x, NOTHING
         if write:
             torch.bmm(d.transpose(1, 2), x, out=self._weight_gradient)
         else:
@@ -76,7 +64,7 @@ class Linear:
         Its squared norm is added to `squares` (R,): over the samples, |dᵀx|² = Σᵢⱼ (dᵢ·dⱼ)(xᵢ·xⱼ),
         and for the bias the same without the x.
         """
-        x, self._x = self._x, _NOTHING
+        x, self._x = self._x, NOTHING
         before = torch.bmm(d, self._weight) if needed else d
         products = torch.bmm(x, x.transpose(1, 2))
         if self._bias is not None:
@@ -92,12 +80,18 @@ class Conv2d:
     """A convolution with a group of channels for each replicate: W (R, out, in, k, k)."""
 
     def __init__(
-        self, weight: Window, bias: Window | None, padding: Sequence[int], channels_last: bool
+        self,
+        weight: Window,
+        bias: Window | None,
+        padding: Sequence[int],
+        channels_last: bool,
+        stride: Sequence[int] = (1, 1),
     ) -> None:
         self._weight, self._bias, self._padding = weight, bias, list(padding)
+        self._stride = list(stride)
         self._groups = len(weight[0])
         self._format = torch.channels_last if channels_last else torch.contiguous_format
-        self._x = self._kernel = _NOTHING
+        self._x = self._kernel = NOTHING
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """(B, R·in, H, W) to (B, R·out, H', W')."""
@@ -107,21 +101,21 @@ class Conv2d:
         bias = None if self._bias is None else self._bias[0].flatten()
         if training:
             self._x, self._kernel = x, kernel
-        return torch.conv2d(x, kernel, bias, padding=self._padding, groups=self._groups)
+        return torch.conv2d(x, kernel, bias, self._stride, self._padding, groups=self._groups)
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """(B, R·out, H', W') to (B, R·in, H, W)."""
         biased = self._bias is not None
-        x, self._x = self._x, _NOTHING
+        x, self._x = self._x, NOTHING
         found = _aten.convolution_backward(
             d.to(memory_format=self._format),
             *(x, self._kernel, [len(self._kernel)] if biased else None),
-            *([1, 1], self._padding, [1, 1], False, [0, 0], self._groups),
+            *(self._stride, self._padding, [1, 1], False, [0, 0], self._groups),
             [needed, True, biased],
         )
-        _put(self._weight[1], found[1], write)
+        put(self._weight[1], found[1], write)
         if self._bias is not None:
-            _put(self._bias[1], found[2], write)
+            put(self._bias[1], found[2], write)
         return found[0] if needed else d
 
 
@@ -153,7 +147,7 @@ class ReLU:
     """max(x, 0), in place: no layer before it needs its output."""
 
     def __init__(self) -> None:
-        self._y = _NOTHING
+        self._y = NOTHING
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Any shape."""
@@ -164,7 +158,7 @@ class ReLU:
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """Any shape."""
-        y, self._y = self._y, _NOTHING
+        y, self._y = self._y, NOTHING
         found: Tensor = _aten.threshold_backward(d, y, 0)
         return found
 
@@ -189,71 +183,6 @@ class Flatten:
         return d.transpose(0, 1).reshape(self._shape).contiguous(memory_format=self._format)
 
 
-class BatchNorm:
-    """Batch normalization (Ioffe & Szegedy 2015) of each replicate's channels by themselves.
-
-    `features`: its input is (R, B, F), not (B, R·C, H, W).
-    """
-
-    def __init__(
-        self,
-        scale: Window,
-        shift: Window,
-        running: tuple[Tensor, Tensor, Tensor],
-        module: nn.BatchNorm1d | nn.BatchNorm2d,
-    ) -> None:
-        self._scale, self._shift = scale, shift
-        # views: a row's channels follow those of the row before
-        self._mean, self._variance = running[0].view(-1), running[1].view(-1)
-        self._batches = running[2]
-        self._momentum, self._epsilon = module.momentum, module.eps
-        self._features = isinstance(module, nn.BatchNorm1d)
-        self._kept: tuple[Tensor, ...] = ()
-
-    def forward(self, x: Tensor, training: bool) -> Tensor:
-        """Same shape."""
-        x, shape = self._channels(x), x.shape
-        scale = self._scale[0].flatten()
-        found, mean, inverse = _aten.native_batch_norm(
-            *(x, scale, self._shift[0].flatten(), self._mean, self._variance),
-            *(training, self._momentum, self._epsilon),
-        )
-        if training:
-            self._batches += 1
-            self._kept = x, scale, mean, inverse
-        return self._back(found, shape)
-
-    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
-        """Same shape."""
-        (x, scale, mean, inverse), self._kept, shape = self._kept, (), d.shape
-        found = _aten.native_batch_norm_backward(
-            *(self._channels(d), x, scale, self._mean, self._variance, mean, inverse),
-            *(True, self._epsilon, [True, True, True]),
-        )
-        _put(self._scale[1], found[1], write)
-        _put(self._shift[1], found[2], write)
-        return self._back(found[0], shape)
-
-    def _channels(self, x: Tensor) -> Tensor:
-        """(R, B, F) to (B, R·F)."""
-        return x.transpose(0, 1).flatten(1) if self._features else x
-
-    def _back(self, x: Tensor, shape: torch.Size) -> Tensor:
-        if not self._features:
-            return x
-        replicates, _, features = shape
-        return x.view(-1, replicates, features).transpose(0, 1)
-
-
-def _put(gradient: Tensor, found: Tensor, write: bool) -> None:
-    """Write what was found into the gradient of a parameter, or add it."""
-    found = found.view_as(gradient)
-    if write:
-        gradient.copy_(found)
-    else:
-        gradient.add_(found)
-
-
 def layers_of(
     model: nn.Module,
     parameters: Callable[[], Window],
@@ -268,34 +197,70 @@ def layers_of(
     """
     if not isinstance(model, nn.Sequential):
         return None
-    layers: list[Layer] = []
-    for module in model:
+    return _Writing(parameters, buffers, replicates, channels_last).out(model)
+
+
+class _Writing:
+    """Writes out one module after the other; see `layers_of`."""
+
+    def __init__(
+        self,
+        parameters: Callable[[], Window],
+        buffers: Iterator[Tensor],
+        replicates: int,
+        channels_last: bool,
+    ) -> None:
+        self._parameters, self._buffers = parameters, buffers
+        self._replicates, self._channels_last = replicates, channels_last
+
+    def out(self, network: nn.Sequential) -> list[Layer] | None:
+        """Every layer, or None."""
+        layers: list[Layer] = []
+        for module in network:
+            layer = self._layer(module)
+            if layer is None:
+                return None
+            layers.append(layer)
+        return layers
+
+    def _layer(self, module: nn.Module) -> Layer | None:
         match module:
             case nn.Linear():
-                bias = module.bias is not None
-                layers.append(Linear(parameters(), parameters() if bias else None))
+                return Linear(*self._windows(module))
             case nn.Conv2d(
                 padding=(int(), int()) as padding,
                 padding_mode="zeros",
-                stride=(1, 1),
                 dilation=(1, 1),
                 groups=1,
             ):
-                bias = module.bias is not None
-                windows = parameters(), parameters() if bias else None
-                layers.append(Conv2d(*windows, padding, channels_last))
+                windows = self._windows(module)
+                return Conv2d(*windows, padding, self._channels_last, module.stride)
             case nn.BatchNorm1d() | nn.BatchNorm2d() if _is_usual(module):
-                running = next(buffers), next(buffers), next(buffers)
-                layers.append(BatchNorm(parameters(), parameters(), running, module))
+                running = next(self._buffers), next(self._buffers), next(self._buffers)
+                return BatchNorm(self._parameters(), self._parameters(), running, module)
             case nn.MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False):
-                layers.append(MaxPool2d())
+                return MaxPool2d()
+            case nn.AdaptiveAvgPool2d(output_size=1):
+                return GlobalMean(self._channels_last)
             case nn.ReLU():
-                layers.append(ReLU())
+                return ReLU()
             case nn.Flatten(start_dim=1, end_dim=-1):
-                layers.append(Flatten(replicates, channels_last))
-            case _:
-                return None
-    return layers
+                return Flatten(self._replicates, self._channels_last)
+            case ResidualModule():
+                return self._residual(module)
+        return None
+
+    def _windows(self, module: nn.Linear | nn.Conv2d) -> tuple[Window, Window | None]:
+        """Of its weights and of its bias, if it has one."""
+        return self._parameters(), None if module.bias is None else self._parameters()
+
+    def _residual(self, module: ResidualModule) -> Layer | None:
+        """None where a first layer may write over the input that body and shortcut share."""
+        branches = module.body, module.shortcut
+        if any(len(branch) and isinstance(branch[0], nn.ReLU | nn.Flatten) for branch in branches):
+            return None
+        body, shortcut = self.out(module.body), self.out(module.shortcut)
+        return Residual(body, shortcut) if body and shortcut is not None else None
 
 
 def _is_usual(module: nn.BatchNorm1d | nn.BatchNorm2d) -> bool:

@@ -11,7 +11,8 @@ import torch
 from msgspec.structs import replace
 
 from engine import orders
-from engine.batch_norm import pieces
+from engine.architecture import images_together
+from engine.batch_norm import exact_in_parts, pieces
 from engine.course import totals
 from engine.events import Measured
 from engine.fitting import Shape, fits, next_size, usable
@@ -88,6 +89,8 @@ class Bench:
         self._halted = halted
         self._batch_size = plan.largest
         self._counts = pieces(settings, plan.batch_size, images.train_size)
+        self._together = images_together(settings.model)
+        self._exact = exact_in_parts(settings)
         named = settings.memory.micro_batch_size != "auto"
         self._only = plan.micro_batch_size if named else None
         whole = totals(settings, images.train_size)
@@ -108,13 +111,14 @@ class Bench:
     def shapes(self, seconds: float) -> list[Shape]:
         """Every micro-batch size that was executed, smallest first.
 
-        It goes on beyond its time until one fits. The first pays for what torch loads, and is
-        not counted. `seconds` come of an estimate; once a pace is known they are held to that.
+        It goes on beyond its time until one fits, and where a cut is not exact (batch norm) until
+        the whole batch was tried. The first pays for what torch loads, and is not counted.
+        `seconds` come of an estimate; once a pace is known they are held to that.
         """
         began = None
         while size := self._next():
             late = began and time.perf_counter() + self._cost(size) > began + self._allowed(seconds)
-            if late and self._fitting():
+            if late and self._fitting() and (self._exact or self._batch_size in self._shapes):
                 break
             self._execute(size)
             began = began or time.perf_counter()
@@ -152,7 +156,10 @@ class Bench:
         if self._only is not None:
             return None if self._shapes else self._only
         tried = list(self._shapes.values())
-        return next_size(self._batch_size, tried, self._limit, self.held_bytes, self._counts)
+        return next_size(
+            *(self._batch_size, tried, self._limit, self.held_bytes),
+            *(self._counts, self._together),
+        )
 
     def _fitting(self) -> dict[int, Shape]:
         return {size: shape for size, shape in self._shapes.items() if fits(shape, self._limit)}

@@ -6,27 +6,39 @@ from typing import Literal
 import torch
 from torch import nn
 
-from engine.architecture import channels_of, hidden_of
+from engine.architecture import DEEP, VGGS, channels_of, hidden_of
 from engine.datasets import Dataset
 from engine.spec import Model
+from engine.training.deep import build_resnet, build_vgg, initialize_as_torchvision
+from engine.training.modules import norm_of_channels, norm_of_features
 
 
 def build_model(model: Model, dataset: Dataset, seed: int) -> nn.Module:
     """A freshly initialized network on the CPU; the seed alone decides its weights.
 
-    `model.init` is torch's default (Kaiming-uniform with a = sqrt(5), biases uniform), `glorot`
-    (uniform, Glorot & Bengio 2010) or `he` (normal, He et al. 2015); with the last two biases
-    are zero.
+    `model.init` is torch's default (Kaiming-uniform with a = sqrt(5), biases uniform), of VGG and
+    ResNet that of torchvision (`initialize_as_torchvision`), `glorot` (uniform, Glorot & Bengio
+    2010) or `he` (normal, He et al. 2015); with the last two biases are zero.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         built = _build(model, dataset)
         if model.init != "default":
             _initialize(built, model.init)
+        elif model.name in DEEP:
+            initialize_as_torchvision(built, model.name)
         return built
 
 
-def _build(model: Model, dataset: Dataset) -> nn.Module:
+def _build(model: Model, dataset: Dataset) -> nn.Sequential:
+    if model.name in VGGS:
+        return build_vgg(model, dataset)
+    if model.name == "resnet18":
+        return build_resnet(model, dataset)
+    return _build_plain(model, dataset)
+
+
+def _build_plain(model: Model, dataset: Dataset) -> nn.Sequential:
     channels, height, width = dataset.shape
     layers: list[nn.Module] = []
     bias = not model.batch_norm  # its shift would take the place of a bias
@@ -34,7 +46,7 @@ def _build(model: Model, dataset: Dataset) -> nn.Module:
         kernel, padding = _kernel(model, index)
         layers.append(nn.Conv2d(channels, after, kernel, padding=padding, bias=bias))
         if model.batch_norm:
-            layers.append(nn.BatchNorm2d(after))
+            layers.append(norm_of_channels(after, model.ghost_batch_size))
         # ReLU after pooling gives what it gives before (both are monotone), on a quarter
         layers += [nn.MaxPool2d(2), nn.ReLU()]
         lost = kernel - 1 - 2 * padding
@@ -44,7 +56,7 @@ def _build(model: Model, dataset: Dataset) -> nn.Module:
     for before, after in pairwise(widths):
         layers.append(nn.Linear(before, after, bias=bias))
         if model.batch_norm:
-            layers.append(nn.BatchNorm1d(after))
+            layers.append(norm_of_features(after, model.ghost_batch_size))
         layers.append(nn.ReLU())
     layers.append(nn.Linear(widths[-1], dataset.classes))
     return nn.Sequential(*layers)

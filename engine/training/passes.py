@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.training.flat import FlatModel, windows
-from engine.training.layers import Flatten, Layer, Linear, ReLU, Window, layers_of
+from engine.training.layer import Layer, Window
+from engine.training.layers import Flatten, Linear, ReLU, layers_of
 
 Heard = Callable[[int], None]
 

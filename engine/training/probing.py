@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from engine.architecture import has_batch_norm, images_together
 from engine.drawn import competing_pairs, drawn_sizes
 from engine.events import Competition, Draws
 from engine.plan import Plan
@@ -53,7 +54,8 @@ class Prober:
             mean=train.loss_reduction == "mean",
             replacement=train.sampling == "with-replacement",
             micro_batch_size=max(plan.micro_batch_size, plan.draw_micro_batch_size),
-            batch_norm=settings.model.batch_norm,
+            batch_norm=has_batch_norm(settings.model),
+            together=images_together(settings.model),
             channels_last=plan.layout == "channels-last",
         )
 

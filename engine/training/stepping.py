@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from engine.architecture import has_batch_norm, images_together
 from engine.batch_norm import largest_cut, pieces
 from engine.budget import steps_per_epoch
 from engine.course import Course, Stage
@@ -49,7 +50,7 @@ class Stepper:
         self.optimizer = build_optimizer(self.stack.weights, settings.train, self.rates)
         self.per_epoch = steps_per_epoch(images.train_size, plan.batch_size)
         self.total_steps = self.course.total_steps
-        possible, replicates = not settings.model.batch_norm, len(members)
+        possible, replicates = not has_batch_norm(settings.model), len(members)
         self.noise = NoiseScale(device, possible, self.stage.batch_size, replicates)
         self._most = self.course.most_steps_an_epoch
         self._plain = settings.train.optimizer == "sgd" and not settings.train.weight_decay
@@ -65,6 +66,7 @@ class Stepper:
         self._mean = settings.train.loss_reduction == "mean"
         self.micro_batch_size = plan.micro_batch_size
         self._counts = pieces(settings, plan.batch_size, images.train_size)
+        self._together = images_together(settings.model)
 
     @property
     def slice_steps(self) -> int:
@@ -197,7 +199,7 @@ class Stepper:
             self.gradient(batch, number)
         except (RuntimeError, MemoryError) as error:
             size = min(self.micro_batch_size, batch.shape[1])
-            smaller = largest_cut(-(-size // 2), self._counts)
+            smaller = largest_cut(-(-size // 2), self._counts, self._together)
             if not ran_out(error) or smaller is None or size == 1:
                 raise
             self.micro_batch_size = smaller

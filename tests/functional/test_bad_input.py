@@ -176,7 +176,11 @@ def test_a_home_of_a_user_who_is_not_there(lab: Lab, option: str) -> None:
         ("[model]", "[modle]", ["unknown key 'modle'", "did you mean 'model'?"]),
         ('title = "Mine"', "", ["title", "required"]),
         ('title = "Mine"', 'title = "x"\ntitel = "x"', ["'titel'", "did you mean 'title'?"]),
-        ('name = "mlp"', 'name = "vgg16"', ["model.name", "cnn, lenet, mlp", "'vgg16'"]),
+        (
+            'name = "mlp"',
+            'name = "vgg19"',
+            ["model.name", "cnn, lenet, mlp, resnet18, vgg16", "'vgg19'"],
+        ),
         ('title = "Mine"', 'title = "x"\nselect = 3', ["select", "expected a table"]),
     ],
 )

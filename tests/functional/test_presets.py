@@ -11,13 +11,16 @@ from engine.catalog import find_preset, preset_files
 from tests.functional.running import Lab
 
 REDUCED = ("data.name=digits", "train.epochs=1", "seeds=2")
+NARROW = "model.width=0.02"
 FEWER_DRAWS = ("probe.draws=20", "probe.pair_draws=10")
 
 
 def reduced(name: str) -> list[str]:
     """An experiment made small enough to be tried."""
-    probes = find_preset(name).raw.get("probe", {})
-    assignments = (*REDUCED, *FEWER_DRAWS) if probes else REDUCED
+    raw = find_preset(name).raw
+    assignments = [*REDUCED, *(FEWER_DRAWS if raw.get("probe") else ())]
+    if "width" in raw.get("model", {}):
+        assignments.append(NARROW)
     return [part for assignment in assignments for part in ("--set", assignment)]
 
 

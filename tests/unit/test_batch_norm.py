@@ -263,3 +263,13 @@ def test_measuring_leaves_no_image_alone(tmp_path: Path) -> None:
     trial = make_trial(train_of(57), CNN)  # batches of 57, 57 and 9: eights leave one of both
     bench = Bench((trial,), make_plan(trial, odd.train_size, 1), odd, CPU, 1 << 40)
     assert not any(leaves_one((57, 9), size) for size in sizes(bench.shapes(5.0)))
+
+
+def test_no_batch_is_cut_because_measuring_had_no_time(images: Images) -> None:
+    """That would be another training; where a cut is exact it is not worth the time."""
+    from engine.training.measuring import Bench
+
+    for model, whole in ((CNN, True), (replace(CNN, batch_norm=False), False)):
+        trial = make_trial(train_of(100), model)
+        bench = Bench((trial,), make_plan(trial, 129, 1), images, CPU, 1 << 40)
+        assert (100 in sizes(bench.shapes(0.0))) == whole

@@ -9,7 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from engine.training.layers import Layer, layers_of
+from engine.training.layer import Layer
+from engine.training.layers import layers_of
+from engine.training.modules import Residual
+
+
+def residual(inputs: int, outputs: int, stride: int, bias: bool) -> Residual:
+    """With ReLU in the body, which works in place where it is written out."""
+    shortcut = [nn.Conv2d(inputs, outputs, 1, stride, bias=bias)] if stride > 1 else []
+    body = nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=bias),
+        nn.ReLU(),
+        nn.Conv2d(outputs, outputs, 3, padding=1, bias=bias),
+    )
+    return Residual(body, nn.Sequential(*shortcut))
+
 
 Make = Callable[[int, int, bool], nn.Module]
 """From channels or features in and out, and whether there is a bias."""
@@ -17,6 +31,11 @@ Make = Callable[[int, int, bool], nn.Module]
 IMAGES: dict[str, Make] = {
     "convolution": lambda c, k, bias: nn.Conv2d(c, k, 3, padding=1, bias=bias),
     "convolution of 5 × 5 without padding": lambda c, k, bias: nn.Conv2d(c, k, 5, bias=bias),
+    "convolution with a stride": lambda c, k, bias: nn.Conv2d(c, k, 3, 2, padding=1, bias=bias),
+    "projection": lambda c, k, bias: nn.Conv2d(c, k, 1, 2, bias=bias),
+    "mean over the image": lambda c, k, bias: nn.AdaptiveAvgPool2d(1),
+    "residual": lambda c, k, bias: residual(c, c, 1, bias),
+    "residual with a projection": lambda c, k, bias: residual(c, k, 2, bias),
     "pooling": lambda c, k, bias: nn.MaxPool2d(2),
     "batch norm": lambda c, k, bias: nn.BatchNorm2d(c),
     "ReLU": lambda c, k, bias: nn.ReLU(),
@@ -190,7 +209,6 @@ def test_a_parameter_gets_its_gradient_where_that_of_the_input_is_not_needed(nam
     [
         nn.Tanh(),
         nn.Dropout(0.5),
-        nn.Conv2d(2, 4, 3, stride=2),
         nn.Conv2d(2, 4, 3, groups=2),
         nn.Conv2d(2, 4, 3, dilation=2),
         nn.Conv2d(2, 4, 3, padding="same"),
@@ -199,6 +217,11 @@ def test_a_parameter_gets_its_gradient_where_that_of_the_input_is_not_needed(nam
         nn.MaxPool2d(2, stride=1),
         nn.MaxPool2d(2, padding=1),
         nn.MaxPool2d(2, ceil_mode=True),
+        nn.AdaptiveAvgPool2d(2),
+        Residual(nn.Sequential(nn.ReLU(), nn.Conv2d(2, 2, 1)), nn.Sequential()),
+        Residual(nn.Sequential(nn.Conv2d(2, 2, 1)), nn.Sequential(nn.ReLU())),
+        Residual(nn.Sequential(nn.Conv2d(2, 2, 1), nn.Tanh()), nn.Sequential()),
+        Residual(nn.Sequential(), nn.Sequential()),
         nn.BatchNorm2d(2, affine=False),
         nn.BatchNorm2d(2, track_running_stats=False),
         nn.BatchNorm2d(2, momentum=None),

@@ -38,6 +38,12 @@ NETWORKS = {
     "mlp with batch norm": Model(name="mlp", hidden=(9, 5), batch_norm=True),
     "cnn with batch norm": Model(name="cnn", channels=(3, 4), hidden=(6,), batch_norm=True),
     "lenet with batch norm": Model(name="lenet", batch_norm=True),
+    "mlp with ghosts": Model(name="mlp", hidden=(9, 5), batch_norm=True, ghost_batch_size=2),
+    "cnn with ghosts": Model(name="cnn", channels=(3,), batch_norm=True, ghost_batch_size=3),
+    "vgg": Model(name="vgg16", width=0.04, hidden=(6,)),
+    "vgg with batch norm": Model(name="vgg16-bn", width=0.04, hidden=(6,)),
+    "resnet": Model(name="resnet18", width=0.04),
+    "resnet with ghosts": Model(name="resnet18", width=0.04, ghost_batch_size=4),
 }
 
 

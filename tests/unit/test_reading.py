@@ -524,7 +524,7 @@ def test_a_rate_is_above_zero(value: object, shown: str) -> None:
             "expected one of cifar10, digits, fashion-mnist, mnist, got 'minst'; "
             "did you mean 'mnist'?",
         ),
-        ("model", "name", 3, "expected one of cnn, lenet, mlp, got 3"),
+        ("model", "name", 3, "expected one of cnn, lenet, mlp, resnet18, vgg16, vgg16-bn, got 3"),
         ("run", "timing", "allone", "one of alone, shared, got 'allone'; did you mean 'alone'?"),
         (
             "train",
@@ -956,7 +956,9 @@ VALUES = st.recursive(
 REAL_KEYS = [(table, key) for table, kind in TABLES.items() for key in field_types(kind)]
 FITTING: dict[tuple[str, str], list[Any]] = {
     ("data", "name"): ["digits", "mnist", "cifar10"],
-    ("model", "name"): ["mlp", "cnn", "lenet"],
+    ("model", "name"): ["mlp", "cnn", "lenet", "vgg16-bn", "resnet18"],
+    ("model", "ghost_batch_size"): [2, 8],
+    ("model", "width"): [0.5, 1.0],
     ("model", "hidden"): [[], [8], [4, 8]],
     ("model", "channels"): [[8], [4, 8]],
     ("train", "optimizer"): ["sgd", "adam", "rmsprop"],

@@ -26,6 +26,7 @@ from tests.unit.training_fixtures import CPU, SMALL_MLP, Run, make_trial, opened
 
 NORMED = Model(name="mlp", hidden=(9,), batch_norm=True)
 CNN = Model(name="cnn", channels=(3,), hidden=(7,))
+RESIDUAL = Model(name="resnet18", width=0.04, ghost_batch_size=4)
 PROBE = Probe(at=(0.0, 0.4, 1.0), batch_sizes=(2, 5), draws=2, pairs=((2, 4),), pair_draws=2)
 ALWAYS = 1e9
 
@@ -56,6 +57,9 @@ CASES = {
     "adagrad": trial_of(optimizer="adagrad"),
     "rmsprop": trial_of(optimizer="rmsprop", lr=0.001),
     "batch-norm": trial_of(NORMED, optimizer="adam"),
+    "residual": trial_of(
+        RESIDUAL, epochs=None, steps=4, lr=0.01, memory=Memory(micro_batch_size=8)
+    ),
     "cnn": trial_of(CNN, loss_reduction="sum", lr=0.01),
     "bf16": trial_of(precision="bf16", optimizer="momentum"),
     "with-replacement": trial_of(sampling="with-replacement"),
