@@ -46,6 +46,10 @@ FIGURES = (
     Measured("distance from init", "distance", "distance_from_init"),
     Measured("weight norm", "weights", "weight_norm"),
     Measured("gradient norm cv", "norm cv", "grad_norm_cv"),
+    Measured("bias", "bias", "bias", True),
+    Measured("variance", "variance", "variance", True),
+    Measured("gradient noise scale", "noise", "noise_scale"),
+    Measured("SGD noise scale", "SGD noise", "sgd_noise_scale"),
 )
 CRITICAL = Measured("steps and samples", "critical", "steps")
 """Of a sweep with a target: not bars but a curve, `tui.panes.critical`."""
