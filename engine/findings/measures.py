@@ -165,9 +165,9 @@ def value_of(state: SweepState, trial: TrialState, measure: str, spot: Spot = OW
 def rounding_variance(state: SweepState, trial: TrialState, measure: str, value: float) -> float:
     """Variance of the rounding in a figure: step² / 12 where it comes in steps.
 
-    An accuracy (or a bias) is a whole number of images over their count, and what a target ends is counted
-    from one check of it to the next. A gap is the difference of two accuracies. Sums over float32
-    depend on their order: (10⁻⁶ × value)². Other figures are as good as exact.
+    An accuracy, or a part of the error, comes in images over their count, and what a target ends is
+    counted from one check of it to the next. A gap is the difference of two accuracies. Sums over
+    float32 depend on their order: (10⁻⁶ × value)². Other figures are as good as exact.
     """
     if measure in SINGLE_PRECISION:
         return single_variance(value)

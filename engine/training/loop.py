@@ -406,12 +406,14 @@ class Training:
         member.pending.append(record)
         member.facts.records.append(record)
         judged = held or test
-        if self.at.over or self._meets(judged):
-            member.facts.predicted = statements.predicted(self, member)
         if not all(math.isfinite(each.loss) for each in (train, test, judged)):
             reason = f"the loss was not finite after epoch {self.at.epoch}"
             self._end(member, "diverged", reason)
-        elif self._meets(judged):
+            return
+        met = self._meets(judged)
+        if self.at.over or met:
+            member.facts.predicted = statements.predicted(self, member)
+        if met:
             self._complete(member, told(self.train_settings, held is not None))
 
     def _complete(self, member: Member, reason: str = "") -> None:

@@ -8,16 +8,22 @@ from typing import Any
 import pytest
 
 from engine.catalog import find_preset, preset_files
+from engine.literal import literal
 from tests.functional.running import Lab
 
+FEWER_EPOCHS = 2
 REDUCED = ("data.name=digits", "train.epochs=1", "seeds=2")
 FEWER_DRAWS = ("probe.draws=20", "probe.pair_draws=10")
 
 
 def reduced(name: str) -> list[str]:
     """An experiment made small enough to be tried."""
-    probes = find_preset(name).raw.get("probe", {})
-    assignments = (*REDUCED, *FEWER_DRAWS) if probes else REDUCED
+    raw = find_preset(name).raw
+    assignments = (*REDUCED, *FEWER_DRAWS) if raw.get("probe", {}) else REDUCED
+    cells = raw.get("cells", [])
+    if any("epochs" in cell for cell in cells):
+        fewer = [{**cell, "epochs": FEWER_EPOCHS} if "epochs" in cell else cell for cell in cells]
+        assignments = (*assignments, f"cells={literal(fewer)}")
     return [part for assignment in assignments for part in ("--set", assignment)]
 
 

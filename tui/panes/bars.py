@@ -31,7 +31,7 @@ class Measured:
         """The mean, and half of its 95 % interval where two seeds or more give one."""
         half = None
         if mean.low is not None and mean.high is not None:
-            half = (mean.high - mean.low) / 2
+            half = (mean.high - mean.low) / 2 or None  # a setting has none
         if self.measure == "step_seconds":
             return duration(mean.mean), f"±{duration(half)}" if half is not None else ""
         return figure(mean.mean, decimals), deviation(half, decimals) if half is not None else ""
@@ -46,11 +46,15 @@ FIGURES = (
     Measured("distance from init", "distance", "distance_from_init"),
     Measured("weight norm", "weights", "weight_norm"),
     Measured("gradient norm cv", "norm cv", "grad_norm_cv"),
-    Measured("bias", "bias", "bias", True),
-    Measured("variance", "variance", "variance", True),
     Measured("gradient noise scale", "noise", "noise_scale"),
     Measured("SGD noise scale", "SGD noise", "sgd_noise_scale"),
 )
+PARTS = (
+    Measured("bias", "bias", "bias", True),
+    Measured("variance", "variance", "variance", True),
+    Measured("net variance", "net variance", "net_variance", True),
+)
+"""Once a trial has told what it predicts; last, so that no other changes its place by then."""
 CRITICAL = Measured("steps and samples", "critical", "steps")
 """Of a sweep with a target: not bars but a curve, `tui.panes.critical`."""
 
@@ -70,7 +74,9 @@ class BarsPane(Pane):
     @property
     def figures(self) -> tuple[Measured, ...]:
         """What there is to draw."""
-        return (*FIGURES, CRITICAL) if has_target(self.view) else FIGURES
+        aimed = (CRITICAL,) if has_target(self.view) else ()
+        told = any(trial.predicted for trial in self.view.state.trials.values())
+        return (*FIGURES, *aimed, *(PARTS if told else ()))
 
     @property
     def figure(self) -> Measured:
