@@ -52,7 +52,8 @@ def naive(table: Table) -> list[Fraction]:
             v = Fraction(len(stray), seeds)
             bias = int(main != label)
             if bias:
-                c2 = -Fraction(sum(one == label for one in stray), len(stray)) if stray else 0
+                hits = sum(one == label for one in stray)
+                c2 = Fraction(-hits, len(stray) or 1)
             else:
                 c2 = Fraction(1)
             assert c2 == 2 * (main == label) - 1 or len(set(said) | {label}) > 2 or not stray

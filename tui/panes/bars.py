@@ -20,18 +20,22 @@ SEEDS_FROM = 64
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A figure of a finished trial by its name among the findings; `share` is a fraction."""
+    """A figure of a finished trial by its name among the findings; `share` is a fraction.
+
+    One that is a `setting` is the same for all seeds, and has no interval.
+    """
 
     name: str
     tab: str
     measure: str
     share: bool = False
+    setting: bool = False
 
     def told(self, mean: Mean, decimals: int | None) -> tuple[str, str]:
         """The mean, and half of its 95 % interval where two seeds or more give one."""
         half = None
-        if mean.low is not None and mean.high is not None:
-            half = (mean.high - mean.low) / 2 or None  # a setting has none
+        if mean.low is not None and mean.high is not None and not self.setting:
+            half = (mean.high - mean.low) / 2
         if self.measure == "step_seconds":
             return duration(mean.mean), f"±{duration(half)}" if half is not None else ""
         return figure(mean.mean, decimals), deviation(half, decimals) if half is not None else ""
@@ -47,7 +51,7 @@ FIGURES = (
     Measured("weight norm", "weights", "weight_norm"),
     Measured("gradient norm cv", "norm cv", "grad_norm_cv"),
     Measured("gradient noise scale", "noise", "noise_scale"),
-    Measured("SGD noise scale", "SGD noise", "sgd_noise_scale"),
+    Measured("SGD noise scale", "SGD noise", "sgd_noise_scale", setting=True),
 )
 PARTS = (
     Measured("bias", "bias", "bias", True),
