@@ -13,13 +13,16 @@ from msgspec.structs import replace
 
 from engine import events as ev
 from engine.export.bundle import bias_variance_csv
+from engine.findings import report
 from engine.findings.bias_variance import Parts, bias_variances, decompose
 from engine.findings.measures import rounding_variance, value_of
+from engine.findings.parting import part_lines
 from engine.findings.summary import figures
 from engine.predictions import pack, unpack
 from engine.spec import Claim, Configuration
 from engine.state import SweepState
 from tests.unit.findings_fixtures import TEST_SIZE, configuration, sweep, trend, verdict
+from tui.headless import findings_text
 
 CLASSES = 4
 Table = list[list[int]]  # of each seed, what it is off by on each image
@@ -39,8 +42,8 @@ def packed(table: Table) -> tuple[bytes, ...]:
 
 def naive(table: Table) -> list[Fraction]:
     """Domingos' theorem 2 with labels, image by image, averaged over tied main predictions."""
-    seeds, images = len(table), len(table[0])
-    sums = [Fraction(0)] * 6
+    seeds, images, nought = len(table), len(table[0]), Fraction(0)
+    sums = [nought] * 6
     for image in range(images):
         label = image % CLASSES  # which one does not matter
         said = [(row[image] + label) % CLASSES for row in table]
@@ -57,7 +60,7 @@ def naive(table: Table) -> list[Fraction]:
             else:
                 c2 = Fraction(1)
             assert c2 == 2 * (main == label) - 1 or len(set(said) | {label}) > 2 or not stray
-            parts = (bias + c2 * v, bias, v, max(c2, 0) * v, max(-c2, 0) * v, c2 * v)
+            parts = (bias + c2 * v, bias, v, max(c2, nought) * v, max(-c2, nought) * v, c2 * v)
             sums = [total + share * part for total, part in zip(sums, parts, strict=True)]
     return [total / images for total in sums]
 
@@ -225,3 +228,15 @@ def test_the_fold_takes_the_same_twice_as_once_and_forgets_what_is_trained_again
     state.apply(event)
     trial.forget()
     assert trial.predicted is None
+
+
+def test_the_summary_tells_of_it_where_a_claim_asks() -> None:
+    assert report.find(two_sizes()).bias_variance == ()
+    assert "bias_variance" in report.document(two_sizes())
+    asked = report.find(two_sizes(trend("increasing", "variance")))
+    head, small, large = part_lines(asked.bias_variance)
+    assert head == "batch size          error           bias + net variance     (variance)  %"
+    assert small == "         8    1.30 ± 0.30    1.00 ± 0.30    0.30 ± 0.00    0.30 ± 0.30"
+    assert large.split()[0] == "64"
+    assert {small, large} <= set(findings_text(asked))
+    assert part_lines([]) == []

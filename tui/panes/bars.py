@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.findings.noise_scales import noise_scales
+from engine.findings.sizing import figure as size
 from engine.findings.summary import Mean, bars
 from engine.shared_times import stack_caution, stack_sizes, stacked
 from tui.blocks import bar
@@ -12,6 +14,7 @@ from tui.panes.pane import Pane
 from tui.panes.waiting import awaited
 from tui.rows import Row, cell, row, wrap
 from tui.units import deviation, duration, figure, places
+from tui.view import View
 
 LABEL_MOST = 16
 CRITICAL_ROWS = 14
@@ -33,6 +36,9 @@ class Measured:
 
     def told(self, mean: Mean, decimals: int | None) -> tuple[str, str]:
         """The mean, and half of its 95 % interval where two seeds or more give one."""
+        if self.measure == "noise_scale":
+            ends = (size(end) if end is not None else "–" for end in (mean.low, mean.high))
+            return size(mean.mean), f"[{', '.join(ends)}]"
         half = None
         if mean.low is not None and mean.high is not None and not self.setting:
             half = (mean.high - mean.low) / 2
@@ -42,6 +48,8 @@ class Measured:
 
 
 EPOCH_TIME = Measured("epoch time", "time", "epoch_seconds")
+NOISE = Measured("gradient noise scale", "noise", "noise_scale")
+"""Means over the seeds, divided last: `engine.findings.noise_scales`; its interval is lopsided."""
 FIGURES = (
     EPOCH_TIME,
     Measured("step time", "step time", "step_seconds"),
@@ -50,7 +58,7 @@ FIGURES = (
     Measured("distance from init", "distance", "distance_from_init"),
     Measured("weight norm", "weights", "weight_norm"),
     Measured("gradient norm cv", "norm cv", "grad_norm_cv"),
-    Measured("gradient noise scale", "noise", "noise_scale"),
+    NOISE,
     Measured("SGD noise scale", "SGD noise", "sgd_noise_scale", setting=True),
 )
 PARTS = (
@@ -108,6 +116,8 @@ class BarsPane(Pane):
             return self.said(width, "median · ÷ to the next smaller", "")
         if self.figure is CRITICAL:
             return self.said(width, CAPTION, "")
+        if self.figure is NOISE:
+            return self.said(width, "over all seeds [95 % interval]", "")
         told = "mean ± half its 95 % interval · × the smallest batch's"
         return self.said(width, told, "× the smallest batch's", "")
 
@@ -129,7 +139,7 @@ class BarsPane(Pane):
         found = view.once(
             ("bars", chosen.measure),
             (view.moved["trials"], len(view.state.data)),
-            lambda: bars(view.state, chosen.measure),
+            lambda: _noise(view) if chosen is NOISE else bars(view.state, chosen.measure),
         )
         if not found:
             why = f"no {chosen.name} was measured" if view.state.count("finished") else _NONE
@@ -176,6 +186,15 @@ class BarsPane(Pane):
 
 
 _NONE = "no trial has finished yet"
+
+
+def _noise(view: View) -> dict[str, Mean]:
+    """The noise scale of each configuration that has one, beside no other: it is in samples."""
+    return {
+        each.configuration: Mean(each.value, each.low, each.high, each.n)
+        for each in noise_scales(view.state)
+        if each.value is not None and each.configuration in view.order
+    }
 
 
 def _factor(mean: Mean) -> str:
