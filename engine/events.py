@@ -268,6 +268,21 @@ class Probed(Event, frozen=True, tag="probed"):
     competitions: tuple[Competition, ...] = ()
 
 
+class Predicted(Event, frozen=True, tag="predicted"):
+    """What a trial says of every test image at its end, beside what is right.
+
+    `packed` is one byte an image, (predicted − label) mod `classes`, as zlib compresses it: 0 where
+    it is right. `engine.predictions` reads it.
+    """
+
+    trial: str
+    attempt: int
+    steps: int
+    classes: int
+    images: int
+    packed: bytes
+
+
 class TrialEnded(Event, frozen=True, tag="ended"):
     """A trial's last word. `failed` and `stopped` trials are run anew by `resume`."""
 
@@ -363,4 +378,5 @@ AnyEvent = (
     | SweepPaused
     | SweepContinued
     | SweepEnded
+    | Predicted
 )

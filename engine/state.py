@@ -75,6 +75,10 @@ class SweepState:
                 self._epochs(event)
             case ev.Probed():
                 self._probed(event)
+            case ev.Predicted():
+                trial = self._current(event.trial, event.attempt)
+                if trial:
+                    trial.predicted = event
             case ev.Progress():
                 trial = self._current(event.trial, event.attempt)
                 if trial:
@@ -108,6 +112,9 @@ class SweepState:
                 return all(record.epoch in known for record in event.records)
             case ev.Probed(trial=name):
                 return any(probe.at_share == event.at_share for probe in self.trials[name].probes)
+            case ev.Predicted(trial=name):
+                known_before = self.trials[name].predicted
+                return known_before is not None and known_before.packed == event.packed
             case ev.MicroBatchCut(trial=name):
                 return any(_same_cut(cut, event) for cut in self.trials[name].cuts)
             case _:

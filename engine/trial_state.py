@@ -29,6 +29,8 @@ class TrialState:
     ended_at: float | None = None
     apart: bool = False
     """Whether its group went on without it, so that it is trained in a job of its own."""
+    predicted: ev.Predicted | None = None
+    """What it says of the test images at its end, still compressed."""
 
     @property
     def batch_size(self) -> int:
@@ -76,12 +78,15 @@ class TrialState:
         self.records.clear()
         self.probes.clear()
         self.cuts.clear()
+        self.predicted = None
 
     def go_back(self, epochs: int, steps: int) -> None:
         """Drop what an earlier attempt measured after the checkpoint that the next goes on from."""
         self.records.keep(epochs)
         self.probes = [probe for probe in self.probes if probe.steps <= steps]
         self.cuts = [cut for cut in self.cuts if cut.steps <= steps]
+        if self.predicted and self.predicted.steps > steps:
+            self.predicted = None
 
     def trained(self) -> tuple[int, int, float]:
         """Steps taken, images seen, and seconds of training, as far as is known."""

@@ -16,6 +16,7 @@ from engine import journal, notice
 from engine.catalog import conductor_lives
 from engine.events import AnyEvent, DataProgress, EpochsFinished
 from engine.figures import by_batch_size, epoch_times, last_values, mean_and_deviation
+from engine.findings.parting import part_lines
 from engine.findings.report import Findings, find
 from engine.findings.sizing import size_lines
 from engine.launching import LOG, ask_to_stop
@@ -214,6 +215,7 @@ def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, A
         "critical_batch_size": msgspec.to_builtins(found.critical_batch_size),
         "noise_scale": msgspec.to_builtins(list(found.noise_scale)),
         "export": str(export) if export else None,
+        "bias_variance": msgspec.to_builtins(list(found.bias_variance)),
     }
 
 
@@ -229,6 +231,8 @@ def findings_text(found: Findings) -> list[str]:
         lines += ["", *(f"{sign_of(each)[0]} {choice_text(each)}" for each in found.choices)]
     if found.critical_batch_size:
         lines += ["", *size_lines(found.critical_batch_size)]
+    if found.bias_variance:
+        lines += ["", *part_lines(found.bias_variance)]
     return [*lines, "", found.recommendation] if found.recommendation else lines
 
 

@@ -18,6 +18,7 @@ from engine import __version__, journal
 from engine.catalog import SWEEP, conductor_lives
 from engine.export import memory_table, probe_tables, tables
 from engine.findings import report
+from engine.findings.bias_variance import BiasVariance, bias_variances
 from engine.problems import MachineProblem, UsageProblem, printable
 from engine.reading import read_toml
 from engine.state import SweepState
@@ -97,7 +98,14 @@ def _documents(folder: Path, state: SweepState, damaged: int) -> dict[str, str]:
         FINDINGS: _json(report.document(state)),
         MANIFEST: _json(manifest(folder, state, damaged)),
         **_probe_tables(state),
+        "bias_variance.csv": bias_variance_csv(state),
     }
+
+
+def bias_variance_csv(state: SweepState) -> str:
+    """One row for each configuration of which two seeds finished."""
+    rows = (msgspec.structs.asdict(each) for each in bias_variances(state))
+    return tables.to_csv(BiasVariance.__struct_fields__, rows)
 
 
 def _probe_tables(state: SweepState) -> dict[str, str]:

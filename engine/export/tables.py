@@ -8,6 +8,8 @@ from engine.batch_norm import normalized_over
 from engine.bins import EDGES, Norms
 from engine.events import EpochRecord
 from engine.figures import noise_over, pace
+from engine.sgd_noise import sgd_noise_scale
+from engine.split import training_size
 from engine.state import SweepState, TrialState
 from engine.target import reached
 from engine.tuning import choices
@@ -23,7 +25,7 @@ TRIAL_COLUMNS = (
     "noise_scale", "configuration", "label", "attempt", "reason", "path_length", "memory_cuts",
     "precision", "batch_norm_size", "noise_draws", "validation_loss", "validation_accuracy",
     "steps_to_target", "samples_to_target", "seconds_to_target", "selected",
-    "stacked",
+    "stacked", "sgd_noise_scale",
 )  # fmt: skip
 TEXT_COLUMNS = (
     "trial", "status", "dataset", "model", "optimizer", "scaling_rule", "configuration", "label",
@@ -35,7 +37,7 @@ EPOCH_COLUMNS = (
     "samples_per_second", "grad_norm_mean", "grad_norm_std", "grad_norm_cv", "distance_from_init",
     "weight_norm", "noise_scale", "peak_memory_bytes", "update_norm_mean", "path_length",
     "noise_trace", "noise_signal", "noise_draws", "last_batch_size", "validation_loss",
-    "validation_accuracy", "stacked", "warm_up_seconds",
+    "validation_accuracy", "stacked", "warm_up_seconds", "sgd_noise_scale",
 )  # fmt: skip
 NORM_COLUMNS = ("trial", "batch_size", "seed", "epoch", "bin_left", "bin_right", "count")
 
@@ -84,6 +86,9 @@ def epoch_rows(state: SweepState) -> Iterator[Row]:
                 "last_batch_size": record.last_batch_size,
                 "warm_up_seconds": record.warm_up_seconds,
                 "stacked": trial.started.stacked if trial.started else None,
+                "sgd_noise_scale": _shaking(
+                    state, trial, record.lr, record.last_batch_size or trial.batch_size
+                ),
             }
 
 
@@ -134,6 +139,7 @@ def _settings(state: SweepState, trial: TrialState) -> Row:
         "batch_norm_size": normalized_over(settings, plan) if plan else None,
         "reason": trial.reason,
         "stacked": trial.started.stacked if trial.started else None,
+        "sgd_noise_scale": noise_of_sgd(state, trial),
     }
 
 
@@ -156,6 +162,21 @@ def _outcome(state: SweepState, trial: TrialState) -> Row:
         **_noise(trial),
         **_to_target(trial),
     }
+
+
+def noise_of_sgd(state: SweepState, trial: TrialState) -> float | None:
+    """Smith and Le's noise scale at the rate and batch size that a trial begins with."""
+    return _shaking(state, trial, trial.started.lr if trial.started else None, trial.batch_size)
+
+
+def _shaking(
+    state: SweepState, trial: TrialState, lr: float | None, batch_size: int
+) -> float | None:
+    data = state.data.get(trial.settings.data.name)
+    if lr is None or data is None:
+        return None
+    size = training_size(trial.settings.data, data.train)
+    return sgd_noise_scale(trial.settings.train, lr, batch_size, size)
 
 
 def _to_target(trial: TrialState) -> Row:

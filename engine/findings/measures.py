@@ -8,6 +8,13 @@ from collections.abc import Callable
 
 from engine.export.tables import TEXT_COLUMNS, TRIAL_COLUMNS, Value, trial_row
 from engine.figures import noise_over, norms_of, pace
+from engine.findings.bias_variance import (
+    bias,
+    net_variance,
+    variance,
+    variance_biased,
+    variance_unbiased,
+)
 from engine.findings.distances import (
     distance_at_equal_samples,
     distance_log_r2,
@@ -27,6 +34,7 @@ Finding = Callable[[SweepState, TrialState], float | None]
 ACCURACIES = (
     *("test_accuracy", "train_accuracy", "best_test_accuracy", "generalization_gap"),
     "validation_accuracy",
+    *("bias", "variance", "variance_unbiased", "variance_biased", "net_variance"),
 )
 EARLY, LATE = (0.0, 0.2), (0.8, 1.0)
 """The first and the last fifth of the planned steps."""
@@ -114,6 +122,11 @@ FINDINGS: dict[str, Finding] = {
     "distance_log_slope": distance_log_slope,
     "distance_log_r2": distance_log_r2,
     "distance_power": distance_power,
+    "bias": bias,
+    "variance": variance,
+    "variance_unbiased": variance_unbiased,
+    "variance_biased": variance_biased,
+    "net_variance": net_variance,
 }
 PROBED = (*DRAWN, *COMPETED)
 MEASURES = (
@@ -124,7 +137,7 @@ MEASURES = (
 
 SINGLE_PRECISION = (
     *("init_norm", "distance_from_init", "path_length"),
-    *(name for name in FINDINGS if name not in TIMED),
+    *(name for name in FINDINGS if name not in (*TIMED, *ACCURACIES)),
     *PROBED,
 )
 """Norms, distances and what is drawn: figures of weights and gradients, which are float32."""
@@ -152,9 +165,9 @@ def value_of(state: SweepState, trial: TrialState, measure: str, spot: Spot = OW
 def rounding_variance(state: SweepState, trial: TrialState, measure: str, value: float) -> float:
     """Variance of the rounding in a figure: step² / 12 where it comes in steps.
 
-    An accuracy is a whole number of images over their count, and what a target ends is counted
-    from one check of it to the next. A gap is the difference of two accuracies. Sums over float32
-    depend on their order: (10⁻⁶ × value)². Other figures are as good as exact.
+    An accuracy, or a part of the error, comes in images over their count, and what a target ends is
+    counted from one check of it to the next. A gap is the difference of two accuracies. Sums over
+    float32 depend on their order: (10⁻⁶ × value)². Other figures are as good as exact.
     """
     if measure in SINGLE_PRECISION:
         return single_variance(value)

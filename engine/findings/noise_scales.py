@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from engine.export.tables import noise_of_sgd
 from engine.figures import Noise, by_batch_size, noise_over
 from engine.findings.statistics import LEVEL
 from engine.noise import no_noise_scale
@@ -23,7 +24,8 @@ class NoiseFinding(Struct, frozen=True, kw_only=True):
     """A noise scale in samples, or the `reason` why it is undetermined.
 
     `trace` and `signal` are the means of tr(Σ) and |G|² over `draws` in `n` seeds; `low` and `high`
-    its interval of coverage 0.95, None where it has no such end.
+    its interval of coverage 0.95, None where it has no such end. `sgd_noise_scale` is that of Smith
+    and Le, of the settings and not of the gradients: see `engine.sgd_noise`.
     """
 
     configuration: str
@@ -37,6 +39,7 @@ class NoiseFinding(Struct, frozen=True, kw_only=True):
     draws: int = 0
     n: int = 0
     reason: str = ""
+    sgd_noise_scale: float | None = None
 
 
 def noise_scales(state: SweepState) -> list[NoiseFinding]:
@@ -64,6 +67,7 @@ def noise_scales(state: SweepState) -> list[NoiseFinding]:
                 draws=whole.draws,
                 n=len(seeds),
                 reason="" if value is not None else _why(whole, no_noise_scale(each.settings)),
+                sgd_noise_scale=noise_of_sgd(state, trials[0]),
             )
         )
     return found

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.findings.advice import advice
+from engine.findings.bias_variance import BiasVariance, Parts, bias_variances
 from engine.findings.claims import Verdict, judge
 from engine.findings.critical import Critical, critical_batch_size
 from engine.findings.noise_scales import NoiseFinding, noise_scales
@@ -19,7 +20,8 @@ from engine.tuning import Choice, choices, chosen
 class Findings(Struct, frozen=True):
     """The verdicts in the order of the claims, the paragraph that sums it up, what was chosen.
 
-    Of a sweep with a target also the critical batch size, and the noise scales beside it.
+    Of a sweep with a target also the critical batch size, and the noise scales beside it. Bias and
+    variance where a claim is about them.
     """
 
     claims: tuple[Verdict, ...] = ()
@@ -27,6 +29,7 @@ class Findings(Struct, frozen=True):
     choices: tuple[Choice, ...] = ()
     critical_batch_size: Critical | None = None
     noise_scale: tuple[NoiseFinding, ...] = ()
+    bias_variance: tuple[BiasVariance, ...] = ()
 
 
 def find(state: SweepState) -> Findings:
@@ -34,7 +37,14 @@ def find(state: SweepState) -> Findings:
     critical = critical_batch_size(state, _tuned(state))
     noise = tuple(noise_scales(state)) if critical else ()
     told = advice(state, critical, noise) if state.trials else ""
-    return Findings(tuple(judge(state)), told, tuple(choices(state)), critical, noise)
+    parts = tuple(bias_variances(state)) if _asks_for_parts(state) else ()
+    return Findings(tuple(judge(state)), told, tuple(choices(state)), critical, noise, parts)
+
+
+def _asks_for_parts(state: SweepState) -> bool:
+    """Whether a claim is about a part of the error."""
+    claims = state.opened.claims if state.opened else ()
+    return any(claim.measure in Parts._fields for claim in claims)
 
 
 def _tuned(state: SweepState) -> dict[int, str]:
@@ -50,6 +60,7 @@ def document(state: SweepState) -> dict[str, Any]:
         "critical_batch_size": found.critical_batch_size,
         "pareto": pareto(state),
         "noise_scale": found.noise_scale or noise_scales(state),
+        "bias_variance": found.bias_variance or bias_variances(state),
     }
     return {
         "claims": msgspec.to_builtins(list(found.claims)),

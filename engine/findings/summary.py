@@ -30,6 +30,9 @@ MEASURES = (
     "distance_log_slope",
     "distance_log_r2",
     "distance_power",
+    "bias",
+    "variance",
+    "net_variance",
 )
 TIMES = ("epoch_seconds", "step_seconds")
 

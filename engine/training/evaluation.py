@@ -18,10 +18,15 @@ class Figures(NamedTuple):
 
 
 @torch.no_grad()
-def evaluate(passes: Pass, batches: Iterable[tuple[Tensor, Tensor]]) -> list[Figures]:
+def evaluate(
+    passes: Pass,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    missed: list[Tensor] | None = None,
+) -> list[Figures]:
     """Evaluate every replicate on batches of (images, labels); losses are summed in float64.
 
-    The device is waited for once, at the end.
+    To `missed` is added for each batch what it is off by, (R, images) uint8: (predicted − label)
+    mod classes. The device is waited for once, at the end.
     """
     totals, count = None, 0
     for images, labels in batches:
@@ -30,7 +35,10 @@ def evaluate(passes: Pass, batches: Iterable[tuple[Tensor, Tensor]]) -> list[Fig
         losses = functional.cross_entropy(
             logits.flatten(0, 1), labels.repeat(replicates), reduction="none"
         )
-        right = (logits.argmax(2) == labels).sum(1)
+        predicted = logits.argmax(2)
+        right = (predicted == labels).sum(1)
+        if missed is not None:
+            missed.append(((predicted - labels) % logits.shape[2]).to(torch.uint8))
         sums = torch.stack([losses.view(replicates, size).double().sum(1), right.double()], 1)
         totals = sums if totals is None else totals + sums
         count += size

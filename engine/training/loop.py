@@ -76,6 +76,7 @@ class Training:
 
     Attributes:
         active: those that have not ended.
+        missed: by how much the classes were missed that were last predicted, batch by batch.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Training:
         self.total_steps = self.stepper.total_steps
         self.evaluation_batch_size, self.peak_bytes = job.plan.evaluation_batch_size, 0
         self.at, self.clock = Position(), Clock()
+        self.missed: list[Tensor] = []
         steps_at = self.stepper.course.steps_at
         self.moments = Moments(
             settings.probe.at, self.total_steps, settings.train.seconds, steps_at
@@ -408,7 +410,11 @@ class Training:
         if not all(math.isfinite(each.loss) for each in (train, test, judged)):
             reason = f"the loss was not finite after epoch {self.at.epoch}"
             self._end(member, "diverged", reason)
-        elif self._meets(judged):
+            return
+        met = self._meets(judged)
+        if self.at.over or met:
+            member.facts.predicted = statements.predicted(self, member)
+        if met:
             self._complete(member, told(self.train_settings, held is not None))
 
     def _complete(self, member: Member, reason: str = "") -> None:
@@ -417,6 +423,7 @@ class Training:
         if share is not None:
             self._probe(member, share)
         if member in self.active:
+            self._teller.predicted(member)
             self._end(member, "finished", reason)
 
     def _evaluate(self, *on: Part) -> list[list[Figures]]:
@@ -425,13 +432,20 @@ class Training:
             try:
                 with self._first_measured() if self.at.epoch == 1 else nullcontext():
                     size = self.evaluation_batch_size
-                    passes, images = self.stepper.stack.passes, self.images
-                    return [evaluate(passes, images.batches(part, size)) for part in on]
+                    return [self._evaluate_on(part, size) for part in on]
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error) or self.evaluation_batch_size == 1:
                     raise
             self.evaluation_batch_size = -(-self.evaluation_batch_size // 2)
             self._teller.cut(self.evaluation_batch_size, evaluation=True)
+
+    def _evaluate_on(self, part: Part, size: int) -> list[Figures]:
+        """Each replicate's figures; of the test images also what it makes of each is kept."""
+        passes, batches = self.stepper.stack.passes, self.images.batches(part, size)
+        if part != "test":
+            return evaluate(passes, batches)
+        self.missed = []
+        return evaluate(passes, batches, self.missed)
 
     @contextmanager
     def _first_measured(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ import time
 
 import msgspec
 
-from engine.events import EpochRecord, MicroBatchCut, NormSlice, Probed
+from engine.events import EpochRecord, MicroBatchCut, NormSlice, Predicted, Probed
 
 FIRST_WAIT = 5
 
@@ -107,10 +107,12 @@ class Facts(msgspec.Struct):
     """What a trial has stated since its first step and cannot be measured again.
 
     They go with every checkpoint: a statement can be lost between a worker and the journal.
-    `slices` are the norms of the epoch under way, which are stated at its end.
+    `slices` are the norms of the epoch under way, which are stated at its end; `predicted` is there
+    once its last figures are.
     """
 
     records: list[EpochRecord] = []
     probes: list[Probed] = []
     cuts: list[MicroBatchCut] = []
     slices: list[NormSlice] = []
+    predicted: Predicted | None = None

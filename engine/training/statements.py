@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from engine.events import EpochRecord, Probed, Progress, TrialStarted
+from engine.datasets import DATASETS
+from engine.events import EpochRecord, Predicted, Probed, Progress, TrialStarted
 from engine.noise import noise_scale
+from engine.predictions import pack
 from engine.training.evaluation import Figures
 from engine.training.probing import Found
 
@@ -50,6 +52,19 @@ def probed(training: "Training", member: "Member", share: float, found: Found) -
         seconds=found.seconds,
         draws=found.draws,
         competitions=found.competitions,
+    )
+
+
+def predicted(training: "Training", member: "Member") -> Predicted:
+    """What it makes of every test image, as it was last evaluated."""
+    missed = torch.cat([part[member.index] for part in training.missed]).cpu().numpy()
+    return Predicted(
+        trial=member.trial.id,
+        attempt=training.job.attempt,
+        steps=training.at.steps,
+        classes=DATASETS[training.settings.data.name].classes,
+        images=len(missed),
+        packed=pack(missed.tobytes()),
     )
 
 

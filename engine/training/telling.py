@@ -87,6 +87,12 @@ class Teller:
             member.pending = []
         self._told = time.monotonic()
 
+    def predicted(self, member: Member) -> None:
+        """What it says of the test images at its end; a checkpoint of old may not know."""
+        if member.facts.predicted is not None:
+            attempt = self._training.job.attempt
+            self.state(msgspec.structs.replace(member.facts.predicted, attempt=attempt))
+
     def warn(self, text: str) -> None:
         """What is not as it should be."""
         self.state(Note(level="warning", text=text, trial=self._training.job.active[0]))

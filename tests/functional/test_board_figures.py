@@ -81,6 +81,8 @@ BARS = (
     ("distance from init", "distance_from_init"),
     ("weight norm", "weight_norm"),
     ("gradient norm cv", "grad_norm_cv"),
+    ("gradient noise scale", "noise_scale"),
+    ("SGD noise scale", "sgd_noise_scale"),
 )
 
 
@@ -285,15 +287,18 @@ async def test_b_goes_through_the_figures_across_batch_sizes(home: Path) -> None
         for name, measure in BARS:
             await pilot.press("b")
             lines = part(app, "pane-bars").splitlines()
+            if measure == "noise_scale":
+                assert "no gradient noise scale was measured" in part(app, "pane-bars")
+                continue
             assert lines[0].startswith(f" {name}  mean ± half its 95 % interval")
             assert "×1.00" in lines[1]
             for line, mean in zip(lines[1:], bars(state, measure).values(), strict=False):
                 assert line.endswith(f" n=3 ×{mean.normalized:.2f}")
-                assert "±" in line
+                assert ("±" in line) == (measure != "sgd_noise_scale")
         await pilot.press("b")
         assert part(app, "pane-bars") == first
         await pilot.press("B")
-        assert "gradient norm cv" in part(app, "pane-bars")
+        assert "SGD noise scale" in part(app, "pane-bars")
 
 
 async def test_bars_are_as_long_as_the_means_and_tell_the_interval(home: Path) -> None:

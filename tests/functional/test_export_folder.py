@@ -17,6 +17,7 @@ FILES = {
     "epochs.csv",
     "gradient_norms.csv",
     "memory.csv",
+    "bias_variance.csv",
     "findings.json",
     "sweep.toml",
     "manifest.json",

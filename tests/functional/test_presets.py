@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from engine.catalog import find_preset, preset_files
+from engine.literal import literal
 from tests.functional.running import Lab
 
+FEWER_EPOCHS = 2
 REDUCED = ("data.name=digits", "train.epochs=1", "seeds=2")
 NARROW = "model.width=0.02"
 FEWER_DRAWS = ("probe.draws=20", "probe.pair_draws=10")
@@ -21,6 +23,10 @@ def reduced(name: str) -> list[str]:
     assignments = [*REDUCED, *(FEWER_DRAWS if raw.get("probe") else ())]
     if "width" in raw.get("model", {}):
         assignments.append(NARROW)
+    cells = raw.get("cells", [])
+    if any("epochs" in cell for cell in cells):
+        fewer = [{**cell, "epochs": FEWER_EPOCHS} if "epochs" in cell else cell for cell in cells]
+        assignments.append(f"cells={literal(fewer)}")
     return [part for assignment in assignments for part in ("--set", assignment)]
 
 

@@ -121,6 +121,7 @@ def test_the_files_are_complete() -> None:
         "epochs.csv",
         "gradient_norms.csv",
         "memory.csv",
+        "bias_variance.csv",
         "sweep.toml",
         "manifest.json",
         "findings.json",

@@ -15,6 +15,7 @@ from engine.events import (
     EpochRecord,
     EpochsFinished,
     Note,
+    Predicted,
     Probed,
     TrialEnded,
     TrialStarted,
@@ -139,7 +140,8 @@ class Group:
     def figures(self, seed: int) -> tuple[object, ...]:
         """All that must be the same to the last bit whoever else is there."""
         ended = self.ended(seed)
-        return ended.status, ended.reason, self.records(seed), self.probes(seed)
+        predicted = [(e.steps, e.packed) for e in self.of(seed) if isinstance(e, Predicted)]
+        return ended.status, ended.reason, self.records(seed), self.probes(seed), predicted
 
 
 def learnable(images: Images) -> Images:

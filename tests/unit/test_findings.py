@@ -11,6 +11,7 @@ from scipy import stats
 from engine import events as ev
 from engine.export import bundle, tables
 from engine.findings import measures, report
+from engine.findings.bias_variance import Parts
 from engine.findings.claims import Verdict
 from engine.findings.measures import MEASURES, rounding_variance, value_of
 from engine.findings.recommendation import recommendation
@@ -104,7 +105,9 @@ def test_norms_distances_and_probes_are_rounded_as_float32_is() -> None:
         == pytest.approx(25e-12, rel=1e-9, abs=0)
     }
     assert rounded == {"init_norm", "distance_from_init", "path_length"} | (
-        {*measures.FINDINGS, *measures.PROBED} - {"step_seconds", "training_seconds"}
+        {*measures.FINDINGS, *measures.PROBED}
+        - {"step_seconds", "training_seconds"}
+        - {*Parts._fields}
     )
 
 

@@ -42,6 +42,8 @@ def values(kind: inspect.Type) -> st.SearchStrategy[Any]:
             )
         case inspect.StrType():
             return st.text()
+        case inspect.BytesType():
+            return st.binary()
         case inspect.LiteralType(values=choices):
             return st.sampled_from(choices)
         case inspect.UnionType(types=kinds):

@@ -110,6 +110,7 @@ class Outcome(NamedTuple):
     reason: str
     records: list[ev.EpochRecord]
     probes: list[ev.Probed]
+    predicted: bytes | None
     weights: Tensor
 
 
@@ -117,7 +118,8 @@ def comparable(trial: Trial, events: list[ev.AnyEvent], weights: Tensor) -> Outc
     state = fold(trial, events).trials[trial.id]
     records = [untimed(record) for record in state.records]
     probes = [msgspec.structs.replace(p, attempt=0, seconds=0.0) for p in state.probes]
-    return Outcome(state.status, state.reason, records, probes, weights)
+    predicted = state.predicted.packed if state.predicted else None
+    return Outcome(state.status, state.reason, records, probes, predicted, weights)
 
 
 def fold(trial: Trial, events: list[ev.AnyEvent]) -> SweepState:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.findings.noise_scales import noise_scales
+from engine.findings.sizing import figure as size
 from engine.findings.summary import Mean, bars
 from engine.shared_times import stack_caution, stack_sizes, stacked
 from tui.blocks import bar
@@ -12,6 +14,7 @@ from tui.panes.pane import Pane
 from tui.panes.waiting import awaited
 from tui.rows import Row, cell, row, wrap
 from tui.units import deviation, duration, figure, places
+from tui.view import View
 
 LABEL_MOST = 16
 CRITICAL_ROWS = 14
@@ -20,17 +23,24 @@ SEEDS_FROM = 64
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A figure of a finished trial by its name among the findings; `share` is a fraction."""
+    """A figure of a finished trial by its name among the findings; `share` is a fraction.
+
+    One that is a `setting` is the same for all seeds, and has no interval.
+    """
 
     name: str
     tab: str
     measure: str
     share: bool = False
+    setting: bool = False
 
     def told(self, mean: Mean, decimals: int | None) -> tuple[str, str]:
         """The mean, and half of its 95 % interval where two seeds or more give one."""
+        if self.measure == "noise_scale":
+            ends = (size(end) if end is not None else "–" for end in (mean.low, mean.high))
+            return size(mean.mean), f"[{', '.join(ends)}]"
         half = None
-        if mean.low is not None and mean.high is not None:
+        if mean.low is not None and mean.high is not None and not self.setting:
             half = (mean.high - mean.low) / 2
         if self.measure == "step_seconds":
             return duration(mean.mean), f"±{duration(half)}" if half is not None else ""
@@ -38,6 +48,8 @@ class Measured:
 
 
 EPOCH_TIME = Measured("epoch time", "time", "epoch_seconds")
+NOISE = Measured("gradient noise scale", "noise", "noise_scale")
+"""Means over the seeds, divided last: `engine.findings.noise_scales`; its interval is lopsided."""
 FIGURES = (
     EPOCH_TIME,
     Measured("step time", "step time", "step_seconds"),
@@ -46,7 +58,15 @@ FIGURES = (
     Measured("distance from init", "distance", "distance_from_init"),
     Measured("weight norm", "weights", "weight_norm"),
     Measured("gradient norm cv", "norm cv", "grad_norm_cv"),
+    NOISE,
+    Measured("SGD noise scale", "SGD noise", "sgd_noise_scale", setting=True),
 )
+PARTS = (
+    Measured("bias", "bias", "bias", True),
+    Measured("variance", "variance", "variance", True),
+    Measured("net variance", "net variance", "net_variance", True),
+)
+"""Once a trial has told what it predicts; last, so that no other changes its place by then."""
 CRITICAL = Measured("steps and samples", "critical", "steps")
 """Of a sweep with a target: not bars but a curve, `tui.panes.critical`."""
 
@@ -66,7 +86,9 @@ class BarsPane(Pane):
     @property
     def figures(self) -> tuple[Measured, ...]:
         """What there is to draw."""
-        return (*FIGURES, CRITICAL) if has_target(self.view) else FIGURES
+        aimed = (CRITICAL,) if has_target(self.view) else ()
+        told = any(trial.predicted for trial in self.view.state.trials.values())
+        return (*FIGURES, *aimed, *(PARTS if told else ()))
 
     @property
     def figure(self) -> Measured:
@@ -94,6 +116,8 @@ class BarsPane(Pane):
             return self.said(width, "median · ÷ to the next smaller", "")
         if self.figure is CRITICAL:
             return self.said(width, CAPTION, "")
+        if self.figure is NOISE:
+            return self.said(width, "over all seeds [95 % interval]", "")
         told = "mean ± half its 95 % interval · × the smallest batch's"
         return self.said(width, told, "× the smallest batch's", "")
 
@@ -115,7 +139,7 @@ class BarsPane(Pane):
         found = view.once(
             ("bars", chosen.measure),
             (view.moved["trials"], len(view.state.data)),
-            lambda: bars(view.state, chosen.measure),
+            lambda: _noise(view) if chosen is NOISE else bars(view.state, chosen.measure),
         )
         if not found:
             why = f"no {chosen.name} was measured" if view.state.count("finished") else _NONE
@@ -162,6 +186,15 @@ class BarsPane(Pane):
 
 
 _NONE = "no trial has finished yet"
+
+
+def _noise(view: View) -> dict[str, Mean]:
+    """The noise scale of each configuration that has one, beside no other: it is in samples."""
+    return {
+        each.configuration: Mean(each.value, each.low, each.high, each.n)
+        for each in noise_scales(view.state)
+        if each.value is not None and each.configuration in view.order
+    }
 
 
 def _factor(mean: Mean) -> str:
