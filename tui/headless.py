@@ -197,6 +197,9 @@ def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, A
             }
         )
     found = find(state)
+    sharp = {name: mean_of(state, name, "sharpness") for name in state.configurations}
+    for row in rows:
+        row["sharpness"] = msgspec.to_builtins(sharp[str(row["configuration"])])
     return {
         "id": folder.name,
         "preset": state.opened.preset if state.opened else None,
@@ -215,6 +218,17 @@ def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, A
         "noise_scale": msgspec.to_builtins(list(found.noise_scale)),
         "export": str(export) if export else None,
     }
+
+
+def sharpness_lines(rows: list[dict[str, Any]], width: int) -> list[str]:
+    """Mean and interval of each configuration that it was measured of; empty without any."""
+    found = [(row["label"], row["sharpness"]) for row in rows if row["sharpness"]]
+    lines = ["", "sharpness, % of 1 + loss in the first box (95 % interval)"] if found else []
+    for label, mean in found:
+        low, high = mean["low"], mean["high"]
+        within = "" if low is None else f" [{number(low)}, {number(high)}]"
+        lines.append(f"{label:>{width}}  {number(mean['mean'])}{within}, n={mean['n']}")
+    return lines
 
 
 def findings_text(found: Findings) -> list[str]:
@@ -254,6 +268,7 @@ def summary_text(of: dict[str, Any]) -> str:
         )
     note = stack_note([row["stacked"] for row in rows if row["epoch_seconds"] is not None])
     lines += [note] if note else []
+    lines += sharpness_lines(rows, width)
     lines += findings_text(msgspec.convert(of, Findings))
     if of["export"]:
         lines += ["", f"exported to {of['export']}"]

@@ -16,7 +16,7 @@ import tomli_w
 
 from engine import __version__, journal
 from engine.catalog import SWEEP, conductor_lives
-from engine.export import memory_table, probe_tables, tables
+from engine.export import memory_table, minima_tables, probe_tables, tables
 from engine.findings import report
 from engine.problems import MachineProblem, UsageProblem, printable
 from engine.reading import read_toml
@@ -97,6 +97,7 @@ def _documents(folder: Path, state: SweepState, damaged: int) -> dict[str, str]:
         FINDINGS: _json(report.document(state)),
         MANIFEST: _json(manifest(folder, state, damaged)),
         **_probe_tables(state),
+        **_minima_tables(state),
     }
 
 
@@ -110,6 +111,16 @@ def _probe_tables(state: SweepState) -> dict[str, str]:
         "probe_bins.csv": tables.to_csv(of.PROBE_BIN_COLUMNS, of.probe_bin_rows(state)),
         "competitions.csv": tables.to_csv(of.COMPETITION_COLUMNS, of.competition_rows(state)),
     }
+
+
+def _minima_tables(state: SweepState) -> dict[str, str]:
+    """Only of a sweep that asks for sharpness, or for lines between solutions."""
+    of, found = minima_tables, {}
+    if any(each.settings.sharpness.epsilon for each in state.configurations.values()):
+        found["sharpness.csv"] = tables.to_csv(of.SHARPNESS_COLUMNS, of.sharpness_rows(state))
+    if state.opened and state.opened.interpolation:
+        found["interpolation.csv"] = tables.to_csv(of.LINE_COLUMNS, of.line_rows(state))
+    return found
 
 
 def sweep_toml(folder: Path, state: SweepState) -> str:

@@ -23,7 +23,7 @@ TRIAL_COLUMNS = (
     "noise_scale", "configuration", "label", "attempt", "reason", "path_length", "memory_cuts",
     "precision", "batch_norm_size", "noise_draws", "validation_loss", "validation_accuracy",
     "steps_to_target", "samples_to_target", "seconds_to_target", "selected",
-    "stacked",
+    "stacked", "sharpness",
 )  # fmt: skip
 TEXT_COLUMNS = (
     "trial", "status", "dataset", "model", "optimizer", "scaling_rule", "configuration", "label",
@@ -155,7 +155,14 @@ def _outcome(state: SweepState, trial: TrialState) -> Row:
         "init_norm": trial.started.init_norm if trial.started else None,
         **_noise(trial),
         **_to_target(trial),
+        "sharpness": _sharpness(trial),
     }
+
+
+def _sharpness(trial: TrialState) -> float | None:
+    """In the first of the boxes that were asked for."""
+    found = trial.sharpness_at()
+    return found.sharpness if found else None
 
 
 def _to_target(trial: TrialState) -> Row:

@@ -30,6 +30,7 @@ MEASURES = (
     "distance_log_slope",
     "distance_log_r2",
     "distance_power",
+    "sharpness",
 )
 TIMES = ("epoch_seconds", "step_seconds")
 

@@ -6,9 +6,9 @@ most), at the end of an epoch, and nowhere inside a step.
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from engine.training.memory import measured, ran_out
 from engine.training.moments import Moments
 from engine.training.position import Clock, Position
 from engine.training.probing import Prober
+from engine.training.sharpening import Sharpener
 from engine.training.stepping import SLICES_PER_RUN, Stepper
 from engine.training.telling import Teller
 
@@ -56,7 +57,8 @@ class Job:
     The `members` of the plan differ in their seeds alone. All are computed, so that the bits of one
     do not depend on who else is there; only those that `active` names are trained to an end and
     stated. With `checkpoints`, a folder, the training is kept there and goes on from what it holds
-    of the same trials on the same images, which `data_digest` tells.
+    of the same trials on the same images, which `data_digest` tells. `weights` are the folders in
+    which members that finish leave their final weights.
     """
 
     members: tuple[Trial, ...]
@@ -67,6 +69,7 @@ class Job:
     device: str
     checkpoints: Path | None = None
     data_digest: str = ""
+    weights: Mapping[str, Path] = field(default_factory=dict)
 
 
 class Training:
@@ -89,7 +92,7 @@ class Training:
     ) -> None:
         self.job, self.images = job, images
         self._teller = Teller(self, state)
-        self._halted, self._dropped = halted, dropped
+        self._halted, self._dropped, self._finishing = halted, dropped, False
         self._pause = pause or Pause()
         self.settings = job.members[0].settings
         self.train_settings = self.settings.train
@@ -111,7 +114,7 @@ class Training:
             settings.probe.at, self.total_steps, settings.train.seconds, steps_at
         )
         self.active = [
-            Member(trial, index, flat, self._prober(trial, flat))
+            Member(trial, index, flat, self._prober(trial, flat), self._sharpener(trial, flat))
             for index, (trial, flat) in enumerate(
                 zip(job.members, self.stepper.stack.members, strict=True)
             )
@@ -122,6 +125,10 @@ class Training:
         lr = self.stepper.rates.lr
         go_on = partial(self._go_on, trial.id)
         return Prober(trial, self.job.plan, flat, self.images, lr, go_on)
+
+    def _sharpener(self, trial: Trial, flat: FlatModel) -> Sharpener:
+        go_on = partial(self._go_on, trial.id)
+        return Sharpener(trial, self.job.plan, flat, self.images, go_on)
 
     def run(self) -> None:
         """Train to the end of the budget; the last event of each is always `TrialEnded`."""
@@ -380,7 +387,8 @@ class Training:
         self.at.within = False
         self.stepper.travel.end_epoch()
         self.stepper.noise.end_epoch()
-        going_on = self.active and (not self.at.over or self.moments.left)
+        climbs = any(member.left_to_climb() for member in self.active)
+        going_on = self.active and (not self.at.over or self.moments.left or climbs)
         if going_on and self._keeper.due(REPORT_SECONDS):
             self._keep()
 
@@ -392,12 +400,14 @@ class Training:
         train, test = self._evaluate("train", "test")
         held = self._evaluate("validation")[0] if self.images.validates else None
         norms = self.stepper.norms[: self.at.filled].cpu().numpy()
+        self._finishing = True
         for member in [one for one in self.active if whose(one)]:
             if len(norms):
                 self._add_slice(member, norms)
             if member in self.active:
                 index = member.index
                 self._record(member, train[index], test[index], held[index] if held else None)
+        self._finishing = False
 
     def _record(self, member: Member, train: Figures, test: Figures, held: Figures | None) -> None:
         record = statements.epoch(self, member, train, test, held)
@@ -415,8 +425,37 @@ class Training:
         share = self.moments.last
         if share is not None:
             self._probe(member, share)
-        if member in self.active:
+        if member in self.active and self._sharpen(member):
+            self._leave_weights(member)
             self._end(member, "finished", reason)
+
+    def _sharpen(self, member: Member) -> bool:
+        """Measure how sharp the minimum is that it has come to; False where it is to end first.
+
+        A kill costs one half-width at most, once the whole budget is spent.
+        """
+        for epsilon in member.left_to_climb():
+            held = self._pause.seconds
+            try:
+                found = member.sharpener.measure(epsilon)
+            except Dropped:
+                self._let_go(member)
+                return False
+            if found.cut:
+                self._teller.cut(member.sharpener.micro_batch_size, probe=True)
+            found = found._replace(seconds=found.seconds - (self._pause.seconds - held))
+            event = statements.sharpness(self, member, epsilon, found)
+            member.facts.sharpness.append(event)
+            if self._keeper.due(REPORT_SECONDS):
+                self._keep()
+            self._teller.state(event)
+        return True
+
+    def _leave_weights(self, member: Member) -> None:
+        """Leave its final weights on the disk, where somebody asked for them."""
+        folder = self.job.weights.get(member.trial.id)
+        if folder is not None:
+            self._teller.leave(member, folder)
 
     def _evaluate(self, *on: Part) -> list[list[Figures]]:
         """On each part of the images, each replicate's figures; in pieces where memory runs out."""
@@ -444,8 +483,11 @@ class Training:
         self.peak_bytes = max(self.peak_bytes, peak.bytes)
 
     def _keep(self) -> None:
-        """A durable point: first the checkpoint, then the statement, which waits for it."""
-        if self.active and self._keeper.keep(self):
+        """A durable point: first the checkpoint, then the statement, which waits for it.
+
+        None in the middle of an epoch's end: whoever went on from there would end it twice.
+        """
+        if self.active and not self._finishing and self._keeper.keep(self):
             for member in self.active:
                 self._teller.epochs(member)
 

@@ -4,7 +4,7 @@ import time
 
 import msgspec
 
-from engine.events import EpochRecord, MicroBatchCut, NormSlice, Probed
+from engine.events import EpochRecord, MicroBatchCut, NormSlice, Probed, SharpnessMeasured
 
 FIRST_WAIT = 5
 
@@ -114,3 +114,4 @@ class Facts(msgspec.Struct):
     probes: list[Probed] = []
     cuts: list[MicroBatchCut] = []
     slices: list[NormSlice] = []
+    sharpness: list[SharpnessMeasured] = []

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from engine.events import EpochRecord, Probed, Progress, TrialStarted
+from engine.events import EpochRecord, Probed, Progress, SharpnessMeasured, TrialStarted
 from engine.noise import noise_scale
 from engine.training.evaluation import Figures
 from engine.training.probing import Found
+from engine.training.sharpening import Measured
 
 if TYPE_CHECKING:
     from engine.training.loop import Training
@@ -50,6 +51,27 @@ def probed(training: "Training", member: "Member", share: float, found: Found) -
         seconds=found.seconds,
         draws=found.draws,
         competitions=found.competitions,
+    )
+
+
+def sharpness(
+    training: "Training", member: "Member", epsilon: float, found: Measured
+) -> SharpnessMeasured:
+    """How far its loss rises in the box of that half-width around its weights."""
+    return SharpnessMeasured(
+        trial=member.trial.id,
+        attempt=training.job.attempt,
+        steps=training.at.steps,
+        epsilon=epsilon,
+        dimensions=member.trial.settings.sharpness.dimensions,
+        samples=found.samples,
+        loss=found.climb.loss,
+        highest_loss=found.climb.highest,
+        sharpness=found.climb.sharpness,
+        evaluations=found.climb.evaluations,
+        iterations=found.climb.iterations,
+        seconds=found.seconds,
+        reason=found.climb.reason,
     )
 
 
