@@ -10,7 +10,6 @@ import msgspec.inspect as inspect
 from engine.problems import UsageProblem, nearest, printable, shown, similar
 from engine.spec import TABLES, Table
 
-
 YIELDING = ("sharpness",)
 """Tables whose keys are given dotted where another table has one of the same name."""
 

@@ -64,7 +64,8 @@ def leave_out_idle(
     try:
         read_interpolation(written, configurations, where)
     except Idle as problem:
-        return {}, [f"no line is drawn between two solutions: {str(problem).split(': ', 1)[-1]}"]
+        told = str(problem).removeprefix(f"{where}: ")
+        return {}, [f"no line is drawn between two solutions: {told}"]
     except UsageProblem:
         pass  # said by `read_interpolation`, with its place
     return written, []

@@ -18,6 +18,7 @@ from engine.events import AnyEvent, DataProgress, EpochsFinished
 from engine.figures import by_batch_size, epoch_times, last_values, mean_and_deviation
 from engine.findings.report import Findings, find
 from engine.findings.sizing import size_lines
+from engine.findings.summary import mean_of
 from engine.launching import LOG, ask_to_stop
 from engine.problems import MachineProblem, printable
 from engine.shared_times import stack_mark, stack_note, stacked
@@ -25,6 +26,7 @@ from engine.state import SweepState
 from engine.tuning import rejected
 from tui.choices import choice_text, sign_of
 from tui.plain import json_text
+from tui.units import number
 from tui.verdicts import MARKS, effect_text, remarks, word_of
 
 POLL_SECONDS = 0.2

@@ -109,6 +109,6 @@ class Sharpener:
 
     def _scatter(self, x: Vector) -> None:
         weights = self._flat.weights.detach()
-        parts = torch.from_numpy(x).to(weights.device, weights.dtype).split(self._lengths)
-        for window, part in zip(self._windows, parts, strict=True):
+        whole = torch.from_numpy(x).to(weights.device, weights.dtype)
+        for window, part in zip(self._windows, torch.split(whole, self._lengths), strict=True):
             weights[window].copy_(part)

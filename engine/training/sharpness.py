@@ -89,7 +89,7 @@ class Subspace:
     def coordinates(self, x: Vector) -> Vector:
         """A⁺x, by the normal equations: random columns are far from dependent."""
         gram = (self._a.T @ self._a).astype(np.float64)
-        return np.linalg.solve(gram, self.pull(x))
+        return np.asarray(np.linalg.solve(gram, self.pull(x)), np.float64)
 
     def lift(self, y: Vector) -> Vector:
         """Ay."""

@@ -47,9 +47,8 @@ class Teller:
 
     def _restate(self, member: Member) -> None:
         facts = member.facts
-        stated: list[MicroBatchCut | Probed | SharpnessMeasured] = [
-            *(*facts.cuts, *facts.probes, *facts.sharpness)
-        ]
+        stated: list[MicroBatchCut | Probed | SharpnessMeasured]
+        stated = [*facts.cuts, *facts.probes, *facts.sharpness]
         for event in stated:
             self.state(msgspec.structs.replace(event, attempt=self._training.job.attempt))
         for first in range(0, len(member.facts.records), RESTATED):

@@ -33,7 +33,8 @@ def between_rows(view: View, figure: str, width: int, height: int) -> list[Row]:
     if asked is None or not (test or train):
         return awaited(view, _awaited(view), width, height)
     said = _legend(view, asked, max(len(test) and test[0].seeds, 1), width)
-    drawn = _picture(view, asked, test, train, (width, max(CHART_ROWS, height - len(said))))
+    room = width, max(CHART_ROWS, height - len(said))
+    drawn = _picture(view, asked, test, train, room, steep=figure == "loss")
     return [*drawn, *said]
 
 
@@ -62,9 +63,10 @@ def _picture(
     test: Sequence[OverSeeds],
     train: Sequence[OverSeeds],
     size: tuple[int, int],
+    steep: bool,
 ) -> list[Row]:
     values = [point.mean for point in (*test, *train)]
-    log = all(value > 0 for value in values) and max(values) > 10 * min(values)
+    log = steep and all(value > 0 for value in values) and max(values) > 10 * min(values)
     x, y = Axis(*asked.alpha), axis_over(values, log=log)
     letters = view.look.ascii
 
