@@ -64,7 +64,10 @@ def test_the_ends_are_picked_as_claims_pick() -> None:
         ),
         ({**ENDS, "alpha": [1, 1]}, "interpolation.alpha: expected first the lower end, got [1, 1"),
         ({**ENDS, "alpha": 2}, "interpolation.alpha: expected a list of 2, each a number, got 2"),
-        ({**ENDS, "points": 1}, "interpolation.points: expected an integer (at least 2 and at most"),
+        (
+            {**ENDS, "points": 1},
+            "interpolation.points: expected an integer (at least 2 and at most",
+        ),
         ({**ENDS, "samples": 0}, "interpolation.samples: expected an integer (at least 1), got 0"),
     ],
 )
@@ -136,7 +139,11 @@ def test_a_loss_that_is_not_finite_is_left_out_at_its_point() -> None:
 
 @pytest.mark.parametrize(
     ("status", "told"),
-    [("diverged", "b64-s0 diverged"), ("failed", "b64-s0 failed"), ("skipped", "b64-s0 was skipped")],
+    [
+        ("diverged", "b64-s0 diverged"),
+        ("failed", "b64-s0 failed"),
+        ("skipped", "b64-s0 was skipped"),
+    ],
 )
 def test_an_end_that_did_not_finish_is_told(status: ev.TrialStatus, told: str) -> None:
     state = asking().fold([started(SMALL), ended(SMALL), started(LARGE)])
