@@ -180,7 +180,8 @@ def _ran(state: SweepState, trial: TrialState, until: float) -> float:
 
 def _training(trial: TrialState, elapsed: float) -> float:
     """The part of the seconds since a trial's start that did not go into holding still."""
-    still = sum(each.seconds for each in (*trial.probes, *trial.sharpness))
+    still = sum(probed.seconds for probed in trial.probes)
+    still += sum(found.seconds for found in trial.sharpness)
     return max(0.0, elapsed - still)
 
 

@@ -58,9 +58,10 @@ def sharp_sweep(home: Path, drawn: bool = True) -> Path:
             recipe.end(trial)
     for seed in range(2):
         points = tuple(point(alpha, seed) for alpha in LINE.alphas)
-        between = {"start": f"b64-s{seed}", "end": f"b512-s{seed}"}
-        line = ev.Interpolated(**between, points=points, samples=100)
-        recipe.say(line if drawn else ev.Interpolated(**between, reason="no weights"))
+        line = ev.Interpolated(
+            start=f"b64-s{seed}", end=f"b512-s{seed}", points=points, samples=100
+        )
+        recipe.say(line if drawn else replace(line, points=(), reason="no weights"))
     recipe.close("finished", 4, 4)
     return recipe.folder
 
@@ -94,7 +95,7 @@ async def shown(pilot: Pilot[str], *keys: str) -> str:
     """Press keys in the pane of the bars, and read it."""
     await loaded(pilot)
     await pilot.press("2", *keys)
-    return part(pilot.app, "pane-bars")  # type: ignore[arg-type]
+    return part(pilot.app, "pane-bars")
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from engine import events as ev
 from engine import lines
+from engine.estimate import box_seconds, trial_seconds
 from engine.line_facts import LinePoint
 from engine.problems import UsageProblem
 from engine.reading import parse_preset
@@ -185,3 +186,28 @@ def test_a_claim_names_the_box_that_sharpness_is_read_in() -> None:
         with pytest.raises(UsageProblem) as caught:
             wrong()
         assert str(caught.value).startswith(f"x.toml: {told}")
+
+
+def test_a_bare_key_names_what_it_did_before_sharpness_had_one_of_that_name() -> None:
+    train = {"lr": 0.1}
+    grid: dict[str, Any] = {"batch_size": [8], "samples": [100, 200]}
+    raw = {**BASE, "train": train, "grid": grid, "sharpness": {"epsilon": [1e-3], "samples": 7}}
+    found = [each.settings for each in parse_preset(raw, "mine", "x.toml").configurations]
+    assert [each.train.samples for each in found] == [100, 200]
+    assert [each.sharpness.samples for each in found] == [7, 7]
+    grid = {"batch_size": [8], "epsilon": [[1e-3], [1e-2]]}
+    found = [
+        each.settings for each in parse_preset({**BASE, "grid": grid}, "m", "x.toml").configurations
+    ]
+    assert [each.sharpness.epsilon for each in found] == [(1e-3,), (1e-2,)]
+
+
+def test_what_is_measured_at_the_end_is_expected_to_take_time() -> None:
+    raw = {**BASE, "sharpness": {"epsilon": [1e-3, 5e-4]}}
+    plain, sharp = (
+        parse_preset(each, "m", "x.toml").configurations[0].settings for each in (BASE, raw)
+    )
+    more = trial_seconds(sharp) - trial_seconds(plain)
+    assert more == pytest.approx(2 * box_seconds(sharp, 1437))
+    longer = replace(sharp, sharpness=replace(sharp.sharpness, iterations=20))
+    assert box_seconds(longer, 1437) == pytest.approx(2 * box_seconds(sharp, 1437))

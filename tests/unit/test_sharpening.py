@@ -8,7 +8,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 from torch import Tensor
-from torch.func import functional_call  # type: ignore[attr-defined]
+from torch.func import functional_call
 from torch.nn import functional
 
 from engine import events as ev
