@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
@@ -48,6 +49,7 @@ class Sharpener:
         self._part = images.part(self._asked.samples)
         self._windows = list(windows(flat.model.parameters()))
         self._lengths = [parameter.numel() for parameter in flat.model.parameters()]
+        self._threads = plan.threads
         self._cut = max(plan.micro_batch_size, plan.draw_micro_batch_size)
 
     @property
@@ -57,6 +59,8 @@ class Sharpener:
 
     def measure(self, epsilon: float) -> Measured:
         """What is found in the box of that half-width; begun anew in halves without memory."""
+        import scipy.optimize  # noqa: F401 (loading it takes time that is not the search's)
+
         began, cut = time.perf_counter(), False
         while True:
             try:
@@ -74,7 +78,8 @@ class Sharpener:
         flat = self._flat
         gradient = flat.gradient.clone()
         try:
-            with standing_still(flat):
+            # as many threads as the plan says: the order of sums depends on their number
+            with threadpool_limits(self._threads, "blas"), standing_still(flat):
                 flat.model.eval()
                 x = self._gathered(flat.weights)
                 return climb(self._evaluate, x, epsilon, self._asked.iterations, self._space(x))
