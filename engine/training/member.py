@@ -31,4 +31,5 @@ class Member:
     def left_to_climb(self) -> list[float]:
         """The half-widths at which its sharpness is asked for and not yet known."""
         known = {each.epsilon for each in self.facts.sharpness}
-        return [each for each in self.trial.settings.sharpness.epsilon if each not in known]
+        asked = dict.fromkeys(self.trial.settings.sharpness.epsilon)
+        return [each for each in asked if each not in known]
