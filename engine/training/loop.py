@@ -25,6 +25,7 @@ from engine.plan import Plan
 from engine.spec import Trial
 from engine.target import has_target, is_check, is_met, told
 from engine.training import statements
+from engine.training.ending import Ending
 from engine.training.evaluation import Figures, evaluate
 from engine.training.flat import FlatModel
 from engine.training.gradients import norm_slice
@@ -94,6 +95,7 @@ class Training:
         self._teller = Teller(self, state)
         self._halted, self._dropped, self._finishing = halted, dropped, False
         self._pause = pause or Pause()
+        self._ending = Ending(self, self._teller, self._pause)
         self.settings = job.members[0].settings
         self.train_settings = self.settings.train
         self.device = torch.device(job.device)
@@ -348,8 +350,7 @@ class Training:
         found = found._replace(seconds=found.seconds - (self._pause.seconds - held))
         event = statements.probed(self, member, share, found)
         member.facts.probes.append(event)
-        if self._keeper.due(REPORT_SECONDS):
-            self._keep()
+        self._keep_if_due()
         self._teller.state(event)
 
     def _slice_is_long(self) -> bool:
@@ -425,37 +426,17 @@ class Training:
         share = self.moments.last
         if share is not None:
             self._probe(member, share)
-        if member in self.active and self._sharpen(member):
-            self._leave_weights(member)
-            self._end(member, "finished", reason)
+        try:
+            if member in self.active:
+                self._ending.sharpen(member, self._keep_if_due)
+                self._ending.leave_weights(member)
+                self._end(member, "finished", reason)
+        except Dropped:
+            self._let_go(member)
 
-    def _sharpen(self, member: Member) -> bool:
-        """Measure how sharp the minimum is that it has come to; False where it is to end first.
-
-        A kill costs one half-width at most, once the whole budget is spent.
-        """
-        for epsilon in member.left_to_climb():
-            held = self._pause.seconds
-            try:
-                found = member.sharpener.measure(epsilon)
-            except Dropped:
-                self._let_go(member)
-                return False
-            if found.cut:
-                self._teller.cut(member.sharpener.micro_batch_size, probe=True)
-            found = found._replace(seconds=found.seconds - (self._pause.seconds - held))
-            event = statements.sharpness(self, member, epsilon, found)
-            member.facts.sharpness.append(event)
-            if self._keeper.due(REPORT_SECONDS):
-                self._keep()
-            self._teller.state(event)
-        return True
-
-    def _leave_weights(self, member: Member) -> None:
-        """Leave its final weights on the disk, where somebody asked for them."""
-        folder = self.job.weights.get(member.trial.id)
-        if folder is not None:
-            self._teller.leave(member, folder)
+    def _keep_if_due(self) -> None:
+        if self._keeper.due(REPORT_SECONDS):
+            self._keep()
 
     def _evaluate(self, *on: Part) -> list[list[Figures]]:
         """On each part of the images, each replicate's figures; in pieces where memory runs out."""
