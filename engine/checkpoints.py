@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from engine.disk import sync, sync_file
 
-TRIALS = "trials"
+TRIALS, WEIGHTS = "trials", "weights"
 CURRENT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 MAGIC, VERSION = b"batchsco", 1
 LONGEST_NAME = 100
@@ -49,11 +49,20 @@ def folder_of(sweep: Path, trial: str) -> Path:
 
     Its name is the trial's, or a readable part of that and a hash where no file may be called so.
     """
+    return sweep / TRIALS / _file_name(trial)
+
+
+def weights_of(sweep: Path, trial: str) -> Path:
+    """Where a trial's final weights lie that were asked for: apart, since checkpoints go."""
+    return sweep / WEIGHTS / _file_name(trial)
+
+
+def _file_name(trial: str) -> str:
     name = trial
     if not _PLAIN.fullmatch(trial) or len(trial) > LONGEST_NAME:
         short = re.sub(r"[^A-Za-z0-9._-]+", "-", trial).strip("-.")[: LONGEST_NAME - 18]
         name = f"{short}-{hashlib.sha256(trial.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
-    return sweep / TRIALS / name
+    return name
 
 
 def write(folder: Path, attempt: int, steps: int, payload: bytes) -> None:

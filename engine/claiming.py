@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.fields import check_value, field_types, full_key
-from engine.findings.measures import ACCURACIES, MEASURES, PROBED
+from engine.findings.measures import ACCURACIES, MEASURES, PROBED, SHARPNESS
 from engine.findings.probed import COMPETED, FITTING, PAIRS, is_probed
 from engine.problems import UsageProblem, nearest, printable, shown
 from engine.selecting import Idle, picked, read_selector, read_text, value_at
@@ -74,7 +74,10 @@ def _claim(raw: dict[str, Any], configurations: Sequence[Configuration], where: 
         claim["value"] = _number(claim["value"], claim["measure"], f"{where}.value")
     if "at_share" in claim:
         claim["at_share"] = float(claim["at_share"])
+    if "epsilon" in claim:
+        claim["epsilon"] = float(claim["epsilon"])
     _check_probed(claim, configurations, where)
+    _check_sharpness(claim, configurations, where)
     return Claim(**claim)
 
 
@@ -175,6 +178,25 @@ def _check_probed(
         moments = sorted({at for each in configurations for at in each.settings.probe.at})
         there = ", ".join(f"{at:g}" for at in moments)
         raise Idle(f"{where}.at_share: nothing is probed at {share:g}; probe.at has {there}")
+
+
+def _check_sharpness(
+    claim: dict[str, Any], configurations: Sequence[Configuration], where: str
+) -> None:
+    """Whether any sharpness is measured, and in a box of the size asked for."""
+    measure, epsilon = claim["measure"], claim.get("epsilon")
+    if measure != SHARPNESS:
+        if epsilon is not None:
+            raise UsageProblem(f"{where}.epsilon: belongs to {SHARPNESS}, and {measure} is not it")
+        return
+    sizes = {size for each in configurations for size in each.settings.sharpness.epsilon}
+    if not sizes:
+        raise Idle(f"{where}.measure: {measure} needs sharpness.epsilon, which nothing has")
+    if epsilon is not None and epsilon not in sizes:
+        there = ", ".join(f"{size:g}" for size in sorted(sizes))
+        raise Idle(
+            f"{where}.epsilon: none is measured at {epsilon:g}; sharpness.epsilon has {there}"
+        )
 
 
 def _check_apart(

@@ -141,6 +141,7 @@ class Conductor:
                     notes=self.preset.notes,
                     claims=self.preset.claims,
                     selection=self.preset.selection,
+                    interpolation=self.preset.interpolation,
                 )
             )
         self._write(ev.ConductorStarted(pid=os.getpid(), machine=machine()))
@@ -178,7 +179,7 @@ class Conductor:
                 ]
                 tasks += serving
                 problems = [each for each in await asyncio.gather(*serving) if each]
-                self._leaving = self._control.stopping or not self._queue
+                self._leaving = self._control.stopping or not (self._queue or self._server.linker)
                 if problems and not self._leaving:  # nobody is left to train them
                     raise problems[0]
         finally:
@@ -261,7 +262,9 @@ class Conductor:
             await asyncio.sleep(MEMORY_SECONDS)
 
     def _close(self) -> int:
-        if self._control.stopping and not all(t.done for t in self.state.trials.values()):
+        self._server.linker.note_hindered()
+        undone = not all(t.done for t in self.state.trials.values()) or self._server.linker
+        if self._control.stopping and undone:
             return self._end("stopped", 130)
         if self.state.count("failed"):
             return self._end("failed", 1)

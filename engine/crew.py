@@ -11,7 +11,15 @@ import msgspec
 
 from engine import journal, orders
 from engine.control import Control
-from engine.events import AnyEvent, Measured, Paced, TrialEnded, WorkerLost, WorkerReady
+from engine.events import (
+    AnyEvent,
+    Interpolated,
+    Measured,
+    Paced,
+    TrialEnded,
+    WorkerLost,
+    WorkerReady,
+)
 from engine.problems import MachineProblem, printable
 from engine.reserve import Reserve, start_worker
 
@@ -76,7 +84,7 @@ class Member:
                 heard(event)
                 if isinstance(event, TrialEnded):
                     left.discard(event.trial)
-                if not left or isinstance(event, Measured | Paced):
+                if not left or isinstance(event, Measured | Paced | Interpolated):
                     return None
         finally:
             attending.cancel()

@@ -8,18 +8,19 @@ from typing import Any
 
 import msgspec
 
-from engine.fields import expected, field_types, type_of
+from engine.fields import expected, field_types, full_key, type_of
 from engine.literal import literal
-from engine.problems import Problem, printable
+from engine.problems import Problem, UsageProblem, printable
 from engine.reading import TEXTS, Preset, assign, load_preset, read_toml
 from engine.spec import TABLES, PositiveInt
 
 COMMON_LISTS = ("grid.batch_size", "grid.lr", "grid.optimizer")
-LAST = ("cells", "claims", *TEXTS)
+LAST = ("interpolation", "cells", "claims", *TEXTS)
 ORDER = ("grid", "seeds", *TABLES, *LAST)
 EXAMPLES = {
     "cells": "a list of tables, for example [{batch_size = 8, lr = 0.1}]",
     "claims": "a list of tables, as [[claims]] has them",
+    "interpolation": "a table, for example {from = {batch_size = 64}, to = {batch_size = 2048}}",
 }
 
 
@@ -147,8 +148,10 @@ def default_of(key: str) -> str:
 
 
 def _of_grid(name: str) -> str:
-    owners = [path for path in _table_keys() if name in (path, path.split(".", 1)[1])]
-    return expected(type_of(owners[0])) if len(owners) == 1 else ""
+    try:
+        return expected(type_of(full_key(name, "")))
+    except UsageProblem:
+        return ""
 
 
 def _table_keys() -> list[str]:

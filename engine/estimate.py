@@ -22,6 +22,8 @@ MULTIPLY_ADDS_PER_SECOND = 1.2e10
 PASSES = 3  # forward, and twice its cost backward (gradients of inputs and of weights)
 SECONDS_PER_WEIGHT_DRAWN = 8e-9  # norms, bins and moments of one gradient
 START_SECONDS = 5.0
+LOOKS = 2  # evaluations for each iteration of a search for the sharpness
+SECONDS_PER_WEIGHT_CLIMBED = 2e-7  # of L-BFGS-B in an iteration
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
     whole = totals(settings, size)
     assert whole is not None, "it is not counted in seconds"
     probing = len(settings.probe.at) * probe_seconds(settings, size)
-    return _work_seconds(settings, images, *whole) + probing
+    sharp = len(settings.sharpness.epsilon) * box_seconds(settings, size)
+    return _work_seconds(settings, images, *whole) + probing + sharp
 
 
 def _work_seconds(settings: Settings, images: int, steps: int, samples: int) -> float:
@@ -73,6 +76,15 @@ def probe_seconds(settings: Settings, train_size: int) -> float:
     work = PASSES * samples * multiply_adds(settings.model, dataset) / MULTIPLY_ADDS_PER_SECOND
     each = SECONDS_PER_STEP + SECONDS_PER_WEIGHT_DRAWN * weights(settings.model, dataset)
     return gradients * each + work
+
+
+def box_seconds(settings: Settings, train_size: int) -> float:
+    """Expected seconds of measuring the sharpness once, on one CPU core."""
+    asked, dataset = settings.sharpness, DATASETS[settings.data.name]
+    samples = LOOKS * asked.iterations * min(asked.samples, train_size)
+    work = PASSES * samples * multiply_adds(settings.model, dataset) / MULTIPLY_ADDS_PER_SECOND
+    climbed = asked.iterations * (asked.dimensions or 1) * weights(settings.model, dataset)
+    return work + climbed * SECONDS_PER_WEIGHT_CLIMBED
 
 
 def sweep_seconds(configurations: tuple[Configuration, ...], cores: int) -> float:
@@ -121,6 +133,7 @@ def trial_remaining(state: SweepState, trial: TrialState, now: float) -> float |
     if trial.started is None or done <= 0.02:
         return None
     left = _training(trial, _ran(state, trial, now)) * (1 / done - 1)
+    left += _climbing(state, trial, len(trial.settings.sharpness.epsilon) - len(trial.sharpness))
     return left + _probing(state, trial, len(trial.settings.probe.at) - len(trial.probes))
 
 
@@ -135,6 +148,7 @@ def _pace(state: SweepState, configuration: str, now: float) -> float | None:
         elif trial.status == "running" and (done := _done(state, trial)) > 0.02:
             whole = _training(trial, _ran(state, trial, now)) / done
             whole += _probing(state, trial, len(trial.settings.probe.at))
+            whole += _climbing(state, trial, len(trial.settings.sharpness.epsilon))
             seconds.append(whole / trial.started.stacked)
     return fmean(seconds) if seconds else None
 
@@ -165,8 +179,10 @@ def _ran(state: SweepState, trial: TrialState, until: float) -> float:
 
 
 def _training(trial: TrialState, elapsed: float) -> float:
-    """The part of the seconds since a trial's start that did not go into probing."""
-    return max(0.0, elapsed - sum(probed.seconds for probed in trial.probes))
+    """The part of the seconds since a trial's start that did not go into holding still."""
+    still = sum(probed.seconds for probed in trial.probes)
+    still += sum(found.seconds for found in trial.sharpness)
+    return max(0.0, elapsed - still)
 
 
 def _probing(state: SweepState, trial: TrialState, times: int) -> float:
@@ -175,6 +191,14 @@ def _probing(state: SweepState, trial: TrialState, times: int) -> float:
         return times * fmean(probed.seconds for probed in trial.probes)
     size = training_size(trial.settings.data, _images(state, trial.settings))
     return times * probe_seconds(trial.settings, size) if times else 0.0
+
+
+def _climbing(state: SweepState, trial: TrialState, boxes: int) -> float:
+    """Seconds of measuring the sharpness in so many boxes; see `_probing`."""
+    if trial.sharpness:
+        return boxes * fmean(found.seconds for found in trial.sharpness)
+    size = training_size(trial.settings.data, _images(state, trial.settings))
+    return boxes * box_seconds(trial.settings, size) if boxes else 0.0
 
 
 def _images(state: SweepState, settings: Settings) -> int:

@@ -15,8 +15,9 @@ from engine.gradient_facts import Competition as Competition
 from engine.gradient_facts import Draws as Draws
 from engine.gradient_facts import NormSlice as NormSlice
 from engine.gradient_facts import ValueBins as ValueBins
+from engine.line_facts import LinePoint as LinePoint
 from engine.plan import Plan
-from engine.spec import Claim, Configuration, Selection
+from engine.spec import Claim, Configuration, Interpolation, Selection
 from engine.stacking import Stack
 
 JOURNAL_VERSION = 1
@@ -50,6 +51,7 @@ class SweepOpened(Event, frozen=True, tag="sweep"):
     notes: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     selection: Selection | None = None
+    interpolation: Interpolation | None = None
 
 
 class ConductorStarted(Event, frozen=True, tag="conductor"):
@@ -353,6 +355,45 @@ class SweepEnded(Event, frozen=True, tag="sweep_ended"):
     exit_code: int = 0
 
 
+class SharpnessMeasured(Event, frozen=True, tag="sharpness"):
+    """How far the loss of a trial rises in a box around its final weights: see `Sharpness`.
+
+    `sharpness` is in percent of 1 + `loss`, and not known where the loss is not finite somewhere
+    in the box. `dimensions` is None for the full space. `reason` says why there is no sharpness,
+    or that the search ended before its last iteration.
+    """
+
+    trial: str
+    attempt: int
+    steps: int
+    epsilon: float
+    dimensions: int | None
+    samples: int
+    loss: float | None
+    highest_loss: float | None
+    sharpness: float | None
+    evaluations: int
+    iterations: int
+    seconds: float
+    reason: str = ""
+
+
+class Interpolated(Event, frozen=True, tag="interpolated"):
+    """The line between the final weights of two trials; see `Interpolation`.
+
+    Training figures are of `samples` images. Where it is `recalibrated`, batch norm's statistics
+    were taken anew at every point, on those images. Without points, `reason` says why.
+    """
+
+    start: str
+    end: str
+    points: tuple[LinePoint, ...] = ()
+    samples: int = 0
+    recalibrated: bool = False
+    seconds: float = 0.0
+    reason: str = ""
+
+
 AnyEvent = (
     JournalOpened
     | SweepOpened
@@ -379,4 +420,6 @@ AnyEvent = (
     | SweepContinued
     | SweepEnded
     | Predicted
+    | SharpnessMeasured
+    | Interpolated
 )

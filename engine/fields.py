@@ -10,6 +10,9 @@ import msgspec.inspect as inspect
 from engine.problems import UsageProblem, nearest, printable, shown, similar
 from engine.spec import TABLES, Table
 
+YIELDING = ("sharpness",)
+"""Tables whose keys are given dotted where another table has one of the same name."""
+
 
 def field_types(table: type[Table]) -> dict[str, Any]:
     """The keys of a table with their annotated types."""
@@ -57,6 +60,8 @@ def full_key(key: str, where: str, also: tuple[str, ...] = ()) -> str:
     if key in dotted:
         return key
     owners = [path for path in dotted if path.split(".", 1)[1] == key]
+    if len(owners) > 1:  # such a key has named that of the older table for as long as there is one
+        owners = [path for path in owners if path.split(".", 1)[0] not in YIELDING]
     if len(owners) == 1:
         return owners[0]
     if owners:

@@ -55,6 +55,10 @@ class Ledger:
         """The folder of a job's checkpoints: of a group, or a trial that is trained by itself."""
         return checkpoints.folder_of(self._folder, job)
 
+    def weights_of(self, trial: str) -> Path:
+        """The folder of a trial's final weights, where they are kept."""
+        return checkpoints.weights_of(self._folder, trial)
+
     def checkpoints_of(self, trial: str) -> Path:
         """The folder of the checkpoints that a trial is in."""
         return self.kept_in(self.state.job_of(trial))

@@ -4,7 +4,7 @@ import msgspec
 
 from engine.plan import Plan
 from engine.prepared import Prepared
-from engine.spec import Trial
+from engine.spec import Interpolation, Trial
 
 
 class Setup(msgspec.Struct, frozen=True, tag_field="order", tag="setup"):
@@ -24,7 +24,8 @@ class Train(msgspec.Struct, frozen=True, tag_field="order", tag="train"):
 
     `members` are those of the plan, in its order. Those that are not active are computed where
     they belong to a stack, and nothing is said of them. The training is kept in the folder
-    `checkpoints`, and goes on from what that holds if all active members are in there.
+    `checkpoints`, and goes on from what that holds if all active members are in there. `weights`
+    are the folders in which trials are to leave their final weights.
     """
 
     members: tuple[Trial, ...]
@@ -33,6 +34,7 @@ class Train(msgspec.Struct, frozen=True, tag_field="order", tag="train"):
     attempt: int
     data: Prepared
     checkpoints: str = ""
+    weights: dict[str, str] = {}
 
 
 class Measure(msgspec.Struct, frozen=True, tag_field="order", tag="measure"):
@@ -72,6 +74,20 @@ class Pace(msgspec.Struct, frozen=True, tag_field="order", tag="pace"):
     workers: int = 0
 
 
+class Interpolate(msgspec.Struct, frozen=True, tag_field="order", tag="interpolate"):
+    """Measure along the line between two `members`; answered by `Interpolated`.
+
+    `weights` are the folders of their final weights. Evaluated is as the `plan` of the first says.
+    Where it is broken off, the answer has neither points nor a reason.
+    """
+
+    members: tuple[Trial, Trial]
+    weights: tuple[str, str]
+    line: Interpolation
+    plan: Plan
+    data: Prepared
+
+
 class Drop(msgspec.Struct, frozen=True, tag_field="order", tag="drop"):
     """End one member of the training under way as `stopped`; the others go on."""
 
@@ -96,9 +112,9 @@ class Ping(msgspec.Struct, frozen=True, tag_field="order", tag="ping"):
 
 ALIVE = b'{"kind":"alive"}\n'
 
-AnyOrder = Setup | Measure | Pace | Train | Drop | Halt | Hold | GoOn | Ping
+AnyOrder = Setup | Measure | Pace | Train | Interpolate | Drop | Halt | Hold | GoOn | Ping
 
-Work = Measure | Pace | Train
+Work = Measure | Pace | Train | Interpolate
 """What is done about a group, until it is answered."""
 
 

@@ -10,14 +10,19 @@ import msgspec
 from engine.claiming import leave_out_idle, read_claims
 from engine.contending import read_select
 from engine.fields import check_value, field_types, full_key
+from engine.interpolating import leave_out_idle as leave_out_line
+from engine.interpolating import read_interpolation
 from engine.plan import Plan
 from engine.problems import MachineProblem, UsageProblem, nearest, printable
 from engine.problems import shown as quoted
-from engine.spec import TABLES, Claim, Configuration, PositiveInt, Selection
+from engine.spec import TABLES, Claim, Configuration, Interpolation, PositiveInt, Selection
 from engine.unfolding import unfold
 
 TEXTS = ("name", "title", "question", "source", "group")
-TOP_LEVEL = (*TEXTS, "seeds", *TABLES, "grid", "cells", "select", "phases", "claims", "plan")
+TOP_LEVEL = (
+    *(*TEXTS, "seeds", *TABLES, "grid", "cells", "select", "phases", "claims", "plan"),
+    "interpolation",
+)
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +42,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
     plans: tuple[Plan, ...]
     notes: tuple[str, ...]
     raw: dict[str, Any]
+    interpolation: Interpolation | None = None
 
     @property
     def trial_count(self) -> int:
@@ -122,6 +128,9 @@ def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = Fal
     if changed and "claims" in raw:
         raw["claims"], idle = leave_out_idle(raw["claims"], configurations, where)
         notes = [*notes, *idle]
+    if changed and "interpolation" in raw:
+        raw["interpolation"], idle = leave_out_line(raw["interpolation"], configurations, where)
+        notes = [*notes, *idle]
     texts["name"] = texts["name"] or name
     return Preset(
         configurations=tuple(configurations),
@@ -130,6 +139,7 @@ def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = Fal
         plans=_plans(raw.get("plan", []), where),
         notes=tuple(notes),
         raw=raw,
+        interpolation=read_interpolation(raw.get("interpolation", {}), configurations, where),
         **texts,
     )
 

@@ -13,6 +13,8 @@ from engine.devices import Device, cores
 from engine.events import AnyEvent, TrialEnded, TrialStatus
 from engine.faulty import MOST_TRIALS, Service
 from engine.ledger import Ledger
+from engine.lines import Pair
+from engine.linking import Linker
 from engine.planning import Place, Planner, Rest, Task
 from engine.prepared import Prepared
 from engine.problems import MachineProblem
@@ -47,6 +49,8 @@ async def hire(crew: Crew, number: int, place: Place) -> Member:
 class Server:
     """Hands the groups of a queue to workers until none is left, as `control` allows.
 
+    A line between two solutions is drawn as soon as both are there, before the next group.
+
     `listen` is called before the last worker leaves: somebody may just have asked for more.
     """
 
@@ -66,6 +70,12 @@ class Server:
             ledger.state, self._heard, control, limit, Costs(ledger.state, data)
         )
         self._in_hand: dict[int, Group] = {}
+        self._linker = Linker(ledger, data, control)
+
+    @property
+    def linker(self) -> Linker:
+        """The lines that are left."""
+        return self._linker
 
     async def serve(
         self, crew: Crew, number: int, first: "asyncio.Task[Member]", place: Place
@@ -101,15 +111,18 @@ class Server:
                 told = f"{place.device.name} is out of service: it failed over {MOST_TRIALS} trials"
                 self._ledger.lost(number, told)
                 return MachineProblem(told)
-            if not self._queue or self._control.stopping:
+            if not (self._queue or self._linker) or self._control.stopping:
                 return None
             hiring = asyncio.create_task(hire(crew, number, place))
 
     async def _keep_busy(self, member: Member, place: Place) -> bool:
         """Give a worker groups until none is left or it should stop; False if it was lost."""
-        while (group := await self._next(place.device.name)) is not None:
+        while (work := await self._next(place.device.name)) is not None:
             try:
-                if not await self._attempt(member, place, group):
+                if not isinstance(work, Group):
+                    if not await self._linker.draw(member, work):
+                        return False
+                elif not await self._attempt(member, place, work):
                     return False
             finally:
                 self._in_hand.pop(member.number, None)
@@ -124,18 +137,20 @@ class Server:
                 event = msgspec.structs.replace(event, status="skipped", reason=SKIPPED)
         self._ledger.heard(event)
 
-    async def _next(self, device: str) -> Group | None:
-        """The next group for a device as soon as it may begin; None once there will be none."""
+    async def _next(self, device: str) -> Group | Pair | None:
+        """The next group or line for a device as soon as it may begin; None once there is none."""
         async for _ in self._control.changes():
             if not self._queue and not self._in_hand:
                 self._listen()
             if self._control.stopping:
                 return None
+            if not self._control.paused and (pair := self._linker.take()):
+                return pair
             if self._queue and not self._control.paused:
                 group = self._queue.take(lambda key: self._service.may(device, key))
                 if group:
                     return group
-            if not self._queue and not self._in_hand:
+            if not self._queue and not self._in_hand and not self._linker:
                 return None
         return None
 
@@ -196,6 +211,7 @@ class Server:
             attempt=attempt,
             data=self._data[group.trials[0].settings.data.name],
             checkpoints=str(self._ledger.kept_in(group.key)),
+            weights=self._linker.weights_of(active),
         )
         return await member.work(order, self._heard, self._control)
 

@@ -161,6 +161,20 @@ class Probe(Table, frozen=True):
     pair_draws: Annotated[int, Meta(ge=2, le=1_000_000)] = 100
 
 
+class Sharpness(Table, frozen=True):
+    """How sharp the minimum is that a trial ends in: Keskar et al. 2016, Metric 2.1.
+
+    Measured once for each half-width `epsilon` of the box around the weights, on so many of the
+    training images, by so many iterations of L-BFGS-B: in the full space, or in a random subspace
+    of so many `dimensions`.
+    """
+
+    epsilon: Annotated[tuple[PositiveFloat, ...], Meta(max_length=16)] = ()
+    samples: PositiveInt = 1000
+    iterations: Annotated[int, Meta(ge=1, le=10_000)] = 10
+    dimensions: PositiveInt | None = None
+
+
 class Settings(Table, frozen=True):
     """Every setting of one configuration."""
 
@@ -173,6 +187,7 @@ class Settings(Table, frozen=True):
     probe: Probe = Probe()
     schedule: Schedule = Schedule()
     phases: tuple[Phase, ...] = ()
+    sharpness: Sharpness = Sharpness()
 
 
 class Selection(Table, frozen=True):
@@ -219,7 +234,8 @@ class Claim(Table, frozen=True):
     Either a `trend` of the measure over the values of a settings key, or `left` in a `relation`
     to `right` or to the number `value` (then no `left` stands for all configurations); `within`
     is how far apart two sides may be and still count as equal. A measure of the probe is read at
-    the moment `at_share` of its `at`, the last one without.
+    the moment `at_share` of its `at`, the last one without; the sharpness at the half-width
+    `epsilon`, the first one without.
     """
 
     statement: str
@@ -232,6 +248,29 @@ class Claim(Table, frozen=True):
     value: float | None = None
     at_share: Share | None = None
     within: PositiveFloat | None = None
+    epsilon: PositiveFloat | None = None
+
+
+class Interpolation(Table, frozen=True):
+    """The straight line between the final weights of two configurations, seed by seed.
+
+    Loss and accuracy are measured at (1 − α) · w_start + α · w_end, for so many `points` of α
+    from the first of `alpha` to the last (Goodfellow et al. 2015; Keskar et al. 2016, figure 3).
+    `start` and `end` are ids of configurations. Training figures are of so many `samples`, of as
+    many as there are test images where none are named.
+    """
+
+    start: str
+    end: str
+    alpha: tuple[float, float] = (-1.0, 2.0)
+    points: Annotated[int, Meta(ge=2, le=1000)] = 25
+    samples: PositiveInt | None = None
+
+    @property
+    def alphas(self) -> tuple[float, ...]:
+        """Every α, evenly apart."""
+        (low, high), last = self.alpha, self.points - 1
+        return tuple((low * (last - at) + high * at) / last for at in range(self.points))
 
 
 def trials_of(configuration: Configuration) -> list[Trial]:
@@ -256,5 +295,6 @@ TABLES: dict[str, type[Table]] = {
     "run": Run,
     "probe": Probe,
     "schedule": Schedule,
+    "sharpness": Sharpness,
 }
 BUDGETS = ("epochs", "steps", "samples", "seconds")

@@ -53,6 +53,8 @@ class Staffing:
     async def settle(self, crew: Crew, staff: Staff) -> Staff:
         """Those who are to stay, or more on a GPU; who is not needed is dismissed."""
         groups = self._queue.groups()
+        if not groups:  # what is left are lines between solutions
+            return staff
         if staff.places[0].device.handle is not None:
             return staff if self._alone else await self._share_gpus(crew, staff, groups)
         threads = [group.plan.threads for group in groups if group.plan]

@@ -56,6 +56,8 @@ class SweepState:
         self.said = 0
         self.pauses: list[tuple[float, float]] = []
         self.paused_at: float | None = None
+        self.lines: dict[tuple[str, str], ev.Interpolated] = {}
+        """What is known of the line between two trials, by their ids."""
         self.ended: ev.SweepEnded | None = None
         self.version = 0
         self.last_at = 0.0
@@ -79,6 +81,10 @@ class SweepState:
                 trial = self._current(event.trial, event.attempt)
                 if trial:
                     trial.predicted = event
+            case ev.SharpnessMeasured():
+                self._sharpness(event)
+            case ev.Interpolated():
+                self._interpolated(event)
             case ev.Progress():
                 trial = self._current(event.trial, event.attempt)
                 if trial:
@@ -115,6 +121,8 @@ class SweepState:
             case ev.Predicted(trial=name):
                 known_before = self.trials[name].predicted
                 return known_before is not None and known_before.packed == event.packed
+            case ev.SharpnessMeasured(trial=name):
+                return any(each.epsilon == event.epsilon for each in self.trials[name].sharpness)
             case ev.MicroBatchCut(trial=name):
                 return any(_same_cut(cut, event) for cut in self.trials[name].cuts)
             case _:
@@ -327,6 +335,26 @@ class SweepState:
             took = f"in {event.seconds:.1f} s"
             where = f"{event.at_share:.0%} of its budget" if event.at_share < 1 else "its end"
             self._say(event.at, f"{trial.id}: probed at {where}, step {event.steps:,}, {took}")
+
+    def _sharpness(self, event: ev.SharpnessMeasured) -> None:
+        trial = self._current(event.trial, event.attempt)
+        if trial and all(known.epsilon != event.epsilon for known in trial.sharpness):
+            trial.sharpness.append(event)
+            found = "unknown" if event.sharpness is None else f"{event.sharpness:.4g}"
+            why = f" ({event.reason})" if event.reason else ""
+            text = f"sharpness {found} at ε = {event.epsilon:g} in {event.seconds:.1f} s{why}"
+            self._say(event.at, f"{trial.id}: {text}")
+
+    def _interpolated(self, event: ev.Interpolated) -> None:
+        pair = event.start, event.end
+        if pair in self.lines:
+            return
+        self.lines[pair] = event
+        between = f"the line from {event.start} to {event.end}"
+        if event.points:
+            self._say(event.at, f"{between}: {len(event.points)} points in {event.seconds:.1f} s")
+        else:
+            self._say(event.at, f"{between} was not drawn: {event.reason}", "warning")
 
     def _ended(self, event: ev.TrialEnded) -> None:
         trial = self.trials.get(event.trial)

@@ -27,6 +27,7 @@ class TrialState:
     probes: list[ev.Probed] = field(default_factory=list)
     cuts: list[ev.MicroBatchCut] = field(default_factory=list)
     ended_at: float | None = None
+    sharpness: list[ev.SharpnessMeasured] = field(default_factory=list)
     apart: bool = False
     """Whether its group went on without it, so that it is trained in a job of its own."""
     predicted: ev.Predicted | None = None
@@ -73,12 +74,19 @@ class TrialState:
             return min(1.0, samples / whole)
         return min(1.0, steps / self.planned_steps)
 
+    def sharpness_at(self, epsilon: float | None = None) -> ev.SharpnessMeasured | None:
+        """What was measured at that half-width, at the first that was asked for without one."""
+        asked = self.settings.sharpness.epsilon
+        wanted = epsilon if epsilon is not None else next(iter(asked), None)
+        return next((each for each in self.sharpness if each.epsilon == wanted), None)
+
     def forget(self) -> None:
         """Drop the figures of an attempt that was given up."""
         self.records.clear()
         self.probes.clear()
         self.cuts.clear()
         self.predicted = None
+        self.sharpness.clear()
 
     def go_back(self, epochs: int, steps: int) -> None:
         """Drop what an earlier attempt measured after the checkpoint that the next goes on from."""
@@ -87,6 +95,7 @@ class TrialState:
         self.cuts = [cut for cut in self.cuts if cut.steps <= steps]
         if self.predicted and self.predicted.steps > steps:
             self.predicted = None
+        self.sharpness = [each for each in self.sharpness if each.steps <= steps]
 
     def trained(self) -> tuple[int, int, float]:
         """Steps taken, images seen, and seconds of training, as far as is known."""

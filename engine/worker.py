@@ -26,6 +26,7 @@ from engine.background import in_background
 from engine.events import (
     AnyEvent,
     EpochsFinished,
+    Interpolated,
     TrialEnded,
     TrialStatus,
     WorkerLost,
@@ -77,6 +78,8 @@ class Worker:
                     self._attempt(order, self._pace)
                 case orders.Train():
                     self._attempt(order, self._train)
+                case orders.Interpolate():
+                    self._attempt(order, self._interpolate)
 
     def state(self, event: AnyEvent) -> None:
         """State a fact to the conductor; the last epochs of a trial go together with its end."""
@@ -183,6 +186,10 @@ class Worker:
 
     def _end(self, order: orders.Work, status: TrialStatus, reason: str) -> None:
         """State the end of every trial that an order was about and that has not ended."""
+        if isinstance(order, orders.Interpolate):  # its trials have ended long since
+            start, end = (member.id for member in order.members)
+            self.state(Interpolated(start=start, end=end, reason=reason))
+            return
         for name in orders.awaited(order):
             if name not in self._ended:
                 self.state(
@@ -220,9 +227,26 @@ class Worker:
             self._setup.device,
             Path(order.checkpoints) if order.checkpoints else None,
             order.data.digest,
+            {trial: Path(folder) for trial, folder in order.weights.items()},
         )
         images, halted = self._open(order), self._halt.is_set
         Training(job, images, self.state, halted, self._pause, lambda: self._dropped).run()
+
+    def _interpolate(self, order: orders.Interpolate) -> None:
+        import torch
+
+        from engine.training.halting import raise_if
+        from engine.training.interpolation import interpolate
+
+        assert self._setup is not None
+
+        def go_on() -> None:
+            self._pause.wait()
+            raise_if(self._halt.is_set)
+
+        torch.set_num_threads(order.plan.threads)
+        device = torch.device(self._setup.device)
+        self.state(interpolate(order, self._open(order), device, go_on))
 
     def _open(self, order: orders.Work) -> "Images":
         """The images, kept from trial to trial."""

@@ -19,6 +19,7 @@ from engine.figures import by_batch_size, epoch_times, last_values, mean_and_dev
 from engine.findings.parting import part_lines
 from engine.findings.report import Findings, find
 from engine.findings.sizing import size_lines
+from engine.findings.summary import mean_of
 from engine.launching import LOG, ask_to_stop
 from engine.problems import MachineProblem, printable
 from engine.shared_times import stack_mark, stack_note, stacked
@@ -26,6 +27,7 @@ from engine.state import SweepState
 from engine.tuning import rejected
 from tui.choices import choice_text, sign_of
 from tui.plain import json_text
+from tui.units import number
 from tui.verdicts import MARKS, effect_text, remarks, word_of
 
 POLL_SECONDS = 0.2
@@ -198,6 +200,9 @@ def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, A
             }
         )
     found = find(state)
+    sharp = {name: mean_of(state, name, "sharpness") for name in state.configurations}
+    for row in rows:
+        row["sharpness"] = msgspec.to_builtins(sharp[str(row["configuration"])])
     return {
         "id": folder.name,
         "preset": state.opened.preset if state.opened else None,
@@ -217,6 +222,17 @@ def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, A
         "export": str(export) if export else None,
         "bias_variance": msgspec.to_builtins(list(found.bias_variance)),
     }
+
+
+def sharpness_lines(rows: list[dict[str, Any]], width: int) -> list[str]:
+    """Mean and interval of each configuration that it was measured of; empty without any."""
+    found = [(row["label"], row["sharpness"]) for row in rows if row["sharpness"]]
+    lines = ["", "sharpness, % of 1 + loss in the first box (95 % interval)"] if found else []
+    for label, mean in found:
+        low, high = mean["low"], mean["high"]
+        within = "" if low is None else f" [{number(low)}, {number(high)}]"
+        lines.append(f"{label:>{width}}  {number(mean['mean'])}{within}, n={mean['n']}")
+    return lines
 
 
 def findings_text(found: Findings) -> list[str]:
@@ -258,6 +274,7 @@ def summary_text(of: dict[str, Any]) -> str:
         )
     note = stack_note([row["stacked"] for row in rows if row["epoch_seconds"] is not None])
     lines += [note] if note else []
+    lines += sharpness_lines(rows, width)
     lines += findings_text(msgspec.convert(of, Findings))
     if of["export"]:
         lines += ["", f"exported to {of['export']}"]

@@ -127,6 +127,7 @@ def _hold(words: argparse.Namespace, paused: bool, told: str) -> int:
 
 def resume(words: argparse.Namespace) -> int:
     """Go on with a sweep and follow it, without a screen."""
+    from engine import lines
     from engine.catalog import conductor_lives, find_sweep, home_folder, load_state
     from engine.launching import start_conductor
     from tui import headless
@@ -135,7 +136,8 @@ def resume(words: argparse.Namespace) -> int:
     state = load_state(folder)
     log = headless.Log(words.log_format)
     alive = conductor_lives(folder)
-    if not alive and state.trials and all(trial.done for trial in state.trials.values()):
+    done = all(trial.done for trial in state.trials.values()) and not lines.left(state)
+    if not alive and state.trials and done:
         print(f"{folder.name}: is finished; nothing is left to resume", file=sys.stderr)
         return 0
     follower = headless.Follower(folder, log)

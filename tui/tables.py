@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import cast
 
+from engine import lines
 from engine.bins import Norms
 from engine.figures import chosen_shape, epoch_times
 from engine.findings.summary import bars
 from engine.problems import printable
 from tui.choices import choice_text
 from tui.curves.legend import told_of
-from tui.panes.bars import EPOCH_TIME, BarsPane
+from tui.panes.bars import EPOCH_TIME, LINES, BarsPane
 from tui.panes.curves import CurvesPane
 from tui.panes.gradients import GradientsPane
 from tui.panes.pane import Pane
@@ -23,8 +24,8 @@ Line = Sequence[object]
 
 def table_of(pane: Pane) -> str:
     """The table of a pane, tabs between the columns; empty where it shows nothing yet."""
-    lines = [*_TABLES[pane.NUMBER](pane)] if pane.view.state.trials else []
-    return "\n".join("\t".join(map(_cell, line)) for line in lines)
+    table = [*_TABLES[pane.NUMBER](pane)] if pane.view.state.trials else []
+    return "\n".join("\t".join(map(_cell, line)) for line in table)
 
 
 def _cell(value: object) -> str:
@@ -55,9 +56,19 @@ def _bars(pane: Pane) -> Iterable[Line]:
             label = view.marks[time.configuration].label
             yield label, time.seconds, time.samples_per_second, time.ratio, time.stacked
         return
+    if figure in LINES:
+        yield from _line(pane, LINES[figure])
+        return
     yield "configuration", figure.name, "low (95 %)", "high (95 %)", "seeds", "of smallest"
     for name, mean in bars(view.state, figure.measure).items():
         yield view.marks[name].label, mean.mean, mean.low, mean.high, mean.n, mean.normalized
+
+
+def _line(pane: Pane, figure: str) -> Iterable[Line]:
+    yield "alpha", "images", figure, "standard deviation", "seeds"
+    for part in ("test", "train"):
+        for point in lines.curve(pane.view.state, f"{part}_{figure}"):
+            yield point.alpha, part, point.mean, point.deviation, point.seeds
 
 
 def _memory(pane: Pane) -> Iterable[Line]:

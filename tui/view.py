@@ -38,6 +38,8 @@ TOPICS: dict[type, tuple[str, ...]] = {
     ev.SweepPaused: ("trials", "log"),
     ev.SweepContinued: ("trials", "log"),
     ev.SweepEnded: ("trials", "log"),
+    ev.SharpnessMeasured: ("epochs", "log"),
+    ev.Interpolated: ("lines", "log"),
 }
 APART_SECONDS = 300.0
 T = TypeVar("T")

@@ -16,7 +16,7 @@ import tomli_w
 
 from engine import __version__, journal
 from engine.catalog import SWEEP, conductor_lives
-from engine.export import memory_table, probe_tables, tables
+from engine.export import memory_table, minima_tables, probe_tables, tables
 from engine.findings import report
 from engine.findings.bias_variance import BiasVariance, bias_variances
 from engine.problems import MachineProblem, UsageProblem, printable
@@ -99,6 +99,7 @@ def _documents(folder: Path, state: SweepState, damaged: int) -> dict[str, str]:
         MANIFEST: _json(manifest(folder, state, damaged)),
         **_probe_tables(state),
         "bias_variance.csv": bias_variance_csv(state),
+        **_minima_tables(state),
     }
 
 
@@ -118,6 +119,16 @@ def _probe_tables(state: SweepState) -> dict[str, str]:
         "probe_bins.csv": tables.to_csv(of.PROBE_BIN_COLUMNS, of.probe_bin_rows(state)),
         "competitions.csv": tables.to_csv(of.COMPETITION_COLUMNS, of.competition_rows(state)),
     }
+
+
+def _minima_tables(state: SweepState) -> dict[str, str]:
+    """Only of a sweep that asks for sharpness, or for lines between solutions."""
+    of, found = minima_tables, {}
+    if any(each.settings.sharpness.epsilon for each in state.configurations.values()):
+        found["sharpness.csv"] = tables.to_csv(of.SHARPNESS_COLUMNS, of.sharpness_rows(state))
+    if state.opened and state.opened.interpolation:
+        found["interpolation.csv"] = tables.to_csv(of.LINE_COLUMNS, of.line_rows(state))
+    return found
 
 
 def sweep_toml(folder: Path, state: SweepState) -> str:

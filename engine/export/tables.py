@@ -25,7 +25,7 @@ TRIAL_COLUMNS = (
     "noise_scale", "configuration", "label", "attempt", "reason", "path_length", "memory_cuts",
     "precision", "batch_norm_size", "noise_draws", "validation_loss", "validation_accuracy",
     "steps_to_target", "samples_to_target", "seconds_to_target", "selected",
-    "stacked", "sgd_noise_scale",
+    "stacked", "sgd_noise_scale", "sharpness",
 )  # fmt: skip
 TEXT_COLUMNS = (
     "trial", "status", "dataset", "model", "optimizer", "scaling_rule", "configuration", "label",
@@ -161,6 +161,7 @@ def _outcome(state: SweepState, trial: TrialState) -> Row:
         "init_norm": trial.started.init_norm if trial.started else None,
         **_noise(trial),
         **_to_target(trial),
+        "sharpness": _sharpness(trial),
     }
 
 
@@ -177,6 +178,12 @@ def _shaking(
         return None
     size = training_size(trial.settings.data, data.train)
     return sgd_noise_scale(trial.settings.train, lr, batch_size, size)
+
+
+def _sharpness(trial: TrialState) -> float | None:
+    """In the first of the boxes that were asked for."""
+    found = trial.sharpness_at()
+    return found.sharpness if found else None
 
 
 def _to_target(trial: TrialState) -> Row:

@@ -66,7 +66,7 @@ def judge(state: SweepState) -> list[Verdict]:
 def _judged(state: SweepState, claim: Claim) -> Verdict:
     if claim.over is not None:
         return _along(state, claim, claim.over)
-    spot = Spot(at_share=claim.at_share)
+    spot = Spot(at_share=claim.at_share, epsilon=claim.epsilon)
     sides, lacks = [], []
     for selector in (claim.left,) if claim.value is not None else (claim.left, claim.right or {}):
         looked = looked_at(state, selector)

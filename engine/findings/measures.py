@@ -129,6 +129,7 @@ FINDINGS: dict[str, Finding] = {
     "net_variance": net_variance,
 }
 PROBED = (*DRAWN, *COMPETED)
+SHARPNESS = "sharpness"
 MEASURES = (
     *(name for name in TRIAL_COLUMNS if name not in TEXT_COLUMNS),
     *FINDINGS,
@@ -139,6 +140,7 @@ SINGLE_PRECISION = (
     *("init_norm", "distance_from_init", "path_length"),
     *(name for name in FINDINGS if name not in (*TIMED, *ACCURACIES)),
     *PROBED,
+    SHARPNESS,
 )
 """Norms, distances and what is drawn: figures of weights and gradients, which are float32."""
 SINGLE_ROUNDING = 1e-6
@@ -148,11 +150,15 @@ SINGLE_ROUNDING = 1e-6
 def value_of(state: SweepState, trial: TrialState, measure: str, spot: Spot = OWN) -> float | None:
     """The measure of one trial; None where it is not known or not finite.
 
-    `spot` says where in the training a measure of the probe is read.
+    `spot` says where in the training a measure of the probe is read, and in which box the
+    sharpness.
     """
     found: Value
     if measure in PROBED:
         found = probed_value(trial, measure, spot)
+    elif measure == SHARPNESS:
+        measured = trial.sharpness_at(spot.epsilon)
+        found = measured.sharpness if measured else None
     elif measure in FINDINGS:
         found = FINDINGS[measure](state, trial)
     else:

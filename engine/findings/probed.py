@@ -86,11 +86,13 @@ class Spot(NamedTuple):
     """Where in a training its probe is read.
 
     `level` is the batch size drawn, or the large one of a pair; without it the trial's own batch
-    size, or the first pair. `at_share` is the moment; without it the last one.
+    size, or the first pair. `at_share` is the moment; without it the last one. Of the sharpness,
+    `epsilon` is the half-width of the box; without it the first one.
     """
 
     level: float | None = None
     at_share: float | None = None
+    epsilon: float | None = None
 
 
 OWN = Spot()

@@ -37,7 +37,7 @@ def levels_of(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Gathe
     whole = [one for one in series if not any(fate(state, each) for each in one)]
     sides = []
     for level, members in zip(rungs.levels, zip(*whole, strict=True), strict=False):
-        spot = Spot(level if within else None, claim.at_share)
+        spot = Spot(level if within else None, claim.at_share, claim.epsilon)
         sides.append(gather(state, claim.measure, members, f"{key} {level:g}", spot))
     remarks = [side.lack() for side in sides if side.thin and not side.pending]
     broken = [one for one in series if one not in whole]

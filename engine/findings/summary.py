@@ -33,6 +33,7 @@ MEASURES = (
     "bias",
     "variance",
     "net_variance",
+    "sharpness",
 )
 TIMES = ("epoch_seconds", "step_seconds")
 

@@ -58,6 +58,13 @@ class Images:
         for some in torch.split(index, size) if index is not None else ():
             yield self.train[some], self.train_labels[some]
 
+    def part(self, count: int) -> Tensor:
+        """Where in `train` a fixed part (`count`,) of the images to train on is, at most all.
+
+        A smaller part lies within a larger one, and `train_part` is one of them.
+        """
+        return self.of_training(_some(self.train_size, count).to(self.train.device))
+
     def of_training(self, numbers: Tensor) -> Tensor:
         """Where in `train` those images are that are the `numbers`-th to train on."""
         return numbers if self.trained is None else self.trained[numbers]
@@ -75,9 +82,13 @@ def load_images(prepared: Prepared, device: torch.device, validation: int = 0) -
     if validation:
         held, left = (part.to(device) for part in split(len(train), validation))
         whole = replace(whole, trained=left, validation=held)
+    return replace(whole, train_part=whole.part(len(test)))
+
+
+def _some(images: int, count: int) -> Tensor:
+    """So many numbers of images in order, drawn by a fixed seed."""
     generator = torch.Generator().manual_seed(0)
-    part = torch.randperm(whole.train_size, generator=generator)[: len(test)].sort().values
-    return replace(whole, train_part=whole.of_training(part.to(device)))
+    return torch.randperm(images, generator=generator)[:count].sort().values
 
 
 def split(images: int, held: int) -> tuple[Tensor, Tensor]:

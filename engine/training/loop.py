@@ -6,9 +6,9 @@ most), at the end of an epoch, and nowhere inside a step.
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from engine.plan import Plan
 from engine.spec import Trial
 from engine.target import has_target, is_check, is_met, told
 from engine.training import statements
+from engine.training.ending import Ending
 from engine.training.evaluation import Figures, evaluate
 from engine.training.flat import FlatModel
 from engine.training.gradients import norm_slice
@@ -37,6 +38,7 @@ from engine.training.memory import measured, ran_out
 from engine.training.moments import Moments
 from engine.training.position import Clock, Position
 from engine.training.probing import Prober
+from engine.training.sharpening import Sharpener
 from engine.training.stepping import SLICES_PER_RUN, Stepper
 from engine.training.telling import Teller
 
@@ -56,7 +58,8 @@ class Job:
     The `members` of the plan differ in their seeds alone. All are computed, so that the bits of one
     do not depend on who else is there; only those that `active` names are trained to an end and
     stated. With `checkpoints`, a folder, the training is kept there and goes on from what it holds
-    of the same trials on the same images, which `data_digest` tells.
+    of the same trials on the same images, which `data_digest` tells. `weights` are the folders in
+    which members that finish leave their final weights.
     """
 
     members: tuple[Trial, ...]
@@ -67,6 +70,7 @@ class Job:
     device: str
     checkpoints: Path | None = None
     data_digest: str = ""
+    weights: Mapping[str, Path] = field(default_factory=dict)
 
 
 class Training:
@@ -90,8 +94,9 @@ class Training:
     ) -> None:
         self.job, self.images = job, images
         self._teller = Teller(self, state)
-        self._halted, self._dropped = halted, dropped
+        self._halted, self._dropped, self._finishing = halted, dropped, False
         self._pause = pause or Pause()
+        self._ending = Ending(self, self._teller, self._pause)
         self.settings = job.members[0].settings
         self.train_settings = self.settings.train
         self.device = torch.device(job.device)
@@ -113,7 +118,7 @@ class Training:
             settings.probe.at, self.total_steps, settings.train.seconds, steps_at
         )
         self.active = [
-            Member(trial, index, flat, self._prober(trial, flat))
+            Member(trial, index, flat, self._prober(trial, flat), self._sharpener(trial, flat))
             for index, (trial, flat) in enumerate(
                 zip(job.members, self.stepper.stack.members, strict=True)
             )
@@ -124,6 +129,10 @@ class Training:
         lr = self.stepper.rates.lr
         go_on = partial(self._go_on, trial.id)
         return Prober(trial, self.job.plan, flat, self.images, lr, go_on)
+
+    def _sharpener(self, trial: Trial, flat: FlatModel) -> Sharpener:
+        go_on = partial(self._go_on, trial.id)
+        return Sharpener(trial, self.job.plan, flat, self.images, go_on)
 
     def run(self) -> None:
         """Train to the end of the budget; the last event of each is always `TrialEnded`."""
@@ -343,8 +352,7 @@ class Training:
         found = found._replace(seconds=found.seconds - (self._pause.seconds - held))
         event = statements.probed(self, member, share, found)
         member.facts.probes.append(event)
-        if self._keeper.due(REPORT_SECONDS):
-            self._keep()
+        self._keep_if_due()
         self._teller.state(event)
 
     def _slice_is_long(self) -> bool:
@@ -383,7 +391,8 @@ class Training:
         self.at.within = False
         self.stepper.travel.end_epoch()
         self.stepper.noise.end_epoch()
-        going_on = self.active and (not self.at.over or self.moments.left)
+        climbs = any(member.left_to_climb() for member in self.active)
+        going_on = self.active and (not self.at.over or self.moments.left or climbs)
         if going_on and self._keeper.due(REPORT_SECONDS):
             self._keep()
 
@@ -395,12 +404,14 @@ class Training:
         train, test = self._evaluate("train", "test")
         held = self._evaluate("validation")[0] if self.images.validates else None
         norms = self.stepper.lengths.of(self.at.filled)
+        self._finishing = True
         for member in [one for one in self.active if whose(one)]:
             if len(norms):
                 self._add_slice(member, norms)
             if member in self.active:
                 index = member.index
                 self._record(member, train[index], test[index], held[index] if held else None)
+        self._finishing = False
 
     def _record(self, member: Member, train: Figures, test: Figures, held: Figures | None) -> None:
         record = statements.epoch(self, member, train, test, held)
@@ -422,9 +433,18 @@ class Training:
         share = self.moments.last
         if share is not None:
             self._probe(member, share)
-        if member in self.active:
-            self._teller.predicted(member)
-            self._end(member, "finished", reason)
+        try:
+            if member in self.active:
+                self._ending.sharpen(member, self._keep_if_due)
+                self._ending.leave_weights(member)
+                self._teller.predicted(member)
+                self._end(member, "finished", reason)
+        except Dropped:
+            self._let_go(member)
+
+    def _keep_if_due(self) -> None:
+        if self._keeper.due(REPORT_SECONDS):
+            self._keep()
 
     def _evaluate(self, *on: Part) -> list[list[Figures]]:
         """On each part of the images, each replicate's figures; in pieces where memory runs out."""
@@ -459,8 +479,11 @@ class Training:
         self.peak_bytes = max(self.peak_bytes, peak.bytes)
 
     def _keep(self) -> None:
-        """A durable point: first the checkpoint, then the statement, which waits for it."""
-        if self.active and self._keeper.keep(self):
+        """A durable point: first the checkpoint, then the statement, which waits for it.
+
+        None in the middle of an epoch's end: whoever went on from there would end it twice.
+        """
+        if self.active and not self._finishing and self._keeper.keep(self):
             for member in self.active:
                 self._teller.epochs(member)
 

@@ -5,6 +5,7 @@ from engine.spec import Trial
 from engine.training.flat import FlatModel
 from engine.training.position import Facts
 from engine.training.probing import Prober
+from engine.training.sharpening import Sharpener
 
 
 class Member:
@@ -15,11 +16,20 @@ class Member:
         pending: epochs that no checkpoint holds yet.
     """
 
-    def __init__(self, trial: Trial, index: int, flat: FlatModel, prober: Prober) -> None:
+    def __init__(
+        self, trial: Trial, index: int, flat: FlatModel, prober: Prober, sharpener: Sharpener
+    ) -> None:
         self.trial, self.index, self.flat, self.prober = trial, index, flat, prober
+        self.sharpener = sharpener
         self.facts = Facts()
         self.pending: list[EpochRecord] = []
 
     def has_probed(self, share: float) -> bool:
         """Whether it was probed at this share of its budget."""
         return any(probe.at_share == share for probe in self.facts.probes)
+
+    def left_to_climb(self) -> list[float]:
+        """The half-widths at which its sharpness is asked for and not yet known."""
+        known = {each.epsilon for each in self.facts.sharpness}
+        asked = dict.fromkeys(self.trial.settings.sharpness.epsilon)
+        return [each for each in asked if each not in known]

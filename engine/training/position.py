@@ -4,7 +4,14 @@ import time
 
 import msgspec
 
-from engine.events import EpochRecord, MicroBatchCut, NormSlice, Predicted, Probed
+from engine.events import (
+    EpochRecord,
+    MicroBatchCut,
+    NormSlice,
+    Predicted,
+    Probed,
+    SharpnessMeasured,
+)
 
 FIRST_WAIT = 5
 
@@ -116,3 +123,4 @@ class Facts(msgspec.Struct):
     cuts: list[MicroBatchCut] = []
     slices: list[NormSlice] = []
     predicted: Predicted | None = None
+    sharpness: list[SharpnessMeasured] = []

@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING
 import torch
 
 from engine.datasets import DATASETS
-from engine.events import EpochRecord, Predicted, Probed, Progress, TrialStarted
+from engine.events import (
+    EpochRecord,
+    Predicted,
+    Probed,
+    Progress,
+    SharpnessMeasured,
+    TrialStarted,
+)
 from engine.noise import noise_scale
 from engine.predictions import pack
 from engine.training.evaluation import Figures
 from engine.training.probing import Found
+from engine.training.sharpening import Measured
 
 if TYPE_CHECKING:
     from engine.training.loop import Training
@@ -65,6 +73,27 @@ def predicted(training: "Training", member: "Member") -> Predicted:
         classes=DATASETS[training.settings.data.name].classes,
         images=len(missed),
         packed=pack(missed.tobytes()),
+    )
+
+
+def sharpness(
+    training: "Training", member: "Member", epsilon: float, found: Measured
+) -> SharpnessMeasured:
+    """How far its loss rises in the box of that half-width around its weights."""
+    return SharpnessMeasured(
+        trial=member.trial.id,
+        attempt=training.job.attempt,
+        steps=training.at.steps,
+        epsilon=epsilon,
+        dimensions=member.trial.settings.sharpness.dimensions,
+        samples=found.samples,
+        loss=found.climb.loss,
+        highest_loss=found.climb.highest,
+        sharpness=found.climb.sharpness,
+        evaluations=found.climb.evaluations,
+        iterations=found.climb.iterations,
+        seconds=found.seconds,
+        reason=found.climb.reason,
     )
 
 

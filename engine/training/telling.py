@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,10 +13,12 @@ from engine.events import (
     MicroBatchCut,
     Note,
     Probed,
+    SharpnessMeasured,
     TrialEnded,
     TrialStatus,
 )
-from engine.training import statements
+from engine.problems import printable
+from engine.training import leaving, statements
 from engine.training.member import Member
 
 if TYPE_CHECKING:
@@ -43,7 +46,9 @@ class Teller:
                 self._restate(member)
 
     def _restate(self, member: Member) -> None:
-        stated: list[MicroBatchCut | Probed] = [*member.facts.cuts, *member.facts.probes]
+        facts = member.facts
+        stated: list[MicroBatchCut | Probed | SharpnessMeasured]
+        stated = [*facts.cuts, *facts.probes, *facts.sharpness]
         for event in stated:
             self.state(msgspec.structs.replace(event, attempt=self._training.job.attempt))
         for first in range(0, len(member.facts.records), RESTATED):
@@ -96,6 +101,15 @@ class Teller:
     def warn(self, text: str) -> None:
         """What is not as it should be."""
         self.state(Note(level="warning", text=text, trial=self._training.job.active[0]))
+
+    def leave(self, member: Member, folder: Path) -> None:
+        """Have its final weights lie in a folder; where the disk refuses, that is said."""
+        job, at = self._training.job, self._training.at
+        try:
+            leaving.leave(folder, job.attempt, at.steps, member.flat)
+        except OSError as error:
+            why = printable(error.strerror or error)
+            self.warn(f"the final weights could not be written ({why})")
 
     def end(self, member: Member, status: TrialStatus, reason: str) -> None:
         """Its last words, which are written down together: so no checkpoint has to come first."""

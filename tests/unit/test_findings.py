@@ -104,7 +104,7 @@ def test_norms_distances_and_probes_are_rounded_as_float32_is() -> None:
         if rounding_variance(state, state.trials["b8-s0"], measure, -5.0)
         == pytest.approx(25e-12, rel=1e-9, abs=0)
     }
-    assert rounded == {"init_norm", "distance_from_init", "path_length"} | (
+    assert rounded == {"init_norm", "distance_from_init", "path_length", "sharpness"} | (
         {*measures.FINDINGS, *measures.PROBED}
         - {"step_seconds", "training_seconds"}
         - {*Parts._fields}

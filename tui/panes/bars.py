@@ -8,6 +8,7 @@ from engine.findings.sizing import figure as size
 from engine.findings.summary import Mean, bars
 from engine.shared_times import stack_caution, stack_sizes, stacked
 from tui.blocks import bar
+from tui.panes import between
 from tui.panes.critical import CAPTION, critical_rows, has_target
 from tui.panes.epoch_time import beside_what, epoch_time_rows
 from tui.panes.pane import Pane
@@ -69,13 +70,20 @@ PARTS = (
 """Once a trial has told what it predicts; last, so that no other changes its place by then."""
 CRITICAL = Measured("steps and samples", "critical", "steps")
 """Of a sweep with a target: not bars but a curve, `tui.panes.critical`."""
+SHARPNESS = Measured("sharpness", "sharpness", "sharpness")
+LINES = {
+    Measured("loss between solutions", "loss line", "test_loss"): "loss",
+    Measured("accuracy between solutions", "accuracy line", "test_accuracy", True): "accuracy",
+}
+"""Of a sweep that asks for the line between two solutions: curves, `tui.panes.between`."""
+LINE_ROWS = 14
 
 
 class BarsPane(Pane):
     """How long an epoch takes, or what else the batch size changes."""
 
     NUMBER, TITLE, TAB = 2, "epoch time", "bars"
-    TOPICS = ("epochs", "trials", "data", "findings")
+    TOPICS = ("epochs", "trials", "data", "findings", "lines")
 
     chosen = 0
 
@@ -86,9 +94,16 @@ class BarsPane(Pane):
     @property
     def figures(self) -> tuple[Measured, ...]:
         """What there is to draw."""
-        aimed = (CRITICAL,) if has_target(self.view) else ()
-        told = any(trial.predicted for trial in self.view.state.trials.values())
-        return (*FIGURES, *aimed, *(PARTS if told else ()))
+        view = self.view
+        asked = [each.settings for each in view.state.configurations.values()]
+        told = any(trial.predicted for trial in view.state.trials.values())
+        return (
+            *FIGURES,
+            *([CRITICAL] if has_target(view) else []),
+            *([SHARPNESS] if any(each.sharpness.epsilon for each in asked) else []),
+            *(LINES if between.asked_for(view) else []),
+            *(PARTS if told else []),
+        )
 
     @property
     def figure(self) -> Measured:
@@ -118,6 +133,8 @@ class BarsPane(Pane):
             return self.said(width, CAPTION, "")
         if self.figure is NOISE:
             return self.said(width, "over all seeds [95 % interval]", "")
+        if self.figure in LINES:
+            return self.said(width, between.CAPTION, "")
         told = "mean ± half its 95 % interval · × the smallest batch's"
         return self.said(width, told, "× the smallest batch's", "")
 
@@ -125,6 +142,8 @@ class BarsPane(Pane):
         """A bar each, and how it was measured."""
         if self.figure is CRITICAL:
             return CRITICAL_ROWS
+        if self.figure in LINES:
+            return LINE_ROWS
         return len(self.view.order) + 2 + (stacked(self.view.state.trials.values()) > 1)
 
     def body(self, width: int, height: int) -> Sequence[Row]:
@@ -132,6 +151,8 @@ class BarsPane(Pane):
         view, chosen = self.view, self.figure
         if chosen is CRITICAL:
             return critical_rows(view, width, height)
+        if chosen in LINES:
+            return between.between_rows(view, LINES[chosen], width, height)
         label = view.label_width(LABEL_MOST)
         if chosen is EPOCH_TIME:
             lines = epoch_time_rows(view, label, width)
@@ -182,7 +203,14 @@ class BarsPane(Pane):
         few, many = min(counts), max(counts)
         seeds = f"{few}" if few == many else f"{few} to {many}"
         plural = "s" if many > 1 else ""
-        return f"over {seeds} finished seed{plural} a configuration"
+        box = f"; {self._box(found)}" if self.figure is SHARPNESS else ""
+        return f"over {seeds} finished seed{plural} a configuration{box}"
+
+    def _box(self, found: dict[str, Mean]) -> str:
+        """How wide the boxes are that sharpness was measured in."""
+        state = self.view.state
+        sizes = {state.configurations[name].settings.sharpness.epsilon[0] for name in found}
+        return f"% of 1 + loss, ε = {' or '.join(f'{size:g}' for size in sorted(sizes))}"
 
 
 _NONE = "no trial has finished yet"

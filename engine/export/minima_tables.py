@@ -1,0 +1,54 @@
+"""The tables of sharpness and of lines between solutions; `docs/export.md` has the columns."""
+
+from collections.abc import Iterator
+
+from engine.export.tables import Row
+from engine.state import SweepState
+
+SHARPNESS_COLUMNS = (
+    "trial", "batch_size", "seed", "epsilon", "dimensions", "samples", "loss", "highest_loss",
+    "sharpness", "evaluations", "iterations", "seconds", "reason",
+)  # fmt: skip
+LINE_COLUMNS = (
+    "from_trial", "to_trial", "seed", "alpha", "train_loss", "train_accuracy", "test_loss",
+    "test_accuracy", "train_samples", "recalibrated",
+)  # fmt: skip
+
+
+def sharpness_rows(state: SweepState) -> Iterator[Row]:
+    """One row for each box of each trial."""
+    for trial in state.trials.values():
+        for found in trial.sharpness:
+            yield {
+                "trial": trial.id,
+                "batch_size": trial.batch_size,
+                "seed": trial.seed,
+                "epsilon": found.epsilon,
+                "dimensions": found.dimensions,
+                "samples": found.samples,
+                "loss": found.loss,
+                "highest_loss": found.highest_loss,
+                "sharpness": found.sharpness,
+                "evaluations": found.evaluations,
+                "iterations": found.iterations,
+                "seconds": found.seconds,
+                "reason": found.reason,
+            }
+
+
+def line_rows(state: SweepState) -> Iterator[Row]:
+    """One row for each point of each line."""
+    for (start, end), line in state.lines.items():
+        for point in line.points:
+            yield {
+                "from_trial": start,
+                "to_trial": end,
+                "seed": state.trials[start].seed,
+                "alpha": point.alpha,
+                "train_loss": point.train_loss,
+                "train_accuracy": point.train_accuracy,
+                "test_loss": point.test_loss,
+                "test_accuracy": point.test_accuracy,
+                "train_samples": line.samples,
+                "recalibrated": line.recalibrated,
+            }

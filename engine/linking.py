@@ -1,0 +1,117 @@
+"""Has lines between two solutions drawn by workers that have nothing else to do."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from engine import lines, orders
+from engine.control import Control
+from engine.crew import Member
+from engine.events import AnyEvent, Interpolated, Note
+from engine.ledger import Ledger
+from engine.prepared import Prepared
+from engine.retrying import RETRIES, Deaths
+from engine.spec import Trial
+from engine.state import TrialState
+
+
+class Linker:
+    """The lines that the journal does not hold, each in one worker's hands at most."""
+
+    def __init__(self, ledger: Ledger, data: Mapping[str, Prepared], control: Control) -> None:
+        self._ledger, self._data, self._control = ledger, data, control
+        self._deaths = Deaths()
+        self._in_hand: set[tuple[str, str]] = set()
+
+    def __bool__(self) -> bool:
+        """Whether any line is left, in somebody's hands or not."""
+        return bool(lines.left(self._ledger.state))
+
+    def take(self) -> lines.Pair | None:
+        """A line that is in nobody's hands, for whoever calls to draw; None where there is none."""
+        for pair in lines.left(self._ledger.state):
+            if _names(pair) not in self._in_hand:
+                self._in_hand.add(_names(pair))
+                return pair
+        return None
+
+    def weights_of(self, trials: Iterable[str]) -> dict[str, str]:
+        """The folders for the final weights of those trials that are ends of a line."""
+        state = self._ledger.state
+        return {
+            name: str(self._ledger.weights_of(name)) for name in trials if lines.is_end(state, name)
+        }
+
+    async def draw(self, member: Member, pair: lines.Pair) -> bool:
+        """Have a worker draw a line; False if the worker was lost over it.
+
+        A line over which too many workers are lost is given up, and the sweep does without it.
+        """
+        names, found = _names(pair), list[Interpolated]()
+
+        def heard(event: AnyEvent) -> None:
+            if isinstance(event, Interpolated):
+                found.append(event)
+            else:
+                self._ledger.heard(event)
+
+        try:
+            lost = await member.work(self._order(pair), heard, self._control)
+            if lost is not None:
+                self._ledger.lost(member.number, lost)
+                wait = self._deaths.another(" ".join(names), 0)
+                if wait is None:
+                    self._write(pair, f"{lost} (after {RETRIES} retries)")
+                else:
+                    await asyncio.sleep(wait)
+            for event in found:
+                if event.points or event.reason:
+                    self._ledger.write(event)
+                    self._ledger.sync()
+        finally:
+            self._in_hand.discard(names)
+        return lost is None
+
+    def note_hindered(self) -> None:
+        """Say of each line that has an end which did not finish that there is none."""
+        state = self._ledger.state
+        known = {line.text for line in state.log}
+        for text in lines.hindered(state):
+            if text not in known:
+                self._ledger.write(Note(level="warning", text=text))
+
+    def _write(self, pair: lines.Pair, reason: str) -> None:
+        start, end = _names(pair)
+        self._ledger.write(Interpolated(start=start, end=end, reason=reason))
+        self._ledger.sync()
+
+    def _order(self, pair: lines.Pair) -> orders.Interpolate:
+        state = self._ledger.state
+        assert state.opened is not None
+        assert state.opened.interpolation is not None
+        start, end = pair
+        return orders.Interpolate(
+            members=(_trial(start), _trial(end)),
+            weights=(
+                str(self._ledger.weights_of(start.id)),
+                str(self._ledger.weights_of(end.id)),
+            ),
+            line=state.opened.interpolation,
+            plan=msgspec.structs.replace(state.plans[start.id], members=(start.id,)),
+            data=self._data[start.settings.data.name],
+        )
+
+
+def _names(pair: lines.Pair) -> tuple[str, str]:
+    start, end = pair
+    return start.id, end.id
+
+
+def _trial(state: TrialState) -> Trial:
+    return Trial(
+        id=state.id,
+        configuration=state.configuration,
+        seed=state.seed,
+        settings=state.settings,
+    )

@@ -1,0 +1,119 @@
+"""Measures the sharpness of a network's minimum, and leaves the network as it was."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+from torch.nn import functional
+
+from engine.plan import Plan
+from engine.spec import Trial
+from engine.training.drawing import standing_still
+from engine.training.flat import FlatModel, windows
+from engine.training.images import Images
+from engine.training.memory import ran_out
+from engine.training.sharpness import Climb, Space, Subspace, Vector, climb
+
+
+class Measured(NamedTuple):
+    """What was found, on how many images, in how many seconds, and whether memory ran out."""
+
+    climb: Climb
+    samples: int
+    seconds: float
+    cut: bool
+
+
+class Sharpener:
+    """Climbs from the present weights of a trial's network.
+
+    The loss is the mean cross-entropy over a fixed part of the training images, in evaluation
+    mode: batch norm goes by its running statistics, since a loss at given weights must not depend
+    on how the images are cut. `go_on` is called before each evaluation and may raise.
+    """
+
+    def __init__(
+        self,
+        trial: Trial,
+        plan: Plan,
+        flat: FlatModel,
+        images: Images,
+        go_on: Callable[[], None],
+    ) -> None:
+        self._asked, self._seed = trial.settings.sharpness, trial.seed
+        self._flat, self._images, self._go_on = flat, images, go_on
+        self._part = images.part(self._asked.samples)
+        self._windows = list(windows(flat.model.parameters()))
+        self._lengths = [parameter.numel() for parameter in flat.model.parameters()]
+        self._threads = plan.threads
+        self._cut = max(plan.micro_batch_size, plan.draw_micro_batch_size)
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Samples in memory at once."""
+        return self._cut
+
+    def measure(self, epsilon: float) -> Measured:
+        """What is found in the box of that half-width; begun anew in halves without memory."""
+        import scipy.optimize  # noqa: F401 (loading it takes time that is not the search's)
+
+        began, cut = time.perf_counter(), False
+        while True:
+            try:
+                found = self._climb(epsilon)
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out(error) or self._cut == 1:
+                    raise
+            else:
+                return Measured(found, len(self._part), time.perf_counter() - began, cut)
+            cut, self._cut = True, -(-self._cut // 2)
+            if self._flat.gradient.is_cuda:
+                torch.cuda.empty_cache()
+
+    def _climb(self, epsilon: float) -> Climb:
+        flat = self._flat
+        gradient = flat.gradient.clone()
+        try:
+            # as many threads as the plan says: the order of sums depends on their number
+            with threadpool_limits(self._threads, "blas"), standing_still(flat):
+                flat.model.eval()
+                x = self._gathered(flat.weights)
+                return climb(self._evaluate, x, epsilon, self._asked.iterations, self._space(x))
+        finally:
+            flat.model.train()
+            flat.gradient.copy_(gradient)
+
+    def _space(self, x: Vector) -> Space | None:
+        dimensions = self._asked.dimensions
+        if dimensions is None or dimensions >= len(x):  # then it is the full space
+            return None
+        return Subspace(len(x), dimensions, self._seed)
+
+    def _evaluate(self, x: Vector) -> tuple[float, Vector]:
+        """Loss and gradient (n,) at weights (n,), rounded to float32 as all weights are."""
+        self._go_on()
+        flat, images = self._flat, self._images
+        self._scatter(x)
+        flat.gradient.zero_()
+        total = torch.zeros((), dtype=torch.float64, device=flat.gradient.device)
+        for some in torch.split(self._part, self._cut):
+            logits = flat.logits(images.train[some])
+            losses = functional.cross_entropy(logits, images.train_labels[some], reduction="none")
+            (losses.sum() / len(self._part)).backward()  # type: ignore[no-untyped-call]
+            total += losses.detach().double().sum()
+        return float(total) / len(self._part), self._gathered(flat.gradient)
+
+    def _gathered(self, buffer: Tensor) -> Vector:
+        """The true weights of a buffer (P,), gaps left out: shape (n,)."""
+        parts = [buffer.detach()[window] for window in self._windows]
+        return torch.cat(parts).cpu().numpy().astype(np.float64)
+
+    def _scatter(self, x: Vector) -> None:
+        weights = self._flat.weights.detach()
+        whole = torch.from_numpy(x).to(weights.device, weights.dtype)
+        for window, part in zip(self._windows, torch.split(whole, self._lengths), strict=True):
+            weights[window].copy_(part)
