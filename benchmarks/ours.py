@@ -19,8 +19,9 @@ from engine.fitting import choose
 from engine.plan import Plan, make_plan
 from engine.spec import Data, Settings, Train, Trial
 from engine.training.images import Images
+from engine.training.job import Job
 from engine.training.layers import Linear
-from engine.training.loop import Job, Training
+from engine.training.loop import Training
 from engine.training.measuring import Bench
 from engine.training.noise import NoiseScale, every
 from engine.training.passes import _loss_gradient

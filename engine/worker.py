@@ -215,7 +215,8 @@ class Worker:
         self.state(pace(order, self._open(order), device, number, self._halt.is_set))
 
     def _train(self, order: orders.Train) -> None:
-        from engine.training.loop import Job, Training
+        from engine.training.job import Job
+        from engine.training.loop import Training
 
         assert self._setup is not None
         job = Job(

@@ -22,3 +22,7 @@ def raise_if(asked: Asked) -> None:
 def never() -> bool:
     """Nobody asks."""
     return False
+
+
+class Dropped(Exception):
+    """A member is to end while it is probed; the others go on."""

@@ -6,35 +6,29 @@ most), at the end of an epoch, and nowhere inside a step.
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.events import (
-    AnyEvent,
-    TrialStatus,
-)
-from engine.plan import Plan
+from engine.events import AnyEvent, TrialStatus
 from engine.spec import Trial
 from engine.target import has_target, is_check, is_met, told
 from engine.training import statements
 from engine.training.ending import Ending
-from engine.training.evaluation import Figures, evaluate
+from engine.training.evaluation import Figures
 from engine.training.flat import FlatModel
 from engine.training.gradients import norm_slice
-from engine.training.halting import Halted, raise_if
+from engine.training.halting import Dropped, Halted, raise_if
 from engine.training.holding import Pause
 from engine.training.images import Images, Part, epoch_order
+from engine.training.job import Job
+from engine.training.judging import Judge
 from engine.training.keeping import Keeper
 from engine.training.member import Member
-from engine.training.memory import measured, ran_out
 from engine.training.moments import Moments
 from engine.training.position import Clock, Position
 from engine.training.probing import Prober
@@ -47,32 +41,6 @@ WITHIN_SECONDS = 5.0  # between checkpoints within an epoch
 WARM_UP_SECONDS = 0.25  # of a first step, from which on it is not taken twice
 
 
-class Dropped(Exception):
-    """A member is to end while it is probed; the others go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a worker is asked to train, and where.
-
-    The `members` of the plan differ in their seeds alone. All are computed, so that the bits of one
-    do not depend on who else is there; only those that `active` names are trained to an end and
-    stated. With `checkpoints`, a folder, the training is kept there and goes on from what it holds
-    of the same trials on the same images, which `data_digest` tells. `weights` are the folders in
-    which members that finish leave their final weights.
-    """
-
-    members: tuple[Trial, ...]
-    active: tuple[str, ...]
-    plan: Plan
-    attempt: int
-    worker: int
-    device: str
-    checkpoints: Path | None = None
-    data_digest: str = ""
-    weights: Mapping[str, Path] = field(default_factory=dict)
-
-
 class Training:
     """A group of replicates from their first step to their last.
 
@@ -80,7 +48,7 @@ class Training:
 
     Attributes:
         active: those that have not ended.
-        missed: by how much the classes were missed that were last predicted, batch by batch.
+        judge: evaluates them.
     """
 
     def __init__(
@@ -110,9 +78,9 @@ class Training:
         job, settings = self.job, self.settings
         self.stepper = Stepper(job.members, job.plan, self.images, self.device)
         self.total_steps = self.stepper.total_steps
-        self.evaluation_batch_size, self.peak_bytes = job.plan.evaluation_batch_size, 0
+        size, cut = job.plan.evaluation_batch_size, partial(self._teller.cut, evaluation=True)
+        self.judge = Judge(self.stepper, self.images, size, cut)
         self.at, self.clock = Position(), Clock()
-        self.missed: list[Tensor] = []
         steps_at = self.stepper.course.steps_at
         self.moments = Moments(
             settings.probe.at, self.total_steps, settings.train.seconds, steps_at
@@ -234,7 +202,7 @@ class Training:
         self._synchronize()
         self.clock.stop()
         began = time.perf_counter()
-        with self._first_measured():
+        with self.judge.measured():
             self._advance(batch)
         self._synchronize()
         seconds = time.perf_counter() - began
@@ -447,36 +415,7 @@ class Training:
             self._keep()
 
     def _evaluate(self, *on: Part) -> list[list[Figures]]:
-        """On each part of the images, each replicate's figures; in pieces where memory runs out."""
-        while True:
-            try:
-                with self._first_measured() if self.at.epoch == 1 else nullcontext():
-                    size = self.evaluation_batch_size
-                    return [self._evaluate_on(part, size) for part in on]
-            except (RuntimeError, MemoryError) as error:
-                if not ran_out(error) or self.evaluation_batch_size == 1:
-                    raise
-            self.evaluation_batch_size = -(-self.evaluation_batch_size // 2)
-            self._teller.cut(self.evaluation_batch_size, evaluation=True)
-
-    def _evaluate_on(self, part: Part, size: int) -> list[Figures]:
-        """Each replicate's figures; of the test images also what it makes of each is kept."""
-        passes, batches = self.stepper.stack.passes, self.images.batches(part, size)
-        if part != "test":
-            return evaluate(passes, batches)
-        self.missed = []
-        return evaluate(passes, batches, self.missed)
-
-    @contextmanager
-    def _first_measured(self) -> Iterator[None]:
-        """On a CPU nobody counts what is live, and watching costs: so only the first time."""
-        if self.device.type != "cpu":
-            yield
-            return
-        held = [*self.images.held(), *self.stepper.held()]
-        with measured(self.device, held) as peak:
-            yield
-        self.peak_bytes = max(self.peak_bytes, peak.bytes)
+        return self.judge.figures(*on, first=self.at.epoch == 1)
 
     def _keep(self) -> None:
         """A durable point: first the checkpoint, then the statement, which waits for it.

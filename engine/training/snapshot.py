@@ -49,10 +49,10 @@ def take(training: "Training") -> bytes:
         "random": random_states(training.device),
         "micro_batch_sizes": (
             stepper.micro_batch_size,
-            training.evaluation_batch_size,
+            training.judge.batch_size,
             training.active[0].prober.micro_batch_size,
         ),
-        "peak_bytes": training.peak_bytes,
+        "peak_bytes": training.judge.peak_bytes,
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -83,10 +83,10 @@ def put_back(training: "Training", payload: bytes) -> None:
     stepper.lengths.kept[: training.at.filled].copy_(content["norms"])
     stepper.travel.load(content["travel"])
     stepper.noise.load(content["noise"])
-    stepper.micro_batch_size, training.evaluation_batch_size, draw = content["micro_batch_sizes"]
+    stepper.micro_batch_size, training.judge.batch_size, draw = content["micro_batch_sizes"]
     for member in training.active:
         member.prober.micro_batch_size = draw
-    training.peak_bytes = content["peak_bytes"]
+    training.judge.peak_bytes = content["peak_bytes"]
     _set_random_states(content["random"], training.device)
 
 

@@ -65,7 +65,7 @@ def probed(training: "Training", member: "Member", share: float, found: Found) -
 
 def predicted(training: "Training", member: "Member") -> Predicted:
     """What it makes of every test image, as it was last evaluated."""
-    missed = torch.cat([part[member.index] for part in training.missed]).cpu().numpy()
+    missed = torch.cat([part[member.index] for part in training.judge.missed]).cpu().numpy()
     return Predicted(
         trial=member.trial.id,
         attempt=training.job.attempt,
@@ -160,4 +160,4 @@ def known(value: float) -> float | None:
 def _peak_memory(training: "Training") -> int:
     if training.device.type == "cuda":
         return torch.cuda.max_memory_allocated(training.device)
-    return training.peak_bytes
+    return training.judge.peak_bytes

@@ -24,7 +24,8 @@ from engine.plan import Plan, make_plan
 from engine.spec import Model, Probe, Train, Trial
 from engine.training.holding import Pause
 from engine.training.images import Images
-from engine.training.loop import Job, Training
+from engine.training.job import Job
+from engine.training.loop import Training
 from tests.unit.training_fixtures import SMALL_MLP, make_trial, never, untimed
 
 Asked = Callable[[], bool]

@@ -60,7 +60,8 @@ def naive(table: Table) -> list[Fraction]:
             else:
                 c2 = Fraction(1)
             assert c2 == 2 * (main == label) - 1 or len(set(said) | {label}) > 2 or not stray
-            parts = (bias + c2 * v, bias, v, max(c2, nought) * v, max(-c2, nought) * v, c2 * v)
+            strays = (v, c2 * v if c2 > 0 else nought, -c2 * v if c2 < 0 else nought, c2 * v)
+            parts = (bias + c2 * v, Fraction(bias), *strays)
             sums = [total + share * part for total, part in zip(sums, parts, strict=True)]
     return [total / images for total in sums]
 

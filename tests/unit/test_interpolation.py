@@ -16,8 +16,9 @@ from engine.spec import Interpolation, Model, Trial
 from engine.training.halting import Halted
 from engine.training.images import Images, load_images
 from engine.training.interpolation import interpolate
+from engine.training.job import Job
 from engine.training.leaving import Unreadable
-from engine.training.loop import Job, Training
+from engine.training.loop import Training
 from tests.unit.stack_fixtures import NORMED, learnable, trial_of
 from tests.unit.training_fixtures import CPU, LINEAR, SMALL_MLP, never, synthetic
 

@@ -21,7 +21,8 @@ from engine.spec import Configuration, Memory, Model, Phase, Probe, Scaling, Sch
 from engine.state import SweepState
 from engine.training import keeping, loop
 from engine.training.images import Images, load_images
-from engine.training.loop import Job, Training
+from engine.training.job import Job
+from engine.training.loop import Training
 from tests.unit.training_fixtures import CPU, SMALL_MLP, Run, make_trial, opened, synthetic, untimed
 
 NORMED = Model(name="mlp", hidden=(9,), batch_norm=True)

@@ -44,7 +44,8 @@ from engine.training.evaluation import Figures, evaluate
 from engine.training.flat import FlatModel
 from engine.training.holding import Pause
 from engine.training.images import Images
-from engine.training.loop import Job, Training
+from engine.training.job import Job
+from engine.training.loop import Training
 from engine.training.passes import Automatic, Explicit, Heard, alone, unheard
 
 Optimizer = Literal["sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop"]
