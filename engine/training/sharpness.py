@@ -24,6 +24,8 @@ FIRST_SLOPE = 1e6
 """The largest slope that L-BFGS-B sees at first: its first step then reaches the box's corners."""
 ASIDE = 1e-3
 """How far from y = 0, in half-widths, a search begins where the loss has no slope there."""
+LEAST_SLOPE = 1e-100
+"""Of float32 losses there is none below; nothing could be counted by it."""
 
 
 class Climb(NamedTuple):
@@ -143,7 +145,7 @@ class _Search:
             start = ASIDE * np.random.default_rng(0).uniform(-1.0, 1.0, len(start))
             _, slope = self._at(start)
         steepest = float(np.abs(slope).max(initial=0.0))
-        if steepest == 0.0:
+        if steepest < LEAST_SLOPE:
             return Climb(self.first, self.highest, self.evaluations, 0, "the loss has no slope")
         scale = FIRST_SLOPE / steepest
 

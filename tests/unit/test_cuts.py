@@ -19,7 +19,7 @@ from engine.export.tables import trial_row
 from engine.plan import make_plan
 from engine.spec import Memory, Model, Train, Trial
 from engine.state import SweepState
-from engine.training import loop, stack
+from engine.training import judging, stack
 from engine.training.evaluation import Figures, evaluate
 from engine.training.images import Images, load_images
 from engine.training.memory import ran_out
@@ -326,7 +326,7 @@ def test_a_cut_evaluation_is_that_of_smaller_pieces_from_there_on(
             patch.setattr(stack, "build_model", with_batch_norm)
         large = Run(TRIAL, images, replace(plan, evaluation_batch_size=12))
         small = Run(TRIAL, images, replace(plan, evaluation_batch_size=3))
-        patch.setattr(loop, "evaluate", short)
+        patch.setattr(judging, "evaluate", short)
         cut = Run(TRIAL, images, replace(plan, evaluation_batch_size=12))
     assert cuts(cut) == [(6, 6, True), (6, 3, True)]
     assert figures(cut) == [figures(large)[0], *figures(small)[1:]]
