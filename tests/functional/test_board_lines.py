@@ -145,4 +145,4 @@ async def test_a_line_that_could_not_be_drawn_says_why(home: Path) -> None:
 async def test_without_them_there_are_no_such_figures(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
-        assert "gradient norm cv" in await shown(pilot, "B")
+        assert "SGD noise scale" in await shown(pilot, "B")

@@ -310,10 +310,12 @@ def test_a_cut_evaluation_is_that_of_smaller_pieces_from_there_on(
     plan = make_plan(TRIAL, images.train_size, threads=1)
     calls = 0
 
-    def short(passes: Pass, batches: Iterable[tuple[Tensor, Tensor]]) -> list[Figures]:
+    def short(
+        passes: Pass, batches: Iterable[tuple[Tensor, Tensor]], missed: list[Tensor] | None = None
+    ) -> list[Figures]:
         nonlocal calls
         calls += 1  # train part and test set of each epoch
-        return evaluate(passes, failing(batches) if calls > 2 else batches)
+        return evaluate(passes, failing(batches) if calls > 2 else batches, missed)
 
     def failing(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
         for number, (inputs, labels) in enumerate(batches):
