@@ -22,11 +22,11 @@ def test_a_sweep_is_deleted_once_that_is_confirmed(
 ) -> None:
     kept = finished_sweep(home, "20270114-080000-large")
     folder = finished_sweep(home)
-    expected = f"{folder.name}: 12 of 12 trials, 106 KiB; add --yes to delete it, there is no "
+    expected = f"{folder.name}: 12 of 12 trials, 107 KiB; add --yes to delete it, there is no "
     assert refusal(home, folder.name).startswith(expected)
     assert folder.is_dir()
     assert run(["delete", "--home", str(home), folder.name, "--yes"]) == 0
-    assert capsys.readouterr().out == f"{folder.name}: 12 of 12 trials, 106 KiB; deleted\n"
+    assert capsys.readouterr().out == f"{folder.name}: 12 of 12 trials, 107 KiB; deleted\n"
     assert not folder.exists()
     assert kept.is_dir()
 

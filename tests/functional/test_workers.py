@@ -17,7 +17,7 @@ name = "mlp"
 hidden = [64]
 [train]
 lr = 0.05
-epochs = 100000
+epochs = 20000
 [grid]
 batch_size = [16, 64]
 """

@@ -137,14 +137,18 @@ def test_a_training_peaks_where_its_shape_was_measured(
     trial = trial_of(600, model)
     bench = bench_of(images, 600, model=model)
     bench._execute(micro)
-    monkeypatch.setattr("engine.training.loop.evaluate", lambda *_: evaluate_little(images))
+    monkeypatch.setattr(
+        "engine.training.judging.evaluate",
+        lambda passes, batches, missed=None: evaluate_little(images, missed),
+    )
     run = Run(trial, images, replace(plan_of(trial, images), micro_batch_size=micro))
     assert run.records[-1].peak_memory_bytes == bench._shapes[micro].peak_bytes
 
 
-def evaluate_little(images: Images) -> Any:
+def evaluate_little(images: Images, missed: list[torch.Tensor] | None) -> Any:
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-    return evaluate(alone(FlatModel(model, CPU)), [(images.test[:1], images.test_labels[:1])])
+    few = images.test[:1], images.test_labels[:1]
+    return evaluate(alone(FlatModel(model, CPU)), [few], missed)
 
 
 @pytest.mark.parametrize("model", [WIDE, CNN])

@@ -1,5 +1,6 @@
 """The best candidate of each group, over its seeds, on the validation split."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -331,6 +332,6 @@ def test_the_findings_list_the_choices() -> None:
 
 def test_the_table_says_who_was_chosen() -> None:
     table = to_csv(TRIAL_COLUMNS, trial_rows(tuned(FOUND)))
-    assert [line.rsplit(",", 2)[1] for line in table.splitlines()] == [
-        "selected", *["false"] * 3, *["true"] * 3, *["false"] * 3, *["true"] * 3
+    assert [row["selected"] for row in csv.DictReader(table.splitlines())] == [
+        *["false"] * 3, *["true"] * 3, *["false"] * 3, *["true"] * 3
     ]  # fmt: skip
