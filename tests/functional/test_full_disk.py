@@ -62,6 +62,10 @@ def begin(lab: Lab, epochs: int) -> Path:
 
 def test_a_disk_that_is_full_for_a_while_costs_nothing(lab: Lab) -> None:
     folder = begin(lab, epochs=100_000_000)
+    until(
+        lambda: any(trial.last for trial in state_of(folder).trials.values()),
+        "an epoch is written down",
+    )
     filler = fill(lab.home)
     until(lambda: "No space left" in notice.read(folder), "a notice says that the disk is full")
     seen = state_of(folder).trials
