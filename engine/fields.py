@@ -31,8 +31,9 @@ def flat(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def check_value(value: object, annotation: Any, where: str) -> None:
     """Raise `UsageProblem` naming `where` unless the value fits the type and is finite."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UsageProblem(f"{where}: must be a finite number, not {value}")
+    for each in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(each, float) and not math.isfinite(each):
+            raise UsageProblem(f"{where}: must be a finite number, not {each}")
     try:
         msgspec.convert(value, annotation)
     except msgspec.ValidationError:

@@ -21,6 +21,8 @@ Precision = Literal["fp32", "bf16"]
 MAX_TRIALS = 100_000
 Within = Annotated[float, Meta(gt=0, lt=1)]
 Factor = Annotated[float, Meta(gt=1, le=1e6)]
+HalfWidth = Annotated[float, Meta(gt=0, le=1e6)]
+Along = Annotated[float, Meta(ge=-1e6, le=1e6)]
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -169,7 +171,7 @@ class Sharpness(Table, frozen=True):
     of so many `dimensions`.
     """
 
-    epsilon: Annotated[tuple[PositiveFloat, ...], Meta(max_length=16)] = ()
+    epsilon: Annotated[tuple[HalfWidth, ...], Meta(max_length=16)] = ()
     samples: PositiveInt = 1000
     iterations: Annotated[int, Meta(ge=1, le=10_000)] = 10
     dimensions: PositiveInt | None = None
@@ -262,7 +264,7 @@ class Interpolation(Table, frozen=True):
 
     start: str
     end: str
-    alpha: tuple[float, float] = (-1.0, 2.0)
+    alpha: tuple[Along, Along] = (-1.0, 2.0)
     points: Annotated[int, Meta(ge=2, le=1000)] = 25
     samples: PositiveInt | None = None
 

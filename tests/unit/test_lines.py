@@ -64,7 +64,10 @@ def test_the_ends_are_picked_as_claims_pick() -> None:
             "interpolation: from and to both pick '8': there is no line to itself",
         ),
         ({**ENDS, "alpha": [1, 1]}, "interpolation.alpha: expected first the lower end, got [1, 1"),
-        ({**ENDS, "alpha": 2}, "interpolation.alpha: expected a list of 2, each a number, got 2"),
+        (
+            {**ENDS, "alpha": 2},
+            "interpolation.alpha: expected a list of 2, each a number (at least -1e+06 and at most 1e+06), got 2",
+        ),
         (
             {**ENDS, "points": 1},
             "interpolation.points: expected an integer (at least 2 and at most",

@@ -472,6 +472,12 @@ def test_numbers_are_finite(key: str, value: float) -> None:
     assert refusal(changed(cells=[{key: value}])) == f"cells[0].{key}: {expected}"
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_in_lists_are_finite(value: float) -> None:
+    expected = f"sharpness.epsilon: must be a finite number, not {value}"
+    assert refusal(changed(sharpness={"epsilon": [0.5, value]})) == expected
+
+
 @pytest.mark.parametrize(("value", "shown"), [(0, "0"), (0.0, "0.0"), (-0.1, "-0.1"), ("x", "'x'")])
 def test_a_rate_is_above_zero(value: object, shown: str) -> None:
     expected = f"train.lr: expected a number (above 0), got {shown}"
