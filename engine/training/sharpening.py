@@ -33,7 +33,7 @@ class Sharpener:
 
     The loss is the mean cross-entropy over a fixed part of the training images, in evaluation
     mode: batch norm goes by its running statistics, since a loss at given weights must not depend
-    on how the images are cut. `go_on` is called before each evaluation and may raise.
+    on how the images are cut. `go_on` is called before each micro-batch and may raise.
     """
 
     def __init__(
@@ -95,12 +95,12 @@ class Sharpener:
 
     def _evaluate(self, x: Vector) -> tuple[float, Vector]:
         """Loss and gradient (n,) at weights (n,), rounded to float32 as all weights are."""
-        self._go_on()
         flat, images = self._flat, self._images
         self._scatter(x)
         flat.gradient.zero_()
         total = torch.zeros((), dtype=torch.float64, device=flat.gradient.device)
         for some in torch.split(self._part, self._cut):
+            self._go_on()
             logits = flat.logits(images.train[some])
             losses = functional.cross_entropy(logits, images.train_labels[some], reduction="none")
             (losses.sum() / len(self._part)).backward()  # type: ignore[no-untyped-call]

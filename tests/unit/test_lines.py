@@ -66,7 +66,8 @@ def test_the_ends_are_picked_as_claims_pick() -> None:
         ({**ENDS, "alpha": [1, 1]}, "interpolation.alpha: expected first the lower end, got [1, 1"),
         (
             {**ENDS, "alpha": 2},
-            "interpolation.alpha: expected a list of 2, each a number (at least -1e+06 and at most 1e+06), got 2",
+            "interpolation.alpha: expected a list of 2, each a number (at least -1e+06 and at most "
+            "1e+06), got 2",
         ),
         (
             {**ENDS, "points": 1},

@@ -32,7 +32,7 @@ def between_rows(view: View, figure: str, width: int, height: int) -> list[Row]:
     test, train = (lines.curve(view.state, f"{part}_{figure}") for part in ("test", "train"))
     if asked is None or not (test or train):
         return awaited(view, _awaited(view), width, height)
-    said = _legend(view, asked, max(len(test) and test[0].seeds, 1), width)
+    said = _legend(view, asked, max([1, *(point.seeds for point in test)]), width)
     room = width, max(CHART_ROWS, height - len(said))
     drawn = _picture(view, asked, test, train, room, steep=figure == "loss")
     return [*drawn, *said]
