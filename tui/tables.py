@@ -7,7 +7,6 @@ from typing import cast
 from engine import lines
 from engine.bins import Norms
 from engine.figures import chosen_shape, epoch_times
-from engine.findings.summary import bars
 from engine.problems import printable
 from tui.choices import choice_text
 from tui.curves.legend import told_of
@@ -60,7 +59,7 @@ def _bars(pane: Pane) -> Iterable[Line]:
         yield from _line(pane, LINES[figure])
         return
     yield "configuration", figure.name, "low (95 %)", "high (95 %)", "seeds", "of smallest"
-    for name, mean in bars(view.state, figure.measure).items():
+    for name, mean in cast(BarsPane, pane).means().items():
         yield view.marks[name].label, mean.mean, mean.low, mean.high, mean.n, mean.normalized
 
 

@@ -157,15 +157,20 @@ class BarsPane(Pane):
         if chosen is EPOCH_TIME:
             lines = epoch_time_rows(view, label, width)
             return lines or awaited(view, "no whole epoch has ended yet", width, height)
-        found = view.once(
-            ("bars", chosen.measure),
-            (view.moved["trials"], len(view.state.data)),
-            lambda: _noise(view) if chosen is NOISE else bars(view.state, chosen.measure),
-        )
+        found = self.means()
         if not found:
             why = f"no {chosen.name} was measured" if view.state.count("finished") else _NONE
             return awaited(view, why, width, height)
         return [*self._lines(found, label, width), *wrap(self._note(found), width, "dim")]
+
+    def means(self) -> dict[str, Mean]:
+        """What the bars stand for, where the figure is one that bars show."""
+        view, chosen = self.view, self.figure
+        return view.once(
+            ("bars", chosen.measure),
+            (view.moved["trials"], len(view.state.data)),
+            lambda: _noise(view) if chosen is NOISE else bars(view.state, chosen.measure),
+        )
 
     def _lines(self, found: dict[str, Mean], label: int, width: int) -> list[Row]:
         """Bars as long as the means; the columns as wide as the longest in them."""
