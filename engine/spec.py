@@ -266,7 +266,7 @@ class Interpolation(Table, frozen=True):
     end: str
     alpha: tuple[Along, Along] = (-1.0, 2.0)
     points: Annotated[int, Meta(ge=2, le=1000)] = 25
-    samples: PositiveInt | None = None
+    samples: Annotated[int, Meta(ge=2)] | None = None
 
     @property
     def alphas(self) -> tuple[float, ...]:

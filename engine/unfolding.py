@@ -199,6 +199,7 @@ def _check_together(settings: Settings, where: str) -> None:
         misfit(settings.model, DATASETS[settings.data.name])
         or _rate_problem(settings)
         or _pair_problem(settings)
+        or _box_problem(settings)
         or _limit_problem(settings)
         or setting_problem(settings)
         or _target_problem(settings.train)
@@ -237,6 +238,13 @@ def _pair_problem(settings: Settings) -> str | None:
                 "second, so it must be a multiple of the first"
             )
     return None
+
+
+def _box_problem(settings: Settings) -> str | None:
+    """Why a box would be looked into twice; None where each is another."""
+    sizes = settings.sharpness.epsilon
+    twice = next((size for size in sizes if sizes.count(size) > 1), None)
+    return None if twice is None else f"sharpness.epsilon: {twice:g} is there twice"
 
 
 def _rate_problem(settings: Settings) -> str | None:

@@ -11,7 +11,7 @@ arXiv:1803.05407, do for averaged weights): of each micro-batch, all weighing th
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from engine.datasets import DATASETS
 from engine.events import Interpolated, LinePoint
 from engine.orders import Interpolate
+from engine.plan import Plan
 from engine.training.evaluation import Figures, evaluate
 from engine.training.flat import FlatModel
 from engine.training.images import Images
@@ -31,12 +32,14 @@ from engine.training.passes import Pass, alone
 from engine.training.statements import known
 
 NORMS = nn.modules.batchnorm._BatchNorm
+Batch = tuple[Tensor, Tensor]
+"""Images and labels."""
 
 
 def interpolate(
     order: Interpolate, images: Images, device: torch.device, go_on: Callable[[], None]
 ) -> Interpolated:
-    """The figures of every point; `go_on` is called before each and may raise.
+    """The figures of every point; `go_on` is called before each micro-batch and may raise.
 
     Raises:
         Unreadable: final weights are not there.
@@ -46,11 +49,8 @@ def interpolate(
     flat = FlatModel(model, device, precision=order.plan.precision)
     start, end = (take_up(Path(folder), len(flat.weights)).to(device) for folder in order.weights)
     part = images.train_part if order.line.samples is None else images.part(order.line.samples)
-    line = _Line(flat, images, part, order.plan.evaluation_batch_size, order.plan.layout)
-    points = []
-    for alpha in order.line.alphas:
-        go_on()
-        points.append(line.point(start, end, alpha))
+    line = _Line(flat, images, part, order.plan, go_on)
+    points = [line.point(start, end, alpha) for alpha in order.line.alphas]
     return Interpolated(
         start=order.members[0].id,
         end=order.members[1].id,
@@ -65,10 +65,16 @@ class _Line:
     """A network that is put to one point after the other."""
 
     def __init__(
-        self, flat: FlatModel, images: Images, part: Tensor, size: int, layout: str
+        self,
+        flat: FlatModel,
+        images: Images,
+        part: Tensor,
+        plan: Plan,
+        go_on: Callable[[], None],
     ) -> None:
-        self._flat, self._images, self._part, self._size = flat, images, part, size
-        self._passes: Pass = alone(flat, layout == "channels-last")
+        self._flat, self._images, self._part, self._go_on = flat, images, part, go_on
+        self._size = plan.evaluation_batch_size
+        self._passes: Pass = alone(flat, plan.layout == "channels-last")
         self._norms = [each for each in flat.model.modules() if isinstance(each, NORMS)]
 
     @property
@@ -96,12 +102,20 @@ class _Line:
         if self._norms:
             self._recalibrate()
         (train,) = evaluate(self._passes, self._batches())
-        (test,) = evaluate(self._passes, self._images.batches("test", self._size))
+        (test,) = evaluate(self._passes, self._listening(self._images.batches("test", self._size)))
         return train, test
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for some in torch.split(self._part, self._size):
-            yield self._images.train[some], self._images.train_labels[some]
+    def _batches(self) -> Iterator[Batch]:
+        images = self._images
+        split = torch.split(self._part, self._size)
+        return self._listening((images.train[some], images.train_labels[some]) for some in split)
+
+    def _listening(
+        self, batches: Iterable[tuple[Tensor, Tensor]]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in batches:
+            self._go_on()
+            yield batch
 
     @torch.no_grad()
     def _recalibrate(self) -> None:

@@ -10,7 +10,9 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
+from engine.devices import Device, memory_of
 from engine.plan import Plan
+from engine.sizes import shown_size
 from engine.spec import Trial
 from engine.training.drawing import standing_still
 from engine.training.flat import FlatModel, windows
@@ -18,11 +20,18 @@ from engine.training.images import Images
 from engine.training.memory import ran_out
 from engine.training.sharpness import Climb, Space, Subspace, Vector, climb
 
+SHARE_OF_MEMORY = 0.5
+"""Of what the machine has to give, the most that a subspace may take: others train beside it."""
+
 
 class Measured(NamedTuple):
-    """What was found, on how many images, in how many seconds, and whether memory ran out."""
+    """What was found, on how many images, in how many seconds, and whether memory ran out.
+
+    `dimensions` is that of the subspace that was searched, None for the full space.
+    """
 
     climb: Climb
+    dimensions: int | None
     samples: int
     seconds: float
     cut: bool
@@ -69,13 +78,17 @@ class Sharpener:
                 if not ran_out(error) or self._cut == 1:
                     raise
             else:
-                return Measured(found, len(self._part), time.perf_counter() - began, cut)
+                took = time.perf_counter() - began
+                return Measured(found, self._dimensions, len(self._part), took, cut)
             cut, self._cut = True, -(-self._cut // 2)
             if self._flat.gradient.is_cuda:
                 torch.cuda.empty_cache()
 
     def _climb(self, epsilon: float) -> Climb:
         flat = self._flat
+        short = self._short_of_memory()
+        if short:
+            return Climb(None, None, 0, 0, short)
         gradient = flat.gradient.clone()
         try:
             # as many threads as the plan says: the order of sums depends on their number
@@ -87,11 +100,29 @@ class Sharpener:
             flat.model.train()
             flat.gradient.copy_(gradient)
 
+    @property
+    def _dimensions(self) -> int | None:
+        """Those of the subspace; as many as there are weights, or more, are the full space."""
+        asked = self._asked.dimensions
+        return None if asked is None or asked >= sum(self._lengths) else asked
+
+    def _short_of_memory(self) -> str:
+        """Why a subspace cannot be had, or nothing: its matrix lies beside what is planned."""
+        if self._dimensions is None:
+            return ""
+        needed = Subspace.bytes_of(sum(self._lengths), self._dimensions)
+        there = memory_of(Device("cpu", "")).available
+        if there is None or needed <= there * SHARE_OF_MEMORY:
+            return ""
+        return (
+            f"a subspace of {self._dimensions} dimensions takes {shown_size(needed)} of memory, "
+            f"and half of what is free is {shown_size(int(there * SHARE_OF_MEMORY))}"
+        )
+
     def _space(self, x: Vector) -> Space | None:
-        dimensions = self._asked.dimensions
-        if dimensions is None or dimensions >= len(x):  # then it is the full space
+        if self._dimensions is None:
             return None
-        return Subspace(len(x), dimensions, self._seed)
+        return Subspace(len(x), self._dimensions, self._seed)
 
     def _evaluate(self, x: Vector) -> tuple[float, Vector]:
         """Loss and gradient (n,) at weights (n,), rounded to float32 as all weights are."""

@@ -88,6 +88,11 @@ class Subspace:
         generator = np.random.default_rng([seed, n, p])
         self._a = generator.standard_normal((n, p), dtype=np.float32)
 
+    @staticmethod
+    def bytes_of(n: int, p: int) -> int:
+        """What A (n, p) takes, and the normal equations beside it."""
+        return 4 * n * p + (4 + 2 * 8) * p * p
+
     def coordinates(self, x: Vector) -> Vector:
         """A⁺x, by the normal equations: random columns are far from dependent."""
         gram = (self._a.T @ self._a).astype(np.float64)

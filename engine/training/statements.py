@@ -85,7 +85,7 @@ def sharpness(
         attempt=training.job.attempt,
         steps=training.at.steps,
         epsilon=epsilon,
-        dimensions=member.trial.settings.sharpness.dimensions,
+        dimensions=found.dimensions,
         samples=found.samples,
         loss=found.climb.loss,
         highest_loss=found.climb.highest,

@@ -28,7 +28,7 @@ SIZES = (64, 512)
 LINE = Interpolation(start="b64", end="b512")
 
 
-def sharp_sweep(home: Path, drawn: bool = True) -> Path:
+def sharp_sweep(home: Path, drawn: bool = True, status: ev.TrialStatus = "finished") -> Path:
     """Two seeds of two batch sizes; a basin at each end of the line, a ridge between them."""
     recipe = Recipe(home, "20270115-080000-sharpness")
     recipe.claims = ()
@@ -55,8 +55,8 @@ def sharp_sweep(home: Path, drawn: bool = True) -> Path:
             recipe.epochs(trial, 2)
             for epsilon in asked.epsilon:
                 recipe.say(sharpness_of(trial, epsilon))
-            recipe.end(trial)
-    for seed in range(2):
+            recipe.end(trial, status)
+    for seed in range(2 if status == "finished" else 0):
         points = tuple(point(alpha, seed) for alpha in LINE.alphas)
         line = ev.Interpolated(
             start=f"b64-s{seed}", end=f"b512-s{seed}", points=points, samples=100
@@ -140,6 +140,14 @@ async def test_a_line_that_could_not_be_drawn_says_why(home: Path) -> None:
     app = board_on(sharp_sweep(home, drawn=False))
     async with app.run_test(size=SMALL) as pilot:
         assert "no line could be drawn: no weights" in await shown(pilot, "B")
+
+
+async def test_a_line_that_never_comes_is_not_waited_for(home: Path) -> None:
+    app = board_on(sharp_sweep(home, status="diverged"))
+    async with app.run_test(size=SMALL) as pilot:
+        told = await shown(pilot, "B")
+        assert "no line from b64-s0 to b512-s0: b64-s0 diverged and b512-s0 diverged" in told
+        assert " yet" not in told
 
 
 async def test_without_them_there_are_no_such_figures(home: Path) -> None:

@@ -170,10 +170,13 @@ def test_each_configuration_has_its_parts() -> None:
     assert first.split(",")[:4] == ["b8", "8", "8", "3"]
 
 
-def test_without_two_seeds_it_is_not_known() -> None:
+def test_without_three_seeds_it_is_not_known() -> None:
+    """Of two that disagree each is half of a tie, so that nothing would be left for variance."""
+    two = decompose(packed([[0, 1, 2, 0], [0, 0, 1, 3]]), CLASSES).whole
+    assert two.error == two.bias
     of = configuration(8)
     state = sweep([(of, [0.9, 0.9])])
-    predicting(of, [[1]], state)
+    predicting(of, [[1], [0]], state)
     assert bias_variances(state) == []
     assert value_of(state, state.trials["b8-s0"], "bias") is None
     assert bias_variance_csv(state).count("\n") == 1

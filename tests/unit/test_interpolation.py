@@ -155,17 +155,25 @@ def test_weights_that_are_not_whole_are_named(
         solutions.drawn()
 
 
-def test_it_ends_between_two_points_where_that_is_asked(
-    images: Images, prepared: Prepared, tmp_path: Path
+@pytest.mark.parametrize(("model", "passes"), [(LINEAR, 0), (NORMED, 7)])
+def test_it_hears_before_each_piece_of_each_pass(
+    images: Images, prepared: Prepared, tmp_path: Path, model: Model, passes: int
 ) -> None:
-    solutions, asked = Solutions(LINEAR, images, prepared, tmp_path), 0
+    """50 images in seven pieces, once more where batch norm's statistics are taken; 20 in three."""
+    solutions, asked = Solutions(model, images, prepared, tmp_path), 0
+    order = solutions.order(replace(LINE, points=2, samples=50))
+    order = replace(order, plan=replace(order.plan, evaluation_batch_size=8))
 
     def go_on() -> None:
         nonlocal asked
         asked += 1
-        if asked == 3:
+        if asked == last:
             raise Halted
 
+    last = 0
+    interpolate(order, images, CPU, go_on)
+    assert asked == 2 * (passes + 7 + 3)
+    asked, last = 0, 3
     with pytest.raises(Halted):
-        interpolate(solutions.order(), images, CPU, go_on)
+        interpolate(order, images, CPU, go_on)
     assert asked == 3

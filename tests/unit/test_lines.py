@@ -73,7 +73,7 @@ def test_the_ends_are_picked_as_claims_pick() -> None:
             {**ENDS, "points": 1},
             "interpolation.points: expected an integer (at least 2 and at most",
         ),
-        ({**ENDS, "samples": 0}, "interpolation.samples: expected an integer (at least 1), got 0"),
+        ({**ENDS, "samples": 0}, "interpolation.samples: expected an integer (at least 2), got 0"),
     ],
 )
 def test_a_mistake_is_named(line: object, message: str) -> None:

@@ -478,6 +478,11 @@ def test_numbers_in_lists_are_finite(value: float) -> None:
     assert refusal(changed(sharpness={"epsilon": [0.5, value]})) == expected
 
 
+def test_a_box_is_looked_into_once() -> None:
+    refused = refusal(changed(sharpness={"epsilon": [1e-3, 5e-4, 1e-3]}))
+    assert refused == "sharpness.epsilon: 0.001 is there twice"
+
+
 @pytest.mark.parametrize(("value", "shown"), [(0, "0"), (0.0, "0.0"), (-0.1, "-0.1"), ("x", "'x'")])
 def test_a_rate_is_above_zero(value: object, shown: str) -> None:
     expected = f"train.lr: expected a number (above 0), got {shown}"

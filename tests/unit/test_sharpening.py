@@ -12,12 +12,13 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from engine import events as ev
+from engine.devices import Reading
 from engine.spec import Sharpness, Trial
 from engine.state import SweepState
 from engine.training.halting import Halted
 from engine.training.images import Images, load_images
 from engine.training.sharpening import Sharpener
-from engine.training.sharpness import Vector
+from engine.training.sharpness import Subspace, Vector
 from tests.unit.stack_fixtures import CASES, NORMED, Group, equal_bits, learnable, trial_of
 from tests.unit.training_fixtures import CPU, Run, configuration, opened, started, synthetic
 
@@ -120,6 +121,31 @@ def test_a_subspace_has_so_many_dimensions(images: Images) -> None:
     again = measured(Run(sharp(trial_of(), asked), images).events)
     assert found == again
     assert all((each.sharpness or 0) > 0 for each in found)
+
+
+@pytest.mark.parametrize("dimensions", [10_000, None])
+def test_as_many_dimensions_as_weights_are_the_full_space(
+    images: Images, dimensions: int | None
+) -> None:
+    asked = replace(ASKED, epsilon=(1e-3,), dimensions=dimensions)
+    (found,) = measured(Run(sharp(trial_of(), asked), images).events)
+    assert found.dimensions is None
+
+
+def test_a_subspace_that_memory_has_no_room_for_ends_no_training(
+    images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = sum(each.numel() for each in Run(trial_of(), images).flat.model.parameters())
+    needed = Subspace.bytes_of(weights, 5)
+    asked = replace(ASKED, epsilon=(1e-3,), dimensions=5)
+    for available, known in ((2 * needed, True), (2 * needed - 2, False)):
+        reading = Reading(available=available)
+        monkeypatch.setattr("engine.training.sharpening.memory_of", lambda *_, r=reading: r)
+        run = Run(sharp(trial_of(), asked), images)
+        (found,) = measured(run.events)
+        assert run.ended.status == "finished"
+        assert (found.sharpness is not None) == known
+        assert ("a subspace of 5 dimensions takes" in found.reason) != known
 
 
 def test_weights_come_back_from_a_search_that_is_broken_off(images: Images) -> None:

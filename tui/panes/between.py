@@ -42,6 +42,9 @@ def _awaited(view: View) -> str:
     reasons = [line.reason for line in view.state.lines.values() if line.reason]
     if reasons:
         return f"no line could be drawn: {reasons[0]}"
+    state, hindered = view.state, list(lines.hindered(view.state))
+    if hindered and not lines.left(state) and len(hindered) == len(list(lines.pairs(state))):
+        return hindered[0]
     return "no seed has finished at both ends of the line yet"
 
 
