@@ -1,9 +1,8 @@
-"""The conductor's workers as processes: hiring, giving orders, listening, dismissing."""
+"""The conductor's workers: hiring, giving orders, listening, dismissing."""
 
 import asyncio
 import contextlib
-import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -20,16 +19,18 @@ from engine.events import (
     WorkerLost,
     WorkerReady,
 )
-from engine.problems import MachineProblem, printable
+from engine.links import Link, ProcessLink
+from engine.problems import MachineProblem
 from engine.reserve import Reserve, start_worker
 
 HALT_PATIENCE_SECONDS = 20.0
 DISMISSAL_SECONDS = 3.0
-LAST_LINES, LOG_TAIL = 5, 4096
 PINGS = 12
 START_PATIENCE = 5  # times as long: nothing answers while a library is read from a slow disk
 
 Heard = Callable[[AnyEvent], None]
+Start = Callable[[int], Awaitable[Link]]
+"""Has a worker of that number started, somewhere."""
 
 
 class DiedAtStart(MachineProblem):
@@ -37,26 +38,19 @@ class DiedAtStart(MachineProblem):
 
 
 class Member:
-    """One worker process."""
+    """One worker."""
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        number: int,
-        device: str,
-        log: Path,
-        silence: float,
-    ) -> None:
-        self.process, self.number, self.device, self._log = process, number, device, log
-        self._log_from = log.stat().st_size
+    def __init__(self, link: Link, number: int, device: str, silence: float) -> None:
+        self.link, self.number, self.device = link, number, device
         self._silence, self._unanswered, self._silent = silence, 0, 0.0
+        self.free_bytes: int | None = None
+        """What it may take of the memory where it runs, if it said so."""
         self.fault = ""
         """What its device did, if that is why it ended."""
 
     async def next_event(self) -> AnyEvent | None:
         """The next fact it states; None once it is gone."""
-        assert self.process.stdout is not None
-        while line := await self.process.stdout.readline():
+        while line := await self.link.receive():
             self._unanswered = 0
             with contextlib.suppress(msgspec.MsgspecError):
                 return journal.decode(line)
@@ -64,10 +58,7 @@ class Member:
 
     async def order(self, order: orders.AnyOrder) -> None:
         """Send an order; a worker that is gone is noticed by whoever listens to it."""
-        assert self.process.stdin is not None
-        with contextlib.suppress(ConnectionError):
-            self.process.stdin.write(orders.encode(order) + b"\n")
-            await self.process.stdin.drain()
+        await self.link.send(order)
 
     async def work(self, order: orders.Work, heard: Heard, control: Control) -> str | None:
         """Have a group measured or trained; None once that ended, or why the worker was lost."""
@@ -94,26 +85,21 @@ class Member:
     async def end(self) -> None:
         """Wait until it has ended by itself, or end it."""
         try:
-            await asyncio.wait_for(self.process.wait(), DISMISSAL_SECONDS)
+            await asyncio.wait_for(self.link.wait(), DISMISSAL_SECONDS)
         except TimeoutError:
-            self.process.kill()
-            await self.process.wait()
+            self.link.kill()
+            await self.link.wait()
 
     async def last_words(self) -> str:
         """How a worker that is gone ended, with the end of its log."""
-        code = await self.process.wait()
+        code = await self.link.wait()
         if self.fault:
             return self.fault
         how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         if self._silent:
             how = f"silent for {self._silent:g} s and therefore killed"
-        with contextlib.suppress(OSError), open(self._log, "rb") as log:
-            log.seek(max(self._log_from, log.seek(0, os.SEEK_END) - LOG_TAIL))
-            lines = log.read().decode("utf-8", "replace").split("\n")
-            last = [printable(line) for line in lines if line.strip()][-LAST_LINES:]
-            if last:
-                return f"the worker was {how}; its log ends: {' | '.join(last)}"
-        return f"the worker was {how}"
+        last = await self.link.last_lines()
+        return f"the worker was {how}" + (f"; its log ends: {' | '.join(last)}" if last else "")
 
     async def end_if_silent(self, patience: float) -> None:
         """Ask it again and again whether it is there, and kill it where no answer comes.
@@ -126,7 +112,7 @@ class Member:
             await asyncio.sleep(patience / PINGS)
             self._unanswered += 1
         self._silent = patience
-        self.process.kill()
+        self.link.kill()
 
     async def _attend(self, left: AbstractSet[str], control: Control) -> None:
         """Pass on what people ask for while the worker has trials in hand, those `left`."""
@@ -143,13 +129,14 @@ class Member:
                 await self.order(orders.Hold() if held else orders.GoOn())
         await self.order(orders.Halt())
         await asyncio.sleep(HALT_PATIENCE_SECONDS)
-        self.process.kill()
+        self.link.kill()
 
 
 class Crew:
     """The workers of one conductor; each holds the sweep's lock, inherited or handed over.
 
-    Those that wait in the reserve are taken first.
+    Those that wait in the reserve are taken first. Where `start` is given, it starts workers
+    instead, elsewhere than below this process.
     """
 
     def __init__(
@@ -159,15 +146,16 @@ class Crew:
         heard: Heard,
         silence: float,
         reserve: Reserve | None = None,
+        start: Start | None = None,
     ) -> None:
         self._folder, self._lock, self._heard, self._silence = folder, lock, heard, silence
-        self._reserve = reserve or Reserve()
+        self._reserve, self._start = reserve or Reserve(), start or self._start_here
         self._members: dict[int, Member] = {}
 
     @property
     def pids(self) -> list[int]:
         """Process ids of the workers that were hired and not yet dismissed."""
-        return [member.process.pid for member in self._members.values()]
+        return [pid for member in self._members.values() if (pid := member.link.pid) is not None]
 
     async def hire(self, number: int, device: str, threads: int, card: str = "") -> Member:
         """Start a worker and wait until it is ready; `card` is the UUID of a GPU.
@@ -176,11 +164,7 @@ class Crew:
             DiedAtStart: it was killed before it was ready.
             MachineProblem: it could not take the device.
         """
-        log = self._folder / f"worker-{number}.log"
-        with open(log, "ab") as errors:
-            waiting = self._reserve.take(self._lock, errors.fileno())
-            process = waiting or await start_worker(errors, self._lock)
-        member = Member(process, number, device, log, self._silence)
+        member = Member(await self._start(number), number, device, self._silence)
         self._members[number] = member
         watching = asyncio.create_task(member.end_if_silent(START_PATIENCE * self._silence))
         try:
@@ -190,33 +174,41 @@ class Crew:
                     raise MachineProblem(event.reason)
                 self._heard(event)
                 if isinstance(event, WorkerReady):
+                    member.free_bytes = event.free_bytes
                     return member
         finally:
             watching.cancel()
         words = await member.last_words()
-        killed = (process.returncode or 0) < 0
+        killed = (member.link.exit_code or 0) < 0
         problem = DiedAtStart if killed else MachineProblem
         raise problem(f"no worker could be started: {words}")
+
+    async def _start_here(self, number: int) -> Link:
+        """A child of this process, that inherits the lock."""
+        log = self._folder / f"worker-{number}.log"
+        with open(log, "ab") as errors:
+            waiting = self._reserve.take(self._lock, errors.fileno())
+            process = waiting or await start_worker(errors, self._lock)
+        return ProcessLink(process, log)
 
     def give_up(self, device: str, why: str) -> None:
         """End the workers of a device that is gone: they might wait for it for ever."""
         for member in self._members.values():
-            if member.device == device and member.process.returncode is None:
+            if member.device == device and member.link.exit_code is None:
                 member.fault = f"{device}: {why}"
-                member.process.kill()
+                member.link.kill()
 
     async def let_go(self, number: int) -> None:
         """End a worker that nobody needs."""
         member = self._members.pop(number, None)
-        if member is not None and member.process.stdin:
-            member.process.stdin.close()
+        if member is not None:
+            member.link.close()
             await member.end()
 
     async def dismiss(self) -> None:
         """End every worker: by the end of its stdin, then by force."""
         for member in self._members.values():
-            if member.process.stdin:
-                member.process.stdin.close()
+            member.link.close()
         for member in self._members.values():
             await member.end()
         self._members.clear()

@@ -127,7 +127,11 @@ class Planned(Event, frozen=True, tag="plan"):
 
 
 class WorkerReady(Event, frozen=True, tag="worker"):
-    """A worker has its libraries and its device, and waits for orders."""
+    """A worker has its libraries and its device, and waits for orders.
+
+    `node` is the machine, where it is one of a cluster, and `free_bytes` what of its memory is left
+    for this worker.
+    """
 
     worker: int
     device: str
@@ -136,6 +140,8 @@ class WorkerReady(Event, frozen=True, tag="worker"):
     threads: int
     versions: dict[str, str]
     seconds: float
+    node: str = ""
+    free_bytes: int | None = None
 
 
 class WorkerLost(Event, frozen=True, tag="worker_lost"):

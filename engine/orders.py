@@ -10,13 +10,15 @@ from engine.spec import Interpolation, Trial
 class Setup(msgspec.Struct, frozen=True, tag_field="order", tag="setup"):
     """Take a device and load the libraries; answered by `WorkerReady` or `WorkerLost`.
 
-    `card` is the UUID of the GPU that the device's name stands for.
+    `card` is the UUID of the GPU that the device's name stands for, and `node` the machine where it
+    is one of a cluster.
     """
 
     worker: int
     device: str
     threads: int
     card: str = ""
+    node: str = ""
 
 
 class Train(msgspec.Struct, frozen=True, tag_field="order", tag="train"):

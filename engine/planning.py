@@ -47,11 +47,15 @@ UNBOUNDED = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a worker trains: its device, how many workers share that, and its threads."""
+    """Where a worker trains: its device, how many workers share that, and its threads.
+
+    `free_bytes` is what it may take of the memory there, where that is not this machine's.
+    """
 
     device: Device
     workers: int
     threads: int
+    free_bytes: int | None = None
 
 
 class NothingFits(Exception):
@@ -370,6 +374,8 @@ def free_share(place: Place, data: Prepared) -> int | None:
     """What is free of a CPU's memory for one worker; a GPU is asked by its worker (None)."""
     if place.device.handle is not None:
         return None
+    if place.free_bytes is not None:
+        return place.free_bytes
     available = memory_of(place.device).available
     return worker_share(UNBOUNDED if available is None else available, place, data)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import msgspec
 
@@ -99,6 +100,7 @@ class Server:
             try:
                 member = await hiring
                 self._deaths.forget(f"place {number}")
+                place = replace(place, free_bytes=member.free_bytes)
                 if await self._keep_busy(member, place):
                     return None
             except MachineProblem as problem:

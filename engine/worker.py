@@ -148,11 +148,13 @@ class Worker:
             WorkerReady(
                 worker=order.worker,
                 device=order.device,
-                device_name=f"{order.device} ({name})" if name != "CPU" else "cpu",
+                device_name=_device_name(order, name),
                 pid=os.getpid(),
                 threads=order.threads,
                 versions={"torch": str(torch.__version__), "python": sys.version.split()[0]},
                 seconds=time.perf_counter() - began,
+                node=order.node,
+                free_bytes=_share_of_memory(order) if order.node else None,
             )
         )
 
@@ -273,6 +275,20 @@ def _load_libraries() -> None:
     from engine.training.optim import load_optimizers
 
     load_optimizers()
+
+
+def _device_name(order: orders.Setup, name: str) -> str:
+    """The device for people: with the card's name, and the node of a cluster."""
+    told = "cpu" if name == "CPU" else f"{order.device} ({name})"
+    return f"{told} on {order.node}" if order.node else told
+
+
+def _share_of_memory(order: orders.Setup) -> int | None:
+    """What is free of a node's memory for each of its cores; a GPU is asked by its worker."""
+    from engine.devices import Device, cores, memory_of
+
+    available = memory_of(Device("cpu", "")).available
+    return None if order.device != "cpu" or available is None else available // cores()
 
 
 def _told(error: Exception) -> str:

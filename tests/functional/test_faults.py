@@ -101,7 +101,8 @@ async def test_a_worker_that_is_frozen_is_killed_and_said_to_be_silent(tmp_path:
             while not any(isinstance(event, ev.EpochsFinished) for event in heard):
                 await asyncio.sleep(0.1)
             assert not working.done()
-            os.kill(member.process.pid, signal.SIGSTOP)
+            assert member.link.pid is not None
+            os.kill(member.link.pid, signal.SIGSTOP)
             lost = await working
         assert lost == "the worker was silent for 6 s and therefore killed"
         await crew.dismiss()

@@ -141,6 +141,7 @@ class ScriptedMember:
     fails: Fails
     done: list[tuple[str, str]]
     fault: str = ""
+    free_bytes: int | None = None
 
     async def work(
         self, order: orders.Train, heard: Callable[[AnyEvent], None], control: Control
@@ -273,7 +274,7 @@ async def test_the_workers_of_a_card_that_is_lost_are_ended(tmp_path: Path) -> N
         crew = Crew(tmp_path, lock.fileno(), lambda event: None, silence=60.0)
         member = await crew.hire(0, "cpu", 1)
         crew.give_up("cuda:7", "not this one")
-        assert member.process.returncode is None
+        assert member.link.exit_code is None
         crew.give_up("cpu", "the driver says that the card is lost")
         async with asyncio.timeout(30):
             assert await member.last_words() == "cpu: the driver says that the card is lost"
