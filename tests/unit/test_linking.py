@@ -33,6 +33,7 @@ class Scripted:
     script: list[Answers]
     lost: str = ""
     number: int = 0
+    free_bytes: int | None = None
     fault: str = ""
     asked: list[orders.Work] = field(default_factory=list)
     heard: Callable[[AnyEvent], None] = lambda event: None
