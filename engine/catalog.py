@@ -15,6 +15,7 @@ import platformdirs
 import tomli_w
 
 from engine import journal
+from engine.cluster.address import HERE
 from engine.disk import is_there, user_path
 from engine.privacy import make_private
 from engine.problems import MachineProblem, UsageProblem, printable
@@ -29,6 +30,8 @@ SWEEP = "sweep.toml"
 class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a sweep runs: what the command line said about the machine, not the science.
 
+    `on` is this machine or a cluster; there `checkpoints` is the folder or URL that every node can
+    reach, if there is one, and `gpu_share` the part of a GPU that a worker asks for.
     `memory_limit` bounds the memory of each device, in bytes. A worker that is silent for
     `silence_seconds` is taken for hung and replaced.
     """
@@ -39,6 +42,14 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     data_dir: str | None = None
     memory_limit: int | None = None
     silence_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    on: str = HERE
+    checkpoints: str = ""
+    gpu_share: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+
+    @property
+    def clustered(self) -> bool:
+        """Whether workers are placed on the nodes of a cluster."""
+        return self.on != HERE
 
 
 def home_folder(asked: str | None = None) -> Path:

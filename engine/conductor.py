@@ -14,7 +14,7 @@ import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine import commands, stored
 from engine import events as ev
@@ -37,6 +37,10 @@ from engine.serving import Server, hire, places_for
 from engine.staffing import Staff, Staffing
 from engine.watching import MemoryWatch
 
+if TYPE_CHECKING:
+    from engine.cluster.joining import Cluster
+
+Work = Coroutine[Any, Any, None]
 CANCEL_PATIENCE_SECONDS = 5.0
 POLL_SECONDS = 0.25
 MEMORY_SECONDS = 2.0
@@ -85,20 +89,39 @@ class Conductor:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it has no terminal to lose
         try:
             self._open()
-            devices = choose_devices(self.launch.device)
-            try:
-                await self._conduct_on(devices)
-            except MachineProblem as problem:
-                if self.launch.device != "auto" or not self._may_fall_back(devices):
-                    raise
-                self._write(ev.Note(level="warning", text=f"{problem}; training on the CPU"))
-                await self._conduct_on(choose_devices("cpu"))
+            await (self._conduct_on_cluster() if self.launch.clustered else self._conduct_here())
             code = self._close()
         except Problem as problem:
             code = self._end("failed", problem.exit_code, str(problem))
         if not await self._ledger.settled(DISK_PATIENCE_SECONDS):
             raise MachineProblem(f"the disk refused the end of the journal; {RESUMABLE}")
         return code
+
+    async def _conduct_here(self) -> None:
+        """Conduct on the devices of this machine."""
+        devices = choose_devices(self.launch.device)
+        try:
+            await self._conduct_on(devices)
+        except MachineProblem as problem:
+            if self.launch.device != "auto" or not self._may_fall_back(devices):
+                raise
+            self._write(ev.Note(level="warning", text=f"{problem}; training on the CPU"))
+            await self._conduct_on(choose_devices("cpu"))
+
+    async def _conduct_on_cluster(self) -> None:
+        """Conduct on the nodes of a Ray cluster, which knows their devices."""
+        from engine.cluster.joining import join
+
+        launch, silence = self.launch, self.launch.silence_seconds
+        self._reserve.keep(0)
+        cluster = await asyncio.to_thread(
+            join, launch.on, self.folder, launch.checkpoints, launch.gpu_share, launch.device
+        )
+        crew = Crew(self.folder, self._lock, self._ledger.heard, silence, start=cluster.start)
+        try:
+            await self._watched(self._recruit(crew, cluster))
+        finally:
+            await asyncio.to_thread(cluster.leave)
 
     def _may_fall_back(self, devices: list[Device]) -> bool:
         """Whether these were GPUs that torch could not use: nothing has begun on them."""
@@ -109,12 +132,13 @@ class Conductor:
         silence, places = self.launch.silence_seconds, self._places(devices)
         self._reserve.keep(len(places))
         crew = Crew(self.folder, self._lock, self._ledger.heard, silence, self._reserve)
-        work = asyncio.create_task(self._conduct(crew, places))
-        watchers = [
-            asyncio.create_task(self._obey()),
-            asyncio.create_task(self._ledger.keep_trying()),
-            asyncio.create_task(self._watch_memory(devices, crew)),
-        ]
+        await self._watched(self._conduct(crew, places), self._watch_memory(devices, crew))
+
+    async def _watched(self, conducting: Work, *more: Work) -> None:
+        """Conduct, listening for commands and minding the disk meanwhile."""
+        work = asyncio.create_task(conducting)
+        watching = (self._obey(), self._ledger.keep_trying(), *more)
+        watchers = [asyncio.create_task(each) for each in watching]
         try:
             # a watcher ends only by an error, and nobody may go on unwatched
             await asyncio.wait({work, *watchers}, return_when=asyncio.FIRST_COMPLETED)
@@ -155,8 +179,7 @@ class Conductor:
 
     def _places(self, devices: list[Device]) -> list[Place]:
         left = sum(not trial.done for trial in self.state.trials.values())
-        alone = any(c.settings.run.timing == "alone" for c in self.preset.configurations)
-        return places_for(devices, left, self.launch.workers, alone)
+        return places_for(devices, left, self.launch.workers, self._times_alone())
 
     async def _conduct(self, crew: Crew, places: list[Place]) -> None:
         """Start the workers while the data come, then hand out trials until none is left."""
@@ -187,14 +210,38 @@ class Conductor:
             await _cancelled(*tasks)
             await crew.dismiss()
 
+    async def _recruit(self, crew: Crew, cluster: "Cluster") -> None:
+        """Have the images, then hand out trials to whoever is placed until none is left."""
+        from engine.cluster.recruiting import Recruiter
+
+        self._leaving = False
+        try:
+            if not await self._unless_stopped(self._prepare()):
+                return
+            self._queue.fill(self._data)
+            self._ledger.clear_away()
+            recruiter = Recruiter(
+                *(self._ledger, self._queue, self._server, crew, cluster),
+                1 if self._times_alone() else self.launch.workers,
+                lambda: self._control.stopping,
+            )
+            problems = await recruiter.run()
+            if problems and not self._control.stopping and (self._queue or self._server.linker):
+                raise problems[-1]
+        finally:
+            self._leaving = True
+            await crew.dismiss()
+
+    def _times_alone(self) -> bool:
+        return any(c.settings.run.timing == "alone" for c in self.preset.configurations)
+
     async def _settle(self, crew: Crew, staff: Staff) -> Staff:
         """Settle how many workers there are, where the person left it to us."""
         if self.launch.workers is None:
             settings = [each.settings for each in self.preset.configurations]
             limited = any(each.memory.limit is not None for each in settings)
             limited = limited or self.launch.memory_limit is not None
-            alone = any(each.run.timing == "alone" for each in settings)
-            control = self._control
+            control, alone = self._control, self._times_alone()
             staffing = Staffing(self._ledger, self._queue, self._data, control, limited, alone)
             staff = await staffing.settle(crew, staff)
         if self._queue.workers != len(staff.places):
@@ -202,7 +249,7 @@ class Conductor:
             self._queue.line_up()
         return staff
 
-    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+    async def _unless_stopped(self, work: Work) -> bool:
         """Await work that a stop may cut short; whether it was done."""
         task, stop = asyncio.create_task(work), asyncio.create_task(self._control.stopped())
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)

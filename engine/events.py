@@ -152,9 +152,17 @@ class WorkerLost(Event, frozen=True, tag="worker_lost"):
 
 
 class WorkerDismissed(Event, frozen=True, tag="worker_dismissed"):
-    """A worker was asked to end before the others, because fewer are faster."""
+    """A worker was asked to end before the others: because fewer are faster, or for a `reason`."""
 
     worker: int
+    reason: str = ""
+
+
+class WorkerAwaited(Event, frozen=True, tag="worker_awaited"):
+    """A worker is to be placed as soon as a cluster has what it `needs`, such as a GPU."""
+
+    worker: int
+    needs: str
 
 
 class TrialStarted(Event, frozen=True, tag="started"):
@@ -412,6 +420,7 @@ AnyEvent = (
     | WorkerReady
     | WorkerLost
     | WorkerDismissed
+    | WorkerAwaited
     | TrialStarted
     | Progress
     | EpochsFinished

@@ -28,12 +28,15 @@ class Linker:
         """Whether any line is left, in somebody's hands or not."""
         return bool(lines.left(self._ledger.state))
 
+    def free(self) -> list[lines.Pair]:
+        """The lines that are in nobody's hands."""
+        return [p for p in lines.left(self._ledger.state) if _names(p) not in self._in_hand]
+
     def take(self) -> lines.Pair | None:
         """A line that is in nobody's hands, for whoever calls to draw; None where there is none."""
-        for pair in lines.left(self._ledger.state):
-            if _names(pair) not in self._in_hand:
-                self._in_hand.add(_names(pair))
-                return pair
+        for pair in self.free()[:1]:
+            self._in_hand.add(_names(pair))
+            return pair
         return None
 
     def weights_of(self, trials: Iterable[str]) -> dict[str, str]:

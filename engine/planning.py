@@ -49,13 +49,26 @@ UNBOUNDED = 1 << 60
 class Place:
     """Where a worker trains: its device, how many workers share that, and its threads.
 
-    `free_bytes` is what it may take of the memory there, where that is not this machine's.
+    On a node of a cluster `free_bytes` is what it may take of the memory there, `name` tells the
+    place from others with such a device, and of a card it is only known that it is one (`on_gpu`).
     """
 
     device: Device
     workers: int
     threads: int
     free_bytes: int | None = None
+    name: str = ""
+    on_gpu: bool = False
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether it trains on a GPU."""
+        return self.on_gpu or self.device.handle is not None
+
+    @property
+    def key(self) -> str:
+        """What the failures of its device are counted under."""
+        return self.name or self.device.name
 
 
 class NothingFits(Exception):
@@ -121,7 +134,7 @@ class Planner:
         """
         trial = task.first
         size = training_size(trial.settings.data, task.data.train)
-        whole = make_plan(trial, size, self._threads(task), task.place.device.handle is not None)
+        whole = make_plan(trial, size, self._threads(task), task.place.has_gpu)
         named = trial.settings.memory.micro_batch_size != "auto"
         counts = pieces(trial.settings, whole.batch_size, size)
         together = images_together(trial.settings.model)
@@ -357,7 +370,7 @@ def worker_share(total: int, place: Place, data: Prepared) -> int:
 
     On a CPU the workers share one copy of the data; a GPU's have one each.
     """
-    if place.device.handle is not None:
+    if place.has_gpu:
         return total // place.workers
     held = data_bytes(data)
     return min(total, max(0, total - held) // place.workers + held)
@@ -372,7 +385,7 @@ def data_bytes(data: Prepared) -> int:
 
 def free_share(place: Place, data: Prepared) -> int | None:
     """What is free of a CPU's memory for one worker; a GPU is asked by its worker (None)."""
-    if place.device.handle is not None:
+    if place.has_gpu:
         return None
     if place.free_bytes is not None:
         return place.free_bytes

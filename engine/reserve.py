@@ -23,15 +23,17 @@ LONGEST_LINE = 256 << 20
 LEAST_SHARE = 0.5
 
 
-async def start_worker(log: "IO[bytes]", inherited: int, *words: str) -> asyncio.subprocess.Process:
-    """A new worker, which inherits one descriptor and says to the log what is no event."""
+async def start_worker(
+    log: "IO[bytes]", inherited: int | None, *words: str
+) -> asyncio.subprocess.Process:
+    """A new worker, which inherits a descriptor, if any, and says to the log what is no event."""
     return await asyncio.create_subprocess_exec(
         *module_command("engine.worker"),
         *words,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=log,
-        pass_fds=(inherited,),
+        pass_fds=() if inherited is None else (inherited,),
         # the order in which NVML counts GPUs, so that a name means the same card; and what numpy
         # computes must not depend on how many cores there are
         env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "OPENBLAS_NUM_THREADS": "1", **os.environ},

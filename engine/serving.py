@@ -24,6 +24,7 @@ from engine.retrying import RETRIES, Deaths
 from engine.spec import Trial
 
 SKIPPED = "skipped on request"
+IDLE_SECONDS = 5.0
 
 
 def places_for(devices: list[Device], left: int, asked: int | None, alone: bool) -> list[Place]:
@@ -78,19 +79,48 @@ class Server:
         """The lines that are left."""
         return self._linker
 
+    def waiting(self) -> int:
+        """How many groups and lines wait for a worker."""
+        return len(self._queue.groups()) + len(self._linker.free())
+
+    def busy(self) -> int:
+        """How many workers have something in hand."""
+        return len(self._in_hand)
+
     async def serve(
-        self, crew: Crew, number: int, first: "asyncio.Task[Member]", place: Place
+        self,
+        crew: Crew,
+        number: int,
+        first: "asyncio.Task[Member]",
+        place: Place,
+        once: bool = False,
     ) -> MachineProblem | None:
         """Give one worker trial after trial, and replace it where it dies.
 
-        Returns why no worker could be had for this place, if none could: then the others go on.
+        One that serves only `once` is not replaced, and leaves where there is nothing for it to do:
+        whoever hired it has others. Returns why no worker could be had for this place, if none
+        could: then the others go on.
         """
-        self._service.join(place.device.name)
+        self._service.join(place.key)
         try:
+            if once:
+                return await self._serve_once(number, first, place)
             return await self._serve(crew, number, first, place)
         finally:
-            self._service.leave(place.device.name)
+            self._service.leave(place.key)
             self._control.tell()  # who waited for this device to take a trial need not any more
+
+    async def _serve_once(
+        self, number: int, hiring: "asyncio.Task[Member]", place: Place
+    ) -> MachineProblem | None:
+        try:
+            member = await hiring
+        except MachineProblem as problem:
+            self._ledger.lost(number, str(problem))
+            return problem
+        place = replace(place, free_bytes=member.free_bytes)
+        await self._keep_busy(member, place, IDLE_SECONDS)
+        return None
 
     async def _serve(
         self, crew: Crew, number: int, first: "asyncio.Task[Member]", place: Place
@@ -109,7 +139,7 @@ class Server:
                 if wait is None or not isinstance(problem, DiedAtStart):
                     return problem
                 await asyncio.sleep(wait)
-            if self._service.useless(place.device.name):
+            if self._service.useless(place.key):
                 told = f"{place.device.name} is out of service: it failed over {MOST_TRIALS} trials"
                 self._ledger.lost(number, told)
                 return MachineProblem(told)
@@ -117,9 +147,12 @@ class Server:
                 return None
             hiring = asyncio.create_task(hire(crew, number, place))
 
-    async def _keep_busy(self, member: Member, place: Place) -> bool:
-        """Give a worker groups until none is left or it should stop; False if it was lost."""
-        while (work := await self._next(place.device.name)) is not None:
+    async def _keep_busy(self, member: Member, place: Place, patience: float | None = None) -> bool:
+        """Give a worker groups until none is left or it should stop; False if it was lost.
+
+        With `patience` it waits for one no longer than that.
+        """
+        while (work := await self._next_within(patience, place.key)) is not None:
             try:
                 if not isinstance(work, Group):
                     if not await self._linker.draw(member, work):
@@ -138,6 +171,13 @@ class Server:
             if event.status in ("stopped", "failed"):
                 event = msgspec.structs.replace(event, status="skipped", reason=SKIPPED)
         self._ledger.heard(event)
+
+    async def _next_within(self, seconds: float | None, device: str) -> Group | Pair | None:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._next(device)
+        except TimeoutError:
+            return None
 
     async def _next(self, device: str) -> Group | Pair | None:
         """The next group or line for a device as soon as it may begin; None once there is none."""
@@ -178,11 +218,11 @@ class Server:
         if lost is None:
             if group is not None:
                 self._queue.give_back(group)
-            self._service.went_well(place.device.name, (group or taken).key)
+            self._service.went_well(place.key, (group or taken).key)
             return True
         assert group is not None
         if member.fault:
-            self._service.failed(place.device.name, group.key)
+            self._service.failed(place.key, group.key)
         self._ledger.lost(member.number, lost)
         await self._after_death(group, lost, bool(member.fault))
         return False

@@ -50,6 +50,8 @@ class SweepState:
         self.measured: list[ev.Measured] = []
         self.paced: list[ev.Paced] = []
         self.workers: dict[int, ev.WorkerReady] = {}
+        self.awaited: dict[int, str] = {}
+        """What those workers need that are still to be placed on a cluster."""
         self.versions: dict[str, str] = {}
         self.memory: dict[str, deque[ev.MemorySampled]] = {}
         self.log: deque[LogLine] = deque(maxlen=LOG_LENGTH)
@@ -174,6 +176,7 @@ class SweepState:
                 self._paused(None, event.at)  # a pause does not outlive its conductor
                 self.conductor, self.ended = event, None
                 self.workers.clear()
+                self.awaited.clear()
                 for trial in self.trials.values():
                     if not trial.done:
                         trial.status, trial.reason, trial.progress = "queued", "", None
@@ -185,11 +188,16 @@ class SweepState:
                 self._say(event.at, f"{event.name}: {size}")
             case ev.WorkerReady():
                 self.workers[event.worker] = event
+                self.awaited.pop(event.worker, None)
                 self.versions.update(event.versions)
                 start = f"ready on {event.device_name} after {event.seconds:.1f} s"
                 self._say(event.at, f"worker {event.worker}: {start}")
+            case ev.WorkerAwaited():
+                self.awaited[event.worker] = event.needs
+                self._say(event.at, f"worker {event.worker}: waits for {event.needs}")
             case ev.WorkerLost():
                 self.workers.pop(event.worker, None)
+                self.awaited.pop(event.worker, None)
                 for trial in self.trials.values():
                     by = trial.started.worker if trial.started else None
                     if trial.status == "running" and by == event.worker:
@@ -197,7 +205,9 @@ class SweepState:
                 self._say(event.at, f"worker {event.worker}: {event.reason}", "error")
             case ev.WorkerDismissed():
                 self.workers.pop(event.worker, None)
-                self._say(event.at, f"worker {event.worker}: dismissed, fewer are faster")
+                self.awaited.pop(event.worker, None)
+                why = event.reason or "dismissed, fewer are faster"
+                self._say(event.at, f"worker {event.worker}: {why}")
             case ev.TrialRetried():
                 self._retried(event)
             case ev.ConfigurationsAdded():

@@ -90,7 +90,7 @@ class Surveyor:
         return orders.Pace(
             members=group.trials,
             stacks=tuple(dict.fromkeys((1, most))),
-            plan=make_plan(trial, size, place.threads, place.device.handle is not None),
+            plan=make_plan(trial, size, place.threads, place.has_gpu),
             attempt=1,
             data=data,
             device_name=place.device.title,

@@ -111,6 +111,9 @@ def build_parser() -> Parser:
 
 HOME_HELP = "where sweeps and data are kept (default: $BATCHSCOPE_HOME or the state folder)"
 ASCII_HELP = "write and draw in ASCII alone (default: where the locale is not UTF-8)"
+ON_HELP = "train on a Ray cluster: ray (started here), auto (this node's) or ray://HOST:PORT"
+CHECKPOINTS_HELP = "with --on: the folder or URL for checkpoints that every node can reach"
+SHARE_HELP = "with --on: the part of a GPU that each worker asks for (default: 1)"
 LOG_HELP = "log lines on stderr as text or as JSON objects"
 
 
@@ -122,6 +125,9 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the preset"
     )
+    add("--on", metavar="CLUSTER", help=ON_HELP)
+    add("--checkpoints", metavar="DIR|URL", help=CHECKPOINTS_HELP)
+    add("--gpu-share", type=_share, metavar="SHARE", help=SHARE_HELP)
     add("--device", metavar="DEVICE", help="cpu, cuda:0,cuda:1 or auto (default)")
     add("--workers", type=_positive, metavar="N", help="how many trials train at once")
     add("--memory-limit", type=_size, metavar="SIZE", help="most memory of a device, such as 2GiB")
@@ -147,6 +153,16 @@ def _theme(text: str) -> str:
         return check_theme(text)
     except UsageProblem as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not (0 < share < 1 or (1 <= share <= 64 and share.is_integer())):
+        raise argparse.ArgumentTypeError(f"expected a part of a GPU, such as 0.5, got {text!r}")
+    return share
 
 
 def _positive(text: str) -> int:

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.problems import MachineProblem, Problem, UsageProblem, printable
 from tui.starting import has_terminal, show_screen
@@ -35,11 +35,36 @@ def run_experiment(words: argparse.Namespace) -> int:
         workers=words.workers,
         data_dir=str(user_path(words.data_dir)) if words.data_dir else None,
         memory_limit=words.memory_limit,
+        **_cluster(words),
     )
     if screen:
         return show_screen(home, words.settings, preset=preset, launch=launch)
     assert preset is not None
     return _headless(words, home, preset, launch)
+
+
+def _cluster(words: argparse.Namespace) -> "dict[str, Any]":
+    """Where on a cluster the words have it run, if they do; what cannot be had is refused.
+
+    Raises:
+        UsageProblem: the words make no sense together.
+        MachineProblem: Ray is missing, or nobody answers where it should be.
+    """
+    from engine.cluster.address import HERE, check, check_reachable
+
+    on = check(words.on or HERE)
+    here = on == HERE
+    if here and words.gpu_share is not None:
+        raise UsageProblem("--gpu-share: goes with --on")
+    if not here and words.device not in ("auto", "cpu"):
+        raise UsageProblem(f"--device {words.device}: on a cluster it is auto or cpu")
+    check_reachable(on)
+    if words.checkpoints is None:
+        return {"on": on, "gpu_share": words.gpu_share or 1.0}
+    from engine.cluster.stores import check as check_store
+
+    kept = check_store(words.checkpoints, not here)
+    return {"on": on, "gpu_share": words.gpu_share or 1.0, "checkpoints": kept}
 
 
 def _check_machine(words: argparse.Namespace) -> None:
@@ -50,7 +75,7 @@ def _check_machine(words: argparse.Namespace) -> None:
     if words.data_dir and not is_folder(user_path(words.data_dir)):
         where = place_of(words, "data_dir")
         raise UsageProblem(f"{where} {printable(words.data_dir)}: no such folder")
-    if words.device not in ("auto", "cpu"):
+    if words.device not in ("auto", "cpu") and not words.on:
         from engine.devices import choose_devices
 
         try:

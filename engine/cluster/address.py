@@ -1,0 +1,62 @@
+"""Where a sweep trains, as `--on` names it; knows of Ray only whether it is installed."""
+
+import re
+import socket
+from importlib.util import find_spec
+from typing import NamedTuple
+
+from engine.problems import MachineProblem, UsageProblem, nearest, printable
+
+HERE, LOCAL, AUTO = "here", "ray", "auto"
+CLIENT = "ray://"
+REACH_SECONDS = 5.0
+
+_PLACE = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
+
+
+class Place(NamedTuple):
+    """The door of a cluster."""
+
+    host: str
+    port: int
+
+
+def check(on: str) -> str:
+    """What `--on` says, if it is one of its forms.
+
+    Raises:
+        UsageProblem: it is none.
+    """
+    if on not in (HERE, LOCAL, AUTO) and _place(on) is None:
+        told = "expected ray, auto or ray://HOST:PORT"
+        raise UsageProblem(f"--on {printable(on)}: {told}{nearest(on, (HERE, LOCAL, AUTO))}")
+    return on
+
+
+def check_reachable(on: str) -> None:
+    """Refuse, before anything is made, what cannot be had: Ray itself, or somebody at the door.
+
+    Raises:
+        MachineProblem: the extra is not installed, or nobody answers.
+    """
+    if on == HERE:
+        return
+    if find_spec("ray") is None:
+        raise MachineProblem(f"--on {on}: needs Ray: pip install 'batchscope[ray]'")
+    place = _place(on)
+    if place is None:
+        return
+    try:
+        socket.create_connection(place, REACH_SECONDS).close()
+    except OSError as error:
+        raise MachineProblem(
+            f"--on {on}: cannot be reached: {error.strerror or error}; the port is that of the Ray "
+            "client server (10001 unless `ray start` was told another)"
+        ) from None
+
+
+def _place(on: str) -> Place | None:
+    found = _PLACE.fullmatch(on.removeprefix(CLIENT)) if on.startswith(CLIENT) else None
+    if found is None or not 0 < int(found["port"]) < 1 << 16:
+        return None
+    return Place(found["host"].strip("[]"), int(found["port"]))

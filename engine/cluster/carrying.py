@@ -1,0 +1,152 @@
+"""The files of a sweep on two machines: a node's mirror of what its worker reads and writes there.
+
+A worker writes a checkpoint and only then states what it holds. So whoever looks at the files
+after reading a statement finds all that it stands for, and what is carried with it comes first.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from engine.checkpoints import CURRENT, TRIALS, WEIGHTS
+from engine.disk import sync, sync_file
+from engine.privacy import make_private
+
+Files = dict[str, bytes]
+"""Contents by path below the folder of the sweep, in POSIX's way of writing."""
+
+SCRATCH, DATA, WORK, LOCK = "batchscope", "data", "work", "lock"
+Seen = tuple[int, int, int]
+
+
+def carried(folder: Path, below: Iterable[str]) -> Files:
+    """The files that a worker needs in those folders: whole ones alone, and no second copies."""
+    return {path: (folder / path).read_bytes() for path in sorted(_present(folder, below))}
+
+
+def _present(folder: Path, below: Iterable[str]) -> dict[str, Seen]:
+    found = {}
+    for name in below:
+        for path in (folder / name).glob("*.pt"):
+            if path.parent.parent.name == TRIALS and path.name != CURRENT:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                stat = path.stat()
+                key = path.relative_to(folder).as_posix()
+                found[key] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    return found
+
+
+def put(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files that were carried so that each is whole, the old one or the new.
+
+    Raises:
+        ValueError: a path leads elsewhere than below trials or weights.
+        OSError: the disk refuses.
+    """
+    for name, content in files.items():
+        path = PurePosixPath(name)
+        if path.parts[:1] not in ((TRIALS,), (WEIGHTS,)) or ".." in path.parts:
+            raise ValueError(f"{name!r} is no file of a sweep's trials")
+        target = folder / path
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            with open(fresh, "wb") as file:
+                file.write(content)
+                sync_file(file)
+            fresh.replace(target)
+        finally:
+            fresh.unlink(missing_ok=True)
+        sync(target.parent)
+
+
+class Mirror:
+    """A folder of this node that stands for that of the sweep, for one worker.
+
+    It is locked as long as its owner lives; those that nobody owns any more are cleared away.
+    """
+
+    def __init__(self, scratch: Path | None = None) -> None:
+        self.scratch = scratch or Path(tempfile.gettempdir()) / f"{SCRATCH}-{os.getuid()}"
+        make_private(self.scratch, self.scratch / DATA, self.scratch / WORK)
+        with _locked(self.scratch / LOCK):  # none is cleared away before it is locked
+            _clear_stale(self.scratch / WORK)
+            self.folder = Path(tempfile.mkdtemp(dir=self.scratch / WORK))
+            self._lock = open(self.folder / LOCK, "w")  # noqa: SIM115 (as long as it lives)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._below: tuple[str, ...] = ()
+        self._seen: dict[str, Seen] = {}
+
+    def begin(self, below: Iterable[str], files: Mapping[str, bytes]) -> None:
+        """Watch those folders from now on, with these files in them and no others."""
+        self._below = tuple(below)
+        for name in self._below:
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        put(self.folder, files)
+        self._seen = _present(self.folder, self._below)
+
+    def changed(self) -> Files:
+        """The files that are new since they were last looked at."""
+        now = _present(self.folder, self._below)
+        new = [name for name, stat in now.items() if self._seen.get(name) != stat]
+        found = Files()
+        for name in new:
+            with contextlib.suppress(FileNotFoundError):
+                found[name] = (self.folder / name).read_bytes()
+                self._seen[name] = now[name]
+        return found
+
+    def close(self) -> None:
+        """Remove it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.close()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with open(path, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _clear_stale(work: Path) -> None:
+    for folder in work.iterdir():
+        with contextlib.suppress(OSError), open(folder / LOCK, "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class DataShelf:
+    """The data sets of a node, by what is in them: each is written once, whoever asks."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._folder = scratch / DATA
+
+    def path_of(self, digest: str) -> Path:
+        """Where the arrays with that SHA-256 lie, or would."""
+        return self._folder / digest
+
+    def has(self, digest: str) -> bool:
+        """Whether they are there, whole."""
+        return self.path_of(digest).is_dir()
+
+    def put(self, digest: str, files: Mapping[str, bytes]) -> None:
+        """Write them, unless somebody has meanwhile."""
+        with _locked(self._folder / LOCK):
+            if self.has(digest):
+                return
+            fresh = Path(tempfile.mkdtemp(dir=self._folder))
+            for name, content in files.items():
+                (fresh / Path(name).name).write_bytes(content)
+            fresh.rename(self.path_of(digest))
+
+
+def data_files(folder: Path) -> Files:
+    """The arrays of a prepared data set."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}

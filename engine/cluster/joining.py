@@ -1,0 +1,130 @@
+"""Joins a Ray cluster, and has workers placed on it."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from engine import __version__
+from engine.cluster.address import AUTO, CLIENT, LOCAL
+from engine.cluster.carrying import data_files
+from engine.cluster.host import Hello, Host
+from engine.cluster.link import RayLink, answer
+from engine.cluster.stores import is_url
+from engine.devices import cores
+from engine.prepared import Prepared
+from engine.problems import MachineProblem, printable
+
+GPU, CPU = "GPU", "CPU"
+
+
+class Needs(NamedTuple):
+    """What a worker asks of a node: an `amount` of its GPUs, a share of one perhaps, or CPUs."""
+
+    resource: str
+    amount: float
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        one = self.amount == 1
+        return f"{self.amount:g} {self.resource}{'' if one or self.resource == GPU else 's'}"
+
+
+class Cluster:
+    """A cluster that this process has joined, for the sweep in `folder`.
+
+    `store` is the URL where checkpoints go, or nothing.
+    """
+
+    def __init__(self, ray: Any, folder: Path, store: str, gpu_share: float, device: str) -> None:
+        self._ray, self._folder, self._store = ray, folder, store if is_url(store) else ""
+        self._data: dict[str, Any] = {}
+        wants_gpu = device != "cpu" and (device != "auto" or self._total(GPU) > 0)
+        self.needs = Needs(GPU, gpu_share) if wants_gpu else Needs(CPU, 1)
+
+    def slots(self) -> int:
+        """How many workers the cluster has room for, as it is now, busy ones counted."""
+        return int(self._total(self.needs.resource) / self.needs.amount + 1e-9)
+
+    def _total(self, resource: str) -> float:
+        return float(self._ray.cluster_resources().get(resource, 0.0))
+
+    async def start(self, number: int) -> RayLink:
+        """Have a worker started wherever there is room, which may take until there is.
+
+        Raises:
+            MachineProblem: a node cannot have one, for a reason that waiting does not mend.
+        """
+        count = {"num_gpus" if self.needs.resource == GPU else "num_cpus": self.needs.amount}
+        options = {**count, "max_restarts": 0, "max_task_retries": 0}
+        host = self._ray.remote(Host).options(**options).remote(f"worker {number}", self._store)
+        try:
+            node = await answer(host.__ray_call__.remote(_node))
+            hello: Hello = (await answer(host.start.remote()))._replace(node=node)
+        except self._ray.exceptions.RayError as error:
+            raise MachineProblem(_told(error)) from None
+        except asyncio.CancelledError:
+            with contextlib.suppress(Exception):
+                self._ray.kill(host)
+            raise
+        if hello.version != __version__:
+            self._ray.kill(host)
+            raise MachineProblem(
+                f"node {node} has batchscope {hello.version}, this machine has {__version__}: "
+                "install the same on both"
+            )
+        return RayLink(self._ray, host, hello, self._folder, self._data_of, bool(self._store))
+
+    def _data_of(self, data: Prepared) -> Any:
+        """The arrays, put where every node can fetch them once."""
+        if data.digest not in self._data:
+            self._data[data.digest] = self._ray.put(data_files(Path(data.folder)))
+        return self._data[data.digest]
+
+    def leave(self) -> None:
+        """End what runs for this sweep; a cluster that was started for it ends too."""
+        with contextlib.suppress(Exception):
+            self._ray.shutdown()
+
+
+def _node(host: Host) -> str:
+    """Called on a node: its address, and enough of Ray's id to tell two of one address apart."""
+    import ray
+
+    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return f"{address} ({ray.get_runtime_context().get_node_id()[:6]})"
+
+
+def join(on: str, folder: Path, store: str, gpu_share: float, device: str) -> Cluster:
+    """Start Ray on this machine, or join what runs already.
+
+    Raises:
+        MachineProblem: Ray is missing, cannot be reached, or is of another version.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray has every process of the cluster import from where its driver was started
+    os.chdir(folder)
+    sys.argv[0] = str(folder / "conductor")
+    try:
+        import ray
+    except ImportError:
+        raise MachineProblem(f"--on {on}: needs Ray: pip install 'batchscope[ray]'") from None
+    quiet: dict[str, Any] = {"logging_level": "ERROR"}
+    if on == LOCAL:
+        quiet |= {"num_cpus": cores(), "include_dashboard": False}
+    if not on.startswith(CLIENT):
+        quiet |= {"log_to_driver": False}
+    try:
+        ray.init(address={LOCAL: "local", AUTO: "auto"}.get(on, on), **quiet)
+    except Exception as error:  # whatever Ray raises, the person wants to know that and why
+        raise MachineProblem(f"--on {on}: {_told(error)}") from None
+    return Cluster(ray, folder, store, gpu_share, device)
+
+
+def _told(error: BaseException) -> str:
+    """What Ray says, on one line, without its advice on what else might be configured."""
+    text = " ".join(printable(error).split())
+    return text[:400]

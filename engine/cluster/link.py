@@ -1,0 +1,169 @@
+"""The line to a worker on a node of a Ray cluster: calls of an actor there, and their answers."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine import orders
+from engine.cluster.carrying import carried, put
+from engine.cluster.host import Batch, End, Hello
+from engine.links import GONE
+from engine.prepared import Prepared
+
+RETRY_SECONDS = 0.5
+DataOf = Callable[[Prepared], Any]
+"""The reference by which Ray hands the arrays of a data set to whoever asks."""
+
+
+class RayLink:
+    """A worker on a node, as its conductor sees it.
+
+    Paths below the sweep's `folder` are told as those of the node's mirror of it, and the files in
+    them are carried there with an order and back with what is stated; unless a `store` keeps them.
+    """
+
+    def __init__(
+        self, ray: Any, host: Any, hello: Hello, folder: Path, data_of: DataOf, store: bool
+    ) -> None:
+        self._ray, self._host, self._hello, self._folder = ray, host, hello, folder
+        self._data_of, self._store = data_of, store
+        self._lines: list[bytes] = []
+        self._end: End | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """None: it is a process of another machine."""
+        return None
+
+    @property
+    def exit_code(self) -> int | None:
+        """None until somebody has waited for it."""
+        return self._end.exit_code if self._end else None
+
+    async def send(self, order: orders.AnyOrder) -> None:
+        """Pass an order on, with the files that belong to it."""
+        if isinstance(order, orders.Setup):
+            order = msgspec.structs.replace(order, node=self._hello.node)
+        try:
+            if isinstance(order, orders.Measure | orders.Pace | orders.Train | orders.Interpolate):
+                order = await self._prepared(order)
+            await self._call("tell", orders.encode(order) + b"\n")
+        except _gone(self._ray):
+            pass
+
+    async def _prepared(self, order: orders.Work) -> orders.Work:
+        data, folders = order.data, _folders(order)
+        below = [path.relative_to(self._folder).as_posix() for path in folders if self._ours(path)]
+        if not await self._call("has_data", data.digest):
+            await self._call("put_data", data.digest, self._data_of(data))
+        files = {} if self._store else await asyncio.to_thread(carried, self._folder, below)
+        await self._call("begin", below, files)
+        there = await self._call("data_folder", data.digest)
+        order = msgspec.structs.replace(order, data=msgspec.structs.replace(data, folder=there))
+        return _moved(order, self._translated)
+
+    def _ours(self, path: Path) -> bool:
+        return path.is_relative_to(self._folder)
+
+    def _translated(self, path: str) -> str:
+        if not path or not self._ours(Path(path)):
+            return path
+        return str(Path(self._hello.folder) / Path(path).relative_to(self._folder))
+
+    async def receive(self) -> bytes:
+        """The next line, once the files that it stands for are kept."""
+        while not self._lines:
+            try:
+                batch: Batch | None = await self._call("read")
+            except _gone(self._ray) as error:
+                self._end = self._end or End(GONE, [_told(error)])
+                return b""
+            if batch is None:
+                return b""
+            await self._keep(batch)
+            self._lines = list(batch.lines)
+        return self._lines.pop(0)
+
+    async def _keep(self, batch: Batch) -> None:
+        """Have the files on our disk before anybody believes what is said of them."""
+        while batch.files:
+            try:
+                await asyncio.to_thread(put, self._folder, batch.files)
+            except OSError:  # the disk is full: the journal waits as well
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    def close(self) -> None:
+        """Have it end; nobody waits for the answer."""
+        with contextlib.suppress(*_gone(self._ray)):
+            self._host.close.remote()
+
+    def kill(self) -> None:
+        """End it at once, also where its node does not answer."""
+        with contextlib.suppress(*_gone(self._ray)):
+            self._host.kill.remote()
+        asyncio.get_running_loop().call_later(1.0, self._forget)
+
+    async def wait(self) -> int:
+        """Its exit code; of one whose node is gone there is none to be had."""
+        if self._end is None:
+            try:
+                self._end = await self._call("ended")
+            except _gone(self._ray) as error:
+                self._end = End(GONE, [_told(error)])
+            self._forget()
+        return self._end.exit_code
+
+    async def last_lines(self) -> list[str]:
+        """The end of its log, or what became of its node."""
+        await self.wait()
+        return self._end.last_lines if self._end else []
+
+    def _forget(self) -> None:
+        """Have Ray end the actor, which gives back what it was given."""
+        with contextlib.suppress(Exception):
+            self._ray.kill(self._host)
+
+    async def _call(self, method: str, *arguments: Any) -> Any:
+        return await answer(getattr(self._host, method).remote(*arguments))
+
+
+def answer(reference: Any) -> Awaitable[Any]:
+    """What a reference stands for, also where Ray is driven from outside the cluster."""
+    return asyncio.wrap_future(reference.future())
+
+
+def _gone(ray: Any) -> tuple[type[BaseException], ...]:
+    """What Ray raises where an actor, its node or the cluster is no more."""
+    return (ray.exceptions.RayError, ConnectionError)
+
+
+def _told(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _folders(order: orders.Work) -> list[Path]:
+    """The folders that a worker reads or writes for an order."""
+    match order:
+        case orders.Train(checkpoints=kept, weights=weights):
+            return [Path(each) for each in (kept, *weights.values()) if each]
+        case orders.Interpolate(weights=weights):
+            return [Path(each) for each in weights]
+    return []
+
+
+def _moved(order: orders.Work, translated: Callable[[str], str]) -> orders.Work:
+    """The order with the paths of another machine."""
+    match order:
+        case orders.Train(checkpoints=kept, weights=weights):
+            there = {trial: translated(folder) for trial, folder in weights.items()}
+            return msgspec.structs.replace(order, checkpoints=translated(kept), weights=there)
+        case orders.Interpolate(weights=(start, end)):
+            both = (translated(start), translated(end))
+            return msgspec.structs.replace(order, weights=both)
+    return order

@@ -1,0 +1,129 @@
+"""Has as many workers on a cluster as it has room for, while it grows and shrinks.
+
+One more is always asked for than there is room, as long as something waits for it: so Ray knows
+that more could be used, and a node that joins has its first worker at once.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from engine import events as ev
+from engine.cluster.joining import Needs
+from engine.crew import Crew, Member
+from engine.devices import Device
+from engine.ledger import Ledger
+from engine.planning import Place
+from engine.problems import MachineProblem
+from engine.queueing import TrialQueue
+from engine.serving import Server, hire
+
+LOOK_SECONDS = 1.0
+PATIENCE_SECONDS = 2.0
+"""How long a worker is awaited before anybody is told."""
+NOT_NEEDED = "not needed any more"
+MOST_PROBLEMS = 3
+"""Places in a row at which no worker could be had, after which none is tried any more."""
+
+
+class Room(Protocol):
+    """What a recruiter has to know of a cluster."""
+
+    needs: Needs
+
+    def slots(self) -> int:
+        """How many workers there is room for, busy ones counted."""
+
+
+def place_on(room: Room, number: int) -> Place:
+    """A place of its own for each worker: what fails at one says nothing of the others."""
+    gpu = room.needs.resource == "GPU"
+    device = Device("cuda:0" if gpu else "cpu", f"a {room.needs.resource} of the cluster")
+    return Place(device, 1, 1, name=f"worker {number}", on_gpu=gpu)
+
+
+class Recruiter:
+    """Hires for a `server`, at most `most` at once, as long as it has work."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        queue: TrialQueue,
+        server: Server,
+        crew: Crew,
+        room: Room,
+        most: int | None,
+        leaving: Callable[[], bool],
+    ) -> None:
+        self._ledger, self._queue, self._server = ledger, queue, server
+        self._crew, self._room = crew, room
+        self._most, self._leaving = most, leaving
+        self._places: dict[int, asyncio.Task[MachineProblem | None]] = {}
+        self._next, self._problems = 0, list[MachineProblem]()
+
+    async def run(self) -> list[MachineProblem]:
+        """Until nothing is left to do; what stood in the way, where that ended it."""
+        try:
+            while not self._leaving():
+                await self._fill()
+                if not self._places:
+                    break
+                await asyncio.wait(
+                    self._places.values(),
+                    timeout=LOOK_SECONDS,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                self._take_stock()
+                if len(self._problems) >= MOST_PROBLEMS:
+                    break
+        finally:
+            for task in self._places.values():
+                task.cancel()
+            await asyncio.gather(*self._places.values(), return_exceptions=True)
+        return self._problems
+
+    async def _fill(self) -> None:
+        room = await asyncio.to_thread(self._room.slots) + 1
+        wanted = min(self._server.waiting() + self._server.busy(), room, self._most or room)
+        self._queue.workers = max(1, min(wanted, room - 1))
+        while len(self._places) < wanted:
+            number, self._next = self._next, self._next + 1
+            self._places[number] = asyncio.create_task(self._serve(number))
+
+    def _take_stock(self) -> None:
+        for number, task in list(self._places.items()):
+            if task.done():
+                del self._places[number]
+                problem = task.result()
+                self._problems = [*self._problems, problem] if problem else []
+
+    async def _serve(self, number: int) -> MachineProblem | None:
+        """One worker from its placing to its end."""
+        place = place_on(self._room, number)
+        hiring = asyncio.create_task(hire(self._crew, number, place))
+        try:
+            if await self._placed(number, hiring):
+                return await self._server.serve(self._crew, number, hiring, place, once=True)
+            return None
+        finally:
+            hiring.cancel()
+            await asyncio.wait({hiring})
+            await self._crew.let_go(number)
+            state = self._ledger.state
+            if number in state.workers or number in state.awaited:
+                self._ledger.write(ev.WorkerDismissed(worker=number, reason=NOT_NEEDED))
+
+    async def _placed(self, number: int, hiring: "asyncio.Task[Member]") -> bool:
+        """Wait for a worker while there is work for it; whether there is one, or a problem."""
+        waited = 0.0
+        while not hiring.done():
+            await asyncio.wait({hiring}, timeout=LOOK_SECONDS)
+            waited += LOOK_SECONDS
+            if hiring.done():
+                break
+            if not self._server.waiting():
+                return False
+            if waited >= PATIENCE_SECONDS and number not in self._ledger.state.awaited:
+                needs = self._room.needs.told
+                self._ledger.write(ev.WorkerAwaited(worker=number, needs=needs))
+        return True

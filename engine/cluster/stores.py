@@ -1,0 +1,110 @@
+"""Where the checkpoints of a sweep go that trains on many machines, as `--checkpoints` names it.
+
+Into a folder that every node has, they are written as on one machine, and no store is needed. A URL
+is opened by fsspec, and each node sends there what its worker wrote before anybody hears of it.
+Without either they travel to the conductor with the statements that they stand for.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from engine.cluster.carrying import Files
+from engine.problems import MachineProblem, UsageProblem, printable
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+SEPARATOR = "://"
+
+
+class Store(Protocol):
+    """Keeps the files of a sweep somewhere that every node can reach."""
+
+    def get(self, below: Iterable[str]) -> Files:
+        """The files in those folders."""
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """Keep files; each is there whole, as it was or as it is now."""
+
+    def remove(self, below: str) -> None:
+        """Keep no file of a folder any more."""
+
+
+class UrlStore:
+    """Below a URL that fsspec can open: an object store, or a file system of its own."""
+
+    def __init__(self, url: str) -> None:
+        import fsspec
+
+        self._files: AbstractFileSystem
+        self._files, self._root = fsspec.core.url_to_fs(url)
+
+    def get(self, below: Iterable[str]) -> Files:
+        """Read them."""
+        found = Files()
+        for name in below:
+            folder = f"{self._root}/{name}"
+            self._files.invalidate_cache()
+            if self._files.isdir(folder):
+                for path in self._files.ls(folder, detail=False):
+                    if not path.endswith(".part"):
+                        found[f"{name}/{path.rsplit('/', 1)[-1]}"] = self._files.cat_file(path)
+        return found
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """Write them beside, then give them their names: not every store writes a file at once."""
+        for name, content in files.items():
+            path = f"{self._root}/{name}"
+            self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            self._files.pipe_file(f"{path}.part", content)
+            self._files.mv(f"{path}.part", path)
+
+    def remove(self, below: str) -> None:
+        """Delete the folder."""
+        folder = f"{self._root}/{below}"
+        if self._files.exists(folder):
+            self._files.rm(folder, recursive=True)
+
+
+def is_url(where: str) -> bool:
+    """Whether it is for fsspec to open."""
+    return SEPARATOR in where
+
+
+def open_store(where: str) -> Store | None:
+    """The store at a URL; None for a folder that every node has, or nothing.
+
+    Raises:
+        MachineProblem: fsspec knows no such place, or lacks a library for it.
+    """
+    if not is_url(where):
+        return None
+    try:
+        return UrlStore(where)
+    except (ImportError, ValueError, OSError) as error:
+        raise MachineProblem(f"--checkpoints {printable(where)}: {printable(error)}") from None
+
+
+def check(where: str, on_cluster: bool) -> str:
+    """What `--checkpoints` says, a folder made absolute.
+
+    Raises:
+        UsageProblem: it makes no sense without a cluster.
+        MachineProblem: the URL cannot be opened, or the folder not be made.
+    """
+    if not where:
+        return ""
+    if not on_cluster:
+        raise UsageProblem("--checkpoints: goes with --on; on one machine they lie with the sweep")
+    if is_url(where):
+        open_store(where)
+        return where
+    folder = Path(where).expanduser().absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineProblem(
+            f"--checkpoints {printable(where)}: {error.strerror or error}"
+        ) from None
+    return str(folder)
