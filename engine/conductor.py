@@ -23,7 +23,7 @@ from engine.catalog import SWEEP, read_launch
 from engine.control import Control
 from engine.crew import Crew, Member
 from engine.devices import Device, choose_devices, lost_among, machine
-from engine.ledger import Ledger
+from engine.keeping import ledger_of
 from engine.locking import take_lock
 from engine.obeying import Servant
 from engine.planning import Place
@@ -61,7 +61,7 @@ class Conductor:
     ) -> None:
         self.folder, self._lock, self._inbox, self._reserve = folder, lock, inbox, reserve
         self.launch = read_launch(folder)
-        self._ledger = Ledger(folder)
+        self._ledger = ledger_of(folder, self.launch.checkpoints)
         self.state, self._write = self._ledger.state, self._ledger.write
         self._control = Control()
         self._data: dict[str, Prepared] = {}

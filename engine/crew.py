@@ -93,6 +93,7 @@ class Member:
     async def last_words(self) -> str:
         """How a worker that is gone ended, with the end of its log."""
         code = await self.link.wait()
+        self.fault = self.fault or self.link.fault
         if self.fault:
             return self.fault
         how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

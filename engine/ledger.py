@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -16,9 +17,19 @@ RETRY_SECONDS = 0.5
 
 
 class Ledger:
-    """The journal of the sweep in `folder` and its fold, which are never apart."""
+    """The journal of the sweep in `folder` and its fold, which are never apart.
 
-    def __init__(self, folder: Path) -> None:
+    Checkpoints lie in the folder too, or in `kept`; `cleared` is called with the path below either
+    of those that are not needed any more.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        kept: Path | None = None,
+        cleared: Callable[[str], None] = lambda below: None,
+    ) -> None:
+        self._kept, self._cleared = kept or folder, cleared
         self.state = SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
         self.clock = SteadyClock(self.state.last_at)
         self.reserved: dict[int, tuple[str, int]] = {}
@@ -53,11 +64,11 @@ class Ledger:
 
     def kept_in(self, job: str) -> Path:
         """The folder of a job's checkpoints: of a group, or a trial that is trained by itself."""
-        return checkpoints.folder_of(self._folder, job)
+        return checkpoints.folder_of(self._kept, job)
 
     def weights_of(self, trial: str) -> Path:
         """The folder of a trial's final weights, where they are kept."""
-        return checkpoints.weights_of(self._folder, trial)
+        return checkpoints.weights_of(self._kept, trial)
 
     def checkpoints_of(self, trial: str) -> Path:
         """The folder of the checkpoints that a trial is in."""
@@ -86,6 +97,7 @@ class Ledger:
         for job in {trial, plan.group if plan else trial}:
             if all(state.trials[name].done for name in state.members_of(job, trial)):
                 checkpoints.remove(self.kept_in(job))
+                self._cleared(self.kept_in(job).relative_to(self._kept).as_posix())
 
     def _end(self, event: ev.TrialEnded) -> None:
         """Write a trial's end with its last epochs in one stroke: nothing comes between them."""

@@ -25,6 +25,10 @@ class Link(Protocol):
     def exit_code(self) -> int | None:
         """None as long as it is there, or where that is not known."""
 
+    @property
+    def fault(self) -> str:
+        """What happened to the place where it ran, if that is why it is gone."""
+
     async def send(self, order: orders.AnyOrder) -> None:
         """Send an order; one that is gone is noticed by whoever listens to it."""
 
@@ -60,6 +64,11 @@ class ProcessLink:
     def exit_code(self) -> int | None:
         """As the system tells it."""
         return self._process.returncode
+
+    @property
+    def fault(self) -> str:
+        """Nothing: it ran here."""
+        return ""
 
     async def send(self, order: orders.AnyOrder) -> None:
         """Write a line to its stdin."""

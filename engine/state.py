@@ -267,6 +267,11 @@ class SweepState:
         trial.status, trial.reason, trial.progress, trial.ended_at = "queued", "", None, None
         self._say(event.at, f"{trial.id}: queued anew on request")
 
+    @property
+    def needed(self) -> str:
+        """What a cluster is to have before anything more can be placed there; empty if nothing."""
+        return next(iter(self.awaited.values()), "")
+
     def _current(self, name: str, attempt: int) -> TrialState | None:
         trial = self.trials.get(name)
         return trial if trial and trial.attempt == attempt and not trial.done else None
@@ -282,11 +287,13 @@ class SweepState:
                 trial.go_back(event.resumed_epochs, event.resumed_steps)
         self._leave_behind(event.trial)
         trial.attempt, trial.started, trial.progress = event.attempt, event, None
-        trial.status, trial.reason, trial.device = "running", "", event.device
+        worker = self.workers.get(event.worker)
+        node = f" on {worker.node}" if worker and worker.node else ""
+        trial.status, trial.reason, trial.device = "running", "", f"{event.device}{node}"
         again = f", attempt {event.attempt}" if event.attempt > 1 else ""
         if event.resumed_steps is not None:
             again += f", going on after step {event.resumed_steps:,}"
-        self._say(event.at, f"{trial.id}: started on {event.device}{again}")
+        self._say(event.at, f"{trial.id}: started on {trial.device}{again}")
 
     def _leave_behind(self, name: str) -> None:
         """Set apart what has ended undone as its group goes on: checkpoints do not hold it."""

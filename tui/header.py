@@ -75,11 +75,13 @@ def notice(view: View, width: int) -> list[Row]:
 
 
 def _said(view: View) -> tuple[str, str] | None:
-    ended, phase = view.state.ended, view.phase
+    state, ended, phase = view.state, view.state.ended, view.phase
     if view.problem:
         return view.problem, "bad"
     if phase == "interrupted":
         return "no conductor lives, so nothing trains; r resumes the sweep", "warn"
+    if state.needed and not state.workers and view.alive:
+        return f"no node of the cluster has room yet: waiting for {state.needed}", "warn"
     if phase == "paused":
         return "paused on request: nothing trains until p goes on", "warn"
     if phase == "failed" and ended:

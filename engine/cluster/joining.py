@@ -11,13 +11,16 @@ from engine import __version__
 from engine.cluster.address import AUTO, CLIENT, LOCAL
 from engine.cluster.carrying import data_files
 from engine.cluster.host import Hello, Host
-from engine.cluster.link import RayLink, answer
-from engine.cluster.stores import is_url
+from engine.cluster.link import RayLink, answer, shortly
+from engine.cluster.stores import is_url, of_sweep
+from engine.crew import DiedAtStart
 from engine.devices import cores
 from engine.prepared import Prepared
-from engine.problems import MachineProblem, printable
+from engine.problems import MachineProblem
 
 GPU, CPU = "GPU", "CPU"
+CREATION = "creation task"
+"""What Ray says where an actor could not even be made."""
 
 
 class Needs(NamedTuple):
@@ -40,7 +43,8 @@ class Cluster:
     """
 
     def __init__(self, ray: Any, folder: Path, store: str, gpu_share: float, device: str) -> None:
-        self._ray, self._folder, self._store = ray, folder, store if is_url(store) else ""
+        self._ray, self._folder = ray, folder
+        self._store = of_sweep(store, folder.name) if is_url(store) else ""
         self._data: dict[str, Any] = {}
         wants_gpu = device != "cpu" and (device != "auto" or self._total(GPU) > 0)
         self.needs = Needs(GPU, gpu_share) if wants_gpu else Needs(CPU, 1)
@@ -65,7 +69,9 @@ class Cluster:
             node = await answer(host.__ray_call__.remote(_node))
             hello: Hello = (await answer(host.start.remote()))._replace(node=node)
         except self._ray.exceptions.RayError as error:
-            raise MachineProblem(_told(error)) from None
+            # where its node went meanwhile, another may have it
+            kind = MachineProblem if CREATION in str(error) else DiedAtStart
+            raise kind(f"no worker could be placed: {shortly(error)}") from None
         except asyncio.CancelledError:
             with contextlib.suppress(Exception):
                 self._ray.kill(host)
@@ -120,11 +126,5 @@ def join(on: str, folder: Path, store: str, gpu_share: float, device: str) -> Cl
     try:
         ray.init(address={LOCAL: "local", AUTO: "auto"}.get(on, on), **quiet)
     except Exception as error:  # whatever Ray raises, the person wants to know that and why
-        raise MachineProblem(f"--on {on}: {_told(error)}") from None
+        raise MachineProblem(f"--on {on}: {shortly(error)}") from None
     return Cluster(ray, folder, store, gpu_share, device)
-
-
-def _told(error: BaseException) -> str:
-    """What Ray says, on one line, without its advice on what else might be configured."""
-    text = " ".join(printable(error).split())
-    return text[:400]

@@ -13,8 +13,10 @@ from engine.cluster.carrying import carried, put
 from engine.cluster.host import Batch, End, Hello
 from engine.links import GONE
 from engine.prepared import Prepared
+from engine.problems import printable
 
 RETRY_SECONDS = 0.5
+LONGEST = 300
 DataOf = Callable[[Prepared], Any]
 """The reference by which Ray hands the arrays of a data set to whoever asks."""
 
@@ -33,6 +35,7 @@ class RayLink:
         self._data_of, self._store = data_of, store
         self._lines: list[bytes] = []
         self._end: End | None = None
+        self._killed, self.fault = False, ""
 
     @property
     def pid(self) -> int | None:
@@ -80,7 +83,7 @@ class RayLink:
             try:
                 batch: Batch | None = await self._call("read")
             except _gone(self._ray) as error:
-                self._end = self._end or End(GONE, [_told(error)])
+                self._lose(error)
                 return b""
             if batch is None:
                 return b""
@@ -105,6 +108,7 @@ class RayLink:
 
     def kill(self) -> None:
         """End it at once, also where its node does not answer."""
+        self._killed = True
         with contextlib.suppress(*_gone(self._ray)):
             self._host.kill.remote()
         asyncio.get_running_loop().call_later(1.0, self._forget)
@@ -115,9 +119,15 @@ class RayLink:
             try:
                 self._end = await self._call("ended")
             except _gone(self._ray) as error:
-                self._end = End(GONE, [_told(error)])
+                self._lose(error)
             self._forget()
-        return self._end.exit_code
+        return self._end.exit_code if self._end else GONE
+
+    def _lose(self, error: BaseException) -> None:
+        """Nothing more comes from it: its node is gone, unless it was us who ended it."""
+        self._end = self._end or End(GONE, [])
+        if not self._killed:
+            self.fault = f"node {self._hello.node} is gone: {shortly(error)}"
 
     async def last_lines(self) -> list[str]:
         """The end of its log, or what became of its node."""
@@ -143,8 +153,14 @@ def _gone(ray: Any) -> tuple[type[BaseException], ...]:
     return (ray.exceptions.RayError, ConnectionError)
 
 
-def _told(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+def shortly(error: BaseException) -> str:
+    """The first sentence of what Ray says, or of why, where it tells of a node's death."""
+    text = str(error)
+    for mark in ("died because its node has died", "node was terminated"):
+        if mark in text:
+            return "Ray says that it has died"
+    words = " ".join(text.split())
+    return printable(words.partition(". ")[0])[:LONGEST]
 
 
 def _folders(order: orders.Work) -> list[Path]:

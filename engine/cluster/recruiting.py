@@ -10,7 +10,7 @@ from typing import Protocol
 
 from engine import events as ev
 from engine.cluster.joining import Needs
-from engine.crew import Crew, Member
+from engine.crew import Crew, DiedAtStart, Member
 from engine.devices import Device
 from engine.ledger import Ledger
 from engine.planning import Place
@@ -22,7 +22,7 @@ LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 2.0
 """How long a worker is awaited before anybody is told."""
 NOT_NEEDED = "not needed any more"
-MOST_PROBLEMS = 3
+MOST_PROBLEMS, MOST_DEATHS = 3, 20
 """Places in a row at which no worker could be had, after which none is tried any more."""
 
 
@@ -74,7 +74,7 @@ class Recruiter:
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 self._take_stock()
-                if len(self._problems) >= MOST_PROBLEMS:
+                if self._hopeless():
                     break
         finally:
             for task in self._places.values():
@@ -96,6 +96,11 @@ class Recruiter:
                 del self._places[number]
                 problem = task.result()
                 self._problems = [*self._problems, problem] if problem else []
+
+    def _hopeless(self) -> bool:
+        """Whether too many places in a row had no worker; nodes that come and go are given time."""
+        lasting = sum(not isinstance(each, DiedAtStart) for each in self._problems)
+        return lasting >= MOST_PROBLEMS or len(self._problems) >= MOST_DEATHS
 
     async def _serve(self, number: int) -> MachineProblem | None:
         """One worker from its placing to its end."""

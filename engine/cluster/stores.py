@@ -86,6 +86,11 @@ def open_store(where: str) -> Store | None:
         raise MachineProblem(f"--checkpoints {printable(where)}: {printable(error)}") from None
 
 
+def of_sweep(where: str, sweep: str) -> str:
+    """Where the files of one sweep go: many may use the same place."""
+    return f"{where.rstrip('/')}/{sweep}" if where else ""
+
+
 def check(where: str, on_cluster: bool) -> str:
     """What `--checkpoints` says, a folder made absolute.
 

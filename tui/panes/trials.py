@@ -188,6 +188,8 @@ def _how_far(view: View, trial: TrialState, room: int) -> Row:
         return _running(view, trial, room)
     told = row((sign, style), " ", (trial.status, "dim" if trial.status == "queued" else style))
     took = ""
+    if trial.status == "queued" and view.state.needed and view.alive:
+        took = f"waits for {view.state.needed}"
     if trial.status == "finished" and trial.started and trial.ended_at is not None:
         since, until = trial.started.at, trial.ended_at
         took = duration(until - since - view.state.paused_between(since, until))

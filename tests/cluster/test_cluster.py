@@ -1,0 +1,161 @@
+"""A sweep on a real Ray cluster of several nodes: the figures of one machine, and none is lost."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import __version__
+from engine import events as ev
+from tests.cluster.conftest import Nodes
+from tests.functional.running import Lab, ended, events_of, until
+
+pytestmark = [
+    pytest.mark.cluster,
+    # Ray leaves the logs of its processes open in whoever started them
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+PRESET = """
+title = "Two solutions"
+seeds = 2
+[data]
+name = "digits"
+[model]
+name = "mlp"
+hidden = [8]
+[train]
+lr = 0.05
+epochs = {epochs}
+[grid]
+batch_size = [16, 64]
+[memory]
+micro_batch_size = 16
+[run]
+stack = "{stack}"
+[interpolation]
+from = {{ batch_size = 16 }}
+to = {{ batch_size = 64 }}
+points = 4
+"""
+OTHER_VERSIONS = """
+import sys
+from pathlib import Path
+
+import ray
+
+from engine.cluster import joining
+from engine.problems import MachineProblem
+
+place, right = Path(sys.argv[1]), ray.__version__
+for version in ("0.0.1", right):
+    ray.__version__, joining.__version__ = version, "9.9"
+    try:
+        cluster = joining.join("auto", place, "", 1.0, "cpu")
+        import asyncio
+
+        asyncio.run(cluster.start(0))
+    except MachineProblem as problem:
+        print(problem)
+"""
+TIMES = {
+    "epoch_seconds", "samples_per_second", "seconds_to_target", "seconds", "attempt",
+    "peak_memory_bytes", "warm_up_seconds",
+}  # fmt: skip
+
+
+def preset(lab: Lab, epochs: int, stack: str = "never") -> str:
+    path = lab.root / "two.toml"
+    path.write_text(PRESET.format(epochs=epochs, stack=stack))
+    return str(path)
+
+
+def figures(folder: Path) -> dict[str, list[dict[str, str]]]:
+    """Every number of the tables that no clock has a part in."""
+    found = {}
+    for name in ("trials.csv", "epochs.csv", "gradient_norms.csv", "interpolation.csv"):
+        with open(folder / name) as file:
+            rows = [
+                {k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)
+            ]
+        found[name] = rows
+    return found
+
+
+def heard(folder: Path, kind: type[Any]) -> list[Any]:
+    return [event for event in events_of(folder) if isinstance(event, kind)]
+
+
+def node_of(folder: Path, nodes: dict[str, Any], trial: str) -> Any:
+    """The node that a trial was last begun on."""
+    worker = next(e.worker for e in reversed(heard(folder, ev.TrialStarted)) if e.trial == trial)
+    ready = next(e for e in reversed(heard(folder, ev.WorkerReady)) if e.worker == worker)
+    return next(node for name, node in nodes.items() if name[:6] in ready.node)
+
+
+def test_a_node_that_dies_costs_nothing(lab: Lab, nodes: Nodes) -> None:
+    """And the figures are those of one machine, to the last bit."""
+    here = lab.run("--export", "here", "--preset", preset(lab, 120), "--workers", "2")
+    assert here.code == 0, here.err
+    there = {node.node_id: node for node in (nodes.add(), nodes.add())}
+    running = lab.start(
+        *("--export", "there", "--preset", preset(lab, 120), "--on", "auto"),
+        RAY_ADDRESS=nodes.address,
+    )
+    until(lambda: len(lab.folders()) == 2, "the second sweep was created")
+    folder = lab.folders()[1]
+    until(lambda: len({e.trial for e in heard(folder, ev.EpochsFinished)}) > 1, "both nodes train")
+    assert len({e.node for e in heard(folder, ev.WorkerReady)}) == 2
+    trial = heard(folder, ev.EpochsFinished)[-1].trial
+    nodes.kill(node_of(folder, there, trial))
+    nodes.add()
+    outcome = ended(running)
+    assert outcome.code == 0, outcome.err
+    assert "is gone" in outcome.err
+    assert figures(lab.cwd / "there") == figures(lab.cwd / "here")
+    again = [e for e in heard(folder, ev.TrialStarted) if e.resumed_steps]
+    assert trial in {e.trial for e in again}
+    assert len(heard(folder, ev.WorkerAwaited)) > 0
+    assert not list((folder / "trials").glob("*")), "checkpoints of what is done are kept"
+
+
+def test_from_outside_with_checkpoints_at_a_url(lab: Lab, nodes: Nodes, tmp_path: Path) -> None:
+    """Replicates train as stacks there, and the figures are those of the same plan here."""
+    nodes.add()
+    kept = tmp_path / "kept"
+    outcome = lab.run(
+        *("--export", "there", "--preset", preset(lab, 3, "auto"), "--json"),
+        *("--on", f"ray://127.0.0.1:{nodes.client_port}", "--checkpoints", f"file://{kept}"),
+    )
+    assert outcome.code == 0, outcome.err
+    folder = lab.only_folder()
+    assert heard(folder, ev.Interpolated)[-1].points
+    left = kept / folder.name
+    assert len(list((left / "weights").rglob("*.pt"))) == 4, "of both ends, for both seeds"
+    assert not list((left / "trials").glob("*")), "what is done needs no checkpoint"
+    again = str(lab.cwd / "there" / "sweep.toml")
+    here = lab.run("--export", "here", "--preset", again, "--workers", "1")
+    assert here.code == 0, here.err
+    assert figures(lab.cwd / "here") == figures(lab.cwd / "there")
+
+
+def test_versions_that_do_not_match_are_told(nodes: Nodes, tmp_path: Path) -> None:
+    nodes.add()
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_VERSIONS, str(tmp_path)],
+        env={**os.environ, "RAY_ADDRESS": nodes.address},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ray, ours = done.stdout.splitlines()
+    assert ray.startswith("--on auto: Version mismatch: The cluster was started with")
+    assert "0.0.1" in ray
+    assert ours.startswith("node ")
+    assert ours.endswith(
+        f" has batchscope {__version__}, this machine has 9.9: install the same on both"
+    )
