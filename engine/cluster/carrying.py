@@ -78,7 +78,7 @@ class Mirror:
         with _locked(self.scratch / LOCK):  # none is cleared away before it is locked
             _clear_stale(self.scratch / WORK)
             self.folder = Path(tempfile.mkdtemp(dir=self.scratch / WORK))
-            self._lock = open(self.folder / LOCK, "w")  # noqa: SIM115 (as long as it lives)
+            self._lock = os.open(self.folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._below: tuple[str, ...] = ()
         self._seen: dict[str, Seen] = {}
@@ -105,7 +105,7 @@ class Mirror:
     def close(self) -> None:
         """Remove it."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock.close()
+        os.close(self._lock)
 
 
 @contextlib.contextmanager

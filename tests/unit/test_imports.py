@@ -12,7 +12,7 @@ import pytest
 import engine
 import tui
 
-HEAVY = ("torch", "torchvision", "sklearn", "matplotlib")
+HEAVY = ("torch", "torchvision", "sklearn", "matplotlib", "ray", "fsspec")
 SCREEN = ("textual",)
 
 
