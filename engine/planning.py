@@ -84,7 +84,9 @@ class Rest(NamedTuple):
     busy: Sequence[float] = ()
 
 
-NO_REST = Rest()
+def no_rest() -> Rest:
+    """Of a sweep that has nothing else."""
+    return Rest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +129,10 @@ class Planner:
         self._under_way: dict[bytes, asyncio.Lock] = {}
         self._warned: set[str] = set()
 
-    async def settle(self, task: Task, rest: Rest = NO_REST) -> str | None:
+    async def settle(self, task: Task, rest: Callable[[], Rest] = no_rest) -> str | None:
         """Write down the plans of replicates, or their ends where none can be had.
+
+        `rest` is asked for only where replicates may be stacked: it looks at all that waits.
 
         Returns why the worker was lost, if it was.
         """
@@ -193,7 +197,9 @@ class Planner:
             raise Ended
         return new[0]
 
-    async def _stacks(self, task: Task, plan: Plan, found: Measured | None, rest: Rest) -> Pieces:
+    async def _stacks(
+        self, task: Task, plan: Plan, found: Measured | None, beside: Callable[[], Rest]
+    ) -> Pieces:
         """Into which stacks the replicates are divided; `plan` is that of one alone."""
         count, most = len(task.trials), _most(task)
         if found is not None:
@@ -202,6 +208,7 @@ class Planner:
             return Pieces((1,) * count)
         if isinstance(task.first.settings.run.stack, int):
             return fixed(count, most)
+        rest = beside()
         timed = self._timed(task, plan, most)
         if timed is None:
             limit = found.limit_bytes if found else free_share(task.place, task.data)

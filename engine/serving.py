@@ -232,7 +232,7 @@ class Server:
         attempt = self._ledger.next_attempt(group.key, *(trial.id for trial in group.trials))
         data = self._data[group.trials[0].settings.data.name]
         task = Task(member, place, group.trials, attempt, data)
-        lost = await self._planner.settle(task, self._rest(member.number))
+        lost = await self._planner.settle(task, lambda: self._rest(member.number))
         if lost is None:
             self._end_unwanted(group, attempt)
         return lost

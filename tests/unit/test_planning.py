@@ -14,7 +14,6 @@ from engine.events import AnyEvent, Measured, Paced, TrialEnded
 from engine.fitting import Shape, usable
 from engine.plan import LEAST_SECONDS, Plan, make_plan
 from engine.planning import (
-    NO_REST,
     NothingFits,
     Place,
     Planner,
@@ -37,6 +36,7 @@ DATA = Prepared(
 HELD = (TRAIN_SIZE + 360) * (64 * 4 + 8) + 360 * 8
 CPU, GPU = Device("cpu", "a CPU"), Device("cuda:0", "a GPU", "GPU-1")
 ALONE = Place(CPU, workers=1, threads=3)
+ALL = Rest()
 EACH = 2000
 """Bytes that an image takes in the fake worker, beside the data."""
 
@@ -116,11 +116,9 @@ class Office:
         costs = Costs(self.state, {"digits": DATA})
         self.planner = Planner(self.state, self.state.apply, Control(), limit, costs)
 
-    async def settle(
-        self, *trials: Trial, place: Place = ALONE, rest: Rest = NO_REST
-    ) -> str | None:
+    async def settle(self, *trials: Trial, place: Place = ALONE, rest: Rest = ALL) -> str | None:
         task = Task(self.worker, place, trials, 1, DATA)  # type: ignore[arg-type]
-        return await self.planner.settle(task, rest)
+        return await self.planner.settle(task, lambda: rest)
 
     def micro(self, *trials: Trial) -> list[int]:
         return [self.state.plans[trial.id].micro_batch_size for trial in trials]
@@ -215,7 +213,7 @@ def with_run(of: Configuration, run: Run) -> Configuration:
     return msgspec.structs.replace(of, settings=msgspec.structs.replace(of.settings, run=run))
 
 
-async def stacks_of(office: Office, rest: Rest = NO_REST, place: Place = ALONE) -> list[int]:
+async def stacks_of(office: Office, rest: Rest = ALL, place: Place = ALONE) -> list[int]:
     """Settle the trials of an office together; the sizes of their groups."""
     assert await office.settle(*office.trials, place=place, rest=rest) is None
     plans = dict.fromkeys(office.state.plans[trial.id] for trial in office.trials)

@@ -1,0 +1,221 @@
+"""Ten thousand short trials through one conductor, and where it would break first.
+
+    python benchmarks/crowd.py [--trials 10000] [--workers 64] [--epochs 3] [--stages]
+
+The conductor is the real one, with its queue, its journal and its disk, as it runs on a cluster.
+Only the workers are made up: each answers an order at once with what a trial states, in a process
+that trains nothing. So the pace is what the conductor could keep up with at most, with all workers
+together. A board that is opened meanwhile reads the journal as `engine.state` does.
+
+With `--stages` a tenth, a third and all of the trials show what grows faster than they do.
+"""
+
+import argparse
+import asyncio
+import os
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import psutil
+from long_sweep import record
+
+from engine import commands, journal, orders
+from engine import events as ev
+from engine.catalog import Launch, create_sweep, load_state
+from engine.cluster import joining
+from engine.conductor import Conductor
+from engine.locking import take_lock
+from engine.reading import parse_preset
+from engine.reserve import Reserve
+
+SIZES = (8, 16, 32, 64, 128, 256, 512, 1024, 1100, 1200)
+RATES = tuple(round(0.01 * (n + 1), 2) for n in range(10))
+
+
+class Figures(NamedTuple):
+    """Of one sweep: seconds until its end, and of processor time; events and bytes of its journal;
+    seconds to read it whole, and from the file that is kept of a sweep that ended; memory."""
+
+    trials: int
+    seconds: float
+    cpu: float
+    events: int
+    size: int
+    fold: float
+    memory: int
+
+
+class Answering:
+    """A worker that is not there, and has trained before it was asked."""
+
+    pid, exit_code, fault = None, None, ""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs, self._said = epochs, asyncio.Queue[bytes]()
+
+    async def send(self, order: orders.AnyOrder) -> None:
+        """Have the answer ready."""
+        match order:
+            case orders.Setup():
+                self._say(
+                    ev.WorkerReady(
+                        worker=order.worker,
+                        device=order.device,
+                        device_name="cpu on a node",
+                        pid=1,
+                        threads=1,
+                        versions={},
+                        seconds=0.0,
+                        node="a node",
+                    )
+                )
+            case orders.Train():
+                self._train(order)
+            case orders.Ping():
+                self._said.put_nowait(orders.ALIVE)
+
+    def _train(self, order: orders.Train) -> None:
+        (trial,) = order.members
+        steps = -(-1437 // trial.batch_size)
+        records = tuple(record(trial, epoch, self._epochs) for epoch in range(1, self._epochs + 1))
+        same = {"trial": trial.id, "attempt": order.attempt}
+        self._say(
+            ev.TrialStarted(
+                **same,
+                worker=0,
+                device="cpu",
+                batch_size=trial.batch_size,
+                micro_batch_size=trial.batch_size,
+                total_steps=steps * self._epochs,
+                steps_per_epoch=steps,
+                parameters=17_226,
+                init_norm=9.0,
+                lr=trial.settings.train.lr,
+            ),
+            ev.EpochsFinished(**same, records=records, last=True),
+            ev.TrialEnded(**same, status="finished"),
+        )
+
+    def _say(self, *events: ev.AnyEvent) -> None:
+        for event in events:
+            self._said.put_nowait(journal.encode(event) + b"\n")
+
+    async def receive(self) -> bytes:
+        """The next line."""
+        return await self._said.get()
+
+    def close(self) -> None:
+        """Nothing is there that could be closed."""
+
+    kill = close
+
+    async def wait(self) -> int:
+        """It has ended."""
+        return 0
+
+    async def last_lines(self) -> list[str]:
+        """It has no log."""
+        return []
+
+
+class Crowd:
+    """A cluster with room for so many of them."""
+
+    needs = joining.Needs("CPU", 1)
+
+    def __init__(self, workers: int, epochs: int) -> None:
+        self._workers, self._epochs = workers, epochs
+
+    def slots(self) -> int:
+        """All at once."""
+        return self._workers
+
+    async def start(self, number: int) -> Answering:
+        """At once."""
+        return Answering(self._epochs)
+
+    def leave(self) -> None:
+        """There is nothing to leave."""
+
+
+def sweep_of(home: Path, trials: int, epochs: int) -> Path:
+    """The folder of a new sweep of so many trials, a multiple of a hundred."""
+    raw = {
+        "title": "A crowd",
+        "seeds": trials // (len(SIZES) * len(RATES)),
+        "data": {"name": "digits"},
+        "model": {"name": "mlp", "hidden": [128, 64]},
+        "train": {"epochs": epochs},
+        "memory": {"micro_batch_size": 8},
+        "run": {"stack": "never"},
+        "grid": {"batch_size": list(SIZES), "lr": list(RATES)},
+    }
+    launch = Launch(preset="crowd", on="auto")
+    return create_sweep(home, parse_preset(raw, "crowd", "crowd.toml"), launch)
+
+
+def conduct(folder: Path) -> None:
+    """Run it to its end, in this process."""
+
+    async def run() -> None:
+        lock = take_lock(folder)
+        assert lock is not None
+        await Conductor(folder, lock, commands.Inbox(folder), [], Reserve()).run()
+
+    asyncio.run(run())
+
+
+def measure(trials: int, workers: int, epochs: int) -> Figures:
+    """Figures of one sweep, conducted in a process of its own."""
+    with tempfile.TemporaryDirectory() as home:
+        (Path(home) / "sweeps").mkdir()
+        (Path(home) / "data").mkdir()
+        folder = sweep_of(Path(home), trials, epochs)
+        reader, writer = os.pipe()
+        began = time.perf_counter()
+        child = os.fork()
+        if child == 0:
+            joining.join = lambda *_: Crowd(workers, epochs)  # type: ignore[assignment,return-value]
+            conduct(folder)
+            usage = resource.getrusage(resource.RUSAGE_SELF)
+            cpu = usage.ru_utime + usage.ru_stime
+            os.write(writer, msgspec.json.encode((cpu, psutil.Process().memory_info().rss)))
+            os._exit(0)
+        os.waitpid(child, 0)
+        seconds = time.perf_counter() - began
+        cpu, memory = msgspec.json.decode(os.read(reader, 1000), type=tuple[float, int])
+        path = folder / journal.NAME
+        with open(path, "rb") as lines:
+            events = sum(1 for _ in lines)
+        began = time.perf_counter()
+        state = load_state(folder)
+        fold = time.perf_counter() - began
+        assert state.count("finished") == trials, "every trial is in the journal"
+        return Figures(trials, seconds, cpu, events, path.stat().st_size, fold, memory)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--workers", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--stages", action="store_true")
+    words = parser.parse_args()
+    shares = (10, 3, 1) if words.stages else (1,)
+    print("trials   seconds  processor  trials/s  events/s  journal   fold, s  memory")
+    for share in shares:
+        count = max(100, words.trials // share // 100 * 100)
+        found = measure(count, words.workers, words.epochs)
+        print(
+            f"{found.trials:>6,}  {found.seconds:>8.1f}  {found.cpu:>9.1f}  "
+            f"{found.trials / found.seconds:>8.0f}  {found.events / found.seconds:>8.0f}  "
+            f"{found.size / 1e6:>5.1f} MB  {found.fold:>7.2f}  {found.memory / 2**20:>4.0f} MiB"
+        )
+
+
+if __name__ == "__main__":
+    main()
