@@ -82,10 +82,11 @@ class Answering:
         (trial,) = order.members
         steps = -(-1437 // trial.batch_size)
         records = tuple(record(trial, epoch, self._epochs) for epoch in range(1, self._epochs + 1))
-        same = {"trial": trial.id, "attempt": order.attempt}
+        name, attempt = trial.id, order.attempt
         self._say(
             ev.TrialStarted(
-                **same,
+                trial=name,
+                attempt=attempt,
                 worker=0,
                 device="cpu",
                 batch_size=trial.batch_size,
@@ -96,8 +97,8 @@ class Answering:
                 init_norm=9.0,
                 lr=trial.settings.train.lr,
             ),
-            ev.EpochsFinished(**same, records=records, last=True),
-            ev.TrialEnded(**same, status="finished"),
+            ev.EpochsFinished(trial=name, attempt=attempt, records=records, last=True),
+            ev.TrialEnded(trial=name, attempt=attempt, status="finished"),
         )
 
     def _say(self, *events: ev.AnyEvent) -> None:
@@ -179,7 +180,7 @@ def measure(trials: int, workers: int, epochs: int) -> Figures:
         began = time.perf_counter()
         child = os.fork()
         if child == 0:
-            joining.join = lambda *_: Crowd(workers, epochs)  # type: ignore[assignment,return-value]
+            joining.join = lambda *_: Crowd(workers, epochs)  # type: ignore[assignment]
             conduct(folder)
             usage = resource.getrusage(resource.RUSAGE_SELF)
             cpu = usage.ru_utime + usage.ru_stime
