@@ -66,6 +66,7 @@ def build_parser() -> Parser:
     logging.add_argument(
         "--log-format", choices=("text", "json"), default=argparse.SUPPRESS, help=LOG_HELP
     )
+    logging.add_argument(*QUIET, action="store_true", default=argparse.SUPPRESS, help=QUIET_HELP)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     commands.add_parser("presets", parents=[common], help="list the experiments that come along")
     listing = commands.add_parser("list", parents=[common], help="list the stored sweeps")
@@ -94,6 +95,7 @@ def build_parser() -> Parser:
         "resume", parents=[common, logging], help="go on with a sweep, without a screen"
     )
     resume.add_argument("id")
+    resume.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=JSON_HELP)
     commands.add_parser(
         "settings", parents=[common], help="print the settings file, with what each key does"
     )
@@ -112,6 +114,9 @@ def build_parser() -> Parser:
 HOME_HELP = "where sweeps and data are kept (default: $BATCHSCOPE_HOME or the state folder)"
 ASCII_HELP = "write and draw in ASCII alone (default: where the locale is not UTF-8)"
 LOG_HELP = "log lines on stderr as text or as JSON objects"
+QUIET = ("-q", "--quiet")
+QUIET_HELP = "no log lines but warnings and errors, and no progress; the summary stays"
+JSON_HELP = "the summary as one JSON object"
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -128,7 +133,8 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--data-dir", metavar="DIR", help="read the images from here (torchvision's layout)")
     add("--home", metavar="DIR", help=HOME_HELP)
     add("--log-format", choices=("text", "json"), help=LOG_HELP)
-    add("--json", action="store_true", help="the summary as one JSON object")
+    add(*QUIET, action="store_true", help=QUIET_HELP)
+    add("--json", action="store_true", help=JSON_HELP)
     add("--ascii", action=Switch, help=ASCII_HELP)
     _add_screen_options(parser)
     add("--overwrite", action="store_true", help="let --export replace what DIR holds")

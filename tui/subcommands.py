@@ -59,7 +59,7 @@ def attach(words: argparse.Namespace) -> int:
         raise UsageProblem("--overlay lays curves over those of a board, and there is no terminal")
     from tui import headless
 
-    log = headless.Log(words.log_format)
+    log = headless.open_log(words, folder.name)
     with headless.interruption() as interrupted:
         return headless.follow(headless.Follower(folder, log), log, False, interrupted)[0]
 
@@ -131,25 +131,30 @@ def resume(words: argparse.Namespace) -> int:
     from engine.catalog import conductor_lives, find_sweep, home_folder, load_state
     from engine.launching import start_conductor
     from tui import headless
+    from tui.summary import summary
 
     folder = find_sweep(home_folder(words.home), words.id)
     state = load_state(folder)
-    log = headless.Log(words.log_format)
     alive = conductor_lives(folder)
     done = all(trial.done for trial in state.trials.values()) and not lines.left(state)
     if not alive and state.trials and done:
-        print(f"{folder.name}: is finished; nothing is left to resume", file=sys.stderr)
+        if not words.quiet:
+            print(f"{folder.name}: is finished; nothing is left to resume", file=sys.stderr)
+        if words.json:
+            print_summary(summary(folder, state, None), True)
         return 0
+    log = headless.open_log(words, folder.name)
     follower = headless.Follower(folder, log)
     follower.catch_up(quietly=True)
     with headless.interruption() as interrupted:
         if not alive:
             start_conductor(folder)
         elif follower.state.paused_at is not None:
-            log.say(f"the sweep is paused: `batchscope continue {folder.name}` goes on", "warning")
+            paused = f"the sweep is paused: `batchscope continue {folder.name}` goes on"
+            log.say("paused", paused, "warning")
         code, state = headless.follow(follower, log, not alive, interrupted)
     if code != headless.INTERRUPTED:
-        print_summary(headless.summary(folder, state, None), False)
+        print_summary(summary(folder, state, None), words.json)
     return code
 
 

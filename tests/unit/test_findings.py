@@ -27,7 +27,7 @@ from tests.unit.findings_fixtures import (
     trend,
 )
 from tui import verdicts
-from tui.headless import findings_text
+from tui.summary import findings_text
 
 DIVERGED = Ended(status="diverged")
 
