@@ -116,6 +116,7 @@ ASCII_HELP = "write and draw in ASCII alone (default: where the locale is not UT
 LOG_HELP = "log lines on stderr as text or as JSON objects"
 QUIET = ("-q", "--quiet")
 QUIET_HELP = "no log lines but warnings and errors, and no progress; the summary stays"
+TENSORBOARD_HELP = "with --export: TensorBoard's event files as well (batchscope[tensorboard])"
 JSON_HELP = "the summary as one JSON object"
 
 
@@ -137,6 +138,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help=JSON_HELP)
     add("--ascii", action=Switch, help=ASCII_HELP)
     _add_screen_options(parser)
+    add("--tensorboard", action="store_true", help=TENSORBOARD_HELP)
     add("--overwrite", action="store_true", help="let --export replace what DIR holds")
 
 

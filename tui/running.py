@@ -21,6 +21,7 @@ def run_experiment(words: argparse.Namespace) -> int:
     from engine.catalog import Launch, find_preset, home_folder
     from engine.disk import user_path
 
+    _check_tensorboard(words)
     if words.sweep:
         return _export_stored(words)
     screen = has_terminal() and not words.export
@@ -40,6 +41,17 @@ def run_experiment(words: argparse.Namespace) -> int:
         return show_screen(home, words.settings, preset=preset, launch=launch)
     assert preset is not None
     return _headless(words, home, preset, launch)
+
+
+def _check_tensorboard(words: argparse.Namespace) -> None:
+    """Refuse event files that cannot be written before anything is started."""
+    if not words.tensorboard:
+        return
+    if not words.export:
+        raise UsageProblem("--tensorboard goes with --export DIR")
+    from engine.export.event_files import check_tensorboard
+
+    check_tensorboard()
 
 
 def _check_machine(words: argparse.Namespace) -> None:
@@ -85,7 +97,7 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         return code
     target = _target(words.export) if words.export else folder / "export"
     try:
-        write_export(folder, target)
+        write_export(folder, target, words.tensorboard)
     except MachineProblem as problem:
         again = f"`batchscope --export DIR --sweep {folder.name}` writes it elsewhere"
         raise MachineProblem(f"{problem}; the sweep is kept: {again}") from None
@@ -94,7 +106,7 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
 
 
 def _export_stored(words: argparse.Namespace) -> int:
-    from engine.catalog import find_sweep, home_folder
+    from engine.catalog import conductor_lives, find_sweep, home_folder
     from engine.export.bundle import check_target, write_export
     from tui import headless
     from tui.summary import summary
@@ -106,8 +118,9 @@ def _export_stored(words: argparse.Namespace) -> int:
     folder = find_sweep(home_folder(words.home), words.sweep)
     target = _target(words.export)
     check_target(target, folder.name, words.overwrite)
-    state = write_export(folder, target)
-    print_summary(summary(folder, state, target), words.json)
+    alive = conductor_lives(folder)  # asked first: what it wrote last is then read
+    state = write_export(folder, target, words.tensorboard)
+    print_summary(summary(folder, state, target, alive), words.json)
     return headless.exit_code(state)
 
 

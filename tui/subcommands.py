@@ -127,17 +127,16 @@ def _hold(words: argparse.Namespace, paused: bool, told: str) -> int:
 
 def resume(words: argparse.Namespace) -> int:
     """Go on with a sweep and follow it, without a screen."""
-    from engine import lines
     from engine.catalog import conductor_lives, find_sweep, home_folder, load_state
     from engine.launching import start_conductor
+    from engine.standing import complete
     from tui import headless
     from tui.summary import summary
 
     folder = find_sweep(home_folder(words.home), words.id)
     state = load_state(folder)
     alive = conductor_lives(folder)
-    done = all(trial.done for trial in state.trials.values()) and not lines.left(state)
-    if not alive and state.trials and done:
+    if not alive and complete(state):
         if not words.quiet:
             print(f"{folder.name}: is finished; nothing is left to resume", file=sys.stderr)
         if words.json:

@@ -13,6 +13,7 @@ from engine.findings.sizing import size_lines
 from engine.findings.summary import mean_of
 from engine.problems import printable
 from engine.shared_times import stack_mark, stack_note, stacked
+from engine.standing import complete, standing
 from engine.state import SweepState
 from engine.tuning import rejected
 from tui.choices import choice_text, sign_of
@@ -20,8 +21,14 @@ from tui.units import number
 from tui.verdicts import MARKS, effect_text, remarks, word_of
 
 
-def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, Any]:
-    """The sweep in one object: how it ended, and each configuration over its seeds."""
+def summary(
+    folder: Path, state: SweepState, export: Path | None, alive: bool | None = None
+) -> dict[str, Any]:
+    """The sweep in one object: how it stands, and each configuration over its seeds.
+
+    `alive` says whether a conductor lived before the state was read; None asks now.
+    """
+    alive = conductor_lives(folder) if alive is None else alive
     times = {time.configuration: time for time in epoch_times(state)}
     rows, lost = [], rejected(state)
     for name in by_batch_size(state):
@@ -51,7 +58,8 @@ def summary(folder: Path, state: SweepState, export: Path | None) -> dict[str, A
         "id": folder.name,
         "preset": state.opened.preset if state.opened else None,
         "title": state.opened.title if state.opened else None,
-        "state": state.phase(conductor_lives(folder)),
+        "state": standing(state, alive),
+        "complete": complete(state),
         "reason": (state.ended.reason if state.ended else "") or None,
         "trials": len(state.trials),
         "finished": state.count("finished"),
@@ -96,13 +104,21 @@ def findings_text(found: Findings) -> list[str]:
     return [*lines, "", found.recommendation] if found.recommendation else lines
 
 
+def unfinished(of: dict[str, Any]) -> list[str]:
+    """What stands above everything else where trials are still to be run."""
+    if of["complete"]:
+        return []
+    lives = of["state"] in ("preparing", "running", "paused")
+    further = "they may still change" if lives else f"`batchscope resume {of['id']}` goes on"
+    return [f"UNFINISHED ({of['state']}): these are the figures so far; {further}"]
+
+
 def summary_text(of: dict[str, Any]) -> str:
     """The summary as lines for a person."""
-    lines = [f"{of['title']}", f"sweep {of['id']}: {of['state']}, ", ""]
-    lines[1] += f"{of['finished']} of {of['trials']} trials finished"
-    lines[1] += f", {of['diverged']} diverged" if of["diverged"] else ""
-    if of["reason"]:
-        lines[1] += f": {of['reason']}"
+    stands = f"sweep {of['id']}: {of['state']}, {of['finished']} of {of['trials']} trials finished"
+    stands += f", {of['diverged']} diverged" if of["diverged"] else ""
+    stands += f": {of['reason']}" if of["reason"] else ""
+    lines = [*unfinished(of), f"{of['title']}", stands, ""]
     rows = [row for row in of["configurations"] if not row["rejected"]]
     width = max([len(row["label"]) for row in rows] + [len("batch size")])
     lines.append(f"{'batch size':>{width}}  seeds  test accuracy     epoch time  samples/s")
