@@ -11,7 +11,7 @@ from engine.problems import printable
 from engine.state import SweepState, TrialState
 from tui.gauge import gauge
 from tui.phases import SIGNS
-from tui.rows import Row, Run, cell, fit, row, width_of
+from tui.rows import Row, Run, cell, fit, row, spread, width_of
 from tui.units import clock, rate, share
 
 Job = list[TrialState]
@@ -41,16 +41,17 @@ def head(state: SweepState, now: float, width: int, phase: str) -> Row:
     """Phase, trials that are done, a bar of the whole, time that it took and will take."""
     sign, style = SIGNS[phase]
     ended = state.count("finished", "diverged", "skipped", "failed")
-    left: list[Run] = [(f"{sign} {phase}", style), (f" {ended}/{len(state.trials)} trials", "")]
+    left: list[Run] = [(f"{sign} {phase}", style)]
+    left += [(f" {ended}/{len(state.trials)} trials", "")] if state.trials else []
     failed, diverged = state.count("failed"), state.count("diverged")
     left += [(f" {failed} failed", "bad")] if failed else []
     left += [(f" {diverged} diverged", "warn")] if diverged else []
     right = _times(state, now, phase, brief=width < 60)
     room = width - width_of(tuple(left)) - width_of(tuple(right)) - 2
-    if room >= GAUGE_LEAST:
+    if room >= GAUGE_LEAST and state.trials:
         done, open_ = gauge(fraction(state), min(room, GAUGE_MOST))
         left += [(" ", ""), (done, "accent"), (open_, "track")]
-    return fit((*left, (" ", ""), *right), width)
+    return spread(tuple(left), tuple(right), width) if right else fit(tuple(left), width)
 
 
 def fraction(state: SweepState) -> float:

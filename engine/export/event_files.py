@@ -185,12 +185,17 @@ def _varied(state: SweepState) -> list[str]:
 def _flat(settings: object) -> dict[str, str | int | float | None]:
     tables_of = msgspec.to_builtins(settings)
     return {
-        f"{table}.{key}": value if isinstance(value, str | int | float) else str(value)
+        f"{table}.{key}": value if isinstance(value, str | int | float) else _written(value)
         for table, keys in tables_of.items()
         if isinstance(keys, dict)
         for key, value in keys.items()
         if value is not None
     }
+
+
+def _written(value: object) -> str:
+    """A list or a table as a preset would have it."""
+    return msgspec.json.encode(value).decode()
 
 
 def _experiment(state: SweepState) -> Any:
