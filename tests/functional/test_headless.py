@@ -12,10 +12,16 @@ import pytest
 from engine import journal
 from engine.catalog import SWEEP, conductor_lives
 from tests.functional.board_fixtures import probed_sweep
-from tests.functional.running import Lab, a_lab, copy_of_recorded, ended, recorded, sets, until
+from tests.functional.running import (
+    Lab,
+    a_lab,
+    copy_of_recorded,
+    ended,
+    recorded,
+    until,
+    without_its_end,
+)
 from tests.functional.test_sweep import FOREVER, THREE, TRIALS, preset_file, table, under_way
-
-SHORT = sets("seeds=1", "train.epochs=3", "grid.batch_size=[512]", "run.stack=never")
 
 
 def parsed(text: str) -> list[dict[str, Any]]:
@@ -59,35 +65,23 @@ def test_the_ends_of_trials_are_told_with_their_figures() -> None:
 # ---- quiet
 
 
-def test_a_quiet_run_says_nothing_but_its_summary(lab: Lab) -> None:
-    outcome = lab.run("--export", str(lab.root / "out"), *SHORT, "-q")
-    assert (outcome.code, outcome.err) == (0, "")
-    assert "1 of 1 trials finished" in outcome.out
-    assert "UNFINISHED" not in outcome.out
-    folder = lab.only_folder()
-    assert lab.run("attach", "--quiet").err == ""
-    again = lab.run("resume", folder.name, "--quiet", "--json")
+def test_a_finished_sweep_has_nothing_to_say_quietly() -> None:
+    run = recorded()
+    attached = run.lab.run("attach", run.folder.name, "--quiet")
+    assert (attached.code, attached.out, attached.err) == (0, "", "")
+    again = run.lab.run("resume", run.folder.name, "--quiet", "--json")
     assert (again.code, again.err) == (0, "")
-    found = json.loads(again.out)
-    assert (found["id"], found["complete"], found["finished"]) == (folder.name, True, 1)
+    assert json.loads(again.out) == {**json.loads(run.outcome.out), "export": None}
 
 
-def test_resume_sums_up_as_json(tmp_path: Path) -> None:
+def test_a_quiet_resume_says_nothing_but_its_summary(tmp_path: Path) -> None:
     """One trial has lost its end, as where a machine was switched off."""
     with a_lab(tmp_path) as lab:
-        copy_of_recorded(tmp_path)
-        path = lab.only_folder() / journal.NAME
-        lines = path.read_bytes().splitlines(keepends=True)
-        last = max(n for n, line in enumerate(lines) if b'"kind":"ended"' in line)
-        path.write_bytes(b"".join(lines[:last]))
-        outcome = lab.run("resume", lab.only_folder().name, "--json", "--log-format", "json")
-    assert outcome.code == 0, outcome.err
-    found = json.loads(outcome.out)
-    assert (found["complete"], found["finished"], found["state"]) == (True, 4, "finished")
-    events = [line["event"] for line in parsed(outcome.err)]
-    assert events[0] == "sweep-resumed"
-    assert events.count("trial-finished") == 1
-    assert events[-1] == "sweep-ended"
+        without_its_end(copy_of_recorded(tmp_path).only_folder())
+        outcome = lab.run("resume", lab.only_folder().name, "--json", "-q")
+        assert (outcome.code, outcome.err) == (0, "")
+        found = json.loads(outcome.out)
+        assert (found["complete"], found["finished"], found["state"]) == (True, 4, "finished")
 
 
 # ---- a sweep that is not finished
@@ -96,7 +90,8 @@ def test_resume_sums_up_as_json(tmp_path: Path) -> None:
 def test_the_export_of_a_running_sweep_says_that_it_is_unfinished(lab: Lab) -> None:
     """Then that of the stopped one, which takes its place."""
     out = lab.root / "out"
-    first = lab.start("--preset", preset_file(lab, FOREVER), "--export", str(out), *THREE)
+    words = ("--preset", preset_file(lab, FOREVER), "--export", str(out), "--quiet")
+    first = lab.start(*words, *THREE)
     folder = lab.only_folder()
     until(lambda: under_way(folder), "two trials finished and two run")
     assert conductor_lives(folder)
@@ -114,7 +109,9 @@ def test_the_export_of_a_running_sweep_says_that_it_is_unfinished(lab: Lab) -> N
     assert (again["complete"], again["state"], again["finished"]) == (False, "running", 2)
 
     os.kill(first.pid, signal.SIGINT)
-    assert ended(first).code == 130
+    outcome = ended(first)
+    assert (outcome.code, outcome.out) == (130, "")
+    assert [line.split()[1] for line in outcome.err.splitlines()] == ["warning:", "warning:"]
     stopped = lab.run("--export", str(out), "--sweep", folder.name)
     assert stopped.code == 130
     assert stopped.out.splitlines()[0] == (
