@@ -103,12 +103,13 @@ def _hold(words: argparse.Namespace, paused: bool, told: str) -> int:
     from engine import commands
     from engine.catalog import conductor_lives, find_sweep, home_folder
     from tui import headless
+    from tui.loglines import Log
 
     folder = find_sweep(home_folder(words.home), words.id)
     if not conductor_lives(folder):
         print(f"{folder.name}: is not running")
         return 0
-    follower = headless.Follower(folder, headless.Log("text"))
+    follower = headless.Follower(folder, Log("text"))
     commands.send(folder, commands.Pause() if paused else commands.Continue())
     deadline = time.monotonic() + STOP_PATIENCE_SECONDS
     while time.monotonic() < deadline:

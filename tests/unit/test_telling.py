@@ -4,6 +4,7 @@ import io
 import json
 import re
 import time
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
@@ -49,7 +50,7 @@ def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Any:
     time.tzset()
 
 
-def written(folder: Path, events: list[ev.AnyEvent]) -> Path:
+def written(folder: Path, events: Iterable[Any]) -> Path:
     """A sweep's folder whose journal holds these events."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / journal.NAME).write_bytes(b"".join(map(journal.sealed, events)))
