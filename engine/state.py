@@ -38,6 +38,8 @@ class SweepState:
     """Everything a journal says, as of its last event."""
 
     def __init__(self) -> None:
+        self.program = ""
+        """The version that the journal was begun with."""
         self.opened: ev.SweepOpened | None = None
         self.conductor: ev.ConductorStarted | None = None
         self.data: dict[str, ev.DataReady] = {}
@@ -168,6 +170,8 @@ class SweepState:
     def _whole(self, event: ev.AnyEvent) -> None:
         """Events about the sweep as a whole."""
         match event:
+            case ev.JournalOpened():
+                self.program = event.program
             case ev.SweepOpened():
                 self._opened(event)
             case ev.ConductorStarted():

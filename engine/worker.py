@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from engine import journal, orders
+from engine import __version__, journal, orders
 from engine.background import in_background
 from engine.events import (
     AnyEvent,
@@ -151,7 +151,11 @@ class Worker:
                 device_name=_device_name(order, name),
                 pid=os.getpid(),
                 threads=order.threads,
-                versions={"torch": str(torch.__version__), "python": sys.version.split()[0]},
+                versions={
+                    "batchscope": __version__,
+                    "torch": str(torch.__version__),
+                    "python": sys.version.split()[0],
+                },
                 seconds=time.perf_counter() - began,
                 node=order.node,
                 free_bytes=_share_of_memory(order) if order.node else None,

@@ -66,6 +66,7 @@ def build_parser() -> Parser:
     logging.add_argument(
         "--log-format", choices=("text", "json"), default=argparse.SUPPRESS, help=LOG_HELP
     )
+    logging.add_argument(*QUIET, action="store_true", default=argparse.SUPPRESS, help=QUIET_HELP)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     commands.add_parser("presets", parents=[common], help="list the experiments that come along")
     listing = commands.add_parser("list", parents=[common], help="list the stored sweeps")
@@ -94,6 +95,7 @@ def build_parser() -> Parser:
         "resume", parents=[common, logging], help="go on with a sweep, without a screen"
     )
     resume.add_argument("id")
+    resume.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=JSON_HELP)
     commands.add_parser(
         "settings", parents=[common], help="print the settings file, with what each key does"
     )
@@ -115,6 +117,10 @@ ON_HELP = "train on a Ray cluster: ray (started here), auto (this node's) or ray
 CHECKPOINTS_HELP = "with --on: the folder or URL for checkpoints that every node can reach"
 SHARE_HELP = "with --on: the part of a GPU that each worker asks for (default: 1)"
 LOG_HELP = "log lines on stderr as text or as JSON objects"
+QUIET = ("-q", "--quiet")
+QUIET_HELP = "no log lines but warnings and errors, and no progress; the summary stays"
+TENSORBOARD_HELP = "with --export: TensorBoard's event files as well (batchscope[tensorboard])"
+JSON_HELP = "the summary as one JSON object"
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -134,9 +140,11 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--data-dir", metavar="DIR", help="read the images from here (torchvision's layout)")
     add("--home", metavar="DIR", help=HOME_HELP)
     add("--log-format", choices=("text", "json"), help=LOG_HELP)
-    add("--json", action="store_true", help="the summary as one JSON object")
+    add(*QUIET, action="store_true", help=QUIET_HELP)
+    add("--json", action="store_true", help=JSON_HELP)
     add("--ascii", action=Switch, help=ASCII_HELP)
     _add_screen_options(parser)
+    add("--tensorboard", action="store_true", help=TENSORBOARD_HELP)
     add("--overwrite", action="store_true", help="let --export replace what DIR holds")
 
 

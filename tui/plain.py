@@ -115,4 +115,6 @@ def json_text(value: object, stream: TextIO) -> str:
     encoding = getattr(stream, "encoding", None)
     if encoding and not _is_utf8(encoding):
         return json.dumps(json.loads(text))
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)

@@ -21,6 +21,7 @@ def run_experiment(words: argparse.Namespace) -> int:
     from engine.catalog import Launch, find_preset, home_folder
     from engine.disk import user_path
 
+    _check_tensorboard(words)
     if words.sweep:
         return _export_stored(words)
     screen = has_terminal() and not words.export
@@ -67,6 +68,17 @@ def _cluster(words: argparse.Namespace) -> "dict[str, Any]":
     return {"on": on, "gpu_share": words.gpu_share or 1.0, "checkpoints": kept}
 
 
+def _check_tensorboard(words: argparse.Namespace) -> None:
+    """Refuse event files that cannot be written before anything is started."""
+    if not words.tensorboard:
+        return
+    if not words.export:
+        raise UsageProblem("--tensorboard goes with --export DIR")
+    from engine.export.event_files import check_tensorboard
+
+    check_tensorboard()
+
+
 def _check_machine(words: argparse.Namespace) -> None:
     """Refuse a device or a data folder that is not there before anything is started."""
     from engine.disk import is_folder, user_path
@@ -90,35 +102,39 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
     from engine.export.bundle import check_target, write_export
     from engine.launching import start_conductor
     from tui import headless
+    from tui.summary import summary
 
-    log = headless.Log(words.log_format)
+    log = headless.open_log(words)
     if not words.export:
-        log.say(f"no terminal: running {preset.name} headless")
+        log.say("headless", f"no terminal: running {preset.name} headless", preset=preset.name)
     if words.export:
         check_target(_target(words.export), None, words.overwrite)
     folder = create_sweep(home, preset, launch)
-    log.say(f"sweep {folder.name}; `batchscope attach {folder.name}` watches it")
+    log.sweep = folder.name
+    watching = f"sweep {folder.name}; `batchscope attach {folder.name}` watches it"
+    log.say("sweep-created", watching, folder=str(folder))
     with headless.interruption() as interrupted:
         start_conductor(folder)
         follower = headless.Follower(folder, log)
         code, state = headless.follow(follower, log, True, interrupted)
     if code == headless.INTERRUPTED:
-        log.say(f"`batchscope resume {folder.name}` goes on with it", "warning")
+        log.say("resumable", f"`batchscope resume {folder.name}` goes on with it", "warning")
         return code
     target = _target(words.export) if words.export else folder / "export"
     try:
-        write_export(folder, target)
+        write_export(folder, target, words.tensorboard)
     except MachineProblem as problem:
         again = f"`batchscope --export DIR --sweep {folder.name}` writes it elsewhere"
         raise MachineProblem(f"{problem}; the sweep is kept: {again}") from None
-    print_summary(headless.summary(folder, state, target), words.json)
+    print_summary(summary(folder, state, target), words.json)
     return code
 
 
 def _export_stored(words: argparse.Namespace) -> int:
-    from engine.catalog import find_sweep, home_folder
+    from engine.catalog import conductor_lives, find_sweep, home_folder
     from engine.export.bundle import check_target, write_export
     from tui import headless
+    from tui.summary import summary
 
     if not words.export:
         raise UsageProblem("--sweep ID goes with --export DIR; `attach ID` opens the board")
@@ -127,8 +143,9 @@ def _export_stored(words: argparse.Namespace) -> int:
     folder = find_sweep(home_folder(words.home), words.sweep)
     target = _target(words.export)
     check_target(target, folder.name, words.overwrite)
-    state = write_export(folder, target)
-    print_summary(headless.summary(folder, state, target), words.json)
+    alive = conductor_lives(folder)  # asked first: what it wrote last is then read
+    state = write_export(folder, target, words.tensorboard)
+    print_summary(summary(folder, state, target, alive), words.json)
     return headless.exit_code(state)
 
 
@@ -139,7 +156,7 @@ def _target(written: str) -> Path:
 
 def print_summary(of: "dict[str, object]", as_json: bool) -> None:
     """The summary on stdout, for a person or as one JSON object."""
-    from tui.headless import summary_text
     from tui.plain import json_text
+    from tui.summary import summary_text
 
     print(json_text(of, sys.stdout) if as_json else summary_text(of))

@@ -59,7 +59,7 @@ def attach(words: argparse.Namespace) -> int:
         raise UsageProblem("--overlay lays curves over those of a board, and there is no terminal")
     from tui import headless
 
-    log = headless.Log(words.log_format)
+    log = headless.open_log(words, folder.name)
     with headless.interruption() as interrupted:
         return headless.follow(headless.Follower(folder, log), log, False, interrupted)[0]
 
@@ -103,12 +103,13 @@ def _hold(words: argparse.Namespace, paused: bool, told: str) -> int:
     from engine import commands
     from engine.catalog import conductor_lives, find_sweep, home_folder
     from tui import headless
+    from tui.loglines import Log
 
     folder = find_sweep(home_folder(words.home), words.id)
     if not conductor_lives(folder):
         print(f"{folder.name}: is not running")
         return 0
-    follower = headless.Follower(folder, headless.Log("text"))
+    follower = headless.Follower(folder, Log("text"))
     commands.send(folder, commands.Pause() if paused else commands.Continue())
     deadline = time.monotonic() + STOP_PATIENCE_SECONDS
     while time.monotonic() < deadline:
@@ -127,29 +128,33 @@ def _hold(words: argparse.Namespace, paused: bool, told: str) -> int:
 
 def resume(words: argparse.Namespace) -> int:
     """Go on with a sweep and follow it, without a screen."""
-    from engine import lines
     from engine.catalog import conductor_lives, find_sweep, home_folder, load_state
     from engine.launching import start_conductor
+    from engine.standing import complete
     from tui import headless
+    from tui.summary import summary
 
     folder = find_sweep(home_folder(words.home), words.id)
     state = load_state(folder)
-    log = headless.Log(words.log_format)
     alive = conductor_lives(folder)
-    done = all(trial.done for trial in state.trials.values()) and not lines.left(state)
-    if not alive and state.trials and done:
-        print(f"{folder.name}: is finished; nothing is left to resume", file=sys.stderr)
+    if not alive and complete(state):
+        if not words.quiet:
+            print(f"{folder.name}: is finished; nothing is left to resume", file=sys.stderr)
+        if words.json:
+            print_summary(summary(folder, state, None), True)
         return 0
+    log = headless.open_log(words, folder.name)
     follower = headless.Follower(folder, log)
     follower.catch_up(quietly=True)
     with headless.interruption() as interrupted:
         if not alive:
             start_conductor(folder)
         elif follower.state.paused_at is not None:
-            log.say(f"the sweep is paused: `batchscope continue {folder.name}` goes on", "warning")
+            paused = f"the sweep is paused: `batchscope continue {folder.name}` goes on"
+            log.say("paused", paused, "warning")
         code, state = headless.follow(follower, log, not alive, interrupted)
     if code != headless.INTERRUPTED:
-        print_summary(headless.summary(folder, state, None), False)
+        print_summary(summary(folder, state, None), words.json)
     return code
 
 

@@ -17,10 +17,12 @@ import tomli_w
 from engine import __version__, journal
 from engine.catalog import SWEEP, conductor_lives
 from engine.export import memory_table, minima_tables, probe_tables, tables
+from engine.export.event_files import write_event_files
 from engine.findings import report
 from engine.findings.bias_variance import BiasVariance, bias_variances
 from engine.problems import MachineProblem, UsageProblem, printable
 from engine.reading import read_toml
+from engine.standing import complete, standing
 from engine.state import SweepState
 
 MANIFEST = "manifest.json"
@@ -67,18 +69,24 @@ def exported_sweep(target: Path) -> str | None:
         return None
 
 
-def write_export(folder: Path, target: Path) -> SweepState:
+def write_export(folder: Path, target: Path, tensorboard: bool = False) -> SweepState:
     """Export the sweep in `folder` to `target`, replacing what is there; returns its state.
+
+    With `tensorboard` its event files as well.
 
     Raises:
         MachineProblem: the disk refuses; `target` is as it was.
     """
+    alive = conductor_lives(folder)  # asked first: what it wrote last is then read
     reader = journal.Reader(folder / journal.NAME)
-    state = SweepState().fold(reader.read_all())
+    events = reader.read_all()
+    state = SweepState().fold(events)
     try:
         with _beside(target) as fresh:
-            for name, text in _documents(folder, state, reader.damaged).items():
+            for name, text in _documents(folder, state, alive, reader.damaged).items():
                 (fresh / name).write_text(text, encoding="utf-8")
+            if tensorboard:
+                write_event_files(fresh, state, events)
             with open(folder / journal.NAME, "rb") as source:
                 (fresh / journal.NAME).write_bytes(source.read(reader.offset))
             fresh.chmod(0o755)
@@ -88,7 +96,7 @@ def write_export(folder: Path, target: Path) -> SweepState:
     return state
 
 
-def _documents(folder: Path, state: SweepState, damaged: int) -> dict[str, str]:
+def _documents(folder: Path, state: SweepState, alive: bool, damaged: int) -> dict[str, str]:
     return {
         "trials.csv": tables.to_csv(tables.TRIAL_COLUMNS, tables.trial_rows(state)),
         "epochs.csv": tables.to_csv(tables.EPOCH_COLUMNS, tables.epoch_rows(state)),
@@ -96,7 +104,7 @@ def _documents(folder: Path, state: SweepState, damaged: int) -> dict[str, str]:
         "sweep.toml": sweep_toml(folder, state),
         "memory.csv": tables.to_csv(memory_table.MEMORY_COLUMNS, memory_table.memory_rows(state)),
         FINDINGS: _json(report.document(state)),
-        MANIFEST: _json(manifest(folder, state, damaged)),
+        MANIFEST: _json(manifest(folder, state, alive, damaged)),
         **_probe_tables(state),
         "bias_variance.csv": bias_variance_csv(state),
         **_minima_tables(state),
@@ -142,8 +150,8 @@ def sweep_toml(folder: Path, state: SweepState) -> str:
     return tomli_w.dumps(raw)
 
 
-def manifest(folder: Path, state: SweepState, damaged: int) -> dict[str, Any]:
-    """What ran, on what, from which data, and how it ended."""
+def manifest(folder: Path, state: SweepState, alive: bool, damaged: int) -> dict[str, Any]:
+    """What ran, on what, from which data, and how it stands; nothing of the moment of exporting."""
     opened, ended = state.opened, state.ended
     return {
         "program": "batchscope",
@@ -153,10 +161,10 @@ def manifest(folder: Path, state: SweepState, damaged: int) -> dict[str, Any]:
         "title": opened.title if opened else None,
         "question": opened.question if opened else None,
         "source": opened.source if opened else None,
-        "state": state.phase(conductor_lives(folder)),
+        "state": standing(state, alive),
         "reason": ended.reason if ended else None,
         "exit_code": ended.exit_code if ended else None,
-        "complete": bool(state.trials) and all(trial.done for trial in state.trials.values()),
+        "complete": complete(state),
         "trials": len(state.trials),
         "finished": state.count("finished"),
         "failed": state.count("failed"),
@@ -165,7 +173,7 @@ def manifest(folder: Path, state: SweepState, damaged: int) -> dict[str, Any]:
         "ended": _moment(ended.at if ended else None),
         "data": {name: msgspec.to_builtins(data) for name, data in sorted(state.data.items())},
         "machine": state.conductor.machine if state.conductor else {},
-        "versions": {"batchscope": __version__, **state.versions},
+        "versions": {"batchscope": state.program or __version__, **state.versions},
         "damaged_journal_lines": damaged,
     }
 

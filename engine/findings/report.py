@@ -13,6 +13,7 @@ from engine.findings.noise_scales import NoiseFinding, noise_scales
 from engine.findings.pareto import pareto
 from engine.findings.probes import competitions, probes
 from engine.findings.summary import figures
+from engine.standing import complete
 from engine.state import SweepState
 from engine.tuning import Choice, choices, chosen
 
@@ -63,6 +64,7 @@ def document(state: SweepState) -> dict[str, Any]:
         "bias_variance": found.bias_variance or bias_variances(state),
     }
     return {
+        "complete": complete(state),
         "claims": msgspec.to_builtins(list(found.claims)),
         "findings": {
             "configurations": msgspec.to_builtins(figures(state)),

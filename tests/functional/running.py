@@ -222,3 +222,11 @@ def copy_of_recorded(root: Path) -> Lab:
     lab = Lab(root)
     shutil.copytree(recorded().lab.home, lab.home)
     return lab
+
+
+def without_its_end(folder: Path) -> None:
+    """Cut a sweep's journal off before the end of the trial that was the last to finish."""
+    path = folder / journal.NAME
+    lines = path.read_bytes().splitlines(keepends=True)
+    last = max(n for n, line in enumerate(lines) if b'"kind":"ended"' in line)
+    path.write_bytes(b"".join(lines[:last]))

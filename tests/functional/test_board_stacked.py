@@ -10,7 +10,9 @@ from engine import journal
 from engine.state import SweepState
 from tests.functional.board_fixtures import home, loaded, part, stacked_sweep, still
 from tui.app import BatchscopeApp
-from tui.headless import Follower, Log, summary, summary_text
+from tui.headless import Follower
+from tui.loglines import Log
+from tui.summary import summary, summary_text
 
 __all__ = ["home", "still"]
 pytestmark = pytest.mark.usefixtures("still")

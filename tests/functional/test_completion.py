@@ -46,6 +46,9 @@ def completed(line: str, home: Path, cwd: Path) -> set[str]:
     [
         ("batchscope att", {"attach"}),
         ("batchscope --the", {"--theme"}),
+        ("batchscope --qui", {"--quiet"}),
+        ("batchscope --tens", {"--tensorboard"}),
+        ("batchscope resume --js", {"--json"}),
         ("batchscope --theme co", {"colour-blind", "contrast"}),
         ("batchscope attach --theme da", {"dark"}),
         ("batchscope --preset quick", {"quickstart"}),

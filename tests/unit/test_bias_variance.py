@@ -22,7 +22,7 @@ from engine.predictions import pack, unpack
 from engine.spec import Claim, Configuration
 from engine.state import SweepState
 from tests.unit.findings_fixtures import TEST_SIZE, configuration, sweep, trend, verdict
-from tui.headless import findings_text
+from tui.summary import findings_text
 
 CLASSES = 4
 Table = list[list[int]]  # of each seed, what it is off by on each image

@@ -27,7 +27,7 @@ from tests.unit.findings_fixtures import (
     trend,
 )
 from tui import verdicts
-from tui.headless import findings_text
+from tui.summary import findings_text
 
 DIVERGED = Ended(status="diverged")
 
@@ -340,7 +340,9 @@ def test_the_document_has_the_contract_and_the_same_bytes_every_time() -> None:
     text = bundle._json(report.document(state))
     assert text == bundle._json(report.document(three_sizes()))
     found = json.loads(text)
-    assert list(found) == ["claims", "findings", "recommendation", "pareto", "noise_scale"]
+    held = ["complete", "claims", "findings", "recommendation", "pareto", "noise_scale"]
+    assert list(found) == held
+    assert found["complete"] is True
     for claim in found["claims"]:
         assert list(claim)[:2] == ["statement", "verdict"]
         assert {"effect", "low", "high", "level", "n"} < set(claim)
@@ -351,6 +353,7 @@ def test_the_document_has_the_contract_and_the_same_bytes_every_time() -> None:
 
 def test_an_empty_sweep_has_findings_too() -> None:
     assert report.document(SweepState()) == {
+        "complete": False,
         "claims": [],
         "findings": {"configurations": []},
         "recommendation": "",

@@ -12,7 +12,7 @@ import pytest
 import engine
 import tui
 
-HEAVY = ("torch", "torchvision", "sklearn", "matplotlib", "ray", "fsspec")
+HEAVY = ("torch", "torchvision", "sklearn", "matplotlib", "ray", "fsspec", "tensorboard")
 SCREEN = ("textual",)
 
 
@@ -48,7 +48,7 @@ def test_the_check_itself_sees_what_is_loaded() -> None:
     assert loaded("json").isdisjoint((*HEAVY, *SCREEN))
 
 
-@pytest.mark.parametrize("module", ["tui.cli", "engine.conductor", "tui.headless"])
+@pytest.mark.parametrize("module", ["tui.cli", "engine.conductor", "tui.headless", "tui.display"])
 def test_the_command_line_and_the_conductor_are_light(module: str) -> None:
     assert loaded(module).isdisjoint((*HEAVY, *SCREEN))
 
@@ -69,7 +69,9 @@ def test_the_engine_knows_nothing_of_screens() -> None:
     found = loaded(*names)
     assert "torch" in found
     assert found.isdisjoint((*SCREEN, "tui", "rich"))
-    assert found.isdisjoint(("torchvision", "sklearn", "matplotlib")), "only where they are needed"
+    assert found.isdisjoint(("torchvision", "sklearn", "matplotlib", "tensorboard")), (
+        "only where they are needed"
+    )
 
 
 def test_a_screen_starts_without_numpy_and_psutil() -> None:

@@ -13,7 +13,8 @@ from msgspec import inspect
 from engine import __version__, commands, journal
 from engine.events import JOURNAL_VERSION, AnyEvent, JournalOpened, Note, Progress, TrialEnded
 from tests.functional.running import events_of, recorded
-from tui.headless import Follower, Log
+from tui.headless import Follower
+from tui.loglines import Log
 
 FUZZED = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
