@@ -16,9 +16,13 @@ KINDS: dict[type, tuple[str, tuple[str, ...]]] = {
     ev.ConductorStarted: ("sweep-resumed", ("pid",)),
     ev.DataProgress: ("data-progress", ("name", "received", "total")),
     ev.DataReady: ("data-ready", ("name", "train", "test", "digest")),
-    ev.WorkerReady: ("worker-ready", ("worker", "device", "device_name", "threads", "seconds")),
+    ev.WorkerReady: (
+        "worker-ready",
+        ("worker", "device", "device_name", "node", "threads", "seconds"),
+    ),
     ev.WorkerLost: ("worker-lost", ("worker", "reason")),
-    ev.WorkerDismissed: ("worker-dismissed", ("worker",)),
+    ev.WorkerDismissed: ("worker-dismissed", ("worker", "reason")),
+    ev.WorkerAwaited: ("worker-awaited", ("worker", "needs")),
     ev.Measured: ("micro-batch-measured", ("trial", "device", "seconds")),
     ev.Paced: ("stacks-timed", ("trial", "worker", "seconds")),
     ev.TrialStarted: (
