@@ -49,7 +49,7 @@ def _images(a: Opened, b: Opened, found: Matched) -> Iterator[str]:
 def _times(a: Opened, b: Opened, found: Matched) -> Iterator[str]:
     one, other = _facts(a), _facts(b)
     if one != other:
-        yield f"times are of other circumstances ({', '.join(_apart(one, other))})"
+        yield f"times were taken under other circumstances: {', '.join(_apart(one, other))}"
     sizes = [
         (stacked(a.state.replicates(x.id)), stacked(b.state.replicates(y.id)))
         for x, y in found.pairs

@@ -20,6 +20,8 @@ from tui.units import UNKNOWN, duration, significant
 PICTURES = (".svg", ".png")
 NARROWEST, WIDEST, LABELS = 80, 120, 28
 MARKS = {"higher": "▲", "lower": "▼", "undetermined": " ", "not judged": " "}
+COSTS = ("epoch time A → B", "B ÷ A", "peak memory A → B", "B ÷ A")
+STEPS = ("steps to the target A → B", "B ÷ A")
 BYTES = ("memory_bytes", "memory_limit_bytes")
 
 
@@ -156,10 +158,9 @@ def _accuracies(rows: Sequence[Row], width: int) -> Iterator[str]:
 def _tally(rows: Sequence[Row]) -> str:
     """How many are told apart, adjusted for their number."""
     words = [row.test_accuracy.verdict for row in rows]
-    counts = [f"{words.count(word)} {word} {MARKS[word]}" for word in ("higher", "lower")]
-    of = f"of {len(rows)} configurations" if len(rows) > 1 else "of one configuration"
-    adjusted = ", adjusted for their number (Holm)" if len(rows) > 1 else ""
-    return f"B is {' and '.join(counts)} {of} at level 0.05{adjusted}"
+    told = ", ".join(f"{MARKS[word]} {word} in {words.count(word)}" for word in ("higher", "lower"))
+    adjusted = ", adjusted by Holm" if len(rows) > 1 else ""
+    return f"B is {told} of {len(rows)} (level 0.05{adjusted})"
 
 
 def _changed(change: Change) -> str:
@@ -223,33 +224,40 @@ def _drawn(of: Accuracy, scale: tuple[float, float], room: int) -> str:
 
 
 def _costs(rows: Sequence[Row]) -> Iterator[str]:
-    """Times, memory and steps to the target: A, B, and how many times A's the one of B is."""
+    """Times, memory and steps to a target: A, B, and how many times A's the one of B is."""
+    yield from _table(rows, COSTS, [_cost_cells(row) for row in rows])
+    aimed = [row for row in rows if row.steps_to_target]
+    if aimed:
+        yield ""
+        yield from _table(aimed, STEPS, [_step_cells(row) for row in aimed])
+
+
+def _table(
+    rows: Sequence[Row], heads: tuple[str, ...], cells: Sequence[tuple[str, ...]]
+) -> Iterator[str]:
     label = _label_width(rows)
-    aimed = any(row.steps_to_target for row in rows)
-    heads = ["epoch time A → B", "B ÷ A", "peak memory A → B", "B ÷ A"]
-    heads += ["steps to target A → B", "B ÷ A"] if aimed else []
-    table = [list(_cost_cells(row, aimed)) for row in rows]
-    wide = [max(map(cell_len, column)) for column in zip(heads, *table, strict=True)]
-    for name, cells in (("", heads), *((r.label, c) for r, c in zip(rows, table, strict=True))):
-        told = "  ".join(_fit(cell, size) for cell, size in zip(cells, wide, strict=True))
+    wide = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
+    names = ("", *(row.label for row in rows))
+    for name, line in zip(names, (heads, *cells), strict=True):
+        told = "  ".join(_fit(cell, size) for cell, size in zip(line, wide, strict=True))
         yield f"{_fit(name, label)}  {told}".rstrip()
 
 
-def _cost_cells(row: Row, aimed: bool) -> Iterator[str]:
+def _cost_cells(row: Row) -> tuple[str, ...]:
     one, other = (stack_mark(size) for size in row.stacked)
     times, memory = row.epoch_seconds, row.peak_memory_bytes
-    yield f"{_known(times.a, duration)}{one} → {_known(times.b, duration)}{other}"
-    yield _times(times) + ("!" if one != other else "")
-    yield f"{_known(memory.a, shown_size)} → {_known(memory.b, shown_size)}"
-    yield _times(memory)
-    if aimed:
-        steps = row.steps_to_target or Ratio(None, None, None)
-        told = (
-            _steps(value, missed)
-            for value, missed in zip((steps.a, steps.b), row.missed, strict=True)
-        )
-        yield " → ".join(told)
-        yield _times(steps)
+    return (
+        f"{_known(times.a, duration)}{one} → {_known(times.b, duration)}{other}",
+        _times(times) + ("!" if one != other else ""),
+        f"{_known(memory.a, shown_size)} → {_known(memory.b, shown_size)}",
+        _times(memory),
+    )
+
+
+def _step_cells(row: Row) -> tuple[str, ...]:
+    steps = row.steps_to_target or Ratio(None, None, None)
+    one, other = (_steps(*each) for each in zip((steps.a, steps.b), row.missed, strict=True))
+    return f"{one} → {other}", _times(steps)
 
 
 def _steps(value: float | None, missed: int) -> str:

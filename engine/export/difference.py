@@ -5,6 +5,7 @@ The same comparison gives the same bytes: no date, no random ids, no font but ma
 
 import io
 from pathlib import Path
+from typing import Any
 
 from engine.comparing import Comparison, Row
 from engine.problems import MachineProblem, printable
@@ -12,7 +13,7 @@ from engine.problems import MachineProblem, printable
 SIZE = (6.4, 4.0)
 DPI = 150
 INK, FAINT = "#1b3a57", "#8a8f98"
-STYLE = {
+STYLE: Any = {
     "svg.hashsalt": "batchscope",
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
@@ -69,16 +70,16 @@ def drawn(found: Comparison, kind: str) -> bytes:
     return file.getvalue()
 
 
-def _interval(axes: object, at: int, row: Row) -> None:
+def _interval(axes: Any, at: int, row: Row) -> None:
     """A point with its interval: filled where B is told apart, adjusted for their number."""
     of = row.test_accuracy
     assert of.difference is not None
     middle = of.difference * 100
     if of.low is not None and of.high is not None:
-        axes.vlines(at, of.low * 100, of.high * 100, color=INK, linewidth=1.4)  # type: ignore[attr-defined]
+        axes.vlines(at, of.low * 100, of.high * 100, color=INK, linewidth=1.4)
     told = of.verdict in ("higher", "lower")
     face = INK if told else "white"
-    axes.plot(at, middle, "o", markersize=6, markeredgecolor=INK, markerfacecolor=face)  # type: ignore[attr-defined]
+    axes.plot(at, middle, "o", markersize=6, markeredgecolor=INK, markerfacecolor=face)
 
 
 def _title(found: Comparison) -> str:
