@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from engine import journal
-from engine.catalog import SWEEP, conductor_lives, find_sweep
+from engine.catalog import LAUNCH, conductor_lives, find_sweep
 from engine.disk import is_folder, is_there
 from engine.events import JOURNAL_VERSION, JournalOpened
 from engine.export.bundle import FORMAT, MANIFEST
@@ -66,7 +66,7 @@ def opened(written: str, home: Callable[[], Path]) -> Opened:
 
 def _export(written: str, folder: Path) -> Opened:
     """An export, or the folder of a stored sweep that was named by its path."""
-    if not is_there(folder / MANIFEST) and is_there(folder / SWEEP):
+    if not is_there(folder / MANIFEST) and is_there(folder / LAUNCH):
         alive = conductor_lives(folder)
         return _read(written, folder.resolve().name, folder, lambda state: state.phase(alive))
     manifest = _manifest(folder)
