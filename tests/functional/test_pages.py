@@ -70,8 +70,8 @@ def named(lab: Lab, text: str) -> str:
 
 
 def reduced(line: str, block: Block) -> str:
-    sets = " ".join(f"--set {each}" for each in block.said.get("reduced", "").split())
-    return f"{line} {sets}" if sets and "--preset" in line else line
+    sets = " ".join(f"--set '{each}'" for each in block.said.get("reduced", "").split())
+    return f"{line.split('  #')[0]} {sets}" if sets and "--preset" in line else line
 
 
 def run(lab: Lab, block: Block) -> None:
@@ -117,6 +117,7 @@ def kill(lab: Lab) -> None:
     until(lambda: not conductor_lives(folder), "it is gone")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_runs_as_it_stands(
     place: Lab, page: str, monkeypatch: pytest.MonkeyPatch
