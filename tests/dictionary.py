@@ -131,7 +131,7 @@ def check_export(folder: Path, raw: dict[str, Any]) -> None:
         assert _header(folder / name) == list(page.columns[name]), name
     for name, keys in page.keys.items():
         document = json.loads((folder / name).read_text(encoding="utf-8"))
-        said = dict(_differences(document, "", keys))
+        said = dict(differences(document, "", keys))
         assert not said, f"{name}: {said}"
         for path, needed in ((p, w) for p, w in OPTIONAL.items() if p in optional(keys)):
             assert (_at(document, path) is not None) == needed(raw), f"{name}: {path}"
@@ -162,11 +162,11 @@ def _header(path: Path) -> list[str]:
         return next(csv.reader(file))
 
 
-def _differences(value: Any, path: str, known: dict[str, Words]) -> Iterator[tuple[str, str]]:
+def differences(value: Any, path: str, known: dict[str, Words]) -> Iterator[tuple[str, str]]:
     """What an object and all inside it have too much or too little."""
     if isinstance(value, list):
         for each in value:
-            yield from _differences(each, f"{path}[]", known)
+            yield from differences(each, f"{path}[]", known)
         return
     if not isinstance(value, dict):
         return
@@ -183,6 +183,6 @@ def _differences(value: Any, path: str, known: dict[str, Words]) -> Iterator[tup
         inner = f"{path}.{name}".removeprefix(".")
         if words[name].free:
             for key, each in value[name].items():
-                yield from _differences(each, f"{inner}.{key}", known)
+                yield from differences(each, f"{inner}.{key}", known)
         else:
-            yield from _differences(value[name], inner, known)
+            yield from differences(value[name], inner, known)

@@ -149,8 +149,8 @@ def _accuracies(rows: Sequence[Row], width: int) -> Iterator[str]:
             f"{_points(of.difference):>7}  {_fit(text, wide)}  {of.n:>3}  {MARKS[of.verdict]} "
             f"{_drawn(of, scale, room)}"
         ).rstrip()
-        for each in row.changes:
-            yield f"{'':<{label}}  {_changed(each)}"
+        notes = [*map(_changed, row.changes), *_lost(row)]
+        yield from (f"{'':<{label}}  {note}" for note in notes)
     if judged:
         yield _tally(judged)
 
@@ -166,6 +166,12 @@ def _tally(rows: Sequence[Row]) -> str:
 def _changed(change: Change) -> str:
     one, other = (_value(change.key, value) for value in (change.a, change.b))
     return f"{change.key}: {one} → {other}"
+
+
+def _lost(row: Row) -> Iterator[str]:
+    for name, count in zip("AB", row.lost, strict=True):
+        if count:
+            yield f"{count} diverged or failed in {name}, and are not in the mean"
 
 
 def _interval_text(of: Accuracy) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.dictionary import PAGE, dictionary, differences
 from tests.functional.running import Lab, Outcome, recorded, sets
 
 ADAM = sets(
@@ -50,6 +51,9 @@ def test_an_export_and_a_stored_sweep_are_read_alike(pair: Path) -> None:
         found["a"].pop("written")
         assert found["b"].pop("written") in ("adam", stored.name, str(stored))
     assert exports == mixed == by_path
+    page = dictionary(PAGE.with_name("compare.md").read_text(encoding="utf-8"))
+    told = object_of(compare(pair, "sgd", "adam", "--json"))
+    assert dict(differences(told, "", page.keys["compare --json"])) == {}
     (row,) = exports["rows"]
     trials = {
         name: [
