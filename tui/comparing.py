@@ -18,7 +18,9 @@ from engine.sizes import shown_size
 from tui.units import UNKNOWN, duration, significant
 
 PICTURES = (".svg", ".png")
-NARROWEST, WIDEST, LABELS = 80, 120, 28
+NARROWEST, WIDEST, LABELS = 80, 120, 24
+LEAST_ROOM = 10
+"""Cells below which an interval is not drawn."""
 MARKS = {"higher": "▲", "lower": "▼", "undetermined": " ", "not judged": " "}
 COSTS = ("epoch time A → B", "B ÷ A", "peak memory A → B", "B ÷ A")
 STEPS = ("steps to the target A → B", "B ÷ A")
@@ -129,7 +131,7 @@ def _value(key: str, value: Any) -> str:
 
 
 def _accuracies(rows: Sequence[Row], width: int) -> Iterator[str]:
-    judged = [row for row in rows if row.test_accuracy.verdict != "not judged"]
+    judged = [row for row in rows if row.test_accuracy.p is not None]
     methods = dict.fromkeys(row.test_accuracy.method for row in rows if row.test_accuracy.method)
     how = f" ({' and '.join(methods)})" if methods else ""
     yield f"test accuracy, B − A in points with its 95 % interval{how}"
@@ -171,7 +173,8 @@ def _changed(change: Change) -> str:
 def _lost(row: Row) -> Iterator[str]:
     for name, count in zip("AB", row.lost, strict=True):
         if count:
-            yield f"{count} diverged or failed in {name}, and are not in the mean"
+            trials = "trial" if count == 1 else "trials"
+            yield f"{count} {trials} of {name} diverged or failed: left out"
 
 
 def _interval_text(of: Accuracy) -> str:
@@ -204,6 +207,8 @@ def _cell(value: float, scale: tuple[float, float], room: int) -> int:
 
 def _ends(scale: tuple[float, float], room: int) -> str:
     """The numbers at both ends of the picture, and 0 above its line, where there is room."""
+    if room < LEAST_ROOM:
+        return ""
     left, right = _points(scale[0]), _points(scale[1])
     cells = [" "] * room
     zero = _cell(0.0, scale, room)
@@ -216,6 +221,8 @@ def _ends(scale: tuple[float, float], room: int) -> str:
 
 def _drawn(of: Accuracy, scale: tuple[float, float], room: int) -> str:
     """The interval as a line with the difference as its point, beside the line of none."""
+    if room < LEAST_ROOM:
+        return ""
     cells = [" "] * room
     zero = _cell(0.0, scale, room)
     cells[zero] = "│"
@@ -289,7 +296,7 @@ def _fit(text: str, width: int) -> str:
     text = printable(text)
     if cell_len(text) <= width:
         return set_cell_size(text, width)
-    return set_cell_size(text, width - 1).rstrip() + "…"
+    return set_cell_size(set_cell_size(text, width - 1).rstrip() + "…", width)
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:
