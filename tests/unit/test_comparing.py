@@ -17,6 +17,7 @@ from engine.opening import Opened
 from engine.problems import UsageProblem
 from engine.spec import Configuration, Data, Model
 from tests.unit.findings_fixtures import TEST_SIZE, TRAIN_SIZE, Ended, configuration, sweep
+from tests.unit.test_tuning import tuned
 
 ONE, OTHER = (0.90, 0.91, 0.94), (0.93, 0.95, 0.95)
 
@@ -229,3 +230,20 @@ def test_more_seeds_are_a_difference() -> None:
 def test_what_cannot_be_compared(b: Opened, told: str) -> None:
     with pytest.raises(UsageProblem, match=told):
         compare(side((configuration(), ONE)), b)
+
+
+def chosen_from(best: float, id: str) -> Opened:
+    """A sweep whose best rate at a batch of 8 is this one, and 0.1 at a batch of 64."""
+    held = {(8, lr): (0.9 if lr == best else 0.5,) * 2 for lr in (0.1, 0.2)}
+    held |= {(64, 0.1): (0.9, 0.9), (64, 0.2): (0.5, 0.5)}
+    return Opened(written=id, id=id, state=tuned(held), phase="finished", versions={}, damaged=0)
+
+
+def test_of_candidates_the_chosen_ones_are_compared() -> None:
+    of = compare(chosen_from(0.1, "a"), chosen_from(0.2, "b"))
+    assert [(row.label, row.a, row.b) for row in of.rows] == [
+        ("8", "b8-lr0.1", "b8-lr0.2"),
+        ("64", "b64-lr0.1", "b64-lr0.1"),
+    ]
+    assert [(each.key, each.a, each.b) for each in of.rows[0].changes] == [("train.lr", 0.1, 0.2)]
+    assert (of.rows[1].changes, of.only_a, of.only_b) == ((), (), ())

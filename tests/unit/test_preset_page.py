@@ -1,5 +1,6 @@
 """The preset reference in `docs/presets.md`: written from the types, and its examples are read."""
 
+import inspect
 import re
 import tomllib
 
@@ -50,7 +51,7 @@ def test_what_a_row_says(key: str, told: str) -> None:
     assert told in TEXT, key
 
 
-def test_words_under_the_fields_cost_nothing() -> None:
+def test_words_under_a_field_are_read_on_one_line() -> None:
     class Told(msgspec.Struct):
         """A struct with a field."""
 
@@ -60,6 +61,16 @@ def test_words_under_the_fields_cost_nothing() -> None:
         other: int = 2
 
     assert make_presets.words_of(Told) == {"key": "What it does, over two lines."}
+
+
+def test_words_under_the_fields_are_not_there_at_run_time() -> None:
+    words = make_presets.words_of(spec.Train)["lr"]
+    assert words in " ".join(inspect.getsource(spec).split())
+    compiled = [compile(inspect.getsource(spec), "spec.py", "exec")]
+    while compiled:
+        code = compiled.pop()
+        assert words not in code.co_consts
+        compiled += [each for each in code.co_consts if hasattr(each, "co_consts")]
 
 
 def test_the_example_is_a_preset() -> None:
