@@ -45,7 +45,7 @@ def drawn(found: Comparison, kind: str) -> bytes:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    rows = [row for row in found.rows if row.test_accuracy.difference is not None][:MOST_ROWS]
+    rows = _known(found)[:MOST_ROWS]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(max(SIZE[0], 0.45 * len(rows) + 1.5), SIZE[1]), dpi=DPI)
         axes = figure.add_subplot()
@@ -62,12 +62,16 @@ def drawn(found: Comparison, kind: str) -> bytes:
         axes.set_xlim(-0.6, max(len(rows), 1) - 0.4)
         axes.set_xlabel("batch size" if not crowded else "configuration")
         axes.set_ylabel("test accuracy, B − A (points)")
-        axes.set_title(_title(found), fontsize=9, loc="left")
+        axes.set_title(title(found), fontsize=9, loc="left")
         figure.tight_layout()
         file = io.BytesIO()
         nothing = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
         figure.savefig(file, format=kind, metadata=nothing)
     return file.getvalue()
+
+
+def _known(found: Comparison) -> list[Row]:
+    return [row for row in found.rows if row.test_accuracy.difference is not None]
 
 
 def _interval(axes: Any, at: int, row: Row) -> None:
@@ -82,12 +86,15 @@ def _interval(axes: Any, at: int, row: Row) -> None:
     axes.plot(at, middle, "o", markersize=6, markeredgecolor=INK, markerfacecolor=face)
 
 
-def _title(found: Comparison) -> str:
+def title(found: Comparison) -> str:
+    """What is compared, and how much of it is drawn."""
     lines = [f"A: {printable(found.a.id)}", f"B: {printable(found.b.id)}"]
     if any(row.test_accuracy.verdict == "not judged" for row in found.rows):
         lines.append("on different images: not judged")
     else:
         lines.append("95 % intervals over the seeds; filled: told apart (Holm, 0.05)")
+    if len(_known(found)) > MOST_ROWS:
+        lines.append(f"the first {MOST_ROWS} of {len(_known(found))} configurations")
     return "\n".join(line.replace("$", r"\$") for line in lines)
 
 

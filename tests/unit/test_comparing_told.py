@@ -6,6 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from engine.comparing import Comparison, compare
+from engine.export.difference import MOST_ROWS, title
 from tests.unit.findings_fixtures import Ended, configuration
 from tests.unit.test_comparing import ONE, OTHER, aimed, images, side
 from tui.comparing import lines
@@ -85,3 +86,10 @@ def test_stacks_are_marked_where_times_stand() -> None:
     text = "\n".join(told(compare(a, b)))
     assert "2.00 s×3 → 1.00 s  ×0.500!" in text
     assert "(marked !) do not compare" in " ".join(text.split())
+
+
+def test_a_figure_of_many_says_how_many_it_shows() -> None:
+    values = [(configuration(size), (0.5, 0.6)) for size in range(1, MOST_ROWS + 2)]
+    few, many = (compare(side(*part), side(*part, id="b")) for part in (values[:-1], values))
+    assert "of 41 configurations" not in title(few)
+    assert title(many).endswith("the first 40 of 41 configurations")
