@@ -98,14 +98,19 @@ def _expected(info: inspect.Type) -> str:
             return "an integer" + _bounds(info)
         case inspect.FloatType():
             return "a number" + _bounds(info)
-        case inspect.BoolType():
-            return "true or false"
         case inspect.VarTupleType(item_type=item):
-            return f"a list, each entry {_expected(item)}"
+            return f"a list{_length(info)}, each entry {_expected(item)}"
         case inspect.TupleType(item_types=items):
             return f"a list of {len(items)}, each {_expected(items[0])}"
+        case inspect.DictType():
+            return "a table"
         case _:
             return "a text"
+
+
+def _length(info: inspect.VarTupleType) -> str:
+    least = f" of at least {info.min_length}" if info.min_length else ""
+    return least + (f" of at most {info.max_length}" if info.max_length is not None else "")
 
 
 def _bounds(info: inspect.IntType | inspect.FloatType) -> str:

@@ -33,7 +33,9 @@ class Data(Table, frozen=True):
     """Which images to train on; the share `validation` of the training images is held out."""
 
     name: Literal["digits", "mnist", "fashion-mnist", "cifar10"]
+    """`digits` comes along; the others are downloaded once, or read from `--data-dir`."""
     validation: Fraction = 0.0
+    """Share of the training images that is held out of training; 0.1 with `[select]`."""
 
 
 class Model(Table, frozen=True):
@@ -46,12 +48,21 @@ class Model(Table, frozen=True):
     """
 
     name: Literal["mlp", "cnn", "lenet", "vgg16", "vgg16-bn", "resnet18"]
+    """What is left open of the network is set by the keys below."""
     hidden: tuple[PositiveInt, ...] | None = None
+    """Widths of the fully connected hidden layers: [128, 64] of mlp, [128] of cnn, [512, 512] of
+    the vgg's. Not for lenet and resnet18."""
     channels: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] | None = None
+    """Output channels of cnn's convolutions, [16, 32]; for no other."""
     init: Literal["default", "glorot", "he"] = "default"
+    """Initial weights: torch's own (torchvision's for the deep ones), Glorot 2010 or He 2015."""
     batch_norm: bool = False
+    """Batch norm between each hidden layer and its ReLU; vgg16-bn and resnet18 always have it."""
     ghost_batch_size: Annotated[int, Meta(ge=2, le=2**53)] | None = None
+    """Images that batch norm normalizes over at once (Hoffer et al. 2017), so that a cut into
+    micro-batches is exact; needs batch norm. Without it the micro-batch."""
     width: Annotated[float, Meta(gt=0, le=8)] = 1.0
+    """Multiplies the channels of vgg16, vgg16-bn and resnet18; for no other."""
 
 
 class Train(Table, frozen=True):
@@ -64,29 +75,50 @@ class Train(Table, frozen=True):
     """
 
     batch_size: PositiveInt
+    """Images that an optimizer step sees; required here, in `[grid]` or in every cell."""
     lr: PositiveFloat
+    """Learning rate, before scaling; required likewise."""
     epochs: PositiveInt | None = None
+    """The budget in epochs. One of epochs, steps, samples and seconds is required."""
     steps: PositiveInt | None = None
+    """The budget in optimizer steps."""
     samples: PositiveInt | None = None
+    """The budget in images that the optimizer sees."""
     seconds: PositiveFloat | None = None
+    """The budget in seconds of training, evaluation left out."""
     target_accuracy: Annotated[float, Meta(gt=0, le=1)] | None = None
+    """Accuracy that ends a training before its budget: on the images held out, where there are
+    any, else on the test set. Excludes target_loss."""
     target_loss: PositiveFloat | None = None
+    """Loss in nats that does."""
     target_checks: PositiveInt = 1
+    """How often an epoch the target is checked, evenly spaced; needs a target."""
     optimizer: Literal["sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop"] = "sgd"
+    """With torch's defaults but for the keys here."""
     momentum: Fraction = 0.9
+    """Of momentum and nesterov (above 0 there); no other reads it."""
     weight_decay: NonNegativeFloat = 0.0
+    """L2 penalty, decoupled in adamw."""
     loss_reduction: Literal["mean", "sum"] = "mean"
+    """Whether the gradient is that of the mean loss of a batch, or of its sum."""
     sampling: Literal["without-replacement", "with-replacement"] = "without-replacement"
+    """Whether an epoch goes through a permutation of the images, or draws as many anew."""
     precision: Precision = "fp32"
+    """bf16 has the passes in bfloat16, weights and updates in float32."""
 
 
 class Scaling(Table, frozen=True):
     """How the learning rate follows the batch size, and how it warms up."""
 
     rule: Literal["none", "linear", "sqrt", "adam-sqrt"] = "none"
+    """From the base to the batch size the rate is multiplied by the factor (linear), or its root
+    (sqrt); adam-sqrt, for adam and adamw, moves the betas and epsilon too (Malladi et al. 2022)."""
     base_batch_size: PositiveInt | None = None
+    """The batch size that `train.lr` is meant for, in images; required by every rule but none."""
     max_lr: PositiveFloat | None = None
+    """Caps the rate after scaling."""
     warmup_epochs: NonNegativeFloat = 0.0
+    """Epochs in which the rate rises to its value: from the one before scaling, else from 0."""
 
 
 class Schedule(Table, frozen=True):
@@ -99,13 +131,21 @@ class Schedule(Table, frozen=True):
     """
 
     kind: Literal["constant", "step", "cosine"] = "constant"
+    """What happens to the rate over the budget."""
     at: Annotated[tuple[Within, ...], Meta(max_length=32)] = ()
+    """Shares of the budget in rising order; required by step."""
     factor: Factor | None = None
+    """What the rate is divided by, or the batch multiplied by, at each; required by step."""
     by: Literal["lr", "batch"] = "lr"
+    """Whether a step lowers the rate or raises the batch size (Smith et al. 2017)."""
     max_batch_size: PositiveInt | None = None
+    """Up to so many images; what is left of the factor divides the rate. For by = "batch"."""
     final_lr_share: Share = 0.0
+    """Share of the rate at which cosine ends."""
     batch_warmup_epochs: NonNegativeFloat = 0.0
+    """Epochs in which the batch size doubles from `batch_warmup_start` to its value."""
     batch_warmup_start: PositiveInt | None = None
+    """Images to begin with, below the batch size; required by `batch_warmup_epochs`."""
 
 
 class Phase(Table, frozen=True):
@@ -115,9 +155,13 @@ class Phase(Table, frozen=True):
     """
 
     at: Within | None = None
+    """Share of the budget at which it begins. One of at and at_epoch is required."""
     at_epoch: PositiveFloat | None = None
+    """Epochs that are over when it begins, below the budget."""
     lr: PositiveFloat | None = None
+    """Learning rate from then on; no rule scales it. Written in `set`."""
     batch_size: PositiveInt | None = None
+    """Batch size from then on, in images. Written in `set`."""
 
 
 class Memory(Table, frozen=True):
@@ -127,7 +171,9 @@ class Memory(Table, frozen=True):
     """
 
     micro_batch_size: Literal["auto"] | PositiveInt = "auto"
+    """Images in memory at once; auto has it measured before the first step."""
     limit: str | PositiveInt | None = None
+    """Most bytes of live tensors on a device: bytes, or a text such as "512MiB"."""
 
     @property
     def limit_bytes(self) -> int | None:
@@ -144,7 +190,9 @@ class Run(Table, frozen=True):
     """
 
     timing: Literal["shared", "alone"] = "shared"
+    """alone: nothing else of the sweep runs while an epoch is timed, and nothing is stacked."""
     stack: Literal["auto", "never"] | PositiveInt = "auto"
+    """Replicates that train as one stack at most; auto has that measured."""
 
 
 class Probe(Table, frozen=True):
@@ -157,10 +205,15 @@ class Probe(Table, frozen=True):
     """
 
     at: tuple[Share, ...] = ()
+    """Shares of the budget: 0 before the first step, 1 after the last; required in `[probe]`."""
     batch_sizes: tuple[PositiveInt, ...] = ()
+    """Images of the batches that are drawn; without it the trial's own batch size."""
     draws: Annotated[int, Meta(ge=2, le=1_000_000)] = 1000
+    """Batches drawn of each size."""
     pairs: tuple[tuple[PositiveInt, PositiveInt], ...] = ()
+    """Small and large batch size, a multiple of the small: several steps against one."""
     pair_draws: Annotated[int, Meta(ge=2, le=1_000_000)] = 100
+    """How often each pair competes."""
 
 
 class Sharpness(Table, frozen=True):
@@ -172,9 +225,13 @@ class Sharpness(Table, frozen=True):
     """
 
     epsilon: Annotated[tuple[HalfWidth, ...], Meta(max_length=16)] = ()
+    """Half-widths of the boxes, as shares of the weights; without one nothing is measured."""
     samples: PositiveInt = 1000
+    """Training images that the loss is the mean over."""
     iterations: Annotated[int, Meta(ge=1, le=10_000)] = 10
+    """Iterations of L-BFGS-B."""
     dimensions: PositiveInt | None = None
+    """Of the random subspace to search; without it the full space."""
 
 
 class Settings(Table, frozen=True):
@@ -197,6 +254,7 @@ class Selection(Table, frozen=True):
 
     keys: tuple[str, ...]
     by: Literal["validation_accuracy", "validation_loss", "steps_to_target"] = "validation_accuracy"
+    """At the end of the training; steps_to_target needs a target."""
 
 
 class Configuration(Table, frozen=True):
@@ -241,16 +299,29 @@ class Claim(Table, frozen=True):
     """
 
     statement: str
+    """The sentence; required."""
     measure: str
+    """What it is about: a number of `trials.csv` or a named measure; required."""
     trend: Literal["increasing", "decreasing"] | None = None
+    """How the measure moves from the lowest level of `over` to the highest. Excludes left,
+    relation, right and value."""
     over: str | None = None
+    """The setting whose values are the levels; `probe.batch_sizes` and `probe.pairs` are levels
+    within each training. Required by a trend."""
     left: Selector | None = None
+    """Picks configurations, such as { batch_size = 64 }; without it, beside a value, all."""
     relation: Literal["greater", "less", "equal"] | None = None
+    """How left is to right, or to value; required by both."""
     right: Selector | None = None
+    """Picks what left is compared with. Excludes value."""
     value: float | None = None
+    """A number to compare with, accuracies as fractions."""
     at_share: Share | None = None
+    """The moment of `probe.at` at which a measure of the probe is read; the last without it."""
     within: PositiveFloat | None = None
+    """How far apart still counts as equal, in the unit of the measure; required by equal alone."""
     epsilon: PositiveFloat | None = None
+    """The box of `sharpness.epsilon` in which sharpness is read; the first without it."""
 
 
 class Interpolation(Table, frozen=True):
@@ -263,10 +334,15 @@ class Interpolation(Table, frozen=True):
     """
 
     start: str
+    """Picks the one configuration at α = 0, as claims do. Written `from`; required."""
     end: str
+    """The one at α = 1, with the same data and network. Written `to`; required."""
     alpha: tuple[Along, Along] = (-1.0, 2.0)
+    """First and last α."""
     points: Annotated[int, Meta(ge=2, le=1000)] = 25
+    """How many, evenly apart."""
     samples: Annotated[int, Meta(ge=2)] | None = None
+    """Training images for the figures; without it as many as there are test images."""
 
     @property
     def alphas(self) -> tuple[float, ...]:

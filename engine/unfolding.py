@@ -272,7 +272,7 @@ def _rate_problem(settings: Settings) -> str | None:
     return None
 
 
-def _effective(settings: Settings) -> Settings:
+def effective(settings: Settings) -> Settings:
     """The settings with defaults in place, and without those that this training never reads."""
     model, train, scaling = settings.model, settings.train, settings.scaling
     if train.optimizer not in ("momentum", "nesterov"):
@@ -287,7 +287,7 @@ def _effective(settings: Settings) -> Settings:
 def _refuse_twins(found: list[Settings], where: str) -> None:
     seen: dict[bytes, int] = {}
     for index, settings in enumerate(found):
-        twin = seen.setdefault(msgspec.json.encode(_effective(settings)), index)
+        twin = seen.setdefault(msgspec.json.encode(effective(settings)), index)
         if twin != index:
             raise UsageProblem(
                 f"{where}: configurations {twin + 1} and {index + 1} of grid and cells "

@@ -82,6 +82,15 @@ def build_parser() -> Parser:
         metavar="ID",
         help="lay the curves of another sweep over it; may be given again",
     )
+    compare = commands.add_parser(
+        "compare", parents=[common], help="set one sweep or export beside another"
+    )
+    for name, dest in (("A", "one"), ("B", "other")):
+        compare.add_argument(
+            dest, metavar=name, help="the folder of an export, or the ID of a stored sweep"
+        )
+    compare.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
+    compare.add_argument("--figure", metavar="FILE", help="draw the difference, as *.svg or *.png")
     stop = commands.add_parser("stop", parents=[common], help="stop a sweep; it can be resumed")
     stop.add_argument("id", nargs="?")
     stop.add_argument("--all", action="store_true", help="every sweep that runs")

@@ -16,6 +16,7 @@ ACTIONS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     "presets": subcommands.list_presets,
     "list": subcommands.list_sweeps,
     "attach": subcommands.attach,
+    "compare": subcommands.compare,
     "stop": subcommands.stop,
     "pause": subcommands.pause,
     "continue": subcommands.go_on,

@@ -62,6 +62,15 @@ def _sweeps() -> Any:
     return found
 
 
+def _sweeps_and_folders() -> Any:
+    stored, folders = _sweeps(), _folders()
+
+    def found(prefix: str, **rest: Any) -> list[str]:
+        return [*stored(**rest), *folders(prefix, **rest)]
+
+    return found
+
+
 def _names(*known: str) -> Callable[[], Any]:
     return lambda: lambda **_: known
 
@@ -77,6 +86,8 @@ COMPLETERS: dict[str, Callable[[], Any]] = {
     "sweep": _sweeps,
     "id": _sweeps,
     "overlay": _sweeps,
+    "one": _sweeps_and_folders,
+    "other": _sweeps_and_folders,
     "theme": _themes,
     "device": _names("auto", "cpu", "cuda:0"),
     "export": _folders,

@@ -64,6 +64,13 @@ def attach(words: argparse.Namespace) -> int:
         return headless.follow(headless.Follower(folder, log), log, False, interrupted)[0]
 
 
+def compare(words: argparse.Namespace) -> int:
+    """Set one sweep or export beside another."""
+    from tui.comparing import run
+
+    return run(words)
+
+
 def stop(words: argparse.Namespace) -> int:
     """Stop one sweep, or every one that runs."""
     from engine.catalog import conductor_lives, find_sweep, home_folder, sweep_folders

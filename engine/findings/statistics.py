@@ -1,7 +1,8 @@
 """Means and differences of few values, with the uncertainty that belongs to them.
 
 Welch's t (Welch 1947) with the degrees of freedom of Welch and Satterthwaite (Satterthwaite
-1946), Student's t on paired differences and two one-sided tests for equality (Schuirmann 1987).
+1946), Student's t on paired differences, two one-sided tests for equality (Schuirmann 1987), and
+Holm's adjustment for several comparisons (Holm 1979).
 
 `scipy.special` is loaded where a distribution is first asked for: a viewer and a conductor start
 without it.
@@ -87,6 +88,18 @@ def equality_p(of: Estimate, within: float) -> float:
     if of.error == 0:
         return 0.0 if abs(of.effect) < within else 1.0
     return _below(of.df, (abs(of.effect) - within) / of.error)
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """The p values adjusted for their number (Holm 1979): judged at a level, all hold together.
+
+    The i-th smallest of m is multiplied by m − i + 1, at most to 1 and at least to the one before.
+    """
+    adjusted, least = [0.0] * len(ps), 0.0
+    for rank, at in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        least = max(least, min(1.0, (len(ps) - rank) * ps[at]))
+        adjusted[at] = least
+    return adjusted
 
 
 def _below(df: float, t: float) -> float:

@@ -59,7 +59,7 @@ def clean(outcome: Outcome) -> bool:
         (["--exp", "out"], ["--exp"]),
         (["list", "--jsn"], ["--jsn", "did you mean '--json'?"]),
         (["-x"], ["-x"]),
-        (["bogus"], ["bogus", "presets, list, attach, stop, "]),
+        (["bogus"], ["bogus", "presets, list, attach, compare, stop, "]),
         (["lst"], ["lst", "did you mean 'list'?"]),
         (["\x1b[2J"], ["�[2J"]),
         (["list", "more"], ["more"]),

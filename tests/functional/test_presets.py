@@ -9,6 +9,7 @@ import pytest
 
 from engine.catalog import find_preset, preset_files
 from engine.literal import literal
+from tests.dictionary import check_export
 from tests.functional.running import Lab
 
 FEWER_EPOCHS = 2
@@ -69,6 +70,7 @@ def test_a_preset_runs_to_its_end(lab: Lab, name: str) -> None:
     assert [verdict["statement"] for verdict in verdicts] == [
         claim.statement for claim in preset.claims
     ]
+    check_export(out, preset.raw)
 
 
 @pytest.mark.parametrize("name", sorted(preset_files()))

@@ -501,7 +501,12 @@ def test_a_rate_is_above_zero(value: object, shown: str) -> None:
         ("scaling", "base_batch_size", 0, "expected an integer (at least 1), got 0"),
         ("model", "hidden", [0], "expected a list, each entry an integer (at least 1), got [0]"),
         ("model", "hidden", 64, "expected a list, each entry an integer (at least 1), got 64"),
-        ("model", "channels", [], "expected a list, each entry an integer (at least 1), got []"),
+        (
+            "model",
+            "channels",
+            [],
+            "expected a list of at least 1, each entry an integer (at least 1), got []",
+        ),
         (
             "probe",
             "at",

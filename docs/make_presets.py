@@ -1,0 +1,121 @@
+"""Writes the tables of docs/presets.md from the types of a preset and from the presets themselves.
+
+    python docs/make_presets.py
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`, where NAME is a struct of
+`engine.spec`, or `presets`. The prose around is written by hand. What a key does is said under its
+field in `engine/spec.py`, where it costs nothing at run time.
+"""
+
+import ast
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "presets.md"
+BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+WRITTEN = {
+    "Interpolation": {"start": "from", "end": "to"},
+    "Phase": {"lr": "set.lr", "batch_size": "set.batch_size"},
+}
+"""Keys that are written otherwise than the field is called."""
+NOT_WRITTEN = {"Selection": ("keys",)}
+"""Fields that no key of their own stands for."""
+SELECTED = {"Interpolation": ("start", "end")}
+"""Fields that hold an id and are written as what picks it."""
+ELSEWHERE = {"Train": ("batch_size", "lr")}
+"""Fields without a default whose key may stand in another table."""
+
+sys.path.insert(0, str(ROOT))
+
+
+def words_of(kind: type[msgspec.Struct]) -> dict[str, str]:
+    """What is said under each field of a struct, on one line."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(body, ast.ClassDef)
+    found, last = {}, ""
+    for node in body.body:
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                last = name
+            case ast.Expr(value=ast.Constant(value=str(text))) if last:
+                found[last], last = " ".join(text.split()), ""
+            case _:
+                last = ""
+    return found
+
+
+def table_of(kind: type[msgspec.Struct]) -> Iterator[str]:
+    """The keys of a struct as rows."""
+    from engine.fields import expected
+
+    name, words = kind.__name__, words_of(kind)
+    yield "| key | value | default | what it does |"
+    yield "| --- | --- | --- | --- |"
+    for field in msgspec.structs.fields(kind):
+        if field.name in NOT_WRITTEN.get(name, ()):
+            continue
+        key = WRITTEN.get(name, {}).get(field.name, field.encode_name)
+        picks = field.name in SELECTED.get(name, ())
+        value = "a table" if picks else expected(field.type)
+        cells = f"`{key}`", value, default_of(field, name), words[field.name]
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def default_of(field: Any, kind: str) -> str:
+    """What holds where the key is left out, as TOML has it."""
+    from engine.literal import literal
+
+    if field.required:
+        return "required" if field.name not in ELSEWHERE.get(kind, ()) else ""
+    if field.default is None or field.default == ():
+        return ""
+    default = field.default
+    return f"`{literal(list(default) if isinstance(default, tuple) else default)}`"
+
+
+def presets_table() -> Iterator[str]:
+    """The presets that come along, by name."""
+    from engine.catalog import preset_files
+    from engine.reading import load_preset
+
+    yield "| name | title and question | source | trials |"
+    yield "| --- | --- | --- | --- |"
+    for name, path in preset_files().items():
+        preset = load_preset(path)
+        title = preset.title if preset.title.endswith("?") else f"{preset.title}."
+        told = f"{title} {preset.question}"
+        yield f"| `{name}` | {told} | {preset.source} | {preset.trial_count:,} |"
+
+
+def page(text: str) -> str:
+    """The page with its tables written anew.
+
+    Raises:
+        KeyError: a table is of something that is not there.
+    """
+    from engine import spec
+
+    def block(found: re.Match[str]) -> str:
+        name = found[2]
+        rows = presets_table() if name == "presets" else table_of(vars(spec)[name])
+        return found[1] + "\n".join(rows) + "\n" + found[3]
+
+    return BLOCK.sub(block, text)
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    print(PAGE.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
