@@ -32,6 +32,8 @@ from engine.plan import (
     alike,
     for_members,
     make_plan,
+    of_one_worker,
+    over_workers,
 )
 from engine.prepared import Prepared
 from engine.shared_times import compares_times
@@ -47,11 +49,16 @@ UNBOUNDED = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a worker trains: its device, how many workers share that, and its threads."""
+    """Where a worker trains: its device, how many workers share that, and its threads.
+
+    `team` are the devices of those who train its trials together, this worker's first; empty
+    where none does.
+    """
 
     device: Device
     workers: int
     threads: int
+    team: tuple[Device, ...] = ()
 
 
 class NothingFits(Exception):
@@ -125,7 +132,7 @@ class Planner:
         if refused:
             self._fail(task, refused)
             return None
-        key = alike(trial.settings, whole.largest)
+        key = alike(trial.settings, whole.share)
         try:
             async with self._under_way.setdefault(key, asyncio.Lock()):
                 found, plan = None, whole
@@ -162,7 +169,7 @@ class Planner:
         before = len(self._state.measured)
         order = orders.Measure(
             members=(trial,),
-            plan=whole,
+            plan=of_one_worker(whole),
             attempt=task.attempt,
             data=task.data,
             device_name=place.device.title,
@@ -221,7 +228,7 @@ class Planner:
     def _timed(self, task: Task, plan: Plan, most: int) -> Paced | None:
         """What was timed of stacks like these under such a plan, up to so large ones."""
         wanted = (task.place.device.title, plan.micro_batch_size, plan.threads, 0)
-        for found in reversed(self._costs.timed(task.first.settings, plan.largest)):
+        for found in reversed(self._costs.timed(task.first.settings, plan.share)):
             there = (found.device_name, found.micro_batch_size, found.threads, found.workers)
             if there == wanted and found.asked >= most:
                 return found
@@ -297,7 +304,7 @@ def chosen(whole: Plan, found: Measured, exact: bool = True) -> Plan:
     Raises:
         NothingFits: not even the smallest keeps below the limit.
     """
-    choice, named = _best(found, exact), whole.micro_batch_size < whole.largest
+    choice, named = _best(found, exact), whole.micro_batch_size < whole.share
     if choice is None:
         raise NothingFits(_too_little(found, named))
     if named:
@@ -308,11 +315,19 @@ def chosen(whole: Plan, found: Measured, exact: bool = True) -> Plan:
     return msgspec.structs.replace(
         whole,
         micro_batch_size=micro,
-        accumulation_steps=-(-whole.largest // micro),
+        accumulation_steps=-(-whole.share // micro),
         evaluation_batch_size=found.evaluation_batch_size,
         draw_micro_batch_size=draw if found.asked_bytes is None else min(draw, max(fitting)),
-        reason=choice.reason,
+        reason=_told(whole, choice.reason),
     )
+
+
+def _told(plan: Plan, reason: str) -> str:
+    """Why a worker's share is cut as it is, behind how the batch is divided among several."""
+    over = over_workers(plan.largest, plan.data_parallel)
+    if not over or reason.startswith(over):
+        return reason
+    return f"{over}; {reason.replace('the whole batch at once', 'the whole share at once')}"
 
 
 def _seconds(task: Task) -> float:
