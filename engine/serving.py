@@ -85,12 +85,16 @@ def crowded(devices: Sequence[Device], parallel: int) -> str | None:
 
 async def hire(crew: Crew, number: int, place: Place) -> Member:
     """Have a worker for a place; raises what `Crew.hire` does."""
-    device, cards = place.device, {each.handle for each in place.team}
-    names = tuple(each.name for each in place.team)
-    team = orders.Team(
-        devices=names, apart=device.handle is not None and len(cards) == len(names) > 1
-    )
-    return await crew.hire(number, device.name, place.threads, device.handle or "", team)
+    device = place.device
+    words = number, device.name, place.threads, device.handle or ""
+    return await (crew.hire(*words, team_of(place)) if place.team else crew.hire(*words))
+
+
+def team_of(place: Place) -> orders.Team:
+    """Those who train the trials of a place, which their first worker starts by itself."""
+    cards = {device.handle for device in place.team}
+    apart = place.device.handle is not None and len(cards) == len(place.team)
+    return orders.Team(devices=tuple(device.name for device in place.team), apart=apart)
 
 
 class Server:

@@ -13,6 +13,7 @@ from engine import events as ev
 from engine import journal
 from engine.devices import cores
 from engine.export.bundle import write_export
+from engine.reading import load_preset
 from tests.functional.crashing import OTHERWISE
 from tests.functional.running import (
     Lab,
@@ -43,7 +44,7 @@ stack = "never"
 [grid]
 data_parallel = [1, 2]
 """
-EPOCHS, TOGETHER = 100, "b64-data-parallel-2-s0"
+EPOCHS, TOGETHER = 40, "b64-data-parallel-2-s0"
 pytestmark = needs_no_gpu
 
 
@@ -74,12 +75,15 @@ def family(conductor: int) -> tuple[list[psutil.Process], list[psutil.Process]]:
     return workers, others
 
 
-def goes_on(lab: Lab) -> tuple[Path, "list[psutil.Process]", "list[psutil.Process]"]:
+def goes_on(
+    lab: Lab, trial: str = TOGETHER
+) -> tuple[Path, "list[psutil.Process]", "list[psutil.Process]"]:
     """The folder of the sweep that is under way, and its processes, once it has a checkpoint."""
     folder = lab.only_folder()
     until(lambda: (folder / journal.NAME).exists(), "the journal is there")
-    kept = folder / "trials"
-    until(lambda: any(kept.glob("*data-parallel-2*/checkpoint.pt")), "there is a checkpoint")
+    until(
+        lambda: any((folder / "trials").glob(f"{TOGETHER}/checkpoint.pt")), "there is a checkpoint"
+    )
     workers, others = family(conductor_of(folder))
     assert len(workers) == len(others) == 1
     return folder, workers, others
@@ -107,21 +111,12 @@ def test_a_trial_over_two_workers_is_that_of_one(undisturbed: Lab) -> None:
     ready = [e for e in events_of(undisturbed.only_folder()) if isinstance(e, ev.WorkerReady)]
     assert len(ready) == max(1, cores() // 2), "a place has two cores"
     until(lambda: not any(psutil.pid_exists(each.pid) for each in ready), "all are gone")
-
-
-def test_what_was_exported_gives_the_same_bits_again(undisturbed: Lab, lab: Lab) -> None:
-    """The plan in it says over how many workers."""
-    text = (undisturbed.cwd / "out" / "sweep.toml").read_text()
-    assert "data_parallel = 2" in text.partition("[[plan]]")[2]
-    short = lab.root / "short.toml"
-    short.write_text(text)
-    outcome = lab.run("--export", "out", "--preset", str(short))
-    assert outcome.code == 0, outcome.err
-    assert table(lab.cwd / "out") == table(undisturbed.cwd / "out")
+    plans = load_preset(undisturbed.cwd / "out" / "sweep.toml").plans
+    assert [plan.data_parallel for plan in plans] == [1, 2]
 
 
 def test_whoever_dies_the_trial_goes_on_with_the_same_bits(undisturbed: Lab, lab: Lab) -> None:
-    """First one of the others, then the first worker, then the conductor; all others leave too."""
+    """First one of the others, then the first worker; then all are stopped, and nobody is left."""
     follower = lab.start("--export", "out", "--preset", preset(lab, EPOCHS))
     folder, workers, others = goes_on(lab)
 
@@ -138,9 +133,9 @@ def test_whoever_dies_the_trial_goes_on_with_the_same_bits(undisturbed: Lab, lab
     until(lambda: began() == [1, 2, 3], "a new team goes on")
     last = [each for some in family(conductor_of(folder)) for each in some]
     assert len(last) == 2
-    os.kill(conductor_of(folder), signal.SIGKILL)
+    assert lab.run("stop", folder.name).code == 0
     until(lambda: not any(each.is_running() for each in last), "all leave with the conductor")
-    ended(follower)
+    assert ended(follower).code == 130
     (lost, _) = [e for e in events_of(folder) if isinstance(e, ev.WorkerLost)]
     assert "lost each other" in lost.reason
     outcome = lab.run("resume", folder.name)
@@ -148,13 +143,6 @@ def test_whoever_dies_the_trial_goes_on_with_the_same_bits(undisturbed: Lab, lab
     write_export(folder, lab.root / "resumed")
     for name in ("trials.csv", "epochs.csv", "gradient_norms.csv"):
         assert table(lab.root / "resumed", name) == table(undisturbed.cwd / "out", name)
-
-
-def test_a_stop_leaves_nobody_behind(lab: Lab) -> None:
-    lab.start("--export", "out", "--preset", preset(lab, 10**7), "--set", "grid.data_parallel=[2]")
-    folder, workers, others = goes_on(lab)
-    assert lab.run("stop", folder.name).code == 0
-    until(lambda: not any(each.is_running() for each in (*workers, *others)), "all are gone")
 
 
 @pytest.mark.parametrize(
