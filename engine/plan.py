@@ -166,7 +166,9 @@ def over_workers(batch_size: int, workers: int) -> str:
     """How a batch is divided among the workers; empty for one."""
     if workers == 1:
         return ""
-    return f"{batch_size:,} over {workers} workers, {largest_share(batch_size, workers):,} each"
+    most = "at most " if batch_size % workers else ""
+    share = largest_share(batch_size, workers)
+    return f"{batch_size:,} over {workers} workers, {most}{share:,} each"
 
 
 def _reason(asked: int, batch_size: int, workers: int, micro: int, automatic: bool) -> str:
