@@ -11,8 +11,6 @@ import pytest
 
 from engine import events as ev
 from engine import journal
-from engine.devices import cores
-from engine.export.bundle import write_export
 from engine.reading import load_preset
 from tests.functional.crashing import OTHERWISE
 from tests.functional.running import (
@@ -93,7 +91,7 @@ def goes_on(
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab in which the preset was trained in peace, and exported to `out`."""
     with a_lab(tmp_path_factory.mktemp("undisturbed")) as quiet:
-        outcome = quiet.run("--export", "out", "--preset", preset(quiet, EPOCHS))
+        outcome = quiet.run("--export", "out", "--preset", preset(quiet, EPOCHS), "--workers", "1")
         assert outcome.code == 0, outcome.err
         yield quiet
 
@@ -109,21 +107,23 @@ def test_a_trial_over_two_workers_is_that_of_one(undisturbed: Lab) -> None:
         float(one["distance_from_init"]), rel=1e-4
     )
     ready = [e for e in events_of(undisturbed.only_folder()) if isinstance(e, ev.WorkerReady)]
-    assert len(ready) == max(1, cores() // 2), "a place has two cores"
     until(lambda: not any(psutil.pid_exists(each.pid) for each in ready), "all are gone")
     plans = load_preset(undisturbed.cwd / "out" / "sweep.toml").plans
-    assert [plan.data_parallel for plan in plans] == [1, 2]
+    assert sorted(plan.data_parallel for plan in plans) == [1, 2]
 
 
 def test_whoever_dies_the_trial_goes_on_with_the_same_bits(undisturbed: Lab, lab: Lab) -> None:
-    """First one of the others, then the first worker; then all are stopped, and nobody is left."""
-    follower = lab.start("--export", "out", "--preset", preset(lab, EPOCHS))
+    """First one of the others, then the first worker; and nobody is left behind."""
+    follower = lab.start("--export", "out", "--preset", preset(lab, EPOCHS), "--workers", "1")
     folder, workers, others = goes_on(lab)
 
     def began() -> list[int]:
         found = [event for event in events_of(folder) if isinstance(event, ev.TrialStarted)]
         return [event.attempt for event in found if event.trial == TOGETHER]
 
+    sockets = [each for one in (*workers, *others) for each in one.net_connections("inet")]
+    assert sockets, "they are connected"
+    assert {each.laddr.ip for each in sockets} <= {"127.0.0.1", "::1"}, "to each other alone"
     os.kill(others[0].pid, signal.SIGKILL)
     until(lambda: not workers[0].is_running(), "the worker leaves with one of the others")
     until(lambda: began() == [1, 2], "a new team goes on")
@@ -133,16 +133,13 @@ def test_whoever_dies_the_trial_goes_on_with_the_same_bits(undisturbed: Lab, lab
     until(lambda: began() == [1, 2, 3], "a new team goes on")
     last = [each for some in family(conductor_of(folder)) for each in some]
     assert len(last) == 2
-    assert lab.run("stop", folder.name).code == 0
-    until(lambda: not any(each.is_running() for each in last), "all leave with the conductor")
-    assert ended(follower).code == 130
+    outcome = ended(follower)
+    assert outcome.code == 0, outcome.err
+    until(lambda: not any(each.is_running() for each in last), "all leave at the end")
     (lost, _) = [e for e in events_of(folder) if isinstance(e, ev.WorkerLost)]
     assert "lost each other" in lost.reason
-    outcome = lab.run("resume", folder.name)
-    assert outcome.code == 0, outcome.err
-    write_export(folder, lab.root / "resumed")
     for name in ("trials.csv", "epochs.csv", "gradient_norms.csv"):
-        assert table(lab.root / "resumed", name) == table(undisturbed.cwd / "out", name)
+        assert table(lab.cwd / "out", name) == table(undisturbed.cwd / "out", name)
 
 
 @pytest.mark.parametrize(

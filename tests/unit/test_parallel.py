@@ -1,5 +1,9 @@
 """Several workers on one trial: shares, plans and places. `test_team` has the arithmetic."""
 
+import os
+import subprocess
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -7,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from engine import serving
-from engine.devices import Device
+from engine.devices import Device, with_children
 from engine.estimate import sweep_seconds, trial_seconds
 from engine.events import Measured
 from engine.fitting import Shape
@@ -24,7 +28,7 @@ WIDE = Model(name="mlp", hidden=(1000, 1000))
 GPUS = [Device(f"cuda:{n}", "a card", f"GPU-{n}") for n in range(8)]
 
 
-def over(workers: int, batch_size: int = 256, **tables: object) -> Trial:
+def over(workers: int, batch_size: int = 256, **tables: Any) -> Trial:
     trial = trial_of(batch_size=batch_size, **tables)
     run = Run(data_parallel=workers)
     return replace(trial, settings=replace(trial.settings, run=run))
@@ -186,6 +190,14 @@ def test_workers_that_share_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None
         "run.data_parallel = 4 on 2 cores: the workers share them, so times say nothing about "
         "4 cores"
     )
+
+
+def test_the_others_are_counted_with_their_worker() -> None:
+    """Of what a device holds, theirs is ours."""
+    with subprocess.Popen(["sleep", "60"]) as child:
+        assert set(with_children([os.getpid()])) >= {os.getpid(), child.pid}
+        assert with_children([child.pid]) == [child.pid]
+        child.kill()
 
 
 def test_the_estimate_counts_shares_and_exchanges() -> None:

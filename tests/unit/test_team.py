@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -173,7 +173,7 @@ def test_the_shares_tell_the_noise_scale(house: House, reduction: str) -> None:
         scale = 1.0 if reduction == "mean" else 1.0 / part.shape[1]
         return one.stack.gradient.double() * scale
 
-    parts = torch.split(batch, shares(size, workers), 1)
+    parts = torch.split(batch, list(shares(size, workers)), 1)
     squares = [mean_gradient(part).square().sum() * part.shape[1] for part in parts]
     p = torch.stack(squares).sum() / size
     q = mean_gradient(batch).square().sum()
@@ -202,7 +202,7 @@ def test_the_parts_are_those_who_have_images(house: House) -> None:
     ids=lambda train: str(train.get("optimizer", train.get("sampling", "sgd"))),
 )
 def test_a_training_is_that_of_one_worker_but_for_rounding(
-    house: House, train: dict[str, object]
+    house: House, train: dict[str, Any]
 ) -> None:
     """Steps, norms, distances, losses; the last batch of an epoch is smaller."""
     trial = trial_of(probe=PROBE, **train)
