@@ -9,6 +9,7 @@ says why it ended; on stdout is one line, once it is ready to meet. With `apart`
 GPU of its own.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -30,14 +31,17 @@ def serve(rendezvous: str, rank: int, size: int, name: str, apart: bool) -> None
     import torch
 
     from engine.training.device import compute_in_float32
-    from engine.training.exchange import Exchange
+    from engine.training.exchange import Exchange, TeamLost
     from engine.training.gradient_server import GradientServer
 
     device = torch.device(name)
     compute_in_float32(device)
     os.write(ready, READY)
     os.close(ready)
-    GradientServer(Exchange(rendezvous, rank, size, device, apart), rank, size, device).serve()
+    # that the others are gone is no news: whoever went first has said why
+    with contextlib.suppress(TeamLost):
+        exchange = Exchange(rendezvous, rank, size, device, apart)
+        GradientServer(exchange, rank, size, device).serve()
 
 
 def main() -> None:

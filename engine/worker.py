@@ -177,14 +177,18 @@ class Worker:
         except Halted:
             self._end(order, "stopped", "")
         except Exception as error:
-            with contextlib.suppress(OSError):  # the log has no room
-                traceback.print_exc()
+            lost = isinstance(error, TeamLost)
             reason = _told(error)
+            with contextlib.suppress(OSError):  # the log has no room
+                if lost:  # what matters is above it: why one of the others ended
+                    print(reason, file=sys.stderr, flush=True)
+                else:
+                    traceback.print_exc()
             if device_failed(error):
                 told = f"{self._setup.device}: {reason}"
                 self.state(WorkerLost(worker=self._setup.worker, reason=told))
                 os._exit(3)  # at once: what is left of the device may hang at a clean end
-            if isinstance(error, TeamLost) or (isinstance(order, orders.Train) and ran_out(error)):
+            if lost or (isinstance(order, orders.Train) and ran_out(error)):
                 os._exit(1)  # the end of the log, the error's last line, says why
             self._end(order, "failed", reason)
 

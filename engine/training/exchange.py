@@ -5,6 +5,7 @@ the sum of the gradients comes back to rank 0. All of it is by `torch.distribute
 for what lies on GPUs where every rank has one of its own.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -166,4 +167,10 @@ def _together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise TeamLost(f"the workers of this trial lost each other: {error}") from error
+        raise TeamLost(f"the workers of this trial lost each other: {_said(error)}") from error
+
+
+def _said(error: RuntimeError) -> str:
+    """What a backend says first, without where in its source."""
+    text = " ".join(str(error).split())
+    return re.sub(r"^\[\S+\] ", "", text).partition(". ")[0]

@@ -137,7 +137,7 @@ def test_whoever_dies_the_trial_goes_on_with_the_same_bits(undisturbed: Lab, lab
     assert outcome.code == 0, outcome.err
     until(lambda: not any(each.is_running() for each in last), "all leave at the end")
     (lost, _) = [e for e in events_of(folder) if isinstance(e, ev.WorkerLost)]
-    assert "lost each other" in lost.reason
+    assert "its log ends: TeamLost: the workers of this trial lost each other: " in lost.reason
     for name in ("trials.csv", "epochs.csv", "gradient_norms.csv"):
         assert table(lab.cwd / "out", name) == table(undisturbed.cwd / "out", name)
 
