@@ -162,7 +162,7 @@ def full_batch(asked: int, train_size: int) -> str:
     return f"{asked:,} exceeds the {train_size:,} training images: the full batch"
 
 
-def over_workers(batch_size: int, workers: int) -> str:
+def _over_workers(batch_size: int, workers: int) -> str:
     """How a batch is divided among the workers; empty for one."""
     if workers == 1:
         return ""
@@ -171,11 +171,19 @@ def over_workers(batch_size: int, workers: int) -> str:
     return f"{batch_size:,} over {workers} workers, {most}{share:,} each"
 
 
+def of_share(plan: Plan, reason: str) -> str:
+    """Why a worker's share is cut as it is, behind how the batch is divided among several."""
+    over = _over_workers(plan.largest, plan.data_parallel)
+    if not over or reason.startswith(over):
+        return reason
+    return f"{over}; {reason.replace('the whole batch at once', 'the whole share at once')}"
+
+
 def _reason(asked: int, batch_size: int, workers: int, micro: int, automatic: bool) -> str:
     words = [full_batch(asked, batch_size)] if asked > batch_size else []
     share, whole = largest_share(batch_size, workers), "batch" if workers == 1 else "share"
     if workers > 1:
-        words.append(over_workers(batch_size, workers))
+        words.append(_over_workers(batch_size, workers))
     if micro < share:
         count, rest = divmod(share, micro)
         tail = f" + {rest:,}" if rest else ""

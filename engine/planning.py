@@ -33,7 +33,7 @@ from engine.plan import (
     for_members,
     make_plan,
     of_one_worker,
-    over_workers,
+    of_share,
 )
 from engine.prepared import Prepared
 from engine.shared_times import compares_times
@@ -318,16 +318,8 @@ def chosen(whole: Plan, found: Measured, exact: bool = True) -> Plan:
         accumulation_steps=-(-whole.share // micro),
         evaluation_batch_size=found.evaluation_batch_size,
         draw_micro_batch_size=draw if found.asked_bytes is None else min(draw, max(fitting)),
-        reason=_told(whole, choice.reason),
+        reason=of_share(whole, choice.reason),
     )
-
-
-def _told(plan: Plan, reason: str) -> str:
-    """Why a worker's share is cut as it is, behind how the batch is divided among several."""
-    over = over_workers(plan.largest, plan.data_parallel)
-    if not over or reason.startswith(over):
-        return reason
-    return f"{over}; {reason.replace('the whole batch at once', 'the whole share at once')}"
 
 
 def _seconds(task: Task) -> float:
