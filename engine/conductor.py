@@ -22,7 +22,7 @@ from engine.adding import added
 from engine.catalog import SWEEP, read_launch
 from engine.control import Control
 from engine.crew import Crew, Member
-from engine.devices import Device, choose_devices, lost_among, machine
+from engine.devices import Device, choose_devices, lost_among, machine, with_children
 from engine.keeping import ledger_of
 from engine.locking import take_lock
 from engine.obeying import Servant
@@ -33,7 +33,7 @@ from engine.problems import MachineProblem, Problem
 from engine.queueing import TrialQueue
 from engine.reading import Preset, load_preset
 from engine.reserve import Reserve
-from engine.serving import Server, hire, places_for
+from engine.serving import Server, crowded, hire, places_for
 from engine.staffing import Staff, Staffing
 from engine.watching import MemoryWatch
 
@@ -82,6 +82,11 @@ class Conductor:
         """What is run, with what was added."""
         return self._queue.preset
 
+    @property
+    def _parallel(self) -> int:
+        """How many workers train a trial together, at most."""
+        return max(each.settings.run.data_parallel for each in self.preset.configurations)
+
     async def run(self) -> int:
         """Conduct; returns the sweep's exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -110,13 +115,12 @@ class Conductor:
 
     async def _conduct_on_cluster(self) -> None:
         """Conduct on the nodes of a Ray cluster, which knows their devices."""
-        from engine.cluster.joining import join
+        from engine.cluster.joining import Terms, join
 
         launch, silence = self.launch, self.launch.silence_seconds
         self._reserve.keep(0)
-        cluster = await asyncio.to_thread(
-            join, launch.on, self.folder, launch.checkpoints, launch.gpu_share, launch.device
-        )
+        terms = Terms(launch.checkpoints, launch.gpu_share, launch.device, self._parallel)
+        cluster = await asyncio.to_thread(join, launch.on, self.folder, terms)
         crew = Crew(self.folder, self._lock, self._ledger.heard, silence, start=cluster.start)
         try:
             await self._watched(self._recruit(crew, cluster))
@@ -179,7 +183,11 @@ class Conductor:
 
     def _places(self, devices: list[Device]) -> list[Place]:
         left = sum(not trial.done for trial in self.state.trials.values())
-        return places_for(devices, left, self.launch.workers, self._times_alone())
+        told = crowded(devices, self._parallel)
+        if told:
+            self._write(ev.Note(level="warning", text=told))
+        workers, alone = self.launch.workers, self._times_alone()
+        return places_for(devices, left, workers, alone, self._parallel)
 
     async def _conduct(self, crew: Crew, places: list[Place]) -> None:
         """Start the workers while the data come, then hand out trials until none is left."""
@@ -224,6 +232,7 @@ class Conductor:
                 *(self._ledger, self._queue, self._server, crew, cluster),
                 1 if self._times_alone() else self.launch.workers,
                 lambda: self._control.stopping,
+                self._parallel,
             )
             problems = await recruiter.run()
             if problems and not self._control.stopping and (self._queue or self._server.linker):
@@ -301,8 +310,11 @@ class Conductor:
             reserved = {device.name: 0 for device in devices}
             for name, held in self._ledger.reserved.values():
                 reserved[name] = reserved.get(name, 0) + held
+            pids = crew.pids
+            if self._parallel > 1:
+                pids = await asyncio.to_thread(with_children, pids)
             # in a thread: the driver of a card that is not well can take seconds to answer
-            for sample in await asyncio.to_thread(watch.changed, crew.pids, reserved):
+            for sample in await asyncio.to_thread(watch.changed, pids, reserved):
                 self._write(sample)
             for device in await asyncio.to_thread(lost_among, devices):
                 crew.give_up(device.name, "the driver says that the card is lost")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from engine.estimate import trial_seconds
 from engine.events import Paced
-from engine.plan import alike, largest_batch
+from engine.plan import alike, most_at_once
 from engine.prepared import Prepared
 from engine.spec import Settings, Trial
 from engine.split import training_size
@@ -38,9 +38,9 @@ class Costs:
                 return seconds * step_seconds(size, found.stacks) / one
         return seconds * size
 
-    def timed(self, settings: Settings, largest: int) -> list[Paced]:
+    def timed(self, settings: Settings, share: int) -> list[Paced]:
         """What was timed of trials like these, oldest first."""
-        return self._timed(alike(settings, largest))
+        return self._timed(alike(settings, share))
 
     def _timed(self, key: bytes) -> list[Paced]:
         for found in self._state.paced[self._read :]:
@@ -55,7 +55,7 @@ class Costs:
         if known is None:
             images = self._data[trial.settings.data.name].train
             size = training_size(trial.settings.data, images)
-            key = alike(trial.settings, largest_batch(trial.settings, size))
+            key = alike(trial.settings, most_at_once(trial.settings, size))
             known = trial_seconds(trial.settings, images), key
             self._alone[trial.configuration] = known
         return known

@@ -158,7 +158,14 @@ class Crew:
         """Process ids of the workers that were hired and not yet dismissed."""
         return [pid for member in self._members.values() if (pid := member.link.pid) is not None]
 
-    async def hire(self, number: int, device: str, threads: int, card: str = "") -> Member:
+    async def hire(
+        self,
+        number: int,
+        device: str,
+        threads: int,
+        card: str = "",
+        team: orders.Team = orders.Team(),  # noqa: B008 (it is frozen)
+    ) -> Member:
         """Start a worker and wait until it is ready; `card` is the UUID of a GPU.
 
         Raises:
@@ -169,7 +176,7 @@ class Crew:
         self._members[number] = member
         watching = asyncio.create_task(member.end_if_silent(START_PATIENCE * self._silence))
         try:
-            await member.order(orders.Setup(number, device, threads, card))
+            await member.order(orders.Setup(number, device, threads, card, team=team))
             while event := await member.next_event():
                 if isinstance(event, WorkerLost):
                     raise MachineProblem(event.reason)

@@ -108,6 +108,17 @@ def lost_among(devices: Collection[Device]) -> list[Device]:
     return [d for d in dict.fromkeys(devices) if d.handle and nvml.is_lost(d.handle)]
 
 
+def with_children(pids: Collection[int]) -> list[int]:
+    """The processes and those that they started: the other workers of a trial are a worker's."""
+    import psutil
+
+    found = list(pids)
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            found += [child.pid for child in psutil.Process(pid).children()]
+    return found
+
+
 def resident_bytes(pids: Collection[int]) -> int:
     """Resident memory of processes; a page that several share is split between them (PSS)."""
     import psutil

@@ -18,6 +18,7 @@ from engine.state import SweepState, TrialState
 from engine.target import has_target
 
 SECONDS_PER_STEP = 3.5e-4
+SECONDS_PER_EXCHANGE, SECONDS_PER_WEIGHT_EXCHANGED = 1.5e-3, 1e-8
 MULTIPLY_ADDS_PER_SECOND = 1.2e10
 PASSES = 3  # forward, and twice its cost backward (gradients of inputs and of weights)
 SECONDS_PER_WEIGHT_DRAWN = 8e-9  # norms, bins and moments of one gradient
@@ -35,7 +36,10 @@ class Remaining:
 
 
 def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
-    """Expected seconds of one trial on one CPU core; images that are held out are counted too."""
+    """Expected seconds of one trial on one CPU core, or on one for each of its workers.
+
+    Images that are held out are counted too.
+    """
     train, dataset = settings.train, DATASETS[settings.data.name]
     if train.seconds is not None:
         return train.seconds
@@ -50,10 +54,14 @@ def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
 
 def _work_seconds(settings: Settings, images: int, steps: int, samples: int) -> float:
     """Expected seconds of so many steps on so many samples, evaluations included."""
-    dataset = DATASETS[settings.data.name]
+    dataset, workers = DATASETS[settings.data.name], settings.run.data_parallel
     evaluated = samples / training_size(settings.data, images) * _evaluated(settings, images)
-    work = (PASSES * samples + evaluated) * multiply_adds(settings.model, dataset)
-    return steps * SECONDS_PER_STEP + work / MULTIPLY_ADDS_PER_SECOND
+    work = (PASSES * samples / workers + evaluated) * multiply_adds(settings.model, dataset)
+    step = SECONDS_PER_STEP
+    if workers > 1:
+        exchanged = SECONDS_PER_WEIGHT_EXCHANGED * weights(settings.model, dataset)
+        step += SECONDS_PER_EXCHANGE + exchanged
+    return steps * step + work / MULTIPLY_ADDS_PER_SECOND
 
 
 def _evaluated(settings: Settings, images: int) -> float:
@@ -88,10 +96,11 @@ def box_seconds(settings: Settings, train_size: int) -> float:
 
 
 def sweep_seconds(configurations: tuple[Configuration, ...], cores: int) -> float:
-    """Expected seconds of a whole sweep on so many cores, one trial a core."""
+    """Expected seconds of a whole sweep on so many cores, one trial a core or a bundle of them."""
     work = sum(trial_seconds(c.settings) * len(c.seeds) for c in configurations)
     count = sum(len(c.seeds) for c in configurations)
-    return START_SECONDS + work / max(1, min(cores, count))
+    parallel = max((c.settings.run.data_parallel for c in configurations), default=1)
+    return START_SECONDS + work / max(1, min(cores // parallel, count))
 
 
 def remaining(state: SweepState, now: float) -> Remaining | None:

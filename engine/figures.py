@@ -207,7 +207,7 @@ def chosen_shape(state: SweepState, trial: TrialState) -> Shape | None:
     plan = state.plans.get(trial.id)
     if plan is None:
         return None
-    wanted = alike(trial.settings, plan.largest)
+    wanted = alike(trial.settings, plan.share)
     for found in reversed(state.measured):
         if alike(state.trials[found.trial].settings, found.batch_size) == wanted:
             for shape in found.shapes:

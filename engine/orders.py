@@ -7,11 +7,25 @@ from engine.prepared import Prepared
 from engine.spec import Interpolation, Trial
 
 
+class Team(msgspec.Struct, frozen=True):
+    """Those who train one trial together, this worker the first of them.
+
+    They wait at the `rendezvous`, `size` with this worker; without one the worker starts them
+    itself, as many as a plan says, on `devices` in the order of their ranks (the first its own;
+    without any all have the worker's). With `apart` every one of them has a GPU of its own.
+    """
+
+    size: int = 1
+    rendezvous: str = ""
+    devices: tuple[str, ...] = ()
+    apart: bool = False
+
+
 class Setup(msgspec.Struct, frozen=True, tag_field="order", tag="setup"):
     """Take a device and load the libraries; answered by `WorkerReady` or `WorkerLost`.
 
     `card` is the UUID of the GPU that the device's name stands for, and `node` the machine where it
-    is one of a cluster.
+    is one of a cluster; `team` are those with whom trials that have several workers are trained.
     """
 
     worker: int
@@ -19,6 +33,7 @@ class Setup(msgspec.Struct, frozen=True, tag_field="order", tag="setup"):
     threads: int
     card: str = ""
     node: str = ""
+    team: Team = Team()
 
 
 class Train(msgspec.Struct, frozen=True, tag_field="order", tag="train"):

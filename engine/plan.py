@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from engine.architecture import channels_of, has_batch_norm, images_together
 from engine.course import Course, changing
+from engine.shares import largest_share
 from engine.spec import PositiveInt, Precision, Settings, Trial
 from engine.stacking import largest_stack
 
@@ -26,10 +27,12 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     `batch_size` is the number of samples an optimizer step sees: the one asked for in `[train]`,
     or the whole training set where that is smaller. Where it changes in mid-run,
-    `largest_batch_size` is the largest that occurs. `accumulation_steps` micro-batches of
-    `micro_batch_size` samples (the last may be smaller) make one step of the `largest`; a smaller
+    `largest_batch_size` is the largest that occurs. It is divided among `data_parallel` workers.
+    `accumulation_steps` micro-batches of `micro_batch_size` samples (the last may be smaller) make
+    one worker's `share` of a step of the `largest`; a smaller
     batch takes as many as it needs, the same size at most. A probe takes the batches
     that it draws in micro-batches of `draw_micro_batch_size`, or of the training's if larger.
+    `threads` are those of each worker.
     """
 
     group: str
@@ -44,11 +47,17 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     layout: Literal["contiguous", "channels-last"] = "contiguous"
     precision: Precision = "fp32"
     reason: str = ""
+    data_parallel: PositiveInt = 1
 
     @property
     def largest(self) -> int:
         """Samples of the largest batch that occurs."""
         return self.largest_batch_size or self.batch_size
+
+    @property
+    def share(self) -> int:
+        """The most samples of a batch that any one worker has."""
+        return largest_share(self.largest, self.data_parallel)
 
 
 def make_plan(trial: Trial, train_size: int, threads: int, on_gpu: bool = False) -> Plan:
@@ -59,7 +68,9 @@ def make_plan(trial: Trial, train_size: int, threads: int, on_gpu: bool = False)
     batch_size = min(trial.batch_size, train_size)
     asked = trial.settings.memory.micro_batch_size
     largest = largest_batch(trial.settings, train_size)
-    micro = largest if asked == "auto" else min(asked, largest)
+    workers = trial.settings.run.data_parallel
+    share = largest_share(largest, workers)
+    micro = share if asked == "auto" else min(asked, share)
     convolves = bool(channels_of(trial.settings.model))
     return Plan(
         group=trial.id,
@@ -67,12 +78,22 @@ def make_plan(trial: Trial, train_size: int, threads: int, on_gpu: bool = False)
         batch_size=batch_size,
         largest_batch_size=largest if largest != batch_size else None,
         micro_batch_size=micro,
-        accumulation_steps=-(-largest // micro),
+        accumulation_steps=-(-share // micro),
         evaluation_batch_size=EVALUATION_BATCH_SIZE,
         threads=threads,
         layout="channels-last" if convolves and not on_gpu else "contiguous",
         precision=trial.settings.train.precision,
-        reason=_reason(max(trial.batch_size, largest), largest, micro, asked == "auto"),
+        reason=_reason(max(trial.batch_size, largest), largest, workers, micro, asked == "auto"),
+        data_parallel=workers,
+    )
+
+
+def of_one_worker(plan: Plan) -> Plan:
+    """The plan of one of the workers: its share as if that were the whole batch."""
+    if plan.data_parallel == 1:
+        return plan
+    return msgspec.structs.replace(
+        plan, batch_size=plan.share, largest_batch_size=None, data_parallel=1
     )
 
 
@@ -91,12 +112,13 @@ def reusable(plans: Sequence[Plan], members: Sequence[Trial], train_size: int) -
     if len(members) > largest_stack(trial.settings):
         return None
     largest = largest_batch(trial.settings, train_size)
-    wanted = (min(trial.batch_size, train_size), largest, trial.settings.train.precision)
+    workers = trial.settings.run.data_parallel
+    wanted = (min(trial.batch_size, train_size), largest, trial.settings.train.precision, workers)
     for plan in plans:
-        found = (plan.batch_size, plan.largest, plan.precision)
+        found = (plan.batch_size, plan.largest, plan.precision, plan.data_parallel)
         if plan.members == names and found == wanted:
             asked = trial.settings.memory.micro_batch_size
-            named = asked == "auto" or plan.micro_batch_size == min(asked, plan.largest)
+            named = asked == "auto" or plan.micro_batch_size == min(asked, plan.share)
             if named and _keeps_groups(plan, images_together(trial.settings.model)):
                 return plan
     return None
@@ -114,16 +136,21 @@ def largest_batch(settings: Settings, train_size: int) -> int:
     return Course(settings, train_size).batch_sizes[-1]
 
 
-def alike(settings: Settings, batch_size: int) -> bytes:
+def most_at_once(settings: Settings, train_size: int) -> int:
+    """The most samples of a batch that any one worker has."""
+    return largest_share(largest_batch(settings, train_size), settings.run.data_parallel)
+
+
+def alike(settings: Settings, share: int) -> bytes:
     """What memory and pace of a step depend on, on one device: equal where they are.
 
-    `batch_size` is the largest that occurs. With batch norm the other sizes say which cuts are
-    allowed.
+    `share` is the most that one worker has of the largest batch that occurs. With batch norm the
+    other sizes say which cuts are allowed.
     """
     train, asked = settings.train, settings.memory.micro_batch_size
     depends: tuple[object, ...] = (
         *(settings.data, settings.model, train.optimizer, train.precision),
-        *(batch_size, asked),
+        *(share, asked),
     )
     if has_batch_norm(settings.model) and changing(settings):
         depends = (*depends, train, settings.schedule, settings.phases)
@@ -135,14 +162,34 @@ def full_batch(asked: int, train_size: int) -> str:
     return f"{asked:,} exceeds the {train_size:,} training images: the full batch"
 
 
-def _reason(asked: int, batch_size: int, micro: int, automatic: bool) -> str:
+def _over_workers(batch_size: int, workers: int) -> str:
+    """How a batch is divided among the workers; empty for one."""
+    if workers == 1:
+        return ""
+    most = "at most " if batch_size % workers else ""
+    share = largest_share(batch_size, workers)
+    return f"{batch_size:,} over {workers} workers, {most}{share:,} each"
+
+
+def of_share(plan: Plan, reason: str) -> str:
+    """Why a worker's share is cut as it is, behind how the batch is divided among several."""
+    over = _over_workers(plan.largest, plan.data_parallel)
+    if not over or reason.startswith(over):
+        return reason
+    return f"{over}; {reason.replace('the whole batch at once', 'the whole share at once')}"
+
+
+def _reason(asked: int, batch_size: int, workers: int, micro: int, automatic: bool) -> str:
     words = [full_batch(asked, batch_size)] if asked > batch_size else []
-    if micro < batch_size:
-        count, rest = divmod(batch_size, micro)
+    share, whole = largest_share(batch_size, workers), "batch" if workers == 1 else "share"
+    if workers > 1:
+        words.append(_over_workers(batch_size, workers))
+    if micro < share:
+        count, rest = divmod(share, micro)
         tail = f" + {rest:,}" if rest else ""
-        words.append(f"{batch_size:,} = {count:,} × {micro:,}{tail}, as the preset says")
+        words.append(f"{share:,} = {count:,} × {micro:,}{tail}, as the preset says")
     elif automatic:
-        words.append("the whole batch at once")
+        words.append(f"the whole {whole} at once")
     else:
-        words.append("the preset's micro-batch holds the whole batch")
+        words.append(f"the preset's micro-batch holds the whole {whole}")
     return "; ".join(words)

@@ -32,6 +32,8 @@ from engine.plan import (
     alike,
     for_members,
     make_plan,
+    of_one_worker,
+    of_share,
 )
 from engine.prepared import Prepared
 from engine.shared_times import compares_times
@@ -51,6 +53,8 @@ class Place:
 
     On a node of a cluster `free_bytes` is what it may take of the memory there, `name` tells the
     place from others with such a device, and of a card it is only known that it is one (`on_gpu`).
+    `team` are the devices of those who train its trials together, this worker's first; empty
+    where none does.
     """
 
     device: Device
@@ -59,6 +63,7 @@ class Place:
     free_bytes: int | None = None
     name: str = ""
     on_gpu: bool = False
+    team: tuple[Device, ...] = ()
 
     @property
     def has_gpu(self) -> bool:
@@ -146,7 +151,7 @@ class Planner:
         if refused:
             self._fail(task, refused)
             return None
-        key = alike(trial.settings, whole.largest)
+        key = alike(trial.settings, whole.share)
         try:
             async with self._under_way.setdefault(key, asyncio.Lock()):
                 found, plan = None, whole
@@ -183,7 +188,7 @@ class Planner:
         before = len(self._state.measured)
         order = orders.Measure(
             members=(trial,),
-            plan=whole,
+            plan=of_one_worker(whole),
             attempt=task.attempt,
             data=task.data,
             device_name=place.device.title,
@@ -245,7 +250,7 @@ class Planner:
     def _timed(self, task: Task, plan: Plan, most: int) -> Paced | None:
         """What was timed of stacks like these under such a plan, up to so large ones."""
         wanted = (task.place.device.title, plan.micro_batch_size, plan.threads, 0)
-        for found in reversed(self._costs.timed(task.first.settings, plan.largest)):
+        for found in reversed(self._costs.timed(task.first.settings, plan.share)):
             there = (found.device_name, found.micro_batch_size, found.threads, found.workers)
             if there == wanted and found.asked >= most:
                 return found
@@ -321,7 +326,7 @@ def chosen(whole: Plan, found: Measured, exact: bool = True) -> Plan:
     Raises:
         NothingFits: not even the smallest keeps below the limit.
     """
-    choice, named = _best(found, exact), whole.micro_batch_size < whole.largest
+    choice, named = _best(found, exact), whole.micro_batch_size < whole.share
     if choice is None:
         raise NothingFits(_too_little(found, named))
     if named:
@@ -332,10 +337,10 @@ def chosen(whole: Plan, found: Measured, exact: bool = True) -> Plan:
     return msgspec.structs.replace(
         whole,
         micro_batch_size=micro,
-        accumulation_steps=-(-whole.largest // micro),
+        accumulation_steps=-(-whole.share // micro),
         evaluation_batch_size=found.evaluation_batch_size,
         draw_micro_batch_size=draw if found.asked_bytes is None else min(draw, max(fitting)),
-        reason=choice.reason,
+        reason=of_share(whole, choice.reason),
     )
 
 

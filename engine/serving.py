@@ -1,8 +1,9 @@
 """Keeps workers busy: group after group for each, and another worker where one dies."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 
 import msgspec
 
@@ -27,25 +28,74 @@ SKIPPED = "skipped on request"
 IDLE_SECONDS = 5.0
 
 
-def places_for(devices: list[Device], left: int, asked: int | None, alone: bool) -> list[Place]:
+def places_for(
+    devices: list[Device], left: int, asked: int | None, alone: bool, parallel: int = 1
+) -> list[Place]:
     """A place for each worker, given the trials `left` and the number of workers `asked` for.
 
     A GPU has one worker. On a CPU there is one a core, since a network this small gains nothing
     from a second thread; the threads left over by few trials are shared out. Where epochs are
     timed `alone`, there is one worker in all.
+
+    Where trials are trained by up to `parallel` workers together, a place is a bundle of as many
+    GPUs, or cores, each of which has as many threads as one that trains by itself.
     """
     if devices[0].handle is not None:
-        count = max(1, min(asked or len(devices), left))
-        taken = [devices[index % len(devices)] for index in range(count)][: 1 if alone else None]
-        return [Place(device, taken.count(device), 1) for device in taken]
-    count = 1 if alone else max(1, min(asked or cores(), left))
-    return [Place(device, count, max(1, cores() // count)) for device in devices * count]
+        bundles = bundled(devices, parallel)
+        count = max(1, min(asked or len(bundles), left))
+        taken = [bundles[index % len(bundles)] for index in range(count)][: 1 if alone else None]
+        return [
+            Place(
+                bundle[0],
+                taken.count(bundle) * bundle.count(bundle[0]),
+                1,
+                team=bundle if parallel > 1 else (),
+            )
+            for bundle in taken
+        ]
+    seats = max(1, cores() // parallel)
+    count = 1 if alone else max(1, min(asked or seats, left))
+    processes = count * parallel
+    team = tuple(devices[:1] * parallel) if parallel > 1 else ()
+    threads = max(1, cores() // processes)
+    return [Place(device, processes, threads, team=team) for device in devices] * count
+
+
+def bundled(devices: Sequence[Device], parallel: int) -> list[tuple[Device, ...]]:
+    """Bundles of so many GPUs; those beyond the last whole one stay idle.
+
+    Where there are fewer than that, all are one bundle, in which they come again in turn.
+    """
+    whole = [
+        tuple(devices[start : start + parallel])
+        for start in range(0, len(devices) - parallel + 1, parallel)
+    ]
+    return whole or [tuple(islice(cycle(devices), parallel))]
+
+
+def crowded(devices: Sequence[Device], parallel: int) -> str | None:
+    """What to say where workers of one trial have to share a card or a core; None where not."""
+    of, what = (len(devices), "GPUs") if devices[0].handle is not None else (cores(), "cores")
+    if parallel <= of:
+        return None
+    return (
+        f"run.data_parallel = {parallel} on {of} {what}: the workers share them, so times say "
+        f"nothing about {parallel} {what}"
+    )
 
 
 async def hire(crew: Crew, number: int, place: Place) -> Member:
     """Have a worker for a place; raises what `Crew.hire` does."""
     device = place.device
-    return await crew.hire(number, device.name, place.threads, device.handle or "")
+    words = number, device.name, place.threads, device.handle or ""
+    return await (crew.hire(*words, team_of(place)) if place.team else crew.hire(*words))
+
+
+def team_of(place: Place) -> orders.Team:
+    """Those who train the trials of a place, which their first worker starts by itself."""
+    cards = {device.handle or device.name for device in place.team}
+    apart = place.has_gpu and len(cards) == len(place.team)
+    return orders.Team(devices=tuple(device.name for device in place.team), apart=apart)
 
 
 class Server:

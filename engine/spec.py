@@ -186,13 +186,18 @@ class Run(Table, frozen=True):
 
     Replicates, which differ in the seed alone, can be trained as one stack: `auto` leaves that to
     what is measured, a number is how many at most. Budgets in seconds, `bf16` and epochs that are
-    timed `alone` are never stacked.
+    timed `alone` are never stacked, nor is what has several workers of its own.
+
+    `data_parallel` workers train one trial together: each takes the gradient of its share of every
+    batch, and their sum moves the weights.
     """
 
     timing: Literal["shared", "alone"] = "shared"
     """alone: nothing else of the sweep runs while an epoch is timed, and nothing is stacked."""
     stack: Literal["auto", "never"] | PositiveInt = "auto"
     """Replicates that train as one stack at most; auto has that measured."""
+    data_parallel: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Workers among which every batch is divided, at the same gradient; not with batch norm."""
 
 
 class Probe(Table, frozen=True):

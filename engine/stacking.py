@@ -37,12 +37,12 @@ class Pieces(NamedTuple):
 def largest_stack(settings: Settings) -> int:
     """How many replicates may be trained as one stack, whatever is measured.
 
-    A budget in seconds, and epochs that are timed alone, are one trial's; in bf16 a stack would
-    round otherwise than one.
+    A budget in seconds, epochs that are timed alone, and several workers are one trial's; in bf16
+    a stack would round otherwise than one.
     """
     run, train = settings.run, settings.train
     one = run.timing == "alone" or train.seconds is not None or train.precision == "bf16"
-    if one or run.stack == "never":
+    if one or run.data_parallel > 1 or run.stack == "never":
         return 1
     return MAX_TRIALS if run.stack == "auto" else run.stack
 

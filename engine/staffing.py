@@ -36,6 +36,7 @@ class Staffing:
     """Asks and lets go the workers of a `crew`; `limited` where people bound their memory.
 
     Where epochs are timed `alone` there is one worker, and the question is how many threads it has.
+    Where trials have several workers each, there is no question.
     """
 
     def __init__(
@@ -53,7 +54,8 @@ class Staffing:
     async def settle(self, crew: Crew, staff: Staff) -> Staff:
         """Those who are to stay, or more on a GPU; who is not needed is dismissed."""
         groups = self._queue.groups()
-        if not groups:  # what is left are lines between solutions
+        # what is left are lines between solutions, or a bundle of cores or cards is a place
+        if not groups or staff.places[0].team:
             return staff
         if staff.places[0].device.handle is not None:
             return staff if self._alone else await self._share_gpus(crew, staff, groups)

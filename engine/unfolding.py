@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from engine.architecture import channels_of, hidden_of, misfit
+from engine.architecture import channels_of, has_batch_norm, hidden_of, misfit
 from engine.batch_norm import setting_problem
 from engine.contending import SHARE, Contest, Overrides, read_select, refusal
 from engine.datasets import DATASETS
@@ -202,11 +202,22 @@ def _check_together(settings: Settings, where: str) -> None:
         or _box_problem(settings)
         or _limit_problem(settings)
         or setting_problem(settings)
+        or _parallel_problem(settings)
         or _target_problem(settings.train)
         or split_problem(settings.data, DATASETS[settings.data.name].train_size)
     )
     if problem:
         raise UsageProblem(f"{where}: {problem}")
+
+
+def _parallel_problem(settings: Settings) -> str | None:
+    """Why several workers cannot train the network together; None where they can."""
+    if settings.run.data_parallel == 1 or not has_batch_norm(settings.model):
+        return None
+    return (
+        "run.data_parallel: batch norm would normalize each worker's share by itself, which is "
+        "another training than one worker's: choose a model without it, or data_parallel = 1"
+    )
 
 
 def _target_problem(train: Train) -> str | None:

@@ -39,6 +39,7 @@ from engine.training.holding import Pause
 
 if TYPE_CHECKING:
     from engine.training.images import Images
+    from engine.training.team import Team
 
 
 NICENESS = 10
@@ -56,6 +57,7 @@ class Worker:
         self._ended: set[str] = set()
         self._setup: orders.Setup | None = None
         self._images: tuple[tuple[str, int], Images] | None = None
+        self._team: Team | None = None
 
     def serve(self, channel: int | None = None) -> None:
         """Work until stdin ends; with a `channel` only once a sweep came through it."""
@@ -128,6 +130,7 @@ class Worker:
         self._setup = order
         import torch
 
+        from engine.training.device import compute_in_float32
         from engine.training.faults import device_problem
         from engine.training.optim import load_optimizers
 
@@ -139,8 +142,7 @@ class Worker:
         torch.set_num_threads(order.threads)
         if order.device == "cpu":  # it takes every core: keys and commands must not wait for it
             os.nice(NICENESS)
-        if order.device.startswith("cuda"):  # the plan says fp32, not TF32
-            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        compute_in_float32(torch.device(order.device))
         name = "CPU"
         if order.device.startswith("cuda"):
             name = torch.cuda.get_device_name(order.device)
@@ -166,8 +168,10 @@ class Worker:
         """Do the work on a group; an error is that of its trials, unless it is the device's.
 
         Where memory runs out in the middle of an update, half of it may be done: the training goes
-        on from its last checkpoint, in a process that has all of its memory.
+        on from its last checkpoint, in a process that has all of its memory. So it does where its
+        team fell apart, with a new one.
         """
+        from engine.training.exchange import TeamLost
         from engine.training.faults import device_failed
         from engine.training.halting import Halted
         from engine.training.memory import ran_out
@@ -179,14 +183,18 @@ class Worker:
         except Halted:
             self._end(order, "stopped", "")
         except Exception as error:
-            with contextlib.suppress(OSError):  # the log has no room
-                traceback.print_exc()
+            lost = isinstance(error, TeamLost)
             reason = _told(error)
+            with contextlib.suppress(OSError):  # the log has no room
+                if lost:  # what matters is above it: why one of the others ended
+                    print(reason, file=sys.stderr, flush=True)
+                else:
+                    traceback.print_exc()
             if device_failed(error):
                 told = f"{self._setup.device}: {reason}"
                 self.state(WorkerLost(worker=self._setup.worker, reason=told))
                 os._exit(3)  # at once: what is left of the device may hang at a clean end
-            if isinstance(order, orders.Train) and ran_out(error):
+            if lost or (isinstance(order, orders.Train) and ran_out(error)):
                 os._exit(1)  # the end of the log, the error's last line, says why
             self._end(order, "failed", reason)
 
@@ -235,9 +243,26 @@ class Worker:
             Path(order.checkpoints) if order.checkpoints else None,
             order.data.digest,
             {trial: Path(folder) for trial, folder in order.weights.items()},
+            self._team_for(order),
         )
         images, halted = self._open(order), self._halt.is_set
         Training(job, images, self.state, halted, self._pause, lambda: self._dropped).run()
+
+    def _team_for(self, order: orders.Train) -> "Team | None":
+        """Those who train a trial with this worker, ready for it; they are kept for the next."""
+        from engine.training.team import start_team
+
+        assert self._setup is not None
+        size = order.plan.data_parallel
+        if size == 1:
+            return None
+        if self._team is not None and (self._team.broken or self._team.size != size):
+            self._team.end()
+            self._team = None
+        if self._team is None:
+            self._team = start_team(size, self._setup.team, self._setup.device)
+        self._team.begin(order.members[0], order.plan, order.data)
+        return self._team
 
     def _interpolate(self, order: orders.Interpolate) -> None:
         import torch

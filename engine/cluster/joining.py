@@ -36,18 +36,27 @@ class Needs(NamedTuple):
         return f"{self.amount:g} {self.resource}{'' if one or self.resource == GPU else 's'}"
 
 
+class Terms(NamedTuple):
+    """How a sweep wants its workers: where checkpoints go (`store`), which part of a GPU each asks
+    for, on what `device`, and how many train one trial together."""
+
+    store: str = ""
+    gpu_share: float = 1.0
+    device: str = "auto"
+    parallel: int = 1
+
+
 class Cluster:
-    """A cluster that this process has joined, for the sweep in `folder`.
+    """A cluster that this process has joined, for the sweep in `folder`."""
 
-    `store` is the URL where checkpoints go, or nothing.
-    """
-
-    def __init__(self, ray: Any, folder: Path, store: str, gpu_share: float, device: str) -> None:
+    def __init__(self, ray: Any, folder: Path, terms: "Terms") -> None:
         self._ray, self._folder = ray, folder
-        self._store = of_sweep(store, folder.name) if is_url(store) else ""
+        self._store = of_sweep(terms.store, folder.name) if is_url(terms.store) else ""
         self._data: dict[str, Any] = {}
-        wants_gpu = device != "cpu" and (device != "auto" or self._total(GPU) > 0)
-        self.needs = Needs(GPU, gpu_share) if wants_gpu else Needs(CPU, 1)
+        on_gpu = terms.device != "cpu" and self._total(GPU) > 0
+        # those who train one trial together share a node, and a card of it has one of them
+        each = (terms.gpu_share if on_gpu and terms.parallel == 1 else 1) * terms.parallel
+        self.needs = Needs(GPU if on_gpu else CPU, each)
 
     def slots(self) -> int:
         """How many workers the cluster has room for, as it is now, busy ones counted."""
@@ -104,7 +113,7 @@ def _node(host: Host) -> str:
     return f"{address} ({ray.get_runtime_context().get_node_id()[:6]})"
 
 
-def join(on: str, folder: Path, store: str, gpu_share: float, device: str) -> Cluster:
+def join(on: str, folder: Path, terms: Terms) -> Cluster:
     """Start Ray on this machine, or join what runs already.
 
     Raises:
@@ -127,4 +136,4 @@ def join(on: str, folder: Path, store: str, gpu_share: float, device: str) -> Cl
         ray.init(address={LOCAL: "local", AUTO: "auto"}.get(on, on), **quiet)
     except Exception as error:  # whatever Ray raises, the person wants to know that and why
         raise MachineProblem(f"--on {on}: {shortly(error)}") from None
-    return Cluster(ray, folder, store, gpu_share, device)
+    return Cluster(ray, folder, terms)

@@ -35,15 +35,20 @@ class Room(Protocol):
         """How many workers there is room for, busy ones counted."""
 
 
-def place_on(room: Room, number: int) -> Place:
+def place_on(room: Room, number: int, parallel: int = 1) -> Place:
     """A place of its own for each worker: what fails at one says nothing of the others."""
-    gpu = room.needs.resource == "GPU"
-    device = Device("cuda:0" if gpu else "cpu", f"a {room.needs.resource} of the cluster")
-    return Place(device, 1, 1, name=f"worker {number}", on_gpu=gpu)
+    gpu, title = room.needs.resource == "GPU", f"a {room.needs.resource} of the cluster"
+    team = tuple(Device(f"cuda:{n}" if gpu else "cpu", title) for n in range(parallel))
+    return Place(
+        team[0], 1, 1, name=f"worker {number}", on_gpu=gpu, team=team if parallel > 1 else ()
+    )
 
 
 class Recruiter:
-    """Hires for a `server`, at most `most` at once, as long as it has work."""
+    """Hires for a `server`, at most `most` at once, as long as it has work.
+
+    Up to `parallel` train one trial together.
+    """
 
     def __init__(
         self,
@@ -54,7 +59,9 @@ class Recruiter:
         room: Room,
         most: int | None,
         leaving: Callable[[], bool],
+        parallel: int = 1,
     ) -> None:
+        self._parallel = parallel
         self._ledger, self._queue, self._server = ledger, queue, server
         self._crew, self._room = crew, room
         self._most, self._leaving = most, leaving
@@ -104,7 +111,7 @@ class Recruiter:
 
     async def _serve(self, number: int) -> MachineProblem | None:
         """One worker from its placing to its end."""
-        place = place_on(self._room, number)
+        place = place_on(self._room, number, self._parallel)
         hiring = asyncio.create_task(hire(self._crew, number, place))
         try:
             if await self._placed(number, hiring):

@@ -52,14 +52,14 @@ def _given(state: SweepState) -> Iterator[Row]:
         if not trials:
             continue
         automatic = settings.memory.micro_batch_size == "auto"
-        if automatic and alike(settings, state.plans[trials[0].id].largest) in measured:
+        if automatic and alike(settings, state.plans[trials[0].id].share) in measured:
             continue
         plan = state.plans[trials[0].id]
         peaks = [int(peak) for peak in trials[0].records.known("peak_memory_bytes")]
         yield {
             "device": trials[0].device,
             "model": settings.model.name,
-            "batch_size": plan.largest,
+            "batch_size": plan.share,
             "micro_batch_size": plan.micro_batch_size,
             "peak_memory_bytes": max(peaks, default=None),
             "samples_per_second": pace(state, trials)[1],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engine.plan import Plan
 from engine.spec import Trial
+from engine.training.team import Team
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,8 @@ class Job:
     do not depend on who else is there; only those that `active` names are trained to an end and
     stated. With `checkpoints`, a folder, the training is kept there and goes on from what it holds
     of the same trials on the same images, which `data_digest` tells. `weights` are the folders in
-    which members that finish leave their final weights.
+    which members that finish leave their final weights. The `team` divides every batch of a trial
+    that has several workers.
     """
 
     members: tuple[Trial, ...]
@@ -28,3 +30,4 @@ class Job:
     checkpoints: Path | None = None
     data_digest: str = ""
     weights: Mapping[str, Path] = field(default_factory=dict)
+    team: Team | None = None

@@ -76,7 +76,7 @@ class Training:
     def _begin(self) -> None:
         """Stand before the first step."""
         job, settings = self.job, self.settings
-        self.stepper = Stepper(job.members, job.plan, self.images, self.device)
+        self.stepper = Stepper(job.members, job.plan, self.images, self.device, job.team)
         self.total_steps = self.stepper.total_steps
         size, cut = job.plan.evaluation_batch_size, partial(self._teller.cut, evaluation=True)
         self.judge = Judge(self.stepper, self.images, size, cut)

@@ -1,6 +1,7 @@
 """The training step: gradients, their norms, update of the weights, for all replicates at once."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,11 +15,12 @@ from engine.spec import Trial
 from engine.training.images import Images
 from engine.training.lengths import Lengths
 from engine.training.memory import ran_out
-from engine.training.noise import NoiseScale, Parts, first_part, two_parts
+from engine.training.noise import NoiseScale, Parts, estimates, first_part, two_parts
 from engine.training.optim import build_optimizer
 from engine.training.passes import Explicit, Heard, unheard
 from engine.training.replay import Replay
 from engine.training.stack import Stack
+from engine.training.team import Team
 from engine.training.travel import Descent, Travel
 
 SLICES_PER_RUN = 20
@@ -26,6 +28,8 @@ SLICES_PER_RUN = 20
 
 class Stepper:
     """All that the steps of R replicates need on a device, from their initial weights on.
+
+    With a `team`, of one replicate, every batch is divided among several workers.
 
     Attributes:
         stack: weights and gradients.
@@ -39,9 +43,14 @@ class Stepper:
     """
 
     def __init__(
-        self, members: Sequence[Trial], plan: Plan, images: Images, device: torch.device
+        self,
+        members: Sequence[Trial],
+        plan: Plan,
+        images: Images,
+        device: torch.device,
+        team: Team | None = None,
     ) -> None:
-        settings, self._images = members[0].settings, images
+        settings, self._images, self._team = members[0].settings, images, team
         self.stack = Stack(members, plan, device)
         self.start_weights = self.stack.copy_weights()
         self.course = Course(settings, images.train_size)
@@ -59,7 +68,7 @@ class Stepper:
         if not self._plain:
             self.travel = Travel(self.stack.weights.detach(), self._most, self.total_steps)
         self._replay: Replay | None = None
-        if device.type == "cuda" and isinstance(self.stack.passes, Explicit):
+        if device.type == "cuda" and isinstance(self.stack.passes, Explicit) and team is None:
             self._replay = Replay(self._take, self.stack.gradient, self.stack.buffers)
         self._start_travel = self.travel.state()
         self._start_buffers = [buffer.clone() for buffer in self.stack.buffers]
@@ -90,7 +99,8 @@ class Stepper:
         touched until then.
         """
         self._set_rate(number, samples, seconds)
-        if self._plain and batch.shape[1] <= min(self.micro_batch_size, self.stack.passes.few):
+        few = self.stack.passes.few if self._team is None else 0
+        if self._plain and batch.shape[1] <= min(self.micro_batch_size, few):
             self._descend(batch, number, filled)
             return False
         buffers = [buffer.clone() for buffer in self.stack.buffers]
@@ -120,7 +130,9 @@ class Stepper:
         meanwhile; the gradient is the same to the last bit.
         """
         count = batch.shape[1]
-        if not (number and self.noise.due(number, count)):
+        if self._team is not None:
+            self._divide(self._team, batch, bool(number) and self.noise.due(number, count))
+        elif not (number and self.noise.due(number, count)):
             take = self._take
             if self._replay is not None and count <= self.micro_batch_size:
                 take = self._replay.take
@@ -136,6 +148,23 @@ class Stepper:
             self._accumulate(batch, self._mean)
             gradient, scale = self.stack.gradient, self._scale(count)
             self.noise.add(two_parts(first, gradient, size, count, scale))
+
+    def _divide(self, team: Team, batch: Tensor, measured: bool) -> None:
+        """Leave the gradient of a batch (1, B) of which each of the team has its share.
+
+        Where the noise scale is `measured`, the shares are the parts that tell it.
+        """
+        gradient, count = self.stack.gradient, batch.shape[1]
+        scale = self._scale(count)
+        squares = team.gradient(
+            *(self.stack.weights.detach(), gradient, batch, self.micro_batch_size),
+            own=partial(self._accumulate, mean=False),
+            measured=measured,
+        )
+        if scale != 1.0:
+            gradient.mul_(scale)
+        if squares is not None:
+            self.noise.add(estimates(squares, gradient, scale, team.parts(count), count))
 
     def _descend(self, batch: Tensor, number: int, filled: int) -> None:
         """A step whose gradients are nowhere, but where the noise scale wants them."""

@@ -55,7 +55,7 @@ place, right = Path(sys.argv[1]), ray.__version__
 for version in ("0.0.1", right):
     ray.__version__, joining.__version__ = version, "9.9"
     try:
-        cluster = joining.join("auto", place, "", 1.0, "cpu")
+        cluster = joining.join("auto", place, joining.Terms(device="cpu"))
         import asyncio
 
         asyncio.run(cluster.start(0))
@@ -159,3 +159,15 @@ def test_versions_that_do_not_match_are_told(nodes: Nodes, tmp_path: Path) -> No
     assert ours.endswith(
         f" has batchscope {__version__}, this machine has 9.9: install the same on both"
     )
+
+
+def test_those_who_train_one_trial_share_a_node(lab: Lab, nodes: Nodes) -> None:
+    nodes.add(cpus=2)
+    words = ("--preset", preset(lab, 2), "--set", "run.data_parallel=2", "--set", "seeds=1")
+    there = lab.run("--export", "there", *words, "--on", "auto", RAY_ADDRESS=nodes.address)
+    assert there.code == 0, there.err
+    here = lab.run("--export", "here", *words)
+    assert here.code == 0, here.err
+    assert figures(lab.cwd / "there") == figures(lab.cwd / "here")
+    workers = {e.worker for e in heard(lab.folders()[0], ev.WorkerReady)}
+    assert len(workers) <= 2, "one at a time on two CPUs, and one more that waited for them"

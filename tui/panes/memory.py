@@ -73,7 +73,7 @@ class MemoryPane(Pane):
                 known.append((name, trials))
         reasons = {_short(state.plans[trials[0].id]) for _, trials in known}
         shared = reasons.pop() if len(reasons) == 1 else ""
-        widest = max((len(f"{state.plans[t[0].id].largest:,}") for _, t in known), default=1)
+        widest = max((len(_divided(state.plans[t[0].id])) for _, t in known), default=1)
         lines: list[Row] = []
         for name, trials in known:
             lines += self._plan(name, trials, widest, width, not shared)
@@ -95,7 +95,7 @@ class MemoryPane(Pane):
     ) -> list[Row]:
         """A row, and the reason behind it or, where that is too long, below."""
         plan, mark = self.view.state.plans[trials[0].id], self.view.marks[name]
-        cut = f"{plan.largest:>{digits},} = {plan.accumulation_steps:,} × "
+        cut = f"{_divided(plan):>{digits}} = {plan.accumulation_steps:,} × "
         left = row(
             (mark.glyph, mark.style),
             " ",
@@ -115,9 +115,15 @@ class MemoryPane(Pane):
         return [left, *((("  ", ""), *line) for line in wrap(reason, width - 2, "dim"))]
 
 
+def _divided(plan: Plan) -> str:
+    """The batch, and over how many workers it is divided."""
+    over = f"/{plan.data_parallel}" if plan.data_parallel > 1 else ""
+    return f"{plan.largest:,}{over}"
+
+
 def _short(plan: Plan) -> str:
     """The reason without its figures, where the batch is whole: they stand in the row."""
-    whole = plan.micro_batch_size == plan.largest
+    whole = plan.micro_batch_size == plan.share
     return plan.reason.partition(": ")[0] if whole else plan.reason
 
 
