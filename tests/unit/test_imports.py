@@ -12,8 +12,10 @@ import pytest
 import engine
 import tui
 
-HEAVY = ("torch", "torchvision", "sklearn", "matplotlib")
+HEAVY = ("torch", "torchvision", "sklearn", "matplotlib", "jinja2")
 SCREEN = ("textual",)
+DRAWING = ("engine.export.drawing", "engine.export.figures", "engine.export.rendering")
+"""The rooms of a process of its own that draws."""
 
 
 def modules_of(package: str) -> list[str]:
@@ -58,7 +60,8 @@ def test_the_worker_needs_torch_only_once_it_is_set_up() -> None:
 
 
 def test_torch_is_imported_in_the_rooms_of_training_alone() -> None:
-    names = [name for name in modules_of("engine") if not name.startswith("engine.training")]
+    apart = ("engine.training", *DRAWING)
+    names = [name for name in modules_of("engine") if not name.startswith(apart)]
     assert {"engine.conductor", "engine.export.bundle", "engine.prepare"} < set(names)
     assert loaded(*names).isdisjoint((*HEAVY, *SCREEN))
 
@@ -69,7 +72,7 @@ def test_the_engine_knows_nothing_of_screens() -> None:
     found = loaded(*names)
     assert "torch" in found
     assert found.isdisjoint((*SCREEN, "tui", "rich"))
-    assert found.isdisjoint(("torchvision", "sklearn", "matplotlib")), "only where they are needed"
+    assert found.isdisjoint(("torchvision", "sklearn")), "only where they are needed"
 
 
 def test_a_screen_starts_without_numpy_and_psutil() -> None:
