@@ -21,7 +21,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from engine.problems import printable
 
@@ -122,7 +129,7 @@ def plain(text: object, most: int = LONGEST_LABEL) -> str:
 def counted(value: float) -> str:
     """A count on an axis: 512, 2,048, 60k, 1.5M."""
     if abs(value) >= 1e6:
-        return f"{value / 1e6:g}M"
+        return f"{value / 1e6:,g}M"
     return f"{value / 1e3:g}k" if abs(value) >= 1e4 else f"{value:,g}"
 
 
@@ -132,8 +139,23 @@ def tens(value: float) -> str:
 
 
 def log_axis(axis: Any) -> None:
-    """Powers of ten as plain numbers: mathematical text would need fonts of its own."""
+    """A logarithmic axis with plain numbers: mathematical text would need fonts of its own.
+
+    Within two powers of ten 2 and 5 have their numbers too, since one tick tells no scale.
+    """
+    low, high = axis.get_view_interval()
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    near = 0 < low < high < 100 * low
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if near else (1.0,), numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: tens(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def count_axis(axis: Any, whole: bool = False) -> None:
+    """Short numbers along an axis of counts; only `whole` ones where there are no others."""
+    if whole:
+        axis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: counted(value)))
 
 
 def sizes_along(axes: Axes, sizes: Sequence[float], name: str = "batch size") -> None:
@@ -154,7 +176,7 @@ def legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> 
     if len(handles) < 2:
         return
     shown = [plain(label) for label in labels]
-    columns = max(1, min(len(shown), 64 // (max(map(len, shown)) + 6)))
+    columns = max(1, min(len(shown), 46 // (max(map(len, shown)) + 6)))
     box = figure.legend(
         handles, [str(at) for at in range(len(shown))], loc="outside lower center", ncols=columns
     )
@@ -166,6 +188,7 @@ def svg_of(figure: Figure, name: str) -> str:
     """The figure as SVG whose text is text; `name` is what a screen reader says."""
     file = io.BytesIO()
     FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
+    figure.set_layout_engine("none")  # it is laid out: once is enough for both kinds of file
     root = ElementTree.fromstring(file.getvalue())
     for metadata in root.findall(f"{{{SVG}}}metadata"):
         root.remove(metadata)
