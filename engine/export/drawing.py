@@ -127,10 +127,10 @@ def plain(text: object, most: int = LONGEST_LABEL) -> str:
 
 
 def counted(value: float) -> str:
-    """A count on an axis: 512, 2,048, 60k, 1.5M."""
+    """A count on an axis: 512, 2,048, 150k, 1.5M."""
     if abs(value) >= 1e6:
         return f"{value / 1e6:,g}M"
-    return f"{value / 1e3:g}k" if abs(value) >= 1e4 else f"{value:,g}"
+    return f"{value / 1e3:g}k" if abs(value) >= 1e5 else f"{value:,g}"
 
 
 def tens(value: float) -> str:
@@ -143,7 +143,7 @@ def log_axis(axis: Any) -> None:
 
     Within two powers of ten 2 and 5 have their numbers too, since one tick tells no scale.
     """
-    low, high = axis.get_view_interval()
+    low, high = axis.get_data_interval()
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     near = 0 < low < high < 100 * low
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if near else (1.0,), numticks=8))
@@ -176,7 +176,7 @@ def legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> 
     if len(handles) < 2:
         return
     shown = [plain(label) for label in labels]
-    columns = max(1, min(len(shown), 46 // (max(map(len, shown)) + 6)))
+    columns = max(1, min(len(shown), 62 // (max(map(len, shown)) + 8)))
     box = figure.legend(
         handles, [str(at) for at in range(len(shown))], loc="outside lower center", ncols=columns
     )

@@ -94,7 +94,8 @@ def test_styles_of_others_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(8, "8"), (2048, "2,048"), (60000, "60k"), (1.5e6, "1.5M")]
+    ("value", "shown"),
+    [(8, "8"), (2048, "2,048"), (60000, "60,000"), (150000, "150k"), (1.5e6, "1.5M")],
 )
 def test_counts_on_an_axis(value: float, shown: str) -> None:
     assert drawing.counted(value) == shown

@@ -51,7 +51,7 @@ def _picture(state: SweepState, known: list[Measured], more: int) -> Picture:
     if is_wide([*peaks, *(limit / size_of for limit in near)]):
         log_axis(axes.yaxis)
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max([*peaks, *(limit / size_of for limit in near)]))
     legend(figure, handles, labels)
     told = " to ".join(dict.fromkeys(shown_size(each) for each in (limits[0], limits[-1])))
     caption = (
