@@ -132,6 +132,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--ascii", action=Switch, help=ASCII_HELP)
     _add_screen_options(parser)
     add("--overwrite", action="store_true", help="let --export replace what DIR holds")
+    add("--no-report", action="store_true", help="export without report.html and figures/")
 
 
 def _add_screen_options(parser: argparse.ArgumentParser, default: object = None) -> None:

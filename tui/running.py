@@ -82,7 +82,7 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         return code
     target = _target(words.export) if words.export else folder / "export"
     try:
-        write_export(folder, target)
+        write_export(folder, target, not words.no_report)
     except MachineProblem as problem:
         again = f"`batchscope --export DIR --sweep {folder.name}` writes it elsewhere"
         raise MachineProblem(f"{problem}; the sweep is kept: {again}") from None
@@ -102,7 +102,7 @@ def _export_stored(words: argparse.Namespace) -> int:
     folder = find_sweep(home_folder(words.home), words.sweep)
     target = _target(words.export)
     check_target(target, folder.name, words.overwrite)
-    state = write_export(folder, target)
+    state = write_export(folder, target, not words.no_report)
     print_summary(headless.summary(folder, state, target), words.json)
     return headless.exit_code(state)
 

@@ -16,8 +16,8 @@ import tomli_w
 
 from engine import __version__, journal
 from engine.catalog import SWEEP, conductor_lives
-from engine.export import memory_table, minima_tables, probe_tables, tables
-from engine.findings import report
+from engine.export import artist, memory_table, minima_tables, probe_tables, tables
+from engine.findings.report import document
 from engine.findings.bias_variance import BiasVariance, bias_variances
 from engine.problems import MachineProblem, UsageProblem, printable
 from engine.reading import read_toml
@@ -67,11 +67,13 @@ def exported_sweep(target: Path) -> str | None:
         return None
 
 
-def write_export(folder: Path, target: Path) -> SweepState:
+def write_export(folder: Path, target: Path, report: bool = True) -> SweepState:
     """Export the sweep in `folder` to `target`, replacing what is there; returns its state.
 
+    Without a `report` it holds tables, findings and the journal alone.
+
     Raises:
-        MachineProblem: the disk refuses; `target` is as it was.
+        MachineProblem: the disk refuses, or nothing can be drawn; `target` is as it was.
     """
     reader = journal.Reader(folder / journal.NAME)
     state = SweepState().fold(reader.read_all())
@@ -81,6 +83,8 @@ def write_export(folder: Path, target: Path) -> SweepState:
                 (fresh / name).write_text(text, encoding="utf-8")
             with open(folder / journal.NAME, "rb") as source:
                 (fresh / journal.NAME).write_bytes(source.read(reader.offset))
+            if report:
+                artist.draw(fresh)
             fresh.chmod(0o755)
             _replace(fresh, target)
     except OSError as error:
@@ -95,7 +99,7 @@ def _documents(folder: Path, state: SweepState, damaged: int) -> dict[str, str]:
         "gradient_norms.csv": tables.to_csv(tables.NORM_COLUMNS, tables.norm_rows(state)),
         "sweep.toml": sweep_toml(folder, state),
         "memory.csv": tables.to_csv(memory_table.MEMORY_COLUMNS, memory_table.memory_rows(state)),
-        FINDINGS: _json(report.document(state)),
+        FINDINGS: _json(document(state)),
         MANIFEST: _json(manifest(folder, state, damaged)),
         **_probe_tables(state),
         "bias_variance.csv": bias_variance_csv(state),

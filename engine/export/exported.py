@@ -1,0 +1,118 @@
+"""The files of an export, read back: every number of a report is one of theirs, with its place."""
+
+import csv
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from engine.numbers import UNKNOWN, signed, significant
+from engine.sizes import shown_size
+
+
+class Number(NamedTuple):
+    """A number as it is shown, as the file has it, and where: `trials.csv#3/test_accuracy`."""
+
+    shown: str
+    exact: str
+    at: str
+
+
+class Range(NamedTuple):
+    """A mean with the interval around it, where there is one, over `n` seeds."""
+
+    mean: Number
+    low: Number | None = None
+    high: Number | None = None
+    n: Number | None = None
+
+
+Cell = str | Number | Range | None
+
+
+def rounded(value: float, style: str) -> str:
+    """The one rule by which numbers are rounded.
+
+    `percent`: two decimals of 100 times the value. `count`: whole. `bytes`: with a binary unit.
+    `level`: as it is. `number`: three digits. `signed NAME FACTOR` is a difference in a unit.
+    """
+    if style == "percent":
+        return f"{100 * value:.2f}"
+    if style == "count":
+        return f"{value:,.0f}"
+    if style == "bytes":
+        return shown_size(value)
+    if style == "level":
+        return f"{value:g}"
+    if style.startswith("signed"):
+        return signed(value * float(style.split()[1]))
+    return significant(value)
+
+
+class Exported:
+    """The folder of an export, with the files that are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._tables: dict[str, list[dict[str, str]]] = {}
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """`manifest.json`."""
+        return self._json("manifest.json")
+
+    @cached_property
+    def findings(self) -> dict[str, Any]:
+        """`findings.json`."""
+        return self._json("findings.json")
+
+    def rows(self, table: str) -> list[dict[str, str]]:
+        """The rows of a table as text; none where there is no such table."""
+        if table not in self._tables:
+            path = self.folder / table
+            if not path.exists():
+                return []
+            with open(path, encoding="utf-8", newline="") as file:
+                self._tables[table] = list(csv.DictReader(file))
+        return self._tables[table]
+
+    def cell(self, table: str, row: int, column: str, style: str = "number") -> Number | None:
+        """A number of a table; None where the table has none."""
+        text = self.rows(table)[row].get(column) or ""
+        if not text:
+            return None
+        return Number(rounded(float(text), style), text, f"{table}#{row}/{column}")
+
+    def found(self, *path: str | int, style: str = "number") -> Number | None:
+        """A number of `findings.json`; None where there is none."""
+        value: Any = self.findings
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else value[int(key)]
+            if value is None:
+                return None
+        at = "/".join(map(str, path))
+        return Number(rounded(value, style), repr(value), f"findings.json#{at}")
+
+    def mean(self, *path: str | int, style: str = "number") -> Range | None:
+        """A mean of `findings.json` with its interval and its seeds; None where there is none."""
+        mean = self.found(*path, "mean", style=style)
+        if mean is None:
+            return None
+        low, high = (self.found(*path, end, style=style) for end in ("low", "high"))
+        return Range(mean, low, high, self.found(*path, "n", style="count"))
+
+    def _json(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        return found
+
+
+def text_of(cell: Cell) -> str:
+    """What a cell shows, as text alone."""
+    if cell is None:
+        return UNKNOWN
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, Number):
+        return cell.shown
+    low, high = cell.low, cell.high
+    return cell.mean.shown + (f" [{low.shown}, {high.shown}]" if low and high else "")
