@@ -1,12 +1,5 @@
 """Writes an export: every file into a new folder first, then in place of the old one at once."""
 
-import contextlib
-import ctypes
-import os
-import shutil
-import sys
-import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +10,9 @@ import tomli_w
 from engine import __version__, journal
 from engine.catalog import SWEEP, conductor_lives
 from engine.export import artist, memory_table, minima_tables, probe_tables, tables
-from engine.findings.report import document
+from engine.export.placing import beside, replace
 from engine.findings.bias_variance import BiasVariance, bias_variances
+from engine.findings.report import document
 from engine.problems import MachineProblem, UsageProblem, printable
 from engine.reading import read_toml
 from engine.state import SweepState
@@ -27,7 +21,6 @@ MANIFEST = "manifest.json"
 FINDINGS = "findings.json"
 FORMAT = 1
 OVERWRITE = ", or add --overwrite to replace it"
-AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
 def check_target(
@@ -52,7 +45,7 @@ def check_target(
             if held is None or held != sweep:
                 what = f"the export of sweep {held}" if held else "something else"
                 raise UsageProblem(f"--export {shown}: holds {what}; name another folder{mending}")
-        with _beside(target):
+        with beside(target):
             pass
     except OSError as error:
         raise MachineProblem(f"--export {shown}: {error.strerror or error}") from None
@@ -78,7 +71,7 @@ def write_export(folder: Path, target: Path, report: bool = True) -> SweepState:
     reader = journal.Reader(folder / journal.NAME)
     state = SweepState().fold(reader.read_all())
     try:
-        with _beside(target) as fresh:
+        with beside(target) as fresh:
             for name, text in _documents(folder, state, reader.damaged).items():
                 (fresh / name).write_text(text, encoding="utf-8")
             with open(folder / journal.NAME, "rb") as source:
@@ -86,7 +79,7 @@ def write_export(folder: Path, target: Path, report: bool = True) -> SweepState:
             if report:
                 artist.draw(fresh)
             fresh.chmod(0o755)
-            _replace(fresh, target)
+            replace(fresh, target)
     except OSError as error:
         raise MachineProblem(f"--export {printable(target)}: {error.strerror or error}") from None
     return state
@@ -180,38 +173,3 @@ def _moment(at: float | None) -> str | None:
 
 def _json(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
-
-
-@contextlib.contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A new folder on the same disk as `target`, gone afterwards unless it was moved."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        yield fresh
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _replace(fresh: Path, target: Path) -> None:
-    """Put `fresh` in the place of `target`: one step where the system can exchange folders."""
-    if not target.exists():
-        fresh.rename(target)
-    elif not _exchange(fresh, target):
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        target.rename(aside)
-        fresh.rename(target)
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Linux's renameat2 with RENAME_EXCHANGE; False where there is none."""
-    if not sys.platform.startswith("linux"):
-        return False
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "renameat2"):
-        return False
-    done = library.renameat2(
-        AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE
-    )
-    return bool(done == 0)

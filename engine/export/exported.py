@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,23 +31,25 @@ class Range(NamedTuple):
 Cell = str | Number | Range | None
 
 
+STYLES: dict[str, Callable[[float], str]] = {
+    "percent": lambda value: f"{100 * value:.2f}",
+    "count": lambda value: f"{value:,.0f}",
+    "bytes": shown_size,
+    "level": lambda value: f"{value:g}",
+    "number": significant,
+}
+
+
 def rounded(value: float, style: str) -> str:
     """The one rule by which numbers are rounded.
 
     `percent`: two decimals of 100 times the value. `count`: whole. `bytes`: with a binary unit.
-    `level`: as it is. `number`: three digits. `signed NAME FACTOR` is a difference in a unit.
+    `level`: as it is. `number`: three digits. `signed FACTOR` is a difference in a unit so many
+    times smaller, always with its sign. A minus is as wide as a plus.
     """
-    if style == "percent":
-        return f"{100 * value:.2f}"
-    if style == "count":
-        return f"{value:,.0f}"
-    if style == "bytes":
-        return shown_size(value)
-    if style == "level":
-        return f"{value:g}"
     if style.startswith("signed"):
         return signed(value * float(style.split()[1]))
-    return significant(value)
+    return STYLES[style](value).replace("-", "−", value < 0)
 
 
 class Exported:

@@ -101,14 +101,20 @@ def report_of(of: Exported, state: SweepState) -> Report:
 
 
 def tally(verdicts: tuple[Verdict, ...]) -> str:
-    """Of 3 claims 2 are supported and 1 is undetermined; empty without claims."""
+    """Of 3 claims, 2 are supported and 1 is undetermined; empty without claims."""
     counts = {word: sum(each.verdict == word for each in verdicts) for word in SIGNS}
-    parts = [f"{n} {'is' if n == 1 else 'are'} {word}" for word, n in counts.items() if n]
-    if not parts:
+    known = {word: count for word, count in counts.items() if count}
+    so_far = "So far, " if any(each.provisional for each in verdicts) else ""
+    if not known:
         return ""
-    joined = " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
-    so_far = "So far, of" if any(each.provisional for each in verdicts) else "Of"
-    return f"{so_far} {len(verdicts)} claim{'s' * (len(verdicts) > 1)} {joined}."
+    if len(verdicts) == 1:
+        return f"{so_far}the claim is {next(iter(known))}.".capitalize()
+    if len(known) == 1:
+        every = "both claims" if len(verdicts) == 2 else f"all {len(verdicts)} claims"
+        return f"{so_far}{every} are {next(iter(known))}.".capitalize()
+    parts = [f"{count} {'is' if count == 1 else 'are'} {word}" for word, count in known.items()]
+    joined = f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"{so_far}of {len(verdicts)} claims, {joined}.".capitalize()
 
 
 def _claim(of: Exported, at: int, verdict: Verdict) -> Claim:
@@ -177,7 +183,7 @@ def _facts(manifest: dict[str, Any]) -> list[tuple[str, tuple[tuple[str, str], .
         ("ended", _moment(manifest["ended"])),
         ("source", manifest["source"] or ""),
     ]  # fmt: skip
-    machine = [(name.replace("_", " "), _told(name, value)) for name, value in _machine(manifest)]
+    machine = [(_named(name), _told(name, value)) for name, value in _machine(manifest)]
     versions = [(name, str(value)) for name, value in manifest["versions"].items()]
     parts = {"Sweep": sweep, "Data": data, "Machine": machine, "Versions": versions}
     return [
@@ -195,6 +201,11 @@ def _machine(manifest: dict[str, Any]) -> list[tuple[str, Any]]:
         else:
             found.append((name, value))
     return found
+
+
+def _named(name: str) -> str:
+    """A key of the manifest in words."""
+    return name.removesuffix("_bytes").replace("_", " ")
 
 
 def _told(name: str, value: Any) -> str:
