@@ -9,7 +9,6 @@ import subprocess
 from pathlib import Path
 
 from engine.launching import module_command
-from engine.orphans import ended_with_parent
 from engine.problems import MachineProblem, printable
 
 REPORT, FIGURES = "report.html", "figures"
@@ -27,13 +26,12 @@ def draw(folder: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     try:
         done = subprocess.run(
-            [*module_command("engine.export.rendering"), str(folder)],
+            [*module_command("engine.export.rendering"), str(folder), str(os.getpid())],
             cwd=folder,
             env={**kept, "MATPLOTLIBRC": os.devnull},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            preexec_fn=ended_with_parent(),
             check=False,
         )
     except OSError as error:

@@ -1,7 +1,7 @@
 """Draws the figures and the page of an export, into its folder.
 
-Run as `python -P -m engine.export.rendering FOLDER`, in a process of its own: see `artist`. It
-needs nothing but the files that are there, so the same files give the same bytes.
+Run as `python -P -m engine.export.rendering FOLDER [PARENT]`, in a process of its own: see
+`artist`. It needs nothing but the files that are there, so the same files give the same bytes.
 """
 
 import sys
@@ -17,6 +17,7 @@ from engine.export.artist import FIGURES, REPORT
 from engine.export.exported import Exported
 from engine.export.figures import pictures
 from engine.export.report import Report, report_of
+from engine.orphans import end_with
 from engine.problems import printable
 from engine.state import SweepState
 
@@ -72,4 +73,6 @@ def _safe(value: object) -> object:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        end_with(int(sys.argv[2]))
     render(Path(sys.argv[1]))

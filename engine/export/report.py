@@ -17,14 +17,13 @@ from engine.state import SweepState
 
 SIGNS = {"supported": "✓", "contradicted": "✗", "undetermined": "?"}
 ENDINGS = {
-    "finished": "every trial has ended",
-    "failed": "it ended early",
     "stopped": "it was stopped",
     "interrupted": "its conductor is gone",
     "paused": "it is paused",
     "running": "it still runs",
     "preparing": "it is being prepared",
 }
+LONGEST_REMARK = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,21 +134,30 @@ def _claim(of: Exported, at: int, verdict: Verdict) -> Claim:
         level=f"{verdict.level:g}",
         n=of.found("claims", at, "n", style="count"),
         method=verdict.method,
-        remarks=remarks(verdict),
+        remarks=_short(remarks(verdict)),
     )
+
+
+def _short(text: str) -> str:
+    """A remark that names hundreds of trials would hide what follows it."""
+    if len(text) <= LONGEST_REMARK:
+        return text
+    return f"{text[:LONGEST_REMARK].rsplit(' ', 1)[0]} … (the rest is in findings.json)"
 
 
 def _alarms(manifest: dict[str, Any]) -> list[str]:
     """What nobody may overlook: that trials are missing, and why."""
     if manifest["complete"]:
         return []
-    count, done = manifest["trials"], manifest["finished"]
-    how = ENDINGS.get(manifest["state"], manifest["state"])
-    why = f": {manifest['reason']}" if manifest["reason"] else ""
-    return [
-        f"Unfinished: {done:,} of {count:,} trials are finished, and {how}{why}. "
-        "What follows may still change."
+    count, done, failed = manifest["trials"], manifest["finished"], manifest["failed"]
+    parts = [
+        f"{done:,} of {count:,} trials are finished",
+        f"{failed:,} failed" if failed else "",
+        ENDINGS.get(manifest["state"], ""),
+        manifest["reason"] or "",
     ]
+    told = "; ".join(part for part in parts if part)
+    return [f"Unfinished: {told}. What follows may still change."]
 
 
 def _warnings(manifest: dict[str, Any], state: SweepState) -> list[str]:
