@@ -10,6 +10,7 @@ kind of line of its own, so that colour is never the only cue.
 
 import contextlib
 import io
+import math
 import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
@@ -162,13 +163,24 @@ def sizes_along(axes: Axes, sizes: Sequence[float], name: str = "batch size") ->
     """Batch sizes along a logarithmic x axis, with ticks at those that there are."""
     axes.set_xscale("log", base=2)
     every = sorted(set(sizes))
-    ticks = every[:: -(-len(every) // MOST_TICKS)] if every else []
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_locator(FixedLocator(apart(every)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: counted(value)))
     axes.set_xlabel(name)
     if every:
         axes.set_xlim(every[0] / 1.5, every[-1] * 1.5)
+
+
+def apart(sizes: Sequence[float], most: int = MOST_TICKS) -> list[float]:
+    """Those of rising sizes whose names do not overlap on a logarithmic axis."""
+    if not sizes:
+        return []
+    least = math.log(sizes[-1] / sizes[0]) / most
+    kept = [sizes[0]]
+    for size in sizes[1:]:
+        if math.log(size / kept[-1]) >= least:
+            kept.append(size)
+    return kept
 
 
 def legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:

@@ -19,13 +19,16 @@ from engine.state import SweepState
 
 
 def pictures(state: SweepState) -> Iterator[Picture]:
-    """Every figure for which there is something to show; to be drawn where a style holds."""
+    """Every figure for which there is something to show; to be drawn where a style holds.
+
+    First what only some presets ask for: it answers their question.
+    """
     cast, found = cast_of(state), find(state)
     yield from critical.pictures(found)
-    yield from sizes.pictures(cast)
-    yield from curves.pictures(cast)
     yield from minima.pictures(cast)
     yield from parting.pictures(cast, found)
     yield from probes.pictures(state)
+    yield from sizes.pictures(cast)
+    yield from curves.pictures(cast)
     yield from gradients.pictures(cast)
     yield from memory.pictures(state)
