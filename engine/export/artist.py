@@ -26,9 +26,9 @@ def draw(folder: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     try:
         done = subprocess.run(
-            [*module_command("engine.export.rendering"), str(folder), str(os.getpid())],
+            [*module_command("engine.export.rendering"), str(folder.absolute()), str(os.getpid())],
             cwd=folder,
-            env={**kept, "MATPLOTLIBRC": os.devnull},
+            env={**kept, "MATPLOTLIBRC": os.devnull, "PYTHONWARNINGS": "ignore"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

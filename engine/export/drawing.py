@@ -27,7 +27,6 @@ from matplotlib.ticker import (
     FuncFormatter,
     LogLocator,
     MaxNLocator,
-    NullFormatter,
     NullLocator,
 )
 
@@ -149,7 +148,7 @@ def log_axis(axis: Any) -> None:
     near = 0 < low < high < 100 * low
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if near else (1.0,), numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: tens(value)))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 def count_axis(axis: Any, whole: bool = False) -> None:
@@ -212,10 +211,10 @@ def svg_of(figure: Figure, name: str) -> str:
 
 
 def png_of(figure: Figure) -> bytes:
-    """The figure as PNG, on white."""
+    """The figure as PNG, on white; drawn once, where `savefig` would draw it twice."""
     file = io.BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(file, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    figure.set_dpi(DOTS_PER_INCH)
+    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
     return file.getvalue()
 
 

@@ -7,8 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+from msgspec import Struct
+
+from engine.findings.bias_variance import BiasVariance
+from engine.findings.claims import Verdict
+from engine.findings.critical import Critical
+from engine.findings.noise_scales import NoiseFinding
+from engine.findings.probes import Competed, Drawn
+from engine.findings.summary import Figures, Mean
 from engine.numbers import UNKNOWN, signed, significant
 from engine.sizes import shown_size
+from engine.tuning import Choice
 
 
 class Number(NamedTuple):
@@ -29,6 +39,34 @@ class Range(NamedTuple):
 
 
 Cell = str | Number | Range | None
+
+
+class Figured(Struct, frozen=True):
+    """The figures in `findings.json`."""
+
+    configurations: tuple[Figures, ...] = ()
+    probes: tuple[Drawn, ...] = ()
+    competitions: tuple[Competed, ...] = ()
+
+
+class Told(Struct, frozen=True):
+    """`findings.json` as what it was made of."""
+
+    claims: tuple[Verdict, ...]
+    recommendation: str
+    findings: Figured
+    choices: tuple[Choice, ...] = ()
+    critical_batch_size: Critical | None = None
+    noise_scale: tuple[NoiseFinding, ...] = ()
+    bias_variance: tuple[BiasVariance, ...] = ()
+
+    def means(self, measure: str) -> dict[str, Mean]:
+        """A measure of each configuration that has it, smaller batch sizes first."""
+        return {
+            each.configuration: each.figures[measure]
+            for each in self.findings.configurations
+            if measure in each.figures
+        }
 
 
 STYLES: dict[str, Callable[[float], str]] = {
@@ -68,6 +106,11 @@ class Exported:
     def findings(self) -> dict[str, Any]:
         """`findings.json`."""
         return self._json("findings.json")
+
+    @cached_property
+    def told(self) -> Told:
+        """`findings.json` as what it was made of."""
+        return msgspec.convert(self.findings, Told)
 
     def rows(self, table: str) -> list[dict[str, str]]:
         """The rows of a table as text; none where there is no such table."""

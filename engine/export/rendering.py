@@ -14,7 +14,7 @@ from markupsafe import Markup
 from engine import journal
 from engine.export import drawing
 from engine.export.artist import FIGURES, REPORT
-from engine.export.exported import Exported
+from engine.export.exported import Exported, Told
 from engine.export.figures import pictures
 from engine.export.report import Report, report_of
 from engine.orphans import end_with
@@ -35,16 +35,17 @@ class Shown(NamedTuple):
 def render(folder: Path) -> None:
     """Write `figures/` and `report.html` beside the tables and the journal in a folder."""
     state = SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
-    report = report_of(Exported(folder), state)
-    figures = draw(state, folder / FIGURES)
+    exported = Exported(folder)
+    report = report_of(exported, state)
+    figures = draw(state, exported.told, folder / FIGURES)
     (folder / REPORT).write_text(page(report, figures), encoding="utf-8")
 
 
-def draw(state: SweepState, folder: Path) -> list[Shown]:
+def draw(state: SweepState, told: Told, folder: Path) -> list[Shown]:
     """Every figure as SVG and PNG into a folder of its own; as the page is to show them."""
     found: list[Shown] = []
     with drawing.styled(STYLE):
-        for picture in pictures(state):
+        for picture in pictures(state, told):
             folder.mkdir(exist_ok=True)
             svg = drawing.svg_of(picture.figure, f"{picture.title}. {picture.caption}")
             (folder / f"{picture.name}.svg").write_text(svg, encoding="utf-8")

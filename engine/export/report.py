@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from engine.export.exported import Exported, Number
 from engine.export.report_tables import Table, memory_plan, odd_trials, tables, trials
 from engine.findings.choosing import choice_text
 from engine.findings.claims import Verdict
-from engine.findings.report import Findings
 from engine.findings.sizing import aside_sentences, critical_sentence
 from engine.findings.wording import remarks, unit_of, word_of
 from engine.sizes import shown_size
@@ -73,7 +70,7 @@ class Report:
 def report_of(of: Exported, state: SweepState) -> Report:
     """The report of an export; of its state only what was said in the log."""
     manifest = of.manifest
-    found = msgspec.convert(of.findings, Findings)
+    found = of.told
     critical = found.critical_batch_size
     return Report(
         question=manifest["question"] or manifest["title"] or "",

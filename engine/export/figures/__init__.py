@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from engine.export.exported import Told
 from engine.export.figures import (
     critical,
     curves,
@@ -14,20 +15,20 @@ from engine.export.figures import (
 )
 from engine.export.figures.common import Picture as Picture
 from engine.export.figures.common import cast_of
-from engine.findings.report import find
 from engine.state import SweepState
 
 
-def pictures(state: SweepState) -> Iterator[Picture]:
+def pictures(state: SweepState, told: Told) -> Iterator[Picture]:
     """Every figure for which there is something to show; to be drawn where a style holds.
 
-    First what only some presets ask for: it answers their question.
+    Whatever the findings have is `told` by them, not judged again. First what only some presets ask
+    for: it answers their question.
     """
-    cast, found = cast_of(state), find(state)
-    yield from critical.pictures(found)
+    cast = cast_of(state, told)
+    yield from critical.pictures(told)
     yield from minima.pictures(cast)
-    yield from parting.pictures(cast, found)
-    yield from probes.pictures(state)
+    yield from parting.pictures(cast)
+    yield from probes.pictures(told)
     yield from sizes.pictures(cast)
     yield from curves.pictures(cast)
     yield from gradients.pictures(cast)

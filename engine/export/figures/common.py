@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engine.export.drawing import FAINT, Look, look, plain
+from engine.export.exported import Told
 from engine.figures import kin, preferred
 from engine.findings.summary import Mean
 from engine.spec import Settings
@@ -33,12 +34,18 @@ class Cast:
     """The configurations that are drawn, each with the same look in every figure."""
 
     state: SweepState
+    told: Told
     names: tuple[str, ...]
     left_out: int = 0
 
     def look(self, name: str) -> Look:
         """How a configuration is drawn."""
         return look(self.names.index(name))
+
+    def means(self, measure: str) -> dict[str, Mean]:
+        """A measure of those that have it."""
+        found = self.told.means(measure)
+        return {name: found[name] for name in self.names if name in found}
 
     def label(self, name: str) -> str:
         """What a configuration is called."""
@@ -69,11 +76,11 @@ class Cast:
         return f" {count} more configuration{'s' * (count > 1)} not drawn." if count else ""
 
 
-def cast_of(state: SweepState) -> Cast:
+def cast_of(state: SweepState, told: Told) -> Cast:
     """All that have a finished epoch, but for candidates that were not chosen; at most `MOST`."""
     known = [name for name in preferred(state) if any(t.records for t in state.replicates(name))]
     some = spread(known, MOST)
-    return Cast(state, tuple(some), len(known) - len(some))
+    return Cast(state, told, tuple(some), len(known) - len(some))
 
 
 def spread(items: Sequence[str], most: int) -> list[str]:

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from engine.export.drawing import FAINT, counted, log_axis, look, new
+from engine.export.exported import Told
 from engine.export.figures.common import Picture
 from engine.findings.critical import Critical
-from engine.findings.report import Findings
-from engine.findings.sizing import told
+from engine.findings.sizing import told as in_words
 
 
-def pictures(found: Findings) -> Iterator[Picture]:
+def pictures(told: Told) -> Iterator[Picture]:
     """Nothing without a target that two batch sizes reached."""
-    if found.critical_batch_size and len(found.critical_batch_size.sizes) > 1:
-        yield _picture(found.critical_batch_size)
+    if told.critical_batch_size and len(told.critical_batch_size.sizes) > 1:
+        yield _picture(told.critical_batch_size)
 
 
 def _picture(found: Critical) -> Picture:
@@ -49,9 +49,9 @@ def _picture(found: Critical) -> Picture:
         + (
             "The curve is (S/S_min − 1)(E/E_min − 1) = 1 (McCandlish et al. 2018), fitted to the "
             "logarithms of the steps; the star is the critical batch size, "
-            f"{told(found)}, with its interval of coverage 0.95."
+            f"{in_words(found)}, with its interval of coverage 0.95."
             if fitted
-            else "No curve is drawn: the critical batch size is " + told(found) + "."
+            else "No curve is drawn: the critical batch size is " + in_words(found) + "."
         )
     )
     return Picture("critical_batch_size", title, caption, figure)

@@ -6,7 +6,6 @@ from engine.bins import EDGES
 from engine.export.drawing import FAINT, legend, log_axis, new, sizes_along
 from engine.export.figures.common import Cast, Picture, dots, spread
 from engine.figures import norms
-from engine.findings.noise_scales import noise_scales
 from engine.findings.summary import Mean
 
 MOST = 8
@@ -57,7 +56,7 @@ def _histograms(cast: Cast) -> Picture | None:
 def _noise(cast: Cast) -> Picture | None:
     found = {
         each.configuration: Mean(each.value, each.low, each.high, each.n)
-        for each in noise_scales(cast.state)
+        for each in cast.told.noise_scale
         if each.configuration in cast.names and each.value is not None and each.value > 0
     }
     if len(found) < 2:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from engine.export.drawing import BAND, FAINT, legend, log_axis, look, new, plain, sizes_along
 from engine.export.figures.common import INTERVAL, Cast, Picture, dots, is_wide
-from engine.findings.summary import bars
 from engine.lines import curve
 from engine.state import SweepState
 
@@ -16,7 +15,7 @@ SHARP = (
 
 def pictures(cast: Cast) -> Iterator[Picture]:
     """Each only where it was measured."""
-    known = {n: mean for n, mean in bars(cast.state, "sharpness").items() if n in cast.names}
+    known = cast.means("sharpness")
     if known:
         title = "Sharpness"
         figure, axes = new(title, "batch size", "sharpness, %")

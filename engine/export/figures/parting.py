@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 from engine.export.drawing import legend, look, new
 from engine.export.figures.common import Cast, Picture
-from engine.findings.report import Findings
+from engine.findings.bias_variance import Parts
 
 PARTS = (("error", "error"), ("bias", "bias"), ("net_variance", "net variance"))
 
 
-def pictures(cast: Cast, found: Findings) -> Iterator[Picture]:
+def pictures(cast: Cast) -> Iterator[Picture]:
     """Nothing where no claim is about a part of the error."""
-    rows = [each for each in found.bias_variance if each.configuration in cast.names]
-    if not rows:
+    rows = [each for each in cast.told.bias_variance if each.configuration in cast.names]
+    if not rows or not any(claim.measure in Parts._fields for claim in cast.told.claims):
         return
     title = "Bias and variance"
     figure, axes = new(title, "% of the test images", "", 1.5 + 0.34 * len(rows))

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.export.drawing import legend, log_axis, look, new, plain, sizes_along
+from engine.export.exported import Told
 from engine.export.figures.common import INTERVAL, Picture, is_wide
-from engine.findings.probes import Competed, Drawn, competitions, probes
-from engine.state import SweepState
+from engine.findings.probes import Competed, Drawn
 
 MOST = 12
 DRAWS = (
@@ -20,12 +20,11 @@ CONTESTS = (
 )
 
 
-def pictures(state: SweepState) -> Iterator[Picture]:
+def pictures(told: Told) -> Iterator[Picture]:
     """Each only where it was drawn."""
-    drawn, contests = probes(state), competitions(state)
     for key, title, axis, what in DRAWS:
         caption = f"{what} of the gradients of many batches of each size, at frozen weights."
-        found = _series(drawn, key, "batch_size")
+        found = _series(told.findings.probes, key, "batch_size")
         if found:
             yield _picture(f"probe_{key}", title, "batch size drawn", axis, caption, found)
     for key, title, axis, what in CONTESTS:
@@ -34,7 +33,7 @@ def pictures(state: SweepState) -> Iterator[Picture]:
             f"{what} the sum of successive small steps {joint} one large step, on the same "
             "samples from the same weights."
         )
-        found = _series(contests, key, "large")
+        found = _series(told.findings.competitions, key, "large")
         if found:
             yield _picture(f"competition_{key}", title, "large batch size", axis, caption, found)
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from engine.export.drawing import INK, count_axis, legend, log_axis, new, sizes_along
 from engine.export.figures.common import INTERVAL, Cast, Picture, beside, dots, is_wide
-from engine.findings.summary import Mean, bars
+from engine.findings.summary import Mean
 from engine.shared_times import stack_mark, stack_note, stacked
 
 
@@ -51,8 +51,7 @@ DRAWN = (
 def pictures(cast: Cast) -> Iterator[Picture]:
     """Those of which two configurations have a value."""
     for drawn in DRAWN:
-        found = bars(cast.state, drawn.measure)
-        known = {name: mean for name, mean in found.items() if name in cast.names}
+        known = cast.means(drawn.measure)
         if len(known) > 1:
             yield _picture(cast, drawn, known)
 
