@@ -106,7 +106,8 @@ def styled(key: str) -> Iterator[None]:
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # of other scripts: an SVG has them
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**STYLE, "svg.hashsalt": key})
+        settings: Any = matplotlib.rcParams
+        settings.update({**STYLE, "svg.hashsalt": key})
         yield
 
 
@@ -198,7 +199,8 @@ def legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> 
 def svg_of(figure: Figure, name: str) -> str:
     """The figure as SVG whose text is text; `name` is what a screen reader says."""
     file = io.BytesIO()
-    FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(file, metadata={"Date": None, "Creator": None})
     figure.set_layout_engine("none")  # it is laid out: once is enough for both kinds of file
     root = ElementTree.fromstring(file.getvalue())
     for metadata in root.findall(f"{{{SVG}}}metadata"):
@@ -214,7 +216,8 @@ def png_of(figure: Figure) -> bytes:
     """The figure as PNG, on white; drawn once, where `savefig` would draw it twice."""
     file = io.BytesIO()
     figure.set_dpi(DOTS_PER_INCH)
-    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(file, metadata={"Software": None})
     return file.getvalue()
 
 
