@@ -48,6 +48,8 @@ BAND = 0.16
 LONGEST_LABEL = 34
 MOST_TICKS = 9
 WIDTH, HEIGHT, DOTS_PER_INCH = 4.6, 3.2, 160
+LEGEND_ROW, LEGEND_ROWS = 0.17, 2
+"""Inches of a row of the legend, and as many of them as a figure has room for."""
 
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -184,11 +186,16 @@ def apart(sizes: Sequence[float], most: int = MOST_TICKS) -> list[float]:
 
 
 def legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
-    """Names of the series below the axes; none where there is one alone."""
+    """Names of the series below the axes; none where there is one alone.
+
+    The figure grows by the rows that they take, so that the axes keep their room.
+    """
     if len(handles) < 2:
         return
     shown = [plain(label) for label in labels]
     columns = max(1, min(len(shown), 62 // (max(map(len, shown)) + 8)))
+    rows = -(-len(shown) // columns)
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * max(0, rows - LEGEND_ROWS))
     box = figure.legend(
         handles, [str(at) for at in range(len(shown))], loc="outside lower center", ncols=columns
     )

@@ -114,12 +114,14 @@ def dots(axes: Axes, cast: Cast, means: dict[str, Mean], factor: float = 1.0) ->
 def beside(cast: Cast, names: Iterable[str]) -> list[tuple[str, float]]:
     """Where each of them lies along the batch sizes: those of one size a little apart."""
     there = set(names)
+    sizes = [cast.size(name) for name in there]
+    step = max(1.05, (max(sizes) / min(sizes)) ** 0.025) if sizes else 1.0
     seen: dict[int, int] = {}
     found = []
     for name in cast.names:
         if name in there:
             size = cast.size(name)
-            found.append((name, size * 1.05 ** seen.get(size, 0)))
+            found.append((name, size * step ** seen.get(size, 0)))
             seen[size] = seen.get(size, 0) + 1
     return found
 

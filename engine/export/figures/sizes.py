@@ -65,6 +65,9 @@ def _picture(cast: Cast, drawn: Drawn, means: dict[str, Mean]) -> Picture:
     elif drawn.timed:
         axes.set_ylim(bottom=0)
         count_axis(axes.yaxis)
+    elif drawn.measure == "test_accuracy":
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, -1.0), min(high, 101.0))  # an interval may reach beyond
     note = _marked(cast, axes, means) if drawn.timed else ""
     if not cast.plain_sizes:
         legend(figure, handles, [cast.label(name) for name, _ in beside(cast, means)])
