@@ -16,7 +16,7 @@ from engine.findings.critical import Critical
 from engine.findings.noise_scales import NoiseFinding
 from engine.findings.probes import Competed, Drawn
 from engine.findings.summary import Figures, Mean
-from engine.numbers import UNKNOWN, signed, significant
+from engine.numbers import signed, significant
 from engine.sizes import shown_size
 from engine.tuning import Choice
 
@@ -150,15 +150,3 @@ class Exported:
     def _json(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
         return found
-
-
-def text_of(cell: Cell) -> str:
-    """What a cell shows, as text alone."""
-    if cell is None:
-        return UNKNOWN
-    if isinstance(cell, str):
-        return cell
-    if isinstance(cell, Number):
-        return cell.shown
-    low, high = cell.low, cell.high
-    return cell.mean.shown + (f" [{low.shown}, {high.shown}]" if low and high else "")

@@ -131,11 +131,11 @@ def _claim(of: Exported, at: int, verdict: Verdict) -> Claim:
         level=f"{verdict.level:g}",
         n=of.found("claims", at, "n", style="count"),
         method=verdict.method,
-        remarks=_short(remarks(verdict)),
+        remarks=shortened(remarks(verdict)),
     )
 
 
-def _short(text: str) -> str:
+def shortened(text: str) -> str:
     """A remark that names hundreds of trials would hide what follows it."""
     if len(text) <= LONGEST_REMARK:
         return text
