@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.export.exported import Cell, Exported
-from engine.shared_times import stack_mark, stack_note
+from engine.shared_times import NARROW, stack_mark, stack_note
 
 MOST_ROWS, MOST_TRIALS = 60, 300
 ODD = ("failed", "diverged", "stopped", "skipped")
@@ -63,7 +63,7 @@ def _configurations(of: Exported) -> Table:
         len(rows),
         row,
         "Means over the finished seeds, with intervals of coverage 0.95 by Student's t."
-        + (f" {note}." if note else ""),
+        + (f" {note}. {NARROW}" if note else ""),
     )
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from engine.export import rendering
 from engine.export.bundle import write_export
-from engine.export.rendering import render
+from engine.export.exported import Exported
+from engine.export.figures.common import cast_of
+from engine.export.report import report_of
 from engine.problems import printable
 from engine.spec import trials_of
 from tests.functional.board_fixtures import (
@@ -45,7 +48,7 @@ def drawn(folder: Path) -> tuple[Path, Page]:
     (folder / "sweep.toml").write_text('title = "as it was run"\n')
     target = folder.parent / "out"
     write_export(folder, target, report=False)
-    render(target)
+    rendering.render(target)
     return target, Page((target / "report.html").read_text())
 
 
@@ -202,11 +205,19 @@ def test_what_a_probe_drew_has_figures_and_tables(tmp_path: Path) -> None:
 
 
 def test_of_many_trials_some_are_shown_and_the_rest_counted(tmp_path: Path) -> None:
-    folder, page = drawn(wide_sweep(tmp_path, 340))
+    sweep = wide_sweep(tmp_path, 340)
+    (sweep / "sweep.toml").write_text('title = "as it was run"\n')
+    folder = tmp_path / "out"
+    state = write_export(sweep, folder, report=False)
+    exported = Exported(folder)
+    html = rendering.page(report_of(exported, state), [])
+    page = Page(html)
     assert "40 more rows are left out." in page.text, "300 of 340 trials"
     assert "280 more rows are left out." in page.text, "60 of 340 configurations"
-    assert "316 more configurations not drawn." in page.text
-    assert (folder / "report.html").stat().st_size < 3_000_000
+    assert len(html) < 2_000_000
+    cast = cast_of(state, exported.told)
+    assert (len(cast.names), cast.names[0], cast.names[-1]) == (24, "b1", "b340")
+    assert cast.note == " 316 more configurations not drawn."
     check_numbers(folder, page)
 
 

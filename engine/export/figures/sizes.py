@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from engine.export.drawing import INK, count_axis, legend, log_axis, new, sizes_along
 from engine.export.figures.common import INTERVAL, Cast, Picture, beside, dots, is_wide
 from engine.findings.summary import Mean
-from engine.shared_times import stack_mark, stack_note, stacked
+from engine.shared_times import NARROW, stack_mark, stack_note, stacked
 
 
 class Drawn(NamedTuple):
@@ -88,4 +88,4 @@ def _marked(cast: Cast, axes: Axes, means: dict[str, Mean]) -> str:
             color=INK,
         )
     note = stack_note(list(shared.values()))
-    return f" {note}." if note else ""
+    return f" {note}. {NARROW}" if note else ""
