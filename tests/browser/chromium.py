@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -23,6 +24,7 @@ CHROMIUM = next(
     None,
 )
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
+PATIENCE_SECONDS = 60.0
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -110,6 +112,8 @@ class Browser:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._back], [], [], PATIENCE_SECONDS)
+            assert ready, "the browser says nothing"
             some = os.read(self._back, 1 << 20)
             assert some, "the browser has ended"
             self._rest += some

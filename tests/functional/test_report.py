@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from engine import journal
 from engine.export import rendering
 from engine.export.bundle import write_export
 from engine.export.exported import Exported
@@ -183,11 +184,15 @@ def test_whatever_people_write_is_text(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_sweep_says_so_before_all_else(tmp_path: Path) -> None:
-    _, page = drawn(running_sweep(tmp_path))
+    sweep = running_sweep(tmp_path)
+    with open(sweep / journal.NAME, "ab") as file:
+        file.write(b"what nobody can read\n")
+    _, page = drawn(sweep)
+    assert "1 line of the journal could not be read" in page.text
     told = "Unfinished: 5 of 12 trials are finished; 1 failed; its conductor is gone."
     assert page.text.index(told) < page.text.index("So far, all 3 claims are undetermined")
     assert "RuntimeError: out of memory while trying to allocate 2.00 GiB" in page.text
-    assert f"batchscope resume {running_sweep(tmp_path / 'x').name}" in page.text
+    assert f"batchscope resume {sweep.name}" in page.text
 
 
 def test_times_that_are_shared_are_marked(tmp_path: Path) -> None:
