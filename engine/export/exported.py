@@ -69,6 +69,8 @@ class Told(Struct, frozen=True):
         }
 
 
+LONGEST_FIELD = 1 << 30
+"""A reason may be as long as what a library says."""
 STYLES: dict[str, Callable[[float], str]] = {
     "percent": lambda value: f"{100 * value:.2f}",
     "count": lambda value: f"{value:,.0f}",
@@ -118,6 +120,7 @@ class Exported:
             path = self.folder / table
             if not path.exists():
                 return []
+            csv.field_size_limit(LONGEST_FIELD)
             with open(path, encoding="utf-8", newline="") as file:
                 self._tables[table] = list(csv.DictReader(file))
         return self._tables[table]
