@@ -1,4 +1,4 @@
-"""A worker never outlives its conductor, not even one that is frozen."""
+"""A child never outlives its parent: a worker its conductor, not even one that is frozen."""
 
 import ctypes
 import os
@@ -25,3 +25,15 @@ def ended_with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return bind
+
+
+def end_with(parent: int) -> None:
+    """Be killed once the parent is gone; for a child that a process of several threads started.
+
+    What is to run between fork and program may hang there, so such a child says this itself. It
+    ends at once where its parent is no longer the process of that id.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)

@@ -14,6 +14,7 @@ TIMED = (
     "seconds_to_target",
 )
 """Measures that are times and paces: what else ran on the machine is in them."""
+NARROW = "They are one measurement, so intervals around such times are too narrow."
 
 
 def compares_times(claims: Iterable[Claim]) -> bool:

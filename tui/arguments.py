@@ -155,6 +155,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     _add_screen_options(parser)
     add("--tensorboard", action="store_true", help=TENSORBOARD_HELP)
     add("--overwrite", action="store_true", help="let --export replace what DIR holds")
+    add("--no-report", action="store_true", help="export without report.html and figures/")
 
 
 def _add_screen_options(parser: argparse.ArgumentParser, default: object = None) -> None:

@@ -16,7 +16,7 @@ from engine.state import SweepState
 from tui.screens.asking import Asking
 from tui.screens.dialog import Message
 
-ABOUT = "Tables, findings, sweep.toml and the journal go into this folder:"
+ABOUT = "A report, tables, findings, sweep.toml and the journal go into this folder:"
 
 
 def ask_export(screen: Screen[Any], folder: Path, say: Callable[[str], None]) -> None:

@@ -122,7 +122,7 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         return code
     target = _target(words.export) if words.export else folder / "export"
     try:
-        write_export(folder, target, words.tensorboard)
+        write_export(folder, target, report=not words.no_report, tensorboard=words.tensorboard)
     except MachineProblem as problem:
         again = f"`batchscope --export DIR --sweep {folder.name}` writes it elsewhere"
         raise MachineProblem(f"{problem}; the sweep is kept: {again}") from None
@@ -144,7 +144,7 @@ def _export_stored(words: argparse.Namespace) -> int:
     target = _target(words.export)
     check_target(target, folder.name, words.overwrite)
     alive = conductor_lives(folder)  # asked first: what it wrote last is then read
-    state = write_export(folder, target, words.tensorboard)
+    state = write_export(folder, target, report=not words.no_report, tensorboard=words.tensorboard)
     print_summary(summary(folder, state, target, alive), words.json)
     return headless.exit_code(state)
 

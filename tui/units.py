@@ -3,9 +3,10 @@
 import math
 from collections.abc import Iterable
 
+from engine.numbers import UNKNOWN as UNKNOWN
+from engine.numbers import number as number
+from engine.numbers import significant as significant
 from engine.sizes import three_digits
-
-UNKNOWN = "–"
 
 
 def clock(seconds: float) -> str:
@@ -46,24 +47,6 @@ def rate(per_second: float) -> str:
 def share(fraction: float) -> str:
     """A share in percent, rounded down so that 100 % means all of it."""
     return f"{int(fraction * 100)} %"
-
-
-def number(value: float | None) -> str:
-    """A figure to three digits, in powers of ten where it is tiny or huge."""
-    if value is None or not math.isfinite(value):
-        return UNKNOWN
-    if value == 0 or 1e-3 <= abs(value) < 1e4:
-        return three_digits(value)
-    mantissa, _, exponent = f"{value:.1e}".partition("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def significant(value: float | None) -> str:
-    """A figure to three significant digits: 0.0512, 1.23, 394."""
-    if value is None or not math.isfinite(value) or not 1e-3 <= abs(value) < 1:
-        return number(value)
-    rounded = float(f"{value:.2e}")
-    return f"{rounded:.{2 - math.floor(math.log10(abs(rounded)))}f}"
 
 
 def places(values: Iterable[float]) -> int | None:

@@ -1,12 +1,5 @@
 """Writes an export: every file into a new folder first, then in place of the old one at once."""
 
-import contextlib
-import ctypes
-import os
-import shutil
-import sys
-import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +9,11 @@ import tomli_w
 
 from engine import __version__, journal
 from engine.catalog import SWEEP, conductor_lives
-from engine.export import memory_table, minima_tables, probe_tables, tables
+from engine.export import artist, memory_table, minima_tables, probe_tables, tables
 from engine.export.event_files import write_event_files
-from engine.findings import report
+from engine.export.placing import beside, replace
 from engine.findings.bias_variance import BiasVariance, bias_variances
+from engine.findings.report import document
 from engine.problems import MachineProblem, UsageProblem, printable
 from engine.reading import read_toml
 from engine.standing import complete, standing
@@ -29,7 +23,6 @@ MANIFEST = "manifest.json"
 FINDINGS = "findings.json"
 FORMAT = 1
 OVERWRITE = ", or add --overwrite to replace it"
-AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
 def check_target(
@@ -54,7 +47,7 @@ def check_target(
             if held is None or held != sweep:
                 what = f"the export of sweep {held}" if held else "something else"
                 raise UsageProblem(f"--export {shown}: holds {what}; name another folder{mending}")
-        with _beside(target):
+        with beside(target):
             pass
     except OSError as error:
         raise MachineProblem(f"--export {shown}: {error.strerror or error}") from None
@@ -69,28 +62,33 @@ def exported_sweep(target: Path) -> str | None:
         return None
 
 
-def write_export(folder: Path, target: Path, tensorboard: bool = False) -> SweepState:
+def write_export(
+    folder: Path, target: Path, *, report: bool = True, tensorboard: bool = False
+) -> SweepState:
     """Export the sweep in `folder` to `target`, replacing what is there; returns its state.
 
-    With `tensorboard` its event files as well.
+    Without a `report` it holds tables, findings and the journal alone; with `tensorboard` event
+    files as well.
 
     Raises:
-        MachineProblem: the disk refuses; `target` is as it was.
+        MachineProblem: the disk refuses, or nothing can be drawn; `target` is as it was.
     """
     alive = conductor_lives(folder)  # asked first: what it wrote last is then read
     reader = journal.Reader(folder / journal.NAME)
     events = reader.read_all()
     state = SweepState().fold(events)
     try:
-        with _beside(target) as fresh:
+        with beside(target) as fresh:
             for name, text in _documents(folder, state, alive, reader.damaged).items():
                 (fresh / name).write_text(text, encoding="utf-8")
             if tensorboard:
                 write_event_files(fresh, state, events)
             with open(folder / journal.NAME, "rb") as source:
                 (fresh / journal.NAME).write_bytes(source.read(reader.offset))
+            if report:
+                artist.draw(fresh)
             fresh.chmod(0o755)
-            _replace(fresh, target)
+            replace(fresh, target)
     except OSError as error:
         raise MachineProblem(f"--export {printable(target)}: {error.strerror or error}") from None
     return state
@@ -103,7 +101,7 @@ def _documents(folder: Path, state: SweepState, alive: bool, damaged: int) -> di
         "gradient_norms.csv": tables.to_csv(tables.NORM_COLUMNS, tables.norm_rows(state)),
         "sweep.toml": sweep_toml(folder, state),
         "memory.csv": tables.to_csv(memory_table.MEMORY_COLUMNS, memory_table.memory_rows(state)),
-        FINDINGS: _json(report.document(state)),
+        FINDINGS: _json(document(state)),
         MANIFEST: _json(manifest(folder, state, alive, damaged)),
         **_probe_tables(state),
         "bias_variance.csv": bias_variance_csv(state),
@@ -184,38 +182,3 @@ def _moment(at: float | None) -> str | None:
 
 def _json(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
-
-
-@contextlib.contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A new folder on the same disk as `target`, gone afterwards unless it was moved."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        yield fresh
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _replace(fresh: Path, target: Path) -> None:
-    """Put `fresh` in the place of `target`: one step where the system can exchange folders."""
-    if not target.exists():
-        fresh.rename(target)
-    elif not _exchange(fresh, target):
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        target.rename(aside)
-        fresh.rename(target)
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Linux's renameat2 with RENAME_EXCHANGE; False where there is none."""
-    if not sys.platform.startswith("linux"):
-        return False
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "renameat2"):
-        return False
-    done = library.renameat2(
-        AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE
-    )
-    return bool(done == 0)

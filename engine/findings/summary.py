@@ -34,6 +34,7 @@ MEASURES = (
     "variance",
     "net_variance",
     "sharpness",
+    "samples_per_second",
 )
 TIMES = ("epoch_seconds", "step_seconds")
 

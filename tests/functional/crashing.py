@@ -96,7 +96,7 @@ def undisturbed(root: Path, epochs: int, seeds: int) -> Path:
     folder = create(root / "home", preset)
     start_conductor(folder)
     wait(lambda: not conductor_lives(folder), "the undisturbed sweep has ended")
-    write_export(folder, root / "undisturbed")
+    write_export(folder, root / "undisturbed", report=False)
     return root / "undisturbed"
 
 
@@ -359,6 +359,6 @@ def campaigns(
         finally:
             campaign.close()
         export = root / f"export-{seed}"
-        write_export(campaign.folder, export)
+        write_export(campaign.folder, export, report=False)
         tally.same = tables(export) == expected
         yield tally

@@ -84,6 +84,8 @@ class Lab:
     def __init__(self, root: Path) -> None:
         self.root, self.home, self.cwd = root, root / "home", root / "cwd"
         self.cwd.mkdir(parents=True, exist_ok=True)
+        self.reports = False
+        """Whether exports are to have a report; few tests look at one, and it takes seconds."""
         self._started: list[subprocess.Popen[str]] = []
 
     def environment(self, **more: str) -> dict[str, str]:
@@ -93,8 +95,9 @@ class Lab:
 
     def start(self, *words: str, **environment: str) -> "subprocess.Popen[str]":
         """Start the command in a session of its own, without a terminal."""
+        plain = [] if self.reports or "--export" not in words else ["--no-report"]
         process = subprocess.Popen(
-            [COMMAND, *words],
+            [COMMAND, *words, *plain],
             cwd=self.cwd,
             env=self.environment(**environment),
             stdin=subprocess.DEVNULL,

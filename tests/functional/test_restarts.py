@@ -137,7 +137,7 @@ def test_from_any_rest_of_its_journal_it_comes_to_the_same_end(
     lab.home = home
     done = lab.run("resume", folder.name)
     assert done.code == 0, done.err
-    write_export(folder, tmp_path / "export")
+    write_export(folder, tmp_path / "export", report=False)
     found, expected = (tables(p, UNPROBED) for p in (tmp_path / "export", finished.cwd / "out"))
     assert found == expected
     assert not [event for event in events_of(folder)[1:] if isinstance(event, ev.JournalOpened)]

@@ -63,7 +63,7 @@ def comes_to_its_end(folder: Path) -> None:
 
 
 def exported(folder: Path, to: Path) -> dict[str, Table]:
-    write_export(folder, to)
+    write_export(folder, to, report=False)
     return tables(to, UNPROBED)
 
 

@@ -169,7 +169,7 @@ def test_what_waited_trains_and_computes_what_a_cold_start_does(
         assert conducted(standby, folder) == conductor
         until(lambda: not conductor_lives(folder), "the sweep has ended")
     assert sorted(workers_of(folder)) == sorted(workers)
-    write_export(folder, tmp_path / "warm")
+    write_export(folder, tmp_path / "warm", report=False)
     assert tables(tmp_path / "warm", FIGURES) == tables(recorded().export, FIGURES)
     assert [trial.status for trial in state_of(folder).trials.values()] == ["finished"] * 4
     assert modes_of(folder) == modes_of(recorded().folder)

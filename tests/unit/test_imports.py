@@ -12,8 +12,13 @@ import pytest
 import engine
 import tui
 
-HEAVY = ("torch", "torchvision", "sklearn", "matplotlib", "ray", "fsspec", "tensorboard")
+HEAVY = (
+    *("torch", "torchvision", "sklearn", "matplotlib", "jinja2", "tensorboard"),
+    *("ray", "fsspec"),
+)
 SCREEN = ("textual",)
+DRAWING = ("engine.export.drawing", "engine.export.figures", "engine.export.rendering")
+"""The rooms of a process of its own that draws."""
 
 
 def modules_of(package: str) -> list[str]:
@@ -58,7 +63,8 @@ def test_the_worker_needs_torch_only_once_it_is_set_up() -> None:
 
 
 def test_torch_is_imported_in_the_rooms_of_training_alone() -> None:
-    names = [name for name in modules_of("engine") if not name.startswith("engine.training")]
+    apart = ("engine.training", *DRAWING)
+    names = [name for name in modules_of("engine") if not name.startswith(apart)]
     assert {"engine.conductor", "engine.export.bundle", "engine.prepare"} < set(names)
     assert loaded(*names).isdisjoint((*HEAVY, *SCREEN))
 
@@ -69,7 +75,7 @@ def test_the_engine_knows_nothing_of_screens() -> None:
     found = loaded(*names)
     assert "torch" in found
     assert found.isdisjoint((*SCREEN, "tui", "rich"))
-    assert found.isdisjoint(("torchvision", "sklearn", "matplotlib", "tensorboard")), (
+    assert found.isdisjoint(("torchvision", "sklearn", "ray", "tensorboard")), (
         "only where they are needed"
     )
 

@@ -1,0 +1,132 @@
+"""What all figures share: which configurations are drawn, how each looks, and what a figure is."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from engine.export.drawing import FAINT, Look, look, plain
+from engine.export.exported import Told
+from engine.figures import kin, preferred
+from engine.findings.summary import Mean
+from engine.spec import Settings
+from engine.state import SweepState
+
+MOST = 24
+"""As many configurations can be told apart in one figure."""
+INTERVAL = "Whiskers are intervals of coverage 0.95 by Student's t over the seeds"
+
+
+class Picture(NamedTuple):
+    """A figure with the name of its files, its title, and what is drawn in it."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """The configurations that are drawn, each with the same look in every figure."""
+
+    state: SweepState
+    told: Told
+    names: tuple[str, ...]
+    left_out: int = 0
+
+    def look(self, name: str) -> Look:
+        """How a configuration is drawn."""
+        return look(self.names.index(name))
+
+    def means(self, measure: str) -> dict[str, Mean]:
+        """A measure of those that have it."""
+        found = self.told.means(measure)
+        return {name: found[name] for name in self.names if name in found}
+
+    def label(self, name: str) -> str:
+        """What a configuration is called."""
+        return plain(self.state.configurations[name].label)
+
+    def size(self, name: str) -> int:
+        """Its batch size."""
+        return self.state.configurations[name].settings.train.batch_size
+
+    @property
+    def families(self) -> list[list[str]]:
+        """Those that differ in batch size and rate alone, smaller batch sizes first."""
+        found: dict[Settings, list[str]] = {}
+        for name in self.names:
+            found.setdefault(kin(self.state.configurations[name].settings), []).append(name)
+        return list(found.values())
+
+    @property
+    def plain_sizes(self) -> bool:
+        """Whether batch sizes alone name the configurations."""
+        sizes = [self.size(name) for name in self.names]
+        return len(self.families) == 1 and len(set(sizes)) == len(sizes)
+
+    @property
+    def note(self) -> str:
+        """How many are not drawn; empty where all are."""
+        count = self.left_out
+        return f" {count} more configuration{'s' * (count > 1)} not drawn." if count else ""
+
+
+def cast_of(state: SweepState, told: Told) -> Cast:
+    """All that have a finished epoch, but for candidates that were not chosen; at most `MOST`."""
+    known = [name for name in preferred(state) if any(t.records for t in state.replicates(name))]
+    some = spread(known, MOST)
+    return Cast(state, told, tuple(some), len(known) - len(some))
+
+
+def spread(items: Sequence[str], most: int) -> list[str]:
+    """At most so many of them, evenly, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(at * (len(items) - 1) / (most - 1))] for at in range(most)]
+
+
+def dots(axes: Axes, cast: Cast, means: dict[str, Mean], factor: float = 1.0) -> list[Artist]:
+    """Means with their intervals over the batch size, kin joined by a line; the handles."""
+    for family in cast.families:
+        at = [(cast.size(name), means[name].mean * factor) for name in family if name in means]
+        if len({x for x, _ in at}) == len(at):
+            axes.plot(*zip(*at, strict=True), color=FAINT, lw=0.9, zorder=1) if at else None
+    handles: list[Artist] = []
+    for name, x in beside(cast, means):
+        mean, style = means[name], cast.look(name)
+        centre = mean.mean * factor
+        ends = [[0.0], [0.0]]
+        if mean.low is not None and mean.high is not None:
+            ends = [[centre - mean.low * factor], [mean.high * factor - centre]]
+        handles.append(
+            axes.errorbar(
+                [x], [centre], yerr=ends, color=style.colour, marker=style.marker, ls="none"
+            ).lines[0]
+        )
+    return handles
+
+
+def beside(cast: Cast, names: Iterable[str]) -> list[tuple[str, float]]:
+    """Where each of them lies along the batch sizes: those of one size a little apart."""
+    there = set(names)
+    sizes = [cast.size(name) for name in there]
+    step = max(1.05, (max(sizes) / min(sizes)) ** 0.025) if sizes else 1.0
+    seen: dict[int, int] = {}
+    found = []
+    for name in cast.names:
+        if name in there:
+            size = cast.size(name)
+            found.append((name, size * step ** seen.get(size, 0)))
+            seen[size] = seen.get(size, 0) + 1
+    return found
+
+
+def is_wide(values: Iterable[float], factor: float = 12.0) -> bool:
+    """Whether positive values span so much that a logarithmic axis is needed."""
+    known = [value for value in values if value > 0]
+    return len(known) > 1 and max(known) / min(known) > factor

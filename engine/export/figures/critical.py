@@ -1,0 +1,57 @@
+"""Steps against samples to the target, with the hyperbola that is fitted to them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from engine.export.drawing import FAINT, counted, log_axis, look, new
+from engine.export.exported import Told
+from engine.export.figures.common import Picture
+from engine.findings.critical import Critical
+from engine.findings.sizing import told as in_words
+
+
+def pictures(told: Told) -> Iterator[Picture]:
+    """Nothing without a target that two batch sizes reached."""
+    if told.critical_batch_size and len(told.critical_batch_size.sizes) > 1:
+        yield _picture(told.critical_batch_size)
+
+
+def _picture(found: Critical) -> Picture:
+    title = "Steps and samples to the target"
+    figure, axes = new(title, "steps", "samples", 3.4)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    fitted = found.value is not None and found.steps_min and found.samples_min
+    if found.value is not None and found.steps_min and found.samples_min:
+        sizes = [size.samples / size.steps for size in found.sizes]
+        batch = np.geomspace(min(sizes) / 1.6, max(sizes) * 1.6, 120)
+        steps = found.steps_min * (1 + found.value / batch)
+        samples = found.samples_min * (1 + batch / found.value)
+        axes.plot(steps, samples, color=FAINT, lw=1.3, zorder=1)
+        axes.plot(
+            [2 * found.steps_min], [2 * found.samples_min], marker="*", ms=13, ls="none",
+            color=look(1).colour, zorder=2,
+        )  # fmt: skip
+    for size in found.sizes:
+        axes.plot([size.steps], [size.samples], marker="o", color=look(0).colour, zorder=3)
+        axes.annotate(
+            counted(size.batch_size),
+            (size.steps, size.samples),
+            xytext=(6, 5),
+            textcoords="offset points",
+            fontsize=8,
+        )
+    for axis in (axes.xaxis, axes.yaxis):
+        log_axis(axis)
+    caption = (
+        "Mean steps and samples that each batch size (beside its point) took to the target. "
+        + (
+            "The curve is (S/S_min − 1)(E/E_min − 1) = 1 (McCandlish et al. 2018), fitted to the "
+            "logarithms of the steps; the star is the critical batch size, "
+            f"{in_words(found)}, with its interval of coverage 0.95."
+            if fitted
+            else "No curve is drawn: the critical batch size is " + in_words(found) + "."
+        )
+    )
+    return Picture("critical_batch_size", title, caption, figure)

@@ -1,0 +1,88 @@
+"""The lengths of gradients, and how noisy they are, for each batch size."""
+
+from collections.abc import Iterator
+
+from engine.bins import EDGES
+from engine.export.drawing import FAINT, legend, log_axis, new, sizes_along
+from engine.export.figures.common import Cast, Picture, dots, spread
+from engine.figures import norms
+from engine.findings.summary import Mean
+
+MOST = 8
+"""More histograms in one figure hide each other."""
+
+
+def pictures(cast: Cast) -> Iterator[Picture]:
+    """Histograms of norms where there are steps, noise scales where any was measured."""
+    drawn = _histograms(cast)
+    if drawn:
+        yield drawn
+    noise = _noise(cast)
+    if noise:
+        yield noise
+
+
+def _histograms(cast: Cast) -> Picture | None:
+    names = spread(cast.names, MOST)
+    pools = {name: norms(cast.state, name) for name in names}
+    known = {name: pool for name, pool in pools.items() if pool.count}
+    if not known:
+        return None
+    title = "Gradient norms"
+    figure, axes = new(title, "L2 norm of the gradient", "share of the steps, %")
+    handles = []
+    for name, pool in known.items():
+        first, last = min(pool.bins), max(pool.bins)
+        inside = [index for index in range(first, last + 1) if 0 < index < len(EDGES) - 2]
+        shares = [100.0 * pool.bins.get(index, 0) / pool.count for index in inside]
+        if not inside:
+            continue
+        edges = [EDGES[index] for index in (*inside, inside[-1] + 1)]
+        style = cast.look(name)
+        axes.stairs(shares, edges, color=style.colour, fill=True, alpha=0.08, lw=0)
+        handles.append(axes.stairs(shares, edges, color=style.colour, ls=style.line, lw=1.3))
+    log_axis(axes.xaxis)
+    axes.set_ylim(bottom=0)
+    legend(figure, handles, [cast.label(name) for name in known])
+    rest = len(cast.names) - len(names) + cast.left_out
+    caption = (
+        "How the L2 norms of the gradients of all steps are spread, all seeds together; twenty "
+        "bins a decade. Each histogram adds up to 100 %."
+        + (f" {rest} more configurations not drawn." if rest else "")
+    )
+    return Picture("gradient_norms", title, caption, figure)
+
+
+def _noise(cast: Cast) -> Picture | None:
+    found = {
+        each.configuration: Mean(each.value, each.low, each.high, each.n)
+        for each in cast.told.noise_scale
+        if each.configuration in cast.names and each.value is not None and each.value > 0
+    }
+    if len(found) < 2:
+        return None
+    title = "Gradient noise scale"
+    figure, axes = new(title, "batch size", "samples")
+    axes.set_yscale("log")
+    handles = dots(axes, cast, {name: _positive(mean) for name, mean in found.items()})
+    sizes = [cast.size(name) for name in found]
+    sizes_along(axes, sizes)
+    low, high = axes.get_ylim()
+    ends = sorted({float(min(sizes)), float(max(sizes))})
+    axes.plot(ends, ends, color=FAINT, ls=":", lw=1.2, zorder=0)
+    axes.set_ylim(min(low, ends[0]), max(high, ends[-1]))
+    log_axis(axes.yaxis)
+    if not cast.plain_sizes:
+        legend(figure, handles, [cast.label(name) for name in cast.names if name in found])
+    caption = (
+        "tr(Σ)/|G|² over the whole run (McCandlish et al. 2018), means over all draws divided "
+        "last. Whiskers are Fieller's intervals of coverage 0.95 over the seeds, missing where "
+        "there is no such end. On the dotted line it equals the batch size." + cast.note
+    )
+    return Picture("noise_scale", title, caption, figure)
+
+
+def _positive(mean: Mean) -> Mean:
+    """Without an interval where that has no place on a logarithmic axis."""
+    kept = mean.low is not None and mean.low > 0 and mean.high is not None
+    return mean if kept else Mean(mean.mean, None, None, mean.n)

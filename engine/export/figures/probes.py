@@ -1,0 +1,82 @@
+"""What a probe drew at frozen weights, and small steps against a large one."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from engine.export.drawing import legend, log_axis, look, new, plain, sizes_along
+from engine.export.exported import Told
+from engine.export.figures.common import INTERVAL, Picture, is_wide
+from engine.findings.probes import Competed, Drawn
+
+MOST = 12
+DRAWS = (
+    ("norm_mean", "Gradient norms at the same weights", "mean L2 norm", "Mean L2 norm"),
+    ("norm_cv", "Spread of the norms", "deviation ÷ mean", "Coefficient of variation of the norms"),
+    ("pairwise_cosine", "Agreement of gradients", "mean cosine", "Mean cosine between two"),
+)
+CONTESTS = (
+    ("cosine", "Small steps and a large one: direction", "mean cosine", "Mean cosine between"),
+    ("length_ratio", "Small steps and a large one: length", "ratio of lengths", "Length of"),
+)
+
+
+def pictures(told: Told) -> Iterator[Picture]:
+    """Each only where it was drawn."""
+    for key, title, axis, what in DRAWS:
+        caption = f"{what} of the gradients of many batches of each size, at frozen weights."
+        found = _series(told.findings.probes, key, "batch_size")
+        if found:
+            yield _picture(f"probe_{key}", title, "batch size drawn", axis, caption, found)
+    for key, title, axis, what in CONTESTS:
+        joint = "÷ that of" if key == "length_ratio" else "and"
+        caption = (
+            f"{what} the sum of successive small steps {joint} one large step, on the same "
+            "samples from the same weights."
+        )
+        found = _series(told.findings.competitions, key, "large")
+        if found:
+            yield _picture(f"competition_{key}", title, "large batch size", axis, caption, found)
+
+
+Series = dict[str, list[tuple[int, Any]]]
+
+
+def _series(rows: Sequence[Drawn | Competed], key: str, along: str) -> Series:
+    """Means by what is drawn along x, for each training and moment."""
+    found: Series = {}
+    for row in rows:
+        mean = getattr(row, key)
+        if mean is not None:
+            name = f"{plain(row.label, 22)} at {100 * row.at_share:g} %"
+            if isinstance(row, Competed):
+                name += f", small {row.small:,}"
+            found.setdefault(name, []).append((getattr(row, along), mean))
+    return found
+
+
+def _picture(name: str, title: str, x: str, y: str, caption: str, found: Series) -> Picture:
+    figure, axes = new(title, x, y)
+    handles, sizes, values = [], [], []
+    drawn = dict(list(found.items())[:MOST])
+    for index, points in enumerate(drawn.values()):
+        style = look(index)
+        ends = [
+            [mean.mean - mean.low if mean.low is not None else 0.0 for _, mean in points],
+            [mean.high - mean.mean if mean.high is not None else 0.0 for _, mean in points],
+        ]
+        at, means = [size for size, _ in points], [mean.mean for _, mean in points]
+        handles.append(
+            axes.errorbar(
+                at, means, yerr=ends, color=style.colour, marker=style.marker, ls=style.line
+            ).lines[0]
+        )
+        sizes += at
+        values += means
+    sizes_along(axes, sizes, x)
+    if is_wide(values) and min(values) > 0:
+        log_axis(axes.yaxis)
+    legend(figure, handles, list(drawn))
+    rest = len(found) - len(drawn)
+    more = f" {rest} more not drawn." if rest else ""
+    told = "A curve for each training and share of its budget. "
+    return Picture(name, title, f"{caption} {told}{INTERVAL}.{more}", figure)
