@@ -9,9 +9,12 @@ section of its own. A unit that begins with `by ` marks an object whose keys are
 import csv
 import json
 import re
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from engine.findings.bias_variance import LEAST_SEEDS
 
 PAGE = Path(__file__).parent.parent / "docs" / "export.md"
 NAME = re.compile(r"`([^`]+)`")
@@ -38,12 +41,14 @@ WHERE: dict[str, Asks] = {
     "interpolation.csv": lambda raw: bool(raw.get("interpolation")),
 }
 """Which presets have the files that not every export has."""
+ASKED = {"report.html": "report", "figures/": "report", "tensorboard/": "tensorboard"}
+"""Files that depend on what an export was asked for."""
 OPTIONAL: dict[str, Asks] = {
     "choices": lambda raw: bool(raw.get("select")),
     "critical_batch_size": _aims,
     "pareto": _always,
     "noise_scale": _always,
-    "bias_variance": _always,
+    "bias_variance": lambda raw: raw.get("seeds", 1) >= LEAST_SEEDS,
     "findings.probes": lambda raw: bool(raw.get("probe", {}).get("batch_sizes")),
     "findings.competitions": lambda raw: bool(raw.get("probe", {}).get("pairs")),
 }
@@ -115,16 +120,17 @@ def _add(words: Words, cells: list[str], where: str) -> None:
         words[name] = Word(name, unit, cells[2], "(optional)" in cells[0])
 
 
-def check_export(folder: Path, raw: dict[str, Any]) -> None:
+def check_export(folder: Path, *asked: str) -> None:
     """Every file, column and key is defined, and all that is defined is there.
 
-    `raw` is the preset, which decides what of the rest there is.
+    The preset in it decides what of the rest there is, as does what was `asked` for.
     """
-    page = dictionary()
+    page, raw = dictionary(), tomllib.loads((folder / "sweep.toml").read_text(encoding="utf-8"))
     written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     for known in page.files:
         there = sorted(name for name in written if _is(name, known))
-        assert bool(there) == WHERE.get(known, _always)(raw), known
+        wanted = ASKED[known] in asked if known in ASKED else WHERE.get(known, _always)(raw)
+        assert bool(there) == wanted, known
         written -= set(there)
     assert not written, "not in the list of files"
     for name in page.columns.keys() & {path.name for path in folder.iterdir()}:

@@ -52,7 +52,8 @@ def build_parser() -> Parser:
         description="A terminal lab for one question: what does batch size do to my training?",
         epilog="Without a command: the menu, or the board on --preset. Without a terminal, or "
         "with --export: headless. Exit codes: 0 all trials finished; 1 some failed; 2 wrong "
-        "usage or preset; 3 the machine lacks something; 130 interrupted, resumable.",
+        "usage or preset; 3 the machine lacks something; 130 not finished: interrupted or "
+        "stopped, or with --sweep still running.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"batchscope {__version__}")

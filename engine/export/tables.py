@@ -25,11 +25,11 @@ TRIAL_COLUMNS = (
     "noise_scale", "configuration", "label", "attempt", "reason", "path_length", "memory_cuts",
     "precision", "batch_norm_size", "noise_draws", "validation_loss", "validation_accuracy",
     "steps_to_target", "samples_to_target", "seconds_to_target", "selected",
-    "stacked", "sgd_noise_scale", "sharpness", "data_parallel",
+    "stacked", "sgd_noise_scale", "sharpness", "data_parallel", "device",
 )  # fmt: skip
 TEXT_COLUMNS = (
     "trial", "status", "dataset", "model", "optimizer", "scaling_rule", "configuration", "label",
-    "reason", "precision", "selected",
+    "reason", "precision", "selected", "device",
 )  # fmt: skip
 EPOCH_COLUMNS = (
     "trial", "batch_size", "seed", "epoch", "steps", "samples", "lr", "train_loss",
@@ -140,6 +140,7 @@ def _settings(state: SweepState, trial: TrialState) -> Row:
         "reason": trial.reason,
         "stacked": trial.started.stacked if trial.started else None,
         "sgd_noise_scale": noise_of_sgd(state, trial),
+        "device": trial.device or None,
         "data_parallel": plan.data_parallel if plan else settings.run.data_parallel,
     }
 

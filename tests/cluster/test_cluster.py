@@ -64,7 +64,7 @@ for version in ("0.0.1", right):
 """
 TIMES = {
     "epoch_seconds", "samples_per_second", "seconds_to_target", "seconds", "attempt",
-    "peak_memory_bytes", "warm_up_seconds",
+    "peak_memory_bytes", "warm_up_seconds", "device",
 }  # fmt: skip
 
 

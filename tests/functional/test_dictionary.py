@@ -9,13 +9,17 @@ import pytest
 
 from engine.findings.measures import FINDINGS, PROBED
 from engine.findings.summary import MEASURES, TIMES
-from tests.dictionary import OPTIONAL, PAGE, WHERE, check_export, dictionary, optional
+from tests.dictionary import ASKED, OPTIONAL, PAGE, WHERE, check_export, dictionary, optional
 from tests.functional.running import recorded
 
 
 def test_what_is_not_always_there_is_said_to_depend_on_something() -> None:
     page = dictionary()
     assert {name for name, said in page.files.items() if "only where" in said} == set(WHERE)
+    said = {
+        name: "--no-report" in said or "--tensorboard" in said for name, said in page.files.items()
+    }
+    assert {name for name, depends in said.items() if depends} == set(ASKED)
     maps = "findings.configurations[].figures", "findings.configurations[].ratios"
     keys = page.keys["findings.json"]
     in_maps = {f"{path}.{name}" for path in maps for name in keys[path]}
@@ -57,12 +61,12 @@ def test_an_export_that_is_not_as_defined_is_seen(
 ) -> None:
     folder = tmp_path / "out"
     shutil.copytree(recorded().export, folder)
-    check_export(folder, {"train": {}})
+    check_export(folder)
     path = folder / file
     old = path.read_text() if path.exists() else ""
     path.write_text(old.replace(before, after, 1) if before else after)
     with pytest.raises(AssertionError):
-        check_export(folder, {"train": {}})
+        check_export(folder)
 
 
 @pytest.mark.skipif(find_spec("pandas") is None, reason="pandas is not installed")
