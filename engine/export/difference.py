@@ -1,27 +1,20 @@
-"""Draws a comparison: B − A of the test accuracy over the batch sizes, with intervals.
+"""Draws a comparison: B − A of the test accuracy over the configurations, with intervals."""
 
-The same comparison gives the same bytes: no date, no random ids, no font but matplotlib's own.
-"""
-
-import io
 from pathlib import Path
-from typing import Any
+
+from matplotlib.axes import Axes
 
 from engine.comparing import Comparison, Row
+from engine.export.drawing import FAINT, WIDTH, look, new, plain, png_of, styled, svg_of
 from engine.problems import MachineProblem, printable
 
-SIZE = (6.4, 4.0)
-DPI = 150
-INK, FAINT = "#1b3a57", "#8a8f98"
-STYLE: Any = {
-    "svg.hashsalt": "batchscope",
-    "font.family": "DejaVu Sans",
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
+KEY = "difference"
 MOST_ROWS = 40
 LABEL = 24
+CROWDED = 6
+"""Characters from which the names along the axis are turned."""
+ROW, MARGIN = 0.4, 1.5
+"""Inches of width for each configuration, and beside them."""
 
 
 def draw(found: Comparison, path: Path) -> None:
@@ -42,48 +35,18 @@ def draw(found: Comparison, path: Path) -> None:
 
 def drawn(found: Comparison, kind: str) -> bytes:
     """The figure as the bytes of a file of that kind."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     rows = _known(found)[:MOST_ROWS]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(max(SIZE[0], 0.45 * len(rows) + 1.5), SIZE[1]), dpi=DPI)
-        axes = figure.add_subplot()
+    with styled(KEY):
+        figure, axes = new("", "configuration", "test accuracy, B − A (points)")
+        figure.set_figwidth(max(WIDTH, ROW * len(rows) + MARGIN))
         axes.axhline(0.0, color=FAINT, linewidth=0.8)
         for at, row in enumerate(rows):
             _interval(axes, at, row)
-        crowded = any(len(row.label) > 6 for row in rows)
-        axes.set_xticks(
-            range(len(rows)),
-            [_short(row.label) for row in rows],
-            rotation=30 if crowded else 0,
-            ha="right" if crowded else "center",
-        )
-        axes.set_xlim(-0.6, max(len(rows), 1) - 0.4)
-        axes.set_xlabel("batch size" if not crowded else "configuration")
-        axes.set_ylabel("test accuracy, B − A (points)")
-        axes.set_title(title(found), fontsize=9, loc="left")
-        figure.tight_layout()
-        file = io.BytesIO()
-        nothing = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-        figure.savefig(file, format=kind, metadata=nothing)
-    return file.getvalue()
-
-
-def _known(found: Comparison) -> list[Row]:
-    return [row for row in found.rows if row.test_accuracy.difference is not None]
-
-
-def _interval(axes: Any, at: int, row: Row) -> None:
-    """A point with its interval: filled where B is told apart, adjusted for their number."""
-    of = row.test_accuracy
-    assert of.difference is not None
-    middle = of.difference * 100
-    if of.low is not None and of.high is not None:
-        axes.vlines(at, of.low * 100, of.high * 100, color=INK, linewidth=1.4)
-    told = of.verdict in ("higher", "lower")
-    face = INK if told else "white"
-    axes.plot(at, middle, "o", markersize=6, markeredgecolor=INK, markerfacecolor=face)
+        _names(axes, [row.label for row in rows])
+        axes.set_title(title(found), fontsize=9, fontweight="normal")
+        if kind == "svg":
+            return svg_of(figure, "difference of test accuracy, B − A").encode()
+        return png_of(figure)
 
 
 def title(found: Comparison) -> str:
@@ -95,9 +58,31 @@ def title(found: Comparison) -> str:
         lines.append("95 % intervals over the seeds; filled: told apart (Holm, 0.05)")
     if len(_known(found)) > MOST_ROWS:
         lines.append(f"the first {MOST_ROWS} of {len(_known(found))} configurations")
-    return "\n".join(line.replace("$", r"\$") for line in lines)
+    return "\n".join(lines)
 
 
-def _short(label: str) -> str:
-    text = printable(label).replace("$", r"\$")
-    return text if len(text) <= LABEL else text[: LABEL - 1] + "…"
+def _known(found: Comparison) -> list[Row]:
+    return [row for row in found.rows if row.test_accuracy.difference is not None]
+
+
+def _interval(axes: Axes, at: int, row: Row) -> None:
+    """A point with its interval: filled where B is told apart, adjusted for their number."""
+    of, colour = row.test_accuracy, look(0).colour
+    assert of.difference is not None
+    if of.low is not None and of.high is not None:
+        axes.vlines(at, of.low * 100, of.high * 100, color=colour)
+    face = colour if of.verdict in ("higher", "lower") else "white"
+    axes.plot(at, of.difference * 100, "o", ms=6, markeredgecolor=colour, markerfacecolor=face)
+
+
+def _names(axes: Axes, labels: list[str]) -> None:
+    crowded = any(len(label) > CROWDED for label in labels)
+    axes.set_xticks(
+        range(len(labels)),
+        [plain(label, LABEL) for label in labels],
+        rotation=30 if crowded else 0,
+        ha="right" if crowded else "center",
+    )
+    axes.set_xlim(-0.6, max(len(labels), 1) - 0.4)
+    if not crowded:
+        axes.set_xlabel("batch size")

@@ -17,7 +17,9 @@ HEAVY = (
     *("ray", "fsspec"),
 )
 SCREEN = ("textual",)
-DRAWING = ("engine.export.drawing", "engine.export.figures", "engine.export.rendering")
+DRAWING = tuple(
+    f"engine.export.{name}" for name in ("difference", "drawing", "figures", "rendering")
+)
 """The rooms of a process of its own that draws."""
 
 
