@@ -200,9 +200,9 @@ def test_schedules_stand_side_by_side_in_a_grid() -> None:
         ('kind = "step"\nat = [0.5]', "schedule.factor: required by kind 'step'"),
         (
             "at = [0.5, 1]",
-            "schedule.at: expected a list, each entry a number (above 0 and below 1)",
+            "schedule.at: expected a list of at most 32, each entry a number (above 0 and",
         ),
-        ("at = 0.5", "schedule.at: expected a list, each entry a number"),
+        ("at = 0.5", "schedule.at: expected a list of at most 32, each entry a number"),
         ("factor = 1", "schedule.factor: expected a number (above 1 and at most 1e+06), got 1"),
         ("factor = inf", "schedule.factor: must be a finite number, not inf"),
         (
