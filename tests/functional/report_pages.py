@@ -95,3 +95,13 @@ def is_rounded(shown: str, exact: float) -> bool:
     half = 0.5 * 10.0 ** (int(exponent or 0) - decimals) * (1 + 1e-9)
     factors = (1.0 / UNITS[unit],) if unit else (1.0, 100.0, 1000.0, 2.0**-20)
     return any(abs(float(digits) - exact * factor) <= half for factor in factors)
+
+
+def check_numbers(folder: Path, page: Page) -> None:
+    """Every number that is shown is one of the tables, rounded."""
+    files = Files(folder)
+    assert page.numbers
+    for at, value, shown in page.numbers:
+        exact = files.exact(at)
+        assert float(value) == exact, at
+        assert is_rounded(shown, exact), (at, shown, exact)

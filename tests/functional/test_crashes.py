@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CAMPAIGN = Path(__file__).parents[2] / "benchmarks" / "crashes.py"
 
 
+@pytest.mark.campaign
 def test_whatever_is_killed_frozen_or_torn_nothing_is_lost_and_the_bits_are_the_same() -> None:
     """A short campaign; it runs as long as one likes by hand."""
     words = ["--faults", "6", "--each", "6", "--epochs", "80", "--repeats", "1"]

@@ -33,7 +33,7 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     lab = copy_of_recorded(tmp_path / "lab")
     lab.reports = True

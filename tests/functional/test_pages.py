@@ -117,7 +117,7 @@ def kill(lab: Lab) -> None:
     until(lambda: not conductor_lives(folder), "it is gone")
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_runs_as_it_stands(
     place: Lab, page: str, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,7 @@ import pytest
 from engine.catalog import find_preset, preset_files
 from engine.literal import literal
 from tests.dictionary import check_export
+from tests.functional.report_pages import Page, check_numbers
 from tests.functional.running import Lab
 
 FEWER_EPOCHS = 2
@@ -52,6 +53,7 @@ def check_probes(out: Path, probe: dict[str, Any], finished: int) -> None:
 
 @pytest.mark.parametrize("name", sorted(preset_files()))
 def test_a_preset_runs_to_its_end(lab: Lab, name: str) -> None:
+    lab.reports = True
     outcome = lab.run("--export", "out", "--preset", name, *reduced(name))
     assert outcome.code == 0, outcome.err
     out = lab.cwd / "out"
@@ -70,7 +72,8 @@ def test_a_preset_runs_to_its_end(lab: Lab, name: str) -> None:
     assert [verdict["statement"] for verdict in verdicts] == [
         claim.statement for claim in preset.claims
     ]
-    check_export(out)
+    check_export(out, "report")
+    check_numbers(out, Page((out / "report.html").read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize("name", sorted(preset_files()))

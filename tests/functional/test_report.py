@@ -24,7 +24,7 @@ from tests.functional.board_fixtures import (
     stacked_sweep,
     wide_sweep,
 )
-from tests.functional.report_pages import Files, Page, is_rounded
+from tests.functional.report_pages import Page, check_numbers
 from tests.functional.running import Lab, Outcome, copy_of_recorded, recorded
 from tests.functional.test_export_folder import content, neighbours
 
@@ -51,16 +51,6 @@ def drawn(folder: Path) -> tuple[Path, Page]:
     write_export(folder, target, report=False)
     rendering.render(target)
     return target, Page((target / "report.html").read_text())
-
-
-def check_numbers(folder: Path, page: Page) -> None:
-    """Every number that is shown is one of the tables, rounded."""
-    files = Files(folder)
-    assert page.numbers
-    for at, value, shown in page.numbers:
-        exact = files.exact(at)
-        assert float(value) == exact, at
-        assert is_rounded(shown, exact), (at, shown, exact)
 
 
 # ---- a real sweep
