@@ -53,10 +53,11 @@ def _times(a: Opened, b: Opened, found: Matched) -> Iterator[str]:
     sizes = [
         (stacked(a.state.replicates(x.id)), stacked(b.state.replicates(y.id)))
         for x, y in found.pairs
+        if all(_began(of, each) for of, each in ((a, x), (b, y)))
     ]
     if any(left != right for left, right in sizes):
         yield "replicates trained in stacks of other sizes: such times (marked !) do not compare"
-    elif any(left > 1 for left, _ in sizes):
+    if any(size > 1 for pair in sizes for size in pair):
         yield "replicates trained as stacks: an epoch's time is that of all in one (marked ×)"
     sides: tuple[tuple[str, Opened, Sequence[Configuration]], ...] = (
         ("A", a, [x for x, _ in found.pairs]),
@@ -65,6 +66,10 @@ def _times(a: Opened, b: Opened, found: Matched) -> Iterator[str]:
     shared = [name for name, side, of in sides if _shared(side, of)]
     if shared:
         yield f"other trials ran while epochs were timed (in {' and '.join(shared)})"
+
+
+def _began(of: Opened, configuration: Configuration) -> bool:
+    return any(trial.started for trial in of.state.replicates(configuration.id))
 
 
 def _facts(of: Opened) -> dict[str, object]:

@@ -261,7 +261,7 @@ def _cost_cells(row: Row) -> tuple[str, ...]:
     times, memory = row.epoch_seconds, row.peak_memory_bytes
     return (
         f"{_known(times.a, duration)}{one} → {_known(times.b, duration)}{other}",
-        _times(times) + ("!" if one != other else ""),
+        _times(times) + ("!" if one != other and times.ratio is not None else ""),
         f"{_known(memory.a, shown_size)} → {_known(memory.b, shown_size)}",
         _times(memory),
     )

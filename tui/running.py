@@ -22,6 +22,7 @@ def run_experiment(words: argparse.Namespace) -> int:
     from engine.disk import user_path
 
     _check_tensorboard(words)
+    _check_export(words)
     if words.sweep:
         return _export_stored(words)
     screen = has_terminal() and not words.export
@@ -66,6 +67,13 @@ def _cluster(words: argparse.Namespace) -> "dict[str, Any]":
 
     kept = check_store(words.checkpoints, not here)
     return {"on": on, "gpu_share": words.gpu_share or 1.0, "checkpoints": kept}
+
+
+def _check_export(words: argparse.Namespace) -> None:
+    """Refuse what belongs to an export where none is asked for."""
+    for asked, flag in ((words.overwrite, "--overwrite"), (words.no_report, "--no-report")):
+        if asked and not words.export:
+            raise UsageProblem(f"{flag} goes with --export DIR")
 
 
 def _check_tensorboard(words: argparse.Namespace) -> None:
@@ -118,7 +126,9 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         follower = headless.Follower(folder, log)
         code, state = headless.follow(follower, log, True, interrupted)
     if code == headless.INTERRUPTED:
-        log.say("resumable", f"`batchscope resume {folder.name}` goes on with it", "warning")
+        there = f"`batchscope --export DIR --sweep {folder.name}` exports what there is"
+        on = f"`batchscope resume {folder.name}` goes on with it"
+        log.say("resumable", f"{on}; {there}", "warning")
         return code
     target = _target(words.export) if words.export else folder / "export"
     try:
