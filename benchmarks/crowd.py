@@ -22,8 +22,9 @@ from typing import NamedTuple
 import msgspec
 import psutil
 from long_sweep import record
+from terminal import Watched
 
-from engine import commands, journal, orders
+from engine import commands, journal, orders, stored
 from engine import events as ev
 from engine.catalog import Launch, create_sweep, load_state
 from engine.cluster import joining
@@ -38,7 +39,8 @@ RATES = tuple(round(0.01 * (n + 1), 2) for n in range(10))
 
 class Figures(NamedTuple):
     """Of one sweep: seconds until its end, and of processor time; events and bytes of its journal;
-    seconds to read it whole, and from the file that is kept of a sweep that ended; memory."""
+    seconds to read it whole, and from the command to a board that shows its end; bytes of memory.
+    """
 
     trials: int
     seconds: float
@@ -46,6 +48,7 @@ class Figures(NamedTuple):
     events: int
     size: int
     fold: float
+    board: float
     memory: int
 
 
@@ -196,7 +199,20 @@ def measure(trials: int, workers: int, epochs: int) -> Figures:
         state = load_state(folder)
         fold = time.perf_counter() - began
         assert state.count("finished") == trials, "every trial is in the journal"
-        return Figures(trials, seconds, cpu, events, path.stat().st_size, fold, memory)
+        stored.write(folder)  # as the conductor does as its last act
+        return Figures(
+            trials, seconds, cpu, events, path.stat().st_size, fold, opening(folder), memory
+        )
+
+
+def opening(folder: Path) -> float:
+    """Seconds from the command to the final counts on a board."""
+    home = str(folder.parent.parent)
+    board = Watched((160, 45), "attach", folder.name, "--home", home)
+    try:
+        return board.wait_for("finished", " done")
+    finally:
+        board.end()
 
 
 def main() -> None:
@@ -207,14 +223,15 @@ def main() -> None:
     parser.add_argument("--stages", action="store_true")
     words = parser.parse_args()
     shares = (10, 3, 1) if words.stages else (1,)
-    print("trials   seconds  processor  trials/s  events/s  journal   fold, s  memory")
+    print("trials   seconds  processor  trials/s  events/s  journal   fold, s  board, s  memory")
     for share in shares:
         count = max(100, words.trials // share // 100 * 100)
         found = measure(count, words.workers, words.epochs)
         print(
             f"{found.trials:>6,}  {found.seconds:>8.1f}  {found.cpu:>9.1f}  "
             f"{found.trials / found.seconds:>8.0f}  {found.events / found.seconds:>8.0f}  "
-            f"{found.size / 1e6:>5.1f} MB  {found.fold:>7.2f}  {found.memory / 2**20:>4.0f} MiB"
+            f"{found.size / 1e6:>5.1f} MB  {found.fold:>7.2f}  {found.board:>8.2f}  "
+            f"{found.memory / 2**20:>4.0f} MiB"
         )
 
 
