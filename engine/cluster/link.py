@@ -17,6 +17,8 @@ from engine.problems import printable
 
 RETRY_SECONDS = 0.5
 LONGEST = 300
+NODE_WENT = ("its node has died", "node was terminated", "temporarily unavailable")
+"""What Ray says of an actor whose node it can no longer speak to."""
 DataOf = Callable[[Prepared], Any]
 """The reference by which Ray hands the arrays of a data set to whoever asks."""
 
@@ -124,10 +126,15 @@ class RayLink:
         return self._end.exit_code if self._end else GONE
 
     def _lose(self, error: BaseException) -> None:
-        """Nothing more comes from it: its node is gone, unless it was us who ended it."""
-        self._end = self._end or End(GONE, [])
-        if not self._killed:
-            self.fault = f"node {self._hello.node} is gone: {shortly(error)}"
+        """Nothing more comes from it, and unless it was us who ended it, this is why.
+
+        Only a node that went is no fault of what was trained there. What an actor fails over, or is
+        ended for, such as the memory that it took, may come again with the same trial.
+        """
+        why = shortly(error)
+        self._end = self._end or End(GONE, [] if self._killed else [why])
+        if not self._killed and node_went(error):
+            self.fault = f"node {self._hello.node} is gone: {why}"
 
     async def last_lines(self) -> list[str]:
         """The end of its log, or what became of its node."""
@@ -153,13 +160,17 @@ def _gone(ray: Any) -> tuple[type[BaseException], ...]:
     return (ray.exceptions.RayError, ConnectionError)
 
 
-def shortly(error: BaseException) -> str:
-    """The first sentence of what Ray says, or of why, where it tells of a node's death."""
+def node_went(error: BaseException) -> bool:
+    """Whether it is the node that is gone or cannot be reached, as far as Ray can tell."""
     text = str(error)
-    for mark in ("died because its node has died", "node was terminated"):
-        if mark in text:
-            return "Ray says that it has died"
-    words = " ".join(text.split())
+    return isinstance(error, ConnectionError) or any(mark in text for mark in NODE_WENT)
+
+
+def shortly(error: BaseException) -> str:
+    """The first sentence of what Ray says, or what that means."""
+    words = " ".join(str(error).split())
+    if any(mark in words for mark in NODE_WENT[:2]):
+        return "Ray says that it has died"
     return printable(words.partition(". ")[0])[:LONGEST]
 
 

@@ -1,0 +1,96 @@
+"""Why a worker on a node is gone: only a node that went is no fault of what it trained."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.cluster.host import Hello
+from engine.cluster.link import RayLink, shortly
+from engine.crew import Member
+
+DIED = "The actor died unexpectedly before finishing this task.\n\tclass_name: Host\n"
+NODE = DIED + "The actor died because its node has died. Node Id: 365bb8"
+UNREACHED = "The actor b13c is unavailable: The actor is temporarily unavailable: RpcError"
+MEMORY = "Task was killed due to the node running low on memory. Memory on the node was 30GB"
+
+
+class RayError(Exception):
+    """As Ray's own."""
+
+
+class FakeRay:
+    """What a link needs of Ray, without any."""
+
+    class exceptions:
+        RayError = RayError
+
+    def kill(self, actor: object) -> None:
+        """Nothing is there."""
+
+
+class Failing:
+    """An actor all of whose methods fail over the same."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        error = self._error
+
+        class Method:
+            @staticmethod
+            def remote(*_: object) -> Any:
+                return Reference(error)
+
+        return Method
+
+
+class Reference:
+    """An answer that never comes."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def future(self) -> Any:
+        from concurrent.futures import Future
+
+        made = Future[object]()
+        made.set_exception(self._error)
+        return made
+
+
+def link_that(fails: Exception) -> RayLink:
+    ray: Any = FakeRay()
+    hello = Hello("10.0.0.7 (365bb8)", "0.1.0", "3.11", "/there")
+    return RayLink(ray, Failing(fails), hello, Path("/here"), lambda data: None, False)
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (RayError(NODE), "node 10.0.0.7 (365bb8) is gone: Ray says that it has died"),
+        (RayError(UNREACHED), "node 10.0.0.7 (365bb8) is gone: The actor b13c is unavailable"),
+        (ConnectionError("reset"), "node 10.0.0.7 (365bb8) is gone: reset"),
+        (RayError(MEMORY), ""),
+        (RayError("OSError: [Errno 28] No space left on device"), ""),
+    ],
+)
+async def test_only_a_node_that_went_is_at_fault_itself(error: Exception, fault: str) -> None:
+    link = link_that(error)
+    member = Member(link, 0, "cpu", 60.0)
+    assert await member.next_event() is None
+    said = await member.last_words()
+    assert member.fault.startswith(fault)
+    assert bool(member.fault) == bool(fault)
+    assert shortly(error) in said
+
+
+async def test_one_that_we_have_ended_has_no_other_reason() -> None:
+    link = link_that(RayError(NODE))
+    link.kill()
+    assert await link.receive() == b""
+    assert link.fault == ""
+    assert await link.last_lines() == []
+    await asyncio.sleep(0)
