@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 Work = Coroutine[Any, Any, None]
 CANCEL_PATIENCE_SECONDS = 5.0
+JOIN_SECONDS = 90.0
 POLL_SECONDS = 0.25
 MEMORY_SECONDS = 2.0
 DISK_PATIENCE_SECONDS = 10.0
@@ -120,12 +121,28 @@ class Conductor:
         launch, silence = self.launch, self.launch.silence_seconds
         self._reserve.keep(0)
         terms = Terms(launch.checkpoints, launch.gpu_share, launch.device, self._parallel)
-        cluster = await asyncio.to_thread(join, launch.on, self.folder, terms)
-        crew = Crew(self.folder, self._lock, self._ledger.heard, silence, start=cluster.start)
-        try:
-            await self._watched(self._recruit(crew, cluster))
-        finally:
-            await asyncio.to_thread(cluster.leave)
+        found = list["Cluster"]()
+
+        async def joining() -> None:
+            joined = asyncio.to_thread(join, launch.on, self.folder, terms)
+            try:
+                found.append(await asyncio.wait_for(joined, JOIN_SECONDS))
+            except TimeoutError:
+                told = f"--on {launch.on}: no answer within {JOIN_SECONDS:g} s"
+                raise MachineProblem(told) from None
+
+        async def conducting() -> None:
+            if not await self._unless_stopped(joining()):
+                return
+            (cluster,) = found
+            heard = self._ledger.heard
+            crew = Crew(self.folder, self._lock, heard, silence, start=cluster.start)
+            try:
+                await self._recruit(crew, cluster)
+            finally:
+                await asyncio.wait_for(asyncio.to_thread(cluster.leave), JOIN_SECONDS)
+
+        await self._watched(conducting())
 
     def _may_fall_back(self, devices: list[Device]) -> bool:
         """Whether these were GPUs that torch could not use: nothing has begun on them."""
@@ -231,7 +248,7 @@ class Conductor:
             recruiter = Recruiter(
                 *(self._ledger, self._queue, self._server, crew, cluster),
                 1 if self._times_alone() else self.launch.workers,
-                lambda: self._control.stopping,
+                self._control,
                 self._parallel,
             )
             problems = await recruiter.run()

@@ -45,6 +45,8 @@ class Member:
         self._silence, self._unanswered, self._silent = silence, 0, 0.0
         self.free_bytes: int | None = None
         """What it may take of the memory where it runs, if it said so."""
+        self.sharing = 1
+        """How many like it there is room for where it runs."""
         self.fault = ""
         """What its device did, if that is why it ended."""
 
@@ -62,11 +64,12 @@ class Member:
 
     async def work(self, order: orders.Work, heard: Heard, control: Control) -> str | None:
         """Have a group measured or trained; None once that ended, or why the worker was lost."""
-        await self.order(order)
         left = set(orders.awaited(order))
         watching = asyncio.create_task(self.end_if_silent(self._silence))
-        attending = asyncio.create_task(self._attend(left, control))
+        attending = None
         try:
+            await self.order(order)
+            attending = asyncio.create_task(self._attend(left, control))
             while event := await self.next_event():
                 if isinstance(event, WorkerLost):
                     self.fault = event.reason
@@ -78,7 +81,8 @@ class Member:
                 if not left or isinstance(event, Measured | Paced | Interpolated):
                     return None
         finally:
-            attending.cancel()
+            if attending:
+                attending.cancel()
             watching.cancel()
         return await self.last_words()
 
@@ -111,7 +115,7 @@ class Member:
         while self._unanswered < PINGS:
             await self.order(orders.Ping())
             await asyncio.sleep(patience / PINGS)
-            self._unanswered += 1
+            self._unanswered += not self.link.busy
         self._silent = patience
         self.link.kill()
 
@@ -182,7 +186,7 @@ class Crew:
                     raise MachineProblem(event.reason)
                 self._heard(event)
                 if isinstance(event, WorkerReady):
-                    member.free_bytes = event.free_bytes
+                    member.free_bytes, member.sharing = event.free_bytes, event.sharing
                     return member
         finally:
             watching.cancel()

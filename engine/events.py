@@ -129,8 +129,8 @@ class Planned(Event, frozen=True, tag="plan"):
 class WorkerReady(Event, frozen=True, tag="worker"):
     """A worker has its libraries and its device, and waits for orders.
 
-    `node` is the machine, where it is one of a cluster, and `free_bytes` what of its memory is left
-    for this worker.
+    `node` is the machine, where it is one of a cluster, `free_bytes` what of its memory is left for
+    this worker, and `sharing` how many such workers the device has room for.
     """
 
     worker: int
@@ -142,6 +142,7 @@ class WorkerReady(Event, frozen=True, tag="worker"):
     seconds: float
     node: str = ""
     free_bytes: int | None = None
+    sharing: int = 1
 
 
 class WorkerLost(Event, frozen=True, tag="worker_lost"):

@@ -10,7 +10,7 @@ import msgspec
 from engine import checkpoints, journal, notice
 from engine import events as ev
 from engine.patient import PatientWriter
-from engine.state import SweepState
+from engine.state import SweepState, TrialState
 from engine.steady import SteadyClock
 
 RETRY_SECONDS = 0.5
@@ -81,9 +81,18 @@ class Ledger:
         return max(begun, latest.attempt if latest else 0) + 1
 
     def kept_steps(self, job: str) -> int:
-        """Steps that the newest checkpoint of a job holds."""
+        """Steps that the newest checkpoint of a job holds, or those of the last epochs stated.
+
+        A checkpoint may lie where only the nodes of a cluster see it; its epochs are stated.
+        """
         latest = checkpoints.latest_header(self.kept_in(job))
-        return latest.steps if latest else 0
+        stated = [
+            t.last.steps for t in self.state.trials.values() if t.last and self._is_of(t, job)
+        ]
+        return max([latest.steps if latest else 0, *stated])
+
+    def _is_of(self, trial: TrialState, job: str) -> bool:
+        return not trial.done and self.state.job_of(trial.id) == job
 
     def clear_away(self) -> None:
         """Remove the checkpoints of what is done; the ends must be on the disk."""

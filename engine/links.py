@@ -29,6 +29,10 @@ class Link(Protocol):
     def fault(self) -> str:
         """What happened to the place where it ran, if that is why it is gone."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether so much is on its way that silence says nothing for now."""
+
     async def send(self, order: orders.AnyOrder) -> None:
         """Send an order; one that is gone is noticed by whoever listens to it."""
 
@@ -69,6 +73,11 @@ class ProcessLink:
     def fault(self) -> str:
         """Nothing: it ran here."""
         return ""
+
+    @property
+    def busy(self) -> bool:
+        """Never: a pipe takes lines alone."""
+        return False
 
     async def send(self, order: orders.AnyOrder) -> None:
         """Write a line to its stdin."""

@@ -168,7 +168,8 @@ class Server:
         except MachineProblem as problem:
             self._ledger.lost(number, str(problem))
             return problem
-        place = replace(place, free_bytes=member.free_bytes)
+        sharing = max(place.workers, member.sharing)
+        place = replace(place, free_bytes=member.free_bytes, workers=sharing)
         await self._keep_busy(member, place, IDLE_SECONDS)
         return None
 
@@ -274,7 +275,7 @@ class Server:
         if member.fault:
             self._service.failed(place.key, group.key)
         self._ledger.lost(member.number, lost)
-        await self._after_death(group, lost, bool(member.fault))
+        await self._after_death(group, lost, bool(member.fault), not place.name)
         return False
 
     async def _plan(self, member: Member, place: Place, group: Group) -> str | None:
@@ -333,13 +334,16 @@ class Server:
         trials = self._ledger.state.trials
         return max((trials[trial.id].fraction for trial in self._left(group)), default=1.0)
 
-    async def _after_death(self, group: Group, lost: str, device_failed: bool) -> None:
+    async def _after_death(
+        self, group: Group, lost: str, device_failed: bool, known: bool = True
+    ) -> None:
         """Have a group over which a worker was lost tried again, or end it after too many.
 
-        A device that failed is no fault of the group, as long as another may have it.
+        A device that failed is no fault of the group, as long as another may have it; where places
+        come and go, none is `known` by its failures, and each counts.
         """
         wait: float | None = 0.0
-        if not (device_failed and self._service.elsewhere(group.key)):
+        if not (device_failed and known and self._service.elsewhere(group.key)):
             wait = self._deaths.another(group.key, self._ledger.kept_steps(group.key))
         for trial in self._left(group):
             if self._control.ends(trial.id):

@@ -161,6 +161,7 @@ class Worker:
                 seconds=time.perf_counter() - began,
                 node=order.node,
                 free_bytes=_share_of_memory(order) if order.node else None,
+                sharing=_sharing(order),
             )
         )
 
@@ -310,6 +311,13 @@ def _device_name(order: orders.Setup, name: str) -> str:
     """The device for people: with the card's name, and the node of a cluster."""
     told = "cpu" if name == "CPU" else f"{order.device} ({name})"
     return f"{told} on {order.node}" if order.node else told
+
+
+def _sharing(order: orders.Setup) -> int:
+    """How many workers a node's processor has room for; of a card its share says it."""
+    from engine.devices import cores
+
+    return max(1, cores() // order.threads) if order.node and order.device == "cpu" else 1
 
 
 def _share_of_memory(order: orders.Setup) -> int | None:

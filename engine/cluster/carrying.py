@@ -9,18 +9,20 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from engine.checkpoints import CURRENT, TRIALS, WEIGHTS
 from engine.disk import sync, sync_file
-from engine.privacy import make_private
+from engine.privacy import OTHERS, make_private
 
 Files = dict[str, bytes]
 """Contents by path below the folder of the sweep, in POSIX's way of writing."""
 
 SCRATCH, DATA, WORK, LOCK = "batchscope", "data", "work", "lock"
+PREFIX = "worker-"
 Seen = tuple[int, int, int]
 
 
@@ -74,10 +76,11 @@ class Mirror:
 
     def __init__(self, scratch: Path | None = None) -> None:
         self.scratch = scratch or Path(tempfile.gettempdir()) / f"{SCRATCH}-{os.getuid()}"
+        _make_ours(self.scratch)
         make_private(self.scratch, self.scratch / DATA, self.scratch / WORK)
         with _locked(self.scratch / LOCK):  # none is cleared away before it is locked
             _clear_stale(self.scratch / WORK)
-            self.folder = Path(tempfile.mkdtemp(dir=self.scratch / WORK))
+            self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self.scratch / WORK))
             self._lock = os.open(self.folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._below: tuple[str, ...] = ()
@@ -86,7 +89,7 @@ class Mirror:
     def begin(self, below: Iterable[str], files: Mapping[str, bytes]) -> None:
         """Watch those folders from now on, with these files in them and no others."""
         self._below = tuple(below)
-        for name in self._below:
+        for name in (TRIALS, WEIGHTS):  # what was worked on before is kept elsewhere
             shutil.rmtree(self.folder / name, ignore_errors=True)
         put(self.folder, files)
         self._seen = _present(self.folder, self._below)
@@ -105,7 +108,9 @@ class Mirror:
     def close(self) -> None:
         """Remove it."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        os.close(self._lock)
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
 
 
 @contextlib.contextmanager
@@ -116,10 +121,25 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _clear_stale(work: Path) -> None:
-    for folder in work.iterdir():
-        with contextlib.suppress(OSError), open(folder / LOCK, "w") as lock:
+    for folder in work.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError), open(folder / LOCK, "r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_ours(folder: Path) -> None:
+    """Make the folder below a place that is everybody's, or refuse what somebody has put there.
+
+    Raises:
+        PermissionError: it is a link, somebody else's, or open to others.
+    """
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=stat.S_IRWXU)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise PermissionError(f"{folder}: is not a folder of this user")
+    if found.st_mode & OTHERS:
+        raise PermissionError(f"{folder}: others may look into it")
 
 
 class DataShelf:

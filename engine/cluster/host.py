@@ -7,6 +7,7 @@ prints, or a GPU that takes its process with it, does no more harm here than on 
 import asyncio
 import os
 import platform
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from engine.links import last_lines
 from engine.reserve import start_worker
 
 LOG = "worker.log"
+RETRY_SECONDS = 1.0
 
 
 class Hello(NamedTuple):
@@ -114,9 +116,21 @@ class Host:
                 return None
         files = await asyncio.to_thread(self._mirror.changed)  # after the lines: see `carrying`
         if files and self._store is not None:
-            await asyncio.to_thread(self._store.put, files)
+            await self._keep(files)
             files = {}
         return Batch(lines, files)
+
+    async def _keep(self, files: Files) -> None:
+        """Put files into the store, however long it refuses: what they stand for waits for them."""
+        assert self._store is not None
+        while True:
+            try:
+                await asyncio.to_thread(self._store.put, files)
+            except Exception as error:  # each store has errors of its own
+                print(f"checkpoints cannot be stored: {error}", file=sys.stderr, flush=True)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     def close(self) -> None:
         """Have the worker end once it has done what it was asked."""

@@ -63,7 +63,10 @@ class Cluster:
         return int(self._total(self.needs.resource) / self.needs.amount + 1e-9)
 
     def _total(self, resource: str) -> float:
-        return float(self._ray.cluster_resources().get(resource, 0.0))
+        try:
+            return float(self._ray.cluster_resources().get(resource, 0.0))
+        except Exception as error:  # whatever Ray raises, it does not answer any more
+            raise MachineProblem(f"the cluster is gone: {shortly(error)}") from None
 
     async def start(self, number: int) -> RayLink:
         """Have a worker started wherever there is room, which may take until there is.
@@ -73,11 +76,14 @@ class Cluster:
         """
         count = {"num_gpus" if self.needs.resource == GPU else "num_cpus": self.needs.amount}
         options = {**count, "max_restarts": 0, "max_task_retries": 0}
-        host = self._ray.remote(Host).options(**options).remote(f"worker {number}", self._store)
+        try:
+            host = self._ray.remote(Host).options(**options).remote(f"worker {number}", self._store)
+        except Exception as error:  # whatever Ray raises, nothing was placed
+            raise MachineProblem(f"no worker could be placed: {shortly(error)}") from None
         try:
             node = await answer(host.__ray_call__.remote(_node))
             hello: Hello = (await answer(host.start.remote()))._replace(node=node)
-        except self._ray.exceptions.RayError as error:
+        except (self._ray.exceptions.RayError, ConnectionError) as error:
             # where its node went meanwhile, another may have it
             kind = MachineProblem if CREATION in str(error) else DiedAtStart
             raise kind(f"no worker could be placed: {shortly(error)}") from None

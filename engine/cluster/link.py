@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from engine.prepared import Prepared
 from engine.problems import printable
 
 RETRY_SECONDS = 0.5
+CARRYING_SECONDS = 900.0
+"""The longest that data and checkpoints may take to a node."""
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LONGEST = 300
 NODE_WENT = ("its node has died", "node was terminated", "temporarily unavailable")
 """What Ray says of an actor whose node it can no longer speak to."""
@@ -37,7 +42,7 @@ class RayLink:
         self._data_of, self._store = data_of, store
         self._lines: list[bytes] = []
         self._end: End | None = None
-        self._killed, self.fault = False, ""
+        self._killed, self._carrying, self.fault = False, False, ""
 
     @property
     def pid(self) -> int | None:
@@ -49,22 +54,35 @@ class RayLink:
         """None until somebody has waited for it."""
         return self._end.exit_code if self._end else None
 
+    @property
+    def busy(self) -> bool:
+        """Whether files are on their way, which may take longer than an answer."""
+        return self._carrying
+
     async def send(self, order: orders.AnyOrder) -> None:
-        """Pass an order on, with the files that belong to it."""
+        """Pass an order on, with the files that belong to it.
+
+        Nobody waits until it has arrived: an actor that hangs is known by its silence.
+        """
         if isinstance(order, orders.Setup):
             order = msgspec.structs.replace(order, node=self._hello.node)
         try:
             if isinstance(order, orders.Measure | orders.Pace | orders.Train | orders.Interpolate):
-                order = await self._prepared(order)
-            await self._call("tell", orders.encode(order) + b"\n")
-        except _gone(self._ray):
-            pass
+                self._carrying = True
+                async with asyncio.timeout(CARRYING_SECONDS):
+                    order = await self._prepared(order)
+            self._host.tell.remote(orders.encode(order) + b"\n")
+        except _lost(self._ray) as error:  # without what belongs to it an order is lost
+            self._lose(error)
+        finally:
+            self._carrying = False
 
     async def _prepared(self, order: orders.Work) -> orders.Work:
         data, folders = order.data, _folders(order)
         below = [path.relative_to(self._folder).as_posix() for path in folders if self._ours(path)]
         if not await self._call("has_data", data.digest):
-            await self._call("put_data", data.digest, self._data_of(data))
+            arrays = await asyncio.to_thread(self._data_of, data)
+            await self._call("put_data", data.digest, arrays)
         files = {} if self._store else await asyncio.to_thread(carried, self._folder, below)
         await self._call("begin", below, files)
         there = await self._call("data_folder", data.digest)
@@ -82,6 +100,8 @@ class RayLink:
     async def receive(self) -> bytes:
         """The next line, once the files that it stands for are kept."""
         while not self._lines:
+            if self._end is not None:
+                return b""
             try:
                 batch: Batch | None = await self._call("read")
             except _gone(self._ray) as error:
@@ -95,13 +115,14 @@ class RayLink:
 
     async def _keep(self, batch: Batch) -> None:
         """Have the files on our disk before anybody believes what is said of them."""
-        while batch.files:
+        self._carrying = bool(batch.files)
+        while self._carrying:
             try:
                 await asyncio.to_thread(put, self._folder, batch.files)
             except OSError:  # the disk is full: the journal waits as well
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                return
+                self._carrying = False
 
     def close(self) -> None:
         """Have it end; nobody waits for the answer."""
@@ -122,7 +143,7 @@ class RayLink:
                 self._end = await self._call("ended")
             except _gone(self._ray) as error:
                 self._lose(error)
-            self._forget()
+        self._forget()
         return self._end.exit_code if self._end else GONE
 
     def _lose(self, error: BaseException) -> None:
@@ -150,9 +171,36 @@ class RayLink:
         return await answer(getattr(self._host, method).remote(*arguments))
 
 
-def answer(reference: Any) -> Awaitable[Any]:
-    """What a reference stands for, also where Ray is driven from outside the cluster."""
-    return asyncio.wrap_future(reference.future())
+def answer(reference: Any) -> "asyncio.Future[Any]":
+    """What a reference stands for, also where Ray is driven from outside the cluster.
+
+    Ray's own future is never cancelled: its client stumbles over such when the line breaks.
+    """
+    loop = asyncio.get_running_loop()
+    ours: asyncio.Future[Any] = loop.create_future()
+
+    def settle(theirs: "Future[Any]") -> None:
+        if ours.done():
+            return
+        error = None if theirs.cancelled() else theirs.exception()
+        if theirs.cancelled():
+            ours.set_exception(ConnectionError("Ray has dropped the call"))
+        elif error is not None:
+            ours.set_exception(error)
+        else:
+            ours.set_result(theirs.result())
+
+    def tell(theirs: "Future[Any]") -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, theirs)
+
+    reference.future().add_done_callback(tell)
+    return ours
+
+
+def _lost(ray: Any) -> tuple[type[BaseException], ...]:
+    """What stands in the way of an order, on either machine; a time that has run out too."""
+    return (ray.exceptions.RayError, OSError)
 
 
 def _gone(ray: Any) -> tuple[type[BaseException], ...]:
@@ -167,11 +215,14 @@ def node_went(error: BaseException) -> bool:
 
 
 def shortly(error: BaseException) -> str:
-    """The first sentence of what Ray says, or what that means."""
-    words = " ".join(str(error).split())
-    if any(mark in words for mark in NODE_WENT[:2]):
+    """What Ray says, in a sentence: of an error on a node its last line, which is the reason."""
+    text = COLOURS.sub("", str(error))
+    if any(mark in text for mark in NODE_WENT[:2]):
         return "Ray says that it has died"
-    return printable(words.partition(". ")[0])[:LONGEST]
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    if "Traceback" in text or 'File "' in text:
+        return printable(lines[-1])[:LONGEST]
+    return printable(" ".join(lines).partition(". ")[0])[:LONGEST] or type(error).__name__
 
 
 def _folders(order: orders.Work) -> list[Path]:

@@ -5,12 +5,13 @@ that more could be used, and a node that joins has its first worker at once.
 """
 
 import asyncio
-from collections.abc import Callable
+import time
 from typing import Protocol
 
 from engine import events as ev
 from engine.cluster.joining import Needs
-from engine.crew import Crew, DiedAtStart, Member
+from engine.control import Control
+from engine.crew import HALT_PATIENCE_SECONDS, Crew, DiedAtStart, Member
 from engine.devices import Device
 from engine.ledger import Ledger
 from engine.planning import Place
@@ -21,6 +22,7 @@ from engine.serving import Server, hire
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 2.0
 """How long a worker is awaited before anybody is told."""
+LONGEST_WAIT = 30.0
 NOT_NEEDED = "not needed any more"
 MOST_PROBLEMS, MOST_DEATHS = 3, 20
 """Places in a row at which no worker could be had, after which none is tried any more."""
@@ -37,10 +39,16 @@ class Room(Protocol):
 
 def place_on(room: Room, number: int, parallel: int = 1) -> Place:
     """A place of its own for each worker: what fails at one says nothing of the others."""
+    share = 1.0 if parallel > 1 else room.needs.amount
     gpu, title = room.needs.resource == "GPU", f"a {room.needs.resource} of the cluster"
     team = tuple(Device(f"cuda:{n}" if gpu else "cpu", title) for n in range(parallel))
     return Place(
-        team[0], 1, 1, name=f"worker {number}", on_gpu=gpu, team=team if parallel > 1 else ()
+        team[0],
+        max(1, round(1 / share)) if gpu else 1,
+        1,
+        name=f"worker {number}",
+        on_gpu=gpu,
+        team=team if parallel > 1 else (),
     )
 
 
@@ -58,38 +66,58 @@ class Recruiter:
         crew: Crew,
         room: Room,
         most: int | None,
-        leaving: Callable[[], bool],
+        control: Control,
         parallel: int = 1,
     ) -> None:
-        self._parallel = parallel
+        self._control, self._parallel = control, parallel
         self._ledger, self._queue, self._server = ledger, queue, server
         self._crew, self._room = crew, room
-        self._most, self._leaving = most, leaving
+        self._most = most
         self._places: dict[int, asyncio.Task[MachineProblem | None]] = {}
         self._next, self._problems = 0, list[MachineProblem]()
+        self._serving, self._not_before = set[int](), 0.0
 
     async def run(self) -> list[MachineProblem]:
         """Until nothing is left to do; what stood in the way, where that ended it."""
         try:
-            while not self._leaving():
+            while not self._control.stopping:
                 await self._fill()
-                if not self._places:
+                if not self._places and not self._waits():
                     break
-                await asyncio.wait(
-                    self._places.values(),
-                    timeout=LOOK_SECONDS,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
+                await self._look()
                 self._take_stock()
                 if self._hopeless():
                     break
+            await self._leave()
         finally:
             for task in self._places.values():
                 task.cancel()
             await asyncio.gather(*self._places.values(), return_exceptions=True)
         return self._problems
 
+    async def _look(self) -> None:
+        """Until a place is free, or it is time to see how the cluster has changed."""
+        if not self._places:
+            await asyncio.sleep(LOOK_SECONDS)
+            return
+        await asyncio.wait(
+            self._places.values(), timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+
+    async def _leave(self) -> None:
+        """Give those who serve the time to answer that they were asked to end."""
+        serving = [self._places[number] for number in self._serving & self._places.keys()]
+        if serving:
+            await asyncio.wait(serving, timeout=HALT_PATIENCE_SECONDS + LOOK_SECONDS)
+
+    def _waits(self) -> bool:
+        """Whether work is left for which nobody can be hired at this moment."""
+        held = self._control.paused or time.monotonic() < self._not_before
+        return held and bool(self._server.waiting())
+
     async def _fill(self) -> None:
+        if self._control.paused or time.monotonic() < self._not_before:
+            return
         room = await asyncio.to_thread(self._room.slots) + 1
         wanted = min(self._server.waiting() + self._server.busy(), room, self._most or room)
         self._queue.workers = max(1, min(wanted, room - 1))
@@ -101,11 +129,20 @@ class Recruiter:
         for number, task in list(self._places.items()):
             if task.done():
                 del self._places[number]
+                self._serving.discard(number)
                 problem = task.result()
                 self._problems = [*self._problems, problem] if problem else []
+                if problem:  # whatever it is, to ask again at once would meet the same
+                    wait = min(LONGEST_WAIT, LOOK_SECONDS * 2 ** len(self._problems))
+                    self._not_before = time.monotonic() + wait
 
     def _hopeless(self) -> bool:
-        """Whether too many places in a row had no worker; nodes that come and go are given time."""
+        """Whether nobody serves and too many places in a row had no worker.
+
+        One bad node ends nothing as long as others work, and nodes that come and go are given time.
+        """
+        if self._serving:
+            return False
         lasting = sum(not isinstance(each, DiedAtStart) for each in self._problems)
         return lasting >= MOST_PROBLEMS or len(self._problems) >= MOST_DEATHS
 
@@ -115,6 +152,8 @@ class Recruiter:
         hiring = asyncio.create_task(hire(self._crew, number, place))
         try:
             if await self._placed(number, hiring):
+                if not hiring.cancelled() and not hiring.exception():
+                    self._serving.add(number)
                 return await self._server.serve(self._crew, number, hiring, place, once=True)
             return None
         finally:

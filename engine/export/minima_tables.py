@@ -37,8 +37,8 @@ def sharpness_rows(state: SweepState) -> Iterator[Row]:
 
 
 def line_rows(state: SweepState) -> Iterator[Row]:
-    """One row for each point of each line."""
-    for (start, end), line in state.lines.items():
+    """One row for each point of each line, the seeds in their order, whichever was drawn first."""
+    for (start, end), line in sorted(state.lines.items(), key=lambda each: _seed(state, each[0])):
         for point in line.points:
             yield {
                 "from_trial": start,
@@ -52,3 +52,7 @@ def line_rows(state: SweepState) -> Iterator[Row]:
                 "train_samples": line.samples,
                 "recalibrated": line.recalibrated,
             }
+
+
+def _seed(state: SweepState, ends: tuple[str, str]) -> int:
+    return state.trials[ends[0]].seed

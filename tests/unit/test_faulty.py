@@ -142,6 +142,7 @@ class ScriptedMember:
     done: list[tuple[str, str]]
     fault: str = ""
     free_bytes: int | None = None
+    sharing: int = 1
 
     async def work(
         self, order: orders.Train, heard: Callable[[AnyEvent], None], control: Control

@@ -34,6 +34,7 @@ class Scripted:
     lost: str = ""
     number: int = 0
     free_bytes: int | None = None
+    sharing: int = 1
     fault: str = ""
     asked: list[orders.Work] = field(default_factory=list)
     heard: Callable[[AnyEvent], None] = lambda event: None

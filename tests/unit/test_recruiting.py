@@ -61,9 +61,7 @@ async def recruit(
     house, control, crew = House(folder, RAW), Control(), room
     server = Server(house.ledger, house.queue, DATA, control, lambda: None, None)
     anybody: Any = crew
-    recruiter = Recruiter(
-        house.ledger, house.queue, server, anybody, room, most, lambda: control.stopping
-    )
+    recruiter = Recruiter(house.ledger, house.queue, server, anybody, room, most, control)
     async with asyncio.timeout(30):
         task = asyncio.create_task(recruiter.run())
         if meanwhile:
