@@ -140,7 +140,8 @@ class Conductor:
             try:
                 await self._recruit(crew, cluster)
             finally:
-                await asyncio.wait_for(asyncio.to_thread(cluster.leave), JOIN_SECONDS)
+                with suppress(TimeoutError):  # one that does not answer is left all the same
+                    await asyncio.wait_for(asyncio.to_thread(cluster.leave), JOIN_SECONDS)
 
         await self._watched(conducting())
 
