@@ -14,8 +14,6 @@ TIMED = (
     "seconds_to_target",
 )
 """Measures that are times and paces: what else ran on the machine is in them."""
-COPIED = TIMED[:4]
-"""Those that the replicates of a stack have in common: one measurement, however many they are."""
 NARROW = "They are one measurement, so intervals around such times are too narrow."
 
 

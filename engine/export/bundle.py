@@ -110,7 +110,7 @@ def _documents(folder: Path, state: SweepState, alive: bool, damaged: int) -> di
 
 
 def bias_variance_csv(state: SweepState) -> str:
-    """One row for each configuration of which four seeds finished."""
+    """One row for each configuration of which three seeds finished."""
     rows = (msgspec.structs.asdict(each) for each in bias_variances(state))
     return tables.to_csv(BiasVariance.__struct_fields__, rows)
 

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LEAST_SEEDS = 4
-"""With two, each that strays is half of a tie: all of the error is then bias, whatever it is. With
-three, the jackknife looks at two at a time, and would find that net variance never varies."""
+LEAST_SEEDS = 3
+"""With two, each that strays is half of a tie: all of the error is then bias, whatever it is."""
 
 
 class Parts(NamedTuple):
@@ -97,7 +96,7 @@ class BiasVariance(Struct, frozen=True, kw_only=True):
 
 
 def bias_variances(state: SweepState) -> list[BiasVariance]:
-    """One for every configuration of which four seeds finished, smaller batch sizes first."""
+    """One for every configuration of which three seeds finished, smaller batch sizes first."""
     found = []
     for name in by_batch_size(state):
         trials = _predicting(state, name)
@@ -119,7 +118,7 @@ def bias_variances(state: SweepState) -> list[BiasVariance]:
 
 
 def part_of(state: SweepState, trial: TrialState, name: str) -> float | None:
-    """What a seed stands for of a part of its configuration; None below four seeds."""
+    """What a seed stands for of a part of its configuration; None below three seeds."""
     trials = _predicting(state, trial.configuration)
     at = next((index for index, each in enumerate(trials) if each.id == trial.id), None)
     parts = None if at is None else decomposed_over(trials)
@@ -152,7 +151,7 @@ def net_variance(state: SweepState, trial: TrialState) -> float | None:
 
 
 def decomposed_over(trials: Sequence[TrialState]) -> Decomposed | None:
-    """The decomposition over trials; None below four, or where they do not compare."""
+    """The decomposition over trials; None below three, or where they do not compare."""
     told = [trial.predicted for trial in trials if trial.predicted is not None]
     if len(told) < LEAST_SEEDS or len({(each.classes, each.images) for each in told}) > 1:
         return None

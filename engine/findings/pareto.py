@@ -22,8 +22,7 @@ class Point(Struct, frozen=True, kw_only=True):
 
     `front` goes by the means. `told` says of a point behind the front whether one of the front is
     ahead of it in both, and in one of them at least by more than the seeds leave to chance.
-    So many as `stacked` replicates share the seconds; only those of equal `stacked` are set beside
-    each other.
+    So many as `stacked` replicates share the seconds.
     """
 
     configuration: str
@@ -51,13 +50,13 @@ def front(points: Sequence[tuple[float, float]]) -> list[bool]:
 
 def pareto(state: SweepState) -> list[Point]:
     """Every configuration with a finished seed and none lost, smaller batch sizes first."""
-    found: list[_Found] = []
+    found: list[tuple[str, Side, Side, Mean, Mean]] = []
     for name in by_batch_size(state):
         time, accuracy = (gather(state, each, [state.configurations[name]]) for each in _MEASURES)
         means = [mean_over(list(side.values.values()), side.floor) for side in (time, accuracy)]
         if means[0] is not None and means[1] is not None and not accuracy.lost:
             found.append((name, time, accuracy, means[0], means[1]))
-    ahead = _fronts(found)
+    ahead = front([(time.mean, accuracy.mean) for *_, time, accuracy in found])
     leaders = [each for each, first in zip(found, ahead, strict=True) if first]
     return [
         Point(
@@ -67,33 +66,19 @@ def pareto(state: SweepState) -> list[Point]:
             seconds=each[3],
             accuracy=each[4],
             front=first,
-            told=not first
-            and any(_behind(each, leader) for leader in leaders if _stack(leader) == _stack(each)),
-            stacked=_stack(each),
+            told=not first and any(_behind(each, leader) for leader in leaders),
+            stacked=max(each[1].stacks, default=1),
         )
         for each, first in zip(found, ahead, strict=True)
     ]
 
 
 _MEASURES = (TIME, ACCURACY)
-_Found = tuple[str, Side, Side, Mean, Mean]
 
 
-def _stack(one: _Found) -> int:
-    return max(one[1].stacks, default=1)
-
-
-def _fronts(found: Sequence[_Found]) -> list[bool]:
-    """Which of them no other beats whose time compares: one front for each size of a stack."""
-    ahead = dict[int, bool]()
-    for size in {_stack(each) for each in found}:
-        ours = [at for at, each in enumerate(found) if _stack(each) == size]
-        first = front([(found[at][3].mean, found[at][4].mean) for at in ours])
-        ahead |= dict(zip(ours, first, strict=True))
-    return [ahead[at] for at in range(len(found))]
-
-
-def _behind(one: _Found, leader: _Found) -> bool:
+def _behind(
+    one: tuple[str, Side, Side, Mean, Mean], leader: tuple[str, Side, Side, Mean, Mean]
+) -> bool:
     if leader[3].mean > one[3].mean or leader[4].mean < one[4].mean:
         return False
     return _apart(one[1], leader[1]) or _apart(one[2], leader[2])

@@ -22,10 +22,6 @@ from engine.tuning import choices, chosen
 
 ACCURACY, TIME = "test_accuracy", "training_seconds"
 NAMED = 6
-NO_FASTEST = (
-    "which of them is the fastest cannot be told, since their replicates trained in stacks of "
-    "different sizes"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +89,6 @@ def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> Recommen
     if len(level) > 1:
         which = _names(level) if fewer and len(level) <= NAMED else _count(level, known)
         told = f"Undetermined: {_alike(level, which)}"
-        if not _alike_timed(state, level):
-            return Recommended(f"{told}; {NO_FASTEST}")
         fastest = _fastest(state, level)
         if fastest is None:
             return Recommended(told)
@@ -114,12 +108,6 @@ def _alike(level: list[_Candidate], which: str) -> str:
         f"{which} cannot be told apart by test accuracy "
         f"({means[0] * 100:.2f} to {means[-1] * 100:.2f} %) over {_seeds(level)} seeds"
     )
-
-
-def _alike_timed(state: SweepState, level: list[_Candidate]) -> bool:
-    """Whether their times compare: of as many replicates as one stack, or each alone."""
-    sizes = {stacked(state.replicates(each.configuration.id)) for each in level}
-    return len(sizes) == 1
 
 
 def _fastest(state: SweepState, level: list[_Candidate]) -> _Candidate | None:
@@ -167,8 +155,6 @@ def _names(of: list[_Candidate]) -> str:
     if len(of) > NAMED:
         return f"{len(of)} configurations"
     labels = [each.configuration.label for each in of]
-    if any("," in label for label in labels):
-        labels = [f"“{label}”" for label in labels]
     return " and ".join([part for part in (", ".join(labels[:-1]), labels[-1]) if part])
 
 
@@ -212,5 +198,4 @@ def _time(state: SweepState, candidate: _Candidate) -> str:
     timing = candidate.configuration.settings.run.timing
     size = stacked(state.replicates(candidate.configuration.id))
     together = f" as one stack of {size} replicates" if size > 1 else ""
-    beside = "" if timing == "alone" else " while other trials ran"
-    return f"{_seconds(state, candidate):.3g} s of training{together}{beside}"
+    return f"{_seconds(state, candidate):.3g} s of training{together}, timed {timing}"

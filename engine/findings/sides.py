@@ -8,7 +8,7 @@ import msgspec
 from engine.findings.measures import rounding_variance, value_of
 from engine.findings.probed import OWN, Spot
 from engine.findings.statistics import Estimate, paired, welch
-from engine.shared_times import COPIED, stack_sizes
+from engine.shared_times import stack_sizes
 from engine.spec import Configuration
 from engine.state import SweepState, TrialState
 
@@ -17,8 +17,6 @@ NEVER = {"diverged": "diverged", "failed": "failed", "skipped": "was skipped"}
 """How a trial ends that will have no value, in words."""
 OPEN = ("queued", "running", "stopped")
 LEAST_SEEDS = 2
-ONE_CLOCK = 'one time for a whole stack of replicates; run.stack = "never" gives one a seed'
-"""Why times of seeds that trained as one stack tell nothing of their spread."""
 NAMED = 3
 """As many configurations are named that a verdict does without; of more, how many."""
 
@@ -59,13 +57,6 @@ class Side:
             return f"{self.name}: no seed has a value of {self.measure}"
         if self.seeds < LEAST_SEEDS:
             return f"{self.name}: one seed says nothing of the spread; give seeds = 2 or more"
-        if self.values and self.measure in COPIED and max(self.stacks, default=1) > 1:
-            return f"{self.name}: {ONE_CLOCK}"
-        if len(self.values) < self.finished and not self.pending:
-            return (
-                f"{self.name}: {len(self.values)} of {self.seeds} seeds have a value of "
-                f"{self.measure}"
-            )
         return f"{self.name}: {len(self.values)} of {self.seeds} seeds finished"
 
 
@@ -157,14 +148,11 @@ def above(side: Side, value: float) -> Estimate | None:
 def _values(
     state: SweepState, trials: Iterable[TrialState], measure: str, spot: Spot
 ) -> dict[int, float]:
-    """By seed; of a time that the replicates of a stack share only the first of them has it."""
-    found, clocks = {}, set[str]()
+    found = {}
     for trial in trials:
         value = value_of(state, trial, measure, spot) if trial.status == "finished" else None
-        clock = state.job_of(trial.id)
-        if value is not None and not (measure in COPIED and clock in clocks):
+        if value is not None:
             found[trial.seed] = value
-            clocks.add(clock)
     return found
 
 

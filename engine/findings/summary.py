@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from engine.figures import kin, preferred
 from engine.findings.sides import LOST, gather
 from engine.findings.statistics import interval, of_mean
-from engine.shared_times import COPIED, stacked
+from engine.shared_times import stacked
 from engine.spec import Settings
 from engine.state import SweepState
 
@@ -107,27 +107,20 @@ def bars(state: SweepState, measure: str) -> dict[str, Mean]:
     for family in _families(state):
         smallest = [each for each in family if _size(state, each) == _size(state, family[0])]
         base = next((known[each] for each in smallest if each in known), None)
-        for each in family:
-            if each in known:
-                apart = measure in COPIED and not _timed_alike(state, smallest[0], each)
-                beside[each] = measured_in(known[each], None if apart else base)
+        beside |= {each: measured_in(known[each], base) for each in family if each in known}
     return {name: beside[name] for name in known}
 
 
 def ratios(state: SweepState, means: dict[str, Mean]) -> dict[str, float]:
-    """How many times a time fits into that of the next smaller batch size among its kin.
+    """How many times a figure fits into that of the next smaller batch size among its kin.
 
-    That is the next smaller one that has a value, of as many replicates as one stack.
+    That is the next smaller one that has a value.
     """
     found: dict[str, float] = {}
     for family in _families(state):
         known = [each for each in family if each in means]
         for name in known:
-            smaller = [
-                each
-                for each in known
-                if _size(state, each) < _size(state, name) and _timed_alike(state, each, name)
-            ]
+            smaller = [each for each in known if _size(state, each) < _size(state, name)]
             if smaller and means[name].mean > 0:
                 found[name] = means[smaller[-1]].mean / means[name].mean
     return found
@@ -139,10 +132,6 @@ def _families(state: SweepState) -> list[list[str]]:
     for name in preferred(state):
         families.setdefault(kin(state.configurations[name].settings), []).append(name)
     return list(families.values())
-
-
-def _timed_alike(state: SweepState, one: str, other: str) -> bool:
-    return stacked(state.replicates(one)) == stacked(state.replicates(other))
 
 
 def _size(state: SweepState, configuration: str) -> int:

@@ -44,10 +44,7 @@ def predicted(end: ev.TrialEnded, seed: int) -> ev.Predicted:
     )
 
 
-async def test_they_stand_behind_the_other_figures(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engine.findings.bias_variance.LEAST_SEEDS", 3)  # it has no more
+async def test_they_stand_behind_the_other_figures(home: Path) -> None:
     folder = telling_sweep(home)
     app = BatchscopeApp(folder.parent.parent, sweep=folder, clock=lambda: NOW)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -223,8 +223,7 @@ def test_the_best_is_recommended_where_the_seeds_tell_it_from_all() -> None:
     low, high = stats.t.interval(0.95, 2, 0.96, stats.sem([0.95, 0.96, 0.97]))
     assert recommendation(state) == (
         f"Use batch size 8: its test accuracy, 96.00 % [{low * 100:.2f}, {high * 100:.2f}] over "
-        "3 seeds, is the highest of 2 and told from every other one; 4 s of training while other "
-        "trials ran."
+        "3 seeds, is the highest of 2 and told from every other one; 4 s of training, timed shared."
     )
 
 
@@ -238,7 +237,7 @@ def test_the_fastest_of_those_that_cannot_be_told_apart_is_named() -> None:
     )
     assert recommendation(state) == (
         "Undetermined: 8 and 16 cannot be told apart by test accuracy (95.67 to 96.00 %) over 3 "
-        "seeds; of these batch size 16 is the fastest: 2 s of training while other trials ran."
+        "seeds; of these batch size 16 is the fastest: 2 s of training, timed shared."
     )
 
 
@@ -275,8 +274,8 @@ def test_what_lost_a_seed_is_neither_recommended_nor_compared() -> None:
     values.append((configuration(16, seeds=5), [0.80, 0.801, 0.802, 0.803, 0.804]))
     found = recommendation(sweep(values))
     assert found.startswith("Use batch size 8: its test accuracy, ")
-    assert found.endswith(f"is the highest of 2 and told from every other one; 2 s of training "
-                          f"while other trials ran; {told}")  # fmt: skip
+    assert found.endswith(f"is the highest of 2 and told from every other one; 2 s of training, "
+                          f"timed shared; {told}")  # fmt: skip
     values.append((configuration(2048, seeds=5), [0.7, DIVERGED]))
     found = recommendation(sweep(values))
     assert found.startswith("So far: use batch size 8: ")
@@ -291,7 +290,7 @@ def test_those_that_cannot_be_told_apart_are_named_beside_those_left_out() -> No
     ]
     assert recommendation(sweep(values)) == (
         "Undetermined: 8 and 16 cannot be told apart by test accuracy (95.67 to 96.00 %) over 3 "
-        "seeds; of these batch size 8 is the fastest: 2 s of training while other trials ran; 7 "
+        "seeds; of these batch size 8 is the fastest: 2 s of training, timed shared; 7 "
         "configurations are left out: 21 of their 21 trials diverged or failed."
     )
 

@@ -146,4 +146,4 @@ def test_a_trial_that_did_not_finish_was_not_timed() -> None:
 
 def test_the_recommendation_names_the_stack_beside_its_seconds() -> None:
     told = recommendation(sweep([(SMALL, ends(0.95, 3)), (LARGE, ends(0.5, 1))]))
-    assert "2.01 s of training as one stack of 3 replicates while other trials ran" in told
+    assert "2.01 s of training as one stack of 3 replicates, timed shared" in told
