@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from engine.circumstances import OF_TIME, machine_of, same_images
+from engine.findings.summary import stack_of
 from engine.matching import Matched
 from engine.opening import Opened
-from engine.shared_times import stacked
 from engine.spec import Configuration
 
 
@@ -50,10 +50,7 @@ def _times(a: Opened, b: Opened, found: Matched) -> Iterator[str]:
     one, other = _facts(a), _facts(b)
     if one != other:
         yield f"times were taken under other circumstances: {', '.join(_apart(one, other))}"
-    sizes = [
-        (stacked(a.state.replicates(x.id)), stacked(b.state.replicates(y.id)))
-        for x, y in found.pairs
-    ]
+    sizes = [(stack_of(a.state, x.id), stack_of(b.state, y.id)) for x, y in found.pairs]
     if any(left != right for left, right in sizes):
         yield "replicates trained in stacks of other sizes: such times (marked !) do not compare"
     elif any(left > 1 for left, _ in sizes):

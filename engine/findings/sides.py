@@ -8,7 +8,7 @@ import msgspec
 from engine.findings.measures import rounding_variance, value_of
 from engine.findings.probed import OWN, Spot
 from engine.findings.statistics import Estimate, paired, welch
-from engine.shared_times import stack_sizes
+from engine.shared_times import ONE, TIMED, clocks, stack_sizes
 from engine.spec import Configuration
 from engine.state import SweepState, TrialState
 
@@ -25,10 +25,13 @@ NAMED = 3
 class Side:
     """The values of finished trials by seed, and why others have none.
 
+    Replicates of a stack share their time: of times and paces each stack has one value, by the
+    seed of its first member, and those of the largest stacks count alone.
+
     `lost` are the trials that diverged or failed, `start` is what initial weights and data order
     depend on beside the seed, `floor` the variance of a value's rounding. `shared` tells that a
     configuration was timed while others ran, `gone` which ones will have no value, and why;
-    `stacks` how many replicates trained together.
+    `stacks` how many replicates trained together whose values count.
     """
 
     name: str
@@ -55,6 +58,8 @@ class Side:
             return f"{self.name}: {listed(self.gone)}"
         if self.finished and not self.values and not self.pending:
             return f"{self.name}: no seed has a value of {self.measure}"
+        if self.measure in TIMED and self.values and max(self.stacks, default=1) > 1:
+            return ONE
         if self.seeds < LEAST_SEEDS:
             return f"{self.name}: one seed says nothing of the spread; give seeds = 2 or more"
         return f"{self.name}: {len(self.values)} of {self.seeds} seeds finished"
@@ -99,7 +104,7 @@ def gather(
         floor=max(floors, default=0.0) / max(1, len(measured)),
         shared=any(each.settings.run.timing == "shared" for each in configurations),
         gone=_gone(state, configurations),
-        stacks=stack_sizes(trial for trial in everyone if trial.status == "finished"),
+        stacks=frozenset(size for group in groups for size in _stacks(state, group, measure)),
     )
 
 
@@ -148,12 +153,29 @@ def above(side: Side, value: float) -> Estimate | None:
 def _values(
     state: SweepState, trials: Iterable[TrialState], measure: str, spot: Spot
 ) -> dict[int, float]:
+    """The values of the finished trials by seed; of a time one a stack, the mean of its members."""
+    finished = [trial for trial in trials if trial.status == "finished"]
+    if measure in TIMED:
+        measured = {
+            state.trials[first].seed: members for first, members in clocks(state, finished).items()
+        }
+    else:
+        measured = {trial.seed: [trial] for trial in finished}
     found = {}
-    for trial in trials:
-        value = value_of(state, trial, measure, spot) if trial.status == "finished" else None
-        if value is not None:
-            found[trial.seed] = value
+    for seed, members in measured.items():
+        values = [value_of(state, trial, measure, spot) for trial in members]
+        known = [value for value in values if value is not None]
+        if known:
+            found[seed] = sum(known) / len(known)
     return found
+
+
+def _stacks(state: SweepState, trials: Iterable[TrialState], measure: str) -> frozenset[int]:
+    """The sizes of the stacks whose values count."""
+    finished = [trial for trial in trials if trial.status == "finished"]
+    if measure in TIMED:
+        finished = [trial for members in clocks(state, finished).values() for trial in members]
+    return stack_sizes(finished)
 
 
 def _gone(state: SweepState, configurations: Sequence[Configuration]) -> tuple[str, ...]:

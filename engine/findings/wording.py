@@ -28,7 +28,7 @@ def remarks(verdict: Verdict) -> str:
     parts = [
         verdict.reason,
         f"timed {verdict.timing}" if verdict.timing else "",
-        verdict.caution,
+        verdict.caution if verdict.caution not in verdict.reason else "",
         f"{count} diverged or failed trial{'s' * (count > 1)} left out" if count else "",
     ]
     return "; ".join(part for part in parts if part)
