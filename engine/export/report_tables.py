@@ -8,6 +8,7 @@ from engine.export.exported import Cell, Exported
 from engine.shared_times import NARROW, stack_mark, stack_note
 
 MOST_ROWS, MOST_TRIALS = 60, 300
+ALIKE = "those that were stacked alike have a front of their own"
 ODD = ("failed", "diverged", "stopped", "skipped")
 
 
@@ -98,6 +99,7 @@ def _critical(of: Exported) -> Table:
 def _pareto(of: Exported) -> Table:
     """Time against accuracy."""
     rows = of.findings.get("pareto", [])
+    note = stack_note([each.get("stacked", 1) for each in rows])
 
     def row(at: int) -> tuple[Cell, ...]:
         here = rows[at]
@@ -117,7 +119,7 @@ def _pareto(of: Exported) -> Table:
         len(rows) if len(rows) > 1 else 0,
         row,
         "On the front no other configuration is at least as fast and as accurate and better in "
-        "one, by the means.",
+        "one, by the means." + (f" {note}; {ALIKE}." if note else ""),
         texts={0, 3},
     )
 

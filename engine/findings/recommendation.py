@@ -3,7 +3,8 @@
 The configuration with the highest mean test accuracy is compared with each other one. It is
 recommended where every comparison tells it apart: all of them must, so none needs an adjustment
 (intersection-union test, Berger 1982). Otherwise the fastest of those that cannot be told from it
-is named, for what that is worth; not where all train for the same seconds.
+is named, for what that is worth; not where all train for the same seconds, or in stacks of several
+sizes, whose times do not compare.
 
 A configuration is left out where a trial of it diverged or failed: a mean over the seeds that
 survived would flatter it, and who follows the advice may draw another seed.
@@ -13,8 +14,7 @@ from dataclasses import dataclass, replace
 
 from engine.findings.sides import LEAST_SEEDS, OPEN, Side, difference, gather
 from engine.findings.statistics import LEVEL, interval, of_mean, p_value
-from engine.findings.summary import mean_of
-from engine.shared_times import stacked
+from engine.findings.summary import mean_of, stack_of
 from engine.spec import Configuration, Train
 from engine.state import SweepState
 from engine.target import has_target
@@ -89,9 +89,12 @@ def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> Recommen
     if len(level) > 1:
         which = _names(level) if fewer and len(level) <= NAMED else _count(level, known)
         told = f"Undetermined: {_alike(level, which)}"
+        sizes = sorted({stack_of(state, each.configuration.id) for each in level})
         fastest = _fastest(state, level)
         if fastest is None:
             return Recommended(told)
+        if len(sizes) > 1:
+            return Recommended(f"{told}; none of these is named the fastest: {_unlike(sizes)}")
         named = f"; of these {fastest.name} is the fastest: {_time(state, fastest)}"
         return Recommended(told + named, fastest.configuration)
     return Recommended(
@@ -115,6 +118,12 @@ def _fastest(state: SweepState, level: list[_Candidate]) -> _Candidate | None:
     if any(_for_seconds(candidate.configuration.settings.train) for candidate in level):
         return None
     return min(level, key=lambda candidate: _seconds(state, candidate))
+
+
+def _unlike(sizes: list[int]) -> str:
+    """Why times of stacks of these sizes are not compared."""
+    *others, last = ["alone" if size == 1 else f"in stacks of {size}" for size in sizes]
+    return f"replicates trained {', '.join(others)} and {last}, and such times do not compare"
 
 
 def _for_seconds(train: Train) -> bool:
@@ -196,6 +205,6 @@ def _seconds(state: SweepState, candidate: _Candidate) -> float:
 
 def _time(state: SweepState, candidate: _Candidate) -> str:
     timing = candidate.configuration.settings.run.timing
-    size = stacked(state.replicates(candidate.configuration.id))
+    size = stack_of(state, candidate.configuration.id)
     together = f" as one stack of {size} replicates" if size > 1 else ""
     return f"{_seconds(state, candidate):.3g} s of training{together}, timed {timing}"

@@ -9,7 +9,7 @@ from scipy import stats
 from engine.export import memory_table, tables
 from engine.figures import epoch_times, pace_of
 from engine.findings.pareto import pareto
-from engine.findings.recommendation import recommendation
+from engine.findings.recommendation import recommendation, recommended
 from engine.findings.summary import figures
 from engine.plan import Plan
 from engine.shared_times import ONE, TIMED, stack_caution, stack_mark, stack_note, stacked
@@ -238,6 +238,17 @@ def test_a_trial_that_did_not_finish_was_not_timed() -> None:
         (LARGE, ends(1, 1)),
     ]
     assert verdict(sweep(values, comparison("greater", measure="epoch_seconds"))).caution == ""
+
+
+def test_none_is_the_fastest_where_the_stacks_are_of_several_sizes() -> None:
+    values = [(SMALL, ends(0.9, 3, 4.0)), (LARGE, ends(0.9, 1)), (configuration(512), ends(0.9, 2))]
+    told = "none of these is named the fastest: replicates trained alone, in stacks of 2 and in "
+    told += "stacks of 3, and such times do not compare."
+    found = recommended(sweep(values))
+    assert (found.configuration, found.sentence.split("; ")[1:]) == (None, [told])
+    alike = recommended(sweep([(SMALL, ends(0.9, 3, 4.0)), (LARGE, ends(0.9, 3))]))
+    assert alike.configuration == LARGE
+    assert "batch size 64 is the fastest: 2.01 s of training as one stack of 3" in alike.sentence
 
 
 def test_the_recommendation_names_the_stack_beside_its_seconds() -> None:
