@@ -147,7 +147,7 @@ def _parts(of: Exported) -> Table:
         len(rows),
         row,
         "After Domingos 2000: error = bias + net variance. ± is the jackknife's standard error "
-        "over the seeds, in points.",
+        "over the seeds, in points; the parts of three seeds have none.",
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from engine.findings.bias_variance import FEW, Parts
 from engine.findings.measures import rounding_variance, value_of
 from engine.findings.probed import OWN, Spot
 from engine.findings.statistics import Estimate, paired, welch
@@ -56,6 +57,8 @@ class Side:
         """Why it is thin."""
         if self.gone:
             return f"{self.name}: {listed(self.gone)}"
+        if self.finished and not self.values and self.measure in Parts._fields:
+            return FEW
         if self.finished and not self.values and not self.pending:
             return f"{self.name}: no seed has a value of {self.measure}"
         if self.measure in TIMED and self.values and max(self.stacks, default=1) > 1:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.figures import kin, preferred
+from engine.findings.bias_variance import Parts, whole_of
 from engine.findings.sides import LOST, gather
 from engine.findings.statistics import interval, of_mean
 from engine.shared_times import TIMED, counted, stacked
@@ -78,9 +79,15 @@ class Figures(Struct, frozen=True, kw_only=True):
 
 
 def mean_of(state: SweepState, configuration: str, measure: str) -> Mean | None:
-    """A measure over the finished seeds of a configuration; None where no trial has it."""
+    """A measure over the finished seeds of a configuration; None where no trial has it.
+
+    Bias and variance of three seeds are known, but not by seed: they have no interval.
+    """
     side = gather(state, measure, [state.configurations[configuration]])
-    return mean_over(list(side.values.values()), side.floor)
+    if side.values or measure not in Parts._fields:
+        return mean_over(list(side.values.values()), side.floor)
+    whole = whole_of(state, configuration, measure)
+    return Mean(whole[0], None, None, whole[1]) if whole else None
 
 
 def mean_over(values: Sequence[float], floor: float = 0.0) -> Mean | None:
