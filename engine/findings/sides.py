@@ -16,6 +16,8 @@ from engine.state import SweepState, TrialState
 LOST = ("diverged", "failed")
 NEVER = {"diverged": "diverged", "failed": "failed", "skipped": "was skipped"}
 """How a trial ends that will have no value, in words."""
+TO_TARGET = ("steps_to_target", "samples_to_target", "seconds_to_target")
+"""Measures that a finished trial has if it reached its target."""
 OPEN = ("queued", "running", "stopped")
 LEAST_SEEDS = 2
 NAMED = 3
@@ -25,6 +27,8 @@ NAMED = 3
 @dataclass(frozen=True, slots=True)
 class Side:
     """The values of finished trials by seed, and why others have none.
+
+    `finished` counts trials, `ended` seeds that every configuration of the side finished.
 
     Replicates of a stack share their time: of times and paces each stack has one value, by the
     seed of its first member, and those of the largest stacks count alone.
@@ -47,6 +51,7 @@ class Side:
     shared: bool = False
     gone: tuple[str, ...] = ()
     stacks: frozenset[int] = frozenset()
+    ended: int = 0
 
     @property
     def thin(self) -> bool:
@@ -60,12 +65,17 @@ class Side:
         if self.finished and not self.values and self.measure in Parts._fields:
             return FEW
         if self.finished and not self.values and not self.pending:
+            if self.measure in TO_TARGET:
+                return f"{self.name}: no seed reached the target"
             return f"{self.name}: no seed has a value of {self.measure}"
         if self.measure in TIMED and self.values and max(self.stacks, default=1) > 1:
             return ONE
         if self.seeds < LEAST_SEEDS:
             return f"{self.name}: one seed says nothing of the spread; give seeds = 2 or more"
-        return f"{self.name}: {len(self.values)} of {self.seeds} seeds finished"
+        if len(self.values) == self.ended:
+            return f"{self.name}: {self.ended} of {self.seeds} seeds finished"
+        has = "reached the target" if self.measure in TO_TARGET else f"have {self.measure}"
+        return f"{self.name}: {len(self.values)} of {self.ended} finished seeds {has}"
 
 
 def gather(
@@ -107,6 +117,7 @@ def gather(
         floor=max(floors, default=0.0) / max(1, len(measured)),
         shared=any(each.settings.run.timing == "shared" for each in configurations),
         gone=_gone(state, configurations),
+        ended=_ended(groups),
         stacks=frozenset(size for group in groups for size in _stacks(state, group, measure)),
     )
 
@@ -171,6 +182,12 @@ def _values(
         if known:
             found[seed] = sum(known) / len(known)
     return found
+
+
+def _ended(groups: Sequence[Sequence[TrialState]]) -> int:
+    """How many seeds all groups of replicates finished."""
+    done = [{trial.seed for trial in group if trial.status == "finished"} for group in groups]
+    return len(set.intersection(*done)) if done else 0
 
 
 def _stacks(state: SweepState, trials: Iterable[TrialState], measure: str) -> frozenset[int]:
