@@ -15,6 +15,8 @@ TIMED = (
     "seconds_to_target",
 )
 """Measures that are times and paces: what else ran on the machine is in them."""
+TIMED_AS = {"alone": "timed alone", "shared": "timed while others may run", "": ""}
+"""The values of `run.timing` in words."""
 NARROW = "They are one measurement: n counts stacks, and a single one has no interval."
 """Said beside times that are shared: counted by seeds, their intervals would be too narrow."""
 ONE = 'one measurement: replicates of a stack share it; run.stack = "never" gives one a seed'

@@ -124,7 +124,7 @@ def test_a_verdict_about_times_that_do_not_compare_warns() -> None:
     assert (judged.verdict, judged.effect, judged.n) == ("undetermined", None, 1)
     told = "stacks of 1 and 3 replicates were timed: such times do not compare"
     assert judged.caution == told
-    assert remarks(judged) == f"{ONE}; timed shared; {told}"
+    assert remarks(judged) == f"{ONE}; timed while others may run; {told}"
 
 
 def pairs_of(*seconds: float, size: int = 2) -> list[Ended]:
@@ -169,7 +169,7 @@ def test_stacks_of_other_sizes_are_not_compared_however_many_there_are() -> None
     ):
         judged = verdict(sweep(values, claim))
         assert (judged.verdict, judged.effect, judged.reason) == ("undetermined", None, told)
-        assert remarks(judged) == f"{told}; timed shared"
+        assert remarks(judged) == f"{told}; timed while others may run"
 
 
 def test_a_trend_of_single_stacks_says_once_why_it_is_undetermined() -> None:
@@ -253,4 +253,4 @@ def test_none_is_the_fastest_where_the_stacks_are_of_several_sizes() -> None:
 
 def test_the_recommendation_names_the_stack_beside_its_seconds() -> None:
     told = recommendation(sweep([(SMALL, ends(0.95, 3)), (LARGE, ends(0.5, 1))]))
-    assert "2.01 s of training as one stack of 3 replicates, timed shared" in told
+    assert "2.01 s of training as one stack of 3 replicates, timed while others may run" in told
