@@ -52,9 +52,12 @@ def _times(a: Opened, b: Opened, found: Matched) -> Iterator[str]:
         yield f"times were taken under other circumstances: {', '.join(_apart(one, other))}"
     sizes = [(stack_of(a.state, x.id), stack_of(b.state, y.id)) for x, y in found.pairs]
     if any(left != right for left, right in sizes):
-        yield "replicates trained in stacks of other sizes: such times (marked !) do not compare"
+        yield (
+            "replicates trained in stacks of other sizes: such times and peaks (marked !) do not "
+            "compare"
+        )
     elif any(left > 1 for left, _ in sizes):
-        yield "replicates trained as stacks: an epoch's time is that of all in one (marked ×)"
+        yield "replicates trained as stacks: times and peaks are those of all in one (marked ×)"
     sides: tuple[tuple[str, Opened, Sequence[Configuration]], ...] = (
         ("A", a, [x for x, _ in found.pairs]),
         ("B", b, [y for _, y in found.pairs]),

@@ -15,6 +15,9 @@ TIMED = (
     "seconds_to_target",
 )
 """Measures that are times and paces: what else ran on the machine is in them."""
+PEAK = "peak_memory_bytes"
+"""The live tensors of the whole stack: one measurement, too, but the same for any seeds."""
+MEASURED = {"time": "timed", "peak": "measured"}
 TIMED_AS = {"alone": "timed alone", "shared": "timed while others may run", "": ""}
 """The values of `run.timing` in words."""
 NARROW = "They are one measurement: n counts stacks, and a single one has no interval."
@@ -85,15 +88,18 @@ def stack_note(sizes: Collection[int]) -> str:
         return ""
     marks = ", ".join(map(stack_mark, shared))
     many = f"{shared[0]}" if len(shared) == 1 else "so many"
-    return f"{marks}: {many} replicates trained as one stack; an epoch's time is theirs together"
+    return (
+        f"{marks}: {many} replicates trained as one stack; an epoch's time is theirs together, "
+        "samples/s that of one"
+    )
 
 
-def stack_caution(sizes: Collection[int]) -> str:
-    """What to beware of where times of these were compared; empty where no time is shared."""
+def stack_caution(sizes: Collection[int], what: str = "time") -> str:
+    """What to beware of where times, or peaks, of these were compared; empty where none is."""
     if max(sizes, default=1) == 1:
         return ""
     if len(set(sizes)) == 1:
-        return f"each time is that of {max(sizes)} replicates trained as one stack"
+        return f"each {what} is that of {max(sizes)} replicates trained as one stack"
     *others, last = sorted(set(sizes))
     named = f"{', '.join(map(str, others))} and {last}"
-    return f"stacks of {named} replicates were timed: such times do not compare"
+    return f"stacks of {named} replicates were {MEASURED[what]}: such {what}s do not compare"

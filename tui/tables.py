@@ -74,7 +74,7 @@ def _memory(pane: Pane) -> Iterable[Line]:
     view = pane.view
     yield (
         *("configuration", "batch size", "micro-batch size", "accumulation steps"),
-        *("peak bytes", "samples per second", "reason"),
+        *("peak bytes", "samples per second (steps)", "reason"),
     )
     for name in view.order:
         trials = [each for each in view.state.replicates(name) if each.id in view.state.plans]

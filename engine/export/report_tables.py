@@ -8,6 +8,10 @@ from engine.export.exported import Cell, Exported
 from engine.shared_times import NARROW, stack_mark, stack_note
 
 MOST_ROWS, MOST_TRIALS = 60, 300
+STACKED = (
+    "So many as “stacked” says trained together: times and peaks are those of the whole stack, and "
+    "compare with those of equal stacks only."
+)
 ALIKE = "those that were stacked alike have a front of their own"
 ODD = ("failed", "diverged", "stopped", "skipped")
 
@@ -245,7 +249,7 @@ def memory_plan(of: Exported) -> Table:
     def row(at: int) -> tuple[Cell, ...]:
         here = of.rows(name)[chosen[at]]
         return (
-            f"{here['model']} on {here['device']}",
+            f"{here['model']} on {here['device']} {stack_mark(int(here['stacked'] or 1))}".rstrip(),
             *(
                 of.cell(name, chosen[at], column, style)
                 for column, style in (
@@ -262,11 +266,21 @@ def memory_plan(of: Exported) -> Table:
     return _table(
         "memory",
         "The plan of memory",
-        ("network", "batch size", "micro-batch", "peak", "a worker may hold", "samples/s", "why"),
+        (
+            "network",
+            "batch size",
+            "micro-batch",
+            "peak",
+            "a worker may hold",
+            "step, samples/s",
+            "why",
+        ),
         len(chosen),
         row,
         "What was measured before the first step of the trials that are alike, or what the preset "
-        "gave; memory.csv has every size that was tried.",
+        "gave; memory.csv has every size that was tried. The pace is that of whole "
+        "steps of one replicate, timed then, and not that of the epochs, but for a size that the "
+        "preset gave; × marks the peak and the pace of a stack.",
         texts={0, 6},
     )
 
@@ -288,14 +302,20 @@ def trials(of: Exported) -> Table:
         ("test_loss", "test loss", "number"),
         ("epoch_seconds", "epoch, s", "number"),
         ("peak_memory_bytes", "peak", "bytes"),
+        ("stacked", "stacked", "count"),
     )
+    shared = any(each["stacked"] not in ("", "1") for each in rows)
 
     def row(at: int) -> tuple[Cell, ...]:
         found = [of.cell(name, at, column, style) for column, _, style in columns]
         return (rows[at]["trial"], rows[at]["status"], *found)
 
     heads = ("trial", "status", *(head for _, head, _ in columns))
-    return _table("trials", "Single trials", heads, len(rows), row, most=MOST_TRIALS, texts={0, 1})
+    return _table(
+        *("trials", "Single trials", heads, len(rows), row, STACKED if shared else ""),
+        most=MOST_TRIALS,
+        texts={0, 1},
+    )
 
 
 def odd_trials(of: Exported) -> Table:

@@ -20,7 +20,7 @@ from engine.findings.sides import Side, above, difference, gather, share_seeds
 from engine.findings.statistics import LEVEL, Estimate, equality_p, interval, p_value
 from engine.findings.tuned import Looked, looked_at, selected_keys
 from engine.selecting import Ladder, ladder
-from engine.shared_times import TIMED, stack_caution
+from engine.shared_times import PEAK, TIMED, stack_caution
 from engine.spec import Claim
 from engine.state import SweepState
 
@@ -38,7 +38,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     `low` and `high` are its interval of coverage 1 − `level`, `n` the seeds behind it, `excluded`
     the trials that diverged or failed. `timing` tells of a time or a pace whether anything else
     of the sweep ran beside one of the configurations looked at; of other measures it is empty.
-    `caution` is what to beware of: replicates that share their time. Then `n` counts stacks.
+    `caution` is what to beware of: replicates that share their time, or their memory. Of times `n`
+    counts stacks.
     """
 
     statement: str
@@ -246,11 +247,12 @@ def _timing(measure: str, sides: Sequence[Side]) -> Timing:
 
 
 def _caution(measure: str, sides: Sequence[Side]) -> str:
-    return stack_caution(_sizes(sides)) if measure in TIMED else ""
+    what = "time" if measure in TIMED else "peak" if measure == PEAK else ""
+    return stack_caution(_sizes(sides), what) if what else ""
 
 
 def _mixed(measure: str, sides: Sequence[Side]) -> str:
-    """Why times do not compare: they are of stacks of several sizes. Empty where they do."""
+    """Why times or peaks do not compare: of stacks of several sizes. Empty where they do."""
     return _caution(measure, sides) if len(_sizes(sides)) > 1 else ""
 
 

@@ -49,11 +49,13 @@ def test_a_mark_for_a_stack_and_none_for_one_alone() -> None:
         ((1, 1), ""),
         (
             (3, 1, 3),
-            "×3: 3 replicates trained as one stack; an epoch's time is theirs together",
+            "×3: 3 replicates trained as one stack; an epoch's time is theirs together, "
+            "samples/s that of one",
         ),
         (
             (8, 1, 3),
-            "×3, ×8: so many replicates trained as one stack; an epoch's time is theirs together",
+            "×3, ×8: so many replicates trained as one stack; an epoch's time is theirs together, "
+            "samples/s that of one",
         ),
     ],
 )
@@ -219,6 +221,26 @@ def test_the_plan_says_who_shares_a_time_and_a_rest_is_left_aside() -> None:
     (found,) = figures(state)
     assert (found.stacked, found.figures["epoch_seconds"].mean) == (2, 5.5)
     assert found.figures["epoch_seconds"].n == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "word", "told"),
+    [
+        ((3, 3), "supported", "each peak is that of 3 replicates trained as one stack"),
+        ((1, 1), "supported", ""),
+        (
+            *((1, 3), "undetermined"),
+            "stacks of 1 and 3 replicates were measured: such peaks do not compare",
+        ),
+    ],
+)
+def test_memory_is_that_of_the_stack_as_well(sizes: tuple[int, int], word: str, told: str) -> None:
+    def peaks(size: int, held: int) -> list[Ended]:
+        return [Ended(figures={"peak_memory_bytes": held}, stacked=size) for _ in range(3)]
+
+    values = [(SMALL, peaks(sizes[0], 2000)), (LARGE, peaks(sizes[1], 1000))]
+    judged = verdict(sweep(values, comparison("greater", measure="peak_memory_bytes")))
+    assert (judged.verdict, judged.caution, judged.n) == (word, told, 3)
 
 
 def test_a_trend_of_times_warns_as_well() -> None:
