@@ -180,9 +180,9 @@ def test_three_seeds_have_parts_without_errors_and_no_values_of_their_own() -> N
     assert small.error_se == pytest.approx(stdev(errors) / math.sqrt(3))
     (by_size, _) = figures(state, ["net_variance", "bias"])
     for part in ("net_variance", "bias"):
-        found = by_size.figures[part]
-        assert (found.low, found.high, found.n) == (None, None, 3)
-        assert found.mean == getattr(small, part)
+        mean = by_size.figures[part]
+        assert (mean.low, mean.high, mean.n) == (None, None, 3)
+        assert mean.mean == getattr(small, part)
     found = verdict(state)
     assert (found.verdict, found.effect, found.n) == ("undetermined", None, 0)
     assert found.reason == FEW

@@ -24,14 +24,14 @@ def test_seeds_that_finished_short_of_the_target_are_not_called_unfinished(
 
 
 def test_a_level_of_which_one_seed_reached_the_target_says_so() -> None:
-    sizes = [configuration(size, target_accuracy=0.8) for size in (8, 64, 128)]
-    values = [(each, [0.9, 0.7 if each.id == "b128" else 0.9, 0.7]) for each in sizes]
-    values[0] = (sizes[0], [0.9, 0.9, 0.9])
+    seeds = {8: [0.9, 0.9, 0.9], 64: [0.9, 0.9, 0.7], 128: [0.9, 0.7, 0.7]}
+    values = [(configuration(size, target_accuracy=0.8), ends) for size, ends in seeds.items()]
     found = verdict(sweep(values, trend("increasing", "samples_to_target")))
     assert "batch_size 128: 1 of 3 finished seeds reached the target" in found.reason
 
 
 def test_seeds_that_did_not_finish_are_called_so() -> None:
-    values = [(configuration(8), [0.9, DIVERGED, DIVERGED]), (configuration(64), [0.9] * 3)]
+    ends: list[float | Ended] = [0.9, DIVERGED, DIVERGED]
+    values = [(configuration(8), ends), (configuration(64), [0.9, 0.9, 0.9])]
     found = verdict(sweep(values, comparison("less")))
     assert found.reason == "8: 1 of 3 seeds finished"

@@ -16,7 +16,6 @@ from engine.findings.claims import Verdict
 from engine.findings.measures import MEASURES, rounding_variance, value_of
 from engine.findings.recommendation import recommendation
 from engine.findings.summary import bars, figures, mean_of
-from engine.spec import Data
 from engine.state import SweepState
 from tests.unit.findings_fixtures import (
     TEST_SIZE,
@@ -313,16 +312,6 @@ def test_none_is_the_fastest_where_all_train_equally_long(
     found = recommendation(sweep(values))
     assert found.startswith(f"{OPEN}: the two configurations cannot be told apart")
     assert ("fastest" in found) == named
-
-
-def test_other_images_are_not_compared() -> None:
-    other = configuration(64)
-    settings = other.settings.__class__(
-        data=Data(name="mnist"), model=other.settings.model, train=other.settings.train
-    )
-    mixed = other.__class__(id="m", label="m", settings=settings, seeds=other.seeds)
-    found = recommendation(sweep([(configuration(8), [0.9] * 3), (mixed, [0.8] * 3)]))
-    assert found == f"{OPEN}: accuracies on digits and mnist cannot be compared."
 
 
 def test_without_an_effect_a_batch_size_is_seldom_recommended() -> None:
