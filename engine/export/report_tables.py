@@ -75,12 +75,14 @@ def _configurations(of: Exported) -> Table:
 def _critical(of: Exported) -> Table:
     """What each batch size took to the target."""
     rows = of.findings.get("critical_batch_size", {}).get("sizes", [])
+    note = stack_note([each.get("stacked", 1) for each in rows])
 
     def row(at: int) -> tuple[Cell, ...]:
         path = ("critical_batch_size", "sizes", at)
+        label = f"{rows[at]['label']} {stack_mark(rows[at].get('stacked', 1))}".rstrip()
         sure = rows[at]["sure"] or rows[at]["regime"] == "undetermined"
         return (
-            rows[at]["label"],
+            label,
             of.found(*path, "lr"),
             *(of.found(*path, name, style="count") for name in ("steps", "samples")),
             of.found(*path, "seconds"),
@@ -95,7 +97,7 @@ def _critical(of: Exported) -> Table:
         row,
         "Means over the seeds until the target was reached. Regimes after Shallue et al. 2018: "
         "samples, or steps, at most a fifth above the fewest; “perhaps” where the interval of the "
-        "critical batch size leaves another open.",
+        "critical batch size leaves another open." + (f" {note}." if note else ""),
         texts={0, 5},
     )
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from engine.spec import Configuration
 from tests.unit.findings_fixtures import Ended, comparison, configuration, sweep, trend, verdict
 
 DIVERGED = Ended(0.1, "diverged")
@@ -31,7 +32,9 @@ def test_a_level_of_which_one_seed_reached_the_target_says_so() -> None:
 
 
 def test_seeds_that_did_not_finish_are_called_so() -> None:
-    ends: list[float | Ended] = [0.9, DIVERGED, DIVERGED]
-    values = [(configuration(8), ends), (configuration(64), [0.9, 0.9, 0.9])]
+    values: list[tuple[Configuration, list[float | Ended]]] = [
+        (configuration(8), [0.9, DIVERGED, DIVERGED]),
+        (configuration(64), [0.9, 0.9, 0.9]),
+    ]
     found = verdict(sweep(values, comparison("less")))
     assert found.reason == "8: 1 of 3 seeds finished"
