@@ -3,7 +3,7 @@
 B − A of the test accuracy at the end, with an interval over the seeds: seed by seed (paired t)
 where a seed gives both the same initial weights and order of images, else Welch's t. What is judged
 is adjusted for the number of configurations (Holm 1979). A difference between accuracies on other
-test images is told and not judged. Times are ratios of medians, with what stands against them.
+test images is told and not judged. Times are ratios, with what stands against them.
 """
 
 import dataclasses
@@ -15,16 +15,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.circumstances import machine_of, same_images, same_start
-from engine.figures import pace, preferred
+from engine.figures import pace_of, preferred
 from engine.findings.claims import Method
 from engine.findings.sides import LOST, Side, difference, gather, share_seeds
 from engine.findings.statistics import LEVEL, holm, interval, p_value
-from engine.findings.summary import Mean, mean_over
+from engine.findings.summary import Mean, mean_over, stack_of
 from engine.matching import Differing, differing, match
 from engine.opening import Opened
 from engine.problems import UsageProblem
 from engine.remarking import remarks
-from engine.shared_times import stacked
 from engine.spec import Configuration, Settings
 from engine.state import SweepState, TrialState
 from engine.target import has_target, judged_by, reached
@@ -220,10 +219,10 @@ def _row(a: SweepState, b: SweepState, x: Configuration, y: Configuration, whole
         b=y.id,
         changes=tuple(_change(each) for each in differing([x], [y]) if each.key not in whole),
         test_accuracy=_accuracy(a, b, x, y),
-        epoch_seconds=_ratio(pace(a, left)[0], pace(b, right)[0]),
+        epoch_seconds=_ratio(pace_of(a, x.id)[0], pace_of(b, y.id)[0]),
         peak_memory_bytes=_ratio(_peak(left), _peak(right)),
         steps_to_target=steps,
-        stacked=(stacked(left), stacked(right)),
+        stacked=(stack_of(a, x.id), stack_of(b, y.id)),
         lost=(_lost(left), _lost(right)),
         missed=missed,
     )

@@ -16,7 +16,7 @@ from engine.events import EpochRecord
 from engine.fitting import Shape
 from engine.noise import noise_scale
 from engine.plan import alike
-from engine.shared_times import stacked
+from engine.shared_times import clocks, counted, stacked
 from engine.spec import Memory, Scaling, Settings
 from engine.split import training_size
 from engine.state import SweepState, TrialState
@@ -28,10 +28,11 @@ Along = Literal["epochs", "steps", "samples", "seconds", "distance"]
 
 @dataclass(frozen=True, slots=True)
 class EpochTime:
-    """Median seconds of an epoch.
+    """Seconds of an epoch: see `pace_of`.
 
     `ratio` is the time of the next smaller batch size over this, among configurations that
-    differ in the batch, the rate or its scaling alone. `stacked` replicates share the time.
+    differ in the batch, the rate or its scaling alone; None where that one was stacked otherwise.
+    `stacked` replicates share the time.
     """
 
     configuration: str
@@ -150,9 +151,10 @@ def epoch_times(state: SweepState) -> list[EpochTime]:
     times: list[EpochTime] = []
     for name in preferred(state):
         trials = state.replicates(name)
-        seconds, rate = pace(state, trials)
+        seconds, rate = pace_of(state, name)
         if seconds is None or rate is None:
             continue
+        size = stacked(counted(trials))
         batch_size = trials[0].batch_size
         like = kin(trials[0].settings)
         smaller = [
@@ -167,8 +169,10 @@ def epoch_times(state: SweepState) -> list[EpochTime]:
                 batch_size,
                 seconds,
                 rate,
-                smaller[-1].seconds / seconds if smaller and seconds > 0 else None,
-                stacked(trials),
+                smaller[-1].seconds / seconds
+                if smaller and smaller[-1].stacked == size and seconds > 0
+                else None,
+                size,
             )
         )
     return times
@@ -182,6 +186,23 @@ def kin(settings: Settings) -> Settings:
     """
     train = replace(settings.train, batch_size=1, lr=1.0)
     return replace(settings, train=train, scaling=Scaling(), memory=Memory())
+
+
+def pace_of(state: SweepState, configuration: str) -> tuple[float | None, float | None]:
+    """Seconds of an epoch and samples a second of a configuration: means over its trials' `pace`.
+
+    A stack counts once. Over the trials that finished; before any did, over those that train.
+    """
+    found = []
+    for members in clocks(state, counted(state.replicates(configuration))).values():
+        paces = [pace(state, [trial]) for trial in members]
+        known = [(time, rate) for time, rate in paces if time is not None and rate is not None]
+        if known:
+            found.append(tuple(fmean(values) for values in zip(*known, strict=True)))
+    if not found:
+        return None, None
+    seconds, rate = (fmean(values) for values in zip(*found, strict=True))
+    return seconds, rate
 
 
 def pace(state: SweepState, trials: list[TrialState]) -> tuple[float | None, float | None]:

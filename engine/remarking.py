@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from engine.circumstances import OF_TIME, machine_of, same_images
+from engine.findings.summary import stack_of
 from engine.matching import Matched
 from engine.opening import Opened
-from engine.shared_times import stacked
 from engine.spec import Configuration
 
 
@@ -51,14 +51,17 @@ def _times(a: Opened, b: Opened, found: Matched) -> Iterator[str]:
     if one != other:
         yield f"times were taken under other circumstances: {', '.join(_apart(one, other))}"
     sizes = [
-        (stacked(a.state.replicates(x.id)), stacked(b.state.replicates(y.id)))
+        (stack_of(a.state, x.id), stack_of(b.state, y.id))
         for x, y in found.pairs
         if all(_began(of, each) for of, each in ((a, x), (b, y)))
     ]
     if any(left != right for left, right in sizes):
-        yield "replicates trained in stacks of other sizes: such times (marked !) do not compare"
+        yield (
+            "replicates trained in stacks of other sizes: such times and peaks (marked !) do not "
+            "compare"
+        )
     if any(size > 1 for pair in sizes for size in pair):
-        yield "replicates trained as stacks: an epoch's time is that of all in one (marked ×)"
+        yield "replicates trained as stacks: times and peaks are those of all in one (marked ×)"
     sides: tuple[tuple[str, Opened, Sequence[Configuration]], ...] = (
         ("A", a, [x for x, _ in found.pairs]),
         ("B", b, [y for _, y in found.pairs]),

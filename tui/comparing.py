@@ -259,11 +259,12 @@ def _table(
 def _cost_cells(row: Row) -> tuple[str, ...]:
     one, other = (stack_mark(size) for size in row.stacked)
     times, memory = row.epoch_seconds, row.peak_memory_bytes
+    apart = "!" if one != other else ""
     return (
         f"{_known(times.a, duration)}{one} → {_known(times.b, duration)}{other}",
-        _times(times) + ("!" if one != other and times.ratio is not None else ""),
-        f"{_known(memory.a, shown_size)} → {_known(memory.b, shown_size)}",
-        _times(memory),
+        _times(times) + (apart if times.ratio is not None else ""),
+        f"{_known(memory.a, shown_size)}{one} → {_known(memory.b, shown_size)}{other}",
+        _times(memory) + (apart if memory.ratio is not None else ""),
     )
 
 

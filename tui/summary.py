@@ -10,9 +10,9 @@ from engine.figures import by_batch_size, epoch_times, last_values, mean_and_dev
 from engine.findings.parting import part_lines
 from engine.findings.report import Findings, find
 from engine.findings.sizing import size_lines
-from engine.findings.summary import mean_of
+from engine.findings.summary import mean_of, stack_of
 from engine.problems import printable
-from engine.shared_times import stack_mark, stack_note, stacked
+from engine.shared_times import stack_mark, stack_note
 from engine.standing import complete, standing
 from engine.state import SweepState
 from engine.tuning import rejected
@@ -47,7 +47,7 @@ def summary(
                 "epoch_seconds": time.seconds if time else None,
                 "samples_per_second": time.samples_per_second if time else None,
                 "rejected": name in lost,
-                "stacked": time.stacked if time else stacked(state.replicates(name)),
+                "stacked": time.stacked if time else stack_of(state, name),
             }
         )
     found = find(state)

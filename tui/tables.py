@@ -50,7 +50,7 @@ def _curves(pane: Pane) -> Iterable[Line]:
 def _bars(pane: Pane) -> Iterable[Line]:
     view, figure = pane.view, cast(BarsPane, pane).figure
     if figure is EPOCH_TIME:
-        yield "configuration", "epoch seconds (median)", "samples per second", "speedup", "stacked"
+        yield "configuration", "epoch seconds", "samples per second", "speedup", "stacked"
         for time in epoch_times(view.state):
             label = view.marks[time.configuration].label
             yield label, time.seconds, time.samples_per_second, time.ratio, time.stacked
@@ -74,7 +74,7 @@ def _memory(pane: Pane) -> Iterable[Line]:
     view = pane.view
     yield (
         *("configuration", "batch size", "micro-batch size", "accumulation steps"),
-        *("peak bytes", "samples per second", "reason"),
+        *("peak bytes", "samples per second (steps)", "reason"),
     )
     for name in view.order:
         trials = [each for each in view.state.replicates(name) if each.id in view.state.plans]

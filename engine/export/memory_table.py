@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from engine.export.tables import Row
-from engine.figures import pace
+from engine.figures import pace_of
 from engine.fitting import fits
 from engine.plan import alike
-from engine.shared_times import stacked
+from engine.shared_times import counted, stacked
 from engine.state import SweepState
 
 MEMORY_COLUMNS = (
@@ -62,11 +62,11 @@ def _given(state: SweepState) -> Iterator[Row]:
             "batch_size": plan.share,
             "micro_batch_size": plan.micro_batch_size,
             "peak_memory_bytes": max(peaks, default=None),
-            "samples_per_second": pace(state, trials)[1],
+            "samples_per_second": pace_of(state, configuration.id)[1],
             "fits": True,
             "chosen": True,
             "reason": plan.reason,
             "trial": trials[0].id,
             "precision": plan.precision,
-            "stacked": stacked(trials),
+            "stacked": stacked(counted(trials)),
         }

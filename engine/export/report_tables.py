@@ -8,6 +8,11 @@ from engine.export.exported import Cell, Exported
 from engine.shared_times import NARROW, stack_mark, stack_note
 
 MOST_ROWS, MOST_TRIALS = 60, 300
+STACKED = (
+    "So many as “stacked” says trained together: times and peaks are those of the whole stack, and "
+    "compare with those of equal stacks only."
+)
+ALIKE = "those that were stacked alike have a front of their own"
 ODD = ("failed", "diverged", "stopped", "skipped")
 
 
@@ -70,12 +75,14 @@ def _configurations(of: Exported) -> Table:
 def _critical(of: Exported) -> Table:
     """What each batch size took to the target."""
     rows = of.findings.get("critical_batch_size", {}).get("sizes", [])
+    note = stack_note([each.get("stacked", 1) for each in rows])
 
     def row(at: int) -> tuple[Cell, ...]:
         path = ("critical_batch_size", "sizes", at)
+        label = f"{rows[at]['label']} {stack_mark(rows[at].get('stacked', 1))}".rstrip()
         sure = rows[at]["sure"] or rows[at]["regime"] == "undetermined"
         return (
-            rows[at]["label"],
+            label,
             of.found(*path, "lr"),
             *(of.found(*path, name, style="count") for name in ("steps", "samples")),
             of.found(*path, "seconds"),
@@ -90,7 +97,7 @@ def _critical(of: Exported) -> Table:
         row,
         "Means over the seeds until the target was reached. Regimes after Shallue et al. 2018: "
         "samples, or steps, at most a fifth above the fewest; “perhaps” where the interval of the "
-        "critical batch size leaves another open.",
+        "critical batch size leaves another open." + (f" {note}." if note else ""),
         texts={0, 5},
     )
 
@@ -98,6 +105,7 @@ def _critical(of: Exported) -> Table:
 def _pareto(of: Exported) -> Table:
     """Time against accuracy."""
     rows = of.findings.get("pareto", [])
+    note = stack_note([each.get("stacked", 1) for each in rows])
 
     def row(at: int) -> tuple[Cell, ...]:
         here = rows[at]
@@ -117,7 +125,7 @@ def _pareto(of: Exported) -> Table:
         len(rows) if len(rows) > 1 else 0,
         row,
         "On the front no other configuration is at least as fast and as accurate and better in "
-        "one, by the means.",
+        "one, by the means." + (f" {note}; {ALIKE}." if note else ""),
         texts={0, 3},
     )
 
@@ -145,7 +153,7 @@ def _parts(of: Exported) -> Table:
         len(rows),
         row,
         "After Domingos 2000: error = bias + net variance. ± is the jackknife's standard error "
-        "over the seeds, in points.",
+        "over the seeds, in points; the parts of three seeds have none.",
     )
 
 
@@ -243,7 +251,7 @@ def memory_plan(of: Exported) -> Table:
     def row(at: int) -> tuple[Cell, ...]:
         here = of.rows(name)[chosen[at]]
         return (
-            f"{here['model']} on {here['device']}",
+            f"{here['model']} on {here['device']} {stack_mark(int(here['stacked'] or 1))}".rstrip(),
             *(
                 of.cell(name, chosen[at], column, style)
                 for column, style in (
@@ -260,11 +268,21 @@ def memory_plan(of: Exported) -> Table:
     return _table(
         "memory",
         "The plan of memory",
-        ("network", "batch size", "micro-batch", "peak", "a worker may hold", "samples/s", "why"),
+        (
+            "network",
+            "batch size",
+            "micro-batch",
+            "peak",
+            "a worker may hold",
+            "step, samples/s",
+            "why",
+        ),
         len(chosen),
         row,
         "What was measured before the first step of the trials that are alike, or what the preset "
-        "gave; memory.csv has every size that was tried.",
+        "gave; memory.csv has every size that was tried. The pace is that of whole "
+        "steps of one replicate, timed then, and not that of the epochs, but for a size that the "
+        "preset gave; × marks the peak and the pace of a stack.",
         texts={0, 6},
     )
 
@@ -286,14 +304,20 @@ def trials(of: Exported) -> Table:
         ("test_loss", "test loss", "number"),
         ("epoch_seconds", "epoch, s", "number"),
         ("peak_memory_bytes", "peak", "bytes"),
+        ("stacked", "stacked", "count"),
     )
+    shared = any(each["stacked"] not in ("", "1") for each in rows)
 
     def row(at: int) -> tuple[Cell, ...]:
         found = [of.cell(name, at, column, style) for column, _, style in columns]
         return (rows[at]["trial"], rows[at]["status"], *found)
 
     heads = ("trial", "status", *(head for _, head, _ in columns))
-    return _table("trials", "Single trials", heads, len(rows), row, most=MOST_TRIALS, texts={0, 1})
+    return _table(
+        *("trials", "Single trials", heads, len(rows), row, STACKED if shared else ""),
+        most=MOST_TRIALS,
+        texts={0, 1},
+    )
 
 
 def odd_trials(of: Exported) -> Table:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from engine.findings.critical import Critical
 from engine.findings.noise_scales import NoiseFinding
 from engine.findings.recommendation import recommended
-from engine.findings.sizing import critical_sentence, figure, meaning, noise_sentence
+from engine.findings.sizing import critical_sentence, meaning, noise_sentence
 from engine.findings.summary import mean_of
 from engine.spec import Configuration
 from engine.state import SweepState
@@ -17,7 +17,7 @@ from engine.state import SweepState
 def advice(
     state: SweepState, critical: Critical | None = None, noise: Sequence[NoiseFinding] = ()
 ) -> str:
-    """Batch size, micro-batch, rate, cost and evidence; `Undetermined` where it is."""
+    """Batch size, micro-batch, rate, cost and evidence; undetermined where it is."""
     found = recommended(state)
     parts = [found.sentence]
     if found.configuration:
@@ -35,8 +35,9 @@ def _settings(state: SweepState, configuration: Configuration) -> str:
     started = next((trial.started for trial in trials if trial.started), None)
     plan = next((state.plans[trial.id] for trial in trials if trial.id in state.plans), None)
     lr = started.lr if started else configuration.settings.train.lr
-    told = f"With a learning rate of {lr:g} ({configuration.settings.train.optimizer})"
+    scaled = " after scaling" if lr != configuration.settings.train.lr else ""
+    told = f"With a learning rate of {lr:g}{scaled} ({configuration.settings.train.optimizer})"
     told += f" and micro-batches of {plan.micro_batch_size}" if plan else ""
     costs = [(mean_of(state, configuration.id, name), name) for name in ("steps", "samples")]
-    spent = " and ".join(f"{figure(mean.mean)} {name}" for mean, name in costs if mean)
+    spent = " and ".join(f"{mean.mean:,.0f} {name}" for mean, name in costs if mean)
     return f"{told} it takes {spent}."

@@ -11,7 +11,8 @@ seeds that stray from a wrong main prediction may be right by it (with two class
 so that c₂ = −1). Where several classes are said by equally many seeds, the figures are means over
 taking each of them for the main prediction; the identity holds for each, so for the mean.
 
-The uncertainty over the seeds is the jackknife's (Quenouille 1956, Tukey 1958).
+The uncertainty over the seeds is the jackknife's (Quenouille 1956, Tukey 1958), from four seeds on:
+with three it leaves two, for which the decomposition says nothing.
 """
 
 import math
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 LEAST_SEEDS = 3
 """With two, each that strays is half of a tie: all of the error is then bias, whatever it is."""
+LEAST_JUDGED = LEAST_SEEDS + 1
+"""The jackknife leaves one out, and of two net variance is 0 always: three would have no error."""
+FEW = "bias and variance are judged from 4 seeds on: of fewer no seed has a value of its own"
 
 
 class Parts(NamedTuple):
@@ -65,7 +69,7 @@ class Decomposed(NamedTuple):
     @property
     def errors(self) -> Parts:
         """The jackknife's standard error of each part."""
-        n = len(self.seeds)
+        n = len(self.seeds)  # four or more
         return Parts(
             *(
                 math.sqrt(math.fsum((value - part) ** 2 for value in values) / (n - 1) / n)
@@ -75,7 +79,10 @@ class Decomposed(NamedTuple):
 
 
 class BiasVariance(Struct, frozen=True, kw_only=True):
-    """The decomposition of one configuration over so many `seeds`, each part with its error."""
+    """The decomposition of one configuration over so many `seeds`, each part with its error.
+
+    Of three seeds the errors of the parts are None; that of `error`, a mean, is not.
+    """
 
     configuration: str
     label: str
@@ -88,11 +95,11 @@ class BiasVariance(Struct, frozen=True, kw_only=True):
     variance_biased: float
     net_variance: float
     error_se: float
-    bias_se: float
-    variance_se: float
-    variance_unbiased_se: float
-    variance_biased_se: float
-    net_variance_se: float
+    bias_se: float | None = None
+    variance_se: float | None = None
+    variance_unbiased_se: float | None = None
+    variance_biased_se: float | None = None
+    net_variance_se: float | None = None
 
 
 def bias_variances(state: SweepState) -> list[BiasVariance]:
@@ -104,6 +111,8 @@ def bias_variances(state: SweepState) -> list[BiasVariance]:
         if parts is None:
             continue
         each = state.configurations[name]
+        errors = parts.errors._asdict()
+        known = errors if len(trials) >= LEAST_JUDGED else {"error": errors["error"]}
         found.append(
             BiasVariance(
                 configuration=name,
@@ -111,18 +120,27 @@ def bias_variances(state: SweepState) -> list[BiasVariance]:
                 batch_size=each.settings.train.batch_size,
                 seeds=len(trials),
                 **parts.whole._asdict(),
-                **{f"{key}_se": value for key, value in parts.errors._asdict().items()},
+                **{f"{key}_se": value for key, value in known.items()},
             )
         )
     return found
 
 
 def part_of(state: SweepState, trial: TrialState, name: str) -> float | None:
-    """What a seed stands for of a part of its configuration; None below three seeds."""
+    """What a seed stands for of a part of its configuration; None below four seeds."""
     trials = _predicting(state, trial.configuration)
+    if len(trials) < LEAST_JUDGED:
+        return None
     at = next((index for index, each in enumerate(trials) if each.id == trial.id), None)
     parts = None if at is None else decomposed_over(trials)
     return None if parts is None or at is None else float(getattr(parts.seeds[at], name))
+
+
+def whole_of(state: SweepState, configuration: str, name: str) -> tuple[float, int] | None:
+    """A part of a configuration and the seeds behind it; None below three."""
+    trials = _predicting(state, configuration)
+    parts = decomposed_over(trials)
+    return (float(getattr(parts.whole, name)), len(trials)) if parts else None
 
 
 def bias(state: SweepState, trial: TrialState) -> float | None:

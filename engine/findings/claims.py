@@ -20,7 +20,7 @@ from engine.findings.sides import Side, above, difference, gather, share_seeds
 from engine.findings.statistics import LEVEL, Estimate, equality_p, interval, p_value
 from engine.findings.tuned import Looked, looked_at, selected_keys
 from engine.selecting import Ladder, ladder
-from engine.shared_times import TIMED, stack_caution
+from engine.shared_times import PEAK, TIMED, stack_caution
 from engine.spec import Claim
 from engine.state import SweepState
 
@@ -38,7 +38,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     `low` and `high` are its interval of coverage 1 − `level`, `n` the seeds behind it, `excluded`
     the trials that diverged or failed. `timing` tells of a time or a pace whether anything else
     of the sweep ran beside one of the configurations looked at; of other measures it is empty.
-    `caution` is what to beware of: replicates that share their time.
+    `caution` is what to beware of: replicates that share their time, or their memory. Of times `n`
+    counts stacks.
     """
 
     statement: str
@@ -102,19 +103,22 @@ def _along(state: SweepState, claim: Claim, over: str) -> Verdict:
 
 def _comparison(claim: Claim, left: Side, right: Side) -> Verdict:
     thin = [side for side in (left, right) if side.thin]
-    found = None if thin else difference(left, right)
+    mixed = _mixed(claim.measure, [left, right])
+    found = None if thin or mixed else difference(left, right)
     if found is None:
-        lacks = [side.lack() for side in thin] or ["the two sides share fewer than 2 seeds"]
-        return _verdict(claim, [left, right], reason="; ".join(lacks))
+        apart = mixed or "the two sides share fewer than 2 seeds"
+        lacks = [side.lack() for side in thin] or [apart]
+        return _verdict(claim, [left, right], reason="; ".join(dict.fromkeys(lacks)))
     word, reason = _related(claim, found)
     return _verdict(claim, [left, right], found, word, reason, _method(left, right))
 
 
 def _beside(claim: Claim, left: Side, value: float) -> Verdict:
     """One side and a number."""
-    found = above(left, value)
+    mixed = _mixed(claim.measure, [left])
+    found = None if mixed else above(left, value)
     if found is None:
-        return _verdict(claim, [left], reason=left.lack())
+        return _verdict(claim, [left], reason=left.lack() if left.thin else mixed)
     word, reason = _related(claim, found)
     return _verdict(claim, [left], found, word, reason, "one-sample t")
 
@@ -155,6 +159,9 @@ def _trend(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Verdict:
     if levels.awaited:
         return _on_levels(claim, levels, levels.awaited)
     usable = [side for side in levels.sides if not side.thin]
+    mixed = _mixed(claim.measure, usable)
+    if mixed:
+        return _on_levels(claim, levels, "; ".join((mixed, *levels.remarks)))
     found = difference(usable[-1], usable[0]) if len(usable) > 1 else None
     if found is None:
         return _on_levels(claim, levels, "; ".join(levels.remarks) or "too few seeds in common")
@@ -240,5 +247,14 @@ def _timing(measure: str, sides: Sequence[Side]) -> Timing:
 
 
 def _caution(measure: str, sides: Sequence[Side]) -> str:
-    sizes = frozenset[int]().union(*(side.stacks for side in sides))
-    return stack_caution(sizes) if measure in TIMED else ""
+    what = "time" if measure in TIMED else "peak" if measure == PEAK else ""
+    return stack_caution(_sizes(sides), what) if what else ""
+
+
+def _mixed(measure: str, sides: Sequence[Side]) -> str:
+    """Why times or peaks do not compare: of stacks of several sizes. Empty where they do."""
+    return _caution(measure, sides) if len(_sizes(sides)) > 1 else ""
+
+
+def _sizes(sides: Sequence[Side]) -> frozenset[int]:
+    return frozenset[int]().union(*(side.stacks for side in sides))

@@ -18,6 +18,7 @@ from engine.findings.hyperbola import LEAST_SEEDS, LEAST_SIZES, Fit, Method, fit
 from engine.findings.regimes import Regime, above_linear_by, regime_within
 from engine.findings.sides import LOST, OPEN, listed
 from engine.findings.statistics import LEVEL
+from engine.findings.summary import mean_of, stack_of
 from engine.findings.targets import Cost, costs, means, series
 from engine.spec import Configuration
 from engine.state import SweepState
@@ -31,7 +32,7 @@ class Size(Struct, frozen=True, kw_only=True):
     """A batch size on the curve: mean steps, samples and seconds to the target over `n` seeds.
 
     `lr` is the learning rate after scaling. `sure` says that the regime is the same at both ends
-    of the interval.
+    of the interval. So many as `stacked` replicates share the seconds.
     """
 
     batch_size: int
@@ -44,6 +45,7 @@ class Size(Struct, frozen=True, kw_only=True):
     n: int
     regime: Regime = "undetermined"
     sure: bool = False
+    stacked: int = 1
 
 
 class LeftOut(Struct, frozen=True):
@@ -91,6 +93,8 @@ class _Reached:
     configuration: Configuration
     costs: Sequence[Cost]
     lr: float
+    seconds: float
+    stacked: int
 
     @property
     def mean(self) -> Cost:
@@ -158,7 +162,14 @@ def _reached(state: SweepState, configuration: Configuration) -> _Reached | None
     if not known or len(known) < len(found):
         return None
     started = state.replicates(configuration.id)[0].started
-    return _Reached(configuration, known, started.lr if started else math.nan)
+    seconds = mean_of(state, configuration.id, "seconds_to_target")
+    return _Reached(
+        configuration,
+        known,
+        started.lr if started else math.nan,
+        seconds.mean if seconds else means(known).seconds,
+        stack_of(state, configuration.id),
+    )
 
 
 def _is_open(state: SweepState, configuration: Configuration) -> bool:
@@ -274,6 +285,7 @@ def _size(one: _Reached) -> Size:
         lr=one.lr,
         steps=mean.steps,
         samples=mean.samples,
-        seconds=mean.seconds,
+        seconds=one.seconds,
         n=len(one.costs),
+        stacked=one.stacked,
     )

@@ -1,7 +1,8 @@
 """Time against accuracy: which configurations no other beats in both (the Pareto front).
 
 Means over the finished seeds. A configuration of which a trial diverged or failed is left out, as
-in the recommendation: a mean over the seeds that survived would flatter it.
+in the recommendation: a mean over the seeds that survived would flatter it. Times of stacks of
+several sizes do not compare, so each size of stack has a front of its own.
 """
 
 from collections.abc import Sequence
@@ -15,13 +16,16 @@ from engine.findings.summary import Mean, mean_over
 from engine.state import SweepState
 
 ACCURACY, TIME = "test_accuracy", "training_seconds"
+_Found = tuple[str, Side, Side, Mean, Mean]
+"""A configuration with its times and accuracies, and the means of both."""
 
 
 class Point(Struct, frozen=True, kw_only=True):
     """One configuration: its seconds of training, its test accuracy, and where it lies.
 
-    `front` goes by the means. `told` says of a point behind the front whether one of the front is
-    ahead of it in both, and in one of them at least by more than the seeds leave to chance.
+    `front` goes by the means, among those of equal `stacked`. `told` says of a point behind the
+    front whether one of the front is ahead of it in both, and in one of them at least by more than
+    the seeds leave to chance.
     So many as `stacked` replicates share the seconds.
     """
 
@@ -50,14 +54,16 @@ def front(points: Sequence[tuple[float, float]]) -> list[bool]:
 
 def pareto(state: SweepState) -> list[Point]:
     """Every configuration with a finished seed and none lost, smaller batch sizes first."""
-    found: list[tuple[str, Side, Side, Mean, Mean]] = []
+    found: list[_Found] = []
     for name in by_batch_size(state):
         time, accuracy = (gather(state, each, [state.configurations[name]]) for each in _MEASURES)
         means = [mean_over(list(side.values.values()), side.floor) for side in (time, accuracy)]
         if means[0] is not None and means[1] is not None and not accuracy.lost:
             found.append((name, time, accuracy, means[0], means[1]))
-    ahead = front([(time.mean, accuracy.mean) for *_, time, accuracy in found])
-    leaders = [each for each, first in zip(found, ahead, strict=True) if first]
+    leaders = {
+        size: _leaders([each for each in found if _stacked(each) == size])
+        for size in set(map(_stacked, found))
+    }
     return [
         Point(
             configuration=each[0],
@@ -65,20 +71,29 @@ def pareto(state: SweepState) -> list[Point]:
             batch_size=state.configurations[each[0]].settings.train.batch_size,
             seconds=each[3],
             accuracy=each[4],
-            front=first,
-            told=not first and any(_behind(each, leader) for leader in leaders),
-            stacked=max(each[1].stacks, default=1),
+            front=each in leaders[_stacked(each)],
+            told=each not in leaders[_stacked(each)]
+            and any(_behind(each, leader) for leader in leaders[_stacked(each)]),
+            stacked=_stacked(each),
         )
-        for each, first in zip(found, ahead, strict=True)
+        for each in found
     ]
 
 
 _MEASURES = (TIME, ACCURACY)
 
 
-def _behind(
-    one: tuple[str, Side, Side, Mean, Mean], leader: tuple[str, Side, Side, Mean, Mean]
-) -> bool:
+def _stacked(found: _Found) -> int:
+    return max(found[1].stacks, default=1)
+
+
+def _leaders(found: Sequence[_Found]) -> list[_Found]:
+    """Those on the front among these, which were stacked alike."""
+    ahead = front([(time.mean, accuracy.mean) for *_, time, accuracy in found])
+    return [each for each, first in zip(found, ahead, strict=True) if first]
+
+
+def _behind(one: _Found, leader: _Found) -> bool:
     if leader[3].mean > one[3].mean or leader[4].mean < one[4].mean:
         return False
     return _apart(one[1], leader[1]) or _apart(one[2], leader[2])

@@ -10,7 +10,10 @@ NAMES = ("error", "bias", "+ net variance", "(variance)")
 
 
 def part_lines(found: Sequence[BiasVariance]) -> list[str]:
-    """A line for each configuration, in percent ± the jackknife's standard error; none without."""
+    """A line for each configuration, in percent ± the jackknife's standard error.
+
+    Of three seeds the parts have none. Without any configuration there is no line.
+    """
     if not found:
         return []
     width = min(LABEL_MOST, max(len("batch size"), *(len(each.label) for each in found)))
@@ -23,4 +26,4 @@ def part_lines(found: Sequence[BiasVariance]) -> list[str]:
 
 def _told(of: BiasVariance, part: str) -> str:
     value, error = getattr(of, part), getattr(of, f"{part}_se")
-    return f"{100 * value:.2f} ± {100 * error:.2f}"
+    return f"{100 * value:.2f}" + ("" if error is None else f" ± {100 * error:.2f}")

@@ -3,7 +3,8 @@
 The configuration with the highest mean test accuracy is compared with each other one. It is
 recommended where every comparison tells it apart: all of them must, so none needs an adjustment
 (intersection-union test, Berger 1982). Otherwise the fastest of those that cannot be told from it
-is named, for what that is worth; not where all train for the same seconds.
+is named, for what that is worth; not where all train for the same seconds, or in stacks of several
+sizes, whose times do not compare.
 
 A configuration is left out where a trial of it diverged or failed: a mean over the seeds that
 survived would flatter it, and who follows the advice may draw another seed.
@@ -13,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from engine.findings.sides import LEAST_SEEDS, OPEN, Side, difference, gather
 from engine.findings.statistics import LEVEL, interval, of_mean, p_value
-from engine.findings.summary import mean_of
-from engine.shared_times import stacked
+from engine.findings.summary import mean_of, stack_of
+from engine.shared_times import TIMED_AS
 from engine.spec import Configuration, Train
 from engine.state import SweepState
 from engine.target import has_target
@@ -22,6 +23,7 @@ from engine.tuning import choices, chosen
 
 ACCURACY, TIME = "test_accuracy", "training_seconds"
 NAMED = 6
+UNDETERMINED = "Which batch size to use is undetermined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,16 @@ class _Candidate:
     def name(self) -> str:
         """The label, with the word for a number where it is one."""
         label = self.configuration.label
-        return f"batch size {label}" if label.isdigit() else f"“{label}”"
+        return f"batch size {label}" if label.isdigit() else quoted(label)
+
+
+def quoted(label: str) -> str:
+    """A label as it stands in a list: what is no number may hold commas of its own."""
+    return label if label.isdigit() else f"“{label}”"
 
 
 def recommendation(state: SweepState) -> str:
-    """The sentence; it begins with `Undetermined` where it is, and with `So far` before the end."""
+    """The sentence: undetermined where it is, and with `So far` before the end."""
     return recommended(state).sentence
 
 
@@ -59,14 +66,14 @@ def recommended(state: SweepState) -> Recommended:
     if all(trial.status not in OPEN for trial in state.trials.values()):
         return found
     sentence = found.sentence
-    joint = " " if sentence.startswith("Undetermined") else ": "
+    joint = ", " if sentence.startswith(UNDETERMINED) else ": "
     return replace(found, sentence=f"So far{joint}{sentence[0].lower()}{sentence[1:]}")
 
 
 def _found(state: SweepState) -> Recommended:
     data = {each.settings.data.name for each in state.configurations.values()}
     if len(data) > 1:
-        told = f"Undetermined: accuracies on {' and '.join(sorted(data))} cannot be compared."
+        told = f"{UNDETERMINED}: accuracies on {' and '.join(sorted(data))} cannot be compared."
         return Recommended(told)
     sides = _sides(state)
     out = [each for each in sides if each.side.lost]
@@ -80,18 +87,21 @@ def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> Recommen
     known = [each for each in sides if not each.side.thin and not each.side.lost]
     if not known:
         which = "other configuration" if fewer else "configuration"
-        return Recommended(f"Undetermined: no {which} has {LEAST_SEEDS} finished seeds")
+        return Recommended(f"{UNDETERMINED}: no {which} has {LEAST_SEEDS} finished seeds")
     best = max(known, key=lambda candidate: candidate.mean)
     if len(known) == 1:
         alone = "is alone to compare" if fewer else f"alone has {LEAST_SEEDS} finished seeds"
-        return Recommended(f"Undetermined: {best.name} {alone}")
+        return Recommended(f"{UNDETERMINED}: {best.name} {alone}")
     level = [best, *_not_told_apart(best, known)]
     if len(level) > 1:
         which = _names(level) if fewer and len(level) <= NAMED else _count(level, known)
-        told = f"Undetermined: {_alike(level, which)}"
+        told = f"{UNDETERMINED}: {_alike(level, which)}"
+        sizes = sorted({stack_of(state, each.configuration.id) for each in level})
         fastest = _fastest(state, level)
         if fastest is None:
             return Recommended(told)
+        if len(sizes) > 1:
+            return Recommended(f"{told}; none of these is named the fastest: {_unlike(sizes)}")
         named = f"; of these {fastest.name} is the fastest: {_time(state, fastest)}"
         return Recommended(told + named, fastest.configuration)
     return Recommended(
@@ -115,6 +125,12 @@ def _fastest(state: SweepState, level: list[_Candidate]) -> _Candidate | None:
     if any(_for_seconds(candidate.configuration.settings.train) for candidate in level):
         return None
     return min(level, key=lambda candidate: _seconds(state, candidate))
+
+
+def _unlike(sizes: list[int]) -> str:
+    """Why times of stacks of these sizes are not compared."""
+    *others, last = ["alone" if size == 1 else f"in stacks of {size}" for size in sizes]
+    return f"replicates trained {', '.join(others)} and {last}, and such times do not compare"
 
 
 def _for_seconds(train: Train) -> bool:
@@ -145,7 +161,7 @@ def _undecided(state: SweepState) -> list[str]:
     groups = [choice for choice in choices(state) if choice.chosen is None]
     if not groups:
         return []
-    which = " and ".join(choice.group for choice in groups[:NAMED])
+    which = " and ".join(quoted(choice.group) for choice in groups[:NAMED])
     more = f" and {len(groups) - NAMED} more" if len(groups) > NAMED else ""
     return [f"nothing is chosen{' yet' * any(g.open for g in groups)} for {which}{more}"]
 
@@ -154,7 +170,7 @@ def _names(of: list[_Candidate]) -> str:
     """Their labels; of many their number."""
     if len(of) > NAMED:
         return f"{len(of)} configurations"
-    labels = [each.configuration.label for each in of]
+    labels = [quoted(each.configuration.label) for each in of]
     return " and ".join([part for part in (", ".join(labels[:-1]), labels[-1]) if part])
 
 
@@ -196,6 +212,6 @@ def _seconds(state: SweepState, candidate: _Candidate) -> float:
 
 def _time(state: SweepState, candidate: _Candidate) -> str:
     timing = candidate.configuration.settings.run.timing
-    size = stacked(state.replicates(candidate.configuration.id))
+    size = stack_of(state, candidate.configuration.id)
     together = f" as one stack of {size} replicates" if size > 1 else ""
-    return f"{_seconds(state, candidate):.3g} s of training{together}, timed {timing}"
+    return f"{_seconds(state, candidate):.3g} s of training{together}, {TIMED_AS[timing]}"

@@ -39,7 +39,8 @@ def levels_of(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Gathe
     for level, members in zip(rungs.levels, zip(*whole, strict=True), strict=False):
         spot = Spot(level if within else None, claim.at_share, claim.epsilon)
         sides.append(gather(state, claim.measure, members, f"{key} {level:g}", spot))
-    remarks = [side.lack() for side in sides if side.thin and not side.pending]
+    lacks = (side.lack() for side in sides if side.thin and not side.pending)
+    remarks = list(dict.fromkeys(lacks))  # of a time all levels may lack the same
     broken = [one for one in series if one not in whole]
     if broken:
         remarks.append(_broken(state, broken))

@@ -5,16 +5,19 @@ from dataclasses import dataclass
 
 import msgspec
 
+from engine.findings.bias_variance import FEW, Parts
 from engine.findings.measures import rounding_variance, value_of
 from engine.findings.probed import OWN, Spot
 from engine.findings.statistics import Estimate, paired, welch
-from engine.shared_times import stack_sizes
+from engine.shared_times import ONE, TIMED, clocks, stack_sizes
 from engine.spec import Configuration
 from engine.state import SweepState, TrialState
 
 LOST = ("diverged", "failed")
 NEVER = {"diverged": "diverged", "failed": "failed", "skipped": "was skipped"}
 """How a trial ends that will have no value, in words."""
+TO_TARGET = ("steps_to_target", "samples_to_target", "seconds_to_target")
+"""Measures that a finished trial has if it reached its target."""
 OPEN = ("queued", "running", "stopped")
 LEAST_SEEDS = 2
 NAMED = 3
@@ -25,10 +28,15 @@ NAMED = 3
 class Side:
     """The values of finished trials by seed, and why others have none.
 
+    `finished` counts trials, `ended` seeds that every configuration of the side finished.
+
+    Replicates of a stack share their time: of times and paces each stack has one value, by the
+    seed of its first member, and those of the largest stacks count alone.
+
     `lost` are the trials that diverged or failed, `start` is what initial weights and data order
     depend on beside the seed, `floor` the variance of a value's rounding. `shared` tells that a
     configuration was timed while others ran, `gone` which ones will have no value, and why;
-    `stacks` how many replicates trained together.
+    `stacks` how many replicates trained together whose values count.
     """
 
     name: str
@@ -43,6 +51,7 @@ class Side:
     shared: bool = False
     gone: tuple[str, ...] = ()
     stacks: frozenset[int] = frozenset()
+    ended: int = 0
 
     @property
     def thin(self) -> bool:
@@ -53,11 +62,20 @@ class Side:
         """Why it is thin."""
         if self.gone:
             return f"{self.name}: {listed(self.gone)}"
+        if self.finished and not self.values and self.measure in Parts._fields:
+            return FEW
         if self.finished and not self.values and not self.pending:
+            if self.measure in TO_TARGET:
+                return f"{self.name}: no seed reached the target"
             return f"{self.name}: no seed has a value of {self.measure}"
+        if self.measure in TIMED and self.values and max(self.stacks, default=1) > 1:
+            return ONE
         if self.seeds < LEAST_SEEDS:
             return f"{self.name}: one seed says nothing of the spread; give seeds = 2 or more"
-        return f"{self.name}: {len(self.values)} of {self.seeds} seeds finished"
+        if len(self.values) == self.ended:
+            return f"{self.name}: {self.ended} of {self.seeds} seeds finished"
+        has = "reached the target" if self.measure in TO_TARGET else f"have {self.measure}"
+        return f"{self.name}: {len(self.values)} of {self.ended} finished seeds {has}"
 
 
 def gather(
@@ -99,7 +117,8 @@ def gather(
         floor=max(floors, default=0.0) / max(1, len(measured)),
         shared=any(each.settings.run.timing == "shared" for each in configurations),
         gone=_gone(state, configurations),
-        stacks=stack_sizes(trial for trial in everyone if trial.status == "finished"),
+        ended=_ended(groups),
+        stacks=frozenset(size for group in groups for size in _stacks(state, group, measure)),
     )
 
 
@@ -148,12 +167,35 @@ def above(side: Side, value: float) -> Estimate | None:
 def _values(
     state: SweepState, trials: Iterable[TrialState], measure: str, spot: Spot
 ) -> dict[int, float]:
+    """The values of the finished trials by seed; of a time one a stack, the mean of its members."""
+    finished = [trial for trial in trials if trial.status == "finished"]
+    if measure in TIMED:
+        measured = {
+            state.trials[first].seed: members for first, members in clocks(state, finished).items()
+        }
+    else:
+        measured = {trial.seed: [trial] for trial in finished}
     found = {}
-    for trial in trials:
-        value = value_of(state, trial, measure, spot) if trial.status == "finished" else None
-        if value is not None:
-            found[trial.seed] = value
+    for seed, members in measured.items():
+        values = [value_of(state, trial, measure, spot) for trial in members]
+        known = [value for value in values if value is not None]
+        if known:
+            found[seed] = sum(known) / len(known)
     return found
+
+
+def _ended(groups: Sequence[Sequence[TrialState]]) -> int:
+    """How many seeds all groups of replicates finished."""
+    done = [{trial.seed for trial in group if trial.status == "finished"} for group in groups]
+    return len(set.intersection(*done)) if done else 0
+
+
+def _stacks(state: SweepState, trials: Iterable[TrialState], measure: str) -> frozenset[int]:
+    """The sizes of the stacks whose values count."""
+    finished = [trial for trial in trials if trial.status == "finished"]
+    if measure in TIMED:
+        finished = [trial for members in clocks(state, finished).values() for trial in members]
+    return stack_sizes(finished)
 
 
 def _gone(state: SweepState, configurations: Sequence[Configuration]) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def size_lines(found: Critical) -> list[str]:
     lines = [f"{'batch size':>10}  {'steps':>9}  {'samples':>12}  regime"] if found.sizes else []
     for size in found.sizes:
         lines.append(
-            f"{size.batch_size:>10}  {figure(size.steps):>9}  {figure(size.samples):>12}  "
+            f"{size.batch_size:>10}  {size.steps:>9,.0f}  {size.samples:>12,.0f}  "
             f"{size.regime}{_perhaps(size)}"
         )
     return [*lines, *aside_sentences(found)]

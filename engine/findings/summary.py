@@ -9,9 +9,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.figures import kin, preferred
+from engine.findings.bias_variance import Parts, whole_of
 from engine.findings.sides import LOST, gather
 from engine.findings.statistics import interval, of_mean
-from engine.shared_times import stacked
+from engine.shared_times import TIMED, counted, stacked
 from engine.spec import Settings
 from engine.state import SweepState
 
@@ -42,6 +43,8 @@ TIMES = ("epoch_seconds", "step_seconds")
 class Mean(Struct, frozen=True):
     """A mean over `n` seeds with its interval of coverage 0.95, where two seeds or more give one.
 
+    Of times and paces `n` counts stacks, whose replicates share one measurement.
+
     `normalized` is the mean over that of the smallest batch size; None where this one is not
     known to differ from 0.
     """
@@ -54,7 +57,8 @@ class Mean(Struct, frozen=True):
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """One configuration. `ratios` tells how often its times fit into the next smaller batch's.
+    """One configuration. `ratios` tells how often its times fit into the next smaller batch's,
+    where that was stacked alike.
 
     Only kin are set beside each other: see `engine.figures.kin`.
 
@@ -75,9 +79,15 @@ class Figures(Struct, frozen=True, kw_only=True):
 
 
 def mean_of(state: SweepState, configuration: str, measure: str) -> Mean | None:
-    """A measure over the finished seeds of a configuration; None where no trial has it."""
+    """A measure over the finished seeds of a configuration; None where no trial has it.
+
+    Bias and variance of three seeds are known, but not by seed: they have no interval.
+    """
     side = gather(state, measure, [state.configurations[configuration]])
-    return mean_over(list(side.values.values()), side.floor)
+    if side.values or measure not in Parts._fields:
+        return mean_over(list(side.values.values()), side.floor)
+    whole = whole_of(state, configuration, measure)
+    return Mean(whole[0], None, None, whole[1]) if whole else None
 
 
 def mean_over(values: Sequence[float], floor: float = 0.0) -> Mean | None:
@@ -99,31 +109,46 @@ def measured_in(mean: Mean, base: Mean | None) -> Mean:
 def bars(state: SweepState, measure: str) -> dict[str, Mean]:
     """A measure across batch sizes, each also divided by that of the smallest among its kin.
 
-    Where several kin have the smallest batch size, the first that has a value is the base.
+    Where several kin have the smallest batch size, the first that has a value is the base. Times
+    are beside none that was stacked otherwise.
     """
     means = {name: mean_of(state, name, measure) for name in preferred(state)}
     known = {name: mean for name, mean in means.items() if mean is not None}
     beside: dict[str, Mean] = {}
     for family in _families(state):
         smallest = [each for each in family if _size(state, each) == _size(state, family[0])]
-        base = next((known[each] for each in smallest if each in known), None)
-        beside |= {each: measured_in(known[each], base) for each in family if each in known}
+        first = next((each for each in smallest if each in known), None)
+        for each in family:
+            if each in known:
+                base = known[first] if first and _comparable(state, measure, each, first) else None
+                beside[each] = measured_in(known[each], base)
     return {name: beside[name] for name in known}
 
 
 def ratios(state: SweepState, means: dict[str, Mean]) -> dict[str, float]:
-    """How many times a figure fits into that of the next smaller batch size among its kin.
+    """How many times a time fits into that of the next smaller batch size among its kin.
 
-    That is the next smaller one that has a value.
+    That is the next smaller one that has a value; there is no ratio where it was stacked otherwise.
     """
     found: dict[str, float] = {}
     for family in _families(state):
         known = [each for each in family if each in means]
         for name in known:
             smaller = [each for each in known if _size(state, each) < _size(state, name)]
-            if smaller and means[name].mean > 0:
+            alike = smaller and stack_of(state, smaller[-1]) == stack_of(state, name)
+            if alike and means[name].mean > 0:
                 found[name] = means[smaller[-1]].mean / means[name].mean
     return found
+
+
+def stack_of(state: SweepState, configuration: str) -> int:
+    """How many replicates share the times that stand for a configuration."""
+    return stacked(counted(state.replicates(configuration)))
+
+
+def _comparable(state: SweepState, measure: str, one: str, other: str) -> bool:
+    """Whether a measure of two configurations is of the same thing: times of equal stacks."""
+    return measure not in TIMED or stack_of(state, one) == stack_of(state, other)
 
 
 def _families(state: SweepState) -> list[list[str]]:
@@ -153,7 +178,7 @@ def figures(state: SweepState, measures: Iterable[str] = MEASURES) -> list[Figur
             timing=state.configurations[name].settings.run.timing,
             figures={measure: found[name] for measure, found in means.items() if name in found},
             ratios={measure: found[name] for measure, found in faster.items() if name in found},
-            stacked=stacked(state.replicates(name)),
+            stacked=stack_of(state, name),
         )
         for name in preferred(state)
     ]

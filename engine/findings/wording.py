@@ -3,6 +3,7 @@
 from engine.findings.claims import Verdict
 from engine.findings.measures import ACCURACIES
 from engine.numbers import signed
+from engine.shared_times import TIMED_AS
 
 UNITS = {"peak_memory_bytes": ("MiB", 1 / 2**20), "samples_per_second": ("samples/s", 1.0)}
 SMALL_SECONDS = 0.1
@@ -27,8 +28,8 @@ def remarks(verdict: Verdict) -> str:
     count = verdict.excluded
     parts = [
         verdict.reason,
-        f"timed {verdict.timing}" if verdict.timing else "",
-        verdict.caution,
+        TIMED_AS[verdict.timing],
+        verdict.caution if verdict.caution not in verdict.reason else "",
         f"{count} diverged or failed trial{'s' * (count > 1)} left out" if count else "",
     ]
     return "; ".join(part for part in parts if part)

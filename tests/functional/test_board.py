@@ -313,11 +313,13 @@ async def test_findings_are_told_with_mark_word_effect_and_seeds(home: Path) -> 
         assert lines[1] == " ✓ Test accuracy falls as the batch grows"
         assert re.fullmatch(r"   supported  −\d\.\d+ points \[−\d\.\d+, −\d\.\d+\], n=3", lines[2])
         assert lines[3] == " ✓ A larger batch makes an epoch shorter"
-        assert lines[4] == "   supported  −0.19 s [−0.19, −0.19], n=3  timed shared"
+        assert lines[4] == "   supported  −0.19 s [−0.19, −0.19], n=3  timed while others may run"
         assert lines[5] == " ? A batch of 32 is as good as one of 8"
         assert lines[6].startswith("   undetermined  ")
         assert lines[7].strip() == "the seeds leave room for a difference larger than that"
-        assert lines[8].startswith(" → Undetermined: 8 and 32 cannot be told apart")
+        assert lines[8].startswith(
+            " → Which batch size to use is undetermined: 8 and 32 cannot be told apart"
+        )
         assert "  2✓ 1?  ✓ finished" in part(app, "status")
 
 
@@ -332,7 +334,8 @@ async def test_findings_firm_up_as_seeds_finish(home: Path) -> None:
             await pilot.press("6")
             shown = part(app, "pane-findings")
             assert "undetermined so far  batch_size 8: 0 of 3 seeds finished" in shown
-            assert "→ So far undetermined: no configuration has 2 finished seeds." in shown
+            told = "→ So far, which batch size to use is undetermined: no configuration has 2"
+            assert told in shown
             assert " 3? " in part(app, "status")
             for seed in range(2):
                 for configuration in chosen:

@@ -18,7 +18,10 @@ __all__ = ["home", "still"]
 pytestmark = pytest.mark.usefixtures("still")
 SMALL, WIDE = (80, 24), (160, 45)
 STACKS = {32: 3, 128: 3}
-NOTE = "×3: 3 replicates trained as one stack; an epoch's time is theirs together"
+NOTE = (
+    "×3: 3 replicates trained as one stack; an epoch's time is theirs together, "
+    "samples/s that of one"
+)
 
 
 def board_on(folder: Path) -> BatchscopeApp:

@@ -86,6 +86,8 @@ def check_answer(folder: Path, page: Page) -> None:
     assert len(first) < FIRST_LINES
     for claim in found["claims"]:
         assert f"{claim['statement']}: {claim['verdict']}" in first
+        assert claim["reason"] in first
+        assert claim["caution"] in first
         for key in ("effect", "low", "high"):
             at = f"findings.json#claims/{found['claims'].index(claim)}/{key}"
             assert at in {place for place, _, _ in page.numbers}

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from engine import events as ev
 from engine.export.bundle import bias_variance_csv
 from engine.findings import report
-from engine.findings.bias_variance import Parts, bias_variances, decompose
+from engine.findings.bias_variance import FEW, Parts, bias_variances, decompose
 from engine.findings.measures import rounding_variance, value_of
 from engine.findings.parting import part_lines
 from engine.findings.summary import figures
@@ -159,6 +159,53 @@ def two_sizes(*claims: Claim) -> SweepState:
     return state
 
 
+def four_seeds(*claims: Claim, seeds: int = 4) -> SweepState:
+    """The same with a seed more, of which so many ended."""
+    small, large = configuration(8, seeds=4), configuration(64, seeds=4)
+    state = sweep([(large, [0.9] * seeds), (small, [0.9] * seeds)], *claims)
+    tables = [[1] * 10 + [0] * 9, [1] * 10 + [2] * 9, [1] * 10, [1] * 9 + [3]]
+    predicting(small, tables[:seeds], state)
+    predicting(large, [[1] * 50, [1] * 50 + [2], [1] * 52, [1] * 51][:seeds], state)
+    return state
+
+
+def test_three_seeds_have_parts_without_errors_and_no_values_of_their_own() -> None:
+    """Left one out, two remain, whose net variance is 0 whatever they say."""
+    state = two_sizes(trend("increasing", "net_variance"))
+    small, _ = bias_variances(state)
+    for part in Parts._fields[1:]:
+        assert getattr(small, f"{part}_se") is None
+        assert value_of(state, state.trials["b8-s0"], part) is None
+    errors = [19 / TEST_SIZE if seed == 1 else 10 / TEST_SIZE for seed in range(3)]
+    assert small.error_se == pytest.approx(stdev(errors) / math.sqrt(3))
+    (by_size, _) = figures(state, ["net_variance", "bias"])
+    for part in ("net_variance", "bias"):
+        mean = by_size.figures[part]
+        assert (mean.low, mean.high, mean.n) == (None, None, 3)
+        assert mean.mean == getattr(small, part)
+    found = verdict(state)
+    assert (found.verdict, found.effect, found.n) == ("undetermined", None, 0)
+    assert found.reason == FEW
+    header, row, _ = bias_variance_csv(state).splitlines()
+    told = dict(zip(header.split(","), row.split(","), strict=True))
+    assert told["net_variance"]
+    assert [key for key, value in told.items() if not value] == [
+        f"{part}_se" for part in Parts._fields[1:]
+    ]
+
+
+def test_four_seeds_have_errors_and_are_judged() -> None:
+    state = four_seeds(trend("increasing", "bias"))
+    small, large = bias_variances(state)
+    told = [state.trials[f"b8-s{seed}"].predicted for seed in range(4)]
+    errors = decompose(tuple(each.packed for each in told if each), 10).errors
+    assert errors.net_variance > 0
+    assert [getattr(small, f"{part}_se") for part in Parts._fields] == [*errors]
+    found = verdict(state)
+    assert (found.verdict, found.n) == ("supported", 4)
+    assert found.effect == pytest.approx(large.bias - small.bias)
+
+
 def test_each_configuration_has_its_parts() -> None:
     small, large = bias_variances(two_sizes())
     assert (small.batch_size, small.seeds, large.batch_size) == (8, 3, 64)
@@ -189,13 +236,9 @@ def test_images_of_another_number_do_not_compare() -> None:
     assert [each.batch_size for each in bias_variances(state)] == [64]
 
 
-def test_a_claim_is_judged_on_what_seeds_stand_for() -> None:
-    state = two_sizes(trend("increasing", "bias"))
-    found = verdict(state)
-    assert found.verdict == "supported"
-    assert found.n == 3
-    small, large = bias_variances(state)
-    assert found.effect == pytest.approx(large.bias - small.bias)
+def test_a_figure_is_the_mean_of_what_seeds_stand_for() -> None:
+    state = four_seeds()
+    small, _ = bias_variances(state)
     by_size = {each.batch_size: each for each in figures(state, ["bias"])}
     assert by_size[8].figures["bias"].mean == pytest.approx(small.bias)
     assert rounding_variance(state, state.trials["b8-s0"], "bias", 0.1) == 1 / TEST_SIZE**2 / 12
@@ -240,7 +283,7 @@ def test_the_summary_tells_of_it_where_a_claim_asks() -> None:
     asked = report.find(two_sizes(trend("increasing", "variance")))
     head, small, large = part_lines(asked.bias_variance)
     assert head == "batch size          error           bias + net variance     (variance)  %"
-    assert small == "         8    1.30 ± 0.30    1.00 ± 0.30    0.30 ± 0.00    0.30 ± 0.30"
+    assert small == "         8    1.30 ± 0.30           1.00           0.30           0.30"
     assert large.split()[0] == "64"
     assert {small, large} <= set(findings_text(asked))
     assert part_lines([]) == []

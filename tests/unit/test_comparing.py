@@ -144,7 +144,7 @@ def test_holm_rejects_what_the_steps_of_holm_do(ps: list[float]) -> None:
         assert [p <= level for p in holm(ps)] == wanted
 
 
-def test_times_are_ratios_of_medians_and_stacks_are_told() -> None:
+def test_times_are_ratios_and_stacks_are_told() -> None:
     slow, fast = ({"seconds": 2.0}, {"seconds": 0.5})
     a = [Ended(0.9, figures=slow, stacked=3)] * 3
     of = found(a, [Ended(0.9, figures=fast)] * 3)
@@ -153,7 +153,7 @@ def test_times_are_ratios_of_medians_and_stacks_are_told() -> None:
     assert row.stacked == (3, 1)
     assert any("stacks of other sizes" in each for each in of.remarks)
     same = found(a, [Ended(0.9, figures=fast, stacked=3)] * 3)
-    assert any("that of all in one" in each for each in same.remarks)
+    assert any("those of all in one" in each for each in same.remarks)
 
 
 def test_memory_is_the_highest_of_any_trial() -> None:

@@ -81,10 +81,12 @@ def test_nothing_is_counted_where_nothing_is_judged() -> None:
 
 
 def test_stacks_are_marked_where_times_stand() -> None:
-    a = side((configuration(), [Ended(0.9, stacked=3)] * 3))
-    b = side((configuration(), [Ended(0.9, figures={"seconds": 1.0})] * 3), id="b")
+    whole, half = {"peak_memory_bytes": 2048}, {"peak_memory_bytes": 1024}
+    a = side((configuration(), [Ended(0.9, figures=whole, stacked=3)] * 3))
+    b = side((configuration(), [Ended(0.9, figures={"seconds": 1.0, **half})] * 3), id="b")
     text = "\n".join(told(compare(a, b)))
     assert "2.00 s×3 → 1.00 s  ×0.500!" in text
+    assert "2.00 KiB×3 → 1.00 KiB  ×0.500!" in text
     assert "(marked !) do not compare" in " ".join(text.split())
 
 

@@ -1,5 +1,6 @@
 """The critical batch size of a sweep: what it is, what it leaves out, where it is undetermined."""
 
+import dataclasses
 import math
 
 import msgspec
@@ -45,6 +46,18 @@ def test_it_recovers_what_was_planted() -> None:
     assert told.reason == ""
     assert not told.provisional
     assert not told.left_out
+
+
+def test_seconds_of_a_stack_count_once_and_say_whose_they_are() -> None:
+    """A pair, and a third that trained alone: its time is of something else."""
+
+    def ends(size: int, seed: int) -> Ended:
+        told = reached(wobbled(size, seed), size, seconds=(4.0, 4.0, 1.0)[seed])
+        return dataclasses.replace(told, stacked=(2, 2, 1)[seed])
+
+    told = found(swept(ends))
+    assert {(each.stacked, each.seconds, each.n) for each in told.sizes} == {(2, 4.0, 3)}
+    assert {each.stacked for each in found(swept(wobbled)).sizes} == {1}
 
 
 def test_each_size_has_its_costs_and_its_regime() -> None:

@@ -1,5 +1,7 @@
 """Time against accuracy: the front is that of a naive computation, and what it leaves out."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +41,25 @@ def test_points_have_means_intervals_and_their_place() -> None:
     assert found[128].told  # slower and less accurate, by more than the seeds spread
     assert not found[512].told  # slower by less than its seeds spread, and as accurate
     assert not found[8].told
+
+
+def test_each_size_of_stack_has_a_front_of_its_own() -> None:
+    """Alone 32 would be behind 64, of which three trained together; stacked, 128 is behind 64."""
+    values = {8: (6.0, 0.95, 3), 32: (4.0, 0.90, 1), 64: (3.0, 0.93, 3), 128: (5.0, 0.91, 3)}
+    values |= {256: (2.0, 0.80, 1), 512: (9.0, 0.70, 1)}
+    state = sweep(
+        [
+            (configuration(size), [replace(ended(s, a + n / 1e4), stacked=k) for n in range(3)])
+            for size, (s, a, k) in values.items()
+        ]
+    )
+    found = {point.batch_size: point for point in pareto(state)}
+    assert {size: point.stacked for size, point in found.items()} == {
+        size: stacked for size, (_, _, stacked) in values.items()
+    }
+    assert [size for size, point in found.items() if point.front] == [8, 32, 64, 256]
+    assert [size for size, point in found.items() if point.told] == [128, 512]
+    assert [point.seconds.n for point in found.values()] == [1, 3, 1, 1, 3, 3]
 
 
 def test_a_configuration_that_lost_a_trial_is_left_out() -> None:

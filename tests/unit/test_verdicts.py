@@ -11,7 +11,12 @@ from tui.verdicts import effect_text, remarks
     [
         ("", 0, "", ""),
         ("alone", 0, "", "timed alone"),
-        ("shared", 2, "why", "why; timed shared; 2 diverged or failed trials left out"),
+        (
+            "shared",
+            2,
+            "why",
+            "why; timed while others may run; 2 diverged or failed trials left out",
+        ),
         ("", 1, "", "1 diverged or failed trial left out"),
     ],
 )

@@ -128,7 +128,9 @@ class BarsPane(Pane):
     def caption(self, width: int) -> Row:
         """What the columns mean."""
         if self.figure is EPOCH_TIME:
-            return self.said(width, "median · ÷ to the next smaller", "")
+            return self.said(
+                width, "mean of medians · ÷ to the next smaller", "÷ to the next smaller", ""
+            )
         if self.figure is CRITICAL:
             return self.said(width, CAPTION, "")
         if self.figure is NOISE:

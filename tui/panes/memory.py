@@ -8,6 +8,7 @@ from engine.figures import chosen_shape
 from engine.fitting import HEADROOM, Shape
 from engine.plan import Plan
 from engine.problems import printable
+from engine.shared_times import stack_mark, stacked
 from engine.sizes import shown_size
 from engine.state import TrialState
 from tui.blocks import LEVELS, bar
@@ -102,7 +103,12 @@ class MemoryPane(Pane):
             cut,
             f"{plan.micro_batch_size:<{digits},}",
             " bf16" if plan.precision == "bf16" else "",
-            *_measured(self._peak(name), chosen_shape(self.view.state, trials[0]), width),
+            *_measured(
+                self._peak(name),
+                chosen_shape(self.view.state, trials[0]),
+                width,
+                stack_mark(stacked(self.view.state.replicates(name))),
+            ),
         )
         if not with_reason:
             return [left]
@@ -127,10 +133,15 @@ def _short(plan: Plan) -> str:
     return plan.reason.partition(": ")[0] if whole else plan.reason
 
 
-def _measured(peak: int, shape: Shape | None, width: int) -> Row:
-    """The most that any seed held at once, or a step before the first; and the pace of that."""
+def _measured(peak: int, shape: Shape | None, width: int, mark: str) -> Row:
+    """The most that any seed held at once, or a step before the first; and the pace of that.
+
+    What a stack held together has its `mark`; a step before the first was of one replicate.
+    """
     most = peak or (shape.peak_bytes if shape else 0)
     figures = row("  ", cell(shown_size(most), 9, right=True)) if most else EMPTY
+    if peak and mark:
+        figures = (*figures, (f" {mark}", "warn"))
     if shape and shape.samples_per_second and width >= 40:
         return (*figures, cell(rate(shape.samples_per_second), 12, right=True))
     return (*figures, (" at peak", "dim")) if figures else EMPTY

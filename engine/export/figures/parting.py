@@ -1,10 +1,11 @@
 """The test error of each configuration as bias and net variance."""
 
+import math
 from collections.abc import Iterator
 
 from engine.export.drawing import legend, look, new
 from engine.export.figures.common import Cast, Picture
-from engine.findings.bias_variance import Parts
+from engine.findings.bias_variance import BiasVariance, Parts
 
 PARTS = (("error", "error"), ("bias", "bias"), ("net_variance", "net variance"))
 
@@ -23,7 +24,7 @@ def pictures(cast: Cast) -> Iterator[Picture]:
             axes.errorbar(
                 [100 * getattr(row, part) for row in rows],
                 [at + 0.2 * (index - 1) for at in range(len(rows))],
-                xerr=[100 * getattr(row, f"{part}_se") for row in rows],
+                xerr=[_error(row, part) for row in rows],
                 color=style.colour, marker=style.marker, ls="none",
             ).lines[0]
         )  # fmt: skip
@@ -34,6 +35,13 @@ def pictures(cast: Cast) -> Iterator[Picture]:
     caption = (
         "Bias: share of the test images that most seeds get wrong; net variance: what straying "
         "from that adds to the error (Domingos 2000), so that error = bias + net variance. "
-        "Whiskers are one standard error to each side, by the jackknife over the seeds." + cast.note
+        "Whiskers are one standard error to each side, by the jackknife over the seeds; the parts "
+        "of three seeds have none." + cast.note
     )
     yield Picture("bias_variance", title, caption, figure)
+
+
+def _error(row: BiasVariance, part: str) -> float:
+    """The length of a whisker; no number where there is none to draw."""
+    error = getattr(row, f"{part}_se")
+    return math.nan if error is None else 100 * error
