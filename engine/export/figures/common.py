@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 from engine.export.drawing import FAINT, Look, look, plain, sizes_along
 from engine.export.exported import Told
 from engine.figures import kin, preferred
+from engine.findings.recommendation import recommended
 from engine.findings.summary import Mean
+from engine.findings.tuned import looked_at
 from engine.spec import Settings
 from engine.state import SweepState
 
@@ -42,6 +44,8 @@ class Cast:
     told: Told
     names: tuple[str, ...]
     left_out: int = 0
+    tiers: tuple[tuple[str, ...], ...] = ()
+    """Names that go before others where a figure has room for some alone."""
 
     def look(self, name: str) -> Look:
         """How a configuration is drawn."""
@@ -84,14 +88,41 @@ class Cast:
 def cast_of(state: SweepState, told: Told) -> Cast:
     """All that have a finished epoch, but for candidates that were not chosen; at most `MOST`."""
     known = [name for name in preferred(state) if any(t.records for t in state.replicates(name))]
-    some = spread(known, MOST)
-    return Cast(state, told, tuple(some), len(known) - len(some))
+    tiers = _tiers(state, told)
+    some = foremost(known, tiers, MOST)
+    return Cast(state, told, tuple(some), len(known) - len(some), tiers)
+
+
+def foremost(items: Sequence[str], tiers: Iterable[Sequence[str]], most: int) -> list[str]:
+    """At most so many of them in their order: of the first tier first, then of the next.
+
+    Of a tier, and of what is in none, that has no room whole, some are taken evenly.
+    """
+    kept: list[str] = []
+    for tier in (*tiers, items):
+        new = [item for item in items if item in set(tier) and item not in kept]
+        kept += spread(new, most - len(kept))
+    return [item for item in items if item in set(kept)]
+
+
+def _tiers(state: SweepState, told: Told) -> tuple[tuple[str, ...], ...]:
+    """What must not be left out: the recommended one, what claims name, what was chosen."""
+    advised = recommended(state).configuration
+    claims = state.opened.claims if state.opened else ()
+    sides = [side for claim in claims for side in (claim.left, claim.right) if side]
+    return (
+        (advised.id,) if advised else (),
+        tuple(each.id for side in sides for each in looked_at(state, side).configurations),
+        tuple(each.chosen for each in told.choices if each.chosen),
+    )
 
 
 def spread(items: Sequence[str], most: int) -> list[str]:
     """At most so many of them, evenly, the first and the last among them."""
     if len(items) <= most:
         return list(items)
+    if most < 2:
+        return list(items[:most])
     return [items[round(at * (len(items) - 1) / (most - 1))] for at in range(most)]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from engine.bins import EDGES
 from engine.export.drawing import FAINT, legend, log_axis, new
-from engine.export.figures.common import Cast, Picture, along, dots, spread
+from engine.export.figures.common import Cast, Picture, along, dots, foremost
 from engine.figures import norms
 from engine.findings.summary import Mean
 
@@ -23,7 +23,7 @@ def pictures(cast: Cast) -> Iterator[Picture]:
 
 
 def _histograms(cast: Cast) -> Picture | None:
-    names = spread(cast.names, MOST)
+    names = foremost(cast.names, cast.tiers, MOST)
     pools = {name: norms(cast.state, name) for name in names}
     known = {name: pool for name, pool in pools.items() if pool.count}
     if not known:
