@@ -161,8 +161,13 @@ def count_axis(axis: Any, whole: bool = False) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: counted(value)))
 
 
-def sizes_along(axes: Axes, sizes: Sequence[float], name: str = "batch size") -> None:
-    """Batch sizes along a logarithmic x axis, with ticks at those that there are."""
+def sizes_along(
+    axes: Axes, sizes: Sequence[float], name: str = "batch size", reach: Sequence[float] = ()
+) -> None:
+    """Batch sizes along a logarithmic x axis, with ticks at those that there are.
+
+    `reach` are the places of what is drawn, where that is not at the sizes themselves.
+    """
     axes.set_xscale("log", base=2)
     every = sorted(set(sizes))
     axes.xaxis.set_major_locator(FixedLocator(apart(every)))
@@ -170,7 +175,7 @@ def sizes_along(axes: Axes, sizes: Sequence[float], name: str = "batch size") ->
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: counted(value)))
     axes.set_xlabel(name)
     if every:
-        axes.set_xlim(every[0] / 1.5, every[-1] * 1.5)
+        axes.set_xlim(min([*every, *reach]) / 1.5, max([*every, *reach]) * 1.5)
 
 
 def apart(sizes: Sequence[float], most: int = MOST_TICKS) -> list[float]:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from engine.circumstances import machine_of
+from engine.export.experiment import experiment
 from engine.export.exported import Exported, Number
-from engine.export.report_tables import Table, memory_plan, odd_trials, tables, trials
+from engine.export.report_tables import ODD, Table, memory_plan, odd_trials, tables, trials
 from engine.findings.choosing import choice_text
 from engine.findings.claims import Verdict
 from engine.findings.sizing import aside_sentences, critical_sentence
@@ -68,7 +70,7 @@ class Report:
 
 
 def report_of(of: Exported, state: SweepState) -> Report:
-    """The report of an export; of its state only what was said in the log."""
+    """The report of an export; of its state the log, the settings, and what trained on what."""
     manifest = of.manifest
     found = of.told
     critical = found.critical_batch_size
@@ -79,7 +81,7 @@ def report_of(of: Exported, state: SweepState) -> Report:
         sweep=manifest["sweep"],
         source=manifest["source"] or "",
         ended=_moment(manifest["ended"] or manifest["started"]),
-        alarms=tuple(_alarms(manifest)),
+        alarms=tuple(_alarms(manifest, state)),
         tally=tally(found.claims),
         claims=tuple(_claim(of, at, each) for at, each in enumerate(found.claims)),
         recommendation=found.recommendation,
@@ -90,7 +92,7 @@ def report_of(of: Exported, state: SweepState) -> Report:
         odd=odd_trials(of),
         memory=memory_plan(of),
         warnings=tuple(_warnings(manifest, state)),
-        facts=tuple(_facts(manifest)),
+        facts=tuple(_facts(manifest, state)),
         again=tuple(_again(manifest)),
         files=tuple(sorted(path.name for path in of.folder.iterdir() if path.is_file())),
     )
@@ -142,14 +144,14 @@ def shortened(text: str) -> str:
     return f"{text[:LONGEST_REMARK].rsplit(' ', 1)[0]} … (the rest is in findings.json)"
 
 
-def _alarms(manifest: dict[str, Any]) -> list[str]:
+def _alarms(manifest: dict[str, Any], state: SweepState) -> list[str]:
     """What nobody may overlook: that trials are missing, and why."""
     if manifest["complete"]:
         return []
-    count, done, failed = manifest["trials"], manifest["finished"], manifest["failed"]
+    count, done = manifest["trials"], manifest["finished"]
     parts = [
         f"{done:,} of {count:,} trials are finished",
-        f"{failed:,} failed" if failed else "",
+        ", ".join(_lost(state)),
         ENDINGS.get(manifest["state"], ""),
         manifest["reason"] or "",
     ]
@@ -168,8 +170,10 @@ def _warnings(manifest: dict[str, Any], state: SweepState) -> list[str]:
     return [*found, *dict.fromkeys(said)][:40]
 
 
-def _facts(manifest: dict[str, Any]) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
-    """Machine, versions, data and moments, as names and values."""
+def _facts(
+    manifest: dict[str, Any], state: SweepState
+) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
+    """Settings, machine, versions, data and moments, as names and values."""
     data = [
         (
             name,
@@ -181,16 +185,22 @@ def _facts(manifest: dict[str, Any]) -> list[tuple[str, tuple[tuple[str, str], .
     sweep = [
         ("preset", manifest["preset"] or ""),
         ("sweep", manifest["sweep"]),
-        ("state", f"{manifest['state']}: {manifest['finished']:,} of {manifest['trials']:,} "
-         f"trials finished, {manifest['failed']:,} failed"),
+        ("state", f"{manifest['state']}: {_ended(manifest, state)}"),
         ("seeds", ", ".join(map(str, manifest["seeds"]))),
         ("began", _moment(manifest["started"])),
         ("ended", _moment(manifest["ended"])),
         ("source", manifest["source"] or ""),
     ]  # fmt: skip
-    machine = [(_named(name), _told(name, value)) for name, value in _machine(manifest)]
+    machine = [(_named(name), _told(name, value)) for name, value in _machine(machine_of(state))]
     versions = [(name, str(value)) for name, value in manifest["versions"].items()]
-    parts = {"Sweep": sweep, "Data": data, "Machine": machine, "Versions": versions}
+    settings = experiment(state)
+    parts = {
+        "Sweep": sweep,
+        "Experiment": settings,
+        "Data": data,
+        "Machine": machine,
+        "Versions": versions,
+    }
     return [
         (title, tuple((name, value) for name, value in pairs if value))
         for title, pairs in parts.items()
@@ -198,11 +208,25 @@ def _facts(manifest: dict[str, Any]) -> list[tuple[str, tuple[tuple[str, str], .
     ]
 
 
-def _machine(manifest: dict[str, Any]) -> list[tuple[str, Any]]:
+def _ended(manifest: dict[str, Any], state: SweepState) -> str:
+    """64 of 66 trials finished, 2 diverged."""
+    done = f"{manifest['finished']:,} of {manifest['trials']:,} trials finished"
+    return ", ".join([done, *_lost(state)])
+
+
+def _lost(state: SweepState) -> list[str]:
+    """How many trials ended in each way that is not finishing."""
+    return [f"{state.count(way):,} {way}" for way in ODD if state.count(way)]
+
+
+def _machine(machine: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Lists of tables, one a device, as numbered values."""
     found = []
-    for name, value in manifest["machine"].items():
-        if isinstance(value, list):
+    for name, value in machine.items():
+        if isinstance(value, list) and any(isinstance(each, dict) for each in value):
             found += [(f"{name} {at}", each) for at, each in enumerate(value)]
+        elif isinstance(value, list):
+            found.append((name, ", ".join(map(str, value))))
         else:
             found.append((name, value))
     return found

@@ -246,10 +246,12 @@ def _drawn(
 def memory_plan(of: Exported) -> Table:
     """Which micro-batch sizes were chosen, and why."""
     name = "memory.csv"
-    chosen = [at for at, row in enumerate(of.rows(name)) if row["chosen"] == "true"]
+    rows = of.rows(name)
+    chosen = [at for at, row in enumerate(rows) if row["chosen"] == "true"]
+    chosen.sort(key=lambda at: int(rows[at]["batch_size"]))  # they are in the order they ran in
 
     def row(at: int) -> tuple[Cell, ...]:
-        here = of.rows(name)[chosen[at]]
+        here = rows[chosen[at]]
         return (
             f"{here['model']} on {here['device']} {stack_mark(int(here['stacked'] or 1))}".rstrip(),
             *(

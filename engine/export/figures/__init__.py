@@ -32,4 +32,4 @@ def pictures(state: SweepState, told: Told) -> Iterator[Picture]:
     yield from sizes.pictures(cast)
     yield from curves.pictures(cast)
     yield from gradients.pictures(cast)
-    yield from memory.pictures(state)
+    yield from memory.pictures(cast)

@@ -1,22 +1,29 @@
 """What all figures share: which configurations are drawn, how each looks, and what a figure is."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from engine.export.drawing import FAINT, Look, look, plain
+from engine.export.drawing import FAINT, Look, look, plain, sizes_along
 from engine.export.exported import Told
 from engine.figures import kin, preferred
+from engine.findings.recommendation import recommended
 from engine.findings.summary import Mean
+from engine.findings.tuned import looked_at
 from engine.spec import Settings
 from engine.state import SweepState
 
 MOST = 24
 """As many configurations can be told apart in one figure."""
+ROOM = 0.7
+"""The share of the way to the next batch size that rivals of one size may take."""
 INTERVAL = "Whiskers are intervals of coverage 0.95 by Student's t over the seeds"
 
 
@@ -37,6 +44,8 @@ class Cast:
     told: Told
     names: tuple[str, ...]
     left_out: int = 0
+    tiers: tuple[tuple[str, ...], ...] = ()
+    """Names that go before others where a figure has room for some alone."""
 
     def look(self, name: str) -> Look:
         """How a configuration is drawn."""
@@ -79,25 +88,53 @@ class Cast:
 def cast_of(state: SweepState, told: Told) -> Cast:
     """All that have a finished epoch, but for candidates that were not chosen; at most `MOST`."""
     known = [name for name in preferred(state) if any(t.records for t in state.replicates(name))]
-    some = spread(known, MOST)
-    return Cast(state, told, tuple(some), len(known) - len(some))
+    tiers = _tiers(state, told)
+    some = foremost(known, tiers, MOST)
+    return Cast(state, told, tuple(some), len(known) - len(some), tiers)
+
+
+def foremost(items: Sequence[str], tiers: Iterable[Sequence[str]], most: int) -> list[str]:
+    """At most so many of them in their order: of the first tier first, then of the next.
+
+    Of a tier, and of what is in none, that has no room whole, some are taken evenly.
+    """
+    kept: list[str] = []
+    for tier in (*tiers, items):
+        new = [item for item in items if item in set(tier) and item not in kept]
+        kept += spread(new, most - len(kept))
+    return [item for item in items if item in set(kept)]
+
+
+def _tiers(state: SweepState, told: Told) -> tuple[tuple[str, ...], ...]:
+    """What must not be left out: the recommended one, what claims name, what was chosen."""
+    advised = recommended(state).configuration
+    claims = state.opened.claims if state.opened else ()
+    sides = [side for claim in claims for side in (claim.left, claim.right) if side]
+    return (
+        (advised.id,) if advised else (),
+        tuple(each.id for side in sides for each in looked_at(state, side).configurations),
+        tuple(each.chosen for each in told.choices if each.chosen),
+    )
 
 
 def spread(items: Sequence[str], most: int) -> list[str]:
     """At most so many of them, evenly, the first and the last among them."""
     if len(items) <= most:
         return list(items)
+    if most < 2:
+        return list(items[:most])
     return [items[round(at * (len(items) - 1) / (most - 1))] for at in range(most)]
 
 
 def dots(axes: Axes, cast: Cast, means: dict[str, Mean], factor: float = 1.0) -> list[Artist]:
     """Means with their intervals over the batch size, kin joined by a line; the handles."""
+    places = dict(beside(cast, means))
     for family in cast.families:
-        at = [(cast.size(name), means[name].mean * factor) for name in family if name in means]
-        if len({x for x, _ in at}) == len(at):
+        at = [(places[name], means[name].mean * factor) for name in family if name in means]
+        if len({cast.size(name) for name in family if name in means}) == len(at):
             axes.plot(*zip(*at, strict=True), color=FAINT, lw=0.9, zorder=1) if at else None
     handles: list[Artist] = []
-    for name, x in beside(cast, means):
+    for name, x in places.items():
         mean, style = means[name], cast.look(name)
         centre = mean.mean * factor
         ends = [[0.0], [0.0]]
@@ -112,18 +149,37 @@ def dots(axes: Axes, cast: Cast, means: dict[str, Mean], factor: float = 1.0) ->
 
 
 def beside(cast: Cast, names: Iterable[str]) -> list[tuple[str, float]]:
-    """Where each of them lies along the batch sizes: those of one size a little apart."""
+    """Where each of them lies along the batch sizes: those of one size a little apart.
+
+    They are spread to both sides of their size, and never halfway to the next.
+    """
     there = set(names)
-    sizes = [cast.size(name) for name in there]
-    step = max(1.05, (max(sizes) / min(sizes)) ** 0.025) if sizes else 1.0
-    seen: dict[int, int] = {}
+    shown = [name for name in cast.names if name in there]
+    counts = Counter(map(cast.size, shown))
+    step = _step(counts)
+    seen: Counter[int] = Counter()
     found = []
-    for name in cast.names:
-        if name in there:
-            size = cast.size(name)
-            found.append((name, size * step ** seen.get(size, 0)))
-            seen[size] = seen.get(size, 0) + 1
+    for name in shown:
+        size = cast.size(name)
+        found.append((name, size * step ** (seen[size] - (counts[size] - 1) / 2)))
+        seen[size] += 1
     return found
+
+
+def _step(counts: Mapping[int, int]) -> float:
+    """The ratio of neighbours of one size, by how many there are of each."""
+    sizes, most = sorted(counts), max(counts.values(), default=1)
+    if most == 1:
+        return 1.0
+    wanted = max(1.05, (sizes[-1] / sizes[0]) ** 0.025)
+    nearest = min((b / a for a, b in pairwise(sizes)), default=math.inf)
+    return float(min(wanted, nearest ** (ROOM / (most - 1))))
+
+
+def along(axes: Axes, cast: Cast, names: Iterable[str]) -> None:
+    """Batch sizes along x, with room for all of them where `beside` puts them."""
+    places = beside(cast, names)
+    sizes_along(axes, [cast.size(name) for name, _ in places], reach=[x for _, x in places])
 
 
 def is_wide(values: Iterable[float], factor: float = 12.0) -> bool:

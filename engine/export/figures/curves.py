@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from engine.columns import Floats
 from engine.curves import Curve, curve
 from engine.epoch_figures import Figure, Sum
 from engine.export.drawing import BAND, count_axis, legend, log_axis, new
@@ -18,6 +19,10 @@ DRAWN: tuple[tuple[str, str, Figure], ...] = (
     ("accuracy", "test accuracy, %", Sum(test_accuracy=100.0)),
     ("loss", "test loss, nats", Sum(test_loss=1.0)),
 )
+BOUNDS = {"accuracy": (0.0, 100.0), "loss": (0.0, np.inf)}
+ENDS = {"accuracy": "0 and 100 %", "loss": "0"}
+WIDE = 1000.0
+"""Losses that span more than this factor need a logarithmic axis."""
 WORDS = {"accuracy": "Accuracy", "loss": "Mean cross-entropy"}
 
 
@@ -45,25 +50,31 @@ def _along(cast: Cast) -> Along:
 def _picture(cast: Cast, name: str, y: str, along: Along, found: dict[str, Curve]) -> Picture:
     title = f"Test {name} along the training"
     figure, axes = new(title, {"samples": "images seen"}.get(along, along), y)
-    handles, thinned = [], False
+    handles, thinned, clipped = [], False, False
+    least, most = BOUNDS[name]
     for each, one in found.items():
         style, rows = cast.look(each), _rows(len(one))
         thinned = thinned or len(rows) < len(one)
-        x, mean, spread = one.x[rows], one.mean[rows], one.deviation[rows]
+        x, mean, (low, high) = one.x[rows], one.mean[rows], _band(one, rows)
+        clipped = clipped or bool((low < least).any() or (high > most).any())
         every = max(1, len(rows) // MARKED)
         handles += axes.plot(
             x, mean, color=style.colour, ls=style.line, marker=style.marker, markevery=every
         )
-        axes.fill_between(x, mean - spread, mean + spread, color=style.colour, alpha=BAND, lw=0)
+        band = np.clip(low, least, None), np.clip(high, None, most)
+        axes.fill_between(x, *band, color=style.colour, alpha=BAND, lw=0)
     if along == "samples" and is_wide(float(one.x[-1]) for one in found.values()):
         log_axis(axes.xaxis)
     else:
         count_axis(axes.xaxis, whole=along == "epochs")
-    cut = _look_closer(axes, name, list(found.values()))
+    shown = list(found.values())
+    wide = name == "loss" and _wide(axes, shown)
+    cut = not wide and _look_closer(axes, name, shown)
     legend(figure, handles, [cast.label(each) for each in found])
     caption = (
         f"{WORDS[name]} on the test set at the end of each epoch: the mean over the seeds; "
-        "the band is one sample deviation to each side."
+        "the band is one sample deviation to each side"
+        + (f", cut off at {ENDS[name]}." if clipped else ".")
         + (" What lies beyond the axis is the beginning of the training." if cut else "")
         + (f" Of longer curves {MOST_POINTS} epochs are drawn." if thinned else "")
         + cast.note
@@ -78,16 +89,40 @@ def _rows(length: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, length - 1, MOST_POINTS).round().astype(np.int64))
 
 
-def _look_closer(axes: Axes, name: str, curves: list[Curve]) -> bool:
-    """Leave the steep beginning out of the axis where it would flatten all that follows."""
+def _band(one: Curve, rows: NDArray[np.int64] | slice) -> tuple[Floats, Floats]:
+    """One deviation to each side of the mean; the mean alone where there is none."""
+    mean, spread = one.mean[rows], one.deviation[rows]
+    spread = np.where(np.isfinite(spread), spread, 0.0)
+    return mean - spread, mean + spread
+
+
+def _wide(axes: Axes, curves: list[Curve]) -> bool:
+    """A logarithmic axis where one loss, as of a seed that diverges, would flatten all others.
+
+    It ends at the lowest mean: a band that reaches down to 0 has no end there.
+    """
     whole = np.concatenate([one.mean for one in curves])
-    later = np.concatenate([one.mean[len(one) // 10 :] for one in curves])
-    low, high = float(later.min()), float(later.max())
+    if not is_wide(whole.tolist(), WIDE):
+        return False
+    high = max(float(_band(one, slice(None))[1].max()) for one in curves)
+    log_axis(axes.yaxis)
+    axes.set_ylim(float(whole[whole > 0].min()) / 1.5, high * 1.5)
+    return True
+
+
+def _look_closer(axes: Axes, name: str, curves: list[Curve]) -> bool:
+    """Leave the steep beginning out of the axis where it would flatten all that follows.
+
+    All that follows is inside, with its bands: beyond the axis is the first tenth alone.
+    """
+    least, most = BOUNDS[name]
+    whole = np.concatenate([one.mean for one in curves])
+    bands = [_band(one, slice(len(one) // 10, None)) for one in curves]
+    low = max(least, min(float(each.min()) for each, _ in bands))
+    high = min(most, max(float(each.max()) for _, each in bands))
+    beyond = low - float(whole.min()) if name == "accuracy" else float(whole.max()) - high
+    if not beyond > high - low > 0:
+        return False
     room = 0.05 * (high - low)
-    if name == "accuracy" and low - float(whole.min()) > high - low > 0:
-        axes.set_ylim(bottom=low - room, top=high + room)
-        return True
-    if name == "loss" and float(whole.max()) - high > high - low > 0:
-        axes.set_ylim(bottom=low - room, top=high + room)
-        return True
-    return False
+    axes.set_ylim(bottom=low - room, top=high + room)
+    return True

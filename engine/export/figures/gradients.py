@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from engine.bins import EDGES
-from engine.export.drawing import FAINT, legend, log_axis, new, sizes_along
-from engine.export.figures.common import Cast, Picture, dots, spread
+from engine.export.drawing import FAINT, legend, log_axis, new
+from engine.export.figures.common import Cast, Picture, along, dots, foremost
 from engine.figures import norms
 from engine.findings.summary import Mean
 
@@ -23,7 +23,7 @@ def pictures(cast: Cast) -> Iterator[Picture]:
 
 
 def _histograms(cast: Cast) -> Picture | None:
-    names = spread(cast.names, MOST)
+    names = foremost(cast.names, cast.tiers, MOST)
     pools = {name: norms(cast.state, name) for name in names}
     known = {name: pool for name, pool in pools.items() if pool.count}
     if not known:
@@ -66,7 +66,7 @@ def _noise(cast: Cast) -> Picture | None:
     axes.set_yscale("log")
     handles = dots(axes, cast, {name: _positive(mean) for name, mean in found.items()})
     sizes = [cast.size(name) for name in found]
-    sizes_along(axes, sizes)
+    along(axes, cast, found)
     low, high = axes.get_ylim()
     ends = sorted({float(min(sizes)), float(max(sizes))})
     axes.plot(ends, ends, color=FAINT, ls=":", lw=1.2, zorder=0)

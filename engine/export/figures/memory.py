@@ -3,30 +3,54 @@
 from collections.abc import Iterator
 
 from engine.events import Measured
-from engine.export.drawing import FAINT, INK, legend, log_axis, look, new, sizes_along
-from engine.export.figures.common import MOST, Picture, is_wide
+from engine.export.drawing import FAINT, INK, Look, legend, log_axis, look, new, sizes_along
+from engine.export.figures.common import MOST, Cast, Picture, is_wide
+from engine.plan import alike
 from engine.sizes import shown_size
-from engine.state import SweepState
 
 NEAR = 20.0
 """A limit further above the peaks than this is told, not drawn: it would flatten them."""
 
 
-def pictures(state: SweepState) -> Iterator[Picture]:
+def pictures(cast: Cast) -> Iterator[Picture]:
     """Nothing where no micro-batch was measured."""
-    known = [found for found in state.measured if any(s.peak_bytes for s in found.shapes)]
+    measured = [each for each in cast.state.measured if any(s.peak_bytes for s in each.shapes)]
+    known = sorted(measured, key=lambda found: found.batch_size)
     if known:
-        yield _picture(state, known[:MOST], len(known) - MOST)
+        yield _picture(cast, known[:MOST], len(known) - MOST)
 
 
-def _picture(state: SweepState, known: list[Measured], more: int) -> Picture:
+def _looks(cast: Cast, known: list[Measured]) -> list[Look]:
+    """How each curve is drawn: as its configuration is in the other figures.
+
+    What was measured for trials that are alike stands for all of them, and goes by the first that
+    is drawn elsewhere; what has none gets a look that no other has.
+    """
+    unused = len(cast.names)
+    found: list[Look] = []
+    for each in known:
+        settings = cast.state.trials[each.trial].settings
+        names = [
+            name
+            for name in cast.names
+            if cast.size(name) == settings.train.batch_size
+            and alike(cast.state.configurations[name].settings, 0) == alike(settings, 0)
+        ]
+        mine = next((cast.look(name) for name in names if cast.look(name) not in found), None)
+        if mine is None:
+            mine, unused = look(unused), unused + 1
+        found.append(mine)
+    return found
+
+
+def _picture(cast: Cast, known: list[Measured], more: int) -> Picture:
+    state = cast.state
     title = "Memory of a step"
     unit, size_of = _unit(max(shape.peak_bytes for found in known for shape in found.shapes))
     figure, axes = new(title, "micro-batch size", f"peak of live tensors, {unit}")
     handles, labels, sizes, peaks = [], [], [], []
     several = len({found.batch_size for found in known}) < len(known)
-    for index, found in enumerate(known):
-        style = look(index)
+    for found, style in zip(known, _looks(cast, known), strict=True):
         tried = sorted(
             (shape.micro_batch_size, shape.peak_bytes / size_of)
             for shape in found.shapes

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from engine.export.drawing import BAND, FAINT, legend, log_axis, look, new, plain, sizes_along
-from engine.export.figures.common import INTERVAL, Cast, Picture, dots, is_wide
+from engine.export.drawing import BAND, FAINT, legend, log_axis, look, new, plain
+from engine.export.figures.common import INTERVAL, Cast, Picture, along, dots, is_wide
 from engine.lines import curve
 from engine.state import SweepState
 
@@ -20,7 +20,7 @@ def pictures(cast: Cast) -> Iterator[Picture]:
         title = "Sharpness"
         figure, axes = new(title, "batch size", "sharpness, %")
         handles = dots(axes, cast, known)
-        sizes_along(axes, [cast.size(name) for name in known])
+        along(axes, cast, known)
         if is_wide(mean.mean for mean in known.values()):
             log_axis(axes.yaxis)
         if not cast.plain_sizes:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
-from engine.export.drawing import INK, count_axis, legend, log_axis, new, sizes_along
-from engine.export.figures.common import INTERVAL, Cast, Picture, beside, dots, is_wide
+from engine.export.drawing import INK, count_axis, legend, log_axis, new
+from engine.export.figures.common import INTERVAL, Cast, Picture, along, beside, dots, is_wide
 from engine.findings.summary import Mean
 from engine.shared_times import NARROW, stack_mark, stack_note, stacked
 
@@ -59,7 +59,7 @@ def pictures(cast: Cast) -> Iterator[Picture]:
 def _picture(cast: Cast, drawn: Drawn, means: dict[str, Mean]) -> Picture:
     figure, axes = new(drawn.title, "batch size", drawn.axis)
     handles = dots(axes, cast, means, drawn.factor)
-    sizes_along(axes, [cast.size(name) for name in means])
+    along(axes, cast, means)
     if drawn.timed and is_wide(mean.mean for mean in means.values()):
         log_axis(axes.yaxis)
     elif drawn.timed:
