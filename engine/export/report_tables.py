@@ -62,7 +62,8 @@ def _configurations(of: Exported) -> Table:
         ("configuration", "finished seeds", *(head for _, head, _ in columns)),
         len(rows),
         row,
-        "Means over the finished seeds, with intervals of coverage 0.95 by Student's t."
+        "Means over the finished seeds, with intervals of coverage 0.95 by Student's t, which may "
+        "reach beyond what there is: over 100 %, or below 0 seconds."
         + (f" {note}. {NARROW}" if note else ""),
     )
 
