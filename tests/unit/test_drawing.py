@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 
 import pytest
 
@@ -112,4 +113,4 @@ def test_whole_epochs_are_numbered_in_ones_twos_fives_and_tens() -> None:
         axes.plot([1, 40], [0, 1])
         drawing.count_axis(axes.xaxis, whole=True)
         ticks = [round(at) for at in axes.get_xticks()]
-    assert {b - a for a, b in zip(ticks, ticks[1:], strict=False)} <= {1, 2, 5, 10, 20}
+    assert {b - a for a, b in pairwise(ticks)} <= {1, 2, 5, 10, 20}
