@@ -158,7 +158,7 @@ def choose(
     fastest = _fastest(largest, fitting) if exact else largest
     if fastest is not largest:
         gain = fastest.samples_per_second / largest.samples_per_second - 1
-        why = f"{gain:.0%} faster than {_named(largest.micro_batch_size, batch_size)}"
+        why = f"{100 * gain:.0f} % faster than {_named(largest.micro_batch_size, batch_size)}"
         return Choice(fastest.micro_batch_size, f"{_cut(batch_size, fastest)}: {why}")
     if largest.micro_batch_size == batch_size:
         needed, room = told_apart(largest.peak_bytes, usable(limit))

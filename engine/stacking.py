@@ -137,4 +137,4 @@ def _not_worth(stacks: Sequence[Stack], largest: int) -> str:
     if not gains:
         return ""
     gain, size = max(gains)
-    return f"alone: {size} replicates as one stack have {gain:.2f} × the pace"
+    return f"alone: a stack of {size} has {gain:.2f} × the pace of one after the other"

@@ -137,8 +137,8 @@ def counted(value: float) -> str:
 
 
 def tens(value: float) -> str:
-    """A tick of a logarithmic axis: 0.001, 1, 100, 1e-6."""
-    return f"{value:g}" if 1e-4 <= abs(value) < 1e5 else f"{value:.0e}".replace("e-0", "e-")
+    """A tick of a logarithmic axis: 0.001, 1, 50,000, 1e-6."""
+    return f"{value:,g}" if 1e-4 <= abs(value) < 1e5 else f"{value:.0e}".replace("e-0", "e-")
 
 
 def log_axis(axis: Any) -> None:
@@ -157,7 +157,7 @@ def log_axis(axis: Any) -> None:
 def count_axis(axis: Any, whole: bool = False) -> None:
     """Short numbers along an axis of counts; only `whole` ones where there are no others."""
     if whole:
-        axis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+        axis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: counted(value)))
 
 

@@ -67,7 +67,8 @@ def _configurations(of: Exported) -> Table:
         ("configuration", "finished seeds", *(head for _, head, _ in columns)),
         len(rows),
         row,
-        "Means over the finished seeds, with intervals of coverage 0.95 by Student's t."
+        "Means over the finished seeds, with intervals of coverage 0.95 by Student's t, which may "
+        "reach beyond what there is: over 100 %, or below 0 seconds."
         + (f" {note}. {NARROW}" if note else ""),
     )
 
@@ -125,7 +126,9 @@ def _pareto(of: Exported) -> Table:
         len(rows) if len(rows) > 1 else 0,
         row,
         "On the front no other configuration is at least as fast and as accurate and better in "
-        "one, by the means." + (f" {note}; {ALIKE}." if note else ""),
+        "one, by the means. “Told apart”: one of the front is ahead in both, and in one of them by "
+        "more than the seeds leave to chance (level 0.05)."
+        + (f" {note}; {ALIKE}." if note else ""),
         texts={0, 3},
     )
 
@@ -162,31 +165,44 @@ def _noise(of: Exported) -> Table:
     rows = of.findings.get("noise_scale", [])
 
     def row(at: int) -> tuple[Cell, ...]:
-        value, low, high = (
-            of.found("noise_scale", at, key, style="count") for key in ("value", "low", "high")
-        )
+        here = rows[at]
         return (
-            rows[at]["label"],
-            value,
-            low,
-            high,
+            here["label"],
+            of.found("noise_scale", at, "value", style="count"),
+            _end(of, at, "low"),
+            _end(of, at, "high"),
             of.found("noise_scale", at, "draws", style="count"),
             of.found("noise_scale", at, "sgd_noise_scale"),
-            rows[at]["reason"],
+            here["reason"] or _unbounded(here),
         )
 
-    heads = ("noise scale, samples", "from", "to", "draws", "of SGD")
+    heads = ("noise scale, samples", "from", "to", "draws", "noise scale of SGD")
     return _table(
         "noise",
         "Gradient noise scale",
-        ("configuration", *heads, "why not"),
+        ("configuration", *heads, "remarks"),
         len(rows) if any(each["draws"] for each in rows) else 0,
         row,
         "tr(Σ)/|G|² over the whole run (McCandlish et al. 2018) with Fieller's interval over the "
-        "seeds; beside it the noise scale of SGD that follows from the settings (Smith and Le "
-        "2017), in the unit of the rate.",
+        "seeds, an end below 0 shown as 0; beside it the noise scale of SGD, which follows from "
+        "the settings alone (Smith and Le 2017), in the unit of the rate.",
         texts={0, 6},
     )
+
+
+def _end(of: Exported, at: int, key: str) -> Cell:
+    """An end of the interval; no noise scale is negative, so none is shown below 0."""
+    value = of.findings["noise_scale"][at][key]
+    return (
+        "0" if value is not None and value < 0 else of.found("noise_scale", at, key, style="count")
+    )
+
+
+def _unbounded(row: dict[str, Any]) -> str:
+    """Why a noise scale that is known has no interval."""
+    if row["value"] is None or row["low"] is not None:
+        return ""
+    return "unbounded: |G|² not told from 0" if row["n"] > 1 else "one seed has no interval"
 
 
 def _probes(of: Exported) -> Table:

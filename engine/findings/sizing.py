@@ -52,7 +52,9 @@ def noise_sentence(found: Critical, noise: Sequence[NoiseFinding]) -> str:
     if not known:
         return "Noise scale: undetermined." if on_curve else ""
     low, high = figure(min(known)), figure(max(known))
-    head = f"Noise scale: {low}" + (f" to {high} over the batch sizes" if high != low else "")
+    head = f"Noise scale: {low}" + (
+        f" to {high} over the batch sizes on the curve" if high != low else ""
+    )
     middle = sorted(known)[len(known) // 2]
     same = agrees(middle, found.value)
     if same is None:

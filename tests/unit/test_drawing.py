@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 
 import pytest
 
@@ -101,6 +102,15 @@ def test_counts_on_an_axis(value: float, shown: str) -> None:
     assert drawing.counted(value) == shown
 
 
-@pytest.mark.parametrize(("value", "shown"), [(0.001, "0.001"), (100, "100"), (1e-6, "1e-6")])
+@pytest.mark.parametrize(("value", "shown"), [(0.001, "0.001"), (50_000, "50,000"), (1e-6, "1e-6")])
 def test_powers_of_ten_on_an_axis(value: float, shown: str) -> None:
     assert drawing.tens(value) == shown
+
+
+def test_whole_epochs_are_numbered_in_ones_twos_fives_and_tens() -> None:
+    with drawing.styled("key"):
+        _, axes = drawing.new("A title", "epochs", "accuracy")
+        axes.plot([1, 40], [0, 1])
+        drawing.count_axis(axes.xaxis, whole=True)
+        ticks = [round(at) for at in axes.get_xticks()]
+    assert {b - a for a, b in pairwise(ticks)} <= {1, 2, 5, 10, 20}

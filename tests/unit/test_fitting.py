@@ -266,7 +266,7 @@ def named(words: str, batch_size: int) -> int:
             [Shape(128, 2, 210.0, rounds=3), Shape(512, 3, 200.0, rounds=3)],
             1000,
             128,
-            "512 = 4 × 128: 5% faster than the whole batch at once",
+            "512 = 4 × 128: 5 % faster than the whole batch at once",
         ),
         (
             512,

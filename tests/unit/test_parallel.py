@@ -101,7 +101,7 @@ def test_what_is_measured_is_a_share() -> None:
     plan = chosen(whole, found)
     assert (plan.batch_size, plan.micro_batch_size, plan.accumulation_steps) == (256, 32, 2)
     assert plan.reason == (
-        "256 over 4 workers, 64 each; 64 = 2 × 32: 50% faster than the whole share at once"
+        "256 over 4 workers, 64 each; 64 = 2 × 32: 50 % faster than the whole share at once"
     )
 
 

@@ -238,7 +238,7 @@ async def test_what_gains_nothing_stays_alone_and_says_so() -> None:
     office = Office(configuration(64, seeds=3))
     office.worker.step = lambda size: float(size)
     assert await stacks_of(office) == [1, 1, 1]
-    told = "alone: 3 replicates as one stack have 1.00 × the pace"
+    told = "alone: a stack of 3 has 1.00 × the pace of one after the other"
     assert all(plan.reason.endswith(told) for plan in office.state.plans.values())
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from engine.events import SweepOpened
+from engine.events import AnyEvent, SweepOpened
 from engine.export import drawing
 from engine.export.exported import Figured, Told
 from engine.export.figures.common import MOST, Cast, along, beside, cast_of, foremost
@@ -71,7 +71,7 @@ def test_the_recommended_and_the_claimed_are_drawn_among_many() -> None:
     )  # fmt: skip
     first, *rest = opened(made)
     assert isinstance(first, SweepOpened)
-    events = [replace(first, claims=(claim,)), *rest]
+    events: list[AnyEvent] = [replace(first, claims=(claim,)), *rest]
     for each in made:
         for seed in each.seeds:
             best = 0.9 if each.id == "b18" else 0.5

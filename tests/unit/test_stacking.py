@@ -102,7 +102,9 @@ def test_the_reason_tells_the_gain() -> None:
 
 def test_what_gains_less_than_five_percent_stays_alone() -> None:
     alone = divide(4, 4, timed(lambda size: 0.96 * size if size > 1 else 1.0, 1, 2, 4), 1.0, 1)
-    assert alone == Pieces((1, 1, 1, 1), "alone: 4 replicates as one stack have 1.04 × the pace")
+    assert alone == Pieces(
+        (1, 1, 1, 1), "alone: a stack of 4 has 1.04 × the pace of one after the other"
+    )
     assert divide(4, 4, timed(lambda size: 0.9 * size, 1, 2), 0.9, 1).sizes == (1, 1, 1, 1)
     stacked = divide(4, 4, timed(lambda size: 0.9 * size if size > 1 else 1.0, 1, 2, 4), 1.0, 1)
     assert max(stacked.sizes) > 1

@@ -74,7 +74,7 @@ def test_one_row_a_trial_also_of_those_that_never_ended() -> None:
         *("init_norm", "distance_from_init", "noise_scale", "path_length", "lr"),
         *("batch_norm_size", "noise_draws", "validation_loss", "validation_accuracy"),
         *("steps_to_target", "samples_to_target", "seconds_to_target", "selected"),
-        *("stacked", "sgd_noise_scale", "sharpness"),
+        *("stacked", "sgd_noise_scale", "sharpness", "device"),
     }
     assert {key: rows[3][key] for key in ("epochs", "steps", "samples", "reason")} == {
         "epochs": "0",

@@ -77,7 +77,8 @@ def _noise(cast: Cast) -> Picture | None:
     caption = (
         "tr(Σ)/|G|² over the whole run (McCandlish et al. 2018), means over all draws divided "
         "last. Whiskers are Fieller's intervals of coverage 0.95 over the seeds, missing where "
-        "there is no such end. On the dotted line it equals the batch size." + cast.note
+        "there is no such end, or the lower one is not above 0. On the dotted line it equals the "
+        "batch size." + cast.note
     )
     return Picture("noise_scale", title, caption, figure)
 
