@@ -202,7 +202,7 @@ def check_the_reason(found: Choice, batch_size: int, tried: list[Shape], limit: 
         return
     cut, _, why = found.reason.partition(": ")
     check_the_cut(cut, batch_size, found.micro_batch_size)
-    if match := re.fullmatch(r"([\d,]+)% faster than (.*)", why):
+    if match := re.fullmatch(r"([\d,]+) % faster than (.*)", why):
         assert pick is not largest
         gain = pick.samples_per_second / largest.samples_per_second - 1
         assert abs(number(match[1]) - 100 * gain) <= 0.5 + 1e-9
