@@ -1,15 +1,23 @@
 """A widget that shows rows, and sends to the terminal only the cells that changed."""
 
+from typing import Any
+
 from rich.segment import Segment
 from textual.containers import Horizontal, Vertical
 from textual.geometry import Region, Size
 from textual.reactive import var
+from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.palette import BARE, Look, style_of
 from tui.plain import plain
 from tui.rows import EMPTY, Row, fit, text_of, width_of
+
+
+def stands(screen: Screen[Any]) -> bool:
+    """Whether a screen has its parts: what it waited for in a thread may outlast them."""
+    return screen in screen.app.screen_stack and bool(screen.children)
 
 
 class Across(Horizontal):

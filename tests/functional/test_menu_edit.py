@@ -1,5 +1,6 @@
 """Editing the settings of an experiment in the menu, and launching what came of it."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.catalog import SWEEP, find_preset
+from engine.drafting import Checked, checked
 from engine.reading import load_preset, read_toml
 from tests.functional.board_fixtures import (
     Recipe,
@@ -272,3 +274,31 @@ def test_picture_of_the_form(
         await said(pilot, "edit-told", "expected a number")
 
     assert snap_compare(BatchscopeApp(home), terminal_size=size, run_before=changed)
+
+
+async def test_a_form_that_is_left_while_its_settings_are_read(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, left = threading.Event(), threading.Event()
+    found: list[Checked] = []
+
+    def slow(path: Path, assignments: list[str]) -> Checked:
+        begun.set()
+        left.wait(10)
+        found.append(checked(path, assignments))
+        return found[-1]
+
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        monkeypatch.setattr("tui.screens.edit.checked", slow)
+        await pilot.press("down", "E")
+        await until(pilot, lambda: isinstance(app.screen, EditScreen) and begun.is_set())
+        form = app.screen
+        assert isinstance(form, EditScreen)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, MenuScreen) and not form.children)
+        left.set()
+        await until(pilot, lambda: bool(found))
+        form._draw()
+        form.say("what a worker has to say after that")

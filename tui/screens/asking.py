@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 
 from engine.problems import Problem, printable
 from tui.screens.dialog import Dialog
+from tui.widget import stands
 
 
 class Asking(Dialog[str | None]):
@@ -61,7 +62,8 @@ class Asking(Dialog[str | None]):
         try:
             await asyncio.to_thread(self._check, text)
         except Problem as problem:
-            self._refuse(str(problem))
+            if stands(self):
+                self._refuse(str(problem))
             return
         self.dismiss(text)
 

@@ -32,7 +32,7 @@ from tui.screens.overlaying import OverlayScreen
 from tui.tables import table_of
 from tui.tiling import GRID_COLUMNS, GRID_ROWS, Heights, Wants, fits_grid, heights
 from tui.view import View
-from tui.widget import Across, Down, Rows
+from tui.widget import Across, Down, Rows, stands
 
 if TYPE_CHECKING:
     from tui.app import BatchscopeApp
@@ -171,7 +171,7 @@ class BoardScreen(OverlayScreen):
 
     def redraw(self) -> None:
         """Draw what has changed since the last time."""
-        if self._here:
+        if stands(self):
             self._redraw_lines()
             for pane in self.panes:
                 pane.draw()
@@ -200,14 +200,9 @@ class BoardScreen(OverlayScreen):
         if line.takes_more():
             self.redraw()
 
-    @property
-    def _here(self) -> bool:
-        """Whether there is anything left to draw on: the follower may outlast the screen."""
-        return self in self.app.screen_stack and bool(self.children)
-
     def _arrange(self) -> None:
         """Show the panes that are to be seen, in the sizes that their contents ask for."""
-        if not self._here:
+        if not stands(self):
             return
         one = self.one
         for pane in self.panes:

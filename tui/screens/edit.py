@@ -17,7 +17,7 @@ from tui.hints import hints
 from tui.picker import Picker
 from tui.rows import Row, row
 from tui.screens.dialog import Question
-from tui.widget import Rows
+from tui.widget import Rows, stands
 
 if TYPE_CHECKING:
     from tui.app import BatchscopeApp
@@ -67,6 +67,8 @@ class EditScreen(Screen[None]):
     # Drawing
 
     def _draw(self) -> None:
+        if not stands(self):
+            return
         width = self.size.width
         picker = self.query_one(Picker)
         picker.offer(form.items(self._draft, (picker.size.width or width) - 2 * MARGIN))
@@ -78,6 +80,8 @@ class EditScreen(Screen[None]):
         self._draw_told()
 
     def _draw_told(self) -> None:
+        if not stands(self):
+            return
         told = self._lines("edit-told")
         inner = max(1, told.size.width - 2 * MARGIN)
         key = self._key

@@ -21,7 +21,7 @@ from tui.hints import hints
 from tui.picker import Item, Picker
 from tui.rows import EMPTY, Row, row, spread
 from tui.screens.dialog import Message
-from tui.widget import Rows
+from tui.widget import Rows, stands
 
 if TYPE_CHECKING:
     from tui.app import BatchscopeApp
@@ -92,8 +92,8 @@ class MenuScreen(Screen[None]):
     # Drawing
 
     def _draw(self) -> None:
-        if self not in self.app.screen_stack or not self.children:
-            return  # what looked for stored sweeps may outlast the screen
+        if not stands(self):
+            return
         picker = self.query_one(Picker)
         picker.offer(self._items((picker.size.width or self.size.width) - 2 * MARGIN))
         title = row((" batchscope", "accent"), " ▸ ", ASKED)
@@ -145,6 +145,8 @@ class MenuScreen(Screen[None]):
         return items
 
     def _draw_choice(self) -> None:
+        if not stands(self):
+            return
         width = self.size.width
         size = self._lines("preview").size
         inner = max(1, size.width - 2 * MARGIN)
