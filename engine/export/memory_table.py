@@ -17,8 +17,12 @@ MEMORY_COLUMNS = (
 
 
 def memory_rows(state: SweepState) -> Iterator[Row]:
-    """One row for each micro-batch size that was measured, then those that were given."""
-    for found in state.measured:
+    """One row for each micro-batch size that was measured, then those that were given.
+
+    In the order of the trials: which of two workers measures first is chance.
+    """
+    order = {name: index for index, name in enumerate(state.trials)}
+    for found in sorted(state.measured, key=lambda found: (order[found.trial], found.device)):
         trial, plan = state.trials[found.trial], state.plans.get(found.trial)
         for shape in found.shapes:
             chosen = plan is not None and plan.micro_batch_size == shape.micro_batch_size

@@ -264,7 +264,7 @@ def memory_plan(of: Exported) -> Table:
     name = "memory.csv"
     rows = of.rows(name)
     chosen = [at for at, row in enumerate(rows) if row["chosen"] == "true"]
-    chosen.sort(key=lambda at: int(rows[at]["batch_size"]))  # they are in the order they ran in
+    chosen.sort(key=lambda at: int(rows[at]["batch_size"]))  # what the preset gives is last
 
     def row(at: int) -> tuple[Cell, ...]:
         here = rows[chosen[at]]

@@ -135,3 +135,12 @@ def test_a_cut_leaves_the_table_of_what_was_planned() -> None:
     found = measured(of, *SHAPES)
     cut = MicroBatchCut(trial="b500-s0", attempt=1, steps=3, size=60)
     assert picked(rows(found, planned(of, found), started(of), cut, of=[of])) == [(500, 120)]
+
+
+def test_rows_are_in_the_order_of_the_trials_whichever_was_measured_first() -> None:
+    small, large = configuration(120), configuration(500)
+    first, second = measured(small, *SHAPES), measured(large, *SHAPES)
+    plans = [planned(small, first), planned(large, second)]
+    found = rows(second, first, *plans, of=[small, large])
+    assert found == rows(first, second, *plans, of=[small, large])
+    assert [row["trial"] for row in found] == ["b120-s0"] * 3 + ["b500-s0"] * 3
