@@ -266,7 +266,7 @@ def main() -> None:
         print(json.dumps(one_step(prepared, name, int(size))))
         return
     torch.set_num_threads(1)
-    load_optimizers()  # as a worker does when it starts
+    load_optimizers()  # once, and not in what is measured first
     report: dict[str, list[Row]] = {}
     with tempfile.TemporaryDirectory() as home:
         found = prepared_data(Path(home), words.data_dir)

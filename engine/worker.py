@@ -132,9 +132,7 @@ class Worker:
 
         from engine.training.device import compute_in_float32
         from engine.training.faults import device_problem
-        from engine.training.optim import load_optimizers
 
-        load_optimizers()
         problem = device_problem(order.device, order.card)
         if problem:
             self.state(WorkerLost(worker=order.worker, reason=printable(problem)))

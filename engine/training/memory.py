@@ -61,6 +61,11 @@ def measured(device: torch.device, known: Iterable[Tensor]) -> Iterator[Peak]:
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the storages of all tensors that operators return, each once, while they live."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """To be kept from torch's compiler would import it, and nothing here is compiled."""
+        return False
+
     def __init__(self, known: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak = self._live = 0

@@ -100,5 +100,8 @@ def build_optimizer(weights: nn.Parameter, train: Train, rates: Rates) -> Optimi
 
 
 def load_optimizers() -> None:
-    """Have torch load what its optimizers import when the first is made: over a second's worth."""
+    """Have torch load what its optimizers import when the first is made: over a second's worth.
+
+    It is torch's compiler, which `PlainSGD` does without, as does a worker that trains with it.
+    """
     optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
