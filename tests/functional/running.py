@@ -22,6 +22,7 @@ from engine import journal
 from engine.catalog import conductor_lives
 from engine.devices import choose_devices
 from engine.events import AnyEvent, ConductorStarted
+from engine.prepare import prepare
 from engine.state import SweepState
 
 COMMAND = str(Path(sys.executable).with_name("batchscope"))
@@ -86,6 +87,8 @@ class Lab:
         self.cwd.mkdir(parents=True, exist_ok=True)
         self.reports = False
         """Whether exports are to have a report; few tests look at one, and it takes seconds."""
+        self.bare = False
+        """Whether a run is to prepare the digits too, which takes a second of processor."""
         self._started: list[subprocess.Popen[str]] = []
 
     def environment(self, **more: str) -> dict[str, str]:
@@ -96,6 +99,8 @@ class Lab:
     def start(self, *words: str, **environment: str) -> "subprocess.Popen[str]":
         """Start the command in a session of its own, without a terminal."""
         plain = [] if self.reports or "--export" not in words else ["--no-report"]
+        if "--export" in words and not (self.bare or self.home.exists()):
+            self._have_digits()
         process = subprocess.Popen(
             [COMMAND, *words, *plain],
             cwd=self.cwd,
@@ -109,6 +114,11 @@ class Lab:
         )
         self._started.append(process)
         return process
+
+    def _have_digits(self) -> None:
+        for folder in (self.home, self.home / "data"):
+            folder.mkdir(mode=0o700, parents=True)
+        shutil.copytree(prepared_digits(), self.home / "data" / prepared_digits().name)
 
     def run(self, *words: str, **environment: str) -> Outcome:
         """Run the command to its end."""
@@ -203,11 +213,20 @@ def recorded() -> Recorded:
     root = Path(tempfile.mkdtemp(prefix="batchscope-test-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     lab = Lab(root)
+    lab.bare = True
     export = root / "export"
     words = ["--export", str(export), "--preset", "quickstart", *SMALL, "--workers", "2"]
     outcome = lab.run(*words, "--json", "--log-format", "json")
     assert outcome.code == 0, outcome.err
     return Recorded(lab, export, outcome)
+
+
+@functools.cache
+def prepared_digits() -> Path:
+    """The digits as a run prepares them, once for all tests of this session."""
+    root = Path(tempfile.mkdtemp(prefix="batchscope-digits-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    return Path(prepare("digits", root).folder)
 
 
 @contextlib.contextmanager

@@ -73,6 +73,7 @@ def test_nobody_else_reads_or_commands_a_sweep(public: Path, umask: int) -> None
     before = os.umask(umask)
     try:
         with a_lab(public / "lab") as lab:
+            lab.bare = True
             (public / "lab").chmod(0o755)
             lab.home = public / "above" / "home"
             done = lab.run("--export", "out", "--set", "train.epochs=1", "--set", "seeds=1")
