@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,12 +144,22 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
             number += 1
         except OSError as error:
             raise MachineProblem(f"{printable(folder)}: {error.strerror}") from None
+    kept = _kept_for(folder.name, launch.checkpoints)
+    contents[LAUNCH] = msgspec.json.encode(msgspec.structs.replace(launch, checkpoints=kept))
     try:
         for file, content in contents.items():
             (folder / file).write_bytes(content)
     except OSError as error:
         raise MachineProblem(f"{printable(folder)}: {error.strerror}") from None
     return folder
+
+
+def _kept_for(sweep: str, where: str) -> str:
+    """Where the checkpoints of one sweep go, if elsewhere: many may use the same place.
+
+    Sweeps of two machines that begin in the same second have the same name, and yet keep apart.
+    """
+    return f"{where.rstrip('/')}/{sweep}-{secrets.token_hex(4)}" if where else ""
 
 
 def read_launch(folder: Path) -> Launch:

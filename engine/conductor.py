@@ -28,7 +28,7 @@ from engine.locking import take_lock
 from engine.obeying import Servant
 from engine.planning import Place
 from engine.prepared import Prepared
-from engine.preparing import fetch
+from engine.preparing import had
 from engine.problems import MachineProblem, Problem
 from engine.queueing import TrialQueue
 from engine.reading import Preset, load_preset
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 Work = Coroutine[Any, Any, None]
 CANCEL_PATIENCE_SECONDS = 5.0
-JOIN_SECONDS = 90.0
 POLL_SECONDS = 0.25
 MEMORY_SECONDS = 2.0
 DISK_PATIENCE_SECONDS = 10.0
@@ -116,7 +115,7 @@ class Conductor:
 
     async def _conduct_on_cluster(self) -> None:
         """Conduct on the nodes of a Ray cluster, which knows their devices."""
-        from engine.cluster.joining import Terms, join
+        from engine.cluster.joining import Terms, joined, left
 
         launch, silence = self.launch, self.launch.silence_seconds
         self._reserve.keep(0)
@@ -124,12 +123,7 @@ class Conductor:
         found = list["Cluster"]()
 
         async def joining() -> None:
-            joined = asyncio.to_thread(join, launch.on, self.folder, terms)
-            try:
-                found.append(await asyncio.wait_for(joined, JOIN_SECONDS))
-            except TimeoutError:
-                told = f"--on {launch.on}: no answer within {JOIN_SECONDS:g} s"
-                raise MachineProblem(told) from None
+            found.append(await joined(launch.on, self.folder, terms))
 
         async def conducting() -> None:
             if not await self._unless_stopped(joining()):
@@ -140,8 +134,7 @@ class Conductor:
             try:
                 await self._recruit(crew, cluster)
             finally:
-                with suppress(TimeoutError):  # one that does not answer is left all the same
-                    await asyncio.wait_for(asyncio.to_thread(cluster.leave), JOIN_SECONDS)
+                await left(cluster)
 
         await self._watched(conducting())
 
@@ -289,27 +282,14 @@ class Conductor:
         return False
 
     async def _prepare(self) -> None:
-        """Have every data set of the sweep prepared, and write down what it is."""
-        home = self.folder.parent.parent
-        for name in dict.fromkeys(c.settings.data.name for c in self.preset.configurations):
-            data = await fetch(name, home, self.launch.data_dir, self._write)
-            before = self.state.data.get(name)
-            if before and before.digest != data.digest:
-                raise MachineProblem(
-                    f"{name}: the images are not those that this sweep began with; "
-                    "start a new sweep to train on them"
-                )
-            self._data[name] = data
-            if not before:
-                self._write(
-                    ev.DataReady(
-                        name=name,
-                        train=data.train,
-                        test=data.test,
-                        shape=data.shape,
-                        digest=data.digest,
-                    )
-                )
+        """Have every data set of the sweep prepared."""
+        home, names = (
+            self.folder.parent.parent,
+            (c.settings.data.name for c in self.preset.configurations),
+        )
+        for name in dict.fromkeys(names):
+            known = self.state.data.get(name)
+            self._data[name] = await had(name, home, self.launch.data_dir, known, self._write)
 
     async def _obey(self) -> None:
         """Take what people ask for."""

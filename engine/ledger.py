@@ -20,16 +20,17 @@ class Ledger:
     """The journal of the sweep in `folder` and its fold, which are never apart.
 
     Checkpoints lie in the folder too, or in `kept`; `cleared` is called with the path below either
-    of those that are not needed any more.
+    of those that are not needed any more, and answers with what is to be waited for in the end.
     """
 
     def __init__(
         self,
         folder: Path,
         kept: Path | None = None,
-        cleared: Callable[[str], None] = lambda below: None,
+        cleared: Callable[[str], asyncio.Future[None] | None] = lambda below: None,
     ) -> None:
         self._kept, self._cleared = kept or folder, cleared
+        self._clearing = set[asyncio.Future[None]]()
         self.state = SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
         self.clock = SteadyClock(self.state.last_at)
         self.reserved: dict[int, tuple[str, int]] = {}
@@ -106,7 +107,10 @@ class Ledger:
         for job in {trial, plan.group if plan else trial}:
             if all(state.trials[name].done for name in state.members_of(job, trial)):
                 checkpoints.remove(self.kept_in(job))
-                self._cleared(self.kept_in(job).relative_to(self._kept).as_posix())
+                under_way = self._cleared(self.kept_in(job).relative_to(self._kept).as_posix())
+                if under_way:
+                    self._clearing.add(under_way)
+                    under_way.add_done_callback(self._clearing.discard)
 
     def _end(self, event: ev.TrialEnded) -> None:
         """Write a trial's end with its last epochs in one stroke: nothing comes between them."""
@@ -138,6 +142,8 @@ class Ledger:
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(RETRY_SECONDS)
+        if self._clearing:
+            await asyncio.wait(self._clearing, timeout=max(0.0, deadline - time.monotonic()))
         return True
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.events import AnyEvent, DataProgress
+from engine.events import AnyEvent, DataProgress, DataReady
 from engine.launching import module_command
 from engine.prepared import Prepared
 from engine.problems import MachineProblem
@@ -52,3 +52,34 @@ async def fetch(
         if process.returncode is None:
             process.terminate()
         await process.wait()
+
+
+async def had(
+    name: str,
+    home: Path,
+    data_dir: str | None,
+    known: DataReady | None,
+    write: Callable[[AnyEvent], None],
+) -> Prepared:
+    """`fetch`, and write down what was had, unless it is `known`.
+
+    Raises:
+        MachineProblem: the images cannot be had, or are not those that are known.
+    """
+    data = await fetch(name, home, data_dir, write)
+    if known and known.digest != data.digest:
+        raise MachineProblem(
+            f"{name}: the images are not those that this sweep began with; "
+            "start a new sweep to train on them"
+        )
+    if not known:
+        write(
+            DataReady(
+                name=name,
+                train=data.train,
+                test=data.test,
+                shape=data.shape,
+                digest=data.digest,
+            )
+        )
+    return data

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from engine.catalog import read_launch
 from engine.locking import take_lock
 from engine.problems import MachineProblem, UsageProblem, printable
 
@@ -16,14 +17,14 @@ PATIENCE_SECONDS = 0.3
 def delete_sweep(folder: Path) -> None:
     """Delete the sweep in `folder`, with whatever an earlier deletion could not finish.
 
-    It is moved out of the list first, while its lock is held, so that a crash leaves no half
-    sweep and nobody can take it up meanwhile.
+    What it kept elsewhere, for the nodes of a cluster, goes too. It is moved out of the list first,
+    while its lock is held, so that a crash leaves no half sweep and nobody takes it up meanwhile.
 
     Raises:
         UsageProblem: a conductor runs it.
         MachineProblem: the disk refuses; the message says where what is left of it lies.
     """
-    shown = printable(folder.name)
+    shown, elsewhere = printable(folder.name), _kept_elsewhere(folder)
     removed = folder.parent.parent / REMOVED
     try:
         lock = take_lock(folder, PATIENCE_SECONDS)
@@ -37,9 +38,29 @@ def delete_sweep(folder: Path) -> None:
     except OSError as error:
         raise MachineProblem(f"{shown}: cannot be deleted: {error.strerror or error}") from None
     shutil.rmtree(removed, ignore_errors=True)
+    if elsewhere:
+        _delete_there(elsewhere, shown)
     with contextlib.suppress(FileNotFoundError):
         if any(removed.iterdir()):
             raise MachineProblem(
                 f"{shown}: is off the list, but not all of it could be deleted; "
                 f"the rest lies in {printable(removed)}"
             )
+
+
+def _kept_elsewhere(folder: Path) -> str:
+    with contextlib.suppress(UsageProblem):  # a launch that cannot be read names no place
+        return read_launch(folder).checkpoints
+    return ""
+
+
+def _delete_there(where: str, shown: str) -> None:
+    from engine.cluster.stores import open_store
+
+    try:
+        open_store(where).remove()
+    except Exception as error:  # each store has errors of its own
+        raise MachineProblem(
+            f"{shown}: is off the list, but what it kept in {printable(where)} could not be "
+            f"deleted: {printable(error)}"
+        ) from None

@@ -58,8 +58,10 @@ def _cluster(words: argparse.Namespace) -> "dict[str, Any]":
     here = on == HERE
     if here and words.gpu_share is not None:
         raise UsageProblem("--gpu-share: goes with --on")
-    if not here and words.device not in ("auto", "cpu"):
-        raise UsageProblem(f"--device {words.device}: on a cluster it is auto or cpu")
+    if not here and words.device not in ("auto", "cpu", "cuda"):
+        raise UsageProblem(
+            f"--device {printable(words.device)}: on a cluster it is auto, cpu or cuda"
+        )
     check_reachable(on)
     if words.checkpoints is None:
         return {"on": on, "gpu_share": words.gpu_share or 1.0}

@@ -56,7 +56,7 @@ class Host:
         self._node = node
         self._mirror = Mirror(Path(scratch) if scratch else None)
         self._shelf = DataShelf(self._mirror.scratch)
-        self._store: Store | None = open_store(store)
+        self._store: Store | None = open_store(store) if store else None
         self._log = self._mirror.folder / LOG
         self._lines: list[bytes] = []
         self._news = asyncio.Event()
@@ -72,6 +72,10 @@ class Host:
             self._process = await start_worker(errors, None)
         self._pump = asyncio.create_task(self._listen())
         return Hello(self._node, __version__, platform.python_version(), str(self._mirror.folder))
+
+    async def sees(self, where: str) -> bool:
+        """Whether what the conductor left at a place can be seen from here."""
+        return await asyncio.to_thread(open_store(where).is_marked)
 
     async def _listen(self) -> None:
         assert self._process.stdout is not None

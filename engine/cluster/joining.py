@@ -12,13 +12,14 @@ from engine.cluster.address import AUTO, CLIENT, LOCAL
 from engine.cluster.carrying import data_files
 from engine.cluster.host import Hello, Host
 from engine.cluster.link import RayLink, answer, shortly
-from engine.cluster.stores import is_url, of_sweep
+from engine.cluster.stores import is_url
 from engine.crew import DiedAtStart
 from engine.devices import cores
 from engine.prepared import Prepared
-from engine.problems import MachineProblem
+from engine.problems import MachineProblem, printable
 
 GPU, CPU = "GPU", "CPU"
+JOIN_SECONDS = 90.0
 CREATION = "creation task"
 """What Ray says where an actor could not even be made."""
 
@@ -34,6 +35,12 @@ class Needs(NamedTuple):
         """In words."""
         one = self.amount == 1
         return f"{self.amount:g} {self.resource}{'' if one or self.resource == GPU else 's'}"
+
+    def room(self, has: float) -> int:
+        """How many workers a node has room for: whole ones, and no part reaches over two cards."""
+        if self.amount > 1:
+            return int(has / self.amount)
+        return int(has) * int(1 / self.amount + 1e-9)
 
 
 class Terms(NamedTuple):
@@ -51,22 +58,27 @@ class Cluster:
 
     def __init__(self, ray: Any, folder: Path, terms: "Terms") -> None:
         self._ray, self._folder = ray, folder
-        self._store = of_sweep(terms.store, folder.name) if is_url(terms.store) else ""
+        self._store = terms.store
         self._data: dict[str, Any] = {}
-        on_gpu = terms.device != "cpu" and self._total(GPU) > 0
+        on_gpu = terms.device == "cuda" or (terms.device == "auto" and self._total(GPU) > 0)
         # those who train one trial together share a node, and a card of it has one of them
         each = (terms.gpu_share if on_gpu and terms.parallel == 1 else 1) * terms.parallel
         self.needs = Needs(GPU if on_gpu else CPU, each)
 
     def slots(self) -> int:
         """How many workers the cluster has room for, as it is now, busy ones counted."""
-        return int(self._total(self.needs.resource) / self.needs.amount + 1e-9)
+        return sum(map(self.needs.room, self._each_node(self.needs.resource)))
 
     def _total(self, resource: str) -> float:
+        return sum(self._each_node(resource))
+
+    def _each_node(self, resource: str) -> list[float]:
+        """How much each node has of something."""
         try:
-            return float(self._ray.cluster_resources().get(resource, 0.0))
+            nodes = self._ray.nodes()
         except Exception as error:  # whatever Ray raises, it does not answer any more
             raise MachineProblem(f"the cluster is gone: {shortly(error)}") from None
+        return [float(node["Resources"].get(resource, 0.0)) for node in nodes if node["Alive"]]
 
     async def start(self, number: int) -> RayLink:
         """Have a worker started wherever there is room, which may take until there is.
@@ -77,12 +89,14 @@ class Cluster:
         count = {"num_gpus" if self.needs.resource == GPU else "num_cpus": self.needs.amount}
         options = {**count, "max_restarts": 0, "max_task_retries": 0}
         try:
-            host = self._ray.remote(Host).options(**options).remote(f"worker {number}", self._store)
+            at_url = self._store if is_url(self._store) else ""
+            host = self._ray.remote(Host).options(**options).remote(f"worker {number}", at_url)
         except Exception as error:  # whatever Ray raises, nothing was placed
             raise MachineProblem(f"no worker could be placed: {shortly(error)}") from None
         try:
             node = await answer(host.__ray_call__.remote(_node))
             hello: Hello = (await answer(host.start.remote()))._replace(node=node)
+            seen = not self._store or await answer(host.sees.remote(self._store))
         except (self._ray.exceptions.RayError, ConnectionError) as error:
             # where its node went meanwhile, another may have it
             kind = MachineProblem if CREATION in str(error) else DiedAtStart
@@ -97,7 +111,13 @@ class Cluster:
                 f"node {node} has batchscope {hello.version}, this machine has {__version__}: "
                 "install the same on both"
             )
-        return RayLink(self._ray, host, hello, self._folder, self._data_of, bool(self._store))
+        if not seen:
+            self._ray.kill(host)
+            raise MachineProblem(
+                f"node {node} does not see what lies at --checkpoints {printable(self._store)}: "
+                "name a place that all nodes share"
+            )
+        return RayLink(self._ray, host, hello, self._folder, self._data_of, is_url(self._store))
 
     def _data_of(self, data: Prepared) -> Any:
         """The arrays, put where every node can fetch them once."""
@@ -109,6 +129,24 @@ class Cluster:
         """End what runs for this sweep; a cluster that was started for it ends too."""
         with contextlib.suppress(Exception):
             self._ray.shutdown()
+
+
+async def joined(on: str, folder: Path, terms: Terms) -> Cluster:
+    """`join`, in a thread and not for ever.
+
+    Raises:
+        MachineProblem: as `join`, or nobody answers in time.
+    """
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(join, on, folder, terms), JOIN_SECONDS)
+    except TimeoutError:
+        raise MachineProblem(f"--on {on}: no answer within {JOIN_SECONDS:g} s") from None
+
+
+async def left(cluster: Cluster) -> None:
+    """`leave`, in a thread and not for ever: one that does not answer is left all the same."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.to_thread(cluster.leave), JOIN_SECONDS)
 
 
 def _node(host: Host) -> str:

@@ -3,6 +3,9 @@
 Into a folder that every node has, they are written as on one machine, and no store is needed. A URL
 is opened by fsspec, and each node sends there what its worker wrote before anybody hears of it.
 Without either they travel to the conductor with the statements that they stand for.
+
+The conductor leaves a mark there, and a node that does not see it is refused: what it wrote would
+be found by nobody.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,19 +19,17 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 SEPARATOR = "://"
+MARK = "batchscope-sweep"
 
 
 class Store(Protocol):
-    """Keeps the files of a sweep somewhere that every node can reach."""
+    """Keeps the files of one sweep somewhere that every node can reach."""
 
     def get(self, below: Iterable[str]) -> Files:
         """The files in those folders."""
 
     def put(self, files: Mapping[str, bytes]) -> None:
         """Keep files; each is there whole, as it was or as it is now."""
-
-    def remove(self, below: str) -> None:
-        """Keep no file of a folder any more."""
 
 
 class UrlStore:
@@ -60,11 +61,21 @@ class UrlStore:
             self._files.pipe_file(f"{path}.part", content)
             self._files.mv(f"{path}.part", path)
 
-    def remove(self, below: str) -> None:
-        """Delete the folder."""
-        folder = f"{self._root}/{below}"
+    def remove(self, below: str = "") -> None:
+        """Delete a folder, or all that there is."""
+        folder = f"{self._root}/{below}".rstrip("/")
+        self._files.invalidate_cache()
         if self._files.exists(folder):
             self._files.rm(folder, recursive=True)
+
+    def mark(self) -> None:
+        """Leave a sign that this is the place."""
+        self.put({MARK: b""})
+
+    def is_marked(self) -> bool:
+        """Whether the sign is seen from here."""
+        self._files.invalidate_cache()
+        return bool(self._files.exists(f"{self._root}/{MARK}"))
 
 
 def is_url(where: str) -> bool:
@@ -72,23 +83,16 @@ def is_url(where: str) -> bool:
     return SEPARATOR in where
 
 
-def open_store(where: str) -> Store | None:
-    """The store at a URL; None for a folder that every node has, or nothing.
+def open_store(where: str) -> UrlStore:
+    """The store at a URL or in a folder.
 
     Raises:
         MachineProblem: fsspec knows no such place, or lacks a library for it.
     """
-    if not is_url(where):
-        return None
     try:
         return UrlStore(where)
     except (ImportError, ValueError, OSError) as error:
         raise MachineProblem(f"--checkpoints {printable(where)}: {printable(error)}") from None
-
-
-def of_sweep(where: str, sweep: str) -> str:
-    """Where the files of one sweep go: many may use the same place."""
-    return f"{where.rstrip('/')}/{sweep}" if where else ""
 
 
 def check(where: str, on_cluster: bool) -> str:

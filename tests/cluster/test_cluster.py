@@ -134,13 +134,25 @@ def test_from_outside_with_checkpoints_at_a_url(lab: Lab, nodes: Nodes, tmp_path
     assert outcome.code == 0, outcome.err
     folder = lab.only_folder()
     assert heard(folder, ev.Interpolated)[-1].points
-    left = kept / folder.name
+    (left,) = kept.iterdir()
     assert len(list((left / "weights").rglob("*.pt"))) == 4, "of both ends, for both seeds"
     assert not list((left / "trials").glob("*")), "what is done needs no checkpoint"
     again = str(lab.cwd / "there" / "sweep.toml")
     here = lab.run("--export", "here", "--preset", again, "--workers", "1")
     assert here.code == 0, here.err
     assert figures(lab.cwd / "here") == figures(lab.cwd / "there")
+    assert lab.run("delete", folder.name, "--yes").code == 0
+    assert not list(kept.iterdir())
+
+
+def test_a_place_that_the_nodes_do_not_see(lab: Lab, nodes: Nodes) -> None:
+    """What one process has in its memory is seen by no other."""
+    nodes.add()
+    words = ("--preset", preset(lab, 1), "--on", "auto", "--checkpoints", "memory://kept")
+    outcome = lab.run("--export", "there", *words, RAY_ADDRESS=nodes.address)
+    assert outcome.code == 3, outcome.err
+    assert "does not see what lies at --checkpoints memory://kept" in outcome.err
+    assert "Traceback" not in outcome.err
 
 
 def test_versions_that_do_not_match_are_told(nodes: Nodes, tmp_path: Path) -> None:

@@ -66,7 +66,10 @@ def test_what_is_one_is_taken(on: str) -> None:
     [
         (["--gpu-share", "0.5"], "--gpu-share: goes with --on"),
         (["--checkpoints", "x"], "--checkpoints: goes with --on; on one machine they lie with"),
-        (["--on", "auto", "--device", "cuda:1"], "--device cuda:1: on a cluster it is auto or cpu"),
+        (
+            ["--on", "auto", "--device", "cuda:1"],
+            "--device cuda:1: on a cluster it is auto, cpu or cuda",
+        ),
         (
             ["--on", "auto", "--checkpoints", "nfs9://x"],
             "--checkpoints nfs9://x: Protocol",

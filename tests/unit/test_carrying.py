@@ -9,7 +9,7 @@ import pytest
 
 from engine import checkpoints
 from engine.cluster.carrying import DataShelf, Mirror, carried, data_files, put
-from engine.cluster.stores import UrlStore, is_url, of_sweep, open_store
+from engine.cluster.stores import UrlStore, is_url, open_store
 from engine.problems import MachineProblem
 
 KEPT, LEFT = "trials/b8-s0", "weights/b8-s0"
@@ -110,7 +110,7 @@ def test_arrays_lie_on_a_node_once(tmp_path: Path, mirror: Mirror) -> None:
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
 def test_a_store_at_a_url_keeps_what_it_is_given(kind: str, tmp_path: Path) -> None:
-    url = of_sweep(f"{kind}://{tmp_path}/kept/", "a-sweep")
+    url = f"{kind}://{tmp_path}/kept/a-sweep"
     assert is_url(url)
     store = UrlStore(url)
     assert store.get(BELOW) == {}
@@ -122,9 +122,23 @@ def test_a_store_at_a_url_keeps_what_it_is_given(kind: str, tmp_path: Path) -> N
     other.remove(KEPT)
     other.remove(KEPT)
     assert store.get(BELOW) == {f"{LEFT}/a.pt": b"2"}
+    other.remove()
+    other.remove()
+    assert store.get(BELOW) == {}
+
+
+@pytest.mark.parametrize("kind", ["", "file://"])
+def test_who_sees_the_mark_sees_the_place(kind: str, tmp_path: Path) -> None:
+    here = f"{kind}{tmp_path}/kept/a-sweep"
+    assert not open_store(here).is_marked()
+    open_store(here).mark()
+    assert open_store(here).is_marked()
+    assert not open_store(f"{kind}{tmp_path}/kept/another").is_marked()
+    open_store(here).remove()
+    assert not open_store(here).is_marked()
+    assert (tmp_path / "kept").is_dir()
 
 
 def test_a_place_that_cannot_be_opened_is_told() -> None:
-    assert open_store("/a/folder") is None
     with pytest.raises(MachineProblem, match=r"^--checkpoints nowhere9://x: Protocol not known"):
         open_store("nowhere9://x")

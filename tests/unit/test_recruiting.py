@@ -122,3 +122,19 @@ async def test_what_lasts_ends_it(tmp_path: Path) -> None:
     assert finished(house) == 0
     assert {str(each) for each in problems} == {"a node has another batchscope"}
     assert len(problems) >= MOST_PROBLEMS
+
+
+@pytest.mark.parametrize(
+    ("needs", "has", "room"),
+    [
+        (Needs("GPU", 1), 8, 8),
+        (Needs("GPU", 0.5), 3, 6),
+        (Needs("GPU", 0.6), 2, 2),  # no card has room for two
+        (Needs("GPU", 0.1), 1, 10),
+        (Needs("CPU", 1), 16, 16),
+        (Needs("CPU", 4), 7, 1),
+        (Needs("CPU", 4), 0, 0),
+    ],
+)
+def test_how_many_workers_a_node_has_room_for(needs: Needs, has: float, room: int) -> None:
+    assert needs.room(has) == room

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from engine.catalog import LOCK, Launch, create_sweep, find_preset, home_folder, sweep_folders
+from engine.catalog import (
+    LOCK,
+    Launch,
+    create_sweep,
+    find_preset,
+    home_folder,
+    read_launch,
+    sweep_folders,
+)
+from engine.keeping import ledger_of
 from engine.problems import MachineProblem, UsageProblem
 from engine.removal import REMOVED, delete_sweep
 
@@ -85,3 +94,25 @@ def test_a_sweep_that_is_not_there_any_more(home: Path) -> None:
     delete_sweep(folder)
     with pytest.raises(MachineProblem, match="cannot be deleted: No such file"):
         delete_sweep(folder)
+
+
+@pytest.mark.parametrize("kind", ["", "file://"])
+def test_what_it_kept_elsewhere_goes_too(home: Path, tmp_path: Path, kind: str) -> None:
+    shared = tmp_path / "shared"
+    launch = Launch(preset="quickstart", on="auto", checkpoints=f"{kind}{shared}/")
+    made = [create_sweep(home, find_preset("quickstart"), launch) for _ in range(2)]
+    for folder in made:
+        ledger_of(folder, read_launch(folder).checkpoints).close()
+    assert len(list(shared.iterdir())) == 2
+    delete_sweep(made[0])
+    (left,) = shared.iterdir()
+    assert left.name.startswith(f"{made[1].name}-")
+    assert read_launch(made[1]).checkpoints == f"{kind}{left}"
+
+
+def test_a_place_elsewhere_that_refuses_is_named(home: Path) -> None:
+    launch = Launch(preset="quickstart", on="auto", checkpoints="nowhere9://kept")
+    folder = create_sweep(home, find_preset("quickstart"), launch)
+    with pytest.raises(MachineProblem, match=r"is off the list, but what it kept in nowhere9://"):
+        delete_sweep(folder)
+    assert sweep_folders(home) == []
