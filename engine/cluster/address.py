@@ -1,5 +1,6 @@
 """Where a sweep trains, as `--on` names it; knows of Ray only whether it is installed."""
 
+import os
 import re
 import socket
 from importlib.util import find_spec
@@ -9,7 +10,12 @@ from engine.problems import MachineProblem, UsageProblem, nearest, printable
 
 HERE, LOCAL, AUTO = "here", "ray", "auto"
 CLIENT = "ray://"
+VARIABLE = "RAY_ADDRESS"
+"""Where Ray itself looks for the cluster that `auto` means."""
 REACH_SECONDS = 5.0
+CLIENT_PORT = (
+    "the port is that of the Ray client server (10001 unless `ray start` was told another)"
+)
 
 _PLACE = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
 
@@ -44,15 +50,26 @@ def check_reachable(on: str) -> None:
     if find_spec("ray") is None:
         raise MachineProblem(f"--on {on}: needs Ray: pip install 'batchscope[ray]'")
     place = _place(on)
-    if place is None:
-        return
+    if place:
+        why = _unreached(place)
+        if why:
+            raise MachineProblem(f"--on {on}: cannot be reached: {why}; {CLIENT_PORT}")
+    head = os.environ.get(VARIABLE, "") if on == AUTO else ""
+    place = _place(head if head.startswith(CLIENT) else CLIENT + head)
+    why = _unreached(place) if place else ""
+    if why:
+        raise MachineProblem(
+            f"--on {on}: {VARIABLE} is {printable(head)}, which cannot be reached: {why}"
+        )
+
+
+def _unreached(place: Place) -> str:
+    """Why nobody answers at a door; nothing where somebody does."""
     try:
         socket.create_connection(place, REACH_SECONDS).close()
     except OSError as error:
-        raise MachineProblem(
-            f"--on {on}: cannot be reached: {error.strerror or error}; the port is that of the Ray "
-            "client server (10001 unless `ray start` was told another)"
-        ) from None
+        return error.strerror or str(error)
+    return ""
 
 
 def _place(on: str) -> Place | None:

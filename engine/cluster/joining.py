@@ -20,6 +20,8 @@ from engine.problems import MachineProblem, printable
 
 GPU, CPU = "GPU", "CPU"
 JOIN_SECONDS = 90.0
+LEAVE_SECONDS = 10.0
+"""Ray ends a process that has not heard from the cluster's head for a minute."""
 CREATION = "creation task"
 """What Ray says where an actor could not even be made."""
 
@@ -146,7 +148,7 @@ async def joined(on: str, folder: Path, terms: Terms) -> Cluster:
 async def left(cluster: Cluster) -> None:
     """`leave`, in a thread and not for ever: one that does not answer is left all the same."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.to_thread(cluster.leave), JOIN_SECONDS)
+        await asyncio.wait_for(asyncio.to_thread(cluster.leave), LEAVE_SECONDS)
 
 
 def _node(host: Host) -> str:

@@ -21,6 +21,7 @@ RETRY_SECONDS = 0.5
 CARRYING_SECONDS = 900.0
 """The longest that data and checkpoints may take to a node."""
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+DETAILS = re.compile(r'details = "([^"]+)"')
 LONGEST = 300
 NODE_WENT = ("its node has died", "node was terminated", "temporarily unavailable")
 """What Ray says of an actor whose node it can no longer speak to."""
@@ -71,7 +72,7 @@ class RayLink:
                 self._carrying = True
                 async with asyncio.timeout(CARRYING_SECONDS):
                     order = await self._prepared(order)
-            self._host.tell.remote(orders.encode(order) + b"\n")
+            self._ask("tell", orders.encode(order) + b"\n")
         except _lost(self._ray) as error:  # without what belongs to it an order is lost
             self._lose(error)
         finally:
@@ -127,13 +128,13 @@ class RayLink:
     def close(self) -> None:
         """Have it end; nobody waits for the answer."""
         with contextlib.suppress(*_gone(self._ray)):
-            self._host.close.remote()
+            self._ask("close")
 
     def kill(self) -> None:
         """End it at once, also where its node does not answer."""
         self._killed = True
         with contextlib.suppress(*_gone(self._ray)):
-            self._host.kill.remote()
+            self._ask("kill")
         asyncio.get_running_loop().call_later(1.0, self._forget)
 
     async def wait(self) -> int:
@@ -168,7 +169,21 @@ class RayLink:
             self._ray.kill(self._host)
 
     async def _call(self, method: str, *arguments: Any) -> Any:
-        return await answer(getattr(self._host, method).remote(*arguments))
+        return await answer(self._ask(method, *arguments))
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        """The reference by which an answer comes.
+
+        Raises:
+            ConnectionError: the line to the cluster is gone.
+        """
+        try:
+            return getattr(self._host, method).remote(*arguments)
+        except Exception as error:
+            if type(error) is not Exception:
+                raise
+            # Ray's client has no class of its own for that
+            raise ConnectionError(shortly(error)) from None
 
 
 def answer(reference: Any) -> "asyncio.Future[Any]":
@@ -219,6 +234,9 @@ def shortly(error: BaseException) -> str:
     text = COLOURS.sub("", str(error))
     if any(mark in text for mark in NODE_WENT[:2]):
         return "Ray says that it has died"
+    detail = DETAILS.search(text)  # of gRPC, over which Ray's client speaks
+    if detail:
+        return printable(detail[1])[:LONGEST]
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     if "Traceback" in text or 'File "' in text:
         return printable(lines[-1])[:LONGEST]

@@ -20,6 +20,7 @@ from engine.queueing import TrialQueue
 from engine.serving import Server, hire
 
 LOOK_SECONDS = 1.0
+ANSWER_SECONDS = 5.0
 PATIENCE_SECONDS = 2.0
 """How long a worker is awaited before anybody is told."""
 LONGEST_WAIT = 30.0
@@ -76,6 +77,8 @@ class Recruiter:
         self._places: dict[int, asyncio.Task[MachineProblem | None]] = {}
         self._next, self._problems = 0, list[MachineProblem]()
         self._serving, self._not_before = set[int](), 0.0
+        self._looking: asyncio.Task[int] | None = None
+        self._known_slots = 0
 
     async def run(self) -> list[MachineProblem]:
         """Until nothing is left to do; what stood in the way, where that ended it."""
@@ -118,12 +121,24 @@ class Recruiter:
     async def _fill(self) -> None:
         if self._control.paused or time.monotonic() < self._not_before:
             return
-        room = await asyncio.to_thread(self._room.slots) + 1
-        wanted = min(self._server.waiting() + self._server.busy(), room, self._most or room)
+        load = self._server.waiting() + self._server.busy()
+        if load <= len(self._places):
+            return
+        room = await self._slots() + 1
+        wanted = min(load, room, self._most or room)
         self._queue.workers = max(1, min(wanted, room - 1))
         while len(self._places) < wanted:
             number, self._next = self._next, self._next + 1
             self._places[number] = asyncio.create_task(self._serve(number))
+
+    async def _slots(self) -> int:
+        """The room that there is, or was when it was last known: an answer may take long."""
+        self._looking = self._looking or asyncio.create_task(asyncio.to_thread(self._room.slots))
+        await asyncio.wait({self._looking}, timeout=ANSWER_SECONDS)
+        if self._looking.done():
+            looking, self._looking = self._looking, None
+            self._known_slots = looking.result()
+        return self._known_slots
 
     def _take_stock(self) -> None:
         for number, task in list(self._places.items()):

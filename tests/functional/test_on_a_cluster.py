@@ -50,6 +50,16 @@ def test_no_cluster_runs_here(lab: Lab) -> None:
     assert "--on auto: Could not find any running Ray instance" in outcome.err
 
 
+@pytest.mark.parametrize("head", ["127.0.0.1:9", "ray://127.0.0.1:9"])
+def test_the_cluster_that_the_environment_names_is_gone(lab: Lab, head: str) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    outcome = lab.run("--export", "out", "--on", "auto", RAY_ADDRESS=head)
+    assert outcome.code == 3
+    told = f"--on auto: RAY_ADDRESS is {head}, which cannot be reached: Connection refused"
+    assert outcome.message == told
+    assert lab.folders() == []
+
+
 @pytest.mark.parametrize("on", ["", "rya", "ray://", "ray://host", "ray://host:0", "ray://h:99999"])
 def test_what_is_no_cluster_is_refused(on: str) -> None:
     with pytest.raises(UsageProblem, match=r"^--on .*: expected ray, auto or ray://HOST:PORT"):

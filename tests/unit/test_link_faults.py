@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from engine import orders
 from engine.cluster.host import Hello
 from engine.cluster.link import RayLink, shortly
 from engine.crew import Member
+from engine.links import GONE
 
 DIED = "The actor died unexpectedly before finishing this task.\n\tclass_name: Host\n"
 NODE = DIED + "The actor died because its node has died. Node Id: 365bb8"
@@ -94,3 +96,42 @@ async def test_one_that_we_have_ended_has_no_other_reason() -> None:
     assert link.fault == ""
     assert await link.last_lines() == []
     await asyncio.sleep(0)
+
+
+class Unconnected:
+    """An actor that Ray's client can no longer ask for anything."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        def refuse(*_: object) -> Any:
+            raise self._error
+
+        return type("Method", (), {"remote": staticmethod(refuse)})
+
+
+def unconnected(error: Exception) -> RayLink:
+    ray: Any = FakeRay()
+    hello = Hello("10.0.0.7 (365bb8)", "0.1.0", "3.11", "/there")
+    return RayLink(ray, Unconnected(error), hello, Path("/here"), lambda data: None, False)
+
+
+async def test_a_client_that_has_lost_its_server_has_lost_the_worker() -> None:
+    link = unconnected(Exception("Ray Client is not connected. Please connect"))
+    await link.send(orders.Halt())
+    link.close()
+    assert await link.receive() == b""
+    assert await link.wait() == GONE
+    link.kill()
+    assert link.fault == "node 10.0.0.7 (365bb8) is gone: Ray Client is not connected"
+
+
+async def test_a_mistake_of_ours_is_no_lost_node() -> None:
+    with pytest.raises(TypeError):
+        await unconnected(TypeError("cannot pickle")).receive()
+
+
+def test_what_grpc_says_is_its_details() -> None:
+    text = 'status = StatusCode.NOT_FOUND\n\tdetails = "No session"\n\tdebug_error_string = "x"'
+    assert shortly(ConnectionError(f"<_InactiveRpcError of RPC:\n\t{text}>")) == "No session"

@@ -1,6 +1,7 @@
 """As many workers as a cluster has room for: while it grows, shrinks, or has no room at all."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,27 @@ async def test_a_cluster_without_room_is_waited_for_and_says_so(tmp_path: Path) 
     assert (finished(house), problems) == (6, [])
     assert room.most > 1
     assert house.ledger.state.needed == ""
+
+
+async def test_a_cluster_that_does_not_answer_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who were placed work on; how much room there is matters to nobody in the end."""
+    monkeypatch.setattr("engine.cluster.recruiting.ANSWER_SECONDS", 0.01)
+    answered, silent = threading.Event(), threading.Event()
+
+    class Mute(Room):
+        def slots(self) -> int:
+            if answered.is_set():
+                silent.wait(20)
+            answered.set()
+            return super().slots()
+
+    room = Mute(2)
+    house, problems = await recruit(tmp_path, room, most=3)
+    assert (finished(house), problems) == (6, [])
+    assert not silent.is_set()
+    silent.set()
 
 
 async def test_one_that_cannot_start_is_replaced(tmp_path: Path) -> None:
