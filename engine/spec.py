@@ -90,7 +90,7 @@ class Train(Table, frozen=True):
     """Accuracy that ends a training before its budget: on the images held out, where there are
     any, else on the test set. Excludes target_loss."""
     target_loss: PositiveFloat | None = None
-    """Loss in nats that does."""
+    """Loss in nats that ends it likewise. Excludes target_accuracy."""
     target_checks: PositiveInt = 1
     """How often an epoch the target is checked, evenly spaced; needs a target."""
     optimizer: Literal["sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop"] = "sgd"
@@ -133,9 +133,9 @@ class Schedule(Table, frozen=True):
     kind: Literal["constant", "step", "cosine"] = "constant"
     """What happens to the rate over the budget."""
     at: Annotated[tuple[Within, ...], Meta(max_length=32)] = ()
-    """Shares of the budget in rising order; required by step."""
+    """Shares of the budget in rising order, at which a step comes; required by step."""
     factor: Factor | None = None
-    """What the rate is divided by, or the batch multiplied by, at each; required by step."""
+    """What the rate is divided by, or the batch multiplied by, at each step; required by step."""
     by: Literal["lr", "batch"] = "lr"
     """Whether a step lowers the rate or raises the batch size (Smith et al. 2017)."""
     max_batch_size: PositiveInt | None = None
@@ -230,7 +230,8 @@ class Sharpness(Table, frozen=True):
     """
 
     epsilon: Annotated[tuple[HalfWidth, ...], Meta(max_length=16)] = ()
-    """Half-widths of the boxes, as shares of the weights; without one nothing is measured."""
+    """Half-widths of the boxes, as shares of a weight's size plus 1; without one nothing is
+    measured."""
     samples: PositiveInt = 1000
     """Training images that the loss is the mean over."""
     iterations: Annotated[int, Meta(ge=1, le=10_000)] = 10
@@ -306,7 +307,7 @@ class Claim(Table, frozen=True):
     statement: str
     """The sentence; required."""
     measure: str
-    """What it is about: a number of `trials.csv` or a named measure; required."""
+    """What it is about: a column of `trials.csv` with numbers, or a named measure; required."""
     trend: Literal["increasing", "decreasing"] | None = None
     """How the measure moves from the lowest level of `over` to the highest. Excludes left,
     relation, right and value."""

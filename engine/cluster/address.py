@@ -47,10 +47,12 @@ def check_reachable(on: str) -> None:
     """
     if on == HERE:
         return
+    place = _place(on)
     if find_spec("ray") is None:
         raise MachineProblem(f"--on {on}: needs Ray: pip install 'batchscope[ray]'")
-    place = _place(on)
     if place:
+        if find_spec("grpc") is None:  # ray alone comes without what its client speaks by
+            raise MachineProblem(f"--on {on}: needs Ray's client: pip install 'batchscope[ray]'")
         why = _unreached(place)
         if why:
             raise MachineProblem(f"--on {on}: cannot be reached: {why}; {CLIENT_PORT}")

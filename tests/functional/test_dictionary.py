@@ -1,5 +1,6 @@
 """The data dictionary in `docs/export.md`: complete, with units, and true to the code."""
 
+import json
 import re
 import shutil
 from importlib.util import find_spec
@@ -42,6 +43,16 @@ def test_every_measure_of_a_claim_is_defined() -> None:
     rows = text[text.index("| measure | definition |") :].split("\n\n")[0].splitlines()[2:]
     named = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
     assert named == {*FINDINGS, *PROBED}
+
+
+def test_every_key_of_the_summary_is_defined() -> None:
+    text = PAGE.with_name("headless.md").read_text(encoding="utf-8")
+    keys = dictionary(text[text.index("## `--json`") :]).keys["--json"]
+    told = json.loads(recorded().outcome.out)
+    assert told.keys() == keys[""].keys()
+    assert {frozenset(row) for row in told["configurations"]} == {
+        frozenset(keys["configurations[]"])
+    }
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.functional.running import Lab
 HIDDEN = """
 import sys
 
-sys.modules["ray"] = None
+sys.modules[sys.argv.pop(1)] = None
 from tui.cli import main
 main()
 """
@@ -29,16 +29,26 @@ def test_nobody_answers(lab: Lab) -> None:
     assert lab.folders() == []
 
 
-def test_without_the_extra(lab: Lab) -> None:
+@pytest.mark.parametrize(
+    ("module", "on", "lacks"),
+    [
+        ("ray", "ray", "Ray"),
+        ("ray", "ray://127.0.0.1:9", "Ray"),
+        ("grpc", "ray://h:1", "Ray's client"),
+    ],
+)
+def test_without_the_extra(lab: Lab, module: str, on: str, lacks: str) -> None:
+    if module != "ray":
+        pytest.importorskip("ray", reason="Ray is not installed")
     done = subprocess.run(
-        [sys.executable, "-c", HIDDEN, "--export", "out", "--on", "ray"],
+        [sys.executable, "-c", HIDDEN, module, "--export", "out", "--on", on],
         cwd=lab.cwd,
         env=lab.environment(),
         capture_output=True,
         text=True,
         check=False,
     )
-    told = "batchscope: --on ray: needs Ray: pip install 'batchscope[ray]'\n"
+    told = f"batchscope: --on {on}: needs {lacks}: pip install 'batchscope[ray]'\n"
     assert (done.returncode, done.stdout, done.stderr) == (3, "", told)
     assert lab.folders() == []
 
