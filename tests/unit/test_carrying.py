@@ -10,7 +10,7 @@ import pytest
 from engine import checkpoints
 from engine.cluster.carrying import DataShelf, Mirror, carried, data_files, put
 from engine.cluster.stores import UrlStore, is_url, of_sweep, open_store
-from engine.problems import MachineProblem
+from engine.problems import UsageProblem
 
 KEPT, LEFT = "trials/b8-s0", "weights/b8-s0"
 BELOW = (KEPT, LEFT)
@@ -126,5 +126,5 @@ def test_a_store_at_a_url_keeps_what_it_is_given(kind: str, tmp_path: Path) -> N
 
 def test_a_place_that_cannot_be_opened_is_told() -> None:
     assert open_store("/a/folder") is None
-    with pytest.raises(MachineProblem, match=r"^--checkpoints nowhere9://x: Protocol not known"):
-        open_store("nowhere9://x")
+    with pytest.raises(UsageProblem, match=r"^--checkpoints htps://x: .*; did you mean 'https'\?$"):
+        open_store("htps://x")
