@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.circumstances import machine_of
-from engine.claiming import LEFT_OUT
 from engine.export.experiment import experiment
 from engine.export.exported import Exported, Number
 from engine.export.report_tables import ODD, Table, memory_plan, odd_trials, tables, trials
 from engine.findings.choosing import choice_text
 from engine.findings.claims import Verdict
+from engine.findings.idle import idle_sentence
 from engine.findings.sizing import aside_sentences, critical_sentence
 from engine.findings.wording import remarks, unit_of, word_of
 from engine.sizes import shown_size
@@ -86,7 +86,7 @@ def report_of(of: Exported, state: SweepState) -> Report:
         alarms=tuple(_alarms(manifest, state)),
         tally=tally(found.claims),
         claims=tuple(_claim(of, at, each) for at, each in enumerate(found.claims)),
-        idle=_idle(state),
+        idle=idle_sentence(state),
         recommendation=found.recommendation,
         choices=tuple(map(choice_text, found.choices)),
         critical=(critical_sentence(critical), *aside_sentences(critical)) if critical else (),
@@ -116,17 +116,6 @@ def tally(verdicts: tuple[Verdict, ...]) -> str:
     parts = [f"{count} {'is' if count == 1 else 'are'} {word}" for word, count in known.items()]
     joined = f"{', '.join(parts[:-1])} and {parts[-1]}"
     return f"{so_far}of {len(verdicts)} claims, {joined}.".capitalize()
-
-
-def _idle(state: SweepState) -> str:
-    """How many claims of the preset are not judged, since its grid was changed."""
-    notes = state.opened.notes if state.opened else ()
-    count = sum(note.startswith(LEFT_OUT) for note in notes)
-    if not count:
-        return ""
-    one = count == 1
-    are = "1 claim of the preset is" if one else f"{count} claims of the preset are"
-    return f"{are} left out: this sweep has nothing to compare for {'it' if one else 'them'}."
 
 
 def _claim(of: Exported, at: int, verdict: Verdict) -> Claim:
