@@ -187,6 +187,8 @@ def count_axis(axis: Any, whole: bool = False) -> None:
     """Short numbers along an axis of counts; only `whole` ones where there are no others."""
     if whole:
         axis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
+    elif axis.axis_name == "x":
+        axis.set_major_locator(MaxNLocator(nbins=6))  # numbers of five digits beside each other
     axis.set_major_formatter(Alike())
 
 
@@ -227,7 +229,7 @@ def legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> 
     if len(handles) < 2:
         return
     shown = [plain(label) for label in labels]
-    columns = max(1, min(len(shown), 62 // (max(map(len, shown)) + 8)))
+    columns = max(1, min(len(shown), 70 // (max(map(len, shown)) + 8)))
     rows = -(-len(shown) // columns)
     figure.set_figheight(figure.get_figheight() + LEGEND_ROW * max(0, rows - LEGEND_ROWS))
     box = figure.legend(

@@ -21,7 +21,7 @@ from engine.state import SweepState
 
 MOST = 24
 """As many configurations can be told apart in one figure."""
-ROOM = 0.7
+ROOM = 0.55
 """The share of the way to the next batch size that rivals of one size may take."""
 APART = 0.045
 """The share of the axis from one rival to the next."""
