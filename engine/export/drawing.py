@@ -48,7 +48,7 @@ BAND = 0.16
 """How opaque a band around a line is."""
 LONGEST_LABEL = 52
 """As many characters have room in a legend of one column."""
-UNITS = ((1e6, 1e6, "M"), (1e5, 1e3, "k"))
+UNITS = ((2e6, 1e6, "M"), (1e5, 1e3, "k"))
 """From where on the numbers of an axis are written in which unit."""
 MOST_TICKS = 9
 WIDTH, HEIGHT, DOTS_PER_INCH = 4.6, 3.2, 160

@@ -48,7 +48,7 @@ def _histograms(cast: Cast) -> Picture | None:
     caption = (
         "How the L2 norms of the gradients of all steps are spread, all seeds together; twenty "
         "bins a decade. Each histogram adds up to 100 %."
-        + (f" {rest} more configurations not drawn." if rest else "")
+        + (f" {rest} more configuration{'s' * (rest > 1)} not drawn." if rest else "")
     )
     return Picture("gradient_norms", title, caption, figure)
 
