@@ -14,6 +14,7 @@ from typing import Annotated
 import msgspec
 import platformdirs
 import tomli_w
+from msgspec.structs import replace
 
 from engine import journal
 from engine.cluster.address import HERE
@@ -34,7 +35,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `on` is this machine or a cluster; there `checkpoints` is the folder or URL that every node can
     reach, if there is one, and `gpu_share` the part of a GPU that a worker asks for.
     `memory_limit` bounds the memory of each device, in bytes. A worker that is silent for
-    `silence_seconds` is taken for hung and replaced.
+    `silence_seconds` is taken for hung and replaced. `notes` are what was said of the preset as it
+    was changed, and cannot be read off the file that came of it.
     """
 
     preset: str
@@ -46,6 +48,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     on: str = HERE
     checkpoints: str = ""
     gpu_share: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    notes: tuple[str, ...] = ()
 
     @property
     def clustered(self) -> bool:
@@ -127,7 +130,7 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
     try:
         contents = {
             SWEEP: sweep_toml(preset),
-            LAUNCH: msgspec.json.encode(launch),
+            LAUNCH: msgspec.json.encode(replace(launch, notes=preset.notes)),
         }
     except UnicodeEncodeError:
         raise UsageProblem(f"{preset.name}: a text of the preset or a path is not UTF-8") from None

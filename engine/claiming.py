@@ -12,6 +12,7 @@ from engine.spec import Claim, Configuration
 
 TREND = ("trend", "over")
 COMPARISON = ("left", "relation", "right", "value")
+LEFT_OUT = "claim left out, with nothing to compare"
 
 
 def leave_out_idle(
@@ -25,7 +26,7 @@ def leave_out_idle(
         try:
             read_claims([claim], configurations, f"{where}: claims[{index}]")
         except Idle:
-            notes.append(f"left out, with nothing to compare: {shown(claim.get('statement'))}")
+            notes.append(f"{LEFT_OUT}: {shown(claim.get('statement'), 120)}")
             continue
         except UsageProblem:
             pass  # said by `read_claims`, with its place

@@ -177,7 +177,7 @@ class Conductor:
                     question=self.preset.question,
                     source=self.preset.source,
                     configurations=self.preset.configurations,
-                    notes=self.preset.notes,
+                    notes=tuple(dict.fromkeys((*self.launch.notes, *self.preset.notes))),
                     claims=self.preset.claims,
                     selection=self.preset.selection,
                     interpolation=self.preset.interpolation,

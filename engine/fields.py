@@ -29,8 +29,11 @@ def flat(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def check_value(value: object, annotation: Any, where: str) -> None:
-    """Raise `UsageProblem` naming `where` unless the value fits the type and is finite."""
+def check_value(value: object, annotation: Any, where: str, hint: str = "") -> None:
+    """Raise `UsageProblem` naming `where` unless the value fits the type and is finite.
+
+    `hint` ends what is said where the type is another, unless a value has one of its own.
+    """
     for each in value if isinstance(value, list | tuple) else (value,):
         if isinstance(each, float) and not math.isfinite(each):
             raise UsageProblem(f"{where}: must be a finite number, not {each}")
@@ -38,9 +41,9 @@ def check_value(value: object, annotation: Any, where: str) -> None:
         msgspec.convert(value, annotation)
     except msgspec.ValidationError:
         info = inspect.type_info(annotation)
-        hint = similar(value, _choices(info)) if isinstance(value, str) else ""
+        near = similar(value, _choices(info)) if isinstance(value, str) else ""
         raise UsageProblem(
-            f"{where}: expected {_expected(info)}, got {shown(value)}{hint}"
+            f"{where}: expected {_expected(info)}, got {shown(value)}{near or hint}"
         ) from None
 
 
@@ -70,6 +73,30 @@ def full_key(key: str, where: str, also: tuple[str, ...] = ()) -> str:
     bare = [path.split(".", 1)[1] for path in dotted]
     known = dotted if "." in key else sorted({*bare, *also})
     raise UsageProblem(f"{where}: unknown key {printable(key)!r}{nearest(key, known)}")
+
+
+def meant(key: str, path: str, value: object) -> str:
+    """`; it is probe.batch_sizes; did you mean 'batch_size'?` of a bare key whose value misfits.
+
+    A slip that happens to be a key of another table is told by the key that would take the value.
+    """
+    if key == path or path.startswith("train."):
+        return ""
+    fitting = [
+        name
+        for table in TABLES.values()
+        for name, annotation in field_types(table).items()
+        if name != key and _fits(value, annotation)
+    ]
+    return f"; it is {path}{similar(key, fitting)}"
+
+
+def _fits(value: object, annotation: Any) -> bool:
+    try:
+        msgspec.convert(value, annotation)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def type_of(path: str) -> Any:

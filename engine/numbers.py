@@ -26,6 +26,7 @@ def significant(value: float | None) -> str:
 
 
 def signed(value: float) -> str:
-    """With its sign, and a minus as wide as the plus."""
+    """With its sign, and a minus as wide as the plus; whole below ten millions."""
     sign = "+" if value > 0 else "−" if value < 0 else ""
-    return sign + number(abs(value))
+    size = abs(value)
+    return sign + (f"{size:,.0f}" if 1e4 <= size < 1e7 else number(size))

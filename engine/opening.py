@@ -59,7 +59,7 @@ def opened(written: str, home: Callable[[], Path]) -> Opened:
         folder = find_sweep(home(), written)
     except UsageProblem as problem:
         if not is_there(path):
-            raise
+            raise UsageProblem(f"{problem}, and no export is in a folder of that name") from None
         raise UsageProblem(f"{problem} ({printable(written)} is here, but no export)") from None
     return _read(written, folder.name, folder, lambda state: state.phase(conductor_lives(folder)))
 

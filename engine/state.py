@@ -354,7 +354,9 @@ class SweepState:
             trial.probes.append(event)
             trial.probes.sort(key=lambda probe: probe.at_share)
             took = f"in {event.seconds:.1f} s"
-            where = f"{event.at_share:.0%} of its budget" if event.at_share < 1 else "its end"
+            where = (
+                f"{100 * event.at_share:.0f} % of its budget" if event.at_share < 1 else "its end"
+            )
             self._say(event.at, f"{trial.id}: probed at {where}, step {event.steps:,}, {took}")
 
     def _sharpness(self, event: ev.SharpnessMeasured) -> None:

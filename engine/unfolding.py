@@ -14,7 +14,7 @@ from engine.architecture import channels_of, has_batch_norm, hidden_of, misfit
 from engine.batch_norm import setting_problem
 from engine.contending import SHARE, Contest, Overrides, read_select, refusal
 from engine.datasets import DATASETS
-from engine.fields import check_value, flat, full_key, type_of
+from engine.fields import check_value, flat, full_key, meant, type_of
 from engine.phasing import course_problem, effective_schedule, with_phases
 from engine.problems import UsageProblem, printable, shown
 from engine.spec import (
@@ -118,7 +118,7 @@ def _grid(grid: object, where: str) -> dict[str, list[Any]]:
         if path in checked:
             raise UsageProblem(f"{at}: {path} is there twice, bare and dotted")
         for index, value in enumerate(values):
-            check_value(value, type_of(path), f"{at}[{index}]")
+            check_value(value, type_of(path), f"{at}[{index}]", meant(key, path, value))
         checked[path] = values
     return checked
 
@@ -139,7 +139,7 @@ def _cells(cells: object, where: str) -> list[tuple[Overrides, str]]:
             path = full_key(key, at, also=("label",))
             if path in overrides:
                 raise UsageProblem(f"{at}.{printable(key)}: {path} is there twice")
-            check_value(value, type_of(path), f"{at}.{key}")
+            check_value(value, type_of(path), f"{at}.{key}", meant(key, path, value))
             overrides[path] = value
         checked.append((overrides, label))
     return checked

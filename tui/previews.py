@@ -193,7 +193,7 @@ def _changes(preset: Preset) -> list[str]:
     found: dict[str, None] = {}
     for schedule in (each.schedule for each in settings):
         if schedule.kind == "step":
-            at = " and ".join(f"{share:.0%}" for share in schedule.at)
+            at = " and ".join(f"{100 * share:.0f} %" for share in schedule.at)
             sign = "÷" if schedule.by == "lr" else "×"
             found[f"{schedule.by} {sign} {schedule.factor:g} at {at}"] = None
         if schedule.kind == "cosine":

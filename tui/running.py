@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,6 +170,11 @@ def _target(written: str) -> Path:
 def print_summary(of: "dict[str, object]", as_json: bool) -> None:
     """The summary on stdout, for a person or as one JSON object."""
     from tui.plain import json_text
-    from tui.summary import summary_text
+    from tui.summary import folded, summary_text
 
-    print(json_text(of, sys.stdout) if as_json else summary_text(of))
+    if as_json:
+        print(json_text(of, sys.stdout))
+        return
+    text = summary_text(of)
+    seen = sys.stdout.isatty()
+    print(folded(text, shutil.get_terminal_size().columns) if seen else text)

@@ -1,5 +1,6 @@
 """A sweep summed up: one object for programs, and the same as lines for a person."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,14 @@ def summary_text(of: dict[str, Any]) -> str:
     if of["export"]:
         lines += ["", f"exported to {of['export']}"]
     return "\n".join(map(printable, lines))
+
+
+def folded(text: str, width: int) -> str:
+    """The text with its sentences in lines of a terminal; rows of tables are left as they are."""
+    lines = []
+    for line in text.split("\n"):
+        indent = "  " if line[:1] in "✓✗?★ " else ""
+        long = len(line) > width and "   " not in line
+        parts = textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False)
+        lines += parts if long else [line]
+    return "\n".join(lines)

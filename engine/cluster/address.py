@@ -6,7 +6,7 @@ import socket
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from engine.problems import MachineProblem, UsageProblem, nearest, printable
+from engine.problems import MachineProblem, UsageProblem, printable, similar
 
 HERE, LOCAL, AUTO = "here", "ray", "auto"
 CLIENT = "ray://"
@@ -34,8 +34,9 @@ def check(on: str) -> str:
         UsageProblem: it is none.
     """
     if on not in (HERE, LOCAL, AUTO) and _place(on) is None:
-        told = "expected ray, auto or ray://HOST:PORT"
-        raise UsageProblem(f"--on {printable(on)}: {told}{nearest(on, (HERE, LOCAL, AUTO))}")
+        told = "expected ray, auto or ray://HOST:PORT, such as ray://head:10001"
+        hint = "" if on.startswith(CLIENT) else similar(on, (LOCAL, AUTO))
+        raise UsageProblem(f"--on {printable(on)}: {told}{hint}")
     return on
 
 

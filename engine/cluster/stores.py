@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from engine.cluster.carrying import Files
-from engine.problems import MachineProblem, UsageProblem, printable
+from engine.problems import MachineProblem, UsageProblem, printable, similar
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -87,12 +87,30 @@ def open_store(where: str) -> UrlStore:
     """The store at a URL or in a folder.
 
     Raises:
-        MachineProblem: fsspec knows no such place, or lacks a library for it.
+        UsageProblem: fsspec knows no such kind of place.
+        MachineProblem: it lacks a library for it, or cannot reach it.
     """
+    if is_url(where):
+        _check_kind(where)
     try:
         return UrlStore(where)
     except (ImportError, ValueError, OSError) as error:
         raise MachineProblem(f"--checkpoints {printable(where)}: {printable(error)}") from None
+
+
+def _check_kind(where: str) -> None:
+    """Refuse a URL whose scheme nothing stands for."""
+    from fsspec import available_protocols, get_filesystem_class
+
+    for kind in where.partition(SEPARATOR)[0].split("::"):
+        try:
+            get_filesystem_class(kind)
+        except ImportError:
+            continue  # known, but for a library
+        except ValueError:
+            told = f"fsspec knows nothing that is called {printable(kind)!r}"
+            hint = similar(kind, available_protocols())
+            raise UsageProblem(f"--checkpoints {printable(where)}: {told}{hint}") from None
 
 
 def check(where: str, on_cluster: bool) -> str:

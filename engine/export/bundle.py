@@ -40,6 +40,9 @@ def check_target(
     try:
         if target.exists() and not target.is_dir():
             raise UsageProblem(f"--export {shown}: is a file; name a folder")
+        above = next((each for each in target.parents if each.exists()), target.parent)
+        if not above.is_dir():
+            raise UsageProblem(f"--export {shown}: {printable(above)} is a file, not a folder")
         if target.is_mount():
             raise UsageProblem(f"--export {shown}: is a mounted disk; name a folder inside it")
         if target.is_dir() and any(target.iterdir()) and not overwrite:

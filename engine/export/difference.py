@@ -1,20 +1,24 @@
 """Draws a comparison: B − A of the test accuracy over the configurations, with intervals."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from engine.comparing import Comparison, Row
 from engine.export.drawing import FAINT, WIDTH, look, new, plain, png_of, styled, svg_of
 from engine.problems import MachineProblem, printable
 
 KEY = "difference"
+MEASURE = "test accuracy, B − A (points)"
 MOST_ROWS = 40
-LABEL = 24
+LABEL = 40
 CROWDED = 6
-"""Characters from which the names along the axis are turned."""
-ROW, MARGIN = 0.4, 1.5
-"""Inches of width for each configuration, and beside them."""
+"""Characters of a name from which each has a line of its own."""
+COLUMN, ROW, MARGIN, WIDE = 0.4, 0.26, 1.5, 7.0
+"""Inches of a configuration along x and down y, beside all of them, and of width with names."""
 
 
 def draw(found: Comparison, path: Path) -> None:
@@ -37,12 +41,8 @@ def drawn(found: Comparison, kind: str) -> bytes:
     """The figure as the bytes of a file of that kind."""
     rows = _known(found)[:MOST_ROWS]
     with styled(KEY):
-        figure, axes = new("", "configuration", "test accuracy, B − A (points)")
-        figure.set_figwidth(max(WIDTH, ROW * len(rows) + MARGIN))
-        axes.axhline(0.0, color=FAINT, linewidth=0.8)
-        for at, row in enumerate(rows):
-            _interval(axes, at, row)
-        _names(axes, [row.label for row in rows])
+        named = any(len(row.label) > CROWDED for row in rows)
+        figure, axes = _down(rows) if named else _along(rows)
         axes.set_title(title(found), fontsize=9, fontweight="normal")
         if kind == "svg":
             return svg_of(figure, "difference of test accuracy, B − A").encode()
@@ -65,24 +65,48 @@ def _known(found: Comparison) -> list[Row]:
     return [row for row in found.rows if row.test_accuracy.difference is not None]
 
 
-def _interval(axes: Axes, at: int, row: Row) -> None:
-    """A point with its interval: filled where B is told apart, adjusted for their number."""
-    of, colour = row.test_accuracy, look(0).colour
-    assert of.difference is not None
-    if of.low is not None and of.high is not None:
-        axes.vlines(at, of.low * 100, of.high * 100, color=colour)
-    face = colour if of.verdict in ("higher", "lower") else "white"
-    axes.plot(at, of.difference * 100, "o", ms=6, markeredgecolor=colour, markerfacecolor=face)
+def _along(rows: list[Row]) -> tuple[Figure, Axes]:
+    """Batch sizes along x."""
+    figure, axes = new("", "batch size", MEASURE)
+    figure.set_figwidth(max(WIDTH, COLUMN * len(rows) + MARGIN))
+    axes.axhline(0.0, color=FAINT, linewidth=0.8)
+    for at, row in enumerate(rows):
+        low, high = _ends(row)
+        axes.vlines(at, low, high, color=look(0).colour)
+        axes.plot(at, _difference(row), **_point(row))
+    axes.set_xticks(range(len(rows)), [plain(row.label) for row in rows])
+    axes.set_xlim(-0.6, max(len(rows), 1) - 0.4)
+    return figure, axes
 
 
-def _names(axes: Axes, labels: list[str]) -> None:
-    crowded = any(len(label) > CROWDED for label in labels)
-    axes.set_xticks(
-        range(len(labels)),
-        [plain(label, LABEL) for label in labels],
-        rotation=30 if crowded else 0,
-        ha="right" if crowded else "center",
-    )
-    axes.set_xlim(-0.6, max(len(labels), 1) - 0.4)
-    if not crowded:
-        axes.set_xlabel("batch size")
+def _down(rows: list[Row]) -> tuple[Figure, Axes]:
+    """A line for each configuration, where names are too long to stand beside each other."""
+    figure, axes = new("", MEASURE, "", ROW * len(rows) + MARGIN)
+    figure.set_figwidth(WIDE)
+    axes.axvline(0.0, color=FAINT, linewidth=0.8)
+    for at, row in enumerate(rows):
+        low, high = _ends(row)
+        axes.hlines(at, low, high, color=look(0).colour)
+        axes.plot(_difference(row), at, **_point(row))
+    axes.set_yticks(range(len(rows)), [plain(row.label, LABEL) for row in rows])
+    axes.set_ylim(max(len(rows), 1) - 0.4, -0.6)
+    return figure, axes
+
+
+def _difference(row: Row) -> float:
+    return 100.0 * (row.test_accuracy.difference or 0.0)
+
+
+def _ends(row: Row) -> tuple[float, float]:
+    """The interval in points; nothing to be seen where there is none."""
+    of = row.test_accuracy
+    if of.low is None or of.high is None:
+        return math.nan, math.nan
+    return 100.0 * of.low, 100.0 * of.high
+
+
+def _point(row: Row) -> dict[str, Any]:
+    """Filled where B is told apart, adjusted for the number of rows."""
+    colour = look(0).colour
+    face = colour if row.test_accuracy.verdict in ("higher", "lower") else "white"
+    return {"marker": "o", "ms": 6, "markeredgecolor": colour, "markerfacecolor": face}

@@ -24,6 +24,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FixedLocator,
+    Formatter,
     FuncFormatter,
     LogLocator,
     MaxNLocator,
@@ -45,7 +46,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 BAND = 0.16
 """How opaque a band around a line is."""
-LONGEST_LABEL = 34
+LONGEST_LABEL = 52
+"""As many characters have room in a legend of one column."""
+UNITS = ((2e6, 1e6, "M"), (1e5, 1e3, "k"))
+"""From where on the numbers of an axis are written in which unit."""
 MOST_TICKS = 9
 WIDTH, HEIGHT, DOTS_PER_INCH = 4.6, 3.2, 160
 LEGEND_ROW, LEGEND_ROWS = 0.17, 2
@@ -137,8 +141,33 @@ def counted(value: float) -> str:
 
 
 def tens(value: float) -> str:
-    """A tick of a logarithmic axis: 0.001, 1, 50,000, 1e-6."""
-    return f"{value:,g}" if 1e-4 <= abs(value) < 1e5 else f"{value:.0e}".replace("e-0", "e-")
+    """A tick of a logarithmic axis: 0.001, 1, 50,000, 200k, 1e-6, 1e9."""
+    if 1e-4 <= abs(value) < 1e9:
+        return counted(value)
+    return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+
+
+def alike(values: Sequence[float]) -> list[str]:
+    """Ticks of one axis with one unit and as many decimals: 0.025 and 0.050, 80k and 120k."""
+    most = max(map(abs, values), default=0.0)
+    scale, unit = next(((size, name) for least, size, name in UNITS if most >= least), (1.0, ""))
+    plainly = [f"{value / scale:.6g}" for value in values]
+    if any("e" in text for text in plainly):
+        return [counted(value) for value in values]
+    decimals = max((len(text.partition(".")[2]) for text in plainly), default=0)
+    return [f"{value / scale:,.{decimals}f}{unit}" if value else "0" for value in values]
+
+
+class Alike(Formatter):
+    """Writes the ticks of an axis as `alike` does."""
+
+    def __call__(self, value: float, pos: int | None = None) -> str:
+        """One tick, as among those of the axis."""
+        return counted(value)
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """All ticks of the axis."""
+        return [text.replace("-", "−") for text in alike(values)]
 
 
 def log_axis(axis: Any) -> None:
@@ -158,7 +187,9 @@ def count_axis(axis: Any, whole: bool = False) -> None:
     """Short numbers along an axis of counts; only `whole` ones where there are no others."""
     if whole:
         axis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: counted(value)))
+    elif axis.axis_name == "x":
+        axis.set_major_locator(MaxNLocator(nbins=6))  # numbers of five digits beside each other
+    axis.set_major_formatter(Alike())
 
 
 def sizes_along(
@@ -198,7 +229,7 @@ def legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> 
     if len(handles) < 2:
         return
     shown = [plain(label) for label in labels]
-    columns = max(1, min(len(shown), 62 // (max(map(len, shown)) + 8)))
+    columns = max(1, min(len(shown), 70 // (max(map(len, shown)) + 8)))
     rows = -(-len(shown) // columns)
     figure.set_figheight(figure.get_figheight() + LEGEND_ROW * max(0, rows - LEGEND_ROWS))
     box = figure.legend(

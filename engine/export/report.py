@@ -9,6 +9,7 @@ from engine.export.exported import Exported, Number
 from engine.export.report_tables import ODD, Table, memory_plan, odd_trials, tables, trials
 from engine.findings.choosing import choice_text
 from engine.findings.claims import Verdict
+from engine.findings.idle import idle_sentence
 from engine.findings.sizing import aside_sentences, critical_sentence
 from engine.findings.wording import remarks, unit_of, word_of
 from engine.sizes import shown_size
@@ -56,6 +57,7 @@ class Report:
     alarms: tuple[str, ...]
     tally: str
     claims: tuple[Claim, ...]
+    idle: str
     recommendation: str
     choices: tuple[str, ...]
     critical: tuple[str, ...]
@@ -84,6 +86,7 @@ def report_of(of: Exported, state: SweepState) -> Report:
         alarms=tuple(_alarms(manifest, state)),
         tally=tally(found.claims),
         claims=tuple(_claim(of, at, each) for at, each in enumerate(found.claims)),
+        idle=idle_sentence(state),
         recommendation=found.recommendation,
         choices=tuple(map(choice_text, found.choices)),
         critical=(critical_sentence(critical), *aside_sentences(critical)) if critical else (),

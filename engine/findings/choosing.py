@@ -4,17 +4,17 @@ from engine.tuning import Choice
 
 
 def choice_text(choice: Choice) -> str:
-    """64: lr 0.1 of 0.01 0.03 0.1, by validation accuracy 0.9444; the highest tried: ..."""
+    """64: lr 0.1 (of 0.01, 0.03, 0.1) by validation accuracy 0.9444; the highest tried: ..."""
     tried = " × ".join(_tried(choice, key) for key in _keys(choice))
     names = " and ".join(map(_short, _keys(choice)))
     what = choice.by.replace("_", " ")
     best = next((one for one in choice.candidates if one.configuration == choice.chosen), None)
     if best is None:
         if choice.open:
-            return f"{choice.group}: {names} of {tried}, not chosen yet"
-        return f"{choice.group}: {names} of {tried}, none has {what} to choose by"
+            return f"{choice.group}: {names} (of {tried}) not chosen yet"
+        return f"{choice.group}: {names} (of {tried}) not chosen: none has {what}"
     values = ", ".join(f"{_short(key)} {_plain(best.settings[key])}" for key in _keys(choice))
-    told = f"{choice.group}: {values} of {tried}, by {what} {_told(choice)}"
+    told = f"{choice.group}: {values} (of {tried}) by {what} {_told(choice)}"
     if best.n < best.seeds:
         told += f" over {best.n} of {best.seeds} seeds"
     ends = [
@@ -42,7 +42,7 @@ def _values(choice: Choice, key: str) -> list[str]:
 
 
 def _tried(choice: Choice, key: str) -> str:
-    return " ".join(_values(choice, key))
+    return ", ".join(_values(choice, key))
 
 
 def _short(key: str) -> str:

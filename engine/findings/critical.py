@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from engine.figures import by_batch_size
 from engine.findings.hyperbola import LEAST_SEEDS, LEAST_SIZES, Fit, Method, fit
 from engine.findings.regimes import Regime, above_linear_by, regime_within
-from engine.findings.sides import LOST, OPEN, listed
+from engine.findings.sides import OPEN
 from engine.findings.statistics import LEVEL
 from engine.findings.summary import mean_of, stack_of
 from engine.findings.targets import Cost, costs, means, series
@@ -26,6 +26,8 @@ from engine.target import has_target, judged_by
 
 COARSE = 0.25
 """From this share of a training on, the time between two looks at the target is worth a word."""
+ENDS = ("diverged", "failed", "skipped", "stopped")
+"""How trials end that are left out for it, whatever they reached."""
 
 
 class Size(Struct, frozen=True, kw_only=True):
@@ -180,14 +182,21 @@ def _why(state: SweepState, candidates: Iterable[Configuration], awaited: bool) 
     """Which trials did not reach the target, and how they ended instead."""
     if awaited:
         return "trials are still to come"
-    told = []
+    told: dict[str, list[str]] = {}
     for each in candidates:
         trials = zip(state.replicates(each.id), costs(state, each), strict=True)
         for trial, cost in trials:
             if cost is None:
-                how = trial.status if trial.status in (*LOST, "skipped", "stopped") else ""
-                told.append(f"{trial.id} {how or 'did not reach the target'}")
-    return listed(told)
+                how = trial.status if trial.status in ENDS else "did not reach the target"
+                told.setdefault(how, []).append(trial.id)
+    return "; ".join(f"{_some(names)} {how}" for how, names in told.items())
+
+
+def _some(names: Sequence[str]) -> str:
+    """The one, both, or the first of them and how many more."""
+    if len(names) <= 2:
+        return " and ".join(names)
+    return f"{names[0]} and {len(names) - 1} more"
 
 
 def _lack(reached: Sequence[_Reached]) -> str:

@@ -88,6 +88,12 @@ def clean(outcome: Outcome) -> bool:
         (["--set", "train.learning=0.1"], ["quickstart.toml", "'train.learning'"]),
         (["--set", "train.lr=nan"], ["train.lr", "finite"]),
         (["--set", "grid.batch_size=[0]"], ["quickstart.toml", "grid.batch_size[0]", "got 0"]),
+        (
+            ["--set", "grid.batch_sizes=[8]"],
+            ["grid.batch_sizes[0]", "it is probe.batch_sizes; did you mean 'batch_size'?"],
+        ),
+        (["--export", "/dev/null/out"], ["/dev/null/out: /dev/null is a file, not a folder"]),
+        (["--on", "ray://head"], ["--on ray://head", "such as ray://head:10001"]),
         (["--set", "seeds=20000"], ["140,000 trials", "100,000"]),
     ],
 )

@@ -127,7 +127,7 @@ async def test_a_size_that_missed_the_target_is_named(home: Path) -> None:
     async with app.run_test(size=LARGE) as pilot:
         await shown(pilot, "B")
         text = part(app, "pane-bars")
-        assert "Batch size 8 is left out: b8-s0 did not reach the target" in text
+        assert "Batch size 8 is left out: b8-s0 and 2 more did not reach the target" in text
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])

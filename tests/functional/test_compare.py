@@ -178,7 +178,7 @@ def test_an_unfinished_sweep_is_marked(spoilt: Path) -> None:
     ("words", "told"),
     [
         (("sgd", "sgd"), "nothing can be compared with itself"),
-        (("sgd", "adan"), "no stored sweep 'adan'"),
+        (("sgd", "adan"), "and no export is in a folder of that name"),
         (("sgd", "/dev/null"), "/dev/null: is a file; an export is a folder"),
         (("sgd", "no/where"), "no/where: no such folder"),
         (("sgd", ""), "compare: expected two exports or sweeps, got an empty name"),

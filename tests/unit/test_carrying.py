@@ -10,7 +10,7 @@ import pytest
 from engine import checkpoints
 from engine.cluster.carrying import DataShelf, Mirror, carried, data_files, put
 from engine.cluster.stores import UrlStore, is_url, open_store
-from engine.problems import MachineProblem
+from engine.problems import UsageProblem
 
 KEPT, LEFT = "trials/b8-s0", "weights/b8-s0"
 BELOW = (KEPT, LEFT)
@@ -140,5 +140,5 @@ def test_who_sees_the_mark_sees_the_place(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_opened_is_told() -> None:
-    with pytest.raises(MachineProblem, match=r"^--checkpoints nowhere9://x: Protocol not known"):
-        open_store("nowhere9://x")
+    with pytest.raises(UsageProblem, match=r"^--checkpoints htps://x: .*; did you mean 'https'\?$"):
+        open_store("htps://x")

@@ -39,7 +39,7 @@ def test_a_claim_without_its_batch_size_is_left_out_with_a_note(preset: Path) ->
     changed = load_preset(preset, ["grid.batch_size=[8,16]"])
     assert changed.claims == ()
     assert changed.raw["claims"] == []
-    assert changed.notes == ("left out, with nothing to compare: 'Larger is worse'",)
+    assert changed.notes == ("claim left out, with nothing to compare: 'Larger is worse'",)
 
 
 def test_a_claim_that_still_has_both_sides_stays(preset: Path) -> None:

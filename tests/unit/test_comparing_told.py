@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from engine.comparing import Comparison, compare
-from engine.export.difference import MOST_ROWS, title
+from engine.export.difference import MOST_ROWS, drawn, title
 from tests.unit.findings_fixtures import Ended, configuration
 from tests.unit.test_comparing import ONE, OTHER, aimed, images, side
 from tui.comparing import lines
@@ -95,3 +95,10 @@ def test_a_figure_of_many_says_how_many_it_shows() -> None:
     few, many = (compare(side(*part), side(*part, id="b")) for part in (values[:-1], values))
     assert "of 41 configurations" not in title(few)
     assert title(many).endswith("the first 40 of 41 configurations")
+
+
+def test_the_figure_names_configurations_in_full() -> None:
+    long = "1024, rule linear, warmup_epochs 0"
+    a = side((configuration(label=long), ONE))
+    b = side((configuration(label=long), OTHER), id="b")
+    assert long in drawn(compare(a, b), "svg").decode()

@@ -111,7 +111,15 @@ def test_how_a_trial_ended_instead_is_told() -> None:
         return Ended(0.95, "diverged") if size == 8 and seed < 2 else wobbled(size, seed)
 
     (out,) = found(swept(lost)).left_out
-    assert out.reason == "b8-s0 diverged; b8-s1 diverged"
+    assert out.reason == "b8-s0 and b8-s1 diverged"
+
+
+def test_many_that_ended_alike_are_counted() -> None:
+    def lost(size: int, seed: int) -> float | Ended:
+        return Ended(0.95, "diverged") if size == 8 else wobbled(size, seed)
+
+    (out,) = found(swept(lost)).left_out
+    assert out.reason == "b8-s0 and 2 more diverged"
 
 
 def test_trials_to_come_make_it_provisional() -> None:

@@ -102,9 +102,34 @@ def test_counts_on_an_axis(value: float, shown: str) -> None:
     assert drawing.counted(value) == shown
 
 
-@pytest.mark.parametrize(("value", "shown"), [(0.001, "0.001"), (50_000, "50,000"), (1e-6, "1e-6")])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        *((0.001, "0.001"), (50_000, "50,000"), (200_000, "200k"), (1e6, "1M")),
+        *((1e-6, "1e-6"), (1e9, "1e9"), (1e12, "1e12")),
+    ],
+)
 def test_powers_of_ten_on_an_axis(value: float, shown: str) -> None:
     assert drawing.tens(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([0, 0.025, 0.05], ["0", "0.025", "0.050"]),
+        ([0, 2, 10], ["0", "2", "10"]),
+        ([0, 80_000, 120_000], ["0", "80k", "120k"]),
+        ([500_000, 1_000_000], ["500k", "1,000k"]),
+        ([500_000, 2_000_000], ["0.5M", "2.0M"]),
+        ([20_000, 99_000], ["20,000", "99,000"]),
+        ([0, 5e-7], ["0", "5e-07"]),
+        ([], []),
+    ],
+)
+def test_the_ticks_of_an_axis_have_one_unit_and_as_many_decimals(
+    values: list[float], shown: list[str]
+) -> None:
+    assert drawing.alike(values) == shown
 
 
 def test_whole_epochs_are_numbered_in_ones_twos_fives_and_tens() -> None:

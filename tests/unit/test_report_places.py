@@ -33,8 +33,10 @@ def test_one_of_each_size_lies_at_its_size() -> None:
 
 
 def test_rivals_lie_to_both_sides_of_their_size() -> None:
-    assert places(cast(64, 64)) == pytest.approx([64 / 1.05**0.5, 64 * 1.05**0.5])
-    assert places(cast(64, 64, 64)) == pytest.approx([64 / 1.05, 64, 64 * 1.05])
+    assert places(cast(64, 64)) == pytest.approx([64 / 1.3**0.5, 64 * 1.3**0.5])
+    assert places(cast(64, 64, 64)) == pytest.approx([64 / 1.3, 64, 64 * 1.3])
+    assert places(cast(*[64] * 7))[::6] == pytest.approx([64 / 3**0.5, 64 * 3**0.5])
+    assert places(cast(8, 64, 64))[1:] == pytest.approx([64 / 8**0.0225, 64 * 8**0.0225])
 
 
 @given(st.lists(st.sampled_from([8, 16, 17, 64, 2048]), min_size=1, max_size=24))

@@ -30,6 +30,8 @@ def verdicts(*words: Word, provisional: bool = False) -> tuple[Verdict, ...]:
         (-0.0454, "signed 100.0", "−4.54"),
         (0.0454, "signed 100.0", "+4.54"),
         (0.0, "signed 1.0", "0.00"),
+        (-11604.6, "signed 1.0", "−11,605"),
+        (3e8, "signed 1.0", "+3.0e8"),
     ],
 )
 def test_numbers_are_rounded_by_one_rule(value: float, style: str, shown: str) -> None:

@@ -156,7 +156,7 @@ def test_it_is_open_while_any_trial_of_the_group_is(waiting: str) -> None:
     rows = {row["trial"]: row["selected"] for row in trial_rows(state)}
     assert rows["b8-lr0.01-s0"] is None
     assert (rows["b64-lr1-s0"], rows["b64-lr0.1-s0"]) == (True, False)
-    assert choice_text(first) == "8: lr of 0.01 0.1, not chosen yet"
+    assert choice_text(first) == "8: lr (of 0.01, 0.1) not chosen yet"
 
 
 def test_ties_go_to_the_smaller_rate() -> None:
@@ -176,7 +176,7 @@ def test_who_diverged_loses_unless_there_is_nobody_else() -> None:
     assert "over 1 of 2 seeds" in choice_text(choice)
     (none,) = choices(tuned({(8, 0.01): ["failed"], (8, 1.0): ["diverged"]}))
     assert (none.chosen, none.open) == (None, False)
-    assert choice_text(none) == "8: lr of 0.01 1, none has validation accuracy to choose by"
+    assert choice_text(none) == "8: lr (of 0.01, 1) not chosen: none has validation accuracy"
 
 
 def test_the_steps_to_a_target_decide_where_they_are_asked_for() -> None:
@@ -188,7 +188,7 @@ def test_the_steps_to_a_target_decide_where_they_are_asked_for() -> None:
     (choice,) = choices(state)
     assert (choice.chosen, choice.value) == ("b8-lr0.1", 55.0)
     assert [one.n for one in choice.candidates] == [2, 2, 1]
-    assert choice_text(choice) == "8: lr 0.1 of 0.01 0.1 1, by steps to target 55"
+    assert choice_text(choice) == "8: lr 0.1 (of 0.01, 0.1, 1) by steps to target 55"
 
 
 def test_an_edge_is_told() -> None:
@@ -201,11 +201,9 @@ def test_an_edge_is_told() -> None:
         )
     )
     assert (inside.edge, outside.edge) == ({}, {"train.lr": "highest"})
-    assert choice_text(inside) == "8: lr 0.1 of 0.01 0.1 1, by validation accuracy 0.9000"
-    told = (
-        "64: lr 1 of 0.01 0.1 1, by validation accuracy 0.9000; the highest tried: widen the range"
-    )
-    assert choice_text(outside) == told
+    assert choice_text(inside) == "8: lr 0.1 (of 0.01, 0.1, 1) by validation accuracy 0.9000"
+    told = "64: lr 1 (of 0.01, 0.1, 1) by validation accuracy 0.9000"
+    assert choice_text(outside) == f"{told}; the highest tried: widen the range"
 
 
 def test_without_select_everything_is_chosen() -> None:

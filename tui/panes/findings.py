@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from engine.findings.claims import Verdict
+from engine.findings.idle import idle_sentence
 from tui.choices import choice_text, sign_of
 from tui.panes.pane import Pane
 from tui.panes.waiting import awaited
@@ -40,6 +41,9 @@ class FindingsPane(Pane):
     def _lines(self, width: int) -> list[Row]:
         found = self.view.findings
         lines = [line for verdict in found.claims for line in _claim(verdict, width)]
+        idle = idle_sentence(self.view.state)
+        if idle:
+            lines += _hanging(row(("! ", "warn")), idle, width)
         if found.recommendation:
             lines += _hanging(row(("→ ", "accent")), found.recommendation, width)
         for choice in found.choices:

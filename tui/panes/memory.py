@@ -75,9 +75,10 @@ class MemoryPane(Pane):
         reasons = {_short(state.plans[trials[0].id]) for _, trials in known}
         shared = reasons.pop() if len(reasons) == 1 else ""
         widest = max((len(_divided(state.plans[t[0].id])) for _, t in known), default=1)
+        room = max((len(self._stack(name)) for name, _ in known if self._peak(name)), default=0)
         lines: list[Row] = []
         for name, trials in known:
-            lines += self._plan(name, trials, widest, width, not shared)
+            lines += self._plan(name, trials, widest, room, width, not shared)
         return lines + ([row(("why: " + printable(shared), "dim"))] if shared else [])
 
     def _peak(self, name: str) -> int:
@@ -91,10 +92,23 @@ class MemoryPane(Pane):
 
         return self.view.once(("peak", name), self.view.reached(name), highest)
 
+    def _stack(self, name: str) -> str:
+        """The mark of what a stack held together."""
+        return stack_mark(stacked(self.view.state.replicates(name)))
+
     def _plan(
-        self, name: str, trials: list[TrialState], digits: int, width: int, with_reason: bool
+        self,
+        name: str,
+        trials: list[TrialState],
+        digits: int,
+        room: int,
+        width: int,
+        with_reason: bool,
     ) -> list[Row]:
-        """A row, and the reason behind it or, where that is too long, below."""
+        """A row, and the reason behind it or, where that is too long, below.
+
+        Batches have `digits`, and the marks of stacks `room`.
+        """
         plan, mark = self.view.state.plans[trials[0].id], self.view.marks[name]
         cut = f"{_divided(plan):>{digits}} = {plan.accumulation_steps:,} × "
         left = row(
@@ -107,7 +121,7 @@ class MemoryPane(Pane):
                 self._peak(name),
                 chosen_shape(self.view.state, trials[0]),
                 width,
-                stack_mark(stacked(self.view.state.replicates(name))),
+                f"{self._stack(name) if self._peak(name) else '':<{room}}",
             ),
         )
         if not with_reason:
@@ -140,7 +154,7 @@ def _measured(peak: int, shape: Shape | None, width: int, mark: str) -> Row:
     """
     most = peak or (shape.peak_bytes if shape else 0)
     figures = row("  ", cell(shown_size(most), 9, right=True)) if most else EMPTY
-    if peak and mark:
+    if figures and mark:
         figures = (*figures, (f" {mark}", "warn"))
     if shape and shape.samples_per_second and width >= 40:
         return (*figures, cell(rate(shape.samples_per_second), 12, right=True))

@@ -75,7 +75,7 @@ class BoardScreen(OverlayScreen):
             LogPane(self.view),
         ]
         self.current: Pane = self.curves
-        self._before: Pane = self.panes[4]
+        self._before: Pane | None = None
         self.enlarged = False
         self._arranged: object = None
 
@@ -293,7 +293,7 @@ class BoardScreen(OverlayScreen):
             self.enlarged = True
         elif self._roomy:
             self.enlarged = not self.enlarged
-        else:
+        elif self._before is not None:
             self._go(self._before)
         self._arrange()
 

@@ -18,8 +18,8 @@ ABOUT = (
 )
 CLOSING = "arrows scroll, any other key closes"
 KEYS = 12
-WIDTH, AROUND, LEAST = 76, 7, 20
-"""Cells of the dialog, of what stands around its text, and of a line at least."""
+WIDTH, AROUND, LEAST, FRINGE = 76, 7, 20, 10
+"""Cells of the dialog, of what stands around its text, of a line at least, and beside it."""
 
 
 class Help(Dialog[None]):
@@ -42,6 +42,8 @@ class Help(Dialog[None]):
                 text.append(("\n" + " " * KEYS).join(textwrap.wrap(command.help, room)))
         with VerticalScroll(classes="dialog") as dialog:
             dialog.border_subtitle = CLOSING
+            if self.app.size.width < WIDTH + FRINGE:
+                dialog.styles.width = "100%"  # a fringe of what is behind tells nothing
             yield Static(text, markup=False)
 
     def on_key(self, event: events.Key) -> None:

@@ -1,6 +1,5 @@
 """What all figures share: which configurations are drawn, how each looks, and what a figure is."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,12 @@ from engine.state import SweepState
 
 MOST = 24
 """As many configurations can be told apart in one figure."""
-ROOM = 0.7
+ROOM = 0.55
 """The share of the way to the next batch size that rivals of one size may take."""
+APART = 0.045
+"""The share of the axis from one rival to the next."""
+WIDEST, ALONE = 1.3, 3.0
+"""Where there is one size alone: the ratio of neighbours, and of the outermost, at most."""
 INTERVAL = "Whiskers are intervals of coverage 0.95 by Student's t over the seeds"
 
 
@@ -171,8 +174,10 @@ def _step(counts: Mapping[int, int]) -> float:
     sizes, most = sorted(counts), max(counts.values(), default=1)
     if most == 1:
         return 1.0
-    wanted = max(1.05, (sizes[-1] / sizes[0]) ** 0.025)
-    nearest = min((b / a for a, b in pairwise(sizes)), default=math.inf)
+    if len(sizes) == 1:
+        return float(min(WIDEST, ALONE ** (1 / (most - 1))))
+    wanted = max(1.05, (sizes[-1] / sizes[0]) ** APART)
+    nearest = min(b / a for a, b in pairwise(sizes))
     return float(min(wanted, nearest ** (ROOM / (most - 1))))
 
 

@@ -1,5 +1,6 @@
 """Steps against samples to the target, with the hyperbola that is fitted to them."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -35,13 +36,17 @@ def _picture(found: Critical) -> Picture:
         )  # fmt: skip
     for size in found.sizes:
         axes.plot([size.steps], [size.samples], marker="o", color=look(0).colour, zorder=3)
+        below = size.samples < _on_curve(found, size.steps)
         axes.annotate(
             counted(size.batch_size),
             (size.steps, size.samples),
-            xytext=(6, 5),
+            xytext=(-6, -5) if below else (6, 5),
             textcoords="offset points",
+            ha="right" if below else "left",
+            va="top" if below else "bottom",
             fontsize=8,
         )
+    axes.margins(0.1)
     for axis in (axes.xaxis, axes.yaxis):
         log_axis(axis)
     caption = (
@@ -55,3 +60,11 @@ def _picture(found: Critical) -> Picture:
         )
     )
     return Picture("critical_batch_size", title, caption, figure)
+
+
+def _on_curve(found: Critical, steps: float) -> float:
+    """The samples of the curve at so many steps: a name is written on the other side of it."""
+    if not (found.value and found.steps_min and found.samples_min):
+        return 0.0
+    beyond = steps / found.steps_min - 1
+    return found.samples_min * (1 + 1 / beyond) if beyond > 0 else math.inf

@@ -48,7 +48,7 @@ def _histograms(cast: Cast) -> Picture | None:
     caption = (
         "How the L2 norms of the gradients of all steps are spread, all seeds together; twenty "
         "bins a decade. Each histogram adds up to 100 %."
-        + (f" {rest} more configurations not drawn." if rest else "")
+        + (f" {rest} more configuration{'s' * (rest > 1)} not drawn." if rest else "")
     )
     return Picture("gradient_norms", title, caption, figure)
 
@@ -65,12 +65,11 @@ def _noise(cast: Cast) -> Picture | None:
     figure, axes = new(title, "batch size", "samples")
     axes.set_yscale("log")
     handles = dots(axes, cast, {name: _positive(mean) for name, mean in found.items()})
-    sizes = [cast.size(name) for name in found]
     along(axes, cast, found)
-    low, high = axes.get_ylim()
-    ends = sorted({float(min(sizes)), float(max(sizes))})
+    ends = axes.get_xlim()
     axes.plot(ends, ends, color=FAINT, ls=":", lw=1.2, zorder=0)
-    axes.set_ylim(min(low, ends[0]), max(high, ends[-1]))
+    axes.set_xlim(ends)
+    axes.set_ylim(*_reach(cast, found))
     log_axis(axes.yaxis)
     if not cast.plain_sizes:
         legend(figure, handles, [cast.label(name) for name in cast.names if name in found])
@@ -81,6 +80,15 @@ def _noise(cast: Cast) -> Picture | None:
         "batch size." + cast.note
     )
     return Picture("noise_scale", title, caption, figure)
+
+
+def _reach(cast: Cast, found: dict[str, Mean]) -> tuple[float, float]:
+    """From below to above all that is drawn, and the batch sizes on the dotted line."""
+    every = [float(cast.size(name)) for name in found]
+    for mean in map(_positive, found.values()):
+        every += [each for each in (mean.mean, mean.low, mean.high) if each is not None]
+    room = max(1.15, (max(every) / min(every)) ** 0.06)
+    return min(every) / room, max(every) * room
 
 
 def _positive(mean: Mean) -> Mean:

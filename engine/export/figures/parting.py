@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from engine.export.drawing import legend, look, new
+from engine.export.drawing import legend, look, new, plain
 from engine.export.figures.common import Cast, Picture
 from engine.findings.bias_variance import BiasVariance, Parts
 
@@ -28,7 +28,7 @@ def pictures(cast: Cast) -> Iterator[Picture]:
                 color=style.colour, marker=style.marker, ls="none",
             ).lines[0]
         )  # fmt: skip
-    axes.set_yticks(range(len(rows)), [cast.label(row.configuration) for row in rows])
+    axes.set_yticks(range(len(rows)), [plain(cast.label(row.configuration), 30) for row in rows])
     axes.invert_yaxis()
     axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
     legend(figure, handles, [name for _, name in PARTS])

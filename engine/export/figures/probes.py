@@ -1,6 +1,7 @@
 """What a probe drew at frozen weights, and small steps against a large one."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from engine.export.drawing import legend, log_axis, look, new, plain, sizes_along
@@ -9,6 +10,8 @@ from engine.export.figures.common import INTERVAL, Picture, is_wide
 from engine.findings.probes import Competed, Drawn
 
 MOST = 12
+ALONE, ROOM = 4.0, 0.25
+"""The ratio of neighbouring sizes, at most, and the share of the way that series may take."""
 DRAWS = (
     ("norm_mean", "Gradient norms at the same weights", "mean L2 norm", "Mean L2 norm"),
     ("norm_cv", "Spread of the norms", "deviation ÷ mean", "Coefficient of variation of the norms"),
@@ -44,35 +47,47 @@ Series = dict[str, list[tuple[int, Any]]]
 def _series(rows: Sequence[Drawn | Competed], key: str, along: str) -> Series:
     """Means by what is drawn along x, for each training and moment."""
     found: Series = {}
+    several = len({row.configuration for row in rows}) > 1
     for row in rows:
         mean = getattr(row, key)
         if mean is not None:
-            name = f"{plain(row.label, 22)} at {100 * row.at_share:g} %"
+            name = f"{plain(row.label, 22)} at" if several else "at"
+            name += f" {100 * row.at_share:g} %"
             if isinstance(row, Competed):
-                name += f", small {row.small:,}"
+                name += f", steps of {row.small:,}"
             found.setdefault(name, []).append((getattr(row, along), mean))
     return found
 
 
+def _aside(found: Series) -> list[float]:
+    """What each series multiplies its places with, so that whiskers lie beside each other."""
+    sizes = sorted({size for points in found.values() for size, _ in points})
+    nearest = min((b / a for a, b in pairwise(sizes)), default=ALONE)
+    room = min(nearest, ALONE) ** ROOM
+    gaps = len(found) - 1
+    return [float(room ** (at / gaps - 0.5)) for at in range(gaps + 1)] if gaps else [1.0]
+
+
 def _picture(name: str, title: str, x: str, y: str, caption: str, found: Series) -> Picture:
     figure, axes = new(title, x, y)
-    handles, sizes, values = [], [], []
+    handles, sizes, reach, values = [], [], [], []
     drawn = dict(list(found.items())[:MOST])
-    for index, points in enumerate(drawn.values()):
+    for index, (points, aside) in enumerate(zip(drawn.values(), _aside(drawn), strict=True)):
         style = look(index)
         ends = [
             [mean.mean - mean.low if mean.low is not None else 0.0 for _, mean in points],
             [mean.high - mean.mean if mean.high is not None else 0.0 for _, mean in points],
         ]
-        at, means = [size for size, _ in points], [mean.mean for _, mean in points]
+        at, means = [size * aside for size, _ in points], [mean.mean for _, mean in points]
         handles.append(
             axes.errorbar(
                 at, means, yerr=ends, color=style.colour, marker=style.marker, ls=style.line
             ).lines[0]
         )
-        sizes += at
+        sizes += [size for size, _ in points]
+        reach += at
         values += means
-    sizes_along(axes, sizes, x)
+    sizes_along(axes, sizes, x, reach)
     if is_wide(values) and min(values) > 0:
         log_axis(axes.yaxis)
     legend(figure, handles, list(drawn))

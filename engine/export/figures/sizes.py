@@ -10,6 +10,11 @@ from engine.export.figures.common import INTERVAL, Cast, Picture, along, beside,
 from engine.findings.summary import Mean
 from engine.shared_times import NARROW, stack_mark, stack_note, stacked
 
+HEADROOM = 1.12
+"""Room above the highest mean for its mark."""
+RISING, FALLING = (5, -10), (5, 4)
+"""Where a mark stands beside its point, in points: never on the line that goes on from it."""
+
 
 class Drawn(NamedTuple):
     """A measure, its files' name, title and axis, what it is, and what it is multiplied with."""
@@ -60,32 +65,56 @@ def _picture(cast: Cast, drawn: Drawn, means: dict[str, Mean]) -> Picture:
     figure, axes = new(drawn.title, "batch size", drawn.axis)
     handles = dots(axes, cast, means, drawn.factor)
     along(axes, cast, means)
-    if drawn.timed and is_wide(mean.mean for mean in means.values()):
-        log_axis(axes.yaxis)
-    elif drawn.timed:
-        axes.set_ylim(bottom=0)
-        count_axis(axes.yaxis)
+    note = cast.note
+    if drawn.timed:
+        note = _upwards(axes, means) + note
     elif drawn.measure == "test_accuracy":
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, -1.0), min(high, 101.0))  # an interval may reach beyond
-    note = _marked(cast, axes, means) if drawn.timed else ""
-    if not cast.plain_sizes:
-        legend(figure, handles, [cast.label(name) for name, _ in beside(cast, means)])
-    caption = f"{drawn.what} {INTERVAL}.{note}{cast.note}"
-    return Picture(drawn.name, drawn.title, caption, figure)
+    shared = {name: stacked(cast.state.replicates(name)) for name in means if drawn.timed}
+    if cast.plain_sizes:
+        _mark(axes, beside(cast, means), means, shared)
+    else:  # rivals of one batch size lie too close for marks between them
+        labels = [_label(cast, name, shared) for name, _ in beside(cast, means)]
+        legend(figure, handles, labels)
+    told = stack_note(list(shared.values()))
+    note = f" {told}. {NARROW}{note}" if told else note
+    return Picture(drawn.name, drawn.title, f"{drawn.what} {INTERVAL}.{note}", figure)
 
 
-def _marked(cast: Cast, axes: Axes, means: dict[str, Mean]) -> str:
-    """Mark the times that replicates share, and say what the marks mean."""
-    shared = {name: stacked(cast.state.replicates(name)) for name in means}
-    for name, x in beside(cast, means):
+def _upwards(axes: Axes, means: dict[str, Mean]) -> str:
+    """An axis of what is above 0, with room for marks; what is to be said of it."""
+    highest = max(mean.mean for mean in means.values())
+    wide = is_wide(mean.mean for mean in means.values())
+    if wide:
+        log_axis(axes.yaxis)
+        axes.set_ylim(top=max(axes.get_ylim()[1], HEADROOM**2 * highest))
+    else:
+        axes.set_ylim(0, max(axes.get_ylim()[1], HEADROOM * highest))
+        count_axis(axes.yaxis)
+    below = any(mean.low is not None and mean.low <= 0 for mean in means.values())
+    return " One that leaves the axis ends below 0." if below else ""
+
+
+def _label(cast: Cast, name: str, shared: dict[str, int]) -> str:
+    """A name in the legend, with the mark of a time that is shared."""
+    return f"{cast.label(name)} {stack_mark(shared.get(name, 1))}".rstrip()
+
+
+def _mark(
+    axes: Axes,
+    places: list[tuple[str, float]],
+    means: dict[str, Mean],
+    shared: dict[str, int],
+) -> None:
+    """Mark the times that replicates share, clear of the line that joins their points."""
+    for at, (name, x) in enumerate(places):
+        following = places[at + 1][0] if at + 1 < len(places) else name
         axes.annotate(
-            stack_mark(shared[name]),
+            stack_mark(shared.get(name, 1)),
             (x, means[name].mean),
-            xytext=(5, 4),
+            xytext=RISING if means[following].mean > means[name].mean else FALLING,
             textcoords="offset points",
             fontsize=7.5,
             color=INK,
         )
-    note = stack_note(list(shared.values()))
-    return f" {note}. {NARROW}" if note else ""
