@@ -127,11 +127,9 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
         UsageProblem: a text is no UTF-8.
         MachineProblem: the disk refuses.
     """
+    launch = replace(launch, notes=preset.notes)
     try:
-        contents = {
-            SWEEP: sweep_toml(preset),
-            LAUNCH: msgspec.json.encode(replace(launch, notes=preset.notes)),
-        }
+        contents = {SWEEP: sweep_toml(preset), LAUNCH: msgspec.json.encode(launch)}
     except UnicodeEncodeError:
         raise UsageProblem(f"{preset.name}: a text of the preset or a path is not UTF-8") from None
     stem = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -148,7 +146,7 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
         except OSError as error:
             raise MachineProblem(f"{printable(folder)}: {error.strerror}") from None
     kept = _kept_for(folder.name, launch.checkpoints)
-    contents[LAUNCH] = msgspec.json.encode(msgspec.structs.replace(launch, checkpoints=kept))
+    contents[LAUNCH] = msgspec.json.encode(replace(launch, checkpoints=kept))
     try:
         for file, content in contents.items():
             (folder / file).write_bytes(content)

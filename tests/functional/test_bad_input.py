@@ -137,6 +137,7 @@ def test_an_overlay_that_cannot_be_drawn(other: str, part: str) -> None:
 def test_an_option_without_its_value_is_not_taken_as_left_out(lab: Lab, option: str) -> None:
     """As a script does that expands a variable which is not set."""
     export = [] if option == "--export" else ["--export", "out"]
+    lab.bare = True
     before = sorted(lab.root.iterdir())
     outcome = lab.run(*export, option, "", *ONE)
     assert outcome.code == 2

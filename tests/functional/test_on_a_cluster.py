@@ -92,7 +92,7 @@ def test_what_is_one_is_taken(on: str) -> None:
         ),
         (
             ["--on", "auto", "--checkpoints", "nfs9://x"],
-            "--checkpoints nfs9://x: Protocol",
+            "--checkpoints nfs9://x: fsspec knows nothing that is called 'nfs9'",
         ),
         (["--on", "auto", "--gpu-share", "1.5"], "argument --gpu-share: expected a part of a GPU"),
     ],
