@@ -24,7 +24,7 @@ from tests.functional.board_fixtures import (
     still,
     until,
 )
-from tests.functional.test_board import SMALL, board_on
+from tests.functional.boards import SMALL, board_on
 from tui.app import BatchscopeApp
 from tui.screens.add import AddBatchSize
 from tui.screens.dialog import Question

@@ -14,7 +14,6 @@ from engine.smoothing import smoothed
 from engine.spec import Trial, trials_of
 from tests.functional.board_fixtures import (
     EPOCHS,
-    NOW,
     SIZES,
     Recipe,
     conductor_of,
@@ -27,6 +26,7 @@ from tests.functional.board_fixtures import (
     still,
     until,
 )
+from tests.functional.boards import LARGE, SMALL, board_on
 from tui.app import BatchscopeApp
 from tui.axis import Axis
 from tui.curves.drawn import gathered
@@ -36,13 +36,6 @@ from tui.raster import Band, Grid, Series
 
 __all__ = ["home", "still"]
 pytestmark = pytest.mark.usefixtures("still")
-
-SMALL, LARGE = (80, 24), (160, 45)
-
-
-def board_on(folder: Path) -> BatchscopeApp:
-    """The app on a stored sweep, at a moment that stands still."""
-    return BatchscopeApp(folder.parent.parent, sweep=folder, clock=lambda: NOW)
 
 
 def curves(app: BatchscopeApp) -> str:

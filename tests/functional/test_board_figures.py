@@ -1,6 +1,6 @@
 """Every figure of the board: curves over any axis, bars, gradients and what was probed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,9 @@ from engine.catalog import load_state
 from engine.curves import curve
 from engine.figures import log_fit
 from engine.findings.summary import bars
-from engine.spec import Probe, trials_of
+from engine.spec import trials_of
 from tests.functional.board_fixtures import (
     EPOCHS,
-    NOW,
-    PROBED,
     SIZES,
     Recipe,
     conductor_of,
@@ -32,15 +30,17 @@ from tests.functional.board_fixtures import (
     until,
     wide_sweep,
 )
+from tests.functional.boards import LARGE, SMALL, board_on, gradients
 from tui.app import BatchscopeApp
 from tui.screens.board import BoardScreen
 from tui.screens.help import Help
 from tui.units import significant
 
 __all__ = ["home", "still"]
+
 pytestmark = pytest.mark.usefixtures("still")
 
-SMALL, LARGE = (80, 24), (160, 45)
+
 TURNS = (
     "y",
     "Y",
@@ -86,20 +86,8 @@ BARS = (
 )
 
 
-def board_on(folder: Path) -> BatchscopeApp:
-    """The app on a stored sweep, at a moment that stands still."""
-    return BatchscopeApp(folder.parent.parent, sweep=folder, clock=lambda: NOW)
-
-
 def curves(app: BatchscopeApp) -> str:
     return part(app, "pane-curves")
-
-
-def gradients(app: BatchscopeApp) -> str:
-    return part(app, "pane-gradients")
-
-
-# Curves
 
 
 async def test_y_goes_through_all_figures_and_back(home: Path) -> None:
@@ -273,9 +261,6 @@ async def test_digits_have_no_best_known_accuracy(home: Path) -> None:
         assert "published" not in curves(app)
 
 
-# Bars
-
-
 async def test_b_goes_through_the_figures_across_batch_sizes(home: Path) -> None:
     folder = finished_sweep(home)
     app = board_on(folder)
@@ -370,146 +355,6 @@ async def test_bars_wait_for_a_trial_to_finish(home: Path) -> None:
             assert "±" not in part(app, "pane-bars").partition("\n")[2]
 
 
-# Gradients
-
-
-async def test_f_goes_through_what_is_early_and_late(home: Path) -> None:
-    app = board_on(finished_sweep(home))
-    async with app.run_test(size=SMALL) as pilot:
-        await loaded(pilot)
-        await pilot.press("4")
-        pictures = [gradients(app)]
-        for word in ("third", "half", "twentieth", "tenth", "fifth"):
-            await pilot.press("f")
-            assert f"early ░ first, late █ last {word}" in gradients(app)
-            pictures.append(gradients(app))
-        assert pictures[0] == pictures[-1]
-        assert len(set(pictures)) == 5
-
-
-async def test_the_share_is_of_the_steps(home: Path) -> None:
-    """Of twenty epochs the norms of the last alone are the late twentieth."""
-    app = board_on(finished_sweep(home))
-    async with app.run_test(size=SMALL) as pilot:
-        await loaded(pilot)
-        await pilot.press("f", "f", "f")
-        late = load_state(app.visited[0]).replicates("b8")[0].records[-1].norms[0].mean
-        assert f"μ   {late:.2f} cv 0.30 late" in gradients(app)
-
-
-def _apart(lines: Iterable[str]) -> int:
-    """Columns between the peaks farthest apart."""
-    peaks = [line.index("█") for line in lines if "█" in line]
-    return max(peaks) - min(peaks)
-
-
-async def test_n_brings_all_late_norms_to_one_mean(home: Path) -> None:
-    app = board_on(finished_sweep(home))
-    async with app.run_test(size=SMALL) as pilot:
-        await loaded(pilot)
-        await pilot.press("4")
-        raw = gradients(app)
-        await pilot.press("n")
-        shown = gradients(app)
-        assert "one mean" in shown.splitlines()[0]
-        late = [line for line in shown.splitlines() if line.endswith("late")]
-        assert len(late) == 4
-        assert len({line.split("μ")[1] for line in late}) == 1
-        assert _apart(late) < 6 < 20 < _apart(line for line in raw.splitlines() if "late" in line)
-        for cv in ("cv 0.30", "cv 0.36"):
-            assert shown.count(cv) == raw.count(cv)
-        await pilot.press("n")
-        assert gradients(app) == raw
-
-
-async def test_a_sweep_without_a_probe_says_so(home: Path) -> None:
-    app = board_on(finished_sweep(home))
-    async with app.run_test(size=SMALL) as pilot:
-        await loaded(pilot)
-        for key in "gG[]":
-            await pilot.press(key)
-            assert "this sweep has no probe: see [probe]" in part(app, "hints")
-            await pilot.press("4")
-            assert "no probe" not in part(app, "hints")
-
-
-async def test_a_probe_that_is_still_to_come_is_awaited(home: Path) -> None:
-    recipe, chosen = Recipe(home), configurations((16,), seeds=1)
-    asked = replace(chosen[0].settings, probe=Probe(at=(1.0,)))
-    recipe.open((replace(chosen[0], settings=asked),))
-    app = board_on(recipe.folder)
-    async with app.run_test(size=SMALL) as pilot:
-        await loaded(pilot)
-        await pilot.press("g")
-        assert "nothing has been probed yet" in part(app, "hints")
-
-
-async def test_g_goes_through_what_was_probed(home: Path) -> None:
-    app = board_on(probed_sweep(home))
-    async with app.run_test(size=SMALL) as pilot:
-        await loaded(pilot)
-        await pilot.press("4")
-        steps = gradients(app)
-        seen = []
-        for name, told in (
-            ("probed norm", "μ   0.27 cv 0.30 cos 0.64"),
-            ("gradient values", "κ   5.06 σ 0.00287"),
-            ("competition 1+1 vs 2", "cosine        0.905"),
-            ("competition 4×16 vs 64", "length ratio  3.600"),
-        ):
-            await pilot.press("g")
-            seen.append(gradients(app))
-            assert seen[-1].startswith(f" {name}  ")
-            assert told in seen[-1] or name == "probed norm"
-        await pilot.press("g")
-        assert gradients(app) == steps
-        await pilot.press("G")
-        assert gradients(app) == seen[-1]
-
-
-async def test_probed_sizes_have_a_row_each_under_their_configuration(home: Path) -> None:
-    app = board_on(probed_sweep(home, (8, 16)))
-    async with app.run_test(size=SMALL) as pilot:
-        await loaded(pilot)
-        for press in ("g", "g"):
-            await pilot.press(press)
-            heads = [line for line in gradients(app).splitlines() if " B " in line]
-            assert [line.split("B")[1].split()[0] for line in heads] == [*map(str, PROBED)] * 2
-            assert ["●" in line for line in heads] == [True, False, False, False, False, False]
-            assert heads[3].startswith(" ▲ 16 B  1")
-
-
-async def test_probed_norms_can_be_normalized_too(home: Path) -> None:
-    app = board_on(probed_sweep(home))
-    async with app.run_test(size=SMALL) as pilot:
-        await loaded(pilot)
-        await pilot.press("g", "n")
-        rows = [line for line in gradients(app).splitlines() if "cv" in line]
-        assert len({line.split("μ")[1].split()[0] for line in rows}) == 1
-
-
-async def test_brackets_go_through_the_moments(home: Path) -> None:
-    app = board_on(probed_sweep(home))
-    async with app.run_test(size=SMALL) as pilot:
-        await loaded(pilot)
-        await pilot.press("[")
-        assert "g goes on to what was probed" in part(app, "hints")
-        await pilot.press("g")
-        pictures = [gradients(app)]
-        assert "at 100 % of the budget (3 of 3)" in pictures[0]
-        for told in ("50 % of the budget (2 of 3)", "0 % of the budget (1 of 3)"):
-            await pilot.press("[")
-            assert told in gradients(app)
-            pictures.append(gradients(app))
-        await pilot.press("[")
-        assert "nothing was probed earlier" in part(app, "hints")
-        await pilot.press("]", "]")
-        assert gradients(app) == pictures[0]
-        await pilot.press("]")
-        assert "nothing was probed later" in part(app, "hints")
-        assert len(set(pictures)) == 3
-
-
 async def test_keys_without_a_meaning_in_a_view_say_what_has_one(home: Path) -> None:
     app = board_on(probed_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
@@ -576,9 +421,6 @@ async def test_a_probe_moves_nothing_but_the_gradients_and_the_log(
             assert set(drawn) - {"trials"} == {"gradients", "log"}
 
 
-# Keys
-
-
 @pytest.mark.parametrize("key", TURNS)
 @pytest.mark.parametrize("sweep", [finished_sweep, probed_sweep])
 async def test_every_key_is_answered(home: Path, sweep: Callable[[Path], Path], key: str) -> None:
@@ -639,9 +481,6 @@ async def test_any_figure_at_any_size(home: Path, size: tuple[int, int]) -> None
         await pilot.press(*"yyylxlxlxlx", *"bbbbbbb", *"ffngnggg[[", "down", "end", "g")
         assert app.screen is board
         assert isinstance(board, BoardScreen)
-
-
-# Pictures
 
 
 def after(*keys: str) -> Callable[..., object]:

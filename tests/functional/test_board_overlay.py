@@ -22,6 +22,7 @@ from tests.functional.board_fixtures import (
     until,
     wide_sweep,
 )
+from tests.functional.boards import LARGE, SMALL, board_on
 from tui.app import BatchscopeApp
 from tui.picker import Picker
 from tui.screens.board import BoardScreen
@@ -30,13 +31,7 @@ from tui.screens.choosing import Choosing
 __all__ = ["home", "still"]
 pytestmark = pytest.mark.usefixtures("still")
 
-SMALL, LARGE = (80, 24), (160, 45)
 OTHER, THIRD = "20270116-093000-accumulation", "20270117-101500-distance"
-
-
-def board_on(folder: Path) -> BatchscopeApp:
-    """The app on a stored sweep, at a moment that stands still."""
-    return BatchscopeApp(folder.parent.parent, sweep=folder, clock=lambda: NOW)
 
 
 def curves(app: BatchscopeApp) -> str:

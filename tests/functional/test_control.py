@@ -22,7 +22,7 @@ from tests.functional.running import (
     state_of,
     until,
 )
-from tests.functional.test_sweep import figures, preset_file, statuses
+from tests.functional.sweep_fixtures import figures, preset_file, statuses
 
 LONG = """\
 title = "Trials that last for some seconds"

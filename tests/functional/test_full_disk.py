@@ -60,6 +60,7 @@ def begin(lab: Lab, epochs: int) -> Path:
     return folder
 
 
+@pytest.mark.campaign
 def test_a_disk_that_is_full_for_a_while_costs_nothing(lab: Lab) -> None:
     folder = begin(lab, epochs=100_000_000)
     filler = lab.home / disks.FILLER
@@ -86,6 +87,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(lab: Lab) -> None:
     assert stopped.code == 0, stopped.err
 
 
+@pytest.mark.campaign
 def test_a_sweep_that_ends_on_a_full_disk_is_resumed_once_there_is_room(lab: Lab) -> None:
     folder = begin(lab, epochs=400)
     filler = fill(lab.home)

@@ -21,7 +21,7 @@ from tests.functional.running import (
     until,
     without_its_end,
 )
-from tests.functional.test_sweep import FOREVER, THREE, TRIALS, preset_file, table, under_way
+from tests.functional.sweep_fixtures import FOREVER, THREE, TRIALS, preset_file, table, under_way
 
 
 def parsed(text: str) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ import pytest
 
 from engine.catalog import load_state
 from tests.functional.board_fixtures import (
-    NOW,
     SIZES,
     conductor_of,
     finished_sweep,
@@ -22,16 +21,10 @@ from tests.functional.board_fixtures import (
     still,
     until,
 )
-from tui.app import BatchscopeApp
+from tests.functional.boards import LARGE, SMALL, board_on
 
 __all__ = ["home", "still"]
 pytestmark = pytest.mark.usefixtures("still")
-
-SMALL, LARGE = (80, 24), (160, 45)
-
-
-def board_on(folder: Path) -> BatchscopeApp:
-    return BatchscopeApp(folder.parent.parent, sweep=folder, clock=lambda: NOW)
 
 
 def table(path: Path) -> list[list[str]]:

@@ -12,7 +12,7 @@ from engine.catalog import SWEEP
 from engine.fitting import usable
 from engine.sizes import shown_size
 from tests.functional.running import Lab, sets, state_of
-from tests.functional.test_sweep import figures, raw_events, table
+from tests.functional.sweep_fixtures import figures, raw_events, table
 
 SWEPT = sets("seeds=2", "train.epochs=3", "grid.batch_size=[64, 1024]", "run.stack=never")
 """quickstart with four short trials; digits have 1,437 + 360 images of 8 × 8."""

@@ -1,11 +1,7 @@
 """Whole sweeps through the command: real conductors and workers on the digits and on MNIST."""
 
-import csv
-import io
 import json
-import os
 import shutil
-import signal
 import tomllib
 from pathlib import Path
 from statistics import median
@@ -14,66 +10,15 @@ from typing import Any
 import pytest
 
 from engine import __version__, journal
-from engine import events as ev
-from engine.catalog import SWEEP, conductor_lives
+from engine.catalog import SWEEP
 from engine.devices import cores
-from engine.state import SweepState
 from engine.training.noise import every
 from tests.functional.running import (
     CONTRACT,
-    SHARED_DATA,
     Lab,
-    a_lab,
-    conductor_of,
-    copy_of_recorded,
-    ended,
-    events_of,
-    needs_mnist,
     recorded,
-    sets,
-    state_of,
-    until,
 )
-
-TIMES = ("epoch_seconds", "samples_per_second", "warm_up_seconds")
-TRIALS = ["b64-s0", "b512-s0", "b64-s1", "b512-s1"]
-ONE = sets("seeds=1", "train.epochs=1", "grid.batch_size=[512]")
-"""One short trial."""
-FOREVER = """\
-title = "Two short trials and two that outlast the test"
-seeds = 1
-[data]
-name = "digits"
-[model]
-name = "mlp"
-hidden = [8]
-[train]
-lr = 0.1
-batch_size = 512
-epochs = 2
-[[cells]]
-[[cells]]
-lr = 0.2
-[[cells]]
-lr = 0.3
-epochs = 100000000
-[[cells]]
-lr = 0.4
-epochs = 100000000
-"""
-SOME_SECONDS = FOREVER.replace("epochs = 100000000", "seconds = 4")
-THREE = ("--workers", "3")
-"""The long trials come first: a worker is left for the short ones."""
-
-
-def table(folder: Path, name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO((folder / name).read_text("utf-8"), newline="")))
-
-
-def raw_events(folder: Path, kind: str) -> list[dict[str, Any]]:
-    """Events of one kind as plain JSON, without any of our types."""
-    lines = (folder / journal.NAME).read_text("utf-8").splitlines()
-    return [event for line in lines if (event := json.loads(line))["kind"] == kind]
+from tests.functional.sweep_fixtures import TRIALS, figures, raw_events, table
 
 
 def raw_records(folder: Path) -> dict[tuple[str, int], dict[str, Any]]:
@@ -83,32 +28,6 @@ def raw_records(folder: Path) -> dict[tuple[str, int], dict[str, Any]]:
         for event in raw_events(folder, "epochs")
         for record in event["records"]
     }
-
-
-def preset_file(lab: Lab, content: str) -> str:
-    path = lab.root / "mine.toml"
-    path.write_text(content)
-    return str(path)
-
-
-def statuses(folder: Path) -> dict[str, str]:
-    return {trial.id: trial.status for trial in state_of(folder).trials.values()}
-
-
-def under_way(folder: Path) -> bool:
-    """Whether two trials have finished and the others train."""
-    if not (folder / journal.NAME).exists():
-        return False
-    found = list(
-        SweepState().fold(journal.Reader(folder / journal.NAME).read_all()).trials.values()
-    )
-    return [trial.status for trial in found] == ["finished", "finished", "running", "running"]
-
-
-def starts(folder: Path) -> dict[str, int]:
-    """How often each trial was begun."""
-    found = [event.trial for event in events_of(folder) if isinstance(event, ev.TrialStarted)]
-    return {trial: found.count(trial) for trial in found}
 
 
 # ---- the export of a finished run
@@ -391,20 +310,6 @@ def test_attaching_to_a_finished_sweep_without_a_terminal_tells_how_it_went() ->
     assert outcome.err.endswith(" sweep finished, 4 of 4 trials finished\n")
 
 
-# ---- the same bits
-
-
-def figures(export: Path) -> dict[str, Any]:
-    """All that must be the same when a sweep is run again."""
-    found: dict[str, Any] = {}
-    for name in CONTRACT:
-        rows = table(export, name)
-        found[name] = [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
-    plans = tomllib.loads((export / SWEEP).read_text("utf-8"))["plan"]
-    found["plans"] = sorted(plans, key=lambda plan: str(plan["group"]))
-    return found
-
-
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_exported_preset_run_again_gives_the_same_bits(lab: Lab, workers: str) -> None:
     """Over another sweep's export, which it may replace."""
@@ -417,255 +322,3 @@ def test_the_exported_preset_run_again_gives_the_same_bits(lab: Lab, workers: st
     assert manifest["sweep"] == lab.only_folder().name != recorded().folder.name
     assert figures(again) == figures(recorded().export)
     assert lab.listed()[0]["preset"] == "quickstart"
-
-
-# ---- stopping, interrupting, killing
-
-
-def test_a_sweep_that_was_stopped_is_resumed_and_nothing_finished_runs_twice(lab: Lab) -> None:
-    words = ["--export", str(lab.root / "out"), "--preset", preset_file(lab, SOME_SECONDS)]
-    follower = lab.start(*words, *THREE)
-    folder = lab.only_folder()
-    until(lambda: under_way(folder), "two trials finished and two run")
-    stop = lab.run("stop", folder.name)
-    said = f"{folder.name}: stopped; `batchscope resume {folder.name}` goes on with it\n"
-    assert (stop.code, stop.out, stop.err) == (0, said, "")
-    assert not conductor_lives(folder)
-    first = ended(follower)
-    assert first.code == 130
-    assert first.out == ""
-    assert f"`batchscope resume {folder.name}` goes on with it" in first.err
-    assert not (lab.root / "out").exists()
-    assert list(statuses(folder).values()) == ["finished", "finished", "stopped", "stopped"]
-    (listed,) = lab.listed()
-    assert (listed["state"], listed["trials"], listed["finished"]) == ("stopped", 4, 2)
-
-    outcome = lab.run("resume", folder.name)
-    assert outcome.code == 0, outcome.err
-    assert "4 of 4 trials finished" in outcome.out
-    assert list(statuses(folder).values()) == ["finished"] * 4
-    assert sorted(starts(folder).values()) == [1, 1, 2, 2]
-    finished = [event for event in events_of(folder) if isinstance(event, ev.TrialEnded)]
-    assert sum(event.status == "finished" for event in finished) == 4
-    kinds = [type(event) for event in events_of(folder)]
-    assert kinds.count(ev.Planned) == 4, "the first plans are used again"
-    assert lab.listed()[0]["state"] == "finished"
-
-
-def test_ctrl_c_stops_a_headless_run_and_resume_ends_it(lab: Lab) -> None:
-    preset = preset_file(lab, SOME_SECONDS)
-    follower = lab.start("--preset", preset, "--export", str(lab.root / "out"), "--json", *THREE)
-    folder = lab.only_folder()
-    until(lambda: under_way(folder), "two trials finished and two run")
-    os.killpg(follower.pid, signal.SIGINT)  # as a terminal does: to all in the foreground
-    outcome = ended(follower)
-    assert outcome.code == 130
-    assert outcome.out == ""
-    assert "interrupted: stopping the sweep" in outcome.err
-    assert "Traceback" not in outcome.err
-    assert not conductor_lives(folder)
-    assert lab.listed()[0]["state"] == "stopped"
-
-    resumed = lab.run("resume", folder.name)
-    assert resumed.code == 0, resumed.err
-    assert list(statuses(folder).values()) == ["finished"] * 4
-
-    export = lab.run("--export", str(lab.root / "out"), "--sweep", folder.name)
-    assert export.code == 0
-    rows = table(lab.root / "out", "trials.csv")
-    assert sorted(row["attempt"] for row in rows) == ["1", "1", "2", "2"]
-
-
-def test_a_killed_follower_or_conductor_costs_what_finished_nothing(lab: Lab) -> None:
-    """First the follower is killed and the sweep goes on, then the conductor, then all resumes."""
-    words = ["--preset", preset_file(lab, FOREVER), "--export", str(lab.root / "out")]
-    follower = lab.start(*words, *THREE)
-    folder = lab.only_folder()
-    until(lambda: under_way(folder), "two trials finished and two run")
-    os.killpg(follower.pid, signal.SIGKILL)
-    assert ended(follower).code == -signal.SIGKILL
-    (listed,) = lab.listed()
-    assert (listed["state"], listed["trials"], listed["finished"]) == ("running", 4, 2)
-    assert conductor_lives(folder)
-    workers = [event.pid for event in events_of(folder) if isinstance(event, ev.WorkerReady)]
-    for pid in (conductor_of(folder), *workers):
-        os.kill(pid, 0)
-
-    partial = lab.root / "partial"
-    running = lab.run("--export", str(partial), "--sweep", folder.name, "--json")
-    assert json.loads(running.out)["state"] == "running"
-    assert [row["status"] for row in table(partial, "trials.csv")] == [
-        "finished",
-        "finished",
-        "running",
-        "running",
-    ]
-
-    second = lab.start("resume", folder.name)
-    until(lambda: second.poll() is not None or _is_following(second.pid), "resume follows")
-    os.kill(second.pid, signal.SIGINT)
-    outcome = ended(second)
-    assert outcome.code == 130
-    assert f"the sweep goes on: `batchscope attach {folder.name}` returns to it" in outcome.err
-    assert conductor_lives(folder)
-    assert len([e for e in events_of(folder) if isinstance(e, ev.ConductorStarted)]) == 1
-
-    os.kill(conductor_of(folder), signal.SIGKILL)
-    until(lambda: not conductor_lives(folder), "the workers are gone with their conductor")
-    assert lab.listed()[0]["state"] == "interrupted"
-
-    third = lab.start("resume", folder.name)
-    until(lambda: sorted(starts(folder).values()) == [1, 1, 2, 2], "the unfinished are begun again")
-    until(lambda: under_way(folder), "the unfinished run again")
-    assert lab.run("stop", "--all").code == 0
-    assert ended(third).code == 130
-    assert sorted(starts(folder).values()) == [1, 1, 2, 2]
-
-
-def _is_following(pid: int) -> bool:
-    """Whether the process has taken SIGINT into its own hands."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    caught = int(next(line for line in status.splitlines() if "SigCgt" in line).split()[1], 16)
-    handles_term = caught >> (signal.SIGTERM - 1) & 1
-    return bool(handles_term)
-
-
-def test_a_trial_that_kills_every_worker_fails_and_the_others_finish(lab: Lab) -> None:
-    """Every worker that takes the trial is killed before its first checkpoint."""
-    one_forever = FOREVER.rpartition("[[cells]]")[0]
-    queue = one_forever + "".join(f"[[cells]]\nlr = 0.{digit}\n" for digit in (5, 6))
-    out = lab.root / "out"
-    words = ["--export", str(out), "--preset", preset_file(lab, queue), "--workers", "1"]
-    follower = lab.start(*words)
-    folder = lab.only_folder()
-    third = "b512-lr0.3-epochs-100000000-s0"
-
-    def begun(times: int) -> bool:
-        return (folder / journal.NAME).exists() and starts(folder).get(third) == times
-
-    for times in range(1, 5):
-        until(lambda times=times: begun(times), "the long trial runs")  # type: ignore[misc]
-        workers = [event.pid for event in events_of(folder) if isinstance(event, ev.WorkerReady)]
-        os.kill(workers[-1], signal.SIGKILL)
-    outcome = ended(follower)
-    assert outcome.code == 1, outcome.err
-    found = statuses(folder)
-    assert found.pop(third) == "failed"
-    assert list(found.values()) == ["finished"] * 4
-    assert "4 of 5 trials finished" in outcome.out
-    rows = {row["trial"]: row for row in table(out, "trials.csv")}
-    assert rows[third]["status"] == "failed"
-    assert "killed by signal 9 (after 3 retries)" in rows[third]["reason"]
-    assert rows[third]["attempt"] == "4"
-    assert json.loads((out / "manifest.json").read_text())["exit_code"] == 1
-    pids = [event.pid for event in events_of(folder) if isinstance(event, ev.WorkerReady)]
-    assert len(set(pids)) == 5, "another worker took each dead one's place"
-    assert lab.listed()[0]["state"] == "failed"
-
-
-def test_a_torn_journal_is_resumed_however_long_the_torn_line(tmp_path: Path) -> None:
-    with a_lab(tmp_path) as lab:
-        copy_of_recorded(tmp_path)
-        folder = lab.only_folder()
-        path = folder / journal.NAME
-        lines = path.read_bytes().splitlines(keepends=True)
-        last = max(n for n, line in enumerate(lines) if b'"kind":"ended"' in line)
-        path.write_bytes(b"".join(lines[:last]) + lines[last][:20] + b" " * 100_000)
-        assert lab.listed()[0]["state"] == "interrupted"
-        outcome = lab.run("resume", folder.name)
-        assert outcome.code == 0, outcome.err
-        assert list(statuses(folder).values()) == ["finished"] * 4
-        assert sorted(starts(folder).values()) == [1, 1, 1, 2]
-
-
-# ---- batch sizes beyond the data
-
-
-def test_a_batch_larger_than_the_data_is_the_full_batch_and_that_is_said(lab: Lab) -> None:
-    out = lab.root / "out"
-    more = sets("seeds=1", "train.epochs=2", "grid.batch_size=[2000, 3000]")
-    whole = sets("memory.micro_batch_size=2000")  # else a smaller piece may be found to be faster
-    outcome = lab.run("--export", str(out), *more, *whole)
-    assert outcome.code == 0, outcome.err
-    assert "warning: 2,000 exceeds the 1,437 training images: the full batch" in outcome.err
-    full, twin = table(out, "trials.csv")
-    expected = {
-        "trial": "b2000-s0",
-        "status": "finished",
-        "batch_size": "1437",
-        "micro_batch_size": "1437",
-        "accumulation_steps": "1",
-        "epochs": "2",
-        "steps": "2",
-        "samples": "2874",
-    }
-    assert {key: full[key] for key in expected} == expected
-    assert (twin["trial"], twin["status"]) == ("b3000-s0", "skipped")
-    assert twin["reason"] == "with 1,437 training images it is the same as b2000-s0"
-
-
-# ---- where it is started
-
-
-def test_without_a_terminal_quickstart_runs_headless_and_says_so(lab: Lab) -> None:
-    """In a folder with an `engine` and a `tui` of its own, which none of our processes import."""
-    for name in ("engine", "tui", "torch", "msgspec"):
-        (lab.cwd / name).mkdir()
-        trap = f"raise SystemExit('{name} was imported from the current folder')"
-        (lab.cwd / name / "__init__.py").write_text(trap)
-    outcome = lab.run(*ONE)
-    assert outcome.code == 0, outcome.err
-    assert "no terminal: running quickstart headless" in outcome.err.splitlines()[0]
-    assert "1 of 1 trials finished" in outcome.out
-    folder = lab.only_folder()
-    export = folder / "export"
-    assert outcome.out.endswith(f"exported to {export}\n")
-    assert [row["status"] for row in table(export, "trials.csv")] == ["finished"]
-    for log in folder.glob("*.log"):
-        assert "was imported" not in log.read_text()
-    assert sorted(path.name for path in lab.cwd.iterdir()) == ["engine", "msgspec", "torch", "tui"]
-
-
-def test_what_is_stored_is_for_its_owner_alone() -> None:
-    assert recorded().folder.stat().st_mode & 0o777 == 0o700
-    assert recorded().lab.home.stat().st_mode & 0o777 == 0o700
-
-
-# ---- real images
-
-
-@needs_mnist
-def test_mnist_epochs_learns_the_real_images(lab: Lab) -> None:
-    """One epoch of 10,000 images: such a network is known to be right nine times in ten by then.
-
-    The plan is given, with one thread, so that a busy machine doesn't slow it down.
-    """
-    plan = (
-        'plan=[{group="b16-s0", members=["b16-s0"], batch_size=16, micro_batch_size=16, '
-        "accumulation_steps=1, evaluation_batch_size=500, threads=1}]"
-    )
-    out = lab.root / "out"
-    more = sets("seeds=1", "train.epochs=1", "grid.batch_size=[16]", plan)
-    words = ["--export", str(out), "--preset", "mnist-epochs", "--data-dir", str(SHARED_DATA)]
-    outcome = lab.run(*words, *more)
-    assert outcome.code == 0, outcome.err
-    assert "mnist: 10,000 training and 10,000 test images" in outcome.err
-    (row,) = table(out, "trials.csv")
-    assert (row["model"], row["dataset"], row["steps"]) == ("cnn", "mnist", "625")
-    assert float(row["test_accuracy"]) > 0.9
-    assert float(row["train_accuracy"]) > 0.9
-    (written,) = tomllib.loads((out / SWEEP).read_text("utf-8"))["plan"]
-    assert (written["threads"], written["evaluation_batch_size"]) == (1, 500)
-
-
-# ---- nothing is left behind
-
-
-def test_a_finished_sweep_leaves_no_process() -> None:
-    folder = recorded().folder
-    assert not conductor_lives(folder)
-    workers = [event.pid for event in events_of(folder) if isinstance(event, ev.WorkerReady)]
-    assert len(workers) == 2
-    for pid in (conductor_of(folder), *workers):
-        command = Path(f"/proc/{pid}/cmdline")
-        assert not (command.exists() and str(folder) in command.read_text())

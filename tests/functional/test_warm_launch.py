@@ -27,7 +27,7 @@ from tests.functional.running import conductor_of, events_of, recorded, state_of
 from tests.terminal.terminals import Terminal
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.campaign,
     pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
 ]
 """A conductor outlives whoever started it: that is its point."""
