@@ -27,6 +27,7 @@ from engine.training.stepping import Stepper
 ROUNDS = 7
 ROUNDS_ALONE = 3  # nothing to compare with, but the first time is a slow one
 PROMISING = 0.8
+CLOSE = 0.9  # of the fastest, in a turn that all have taken
 LONG_SECONDS = 0.02
 FORWARD_SHARE = 0.5  # of a step's time, evaluated images included that are gathered
 
@@ -241,6 +242,13 @@ class Bench:
                     samples_per_second=self._samples_per_second(size),
                     rounds=rounds,
                 )
+            sizes = self._close(sizes)
+
+    def _close(self, sizes: list[int]) -> list[int]:
+        """Those that may be the fastest, and the largest: so there is time for more turns."""
+        paces = {size: self._shapes[size].samples_per_second for size in sizes}
+        least = CLOSE * max(paces.values(), default=0.0)
+        return [size for size in sizes if paces[size] >= least or size == max(sizes)]
 
     def _expected_seconds(self, size: int) -> float:
         known = [s for s in self._gradient_seconds if s <= size]

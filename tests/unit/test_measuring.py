@@ -231,6 +231,20 @@ def test_no_size_is_begun_that_would_end_too_late(
     assert {shape.rounds for shape in shapes} == {min(rounds, ROUNDS)}
 
 
+def test_turns_are_for_those_that_may_be_the_fastest(
+    images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """128 is a third faster than the others; the largest is what it is compared with."""
+    fake_clock(monkeypatch, lambda count: count * (0.75 if count == 128 else 1.0))
+    bench = bench_of(images, 512, epochs=10**6)
+    found = {shape.micro_batch_size: shape for shape in bench.shapes(1e7)}
+    assert found[128].rounds == found[512].rounds == ROUNDS
+    assert {found[8].rounds, found[32].rounds} <= {0, 1}
+    best = choose(512, list(found.values()), UNLIMITED, 0)
+    assert best is not None
+    assert best.micro_batch_size == 128
+
+
 @pytest.mark.parametrize(("epochs", "expected"), [(1, [8]), (3, [8, 32]), (36, [8, 32, 1200])])
 def test_measuring_is_held_to_its_share_of_the_trial(
     images: Images, epochs: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
