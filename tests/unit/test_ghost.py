@@ -37,8 +37,8 @@ from engine.training.measuring import Bench
 from engine.training.models import build_model
 from engine.training.modules import norm_of_channels, norm_of_features
 from engine.training.passes import Automatic, alone, unheard
+from tests.unit.planning_fixtures import ALONE, DATA, Office, fits
 from tests.unit.stack_fixtures import Group, trial_of
-from tests.unit.test_planning import ALONE, DATA, Office, fits
 from tests.unit.training_fixtures import (
     CPU,
     Run,
