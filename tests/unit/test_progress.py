@@ -12,7 +12,7 @@ from engine.estimate import remaining
 from engine.plan import make_plan
 from engine.spec import trials_of
 from engine.state import SweepState
-from tests.unit.test_state import (
+from tests.unit.state_fixtures import (
     FOUR,
     ONE,
     PRESET,

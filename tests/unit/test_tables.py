@@ -16,7 +16,7 @@ from engine.export import tables
 from engine.export.tables import Row, to_csv
 from engine.state import SweepState
 from tests.functional.running import CONTRACT
-from tests.unit.test_state import FOUR, ONE, THREE, TWO, folded, history, record, started
+from tests.unit.state_fixtures import FOUR, ONE, THREE, TWO, folded, history, record, started
 
 
 def read(text: str) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ import pytest
 from engine import events as ev
 from engine import journal
 from engine.state import SweepState
-from tests.unit.test_state import (
+from tests.unit.state_fixtures import (
     FOUR,
     ONE,
     THREE,
