@@ -3,16 +3,13 @@
 import fcntl
 import math
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import pytest
-from textual.app import App
-from textual.pilot import Pilot
 
 from engine import events as ev
 from engine import journal
@@ -20,8 +17,6 @@ from engine.bins import BINS_PER_DECADE, LOWEST
 from engine.catalog import LAUNCH, LOCK, Launch
 from engine.plan import make_plan
 from engine.spec import Claim, Configuration, Data, Model, Run, Settings, Train, Trial, trials_of
-from tui.screens.board import BoardScreen
-from tui.widget import Rows
 
 START = 1_800_000_000.0
 NOW = START + 95.0
@@ -29,7 +24,7 @@ SIZES = (8, 32, 128, 512)
 TRAIN_SIZE, TEST_SIZE = 1437, 360
 EPOCHS = 20
 GIB = 1 << 30
-PATIENCE = 1000
+
 PROBED = (1, 8, 64)
 PAIRS = ((1, 2), (16, 64))
 CLAIMS = (
@@ -391,58 +386,6 @@ def wide_sweep(home: Path, count: int) -> Path:
         recipe.whole(trials_of(configuration)[0])
     recipe.close("finished", count, count)
     return recipe.folder
-
-
-async def until(pilot: Pilot[str], happened: Callable[[], bool]) -> None:
-    """Let the app go on until something has happened; a test that waits in vain fails."""
-    for _ in range(PATIENCE):
-        await pilot.pause(0.01)
-        if isinstance(pilot.app.screen, BoardScreen):
-            pilot.app.screen.redraw()
-        if happened():
-            await pilot.pause()
-            return
-    raise AssertionError(f"it did not happen; on the screen:\n{screen_text(pilot.app)}")
-
-
-def screen_text(app: App[str]) -> str:
-    """What the rows on the screen say, from top to bottom."""
-    return "\n".join(rows.text for rows in app.screen.query(Rows) if rows.display)
-
-
-def part(app: App[str], name: str) -> str:
-    """What one widget of the screen says."""
-    return app.screen.query_one(f"#{name}", Rows).text
-
-
-async def loaded(pilot: Pilot[str]) -> BoardScreen:
-    """Wait until the board has read its journal, judged the claims and drawn it all."""
-
-    def read() -> bool:
-        screen = pilot.app.screen
-        return isinstance(screen, BoardScreen) and screen.view.loaded and not screen.view.unjudged
-
-    await until(pilot, read)
-    board = pilot.app.screen
-    assert isinstance(board, BoardScreen)
-    board.redraw()
-    await pilot.pause()
-    return board
-
-
-@pytest.fixture
-def still(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One time zone, one terminal, and nothing that is drawn because a second has passed."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLORTERM", "truecolor")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setattr("tui.screens.board.POLL_SECONDS", 0.1)
-    monkeypatch.setattr("tui.screens.board.DRAW_SECONDS", 1e6)
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.fixture

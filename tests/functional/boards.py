@@ -1,12 +1,20 @@
-"""A board on a sweep that is stored, in a small and in a large terminal."""
+"""A board on a sweep that is stored: what it shows, and waiting until it does."""
 
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.functional.board_fixtures import NOW, part
+import pytest
+from textual.app import App
+from textual.pilot import Pilot
+
+from tests.functional.board_fixtures import NOW
 from tui.app import BatchscopeApp
 from tui.screens.board import BoardScreen
+from tui.widget import Rows
 
 SMALL, LARGE = (80, 24), (160, 45)
+PATIENCE = 1000
 
 
 def board_on(folder: Path) -> BatchscopeApp:
@@ -23,3 +31,55 @@ def panes_seen(app: BatchscopeApp) -> list[str]:
 def gradients(app: BatchscopeApp) -> str:
     """What the pane of gradients shows."""
     return part(app, "pane-gradients")
+
+
+async def until(pilot: Pilot[str], happened: Callable[[], bool]) -> None:
+    """Let the app go on until something has happened; a test that waits in vain fails."""
+    for _ in range(PATIENCE):
+        await pilot.pause(0.01)
+        if isinstance(pilot.app.screen, BoardScreen):
+            pilot.app.screen.redraw()
+        if happened():
+            await pilot.pause()
+            return
+    raise AssertionError(f"it did not happen; on the screen:\n{screen_text(pilot.app)}")
+
+
+def screen_text(app: App[str]) -> str:
+    """What the rows on the screen say, from top to bottom."""
+    return "\n".join(rows.text for rows in app.screen.query(Rows) if rows.display)
+
+
+def part(app: App[str], name: str) -> str:
+    """What one widget of the screen says."""
+    return app.screen.query_one(f"#{name}", Rows).text
+
+
+async def loaded(pilot: Pilot[str]) -> BoardScreen:
+    """Wait until the board has read its journal, judged the claims and drawn it all."""
+
+    def read() -> bool:
+        screen = pilot.app.screen
+        return isinstance(screen, BoardScreen) and screen.view.loaded and not screen.view.unjudged
+
+    await until(pilot, read)
+    board = pilot.app.screen
+    assert isinstance(board, BoardScreen)
+    board.redraw()
+    await pilot.pause()
+    return board
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One time zone, one terminal, and nothing that is drawn because a second has passed."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("tui.screens.board.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("tui.screens.board.DRAW_SECONDS", 1e6)
+    yield
+    monkeypatch.undo()
+    time.tzset()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from tests.functional.board_fixtures import part, until
+from tests.functional.boards import part, until
 
 SMALL = (80, 24)
 HOSTILE = "[red]x[/] \\u001b]0;pwn\\u0007"

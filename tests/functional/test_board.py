@@ -15,13 +15,9 @@ from tests.functional.board_fixtures import (
     configurations,
     finished_sweep,
     home,
-    loaded,
-    part,
     running_sweep,
-    still,
-    until,
 )
-from tests.functional.boards import LARGE, SMALL, board_on, panes_seen
+from tests.functional.boards import LARGE, SMALL, board_on, loaded, panes_seen, part, still, until
 from tui.app import BatchscopeApp
 
 __all__ = ["home", "still"]

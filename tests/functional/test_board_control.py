@@ -18,13 +18,9 @@ from tests.functional.board_fixtures import (
     configurations,
     finished_sweep,
     home,
-    loaded,
-    part,
     running_sweep,
-    still,
-    until,
 )
-from tests.functional.boards import SMALL, board_on
+from tests.functional.boards import SMALL, board_on, loaded, part, still, until
 from tui.app import BatchscopeApp
 from tui.screens.add import AddBatchSize
 from tui.screens.dialog import Question

@@ -18,11 +18,9 @@ from tests.functional.board_fixtures import (
     configurations,
     finished_sweep,
     home,
-    loaded,
-    part,
     record_of,
-    still,
 )
+from tests.functional.boards import loaded, part, still
 from tui.app import BatchscopeApp
 from tui.settings import Settings
 

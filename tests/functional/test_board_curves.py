@@ -20,13 +20,9 @@ from tests.functional.board_fixtures import (
     configurations,
     finished_sweep,
     home,
-    loaded,
-    part,
     record_of,
-    still,
-    until,
 )
-from tests.functional.boards import LARGE, SMALL, board_on
+from tests.functional.boards import LARGE, SMALL, board_on, loaded, part, still, until
 from tui.app import BatchscopeApp
 from tui.axis import Axis
 from tui.curves.drawn import gathered

@@ -20,16 +20,12 @@ from tests.functional.board_fixtures import (
     configurations,
     finished_sweep,
     home,
-    loaded,
-    part,
     probed_sweep,
     record_of,
     running_sweep,
-    still,
-    until,
     wide_sweep,
 )
-from tests.functional.boards import LARGE, SMALL, board_on
+from tests.functional.boards import LARGE, SMALL, board_on, loaded, part, still, until
 from tui.app import BatchscopeApp
 from tui.units import significant
 

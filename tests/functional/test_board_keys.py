@@ -14,13 +14,9 @@ from tests.functional.board_fixtures import (
     configurations,
     finished_sweep,
     home,
-    loaded,
-    part,
     probed_sweep,
-    still,
-    until,
 )
-from tests.functional.boards import LARGE, SMALL, board_on, gradients
+from tests.functional.boards import LARGE, SMALL, board_on, gradients, loaded, part, still, until
 from tui.screens.board import BoardScreen
 from tui.screens.help import Help
 

@@ -10,15 +10,8 @@ from textual.pilot import Pilot
 from engine import events as ev
 from engine.line_facts import LinePoint
 from engine.spec import Interpolation, Sharpness, Trial, trials_of
-from tests.functional.board_fixtures import (
-    Recipe,
-    configurations,
-    finished_sweep,
-    home,
-    loaded,
-    part,
-    still,
-)
+from tests.functional.board_fixtures import Recipe, configurations, finished_sweep, home
+from tests.functional.boards import loaded, part, still
 from tests.functional.test_board_critical import LARGE, SMALL, board_on
 from tui.tables import table_of
 

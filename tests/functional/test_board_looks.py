@@ -7,15 +7,8 @@ import pytest
 from engine import events as ev
 from engine.claiming import LEFT_OUT
 from engine.fitting import Shape
-from tests.functional.board_fixtures import (
-    Recipe,
-    configurations,
-    home,
-    loaded,
-    part,
-    running_sweep,
-    still,
-)
+from tests.functional.board_fixtures import Recipe, configurations, home, running_sweep
+from tests.functional.boards import loaded, part, still
 from tui.app import BatchscopeApp
 from tui.panes.memory import _measured
 from tui.rows import width_of

@@ -15,14 +15,9 @@ from tests.functional.board_fixtures import (
     configurations,
     finished_sweep,
     home,
-    loaded,
-    part,
-    screen_text,
-    still,
-    until,
     wide_sweep,
 )
-from tests.functional.boards import LARGE, SMALL, board_on
+from tests.functional.boards import LARGE, SMALL, board_on, loaded, part, screen_text, still, until
 from tui.app import BatchscopeApp
 from tui.picker import Picker
 from tui.screens.board import BoardScreen

@@ -19,14 +19,10 @@ from tests.functional.board_fixtures import (
     configurations,
     finished_sweep,
     home,
-    loaded,
-    part,
     running_sweep,
-    still,
-    until,
     wide_sweep,
 )
-from tests.functional.boards import LARGE, SMALL, board_on, panes_seen
+from tests.functional.boards import LARGE, SMALL, board_on, loaded, panes_seen, part, still, until
 from tui.marks import GLYPHS
 
 __all__ = ["home", "still"]

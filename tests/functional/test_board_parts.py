@@ -9,7 +9,8 @@ from engine import events as ev
 from engine import journal
 from engine.catalog import load_state
 from engine.predictions import pack
-from tests.functional.board_fixtures import NOW, finished_sweep, home, loaded, part, still
+from tests.functional.board_fixtures import NOW, finished_sweep, home
+from tests.functional.boards import loaded, part, still
 from tui.app import BatchscopeApp
 
 __all__ = ["home", "still"]

@@ -14,12 +14,9 @@ from tests.functional.board_fixtures import (
     configurations,
     finished_sweep,
     home,
-    loaded,
-    part,
     probed_sweep,
-    still,
 )
-from tests.functional.boards import SMALL, board_on, gradients
+from tests.functional.boards import SMALL, board_on, gradients, loaded, part, still
 
 __all__ = ["home", "still"]
 

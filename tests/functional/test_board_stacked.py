@@ -8,7 +8,8 @@ import pytest
 
 from engine import journal
 from engine.state import SweepState
-from tests.functional.board_fixtures import home, loaded, part, stacked_sweep, still
+from tests.functional.board_fixtures import home, stacked_sweep
+from tests.functional.boards import loaded, part, still
 from tui.app import BatchscopeApp
 from tui.headless import Follower
 from tui.loglines import Log

@@ -17,14 +17,19 @@ from tests.functional.board_fixtures import (
     configurations,
     finished_sweep,
     home,
-    loaded,
-    part,
     running_sweep,
+)
+from tests.functional.boards import (
+    LARGE,
+    SMALL,
+    board_on,
+    loaded,
+    panes_seen,
+    part,
     screen_text,
     still,
     until,
 )
-from tests.functional.boards import LARGE, SMALL, board_on, panes_seen
 from tui.commands import COMMANDS
 from tui.screens.board import BoardScreen
 from tui.screens.dialog import Message, Question

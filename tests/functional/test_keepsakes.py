@@ -14,14 +14,10 @@ from tests.functional.board_fixtures import (
     conductor_of,
     finished_sweep,
     home,
-    loaded,
-    part,
     probed_sweep,
     running_sweep,
-    still,
-    until,
 )
-from tests.functional.boards import LARGE, SMALL, board_on
+from tests.functional.boards import LARGE, SMALL, board_on, loaded, part, still, until
 
 __all__ = ["home", "still"]
 pytestmark = pytest.mark.usefixtures("still")

@@ -14,13 +14,10 @@ from tests.functional.board_fixtures import (
     configurations,
     finished_sweep,
     home,
-    loaded,
-    part,
     probed_sweep,
     running_sweep,
-    screen_text,
-    still,
 )
+from tests.functional.boards import loaded, part, screen_text, still
 from tui.app import BatchscopeApp
 from tui.marks import LETTERS
 from tui.screens.board import BoardScreen

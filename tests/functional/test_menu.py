@@ -14,13 +14,9 @@ from tests.functional.board_fixtures import (
     configurations,
     finished_sweep,
     home,
-    loaded,
-    part,
     running_sweep,
-    screen_text,
-    still,
-    until,
 )
+from tests.functional.boards import loaded, part, screen_text, still, until
 from tests.functional.menu_fixtures import HOSTILE, PRESET, SMALL, listed, presets
 from tui.app import BatchscopeApp
 from tui.screens.board import BoardScreen

@@ -10,15 +10,8 @@ from textual.pilot import Pilot
 from engine.catalog import SWEEP, find_preset
 from engine.drafting import Checked, checked
 from engine.reading import load_preset, read_toml
-from tests.functional.board_fixtures import (
-    Recipe,
-    configurations,
-    home,
-    loaded,
-    part,
-    still,
-    until,
-)
+from tests.functional.board_fixtures import Recipe, configurations, home
+from tests.functional.boards import loaded, part, still, until
 from tests.functional.menu_fixtures import HOSTILE, PRESET, SMALL, listed, presets
 from tui.app import BatchscopeApp
 from tui.screens.dialog import Message, Question

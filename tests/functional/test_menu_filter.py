@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.functional.board_fixtures import finished_sweep, home, loaded, part, still
+from tests.functional.board_fixtures import finished_sweep, home
+from tests.functional.boards import loaded, part, still
 from tests.functional.menu_fixtures import HOSTILE, PRESET, SMALL, listed, presets
 from tui.app import BatchscopeApp
 from tui.entries import matches

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from engine.catalog import conductor_lives, home_folder, sweep_folders
 from engine.launching import wait_until_free
-from tests.functional.board_fixtures import loaded, part, still
+from tests.functional.boards import loaded, part, still
 from tui.app import BatchscopeApp
 from tui.screens.asking import Asking
 from tui.screens.dialog import Message, Question

@@ -18,12 +18,9 @@ from tests.functional.board_fixtures import (
     configurations,
     finished_sweep,
     home,
-    loaded,
-    part,
     running_sweep,
-    still,
-    until,
 )
+from tests.functional.boards import loaded, part, still, until
 from tests.functional.menu_fixtures import SMALL, listed, presets
 from tui.app import BatchscopeApp
 from tui.screens.asking import Asking

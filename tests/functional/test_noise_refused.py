@@ -1,6 +1,6 @@
 """With batch norm there is no gradient noise scale, and the board says why."""
 
-from tests.functional.board_fixtures import loaded, part, still
+from tests.functional.boards import loaded, part, still
 from tests.functional.running import Lab
 from tui.app import BatchscopeApp
 from tui.quantities import QUANTITIES

@@ -17,9 +17,9 @@ from tests.functional.board_fixtures import (
     Recipe,
     conductor_of,
     configurations,
-    loaded,
     record_of,
 )
+from tests.functional.boards import loaded
 from tui.app import BatchscopeApp
 from tui.follower import Batch
 

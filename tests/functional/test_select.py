@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.board_fixtures import loaded, part, still
+from tests.functional.boards import loaded, part, still
 from tests.functional.running import Lab
 from tui.app import BatchscopeApp
 

@@ -9,16 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.spec import trials_of
-from tests.functional.board_fixtures import (
-    EPOCHS,
-    NOW,
-    Recipe,
-    conductor_of,
-    configurations,
-    loaded,
-    part,
-    until,
-)
+from tests.functional.board_fixtures import EPOCHS, NOW, Recipe, conductor_of, configurations
+from tests.functional.boards import loaded, part, until
 from tui import line
 from tui.app import BatchscopeApp
 
