@@ -9,27 +9,27 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from engine.fitting import Shape
 from engine.gradient_facts import Competing as Competing
 from engine.gradient_facts import Competition as Competition
 from engine.gradient_facts import Draws as Draws
 from engine.gradient_facts import NormSlice as NormSlice
 from engine.gradient_facts import ValueBins as ValueBins
 from engine.line_facts import LinePoint as LinePoint
+from engine.measurements import Interpolated as Interpolated
+from engine.measurements import Measured as Measured
+from engine.measurements import MemorySampled as MemorySampled
+from engine.measurements import Paced as Paced
+from engine.measurements import Predicted as Predicted
+from engine.measurements import Probed as Probed
+from engine.measurements import SharpnessMeasured as SharpnessMeasured
 from engine.plan import Plan
 from engine.spec import Claim, Configuration, Interpolation, Selection
-from engine.stacking import Stack
+from engine.stamped import Event
 
 JOURNAL_VERSION = 1
 
 TrialStatus = Literal["queued", "running", "finished", "diverged", "failed", "skipped", "stopped"]
 SweepEnding = Literal["finished", "failed", "stopped"]
-
-
-class Event(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
-    """A fact with the moment it was written down."""
-
-    at: float = 0.0
 
 
 class JournalOpened(Event, frozen=True, tag="journal"):
@@ -77,47 +77,6 @@ class DataReady(Event, frozen=True, tag="data"):
     test: int
     shape: tuple[int, int, int]
     digest: str
-
-
-class Measured(Event, frozen=True, tag="measured"):
-    """Micro-batch sizes that were executed before a trial's first step, for all that are like it.
-
-    `limit_bytes` is what the worker may hold, data included, and `asked_bytes` what people allow
-    the device, if they said so; `held_bytes` is live between steps.
-    `evaluation_batch_size` is the largest that keeps the headroom, of the usual one and its halves.
-    """
-
-    trial: str
-    device: str
-    device_name: str
-    batch_size: int
-    asked_bytes: int | None
-    limit_bytes: int
-    held_bytes: int
-    shapes: tuple[Shape, ...]
-    evaluation_batch_size: int
-    evaluation_peak_bytes: int
-    seconds: float
-
-
-class Paced(Event, frozen=True, tag="paced"):
-    """Stacks of replicates whose steps were timed before a plan was fixed, for all that are alike.
-
-    `batch_size` is the largest that occurs, taken in micro-batches of `micro_batch_size`. The
-    largest stack that was wanted is `asked`. Where it was to find out how many workers there should
-    be, so many `workers` with `threads` each did this at the same time, and nothing else ran.
-    """
-
-    trial: str
-    worker: int
-    device_name: str
-    batch_size: int
-    micro_batch_size: int
-    threads: int
-    asked: int
-    stacks: tuple[Stack, ...]
-    seconds: float
-    workers: int = 0
 
 
 class Planned(Event, frozen=True, tag="plan"):
@@ -271,35 +230,6 @@ class MicroBatchCut(Event, frozen=True, tag="cut"):
     grew: bool = False
 
 
-class Probed(Event, frozen=True, tag="probed"):
-    """What was drawn at the weights of one moment; `at_share` is its share of the budget."""
-
-    trial: str
-    attempt: int
-    at_share: float
-    epoch: int
-    steps: int
-    samples: int
-    seconds: float
-    draws: tuple[Draws, ...] = ()
-    competitions: tuple[Competition, ...] = ()
-
-
-class Predicted(Event, frozen=True, tag="predicted"):
-    """What a trial says of every test image at its end, beside what is right.
-
-    `packed` is one byte an image, (predicted − label) mod `classes`, as zlib compresses it: 0 where
-    it is right. `engine.predictions` reads it.
-    """
-
-    trial: str
-    attempt: int
-    steps: int
-    classes: int
-    images: int
-    packed: bytes
-
-
 class TrialEnded(Event, frozen=True, tag="ended"):
     """A trial's last word. `failed` and `stopped` trials are run anew by `resume`."""
 
@@ -307,26 +237,6 @@ class TrialEnded(Event, frozen=True, tag="ended"):
     attempt: int
     status: TrialStatus
     reason: str = ""
-
-
-class MemorySampled(Event, frozen=True, tag="memory"):
-    """Bytes of a device: its total, what this sweep's processes hold, and what others hold.
-
-    `total` is 0 where it cannot be read; in a container it is at most the container's limit.
-    `limit` is the most that this sweep may take, by `--memory-limit` or the container.
-    `utilization` is the percentage of the time that the device was busy, `temperature` in
-    degrees Celsius, `power` in watts. None is not known, or no limit.
-    """
-
-    device: str
-    name: str
-    total: int
-    ours: int
-    others: int
-    limit: int | None = None
-    utilization: int | None = None
-    temperature: int | None = None
-    power: float | None = None
 
 
 class Note(Event, frozen=True, tag="note"):
@@ -368,45 +278,6 @@ class SweepEnded(Event, frozen=True, tag="sweep_ended"):
     failed: int
     reason: str = ""
     exit_code: int = 0
-
-
-class SharpnessMeasured(Event, frozen=True, tag="sharpness"):
-    """How far the loss of a trial rises in a box around its final weights: see `Sharpness`.
-
-    `sharpness` is in percent of 1 + `loss`, and not known where the loss is not finite somewhere
-    in the box. `dimensions` is None for the full space. `reason` says why there is no sharpness,
-    or that the search ended before its last iteration.
-    """
-
-    trial: str
-    attempt: int
-    steps: int
-    epsilon: float
-    dimensions: int | None
-    samples: int
-    loss: float | None
-    highest_loss: float | None
-    sharpness: float | None
-    evaluations: int
-    iterations: int
-    seconds: float
-    reason: str = ""
-
-
-class Interpolated(Event, frozen=True, tag="interpolated"):
-    """The line between the final weights of two trials; see `Interpolation`.
-
-    Training figures are of `samples` images. Where it is `recalibrated`, batch norm's statistics
-    were taken anew at every point, on those images. Without points, `reason` says why.
-    """
-
-    start: str
-    end: str
-    points: tuple[LinePoint, ...] = ()
-    samples: int = 0
-    recalibrated: bool = False
-    seconds: float = 0.0
-    reason: str = ""
 
 
 AnyEvent = (
