@@ -7,6 +7,7 @@ most), at the end of an epoch, and nowhere inside a step.
 import math
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -20,6 +21,7 @@ from engine.target import has_target, is_check, is_met, told
 from engine.training import statements
 from engine.training.ending import Ending
 from engine.training.evaluation import Figures
+from engine.training.examining import Examiner
 from engine.training.flat import FlatModel
 from engine.training.gradients import norm_slice
 from engine.training.halting import Dropped, Halted, raise_if
@@ -29,7 +31,6 @@ from engine.training.job import Job
 from engine.training.judging import Judge
 from engine.training.keeping import Keeper
 from engine.training.member import Member
-from engine.training.moments import Moments
 from engine.training.position import Clock, Position
 from engine.training.probing import Prober
 from engine.training.sharpening import Sharpener
@@ -49,6 +50,7 @@ class Training:
     Attributes:
         active: those that have not ended.
         judge: evaluates them.
+        examiner: probes them at the moments that are still to come.
     """
 
     def __init__(
@@ -75,32 +77,25 @@ class Training:
 
     def _begin(self) -> None:
         """Stand before the first step."""
-        job, settings = self.job, self.settings
+        job = self.job
         self.stepper = Stepper(job.members, job.plan, self.images, self.device, job.team)
         self.total_steps = self.stepper.total_steps
         size, cut = job.plan.evaluation_batch_size, partial(self._teller.cut, evaluation=True)
         self.judge = Judge(self.stepper, self.images, size, cut)
         self.at, self.clock = Position(), Clock()
-        steps_at = self.stepper.course.steps_at
-        self.moments = Moments(
-            settings.probe.at, self.total_steps, settings.train.seconds, steps_at
-        )
+        self.examiner = Examiner(self, self._teller, self._pause, self._keep_if_due, self._let_go)
+        members = enumerate(zip(job.members, self.stepper.stack.members, strict=True))
         self.active = [
-            Member(trial, index, flat, self._prober(trial, flat), self._sharpener(trial, flat))
-            for index, (trial, flat) in enumerate(
-                zip(job.members, self.stepper.stack.members, strict=True)
-            )
+            self._member(trial, index, flat)
+            for index, (trial, flat) in members
             if trial.id in job.active
         ]
 
-    def _prober(self, trial: Trial, flat: FlatModel) -> Prober:
-        lr = self.stepper.rates.lr
-        go_on = partial(self._go_on, trial.id)
-        return Prober(trial, self.job.plan, flat, self.images, lr, go_on)
-
-    def _sharpener(self, trial: Trial, flat: FlatModel) -> Sharpener:
-        go_on = partial(self._go_on, trial.id)
-        return Sharpener(trial, self.job.plan, flat, self.images, go_on)
+    def _member(self, trial: Trial, index: int, flat: FlatModel) -> Member:
+        go_on, lr = partial(self._go_on, trial.id), self.stepper.rates.lr
+        prober = Prober(trial, self.job.plan, flat, self.images, lr, go_on)
+        sharpener = Sharpener(trial, self.job.plan, flat, self.images, go_on)
+        return Member(trial, index, flat, prober, sharpener)
 
     def run(self) -> None:
         """Train to the end of the budget; the last event of each is always `TrialEnded`."""
@@ -108,7 +103,7 @@ class Training:
             torch.cuda.reset_peak_memory_stats(self.device)
         self._teller.begin(self._resumed)
         try:
-            self._probe_if_due()
+            self.examiner.examine()
             while self.active and (self.at.within or not self.at.over):
                 if not self.at.within:
                     self.at.begin_epoch()
@@ -132,7 +127,7 @@ class Training:
         for batch in self._batches(self._order()):
             self._step(batch)
             self._check_target(batch.shape[1])
-            self._probe_if_due()
+            self.examiner.examine()
             if not self.at.over:
                 self._report()
         if self.at.filled:
@@ -217,11 +212,9 @@ class Training:
 
     def _drop(self) -> None:
         """End those members that nobody wants any more, between two steps."""
-        self._synchronize()
-        self.clock.stop()
-        for member in [one for one in self.active if one.trial.id in self._dropped()]:
-            self._let_go(member)
-        self.clock.start()
+        with self.off_the_clock():
+            for member in [one for one in self.active if one.trial.id in self._dropped()]:
+                self._let_go(member)
 
     def _let_go(self, member: Member) -> None:
         """End one member before its time, and keep the others as they are."""
@@ -247,12 +240,10 @@ class Training:
         within = not at.over and at.epoch_samples < whole and has_target(train)
         if not within or not is_check(at.epoch_samples, batch, whole, train.target_checks):
             return
-        self._synchronize()
-        self.clock.stop()
-        (judged,) = self._evaluate("validation" if self.images.validates else "test")
-        if any(self._meets(judged[member.index]) for member in self.active):
-            self._finish(lambda member: self._meets(judged[member.index]))
-        self.clock.start()
+        with self.off_the_clock():
+            (judged,) = self._evaluate("validation" if self.images.validates else "test")
+            if any(self._meets(judged[member.index]) for member in self.active):
+                self._finish(lambda member: self._meets(judged[member.index]))
 
     def _meets(self, judged: Figures) -> bool:
         return is_met(self.train_settings, statements.known(judged.loss), judged.accuracy)
@@ -261,10 +252,8 @@ class Training:
         """Say how far it is, and make it durable, once it is time for either."""
         pending = any(member.pending for member in self.active)
         if self._keeper.due(REPORT_SECONDS if pending else WITHIN_SECONDS):
-            self._synchronize()
-            self.clock.stop()
-            self._keep()
-            self.clock.start()
+            with self.off_the_clock():
+                self._keep()
         if self._teller.due(REPORT_SECONDS):
             self._teller.progress()
 
@@ -283,45 +272,6 @@ class Training:
         raise_if(self._halted)
         if trial in self._dropped():
             raise Dropped
-
-    def _probe_if_due(self) -> None:
-        """Hold still if a moment has come; the clock does not count it."""
-        counting, seconds = self.clock.running, self.clock.total()
-        share = self.moments.reached(self.at.steps, seconds)
-        if share is None:
-            return
-        if counting:
-            self._synchronize()
-            self.clock.stop()
-        while share is not None:
-            self._probe_all(share)
-            share = self.moments.reached(self.at.steps, seconds)
-        if counting:
-            self.clock.start()
-
-    def _probe_all(self, share: float) -> None:
-        """Probe each at this moment, which is still to come until all of them are."""
-        self.moments.put_back(share)
-        for member in list(self.active):
-            self._probe(member, share)
-        self.moments.take(share)
-
-    def _probe(self, member: Member, share: float) -> None:
-        if member.has_probed(share):
-            return
-        held = self._pause.seconds
-        try:
-            found = member.prober.probe(share)
-        except Dropped:
-            self._let_go(member)
-            return
-        if found.cut:
-            self._teller.cut(member.prober.micro_batch_size, probe=True)
-        found = found._replace(seconds=found.seconds - (self._pause.seconds - held))
-        event = statements.probed(self, member, share, found)
-        member.facts.probes.append(event)
-        self._keep_if_due()
-        self._teller.state(event)
 
     def _slice_is_long(self) -> bool:
         """Whether a slice of norms has taken a twentieth of a budget in seconds."""
@@ -360,7 +310,7 @@ class Training:
         self.stepper.travel.end_epoch()
         self.stepper.noise.end_epoch()
         climbs = any(member.left_to_climb() for member in self.active)
-        going_on = self.active and (not self.at.over or self.moments.left or climbs)
+        going_on = self.active and (not self.at.over or self.examiner.moments.left or climbs)
         if going_on and self._keeper.due(REPORT_SECONDS):
             self._keep()
 
@@ -398,9 +348,7 @@ class Training:
 
     def _complete(self, member: Member, reason: str = "") -> None:
         """Its training is over: what is asked for at the end of it, and its end."""
-        share = self.moments.last
-        if share is not None:
-            self._probe(member, share)
+        self.examiner.examine_last(member)
         try:
             if member in self.active:
                 self._ending.sharpen(member, self._keep_if_due)
@@ -432,6 +380,17 @@ class Training:
         self.active.remove(member)
         if not self.active:
             self.at.over = True
+
+    @contextmanager
+    def off_the_clock(self) -> Iterator[None]:
+        """Have the clock stand still meanwhile, if it counts; for good where all ends in there."""
+        counting = self.clock.running
+        if counting:
+            self._synchronize()
+            self.clock.stop()
+        yield
+        if counting:
+            self.clock.start()
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":

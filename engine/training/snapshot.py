@@ -38,7 +38,7 @@ def take(training: "Training") -> bytes:
         "position": _pack(training.at),
         "clock": _pack(training.clock),
         "facts": [_pack(member.facts) for member in training.active],
-        "moments": list(training.moments.left),
+        "moments": list(training.examiner.moments.left),
         "weights": stack.weights.detach(),
         "buffers": stack.buffers,
         "optimizer": stepper.optimizer.state_dict(),
@@ -74,7 +74,7 @@ def put_back(training: "Training", payload: bytes) -> None:
     facts = dict(zip(content["active"], content["facts"], strict=True))
     for member in training.active:
         member.facts = msgspec.msgpack.decode(facts[member.trial.id], type=Facts)
-    training.moments.left = list(content["moments"])
+    training.examiner.moments.left = list(content["moments"])
     stack.weights.detach().copy_(content["weights"])
     for buffer, kept in zip(stack.buffers, content["buffers"], strict=True):
         buffer.copy_(kept)
