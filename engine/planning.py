@@ -7,7 +7,6 @@ with follows from that of one alone: a stack has the same micro-batch.
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,10 +19,10 @@ from engine.batch_norm import exact_in_parts, ghostly, grouped, pieces, refusal
 from engine.control import Control
 from engine.costs import Costs
 from engine.crew import Member
-from engine.devices import Device, memory_of
 from engine.estimate import trial_seconds
 from engine.events import AnyEvent, Measured, Note, Paced, Planned, TrialEnded
 from engine.fitting import HEADROOM, Choice, choose, fits, told_apart, usable
+from engine.place import Place, data_bytes, free_share, worker_share
 from engine.plan import (
     DRAW_MICRO_BATCH_SIZE,
     LEAST_SECONDS,
@@ -42,38 +41,6 @@ from engine.spec import Trial
 from engine.split import training_size
 from engine.stacking import Pieces, candidates, divide, fixed, largest_stack
 from engine.state import SweepState
-
-FLOAT_BYTES, LABEL_BYTES = 4, 8
-UNBOUNDED = 1 << 60
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a worker trains: its device, how many workers share that, and its threads.
-
-    On a node of a cluster `free_bytes` is what it may take of the memory there, `name` tells the
-    place from others with such a device, and of a card it is only known that it is one (`on_gpu`).
-    `team` are the devices of those who train its trials together, this worker's first; empty
-    where none does.
-    """
-
-    device: Device
-    workers: int
-    threads: int
-    free_bytes: int | None = None
-    name: str = ""
-    on_gpu: bool = False
-    team: tuple[Device, ...] = ()
-
-    @property
-    def has_gpu(self) -> bool:
-        """Whether it trains on a GPU."""
-        return self.on_gpu or self.device.handle is not None
-
-    @property
-    def key(self) -> str:
-        """What the failures of its device are counted under."""
-        return self.name or self.device.name
 
 
 class NothingFits(Exception):
@@ -375,34 +342,6 @@ def _evaluation(size: int, found: Measured, data: Prepared) -> int:
 
 def _best(found: Measured, exact: bool = True) -> Choice | None:
     return choose(found.batch_size, found.shapes, found.limit_bytes, found.held_bytes, exact)
-
-
-def worker_share(total: int, place: Place, data: Prepared) -> int:
-    """Live tensor bytes that a worker may hold of a device's `total`, data included.
-
-    On a CPU the workers share one copy of the data; a GPU's have one each.
-    """
-    if place.has_gpu:
-        return total // place.workers
-    held = data_bytes(data)
-    return min(total, max(0, total - held) // place.workers + held)
-
-
-def data_bytes(data: Prepared) -> int:
-    """Bytes of the images and labels of a data set as tensors."""
-    images = data.train + data.test
-    part = min(data.train, data.test)
-    return images * (math.prod(data.shape) * FLOAT_BYTES + LABEL_BYTES) + part * LABEL_BYTES
-
-
-def free_share(place: Place, data: Prepared) -> int | None:
-    """What is free of a CPU's memory for one worker; a GPU is asked by its worker (None)."""
-    if place.has_gpu:
-        return None
-    if place.free_bytes is not None:
-        return place.free_bytes
-    available = memory_of(place.device).available
-    return worker_share(UNBOUNDED if available is None else available, place, data)
 
 
 def _too_little(found: Measured, named: bool) -> str:

@@ -17,7 +17,8 @@ from engine.faulty import MOST_TRIALS, Service
 from engine.ledger import Ledger
 from engine.lines import Pair
 from engine.linking import Linker
-from engine.planning import Place, Planner, Rest, Task
+from engine.place import Place
+from engine.planning import Planner, Rest, Task
 from engine.prepared import Prepared
 from engine.problems import MachineProblem
 from engine.queueing import Group, TrialQueue

@@ -14,7 +14,7 @@ from engine.crew import Crew, Member
 from engine.devices import cores
 from engine.events import Note, WorkerDismissed
 from engine.ledger import Ledger
-from engine.planning import Place
+from engine.place import Place
 from engine.prepared import Prepared
 from engine.queueing import Group, TrialQueue
 from engine.serving import hire

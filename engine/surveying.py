@@ -17,8 +17,8 @@ from engine.crew import Member
 from engine.devices import Device
 from engine.events import AnyEvent, Paced
 from engine.ledger import Ledger
+from engine.place import Place, free_share
 from engine.plan import make_plan
-from engine.planning import Place, free_share
 from engine.prepared import Prepared
 from engine.queueing import Group
 from engine.slots import Slots

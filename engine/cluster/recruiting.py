@@ -14,7 +14,7 @@ from engine.control import Control
 from engine.crew import HALT_PATIENCE_SECONDS, Crew, DiedAtStart, Member
 from engine.devices import Device
 from engine.ledger import Ledger
-from engine.planning import Place
+from engine.place import Place
 from engine.problems import MachineProblem
 from engine.queueing import TrialQueue
 from engine.serving import Server, hire

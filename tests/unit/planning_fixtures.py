@@ -11,7 +11,8 @@ from engine.costs import Costs
 from engine.devices import Device
 from engine.events import AnyEvent, Measured, Paced, TrialEnded
 from engine.fitting import Shape, usable
-from engine.planning import Place, Planner, Rest, Task
+from engine.place import Place
+from engine.planning import Planner, Rest, Task
 from engine.prepared import Prepared
 from engine.spec import Configuration, Memory, Trial, trials_of
 from engine.stacking import Stack

@@ -16,7 +16,7 @@ from engine.crew import Crew
 from engine.devices import Device, lost_among
 from engine.events import AnyEvent, TrialEnded, TrialStarted
 from engine.faulty import Service
-from engine.planning import Place
+from engine.place import Place
 from engine.problems import MachineProblem
 from engine.serving import Server
 from engine.training.faults import device_failed, device_problem

@@ -15,7 +15,7 @@ from engine.control import Control
 from engine.devices import Device
 from engine.events import AnyEvent
 from engine.line_facts import LinePoint
-from engine.planning import Place
+from engine.place import Place
 from engine.serving import Server
 from engine.spec import Interpolation
 from tests.unit.test_queueing import DATA, RAW, House

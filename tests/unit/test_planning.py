@@ -7,8 +7,9 @@ import pytest
 from engine.devices import Device, Reading
 from engine.events import Measured, TrialEnded
 from engine.fitting import Shape
+from engine.place import Place, data_bytes, worker_share
 from engine.plan import LEAST_SECONDS, Plan, make_plan
-from engine.planning import NothingFits, Place, chosen, data_bytes, worker_share
+from engine.planning import NothingFits, chosen
 from engine.spec import Memory, trials_of
 from tests.unit.planning_fixtures import CPU, DATA, GPU, HELD, Office, fits, with_memory
 from tests.unit.training_fixtures import TRAIN_SIZE, configuration
@@ -107,7 +108,7 @@ async def test_the_smaller_limit_counts(
 
 async def test_a_cpu_without_limit_has_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     readings = iter([Reading(available=HELD + 3 * MIB), Reading()])
-    monkeypatch.setattr("engine.planning.memory_of", lambda device: next(readings))
+    monkeypatch.setattr("engine.place.memory_of", lambda device: next(readings))
     office = Office(configuration(64), configuration(512))
     for trial in office.trials:
         await office.settle(trial, place=Place(CPU, 3, 1))

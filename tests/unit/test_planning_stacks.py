@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from engine.planning import Place, Rest
+from engine.place import Place
+from engine.planning import Rest
 from engine.spec import Configuration, Memory, Run
 from tests.unit.planning_fixtures import (
     ALL,

@@ -14,8 +14,8 @@ from engine.control import Control
 from engine.devices import Device
 from engine.events import AnyEvent
 from engine.obeying import Servant
+from engine.place import Place
 from engine.plan import Plan, for_members, make_plan
-from engine.planning import Place
 from engine.queueing import Group
 from engine.serving import Server
 from engine.stacking import Stack

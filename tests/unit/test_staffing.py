@@ -12,8 +12,8 @@ from engine import orders
 from engine.control import Control
 from engine.devices import Device
 from engine.events import AnyEvent
+from engine.place import Place
 from engine.plan import make_plan
-from engine.planning import Place
 from engine.stacking import Stack
 from engine.staffing import Staff, Staffing
 from tests.unit.test_queueing import DATA, RAW, House
