@@ -49,8 +49,11 @@ def delete_sweep(folder: Path) -> None:
 
 
 def _kept_elsewhere(folder: Path) -> str:
-    with contextlib.suppress(UsageProblem):  # a launch that cannot be read names no place
-        return read_launch(folder).checkpoints
+    """The place that is this sweep's alone; empty where there is none, or its launch is damaged."""
+    with contextlib.suppress(UsageProblem):
+        where = read_launch(folder).checkpoints
+        if where.rpartition("/")[2].startswith(f"{folder.name}-"):
+            return where
     return ""
 
 

@@ -5,9 +5,11 @@ import os
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.catalog import (
+    LAUNCH,
     LOCK,
     Launch,
     create_sweep,
@@ -116,3 +118,12 @@ def test_a_place_elsewhere_that_refuses_is_named(home: Path) -> None:
     with pytest.raises(MachineProblem, match=r"is off the list, but what it kept in nowhere9://"):
         delete_sweep(folder)
     assert sweep_folders(home) == []
+
+
+def test_a_place_that_is_not_the_sweep_s_alone_is_left(home: Path, tmp_path: Path) -> None:
+    folder, shared = sweep(home), tmp_path / "shared"
+    (shared / "others").mkdir(parents=True)
+    launch = Launch(preset="quickstart", on="auto", checkpoints=str(shared))
+    (folder / LAUNCH).write_bytes(msgspec.json.encode(launch))
+    delete_sweep(folder)
+    assert (shared / "others").is_dir()
