@@ -127,9 +127,9 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
         UsageProblem: a text is no UTF-8.
         MachineProblem: the disk refuses.
     """
-    launch = replace(launch, notes=preset.notes)
     try:
-        contents = {SWEEP: sweep_toml(preset), LAUNCH: msgspec.json.encode(launch)}
+        written = sweep_toml(preset)
+        msgspec.json.encode(launch)  # before anything is made
     except UnicodeEncodeError:
         raise UsageProblem(f"{preset.name}: a text of the preset or a path is not UTF-8") from None
     stem = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -146,10 +146,10 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
         except OSError as error:
             raise MachineProblem(f"{printable(folder)}: {error.strerror}") from None
     kept = _kept_for(folder.name, launch.checkpoints)
-    contents[LAUNCH] = msgspec.json.encode(replace(launch, checkpoints=kept))
+    launch = replace(launch, notes=preset.notes, checkpoints=kept)
     try:
-        for file, content in contents.items():
-            (folder / file).write_bytes(content)
+        (folder / SWEEP).write_bytes(written)
+        (folder / LAUNCH).write_bytes(msgspec.json.encode(launch))
     except OSError as error:
         raise MachineProblem(f"{printable(folder)}: {error.strerror}") from None
     return folder

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine import commands, stored
 from engine import events as ev
@@ -26,7 +26,7 @@ from engine.devices import Device, choose_devices, lost_among, machine, with_chi
 from engine.keeping import ledger_of
 from engine.locking import take_lock
 from engine.obeying import Servant
-from engine.planning import Place
+from engine.place import Place
 from engine.prepared import Prepared
 from engine.preparing import had
 from engine.problems import MachineProblem, Problem
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from engine.cluster.joining import Cluster
 
 Work = Coroutine[Any, Any, None]
+Done = TypeVar("Done")
 CANCEL_PATIENCE_SECONDS = 5.0
 POLL_SECONDS = 0.25
 MEMORY_SECONDS = 2.0
@@ -117,19 +118,15 @@ class Conductor:
         """Conduct on the nodes of a Ray cluster, which knows their devices."""
         from engine.cluster.joining import Terms, joined, left
 
-        launch, silence = self.launch, self.launch.silence_seconds
+        launch = self.launch
         self._reserve.keep(0)
         terms = Terms(launch.checkpoints, launch.gpu_share, launch.device, self._parallel)
-        found = list["Cluster"]()
-
-        async def joining() -> None:
-            found.append(await joined(launch.on, self.folder, terms))
 
         async def conducting() -> None:
-            if not await self._unless_stopped(joining()):
+            cluster = await self._unless_stopped(joined(launch.on, self.folder, terms))
+            if cluster is None:
                 return
-            (cluster,) = found
-            heard = self._ledger.heard
+            heard, silence = self._ledger.heard, launch.silence_seconds
             crew = Crew(self.folder, self._lock, heard, silence, start=cluster.start)
             try:
                 await self._recruit(crew, cluster)
@@ -269,27 +266,24 @@ class Conductor:
             self._queue.line_up()
         return staff
 
-    async def _unless_stopped(self, work: Work) -> bool:
-        """Await work that a stop may cut short; whether it was done."""
+    async def _unless_stopped(self, work: Coroutine[Any, Any, Done]) -> Done | None:
+        """What comes of work that a stop may cut short; None where it did."""
         task, stop = asyncio.create_task(work), asyncio.create_task(self._control.stopped())
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if task.done():
-            task.result()
-            return True
+            return task.result()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        return False
+        return None
 
-    async def _prepare(self) -> None:
+    async def _prepare(self) -> bool:
         """Have every data set of the sweep prepared."""
-        home, names = (
-            self.folder.parent.parent,
-            (c.settings.data.name for c in self.preset.configurations),
-        )
-        for name in dict.fromkeys(names):
+        home, source = self.folder.parent.parent, self.launch.data_dir
+        for name in dict.fromkeys(c.settings.data.name for c in self.preset.configurations):
             known = self.state.data.get(name)
-            self._data[name] = await had(name, home, self.launch.data_dir, known, self._write)
+            self._data[name] = await had(name, home, source, known, self._write)
+        return True
 
     async def _obey(self) -> None:
         """Take what people ask for."""

@@ -5,7 +5,7 @@ import contextlib
 from asyncio import Future
 from pathlib import Path
 
-from engine.cluster.stores import UrlStore, is_url, open_store
+from engine.cluster.stores import Store, is_url, open_store
 from engine.ledger import Ledger
 from engine.problems import MachineProblem, printable
 
@@ -33,6 +33,6 @@ def ledger_of(folder: Path, where: str) -> Ledger:
     return Ledger(folder, cleared=cleared)
 
 
-def _remove(store: UrlStore, below: str) -> None:
+def _remove(store: Store, below: str) -> None:
     with contextlib.suppress(Exception):  # what stays there costs room and nothing else
         store.remove(below)

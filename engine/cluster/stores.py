@@ -10,7 +10,7 @@ be found by nobody.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from engine.cluster.carrying import Files
 from engine.problems import MachineProblem, UsageProblem, printable, similar
@@ -22,18 +22,8 @@ SEPARATOR = "://"
 MARK = "batchscope-sweep"
 
 
-class Store(Protocol):
-    """Keeps the files of one sweep somewhere that every node can reach."""
-
-    def get(self, below: Iterable[str]) -> Files:
-        """The files in those folders."""
-
-    def put(self, files: Mapping[str, bytes]) -> None:
-        """Keep files; each is there whole, as it was or as it is now."""
-
-
-class UrlStore:
-    """Below a URL that fsspec can open: an object store, or a file system of its own."""
+class Store:
+    """Keeps the files of one sweep below a URL that fsspec can open, or in a folder."""
 
     def __init__(self, url: str) -> None:
         import fsspec
@@ -42,7 +32,7 @@ class UrlStore:
         self._files, self._root = fsspec.core.url_to_fs(url)
 
     def get(self, below: Iterable[str]) -> Files:
-        """Read them."""
+        """The files in those folders."""
         found = Files()
         for name in below:
             folder = f"{self._root}/{name}"
@@ -54,7 +44,7 @@ class UrlStore:
         return found
 
     def put(self, files: Mapping[str, bytes]) -> None:
-        """Write them beside, then give them their names: not every store writes a file at once."""
+        """Keep files, each whole: written beside, then named, for not all write one at once."""
         for name, content in files.items():
             path = f"{self._root}/{name}"
             self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
@@ -83,7 +73,7 @@ def is_url(where: str) -> bool:
     return SEPARATOR in where
 
 
-def open_store(where: str) -> UrlStore:
+def open_store(where: str) -> Store:
     """The store at a URL or in a folder.
 
     Raises:
@@ -93,7 +83,7 @@ def open_store(where: str) -> UrlStore:
     if is_url(where):
         _check_kind(where)
     try:
-        return UrlStore(where)
+        return Store(where)
     except (ImportError, ValueError, OSError) as error:
         raise MachineProblem(f"--checkpoints {printable(where)}: {printable(error)}") from None
 

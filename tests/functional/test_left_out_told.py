@@ -6,33 +6,15 @@ from engine import journal
 from engine.events import SweepOpened
 from tests.functional.report_pages import Page
 from tests.functional.running import Lab
+from tests.unit.test_claims_left_out import PRESET
 
-PRESET = """\
-title = "Two sizes"
-question = "Is larger worse?"
-[data]
-name = "digits"
-[model]
-name = "mlp"
-[train]
-lr = 0.1
-epochs = 1
-[grid]
-batch_size = [256, 512]
-[[claims]]
-statement = "Larger is worse"
-measure = "test_accuracy"
-left = { batch_size = 512 }
-relation = "less"
-right = { batch_size = 256 }
-"""
 TOLD = "claim left out, with nothing to compare: 'Larger is worse'"
 
 
 def test_a_claim_that_is_left_out_is_told_wherever_its_verdict_would_be(lab: Lab) -> None:
     lab.reports = True
     (lab.cwd / "two.toml").write_text(PRESET)
-    words = ("--set", "grid.batch_size=[256]", "--set", "run.stack=never")
+    words = ("--set", "grid.batch_size=[64]", "--set", "run.stack=never")
     outcome = lab.run("--export", "out", "--preset", "two.toml", *words)
     assert outcome.code == 0, outcome.err
     assert f"warning: {TOLD}" in outcome.err

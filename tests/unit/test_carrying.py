@@ -9,7 +9,7 @@ import pytest
 
 from engine import checkpoints
 from engine.cluster.carrying import DataShelf, Mirror, carried, data_files, put
-from engine.cluster.stores import UrlStore, is_url, open_store
+from engine.cluster.stores import Store, is_url, open_store
 from engine.problems import UsageProblem
 
 KEPT, LEFT = "trials/b8-s0", "weights/b8-s0"
@@ -112,13 +112,13 @@ def test_arrays_lie_on_a_node_once(tmp_path: Path, mirror: Mirror) -> None:
 def test_a_store_at_a_url_keeps_what_it_is_given(kind: str, tmp_path: Path) -> None:
     url = f"{kind}://{tmp_path}/kept/a-sweep"
     assert is_url(url)
-    store = UrlStore(url)
+    store = Store(url)
     assert store.get(BELOW) == {}
     store.put({f"{KEPT}/a.pt": b"1", f"{LEFT}/a.pt": b"2"})
     store.put({f"{KEPT}/a.pt": b"3"})
     assert store.get(BELOW) == {f"{KEPT}/a.pt": b"3", f"{LEFT}/a.pt": b"2"}
     assert store.get([LEFT]) == {f"{LEFT}/a.pt": b"2"}
-    other = UrlStore(url)
+    other = Store(url)
     other.remove(KEPT)
     other.remove(KEPT)
     assert store.get(BELOW) == {f"{LEFT}/a.pt": b"2"}

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 
 from engine.export.drawing import INK, count_axis, legend, log_axis, new
 from engine.export.figures.common import INTERVAL, Cast, Picture, along, beside, dots, is_wide
-from engine.findings.summary import Mean
-from engine.shared_times import NARROW, stack_mark, stack_note, stacked
+from engine.findings.summary import Mean, stack_of
+from engine.shared_times import NARROW, stack_mark, stack_note
 
 HEADROOM = 1.12
 """Room above the highest mean for its mark."""
@@ -71,7 +71,7 @@ def _picture(cast: Cast, drawn: Drawn, means: dict[str, Mean]) -> Picture:
     elif drawn.measure == "test_accuracy":
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, -1.0), min(high, 101.0))  # an interval may reach beyond
-    shared = {name: stacked(cast.state.replicates(name)) for name in means if drawn.timed}
+    shared = {name: stack_of(cast.state, name) for name in means if drawn.timed}
     if cast.plain_sizes:
         _mark(axes, beside(cast, means), means, shared)
     else:  # rivals of one batch size lie too close for marks between them
