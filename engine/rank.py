@@ -30,11 +30,12 @@ def serve(rendezvous: str, rank: int, size: int, name: str, apart: bool) -> None
     os.dup2(2, 1)
     import torch
 
-    from engine.training.device import compute_in_float32
+    from engine.training.device import compute_in_float32, make_current
     from engine.training.exchange import Exchange, TeamLost
     from engine.training.gradient_server import GradientServer
 
     device = torch.device(name)
+    make_current(device)
     compute_in_float32(device)
     os.write(ready, READY)
     os.close(ready)

@@ -77,8 +77,6 @@ class Exchange:
         self._apart = apart and device.type == "cuda"
         self._control = torch.zeros(len(Message._fields), dtype=torch.int64)
         self._staged: dict[int, Tensor] = {}
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
         with _together():
             dist.init_process_group(
                 NCCL if self._apart else GLOO,

@@ -2,6 +2,7 @@
 
 import torch
 
+from engine.training.device import make_current
 from engine.training.memory import ran_out
 
 DEVICE_WORDS = (
@@ -24,7 +25,7 @@ def device_failed(error: BaseException) -> bool:
 
 
 def device_problem(device: str, card: str) -> str | None:
-    """Why a worker cannot train on a device, having tried; None if it can.
+    """Why a worker cannot train on a device, having tried; None if it can, and it is current.
 
     `card` is the UUID of the card that is meant by the name: once one has fallen off the bus, the
     names of those behind it move up.
@@ -42,6 +43,7 @@ def device_problem(device: str, card: str) -> str | None:
             found = str(getattr(torch.cuda.get_device_properties(index), "uuid", ""))
             if found and found.removeprefix("GPU-") != card.removeprefix("GPU-"):
                 return f"{device}: the card of this name is gone, and another has taken the name"
+        make_current(torch.device(device))
         if float(torch.ones(8, device=device).sum()) != 8.0:
             return f"{device}: it does not add up"
     except (RuntimeError, AssertionError) as error:

@@ -4,8 +4,9 @@ At small batch sizes a GPU waits for its operators to be launched. A graph runs 
 on the same memory again, so a batch is copied to where the recorded one was.
 """
 
-import contextlib
+import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 
@@ -14,8 +15,9 @@ from torch import Tensor
 
 AFTER = 16  # batches of a shape: whoever takes fewer has nothing from a recording
 MOST_SAMPLES = 1024  # of all replicates; beyond, launching is a small part of a step
-WARM_UPS = 3  # on a stream of their own, as torch asks for before it records
+WARM_UPS = 3  # on the stream that records, as torch asks for
 CLOSE = 1e-3
+EMPTY = "The CUDA Graph is empty"  # how torch's warning of it begins
 
 
 class Replay:
@@ -32,6 +34,7 @@ class Replay:
     ) -> None:
         self._take, self._gradient, self._buffers = take, gradient, buffers
         self._seen: Counter[int] = Counter()
+        self._previous: dict[int, Tensor] = {}
         self._recorded: dict[int, tuple[Tensor, torch.cuda.CUDAGraph]] = {}
         self._off = False
         self.seconds = 0.0
@@ -45,48 +48,99 @@ class Replay:
             graph.replay()
             return
         self._take(batch)
+        if self._off or batch.numel() > MOST_SAMPLES:
+            return
         self._seen[size] += 1
-        if self._seen[size] == AFTER and batch.numel() <= MOST_SAMPLES and not self._off:
-            self._record(batch)
+        if self._seen[size] == AFTER - 1:
+            self._previous[size] = batch.clone()
+        elif self._seen[size] == AFTER:
+            self._record(batch, _mixed(batch, self._previous.pop(size)))
 
     def taken_seconds(self) -> float:
         """Seconds of recording since the last call."""
         seconds, self.seconds = self.seconds, 0.0
         return seconds
 
-    def _record(self, batch: Tensor) -> None:
-        """Record how the gradients of this batch were taken, and hold the recording to them.
+    def _record(self, batch: Tensor, other: Tensor) -> None:
+        """Record how the gradients of a batch are taken, and check the recording on another one.
 
-        Where it cannot be recorded, or gives anything else, there is no recording any more.
+        Where that cannot be recorded, or gives anything else, nothing is recorded any more, and the
+        log says why.
         """
-        torch.cuda.synchronize()
+        device = self._gradient.device
+        torch.cuda.synchronize(device)
         began = time.perf_counter()
-        kept = [tensor.clone() for tensor in (self._gradient, *self._buffers)]
-        self._off = True
-        with contextlib.suppress(RuntimeError):
+        kept = self._state()
+        try:
+            self._take(other)
+            expected = self._state()
+            _restore(self._state_tensors(), kept)
             place = batch.clone()
             graph = self._graph(place)
+            # what the batches before left must not pass for what the recording gives
+            _restore(self._state_tensors(), kept)
+            self._gradient.zero_()
+            place.copy_(other)
             graph.replay()
-            if torch.allclose(self._gradient, kept[0], rtol=CLOSE, atol=CLOSE * _largest(kept[0])):
+            if all(map(_close, self._state(), expected)):
                 self._recorded[batch.shape[1]] = place, graph
-                self._off = False
-        for tensor, before in zip((self._gradient, *self._buffers), kept, strict=True):
-            tensor.copy_(before)
-        torch.cuda.synchronize()
+            else:
+                self._give_up("it gives other gradients")
+        except (RuntimeError, UserWarning) as error:
+            self._give_up(str(error))
+        _restore(self._state_tensors(), kept)
+        torch.cuda.synchronize(device)
         self.seconds += time.perf_counter() - began
 
     def _graph(self, place: Tensor) -> torch.cuda.CUDAGraph:
-        aside, present = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(present)
-        with torch.cuda.stream(aside):
-            for _ in range(WARM_UPS):
-                self._take(place)
-        present.wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._take(place)
+        """Record on a stream of the gradient's own device, whichever is current.
+
+        A recording holds what is launched on its stream and nothing else, and torch's default is a
+        stream of whatever device was current when it first recorded.
+        """
+        device = self._gradient.device
+        with torch.cuda.device(device):
+            aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            present = torch.cuda.current_stream(device)
+            aside.wait_stream(present)
+            # left by this context too where the end of a recording raises, which leaves torch's own
+            with torch.cuda.stream(aside), warnings.catch_warnings():
+                warnings.filterwarnings("error", message=EMPTY)
+                for _ in range(WARM_UPS):
+                    self._take(place)
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph, stream=aside):
+                    self._take(place)
+            present.wait_stream(aside)
         return graph
 
+    def _give_up(self, reason: str) -> None:
+        self._off = True
+        text = " ".join(reason.split())[:300]
+        print(f"steps are not recorded as a CUDA graph: {text}", file=sys.stderr, flush=True)
 
-def _largest(values: Tensor) -> float:
-    return float(values.abs().max())
+    def _state_tensors(self) -> list[Tensor]:
+        """All that taking a gradient moves."""
+        return [self._gradient, *self._buffers]
+
+    def _state(self) -> list[Tensor]:
+        return [tensor.clone() for tensor in self._state_tensors()]
+
+
+def _mixed(batch: Tensor, previous: Tensor) -> Tensor:
+    """A batch of the same shape that differs from both, even where each is the whole data set."""
+    mixed = batch.clone()
+    mixed[:, ::2] = previous[:, ::2]
+    return mixed
+
+
+def _restore(tensors: list[Tensor], kept: list[Tensor]) -> None:
+    for tensor, before in zip(tensors, kept, strict=True):
+        tensor.copy_(before)
+
+
+def _close(values: Tensor, expected: Tensor) -> bool:
+    """Whether they are equal but for rounding, by the largest of those expected."""
+    values, expected = values.double(), expected.double()
+    most = CLOSE * float(expected.abs().max()) if expected.numel() else 0.0
+    return torch.allclose(values, expected, rtol=CLOSE, atol=most)

@@ -50,6 +50,7 @@ class FakeCuda:
     uuids: list[str]
     version: str | None = "12.4"
     asked: list[int] = field(default_factory=list)
+    current: torch.device | None = None
 
     def is_available(self) -> bool:
         return bool(self.uuids)
@@ -60,6 +61,9 @@ class FakeCuda:
     def get_device_properties(self, index: int) -> Any:
         self.asked.append(index)
         return type("Properties", (), {"uuid": self.uuids[index]})
+
+    def set_device(self, device: torch.device) -> None:
+        self.current = device
 
 
 def test_the_name_of_a_card_that_is_gone_is_not_taken_for_it(
@@ -74,6 +78,20 @@ def test_the_name_of_a_card_that_is_gone_is_not_taken_for_it(
     assert device_problem("cuda:0", UUIDS[0]) == gone
     assert device_problem("cuda:1", UUIDS[1]) == "cuda:1: there are 1 GPUs"
     assert device_problem("cpu", "") is None
+
+
+def test_a_card_is_current_before_anything_is_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What names no card, such as a stream, is then of this one."""
+    cuda = FakeCuda([uuid.removeprefix("GPU-") for uuid in UUIDS])
+
+    def placed(size: int, device: str) -> torch.Tensor:
+        assert cuda.current == torch.device(device)
+        return torch.zeros(size) + 1
+
+    monkeypatch.setattr(torch, "cuda", cuda)
+    monkeypatch.setattr(torch, "ones", placed)
+    assert device_problem("cuda:1", UUIDS[1]) is None
+    assert cuda.current == torch.device("cuda:1")
 
 
 def test_a_card_that_does_not_compute_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
