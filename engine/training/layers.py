@@ -119,6 +119,36 @@ class Conv2d:
         return found[0] if needed else d
 
 
+class StridedPointwise:
+    """A 1×1 convolution with a stride, as a plain one of the pixels that it reads.
+
+    On channels-last input torch's own writes beyond its memory in the backward pass: of fewer than
+    8 channels, with oneDNN's kernels for AVX2 (torch 2.11 and 2.13). This form takes no longer.
+    """
+
+    def __init__(self, convolution: Conv2d, stride: Sequence[int]) -> None:
+        self._convolution = convolution
+        self._rows, self._columns = (slice(None, None, step) for step in stride)
+        self._shape = torch.Size()
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        """(B, R·in, H, W) to (B, R·out, ⌈H/s⌉, ⌈W/s⌉)."""
+        self._shape = x.shape
+        pixels = x[:, :, self._rows, self._columns].contiguous(memory_format=torch.channels_last)
+        return self._convolution.forward(pixels, training)
+
+    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
+        """(B, R·out, ⌈H/s⌉, ⌈W/s⌉) to (B, R·in, H, W)."""
+        pixels = self._convolution.backward(d, needed, write)
+        if not needed:
+            return d
+        before = torch.empty(
+            self._shape, dtype=d.dtype, device=d.device, memory_format=torch.channels_last
+        )
+        before.zero_()[:, :, self._rows, self._columns] = pixels
+        return before
+
+
 class MaxPool2d:
     """The largest of each 2×2 window."""
 
@@ -233,8 +263,7 @@ class _Writing:
                 dilation=(1, 1),
                 groups=1,
             ):
-                windows = self._windows(module)
-                return Conv2d(*windows, padding, self._channels_last, module.stride)
+                return self._convolution(module, padding)
             case nn.BatchNorm1d() | nn.BatchNorm2d() if _is_usual(module):
                 running = next(self._buffers), next(self._buffers), next(self._buffers)
                 return BatchNorm(self._parameters(), self._parameters(), running, module)
@@ -249,6 +278,13 @@ class _Writing:
             case ResidualModule():
                 return self._residual(module)
         return None
+
+    def _convolution(self, module: nn.Conv2d, padding: tuple[int, ...]) -> Layer:
+        windows = self._windows(module)
+        pointwise = module.kernel_size == (1, 1) and padding == (0, 0)
+        if self._channels_last and pointwise and module.stride != (1, 1):
+            return StridedPointwise(Conv2d(*windows, padding, channels_last=True), module.stride)
+        return Conv2d(*windows, padding, self._channels_last, module.stride)
 
     def _windows(self, module: nn.Linear | nn.Conv2d) -> tuple[Window, Window | None]:
         """Of its weights and of its bias, if it has one."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.batch_norm import groups
+from engine.training.batch_norm_sums import normalize, normalize_backward
 from engine.training.layer import Window, put
 from engine.training.modules import GhostBatchNorm
 
@@ -30,6 +31,7 @@ class BatchNorm:
         # views: a row's channels follow those of the row before
         self._mean, self._variance = running[0].view(-1), running[1].view(-1)
         self._batches = running[2]
+        assert module.momentum is not None
         self._momentum, self._epsilon = module.momentum, module.eps
         self._features = isinstance(module, nn.BatchNorm1d)
         self._group = module.ghost_batch_size if isinstance(module, GhostBatchNorm) else None
@@ -39,35 +41,36 @@ class BatchNorm:
         """Same shape."""
         x, shape = self._channels(x), x.shape
         scale, shift = self._scale[0].flatten(), self._shift[0].flatten()
-        found, kept = [], list[tuple[Tensor, ...]]()
-        for part in self._parts(x) if training else (x,):
-            y, mean, inverse = _aten.native_batch_norm(
-                *(part, scale, shift, self._mean, self._variance),
-                *(training, self._momentum, self._epsilon),
+        outputs, kept = [], list[tuple[Tensor, ...]]()
+        for part in self._parts(x) if training else ():
+            y, mean, inverse = normalize(
+                part, scale, shift, (self._mean, self._variance), self._momentum, self._epsilon
             )
-            found.append(y)
-            if training:
-                self._batches += 1
-                kept.append((part, scale, mean, inverse))
+            self._batches += 1
+            outputs.append(y)
+            kept.append((part, scale, mean, inverse))
+        if not training:
+            y, _, _ = _aten.native_batch_norm(
+                x, scale, shift, self._mean, self._variance, False, 0.0, self._epsilon
+            )
+            outputs.append(y)
         self._kept = kept
-        return self._back(_together(found), shape)
+        return self._back(_together(outputs), shape)
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """Same shape."""
         kept, self._kept, shape = self._kept, [], d.shape
-        found = []
-        for part, (x, scale, mean, inverse) in zip(
-            self._parts(self._channels(d)), kept, strict=True
-        ):
-            before, of_scale, of_shift = _aten.native_batch_norm_backward(
-                *(part, x, scale, self._mean, self._variance, mean, inverse),
-                *(True, self._epsilon, [True, True, True]),
+        inputs = []
+        parts = self._parts(self._channels(d))
+        for part, (x, scale, mean, inverse) in zip(parts, kept, strict=True):
+            before, of_scale, of_shift = normalize_backward(
+                part, x, scale, mean, inverse, self._epsilon
             )
-            found.append(before)
+            inputs.append(before)
             put(self._scale[1], of_scale, write)
             put(self._shift[1], of_shift, write)
             write = False
-        return self._back(_together(found), shape)
+        return self._back(_together(inputs), shape)
 
     def _parts(self, x: Tensor) -> Iterator[Tensor]:
         """What is normalized by itself, of (B, ...)."""
