@@ -20,6 +20,7 @@ began = time.perf_counter()
 import torch
 seen = {"version": torch.__version__, "built_for": torch.version.cuda}
 seen["seconds"] = time.perf_counter() - began
+seen["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
 try:
     if torch.version.cuda:
         torch.cuda.init()
@@ -43,6 +44,7 @@ class SeenGpu(msgspec.Struct, frozen=True):
 class TorchSeen(msgspec.Struct, frozen=True):
     """What torch said of itself. `built_for` is a version of CUDA, None for a build without.
 
+    `cpu_capability` is the instruction set that its kernels for the CPU use, such as AVX2.
     `seconds` is how long the import took; `error` is why CUDA could not be used, or, where
     `version` is empty, why torch could not be imported at all.
     """
@@ -53,6 +55,7 @@ class TorchSeen(msgspec.Struct, frozen=True):
     gpus: tuple[SeenGpu, ...] = ()
     seconds: float = 0.0
     error: str = ""
+    cpu_capability: str = ""
 
 
 class Question:

@@ -30,6 +30,7 @@ MARKS = {"usable": "✓", "absent": "–", "lacking": "✗"}
 PLAIN_MARKS = {"usable": "+", "absent": "-", "lacking": "x"}
 COLOURS = {"standard": 16, "256": 256, "truecolor": 1 << 24}
 SMALLEST = (80, 24)
+ISA_LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
 
 
 @dataclass(frozen=True)
@@ -288,14 +289,28 @@ def _torch(seen: TorchSeen | None, gpus: Sequence[Device]) -> Iterator[Check]:
         yield Check("torch", "lacking", [words], {"version": None})
         return
     built = f"for CUDA {seen.built_for}" if seen.built_for else "without CUDA"
-    words = f"{seen.version}, built {built}, imported in {seen.seconds:.1f} s"
-    facts = {"version": seen.version, "cuda": seen.built_for, "seconds": seen.seconds}
-    yield Check("torch", "usable", [words], facts)
+    facts = {
+        "version": seen.version,
+        "cuda": seen.built_for,
+        "seconds": seen.seconds,
+        "cpu_capability": seen.cpu_capability,
+    }
+    words = [f"{seen.version}, built {built}, imported in {seen.seconds:.1f} s"]
+    words.append(f"computes with {_instructions(seen.cpu_capability)} on the processor")
+    yield Check("torch", "usable", words, facts)
     if gpus or seen.gpus:
         words = disagreement(seen, [str(gpu.handle) for gpu in gpus])
         agreed = f"torch sees the same {len(gpus)} as NVML, in the same order"
         state = "absent" if words else "usable"
         yield Check("torch's GPUs", state, [words or agreed], {"seen": len(seen.gpus)})
+
+
+def _instructions(capability: str) -> str:
+    """The instruction set, and what keeps it below that of the processor."""
+    limits = [name for name in ISA_LIMITS if os.environ.get(name)]
+    name = capability if capability not in ("", "DEFAULT", "NO AVX") else "no vector instructions"
+    by = " and ".join(f"{limit}={os.environ[limit]}" for limit in limits)
+    return f"{name} ({printable(by)})" if limits else name
 
 
 def disagreement(seen: TorchSeen, uuids: Sequence[str]) -> str:

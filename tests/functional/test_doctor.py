@@ -31,6 +31,9 @@ class cuda:
     def device_count(): return 2
     def get_device_properties(i): return _Card({uuids!r}[i])
 class version: cuda = "12.8"
+class backends:
+    class cpu:
+        def get_cpu_capability(): return "AVX2"
 __version__ = "9.9.9+cu128"
 """
 
@@ -97,6 +100,13 @@ def test_figures_as_json(lab: Lab) -> None:
     assert found["terminal"]["columns"] is None
     assert found["torch"]["version"]
     assert not any(name.startswith("cuda:") for name in found)
+
+
+def test_the_instruction_set_is_named_and_what_limits_it(lab: Lab) -> None:
+    named = checks(lab, 0)["torch"]["cpu_capability"]
+    assert f"computes with {named} " in checks(lab, 0)["torch"]["text"]
+    limited = checks(lab, 0, ATEN_CPU_CAPABILITY="default")["torch"]["text"]
+    assert "no vector instructions (ATEN_CPU_CAPABILITY=default)" in limited
 
 
 def test_prepared_data_are_named(lab: Lab) -> None:
