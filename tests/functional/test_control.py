@@ -9,6 +9,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from engine import commands
 from engine import events as ev
 from engine.adding import read_raw, store, with_batch_size
@@ -73,6 +75,7 @@ def started_on(lab: Lab, preset: str, *words: str) -> Path:
 # ---- pausing
 
 
+@pytest.mark.campaign
 def test_a_paused_sweep_holds_still_and_gives_the_same_figures(lab: Lab) -> None:
     words = ["--preset", preset_file(lab, LONG), "--workers", "2"]
     follower = lab.start("--export", str(lab.root / "held"), *words)
@@ -197,6 +200,7 @@ def test_trials_are_skipped_and_tried_again_while_the_sweep_goes_on(lab: Lab) ->
 SHORT = LONG.replace("epochs = 60", "epochs = 2").replace("[16, 512]", "[128, 512]")
 
 
+@pytest.mark.campaign
 def test_an_added_batch_size_survives_a_crash_and_is_exported(lab: Lab) -> None:
     out = lab.root / "out"
     lab.start("--export", str(out), "--preset", preset_file(lab, SHORT), "--workers", "2")

@@ -112,6 +112,7 @@ def test_a_trial_over_two_workers_is_that_of_one(undisturbed: Lab) -> None:
     assert sorted(plan.data_parallel for plan in plans) == [1, 2]
 
 
+@pytest.mark.campaign
 def test_whoever_dies_the_trial_goes_on_with_the_same_bits(undisturbed: Lab, lab: Lab) -> None:
     """First one of the others, then the first worker; and nobody is left behind."""
     follower = lab.start("--export", "out", "--preset", preset(lab, EPOCHS), "--workers", "1")

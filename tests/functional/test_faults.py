@@ -55,6 +55,7 @@ def workers_of(conductor: int) -> set[int]:
     return found
 
 
+@pytest.mark.campaign
 def test_a_worker_and_a_replacement_that_die_cost_no_figure(lab: Lab) -> None:
     """The trial goes on from its checkpoint, by whichever worker is free first."""
     (lab.root / "long.toml").write_text(LONG.replace("1500", "500"))

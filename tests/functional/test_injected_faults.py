@@ -3,6 +3,8 @@
 import csv
 from pathlib import Path
 
+import pytest
+
 from engine import events as ev
 from tests.functional import injection
 from tests.functional.running import Lab, events_of, state_of
@@ -72,6 +74,7 @@ def figures_of(export: Path) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if k not in timed} for row in rows]
 
 
+@pytest.mark.campaign
 def test_a_trial_that_breaks_every_device_fails_after_three_retries_and_alone(lab: Lab) -> None:
     variables = injection.write(lab.root / "hook", injection.HOOK)
     folder = run(lab, 1, **variables, FAULT_FLAG=str(lab.root / "none"), FAULT_BATCH="64")

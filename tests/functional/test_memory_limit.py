@@ -249,6 +249,7 @@ def test_a_size_that_the_preset_names_is_held_to_the_limit(lab: Lab, named: int,
         assert plans(export)["b1024-s0"]["reason"] == "1,024 = 8 × 128, as the preset says"
 
 
+@pytest.mark.campaign
 def test_bf16_is_part_of_the_plan(lab: Lab) -> None:
     export = swept(lab, "export", *ONE_LARGE, *sets("train.precision=bf16"))
     assert plans(export)["b1024-s0"]["precision"] == "bf16"

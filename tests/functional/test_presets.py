@@ -17,6 +17,8 @@ FEWER_EPOCHS = 2
 REDUCED = ("data.name=digits", "train.epochs=1")
 SEEDS = {"bias-variance": 3}
 """Two seeds are enough elsewhere; error is parted over three."""
+EVERY_TIME = ("quickstart", "accumulation", "competition", "lr-tuned", "vgg16-no-bn")
+"""Between them stacks, cuts, a probe, a choice of rates and a deep network; others take a while."""
 NARROW = "model.width=0.02"
 FEWER_DRAWS = ("probe.draws=20", "probe.pair_draws=10")
 
@@ -51,7 +53,13 @@ def check_probes(out: Path, probe: dict[str, Any], finished: int) -> None:
             assert not (out / name).exists()
 
 
-@pytest.mark.parametrize("name", sorted(preset_files()))
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in EVERY_TIME else pytest.param(name, marks=pytest.mark.campaign)
+        for name in sorted(preset_files())
+    ],
+)
 def test_a_preset_runs_to_its_end(lab: Lab, name: str) -> None:
     lab.reports = True
     outcome = lab.run("--export", "out", "--preset", name, *reduced(name))
@@ -76,7 +84,13 @@ def test_a_preset_runs_to_its_end(lab: Lab, name: str) -> None:
     check_numbers(out, Page((out / "report.html").read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("name", sorted(preset_files()))
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in EVERY_TIME else pytest.param(name, marks=pytest.mark.campaign)
+        for name in sorted(preset_files())
+    ],
+)
 def test_a_preset_says_what_it_asks(name: str) -> None:
     preset = find_preset(name)
     assert preset.title

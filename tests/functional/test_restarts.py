@@ -46,6 +46,7 @@ def write(lab: Lab, epochs: int) -> str:
     return str(path)
 
 
+@pytest.mark.campaign
 def test_of_conductors_that_start_together_one_runs_the_sweep(lab: Lab) -> None:
     first = lab.start("--preset", write(lab, 10**8), "--export", "out", "--workers", "2")
     folder = lab.only_folder()
@@ -79,6 +80,7 @@ def test_of_conductors_that_start_together_one_runs_the_sweep(lab: Lab) -> None:
             each.stdout.close()
 
 
+@pytest.mark.campaign
 def test_after_a_reboot_it_goes_on_and_leaves_other_programs_alone(lab: Lab) -> None:
     """The number of the conductor's process is somebody else's by then; files lie as they fell."""
     follower = lab.start("--preset", write(lab, 400), "--export", "out", "--workers", "2")

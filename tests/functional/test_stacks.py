@@ -142,6 +142,7 @@ def test_stopped_and_resumed_it_comes_to_the_same_figures(
     assert all(event.resumed_steps for event in again)
 
 
+@pytest.mark.campaign
 def test_one_that_is_skipped_leaves_the_others_alone_and_may_be_tried_again(
     lab: Lab, figures: dict[str, Table], tmp_path: Path
 ) -> None:
@@ -165,6 +166,7 @@ def test_one_that_is_skipped_leaves_the_others_alone_and_may_be_tried_again(
     assert not list((folder / checkpoints.TRIALS).glob("*"))
 
 
+@pytest.mark.campaign
 def test_one_that_is_tried_again_while_its_stack_trains_has_the_same_figures(
     lab: Lab, figures: dict[str, Table], tmp_path: Path
 ) -> None:
@@ -179,6 +181,7 @@ def test_one_that_is_tried_again_while_its_stack_trains_has_the_same_figures(
     assert exported(folder, tmp_path / "out") == figures
 
 
+@pytest.mark.campaign
 def test_a_pause_holds_whole_stacks(lab: Lab, figures: dict[str, Table], tmp_path: Path) -> None:
     folder = begin(lab)
     commands.send(folder, commands.Pause())

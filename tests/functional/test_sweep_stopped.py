@@ -5,6 +5,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from engine import events as ev
 from engine import journal
 from engine.catalog import conductor_lives
@@ -82,6 +84,7 @@ def test_ctrl_c_stops_a_headless_run_and_resume_ends_it(lab: Lab) -> None:
     assert sorted(row["attempt"] for row in rows) == ["1", "1", "2", "2"]
 
 
+@pytest.mark.campaign
 def test_a_killed_follower_or_conductor_costs_what_finished_nothing(lab: Lab) -> None:
     """First the follower is killed and the sweep goes on, then the conductor, then all resumes."""
     words = ["--preset", preset_file(lab, FOREVER), "--export", str(lab.root / "out")]
@@ -136,6 +139,7 @@ def _is_following(pid: int) -> bool:
     return bool(handles_term)
 
 
+@pytest.mark.campaign
 def test_a_trial_that_kills_every_worker_fails_and_the_others_finish(lab: Lab) -> None:
     """Every worker that takes the trial is killed before its first checkpoint."""
     one_forever = FOREVER.rpartition("[[cells]]")[0]

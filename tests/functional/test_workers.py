@@ -23,6 +23,7 @@ batch_size = [16, 64]
 """
 
 
+@pytest.mark.campaign
 @needs_no_gpu
 @pytest.mark.skipif(cores() < 2, reason="there is one core alone")
 def test_every_division_of_the_cores_is_timed_before_plans_are_fixed(lab: Lab) -> None:

@@ -128,8 +128,10 @@ class Terminal:
             self._pump()
 
     def wait_for_exit(self) -> int:
-        """The exit status (negative: the signal that ended it)."""
+        """The exit status (negative: the signal that ended it), once all that it wrote is read."""
         self._wait(self._ended, "it does not end")
+        while self._pump():
+            pass
         assert self.code is not None
         return self.code
 
@@ -146,13 +148,15 @@ class Terminal:
                 raise AssertionError(f"{what}; the screen shows:\n{self.text}")
             self._pump()
 
-    def _pump(self) -> None:
+    def _pump(self) -> bool:
+        """Read what there is, or what comes within a moment; whether there was anything."""
         if not select.select([self._fd], [], [], 0.1)[0]:
-            return
+            return False
         try:
-            data = os.read(self._fd, 65536)
+            data = os.read(self._fd, 65536)  # the system gives 4 KiB at most
         except OSError:  # the program closed its end
             time.sleep(0.02)
-            return
+            return False
         self.bytes += data
         self._stream.feed(data)
+        return bool(data)

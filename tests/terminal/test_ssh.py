@@ -40,6 +40,7 @@ def viewers(home: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.campaign
 def test_a_killed_connection_costs_the_sweep_nothing(sshd: Sshd, tmp_path: Path) -> None:
     home, preset = tmp_path / "home", tmp_path / "far.toml"
     preset.write_text(SWEEP)

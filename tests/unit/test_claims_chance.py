@@ -96,6 +96,7 @@ def just_beside(random: np.random.Generator, n: int) -> str:
     return equality(beside(random.normal(0.99, 0.004, n), 0.98), 0.01)[0]
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     "draw",
     [
@@ -159,6 +160,7 @@ def frozen(random: np.random.Generator, luck: float) -> list[Draws]:
     return [draws(size, luck + float(random.normal(0, 0.01))) for size in PROBE.batch_sizes]
 
 
+@pytest.mark.campaign
 def test_without_an_effect_whole_sweeps_are_seldom_decided() -> None:
     """The same through sweeps, tables and selectors, over all numbers of seeds together."""
     random = np.random.default_rng(7)

@@ -314,6 +314,7 @@ def test_none_is_the_fastest_where_all_train_equally_long(
     assert ("fastest" in found) == named
 
 
+@pytest.mark.campaign
 def test_without_an_effect_a_batch_size_is_seldom_recommended() -> None:
     random = np.random.default_rng(5)
     recommended, rounds = 0, 600

@@ -119,6 +119,7 @@ def places(table: dict[str, Any], before: tuple[str, ...] = ()) -> list[tuple[st
     return found
 
 
+@pytest.mark.campaign
 @fuzzed
 @given(st.sampled_from(PRESETS), st.data())
 def test_a_preset_with_values_that_nobody_expects(content: bytes, data: st.DataObject) -> None:
@@ -206,6 +207,7 @@ ASKED: list[commands.AnyCommand] = [
 COMMANDS = b"".join(commands.encode(command) + b"\n" for command in ASKED)
 
 
+@pytest.mark.campaign
 @fuzzed
 @given(broken(COMMANDS))
 def test_commands_whose_bytes_are_broken(tmp_path: Path, content: bytes) -> None:

@@ -79,7 +79,7 @@ def check(many: list[Series], x: Axis, y: Axis, size: tuple[int, int]) -> None:
 
 
 @given(st.lists(st.tuples(points, st.booleans()), max_size=3), sizes, st.booleans(), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_equals_the_naive_raster(
     drawn: list[tuple[list[tuple[float, float]], bool]],
     size: tuple[int, int],
@@ -93,7 +93,7 @@ def test_equals_the_naive_raster(
 
 
 @given(constant, sizes, st.booleans(), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_equals_the_naive_raster_on_constant_and_single_point_series(
     drawn: list[tuple[float, float]], size: tuple[int, int], log: bool, dashed: bool
 ) -> None:
@@ -102,7 +102,7 @@ def test_equals_the_naive_raster_on_constant_and_single_point_series(
 
 
 @given(points, sizes)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_equals_the_naive_raster_where_points_lie_outside(
     drawn: list[tuple[float, float]], size: tuple[int, int]
 ) -> None:
