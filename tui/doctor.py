@@ -285,8 +285,8 @@ def _torch(seen: TorchSeen | None, gpus: Sequence[Device]) -> Iterator[Check]:
         yield Check("torch", "lacking", ["not installed: nothing can be trained"])
         return
     if not seen.version:
-        words = f"{_version('torch')} is installed, but {seen.error}"
-        yield Check("torch", "lacking", [words], {"version": None})
+        broken = f"{_version('torch')} is installed, but {seen.error}"
+        yield Check("torch", "lacking", [broken], {"version": None})
         return
     built = f"for CUDA {seen.built_for}" if seen.built_for else "without CUDA"
     facts = {
@@ -299,10 +299,10 @@ def _torch(seen: TorchSeen | None, gpus: Sequence[Device]) -> Iterator[Check]:
     words.append(f"computes with {_instructions(seen.cpu_capability)} on the processor")
     yield Check("torch", "usable", words, facts)
     if gpus or seen.gpus:
-        words = disagreement(seen, [str(gpu.handle) for gpu in gpus])
+        differs = disagreement(seen, [str(gpu.handle) for gpu in gpus])
         agreed = f"torch sees the same {len(gpus)} as NVML, in the same order"
-        state = "absent" if words else "usable"
-        yield Check("torch's GPUs", state, [words or agreed], {"seen": len(seen.gpus)})
+        state = "absent" if differs else "usable"
+        yield Check("torch's GPUs", state, [differs or agreed], {"seen": len(seen.gpus)})
 
 
 def _instructions(capability: str) -> str:

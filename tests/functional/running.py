@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine import journal
@@ -246,9 +247,11 @@ def copy_of_recorded(root: Path) -> Lab:
     return lab
 
 
-def without_its_end(folder: Path) -> None:
-    """Cut a sweep's journal off before the end of the trial that was the last to finish."""
+def without_its_end(folder: Path) -> str:
+    """Cut a sweep's journal off before the end of the trial that was the last to finish, its id."""
     path = folder / journal.NAME
     lines = path.read_bytes().splitlines(keepends=True)
     last = max(n for n, line in enumerate(lines) if b'"kind":"ended"' in line)
     path.write_bytes(b"".join(lines[:last]))
+    ended = msgspec.json.decode(lines[last], type=dict[str, Any])
+    return str(ended["trial"])
