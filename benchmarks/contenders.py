@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset
 from workload import DATASET, LR, Work
 
-from engine.torchvision_guard import import_torchvision
+from batchscope.engine.data.torchvision_compat import import_torchvision
 
 Contender = Callable[[Work], float]
 Batches = Iterator[tuple[Tensor, Tensor]]

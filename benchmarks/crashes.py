@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.functional.crashing import campaigns, undisturbed
+from tests.functional.crash_campaign import campaigns, undisturbed
 from tests.functional.disks import small_disk
 
 DISK_BYTES = 256 << 20

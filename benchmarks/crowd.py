@@ -5,7 +5,7 @@
 The conductor is the real one, with its queue, its journal and its disk, as it runs on a cluster.
 Only the workers are made up: each answers an order at once with what a trial states, in a process
 that trains nothing. So the pace is what the conductor could keep up with at most, with all workers
-together. A board that is opened meanwhile reads the journal as `engine.state` does.
+together. A board that is opened meanwhile reads the journal as `engine.journal.sweep_state` does.
 
 With `--stages` a tenth, a third and all of the trials show what grows faster than they do.
 """
@@ -24,14 +24,16 @@ import psutil
 from long_sweep import record
 from terminal import Watched
 
-from engine import commands, journal, orders, stored
-from engine import events as ev
-from engine.catalog import Launch, create_sweep, load_state
-from engine.cluster import joining
-from engine.conductor import Conductor
-from engine.locking import take_lock
-from engine.reading import parse_preset
-from engine.reserve import Reserve
+from batchscope.engine.cluster import ray_cluster
+from batchscope.engine.conductor import Conductor
+from batchscope.engine.experiment.preset import parse_preset
+from batchscope.engine.journal import column_cache
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal import file as journal
+from batchscope.engine.processes import orders
+from batchscope.engine.processes.worker_processes import Reserve
+from batchscope.engine.sweeps import commands
+from batchscope.engine.sweeps.store import Launch, create_sweep, load_state, take_lock
 
 SIZES = (8, 16, 32, 64, 128, 256, 512, 1024, 1100, 1200)
 RATES = tuple(round(0.01 * (n + 1), 2) for n in range(10))
@@ -129,7 +131,7 @@ class Answering:
 class Crowd:
     """A cluster with room for so many of them."""
 
-    needs = joining.Needs("CPU", 1)
+    needs = ray_cluster.Needs("CPU", 1)
 
     def __init__(self, workers: int, epochs: int) -> None:
         self._workers, self._epochs = workers, epochs
@@ -183,7 +185,7 @@ def measure(trials: int, workers: int, epochs: int) -> Figures:
         began = time.perf_counter()
         child = os.fork()
         if child == 0:
-            joining.join = lambda *_: Crowd(workers, epochs)  # type: ignore[assignment]
+            ray_cluster.join = lambda *_: Crowd(workers, epochs)  # type: ignore[assignment]
             conduct(folder)
             usage = resource.getrusage(resource.RUSAGE_SELF)
             cpu = usage.ru_utime + usage.ru_stime
@@ -199,7 +201,7 @@ def measure(trials: int, workers: int, epochs: int) -> Figures:
         state = load_state(folder)
         fold = time.perf_counter() - began
         assert state.count("finished") == trials, "every trial is in the journal"
-        stored.write(folder)  # as the conductor does as its last act
+        column_cache.write(folder)  # as the conductor does as its last act
         return Figures(
             trials, seconds, cpu, events, path.stat().st_size, fold, opening(folder), memory
         )

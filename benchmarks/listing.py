@@ -17,11 +17,11 @@ from pathlib import Path
 
 import msgspec
 
-from engine import events as ev
-from engine import journal
-from engine.catalog import LAUNCH, LOCK, SWEEP, Launch
-from engine.listing import Listing
-from engine.spec import Configuration, Data, Model, Settings, Train, trials_of
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal import file as journal
+from batchscope.engine.spec import Configuration, Data, Model, Settings, Train, trials_of
+from batchscope.engine.sweeps.listing import Listing
+from batchscope.engine.sweeps.store import LAUNCH, LOCK, SWEEP, Launch
 
 RUNNING, INTERRUPTED = 2, 8
 SEEDS = 5

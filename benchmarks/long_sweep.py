@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from engine import events as ev
-from engine import journal
-from engine.catalog import LAUNCH, LOCK, SWEEP, Launch
-from engine.plan import make_plan
-from engine.spec import Configuration, Data, Model, Settings, Train, Trial, trials_of
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal import file as journal
+from batchscope.engine.planning.plan import make_plan
+from batchscope.engine.spec import Configuration, Data, Model, Settings, Train, Trial, trials_of
+from batchscope.engine.sweeps.store import LAUNCH, LOCK, SWEEP, Launch
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 RATES = (0.1, 0.2)

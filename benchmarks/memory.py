@@ -25,22 +25,22 @@ from typing import Any
 import msgspec
 import torch
 
-from engine.budget import planned_steps, samples_after
-from engine.catalog import preset_files
-from engine.devices import cores
-from engine.estimate import trial_seconds
-from engine.fitting import HEADROOM, choose, fits
-from engine.orders import Measure
-from engine.plan import LEAST_SECONDS, MOST_SHARE, make_plan
-from engine.prepare import prepare
-from engine.prepared import Prepared
-from engine.reading import load_preset
-from engine.sizes import shown_size
-from engine.spec import Data, Model, Settings, Train, Trial
-from engine.training.images import Images, load_images
-from engine.training.measuring import Bench, measure
-from engine.training.optim import load_optimizers
-from engine.training.stepping import Stepper
+from batchscope.engine.analysis.time_estimate import trial_seconds
+from batchscope.engine.data.prepare import prepare
+from batchscope.engine.data.prepared import Prepared
+from batchscope.engine.devices.devices import cores
+from batchscope.engine.experiment.preset import load_preset
+from batchscope.engine.experiment.preset_catalog import preset_files
+from batchscope.engine.formatting import shown_size
+from batchscope.engine.planning.micro_batch import HEADROOM, choose, fits
+from batchscope.engine.planning.plan import LEAST_SECONDS, MOST_SHARE, make_plan
+from batchscope.engine.processes.orders import Measure
+from batchscope.engine.schedule.budget import planned_steps, samples_after
+from batchscope.engine.spec import Data, Model, Settings, Train, Trial
+from batchscope.engine.training.batches import Images, load_images
+from batchscope.engine.training.jobs.micro_batch_bench import Bench, measure
+from batchscope.engine.training.trainer.optimizers import load_optimizers
+from batchscope.engine.training.trainer.train_step import Stepper
 
 CPU = torch.device("cpu")
 UNLIMITED = 1 << 50

@@ -16,11 +16,11 @@ from statistics import median
 import torch
 from memory import CPU, MODELS, cases, prepared_data
 
-from engine.plan import make_plan
-from engine.spec import Data, Memory, Settings, Train, Trial
-from engine.training.images import Images, load_images
-from engine.training.noise import NoiseScale, every
-from engine.training.stepping import Stepper
+from batchscope.engine.planning.plan import make_plan
+from batchscope.engine.spec import Data, Memory, Settings, Train, Trial
+from batchscope.engine.training.batches import Images, load_images
+from batchscope.engine.training.instruments.noise_scale import NoiseScale, every
+from batchscope.engine.training.trainer.train_step import Stepper
 
 SIZES = (2, 32, 256, 1024)
 LONGEST_SECONDS = 4.0

@@ -14,17 +14,17 @@ from msgspec.structs import replace
 from torch import Tensor
 from workload import LR, NETWORKS, Work
 
-from engine.events import AnyEvent, TrialEnded
-from engine.fitting import choose
-from engine.plan import Plan, make_plan
-from engine.spec import Data, Settings, Train, Trial
-from engine.training.images import Images
-from engine.training.job import Job
-from engine.training.layers import Linear
-from engine.training.loop import Training
-from engine.training.measuring import Bench
-from engine.training.noise import NoiseScale, every
-from engine.training.passes import _loss_gradient
+from batchscope.engine.journal.events import AnyEvent, TrialEnded
+from batchscope.engine.planning.micro_batch import choose
+from batchscope.engine.planning.plan import Plan, make_plan
+from batchscope.engine.spec import Data, Settings, Train, Trial
+from batchscope.engine.training.batches import Images
+from batchscope.engine.training.instruments.noise_scale import NoiseScale, every
+from batchscope.engine.training.jobs.micro_batch_bench import Bench
+from batchscope.engine.training.model.layers import Linear
+from batchscope.engine.training.model.passes import _loss_gradient
+from batchscope.engine.training.trainer.job import Job
+from batchscope.engine.training.trainer.trainer import Training
 
 EPOCHS = 20
 """Of all images of the set, so that slices and samples of the instruments are as in a real run."""

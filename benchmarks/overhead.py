@@ -19,8 +19,8 @@ import psutil
 from interleaving import judged, row
 from terminal import COMMAND, PRESET, SETTLE_SECONDS, Watched
 
-from engine.catalog import load_state, sweep_folders
-from engine.devices import cores
+from batchscope.engine.devices.devices import cores
+from batchscope.engine.sweeps.store import load_state, sweep_folders
 
 SIZE = (160, 45)
 BAR = 0.03

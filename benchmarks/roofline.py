@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 from workload import DATASET, NETWORKS
 
-from engine.training.models import build_model
+from batchscope.engine.training.model.build import build_model
 
 FLOAT_BYTES = 4
 MOVES = 3

@@ -18,15 +18,15 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
-from engine.course import Course, Stage
-from engine.datasets import DATASETS
-from engine.prepare import prepare
-from engine.reading import load_preset
-from engine.spec import Settings, Train, Trial, trials_of
-from engine.split import validation_size
-from engine.target import has_target, is_check, is_met
-from engine.training.images import Images, Part, epoch_order, load_images
-from engine.training.models import build_model
+from batchscope.engine.data.catalog import DATASETS
+from batchscope.engine.data.prepare import prepare
+from batchscope.engine.data.validation_split import validation_size
+from batchscope.engine.experiment.preset import load_preset
+from batchscope.engine.schedule.course import Course, Stage
+from batchscope.engine.schedule.target import has_target, is_check, is_met
+from batchscope.engine.spec import Settings, Train, Trial, trials_of
+from batchscope.engine.training.batches import Images, Part, epoch_order, load_images
+from batchscope.engine.training.model.build import build_model
 
 EVALUATION_BATCH_SIZE = 1000
 CPU = torch.device("cpu")

@@ -32,8 +32,8 @@ from roofline import Machine
 from together import Together
 from workload import NARROW, NETWORKS, SIZES, Stock, Work, stock_of
 
-from engine.devices import cores
-from engine.plan import Plan
+from batchscope.engine.devices.devices import cores
+from batchscope.engine.planning.plan import Plan
 
 INSTRUMENT_SIZES = (1, 8, 32, 128, 512, 4096)
 STACK_SIZES = (1, 8, 32, 128)

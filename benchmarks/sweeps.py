@@ -29,12 +29,13 @@ import tomli_w
 from interleaving import judged, row
 from script import Figures, Trained, beyond
 
-from engine import journal
-from engine.catalog import find_preset, load_state, preset_files, sweep_folders
-from engine.devices import cores
-from engine.events import TrialEnded, TrialStarted
-from engine.prepare import prepare
-from engine.reading import Preset, load_preset
+from batchscope.engine.data.prepare import prepare
+from batchscope.engine.devices.devices import cores
+from batchscope.engine.experiment.preset import Preset, load_preset
+from batchscope.engine.experiment.preset_catalog import find_preset, preset_files
+from batchscope.engine.journal import file as journal
+from batchscope.engine.journal.events import TrialEnded, TrialStarted
+from batchscope.engine.sweeps.store import load_state, sweep_folders
 
 COMMAND = str(Path(sys.executable).parent / "batchscope")
 SCRIPT = str(Path(__file__).parent / "script.py")

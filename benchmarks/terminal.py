@@ -27,7 +27,7 @@ import psutil
 import pyte
 from long_sweep import write_long_sweep
 
-from engine import stored
+from batchscope.engine.journal import column_cache
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled
 COMMAND = str(Path(sys.executable).parent / "batchscope")
@@ -142,7 +142,7 @@ def opening(runs: int = 3) -> list[float]:
     """Seconds until the board shows the final figures of a long stored sweep."""
     with tempfile.TemporaryDirectory() as home:
         folder = write_long_sweep(Path(home), trials=200, epochs=2000)
-        stored.write(folder)  # as its conductor does at the end
+        column_cache.write(folder)  # as its conductor does at the end
         taken = []
         for _ in range(runs):
             board = Watched((160, 45), "attach", folder.name, "--home", home)

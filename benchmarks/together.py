@@ -8,7 +8,7 @@ import ours
 import torch
 from workload import Work, stock_of
 
-from engine.plan import Plan
+from batchscope.engine.planning.plan import Plan
 
 
 class Together:

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from engine.datasets import DATASETS
-from engine.prepare import prepare
-from engine.spec import Model
-from engine.training.images import Images, load_images
-from engine.training.models import build_model
+from batchscope.engine.data.catalog import DATASETS
+from batchscope.engine.data.prepare import prepare
+from batchscope.engine.spec import Model
+from batchscope.engine.training.batches import Images, load_images
+from batchscope.engine.training.model.build import build_model
 
 DATASET = DATASETS["mnist"]
 NETWORKS = {

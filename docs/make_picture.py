@@ -17,13 +17,14 @@ PICTURE = ROOT / "docs" / "board.svg"
 SIZE = (120, 36)
 PATIENCE_SECONDS = 600
 
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "src"))
 
 
 def run_quickstart(home: Path) -> Path:
     """Run the default preset to its end; returns its folder."""
-    from engine.catalog import Launch, create_sweep, find_preset, home_folder
-    from engine.launching import start_conductor, wait_until_free
+    from batchscope.engine.experiment.preset_catalog import find_preset
+    from batchscope.engine.sweeps.launcher import start_conductor, wait_until_free
+    from batchscope.engine.sweeps.store import Launch, create_sweep, home_folder
 
     home_folder(str(home))
     folder = create_sweep(home, find_preset("quickstart"), Launch(preset="quickstart"))
@@ -35,8 +36,8 @@ def run_quickstart(home: Path) -> Path:
 
 async def draw(folder: Path) -> str:
     """The board on a sweep, as SVG."""
-    from tui.app import BatchscopeApp
-    from tui.screens.board import BoardScreen
+    from batchscope.tui.app import BatchscopeApp
+    from batchscope.tui.screens.board import BoardScreen
 
     app = BatchscopeApp(folder.parent.parent, sweep=folder)
     async with app.run_test(size=SIZE) as pilot:

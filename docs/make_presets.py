@@ -33,7 +33,7 @@ SELECTED = {"Interpolation": ("start", "end")}
 ELSEWHERE = {"Train": ("batch_size", "lr")}
 """Fields without a default whose key may stand in another table."""
 
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "src"))
 
 
 def words_of(kind: type[msgspec.Struct]) -> dict[str, str]:
@@ -54,7 +54,7 @@ def words_of(kind: type[msgspec.Struct]) -> dict[str, str]:
 
 def table_of(kind: type[msgspec.Struct]) -> Iterator[str]:
     """The keys of a struct as rows."""
-    from engine.fields import expected
+    from batchscope.engine.experiment.fields import expected
 
     name, words = kind.__name__, words_of(kind)
     yield "| key | value | default | what it does |"
@@ -71,7 +71,7 @@ def table_of(kind: type[msgspec.Struct]) -> Iterator[str]:
 
 def default_of(field: Any, kind: str) -> str:
     """What holds where the key is left out, as TOML has it."""
-    from engine.literal import literal
+    from batchscope.engine.experiment.toml_literal import literal
 
     if field.required:
         return "required" if field.name not in ELSEWHERE.get(kind, ()) else ""
@@ -83,8 +83,8 @@ def default_of(field: Any, kind: str) -> str:
 
 def presets_table() -> Iterator[str]:
     """The presets that come along, by name."""
-    from engine.catalog import preset_files
-    from engine.reading import load_preset
+    from batchscope.engine.experiment.preset import load_preset
+    from batchscope.engine.experiment.preset_catalog import preset_files
 
     yield "| name | title and question | source | trials |"
     yield "| --- | --- | --- | --- |"
@@ -101,7 +101,7 @@ def page(text: str) -> str:
     Raises:
         KeyError: a table is of something that is not there.
     """
-    from engine import spec
+    from batchscope.engine import spec
 
     def block(found: re.Match[str]) -> str:
         name = found[2]

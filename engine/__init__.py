@@ -1,3 +1,1 @@
 """The engine of batchscope: it trains, records and concludes, and knows nothing of screens."""
-
-__version__ = "0.1.0"

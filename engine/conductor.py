@@ -1,6 +1,6 @@
 """The conductor of one sweep: it owns the queue, the journal and the workers.
 
-    python -P -m engine.conductor FOLDER [COMMAND...]
+    python -P -m batchscope.engine.conductor FOLDER [COMMAND...]
 
 It lives in a session of its own, so that closing the terminal costs the sweep nothing, holds
 `conductor.lock` for as long as it or any of its workers lives, and is the journal's only
@@ -16,29 +16,35 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from engine import commands, stored
-from engine import events as ev
-from engine.adding import added
-from engine.catalog import SWEEP, read_launch
-from engine.control import Control
-from engine.crew import Crew, Member
-from engine.devices import Device, choose_devices, lost_among, machine, with_children
-from engine.keeping import ledger_of
-from engine.locking import take_lock
-from engine.obeying import Servant
-from engine.place import Place
-from engine.prepared import Prepared
-from engine.preparing import had
-from engine.problems import MachineProblem, Problem
-from engine.queueing import TrialQueue
-from engine.reading import Preset, load_preset
-from engine.reserve import Reserve
-from engine.serving import Server, crowded, hire, places_for
-from engine.staffing import Staff, Staffing
-from engine.watching import MemoryWatch
+from batchscope.engine.data.prepared import Prepared
+from batchscope.engine.devices.devices import (
+    Device,
+    choose_devices,
+    lost_among,
+    machine,
+    with_children,
+)
+from batchscope.engine.errors import MachineProblem, Problem
+from batchscope.engine.experiment.preset import Preset, load_preset
+from batchscope.engine.journal import column_cache
+from batchscope.engine.journal import events as ev
+from batchscope.engine.orchestration.command_handler import Servant
+from batchscope.engine.orchestration.control import Control
+from batchscope.engine.orchestration.crew import Crew, Member
+from batchscope.engine.orchestration.data_fetch import had
+from batchscope.engine.orchestration.dispatcher import Server, crowded, hire, places_for
+from batchscope.engine.orchestration.journal_writer import ledger_of
+from batchscope.engine.orchestration.memory_monitor import MemoryWatch
+from batchscope.engine.orchestration.placement import Place
+from batchscope.engine.orchestration.staffing import Staff, Staffing
+from batchscope.engine.orchestration.trial_queue import TrialQueue
+from batchscope.engine.processes.worker_processes import Reserve
+from batchscope.engine.sweeps import commands
+from batchscope.engine.sweeps.add_batch_size import added
+from batchscope.engine.sweeps.store import SWEEP, read_launch, take_lock
 
 if TYPE_CHECKING:
-    from engine.cluster.joining import Cluster
+    from batchscope.engine.cluster.ray_cluster import Cluster
 
 Work = Coroutine[Any, Any, None]
 Done = TypeVar("Done")
@@ -116,7 +122,7 @@ class Conductor:
 
     async def _conduct_on_cluster(self) -> None:
         """Conduct on the nodes of a Ray cluster, which knows their devices."""
-        from engine.cluster.joining import Terms, joined, left
+        from batchscope.engine.cluster.ray_cluster import Terms, joined, left
 
         launch = self.launch
         self._reserve.keep(0)
@@ -228,7 +234,7 @@ class Conductor:
 
     async def _recruit(self, crew: Crew, cluster: "Cluster") -> None:
         """Have the images, then hand out trials to whoever is placed until none is left."""
-        from engine.cluster.recruiting import Recruiter
+        from batchscope.engine.cluster.autoscaling import Recruiter
 
         self._leaving = False
         try:
@@ -378,7 +384,7 @@ async def _to_the_end(conductor: Conductor) -> None:
     """Run the sweep and leave at once: what may still be waiting has nothing more to say."""
     code = await conductor.run()
     with suppress(OSError):  # it only saves reading the journal
-        stored.write(conductor.folder)
+        column_cache.write(conductor.folder)
     os._exit(code)
 
 

@@ -1,6 +1,6 @@
 """One of the other workers of a trial: takes gradients of its share of every batch.
 
-    python -P -m engine.rank RENDEZVOUS RANK SIZE DEVICE [apart]
+    python -P -m batchscope.engine.rank RENDEZVOUS RANK SIZE DEVICE [apart]
 
 It meets rank 0, an ordinary worker, and the others at the rendezvous (`file://PATH` or
 `tcp://HOST:PORT`), does what rank 0 says, and ends with it or with its own stdin. It states
@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 
-from engine.ranks import READY
+from batchscope.engine.processes.rank_processes import READY
 
 
 def _end_with_stdin() -> None:
@@ -30,9 +30,9 @@ def serve(rendezvous: str, rank: int, size: int, name: str, apart: bool) -> None
     os.dup2(2, 1)
     import torch
 
-    from engine.training.device import compute_in_float32, make_current
-    from engine.training.exchange import Exchange, TeamLost
-    from engine.training.gradient_server import GradientServer
+    from batchscope.engine.training.data_parallel.exchange import Exchange, TeamLost
+    from batchscope.engine.training.data_parallel.gradient_server import GradientServer
+    from batchscope.engine.training.torch_device import compute_in_float32, make_current
 
     device = torch.device(name)
     make_current(device)

@@ -2,14 +2,14 @@
 
 A preset resolves into *configurations* (every setting fixed), and each of these into
 *trials*, one a seed. These types hold no defaults that depend on the machine or the data:
-what a machine decides is in the numeric plan (`engine.plan`).
+what a machine decides is in the numeric plan (`engine.planning.plan`).
 """
 
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from engine.sizes import parse_size
+from batchscope.engine.formatting import parse_size
 
 PositiveInt = Annotated[int, Meta(ge=1, le=2**53)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
@@ -39,12 +39,12 @@ class Data(Table, frozen=True):
 
 
 class Model(Table, frozen=True):
-    """Which network; `None` means the model's own default (see `engine.architecture`).
+    """Which network; `None` means the model's own default (see `engine.networks.architectures`).
 
     `batch_norm` puts batch normalization between each hidden layer and its ReLU; vgg16-bn and
     resnet18 always have it. `ghost_batch_size` has it normalize over groups of so many samples
-    (Ghost batch norm, `engine.batch_norm`). `width` multiplies the channels of vgg16, vgg16-bn and
-    resnet18 (`engine.deep`).
+    (Ghost batch norm, `engine.planning.batch_norm`). `width` multiplies the channels of vgg16,
+    vgg16-bn and resnet18 (`engine.networks.vgg_resnet`).
     """
 
     name: Literal["mlp", "cnn", "lenet", "vgg16", "vgg16-bn", "resnet18"]
@@ -122,7 +122,8 @@ class Scaling(Table, frozen=True):
 
 
 class Schedule(Table, frozen=True):
-    """How learning rate and batch size change over the budget; `engine.course` has the rules.
+    """How learning rate and batch size change over the budget; `engine.schedule.course` has the
+    rules.
 
     `step`: at each of `at`, shares of the budget, the rate is divided by `factor`, or the batch
     multiplied by it instead, up to `max_batch_size`; what is left of the factor then goes to the

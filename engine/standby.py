@@ -1,6 +1,6 @@
 """A conductor, with workers that have loaded their libraries, before there is a sweep to conduct.
 
-    python -P -m engine.standby DEVICE [WORKERS]
+    python -P -m batchscope.engine.standby DEVICE [WORKERS]
 
 It waits for a line on stdin: a list of the sweep's folder and of commands, as JSON. From then on
 it is the conductor of that sweep. If stdin ends before, whoever wanted it is gone, and it ends with
@@ -14,8 +14,8 @@ import os
 import sys
 from pathlib import Path
 
-from engine.background import in_background
-from engine.handing import READY, speak_into
+from batchscope.engine.processes.descriptor_passing import READY, speak_into
+from batchscope.engine.system.background import in_background
 
 MOST_WORKERS = 2
 LEAST_MEMORY = 2 << 30
@@ -26,7 +26,7 @@ def _load() -> None:
     """Import what the conductor needs, down to what it imports late."""
     import psutil  # noqa: F401
 
-    import engine.conductor  # noqa: F401
+    import batchscope.engine.conductor  # noqa: F401
 
 
 def how_many(places: int, asked: int | None, available: int | None) -> int:
@@ -40,7 +40,7 @@ def how_many(places: int, asked: int | None, available: int | None) -> int:
 
 
 def _fitting(device: str, asked: int | None) -> int:
-    from engine.devices import choose_devices, cores, memory_of
+    from batchscope.engine.devices.devices import choose_devices, cores, memory_of
 
     devices = choose_devices(device)
     (cpu,) = choose_devices("cpu")
@@ -66,9 +66,9 @@ async def wanted(said: asyncio.StreamReader, patience: float) -> list[str] | Non
 
 
 async def _stand_by(device: str, workers: int | None) -> int:
-    from engine.conductor import conduct
-    from engine.launching import LOG
-    from engine.reserve import Reserve
+    from batchscope.engine.conductor import conduct
+    from batchscope.engine.processes.worker_processes import Reserve
+    from batchscope.engine.sweeps.launcher import LOG
 
     count, reserve = _fitting(device, workers), Reserve()
     if not count:

@@ -1,6 +1,6 @@
 """A worker: takes orders on stdin, trains, and states what happened on stdout.
 
-    python -P -m engine.worker [DESCRIPTOR]
+    python -P -m batchscope.engine.worker [DESCRIPTOR]
 
 It stays warm from trial to trial and ends when its stdin does, which is when its conductor
 is gone. Descriptor 1 is kept for events alone: whatever a library prints goes to the log.
@@ -21,9 +21,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from engine import __version__, journal, orders
-from engine.background import in_background
-from engine.events import (
+from batchscope import __version__
+from batchscope.engine.data.validation_split import validation_size
+from batchscope.engine.errors import Problem, printable
+from batchscope.engine.journal import file as journal
+from batchscope.engine.journal.events import (
     AnyEvent,
     EpochsFinished,
     Interpolated,
@@ -32,14 +34,14 @@ from engine.events import (
     WorkerLost,
     WorkerReady,
 )
-from engine.handing import adopt
-from engine.problems import Problem, printable
-from engine.split import validation_size
-from engine.training.holding import Pause
+from batchscope.engine.processes import orders
+from batchscope.engine.processes.descriptor_passing import adopt
+from batchscope.engine.system.background import in_background
+from batchscope.engine.training.cancellation import Pause
 
 if TYPE_CHECKING:
-    from engine.training.images import Images
-    from engine.training.team import Team
+    from batchscope.engine.training.batches import Images
+    from batchscope.engine.training.data_parallel.leader import Team
 
 
 NICENESS = 10
@@ -130,8 +132,7 @@ class Worker:
         self._setup = order
         import torch
 
-        from engine.training.device import compute_in_float32
-        from engine.training.faults import device_problem
+        from batchscope.engine.training.torch_device import compute_in_float32, device_problem
 
         problem = device_problem(order.device, order.card)
         if problem:
@@ -170,10 +171,10 @@ class Worker:
         on from its last checkpoint, in a process that has all of its memory. So it does where its
         team fell apart, with a new one.
         """
-        from engine.training.exchange import TeamLost
-        from engine.training.faults import device_failed
-        from engine.training.halting import Halted
-        from engine.training.memory import ran_out
+        from batchscope.engine.training.cancellation import Halted
+        from batchscope.engine.training.data_parallel.exchange import TeamLost
+        from batchscope.engine.training.peak_memory import ran_out
+        from batchscope.engine.training.torch_device import device_failed
 
         assert self._setup is not None
         self._ended.clear()
@@ -212,7 +213,7 @@ class Worker:
     def _measure(self, order: orders.Measure) -> None:
         import torch
 
-        from engine.training.measuring import measure
+        from batchscope.engine.training.jobs.micro_batch_bench import measure
 
         assert self._setup is not None
         device = torch.device(self._setup.device)
@@ -221,15 +222,15 @@ class Worker:
     def _pace(self, order: orders.Pace) -> None:
         import torch
 
-        from engine.training.pacing import pace
+        from batchscope.engine.training.jobs.stack_bench import pace
 
         assert self._setup is not None
         device, number = torch.device(self._setup.device), self._setup.worker
         self.state(pace(order, self._open(order), device, number, self._halt.is_set))
 
     def _train(self, order: orders.Train) -> None:
-        from engine.training.job import Job
-        from engine.training.loop import Training
+        from batchscope.engine.training.trainer.job import Job
+        from batchscope.engine.training.trainer.trainer import Training
 
         assert self._setup is not None
         job = Job(
@@ -249,7 +250,7 @@ class Worker:
 
     def _team_for(self, order: orders.Train) -> "Team | None":
         """Those who train a trial with this worker, ready for it; they are kept for the next."""
-        from engine.training.team import start_team
+        from batchscope.engine.training.data_parallel.leader import start_team
 
         assert self._setup is not None
         size = order.plan.data_parallel
@@ -266,8 +267,8 @@ class Worker:
     def _interpolate(self, order: orders.Interpolate) -> None:
         import torch
 
-        from engine.training.halting import raise_if
-        from engine.training.interpolation import interpolate
+        from batchscope.engine.training.cancellation import raise_if
+        from batchscope.engine.training.jobs.interpolation import interpolate
 
         assert self._setup is not None
 
@@ -283,7 +284,7 @@ class Worker:
         """The images, kept from trial to trial."""
         import torch
 
-        from engine.training.images import load_images
+        from batchscope.engine.training.batches import load_images
 
         assert self._setup is not None
         held = validation_size(order.members[0].settings.data, order.data.train)
@@ -297,10 +298,10 @@ class Worker:
 
 def _load_libraries() -> None:
     """Import what training takes, before it is known what is trained, and where."""
-    import engine.training.loop
-    import engine.training.measuring
-    import engine.training.pacing  # noqa: F401
-    from engine.training.optim import load_optimizers
+    import batchscope.engine.training.jobs.micro_batch_bench
+    import batchscope.engine.training.jobs.stack_bench
+    import batchscope.engine.training.trainer.trainer  # noqa: F401
+    from batchscope.engine.training.trainer.optimizers import load_optimizers
 
     load_optimizers()
 
@@ -313,14 +314,14 @@ def _device_name(order: orders.Setup, name: str) -> str:
 
 def _sharing(order: orders.Setup) -> int:
     """How many workers a node's processor has room for; of a card its share says it."""
-    from engine.devices import cores
+    from batchscope.engine.devices.devices import cores
 
     return max(1, cores() // order.threads) if order.node and order.device == "cpu" else 1
 
 
 def _share_of_memory(order: orders.Setup) -> int | None:
     """What is free of a node's memory for each of its cores; a GPU is asked by its worker."""
-    from engine.devices import Device, cores, memory_of
+    from batchscope.engine.devices.devices import Device, cores, memory_of
 
     available = memory_of(Device("cpu", "")).available
     return None if order.device != "cpu" or available is None else available // cores()

@@ -1,8 +1,13 @@
 """What all tests share."""
 
+import sys
 from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[1]
+# `python -m pytest` puts the checkout there, where `engine` and `tui` can be imported
+sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
 
 
 @pytest.fixture(autouse=True)

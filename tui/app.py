@@ -10,23 +10,23 @@ import msgspec
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from engine.catalog import Launch, create_sweep
-from engine.launching import start_conductor
-from engine.listing import Listing
-from engine.problems import Problem
-from engine.reading import Preset
-from engine.steady import SteadyClock
-from engine.warming import BREATH_SECONDS, Standby
-from tui.collecting import HELD_SECONDS, go_on
-from tui.commands import bindings, commands_at
-from tui.dress import register, wear
-from tui.escapes import SAVE_TITLE, clipboard, has_title, title
-from tui.farewell import farewell
-from tui.keepsakes import PICTURES, keep, pictures, told
-from tui.keymap import textual_keymap
-from tui.palette import Depth, Look
-from tui.settings import DEFAULTS, Settings
-from tui.themes import DEFAULT, THEMES, next_theme
+from batchscope.engine.errors import Problem
+from batchscope.engine.experiment.preset import Preset
+from batchscope.engine.sweeps.launcher import start_conductor
+from batchscope.engine.sweeps.listing import Listing
+from batchscope.engine.sweeps.prewarm import BREATH_SECONDS, Standby
+from batchscope.engine.sweeps.store import Launch, create_sweep
+from batchscope.engine.system.clock import SteadyClock
+from batchscope.tui.config.commands import bindings
+from batchscope.tui.config.keymap import commands_at, textual_keymap
+from batchscope.tui.config.settings import DEFAULTS, Settings
+from batchscope.tui.exit_message import farewell
+from batchscope.tui.gc_pause import HELD_SECONDS, go_on
+from batchscope.tui.terminal.captures import PICTURES, keep, pictures, told
+from batchscope.tui.terminal.escapes import SAVE_TITLE, clipboard, has_title, title
+from batchscope.tui.theme.palette import Depth, Look
+from batchscope.tui.theme.textual_themes import register, wear
+from batchscope.tui.theme.themes import DEFAULT, THEMES, next_theme
 
 
 class BatchscopeApp(App[str]):
@@ -83,8 +83,8 @@ class BatchscopeApp(App[str]):
 
     def open_menu(self, problem: str = "") -> None:
         """Show the menu, with what went wrong on the way to the board."""
-        from tui.screens.dialog import Message
-        from tui.screens.menu import MenuScreen
+        from batchscope.tui.screens.dialog import Message
+        from batchscope.tui.screens.menu import MenuScreen
 
         limit = self._launch.memory_limit if self._launch else None
         self._show(MenuScreen(self.listing, limit))
@@ -145,7 +145,7 @@ class BatchscopeApp(App[str]):
 
     def action_leave(self) -> None:
         """Leave, and say what goes on."""
-        from tui.screens.board import BoardScreen
+        from batchscope.tui.screens.board import BoardScreen
 
         boards = [screen for screen in self.screen_stack if isinstance(screen, BoardScreen)]
         known = {board.folder: board.view.state for board in boards if board.view.loaded}
@@ -155,7 +155,7 @@ class BatchscopeApp(App[str]):
 
     def action_help(self) -> None:
         """What there is to see and to press."""
-        from tui.screens.help import Help
+        from batchscope.tui.screens.help import Help
 
         if not isinstance(self.screen, Help):
             self.push_screen(Help(commands_at(self._place(), self.settings.keys)))
@@ -180,7 +180,7 @@ class BatchscopeApp(App[str]):
 
     def action_picture(self) -> None:
         """The screen as files, and where they are."""
-        from tui.screens.board import BoardScreen
+        from batchscope.tui.screens.board import BoardScreen
 
         boards = [screen for screen in self.screen_stack if isinstance(screen, BoardScreen)]
         stem = next((board.folder.name for board in boards if board.folder), "menu")
@@ -236,7 +236,7 @@ class BatchscopeApp(App[str]):
         return getattr(self._ground(), "PLACE", "menu")
 
     def _open_board(self, prepare: Callable[[], Path], others: Sequence[Path] = ()) -> None:
-        from tui.screens.board import BoardScreen
+        from batchscope.tui.screens.board import BoardScreen
 
         self._show(BoardScreen(prepare, self.clock, self.look, others))
 

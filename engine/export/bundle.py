@@ -7,17 +7,20 @@ from typing import Any
 import msgspec
 import tomli_w
 
-from engine import __version__, journal
-from engine.catalog import SWEEP, conductor_lives
-from engine.export import artist, memory_table, minima_tables, probe_tables, tables
-from engine.export.event_files import write_event_files
-from engine.export.placing import beside, replace
-from engine.findings.bias_variance import BiasVariance, bias_variances
-from engine.findings.report import document
-from engine.problems import MachineProblem, UsageProblem, printable
-from engine.reading import read_toml
-from engine.standing import complete, standing
-from engine.state import SweepState
+from batchscope import __version__
+from batchscope.engine.analysis import tables
+from batchscope.engine.analysis.bias_variance import BiasVariance, bias_variances
+from batchscope.engine.analysis.completeness import complete, standing
+from batchscope.engine.errors import MachineProblem, UsageProblem, printable
+from batchscope.engine.experiment.measure_names import TRIAL_COLUMNS
+from batchscope.engine.experiment.preset import read_toml
+from batchscope.engine.export import memory_table, minima_tables, probe_tables, report_process
+from batchscope.engine.export.atomic_folder import beside, replace
+from batchscope.engine.export.tensorboard import write_event_files
+from batchscope.engine.findings.findings import document
+from batchscope.engine.journal import file as journal
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.sweeps.store import SWEEP, conductor_lives
 
 MANIFEST = "manifest.json"
 FINDINGS = "findings.json"
@@ -89,7 +92,7 @@ def write_export(
             with open(folder / journal.NAME, "rb") as source:
                 (fresh / journal.NAME).write_bytes(source.read(reader.offset))
             if report:
-                artist.draw(fresh)
+                report_process.draw(fresh)
             fresh.chmod(0o755)
             replace(fresh, target)
     except OSError as error:
@@ -99,7 +102,7 @@ def write_export(
 
 def _documents(folder: Path, state: SweepState, alive: bool, damaged: int) -> dict[str, str]:
     return {
-        "trials.csv": tables.to_csv(tables.TRIAL_COLUMNS, tables.trial_rows(state)),
+        "trials.csv": tables.to_csv(TRIAL_COLUMNS, tables.trial_rows(state)),
         "epochs.csv": tables.to_csv(tables.EPOCH_COLUMNS, tables.epoch_rows(state)),
         "gradient_norms.csv": tables.to_csv(tables.NORM_COLUMNS, tables.norm_rows(state)),
         "sweep.toml": sweep_toml(folder, state),

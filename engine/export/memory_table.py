@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from engine.export.tables import Row
-from engine.figures import pace_of
-from engine.fitting import fits
-from engine.plan import alike
-from engine.shared_times import counted, stacked
-from engine.state import SweepState
+from batchscope.engine.analysis.figures import pace_of
+from batchscope.engine.analysis.stack_times import counted, stacked
+from batchscope.engine.analysis.tables import Row
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.planning.micro_batch import fits
+from batchscope.engine.planning.plan import alike
 
 MEMORY_COLUMNS = (
     "device", "model", "batch_size", "micro_batch_size", "peak_memory_bytes",

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from engine.export.tables import Row
-from engine.state import SweepState
+from batchscope.engine.analysis.tables import Row
+from batchscope.engine.journal.sweep_state import SweepState
 
 SHARPNESS_COLUMNS = (
     "trial", "batch_size", "seed", "epsilon", "dimensions", "samples", "loss", "highest_loss",

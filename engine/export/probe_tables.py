@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from engine.bins import EDGES, Norms, signed_edges
-from engine.events import Draws, Probed, ValueBins
-from engine.export.tables import Row
-from engine.state import SweepState, TrialState
+from batchscope.engine.analysis.tables import Row
+from batchscope.engine.journal.events import Draws, Probed, ValueBins
+from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.norm_histogram import EDGES, Norms, signed_edges
 
 _MOMENT = ("trial", "batch_size", "seed", "at_share", "epoch", "steps", "samples")
 PROBE_COLUMNS = (

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from engine.figures import by_batch_size
-from engine.findings.sides import Side, difference, gather
-from engine.findings.statistics import LEVEL, p_value
-from engine.findings.summary import Mean, mean_over
-from engine.state import SweepState
+from batchscope.engine.analysis.figures import by_batch_size
+from batchscope.engine.analysis.statistics import LEVEL, p_value
+from batchscope.engine.findings.comparison_sides import Side, difference, gather
+from batchscope.engine.findings.configuration_summary import Mean, mean_over
+from batchscope.engine.journal.sweep_state import SweepState
 
 ACCURACY, TIME = "test_accuracy", "training_seconds"
 _Found = tuple[str, Side, Side, Mean, Mean]

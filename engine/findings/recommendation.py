@@ -10,16 +10,24 @@ A configuration is left out where a trial of it diverged or failed: a mean over 
 survived would flatter it, and who follows the advice may draw another seed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from engine.findings.sides import LEAST_SEEDS, OPEN, Side, difference, gather
-from engine.findings.statistics import LEVEL, interval, of_mean, p_value
-from engine.findings.summary import mean_of, stack_of
-from engine.shared_times import TIMED_AS
-from engine.spec import Configuration, Train
-from engine.state import SweepState
-from engine.target import has_target
-from engine.tuning import choices, chosen
+from batchscope.engine.analysis.noise_scales import NoiseFinding
+from batchscope.engine.analysis.stack_times import TIMED_AS
+from batchscope.engine.analysis.statistics import LEVEL, interval, of_mean, p_value
+from batchscope.engine.analysis.tuning import choices, chosen
+from batchscope.engine.findings.comparison_sides import LEAST_SEEDS, OPEN, Side, difference, gather
+from batchscope.engine.findings.configuration_summary import mean_of, stack_of
+from batchscope.engine.findings.critical_batch_size import Critical
+from batchscope.engine.findings.critical_batch_text import (
+    critical_sentence,
+    meaning,
+    noise_sentence,
+)
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.schedule.target import has_target
+from batchscope.engine.spec import Configuration, Train
 
 ACCURACY, TIME = "test_accuracy", "training_seconds"
 NAMED = 6
@@ -215,3 +223,32 @@ def _time(state: SweepState, candidate: _Candidate) -> str:
     size = stack_of(state, candidate.configuration.id)
     together = f" as one stack of {size} replicates" if size > 1 else ""
     return f"{_seconds(state, candidate):.3g} s of training{together}, {TIMED_AS[timing]}"
+
+
+def advice(
+    state: SweepState, critical: Critical | None = None, noise: Sequence[NoiseFinding] = ()
+) -> str:
+    """Batch size, micro-batch, rate, cost and evidence; undetermined where it is."""
+    found = recommended(state)
+    parts = [found.sentence]
+    if found.configuration:
+        parts.append(_settings(state, found.configuration))
+    if critical:
+        parts += [critical_sentence(critical), noise_sentence(critical, noise)]
+    if critical and found.configuration:
+        parts.append(meaning(critical, found.configuration.settings.train.batch_size))
+    return " ".join(part for part in parts if part)
+
+
+def _settings(state: SweepState, configuration: Configuration) -> str:
+    """Rate, micro-batch and cost of the configuration that was named."""
+    trials = state.replicates(configuration.id)
+    started = next((trial.started for trial in trials if trial.started), None)
+    plan = next((state.plans[trial.id] for trial in trials if trial.id in state.plans), None)
+    lr = started.lr if started else configuration.settings.train.lr
+    scaled = " after scaling" if lr != configuration.settings.train.lr else ""
+    told = f"With a learning rate of {lr:g}{scaled} ({configuration.settings.train.optimizer})"
+    told += f" and micro-batches of {plan.micro_batch_size}" if plan else ""
+    costs = [(mean_of(state, configuration.id, name), name) for name in ("steps", "samples")]
+    spent = " and ".join(f"{mean.mean:,.0f} {name}" for mean, name in costs if mean)
+    return f"{told} it takes {spent}."

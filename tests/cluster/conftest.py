@@ -1,21 +1,13 @@
 """Real Ray clusters of several nodes on this machine."""
 
-import contextlib
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.functional.running import Lab, a_lab
-
-HEALTH = {
-    "health_check_initial_delay_ms": 500,
-    "health_check_period_ms": 500,
-    "health_check_failure_threshold": 4,
-}
+from tests.cluster.nodes import Nodes
+from tests.functional.lab import Lab, a_lab
 
 
 @pytest.fixture
@@ -23,44 +15,6 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     """A place to run the program in, with a home of its own."""
     with a_lab(tmp_path) as made:
         yield made
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Nodes:
-    """A head without a CPU of its own, and nodes that come and go."""
-
-    def __init__(self) -> None:
-        from ray.cluster_utils import Cluster
-
-        self.client_port = free_port()
-        head: dict[str, Any] = {
-            "num_cpus": 0,
-            "include_dashboard": False,
-            "ray_client_server_port": self.client_port,
-            "_system_config": HEALTH,
-        }
-        self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
-
-    @property
-    def address(self) -> str:
-        address: str = self._cluster.address
-        return address
-
-    def add(self, cpus: int = 1) -> Any:
-        return self._cluster.add_node(num_cpus=cpus)
-
-    def kill(self, node: Any) -> None:
-        """End every process of a node at once."""
-        self._cluster.remove_node(node, allow_graceful=False)
-
-    def close(self) -> None:
-        with contextlib.suppress(Exception):
-            self._cluster.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from engine import __version__
-from engine import events as ev
-from tests.cluster.conftest import Nodes
-from tests.functional.running import Lab, ended, events_of, until
+from batchscope import __version__
+from batchscope.engine.journal import events as ev
+from tests.cluster.nodes import Nodes
+from tests.functional.lab import Lab, ended, events_of, until
 
 pytestmark = [
     pytest.mark.cluster,
@@ -48,8 +48,8 @@ from pathlib import Path
 
 import ray
 
-from engine.cluster import joining
-from engine.problems import MachineProblem
+from batchscope.engine.cluster import ray_cluster as joining
+from batchscope.engine.errors import MachineProblem
 
 place, right = Path(sys.argv[1]), ray.__version__
 for version in ("0.0.1", right):

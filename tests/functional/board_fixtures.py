@@ -11,12 +11,22 @@ from typing import Literal
 import msgspec
 import pytest
 
-from engine import events as ev
-from engine import journal
-from engine.bins import BINS_PER_DECADE, LOWEST
-from engine.catalog import LAUNCH, LOCK, Launch
-from engine.plan import make_plan
-from engine.spec import Claim, Configuration, Data, Model, Run, Settings, Train, Trial, trials_of
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal import file as journal
+from batchscope.engine.metrics.norm_histogram import BINS_PER_DECADE, LOWEST
+from batchscope.engine.planning.plan import make_plan
+from batchscope.engine.spec import (
+    Claim,
+    Configuration,
+    Data,
+    Model,
+    Run,
+    Settings,
+    Train,
+    Trial,
+    trials_of,
+)
+from batchscope.engine.sweeps.store import LAUNCH, LOCK, Launch
 
 START = 1_800_000_000.0
 NOW = START + 95.0

@@ -8,10 +8,10 @@ import pytest
 from textual.app import App
 from textual.pilot import Pilot
 
+from batchscope.tui.app import BatchscopeApp
+from batchscope.tui.screens.board import BoardScreen
+from batchscope.tui.widgets.rows_widget import Rows
 from tests.functional.board_fixtures import NOW
-from tui.app import BatchscopeApp
-from tui.screens.board import BoardScreen
-from tui.widget import Rows
 
 SMALL, LARGE = (80, 24), (160, 45)
 PATIENCE = 1000
@@ -78,8 +78,8 @@ def still(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setattr("tui.screens.board.POLL_SECONDS", 0.1)
-    monkeypatch.setattr("tui.screens.board.DRAW_SECONDS", 1e6)
+    monkeypatch.setattr("batchscope.tui.screens.board.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("batchscope.tui.screens.board.DRAW_SECONDS", 1e6)
     yield
     monkeypatch.undo()
     time.tzset()

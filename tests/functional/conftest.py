@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.running import Lab, a_lab
+from tests.functional.lab import Lab, a_lab
 
 
 @pytest.fixture

@@ -7,14 +7,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from engine import journal
-from engine.catalog import SWEEP
-from engine.state import SweepState
-from tests.functional.running import (
-    CONTRACT,
-    Lab,
-    state_of,
-)
+from batchscope.engine.journal import file as journal
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.sweeps.store import SWEEP
+from tests.functional.lab import CONTRACT, Lab, state_of
 
 TIMES = ("epoch_seconds", "samples_per_second", "warm_up_seconds")
 TRIALS = ["b64-s0", "b512-s0", "b64-s1", "b512-s1"]

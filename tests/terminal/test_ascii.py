@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.catalog import SWEEP
+from batchscope.engine.sweeps.store import SWEEP
 from tests.functional.board_fixtures import finished_sweep
-from tests.functional.running import COMMAND
+from tests.functional.lab import COMMAND
 from tests.terminal.terminals import Terminal
 
 PRESET = """

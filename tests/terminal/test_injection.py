@@ -9,11 +9,11 @@ import msgspec
 import pytest
 import tomli_w
 
-from engine import events as ev
-from engine.catalog import LAUNCH, SWEEP, Launch
-from engine.spec import Configuration, trials_of
+from batchscope.engine.journal import events as ev
+from batchscope.engine.spec import Configuration, trials_of
+from batchscope.engine.sweeps.store import LAUNCH, SWEEP, Launch
 from tests.functional.board_fixtures import CLAIMS, Recipe, configurations
-from tests.functional.running import COMMAND
+from tests.functional.lab import COMMAND
 from tests.terminal.terminals import Terminal
 
 STEERING = "\x1b]0;pwn\x07\x1b[31m\x1b[2J\x9b31m\x9d0;pwn\x9c"

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.functional.running import until
+from tests.functional.lab import until
 from tests.terminal.ssh import Sshd, missing
 from tests.terminal.terminals import COMMAND, Terminal
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.running import until
+from tests.functional.lab import until
 from tests.terminal.terminals import COMMAND, PATIENCE_SECONDS
 
 SWEEP = (

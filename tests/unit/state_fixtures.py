@@ -1,11 +1,11 @@
 """Facts of a small sweep, one by one and as a whole history."""
 
-from engine import events as ev
-from engine.catalog import find_preset
-from engine.events import AnyEvent, EpochRecord, NormSlice
-from engine.plan import make_plan
-from engine.spec import trials_of
-from engine.state import SweepState
+from batchscope.engine.experiment.preset_catalog import find_preset
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal.events import AnyEvent, EpochRecord, NormSlice
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.planning.plan import make_plan
+from batchscope.engine.spec import trials_of
 
 PRESET = find_preset("quickstart", ["seeds=2", "grid.batch_size=[8, 64]"])
 ONE, TWO, THREE, FOUR = (

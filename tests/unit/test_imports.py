@@ -1,53 +1,67 @@
 """What each kind of process loads, as a fresh interpreter's `sys.modules` says."""
 
 import json
+import os
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-import engine
-import tui
+import batchscope.engine
+import batchscope.tui
 
+ROOT = Path(__file__).parents[2]
 HEAVY = (
     *("torch", "torchvision", "sklearn", "matplotlib", "jinja2", "tensorboard"),
     *("ray", "fsspec"),
 )
 SCREEN = ("textual",)
-DRAWING = tuple(
-    f"engine.export.{name}" for name in ("difference", "drawing", "figures", "rendering")
+ENGINE, TUI = "batchscope.engine", "batchscope.tui"
+DRAWING = (
+    f"{ENGINE}.comparison.plot",
+    *(f"{ENGINE}.export.{name}" for name in ("plot_style", "figures", "report.render")),
 )
-"""The rooms of a process of its own that draws."""
+"""The modules of a process of its own that draws."""
 
 
 def modules_of(package: str) -> list[str]:
-    """Every module of a package by name, found without importing any."""
-    folder = {"engine": engine, "tui": tui}[package].__path__
-    found = []
-    for info in pkgutil.iter_modules(folder, f"{package}."):
-        found.append(info.name)
-        if info.ispkg:
-            inner = [str(Path(path) / info.name.rsplit(".", 1)[1]) for path in folder]
-            found += [each.name for each in pkgutil.iter_modules(inner, f"{info.name}.")]
+    """Every module of a package by name, at every depth, found without importing any."""
+    top = {ENGINE: batchscope.engine, TUI: batchscope.tui}[package]
+    found, todo = [], [(path, package) for path in top.__path__]
+    while todo:
+        folder, within = todo.pop()
+        for info in pkgutil.iter_modules([folder], f"{within}."):
+            found.append(info.name)
+            if info.ispkg:
+                todo.append((str(Path(folder) / info.name.rpartition(".")[2]), info.name))
     return found
 
 
+def among(packages: Iterable[str], name: str) -> bool:
+    """Whether a module is one of these packages or within one."""
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
 def loaded(*names: str) -> set[str]:
-    """Top-level names in `sys.modules` after importing modules in a fresh interpreter."""
+    """Top-level names in `sys.modules` after importing modules in a fresh interpreter, and ours."""
     script = (
         "import importlib, json, sys\n"
         f"for name in {list(names)!r}:\n"
         "    importlib.import_module(name)\n"
-        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))\n"
+        "print(json.dumps(list(sys.modules)))\n"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", script], capture_output=True, encoding="utf-8", check=False
     )
     assert done.returncode == 0, done.stderr
-    return set(json.loads(done.stdout))
+    found = json.loads(done.stdout)
+    return {name.partition(".")[0] for name in found} | {
+        name for name in found if name.startswith("batchscope.")
+    }
 
 
 def test_the_check_itself_sees_what_is_loaded() -> None:
@@ -55,19 +69,45 @@ def test_the_check_itself_sees_what_is_loaded() -> None:
     assert loaded("json").isdisjoint((*HEAVY, *SCREEN))
 
 
-@pytest.mark.parametrize("module", ["tui.cli", "engine.conductor", "tui.headless", "tui.display"])
+def test_every_depth_is_looked_at() -> None:
+    for package in (ENGINE, TUI):
+        folder = ROOT / package.rpartition(".")[2]
+        files = {path.relative_to(folder).with_suffix("") for path in folder.rglob("*.py")}
+        names = {".".join((package, *file.parts)).removesuffix(".__init__") for file in files}
+        assert names - {package} == set(modules_of(package))
+
+
+def test_the_package_is_cheap_and_is_all_that_is_installed() -> None:
+    assert {name for name in loaded("batchscope") if name.startswith("batchscope.")} == set()
+    assert find_spec("engine") is None
+    assert find_spec("tui") is None
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "batchscope.tui.cli.main",
+        "batchscope.engine.conductor",
+        "batchscope.tui.headless.follower",
+        "batchscope.tui.headless.live_progress",
+    ],
+)
 def test_the_command_line_and_the_conductor_are_light(module: str) -> None:
     assert loaded(module).isdisjoint((*HEAVY, *SCREEN))
 
 
 def test_the_worker_needs_torch_only_once_it_is_set_up() -> None:
-    assert loaded("engine.worker").isdisjoint((*HEAVY, *SCREEN))
+    assert loaded("batchscope.engine.worker").isdisjoint((*HEAVY, *SCREEN))
 
 
-def test_torch_is_imported_in_the_rooms_of_training_alone() -> None:
-    apart = ("engine.training", *DRAWING)
-    names = [name for name in modules_of("engine") if not name.startswith(apart)]
-    assert {"engine.conductor", "engine.export.bundle", "engine.prepare"} < set(names)
+def test_torch_is_imported_in_training_alone() -> None:
+    apart = (f"{ENGINE}.training", *DRAWING)
+    names = [name for name in modules_of(ENGINE) if not among(apart, name)]
+    assert {
+        "batchscope.engine.conductor",
+        "batchscope.engine.export.bundle",
+        "batchscope.engine.data.prepare",
+    } < set(names)
     assert loaded(*names).isdisjoint((*HEAVY, *SCREEN))
 
 
@@ -75,10 +115,10 @@ TRAINED = """
 import sys
 from pathlib import Path
 
-from engine.spec import Model, Train
-from engine.training.images import load_images
-from engine.training.measuring import measure
-from tests.unit.test_measuring import order_of
+from batchscope.engine.spec import Model, Train
+from batchscope.engine.training.batches import load_images
+from batchscope.engine.training.jobs.micro_batch_bench import measure
+from tests.unit.engine.training.jobs.bench_fixtures import order_of
 from tests.unit.training_fixtures import CPU, Run, make_trial, synthetic
 
 here, other = Path(sys.argv[1]), Path(sys.argv[2])
@@ -99,7 +139,7 @@ def test_plain_sgd_does_without_the_compiler_of_torch(tmp_path: Path) -> None:
         folder.mkdir()
     done = subprocess.run(
         [sys.executable, "-c", TRAINED, *map(str, folders)],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         encoding="utf-8",
         check=False,
@@ -108,25 +148,49 @@ def test_plain_sgd_does_without_the_compiler_of_torch(tmp_path: Path) -> None:
     assert done.stdout == "sgd False\nadam True\n"
 
 
+def test_a_module_of_the_user_named_like_a_folder_of_ours_is_theirs(tmp_path: Path) -> None:
+    """Many scripts of training come with an `engine.py`, which must win in their worker."""
+    for name in ("engine", "tui"):
+        (tmp_path / f"{name}.py").write_text(f"MINE = {name!r}\n", encoding="utf-8")
+    script = (
+        "import batchscope.engine.worker, batchscope.engine.training.trainer.trainer\n"
+        "import engine, tui\n"
+        "print(engine.MINE, tui.MINE)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "engine tui\n"
+
+
 def test_the_engine_knows_nothing_of_screens() -> None:
-    names = modules_of("engine")
-    assert {"engine.training.loop", "engine.worker", "engine.export.tables"} < set(names)
+    names = modules_of(ENGINE)
+    assert {
+        "batchscope.engine.training.trainer.trainer",
+        "batchscope.engine.worker",
+        "batchscope.engine.analysis.tables",
+    } < set(names)
     found = loaded(*names)
     assert "torch" in found
-    assert found.isdisjoint((*SCREEN, "tui", "rich"))
+    assert found.isdisjoint((*SCREEN, TUI, "rich"))
     assert found.isdisjoint(("torchvision", "sklearn", "ray", "tensorboard")), (
         "only where they are needed"
     )
 
 
 def test_a_screen_starts_without_numpy_and_psutil() -> None:
-    assert loaded("tui.app", "tui.screens.board").isdisjoint(("numpy", "psutil"))
+    found = loaded("batchscope.tui.app", "batchscope.tui.screens.board")
+    assert found.isdisjoint(("numpy", "psutil"))
 
 
-@pytest.mark.skipif(find_spec("tui.app") is None, reason="tui.app is not built yet")
 def test_the_viewer_never_loads_torch() -> None:
-    names = modules_of("tui")
-    assert {"tui.app", "tui.cli"} < set(names)
+    names = modules_of(TUI)
+    assert {"batchscope.tui.app", "batchscope.tui.cli.main"} < set(names)
     found = loaded(*names)
     assert "textual" in found
     assert found.isdisjoint(HEAVY)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine import events as ev
-from engine.budget import planned_steps, steps_per_epoch
-from engine.datasets import DATASETS
-from engine.events import (
+from batchscope.engine.data.catalog import DATASETS
+from batchscope.engine.data.prepare import ARRAYS
+from batchscope.engine.data.prepared import Prepared
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal.events import (
     AnyEvent,
     EpochRecord,
     EpochsFinished,
@@ -24,10 +25,9 @@ from engine.events import (
     TrialEnded,
     TrialStarted,
 )
-from engine.plan import Plan, make_plan
-from engine.prepare import ARRAYS
-from engine.prepared import Prepared
-from engine.spec import (
+from batchscope.engine.planning.plan import Plan, make_plan
+from batchscope.engine.schedule.budget import planned_steps, steps_per_epoch
+from batchscope.engine.spec import (
     Configuration,
     Data,
     Memory,
@@ -40,13 +40,13 @@ from engine.spec import (
     Train,
     Trial,
 )
-from engine.training.evaluation import Figures, evaluate
-from engine.training.flat import FlatModel
-from engine.training.holding import Pause
-from engine.training.images import Images
-from engine.training.job import Job
-from engine.training.loop import Training
-from engine.training.passes import Automatic, Explicit, Heard, alone, unheard
+from batchscope.engine.training.batches import Images
+from batchscope.engine.training.cancellation import Pause
+from batchscope.engine.training.model.flat_model import FlatModel
+from batchscope.engine.training.model.passes import Automatic, Explicit, Heard, alone, unheard
+from batchscope.engine.training.trainer.evaluation import Figures, evaluate
+from batchscope.engine.training.trainer.job import Job
+from batchscope.engine.training.trainer.trainer import Training
 
 Optimizer = Literal["sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop"]
 OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)

@@ -1,1 +1,1 @@
-"""The panes of the board, one a file."""
+"""The panes of the board."""

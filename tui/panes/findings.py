@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 
-from engine.findings.claims import Verdict
-from engine.findings.idle import idle_sentence
-from tui.choices import choice_text, sign_of
-from tui.panes.pane import Pane
-from tui.panes.waiting import awaited
-from tui.rows import EMPTY, Row, row, width_of, wrap
-from tui.verdicts import MARKS, effect_text, remarks, word_of
+from batchscope.engine.findings.claim_text import idle_sentence
+from batchscope.engine.findings.claim_verdicts import Verdict
+from batchscope.tui.panes.base import Pane
+from batchscope.tui.panes.placeholder import awaited
+from batchscope.tui.render.styled_text import EMPTY, Row, row, width_of, wrap
+from batchscope.tui.viewmodel.status_signs import (
+    MARKS,
+    choice_text,
+    effect_text,
+    remarks,
+    sign_of,
+    word_of,
+)
 
 INDENT = 2
 CAPTION_WHOLE = 56

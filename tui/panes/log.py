@@ -3,10 +3,10 @@
 import time
 from collections.abc import Sequence
 
-from engine.state import LogLine
-from tui.panes.pane import Pane
-from tui.panes.waiting import awaited
-from tui.rows import Row, row, wrap
+from batchscope.engine.journal.sweep_state import LogLine
+from batchscope.tui.panes.base import Pane
+from batchscope.tui.panes.placeholder import awaited
+from batchscope.tui.render.styled_text import Row, row, wrap
 
 SIGNS = {"info": (" ", ""), "warning": ("!", "warn"), "error": ("✗", "bad")}
 STAMP = 11

@@ -3,19 +3,19 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from engine.events import MemorySampled
-from engine.figures import chosen_shape
-from engine.fitting import HEADROOM, Shape
-from engine.plan import Plan
-from engine.problems import printable
-from engine.shared_times import stack_mark, stacked
-from engine.sizes import shown_size
-from engine.state import TrialState
-from tui.blocks import LEVELS, bar
-from tui.panes.pane import Pane
-from tui.panes.waiting import awaited
-from tui.rows import EMPTY, Row, cell, row, spread, width_of, wrap
-from tui.units import rate
+from batchscope.engine.analysis.figures import chosen_shape
+from batchscope.engine.analysis.stack_times import stack_mark, stacked
+from batchscope.engine.errors import printable
+from batchscope.engine.formatting import shown_size
+from batchscope.engine.journal.events import MemorySampled
+from batchscope.engine.journal.sweep_state import TrialState
+from batchscope.engine.planning.micro_batch import HEADROOM, Shape
+from batchscope.engine.planning.plan import Plan
+from batchscope.tui.panes.base import Pane
+from batchscope.tui.panes.placeholder import awaited
+from batchscope.tui.render.block_bars import LEVELS, bar
+from batchscope.tui.render.styled_text import EMPTY, Row, cell, row, spread, width_of, wrap
+from batchscope.tui.render.units import rate
 
 HISTORY = "so far "
 
@@ -85,7 +85,7 @@ class MemoryPane(Pane):
         """The most that was live in any epoch of any seed, in bytes; 0 before the first."""
 
         def highest() -> int:
-            from engine.columns import most  # loads numpy
+            from batchscope.engine.metrics.epoch_arrays import most  # loads numpy
 
             trials = self.view.state.replicates(name)
             return int(max(most(trial.records, "peak_memory_bytes") for trial in trials))

@@ -10,32 +10,34 @@ from typing import TYPE_CHECKING, cast
 from textual import events
 from textual.app import ComposeResult
 
-from engine.findings.report import find
-from engine.problems import Problem, printable
-from engine.state import TrialState
-from tui import header, line
-from tui.commands import bindings, commands_at
-from tui.follower import Follower
-from tui.hints import hints
-from tui.keepsakes import COPIES, keep, told
-from tui.palette import BARE, Look
-from tui.panes.bars import BarsPane
-from tui.panes.curves import CurvesPane
-from tui.panes.findings import FindingsPane
-from tui.panes.gradients import GradientsPane
-from tui.panes.log import LogPane
-from tui.panes.memory import MemoryPane
-from tui.panes.pane import Pane
-from tui.panes.trials import TrialsPane, summary
-from tui.rows import Row, row, width_of
-from tui.screens.overlaying import OverlayScreen
-from tui.tables import table_of
-from tui.tiling import GRID_COLUMNS, GRID_ROWS, Heights, Wants, fits_grid, heights
-from tui.view import View
-from tui.widget import Across, Down, Rows, stands
+from batchscope.engine.errors import Problem, printable
+from batchscope.engine.findings.findings import find
+from batchscope.engine.journal.sweep_state import TrialState
+from batchscope.tui.config.commands import bindings
+from batchscope.tui.config.keymap import commands_at
+from batchscope.tui.panes.bars.pane import BarsPane
+from batchscope.tui.panes.base import Pane
+from batchscope.tui.panes.curves.pane import CurvesPane
+from batchscope.tui.panes.export_table import table_of
+from batchscope.tui.panes.findings import FindingsPane
+from batchscope.tui.panes.gradients.pane import GradientsPane
+from batchscope.tui.panes.log import LogPane
+from batchscope.tui.panes.memory import MemoryPane
+from batchscope.tui.panes.tiling import GRID_COLUMNS, GRID_ROWS, Heights, Wants, fits_grid, heights
+from batchscope.tui.panes.trials.pane import TrialsPane, summary
+from batchscope.tui.render.styled_text import Row, row, width_of
+from batchscope.tui.screens import board_header
+from batchscope.tui.screens.board_overlay import OverlayScreen
+from batchscope.tui.terminal import escapes
+from batchscope.tui.terminal.captures import COPIES, keep, told
+from batchscope.tui.theme.palette import BARE, Look
+from batchscope.tui.viewmodel.journal_follower import Follower
+from batchscope.tui.viewmodel.view import View
+from batchscope.tui.widgets.key_hints import hints
+from batchscope.tui.widgets.rows_widget import Across, Down, Rows, stands
 
 if TYPE_CHECKING:
-    from tui.app import BatchscopeApp
+    from batchscope.tui.app import BatchscopeApp
 
 POLL_SECONDS = 0.4
 DRAW_SECONDS = 1.0
@@ -183,12 +185,12 @@ class BoardScreen(OverlayScreen):
             self._phase, self._said = self.view.phase, ""
         width = self.size.width
         name = self.folder.name if self.folder else ""
-        self.batchscope.entitle(header.window_title(self.view, name))
-        status = header.status(self.view, name, width)
+        self.batchscope.entitle(board_header.window_title(self.view, name))
+        status = board_header.status(self.view, name, width)
         self._lines("status").styles.width = min(width, width_of(status))
         self._lines("status").show([status])
-        self._lines("title").show([header.title(self.view, name)])
-        notice = header.notice(self.view, width)
+        self._lines("title").show([board_header.title(self.view, name)])
+        notice = board_header.notice(self.view, width)
         self._lines("notice").styles.height = len(notice)
         self._lines("notice").show(notice)
         self._lines("tabs").show([self._tabs()])
@@ -197,7 +199,7 @@ class BoardScreen(OverlayScreen):
 
     def _refresh(self) -> None:
         """Draw, unless the terminal is behind: what it has no time for is skipped, not queued."""
-        if line.takes_more():
+        if escapes.takes_more():
             self.redraw()
 
     def _arrange(self) -> None:
@@ -233,7 +235,7 @@ class BoardScreen(OverlayScreen):
     def _heights(self) -> Heights:
         """Rows of the panes in the grid, which are the same while the contents want no others."""
         _, bars, memory, gradients, trials, findings, _ = self.panes
-        available = self.size.height - 2 - len(header.notice(self.view, self.size.width))
+        available = self.size.height - 2 - len(board_header.notice(self.view, self.size.width))
         wants = Wants(
             gradients.wanted_rows(),
             gradients.roomy_rows(),
@@ -347,7 +349,7 @@ class BoardScreen(OverlayScreen):
         if self.folder is None or not self.view.loaded:
             self.say("nothing to export yet: the sweep is starting")
             return
-        from tui.exporting import ask_export
+        from batchscope.tui.screens.sweep_actions import ask_export
 
         ask_export(self, self.folder, self.say)
 

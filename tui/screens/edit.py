@@ -9,18 +9,19 @@ from textual.containers import Horizontal
 from textual.screen import Screen
 from textual.widgets import Input
 
-from engine.drafting import Checked, Draft, checked, split
-from engine.problems import UsageProblem, printable
-from tui import form
-from tui.commands import bindings, commands_at
-from tui.hints import hints
-from tui.picker import Picker
-from tui.rows import Row, row
-from tui.screens.dialog import Question
-from tui.widget import Rows, stands
+from batchscope.engine.errors import UsageProblem, printable
+from batchscope.engine.experiment.draft import Checked, Draft, checked, split
+from batchscope.tui.config.commands import bindings
+from batchscope.tui.config.keymap import commands_at
+from batchscope.tui.render.styled_text import Row, row
+from batchscope.tui.screens import edit_form
+from batchscope.tui.screens.dialog import Question
+from batchscope.tui.widgets.key_hints import hints
+from batchscope.tui.widgets.list_picker import Picker
+from batchscope.tui.widgets.rows_widget import Rows, stands
 
 if TYPE_CHECKING:
-    from tui.app import BatchscopeApp
+    from batchscope.tui.app import BatchscopeApp
 
 PAUSE_SECONDS = 0.05
 MARGIN = 3
@@ -71,9 +72,11 @@ class EditScreen(Screen[None]):
             return
         width = self.size.width
         picker = self.query_one(Picker)
-        picker.offer(form.items(self._draft, (picker.size.width or width) - 2 * MARGIN))
+        picker.offer(edit_form.items(self._draft, (picker.size.width or width) - 2 * MARGIN))
         changes = len(self._draft.assignments)
-        self._lines("edit-title").show([form.title(self._preset, changes, self._checked, width)])
+        self._lines("edit-title").show(
+            [edit_form.title(self._preset, changes, self._checked, width)]
+        )
         self._lines("edit-rule").show([row(("─" * width, "frame"))])
         if not self.typing:
             self._show_value()
@@ -85,7 +88,7 @@ class EditScreen(Screen[None]):
         told = self._lines("edit-told")
         inner = max(1, told.size.width - 2 * MARGIN)
         key = self._key
-        lines = form.told(key, self._checked, inner, told.size.height)
+        lines = edit_form.told(key, self._checked, inner, told.size.height)
         told.show([row(" " * MARGIN, *line) for line in lines])
         self._lines("edit-hints").show([self._hints(self.size.width)])
 
@@ -95,14 +98,14 @@ class EditScreen(Screen[None]):
         label = row(
             " " * MARGIN, (printable(key) if key else "KEY=VALUE", "strong"), (" = ", "dim")
         )
-        if key == form.ANOTHER:
+        if key == edit_form.ANOTHER:
             label = row(" " * MARGIN, ("another key, as KEY=VALUE", "strong"), ("  ", ""))
         lines = self._lines("edit-key")
         lines.styles.width = min(self.size.width // 2, sum(len(text) for text, _ in label))
         lines.show([label])
         field = self.query_one("#edit-value", Input)
         with field.prevent(Input.Changed):
-            field.value = "" if key == form.ANOTHER else self._draft.setting(key).text
+            field.value = "" if key == edit_form.ANOTHER else self._draft.setting(key).text
             field.cursor_position = len(field.value)
 
     def _hints(self, width: int) -> Row:
@@ -182,7 +185,7 @@ class EditScreen(Screen[None]):
         if not self.typing:
             return
         self._said = ""
-        if self._key != form.ANOTHER:
+        if self._key != edit_form.ANOTHER:
             self._check(self._draft.trying(self._key, event.value).assignments)
         else:
             self._check([*self._draft.assignments, *([event.value] if event.value else [])])
@@ -191,13 +194,13 @@ class EditScreen(Screen[None]):
     def take(self, event: Input.Submitted) -> None:
         """The value holds from now on, and what does not fit together is told until it does."""
         key, text = self._key, event.value
-        if key == form.ANOTHER and text.strip():
+        if key == edit_form.ANOTHER and text.strip():
             try:
                 key, text = split(text)
             except UsageProblem as problem:
                 self.say(printable(problem).removeprefix("--set "))
                 return
-        if key != form.ANOTHER:
+        if key != edit_form.ANOTHER:
             self._draft.change(key, text)
         self._leave_field()
         self._draw()
@@ -230,7 +233,7 @@ class EditScreen(Screen[None]):
     def action_reset(self) -> None:
         """The chosen key back to what the file says."""
         key = self._key
-        if key == form.ANOTHER or not self._draft.setting(key).changed:
+        if key == edit_form.ANOTHER or not self._draft.setting(key).changed:
             self.say("nothing to reset here: it is as the file has it")
             return
         self._draft.reset(key)

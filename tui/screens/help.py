@@ -9,8 +9,8 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from tui.commands import Command
-from tui.screens.dialog import Dialog
+from batchscope.tui.config.commands import Command
+from batchscope.tui.screens.dialog import Dialog
 
 ABOUT = (
     "Closing this screen, or losing the line, costs a sweep nothing.\n"

@@ -12,19 +12,20 @@ from textual.containers import Container, Horizontal
 from textual.screen import Screen
 from textual.widgets import Input
 
-from engine.listing import Listing, StoredSweep
-from engine.problems import Problem, printable
-from tui import entries, previews
-from tui.commands import Command, bindings, commands_at
-from tui.deleting import delete_all, delete_question
-from tui.hints import hints
-from tui.picker import Item, Picker
-from tui.rows import EMPTY, Row, row, spread
-from tui.screens.dialog import Message
-from tui.widget import Rows, stands
+from batchscope.engine.errors import Problem, printable
+from batchscope.engine.sweeps.listing import Listing, StoredSweep
+from batchscope.tui.config.commands import Command, bindings
+from batchscope.tui.config.keymap import commands_at
+from batchscope.tui.render.styled_text import EMPTY, Row, row, spread
+from batchscope.tui.screens import menu_entries, menu_previews
+from batchscope.tui.screens.dialog import Message
+from batchscope.tui.screens.sweep_actions import delete_all, delete_question
+from batchscope.tui.widgets.key_hints import hints
+from batchscope.tui.widgets.list_picker import Item, Picker
+from batchscope.tui.widgets.rows_widget import Rows, stands
 
 if TYPE_CHECKING:
-    from tui.app import BatchscopeApp
+    from batchscope.tui.app import BatchscopeApp
 
 LOW, TALL, WIDE = 18, 34, 120
 AGAIN_SECONDS = 3.0
@@ -44,7 +45,7 @@ class MenuScreen(Screen[None]):
     def __init__(self, listing: Listing, limit: int | None = None) -> None:
         super().__init__()
         self._listing, self._limit = listing, limit
-        self._offers = entries.offers()
+        self._offers = menu_entries.offers()
         self._stored: list[StoredSweep] | None = None
         self._marked: frozenset[str] = frozenset()
         self._query = ""
@@ -121,20 +122,20 @@ class MenuScreen(Screen[None]):
         told = f"{some}, {running} running" if running else some
         return row(*marked, (told, "dim"), ("  end", "key"), (" goes there ", "dim"))
 
-    def _hits(self) -> tuple[list[entries.Offer], list[StoredSweep]]:
+    def _hits(self) -> tuple[list[menu_entries.Offer], list[StoredSweep]]:
         """Presets and sweeps that the filter leaves."""
         return (
-            [offer for offer in self._offers if entries.matches(offer.words, self._query)],
+            [offer for offer in self._offers if menu_entries.matches(offer.words, self._query)],
             [
                 sweep
                 for sweep in self._stored or []
-                if entries.matches(entries.sweep_words(sweep), self._query)
+                if menu_entries.matches(menu_entries.sweep_words(sweep), self._query)
             ],
         )
 
     def _items(self, width: int) -> list[Item]:
         offers, sweeps = self._hits()
-        items = entries.items(offers, sweeps, self._stored or [], self._marked, width)
+        items = menu_entries.items(offers, sweeps, self._stored or [], self._marked, width)
         if self._query.strip() and not items:
             found = f" nothing holds “{printable(self._query.strip())}”; esc shows all"
             return [Item(row((found, "warn")))]
@@ -163,8 +164,10 @@ class MenuScreen(Screen[None]):
     def _preview(self, width: int, height: int) -> list[Row]:
         offer, sweep = self._offer(), self._sweep()
         if offer:
-            return previews.preset_preview(offer, self._stored or [], self._limit, width, height)
-        return previews.sweep_preview(sweep, width) if sweep else []
+            return menu_previews.preset_preview(
+                offer, self._stored or [], self._limit, width, height
+            )
+        return menu_previews.sweep_preview(sweep, width) if sweep else []
 
     def _hints(self, width: int) -> Row:
         if self._said:
@@ -203,13 +206,13 @@ class MenuScreen(Screen[None]):
         """Whether keys go into the filter."""
         return self.query_one("#filter", Input).has_focus
 
-    def _offer(self) -> entries.Offer | None:
+    def _offer(self) -> menu_entries.Offer | None:
         key = self.query_one(Picker).key
         return next((offer for offer in self._offers if key == offer.key), None)
 
     def _sweep(self) -> StoredSweep | None:
         key = self.query_one(Picker).key
-        return next((s for s in self._stored or [] if key == entries.sweep_key(s)), None)
+        return next((s for s in self._stored or [] if key == menu_entries.sweep_key(s)), None)
 
     def say(self, text: str) -> None:
         """Answer a key that changed nothing else, until the next one."""
@@ -294,8 +297,8 @@ class MenuScreen(Screen[None]):
             )
             self.say(f"nothing to edit: what is chosen {why}")
             return
-        from engine.drafting import Draft
-        from tui.screens.edit import EditScreen
+        from batchscope.engine.experiment.draft import Draft
+        from batchscope.tui.screens.edit import EditScreen
 
         try:
             draft = Draft(offer.path)
@@ -355,7 +358,7 @@ class MenuScreen(Screen[None]):
         if sweep is None:
             self.say("nothing to export: no stored sweep is chosen")
         else:
-            from tui.exporting import ask_export
+            from batchscope.tui.screens.sweep_actions import ask_export
 
             ask_export(self, Path(sweep.folder), self.say)
 

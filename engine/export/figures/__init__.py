@@ -2,20 +2,20 @@
 
 from collections.abc import Iterator
 
-from engine.export.exported import Told
-from engine.export.figures import (
+from batchscope.engine.export.export_reader import Told
+from batchscope.engine.export.figures import (
+    bias_variance,
     critical,
     curves,
     gradients,
     memory,
     minima,
-    parting,
     probes,
     sizes,
 )
-from engine.export.figures.common import Picture as Picture
-from engine.export.figures.common import cast_of
-from engine.state import SweepState
+from batchscope.engine.export.figures.common import Picture as Picture
+from batchscope.engine.export.figures.common import cast_of
+from batchscope.engine.journal.sweep_state import SweepState
 
 
 def pictures(state: SweepState, told: Told) -> Iterator[Picture]:
@@ -27,7 +27,7 @@ def pictures(state: SweepState, told: Told) -> Iterator[Picture]:
     cast = cast_of(state, told)
     yield from critical.pictures(told)
     yield from minima.pictures(cast)
-    yield from parting.pictures(cast)
+    yield from bias_variance.pictures(cast)
     yield from probes.pictures(told)
     yield from sizes.pictures(cast)
     yield from curves.pictures(cast)

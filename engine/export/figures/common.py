@@ -10,14 +10,14 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from engine.export.drawing import FAINT, Look, look, plain, sizes_along
-from engine.export.exported import Told
-from engine.figures import kin, preferred
-from engine.findings.recommendation import recommended
-from engine.findings.summary import Mean
-from engine.findings.tuned import looked_at
-from engine.spec import Settings
-from engine.state import SweepState
+from batchscope.engine.analysis.figures import kin, preferred
+from batchscope.engine.export.export_reader import Told
+from batchscope.engine.export.plot_style import FAINT, Look, look, plain, sizes_along
+from batchscope.engine.findings.configuration_summary import Mean
+from batchscope.engine.findings.recommendation import recommended
+from batchscope.engine.findings.selected_candidates import looked_at
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.spec import Settings
 
 MOST = 24
 """As many configurations can be told apart in one figure."""

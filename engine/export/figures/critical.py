@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from engine.export.drawing import FAINT, counted, log_axis, look, new
-from engine.export.exported import Told
-from engine.export.figures.common import Picture
-from engine.findings.critical import Critical
-from engine.findings.sizing import told as in_words
+from batchscope.engine.export.export_reader import Told
+from batchscope.engine.export.figures.common import Picture
+from batchscope.engine.export.plot_style import FAINT, counted, log_axis, look, new
+from batchscope.engine.findings.critical_batch_size import Critical
+from batchscope.engine.findings.critical_batch_text import told as in_words
 
 
 def pictures(told: Told) -> Iterator[Picture]:

@@ -6,12 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from engine.columns import Floats
-from engine.curves import Curve, curve
-from engine.epoch_figures import Figure, Sum
-from engine.export.drawing import BAND, count_axis, legend, log_axis, new
-from engine.export.figures.common import Cast, Picture, is_wide
-from engine.figures import Along
+from batchscope.engine.analysis.curves import Curve, curve
+from batchscope.engine.analysis.figures import Along
+from batchscope.engine.export.figures.common import Cast, Picture, is_wide
+from batchscope.engine.export.plot_style import BAND, count_axis, legend, log_axis, new
+from batchscope.engine.metrics.epoch_arrays import Floats
+from batchscope.engine.metrics.epoch_metrics import Figure, Sum
 
 MOST_POINTS = 240
 MARKED = 7

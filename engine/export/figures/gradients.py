@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from engine.bins import EDGES
-from engine.export.drawing import FAINT, legend, log_axis, new
-from engine.export.figures.common import Cast, Picture, along, dots, foremost
-from engine.figures import norms
-from engine.findings.summary import Mean
+from batchscope.engine.analysis.figures import norms
+from batchscope.engine.export.figures.common import Cast, Picture, along, dots, foremost
+from batchscope.engine.export.plot_style import FAINT, legend, log_axis, new
+from batchscope.engine.findings.configuration_summary import Mean
+from batchscope.engine.metrics.norm_histogram import EDGES
 
 MOST = 8
 """More histograms in one figure hide each other."""

@@ -2,11 +2,20 @@
 
 from collections.abc import Iterator
 
-from engine.events import Measured
-from engine.export.drawing import FAINT, INK, Look, legend, log_axis, look, new, sizes_along
-from engine.export.figures.common import MOST, Cast, Picture, is_wide
-from engine.plan import alike
-from engine.sizes import shown_size
+from batchscope.engine.export.figures.common import MOST, Cast, Picture, is_wide
+from batchscope.engine.export.plot_style import (
+    FAINT,
+    INK,
+    Look,
+    legend,
+    log_axis,
+    look,
+    new,
+    sizes_along,
+)
+from batchscope.engine.formatting import shown_size
+from batchscope.engine.journal.events import Measured
+from batchscope.engine.planning.plan import alike
 
 NEAR = 20.0
 """A limit further above the peaks than this is told, not drawn: it would flatten them."""

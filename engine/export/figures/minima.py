@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from engine.export.drawing import BAND, FAINT, legend, log_axis, look, new, plain
-from engine.export.figures.common import INTERVAL, Cast, Picture, along, dots, is_wide
-from engine.lines import curve
-from engine.state import SweepState
+from batchscope.engine.analysis.interpolation_lines import curve
+from batchscope.engine.export.figures.common import INTERVAL, Cast, Picture, along, dots, is_wide
+from batchscope.engine.export.plot_style import BAND, FAINT, legend, log_axis, look, new, plain
+from batchscope.engine.journal.sweep_state import SweepState
 
 SHARP = (
     "100 (highest loss in the box − loss) ÷ (1 + loss), in the first box around the final weights "

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from engine.export.drawing import legend, log_axis, look, new, plain, sizes_along
-from engine.export.exported import Told
-from engine.export.figures.common import INTERVAL, Picture, is_wide
-from engine.findings.probes import Competed, Drawn
+from batchscope.engine.export.export_reader import Told
+from batchscope.engine.export.figures.common import INTERVAL, Picture, is_wide
+from batchscope.engine.export.plot_style import legend, log_axis, look, new, plain, sizes_along
+from batchscope.engine.findings.probe_summary import Competed, Drawn
 
 MOST = 12
 ALONE, ROOM = 4.0, 0.25

@@ -5,10 +5,18 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
-from engine.export.drawing import INK, count_axis, legend, log_axis, new
-from engine.export.figures.common import INTERVAL, Cast, Picture, along, beside, dots, is_wide
-from engine.findings.summary import Mean, stack_of
-from engine.shared_times import NARROW, stack_mark, stack_note
+from batchscope.engine.analysis.stack_times import NARROW, stack_mark, stack_note
+from batchscope.engine.export.figures.common import (
+    INTERVAL,
+    Cast,
+    Picture,
+    along,
+    beside,
+    dots,
+    is_wide,
+)
+from batchscope.engine.export.plot_style import INK, count_axis, legend, log_axis, new
+from batchscope.engine.findings.configuration_summary import Mean, stack_of
 
 HEADROOM = 1.12
 """Room above the highest mean for its mark."""

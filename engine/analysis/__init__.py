@@ -1,0 +1,1 @@
+"""Numbers read off the state of a sweep."""

@@ -1,0 +1,252 @@
+"""Figures of a sweep across seeds: what panes, findings and export all draw.
+
+Pure functions of a `SweepState`.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Literal, NamedTuple
+
+from msgspec.structs import replace
+
+from batchscope.engine.analysis.stack_times import clocks, counted, stacked
+from batchscope.engine.analysis.tuning import rejected
+from batchscope.engine.data.validation_split import training_size
+from batchscope.engine.journal.events import EpochRecord
+from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.noise_scale import noise_scale
+from batchscope.engine.metrics.norm_histogram import Norms, Pool
+from batchscope.engine.planning.micro_batch import Shape
+from batchscope.engine.planning.plan import alike
+from batchscope.engine.spec import Memory, Scaling, Settings
+
+Measure = Callable[[EpochRecord], float | None]
+Along = Literal["epochs", "steps", "samples", "seconds", "distance"]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochTime:
+    """Seconds of an epoch: see `pace_of`.
+
+    `ratio` is the time of the next smaller batch size over this, among configurations that
+    differ in the batch, the rate or its scaling alone; None where that one was stacked otherwise.
+    `stacked` replicates share the time.
+    """
+
+    configuration: str
+    batch_size: int
+    seconds: float
+    samples_per_second: float
+    ratio: float | None
+    stacked: int = 1
+
+
+def by_batch_size(state: SweepState) -> list[str]:
+    """Configurations in the order of their batch size, then of the preset."""
+    return sorted(
+        state.configurations,
+        key=lambda name: state.configurations[name].settings.train.batch_size,
+    )
+
+
+def preferred(state: SweepState) -> list[str]:
+    """Those of `by_batch_size` to which `[select]` did not prefer another."""
+    lost = rejected(state)
+    return [name for name in by_batch_size(state) if name not in lost]
+
+
+class LogFit(NamedTuple):
+    """The line y = `intercept` + `slope` · ln x, and the share of y's variance it explains."""
+
+    slope: float
+    intercept: float
+    r2: float
+
+
+def log_fit(points: Iterable[tuple[float, float]]) -> LogFit | None:
+    """Least squares of y on ln x (Hoffer et al. 2017: distance grows like the log of the steps).
+
+    None with fewer than three points, or where all lie at one x; a y that never varies is
+    explained whole.
+    """
+    logs = [(math.log(x), y) for x, y in points if x > 0]
+    if len(logs) < 3:
+        return None
+    middle, level = fmean(x for x, _ in logs), fmean(y for _, y in logs)
+    across = math.fsum((x - middle) ** 2 for x, _ in logs)
+    if not across:
+        return None
+    slope = math.fsum((x - middle) * (y - level) for x, y in logs) / across
+    intercept = level - slope * middle
+    total = math.fsum((y - level) ** 2 for _, y in logs)
+    left = math.fsum((y - intercept - slope * x) ** 2 for x, y in logs)
+    return LogFit(slope, intercept, 1.0 - left / total if total else 1.0)
+
+
+def last_values(state: SweepState, configuration: str, measure: Measure) -> list[float]:
+    """The measure at the end of every finished replicate."""
+    values = []
+    for trial in state.replicates(configuration):
+        if trial.status != "finished" or trial.last is None:
+            continue
+        value = measure(trial.last)
+        if hasattr(measure, "values"):  # a figure that may look back at the epochs before
+            value = float(measure.values(trial.records)[-1])
+        if value is not None and not math.isnan(value):
+            values.append(value)
+    return values
+
+
+def mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation; the latter is None below two values."""
+    return fmean(values), stdev(values) if len(values) > 1 else None
+
+
+def pooled(parts: Iterable[tuple[float, float, int]]) -> tuple[float, float] | None:
+    """Mean and sample deviation of all values, from mean, deviation and count of each part."""
+    known = [part for part in parts if part[2] > 0]
+    count = sum(n for _, _, n in known)
+    if not count:
+        return None
+    mean = math.fsum(part * n for part, _, n in known) / count
+    squares = math.fsum((n - 1) * std**2 + n * (part - mean) ** 2 for part, std, n in known)
+    return mean, math.sqrt(squares / (count - 1)) if count > 1 else 0.0
+
+
+class Noise(NamedTuple):
+    """Means of tr(Σ) and |G|² over so many draws."""
+
+    trace: float
+    signal: float
+    draws: int
+
+    @property
+    def scale(self) -> float | None:
+        """Gradient noise scale in samples; None where it is undetermined."""
+        return noise_scale(self.trace, self.signal) if self.draws else None
+
+
+def noise_over(trials: Iterable[TrialState], start: float = 0.0, stop: float = 1.0) -> Noise:
+    """Everything drawn of the gradient noise in a share of the planned steps, trials together.
+
+    An epoch counts by its last step, as far as `start` < share <= `stop`.
+    """
+    trace = signal = count = 0.0
+    for trial in trials:
+        if not any(trial.records.column("noise_draws")):
+            continue
+        names = ("steps", "noise_draws", "noise_trace", "noise_signal")
+        planned = trial.planned_steps
+        for steps, n, t, s in zip(*map(trial.records.column, names), strict=True):
+            share = steps / planned if planned else 0.0
+            if n and (start < share <= stop or (start, stop) == (0.0, 1.0)):
+                trace, signal, count = trace + n * t, signal + n * s, count + n
+    return Noise(trace / count, signal / count, int(count)) if count else Noise(0.0, 0.0, 0)
+
+
+def epoch_times(state: SweepState) -> list[EpochTime]:
+    """Epoch time per configuration that has a whole epoch, smaller batch sizes first."""
+    times: list[EpochTime] = []
+    for name in preferred(state):
+        trials = state.replicates(name)
+        seconds, rate = pace_of(state, name)
+        if seconds is None or rate is None:
+            continue
+        size = stacked(counted(trials))
+        batch_size = trials[0].batch_size
+        like = kin(trials[0].settings)
+        smaller = [
+            time
+            for time in times
+            if time.batch_size < batch_size
+            and kin(state.configurations[time.configuration].settings) == like
+        ]
+        times.append(
+            EpochTime(
+                name,
+                batch_size,
+                seconds,
+                rate,
+                smaller[-1].seconds / seconds
+                if smaller and smaller[-1].stacked == size and seconds > 0
+                else None,
+                size,
+            )
+        )
+    return times
+
+
+def kin(settings: Settings) -> Settings:
+    """What two batch sizes of one experiment have in common: equal where they are kin.
+
+    They may differ in the batch size, the learning rate and its scaling, and in how a batch is
+    cut into micro-batches; in nothing else, for then it might be the cause of a difference.
+    """
+    train = replace(settings.train, batch_size=1, lr=1.0)
+    return replace(settings, train=train, scaling=Scaling(), memory=Memory())
+
+
+def pace_of(state: SweepState, configuration: str) -> tuple[float | None, float | None]:
+    """Seconds of an epoch and samples a second of a configuration: means over its trials' `pace`.
+
+    A stack counts once. Over the trials that finished; before any did, over those that train.
+    """
+    found = []
+    for members in clocks(state, counted(state.replicates(configuration))).values():
+        paces = [pace(state, [trial]) for trial in members]
+        known = [(time, rate) for time, rate in paces if time is not None and rate is not None]
+        if known:
+            found.append(tuple(fmean(values) for values in zip(*known, strict=True)))
+    if not found:
+        return None, None
+    seconds, rate = (fmean(values) for values in zip(*found, strict=True))
+    return seconds, rate
+
+
+def pace(state: SweepState, trials: list[TrialState]) -> tuple[float | None, float | None]:
+    """Median seconds of an epoch, and median samples a second, over the trials' whole epochs.
+
+    The first epoch of a trial pays for warm-up and is left out where there are others; so is
+    an epoch that the budget cut short. None where no epoch is left.
+    """
+    from batchscope.engine.metrics.epoch_arrays import middle, whole_epochs
+
+    times, rates = [], []
+    for trial in trials:
+        data = state.data.get(trial.settings.data.name)
+        size = training_size(trial.settings.data, data.train) if data else 0
+        seconds, samples = whole_epochs(trial.records, size)
+        times.append(seconds)
+        rates.append(samples / seconds)
+    return (middle(times), middle(rates)) if any(map(len, times)) else (None, None)
+
+
+def chosen_shape(state: SweepState, trial: TrialState) -> Shape | None:
+    """What was measured, before the first step, of the micro-batch size in a trial's plan."""
+    plan = state.plans.get(trial.id)
+    if plan is None:
+        return None
+    wanted = alike(trial.settings, plan.share)
+    for found in reversed(state.measured):
+        if alike(state.trials[found.trial].settings, found.batch_size) == wanted:
+            for shape in found.shapes:
+                if shape.micro_batch_size == plan.micro_batch_size:
+                    return shape
+    return None
+
+
+def norms(state: SweepState, configuration: str, start: float = 0.0, stop: float = 1.0) -> Pool:
+    """Gradient norms over a share of the planned steps, all seeds together; see `norms_of`."""
+    return Pool(norms_of(trial, start, stop) for trial in state.replicates(configuration))
+
+
+def norms_of(trial: TrialState, start: float = 0.0, stop: float = 1.0) -> Norms:
+    """Gradient norms of one trial over a share of its planned steps.
+
+    A slice counts where its middle lies within `start` <= share < `stop`, or beyond a `stop` of 1.
+    """
+    from batchscope.engine.metrics.epoch_arrays import norms_between
+
+    return norms_between(trial.records, trial.planned_steps, start, stop)

@@ -1,0 +1,132 @@
+"""Which configurations of two sweeps are the same, but for what was changed between the sweeps.
+
+A setting that is one value throughout each sweep (another optimizer, another network) is the
+change that a person wants to look at, so it tells no configurations apart. What tells them apart is
+the batch size, and every setting that varies within either sweep and has a value that both know;
+settings that `[select]` chose are its answer, and no name. Configurations that are alike but for
+the rate and its scaling pair up as well, where each side has just one of these.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from batchscope.engine.experiment.grid import BATCH_SIZE, effective
+from batchscope.engine.spec import TABLES, Configuration
+
+PHASES = "phases"
+RATE = ("train.lr", "scaling.rule", "scaling.base_batch_size", "scaling.max_lr")
+Values = dict[str, Any]
+Key = tuple[bytes, ...]
+
+
+class Matched(NamedTuple):
+    """Pairs in the order of the first sweep, and what has no match; `keys` tell pairs apart.
+
+    `unclear` counts, by batch size, configurations of the two that could match several.
+    """
+
+    pairs: list[tuple[Configuration, Configuration]]
+    only_a: list[Configuration]
+    only_b: list[Configuration]
+    keys: tuple[str, ...]
+    unclear: dict[int, tuple[int, int]]
+
+
+class Differing(NamedTuple):
+    """A setting and the values that it takes on the two sides."""
+
+    key: str
+    a: tuple[Any, ...]
+    b: tuple[Any, ...]
+
+
+def values_of(configuration: Configuration) -> Values:
+    """Every setting by its dotted key, with defaults in place and without what is never read."""
+    tables = msgspec.to_builtins(effective(configuration.settings))
+    found = {f"{name}.{key}": value for name in TABLES for key, value in tables[name].items()}
+    return {**found, PHASES: tables[PHASES]}
+
+
+def match(
+    a: Sequence[Configuration], b: Sequence[Configuration], chosen: Collection[str] = ()
+) -> Matched:
+    """Pair the configurations of two sweeps; `chosen` are keys that `[select]` has settled."""
+    keys = (BATCH_SIZE, *_telling(a, b, {BATCH_SIZE, *chosen}))
+    pairs = _paired(a, b, keys)
+    loose = tuple(key for key in keys if key not in RATE)
+    pairs += [pair for pair in _paired(a, b, loose) if pair not in pairs]
+    only_a, only_b = _left(a, b, pairs)
+    place = {each.id: at for at, each in enumerate(a)}
+    pairs.sort(key=lambda pair: place[pair[0].id])
+    return Matched(pairs, only_a, only_b, keys, _unclear(only_a, only_b, loose))
+
+
+def differing(a: Sequence[Configuration], b: Sequence[Configuration]) -> list[Differing]:
+    """The settings that take other values in these of one sweep than in those of the other."""
+    one, other = [values_of(each) for each in a], [values_of(each) for each in b]
+    found = []
+    for key in one[0] if one and other else ():
+        left, right = _distinct(one, key), _distinct(other, key)
+        if left.keys() != right.keys():
+            found.append(Differing(key, tuple(left.values()), tuple(right.values())))
+    return found
+
+
+def _telling(
+    a: Sequence[Configuration], b: Sequence[Configuration], without: Collection[str]
+) -> list[str]:
+    one, other = [values_of(each) for each in a], [values_of(each) for each in b]
+    found = []
+    for key in one[0] if one and other else ():
+        left, right = _distinct(one, key), _distinct(other, key)
+        varies = len(left) > 1 or len(right) > 1
+        if key not in without and varies and left.keys() & right.keys():
+            found.append(key)
+    return found
+
+
+def _distinct(among: Sequence[Values], key: str) -> dict[bytes, Any]:
+    return {msgspec.json.encode(each[key]): each[key] for each in among}
+
+
+def _paired(
+    a: Sequence[Configuration], b: Sequence[Configuration], keys: Sequence[str]
+) -> list[tuple[Configuration, Configuration]]:
+    """Those of which there is one on each side."""
+    one, other = _grouped(a, keys), _grouped(b, keys)
+    return [
+        (one[key][0], other[key][0])
+        for key in one
+        if key in other and len(one[key]) == len(other[key]) == 1
+    ]
+
+
+def _grouped(among: Sequence[Configuration], keys: Sequence[str]) -> dict[Key, list[Configuration]]:
+    groups: dict[Key, list[Configuration]] = {}
+    for each in among:
+        values = values_of(each)
+        name = tuple(msgspec.json.encode(values[key]) for key in keys)
+        groups.setdefault(name, []).append(each)
+    return groups
+
+
+def _left(
+    a: Sequence[Configuration],
+    b: Sequence[Configuration],
+    pairs: Sequence[tuple[Configuration, Configuration]],
+) -> tuple[list[Configuration], list[Configuration]]:
+    taken_a, taken_b = {one.id for one, _ in pairs}, {other.id for _, other in pairs}
+    return [x for x in a if x.id not in taken_a], [x for x in b if x.id not in taken_b]
+
+
+def _unclear(
+    a: Sequence[Configuration], b: Sequence[Configuration], keys: Sequence[str]
+) -> dict[int, tuple[int, int]]:
+    one, other = _grouped(a, keys), _grouped(b, keys)
+    return {
+        one[key][0].settings.train.batch_size: (len(one[key]), len(other[key]))
+        for key in one
+        if key in other
+    }

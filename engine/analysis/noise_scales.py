@@ -1,0 +1,115 @@
+"""The gradient noise scale of each configuration over its whole run, and its spread over seeds.
+
+tr(Σ) and |G|² are averaged apart over all that was drawn, and divided last (McCandlish et al. 2018,
+arXiv:1812.06162, appendix A.1): a mean of ratios would be biased. The interval is Fieller's for a
+ratio of two means over the seeds (Fieller 1954); it has no upper end where |G|² is not told from 0.
+"""
+
+import math
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from batchscope.engine.analysis.figures import Noise, by_batch_size, noise_over
+from batchscope.engine.analysis.statistics import LEVEL
+from batchscope.engine.analysis.tables import noise_of_sgd
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.noise_scale import no_noise_scale
+
+AGREE = 10.0
+"""Two figures that differ by less than this factor agree in their order of magnitude."""
+
+
+class NoiseFinding(Struct, frozen=True, kw_only=True):
+    """A noise scale in samples, or the `reason` why it is undetermined.
+
+    `trace` and `signal` are the means of tr(Σ) and |G|² over `draws` in `n` seeds; `low` and `high`
+    its interval of coverage 0.95, None where it has no such end. `sgd_noise_scale` is that of Smith
+    and Le, of the settings and not of the gradients: see `engine.metrics.noise_scale`.
+    """
+
+    configuration: str
+    label: str
+    batch_size: int
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    trace: float | None = None
+    signal: float | None = None
+    draws: int = 0
+    n: int = 0
+    reason: str = ""
+    sgd_noise_scale: float | None = None
+
+
+def noise_scales(state: SweepState) -> list[NoiseFinding]:
+    """One for every configuration with a finished trial, smaller batch sizes first."""
+    found = []
+    for name in by_batch_size(state):
+        each = state.configurations[name]
+        trials = [trial for trial in state.replicates(name) if trial.status == "finished"]
+        if not trials:
+            continue
+        seeds = [drawn for trial in trials if (drawn := noise_over([trial])).draws]
+        whole = noise_over(trials)
+        low, high = ratio_interval([(one.trace, one.signal) for one in seeds])
+        value = whole.scale
+        found.append(
+            NoiseFinding(
+                configuration=name,
+                label=each.label,
+                batch_size=each.settings.train.batch_size,
+                value=value,
+                low=low if value is not None else None,
+                high=high if value is not None else None,
+                trace=whole.trace if whole.draws else None,
+                signal=whole.signal if whole.draws else None,
+                draws=whole.draws,
+                n=len(seeds),
+                reason="" if value is not None else _why(whole, no_noise_scale(each.settings)),
+                sgd_noise_scale=noise_of_sgd(state, trials[0]),
+            )
+        )
+    return found
+
+
+def ratio_interval(
+    pairs: Sequence[tuple[float, float]], level: float = LEVEL
+) -> tuple[float | None, float | None]:
+    """Fieller's interval of coverage 1 − `level` for mean(x)/mean(y) over pairs (x, y).
+
+    The ratios r for which the mean of x − r y is not told from 0 by a one-sample t. None is an end
+    that there is not: both where the mean of y is not told from 0, or with fewer than two pairs.
+    """
+    from scipy.special import stdtrit
+
+    n = len(pairs)
+    if n < 2:
+        return None, None
+    x, y = (math.fsum(pair[at] for pair in pairs) / n for at in (0, 1))
+    xx, yy, xy = (
+        math.fsum((p[a] - (x, y)[a]) * (p[b] - (x, y)[b]) for p in pairs) / (n - 1) / n
+        for a, b in ((0, 0), (1, 1), (0, 1))
+    )
+    t = float(stdtrit(n - 1, 1 - level / 2)) ** 2
+    a, b, c = y * y - t * yy, x * y - t * xy, x * x - t * xx
+    inside = b * b - a * c
+    if a <= 0 or inside < 0:
+        return None, None
+    half = math.sqrt(inside)
+    return (b - half) / a, (b + half) / a
+
+
+def agrees(noise: float | None, critical: float | None) -> bool | None:
+    """Whether both are of one order of magnitude, which is all that is claimed of them."""
+    if noise is None or critical is None or noise <= 0:
+        return None
+    return 1 / AGREE <= noise / critical <= AGREE
+
+
+def _why(drawn: Noise, impossible: str) -> str:
+    if impossible:
+        return impossible
+    if not drawn.draws:
+        return "nothing was measured of it"
+    return "the estimate of |G|² is not positive: more draws are needed"

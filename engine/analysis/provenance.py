@@ -1,0 +1,47 @@
+"""Under which circumstances two sweeps were trained, as far as it bears on comparing them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.spec import Settings
+
+OF_TIME = ("processor", "cores", "gpus", "devices", "workers", "threads")
+"""What of a machine moves its times."""
+SAME_START = 1e-6
+"""Initial norms that differ by less than this share are of the same weights."""
+
+
+def machine_of(state: SweepState) -> dict[str, Any]:
+    """The machine, the devices that trained on it, and with how many workers and threads."""
+    machine = dict(state.conductor.machine) if state.conductor else {}
+    devices = sorted({each.device_name for each in state.workers.values()})
+    threads = sorted({plan.threads for plan in state.plans.values()})
+    return {
+        **machine,
+        **({"devices": devices, "workers": len(state.workers)} if devices else {}),
+        **({"threads": threads} if threads else {}),
+    }
+
+
+def same_images(a: SweepState, b: SweepState, x: Settings, y: Settings) -> bool:
+    """Whether two configurations are tested on the same images, as far as is known."""
+    one, other = a.data.get(x.data.name), b.data.get(y.data.name)
+    if one is None or other is None:
+        return x.data.name == y.data.name
+    return one.digest == other.digest
+
+
+def same_start(left: Sequence[TrialState], right: Sequence[TrialState]) -> bool:
+    """Whether trials of one seed began with the same weights, as far as their norms tell."""
+    norms = {trial.seed: trial.started.init_norm for trial in left if trial.started}
+    shared = [
+        (norms[trial.seed], trial.started.init_norm)
+        for trial in right
+        if trial.started and trial.seed in norms
+    ]
+    return all(
+        one is None or other is None or math.isclose(one, other, rel_tol=SAME_START)
+        for one, other in shared
+    )

@@ -1,0 +1,30 @@
+"""What a trial took to reach its target."""
+
+from typing import NamedTuple
+
+from batchscope.engine.journal.events import EpochRecord
+from batchscope.engine.journal.sweep_state import TrialState
+from batchscope.engine.schedule.target import is_met
+
+
+class Reached(NamedTuple):
+    """What a trial took to reach its target: totals of steps, images and seconds of training."""
+
+    steps: int
+    samples: int
+    seconds: float
+
+
+def reached(trial: TrialState) -> Reached | None:
+    """What a finished trial took to its target; None where it has none, or did not reach it."""
+    train, last = trial.settings.train, trial.last
+    if trial.status != "finished" or last is None or not is_met(train, *_judged(last)):
+        return None
+    return Reached(last.steps, last.samples, sum(trial.records.column("seconds")))
+
+
+def _judged(record: EpochRecord) -> tuple[float | None, float | None]:
+    """Loss and accuracy that the target is judged by."""
+    if record.validation_accuracy is not None:
+        return record.validation_loss, record.validation_accuracy
+    return record.test_loss, record.test_accuracy

@@ -1,0 +1,221 @@
+"""How long a sweep may take, before and while it runs.
+
+Before anything is measured the estimate is a count of steps and multiply-adds over rates
+typical of one CPU core; it is good to a factor of about three. As trials run, the measured
+seconds of each configuration take its place and correct the rest in proportion.
+"""
+
+from dataclasses import dataclass
+from statistics import fmean
+
+from batchscope.engine.data.catalog import DATASETS
+from batchscope.engine.data.validation_split import training_size, validation_size
+from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.networks.architectures import multiply_adds, weights
+from batchscope.engine.schedule.course import totals
+from batchscope.engine.schedule.probe_sizes import competing_pairs, drawn_sizes
+from batchscope.engine.schedule.target import has_target
+from batchscope.engine.spec import Configuration, Settings
+
+SECONDS_PER_STEP = 3.5e-4
+SECONDS_PER_EXCHANGE, SECONDS_PER_WEIGHT_EXCHANGED = 1.5e-3, 1e-8
+MULTIPLY_ADDS_PER_SECOND = 1.2e10
+PASSES = 3  # forward, and twice its cost backward (gradients of inputs and of weights)
+SECONDS_PER_WEIGHT_DRAWN = 8e-9  # norms, bins and moments of one gradient
+START_SECONDS = 5.0
+LOOKS = 2  # evaluations for each iteration of a search for the sharpness
+SECONDS_PER_WEIGHT_CLIMBED = 2e-7  # of L-BFGS-B in an iteration
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """Seconds until the sweep ends; `measured` tells whether any trial's pace is known."""
+
+    seconds: float
+    measured: bool
+
+
+def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
+    """Expected seconds of one trial on one CPU core, or on one for each of its workers.
+
+    Images that are held out are counted too.
+    """
+    train, dataset = settings.train, DATASETS[settings.data.name]
+    if train.seconds is not None:
+        return train.seconds
+    images = train_size or dataset.train_size
+    size = training_size(settings.data, images)
+    whole = totals(settings, size)
+    assert whole is not None, "it is not counted in seconds"
+    probing = len(settings.probe.at) * probe_seconds(settings, size)
+    sharp = len(settings.sharpness.epsilon) * box_seconds(settings, size)
+    return _work_seconds(settings, images, *whole) + probing + sharp
+
+
+def _work_seconds(settings: Settings, images: int, steps: int, samples: int) -> float:
+    """Expected seconds of so many steps on so many samples, evaluations included."""
+    dataset, workers = DATASETS[settings.data.name], settings.run.data_parallel
+    evaluated = samples / training_size(settings.data, images) * _evaluated(settings, images)
+    work = (PASSES * samples / workers + evaluated) * multiply_adds(settings.model, dataset)
+    step = SECONDS_PER_STEP
+    if workers > 1:
+        exchanged = SECONDS_PER_WEIGHT_EXCHANGED * weights(settings.model, dataset)
+        step += SECONDS_PER_EXCHANGE + exchanged
+    return steps * step + work / MULTIPLY_ADDS_PER_SECOND
+
+
+def _evaluated(settings: Settings, images: int) -> float:
+    """Images that are looked at in an epoch without being trained on."""
+    test, train = DATASETS[settings.data.name].test_size, settings.train
+    held = validation_size(settings.data, images)
+    between = train.target_checks - 1 if has_target(train) else 0
+    return 2 * min(test, images - held) + held + between * (held or test)
+
+
+def probe_seconds(settings: Settings, train_size: int) -> float:
+    """Expected seconds of holding still once, on one CPU core."""
+    probe, dataset = settings.probe, DATASETS[settings.data.name]
+    sizes = drawn_sizes(settings, train_size)
+    gradients = probe.draws * len(sizes)
+    samples = probe.draws * sum(sizes)
+    for small, large in competing_pairs(settings, train_size):
+        gradients += probe.pair_draws * (large // small + 1)
+        samples += probe.pair_draws * 2 * large
+    work = PASSES * samples * multiply_adds(settings.model, dataset) / MULTIPLY_ADDS_PER_SECOND
+    each = SECONDS_PER_STEP + SECONDS_PER_WEIGHT_DRAWN * weights(settings.model, dataset)
+    return gradients * each + work
+
+
+def box_seconds(settings: Settings, train_size: int) -> float:
+    """Expected seconds of measuring the sharpness once, on one CPU core."""
+    asked, dataset = settings.sharpness, DATASETS[settings.data.name]
+    samples = LOOKS * asked.iterations * min(asked.samples, train_size)
+    work = PASSES * samples * multiply_adds(settings.model, dataset) / MULTIPLY_ADDS_PER_SECOND
+    climbed = asked.iterations * (asked.dimensions or 1) * weights(settings.model, dataset)
+    return work + climbed * SECONDS_PER_WEIGHT_CLIMBED
+
+
+def sweep_seconds(configurations: tuple[Configuration, ...], cores: int) -> float:
+    """Expected seconds of a whole sweep on so many cores, one trial a core or a bundle of them."""
+    work = sum(trial_seconds(c.settings) * len(c.seeds) for c in configurations)
+    count = sum(len(c.seeds) for c in configurations)
+    parallel = max((c.settings.run.data_parallel for c in configurations), default=1)
+    return START_SECONDS + work / max(1, min(cores // parallel, count))
+
+
+def remaining(state: SweepState, now: float) -> Remaining | None:
+    """Time left, from the pace of what ran so far; None before anything is known."""
+    left = [trial for trial in state.trials.values() if trial.status in ("queued", "running")]
+    if not state.trials:
+        return None
+    slots = max(1, len(state.workers))
+    pace = {name: _pace(state, name, now) for name in state.configurations}
+    expected = {
+        name: trial_seconds(configuration.settings, _train_size(state, configuration))
+        for name, configuration in state.configurations.items()
+    }
+    ratios = [measured / expected[name] for name, measured in pace.items() if measured]
+    correction = fmean(ratios) if ratios else 1.0
+    each = {name: pace[name] or expected[name] * correction for name in expected}
+    ends = _job_ends(state, left, each)
+    longest = max(ends, default=0.0)
+    return Remaining(max(longest, sum(ends) / slots), bool(ratios))
+
+
+def _job_ends(state: SweepState, left: list[TrialState], each: dict[str, float]) -> list[float]:
+    """Seconds that every job needs to its end: replicates in one stack come to it together.
+
+    `each` are the seconds of a trial's share in its stack, by configuration.
+    """
+    ends: dict[str, float] = {}
+    for trial in left:
+        job, plan = state.job_of(trial.id), state.plans.get(trial.id)
+        size = len(plan.members) if plan else 1
+        end = each[trial.configuration] * size * (1 - _done(state, trial))
+        ends[job] = max(end, ends.get(job, 0.0))
+    return list(ends.values())
+
+
+def trial_remaining(state: SweepState, trial: TrialState, now: float) -> float | None:
+    """Seconds until a running trial ends; None where its pace is not known yet."""
+    done = _done(state, trial)
+    if trial.started is None or done <= 0.02:
+        return None
+    left = _training(trial, _ran(state, trial, now)) * (1 / done - 1)
+    left += _climbing(state, trial, len(trial.settings.sharpness.epsilon) - len(trial.sharpness))
+    return left + _probing(state, trial, len(trial.settings.probe.at) - len(trial.probes))
+
+
+def _pace(state: SweepState, configuration: str, now: float) -> float | None:
+    """Measured seconds of one whole trial of a configuration: of its share, where it is stacked."""
+    seconds = []
+    for trial in state.replicates(configuration):
+        if trial.started is None:
+            continue
+        if trial.status == "finished" and trial.ended_at is not None:
+            seconds.append(_ran(state, trial, trial.ended_at) / trial.started.stacked)
+        elif trial.status == "running" and (done := _done(state, trial)) > 0.02:
+            whole = _training(trial, _ran(state, trial, now)) / done
+            whole += _probing(state, trial, len(trial.settings.probe.at))
+            whole += _climbing(state, trial, len(trial.settings.sharpness.epsilon))
+            seconds.append(whole / trial.started.stacked)
+    return fmean(seconds) if seconds else None
+
+
+def _done(state: SweepState, trial: TrialState) -> float:
+    """Share of a trial's work that is done.
+
+    Where the batch size changes, a share of the budget does not take the same share of the time:
+    then it is taken by the expected costs of steps and images.
+    """
+    started, train = trial.started, trial.settings.train
+    changes = started is not None and started.total_samples is not None
+    if not changes or trial.status != "running" or train.seconds is not None:
+        return trial.fraction
+    assert started is not None
+    images = _images(state, trial.settings)
+    whole = _work_seconds(
+        trial.settings, images, started.total_steps or 0, started.total_samples or 0
+    )
+    steps, samples, _ = trial.trained()
+    return min(1.0, _work_seconds(trial.settings, images, steps, samples) / whole)
+
+
+def _ran(state: SweepState, trial: TrialState, until: float) -> float:
+    """Seconds since a trial's start, without those of pauses."""
+    since = trial.started.at if trial.started else until
+    return until - since - state.paused_between(since, until)
+
+
+def _training(trial: TrialState, elapsed: float) -> float:
+    """The part of the seconds since a trial's start that did not go into holding still."""
+    still = sum(probed.seconds for probed in trial.probes)
+    still += sum(found.seconds for found in trial.sharpness)
+    return max(0.0, elapsed - still)
+
+
+def _probing(state: SweepState, trial: TrialState, times: int) -> float:
+    """Seconds of holding still so often: as before, or as expected where it has not yet."""
+    if trial.probes:
+        return times * fmean(probed.seconds for probed in trial.probes)
+    size = training_size(trial.settings.data, _images(state, trial.settings))
+    return times * probe_seconds(trial.settings, size) if times else 0.0
+
+
+def _climbing(state: SweepState, trial: TrialState, boxes: int) -> float:
+    """Seconds of measuring the sharpness in so many boxes; see `_probing`."""
+    if trial.sharpness:
+        return boxes * fmean(found.seconds for found in trial.sharpness)
+    size = training_size(trial.settings.data, _images(state, trial.settings))
+    return boxes * box_seconds(trial.settings, size) if boxes else 0.0
+
+
+def _images(state: SweepState, settings: Settings) -> int:
+    """Images of the training set, those that are held out too."""
+    data = state.data.get(settings.data.name)
+    return data.train if data else DATASETS[settings.data.name].train_size
+
+
+def _train_size(state: SweepState, configuration: Configuration) -> int | None:
+    data = state.data.get(configuration.settings.data.name)
+    return data.train if data else None

@@ -1,0 +1,151 @@
+"""Which candidates of `[select]` are chosen: for each group of rivals the best one over the seeds.
+
+A candidate's value is the mean over its finished seeds of the validation accuracy or loss at the
+end of the training, or of the steps to the target. One choice is made a group, not one a seed, and
+no figure of the test set has a part in it: those of the chosen one are unbiased by the choice.
+
+A group is open while any of its trials is. A candidate that has no value for every seed (it
+diverged, failed, was skipped, or missed the target) loses to every one that has; among such ones
+fewer seeds without a value win. A tie goes to the smaller rate, then to the first.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from batchscope.engine.analysis.target_reached import reached
+from batchscope.engine.experiment.selectors import value_at
+from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.spec import Configuration, Selection
+
+OPEN = ("queued", "running", "stopped")
+RATE = "train.lr"
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """One of several rivals: its selected settings, and its value over `n` of `seeds`."""
+
+    configuration: str
+    label: str
+    settings: dict[str, Any]
+    value: float | None
+    n: int
+    seeds: int
+
+
+class Choice(Struct, frozen=True, kw_only=True):
+    """The choice in one group of rivals.
+
+    `chosen` is the id of a configuration, None while the group is `open` or where no candidate has
+    a value. `edge` tells by key where the best is the `lowest` or `highest` value tried: the best
+    may then lie beyond.
+    """
+
+    group: str
+    by: str
+    chosen: str | None
+    value: float | None
+    edge: dict[str, str]
+    open: bool
+    candidates: tuple[Candidate, ...]
+
+
+def choices(state: SweepState) -> list[Choice]:
+    """The choice in every group, in the order of the preset; none where nothing is selected."""
+    selection = state.opened.selection if state.opened else None
+    if selection is None:
+        return []
+    groups: dict[str, list[Configuration]] = {}
+    for configuration in state.configurations.values():
+        if configuration.rivals:
+            groups.setdefault(configuration.rivals, []).append(configuration)
+    return [_choice(state, selection, name, group) for name, group in groups.items()]
+
+
+def chosen(state: SweepState) -> list[Configuration]:
+    """The configurations that stand for the sweep, in the order of the preset.
+
+    Of each group of rivals the one that was chosen, none where none is (yet); and all that have no
+    rivals. Without `[select]` those are all. Per batch size, then, these are the tuned ones.
+    """
+    best = {choice.chosen for choice in choices(state)}
+    return [each for each in state.configurations.values() if not each.rivals or each.id in best]
+
+
+def rejected(state: SweepState) -> frozenset[str]:
+    """Ids of the candidates to which another one was preferred; of an open group none yet."""
+    return frozenset(
+        candidate.configuration
+        for choice in choices(state)
+        for candidate in choice.candidates
+        if choice.chosen not in (None, candidate.configuration)
+    )
+
+
+def _choice(
+    state: SweepState, selection: Selection, name: str, group: Sequence[Configuration]
+) -> Choice:
+    candidates = tuple(_candidate(state, selection, each) for each in group)
+    waiting = any(t.status in OPEN for each in group for t in state.replicates(each.id))
+    best = None if waiting else _best(candidates, group, selection)
+    return Choice(
+        group=name,
+        by=selection.by,
+        chosen=best.configuration if best else None,
+        value=best.value if best else None,
+        edge=_edges(best, candidates) if best else {},
+        open=waiting,
+        candidates=candidates,
+    )
+
+
+def _candidate(state: SweepState, selection: Selection, of: Configuration) -> Candidate:
+    trials = state.replicates(of.id)
+    values = [value for trial in trials if (value := _value(trial, selection.by)) is not None]
+    return Candidate(
+        configuration=of.id,
+        label=of.label,
+        settings={key: value_at(of, key) for key in selection.keys},
+        value=math.fsum(values) / len(values) if values else None,
+        n=len(values),
+        seeds=len(trials),
+    )
+
+
+def _value(trial: TrialState, by: str) -> float | None:
+    """What a trial is judged by; None where it has none."""
+    if trial.status != "finished" or trial.last is None:
+        return None
+    if by == "steps_to_target":
+        found = reached(trial)
+        return None if found is None else float(found.steps)
+    value = trial.last.validation_accuracy
+    return trial.last.validation_loss if by == "validation_loss" else value
+
+
+def _best(
+    candidates: Iterable[Candidate], group: Sequence[Configuration], selection: Selection
+) -> Candidate | None:
+    sign = -1.0 if selection.by == "validation_accuracy" else 1.0
+    ranked = [
+        ((one.seeds - one.n, sign * one.value, each.settings.train.lr), one)
+        for one, each in zip(candidates, group, strict=True)
+        if one.value is not None
+    ]
+    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
+
+
+def _edges(best: Candidate, candidates: Iterable[Candidate]) -> dict[str, str]:
+    found = {}
+    for key, value in best.settings.items():
+        tried = {number for one in candidates if (number := _number(one.settings[key])) is not None}
+        if len(tried) > 1 and value in (min(tried), max(tried)):
+            found[key] = "lowest" if value == min(tried) else "highest"
+    return found
+
+
+def _number(value: object) -> float | None:
+    """What has an order; None for a name, a list or a switch."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,172 @@
+"""The files of a sweep on two machines: a node's mirror of what its worker reads and writes there.
+
+A worker writes a checkpoint and only then states what it holds. So whoever looks at the files
+after reading a statement finds all that it stands for, and what is carried with it comes first.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from batchscope.engine.checkpoints.file import CURRENT, TRIALS, WEIGHTS
+from batchscope.engine.system.files import sync, sync_file
+from batchscope.engine.system.private_folders import OTHERS, make_private
+
+Files = dict[str, bytes]
+"""Contents by path below the folder of the sweep, in POSIX's way of writing."""
+
+SCRATCH, DATA, WORK, LOCK = "batchscope", "data", "work", "lock"
+PREFIX = "worker-"
+Seen = tuple[int, int, int]
+
+
+def carried(folder: Path, below: Iterable[str]) -> Files:
+    """The files that a worker needs in those folders: whole ones alone, and no second copies."""
+    return {path: (folder / path).read_bytes() for path in sorted(_present(folder, below))}
+
+
+def _present(folder: Path, below: Iterable[str]) -> dict[str, Seen]:
+    found = {}
+    for name in below:
+        for path in (folder / name).glob("*.pt"):
+            if path.parent.parent.name == TRIALS and path.name != CURRENT:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                stat = path.stat()
+                key = path.relative_to(folder).as_posix()
+                found[key] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    return found
+
+
+def put(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files that were carried so that each is whole, the old one or the new.
+
+    Raises:
+        ValueError: a path leads elsewhere than below trials or weights.
+        OSError: the disk refuses.
+    """
+    for name, content in files.items():
+        path = PurePosixPath(name)
+        if path.parts[:1] not in ((TRIALS,), (WEIGHTS,)) or ".." in path.parts:
+            raise ValueError(f"{name!r} is no file of a sweep's trials")
+        target = folder / path
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            with open(fresh, "wb") as file:
+                file.write(content)
+                sync_file(file)
+            fresh.replace(target)
+        finally:
+            fresh.unlink(missing_ok=True)
+        sync(target.parent)
+
+
+class Mirror:
+    """A folder of this node that stands for that of the sweep, for one worker.
+
+    It is locked as long as its owner lives; those that nobody owns any more are cleared away.
+    """
+
+    def __init__(self, scratch: Path | None = None) -> None:
+        self.scratch = scratch or Path(tempfile.gettempdir()) / f"{SCRATCH}-{os.getuid()}"
+        _make_ours(self.scratch)
+        make_private(self.scratch, self.scratch / DATA, self.scratch / WORK)
+        with _locked(self.scratch / LOCK):  # none is cleared away before it is locked
+            _clear_stale(self.scratch / WORK)
+            self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self.scratch / WORK))
+            self._lock = os.open(self.folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._below: tuple[str, ...] = ()
+        self._seen: dict[str, Seen] = {}
+
+    def begin(self, below: Iterable[str], files: Mapping[str, bytes]) -> None:
+        """Watch those folders from now on, with these files in them and no others."""
+        self._below = tuple(below)
+        for name in (TRIALS, WEIGHTS):  # what was worked on before is kept elsewhere
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        put(self.folder, files)
+        self._seen = _present(self.folder, self._below)
+
+    def changed(self) -> Files:
+        """The files that are new since they were last looked at."""
+        now = _present(self.folder, self._below)
+        new = [name for name, stat in now.items() if self._seen.get(name) != stat]
+        found = Files()
+        for name in new:
+            with contextlib.suppress(FileNotFoundError):
+                found[name] = (self.folder / name).read_bytes()
+                self._seen[name] = now[name]
+        return found
+
+    def close(self) -> None:
+        """Remove it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with open(path, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _clear_stale(work: Path) -> None:
+    for folder in work.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError), open(folder / LOCK, "r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_ours(folder: Path) -> None:
+    """Make the folder below a place that is everybody's, or refuse what somebody has put there.
+
+    Raises:
+        PermissionError: it is a link, somebody else's, or open to others.
+    """
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=stat.S_IRWXU)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise PermissionError(f"{folder}: is not a folder of this user")
+    if found.st_mode & OTHERS:
+        raise PermissionError(f"{folder}: others may look into it")
+
+
+class DataShelf:
+    """The data sets of a node, by what is in them: each is written once, whoever asks."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._folder = scratch / DATA
+
+    def path_of(self, digest: str) -> Path:
+        """Where the arrays with that SHA-256 lie, or would."""
+        return self._folder / digest
+
+    def has(self, digest: str) -> bool:
+        """Whether they are there, whole."""
+        return self.path_of(digest).is_dir()
+
+    def put(self, digest: str, files: Mapping[str, bytes]) -> None:
+        """Write them, unless somebody has meanwhile."""
+        with _locked(self._folder / LOCK):
+            if self.has(digest):
+                return
+            fresh = Path(tempfile.mkdtemp(dir=self._folder))
+            for name, content in files.items():
+                (fresh / Path(name).name).write_bytes(content)
+            fresh.rename(self.path_of(digest))
+
+
+def data_files(folder: Path) -> Files:
+    """The arrays of a prepared data set."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}

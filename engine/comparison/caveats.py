@@ -1,0 +1,101 @@
+"""What to beware of where two sweeps are compared, in sentences."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from batchscope.engine.analysis.matching import Matched
+from batchscope.engine.analysis.provenance import OF_TIME, machine_of, same_images
+from batchscope.engine.comparison.sources import Opened
+from batchscope.engine.findings.configuration_summary import stack_of
+from batchscope.engine.spec import Configuration
+
+
+def remarks(a: Opened, b: Opened, found: Matched) -> list[str]:
+    """Every sentence that belongs to the comparison."""
+    return [
+        *_unfinished(a, b),
+        *_damaged(a, b),
+        *_images(a, b, found),
+        *_times(a, b, found),
+        *_unclear(found),
+    ]
+
+
+def _unfinished(a: Opened, b: Opened) -> Iterator[str]:
+    for name, side in (("A", a), ("B", b)):
+        if side.pending:
+            of = f"{side.pending} of {len(side.state.trials)} trials"
+            yield f"{name} is unfinished: {of} have no end yet, and what is said may change"
+
+
+def _damaged(a: Opened, b: Opened) -> Iterator[str]:
+    for name, side in (("A", a), ("B", b)):
+        if side.damaged:
+            yield f"{side.damaged} damaged lines of {name}'s journal were passed over"
+
+
+def _images(a: Opened, b: Opened, found: Matched) -> Iterator[str]:
+    settings = [(x.settings, y.settings) for x, y in found.pairs]
+    if not all(same_images(a.state, b.state, x, y) for x, y in settings):
+        one, two = (_named({each[at].data.name for each in settings}) for at in (0, 1))
+        other = f"{one} and {two}" if one != two else f"both {one}, but not the same"
+        yield (
+            f"accuracies are on different images ({other}): their difference tells of the data "
+            "too, so it is not judged"
+        )
+    elif any(x.data.validation != y.data.validation for x, y in settings):
+        yield "different shares of the training images are held out: they train on other images"
+
+
+def _times(a: Opened, b: Opened, found: Matched) -> Iterator[str]:
+    one, other = _facts(a), _facts(b)
+    if one != other:
+        yield f"times were taken under other circumstances: {', '.join(_apart(one, other))}"
+    sizes = [
+        (stack_of(a.state, x.id), stack_of(b.state, y.id))
+        for x, y in found.pairs
+        if all(_began(of, each) for of, each in ((a, x), (b, y)))
+    ]
+    if any(left != right for left, right in sizes):
+        yield (
+            "replicates trained in stacks of other sizes: such times and peaks (marked !) do not "
+            "compare"
+        )
+    if any(size > 1 for pair in sizes for size in pair):
+        yield "replicates trained as stacks: times and peaks are those of all in one (marked ×)"
+    sides: tuple[tuple[str, Opened, Sequence[Configuration]], ...] = (
+        ("A", a, [x for x, _ in found.pairs]),
+        ("B", b, [y for _, y in found.pairs]),
+    )
+    shared = [name for name, side, of in sides if _shared(side, of)]
+    if shared:
+        yield f"other trials ran while epochs were timed (in {' and '.join(shared)})"
+
+
+def _began(of: Opened, configuration: Configuration) -> bool:
+    return any(trial.started for trial in of.state.replicates(configuration.id))
+
+
+def _facts(of: Opened) -> dict[str, object]:
+    machine = machine_of(of.state)
+    return {key: machine.get(key) for key in OF_TIME}
+
+
+def _apart(one: dict[str, object], other: dict[str, object]) -> Iterable[str]:
+    return (key for key in OF_TIME if one[key] != other[key])
+
+
+def _shared(of: Opened, among: Sequence[Configuration]) -> bool:
+    workers = len(of.state.workers)
+    return workers > 1 and any(each.settings.run.timing == "shared" for each in among)
+
+
+def _unclear(found: Matched) -> Iterator[str]:
+    for size, (one, other) in found.unclear.items():
+        yield (
+            f"batch size {size}: which of {one} in A and {other} in B match is not told by what "
+            "varies, so these are not compared"
+        )
+
+
+def _named(names: set[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,121 @@
+"""Draws a comparison: B − A of the test accuracy over the configurations, with intervals."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from batchscope.engine.comparison.comparison import Comparison, Row
+from batchscope.engine.errors import MachineProblem, printable
+from batchscope.engine.export.plot_style import (
+    FAINT,
+    WIDTH,
+    look,
+    new,
+    plain,
+    png_of,
+    styled,
+    svg_of,
+)
+
+KEY = "difference"
+MEASURE = "test accuracy, B − A (points)"
+MOST_ROWS = 40
+LABEL = 40
+CROWDED = 6
+"""Characters of a name from which each has a line of its own."""
+COLUMN, ROW, MARGIN, WIDE = 0.4, 0.26, 1.5, 7.0
+"""Inches of a configuration along x and down y, beside all of them, and of width with names."""
+
+
+def draw(found: Comparison, path: Path) -> None:
+    """Write the figure as what the file's name ends in: svg or png.
+
+    Raises:
+        MachineProblem: the disk refuses; a file that is there stays as it is.
+    """
+    content = drawn(found, path.suffix.lower().removeprefix("."))
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise MachineProblem(f"--figure {printable(path)}: {error.strerror or error}") from None
+
+
+def drawn(found: Comparison, kind: str) -> bytes:
+    """The figure as the bytes of a file of that kind."""
+    rows = _known(found)[:MOST_ROWS]
+    with styled(KEY):
+        named = any(len(row.label) > CROWDED for row in rows)
+        figure, axes = _down(rows) if named else _along(rows)
+        axes.set_title(title(found), fontsize=9, fontweight="normal")
+        if kind == "svg":
+            return svg_of(figure, "difference of test accuracy, B − A").encode()
+        return png_of(figure)
+
+
+def title(found: Comparison) -> str:
+    """What is compared, and how much of it is drawn."""
+    lines = [f"A: {printable(found.a.id)}", f"B: {printable(found.b.id)}"]
+    if any(row.test_accuracy.verdict == "not judged" for row in found.rows):
+        lines.append("on different images: not judged")
+    else:
+        lines.append("95 % intervals over the seeds; filled: told apart (Holm, 0.05)")
+    if len(_known(found)) > MOST_ROWS:
+        lines.append(f"the first {MOST_ROWS} of {len(_known(found))} configurations")
+    return "\n".join(lines)
+
+
+def _known(found: Comparison) -> list[Row]:
+    return [row for row in found.rows if row.test_accuracy.difference is not None]
+
+
+def _along(rows: list[Row]) -> tuple[Figure, Axes]:
+    """Batch sizes along x."""
+    figure, axes = new("", "batch size", MEASURE)
+    figure.set_figwidth(max(WIDTH, COLUMN * len(rows) + MARGIN))
+    axes.axhline(0.0, color=FAINT, linewidth=0.8)
+    for at, row in enumerate(rows):
+        low, high = _ends(row)
+        axes.vlines(at, low, high, color=look(0).colour)
+        axes.plot(at, _difference(row), **_point(row))
+    axes.set_xticks(range(len(rows)), [plain(row.label) for row in rows])
+    axes.set_xlim(-0.6, max(len(rows), 1) - 0.4)
+    return figure, axes
+
+
+def _down(rows: list[Row]) -> tuple[Figure, Axes]:
+    """A line for each configuration, where names are too long to stand beside each other."""
+    figure, axes = new("", MEASURE, "", ROW * len(rows) + MARGIN)
+    figure.set_figwidth(WIDE)
+    axes.axvline(0.0, color=FAINT, linewidth=0.8)
+    for at, row in enumerate(rows):
+        low, high = _ends(row)
+        axes.hlines(at, low, high, color=look(0).colour)
+        axes.plot(_difference(row), at, **_point(row))
+    axes.set_yticks(range(len(rows)), [plain(row.label, LABEL) for row in rows])
+    axes.set_ylim(max(len(rows), 1) - 0.4, -0.6)
+    return figure, axes
+
+
+def _difference(row: Row) -> float:
+    return 100.0 * (row.test_accuracy.difference or 0.0)
+
+
+def _ends(row: Row) -> tuple[float, float]:
+    """The interval in points; nothing to be seen where there is none."""
+    of = row.test_accuracy
+    if of.low is None or of.high is None:
+        return math.nan, math.nan
+    return 100.0 * of.low, 100.0 * of.high
+
+
+def _point(row: Row) -> dict[str, Any]:
+    """Filled where B is told apart, adjusted for the number of rows."""
+    colour = look(0).colour
+    face = colour if row.test_accuracy.verdict in ("higher", "lower") else "white"
+    return {"marker": "o", "ms": 6, "markeredgecolor": colour, "markerfacecolor": face}

@@ -1,0 +1,1 @@
+"""Data sets: fetched once into arrays that every worker maps."""

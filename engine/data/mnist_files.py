@@ -1,0 +1,183 @@
+"""Reads the files of MNIST, Fashion-MNIST and CIFAR-10 as their authors publish them.
+
+The folders are those of torchvision, with any number of images and no checksum. Whatever is wrong
+with a file ends in a `DataError`; no file can make the reader run code. Here is the IDX format of
+the MNIST family (yann.lecun.com/exdb/mnist); `engine.data.cifar10_files` has the other.
+"""
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from batchscope.engine.data.catalog import DATASETS, Dataset
+from batchscope.engine.data.cifar10_files import cifar10_files, read_cifar10
+from batchscope.engine.data.raw_files import (
+    PIECE,
+    DataError,
+    Images,
+    Labels,
+    Pixels,
+    check_counts,
+    check_labels,
+    check_root,
+    is_file,
+    reason,
+    times,
+)
+
+_Stream = IO[bytes] | gzip.GzipFile
+
+MNIST_FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
+# torchvision's folders of this family: the files in them have the same names.
+_MNIST_FAMILY = ("MNIST", "FashionMNIST", "KMNIST", "EMNIST", "QMNIST")
+MNIST_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+_IDX_UNSIGNED_BYTE = 0x08
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def source_files(name: str, root: Path) -> tuple[Path, ...]:
+    """The files that `read_files` would read; which of several layouts they are in is settled.
+
+    Raises:
+        DataError: some are missing.
+    """
+    if name == "cifar10":
+        return cifar10_files(root)
+    return _mnist_files(root, MNIST_FOLDERS[name])
+
+
+def read_files(name: str, root: Path) -> Images:
+    """Read the data set `name` (any but digits) below `root`.
+
+    Raises:
+        DataError: files are missing or damaged.
+    """
+    if name == "cifar10":
+        return read_cifar10(root)
+    return read_mnist(root, MNIST_FOLDERS[name])
+
+
+def read_mnist(root: Path, folder: str = "MNIST") -> Images:
+    """Read the four IDX files of `<root>/<folder>/raw`, or those in `<root>/raw` or `<root>`.
+
+    Raises:
+        DataError: a file is missing or damaged, or the counts of images and labels disagree.
+    """
+    dataset = DATASETS["mnist"]
+    train_images, train_labels, test_images, test_labels = _mnist_files(root, folder)
+    return Images(
+        *_mnist_part(train_images, train_labels, dataset),
+        *_mnist_part(test_images, test_labels, dataset),
+    )
+
+
+def read_idx(path: Path) -> Pixels:
+    """Read one IDX file of unsigned bytes, as it is or compressed by gzip (its content tells).
+
+    Raises:
+        DataError: it cannot be read, is no IDX file, holds another type, holds nothing, or
+            is shorter or longer than its header says.
+    """
+    try:
+        with open(path, "rb") as file:
+            compressed = file.read(2) == _GZIP_MAGIC
+            file.seek(0)
+            if not compressed:
+                return _idx_array(file, path)
+            with gzip.GzipFile(fileobj=file) as stream:
+                return _idx_array(stream, path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read: {reason(error)}") from None
+
+
+def _idx_array(stream: _Stream, path: Path) -> Pixels:
+    shape = _idx_shape(stream, path)
+    expected = math.prod(shape)
+    body = _read_at_most(stream, expected + 1)
+    if len(body) != expected:
+        wrong = "truncated" if len(body) < expected else "longer than its header says"
+        holds = f"{len(body):,}" if len(body) < expected else "more"
+        raise DataError(f"{path}: {wrong}: expected {expected:,} bytes of data, it holds {holds}")
+    return np.frombuffer(body, dtype=np.uint8).reshape(shape)
+
+
+def _idx_shape(stream: _Stream, path: Path) -> tuple[int, ...]:
+    magic = stream.read(4)
+    if not magic:
+        raise DataError(f"{path}: is empty, expected an IDX file")
+    if len(magic) < 4 or magic[:2] != b"\0\0":
+        raise DataError(f"{path}: is no IDX file: expected it to begin with two zero bytes")
+    _, _, kind, dimensions = magic
+    if kind != _IDX_UNSIGNED_BYTE:
+        raise DataError(f"{path}: holds IDX type 0x{kind:02X}, expected unsigned bytes (0x08)")
+    if dimensions not in (1, 3):
+        raise DataError(f"{path}: has {dimensions} dimensions, expected 1 (labels) or 3 (images)")
+    sizes = stream.read(4 * dimensions)
+    if len(sizes) < 4 * dimensions:
+        raise DataError(f"{path}: truncated: its header is incomplete")
+    shape = struct.unpack(f">{dimensions}I", sizes)
+    if 0 in shape:
+        raise DataError(f"{path}: holds no data: its header says {times(shape)}")
+    return shape
+
+
+def _read_at_most(stream: _Stream, size: int) -> bytearray:
+    """In pieces, so that a header which promises too much costs no memory."""
+    body = bytearray()
+    while len(body) < size:
+        piece = stream.read(min(PIECE, size - len(body)))
+        if not piece:
+            break
+        body += piece
+    return body
+
+
+def _mnist_part(images_path: Path, labels_path: Path, dataset: Dataset) -> tuple[Pixels, Labels]:
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    if images.shape[1:] != dataset.shape[1:]:
+        expected = times(dataset.shape[1:])
+        raise DataError(
+            f"{images_path}: expected images of {expected}, its header says {times(images.shape)}"
+        )
+    if labels.ndim != 1:
+        raise DataError(f"{labels_path}: expected one row of labels, got {times(labels.shape)}")
+    check_counts(len(images), len(labels), labels_path)
+    check_labels(labels.tolist(), dataset.classes, labels_path)
+    return images[:, np.newaxis], labels.astype(np.int64)
+
+
+def _mnist_files(root: Path, folder: str) -> tuple[Path, ...]:
+    check_root(root)
+    places = [root / folder / "raw", root / folder]
+    here = root.resolve()
+    owner = here.parent.name if here.name == "raw" else here.name
+    if owner == folder or owner not in _MNIST_FAMILY:
+        places += [root / "raw", root]
+    for place in places:
+        found = [_plain_or_gz(place / name) for name in MNIST_FILES]
+        if any(found):
+            return tuple(_present(path, place / MNIST_FILES[i]) for i, path in enumerate(found))
+    raise DataError(
+        f"{root}: holds no {folder}: expected {folder}/raw/{MNIST_FILES[0]} (or .gz)"
+        " and its three companions"
+    )
+
+
+def _plain_or_gz(path: Path) -> Path | None:
+    return next((p for p in (path, path.with_name(path.name + ".gz")) if is_file(p)), None)
+
+
+def _present(found: Path | None, expected: Path) -> Path:
+    if found is None:
+        raise DataError(f"{expected}: missing (expected it, or the same with .gz)")
+    return found

@@ -1,0 +1,1 @@
+"""A preset as TOML, read into configurations and their trials."""

@@ -1,0 +1,384 @@
+"""Unfolds grid and cells into configurations with readable ids."""
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator
+from itertools import product
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from batchscope.engine.data.catalog import DATASETS
+from batchscope.engine.data.validation_split import problem as split_problem
+from batchscope.engine.errors import UsageProblem, printable, shown
+from batchscope.engine.experiment.fields import check_value, flat, full_key, meant, type_of
+from batchscope.engine.experiment.phases import course_problem, effective_schedule, with_phases
+from batchscope.engine.experiment.selection import SHARE, Contest, Overrides, read_select, refusal
+from batchscope.engine.networks.architectures import channels_of, has_batch_norm, hidden_of, misfit
+from batchscope.engine.planning.batch_norm import setting_problem
+from batchscope.engine.schedule.target import has_target
+from batchscope.engine.spec import BUDGETS, MAX_TRIALS, TABLES, Configuration, Settings, Train
+
+BATCH_SIZE = "train.batch_size"
+SHORT = {BATCH_SIZE: "b", "train.lr": "lr", "train.momentum": "m", "train.weight_decay": "wd"}
+ADAM_SQRT_LIMIT = 10  # 1 / (1 - beta1) for Adam's usual beta1 of 0.9
+NAME_ALONE = ("data.name", "model.name", "train.optimizer", "schedule.kind")
+
+
+class _Found(NamedTuple):
+    """A configuration's settings, the label of its cell, and of which it is a candidate.
+
+    `base` counts what grid and cells ask for; `open` are the keys in which it has rivals.
+    """
+
+    settings: Settings
+    label: str
+    base: int
+    open: list[str]
+
+
+def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[str]]:
+    """Every configuration of a preset whose tables were checked, and notes worth saying.
+
+    Raises:
+        UsageProblem: a grid or cell is malformed, a setting is missing or two contradict.
+    """
+    grid = _grid(raw.get("grid", {}), where)
+    cells = _cells(raw.get("cells", []), where)
+    contest = read_select(raw.get("select", {}), grid, where)
+    _check_count(grid, cells, contest, raw.get("seeds", 1), where)
+    asked = [(overrides, "") for overrides in _product(grid)] if grid or not cells else []
+    asked += cells
+    found = [
+        _Found(_settings(raw, candidate, where, contest), label, base, contest.open_keys(overrides))
+        for base, (overrides, label) in enumerate(asked)
+        for candidate in contest.candidates(overrides)
+    ]
+    varied = _varied([each.settings for each in found])
+    seeds = tuple(range(raw.get("seeds", 1)))
+    rivals = _rivals(found, varied)
+    unnamed = [
+        Configuration(
+            id=str(index),
+            label=_labelled(each, varied),
+            settings=each.settings,
+            seeds=seeds,
+            rivals=rivals[each.base],
+        )
+        for index, each in enumerate(found)
+    ]
+    changing = with_phases(raw.get("phases", []), unnamed, where)
+    _refuse_twins([each.settings for each in changing], where)
+    for configuration in changing:
+        problem = course_problem(configuration.settings)
+        if problem:
+            raise UsageProblem(f"{where}: {problem}")
+    same = len({each.settings.phases for each in changing}) == 1
+    ids = _distinct([_id(each.settings, varied, phases=not same) for each in changing])
+    configurations = [replace(each, id=name) for each, name in zip(changing, ids, strict=True)]
+    return configurations, _without_effect(raw, grid, cells, contest)
+
+
+def _labelled(of: _Found, varied: list[str]) -> str:
+    """The label of a cell, with what tells it from its rivals; else what tells it from all."""
+    if not of.label:
+        return _label(of.settings, varied)
+    return of.label + "".join(f", {part}" for part in _parts(of.settings, of.open))
+
+
+def _rivals(found: list[_Found], varied: list[str]) -> list[str]:
+    """The name of each group of rivals, in the order of grid and cells; empty for one alone."""
+    names: dict[int, str] = {}
+    for each in found:
+        others = [path for path in varied if path not in each.open]
+        names[each.base] = (each.label or _label(each.settings, others)) if each.open else ""
+    groups = [base for base, name in names.items() if name]
+    told = dict(zip(groups, _distinct([names[base] for base in groups]), strict=True))
+    return [told.get(base, "") for base in names]
+
+
+def _grid(grid: object, where: str) -> dict[str, list[Any]]:
+    if not isinstance(grid, dict):
+        raise UsageProblem(f"{where}: grid: expected a table, written [grid]")
+    checked: dict[str, list[Any]] = {}
+    for key, values in flat(grid):
+        at = f"{where}: grid.{printable(key)}"
+        path = full_key(key, f"{where}: grid")
+        if not isinstance(values, list) or not values:
+            raise UsageProblem(f"{at}: expected a list of values, got {shown(values)}")
+        if path in checked:
+            raise UsageProblem(f"{at}: {path} is there twice, bare and dotted")
+        for index, value in enumerate(values):
+            check_value(value, type_of(path), f"{at}[{index}]", meant(key, path, value))
+        checked[path] = values
+    return checked
+
+
+def _cells(cells: object, where: str) -> list[tuple[Overrides, str]]:
+    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+        raise UsageProblem(f"{where}: cells: expected tables, written [[cells]]")
+    checked = []
+    for index, cell in enumerate(cells):
+        at = f"{where}: cells[{index}]"
+        label, overrides = "", {}
+        for key, value in flat(cell):
+            if key == "label":
+                if not isinstance(value, str):
+                    raise UsageProblem(f"{at}.label: expected a text")
+                label = printable(" ".join(value.split()))
+                continue
+            path = full_key(key, at, also=("label",))
+            if path in overrides:
+                raise UsageProblem(f"{at}.{printable(key)}: {path} is there twice")
+            check_value(value, type_of(path), f"{at}.{key}", meant(key, path, value))
+            overrides[path] = value
+        checked.append((overrides, label))
+    return checked
+
+
+def _check_count(
+    grid: dict[str, list[Any]],
+    cells: list[tuple[Overrides, str]],
+    contest: Contest,
+    seeds: int,
+    where: str,
+) -> None:
+    count = math.prod(len(values) for values in grid.values()) if grid or not cells else 0
+    count *= contest.count({})
+    total = (count + sum(contest.count(overrides) for overrides, _ in cells)) * seeds
+    if total > MAX_TRIALS:
+        raise UsageProblem(f"{where}: {total:,} trials are asked for; at most {MAX_TRIALS:,}")
+
+
+def _product(grid: dict[str, list[Any]]) -> list[Overrides]:
+    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
+def _settings(raw: dict[str, Any], overrides: Overrides, where: str, contest: Contest) -> Settings:
+    tables = {name: dict(raw.get(name, {})) for name in TABLES}
+    if contest.values:
+        tables["data"].setdefault("validation", SHARE)
+    for path, value in overrides.items():
+        table, key = path.split(".", 1)
+        tables[table][key] = value
+        if key in BUDGETS:  # another budget in a cell replaces the one of [train]
+            for other in set(BUDGETS) - {key} - {p.split(".", 1)[1] for p in overrides}:
+                tables[table].pop(other, None)
+    for path in ("data.name", "model.name", "train.batch_size", "train.lr"):
+        table, key = path.split(".", 1)
+        if key not in tables[table]:
+            also = ", or in [grid] or every cell" if table == "train" else ""
+            raise UsageProblem(f"{where}: {path}: required in [{table}]{also}")
+    budgets = [key for key in BUDGETS if key in tables["train"]]
+    if len(budgets) != 1:
+        found = "none is given" if not budgets else " and ".join(budgets) + " are given"
+        raise UsageProblem(f"{where}: train: one budget of {', '.join(BUDGETS)}; {found}")
+    if tables["probe"] and "at" not in tables["probe"]:
+        raise UsageProblem(
+            f"{where}: probe.at: required in [probe]: shares of the budget, for example [0, 0.5, 1]"
+        )
+    settings = msgspec.convert(tables, Settings)
+    _check_together(settings, where)
+    refused = refusal(contest, settings) if contest.values else None
+    if refused:
+        raise UsageProblem(f"{where}: {refused}")
+    return settings
+
+
+def _check_together(settings: Settings, where: str) -> None:
+    problem = (
+        misfit(settings.model, DATASETS[settings.data.name])
+        or _rate_problem(settings)
+        or _pair_problem(settings)
+        or _box_problem(settings)
+        or _limit_problem(settings)
+        or setting_problem(settings)
+        or _parallel_problem(settings)
+        or _target_problem(settings.train)
+        or split_problem(settings.data, DATASETS[settings.data.name].train_size)
+    )
+    if problem:
+        raise UsageProblem(f"{where}: {problem}")
+
+
+def _parallel_problem(settings: Settings) -> str | None:
+    """Why several workers cannot train the network together; None where they can."""
+    if settings.run.data_parallel == 1 or not has_batch_norm(settings.model):
+        return None
+    return (
+        "run.data_parallel: batch norm would normalize each worker's share by itself, which is "
+        "another training than one worker's: choose a model without it, or data_parallel = 1"
+    )
+
+
+def _target_problem(train: Train) -> str | None:
+    """Why the target makes no sense; None where it does, or where there is none."""
+    if train.target_accuracy is not None and train.target_loss is not None:
+        return (
+            "train: target_accuracy and target_loss exclude each other: a training has one target"
+        )
+    if train.target_checks > 1 and not has_target(train):
+        return "train.target_checks: needs train.target_accuracy or train.target_loss to check"
+    return None
+
+
+def _limit_problem(settings: Settings) -> str | None:
+    """Why the limit is no size; None where it is one, or where there is none."""
+    try:
+        settings.memory.limit_bytes  # noqa: B018 (parsed when it is asked for)
+    except UsageProblem as problem:
+        return f"memory.limit: {problem}"
+    return None
+
+
+def _pair_problem(settings: Settings) -> str | None:
+    """Why a pair cannot compete; None where all can."""
+    for small, large in settings.probe.pairs:
+        if large <= small or large % small:
+            return (
+                f"probe.pairs: [{small}, {large}]: several steps of the first make one of the "
+                "second, so it must be a multiple of the first"
+            )
+    return None
+
+
+def _box_problem(settings: Settings) -> str | None:
+    """Why a box would be looked into twice; None where each is another."""
+    sizes = settings.sharpness.epsilon
+    twice = next((size for size in sizes if sizes.count(size) > 1), None)
+    return None if twice is None else f"sharpness.epsilon: {twice:g} is there twice"
+
+
+def _rate_problem(settings: Settings) -> str | None:
+    """Why optimizer and scaling rule cannot be used together; None where they can."""
+    scaling, train = settings.scaling, settings.train
+    if train.optimizer == "nesterov" and train.momentum == 0:
+        return "train.momentum: nesterov needs a momentum above 0"
+    if scaling.rule == "none":
+        return None
+    if scaling.base_batch_size is None:
+        return (
+            f"scaling.base_batch_size: required by rule {scaling.rule!r}: "
+            "the batch size that lr is meant for"
+        )
+    if scaling.rule != "adam-sqrt":
+        return None
+    if train.optimizer not in ("adam", "adamw"):
+        return f"scaling.rule: adam-sqrt is for adam and adamw, not {train.optimizer}"
+    factor = train.batch_size / scaling.base_batch_size
+    if factor >= ADAM_SQRT_LIMIT:
+        return (
+            f"scaling.rule: adam-sqrt moves beta1 below 0 from {ADAM_SQRT_LIMIT} times "
+            f"base_batch_size; {train.batch_size} is {factor:g} times {scaling.base_batch_size}"
+        )
+    return None
+
+
+def effective(settings: Settings) -> Settings:
+    """The settings with defaults in place, and without those that this training never reads."""
+    model, train, scaling = settings.model, settings.train, settings.scaling
+    if train.optimizer not in ("momentum", "nesterov"):
+        train = replace(train, momentum=0.0)
+    if scaling.rule == "none":
+        scaling = replace(scaling, base_batch_size=None)
+    model = replace(model, hidden=hidden_of(model), channels=channels_of(model), width=1.0)
+    schedule = effective_schedule(settings.schedule)
+    return replace(settings, model=model, train=train, scaling=scaling, schedule=schedule)
+
+
+def _refuse_twins(found: list[Settings], where: str) -> None:
+    seen: dict[bytes, int] = {}
+    for index, settings in enumerate(found):
+        twin = seen.setdefault(msgspec.json.encode(effective(settings)), index)
+        if twin != index:
+            raise UsageProblem(
+                f"{where}: configurations {twin + 1} and {index + 1} of grid and cells "
+                "are the same: a trial would run twice"
+            )
+
+
+def _values(settings: Settings) -> dict[str, Any]:
+    tables = msgspec.to_builtins(settings)
+    return {
+        f"{table}.{key}": tuple(value) if isinstance(value, list) else value
+        for table, entries in tables.items()
+        if table in TABLES
+        for key, value in entries.items()
+    }
+
+
+def _varied(found: list[Settings]) -> list[str]:
+    """The dotted keys whose value differs between configurations, batch size left out."""
+    first, *rest = [_values(settings) for settings in found]
+    return [
+        path
+        for path, value in first.items()
+        if path != BATCH_SIZE and any(other[path] != value for other in rest)
+    ]
+
+
+def _id(settings: Settings, varied: list[str], phases: bool) -> str:
+    values = _values(settings)
+    parts = [f"b{settings.train.batch_size}"]
+    for path in varied:
+        if values[path] is not None:
+            prefix = "" if path in NAME_ALONE else SHORT.get(path, path.split(".", 1)[1] + "-")
+            parts.append(prefix + _plain(values[path], "-"))
+    for phase in settings.phases if phases else ():
+        parts += ["then", f"b{phase.batch_size}"] if phase.batch_size else ["then"]
+        parts += [f"lr{_plain(phase.lr, '')}"] if phase.lr else []
+    name = re.sub(r"[^a-z0-9.]+", "-", "-".join(parts).lower()).strip("-")
+    if len(name) > 60:
+        name = f"{name[:50]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """The names with a number behind those that would be there twice."""
+    taken: set[str] = set()
+    for index, name in enumerate(names):
+        number = 2
+        while names[index] in taken:
+            names[index], number = f"{name}.{number}", number + 1
+        taken.add(names[index])
+    return names
+
+
+def _label(settings: Settings, varied: list[str]) -> str:
+    return ", ".join([f"{settings.train.batch_size}", *_parts(settings, varied)])
+
+
+def _parts(settings: Settings, varied: list[str]) -> Iterator[str]:
+    """What each of these keys is set to, where it is."""
+    values = _values(settings)
+    for path in varied:
+        if values[path] is not None:
+            name = "" if path in NAME_ALONE else path.split(".", 1)[1] + " "
+            yield name + _plain(values[path], ",")
+
+
+def _plain(value: object, joint: str) -> str:
+    if isinstance(value, tuple):
+        return joint.join(str(entry) for entry in value)
+    return f"{value:g}".replace("+", "") if isinstance(value, float) else str(value)
+
+
+def _without_effect(
+    raw: dict[str, Any],
+    grid: dict[str, list[Any]],
+    cells: list[tuple[Overrides, str]],
+    contest: Contest,
+) -> list[str]:
+    """Values of the tables that no configuration uses, because grid and cells name the key."""
+    notes = []
+    for path in grid:
+        table, key = path.split(".", 1)
+        if key in raw.get(table, {}) and all(path in overrides for overrides, _ in cells):
+            notes.append(f"{path} in [{table}] has no effect: [grid] sets it")
+    for path in contest.values:
+        table, key = path.split(".", 1)
+        if key in raw.get(table, {}):
+            notes.append(f"{path} in [{table}] has no effect: [select] sets it")
+    return notes

@@ -1,0 +1,195 @@
+"""Reads a preset: TOML in, checked settings out, every mistake named by file and key."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batchscope.engine.errors import MachineProblem, UsageProblem, nearest, printable
+from batchscope.engine.errors import shown as quoted
+from batchscope.engine.experiment.claims import leave_out_idle, read_claims
+from batchscope.engine.experiment.fields import check_value, field_types, full_key
+from batchscope.engine.experiment.grid import unfold
+from batchscope.engine.experiment.interpolation import leave_out_idle as leave_out_line
+from batchscope.engine.experiment.interpolation import read_interpolation
+from batchscope.engine.experiment.selection import read_select
+from batchscope.engine.planning.plan import Plan
+from batchscope.engine.spec import (
+    TABLES,
+    Claim,
+    Configuration,
+    Interpolation,
+    PositiveInt,
+    Selection,
+)
+
+TEXTS = ("name", "title", "question", "source", "group")
+TOP_LEVEL = (
+    *(*TEXTS, "seeds", *TABLES, "grid", "cells", "select", "phases", "claims", "plan"),
+    "interpolation",
+)
+
+
+class Preset(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked preset. `raw` is what was written (with `--set` applied), to be stored.
+
+    `group` is the heading that the menu lists it under, empty for none.
+    """
+
+    name: str
+    title: str
+    question: str
+    source: str
+    group: str
+    configurations: tuple[Configuration, ...]
+    claims: tuple[Claim, ...]
+    selection: Selection | None
+    plans: tuple[Plan, ...]
+    notes: tuple[str, ...]
+    raw: dict[str, Any]
+    interpolation: Interpolation | None = None
+
+    @property
+    def trial_count(self) -> int:
+        """Trials over all configurations and seeds."""
+        return sum(len(configuration.seeds) for configuration in self.configurations)
+
+
+def load_preset(path: Path, assignments: Sequence[str] = ()) -> Preset:
+    """Read a preset file and apply `--set` assignments.
+
+    Raises:
+        UsageProblem: the file is missing, no TOML, or says something impossible.
+        MachineProblem: the file is there but cannot be read.
+    """
+    raw = read_toml(path)
+    for assignment in assignments:
+        assign(raw, assignment)
+    return parse_preset(raw, path.stem, printable(path), changed=bool(assignments))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; see `load_preset` for the errors."""
+    shown = printable(path)
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageProblem(f"{shown}: no such preset file") from None
+    except IsADirectoryError:
+        raise UsageProblem(f"{shown}: is a folder, not a preset file") from None
+    except (OSError, ValueError) as error:
+        raise MachineProblem(f"{shown}: cannot be read: {printable(error)}") from None
+    if not content.strip():
+        raise UsageProblem(f"{shown}: is empty; a preset needs at least title, [data], [model]")
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise UsageProblem(f"{shown}: is not a text file (UTF-8), so no TOML") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageProblem(f"{shown}: is no valid TOML: {printable(error)}") from None
+
+
+def assign(raw: dict[str, Any], assignment: str) -> None:
+    """Apply one `--set KEY=VALUE`: a dotted path and a TOML literal (a bare word is a text).
+
+    Without a value a text is empty, and any other key is taken out.
+    """
+    key, equals, text = assignment.partition("=")
+    where = f"--set {printable(assignment)}"
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
+        raise UsageProblem(f"{where}: expected KEY=VALUE, for example train.lr=0.1")
+    if parts[0] not in TOP_LEVEL:
+        raise UsageProblem(f"{where}: unknown key {parts[0]!r}{_suggest(parts[0])}")
+    table = raw
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise UsageProblem(f"{where}: {part!r} is not a table")
+    if text.strip() or key.strip() in TEXTS:
+        table[parts[-1]] = _literal(text.strip(), where)
+    else:
+        table.pop(parts[-1], None)
+
+
+def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = False) -> Preset:
+    """Check what was written and unfold it into configurations.
+
+    Where `--set` has `changed` it, a claim about a batch size that is gone is left out of `raw`
+    with a note; in a file as it was written that is a mistake.
+    `name` is the preset's unless it says its own, as that of an exported sweep does.
+    """
+    for key in raw:
+        if key not in TOP_LEVEL:
+            raise UsageProblem(f"{where}: unknown key {printable(key)!r}{_suggest(key)}")
+    texts = {key: _text(raw, key, where) for key in TEXTS}
+    if not texts["title"]:
+        raise UsageProblem(f"{where}: title: required, a text that names the experiment")
+    check_value(raw.get("seeds", 1), PositiveInt, f"{where}: seeds")
+    for table in TABLES:
+        _check_table(raw.get(table, {}), table, where)
+    configurations, notes = unfold(raw, where)
+    selection = read_select(raw.get("select", {}), {}, where).selection
+    if changed and "claims" in raw:
+        raw["claims"], idle = leave_out_idle(raw["claims"], configurations, where)
+        notes = [*notes, *idle]
+    if changed and "interpolation" in raw:
+        raw["interpolation"], idle = leave_out_line(raw["interpolation"], configurations, where)
+        notes = [*notes, *idle]
+    texts["name"] = texts["name"] or name
+    return Preset(
+        configurations=tuple(configurations),
+        claims=read_claims(raw.get("claims", []), configurations, where),
+        selection=selection,
+        plans=_plans(raw.get("plan", []), where),
+        notes=tuple(notes),
+        raw=raw,
+        interpolation=read_interpolation(raw.get("interpolation", {}), configurations, where),
+        **texts,
+    )
+
+
+def _suggest(key: str) -> str:
+    try:
+        return f"; did you mean {full_key(key, '')}?"
+    except UsageProblem:
+        return nearest(key, TOP_LEVEL)
+
+
+def _literal(text: str, where: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        if text and text[0] in "[{\"'":
+            raise UsageProblem(f"{where}: {printable(text)} is no TOML value") from None
+        return text
+    if set(parsed) != {"value"}:
+        raise UsageProblem(f"{where}: one value only")
+    return parsed["value"]
+
+
+def _text(raw: dict[str, Any], key: str, where: str) -> str:
+    value = raw.get(key, "")
+    if not isinstance(value, str):
+        raise UsageProblem(f"{where}: {key}: expected a text, got {quoted(value)}")
+    return printable(" ".join(value.split()))
+
+
+def _check_table(table: object, name: str, where: str) -> None:
+    if not isinstance(table, dict):
+        raise UsageProblem(f"{where}: {name}: expected a table, written [{name}]")
+    types = field_types(TABLES[name])
+    for key, value in table.items():
+        if key not in types:
+            hint = nearest(key, types)
+            raise UsageProblem(f"{where}: unknown key '{name}.{printable(key)}'{hint}")
+        check_value(value, types[key], f"{where}: {name}.{key}")
+
+
+def _plans(written: object, where: str) -> tuple[Plan, ...]:
+    try:
+        return msgspec.convert(written, tuple[Plan, ...])
+    except msgspec.ValidationError as error:
+        raise UsageProblem(f"{where}: plan: {printable(error)}") from None

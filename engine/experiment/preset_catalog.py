@@ -1,0 +1,39 @@
+"""The presets that come along, and how one is found."""
+
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from batchscope.engine.errors import UsageProblem, printable
+from batchscope.engine.experiment.preset import Preset, load_preset
+from batchscope.engine.system.files import is_there
+
+
+def preset_folder() -> Path:
+    """Where the shipped presets lie: in the package, or beside it in a checkout."""
+    engine = Path(__file__).resolve().parents[1]
+    inside = engine / "presets"
+    return inside if inside.is_dir() else engine.parent / "presets"
+
+
+def preset_files() -> dict[str, Path]:
+    """The shipped presets by name."""
+    return {path.stem: path for path in sorted(preset_folder().glob("*.toml"))}
+
+
+def find_preset(asked: str, assignments: Sequence[str] = ()) -> Preset:
+    """The preset of that name, or in that file.
+
+    Raises:
+        UsageProblem: there is none, or it says something impossible.
+    """
+    shipped = preset_files()
+    if asked in shipped:
+        return load_preset(shipped[asked], assignments)
+    path = Path(asked)
+    if path.suffix == ".toml" or os.sep in asked or is_there(path):
+        return load_preset(path, assignments)
+    close = difflib.get_close_matches(asked, shipped, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(shipped)}"
+    raise UsageProblem(f"no preset {printable(asked)!r}, and no such file; {hint}")

@@ -1,0 +1,118 @@
+"""Picks configurations by their settings: for claims, phases, and where like is compared."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from batchscope.engine.errors import UsageProblem, printable, shown, similar
+from batchscope.engine.experiment.fields import check_value, flat, full_key, type_of
+from batchscope.engine.spec import Configuration, Selector
+
+LABEL = "label"
+SHOWN_LABELS = 12
+
+
+class Idle(UsageProblem):
+    """Something is said about configurations that are not there."""
+
+
+class Ladder(NamedTuple):
+    """Configurations that differ in one setting alone, from its lowest value to its highest.
+
+    Several of them share a level where there are several such series, one for each learning rate
+    of a grid for example. `aside` are those that differ in more, or lack a level.
+    """
+
+    levels: dict[float, tuple[Configuration, ...]]
+    aside: tuple[Configuration, ...]
+
+
+def value_at(configuration: Configuration, path: str) -> Any:
+    """The value behind a dotted key, as TOML and JSON write it."""
+    table, key = path.split(".", 1)
+    value = getattr(getattr(configuration.settings, table), key)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def picked(selector: Selector, among: Iterable[Configuration]) -> tuple[Configuration, ...]:
+    """The configurations that have every value of a selector."""
+    return tuple(configuration for configuration in among if _fits(configuration, selector))
+
+
+def ladder(over: str, among: Sequence[Configuration], tuned: Sequence[str] = ()) -> Ladder:
+    """The levels of a setting, all else being equal but what was `tuned` for each of them.
+
+    A configuration beside the grid must not pass for an effect of `over`: series are the
+    configurations that agree in all other settings, and those with most levels count.
+    """
+    series: dict[bytes, dict[float, Configuration]] = {}
+    for configuration in among:
+        level = value_at(configuration, over)
+        series.setdefault(_all_but(configuration, over, *tuned), {})[level] = configuration
+    longest = max(series.values(), key=len, default={})
+    kept = [one for one in series.values() if one.keys() == longest.keys()]
+    levels = {level: tuple(one[level] for one in kept) for level in sorted(longest)}
+    used = {configuration.id for members in levels.values() for configuration in members}
+    return Ladder(levels, tuple(each for each in among if each.id not in used))
+
+
+def read_selector(written: object, configurations: Sequence[Configuration], where: str) -> Selector:
+    """What a preset picks some of the configurations by, with dotted keys.
+
+    Raises:
+        UsageProblem: it is malformed, or (`Idle`) picks none.
+    """
+    if not isinstance(written, dict) or not written:
+        raise UsageProblem(
+            f"{where}: expected what to pick, for example {{ batch_size = 64 }}, "
+            f"got {shown(written)}"
+        )
+    selector: Selector = {}
+    for key, value in flat(written):
+        at = f"{where}.{printable(key)}"
+        path = LABEL if key == LABEL else full_key(key, where, also=(LABEL,))
+        if path in selector:
+            raise UsageProblem(f"{at}: {path} is there twice")
+        check_value(value, str if path == LABEL else type_of(path), at)
+        selector[path] = read_text(value, at) if path == LABEL else value
+    if not picked(selector, configurations):
+        raise Idle(f"{where}: no configuration has {_told(selector, configurations)}")
+    return selector
+
+
+def read_text(value: str, where: str) -> str:
+    """A text on one line, which must not be empty."""
+    text = printable(" ".join(value.split()))
+    if not text:
+        raise UsageProblem(f"{where}: expected a text, got an empty one")
+    return text
+
+
+def _told(selector: Selector, configurations: Sequence[Configuration]) -> str:
+    """What was asked for in vain, and the labels that there are."""
+    asked = " and ".join(f"{path} = {shown(value)}" for path, value in selector.items())
+    groups = dict.fromkeys(each.rivals for each in configurations if each.rivals)
+    labels = [*groups, *(configuration.label for configuration in configurations)]
+    close = similar(selector[LABEL], labels) if LABEL in selector else ""
+    more = ", …" if len(labels) > SHOWN_LABELS else ""
+    there = ", ".join(repr(label) for label in labels[:SHOWN_LABELS]) + more
+    return f"{asked}{close or f'; the labels are {there}'}"
+
+
+def _fits(configuration: Configuration, selector: Selector) -> bool:
+    """By its values; its label may also be that of its group of rivals."""
+    return all(
+        wanted in (configuration.label, configuration.rivals)
+        if path == LABEL
+        else value_at(configuration, path) == wanted
+        for path, wanted in selector.items()
+    )
+
+
+def _all_but(configuration: Configuration, *paths: str) -> bytes:
+    tables = msgspec.to_builtins(configuration.settings)
+    for path in paths:
+        table, key = path.split(".", 1)
+        tables[table].pop(key, None)
+    return msgspec.json.encode(tables)

@@ -1,0 +1,47 @@
+"""The test error of each configuration as bias and net variance."""
+
+import math
+from collections.abc import Iterator
+
+from batchscope.engine.analysis.bias_variance import BiasVariance, Parts
+from batchscope.engine.export.figures.common import Cast, Picture
+from batchscope.engine.export.plot_style import legend, look, new, plain
+
+PARTS = (("error", "error"), ("bias", "bias"), ("net_variance", "net variance"))
+
+
+def pictures(cast: Cast) -> Iterator[Picture]:
+    """Nothing where no claim is about a part of the error."""
+    rows = [each for each in cast.told.bias_variance if each.configuration in cast.names]
+    if not rows or not any(claim.measure in Parts._fields for claim in cast.told.claims):
+        return
+    title = "Bias and variance"
+    figure, axes = new(title, "% of the test images", "", 1.5 + 0.34 * len(rows))
+    handles = []
+    for index, (part, _) in enumerate(PARTS):
+        style = look(index)
+        handles.append(
+            axes.errorbar(
+                [100 * getattr(row, part) for row in rows],
+                [at + 0.2 * (index - 1) for at in range(len(rows))],
+                xerr=[_error(row, part) for row in rows],
+                color=style.colour, marker=style.marker, ls="none",
+            ).lines[0]
+        )  # fmt: skip
+    axes.set_yticks(range(len(rows)), [plain(cast.label(row.configuration), 30) for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
+    legend(figure, handles, [name for _, name in PARTS])
+    caption = (
+        "Bias: share of the test images that most seeds get wrong; net variance: what straying "
+        "from that adds to the error (Domingos 2000), so that error = bias + net variance. "
+        "Whiskers are one standard error to each side, by the jackknife over the seeds; the parts "
+        "of three seeds have none." + cast.note
+    )
+    yield Picture("bias_variance", title, caption, figure)
+
+
+def _error(row: BiasVariance, part: str) -> float:
+    """The length of a whisker; no number where there is none to draw."""
+    error = getattr(row, f"{part}_se")
+    return math.nan if error is None else 100 * error

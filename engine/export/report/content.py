@@ -1,0 +1,271 @@
+"""What a report says, as plain data: read off the files of an export, rounded by one rule."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from batchscope.engine.analysis.provenance import machine_of
+from batchscope.engine.export.export_reader import Exported, Number
+from batchscope.engine.export.report.settings import experiment
+from batchscope.engine.export.report.tables import (
+    ODD,
+    Table,
+    memory_plan,
+    odd_trials,
+    tables,
+    trials,
+)
+from batchscope.engine.findings.claim_text import idle_sentence, remarks, unit_of, word_of
+from batchscope.engine.findings.claim_verdicts import Verdict
+from batchscope.engine.findings.critical_batch_text import aside_sentences, critical_sentence
+from batchscope.engine.findings.selection_text import choice_text
+from batchscope.engine.formatting import shown_size
+from batchscope.engine.journal.sweep_state import SweepState
+
+SIGNS = {"supported": "✓", "contradicted": "✗", "undetermined": "?"}
+ENDINGS = {
+    "stopped": "it was stopped",
+    "interrupted": "its conductor is gone",
+    "paused": "it is paused",
+    "running": "it still runs",
+    "preparing": "it is being prepared",
+}
+LONGEST_REMARK = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim with what the seeds say of it."""
+
+    sign: str
+    word: str
+    verdict: str
+    statement: str
+    effect: Number | None
+    low: Number | None
+    high: Number | None
+    unit: str
+    level: str
+    n: Number | None
+    method: str
+    remarks: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything a page says, but for its figures."""
+
+    question: str
+    title: str
+    preset: str
+    sweep: str
+    source: str
+    ended: str
+    alarms: tuple[str, ...]
+    tally: str
+    claims: tuple[Claim, ...]
+    idle: str
+    recommendation: str
+    choices: tuple[str, ...]
+    critical: tuple[str, ...]
+    tables: tuple[Table, ...]
+    trials: Table
+    odd: Table
+    memory: Table
+    warnings: tuple[str, ...]
+    facts: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    again: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def report_of(of: Exported, state: SweepState) -> Report:
+    """The report of an export; of its state the log, the settings, and what trained on what."""
+    manifest = of.manifest
+    found = of.told
+    critical = found.critical_batch_size
+    return Report(
+        question=manifest["question"] or manifest["title"] or "",
+        title=manifest["title"] or "",
+        preset=manifest["preset"] or "",
+        sweep=manifest["sweep"],
+        source=manifest["source"] or "",
+        ended=_moment(manifest["ended"] or manifest["started"]),
+        alarms=tuple(_alarms(manifest, state)),
+        tally=tally(found.claims),
+        claims=tuple(_claim(of, at, each) for at, each in enumerate(found.claims)),
+        idle=idle_sentence(state),
+        recommendation=found.recommendation,
+        choices=tuple(map(choice_text, found.choices)),
+        critical=(critical_sentence(critical), *aside_sentences(critical)) if critical else (),
+        tables=tuple(tables(of)),
+        trials=trials(of),
+        odd=odd_trials(of),
+        memory=memory_plan(of),
+        warnings=tuple(_warnings(manifest, state)),
+        facts=tuple(_facts(manifest, state)),
+        again=tuple(_again(manifest)),
+        files=tuple(sorted(path.name for path in of.folder.iterdir() if path.is_file())),
+    )
+
+
+def tally(verdicts: tuple[Verdict, ...]) -> str:
+    """Of 3 claims, 2 are supported and 1 is undetermined; empty without claims."""
+    counts = {word: sum(each.verdict == word for each in verdicts) for word in SIGNS}
+    known = {word: count for word, count in counts.items() if count}
+    so_far = "So far, " if any(each.provisional for each in verdicts) else ""
+    if not known:
+        return ""
+    if len(verdicts) == 1:
+        return f"{so_far}the claim is {next(iter(known))}.".capitalize()
+    if len(known) == 1:
+        every = "both claims" if len(verdicts) == 2 else f"all {len(verdicts)} claims"
+        return f"{so_far}{every} are {next(iter(known))}.".capitalize()
+    parts = [f"{count} {'is' if count == 1 else 'are'} {word}" for word, count in known.items()]
+    joined = f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"{so_far}of {len(verdicts)} claims, {joined}.".capitalize()
+
+
+def _claim(of: Exported, at: int, verdict: Verdict) -> Claim:
+    known = None not in (verdict.effect, verdict.low, verdict.high)
+    unit, factor = unit_of(verdict.measure, verdict.effect or 0.0)
+    style = f"signed {factor!r}"
+    ends = [of.found("claims", at, key, style=style) for key in ("effect", "low", "high")]
+    effect, low, high = ends if known else (None, None, None)
+    return Claim(
+        sign=SIGNS[verdict.verdict],
+        word=word_of(verdict),
+        verdict=verdict.verdict,
+        statement=verdict.statement,
+        effect=effect,
+        low=low,
+        high=high,
+        unit=unit.strip(),
+        level=f"{verdict.level:g}",
+        n=of.found("claims", at, "n", style="count"),
+        method=verdict.method,
+        remarks=shortened(remarks(verdict)),
+    )
+
+
+def shortened(text: str) -> str:
+    """A remark that names hundreds of trials would hide what follows it."""
+    if len(text) <= LONGEST_REMARK:
+        return text
+    return f"{text[:LONGEST_REMARK].rsplit(' ', 1)[0]} … (the rest is in findings.json)"
+
+
+def _alarms(manifest: dict[str, Any], state: SweepState) -> list[str]:
+    """What nobody may overlook: that trials are missing, and why."""
+    if manifest["complete"]:
+        return []
+    count, done = manifest["trials"], manifest["finished"]
+    parts = [
+        f"{done:,} of {count:,} trials are finished",
+        ", ".join(_lost(state)),
+        ENDINGS.get(manifest["state"], ""),
+        manifest["reason"] or "",
+    ]
+    told = "; ".join(part for part in parts if part)
+    return [f"Unfinished: {told}. What follows may still change."]
+
+
+def _warnings(manifest: dict[str, Any], state: SweepState) -> list[str]:
+    """What else a reader should know of: damage, and what the log warned of."""
+    found = []
+    damaged = manifest["damaged_journal_lines"]
+    if damaged:
+        lines = "1 line" if damaged == 1 else f"{damaged:,} lines"
+        found.append(f"{lines} of the journal could not be read: what they said is missing here.")
+    said = [line.text for line in state.log if line.level in ("warning", "error")]
+    return [*found, *dict.fromkeys(said)][:40]
+
+
+def _facts(
+    manifest: dict[str, Any], state: SweepState
+) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
+    """Settings, machine, versions, data and moments, as names and values."""
+    data = [
+        (
+            name,
+            f"{each['train']:,} training and {each['test']:,} test images of "
+            f"{' × '.join(map(str, each['shape']))}, SHA-256 {each['digest']}",
+        )
+        for name, each in manifest["data"].items()
+    ]
+    sweep = [
+        ("preset", manifest["preset"] or ""),
+        ("sweep", manifest["sweep"]),
+        ("state", f"{manifest['state']}: {_ended(manifest, state)}"),
+        ("seeds", ", ".join(map(str, manifest["seeds"]))),
+        ("began", _moment(manifest["started"])),
+        ("ended", _moment(manifest["ended"])),
+        ("source", manifest["source"] or ""),
+    ]  # fmt: skip
+    machine = [(_named(name), _told(name, value)) for name, value in _machine(machine_of(state))]
+    versions = [(name, str(value)) for name, value in manifest["versions"].items()]
+    settings = experiment(state)
+    parts = {
+        "Sweep": sweep,
+        "Experiment": settings,
+        "Data": data,
+        "Machine": machine,
+        "Versions": versions,
+    }
+    return [
+        (title, tuple((name, value) for name, value in pairs if value))
+        for title, pairs in parts.items()
+        if pairs
+    ]
+
+
+def _ended(manifest: dict[str, Any], state: SweepState) -> str:
+    """64 of 66 trials finished, 2 diverged."""
+    done = f"{manifest['finished']:,} of {manifest['trials']:,} trials finished"
+    return ", ".join([done, *_lost(state)])
+
+
+def _lost(state: SweepState) -> list[str]:
+    """How many trials ended in each way that is not finishing."""
+    return [f"{state.count(way):,} {way}" for way in ODD if state.count(way)]
+
+
+def _machine(machine: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Lists of tables, one a device, as numbered values."""
+    found = []
+    for name, value in machine.items():
+        if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+            found += [(f"{name} {at}", each) for at, each in enumerate(value)]
+        elif isinstance(value, list):
+            found.append((name, ", ".join(map(str, value))))
+        else:
+            found.append((name, value))
+    return found
+
+
+def _named(name: str) -> str:
+    """A key of the manifest in words."""
+    return name.removesuffix("_bytes").replace("_", " ")
+
+
+def _told(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool) and "bytes" in name:
+        return shown_size(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_told(key, each)}" for key, each in value.items())
+    return str(value)
+
+
+def _again(manifest: dict[str, Any]) -> list[str]:
+    """The commands that run it again, in the folder of the export."""
+    downloaded = [name for name in manifest["data"] if name != "digits"]
+    data = " --data-dir IMAGES" if downloaded else ""
+    commands = [f"batchscope --preset ./sweep.toml --export again{data}"]
+    if not manifest["complete"]:
+        commands.append(f"batchscope resume {manifest['sweep']}")
+    return commands
+
+
+def _moment(at: str | None) -> str:
+    """2026-11-28 19:03:14 UTC."""
+    return at.replace("T", " ").replace("+00:00", " UTC") if at else ""

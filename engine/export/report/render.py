@@ -1,0 +1,80 @@
+"""Draws the figures and the page of an export, into its folder.
+
+Run as `python -P -m batchscope.engine.export.report.render FOLDER
+[PARENT]`, in a process of its own: see `engine.export.report_process`. It needs nothing but the
+files that are there, so the same files give the same bytes.
+"""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import jinja2
+from markupsafe import Markup
+
+from batchscope.engine.errors import printable
+from batchscope.engine.export import plot_style
+from batchscope.engine.export.export_reader import Exported, Told
+from batchscope.engine.export.figures import pictures
+from batchscope.engine.export.report.content import Report, report_of
+from batchscope.engine.export.report_process import FIGURES, REPORT
+from batchscope.engine.journal import file as journal
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.system.parent_death import end_with
+
+STYLE = "batchscope"
+
+
+class Shown(NamedTuple):
+    """A figure as the page has it."""
+
+    name: str
+    caption: str
+    svg: Markup
+
+
+def render(folder: Path) -> None:
+    """Write `figures/` and `report.html` beside the tables and the journal in a folder."""
+    state = SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
+    exported = Exported(folder)
+    report = report_of(exported, state)
+    figures = draw(state, exported.told, folder / FIGURES)
+    (folder / REPORT).write_text(page(report, figures), encoding="utf-8")
+
+
+def draw(state: SweepState, told: Told, folder: Path) -> list[Shown]:
+    """Every figure as SVG and PNG into a folder of its own; as the page is to show them."""
+    found: list[Shown] = []
+    with plot_style.styled(STYLE):
+        for picture in pictures(state, told):
+            folder.mkdir(exist_ok=True)
+            svg = plot_style.svg_of(picture.figure, f"{picture.title}. {picture.caption}")
+            (folder / f"{picture.name}.svg").write_text(svg, encoding="utf-8")
+            (folder / f"{picture.name}.png").write_bytes(plot_style.png_of(picture.figure))
+            inline = Markup(plot_style.inline(svg, picture.name))
+            found.append(Shown(picture.name, picture.caption, inline))
+    return found
+
+
+def page(report: Report, figures: list[Shown]) -> str:
+    """The page; whatever people wrote is text in it."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_safe,
+    )
+    return environment.get_template("page.html").render(report=report, figures=figures) + "\n"
+
+
+def _safe(value: object) -> object:
+    """Text without control characters; markup of ours is left as it is."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        end_with(int(sys.argv[2]))
+    render(Path(sys.argv[1]))

@@ -1,0 +1,263 @@
+"""TensorBoard's event files of a sweep: one folder a trial, and the experiment for its HParams tab.
+
+The messages are TensorBoard's own (`tensorboard.compat.proto`), each framed as a TFRecord. Names,
+moments and order come from the journal, so that the same sweep gives the same bytes. TensorBoard is
+an extra, and imported in here alone, when somebody asks for it.
+"""
+
+import itertools
+import struct
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batchscope.engine.analysis import tables
+from batchscope.engine.errors import MachineProblem
+from batchscope.engine.journal.events import AnyEvent, EpochsFinished
+from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.norm_histogram import EDGES, Norms
+
+FOLDER = "tensorboard"
+PROGRAM = "batchscope"
+TAGS = {
+    "test_accuracy": "accuracy/test", "train_accuracy": "accuracy/train",
+    "validation_accuracy": "accuracy/validation", "generalization_gap": "accuracy/gap",
+    "test_loss": "loss/test", "train_loss": "loss/train", "validation_loss": "loss/validation",
+    "grad_norm_mean": "gradient_norm/mean", "grad_norm_std": "gradient_norm/std",
+    "grad_norm_cv": "gradient_norm/cv",
+}  # fmt: skip
+"""Tags that are not simply the name of their column in `epochs.csv`."""
+NOT_CURVES = ("trial", "batch_size", "seed", "steps", "noise_draws", "stacked")
+SCALARS = {name: TAGS.get(name, name) for name in tables.EPOCH_COLUMNS if name not in NOT_CURVES}
+"""The tag of each column of `epochs.csv` that is a curve over the steps."""
+HISTOGRAM = "gradient_norm"
+HPARAMS = (
+    "batch_size", "micro_batch_size", "lr", "seed", "dataset", "model", "optimizer",
+    "scaling_rule", "precision", "configuration",
+)  # fmt: skip
+METRICS = ("accuracy/test", "accuracy/train", "loss/test", "loss/train", "epoch_seconds")
+STATUSES = {"finished": "STATUS_SUCCESS", "diverged": "STATUS_FAILURE", "failed": "STATUS_FAILURE"}
+
+
+def check_tensorboard() -> None:
+    """Refuse, before anything is run, where TensorBoard is not there.
+
+    Raises:
+        MachineProblem: the message says how to get it.
+    """
+    try:
+        import tensorboard.compat.proto.event_pb2  # noqa: F401
+    except ImportError as error:
+        missing = f"needs TensorBoard, which cannot be imported ({error})"
+        raise MachineProblem(f"--tensorboard {missing}; install batchscope[tensorboard]") from None
+
+
+def write_event_files(target: Path, state: SweepState, events: Iterable[AnyEvent]) -> None:
+    """Write `tensorboard/` into the folder `target`; `events` are those of the journal.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    when = moments(events)
+    begun = state.opened.at if state.opened else 0.0
+    folder = target / FOLDER
+    folder.mkdir()
+    _write(folder, begun, [_summary(begun, 0, [_experiment(state)])])
+    rows = itertools.groupby(tables.epoch_rows(state), key=lambda row: row["trial"])
+    epochs = {str(trial): list(of) for trial, of in rows}
+    for trial in state.trials.values():
+        if trial.started is not None:
+            place = folder / trial.id
+            place.mkdir()
+            own = _of_trial(state, trial, epochs.get(trial.id, []), when)
+            _write(place, trial.started.at, own)
+
+
+def moments(events: Iterable[AnyEvent]) -> dict[tuple[str, int], float]:
+    """When each epoch of each trial ended, in Unix seconds, by trial and epoch.
+
+    A statement is stamped once for all its epochs; those before its last ended sooner by the
+    training times that followed. What an attempt states anew replaces what was given up.
+    """
+    found: dict[tuple[str, int], float] = {}
+    for event in events:
+        if isinstance(event, EpochsFinished):
+            at = event.at
+            for record in reversed(event.records):
+                found[event.trial, record.epoch] = at
+                at -= record.seconds
+    return found
+
+
+def _of_trial(
+    state: SweepState,
+    trial: TrialState,
+    rows: list[tables.Row],
+    when: Mapping[tuple[str, int], float],
+) -> Iterator[Any]:
+    assert trial.started is not None
+    yield _summary(trial.started.at, 0, [_session_start(state, trial)])
+    at = trial.started.at
+    for record, row in zip(trial.records, rows, strict=True):
+        at = max(at, when.get((trial.id, record.epoch), at))
+        values = [_scalar(tag, row[name]) for name, tag in SCALARS.items() if _known(row.get(name))]
+        norms = Norms(record.norms)
+        if norms.bins:
+            values.append(_histogram(norms))
+        yield _summary(at, record.steps, values)
+    if trial.status in STATUSES and trial.ended_at is not None:
+        last = trial.last.steps if trial.last else 0
+        yield _summary(trial.ended_at, last, [_session_end(trial)])
+
+
+def _known(value: tables.Value) -> bool:
+    return isinstance(value, int | float)
+
+
+def _write(folder: Path, at: float, events: Iterable[Any]) -> None:
+    """One event file: TFRecords of length, its masked CRC-32C, message, and that of the message."""
+    from tensorboard.compat.proto.event_pb2 import Event, SourceMetadata
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
+    first = Event(
+        wall_time=at, file_version="brain.Event:2", source_metadata=SourceMetadata(writer=PROGRAM)
+    )
+    with open(folder / f"events.out.tfevents.{int(at):010d}.{PROGRAM}", "wb") as file:
+        for event in itertools.chain([first], events):
+            data = event.SerializeToString(deterministic=True)
+            length = struct.pack("<Q", len(data))
+            sums = (struct.pack("<I", masked_crc32c(part)) for part in (length, data))
+            file.write(length + next(sums) + data + next(sums))
+
+
+def _summary(at: float, step: int, values: list[Any]) -> Any:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    return Event(wall_time=at, step=step, summary=Summary(value=values))
+
+
+def _scalar(tag: str, value: tables.Value) -> Any:
+    """A value as TensorBoard keeps it: a float32."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    return Summary.Value(tag=tag, simple_value=value)
+
+
+def _histogram(norms: Norms) -> Any:
+    """Our bins as buckets, whose ends are those of the lowest and the highest that hold a norm."""
+    from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
+
+    lowest, highest = min(norms.bins), max(norms.bins)
+    top = min(EDGES[highest + 1], sys.float_info.max)
+    mean, std, count = norms.mean or 0.0, norms.std or 0.0, norms.count
+    histogram = HistogramProto(
+        min=EDGES[lowest],
+        max=top,
+        num=count,
+        sum=mean * count,
+        sum_squares=std * std * (count - 1) + mean * mean * count,
+        bucket_limit=[*EDGES[lowest + 1 : highest + 1], top],
+        bucket=[norms.bins.get(index, 0) for index in range(lowest, highest + 1)],
+    )
+    return Summary.Value(tag=HISTOGRAM, histo=histogram)
+
+
+def hparams(state: SweepState, trial: TrialState) -> dict[str, str | int | float]:
+    """The settings of a trial: those of `trials.csv`, and by dotted path what else differs."""
+    row = tables.trial_row(state, trial)
+    found = {name: row[name] for name in HPARAMS}
+    own = _flat(trial.settings)
+    found |= {path: own.get(path) for path in _varied(state) if path.partition(".")[2] not in found}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _varied(state: SweepState) -> list[str]:
+    """Dotted paths of the settings in which the configurations differ."""
+    all_of = [_flat(each.settings) for each in state.configurations.values()]
+    paths = dict.fromkeys(path for each in all_of for path in each)
+    return [path for path in paths if len({each.get(path) for each in all_of}) > 1]
+
+
+def _flat(settings: object) -> dict[str, str | int | float | None]:
+    tables_of = msgspec.to_builtins(settings)
+    return {
+        f"{table}.{key}": value if isinstance(value, str | int | float) else _written(value)
+        for table, keys in tables_of.items()
+        if isinstance(keys, dict)
+        for key, value in keys.items()
+        if value is not None
+    }
+
+
+def _written(value: object) -> str:
+    """A list or a table as a preset would have it."""
+    return msgspec.json.encode(value).decode()
+
+
+def _experiment(state: SweepState) -> Any:
+    """What the HParams tab compares: the settings, and figures at the end of a trial."""
+    from tensorboard.plugins.hparams import api_pb2, metadata
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    names: dict[str, type] = {}
+    for trial in state.trials.values():
+        for name, value in hparams(state, trial).items():
+            names[name] = str if isinstance(value, str) else names.get(name, type(value))
+    kinds = {str: api_pb2.DATA_TYPE_STRING, bool: api_pb2.DATA_TYPE_BOOL}
+    experiment = api_pb2.Experiment(
+        description=state.opened.title if state.opened else "",
+        time_created_secs=state.opened.at if state.opened else 0.0,
+        hparam_infos=[
+            api_pb2.HParamInfo(name=name, type=kinds.get(kind, api_pb2.DATA_TYPE_FLOAT64))
+            for name, kind in names.items()
+        ],
+        metric_infos=[
+            api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=tag)
+            for tag in METRICS
+        ],
+    )
+    return _plugin_value(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment))
+
+
+def _session_start(state: SweepState, trial: TrialState) -> Any:
+    from tensorboard.plugins.hparams import metadata
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
+
+    assert trial.started is not None
+    session = SessionStartInfo(start_time_secs=trial.started.at)
+    for name, value in hparams(state, trial).items():
+        if isinstance(value, bool):
+            session.hparams[name].bool_value = value
+        elif isinstance(value, str):
+            session.hparams[name].string_value = value
+        else:
+            session.hparams[name].number_value = value
+    data = HParamsPluginData(session_start_info=session)
+    return _plugin_value(metadata.SESSION_START_INFO_TAG, data)
+
+
+def _session_end(trial: TrialState) -> Any:
+    from tensorboard.plugins.hparams import api_pb2, metadata
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
+
+    status = getattr(api_pb2, STATUSES[trial.status])
+    data = HParamsPluginData(
+        session_end_info=SessionEndInfo(status=status, end_time_secs=trial.ended_at or 0.0)
+    )
+    return _plugin_value(metadata.SESSION_END_INFO_TAG, data)
+
+
+def _plugin_value(tag: str, data: Any) -> Any:
+    """A value that carries a message of the HParams plugin and no tensor of its own."""
+    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboard.plugins.hparams import metadata
+
+    plugin = SummaryMetadata.PluginData(
+        plugin_name=metadata.PLUGIN_NAME, content=data.SerializeToString(deterministic=True)
+    )
+    about = SummaryMetadata(plugin_data=plugin)
+    return Summary.Value(tag=tag, metadata=about, tensor=metadata.NULL_TENSOR)

@@ -1,0 +1,184 @@
+"""The figures of each configuration over its seeds, with intervals and beside the smallest batch.
+
+Pure functions of a `SweepState`; only finished trials count.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from batchscope.engine.analysis.bias_variance import Parts, whole_of
+from batchscope.engine.analysis.figures import kin, preferred
+from batchscope.engine.analysis.stack_times import TIMED, counted, stacked
+from batchscope.engine.analysis.statistics import interval, of_mean
+from batchscope.engine.findings.comparison_sides import LOST, gather
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.spec import Settings
+
+MEASURES = (
+    "test_accuracy",
+    "generalization_gap",
+    "distance_from_init",
+    "epoch_seconds",
+    "step_seconds",
+    "training_seconds",
+    "grad_norm_cv",
+    "grad_norm_cv_early",
+    "grad_norm_cv_late",
+    "weight_norm",
+    "path_per_sample",
+    "distance_log_slope",
+    "distance_log_r2",
+    "distance_power",
+    "bias",
+    "variance",
+    "net_variance",
+    "sharpness",
+    "samples_per_second",
+)
+TIMES = ("epoch_seconds", "step_seconds")
+
+
+class Mean(Struct, frozen=True):
+    """A mean over `n` seeds with its interval of coverage 0.95, where two seeds or more give one.
+
+    Of times and paces `n` counts stacks, whose replicates share one measurement.
+
+    `normalized` is the mean over that of the smallest batch size; None where this one is not
+    known to differ from 0.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+    normalized: float | None = None
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """One configuration. `ratios` tells how often its times fit into the next smaller batch's,
+    where that was stacked alike.
+
+    Only kin are set beside each other: see `engine.analysis.figures.kin`.
+
+    `timing` says whether anything else of the sweep ran beside: `alone` or `shared`; so many as
+    `stacked` replicates share a time.
+    """
+
+    configuration: str
+    label: str
+    batch_size: int
+    seeds: int
+    finished: int
+    excluded: int
+    timing: str
+    figures: dict[str, Mean]
+    ratios: dict[str, float]
+    stacked: int = 1
+
+
+def mean_of(state: SweepState, configuration: str, measure: str) -> Mean | None:
+    """A measure over the finished seeds of a configuration; None where no trial has it.
+
+    Bias and variance of three seeds are known, but not by seed: they have no interval.
+    """
+    side = gather(state, measure, [state.configurations[configuration]])
+    if side.values or measure not in Parts._fields:
+        return mean_over(list(side.values.values()), side.floor)
+    whole = whole_of(state, configuration, measure)
+    return Mean(whole[0], None, None, whole[1]) if whole else None
+
+
+def mean_over(values: Sequence[float], floor: float = 0.0) -> Mean | None:
+    """Mean and interval of values, each with a variance of at least `floor`; None without any."""
+    found = of_mean(values, floor)
+    if found is None:
+        return Mean(values[0], None, None, 1) if values else None
+    return Mean(found.effect, *interval(found), found.n)
+
+
+def measured_in(mean: Mean, base: Mean | None) -> Mean:
+    """A mean, also divided by that of the base where the base's interval leaves out 0."""
+    if base is None:
+        return mean
+    low, high = (base.mean if end is None else end for end in (base.low, base.high))
+    return mean if low <= 0 <= high else replace(mean, normalized=mean.mean / base.mean)
+
+
+def bars(state: SweepState, measure: str) -> dict[str, Mean]:
+    """A measure across batch sizes, each also divided by that of the smallest among its kin.
+
+    Where several kin have the smallest batch size, the first that has a value is the base. Times
+    are beside none that was stacked otherwise.
+    """
+    means = {name: mean_of(state, name, measure) for name in preferred(state)}
+    known = {name: mean for name, mean in means.items() if mean is not None}
+    beside: dict[str, Mean] = {}
+    for family in _families(state):
+        smallest = [each for each in family if _size(state, each) == _size(state, family[0])]
+        first = next((each for each in smallest if each in known), None)
+        for each in family:
+            if each in known:
+                base = known[first] if first and _comparable(state, measure, each, first) else None
+                beside[each] = measured_in(known[each], base)
+    return {name: beside[name] for name in known}
+
+
+def ratios(state: SweepState, means: dict[str, Mean]) -> dict[str, float]:
+    """How many times a time fits into that of the next smaller batch size among its kin.
+
+    That is the next smaller one that has a value; there is no ratio where it was stacked otherwise.
+    """
+    found: dict[str, float] = {}
+    for family in _families(state):
+        known = [each for each in family if each in means]
+        for name in known:
+            smaller = [each for each in known if _size(state, each) < _size(state, name)]
+            alike = smaller and stack_of(state, smaller[-1]) == stack_of(state, name)
+            if alike and means[name].mean > 0:
+                found[name] = means[smaller[-1]].mean / means[name].mean
+    return found
+
+
+def stack_of(state: SweepState, configuration: str) -> int:
+    """How many replicates share the times that stand for a configuration."""
+    return stacked(counted(state.replicates(configuration)))
+
+
+def _comparable(state: SweepState, measure: str, one: str, other: str) -> bool:
+    """Whether a measure of two configurations is of the same thing: times of equal stacks."""
+    return measure not in TIMED or stack_of(state, one) == stack_of(state, other)
+
+
+def _families(state: SweepState) -> list[list[str]]:
+    """Configurations that are kin, each family in the order of their batch sizes."""
+    families: dict[Settings, list[str]] = {}
+    for name in preferred(state):
+        families.setdefault(kin(state.configurations[name].settings), []).append(name)
+    return list(families.values())
+
+
+def _size(state: SweepState, configuration: str) -> int:
+    return state.configurations[configuration].settings.train.batch_size
+
+
+def figures(state: SweepState, measures: Iterable[str] = MEASURES) -> list[Figures]:
+    """Every configuration, smaller batch sizes first."""
+    means = {measure: bars(state, measure) for measure in measures}
+    faster = {measure: ratios(state, means[measure]) for measure in TIMES if measure in means}
+    return [
+        Figures(
+            configuration=name,
+            label=state.configurations[name].label,
+            batch_size=_size(state, name),
+            seeds=len(state.replicates(name)),
+            finished=sum(trial.status == "finished" for trial in state.replicates(name)),
+            excluded=sum(trial.status in LOST for trial in state.replicates(name)),
+            timing=state.configurations[name].settings.run.timing,
+            figures={measure: found[name] for measure, found in means.items() if name in found},
+            ratios={measure: found[name] for measure, found in faster.items() if name in found},
+            stacked=stack_of(state, name),
+        )
+        for name in preferred(state)
+    ]

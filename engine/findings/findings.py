@@ -1,0 +1,76 @@
+"""All findings of a sweep: what `findings.json`, the summary and the board say."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from batchscope.engine.analysis.bias_variance import BiasVariance, Parts, bias_variances
+from batchscope.engine.analysis.completeness import complete
+from batchscope.engine.analysis.noise_scales import NoiseFinding, noise_scales
+from batchscope.engine.analysis.tuning import Choice, choices, chosen
+from batchscope.engine.findings.claim_verdicts import Verdict, judge
+from batchscope.engine.findings.configuration_summary import figures
+from batchscope.engine.findings.critical_batch_size import Critical, critical_batch_size
+from batchscope.engine.findings.pareto import pareto
+from batchscope.engine.findings.probe_summary import competitions, probes
+from batchscope.engine.findings.recommendation import advice
+from batchscope.engine.journal.sweep_state import SweepState
+
+
+class Findings(Struct, frozen=True):
+    """The verdicts in the order of the claims, the paragraph that sums it up, what was chosen.
+
+    Of a sweep with a target also the critical batch size, and the noise scales beside it. Bias and
+    variance where a claim is about them.
+    """
+
+    claims: tuple[Verdict, ...] = ()
+    recommendation: str = ""
+    choices: tuple[Choice, ...] = ()
+    critical_batch_size: Critical | None = None
+    noise_scale: tuple[NoiseFinding, ...] = ()
+    bias_variance: tuple[BiasVariance, ...] = ()
+
+
+def find(state: SweepState) -> Findings:
+    """Judge the claims and recommend; what a screen shows of a sweep that runs."""
+    critical = critical_batch_size(state, _tuned(state))
+    noise = tuple(noise_scales(state)) if critical else ()
+    told = advice(state, critical, noise) if state.trials else ""
+    parts = tuple(bias_variances(state)) if _asks_for_parts(state) else ()
+    return Findings(tuple(judge(state)), told, tuple(choices(state)), critical, noise, parts)
+
+
+def _asks_for_parts(state: SweepState) -> bool:
+    """Whether a claim is about a part of the error."""
+    claims = state.opened.claims if state.opened else ()
+    return any(claim.measure in Parts._fields for claim in claims)
+
+
+def _tuned(state: SweepState) -> dict[int, str]:
+    """The configuration that was chosen of its rivals, by batch size."""
+    return {each.settings.train.batch_size: each.id for each in chosen(state) if each.rivals}
+
+
+def document(state: SweepState) -> dict[str, Any]:
+    """What `findings.json` holds: the same state gives the same bytes."""
+    found = find(state)
+    probed = {"probes": probes(state), "competitions": competitions(state)}
+    beside = {
+        "critical_batch_size": found.critical_batch_size,
+        "pareto": pareto(state),
+        "noise_scale": found.noise_scale or noise_scales(state),
+        "bias_variance": found.bias_variance or bias_variances(state),
+    }
+    return {
+        "complete": complete(state),
+        "claims": msgspec.to_builtins(list(found.claims)),
+        "findings": {
+            "configurations": msgspec.to_builtins(figures(state)),
+            **{name: msgspec.to_builtins(rows) for name, rows in probed.items() if rows},
+        },
+        "recommendation": found.recommendation,
+        **({"choices": msgspec.to_builtins(found.choices)} if found.choices else {}),
+        **{name: msgspec.to_builtins(rows) for name, rows in beside.items() if rows},
+    }

@@ -1,0 +1,137 @@
+"""Figures of the frozen-weight probe over the seeds of each configuration, with intervals.
+
+Pure functions of a `SweepState`; only finished trials count. Within one configuration and moment
+every size is drawn at the same weights, so each figure is also divided by that of the smallest.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import Struct
+
+from batchscope.engine.analysis.figures import preferred
+from batchscope.engine.analysis.measures import single_variance
+from batchscope.engine.analysis.probe_values import COMPETED, DRAWN
+from batchscope.engine.findings.configuration_summary import Mean, mean_over, measured_in
+from batchscope.engine.journal.events import Probed
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.spec import Configuration
+
+Size = tuple[int, ...]
+Figures = Mapping[str, float | None]
+
+
+class Drawn(Struct, frozen=True, kw_only=True):
+    """Gradients of batches of one size, drawn at the weights of one moment.
+
+    `at_share` is the moment's share of the budget. `normalized` is the mean over that of the
+    smallest size drawn there. The figures are defined in `engine.analysis.probe_values`.
+    """
+
+    configuration: str
+    label: str
+    at_share: float
+    batch_size: int
+    norm_mean: Mean | None
+    norm_cv: Mean | None
+    kurtosis: Mean | None
+    pairwise_cosine: Mean | None
+
+
+class Competed(Struct, frozen=True, kw_only=True):
+    """Small steps against one large step, at the weights of one moment.
+
+    `normalized` is the mean over that of the pair with the smallest large step.
+    """
+
+    configuration: str
+    label: str
+    at_share: float
+    small: int
+    large: int
+    cosine: Mean | None
+    length_ratio: Mean | None
+    straightness: Mean | None
+    step_cosine: Mean | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Means of the figures of one size, at one moment of a configuration."""
+
+    configuration: Configuration
+    at_share: float
+    size: Size
+    means: dict[str, Mean | None]
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """What both kinds of rows begin with."""
+        return {
+            "configuration": self.configuration.id,
+            "label": self.configuration.label,
+            "at_share": self.at_share,
+            **self.means,
+        }
+
+
+def probes(state: SweepState) -> list[Drawn]:
+    """Smaller batch sizes of the trainings first, then earlier moments, then smaller draws."""
+    return [Drawn(batch_size=row.size[0], **row.place) for row in _rows(state, _draws)]
+
+
+def competitions(state: SweepState) -> list[Competed]:
+    """In the order of `probes`, smaller large steps first."""
+    return [
+        Competed(large=row.size[0], small=row.size[1], **row.place)
+        for row in _rows(state, _competitions)
+    ]
+
+
+def _draws(probed: Probed) -> Iterator[tuple[Size, Figures]]:
+    for each in probed.draws:
+        yield (each.batch_size,), {_short(name): of(each) for name, of in DRAWN.items()}
+
+
+def _competitions(probed: Probed) -> Iterator[tuple[Size, Figures]]:
+    for each in probed.competitions:
+        size = (each.large, each.small)
+        yield size, {_short(name): of(each) for name, of in COMPETED.items()}
+
+
+def _short(measure: str) -> str:
+    return measure.removeprefix("probe_").removeprefix("competition_")
+
+
+def _rows(
+    state: SweepState, figures_of: Callable[[Probed], Iterable[tuple[Size, Figures]]]
+) -> Iterator[_Row]:
+    for name in preferred(state):
+        gathered: dict[float, dict[Size, list[Figures]]] = {}
+        for trial in state.replicates(name):
+            for probed in trial.probes if trial.status == "finished" else ():
+                for size, figures in figures_of(probed):
+                    at_moment = gathered.setdefault(probed.at_share, {})
+                    at_moment.setdefault(size, []).append(figures)
+        for at, sizes in sorted(gathered.items()):
+            smallest = sizes[min(sizes)]
+            for size, found in sorted(sizes.items()):
+                means = {figure: _mean(found, smallest, figure) for figure in found[0]}
+                yield _Row(state.configurations[name], at, size, means)
+
+
+def _mean(found: list[Figures], smallest: list[Figures], figure: str) -> Mean | None:
+    """Mean over seeds, also divided by that of the smallest size."""
+    mean, base = (_over(_known(figures, figure)) for figures in (found, smallest))
+    return measured_in(mean, base) if mean is not None else None
+
+
+def _over(values: list[float]) -> Mean | None:
+    return mean_over(values, max(map(single_variance, values), default=0.0))
+
+
+def _known(found: list[Figures], figure: str) -> list[float]:
+    values = (figures[figure] for figures in found)
+    return [value for value in values if value is not None and math.isfinite(value)]

@@ -1,0 +1,1 @@
+"""Every fact that a run states: events, their file, and the state that is folded from them."""

@@ -1,0 +1,112 @@
+"""A journal that outlasts a full disk: what cannot be written waits in memory, in order."""
+
+import errno
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from batchscope.engine.journal import file as journal
+from batchscope.engine.journal.events import AnyEvent, DataProgress, MemorySampled, Note, Progress
+
+REFUSALS = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ENOMEM)
+)
+PASSING = (Progress, MemorySampled, DataProgress)
+MOST_BYTES = 64 << 20
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 10.0
+
+
+class PatientWriter:
+    """Appends events as soon as the disk takes them; `notice` says what is wrong meanwhile.
+
+    Progress and samples of memory do not wait: the next ones say it better.
+
+    Raises:
+        OSError: the disk refuses for another reason than that it is full or may not be written,
+            or more than 64 MiB would have to wait.
+    """
+
+    def __init__(
+        self, path: Path, notice: Callable[[str], None], clock: Callable[[], float]
+    ) -> None:
+        self._writer, self._notice, self._clock = journal.Writer(path), notice, clock
+        self._waiting: deque[tuple[AnyEvent, ...]] = deque()
+        self._bytes = 0
+        self._since = self._next = 0.0
+        self._wait = FIRST_WAIT_SECONDS
+
+    @property
+    def behind(self) -> bool:
+        """Whether something waits to be written."""
+        return bool(self._waiting)
+
+    def append(self, *events: AnyEvent) -> None:
+        """Write events in one stroke, or have them wait for their turn."""
+        if not self.behind or self.catch_up():
+            try:
+                self._writer.append(*events)
+                if not self._writer.doubtful:
+                    self._notice("")  # what was refused was not worth waiting
+                return
+            except OSError as error:
+                self._refused(error)
+        self._keep(events)
+
+    def sync(self) -> bool:
+        """Make everything written so far survive a power cut; False if something still waits."""
+        if self.behind and not self.catch_up():
+            return False
+        try:
+            self._writer.sync()
+        except OSError as error:
+            self._refused(error)
+            return False
+        self._notice("")
+        return True
+
+    def catch_up(self, at_once: bool = False) -> bool:
+        """Write what waits, if it is time to try again; whether nothing waits any more."""
+        if not self.behind:
+            return True
+        if not at_once and time.monotonic() < self._next:
+            return False
+        count = 0
+        while self._waiting:
+            try:
+                self._writer.append(*self._waiting[0])
+            except OSError as error:
+                self._refused(error)
+                return False
+            count += len(self._waiting.popleft())
+        self._caught_up(count)
+        return not self.behind
+
+    def close(self) -> None:
+        """Sync and close."""
+        self._writer.close()
+
+    def _keep(self, events: tuple[AnyEvent, ...]) -> None:
+        kept = tuple(event for event in events if not isinstance(event, PASSING))
+        if kept:
+            self._waiting.append(kept)
+            self._bytes += sum(len(journal.encode(event)) for event in kept)
+        if self._bytes > MOST_BYTES:
+            raise OSError(errno.ENOSPC, "the disk has been full for too long")
+
+    def _refused(self, error: OSError) -> None:
+        if error.errno not in REFUSALS:
+            raise error
+        now = time.monotonic()
+        if not self.behind:
+            self._since, self._wait = now, FIRST_WAIT_SECONDS
+        self._next = now + self._wait
+        self._wait = min(2 * self._wait, LONGEST_WAIT_SECONDS)
+        why = error.strerror or str(error)
+        self._notice(f"the journal cannot be written ({why}): what happens waits in memory")
+
+    def _caught_up(self, count: int) -> None:
+        passed, self._bytes = time.monotonic() - self._since, 0
+        self._notice("")
+        text = f"the disk refused for {passed:.0f} s: {count:,} events were written late"
+        self.append(Note(at=self._clock(), level="warning", text=text))

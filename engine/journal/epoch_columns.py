@@ -1,0 +1,173 @@
+"""The epochs of a trial in columns: two hundred trials of thousands must fit, and be drawn at once.
+
+Columns of three lengths, in memory or mapped from a file: a row an epoch, a row a slice of gradient
+norms, and a row a bin of a slice. `ends` says where the slices of each epoch end, and `counts_ends`
+where the bins of each slice do.
+"""
+
+import math
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain
+from operator import attrgetter
+from typing import TypeAlias, overload
+
+from batchscope.engine.journal.events import EpochRecord, NormSlice
+
+NUMBERS = tuple(name for name in EpochRecord.__struct_fields__ if name != "norms")
+WHOLE = (
+    "epoch",
+    "steps",
+    "samples",
+    "epoch_samples",
+    "peak_memory_bytes",
+    "noise_draws",
+    "last_batch_size",
+)
+"""Fields that are integers; as doubles they are exact below 2⁵³."""
+OF_A_SLICE = {
+    "first_step": "q",
+    "count": "q",
+    "mean": "d",
+    "squares": "d",
+    "first_bin": "q",
+    "broken": "q",
+}
+LAYOUT = {
+    **dict.fromkeys(NUMBERS, "d"),
+    "ends": "Q",
+    **OF_A_SLICE,
+    "counts_ends": "Q",
+    "counts": "I",
+}
+"""Every column, and its type as `array` names it."""
+
+Column: TypeAlias = "array[float] | memoryview[float]"
+_numbers = attrgetter(*NUMBERS)
+_parts = attrgetter(*OF_A_SLICE)
+
+
+class Records(Sequence[EpochRecord]):
+    """Epochs in order, like a list of `EpochRecord`; what is not known is NaN in a column."""
+
+    def __init__(self, records: Iterable[EpochRecord] = ()) -> None:
+        self._columns: dict[str, Column] = {name: array(kind) for name, kind in LAYOUT.items()}
+        self._last: EpochRecord | None = None
+        self.extend(records)
+
+    @classmethod
+    def over(cls, columns: Mapping[str, Column]) -> "Records":
+        """Epochs that lie elsewhere, read-only, in the columns of `LAYOUT`.
+
+        They are copied before the first change.
+        """
+        found = cls()
+        found._columns = dict(columns)
+        return found
+
+    def __len__(self) -> int:
+        return len(self._columns["ends"])
+
+    def __iter__(self) -> Iterator[EpochRecord]:
+        return (self._record(at) for at in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @overload
+    def __getitem__(self, index: int) -> EpochRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Records": ...
+    def __getitem__(self, index: int | slice) -> "EpochRecord | Records":
+        if isinstance(index, slice):
+            return Records(self._record(at) for at in range(*index.indices(len(self))))
+        return self._record(range(len(self))[index])
+
+    @property
+    def last(self) -> EpochRecord | None:
+        """The last epoch, made once."""
+        if self._last is None and len(self):
+            self._last = self._record(len(self) - 1)
+        return self._last
+
+    def column(self, name: str) -> Column:
+        """A column of `LAYOUT`, NaN where a value is not known; not to be changed.
+
+        Raises:
+            KeyError: there is no such column.
+        """
+        return self._columns[name]
+
+    def known(self, name: str) -> list[float]:
+        """The values of a column that are known."""
+        return [value for value in self.column(name) if not math.isnan(value)]
+
+    def extend(self, records: Iterable[EpochRecord]) -> None:
+        """Append epochs."""
+        new = list(records)
+        if not new:
+            return
+        own = self._own()
+        for name, values in zip(NUMBERS, zip(*map(_numbers, new), strict=True), strict=True):
+            own[name].extend([math.nan if value is None else value for value in values])
+        slices = [piece for record in new for piece in record.norms]
+        _append_ends(own["ends"], len(own["count"]), (len(record.norms) for record in new))
+        _append_ends(own["counts_ends"], len(own["counts"]), (len(s.counts) for s in slices))
+        for name, values in zip(OF_A_SLICE, zip(*map(_parts, slices), strict=True), strict=False):
+            own[name].extend(values)
+        own["counts"].extend(chain.from_iterable(piece.counts for piece in slices))
+        self._last = new[-1]
+
+    def merge(self, records: Iterable[EpochRecord]) -> None:
+        """Add epochs wherever they belong; those that are there already are left as they are."""
+        known = set(self.column("epoch"))
+        new = [record for record in records if record.epoch not in known]
+        self._replace(sorted([*self, *new], key=lambda record: record.epoch))
+
+    def keep(self, epochs: int) -> None:
+        """Drop all after an epoch."""
+        if len(self) and self.column("epoch")[-1] > epochs:
+            self._replace([record for record in self if record.epoch <= epochs])
+
+    def clear(self) -> None:
+        """Drop all."""
+        self._replace(())
+
+    def _replace(self, records: Iterable[EpochRecord]) -> None:
+        self._columns, self._last = {name: array(kind) for name, kind in LAYOUT.items()}, None
+        self.extend(records)
+
+    def _own(self) -> "dict[str, array[float]]":
+        """The columns, of which what lies in a file is copied first."""
+        own = {
+            name: column if isinstance(column, array) else array(LAYOUT[name], column)
+            for name, column in self._columns.items()
+        }
+        self._columns = dict(own)
+        return own
+
+    def _record(self, at: int) -> EpochRecord:
+        values = {name: _value(name, self._columns[name][at]) for name in NUMBERS}
+        ends = self._columns["ends"]
+        slices = range(int(ends[at - 1]) if at else 0, int(ends[at]))
+        return EpochRecord(norms=tuple(map(self._slice, slices)), **values)  # type: ignore[arg-type]
+
+    def _slice(self, at: int) -> NormSlice:
+        ends = self._columns["counts_ends"]
+        counts = self._columns["counts"][int(ends[at - 1]) if at else 0 : int(ends[at])]
+        values = {name: self._columns[name][at] for name in OF_A_SLICE}
+        return NormSlice(counts=tuple(counts), **values)  # type: ignore[arg-type]
+
+
+def _append_ends(ends: "array[float]", so_far: int, lengths: Iterable[int]) -> None:
+    ends.extend(list(accumulate(lengths, initial=so_far))[1:])
+
+
+def _value(name: str, number: float) -> float | int | None:
+    if math.isnan(number):
+        return None
+    return int(number) if name in WHOLE else number

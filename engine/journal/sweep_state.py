@@ -1,0 +1,413 @@
+"""SweepState: the fold of a journal's events that screen, log, findings and export draw from.
+
+Folding the same event twice changes no figure, and events of an attempt that was given up are
+taken no notice of once a later attempt has begun.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal.trial_state import TrialState as TrialState
+from batchscope.engine.planning.plan import Plan
+from batchscope.engine.planning.worker_count import Slots
+from batchscope.engine.spec import Configuration, trials_of
+
+LOG_LENGTH = 2000
+
+SweepPhase = Literal[
+    "preparing", "running", "paused", "finished", "failed", "stopped", "interrupted"
+]
+RETRIED: frozenset[str] = frozenset({"failed", "stopped", "skipped"})
+
+
+@dataclass(slots=True)
+class LogLine:
+    """One line of the log; a line about every epoch would drown it, so those are not here."""
+
+    at: float
+    level: str
+    text: str
+
+
+class SweepState:
+    """Everything a journal says, as of its last event."""
+
+    def __init__(self) -> None:
+        self.program = ""
+        """The version that the journal was begun with."""
+        self.opened: ev.SweepOpened | None = None
+        self.conductor: ev.ConductorStarted | None = None
+        self.data: dict[str, ev.DataReady] = {}
+        self.fetching: ev.DataProgress | None = None
+        self.configurations: dict[str, Configuration] = {}
+        self.added: list[str] = []
+        """Ids of the configurations that were added to those that the sweep began with."""
+        self.trials: dict[str, TrialState] = {}
+        self.plans: dict[str, Plan] = {}
+        self.measured: list[ev.Measured] = []
+        self.paced: list[ev.Paced] = []
+        self.workers: dict[int, ev.WorkerReady] = {}
+        self.awaited: dict[int, str] = {}
+        """What those workers need that are still to be placed on a cluster."""
+        self.versions: dict[str, str] = {}
+        self.memory: dict[str, deque[ev.MemorySampled]] = {}
+        self.log: deque[LogLine] = deque(maxlen=LOG_LENGTH)
+        self.said = 0
+        self.pauses: list[tuple[float, float]] = []
+        self.paused_at: float | None = None
+        self.lines: dict[tuple[str, str], ev.Interpolated] = {}
+        """What is known of the line between two trials, by their ids."""
+        self.ended: ev.SweepEnded | None = None
+        self.version = 0
+        self.last_at = 0.0
+
+    def fold(self, events: Iterable[ev.AnyEvent]) -> "SweepState":
+        """Apply events in order; returns itself."""
+        for event in events:
+            self.apply(event)
+        return self
+
+    def apply(self, event: ev.AnyEvent) -> None:
+        """Apply one event."""
+        self.version += 1
+        self.last_at = max(self.last_at, event.at)
+        match event:
+            case ev.EpochsFinished():
+                self._epochs(event)
+            case ev.Probed():
+                self._probed(event)
+            case ev.Predicted():
+                trial = self._current(event.trial, event.attempt)
+                if trial:
+                    trial.predicted = event
+            case ev.SharpnessMeasured():
+                self._sharpness(event)
+            case ev.Interpolated():
+                self._interpolated(event)
+            case ev.Progress():
+                trial = self._current(event.trial, event.attempt)
+                if trial:
+                    trial.progress = event
+            case ev.TrialStarted():
+                self._started(event)
+            case ev.TrialEnded():
+                self._ended(event)
+            case ev.MemorySampled():
+                samples = self.memory.setdefault(event.device, deque(maxlen=600))
+                samples.append(event)
+            case ev.Note():
+                self._say(event.at, event.text, event.level)
+            case ev.MicroBatchCut():
+                self._cut(event)
+            case ev.Measured():
+                self._measured(event)
+            case ev.Paced():
+                self._timed(event)
+            case ev.Planned():
+                for member in event.plan.members:
+                    self.plans[member] = event.plan
+            case _:
+                self._whole(event)
+
+    def repeats(self, event: ev.AnyEvent) -> bool:
+        """Whether a worker states again, from a checkpoint, what is known without it."""
+        match event:
+            case ev.EpochsFinished(trial=name):
+                known = set(self.trials[name].records.column("epoch"))
+                return all(record.epoch in known for record in event.records)
+            case ev.Probed(trial=name):
+                return any(probe.at_share == event.at_share for probe in self.trials[name].probes)
+            case ev.Predicted(trial=name):
+                known_before = self.trials[name].predicted
+                return known_before is not None and known_before.packed == event.packed
+            case ev.SharpnessMeasured(trial=name):
+                return any(each.epsilon == event.epsilon for each in self.trials[name].sharpness)
+            case ev.MicroBatchCut(trial=name):
+                return any(_same_cut(cut, event) for cut in self.trials[name].cuts)
+            case _:
+                return False
+
+    def job_of(self, trial: str) -> str:
+        """What a trial is trained and kept as part of: its group, or itself where it is apart."""
+        plan = self.plans.get(trial)
+        return trial if plan is None or self.trials[trial].apart else plan.group
+
+    def members_of(self, job: str, trial: str) -> list[str]:
+        """The trials of a job that a trial's plan has."""
+        plan = self.plans.get(trial)
+        return [name for name in (plan.members if plan else (trial,)) if self.job_of(name) == job]
+
+    def phase(self, alive: bool) -> SweepPhase:
+        """The sweep's state; `alive` says whether a conductor holds its lock."""
+        if self.ended and not alive:
+            return self.ended.state
+        if not alive:
+            return "interrupted"
+        if self.paused_at is not None:
+            return "paused"
+        return "running" if self.workers else "preparing"
+
+    def paused_between(self, since: float, until: float) -> float:
+        """Seconds between two moments in which the sweep was paused."""
+        open_end = [] if self.paused_at is None else [(self.paused_at, until)]
+        overlaps = (min(end, until) - max(at, since) for at, end in (*self.pauses, *open_end))
+        return sum(overlap for overlap in overlaps if overlap > 0)
+
+    def count(self, *status: str) -> int:
+        """Trials of the given status."""
+        return sum(trial.status in status for trial in self.trials.values())
+
+    def replicates(self, configuration: str) -> list[TrialState]:
+        """The trials of a configuration, in the order of their seeds."""
+        of = self.configurations[configuration]
+        return [self.trials[trial.id] for trial in trials_of(of)]
+
+    def _whole(self, event: ev.AnyEvent) -> None:
+        """Events about the sweep as a whole."""
+        match event:
+            case ev.JournalOpened():
+                self.program = event.program
+            case ev.SweepOpened():
+                self._opened(event)
+            case ev.ConductorStarted():
+                if self.conductor:
+                    self._say(event.at, "resumed by a new conductor")
+                self._paused(None, event.at)  # a pause does not outlive its conductor
+                self.conductor, self.ended = event, None
+                self.workers.clear()
+                self.awaited.clear()
+                for trial in self.trials.values():
+                    if not trial.done:
+                        trial.status, trial.reason, trial.progress = "queued", "", None
+            case ev.DataProgress():
+                self.fetching = event
+            case ev.DataReady():
+                self.data[event.name], self.fetching = event, None
+                size = f"{event.train:,} training and {event.test:,} test images"
+                self._say(event.at, f"{event.name}: {size}")
+            case ev.WorkerReady():
+                self.workers[event.worker] = event
+                self.awaited.pop(event.worker, None)
+                self.versions.update(event.versions)
+                start = f"ready on {event.device_name} after {event.seconds:.1f} s"
+                self._say(event.at, f"worker {event.worker}: {start}")
+            case ev.WorkerAwaited():
+                self.awaited[event.worker] = event.needs
+                self._say(event.at, f"worker {event.worker}: waits for {event.needs}")
+            case ev.WorkerLost():
+                self.workers.pop(event.worker, None)
+                self.awaited.pop(event.worker, None)
+                for trial in self.trials.values():
+                    by = trial.started.worker if trial.started else None
+                    if trial.status == "running" and by == event.worker:
+                        trial.status, trial.progress = "queued", None
+                self._say(event.at, f"worker {event.worker}: {event.reason}", "error")
+            case ev.WorkerDismissed():
+                self.workers.pop(event.worker, None)
+                self.awaited.pop(event.worker, None)
+                why = event.reason or "dismissed, fewer are faster"
+                self._say(event.at, f"worker {event.worker}: {why}")
+            case ev.TrialRetried():
+                self._retried(event)
+            case ev.ConfigurationsAdded():
+                self._added(event)
+            case ev.SweepPaused():
+                if self.paused_at is None:
+                    self._say(event.at, "paused on request")
+                    self._paused(event.at, event.at)
+            case ev.SweepContinued():
+                if self.paused_at is not None:
+                    self._say(
+                        event.at, f"goes on after a pause of {event.at - self.paused_at:.0f} s"
+                    )
+                    self._paused(None, event.at)
+            case ev.SweepEnded():
+                self._sweep_ended(event)
+            case _:
+                pass
+
+    def _paused(self, since: float | None, at: float) -> None:
+        """Paused `since` then, or no longer at the moment `at`."""
+        if self.paused_at is not None:
+            self.pauses.append((self.paused_at, at))
+        self.paused_at = since
+
+    def _opened(self, event: ev.SweepOpened) -> None:
+        self.opened = event
+        self._adopt(event.configurations)
+        self._say(event.at, f"{len(self.trials)} trials of {event.preset}: {event.title}")
+        for note in event.notes:
+            self._say(event.at, note, "warning")
+
+    def _adopt(self, configurations: Iterable[Configuration]) -> None:
+        for configuration in configurations:
+            self.configurations[configuration.id] = configuration
+            for trial in trials_of(configuration):
+                self.trials.setdefault(
+                    trial.id,
+                    TrialState(trial.id, trial.configuration, trial.seed, trial.settings),
+                )
+
+    def _added(self, event: ev.ConfigurationsAdded) -> None:
+        new = [each for each in event.configurations if each.id not in self.configurations]
+        if new:
+            self._adopt(new)
+            self.added += [configuration.id for configuration in new]
+            sizes = dict.fromkeys(configuration.settings.train.batch_size for configuration in new)
+            named = ", ".join(f"{size:,}" for size in sizes)
+            count = sum(len(configuration.seeds) for configuration in new)
+            what = f"{count} trial{'s' if count != 1 else ''} of batch size {named}"
+            self._say(event.at, f"added on request: {what}")
+
+    def _retried(self, event: ev.TrialRetried) -> None:
+        trial = self.trials.get(event.trial)
+        if trial is None or trial.attempt != event.attempt or trial.status not in RETRIED:
+            return
+        trial.status, trial.reason, trial.progress, trial.ended_at = "queued", "", None, None
+        self._say(event.at, f"{trial.id}: queued anew on request")
+
+    @property
+    def needed(self) -> str:
+        """What a cluster is to have before anything more can be placed there; empty if nothing."""
+        return next(iter(self.awaited.values()), "")
+
+    def _current(self, name: str, attempt: int) -> TrialState | None:
+        trial = self.trials.get(name)
+        return trial if trial and trial.attempt == attempt and not trial.done else None
+
+    def _started(self, event: ev.TrialStarted) -> None:
+        trial = self.trials.get(event.trial)
+        if trial is None or trial.done or event.attempt < trial.attempt:
+            return
+        if event.attempt > trial.attempt:
+            if event.resumed_steps is None:
+                trial.forget()
+            else:
+                trial.go_back(event.resumed_epochs, event.resumed_steps)
+        self._leave_behind(event.trial)
+        trial.attempt, trial.started, trial.progress = event.attempt, event, None
+        worker = self.workers.get(event.worker)
+        node = f" on {worker.node}" if worker and worker.node else ""
+        trial.status, trial.reason, trial.device = "running", "", f"{event.device}{node}"
+        again = f", attempt {event.attempt}" if event.attempt > 1 else ""
+        if event.resumed_steps is not None:
+            again += f", going on after step {event.resumed_steps:,}"
+        self._say(event.at, f"{trial.id}: started on {trial.device}{again}")
+
+    def _leave_behind(self, name: str) -> None:
+        """Set apart what has ended undone as its group goes on: checkpoints do not hold it."""
+        plan = self.plans.get(name)
+        if plan is None or self.trials[name].apart:
+            return
+        for member in plan.members:
+            other = self.trials.get(member)
+            if member != name and other is not None and other.status in RETRIED:
+                other.apart = True
+
+    def _epochs(self, event: ev.EpochsFinished) -> None:
+        trial = self._current(event.trial, event.attempt)
+        if trial is None:
+            return
+        if trial.last is None or event.records[0].epoch > trial.last.epoch:
+            trial.records.extend(event.records)
+            return
+        trial.records.merge(event.records)
+
+    def _measured(self, event: ev.Measured) -> None:
+        if event in self.measured:
+            return
+        self.measured.append(event)
+        tried = f"{len(event.shapes)} micro-batch sizes of {event.batch_size:,}"
+        self._say(event.at, f"{event.trial}: measured {tried} in {event.seconds:.1f} s")
+
+    def _timed(self, event: ev.Paced) -> None:
+        if event in self.paced:
+            return
+        self.paced.append(event)
+        sizes = ", ".join(f"{stack.size:,}" for stack in event.stacks)
+        slots = Slots(event.workers, event.threads)
+        beside = f", {slots} at once" if event.workers else ""
+        text = f"timed stacks of {sizes} in {event.seconds:.1f} s{beside}"
+        self._say(event.at, f"{event.trial}: {text}")
+
+    def _cut(self, event: ev.MicroBatchCut) -> None:
+        trial = self._current(event.trial, event.attempt)
+        if trial and not any(_same_cut(cut, event) for cut in trial.cuts):
+            trial.cuts.append(event)
+            what = "probing" if event.probe else "evaluating" if event.evaluation else "training"
+            text = f"{what} {event.size:,} images at once"
+            if event.grew:
+                text = f"from step {event.steps:,} on {text} again, as planned"
+                self._say(event.at, f"{trial.id}: {text}")
+                return
+            text = f"out of memory at step {event.steps:,}: {text}"
+            self._say(event.at, f"{trial.id}: {text}", "warning")
+
+    def _probed(self, event: ev.Probed) -> None:
+        trial = self._current(event.trial, event.attempt)
+        if trial and all(known.at_share != event.at_share for known in trial.probes):
+            trial.probes.append(event)
+            trial.probes.sort(key=lambda probe: probe.at_share)
+            took = f"in {event.seconds:.1f} s"
+            where = (
+                f"{100 * event.at_share:.0f} % of its budget" if event.at_share < 1 else "its end"
+            )
+            self._say(event.at, f"{trial.id}: probed at {where}, step {event.steps:,}, {took}")
+
+    def _sharpness(self, event: ev.SharpnessMeasured) -> None:
+        trial = self._current(event.trial, event.attempt)
+        if trial and all(known.epsilon != event.epsilon for known in trial.sharpness):
+            trial.sharpness.append(event)
+            found = "unknown" if event.sharpness is None else f"{event.sharpness:.4g}"
+            why = f" ({event.reason})" if event.reason else ""
+            text = f"sharpness {found} at ε = {event.epsilon:g} in {event.seconds:.1f} s{why}"
+            self._say(event.at, f"{trial.id}: {text}")
+
+    def _interpolated(self, event: ev.Interpolated) -> None:
+        pair = event.start, event.end
+        if pair in self.lines:
+            return
+        self.lines[pair] = event
+        between = f"the line from {event.start} to {event.end}"
+        if event.points:
+            self._say(event.at, f"{between}: {len(event.points)} points in {event.seconds:.1f} s")
+        else:
+            self._say(event.at, f"{between} was not drawn: {event.reason}", "warning")
+
+    def _ended(self, event: ev.TrialEnded) -> None:
+        trial = self.trials.get(event.trial)
+        if trial is None or trial.done or event.attempt < trial.attempt:
+            return
+        if event.attempt > trial.attempt:  # it ended before its first step
+            trial.forget()
+            trial.started = None
+        trial.apart = trial.apart or (event.status == "skipped" and event.trial in self.plans)
+        trial.attempt, trial.status = event.attempt, event.status
+        trial.reason, trial.ended_at, trial.progress = event.reason, event.at, None
+        figure = f", test accuracy {trial.last.test_accuracy:.4f}" if trial.last else ""
+        why = f": {event.reason}" if event.reason else ""
+        level = "error" if event.status == "failed" else "info"
+        self._say(event.at, f"{trial.id}: {event.status}{figure}{why}", level)
+
+    def _sweep_ended(self, event: ev.SweepEnded) -> None:
+        self._paused(None, event.at)
+        self.ended = event
+        why = f": {event.reason}" if event.reason else ""
+        text = f"sweep {event.state}, {event.finished} of {event.trials} trials finished{why}"
+        self._say(event.at, text, "error" if event.state == "failed" else "info")
+
+    def _say(self, at: float, text: str, level: str = "info") -> None:
+        self.said += 1
+        self.log.append(LogLine(at, level, text))
+
+
+def _same_cut(one: ev.MicroBatchCut, other: ev.MicroBatchCut) -> bool:
+    """Whether they state the same cut, whichever attempt does."""
+    return msgspec.structs.replace(one, at=0.0, attempt=0) == msgspec.structs.replace(
+        other, at=0.0, attempt=0
+    )

@@ -1,0 +1,106 @@
+"""What a journal says of one trial."""
+
+from dataclasses import dataclass, field
+
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal.epoch_columns import Records
+from batchscope.engine.spec import Settings
+
+ENDED: frozenset[str] = frozenset({"finished", "diverged", "skipped"})
+
+
+@dataclass(slots=True)
+class TrialState:
+    """What is known of one trial."""
+
+    id: str
+    configuration: str
+    seed: int
+    settings: Settings
+    status: ev.TrialStatus = "queued"
+    attempt: int = 0
+    reason: str = ""
+    device: str = ""
+    started: ev.TrialStarted | None = None
+    progress: ev.Progress | None = None
+    records: Records = field(default_factory=Records)
+    probes: list[ev.Probed] = field(default_factory=list)
+    cuts: list[ev.MicroBatchCut] = field(default_factory=list)
+    ended_at: float | None = None
+    sharpness: list[ev.SharpnessMeasured] = field(default_factory=list)
+    apart: bool = False
+    """Whether its group went on without it, so that it is trained in a job of its own."""
+    predicted: ev.Predicted | None = None
+    """What it says of the test images at its end, still compressed."""
+
+    @property
+    def batch_size(self) -> int:
+        """Samples that an optimizer step sees: as planned once begun, as asked before."""
+        return self.started.batch_size if self.started else self.settings.train.batch_size
+
+    @property
+    def last(self) -> ev.EpochRecord | None:
+        """The figures of the last finished epoch."""
+        return self.records.last
+
+    @property
+    def done(self) -> bool:
+        """Whether `resume` has nothing left to do here."""
+        return self.status in ENDED
+
+    @property
+    def planned_steps(self) -> float | None:
+        """Steps of the whole budget; projected from the pace so far where it is in seconds."""
+        if self.started is None:
+            return None
+        budget = self.settings.train.seconds
+        if budget is None:
+            return self.started.total_steps
+        steps, _, seconds = self.trained()
+        if self.done:
+            return steps
+        return steps * budget / seconds if seconds > 0 else None
+
+    @property
+    def fraction(self) -> float:
+        """Share of the budget that is used up, between 0 and 1."""
+        if self.done:
+            return 1.0
+        if self.status == "queued" or not self.planned_steps:
+            return 0.0
+        steps, samples, _ = self.trained()
+        whole = self.started.total_samples if self.started else None
+        if whole is not None and self.settings.train.steps is None:
+            return min(1.0, samples / whole)
+        return min(1.0, steps / self.planned_steps)
+
+    def sharpness_at(self, epsilon: float | None = None) -> ev.SharpnessMeasured | None:
+        """What was measured at that half-width, at the first that was asked for without one."""
+        asked = self.settings.sharpness.epsilon
+        wanted = epsilon if epsilon is not None else next(iter(asked), None)
+        return next((each for each in self.sharpness if each.epsilon == wanted), None)
+
+    def forget(self) -> None:
+        """Drop the figures of an attempt that was given up."""
+        self.records.clear()
+        self.probes.clear()
+        self.cuts.clear()
+        self.predicted = None
+        self.sharpness.clear()
+
+    def go_back(self, epochs: int, steps: int) -> None:
+        """Drop what an earlier attempt measured after the checkpoint that the next goes on from."""
+        self.records.keep(epochs)
+        self.probes = [probe for probe in self.probes if probe.steps <= steps]
+        self.cuts = [cut for cut in self.cuts if cut.steps <= steps]
+        if self.predicted and self.predicted.steps > steps:
+            self.predicted = None
+        self.sharpness = [each for each in self.sharpness if each.steps <= steps]
+
+    def trained(self) -> tuple[int, int, float]:
+        """Steps taken, images seen, and seconds of training, as far as is known."""
+        steps, samples = (self.last.steps, self.last.samples) if self.last else (0, 0)
+        seconds = sum(self.records.column("seconds"))
+        if self.progress and self.progress.steps >= steps:
+            return self.progress.steps, self.progress.samples, self.progress.seconds
+        return steps, samples, seconds

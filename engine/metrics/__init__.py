@@ -1,0 +1,1 @@
+"""Definitions that the trainer and the readers of a journal share."""

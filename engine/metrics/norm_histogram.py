@@ -1,0 +1,105 @@
+"""Log-spaced bins for gradient norms, fixed once so that histograms of all runs can be added.
+
+Twenty bins a decade from 1e-10 to 1e10; below them one bin that starts at 0, above them one
+that ends at infinity. Bin `i` holds `edges[i] <= norm < edges[i + 1]`.
+"""
+
+import math
+from collections.abc import Iterable
+
+from batchscope.engine.journal.events import NormSlice
+
+BINS_PER_DECADE = 20
+LOWEST, HIGHEST = -10, 10
+EDGES: tuple[float, ...] = (
+    0.0,
+    *(
+        10.0 ** (index / BINS_PER_DECADE)
+        for index in range(LOWEST * BINS_PER_DECADE, HIGHEST * BINS_PER_DECADE + 1)
+    ),
+    math.inf,
+)
+
+
+def signed_edges(index: int) -> tuple[float, float]:
+    """The ends of a bin of signed values, of magnitudes 2^e <= |value| < 2^(e + 1).
+
+    Index 0 holds zero and what float32 cannot hold at full precision, |value| < 2^-126; index
+    e + 127 the positive values, -(e + 127) the negative ones.
+    """
+    if index == 0:
+        return -(2.0**-126), 2.0**-126
+    low, high = 2.0 ** (abs(index) - 127), 2.0 ** (abs(index) - 126)
+    return (low, high) if index > 0 else (-high, -low)
+
+
+class Norms:
+    """A running sum of slices: counts a bin, and moments merged by Chan et al. (1979)."""
+
+    def __init__(self, slices: Iterable[NormSlice] = ()) -> None:
+        self.count = 0
+        self.broken = 0
+        self.bins: dict[int, int] = {}
+        self._mean = 0.0
+        self._squares = 0.0
+        for piece in slices:
+            self.add(piece)
+
+    def add(self, piece: NormSlice) -> None:
+        """Add the norms of a slice."""
+        self.broken += piece.broken
+        for offset, count in enumerate(piece.counts):
+            if count:
+                index = piece.first_bin + offset
+                self.bins[index] = self.bins.get(index, 0) + count
+        self.join(piece.count, piece.mean, piece.squares)
+
+    def join(self, count: int, mean: float, squares: float) -> None:
+        """Add moments alone: so many norms, their mean, their squared deviations from it."""
+        if not count:
+            return
+        total = self.count + count
+        delta = mean - self._mean
+        self._squares += squares + delta * delta * self.count * count / total
+        self._mean += delta * count / total
+        self.count = total
+
+    def merge(self, other: "Norms") -> None:
+        """Add all norms of another sum."""
+        self.broken += other.broken
+        for index, count in other.bins.items():
+            self.bins[index] = self.bins.get(index, 0) + count
+        self.join(other.count, other._mean, other._squares)
+
+    @property
+    def mean(self) -> float | None:
+        """Mean norm; None without norms."""
+        return self._mean if self.count else None
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation (n - 1); None below two norms."""
+        return math.sqrt(self._squares / (self.count - 1)) if self.count > 1 else None
+
+    @property
+    def cv(self) -> float | None:
+        """Coefficient of variation, std / mean; None where it is not defined."""
+        std = self.std
+        return std / self._mean if std is not None and self._mean > 0 else None
+
+
+class Pool(Norms):
+    """Norms of several seeds together; between two seeds the weights differ as well."""
+
+    def __init__(self, seeds: Iterable[Norms]) -> None:
+        super().__init__()
+        self._within: list[float] = []
+        for seed in seeds:
+            self.merge(seed)
+            if seed.cv is not None:
+                self._within.append(seed.cv)
+
+    @property
+    def cv(self) -> float | None:
+        """Mean over the seeds of the coefficient of variation within each."""
+        return sum(self._within) / len(self._within) if self._within else None

@@ -1,0 +1,1 @@
+"""Facts about the networks, without torch: shapes, limits, cost."""

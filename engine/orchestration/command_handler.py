@@ -1,0 +1,93 @@
+"""Does what people ask of a running sweep; what comes of it is stated in the journal."""
+
+from pathlib import Path
+
+from batchscope.engine.errors import Problem, printable
+from batchscope.engine.journal import events as ev
+from batchscope.engine.orchestration.control import Control
+from batchscope.engine.orchestration.dispatcher import SKIPPED
+from batchscope.engine.orchestration.journal_writer import Ledger
+from batchscope.engine.orchestration.trial_queue import TrialQueue
+from batchscope.engine.sweeps import add_batch_size, commands
+from batchscope.engine.sweeps.requests import retry_refusal, skip_refusal
+
+
+class Servant:
+    """Takes one command after the other; what cannot be done is refused in the log."""
+
+    def __init__(self, folder: Path, ledger: Ledger, queue: TrialQueue, control: Control) -> None:
+        self._folder, self._ledger, self._queue, self._control = folder, ledger, queue, control
+
+    def do(self, command: commands.AnyCommand) -> None:
+        """Do what a command says."""
+        match command:
+            case commands.Stop():
+                self._control.stop()
+            case commands.Pause():
+                self._pause(True)
+            case commands.Continue():
+                self._pause(False)
+            case commands.Skip(trial=trial):
+                self._skip(trial)
+            case commands.Retry(trial=trial):
+                self._retry(trial)
+            case commands.Add(batch_size=size):
+                self._add(size)
+        self._ledger.sync()
+
+    def _pause(self, paused: bool) -> None:
+        """Hold the sweep still, or let it go on; nothing where it is so already."""
+        if paused != self._control.paused:
+            self._ledger.write(ev.SweepPaused() if paused else ev.SweepContinued())
+            self._control.pause(paused)
+
+    def _skip(self, name: str) -> None:
+        trial = self._ledger.state.trials.get(name)
+        refused = skip_refusal(trial) if trial else f"there is no trial {printable(name)}"
+        if refused or trial is None:
+            self._refuse(refused)
+        elif self._queue.is_out(name):
+            self._control.drop(name)
+        else:
+            self._ledger.heard(
+                ev.TrialEnded(trial=name, attempt=trial.attempt, status="skipped", reason=SKIPPED)
+            )
+            self._line_up()
+
+    def _retry(self, name: str) -> None:
+        trial = self._ledger.state.trials.get(name)
+        refused = retry_refusal(trial) if trial else f"there is no trial {printable(name)}"
+        if refused or trial is None:
+            if trial is None or trial.status != "queued":  # a new conductor has queued it itself
+                self._refuse(refused)
+            return
+        self._ledger.write(ev.TrialRetried(trial=name, attempt=trial.attempt))
+        self._line_up()
+
+    def _add(self, size: int) -> None:
+        state = self._ledger.state
+        try:
+            preset = add_batch_size.with_batch_size(
+                add_batch_size.read_raw(self._folder), size, state
+            )
+        except Problem as problem:
+            self._refuse(str(problem))
+            return
+        new = add_batch_size.added(preset, set(state.configurations))
+        try:
+            add_batch_size.store(
+                self._folder, preset.raw
+            )  # first: what is there but not stated is found
+        except OSError as error:
+            self._refuse(f"batch size {size:,}: the disk says {printable(error.strerror or error)}")
+            return
+        self._ledger.write(ev.ConfigurationsAdded(configurations=new))
+        self._queue.preset = preset
+        self._line_up()
+
+    def _line_up(self) -> None:
+        self._queue.line_up()
+        self._control.tell()
+
+    def _refuse(self, why: str) -> None:
+        self._ledger.write(ev.Note(level="warning", text=f"refused: {why}"))

@@ -1,0 +1,61 @@
+"""What waits and what runs, in expected seconds: whole trials, and stacks of them as timed."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from batchscope.engine.analysis.time_estimate import trial_seconds
+from batchscope.engine.data.prepared import Prepared
+from batchscope.engine.data.validation_split import training_size
+from batchscope.engine.journal.events import Paced
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.planning.plan import alike, most_at_once
+from batchscope.engine.planning.stacking import step_seconds
+from batchscope.engine.spec import Settings, Trial
+
+
+class Costs:
+    """Expected seconds on one worker, by the estimate for one trial and the timed stacks.
+
+    They are good for comparing trials with each other, whatever the machine.
+    """
+
+    def __init__(self, state: SweepState, data: Mapping[str, Prepared]) -> None:
+        self._state, self._data = state, data
+        self._read, self._paced = 0, defaultdict[bytes, list[Paced]](list)
+        self._alone: dict[str, tuple[float, bytes]] = {}
+
+    def alone(self, trial: Trial) -> float:
+        """Of a trial on its own."""
+        return self._known(trial)[0]
+
+    def stack(self, trial: Trial, size: int) -> float:
+        """Of so many replicates of a trial as one stack; one after the other if none was timed."""
+        seconds, key = self._known(trial)
+        for found in reversed(self._timed(key)):
+            largest = max(stack.size for stack in found.stacks)
+            one = step_seconds(1, found.stacks)
+            if largest >= size:
+                return seconds * step_seconds(size, found.stacks) / one
+        return seconds * size
+
+    def timed(self, settings: Settings, share: int) -> list[Paced]:
+        """What was timed of trials like these, oldest first."""
+        return self._timed(alike(settings, share))
+
+    def _timed(self, key: bytes) -> list[Paced]:
+        for found in self._state.paced[self._read :]:
+            trial = self._state.trials.get(found.trial)
+            if trial is not None and found.stacks:
+                self._paced[alike(trial.settings, found.batch_size)].append(found)
+        self._read = len(self._state.paced)
+        return self._paced[key]
+
+    def _known(self, trial: Trial) -> tuple[float, bytes]:
+        known = self._alone.get(trial.configuration)
+        if known is None:
+            images = self._data[trial.settings.data.name].train
+            size = training_size(trial.settings.data, images)
+            key = alike(trial.settings, most_at_once(trial.settings, size))
+            known = trial_seconds(trial.settings, images), key
+            self._alone[trial.configuration] = known
+        return known

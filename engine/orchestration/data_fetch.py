@@ -1,0 +1,85 @@
+"""Has a data set prepared by a process of its own and writes down how it goes."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from batchscope.engine.data.prepared import Prepared
+from batchscope.engine.errors import MachineProblem
+from batchscope.engine.journal.events import AnyEvent, DataProgress, DataReady
+from batchscope.engine.sweeps.launcher import module_command
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A line of `engine.data.prepare`: progress, the result, or an error."""
+
+    received: int | None = None
+    total: int = 0
+    prepared: Prepared | None = None
+    error: str = ""
+
+
+async def fetch(
+    name: str, home: Path, data_dir: str | None, write: Callable[[AnyEvent], None]
+) -> Prepared:
+    """Prepare a data set under `home`, from `data_dir` or the network.
+
+    Raises:
+        MachineProblem: the images cannot be had.
+    """
+    arguments = [name, str(home), *([data_dir] if data_dir else [])]
+    process = await asyncio.create_subprocess_exec(
+        *module_command("batchscope.engine.data.prepare"),
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async for line in process.stdout:
+            answer = msgspec.json.decode(line, type=Answer)
+            if answer.received is not None:
+                write(DataProgress(name=name, received=answer.received, total=answer.total))
+            if answer.error:
+                raise MachineProblem(answer.error)
+            if answer.prepared:
+                return answer.prepared
+        code = await process.wait()
+        raise MachineProblem(f"{name}: preparing the images ended with exit code {code}")
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def had(
+    name: str,
+    home: Path,
+    data_dir: str | None,
+    known: DataReady | None,
+    write: Callable[[AnyEvent], None],
+) -> Prepared:
+    """`fetch`, and write down what was had, unless it is `known`.
+
+    Raises:
+        MachineProblem: the images cannot be had, or are not those that are known.
+    """
+    data = await fetch(name, home, data_dir, write)
+    if known and known.digest != data.digest:
+        raise MachineProblem(
+            f"{name}: the images are not those that this sweep began with; "
+            "start a new sweep to train on them"
+        )
+    if not known:
+        write(
+            DataReady(
+                name=name,
+                train=data.train,
+                test=data.test,
+                shape=data.shape,
+                digest=data.digest,
+            )
+        )
+    return data

@@ -1,0 +1,363 @@
+"""Settles the numeric plans of trials before their first step.
+
+A plan that was written down is used again. Otherwise, unless the preset names a micro-batch size,
+a worker executes what may fit, and times stacks of replicates where there are several; trials that
+are alike in all that memory and pace depend on share one measuring. What each replicate is planned
+with follows from that of one alone: a stack has the same micro-batch.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from batchscope.engine.analysis.stack_times import compares_times
+from batchscope.engine.analysis.time_estimate import trial_seconds
+from batchscope.engine.data.prepared import Prepared
+from batchscope.engine.data.validation_split import training_size
+from batchscope.engine.formatting import shown_size
+from batchscope.engine.journal.events import AnyEvent, Measured, Note, Paced, Planned, TrialEnded
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.networks.architectures import images_together
+from batchscope.engine.orchestration.control import Control
+from batchscope.engine.orchestration.costs import Costs
+from batchscope.engine.orchestration.crew import Member
+from batchscope.engine.orchestration.placement import Place, data_bytes, free_share, worker_share
+from batchscope.engine.planning.batch_norm import exact_in_parts, ghostly, grouped, pieces, refusal
+from batchscope.engine.planning.micro_batch import (
+    HEADROOM,
+    Choice,
+    choose,
+    fits,
+    told_apart,
+    usable,
+)
+from batchscope.engine.planning.plan import (
+    DRAW_MICRO_BATCH_SIZE,
+    LEAST_SECONDS,
+    MOST_SHARE,
+    Plan,
+    alike,
+    for_members,
+    make_plan,
+    of_one_worker,
+    of_share,
+)
+from batchscope.engine.planning.stacking import Pieces, candidates, divide, fixed, largest_stack
+from batchscope.engine.processes import orders
+from batchscope.engine.spec import Trial
+
+
+class NothingFits(Exception):
+    """Not even one image at a time keeps below the limit."""
+
+
+class Rest(NamedTuple):
+    """What a sweep has beside the trials to be planned: so many workers in all, the expected
+    seconds of what waits, and until when the other workers are busy."""
+
+    workers: int = 1
+    waiting: Sequence[float] = ()
+    busy: Sequence[float] = ()
+
+
+def no_rest() -> Rest:
+    """Of a sweep that has nothing else."""
+    return Rest()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Replicates whose plans are to be settled, by whom, and for which data."""
+
+    member: Member
+    place: Place
+    trials: tuple[Trial, ...]
+    attempt: int
+    data: Prepared
+
+    @property
+    def first(self) -> Trial:
+        """The one that stands for all: they differ in the seed alone."""
+        return self.trials[0]
+
+
+class Ended(Exception):
+    """The trial that stands for all has ended over it."""
+
+
+class Lost(Exception):
+    """The worker was lost over it; the message says why."""
+
+
+class Planner:
+    """Has every trial's plan written down by way of `heard`; `limit` bounds a device, in bytes."""
+
+    def __init__(
+        self,
+        state: SweepState,
+        heard: Callable[[AnyEvent], None],
+        control: Control,
+        limit: int | None,
+        costs: Costs,
+    ) -> None:
+        self._state, self._heard, self._control, self._limit = state, heard, control, limit
+        self._costs = costs
+        self._under_way: dict[bytes, asyncio.Lock] = {}
+        self._warned: set[str] = set()
+
+    async def settle(self, task: Task, rest: Callable[[], Rest] = no_rest) -> str | None:
+        """Write down the plans of replicates, or their ends where none can be had.
+
+        `rest` is asked for only where replicates may be stacked: it looks at all that waits.
+
+        Returns why the worker was lost, if it was.
+        """
+        trial = task.first
+        size = training_size(trial.settings.data, task.data.train)
+        whole = make_plan(trial, size, self._threads(task), task.place.has_gpu)
+        named = trial.settings.memory.micro_batch_size != "auto"
+        counts = pieces(trial.settings, whole.batch_size, size)
+        together = images_together(trial.settings.model)
+        refused = refusal(counts, whole.micro_batch_size if named else None, together)
+        if refused:
+            self._fail(task, refused)
+            return None
+        key = alike(trial.settings, whole.share)
+        try:
+            async with self._under_way.setdefault(key, asyncio.Lock()):
+                found, plan = None, whole
+                if not named or self._asked(trial) is not None:
+                    found = await self._measured(task, key, whole)
+                    plan = chosen(whole, found, exact_in_parts(trial.settings))
+                stacks = await self._stacks(task, plan, found, rest)
+        except Lost as lost:
+            return str(lost)
+        except Ended:
+            return None
+        except NothingFits as problem:
+            self._fail(task, str(problem))
+            return None
+        self._write_all(task, plan, found, stacks)
+        return None
+
+    def _threads(self, task: Task) -> int:
+        """Those of replicates that have a plan: they are to differ in the seed alone."""
+        replicates = self._state.replicates(task.first.configuration)
+        plans = (self._state.plans.get(trial.id) for trial in replicates)
+        return next((plan.threads for plan in plans if plan), task.place.threads)
+
+    async def _measured(self, task: Task, key: bytes, whole: Plan) -> Measured:
+        """What is known of micro-batches of trials like this one."""
+        trial, place = task.first, task.place
+        asked = self._asked(trial)
+        share = (
+            free_share(place, task.data) if asked is None else worker_share(asked, place, task.data)
+        )
+        found = self._known(key, place, asked, share)
+        if found is not None:
+            return found
+        before = len(self._state.measured)
+        order = orders.Measure(
+            members=(trial,),
+            plan=of_one_worker(whole),
+            attempt=task.attempt,
+            data=task.data,
+            device_name=place.device.title,
+            asked_bytes=asked,
+            limit_bytes=share,
+            seconds=_seconds(task) * (0.5 if _most(task) > 1 else 1.0),
+        )
+        await self._have(task, order)
+        new = [m for m in self._state.measured[before:] if m.trial == trial.id]
+        if not new:
+            raise Ended
+        return new[0]
+
+    async def _stacks(
+        self, task: Task, plan: Plan, found: Measured | None, beside: Callable[[], Rest]
+    ) -> Pieces:
+        """Into which stacks the replicates are divided; `plan` is that of one alone."""
+        count, most = len(task.trials), _most(task)
+        if found is not None:
+            most = min(most, _fitting(plan, found, task.data))
+        if most == 1:
+            return Pieces((1,) * count)
+        if isinstance(task.first.settings.run.stack, int):
+            return fixed(count, most)
+        rest = beside()
+        timed = self._timed(task, plan, most)
+        if timed is None:
+            limit = found.limit_bytes if found else free_share(task.place, task.data)
+            order = orders.Pace(
+                members=task.trials,
+                stacks=candidates(most, rest.workers),
+                plan=plan,
+                attempt=task.attempt,
+                data=task.data,
+                device_name=task.place.device.title,
+                limit_bytes=limit,
+                seconds=_seconds(task) / 2,
+            )
+            before = len(self._state.paced)
+            await self._have(task, order)
+            if len(self._state.paced) == before:
+                raise Ended
+            timed = self._timed(task, plan, most)
+        stacks, alone = timed.stacks if timed else (), self._costs.alone(task.first)
+        opened = self._state.opened
+        whole = opened is not None and compares_times(opened.claims)
+        return divide(count, most, stacks, alone, *rest, whole=whole)
+
+    async def _have(self, task: Task, order: orders.Work) -> None:
+        """Have a worker answer an order.
+
+        Raises:
+            Lost: it was lost over that.
+        """
+        lost = await task.member.work(order, self._heard, self._control)
+        if lost is not None:
+            raise Lost(lost)
+
+    def _timed(self, task: Task, plan: Plan, most: int) -> Paced | None:
+        """What was timed of stacks like these under such a plan, up to so large ones."""
+        wanted = (task.place.device.title, plan.micro_batch_size, plan.threads, 0)
+        for found in reversed(self._costs.timed(task.first.settings, plan.share)):
+            there = (found.device_name, found.micro_batch_size, found.threads, found.workers)
+            if there == wanted and found.asked >= most:
+                return found
+        return None
+
+    def _write_all(self, task: Task, plan: Plan, found: Measured | None, stacks: Pieces) -> None:
+        """Write down the plan of each stack, the replicates in the order of their seeds."""
+        left = list(task.trials)
+        for size in stacks.sizes:
+            members, left = left[:size], left[size:]
+            made = for_members(plan, members)
+            reason = stacks.reason
+            if size > 1:
+                reason = f"{size:,} replicates as one stack: {reason}"
+                batch = _evaluation(size, found, task.data) if found else None
+                made = msgspec.structs.replace(
+                    made, evaluation_batch_size=batch or made.evaluation_batch_size
+                )
+            told = f"{made.reason}; {reason}" if reason else made.reason
+            self._write(members[0], msgspec.structs.replace(made, reason=told))
+
+    def _write(self, trial: Trial, plan: Plan) -> None:
+        """Write a plan down, and say it once a configuration where accumulation is not exact."""
+        if plan.largest_batch_size is not None:
+            told = (
+                f"{plan.reason}; {plan.largest:,} is the largest batch, {plan.batch_size:,} asked"
+            )
+            plan = msgspec.structs.replace(plan, reason=told)
+        ghost = ghostly(trial.settings, plan)
+        if told := ghost or grouped(trial.settings):
+            plan = msgspec.structs.replace(plan, reason=f"{plan.reason}; {told}")
+        self._heard(Planned(plan=plan))
+        if ghost and trial.configuration not in self._warned:
+            self._warned.add(trial.configuration)
+            text = f"{ghost}: the same batch size under another cut is another training"
+            self._heard(Note(level="warning", text=text, trial=trial.id))
+
+    def _fail(self, task: Task, reason: str) -> None:
+        for trial in task.trials:
+            self._heard(
+                TrialEnded(trial=trial.id, attempt=task.attempt, status="failed", reason=reason)
+            )
+
+    def _asked(self, trial: Trial) -> int | None:
+        """The smaller of the limits that command line and preset set for a device, if any."""
+        limits = [self._limit, trial.settings.memory.limit_bytes]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def _known(
+        self, key: bytes, place: Place, asked: int | None, share: int | None
+    ) -> Measured | None:
+        """What was measured of a trial like this one, on such a device, within such a limit.
+
+        A resumed sweep may have fewer workers, and so more for each: what fitted still does, and
+        replicates keep the same plan.
+        """
+        for found in reversed(self._state.measured):
+            trial = self._state.trials.get(found.trial)
+            there = (found.device_name, found.asked_bytes) == (place.device.title, asked)
+            if trial is not None and there and alike(trial.settings, found.batch_size) == key:
+                # what did not fit into what was free, or into less, may fit by now
+                enough = asked is None or share is None or found.limit_bytes <= share
+                settled = found.limit_bytes == share or _best(found)
+                return found if enough and settled else None
+        return None
+
+
+def chosen(whole: Plan, found: Measured, exact: bool = True) -> Plan:
+    """The plan with the micro-batch size that was chosen of those measured, or that is named.
+
+    Where a cut is not `exact`, none is made for speed.
+
+    Raises:
+        NothingFits: not even the smallest keeps below the limit.
+    """
+    choice, named = _best(found, exact), whole.micro_batch_size < whole.share
+    if choice is None:
+        raise NothingFits(_too_little(found, named))
+    if named:
+        choice = Choice(whole.micro_batch_size, whole.reason)
+    micro = choice.micro_batch_size
+    fitting = [s.micro_batch_size for s in found.shapes if fits(s, found.limit_bytes)]
+    draw = DRAW_MICRO_BATCH_SIZE
+    return msgspec.structs.replace(
+        whole,
+        micro_batch_size=micro,
+        accumulation_steps=-(-whole.share // micro),
+        evaluation_batch_size=found.evaluation_batch_size,
+        draw_micro_batch_size=draw if found.asked_bytes is None else min(draw, max(fitting)),
+        reason=of_share(whole, choice.reason),
+    )
+
+
+def _seconds(task: Task) -> float:
+    """How long measuring may take: a share of a trial's time."""
+    return max(LEAST_SECONDS, MOST_SHARE * trial_seconds(task.first.settings, task.data.train))
+
+
+def _most(task: Task) -> int:
+    """Replicates that may be one stack, whatever is measured."""
+    return min(len(task.trials), largest_stack(task.first.settings))
+
+
+def _fitting(plan: Plan, found: Measured, data: Prepared) -> int:
+    """Replicates whose stack is expected to keep the headroom with the plan's micro-batch.
+
+    Beside the images, of which they have one copy, each needs as much as one alone.
+    """
+    held, micro = data_bytes(data), plan.micro_batch_size
+    peak = next(s.peak_bytes for s in found.shapes if s.micro_batch_size == micro)
+    return max(1, (usable(found.limit_bytes) - held) // max(1, peak - held))
+
+
+def _evaluation(size: int, found: Measured, data: Prepared) -> int:
+    """The evaluation batch size, halved until a stack of such a size keeps the headroom."""
+    batch, held = found.evaluation_batch_size, data_bytes(data)
+    each = max(0, found.evaluation_peak_bytes - held) / batch
+    while batch > 1 and held + size * batch * each > usable(found.limit_bytes):
+        batch //= 2
+    return batch
+
+
+def _best(found: Measured, exact: bool = True) -> Choice | None:
+    return choose(found.batch_size, found.shapes, found.limit_bytes, found.held_bytes, exact)
+
+
+def _too_little(found: Measured, named: bool) -> str:
+    least = min(found.shapes, key=lambda shape: shape.micro_batch_size)
+    needs, has = "more", shown_size(found.limit_bytes)
+    if not least.failed:
+        needs, has = told_apart(least.peak_bytes / (1 - HEADROOM), found.limit_bytes)
+        needs += " with the data and a headroom of a tenth"
+    count = least.micro_batch_size
+    images = "one image at a time fits" if count == 1 else f"{count:,} images at a time fit"
+    what = f"memory.micro_batch_size = {count} does not fit" if named else f"not even {images}"
+    return f"{what}: it needs {needs}, and a worker may hold {has}"

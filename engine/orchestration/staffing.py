@@ -1,0 +1,155 @@
+"""Settles with how many workers a sweep is trained, once it is known what waits.
+
+Workers are hired while the images come, one a core or a GPU. Where nobody said how many there are
+to be, plans that were written down say with how many threads each must work; without any, and where
+the sweep is long enough for it to pay, the workers are asked
+(`engine.orchestration.throughput_survey`).
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from batchscope.engine.data.prepared import Prepared
+from batchscope.engine.devices.devices import cores
+from batchscope.engine.journal.events import Note, WorkerDismissed
+from batchscope.engine.orchestration.control import Control
+from batchscope.engine.orchestration.crew import Crew, Member
+from batchscope.engine.orchestration.dispatcher import hire
+from batchscope.engine.orchestration.journal_writer import Ledger
+from batchscope.engine.orchestration.placement import Place
+from batchscope.engine.orchestration.throughput_survey import Surveyor
+from batchscope.engine.orchestration.trial_queue import Group, TrialQueue
+from batchscope.engine.planning.worker_count import (
+    MOST_ON_A_GPU,
+    WORTH_SECONDS,
+    Sample,
+    Slots,
+    choose,
+    on_a_gpu,
+    options,
+)
+
+MOST_SAMPLES = 2
+LONGER_ON_A_GPU = 10  # estimates are of a CPU core
+
+
+class Staff(NamedTuple):
+    """A place for each worker, and who is hired for it."""
+
+    places: list[Place]
+    hired: "list[asyncio.Task[Member]]"
+
+
+class Staffing:
+    """Asks and lets go the workers of a `crew`; `limited` where people bound their memory.
+
+    Where epochs are timed `alone` there is one worker, and the question is how many threads it has.
+    Where trials have several workers each, there is no question.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        queue: TrialQueue,
+        data: Mapping[str, Prepared],
+        control: Control,
+        limited: bool,
+        alone: bool,
+    ) -> None:
+        self._ledger, self._queue, self._data, self._control = ledger, queue, data, control
+        self._limited, self._alone = limited, alone
+
+    async def settle(self, crew: Crew, staff: Staff) -> Staff:
+        """Those who are to stay, or more on a GPU; who is not needed is dismissed."""
+        groups = self._queue.groups()
+        # what is left are lines between solutions, or a bundle of cores or cards is a place
+        if not groups or staff.places[0].team:
+            return staff
+        if staff.places[0].device.handle is not None:
+            return staff if self._alone else await self._share_gpus(crew, staff, groups)
+        threads = [group.plan.threads for group in groups if group.plan]
+        if threads:
+            most = max(threads)
+            slots = Slots(min(len(staff.places), max(1, cores() // most)), most)
+            return await self._kept(crew, staff, slots)
+        count = sum(len(group.trials) for group in groups)
+        divisions = options(cores(), 1 if self._alone else count)
+        if len(divisions) < 2 or divisions[0].workers != len(staff.places):
+            return staff
+        chosen = await self._choose(staff.hired, staff.places[0], divisions, groups, 1)
+        return await self._kept(crew, staff, chosen) if chosen else staff
+
+    async def _kept(self, crew: Crew, staff: Staff, slots: Slots) -> Staff:
+        """The first of the workers, with so many threads each."""
+        for number in range(slots.workers, len(staff.places)):
+            await self._let_go(crew, number, staff.hired[number])
+        device = staff.places[0].device
+        places = [Place(device, slots.workers, slots.threads)] * slots.workers
+        return Staff(places, staff.hired[: slots.workers])
+
+    async def _let_go(self, crew: Crew, number: int, hired: "asyncio.Task[Member]") -> None:
+        await asyncio.wait([hired])
+        await crew.let_go(number)
+        self._ledger.write(WorkerDismissed(worker=number))
+
+    async def _share_gpus(self, crew: Crew, staff: Staff, groups: Sequence[Group]) -> Staff:
+        """As many workers on each GPU as are faster together on the first of them."""
+        devices, first = len(staff.places), staff.places[0]
+        divisions = on_a_gpu(sum(len(group.trials) for group in groups) // devices)
+        if len(divisions) < 2 or not self._worth(groups, devices * LONGER_ON_A_GPU):
+            return staff
+        more = [
+            asyncio.create_task(hire(crew, devices + at, first)) for at in range(MOST_ON_A_GPU - 1)
+        ]
+        asked = [staff.hired[0], *more[: divisions[-1].workers - 1]]
+        chosen = await self._choose(asked, first, divisions, groups, devices * LONGER_ON_A_GPU)
+        count = chosen.workers if chosen else 1
+        for at, task in enumerate(more[count - 1 :], devices + count - 1):
+            await self._let_go(crew, at, task)
+        places = [Place(place.device, count, 1) for place in staff.places]
+        extra = [Place(place.device, count, 1) for place in staff.places for _ in range(count - 1)]
+        late = [
+            asyncio.create_task(hire(crew, number, place))
+            for number, place in enumerate(extra[count - 1 :], devices + count - 1)
+        ]
+        return Staff([*places, *extra], [*staff.hired, *more[: count - 1], *late])
+
+    async def _choose(
+        self,
+        hired: "Sequence[asyncio.Task[Member]]",
+        place: Place,
+        divisions: Sequence[Slots],
+        groups: Sequence[Group],
+        share: int,
+    ) -> Slots | None:
+        """The best of the divisions, or None where that was not asked."""
+        if not self._worth(groups, share * len(hired)):
+            return None
+        members = await asyncio.gather(*hired, return_exceptions=True)
+        ready = [member for member in members if not isinstance(member, BaseException)]
+        if len(ready) < len(members):
+            return None
+        kinds = sorted(groups, key=self._queue.seconds, reverse=True)[:MOST_SAMPLES]
+        seconds = sum(map(self._queue.seconds, groups)) / len(hired)
+        surveyor = Surveyor(self._ledger, self._control, self._data, seconds, len(groups))
+        timed = await surveyor.time(ready, place.device, divisions, kinds)
+        if not timed:
+            return None
+        samples = [
+            Sample(self._queue.seconds(group) / len(group.trials), len(group.trials))
+            for group in kinds
+        ]
+        chosen, gain = choose(timed, samples)
+        self._ledger.write(
+            Note(text=f"{place.device.name}: {chosen}, {gain:.2f} × as fast as otherwise")
+        )
+        return chosen
+
+    def _worth(self, groups: Sequence[Group], share: int) -> bool:
+        """Whether the sweep takes long enough, and nobody bounds what workers may hold.
+
+        Times that are to be compared are worth it at once.
+        """
+        seconds = sum(map(self._queue.seconds, groups))
+        return not self._limited and (self._alone or seconds / share >= WORTH_SECONDS)

@@ -1,0 +1,253 @@
+"""The groups of trials that a conductor has left to hand out, and trials that need no training.
+
+A group is what one worker trains at a time: a trial, or replicates as one stack. Which replicates
+belong together is settled with their plans; until then all those of a configuration that may be
+stacked are handed out as one group, for whoever gets it to have them planned.
+"""
+
+from bisect import insort
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from batchscope.engine.data.prepared import Prepared
+from batchscope.engine.data.validation_split import training_size
+from batchscope.engine.experiment.preset import Preset
+from batchscope.engine.journal import events as ev
+from batchscope.engine.orchestration.costs import Costs
+from batchscope.engine.orchestration.journal_writer import Ledger
+from batchscope.engine.planning.list_scheduling import Job, in_turns, rank
+from batchscope.engine.planning.plan import Plan, full_batch, reusable
+from batchscope.engine.planning.stacking import largest_stack
+from batchscope.engine.schedule.course import changing
+from batchscope.engine.schedule.probe_sizes import competing_pairs
+from batchscope.engine.spec import Trial, trials_of
+
+FIRST = (float("-inf"), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Trials that are handed out together: those of a `plan` that wait, or that have none yet.
+
+    `key` names what they are trained and kept as part of.
+    """
+
+    key: str
+    trials: tuple[Trial, ...]
+    plan: Plan | None
+
+
+class TrialQueue:
+    """Groups in the order in which workers get them; `workers` is how many there are."""
+
+    def __init__(self, preset: Preset, ledger: Ledger) -> None:
+        self.preset, self._ledger = preset, ledger
+        self.workers = 1
+        self._data: Mapping[str, Prepared] = {}
+        self._trials: dict[str, Trial] = {}
+        self._waiting: list[tuple[tuple[float, float], int, Group]] = []
+        self._places: dict[str, int] = {}
+        self._out: dict[str, Group] = {}
+        self._costs = Costs(ledger.state, {})
+        self._by_turns = True
+        self._noted: set[str] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def take(self, may: Callable[[str], bool] = lambda key: True) -> Group | None:
+        """The next group that one `may` have, until it is given back; None where there is none."""
+        for index, (_, _, group) in enumerate(self._waiting):
+            if may(group.key):
+                del self._waiting[index]
+                self._hand_out(group)
+                return group
+        return None
+
+    def give_back(self, group: Group) -> None:
+        """A group that was taken is in nobody's hands any more; what has not ended waits again."""
+        self._let_go(group)
+        for each in self._groups(self._all_of(group)):
+            self._insert(each)
+
+    def put_back(self, group: Group) -> None:
+        """Have what is left of a group that was taken be taken again, before all others."""
+        self._let_go(group)
+        for each in self._groups(self._all_of(group)):
+            self._insert(each, FIRST if each.key == group.key else None)
+
+    def settled(self, group: Group) -> Group | None:
+        """Take the first that the plans have made of a group, and line up the rest."""
+        self._let_go(group)
+        made = self._groups(group.trials)
+        first = next((each for each in made if each.plan), None)
+        for each in made:
+            if each is first:
+                self._hand_out(each)
+            else:
+                self._insert(each)
+        return first
+
+    def is_out(self, trial: str) -> bool:
+        """Whether somebody has taken a trial and not given it back.
+
+        One that its group goes on without is not in its hands any more.
+        """
+        group = self._out.get(trial)
+        if group is None or group.plan is None:
+            return group is not None
+        return self._ledger.state.job_of(trial) == group.key
+
+    def members(self, plan: Plan) -> tuple[Trial, ...]:
+        """The trials that a plan is for."""
+        return tuple(self._trials[name] for name in plan.members)
+
+    def groups(self) -> list[Group]:
+        """Every group that waits, in order."""
+        return [group for _, _, group in self._waiting]
+
+    def waiting(self) -> list[float]:
+        """Expected seconds of each group that waits."""
+        return [self._job(group).seconds for _, _, group in self._waiting]
+
+    def seconds(self, group: Group) -> float:
+        """Expected seconds of a group."""
+        return self._job(group).seconds
+
+    def fill(self, data: Mapping[str, Prepared]) -> None:
+        """Line up what waits, now that the images are there."""
+        self._data, self._costs = data, Costs(self._ledger.state, data)
+        self.line_up()
+
+    def line_up(self) -> None:
+        """Line up everything that waits."""
+        if not self._data:
+            return
+        by_seed = sorted(
+            (trial for c in self.preset.configurations for trial in trials_of(c)),
+            key=lambda trial: trial.seed,
+        )
+        self._trials = {trial.id: trial for trial in by_seed}
+        self._places = {trial.id: place for place, trial in enumerate(by_seed)}
+        self._skip_twins(by_seed)
+        self._take_recorded()
+        for trial in by_seed:
+            if trial.seed == 0 and self._waits(trial):
+                self._warn(trial)
+        groups = self._groups(by_seed)
+        self._by_turns = in_turns([self._job(group) for group in groups], self.workers)
+        self._waiting.clear()
+        for group in groups:
+            self._insert(group)
+        self._ledger.sync()
+
+    def _skip_twins(self, by_seed: Iterable[Trial]) -> None:
+        """End those that the size of the data makes the same as another."""
+        first_of: dict[bytes, Trial] = {}
+        for trial in by_seed:
+            size = self._size(trial)
+            twin = first_of.setdefault(_essence(trial, size), trial)
+            if twin is not trial and self._waits(trial):
+                reason = f"with {size:,} training images it is the same as {twin.id}"
+                attempt = self._ledger.state.trials[trial.id].attempt
+                self._ledger.write(
+                    ev.TrialEnded(trial=trial.id, attempt=attempt, status="skipped", reason=reason)
+                )
+
+    def _take_recorded(self) -> None:
+        """Write down the plans of the preset whose trials all wait for one."""
+        planned = self._ledger.state.plans
+        for plan in self.preset.plans:
+            members = [self._trials[name] for name in plan.members if name in self._trials]
+            free = [trial for trial in members if trial.id not in planned and self._waits(trial)]
+            whole = len(free) == len(plan.members)
+            if whole and free and reusable([plan], free, self._size(free[0])):
+                self._ledger.write(ev.Planned(plan=plan))
+
+    def _warn(self, trial: Trial) -> None:
+        """Say once a configuration what of it is more than there are images for."""
+        if self._ledger.state.trials[trial.id].attempt or trial.id in self._noted:
+            return
+        self._noted.add(trial.id)
+        for text in _too_large(trial, self._size(trial)):
+            self._ledger.write(ev.Note(level="warning", text=text, trial=trial.id))
+
+    def _waits(self, trial: Trial) -> bool:
+        """Whether a trial is to be trained and in nobody's hands; one may have been put back."""
+        status = self._ledger.state.trials[trial.id].status
+        return status in ("queued", "running") and not self.is_out(trial.id)
+
+    def _groups(self, trials: Iterable[Trial]) -> list[Group]:
+        """Those of the trials that wait, as groups that nobody has in hand."""
+        state, found = self._ledger.state, dict[tuple[bool, str], list[Trial]]()
+        for trial in filter(self._waits, trials):
+            planned, name = trial.id in state.plans, trial.id
+            if planned:
+                name = state.job_of(trial.id)
+            elif largest_stack(trial.settings) > 1:
+                name = trial.configuration
+            found.setdefault((planned, name), []).append(trial)
+        out = {group.key for group in self._out.values()}
+        return [
+            Group(
+                name if planned else members[0].id, tuple(members), state.plans.get(members[0].id)
+            )
+            for (planned, name), members in found.items()
+            if not planned or name not in out
+        ]
+
+    def _all_of(self, group: Group) -> tuple[Trial, ...]:
+        return self.members(group.plan) if group.plan else group.trials
+
+    def _hand_out(self, group: Group) -> None:
+        self._out |= {trial.id: group for trial in group.trials}
+
+    def _let_go(self, group: Group) -> None:
+        for trial in group.trials:
+            if self._out.get(trial.id) is group:
+                del self._out[trial.id]
+
+    def _insert(self, group: Group, at: tuple[float, float] | None = None) -> None:
+        where = at or rank(self._job(group), self._by_turns)
+        place = self._places[group.trials[0].id]
+        insort(self._waiting, (where, place, group), key=lambda each: each[:2])
+
+    def _job(self, group: Group) -> Job:
+        size = len(group.plan.members) if group.plan else len(group.trials)
+        first = group.trials[0]
+        return Job(first.seed, self._costs.stack(first, size))
+
+    def _size(self, trial: Trial) -> int:
+        """Images that a trial trains on."""
+        return training_size(trial.settings.data, self._data[trial.settings.data.name].train)
+
+
+def _too_large(trial: Trial, train_size: int) -> Iterator[str]:
+    """What of a trial is more than there are images for."""
+    if trial.batch_size > train_size:
+        yield full_batch(trial.batch_size, train_size)
+    largest = max((p.batch_size or 0 for p in trial.settings.phases), default=0)
+    if largest > train_size:
+        yield f"phases: {full_batch(largest, train_size)}"
+    held = competing_pairs(trial.settings, train_size)
+    for small, large in trial.settings.probe.pairs:
+        if (small, large) not in held:
+            yield f"no competition of {small:,} with {large:,}: there are {train_size:,} images"
+
+
+def _essence(trial: Trial, train_size: int) -> bytes:
+    """What decides a trial's arithmetic: its settings with the batch the data allow, its seed."""
+    replace, settings = msgspec.structs.replace, trial.settings
+    train = replace(settings.train, batch_size=min(settings.train.batch_size, train_size))
+    settings = replace(settings, train=train)
+    if changing(settings):
+        most = min(settings.schedule.max_batch_size or train_size, train_size)
+        phases = tuple(
+            replace(phase, batch_size=phase.batch_size and min(phase.batch_size, train_size))
+            for phase in settings.phases
+        )
+        schedule = replace(settings.schedule, max_batch_size=most)
+        settings = replace(settings, schedule=schedule, phases=phases)
+    return msgspec.json.encode((settings, trial.seed))

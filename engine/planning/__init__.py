@@ -1,0 +1,1 @@
+"""Pure choices: micro-batch, stacks, workers, order."""

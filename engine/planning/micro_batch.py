@@ -1,0 +1,218 @@
+"""Which micro-batch fits and is fastest: pure arithmetic on what was executed and measured.
+
+A worker runs real steps at rising micro-batch sizes. After each, the line through the measured
+peaks says which size is worth trying next. What is chosen was always executed.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import Struct
+
+from batchscope.engine.formatting import shown_size
+from batchscope.engine.planning.batch_norm import largest_cut, smallest_cut
+
+SMALLEST, RISE = 8, 4
+HEADROOM = 0.1
+FASTER, FEWEST_ROUNDS = 1.05, 3
+WORTH_TRYING = 1.1
+
+
+class Shape(Struct, frozen=True, omit_defaults=True):
+    """A micro-batch size that was executed.
+
+    `peak_bytes` are the most live tensor bytes of a step, data included; `samples_per_second` is
+    a median, of which `rounds` times were taken in turn with other sizes. Where memory ran out,
+    `failed` says how.
+    """
+
+    micro_batch_size: int
+    peak_bytes: int = 0
+    samples_per_second: float = 0.0
+    failed: str = ""
+    rounds: int = 0
+
+
+class Choice(Struct, frozen=True):
+    """A micro-batch size, and why in a sentence."""
+
+    micro_batch_size: int
+    reason: str
+
+
+def usable(limit: int) -> int:
+    """Bytes of a limit that may be planned with; the rest is headroom."""
+    return int(limit * (1 - HEADROOM))
+
+
+def fits(shape: Shape, limit: int) -> bool:
+    """Whether a shape was executed and keeps the headroom below a limit in bytes."""
+    return not shape.failed and shape.peak_bytes <= usable(limit)
+
+
+def expected_peak(size: int, tried: Sequence[Shape], held: int) -> float:
+    """Bytes at a size, by the line through the measured sizes around it, or the two largest.
+
+    `held` are the bytes that are live between steps: a measurement at size 0.
+    """
+    known = sorted(
+        (shape.micro_batch_size, shape.peak_bytes) for shape in tried if not shape.failed
+    )
+    points = [(0, held), *(known or [(1, held)])]
+    above = next((at for at, (x, _) in enumerate(points) if x >= size), len(points) - 1)
+    (small, low), (large, high) = points[max(above, 1) - 1], points[max(above, 1)]
+    slope = max(0.0, (high - low) / (large - small))
+    return high + slope * (size - large)
+
+
+def next_size(
+    batch_size: int,
+    tried: Sequence[Shape],
+    limit: int,
+    held: int,
+    counts: Sequence[int] = (),
+    together: int = 1,
+) -> int | None:
+    """The micro-batch size to execute next; None where nothing more is worth it.
+
+    `counts` are numbers of images of which a cut must not leave one alone, nor part groups of so
+    many `together`.
+
+    Sizes rise fourfold up to the whole batch while the line expects them to fit; at once to the
+    whole batch, and then to those between, where it would take less than half. Then come the
+    largest that the line expects to fit, and the one that cuts the batch into as many equal parts.
+    Where the line was wrong twice, or memory ran out, halves lead to the end.
+    """
+    size = _next(batch_size, tried, limit, held, together)
+    size = largest_cut(size, counts, together) if size else None
+    if size is None and not any(fits(shape, limit) for shape in tried):
+        size = smallest_cut(batch_size, counts, together)
+    return None if size in {shape.micro_batch_size for shape in tried} else size
+
+
+def _next(
+    batch_size: int, tried: Sequence[Shape], limit: int, held: int, together: int
+) -> int | None:
+    if not tried:
+        return min(_smallest(together), batch_size)
+    good = [shape.micro_batch_size for shape in tried if fits(shape, limit)]
+    bad = [shape.micro_batch_size for shape in tried if not fits(shape, limit)]
+
+    def expected(size: int) -> bool:
+        return expected_peak(size, tried, held) <= usable(limit)
+
+    if not good:  # one image is tried in any case, before it is said not to fit
+        return None if min(bad) == 1 else max(1, _last(0, min(bad) // 2, expected))
+    best = max(good)
+    rising = min(best * RISE, batch_size)
+    if not bad and len(good) > 1 and expected_peak(batch_size, tried, held) <= usable(limit) / 2:
+        between = [size for size in _rise(batch_size, together) if size not in good]
+        return batch_size if batch_size not in good else next(iter(between), None)
+    if not bad and rising > best and expected(rising):
+        return rising
+    most = min([rising, *(size - 1 for size in bad)])
+    if len(bad) > 1 or any(shape.failed for shape in tried):
+        most = min(most, (best + min(bad)) // 2)
+    largest = _last(best, most, expected)
+    if largest >= WORTH_TRYING * best:
+        return largest
+    even = -(-batch_size // -(-batch_size // best))
+    return even if even not in (*good, *bad) else None
+
+
+def _smallest(together: int) -> int:
+    """The first size to execute: of whole groups."""
+    return -(-SMALLEST // together) * together
+
+
+def _rise(batch_size: int, together: int) -> Iterator[int]:
+    size = _smallest(together)
+    while size < batch_size:
+        yield size
+        size *= RISE
+
+
+def _last(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """The largest number from `low` to `high` of which something holds that ends somewhere."""
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle - 1)
+    return low
+
+
+def choose(
+    batch_size: int, tried: Sequence[Shape], limit: int, held: int, exact: bool = True
+) -> Choice | None:
+    """The whole batch, unless it does not fit or another size is at least 5 % faster.
+
+    Where the whole batch does not fit, the largest that does takes its place; where a cut is not
+    `exact` (batch norm), nothing is cut for speed, and of cuts into as many parts the most even
+    is taken. None where nothing that was executed fits.
+    """
+    fitting = [shape for shape in tried if fits(shape, limit)]
+    if not fitting:
+        return None
+    largest = max(fitting, key=lambda shape: shape.micro_batch_size)
+    if not exact:
+        largest = _most_even(batch_size, largest, fitting)
+    fastest = _fastest(largest, fitting) if exact else largest
+    if fastest is not largest:
+        gain = fastest.samples_per_second / largest.samples_per_second - 1
+        why = f"{100 * gain:.0f} % faster than {_named(largest.micro_batch_size, batch_size)}"
+        return Choice(fastest.micro_batch_size, f"{_cut(batch_size, fastest)}: {why}")
+    if largest.micro_batch_size == batch_size:
+        needed, room = told_apart(largest.peak_bytes, usable(limit))
+        return Choice(batch_size, f"the whole batch at once: {needed} of {room} usable")
+    return Choice(
+        largest.micro_batch_size,
+        f"{_cut(batch_size, largest)}: {_why_not_larger(batch_size, largest, tried, limit, held)}",
+    )
+
+
+def _most_even(batch_size: int, largest: Shape, fitting: Sequence[Shape]) -> Shape:
+    """The smallest shape that cuts the batch into as few parts as the largest does."""
+    parts = -(-batch_size // largest.micro_batch_size)
+    alike = [one for one in fitting if -(-batch_size // one.micro_batch_size) == parts]
+    return min(alike, key=lambda shape: shape.micro_batch_size)
+
+
+def _fastest(largest: Shape, fitting: Sequence[Shape]) -> Shape:
+    """The fastest shape if it is enough faster than the largest; only medians of turns tell."""
+    if largest.rounds < FEWEST_ROUNDS:
+        return largest
+    timed = [shape for shape in fitting if shape.rounds >= FEWEST_ROUNDS]
+    fastest = max(timed, key=lambda shape: shape.samples_per_second)
+    enough = fastest.samples_per_second >= FASTER * largest.samples_per_second
+    return fastest if enough else largest
+
+
+def _why_not_larger(
+    batch_size: int, largest: Shape, tried: Sequence[Shape], limit: int, held: int
+) -> str:
+    above = [shape for shape in tried if shape.micro_batch_size > largest.micro_batch_size]
+    failed = [shape.micro_batch_size for shape in above if shape.failed]
+    if failed:
+        return f"{_named(min(failed), batch_size)} ran out of memory"
+    size = min(2 * largest.micro_batch_size, batch_size)
+    expected = expected_peak(size, tried, held)
+    if expected <= usable(limit):
+        return "the largest that was tried in the time for planning"
+    needed, room = told_apart(expected, usable(limit))
+    return f"{_named(size, batch_size)} would need {needed} of {room} usable"
+
+
+def told_apart(needed: float, room: int) -> tuple[str, str]:
+    """Two sizes; in bytes where three digits would make more than there is look like enough."""
+    if shown_size(needed) == shown_size(room) and needed > room:
+        return f"{math.ceil(needed):,} bytes", f"{room:,} bytes"
+    return shown_size(needed), shown_size(room)
+
+
+def _cut(batch_size: int, shape: Shape) -> str:
+    count, rest = divmod(batch_size, shape.micro_batch_size)
+    tail = f" + {rest:,}" if rest else ""
+    return f"{batch_size:,} = {count:,} × {shape.micro_batch_size:,}{tail}"
+
+
+def _named(size: int, batch_size: int) -> str:
+    return "the whole batch at once" if size == batch_size else f"{size:,}"

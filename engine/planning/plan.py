@@ -1,0 +1,217 @@
+"""The numeric plan: everything beside the settings and the seed that moves the rounding.
+
+Trials that are computed together form a *group*. Its plan is fixed before the first step,
+written down, and reused by resume, retry and a re-run of the exported `sweep.toml`, so that
+scheduling decides where and when a trial runs but never its arithmetic. How a batch is divided
+among the workers of a data-parallel training is part of it.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from batchscope.engine.networks.architectures import channels_of, has_batch_norm, images_together
+from batchscope.engine.planning.stacking import largest_stack
+from batchscope.engine.schedule.course import Course, changing
+from batchscope.engine.spec import PositiveInt, Precision, Settings, Trial
+
+
+def shares(count: int, workers: int) -> tuple[int, ...]:
+    """Images for each of so many workers, even to one image, the larger shares first.
+
+    Of a batch with fewer images than workers the last have none.
+    """
+    each, more = divmod(count, workers)
+    return (each + 1,) * more + (each,) * (workers - more)
+
+
+def largest_share(count: int, workers: int) -> int:
+    """Images of the first worker, who has the most."""
+    return -(-count // workers)
+
+
+def share_of(count: int, workers: int, rank: int) -> slice:
+    """Where in a batch the images of one of the workers are, in the order of their ranks."""
+    sizes = shares(count, workers)
+    start = sum(sizes[:rank])
+    return slice(start, start + sizes[rank])
+
+
+EVALUATION_BATCH_SIZE = 1000
+DRAW_MICRO_BATCH_SIZE = 256
+LEAST_SECONDS, MOST_SHARE = 1.0, 0.03  # what measuring a plan may take, and of the trial
+
+
+class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The numeric plan of one group.
+
+    `batch_size` is the number of samples an optimizer step sees: the one asked for in `[train]`,
+    or the whole training set where that is smaller. Where it changes in mid-run,
+    `largest_batch_size` is the largest that occurs. It is divided among `data_parallel` workers.
+    `accumulation_steps` micro-batches of `micro_batch_size` samples (the last may be smaller) make
+    one worker's `share` of a step of the `largest`; a smaller
+    batch takes as many as it needs, the same size at most. A probe takes the batches
+    that it draws in micro-batches of `draw_micro_batch_size`, or of the training's if larger.
+    `threads` are those of each worker.
+    """
+
+    group: str
+    members: tuple[str, ...]
+    batch_size: PositiveInt
+    largest_batch_size: PositiveInt | None = None
+    micro_batch_size: PositiveInt
+    accumulation_steps: PositiveInt
+    evaluation_batch_size: PositiveInt
+    draw_micro_batch_size: PositiveInt = DRAW_MICRO_BATCH_SIZE
+    threads: PositiveInt
+    layout: Literal["contiguous", "channels-last"] = "contiguous"
+    precision: Precision = "fp32"
+    reason: str = ""
+    data_parallel: PositiveInt = 1
+
+    @property
+    def largest(self) -> int:
+        """Samples of the largest batch that occurs."""
+        return self.largest_batch_size or self.batch_size
+
+    @property
+    def share(self) -> int:
+        """The most samples of a batch that any one worker has."""
+        return largest_share(self.largest, self.data_parallel)
+
+
+def make_plan(trial: Trial, train_size: int, threads: int, on_gpu: bool = False) -> Plan:
+    """The plan of a trial on its own: the whole batch at once unless the preset names a cut.
+
+    Convolutions run channels-last on a CPU, where that was never measured to be slower.
+    """
+    batch_size = min(trial.batch_size, train_size)
+    asked = trial.settings.memory.micro_batch_size
+    largest = largest_batch(trial.settings, train_size)
+    workers = trial.settings.run.data_parallel
+    share = largest_share(largest, workers)
+    micro = share if asked == "auto" else min(asked, share)
+    convolves = bool(channels_of(trial.settings.model))
+    return Plan(
+        group=trial.id,
+        members=(trial.id,),
+        batch_size=batch_size,
+        largest_batch_size=largest if largest != batch_size else None,
+        micro_batch_size=micro,
+        accumulation_steps=-(-share // micro),
+        evaluation_batch_size=EVALUATION_BATCH_SIZE,
+        threads=threads,
+        layout="channels-last" if convolves and not on_gpu else "contiguous",
+        precision=trial.settings.train.precision,
+        reason=_reason(max(trial.batch_size, largest), largest, workers, micro, asked == "auto"),
+        data_parallel=workers,
+    )
+
+
+def of_one_worker(plan: Plan) -> Plan:
+    """The plan of one of the workers: its share as if that were the whole batch."""
+    if plan.data_parallel == 1:
+        return plan
+    return msgspec.structs.replace(
+        plan, batch_size=plan.share, largest_batch_size=None, data_parallel=1
+    )
+
+
+def for_members(plan: Plan, members: Sequence[Trial]) -> Plan:
+    """The plan for these replicates, which are one group."""
+    names = tuple(trial.id for trial in members)
+    group = names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
+    return msgspec.structs.replace(plan, group=group, members=names)
+
+
+def reusable(plans: Sequence[Plan], members: Sequence[Trial], train_size: int) -> Plan | None:
+    """A recorded plan that still describes these trials as a group on these data, if any does."""
+    trial, names = members[0], tuple(member.id for member in members)
+    if any(member.settings != trial.settings for member in members):
+        return None
+    if len(members) > largest_stack(trial.settings):
+        return None
+    largest = largest_batch(trial.settings, train_size)
+    workers = trial.settings.run.data_parallel
+    wanted = (min(trial.batch_size, train_size), largest, trial.settings.train.precision, workers)
+    for plan in plans:
+        found = (plan.batch_size, plan.largest, plan.precision, plan.data_parallel)
+        if plan.members == names and found == wanted:
+            asked = trial.settings.memory.micro_batch_size
+            named = asked == "auto" or plan.micro_batch_size == min(asked, plan.share)
+            if named and _keeps_groups(plan, images_together(trial.settings.model)):
+                return plan
+    return None
+
+
+def _keeps_groups(plan: Plan, together: int) -> bool:
+    """Whether no cut of the plan parts images that are normalized together."""
+    return plan.micro_batch_size >= plan.largest or plan.micro_batch_size % together == 0
+
+
+def largest_batch(settings: Settings, train_size: int) -> int:
+    """Samples of the largest batch that occurs."""
+    if not changing(settings):
+        return min(settings.train.batch_size, train_size)
+    return Course(settings, train_size).batch_sizes[-1]
+
+
+def most_at_once(settings: Settings, train_size: int) -> int:
+    """The most samples of a batch that any one worker has."""
+    return largest_share(largest_batch(settings, train_size), settings.run.data_parallel)
+
+
+def alike(settings: Settings, share: int) -> bytes:
+    """What memory and pace of a step depend on, on one device: equal where they are.
+
+    `share` is the most that one worker has of the largest batch that occurs. With batch norm the
+    other sizes say which cuts are allowed.
+    """
+    train, asked = settings.train, settings.memory.micro_batch_size
+    depends: tuple[object, ...] = (
+        *(settings.data, settings.model, train.optimizer, train.precision),
+        *(share, asked),
+    )
+    if has_batch_norm(settings.model) and changing(settings):
+        depends = (*depends, train, settings.schedule, settings.phases)
+    return msgspec.json.encode(depends)
+
+
+def full_batch(asked: int, train_size: int) -> str:
+    """What becomes of a batch size larger than the data."""
+    return f"{asked:,} exceeds the {train_size:,} training images: the full batch"
+
+
+def _over_workers(batch_size: int, workers: int) -> str:
+    """How a batch is divided among the workers; empty for one."""
+    if workers == 1:
+        return ""
+    most = "at most " if batch_size % workers else ""
+    share = largest_share(batch_size, workers)
+    return f"{batch_size:,} over {workers} workers, {most}{share:,} each"
+
+
+def of_share(plan: Plan, reason: str) -> str:
+    """Why a worker's share is cut as it is, behind how the batch is divided among several."""
+    over = _over_workers(plan.largest, plan.data_parallel)
+    if not over or reason.startswith(over):
+        return reason
+    return f"{over}; {reason.replace('the whole batch at once', 'the whole share at once')}"
+
+
+def _reason(asked: int, batch_size: int, workers: int, micro: int, automatic: bool) -> str:
+    words = [full_batch(asked, batch_size)] if asked > batch_size else []
+    share, whole = largest_share(batch_size, workers), "batch" if workers == 1 else "share"
+    if workers > 1:
+        words.append(_over_workers(batch_size, workers))
+    if micro < share:
+        count, rest = divmod(share, micro)
+        tail = f" + {rest:,}" if rest else ""
+        words.append(f"{share:,} = {count:,} × {micro:,}{tail}, as the preset says")
+    elif automatic:
+        words.append(f"the whole {whole} at once")
+    else:
+        words.append(f"the preset's micro-batch holds the whole {whole}")
+    return "; ".join(words)

@@ -1,0 +1,1 @@
+"""Worker processes: orders, and the links that carry them."""

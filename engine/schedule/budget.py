@@ -1,0 +1,30 @@
+"""How many steps a budget buys."""
+
+from batchscope.engine.spec import Train
+
+
+def steps_per_epoch(train_size: int, batch_size: int) -> int:
+    """Steps that see every training image once; the last batch may be smaller."""
+    return -(-train_size // batch_size)
+
+
+def planned_steps(train: Train, train_size: int, batch_size: int) -> int | None:
+    """Optimizer steps of the whole budget; None where it is counted in seconds.
+
+    A budget in samples ends with the first step that reaches it.
+    """
+    per_epoch = steps_per_epoch(train_size, batch_size)
+    if train.epochs is not None:
+        return train.epochs * per_epoch
+    if train.steps is not None:
+        return train.steps
+    if train.samples is not None:
+        whole, rest = divmod(train.samples, train_size)
+        return whole * per_epoch + -(-rest // batch_size)
+    return None
+
+
+def samples_after(steps: int, train_size: int, batch_size: int) -> int:
+    """Training images that the optimizer has seen after so many steps."""
+    whole, rest = divmod(steps, steps_per_epoch(train_size, batch_size))
+    return whole * train_size + min(rest * batch_size, train_size)

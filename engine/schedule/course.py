@@ -1,0 +1,341 @@
+"""Batch size and learning rate at every step of a training.
+
+The rules, of which those without a source are ours:
+
+- *Scaling and warmup* (`engine.schedule.lr_scaling`) give the rate that a training begins with, for
+  the batch size of `[train]`.
+- *Step*: once a share of the budget is used, the rate is divided by a factor k; or the batch is
+  multiplied by it instead (Smith et al. 2017, arXiv:1711.00489). After n points the batch is
+  round(B kⁿ), at most `max_batch_size` and at most the training set; what is left of kⁿ divides
+  the rate, as Smith et al. do where the batch grows too large.
+- *Cosine*: the rate times f + (1 − f)(1 + cos πs)/2 (Loshchilov and Hutter 2016, arXiv:1608.03983,
+  eq. 5, without restarts), where f is `final_lr_share` and s the share of the budget used before
+  the step. So the first step has the whole rate, and none has the last.
+- *Batch-size warmup*: the batch begins at b and doubles until it is B (Merrill et al. 2025,
+  arXiv:2505.23971, double it too; equally long parts are ours): the epochs of the warmup are cut
+  into as many equal parts as there are doublings. The rate does not follow.
+- *Phases* set rate or batch size from then on. They are taken at their word: the scaling rule is
+  not applied again, and a warmup of what they set is over. The factors of the schedule go on
+  multiplying.
+
+A share is one of the budget as it is counted: of its epochs (by their images), steps, samples or
+seconds. A change comes with the first step that begins at or after its point, also within an
+epoch: a step takes the next images of the epoch's order, as many as its batch size says, and the
+last of an epoch takes what is left.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal, NamedTuple
+
+from batchscope.engine.schedule.budget import planned_steps, samples_after, steps_per_epoch
+from batchscope.engine.schedule.lr_scaling import Rates, scaled_rates, warmed_up, warmup_start
+from batchscope.engine.spec import Phase, Settings, Train
+
+ROUNDING = 1e-6  # 0.1 of 30 steps is 3, not 4
+
+Unit = Literal["steps", "samples", "seconds"]
+
+
+class Mark(NamedTuple):
+    """A point of a training: so many steps, samples or seconds are over."""
+
+    unit: Unit
+    amount: float
+
+    def passed(self, steps: int, samples: int, seconds: float) -> bool:
+        """Whether a training that is so far has come to it."""
+        match self.unit:
+            case "steps":
+                return steps >= self.amount
+            case "samples":
+                return samples >= self.amount
+            case "seconds":
+                return seconds >= self.amount
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What holds between two changes.
+
+    `lr` is the rate before the schedule, `divisor` what the schedule divides it by. `warming`
+    tells whether a warmup still counts, `first` whether the batch size is the one at the start.
+    `marks` are the points that end it.
+    """
+
+    batch_size: int
+    lr: float
+    divisor: float
+    warming: bool
+    first: bool
+    marks: tuple[Mark, ...]
+
+    def lasts(self, steps: int, samples: int, seconds: float) -> bool:
+        """Whether it holds for the step after so many."""
+        return not self.marks or not any(
+            mark.passed(steps, samples, seconds) for mark in self.marks
+        )
+
+
+class Stretch(NamedTuple):
+    """A stage with the steps and samples that the optimizer has seen before it."""
+
+    steps: int
+    samples: int
+    stage: Stage
+
+
+class Course:
+    """The whole course of one configuration on `train_size` images.
+
+    Attributes:
+        rates: what the optimizer is set up with.
+        total_steps, total_samples: of the budget; None where that is in seconds.
+        stretches: what a budget that is not in seconds goes through.
+    """
+
+    def __init__(self, settings: Settings, train_size: int) -> None:
+        self._train, self._schedule, self._size = settings.train, settings.schedule, train_size
+        self._batch_size = min(settings.train.batch_size, train_size)
+        self.rates: Rates = scaled_rates(settings, self._batch_size)
+        self._budget = budget_mark(settings.train, train_size)
+        self._growth = self._schedule.kind == "step" and self._schedule.by == "batch"
+        self._points = self._step_points()
+        self._phases = [(self._moment(phase), phase) for phase in settings.phases]
+        self._sizes_of_warmup = self._warmup_sizes()
+        self._warmup_marks = self._batch_warmup_marks()
+        self._warmup_epochs = settings.scaling.warmup_epochs
+        self._warmup_start = warmup_start(settings, self.rates.lr)
+        self._warmup_steps = self._warmup_epochs * steps_per_epoch(
+            train_size, self.start.batch_size
+        )
+        self.total_steps: int | None = None
+        self.total_samples: int | None = None
+        self.stretches = self._walk()
+
+    @property
+    def start(self) -> Stage:
+        """What holds for the first step."""
+        return self.stage(0, 0, 0.0)
+
+    @property
+    def changes_batch(self) -> bool:
+        """Whether there is more than one batch size."""
+        return len(self.batch_sizes) > 1
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Every batch size that occurs, smallest first; with seconds, every one that may."""
+        if self._budget.unit != "seconds":
+            return tuple(sorted({stretch.stage.batch_size for stretch in self.stretches}))
+        set_by_phases = [phase.batch_size for _, phase in self._phases if phase.batch_size]
+        bases = [self._batch_size, *self._sizes_of_warmup, *set_by_phases]
+        points = range(len(self._points) + 1)
+        return tuple(sorted({self._grown(*each)[0] for each in product(bases, points)}))
+
+    @property
+    def most_steps_an_epoch(self) -> int:
+        """No epoch has more steps."""
+        return steps_per_epoch(self._size, self.batch_sizes[0])
+
+    def stage(self, steps: int, samples: int, seconds: float) -> Stage:
+        """What holds for the step after so many, of a training that took so long."""
+        so_far = (steps, samples, seconds)
+        points = [mark for mark in self._points if not mark.passed(*so_far)]
+        warmup = [mark for mark in self._warmup_marks if not mark.passed(*so_far)]
+        lr, batch_size = self.rates.lr, self._batch_size
+        if warmup:
+            batch_size = self._sizes_of_warmup[-len(warmup)]
+        warming, coming = self._warmup_epochs > 0, [*points, *warmup]
+        for mark, phase in self._phases:
+            if not mark.passed(*so_far):
+                coming.append(mark)
+                continue
+            batch_size = phase.batch_size or batch_size
+            if phase.lr is not None:
+                lr, warming = phase.lr, False
+        count = len(self._points) - len(points)
+        size, divisor = self._grown(batch_size, count)
+        moved = len(warmup) < len(self._warmup_marks) or (self._growth and count > 0)
+        moved = moved or any(p.batch_size and mark not in coming for mark, p in self._phases)
+        return Stage(size, lr, divisor, warming, not moved, tuple(coming))
+
+    def rate(self, stage: Stage, steps: int, samples: int, seconds: float) -> float:
+        """The learning rate of the step after so many.
+
+        A warmup goes by steps as long as the batch size is the first, and then by images.
+        """
+        lr = stage.lr
+        if stage.warming and stage.first:
+            lr = warmed_up(lr, steps + 1, self._warmup_steps, self._warmup_start)
+        elif stage.warming:
+            whole, seen = self._warmup_epochs * self._size, samples + stage.batch_size
+            lr = warmed_up(lr, seen, whole, self._warmup_start)
+        if stage.divisor != 1:
+            lr /= stage.divisor
+        if self._schedule.kind == "cosine":
+            so_far = {"steps": steps, "samples": samples, "seconds": seconds}
+            share = min(1.0, so_far[self._budget.unit] / self._budget.amount)
+            least = self._schedule.final_lr_share
+            lr *= least + (1 - least) * (1 + math.cos(math.pi * share)) / 2
+        return lr
+
+    def steps_at(self, share: float) -> int:
+        """Steps after which a share of a budget that is not in seconds is used.
+
+        With one batch size it is a share of the steps, which differs from one of the images by
+        what a smaller last batch of an epoch leaves.
+        """
+        assert self.total_steps is not None
+        if not self.changes_batch:
+            return math.ceil(share * self.total_steps - ROUNDING)
+        mark = self._share(share)
+        for index, stretch in enumerate(self.stretches):
+            last = index + 1 == len(self.stretches)
+            until = self.total_steps if last else self.stretches[index + 1].steps
+            steps = stretch.steps + self._steps_to(mark, *stretch)
+            if steps <= until:
+                return max(steps, 0)
+        return self.total_steps
+
+    def lengths(self) -> tuple[int, ...]:
+        """Numbers of images in the batches that occur, the first batch's first.
+
+        Of a budget in seconds those of its first batch size alone.
+        """
+        found: dict[int, None] = {}
+        for stretch, after in self._with_ends():
+            size, rest = stretch.stage.batch_size, self._size - stretch.samples % self._size
+            steps = math.inf if after is None else after - stretch.steps
+            head = -(-rest // size)
+            if rest >= size:
+                found[size] = None
+            if steps >= head and rest % size:
+                found[rest % size] = None
+            if steps > head:
+                found[size] = None
+            if steps >= head + steps_per_epoch(self._size, size) and self._size % size:
+                found[self._size % size] = None
+        return tuple(found)
+
+    def _with_ends(self) -> list[tuple[Stretch, int | None]]:
+        """The stretches, each with the steps at its end, or None where nobody knows."""
+        if not self.stretches:
+            return [(Stretch(0, 0, self.start), None)]
+        ends = [stretch.steps for stretch in self.stretches[1:]]
+        return list(zip(self.stretches, [*ends, self.total_steps], strict=True))
+
+    def _walk(self) -> tuple[Stretch, ...]:
+        if self._budget.unit == "seconds":
+            return ()
+        steps = samples = 0
+        found: list[Stretch] = []
+        while not self._budget.passed(steps, samples, 0.0):
+            stretch = Stretch(steps, samples, self.stage(steps, samples, 0.0))
+            found.append(stretch)
+            marks = (*stretch.stage.marks, self._budget)
+            more = min(self._steps_to(mark, *stretch) for mark in marks)
+            steps, samples = steps + more, self._seen(samples, more, stretch.stage.batch_size)
+        self.total_steps, self.total_samples = steps, samples
+        return tuple(found)
+
+    def _steps_to(self, mark: Mark, steps: int, samples: int, stage: Stage) -> int:
+        """Steps from there to a mark of steps or images, at the batch size of the stage."""
+        if mark.unit == "steps":
+            return int(mark.amount) - steps
+        size, goal = stage.batch_size, int(mark.amount)
+        rest = self._size - samples % self._size
+        if goal <= samples + rest:
+            return -(-(goal - samples) // size)
+        whole, left = divmod(goal - samples - rest, self._size)
+        return -(-rest // size) + whole * steps_per_epoch(self._size, size) + -(-left // size)
+
+    def _seen(self, samples: int, steps: int, size: int) -> int:
+        """Images seen after so many more steps of a batch size."""
+        rest = self._size - samples % self._size
+        head = -(-rest // size)
+        if steps <= head:
+            return samples + min(steps * size, rest)
+        return samples + rest + samples_after(steps - head, self._size, size)
+
+    def _share(self, share: float) -> Mark:
+        """The point at a share of the budget."""
+        unit, amount = self._budget
+        part = share * amount
+        return Mark(unit, part if unit == "seconds" else math.ceil(part - ROUNDING))
+
+    def _moment(self, phase: Phase) -> Mark:
+        if phase.at is not None:
+            return self._share(phase.at)
+        assert phase.at_epoch is not None
+        return Mark("samples", math.ceil(phase.at_epoch * self._size - ROUNDING))
+
+    def _step_points(self) -> list[Mark]:
+        schedule = self._schedule
+        return [self._share(share) for share in schedule.at] if schedule.kind == "step" else []
+
+    def _grown(self, batch_size: int, points: int) -> tuple[int, float]:
+        """The batch size after so many points, and what is left to divide the rate by."""
+        batch_size = min(batch_size, self._size)
+        whole = float((self._schedule.factor or 1.0) ** points)
+        if not self._growth:
+            return batch_size, whole
+        most = min(self._schedule.max_batch_size or self._size, self._size)
+        growth = min(whole, max(1.0, most / batch_size))
+        return round(batch_size * growth), whole / growth
+
+    def _warmup_sizes(self) -> list[int]:
+        """The batch sizes of the warmup, doubling, below the one that it leads to."""
+        size, sizes = self._schedule.batch_warmup_start, list[int]()
+        while self._schedule.batch_warmup_epochs and size and size < self._batch_size:
+            sizes.append(size)
+            size *= 2
+        return sizes
+
+    def _batch_warmup_marks(self) -> list[Mark]:
+        """Where each of these ends."""
+        count, whole = len(self._warmup_sizes()), self._schedule.batch_warmup_epochs * self._size
+        ends = (whole * number / count for number in range(1, count + 1))
+        return [Mark("samples", math.ceil(end - ROUNDING)) for end in ends]
+
+
+class Totals(NamedTuple):
+    """Steps and images of a whole budget."""
+
+    steps: int
+    samples: int
+
+
+def totals(settings: Settings, train_size: int) -> Totals | None:
+    """What a budget buys; None where it is in seconds."""
+    if not changing(settings):
+        batch_size = min(settings.train.batch_size, train_size)
+        steps = planned_steps(settings.train, train_size, batch_size)
+        if steps is None:
+            return None
+        return Totals(steps, samples_after(steps, train_size, batch_size))
+    course = Course(settings, train_size)
+    if course.total_steps is None or course.total_samples is None:
+        return None
+    return Totals(course.total_steps, course.total_samples)
+
+
+def changing(settings: Settings) -> bool:
+    """Whether anything may change the batch size in mid-run."""
+    schedule = settings.schedule
+    grows = schedule.kind == "step" and schedule.by == "batch"
+    warms = schedule.batch_warmup_epochs > 0
+    return grows or warms or any(phase.batch_size for phase in settings.phases)
+
+
+def budget_mark(train: Train, train_size: int) -> Mark:
+    """Where the budget ends: that of epochs after their images."""
+    if train.epochs is not None:
+        return Mark("samples", train.epochs * train_size)
+    if train.steps is not None:
+        return Mark("steps", train.steps)
+    if train.samples is not None:
+        return Mark("samples", train.samples)
+    assert train.seconds is not None
+    return Mark("seconds", train.seconds)

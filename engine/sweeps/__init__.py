@@ -1,0 +1,1 @@
+"""Stored sweeps: where they lie, how they are launched, and what is asked of them."""

@@ -1,0 +1,110 @@
+"""Starts a conductor, detached from the terminal, and waits until it has taken charge."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchscope.engine.errors import MachineProblem, printable
+from batchscope.engine.journal import file as journal
+from batchscope.engine.sweeps import commands
+from batchscope.engine.sweeps.store import LOCK, conductor_lives, load_state
+
+if TYPE_CHECKING:
+    import psutil
+
+LOG = "conductor.log"
+PATIENCE_SECONDS = 20.0
+
+
+def module_command(module: str) -> list[str]:
+    """Run one of our modules with this interpreter, never one of the user's current folder."""
+    return [sys.executable, "-P", "-m", module]
+
+
+def start_conductor(folder: Path, *asked: commands.AnyCommand) -> None:
+    """Start a conductor on the sweep in `folder`, unless one lives, and wait for its first word.
+
+    What is `asked` it does before anything else.
+
+    Raises:
+        MachineProblem: it could not start; the message holds the end of its log.
+    """
+    if conductor_lives(folder):
+        return
+    before = journal_size(folder)
+    with open(folder / LOG, "ab") as log:
+        process = subprocess.Popen(
+            [
+                *module_command("batchscope.engine.conductor"),
+                str(folder),
+                *map(commands.encode, asked),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            close_fds=True,
+        )
+    if takes_charge(process, folder, before):
+        return
+    lines = (folder / LOG).read_text("utf-8", "replace").splitlines()
+    last = printable(lines[-1]) if lines else "no word from it"
+    raise MachineProblem(f"the conductor of {folder.name} did not start: {last}")
+
+
+def journal_size(folder: Path) -> int:
+    """Bytes in a sweep's journal; -1 without one."""
+    path = folder / journal.NAME
+    return path.stat().st_size if path.exists() else -1
+
+
+def takes_charge(process: "subprocess.Popen[bytes]", folder: Path, before: int) -> bool:
+    """Wait for a conductor's first word in a journal of `before` bytes; False if none comes."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if journal_size(folder) not in (-1, 0, before):
+            return True
+        if process.poll() is not None:
+            break
+        time.sleep(0.01)
+    return False
+
+
+def ask_to_stop(folder: Path) -> None:
+    """Ask the conductor of a sweep to end it: by a command, by a signal where none can be written.
+
+    Raises:
+        OSError: neither can be done.
+    """
+    try:
+        commands.send(folder, commands.Stop())
+    except OSError:
+        import psutil
+
+        started = load_state(folder).conductor
+        try:
+            if started is None or not _holds_lock(psutil.Process(started.pid), folder):
+                raise
+        except psutil.Error:
+            return  # it has ended meanwhile
+        os.kill(started.pid, signal.SIGTERM)
+
+
+def _holds_lock(process: "psutil.Process", folder: Path) -> bool:
+    """Whether a process has the sweep's lock open, as its conductor does."""
+    lock = os.path.realpath(folder / LOCK)
+    return any(os.path.realpath(file.path) == lock for file in process.open_files())
+
+
+def wait_until_free(folder: Path, seconds: float) -> bool:
+    """Wait until nobody holds the sweep's lock; False if somebody still does."""
+    deadline = time.monotonic() + seconds
+    while (folder / LOCK).exists() and conductor_lives(folder):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

@@ -1,0 +1,130 @@
+"""Has a conductor ready while somebody chooses what to run, so that a launch imports nothing.
+
+What waits (`engine.standby`) ends with whoever had it started: its stdin does.
+"""
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from batchscope.engine.sweeps import commands
+from batchscope.engine.sweeps.launcher import (
+    LOG,
+    journal_size,
+    module_command,
+    start_conductor,
+    takes_charge,
+)
+from batchscope.engine.sweeps.store import conductor_lives
+
+BREATH_SECONDS = 1.0
+REPEAT_SECONDS = 30.0
+END_SECONDS = 2.0
+
+
+class Standby:
+    """At most one conductor that waits; every method may be called from any thread.
+
+    It is to fit sweeps on `device` by at most `workers` workers, but conducts any.
+    """
+
+    def __init__(self, device: str = "auto", workers: int | None = None) -> None:
+        self._words = [device, *([str(workers)] if workers else [])]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._turn = threading.Lock()
+        self._next = time.monotonic() + BREATH_SECONDS
+
+    def breathe(self) -> None:
+        """Start nothing for a moment: the screen is drawn first."""
+        self._next = time.monotonic() + BREATH_SECONDS
+
+    @property
+    def due(self) -> bool:
+        """Whether `touch` has anything to do."""
+        return time.monotonic() >= self._next
+
+    def touch(self) -> None:
+        """Somebody is choosing: have a conductor wait, or go on waiting."""
+        with self._turn:
+            self._next = time.monotonic() + REPEAT_SECONDS
+            if self._process and _say(self._process, b"\n"):
+                return
+            self._dismiss()
+            with contextlib.suppress(OSError), tempfile.TemporaryFile() as unsaid:
+                self._process = subprocess.Popen(
+                    [*module_command("batchscope.engine.standby"), *self._words],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=unsaid,
+                    bufsize=0,
+                    start_new_session=True,
+                )
+
+    def conduct(self, folder: Path, *asked: commands.AnyCommand) -> None:
+        """Have the sweep in `folder` conducted as `start_conductor` does, by what waits if it can.
+
+        Raises:
+            MachineProblem: no conductor could be started.
+        """
+        if conductor_lives(folder):
+            return
+        with self._turn:
+            before = journal_size(folder)
+            process = self._take(folder, asked)
+        if process is None or not takes_charge(process, folder, before):
+            start_conductor(folder, *asked)
+
+    def end(self) -> None:
+        """Nobody chooses any more."""
+        with self._turn:
+            self._dismiss()
+
+    def _take(
+        self, folder: Path, asked: "tuple[commands.AnyCommand, ...]"
+    ) -> "subprocess.Popen[bytes] | None":
+        """What waits, with its orders; None where nothing does, or is not ready yet."""
+        process = self._process
+        if process is None or not _is_ready(process):
+            self._dismiss()
+            return None
+        open(folder / LOG, "ab").close()
+        words = [str(folder.absolute()), *(os.fsdecode(commands.encode(each)) for each in asked)]
+        said = _say(process, json.dumps(words).encode() + b"\n")
+        _close(process)
+        self._process = None
+        return process if said else None
+
+    def _dismiss(self) -> None:
+        if self._process:
+            _close(self._process)
+            self._process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a dead disk may hold it
+                self._process.wait(END_SECONDS)
+            self._process = None
+
+
+def _is_ready(process: "subprocess.Popen[bytes]") -> bool:
+    """Whether it has said so, and lives."""
+    assert process.stdout
+    return bool(select.select([process.stdout], [], [], 0)[0]) and process.poll() is None
+
+
+def _say(process: "subprocess.Popen[bytes]", line: bytes) -> bool:
+    """Write a line to its stdin; False where it has ended."""
+    assert process.stdin
+    with contextlib.suppress(OSError):
+        return process.poll() is None and process.stdin.write(line) == len(line)
+    return False
+
+
+def _close(process: "subprocess.Popen[bytes]") -> None:
+    for stream in (process.stdin, process.stdout):
+        if stream:
+            with contextlib.suppress(OSError):
+                stream.close()

@@ -1,0 +1,1 @@
+"""Files, clock and child processes."""

@@ -1,0 +1,1 @@
+"""One trial over several workers: the leader and its gradient servers."""

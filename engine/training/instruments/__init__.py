@@ -1,0 +1,1 @@
+"""What is measured of gradients, weights and loss while a network trains."""

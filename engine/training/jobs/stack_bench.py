@@ -1,0 +1,161 @@
+"""Times steps of stacks of replicates, in turn, on throw-away copies of trials."""
+
+import time
+from statistics import median
+
+import torch
+
+from batchscope.engine.journal.events import Paced
+from batchscope.engine.planning.micro_batch import usable
+from batchscope.engine.planning.plan import for_members
+from batchscope.engine.planning.stacking import Stack
+from batchscope.engine.processes import orders
+from batchscope.engine.training.batches import Images, epoch_order
+from batchscope.engine.training.cancellation import Asked, never, raise_if
+from batchscope.engine.training.jobs.micro_batch_bench import limit_of
+from batchscope.engine.training.peak_memory import measured, ran_out
+from batchscope.engine.training.trainer.train_step import Stepper
+
+ROUNDS = 5
+SHORT_SECONDS = 0.002  # steps are timed together until they take as long
+BATCHES = 64
+UNMEASURED = 2  # the number of a step at which no noise scale is measured
+HOPELESS = 2  # sizes in a row that gain nothing
+
+
+def pace(
+    order: orders.Pace, images: Images, device: torch.device, worker: int, halted: Asked = never
+) -> Paced:
+    """Time what the order asks for, as far as it fits and time allows.
+
+    Raises:
+        Halted: `halted` said so before the end.
+    """
+    began = time.perf_counter()
+    torch.set_num_threads(order.plan.threads)
+    stacks = Heats(order, images, device, halted).run(order.seconds)
+    return Paced(
+        trial=order.members[0].id,
+        worker=worker,
+        device_name=order.device_name,
+        batch_size=order.plan.largest,
+        micro_batch_size=order.plan.micro_batch_size,
+        threads=order.plan.threads,
+        asked=max(order.stacks),
+        stacks=tuple(stacks),
+        seconds=time.perf_counter() - began,
+        workers=order.workers,
+    )
+
+
+class Runner:
+    """One stack that takes steps as a training does, one batch of its images after the other.
+
+    Attributes:
+        peak_bytes: the most live tensor bytes of a step.
+        seconds: of a step, as often as it was timed.
+    """
+
+    def __init__(self, order: orders.Pace, size: int, images: Images, device: torch.device) -> None:
+        members, self._device, self._images = order.members[:size], device, images
+        self.size, self.seconds, self.peak_bytes = size, list[float](), 0
+        self._stepper = Stepper(members, for_members(order.plan, members), images, device)
+        drawn = torch.stack([epoch_order(images.train_size, one.seed, 1) for one in members])
+        most = BATCHES * order.plan.largest
+        batches = torch.split(images.of_training(drawn.to(device))[:, :most], order.plan.largest, 1)
+        self._batches = batches[:-1] or batches  # the last may be smaller
+        self._steps, self._at_once = 0, 1
+
+    def first(self) -> None:
+        """The first step, which is slow, and the second, whose memory is watched."""
+        self._step()
+        with measured(self._device, [*self._images.held(), *self._stepper.held()]) as peak:
+            self._step()
+        self.peak_bytes = peak.bytes + self._stepper.noise_bytes
+        once = self._timed(1)
+        self._at_once = max(1, int(SHORT_SECONDS / max(once, 1e-6)))
+
+    def time(self) -> None:
+        """Time steps once more."""
+        self.seconds.append(self._timed(self._at_once))
+
+    def _timed(self, count: int) -> float:
+        began = self._now()
+        for _ in range(count):
+            self._step()
+        return (self._now() - began) / count
+
+    def _step(self) -> None:
+        batch = self._batches[self._steps % len(self._batches)]
+        if self._stepper.step(batch, UNMEASURED, 0):
+            raise MemoryError("the step was cut")
+        self._steps += 1
+        if self._steps % self._stepper.per_epoch == 0:
+            self._stepper.travel.end_epoch()
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+
+class Heats:
+    """The stacks of an order, smallest first, each as long as it is expected to fit."""
+
+    def __init__(
+        self, order: orders.Pace, images: Images, device: torch.device, halted: Asked
+    ) -> None:
+        self._order, self._images, self._device, self._halted = order, images, device, halted
+        self._limit = usable(limit_of(order.limit_bytes, device))
+        self._held = sum(tensor.nbytes for tensor in images.held())
+        self._runners: list[Runner] = []
+        self._took = 0.0  # seconds to set one replicate up and to try it
+
+    def run(self, seconds: float) -> list[Stack]:
+        """What could be timed; what torch loads at first is not counted."""
+        deadline = float("inf")
+        for size in self._order.stacks:
+            began = time.perf_counter()
+            if self._runners and not self._worth(size, began, deadline):
+                break
+            runner = self._had_room(size)
+            if runner is None:
+                break
+            if self._runners:
+                self._took = (time.perf_counter() - began) / size
+            else:
+                deadline = time.perf_counter() + seconds
+            self._runners.append(runner)
+        rounds = 0
+        while time.perf_counter() < deadline and (self._order.workers or rounds < ROUNDS):
+            for runner in self._runners:
+                raise_if(self._halted)
+                runner.time()
+            rounds += 1
+        typical = median if self._order.workers else min  # alone it is others that slow a step down
+        return [Stack(one.size, typical(one.seconds), one.peak_bytes) for one in self._runners]
+
+    def _worth(self, size: int, now: float, deadline: float) -> bool:
+        """Whether a size is expected to fit, and in time, and those before leave any hope."""
+        first, recent = self._runners[0], self._runners[1:][-HOPELESS:]
+        fits = self._held + size * (first.peak_bytes - self._held) <= self._limit
+        in_time = now + size * self._took <= deadline
+        lost = [min(one.seconds) >= one.size * min(first.seconds) for one in recent]
+        return fits and in_time and not (len(lost) == HOPELESS and all(lost))
+
+    def _had_room(self, size: int) -> Runner | None:
+        """A stack of a size that took its first steps; None where memory ran out."""
+        raise_if(self._halted)
+        try:
+            runner = Runner(self._order, size, self._images, self._device)
+            runner.first()
+            for each in (runner, *self._runners[:1], runner, runner):
+                each.time()
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+        else:
+            return runner
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None

@@ -1,0 +1,1 @@
+"""Networks with their weights in one buffer, and the passes through them."""

@@ -1,0 +1,103 @@
+"""One contiguous buffer for a model's weights and another for its gradients.
+
+The model's parameters become views into them, so that norm, distance, clearing and the
+optimizer's update are one operation each. Every parameter starts at a multiple of 64 bytes;
+the gaps hold zeros and stay zero under every optimizer here.
+
+The buffers may be rows of larger ones, which hold several models (`engine.training.model.stack`).
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from batchscope.engine.errors import MachineProblem
+from batchscope.engine.spec import Precision
+
+ALIGNMENT = 16  # elements: 64 bytes of float32
+
+
+class FlatModel:
+    """A model on a device whose parameters and gradients are views into two buffers.
+
+    Attributes:
+        model: the network.
+        weights: shape (P,); a leaf parameter whose `grad` is `gradient`, where it is no row.
+        gradient: shape (P,).
+        parameters: number of true weights, gaps left out.
+
+    Raises:
+        MachineProblem: the device has no such precision.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        precision: Precision = "fp32",
+        rows: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        if precision == "bf16" and not has_bf16(device):
+            raise MachineProblem(f"{device} has no bf16: choose train.precision = 'fp32'")
+        self._bf16 = precision == "bf16"
+        self.model = model.to(device=device, dtype=dtype)
+        parameters = list(self.model.parameters())
+        if rows is None:
+            length = flat_length(parameters)
+            weights = nn.Parameter(torch.zeros(length, device=device, dtype=dtype))
+            weights.grad = torch.zeros(length, device=device, dtype=dtype)
+            rows = weights, weights.grad
+        self.weights, self.gradient = rows
+        self.parameters = sum(parameter.numel() for parameter in parameters)
+        flat = self.weights.detach()
+        for parameter, window in zip(parameters, windows(parameters), strict=True):
+            flat[window].copy_(parameter.detach().reshape(-1))
+            parameter.data = flat[window].view_as(parameter)
+            parameter.grad = self.gradient[window].view_as(parameter)
+
+    @property
+    def exact(self) -> bool:
+        """Whether all is computed in the precision of the weights."""
+        return not self._bf16
+
+    def logits(self, images: Tensor) -> Tensor:
+        """The network's output (B, classes) in the precision of the plan, never below float32."""
+        with self._cast(images.device.type):
+            logits: Tensor = self.model(images)
+        return logits.float() if self._bf16 else logits
+
+    def norm(self) -> Tensor:
+        """L2 norm of the gradient, a scalar on the device."""
+        norm: Tensor = torch.linalg.vector_norm(self.gradient)
+        return norm
+
+    def copy_weights(self) -> Tensor:
+        """A copy of the weights, shape (P,)."""
+        return self.weights.detach().clone()
+
+    def _cast(self, kind: str) -> AbstractContextManager[object]:
+        return torch.autocast(kind, torch.bfloat16) if self._bf16 else nullcontext()
+
+
+def windows(parameters: Iterable[Tensor]) -> Iterator[slice]:
+    """Where each of some parameters lies in the buffers."""
+    start = 0
+    for parameter in parameters:
+        yield slice(start, start + parameter.numel())
+        start += -(-parameter.numel() // ALIGNMENT) * ALIGNMENT
+
+
+def flat_length(parameters: Iterable[Tensor]) -> int:
+    """P, the elements of a buffer for these parameters, gaps included."""
+    return sum(-(-parameter.numel() // ALIGNMENT) * ALIGNMENT for parameter in parameters)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16; every CPU does, most of them slowly."""
+    if device.type != "cuda":
+        return True
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))

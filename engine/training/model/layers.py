@@ -1,0 +1,305 @@
+"""The layers of the networks, forward and backward, for R replicates at once.
+
+Written out, because in small networks automatic differentiation takes longer than the arithmetic,
+and because it has no way to write the gradient where it belongs. Images and what convolutions make
+of them have the shape (B, R·C, H, W), one group of channels a replicate; from `Flatten` on it is
+(R, B, F). A layer keeps what its `backward` needs, and lets go of it there. A `backward` writes the
+gradient of the layer's own parameters, or adds to it, and returns that of its input, where it is
+needed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from batchscope.engine.training.model.batch_norm_layers import BatchNorm
+from batchscope.engine.training.model.layer import NOTHING, Layer, Window, put
+from batchscope.engine.training.model.modules import Residual as ResidualModule
+from batchscope.engine.training.model.residual import GlobalMean, Residual
+
+_aten = torch.ops.aten
+
+
+class Linear:
+    """y = x Wᵀ + b, batched over the replicates: x (R, B, in), W (R, out, in), b (R, out)."""
+
+    def __init__(self, weight: Window, bias: Window | None) -> None:
+        self._weight, self._weight_gradient = weight
+        self._transposed = self._weight.transpose(1, 2)
+        self._bias = bias and bias[0].unsqueeze(1)
+        self._bias_gradient = bias and bias[1]
+        self._x = NOTHING
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Inputs and outputs."""
+        return self._weight.shape[2], self._weight.shape[1]
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        """(R, B, in) to (R, B, out)."""
+        if training:
+            self._x = x
+        if self._bias is None:
+            return torch.bmm(x, self._transposed)
+        return torch.baddbmm(self._bias, x, self._transposed)
+
+    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
+        """(R, B, out) to (R, B, in)."""
+        x, self._x = self._x, NOTHING
+        if write:
+            torch.bmm(d.transpose(1, 2), x, out=self._weight_gradient)
+        else:
+            self._weight_gradient.baddbmm_(d.transpose(1, 2), x)
+        if self._bias_gradient is not None:
+            if write:
+                torch.sum(d, 1, out=self._bias_gradient)
+            else:
+                self._bias_gradient.add_(d.sum(1))
+        return torch.bmm(d, self._weight) if needed else d
+
+    def descend(self, d: Tensor, lr: float, squares: Tensor, needed: bool) -> Tensor:
+        """As `backward`, but take the step W ← W − lr dᵀx at once, and keep no gradient.
+
+        Its squared norm is added to `squares` (R,): over the samples, |dᵀx|² = Σᵢⱼ (dᵢ·dⱼ)(xᵢ·xⱼ),
+        and for the bias the same without the x.
+        """
+        x, self._x = self._x, NOTHING
+        before = torch.bmm(d, self._weight) if needed else d
+        products = torch.bmm(x, x.transpose(1, 2))
+        if self._bias is not None:
+            products += 1.0
+            self._bias.sub_(d.sum(1, keepdim=True), alpha=lr)
+        products *= torch.bmm(d, d.transpose(1, 2))
+        squares += products.sum((1, 2))
+        self._weight.baddbmm_(d.transpose(1, 2), x, alpha=-lr)
+        return before
+
+
+class Conv2d:
+    """A convolution with a group of channels for each replicate: W (R, out, in, k, k)."""
+
+    def __init__(
+        self,
+        weight: Window,
+        bias: Window | None,
+        padding: Sequence[int],
+        channels_last: bool,
+        stride: Sequence[int] = (1, 1),
+    ) -> None:
+        self._weight, self._bias, self._padding = weight, bias, list(padding)
+        self._stride = list(stride)
+        self._groups = len(weight[0])
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        self._x = self._kernel = NOTHING
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        """(B, R·in, H, W) to (B, R·out, H', W')."""
+        # `contiguous` would leave one channel as it is, and with it all that comes after
+        x = x.to(memory_format=self._format)
+        kernel = self._weight[0].flatten(0, 1)
+        bias = None if self._bias is None else self._bias[0].flatten()
+        if training:
+            self._x, self._kernel = x, kernel
+        return torch.conv2d(x, kernel, bias, self._stride, self._padding, groups=self._groups)
+
+    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
+        """(B, R·out, H', W') to (B, R·in, H, W)."""
+        biased = self._bias is not None
+        x, self._x = self._x, NOTHING
+        found = _aten.convolution_backward(
+            d.to(memory_format=self._format),
+            *(x, self._kernel, [len(self._kernel)] if biased else None),
+            *(self._stride, self._padding, [1, 1], False, [0, 0], self._groups),
+            [needed, True, biased],
+        )
+        put(self._weight[1], found[1], write)
+        if self._bias is not None:
+            put(self._bias[1], found[2], write)
+        return found[0] if needed else d
+
+
+class StridedPointwise:
+    """A 1×1 convolution with a stride, as a plain one of the pixels that it reads.
+
+    On channels-last input torch's own writes beyond its memory in the backward pass: of fewer than
+    8 channels, with oneDNN's kernels for AVX2 (torch 2.11 and 2.13). This form takes no longer.
+    """
+
+    def __init__(self, convolution: Conv2d, stride: Sequence[int]) -> None:
+        self._convolution = convolution
+        self._rows, self._columns = (slice(None, None, step) for step in stride)
+        self._shape = torch.Size()
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        """(B, R·in, H, W) to (B, R·out, ⌈H/s⌉, ⌈W/s⌉)."""
+        self._shape = x.shape
+        pixels = x[:, :, self._rows, self._columns].contiguous(memory_format=torch.channels_last)
+        return self._convolution.forward(pixels, training)
+
+    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
+        """(B, R·out, ⌈H/s⌉, ⌈W/s⌉) to (B, R·in, H, W)."""
+        pixels = self._convolution.backward(d, needed, write)
+        if not needed:
+            return d
+        before = torch.empty(
+            self._shape, dtype=d.dtype, device=d.device, memory_format=torch.channels_last
+        )
+        before.zero_()[:, :, self._rows, self._columns] = pixels
+        return before
+
+
+class MaxPool2d:
+    """The largest of each 2×2 window."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[Tensor, ...] = ()
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        """(B, R·C, H, W) to (B, R·C, H/2, W/2)."""
+        if not training:
+            return torch.max_pool2d(x, 2)
+        pooled, where = _aten.max_pool2d_with_indices(x, [2, 2], [2, 2])
+        self._kept = x, where
+        result: Tensor = pooled
+        return result
+
+    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
+        """(B, R·C, H/2, W/2) to (B, R·C, H, W)."""
+        (x, where), self._kept = self._kept, ()
+        found: Tensor = _aten.max_pool2d_with_indices_backward(
+            d, x, [2, 2], [2, 2], [0, 0], [1, 1], False, where
+        )
+        return found
+
+
+class ReLU:
+    """max(x, 0), in place: no layer before it needs its output."""
+
+    def __init__(self) -> None:
+        self._y = NOTHING
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        """Any shape."""
+        y = x.relu_()
+        if training:
+            self._y = y
+        return y
+
+    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
+        """Any shape."""
+        y, self._y = self._y, NOTHING
+        found: Tensor = _aten.threshold_backward(d, y, 0)
+        return found
+
+
+class Flatten:
+    """From groups of channels to a row of features an image."""
+
+    def __init__(self, replicates: int, channels_last: bool) -> None:
+        self._replicates = replicates
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        self._shape = torch.Size()
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        """(B, R·C, H, W) to (R, B, C·H·W)."""
+        self._shape = x.shape
+        if self._replicates == 1:
+            return x.flatten(1).unsqueeze(0)
+        return x.reshape(len(x), self._replicates, -1).transpose(0, 1)
+
+    def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
+        """(R, B, C·H·W) to (B, R·C, H, W)."""
+        return d.transpose(0, 1).reshape(self._shape).contiguous(memory_format=self._format)
+
+
+def layers_of(
+    model: nn.Module,
+    parameters: Callable[[], Window],
+    buffers: Iterator[Tensor],
+    replicates: int,
+    channels_last: bool,
+) -> list[Layer] | None:
+    """The layers of a sequential network; None where one of them is not written out here.
+
+    `parameters` gives the windows of its parameters one after the other, `buffers` what batch norm
+    keeps, both in the order in which torch lists them.
+    """
+    if not isinstance(model, nn.Sequential):
+        return None
+    return _Writing(parameters, buffers, replicates, channels_last).out(model)
+
+
+class _Writing:
+    """Writes out one module after the other; see `layers_of`."""
+
+    def __init__(
+        self,
+        parameters: Callable[[], Window],
+        buffers: Iterator[Tensor],
+        replicates: int,
+        channels_last: bool,
+    ) -> None:
+        self._parameters, self._buffers = parameters, buffers
+        self._replicates, self._channels_last = replicates, channels_last
+
+    def out(self, network: nn.Sequential) -> list[Layer] | None:
+        """Every layer, or None."""
+        layers: list[Layer] = []
+        for module in network:
+            layer = self._layer(module)
+            if layer is None:
+                return None
+            layers.append(layer)
+        return layers
+
+    def _layer(self, module: nn.Module) -> Layer | None:
+        match module:
+            case nn.Linear():
+                return Linear(*self._windows(module))
+            case nn.Conv2d(
+                padding=(int(), int()) as padding,
+                padding_mode="zeros",
+                dilation=(1, 1),
+                groups=1,
+            ):
+                return self._convolution(module, padding)
+            case nn.BatchNorm1d() | nn.BatchNorm2d() if _is_usual(module):
+                running = next(self._buffers), next(self._buffers), next(self._buffers)
+                return BatchNorm(self._parameters(), self._parameters(), running, module)
+            case nn.MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False):
+                return MaxPool2d()
+            case nn.AdaptiveAvgPool2d(output_size=1):
+                return GlobalMean(self._channels_last)
+            case nn.ReLU():
+                return ReLU()
+            case nn.Flatten(start_dim=1, end_dim=-1):
+                return Flatten(self._replicates, self._channels_last)
+            case ResidualModule():
+                return self._residual(module)
+        return None
+
+    def _convolution(self, module: nn.Conv2d, padding: tuple[int, ...]) -> Layer:
+        windows = self._windows(module)
+        pointwise = module.kernel_size == (1, 1) and padding == (0, 0)
+        if self._channels_last and pointwise and module.stride != (1, 1):
+            return StridedPointwise(Conv2d(*windows, padding, channels_last=True), module.stride)
+        return Conv2d(*windows, padding, self._channels_last, module.stride)
+
+    def _windows(self, module: nn.Linear | nn.Conv2d) -> tuple[Window, Window | None]:
+        """Of its weights and of its bias, if it has one."""
+        return self._parameters(), None if module.bias is None else self._parameters()
+
+    def _residual(self, module: ResidualModule) -> Layer | None:
+        """None where a first layer may write over the input that body and shortcut share."""
+        branches = module.body, module.shortcut
+        if any(len(branch) and isinstance(branch[0], nn.ReLU | nn.Flatten) for branch in branches):
+            return None
+        body, shortcut = self.out(module.body), self.out(module.shortcut)
+        return Residual(body, shortcut) if body and shortcut is not None else None
+
+
+def _is_usual(module: nn.BatchNorm1d | nn.BatchNorm2d) -> bool:
+    """Whether it scales and shifts, and keeps exponential averages."""
+    parts = module.weight, module.bias, module.running_mean, module.momentum
+    return all(part is not None for part in parts)

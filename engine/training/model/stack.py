@@ -1,0 +1,66 @@
+"""Replicates of one network as the rows of one buffer.
+
+All that is elementwise, as every optimizer here is, is one operation for all of them.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from batchscope.engine.data.catalog import DATASETS
+from batchscope.engine.planning.plan import Plan
+from batchscope.engine.spec import Trial
+from batchscope.engine.training.model.build import build_model
+from batchscope.engine.training.model.flat_model import FlatModel, flat_length
+from batchscope.engine.training.model.passes import pass_of
+
+
+class Stack:
+    """The networks of R replicates on a device, each with the initial weights of its own seed.
+
+    Attributes:
+        weights: shape (R, P), a leaf parameter whose `grad` is `gradient`.
+        gradient: shape (R, P).
+        members: each replicate as a model of its own, whose buffers are rows of these.
+        buffers: what the networks keep beside weights (of batch norm), each of shape (R, ...).
+        passes: takes the gradients of all of them.
+
+    Raises:
+        MachineProblem: the device has no such precision.
+    """
+
+    def __init__(self, members: Sequence[Trial], plan: Plan, device: torch.device) -> None:
+        settings = members[0].settings
+        dataset = DATASETS[settings.data.name]
+        models = [build_model(settings.model, dataset, trial.seed) for trial in members]
+        shape = len(models), flat_length(list(models[0].parameters()))
+        self.weights = nn.Parameter(torch.zeros(shape, device=device))
+        self.weights.grad = self.gradient = torch.zeros(shape, device=device)
+        rows = zip(self.weights.detach(), self.gradient, strict=True)
+        self.members = [
+            FlatModel(model, device, precision=plan.precision, rows=row)
+            for model, row in zip(models, rows, strict=True)
+        ]
+        self.buffers = _shared_buffers(models)
+        self.passes = pass_of(
+            *(self.members, self.weights.detach(), self.gradient, self.buffers),
+            channels_last=plan.layout == "channels-last",
+        )
+
+    def copy_weights(self) -> Tensor:
+        """A copy of the weights, shape (R, P)."""
+        return self.weights.detach().clone()
+
+
+def _shared_buffers(models: Sequence[nn.Module]) -> list[Tensor]:
+    """Put what the models keep into tensors with a row for each, in the order of `buffers()`."""
+    shared = []
+    modules = zip(*(model.modules() for model in models), strict=True)
+    for alike in modules:
+        for name, _ in alike[0].named_buffers(recurse=False):
+            together = torch.stack([getattr(module, name) for module in alike])
+            for module, row in zip(alike, together, strict=True):
+                setattr(module, name, row)
+            shared.append(together)
+    return shared

@@ -1,0 +1,163 @@
+"""What a training states of itself, put together from where it stands."""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from batchscope.engine.data.catalog import DATASETS
+from batchscope.engine.journal.events import (
+    EpochRecord,
+    Predicted,
+    Probed,
+    Progress,
+    SharpnessMeasured,
+    TrialStarted,
+)
+from batchscope.engine.metrics.noise_scale import noise_scale
+from batchscope.engine.metrics.prediction_codec import pack
+from batchscope.engine.training.instruments.prober import Found
+from batchscope.engine.training.instruments.sharpness import Measured
+from batchscope.engine.training.trainer.evaluation import Figures
+
+if TYPE_CHECKING:
+    from batchscope.engine.training.trainer.replicate import Member
+    from batchscope.engine.training.trainer.trainer import Training
+
+
+def started(training: "Training", member: "Member", resumed: bool) -> TrialStarted:
+    """That it begins, at its first step or after those that a checkpoint holds."""
+    job, stepper = training.job, training.stepper
+    return TrialStarted(
+        trial=member.trial.id,
+        attempt=job.attempt,
+        worker=job.worker,
+        device=job.device,
+        batch_size=job.plan.batch_size,
+        micro_batch_size=job.plan.micro_batch_size,
+        total_steps=training.total_steps,
+        steps_per_epoch=stepper.per_epoch,
+        parameters=member.flat.parameters,
+        init_norm=float(torch.linalg.vector_norm(stepper.start_weights[member.index])),
+        lr=stepper.rates.lr,
+        total_samples=stepper.course.total_samples if stepper.course.changes_batch else None,
+        resumed_steps=training.at.steps if resumed else None,
+        resumed_epochs=len(member.facts.records),
+        stacked=len(job.plan.members),
+    )
+
+
+def probed(training: "Training", member: "Member", share: float, found: Found) -> Probed:
+    """What was drawn at the moment `share` of its budget."""
+    job, at = training.job, training.at
+    return Probed(
+        trial=member.trial.id,
+        attempt=job.attempt,
+        at_share=share,
+        epoch=at.epoch,
+        steps=at.steps,
+        samples=at.samples,
+        seconds=found.seconds,
+        draws=found.draws,
+        competitions=found.competitions,
+    )
+
+
+def predicted(training: "Training", member: "Member") -> Predicted:
+    """What it makes of every test image, as it was last evaluated."""
+    missed = torch.cat([part[member.index] for part in training.judge.missed]).cpu().numpy()
+    return Predicted(
+        trial=member.trial.id,
+        attempt=training.job.attempt,
+        steps=training.at.steps,
+        classes=DATASETS[training.settings.data.name].classes,
+        images=len(missed),
+        packed=pack(missed.tobytes()),
+    )
+
+
+def sharpness(
+    training: "Training", member: "Member", epsilon: float, found: Measured
+) -> SharpnessMeasured:
+    """How far its loss rises in the box of that half-width around its weights."""
+    return SharpnessMeasured(
+        trial=member.trial.id,
+        attempt=training.job.attempt,
+        steps=training.at.steps,
+        epsilon=epsilon,
+        dimensions=found.dimensions,
+        samples=found.samples,
+        loss=found.climb.loss,
+        highest_loss=found.climb.highest,
+        sharpness=found.climb.sharpness,
+        evaluations=found.climb.evaluations,
+        iterations=found.climb.iterations,
+        seconds=found.seconds,
+        reason=found.climb.reason,
+    )
+
+
+def progress(training: "Training", member: "Member") -> Progress:
+    """How far it is by now."""
+    job, at, reserved = training.job, training.at, None
+    if training.device.type == "cuda":
+        reserved = torch.cuda.memory_reserved(training.device)
+    return Progress(
+        trial=member.trial.id,
+        attempt=job.attempt,
+        epoch=at.epoch,
+        steps=at.steps,
+        samples=at.samples,
+        seconds=training.clock.total(),
+        reserved_bytes=reserved,
+    )
+
+
+def epoch(
+    training: "Training",
+    member: "Member",
+    train: Figures,
+    test: Figures,
+    held: Figures | None,
+) -> EpochRecord:
+    """The figures of the epoch that ends now for a replicate."""
+    at, stepper = training.at, training.stepper
+    update_norm, path_length = stepper.travel.of(member.index)
+    trace, signal, draws = stepper.noise.of(member.index)
+    return EpochRecord(
+        epoch=at.epoch,
+        steps=at.steps,
+        samples=at.samples,
+        lr=stepper.lr,
+        train_loss=known(train.loss),
+        train_accuracy=train.accuracy,
+        test_loss=known(test.loss),
+        test_accuracy=test.accuracy,
+        seconds=training.clock.epoch_seconds,
+        warm_up_seconds=training.clock.warm_up_seconds,
+        epoch_samples=at.epoch_samples,
+        weight_norm=known(float(torch.linalg.vector_norm(member.flat.weights))),
+        distance_from_init=known(stepper.distance(member.index)),
+        norms=tuple(member.facts.slices),
+        peak_memory_bytes=_peak_memory(training),
+        update_norm_mean=known(update_norm),
+        path_length=known(path_length),
+        noise_scale=noise_scale(trace, signal),
+        noise_trace=known(trace) if draws else None,
+        noise_signal=known(signal) if draws else None,
+        noise_draws=draws,
+        last_batch_size=at.batch_size or stepper.stage.batch_size,
+        validation_loss=known(held.loss) if held else None,
+        validation_accuracy=held.accuracy if held else None,
+    )
+
+
+def known(value: float) -> float | None:
+    """A number as events state it: None where it is not finite."""
+    return value if math.isfinite(value) else None
+
+
+def _peak_memory(training: "Training") -> int:
+    if training.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(training.device)
+    return training.judge.peak_bytes

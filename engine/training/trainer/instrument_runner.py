@@ -1,0 +1,110 @@
+"""Runs the instruments: probes at the moments that settings name, and what comes after the last
+step."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from batchscope.engine.training.cancellation import Dropped, Pause
+from batchscope.engine.training.instruments.probe_moments import Moments
+from batchscope.engine.training.trainer import event_builders
+from batchscope.engine.training.trainer.replicate import Member
+from batchscope.engine.training.trainer.reporter import Teller
+
+if TYPE_CHECKING:
+    from batchscope.engine.training.trainer.trainer import Training
+
+
+class Ending:
+    """Measures and leaves what the settings and the job of a training ask for."""
+
+    def __init__(self, training: "Training", teller: Teller, pause: Pause) -> None:
+        self._training, self._teller, self._pause = training, teller, pause
+
+    def sharpen(self, member: Member, keep: Callable[[], None]) -> None:
+        """Measure how sharp the minimum is that a member has come to, box by box.
+
+        `keep` makes what was measured durable, if it is time to.
+        What a replicate's `go_on` raises goes through: the weights are back by then.
+        """
+        for epsilon in member.left_to_climb():
+            held = self._pause.seconds
+            found = member.sharpener.measure(epsilon)
+            if found.cut:
+                self._teller.cut(member.sharpener.micro_batch_size, probe=True)
+            found = found._replace(seconds=found.seconds - (self._pause.seconds - held))
+            event = event_builders.sharpness(self._training, member, epsilon, found)
+            member.facts.sharpness.append(event)
+            keep()
+            self._teller.state(event)
+
+    def leave_weights(self, member: Member) -> None:
+        """Leave its final weights on the disk, where somebody asked for them."""
+        folder = self._training.job.weights.get(member.trial.id)
+        if folder is not None:
+            self._teller.leave(member, folder)
+
+
+class Examiner:
+    """Has a training hold still where a moment has come; its clock does not count that.
+
+    `keep` makes what was found durable, if it is time to, and `let_go` ends a replicate that
+    nobody wants any more.
+
+    Attributes:
+        moments: those that are still to come.
+    """
+
+    def __init__(
+        self,
+        training: "Training",
+        teller: Teller,
+        pause: Pause,
+        keep: Callable[[], None],
+        let_go: Callable[[Member], None],
+    ) -> None:
+        self._training, self._teller, self._pause = training, teller, pause
+        self._keep, self._let_go = keep, let_go
+        probe, train = training.settings.probe, training.train_settings
+        steps_at = training.stepper.course.steps_at
+        self.moments = Moments(probe.at, training.total_steps, train.seconds, steps_at)
+
+    def examine(self) -> None:
+        """Probe all where a moment has come."""
+        training, seconds = self._training, self._training.clock.total()
+        share = self.moments.reached(training.at.steps, seconds)
+        if share is None:
+            return
+        with training.off_the_clock():
+            while share is not None:
+                self._probe_all(share)
+                share = self.moments.reached(training.at.steps, seconds)
+
+    def examine_last(self, member: Member) -> None:
+        """Probe one at its end, if that is a moment and has not come."""
+        share = self.moments.last
+        if share is not None:
+            self._probe(member, share)
+
+    def _probe_all(self, share: float) -> None:
+        """Probe each at this moment, which is still to come until all of them are."""
+        self.moments.put_back(share)
+        for member in list(self._training.active):
+            self._probe(member, share)
+        self.moments.take(share)
+
+    def _probe(self, member: Member, share: float) -> None:
+        if member.has_probed(share):
+            return
+        held = self._pause.seconds
+        try:
+            found = member.prober.probe(share)
+        except Dropped:
+            self._let_go(member)
+            return
+        if found.cut:
+            self._teller.cut(member.prober.micro_batch_size, probe=True)
+        found = found._replace(seconds=found.seconds - (self._pause.seconds - held))
+        event = event_builders.probed(self._training, member, share, found)
+        member.facts.probes.append(event)
+        self._keep()
+        self._teller.state(event)

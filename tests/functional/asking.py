@@ -1,0 +1,19 @@
+"""Asks something of a running sweep from a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.functional.lab import Lab
+
+
+def ask(lab: Lab, folder: Path, command: str) -> None:
+    """Ask as the board does: of the conductor that lives, or of a new one."""
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from batchscope.engine.sweeps.requests import ask\n"
+        "from batchscope.engine.sweeps.commands import *\n"
+        f"ask(Path(sys.argv[1]), {command})\n"
+    )
+    words = [sys.executable, "-P", "-W", "ignore", "-c", script, str(folder)]
+    subprocess.run(words, env=lab.environment(), check=True)

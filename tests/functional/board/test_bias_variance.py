@@ -1,0 +1,64 @@
+"""Bias, variance and both noise scales as bars, once trials have told of them."""
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal import file as journal
+from batchscope.engine.metrics.prediction_codec import pack
+from batchscope.engine.sweeps.store import load_state
+from batchscope.tui.app import BatchscopeApp
+from tests.functional.board_fixtures import NOW, finished_sweep, home
+from tests.functional.boards import loaded, part, still
+
+__all__ = ["home", "still"]
+pytestmark = pytest.mark.usefixtures("still")
+IMAGES = 100
+
+
+def telling_sweep(home: Path) -> Path:
+    """A finished sweep; all seeds of a size are wrong on four images, each its own way on one."""
+    folder = finished_sweep(home)
+    known, lines = load_state(folder), []
+    for event in journal.Reader(folder / journal.NAME).read_all():
+        told = event
+        if isinstance(told, ev.EpochsFinished):
+            drawn = {"noise_draws": 4, "noise_trace": 600.0, "noise_signal": 2.0}
+            told = replace(told, records=tuple(replace(one, **drawn) for one in told.records))
+        if isinstance(told, ev.TrialEnded) and told.status == "finished":
+            lines.append(journal.encode(predicted(told, known.trials[told.trial].seed)))
+        lines.append(journal.encode(told))
+    (folder / journal.NAME).write_bytes(b"".join(line + b"\n" for line in lines))
+    return folder
+
+
+def predicted(end: ev.TrialEnded, seed: int) -> ev.Predicted:
+    return ev.Predicted(
+        trial=end.trial,
+        attempt=end.attempt,
+        steps=1,
+        classes=10,
+        images=IMAGES,
+        packed=pack(bytes([1, 1, 1, 1, seed]) + bytes(IMAGES - 5)),
+    )
+
+
+async def test_they_stand_behind_the_other_figures(home: Path) -> None:
+    folder = telling_sweep(home)
+    app = BatchscopeApp(folder.parent.parent, sweep=folder, clock=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await loaded(pilot)
+        await pilot.press("2", "B", "B")
+        lines = part(app, "pane-bars").splitlines()
+        assert lines[0].startswith(" variance  mean ± half its 95 % interval")
+        assert " 0.0067 n=3" in lines[1]  # of three seeds two stray on one of a hundred images
+        await pilot.press("B")
+        lines = part(app, "pane-bars").splitlines()
+        assert lines[0].startswith(" bias  mean ± half its 95 % interval")
+        assert " 0.0467 n=3" in lines[1]  # and there two of three main predictions are wrong
+        await pilot.press("B", "B")
+        lines = part(app, "pane-bars").splitlines()
+        assert lines[0].startswith(" gradient noise scale  over all seeds [95 % interval]")
+        assert " 300 [300, 300]" in lines[1]

@@ -1,0 +1,112 @@
+"""A cluster that cannot be had: one clear message, exit code 3, and nothing left behind."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from batchscope.engine.errors import UsageProblem
+from batchscope.engine.sweeps.cluster_address import check
+from tests.functional.lab import Lab
+
+HIDDEN = """
+import sys
+
+sys.modules[sys.argv.pop(1)] = None
+from batchscope.tui.cli.main import main
+main()
+"""
+
+
+def test_nobody_answers(lab: Lab) -> None:
+    outcome = lab.run("--export", "out", "--on", "ray://127.0.0.1:9")
+    assert outcome.code == 3
+    assert outcome.message == (
+        "--on ray://127.0.0.1:9: cannot be reached: Connection refused; the port is that of the "
+        "Ray client server (10001 unless `ray start` was told another)"
+    )
+    assert lab.folders() == []
+
+
+@pytest.mark.parametrize(
+    ("module", "on", "lacks"),
+    [
+        ("ray", "ray", "Ray"),
+        ("ray", "ray://127.0.0.1:9", "Ray"),
+        ("grpc", "ray://h:1", "Ray's client"),
+    ],
+)
+def test_without_the_extra(lab: Lab, module: str, on: str, lacks: str) -> None:
+    if module != "ray":
+        pytest.importorskip("ray", reason="Ray is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", HIDDEN, module, "--export", "out", "--on", on],
+        cwd=lab.cwd,
+        env=lab.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = f"batchscope: --on {on}: needs {lacks}: pip install 'batchscope[ray]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", told)
+    assert lab.folders() == []
+
+
+def test_no_cluster_runs_here(lab: Lab) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    outcome = lab.run("--export", "out", "--on", "auto", RAY_TMPDIR=str(lab.root))
+    assert outcome.code == 3
+    assert "--on auto: Could not find any running Ray instance" in outcome.err
+
+
+@pytest.mark.parametrize("head", ["127.0.0.1:9", "ray://127.0.0.1:9"])
+def test_the_cluster_that_the_environment_names_is_gone(lab: Lab, head: str) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    outcome = lab.run("--export", "out", "--on", "auto", RAY_ADDRESS=head)
+    assert outcome.code == 3
+    told = f"--on auto: RAY_ADDRESS is {head}, which cannot be reached: Connection refused"
+    assert outcome.message == told
+    assert lab.folders() == []
+
+
+@pytest.mark.parametrize("on", ["", "rya", "ray://", "ray://host", "ray://host:0", "ray://h:99999"])
+def test_what_is_no_cluster_is_refused(on: str) -> None:
+    with pytest.raises(UsageProblem, match=r"^--on .*: expected ray, auto or ray://HOST:PORT"):
+        check(on)
+
+
+@pytest.mark.parametrize("on", ["here", "ray", "auto", "ray://node-7.local:10001", "ray://[::1]:1"])
+def test_what_is_one_is_taken(on: str) -> None:
+    assert check(on) == on
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--gpu-share", "0.5"], "--gpu-share: goes with --on"),
+        (["--checkpoints", "x"], "--checkpoints: goes with --on; on one machine they lie with"),
+        (
+            ["--on", "auto", "--device", "cuda:1"],
+            "--device cuda:1: on a cluster it is auto, cpu or cuda",
+        ),
+        (
+            ["--on", "auto", "--checkpoints", "nfs9://x"],
+            "--checkpoints nfs9://x: fsspec knows nothing that is called 'nfs9'",
+        ),
+        (["--on", "auto", "--gpu-share", "1.5"], "argument --gpu-share: expected a part of a GPU"),
+    ],
+)
+def test_words_that_do_not_go_together(lab: Lab, words: list[str], told: str) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    outcome = lab.run("--export", "out", *words)
+    assert outcome.code in (2, 3)
+    assert outcome.message.startswith(told)
+
+
+def test_a_folder_for_checkpoints_is_made(lab: Lab, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    words = ("--on", "auto", "--checkpoints", str(tmp_path / "kept"))
+    outcome = lab.run("--export", "out", *words, RAY_TMPDIR=str(lab.root))
+    assert outcome.code == 3
+    assert (tmp_path / "kept").is_dir()

@@ -1,0 +1,257 @@
+"""Runs the real command, with its real conductors and workers, in a home of its own."""
+
+import atexit
+import contextlib
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from batchscope.engine.data.prepare import prepare
+from batchscope.engine.devices.devices import choose_devices
+from batchscope.engine.journal import file as journal
+from batchscope.engine.journal.events import AnyEvent, ConductorStarted
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.sweeps.store import conductor_lives
+
+COMMAND = str(Path(sys.executable).with_name("batchscope"))
+SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
+PATIENCE_SECONDS = 150.0
+CONTRACT = {
+    "trials.csv": "trial,status,batch_size,micro_batch_size,accumulation_steps,seed,dataset,model,"
+    "optimizer,lr,scaling_rule,epochs,steps,samples,train_loss,train_accuracy,test_loss,"
+    "test_accuracy,best_test_accuracy,generalization_gap,epoch_seconds,samples_per_second,"
+    "peak_memory_bytes,init_norm,distance_from_init,noise_scale",
+    "epochs.csv": "trial,batch_size,seed,epoch,steps,samples,lr,train_loss,train_accuracy,"
+    "test_loss,test_accuracy,generalization_gap,epoch_seconds,samples_per_second,grad_norm_mean,"
+    "grad_norm_std,grad_norm_cv,distance_from_init,weight_norm,noise_scale,peak_memory_bytes",
+    "gradient_norms.csv": "trial,batch_size,seed,epoch,bin_left,bin_right,count",
+    "memory.csv": "device,model,batch_size,micro_batch_size,peak_memory_bytes,samples_per_second,"
+    "fits,chosen,reason",
+}
+"""The columns with which each table begins, from now on."""
+
+needs_mnist = pytest.mark.skipif(
+    not (SHARED_DATA / "MNIST" / "raw").is_dir(),
+    reason=f"the real MNIST images are not there ({SHARED_DATA})",
+)
+needs_no_gpu = pytest.mark.skipif(
+    choose_devices("auto")[0].handle is not None, reason="this machine has a GPU"
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of the command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def message(self) -> str:
+        """The one line that a failing call owes the person, after checking that it is one."""
+        assert self.out == ""
+        assert self.err.startswith("batchscope: ")
+        assert self.err.endswith("\n")
+        line = self.err.removeprefix("batchscope: ").removesuffix("\n")
+        assert line.isprintable(), line
+        return line
+
+
+def _kill_conductor(folder: Path) -> bool:
+    """Kill the conductor of a sweep; whether one lived. A young one has not said who it is."""
+    lived = conductor_lives(folder)
+    if lived:
+        with contextlib.suppress(ProcessLookupError, IndexError):
+            os.kill(conductor_of(folder), signal.SIGKILL)
+    return lived
+
+
+class Lab:
+    """A home, a current folder, and whatever was started there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.home, self.cwd = root, root / "home", root / "cwd"
+        self.cwd.mkdir(parents=True, exist_ok=True)
+        self.reports = False
+        """Whether exports are to have a report; few tests look at one, and it takes seconds."""
+        self.bare = False
+        """Whether a run is to prepare the digits too, which takes a second of processor."""
+        self._started: list[subprocess.Popen[str]] = []
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """This process's environment with the lab's home in it."""
+        kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+        return {**kept, "BATCHSCOPE_HOME": str(self.home), **more}
+
+    def start(self, *words: str, **environment: str) -> "subprocess.Popen[str]":
+        """Start the command in a session of its own, without a terminal."""
+        plain = [] if self.reports or "--export" not in words else ["--no-report"]
+        if "--export" in words and not (self.bare or self.home.exists()):
+            self._have_digits()
+        process = subprocess.Popen(
+            [COMMAND, *words, *plain],
+            cwd=self.cwd,
+            env=self.environment(**environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="surrogateescape",
+            start_new_session=True,
+        )
+        self._started.append(process)
+        return process
+
+    def _have_digits(self) -> None:
+        for folder in (self.home, self.home / "data"):
+            folder.mkdir(mode=0o700, parents=True)
+        shutil.copytree(prepared_digits(), self.home / "data" / prepared_digits().name)
+
+    def run(self, *words: str, **environment: str) -> Outcome:
+        """Run the command to its end."""
+        return ended(self.start(*words, **environment))
+
+    def listed(self) -> list[dict[str, Any]]:
+        """What `list --json` says."""
+        outcome = self.run("list", "--json")
+        assert outcome.code == 0, outcome.err
+        found: list[dict[str, Any]] = json.loads(outcome.out)
+        return found
+
+    def folders(self) -> list[Path]:
+        """Folders of the sweeps in this home, oldest first."""
+        return sorted((self.home / "sweeps").glob("*"))
+
+    def only_folder(self) -> Path:
+        """The folder of the only sweep, once it is there."""
+        until(lambda: len(self.folders()) == 1, "a sweep was created")
+        return self.folders()[0]
+
+    def close(self) -> None:
+        """End what was started and still runs: followers, conductors (their workers follow)."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+        for folder in self.folders():
+            until(lambda folder=folder: not _kill_conductor(folder), "the sweep was ended")  # type: ignore[misc]
+
+
+def ended(process: "subprocess.Popen[str]") -> Outcome:
+    """Wait for a process to end."""
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    return Outcome(process.returncode, out, err)
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait until something is so; fails after a long while."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.03)
+
+
+def events_of(folder: Path) -> list[AnyEvent]:
+    """Every event of a sweep's (or an export's) journal, none of it damaged."""
+    reader = journal.Reader(folder / journal.NAME)
+    events = reader.read_all()
+    assert reader.damaged == 0
+    return events
+
+
+def state_of(folder: Path) -> SweepState:
+    """The fold of a sweep's journal."""
+    return SweepState().fold(events_of(folder))
+
+
+def conductor_of(folder: Path) -> int:
+    """The process id of the last conductor of a sweep."""
+    return [event.pid for event in events_of(folder) if isinstance(event, ConductorStarted)][-1]
+
+
+def sets(*assignments: str) -> list[str]:
+    """The words of `--set`."""
+    return [word for assignment in assignments for word in ("--set", assignment)]
+
+
+SMALL = sets(
+    *("seeds=2", "train.epochs=2", "grid.batch_size=[64, 512]"),
+    *("memory.micro_batch_size=40", "run.stack=never"),
+)
+"""quickstart with four short trials, so that a run takes little more than its start."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A finished real run of a small quickstart, to look at and to copy, not to change."""
+
+    lab: Lab
+    export: Path
+    outcome: Outcome
+
+    @property
+    def folder(self) -> Path:
+        return self.lab.only_folder()
+
+
+@functools.cache
+def recorded() -> Recorded:
+    """Run a small quickstart once for all tests of this session that need a finished run."""
+    root = Path(tempfile.mkdtemp(prefix="batchscope-test-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    lab = Lab(root)
+    lab.bare = True
+    export = root / "export"
+    words = ["--export", str(export), "--preset", "quickstart", *SMALL, "--workers", "2"]
+    outcome = lab.run(*words, "--json", "--log-format", "json")
+    assert outcome.code == 0, outcome.err
+    return Recorded(lab, export, outcome)
+
+
+@functools.cache
+def prepared_digits() -> Path:
+    """The digits as a run prepares them, once for all tests of this session."""
+    root = Path(tempfile.mkdtemp(prefix="batchscope-digits-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    return Path(prepare("digits", root).folder)
+
+
+@contextlib.contextmanager
+def a_lab(root: Path) -> Iterator[Lab]:
+    """A lab that is cleared up at the end."""
+    lab = Lab(root)
+    try:
+        yield lab
+    finally:
+        lab.close()
+
+
+def copy_of_recorded(root: Path) -> Lab:
+    """A lab whose home holds a copy of the recorded sweep."""
+    lab = Lab(root)
+    shutil.copytree(recorded().lab.home, lab.home)
+    return lab
+
+
+def without_its_end(folder: Path) -> str:
+    """Cut a sweep's journal off before the end of the trial that was the last to finish, its id."""
+    path = folder / journal.NAME
+    lines = path.read_bytes().splitlines(keepends=True)
+    last = max(n for n, line in enumerate(lines) if b'"kind":"ended"' in line)
+    path.write_bytes(b"".join(lines[:last]))
+    ended = msgspec.json.decode(lines[last], type=dict[str, Any])
+    return str(ended["trial"])

@@ -1,0 +1,371 @@
+"""What the menu does with stored sweeps: resume, mark, export, delete; and export on the board."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, Static
+
+from batchscope.engine.errors import MachineProblem
+from batchscope.engine.experiment.preset import load_preset
+from batchscope.engine.sweeps.store import SWEEP, sweep_folders
+from batchscope.tui.app import BatchscopeApp
+from batchscope.tui.screens.board import BoardScreen
+from batchscope.tui.screens.dialog import Message, Question
+from batchscope.tui.screens.menu import MenuScreen
+from batchscope.tui.screens.text_prompt import Asking
+from tests.functional.board_fixtures import (
+    Recipe,
+    conductor_of,
+    configurations,
+    finished_sweep,
+    home,
+    running_sweep,
+)
+from tests.functional.boards import loaded, part, still, until
+from tests.functional.menu.menu_fixtures import SMALL, listed, presets
+
+__all__ = ["home", "presets", "still"]
+pytestmark = pytest.mark.usefixtures("still", "presets", "here")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def shown(pilot: Pilot[str]) -> str:
+    """The text of the dialog, without line breaks."""
+    texts = [str(static.render()) for static in pilot.app.screen.query(Static)]
+    return " ".join(" ".join(texts).split())
+
+
+def exportable(folder: Path) -> Path:
+    """A sweep with the preset that it ran."""
+    (folder / SWEEP).write_text('title = "Batch size in half a minute"\n')
+    return folder
+
+
+async def answered(pilot: Pilot[str], what: str) -> None:
+    """Wait until the menu says something in its last line."""
+    await until(
+        pilot,
+        lambda: isinstance(pilot.app.screen, MenuScreen) and what in part(pilot.app, "menu-hints"),
+    )
+
+
+async def dialog(pilot: Pilot[str], kind: type) -> None:
+    """Wait until a dialog is open."""
+    await until(pilot, lambda: isinstance(pilot.app.screen, kind))
+
+
+async def test_keys_for_sweeps_say_so_where_none_is_chosen(home: Path) -> None:
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        assert "D delete" not in part(app, "menu-hints")
+        for key, answer in (
+            ("r", "nothing to resume: no stored sweep is chosen"),
+            ("e", "nothing to export: no stored sweep is chosen"),
+            ("D", "nothing to delete: no stored sweep is chosen"),
+            ("space", "only stored sweeps can be marked"),
+        ):
+            await pilot.press(key)
+            assert answer in part(app, "menu-hints")
+
+
+async def test_the_size_on_the_disk_is_told(home: Path) -> None:
+    folder = finished_sweep(home)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    app = BatchscopeApp(home)
+    async with app.run_test(size=(110, 24)) as pilot:
+        await listed(pilot)
+        await pilot.press("end")
+        assert f"on disk   {size / 1024:.0f} KiB" in part(app, "preview")
+        assert f"{size / 1024:.0f} KiB" in part(app, "picker")
+        assert "enter open  / filter  e export  space mark  D delete" in part(app, "menu-hints")
+
+
+async def test_r_starts_a_conductor_where_none_lives(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = running_sweep(home)
+    begun: list[Path] = []
+    monkeypatch.setattr("batchscope.tui.app.start_conductor", begun.append)
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("end")
+        assert "r resumes it" in part(app, "preview")
+        assert "r resume" in part(app, "menu-hints")
+        await pilot.press("r")
+        await answered(pilot, "goes on; enter shows its board")
+    assert begun == [folder]
+
+
+async def test_r_leaves_what_runs_or_is_finished_alone_and_tells_a_failure(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise MachineProblem("the conductor did not start: [b]no[/b] disk")
+
+    monkeypatch.setattr("batchscope.tui.app.start_conductor", refuse)
+    finished_sweep(home, "20270114-080000-large")
+    folder = running_sweep(home)
+    app = BatchscopeApp(home)
+    with conductor_of(folder):
+        async with app.run_test(size=SMALL) as pilot:
+            await listed(pilot)
+            await pilot.press("end", "r")
+            assert "nothing to resume: the sweep is finished" in part(app, "menu-hints")
+            await pilot.press("up", "r")
+            assert "it is running already" in part(app, "menu-hints")
+            assert "enter returns to its board" in part(app, "preview")
+            assert "━━━━━━━━──────────── 5 of 12 finished" in part(app, "preview")
+    async with (app := BatchscopeApp(home)).run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("end", "up", "r")
+        await dialog(pilot, Message)
+        assert "[b]no[/b] disk" in shown(pilot)
+
+
+async def test_a_sweep_that_went_away_meanwhile_is_told(home: Path) -> None:
+    folder = exportable(running_sweep(home))
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("end")
+        folder.rename(home / "elsewhere")
+        await pilot.press("r")
+        await dialog(pilot, Message)
+        assert "No such file" in shown(pilot)
+        await pilot.press("x", "e", "enter")
+        await dialog(pilot, Message)
+        assert "could not be exported" in shown(pilot)
+
+
+async def test_why_a_sweep_ended_as_it_did_is_told(home: Path) -> None:
+    recipe = Recipe(home)
+    recipe.open(configurations())
+    recipe.close("failed", 12, 0, "no room on the disk: [b]x[/b]\x1b[2J")
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("end")
+        assert "failed: no room on the disk: [b]x[/b]�[2J" in part(app, "preview")
+
+
+async def test_marks_are_shown_counted_and_taken_away(home: Path) -> None:
+    for day in (13, 14):
+        finished_sweep(home, f"202701{day}-080000-large")
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("end", "space", "up", "space")
+        lines = [line[:4] for line in part(app, "picker").splitlines() if "finished" in line]
+        assert lines == [" ▸*l", "  *l"]
+        assert "2 marked" in part(app, "menu-title")
+        await pilot.press("space")
+        assert "1 marked" in part(app, "menu-title")
+        await pilot.press("escape")
+        assert "marked" not in part(app, "menu-title")
+
+
+async def test_the_mark_of_a_sweep_that_went_away_goes_with_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchscope.tui.screens.menu.AGAIN_SECONDS", 0.05)
+    folder = finished_sweep(home)
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("end", "space")
+        assert "1 marked" in part(app, "menu-title")
+        folder.rename(home / "elsewhere")
+        await until(pilot, lambda: "none yet" in part(app, "picker"))
+        assert "marked" not in part(app, "menu-title")
+
+
+async def test_o_compares_the_marked_sweeps(home: Path) -> None:
+    folders = [finished_sweep(home, f"202701{day}-080000-large") for day in (12, 13, 14)]
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("end", "o")
+        assert "mark sweeps with space first" in part(app, "menu-hints")
+        await pilot.press("space", "o")
+        assert "mark sweeps with space first" in part(app, "menu-hints")
+        await pilot.press("up")
+        assert "o compare" in part(app, "menu-hints")
+        await pilot.press("space", "up", "o")
+        board = await loaded(pilot)
+        assert board.folder == folders[1]
+        await until(pilot, lambda: len(board.curves.overlays) == 1)
+        assert board.curves.overlays[0].folder == folders[0]
+
+
+async def test_o_lays_the_only_marked_sweep_over_the_chosen_one(home: Path) -> None:
+    folders = [finished_sweep(home, f"202701{day}-080000-large") for day in (13, 14)]
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("end", "space", "up", "o")
+        board = await loaded(pilot)
+        assert board.folder == folders[1]
+        await until(pilot, lambda: len(board.curves.overlays) == 1)
+        assert board.curves.overlays[0].folder == folders[0]
+
+
+async def test_d_deletes_the_chosen_sweep_after_a_question(home: Path) -> None:
+    kept = finished_sweep(home, "20270114-080000-large")
+    folder = finished_sweep(home)
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("end", "up", "D")
+        await dialog(pilot, Question)
+        assert f"Delete this sweep? {folder.name} 12 of 12 trials" in shown(pilot)
+        assert "there is no way back" in shown(pilot)
+        await pilot.press("n")
+        assert "nothing was deleted" in part(app, "menu-hints")
+        assert folder.is_dir()
+        await pilot.press("D", "y")
+        await answered(pilot, "1 sweep deleted")
+        assert part(app, "picker").count("finished") == 1
+        assert f"sweep     {kept.name}" in part(app, "preview")
+    assert sweep_folders(home) == [kept]
+
+
+async def test_d_deletes_all_that_are_marked_and_none_while_one_runs(home: Path) -> None:
+    for day in (10, 11, 12):
+        finished_sweep(home, f"202701{day}-080000-large")
+    folder = running_sweep(home)
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        with conductor_of(folder):
+            await pilot.press("end", "space", "up", "space", "up", "up", "space")
+            app.listing.look()
+            await until(pilot, lambda: "● running" in part(app, "picker"))
+            await pilot.press("D")
+            assert "is running; stop it on its board first" in part(app, "menu-hints")
+            await pilot.press("space", "D")
+            await dialog(pilot, Question)
+            assert "Delete these 2 sweeps? 20270111" in shown(pilot)
+            await pilot.press("y")
+            await answered(pilot, "2 sweeps deleted")
+    assert [path.name[:8] for path in sweep_folders(home)] == ["20270115", "20270112"]
+
+
+async def test_a_conductor_that_came_meanwhile_keeps_its_sweep(home: Path) -> None:
+    folder = running_sweep(home)
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("end", "D")
+        await dialog(pilot, Question)
+        with conductor_of(folder):
+            await pilot.press("y")
+            await dialog(pilot, Message)
+            assert "is running; stop it first" in shown(pilot)
+    assert sweep_folders(home) == [folder]
+
+
+async def test_e_exports_into_the_folder_that_is_asked_for(home: Path, here: Path) -> None:
+    folder = exportable(finished_sweep(home))
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("end", "e")
+        await dialog(pilot, Asking)
+        assert app.screen.query_one(Input).value == str(here / folder.name)
+        await pilot.press("enter")
+        await dialog(pilot, Message)
+        assert "All 12 trials are in its tables" in shown(pilot)
+        await pilot.press("enter")
+        assert isinstance(app.screen, MenuScreen)
+    manifest = json.loads((here / folder.name / "manifest.json").read_text())
+    assert manifest["complete"] is True
+    assert (here / folder.name / "trials.csv").is_file()
+
+
+async def test_e_refuses_what_the_command_line_refuses(home: Path, here: Path) -> None:
+    folder = exportable(finished_sweep(home))
+    (here / "full").mkdir()
+    (here / "full" / "mine.txt").write_text("x")
+    (here / "file").write_text("x")
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("end", "e")
+        await dialog(pilot, Asking)
+        for text, refusal in (
+            ("full", "full: holds something else; name another folder"),
+            ("file", "file: is a file; name a folder"),
+            ("", "name a folder"),
+            ("~nobody-at-all/x", "there is no such user"),
+        ):
+            await pilot.press("ctrl+u", *text, "enter")
+            await until(pilot, lambda told=refusal: told in shown(pilot))  # type: ignore[misc]
+            assert "--" not in shown(pilot)
+        await pilot.press("escape")
+        await answered(pilot, "nothing was exported")
+        await pilot.press("e", "ctrl+u", *"again", "enter")
+        await dialog(pilot, Message)
+        await pilot.press("enter", "e", "ctrl+u", *"again", "enter")
+        await dialog(pilot, Message)
+    assert [path.name for path in (here / "full").iterdir()] == ["mine.txt"]
+    assert json.loads((here / "again" / "manifest.json").read_text())["sweep"] == folder.name
+
+
+async def test_e_on_the_board_exports_a_sweep_that_runs_and_says_so(home: Path, here: Path) -> None:
+    folder = exportable(running_sweep(home))
+    app = BatchscopeApp(home, sweep=folder)
+    with conductor_of(folder):
+        async with app.run_test(size=SMALL) as pilot:
+            await loaded(pilot)
+            await pilot.press("e")
+            await dialog(pilot, Asking)
+            await pilot.press("enter")
+            await dialog(pilot, Message)
+            assert "5 of 12 trials have ended" in shown(pilot)
+        manifest = json.loads((here / folder.name / "manifest.json").read_text())
+    assert (manifest["complete"], manifest["state"]) == (False, "running")
+
+
+async def test_e_on_the_board_while_it_starts(
+    home: Path, presets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def start(folder: Path) -> None:
+        Recipe(folder.parent.parent, folder.name).open(configurations())
+        assert begun.wait(60)
+
+    monkeypatch.setattr("batchscope.tui.app.start_conductor", start)
+    app = BatchscopeApp(home, preset=load_preset(presets["large"]))
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, BoardScreen))
+        await pilot.press("e")
+        assert "nothing to export yet" in part(app, "hints")
+        begun.set()
+        await loaded(pilot)
+
+
+def test_picture_of_the_question(home: Path, snap_compare: Callable[..., bool]) -> None:
+    for day in (13, 14):
+        finished_sweep(home, f"202701{day}-080000-large")
+
+    async def asked(pilot: Pilot[str]) -> None:
+        await listed(pilot)
+        await pilot.press("end", "space", "up", "space", "D")
+        await dialog(pilot, Question)
+
+    assert snap_compare(BatchscopeApp(home), terminal_size=SMALL, run_before=asked)

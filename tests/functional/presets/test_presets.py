@@ -1,0 +1,99 @@
+"""Every experiment that comes along, from end to end in a reduced form."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchscope.engine.experiment.preset_catalog import find_preset, preset_files
+from batchscope.engine.experiment.toml_literal import literal
+from tests.dictionary import check_export
+from tests.functional.lab import Lab
+from tests.functional.report_pages import Page, check_numbers
+
+FEWER_EPOCHS = 2
+REDUCED = ("data.name=digits", "train.epochs=1")
+SEEDS = {"bias-variance": 3}
+"""Two seeds are enough elsewhere; error is parted over three."""
+EVERY_TIME = ("quickstart", "accumulation", "competition", "lr-tuned", "vgg16-no-bn")
+"""Between them stacks, cuts, a probe, a choice of rates and a deep network; others take a while."""
+NARROW = "model.width=0.02"
+FEWER_DRAWS = ("probe.draws=20", "probe.pair_draws=10")
+
+
+def seeds_of(name: str) -> int:
+    """How many seeds an experiment is tried with."""
+    return SEEDS.get(name, 2)
+
+
+def reduced(name: str) -> list[str]:
+    """An experiment made small enough to be tried."""
+    raw = find_preset(name).raw
+    assignments = [*REDUCED, f"seeds={seeds_of(name)}", *(FEWER_DRAWS if raw.get("probe") else ())]
+    if "width" in raw.get("model", {}):
+        assignments.append(NARROW)
+    cells = raw.get("cells", [])
+    if any("epochs" in cell for cell in cells):
+        fewer = [{**cell, "epochs": FEWER_EPOCHS} if "epochs" in cell else cell for cell in cells]
+        assignments.append(f"cells={literal(fewer)}")
+    return [part for assignment in assignments for part in ("--set", assignment)]
+
+
+def check_probes(out: Path, probe: dict[str, Any], finished: int) -> None:
+    """Every moment of every trial has its sizes and pairs in the tables."""
+    counts = {"batch_sizes": "probes.csv", "pairs": "competitions.csv"}
+    for key, name in counts.items():
+        if probe:
+            with open(out / name) as file:
+                rows = list(csv.DictReader(file))
+            assert len(rows) == finished * len(probe["at"]) * len(probe.get(key, ()))
+        else:
+            assert not (out / name).exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in EVERY_TIME else pytest.param(name, marks=pytest.mark.campaign)
+        for name in sorted(preset_files())
+    ],
+)
+def test_a_preset_runs_to_its_end(lab: Lab, name: str) -> None:
+    lab.reports = True
+    outcome = lab.run("--export", "out", "--preset", name, *reduced(name))
+    assert outcome.code == 0, outcome.err
+    out = lab.cwd / "out"
+    preset = find_preset(name)
+    with open(out / "trials.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == seeds_of(name) * len(preset.configurations)
+    assert {row["status"] for row in rows} <= {"finished", "skipped"}
+    finished = sum(row["status"] == "finished" for row in rows)
+    assert finished
+    check_probes(out, preset.raw.get("probe", {}), finished)
+    with open(out / "bias_variance.csv") as file:
+        parted = list(csv.DictReader(file))
+    assert bool(parted) == (name in SEEDS)
+    verdicts = json.loads(Path(out / "findings.json").read_text())["claims"]
+    assert [verdict["statement"] for verdict in verdicts] == [
+        claim.statement for claim in preset.claims
+    ]
+    check_export(out, "report")
+    check_numbers(out, Page((out / "report.html").read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in EVERY_TIME else pytest.param(name, marks=pytest.mark.campaign)
+        for name in sorted(preset_files())
+    ],
+)
+def test_a_preset_says_what_it_asks(name: str) -> None:
+    preset = find_preset(name)
+    assert preset.title
+    assert preset.question.endswith("?")
+    assert preset.source
+    assert preset.claims

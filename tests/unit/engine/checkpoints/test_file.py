@@ -1,0 +1,145 @@
+"""Checkpoint files: whole, or known for what they are."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchscope.engine.checkpoints import file as checkpoints
+from batchscope.engine.checkpoints.file import CURRENT, PREVIOUS, Damaged, Superseded
+
+PAYLOAD = bytes(range(64))
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    folder = checkpoints.folder_of(tmp_path, "b64-s0")
+    checkpoints.write(folder, 3, 70, PAYLOAD)
+    header, payload = checkpoints.read(folder / CURRENT)
+    assert payload == PAYLOAD
+    assert (header.attempt, header.steps, header.length) == (3, 70, 64)
+    assert checkpoints.latest_header(folder) == header
+    assert folder == tmp_path / "trials" / "b64-s0"
+    assert [path.name for path in folder.iterdir()] == [CURRENT]
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_the_one_before_stays_until_the_next_is_whole(tmp_path: Path) -> None:
+    for steps in (1, 2, 3):
+        checkpoints.write(tmp_path, 1, steps, PAYLOAD)
+    found = [checkpoints.read(path)[0].steps for path in checkpoints.candidates(tmp_path)]
+    assert found == [3, 2]
+
+
+def test_a_byte_that_changed_is_found_wherever_it_is(tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, 1, 1, PAYLOAD)
+    path = tmp_path / CURRENT
+    whole = path.read_bytes()
+    for index in range(len(whole)):
+        for flip in (1, 0x80):
+            path.write_bytes(whole[:index] + bytes([whole[index] ^ flip]) + whole[index + 1 :])
+            with pytest.raises(Damaged):
+                checkpoints.read(path)
+
+
+def test_a_file_cut_at_any_length_is_found(tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, 1, 1, PAYLOAD)
+    path = tmp_path / CURRENT
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(Damaged):
+            checkpoints.read(path)
+    path.write_bytes(whole + b"\0")
+    with pytest.raises(Damaged, match="it has 65 of 64 bytes"):
+        checkpoints.read(path)
+
+
+def test_a_damaged_number_of_the_attempt_holds_nobody_back(tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, 1, 1, PAYLOAD)
+    path = tmp_path / CURRENT
+    content = bytearray(path.read_bytes())
+    content[12] = 0x7F  # the highest byte of the attempt
+    path.write_bytes(content)
+    checkpoints.write(tmp_path, 2, 5, PAYLOAD)
+    assert checkpoints.read(path)[0].steps == 5
+
+
+def test_a_later_attempt_is_not_overwritten(tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, 2, 10, PAYLOAD)
+    with pytest.raises(Superseded, match="attempt 2"):
+        checkpoints.write(tmp_path, 1, 99, b"stale")
+    assert checkpoints.read(tmp_path / CURRENT)[0].steps == 10
+    assert [path.name for path in tmp_path.iterdir()] == [CURRENT]
+
+
+def test_what_a_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, 1, 1, PAYLOAD)
+    (tmp_path / "checkpoint.1.tmp").write_bytes(PAYLOAD[:7])
+    assert [path.name for path in checkpoints.candidates(tmp_path)] == [CURRENT]
+    assert [path.name for path in tmp_path.iterdir()] == [CURRENT]
+
+
+def test_without_a_folder_there_is_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "none"
+    assert list(checkpoints.candidates(folder)) == []
+    assert checkpoints.latest_header(folder) is None
+    checkpoints.remove(folder)
+    with pytest.raises(FileNotFoundError):
+        checkpoints.read(folder / CURRENT)
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [["b64-s0", "B64-s0"], ["a/b", "a-b", "a b"], ["..", "."], ["x" * 300, "x" * 301], ["é", "è"]],
+)
+def test_every_trial_has_a_folder_of_its_own_whatever_its_name(
+    tmp_path: Path, folders: list[str]
+) -> None:
+    found = [checkpoints.folder_of(tmp_path, name) for name in folders]
+    assert {path.parent for path in found} == {tmp_path / "trials"}
+    assert len({path.name.lower() for path in found}) == len(folders)
+    for path in found:
+        path.mkdir(parents=True)
+
+
+@given(st.text(min_size=1, max_size=200))
+def test_a_folder_has_a_plain_name(name: str) -> None:
+    path = checkpoints.folder_of(Path("/sweep"), name)
+    assert path.parent == Path("/sweep/trials")
+    assert path.name.isascii()
+    assert path.name.isprintable()
+    assert 0 < len(path.name) <= checkpoints.LONGEST_NAME
+    assert path.name not in (".", "..")
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from batchscope.engine.checkpoints import file as checkpoints
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+checkpoints.write(Path(sys.argv[1]), 1, 1, b"x" * 1000)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+try:
+    checkpoints.write(Path(sys.argv[1]), 1, 2, b"x" * 5000)
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+def test_where_the_disk_has_no_room_the_one_before_stays(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)],
+        capture_output=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout == b"OSError\n"
+    assert [path.name for path in tmp_path.iterdir()] == [CURRENT]
+    assert checkpoints.read(tmp_path / CURRENT)[0].steps == 1
+    assert not (tmp_path / PREVIOUS).exists()

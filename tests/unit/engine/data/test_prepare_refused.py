@@ -1,0 +1,324 @@
+"""Preparing what cannot be had, as a process, and from the network."""
+
+import gzip
+import hashlib
+import http.server
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from batchscope.engine.data.catalog import DATASETS
+from batchscope.engine.data.mnist_files import MNIST_FILES
+from batchscope.engine.data.prepare import load_arrays, prepare
+from batchscope.engine.data.prepared import Prepared
+from batchscope.engine.data.raw_files import DataError
+from tests.unit.engine.data.prepare_fixtures import (
+    COMMAND,
+    cut_short,
+    environment,
+    facts,
+    idx,
+    names,
+    write_mnist,
+)
+
+
+def run(*arguments: object, **changes: str) -> tuple[int, list[dict[str, Any]], str]:
+    """Run the preparation as a process: its exit code, what it stated, its stderr."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)], env=environment(**changes), capture_output=True, text=True
+    )
+    return done.returncode, facts(done.stdout), done.stderr
+
+
+# ---- what can go wrong
+
+
+def test_unknown_names_and_missing_folders(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no data set 'minst'; did you mean 'mnist'"):
+        prepare("minst", tmp_path)
+    with pytest.raises(DataError, match="nowhere: cannot be read: No such file or directory"):
+        prepare("mnist", tmp_path, tmp_path / "nowhere")
+    with pytest.raises(DataError, match="holds no CIFAR-10"):
+        prepare("cifar10", tmp_path, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_file_leaves_nothing_behind(tmp_path: Path) -> None:
+    raw = write_mnist(tmp_path / "files")
+    cut_short(raw / MNIST_FILES[0])
+    with pytest.raises(DataError, match="truncated"):
+        prepare("mnist", tmp_path / "home", tmp_path / "files")
+    assert names(tmp_path / "home" / "data") == ["mnist.lock"]
+
+
+def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
+    write_mnist(tmp_path / "files")
+    (tmp_path / "home").write_text("a file")
+    with pytest.raises(DataError, match=r"home.*: cannot write data here: Not a directory"):
+        prepare("mnist", tmp_path / "home" / "below", tmp_path / "files")
+    with pytest.raises(DataError, match=r"home.*: cannot write data here: "):
+        prepare("mnist", tmp_path / "home", tmp_path / "files")
+
+
+def test_a_disk_without_room(tmp_path: Path) -> None:
+    """The system refuses to let any file grow past 2,000 bytes: the arrays do not fit."""
+    write_mnist(tmp_path / "files")
+    limited = (
+        "import resource, runpy;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
+        "runpy.run_module('batchscope.engine.data.prepare', run_name='__main__', alter_sys=True)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-B", "-c", limited, "mnist", "home", "files"],
+        env=environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (3, "")
+    [fact] = facts(done.stdout)
+    assert fact["error"].startswith(str(tmp_path / "home"))
+    assert "File too large" in fact["error"]
+    assert names(tmp_path / "home" / "data") == ["mnist.lock"]
+
+
+def test_a_home_without_a_utf8_name(tmp_path: Path) -> None:
+    write_mnist(tmp_path / "files")
+    with pytest.raises(DataError, match="not valid UTF-8"):
+        prepare("mnist", tmp_path / "caf\udce9", tmp_path / "files")
+
+
+# ---- as a process
+
+
+def test_a_process_states_its_result(tmp_path: Path) -> None:
+    write_mnist(tmp_path / "files")
+    code, [fact], errors = run("mnist", tmp_path / "home", tmp_path / "files")
+    assert (code, errors) == (0, "")
+    prepared = msgspec.convert(fact["prepared"], Prepared)
+    assert prepared == prepare("mnist", tmp_path / "home", tmp_path / "files")
+
+
+def test_a_process_states_its_error(tmp_path: Path) -> None:
+    code, [fact], errors = run("mnist", tmp_path / "home", tmp_path / "files")
+    assert (code, errors) == (3, "")
+    assert list(fact) == ["error"]
+    assert "files: cannot be read" in fact["error"]
+    code, [fact], errors = run("mnist")
+    assert (code, errors) == (2, "")
+    assert fact["error"].startswith("usage: ")
+
+
+def test_a_process_that_nobody_reads_ends_quietly(tmp_path: Path) -> None:
+    write_mnist(tmp_path / "files")
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run(
+        [*COMMAND, "mnist", tmp_path / "home", tmp_path / "files"],
+        env=environment(),
+        stdout=write,
+        stderr=subprocess.PIPE,
+    )
+    os.close(write)
+    assert (process.returncode, process.stderr) == (1, b"")
+
+
+def test_importing_needs_neither_torch_nor_scikit_learn() -> None:
+    code = (
+        "import sys, batchscope.engine.data.prepare\n"
+        "assert not {'torch', 'torchvision', 'sklearn', 'textual'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], env=environment(), check=True)
+    code = (
+        "import sys, batchscope.engine.data.catalog\n"
+        "assert not {'numpy', 'torch', 'torchvision', 'sklearn'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], env=environment(), check=True)
+
+
+# ---- downloads
+
+
+class Mirror(http.server.ThreadingHTTPServer):
+    """A proxy that answers for every host, over plain HTTP, with the files that it was given.
+
+    Until it is asked for `log-in` it answers everything as a captive portal does.
+    """
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        super().__init__(("127.0.0.1", 0), MirrorHandler)
+        self.files = files
+        self.logged_in = False
+
+
+class MirrorHandler(http.server.BaseHTTPRequestHandler):
+    server: Mirror
+
+    def do_GET(self) -> None:
+        name = self.path.rpartition("/")[2]
+        self.server.logged_in |= name == "log-in"
+        content = (
+            self.server.files[name] if self.server.logged_in and name != "log-in" else GREETING
+        )
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the test's output is no log of a server."""
+
+
+GREETING = b"please log in to this network"
+
+
+def published_fashion() -> dict[str, bytes]:
+    """Files as large as Fashion-MNIST's once unpacked, of even pixels that compress well."""
+    arrays: list[NDArray[np.uint8]] = []
+    for count in (60_000, 10_000):
+        arrays.append(np.full((count, 28, 28), 200, np.uint8))
+        arrays.append((np.arange(count) % 10).astype(np.uint8))
+    return {
+        f"{name}.gz": gzip.compress(idx(array), compresslevel=1, mtime=0)
+        for name, array in zip(MNIST_FILES, arrays, strict=True)
+    }
+
+
+def closed_port() -> int:
+    """A port of this machine at which nobody listens: it was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+# One process for all of it, because loading torch takes longer than the rest. The last step is
+# `engine.data.prepare` as it is run, with a library and a child of its own that print on the way.
+DOWNLOADS = """
+import json, os, sys, urllib.request
+from pathlib import Path
+from batchscope.engine.data import prepare, torchvision_compat as torchvision_guard
+
+home = Path(sys.argv[2])
+
+def attempt(name, proxy):
+    os.environ["http_proxy"] = os.environ["https_proxy"] = proxy
+    urllib.request.install_opener(None)  # the one that remembers the proxy before
+    progress = []
+    try:
+        prepare.prepare(name, home, None, lambda *counts: progress.append(counts))
+    except prepare.DataError as error:
+        return {"error": str(error), "progress": progress}
+
+refused = {name: attempt(name, os.environ["CLOSED"]) for name in ("mnist", "cifar10")}
+portal = attempt("fashion-mnist", os.environ["MIRROR"])
+left = sorted(path.name for path in (home / "data").iterdir())
+Path(os.environ["REPORT"]).write_text(json.dumps({**refused, "portal": portal, "left": left}))
+urllib.request.urlopen("http://any.host/log-in").close()
+
+# A file that an earlier extraction left half-written, which torchvision would believe.
+half = home / "data/raw/FashionMNIST/raw/train-images-idx3-ubyte"
+half.write_bytes(bytes([0, 0, 8, 3]) + b"half")
+fashion = torchvision_guard.import_torchvision().datasets.FashionMNIST
+fashion.resources = json.loads(os.environ["RESOURCES"])
+download = fashion.download
+def printing(self):
+    print("noise")
+    os.system("echo noise")
+    download(self)
+fashion.download = printing
+sys.exit(prepare.main())
+"""
+
+
+class Downloads(NamedTuple):
+    """What the process did: what it reported of the failures, and how the success went."""
+
+    home: Path
+    failed: dict[str, Any]
+    done: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Downloads]:
+    home, report = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("report") / "json"
+    files = published_fashion()
+    sums = [(name, hashlib.md5(content).hexdigest()) for name, content in files.items()]
+    with Mirror(files) as mirror:
+        thread = threading.Thread(target=mirror.serve_forever)
+        thread.start()
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", DOWNLOADS, "fashion-mnist", str(home)],
+            env=environment(
+                CLOSED=f"http://127.0.0.1:{closed_port()}",
+                MIRROR=f"http://127.0.0.1:{mirror.server_address[1]}",
+                REPORT=str(report),
+                RESOURCES=json.dumps(sums),
+            ),
+            capture_output=True,
+            text=True,
+        )
+        mirror.shutdown()
+        thread.join()
+    assert report.exists(), done.stderr
+    yield Downloads(home, json.loads(report.read_text()), done)
+    shutil.rmtree(home)  # 280 MB that need not outlive the tests
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_a_download_without_a_line(downloads: Downloads, name: str) -> None:
+    """Whatever line this machine has, the way to it led to a port where nobody listens."""
+    assert downloads.failed[name] == {
+        "error": f"{DATASETS[name].title} could not be downloaded: Connection refused;"
+        " --data-dir DIR reads files that you already have",
+        "progress": [],
+    }
+
+
+def test_a_download_that_brings_something_else(downloads: Downloads) -> None:
+    assert downloads.failed["portal"] == {
+        "error": "Fashion-MNIST could not be downloaded: File not found or corrupted;"
+        " --data-dir DIR reads files that you already have",
+        "progress": [[len(GREETING), 30_878_645]],
+    }
+    locks = ["cifar10.lock", "fashion-mnist.lock", "mnist.lock"]
+    assert downloads.failed["left"] == [*locks, "raw"]
+
+
+def test_a_download(downloads: Downloads) -> None:
+    assert downloads.done.returncode == 0, downloads.done.stderr
+    assert downloads.done.stderr.count("noise") == 2
+    *progress, last = facts(downloads.done.stdout)
+    assert progress
+    assert all(fact["total"] == 30_878_645 for fact in progress)
+    counts = [fact["received"] for fact in progress]
+    assert counts == sorted(counts)
+    prepared = msgspec.convert(last["prepared"], Prepared)
+    assert Path(prepared.folder) == downloads.home / "data" / "fashion-mnist-download"
+    assert (prepared.train, prepared.test) == (60_000, 10_000)
+    train_images, train_labels, _, test_labels = load_arrays(prepared)
+    expected = (200 / 255 - 0.2860) / 0.3530
+    np.testing.assert_allclose(train_images[[0, 511, 512, -1]], expected, rtol=1e-6)
+    assert np.bincount(train_labels).tolist() == [6000] * 10
+    assert np.bincount(test_labels).tolist() == [1000] * 10
+
+
+def test_what_was_downloaded_is_kept(downloads: Downloads) -> None:
+    """It is enough to prepare from, without a line: the mirror is gone by now."""
+    folder = downloads.home / "data" / "fashion-mnist-download"
+    prepared = msgspec.json.decode((folder / "prepared.json").read_bytes(), type=Prepared)
+    shutil.rmtree(folder)
+    assert prepare("fashion-mnist", downloads.home) == prepared

@@ -1,0 +1,169 @@
+"""`[select]` unfolds into candidates, which know their rivals; and what is refused."""
+
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchscope.engine.errors import UsageProblem
+from batchscope.engine.experiment.preset import parse_preset
+from batchscope.engine.spec import Configuration, Selection
+from tests.unit.engine.grid_fixtures import base, configurations, notes, refusal
+
+RATES = [0.01, 0.03, 0.1]
+
+
+def without_rate(**more: Any) -> dict[str, Any]:
+    return {"train": {"batch_size": 64, "epochs": 2}, **more}
+
+
+def groups(found: list[Configuration]) -> dict[str, list[float]]:
+    told: dict[str, list[float]] = {}
+    for each in found:
+        told.setdefault(each.rivals, []).append(each.settings.train.lr)
+    return told
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    sizes=st.lists(st.integers(2, 500), min_size=1, max_size=4, unique=True),
+    rates=st.lists(st.sampled_from([0.01, 0.02, 0.5, 1.0, 2.0]), min_size=1, unique=True),
+    momenta=st.lists(st.sampled_from([0.0, 0.5, 0.9]), min_size=1, unique=True),
+)
+def test_every_configuration_of_the_grid_has_every_candidate(
+    sizes: list[int], rates: list[float], momenta: list[float]
+) -> None:
+    found = configurations(
+        train={"epochs": 2, "optimizer": "momentum"},
+        grid={"batch_size": sizes},
+        select={"lr": rates, "momentum": momenta},
+    )
+    trains = [each.settings.train for each in found]
+    values = [(train.batch_size, train.lr, train.momentum) for train in trains]
+    assert values == list(product(sizes, rates, momenta))
+    assert [each.rivals for each in found] == [
+        str(size) for size in sizes for _ in product(rates, momenta)
+    ]
+    assert len({each.id for each in found}) == len({each.label for each in found}) == len(found)
+    assert {each.settings.data.validation for each in found} == {0.1}
+
+
+def test_a_group_is_named_by_what_its_rivals_share() -> None:
+    found = configurations(
+        **without_rate(
+            grid={"batch_size": [8, 64], "optimizer": ["sgd", "adam"]}, select={"lr": RATES}
+        )
+    )
+    assert groups(found) == {
+        "8, sgd": RATES, "8, adam": RATES, "64, sgd": RATES, "64, adam": RATES
+    }  # fmt: skip
+
+
+def test_without_select_nobody_has_rivals() -> None:
+    (only,) = configurations()
+    assert (only.rivals, only.settings.data.validation) == ("", 0.0)
+
+
+def test_cells_have_candidates_too_but_in_what_they_set() -> None:
+    found = configurations(
+        **without_rate(
+            grid={"batch_size": [8]},
+            cells=[
+                {"batch_size": 64, "label": "large"},
+                {"batch_size": 64, "lr": 0.5, "label": "as it is"},
+            ],
+            select={"lr": RATES},
+        )
+    )
+    assert groups(found) == {"8": RATES, "large": RATES, "": [0.5]}
+    assert [each.label for each in found[3:]] == [
+        "large, lr 0.01", "large, lr 0.03", "large, lr 0.1", "as it is"
+    ]  # fmt: skip
+
+
+def test_groups_of_one_name_are_told_apart() -> None:
+    cells = [{"batch_size": size, "label": "same"} for size in (8, 16)]
+    found = configurations(**without_rate(cells=cells, select={"lr": RATES}))
+    assert list(groups(found)) == ["same", "same.2"]
+
+
+def test_the_split_that_is_asked_for_is_kept() -> None:
+    data = {"name": "digits", "validation": 0.25}
+    found = configurations(**without_rate(data=data, select={"lr": RATES}))
+    assert {each.settings.data.validation for each in found} == {0.25}
+
+
+@pytest.mark.parametrize("by", ["validation_accuracy", "validation_loss", "steps_to_target"])
+def test_what_decides_is_read(by: str) -> None:
+    raw = base(
+        title="t",
+        train={"batch_size": 8, "epochs": 2, "target_accuracy": 0.5},
+        select={"lr": RATES, "by": by},
+    )
+    expected = Selection(keys=("train.lr",), by=by)  # type: ignore[arg-type]
+    assert parse_preset(raw, "p", "file.toml").selection == expected
+
+
+def test_accuracy_decides_by_default() -> None:
+    raw = base(title="t", select={"train": {"lr": RATES}})
+    found = parse_preset(raw, "p", "file.toml")
+    assert found.selection == Selection(keys=("train.lr",), by="validation_accuracy")
+    assert found.notes == ("train.lr in [train] has no effect: [select] sets it",)
+    assert parse_preset(base(title="t"), "p", "file.toml").selection is None
+
+
+def test_a_value_of_the_table_that_is_chosen_has_no_effect() -> None:
+    assert notes(select={"lr": RATES}) == ["train.lr in [train] has no effect: [select] sets it"]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"select": [1]}, "select: expected a table, written [select]"),
+        ({"select": {"by": "validation_loss"}}, "select: needs a key and values"),
+        ({"select": {"lr": []}}, "select.lr: expected a list of values, got []"),
+        ({"select": {"lr": 0.1}}, "select.lr: expected a list of values, got 0.1"),
+        ({"select": {"lr": [0.1, -1.0]}}, "select.lr[1]: expected a number"),
+        ({"select": {"lr": [0.1, 0.1]}}, "configurations 1 and 2"),
+        ({"select": {"rate": [0.1]}}, "select: unknown key 'rate'"),
+        ({"select": {"bi": "validation_loss"}}, "unknown key 'bi'"),
+        ({"select": {"lr": RATES, "by": "loss"}}, "select.by: expected one of steps_to_target"),
+        ({"select": {"lr": RATES, "by": 3}}, "select.by: expected one of"),
+        ({"select": {"lr": RATES, "train": {"lr": RATES}}}, "train.lr is there twice"),
+        (
+            {"grid": {"train.lr": [0.1]}, "select": {"lr": RATES}},
+            "select.lr: [grid] has it too",
+        ),
+        ({"select": {"data.name": ["digits", "mnist"]}}, "select.data.name: cannot be chosen"),
+        ({"select": {"validation": [0.1, 0.2]}}, "select.validation: cannot be chosen"),
+        ({"select": {"target_accuracy": [0.1]}}, "select.target_accuracy: cannot be chosen"),
+        (
+            {"data": {"name": "digits", "validation": 0}, "select": {"lr": RATES}},
+            "data.validation: must be above 0 with [select]",
+        ),
+        (
+            {"select": {"lr": RATES, "by": "steps_to_target"}},
+            "select.by: steps_to_target needs train.target_accuracy",
+        ),
+        ({"select": {"lr": [0.1] * 100_001}}, "100,001 trials are asked for"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(more: dict[str, Any], told: str) -> None:
+    assert told in refusal(**more)
+
+
+def test_a_claim_that_names_no_group_is_told_the_groups() -> None:
+    claim = {
+        "statement": "s",
+        "measure": "test_accuracy",
+        "left": {"label": "16"},
+        "relation": "greater",
+        "value": 0.5,
+    }
+    raw = base(title="t", select={"lr": [0.1, 0.2]}, claims=[claim])
+    with pytest.raises(UsageProblem) as caught:
+        parse_preset(raw, "p", "file.toml")
+    told = "no configuration has label = '16'; the labels are '64', '64, lr 0.1', '64, lr 0.2'"
+    assert str(caught.value) == f"file.toml: claims[0].left: {told}"

@@ -1,0 +1,393 @@
+"""Figures with intervals, bars beside the smallest batch, and the sentence that recommends."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from batchscope.engine.analysis import measures, tables
+from batchscope.engine.analysis.bias_variance import Parts
+from batchscope.engine.analysis.measures import rounding_variance, value_of
+from batchscope.engine.experiment.measure_names import MEASURES, PROBED, TEXT_COLUMNS, TRIAL_COLUMNS
+from batchscope.engine.export import bundle
+from batchscope.engine.findings import findings
+from batchscope.engine.findings.claim_verdicts import Verdict
+from batchscope.engine.findings.configuration_summary import bars, figures, mean_of
+from batchscope.engine.findings.recommendation import recommendation
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.tui.headless.summary import findings_text
+from batchscope.tui.viewmodel import status_signs
+from tests.unit.engine.findings_fixtures import (
+    TEST_SIZE,
+    Ended,
+    comparison,
+    configuration,
+    sweep,
+    trend,
+)
+
+DIVERGED = Ended(status="diverged")
+OPEN = "Which batch size to use is undetermined"
+
+
+def timed(accuracy: float, seconds: float) -> Ended:
+    return Ended(accuracy, figures={"seconds": seconds})
+
+
+def three_sizes() -> SweepState:
+    return sweep(
+        [
+            (configuration(64), [timed(0.90, 1.0), timed(0.92, 1.0), timed(0.91, 1.0)]),
+            (configuration(8), [timed(0.95, 4.0), timed(0.96, 4.0), timed(0.97, 4.0)]),
+            (configuration(16), [timed(0.95, 2.0), DIVERGED, timed(0.93, 3.0)]),
+        ],
+        trend("decreasing"),
+        comparison("less"),
+    )
+
+
+# ---- measures
+
+
+def test_every_numeric_column_of_the_trials_is_a_measure_and_no_other() -> None:
+    state = three_sizes()
+    for column in TRIAL_COLUMNS:
+        for row in tables.trial_rows(state):
+            if isinstance(row.get(column), str):
+                assert column not in MEASURES
+    assert set(TRIAL_COLUMNS) - set(TEXT_COLUMNS) < set(MEASURES)
+    for trial in state.trials.values():
+        row = tables.trial_row(state, trial)
+        for measure in MEASURES:
+            if measure in row:
+                assert value_of(state, trial, measure) == row[measure]
+
+
+def test_named_findings_by_hand() -> None:
+    slices = tuple(ev.NormSlice(at, 2, mean, 0.0, 201, (2,)) for at, mean in ((0, 1.0), (2, 3.0)))
+    state = sweep([(configuration(8), [Ended(figures={"norms": slices, "seconds": 5.0})])])
+    trial = state.trials["b8-s0"]
+    assert value_of(state, trial, "step_seconds") == 0.5
+    assert value_of(state, trial, "training_seconds") == 5
+    assert value_of(state, trial, "weight_norm") == 3
+    assert value_of(state, trial, "grad_norm_mean") == 2
+    cv = value_of(state, trial, "grad_norm_cv")
+    assert cv == pytest.approx(float(np.std([1, 1, 3, 3], ddof=1)) / 2)
+    assert all(value_of(state, state.trials["b8-s1"], name) is None for name in measures.FINDINGS)
+
+
+def test_figures_that_come_in_steps_say_how_coarse_they_are() -> None:
+    state = sweep([(configuration(8, target_accuracy=0.9), [0.9]), (configuration(64), [0.9])])
+    to_target, plain = state.trials["b8-s0"], state.trials["b64-s0"]
+    image = 1 / TEST_SIZE**2 / 12
+    for trial, measure, variance in (
+        (plain, "test_accuracy", image),
+        (plain, "generalization_gap", 2 * image),
+        (plain, "test_loss", 0),
+        (plain, "steps", 0),
+        (plain, "epoch_seconds", 0),
+        (plain, "training_seconds", 0),
+        (to_target, "epochs", 1 / 12),
+        (to_target, "steps", 100 / 12),
+        (to_target, "samples", 80**2 / 12),
+    ):
+        assert rounding_variance(state, trial, measure, 5.0) == pytest.approx(variance)
+
+
+def test_norms_distances_and_probes_are_rounded_as_float32_is() -> None:
+    state = sweep([(configuration(8), [0.9])])
+    rounded = {
+        measure
+        for measure in MEASURES
+        if rounding_variance(state, state.trials["b8-s0"], measure, -5.0)
+        == pytest.approx(25e-12, rel=1e-9, abs=0)
+    }
+    assert rounded == {"init_norm", "distance_from_init", "path_length", "sharpness"} | (
+        {*measures.FINDINGS, *PROBED} - {"step_seconds", "training_seconds"} - {*Parts._fields}
+    )
+
+
+# ---- figures
+
+
+def test_means_have_intervals_over_finished_seeds() -> None:
+    found = mean_of(three_sizes(), "b8", "test_accuracy")
+    assert found is not None
+    values = [0.95, 0.96, 0.97]
+    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (found.mean, found.low, found.high, found.n) == pytest.approx((0.96, low, high, 3))
+    one = mean_of(sweep([(configuration(8), [0.9, DIVERGED])]), "b8", "test_accuracy")
+    assert one is not None
+    assert (one.mean, one.low, one.high, one.n) == (0.9, None, None, 1)
+    assert mean_of(sweep([(configuration(8), [DIVERGED])]), "b8", "test_accuracy") is None
+
+
+def test_bars_are_measured_in_the_smallest_batch() -> None:
+    found = bars(three_sizes(), "epoch_seconds")
+    assert {name: mean.normalized for name, mean in found.items()} == {
+        "b8": 1.0,
+        "b16": 2.5 / 4,
+        "b64": 0.25,
+    }
+    zero = sweep([(configuration(8), [Ended(figures={"distance_from_init": 0.0})] * 3)])
+    assert bars(zero, "distance_from_init")["b8"].normalized is None
+
+
+def test_times_have_ratios_and_say_what_ran_beside() -> None:
+    large_one, small_one = (configuration(size, timing="alone") for size in (64, 8))
+    state = sweep([(large_one, [timed(0.9, 1.0)]), (small_one, [timed(0.9, 4.0)])])
+    small, large = figures(state)
+    assert (small.timing, large.timing) == ("alone", "alone")
+    assert (small.ratios, large.ratios["epoch_seconds"]) == ({}, 4.0)
+    assert large.ratios["step_seconds"] == pytest.approx((4.0 / 10) / (1.0 / 2))
+    assert (large.seeds, large.finished, large.excluded) == (3, 1, 0)
+
+
+def test_two_of_one_size_are_both_beside_the_next_smaller() -> None:
+    twin = configuration(64, lr=0.2, id="b64-lr0.2")
+    values = [
+        (configuration(8), [timed(0.9, 8.0)]),
+        (configuration(64), [timed(0.9, 4.0)]),
+        (twin, [timed(0.9, 2.0)]),
+    ]
+    assert [of.ratios.get("epoch_seconds") for of in figures(sweep(values))] == [None, 2.0, 4.0]
+
+
+def test_a_figure_is_beside_its_kin_alone() -> None:
+    """Two optimizers: each is measured in its own smallest batch."""
+    adam = [
+        configuration(size, optimizer="adam", id=f"a{size}", label=f"a{size}") for size in (16, 64)
+    ]
+    state = sweep(
+        [
+            (configuration(8), [timed(0.9, 8.0)]),
+            (configuration(64), [timed(0.9, 4.0)]),
+            (adam[0], [timed(0.9, 6.0)]),
+            (adam[1], [timed(0.9, 3.0)]),
+        ]
+    )
+    found = {each.configuration: each for each in figures(state)}
+    assert list(found) == ["b8", "a16", "b64", "a64"]
+    ratios = [each.ratios.get("epoch_seconds") for each in found.values()]
+    assert ratios == [None, None, 2.0, 2.0]
+    normalized = [each.figures["epoch_seconds"].normalized for each in found.values()]
+    assert normalized == [1.0, 1.0, 0.5, 0.5]
+
+
+def test_without_the_smallest_batch_nothing_is_measured_in_it() -> None:
+    values = [
+        (configuration(8), [DIVERGED] * 3),
+        (configuration(16), [timed(0.9, 4.0)]),
+        (configuration(64), [timed(0.9, 2.0)]),
+    ]
+    found = figures(sweep(values))[1:]
+    assert [of.figures["epoch_seconds"].normalized for of in found] == [None, None]
+    assert [of.ratios.get("epoch_seconds") for of in found] == [None, 2.0]
+
+
+def test_a_twin_of_the_smallest_batch_may_stand_in_for_it() -> None:
+    values = [
+        (configuration(8), [DIVERGED] * 3),
+        (configuration(8, lr=0.01, id="cool"), [timed(0.9, 4.0)]),
+        (configuration(64), [timed(0.9, 2.0)]),
+    ]
+    found = bars(sweep(values), "epoch_seconds")
+    assert {name: mean.normalized for name, mean in found.items()} == {"cool": 1.0, "b64": 0.5}
+
+
+def test_nothing_is_measured_in_what_may_be_zero() -> None:
+    def gaps(*values: float) -> list[Ended]:
+        return [Ended(0.9, figures={"train_accuracy": 0.9 + value}) for value in values]
+
+    large = (configuration(64), gaps(0.05, 0.051, 0.052))
+    vague = sweep([(configuration(8), gaps(0.004, -0.003, 0.002)), large])
+    assert [each.normalized for each in bars(vague, "generalization_gap").values()] == [None, None]
+    clear = sweep([(configuration(8), gaps(0.010, 0.011, 0.012)), large])
+    assert bars(clear, "generalization_gap")["b64"].normalized == pytest.approx(0.051 / 0.011)
+
+
+# ---- the recommendation
+
+
+def test_the_best_is_recommended_where_the_seeds_tell_it_from_all() -> None:
+    state = sweep(
+        [
+            (configuration(8), [timed(0.95, 4.0), timed(0.96, 4.0), timed(0.97, 4.0)]),
+            (configuration(64), [timed(0.90, 1.0), timed(0.92, 1.0), timed(0.91, 1.0)]),
+        ]
+    )
+    low, high = stats.t.interval(0.95, 2, 0.96, stats.sem([0.95, 0.96, 0.97]))
+    assert recommendation(state) == (
+        f"Use batch size 8: its test accuracy, 96.00 % [{low * 100:.2f}, {high * 100:.2f}] over "
+        "3 seeds, is the highest of 2 and told from every other one; 4 s of "
+        "training, timed while others may run."
+    )
+
+
+def test_the_fastest_of_those_that_cannot_be_told_apart_is_named() -> None:
+    state = sweep(
+        [
+            (configuration(8), [timed(0.95, 4.0), timed(0.96, 4.0), timed(0.97, 4.0)]),
+            (configuration(16), [timed(0.96, 2.0), timed(0.94, 2.0), timed(0.97, 2.0)]),
+            (configuration(64), [timed(0.50, 1.0), timed(0.51, 1.0), timed(0.52, 1.0)]),
+        ]
+    )
+    assert recommendation(state) == (
+        f"{OPEN}: 8 and 16 cannot be told apart by test accuracy (95.67 to 96.00 %) over 3 seeds; "
+        "of these batch size 16 is the fastest: 2 s of training, timed while others may run."
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            [(8, []), (64, [])],
+            f"So far, w{OPEN[1:]}: no configuration has 2 finished seeds.",
+        ),
+        (
+            [(8, [0.9, 0.8, 0.7])],
+            f"{OPEN}: batch size 8 alone has 2 finished seeds.",
+        ),
+        (
+            [(8, [DIVERGED] * 3)],
+            f"{OPEN}: no other configuration has 2 finished seeds; 8 is left out: 3 of its 3 "
+            "trials diverged or failed.",
+        ),
+        ([(8, [0.9, 0.91, 0.92]), (64, [0.5, 0.51, 0.53, 0.52])], "Use batch size 8: its test"),
+        ([(8, [0.9, 0.91, 0.92]), (64, [0.5, 0.51])], "So far: use batch size 8: its test"),
+    ],
+)
+def test_a_recommendation_says_when_there_is_none(values: list[Any], said: str) -> None:
+    found = recommendation(sweep([(configuration(size), ends) for size, ends in values]))
+    assert found.startswith(said)
+
+
+def test_what_lost_a_seed_is_neither_recommended_nor_compared() -> None:
+    """Where 1024 survives it is the best by far."""
+    lucky = [0.95, 0.951, DIVERGED, DIVERGED, Ended(status="failed")]
+    values: list[tuple[Any, list[Any]]] = [
+        (configuration(8, seeds=5), [0.90, 0.901, 0.902, 0.903, 0.904]),
+        (configuration(1024, seeds=5), lucky),
+    ]
+    told = "1024 is left out: 3 of its 5 trials diverged or failed."
+    assert recommendation(sweep(values)) == (f"{OPEN}: batch size 8 is alone to compare; {told}")
+    values.append((configuration(16, seeds=5), [0.80, 0.801, 0.802, 0.803, 0.804]))
+    found = recommendation(sweep(values))
+    assert found.startswith("Use batch size 8: its test accuracy, ")
+    assert found.endswith(f"is the highest of 2 and told from every other one; 2 s of training, "
+                          f"timed while others may run; {told}")  # fmt: skip
+    values.append((configuration(2048, seeds=5), [0.7, DIVERGED]))
+    found = recommendation(sweep(values))
+    assert found.startswith("So far: use batch size 8: ")
+    assert found.endswith("; 1024 and 2048 are left out: 4 of their 10 trials diverged or failed.")
+
+
+def test_those_that_cannot_be_told_apart_are_named_beside_those_left_out() -> None:
+    values: list[tuple[Any, list[Any]]] = [
+        (configuration(8), [0.95, 0.96, 0.97]),
+        (configuration(16), [0.96, 0.94, 0.97]),
+        *((configuration(size), [DIVERGED] * 3) for size in range(32, 39)),
+    ]
+    assert recommendation(sweep(values)) == (
+        f"{OPEN}: 8 and 16 cannot be told apart by test accuracy (95.67 to 96.00 %) over 3 seeds; "
+        "of these batch size 8 is the fastest: 2 s of training, timed while others may run; 7 "
+        "configurations are left out: 21 of their 21 trials diverged or failed."
+    )
+
+
+@pytest.mark.parametrize(("target", "named"), [(None, False), (0.99, True)])
+def test_none_is_the_fastest_where_all_train_equally_long(
+    target: float | None, named: bool
+) -> None:
+    budget: dict[str, Any] = {"epochs": None, "seconds": 2.0, "target_accuracy": target}
+    values = [
+        (configuration(8, **budget), [0.95, 0.96, 0.97]),
+        (configuration(16, **budget), [0.96, 0.94, 0.97]),
+    ]
+    found = recommendation(sweep(values))
+    assert found.startswith(f"{OPEN}: the two configurations cannot be told apart")
+    assert ("fastest" in found) == named
+
+
+@pytest.mark.campaign
+def test_without_an_effect_a_batch_size_is_seldom_recommended() -> None:
+    random = np.random.default_rng(5)
+    recommended, rounds = 0, 600
+    for at in range(rounds):
+        n = (2, 3, 5, 12)[at % 4]
+        drawn = [
+            (configuration(size, seeds=n), [round(float(v), 3) for v in column])
+            for size, column in zip((8, 16, 64), random.normal(0.9, 0.01, (3, n)), strict=True)
+        ]
+        recommended += recommendation(sweep(drawn)).startswith("Use")
+    assert recommended <= stats.binom.ppf(1 - 1e-4, rounds, 0.05)
+
+
+# ---- what is written and said
+
+
+def test_the_document_has_the_contract_and_the_same_bytes_every_time() -> None:
+    state = three_sizes()
+    text = bundle._json(findings.document(state))
+    assert text == bundle._json(findings.document(three_sizes()))
+    found = json.loads(text)
+    held = ["complete", "claims", "findings", "recommendation", "pareto", "noise_scale"]
+    assert list(found) == held
+    assert found["complete"] is True
+    for claim in found["claims"]:
+        assert list(claim)[:2] == ["statement", "verdict"]
+        assert {"effect", "low", "high", "level", "n"} < set(claim)
+    sizes = [each["batch_size"] for each in found["findings"]["configurations"]]
+    assert sizes == [8, 16, 64]
+    assert found["recommendation"].startswith(recommendation(state))
+
+
+def test_an_empty_sweep_has_findings_too() -> None:
+    assert findings.document(SweepState()) == {
+        "complete": False,
+        "claims": [],
+        "findings": {"configurations": []},
+        "recommendation": "",
+    }
+    assert findings_text(findings.find(SweepState())) == []
+
+
+def test_the_summary_names_verdicts_with_their_marks() -> None:
+    lines = findings_text(findings.find(three_sizes()))
+    assert lines[1] == "✓ decreasing over train.batch_size"
+    assert lines[2].startswith("  supported  −5.00 points [−")
+    assert lines[2].endswith("], n=3  1 diverged or failed trial left out")
+    assert lines[3] == "✗ 8 is less to 64"
+    assert lines[4].startswith("  contradicted  +5.00 points [+")
+    assert lines[-1].startswith("Use batch size 8: its test accuracy, ")
+    assert lines[-1].endswith(
+        "; 16 is left out: 1 of its 3 trials diverged or failed. With a learning rate of 0.1 (sgd) "
+        "it takes 10 steps and 80 samples."
+    )
+
+
+@pytest.mark.parametrize(
+    ("measure", "effect", "shown"),
+    [
+        ("test_accuracy", -0.019, "−1.90 points"),
+        ("generalization_gap", 0.0004, "+0.04 points"),
+        ("epoch_seconds", -0.0159, "−15.9 ms"),
+        ("epoch_seconds", 3.25, "+3.25 s"),
+        ("peak_memory_bytes", 2.0**21, "+2.00 MiB"),
+        ("distance_from_init", -5.05, "−5.05"),
+        ("steps", 0.0, "0.00"),
+    ],
+)
+def test_effects_have_the_units_that_a_person_reads(
+    measure: str, effect: float, shown: str
+) -> None:
+    verdict = Verdict(statement="s", measure=measure, effect=effect, low=effect, high=effect, n=4)
+    text = status_signs.effect_text(verdict)
+    assert text.startswith(f"{shown} [")
+    assert text.endswith("], n=4")
+    assert math.isfinite(effect)

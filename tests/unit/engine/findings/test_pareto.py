@@ -1,0 +1,73 @@
+"""Time against accuracy: the front is that of a naive computation, and what it leaves out."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchscope.engine.findings.pareto import front, pareto
+from tests.unit.engine.findings_fixtures import Ended, configuration, record, sweep
+
+SMALL = st.tuples(st.integers(0, 6).map(float), st.integers(0, 6).map(float))
+
+
+@given(st.lists(st.one_of(SMALL, st.tuples(st.floats(0, 1e6), st.floats(0, 1)))))
+def test_the_front_is_that_of_a_naive_computation(points: list[tuple[float, float]]) -> None:
+    naive = [
+        not any(t <= time and a >= accuracy and (t, a) != (time, accuracy) for t, a in points)
+        for time, accuracy in points
+    ]
+    assert front(points) == naive
+
+
+def ended(seconds: float, accuracy: float) -> Ended:
+    return Ended(records=(record(accuracy, seconds=seconds),))
+
+
+def test_points_have_means_intervals_and_their_place() -> None:
+    state = sweep(
+        [
+            (configuration(8), [ended(4.0 + s / 10, 0.95 + s / 1000) for s in range(3)]),
+            (configuration(32), [ended(2.0 + s / 10, 0.93 + s / 1000) for s in range(3)]),
+            (configuration(128), [ended(5.0 + s / 10, 0.91 + s / 1000) for s in range(3)]),
+            (configuration(512), [ended(2.1 + s, 0.93 + s / 1000) for s in range(3)]),
+        ]
+    )
+    found = {point.batch_size: point for point in pareto(state)}
+    assert [size for size, point in found.items() if point.front] == [8, 32]
+    assert found[8].seconds.mean == pytest.approx(4.1)
+    assert found[8].seconds.low is not None
+    assert found[128].told  # slower and less accurate, by more than the seeds spread
+    assert not found[512].told  # slower by less than its seeds spread, and as accurate
+    assert not found[8].told
+
+
+def test_each_size_of_stack_has_a_front_of_its_own() -> None:
+    """Alone 32 would be behind 64, of which three trained together; stacked, 128 is behind 64."""
+    values = {8: (6.0, 0.95, 3), 32: (4.0, 0.90, 1), 64: (3.0, 0.93, 3), 128: (5.0, 0.91, 3)}
+    values |= {256: (2.0, 0.80, 1), 512: (9.0, 0.70, 1)}
+    state = sweep(
+        [
+            (configuration(size), [replace(ended(s, a + n / 1e4), stacked=k) for n in range(3)])
+            for size, (s, a, k) in values.items()
+        ]
+    )
+    found = {point.batch_size: point for point in pareto(state)}
+    assert {size: point.stacked for size, point in found.items()} == {
+        size: stacked for size, (_, _, stacked) in values.items()
+    }
+    assert [size for size, point in found.items() if point.front] == [8, 32, 64, 256]
+    assert [size for size, point in found.items() if point.told] == [128, 512]
+    assert [point.seconds.n for point in found.values()] == [1, 3, 1, 1, 3, 3]
+
+
+def test_a_configuration_that_lost_a_trial_is_left_out() -> None:
+    state = sweep(
+        [
+            (configuration(8), [ended(4.0, 0.95)] * 3),
+            (configuration(32), [ended(1.0, 0.99), ended(1.0, 0.99), Ended(0.1, "diverged")]),
+            (configuration(64), [Ended(status="queued")] * 3),
+        ]
+    )
+    assert [point.batch_size for point in pareto(state)] == [8]

@@ -1,0 +1,49 @@
+"""The words of the recommendation: labels that can be read, rates, and counts."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from batchscope.engine.findings.recommendation import advice, recommendation
+from batchscope.engine.spec import Data, Scaling
+from tests.unit.engine.findings_fixtures import Ended, configuration, sweep
+
+DIVERGED = Ended(status="diverged")
+OPEN = "Which batch size to use is undetermined"
+
+
+def test_labels_with_commas_are_quoted_where_they_are_listed() -> None:
+    labels = ["64, lr 0.2, rule none", "256, lr 0.2, rule none", "256, lr 0.1"]
+    ends: tuple[list[Any], ...] = ([0.95, 0.96, 0.97], [0.96, 0.95, 0.97], [0.1, DIVERGED, 0.1])
+    values = [
+        (configuration(64, id=f"c{at}", label=label), each)
+        for at, (label, each) in enumerate(zip(labels, ends, strict=True))
+    ]
+    found = recommendation(sweep(values))
+    assert ": “64, lr 0.2, rule none” and “256, lr 0.2, rule none” cannot be told apart" in found
+    assert found.endswith("; “256, lr 0.1” is left out: 1 of its 3 trials diverged or failed.")
+
+
+@pytest.mark.parametrize(("rule", "told"), [("sqrt", "0.4 after scaling"), ("none", "0.1")])
+def test_the_advice_says_whether_a_rate_is_scaled_and_counts_whole(rule: Any, told: str) -> None:
+    ended = Ended(0.9, figures={"steps": 1238, "samples": 57_480})
+    of = configuration(128)
+    scaling = Scaling(rule=rule, base_batch_size=None if rule == "none" else 8)
+    of = replace(of, settings=replace(of.settings, scaling=scaling))
+    state = sweep([(of, [ended] * 3), (configuration(8), [0.5] * 3)])
+    if rule != "none":
+        for trial in state.replicates(of.id):
+            trial.started = replace(trial.started, lr=0.4)  # type: ignore[type-var]
+    end = f"With a learning rate of {told} (sgd) it takes 1,238 steps and 57,480 samples."
+    assert advice(state).endswith(end)
+
+
+def test_other_images_are_not_compared() -> None:
+    other = configuration(64)
+    settings = other.settings.__class__(
+        data=Data(name="mnist"), model=other.settings.model, train=other.settings.train
+    )
+    mixed = other.__class__(id="m", label="m", settings=settings, seeds=other.seeds)
+    found = recommendation(sweep([(configuration(8), [0.9] * 3), (mixed, [0.8] * 3)]))
+    assert found == f"{OPEN}: accuracies on digits and mnist cannot be compared."

@@ -1,0 +1,169 @@
+"""A journal on a disk that refuses for a while: nothing is lost, glued or written out of order."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal import file as journal
+from batchscope.engine.journal import notice
+from batchscope.engine.journal.buffered_writer import REFUSALS, PatientWriter
+from batchscope.engine.journal.notice import Board
+from batchscope.tui.viewmodel.journal_follower import Follower
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from batchscope.engine.journal.events import MemorySampled, Note
+from batchscope.engine.journal.notice import Board
+from batchscope.engine.journal.buffered_writer import PatientWriter
+
+def most(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, 100_000))
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+folder = Path(sys.argv[1])
+writer = PatientWriter(folder / "journal.jsonl", Board(folder).say, lambda: 0.0)
+sample = MemorySampled(device="cpu", name="cpu", total=1, ours=0, others=0)
+behind = []
+for number in range(40):
+    if number == 10:
+        most(2000)
+    if number == 30:
+        print(bytes((folder / "notice.txt").read_bytes()).strip().decode())
+        most(100_000)
+        writer.catch_up(at_once=True)
+    writer.append(Note(text=f"{number:02} " + "x" * 150))
+    writer.append(sample)
+    behind.append(writer.behind)
+    if number in (20, 35):
+        print(writer.sync())
+print(behind.index(True) > 9, not behind[-1], repr((folder / "notice.txt").read_text().strip()))
+"""
+
+
+def test_what_a_full_disk_refuses_is_written_later_in_order(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk: half a line fits, then no more."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)],
+        capture_output=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    said = "the journal cannot be written (File too large): what happens waits in memory"
+    assert done.stdout.decode().splitlines() == ["False", said, "True", "True True ''"]
+    reader = journal.Reader(tmp_path / journal.NAME)
+    events = reader.read_all()
+    assert reader.damaged == 0
+    texts = [event.text for event in events if isinstance(event, ev.Note)]
+    numbers = [int(text[:2]) for text in texts if text[:2].isdigit()]
+    assert numbers == list(range(40))
+    (late,) = [text for text in texts if not text[:2].isdigit()]
+    assert late.startswith("the disk refused for 0 s: ")
+    assert late.endswith(" events were written late")
+    assert 0 < sum(isinstance(event, ev.MemorySampled) for event in events) < 40
+
+
+@pytest.mark.parametrize("number", sorted(REFUSALS))
+def test_whatever_a_disk_has_against_it_what_was_promised_is_written(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Full, over quota, read-only or broken, while writing or while syncing."""
+    said: list[str] = []
+    writer = PatientWriter(tmp_path / journal.NAME, said.append, lambda: 0.0)
+    refusing = [False]
+
+    def refuse(real: Callable[..., int | None], *words: object) -> int | None:
+        if refusing[0]:
+            raise OSError(number, os.strerror(number))
+        return real(*words)
+
+    file = SimpleNamespace(
+        write=partial(refuse, writer._writer._file.write),
+        fileno=writer._writer._file.fileno,
+        close=writer._writer._file.close,
+    )
+    monkeypatch.setattr(writer._writer, "_file", file)
+    monkeypatch.setattr(os, "fsync", partial(refuse, os.fsync))
+    writer.append(ev.Note(text="0"))
+    refusing[0] = True
+    assert not writer.sync()
+    for text in "123":
+        writer.append(ev.Note(text=text))
+        assert not writer.sync()
+    assert writer.behind
+    assert os.strerror(number) in said[-1]
+    refusing[0] = False
+    assert writer.catch_up(at_once=True)
+    assert writer.sync()
+    assert said[-1] == ""
+    writer.close()
+    reader = journal.Reader(tmp_path / journal.NAME)
+    texts = [event.text for event in reader.read_all() if isinstance(event, ev.Note)]
+    assert texts == ["0", "1", "2", "3", "the disk refused for 0 s: 3 events were written late"]
+    assert reader.damaged == 0
+
+
+def test_a_notice_goes_with_the_next_line_where_nothing_had_to_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    writer = PatientWriter(tmp_path / journal.NAME, said.append, lambda: 0.0)
+    real = writer._writer.append
+
+    def refuse(*events: ev.AnyEvent) -> None:
+        monkeypatch.setattr(writer._writer, "append", real)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(writer._writer, "append", refuse)
+    sample = ev.MemorySampled(device="cpu", name="cpu", total=1, ours=0, others=0)
+    writer.append(sample)
+    assert "No space left" in said[-1]
+    assert not writer.behind
+    writer.append(sample)
+    assert said[-1] == ""
+    writer.close()
+
+
+def test_what_is_no_matter_of_the_disk_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = PatientWriter(tmp_path / journal.NAME, lambda text: None, lambda: 0.0)
+    writer.close()
+
+    def refuse(*words: object) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(writer._writer, "append", refuse)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        writer.append(ev.Note(text="nobody would ever write it"))
+
+
+def test_a_notice_stays_in_its_room_and_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    assert notice.read(tmp_path) == ""
+    board = Board(tmp_path)
+    size = (tmp_path / notice.NAME).stat().st_size
+    assert notice.read(tmp_path) == ""
+    board.say("\x1b[31m" + "é" * 2000)
+    assert (tmp_path / notice.NAME).stat().st_size == size
+    assert notice.read(tmp_path).startswith("�[31méé")
+    board.say("")
+    assert notice.read(tmp_path) == ""
+    Board(tmp_path / "nowhere").say("nobody reads it")
+
+
+def test_the_board_says_what_the_notice_says(tmp_path: Path) -> None:
+    writer = PatientWriter(tmp_path / journal.NAME, Board(tmp_path).say, lambda: 0.0)
+    follower = Follower(tmp_path)
+    assert follower.poll().problem == ""
+    Board(tmp_path).say("the journal cannot be written")
+    assert follower.poll().problem == "the journal cannot be written"
+    writer.close()

@@ -1,0 +1,99 @@
+"""A journal that lost its end, or in which a byte has changed: no figure in it is a wrong one."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal import file as journal
+from batchscope.engine.journal.sweep_state import SweepState
+from tests.unit.training_fixtures import configuration, ended, epochs, opened, record, started
+
+OF = configuration(32)
+EVENTS: list[ev.AnyEvent] = [
+    ev.JournalOpened(version=1, program="0"),
+    *opened([OF]),
+    started(OF),
+    epochs(OF, record(1, steps=45), record(2, steps=90)),
+    ended(OF, at=9.0),
+]
+CONTENT = b"".join(map(journal.sealed, EVENTS))
+
+
+def read(path: Path, content: bytes) -> tuple[list[ev.AnyEvent], int]:
+    path.write_bytes(content)
+    reader = journal.Reader(path)
+    return reader.read_all(), reader.damaged
+
+
+def test_cut_at_any_byte_it_holds_the_events_before_the_cut(tmp_path: Path) -> None:
+    """And whoever goes on writes the next event on a line of its own."""
+    path = tmp_path / journal.NAME
+    for length in range(len(CONTENT) + 1):
+        events, damaged = read(path, CONTENT[:length])
+        whole = CONTENT[:length].count(b"\n")
+        assert (events, damaged) == (EVENTS[:whole], 0)
+        SweepState().fold(events)
+        writer = journal.Writer(path)
+        writer.append(ev.Note(text="the next"))
+        writer.close()
+        again = journal.Reader(path).read_all()
+        assert again[-1] == ev.Note(text="the next")
+        assert again[:whole] == EVENTS[:whole]
+
+
+def test_a_byte_that_changed_is_found_wherever_it_is(tmp_path: Path) -> None:
+    """A figure counts as it was written or not at all, and what is skipped is counted."""
+    path = tmp_path / journal.NAME
+    for index in range(len(CONTENT)):
+        for flip in (1, 4, 0x80):
+            changed = bytes([CONTENT[index] ^ flip])
+            content = CONTENT[:index] + changed + CONTENT[index + 1 :]
+            events, damaged = read(path, content)
+            assert all(event in EVENTS for event in events)
+            assert damaged == content.count(b"\n") - len(events)
+            lost = len(EVENTS) - len(events)
+            assert lost <= 2, "a line end that changed takes two lines with it"
+
+
+def test_a_journal_without_sums_is_read_as_it_always_was(tmp_path: Path) -> None:
+    old = b"".join(journal.encode(event) + b"\n" for event in EVENTS)
+    assert read(tmp_path / journal.NAME, old) == (EVENTS, 0)
+
+
+def test_what_one_fsync_failed_to_write_is_written_anew_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux forgets the pages of a failed fsync, and the next one says that all is well."""
+    writer = journal.Writer(tmp_path / journal.NAME)
+    writer.append(ev.Note(text="one"))
+    writer.sync()
+    durable = (tmp_path / journal.NAME).stat().st_size
+    writer.append(ev.Note(text="two"))
+    fails, written = [True], list[tuple[int, bytes]]()
+    real_sync, real_write = os.fsync, os.pwrite
+
+    def fsync(descriptor: int) -> None:
+        if fails.pop() if fails else False:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real_sync(descriptor)
+
+    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+        written.append((offset, data))
+        return real_write(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    with pytest.raises(OSError, match="Input/output error"):
+        writer.sync()
+    writer.append(ev.Note(text="three"))
+    writer.sync()
+    both = journal.sealed(ev.Note(text="two")) + journal.sealed(ev.Note(text="three"))
+    assert written == [(durable, both)]
+    writer.sync()
+    writer.close()
+    assert len(written) == 1, "and once is enough"
+    texts = [e.text for e in journal.Reader(writer._path).read_all() if isinstance(e, ev.Note)]
+    assert texts == ["one", "two", "three"]

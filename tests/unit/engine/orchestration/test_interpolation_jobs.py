@@ -1,0 +1,185 @@
+"""Lines handed out to workers that only say how it went, beside groups of trials."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from batchscope.engine.checkpoints import file as checkpoints
+from batchscope.engine.devices.devices import Device
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal.events import AnyEvent
+from batchscope.engine.journal.instrument_events import LinePoint
+from batchscope.engine.orchestration.control import Control
+from batchscope.engine.orchestration.dispatcher import Server
+from batchscope.engine.orchestration.placement import Place
+from batchscope.engine.processes import orders
+from batchscope.engine.spec import Interpolation
+from tests.unit.engine.conductor_fixtures import DATA, RAW, House, began
+
+POINTS = (LinePoint(-1.0, 1.0, 0.5, 1.0, 0.5), LinePoint(2.0, 1.0, 0.5, 1.0, 0.5))
+NAMED: dict[str, Any] = {**RAW, "memory": {"micro_batch_size": 8}}
+Answers = Callable[["Scripted", orders.Interpolate], str | None]
+
+
+@dataclass
+class Scripted:
+    """A worker by which every trial finishes that is not `lost`; of lines it does as scripted."""
+
+    script: list[Answers]
+    lost: str = ""
+    number: int = 0
+    free_bytes: int | None = None
+    sharing: int = 1
+    fault: str = ""
+    asked: list[orders.Work] = field(default_factory=list)
+    heard: Callable[[AnyEvent], None] = lambda event: None
+    control: Control = field(default_factory=Control)
+
+    async def work(
+        self, order: orders.Work, heard: Callable[[AnyEvent], None], control: Control
+    ) -> str | None:
+        self.asked.append(order)
+        self.heard = heard
+        await asyncio.sleep(0)
+        if isinstance(order, orders.Interpolate):
+            return self.script.pop(0)(self, order)
+        assert isinstance(order, orders.Train)
+        for name in order.active:
+            heard(began(order, name))
+            status: ev.TrialStatus = "diverged" if name == self.lost else "finished"
+            heard(ev.TrialEnded(trial=name, attempt=order.attempt, status=status))
+        return None
+
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """The ends of every line that it was asked for."""
+        found = [order for order in self.asked if isinstance(order, orders.Interpolate)]
+        return [(order.members[0].id, order.members[1].id) for order in found]
+
+
+def answer(worker: Scripted, order: orders.Interpolate, **more: Any) -> None:
+    start, end = (member.id for member in order.members)
+    worker.heard(ev.Interpolated(start=start, end=end, **more))
+
+
+def draws(worker: Scripted, order: orders.Interpolate) -> None:
+    answer(worker, order, points=POINTS, samples=9)
+
+
+def dies(worker: Scripted, order: orders.Interpolate) -> str:
+    return "killed"
+
+
+class Day:
+    """A house with one worker that asks for lines between its two batch sizes."""
+
+    def __init__(self, folder: Path, worker: Scripted) -> None:
+        self.house, self.worker = House(folder, NAMED), worker
+        self.state = self.house.ledger.state
+        assert self.state.opened is not None
+        line = Interpolation(start="b8", end="b64", points=2)
+        self.state.opened = replace(self.state.opened, interpolation=line)
+        control = worker.control
+        self.server = Server(self.house.ledger, self.house.queue, DATA, control, lambda: None, None)
+
+    async def hire(self, number: int, device: str, threads: int, card: str = "") -> Scripted:
+        return self.worker
+
+    async def serve(self) -> None:
+        crew: Any = self
+        async with asyncio.timeout(30):
+            first: Any = asyncio.ensure_future(self.hire(0, "cpu", 1))
+            await self.server.serve(crew, 0, first, Place(Device("cpu", "a CPU"), 1, 1))
+
+
+Begin = Callable[[Scripted], Day]
+
+
+@pytest.fixture
+def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
+    """Begins a day with a worker; its journal is closed afterwards."""
+    monkeypatch.setattr("batchscope.engine.orchestration.retry_policy.FIRST_WAIT_SECONDS", 0.001)
+    days: list[Day] = []
+
+    def begin(worker: Scripted) -> Day:
+        days.append(Day(tmp_path, worker))
+        return days[-1]
+
+    yield begin
+    for day in days:
+        day.house.ledger.close()
+
+
+PAIRS = [("b8-s0", "b64-s0"), ("b8-s1", "b64-s1")]
+
+
+async def test_each_line_is_drawn_once_as_soon_as_both_ends_are_there(
+    begin: Begin, tmp_path: Path
+) -> None:
+    worker = Scripted([draws, draws])
+    day = begin(worker)
+    await day.serve()
+    assert worker.lines == PAIRS
+    kinds = [type(order).__name__ for order in worker.asked]
+    assert kinds == ["Train", "Train", "Interpolate", "Train", "Train", "Interpolate"]
+    assert list(day.state.lines) == PAIRS
+    assert not day.server.linker
+    left = [order.weights for order in worker.asked if isinstance(order, orders.Train)]
+    folder = checkpoints.weights_of(tmp_path, "b8-s0")
+    assert {"b8-s0": str(folder)} in left
+    assert folder.parent != checkpoints.folder_of(tmp_path, "b8-s0").parent
+
+
+async def test_another_worker_draws_what_one_died_over(begin: Begin) -> None:
+    worker = Scripted([dies, draws, dies, dies, draws])
+    day = begin(worker)
+    await day.serve()
+    assert worker.lines == [PAIRS[0], PAIRS[0], PAIRS[1], PAIRS[1], PAIRS[1]]
+    assert [line.points for line in day.state.lines.values()] == [POINTS, POINTS]
+
+
+async def test_after_too_many_deaths_a_line_is_given_up_and_the_sweep_goes_on(begin: Begin) -> None:
+    worker = Scripted([*[dies] * 4, draws])
+    day = begin(worker)
+    await day.serve()
+    given_up, drawn = day.state.lines.values()
+    assert (given_up.points, given_up.reason) == ((), "killed (after 3 retries)")
+    assert drawn.points == POINTS
+    assert {trial.status for trial in day.state.trials.values()} == {"finished"}
+
+
+async def test_an_error_gives_a_line_up_at_once(begin: Begin) -> None:
+    def fails(worker: Scripted, order: orders.Interpolate) -> None:
+        answer(worker, order, reason="no weights")
+
+    day = begin(Scripted([fails, draws]))
+    await day.serve()
+    assert [line.reason for line in day.state.lines.values()] == ["no weights", ""]
+
+
+async def test_one_that_is_broken_off_by_a_stop_is_left(begin: Begin) -> None:
+    def stopped(worker: Scripted, order: orders.Interpolate) -> None:
+        worker.control.stop()
+        answer(worker, order)
+
+    day = begin(Scripted([stopped]))
+    await day.serve()
+    assert day.state.lines == {}
+    assert day.server.linker
+    assert day.server.linker.take() is not None
+
+
+async def test_an_end_that_did_not_finish_is_noted_once(begin: Begin) -> None:
+    worker = Scripted([draws], lost="b64-s0")
+    day = begin(worker)
+    await day.serve()
+    assert worker.lines == PAIRS[1:]
+    for _ in range(2):
+        day.server.linker.note_hindered()
+    told = [line.text for line in day.state.log if line.text.startswith("no line")]
+    assert told == ["no line from b8-s0 to b64-s0: b64-s0 diverged"]

@@ -1,0 +1,206 @@
+"""How many workers stay, by workers that answer from a table."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchscope.engine.devices.devices import Device
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal.events import AnyEvent
+from batchscope.engine.orchestration.control import Control
+from batchscope.engine.orchestration.placement import Place
+from batchscope.engine.orchestration.staffing import Staff, Staffing
+from batchscope.engine.planning.plan import make_plan
+from batchscope.engine.planning.stacking import Stack
+from batchscope.engine.processes import orders
+from tests.unit.engine.conductor_fixtures import DATA, RAW, House
+
+CPU, GPU = Device("cpu", "a CPU"), Device("cuda:0", "a GPU", "GPU-1")
+LONG: dict[str, Any] = {
+    **RAW,
+    "seeds": 4,
+    "run": {},
+    "train": {"lr": 0.1, "epochs": 200_000},
+}
+Seconds = Callable[[orders.Pace], float]
+
+
+class Member:
+    """Answers with the seconds of a step, or fails where there are none."""
+
+    def __init__(self, seconds: Seconds) -> None:
+        self.seconds, self.asked = seconds, list[orders.Pace]()
+
+    async def work(
+        self, order: orders.Pace, heard: Callable[[AnyEvent], None], control: Control
+    ) -> str | None:
+        self.asked.append(order)
+        await asyncio.sleep(0)
+        seconds = self.seconds(order)
+        if not seconds:
+            name = order.members[0].id
+            heard(ev.TrialEnded(trial=name, attempt=1, status="failed", reason="no"))
+            return None
+        paced = ev.Paced(
+            trial=order.members[0].id,
+            worker=0,
+            device_name=order.device_name,
+            batch_size=order.plan.largest,
+            micro_batch_size=order.plan.micro_batch_size,
+            threads=order.plan.threads,
+            asked=max(order.stacks),
+            stacks=tuple(Stack(size, size * seconds) for size in order.stacks),
+            seconds=order.seconds,
+            workers=order.workers,
+        )
+        heard(paced)
+        return None
+
+
+class Crew:
+    """Lets workers go, and hires more."""
+
+    def __init__(self, seconds: Seconds) -> None:
+        self.seconds, self.gone, self.hired = seconds, list[int](), list[int]()
+
+    async def let_go(self, number: int) -> None:
+        self.gone.append(number)
+
+    async def hire(self, number: int, device: str, threads: int, card: str = "") -> Member:
+        self.hired.append(number)
+        return Member(self.seconds)
+
+
+class Floor:
+    """A sweep that waits for its workers, on a machine of four cores."""
+
+    def __init__(self, folder: Path, seconds: Seconds, raw: dict[str, Any] = LONG) -> None:
+        self.house, self.crew = House(folder, raw), Crew(seconds)
+        self.members = [Member(seconds) for _ in range(4)]
+
+    async def settle(
+        self,
+        device: Device = CPU,
+        count: int = 4,
+        limited: bool = False,
+        alone: bool = False,
+    ) -> list[tuple[str, int, int]]:
+        """Device, workers and threads of each place that is left."""
+        places = [Place(device, count if device is CPU else 1, 1)] * count
+        hired: Any = [asyncio.ensure_future(_itself(each)) for each in self.members[:count]]
+        staffing = Staffing(self.house.ledger, self.house.queue, DATA, Control(), limited, alone)
+        crew: Any = self.crew
+        staff = await staffing.settle(crew, Staff(places, hired))
+        await asyncio.gather(*staff.hired)
+        self.house.ledger.close()
+        assert len(staff.hired) == len(staff.places)
+        return [(place.device.name, place.workers, place.threads) for place in staff.places]
+
+    @property
+    def asked(self) -> list[list[tuple[int, int]]]:
+        """What each worker was asked: for how many workers, with how many threads."""
+        return [
+            [(order.workers, order.plan.threads) for order in each.asked if order.seconds]
+            for each in self.members
+        ]
+
+
+async def _itself(member: Member) -> Member:
+    return member
+
+
+@pytest.fixture(autouse=True)
+def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchscope.engine.orchestration.staffing.cores", lambda: 4)
+
+
+def alone_faster(order: orders.Pace) -> float:
+    """Two threads make a step more than twice as fast, four no faster than two."""
+    return {1: 0.1, 2: 0.04, 4: 0.04}[order.plan.threads]
+
+
+async def test_each_division_is_timed_by_as_many_workers_at_once(tmp_path: Path) -> None:
+    floor = Floor(tmp_path, alone_faster)
+    assert await floor.settle() == [("cpu", 2, 2)] * 2
+    assert floor.crew.gone == [2, 3]
+    both = [[(4, 1)] * 2, [(2, 2)] * 2, [(1, 4)] * 2]
+    one, two, three, four = floor.asked
+    assert one == [each for pair in both for each in pair]
+    assert two == [*both[0], *both[1]]
+    assert three == four == both[0]
+    said = [line.text for line in floor.house.ledger.state.log]
+    assert "cpu: 2 workers with 2 threads each, 1.25 × as fast as otherwise" in said
+    assert said[-1] == "worker 3: dismissed, fewer are faster"
+
+
+async def test_where_epochs_are_timed_alone_only_threads_are_asked_for(tmp_path: Path) -> None:
+    raw = {**LONG, "train": {"lr": 0.1, "epochs": 1}}  # however short it is
+    floor = Floor(tmp_path, alone_faster, raw)
+    assert await floor.settle(count=1, alone=True) == [("cpu", 1, 4)]  # four are no slower
+    assert floor.asked[0] == [(1, 4)] * 2 + [(1, 2)] * 2 + [(1, 1)] * 2
+    (tmp_path / "more").mkdir()
+    floor = Floor(tmp_path / "more", lambda order: 0.1 * order.plan.threads, raw)
+    assert await floor.settle(count=1, alone=True) == [("cpu", 1, 1)]
+
+
+async def test_workers_stay_that_are_not_in_each_others_way(tmp_path: Path) -> None:
+    floor = Floor(tmp_path, lambda order: 0.1)
+    assert await floor.settle() == [("cpu", 4, 1)] * 4
+    assert floor.crew.gone == []
+
+
+async def test_the_stacks_are_those_of_so_many_workers(tmp_path: Path) -> None:
+    """One configuration of four seeds: four workers have one each, two have two."""
+    raw = {**LONG, "grid": {"batch_size": [8]}}
+    floor = Floor(tmp_path, alone_faster, raw)
+    await floor.settle()
+    asked = {(order.workers, order.stacks) for each in floor.members for order in each.asked}
+    assert asked == {(4, (1,)), (2, (1, 2)), (1, (1, 4))}
+
+
+@pytest.mark.parametrize(
+    ("raw", "limited"),
+    [({**LONG, "train": {"lr": 0.1, "epochs": 2}}, False), (LONG, True)],
+)
+async def test_short_and_limited_sweeps_are_not_asked_about(
+    tmp_path: Path, raw: dict[str, Any], limited: bool
+) -> None:
+    floor = Floor(tmp_path, alone_faster, raw)
+    assert await floor.settle(limited=limited) == [("cpu", 4, 1)] * 4
+    assert floor.asked == [[]] * 4
+
+
+async def test_one_that_cannot_answer_changes_nothing(tmp_path: Path) -> None:
+    floor = Floor(tmp_path, lambda order: 0.0)
+    assert await floor.settle() == [("cpu", 4, 1)] * 4
+    assert {trial.status for trial in floor.house.ledger.state.trials.values()} == {"queued"}
+    assert floor.house.ledger.state.paced == []
+
+
+async def test_threads_of_plans_that_are_written_down_say_how_many_there_are(
+    tmp_path: Path,
+) -> None:
+    floor = Floor(tmp_path, alone_faster)
+    for group in floor.house.queue.groups():
+        for trial in group.trials:
+            floor.house.ledger.heard(ev.Planned(plan=make_plan(trial, 1437, 2)))
+    floor.house.queue.line_up()
+    assert await floor.settle() == [("cpu", 2, 2)] * 2
+    assert floor.asked == [[]] * 4
+
+
+async def test_a_gpu_is_shared_where_that_is_faster(tmp_path: Path) -> None:
+    """With two a step takes a fifth longer, with four more than twice as long."""
+    floor = Floor(tmp_path, lambda order: {1: 0.1, 2: 0.12, 4: 0.25}[order.workers])
+    assert await floor.settle(GPU, count=1) == [("cuda:0", 2, 1)] * 2
+    assert floor.crew.hired == [1, 2, 3]
+    assert floor.crew.gone == [2, 3]
+
+
+async def test_a_gpu_that_gains_nothing_has_one_worker(tmp_path: Path) -> None:
+    floor = Floor(tmp_path, lambda order: 0.1 * order.workers)
+    assert await floor.settle(GPU, count=1) == [("cuda:0", 1, 1)]
+    assert floor.crew.gone == [1, 2, 3]

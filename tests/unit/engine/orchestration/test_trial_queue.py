@@ -1,0 +1,112 @@
+"""The queue of trials: a view of the fold, whatever is asked for meanwhile."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from batchscope.engine.journal import events as ev
+from batchscope.engine.orchestration.trial_queue import TrialQueue
+from batchscope.engine.sweeps.add_batch_size import added, with_batch_size
+from tests.unit.engine.conductor_fixtures import RAW, House
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path)
+    yield made
+    made.ledger.close()
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> Iterator[House]:
+    """Two batch sizes that both exceed the data."""
+    made = House(tmp_path, {**RAW, "seeds": 1, "grid": {"batch_size": [2000, 3000]}})
+    yield made
+    made.ledger.close()
+
+
+def test_one_seed_of_all_comes_after_the_other(house: House) -> None:
+    assert house.rest() == ["b8-s0", "b64-s0", "b8-s1", "b64-s1"]
+
+
+def test_what_is_in_somebodys_hands_is_not_handed_out_again(house: House) -> None:
+    taken = house.take()
+    house.queue.line_up()
+    assert house.queue.is_out(taken.trials[0].id)
+    assert house.rest() == ["b64-s0", "b8-s1", "b64-s1"]
+
+
+def test_what_is_put_back_comes_first_and_stays(house: House) -> None:
+    house.take()
+    second = house.take()
+    house.queue.put_back(second)
+    assert not house.queue.is_out(second.trials[0].id)
+    house.queue.line_up()
+    assert house.rest() == ["b64-s0", "b8-s1", "b64-s1"]
+
+
+def test_what_is_tried_again_takes_its_place(house: House) -> None:
+    house.end(house.take(), "failed")
+    house.end(house.take(), "finished")
+    house.queue.line_up()
+    house.ledger.write(ev.TrialRetried(trial="b8-s0", attempt=1))
+    house.queue.line_up()
+    assert house.rest() == ["b8-s0", "b8-s1", "b64-s1"]
+
+
+def test_what_is_added_takes_its_place(house: House) -> None:
+    house.take()
+    after = with_batch_size(RAW, 32, house.ledger.state)
+    new = added(after, set(house.ledger.state.configurations))
+    house.ledger.write(ev.ConfigurationsAdded(configurations=new))
+    house.queue.preset = after
+    house.queue.line_up()
+    assert house.rest() == ["b32-s0", "b64-s0", "b8-s1", "b32-s1", "b64-s1"]
+
+
+def test_a_twin_is_skipped_as_often_as_it_is_asked_for(twins: House) -> None:
+    house = twins
+    twin = house.ledger.state.trials["b3000-s0"]
+    assert twin.status == "skipped"
+    assert twin.reason == "with 1,437 training images it is the same as b2000-s0"
+    house.end(house.take(), "finished")
+    house.ledger.write(ev.TrialRetried(trial="b3000-s0", attempt=0))
+    house.queue.line_up()
+    assert twin.status == "skipped"
+    assert house.rest() == []
+    said = [line.text for line in house.ledger.state.log if "exceeds" in line.text]
+    assert said == ["2,000 exceeds the 1,437 training images: the full batch"], "said once"
+
+
+def test_nothing_is_lined_up_before_the_images_are_there(house: House) -> None:
+    bare = TrialQueue(house.queue.preset, house.ledger)
+    bare.line_up()
+    assert not bare
+
+
+def test_growth_beyond_the_images_is_the_same_however_far(tmp_path: Path) -> None:
+    """1,437 images cap both; a third that is capped below them is another training."""
+    raw = {
+        **RAW,
+        "seeds": 1,
+        "schedule": {"kind": "step", "by": "batch", "at": [0.5], "factor": 100},
+        "train": {**RAW["train"], "batch_size": 64},
+        "cells": [{"max_batch_size": 2000}, {"max_batch_size": 5000}, {"max_batch_size": 500}],
+    }
+    del raw["grid"]
+    house = House(tmp_path, raw)
+    house.ledger.close()
+    trials = house.ledger.state.trials.values()
+    assert [trial.status for trial in trials] == ["queued", "skipped", "queued"]
+    reasons = [trial.reason for trial in trials]
+    assert reasons[1].startswith("with 1,437 training images it is the same as")
+
+
+def test_a_phase_with_more_images_than_there_are_is_the_full_batch(tmp_path: Path) -> None:
+    raw = {**RAW, "phases": [{"at": 0.5, "set": {"batch_size": 5000}}]}
+    house = House(tmp_path, raw)
+    house.ledger.close()
+    said = [line.text for line in house.ledger.state.log]
+    told = "phases: 5,000 exceeds the 1,437 training images: the full batch"
+    assert said.count(told) == 2

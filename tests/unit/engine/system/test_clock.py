@@ -1,0 +1,56 @@
+"""Clocks that somebody sets, while a sweep runs or between two looks at it."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal import file as journal
+from batchscope.engine.orchestration.journal_writer import Ledger
+from batchscope.engine.system.clock import SteadyClock
+from batchscope.tui.viewmodel.journal_follower import Batch
+from batchscope.tui.viewmodel.view import View
+from tests.functional.board_fixtures import NOW, Recipe, configurations
+
+
+def test_setting_the_clock_moves_it_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SteadyClock()
+    assert abs(clock() - time.time()) < 60.0
+    first, passed = clock(), time.monotonic()
+    for jump in (1e6, -1e6):
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda real=real, jump=jump: real() + jump)
+        assert first <= clock() <= first + (time.monotonic() - passed) + 1e-3
+
+
+def test_what_is_stamped_comes_after_what_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Ledger(tmp_path)
+    first.write(ev.Note(text="one"))
+    monkeypatch.setattr(time, "time", lambda: 1_000_000.0)  # long ago
+    first.write(ev.Note(text="two"))
+    first.close()
+    second = Ledger(tmp_path)
+    second.write(ev.Note(text="three"))
+    second.close()
+    events = journal.Reader(tmp_path / journal.NAME).read_all()
+    stamps = [event.at for event in events if isinstance(event, ev.Note)]
+    assert stamps == sorted(stamps)
+    assert stamps[0] > 1_500_000_000.0
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
+def test_a_board_goes_by_the_conductor(tmp_path: Path, jump: float) -> None:
+    recipe = Recipe(tmp_path)
+    recipe.open(configurations((8,), seeds=1))
+    view = View(lambda: NOW + jump)  # it was set by a day since the sweep began
+    events = journal.Reader(recipe.path).read_all()
+    view.adopt(view.state.fold(events), Batch([], alive=True, damaged=0))
+    view.take(Batch([ev.Note(text="now", at=NOW)], alive=True, damaged=0))
+    view.tick()
+    assert view.elapsed == pytest.approx(95.0)
+    view.take(Batch([ev.Note(text="a little late", at=NOW - 4.0)], alive=True, damaged=0))
+    view.tick()
+    assert view.elapsed == pytest.approx(95.0)

@@ -1,0 +1,13 @@
+"""A trial that takes more memory than it is given."""
+
+from batchscope.engine.spec import Model, Train, Trial
+from tests.unit.training_fixtures import make_trial
+
+
+def large_trial(name: str) -> Trial:
+    """A trial whose whole batch takes some hundred MiB."""
+    if name == "mlp":
+        model = Model(name="mlp", hidden=(8192,))
+    else:
+        model = Model(name="cnn", channels=(64, 8), hidden=())
+    return make_trial(Train(batch_size=2048, lr=0.1, epochs=1), model)

@@ -1,0 +1,294 @@
+"""A training that is broken off and taken up again gives the same bits as one that was not."""
+
+import errno
+import io
+import os
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+
+from batchscope.engine.checkpoints import file as checkpoints
+from batchscope.engine.journal import events as ev
+from batchscope.engine.planning.plan import make_plan
+from batchscope.engine.training.batches import Images
+from batchscope.engine.training.trainer import checkpointing, trainer
+from batchscope.engine.training.trainer.trainer import Training
+from tests.unit.engine.training.trainer.snapshot_fixtures import (
+    ALWAYS,
+    CASES,
+    Chain,
+    Crash,
+    after,
+    crash,
+    images,
+    job_of,
+    same,
+    trial_of,
+    undisturbed,
+)
+from tests.unit.training_fixtures import make_trial
+
+__all__ = ["images"]
+
+
+@pytest.mark.parametrize("apart", [1, 3])
+@pytest.mark.parametrize("name", CASES)
+def test_halted_every_few_steps_it_is_the_same_training(
+    name: str, apart: int, images: Images, tmp_path: Path
+) -> None:
+    """A probe asks before every draw, up to ten times: so it is broken off in the middle, too."""
+    trial = CASES[name]
+    chain = Chain(trial, images, tmp_path)
+    calls = apart + (9 if trial.settings.probe.at else 0)
+    while True:
+        training = chain.attempt(after(calls, lambda: True))
+        last = chain.events[-1]
+        assert isinstance(last, ev.TrialEnded)
+        if last.status != "stopped":
+            break
+        assert chain.attempts < 200
+    same(chain.outcome(training), undisturbed(trial, images))
+    assert chain.attempts > 1
+    assert None not in chain.resumed()[1:]
+
+
+@pytest.fixture
+def durable_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "REPORT_SECONDS", -1.0)
+    monkeypatch.setattr(trainer, "WITHIN_SECONDS", -1.0)
+    monkeypatch.setattr(checkpointing, "MOST_SHARE", ALWAYS)
+
+
+@pytest.mark.usefixtures("durable_all_the_time")
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("name", ["batch-norm", "probed"])
+def test_killed_at_any_step_it_goes_on_from_its_last_checkpoint(
+    name: str, lost: bool, images: Images, tmp_path: Path
+) -> None:
+    """Also where all that the killed attempt stated was `lost` on its way."""
+    trial, expected = CASES[name], undisturbed(CASES[name], images)
+    apart = 4 if trial.settings.probe.at else 1
+    for calls in range(int(lost), 40, apart):
+        chain = Chain(trial, images, tmp_path / str(calls))
+        try:
+            training = chain.attempt(after(calls, crash))
+        except Crash:
+            stated = chain.resumed()
+            assert stated == [None]
+            if lost:
+                chain.events.clear()
+            training = chain.attempt(lambda: False)
+        same(chain.outcome(training), expected)
+        if chain.attempts == 1:
+            break
+        known = [e for e in chain.events if isinstance(e, ev.TrialStarted)][-1]
+        assert known.resumed_epochs <= 3
+
+
+@pytest.mark.usefixtures("durable_all_the_time")
+def test_an_epoch_is_stated_once_it_is_in_a_checkpoint(images: Images, tmp_path: Path) -> None:
+    """Read at each statement: the epochs that the files hold by then."""
+    trial, held = CASES["adam"], list[tuple[int, int]]()
+    chain = Chain(trial, images, tmp_path)
+
+    def note(event: ev.AnyEvent) -> None:
+        if isinstance(event, ev.EpochsFinished) and not event.last:
+            header, _ = checkpoints.read(tmp_path / checkpoints.CURRENT)
+            held.append((event.records[-1].steps, header.steps))
+
+    job = job_of(trial, chain.plan, 1, tmp_path)
+    Training(job, images, note, lambda: False).run()
+    assert held == [(4, 4), (8, 8)]
+
+
+def test_a_budget_in_seconds_goes_on_counting(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+
+    def second() -> bool:
+        nonlocal now
+        now += 1.0
+        return False
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    chain = Chain(trial_of(epochs=None, seconds=10.0), images, tmp_path)
+
+    def halting() -> Iterator[bool]:
+        yield from (second() for _ in range(6))
+        yield True
+
+    asked = halting()
+    first = chain.attempt(lambda: next(asked))
+    assert (first.at.steps, first.clock.seconds) == (6, 6.0)
+    second_half = chain.attempt(second)
+    assert (second_half.at.steps, second_half.clock.seconds) == (10, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"plan": True}, "it was taken with other plan"),
+        ({"digest": "another"}, "it was taken with other images"),
+        ({"seed": 1}, "it was taken with other settings"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_passed_over(
+    change: dict[str, object], said: str, images: Images, tmp_path: Path
+) -> None:
+    trial = CASES["sgd"]
+    chain = Chain(trial, images, tmp_path)
+    chain.attempt(after(5, lambda: True))
+    other = make_trial(trial.settings.train, seed=1) if "seed" in change else trial
+    plan = make_plan(other, images.train_size, threads=1)
+    if "plan" in change:
+        plan = msgspec.structs.replace(plan, micro_batch_size=7)
+    events: list[ev.AnyEvent] = []
+    digest = str(change.get("digest", "digest"))
+    job = job_of(other, plan, 2, tmp_path, digest)
+    Training(job, images, events.append, lambda: False).run()
+    note, started = events[:2]
+    assert isinstance(note, ev.Note)
+    assert note.text == f"checkpoint.pt is passed over: {said}"
+    assert isinstance(started, ev.TrialStarted)
+    assert started.resumed_steps is None
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    images: Images, tmp_path: Path
+) -> None:
+    trial = CASES["adam"]
+    chain = Chain(trial, images, tmp_path)
+    chain.attempt(after(3, lambda: True))
+    chain.attempt(after(4, lambda: True))
+    path = tmp_path / checkpoints.CURRENT
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    training = chain.attempt(lambda: False)
+    assert chain.resumed() == [None, 3, 3]
+    notes = [event.text for event in chain.events if isinstance(event, ev.Note)]
+    assert notes == ["checkpoint.pt is passed over: its bytes have changed"]
+    assert not path.exists(), "it must not take the place of the whole one"
+    header, _ = checkpoints.read(tmp_path / checkpoints.PREVIOUS)
+    assert header.steps == 3
+    same(chain.outcome(training), undisturbed(trial, images))
+
+
+def test_what_torch_cannot_read_is_passed_over_and_leaves_nothing_behind(
+    images: Images, tmp_path: Path
+) -> None:
+    trial = CASES["adam"]
+    checkpoints.write(tmp_path, 1, 5, b"whole, but no checkpoint of torch")
+    chain = Chain(trial, images, tmp_path)
+    training = chain.attempt(lambda: False)
+    (note,) = [event for event in chain.events if isinstance(event, ev.Note)]
+    assert note.text.startswith("checkpoint.pt is passed over: UnpicklingError")
+    same(chain.outcome(training), undisturbed(trial, images))
+
+
+class Evil:
+    """Unpickled, it makes a file: it could as well remove some."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("form", ["torch", "legacy torch", "pickle"])
+def test_a_checkpoint_that_would_execute_something_does_not(
+    form: str, images: Images, tmp_path: Path
+) -> None:
+    """Its checksums are right: somebody who knows how has put it there."""
+    made, trial = tmp_path / "made", CASES["sgd"]
+    content = {"trial": Evil(made), "weights": torch.zeros(3)}
+    buffer = io.BytesIO()
+    if form == "pickle":
+        pickle.dump(content, buffer, protocol=2)
+    else:
+        torch.save(content, buffer, _use_new_zipfile_serialization=form == "torch")
+    chain = Chain(trial, images, tmp_path / "kept")
+    checkpoints.write(chain.folder, 1, 5, buffer.getvalue())
+    training = chain.attempt(lambda: False)
+    assert not made.exists()
+    (note,) = [event for event in chain.events if isinstance(event, ev.Note)]
+    assert note.text.startswith("checkpoint.pt is passed over: UnpicklingError")
+    same(chain.outcome(training), undisturbed(trial, images))
+
+
+@pytest.mark.usefixtures("durable_all_the_time")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_an_epoch_that_no_checkpoint_holds_is_not_stated_before_the_end(
+    number: int, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a while the disk takes the journal, and no checkpoint; then there is room again."""
+    trial, real = CASES["adam"], checkpoints.write
+    chain, asked = Chain(trial, images, tmp_path), list[int]()
+
+    def write(folder: Path, attempt: int, steps: int, payload: bytes) -> None:
+        asked.append(steps)
+        if steps < 8:
+            raise OSError(number, os.strerror(number))
+        real(folder, attempt, steps, payload)
+
+    monkeypatch.setattr(checkpoints, "write", write)
+    held: list[tuple[int, int]] = []
+
+    def note(event: ev.AnyEvent) -> None:
+        chain.events.append(event)
+        if isinstance(event, ev.EpochsFinished):
+            header = checkpoints.latest_header(tmp_path)
+            held.append((event.records[-1].epoch, header.steps if header else 0))
+
+    job = job_of(trial, chain.plan, 1, tmp_path)
+    training = Training(job, images, note, lambda: False)
+    training.run()
+    assert held == [(1, 8), (2, 8), (3, 11)], "four steps an epoch, and the last with the end"
+    assert min(asked) < 8
+    notes = [event.text for event in chain.events if isinstance(event, ev.Note)]
+    assert notes == [
+        f"no checkpoint could be written ({os.strerror(number)}); the training goes on",
+        "checkpoints can be written again",
+    ]
+    same(chain.outcome(training), undisturbed(trial, images))
+
+
+def test_a_disk_that_refuses_costs_the_checkpoint_alone(images: Images, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder can be made here")
+    trial = CASES["sgd"]
+    chain = Chain(trial, images, blocked / "trial")
+    training = chain.attempt(after(9, lambda: True))
+    notes = [event.text for event in chain.events if isinstance(event, ev.Note)]
+    assert notes == ["no checkpoint could be written (Not a directory); the training goes on"]
+    assert training.at.steps == 9
+    last = chain.events[-1]
+    assert isinstance(last, ev.TrialEnded)
+    assert last.status == "stopped"
+
+
+def test_an_attempt_that_was_given_up_does_not_overwrite_a_later_one(
+    images: Images, tmp_path: Path
+) -> None:
+    trial = CASES["sgd"]
+    chain = Chain(trial, images, tmp_path)
+    late: list[Training] = []
+
+    def freeze() -> bool:
+        """While the first attempt sleeps, a second trains on and is halted."""
+        late.append(Chain.attempt(other, after(6, lambda: True)))
+        return True
+
+    other = Chain(trial, images, tmp_path)
+    other.attempts = 1
+    with pytest.raises(checkpoints.Superseded, match="attempt 2 has written"):
+        chain.attempt(after(3, freeze))
+    header, _ = checkpoints.read(tmp_path / checkpoints.CURRENT)
+    assert (header.attempt, header.steps) == (2, 6)

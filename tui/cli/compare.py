@@ -1,0 +1,314 @@
+"""`batchscope compare`: the difference between two sweeps in words, as a table with intervals."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.cells import cell_len, set_cell_size
+
+from batchscope.engine.analysis.stack_times import stack_mark
+from batchscope.engine.comparison.comparison import (
+    Accuracy,
+    Change,
+    Comparison,
+    Ratio,
+    Row,
+    Source,
+    compare,
+)
+from batchscope.engine.comparison.sources import opened
+from batchscope.engine.errors import UsageProblem, printable
+from batchscope.engine.findings.configuration_summary import Mean
+from batchscope.engine.formatting import shown_size
+from batchscope.tui.render.units import UNKNOWN, duration, significant
+
+PICTURES = (".svg", ".png")
+NARROWEST, WIDEST, LABELS = 80, 120, 24
+LEAST_ROOM = 10
+"""Cells below which an interval is not drawn."""
+MARKS = {"higher": "▲", "lower": "▼", "undetermined": " ", "not judged": " "}
+COSTS = ("epoch time A → B", "B ÷ A", "peak memory A → B", "B ÷ A")
+STEPS = ("steps to the target A → B", "B ÷ A")
+BYTES = ("memory_bytes", "memory_limit_bytes")
+
+
+def run(words: argparse.Namespace) -> int:
+    """Compare what the words name; the table or one JSON object on stdout."""
+    from batchscope.engine.sweeps.store import home_folder
+    from batchscope.tui.render.ascii import json_text
+
+    picture = _picture(words.figure)
+    for name in (words.one, words.other):
+        if not name:
+            raise UsageProblem("compare: expected two exports or sweeps, got an empty name")
+    one, other = (
+        opened(name, lambda: home_folder(words.home)) for name in (words.one, words.other)
+    )
+    found = compare(one, other)
+    if picture:
+        from batchscope.engine.comparison.plot import draw
+
+        draw(found, picture)
+    if words.json:
+        print(json_text(found, sys.stdout))
+        return 0
+    print("\n".join(lines(found, shutil.get_terminal_size((NARROWEST, 24)).columns)))
+    if picture:
+        print(f"\ndrawn as {printable(picture)}")
+    return 0
+
+
+def _picture(written: str | None) -> Path | None:
+    """Where the figure goes; refused before anything is read."""
+    if written is None:
+        return None
+    path = Path(written)
+    if path.suffix.lower() not in PICTURES:
+        raise UsageProblem(f"--figure {printable(written)}: expected a file *.svg or *.png")
+    if not path.absolute().parent.is_dir():
+        raise UsageProblem(f"--figure {printable(written)}: there is no such folder")
+    if path.is_dir():
+        raise UsageProblem(f"--figure {printable(written)}: is a folder; name a file")
+    return path
+
+
+def lines(found: Comparison, columns: int) -> Iterator[str]:
+    """The whole comparison, as wide as the terminal is."""
+    width = min(WIDEST, max(NARROWEST, columns))
+    yield from _sources(found)
+    yield from _changes(found, width)
+    yield ""
+    yield from _accuracies(found.rows, width)
+    yield ""
+    yield from _costs(found.rows)
+    for name, labels in (("A", found.only_a), ("B", found.only_b)):
+        if labels:
+            yield ""
+            yield from _wrapped(f"only {name} has: {'; '.join(map(printable, labels))}", width)
+    if found.remarks:
+        yield ""
+    for remark in found.remarks:
+        yield from _wrapped(f"! {printable(remark)}", width)
+
+
+def _sources(found: Comparison) -> Iterator[str]:
+    for name, of in (("A", found.a), ("B", found.b)):
+        yield f"{name}  {_source(of)}"
+
+
+def _source(of: Source) -> str:
+    at = "" if of.written == of.id else f" ({of.written})"
+    lost = f", {of.lost} diverged or failed" if of.lost else ""
+    pending = f", {of.pending} of them still to come" if of.pending else ""
+    return f"{of.id}{at}: {of.state}, {of.trials} trials{pending}{lost}"
+
+
+def _changes(found: Comparison, width: int) -> Iterator[str]:
+    groups = (("", found.settings), ("version of ", found.versions), ("", found.machine))
+    rows = [
+        (printable(before + each.key), *(_value(each.key, value) for value in (each.a, each.b)))
+        for before, changes in groups
+        for each in changes
+    ]
+    yield ""
+    if not rows:
+        yield "nothing differs in settings, versions and machine"
+        return
+    first = max(len(name) for name, _, _ in rows)
+    room = max(8, (width - first - 6) // 2)
+    second = min(room, max(cell_len(one) for _, one, _ in rows))
+    yield f"{'what differs':<{first}}  {'A':<{second}}  B"
+    for name, one, other in rows:
+        yield f"{name:<{first}}  {_fit(one, second)}  {_fit(other, room).rstrip()}"
+
+
+def _value(key: str, value: Any) -> str:
+    """As TOML has it; nothing is said of what is not set."""
+    from batchscope.engine.experiment.toml_literal import literal
+
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, list):
+        return ", ".join(UNKNOWN if each is None else printable(each) for each in value) or UNKNOWN
+    if key in BYTES:
+        return shown_size(value)
+    return printable(value if isinstance(value, str) else literal(value))
+
+
+def _accuracies(rows: Sequence[Row], width: int) -> Iterator[str]:
+    judged = [row for row in rows if row.test_accuracy.p is not None]
+    methods = dict.fromkeys(row.test_accuracy.method for row in rows if row.test_accuracy.method)
+    how = f" ({' and '.join(methods)})" if methods else ""
+    yield f"test accuracy, B − A in points with its 95 % interval{how}"
+    label = _label_width(rows)
+    texts = [_interval_text(row.test_accuracy) for row in rows]
+    wide = max(len("interval"), *map(cell_len, texts))
+    room = width - label - wide - 38
+    scale = _scale([row.test_accuracy for row in rows])
+    yield (
+        f"{'':<{label}}  {'A %':>7}  {'B %':>7}  {'B − A':>7}  {'interval':<{wide}}  {'n':>3}"
+        f"    {_ends(scale, room)}"
+    ).rstrip()
+    for row, text in zip(rows, texts, strict=True):
+        of = row.test_accuracy
+        yield (
+            f"{_fit(row.label, label)}  {_percent(of.a):>7}  {_percent(of.b):>7}  "
+            f"{_points(of.difference):>7}  {_fit(text, wide)}  {of.n:>3}  {MARKS[of.verdict]} "
+            f"{_drawn(of, scale, room)}"
+        ).rstrip()
+        notes = [*map(_changed, row.changes), *_lost(row)]
+        yield from (f"{'':<{label}}  {note}" for note in notes)
+    if judged:
+        yield _tally(judged)
+
+
+def _tally(rows: Sequence[Row]) -> str:
+    """How many are told apart, adjusted for their number."""
+    words = [row.test_accuracy.verdict for row in rows]
+    told = ", ".join(f"{MARKS[word]} {word} in {words.count(word)}" for word in ("higher", "lower"))
+    adjusted = ", adjusted by Holm" if len(rows) > 1 else ""
+    return f"B is {told} of {len(rows)} (level 0.05{adjusted})"
+
+
+def _changed(change: Change) -> str:
+    one, other = (_value(change.key, value) for value in (change.a, change.b))
+    return f"{change.key}: {one} → {other}"
+
+
+def _lost(row: Row) -> Iterator[str]:
+    for name, count in zip("AB", row.lost, strict=True):
+        if count:
+            trials = "trial" if count == 1 else "trials"
+            yield f"{count} {trials} of {name} diverged or failed: left out"
+
+
+def _interval_text(of: Accuracy) -> str:
+    if of.low is None or of.high is None:
+        return "one seed" if of.n == 1 else UNKNOWN if of.n == 0 else "no pairs"
+    return f"[{_points(of.low)}, {_points(of.high)}]"
+
+
+def _percent(of: Mean | None) -> str:
+    return UNKNOWN if of is None else f"{of.mean * 100:.2f}"
+
+
+def _points(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value * 100:+.2f}".replace("-", "−")
+
+
+def _scale(all_of: Sequence[Accuracy]) -> tuple[float, float]:
+    """The ends of the picture: every interval, and no difference."""
+    ends = [0.0]
+    for of in all_of:
+        ends += [value for value in (of.low, of.high, of.difference) if value is not None]
+    low, high = min(ends), max(ends)
+    return (low, high) if high > low else (-0.01, 0.01)
+
+
+def _cell(value: float, scale: tuple[float, float], room: int) -> int:
+    low, high = scale
+    return round((value - low) / (high - low) * (room - 1))
+
+
+def _ends(scale: tuple[float, float], room: int) -> str:
+    """The numbers at both ends of the picture, and 0 above its line, where there is room."""
+    if room < LEAST_ROOM:
+        return ""
+    left, right = _points(scale[0]), _points(scale[1])
+    cells = [" "] * room
+    zero = _cell(0.0, scale, room)
+    cells[zero] = "0"
+    for text, start in ((left, 0), (right, room - len(right))):
+        if start >= 0 and not start <= zero <= start + len(text):
+            cells[start : start + len(text)] = text
+    return "".join(cells)
+
+
+def _drawn(of: Accuracy, scale: tuple[float, float], room: int) -> str:
+    """The interval as a line with the difference as its point, beside the line of none."""
+    if room < LEAST_ROOM:
+        return ""
+    cells = [" "] * room
+    zero = _cell(0.0, scale, room)
+    cells[zero] = "│"
+    if of.low is not None and of.high is not None:
+        start, end = _cell(of.low, scale, room), _cell(of.high, scale, room)
+        for at in range(start, end + 1):
+            cells[at] = "┼" if at == zero else "─"
+        cells[start], cells[end] = "├", "┤"
+    if of.difference is not None:
+        cells[_cell(of.difference, scale, room)] = "●"
+    return "".join(cells)
+
+
+def _costs(rows: Sequence[Row]) -> Iterator[str]:
+    """Times, memory and steps to a target: A, B, and how many times A's the one of B is."""
+    yield from _table(rows, COSTS, [_cost_cells(row) for row in rows])
+    aimed = [row for row in rows if row.steps_to_target]
+    if aimed:
+        yield ""
+        yield from _table(aimed, STEPS, [_step_cells(row) for row in aimed])
+
+
+def _table(
+    rows: Sequence[Row], heads: tuple[str, ...], cells: Sequence[tuple[str, ...]]
+) -> Iterator[str]:
+    label = _label_width(rows)
+    wide = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
+    names = ("", *(row.label for row in rows))
+    for name, line in zip(names, (heads, *cells), strict=True):
+        told = "  ".join(_fit(cell, size) for cell, size in zip(line, wide, strict=True))
+        yield f"{_fit(name, label)}  {told}".rstrip()
+
+
+def _cost_cells(row: Row) -> tuple[str, ...]:
+    one, other = (stack_mark(size) for size in row.stacked)
+    times, memory = row.epoch_seconds, row.peak_memory_bytes
+    apart = "!" if one != other else ""
+    return (
+        f"{_known(times.a, duration)}{one} → {_known(times.b, duration)}{other}",
+        _times(times) + (apart if times.ratio is not None else ""),
+        f"{_known(memory.a, shown_size)}{one} → {_known(memory.b, shown_size)}{other}",
+        _times(memory) + (apart if memory.ratio is not None else ""),
+    )
+
+
+def _step_cells(row: Row) -> tuple[str, ...]:
+    steps = row.steps_to_target or Ratio(None, None, None)
+    one, other = (_steps(*each) for each in zip((steps.a, steps.b), row.missed, strict=True))
+    return f"{one} → {other}", _times(steps)
+
+
+def _steps(value: float | None, missed: int) -> str:
+    if missed:
+        return f"{missed} missed it"
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def _known(value: float | None, shown: Any) -> str:
+    return UNKNOWN if value is None else str(shown(value))
+
+
+def _times(of: Ratio) -> str:
+    return UNKNOWN if of.ratio is None else f"×{significant(of.ratio)}"
+
+
+def _label_width(rows: Iterable[Row]) -> int:
+    return min(LABELS, max(cell_len(printable(row.label)) for row in rows))
+
+
+def _fit(text: str, width: int) -> str:
+    """The text in so many cells; what is too long ends in …"""
+    text = printable(text)
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    return set_cell_size(set_cell_size(text, width - 1).rstrip() + "…", width)
+
+
+def _wrapped(text: str, width: int) -> Iterator[str]:
+    import textwrap
+
+    yield from textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False)

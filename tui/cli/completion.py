@@ -1,0 +1,97 @@
+"""What a shell may complete a word to, by argcomplete: options, commands, presets, sweeps."""
+
+import argparse
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+SHELLS = ("bash", "zsh", "fish")
+ASKED = "_ARGCOMPLETE"
+"""The variable by which a shell asks the program itself."""
+
+
+def script(shell: str) -> str:
+    """What a shell has to read so that it asks the program."""
+    from argcomplete.shell_integration import shellcode
+
+    return str(shellcode(["batchscope"], shell=shell)).strip()
+
+
+def answer(parser: argparse.ArgumentParser) -> None:
+    """Where a shell has asked, tell it what there is and end; otherwise nothing."""
+    if ASKED not in os.environ:
+        return
+    import argcomplete
+
+    for each in (parser, *_commands(parser)):
+        for action in each._actions:
+            if action.dest in COMPLETERS:
+                action.completer = COMPLETERS[action.dest]()  # type: ignore[attr-defined]
+    argcomplete.autocomplete(parser, always_complete_options="long")
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterable[argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.values()
+
+
+def _folders() -> Any:
+    from argcomplete.completers import DirectoriesCompleter
+
+    return DirectoriesCompleter()
+
+
+def _presets() -> Any:
+    from argcomplete.completers import FilesCompleter
+
+    from batchscope.engine.experiment.preset_catalog import preset_files
+
+    def found(prefix: str, **rest: Any) -> list[str]:
+        return [*preset_files(), *FilesCompleter(["toml"])(prefix, **rest)]
+
+    return found
+
+
+def _sweeps() -> Any:
+    def found(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+        from batchscope.engine.sweeps.store import home_folder, sweep_folders
+
+        return [folder.name for folder in sweep_folders(home_folder(parsed_args.home))]
+
+    return found
+
+
+def _sweeps_and_folders() -> Any:
+    stored, folders = _sweeps(), _folders()
+
+    def found(prefix: str, **rest: Any) -> list[str]:
+        return [*stored(**rest), *folders(prefix, **rest)]
+
+    return found
+
+
+def _names(*known: str) -> Callable[[], Any]:
+    return lambda: lambda **_: known
+
+
+def _themes() -> Any:
+    from batchscope.tui.theme.themes import THEMES
+
+    return lambda **_: tuple(THEMES)
+
+
+COMPLETERS: dict[str, Callable[[], Any]] = {
+    "preset": _presets,
+    "sweep": _sweeps,
+    "id": _sweeps,
+    "overlay": _sweeps,
+    "one": _sweeps_and_folders,
+    "other": _sweeps_and_folders,
+    "theme": _themes,
+    "device": _names("auto", "cpu", "cuda:0"),
+    "export": _folders,
+    "data_dir": _folders,
+    "home": _folders,
+}
+"""Who knows the values of an option or an argument."""

@@ -1,0 +1,77 @@
+"""The command line. A screen is imported only when one is wanted, and torch never."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from batchscope.engine.errors import MachineProblem, Problem, UsageProblem, printable
+from batchscope.tui.cli import run as run_command
+from batchscope.tui.cli import subcommands
+from batchscope.tui.cli.completion import answer
+from batchscope.tui.cli.parser import build_parser
+from batchscope.tui.render.ascii import prepare, wants_ascii
+
+ACTIONS: dict[str | None, Callable[[argparse.Namespace], int]] = {
+    None: run_command.run_experiment,
+    "presets": subcommands.list_presets,
+    "list": subcommands.list_sweeps,
+    "attach": subcommands.attach,
+    "compare": subcommands.compare,
+    "stop": subcommands.stop,
+    "pause": subcommands.pause,
+    "continue": subcommands.go_on,
+    "resume": subcommands.resume,
+    "completion": subcommands.print_completion,
+    "settings": subcommands.print_settings,
+    "delete": subcommands.delete,
+    "doctor": subcommands.doctor,
+}
+SET_UP = (None, "attach", "resume", "settings")
+"""The commands that the settings say something about; a mistake in them stops no other."""
+
+
+def main() -> None:
+    """Entry point of the command `batchscope`."""
+    prepare((sys.stdout, sys.stderr), ascii_only=False)
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except Problem as problem:
+        print(f"batchscope: {problem}", file=sys.stderr)
+        code = problem.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # the reader of stdout went away: nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 1
+    except OSError as error:
+        print(f"batchscope: {printable(error.strerror or error)}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what stdout holds back stays unwritten
+        code = MachineProblem.exit_code
+    sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Do what the words say; returns the exit code.
+
+    Raises:
+        Problem: with the message for the person and its exit code.
+    """
+    parser = build_parser()
+    answer(parser)
+    parser.check_words(arguments)
+    words = parser.parse_args(arguments)
+    for name in ("preset", "export", "sweep", "home", "data_dir", "device", "id"):
+        if getattr(words, name, None) == "":
+            raise UsageProblem(f"--{name.replace('_', '-')}: expected a value, got an empty one")
+    if words.command in SET_UP:
+        from batchscope.tui.config.settings import apply_settings
+
+        apply_settings(words)
+    prepare((sys.stdout, sys.stderr), wants_ascii(words.ascii))
+    return ACTIONS[words.command](words)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""An experiment from the command line: on the board, or headless with its results in a folder."""
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batchscope.engine.errors import MachineProblem, Problem, UsageProblem, printable
+from batchscope.tui.start import has_terminal, show_screen
+
+if TYPE_CHECKING:
+    from batchscope.engine.experiment.preset import Preset
+    from batchscope.engine.sweeps.store import Launch
+
+DEFAULT_PRESET = "quickstart"
+
+
+def run_experiment(words: argparse.Namespace) -> int:
+    """Run the preset that the words name, or export the sweep; returns the exit code."""
+    from batchscope.engine.experiment.preset_catalog import find_preset
+    from batchscope.engine.sweeps.store import Launch, home_folder
+    from batchscope.engine.system.files import user_path
+
+    _check_tensorboard(words)
+    _check_export(words)
+    if words.sweep:
+        return _export_stored(words)
+    screen = has_terminal() and not words.export
+    preset = None
+    if words.preset or words.set or not screen:
+        preset = find_preset(words.preset or DEFAULT_PRESET, words.set)
+    _check_machine(words)
+    home = home_folder(words.home)
+    launch = Launch(
+        preset=preset.name if preset else "",
+        device=words.device,
+        workers=words.workers,
+        data_dir=str(user_path(words.data_dir)) if words.data_dir else None,
+        memory_limit=words.memory_limit,
+        **_cluster(words),
+    )
+    if screen:
+        return show_screen(home, words.settings, preset=preset, launch=launch)
+    assert preset is not None
+    return _headless(words, home, preset, launch)
+
+
+def _cluster(words: argparse.Namespace) -> "dict[str, Any]":
+    """Where on a cluster the words have it run, if they do; what cannot be had is refused.
+
+    Raises:
+        UsageProblem: the words make no sense together.
+        MachineProblem: Ray is missing, or nobody answers where it should be.
+    """
+    from batchscope.engine.sweeps.cluster_address import HERE, check, check_reachable
+
+    on = check(words.on or HERE)
+    here = on == HERE
+    if here and words.gpu_share is not None:
+        raise UsageProblem("--gpu-share: goes with --on")
+    if not here and words.device not in ("auto", "cpu", "cuda"):
+        raise UsageProblem(
+            f"--device {printable(words.device)}: on a cluster it is auto, cpu or cuda"
+        )
+    check_reachable(on)
+    if words.checkpoints is None:
+        return {"on": on, "gpu_share": words.gpu_share or 1.0}
+    from batchscope.engine.checkpoints.remote_store import check as check_store
+
+    kept = check_store(words.checkpoints, not here)
+    return {"on": on, "gpu_share": words.gpu_share or 1.0, "checkpoints": kept}
+
+
+def _check_export(words: argparse.Namespace) -> None:
+    """Refuse what belongs to an export where none is asked for."""
+    for asked, flag in ((words.overwrite, "--overwrite"), (words.no_report, "--no-report")):
+        if asked and not words.export:
+            raise UsageProblem(f"{flag} goes with --export DIR")
+
+
+def _check_tensorboard(words: argparse.Namespace) -> None:
+    """Refuse event files that cannot be written before anything is started."""
+    if not words.tensorboard:
+        return
+    if not words.export:
+        raise UsageProblem("--tensorboard goes with --export DIR")
+    from batchscope.engine.export.tensorboard import check_tensorboard
+
+    check_tensorboard()
+
+
+def _check_machine(words: argparse.Namespace) -> None:
+    """Refuse a device or a data folder that is not there before anything is started."""
+    from batchscope.engine.system.files import is_folder, user_path
+    from batchscope.tui.config.settings import place_of
+
+    if words.data_dir and not is_folder(user_path(words.data_dir)):
+        where = place_of(words, "data_dir")
+        raise UsageProblem(f"{where} {printable(words.data_dir)}: no such folder")
+    if words.device not in ("auto", "cpu") and not words.on:
+        from batchscope.engine.devices.devices import choose_devices
+
+        try:
+            choose_devices(words.device)
+        except Problem as problem:
+            told = str(problem).removeprefix("--device")
+            raise type(problem)(place_of(words, "device") + told) from None
+
+
+def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "Launch") -> int:
+    from batchscope.engine.export.bundle import check_target, write_export
+    from batchscope.engine.sweeps.launcher import start_conductor
+    from batchscope.engine.sweeps.store import create_sweep
+    from batchscope.tui.headless import follower as headless
+    from batchscope.tui.headless.summary import summary
+
+    log = headless.open_log(words)
+    if not words.export:
+        log.say("headless", f"no terminal: running {preset.name} headless", preset=preset.name)
+    if words.export:
+        check_target(_target(words.export), None, words.overwrite)
+    folder = create_sweep(home, preset, launch)
+    log.sweep = folder.name
+    watching = f"sweep {folder.name}; `batchscope attach {folder.name}` watches it"
+    log.say("sweep-created", watching, folder=str(folder))
+    with headless.interruption() as interrupted:
+        start_conductor(folder)
+        follower = headless.Follower(folder, log)
+        code, state = headless.follow(follower, log, True, interrupted)
+    if code == headless.INTERRUPTED:
+        there = f"`batchscope --export DIR --sweep {folder.name}` exports what there is"
+        on = f"`batchscope resume {folder.name}` goes on with it"
+        log.say("resumable", f"{on}; {there}", "warning")
+        return code
+    target = _target(words.export) if words.export else folder / "export"
+    try:
+        write_export(folder, target, report=not words.no_report, tensorboard=words.tensorboard)
+    except MachineProblem as problem:
+        again = f"`batchscope --export DIR --sweep {folder.name}` writes it elsewhere"
+        raise MachineProblem(f"{problem}; the sweep is kept: {again}") from None
+    print_summary(summary(folder, state, target), words.json)
+    return code
+
+
+def _export_stored(words: argparse.Namespace) -> int:
+    from batchscope.engine.export.bundle import check_target, write_export
+    from batchscope.engine.sweeps.store import conductor_lives, find_sweep, home_folder
+    from batchscope.tui.headless import follower as headless
+    from batchscope.tui.headless.summary import summary
+
+    if not words.export:
+        raise UsageProblem("--sweep ID goes with --export DIR; `attach ID` opens the board")
+    if words.preset or words.set:
+        raise UsageProblem("--sweep takes a stored sweep: leave out --preset and --set")
+    folder = find_sweep(home_folder(words.home), words.sweep)
+    target = _target(words.export)
+    check_target(target, folder.name, words.overwrite)
+    alive = conductor_lives(folder)  # asked first: what it wrote last is then read
+    state = write_export(folder, target, report=not words.no_report, tensorboard=words.tensorboard)
+    print_summary(summary(folder, state, target, alive), words.json)
+    return headless.exit_code(state)
+
+
+def _target(written: str) -> Path:
+    """The folder of an export; a link stands for the folder that it leads to."""
+    return Path(os.path.realpath(written))
+
+
+def print_summary(of: "dict[str, object]", as_json: bool) -> None:
+    """The summary on stdout, for a person or as one JSON object."""
+    from batchscope.tui.headless.summary import folded, summary_text
+    from batchscope.tui.render.ascii import json_text
+
+    if as_json:
+        print(json_text(of, sys.stdout))
+        return
+    text = summary_text(of)
+    seen = sys.stdout.isatty()
+    print(folded(text, shutil.get_terminal_size().columns) if seen else text)

@@ -1,0 +1,212 @@
+"""The commands beside a run: what is stored, and what is done with a sweep of it."""
+
+import argparse
+import sys
+import time
+
+from batchscope.engine.errors import UsageProblem, printable
+from batchscope.engine.formatting import shown_size
+from batchscope.tui.cli.run import print_summary
+from batchscope.tui.start import has_terminal, show_screen
+
+STOP_PATIENCE_SECONDS = 30.0
+
+
+def list_presets(words: argparse.Namespace) -> int:
+    """List the experiments that come along."""
+    from batchscope.engine.experiment.preset import load_preset
+    from batchscope.engine.experiment.preset_catalog import preset_files
+
+    files = preset_files()
+    width = max(len(name) for name in files)
+    for name, path in files.items():
+        preset = load_preset(path)
+        print(f"{name:<{width}}  {preset.trial_count:>4} trials  {printable(preset.title)}")
+    return 0
+
+
+def list_sweeps(words: argparse.Namespace) -> int:
+    """List the stored sweeps."""
+    from batchscope.engine.sweeps.listing import stored_sweeps
+    from batchscope.engine.sweeps.store import home_folder
+    from batchscope.tui.render.ascii import json_text
+
+    sweeps = stored_sweeps(home_folder(words.home))
+    if words.json:
+        print(json_text(sweeps, sys.stdout))
+        return 0
+    width = max((len(sweep.id) for sweep in sweeps), default=0)
+    for sweep in sweeps:
+        done = f"{sweep.finished}/{sweep.trials}"
+        print(f"{sweep.id:<{width}}  {sweep.state:<11}  {done:>9} trials  {printable(sweep.title)}")
+    if not sweeps:
+        print("no sweep is stored yet", file=sys.stderr)
+    return 0
+
+
+def attach(words: argparse.Namespace) -> int:
+    """Return to a sweep: its board, or log lines without a terminal."""
+    from batchscope.engine.sweeps.store import find_sweep, home_folder
+
+    home = home_folder(words.home)
+    folder = find_sweep(home, words.id)
+    if "" in words.overlay:
+        raise UsageProblem("--overlay: expected a value, got an empty one")
+    others = [find_sweep(home, name) for name in words.overlay]
+    if has_terminal():
+        return show_screen(home, words.settings, sweep=folder, others=others)
+    if others:
+        raise UsageProblem("--overlay lays curves over those of a board, and there is no terminal")
+    from batchscope.tui.headless import follower as headless
+
+    log = headless.open_log(words, folder.name)
+    with headless.interruption() as interrupted:
+        return headless.follow(headless.Follower(folder, log), log, False, interrupted)[0]
+
+
+def compare(words: argparse.Namespace) -> int:
+    """Set one sweep or export beside another."""
+    from batchscope.tui.cli.compare import run
+
+    return run(words)
+
+
+def stop(words: argparse.Namespace) -> int:
+    """Stop one sweep, or every one that runs."""
+    from batchscope.engine.sweeps.launcher import ask_to_stop, wait_until_free
+    from batchscope.engine.sweeps.store import (
+        conductor_lives,
+        find_sweep,
+        home_folder,
+        sweep_folders,
+    )
+
+    home = home_folder(words.home)
+    if words.all == bool(words.id):
+        raise UsageProblem("stop: name one sweep, or --all")
+    folders = sweep_folders(home) if words.all else [find_sweep(home, words.id)]
+    living = [folder for folder in folders if conductor_lives(folder)]
+    for folder in living:
+        ask_to_stop(folder)
+    code = 0
+    for folder in living:
+        if wait_until_free(folder, STOP_PATIENCE_SECONDS):
+            print(f"{folder.name}: stopped; `batchscope resume {folder.name}` goes on with it")
+        else:
+            print(f"{folder.name}: has not stopped yet", file=sys.stderr)
+            code = 1
+    if not living:
+        print("no sweep is running" if words.all else f"{folders[0].name}: is not running")
+    return code
+
+
+def pause(words: argparse.Namespace) -> int:
+    """Hold a running sweep still."""
+    return _hold(words, True, "paused; `batchscope continue {0}` goes on with it")
+
+
+def go_on(words: argparse.Namespace) -> int:
+    """Go on with a sweep that is paused."""
+    return _hold(words, False, "goes on; `batchscope attach {0}` watches it")
+
+
+def _hold(words: argparse.Namespace, paused: bool, told: str) -> int:
+    """Ask the conductor to hold the sweep or to go on, and wait until its journal says so."""
+    from batchscope.engine.sweeps import commands
+    from batchscope.engine.sweeps.store import conductor_lives, find_sweep, home_folder
+    from batchscope.tui.headless import follower as headless
+    from batchscope.tui.headless.log_lines import Log
+
+    folder = find_sweep(home_folder(words.home), words.id)
+    if not conductor_lives(folder):
+        print(f"{folder.name}: is not running")
+        return 0
+    follower = headless.Follower(folder, Log("text"))
+    commands.send(folder, commands.Pause() if paused else commands.Continue())
+    deadline = time.monotonic() + STOP_PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        alive = conductor_lives(folder)
+        follower.catch_up(quietly=True)
+        if alive and (follower.state.paused_at is not None) == paused:
+            print(f"{folder.name}: {told.format(folder.name)}")
+            return 0
+        if not alive:
+            print(f"{folder.name}: ended before it heard that", file=sys.stderr)
+            return 1
+        time.sleep(headless.POLL_SECONDS)
+    print(f"{folder.name}: has not answered yet", file=sys.stderr)
+    return 1
+
+
+def resume(words: argparse.Namespace) -> int:
+    """Go on with a sweep and follow it, without a screen."""
+    from batchscope.engine.analysis.completeness import complete
+    from batchscope.engine.sweeps.launcher import start_conductor
+    from batchscope.engine.sweeps.store import conductor_lives, find_sweep, home_folder, load_state
+    from batchscope.tui.headless import follower as headless
+    from batchscope.tui.headless.summary import summary
+
+    folder = find_sweep(home_folder(words.home), words.id)
+    state = load_state(folder)
+    alive = conductor_lives(folder)
+    if not alive and complete(state):
+        if not words.quiet:
+            print(f"{folder.name}: is finished; nothing is left to resume", file=sys.stderr)
+        if words.json:
+            print_summary(summary(folder, state, None), True)
+        return 0
+    log = headless.open_log(words, folder.name)
+    follower = headless.Follower(folder, log)
+    follower.catch_up(quietly=True)
+    with headless.interruption() as interrupted:
+        if not alive:
+            start_conductor(folder)
+        elif follower.state.paused_at is not None:
+            paused = f"the sweep is paused: `batchscope continue {folder.name}` goes on"
+            log.say("paused", paused, "warning")
+        code, state = headless.follow(follower, log, not alive, interrupted)
+    if code != headless.INTERRUPTED:
+        print_summary(summary(folder, state, None), words.json)
+    return code
+
+
+def print_settings(words: argparse.Namespace) -> int:
+    """The settings file as it could be, with what holds now."""
+    from batchscope.tui.config.settings import settings_path
+    from batchscope.tui.config.settings_file import annotated
+
+    print(annotated(words.settings, settings_path()))
+    return 0
+
+
+def delete(words: argparse.Namespace) -> int:
+    """Delete a stored sweep that is named in full, and only with `--yes`."""
+    from batchscope.engine.sweeps.deletion import delete_sweep
+    from batchscope.engine.sweeps.listing import describe
+    from batchscope.engine.sweeps.store import find_sweep, home_folder
+
+    folder = find_sweep(home_folder(words.home), words.id)
+    if folder.name != words.id:
+        raise UsageProblem(f"delete {printable(words.id)}: did you mean {folder.name!r}?")
+    sweep = describe(folder)
+    what = f"{sweep.id}: {sweep.finished} of {sweep.trials} trials, {shown_size(sweep.bytes)}"
+    if not words.yes:
+        raise UsageProblem(f"{what}; add --yes to delete it, there is no way back")
+    delete_sweep(folder)
+    print(f"{what}; deleted")
+    return 0
+
+
+def print_completion(words: argparse.Namespace) -> int:
+    """The script that teaches a shell to complete words."""
+    from batchscope.tui.cli.completion import script
+
+    print(script(words.shell))
+    return 0
+
+
+def doctor(words: argparse.Namespace) -> int:
+    """What is seen of this machine."""
+    from batchscope.tui.cli.doctor import run
+
+    return run(words.home, words.json)

@@ -1,0 +1,1 @@
+"""What a person sets once: settings, commands and their keys."""

@@ -1,1 +1,0 @@
-"""What the pane of curves is made of: lens, sources, axes, legend and picture."""

@@ -1,0 +1,164 @@
+"""A sweep summed up: one object for programs, and the same as lines for a person."""
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batchscope.engine.analysis.bias_variance import part_lines
+from batchscope.engine.analysis.completeness import complete, standing
+from batchscope.engine.analysis.figures import (
+    by_batch_size,
+    epoch_times,
+    last_values,
+    mean_and_deviation,
+)
+from batchscope.engine.analysis.stack_times import stack_mark, stack_note
+from batchscope.engine.analysis.tuning import rejected
+from batchscope.engine.errors import printable
+from batchscope.engine.findings.configuration_summary import mean_of, stack_of
+from batchscope.engine.findings.critical_batch_text import size_lines
+from batchscope.engine.findings.findings import Findings, find
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.sweeps.store import conductor_lives
+from batchscope.tui.render.units import number
+from batchscope.tui.viewmodel.status_signs import (
+    MARKS,
+    choice_text,
+    effect_text,
+    remarks,
+    sign_of,
+    word_of,
+)
+
+
+def summary(
+    folder: Path, state: SweepState, export: Path | None, alive: bool | None = None
+) -> dict[str, Any]:
+    """The sweep in one object: how it stands, and each configuration over its seeds.
+
+    `alive` says whether a conductor lived before the state was read; None asks now.
+    """
+    alive = conductor_lives(folder) if alive is None else alive
+    times = {time.configuration: time for time in epoch_times(state)}
+    rows, lost = [], rejected(state)
+    for name in by_batch_size(state):
+        accuracies = last_values(state, name, lambda record: record.test_accuracy)
+        mean, deviation = mean_and_deviation(accuracies) if accuracies else (None, None)
+        time = times.get(name)
+        rows.append(
+            {
+                "configuration": name,
+                "label": state.configurations[name].label,
+                "batch_size": state.replicates(name)[0].batch_size,
+                "trials": len(state.replicates(name)),
+                "finished": len(accuracies),
+                "test_accuracy_mean": mean,
+                "test_accuracy_std": deviation,
+                "epoch_seconds": time.seconds if time else None,
+                "samples_per_second": time.samples_per_second if time else None,
+                "rejected": name in lost,
+                "stacked": time.stacked if time else stack_of(state, name),
+            }
+        )
+    found = find(state)
+    sharp = {name: mean_of(state, name, "sharpness") for name in state.configurations}
+    for row in rows:
+        row["sharpness"] = msgspec.to_builtins(sharp[str(row["configuration"])])
+    return {
+        "id": folder.name,
+        "preset": state.opened.preset if state.opened else None,
+        "title": state.opened.title if state.opened else None,
+        "state": standing(state, alive),
+        "complete": complete(state),
+        "reason": (state.ended.reason if state.ended else "") or None,
+        "trials": len(state.trials),
+        "finished": state.count("finished"),
+        "failed": state.count("failed"),
+        "diverged": state.count("diverged"),
+        "configurations": rows,
+        "claims": msgspec.to_builtins(list(found.claims)),
+        "recommendation": found.recommendation,
+        "choices": msgspec.to_builtins(found.choices),
+        "critical_batch_size": msgspec.to_builtins(found.critical_batch_size),
+        "noise_scale": msgspec.to_builtins(list(found.noise_scale)),
+        "export": str(export) if export else None,
+        "bias_variance": msgspec.to_builtins(list(found.bias_variance)),
+    }
+
+
+def sharpness_lines(rows: list[dict[str, Any]], width: int) -> list[str]:
+    """Mean and interval of each configuration that it was measured of; empty without any."""
+    found = [(row["label"], row["sharpness"]) for row in rows if row["sharpness"]]
+    lines = ["", "sharpness, % of 1 + loss in the first box (95 % interval)"] if found else []
+    for label, mean in found:
+        low, high = mean["low"], mean["high"]
+        within = "" if low is None else f" [{number(low)}, {number(high)}]"
+        lines.append(f"{label:>{width}}  {number(mean['mean'])}{within}, n={mean['n']}")
+    return lines
+
+
+def findings_text(found: Findings) -> list[str]:
+    """The claims with their verdicts, what was chosen, and the recommendation."""
+    lines = [""] if found.claims else []
+    for verdict in found.claims:
+        sign, _ = MARKS[verdict.verdict]
+        lines.append(f"{sign} {verdict.statement}")
+        told = "  ".join(part for part in (effect_text(verdict), remarks(verdict)) if part)
+        lines.append(f"  {word_of(verdict)}  {told}".rstrip())
+    if found.choices:
+        lines += ["", *(f"{sign_of(each)[0]} {choice_text(each)}" for each in found.choices)]
+    if found.critical_batch_size:
+        lines += ["", *size_lines(found.critical_batch_size)]
+    if found.bias_variance:
+        lines += ["", *part_lines(found.bias_variance)]
+    return [*lines, "", found.recommendation] if found.recommendation else lines
+
+
+def unfinished(of: dict[str, Any]) -> list[str]:
+    """What stands above everything else where trials are still to be run."""
+    if of["complete"]:
+        return []
+    lives = of["state"] in ("preparing", "running", "paused")
+    further = "they may still change" if lives else f"`batchscope resume {of['id']}` goes on"
+    return [f"UNFINISHED ({of['state']}): these are the figures so far; {further}"]
+
+
+def summary_text(of: dict[str, Any]) -> str:
+    """The summary as lines for a person."""
+    stands = f"sweep {of['id']}: {of['state']}, {of['finished']} of {of['trials']} trials finished"
+    stands += f", {of['diverged']} diverged" if of["diverged"] else ""
+    stands += f": {of['reason']}" if of["reason"] else ""
+    lines = [*unfinished(of), f"{of['title']}", stands, ""]
+    rows = [row for row in of["configurations"] if not row["rejected"]]
+    width = max([len(row["label"]) for row in rows] + [len("batch size")])
+    lines.append(f"{'batch size':>{width}}  seeds  test accuracy     epoch time  samples/s")
+    for row in rows:
+        mean, deviation = row["test_accuracy_mean"], row["test_accuracy_std"]
+        accuracy = "-" if mean is None else f"{mean:.4f}"
+        accuracy += "" if deviation is None else f" ± {deviation:.4f}"
+        seconds, rate = row["epoch_seconds"], row["samples_per_second"]
+        lines.append(
+            f"{row['label']:>{width}}  {row['finished']:>2}/{row['trials']:<2}  {accuracy:<16}  "
+            f"{'-' if seconds is None else f'{seconds:.4g} s':>10}  "
+            f"{'-' if rate is None else f'{rate:,.0f}':>9}  {stack_mark(row['stacked'])}".rstrip()
+        )
+    note = stack_note([row["stacked"] for row in rows if row["epoch_seconds"] is not None])
+    lines += [note] if note else []
+    lines += sharpness_lines(rows, width)
+    lines += findings_text(msgspec.convert(of, Findings))
+    if of["export"]:
+        lines += ["", f"exported to {of['export']}"]
+    return "\n".join(map(printable, lines))
+
+
+def folded(text: str, width: int) -> str:
+    """The text with its sentences in lines of a terminal; rows of tables are left as they are."""
+    lines = []
+    for line in text.split("\n"):
+        indent = "  " if line[:1] in "✓✗?★ " else ""
+        long = len(line) > width and "   " not in line
+        parts = textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False)
+        lines += parts if long else [line]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The pane of bars, and the curves that stand in their place."""

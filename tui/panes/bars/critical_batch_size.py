@@ -1,0 +1,169 @@
+"""Steps against samples to the target: the hyperbola, who lies on it, and marks along it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from batchscope.engine.analysis.noise_scales import NoiseFinding
+from batchscope.engine.findings.critical_batch_size import Critical, Regime, Size
+from batchscope.engine.findings.critical_batch_text import (
+    aside_sentences,
+    figure,
+    noise_sentence,
+    told,
+)
+from batchscope.engine.formatting import three_digits
+from batchscope.engine.schedule import target
+from batchscope.tui.panes.placeholder import awaited
+from batchscope.tui.render.axis import axis_over
+from batchscope.tui.render.chart import Level, Marker, chart
+from batchscope.tui.render.styled_text import EMPTY, Row, cell, fit, row, wrap
+from batchscope.tui.viewmodel.view import View
+
+if TYPE_CHECKING:
+    from batchscope.tui.render.braille import Grid
+
+SHORT: dict[Regime, str] = {
+    "perfect scaling": "perfect",
+    "diminishing returns": "diminishing",
+    "maximal data parallelism": "maximal",
+    "undetermined": "?",
+}
+CRITICAL, NOISE = "┼", "◌"
+CAPTION = "samples over steps to the target"
+LABEL_MOST = 12
+CHART_ROWS, CHART_COLUMNS = 7, 24
+BEYOND, AROUND = 2.0, 1.2
+"""How far the curve goes past the batch sizes, and the axes past what is drawn: factors."""
+FINE = 96
+
+
+def critical_rows(view: View, width: int, height: int) -> list[Row]:
+    """The picture and beside it the batch sizes; below, the figures in words."""
+    found, noise = view.findings.critical_batch_size, view.findings.noise_scale
+    if found is None or not (found.sizes or found.left_out):
+        return awaited(view, "no trial has reached its target yet", width, height)
+    said = _said(found, noise, width)
+    table = _table(view, found, width)
+    beside = max((sum(len(text) for text, _ in line) for line in table), default=0)
+    rows = height - len(said)
+    if len(found.sizes) < 2 or rows < CHART_ROWS:
+        return [*table, *said]
+    if width - beside - 2 < CHART_COLUMNS:
+        return [*_picture(view, found, noise, width, rows), *table, *said]
+    room = width - beside - 2
+    drawn = _picture(view, found, noise, room, max(rows, len(table)))
+    return [
+        *(
+            row(*fit(line, room), "  ", *(table[at] if at < len(table) else EMPTY))
+            for at, line in enumerate(drawn)
+        ),
+        *said,
+    ]
+
+
+def has_target(view: View) -> bool:
+    """Whether anything is trained to a target."""
+    settings = [each.settings.train for each in view.state.configurations.values()]
+    return any(target.has_target(train) for train in settings)
+
+
+def _said(found: Critical, noise: Sequence[NoiseFinding], width: int) -> list[Row]:
+    marks = found.value is not None
+    head = f"{f'{CRITICAL} ' * marks}critical batch size {told(found)}"
+    head += f"; {found.reason}" if found.reason else ""
+    lines = wrap(head, width, "strong")
+    if found.steps_min and found.samples_min:
+        steps, samples = _short(found.steps_min), _short(found.samples_min)
+        lines += wrap(f"│ fewest steps {steps}, ╌ fewest samples {samples}", width, "dim")
+    if noise:
+        sentence = noise_sentence(found, noise).rstrip(".")
+        lines += wrap(f"{f'{NOISE} ' * marks}{sentence[0].lower()}{sentence[1:]}", width, "")
+    for sentence in aside_sentences(found):
+        lines += wrap(sentence, width, "dim")
+    return lines
+
+
+def _table(view: View, found: Critical, width: int) -> list[Row]:
+    """Steps, samples and regime of every batch size; `?` where the interval allows another."""
+    if not found.sizes:
+        return []
+    label = view.label_width(LABEL_MOST)
+    lines = [row((f"{'':>{label + 3}}{'steps':>8}{'samples':>10}  regime", "dim"))]
+    for size in found.sizes:
+        doubt = "" if size.sure or size.regime == "undetermined" else "?"
+        lines.append(
+            row(
+                *view.marks[size.configuration].head(label),
+                cell(_short(size.steps), 8, "strong", right=True),
+                cell(_short(size.samples), 10, right=True),
+                (f"  {SHORT[size.regime]}{doubt}", "dim"),
+            )
+        )
+    return lines
+
+
+def _short(value: float) -> str:
+    """2.27M, 196k, 1,030."""
+    for least, unit, name in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if value >= least:
+            return f"{three_digits(value / unit)}{name}"
+    return figure(value)
+
+
+def _picture(
+    view: View, found: Critical, noise: Sequence[NoiseFinding], width: int, height: int
+) -> list[Row]:
+    """Log-log: a step to the left costs samples, a step down costs steps."""
+    curve = _curve(found)
+    marks = [_mark(view, size) for size in found.sizes]
+    level, hair = None, None
+    ends = [(at, up) for at, up, *_ in marks] + curve
+    if found.steps_min and found.samples_min:
+        level = Level(found.samples_min, "")
+        hair = found.steps_min
+        ends.append((hair, level.value))
+        marks += _along(found, noise)
+    x, y = (
+        axis_over([v * f for v in values for f in (AROUND, 1 / AROUND)], log=True)
+        for values in zip(*ends, strict=True)
+    )
+    letter = "." if view.look.ascii else ""
+
+    def draw(grid: "Grid") -> None:
+        from batchscope.tui.render.braille import Series  # loads numpy
+
+        if curve:
+            grid.draw(Series(curve, "accent", letter=letter), x, y)
+
+    return chart(draw, x, y, (width, height), marks, level, hair)
+
+
+def _mark(view: View, size: Size) -> Marker:
+    mark = view.marks[size.configuration]
+    return size.steps, size.samples, mark.glyph, mark.style
+
+
+def _along(found: Critical, noise: Sequence[NoiseFinding]) -> list[Marker]:
+    """The critical batch size and the middle noise scale, each where it lies on the curve."""
+    assert found.value is not None
+    on_curve = {each.configuration for each in found.sizes}
+    known = sorted(n.value for n in noise if n.value and n.configuration in on_curve)
+    places = [(known[len(known) // 2], NOISE, "warn")] if known else []
+    places.append((found.value, CRITICAL, "strong"))
+    return [(*_point(found, size), glyph, style) for size, glyph, style in places]
+
+
+def _curve(found: Critical) -> list[tuple[float, float]]:
+    """The fitted curve from beyond the smallest batch size to beyond the largest."""
+    if found.value is None:
+        return []
+    sizes = [size.samples / size.steps for size in found.sizes]
+    low, high = min(sizes) / BEYOND, max(sizes) * BEYOND
+    return [_point(found, low * (high / low) ** (at / FINE)) for at in range(FINE + 1)]
+
+
+def _point(found: Critical, size: float) -> tuple[float, float]:
+    assert found.value
+    assert found.steps_min
+    assert found.samples_min
+    return found.steps_min * (1 + found.value / size), found.samples_min * (1 + size / found.value)

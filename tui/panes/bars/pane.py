@@ -1,0 +1,246 @@
+"""Bars: one figure across batch sizes, beside that of the smallest of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from batchscope.engine.analysis.noise_scales import noise_scales
+from batchscope.engine.analysis.stack_times import stack_caution, stack_sizes, stacked
+from batchscope.engine.findings.configuration_summary import Mean, bars
+from batchscope.engine.findings.critical_batch_text import figure as size
+from batchscope.tui.panes.bars import interpolation
+from batchscope.tui.panes.bars.critical_batch_size import CAPTION, critical_rows, has_target
+from batchscope.tui.panes.bars.epoch_time import beside_what, epoch_time_rows
+from batchscope.tui.panes.base import Pane
+from batchscope.tui.panes.placeholder import awaited
+from batchscope.tui.render.block_bars import bar
+from batchscope.tui.render.styled_text import Row, cell, row, wrap
+from batchscope.tui.render.units import deviation, duration, figure, places
+from batchscope.tui.viewmodel.view import View
+
+LABEL_MOST = 16
+CRITICAL_ROWS = 14
+SEEDS_FROM = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A figure of a finished trial by its name among the findings; `share` is a fraction.
+
+    One that is a `setting` is the same for all seeds, and has no interval.
+    """
+
+    name: str
+    tab: str
+    measure: str
+    share: bool = False
+    setting: bool = False
+
+    def told(self, mean: Mean, decimals: int | None) -> tuple[str, str]:
+        """The mean, and half of its 95 % interval where two seeds or more give one."""
+        if self.measure == "noise_scale":
+            ends = (size(end) if end is not None else "–" for end in (mean.low, mean.high))
+            return size(mean.mean), f"[{', '.join(ends)}]"
+        half = None
+        if mean.low is not None and mean.high is not None and not self.setting:
+            half = (mean.high - mean.low) / 2
+        if self.measure == "step_seconds":
+            return duration(mean.mean), f"±{duration(half)}" if half is not None else ""
+        return figure(mean.mean, decimals), deviation(half, decimals) if half is not None else ""
+
+
+EPOCH_TIME = Measured("epoch time", "time", "epoch_seconds")
+NOISE = Measured("gradient noise scale", "noise", "noise_scale")
+"""Means over the seeds, divided last: `engine.analysis.noise_scales`; its interval is lopsided."""
+FIGURES = (
+    EPOCH_TIME,
+    Measured("step time", "step time", "step_seconds"),
+    Measured("test accuracy", "accuracy", "test_accuracy", True),
+    Measured("generalization gap", "gap", "generalization_gap", True),
+    Measured("distance from init", "distance", "distance_from_init"),
+    Measured("weight norm", "weights", "weight_norm"),
+    Measured("gradient norm cv", "norm cv", "grad_norm_cv"),
+    NOISE,
+    Measured("SGD noise scale", "SGD noise", "sgd_noise_scale", setting=True),
+)
+PARTS = (
+    Measured("bias", "bias", "bias", True),
+    Measured("variance", "variance", "variance", True),
+    Measured("net variance", "net variance", "net_variance", True),
+)
+"""Once a trial has told what it predicts; last, so that no other changes its place by then."""
+CRITICAL = Measured("steps and samples", "critical", "steps")
+"""Of a sweep with a target: not bars but a curve, `tui.panes.bars.critical_batch_size`."""
+SHARPNESS = Measured("sharpness", "sharpness", "sharpness")
+LINES = {
+    Measured("loss between solutions", "loss line", "test_loss"): "loss",
+    Measured("accuracy between solutions", "accuracy line", "test_accuracy", True): "accuracy",
+}
+"""Of a sweep that asks for the line between two solutions: curves,
+`tui.panes.bars.interpolation`."""
+LINE_ROWS = 14
+
+
+class BarsPane(Pane):
+    """How long an epoch takes, or what else the batch size changes."""
+
+    NUMBER, TITLE, TAB = 2, "epoch time", "bars"
+    TOPICS = ("epochs", "trials", "data", "findings", "lines")
+
+    chosen = 0
+
+    def options(self) -> object:
+        """The figure."""
+        return self.chosen
+
+    @property
+    def figures(self) -> tuple[Measured, ...]:
+        """What there is to draw."""
+        view = self.view
+        asked = [each.settings for each in view.state.configurations.values()]
+        told = any(trial.predicted for trial in view.state.trials.values())
+        return (
+            *FIGURES,
+            *([CRITICAL] if has_target(view) else []),
+            *([SHARPNESS] if any(each.sharpness.epsilon for each in asked) else []),
+            *(LINES if interpolation.asked_for(view) else []),
+            *(PARTS if told else []),
+        )
+
+    @property
+    def figure(self) -> Measured:
+        """What is drawn."""
+        return self.figures[self.chosen]
+
+    @property
+    def heading(self) -> str:
+        """The figure."""
+        return self.figure.name
+
+    @property
+    def tab(self) -> str:
+        """The figure in a word."""
+        return self.figure.tab
+
+    def turn(self, what: str, step: int) -> str:
+        """The next figure, or the one before."""
+        self.chosen = (self.chosen + step) % len(self.figures)
+        return ""
+
+    def caption(self, width: int) -> Row:
+        """What the columns mean."""
+        if self.figure is EPOCH_TIME:
+            return self.said(
+                width, "mean of medians · ÷ to the next smaller", "÷ to the next smaller", ""
+            )
+        if self.figure is CRITICAL:
+            return self.said(width, CAPTION, "")
+        if self.figure is NOISE:
+            return self.said(width, "over all seeds [95 % interval]", "")
+        if self.figure in LINES:
+            return self.said(width, interpolation.CAPTION, "")
+        told = "mean ± half its 95 % interval · × the smallest batch's"
+        return self.said(width, told, "× the smallest batch's", "")
+
+    def wanted_rows(self) -> int:
+        """A bar each, and how it was measured."""
+        if self.figure is CRITICAL:
+            return CRITICAL_ROWS
+        if self.figure in LINES:
+            return LINE_ROWS
+        return len(self.view.order) + 2 + (stacked(self.view.state.trials.values()) > 1)
+
+    def body(self, width: int, height: int) -> Sequence[Row]:
+        """A bar for each configuration that has the figure."""
+        view, chosen = self.view, self.figure
+        if chosen is CRITICAL:
+            return critical_rows(view, width, height)
+        if chosen in LINES:
+            return interpolation.between_rows(view, LINES[chosen], width, height)
+        label = view.label_width(LABEL_MOST)
+        if chosen is EPOCH_TIME:
+            lines = epoch_time_rows(view, label, width)
+            return lines or awaited(view, "no whole epoch has ended yet", width, height)
+        found = self.means()
+        if not found:
+            why = f"no {chosen.name} was measured" if view.state.count("finished") else _NONE
+            return awaited(view, why, width, height)
+        return [*self._lines(found, label, width), *wrap(self._note(found), width, "dim")]
+
+    def means(self) -> dict[str, Mean]:
+        """What the bars stand for, where the figure is one that bars show."""
+        view, chosen = self.view, self.figure
+        return view.once(
+            ("bars", chosen.measure),
+            (view.moved["trials"], len(view.state.data)),
+            lambda: _noise(view) if chosen is NOISE else bars(view.state, chosen.measure),
+        )
+
+    def _lines(self, found: dict[str, Mean], label: int, width: int) -> list[Row]:
+        """Bars as long as the means; the columns as wide as the longest in them."""
+        decimals = 4 if self.figure.share else places(mean.mean for mean in found.values())
+        told = {name: self.figure.told(mean, decimals) for name, mean in found.items()}
+        factors = {name: _factor(mean) for name, mean in found.items()}
+        seeds = {
+            name: f" n={mean.n}" if width >= SEEDS_FROM else "" for name, mean in found.items()
+        }
+        columns = [
+            ([value for value, _ in told.values()], ""),
+            ([f" {spread}" if spread else "" for _, spread in told.values()], "dim"),
+            ([*seeds.values()], "dim"),
+            ([f" {factor}" for factor in factors.values()], "strong"),
+        ]
+        widths = [max(map(len, texts)) for texts, _ in columns]
+        room = width - label - 3 - sum(widths) - 1
+        longest = max(abs(mean.mean) for mean in found.values())
+        lines = []
+        for index, (name, mean) in enumerate(found.items()):
+            mark = self.view.marks[name]
+            figures = [
+                cell(texts[index], size, style, right=style != "dim")
+                for (texts, style), size in zip(columns, widths, strict=True)
+            ]
+            drawn = _bar(mean.mean, longest, room)
+            lines.append(row(*mark.head(label), (drawn, mark.style), " ", *figures))
+        return lines
+
+    def _note(self, found: dict[str, Mean]) -> str:
+        if self.figure.measure == "step_seconds":
+            sizes = stack_sizes(t for name in found for t in self.view.state.replicates(name))
+            return "; ".join(filter(None, (beside_what(self.view), stack_caution(sizes))))
+        counts = {mean.n for mean in found.values()}
+        few, many = min(counts), max(counts)
+        seeds = f"{few}" if few == many else f"{few} to {many}"
+        plural = "s" if many > 1 else ""
+        box = f"; {self._box(found)}" if self.figure is SHARPNESS else ""
+        return f"over {seeds} finished seed{plural} a configuration{box}"
+
+    def _box(self, found: dict[str, Mean]) -> str:
+        """How wide the boxes are that sharpness was measured in."""
+        state = self.view.state
+        sizes = {state.configurations[name].settings.sharpness.epsilon[0] for name in found}
+        return f"% of 1 + loss, ε = {' or '.join(f'{size:g}' for size in sorted(sizes))}"
+
+
+_NONE = "no trial has finished yet"
+
+
+def _noise(view: View) -> dict[str, Mean]:
+    """The noise scale of each configuration that has one, beside no other: it is in samples."""
+    return {
+        each.configuration: Mean(each.value, each.low, each.high, each.n)
+        for each in noise_scales(view.state)
+        if each.value is not None and each.configuration in view.order
+    }
+
+
+def _factor(mean: Mean) -> str:
+    """Of two signs, or of nothing, there is none to tell."""
+    return f"×{mean.normalized:.2f}" if mean.normalized and mean.normalized > 0 else ""
+
+
+def _bar(value: float, longest: float, room: int) -> str:
+    """The length of a value; below zero it is hatched, for its sign is easily overlooked."""
+    if room <= 2 or not longest:
+        return " " * max(0, room)
+    drawn = bar(abs(value) / longest, room)
+    return drawn if value >= 0 else "".join("░" if c != " " else c for c in drawn)

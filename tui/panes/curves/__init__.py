@@ -1,0 +1,1 @@
+"""The pane of curves: its series, axes, cursor, legend and plot."""

@@ -1,0 +1,149 @@
+"""The legend beside the curves: what each ends at, or what it was where the cursor stands."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from batchscope.engine.analysis.figures import LogFit, last_values, mean_and_deviation
+from batchscope.tui.panes.curves.options import Lens
+from batchscope.tui.panes.curves.series import Source, measured
+from batchscope.tui.render.styled_text import Row, clip, row, width_of
+from batchscope.tui.render.units import deviation, figure, places, significant
+from batchscope.tui.viewmodel.quantities import ERROR
+from batchscope.tui.viewmodel.view import View
+
+LABEL_MOST, LABEL_NARROW = 14, 6
+ROOMY_FROM = 70
+FIGURES = 19
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A figure of a configuration: its mean and spread over `n` of `seeds`.
+
+    `n` is 0 for one that is not final yet; `train` is its twin; `past` says that the curve ended
+    earlier than asked for.
+    """
+
+    mean: float
+    spread: float | None
+    n: int
+    seeds: int
+    epoch: int = 0
+    train: float | None = None
+    past: bool = False
+
+
+def legend(
+    view: View,
+    sources: Sequence[Source],
+    lens: Lens,
+    fits: dict[str, LogFit],
+    size: tuple[int, int],
+) -> list[Row]:
+    """Every configuration of every sweep with its figure; what has no room is counted."""
+    width, height = size
+    found = {
+        (source.key, name): told_of(view, source, name, lens)
+        for source in sources
+        for name in source.order
+    }
+    most = _label_width(sources, LABEL_MOST if width >= ROOMY_FROM else LABEL_NARROW)
+    decimals = 4 if lens.quantity.share else places(told.mean for told in found.values() if told)
+    lines = [_head(lens, most)]
+    for source in sources:
+        if source.title:
+            named = row(("╍ ", "dim"), (source.title, "strong"))
+            lines += [clip(named, most + 3 + FIGURES)]
+        for name in source.order:
+            told = found[source.key, name]
+            said = _nothing()
+            if not source.title and name in fits:
+                said = _fit(fits[name])
+            elif told and not lens.fitted:
+                said = _figures(told, decimals, lens)
+            lines.append(row(*source.marks[name].head(most), *said))
+    if len(lines) > height:
+        lines[max(1, height - 1) :] = [row((f"… {len(lines) - height + 1} more", "dim"))]
+    return lines
+
+
+def _label_width(sources: Sequence[Source], most: int) -> int:
+    labels = [mark.label for source in sources for mark in source.marks.values()]
+    return min(max(map(len, labels), default=1), most)
+
+
+def _head(lens: Lens, most: int) -> Row:
+    """What the figures below are, over their column where the labels leave the room."""
+    of = "test" if lens.quantity.train else ""
+    of += " error" * (lens.quantity is ERROR)
+    if lens.fitted:
+        text = "d = a + b·ln steps"
+    elif lens.cursor is None:
+        text = f"final {of}"
+    elif lens.twins:
+        text = f"{'test':<6} {'train':<6}"
+    else:
+        text = f"measured {of}"
+    lead = " " * (most + 3 if lens.cursor is not None and lens.twins else 2)
+    return row(((lead + text).ljust(most + 24)[: most + 3 + FIGURES], "dim"))
+
+
+def told_of(view: View, source: Source, name: str, lens: Lens) -> Told | None:
+    """The figure of a configuration of a sweep, as the lens asks for it."""
+    trials = source.state.replicates(name)
+    if lens.cursor is not None:
+        return _read(view, source, name, lens, len(trials))
+    finals = last_values(source.state, name, lens.quantity.test)
+    if finals:
+        return Told(*mean_and_deviation(finals), len(finals), len(trials))
+    curve = measured(view, source, name, False, lens)
+    if not len(curve):
+        return None
+    reached = max(trial.last.epoch for trial in trials if trial.last)
+    return Told(float(curve.mean[-1]), None, 0, len(trials), reached)
+
+
+def _read(view: View, source: Source, name: str, lens: Lens, seeds: int) -> Told | None:
+    """What was measured last where the cursor stands, or before."""
+    assert lens.cursor is not None
+    curve = measured(view, source, name, False, lens)
+    at = curve.row_at(lens.cursor)
+    if at is None:
+        return None
+    twin = None
+    if lens.twins and not source.title:
+        other = measured(view, source, name, True, lens)
+        same = other.row_at(lens.cursor)
+        twin = float(other.mean[same]) if same is not None else None
+    spread = float(curve.deviation[at])
+    n = int(curve.n[at])
+    past = lens.cursor > float(curve.x.max())
+    known = None if math.isnan(spread) else spread
+    return Told(float(curve.mean[at]), known, n, seeds, train=twin, past=past)
+
+
+def _figures(told: Told, decimals: int | None, lens: Lens) -> Row:
+    shown = f"{figure(told.mean, decimals):<6}"
+    if not told.n:
+        return row((f"{shown} epoch {told.epoch:<6}", "dim"))
+    beside = deviation(told.spread, decimals) if told.spread is not None else ""
+    if lens.cursor is not None and lens.twins:
+        beside = figure(told.train, decimals) if told.train is not None else ""
+    some = f"{told.n}/{told.seeds}" if told.n < told.seeds else f"n={told.n}"
+    styles = ("dim", "dim") if told.past else ("strong", "")
+    return row((shown, styles[0]), (f" {beside:<6} ", styles[1]), (f"{some:<5}", "dim"))
+
+
+def _nothing() -> Row:
+    return row(("–".ljust(FIGURES), "dim"))
+
+
+def _fit(found: LogFit) -> Row:
+    slope = f"b {significant(found.slope)}"
+    return row((f"{slope:<8}", "strong"), f" R² {found.r2:<7.4f}")
+
+
+def width_beside(lines: Sequence[Row]) -> int:
+    """Cells that a legend takes, with the gap before it."""
+    return max(map(width_of, lines), default=-2) + 2

@@ -1,0 +1,72 @@
+"""Another stored sweep whose curves are laid over those of the board."""
+
+import string
+from pathlib import Path
+
+from batchscope.engine.analysis.figures import preferred
+from batchscope.engine.errors import UsageProblem, printable
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.sweeps.store import read_launch
+from batchscope.tui.panes.curves.series import Source
+from batchscope.tui.render.units import when
+from batchscope.tui.viewmodel.journal_follower import Batch, Follower
+from batchscope.tui.viewmodel.marks import COLOURS, Mark
+from batchscope.tui.viewmodel.view import View
+
+GLYPHS = string.ascii_lowercase
+DIGITS = string.digits[1:]
+"""The markers where letters draw the lines: in ASCII."""
+
+
+class Overlay:
+    """Follows a sweep's journal as the board does its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.title = ""
+        self.state = SweepState()
+        self._follower = Follower(folder)
+
+    def load(self) -> "Overlay":
+        """Read all that is written; it blocks on the disk.
+
+        Raises:
+            UsageProblem: the folder holds no sweep that can be drawn.
+        """
+        preset = read_launch(self.folder).preset
+        self.title = printable(f"{when(self.folder.name)[5:]} {preset}".lstrip())
+        self.state, batch = self._follower.load()
+        if not self.state.configurations:
+            why = batch.problem or "nothing has begun"
+            raise UsageProblem(f"{printable(self.folder.name)}: {why}")
+        return self
+
+    def poll(self) -> Batch:
+        """What came since; it blocks on the disk, and changes nothing that is drawn."""
+        return self._follower.poll()
+
+    def take(self, batch: Batch) -> None:
+        """Fold what came."""
+        self.state.fold(batch.events)
+
+    @property
+    def stamp(self) -> tuple[str, int]:
+        """Something else as soon as there is more to draw."""
+        return self.folder.name, self.state.version
+
+
+def sources(view: View, overlays: list[Overlay]) -> list[Source]:
+    """Overlays with their marks: the colour of what is called alike on the board, other glyphs."""
+    styles = {mark.label: mark.style for mark in view.marks.values()}
+    glyphs = DIGITS if view.look.ascii else GLYPHS
+    found, used = [], 0
+    for overlay in overlays:
+        order = preferred(overlay.state)
+        marks = {}
+        for name in order:
+            label = printable(overlay.state.configurations[name].label)
+            style = styles.setdefault(label, f"s{len(styles) % COLOURS}")
+            marks[name] = Mark(glyphs[used % len(glyphs)], style, label)
+            used += 1
+        found.append(Source(overlay.folder.name, overlay.title, overlay.state, order, marks))
+    return found

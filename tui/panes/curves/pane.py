@@ -1,0 +1,221 @@
+"""Curves: a figure of every epoch over how far the training was, the mean over the seeds."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from batchscope.engine.analysis.figures import LogFit, log_fit
+from batchscope.engine.metrics.noise_scale import no_noise_scale
+from batchscope.tui.panes.base import Pane
+from batchscope.tui.panes.curves.axes import holds_points, reference, whole_x, y_axis, zoomed
+from batchscope.tui.panes.curves.cursor import measured_at, stepped, told
+from batchscope.tui.panes.curves.legend import legend, width_beside
+from batchscope.tui.panes.curves.options import Lens
+from batchscope.tui.panes.curves.overlay import Overlay, sources
+from batchscope.tui.panes.curves.series import Drawn, Source, banded, gathered, own, raw_behind
+from batchscope.tui.panes.placeholder import awaited
+from batchscope.tui.render.axis import Axis
+from batchscope.tui.render.chart import plot_columns
+from batchscope.tui.render.styled_text import Row, fit
+from batchscope.tui.viewmodel.quantities import ERROR, HELD_OUT
+from batchscope.tui.viewmodel.view import View
+
+LEGEND_FROM = 50
+
+
+class CurvesPane(Pane):
+    """The answer as it firms up."""
+
+    NUMBER, TITLE, TAB = 1, "accuracy", "curves"
+    TOPICS = ("epochs", "trials", "data")
+
+    def __init__(self, view: View) -> None:
+        super().__init__(view)
+        self.lens = Lens()
+        self.overlays: list[Overlay] = []
+        self._columns = 1
+
+    def options(self) -> object:
+        """How the curves are looked at, and what is laid over them."""
+        return self.lens, tuple(overlay.stamp for overlay in self.overlays)
+
+    @property
+    def heading(self) -> str:
+        """The figure."""
+        return self.lens.heading
+
+    @property
+    def tab(self) -> str:
+        """The figure in a word."""
+        return self.lens.tab
+
+    def caption(self, width: int) -> Row:
+        """What is drawn how; where there is little room, what is drawn over what."""
+        lens, curves = self.lens, self._curves()
+        over = f"over {lens.axle.name}, {self._scale_name(curves)}"
+        left = len(self.view.order) - len(self.view.preferred)
+        if left:
+            over += f", {left} not chosen" + " too" * lens.rivals
+        if lens.strength:
+            behind = " over raw" if raw_behind(curves) else ""
+            over += f", smoothed {lens.strength:g}{behind}"
+        if lens.zoom:
+            over += f", ×{2**lens.zoom}"
+        line, dashes = ("a", ".") if self.view.look.ascii else ("━", "╌")
+        signs = [f"test {line}"] if lens.quantity.train else []
+        signs += [f"train {dashes}"] if lens.twins else []
+        signs += ["±1 sd ⢂"] if lens.spread and banded(curves) else []
+        signs += [f"batch sizes {dashes}"] if lens.quantity.sized else []
+        if lens.fitted:
+            signs = [f"fit {dashes}"]
+        at = f"at {told(lens.cursor, lens.axle)}  " if lens.cursor is not None else ""
+        return self.said(width, at + "  ".join([*signs, over]), at + over, at.rstrip() or over)
+
+    def turn(self, what: str, step: int) -> str:
+        """Another figure, another x axis, other scales; what is beside; cursor and zoom."""
+        lens = self.lens
+        match what:
+            case "figure":
+                lens = lens.other_figure(step)
+                while lens.quantity in HELD_OUT and not self._validates:
+                    lens = lens.other_figure(step)
+            case "rivals":
+                if len(self.view.preferred) == len(self.view.order):
+                    return "no candidate was rejected: every curve is drawn"
+                lens = replace(lens, rivals=not lens.rivals)
+            case "over":
+                lens = lens.other_axle(step)
+            case "scale":
+                lens = lens.other_scale(step)
+            case "smooth":
+                lens = lens.smoother(step)
+            case "cursor":
+                return self._move_cursor(step)
+            case "zoom":
+                return self._zoom(step)
+            case _:
+                return self._beside()
+        self.lens = lens
+        return ""
+
+    def release(self) -> bool:
+        """Take the cursor away."""
+        had = self.lens.cursor is not None
+        self.lens = replace(self.lens, cursor=None)
+        return had
+
+    def _beside(self) -> str:
+        curves = self._curves()
+        lens = self.lens.beside(bool(banded(curves)))
+        if lens is None:
+            many = any(one.spread for one in curves)
+            why = "the bands of so many curves would be one" if many else "no spread over seeds"
+            return f"there is no train curve of the {self.heading}, and {why}"
+        self.lens = lens
+        return ""
+
+    def _move_cursor(self, step: int) -> str:
+        """To the next point that was measured; past the last one there is no cursor."""
+        curves = self._curves()
+        if not curves:
+            return "there is no curve to read off yet"
+        x = self._x_axis(curves, self.lens)
+        at = stepped(measured_at(curves), x, self._columns, self.lens.cursor, step)
+        self.lens = replace(self.lens, cursor=at)
+        if at is not None and not x.low <= at <= x.high:
+            self.lens = replace(self.lens, middle=at)
+        return ""
+
+    def _zoom(self, step: int) -> str:
+        """Further in as long as there are points, further out, or all of it (0)."""
+        curves = self._curves()
+        if step <= 0 and not self.lens.zoom:
+            return "the whole x axis is shown already"
+        lens = self.lens.zoomed(self.lens.zoom + step if step else 0)
+        if step > 0 and not (
+            curves and holds_points(self._x_axis(curves, lens), measured_at(curves))
+        ):
+            return "there are not enough points to zoom in further"
+        self.lens = lens
+        return ""
+
+    def prepare(self) -> None:
+        """Load and compute what is drawn first, in a thread as long as nothing comes.
+
+        What draws needs numpy, which no first paint and no press of a key should wait for.
+        """
+        import batchscope.tui.panes.curves.plot  # noqa: F401
+
+        self._curves()
+
+    def body(self, width: int, height: int) -> Sequence[Row]:
+        """The curves, and beside them the legend with the figures."""
+        curves = self._curves()
+        if not curves:
+            any_epoch = any(self.view.reached(name) for name in self.view.order)
+            why = f"no {self.heading} was measured" if any_epoch else "no epoch has ended yet"
+            refused = self._refused()
+            return awaited(self.view, f"{why}: {refused}" if refused else why, width, height)
+        fits = self._fits(curves)
+        beside: list[Row] = []
+        if width >= LEGEND_FROM:
+            sources = self.sources()
+            beside = legend(self.view, sources, self.lens, fits, (width, height))
+        plotted = self._plot(curves, fits, width - width_beside(beside), height)
+        if not beside:
+            return plotted
+        room = width - width_beside(beside)
+        return [
+            (*fit(line, room), ("  ", ""), *(beside[at] if at < len(beside) else ()))
+            for at, line in enumerate(plotted)
+        ]
+
+    def _refused(self) -> str:
+        """Why there can be no noise scale; empty where there can, or where another is shown."""
+        if not self.lens.quantity.sized:
+            return ""
+        found = [no_noise_scale(each.settings) for each in self.view.state.configurations.values()]
+        return found[0] if found and all(found) else ""
+
+    def _scale_name(self, curves: Sequence[Drawn]) -> str:
+        if self.lens.quantity is ERROR:
+            return "error (1 − accuracy) log"
+        lost = self.lens.log_y and any((one.raw.mean <= 0).any() for one in curves)
+        named = ("linear", "x log", "y log")[self.lens.scale]
+        return named + (" without what is ≤ 0" if lost else "")
+
+    def _plot(
+        self, curves: Sequence[Drawn], fits: dict[str, LogFit], width: int, height: int
+    ) -> list[Row]:
+        from batchscope.tui.panes.curves.plot import picture  # loads numpy
+
+        lens = self.lens
+        known = reference(self.view, lens, curves)
+        x = self._x_axis(curves, lens)
+        y = y_axis(lens, curves, x, known)
+        self._columns = max(1, plot_columns(y, (width, height)))
+        return picture(self.view, curves, fits, lens, (x, y), (width, height), known)
+
+    def _x_axis(self, curves: Sequence[Drawn], lens: Lens) -> Axis:
+        return zoomed(whole_x(self.view, lens, curves), lens, curves)
+
+    def sources(self) -> list[Source]:
+        """The sweeps whose curves are drawn, the board's own first."""
+        return [own(self.view, self.lens.rivals), *sources(self.view, self.overlays)]
+
+    @property
+    def _validates(self) -> bool:
+        """Whether any images are held out."""
+        return any(c.settings.data.validation for c in self.view.state.configurations.values())
+
+    def _curves(self) -> list[Drawn]:
+        return gathered(self.view, self.sources(), self.lens)
+
+    def _fits(self, curves: Sequence[Drawn]) -> dict[str, LogFit]:
+        if not self.lens.fitted:
+            return {}
+        fits = {
+            one.name: log_fit(zip(one.raw.x.tolist(), one.raw.mean.tolist(), strict=True))
+            for one in curves
+            if one.own
+        }
+        return {name: found for name, found in fits.items() if found}

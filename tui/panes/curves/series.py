@@ -1,0 +1,173 @@
+"""The curves that are on the screen, with their marks: computed anew only where something came."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from batchscope.engine.analysis.smoothing import smoothed
+from batchscope.engine.data.validation_split import training_size
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.tui.panes.curves.options import Lens
+from batchscope.tui.viewmodel.marks import Mark
+from batchscope.tui.viewmodel.quantities import ERROR
+from batchscope.tui.viewmodel.view import View
+
+if TYPE_CHECKING:
+    from batchscope.engine.analysis.curves import Curve
+
+RAW_MOST = 8
+BANDS_MOST = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A sweep whose curves are drawn; the board's own has no title."""
+
+    key: str
+    title: str
+    state: SweepState
+    order: Sequence[str]
+    marks: dict[str, Mark]
+
+    def stamp(self, name: str) -> object:
+        """Something else as soon as there is more of a configuration."""
+        return tuple((t.attempt, len(t.records)) for t in self.state.replicates(name))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A curve as it was measured and as it is drawn.
+
+    `planned` is how far along the x axis its budget will take it, 0 where nobody knows; `stamp`
+    differs as soon as the points or the mark do.
+    """
+
+    source: Source
+    name: str
+    mark: Mark
+    train: bool
+    raw: "Curve"
+    shown: "Curve"
+    planned: float
+    stamp: object
+
+    @property
+    def key(self) -> tuple[str, str, bool]:
+        """Which curve it is."""
+        return self.source.key, self.name, self.train
+
+    @property
+    def own(self) -> bool:
+        """Whether it is of the board's own sweep."""
+        return not self.source.title
+
+    @property
+    def end(self) -> float:
+        """Where it ends, or will."""
+        return max(self.planned, float(self.raw.x.max()))
+
+    @property
+    def spread(self) -> bool:
+        """Whether there is a spread over seeds."""
+        return not self.train and bool((self.raw.n > 1).any())
+
+
+def raw_behind(curves: Sequence[Drawn]) -> bool:
+    """Whether there is room to draw what was measured behind what is smoothed."""
+    return sum(not one.train for one in curves) <= RAW_MOST
+
+
+def banded(curves: Sequence[Drawn]) -> list[Drawn]:
+    """The curves whose spread can be drawn: none where many bands would be one."""
+    found = [one for one in curves if one.spread]
+    return found if len(found) <= BANDS_MOST else []
+
+
+def own(view: View, rivals: bool = False) -> Source:
+    """The board's own sweep; with `rivals` also the candidates that were not chosen."""
+    return Source("", "", view.state, view.order if rivals else view.preferred, view.marks)
+
+
+def gathered(view: View, sources: Sequence[Source], lens: Lens) -> list[Drawn]:
+    """Every curve with its mark; train curves first, so that test curves lie on top."""
+    found = []
+    for train in (True, False):
+        for source in sources if not train else sources[:1]:
+            if train and not lens.twins:
+                continue
+            found += [
+                one for name in source.order if (one := _drawn(view, source, name, train, lens))
+            ]
+    return found
+
+
+def _drawn(view: View, source: Source, name: str, train: bool, lens: Lens) -> Drawn | None:
+    raw = measured(view, source, name, train, lens)
+    if not len(raw):
+        return None
+    mark = source.marks[name]
+    looks = (lens.chosen, lens.quantity is ERROR, lens.over, lens.smoothing, mark)
+    stamp = (source.stamp(name), *looks)
+    shown = view.once(
+        ("smoothed", source.key, name, train), stamp, lambda: _smooth(raw, lens.strength)
+    )
+    planned = 0.0 if source.title else _planned(view, name, lens)
+    return Drawn(source, name, mark, train, raw, shown, planned, stamp)
+
+
+def measured(view: View, source: Source, name: str, train: bool, lens: Lens) -> "Curve":
+    """A curve as it was measured."""
+    from batchscope.engine.analysis.curves import curve  # loads numpy
+
+    quantity, along = lens.quantity, lens.axle.along
+    measure = quantity.train if train and quantity.train else quantity.test
+    key = ("curve", source.key, name, train, lens.chosen, quantity is ERROR, along)
+    return view.once(key, source.stamp(name), lambda: curve(source.state, name, measure, along))
+
+
+def _smooth(raw: "Curve", strength: float) -> "Curve":
+    """Mean and deviation smoothed alike."""
+    if not strength:
+        return raw
+    import numpy as np
+
+    mean = np.array(smoothed(raw.mean.tolist(), strength))
+    if not (raw.n > 1).any():
+        return replace(raw, mean=mean)
+    return replace(raw, mean=mean, deviation=np.array(smoothed(raw.deviation.tolist(), strength)))
+
+
+def _planned(view: View, name: str, lens: Lens) -> float:
+    """Where the budget ends on the x axis; 0 where it does not say."""
+    along = lens.axle.along
+    trials = view.state.replicates(name)
+    for trial in trials:
+        started = trial.started
+        if lens.axle.planned and started and started.total_steps:
+            if started.total_samples is not None:
+                return _ends_at(view, along, started.total_steps, started.total_samples, name)
+            return _ends(view, along, started.total_steps, max(1, started.steps_per_epoch), name)
+    budget = getattr(trials[0].settings.train, along, None) if trials else None
+    return float(budget or 0)
+
+
+def planned_end(view: View, lens: Lens) -> float:
+    """Where the longest budget of the sweep ends."""
+    return max((_planned(view, name, lens) for name in view.order), default=0.0)
+
+
+def _ends_at(view: View, along: str, steps: int, samples: int, name: str) -> float:
+    """Where steps and images of a whole budget end, of which neither makes up the other."""
+    data = view.state.data.get(view.state.configurations[name].settings.data.name)
+    epochs = -(-samples // data.train) if data else 0
+    return float({"steps": steps, "samples": samples}.get(along, epochs))
+
+
+def _ends(view: View, along: str, steps: int, an_epoch: int, name: str) -> float:
+    if along == "steps":
+        return float(steps)
+    if along == "epochs":
+        return float(-(-steps // an_epoch))
+    asked = view.state.configurations[name].settings.data
+    data = view.state.data.get(asked.name)
+    return steps / an_epoch * training_size(asked, data.train) if data else 0.0

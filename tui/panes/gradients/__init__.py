@@ -1,0 +1,1 @@
+"""The pane of gradients: norms, values and competition."""

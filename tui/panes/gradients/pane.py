@@ -1,0 +1,242 @@
+"""Gradients: the norms of the steps, early against late, and what probes drew at frozen weights."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+from batchscope.engine.analysis.figures import norms
+from batchscope.engine.metrics.norm_histogram import Norms
+from batchscope.tui.panes.base import Pane
+from batchscope.tui.panes.gradients import probe_data
+from batchscope.tui.panes.gradients.competition import contest_rows
+from batchscope.tui.panes.gradients.norm_histogram import Histogram, norm_rows
+from batchscope.tui.panes.gradients.probe_data import Contest, Drawn, Pair, Values
+from batchscope.tui.panes.gradients.value_histogram import Valued, least, span, value_rows
+from batchscope.tui.panes.placeholder import awaited
+from batchscope.tui.render.styled_text import Row, cell, row
+from batchscope.tui.render.units import number, share
+
+SHARES = ((0.2, "fifth"), (1 / 3, "third"), (0.5, "half"), (0.05, "twentieth"), (0.1, "tenth"))
+LABEL_MOST = 14
+NO_PROBE = "this sweep has no probe: see [probe] in the preset reference"
+CONTEST_ROWS = 13
+Source = Literal["steps", "norms", "values"] | Pair
+T = TypeVar("T")
+Parts = tuple[Norms, Norms, bool]  # early, late, and whether late has begun
+
+
+class GradientsPane(Pane):
+    """How long gradients are and how they are spread, along the training or at one moment."""
+
+    NUMBER, TITLE, TAB = 4, "gradient norm", "gradients"
+    TOPICS = ("epochs", "trials", "data", "probes")
+
+    part = 0
+    normalized = False
+    source: Source = "steps"
+    moment: float | None = None
+
+    def options(self) -> object:
+        """Which view, what share is early and late, whether normalized, and which moment."""
+        return self.source, self.part, self.normalized, self.moment
+
+    @property
+    def heading(self) -> str:
+        """What is shown."""
+        if isinstance(self.source, tuple):
+            return f"competition {probe_data.versus(self.source)}"
+        return {"steps": self.TITLE, "norms": "probed norm", "values": "gradient values"}[
+            self.source
+        ]
+
+    def turn(self, what: str, step: int) -> str:
+        """Another view, share or moment, or norms brought to one mean."""
+        match what:
+            case "source":
+                return self._next_source(step)
+            case "share" if self.source != "steps":
+                return "early and late are shares of the steps; g goes back to their norms"
+            case "share":
+                self.part = (self.part + step) % len(SHARES)
+            case "normalize" if self.source not in ("steps", "norms"):
+                return "only norms are normalized; g goes on to them"
+            case "normalize":
+                self.normalized = not self.normalized
+            case _:
+                return self._next_moment(step)
+        return ""
+
+    def caption(self, width: int) -> Row:
+        """What is drawn how, in as many words as there is room for."""
+        return self.said(
+            width, *(self._steps_told() if self.source == "steps" else self._moment_told())
+        )
+
+    def wanted_rows(self) -> int:
+        """One a configuration or a size that was drawn, and the axis."""
+        if isinstance(self.source, tuple):
+            return CONTEST_ROWS
+        shown = self.view.order if self.source == "steps" else self._probed()
+        return max(1, len(shown)) + 1
+
+    def roomy_rows(self) -> int:
+        """As many as make it easy to read."""
+        if isinstance(self.source, tuple):
+            return CONTEST_ROWS
+        return 3 * (self.wanted_rows() - 1) + 1
+
+    def body(self, width: int, height: int) -> Sequence[Row]:
+        """The view that was chosen."""
+        if self.source == "steps":
+            shown = self._steps()
+            if not shown:
+                return awaited(self.view, "no epoch has ended yet", width, height)
+            return norm_rows(shown, width, height, self.normalized)
+        if isinstance(self.source, tuple):
+            contests = self._contests(self.source)
+            entries = [(self.view.marks[each.configuration], each) for each in contests]
+            if entries:
+                return contest_rows(entries, self.source, width, height)
+        elif self._probed():
+            return self._draws(width, height)
+        return awaited(self.view, "nothing of this was probed at that moment", width, height)
+
+    def _draws(self, width: int, height: int) -> Sequence[Row]:
+        drawn = self._probed()
+        heads = self._heads(drawn)
+        styles = [self.view.marks[each.configuration].style for each in drawn]
+        if self.source == "values":
+            values = self._values()
+            shown = [Valued(*each) for each in zip(heads, styles, values, strict=True)]
+            return value_rows(shown, width, height)
+        found = self._once(("norms", self._at), lambda: [each.norms for each in drawn])
+        tags = [f"cos {number(each.cosine)}" if width >= 64 else "" for each in drawn]
+        histograms = [Histogram(*each) for each in zip(heads, styles, found, tags, strict=True)]
+        return norm_rows(histograms, width, height, self.normalized)
+
+    # What there is
+
+    def _steps(self) -> list[Histogram]:
+        label = self.view.label_width(LABEL_MOST)
+        found = {name: self.parts(name) for name in self.view.order}
+        return [
+            Histogram(
+                mark.head(label), mark.style, late, "late" if begun else "so far", before=early
+            )
+            for name, (early, late, begun) in found.items()
+            if early.bins or late.bins
+            for mark in (self.view.marks[name],)
+        ]
+
+    def parts(self, name: str) -> Parts:
+        """Norms of the first and the last share; until the last begins, all after the first."""
+        state, (part, _) = self.view.state, SHARES[self.part]
+
+        def measured() -> Parts:
+            early, late = norms(state, name, 0.0, part), norms(state, name, 1.0 - part)
+            begun = late.count > 0
+            return early, late if begun else norms(state, name, part), begun
+
+        return self.view.once(("norms", name, part), self.view.reached(name), measured)
+
+    @property
+    def _moments(self) -> list[float]:
+        return self._once("moments", lambda: probe_data.moments(self.view.state))
+
+    @property
+    def _at(self) -> float:
+        """The moment that is shown: the one chosen, or else the last."""
+        known = self._moments
+        if self.moment in known or not known:
+            return self.moment or 0.0
+        return known[-1]
+
+    def _probed(self) -> list[Drawn]:
+        state, order, at = self.view.state, self.view.order, self._at
+        return self._once(("drawn", at), lambda: probe_data.drawn_at(state, order, at))
+
+    def _values(self) -> list[Values]:
+        drawn = self._probed()
+        return self._once(("values", self._at), lambda: [each.values for each in drawn])
+
+    def _contests(self, pair: Pair) -> list[Contest]:
+        state, order, at = self.view.state, self.view.order, self._at
+        return self._once(
+            ("pair", pair, at), lambda: probe_data.contests_at(state, order, at, pair)
+        )
+
+    def _sources(self) -> list[Source]:
+        state = self.view.state
+        drawn: list[Source] = ["norms", "values"] if probe_data.has_draws(state) else []
+        return ["steps", *drawn, *probe_data.pairs(state)]
+
+    def _once(self, key: object, compute: Callable[[], T]) -> T:
+        """Something of the probes, until the next of them, or until a trial begins anew."""
+        moved = self.view.moved
+        return self.view.once(("probe", key), (moved["probes"], moved["trials"]), compute)
+
+    # What the keys do
+
+    def _next_source(self, step: int) -> str:
+        known = self._sources()
+        at = known.index(self.source) if self.source in known else 0
+        if known == [self.source]:
+            return self._no_probe()
+        self.source = known[(at + step) % len(known)]
+        return ""
+
+    def _next_moment(self, step: int) -> str:
+        known = self._moments
+        if not known:
+            return self._no_probe()
+        if self.source == "steps":
+            return "these norms are of all steps; g goes on to what was probed at one moment"
+        at = known.index(self._at) + step
+        if not 0 <= at < len(known):
+            return f"nothing was probed {'later' if step > 0 else 'earlier'}"
+        self.moment = known[at] if at < len(known) - 1 else None
+        return ""
+
+    # What is said
+
+    def _no_probe(self) -> str:
+        asked = any(c.settings.probe.at for c in self.view.state.configurations.values())
+        return "nothing has been probed yet" if asked else NO_PROBE
+
+    def _heads(self, drawn: list[Drawn]) -> list[Row]:
+        """Marker and size; the configuration too where there are several, once for its sizes."""
+        several = len({each.configuration for each in drawn}) > 1
+        label = self.view.label_width(LABEL_MOST) if several else 0
+        digits = max(len(f"{each.batch_size:,}") for each in drawn)
+        heads, before = [], ""
+        for each in drawn:
+            mark = self.view.marks[each.configuration]
+            named = mark.head(label) if several else row((mark.glyph, mark.style), " ")
+            if each.configuration == before and several:
+                named = row(" " * (label + 3))
+            before = each.configuration
+            size = cell(f"{each.batch_size:,}", digits, right=True)
+            heads.append(row(*named, ("B ", "dim"), size, " "))
+        return heads
+
+    def _steps_told(self) -> list[str]:
+        word = SHARES[self.part][1]
+        mean = " · all brought to one mean" if self.normalized else ""
+        return [
+            f"early ░ first, late █ last {word}, … so far{mean}",
+            f"early ░ late █ {word}{' · one mean' if self.normalized else ''}",
+            f"░ █ {word}{' · one mean' if self.normalized else ''}",
+        ]
+
+    def _moment_told(self) -> list[str]:
+        known = self._moments
+        at = f"at {share(self._at)}"
+        which = f" ({known.index(self._at) + 1} of {len(known)})" if len(known) > 1 else ""
+        long = f"{at} of the budget{which}"
+        if self.source == "norms":
+            mean = " · all brought to one mean" if self.normalized else ""
+            return [f"batches of a size drawn {long}{mean}", f"{at}{which}{mean}", at]
+        if self.source == "values":
+            low, _ = span([each.bins for each in self._values()])
+            middle = f"middle: |g| < {number(least(low))}"
+            return [f"{long} · counts log · {middle}", f"{at}{which} · {middle}", at]
+        return [f"{long} · mean ± deviation over the draws", long, f"{at}{which}", at]

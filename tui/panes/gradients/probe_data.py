@@ -1,0 +1,168 @@
+"""What the probes of a sweep found, gathered over the seeds: moments, draws and competitions."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from batchscope.engine.analysis.figures import pooled
+from batchscope.engine.journal.events import Competing, Competition, Draws, Probed
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.norm_histogram import Norms, Pool
+
+Pair = tuple[int, int]
+MEASURES = ("cosine", "length_ratio", "straightness", "step_cosine")
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Single gradient values of several seeds: counts a bin, deviation, and the mean kurtosis."""
+
+    bins: dict[int, int]
+    std: float | None
+    kurtosis: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Batches of one size, drawn at the weights of one configuration; all seeds together."""
+
+    configuration: str
+    batch_size: int
+    draws: list[Draws]
+
+    @property
+    def norms(self) -> Pool:
+        """All their norms."""
+        return Pool(Norms([each.norms]) for each in self.draws)
+
+    @property
+    def cosine(self) -> float | None:
+        """Mean cosine between two gradients of a seed."""
+        known = [d.pairwise_cosine for d in self.draws if d.pairwise_cosine is not None]
+        return sum(known) / len(known) if known else None
+
+    @property
+    def values(self) -> Values:
+        """All their single values; the kurtosis is the mean over the seeds."""
+        found = [each.values for each in self.draws if each.values is not None]
+        bins: dict[int, int] = {}
+        for each in found:
+            for index, count in each.bins:
+                bins[index] = bins.get(index, 0) + count
+        spread = pooled((each.mean, each.std, each.count) for each in found)
+        tails = [each.kurtosis for each in found if each.kurtosis is not None]
+        return Values(
+            bins,
+            spread[1] if spread else None,
+            sum(tails) / len(tails) if tails else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Small steps against one large step in one configuration; all seeds together."""
+
+    configuration: str
+    parts: list[Competition]
+
+    def figure(self, measure: str) -> tuple[float, float] | None:
+        """Mean and deviation over all draws."""
+        return pooled((*getattr(part, measure), part.draws) for part in self.parts)
+
+    @property
+    def draws(self) -> int:
+        """Draws of all seeds."""
+        return sum(part.draws for part in self.parts)
+
+    @property
+    def outside(self) -> float | None:
+        """Mean share of a large step's length that lies outside the plane of the small ones."""
+        shares = [
+            each.outside / length
+            for part in self.parts
+            for each in part.examples
+            if (length := math.hypot(*each.large, each.outside)) > 0
+        ]
+        return sum(shares) / len(shares) if shares else None
+
+    @property
+    def picture(self) -> Competing | None:
+        """The mean of the examples."""
+        examples = [example for part in self.parts for example in part.examples]
+        if not examples:
+            return None
+
+        def mean(values: Iterator[float]) -> float:
+            return sum(values) / len(examples)
+
+        return Competing(
+            mean(e.total for e in examples),
+            (mean(e.first[0] for e in examples), mean(e.first[1] for e in examples)),
+            (mean(e.large[0] for e in examples), mean(e.large[1] for e in examples)),
+            mean(e.outside for e in examples),
+        )
+
+
+def moments(state: SweepState) -> list[float]:
+    """The shares of the budget at which any trial was probed, first to last."""
+    return sorted({probe.at_share for trial in state.trials.values() for probe in trial.probes})
+
+
+def has_draws(state: SweepState) -> bool:
+    """Whether gradients were drawn at frozen weights anywhere."""
+    return any(probe.draws for trial in state.trials.values() for probe in trial.probes)
+
+
+def pairs(state: SweepState) -> list[Pair]:
+    """The competitions that were held, by their batch sizes."""
+    return sorted(
+        {
+            (each.small, each.large)
+            for trial in state.trials.values()
+            for probe in trial.probes
+            for each in probe.competitions
+        }
+    )
+
+
+def drawn_at(state: SweepState, order: list[str], moment: float) -> list[Drawn]:
+    """By configuration, then by the size that was drawn."""
+    found: list[Drawn] = []
+    for name in order:
+        sizes: dict[int, list[Draws]] = {}
+        for probe in _probes(state, name, moment):
+            for each in probe.draws:
+                sizes.setdefault(each.batch_size, []).append(each)
+        found += [Drawn(name, size, draws) for size, draws in sorted(sizes.items())]
+    return found
+
+
+def contests_at(state: SweepState, order: list[str], moment: float, pair: Pair) -> list[Contest]:
+    """One for each configuration that held this competition."""
+    found: list[Contest] = []
+    for name in order:
+        parts = [
+            each
+            for probe in _probes(state, name, moment)
+            for each in probe.competitions
+            if (each.small, each.large) == pair
+        ]
+        if parts:
+            found.append(Contest(name, parts))
+    return found
+
+
+def versus(pair: Pair) -> str:
+    """1+1 vs 2, or 16×4 vs 64: the batch sizes, and how often the small one is taken."""
+    small, large = pair
+    times = large // small
+    return f"{small}+{small} vs {large}" if times == 2 else f"{times}×{small} vs {large}"
+
+
+def _probes(state: SweepState, configuration: str, moment: float) -> list[Probed]:
+    return [
+        probe
+        for trial in state.replicates(configuration)
+        for probe in trial.probes
+        if probe.at_share == moment
+    ]

@@ -1,0 +1,1 @@
+"""The pane of trials, and the story of one."""

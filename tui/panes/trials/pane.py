@@ -1,0 +1,213 @@
+"""The trials: progress and what is left, figures of those that ended, why one failed."""
+
+from collections.abc import Sequence
+
+from batchscope.engine.analysis.stack_times import stack_mark
+from batchscope.engine.analysis.time_estimate import trial_remaining
+from batchscope.engine.errors import printable
+from batchscope.engine.journal.sweep_state import TrialState
+from batchscope.tui.panes.base import Lazy, Pane
+from batchscope.tui.panes.placeholder import awaited
+from batchscope.tui.panes.trials.story import rows_for, story
+from batchscope.tui.render.block_bars import gauge
+from batchscope.tui.render.styled_text import EMPTY, Row, cell, row
+from batchscope.tui.render.units import clock, duration, share
+from batchscope.tui.viewmodel.status_signs import STAR
+from batchscope.tui.viewmodel.view import View
+
+STATUS = {
+    "queued": ("·", "dim"),
+    "running": ("▸", "accent"),
+    "finished": ("✓", "good"),
+    "diverged": ("↯", "warn"),
+    "failed": ("✗", "bad"),
+    "skipped": ("»", "dim"),
+    "stopped": ("■", "warn"),
+}
+GAUGE_MOST, LABEL_MOST, MIDDLE_MOST = 24, 16, 56
+
+
+class TrialsPane(Pane):
+    """One row a trial, in the order of the batch size."""
+
+    NUMBER, TITLE, TAB = 5, "trials", "trials"
+    TOPICS = ("trials", "progress", "epochs", "clock", "data", "plans")
+
+    def __init__(self, view: View) -> None:
+        super().__init__(view)
+        self.chosen: str | None = None
+
+    def caption(self, width: int) -> Row:
+        """How many are done."""
+        if not self.view.state.trials:
+            return EMPTY
+        told = counted(self.view)
+        return self.said(width, f"{told}, {STAR} chosen" if self.view.chosen else told, told)
+
+    def wanted_rows(self) -> int:
+        """One a trial."""
+        return len(self.view.state.trials)
+
+    @property
+    def trial(self) -> TrialState | None:
+        """The trial that is chosen: by a person, or else the first that runs, or the first."""
+        trials = self._trials()
+        return trials[self._at(trials)] if trials else None
+
+    def options(self) -> object:
+        """The chosen trial, and that only the current pane marks it."""
+        return self.chosen, self.current
+
+    def move(self, rows: int) -> bool:
+        """Choose another trial; False where there is none further."""
+        trials = self._trials()
+        if not trials:
+            return False
+        before = self._at(trials)
+        after = max(0, min(len(trials) - 1, before + rows))
+        width, height = self._inner()
+        room = height - len(self.foot(width, height))
+        top = self._top(len(trials), room)
+        self.chosen = trials[after].id
+        self.top = max(after - room + 1, min(top, after))
+        self.draw()
+        return after != before
+
+    def no_further(self, rows: int) -> str:
+        """Why no other trial could be chosen."""
+        return f"there is no trial further {'up' if rows < 0 else 'down'}"
+
+    def foot(self, width: int, height: int) -> Sequence[Row]:
+        """The story of the chosen trial, where there is room."""
+        trial = self.trial
+        if trial is None or not self.current:
+            return ()
+        rows = rows_for(self.view, self._trials(), width, height)
+        return story(self.view, trial, width, rows) if rows else ()
+
+    def _at(self, trials: Sequence[TrialState]) -> int:
+        """Where the chosen trial stands; trials may have come before it."""
+        for at, trial in enumerate(trials):
+            if trial.id == self.chosen:
+                return at
+        running = (at for at, trial in enumerate(trials) if trial.status == "running")
+        return next(running, 0)
+
+    def _top(self, total: int, height: int) -> int:
+        top = super()._top(total, height)
+        trials = self._trials()
+        if self.chosen is None or total != len(trials):
+            return top
+        at = self._at(trials)
+        return max(0, at - height + 1, min(top, at))
+
+    def first_row(self, total: int, height: int) -> int:
+        """Running trials are kept in sight, with a little of what went before."""
+        running = [at for at, trial in enumerate(self._trials()) if trial.status == "running"]
+        return max(0, running[0] - 1) if running else 0
+
+    def body(self, width: int, height: int) -> Sequence[Row]:
+        """The rows, made as they come into sight."""
+        trials = self._trials()
+        if not trials:
+            return awaited(self.view, "no trial is known yet", width, height)
+        label = self.view.label_width(LABEL_MOST)
+        seed = max(len(str(trial.seed)) for trial in trials) + 1
+        again = any(trial.attempt > 1 for trial in trials)
+        chosen = self.trial if self.current else None
+
+        def line(at: int) -> Row:
+            sign = row(("›", "accent") if trials[at] is chosen else " ")
+            return (*sign, *self._line(trials[at], label, seed, width - 1, again))
+
+        return Lazy(len(trials), line)
+
+    def _trials(self) -> list[TrialState]:
+        state = self.view.state
+        return self.view.once(
+            "trials",
+            (len(state.trials), len(self.view.order)),
+            lambda: [trial for name in self.view.order for trial in state.replicates(name)],
+        )
+
+    def _line(self, trial: TrialState, label: int, seed: int, width: int, again: bool) -> Row:
+        mark = self.view.marks[trial.configuration]
+        head = row(*mark.head(label), cell(f"s{trial.seed}", seed, "dim"), " ")
+        if self.view.chosen:
+            best = trial.configuration in self.view.chosen
+            head = (*head, (f"{STAR} " if best else "  ", "good"))
+        attempt = f"#{trial.attempt} " if trial.attempt > 1 else "   "
+        tail = row(_accuracy(trial), (f" {attempt}" if again else "", "warn"))
+        room = width - sum(len(text) for text, _ in head)
+        if trial.reason and trial.status != "finished":
+            return (*head, *_why(trial, room))
+        room = min(MIDDLE_MOST, room - sum(len(text) for text, _ in tail))
+        return (*head, *_how_far(self.view, trial, room), *tail)
+
+
+def counted(view: View) -> str:
+    """9/12 done, 1 failed, 2 running."""
+    state = view.state
+    done = sum(trial.done for trial in state.trials.values())
+    parts = [f"{done}/{len(state.trials)} done"]
+    for status in ("failed", "diverged", "stopped", "running"):
+        count = state.count(status)
+        if count:
+            parts.append(f"{count} {status}")
+    return ", ".join(parts)
+
+
+def summary(view: View, width: int) -> Row:
+    """All trials in one line: the counts, then each that runs with its share."""
+    if not view.state.trials:
+        return EMPTY
+    runs: list[tuple[str, str]] = [("trials ", "dim"), (counted(view), "strong")]
+    for trial in view.state.trials.values():
+        if trial.status == "running":
+            mark = view.marks[trial.configuration]
+            told = f" {mark.label} s{trial.seed} {share(trial.fraction)}"
+            runs += [("   ", ""), (mark.glyph, mark.style), (told, "")]
+    return tuple(runs)
+
+
+def _accuracy(trial: TrialState) -> tuple[str, str]:
+    shown = f"{trial.last.test_accuracy:.4f}" if trial.last else ""
+    return cell(shown, 6, "strong" if trial.status == "finished" else "dim")
+
+
+def _why(trial: TrialState, room: int) -> Row:
+    sign, style = STATUS[trial.status]
+    again = f" (attempt {trial.attempt})" if trial.attempt > 1 else ""
+    return row(cell(f"{sign} {trial.status}{again}: {printable(trial.reason)}", room, style))
+
+
+def _how_far(view: View, trial: TrialState, room: int) -> Row:
+    """The middle of a row, `room` cells wide."""
+    sign, style = STATUS[trial.status]
+    if trial.status == "running":
+        return _running(view, trial, room)
+    told = row((sign, style), " ", (trial.status, "dim" if trial.status == "queued" else style))
+    took = ""
+    if trial.status == "queued" and view.state.needed and view.alive:
+        took = f"waits for {view.state.needed}"
+    if trial.status == "finished" and trial.started and trial.ended_at is not None:
+        since, until = trial.started.at, trial.ended_at
+        took = duration(until - since - view.state.paused_between(since, until))
+        took += f" {stack_mark(trial.started.stacked)}".rstrip()
+    used = sum(len(text) for text, _ in told)
+    return (*told, cell(took, max(0, room - used - 2), "dim", right=True), ("  ", ""))
+
+
+def _running(view: View, trial: TrialState, room: int) -> Row:
+    left = trial_remaining(view.state, trial, view.now) if view.alive else None
+    eta = f"ETA {clock(left)}" if left is not None else ""
+    if not trial.started or not trial.started.total_steps:
+        reached = trial.progress.epoch if trial.progress else 0
+        return row(cell(f"▸ running, epoch {reached}", room, "accent"))
+    figures = f" {share(trial.fraction):>5}  {eta:<10} "
+    width = min(GAUGE_MOST, room - len(figures))
+    if width < 3:
+        return row(cell(f"▸ {figures.strip()}", room, "accent"))
+    done, rest = gauge(trial.fraction, width)
+    mark = view.marks[trial.configuration]
+    return row((done, mark.style), (rest, "track"), cell(figures, room - width))

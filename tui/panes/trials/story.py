@@ -1,0 +1,83 @@
+"""The whole story of one trial: how it stands, how far it came, and why it ended as it did."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from statistics import fmean
+
+from batchscope.engine.analysis.stack_times import stack_mark, stacked
+from batchscope.engine.errors import printable
+from batchscope.engine.journal.sweep_state import TrialState
+from batchscope.tui.render.styled_text import Row, clip, row, wrap
+from batchscope.tui.render.units import duration
+from batchscope.tui.viewmodel.view import View
+
+HEAD_ROWS = 3
+LEAST_ROWS = 6
+"""Rows that the list keeps above a story."""
+
+
+def story(view: View, trial: TrialState, width: int, rows: int) -> list[Row]:
+    """`rows` rows about a trial, below a line with its name."""
+    name = f" {printable(trial.id)} "
+    rule = row(("─", "frame"), (name, "strong"), ("─" * max(0, width - len(name) - 1), "frame"))
+    told = [clip(line, width) for line in (rule, _standing(view, trial), _reach(trial))]
+    why, style = _why(view, trial)
+    lines = wrap(why, width, style) if why else []
+    return [*told, *lines, *[()] * rows][:rows]
+
+
+def rows_for(view: View, trials: Sequence[TrialState], width: int, height: int) -> int:
+    """Rows of a story that hold the longest reason of any trial; 0 where there is no room.
+
+    The same for all trials, so that nothing jumps as one is chosen after the other.
+    """
+
+    def longest() -> int:
+        reasons = {trial.reason for trial in trials}
+        return max((len(wrap(reason, width)) for reason in reasons if reason), default=1)
+
+    lines = view.once(("story", width), (view.moved["trials"], len(trials)), longest)
+    room = height - LEAST_ROWS
+    return min(HEAD_ROWS + max(lines, 2), room) if room > HEAD_ROWS else 0
+
+
+def _standing(view: View, trial: TrialState) -> Row:
+    """Status, device, attempt, when it began and how long it took."""
+    text: str = trial.status
+    if trial.device:
+        text += f" on {printable(trial.device)}"
+    if trial.attempt > 1:
+        text += f", attempt {trial.attempt}"
+    if trial.started and trial.status != "queued":
+        text += f", begun {datetime.fromtimestamp(trial.started.at):%H:%M:%S}"
+        until = trial.ended_at if trial.ended_at is not None else view.now
+        if trial.ended_at is not None or view.alive:
+            since = trial.started.at
+            ran = until - since - view.state.paused_between(since, until)
+            text += f", {'took' if trial.ended_at is not None else 'runs for'} {duration(ran)}"
+    return row(text)
+
+
+def _reach(trial: TrialState) -> Row:
+    """Epochs, steps and accuracies so far."""
+    last, budget = trial.last, trial.settings.train.epochs
+    if last is None:
+        steps = trial.progress.steps if trial.progress else 0
+        return row((f"no epoch has ended yet, step {steps:,}" if steps else "no step yet", "dim"))
+    epochs = f"epoch {last.epoch}" + (f" of {budget}" if budget else "")
+    each = fmean(record.seconds for record in trial.records)
+    together = f" {stack_mark(stacked([trial]))}".rstrip()
+    return row(
+        f"{epochs}, step {last.steps:,}, ",
+        (f"test {last.test_accuracy:.4f}", "strong"),
+        f", train {last.train_accuracy:.4f}, ",
+        (f"{duration(each)}/epoch{together}", "dim"),
+    )
+
+
+def _why(view: View, trial: TrialState) -> tuple[str, str]:
+    """The reason in full, or how its batch is cut."""
+    if trial.reason:
+        return trial.reason, "bad" if trial.status == "failed" else "warn"
+    plan = view.state.plans.get(trial.id)
+    return (plan.reason, "dim") if plan else ("", "")

@@ -1,0 +1,1 @@
+"""Pure drawing: text, numbers and series as rows of styled cells."""

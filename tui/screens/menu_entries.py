@@ -1,0 +1,158 @@
+"""What the menu offers: presets in their groups, the broken ones too, and stored sweeps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from batchscope.engine.analysis.time_estimate import sweep_seconds
+from batchscope.engine.devices.devices import cores
+from batchscope.engine.errors import Problem
+from batchscope.engine.experiment.preset import Preset, load_preset
+from batchscope.engine.experiment.preset_catalog import preset_files
+from batchscope.engine.formatting import shown_size
+from batchscope.engine.sweeps.listing import StoredSweep
+from batchscope.engine.sweeps.store import digest_of, sweep_toml
+from batchscope.tui.render.styled_text import EMPTY, cell, row, spread
+from batchscope.tui.render.units import clock, roughly, when
+from batchscope.tui.viewmodel.status_signs import SIGNS
+from batchscope.tui.widgets.list_picker import Item
+
+FIRST = "quickstart"
+OTHER = "other"
+NAME, STATE = 16, 13
+ROOMY = 84
+REMEMBERED = 2048  # lines of sweeps: most are the same at the next look
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A preset file, and what is in it or what is wrong with it.
+
+    `seconds` is how long it may take on this machine, `digest` that of a sweep of it.
+    """
+
+    name: str
+    path: Path
+    preset: Preset | None
+    problem: str = ""
+    seconds: float = 0.0
+    digest: str = ""
+
+    @property
+    def key(self) -> str:
+        """The item's key in the list."""
+        return f"preset:{self.name}"
+
+    @property
+    def group(self) -> str:
+        """The heading it is listed under."""
+        return (self.preset.group if self.preset else "") or OTHER
+
+    @property
+    def words(self) -> str:
+        """What a filter looks at."""
+        said = (self.preset.title, self.preset.question) if self.preset else ("cannot be used",)
+        return " ".join((self.name, self.group, *said)).casefold()
+
+
+def sweep_key(sweep: StoredSweep) -> str:
+    """The key of a stored sweep in the list."""
+    return f"sweep:{sweep.id}"
+
+
+def sweep_words(sweep: StoredSweep) -> str:
+    """What a filter looks at."""
+    return " ".join((sweep.id, sweep.preset, sweep.title, sweep.state)).casefold()
+
+
+def matches(words: str, query: str) -> bool:
+    """Whether every word of the query is somewhere in the words."""
+    return all(part in words for part in query.casefold().split())
+
+
+def offers() -> list[Offer]:
+    """The shipped presets by group: the first steps first, what belongs to no group last.
+
+    One that cannot be read says so instead of spoiling the menu.
+    """
+    found = [_offer(name, path) for name, path in preset_files().items()]
+    first = next((offer.group for offer in found if offer.name == FIRST), "")
+    return sorted(
+        found,
+        key=lambda o: (o.group == OTHER, o.group != first, o.group, o.name != FIRST, o.name),
+    )
+
+
+def _offer(name: str, path: Path) -> Offer:
+    try:
+        preset = load_preset(path)
+        seconds = sweep_seconds(preset.configurations, cores())
+        return Offer(name, path, preset, "", seconds, digest_of(sweep_toml(preset)))
+    except Problem as problem:
+        return Offer(name, path, None, str(problem))
+
+
+def items(
+    found: Sequence[Offer],
+    sweeps: Sequence[StoredSweep],
+    stored: Sequence[StoredSweep],
+    marked: frozenset[str],
+    width: int,
+) -> list[Item]:
+    """The presets under their headings, then the sweeps; `stored` are all that times come from."""
+    listed: list[Item] = []
+    group = ""
+    for offer in found:
+        if offer.group != group:
+            group = offer.group
+            listed.append(Item(row((f" {group}", "dim"))))
+        listed.append(preset_item(offer, stored, width))
+    if sweeps:
+        listed += [EMPTY_ITEM] * bool(listed) + [Item(row((" stored sweeps", "dim")))]
+        listed += [sweep_item(sweep, width, sweep.id in marked) for sweep in sweeps]
+    return listed
+
+
+EMPTY_ITEM = Item(EMPTY)
+
+
+def expectation(offer: Offer, stored: Sequence[StoredSweep]) -> str:
+    """How long just this preset took last time, or may take."""
+    for sweep in stored:
+        if sweep.digest == offer.digest and sweep.state == "finished" and sweep.seconds:
+            return f"{clock(sweep.seconds)} last time"
+    return f"about {roughly(offer.seconds)}"
+
+
+def preset_item(offer: Offer, stored: Sequence[StoredSweep], width: int) -> Item:
+    """The line of a preset."""
+    name = cell(offer.name, NAME, "strong")
+    if offer.preset is None:
+        return Item(row(name, " ", ("✗ cannot be used", "bad")), offer.key)
+    right = row(
+        (f"{offer.preset.trial_count:>4} trials", "dim"),
+        cell(expectation(offer, stored), 17, "dim", right=True),
+    )
+    return Item(spread(row(name, " ", offer.preset.title), right, width), offer.key)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def sweep_item(sweep: StoredSweep, width: int, marked: bool = False) -> Item:
+    """The line of a stored sweep."""
+    sign, style = SIGNS.get(sweep.state, ("·", "dim"))
+    took = clock(sweep.seconds) if sweep.seconds is not None else ""
+    size = [cell(shown_size(sweep.bytes), 10, "dim", right=True)] if width >= ROOMY else []
+    right = row(
+        (f"{sweep.finished} of {sweep.trials} trials", "dim"),
+        *size,
+        cell(took, 9, "dim", right=True),
+    )
+    left = row(
+        cell(sweep.preset, NAME, "strong"),
+        " ",
+        cell(f"{sign} {sweep.state}", STATE, style),
+        " ",
+        (when(sweep.id), "dim"),
+    )
+    return Item(spread(left, right, width), sweep_key(sweep), marked)

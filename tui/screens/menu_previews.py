@@ -1,0 +1,225 @@
+"""What the menu tells of the chosen preset or sweep, in as many rows as there are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from batchscope.engine.data.catalog import DATASETS
+from batchscope.engine.errors import printable
+from batchscope.engine.experiment.fields import flat
+from batchscope.engine.experiment.preset import Preset
+from batchscope.engine.formatting import shown_size
+from batchscope.engine.spec import BUDGETS, Settings
+from batchscope.engine.sweeps.listing import StoredSweep
+from batchscope.tui.render.block_bars import gauge
+from batchscope.tui.render.styled_text import EMPTY, Row, row, wrap
+from batchscope.tui.render.units import clock, when
+from batchscope.tui.screens.menu_entries import Offer, expectation
+
+FIELD = 10
+SHOWN_VALUES = 12
+SHOWN_MODELS = 3
+
+BAR = 20
+
+
+def preset_preview(
+    offer: Offer, stored: Sequence[StoredSweep], limit: int | None, width: int, height: int
+) -> list[Row]:
+    """What the preset asks and will run; `limit` is the memory limit of the launch, in bytes.
+
+    The claims take the rows that are left; how many did not fit is said.
+    """
+    if offer.preset is None:
+        return [
+            row((f"{printable(offer.name)} cannot be used", "bad")),
+            EMPTY,
+            *wrap(offer.problem, width),
+        ]
+    preset = offer.preset
+    settings = preset.configurations[0].settings
+    fields = [
+        ("data", _data(settings)),
+        ("model", _models(preset)),
+        ("grid", _grid(preset)),
+        ("train", _training(preset)),
+        ("memory", _memory(preset, limit)),
+        ("trials", _trials(offer, preset, stored)),
+        ("source", preset.source),
+    ]
+    head = [row((preset.title, "strong")), *wrap(preset.question, width, "accent")]
+    body = [line for name, text in fields for line in _field(name, text, width)]
+    left = height - len(head) - len(body)
+    if left > sum(len(_claim(claim.statement, width, "")) for claim in preset.claims):
+        head.append(EMPTY)
+        left -= 1
+    return [*head, *body, *_claims(preset, width, max(1, left))]
+
+
+def sweep_preview(sweep: StoredSweep, width: int) -> list[Row]:
+    """What is known of a stored sweep, and what can be done with it."""
+    done, left = gauge(sweep.finished / sweep.trials if sweep.trials else 0.0, BAR)
+    trials = f"{sweep.finished} of {sweep.trials} finished"
+    fields = [
+        ("sweep", printable(sweep.id)),
+        ("preset", printable(sweep.preset)),
+        ("state", f"{sweep.state}: {printable(sweep.reason)}" if sweep.reason else sweep.state),
+        ("time", clock(sweep.seconds) if sweep.seconds is not None else ""),
+        ("begun", when(sweep.id)),
+        ("on disk", shown_size(sweep.bytes)),
+    ]
+    lines = [
+        row((printable(sweep.title or sweep.preset), "strong")),
+        row((_opening(sweep), "accent")),
+        EMPTY,
+        row((f"{'trials':<{FIELD}}", "dim"), (done, "good"), (left, "track"), f" {trials}"),
+    ]
+    return lines + [line for name, text in fields for line in _field(name, text, width)]
+
+
+def _opening(sweep: StoredSweep) -> str:
+    if sweep.state == "paused":
+        return "enter returns to its board, where p lets it go on"
+    if sweep.alive:
+        return "enter returns to its board"
+    if sweep.state == "finished":
+        return "enter opens its board, e exports its tables"
+    return "enter opens its board, r resumes it"
+
+
+def _field(name: str, text: str, width: int) -> list[Row]:
+    if not text:
+        return []
+    first, *rest = wrap(text, max(1, width - FIELD))
+    return [
+        row((f"{name:<{FIELD}}", "dim"), *first),
+        *(row(" " * FIELD, *more) for more in rest),
+    ]
+
+
+def _claims(preset: Preset, width: int, height: int) -> list[Row]:
+    """The claims that fit whole; the last row says how many more there are."""
+    lines: list[Row] = []
+    for index, claim in enumerate(preset.claims):
+        told = _claim(claim.statement, width, "" if lines else "claims")
+        left = len(preset.claims) - index
+        if len(lines) + len(told) + (left > 1) > height:
+            return lines + (
+                _field("", f"and {left} more", width)
+                if lines
+                else _field("claims", str(left), width)
+            )
+        lines += told
+    return lines
+
+
+def _claim(statement: str, width: int, name: str) -> list[Row]:
+    first, *rest = wrap(statement, max(1, width - FIELD - 2))
+    return [
+        row((f"{name:<{FIELD}}", "dim"), ("• ", "dim"), *first),
+        *(row(" " * (FIELD + 2), *more) for more in rest),
+    ]
+
+
+def _data(settings: Settings) -> str:
+    data = DATASETS[settings.data.name]
+    images = f"{data.train_size:,} training + {data.test_size:,} test images"
+    fetched = f" ({shown_size(data.download_bytes)} download)" if data.download_bytes else ""
+    return f"{data.title}: {images}{fetched}"
+
+
+def _model(settings: Settings) -> str:
+    model = settings.model
+    sizes = " → ".join(map(str, (*(model.channels or ()), *(model.hidden or ()))))
+    more = [f"width {model.width:g}"] if model.width != 1 else []
+    if model.ghost_batch_size is not None:
+        more.append(f"ghost batch norm of {model.ghost_batch_size:,}")
+    elif model.batch_norm:
+        more.append("batch norm")
+    return ", ".join([f"{model.name} {sizes}".rstrip(), *more])
+
+
+def _models(preset: Preset) -> str:
+    """The network of the first configuration, and how many others there are."""
+    found = list(dict.fromkeys(_model(each.settings) for each in preset.configurations))
+    if len(found) <= SHOWN_MODELS:
+        return "; ".join(found)
+    return f"{found[0]}; {len(found) - 1} others"
+
+
+def _grid(preset: Preset) -> str:
+    """The lists of the grid, and how many cells stand beside it; else the batch sizes."""
+    lists = [
+        f"{key.rpartition('.')[2]} {_values(values)}"
+        for key, values in flat(preset.raw.get("grid", {}))
+    ]
+    cells = len(preset.raw.get("cells", []))
+    beside = [f"{cells} cell{'s' * (cells > 1)}"] if cells and lists else []
+    if lists:
+        return " + ".join([" × ".join(lists), *beside])
+    sizes = sorted({c.settings.train.batch_size for c in preset.configurations})
+    return f"batch_size {_values(sizes)}"
+
+
+def _values(values: Sequence[Any]) -> str:
+    shown = ", ".join(_value(each) for each in values[:SHOWN_VALUES])
+    return shown + (f", … {_value(values[-1])}" if len(values) > SHOWN_VALUES else "")
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:g}" if isinstance(value, float) else printable(value)
+
+
+def _training(preset: Preset) -> str:
+    trains = [c.settings.train for c in preset.configurations]
+    optimizers = ", ".join(dict.fromkeys(train.optimizer for train in trains))
+    rates = ", ".join(dict.fromkeys(f"{train.lr:g}" for train in trains))
+    budgets = (
+        f"{getattr(train, name):,g} {name}"
+        for train in trains
+        for name in BUDGETS
+        if getattr(train, name) is not None
+    )
+    told = f"{optimizers}, lr {rates}, {' or '.join(dict.fromkeys(budgets))}"
+    return ", ".join([told, *_changes(preset)])
+
+
+def _changes(preset: Preset) -> list[str]:
+    """What changes in mid-run, in any configuration."""
+    settings = [configuration.settings for configuration in preset.configurations]
+    found: dict[str, None] = {}
+    for schedule in (each.schedule for each in settings):
+        if schedule.kind == "step":
+            at = " and ".join(f"{100 * share:.0f} %" for share in schedule.at)
+            sign = "÷" if schedule.by == "lr" else "×"
+            found[f"{schedule.by} {sign} {schedule.factor:g} at {at}"] = None
+        if schedule.kind == "cosine":
+            found["cosine"] = None
+        if schedule.batch_warmup_epochs:
+            found["batch warmup"] = None
+    phases = len({phase for each in settings for phase in each.phases})
+    return [*found, *([f"{phases} phase{'s' * (phases > 1)}"] if phases else [])]
+
+
+def _memory(preset: Preset, limit: int | None) -> str:
+    """How batches are cut where the preset says it, and what bounds the memory."""
+    asked = [configuration.settings.memory for configuration in preset.configurations]
+    micro = list(dict.fromkeys(memory.micro_batch_size for memory in asked))
+    bounds = [min(filter(None, (memory.limit_bytes, limit)), default=0) for memory in asked]
+    cut = [f"micro-batch {_values(micro)}"] if micro != ["auto"] else []
+    told = [f"at most {shown_size(bound)} a device" for bound in dict.fromkeys(bounds) if bound]
+    return "; ".join([*cut, *told])
+
+
+def _trials(offer: Offer, preset: Preset, stored: Sequence[StoredSweep]) -> str:
+    count, seeds = len(preset.configurations), {len(c.seeds) for c in preset.configurations}
+    each = seeds.pop()
+    took = expectation(offer, stored)
+    estimate = " (estimate)" if took.startswith("about") else ""
+    many = f"{count} configuration{'s' * (count > 1)}"
+    if seeds:
+        return f"{preset.trial_count} trials of {many}, {took}{estimate}"
+    return f"{many} × {each} seed{'s' * (each > 1)} = {preset.trial_count} trials, {took}{estimate}"

@@ -1,0 +1,115 @@
+"""Exporting and deleting stored sweeps from a screen: what is asked first, the deed in a thread."""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from textual.screen import Screen
+
+from batchscope.engine.errors import Problem, UsageProblem, printable
+from batchscope.engine.export.bundle import check_target, write_export
+from batchscope.engine.formatting import shown_size
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.sweeps.deletion import delete_sweep
+from batchscope.engine.sweeps.listing import StoredSweep
+from batchscope.engine.system.files import user_path
+from batchscope.tui.screens.dialog import Message, Question
+from batchscope.tui.screens.text_prompt import Asking
+
+NAMED = 8
+
+
+def delete_question(sweeps: Sequence[StoredSweep]) -> Question:
+    """Names what would go."""
+    count = len(sweeps)
+    names = [f"{printable(s.id)}  {s.finished} of {s.trials} trials" for s in sweeps[:NAMED]]
+    if count > NAMED:
+        names.append(f"… and {count - NAMED} more")
+    size = shown_size(sum(sweep.bytes for sweep in sweeps))
+    what = "this sweep" if count == 1 else f"these {count} sweeps"
+    lost = f"Journal, checkpoints and logs go from the disk, {size}; there is no way back."
+    return Question(f"Delete {what}?", "\n".join([*names, "", lost]), "delete", "keep")
+
+
+def delete_all(sweeps: Sequence[StoredSweep]) -> tuple[int, list[str]]:
+    """Delete one after the other; how many went, and why others did not."""
+    gone, problems = 0, []
+    for sweep in sweeps:
+        try:
+            delete_sweep(Path(sweep.folder))
+            gone += 1
+        except Problem as problem:
+            problems.append(str(problem))
+    return gone, problems
+
+
+ABOUT = "A report, tables, findings, sweep.toml and the journal go into this folder:"
+
+
+def ask_export(screen: Screen[Any], folder: Path, say: Callable[[str], None]) -> None:
+    """Ask for a folder and export the sweep in `folder` to it; `say` answers on the screen."""
+
+    def begin(written: str | None) -> None:
+        if written is None:
+            say("nothing was exported")
+            return
+        say("exporting…")
+        target = target_of(written)
+        screen.run_worker(_export(screen, folder, target, say), group="export")
+
+    asked = Asking(
+        f"Export {printable(folder.name)}",
+        ABOUT,
+        str(Path.cwd() / folder.name),
+        "export",
+        partial(_check, folder.name),
+    )
+    screen.app.push_screen(asked, begin)
+
+
+def target_of(written: str) -> Path:
+    """The folder that was typed; a link stands for the folder that it leads to.
+
+    Raises:
+        UsageProblem: nothing was typed, or it begins with the home of nobody.
+    """
+    if not written.strip():
+        raise UsageProblem("name a folder")
+    return Path(os.path.realpath(user_path(written.strip())))
+
+
+def _check(sweep: str, written: str) -> None:
+    """Refuse what the command line refuses, in the words of a dialog."""
+    try:
+        check_target(target_of(written), sweep, False, mending="")
+    except Problem as problem:
+        raise UsageProblem(_plain(problem)) from None
+
+
+async def _export(
+    screen: Screen[Any], folder: Path, target: Path, say: Callable[[str], None]
+) -> None:
+    try:
+        state = await asyncio.to_thread(write_export, folder, target)
+    except (Problem, OSError) as problem:
+        say("")
+        screen.app.push_screen(Message("The sweep could not be exported", _plain(problem)))
+        return
+    say("")
+    screen.app.push_screen(Message("Exported", _told(state, target), bad=False))
+
+
+def _told(state: SweepState, target: Path) -> str:
+    done = sum(trial.done for trial in state.trials.values())
+    count = len(state.trials)
+    some = f"{done} of {count} trials have ended; the manifest says that it is not complete."
+    return f"{printable(target)}\n\n" + (
+        f"All {count} trials are in its tables." if count and done == count else some
+    )
+
+
+def _plain(problem: Exception) -> str:
+    return printable(problem).removeprefix("--export ")

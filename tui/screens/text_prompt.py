@@ -1,0 +1,75 @@
+"""A dialog that asks for one line of text, and keeps asking until it can be used."""
+
+import asyncio
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Input, Static
+
+from batchscope.engine.errors import Problem, printable
+from batchscope.tui.screens.dialog import Dialog
+from batchscope.tui.widgets.rows_widget import stands
+
+
+class Asking(Dialog[str | None]):
+    """Gives the text that was typed, or None where it was given up.
+
+    `check` runs in a thread and raises what is wrong with a text.
+    """
+
+    CSS_PATH = "dialog.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "give_up", "Give up")]
+
+    def __init__(
+        self, title: str, about: str, text: str, verb: str, check: Callable[[str], None]
+    ) -> None:
+        super().__init__()
+        self._about = Text.assemble((title, "bold"), "\n", about, "\n")
+        self._keys = Text.assemble(("\nenter", "bold"), f" {verb}   ", ("esc", "bold"), " leave it")
+        self._text, self._check = text, check
+
+    def compose(self) -> ComposeResult:
+        """What is asked, the field, what is wrong, the two keys."""
+        field = Input(self._text, id="asked", select_on_focus=False, compact=True)
+        field.cursor_blink = False
+        with VerticalScroll(classes="dialog", can_focus=False):
+            yield Static(self._about, markup=False)
+            yield field
+            yield Static("", id="refused", markup=False)
+            yield Static(self._keys, markup=False)
+
+    def on_mount(self) -> None:
+        """Type at once."""
+        self.query_one(Input).focus()
+
+    @on(Input.Changed)
+    def typed(self) -> None:
+        """What was wrong may no longer be."""
+        self._refuse("")
+
+    @on(Input.Submitted)
+    def submitted(self, event: Input.Submitted) -> None:
+        """Look whether it can be used."""
+        self._take(event.value)
+
+    @work(exclusive=True)
+    async def _take(self, text: str) -> None:
+        try:
+            await asyncio.to_thread(self._check, text)
+        except Problem as problem:
+            if stands(self):
+                self._refuse(str(problem))
+            return
+        self.dismiss(text)
+
+    def action_give_up(self) -> None:
+        """Leave it."""
+        self.dismiss(None)
+
+    def _refuse(self, why: str) -> None:
+        self.query_one("#refused", Static).update(f"\n✗ {printable(why)}" if why else "")

@@ -1,0 +1,64 @@
+"""Whether a screen can be drawn, and the app that draws it."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchscope.tui.render.ascii import wants_ascii
+
+if TYPE_CHECKING:
+    from batchscope.engine.experiment.preset import Preset
+    from batchscope.engine.sweeps.store import Launch
+    from batchscope.tui.config.settings import Settings
+
+
+def has_terminal() -> bool:
+    """Whether a board can be drawn: a screen to write on and a keyboard to read."""
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    return all(stream is not None and stream.isatty() for stream in streams)
+
+
+def show_screen(
+    home: Path,
+    settings: "Settings",
+    preset: "Preset | None" = None,
+    launch: "Launch | None" = None,
+    sweep: Path | None = None,
+    others: Sequence[Path] = (),
+) -> int:
+    """Open the menu, or the board of a preset or a sweep; returns the exit code.
+
+    The curves of `others` are laid over those of the sweep.
+    """
+    from batchscope.tui.gc_pause import hold
+
+    hold()
+    import msgspec
+
+    from batchscope.engine.sweeps.prewarm import Standby
+    from batchscope.tui.app import BatchscopeApp
+    from batchscope.tui.terminal.escapes import RESTORE_TITLE
+
+    settings = msgspec.structs.replace(settings, ascii=wants_ascii(settings.ascii))
+    standby = Standby(launch.device, launch.workers) if launch else Standby()
+    app = BatchscopeApp(
+        home,
+        preset=preset,
+        launch=launch,
+        sweep=sweep,
+        others=others,
+        settings=settings,
+        standby=standby,
+    )
+    try:
+        farewell = app.run(mouse=settings.mouse)
+    finally:
+        standby.end()
+        if app.titled and sys.__stderr__:
+            print(RESTORE_TITLE, end="", file=sys.__stderr__, flush=True)
+    if app.failure:
+        raise app.failure
+    if farewell:
+        print(farewell)
+    return app.return_code or 0

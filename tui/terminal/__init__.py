@@ -1,0 +1,1 @@
+"""What a terminal is told beside what is drawn."""

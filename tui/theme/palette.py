@@ -1,0 +1,78 @@
+"""The styles that rows name, in a theme and with as many colours as the terminal has.
+
+Without colours, bold, dim and reverse remain: markers, signs and words tell the rest.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from rich.style import Style
+
+from batchscope.tui.theme.contrast import contrast, mixed, parts
+from batchscope.tui.theme.themes import DEFAULT, THEMES, Theme
+
+Depth = Literal["many", "sixteen", "none"]
+FAINT_LEAST = 3.0
+"""The contrast that WCAG 2 asks of what is no text; a curve's fainter twin keeps it."""
+BETWEEN = "#6c6c6c"
+"""A grey that stands back on a dark and on a light background."""
+
+_ALWAYS = {"strong": "bold", "key": "bold", "title": "bold", "chosen": "reverse"}
+_COLOURLESS = {
+    "dim": "dim",
+    "frame": "dim",
+    "frame.on": "bold",
+    "track": "dim",
+    "accent": "bold",
+    "title.on": "bold reverse",
+    "warn": "bold",
+    "bad": "bold",
+    "ours": "bold",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the screen is drawn: theme, number of colours, and whether in ASCII alone."""
+
+    theme: str = DEFAULT
+    depth: Depth = "many"
+    ascii: bool = False
+
+
+BARE = Look()
+
+
+@cache
+def style_of(key: str, theme: str = DEFAULT, depth: Depth = "many") -> Style:
+    """The style that a key stands for; `s3` is the fourth series, `s3-` its fainter twin."""
+    if key in _ALWAYS:
+        return Style.parse(_ALWAYS[key])
+    series = key[:1] == "s" and key[1:].rstrip("-").isdigit()
+    if depth == "none":
+        return Style(dim=True) if series and key.endswith("-") else Style.parse(_colourless(key))
+    if series:
+        return _series(int(key[1:].rstrip("-")), key.endswith("-"), THEMES[theme], depth)
+    known = THEMES[theme].styles_16 if depth == "sixteen" else THEMES[theme].styles
+    return Style.parse(known[key]) if key in known else Style.null()
+
+
+def _colourless(key: str) -> str:
+    return _COLOURLESS.get(key, "")
+
+
+def _series(index: int, faint: bool, theme: Theme, depth: Depth) -> Style:
+    if depth == "sixteen":
+        return Style(color=theme.series_16[index % len(theme.series_16)], dim=faint)
+    colour = theme.series[index % len(theme.series)]
+    return Style(color=fainter(colour, theme.background) if faint else colour)
+
+
+def fainter(colour: str, background: str) -> str:
+    """Halfway to the background, or as far as it can still be seen."""
+    if not background:
+        pairs = zip(parts(colour), parts(BETWEEN), strict=True)
+        return "#" + "".join(f"{(a + b) // 2:02x}" for a, b in pairs)
+    steps = (mixed(colour, background, tenths / 10) for tenths in range(5, 10))
+    return next((one for one in steps if contrast(one, background) >= FAINT_LEAST), colour)

@@ -1,0 +1,1 @@
+"""What panes draw from."""

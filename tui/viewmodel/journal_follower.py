@@ -1,0 +1,60 @@
+"""Reads a sweep's journal as it grows.
+
+Both methods block on the disk and are called in a thread. Whether a conductor lives is asked
+before the journal is read: with nobody left to write, what is read then is the whole of it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchscope.engine.errors import printable
+from batchscope.engine.journal import column_cache, notice
+from batchscope.engine.journal import file as journal
+from batchscope.engine.journal.events import AnyEvent
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.sweeps.store import conductor_lives
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What came since the last reading; `problem` is why that may not be all there is."""
+
+    events: list[AnyEvent]
+    alive: bool
+    damaged: int
+    problem: str = ""
+
+
+class Follower:
+    """One viewer's place in a journal."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._reader = journal.Reader(folder / journal.NAME)
+
+    def load(self) -> tuple[SweepState, Batch]:
+        """Everything written so far, folded here so that the screen never waits for it."""
+        known = column_cache.read(self._folder)
+        state = SweepState()
+        if known:
+            state, self._reader.offset, self._reader.damaged = known
+        alive, problem = conductor_lives(self._folder), ""
+        try:
+            for events in self._reader.batches():
+                state.fold(events)
+        except OSError as error:
+            problem = _unreadable(error)
+        return state, Batch([], alive, self._reader.damaged, problem)
+
+    def poll(self) -> Batch:
+        """The events since the last call."""
+        alive = conductor_lives(self._folder)
+        try:
+            events = self._reader.read_all()
+        except OSError as error:
+            return Batch([], alive, self._reader.damaged, _unreadable(error))
+        return Batch(events, alive, self._reader.damaged, notice.read(self._folder))
+
+
+def _unreadable(error: OSError) -> str:
+    return printable(f"the journal cannot be read: {error.strerror or error}")

@@ -1,0 +1,176 @@
+"""What the panes draw from: the fold of the journal, the clock, and what changed when.
+
+Every kind of event moves a *topic*. A pane names the topics that it shows, and is drawn again
+only once one of them has moved.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from batchscope.engine.analysis.figures import by_batch_size, preferred
+from batchscope.engine.analysis.time_estimate import Remaining, remaining
+from batchscope.engine.analysis.tuning import choices
+from batchscope.engine.findings.findings import Findings
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.tui.theme.palette import BARE, Look
+from batchscope.tui.viewmodel.journal_follower import Batch
+from batchscope.tui.viewmodel.marks import GLYPHS, LETTERS, Mark, marks_for
+
+TOPICS: dict[type, tuple[str, ...]] = {
+    ev.SweepOpened: ("trials", "epochs", "plans", "log"),
+    ev.ConductorStarted: ("trials", "log"),
+    ev.DataProgress: ("data",),
+    ev.DataReady: ("data", "epochs", "log"),
+    ev.Planned: ("plans",),
+    ev.WorkerReady: ("trials", "log"),
+    ev.WorkerLost: ("trials", "log"),
+    ev.TrialStarted: ("trials", "epochs", "plans", "log"),
+    ev.Progress: ("progress",),
+    ev.EpochsFinished: ("epochs", "progress"),
+    ev.Probed: ("probes", "log"),
+    ev.TrialEnded: ("trials", "epochs", "log"),
+    ev.MemorySampled: ("memory",),
+    ev.Note: ("log",),
+    ev.TrialRetried: ("trials", "epochs", "log"),
+    ev.ConfigurationsAdded: ("trials", "epochs", "plans", "log"),
+    ev.SweepPaused: ("trials", "log"),
+    ev.SweepContinued: ("trials", "log"),
+    ev.SweepEnded: ("trials", "log"),
+    ev.SharpnessMeasured: ("epochs", "log"),
+    ev.Interpolated: ("lines", "log"),
+}
+APART_SECONDS = 300.0
+T = TypeVar("T")
+ALL_TOPICS = (*{topic for topics in TOPICS.values() for topic in topics}, "findings")
+
+
+class View:
+    """One sweep as a screen sees it."""
+
+    def __init__(self, clock: Callable[[], float], look: Look = BARE) -> None:
+        self.look = look
+        self.state = SweepState()
+        self.alive = False
+        self.loaded = False
+        self.stopping = False
+        self.damaged = 0
+        self.problem = ""
+        self.findings = Findings()
+        self.marks: dict[str, Mark] = {}
+        self.order: list[str] = []
+        self.moved: Counter[str] = Counter()
+        self.now = clock()
+        self._clock, self._skew = clock, 0.0
+        self._judged_at = -1
+        self._memory: dict[Any, tuple[Any, Any]] = {}
+
+    def adopt(self, state: SweepState, batch: Batch) -> None:
+        """Take over a state that was folded elsewhere."""
+        self.state, self.loaded = state, True
+        self._memory.clear()
+        self._name_marks()
+        self.moved.update(ALL_TOPICS)
+        self.take(batch)
+
+    def take(self, batch: Batch) -> None:
+        """Fold a batch of events."""
+        self.state.fold(batch.events)
+        self._agree(batch)
+        topics = {topic for event in batch.events for topic in TOPICS.get(type(event), ())}
+        if len(self.marks) != len(self.state.configurations):
+            self._name_marks()
+        if batch.alive != self.alive:
+            topics |= {"trials"}
+        self.alive, self.damaged, self.problem = batch.alive, batch.damaged, batch.problem
+        self.stopping = self.stopping and self.alive
+        self.moved.update(topics)
+
+    def _agree(self, batch: Batch) -> None:
+        """Go by the conductor's clock where that of the day was set since it started."""
+        if batch.alive and batch.events:
+            apart = max(event.at for event in batch.events) - self._clock() - self._skew
+            self._skew += apart if abs(apart) > APART_SECONDS else 0.0
+
+    @property
+    def unjudged(self) -> bool:
+        """Whether a trial has begun or ended since the findings were last looked at."""
+        return self._judged_at != self.moved["trials"]
+
+    def judged(self, findings: Findings) -> None:
+        """Take over findings of the state as it is."""
+        self._judged_at = self.moved["trials"]
+        if findings != self.findings:
+            self.findings = findings
+            self.moved["findings"] += 1
+
+    def tick(self) -> None:
+        """Look at the clock."""
+        self.now = self._clock() + self._skew
+        if self.alive:
+            self.moved["clock"] += 1
+
+    @property
+    def phase(self) -> str:
+        """The sweep's state in a word."""
+        if not self.loaded:
+            return "starting"
+        if self.state.ended:
+            return self.state.ended.state
+        phase = self.state.phase(self.alive)
+        return "stopping" if self.stopping and self.alive else phase
+
+    @property
+    def elapsed(self) -> float | None:
+        """Seconds that the sweep runs, or ran before it ended."""
+        if self.state.ended:
+            return self.state.ended.seconds
+        if not self.state.conductor:
+            return None
+        since, until = self.state.conductor.at, self.now if self.alive else self.state.last_at
+        return until - since - self.state.paused_between(since, until)
+
+    def remaining(self) -> Remaining | None:
+        """Seconds left of a sweep that runs; None where there is nothing to expect."""
+        expecting = self.phase in ("running", "paused", "preparing") and self.state.trials
+        return remaining(self.state, self.now) if expecting else None
+
+    def label_width(self, most: int) -> int:
+        """Cells for the labels, the same in every pane that has the room."""
+        return min(max((len(mark.label) for mark in self.marks.values()), default=1), most)
+
+    @property
+    def preferred(self) -> list[str]:
+        """The configurations in their order, without candidates that were not chosen."""
+        stamp = self.moved["trials"], len(self.order)
+        return self.once("preferred", stamp, lambda: preferred(self.state))
+
+    @property
+    def chosen(self) -> frozenset[str]:
+        """The ids of the candidates that were chosen."""
+        found = self.once(
+            "choices",
+            (self.moved["trials"], len(self.order)),
+            lambda: {choice.chosen for choice in choices(self.state)},
+        )
+        return frozenset(name for name in found if name is not None)
+
+    def reached(self, configuration: str) -> int:
+        """Epochs on record for a configuration, over its seeds."""
+        return sum(len(trial.records) for trial in self.state.replicates(configuration))
+
+    def once(self, key: object, stamp: object, compute: Callable[[], T]) -> T:
+        """A figure that is computed anew only when its stamp has changed."""
+        known = self._memory.get(key)
+        if known is None or known[0] != stamp:
+            known = self._memory[key] = (stamp, compute())
+        return known[1]
+
+    def _name_marks(self) -> None:
+        """What was added has the next free marks, so that nobody's mark changes."""
+        self.order = by_batch_size(self.state)
+        late = self.state.added
+        named = [*(name for name in self.order if name not in late), *late]
+        ordered = [self.state.configurations[name] for name in named]
+        self.marks = marks_for(ordered, LETTERS if self.look.ascii else GLYPHS)

@@ -1,0 +1,111 @@
+"""A list to choose from: rows with a cursor, by key or by mouse."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual import events
+from textual.message import Message
+
+from batchscope.tui.render.styled_text import EMPTY, Row, fit, row
+from batchscope.tui.widgets.rows_widget import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A line of the list; one without a key is a heading and cannot be chosen."""
+
+    line: Row
+    key: str = ""
+    marked: bool = False
+
+
+class Picker(Rows):
+    """Keeps the cursor on the same key when the list changes around it."""
+
+    class Moved(Message):
+        """The cursor is on another item."""
+
+    class Chosen(Message):
+        """The item under the cursor was clicked when it was the chosen one already."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._items: Sequence[Item] = ()
+        self._top = 0
+        self.key = ""
+
+    def offer(self, items: Sequence[Item]) -> None:
+        """Show these items; where the chosen one is gone, its nearest neighbour is chosen."""
+        before, keys = self._keys, [item.key for item in items if item.key]
+        self._items = items
+        if self.key not in keys:
+            at = before.index(self.key) if self.key in before else 0
+            near = [key for key in (*before[at:], *before[:at][::-1], *keys) if key in keys]
+            self.key = near[0] if near else ""
+        self.redraw()
+
+    def choose(self, key: str) -> None:
+        """Put the cursor on this item, if it is there."""
+        if any(item.key == key for item in self._items):
+            self._go(key)
+
+    def move(self, step: int) -> bool:
+        """Move the cursor over so many items; False at the end of the list."""
+        keys = self._keys
+        if not keys:
+            return False
+        at = keys.index(self.key)
+        to = max(0, min(len(keys) - 1, at + step))
+        self._go(keys[to])
+        return to != at
+
+    @property
+    def _keys(self) -> list[str]:
+        return [item.key for item in self._items if item.key]
+
+    def redraw(self) -> None:
+        """Draw the part of the list around the cursor."""
+        height, width = self.size.height, self.size.width
+        if not height or not width:
+            return
+        at = next((i for i, item in enumerate(self._items) if item.key == self.key and item.key), 0)
+        first = 0 if at <= 1 else at  # a heading above the first item is worth seeing
+        self._top = max(0, min(self._top, first), at - height + 1)
+        self._top = min(self._top, max(0, len(self._items) - height))
+        self.show([self._line(item, width) for item in self._items[self._top : self._top + height]])
+
+    def on_resize(self, _: events.Resize) -> None:
+        """A new size is drawn at once."""
+        self.redraw()
+
+    def on_click(self, event: events.Click) -> None:
+        """A click moves the cursor; one on the cursor chooses."""
+        at = self._top + event.y
+        if at < len(self._items) and self._items[at].key:
+            if self._items[at].key == self.key:
+                self.post_message(self.Chosen())
+            else:
+                self._go(self._items[at].key)
+
+    def on_mouse_scroll_down(self, _: events.MouseScrollDown) -> None:
+        """The wheel moves the cursor."""
+        self.move(1)
+
+    def on_mouse_scroll_up(self, _: events.MouseScrollUp) -> None:
+        """The wheel moves the cursor."""
+        self.move(-1)
+
+    def _go(self, key: str) -> None:
+        if key != self.key:
+            self.key = key
+            self.redraw()
+            self.post_message(self.Moved())
+
+    def _line(self, item: Item, width: int) -> Row:
+        if not item.key:
+            return item.line or EMPTY
+        mark = "*" if item.marked else " "
+        if item.key != self.key:
+            return row(f"  {mark}", *item.line)
+        line = fit(row(f" ▸{mark}", *item.line), width)
+        return tuple((text, "chosen") for text, _ in line)
