@@ -24,15 +24,15 @@ from batchscope.engine.training.jobs.micro_batch_bench import Bench
 from batchscope.engine.training.model.layers import Linear
 from batchscope.engine.training.model.passes import _loss_gradient
 from batchscope.engine.training.trainer.job import Job
-from batchscope.engine.training.trainer.trainer import Training
+from batchscope.engine.training.trainer.trainer import Trainer
 
 EPOCHS = 20
 """Of all images of the set, so that slices and samples of the instruments are as in a real run."""
 PLENTY = 1 << 40
-Change = Callable[[Training], None]
+Change = Callable[[Trainer], None]
 
 
-def as_it_is(training: Training) -> None:
+def as_it_is(trainer: Trainer) -> None:
     """Change nothing."""
 
 
@@ -88,11 +88,11 @@ def train(work: Work, plan: Plan, steps: int, change: Change = as_it_is) -> floa
     work = dataclasses.replace(work, per_epoch=min(steps, work.stock.size // work.batch_size))
     trials = _trials(work, len(plan.members))
     warm = work.per_epoch + 3
-    watch = Stopwatch(warm, steps, work.device, lambda: change(training))
+    watch = Stopwatch(warm, steps, work.device, lambda: change(trainer))
     heard: list[AnyEvent] = []
     job = Job(tuple(trials), plan.members, plan, attempt=1, worker=0, device=str(work.device))
-    training = Training(job, _images(work), heard.append, watch)
-    training.run()
+    trainer = Trainer(job, _images(work), heard.append, watch)
+    trainer.run()
     ended = [event for event in heard if isinstance(event, TrialEnded)]
     assert all(event.status == "stopped" for event in ended), ended
     return watch.seconds / steps
@@ -160,9 +160,10 @@ class _AtHome:
         return []
 
 
-def hush(training: Training) -> None:
+def hush(trainer: Trainer) -> None:
     """Take the always-on instruments out of a training: norms, travel and noise scale."""
-    silent: Any = training
+    silent: Any = trainer
+    training = trainer.training
     stepper: Any = training.stepper
 
     def close_slice() -> None:

@@ -230,7 +230,7 @@ class Worker:
 
     def _train(self, order: orders.Train) -> None:
         from batchscope.engine.training.trainer.job import Job
-        from batchscope.engine.training.trainer.trainer import Training
+        from batchscope.engine.training.trainer.trainer import Trainer
 
         assert self._setup is not None
         job = Job(
@@ -246,7 +246,7 @@ class Worker:
             self._team_for(order),
         )
         images, halted = self._open(order), self._halt.is_set
-        Training(job, images, self.state, halted, self._pause, lambda: self._dropped).run()
+        Trainer(job, images, self.state, halted, self._pause, lambda: self._dropped).run()
 
     def _team_for(self, order: orders.Train) -> "Team | None":
         """Those who train a trial with this worker, ready for it; they are kept for the next."""

@@ -46,7 +46,7 @@ from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.passes import Automatic, Explicit, Heard, alone, unheard
 from batchscope.engine.training.trainer.evaluation import Figures, evaluate
 from batchscope.engine.training.trainer.job import Job
-from batchscope.engine.training.trainer.trainer import Training
+from batchscope.engine.training.trainer.trainer import Trainer
 
 Optimizer = Literal["sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop"]
 OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
@@ -129,8 +129,9 @@ class Run:
         self.plan = plan or make_plan(trial, images.train_size, threads=1)
         self.events: list[AnyEvent] = []
         job = Job((trial,), (trial.id,), self.plan, attempt=1, worker=0, device="cpu")
-        self.training = Training(job, images, self.events.append, halted, pause)
-        self.training.run()
+        trainer = Trainer(job, images, self.events.append, halted, pause)
+        self.training = trainer.training
+        trainer.run()
 
     @property
     def started(self) -> TrialStarted:

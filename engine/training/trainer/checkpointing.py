@@ -4,14 +4,11 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from batchscope.engine.checkpoints import file as checkpoints
 from batchscope.engine.errors import printable
 from batchscope.engine.training.trainer import snapshot
-
-if TYPE_CHECKING:
-    from batchscope.engine.training.trainer.trainer import Training
+from batchscope.engine.training.trainer.state import TrainingState
 
 MOST_SHARE = 0.02  # of the time, that keeping may take
 
@@ -32,7 +29,7 @@ class Keeper:
         """Whether the last durable point is `apart` seconds ago, and what it cost made up for."""
         return time.monotonic() - self._last > max(apart, self._cost / MOST_SHARE)
 
-    def keep(self, training: "Training") -> bool:
+    def keep(self, training: TrainingState) -> bool:
         """Make the training durable as it stands; False where the disk refuses: it goes on.
 
         Raises:
@@ -55,7 +52,7 @@ class Keeper:
         self._cost = self._last - began
         return not self._refused
 
-    def take_up(self, training: "Training", begin_anew: Callable[[], None]) -> bool:
+    def take_up(self, training: TrainingState, begin_anew: Callable[[], None]) -> bool:
         """Put a training that has not begun to its newest whole checkpoint; False without one.
 
         One that is damaged or does not fit is passed over, and said; what it may have moved is

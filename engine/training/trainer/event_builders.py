@@ -1,7 +1,6 @@
 """What a training states of itself, put together from where it stands."""
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -19,13 +18,11 @@ from batchscope.engine.metrics.prediction_codec import pack
 from batchscope.engine.training.instruments.prober import Found
 from batchscope.engine.training.instruments.sharpness import Measured
 from batchscope.engine.training.trainer.evaluation import Figures
-
-if TYPE_CHECKING:
-    from batchscope.engine.training.trainer.replicate import Member
-    from batchscope.engine.training.trainer.trainer import Training
+from batchscope.engine.training.trainer.replicate import Member
+from batchscope.engine.training.trainer.state import TrainingState
 
 
-def started(training: "Training", member: "Member", resumed: bool) -> TrialStarted:
+def started(training: TrainingState, member: Member, resumed: bool) -> TrialStarted:
     """That it begins, at its first step or after those that a checkpoint holds."""
     job, stepper = training.job, training.stepper
     return TrialStarted(
@@ -47,7 +44,7 @@ def started(training: "Training", member: "Member", resumed: bool) -> TrialStart
     )
 
 
-def probed(training: "Training", member: "Member", share: float, found: Found) -> Probed:
+def probed(training: TrainingState, member: Member, share: float, found: Found) -> Probed:
     """What was drawn at the moment `share` of its budget."""
     job, at = training.job, training.at
     return Probed(
@@ -63,7 +60,7 @@ def probed(training: "Training", member: "Member", share: float, found: Found) -
     )
 
 
-def predicted(training: "Training", member: "Member") -> Predicted:
+def predicted(training: TrainingState, member: Member) -> Predicted:
     """What it makes of every test image, as it was last evaluated."""
     missed = torch.cat([part[member.index] for part in training.judge.missed]).cpu().numpy()
     return Predicted(
@@ -77,7 +74,7 @@ def predicted(training: "Training", member: "Member") -> Predicted:
 
 
 def sharpness(
-    training: "Training", member: "Member", epsilon: float, found: Measured
+    training: TrainingState, member: Member, epsilon: float, found: Measured
 ) -> SharpnessMeasured:
     """How far its loss rises in the box of that half-width around its weights."""
     return SharpnessMeasured(
@@ -97,7 +94,7 @@ def sharpness(
     )
 
 
-def progress(training: "Training", member: "Member") -> Progress:
+def progress(training: TrainingState, member: Member) -> Progress:
     """How far it is by now."""
     job, at, reserved = training.job, training.at, None
     if training.device.type == "cuda":
@@ -114,8 +111,8 @@ def progress(training: "Training", member: "Member") -> Progress:
 
 
 def epoch(
-    training: "Training",
-    member: "Member",
+    training: TrainingState,
+    member: Member,
     train: Figures,
     test: Figures,
     held: Figures | None,
@@ -157,7 +154,7 @@ def known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _peak_memory(training: "Training") -> int:
+def _peak_memory(training: TrainingState) -> int:
     if training.device.type == "cuda":
         return torch.cuda.max_memory_allocated(training.device)
     return training.judge.peak_bytes

@@ -2,22 +2,18 @@
 step."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from batchscope.engine.training.cancellation import Dropped, Pause
-from batchscope.engine.training.instruments.probe_moments import Moments
 from batchscope.engine.training.trainer import event_builders
 from batchscope.engine.training.trainer.replicate import Member
 from batchscope.engine.training.trainer.reporter import Teller
-
-if TYPE_CHECKING:
-    from batchscope.engine.training.trainer.trainer import Training
+from batchscope.engine.training.trainer.state import TrainingState
 
 
 class Ending:
     """Measures and leaves what the settings and the job of a training ask for."""
 
-    def __init__(self, training: "Training", teller: Teller, pause: Pause) -> None:
+    def __init__(self, training: TrainingState, teller: Teller, pause: Pause) -> None:
         self._training, self._teller, self._pause = training, teller, pause
 
     def sharpen(self, member: Member, keep: Callable[[], None]) -> None:
@@ -49,14 +45,11 @@ class Examiner:
 
     `keep` makes what was found durable, if it is time to, and `let_go` ends a replicate that
     nobody wants any more.
-
-    Attributes:
-        moments: those that are still to come.
     """
 
     def __init__(
         self,
-        training: "Training",
+        training: TrainingState,
         teller: Teller,
         pause: Pause,
         keep: Callable[[], None],
@@ -64,33 +57,30 @@ class Examiner:
     ) -> None:
         self._training, self._teller, self._pause = training, teller, pause
         self._keep, self._let_go = keep, let_go
-        probe, train = training.settings.probe, training.train_settings
-        steps_at = training.stepper.course.steps_at
-        self.moments = Moments(probe.at, training.total_steps, train.seconds, steps_at)
 
     def examine(self) -> None:
         """Probe all where a moment has come."""
         training, seconds = self._training, self._training.clock.total()
-        share = self.moments.reached(training.at.steps, seconds)
+        share = training.moments.reached(training.at.steps, seconds)
         if share is None:
             return
         with training.off_the_clock():
             while share is not None:
                 self._probe_all(share)
-                share = self.moments.reached(training.at.steps, seconds)
+                share = training.moments.reached(training.at.steps, seconds)
 
     def examine_last(self, member: Member) -> None:
         """Probe one at its end, if that is a moment and has not come."""
-        share = self.moments.last
+        share = self._training.moments.last
         if share is not None:
             self._probe(member, share)
 
     def _probe_all(self, share: float) -> None:
         """Probe each at this moment, which is still to come until all of them are."""
-        self.moments.put_back(share)
+        self._training.moments.put_back(share)
         for member in list(self._training.active):
             self._probe(member, share)
-        self.moments.take(share)
+        self._training.moments.take(share)
 
     def _probe(self, member: Member, share: float) -> None:
         if member.has_probed(share):

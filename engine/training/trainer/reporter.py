@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,9 +19,7 @@ from batchscope.engine.journal.events import (
 )
 from batchscope.engine.training.trainer import event_builders, final_weights
 from batchscope.engine.training.trainer.replicate import Member
-
-if TYPE_CHECKING:
-    from batchscope.engine.training.trainer.trainer import Training
+from batchscope.engine.training.trainer.state import TrainingState
 
 RESTATED = 100  # epochs in one line
 
@@ -30,7 +27,7 @@ RESTATED = 100  # epochs in one line
 class Teller:
     """Hands on the events of a training by `state`."""
 
-    def __init__(self, training: "Training", state: Callable[[AnyEvent], None]) -> None:
+    def __init__(self, training: TrainingState, state: Callable[[AnyEvent], None]) -> None:
         self._training, self.state = training, state
         self._told = time.monotonic()
 

@@ -6,7 +6,7 @@ neither is in there; everything else that the coming steps or figures depend on 
 
 import hashlib
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import torch
@@ -15,9 +15,7 @@ from torch import Tensor
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import Trial
 from batchscope.engine.training.trainer.progress import Clock, Facts, Position
-
-if TYPE_CHECKING:
-    from batchscope.engine.training.trainer.trainer import Training
+from batchscope.engine.training.trainer.state import TrainingState
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -26,7 +24,7 @@ class Misfit(Exception):
     """The bytes are of another training; the message says what differs."""
 
 
-def take(training: "Training") -> bytes:
+def take(training: TrainingState) -> bytes:
     """Everything that the rest of a training depends on; its clock must stand still."""
     job, stepper, stack = training.job, training.stepper, training.stepper.stack
     content = {
@@ -38,7 +36,7 @@ def take(training: "Training") -> bytes:
         "position": _pack(training.at),
         "clock": _pack(training.clock),
         "facts": [_pack(member.facts) for member in training.active],
-        "moments": list(training.examiner.moments.left),
+        "moments": list(training.moments.left),
         "weights": stack.weights.detach(),
         "buffers": stack.buffers,
         "optimizer": stepper.optimizer.state_dict(),
@@ -59,7 +57,7 @@ def take(training: "Training") -> bytes:
     return buffer.getvalue()
 
 
-def put_back(training: "Training", payload: bytes) -> None:
+def put_back(training: TrainingState, payload: bytes) -> None:
     """Put a training that has not begun to where the bytes were taken.
 
     Raises:
@@ -74,7 +72,7 @@ def put_back(training: "Training", payload: bytes) -> None:
     facts = dict(zip(content["active"], content["facts"], strict=True))
     for member in training.active:
         member.facts = msgspec.msgpack.decode(facts[member.trial.id], type=Facts)
-    training.examiner.moments.left = list(content["moments"])
+    training.moments.left = list(content["moments"])
     stack.weights.detach().copy_(content["weights"])
     for buffer, kept in zip(stack.buffers, content["buffers"], strict=True):
         buffer.copy_(kept)
@@ -108,7 +106,7 @@ def _set_random_states(states: dict[str, Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
-def _check(training: "Training", content: dict[str, Any]) -> None:
+def _check(training: TrainingState, content: dict[str, Any]) -> None:
     job = training.job
     expected = {
         "trial": (job.members, msgspec.msgpack.decode(content["members"], type=tuple[Trial, ...])),

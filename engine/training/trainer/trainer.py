@@ -7,7 +7,6 @@ most), at the end of an epoch, and nowhere inside a step.
 import math
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -17,37 +16,31 @@ from torch import Tensor
 
 from batchscope.engine.journal.events import AnyEvent, TrialStatus
 from batchscope.engine.schedule.target import has_target, is_check, is_met, told
-from batchscope.engine.spec import Trial
 from batchscope.engine.training.batches import Images, Part, epoch_order
 from batchscope.engine.training.cancellation import Dropped, Halted, Pause, raise_if
 from batchscope.engine.training.instruments.grad_norms import norm_slice
-from batchscope.engine.training.instruments.prober import Prober
-from batchscope.engine.training.instruments.sharpness import Sharpener
-from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.trainer import event_builders
 from batchscope.engine.training.trainer.checkpointing import Keeper
-from batchscope.engine.training.trainer.evaluation import Figures, Judge
+from batchscope.engine.training.trainer.evaluation import Figures
 from batchscope.engine.training.trainer.instrument_runner import Ending, Examiner
 from batchscope.engine.training.trainer.job import Job
-from batchscope.engine.training.trainer.progress import Clock, Position
 from batchscope.engine.training.trainer.replicate import Member
 from batchscope.engine.training.trainer.reporter import Teller
-from batchscope.engine.training.trainer.train_step import SLICES_PER_RUN, Stepper
+from batchscope.engine.training.trainer.state import TrainingState
+from batchscope.engine.training.trainer.train_step import SLICES_PER_RUN
 
 REPORT_SECONDS = 1.0
 WITHIN_SECONDS = 5.0  # between checkpoints within an epoch
 WARM_UP_SECONDS = 0.25  # of a first step, from which on it is not taken twice
 
 
-class Training:
+class Trainer:
     """A group of replicates from their first step to their last.
 
     `halted` asks for the end of all, `dropped` names those that are to end before the others.
 
     Attributes:
-        active: those that have not ended.
-        judge: evaluates them.
-        examiner: probes them at the moments that are still to come.
+        training: what the training is now.
     """
 
     def __init__(
@@ -59,90 +52,74 @@ class Training:
         pause: Pause | None = None,
         dropped: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        self.job, self.images = job, images
-        self._teller = Teller(self, state)
+        self.training = TrainingState(job, images)
+        self._teller = Teller(self.training, state)
         self._halted, self._dropped, self._finishing = halted, dropped, False
         self._pause = pause or Pause()
-        self._ending = Ending(self, self._teller, self._pause)
-        self.settings = job.members[0].settings
-        self.train_settings = self.settings.train
-        self.device = torch.device(job.device)
+        self._ending = Ending(self.training, self._teller, self._pause)
         torch.set_num_threads(job.plan.threads)
         self._keeper = Keeper(job.checkpoints, job.attempt, self._teller.warn)
+        self._examiner = Examiner(
+            self.training, self._teller, self._pause, self._keep_if_due, self._let_go
+        )
         self._begin()
-        self._resumed = self._keeper.take_up(self, self._begin)
+        self._resumed = self._keeper.take_up(self.training, self._begin)
 
     def _begin(self) -> None:
         """Stand before the first step."""
-        job = self.job
-        self.stepper = Stepper(job.members, job.plan, self.images, self.device, job.team)
-        self.total_steps = self.stepper.total_steps
-        size, cut = job.plan.evaluation_batch_size, partial(self._teller.cut, evaluation=True)
-        self.judge = Judge(self.stepper, self.images, size, cut)
-        self.at, self.clock = Position(), Clock()
-        self.examiner = Examiner(self, self._teller, self._pause, self._keep_if_due, self._let_go)
-        members = enumerate(zip(job.members, self.stepper.stack.members, strict=True))
-        self.active = [
-            self._member(trial, index, flat)
-            for index, (trial, flat) in members
-            if trial.id in job.active
-        ]
-
-    def _member(self, trial: Trial, index: int, flat: FlatModel) -> Member:
-        go_on, lr = partial(self._go_on, trial.id), self.stepper.rates.lr
-        prober = Prober(trial, self.job.plan, flat, self.images, lr, go_on)
-        sharpener = Sharpener(trial, self.job.plan, flat, self.images, go_on)
-        return Member(trial, index, flat, prober, sharpener)
+        self.training.begin(partial(self._teller.cut, evaluation=True), self._go_on)
 
     def run(self) -> None:
         """Train to the end of the budget; the last event of each is always `TrialEnded`."""
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
+        training = self.training
+        if training.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(training.device)
         self._teller.begin(self._resumed)
         try:
-            self.examiner.examine()
-            while self.active and (self.at.within or not self.at.over):
-                if not self.at.within:
-                    self.at.begin_epoch()
-                    for member in self.active:
+            self._examiner.examine()
+            while training.active and (training.at.within or not training.at.over):
+                if not training.at.within:
+                    training.at.begin_epoch()
+                    for member in training.active:
                         member.facts.slices = []
-                    self.clock.begin_epoch()
+                    training.clock.begin_epoch()
                     self._grow_back()
                 self._epoch()
-            for member in list(self.active):
+            for member in list(self.training.active):
                 self._complete(member)
         except Halted:
-            self.clock.stop()
+            self.training.clock.stop()
             self._keep()
-            for member in list(self.active):
+            for member in list(self.training.active):
                 member.pending.clear()  # what no checkpoint holds will be trained again
                 self._end(member, "stopped", "")
 
     def _epoch(self) -> None:
         """Train the epoch to its end, from where it is."""
-        self.clock.start()
+        self.training.clock.start()
         for batch in self._batches(self._order()):
             self._step(batch)
             self._check_target(batch.shape[1])
-            self.examiner.examine()
-            if not self.at.over:
+            self._examiner.examine()
+            if not self.training.at.over:
                 self._report()
-        if self.at.filled:
+        if self.training.at.filled:
             self._close_slice()
-        self._synchronize()
-        self.clock.stop()
+        self.training.synchronize()
+        self.training.clock.stop()
         self._finish_epoch()
 
     def _order(self) -> Tensor:
         """The images of the epoch, (R, N), in the order of each replicate."""
-        replacement = self.train_settings.sampling == "with-replacement"
-        size, epoch = self.images.train_size, self.at.epoch
-        orders = [epoch_order(size, one.seed, epoch, replacement) for one in self.job.members]
-        return self.images.of_training(torch.stack(orders).to(self.device))
+        training = self.training
+        replacement = training.train_settings.sampling == "with-replacement"
+        size, epoch = training.images.train_size, training.at.epoch
+        orders = [epoch_order(size, one.seed, epoch, replacement) for one in training.job.members]
+        return training.images.of_training(torch.stack(orders).to(training.device))
 
     def _batches(self, order: Tensor) -> Iterator[Tensor]:
         """The rest of an epoch (R, N): the next images, as many as each step's stage says."""
-        at, stepper = self.at, self.stepper
+        at, stepper = self.training.at, self.training.stepper
         while not at.over and at.epoch_samples < order.shape[1]:
             stage = stepper.course.stage(at.steps, at.samples, self._seconds())
             stepper.enter(stage)
@@ -153,7 +130,7 @@ class Training:
 
     def _seconds(self) -> float:
         """Seconds of training, where the budget is one of them."""
-        return 0.0 if self.train_settings.seconds is None else self.clock.total()
+        return 0.0 if self.training.train_settings.seconds is None else self.training.clock.total()
 
     def _step(self, batch: Tensor) -> None:
         """One step and all that must be known once it is taken, so that one may halt after it."""
@@ -162,28 +139,28 @@ class Training:
         raise_if(self._halted)
         if self._dropped():
             self._drop()
-            if not self.active:
+            if not self.training.active:
                 return
-        at = self.at
+        at = self.training.at
         if at.steps or not self._warm_up(batch):
             self._advance(batch)
         size = batch.shape[1]
         at.steps, at.filled = at.steps + 1, at.filled + 1
         at.samples, at.epoch_samples = at.samples + size, at.epoch_samples + size
-        at.batch_size = self.stepper.stage.batch_size
+        at.batch_size = self.training.stepper.stage.batch_size
         at.over = self._budget_spent()
-        if at.filled == self.stepper.slice_steps or at.over or self._slice_is_long():
+        if at.filled == self.training.stepper.slice_steps or at.over or self._slice_is_long():
             self._close_slice()
 
     def _advance(self, batch: Tensor) -> None:
         """Have the weights moved by a batch, and say where memory ran out meanwhile."""
-        at, seconds = self.at, self._seconds()
-        if self.stepper.step(batch, at.steps + 1, at.filled, at.samples, seconds):
+        at, seconds = self.training.at, self._seconds()
+        if self.training.stepper.step(batch, at.steps + 1, at.filled, at.samples, seconds):
             at.regrowth.put_off(at.epoch)
-            self._teller.cut(self.stepper.micro_batch_size)
-        recording = self.stepper.recording_seconds()
+            self._teller.cut(self.training.stepper.micro_batch_size)
+        recording = self.training.stepper.recording_seconds()
         if recording:
-            self.clock.leave_out(recording)
+            self.training.clock.leave_out(recording)
 
     def _warm_up(self, batch: Tensor) -> bool:
         """Take the first step off the clock: it is slow, and its memory is measured.
@@ -191,26 +168,26 @@ class Training:
         Then it is taken back, unless that would cost too much: whether it holds, and its time is
         counted.
         """
-        self._synchronize()
-        self.clock.stop()
+        self.training.synchronize()
+        self.training.clock.stop()
         began = time.perf_counter()
-        with self.judge.measured():
+        with self.training.judge.measured():
             self._advance(batch)
-        self._synchronize()
+        self.training.synchronize()
         seconds = time.perf_counter() - began
         holds = seconds > WARM_UP_SECONDS
         if holds:
-            self.clock.count(seconds)
+            self.training.clock.count(seconds)
         else:
-            self.stepper.take_back()
-            self.clock.warm_up_seconds += seconds
-        self.clock.start()
+            self.training.stepper.take_back()
+            self.training.clock.warm_up_seconds += seconds
+        self.training.clock.start()
         return holds
 
     def _drop(self) -> None:
         """End those members that nobody wants any more, between two steps."""
-        with self.off_the_clock():
-            for member in [one for one in self.active if one.trial.id in self._dropped()]:
+        with self.training.off_the_clock():
+            for member in [one for one in self.training.active if one.trial.id in self._dropped()]:
                 self._let_go(member)
 
     def _let_go(self, member: Member) -> None:
@@ -221,9 +198,10 @@ class Training:
 
     def _grow_back(self) -> None:
         """After a while try the planned micro-batch again; where it fails, the step is cut anew."""
-        planned = self.job.plan.micro_batch_size
-        if self.stepper.micro_batch_size < planned and self.at.regrowth.due(self.at.epoch):
-            self.stepper.micro_batch_size = planned
+        at, stepper = self.training.at, self.training.stepper
+        planned = self.training.job.plan.micro_batch_size
+        if stepper.micro_batch_size < planned and at.regrowth.due(at.epoch):
+            stepper.micro_batch_size = planned
             self._teller.cut(planned, grew=True)
 
     def _check_target(self, batch: int) -> None:
@@ -232,36 +210,38 @@ class Training:
         The clock does not count it, and the figures that it takes move nothing. At the end of the
         epoch, or of the budget, its own figures are judged.
         """
-        at, train = self.at, self.train_settings
-        whole = self.images.train_size
+        at, train = self.training.at, self.training.train_settings
+        whole = self.training.images.train_size
         within = not at.over and at.epoch_samples < whole and has_target(train)
         if not within or not is_check(at.epoch_samples, batch, whole, train.target_checks):
             return
-        with self.off_the_clock():
-            (judged,) = self._evaluate("validation" if self.images.validates else "test")
-            if any(self._meets(judged[member.index]) for member in self.active):
+        with self.training.off_the_clock():
+            (judged,) = self._evaluate("validation" if self.training.images.validates else "test")
+            if any(self._meets(judged[member.index]) for member in self.training.active):
                 self._finish(lambda member: self._meets(judged[member.index]))
 
     def _meets(self, judged: Figures) -> bool:
-        return is_met(self.train_settings, event_builders.known(judged.loss), judged.accuracy)
+        return is_met(
+            self.training.train_settings, event_builders.known(judged.loss), judged.accuracy
+        )
 
     def _report(self) -> None:
         """Say how far it is, and make it durable, once it is time for either."""
-        pending = any(member.pending for member in self.active)
+        pending = any(member.pending for member in self.training.active)
         if self._keeper.due(REPORT_SECONDS if pending else WITHIN_SECONDS):
-            with self.off_the_clock():
+            with self.training.off_the_clock():
                 self._keep()
         if self._teller.due(REPORT_SECONDS):
             self._teller.progress()
 
     def _hold_still(self) -> None:
         """Wait between two steps until the pause is lifted; the clock does not count it."""
-        self._synchronize()
+        self.training.synchronize()
         self._teller.progress()
-        self.clock.stop()
+        self.training.clock.stop()
         self._keep()
         self._pause.wait()
-        self.clock.start()
+        self.training.clock.start()
 
     def _go_on(self, trial: str) -> None:
         """Between two draws of a probe: hold still or end, where that was asked for."""
@@ -272,42 +252,46 @@ class Training:
 
     def _slice_is_long(self) -> bool:
         """Whether a slice of norms has taken a twentieth of a budget in seconds."""
-        seconds = self.train_settings.seconds
-        if seconds is None or self.clock.total() < self.at.slice_from + seconds / SLICES_PER_RUN:
+        at, clock = self.training.at, self.training.clock
+        seconds = self.training.train_settings.seconds
+        if seconds is None or clock.total() < at.slice_from + seconds / SLICES_PER_RUN:
             return False
-        self.at.slice_from = self.clock.total()
+        at.slice_from = clock.total()
         return True
 
     def _budget_spent(self) -> bool:
-        seconds = self.train_settings.seconds
+        training = self.training
+        seconds = training.train_settings.seconds
         if seconds is not None:
-            return self.clock.total() >= seconds
-        return self.at.steps == self.total_steps
+            return training.clock.total() >= seconds
+        return training.at.steps == training.total_steps
 
     def _close_slice(self) -> None:
-        at = self.at
-        norms = self.stepper.lengths.of(at.filled)
-        for member in list(self.active):
+        at = self.training.at
+        norms = self.training.stepper.lengths.of(at.filled)
+        for member in list(self.training.active):
             self._add_slice(member, norms)
-        self.stepper.travel.close_slice()
+        self.training.stepper.travel.close_slice()
         at.slice_first, at.filled = at.steps, 0
 
     def _add_slice(self, member: Member, norms: NDArray[np.floating]) -> None:
         """Add the slice under way, (n, R), to those of a member's epoch."""
-        piece = norm_slice(self.at.slice_first, norms[:, member.index])
+        at = self.training.at
+        piece = norm_slice(at.slice_first, norms[:, member.index])
         member.facts.slices.append(piece)
         if piece.broken:
-            self._end(member, "diverged", f"the gradient was not finite by step {self.at.steps:,}")
+            self._end(member, "diverged", f"the gradient was not finite by step {at.steps:,}")
 
     def _finish_epoch(self) -> None:
-        if not self.active:
+        training = self.training
+        if not training.active:
             return
         self._finish(lambda member: True)
-        self.at.within = False
-        self.stepper.travel.end_epoch()
-        self.stepper.noise.end_epoch()
-        climbs = any(member.left_to_climb() for member in self.active)
-        going_on = self.active and (not self.at.over or self.examiner.moments.left or climbs)
+        training.at.within = False
+        training.stepper.travel.end_epoch()
+        training.stepper.noise.end_epoch()
+        climbs = any(member.left_to_climb() for member in training.active)
+        going_on = training.active and (not training.at.over or training.moments.left or climbs)
         if going_on and self._keeper.due(REPORT_SECONDS):
             self._keep()
 
@@ -317,37 +301,37 @@ class Training:
         Within an epoch, it ends there for them: they have reached the target.
         """
         train, test = self._evaluate("train", "test")
-        held = self._evaluate("validation")[0] if self.images.validates else None
-        norms = self.stepper.lengths.of(self.at.filled)
+        held = self._evaluate("validation")[0] if self.training.images.validates else None
+        norms = self.training.stepper.lengths.of(self.training.at.filled)
         self._finishing = True
-        for member in [one for one in self.active if whose(one)]:
+        for member in [one for one in self.training.active if whose(one)]:
             if len(norms):
                 self._add_slice(member, norms)
-            if member in self.active:
+            if member in self.training.active:
                 index = member.index
                 self._record(member, train[index], test[index], held[index] if held else None)
         self._finishing = False
 
     def _record(self, member: Member, train: Figures, test: Figures, held: Figures | None) -> None:
-        record = event_builders.epoch(self, member, train, test, held)
+        record = event_builders.epoch(self.training, member, train, test, held)
         member.pending.append(record)
         member.facts.records.append(record)
         judged = held or test
         if not all(math.isfinite(each.loss) for each in (train, test, judged)):
-            reason = f"the loss was not finite after epoch {self.at.epoch}"
+            reason = f"the loss was not finite after epoch {self.training.at.epoch}"
             self._end(member, "diverged", reason)
             return
         met = self._meets(judged)
-        if self.at.over or met:
-            member.facts.predicted = event_builders.predicted(self, member)
+        if self.training.at.over or met:
+            member.facts.predicted = event_builders.predicted(self.training, member)
         if met:
-            self._complete(member, told(self.train_settings, held is not None))
+            self._complete(member, told(self.training.train_settings, held is not None))
 
     def _complete(self, member: Member, reason: str = "") -> None:
         """Its training is over: what is asked for at the end of it, and its end."""
-        self.examiner.examine_last(member)
+        self._examiner.examine_last(member)
         try:
-            if member in self.active:
+            if member in self.training.active:
                 self._ending.sharpen(member, self._keep_if_due)
                 self._ending.leave_weights(member)
                 self._teller.predicted(member)
@@ -360,35 +344,20 @@ class Training:
             self._keep()
 
     def _evaluate(self, *on: Part) -> list[list[Figures]]:
-        return self.judge.figures(*on, first=self.at.epoch == 1)
+        return self.training.judge.figures(*on, first=self.training.at.epoch == 1)
 
     def _keep(self) -> None:
         """A durable point: first the checkpoint, then the statement, which waits for it.
 
         None in the middle of an epoch's end: whoever went on from there would end it twice.
         """
-        if self.active and not self._finishing and self._keeper.keep(self):
-            for member in self.active:
+        if self.training.active and not self._finishing and self._keeper.keep(self.training):
+            for member in self.training.active:
                 self._teller.epochs(member)
 
     def _end(self, member: Member, status: TrialStatus, reason: str) -> None:
         """A member's last words; without any member it is all over."""
         self._teller.end(member, status, reason)
-        self.active.remove(member)
-        if not self.active:
-            self.at.over = True
-
-    @contextmanager
-    def off_the_clock(self) -> Iterator[None]:
-        """Have the clock stand still meanwhile, if it counts; for good where all ends in there."""
-        counting = self.clock.running
-        if counting:
-            self._synchronize()
-            self.clock.stop()
-        yield
-        if counting:
-            self.clock.start()
-
-    def _synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        self.training.active.remove(member)
+        if not self.training.active:
+            self.training.at.over = True

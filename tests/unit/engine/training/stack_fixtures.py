@@ -25,7 +25,8 @@ from batchscope.engine.spec import Model, Probe, Train, Trial
 from batchscope.engine.training.batches import Images
 from batchscope.engine.training.cancellation import Pause
 from batchscope.engine.training.trainer.job import Job
-from batchscope.engine.training.trainer.trainer import Training
+from batchscope.engine.training.trainer.state import TrainingState
+from batchscope.engine.training.trainer.trainer import Trainer
 from tests.unit.training_fixtures import SMALL_MLP, make_trial, never, untimed
 
 Asked = Callable[[], bool]
@@ -82,7 +83,7 @@ class Group:
         halted: Asked = never,
         pause: Pause | None = None,
         dropped: Callable[[], Collection[str]] = tuple,
-        hook: Callable[[Training, int], None] | None = None,
+        hook: Callable[[TrainingState, int], None] | None = None,
         folder: Path | None = None,
         attempt: int = 1,
     ) -> None:
@@ -100,8 +101,9 @@ class Group:
                 hook(self.training, next(asked))
             return halted()
 
-        self.training = Training(job, images, self.events.append, look, pause, dropped)
-        self.training.run()
+        trainer = Trainer(job, images, self.events.append, look, pause, dropped)
+        self.training = trainer.training
+        trainer.run()
 
     def of(self, seed: int) -> list[AnyEvent]:
         """What was stated of a member, notes left out; its end is checked to be the last."""
@@ -160,10 +162,10 @@ def equal_bits(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one.view(torch.int32), other.view(torch.int32))
 
 
-def poisoned(row: int, steps: int) -> Callable[[Training, int], None]:
+def poisoned(row: int, steps: int) -> Callable[[TrainingState, int], None]:
     """After so many steps one weight of a replicate becomes no number."""
 
-    def hook(training: Training, _: int) -> None:
+    def hook(training: TrainingState, _: int) -> None:
         if training.at.steps == steps:
             training.stepper.stack.weights.detach()[row, 0] = float("nan")
 
@@ -177,7 +179,7 @@ class Probing:
         self._share, self._draws = share, draws
         self._questions = 0
 
-    def due(self, training: Training) -> bool:
+    def due(self, training: TrainingState) -> bool:
         """Whether so many questions have been asked since then."""
         self._questions += training.active[0].has_probed(self._share)
         return self._questions >= self._draws

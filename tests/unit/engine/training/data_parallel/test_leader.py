@@ -23,7 +23,7 @@ from batchscope.engine.training.data_parallel.leader import Team, start_team
 from batchscope.engine.training.instruments.noise_scale import NoiseScale
 from batchscope.engine.training.trainer.job import Job
 from batchscope.engine.training.trainer.train_step import Stepper
-from batchscope.engine.training.trainer.trainer import Training
+from batchscope.engine.training.trainer.trainer import Trainer
 from tests.unit.engine.training.stack_fixtures import trial_of
 from tests.unit.training_fixtures import CPU, never, synthetic, untimed
 
@@ -98,8 +98,9 @@ class Trained:
         names = (trial.id,)
         self.events: list[AnyEvent] = []
         job = Job((trial,), names, self.plan, 1, 0, "cpu", folder, "digest", {}, team)
-        self.training = Training(job, house.images, self.events.append, halted)
-        self.training.run()
+        trainer = Trainer(job, house.images, self.events.append, halted)
+        self.training = trainer.training
+        trainer.run()
 
     @property
     def weights(self) -> Tensor:

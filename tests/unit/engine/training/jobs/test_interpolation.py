@@ -19,7 +19,8 @@ from batchscope.engine.training.cancellation import Halted
 from batchscope.engine.training.jobs.interpolation import interpolate
 from batchscope.engine.training.trainer.final_weights import Unreadable
 from batchscope.engine.training.trainer.job import Job
-from batchscope.engine.training.trainer.trainer import Training
+from batchscope.engine.training.trainer.state import TrainingState
+from batchscope.engine.training.trainer.trainer import Trainer
 from tests.unit.engine.training.stack_fixtures import NORMED, learnable, trial_of
 from tests.unit.training_fixtures import CPU, LINEAR, SMALL_MLP, never, synthetic
 
@@ -53,12 +54,13 @@ class Solutions:
         self.networks = [training.stepper.stack.members[0] for training, _ in trained]
         self.last = [record for _, record in trained]
 
-    def _train(self, trial: Trial, folder: Path) -> tuple[Training, ev.EpochRecord]:
+    def _train(self, trial: Trial, folder: Path) -> tuple[TrainingState, ev.EpochRecord]:
         plan = make_plan(trial, self.images.train_size, threads=1)
         events: list[ev.AnyEvent] = []
         job = Job((trial,), (trial.id,), plan, 1, 0, "cpu", None, "", {trial.id: folder})
-        training = Training(job, self.images, events.append, never)
-        training.run()
+        trainer = Trainer(job, self.images, events.append, never)
+        training = trainer.training
+        trainer.run()
         told = [e for e in events if isinstance(e, ev.EpochsFinished)]
         return training, told[-1].records[-1]
 

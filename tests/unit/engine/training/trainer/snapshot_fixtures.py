@@ -25,7 +25,8 @@ from batchscope.engine.spec import (
 )
 from batchscope.engine.training.batches import Images, load_images
 from batchscope.engine.training.trainer.job import Job
-from batchscope.engine.training.trainer.trainer import Training
+from batchscope.engine.training.trainer.state import TrainingState
+from batchscope.engine.training.trainer.trainer import Trainer
 from tests.unit.training_fixtures import CPU, SMALL_MLP, Run, make_trial, opened, synthetic, untimed
 
 NORMED = Model(name="mlp", hidden=(9,), batch_norm=True)
@@ -151,14 +152,15 @@ class Chain:
         self.events: list[ev.AnyEvent] = []
         self.attempts = 0
 
-    def attempt(self, halted: Callable[[], bool]) -> Training:
+    def attempt(self, halted: Callable[[], bool]) -> TrainingState:
         self.attempts += 1
         job = job_of(self.trial, self.plan, self.attempts, self.folder)
-        training = Training(job, self.images, self.events.append, halted)
-        training.run()
+        trainer = Trainer(job, self.images, self.events.append, halted)
+        training = trainer.training
+        trainer.run()
         return training
 
-    def outcome(self, training: Training) -> Outcome:
+    def outcome(self, training: TrainingState) -> Outcome:
         weights = training.stepper.stack.members[0].copy_weights()
         return comparable(self.trial, self.events, weights)
 

@@ -17,7 +17,8 @@ from batchscope.engine.journal import events as ev
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.training.batches import Images
 from batchscope.engine.training.trainer import checkpointing, trainer
-from batchscope.engine.training.trainer.trainer import Training
+from batchscope.engine.training.trainer.state import TrainingState
+from batchscope.engine.training.trainer.trainer import Trainer
 from tests.unit.engine.training.trainer.snapshot_fixtures import (
     ALWAYS,
     CASES,
@@ -102,7 +103,7 @@ def test_an_epoch_is_stated_once_it_is_in_a_checkpoint(images: Images, tmp_path:
             held.append((event.records[-1].steps, header.steps))
 
     job = job_of(trial, chain.plan, 1, tmp_path)
-    Training(job, images, note, lambda: False).run()
+    Trainer(job, images, note, lambda: False).run()
     assert held == [(4, 4), (8, 8)]
 
 
@@ -151,7 +152,7 @@ def test_a_checkpoint_of_something_else_is_passed_over(
     events: list[ev.AnyEvent] = []
     digest = str(change.get("digest", "digest"))
     job = job_of(other, plan, 2, tmp_path, digest)
-    Training(job, images, events.append, lambda: False).run()
+    Trainer(job, images, events.append, lambda: False).run()
     note, started = events[:2]
     assert isinstance(note, ev.Note)
     assert note.text == f"checkpoint.pt is passed over: {said}"
@@ -248,8 +249,9 @@ def test_an_epoch_that_no_checkpoint_holds_is_not_stated_before_the_end(
             held.append((event.records[-1].epoch, header.steps if header else 0))
 
     job = job_of(trial, chain.plan, 1, tmp_path)
-    training = Training(job, images, note, lambda: False)
-    training.run()
+    trainer = Trainer(job, images, note, lambda: False)
+    training = trainer.training
+    trainer.run()
     assert held == [(1, 8), (2, 8), (3, 11)], "four steps an epoch, and the last with the end"
     assert min(asked) < 8
     notes = [event.text for event in chain.events if isinstance(event, ev.Note)]
@@ -279,7 +281,7 @@ def test_an_attempt_that_was_given_up_does_not_overwrite_a_later_one(
 ) -> None:
     trial = CASES["sgd"]
     chain = Chain(trial, images, tmp_path)
-    late: list[Training] = []
+    late: list[TrainingState] = []
 
     def freeze() -> bool:
         """While the first attempt sleeps, a second trains on and is halted."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 import pytest
 
 from batchscope.engine.training.batches import Images, load_images
-from batchscope.engine.training.trainer.trainer import Training
+from batchscope.engine.training.trainer.state import TrainingState
 from tests.unit.engine.training.stack_fixtures import (
     CASES,
     SEEDS,
@@ -55,7 +55,7 @@ def test_one_that_diverges_leaves_the_others_alone(name: str, row: int, images: 
 
 
 def test_all_that_diverge_end_the_training(images: Images) -> None:
-    def hook(training: Training, question: int) -> None:
+    def hook(training: TrainingState, question: int) -> None:
         for row in range(3):
             poisoned(row, 2 + 4 * row)(training, question)
 
@@ -70,7 +70,7 @@ def test_a_loss_that_is_not_finite_is_that_of_one_member(images: Images) -> None
     """The last update of an epoch, whose gradient was finite, has left the numbers behind."""
     trial, whole = CASES["sgd"], Group(CASES["sgd"], images, SEEDS)
 
-    def hook(training: Training, question: int) -> None:
+    def hook(training: TrainingState, question: int) -> None:
         if question == 8:  # the fourth step of the second epoch
             optimizer = training.stepper.optimizer
             step = optimizer.step
@@ -177,7 +177,7 @@ def test_one_that_is_dropped_while_it_is_probed_leaves_the_others_alone(
     whole = Group(trial, images, SEEDS)
     probing, gone = Probing(share, draws), list[str]()
 
-    def hook(training: Training, question: int) -> None:
+    def hook(training: TrainingState, question: int) -> None:
         if not gone and probing.due(training):
             gone.append("trial-s1")
 

@@ -6,7 +6,7 @@ import pytest
 
 from batchscope.engine.journal.events import EpochRecord, Note
 from batchscope.engine.training.batches import Images, load_images
-from batchscope.engine.training.trainer.trainer import Training
+from batchscope.engine.training.trainer.state import TrainingState
 from tests.unit.engine.training.stack_fixtures import (
     CASES,
     SEEDS,
@@ -122,7 +122,7 @@ def test_a_halt_while_the_second_is_probed_is_taken_up_there(
     whole = Group(trial, images, SEEDS)
     probing, asked = Probing(share, 2), list[bool]()
 
-    def hook(training: Training, question: int) -> None:
+    def hook(training: TrainingState, question: int) -> None:
         if probing.due(training):
             asked.append(True)
 
