@@ -22,6 +22,7 @@ from batchscope.tui.config.keymap import commands_at, textual_keymap
 from batchscope.tui.config.settings import DEFAULTS, Settings
 from batchscope.tui.exit_message import farewell
 from batchscope.tui.gc_pause import HELD_SECONDS, go_on
+from batchscope.tui.screens.app_protocol import AppProtocol
 from batchscope.tui.terminal.captures import PICTURES, keep, pictures, told
 from batchscope.tui.terminal.escapes import SAVE_TITLE, clipboard, has_title, title
 from batchscope.tui.theme.palette import Depth, Look
@@ -255,3 +256,7 @@ def _depth(system: str | None, no_color: bool) -> Depth:
     if no_color or system is None:
         return "none"
     return "many" if system in ("256", "truecolor") else "sixteen"
+
+
+_SHOWN: type[AppProtocol] = BatchscopeApp
+"""Types are checked here: screens ask no more of the app than it has."""

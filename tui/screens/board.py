@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -27,6 +26,7 @@ from batchscope.tui.panes.tiling import GRID_COLUMNS, GRID_ROWS, Heights, Wants,
 from batchscope.tui.panes.trials.pane import TrialsPane, summary
 from batchscope.tui.render.styled_text import Row, row, width_of
 from batchscope.tui.screens import board_header
+from batchscope.tui.screens.app_protocol import AppProtocol, app_of
 from batchscope.tui.screens.board_overlay import OverlayScreen
 from batchscope.tui.terminal import escapes
 from batchscope.tui.terminal.captures import COPIES, keep, told
@@ -35,9 +35,6 @@ from batchscope.tui.viewmodel.journal_follower import Follower
 from batchscope.tui.viewmodel.view import View
 from batchscope.tui.widgets.key_hints import hints
 from batchscope.tui.widgets.rows_widget import Across, Down, Rows, stands
-
-if TYPE_CHECKING:
-    from batchscope.tui.app import BatchscopeApp
 
 POLL_SECONDS = 0.4
 DRAW_SECONDS = 1.0
@@ -156,9 +153,9 @@ class BoardScreen(OverlayScreen):
                 self._arrange()
 
     @property
-    def batchscope(self) -> "BatchscopeApp":
+    def batchscope(self) -> AppProtocol:
         """The app, as what it is."""
-        return cast("BatchscopeApp", self.app)
+        return app_of(self)
 
     @property
     def one(self) -> bool:

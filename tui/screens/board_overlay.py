@@ -3,16 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from batchscope.engine.errors import Problem, printable
 from batchscope.tui.panes.curves.overlay import Overlay
 from batchscope.tui.panes.curves.pane import CurvesPane
+from batchscope.tui.screens.app_protocol import app_of
 from batchscope.tui.screens.board_controls import ControlScreen
 from batchscope.tui.screens.sweep_chooser import Choosing
-
-if TYPE_CHECKING:
-    from batchscope.tui.app import BatchscopeApp
 
 
 class OverlayScreen(ControlScreen):
@@ -49,8 +46,7 @@ class OverlayScreen(ControlScreen):
             overlay.take(await asyncio.to_thread(overlay.poll))
 
     async def _choose(self) -> None:
-        app = cast("BatchscopeApp", self.app)
-        stored = await asyncio.to_thread(app.listing.look)
+        stored = await asyncio.to_thread(app_of(self).listing.look)
         here = self.folder.name if self.folder else ""
         others = [sweep for sweep in stored if sweep.id != here]
         if not others:
@@ -58,6 +54,6 @@ class OverlayScreen(ControlScreen):
             return
         marked = {overlay.folder.name for overlay in self.curves.overlays}
         title = "Which sweeps to lay over these curves?"
-        chosen = await app.push_screen_wait(Choosing(title, others, marked))
+        chosen = await self.app.push_screen_wait(Choosing(title, others, marked))
         if chosen is not None:
             await self.lay_over(chosen)

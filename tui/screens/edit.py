@@ -1,7 +1,6 @@
 """The settings of a preset as a form: changed in place, checked as one types, launched."""
 
 import asyncio
-from typing import TYPE_CHECKING, cast
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -15,13 +14,11 @@ from batchscope.tui.config.commands import bindings
 from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.render.styled_text import Row, row
 from batchscope.tui.screens import edit_form
+from batchscope.tui.screens.app_protocol import app_of
 from batchscope.tui.screens.dialog import Question
 from batchscope.tui.widgets.key_hints import hints
 from batchscope.tui.widgets.list_picker import Picker
 from batchscope.tui.widgets.rows_widget import Rows, stands
-
-if TYPE_CHECKING:
-    from batchscope.tui.app import BatchscopeApp
 
 PAUSE_SECONDS = 0.05
 MARGIN = 3
@@ -116,7 +113,7 @@ class EditScreen(Screen[None]):
                 (" enter", "key"), (" take it", "dim"), ("  esc", "key"), (" as it was", "dim"),
                 ("  empty takes the key out", "dim"),
             )  # fmt: skip
-        keys = cast("BatchscopeApp", self.app).settings.keys
+        keys = app_of(self).settings.keys
         return hints(commands_at("edit", keys), row((" ↑ ↓", "key"), (" choose", "dim")), width)
 
     def _lines(self, name: str) -> Rows:
@@ -258,7 +255,7 @@ class EditScreen(Screen[None]):
     async def _launch(self) -> None:
         found = await asyncio.to_thread(checked, self._draft.path, self._draft.assignments)
         if found.preset:
-            cast("BatchscopeApp", self.app).launch(found.preset)
+            app_of(self).launch(found.preset)
             return
         self._checked = found
         self._draw()

@@ -4,7 +4,6 @@ import asyncio
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -18,14 +17,12 @@ from batchscope.tui.config.commands import Command, bindings
 from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.render.styled_text import EMPTY, Row, row, spread
 from batchscope.tui.screens import menu_entries, menu_previews
+from batchscope.tui.screens.app_protocol import AppProtocol, app_of
 from batchscope.tui.screens.dialog import Message
 from batchscope.tui.screens.sweep_actions import delete_all, delete_question
 from batchscope.tui.widgets.key_hints import hints
 from batchscope.tui.widgets.list_picker import Item, Picker
 from batchscope.tui.widgets.rows_widget import Rows, stands
-
-if TYPE_CHECKING:
-    from batchscope.tui.app import BatchscopeApp
 
 LOW, TALL, WIDE = 18, 34, 120
 AGAIN_SECONDS = 3.0
@@ -197,9 +194,9 @@ class MenuScreen(Screen[None]):
     # What is chosen and typed
 
     @property
-    def batchscope(self) -> "BatchscopeApp":
+    def batchscope(self) -> AppProtocol:
         """The app, as what it is."""
-        return cast("BatchscopeApp", self.app)
+        return app_of(self)
 
     @property
     def typing(self) -> bool:
