@@ -1,54 +1,48 @@
-"""The table of rooms in `docs/architecture.md` names what there is, and all of it."""
+"""The tables of `docs/architecture.md` name each package once, on the floor that it has."""
 
 import re
-from collections.abc import Iterator
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "architecture.md"
-NAME = re.compile(r"`([^`]+)`")
-APART = {"__init__.py"}
+ROW = re.compile(r"^\| `([\w/.]+)` \| .+ \| (\d+) \|$", re.MULTILINE)
+CONTAINERS = ("engine", "engine/training", "tui")
 
 
-def rooms() -> Iterator[str]:
-    """Each file or folder of the table by its path.
-
-    A bare name lies beside the one before, a folder within the package that the row began with.
-    """
-    text = PAGE.read_text(encoding="utf-8")
-    table = text[text.index("| room | idea |") :].split("\n\n")[0]
-    for row in table.splitlines()[2:]:
-        package = folder = ""
-        for name in NAME.findall(row.split("|")[1]):
-            within, _, file = name.removesuffix("/").rpartition("/")
-            package = package or within.partition("/")[0]
-            if within:
-                folder = within if within.startswith(package) else f"{package}/{within}"
-            yield f"{folder}/{file}" + "/" * name.endswith("/")
+def rows() -> list[tuple[str, int]]:
+    """Each package or file of the tables by its path, with its floor."""
+    found = ROW.findall(PAGE.read_text(encoding="utf-8"))
+    return [(name, int(floor)) for name, floor in found]
 
 
-def test_every_room_that_is_named_is_there() -> None:
-    named = list(rooms())
-    assert len(named) > 100
-    assert [name for name in named if not (ROOT / name).exists()] == []
-    assert [name for name in named if (ROOT / name).is_dir() != name.endswith("/")] == []
+def floors() -> dict[str, int]:
+    """The floor of each package and file, from 1 at the ground, as the contracts have it."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found = {}
+    for contract in settings["tool"]["importlinter"]["contracts"]:
+        for container in contract.get("containers", ()):
+            folder = container.removeprefix("batchscope.").replace(".", "/")
+            for floor, layer in enumerate(reversed(contract["layers"]), 1):
+                for name in layer.split(" | "):
+                    end = "/" if (ROOT / folder / name).is_dir() else ".py"
+                    found[f"{folder}/{name}{end}"] = floor
+    return found
 
 
-def test_no_room_is_named_twice() -> None:
-    named = list(rooms())
-    assert sorted(name for name in set(named) if named.count(name) > 1) == []
+def test_every_package_has_one_row_and_every_row_a_package() -> None:
+    there = [
+        f"{folder}/{path.name}{'/' if path.is_dir() else ''}"
+        for folder in CONTAINERS
+        for path in (ROOT / folder).iterdir()
+        if (path / "__init__.py").exists() or (path.suffix == ".py" and path.stem != "__init__")
+    ]
+    assert len(there) > 40
+    assert sorted(name for name, _ in rows()) == sorted(there)
 
 
-def test_every_module_has_its_place_in_the_table() -> None:
-    named = list(rooms())
-    folders = tuple(name for name in named if name.endswith("/"))
-    modules = {
-        str(path.relative_to(ROOT))
-        for package in ("engine", "tui")
-        for path in (ROOT / package).rglob("*.py")
-        if path.name not in APART
-    }
-    assert sorted(module for module in modules - set(named) if not module.startswith(folders)) == []
+def test_every_package_stands_on_the_floor_of_its_contract() -> None:
+    assert dict(rows()) == floors()
 
 
 def test_files_named_elsewhere_in_the_docs_are_there() -> None:
