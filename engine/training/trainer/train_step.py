@@ -62,7 +62,8 @@ class Stepper:
         self.course = Course(settings, images.train_size)
         self.stage, self.rates = self.course.start, self.course.rates
         self.lr = self.rates.lr
-        self.optimizer = build_optimizer(self.stack.weights, settings.train, self.rates)
+        self._train = settings.train
+        self.optimizer = build_optimizer(self.stack.weights, self._train, self.rates)
         self.per_epoch = steps_per_epoch(images.train_size, plan.batch_size)
         self.total_steps = self.course.total_steps
         possible, replicates = not has_batch_norm(settings.model), len(members)
@@ -125,7 +126,8 @@ class Stepper:
         self.stack.weights.detach().copy_(self.start_weights)
         for buffer, kept in zip(self.stack.buffers, self._start_buffers, strict=True):
             buffer.copy_(kept)
-        self.optimizer.state.clear()
+        # anew: what an optimizer keeps may be there from its making on, as Adagrad's of torch 2.11
+        self.optimizer = build_optimizer(self.stack.weights, self._train, self.rates)
         self.travel.load(self._start_travel)
         self.noise.end_epoch()
 
