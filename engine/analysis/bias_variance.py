@@ -71,11 +71,9 @@ class Decomposed(NamedTuple):
     def errors(self) -> Parts:
         """The jackknife's standard error of each part."""
         n = len(self.seeds)  # four or more
-        return Parts(
-            *(
-                math.sqrt(math.fsum((value - part) ** 2 for value in values) / (n - 1) / n)
-                for part, values in zip(self.whole, zip(*self.seeds, strict=True), strict=True)
-            )
+        return Parts._make(
+            math.sqrt(math.fsum((value - part) ** 2 for value in values) / (n - 1) / n)
+            for part, values in zip(self.whole, zip(*self.seeds, strict=True), strict=True)
         )
 
 
@@ -105,7 +103,7 @@ class BiasVariance(Struct, frozen=True, kw_only=True):
 
 def bias_variances(state: SweepState) -> list[BiasVariance]:
     """One for every configuration of which three seeds finished, smaller batch sizes first."""
-    found = []
+    decompositions = []
     for name in by_batch_size(state):
         trials = _predicting(state, name)
         parts = decomposed_over(trials)
@@ -114,7 +112,7 @@ def bias_variances(state: SweepState) -> list[BiasVariance]:
         each = state.configurations[name]
         errors = parts.errors._asdict()
         known = errors if len(trials) >= LEAST_JUDGED else {"error": errors["error"]}
-        found.append(
+        decompositions.append(
             BiasVariance(
                 configuration=name,
                 label=each.label,
@@ -124,7 +122,7 @@ def bias_variances(state: SweepState) -> list[BiasVariance]:
                 **{f"{key}_se": value for key, value in known.items()},
             )
         )
-    return found
+    return decompositions
 
 
 def part_of(state: SweepState, trial: TrialState, name: str) -> float | None:
@@ -171,10 +169,12 @@ def net_variance(state: SweepState, trial: TrialState) -> float | None:
 
 def decomposed_over(trials: Sequence[TrialState]) -> Decomposed | None:
     """The decomposition over trials; None below three, or where they do not compare."""
-    told = [trial.predicted for trial in trials if trial.predicted is not None]
-    if len(told) < LEAST_SEEDS or len({(each.classes, each.images) for each in told}) > 1:
+    predictions = [trial.predicted for trial in trials if trial.predicted is not None]
+    if len(predictions) < LEAST_SEEDS:
         return None
-    return decompose(tuple(each.packed for each in told), told[0].classes)
+    if len({(each.classes, each.images) for each in predictions}) > 1:
+        return None
+    return decompose(tuple(each.packed for each in predictions), predictions[0].classes)
 
 
 @lru_cache(maxsize=256)
@@ -188,11 +188,9 @@ def decompose(packed: tuple[bytes, ...], classes: int) -> Decomposed:
     without = [_parts(_left_out(counts, one), len(packed) - 1, images) for one in missed]
     middle = [math.fsum(values) / len(without) for values in zip(*without, strict=True)]
     seeds = tuple(
-        Parts(
-            *(
-                part - (len(packed) - 1) * (left - mean)
-                for part, left, mean in zip(whole, each, middle, strict=True)
-            )
+        Parts._make(
+            part - (len(packed) - 1) * (left - mean)
+            for part, left, mean in zip(whole, each, middle, strict=True)
         )
         for each in without
     )
@@ -200,7 +198,7 @@ def decompose(packed: tuple[bytes, ...], classes: int) -> Decomposed:
 
 
 def _predicting(state: SweepState, configuration: str) -> list[TrialState]:
-    """Finished replicates that told what they predict; before this was kept none did."""
+    """Finished replicates whose predictions are in the journal; older journals hold none."""
     return [
         trial
         for trial in state.replicates(configuration)
@@ -245,21 +243,23 @@ PARTS = ("error", "bias", "net_variance", "variance")
 NAMES = ("error", "bias", "+ net variance", "(variance)")
 
 
-def part_lines(found: Sequence[BiasVariance]) -> list[str]:
+def part_lines(rows: Sequence[BiasVariance]) -> list[str]:
     """A line for each configuration, in percent ± the jackknife's standard error.
 
     Of three seeds the parts have none. Without any configuration there is no line.
     """
-    if not found:
+    if not rows:
         return []
-    width = min(LABEL_MOST, max(len("batch size"), *(len(each.label) for each in found)))
+    longest = max(len(each.label) for each in rows)
+    width = min(LABEL_MOST, max(len("batch size"), longest))
     lines = [f"{'batch size':>{width}}" + "".join(f"{name:>15}" for name in NAMES) + "  %"]
-    for each in found:
-        told = (f"{_told(each, part):>15}" for part in PARTS)
-        lines.append(f"{each.label[:width]:>{width}}{''.join(told)}")
+    for each in rows:
+        cells = (f"{_cell(each, part):>15}" for part in PARTS)
+        lines.append(f"{each.label[:width]:>{width}}{''.join(cells)}")
     return lines
 
 
-def _told(of: BiasVariance, part: str) -> str:
+def _cell(of: BiasVariance, part: str) -> str:
+    """A part in percent, ± its standard error where it has one."""
     value, error = getattr(of, part), getattr(of, f"{part}_se")
     return f"{100 * value:.2f}" + ("" if error is None else f" ± {100 * error:.2f}")

@@ -193,15 +193,15 @@ def pace_of(state: SweepState, configuration: str) -> tuple[float | None, float 
 
     A stack counts once. Over the trials that finished; before any did, over those that train.
     """
-    found = []
+    means = []
     for members in clocks(state, counted(state.replicates(configuration))).values():
         paces = [pace(state, [trial]) for trial in members]
         known = [(time, rate) for time, rate in paces if time is not None and rate is not None]
         if known:
-            found.append(tuple(fmean(values) for values in zip(*known, strict=True)))
-    if not found:
+            means.append(tuple(fmean(values) for values in zip(*known, strict=True)))
+    if not means:
         return None, None
-    seconds, rate = (fmean(values) for values in zip(*found, strict=True))
+    seconds, rate = (fmean(values) for values in zip(*means, strict=True))
     return seconds, rate
 
 
@@ -229,9 +229,9 @@ def chosen_shape(state: SweepState, trial: TrialState) -> Shape | None:
     if plan is None:
         return None
     wanted = alike(trial.settings, plan.share)
-    for found in reversed(state.measured):
-        if alike(state.trials[found.trial].settings, found.batch_size) == wanted:
-            for shape in found.shapes:
+    for measured in reversed(state.measured):
+        if alike(state.trials[measured.trial].settings, measured.batch_size) == wanted:
+            for shape in measured.shapes:
                 if shape.micro_batch_size == plan.micro_batch_size:
                     return shape
     return None

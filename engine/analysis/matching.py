@@ -45,8 +45,8 @@ class Differing(NamedTuple):
 def values_of(configuration: Configuration) -> Values:
     """Every setting by its dotted key, with defaults in place and without what is never read."""
     tables = msgspec.to_builtins(effective(configuration.settings))
-    found = {f"{name}.{key}": value for name in TABLES for key, value in tables[name].items()}
-    return {**found, PHASES: tables[PHASES]}
+    values = {f"{name}.{key}": value for name in TABLES for key, value in tables[name].items()}
+    return {**values, PHASES: tables[PHASES]}
 
 
 def match(
@@ -66,25 +66,25 @@ def match(
 def differing(a: Sequence[Configuration], b: Sequence[Configuration]) -> list[Differing]:
     """The settings that take other values in these of one sweep than in those of the other."""
     one, other = [values_of(each) for each in a], [values_of(each) for each in b]
-    found = []
+    differences = []
     for key in one[0] if one and other else ():
         left, right = _distinct(one, key), _distinct(other, key)
         if left.keys() != right.keys():
-            found.append(Differing(key, tuple(left.values()), tuple(right.values())))
-    return found
+            differences.append(Differing(key, tuple(left.values()), tuple(right.values())))
+    return differences
 
 
 def _telling(
     a: Sequence[Configuration], b: Sequence[Configuration], without: Collection[str]
 ) -> list[str]:
     one, other = [values_of(each) for each in a], [values_of(each) for each in b]
-    found = []
+    keys = []
     for key in one[0] if one and other else ():
         left, right = _distinct(one, key), _distinct(other, key)
         varies = len(left) > 1 or len(right) > 1
         if key not in without and varies and left.keys() & right.keys():
-            found.append(key)
-    return found
+            keys.append(key)
+    return keys
 
 
 def _distinct(among: Sequence[Values], key: str) -> dict[bytes, Any]:

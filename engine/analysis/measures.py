@@ -132,7 +132,9 @@ FINDINGS: dict[str, Finding] = {
 assert tuple(FINDINGS) == FINDING_NAMES
 
 SINGLE_PRECISION = (
-    *("init_norm", "distance_from_init", "path_length"),
+    "init_norm",
+    "distance_from_init",
+    "path_length",
     *(name for name in FINDINGS if name not in (*TIMED, *ACCURACIES)),
     *PROBED,
     SHARPNESS,
@@ -148,19 +150,19 @@ def value_of(state: SweepState, trial: TrialState, measure: str, spot: Spot = OW
     `spot` says where in the training a measure of the probe is read, and in which box the
     sharpness.
     """
-    found: Value
+    value: Value
     if measure in PROBED:
-        found = probed_value(trial, measure, spot)
+        value = probed_value(trial, measure, spot)
     elif measure == SHARPNESS:
         measured = trial.sharpness_at(spot.epsilon)
-        found = measured.sharpness if measured else None
+        value = measured.sharpness if measured else None
     elif measure in FINDINGS:
-        found = FINDINGS[measure](state, trial)
+        value = FINDINGS[measure](state, trial)
     else:
-        found = trial_row(state, trial).get(measure)
-    if isinstance(found, bool) or not isinstance(found, int | float):
+        value = trial_row(state, trial).get(measure)
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(found) if math.isfinite(found) else None
+    return float(value) if math.isfinite(value) else None
 
 
 def rounding_variance(state: SweepState, trial: TrialState, measure: str, value: float) -> float:

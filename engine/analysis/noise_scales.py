@@ -44,7 +44,7 @@ class NoiseFinding(Struct, frozen=True, kw_only=True):
 
 def noise_scales(state: SweepState) -> list[NoiseFinding]:
     """One for every configuration with a finished trial, smaller batch sizes first."""
-    found = []
+    findings = []
     for name in by_batch_size(state):
         each = state.configurations[name]
         trials = [trial for trial in state.replicates(name) if trial.status == "finished"]
@@ -54,7 +54,7 @@ def noise_scales(state: SweepState) -> list[NoiseFinding]:
         whole = noise_over(trials)
         low, high = ratio_interval([(one.trace, one.signal) for one in seeds])
         value = whole.scale
-        found.append(
+        findings.append(
             NoiseFinding(
                 configuration=name,
                 label=each.label,
@@ -70,7 +70,7 @@ def noise_scales(state: SweepState) -> list[NoiseFinding]:
                 sgd_noise_scale=noise_of_sgd(state, trials[0]),
             )
         )
-    return found
+    return findings
 
 
 def ratio_interval(

@@ -111,8 +111,9 @@ def probed_value(trial: TrialState, measure: str, spot: Spot = OWN) -> float | N
         return DRAWN[measure](drawn) if drawn else None
     asked = trial.settings.probe.pairs
     wanted = asked[:1] if spot.level is None else [pair for pair in asked if pair[1] == spot.level]
-    found = next((each for each in held.competitions if (each.small, each.large) in wanted), None)
-    return COMPETED[measure](found) if found else None
+    of_pair = (each for each in held.competitions if (each.small, each.large) in wanted)
+    competition = next(of_pair, None)
+    return COMPETED[measure](competition) if competition else None
 
 
 def _moment(trial: TrialState, at_share: float | None) -> Probed | None:

@@ -15,12 +15,12 @@ def smoothed(values: Iterable[float], strength: float) -> list[float]:
         values: the series.
         strength: from 0, which changes nothing, to below 1.
     """
-    found, mean, weight = [], 0.0, 0.0
+    averages, mean, weight = [], 0.0, 0.0
     for value in values:
         if not math.isfinite(value):
-            found.append(value)
+            averages.append(value)
             continue
         weight = strength * weight + 1.0
         mean = value if weight == 1.0 else mean + (value - mean) / weight
-        found.append(mean)
-    return found
+        averages.append(mean)
+    return averages

@@ -11,7 +11,10 @@ from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.spec import Claim
 
 TIMED = (
-    *("epoch_seconds", "samples_per_second", "step_seconds", "training_seconds"),
+    "epoch_seconds",
+    "samples_per_second",
+    "step_seconds",
+    "training_seconds",
     "seconds_to_target",
 )
 """Measures that are times and paces: what else ran on the machine is in them."""
@@ -54,11 +57,11 @@ def clocks(state: SweepState, trials: Iterable[TrialState]) -> dict[str, list[Tr
     """
     began = [trial for trial in trials if trial.started]
     size = stacked(began)
-    found: dict[str, list[TrialState]] = {}
+    groups: dict[str, list[TrialState]] = {}
     for trial in began:
         if trial.started and trial.started.stacked == size:
-            found.setdefault(_first(state, trial, size), []).append(trial)
-    return found
+            groups.setdefault(_first(state, trial, size), []).append(trial)
+    return groups
 
 
 def _first(state: SweepState, trial: TrialState, size: int) -> str:

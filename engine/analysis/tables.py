@@ -170,19 +170,21 @@ def _shaking(
 
 def _sharpness(trial: TrialState) -> float | None:
     """In the first of the boxes that were asked for."""
-    found = trial.sharpness_at()
-    return found.sharpness if found else None
+    measured = trial.sharpness_at()
+    return measured.sharpness if measured else None
 
 
 def _to_target(trial: TrialState) -> Row:
-    found = reached(trial)
-    return {f"{name}_to_target": value for name, value in found._asdict().items()} if found else {}
+    totals = reached(trial)
+    if totals is None:
+        return {}
+    return {f"{name}_to_target": value for name, value in totals._asdict().items()}
 
 
 def _noise(trial: TrialState) -> Row:
     """The noise scale over the whole run: means over all draws, divided last."""
-    found = noise_over([trial])
-    return {"noise_scale": found.scale, "noise_draws": found.draws}
+    noise = noise_over([trial])
+    return {"noise_scale": noise.scale, "noise_draws": noise.draws}
 
 
 def _measured(record: EpochRecord) -> Row:

@@ -26,11 +26,16 @@ def cost_of(trial: TrialState) -> Cost | None:
 
     A trial ends once it is there, so its totals are those to the target.
     """
-    found, started = reached(trial), trial.started
-    if found is None or started is None:
+    totals, started = reached(trial), trial.started
+    if totals is None or started is None:
         return None
     checks = min(trial.settings.train.target_checks, started.steps_per_epoch)
-    return Cost(*found, started.steps_per_epoch / checks)
+    return Cost(
+        steps=totals.steps,
+        samples=totals.samples,
+        seconds=totals.seconds,
+        every=started.steps_per_epoch / checks,
+    )
 
 
 def series(settings: Settings) -> Settings:
@@ -46,6 +51,7 @@ def costs(state: SweepState, configuration: Configuration) -> list[Cost | None]:
     return [cost_of(trial) for trial in trials]
 
 
-def means(found: Sequence[Cost]) -> Cost:
-    """Their means."""
-    return Cost(*(math.fsum(column) / len(found) for column in zip(*found, strict=True)))
+def means(trial_costs: Sequence[Cost]) -> Cost:
+    """The mean of each figure over several trials."""
+    columns = zip(*trial_costs, strict=True)
+    return Cost._make(math.fsum(column) / len(trial_costs) for column in columns)

@@ -18,7 +18,10 @@ class Reached(NamedTuple):
 def reached(trial: TrialState) -> Reached | None:
     """What a finished trial took to its target; None where it has none, or did not reach it."""
     train, last = trial.settings.train, trial.last
-    if trial.status != "finished" or last is None or not is_met(train, *_judged(last)):
+    if trial.status != "finished" or last is None:
+        return None
+    loss, accuracy = _judged(last)
+    if not is_met(train, loss, accuracy):
         return None
     return Reached(last.steps, last.samples, sum(trial.records.column("seconds")))
 

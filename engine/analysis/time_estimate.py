@@ -49,7 +49,8 @@ def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
     assert whole is not None, "it is not counted in seconds"
     probing = len(settings.probe.at) * probe_seconds(settings, size)
     sharp = len(settings.sharpness.epsilon) * box_seconds(settings, size)
-    return _work_seconds(settings, images, *whole) + probing + sharp
+    steps, samples = whole
+    return _work_seconds(settings, images, steps, samples) + probing + sharp
 
 
 def _work_seconds(settings: Settings, images: int, steps: int, samples: int) -> float:
@@ -73,7 +74,7 @@ def _evaluated(settings: Settings, images: int) -> float:
 
 
 def probe_seconds(settings: Settings, train_size: int) -> float:
-    """Expected seconds of holding still once, on one CPU core."""
+    """Expected seconds of one probe, on one CPU core."""
     probe, dataset = settings.probe, DATASETS[settings.data.name]
     sizes = drawn_sizes(settings, train_size)
     gradients = probe.draws * len(sizes)
@@ -188,14 +189,14 @@ def _ran(state: SweepState, trial: TrialState, until: float) -> float:
 
 
 def _training(trial: TrialState, elapsed: float) -> float:
-    """The part of the seconds since a trial's start that did not go into holding still."""
-    still = sum(probed.seconds for probed in trial.probes)
-    still += sum(found.seconds for found in trial.sharpness)
-    return max(0.0, elapsed - still)
+    """Seconds since a trial's start, without those of its probes and sharpness measurements."""
+    probing = sum(probed.seconds for probed in trial.probes)
+    sharpness = sum(measured.seconds for measured in trial.sharpness)
+    return max(0.0, elapsed - (probing + sharpness))
 
 
 def _probing(state: SweepState, trial: TrialState, times: int) -> float:
-    """Seconds of holding still so often: as before, or as expected where it has not yet."""
+    """Seconds of so many probes: by the mean of those measured, or as expected before the first."""
     if trial.probes:
         return times * fmean(probed.seconds for probed in trial.probes)
     size = training_size(trial.settings.data, _images(state, trial.settings))
@@ -205,7 +206,7 @@ def _probing(state: SweepState, trial: TrialState, times: int) -> float:
 def _climbing(state: SweepState, trial: TrialState, boxes: int) -> float:
     """Seconds of measuring the sharpness in so many boxes; see `_probing`."""
     if trial.sharpness:
-        return boxes * fmean(found.seconds for found in trial.sharpness)
+        return boxes * fmean(measured.seconds for measured in trial.sharpness)
     size = training_size(trial.settings.data, _images(state, trial.settings))
     return boxes * box_seconds(trial.settings, size) if boxes else 0.0
 

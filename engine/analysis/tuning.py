@@ -119,8 +119,8 @@ def _value(trial: TrialState, by: str) -> float | None:
     if trial.status != "finished" or trial.last is None:
         return None
     if by == "steps_to_target":
-        found = reached(trial)
-        return None if found is None else float(found.steps)
+        totals = reached(trial)
+        return None if totals is None else float(totals.steps)
     value = trial.last.validation_accuracy
     return trial.last.validation_loss if by == "validation_loss" else value
 
@@ -138,12 +138,12 @@ def _best(
 
 
 def _edges(best: Candidate, candidates: Iterable[Candidate]) -> dict[str, str]:
-    found = {}
+    edges = {}
     for key, value in best.settings.items():
         tried = {number for one in candidates if (number := _number(one.settings[key])) is not None}
         if len(tried) > 1 and value in (min(tried), max(tried)):
-            found[key] = "lowest" if value == min(tried) else "highest"
-    return found
+            edges[key] = "lowest" if value == min(tried) else "highest"
+    return edges
 
 
 def _number(value: object) -> float | None:

@@ -9,14 +9,14 @@ from batchscope.engine.findings.configuration_summary import stack_of
 from batchscope.engine.spec import Configuration
 
 
-def remarks(a: Opened, b: Opened, found: Matched) -> list[str]:
+def remarks(a: Opened, b: Opened, matched: Matched) -> list[str]:
     """Every sentence that belongs to the comparison."""
     return [
         *_unfinished(a, b),
         *_damaged(a, b),
-        *_images(a, b, found),
-        *_times(a, b, found),
-        *_unclear(found),
+        *_images(a, b, matched),
+        *_times(a, b, matched),
+        *_unclear(matched),
     ]
 
 
@@ -33,8 +33,8 @@ def _damaged(a: Opened, b: Opened) -> Iterator[str]:
             yield f"{side.damaged} damaged lines of {name}'s journal were passed over"
 
 
-def _images(a: Opened, b: Opened, found: Matched) -> Iterator[str]:
-    settings = [(x.settings, y.settings) for x, y in found.pairs]
+def _images(a: Opened, b: Opened, matched: Matched) -> Iterator[str]:
+    settings = [(x.settings, y.settings) for x, y in matched.pairs]
     if not all(same_images(a.state, b.state, x, y) for x, y in settings):
         one, two = (_named({each[at].data.name for each in settings}) for at in (0, 1))
         other = f"{one} and {two}" if one != two else f"both {one}, but not the same"
@@ -46,13 +46,13 @@ def _images(a: Opened, b: Opened, found: Matched) -> Iterator[str]:
         yield "different shares of the training images are held out: they train on other images"
 
 
-def _times(a: Opened, b: Opened, found: Matched) -> Iterator[str]:
+def _times(a: Opened, b: Opened, matched: Matched) -> Iterator[str]:
     one, other = _facts(a), _facts(b)
     if one != other:
         yield f"times were taken under other circumstances: {', '.join(_apart(one, other))}"
     sizes = [
         (stack_of(a.state, x.id), stack_of(b.state, y.id))
-        for x, y in found.pairs
+        for x, y in matched.pairs
         if all(_began(of, each) for of, each in ((a, x), (b, y)))
     ]
     if any(left != right for left, right in sizes):
@@ -63,8 +63,8 @@ def _times(a: Opened, b: Opened, found: Matched) -> Iterator[str]:
     if any(size > 1 for pair in sizes for size in pair):
         yield "replicates trained as stacks: times and peaks are those of all in one (marked ×)"
     sides: tuple[tuple[str, Opened, Sequence[Configuration]], ...] = (
-        ("A", a, [x for x, _ in found.pairs]),
-        ("B", b, [y for _, y in found.pairs]),
+        ("A", a, [x for x, _ in matched.pairs]),
+        ("B", b, [y for _, y in matched.pairs]),
     )
     shared = [name for name, side, of in sides if _shared(side, of)]
     if shared:
@@ -89,8 +89,8 @@ def _shared(of: Opened, among: Sequence[Configuration]) -> bool:
     return workers > 1 and any(each.settings.run.timing == "shared" for each in among)
 
 
-def _unclear(found: Matched) -> Iterator[str]:
-    for size, (one, other) in found.unclear.items():
+def _unclear(matched: Matched) -> Iterator[str]:
+    for size, (one, other) in matched.unclear.items():
         yield (
             f"batch size {size}: which of {one} in A and {other} in B match is not told by what "
             "varies, so these are not compared"

@@ -3,7 +3,7 @@
 B − A of the test accuracy at the end, with an interval over the seeds: seed by seed (paired t)
 where a seed gives both the same initial weights and order of images, else Welch's t. What is judged
 is adjusted for the number of configurations (Holm 1979). A difference between accuracies on other
-test images is told and not judged. Times are ratios, with what stands against them.
+test images is given and not judged. Times are ratios, with what stands against them.
 """
 
 import dataclasses
@@ -131,13 +131,13 @@ def compare(a: Opened, b: Opened) -> Comparison:
     if a.id == b.id:
         raise UsageProblem(f"compare: both are sweep {a.id}: nothing can be compared with itself")
     one, other = _standing(a.state), _standing(b.state)
-    found = match(one, other, _settled(a.state) | _settled(b.state))
-    if not found.pairs:
+    matched = match(one, other, _settled(a.state) | _settled(b.state))
+    if not matched.pairs:
         raise UsageProblem(_nothing(one, other))
-    kept_a, kept_b = [x for x, _ in found.pairs], [y for _, y in found.pairs]
+    kept_a, kept_b = [x for x, _ in matched.pairs], [y for _, y in matched.pairs]
     settings = differing(kept_a, kept_b)
     whole = {each.key for each in settings if len(each.a) == len(each.b) == 1}
-    rows = [_row(a.state, b.state, x, y, whole) for x, y in found.pairs]
+    rows = [_row(a.state, b.state, x, y, whole) for x, y in matched.pairs]
     return Comparison(
         a=_source(a),
         b=_source(b),
@@ -145,9 +145,9 @@ def compare(a: Opened, b: Opened) -> Comparison:
         versions=_changes(a.versions, b.versions),
         machine=_changes(machine_of(a.state), machine_of(b.state)),
         rows=tuple(_judged(rows)),
-        only_a=tuple(each.label for each in found.only_a),
-        only_b=tuple(each.label for each in found.only_b),
-        remarks=tuple(remarks(a, b, found)),
+        only_a=tuple(each.label for each in matched.only_a),
+        only_b=tuple(each.label for each in matched.only_b),
+        remarks=tuple(remarks(a, b, matched)),
     )
 
 
@@ -246,18 +246,17 @@ def _accuracy(a: SweepState, b: SweepState, x: Configuration, y: Configuration) 
     base = Accuracy(a=_mean(left), b=_mean(right), verdict=word)
     if base.a is None or base.b is None:
         return base
-    found = difference(right, left)
-    if found is None:
-        told = base.b.mean - base.a.mean
-        return replace(base, difference=told, n=min(base.a.n, base.b.n))
-    low, high = interval(found)
-    p = p_value(found)
+    estimate = difference(right, left)
+    if estimate is None:
+        return replace(base, difference=base.b.mean - base.a.mean, n=min(base.a.n, base.b.n))
+    low, high = interval(estimate)
+    p = p_value(estimate)
     return replace(
         base,
-        difference=found.effect,
+        difference=estimate.effect,
         low=low,
         high=high,
-        n=found.n,
+        n=estimate.n,
         method="paired t" if share_seeds(left, right) else "Welch's t",
         p=(1.0 if p is None else p) if alike else None,
     )
@@ -280,14 +279,14 @@ def _judged(rows: Sequence[Row]) -> list[Row]:
     """The verdicts of all configurations, adjusted for their number."""
     at = [index for index, row in enumerate(rows) if row.test_accuracy.p is not None]
     adjusted = holm([rows[index].test_accuracy.p or 0.0 for index in at])
-    found = list(rows)
+    judged = list(rows)
     for index, p in zip(at, adjusted, strict=True):
         of = rows[index].test_accuracy
         word: Word = "undetermined"
         if p < LEVEL and of.difference:
             word = "higher" if of.difference > 0 else "lower"
-        found[index] = replace(rows[index], test_accuracy=replace(of, adjusted=p, verdict=word))
-    return found
+        judged[index] = replace(rows[index], test_accuracy=replace(of, adjusted=p, verdict=word))
+    return judged
 
 
 def _ratio(a: float | None, b: float | None) -> Ratio:
@@ -315,7 +314,7 @@ def _to_target(
     means, missed = [], []
     for trials in (left, right):
         finished = [trial for trial in trials if trial.status == "finished"]
-        steps = [found.steps for trial in finished if (found := reached(trial))]
+        steps = [totals.steps for trial in finished if (totals := reached(trial))]
         missed.append(len(finished) - len(steps))
         complete = steps and not missed[-1] and not _lost(trials)
         means.append(math.fsum(steps) / len(steps) if complete else None)

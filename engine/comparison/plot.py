@@ -30,13 +30,13 @@ COLUMN, ROW, MARGIN, WIDE = 0.4, 0.26, 1.5, 7.0
 """Inches of a configuration along x and down y, beside all of them, and of width with names."""
 
 
-def draw(found: Comparison, path: Path) -> None:
+def draw(comparison: Comparison, path: Path) -> None:
     """Write the figure as what the file's name ends in: svg or png.
 
     Raises:
         MachineProblem: the disk refuses; a file that is there stays as it is.
     """
-    content = drawn(found, path.suffix.lower().removeprefix("."))
+    content = drawn(comparison, path.suffix.lower().removeprefix("."))
     beside = path.with_name(f".{path.name}.new")
     try:
         beside.write_bytes(content)
@@ -46,32 +46,32 @@ def draw(found: Comparison, path: Path) -> None:
         raise MachineProblem(f"--figure {printable(path)}: {error.strerror or error}") from None
 
 
-def drawn(found: Comparison, kind: str) -> bytes:
+def drawn(comparison: Comparison, kind: str) -> bytes:
     """The figure as the bytes of a file of that kind."""
-    rows = _known(found)[:MOST_ROWS]
+    rows = _known(comparison)[:MOST_ROWS]
     with styled(KEY):
         named = any(len(row.label) > CROWDED for row in rows)
         figure, axes = _down(rows) if named else _along(rows)
-        axes.set_title(title(found), fontsize=9, fontweight="normal")
+        axes.set_title(title(comparison), fontsize=9, fontweight="normal")
         if kind == "svg":
             return svg_of(figure, "difference of test accuracy, B − A").encode()
         return png_of(figure)
 
 
-def title(found: Comparison) -> str:
+def title(comparison: Comparison) -> str:
     """What is compared, and how much of it is drawn."""
-    lines = [f"A: {printable(found.a.id)}", f"B: {printable(found.b.id)}"]
-    if any(row.test_accuracy.verdict == "not judged" for row in found.rows):
+    lines = [f"A: {printable(comparison.a.id)}", f"B: {printable(comparison.b.id)}"]
+    if any(row.test_accuracy.verdict == "not judged" for row in comparison.rows):
         lines.append("on different images: not judged")
     else:
         lines.append("95 % intervals over the seeds; filled: told apart (Holm, 0.05)")
-    if len(_known(found)) > MOST_ROWS:
-        lines.append(f"the first {MOST_ROWS} of {len(_known(found))} configurations")
+    if len(_known(comparison)) > MOST_ROWS:
+        lines.append(f"the first {MOST_ROWS} of {len(_known(comparison))} configurations")
     return "\n".join(lines)
 
 
-def _known(found: Comparison) -> list[Row]:
-    return [row for row in found.rows if row.test_accuracy.difference is not None]
+def _known(comparison: Comparison) -> list[Row]:
+    return [row for row in comparison.rows if row.test_accuracy.difference is not None]
 
 
 def _along(rows: list[Row]) -> tuple[Figure, Axes]:

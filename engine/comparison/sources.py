@@ -77,7 +77,7 @@ def _export(written: str, folder: Path) -> Opened:
 def _manifest(folder: Path) -> dict[str, Any]:
     where = printable(folder / MANIFEST)
     try:
-        found = msgspec.json.decode((folder / MANIFEST).read_bytes())
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes())
     except FileNotFoundError:
         raise UsageProblem(
             f"{printable(folder)}: is no export of batchscope: it has no {MANIFEST}"
@@ -86,16 +86,16 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise MachineProblem(f"{where}: {error.strerror or error}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise UsageProblem(f"{where}: is damaged: it is no JSON") from None
-    if not isinstance(found, dict) or found.get("program") != "batchscope":
+    if not isinstance(manifest, dict) or manifest.get("program") != "batchscope":
         raise UsageProblem(f"{where}: is not that of an export of batchscope")
-    version = found.get("format")
-    if not isinstance(version, int) or not {"sweep", "state"} <= found.keys():
+    version = manifest.get("format")
+    if not isinstance(version, int) or not {"sweep", "state"} <= manifest.keys():
         raise UsageProblem(f"{where}: is damaged: it lacks format, sweep or state")
     if version > FORMAT:
         raise UsageProblem(
             f"{where}: format {version} is of a later batchscope; this one reads up to {FORMAT}"
         )
-    return found
+    return manifest
 
 
 def _read(written: str, name: str, folder: Path, phase: Callable[[SweepState], str]) -> Opened:

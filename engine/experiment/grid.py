@@ -27,7 +27,7 @@ ADAM_SQRT_LIMIT = 10  # 1 / (1 - beta1) for Adam's usual beta1 of 0.9
 NAME_ALONE = ("data.name", "model.name", "train.optimizer", "schedule.kind")
 
 
-class _Found(NamedTuple):
+class _Unfolded(NamedTuple):
     """A configuration's settings, the label of its cell, and of which it is a candidate.
 
     `base` counts what grid and cells ask for; `open` are the keys in which it has rivals.
@@ -51,14 +51,16 @@ def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[s
     _check_count(grid, cells, contest, raw.get("seeds", 1), where)
     asked = [(overrides, "") for overrides in _product(grid)] if grid or not cells else []
     asked += cells
-    found = [
-        _Found(_settings(raw, candidate, where, contest), label, base, contest.open_keys(overrides))
+    unfolded = [
+        _Unfolded(
+            _settings(raw, candidate, where, contest), label, base, contest.open_keys(overrides)
+        )
         for base, (overrides, label) in enumerate(asked)
         for candidate in contest.candidates(overrides)
     ]
-    varied = _varied([each.settings for each in found])
+    varied = _varied([each.settings for each in unfolded])
     seeds = tuple(range(raw.get("seeds", 1)))
-    rivals = _rivals(found, varied)
+    rivals = _rivals(unfolded, varied)
     unnamed = [
         Configuration(
             id=str(index),
@@ -67,7 +69,7 @@ def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[s
             seeds=seeds,
             rivals=rivals[each.base],
         )
-        for index, each in enumerate(found)
+        for index, each in enumerate(unfolded)
     ]
     changing = with_phases(raw.get("phases", []), unnamed, where)
     _refuse_twins([each.settings for each in changing], where)
@@ -81,22 +83,22 @@ def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[s
     return configurations, _without_effect(raw, grid, cells, contest)
 
 
-def _labelled(of: _Found, varied: list[str]) -> str:
+def _labelled(of: _Unfolded, varied: list[str]) -> str:
     """The label of a cell, with what tells it from its rivals; else what tells it from all."""
     if not of.label:
         return _label(of.settings, varied)
     return of.label + "".join(f", {part}" for part in _parts(of.settings, of.open))
 
 
-def _rivals(found: list[_Found], varied: list[str]) -> list[str]:
+def _rivals(unfolded: list[_Unfolded], varied: list[str]) -> list[str]:
     """The name of each group of rivals, in the order of grid and cells; empty for one alone."""
     names: dict[int, str] = {}
-    for each in found:
+    for each in unfolded:
         others = [path for path in varied if path not in each.open]
         names[each.base] = (each.label or _label(each.settings, others)) if each.open else ""
     groups = [base for base, name in names.items() if name]
-    told = dict(zip(groups, _distinct([names[base] for base in groups]), strict=True))
-    return [told.get(base, "") for base in names]
+    distinct = dict(zip(groups, _distinct([names[base] for base in groups]), strict=True))
+    return [distinct.get(base, "") for base in names]
 
 
 def _grid(grid: object, where: str) -> dict[str, list[Any]]:
@@ -173,8 +175,8 @@ def _settings(raw: dict[str, Any], overrides: Overrides, where: str, contest: Co
             raise UsageProblem(f"{where}: {path}: required in [{table}]{also}")
     budgets = [key for key in BUDGETS if key in tables["train"]]
     if len(budgets) != 1:
-        found = "none is given" if not budgets else " and ".join(budgets) + " are given"
-        raise UsageProblem(f"{where}: train: one budget of {', '.join(BUDGETS)}; {found}")
+        given = "none is given" if not budgets else " and ".join(budgets) + " are given"
+        raise UsageProblem(f"{where}: train: one budget of {', '.join(BUDGETS)}; {given}")
     if tables["probe"] and "at" not in tables["probe"]:
         raise UsageProblem(
             f"{where}: probe.at: required in [probe]: shares of the budget, for example [0, 0.5, 1]"
@@ -288,9 +290,9 @@ def effective(settings: Settings) -> Settings:
     return replace(settings, model=model, train=train, scaling=scaling, schedule=schedule)
 
 
-def _refuse_twins(found: list[Settings], where: str) -> None:
+def _refuse_twins(all_settings: list[Settings], where: str) -> None:
     seen: dict[bytes, int] = {}
-    for index, settings in enumerate(found):
+    for index, settings in enumerate(all_settings):
         twin = seen.setdefault(msgspec.json.encode(effective(settings)), index)
         if twin != index:
             raise UsageProblem(
@@ -309,9 +311,9 @@ def _values(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _varied(found: list[Settings]) -> list[str]:
+def _varied(all_settings: list[Settings]) -> list[str]:
     """The dotted keys whose value differs between configurations, batch size left out."""
-    first, *rest = [_values(settings) for settings in found]
+    first, *rest = [_values(settings) for settings in all_settings]
     return [
         path
         for path, value in first.items()

@@ -39,19 +39,19 @@ def read_interpolation(
             raise UsageProblem(
                 f"{at}.{key}: required: what the line goes {key}, for example {{ batch_size = 64 }}"
             )
-    found: dict[str, Any] = {}
+    ends: dict[str, Any] = {}
     for key, value in written.items():
         if key in ENDS:
-            found[key] = _one(value, configurations, f"{at}.{key}")
+            ends[key] = _one(value, configurations, f"{at}.{key}")
         else:
             check_value(value, types[key], f"{at}.{key}")
-    _check_together(found["from"], found["to"], at)
+    _check_together(ends["from"], ends["to"], at)
     low, high = written.get("alpha", (-1.0, 2.0))
     if not low < high:
         raise UsageProblem(f"{at}.alpha: expected first the lower end, got {shown([low, high])}")
     return Interpolation(
-        start=found["from"].id,
-        end=found["to"].id,
+        start=ends["from"].id,
+        end=ends["to"].id,
         alpha=(float(low), float(high)),
         **{key: written[key] for key in ("points", "samples") if key in written},
     )
@@ -64,8 +64,8 @@ def leave_out_idle(
     try:
         read_interpolation(written, configurations, where)
     except Idle as problem:
-        told = str(problem).removeprefix(f"{where}: ")
-        return {}, [f"no line is drawn between two solutions: {told}"]
+        reason = str(problem).removeprefix(f"{where}: ")
+        return {}, [f"no line is drawn between two solutions: {reason}"]
     except UsageProblem:
         pass  # said by `read_interpolation`, with its place
     return written, []
@@ -73,15 +73,15 @@ def leave_out_idle(
 
 def _one(value: object, configurations: Sequence[Configuration], where: str) -> Configuration:
     """The one configuration that a selector picks."""
-    found = picked(read_selector(value, configurations, where), configurations)
-    if len(found) > 1:
-        labels = ", ".join(repr(each.label) for each in found[:NAMED])
-        more = ", …" if len(found) > NAMED else ""
+    matches = picked(read_selector(value, configurations, where), configurations)
+    if len(matches) > 1:
+        labels = ", ".join(repr(each.label) for each in matches[:NAMED])
+        more = ", …" if len(matches) > NAMED else ""
         raise UsageProblem(
-            f"{where}: picks {len(found)} configurations, and a line has one at each end: "
+            f"{where}: picks {len(matches)} configurations, and a line has one at each end: "
             f"{labels}{more}"
         )
-    return found[0]
+    return matches[0]
 
 
 def _check_together(start: Configuration, end: Configuration, where: str) -> None:

@@ -20,9 +20,16 @@ TEXT_COLUMNS = (
     "reason", "precision", "selected", "device",
 )  # fmt: skip
 ACCURACIES = (
-    *("test_accuracy", "train_accuracy", "best_test_accuracy", "generalization_gap"),
+    "test_accuracy",
+    "train_accuracy",
+    "best_test_accuracy",
+    "generalization_gap",
     "validation_accuracy",
-    *("bias", "variance", "variance_unbiased", "variance_biased", "net_variance"),
+    "bias",
+    "variance",
+    "variance_unbiased",
+    "variance_biased",
+    "net_variance",
 )
 FINDING_NAMES = (
     "step_seconds",

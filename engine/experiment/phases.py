@@ -27,7 +27,7 @@ def with_phases(
     """
     if not isinstance(written, list) or not all(isinstance(phase, dict) for phase in written):
         raise UsageProblem(f"{where}: phases: expected tables, written [[phases]]")
-    found: dict[str, list[tuple[Phase, str]]] = {each.id: [] for each in configurations}
+    by_configuration: dict[str, list[tuple[Phase, str]]] = {each.id: [] for each in configurations}
     for index, raw in enumerate(written):
         at = f"{where}: phases[{index}]"
         for key in raw:
@@ -38,16 +38,16 @@ def with_phases(
             selector = read_selector(raw["where"], configurations, f"{at}.where")
             members = list(picked(selector, configurations))
         for configuration in members:
-            found[configuration.id].append((phase, at))
-    return [_with(each, found[each.id]) for each in configurations]
+            by_configuration[configuration.id].append((phase, at))
+    return [_with(each, by_configuration[each.id]) for each in configurations]
 
 
 def _phase(raw: dict[str, Any], where: str) -> Phase:
     moments = [key for key in ("at", "at_epoch") if key in raw]
     if len(moments) != 1:
-        told = "both are given" if moments else "none is given"
+        given = "both are given" if moments else "none is given"
         raise UsageProblem(
-            f"{where}: when it begins is at, a share of the budget, or at_epoch; {told}"
+            f"{where}: when it begins is at, a share of the budget, or at_epoch; {given}"
         )
     (moment,) = moments
     check_value(raw[moment], field_types(Phase)[moment], f"{where}.{moment}")

@@ -27,7 +27,15 @@ from batchscope.engine.spec import (
 
 TEXTS = ("name", "title", "question", "source", "group")
 TOP_LEVEL = (
-    *(*TEXTS, "seeds", *TABLES, "grid", "cells", "select", "phases", "claims", "plan"),
+    *TEXTS,
+    "seeds",
+    *TABLES,
+    "grid",
+    "cells",
+    "select",
+    "phases",
+    "claims",
+    "plan",
     "interpolation",
 )
 

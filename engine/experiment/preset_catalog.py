@@ -1,4 +1,4 @@
-"""The presets that come along, and how one is found."""
+"""The shipped presets, and how one is looked up by name or file."""
 
 import difflib
 import os

@@ -18,8 +18,11 @@ BY = "by"
 SHARE = 0.1
 """Of the training images held out where `[select]` is there and `data.validation` is not."""
 NOT_COMPARABLE = (
-    *("data.name", "data.validation"),
-    *("train.target_accuracy", "train.target_loss", "train.target_checks"),
+    "data.name",
+    "data.validation",
+    "train.target_accuracy",
+    "train.target_loss",
+    "train.target_checks",
 )
 """Keys that change what a candidate would be chosen by."""
 
@@ -61,10 +64,10 @@ def read_select(written: object, grid: dict[str, list[Any]], where: str) -> Cont
     if not isinstance(written, dict):
         raise UsageProblem(f"{where}: select: expected a table, written [select]")
     values: dict[str, list[Any]] = {}
-    for key, found in flat(written):
+    for key, entry in flat(written):
         at = f"{where}: select.{printable(key)}"
         if key == BY:
-            check_value(found, field_types(Selection)[BY], at)
+            check_value(entry, field_types(Selection)[BY], at)
             continue
         path = full_key(key, f"{where}: select", also=(BY,))
         if path in NOT_COMPARABLE:
@@ -76,11 +79,11 @@ def read_select(written: object, grid: dict[str, list[Any]], where: str) -> Cont
                 f"{at}: [grid] has it too: [grid] runs all values to compare them, [select] "
                 "chooses the best one"
             )
-        if not isinstance(found, list) or not found:
-            raise UsageProblem(f"{at}: expected a list of values, got {shown(found)}")
-        for index, value in enumerate(found):
+        if not isinstance(entry, list) or not entry:
+            raise UsageProblem(f"{at}: expected a list of values, got {shown(entry)}")
+        for index, value in enumerate(entry):
             check_value(value, type_of(path), f"{at}[{index}]")
-        values[path] = found
+        values[path] = entry
     if written and not values:
         raise UsageProblem(
             f"{where}: select: needs a key and values to choose among, for example "

@@ -77,7 +77,7 @@ def read_selector(written: object, configurations: Sequence[Configuration], wher
         check_value(value, str if path == LABEL else type_of(path), at)
         selector[path] = read_text(value, at) if path == LABEL else value
     if not picked(selector, configurations):
-        raise Idle(f"{where}: no configuration has {_told(selector, configurations)}")
+        raise Idle(f"{where}: no configuration has {_mismatch(selector, configurations)}")
     return selector
 
 
@@ -89,7 +89,7 @@ def read_text(value: str, where: str) -> str:
     return text
 
 
-def _told(selector: Selector, configurations: Sequence[Configuration]) -> str:
+def _mismatch(selector: Selector, configurations: Sequence[Configuration]) -> str:
     """What was asked for in vain, and the labels that there are."""
     asked = " and ".join(f"{path} = {shown(value)}" for path, value in selector.items())
     groups = dict.fromkeys(each.rivals for each in configurations if each.rivals)

@@ -79,7 +79,8 @@ def _judged(state: SweepState, claim: Claim) -> Verdict:
         return _verdict(claim, sides, reason="; ".join(dict.fromkeys(lacks)))
     if claim.value is not None:
         return _beside(claim, sides[0], claim.value)
-    return _comparison(claim, *sides)
+    left, right = sides
+    return _comparison(claim, left, right)
 
 
 def _along(state: SweepState, claim: Claim, over: str) -> Verdict:
@@ -97,56 +98,56 @@ def _along(state: SweepState, claim: Claim, over: str) -> Verdict:
     else:
         name = over.split(".", 1)[1]
         rungs = ladder(over, looked.configurations, tuned)
-    found = _trend(state, claim, name, rungs)
-    told = "; ".join(part for part in (found.reason, looked.lack) if part)
-    return replace(found, reason=told)
+    verdict = _trend(state, claim, name, rungs)
+    reason = "; ".join(part for part in (verdict.reason, looked.lack) if part)
+    return replace(verdict, reason=reason)
 
 
 def _comparison(claim: Claim, left: Side, right: Side) -> Verdict:
     thin = [side for side in (left, right) if side.thin]
     mixed = _mixed(claim.measure, [left, right])
-    found = None if thin or mixed else difference(left, right)
-    if found is None:
+    estimate = None if thin or mixed else difference(left, right)
+    if estimate is None:
         apart = mixed or "the two sides share fewer than 2 seeds"
         lacks = [side.lack() for side in thin] or [apart]
         return _verdict(claim, [left, right], reason="; ".join(dict.fromkeys(lacks)))
-    word, reason = _related(claim, found)
-    return _verdict(claim, [left, right], found, word, reason, _method(left, right))
+    word, reason = _related(claim, estimate)
+    return _verdict(claim, [left, right], estimate, word, reason, _method(left, right))
 
 
 def _beside(claim: Claim, left: Side, value: float) -> Verdict:
     """One side and a number."""
     mixed = _mixed(claim.measure, [left])
-    found = None if mixed else above(left, value)
-    if found is None:
+    estimate = None if mixed else above(left, value)
+    if estimate is None:
         return _verdict(claim, [left], reason=left.lack() if left.thin else mixed)
-    word, reason = _related(claim, found)
-    return _verdict(claim, [left], found, word, reason, "one-sample t")
+    word, reason = _related(claim, estimate)
+    return _verdict(claim, [left], estimate, word, reason, "one-sample t")
 
 
-def _related(claim: Claim, found: Estimate) -> tuple[Word, str]:
+def _related(claim: Claim, estimate: Estimate) -> tuple[Word, str]:
     if claim.relation == "equal":
-        return equality(found, claim.within or 0.0)
-    return direction(found, 1 if claim.relation == "greater" else -1)
+        return equality(estimate, claim.within or 0.0)
+    return direction(estimate, 1 if claim.relation == "greater" else -1)
 
 
-def direction(found: Estimate, sign: int) -> tuple[Word, str]:
+def direction(estimate: Estimate, sign: int) -> tuple[Word, str]:
     """Whether an effect has a sign, by whether its interval excludes 0; and why not."""
-    p = p_value(found)
-    if p is None or found.effect == 0:
+    p = p_value(estimate)
+    if p is None or estimate.effect == 0:
         return "undetermined", "the means do not differ at all"
     if p >= LEVEL:
         return "undetermined", f"the seeds do not tell it from none (p = {p:.2g})"
-    if found.effect * sign > 0:
+    if estimate.effect * sign > 0:
         return "supported", ""
     return "contradicted", "the difference goes the other way"
 
 
-def equality(found: Estimate, within: float) -> tuple[Word, str]:
+def equality(estimate: Estimate, within: float) -> tuple[Word, str]:
     """Two one-sided tests: supported where the interval of coverage 1 − 2 × level is inside."""
-    if equality_p(found, within) < LEVEL:
+    if equality_p(estimate, within) < LEVEL:
         return "supported", ""
-    low, high = interval(found)
+    low, high = interval(estimate)
     if low > within or high < -within:
         return "contradicted", "they lie further apart than that"
     return "undetermined", "the seeds leave room for a difference larger than that"
@@ -163,17 +164,17 @@ def _trend(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Verdict:
     mixed = _mixed(claim.measure, usable)
     if mixed:
         return _on_levels(claim, levels, "; ".join((mixed, *levels.remarks)))
-    found = difference(usable[-1], usable[0]) if len(usable) > 1 else None
-    if found is None:
+    estimate = difference(usable[-1], usable[0]) if len(usable) > 1 else None
+    if estimate is None:
         return _on_levels(claim, levels, "; ".join(levels.remarks) or "too few seeds in common")
-    word, reason = climb(found, changes(usable), 1 if claim.trend == "increasing" else -1)
-    told = "; ".join(part for part in (reason, *levels.remarks) if part)
+    word, reason = climb(estimate, changes(usable), 1 if claim.trend == "increasing" else -1)
+    reason = "; ".join(part for part in (reason, *levels.remarks) if part)
     return _verdict(
         claim,
         levels.sides,
-        found,
+        estimate,
         word,
-        told,
+        reason,
         _method(usable[-1], usable[0]),
         levels.lost,
     )
@@ -216,22 +217,22 @@ def _method(one: Side, other: Side) -> Method:
 def _verdict(
     claim: Claim,
     sides: Sequence[Side],
-    found: Estimate | None = None,
+    estimate: Estimate | None = None,
     word: Word = "undetermined",
     reason: str = "",
     method: Method = "",
     lost: frozenset[str] = frozenset(),
 ) -> Verdict:
     """`lost` are trials that diverged or failed and belong to no side."""
-    low, high = interval(found) if found else (None, None)
+    low, high = interval(estimate) if estimate else (None, None)
     return Verdict(
         statement=claim.statement,
         verdict=word,
         measure=claim.measure,
-        effect=found.effect if found else None,
+        effect=estimate.effect if estimate else None,
         low=low,
         high=high,
-        n=found.n if found else min((len(side.values) for side in sides), default=0),
+        n=estimate.n if estimate else min((len(side.values) for side in sides), default=0),
         method=method,
         excluded=len(lost.union(*(side.lost for side in sides))),
         provisional=any(side.pending for side in sides),

@@ -175,13 +175,13 @@ def _values(
         }
     else:
         measured = {trial.seed: [trial] for trial in finished}
-    found = {}
+    means = {}
     for seed, members in measured.items():
         values = [value_of(state, trial, measure, spot) for trial in members]
         known = [value for value in values if value is not None]
         if known:
-            found[seed] = sum(known) / len(known)
-    return found
+            means[seed] = sum(known) / len(known)
+    return means
 
 
 def _ended(groups: Sequence[Sequence[TrialState]]) -> int:

@@ -92,10 +92,11 @@ def mean_of(state: SweepState, configuration: str, measure: str) -> Mean | None:
 
 def mean_over(values: Sequence[float], floor: float = 0.0) -> Mean | None:
     """Mean and interval of values, each with a variance of at least `floor`; None without any."""
-    found = of_mean(values, floor)
-    if found is None:
+    estimate = of_mean(values, floor)
+    if estimate is None:
         return Mean(values[0], None, None, 1) if values else None
-    return Mean(found.effect, *interval(found), found.n)
+    low, high = interval(estimate)
+    return Mean(estimate.effect, low, high, estimate.n)
 
 
 def measured_in(mean: Mean, base: Mean | None) -> Mean:
@@ -130,15 +131,15 @@ def ratios(state: SweepState, means: dict[str, Mean]) -> dict[str, float]:
 
     That is the next smaller one that has a value; there is no ratio where it was stacked otherwise.
     """
-    found: dict[str, float] = {}
+    factors: dict[str, float] = {}
     for family in _families(state):
         known = [each for each in family if each in means]
         for name in known:
             smaller = [each for each in known if _size(state, each) < _size(state, name)]
             alike = smaller and stack_of(state, smaller[-1]) == stack_of(state, name)
             if alike and means[name].mean > 0:
-                found[name] = means[smaller[-1]].mean / means[name].mean
-    return found
+                factors[name] = means[smaller[-1]].mean / means[name].mean
+    return factors
 
 
 def stack_of(state: SweepState, configuration: str) -> int:
@@ -176,8 +177,12 @@ def figures(state: SweepState, measures: Iterable[str] = MEASURES) -> list[Figur
             finished=sum(trial.status == "finished" for trial in state.replicates(name)),
             excluded=sum(trial.status in LOST for trial in state.replicates(name)),
             timing=state.configurations[name].settings.run.timing,
-            figures={measure: found[name] for measure, found in means.items() if name in found},
-            ratios={measure: found[name] for measure, found in faster.items() if name in found},
+            figures={
+                measure: by_name[name] for measure, by_name in means.items() if name in by_name
+            },
+            ratios={
+                measure: by_name[name] for measure, by_name in faster.items() if name in by_name
+            },
             stacked=stack_of(state, name),
         )
         for name in preferred(state)

@@ -1,4 +1,4 @@
-"""The critical batch size of a sweep with a target: who is on the curve, and what it tells.
+"""The critical batch size of a sweep with a target: which batch sizes count, and what the fit says.
 
 A batch size counts only where all trials of one configuration reached the target: a mean over those
 that did would flatter it. Of several configurations of one batch size (several rates) the one with
@@ -48,7 +48,7 @@ def regime_within(
 ) -> tuple[Regime, bool]:
     """The regime, and whether it is the same at both ends of the interval of the critical size.
 
-    Without a `value` it is told only where it is the same.
+    Without a `value` the regime is determined only where both ends agree.
     """
     at_low, at_high = regime_at(batch_size, low), regime_at(batch_size, high)
     sure = at_low == at_high
@@ -196,14 +196,14 @@ def _sorted_out(
             continue
         several = several or len(candidates) > 1
         reached.append(min(whole, key=lambda one: one.mean.steps))
-    told = ["of several rates at a batch size the one with the fewest mean steps is taken"]
-    return reached, left_out, told if several else []
+    remark = "of several rates at a batch size the one with the fewest mean steps is taken"
+    return reached, left_out, [remark] if several else []
 
 
 def _reached(state: SweepState, configuration: Configuration) -> _Reached | None:
-    found = costs(state, configuration)
-    known = [cost for cost in found if cost is not None]
-    if not known or len(known) < len(found):
+    trial_costs = costs(state, configuration)
+    known = [cost for cost in trial_costs if cost is not None]
+    if not known or len(known) < len(trial_costs):
         return None
     started = state.replicates(configuration.id)[0].started
     seconds = mean_of(state, configuration.id, "seconds_to_target")
@@ -224,14 +224,14 @@ def _why(state: SweepState, candidates: Iterable[Configuration], awaited: bool) 
     """Which trials did not reach the target, and how they ended instead."""
     if awaited:
         return "trials are still to come"
-    told: dict[str, list[str]] = {}
+    by_ending: dict[str, list[str]] = {}
     for each in candidates:
         trials = zip(state.replicates(each.id), costs(state, each), strict=True)
         for trial, cost in trials:
             if cost is None:
                 how = trial.status if trial.status in ENDS else "did not reach the target"
-                told.setdefault(how, []).append(trial.id)
-    return "; ".join(f"{_some(names)} {how}" for how, names in told.items())
+                by_ending.setdefault(how, []).append(trial.id)
+    return "; ".join(f"{_some(names)} {how}" for how, names in by_ending.items())
 
 
 def _some(names: Sequence[str]) -> str:
@@ -259,54 +259,61 @@ def _fitted(base: Critical, reached: Sequence[_Reached]) -> Critical:
     sizes = [each.mean.samples / each.mean.steps for each in reached]
     steps = [[cost.steps for cost in each.costs] for each in reached]
     every = [each.mean.every for each in reached]
-    found = fit(sizes, steps, every)
+    curve = fit(sizes, steps, every)
     smallest, largest = min(sizes), max(sizes)
-    low, high = found.low, found.high
+    low, high = curve.low, curve.high
     ends = {"low": low or None, "high": high if math.isfinite(high) else None}
-    told = replace(
+    critical = replace(
         base,
         **ends,
-        method=found.method,
-        remarks=(*base.remarks, *_remarks(found, reached, every)),
+        method=curve.method,
+        remarks=(*base.remarks, *_remarks(curve, reached, every)),
     )
-    if low > 0 and math.isfinite(high) and smallest <= found.critical <= largest:
-        linear = [above_linear_by(at, smallest) for at in (found.critical, low, high)]
+    if low > 0 and math.isfinite(high) and smallest <= curve.critical <= largest:
+        linear = [above_linear_by(at, smallest) for at in (curve.critical, low, high)]
         return _marked(
             replace(
-                told,
-                value=found.critical,
-                steps_min=found.steps_min,
-                samples_min=found.samples_min,
+                critical,
+                value=curve.critical,
+                steps_min=curve.steps_min,
+                samples_min=curve.samples_min,
                 above_linear=linear[0],
                 above_linear_low=linear[1],
                 above_linear_high=linear[2],
             ),
             None,
         )
-    return _marked(*_unbent(told, found, smallest, largest))
+    one_sided, bounds = _unbent(critical, curve, smallest, largest)
+    return _marked(one_sided, bounds)
 
 
 def _unbent(
-    told: Critical, found: Fit, smallest: float, largest: float
+    critical: Critical, curve: Fit, smallest: float, largest: float
 ) -> tuple[Critical, tuple[float, float]]:
     """No number: the curve does not bend where it was looked at; what remains is one side."""
-    above = min(found.low, largest) if found.low > 0 else None
-    below = max(found.high, smallest) if math.isfinite(found.high) else None
-    if found.critical > largest or (above and not below):
-        told = replace(told, above=above, reason="steps fall nearly as 1/B up to the largest batch")
-    elif found.critical < smallest or (below and not above):
-        told = replace(told, below=below, reason="steps hardly fall from the smallest batch on")
+    above = min(curve.low, largest) if curve.low > 0 else None
+    below = max(curve.high, smallest) if math.isfinite(curve.high) else None
+    if curve.critical > largest or (above and not below):
+        critical = replace(
+            critical, above=above, reason="steps fall nearly as 1/B up to the largest batch"
+        )
+    elif curve.critical < smallest or (below and not above):
+        critical = replace(
+            critical, below=below, reason="steps hardly fall from the smallest batch on"
+        )
     else:
-        told = replace(told, reason="the seeds spread too widely to see where the curve bends")
-    return told, (told.above or 0.0, told.below or math.inf)
+        critical = replace(
+            critical, reason="the seeds spread too widely to see where the curve bends"
+        )
+    return critical, (critical.above or 0.0, critical.below or math.inf)
 
 
-def _remarks(found: Fit, reached: Sequence[_Reached], every: Sequence[float]) -> list[str]:
+def _remarks(curve: Fit, reached: Sequence[_Reached], every: Sequence[float]) -> list[str]:
     remarks = []
-    if found.method == "t over the batch sizes":
+    if curve.method == "t over the batch sizes":
         remarks.append(
             "the steps stray from the hyperbola by more than the seeds explain "
-            f"(p = {found.strays:.2g}): the interval goes by that"
+            f"(p = {curve.strays:.2g}): the interval goes by that"
         )
     looks = zip(reached, every, strict=True)
     coarse = [str(each.batch_size) for each, step in looks if step > COARSE * each.mean.steps]
@@ -317,14 +324,14 @@ def _remarks(found: Fit, reached: Sequence[_Reached], every: Sequence[float]) ->
     return remarks
 
 
-def _marked(found: Critical, within: tuple[float, float] | None) -> Critical:
+def _marked(critical: Critical, within: tuple[float, float] | None) -> Critical:
     """The regime of each batch size, by the interval or by what is known instead."""
-    low, high = within or (found.low or 0.0, found.high or math.inf)
+    low, high = within or (critical.low or 0.0, critical.high or math.inf)
     sizes = []
-    for size in found.sizes:
-        regime, sure = regime_within(size.samples / size.steps, found.value, low, high)
+    for size in critical.sizes:
+        regime, sure = regime_within(size.samples / size.steps, critical.value, low, high)
         sizes.append(replace(size, regime=regime, sure=sure))
-    return replace(found, sizes=tuple(sizes))
+    return replace(critical, sizes=tuple(sizes))
 
 
 def _size(one: _Reached) -> Size:

@@ -13,40 +13,45 @@ def figure(value: float) -> str:
     return f"{rounded:,.0f}" if rounded >= 10 else three_digits(rounded)
 
 
-def told(found: Critical) -> str:
+def told(critical: Critical) -> str:
     """205 [180, 231], or above 1,900, or undetermined."""
-    if found.value is not None:
-        low, high = (figure(end) if end is not None else "–" for end in (found.low, found.high))
-        return f"{figure(found.value)} [{low}, {high}]"
-    if found.above is not None:
-        return f"above {found.above:,.4g}"
-    return f"below {found.below:,.4g}" if found.below is not None else "undetermined"
+    if critical.value is not None:
+        low, high = (
+            figure(end) if end is not None else "–" for end in (critical.low, critical.high)
+        )
+        return f"{figure(critical.value)} [{low}, {high}]"
+    if critical.above is not None:
+        return f"above {critical.above:,.4g}"
+    return f"below {critical.below:,.4g}" if critical.below is not None else "undetermined"
 
 
-def critical_sentence(found: Critical) -> str:
+def critical_sentence(critical: Critical) -> str:
     """What it is, and where it is undetermined, why."""
-    so_far = " so far" if found.provisional else ""
+    so_far = " so far" if critical.provisional else ""
     target = ""
-    if found.target is not None:
-        target = f" for a {found.target_measure.replace('_', ' ')} of {found.target:g}"
-    head = f"Critical batch size{so_far}{target}: {told(found)}"
-    if found.value is None or found.steps_min is None or found.samples_min is None:
-        return f"{head}; {found.reason}."
+    if critical.target is not None:
+        target = f" for a {critical.target_measure.replace('_', ' ')} of {critical.target:g}"
+    head = f"Critical batch size{so_far}{target}: {told(critical)}"
+    if critical.value is None or critical.steps_min is None or critical.samples_min is None:
+        return f"{head}; {critical.reason}."
+    steps, samples = figure(critical.steps_min), figure(critical.samples_min)
     return (
-        f"{head} over {found.n} seeds: there a training takes twice the fewest steps "
-        f"({figure(found.steps_min)}) and twice the fewest samples ({figure(found.samples_min)})."
+        f"{head} over {critical.n} seeds: there a training takes twice the fewest steps "
+        f"({steps}) and twice the fewest samples ({samples})."
     )
 
 
-def aside_sentences(found: Critical) -> list[str]:
+def aside_sentences(critical: Critical) -> list[str]:
     """Which batch sizes are not on the curve, and what else is to be known of it."""
-    out = [f"Batch size {each.batch_size} is left out: {each.reason}." for each in found.left_out]
-    return [*out, *(f"{each[0].upper()}{each[1:]}." for each in found.remarks)]
+    out = [
+        f"Batch size {each.batch_size} is left out: {each.reason}." for each in critical.left_out
+    ]
+    return [*out, *(f"{each[0].upper()}{each[1:]}." for each in critical.remarks)]
 
 
-def noise_sentence(found: Critical, noise: Sequence[NoiseFinding]) -> str:
+def noise_sentence(critical: Critical, noise: Sequence[NoiseFinding]) -> str:
     """The noise scales of the batch sizes on the curve, and whether they are of its order."""
-    on_curve = {each.configuration for each in found.sizes}
+    on_curve = {each.configuration for each in critical.sizes}
     known = [each.value for each in noise if each.value and each.configuration in on_curve]
     if not known:
         return "Noise scale: undetermined." if on_curve else ""
@@ -55,19 +60,19 @@ def noise_sentence(found: Critical, noise: Sequence[NoiseFinding]) -> str:
         f" to {high} over the batch sizes on the curve" if high != low else ""
     )
     middle = sorted(known)[len(known) // 2]
-    same = agrees(middle, found.value)
+    same = agrees(middle, critical.value)
     if same is None:
         return f"{head}."
     word = "of its order of magnitude" if same else "of another order of magnitude"
     return f"{head}, {word}."
 
 
-def meaning(found: Critical, batch_size: int) -> str:
+def meaning(critical: Critical, batch_size: int) -> str:
     """What the critical batch size says of a choice."""
-    if found.value is None:
+    if critical.value is None:
         return ""
-    low, high = figure(EXCESS * found.value), figure(found.value / EXCESS)
-    size = next((each for each in found.sizes if each.batch_size == batch_size), None)
+    low, high = figure(EXCESS * critical.value), figure(critical.value / EXCESS)
+    size = next((each for each in critical.sizes if each.batch_size == batch_size), None)
     where = f" {batch_size} is in the regime of {size.regime}{_perhaps(size)}." if size else ""
     return (
         f"Up to about {low} a larger batch costs hardly any samples, beyond {high} it saves hardly "
@@ -75,15 +80,15 @@ def meaning(found: Critical, batch_size: int) -> str:
     )
 
 
-def size_lines(found: Critical) -> list[str]:
+def size_lines(critical: Critical) -> list[str]:
     """A line for each batch size on the curve, and the sentences."""
-    lines = [f"{'batch size':>10}  {'steps':>9}  {'samples':>12}  regime"] if found.sizes else []
-    for size in found.sizes:
+    lines = [f"{'batch size':>10}  {'steps':>9}  {'samples':>12}  regime"] if critical.sizes else []
+    for size in critical.sizes:
         lines.append(
             f"{size.batch_size:>10}  {size.steps:>9,.0f}  {size.samples:>12,.0f}  "
             f"{size.regime}{_perhaps(size)}"
         )
-    return [*lines, *aside_sentences(found)]
+    return [*lines, *aside_sentences(critical)]
 
 
 def _perhaps(size: Size) -> str:

@@ -37,9 +37,11 @@ def find(state: SweepState) -> Findings:
     """Judge the claims and recommend; what a screen shows of a sweep that runs."""
     critical = critical_batch_size(state, _tuned(state))
     noise = tuple(noise_scales(state)) if critical else ()
-    told = advice(state, critical, noise) if state.trials else ""
+    recommendation = advice(state, critical, noise) if state.trials else ""
     parts = tuple(bias_variances(state)) if _asks_for_parts(state) else ()
-    return Findings(tuple(judge(state)), told, tuple(choices(state)), critical, noise, parts)
+    return Findings(
+        tuple(judge(state)), recommendation, tuple(choices(state)), critical, noise, parts
+    )
 
 
 def _asks_for_parts(state: SweepState) -> bool:
@@ -55,22 +57,22 @@ def _tuned(state: SweepState) -> dict[int, str]:
 
 def document(state: SweepState) -> dict[str, Any]:
     """What `findings.json` holds: the same state gives the same bytes."""
-    found = find(state)
+    findings = find(state)
     probed = {"probes": probes(state), "competitions": competitions(state)}
     beside = {
-        "critical_batch_size": found.critical_batch_size,
+        "critical_batch_size": findings.critical_batch_size,
         "pareto": pareto(state),
-        "noise_scale": found.noise_scale or noise_scales(state),
-        "bias_variance": found.bias_variance or bias_variances(state),
+        "noise_scale": findings.noise_scale or noise_scales(state),
+        "bias_variance": findings.bias_variance or bias_variances(state),
     }
     return {
         "complete": complete(state),
-        "claims": msgspec.to_builtins(list(found.claims)),
+        "claims": msgspec.to_builtins(list(findings.claims)),
         "findings": {
             "configurations": msgspec.to_builtins(figures(state)),
             **{name: msgspec.to_builtins(rows) for name, rows in probed.items() if rows},
         },
-        "recommendation": found.recommendation,
-        **({"choices": msgspec.to_builtins(found.choices)} if found.choices else {}),
+        "recommendation": findings.recommendation,
+        **({"choices": msgspec.to_builtins(findings.choices)} if findings.choices else {}),
         **{name: msgspec.to_builtins(rows) for name, rows in beside.items() if rows},
     }

@@ -6,6 +6,7 @@ several sizes do not compare, so each size of stack has a front of its own.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -16,8 +17,16 @@ from batchscope.engine.findings.configuration_summary import Mean, mean_over
 from batchscope.engine.journal.sweep_state import SweepState
 
 ACCURACY, TIME = "test_accuracy", "training_seconds"
-_Found = tuple[str, Side, Side, Mean, Mean]
-"""A configuration with its times and accuracies, and the means of both."""
+
+
+class _Measured(NamedTuple):
+    """A configuration with its times and accuracies, and the means of both."""
+
+    configuration: str
+    times: Side
+    accuracies: Side
+    time: Mean
+    accuracy: Mean
 
 
 class Point(Struct, frozen=True, kw_only=True):
@@ -45,61 +54,61 @@ def front(points: Sequence[tuple[float, float]]) -> list[bool]:
     Points that are alike in both are on the front together.
     """
     order = sorted(range(len(points)), key=lambda at: (points[at][0], -points[at][1]))
-    found, best, holder = [False] * len(points), float("-inf"), None
+    on_front, best, holder = [False] * len(points), float("-inf"), None
     for at in order:
         if points[at][1] > best or points[at] == holder:
-            found[at], best, holder = True, points[at][1], points[at]
-    return found
+            on_front[at], best, holder = True, points[at][1], points[at]
+    return on_front
 
 
 def pareto(state: SweepState) -> list[Point]:
     """Every configuration with a finished seed and none lost, smaller batch sizes first."""
-    found: list[_Found] = []
+    measured: list[_Measured] = []
     for name in by_batch_size(state):
-        time, accuracy = (gather(state, each, [state.configurations[name]]) for each in _MEASURES)
-        means = [mean_over(list(side.values.values()), side.floor) for side in (time, accuracy)]
-        if means[0] is not None and means[1] is not None and not accuracy.lost:
-            found.append((name, time, accuracy, means[0], means[1]))
+        members = [state.configurations[name]]
+        times, accuracies = gather(state, TIME, members), gather(state, ACCURACY, members)
+        time = mean_over(list(times.values.values()), times.floor)
+        accuracy = mean_over(list(accuracies.values.values()), accuracies.floor)
+        if time is not None and accuracy is not None and not accuracies.lost:
+            measured.append(_Measured(name, times, accuracies, time, accuracy))
     leaders = {
-        size: _leaders([each for each in found if _stacked(each) == size])
-        for size in set(map(_stacked, found))
+        size: _leaders([each for each in measured if _stacked(each) == size])
+        for size in set(map(_stacked, measured))
     }
     return [
         Point(
-            configuration=each[0],
-            label=state.configurations[each[0]].label,
-            batch_size=state.configurations[each[0]].settings.train.batch_size,
-            seconds=each[3],
-            accuracy=each[4],
+            configuration=each.configuration,
+            label=state.configurations[each.configuration].label,
+            batch_size=state.configurations[each.configuration].settings.train.batch_size,
+            seconds=each.time,
+            accuracy=each.accuracy,
             front=each in leaders[_stacked(each)],
             told=each not in leaders[_stacked(each)]
             and any(_behind(each, leader) for leader in leaders[_stacked(each)]),
             stacked=_stacked(each),
         )
-        for each in found
+        for each in measured
     ]
 
 
-_MEASURES = (TIME, ACCURACY)
+def _stacked(one: _Measured) -> int:
+    """How many replicates share each of its times."""
+    return max(one.times.stacks, default=1)
 
 
-def _stacked(found: _Found) -> int:
-    return max(found[1].stacks, default=1)
-
-
-def _leaders(found: Sequence[_Found]) -> list[_Found]:
+def _leaders(group: Sequence[_Measured]) -> list[_Measured]:
     """Those on the front among these, which were stacked alike."""
-    ahead = front([(time.mean, accuracy.mean) for *_, time, accuracy in found])
-    return [each for each, first in zip(found, ahead, strict=True) if first]
+    ahead = front([(each.time.mean, each.accuracy.mean) for each in group])
+    return [each for each, first in zip(group, ahead, strict=True) if first]
 
 
-def _behind(one: _Found, leader: _Found) -> bool:
-    if leader[3].mean > one[3].mean or leader[4].mean < one[4].mean:
+def _behind(one: _Measured, leader: _Measured) -> bool:
+    if leader.time.mean > one.time.mean or leader.accuracy.mean < one.accuracy.mean:
         return False
-    return _apart(one[1], leader[1]) or _apart(one[2], leader[2])
+    return _apart(one.times, leader.times) or _apart(one.accuracies, leader.accuracies)
 
 
 def _apart(one: Side, other: Side) -> bool:
-    found = difference(one, other)
-    p = p_value(found) if found else None
+    estimate = difference(one, other)
+    p = p_value(estimate) if estimate else None
     return p is not None and p < LEVEL

@@ -117,14 +117,14 @@ def _rows(
                     at_moment.setdefault(size, []).append(figures)
         for at, sizes in sorted(gathered.items()):
             smallest = sizes[min(sizes)]
-            for size, found in sorted(sizes.items()):
-                means = {figure: _mean(found, smallest, figure) for figure in found[0]}
+            for size, per_seed in sorted(sizes.items()):
+                means = {figure: _mean(per_seed, smallest, figure) for figure in per_seed[0]}
                 yield _Row(state.configurations[name], at, size, means)
 
 
-def _mean(found: list[Figures], smallest: list[Figures], figure: str) -> Mean | None:
+def _mean(per_seed: list[Figures], smallest: list[Figures], figure: str) -> Mean | None:
     """Mean over seeds, also divided by that of the smallest size."""
-    mean, base = (_over(_known(figures, figure)) for figures in (found, smallest))
+    mean, base = (_over(_known(figures, figure)) for figures in (per_seed, smallest))
     return measured_in(mean, base) if mean is not None else None
 
 
@@ -132,6 +132,6 @@ def _over(values: list[float]) -> Mean | None:
     return mean_over(values, max(map(single_variance, values), default=0.0))
 
 
-def _known(found: list[Figures], figure: str) -> list[float]:
-    values = (figures[figure] for figures in found)
+def _known(per_seed: list[Figures], figure: str) -> list[float]:
+    values = (figures[figure] for figures in per_seed)
     return [value for value in values if value is not None and math.isfinite(value)]

@@ -70,24 +70,24 @@ def recommendation(state: SweepState) -> str:
 
 def recommended(state: SweepState) -> Recommended:
     """The same sentence, with the configuration in it."""
-    found = _found(state)
+    outcome = _outcome(state)
     if all(trial.status not in OPEN for trial in state.trials.values()):
-        return found
-    sentence = found.sentence
+        return outcome
+    sentence = outcome.sentence
     joint = ", " if sentence.startswith(UNDETERMINED) else ": "
-    return replace(found, sentence=f"So far{joint}{sentence[0].lower()}{sentence[1:]}")
+    return replace(outcome, sentence=f"So far{joint}{sentence[0].lower()}{sentence[1:]}")
 
 
-def _found(state: SweepState) -> Recommended:
+def _outcome(state: SweepState) -> Recommended:
     data = {each.settings.data.name for each in state.configurations.values()}
     if len(data) > 1:
-        told = f"{UNDETERMINED}: accuracies on {' and '.join(sorted(data))} cannot be compared."
-        return Recommended(told)
+        sentence = f"{UNDETERMINED}: accuracies on {' and '.join(sorted(data))} cannot be compared."
+        return Recommended(sentence)
     sides = _sides(state)
     out = [each for each in sides if each.side.lost]
-    found = _advice(state, sides, bool(out))
-    parts = [found.sentence, *_left_out(state, out), *_undecided(state)]
-    return replace(found, sentence="; ".join(parts) + ".")
+    outcome = _advice(state, sides, bool(out))
+    parts = [outcome.sentence, *_left_out(state, out), *_undecided(state)]
+    return replace(outcome, sentence="; ".join(parts) + ".")
 
 
 def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> Recommended:
@@ -103,15 +103,15 @@ def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> Recommen
     level = [best, *_not_told_apart(best, known)]
     if len(level) > 1:
         which = _names(level) if fewer and len(level) <= NAMED else _count(level, known)
-        told = f"{UNDETERMINED}: {_alike(level, which)}"
+        sentence = f"{UNDETERMINED}: {_alike(level, which)}"
         sizes = sorted({stack_of(state, each.configuration.id) for each in level})
         fastest = _fastest(state, level)
         if fastest is None:
-            return Recommended(told)
+            return Recommended(sentence)
         if len(sizes) > 1:
-            return Recommended(f"{told}; none of these is named the fastest: {_unlike(sizes)}")
+            return Recommended(f"{sentence}; none of these is named the fastest: {_unlike(sizes)}")
         named = f"; of these {fastest.name} is the fastest: {_time(state, fastest)}"
-        return Recommended(told + named, fastest.configuration)
+        return Recommended(sentence + named, fastest.configuration)
     return Recommended(
         f"Use {best.name}: its test accuracy, {_accuracy(best)}, is the highest of "
         f"{len(known)} and told from every other one; {_time(state, best)}",
@@ -188,8 +188,8 @@ def _not_told_apart(best: _Candidate, known: list[_Candidate]) -> list[_Candidat
 
 
 def _told_apart(best: _Candidate, other: _Candidate) -> bool:
-    found = difference(best.side, other.side)
-    p = p_value(found) if found else None
+    estimate = difference(best.side, other.side)
+    p = p_value(estimate) if estimate else None
     return p is not None and p < LEVEL
 
 
@@ -229,14 +229,14 @@ def advice(
     state: SweepState, critical: Critical | None = None, noise: Sequence[NoiseFinding] = ()
 ) -> str:
     """Batch size, micro-batch, rate, cost and evidence; undetermined where it is."""
-    found = recommended(state)
-    parts = [found.sentence]
-    if found.configuration:
-        parts.append(_settings(state, found.configuration))
+    outcome = recommended(state)
+    parts = [outcome.sentence]
+    if outcome.configuration:
+        parts.append(_settings(state, outcome.configuration))
     if critical:
         parts += [critical_sentence(critical), noise_sentence(critical, noise)]
-    if critical and found.configuration:
-        parts.append(meaning(critical, found.configuration.settings.train.batch_size))
+    if critical and outcome.configuration:
+        parts.append(meaning(critical, outcome.configuration.settings.train.batch_size))
     return " ".join(part for part in parts if part)
 
 
@@ -247,8 +247,8 @@ def _settings(state: SweepState, configuration: Configuration) -> str:
     plan = next((state.plans[trial.id] for trial in trials if trial.id in state.plans), None)
     lr = started.lr if started else configuration.settings.train.lr
     scaled = " after scaling" if lr != configuration.settings.train.lr else ""
-    told = f"With a learning rate of {lr:g}{scaled} ({configuration.settings.train.optimizer})"
-    told += f" and micro-batches of {plan.micro_batch_size}" if plan else ""
+    sentence = f"With a learning rate of {lr:g}{scaled} ({configuration.settings.train.optimizer})"
+    sentence += f" and micro-batches of {plan.micro_batch_size}" if plan else ""
     costs = [(mean_of(state, configuration.id, name), name) for name in ("steps", "samples")]
     spent = " and ".join(f"{mean.mean:,.0f} {name}" for mean, name in costs if mean)
-    return f"{told} it takes {spent}."
+    return f"{sentence} it takes {spent}."

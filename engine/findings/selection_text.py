@@ -1,4 +1,4 @@
-"""How a choice of `[select]` is told, in one line."""
+"""A choice of `[select]` as one line of text."""
 
 from batchscope.engine.analysis.tuning import Choice
 
@@ -14,17 +14,17 @@ def choice_text(choice: Choice) -> str:
             return f"{choice.group}: {names} (of {tried}) not chosen yet"
         return f"{choice.group}: {names} (of {tried}) not chosen: none has {what}"
     values = ", ".join(f"{_short(key)} {_plain(best.settings[key])}" for key in _keys(choice))
-    told = f"{choice.group}: {values} (of {tried}) by {what} {_told(choice)}"
+    text = f"{choice.group}: {values} (of {tried}) by {what} {_value_text(choice)}"
     if best.n < best.seeds:
-        told += f" over {best.n} of {best.seeds} seeds"
+        text += f" over {best.n} of {best.seeds} seeds"
     ends = [
         f"{_short(key)} is the {end} tried" if len(choice.edge) > 1 else f"the {end} tried"
         for key, end in choice.edge.items()
     ]
-    return f"{told}; {', '.join(ends)}: widen the range" if ends else told
+    return f"{text}; {', '.join(ends)}: widen the range" if ends else text
 
 
-def _told(choice: Choice) -> str:
+def _value_text(choice: Choice) -> str:
     """The value that decided."""
     value = choice.value or 0.0
     digits = {"validation_accuracy": ".4f", "validation_loss": ".4g"}

@@ -105,8 +105,8 @@ def fit(
     error = curve.error_of_means if strays < LEVEL else curve.error_of_seeds
     low, high = _ends(grid, best, lambda c: error(c, level))
     floor = math.exp(curve.level(best))
-    found = math.exp(best)
-    return Fit(floor, floor * found, found, low, high, method, strays, level)
+    critical = math.exp(best)
+    return Fit(floor, floor * critical, critical, low, high, method, strays, level)
 
 
 class _Curve:
@@ -134,8 +134,8 @@ class _Curve:
 
     def squares(self, c: "Floats") -> "Floats":
         """Sum of squares of what each curve leaves, of the means: shape (G,)."""
-        found: Floats = (self._left(c)[0] ** 2).sum(axis=1)
-        return found
+        squares: Floats = (self._left(c)[0] ** 2).sum(axis=1)
+        return squares
 
     def level(self, c: float) -> float:
         """ln S_min where c is the truth."""
@@ -178,8 +178,8 @@ class _Curve:
         slopes = weights @ (self._logs - self._means[:, None])  # less their mean
         variance = slopes.var(axis=1, ddof=1) / self._seeds
         spread = np.sqrt(np.maximum(variance, (weights**2) @ self._floor))
-        found: Floats = np.abs(self._slope(c, weights)) - _student(self._seeds - 1, level) * spread
-        return found
+        excess: Floats = np.abs(self._slope(c, weights)) - _student(self._seeds - 1, level) * spread
+        return excess
 
     def error_of_means(self, c: "Floats", level: float) -> "Floats":
         """|slope| − what it may be by chance, from how the means stray from level and slope."""
@@ -191,12 +191,12 @@ class _Curve:
         rest = (left**2).sum(axis=1) - own**2 / scale
         df = len(self._batch) - 2
         spread = np.sqrt(np.maximum(rest, 0.0) / df * scale)
-        found: Floats = np.abs(own) - _student(df, level) * spread
-        return found
+        excess: Floats = np.abs(own) - _student(df, level) * spread
+        return excess
 
     def _slope(self, c: "Floats", weights: "Floats") -> "Floats":
-        found: Floats = (weights * (self._means - self._bend(c)[0])).sum(axis=1)
-        return found
+        slope: Floats = (weights * (self._means - self._bend(c)[0])).sum(axis=1)
+        return slope
 
 
 def _student(df: int, level: float) -> float:

@@ -54,8 +54,9 @@ def levels_of(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Gathe
 def _broken(state: SweepState, series: list[Series]) -> str:
     """Which configurations will have no value, and that their series are left aside."""
     gone = {each.label: fate(state, each) for one in series for each in one}
-    told = [f"every trial of {label} {why}" for label, why in gone.items() if why]
-    return f"{listed(told)}; {'their series are' if len(told) > 1 else 'its series is'} left aside"
+    clauses = [f"every trial of {label} {why}" for label, why in gone.items() if why]
+    which = "their series are" if len(clauses) > 1 else "its series is"
+    return f"{listed(clauses)}; {which} left aside"
 
 
 def _left_aside(key: str, count: int, within: bool) -> str:

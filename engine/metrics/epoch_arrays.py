@@ -46,15 +46,15 @@ def norms_between(records: Records, planned: float | None, start: float, stop: f
     chosen = share >= start
     if stop < 1.0:
         chosen &= share < stop
-    found = Norms()
-    found.broken = int(broken[chosen].sum())
-    found.bins = _bins(records, chosen)
+    norms = Norms()
+    norms.broken = int(broken[chosen].sum())
+    norms.bins = _bins(records, chosen)
     n = count[chosen]
     if n.sum():
         part, spread = floats(records, "mean")[chosen], floats(records, "squares")[chosen]
         mean = float(np.dot(n, part) / n.sum())
-        found.join(int(n.sum()), mean, float(spread.sum() + np.dot(n, (part - mean) ** 2)))
-    return found
+        norms.join(int(n.sum()), mean, float(spread.sum() + np.dot(n, (part - mean) ** 2)))
+    return norms
 
 
 def whole_epochs(records: Records, size: int) -> tuple[Floats, Floats]:

@@ -1,4 +1,4 @@
-"""Figures of an epoch, had of one record, or of whole columns with numpy.
+"""Figures of an epoch, computed from one record, or from whole columns with numpy.
 
 numpy is loaded when columns are first looked at, so that naming a figure costs no start.
 """
@@ -17,7 +17,7 @@ HALF_LIFE = 30.0
 
 
 class Figure(ABC):
-    """A figure of an epoch that can be had of one record, or of all at once."""
+    """A figure of an epoch, computed from one record, or for all epochs at once."""
 
     @abstractmethod
     def __call__(self, record: EpochRecord) -> float | None:
@@ -82,8 +82,8 @@ class NormSpread(Figure):
 
         count, mean, squares = epoch_arrays.by_epoch(records)
         with np.errstate(all="ignore"):
-            found = np.sqrt(squares / (count - 1)) / mean
-        return np.where((count > 1) & (mean > 0), found, np.nan)
+            spread = np.sqrt(squares / (count - 1)) / mean
+        return np.where((count > 1) & (mean > 0), spread, np.nan)
 
 
 class NoiseRatio(Figure):
@@ -100,12 +100,12 @@ class NoiseRatio(Figure):
         """The value at the end of every epoch; NaN where it is undetermined."""
         import numpy as np
 
-        found, trace, signal = np.full(len(records), np.nan), 0.0, 0.0
+        ratios, trace, signal = np.full(len(records), np.nan), 0.0, 0.0
         names = ("noise_draws", "noise_trace", "noise_signal")
         for at, (n, t, s) in enumerate(zip(*map(records.column, names), strict=True)):
             if n:
                 kept = 0.5 ** (n / HALF_LIFE)
                 trace, signal = kept * trace + n * t, kept * signal + n * s
             if signal > 0:
-                found[at] = trace / signal
-        return found
+                ratios[at] = trace / signal
+        return ratios

@@ -1,6 +1,6 @@
 """Two noise scales: of the gradients, as they are measured, and of SGD, as the settings make it.
 
-The gradient noise scale is tr(Σ)/|G|² of means that were taken apart.
+The gradient noise scale is tr(Σ)/|G|², where both are averaged separately before the division.
 McCandlish et al. 2018 (arXiv:1812.06162) call it B_simple: about the batch size up to which twice
 the batch is worth twice the steps. It comes near the critical batch size in its order of magnitude.
 

@@ -1,4 +1,4 @@
-"""What trials say of the test images, as bytes that are small enough to be kept of ten thousand.
+"""Predictions of trials on the test images, packed small enough to keep for ten thousand trials.
 
 One byte an image: (predicted − label) mod classes. Most of them are 0, which compresses well: some
 500 bytes for 10,000 images of which 2 % are wrong. No label is needed to judge them. They are
