@@ -9,7 +9,7 @@ from pathlib import Path
 from textual import events
 from textual.app import ComposeResult
 
-from batchscope.engine.errors import Problem, printable
+from batchscope.engine.errors import Problem
 from batchscope.engine.findings.findings import find
 from batchscope.engine.journal.sweep_state import TrialState
 from batchscope.tui.config.commands import bindings
@@ -48,7 +48,6 @@ class BoardScreen(OverlayScreen):
     PLACE = "board"
     CSS_PATH = "board.tcss"
     BINDINGS = bindings("board")
-    AUTO_FOCUS = None
 
     def __init__(
         self,
@@ -61,7 +60,6 @@ class BoardScreen(OverlayScreen):
         self.view = View(clock, look)
         self.folder: Path | None = None
         self._prepare, self._others = prepare, others
-        self._said = ""
         self._phase = self.view.phase
         self.curves = CurvesPane(self.view)
         self.panes: list[Pane] = [
@@ -252,7 +250,7 @@ class BoardScreen(OverlayScreen):
 
     def _hints(self, width: int) -> Row:
         if self._said:
-            return row((f" {self._said}", "accent"))
+            return self._answer()
         shown = [
             command.now(self.view.phase)
             for command in commands_at("board", self.batchscope.settings.keys)
@@ -269,18 +267,6 @@ class BoardScreen(OverlayScreen):
         """Take back what was said, if it still stands."""
         if self._said == text:
             self.say("")
-
-    def on_key(self, event: events.Key) -> None:
-        """The last answer has been read; a key that does nothing says so."""
-        if event.key not in self.active_bindings:
-            self.say(
-                f"{printable(event.character or event.key)} does nothing here; ? shows the keys"
-            )
-        elif self._said:
-            self.say("")
-
-    def _lines(self, name: str) -> Rows:
-        return self.query_one(f"#{name}", Rows)
 
     # What the keys do
 

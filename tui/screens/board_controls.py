@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from textual.screen import Screen
-
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.journal.sweep_state import TrialState
 from batchscope.engine.sweeps import commands
@@ -15,6 +13,7 @@ from batchscope.engine.sweeps.requests import ask, retry_refusal, skip_refusal
 from batchscope.engine.sweeps.store import conductor_lives
 from batchscope.tui.config.commands import Command
 from batchscope.tui.screens.add_batch_size import AddBatchSize, Answer
+from batchscope.tui.screens.answering import AnsweringScreen
 from batchscope.tui.screens.dialog import Message, Question
 from batchscope.tui.viewmodel.view import View
 
@@ -22,7 +21,7 @@ UNHEARD = "the sweep ended before it heard that; nothing was changed"
 REFUSED = "refused: "
 
 
-class ControlScreen(Screen[None]):
+class ControlScreen(AnsweringScreen):
     """A screen on one sweep, whose conductor takes what is asked here by way of its commands.
 
     What was asked is done once the journal says so; where the conductor ends before, that is said.
@@ -35,10 +34,6 @@ class ControlScreen(Screen[None]):
         super().__init__()
         self._awaited: list[tuple[Callable[[], bool], str]] = []
         self._said_before = 0
-
-    def say(self, text: str) -> None:
-        """Answer a key that changed nothing else."""
-        raise NotImplementedError
 
     def unsay(self, text: str) -> None:
         """Take back what was said, if it still stands."""

@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from batchscope.tui.config.commands import Command
 from batchscope.tui.render.styled_text import Row, row, width_of
 
+CHOOSING: Row = row((" ↑ ↓", "key"), (" choose", "dim"))
+"""The first hint of a screen with a list."""
+
 
 def hints(commands: Iterable[Command], first: Row, width: int) -> Row:
     """Key and word of each command that fits; `first` is always there.
