@@ -8,6 +8,7 @@ from batchscope.engine.analysis import interpolation_lines
 from batchscope.engine.analysis.figures import chosen_shape, epoch_times
 from batchscope.engine.errors import printable
 from batchscope.engine.metrics.norm_histogram import Norms
+from batchscope.tui.config.commands import PaneName
 from batchscope.tui.panes.bars.pane import EPOCH_TIME, LINES, BarsPane
 from batchscope.tui.panes.base import Pane
 from batchscope.tui.panes.curves.legend import told_of
@@ -23,7 +24,7 @@ Line = Sequence[object]
 
 def table_of(pane: Pane) -> str:
     """The table of a pane, tabs between the columns; empty where it shows nothing yet."""
-    table = [*_TABLES[pane.NUMBER](pane)] if pane.view.state.trials else []
+    table = [*_TABLES[pane.NAME](pane)] if pane.view.state.trials else []
     return "\n".join("\t".join(map(_cell, line)) for line in table)
 
 
@@ -148,12 +149,12 @@ def _as_drawn(pane: Pane) -> Iterable[Line]:
         yield (text_of(line).rstrip(),)
 
 
-_TABLES: dict[int, Callable[[Pane], Iterable[Line]]] = {
-    1: _curves,
-    2: _bars,
-    3: _memory,
-    4: _gradients,
-    5: _trials,
-    6: _findings,
-    7: _log,
+_TABLES: dict[PaneName, Callable[[Pane], Iterable[Line]]] = {
+    "curves": _curves,
+    "bars": _bars,
+    "memory": _memory,
+    "gradients": _gradients,
+    "trials": _trials,
+    "findings": _findings,
+    "log": _log,
 }

@@ -23,7 +23,7 @@ CAPTION_WHOLE = 56
 class FindingsPane(Pane):
     """The answer: supported, contradicted or undetermined, with its uncertainty."""
 
-    NUMBER, TITLE, TAB = 6, "findings", "findings"
+    NAME, TITLE = "findings", "findings"
     TOPICS = ("findings", "trials", "data")
 
     def caption(self, width: int) -> Row:

@@ -23,7 +23,7 @@ HISTORY = "so far "
 class MemoryPane(Pane):
     """The gauge of every device, then batch size = accumulation × micro-batch."""
 
-    NUMBER, TITLE, TAB = 3, "memory", "memory"
+    NAME, TITLE = "memory", "memory"
     TOPICS = ("memory", "plans", "epochs", "trials", "data")
 
     def caption(self, width: int) -> Row:

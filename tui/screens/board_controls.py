@@ -11,7 +11,7 @@ from batchscope.engine.sweeps.add_batch_size import added, read_raw, with_batch_
 from batchscope.engine.sweeps.launcher import start_conductor
 from batchscope.engine.sweeps.requests import ask, retry_refusal, skip_refusal
 from batchscope.engine.sweeps.store import conductor_lives
-from batchscope.tui.config.commands import Command
+from batchscope.tui.config.commands import PANE_KEYS, Command
 from batchscope.tui.screens.add_batch_size import AddBatchSize, Answer
 from batchscope.tui.screens.answering import AnsweringScreen
 from batchscope.tui.screens.dialog import Message, Question
@@ -19,6 +19,7 @@ from batchscope.tui.viewmodel.view import View
 
 UNHEARD = "the sweep ended before it heard that; nothing was changed"
 REFUSED = "refused: "
+TRIALS = PANE_KEYS["trials"]
 
 
 class ControlScreen(AnsweringScreen):
@@ -91,7 +92,7 @@ class ControlScreen(AnsweringScreen):
         """Ask, then end the chosen trial."""
         trial = self.trial()
         if trial is None:
-            self.say("X skips the trial that is chosen in pane 5: open that first")
+            self.say(f"X skips the trial that is chosen in pane {TRIALS}: open that first")
         elif refused := skip_refusal(trial):
             self.say(refused)
         elif not self.view.alive:
@@ -107,7 +108,7 @@ class ControlScreen(AnsweringScreen):
         """Queue the chosen trial anew."""
         trial = self.trial()
         if trial is None:
-            self.say("R tries the trial again that is chosen in pane 5: open that first")
+            self.say(f"R tries the trial again that is chosen in pane {TRIALS}: open that first")
         elif refused := retry_refusal(trial):
             self.say(refused)
         else:

@@ -83,7 +83,7 @@ LINE_ROWS = 14
 class BarsPane(Pane):
     """How long an epoch takes, or what else the batch size changes."""
 
-    NUMBER, TITLE, TAB = 2, "epoch time", "bars"
+    NAME, TITLE = "bars", "epoch time"
     TOPICS = ("epochs", "trials", "data", "findings", "lines")
 
     chosen = 0

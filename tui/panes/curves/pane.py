@@ -25,7 +25,7 @@ LEGEND_FROM = 50
 class CurvesPane(Pane):
     """The answer as it firms up."""
 
-    NUMBER, TITLE, TAB = 1, "accuracy", "curves"
+    NAME, TITLE = "curves", "accuracy"
     TOPICS = ("epochs", "trials", "data")
 
     def __init__(self, view: View) -> None:

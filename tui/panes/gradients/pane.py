@@ -27,7 +27,7 @@ Parts = tuple[Norms, Norms, bool]  # early, late, and whether late has begun
 class GradientsPane(Pane):
     """How long gradients are and how they are spread, along the training or at one moment."""
 
-    NUMBER, TITLE, TAB = 4, "gradient norm", "gradients"
+    NAME, TITLE = "gradients", "gradient norm"
     TOPICS = ("epochs", "trials", "data", "probes")
 
     part = 0

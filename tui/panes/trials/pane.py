@@ -30,7 +30,7 @@ GAUGE_MOST, LABEL_MOST, MIDDLE_MOST = 24, 16, 56
 class TrialsPane(Pane):
     """One row a trial, in the order of the batch size."""
 
-    NUMBER, TITLE, TAB = 5, "trials", "trials"
+    NAME, TITLE = "trials", "trials"
     TOPICS = ("trials", "progress", "epochs", "clock", "data", "plans")
 
     def __init__(self, view: View) -> None:
