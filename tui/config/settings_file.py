@@ -6,7 +6,7 @@ from batchscope.engine.errors import printable
 from batchscope.engine.experiment.toml_literal import literal
 from batchscope.tui.config.commands import COMMANDS, Command, slug
 from batchscope.tui.config.keymap import key_written
-from batchscope.tui.config.settings import DEFAULTS, TOLD, Settings
+from batchscope.tui.config.settings import DEFAULTS, MEANINGS, Settings
 
 EXAMPLES = {"ascii": True, "workers": 2, "memory_limit": "2GiB", "data_dir": "~/images"}
 """What a key without a default could be."""
@@ -16,7 +16,7 @@ def annotated(settings: Settings, path: Path) -> str:
     """Every key with what it does; a comment where it stands at its default."""
     state = "" if path.is_file() else " (not there yet: save this as it)"
     lines = [f"# {printable(path)}{state}", "# The command line goes before what stands here.", ""]
-    for name, meaning in TOLD.items():
+    for name, meaning in MEANINGS.items():
         value = getattr(settings, name)
         unset = value == getattr(DEFAULTS, name)
         shown = EXAMPLES.get(name) if value is None else value

@@ -62,10 +62,10 @@ class Pane(Rows):
     def said(self, width: int, *texts: str) -> Row:
         """The first text that has the room, with the heading where no frame shows it."""
         room = width - len(self.heading) - (BESIDE if self.boxed else 2)
-        told = next((text for text in texts if len(text) <= room), texts[-1])
+        words = next((text for text in texts if len(text) <= room), texts[-1])
         if not self.boxed:
-            told = f"{self.heading}  {told}".rstrip()
-        return row((told, "dim")) if told else EMPTY
+            words = f"{self.heading}  {words}".rstrip()
+        return row((words, "dim")) if words else EMPTY
 
     def foot(self, width: int, height: int) -> Sequence[Row]:
         """Rows that stay below the content, of the `height` that both have."""

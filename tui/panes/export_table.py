@@ -11,7 +11,7 @@ from batchscope.engine.metrics.norm_histogram import Norms
 from batchscope.tui.config.commands import PaneName
 from batchscope.tui.panes.bars.pane import EPOCH_TIME, LINES, BarsPane
 from batchscope.tui.panes.base import Pane
-from batchscope.tui.panes.curves.legend import told_of
+from batchscope.tui.panes.curves.legend import reading_of
 from batchscope.tui.panes.curves.pane import CurvesPane
 from batchscope.tui.panes.gradients.pane import GradientsPane
 from batchscope.tui.render.styled_text import text_of
@@ -41,11 +41,11 @@ def _curves(pane: Pane) -> Iterable[Line]:
     yield "sweep", "configuration", figure, "standard deviation", "seeds", "of"
     for source in curves.sources():
         for name in source.order:
-            told = told_of(pane.view, source, name, curves.lens)
-            if told:
-                seeds = told.n or f"epoch {told.epoch}"
+            reading = reading_of(pane.view, source, name, curves.lens)
+            if reading:
+                seeds = reading.n or f"epoch {reading.epoch}"
                 label = source.marks[name].label
-                yield source.title, label, told.mean, told.spread, seeds, told.seeds
+                yield source.title, label, reading.mean, reading.spread, seeds, reading.seeds
 
 
 def _bars(pane: Pane) -> Iterable[Line]:
@@ -124,14 +124,14 @@ def _trials(pane: Pane) -> Iterable[Line]:
 
 
 def _findings(pane: Pane) -> Iterable[Line]:
-    found = pane.view.findings
+    findings = pane.view.findings
     yield "claim", "verdict", "measure", "effect", "low (95 %)", "high (95 %)", "seeds", "reason"
-    for each in found.claims:
+    for each in findings.claims:
         interval = each.effect, each.low, each.high
         yield each.statement, each.verdict, each.measure, *interval, each.n, each.reason
-    if found.recommendation:
-        yield (found.recommendation,)
-    for choice in found.choices:
+    if findings.recommendation:
+        yield (findings.recommendation,)
+    for choice in findings.choices:
         yield (choice_text(choice),)
 
 

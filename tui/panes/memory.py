@@ -229,5 +229,5 @@ def _busy(sample: MemorySampled) -> Row:
         if sample.limit is not None
         else "",
     ]
-    told = "  ".join(part for part in parts if part)
-    return row((f"  {told}", "dim")) if told else EMPTY
+    text = "  ".join(part for part in parts if part)
+    return row((f"  {text}", "dim")) if text else EMPTY

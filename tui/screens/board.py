@@ -28,7 +28,7 @@ from batchscope.tui.screens import board_header
 from batchscope.tui.screens.app_protocol import AppProtocol, app_of
 from batchscope.tui.screens.board_overlay import OverlayScreen
 from batchscope.tui.terminal import escapes
-from batchscope.tui.terminal.captures import COPIES, keep, told
+from batchscope.tui.terminal.captures import COPIES, keep, short_path
 from batchscope.tui.theme.palette import BARE, Look
 from batchscope.tui.viewmodel.journal_follower import Follower
 from batchscope.tui.viewmodel.view import View
@@ -353,7 +353,7 @@ class BoardScreen(OverlayScreen):
             self.say(str(problem))
             return
         sent = "copied" if self.batchscope.copy(table) else "too long for the clipboard"
-        self.say(f"{sent}: {told(path, self.size.width - len(sent) - 4)}")
+        self.say(f"{sent}: {short_path(path, self.size.width - len(sent) - 4)}")
 
     def action_menu(self) -> None:
         """Back to the menu; the sweep does not notice."""

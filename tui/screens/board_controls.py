@@ -59,10 +59,10 @@ class ControlScreen(AnsweringScreen):
 
     def heed(self) -> None:
         """Look whether what was asked for has happened, or cannot happen any more."""
-        for done, told in self._awaited:
+        for done, promise in self._awaited:
             if done():
-                self.unsay(told)
-        self._awaited = [(done, told) for done, told in self._awaited if not done()]
+                self.unsay(promise)
+        self._awaited = [(done, promise) for done, promise in self._awaited if not done()]
         state = self.view.state
         new = state.said - self._said_before
         refusals = [line.text for line in list(state.log)[-new:] if new] if self._awaited else []
@@ -80,11 +80,11 @@ class ControlScreen(AnsweringScreen):
         state = self.view.state
         match self.view.phase:
             case "paused":
-                told = "the sweep has been asked to go on"
-                self._send(commands.Continue(), lambda: state.paused_at is None, told)
+                promise = "the sweep has been asked to go on"
+                self._send(commands.Continue(), lambda: state.paused_at is None, promise)
             case "running" | "preparing":
-                told = "the sweep has been asked to pause: what runs holds after its step"
-                self._send(commands.Pause(), lambda: state.paused_at is not None, told)
+                promise = "the sweep has been asked to pause: what runs holds after its step"
+                self._send(commands.Pause(), lambda: state.paused_at is not None, promise)
             case phase:
                 self.say(f"nothing to pause: the sweep is {phase}")
 
@@ -194,14 +194,14 @@ class ControlScreen(AnsweringScreen):
             f"the sweep has been asked to run batch size {size:,} as well",
         )
 
-    def _ask(self, command: commands.AnyCommand, done: Callable[[], bool], told: str) -> None:
+    def _ask(self, command: commands.AnyCommand, done: Callable[[], bool], promise: str) -> None:
         """Have a conductor do something, a new one where none lives."""
         if self.view.stopping:
             self.say("the sweep is being stopped; ask again once it has")
         elif self.folder is None:
             self.say("nothing is known of this sweep yet")
         elif conductor_lives(self.folder):
-            self._send(command, done, told)
+            self._send(command, done, promise)
         else:
             folder = self.folder
             self._begin("The sweep could not be told", lambda: ask(folder, command))
@@ -210,12 +210,12 @@ class ControlScreen(AnsweringScreen):
         if not yes:
             self.say("the sweep goes on")
         else:
-            told = "the sweep has been asked to stop"
-            if self._send(commands.Stop(), lambda: not self.view.alive, told):
+            promise = "the sweep has been asked to stop"
+            if self._send(commands.Stop(), lambda: not self.view.alive, promise):
                 self.view.stopping = True
-                self.say(told)
+                self.say(promise)
 
-    def _send(self, command: commands.AnyCommand, done: Callable[[], bool], told: str) -> bool:
+    def _send(self, command: commands.AnyCommand, done: Callable[[], bool], promise: str) -> bool:
         """Send a command to the conductor and say so until it is done; False if nobody takes it."""
         if self.folder is None or not conductor_lives(self.folder):
             self.say("no conductor lives any more, so nobody could be asked")
@@ -226,8 +226,8 @@ class ControlScreen(AnsweringScreen):
             why = printable(error.strerror or error)
             self.app.push_screen(Message("The sweep could not be told", why))
             return False
-        self._awaited.append((done, told))
-        self.say(told)
+        self._awaited.append((done, promise))
+        self.say(promise)
         return True
 
     def _begin(self, problem: str, begin: Callable[[], None]) -> None:
@@ -236,8 +236,8 @@ class ControlScreen(AnsweringScreen):
         async def start() -> None:
             try:
                 await asyncio.to_thread(begin)
-            except Problem as found:
-                self.app.push_screen(Message(problem, str(found)))
+            except Problem as error:
+                self.app.push_screen(Message(problem, str(error)))
             self.say("")
 
         self.run_worker(start(), name="conduct", exclusive=False)

@@ -47,7 +47,7 @@ class EditScreen(AnsweringScreen):
         with Horizontal(id="edit-field"):
             yield Rows(id="edit-key")
             yield IdleField("edit-value", select_on_focus=False)
-        yield Rows(id="edit-told")
+        yield Rows(id="edit-notes")
         yield Rows(id="edit-hints")
 
     def on_mount(self) -> None:
@@ -73,16 +73,15 @@ class EditScreen(AnsweringScreen):
         self._lines("edit-rule").show([row(("─" * width, "frame"))])
         if not self.typing:
             self._show_value()
-        self._draw_told()
+        self._draw_notes()
 
-    def _draw_told(self) -> None:
+    def _draw_notes(self) -> None:
         if not stands(self):
             return
-        told = self._lines("edit-told")
-        inner = max(1, told.size.width - 2 * MARGIN)
-        key = self._key
-        lines = edit_form.told(key, self._checked, inner, told.size.height)
-        told.show([row(" " * MARGIN, *line) for line in lines])
+        box = self._lines("edit-notes")
+        inner = max(1, box.size.width - 2 * MARGIN)
+        lines = edit_form.notes(self._key, self._checked, inner, box.size.height)
+        box.show([row(" " * MARGIN, *line) for line in lines])
         self._lines("edit-hints").show([self._hints(self.size.width)])
 
     def _show_value(self) -> None:
@@ -136,9 +135,9 @@ class EditScreen(AnsweringScreen):
             while self._wanted is not None:
                 await asyncio.sleep(PAUSE_SECONDS)
                 wanted, self._wanted = self._wanted, None
-                found = await asyncio.to_thread(checked, self._draft.path, wanted)
+                result = await asyncio.to_thread(checked, self._draft.path, wanted)
                 if self._wanted is None:
-                    self._checked = found
+                    self._checked = result
                     self._draw()
         finally:
             self._reading = False
@@ -146,7 +145,7 @@ class EditScreen(AnsweringScreen):
     def say(self, text: str) -> None:
         """Answer a key that changed nothing else, until the next one."""
         self._said = text
-        self._draw_told()
+        self._draw_notes()
 
     def on_picker_moved(self) -> None:
         """Another value; what was being typed is dropped."""
@@ -203,7 +202,7 @@ class EditScreen(AnsweringScreen):
     def action_change(self) -> None:
         """Type another value."""
         self.query_one(IdleField).enter()
-        self.call_after_refresh(self._draw_told)
+        self.call_after_refresh(self._draw_notes)
 
     def action_reset(self) -> None:
         """The chosen key back to what the file says."""
@@ -231,11 +230,11 @@ class EditScreen(AnsweringScreen):
 
     @work(group="launch", exclusive=True)
     async def _launch(self) -> None:
-        found = await asyncio.to_thread(checked, self._draft.path, self._draft.assignments)
-        if found.preset:
-            app_of(self).launch(found.preset)
+        result = await asyncio.to_thread(checked, self._draft.path, self._draft.assignments)
+        if result.preset:
+            app_of(self).launch(result.preset)
             return
-        self._checked = found
+        self._checked = result
         self._draw()
         self.say("it cannot be launched like this; the reason stands above")
 

@@ -78,10 +78,10 @@ class MenuScreen(AnsweringScreen):
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _look_once(self) -> None:
-        found = await asyncio.to_thread(self._listing.look)
-        if found != self._stored:
-            self._stored = found
-            self._marked &= {sweep.id for sweep in found}
+        sweeps = await asyncio.to_thread(self._listing.look)
+        if sweeps != self._stored:
+            self._stored = sweeps
+            self._marked &= {sweep.id for sweep in sweeps}
             self._draw()
 
     # Drawing
@@ -113,8 +113,8 @@ class MenuScreen(AnsweringScreen):
         running = sum(sweep.state == "running" for sweep in stored)
         some = f"{len(stored)} stored sweep{'s' if len(stored) > 1 else ''}"
         marked = row((f"{len(self._marked)} marked  ", "accent")) if self._marked else EMPTY
-        told = f"{some}, {running} running" if running else some
-        return row(*marked, (told, "dim"), ("  end", "key"), (" goes there ", "dim"))
+        counts = f"{some}, {running} running" if running else some
+        return row(*marked, (counts, "dim"), ("  end", "key"), (" goes there ", "dim"))
 
     def _hits(self) -> tuple[list[menu_entries.Offer], list[StoredSweep]]:
         """Presets and sweeps that the filter leaves."""
@@ -131,8 +131,8 @@ class MenuScreen(AnsweringScreen):
         offers, sweeps = self._hits()
         items = menu_entries.items(offers, sweeps, self._stored or [], self._marked, width)
         if self._query.strip() and not items:
-            found = f" nothing holds “{printable(self._query.strip())}”; esc shows all"
-            return [Item(row((found, "warn")))]
+            nothing = f" nothing holds “{printable(self._query.strip())}”; esc shows all"
+            return [Item(row((nothing, "warn")))]
         if not self._stored and not self._query.strip():
             none = "looking…" if self._stored is None else "none yet: enter launches the first"
             items += [Item(EMPTY), Item(row((" stored sweeps", "dim")))]
@@ -150,8 +150,8 @@ class MenuScreen(AnsweringScreen):
             lines += [EMPTY] * (size.height - len(lines))
             shown = [row(("│", "frame"), " " * (MARGIN - 1), *line) for line in lines]
         else:
-            told = self._preview(inner, size.height - 1)
-            shown = [row(("─" * width, "frame")), *(row(" " * MARGIN, *line) for line in told)]
+            rows = self._preview(inner, size.height - 1)
+            shown = [row(("─" * width, "frame")), *(row(" " * MARGIN, *line) for line in rows)]
         self._lines("preview").show(shown)
         self._lines("menu-hints").show([self._hints(width)])
 
