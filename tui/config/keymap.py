@@ -8,9 +8,9 @@ from batchscope.engine.errors import UsageProblem, nearest, printable, similar
 from batchscope.tui.config.commands import COMMANDS, SCREENS, Command, Place, slug
 
 NAMED = (
-    *("up", "down", "left", "right", "home", "end", "pageup", "pagedown", "enter", "escape"),
-    *("tab", "space", "backspace", "delete", "insert", *(f"f{number}" for number in range(1, 13))),
-)
+    "up", "down", "left", "right", "home", "end", "pageup", "pagedown", "enter", "escape",
+    "tab", "space", "backspace", "delete", "insert", *(f"f{number}" for number in range(1, 13)),
+)  # fmt: skip
 MODIFIERS = ("ctrl", "alt", "shift")
 OTHERWISE = {
     "solidus": "slash",

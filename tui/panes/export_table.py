@@ -74,18 +74,22 @@ def _line(pane: Pane, figure: str) -> Iterable[Line]:
 def _memory(pane: Pane) -> Iterable[Line]:
     view = pane.view
     yield (
-        *("configuration", "batch size", "micro-batch size", "accumulation steps"),
-        *("peak bytes", "samples per second (steps)", "reason"),
-    )
+        "configuration", "batch size", "micro-batch size", "accumulation steps",
+        "peak bytes", "samples per second (steps)", "reason",
+    )  # fmt: skip
     for name in view.order:
         trials = [each for each in view.state.replicates(name) if each.id in view.state.plans]
         if trials:
             plan, shape = view.state.plans[trials[0].id], chosen_shape(view.state, trials[0])
             peaks = [r.peak_memory_bytes for t in trials for r in t.records if r.peak_memory_bytes]
             yield (
-                *(view.marks[name].label, plan.largest, plan.micro_batch_size),
-                *(plan.accumulation_steps, max(peaks, default=shape.peak_bytes if shape else None)),
-                *(shape.samples_per_second if shape else None, plan.reason),
+                view.marks[name].label,
+                plan.largest,
+                plan.micro_batch_size,
+                plan.accumulation_steps,
+                max(peaks, default=shape.peak_bytes if shape else None),
+                shape.samples_per_second if shape else None,
+                plan.reason,
             )
 
 
@@ -109,16 +113,21 @@ def _mean(norms: Norms) -> tuple[float | None, float | None]:
 def _trials(pane: Pane) -> Iterable[Line]:
     view = pane.view
     yield (
-        *("trial", "configuration", "seed", "status", "epochs", "steps"),
-        *("train accuracy", "test accuracy", "reason"),
-    )
+        "trial", "configuration", "seed", "status", "epochs", "steps",
+        "train accuracy", "test accuracy", "reason",
+    )  # fmt: skip
     for name in view.order:
         for trial in view.state.replicates(name):
             last = trial.last
             yield (
-                *(trial.id, view.marks[name].label, trial.seed, trial.status),
-                *((last.epoch, last.steps) if last else (0, 0)),
-                *((last.train_accuracy, last.test_accuracy) if last else (None, None)),
+                trial.id,
+                view.marks[name].label,
+                trial.seed,
+                trial.status,
+                last.epoch if last else 0,
+                last.steps if last else 0,
+                last.train_accuracy if last else None,
+                last.test_accuracy if last else None,
                 trial.reason,
             )
 
