@@ -23,7 +23,7 @@ from batchscope.tui.config.settings import DEFAULTS, Settings
 from batchscope.tui.exit_message import farewell
 from batchscope.tui.gc_pause import HELD_SECONDS, go_on
 from batchscope.tui.screens.app_protocol import AppProtocol
-from batchscope.tui.terminal.captures import PICTURES, keep, pictures, told
+from batchscope.tui.terminal.captures import PICTURES, keep, pictures, short_path
 from batchscope.tui.terminal.escapes import SAVE_TITLE, clipboard, has_title, title
 from batchscope.tui.theme.palette import Depth, Look
 from batchscope.tui.theme.textual_themes import register, wear
@@ -177,7 +177,7 @@ class BatchscopeApp(App[str]):
         name = next_theme(self.look.theme)
         self.look = replace(self.look, theme=name)
         wear(self, name)
-        self.say(f"theme {name}: {THEMES[name].told}; --theme {name} starts with it")
+        self.say(f"theme {name}: {THEMES[name].about}; --theme {name} starts with it")
 
     def action_picture(self) -> None:
         """The screen as files, and where they are."""
@@ -190,7 +190,7 @@ class BatchscopeApp(App[str]):
         except Problem as problem:
             self.say(str(problem))
             return
-        self.say(f"picture (and .txt): {told(svg, self.size.width - 21)}")
+        self.say(f"picture (and .txt): {short_path(svg, self.size.width - 21)}")
 
     def copy(self, text: str) -> bool:
         """Hand a text to the terminal's clipboard; False where it is too long for that."""

@@ -25,7 +25,7 @@ def board_on(folder: Path) -> BatchscopeApp:
 def panes_seen(app: BatchscopeApp) -> list[str]:
     """The panes that are on the screen."""
     assert isinstance(app.screen, BoardScreen)
-    return [pane.TAB for pane in app.screen.panes if pane.display]
+    return [pane.NAME for pane in app.screen.panes.values() if pane.display]
 
 
 def gradients(app: BatchscopeApp) -> str:

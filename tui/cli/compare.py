@@ -47,15 +47,15 @@ def run(words: argparse.Namespace) -> int:
     one, other = (
         opened(name, lambda: home_folder(words.home)) for name in (words.one, words.other)
     )
-    found = compare(one, other)
+    comparison = compare(one, other)
     if picture:
         from batchscope.engine.comparison.plot import draw
 
-        draw(found, picture)
+        draw(comparison, picture)
     if words.json:
-        print(json_text(found, sys.stdout))
+        print(json_text(comparison, sys.stdout))
         return 0
-    print("\n".join(lines(found, shutil.get_terminal_size((NARROWEST, 24)).columns)))
+    print("\n".join(lines(comparison, shutil.get_terminal_size((NARROWEST, 24)).columns)))
     if picture:
         print(f"\ndrawn as {printable(picture)}")
     return 0
@@ -75,27 +75,27 @@ def _picture(written: str | None) -> Path | None:
     return path
 
 
-def lines(found: Comparison, columns: int) -> Iterator[str]:
+def lines(comparison: Comparison, columns: int) -> Iterator[str]:
     """The whole comparison, as wide as the terminal is."""
     width = min(WIDEST, max(NARROWEST, columns))
-    yield from _sources(found)
-    yield from _changes(found, width)
+    yield from _sources(comparison)
+    yield from _changes(comparison, width)
     yield ""
-    yield from _accuracies(found.rows, width)
+    yield from _accuracies(comparison.rows, width)
     yield ""
-    yield from _costs(found.rows)
-    for name, labels in (("A", found.only_a), ("B", found.only_b)):
+    yield from _costs(comparison.rows)
+    for name, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
         if labels:
             yield ""
             yield from _wrapped(f"only {name} has: {'; '.join(map(printable, labels))}", width)
-    if found.remarks:
+    if comparison.remarks:
         yield ""
-    for remark in found.remarks:
+    for remark in comparison.remarks:
         yield from _wrapped(f"! {printable(remark)}", width)
 
 
-def _sources(found: Comparison) -> Iterator[str]:
-    for name, of in (("A", found.a), ("B", found.b)):
+def _sources(comparison: Comparison) -> Iterator[str]:
+    for name, of in (("A", comparison.a), ("B", comparison.b)):
         yield f"{name}  {_source(of)}"
 
 
@@ -106,8 +106,12 @@ def _source(of: Source) -> str:
     return f"{of.id}{at}: {of.state}, {of.trials} trials{pending}{lost}"
 
 
-def _changes(found: Comparison, width: int) -> Iterator[str]:
-    groups = (("", found.settings), ("version of ", found.versions), ("", found.machine))
+def _changes(comparison: Comparison, width: int) -> Iterator[str]:
+    groups = (
+        ("", comparison.settings),
+        ("version of ", comparison.versions),
+        ("", comparison.machine),
+    )
     rows = [
         (printable(before + each.key), *(_value(each.key, value) for value in (each.a, each.b)))
         for before, changes in groups
@@ -168,9 +172,11 @@ def _accuracies(rows: Sequence[Row], width: int) -> Iterator[str]:
 def _tally(rows: Sequence[Row]) -> str:
     """How many are told apart, adjusted for their number."""
     words = [row.test_accuracy.verdict for row in rows]
-    told = ", ".join(f"{MARKS[word]} {word} in {words.count(word)}" for word in ("higher", "lower"))
+    counts = ", ".join(
+        f"{MARKS[word]} {word} in {words.count(word)}" for word in ("higher", "lower")
+    )
     adjusted = ", adjusted by Holm" if len(rows) > 1 else ""
-    return f"B is {told} of {len(rows)} (level 0.05{adjusted})"
+    return f"B is {counts} of {len(rows)} (level 0.05{adjusted})"
 
 
 def _changed(change: Change) -> str:
@@ -260,8 +266,8 @@ def _table(
     wide = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
     names = ("", *(row.label for row in rows))
     for name, line in zip(names, (heads, *cells), strict=True):
-        told = "  ".join(_fit(cell, size) for cell, size in zip(line, wide, strict=True))
-        yield f"{_fit(name, label)}  {told}".rstrip()
+        text = "  ".join(_fit(cell, size) for cell, size in zip(line, wide, strict=True))
+        yield f"{_fit(name, label)}  {text}".rstrip()
 
 
 def _cost_cells(row: Row) -> tuple[str, ...]:

@@ -47,28 +47,28 @@ def _presets() -> Any:
 
     from batchscope.engine.experiment.preset_catalog import preset_files
 
-    def found(prefix: str, **rest: Any) -> list[str]:
+    def complete(prefix: str, **rest: Any) -> list[str]:
         return [*preset_files(), *FilesCompleter(["toml"])(prefix, **rest)]
 
-    return found
+    return complete
 
 
 def _sweeps() -> Any:
-    def found(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    def complete(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
         from batchscope.engine.sweeps.store import home_folder, sweep_folders
 
         return [folder.name for folder in sweep_folders(home_folder(parsed_args.home))]
 
-    return found
+    return complete
 
 
 def _sweeps_and_folders() -> Any:
     stored, folders = _sweeps(), _folders()
 
-    def found(prefix: str, **rest: Any) -> list[str]:
+    def complete(prefix: str, **rest: Any) -> list[str]:
         return [*stored(**rest), *folders(prefix, **rest)]
 
-    return found
+    return complete
 
 
 def _names(*known: str) -> Callable[[], Any]:

@@ -118,9 +118,9 @@ def _python() -> Check:
 
 
 def _package(package: str, name: str, without: str, consequence: str) -> Check:
-    found = _version(package)
-    words = found or f"not installed: {consequence}"
-    return Check(name, "usable" if found else without, [words], {"version": found})
+    installed = _version(package)
+    words = installed or f"not installed: {consequence}"
+    return Check(name, "usable" if installed else without, [words], {"version": installed})
 
 
 def _version(package: str) -> str | None:
@@ -283,8 +283,8 @@ def _hues(colours: int) -> str:
 def _screen_size() -> tuple[int, int] | None:
     for descriptor in (1, 2, 0):
         with contextlib.suppress(OSError):
-            found = os.get_terminal_size(descriptor)
-            return found.columns, found.lines
+            size = os.get_terminal_size(descriptor)
+            return size.columns, size.lines
     return None
 
 

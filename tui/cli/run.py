@@ -105,8 +105,8 @@ def _check_machine(words: argparse.Namespace) -> None:
         try:
             choose_devices(words.device)
         except Problem as problem:
-            told = str(problem).removeprefix("--device")
-            raise type(problem)(place_of(words, "device") + told) from None
+            reason = str(problem).removeprefix("--device")
+            raise type(problem)(place_of(words, "device") + reason) from None
 
 
 def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "Launch") -> int:

@@ -110,7 +110,7 @@ def go_on(words: argparse.Namespace) -> int:
     return _hold(words, False, "goes on; `batchscope attach {0}` watches it")
 
 
-def _hold(words: argparse.Namespace, paused: bool, told: str) -> int:
+def _hold(words: argparse.Namespace, paused: bool, sentence: str) -> int:
     """Ask the conductor to hold the sweep or to go on, and wait until its journal says so."""
     from batchscope.engine.sweeps import commands
     from batchscope.engine.sweeps.store import conductor_lives, find_sweep, home_folder
@@ -128,7 +128,7 @@ def _hold(words: argparse.Namespace, paused: bool, told: str) -> int:
         alive = conductor_lives(folder)
         follower.catch_up(quietly=True)
         if alive and (follower.state.paused_at is not None) == paused:
-            print(f"{folder.name}: {told.format(folder.name)}")
+            print(f"{folder.name}: {sentence.format(folder.name)}")
             return 0
         if not alive:
             print(f"{folder.name}: ended before it heard that", file=sys.stderr)

@@ -10,7 +10,21 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
 Place = Literal["menu", "edit", "board", "everywhere"]
+PaneName = Literal["curves", "bars", "memory", "gradients", "trials", "findings", "log"]
 SCREENS: tuple[Place, ...] = ("menu", "board", "edit")
+PANE_KEYS: dict[PaneName, str] = {
+    "curves": "1",
+    "bars": "2",
+    "memory": "3",
+    "gradients": "4",
+    "trials": "5",
+    "findings": "6",
+    "log": "7",
+}
+"""The panes of the board, and the key that shows each."""
+PANE_TITLES = {"gradients": "gradient norm"}
+"""What the palette calls a pane, where that is not its name."""
+SHOWN_PANE_KEYS = f"{min(PANE_KEYS.values())}-{max(PANE_KEYS.values())}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +44,7 @@ class Command:
     action: str
     place: Place
     priority: bool = False
-    pane: int = 0
+    pane: PaneName | None = None
     of: Literal["", "preset", "sweep"] = ""
     late: bool = False
     paused: str = ""
@@ -43,7 +57,7 @@ class Command:
 def _turn(
     keys: str,
     shown: str,
-    pane: int,
+    pane: PaneName,
     name: str,
     hint: str,
     help: str,
@@ -51,68 +65,83 @@ def _turn(
     step: int = 1,
     late: bool = False,
 ) -> Command:
-    action = f"turn({pane}, '{what}', {step})"
+    action = f"turn('{pane}', '{what}', {step})"
     return Command(keys, shown, name, hint, help, action, "board", pane=pane, late=late)
 
 
 TURNS = (
-    _turn("y", "y Y", 1, "Curves: next figure", "figure", "Curves: next figure, or back", "figure"),
-    _turn("Y", "", 1, "Curves: previous figure", "", "Curves: the figure before", "figure", -1),
     _turn(
-        "x", "x", 1, "Curves: x axis", "over",
+        "y", "y Y", "curves", "Curves: next figure", "figure",
+        "Curves: next figure, or back", "figure",
+    ),
+    _turn(
+        "Y", "", "curves", "Curves: previous figure", "",
+        "Curves: the figure before", "figure", -1,
+    ),
+    _turn(
+        "x", "x", "curves", "Curves: x axis", "over",
         "Curves over epochs, steps, samples, seconds or distance", "over",
     ),
-    _turn("l", "l", 1, "Curves: axes", "log", "Curves: linear, x log, or y log (error)", "scale"),
     _turn(
-        "t", "t", 1, "Curves: train and spread", "train",
+        "l", "l", "curves", "Curves: axes", "log",
+        "Curves: linear, x log, or y log (error)", "scale",
+    ),
+    _turn(
+        "t", "t", "curves", "Curves: train and spread", "train",
         "Curves: train, and a deviation of the seeds to either side", "beside",
     ),
-    _turn("v", "v", 1, "Curves: candidates", "", "Curves: chosen candidates, or all", "rivals"),
     _turn(
-        "s", "s", 1, "Curves: smooth", "smooth",
+        "v", "v", "curves", "Curves: candidates", "",
+        "Curves: chosen candidates, or all", "rivals",
+    ),
+    _turn(
+        "s", "s", "curves", "Curves: smooth", "smooth",
         "Curves: smoother (moving average), then as measured", "smooth", late=True,
     ),
     _turn(
-        "left", "← →", 1, "Curves: cursor to the left", "read off",
+        "left", "← →", "curves", "Curves: cursor to the left", "read off",
         "Curves: read values off at a cursor; with shift faster; esc", "cursor", -1, late=True,
     ),
-    _turn("right", "", 1, "Curves: cursor to the right", "", "Curves: read off", "cursor"),
-    _turn("shift+left", "", 1, "Curves: cursor far left", "", "Ten points", "cursor", -10),
-    _turn("shift+right", "", 1, "Curves: cursor far right", "", "Ten points", "cursor", 10),
+    _turn("right", "", "curves", "Curves: cursor to the right", "", "Curves: read off", "cursor"),
+    _turn("shift+left", "", "curves", "Curves: cursor far left", "", "Ten points", "cursor", -10),
+    _turn("shift+right", "", "curves", "Curves: cursor far right", "", "Ten points", "cursor", 10),
     _turn(
-        "plus,equals_sign", "+ - 0", 1, "Curves: zoom in", "zoom",
+        "plus,equals_sign", "+ - 0", "curves", "Curves: zoom in", "zoom",
         "Curves: zoom in around the cursor or the newest, out, all", "zoom", late=True,
     ),
-    _turn("minus", "", 1, "Curves: zoom out", "", "Curves: twice as much of x", "zoom", -1),
-    _turn("0", "", 1, "Curves: the whole x axis", "", "Curves: all of x", "zoom", 0),
+    _turn("minus", "", "curves", "Curves: zoom out", "", "Curves: twice as much of x", "zoom", -1),
+    _turn("0", "", "curves", "Curves: the whole x axis", "", "Curves: all of x", "zoom", 0),
     Command(
         "o", "o", "Curves: overlay", "overlay", "Curves: lay other stored sweeps over this one",
-        "overlay", "board", pane=1, late=True,
+        "overlay", "board", pane="curves", late=True,
     ),
     _turn(
-        "b", "b B", 2, "Bars: next figure", "figure",
+        "b", "b B", "bars", "Bars: next figure", "figure",
         "Bars: next figure; of a target also steps and samples", "figure",
     ),
-    _turn("B", "", 2, "Bars: previous figure", "", "Bars: the figure before", "figure", -1),
+    _turn("B", "", "bars", "Bars: previous figure", "", "Bars: the figure before", "figure", -1),
     _turn(
-        "g", "g G", 4, "Gradients: next view", "view",
+        "g", "g G", "gradients", "Gradients: next view", "view",
         "Gradients: norms, probed norms and values, competition", "source",
     ),
-    _turn("G", "", 4, "Gradients: previous view", "", "Gradients: the view before", "source", -1),
     _turn(
-        "f", "f", 4, "Gradients: early and late", "share",
+        "G", "", "gradients", "Gradients: previous view", "",
+        "Gradients: the view before", "source", -1,
+    ),
+    _turn(
+        "f", "f", "gradients", "Gradients: early and late", "share",
         "Gradients: what share of the steps is early and late", "share",
     ),
     _turn(
-        "n", "n", 4, "Gradients: normalize", "normalize",
+        "n", "n", "gradients", "Gradients: normalize", "normalize",
         "Gradients: all norms brought to one mean, or as they are", "normalize",
     ),
     _turn(
-        "right_square_bracket", "[ ]", 4, "Gradients: later moment", "moment",
+        "right_square_bracket", "[ ]", "gradients", "Gradients: later moment", "moment",
         "Gradients: an earlier or later moment of the probe", "moment",
     ),
     _turn(
-        "left_square_bracket", "", 4, "Gradients: earlier moment", "",
+        "left_square_bracket", "", "gradients", "Gradients: earlier moment", "",
         "Gradients: an earlier moment of the probe", "moment", -1,
     ),
 )  # fmt: skip
@@ -197,23 +226,15 @@ COMMANDS: tuple[Command, ...] = (
     ),
     *(
         Command(
-            str(number),
-            "1-7" if number == 1 else "",
-            f"Pane {number}: {name}",
+            key,
+            SHOWN_PANE_KEYS if name == "curves" else "",
+            f"Pane {key}: {PANE_TITLES.get(name, name)}",
             "",
             "Show a pane full size; again, and it goes back",
-            f"pane({number})",
+            f"pane('{name}')",
             "board",
         )
-        for number, name in (
-            (1, "curves"),
-            (2, "bars"),
-            (3, "memory"),
-            (4, "gradient norm"),
-            (5, "trials"),
-            (6, "findings"),
-            (7, "log"),
-        )
+        for name, key in PANE_KEYS.items()
     ),
     Command(
         "tab",
@@ -267,7 +288,7 @@ COMMANDS: tuple[Command, ...] = (
         "Trials: end the chosen one, after a question",
         "skip",
         "board",
-        pane=5,
+        pane="trials",
     ),
     Command(
         "R",
@@ -277,7 +298,7 @@ COMMANDS: tuple[Command, ...] = (
         "Trials: queue the chosen one anew if it failed, was stopped or skipped",
         "retry",
         "board",
-        pane=5,
+        pane="trials",
     ),
     Command(
         "a",

@@ -8,9 +8,9 @@ from batchscope.engine.errors import UsageProblem, nearest, printable, similar
 from batchscope.tui.config.commands import COMMANDS, SCREENS, Command, Place, slug
 
 NAMED = (
-    *("up", "down", "left", "right", "home", "end", "pageup", "pagedown", "enter", "escape"),
-    *("tab", "space", "backspace", "delete", "insert", *(f"f{number}" for number in range(1, 13))),
-)
+    "up", "down", "left", "right", "home", "end", "pageup", "pagedown", "enter", "escape",
+    "tab", "space", "backspace", "delete", "insert", *(f"f{number}" for number in range(1, 13)),
+)  # fmt: skip
 MODIFIERS = ("ctrl", "alt", "shift")
 OTHERWISE = {
     "solidus": "slash",
@@ -50,7 +50,7 @@ def check_keys(raw: Mapping[str, object], where: str) -> dict[str, tuple[str, ..
         UsageProblem: no such command or key, or two commands of a screen on one key.
     """
     known = {slug(command): command for command in COMMANDS}
-    found: dict[str, tuple[str, ...]] = {}
+    keys: dict[str, tuple[str, ...]] = {}
     for name, value in raw.items():
         place = f"{where}.{printable(name)}"
         if name not in known:
@@ -58,17 +58,17 @@ def check_keys(raw: Mapping[str, object], where: str) -> dict[str, tuple[str, ..
         written = [value] if isinstance(value, str) else value
         if not isinstance(written, list) or not written:
             raise UsageProblem(f'{place}: expected a key such as "x", or a list of keys')
-        found[name] = tuple(_key(each, place) for each in written)
+        keys[name] = tuple(_key(each, place) for each in written)
     for each in SCREENS:
-        _check_clashes(found, where, each)
-    return found
+        _check_clashes(keys, where, each)
+    return keys
 
 
 def remapped(commands: Iterable[Command], keys: Keys) -> list[Command]:
     """The commands with the keys that they have now, and shown with these."""
-    told = list(commands)
-    gone = {key for each in told if slug(each) in keys for key in each.keys.split(",")}
-    return [_with_keys(each, keys.get(slug(each)), gone) for each in told]
+    listed = list(commands)
+    gone = {key for each in listed if slug(each) in keys for key in each.keys.split(",")}
+    return [_with_keys(each, keys.get(slug(each)), gone) for each in listed]
 
 
 def textual_keymap(keys: Keys) -> dict[str, str]:

@@ -45,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULTS = Settings()
-TOLD = {
+MEANINGS = {
     "theme": "The colours: terminal (its own), dark, light, colour-blind or contrast.",
     "ascii": "Draw in ASCII alone. Without this key, where the locale is not UTF-8.",
     "mouse": "Clicks and the wheel. With it, hold shift to select text.",
@@ -93,19 +93,19 @@ def load_settings() -> Settings:
 def read_settings(raw: Mapping[str, Any], where: str) -> Settings:
     """Settings from the tables of a file; see `load_settings` for the errors."""
     types = {field.name: field.type for field in msgspec.structs.fields(Settings)}
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, value in raw.items():
         place = f"{where}: {printable(key)}"
         if key not in types:
             raise UsageProblem(f"{where}: unknown key {printable(key)!r}{nearest(key, types)}")
         if key == "keys":
-            found[key] = _keys(value, place)
+            values[key] = _keys(value, place)
         elif key == "memory_limit":
-            found[key] = _named(place, parse_size, value)
+            values[key] = _named(place, parse_size, value)
         else:
             check_value(value, types[key], place)
-            found[key] = _named(place, check_theme, value) if key == "theme" else value
-    return Settings(**found)
+            values[key] = _named(place, check_theme, value) if key == "theme" else value
+    return Settings(**values)
 
 
 def apply_settings(words: argparse.Namespace) -> None:

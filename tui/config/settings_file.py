@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import tomli_w
-
 from batchscope.engine.errors import printable
+from batchscope.engine.experiment.toml_literal import literal
 from batchscope.tui.config.commands import COMMANDS, Command, slug
 from batchscope.tui.config.keymap import key_written
-from batchscope.tui.config.settings import DEFAULTS, TOLD, Settings
+from batchscope.tui.config.settings import DEFAULTS, MEANINGS, Settings
 
 EXAMPLES = {"ascii": True, "workers": 2, "memory_limit": "2GiB", "data_dir": "~/images"}
 """What a key without a default could be."""
@@ -17,11 +16,11 @@ def annotated(settings: Settings, path: Path) -> str:
     """Every key with what it does; a comment where it stands at its default."""
     state = "" if path.is_file() else " (not there yet: save this as it)"
     lines = [f"# {printable(path)}{state}", "# The command line goes before what stands here.", ""]
-    for name, told in TOLD.items():
+    for name, meaning in MEANINGS.items():
         value = getattr(settings, name)
         unset = value == getattr(DEFAULTS, name)
         shown = EXAMPLES.get(name) if value is None else value
-        lines += [f"# {told}", ("# " if unset else "") + _entry(name, shown), ""]
+        lines += [f"# {meaning}", ("# " if unset else "") + f"{name} = {literal(shown)}", ""]
     lines += [
         "# Keys of the commands: a character or a name (f2, ctrl+x, pageup), or a list.",
         "[keys]",
@@ -35,14 +34,4 @@ def _key_line(command: Command, settings: Settings) -> str:
     given = settings.keys.get(name)
     written = list(given or map(key_written, command.keys.split(",")))
     value = written[0] if len(written) == 1 else written
-    return ("" if given else "# ") + _entry(name, value)
-
-
-def _entry(name: str, value: object) -> str:
-    if isinstance(value, list):
-        return f"{name} = [{', '.join(_literal(each) for each in value)}]"
-    return f"{name} = {_literal(value)}"
-
-
-def _literal(value: object) -> str:
-    return tomli_w.dumps({"value": value}).strip().removeprefix("value = ")
+    return ("" if given else "# ") + f"{name} = {literal(value)}"

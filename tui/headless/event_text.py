@@ -78,8 +78,9 @@ def said(event: ev.AnyEvent, state: SweepState, lines: Sequence[LogLine]) -> Ite
         case _ if "trial" in figures:
             figures = {**of_trial(state, str(figures["trial"])), **figures}
     for index, line in enumerate(lines):
-        told = (NOTE, {}) if index and isinstance(event, ev.SweepOpened) else (name, figures)
-        yield Line(told[0], line.text, line.level, line.at, told[1])
+        if index and isinstance(event, ev.SweepOpened):
+            name, figures = NOTE, {}
+        yield Line(name, line.text, line.level, line.at, figures)
 
 
 def of_trial(state: SweepState, name: str) -> dict[str, object]:

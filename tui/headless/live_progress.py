@@ -62,9 +62,9 @@ class LiveDisplay:
 
     def scroll(self, lines: Sequence[Line]) -> None:
         """Put lines above the rows; those that the rows make needless are left out."""
-        told = [self._line(line) for line in lines if line.event not in ROUTINE]
-        if told:
-            self._console.print(Text("\n").join(told), soft_wrap=True)
+        texts = [self._line(line) for line in lines if line.event not in ROUTINE]
+        if texts:
+            self._console.print(Text("\n").join(texts), soft_wrap=True)
             self._return()
 
     def draw(self, state: SweepState, alive: bool, stopping: bool) -> None:

@@ -62,7 +62,7 @@ def summary(
                 "stacked": time.stacked if time else stack_of(state, name),
             }
         )
-    found = find(state)
+    findings = find(state)
     sharp = {name: mean_of(state, name, "sharpness") for name in state.configurations}
     for row in rows:
         row["sharpness"] = msgspec.to_builtins(sharp[str(row["configuration"])])
@@ -78,42 +78,42 @@ def summary(
         "failed": state.count("failed"),
         "diverged": state.count("diverged"),
         "configurations": rows,
-        "claims": msgspec.to_builtins(list(found.claims)),
-        "recommendation": found.recommendation,
-        "choices": msgspec.to_builtins(found.choices),
-        "critical_batch_size": msgspec.to_builtins(found.critical_batch_size),
-        "noise_scale": msgspec.to_builtins(list(found.noise_scale)),
+        "claims": msgspec.to_builtins(list(findings.claims)),
+        "recommendation": findings.recommendation,
+        "choices": msgspec.to_builtins(findings.choices),
+        "critical_batch_size": msgspec.to_builtins(findings.critical_batch_size),
+        "noise_scale": msgspec.to_builtins(list(findings.noise_scale)),
         "export": str(export) if export else None,
-        "bias_variance": msgspec.to_builtins(list(found.bias_variance)),
+        "bias_variance": msgspec.to_builtins(list(findings.bias_variance)),
     }
 
 
 def sharpness_lines(rows: list[dict[str, Any]], width: int) -> list[str]:
     """Mean and interval of each configuration that it was measured of; empty without any."""
-    found = [(row["label"], row["sharpness"]) for row in rows if row["sharpness"]]
-    lines = ["", "sharpness, % of 1 + loss in the first box (95 % interval)"] if found else []
-    for label, mean in found:
+    means = [(row["label"], row["sharpness"]) for row in rows if row["sharpness"]]
+    lines = ["", "sharpness, % of 1 + loss in the first box (95 % interval)"] if means else []
+    for label, mean in means:
         low, high = mean["low"], mean["high"]
         within = "" if low is None else f" [{number(low)}, {number(high)}]"
         lines.append(f"{label:>{width}}  {number(mean['mean'])}{within}, n={mean['n']}")
     return lines
 
 
-def findings_text(found: Findings) -> list[str]:
+def findings_text(findings: Findings) -> list[str]:
     """The claims with their verdicts, what was chosen, and the recommendation."""
-    lines = [""] if found.claims else []
-    for verdict in found.claims:
+    lines = [""] if findings.claims else []
+    for verdict in findings.claims:
         sign, _ = MARKS[verdict.verdict]
         lines.append(f"{sign} {verdict.statement}")
-        told = "  ".join(part for part in (effect_text(verdict), remarks(verdict)) if part)
-        lines.append(f"  {word_of(verdict)}  {told}".rstrip())
-    if found.choices:
-        lines += ["", *(f"{sign_of(each)[0]} {choice_text(each)}" for each in found.choices)]
-    if found.critical_batch_size:
-        lines += ["", *size_lines(found.critical_batch_size)]
-    if found.bias_variance:
-        lines += ["", *part_lines(found.bias_variance)]
-    return [*lines, "", found.recommendation] if found.recommendation else lines
+        details = "  ".join(part for part in (effect_text(verdict), remarks(verdict)) if part)
+        lines.append(f"  {word_of(verdict)}  {details}".rstrip())
+    if findings.choices:
+        lines += ["", *(f"{sign_of(each)[0]} {choice_text(each)}" for each in findings.choices)]
+    if findings.critical_batch_size:
+        lines += ["", *size_lines(findings.critical_batch_size)]
+    if findings.bias_variance:
+        lines += ["", *part_lines(findings.bias_variance)]
+    return [*lines, "", findings.recommendation] if findings.recommendation else lines
 
 
 def unfinished(of: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What all panes are: a name, a number, the topics they show, and rows drawn from a view."""
+"""What all panes are: a name, a title, the topics they show, and rows drawn from a view."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, overload
@@ -7,6 +7,7 @@ from textual import events
 from textual.geometry import Region
 from textual.strip import Strip
 
+from batchscope.tui.config.commands import PaneName
 from batchscope.tui.render.frame import MARGIN, framed
 from batchscope.tui.render.styled_text import EMPTY, Row, clip, row
 from batchscope.tui.viewmodel.view import View
@@ -19,13 +20,12 @@ BESIDE = 6  # what a frame puts around its heading
 class Pane(Rows):
     """A part of the board. Subclasses say what it shows; this draws it, no oftener than needed."""
 
-    NUMBER: ClassVar[int]
+    NAME: ClassVar[PaneName]
     TITLE: ClassVar[str]
-    TAB: ClassVar[str]
     TOPICS: ClassVar[tuple[str, ...]]
 
     def __init__(self, view: View) -> None:
-        super().__init__(id=f"pane-{self.TAB}", classes="pane")
+        super().__init__(id=f"pane-{self.NAME}", classes="pane")
         self.view = view
         self.boxed = True
         self.current = False
@@ -41,7 +41,7 @@ class Pane(Rows):
     @property
     def tab(self) -> str:
         """The same in a word, for the line of tabs."""
-        return self.TAB
+        return self.NAME
 
     def turn(self, what: str, step: int) -> str:
         """Show it another way, as a key asks; a sentence where there is no other way."""
@@ -62,10 +62,10 @@ class Pane(Rows):
     def said(self, width: int, *texts: str) -> Row:
         """The first text that has the room, with the heading where no frame shows it."""
         room = width - len(self.heading) - (BESIDE if self.boxed else 2)
-        told = next((text for text in texts if len(text) <= room), texts[-1])
+        words = next((text for text in texts if len(text) <= room), texts[-1])
         if not self.boxed:
-            told = f"{self.heading}  {told}".rstrip()
-        return row((told, "dim")) if told else EMPTY
+            words = f"{self.heading}  {words}".rstrip()
+        return row((words, "dim")) if words else EMPTY
 
     def foot(self, width: int, height: int) -> Sequence[Row]:
         """Rows that stay below the content, of the `height` that both have."""

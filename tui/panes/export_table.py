@@ -8,9 +8,10 @@ from batchscope.engine.analysis import interpolation_lines
 from batchscope.engine.analysis.figures import chosen_shape, epoch_times
 from batchscope.engine.errors import printable
 from batchscope.engine.metrics.norm_histogram import Norms
+from batchscope.tui.config.commands import PaneName
 from batchscope.tui.panes.bars.pane import EPOCH_TIME, LINES, BarsPane
 from batchscope.tui.panes.base import Pane
-from batchscope.tui.panes.curves.legend import told_of
+from batchscope.tui.panes.curves.legend import reading_of
 from batchscope.tui.panes.curves.pane import CurvesPane
 from batchscope.tui.panes.gradients.pane import GradientsPane
 from batchscope.tui.render.styled_text import text_of
@@ -23,7 +24,7 @@ Line = Sequence[object]
 
 def table_of(pane: Pane) -> str:
     """The table of a pane, tabs between the columns; empty where it shows nothing yet."""
-    table = [*_TABLES[pane.NUMBER](pane)] if pane.view.state.trials else []
+    table = [*_TABLES[pane.NAME](pane)] if pane.view.state.trials else []
     return "\n".join("\t".join(map(_cell, line)) for line in table)
 
 
@@ -40,11 +41,11 @@ def _curves(pane: Pane) -> Iterable[Line]:
     yield "sweep", "configuration", figure, "standard deviation", "seeds", "of"
     for source in curves.sources():
         for name in source.order:
-            told = told_of(pane.view, source, name, curves.lens)
-            if told:
-                seeds = told.n or f"epoch {told.epoch}"
+            reading = reading_of(pane.view, source, name, curves.lens)
+            if reading:
+                seeds = reading.n or f"epoch {reading.epoch}"
                 label = source.marks[name].label
-                yield source.title, label, told.mean, told.spread, seeds, told.seeds
+                yield source.title, label, reading.mean, reading.spread, seeds, reading.seeds
 
 
 def _bars(pane: Pane) -> Iterable[Line]:
@@ -73,18 +74,22 @@ def _line(pane: Pane, figure: str) -> Iterable[Line]:
 def _memory(pane: Pane) -> Iterable[Line]:
     view = pane.view
     yield (
-        *("configuration", "batch size", "micro-batch size", "accumulation steps"),
-        *("peak bytes", "samples per second (steps)", "reason"),
-    )
+        "configuration", "batch size", "micro-batch size", "accumulation steps",
+        "peak bytes", "samples per second (steps)", "reason",
+    )  # fmt: skip
     for name in view.order:
         trials = [each for each in view.state.replicates(name) if each.id in view.state.plans]
         if trials:
             plan, shape = view.state.plans[trials[0].id], chosen_shape(view.state, trials[0])
             peaks = [r.peak_memory_bytes for t in trials for r in t.records if r.peak_memory_bytes]
             yield (
-                *(view.marks[name].label, plan.largest, plan.micro_batch_size),
-                *(plan.accumulation_steps, max(peaks, default=shape.peak_bytes if shape else None)),
-                *(shape.samples_per_second if shape else None, plan.reason),
+                view.marks[name].label,
+                plan.largest,
+                plan.micro_batch_size,
+                plan.accumulation_steps,
+                max(peaks, default=shape.peak_bytes if shape else None),
+                shape.samples_per_second if shape else None,
+                plan.reason,
             )
 
 
@@ -108,29 +113,34 @@ def _mean(norms: Norms) -> tuple[float | None, float | None]:
 def _trials(pane: Pane) -> Iterable[Line]:
     view = pane.view
     yield (
-        *("trial", "configuration", "seed", "status", "epochs", "steps"),
-        *("train accuracy", "test accuracy", "reason"),
-    )
+        "trial", "configuration", "seed", "status", "epochs", "steps",
+        "train accuracy", "test accuracy", "reason",
+    )  # fmt: skip
     for name in view.order:
         for trial in view.state.replicates(name):
             last = trial.last
             yield (
-                *(trial.id, view.marks[name].label, trial.seed, trial.status),
-                *((last.epoch, last.steps) if last else (0, 0)),
-                *((last.train_accuracy, last.test_accuracy) if last else (None, None)),
+                trial.id,
+                view.marks[name].label,
+                trial.seed,
+                trial.status,
+                last.epoch if last else 0,
+                last.steps if last else 0,
+                last.train_accuracy if last else None,
+                last.test_accuracy if last else None,
                 trial.reason,
             )
 
 
 def _findings(pane: Pane) -> Iterable[Line]:
-    found = pane.view.findings
+    findings = pane.view.findings
     yield "claim", "verdict", "measure", "effect", "low (95 %)", "high (95 %)", "seeds", "reason"
-    for each in found.claims:
+    for each in findings.claims:
         interval = each.effect, each.low, each.high
         yield each.statement, each.verdict, each.measure, *interval, each.n, each.reason
-    if found.recommendation:
-        yield (found.recommendation,)
-    for choice in found.choices:
+    if findings.recommendation:
+        yield (findings.recommendation,)
+    for choice in findings.choices:
         yield (choice_text(choice),)
 
 
@@ -148,12 +158,12 @@ def _as_drawn(pane: Pane) -> Iterable[Line]:
         yield (text_of(line).rstrip(),)
 
 
-_TABLES: dict[int, Callable[[Pane], Iterable[Line]]] = {
-    1: _curves,
-    2: _bars,
-    3: _memory,
-    4: _gradients,
-    5: _trials,
-    6: _findings,
-    7: _log,
+_TABLES: dict[PaneName, Callable[[Pane], Iterable[Line]]] = {
+    "curves": _curves,
+    "bars": _bars,
+    "memory": _memory,
+    "gradients": _gradients,
+    "trials": _trials,
+    "findings": _findings,
+    "log": _log,
 }

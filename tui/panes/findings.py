@@ -23,7 +23,7 @@ CAPTION_WHOLE = 56
 class FindingsPane(Pane):
     """The answer: supported, contradicted or undetermined, with its uncertainty."""
 
-    NUMBER, TITLE, TAB = 6, "findings", "findings"
+    NAME, TITLE = "findings", "findings"
     TOPICS = ("findings", "trials", "data")
 
     def caption(self, width: int) -> Row:
@@ -45,14 +45,14 @@ class FindingsPane(Pane):
         return self._lines(width)
 
     def _lines(self, width: int) -> list[Row]:
-        found = self.view.findings
-        lines = [line for verdict in found.claims for line in _claim(verdict, width)]
+        findings = self.view.findings
+        lines = [line for verdict in findings.claims for line in _claim(verdict, width)]
         idle = idle_sentence(self.view.state)
         if idle:
             lines += _hanging(row(("! ", "warn")), idle, width)
-        if found.recommendation:
-            lines += _hanging(row(("→ ", "accent")), found.recommendation, width)
-        for choice in found.choices:
+        if findings.recommendation:
+            lines += _hanging(row(("→ ", "accent")), findings.recommendation, width)
+        for choice in findings.choices:
             sign, style = sign_of(choice)
             lines += _hanging(row((f"{sign} ", style)), choice_text(choice), width)
         return lines
@@ -62,15 +62,15 @@ def _claim(verdict: Verdict, width: int) -> list[Row]:
     """The sentence, then the verdict with the effect, then what else there is to say."""
     sign, style = MARKS[verdict.verdict]
     lines = _hanging(row((f"{sign} ", style)), verdict.statement, width)
-    told = row(" " * INDENT, (word_of(verdict), style))
+    outcome = row(" " * INDENT, (word_of(verdict), style))
     effect, more = effect_text(verdict), remarks(verdict)
     if effect:
-        told = row(*told, "  ", (effect, "strong"))
-    beside = row(*told, "  ", (more, "dim"))
+        outcome = row(*outcome, "  ", (effect, "strong"))
+    beside = row(*outcome, "  ", (more, "dim"))
     if more and width_of(beside) <= width:
         return [*lines, beside]
     rest = wrap(more, width - INDENT, "dim") if more else []
-    return [*lines, told, *((*row(" " * INDENT), *line) for line in rest)]
+    return [*lines, outcome, *((*row(" " * INDENT), *line) for line in rest)]
 
 
 def _hanging(head: Row, text: str, width: int) -> list[Row]:

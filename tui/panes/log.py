@@ -15,7 +15,7 @@ STAMP = 11
 class LogPane(Pane):
     """Follows the end until somebody scrolls up."""
 
-    NUMBER, TITLE, TAB = 7, "log", "log"
+    NAME, TITLE = "log", "log"
     TOPICS = ("log",)
 
     def options(self) -> object:

@@ -23,7 +23,7 @@ HISTORY = "so far "
 class MemoryPane(Pane):
     """The gauge of every device, then batch size = accumulation × micro-batch."""
 
-    NUMBER, TITLE, TAB = 3, "memory", "memory"
+    NAME, TITLE = "memory", "memory"
     TOPICS = ("memory", "plans", "epochs", "trials", "data")
 
     def caption(self, width: int) -> Row:
@@ -229,5 +229,5 @@ def _busy(sample: MemorySampled) -> Row:
         if sample.limit is not None
         else "",
     ]
-    told = "  ".join(part for part in parts if part)
-    return row((f"  {told}", "dim")) if told else EMPTY
+    text = "  ".join(part for part in parts if part)
+    return row((f"  {text}", "dim")) if text else EMPTY

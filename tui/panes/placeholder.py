@@ -29,5 +29,5 @@ def fetching(view: View) -> list[Row]:
         return [row(f"fetching {name}: {shown_size(data.received)}")]
     share = data.received / data.total
     done, rest = gauge(share, GAUGE)
-    told = f"{shown_size(data.received)} of {shown_size(data.total)}"
-    return [row(f"fetching {name}  ", (done, "accent"), (rest, "track"), f" {told}")]
+    amount = f"{shown_size(data.received)} of {shown_size(data.total)}"
+    return [row(f"fetching {name}  ", (done, "accent"), (rest, "track"), f" {amount}")]

@@ -170,9 +170,9 @@ def positions(axis: Axis, values: Floats, dots: int) -> Floats:
 
 def places(axis: Axis, values: Floats, dots: int) -> Ints:
     """`Axis.place` of many values at once; NOWHERE stands for None."""
-    found = np.clip(positions(axis, values, dots), -FAR, dots + FAR)
-    usable = ~np.isnan(found)
-    return np.where(usable, np.floor(np.where(usable, found, 0.0) + 0.5).astype(np.int64), NOWHERE)
+    exact = np.clip(positions(axis, values, dots), -FAR, dots + FAR)
+    usable = ~np.isnan(exact)
+    return np.where(usable, np.floor(np.where(usable, exact, 0.0) + 0.5).astype(np.int64), NOWHERE)
 
 
 def _table(points: Sequence[tuple[float, ...]] | Floats, columns: int) -> Floats:
@@ -252,10 +252,10 @@ def _between(points: Floats, x: Axis, y: Axis, width: int, height: int) -> Lit:
     which, at = _counted(first, last)
     here, count = here[which], np.where(across == 0, 1, across)[which]
     step = at - column[here]
-    for edge, found, extreme in ((high, top, np.minimum), (low, bottom, np.maximum)):
-        extreme.at(found, column[alone], edge[alone])
+    for edge, reached, extreme in ((high, top, np.minimum), (low, bottom, np.maximum)):
+        extreme.at(reached, column[alone], edge[alone])
         rise = edge[here + 1] - edge[here]
-        extreme.at(found, at, edge[here] + (2 * step * rise + count) // (2 * count))
+        extreme.at(reached, at, edge[here] + (2 * step * rise + count) // (2 * count))
     rows = np.arange(height)[:, None]
     return np.asarray((rows >= top) & (rows <= bottom))
 

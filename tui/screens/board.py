@@ -3,16 +3,15 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import astuple
 from pathlib import Path
 
 from textual import events
 from textual.app import ComposeResult
 
-from batchscope.engine.errors import Problem, printable
+from batchscope.engine.errors import Problem
 from batchscope.engine.findings.findings import find
 from batchscope.engine.journal.sweep_state import TrialState
-from batchscope.tui.config.commands import bindings
+from batchscope.tui.config.commands import PANE_KEYS, SHOWN_PANE_KEYS, PaneName, bindings
 from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.panes.bars.pane import BarsPane
 from batchscope.tui.panes.base import Pane
@@ -29,7 +28,7 @@ from batchscope.tui.screens import board_header
 from batchscope.tui.screens.app_protocol import AppProtocol, app_of
 from batchscope.tui.screens.board_overlay import OverlayScreen
 from batchscope.tui.terminal import escapes
-from batchscope.tui.terminal.captures import COPIES, keep, told
+from batchscope.tui.terminal.captures import COPIES, keep, short_path
 from batchscope.tui.theme.palette import BARE, Look
 from batchscope.tui.viewmodel.journal_follower import Follower
 from batchscope.tui.viewmodel.view import View
@@ -48,7 +47,6 @@ class BoardScreen(OverlayScreen):
     PLACE = "board"
     CSS_PATH = "board.tcss"
     BINDINGS = bindings("board")
-    AUTO_FOCUS = None
 
     def __init__(
         self,
@@ -61,10 +59,9 @@ class BoardScreen(OverlayScreen):
         self.view = View(clock, look)
         self.folder: Path | None = None
         self._prepare, self._others = prepare, others
-        self._said = ""
         self._phase = self.view.phase
         self.curves = CurvesPane(self.view)
-        self.panes: list[Pane] = [
+        panes: tuple[Pane, ...] = (
             self.curves,
             BarsPane(self.view),
             MemoryPane(self.view),
@@ -72,7 +69,8 @@ class BoardScreen(OverlayScreen):
             TrialsPane(self.view),
             FindingsPane(self.view),
             LogPane(self.view),
-        ]
+        )
+        self.panes: dict[PaneName, Pane] = {pane.NAME: pane for pane in panes}
         self.current: Pane = self.curves
         self._before: Pane | None = None
         self.enlarged = False
@@ -80,7 +78,6 @@ class BoardScreen(OverlayScreen):
 
     def compose(self) -> ComposeResult:
         """Header, panes in two columns, and the lines above and below them."""
-        curves, bars, memory, gradients, trials, findings, log = self.panes
         with Across(id="header"):
             yield Rows(id="title")
             yield Rows(id="status")
@@ -88,15 +85,15 @@ class BoardScreen(OverlayScreen):
         yield Rows(id="tabs")
         with Across(id="panes"):
             with Down(id="left"):
-                yield curves
+                yield self.panes["curves"]
                 with Across(id="lower"):
-                    yield bars
-                    yield trials
+                    yield self.panes["bars"]
+                    yield self.panes["trials"]
             with Down(id="right"):
-                yield gradients
-                yield memory
-                yield findings
-                yield log
+                yield self.panes["gradients"]
+                yield self.panes["memory"]
+                yield self.panes["findings"]
+                yield self.panes["log"]
         yield Rows(id="summary")
         yield Rows(id="hints")
 
@@ -172,7 +169,7 @@ class BoardScreen(OverlayScreen):
         """Draw what has changed since the last time."""
         if stands(self):
             self._redraw_lines()
-            for pane in self.panes:
+            for pane in self.panes.values():
                 pane.draw()
 
     def _redraw_lines(self) -> None:
@@ -204,7 +201,7 @@ class BoardScreen(OverlayScreen):
         if not stands(self):
             return
         one = self.one
-        for pane in self.panes:
+        for pane in self.panes.values():
             pane.boxed, pane.current = self._roomy, pane is self.current
         rows = None if one else self._heights()
         arranged = (self.size, self.current if one else None, rows)
@@ -212,7 +209,7 @@ class BoardScreen(OverlayScreen):
             self.redraw()
             return
         self._arranged = arranged
-        for pane in self.panes:
+        for pane in self.panes.values():
             pane.display = not one or pane is self.current
         for name in ("left", "lower", "right"):
             box = self.query_one(f"#{name}")
@@ -220,45 +217,48 @@ class BoardScreen(OverlayScreen):
         self.query_one("#left").styles.width = "1fr" if one else LEFT
         self._lines("tabs").display = one
         self._lines("summary").display = one
-        _, _, memory, gradients, _, findings, _ = self.panes
-        sized = (self.query_one("#lower"), gradients, memory, findings)
-        for at, widget in enumerate(sized):
-            widget.styles.height = astuple(rows)[at] if rows else "1fr"
+        for widget, height in (
+            (self.query_one("#lower"), rows and rows.lower),
+            (self.panes["gradients"], rows and rows.gradients),
+            (self.panes["memory"], rows and rows.memory),
+            (self.panes["findings"], rows and rows.findings),
+        ):
+            widget.styles.height = height or "1fr"
         self._redraw_lines()
-        for pane in self.panes:
+        for pane in self.panes.values():
             if pane.display:
                 pane.draw_late()
 
     def _heights(self) -> Heights:
         """Rows of the panes in the grid, which are the same while the contents want no others."""
-        _, bars, memory, gradients, trials, findings, _ = self.panes
+        panes = self.panes
         available = self.size.height - 2 - len(board_header.notice(self.view, self.size.width))
         wants = Wants(
-            gradients.wanted_rows(),
-            gradients.roomy_rows(),
-            bars.wanted_rows(),
-            trials.wanted_rows(),
-            memory.wanted_rows(),
-            findings.wanted_rows(),
+            gradients=panes["gradients"].wanted_rows(),
+            gradients_apart=panes["gradients"].roomy_rows(),
+            bars=panes["bars"].wanted_rows(),
+            trials=panes["trials"].wanted_rows(),
+            memory=panes["memory"].wanted_rows(),
+            findings=panes["findings"].wanted_rows(),
         )
         return heights(available, wants)
 
     def _tabs(self) -> Row:
         runs: list[tuple[str, str]] = [(" ", "")]
-        for pane in self.panes:
+        for name, pane in self.panes.items():
             style = "chosen" if pane is self.current else ""
-            runs += [(f" {pane.NUMBER} {pane.tab} ", style)]
+            runs += [(f" {PANE_KEYS[name]} {pane.tab} ", style)]
         return tuple(runs)
 
     def _hints(self, width: int) -> Row:
         if self._said:
-            return row((f" {self._said}", "accent"))
+            return self._answer()
         shown = [
             command.now(self.view.phase)
             for command in commands_at("board", self.batchscope.settings.keys)
-            if command.pane in (0, self.current.NUMBER) and self.fits(command)
+            if command.pane in (None, self.current.NAME) and self.fits(command)
         ]
-        return hints(shown, row((" 1-7", "key"), (" pane", "dim")), width)
+        return hints(shown, row((f" {SHOWN_PANE_KEYS}", "key"), (" pane", "dim")), width)
 
     def say(self, text: str) -> None:
         """Answer a key that changed nothing else, until the next one."""
@@ -270,23 +270,11 @@ class BoardScreen(OverlayScreen):
         if self._said == text:
             self.say("")
 
-    def on_key(self, event: events.Key) -> None:
-        """The last answer has been read; a key that does nothing says so."""
-        if event.key not in self.active_bindings:
-            self.say(
-                f"{printable(event.character or event.key)} does nothing here; ? shows the keys"
-            )
-        elif self._said:
-            self.say("")
-
-    def _lines(self, name: str) -> Rows:
-        return self.query_one(f"#{name}", Rows)
-
     # What the keys do
 
-    def action_pane(self, number: int) -> None:
+    def action_pane(self, name: PaneName) -> None:
         """Show a pane full size; again, and it goes back to where one was."""
-        pane = next(pane for pane in self.panes if number == pane.NUMBER)
+        pane = self.panes[name]
         if pane is not self.current:
             self._go(pane)
             self.enlarged = True
@@ -297,8 +285,10 @@ class BoardScreen(OverlayScreen):
         self._arrange()
 
     def action_next(self, step: int) -> None:
-        """The next pane, in the order of the numbers."""
-        self._go(self.panes[(self.panes.index(self.current) + step) % len(self.panes)])
+        """The next pane, in the order of the tabs."""
+        names = list(self.panes)
+        at = names.index(self.current.NAME) + step
+        self._go(self.panes[names[at % len(names)]])
         self._arrange()
 
     def action_enlarge(self) -> None:
@@ -321,9 +311,9 @@ class BoardScreen(OverlayScreen):
         else:
             self.say("all panes are shown already")
 
-    def action_turn(self, number: int, what: str, step: int) -> None:
+    def action_turn(self, name: PaneName, what: str, step: int) -> None:
         """Have a pane show its matter another way, or say why it cannot."""
-        pane = next(pane for pane in self.panes if number == pane.NUMBER)
+        pane = self.panes[name]
         answer = pane.turn(what, step)
         if answer:
             self.say(answer)
@@ -363,7 +353,7 @@ class BoardScreen(OverlayScreen):
             self.say(str(problem))
             return
         sent = "copied" if self.batchscope.copy(table) else "too long for the clipboard"
-        self.say(f"{sent}: {told(path, self.size.width - len(sent) - 4)}")
+        self.say(f"{sent}: {short_path(path, self.size.width - len(sent) - 4)}")
 
     def action_menu(self) -> None:
         """Back to the menu; the sweep does not notice."""

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from textual.screen import Screen
-
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.journal.sweep_state import TrialState
 from batchscope.engine.sweeps import commands
@@ -13,16 +11,18 @@ from batchscope.engine.sweeps.add_batch_size import added, read_raw, with_batch_
 from batchscope.engine.sweeps.launcher import start_conductor
 from batchscope.engine.sweeps.requests import ask, retry_refusal, skip_refusal
 from batchscope.engine.sweeps.store import conductor_lives
-from batchscope.tui.config.commands import Command
+from batchscope.tui.config.commands import PANE_KEYS, Command
 from batchscope.tui.screens.add_batch_size import AddBatchSize, Answer
+from batchscope.tui.screens.answering import AnsweringScreen
 from batchscope.tui.screens.dialog import Message, Question
 from batchscope.tui.viewmodel.view import View
 
 UNHEARD = "the sweep ended before it heard that; nothing was changed"
 REFUSED = "refused: "
+TRIALS = PANE_KEYS["trials"]
 
 
-class ControlScreen(Screen[None]):
+class ControlScreen(AnsweringScreen):
     """A screen on one sweep, whose conductor takes what is asked here by way of its commands.
 
     What was asked is done once the journal says so; where the conductor ends before, that is said.
@@ -35,10 +35,6 @@ class ControlScreen(Screen[None]):
         super().__init__()
         self._awaited: list[tuple[Callable[[], bool], str]] = []
         self._said_before = 0
-
-    def say(self, text: str) -> None:
-        """Answer a key that changed nothing else."""
-        raise NotImplementedError
 
     def unsay(self, text: str) -> None:
         """Take back what was said, if it still stands."""
@@ -63,10 +59,10 @@ class ControlScreen(Screen[None]):
 
     def heed(self) -> None:
         """Look whether what was asked for has happened, or cannot happen any more."""
-        for done, told in self._awaited:
+        for done, promise in self._awaited:
             if done():
-                self.unsay(told)
-        self._awaited = [(done, told) for done, told in self._awaited if not done()]
+                self.unsay(promise)
+        self._awaited = [(done, promise) for done, promise in self._awaited if not done()]
         state = self.view.state
         new = state.said - self._said_before
         refusals = [line.text for line in list(state.log)[-new:] if new] if self._awaited else []
@@ -84,11 +80,11 @@ class ControlScreen(Screen[None]):
         state = self.view.state
         match self.view.phase:
             case "paused":
-                told = "the sweep has been asked to go on"
-                self._send(commands.Continue(), lambda: state.paused_at is None, told)
+                promise = "the sweep has been asked to go on"
+                self._send(commands.Continue(), lambda: state.paused_at is None, promise)
             case "running" | "preparing":
-                told = "the sweep has been asked to pause: what runs holds after its step"
-                self._send(commands.Pause(), lambda: state.paused_at is not None, told)
+                promise = "the sweep has been asked to pause: what runs holds after its step"
+                self._send(commands.Pause(), lambda: state.paused_at is not None, promise)
             case phase:
                 self.say(f"nothing to pause: the sweep is {phase}")
 
@@ -96,7 +92,7 @@ class ControlScreen(Screen[None]):
         """Ask, then end the chosen trial."""
         trial = self.trial()
         if trial is None:
-            self.say("X skips the trial that is chosen in pane 5: open that first")
+            self.say(f"X skips the trial that is chosen in pane {TRIALS}: open that first")
         elif refused := skip_refusal(trial):
             self.say(refused)
         elif not self.view.alive:
@@ -112,7 +108,7 @@ class ControlScreen(Screen[None]):
         """Queue the chosen trial anew."""
         trial = self.trial()
         if trial is None:
-            self.say("R tries the trial again that is chosen in pane 5: open that first")
+            self.say(f"R tries the trial again that is chosen in pane {TRIALS}: open that first")
         elif refused := retry_refusal(trial):
             self.say(refused)
         else:
@@ -198,14 +194,14 @@ class ControlScreen(Screen[None]):
             f"the sweep has been asked to run batch size {size:,} as well",
         )
 
-    def _ask(self, command: commands.AnyCommand, done: Callable[[], bool], told: str) -> None:
+    def _ask(self, command: commands.AnyCommand, done: Callable[[], bool], promise: str) -> None:
         """Have a conductor do something, a new one where none lives."""
         if self.view.stopping:
             self.say("the sweep is being stopped; ask again once it has")
         elif self.folder is None:
             self.say("nothing is known of this sweep yet")
         elif conductor_lives(self.folder):
-            self._send(command, done, told)
+            self._send(command, done, promise)
         else:
             folder = self.folder
             self._begin("The sweep could not be told", lambda: ask(folder, command))
@@ -214,12 +210,12 @@ class ControlScreen(Screen[None]):
         if not yes:
             self.say("the sweep goes on")
         else:
-            told = "the sweep has been asked to stop"
-            if self._send(commands.Stop(), lambda: not self.view.alive, told):
+            promise = "the sweep has been asked to stop"
+            if self._send(commands.Stop(), lambda: not self.view.alive, promise):
                 self.view.stopping = True
-                self.say(told)
+                self.say(promise)
 
-    def _send(self, command: commands.AnyCommand, done: Callable[[], bool], told: str) -> bool:
+    def _send(self, command: commands.AnyCommand, done: Callable[[], bool], promise: str) -> bool:
         """Send a command to the conductor and say so until it is done; False if nobody takes it."""
         if self.folder is None or not conductor_lives(self.folder):
             self.say("no conductor lives any more, so nobody could be asked")
@@ -230,8 +226,8 @@ class ControlScreen(Screen[None]):
             why = printable(error.strerror or error)
             self.app.push_screen(Message("The sweep could not be told", why))
             return False
-        self._awaited.append((done, told))
-        self.say(told)
+        self._awaited.append((done, promise))
+        self.say(promise)
         return True
 
     def _begin(self, problem: str, begin: Callable[[], None]) -> None:
@@ -240,8 +236,8 @@ class ControlScreen(Screen[None]):
         async def start() -> None:
             try:
                 await asyncio.to_thread(begin)
-            except Problem as found:
-                self.app.push_screen(Message(problem, str(found)))
+            except Problem as error:
+                self.app.push_screen(Message(problem, str(error)))
             self.say("")
 
         self.run_worker(start(), name="conduct", exclusive=False)

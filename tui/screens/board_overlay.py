@@ -24,18 +24,18 @@ class OverlayScreen(ControlScreen):
     async def lay_over(self, folders: Sequence[Path]) -> None:
         """Draw the curves of these sweeps too, and of no others; what cannot be drawn is said."""
         known = {overlay.folder: overlay for overlay in self.curves.overlays}
-        found: list[Overlay] = []
+        overlays: list[Overlay] = []
         problems: list[str] = []
         for folder in folders:
             try:
                 if folder not in known:
                     known[folder] = await asyncio.to_thread(Overlay(folder).load)
-                found.append(known[folder])
+                overlays.append(known[folder])
             except Problem as problem:
                 problems.append(str(problem))
             except OSError as error:
                 problems.append(f"{printable(folder.name)}: {printable(error.strerror or error)}")
-        self.curves.overlays = found
+        self.curves.overlays = overlays
         self.redraw()
         if problems:
             self.say("not laid over: " + "; ".join(problems))

@@ -2,10 +2,9 @@
 
 import asyncio
 
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.screen import Screen
 from textual.widgets import Input
 
 from batchscope.engine.errors import UsageProblem, printable
@@ -14,9 +13,11 @@ from batchscope.tui.config.commands import bindings
 from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.render.styled_text import Row, row
 from batchscope.tui.screens import edit_form
+from batchscope.tui.screens.answering import AnsweringScreen
 from batchscope.tui.screens.app_protocol import app_of
 from batchscope.tui.screens.dialog import Question
-from batchscope.tui.widgets.key_hints import hints
+from batchscope.tui.widgets.idle_field import IdleField
+from batchscope.tui.widgets.key_hints import CHOOSING, hints
 from batchscope.tui.widgets.list_picker import Picker
 from batchscope.tui.widgets.rows_widget import Rows, stands
 
@@ -24,13 +25,12 @@ PAUSE_SECONDS = 0.05
 MARGIN = 3
 
 
-class EditScreen(Screen[None]):
+class EditScreen(AnsweringScreen):
     """A draft and what came of reading it; the file itself is never written."""
 
     PLACE = "edit"
     CSS_PATH = "edit.tcss"
     BINDINGS = bindings("edit")
-    AUTO_FOCUS = None
 
     def __init__(self, name: str, draft: Draft) -> None:
         super().__init__()
@@ -38,7 +38,6 @@ class EditScreen(Screen[None]):
         self._checked: Checked | None = None
         self._wanted: list[str] | None = None
         self._reading = False
-        self._said = ""
 
     def compose(self) -> ComposeResult:
         """Title, settings, the field, what comes of it, keys."""
@@ -47,11 +46,8 @@ class EditScreen(Screen[None]):
         yield Rows(id="edit-rule")
         with Horizontal(id="edit-field"):
             yield Rows(id="edit-key")
-            field = Input(id="edit-value")
-            field.compact, field.cursor_blink, field.can_focus = True, False, False
-            field.select_on_focus = False
-            yield field
-        yield Rows(id="edit-told")
+            yield IdleField("edit-value", select_on_focus=False)
+        yield Rows(id="edit-notes")
         yield Rows(id="edit-hints")
 
     def on_mount(self) -> None:
@@ -77,16 +73,15 @@ class EditScreen(Screen[None]):
         self._lines("edit-rule").show([row(("─" * width, "frame"))])
         if not self.typing:
             self._show_value()
-        self._draw_told()
+        self._draw_notes()
 
-    def _draw_told(self) -> None:
+    def _draw_notes(self) -> None:
         if not stands(self):
             return
-        told = self._lines("edit-told")
-        inner = max(1, told.size.width - 2 * MARGIN)
-        key = self._key
-        lines = edit_form.told(key, self._checked, inner, told.size.height)
-        told.show([row(" " * MARGIN, *line) for line in lines])
+        box = self._lines("edit-notes")
+        inner = max(1, box.size.width - 2 * MARGIN)
+        lines = edit_form.notes(self._key, self._checked, inner, box.size.height)
+        box.show([row(" " * MARGIN, *line) for line in lines])
         self._lines("edit-hints").show([self._hints(self.size.width)])
 
     def _show_value(self) -> None:
@@ -100,31 +95,27 @@ class EditScreen(Screen[None]):
         lines = self._lines("edit-key")
         lines.styles.width = min(self.size.width // 2, sum(len(text) for text, _ in label))
         lines.show([label])
-        field = self.query_one("#edit-value", Input)
+        field = self.query_one(IdleField)
         with field.prevent(Input.Changed):
             field.value = "" if key == edit_form.ANOTHER else self._draft.setting(key).text
             field.cursor_position = len(field.value)
 
     def _hints(self, width: int) -> Row:
         if self._said:
-            return row((f" {self._said}", "accent"))
+            return self._answer()
         if self.typing:
             return row(
                 (" enter", "key"), (" take it", "dim"), ("  esc", "key"), (" as it was", "dim"),
                 ("  empty takes the key out", "dim"),
             )  # fmt: skip
-        keys = app_of(self).settings.keys
-        return hints(commands_at("edit", keys), row((" ↑ ↓", "key"), (" choose", "dim")), width)
-
-    def _lines(self, name: str) -> Rows:
-        return self.query_one(f"#{name}", Rows)
+        return hints(commands_at("edit", app_of(self).settings.keys), CHOOSING, width)
 
     # What is chosen, typed and read
 
     @property
     def typing(self) -> bool:
         """Whether keys go into the field."""
-        return self.query_one("#edit-value", Input).has_focus
+        return self.query_one(IdleField).has_focus
 
     @property
     def _key(self) -> str:
@@ -144,9 +135,9 @@ class EditScreen(Screen[None]):
             while self._wanted is not None:
                 await asyncio.sleep(PAUSE_SECONDS)
                 wanted, self._wanted = self._wanted, None
-                found = await asyncio.to_thread(checked, self._draft.path, wanted)
+                result = await asyncio.to_thread(checked, self._draft.path, wanted)
                 if self._wanted is None:
-                    self._checked = found
+                    self._checked = result
                     self._draw()
         finally:
             self._reading = False
@@ -154,16 +145,7 @@ class EditScreen(Screen[None]):
     def say(self, text: str) -> None:
         """Answer a key that changed nothing else, until the next one."""
         self._said = text
-        self._draw_told()
-
-    def on_key(self, event: events.Key) -> None:
-        """The last answer has been read; a key that does nothing says so."""
-        if event.key not in self.active_bindings:
-            self.say(
-                f"{printable(event.character or event.key)} does nothing here; ? shows the keys"
-            )
-        elif self._said:
-            self.say("")
+        self._draw_notes()
 
     def on_picker_moved(self) -> None:
         """Another value; what was being typed is dropped."""
@@ -205,9 +187,7 @@ class EditScreen(Screen[None]):
         self._check(self._draft.assignments)
 
     def _leave_field(self) -> None:
-        field = self.query_one("#edit-value", Input)
-        field.can_focus = False
-        self.set_focus(None)
+        self.query_one(IdleField).leave()
         self._check(self._draft.assignments)
 
     # What the keys do
@@ -221,11 +201,8 @@ class EditScreen(Screen[None]):
 
     def action_change(self) -> None:
         """Type another value."""
-        field = self.query_one("#edit-value", Input)
-        field.can_focus = True
-        field.focus()
-        field.cursor_position = len(field.value)
-        self.call_after_refresh(self._draw_told)
+        self.query_one(IdleField).enter()
+        self.call_after_refresh(self._draw_notes)
 
     def action_reset(self) -> None:
         """The chosen key back to what the file says."""
@@ -253,11 +230,11 @@ class EditScreen(Screen[None]):
 
     @work(group="launch", exclusive=True)
     async def _launch(self) -> None:
-        found = await asyncio.to_thread(checked, self._draft.path, self._draft.assignments)
-        if found.preset:
-            app_of(self).launch(found.preset)
+        result = await asyncio.to_thread(checked, self._draft.path, self._draft.assignments)
+        if result.preset:
+            app_of(self).launch(result.preset)
             return
-        self._checked = found
+        self._checked = result
         self._draw()
         self.say("it cannot be launched like this; the reason stands above")
 

@@ -34,34 +34,34 @@ def _item(setting: Setting, width: int) -> Item:
         left = row(*fit(left, VALUE), "  ", (meaning(setting.key), "dim"))
     was = EMPTY
     if setting.changed:
-        told = f"was {setting.written}" if setting.written else "was not set"
-        was = row(cell(told, min(WAS, len(told)), "warn"))
+        text = f"was {setting.written}" if setting.written else "was not set"
+        was = row(cell(text, min(WAS, len(text)), "warn"))
     return Item(spread(left, was, width), f"set:{setting.key}", setting.changed)
 
 
-def title(name: str, changes: int, found: Checked | None, width: int) -> Row:
+def title(name: str, changes: int, checked: Checked | None, width: int) -> Row:
     """What is edited, and how much there is to run."""
     edited = f"{changes} change{'s' * (changes > 1)}" if changes else "no change"
     left = row(
         (" batchscope", "accent"), " ▸ edit ", (printable(name), "strong"), (f", {edited}", "dim")
     )
-    if found is None:
+    if checked is None:
         return spread(left, EMPTY, width)
-    if found.preset is None:
+    if checked.preset is None:
         return spread(left, row(("✗ cannot be launched ", "bad")), width)
-    count = found.preset.trial_count
-    took = roughly(sweep_seconds(found.preset.configurations, cores()))
+    count = checked.preset.trial_count
+    took = roughly(sweep_seconds(checked.preset.configurations, cores()))
     right = row((f"{count:,} trial{'s' * (count > 1)}", "strong"), (f", about {took} ", ""))
     return spread(left, right, width)
 
 
-def told(key: str, found: Checked | None, width: int, height: int) -> list[Row]:
+def notes(key: str, checked: Checked | None, width: int, height: int) -> list[Row]:
     """What the chosen key may be, and what is wrong or worth saying of the whole."""
     about = meaning(key) if key else "any key of a preset, for example grid.momentum=[0, 0.9]"
     lines = wrap(about, width, "dim")
-    if found and found.problem:
-        lines += wrap(f"✗ {found.problem}", width, "bad")
-    elif found and found.preset:
-        for note in found.preset.notes:
+    if checked and checked.problem:
+        lines += wrap(f"✗ {checked.problem}", width, "bad")
+    elif checked and checked.preset:
+        for note in checked.preset.notes:
             lines += wrap(f"! {note}", width, "warn")
     return lines[:height]

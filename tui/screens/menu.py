@@ -8,7 +8,6 @@ from pathlib import Path
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
-from textual.screen import Screen
 from textual.widgets import Input
 
 from batchscope.engine.errors import Problem, printable
@@ -17,10 +16,12 @@ from batchscope.tui.config.commands import Command, bindings
 from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.render.styled_text import EMPTY, Row, row, spread
 from batchscope.tui.screens import menu_entries, menu_previews
+from batchscope.tui.screens.answering import AnsweringScreen
 from batchscope.tui.screens.app_protocol import AppProtocol, app_of
 from batchscope.tui.screens.dialog import Message
 from batchscope.tui.screens.sweep_actions import delete_all, delete_question
-from batchscope.tui.widgets.key_hints import hints
+from batchscope.tui.widgets.idle_field import IdleField
+from batchscope.tui.widgets.key_hints import CHOOSING, hints
 from batchscope.tui.widgets.list_picker import Item, Picker
 from batchscope.tui.widgets.rows_widget import Rows, stands
 
@@ -31,13 +32,12 @@ ENTERS = {"preset": "launch", "sweep": "open", "": ""}
 ASKED = "what does batch size do to my training?"
 
 
-class MenuScreen(Screen[None]):
+class MenuScreen(AnsweringScreen):
     """Presets are there at once; stored sweeps come in as their journals have been read."""
 
     PLACE = "menu"
     CSS_PATH = "menu.tcss"
     BINDINGS = bindings("menu")
-    AUTO_FOCUS = None
 
     def __init__(self, listing: Listing, limit: int | None = None) -> None:
         super().__init__()
@@ -46,16 +46,13 @@ class MenuScreen(Screen[None]):
         self._stored: list[StoredSweep] | None = None
         self._marked: frozenset[str] = frozenset()
         self._query = ""
-        self._said = ""
 
     def compose(self) -> ComposeResult:
         """Title, filter, list, preview, keys."""
         yield Rows(id="menu-title")
         with Horizontal(id="menu-filter"):
             yield Rows(id="filter-sign")
-            field = Input(placeholder="words of a name, question, group, id, state", id="filter")
-            field.compact, field.cursor_blink, field.can_focus = True, False, False
-            yield field
+            yield IdleField("filter", "words of a name, question, group, id, state")
             yield Rows(id="filter-count")
         with Container(id="menu-body"):
             yield Picker(id="picker")
@@ -81,10 +78,10 @@ class MenuScreen(Screen[None]):
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _look_once(self) -> None:
-        found = await asyncio.to_thread(self._listing.look)
-        if found != self._stored:
-            self._stored = found
-            self._marked &= {sweep.id for sweep in found}
+        sweeps = await asyncio.to_thread(self._listing.look)
+        if sweeps != self._stored:
+            self._stored = sweeps
+            self._marked &= {sweep.id for sweep in sweeps}
             self._draw()
 
     # Drawing
@@ -116,8 +113,8 @@ class MenuScreen(Screen[None]):
         running = sum(sweep.state == "running" for sweep in stored)
         some = f"{len(stored)} stored sweep{'s' if len(stored) > 1 else ''}"
         marked = row((f"{len(self._marked)} marked  ", "accent")) if self._marked else EMPTY
-        told = f"{some}, {running} running" if running else some
-        return row(*marked, (told, "dim"), ("  end", "key"), (" goes there ", "dim"))
+        counts = f"{some}, {running} running" if running else some
+        return row(*marked, (counts, "dim"), ("  end", "key"), (" goes there ", "dim"))
 
     def _hits(self) -> tuple[list[menu_entries.Offer], list[StoredSweep]]:
         """Presets and sweeps that the filter leaves."""
@@ -134,8 +131,8 @@ class MenuScreen(Screen[None]):
         offers, sweeps = self._hits()
         items = menu_entries.items(offers, sweeps, self._stored or [], self._marked, width)
         if self._query.strip() and not items:
-            found = f" nothing holds “{printable(self._query.strip())}”; esc shows all"
-            return [Item(row((found, "warn")))]
+            nothing = f" nothing holds “{printable(self._query.strip())}”; esc shows all"
+            return [Item(row((nothing, "warn")))]
         if not self._stored and not self._query.strip():
             none = "looking…" if self._stored is None else "none yet: enter launches the first"
             items += [Item(EMPTY), Item(row((" stored sweeps", "dim")))]
@@ -153,8 +150,8 @@ class MenuScreen(Screen[None]):
             lines += [EMPTY] * (size.height - len(lines))
             shown = [row(("│", "frame"), " " * (MARGIN - 1), *line) for line in lines]
         else:
-            told = self._preview(inner, size.height - 1)
-            shown = [row(("─" * width, "frame")), *(row(" " * MARGIN, *line) for line in told)]
+            rows = self._preview(inner, size.height - 1)
+            shown = [row(("─" * width, "frame")), *(row(" " * MARGIN, *line) for line in rows)]
         self._lines("preview").show(shown)
         self._lines("menu-hints").show([self._hints(width)])
 
@@ -168,13 +165,13 @@ class MenuScreen(Screen[None]):
 
     def _hints(self, width: int) -> Row:
         if self._said:
-            return row((f" {self._said}", "accent"))
+            return self._answer()
         if self.typing:
             return row(
                 (" enter", "key"), (" keep the filter", "dim"), ("  esc", "key"),
                 (" show all", "dim"), ("  ↑ ↓", "key"), (" choose", "dim"),
             )  # fmt: skip
-        return hints(self._fitting(), row((" ↑ ↓", "key"), (" choose", "dim")), width)
+        return hints(self._fitting(), CHOOSING, width)
 
     def _fitting(self) -> list[Command]:
         """The commands that what is chosen is fit for."""
@@ -188,9 +185,6 @@ class MenuScreen(Screen[None]):
             and (command.action != "compare" or self._marked)
         ]
 
-    def _lines(self, name: str) -> Rows:
-        return self.query_one(f"#{name}", Rows)
-
     # What is chosen and typed
 
     @property
@@ -201,7 +195,7 @@ class MenuScreen(Screen[None]):
     @property
     def typing(self) -> bool:
         """Whether keys go into the filter."""
-        return self.query_one("#filter", Input).has_focus
+        return self.query_one(IdleField).has_focus
 
     def _offer(self) -> menu_entries.Offer | None:
         key = self.query_one(Picker).key
@@ -211,19 +205,13 @@ class MenuScreen(Screen[None]):
         key = self.query_one(Picker).key
         return next((s for s in self._stored or [] if key == menu_entries.sweep_key(s)), None)
 
+    def _marked_sweeps(self) -> list[StoredSweep]:
+        return [sweep for sweep in self._stored or [] if sweep.id in self._marked]
+
     def say(self, text: str) -> None:
         """Answer a key that changed nothing else, until the next one."""
         self._said = text
         self._draw_choice()
-
-    def on_key(self, event: events.Key) -> None:
-        """The last answer has been read; a key that does nothing says so."""
-        if event.key not in self.active_bindings:
-            self.say(
-                f"{printable(event.character or event.key)} does nothing here; ? shows the keys"
-            )
-        elif self._said:
-            self.say("")
 
     def on_picker_moved(self) -> None:
         """Another preview."""
@@ -248,16 +236,12 @@ class MenuScreen(Screen[None]):
 
     def action_filter(self) -> None:
         """Type into the filter."""
-        field = self.query_one("#filter", Input)
         self.add_class("-filtered")
-        field.can_focus = True
-        field.focus()
-        field.cursor_position = len(field.value)
+        self.query_one(IdleField).enter()
         self.call_after_refresh(self._draw)
 
     def action_show_all(self) -> None:
         """Clear the filter and leave its field; without one, take the marks away."""
-        field = self.query_one("#filter", Input)
         if not self._query and not self.typing:
             if self._marked:
                 self._marked = frozenset()
@@ -265,7 +249,7 @@ class MenuScreen(Screen[None]):
             else:
                 self.say("everything is shown already")
             return
-        field.value = self._query = ""
+        self.query_one(IdleField).value = self._query = ""
         self._leave_field()
 
     def action_move(self, step: int) -> None:
@@ -315,8 +299,7 @@ class MenuScreen(Screen[None]):
 
     def action_compare(self) -> None:
         """Open the marked sweeps over each other, or the chosen one and the only marked one."""
-        one = self._sweep()
-        chosen = [sweep for sweep in self._stored or [] if sweep.id in self._marked]
+        one, chosen = self._sweep(), self._marked_sweeps()
         if one and (one in chosen or len(chosen) == 1):
             chosen = [one, *(sweep for sweep in chosen if sweep != one)]
         if len(chosen) < 2:
@@ -361,9 +344,8 @@ class MenuScreen(Screen[None]):
 
     def action_delete(self) -> None:
         """Delete the marked sweeps or the chosen one, after a question."""
-        chosen = [sweep for sweep in self._stored or [] if sweep.id in self._marked]
         one = self._sweep()
-        doomed = chosen or ([one] if one else [])
+        doomed = self._marked_sweeps() or ([one] if one else [])
         running = [sweep for sweep in doomed if sweep.alive]
         if not doomed:
             self.say("nothing to delete: no stored sweep is chosen")
@@ -388,9 +370,7 @@ class MenuScreen(Screen[None]):
             self.app.push_screen(Message("Not everything was deleted", "\n".join(problems)))
 
     def _leave_field(self) -> None:
-        field = self.query_one("#filter", Input)
-        field.can_focus = False
-        self.set_focus(None)
+        self.query_one(IdleField).leave()
         self.set_class(bool(self._query.strip()), "-filtered")
         self.call_after_refresh(self._draw)
 

@@ -76,10 +76,10 @@ def offers() -> list[Offer]:
 
     One that cannot be read says so instead of spoiling the menu.
     """
-    found = [_offer(name, path) for name, path in preset_files().items()]
-    first = next((offer.group for offer in found if offer.name == FIRST), "")
+    listed = [_offer(name, path) for name, path in preset_files().items()]
+    first = next((offer.group for offer in listed if offer.name == FIRST), "")
     return sorted(
-        found,
+        listed,
         key=lambda o: (o.group == OTHER, o.group != first, o.group, o.name != FIRST, o.name),
     )
 
@@ -94,7 +94,7 @@ def _offer(name: str, path: Path) -> Offer:
 
 
 def items(
-    found: Sequence[Offer],
+    chosen: Sequence[Offer],
     sweeps: Sequence[StoredSweep],
     stored: Sequence[StoredSweep],
     marked: frozenset[str],
@@ -103,7 +103,7 @@ def items(
     """The presets under their headings, then the sweeps; `stored` are all that times come from."""
     listed: list[Item] = []
     group = ""
-    for offer in found:
+    for offer in chosen:
         if offer.group != group:
             group = offer.group
             listed.append(Item(row((f" {group}", "dim"))))

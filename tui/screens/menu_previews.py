@@ -100,15 +100,15 @@ def _claims(preset: Preset, width: int, height: int) -> list[Row]:
     """The claims that fit whole; the last row says how many more there are."""
     lines: list[Row] = []
     for index, claim in enumerate(preset.claims):
-        told = _claim(claim.statement, width, "" if lines else "claims")
+        rows = _claim(claim.statement, width, "" if lines else "claims")
         left = len(preset.claims) - index
-        if len(lines) + len(told) + (left > 1) > height:
+        if len(lines) + len(rows) + (left > 1) > height:
             return lines + (
                 _field("", f"and {left} more", width)
                 if lines
                 else _field("claims", str(left), width)
             )
-        lines += told
+        lines += rows
     return lines
 
 
@@ -140,10 +140,10 @@ def _model(settings: Settings) -> str:
 
 def _models(preset: Preset) -> str:
     """The network of the first configuration, and how many others there are."""
-    found = list(dict.fromkeys(_model(each.settings) for each in preset.configurations))
-    if len(found) <= SHOWN_MODELS:
-        return "; ".join(found)
-    return f"{found[0]}; {len(found) - 1} others"
+    models = list(dict.fromkeys(_model(each.settings) for each in preset.configurations))
+    if len(models) <= SHOWN_MODELS:
+        return "; ".join(models)
+    return f"{models[0]}; {len(models) - 1} others"
 
 
 def _grid(preset: Preset) -> str:
@@ -183,25 +183,25 @@ def _training(preset: Preset) -> str:
         for name in BUDGETS
         if getattr(train, name) is not None
     )
-    told = f"{optimizers}, lr {rates}, {' or '.join(dict.fromkeys(budgets))}"
-    return ", ".join([told, *_changes(preset)])
+    first = f"{optimizers}, lr {rates}, {' or '.join(dict.fromkeys(budgets))}"
+    return ", ".join([first, *_changes(preset)])
 
 
 def _changes(preset: Preset) -> list[str]:
     """What changes in mid-run, in any configuration."""
     settings = [configuration.settings for configuration in preset.configurations]
-    found: dict[str, None] = {}
+    changes: dict[str, None] = {}
     for schedule in (each.schedule for each in settings):
         if schedule.kind == "step":
             at = " and ".join(f"{100 * share:.0f} %" for share in schedule.at)
             sign = "÷" if schedule.by == "lr" else "×"
-            found[f"{schedule.by} {sign} {schedule.factor:g} at {at}"] = None
+            changes[f"{schedule.by} {sign} {schedule.factor:g} at {at}"] = None
         if schedule.kind == "cosine":
-            found["cosine"] = None
+            changes["cosine"] = None
         if schedule.batch_warmup_epochs:
-            found["batch warmup"] = None
+            changes["batch warmup"] = None
     phases = len({phase for each in settings for phase in each.phases})
-    return [*found, *([f"{phases} phase{'s' * (phases > 1)}"] if phases else [])]
+    return [*changes, *([f"{phases} phase{'s' * (phases > 1)}"] if phases else [])]
 
 
 def _memory(preset: Preset, limit: int | None) -> str:
@@ -210,8 +210,8 @@ def _memory(preset: Preset, limit: int | None) -> str:
     micro = list(dict.fromkeys(memory.micro_batch_size for memory in asked))
     bounds = [min(filter(None, (memory.limit_bytes, limit)), default=0) for memory in asked]
     cut = [f"micro-batch {_values(micro)}"] if micro != ["auto"] else []
-    told = [f"at most {shown_size(bound)} a device" for bound in dict.fromkeys(bounds) if bound]
-    return "; ".join([*cut, *told])
+    limits = [f"at most {shown_size(bound)} a device" for bound in dict.fromkeys(bounds) if bound]
+    return "; ".join([*cut, *limits])
 
 
 def _trials(offer: Offer, preset: Preset, stored: Sequence[StoredSweep]) -> str:

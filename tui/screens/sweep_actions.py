@@ -99,10 +99,10 @@ async def _export(
         screen.app.push_screen(Message("The sweep could not be exported", _plain(problem)))
         return
     say("")
-    screen.app.push_screen(Message("Exported", _told(state, target), bad=False))
+    screen.app.push_screen(Message("Exported", _outcome(state, target), bad=False))
 
 
-def _told(state: SweepState, target: Path) -> str:
+def _outcome(state: SweepState, target: Path) -> str:
     done = sum(trial.done for trial in state.trials.values())
     count = len(state.trials)
     some = f"{done} of {count} trials have ended; the manifest says that it is not complete."

@@ -42,7 +42,7 @@ def keep(home: Path, folder: str, stem: str, contents: dict[str, str]) -> list[P
     return written
 
 
-def told(path: Path, room: int) -> str:
+def short_path(path: Path, room: int) -> str:
     """A path in so many cells: from the home of the person, and its end where that is too long."""
     shown = printable(path)
     home = str(Path.home())

@@ -21,7 +21,7 @@ class Theme:
     """Styles by name; `background` and `foreground` are empty where they are the terminal's."""
 
     name: str
-    told: str
+    about: str
     styles: Styles
     series: tuple[str, ...]
     styles_16: Styles

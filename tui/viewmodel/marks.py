@@ -43,9 +43,9 @@ def marks_for(configurations: list[Configuration], glyphs: str = GLYPHS) -> dict
     groups must be told apart.
     """
     groups: dict[str, int] = {}
-    found = {}
+    marks = {}
     for each in configurations:
         index = groups.setdefault(f"group {each.rivals}" if each.rivals else each.id, len(groups))
         glyph, style = glyphs[index % len(glyphs)], f"s{index % COLOURS}"
-        found[each.id] = Mark(glyph, style, printable(each.label))
-    return found
+        marks[each.id] = Mark(glyph, style, printable(each.label))
+    return marks

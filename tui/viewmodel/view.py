@@ -149,12 +149,12 @@ class View:
     @property
     def chosen(self) -> frozenset[str]:
         """The ids of the candidates that were chosen."""
-        found = self.once(
+        names = self.once(
             "choices",
             (self.moved["trials"], len(self.order)),
             lambda: {choice.chosen for choice in choices(self.state)},
         )
-        return frozenset(name for name in found if name is not None)
+        return frozenset(name for name in names if name is not None)
 
     def reached(self, configuration: str) -> int:
         """Epochs on record for a configuration, over its seeds."""

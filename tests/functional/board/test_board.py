@@ -82,10 +82,10 @@ async def test_tab_goes_round_both_ways_and_the_frame_tells(home: Path) -> None:
         board = await loaded(pilot)
         for expected in ("bars", "memory", "gradients", "trials", "findings", "log", "curves"):
             await pilot.press("tab")
-            assert expected == board.current.TAB
-            assert [pane.TAB for pane in board.panes if pane.current] == [expected]
+            assert expected == board.current.NAME
+            assert [pane.NAME for pane in board.panes.values() if pane.current] == [expected]
         await pilot.press("shift+tab")
-        assert board.current.TAB == "log"
+        assert board.current.NAME == "log"
 
 
 async def test_one_pane_at_a_time_on_a_small_screen(home: Path) -> None:
@@ -168,9 +168,9 @@ async def test_what_has_not_changed_is_not_drawn_again(
     async with app.run_test(size=LARGE) as pilot:
         board = await loaded(pilot)
         drawn: list[tuple[str, tuple[Region, ...]]] = []
-        for pane in board.panes:
+        for pane in board.panes.values():
             monkeypatch.setattr(
-                pane, "refresh", lambda *regions, name=pane.TAB: drawn.append((name, regions))
+                pane, "refresh", lambda *regions, name=pane.NAME: drawn.append((name, regions))
             )
         board.redraw()
         assert drawn == []
@@ -223,7 +223,7 @@ async def test_no_color_leaves_no_colour(home: Path, monkeypatch: pytest.MonkeyP
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         board = await loaded(pilot)
-        lines = board.panes[0].render_lines(Region(0, 0, *board.panes[0].size))
+        lines = board.curves.render_lines(Region(0, 0, *board.curves.size))
         styles = [segment.style for line in lines for segment in line if segment.style]
         assert len(lines) > 10
         colours = [colour for style in styles for colour in (style.color, style.bgcolor) if colour]

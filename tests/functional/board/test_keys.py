@@ -104,8 +104,8 @@ async def test_a_probe_moves_nothing_but_the_gradients_and_the_log(
             board = await loaded(pilot)
             await pilot.press("g")
             drawn: list[str] = []
-            for pane in board.panes:
-                monkeypatch.setattr(pane, "show", lambda _, name=pane.TAB: drawn.append(name))
+            for pane in board.panes.values():
+                monkeypatch.setattr(pane, "show", lambda _, name=pane.NAME: drawn.append(name))
             recipe.probe(trial, 0.5)
             before = board.view.moved["probes"]
             await until(pilot, lambda: board.view.moved["probes"] > before)
@@ -118,18 +118,18 @@ async def test_every_key_is_answered(home: Path, sweep: Callable[[Path], Path], 
     app = board_on(sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         board = await loaded(pilot)
-        before = [pane.options() for pane in board.panes]
+        before = [pane.options() for pane in board.panes.values()]
         await pilot.press("7", key)
         changed = [
-            pane.NUMBER
-            for pane, options in zip(board.panes, before, strict=True)
+            pane.NAME
+            for pane, options in zip(board.panes.values(), before, strict=True)
             if pane.options() != options
         ]
         if changed:
-            assert board.current.NUMBER in changed
+            assert board.current.NAME in changed
             assert part(app, "hints").startswith(" 1-7 pane  ")
         else:
-            assert board.current.TAB == "log"
+            assert board.current.NAME == "log"
             assert not part(app, "hints").startswith(" 1-7 pane")
 
 

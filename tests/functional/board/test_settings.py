@@ -58,7 +58,7 @@ async def test_a_theme_colours_rows_and_dialogs_alike(home: Path) -> None:
     app = board_on(finished_sweep(home), Settings(theme="light"))
     async with app.run_test(size=SMALL) as pilot:
         board = await loaded(pilot)
-        strip = board.panes[0].render_line(3)
+        strip = board.curves.render_line(3)
         grounds = {s.style.bgcolor.name for s in strip if s.style and s.style.bgcolor}
         assert grounds == {THEMES["light"].background}
         await pilot.press("?")
@@ -140,7 +140,7 @@ async def test_in_ascii_what_is_drawn_is_as_wide(home: Path) -> None:
     app = board_on(finished_sweep(home), Settings(ascii=True))
     async with app.run_test(size=LARGE) as pilot:
         board = await loaded(pilot)
-        for pane in board.panes:
+        for pane in board.panes.values():
             for y in range(pane.size.height):
                 strip = pane.render_line(y)
                 assert strip.text.isascii()
@@ -174,8 +174,8 @@ async def test_wide_and_combining_characters_move_nothing(home: Path) -> None:
                         for y in range(rows.size.height):
                             strip = rows.render_line(y)
                             assert cell_len(strip.text) == rows.size.width, strip.text
-                            frame = strip.text[-1:] in "│╮╯|+" or rows not in board.panes
-                            assert frame or not board.panes[0].boxed, strip.text
+                            frame = strip.text[-1:] in "│╮╯|+" or rows not in board.panes.values()
+                            assert frame or not board.curves.boxed, strip.text
 
 
 # Keys that come faster than screens

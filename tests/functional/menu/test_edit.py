@@ -70,10 +70,10 @@ async def test_the_form_shows_what_is_set_and_what_a_value_may_be(home: Path) ->
         shown = part(app, "settings")
         assert shown.index("grid.batch_size          [16, 1024]") < shown.index("not set")
         assert "no change" in part(app, "edit-title")
-        assert "a list, each entry an integer (at least 1)" in part(app, "edit-told")
+        assert "a list, each entry an integer (at least 1)" in part(app, "edit-notes")
         await chosen(pilot, "train.optimizer")
         assert line_of(pilot, "train.optimizer").endswith('"sgd"')
-        assert 'without it "sgd"' in " ".join(part(app, "edit-told").split())
+        assert 'without it "sgd"' in " ".join(part(app, "edit-notes").split())
 
 
 async def test_trials_follow_what_is_typed_and_the_change_is_marked(home: Path) -> None:
@@ -120,7 +120,7 @@ async def test_a_mistake_is_told_as_one_types_and_cannot_be_launched(
     async with app.run_test(size=SMALL) as pilot:
         await editing(pilot)
         await typed(pilot, key, text)
-        await until(pilot, lambda: problem in " ".join(part(app, "edit-told").split()))
+        await until(pilot, lambda: problem in " ".join(part(app, "edit-notes").split()))
         assert "✗ cannot be launched" in part(app, "edit-title")
         await pilot.press("enter", "L")
         await said(pilot, "edit-hints", "it cannot be launched like this")
@@ -146,7 +146,7 @@ async def test_another_key_is_an_assignment(home: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await editing(pilot)
         await pilot.press("end", "enter", *"gird.lr=[1]")
-        await said(pilot, "edit-told", "unknown key 'gird'; did you mean 'grid'?")
+        await said(pilot, "edit-notes", "unknown key 'gird'; did you mean 'grid'?")
         await pilot.press("enter")
         assert "did you mean 'grid'?" in part(app, "edit-hints")
         await pilot.press("ctrl+u", *"grid.lr=[0.1, 0.2]")
@@ -225,7 +225,7 @@ async def test_a_file_that_went_away_is_told(home: Path, presets: dict[str, Path
         await editing(pilot)
         presets["large"].unlink()
         await typed(pilot, "seeds", "3")
-        await said(pilot, "edit-told", "no such preset file")
+        await said(pilot, "edit-notes", "no such preset file")
         await pilot.press("escape", "escape", "E")
         await until(pilot, lambda: isinstance(app.screen, Message))
         assert "no such preset file" in str(app.screen.query_one("Static").render())
@@ -265,7 +265,7 @@ def test_picture_of_the_form(
         await typed(pilot, "grid.batch_size", "[16, 64, 256, 1024]")
         await pilot.press("enter")
         await typed(pilot, "train.lr", "-1")
-        await said(pilot, "edit-told", "expected a number")
+        await said(pilot, "edit-notes", "expected a number")
 
     assert snap_compare(BatchscopeApp(home), terminal_size=size, run_before=changed)
 

@@ -9,8 +9,8 @@ from batchscope.engine.findings.critical_batch_text import (
     aside_sentences,
     figure,
     noise_sentence,
-    told,
 )
+from batchscope.engine.findings.critical_batch_text import told as in_words
 from batchscope.engine.formatting import three_digits
 from batchscope.engine.schedule import target
 from batchscope.tui.panes.placeholder import awaited
@@ -39,19 +39,19 @@ FINE = 96
 
 def critical_rows(view: View, width: int, height: int) -> list[Row]:
     """The picture and beside it the batch sizes; below, the figures in words."""
-    found, noise = view.findings.critical_batch_size, view.findings.noise_scale
-    if found is None or not (found.sizes or found.left_out):
+    critical, noise = view.findings.critical_batch_size, view.findings.noise_scale
+    if critical is None or not (critical.sizes or critical.left_out):
         return awaited(view, "no trial has reached its target yet", width, height)
-    said = _said(found, noise, width)
-    table = _table(view, found, width)
+    said = _said(critical, noise, width)
+    table = _table(view, critical, width)
     beside = max((sum(len(text) for text, _ in line) for line in table), default=0)
     rows = height - len(said)
-    if len(found.sizes) < 2 or rows < CHART_ROWS:
+    if len(critical.sizes) < 2 or rows < CHART_ROWS:
         return [*table, *said]
     if width - beside - 2 < CHART_COLUMNS:
-        return [*_picture(view, found, noise, width, rows), *table, *said]
+        return [*_picture(view, critical, noise, width, rows), *table, *said]
     room = width - beside - 2
-    drawn = _picture(view, found, noise, room, max(rows, len(table)))
+    drawn = _picture(view, critical, noise, room, max(rows, len(table)))
     return [
         *(
             row(*fit(line, room), "  ", *(table[at] if at < len(table) else EMPTY))
@@ -67,29 +67,29 @@ def has_target(view: View) -> bool:
     return any(target.has_target(train) for train in settings)
 
 
-def _said(found: Critical, noise: Sequence[NoiseFinding], width: int) -> list[Row]:
-    marks = found.value is not None
-    head = f"{f'{CRITICAL} ' * marks}critical batch size {told(found)}"
-    head += f"; {found.reason}" if found.reason else ""
+def _said(critical: Critical, noise: Sequence[NoiseFinding], width: int) -> list[Row]:
+    marks = critical.value is not None
+    head = f"{f'{CRITICAL} ' * marks}critical batch size {in_words(critical)}"
+    head += f"; {critical.reason}" if critical.reason else ""
     lines = wrap(head, width, "strong")
-    if found.steps_min and found.samples_min:
-        steps, samples = _short(found.steps_min), _short(found.samples_min)
+    if critical.steps_min and critical.samples_min:
+        steps, samples = _short(critical.steps_min), _short(critical.samples_min)
         lines += wrap(f"│ fewest steps {steps}, ╌ fewest samples {samples}", width, "dim")
     if noise:
-        sentence = noise_sentence(found, noise).rstrip(".")
+        sentence = noise_sentence(critical, noise).rstrip(".")
         lines += wrap(f"{f'{NOISE} ' * marks}{sentence[0].lower()}{sentence[1:]}", width, "")
-    for sentence in aside_sentences(found):
+    for sentence in aside_sentences(critical):
         lines += wrap(sentence, width, "dim")
     return lines
 
 
-def _table(view: View, found: Critical, width: int) -> list[Row]:
+def _table(view: View, critical: Critical, width: int) -> list[Row]:
     """Steps, samples and regime of every batch size; `?` where the interval allows another."""
-    if not found.sizes:
+    if not critical.sizes:
         return []
     label = view.label_width(LABEL_MOST)
     lines = [row((f"{'':>{label + 3}}{'steps':>8}{'samples':>10}  regime", "dim"))]
-    for size in found.sizes:
+    for size in critical.sizes:
         doubt = "" if size.sure or size.regime == "undetermined" else "?"
         lines.append(
             row(
@@ -111,18 +111,18 @@ def _short(value: float) -> str:
 
 
 def _picture(
-    view: View, found: Critical, noise: Sequence[NoiseFinding], width: int, height: int
+    view: View, critical: Critical, noise: Sequence[NoiseFinding], width: int, height: int
 ) -> list[Row]:
     """Log-log: a step to the left costs samples, a step down costs steps."""
-    curve = _curve(found)
-    marks = [_mark(view, size) for size in found.sizes]
+    curve = _curve(critical)
+    marks = [_mark(view, size) for size in critical.sizes]
     level, hair = None, None
     ends = [(at, up) for at, up, *_ in marks] + curve
-    if found.steps_min and found.samples_min:
-        level = Level(found.samples_min, "")
-        hair = found.steps_min
+    if critical.steps_min and critical.samples_min:
+        level = Level(critical.samples_min, "")
+        hair = critical.steps_min
         ends.append((hair, level.value))
-        marks += _along(found, noise)
+        marks += _along(critical, noise)
     x, y = (
         axis_over([v * f for v in values for f in (AROUND, 1 / AROUND)], log=True)
         for values in zip(*ends, strict=True)
@@ -143,27 +143,28 @@ def _mark(view: View, size: Size) -> Marker:
     return size.steps, size.samples, mark.glyph, mark.style
 
 
-def _along(found: Critical, noise: Sequence[NoiseFinding]) -> list[Marker]:
+def _along(critical: Critical, noise: Sequence[NoiseFinding]) -> list[Marker]:
     """The critical batch size and the middle noise scale, each where it lies on the curve."""
-    assert found.value is not None
-    on_curve = {each.configuration for each in found.sizes}
+    assert critical.value is not None
+    on_curve = {each.configuration for each in critical.sizes}
     known = sorted(n.value for n in noise if n.value and n.configuration in on_curve)
     places = [(known[len(known) // 2], NOISE, "warn")] if known else []
-    places.append((found.value, CRITICAL, "strong"))
-    return [(*_point(found, size), glyph, style) for size, glyph, style in places]
+    places.append((critical.value, CRITICAL, "strong"))
+    return [(*_point(critical, size), glyph, style) for size, glyph, style in places]
 
 
-def _curve(found: Critical) -> list[tuple[float, float]]:
+def _curve(critical: Critical) -> list[tuple[float, float]]:
     """The fitted curve from beyond the smallest batch size to beyond the largest."""
-    if found.value is None:
+    if critical.value is None:
         return []
-    sizes = [size.samples / size.steps for size in found.sizes]
+    sizes = [size.samples / size.steps for size in critical.sizes]
     low, high = min(sizes) / BEYOND, max(sizes) * BEYOND
-    return [_point(found, low * (high / low) ** (at / FINE)) for at in range(FINE + 1)]
+    return [_point(critical, low * (high / low) ** (at / FINE)) for at in range(FINE + 1)]
 
 
-def _point(found: Critical, size: float) -> tuple[float, float]:
-    assert found.value
-    assert found.steps_min
-    assert found.samples_min
-    return found.steps_min * (1 + found.value / size), found.samples_min * (1 + size / found.value)
+def _point(critical: Critical, size: float) -> tuple[float, float]:
+    assert critical.value
+    assert critical.steps_min
+    assert critical.samples_min
+    steps = critical.steps_min * (1 + critical.value / size)
+    return steps, critical.samples_min * (1 + size / critical.value)

@@ -60,10 +60,10 @@ def _legend(view: View, asked: Interpolation, seeds: int, width: int) -> list[Ro
         mark = view.marks[name]
         named.append(row((mark.glyph, mark.style), f" {mark.label} at α = {at}  "))
     over = f"mean of {seeds} seeds ± a deviation" if seeds > 1 else "one seed"
-    told = f"test ──, train ╌╌; {over}"
+    text = f"test ──, train ╌╌; {over}"
     if any(line.recalibrated for line in view.state.lines.values()):
-        told += "; batch norm's statistics taken anew at each α"
-    return [tuple(run for part in named for run in part), *wrap(told, width, "dim")]
+        text += "; batch norm's statistics taken anew at each α"
+    return [tuple(run for part in named for run in part), *wrap(text, width, "dim")]
 
 
 def _picture(
@@ -104,12 +104,12 @@ def _edges(point: OverSeeds) -> tuple[float, float, float]:
 
 def _markers(view: View, asked: Interpolation, test: Sequence[OverSeeds]) -> list[Marker]:
     """Each solution where it lies on the curve of the test images, if the line comes by it."""
-    found: list[Marker] = []
+    markers: list[Marker] = []
     for at, name in zip(ENDS, (asked.start, asked.end), strict=True):
         mark = view.marks[name]
-        found += [
+        markers += [
             (point.alpha, point.mean, mark.glyph, mark.style)
             for point in test
             if math.isclose(point.alpha, at, abs_tol=1e-9)
         ]
-    return found
+    return markers

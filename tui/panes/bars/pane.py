@@ -35,7 +35,7 @@ class Measured:
     share: bool = False
     setting: bool = False
 
-    def told(self, mean: Mean, decimals: int | None) -> tuple[str, str]:
+    def texts(self, mean: Mean, decimals: int | None) -> tuple[str, str]:
         """The mean, and half of its 95 % interval where two seeds or more give one."""
         if self.measure == "noise_scale":
             ends = (size(end) if end is not None else "–" for end in (mean.low, mean.high))
@@ -83,7 +83,7 @@ LINE_ROWS = 14
 class BarsPane(Pane):
     """How long an epoch takes, or what else the batch size changes."""
 
-    NUMBER, TITLE, TAB = 2, "epoch time", "bars"
+    NAME, TITLE = "bars", "epoch time"
     TOPICS = ("epochs", "trials", "data", "findings", "lines")
 
     chosen = 0
@@ -97,13 +97,13 @@ class BarsPane(Pane):
         """What there is to draw."""
         view = self.view
         asked = [each.settings for each in view.state.configurations.values()]
-        told = any(trial.predicted for trial in view.state.trials.values())
+        predicted = any(trial.predicted for trial in view.state.trials.values())
         return (
             *FIGURES,
             *([CRITICAL] if has_target(view) else []),
             *([SHARPNESS] if any(each.sharpness.epsilon for each in asked) else []),
             *(LINES if interpolation.asked_for(view) else []),
-            *(PARTS if told else []),
+            *(PARTS if predicted else []),
         )
 
     @property
@@ -138,8 +138,8 @@ class BarsPane(Pane):
             return self.said(width, "over all seeds [95 % interval]", "")
         if self.figure in LINES:
             return self.said(width, interpolation.CAPTION, "")
-        told = "mean ± half its 95 % interval · × the smallest batch's"
-        return self.said(width, told, "× the smallest batch's", "")
+        text = "mean ± half its 95 % interval · × the smallest batch's"
+        return self.said(width, text, "× the smallest batch's", "")
 
     def wanted_rows(self) -> int:
         """A bar each, and how it was measured."""
@@ -160,11 +160,11 @@ class BarsPane(Pane):
         if chosen is EPOCH_TIME:
             lines = epoch_time_rows(view, label, width)
             return lines or awaited(view, "no whole epoch has ended yet", width, height)
-        found = self.means()
-        if not found:
+        means = self.means()
+        if not means:
             why = f"no {chosen.name} was measured" if view.state.count("finished") else _NONE
             return awaited(view, why, width, height)
-        return [*self._lines(found, label, width), *wrap(self._note(found), width, "dim")]
+        return [*self._lines(means, label, width), *wrap(self._note(means), width, "dim")]
 
     def means(self) -> dict[str, Mean]:
         """What the bars stand for, where the figure is one that bars show."""
@@ -175,25 +175,25 @@ class BarsPane(Pane):
             lambda: _noise(view) if chosen is NOISE else bars(view.state, chosen.measure),
         )
 
-    def _lines(self, found: dict[str, Mean], label: int, width: int) -> list[Row]:
+    def _lines(self, means: dict[str, Mean], label: int, width: int) -> list[Row]:
         """Bars as long as the means; the columns as wide as the longest in them."""
-        decimals = 4 if self.figure.share else places(mean.mean for mean in found.values())
-        told = {name: self.figure.told(mean, decimals) for name, mean in found.items()}
-        factors = {name: _factor(mean) for name, mean in found.items()}
+        decimals = 4 if self.figure.share else places(mean.mean for mean in means.values())
+        pairs = {name: self.figure.texts(mean, decimals) for name, mean in means.items()}
+        factors = {name: _factor(mean) for name, mean in means.items()}
         seeds = {
-            name: f" n={mean.n}" if width >= SEEDS_FROM else "" for name, mean in found.items()
+            name: f" n={mean.n}" if width >= SEEDS_FROM else "" for name, mean in means.items()
         }
         columns = [
-            ([value for value, _ in told.values()], ""),
-            ([f" {spread}" if spread else "" for _, spread in told.values()], "dim"),
+            ([value for value, _ in pairs.values()], ""),
+            ([f" {spread}" if spread else "" for _, spread in pairs.values()], "dim"),
             ([*seeds.values()], "dim"),
             ([f" {factor}" for factor in factors.values()], "strong"),
         ]
         widths = [max(map(len, texts)) for texts, _ in columns]
         room = width - label - 3 - sum(widths) - 1
-        longest = max(abs(mean.mean) for mean in found.values())
+        longest = max(abs(mean.mean) for mean in means.values())
         lines = []
-        for index, (name, mean) in enumerate(found.items()):
+        for index, (name, mean) in enumerate(means.items()):
             mark = self.view.marks[name]
             figures = [
                 cell(texts[index], size, style, right=style != "dim")
@@ -203,21 +203,21 @@ class BarsPane(Pane):
             lines.append(row(*mark.head(label), (drawn, mark.style), " ", *figures))
         return lines
 
-    def _note(self, found: dict[str, Mean]) -> str:
+    def _note(self, means: dict[str, Mean]) -> str:
         if self.figure.measure == "step_seconds":
-            sizes = stack_sizes(t for name in found for t in self.view.state.replicates(name))
+            sizes = stack_sizes(t for name in means for t in self.view.state.replicates(name))
             return "; ".join(filter(None, (beside_what(self.view), stack_caution(sizes))))
-        counts = {mean.n for mean in found.values()}
+        counts = {mean.n for mean in means.values()}
         few, many = min(counts), max(counts)
         seeds = f"{few}" if few == many else f"{few} to {many}"
         plural = "s" if many > 1 else ""
-        box = f"; {self._box(found)}" if self.figure is SHARPNESS else ""
+        box = f"; {self._box(means)}" if self.figure is SHARPNESS else ""
         return f"over {seeds} finished seed{plural} a configuration{box}"
 
-    def _box(self, found: dict[str, Mean]) -> str:
+    def _box(self, means: dict[str, Mean]) -> str:
         """How wide the boxes are that sharpness was measured in."""
         state = self.view.state
-        sizes = {state.configurations[name].settings.sharpness.epsilon[0] for name in found}
+        sizes = {state.configurations[name].settings.sharpness.epsilon[0] for name in means}
         return f"% of 1 + loss, ε = {' or '.join(f'{size:g}' for size in sorted(sizes))}"
 
 

@@ -51,7 +51,7 @@ def _cells(x: Axis, xs: "Floats", columns: int) -> "Floats":
     return np.floor(positions(x, xs, columns * 2) + 0.5) // 2
 
 
-def told(x: float, axle: Axle) -> str:
+def place_text(x: float, axle: Axle) -> str:
     """A place on the x axis, with its unit."""
     if axle.along == "seconds":
         return duration(x)

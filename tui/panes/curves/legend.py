@@ -18,7 +18,7 @@ FIGURES = 19
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Reading:
     """A figure of a configuration: its mean and spread over `n` of `seeds`.
 
     `n` is 0 for one that is not final yet; `train` is its twin; `past` says that the curve ended
@@ -43,25 +43,25 @@ def legend(
 ) -> list[Row]:
     """Every configuration of every sweep with its figure; what has no room is counted."""
     width, height = size
-    found = {
-        (source.key, name): told_of(view, source, name, lens)
+    readings = {
+        (source.key, name): reading_of(view, source, name, lens)
         for source in sources
         for name in source.order
     }
     most = _label_width(sources, LABEL_MOST if width >= ROOMY_FROM else LABEL_NARROW)
-    decimals = 4 if lens.quantity.share else places(told.mean for told in found.values() if told)
+    decimals = 4 if lens.quantity.share else places(each.mean for each in readings.values() if each)
     lines = [_head(lens, most)]
     for source in sources:
         if source.title:
             named = row(("╍ ", "dim"), (source.title, "strong"))
             lines += [clip(named, most + 3 + FIGURES)]
         for name in source.order:
-            told = found[source.key, name]
+            reading = readings[source.key, name]
             said = _nothing()
             if not source.title and name in fits:
                 said = _fit(fits[name])
-            elif told and not lens.fitted:
-                said = _figures(told, decimals, lens)
+            elif reading and not lens.fitted:
+                said = _figures(reading, decimals, lens)
             lines.append(row(*source.marks[name].head(most), *said))
     if len(lines) > height:
         lines[max(1, height - 1) :] = [row((f"… {len(lines) - height + 1} more", "dim"))]
@@ -89,22 +89,22 @@ def _head(lens: Lens, most: int) -> Row:
     return row(((lead + text).ljust(most + 24)[: most + 3 + FIGURES], "dim"))
 
 
-def told_of(view: View, source: Source, name: str, lens: Lens) -> Told | None:
+def reading_of(view: View, source: Source, name: str, lens: Lens) -> Reading | None:
     """The figure of a configuration of a sweep, as the lens asks for it."""
     trials = source.state.replicates(name)
     if lens.cursor is not None:
         return _read(view, source, name, lens, len(trials))
     finals = last_values(source.state, name, lens.quantity.test)
     if finals:
-        return Told(*mean_and_deviation(finals), len(finals), len(trials))
+        return Reading(*mean_and_deviation(finals), len(finals), len(trials))
     curve = measured(view, source, name, False, lens)
     if not len(curve):
         return None
     reached = max(trial.last.epoch for trial in trials if trial.last)
-    return Told(float(curve.mean[-1]), None, 0, len(trials), reached)
+    return Reading(float(curve.mean[-1]), None, 0, len(trials), reached)
 
 
-def _read(view: View, source: Source, name: str, lens: Lens, seeds: int) -> Told | None:
+def _read(view: View, source: Source, name: str, lens: Lens, seeds: int) -> Reading | None:
     """What was measured last where the cursor stands, or before."""
     assert lens.cursor is not None
     curve = measured(view, source, name, False, lens)
@@ -120,28 +120,28 @@ def _read(view: View, source: Source, name: str, lens: Lens, seeds: int) -> Told
     n = int(curve.n[at])
     past = lens.cursor > float(curve.x.max())
     known = None if math.isnan(spread) else spread
-    return Told(float(curve.mean[at]), known, n, seeds, train=twin, past=past)
+    return Reading(float(curve.mean[at]), known, n, seeds, train=twin, past=past)
 
 
-def _figures(told: Told, decimals: int | None, lens: Lens) -> Row:
-    shown = f"{figure(told.mean, decimals):<6}"
-    if not told.n:
-        return row((f"{shown} epoch {told.epoch:<6}", "dim"))
-    beside = deviation(told.spread, decimals) if told.spread is not None else ""
+def _figures(reading: Reading, decimals: int | None, lens: Lens) -> Row:
+    mean = f"{figure(reading.mean, decimals):<6}"
+    if not reading.n:
+        return row((f"{mean} epoch {reading.epoch:<6}", "dim"))
+    beside = deviation(reading.spread, decimals) if reading.spread is not None else ""
     if lens.cursor is not None and lens.twins:
-        beside = figure(told.train, decimals) if told.train is not None else ""
-    some = f"{told.n}/{told.seeds}" if told.n < told.seeds else f"n={told.n}"
-    styles = ("dim", "dim") if told.past else ("strong", "")
-    return row((shown, styles[0]), (f" {beside:<6} ", styles[1]), (f"{some:<5}", "dim"))
+        beside = figure(reading.train, decimals) if reading.train is not None else ""
+    some = f"{reading.n}/{reading.seeds}" if reading.n < reading.seeds else f"n={reading.n}"
+    styles = ("dim", "dim") if reading.past else ("strong", "")
+    return row((mean, styles[0]), (f" {beside:<6} ", styles[1]), (f"{some:<5}", "dim"))
 
 
 def _nothing() -> Row:
     return row(("–".ljust(FIGURES), "dim"))
 
 
-def _fit(found: LogFit) -> Row:
-    slope = f"b {significant(found.slope)}"
-    return row((f"{slope:<8}", "strong"), f" R² {found.r2:<7.4f}")
+def _fit(fit: LogFit) -> Row:
+    slope = f"b {significant(fit.slope)}"
+    return row((f"{slope:<8}", "strong"), f" R² {fit.r2:<7.4f}")
 
 
 def width_beside(lines: Sequence[Row]) -> int:

@@ -59,7 +59,7 @@ def sources(view: View, overlays: list[Overlay]) -> list[Source]:
     """Overlays with their marks: the colour of what is called alike on the board, other glyphs."""
     styles = {mark.label: mark.style for mark in view.marks.values()}
     glyphs = DIGITS if view.look.ascii else GLYPHS
-    found, used = [], 0
+    overlaid, used = [], 0
     for overlay in overlays:
         order = preferred(overlay.state)
         marks = {}
@@ -68,5 +68,5 @@ def sources(view: View, overlays: list[Overlay]) -> list[Source]:
             style = styles.setdefault(label, f"s{len(styles) % COLOURS}")
             marks[name] = Mark(glyphs[used % len(glyphs)], style, label)
             used += 1
-        found.append(Source(overlay.folder.name, overlay.title, overlay.state, order, marks))
-    return found
+        overlaid.append(Source(overlay.folder.name, overlay.title, overlay.state, order, marks))
+    return overlaid

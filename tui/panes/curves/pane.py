@@ -7,7 +7,7 @@ from batchscope.engine.analysis.figures import LogFit, log_fit
 from batchscope.engine.metrics.noise_scale import no_noise_scale
 from batchscope.tui.panes.base import Pane
 from batchscope.tui.panes.curves.axes import holds_points, reference, whole_x, y_axis, zoomed
-from batchscope.tui.panes.curves.cursor import measured_at, stepped, told
+from batchscope.tui.panes.curves.cursor import measured_at, place_text, stepped
 from batchscope.tui.panes.curves.legend import legend, width_beside
 from batchscope.tui.panes.curves.options import Lens
 from batchscope.tui.panes.curves.overlay import Overlay, sources
@@ -25,7 +25,7 @@ LEGEND_FROM = 50
 class CurvesPane(Pane):
     """The answer as it firms up."""
 
-    NUMBER, TITLE, TAB = 1, "accuracy", "curves"
+    NAME, TITLE = "curves", "accuracy"
     TOPICS = ("epochs", "trials", "data")
 
     def __init__(self, view: View) -> None:
@@ -67,7 +67,7 @@ class CurvesPane(Pane):
         signs += [f"batch sizes {dashes}"] if lens.quantity.sized else []
         if lens.fitted:
             signs = [f"fit {dashes}"]
-        at = f"at {told(lens.cursor, lens.axle)}  " if lens.cursor is not None else ""
+        at = f"at {place_text(lens.cursor, lens.axle)}  " if lens.cursor is not None else ""
         return self.said(width, at + "  ".join([*signs, over]), at + over, at.rstrip() or over)
 
     def turn(self, what: str, step: int) -> str:
@@ -173,8 +173,9 @@ class CurvesPane(Pane):
         """Why there can be no noise scale; empty where there can, or where another is shown."""
         if not self.lens.quantity.sized:
             return ""
-        found = [no_noise_scale(each.settings) for each in self.view.state.configurations.values()]
-        return found[0] if found and all(found) else ""
+        configurations = self.view.state.configurations.values()
+        reasons = [no_noise_scale(each.settings) for each in configurations]
+        return reasons[0] if reasons and all(reasons) else ""
 
     def _scale_name(self, curves: Sequence[Drawn]) -> str:
         if self.lens.quantity is ERROR:
@@ -218,4 +219,4 @@ class CurvesPane(Pane):
             for one in curves
             if one.own
         }
-        return {name: found for name, found in fits.items() if found}
+        return {name: fitted for name, fitted in fits.items() if fitted}

@@ -81,24 +81,24 @@ def _layers(
     curves: Sequence[Drawn], fits: dict[str, LogFit], lens: Lens, letters: bool
 ) -> list[Layer]:
     """From what lies behind to what lies in front; in ASCII, lines are drawn with letters."""
-    found = []
+    layers = []
     if lens.spread:
-        found += [
+        layers += [
             Layer(("band", *one.key), one.stamp, partial(_band, one)) for one in banded(curves)
         ]
     if lens.strength and raw_behind(curves):
-        found += [
+        layers += [
             Layer(("raw", *one.key), one.stamp, partial(_measured, one))
             for one in curves
             if not one.train
         ]
-    found += [
+    layers += [
         Layer(("fit", *one.key), (one.stamp, fits[one.name]), partial(_fit, one, fits))
         for one in curves
         if one.own and one.name in fits
     ]
     lines = (Layer(("line", *one.key), one.stamp, partial(_line, one, letters)) for one in curves)
-    return [*found, *lines]
+    return [*layers, *lines]
 
 
 def _band(one: Drawn) -> Band:
@@ -124,8 +124,8 @@ def _line(one: Drawn, letters: bool) -> Series:
 
 def _fit(one: Drawn, fits: dict[str, LogFit]) -> Series:
     """The fit from the curve's first point to its last."""
-    found, ends = fits[one.name], (float(one.raw.x[0]), float(one.raw.x[-1]))
-    line = [(x, found.intercept + found.slope * math.log(x)) for x in ends]
+    fit, ends = fits[one.name], (float(one.raw.x[0]), float(one.raw.x[-1]))
+    line = [(x, fit.intercept + fit.slope * math.log(x)) for x in ends]
     return Series(line, one.mark.faint, dashed=True)
 
 

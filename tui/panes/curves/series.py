@@ -79,8 +79,8 @@ def raw_behind(curves: Sequence[Drawn]) -> bool:
 
 def banded(curves: Sequence[Drawn]) -> list[Drawn]:
     """The curves whose spread can be drawn: none where many bands would be one."""
-    found = [one for one in curves if one.spread]
-    return found if len(found) <= BANDS_MOST else []
+    bands = [one for one in curves if one.spread]
+    return bands if len(bands) <= BANDS_MOST else []
 
 
 def own(view: View, rivals: bool = False) -> Source:
@@ -90,15 +90,15 @@ def own(view: View, rivals: bool = False) -> Source:
 
 def gathered(view: View, sources: Sequence[Source], lens: Lens) -> list[Drawn]:
     """Every curve with its mark; train curves first, so that test curves lie on top."""
-    found = []
+    curves = []
     for train in (True, False):
         for source in sources if not train else sources[:1]:
             if train and not lens.twins:
                 continue
-            found += [
+            curves += [
                 one for name in source.order if (one := _drawn(view, source, name, train, lens))
             ]
-    return found
+    return curves
 
 
 def _drawn(view: View, source: Source, name: str, train: bool, lens: Lens) -> Drawn | None:

@@ -53,22 +53,22 @@ def _headed(entry: Entry, pair: Pair, width: int, height: int, named: bool) -> l
 
 def _picture(entry: Entry, pair: Pair, width: int, height: int) -> list[Row]:
     mark, contest = entry
-    found = contest.picture
-    if found is None:
+    competing = contest.picture
+    if competing is None:
         return [EMPTY] * height
-    lines = plane(arrows(found, pair, mark.style), width, height)
+    lines = plane(arrows(competing, pair, mark.style), width, height)
     return [*lines, *[EMPTY] * (height - len(lines))]
 
 
-def arrows(found: Competing, pair: Pair, style: str) -> list[Arrow]:
+def arrows(competing: Competing, pair: Pair, style: str) -> list[Arrow]:
     """The first small step, those after it, and the large step."""
     small, large = pair
     rest = large // small - 1
-    origin, end = (0.0, 0.0), (found.total, 0.0)
+    origin, end = (0.0, 0.0), (competing.total, 0.0)
     return [
-        Arrow(origin, found.large, f"one {large}", "strong"),
-        Arrow(found.first, end, f"+{rest}×{small}" if rest > 1 else f"+{small}", style),
-        Arrow(origin, found.first, f"{small}", style),
+        Arrow(origin, competing.large, f"one {large}", "strong"),
+        Arrow(competing.first, end, f"+{rest}×{small}" if rest > 1 else f"+{small}", style),
+        Arrow(origin, competing.first, f"{small}", style),
     ]
 
 
@@ -84,8 +84,8 @@ def _table(shown: Sequence[Entry], width: int) -> list[Row]:
         columns = [cell(head, COLUMN, style) for head, style in zip(heads, styles, strict=True)]
         lines.append(row(cell(more, NAME, "warn"), *columns))
     for measure, name in NAMES.items():
-        cells = [_told(contest.figure(measure)) for _, contest in entries]
-        lines.append(row(cell(name, NAME, "dim"), *(run for told in cells for run in told)))
+        cells = [_figure(contest.figure(measure)) for _, contest in entries]
+        lines.append(row(cell(name, NAME, "dim"), *(run for figure in cells for run in figure)))
     outside = [_outside(contest.outside) for _, contest in entries]
     lines.append(row(cell("outside plane", NAME, "dim"), *outside))
     draws = [cell(f"{contest.draws:,}", COLUMN, "dim") for _, contest in entries]
@@ -93,10 +93,10 @@ def _table(shown: Sequence[Entry], width: int) -> list[Row]:
     return lines
 
 
-def _told(found: tuple[float, float] | None) -> Row:
-    if found is None:
+def _figure(figure: tuple[float, float] | None) -> Row:
+    if figure is None:
         return row(cell("–", COLUMN))
-    mean, spread = found
+    mean, spread = figure
     return row(cell(f"{mean:.3f}", 7, "strong"), cell(f"±{spread:.3f}".replace("±0.", "±."), 7))
 
 

@@ -58,17 +58,18 @@ def norm_rows(shown: Sequence[Histogram], width: int, height: int, normalized: b
         shift = math.log10(factor) * BINS_PER_DECADE
         bars = [resample(part.bins, low - shift, high - shift, columns) for part in each.parts]
         figures = [_figures(part, factor, normalized) for part in each.parts]
-        told = row((f" {each.tag}" if each.tag else "", "dim"))
+        tagged = row((f" {each.tag}" if each.tag else "", "dim"))
         if apart:
             lines.append(row(*each.head, (blocks(bars[0]), "dim"), *figures[0], (" early", "dim")))
-            lines.append(row(" " * left, (blocks(bars[1]), each.style), *figures[1], *told))
+            lines.append(row(" " * left, (blocks(bars[1]), each.style), *figures[1], *tagged))
             lines.append(())
         elif two:
-            lines.append((*each.head, *_overlaid(bars[0], bars[1], each.style), *figures[1], *told))
+            overlaid = _overlaid(bars[0], bars[1], each.style)
+            lines.append((*each.head, *overlaid, *figures[1], *tagged))
         else:
             *above, last = stacked(bars[0], tall)
             lines += [row(" " * left, (text, each.style)) for text in above]
-            lines.append(row(*each.head, (last, each.style), *figures[0], *told))
+            lines.append(row(*each.head, (last, each.style), *figures[0], *tagged))
             lines += [()] * gap
     return [*lines, row((" " * left + _axis(low, high, columns), "dim"))]
 

@@ -27,7 +27,7 @@ Parts = tuple[Norms, Norms, bool]  # early, late, and whether late has begun
 class GradientsPane(Pane):
     """How long gradients are and how they are spread, along the training or at one moment."""
 
-    NUMBER, TITLE, TAB = 4, "gradient norm", "gradients"
+    NAME, TITLE = "gradients", "gradient norm"
     TOPICS = ("epochs", "trials", "data", "probes")
 
     part = 0
@@ -67,9 +67,8 @@ class GradientsPane(Pane):
 
     def caption(self, width: int) -> Row:
         """What is drawn how, in as many words as there is room for."""
-        return self.said(
-            width, *(self._steps_told() if self.source == "steps" else self._moment_told())
-        )
+        steps = self.source == "steps"
+        return self.said(width, *(self._steps_captions() if steps else self._moment_captions()))
 
     def wanted_rows(self) -> int:
         """One a configuration or a size that was drawn, and the axis."""
@@ -108,21 +107,21 @@ class GradientsPane(Pane):
             values = self._values()
             shown = [Valued(*each) for each in zip(heads, styles, values, strict=True)]
             return value_rows(shown, width, height)
-        found = self._once(("norms", self._at), lambda: [each.norms for each in drawn])
+        probed = self._once(("norms", self._at), lambda: [each.norms for each in drawn])
         tags = [f"cos {number(each.cosine)}" if width >= 64 else "" for each in drawn]
-        histograms = [Histogram(*each) for each in zip(heads, styles, found, tags, strict=True)]
+        histograms = [Histogram(*each) for each in zip(heads, styles, probed, tags, strict=True)]
         return norm_rows(histograms, width, height, self.normalized)
 
     # What there is
 
     def _steps(self) -> list[Histogram]:
         label = self.view.label_width(LABEL_MOST)
-        found = {name: self.parts(name) for name in self.view.order}
+        parts = {name: self.parts(name) for name in self.view.order}
         return [
             Histogram(
                 mark.head(label), mark.style, late, "late" if begun else "so far", before=early
             )
-            for name, (early, late, begun) in found.items()
+            for name, (early, late, begun) in parts.items()
             if early.bins or late.bins
             for mark in (self.view.marks[name],)
         ]
@@ -218,7 +217,7 @@ class GradientsPane(Pane):
             heads.append(row(*named, ("B ", "dim"), size, " "))
         return heads
 
-    def _steps_told(self) -> list[str]:
+    def _steps_captions(self) -> list[str]:
         word = SHARES[self.part][1]
         mean = " · all brought to one mean" if self.normalized else ""
         return [
@@ -227,7 +226,7 @@ class GradientsPane(Pane):
             f"░ █ {word}{' · one mean' if self.normalized else ''}",
         ]
 
-    def _moment_told(self) -> list[str]:
+    def _moment_captions(self) -> list[str]:
         known = self._moments
         at = f"at {share(self._at)}"
         which = f" ({known.index(self._at) + 1} of {len(known)})" if len(known) > 1 else ""

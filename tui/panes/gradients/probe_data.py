@@ -44,13 +44,13 @@ class Drawn:
     @property
     def values(self) -> Values:
         """All their single values; the kurtosis is the mean over the seeds."""
-        found = [each.values for each in self.draws if each.values is not None]
+        parts = [each.values for each in self.draws if each.values is not None]
         bins: dict[int, int] = {}
-        for each in found:
+        for each in parts:
             for index, count in each.bins:
                 bins[index] = bins.get(index, 0) + count
-        spread = pooled((each.mean, each.std, each.count) for each in found)
-        tails = [each.kurtosis for each in found if each.kurtosis is not None]
+        spread = pooled((each.mean, each.std, each.count) for each in parts)
+        tails = [each.kurtosis for each in parts if each.kurtosis is not None]
         return Values(
             bins,
             spread[1] if spread else None,
@@ -127,19 +127,19 @@ def pairs(state: SweepState) -> list[Pair]:
 
 def drawn_at(state: SweepState, order: list[str], moment: float) -> list[Drawn]:
     """By configuration, then by the size that was drawn."""
-    found: list[Drawn] = []
+    drawn: list[Drawn] = []
     for name in order:
         sizes: dict[int, list[Draws]] = {}
         for probe in _probes(state, name, moment):
             for each in probe.draws:
                 sizes.setdefault(each.batch_size, []).append(each)
-        found += [Drawn(name, size, draws) for size, draws in sorted(sizes.items())]
-    return found
+        drawn += [Drawn(name, size, draws) for size, draws in sorted(sizes.items())]
+    return drawn
 
 
 def contests_at(state: SweepState, order: list[str], moment: float, pair: Pair) -> list[Contest]:
     """One for each configuration that held this competition."""
-    found: list[Contest] = []
+    contests: list[Contest] = []
     for name in order:
         parts = [
             each
@@ -148,8 +148,8 @@ def contests_at(state: SweepState, order: list[str], moment: float, pair: Pair) 
             if (each.small, each.large) == pair
         ]
         if parts:
-            found.append(Contest(name, parts))
-    return found
+            contests.append(Contest(name, parts))
+    return contests
 
 
 def versus(pair: Pair) -> str:

@@ -30,7 +30,7 @@ GAUGE_MOST, LABEL_MOST, MIDDLE_MOST = 24, 16, 56
 class TrialsPane(Pane):
     """One row a trial, in the order of the batch size."""
 
-    NUMBER, TITLE, TAB = 5, "trials", "trials"
+    NAME, TITLE = "trials", "trials"
     TOPICS = ("trials", "progress", "epochs", "clock", "data", "plans")
 
     def __init__(self, view: View) -> None:
@@ -41,8 +41,8 @@ class TrialsPane(Pane):
         """How many are done."""
         if not self.view.state.trials:
             return EMPTY
-        told = counted(self.view)
-        return self.said(width, f"{told}, {STAR} chosen" if self.view.chosen else told, told)
+        counts = counted(self.view)
+        return self.said(width, f"{counts}, {STAR} chosen" if self.view.chosen else counts, counts)
 
     def wanted_rows(self) -> int:
         """One a trial."""
@@ -165,8 +165,8 @@ def summary(view: View, width: int) -> Row:
     for trial in view.state.trials.values():
         if trial.status == "running":
             mark = view.marks[trial.configuration]
-            told = f" {mark.label} s{trial.seed} {share(trial.fraction)}"
-            runs += [("   ", ""), (mark.glyph, mark.style), (told, "")]
+            text = f" {mark.label} s{trial.seed} {share(trial.fraction)}"
+            runs += [("   ", ""), (mark.glyph, mark.style), (text, "")]
     return tuple(runs)
 
 
@@ -186,7 +186,7 @@ def _how_far(view: View, trial: TrialState, room: int) -> Row:
     sign, style = STATUS[trial.status]
     if trial.status == "running":
         return _running(view, trial, room)
-    told = row((sign, style), " ", (trial.status, "dim" if trial.status == "queued" else style))
+    status = row((sign, style), " ", (trial.status, "dim" if trial.status == "queued" else style))
     took = ""
     if trial.status == "queued" and view.state.needed and view.alive:
         took = f"waits for {view.state.needed}"
@@ -194,8 +194,8 @@ def _how_far(view: View, trial: TrialState, room: int) -> Row:
         since, until = trial.started.at, trial.ended_at
         took = duration(until - since - view.state.paused_between(since, until))
         took += f" {stack_mark(trial.started.stacked)}".rstrip()
-    used = sum(len(text) for text, _ in told)
-    return (*told, cell(took, max(0, room - used - 2), "dim", right=True), ("  ", ""))
+    used = sum(len(text) for text, _ in status)
+    return (*status, cell(took, max(0, room - used - 2), "dim", right=True), ("  ", ""))
 
 
 def _running(view: View, trial: TrialState, room: int) -> Row:

@@ -20,10 +20,10 @@ def story(view: View, trial: TrialState, width: int, rows: int) -> list[Row]:
     """`rows` rows about a trial, below a line with its name."""
     name = f" {printable(trial.id)} "
     rule = row(("─", "frame"), (name, "strong"), ("─" * max(0, width - len(name) - 1), "frame"))
-    told = [clip(line, width) for line in (rule, _standing(view, trial), _reach(trial))]
+    head = [clip(line, width) for line in (rule, _standing(view, trial), _reach(trial))]
     why, style = _why(view, trial)
     lines = wrap(why, width, style) if why else []
-    return [*told, *lines, *[()] * rows][:rows]
+    return [*head, *lines, *[()] * rows][:rows]
 
 
 def rows_for(view: View, trials: Sequence[TrialState], width: int, height: int) -> int:

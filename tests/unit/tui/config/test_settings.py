@@ -15,7 +15,7 @@ from batchscope.tui.config.commands import COMMANDS, SCREENS, bindings, slug
 from batchscope.tui.config.keymap import check_keys, commands_at, key_name, key_written, remapped
 from batchscope.tui.config.settings import (
     DEFAULTS,
-    TOLD,
+    MEANINGS,
     Settings,
     apply_settings,
     load_settings,
@@ -144,14 +144,14 @@ def test_what_is_printed_can_be_saved_as_it_is(tmp_path: Path) -> None:
     for each in (DEFAULTS, settings):
         text = annotated(each, tmp_path / "settings.toml")
         assert read_settings(tomllib.loads(text), WHERE) == each
-        assert all(f"# {told}" in text for told in TOLD.values())
-    assert set(TOLD) == {*Settings.__struct_fields__} - {"keys"}
+        assert all(f"# {told}" in text for told in MEANINGS.values())
+    assert set(MEANINGS) == {*Settings.__struct_fields__} - {"keys"}
 
 
 def test_what_stands_as_a_comment_would_be_read_too(tmp_path: Path) -> None:
     lines = annotated(DEFAULTS, tmp_path / "x").splitlines()
     entries = [line.removeprefix("# ") for line in lines if " = " in line]
-    head = [line for line in entries if line.partition(" =")[0] in TOLD]
+    head = [line for line in entries if line.partition(" =")[0] in MEANINGS]
     keys = [line for line in entries if line not in head]
     found = read_settings(tomllib.loads("\n".join([*head, "[keys]", *keys])), WHERE)
     assert (

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchscope.tui.panes.curves.cursor import stepped, told
+from batchscope.tui.panes.curves.cursor import place_text, stepped
 from batchscope.tui.render.axis import Axis, axis_over
 from batchscope.tui.viewmodel.quantities import AXLES
 
@@ -46,5 +46,7 @@ def test_every_step_of_the_cursor_is_seen(found: list[float], log: bool, columns
 
 
 def test_a_place_is_told_with_its_unit() -> None:
-    said = [told(x, axle) for x, axle in zip((12.0, 3600.0, 12.5, 7.25, 2.0), AXLES, strict=True)]
+    said = [
+        place_text(x, axle) for x, axle in zip((12.0, 3600.0, 12.5, 7.25, 2.0), AXLES, strict=True)
+    ]
     assert said == ["12 epochs", "3,600 steps", "12.5 samples", "7.25 s", "distance 2.00"]
