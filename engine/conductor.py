@@ -243,10 +243,14 @@ class Conductor:
             self._queue.fill(self._data)
             self._ledger.clear_away()
             recruiter = Recruiter(
-                *(self._ledger, self._queue, self._server, crew, cluster),
-                1 if self._times_alone() else self.launch.workers,
-                self._control,
-                self._parallel,
+                self._ledger,
+                self._queue,
+                self._server,
+                crew,
+                room=cluster,
+                most=1 if self._times_alone() else self.launch.workers,
+                control=self._control,
+                parallel=self._parallel,
             )
             problems = await recruiter.run()
             if problems and not self._control.stopping and (self._queue or self._server.linker):

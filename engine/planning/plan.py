@@ -171,8 +171,12 @@ def alike(settings: Settings, share: int) -> bytes:
     """
     train, asked = settings.train, settings.memory.micro_batch_size
     depends: tuple[object, ...] = (
-        *(settings.data, settings.model, train.optimizer, train.precision),
-        *(share, asked),
+        settings.data,
+        settings.model,
+        train.optimizer,
+        train.precision,
+        share,
+        asked,
     )
     if has_batch_norm(settings.model) and changing(settings):
         depends = (*depends, train, settings.schedule, settings.phases)

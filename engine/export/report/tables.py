@@ -332,7 +332,12 @@ def trials(of: Exported) -> Table:
 
     heads = ("trial", "status", *(head for _, head, _ in columns))
     return _table(
-        *("trials", "Single trials", heads, len(rows), row, STACKED if shared else ""),
+        "trials",
+        "Single trials",
+        heads,
+        len(rows),
+        row,
+        STACKED if shared else "",
         most=MOST_TRIALS,
         texts={0, 1},
     )
