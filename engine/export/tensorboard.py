@@ -82,14 +82,14 @@ def moments(events: Iterable[AnyEvent]) -> dict[tuple[str, int], float]:
     A statement is stamped once for all its epochs; those before its last ended sooner by the
     training times that followed. What an attempt states anew replaces what was given up.
     """
-    found: dict[tuple[str, int], float] = {}
+    ends: dict[tuple[str, int], float] = {}
     for event in events:
         if isinstance(event, EpochsFinished):
             at = event.at
             for record in reversed(event.records):
-                found[event.trial, record.epoch] = at
+                ends[event.trial, record.epoch] = at
                 at -= record.seconds
-    return found
+    return ends
 
 
 def _of_trial(
@@ -169,10 +169,12 @@ def _histogram(norms: Norms) -> Any:
 def hparams(state: SweepState, trial: TrialState) -> dict[str, str | int | float]:
     """The settings of a trial: those of `trials.csv`, and by dotted path what else differs."""
     row = tables.trial_row(state, trial)
-    found = {name: row[name] for name in HPARAMS}
+    values = {name: row[name] for name in HPARAMS}
     own = _flat(trial.settings)
-    found |= {path: own.get(path) for path in _varied(state) if path.partition(".")[2] not in found}
-    return {name: value for name, value in found.items() if value is not None}
+    values |= {
+        path: own.get(path) for path in _varied(state) if path.partition(".")[2] not in values
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _varied(state: SweepState) -> list[str]:

@@ -97,8 +97,8 @@ def _picture(cast: Cast, drawn: Drawn, means: dict[str, Mean]) -> Picture:
     else:  # rivals of one batch size lie too close for marks between them
         labels = [_label(cast, name, shared) for name, _ in beside(cast, means)]
         legend(figure, handles, labels)
-    told = stack_note(list(shared.values()))
-    note = f" {told}. {NARROW}{note}" if told else note
+    sentence = stack_note(list(shared.values()))
+    note = f" {sentence}. {NARROW}{note}" if sentence else note
     return Picture(drawn.name, drawn.title, f"{drawn.what} {INTERVAL}.{note}", figure)
 
 
