@@ -197,9 +197,9 @@ class Conductor:
 
     def _places(self, devices: list[Device]) -> list[Place]:
         left = sum(not trial.done for trial in self.state.trials.values())
-        told = crowded(devices, self._parallel)
-        if told:
-            self._write(ev.Note(level="warning", text=told))
+        warning = crowded(devices, self._parallel)
+        if warning:
+            self._write(ev.Note(level="warning", text=warning))
         workers, alone = self.launch.workers, self._times_alone()
         return places_for(devices, left, workers, alone, self._parallel)
 
