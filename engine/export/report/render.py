@@ -15,7 +15,7 @@ from markupsafe import Markup
 from batchscope.engine.errors import printable
 from batchscope.engine.export import plot_style
 from batchscope.engine.export.export_reader import Exported, Told
-from batchscope.engine.export.figures import pictures
+from batchscope.engine.export.figures.all_figures import pictures
 from batchscope.engine.export.report.content import Report, report_of
 from batchscope.engine.export.report_process import FIGURES, REPORT
 from batchscope.engine.journal import file as journal
