@@ -197,9 +197,9 @@ class Conductor:
 
     def _places(self, devices: list[Device]) -> list[Place]:
         left = sum(not trial.done for trial in self.state.trials.values())
-        told = crowded(devices, self._parallel)
-        if told:
-            self._write(ev.Note(level="warning", text=told))
+        warning = crowded(devices, self._parallel)
+        if warning:
+            self._write(ev.Note(level="warning", text=warning))
         workers, alone = self.launch.workers, self._times_alone()
         return places_for(devices, left, workers, alone, self._parallel)
 
@@ -243,10 +243,14 @@ class Conductor:
             self._queue.fill(self._data)
             self._ledger.clear_away()
             recruiter = Recruiter(
-                *(self._ledger, self._queue, self._server, crew, cluster),
-                1 if self._times_alone() else self.launch.workers,
-                self._control,
-                self._parallel,
+                self._ledger,
+                self._queue,
+                self._server,
+                crew,
+                room=cluster,
+                most=1 if self._times_alone() else self.launch.workers,
+                control=self._control,
+                parallel=self._parallel,
             )
             problems = await recruiter.run()
             if problems and not self._control.stopping and (self._queue or self._server.linker):

@@ -191,8 +191,8 @@ class Worker:
                 else:
                     traceback.print_exc()
             if device_failed(error):
-                told = f"{self._setup.device}: {reason}"
-                self.state(WorkerLost(worker=self._setup.worker, reason=told))
+                fault = f"{self._setup.device}: {reason}"
+                self.state(WorkerLost(worker=self._setup.worker, reason=fault))
                 os._exit(3)  # at once: what is left of the device may hang at a clean end
             if lost or (isinstance(order, orders.Train) and ran_out(error)):
                 os._exit(1)  # the end of the log, the error's last line, says why
@@ -308,8 +308,8 @@ def _load_libraries() -> None:
 
 def _device_name(order: orders.Setup, name: str) -> str:
     """The device for people: with the card's name, and the node of a cluster."""
-    told = "cpu" if name == "CPU" else f"{order.device} ({name})"
-    return f"{told} on {order.node}" if order.node else told
+    device = "cpu" if name == "CPU" else f"{order.device} ({name})"
+    return f"{device} on {order.node}" if order.node else device
 
 
 def _sharing(order: orders.Setup) -> int:

@@ -135,12 +135,12 @@ def _probe_tables(state: SweepState) -> dict[str, str]:
 
 def _minima_tables(state: SweepState) -> dict[str, str]:
     """Only of a sweep that asks for sharpness, or for lines between solutions."""
-    of, found = minima_tables, {}
+    of, documents = minima_tables, {}
     if any(each.settings.sharpness.epsilon for each in state.configurations.values()):
-        found["sharpness.csv"] = tables.to_csv(of.SHARPNESS_COLUMNS, of.sharpness_rows(state))
+        documents["sharpness.csv"] = tables.to_csv(of.SHARPNESS_COLUMNS, of.sharpness_rows(state))
     if state.opened and state.opened.interpolation:
-        found["interpolation.csv"] = tables.to_csv(of.LINE_COLUMNS, of.line_rows(state))
-    return found
+        documents["interpolation.csv"] = tables.to_csv(of.LINE_COLUMNS, of.line_rows(state))
+    return documents
 
 
 def sweep_toml(folder: Path, state: SweepState) -> str:

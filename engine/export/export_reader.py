@@ -150,5 +150,5 @@ class Exported:
         return Range(mean, low, high, self.found(*path, "n", style="count"))
 
     def _json(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        return found
+        document: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        return document

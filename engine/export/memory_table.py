@@ -22,22 +22,22 @@ def memory_rows(state: SweepState) -> Iterator[Row]:
     In the order of the trials: which of two workers measures first is chance.
     """
     order = {name: index for index, name in enumerate(state.trials)}
-    for found in sorted(state.measured, key=lambda found: (order[found.trial], found.device)):
-        trial, plan = state.trials[found.trial], state.plans.get(found.trial)
-        for shape in found.shapes:
+    for measured in sorted(state.measured, key=lambda each: (order[each.trial], each.device)):
+        trial, plan = state.trials[measured.trial], state.plans.get(measured.trial)
+        for shape in measured.shapes:
             chosen = plan is not None and plan.micro_batch_size == shape.micro_batch_size
             yield {
-                "device": found.device,
+                "device": measured.device,
                 "model": trial.settings.model.name,
-                "batch_size": found.batch_size,
+                "batch_size": measured.batch_size,
                 "micro_batch_size": shape.micro_batch_size,
                 "peak_memory_bytes": shape.peak_bytes or None,
                 "samples_per_second": shape.samples_per_second or None,
-                "fits": fits(shape, found.limit_bytes),
+                "fits": fits(shape, measured.limit_bytes),
                 "chosen": chosen,
                 "reason": plan.reason if chosen and plan else shape.failed,
-                "trial": found.trial,
-                "limit_bytes": found.limit_bytes,
+                "trial": measured.trial,
+                "limit_bytes": measured.limit_bytes,
                 "precision": trial.settings.train.precision,
             }
     yield from _given(state)
@@ -46,7 +46,7 @@ def memory_rows(state: SweepState) -> Iterator[Row]:
 def _given(state: SweepState) -> Iterator[Row]:
     """A row for each configuration whose plan came from the preset; as it went."""
     measured = {
-        alike(state.trials[found.trial].settings, found.batch_size) for found in state.measured
+        alike(state.trials[each.trial].settings, each.batch_size) for each in state.measured
     }
     for configuration in state.configurations.values():
         settings = configuration.settings

@@ -18,21 +18,21 @@ LINE_COLUMNS = (
 def sharpness_rows(state: SweepState) -> Iterator[Row]:
     """One row for each box of each trial."""
     for trial in state.trials.values():
-        for found in trial.sharpness:
+        for box in trial.sharpness:
             yield {
                 "trial": trial.id,
                 "batch_size": trial.batch_size,
                 "seed": trial.seed,
-                "epsilon": found.epsilon,
-                "dimensions": found.dimensions,
-                "samples": found.samples,
-                "loss": found.loss,
-                "highest_loss": found.highest_loss,
-                "sharpness": found.sharpness,
-                "evaluations": found.evaluations,
-                "iterations": found.iterations,
-                "seconds": found.seconds,
-                "reason": found.reason,
+                "epsilon": box.epsilon,
+                "dimensions": box.dimensions,
+                "samples": box.samples,
+                "loss": box.loss,
+                "highest_loss": box.highest_loss,
+                "sharpness": box.sharpness,
+                "evaluations": box.evaluations,
+                "iterations": box.iterations,
+                "seconds": box.seconds,
+                "reason": box.reason,
             }
 
 

@@ -35,13 +35,13 @@ from batchscope.engine.errors import printable
 
 INK, FAINT, PAPER = "#1b1f24", "#767e88", "#ffffff"
 SERIES = (
-    *("#0072b2", "#c44e00", "#00855f", "#a8558a"),
-    *("#8a6d00", "#3b8fc4", "#4d4d4d", "#7d3c1e"),
-)
+    "#0072b2", "#c44e00", "#00855f", "#a8558a",
+    "#8a6d00", "#3b8fc4", "#4d4d4d", "#7d3c1e",
+)  # fmt: skip
 DARK = (
-    *("#56b4e9", "#ff8a47", "#2fc89a", "#e39ac6"),
-    *("#e6b800", "#9fd3f5", "#c8c8c8", "#d59a78"),
-)
+    "#56b4e9", "#ff8a47", "#2fc89a", "#e39ac6",
+    "#e6b800", "#9fd3f5", "#c8c8c8", "#d59a78",
+)  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 BAND = 0.16

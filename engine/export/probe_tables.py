@@ -61,16 +61,16 @@ def probe_bin_rows(state: SweepState) -> Iterator[Row]:
 def competition_rows(state: SweepState) -> Iterator[Row]:
     """One row for each pair at each moment of each trial."""
     for trial, probed in _probes(state):
-        for found in probed.competitions:
+        for competition in probed.competitions:
             row: Row = {
                 **_moment(trial, probed),
-                "small_batch_size": found.small,
-                "large_batch_size": found.large,
-                "draws": found.draws,
-                "lr": found.lr,
+                "small_batch_size": competition.small,
+                "large_batch_size": competition.large,
+                "draws": competition.draws,
+                "lr": competition.lr,
             }
             for figure in _FIGURES:
-                row[f"{figure}_mean"], row[f"{figure}_std"] = getattr(found, figure)
+                row[f"{figure}_mean"], row[f"{figure}_std"] = getattr(competition, figure)
             yield row
 
 

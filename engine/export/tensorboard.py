@@ -1,12 +1,12 @@
 """TensorBoard's event files of a sweep: one folder a trial, and the experiment for its HParams tab.
 
-The messages are TensorBoard's own (`tensorboard.compat.proto`), each framed as a TFRecord. Names,
-moments and order come from the journal, so that the same sweep gives the same bytes. TensorBoard is
-an extra, and imported in here alone, when somebody asks for it.
+The messages are TensorBoard's own (`tensorboard.compat.proto`), and so is the writer of records
+below them. Its `EventFileWriter` is not: it names and dates a file by clock, host and process. Here
+names, moments and order come from the journal, so that the same sweep gives the same bytes.
+TensorBoard is an extra, and imported in here alone, when somebody asks for it.
 """
 
 import itertools
-import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -82,14 +82,14 @@ def moments(events: Iterable[AnyEvent]) -> dict[tuple[str, int], float]:
     A statement is stamped once for all its epochs; those before its last ended sooner by the
     training times that followed. What an attempt states anew replaces what was given up.
     """
-    found: dict[tuple[str, int], float] = {}
+    ends: dict[tuple[str, int], float] = {}
     for event in events:
         if isinstance(event, EpochsFinished):
             at = event.at
             for record in reversed(event.records):
-                found[event.trial, record.epoch] = at
+                ends[event.trial, record.epoch] = at
                 at -= record.seconds
-    return found
+    return ends
 
 
 def _of_trial(
@@ -118,19 +118,17 @@ def _known(value: tables.Value) -> bool:
 
 
 def _write(folder: Path, at: float, events: Iterable[Any]) -> None:
-    """One event file: TFRecords of length, its masked CRC-32C, message, and that of the message."""
+    """One event file, named by the moment `at`; its first record says which program wrote it."""
     from tensorboard.compat.proto.event_pb2 import Event, SourceMetadata
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+    from tensorboard.summary.writer.record_writer import RecordWriter
 
     first = Event(
         wall_time=at, file_version="brain.Event:2", source_metadata=SourceMetadata(writer=PROGRAM)
     )
     with open(folder / f"events.out.tfevents.{int(at):010d}.{PROGRAM}", "wb") as file:
+        records = RecordWriter(file)
         for event in itertools.chain([first], events):
-            data = event.SerializeToString(deterministic=True)
-            length = struct.pack("<Q", len(data))
-            sums = (struct.pack("<I", masked_crc32c(part)) for part in (length, data))
-            file.write(length + next(sums) + data + next(sums))
+            records.write(event.SerializeToString(deterministic=True))
 
 
 def _summary(at: float, step: int, values: list[Any]) -> Any:
@@ -169,10 +167,12 @@ def _histogram(norms: Norms) -> Any:
 def hparams(state: SweepState, trial: TrialState) -> dict[str, str | int | float]:
     """The settings of a trial: those of `trials.csv`, and by dotted path what else differs."""
     row = tables.trial_row(state, trial)
-    found = {name: row[name] for name in HPARAMS}
+    values = {name: row[name] for name in HPARAMS}
     own = _flat(trial.settings)
-    found |= {path: own.get(path) for path in _varied(state) if path.partition(".")[2] not in found}
-    return {name: value for name, value in found.items() if value is not None}
+    values |= {
+        path: own.get(path) for path in _varied(state) if path.partition(".")[2] not in values
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _varied(state: SweepState) -> list[str]:

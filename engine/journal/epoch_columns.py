@@ -61,9 +61,9 @@ class Records(Sequence[EpochRecord]):
 
         They are copied before the first change.
         """
-        found = cls()
-        found._columns = dict(columns)
-        return found
+        records = cls()
+        records._columns = dict(columns)
+        return records
 
     def __len__(self) -> int:
         return len(self._columns["ends"])

@@ -363,9 +363,9 @@ class SweepState:
         trial = self._current(event.trial, event.attempt)
         if trial and all(known.epsilon != event.epsilon for known in trial.sharpness):
             trial.sharpness.append(event)
-            found = "unknown" if event.sharpness is None else f"{event.sharpness:.4g}"
+            sharpness = "unknown" if event.sharpness is None else f"{event.sharpness:.4g}"
             why = f" ({event.reason})" if event.reason else ""
-            text = f"sharpness {found} at ε = {event.epsilon:g} in {event.seconds:.1f} s{why}"
+            text = f"sharpness {sharpness} at ε = {event.epsilon:g} in {event.seconds:.1f} s{why}"
             self._say(event.at, f"{trial.id}: {text}")
 
     def _interpolated(self, event: ev.Interpolated) -> None:

@@ -31,11 +31,11 @@ class Costs:
     def stack(self, trial: Trial, size: int) -> float:
         """Of so many replicates of a trial as one stack; one after the other if none was timed."""
         seconds, key = self._known(trial)
-        for found in reversed(self._timed(key)):
-            largest = max(stack.size for stack in found.stacks)
-            one = step_seconds(1, found.stacks)
+        for paced in reversed(self._timed(key)):
+            largest = max(stack.size for stack in paced.stacks)
+            one = step_seconds(1, paced.stacks)
             if largest >= size:
-                return seconds * step_seconds(size, found.stacks) / one
+                return seconds * step_seconds(size, paced.stacks) / one
         return seconds * size
 
     def timed(self, settings: Settings, share: int) -> list[Paced]:
@@ -43,10 +43,10 @@ class Costs:
         return self._timed(alike(settings, share))
 
     def _timed(self, key: bytes) -> list[Paced]:
-        for found in self._state.paced[self._read :]:
-            trial = self._state.trials.get(found.trial)
-            if trial is not None and found.stacks:
-                self._paced[alike(trial.settings, found.batch_size)].append(found)
+        for paced in self._state.paced[self._read :]:
+            trial = self._state.trials.get(paced.trial)
+            if trial is not None and paced.stacks:
+                self._paced[alike(trial.settings, paced.batch_size)].append(paced)
         self._read = len(self._state.paced)
         return self._paced[key]
 

@@ -191,9 +191,9 @@ class Server:
                     return problem
                 await asyncio.sleep(wait)
             if self._service.useless(place.key):
-                told = f"{place.device.name} is out of service: it failed over {MOST_TRIALS} trials"
-                self._ledger.lost(number, told)
-                return MachineProblem(told)
+                lost = f"{place.device.name} is out of service: it failed over {MOST_TRIALS} trials"
+                self._ledger.lost(number, lost)
+                return MachineProblem(lost)
             if not (self._queue or self._linker) or self._control.stopping:
                 return None
             hiring = asyncio.create_task(hire(crew, number, place))

@@ -58,11 +58,11 @@ class Linker:
 
         A line over which too many workers are lost is given up, and the sweep does without it.
         """
-        names, found = _names(pair), list[Interpolated]()
+        names, lines = _names(pair), list[Interpolated]()
 
         def heard(event: AnyEvent) -> None:
             if isinstance(event, Interpolated):
-                found.append(event)
+                lines.append(event)
             else:
                 self._ledger.heard(event)
 
@@ -75,9 +75,9 @@ class Linker:
                     self._write(pair, f"{lost} (after {RETRIES} retries)")
                 else:
                     await asyncio.sleep(wait)
-            for event in found:
-                if event.points or event.reason:
-                    self._ledger.write(event)
+            for line in lines:
+                if line.points or line.reason:
+                    self._ledger.write(line)
                     self._ledger.sync()
         finally:
             self._in_hand.discard(names)

@@ -128,11 +128,11 @@ class Planner:
         key = alike(trial.settings, whole.share)
         try:
             async with self._under_way.setdefault(key, asyncio.Lock()):
-                found, plan = None, whole
+                measured, plan = None, whole
                 if not named or self._asked(trial) is not None:
-                    found = await self._measured(task, key, whole)
-                    plan = chosen(whole, found, exact_in_parts(trial.settings))
-                stacks = await self._stacks(task, plan, found, rest)
+                    measured = await self._measured(task, key, whole)
+                    plan = chosen(whole, measured, exact_in_parts(trial.settings))
+                stacks = await self._stacks(task, plan, measured, rest)
         except Lost as lost:
             return str(lost)
         except Ended:
@@ -140,7 +140,7 @@ class Planner:
         except NothingFits as problem:
             self._fail(task, str(problem))
             return None
-        self._write_all(task, plan, found, stacks)
+        self._write_all(task, plan, measured, stacks)
         return None
 
     def _threads(self, task: Task) -> int:
@@ -156,9 +156,9 @@ class Planner:
         share = (
             free_share(place, task.data) if asked is None else worker_share(asked, place, task.data)
         )
-        found = self._known(key, place, asked, share)
-        if found is not None:
-            return found
+        measured = self._known(key, place, asked, share)
+        if measured is not None:
+            return measured
         before = len(self._state.measured)
         order = orders.Measure(
             members=(trial,),
@@ -177,12 +177,12 @@ class Planner:
         return new[0]
 
     async def _stacks(
-        self, task: Task, plan: Plan, found: Measured | None, beside: Callable[[], Rest]
+        self, task: Task, plan: Plan, measured: Measured | None, beside: Callable[[], Rest]
     ) -> Pieces:
         """Into which stacks the replicates are divided; `plan` is that of one alone."""
         count, most = len(task.trials), _most(task)
-        if found is not None:
-            most = min(most, _fitting(plan, found, task.data))
+        if measured is not None:
+            most = min(most, _fitting(plan, measured, task.data))
         if most == 1:
             return Pieces((1,) * count)
         if isinstance(task.first.settings.run.stack, int):
@@ -190,7 +190,7 @@ class Planner:
         rest = beside()
         timed = self._timed(task, plan, most)
         if timed is None:
-            limit = found.limit_bytes if found else free_share(task.place, task.data)
+            limit = measured.limit_bytes if measured else free_share(task.place, task.data)
             order = orders.Pace(
                 members=task.trials,
                 stacks=candidates(most, rest.workers),
@@ -224,13 +224,13 @@ class Planner:
     def _timed(self, task: Task, plan: Plan, most: int) -> Paced | None:
         """What was timed of stacks like these under such a plan, up to so large ones."""
         wanted = (task.place.device.title, plan.micro_batch_size, plan.threads, 0)
-        for found in reversed(self._costs.timed(task.first.settings, plan.share)):
-            there = (found.device_name, found.micro_batch_size, found.threads, found.workers)
-            if there == wanted and found.asked >= most:
-                return found
+        for paced in reversed(self._costs.timed(task.first.settings, plan.share)):
+            there = (paced.device_name, paced.micro_batch_size, paced.threads, paced.workers)
+            if there == wanted and paced.asked >= most:
+                return paced
         return None
 
-    def _write_all(self, task: Task, plan: Plan, found: Measured | None, stacks: Pieces) -> None:
+    def _write_all(self, task: Task, plan: Plan, measured: Measured | None, stacks: Pieces) -> None:
         """Write down the plan of each stack, the replicates in the order of their seeds."""
         left = list(task.trials)
         for size in stacks.sizes:
@@ -239,23 +239,23 @@ class Planner:
             reason = stacks.reason
             if size > 1:
                 reason = f"{size:,} replicates as one stack: {reason}"
-                batch = _evaluation(size, found, task.data) if found else None
+                batch = _evaluation(size, measured, task.data) if measured else None
                 made = msgspec.structs.replace(
                     made, evaluation_batch_size=batch or made.evaluation_batch_size
                 )
-            told = f"{made.reason}; {reason}" if reason else made.reason
-            self._write(members[0], msgspec.structs.replace(made, reason=told))
+            reasons = f"{made.reason}; {reason}" if reason else made.reason
+            self._write(members[0], msgspec.structs.replace(made, reason=reasons))
 
     def _write(self, trial: Trial, plan: Plan) -> None:
         """Write a plan down, and say it once a configuration where accumulation is not exact."""
         if plan.largest_batch_size is not None:
-            told = (
+            reason = (
                 f"{plan.reason}; {plan.largest:,} is the largest batch, {plan.batch_size:,} asked"
             )
-            plan = msgspec.structs.replace(plan, reason=told)
+            plan = msgspec.structs.replace(plan, reason=reason)
         ghost = ghostly(trial.settings, plan)
-        if told := ghost or grouped(trial.settings):
-            plan = msgspec.structs.replace(plan, reason=f"{plan.reason}; {told}")
+        if remark := ghost or grouped(trial.settings):
+            plan = msgspec.structs.replace(plan, reason=f"{plan.reason}; {remark}")
         self._heard(Planned(plan=plan))
         if ghost and trial.configuration not in self._warned:
             self._warned.add(trial.configuration)
@@ -281,18 +281,18 @@ class Planner:
         A resumed sweep may have fewer workers, and so more for each: what fitted still does, and
         replicates keep the same plan.
         """
-        for found in reversed(self._state.measured):
-            trial = self._state.trials.get(found.trial)
-            there = (found.device_name, found.asked_bytes) == (place.device.title, asked)
-            if trial is not None and there and alike(trial.settings, found.batch_size) == key:
+        for measured in reversed(self._state.measured):
+            trial = self._state.trials.get(measured.trial)
+            there = (measured.device_name, measured.asked_bytes) == (place.device.title, asked)
+            if trial is not None and there and alike(trial.settings, measured.batch_size) == key:
                 # what did not fit into what was free, or into less, may fit by now
-                enough = asked is None or share is None or found.limit_bytes <= share
-                settled = found.limit_bytes == share or _best(found)
-                return found if enough and settled else None
+                enough = asked is None or share is None or measured.limit_bytes <= share
+                settled = measured.limit_bytes == share or _best(measured)
+                return measured if enough and settled else None
         return None
 
 
-def chosen(whole: Plan, found: Measured, exact: bool = True) -> Plan:
+def chosen(whole: Plan, measured: Measured, exact: bool = True) -> Plan:
     """The plan with the micro-batch size that was chosen of those measured, or that is named.
 
     Where a cut is not `exact`, none is made for speed.
@@ -300,20 +300,20 @@ def chosen(whole: Plan, found: Measured, exact: bool = True) -> Plan:
     Raises:
         NothingFits: not even the smallest keeps below the limit.
     """
-    choice, named = _best(found, exact), whole.micro_batch_size < whole.share
+    choice, named = _best(measured, exact), whole.micro_batch_size < whole.share
     if choice is None:
-        raise NothingFits(_too_little(found, named))
+        raise NothingFits(_too_little(measured, named))
     if named:
         choice = Choice(whole.micro_batch_size, whole.reason)
     micro = choice.micro_batch_size
-    fitting = [s.micro_batch_size for s in found.shapes if fits(s, found.limit_bytes)]
+    fitting = [s.micro_batch_size for s in measured.shapes if fits(s, measured.limit_bytes)]
     draw = DRAW_MICRO_BATCH_SIZE
     return msgspec.structs.replace(
         whole,
         micro_batch_size=micro,
         accumulation_steps=-(-whole.share // micro),
-        evaluation_batch_size=found.evaluation_batch_size,
-        draw_micro_batch_size=draw if found.asked_bytes is None else min(draw, max(fitting)),
+        evaluation_batch_size=measured.evaluation_batch_size,
+        draw_micro_batch_size=draw if measured.asked_bytes is None else min(draw, max(fitting)),
         reason=of_share(whole, choice.reason),
     )
 
@@ -328,34 +328,36 @@ def _most(task: Task) -> int:
     return min(len(task.trials), largest_stack(task.first.settings))
 
 
-def _fitting(plan: Plan, found: Measured, data: Prepared) -> int:
+def _fitting(plan: Plan, measured: Measured, data: Prepared) -> int:
     """Replicates whose stack is expected to keep the headroom with the plan's micro-batch.
 
     Beside the images, of which they have one copy, each needs as much as one alone.
     """
     held, micro = data_bytes(data), plan.micro_batch_size
-    peak = next(s.peak_bytes for s in found.shapes if s.micro_batch_size == micro)
-    return max(1, (usable(found.limit_bytes) - held) // max(1, peak - held))
+    peak = next(s.peak_bytes for s in measured.shapes if s.micro_batch_size == micro)
+    return max(1, (usable(measured.limit_bytes) - held) // max(1, peak - held))
 
 
-def _evaluation(size: int, found: Measured, data: Prepared) -> int:
+def _evaluation(size: int, measured: Measured, data: Prepared) -> int:
     """The evaluation batch size, halved until a stack of such a size keeps the headroom."""
-    batch, held = found.evaluation_batch_size, data_bytes(data)
-    each = max(0, found.evaluation_peak_bytes - held) / batch
-    while batch > 1 and held + size * batch * each > usable(found.limit_bytes):
+    batch, held = measured.evaluation_batch_size, data_bytes(data)
+    each = max(0, measured.evaluation_peak_bytes - held) / batch
+    while batch > 1 and held + size * batch * each > usable(measured.limit_bytes):
         batch //= 2
     return batch
 
 
-def _best(found: Measured, exact: bool = True) -> Choice | None:
-    return choose(found.batch_size, found.shapes, found.limit_bytes, found.held_bytes, exact)
+def _best(measured: Measured, exact: bool = True) -> Choice | None:
+    return choose(
+        measured.batch_size, measured.shapes, measured.limit_bytes, measured.held_bytes, exact
+    )
 
 
-def _too_little(found: Measured, named: bool) -> str:
-    least = min(found.shapes, key=lambda shape: shape.micro_batch_size)
-    needs, has = "more", shown_size(found.limit_bytes)
+def _too_little(measured: Measured, named: bool) -> str:
+    least = min(measured.shapes, key=lambda shape: shape.micro_batch_size)
+    needs, has = "more", shown_size(measured.limit_bytes)
     if not least.failed:
-        needs, has = told_apart(least.peak_bytes / (1 - HEADROOM), found.limit_bytes)
+        needs, has = told_apart(least.peak_bytes / (1 - HEADROOM), measured.limit_bytes)
         needs += " with the data and a headroom of a tenth"
     count = least.micro_batch_size
     images = "one image at a time fits" if count == 1 else f"{count:,} images at a time fit"

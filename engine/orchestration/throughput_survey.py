@@ -54,14 +54,14 @@ class Surveyor:
         groups: Sequence[Group],
     ) -> dict[Slots, list[float]]:
         """Seconds of a replicate's step of each group in one worker; nothing where one failed."""
-        found = dict[Slots, list[float]]()
+        times = dict[Slots, list[float]]()
         for each in slots:
             for group in groups:
                 seconds = await self._time(members[: each.workers], device, each, group)
                 if seconds is None:
                     return {}
-                found.setdefault(each, []).append(seconds)
-        return found
+                times.setdefault(each, []).append(seconds)
+        return times
 
     async def _time(
         self, members: Sequence[Member], device: Device, slots: Slots, group: Group

@@ -181,20 +181,20 @@ class TrialQueue:
 
     def _groups(self, trials: Iterable[Trial]) -> list[Group]:
         """Those of the trials that wait, as groups that nobody has in hand."""
-        state, found = self._ledger.state, dict[tuple[bool, str], list[Trial]]()
+        state, waiting = self._ledger.state, dict[tuple[bool, str], list[Trial]]()
         for trial in filter(self._waits, trials):
             planned, name = trial.id in state.plans, trial.id
             if planned:
                 name = state.job_of(trial.id)
             elif largest_stack(trial.settings) > 1:
                 name = trial.configuration
-            found.setdefault((planned, name), []).append(trial)
+            waiting.setdefault((planned, name), []).append(trial)
         out = {group.key for group in self._out.values()}
         return [
             Group(
                 name if planned else members[0].id, tuple(members), state.plans.get(members[0].id)
             )
-            for (planned, name), members in found.items()
+            for (planned, name), members in waiting.items()
             if not planned or name not in out
         ]
 

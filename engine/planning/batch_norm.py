@@ -41,12 +41,12 @@ def pieces(settings: Settings, batch_size: int, train_size: int) -> tuple[int, .
 def groups(count: int, size: int) -> list[int]:
     """Of so many images the numbers in each group of ghost batch norm."""
     whole, rest = divmod(count, size)
-    found = [size] * whole
-    if rest == 1 and found:
-        found[-1] += 1
+    sizes = [size] * whole
+    if rest == 1 and sizes:
+        sizes[-1] += 1
     elif rest:
-        found.append(rest)
-    return found
+        sizes.append(rest)
+    return sizes
 
 
 def leaves_one(counts: Sequence[int], size: int) -> bool:

@@ -137,8 +137,8 @@ def reusable(plans: Sequence[Plan], members: Sequence[Trial], train_size: int) -
     workers = trial.settings.run.data_parallel
     wanted = (min(trial.batch_size, train_size), largest, trial.settings.train.precision, workers)
     for plan in plans:
-        found = (plan.batch_size, plan.largest, plan.precision, plan.data_parallel)
-        if plan.members == names and found == wanted:
+        recorded = (plan.batch_size, plan.largest, plan.precision, plan.data_parallel)
+        if plan.members == names and recorded == wanted:
             asked = trial.settings.memory.micro_batch_size
             named = asked == "auto" or plan.micro_batch_size == min(asked, plan.share)
             if named and _keeps_groups(plan, images_together(trial.settings.model)):
@@ -171,8 +171,12 @@ def alike(settings: Settings, share: int) -> bytes:
     """
     train, asked = settings.train, settings.memory.micro_batch_size
     depends: tuple[object, ...] = (
-        *(settings.data, settings.model, train.optimizer, train.precision),
-        *(share, asked),
+        settings.data,
+        settings.model,
+        train.optimizer,
+        train.precision,
+        share,
+        asked,
     )
     if has_batch_norm(settings.model) and changing(settings):
         depends = (*depends, train, settings.schedule, settings.phases)

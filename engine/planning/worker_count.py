@@ -31,8 +31,8 @@ class Sample(NamedTuple):
 def options(cores: int, trials: int) -> list[Slots]:
     """The divisions of so many cores that are worth timing, the most workers first."""
     threads = dict.fromkeys([*(2**power for power in range(cores.bit_length())), cores])
-    found = [Slots(min(trials, cores // each), each) for each in threads if each <= cores]
-    return sorted(dict.fromkeys(found), reverse=True)
+    slots = [Slots(min(trials, cores // each), each) for each in threads if each <= cores]
+    return sorted(dict.fromkeys(slots), reverse=True)
 
 
 def on_a_gpu(trials: int) -> list[Slots]:

@@ -22,7 +22,10 @@ class Ranks:
             subprocess.Popen(
                 [
                     *module_command("batchscope.engine.rank"),
-                    *(rendezvous, str(rank), str(size), devices[rank % len(devices)]),
+                    rendezvous,
+                    str(rank),
+                    str(size),
+                    devices[rank % len(devices)],
                     *(("apart",) if apart else ()),
                 ],
                 stdin=subprocess.PIPE,

@@ -204,20 +204,20 @@ class Course:
 
         Of a budget in seconds those of its first batch size alone.
         """
-        found: dict[int, None] = {}
+        lengths: dict[int, None] = {}
         for stretch, after in self._with_ends():
             size, rest = stretch.stage.batch_size, self._size - stretch.samples % self._size
             steps = math.inf if after is None else after - stretch.steps
             head = -(-rest // size)
             if rest >= size:
-                found[size] = None
+                lengths[size] = None
             if steps >= head and rest % size:
-                found[rest % size] = None
+                lengths[rest % size] = None
             if steps > head:
-                found[size] = None
+                lengths[size] = None
             if steps >= head + steps_per_epoch(self._size, size) and self._size % size:
-                found[self._size % size] = None
-        return tuple(found)
+                lengths[self._size % size] = None
+        return tuple(lengths)
 
     def _with_ends(self) -> list[tuple[Stretch, int | None]]:
         """The stretches, each with the steps at its end, or None where nobody knows."""
@@ -230,15 +230,15 @@ class Course:
         if self._budget.unit == "seconds":
             return ()
         steps = samples = 0
-        found: list[Stretch] = []
+        stretches: list[Stretch] = []
         while not self._budget.passed(steps, samples, 0.0):
             stretch = Stretch(steps, samples, self.stage(steps, samples, 0.0))
-            found.append(stretch)
+            stretches.append(stretch)
             marks = (*stretch.stage.marks, self._budget)
             more = min(self._steps_to(mark, *stretch) for mark in marks)
             steps, samples = steps + more, self._seen(samples, more, stretch.stage.batch_size)
         self.total_steps, self.total_samples = steps, samples
-        return tuple(found)
+        return tuple(stretches)
 
     def _steps_to(self, mark: Mark, steps: int, samples: int, stage: Stage) -> int:
         """Steps from there to a mark of steps or images, at the batch size of the stage."""

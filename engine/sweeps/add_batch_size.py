@@ -82,8 +82,8 @@ def _sizes(raw: dict[str, Any], where: str) -> list[int]:
             return sizes
     train = raw["train"]
     grid[KEY] = [train[KEY] if raw.get("cells") else train.pop(KEY)]
-    found: list[int] = grid[KEY]
-    return found
+    sizes = grid[KEY]
+    return sizes
 
 
 def _check_data(configuration: Configuration, state: SweepState, where: str) -> None:

@@ -34,9 +34,9 @@ def check(on: str) -> str:
         UsageProblem: it is none.
     """
     if on not in (HERE, LOCAL, AUTO) and _place(on) is None:
-        told = "expected ray, auto or ray://HOST:PORT, such as ray://head:10001"
+        forms = "expected ray, auto or ray://HOST:PORT, such as ray://head:10001"
         hint = "" if on.startswith(CLIENT) else similar(on, (LOCAL, AUTO))
-        raise UsageProblem(f"--on {printable(on)}: {told}{hint}")
+        raise UsageProblem(f"--on {printable(on)}: {forms}{hint}")
     return on
 
 
@@ -76,7 +76,7 @@ def _unreached(place: Place) -> str:
 
 
 def _place(on: str) -> Place | None:
-    found = _PLACE.fullmatch(on.removeprefix(CLIENT)) if on.startswith(CLIENT) else None
-    if found is None or not 0 < int(found["port"]) < 1 << 16:
+    match = _PLACE.fullmatch(on.removeprefix(CLIENT)) if on.startswith(CLIENT) else None
+    if match is None or not 0 < int(match["port"]) < 1 << 16:
         return None
-    return Place(found["host"].strip("[]"), int(found["port"]))
+    return Place(match["host"].strip("[]"), int(match["port"]))

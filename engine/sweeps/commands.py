@@ -96,10 +96,10 @@ class Inbox:
             return []
         end = chunk.rfind(b"\n") + 1
         self._offset += end
-        found = []
+        commands = []
         for line in chunk[:end].split(b"\n")[:-1]:
             try:
-                found.append(decode(line))
+                commands.append(decode(line))
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 continue
-        return found
+        return commands

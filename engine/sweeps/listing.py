@@ -89,14 +89,14 @@ class Listing:
     def look(self) -> list[StoredSweep]:
         """All stored sweeps, newest first; a folder that holds none is passed over."""
         with self._lock:
-            found: dict[Path, _Known] = {}
+            known: dict[Path, _Known] = {}
             for folder in sweep_folders(self._home):
                 try:
-                    found[folder] = self._at(folder)
+                    known[folder] = self._at(folder)
                 except (UsageProblem, OSError):
                     continue
-            self._known = found
-            return [known.sweep for known in found.values()]
+            self._known = known
+            return [each.sweep for each in known.values()]
 
     def _at(self, folder: Path) -> _Known:
         known = self._known.get(folder)

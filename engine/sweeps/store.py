@@ -168,8 +168,8 @@ def load_state(folder: Path) -> SweepState:
 
 def sweep_folders(home: Path) -> list[Path]:
     """Folders of stored sweeps, newest first."""
-    found = [p for p in (home / "sweeps").glob("*") if is_there(p / LAUNCH)]
-    return sorted(found, key=lambda path: path.name, reverse=True)
+    folders = [p for p in (home / "sweeps").glob("*") if is_there(p / LAUNCH)]
+    return sorted(folders, key=lambda path: path.name, reverse=True)
 
 
 def find_sweep(home: Path, asked: str | None) -> Path:

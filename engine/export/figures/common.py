@@ -56,8 +56,8 @@ class Cast:
 
     def means(self, measure: str) -> dict[str, Mean]:
         """A measure of those that have it."""
-        found = self.told.means(measure)
-        return {name: found[name] for name in self.names if name in found}
+        means = self.told.means(measure)
+        return {name: means[name] for name in self.names if name in means}
 
     def label(self, name: str) -> str:
         """What a configuration is called."""
@@ -70,10 +70,10 @@ class Cast:
     @property
     def families(self) -> list[list[str]]:
         """Those that differ in batch size and rate alone, smaller batch sizes first."""
-        found: dict[Settings, list[str]] = {}
+        families: dict[Settings, list[str]] = {}
         for name in self.names:
-            found.setdefault(kin(self.state.configurations[name].settings), []).append(name)
-        return list(found.values())
+            families.setdefault(kin(self.state.configurations[name].settings), []).append(name)
+        return list(families.values())
 
     @property
     def plain_sizes(self) -> bool:
@@ -88,12 +88,12 @@ class Cast:
         return f" {count} more configuration{'s' * (count > 1)} not drawn." if count else ""
 
 
-def cast_of(state: SweepState, told: Told) -> Cast:
+def cast_of(state: SweepState, document: Told) -> Cast:
     """All that have a finished epoch, but for candidates that were not chosen; at most `MOST`."""
     known = [name for name in preferred(state) if any(t.records for t in state.replicates(name))]
-    tiers = _tiers(state, told)
+    tiers = _tiers(state, document)
     some = foremost(known, tiers, MOST)
-    return Cast(state, told, tuple(some), len(known) - len(some), tiers)
+    return Cast(state, document, tuple(some), len(known) - len(some), tiers)
 
 
 def foremost(items: Sequence[str], tiers: Iterable[Sequence[str]], most: int) -> list[str]:
@@ -108,7 +108,7 @@ def foremost(items: Sequence[str], tiers: Iterable[Sequence[str]], most: int) ->
     return [item for item in items if item in set(kept)]
 
 
-def _tiers(state: SweepState, told: Told) -> tuple[tuple[str, ...], ...]:
+def _tiers(state: SweepState, document: Told) -> tuple[tuple[str, ...], ...]:
     """What must not be left out: the recommended one, what claims name, what was chosen."""
     advised = recommended(state).configuration
     claims = state.opened.claims if state.opened else ()
@@ -116,7 +116,7 @@ def _tiers(state: SweepState, told: Told) -> tuple[tuple[str, ...], ...]:
     return (
         (advised.id,) if advised else (),
         tuple(each.id for side in sides for each in looked_at(state, side).configurations),
-        tuple(each.chosen for each in told.choices if each.chosen),
+        tuple(each.chosen for each in document.choices if each.chosen),
     )
 
 
@@ -161,12 +161,12 @@ def beside(cast: Cast, names: Iterable[str]) -> list[tuple[str, float]]:
     counts = Counter(map(cast.size, shown))
     step = _step(counts)
     seen: Counter[int] = Counter()
-    found = []
+    places = []
     for name in shown:
         size = cast.size(name)
-        found.append((name, size * step ** (seen[size] - (counts[size] - 1) / 2)))
+        places.append((name, size * step ** (seen[size] - (counts[size] - 1) / 2)))
         seen[size] += 1
-    return found
+    return places
 
 
 def _step(counts: Mapping[int, int]) -> float:

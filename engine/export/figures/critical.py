@@ -12,31 +12,31 @@ from batchscope.engine.findings.critical_batch_size import Critical
 from batchscope.engine.findings.critical_batch_text import told as in_words
 
 
-def pictures(told: Told) -> Iterator[Picture]:
+def pictures(document: Told) -> Iterator[Picture]:
     """Nothing without a target that two batch sizes reached."""
-    if told.critical_batch_size and len(told.critical_batch_size.sizes) > 1:
-        yield _picture(told.critical_batch_size)
+    if document.critical_batch_size and len(document.critical_batch_size.sizes) > 1:
+        yield _picture(document.critical_batch_size)
 
 
-def _picture(found: Critical) -> Picture:
+def _picture(critical: Critical) -> Picture:
     title = "Steps and samples to the target"
     figure, axes = new(title, "steps", "samples", 3.4)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    fitted = found.value is not None and found.steps_min and found.samples_min
-    if found.value is not None and found.steps_min and found.samples_min:
-        sizes = [size.samples / size.steps for size in found.sizes]
+    fitted = critical.value is not None and critical.steps_min and critical.samples_min
+    if critical.value is not None and critical.steps_min and critical.samples_min:
+        sizes = [size.samples / size.steps for size in critical.sizes]
         batch = np.geomspace(min(sizes) / 1.6, max(sizes) * 1.6, 120)
-        steps = found.steps_min * (1 + found.value / batch)
-        samples = found.samples_min * (1 + batch / found.value)
+        steps = critical.steps_min * (1 + critical.value / batch)
+        samples = critical.samples_min * (1 + batch / critical.value)
         axes.plot(steps, samples, color=FAINT, lw=1.3, zorder=1)
         axes.plot(
-            [2 * found.steps_min], [2 * found.samples_min], marker="*", ms=13, ls="none",
+            [2 * critical.steps_min], [2 * critical.samples_min], marker="*", ms=13, ls="none",
             color=look(1).colour, zorder=2,
         )  # fmt: skip
-    for size in found.sizes:
+    for size in critical.sizes:
         axes.plot([size.steps], [size.samples], marker="o", color=look(0).colour, zorder=3)
-        below = size.samples < _on_curve(found, size.steps)
+        below = size.samples < _on_curve(critical, size.steps)
         axes.annotate(
             counted(size.batch_size),
             (size.steps, size.samples),
@@ -54,17 +54,17 @@ def _picture(found: Critical) -> Picture:
         + (
             "The curve is (S/S_min − 1)(E/E_min − 1) = 1 (McCandlish et al. 2018), fitted to the "
             "logarithms of the steps; the star is the critical batch size, "
-            f"{in_words(found)}, with its interval of coverage 0.95."
+            f"{in_words(critical)}, with its interval of coverage 0.95."
             if fitted
-            else "No curve is drawn: the critical batch size is " + in_words(found) + "."
+            else "No curve is drawn: the critical batch size is " + in_words(critical) + "."
         )
     )
     return Picture("critical_batch_size", title, caption, figure)
 
 
-def _on_curve(found: Critical, steps: float) -> float:
+def _on_curve(critical: Critical, steps: float) -> float:
     """The samples of the curve at so many steps: a name is written on the other side of it."""
-    if not (found.value and found.steps_min and found.samples_min):
+    if not (critical.value and critical.steps_min and critical.samples_min):
         return 0.0
-    beyond = steps / found.steps_min - 1
-    return found.samples_min * (1 + 1 / beyond) if beyond > 0 else math.inf
+    beyond = steps / critical.steps_min - 1
+    return critical.samples_min * (1 + 1 / beyond) if beyond > 0 else math.inf

@@ -30,8 +30,8 @@ def pictures(cast: Cast) -> Iterator[Picture]:
     """Nothing where no training has two epochs: a curve has two points at least."""
     along = _along(cast)
     for name, y, measure in DRAWN:
-        found = {each: curve(cast.state, each, measure, along) for each in cast.names}
-        known = {each: one for each, one in found.items() if len(one)}
+        curves = {each: curve(cast.state, each, measure, along) for each in cast.names}
+        known = {each: one for each, one in curves.items() if len(one)}
         if any(len(one) > 1 for one in known.values()):
             yield _picture(cast, name, y, along, known)
 
@@ -47,12 +47,12 @@ def _along(cast: Cast) -> Along:
     return "samples" if None in budgets or len(budgets) > 1 or targets else "epochs"
 
 
-def _picture(cast: Cast, name: str, y: str, along: Along, found: dict[str, Curve]) -> Picture:
+def _picture(cast: Cast, name: str, y: str, along: Along, curves: dict[str, Curve]) -> Picture:
     title = f"Test {name} along the training"
     figure, axes = new(title, {"samples": "images seen"}.get(along, along), y)
     handles, thinned, clipped = [], False, False
     least, most = BOUNDS[name]
-    for each, one in found.items():
+    for each, one in curves.items():
         style, rows = cast.look(each), _rows(len(one))
         thinned = thinned or len(rows) < len(one)
         x, mean, (low, high) = one.x[rows], one.mean[rows], _band(one, rows)
@@ -63,14 +63,14 @@ def _picture(cast: Cast, name: str, y: str, along: Along, found: dict[str, Curve
         )
         band = np.clip(low, least, None), np.clip(high, None, most)
         axes.fill_between(x, *band, color=style.colour, alpha=BAND, lw=0)
-    if along == "samples" and is_wide(float(one.x[-1]) for one in found.values()):
+    if along == "samples" and is_wide(float(one.x[-1]) for one in curves.values()):
         log_axis(axes.xaxis)
     else:
         count_axis(axes.xaxis, whole=along == "epochs")
-    shown = list(found.values())
+    shown = list(curves.values())
     wide = name == "loss" and _wide(axes, shown)
     cut = not wide and _look_closer(axes, name, shown)
-    legend(figure, handles, [cast.label(each) for each in found])
+    legend(figure, handles, [cast.label(each) for each in curves])
     caption = (
         f"{WORDS[name]} on the test set at the end of each epoch: the mean over the seeds; "
         "the band is one sample deviation to each side"

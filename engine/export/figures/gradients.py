@@ -54,25 +54,25 @@ def _histograms(cast: Cast) -> Picture | None:
 
 
 def _noise(cast: Cast) -> Picture | None:
-    found = {
+    scales = {
         each.configuration: Mean(each.value, each.low, each.high, each.n)
         for each in cast.told.noise_scale
         if each.configuration in cast.names and each.value is not None and each.value > 0
     }
-    if len(found) < 2:
+    if len(scales) < 2:
         return None
     title = "Gradient noise scale"
     figure, axes = new(title, "batch size", "samples")
     axes.set_yscale("log")
-    handles = dots(axes, cast, {name: _positive(mean) for name, mean in found.items()})
-    along(axes, cast, found)
+    handles = dots(axes, cast, {name: _positive(mean) for name, mean in scales.items()})
+    along(axes, cast, scales)
     ends = axes.get_xlim()
     axes.plot(ends, ends, color=FAINT, ls=":", lw=1.2, zorder=0)
     axes.set_xlim(ends)
-    axes.set_ylim(*_reach(cast, found))
+    axes.set_ylim(*_reach(cast, scales))
     log_axis(axes.yaxis)
     if not cast.plain_sizes:
-        legend(figure, handles, [cast.label(name) for name in cast.names if name in found])
+        legend(figure, handles, [cast.label(name) for name in cast.names if name in scales])
     caption = (
         "tr(Σ)/|G|² over the whole run (McCandlish et al. 2018), means over all draws divided "
         "last. Whiskers are Fieller's intervals of coverage 0.95 over the seeds, missing where "
@@ -82,10 +82,10 @@ def _noise(cast: Cast) -> Picture | None:
     return Picture("noise_scale", title, caption, figure)
 
 
-def _reach(cast: Cast, found: dict[str, Mean]) -> tuple[float, float]:
+def _reach(cast: Cast, scales: dict[str, Mean]) -> tuple[float, float]:
     """From below to above all that is drawn, and the batch sizes on the dotted line."""
-    every = [float(cast.size(name)) for name in found]
-    for mean in map(_positive, found.values()):
+    every = [float(cast.size(name)) for name in scales]
+    for mean in map(_positive, scales.values()):
         every += [each for each in (mean.mean, mean.low, mean.high) if each is not None]
     room = max(1.15, (max(every) / min(every)) ** 0.06)
     return min(every) / room, max(every) * room

@@ -24,7 +24,7 @@ NEAR = 20.0
 def pictures(cast: Cast) -> Iterator[Picture]:
     """Nothing where no micro-batch was measured."""
     measured = [each for each in cast.state.measured if any(s.peak_bytes for s in each.shapes)]
-    known = sorted(measured, key=lambda found: found.batch_size)
+    known = sorted(measured, key=lambda each: each.batch_size)
     if known:
         yield _picture(cast, known[:MOST], len(known) - MOST)
 
@@ -36,7 +36,7 @@ def _looks(cast: Cast, known: list[Measured]) -> list[Look]:
     is drawn elsewhere; what has none gets a look that no other has.
     """
     unused = len(cast.names)
-    found: list[Look] = []
+    looks: list[Look] = []
     for each in known:
         settings = cast.state.trials[each.trial].settings
         names = [
@@ -45,39 +45,39 @@ def _looks(cast: Cast, known: list[Measured]) -> list[Look]:
             if cast.size(name) == settings.train.batch_size
             and alike(cast.state.configurations[name].settings, 0) == alike(settings, 0)
         ]
-        mine = next((cast.look(name) for name in names if cast.look(name) not in found), None)
+        mine = next((cast.look(name) for name in names if cast.look(name) not in looks), None)
         if mine is None:
             mine, unused = look(unused), unused + 1
-        found.append(mine)
-    return found
+        looks.append(mine)
+    return looks
 
 
 def _picture(cast: Cast, known: list[Measured], more: int) -> Picture:
     state = cast.state
     title = "Memory of a step"
-    unit, size_of = _unit(max(shape.peak_bytes for found in known for shape in found.shapes))
+    unit, size_of = _unit(max(shape.peak_bytes for measured in known for shape in measured.shapes))
     figure, axes = new(title, "micro-batch size", f"peak of live tensors, {unit}")
     handles, labels, sizes, peaks = [], [], [], []
-    several = len({found.batch_size for found in known}) < len(known)
-    for found, style in zip(known, _looks(cast, known), strict=True):
+    several = len({measured.batch_size for measured in known}) < len(known)
+    for measured, style in zip(known, _looks(cast, known), strict=True):
         tried = sorted(
             (shape.micro_batch_size, shape.peak_bytes / size_of)
-            for shape in found.shapes
+            for shape in measured.shapes
             if shape.peak_bytes
         )
         handles += axes.plot(
             *zip(*tried, strict=True), color=style.colour, ls=style.line, marker=style.marker
         )
-        plan = state.plans.get(found.trial)
+        plan = state.plans.get(measured.trial)
         for size, peak in tried:
             if plan is not None and plan.micro_batch_size == size:
                 axes.plot([size], [peak], marker="o", ms=10, mfc="none", mec=INK, ls="none")
-        whose = state.configurations[state.trials[found.trial].configuration].label
-        labels.append(whose if several else f"{found.batch_size:,}")
+        whose = state.configurations[state.trials[measured.trial].configuration].label
+        labels.append(whose if several else f"{measured.batch_size:,}")
         sizes += [size for size, _ in tried]
         peaks += [peak for _, peak in tried]
     sizes_along(axes, sizes, "micro-batch size")
-    limits = sorted({found.limit_bytes for found in known})
+    limits = sorted({measured.limit_bytes for measured in known})
     near = [limit for limit in limits if limit < NEAR * size_of * max(peaks)]
     for limit in near:
         axes.axhline(limit / size_of, color=FAINT, ls="--", lw=1.2)
@@ -86,11 +86,11 @@ def _picture(cast: Cast, known: list[Measured], more: int) -> Picture:
     else:
         axes.set_ylim(0, 1.1 * max([*peaks, *(limit / size_of for limit in near)]))
     legend(figure, handles, labels)
-    told = " to ".join(dict.fromkeys(shown_size(each) for each in (limits[0], limits[-1])))
+    limit_range = " to ".join(dict.fromkeys(shown_size(each) for each in (limits[0], limits[-1])))
     caption = (
         "The most bytes of live tensors in one step, data included, for each micro-batch size "
         "that was executed before the first step; a curve for each batch size. A ring marks the "
-        f"size that was chosen. A worker may hold {told}"
+        f"size that was chosen. A worker may hold {limit_range}"
         + (" (dashed)." if near else ", far above what is drawn.")
         + (f" {more} more not drawn." if more > 0 else "")
     )

@@ -36,9 +36,9 @@ def _line(state: SweepState, what: str, axis: str, factor: float) -> Picture:
     figure, axes = new(title, "α", axis)
     handles, every = [], []
     for index, images in enumerate(("train", "test")):
-        style, found = look(index), curve(state, f"{images}_{what}")
-        x, mean = [one.alpha for one in found], [one.mean * factor for one in found]
-        band = [(one.deviation or 0.0) * factor for one in found]
+        style, points = look(index), curve(state, f"{images}_{what}")
+        x, mean = [one.alpha for one in points], [one.mean * factor for one in points]
+        band = [(one.deviation or 0.0) * factor for one in points]
         handles += axes.plot(x, mean, color=style.colour, ls=style.line, marker=style.marker, ms=3)
         low = [a - b for a, b in zip(mean, band, strict=True)]
         high = [a + b for a, b in zip(mean, band, strict=True)]

@@ -23,22 +23,22 @@ CONTESTS = (
 )
 
 
-def pictures(told: Told) -> Iterator[Picture]:
+def pictures(document: Told) -> Iterator[Picture]:
     """Each only where it was drawn."""
     for key, title, axis, what in DRAWS:
         caption = f"{what} of the gradients of many batches of each size, at frozen weights."
-        found = _series(told.findings.probes, key, "batch_size")
-        if found:
-            yield _picture(f"probe_{key}", title, "batch size drawn", axis, caption, found)
+        series = _series(document.findings.probes, key, "batch_size")
+        if series:
+            yield _picture(f"probe_{key}", title, "batch size drawn", axis, caption, series)
     for key, title, axis, what in CONTESTS:
         joint = "÷ that of" if key == "length_ratio" else "and"
         caption = (
             f"{what} the sum of successive small steps {joint} one large step, on the same "
             "samples from the same weights."
         )
-        found = _series(told.findings.competitions, key, "large")
-        if found:
-            yield _picture(f"competition_{key}", title, "large batch size", axis, caption, found)
+        series = _series(document.findings.competitions, key, "large")
+        if series:
+            yield _picture(f"competition_{key}", title, "large batch size", axis, caption, series)
 
 
 Series = dict[str, list[tuple[int, Any]]]
@@ -46,7 +46,7 @@ Series = dict[str, list[tuple[int, Any]]]
 
 def _series(rows: Sequence[Drawn | Competed], key: str, along: str) -> Series:
     """Means by what is drawn along x, for each training and moment."""
-    found: Series = {}
+    series: Series = {}
     several = len({row.configuration for row in rows}) > 1
     for row in rows:
         mean = getattr(row, key)
@@ -55,23 +55,23 @@ def _series(rows: Sequence[Drawn | Competed], key: str, along: str) -> Series:
             name += f" {100 * row.at_share:g} %"
             if isinstance(row, Competed):
                 name += f", steps of {row.small:,}"
-            found.setdefault(name, []).append((getattr(row, along), mean))
-    return found
+            series.setdefault(name, []).append((getattr(row, along), mean))
+    return series
 
 
-def _aside(found: Series) -> list[float]:
+def _aside(series: Series) -> list[float]:
     """What each series multiplies its places with, so that whiskers lie beside each other."""
-    sizes = sorted({size for points in found.values() for size, _ in points})
+    sizes = sorted({size for points in series.values() for size, _ in points})
     nearest = min((b / a for a, b in pairwise(sizes)), default=ALONE)
     room = min(nearest, ALONE) ** ROOM
-    gaps = len(found) - 1
+    gaps = len(series) - 1
     return [float(room ** (at / gaps - 0.5)) for at in range(gaps + 1)] if gaps else [1.0]
 
 
-def _picture(name: str, title: str, x: str, y: str, caption: str, found: Series) -> Picture:
+def _picture(name: str, title: str, x: str, y: str, caption: str, series: Series) -> Picture:
     figure, axes = new(title, x, y)
     handles, sizes, reach, values = [], [], [], []
-    drawn = dict(list(found.items())[:MOST])
+    drawn = dict(list(series.items())[:MOST])
     for index, (points, aside) in enumerate(zip(drawn.values(), _aside(drawn), strict=True)):
         style = look(index)
         ends = [
@@ -91,7 +91,7 @@ def _picture(name: str, title: str, x: str, y: str, caption: str, found: Series)
     if is_wide(values) and min(values) > 0:
         log_axis(axes.yaxis)
     legend(figure, handles, list(drawn))
-    rest = len(found) - len(drawn)
+    rest = len(series) - len(drawn)
     more = f" {rest} more not drawn." if rest else ""
-    told = "A curve for each training and share of its budget. "
-    return Picture(name, title, f"{caption} {told}{INTERVAL}.{more}", figure)
+    sentence = "A curve for each training and share of its budget. "
+    return Picture(name, title, f"{caption} {sentence}{INTERVAL}.{more}", figure)

@@ -38,24 +38,36 @@ class Drawn(NamedTuple):
 
 DRAWN = (
     Drawn(
-        *("test_accuracy", "test_accuracy", "Final test accuracy", "test accuracy, %"),
-        "Accuracy on the test set at the end of the last epoch, mean over the finished seeds.",
-        100.0,
+        measure="test_accuracy",
+        name="test_accuracy",
+        title="Final test accuracy",
+        axis="test accuracy, %",
+        what="Accuracy on the test set at the end of the last epoch, mean over the finished seeds.",
+        factor=100.0,
     ),
     Drawn(
-        *("generalization_gap", "generalization_gap", "Generalization gap", "gap, points"),
-        "Accuracy on the training images less that on the test set, at the end, mean over the "
+        measure="generalization_gap",
+        name="generalization_gap",
+        title="Generalization gap",
+        axis="gap, points",
+        what="Accuracy on the training images less that on the test set, at the end, mean over the "
         "finished seeds.",
-        100.0,
+        factor=100.0,
     ),
     Drawn(
-        *("epoch_seconds", "epoch_time", "Time of an epoch", "seconds"),
-        "Median time of training an epoch, evaluation left out, mean over the finished seeds.",
+        measure="epoch_seconds",
+        name="epoch_time",
+        title="Time of an epoch",
+        axis="seconds",
+        what="Median time of training an epoch, evaluation left out, mean over the finished seeds.",
         timed=True,
     ),
     Drawn(
-        *("samples_per_second", "samples_per_second", "Pace", "samples a second"),
-        "Images trained on a second, median over the epochs, mean over the finished seeds.",
+        measure="samples_per_second",
+        name="samples_per_second",
+        title="Pace",
+        axis="samples a second",
+        what="Images trained on a second, median over the epochs, mean over the finished seeds.",
         timed=True,
     ),
 )
@@ -85,8 +97,8 @@ def _picture(cast: Cast, drawn: Drawn, means: dict[str, Mean]) -> Picture:
     else:  # rivals of one batch size lie too close for marks between them
         labels = [_label(cast, name, shared) for name, _ in beside(cast, means)]
         legend(figure, handles, labels)
-    told = stack_note(list(shared.values()))
-    note = f" {told}. {NARROW}{note}" if told else note
+    sentence = stack_note(list(shared.values()))
+    note = f" {sentence}. {NARROW}{note}" if sentence else note
     return Picture(drawn.name, drawn.title, f"{drawn.what} {INTERVAL}.{note}", figure)
 
 

@@ -80,8 +80,8 @@ class Report:
 def report_of(of: Exported, state: SweepState) -> Report:
     """The report of an export; of its state the log, the settings, and what trained on what."""
     manifest = of.manifest
-    found = of.told
-    critical = found.critical_batch_size
+    document = of.told
+    critical = document.critical_batch_size
     return Report(
         question=manifest["question"] or manifest["title"] or "",
         title=manifest["title"] or "",
@@ -90,11 +90,11 @@ def report_of(of: Exported, state: SweepState) -> Report:
         source=manifest["source"] or "",
         ended=_moment(manifest["ended"] or manifest["started"]),
         alarms=tuple(_alarms(manifest, state)),
-        tally=tally(found.claims),
-        claims=tuple(_claim(of, at, each) for at, each in enumerate(found.claims)),
+        tally=tally(document.claims),
+        claims=tuple(_claim(of, at, each) for at, each in enumerate(document.claims)),
         idle=idle_sentence(state),
-        recommendation=found.recommendation,
-        choices=tuple(map(choice_text, found.choices)),
+        recommendation=document.recommendation,
+        choices=tuple(map(choice_text, document.choices)),
         critical=(critical_sentence(critical), *aside_sentences(critical)) if critical else (),
         tables=tuple(tables(of)),
         trials=trials(of),
@@ -164,19 +164,21 @@ def _alarms(manifest: dict[str, Any], state: SweepState) -> list[str]:
         ENDINGS.get(manifest["state"], ""),
         manifest["reason"] or "",
     ]
-    told = "; ".join(part for part in parts if part)
-    return [f"Unfinished: {told}. What follows may still change."]
+    summary = "; ".join(part for part in parts if part)
+    return [f"Unfinished: {summary}. What follows may still change."]
 
 
 def _warnings(manifest: dict[str, Any], state: SweepState) -> list[str]:
     """What else a reader should know of: damage, and what the log warned of."""
-    found = []
+    warnings = []
     damaged = manifest["damaged_journal_lines"]
     if damaged:
         lines = "1 line" if damaged == 1 else f"{damaged:,} lines"
-        found.append(f"{lines} of the journal could not be read: what they said is missing here.")
+        warnings.append(
+            f"{lines} of the journal could not be read: what they said is missing here."
+        )
     said = [line.text for line in state.log if line.level in ("warning", "error")]
-    return [*found, *dict.fromkeys(said)][:40]
+    return [*warnings, *dict.fromkeys(said)][:40]
 
 
 def _facts(
@@ -200,7 +202,7 @@ def _facts(
         ("ended", _moment(manifest["ended"])),
         ("source", manifest["source"] or ""),
     ]  # fmt: skip
-    machine = [(_named(name), _told(name, value)) for name, value in _machine(machine_of(state))]
+    machine = [(_named(name), _text(name, value)) for name, value in _machine(machine_of(state))]
     versions = [(name, str(value)) for name, value in manifest["versions"].items()]
     settings = experiment(state)
     parts = {
@@ -230,15 +232,15 @@ def _lost(state: SweepState) -> list[str]:
 
 def _machine(machine: dict[str, Any]) -> list[tuple[str, Any]]:
     """Lists of tables, one a device, as numbered values."""
-    found = []
+    pairs = []
     for name, value in machine.items():
         if isinstance(value, list) and any(isinstance(each, dict) for each in value):
-            found += [(f"{name} {at}", each) for at, each in enumerate(value)]
+            pairs += [(f"{name} {at}", each) for at, each in enumerate(value)]
         elif isinstance(value, list):
-            found.append((name, ", ".join(map(str, value))))
+            pairs.append((name, ", ".join(map(str, value))))
         else:
-            found.append((name, value))
-    return found
+            pairs.append((name, value))
+    return pairs
 
 
 def _named(name: str) -> str:
@@ -246,13 +248,13 @@ def _named(name: str) -> str:
     return name.removesuffix("_bytes").replace("_", " ")
 
 
-def _told(name: str, value: Any) -> str:
+def _text(name: str, value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, int) and not isinstance(value, bool) and "bytes" in name:
         return shown_size(value)
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_told(key, each)}" for key, each in value.items())
+        return ", ".join(f"{key} {_text(key, each)}" for key, each in value.items())
     return str(value)
 
 

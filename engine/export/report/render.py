@@ -15,7 +15,7 @@ from markupsafe import Markup
 from batchscope.engine.errors import printable
 from batchscope.engine.export import plot_style
 from batchscope.engine.export.export_reader import Exported, Told
-from batchscope.engine.export.figures import pictures
+from batchscope.engine.export.figures.all_figures import pictures
 from batchscope.engine.export.report.content import Report, report_of
 from batchscope.engine.export.report_process import FIGURES, REPORT
 from batchscope.engine.journal import file as journal
@@ -42,18 +42,18 @@ def render(folder: Path) -> None:
     (folder / REPORT).write_text(page(report, figures), encoding="utf-8")
 
 
-def draw(state: SweepState, told: Told, folder: Path) -> list[Shown]:
+def draw(state: SweepState, document: Told, folder: Path) -> list[Shown]:
     """Every figure as SVG and PNG into a folder of its own; as the page is to show them."""
-    found: list[Shown] = []
+    figures: list[Shown] = []
     with plot_style.styled(STYLE):
-        for picture in pictures(state, told):
+        for picture in pictures(state, document):
             folder.mkdir(exist_ok=True)
             svg = plot_style.svg_of(picture.figure, f"{picture.title}. {picture.caption}")
             (folder / f"{picture.name}.svg").write_text(svg, encoding="utf-8")
             (folder / f"{picture.name}.png").write_bytes(plot_style.png_of(picture.figure))
             inline = Markup(plot_style.inline(svg, picture.name))
-            found.append(Shown(picture.name, picture.caption, inline))
-    return found
+            figures.append(Shown(picture.name, picture.caption, inline))
+    return figures
 
 
 def page(report: Report, figures: list[Shown]) -> str:

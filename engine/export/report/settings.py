@@ -31,11 +31,11 @@ def experiment(state: SweepState) -> list[tuple[str, str]]:
 
 def _distinct(values: list[Any]) -> list[Any]:
     """In the order in which they come first."""
-    found: list[Any] = []
+    distinct: list[Any] = []
     for value in values:
-        if value not in found:
-            found.append(value)
-    return found
+        if value not in distinct:
+            distinct.append(value)
+    return distinct
 
 
 def _varied(values: list[Any]) -> str:

@@ -140,13 +140,13 @@ def _parts(of: Exported) -> Table:
     parts = ("error", "bias", "net_variance", "variance")
 
     def row(at: int) -> tuple[Cell, ...]:
-        found = []
+        cells = []
         for part in parts:
-            found += [
+            cells += [
                 of.cell(name, at, part, "percent"),
                 of.cell(name, at, f"{part}_se", "percent"),
             ]
-        return (rows[at]["label"], of.cell(name, at, "seeds", "count"), *found)
+        return (rows[at]["label"], of.cell(name, at, "seeds", "count"), *cells)
 
     heads = [head for part in parts for head in (f"{part.replace('_', ' ')}, %", "±")]
     return _table(
@@ -327,12 +327,17 @@ def trials(of: Exported) -> Table:
     shared = any(each["stacked"] not in ("", "1") for each in rows)
 
     def row(at: int) -> tuple[Cell, ...]:
-        found = [of.cell(name, at, column, style) for column, _, style in columns]
-        return (rows[at]["trial"], rows[at]["status"], *found)
+        cells = [of.cell(name, at, column, style) for column, _, style in columns]
+        return (rows[at]["trial"], rows[at]["status"], *cells)
 
     heads = ("trial", "status", *(head for _, head, _ in columns))
     return _table(
-        *("trials", "Single trials", heads, len(rows), row, STACKED if shared else ""),
+        "trials",
+        "Single trials",
+        heads,
+        len(rows),
+        row,
+        STACKED if shared else "",
         most=MOST_TRIALS,
         texts={0, 1},
     )

@@ -110,6 +110,19 @@ def test_the_moments_are_those_of_the_journal(real: Path) -> None:
         assert trial.started.at <= first.wall_time <= last.wall_time <= trial.ended_at
 
 
+def test_the_same_sweep_gives_the_same_names_and_bytes(real: Path, tmp_path: Path) -> None:
+    """Whatever process writes them, and whenever."""
+
+    def files(folder: Path) -> dict[Path, bytes]:
+        paths = (folder / "tensorboard").rglob("events.*")
+        return {path.relative_to(folder): path.read_bytes() for path in paths}
+
+    events = events_of(recorded().folder)
+    tensorboard.write_event_files(tmp_path, SweepState().fold(events), events)
+    assert len(files(tmp_path)) == 5, "four trials and the experiment"
+    assert files(tmp_path) == files(real)
+
+
 def test_epochs_of_one_statement_ended_one_after_the_other() -> None:
     (chosen,) = configurations((8,), 1)
     (trial,) = trials_of(chosen)
