@@ -181,7 +181,7 @@ def _lightning(work: Work, loader: DataLoader[Any]) -> float:
 
 def contenders() -> dict[str, Contender]:
     """All of them by name, Lightning only where it is installed."""
-    found: dict[str, Contender] = {"plain loop": plain, "DataLoader": data_loader}
+    by_name: dict[str, Contender] = {"plain loop": plain, "DataLoader": data_loader}
     if has_lightning():
-        found |= {"Lightning": lightning_pictures, "Lightning, tensors": lightning_tensors}
-    return found
+        by_name |= {"Lightning": lightning_pictures, "Lightning, tensors": lightning_tensors}
+    return by_name
