@@ -4,9 +4,11 @@ import importlib
 import importlib.util
 import itertools
 import logging
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +17,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset
 from workload import DATASET, LR, Work
 
-from batchscope.engine.data.torchvision_compat import import_torchvision
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.torchvision_compat import import_torchvision
 
 Contender = Callable[[Work], float]
 Batches = Iterator[tuple[Tensor, Tensor]]
@@ -177,7 +181,7 @@ def _lightning(work: Work, loader: DataLoader[Any]) -> float:
 
 def contenders() -> dict[str, Contender]:
     """All of them by name, Lightning only where it is installed."""
-    found: dict[str, Contender] = {"plain loop": plain, "DataLoader": data_loader}
+    by_name: dict[str, Contender] = {"plain loop": plain, "DataLoader": data_loader}
     if has_lightning():
-        found |= {"Lightning": lightning_pictures, "Lightning, tensors": lightning_tensors}
-    return found
+        by_name |= {"Lightning": lightning_pictures, "Lightning, tensors": lightning_tensors}
+    return by_name

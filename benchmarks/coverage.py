@@ -32,14 +32,14 @@ def alike(spread: float) -> Noise:
 def widening(random: np.random.Generator, count: int, seeds: int) -> Floats:
     """From 0.03 at the smallest batch to 0.15 at the largest."""
     spread: Floats = np.geomspace(0.03, 0.15, count)[:, None]
-    found: Floats = random.normal(0, spread, (count, seeds))
-    return found
+    noise: Floats = random.normal(0, spread, (count, seeds))
+    return noise
 
 
 def narrowing(random: np.random.Generator, count: int, seeds: int) -> Floats:
     """The other way about."""
-    found: Floats = widening(random, count, seeds)[::-1].copy()
-    return found
+    noise: Floats = widening(random, count, seeds)[::-1].copy()
+    return noise
 
 
 def shared(random: np.random.Generator, count: int, seeds: int) -> Floats:
@@ -49,8 +49,8 @@ def shared(random: np.random.Generator, count: int, seeds: int) -> Floats:
 
 def heavy(random: np.random.Generator, count: int, seeds: int) -> Floats:
     """Heavy tails, of standard deviation 0.1."""
-    found: Floats = random.standard_t(4, (count, seeds)) * 0.1 / np.sqrt(2)
-    return found
+    noise: Floats = random.standard_t(4, (count, seeds)) * 0.1 / np.sqrt(2)
+    return noise
 
 
 def mistuned(random: np.random.Generator, count: int, seeds: int) -> Floats:
@@ -88,13 +88,13 @@ def measured(noise: Noise, count: int, seeds: int, repetitions: int) -> list[flo
     ours, other, ratios = 0, 0, []
     for at in range(repetitions):
         logs = curve + noise(random, count, seeds)
-        found = fit(sizes.tolist(), np.exp(logs).tolist())
-        ours += found.low <= PLANTED <= found.high
+        estimate = fit(sizes.tolist(), np.exp(logs).tolist())
+        ours += estimate.low <= PLANTED <= estimate.high
         if at % EVERY == 0:
             low, high = bootstrap(sizes, logs, random)
             other += low <= PLANTED <= high
-        if found.low > 0 and found.high < np.inf:
-            ratios.append(found.high / found.low)
+        if estimate.low > 0 and estimate.high < np.inf:
+            ratios.append(estimate.high / estimate.low)
     shares = [
         ours / repetitions,
         other / len(range(0, repetitions, EVERY)),

@@ -228,12 +228,12 @@ def main() -> None:
     print("trials   seconds  processor  trials/s  events/s  journal   fold, s  board, s  memory")
     for share in shares:
         count = max(100, words.trials // share // 100 * 100)
-        found = measure(count, words.workers, words.epochs)
+        figures = measure(count, words.workers, words.epochs)
         print(
-            f"{found.trials:>6,}  {found.seconds:>8.1f}  {found.cpu:>9.1f}  "
-            f"{found.trials / found.seconds:>8.0f}  {found.events / found.seconds:>8.0f}  "
-            f"{found.size / 1e6:>5.1f} MB  {found.fold:>7.2f}  {found.board:>8.2f}  "
-            f"{found.memory / 2**20:>4.0f} MiB"
+            f"{figures.trials:>6,}  {figures.seconds:>8.1f}  {figures.cpu:>9.1f}  "
+            f"{figures.trials / figures.seconds:>8.0f}  {figures.events / figures.seconds:>8.0f}  "
+            f"{figures.size / 1e6:>5.1f} MB  {figures.fold:>7.2f}  {figures.board:>8.2f}  "
+            f"{figures.memory / 2**20:>4.0f} MiB"
         )
 
 

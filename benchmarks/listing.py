@@ -51,7 +51,7 @@ def lines(name: str, chosen: tuple[Configuration, ...], epochs: int, whole: bool
         test_loss=0.5, test_accuracy=0.9, seconds=0.1, epoch_samples=1437, weight_norm=10.0,
         distance_from_init=1.0, norms=(norms, norms),
     )  # fmt: skip
-    told: list[ev.AnyEvent] = [
+    events: list[ev.AnyEvent] = [
         ev.JournalOpened(version=1, program="0"),
         ev.SweepOpened(
             id=name,
@@ -65,7 +65,7 @@ def lines(name: str, chosen: tuple[Configuration, ...], epochs: int, whole: bool
     ]
     trials = [trial for configuration in chosen for trial in trials_of(configuration)]
     for trial in trials:
-        told.append(
+        events.append(
             ev.TrialStarted(
                 trial=trial.id, attempt=1, worker=0, device="cpu", batch_size=8, micro_batch_size=8,
                 total_steps=100, steps_per_epoch=5, parameters=9, init_norm=1.0, lr=0.1,
@@ -73,15 +73,15 @@ def lines(name: str, chosen: tuple[Configuration, ...], epochs: int, whole: bool
         )  # fmt: skip
         for epoch in range(1, epochs + 1):
             one = msgspec.structs.replace(record, epoch=epoch)
-            told.append(ev.EpochsFinished(trial=trial.id, attempt=1, records=(one,)))
-        told.append(ev.TrialEnded(trial=trial.id, attempt=1, status="finished"))
+            events.append(ev.EpochsFinished(trial=trial.id, attempt=1, records=(one,)))
+        events.append(ev.TrialEnded(trial=trial.id, attempt=1, status="finished"))
     if whole:
-        told.append(
+        events.append(
             ev.SweepEnded(
                 state="finished", seconds=9.0, trials=len(trials), finished=len(trials), failed=0
             )
         )
-    return [journal.encode(msgspec.structs.replace(event, at=1.8e9)) for event in told]
+    return [journal.encode(msgspec.structs.replace(event, at=1.8e9)) for event in events]
 
 
 def write(home: Path, sweeps: int, trials: int, epochs: int) -> list[int]:
@@ -94,8 +94,8 @@ def write(home: Path, sweeps: int, trials: int, epochs: int) -> list[int]:
         folder.mkdir(parents=True)
         (folder / LAUNCH).write_bytes(msgspec.json.encode(Launch(preset="made-up")))
         (folder / SWEEP).write_text('title = "Made up"\n')
-        told = lines(folder.name, chosen, epochs, left > RUNNING + INTERRUPTED)
-        (folder / journal.NAME).write_bytes(b"\n".join(told) + b"\n")
+        entries = lines(folder.name, chosen, epochs, left > RUNNING + INTERRUPTED)
+        (folder / journal.NAME).write_bytes(b"\n".join(entries) + b"\n")
         if left <= RUNNING:
             held.append(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600))
             fcntl.flock(held[-1], fcntl.LOCK_EX)

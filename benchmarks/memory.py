@@ -185,12 +185,12 @@ def paces(trial: Trial, images: Images, sizes: list[int]) -> dict[int, float]:
 # ---- cost
 
 
-def costs(found: dict[str, Prepared]) -> Iterator[Row]:
+def costs(data_sets: dict[str, Prepared]) -> Iterator[Row]:
     for name, path in preset_files().items():
         configurations = load_preset(path).configurations
         at = {c.settings.train.batch_size: c for c in configurations if is_automatic(c.settings)}
         for batch_size in sorted({min(at, default=0), max(at, default=0)} - {0}):
-            data = found.get(at[batch_size].settings.data.name)
+            data = data_sets.get(at[batch_size].settings.data.name)
             if data is not None:
                 yield cost(name, at[batch_size].settings, data)
 
@@ -206,15 +206,15 @@ def cost(preset: str, settings: Settings, data: Prepared) -> Row:
     began = time.perf_counter()
     images = load_images(data, CPU)
     order = Measure((trial,), plan, 1, data, "cpu", None, UNLIMITED, allowed)
-    found = measure(order, images, CPU)
+    measured = measure(order, images, CPU)
     took = time.perf_counter() - began
     steps = planned_steps(settings.train, data.train, plan.batch_size)
     seconds = settings.train.seconds
     if seconds is None:
         assert steps is not None
-        chosen = choose(plan.batch_size, found.shapes, UNLIMITED, found.held_bytes)
+        chosen = choose(plan.batch_size, measured.shapes, UNLIMITED, measured.held_bytes)
         assert chosen is not None
-        shape = next(s for s in found.shapes if s.micro_batch_size == chosen.micro_batch_size)
+        shape = next(s for s in measured.shapes if s.micro_batch_size == chosen.micro_batch_size)
         seconds = samples_after(steps, data.train, plan.batch_size) / shape.samples_per_second
     bar = max(1.0, MOST_SHARE * seconds)
     return {
@@ -231,10 +231,10 @@ def cost(preset: str, settings: Settings, data: Prepared) -> Row:
 
 
 def prepared_data(home: Path, data_dir: str | None) -> dict[str, Prepared]:
-    found = {"digits": prepare("digits", home, None)}
+    data_sets = {"digits": prepare("digits", home, None)}
     if data_dir:
-        found["mnist"] = prepare("mnist", home, Path(data_dir))
-    return found
+        data_sets["mnist"] = prepare("mnist", home, Path(data_dir))
+    return data_sets
 
 
 def show(title: str, rows: list[Row]) -> None:
@@ -269,14 +269,14 @@ def main() -> None:
     load_optimizers()  # once, and not in what is measured first
     report: dict[str, list[Row]] = {}
     with tempfile.TemporaryDirectory() as home:
-        found = prepared_data(Path(home), words.data_dir)
-        images = {name: load_images(data, CPU) for name, data in found.items()}
+        data_sets = prepared_data(Path(home), words.data_dir)
+        images = {name: load_images(data, CPU) for name, data in data_sets.items()}
         if words.only in (None, "peaks"):
-            report["peaks"] = [row for name, data in found.items() for row in peaks(name, data)]
+            report["peaks"] = [row for name, data in data_sets.items() for row in peaks(name, data)]
         if words.only in (None, "choices"):
             report["choices"] = [row for n, data in images.items() for row in choices(n, data)]
         if words.only in (None, "cost"):
-            report["cost"] = list(costs(found))
+            report["cost"] = list(costs(data_sets))
     if words.json:
         print(json.dumps({"cores": cores(), "torch": torch.__version__, **report}))
         return

@@ -112,7 +112,11 @@ def _images(work: Work) -> Images:
     """An epoch of some of the images, which lie as scattered in memory as in a whole epoch."""
     whole = work.stock.images
     return Images(
-        *(whole.train, whole.train_labels, whole.test, whole.test_labels, whole.train_part),
+        train=whole.train,
+        train_labels=whole.train_labels,
+        test=whole.test,
+        test_labels=whole.test_labels,
+        train_part=whole.train_part,
         trained=work.drawn().to(work.device),
     )
 

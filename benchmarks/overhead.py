@@ -74,9 +74,9 @@ def main() -> None:
     print(f"shares of the time of {cores()} cores, {words.rounds} rounds of {words.seconds:g} s")
     print(row(widths, ("", "median", "min", "max")))
     for name in rounds[0]:
-        values = [found[name] for found in rounds]
+        values = [usage[name] for usage in rounds]
         print(row(widths, (name, *(f"{f(values):.4f}" for f in (median, min, max)))))
-    both = median(found["viewer"] + found["conductor"] for found in rounds)
+    both = median(usage["viewer"] + usage["conductor"] for usage in rounds)
     print(
         judged(f"viewer and conductor at most {BAR:g} of the cores' time: {both:.4f}", both <= BAR)
     )

@@ -174,7 +174,7 @@ def main(preset: str, home: str, threads: str, data_dir: str | None = None) -> N
     wanted = set(msgspec.json.decode(sys.stdin.buffer.read(), type=list[str]))
     torch.set_num_threads(int(threads))
     loaded: dict[tuple[str, float], Images] = {}
-    found, seconds = dict[str, Figures](), 0.0
+    figures, seconds = dict[str, Figures](), 0.0
     for configuration in load_preset(Path(preset)).configurations:
         data = configuration.settings.data
         if (data.name, data.validation) not in loaded:
@@ -185,9 +185,9 @@ def main(preset: str, home: str, threads: str, data_dir: str | None = None) -> N
         for trial in trials_of(configuration):
             if trial.id in wanted:
                 began = time.perf_counter()
-                found[trial.id] = train(trial, images)
+                figures[trial.id] = train(trial, images)
                 seconds += time.perf_counter() - began
-    sys.stdout.buffer.write(msgspec.json.encode(Trained(seconds, found)))
+    sys.stdout.buffer.write(msgspec.json.encode(Trained(seconds, figures)))
 
 
 if __name__ == "__main__":

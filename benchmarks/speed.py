@@ -118,28 +118,28 @@ def show_steps(stock: Stock, effort: Effort) -> list[Step]:
     widths = [14, 5, 9, *[18] * len(others)]
     print("\nsteps: samples/s of ours, and how many times those of (min..max)")
     print(row(widths, ("network", "batch", "ours", *others)))
-    found = []
+    cases = []
     for case in step_cases(stock, effort):
-        found.append(case)
+        cases.append(case)
         pace = f"{case.batch_size / case.ours:,.0f}"
         gains = map(case.gain, others)
         print(row(widths, (case.network, case.batch_size, pace, *gains)), flush=True)
     for network in NETWORKS:
-        of = [case for case in found if case.network == network]
+        of = [case for case in cases if case.network == network]
         least = min(of, key=lambda case: case.gain("plain loop").value)
         gain = least.gain("plain loop")
-        told = f"{network}: at least 1.0 x the plain loop; least {gain} at {least.batch_size}"
-        print(judged(told, gain.value >= 1.0))
-    small = [case for case in found if case.network == NARROW and case.batch_size <= 512]
+        verdict = f"{network}: at least 1.0 x the plain loop; least {gain} at {least.batch_size}"
+        print(judged(verdict, gain.value >= 1.0))
+    small = [case for case in cases if case.network == NARROW and case.batch_size <= 512]
     mean = geometric_mean(case.gain("DataLoader").value for case in small)
-    told = f"{NARROW}: at least 1.5 x DataLoader, geometric mean up to 512: {mean:.2f}"
-    print(judged(told, mean >= 1.5))
+    verdict = f"{NARROW}: at least 1.5 x DataLoader, geometric mean up to 512: {mean:.2f}"
+    print(judged(verdict, mean >= 1.5))
     if stock.device.type == "cuda":
-        of = [case for case in found if case.network == "cnn" and case.batch_size <= 64]
+        of = [case for case in cases if case.network == "cnn" and case.batch_size <= 64]
         least_gain = min(case.gain("plain loop").value for case in of)
-        told = f"cnn: at least 3 x the plain loop up to 64 on a GPU: {least_gain:.2f}"
-        print(judged(told, least_gain >= 3))
-    return found
+        verdict = f"cnn: at least 3 x the plain loop up to 64 on a GPU: {least_gain:.2f}"
+        print(judged(verdict, least_gain >= 3))
+    return cases
 
 
 # ---- instruments
@@ -150,20 +150,20 @@ def show_instruments(stock: Stock, effort: Effort) -> None:
     print("\ninstruments: us a step with and without norms, travel and noise scale, and the ratio")
     print(row(widths, ("network", "batch", "with", "without", "with / without")))
     for network in NETWORKS:
-        found: dict[int, float] = {}
+        costs: dict[int, float] = {}
         for size in effort.sizes(INSTRUMENT_SIZES):
             work = work_of(network, size, stock, effort)
             plan = ours.plan_of(work, 1, effort.planning)
             on, off = own_step(work, plan, effort), own_step(work, plan, effort, ours.hush)
             times = in_turn({"on": on, "off": off}, effort.rounds, effort.case)
             cost = ratio(times["on"], times["off"])
-            found[size] = cost.value
+            costs[size] = cost.value
             shown = [f"{1e6 * median(times[name]):.1f}" for name in ("on", "off")]
-            told = f"{cost.value:.3f} ({cost.low:.3f}..{cost.high:.3f})"
-            print(row(widths, (network, size, *shown, told)), flush=True)
-        mean, worst = geometric_mean(found.values()), max(found, key=lambda size: found[size])
-        told = f"{network}: at most 1.03, geometric mean {mean:.3f}"
-        print(judged(f"{told}, worst {found[worst]:.3f} at {worst}", mean <= 1.03))
+            interval = f"{cost.value:.3f} ({cost.low:.3f}..{cost.high:.3f})"
+            print(row(widths, (network, size, *shown, interval)), flush=True)
+        mean, worst = geometric_mean(costs.values()), max(costs, key=lambda size: costs[size])
+        verdict = f"{network}: at most 1.03, geometric mean {mean:.3f}"
+        print(judged(f"{verdict}, worst {costs[worst]:.3f} at {worst}", mean <= 1.03))
 
 
 # ---- stacks
@@ -198,8 +198,8 @@ def show_stacks(stock: Stock, effort: Effort, data_dir: str | None) -> None:
             print(row(widths, (name, size, taken, *costs.values())), flush=True)
         bar = stack_bar(size, stock.device)
         if bar:
-            for other, told in (("plain", "the plain loop"), ("alone", "ours alone")):
-                text = f"at most {bar} x {told} at {size}: {best[other]:.2f}"
+            for other, rival in (("plain", "the plain loop"), ("alone", "ours alone")):
+                text = f"at most {bar} x {rival} at {size}: {best[other]:.2f}"
                 verdicts.append(judged(text, best[other] <= bar))
     if together is not None:
         together.end()

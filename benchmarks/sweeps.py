@@ -70,13 +70,13 @@ class Lab(NamedTuple):
 
 def reduced(name: str, words: argparse.Namespace) -> list[str]:
     """What is set of a preset."""
-    found = list[str]()
+    assignments = list[str]()
     on_digits = not words.data_dir and find_preset(name).raw["data"]["name"] != "digits"
     if on_digits:
-        found.append("data.name=digits")
+        assignments.append("data.name=digits")
     if name != FIRST and not words.full:
-        found.append(f"train.epochs={10 if on_digits else 1}")
-    return [*found, *words.set]
+        assignments.append(f"train.epochs={10 if on_digits else 1}")
+    return [*assignments, *words.set]
 
 
 def written(name: str, assignments: Sequence[str], folder: Path) -> Path:
@@ -141,12 +141,12 @@ def compare(name: str, path: Path, lab: Lab, runs: int) -> tuple[float, str]:
     ours, theirs = list[Run](), {threads: list[Run]() for threads in {1, cores()}}
     for _ in range(runs):
         ours.append(sweep(path, lab))
-        for threads, found in theirs.items():
-            found.append(script(path, lab, threads, list(ours[0].figures)))
+        for threads, series in theirs.items():
+            series.append(script(path, lab, threads, list(ours[0].figures)))
     threads = min(theirs, key=lambda count: median(run.training for run in theirs[count]))
     other = theirs[threads]
-    mine, plain = (median(run.training for run in found) for found in (ours, other))
-    whole = [median(run.whole for run in found) for found in (ours, other)]
+    mine, plain = (median(run.training for run in series) for series in (ours, other))
+    whole = [median(run.whole for run in series) for series in (ours, other)]
     loss, accuracy = differences(ours[0], other[0])
     shown = (
         *(name, len(ours[0].figures), f"{mine:.2f}", f"{plain:.2f}", f"{plain / mine:.2f}"),
@@ -183,8 +183,8 @@ def main() -> None:
     for name, gain in gains.items():
         bar = FASTER.get(name, 1.0)
         if name in FASTER or gain < bar:
-            told = f"{name}: the script takes at least {bar:g} x as long: {gain:.2f}"
-            print(judged(told, gain >= bar))
+            verdict = f"{name}: the script takes at least {bar:g} x as long: {gain:.2f}"
+            print(judged(verdict, gain >= bar))
     if len(gains) > 1:
         print(judged("no preset slower than the script", min(gains.values()) >= 1.0))
 

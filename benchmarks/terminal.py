@@ -55,7 +55,7 @@ BARS = {
 }
 PAINTED_CELLS = 60
 SETTLE_SECONDS, KEY_PATIENCE, PATIENCE_SECONDS = 6.0, 1.0, 20.0
-Found = dict[str, Any]
+Figures = dict[str, Any]
 
 
 class Watched:
@@ -114,28 +114,28 @@ class Watched:
         os.close(self._fd)
 
 
-def live(size: tuple[int, int], seconds: float) -> Found:
+def live(size: tuple[int, int], seconds: float) -> Figures:
     """A board on a sweep that trains on all cores."""
     with tempfile.TemporaryDirectory() as folder:
         preset, home = Path(folder, "twelve.toml"), str(Path(folder, "home"))
         preset.write_text(PRESET)
         board = Watched(size, "--preset", str(preset), "--home", home)
         try:
-            found: Found = {"first_paint_s": board.wait_for()}
+            figures: Figures = {"first_paint_s": board.wait_for()}
             board.wait_for("running")
             board.read_for(SETTLE_SECONDS)
             before, spent = board.bytes, sum(board.process.cpu_times()[:2])
             board.read_for(seconds)
-            found["bytes_per_s"] = (board.bytes - before) / seconds
-            found["cpu_share"] = (sum(board.process.cpu_times()[:2]) - spent) / seconds
+            figures["bytes_per_s"] = (board.bytes - before) / seconds
+            figures["cpu_share"] = (sum(board.process.cpu_times()[:2]) - spent) / seconds
             times = [board.key_ms(key) for key in KEYS]
-            found["key_p50_ms"] = median(times)
-            found["key_p95_ms"] = quantiles(times, n=20)[-1]
-            found["rss_mib"] = board.process.memory_info().rss / 2**20
+            figures["key_p50_ms"] = median(times)
+            figures["key_p95_ms"] = quantiles(times, n=20)[-1]
+            figures["rss_mib"] = board.process.memory_info().rss / 2**20
         finally:
             board.end()
             subprocess.run([COMMAND, "stop", "--all", "--home", home], capture_output=True)
-        return found
+        return figures
 
 
 def opening(runs: int = 3) -> list[float]:
@@ -153,12 +153,12 @@ def opening(runs: int = 3) -> list[float]:
         return taken
 
 
-def show(size: str, found: Found) -> None:
+def show(size: str, figures: Figures) -> None:
     print(f"\nlive, {size}")
-    for name, value in found.items():
+    for name, value in figures.items():
         bar = BARS.get(name, {}).get(size)
-        told = f"(bar {bar:g})" if bar else ""
-        print(f"  {name:<14} {value:10.3f} {told}")
+        limit = f"(bar {bar:g})" if bar else ""
+        print(f"  {name:<14} {value:10.3f} {limit}")
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -167,12 +167,12 @@ def main(words: Sequence[str] | None = None) -> None:
     ask.add_argument("--json", action="store_true")
     asked = ask.parse_args(words)
     sizes = {"160x45": (160, 45), "80x24": (80, 24)}
-    found: Found = {name: live(size, asked.seconds) for name, size in sizes.items()}
+    boards: dict[str, Figures] = {name: live(size, asked.seconds) for name, size in sizes.items()}
     taken = opening()
     if asked.json:
-        print(json.dumps({"live": found, "opening_s": taken}))
+        print(json.dumps({"live": boards, "opening_s": taken}))
         return
-    for name, figures in found.items():
+    for name, figures in boards.items():
         show(name, figures)
     print("\nopening 200 trials × 2,000 epochs (bar 0.5)")
     print("  " + "  ".join(f"{seconds:.2f} s" for seconds in taken))

@@ -40,16 +40,16 @@ def words_of(kind: type[msgspec.Struct]) -> dict[str, str]:
     """What is said under each field of a struct, on one line."""
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(body, ast.ClassDef)
-    found, last = {}, ""
+    words, last = {}, ""
     for node in body.body:
         match node:
             case ast.AnnAssign(target=ast.Name(id=name)):
                 last = name
             case ast.Expr(value=ast.Constant(value=str(text))) if last:
-                found[last], last = " ".join(text.split()), ""
+                words[last], last = " ".join(text.split()), ""
             case _:
                 last = ""
-    return found
+    return words
 
 
 def table_of(kind: type[msgspec.Struct]) -> Iterator[str]:
@@ -91,8 +91,8 @@ def presets_table() -> Iterator[str]:
     for name, path in preset_files().items():
         preset = load_preset(path)
         title = preset.title if preset.title.endswith("?") else f"{preset.title}."
-        told = f"{title} {preset.question}"
-        yield f"| `{name}` | {told} | {preset.source} | {preset.trial_count:,} |"
+        summary = f"{title} {preset.question}"
+        yield f"| `{name}` | {summary} | {preset.source} | {preset.trial_count:,} |"
 
 
 def page(text: str) -> str:
@@ -103,10 +103,10 @@ def page(text: str) -> str:
     """
     from batchscope.engine import spec
 
-    def block(found: re.Match[str]) -> str:
-        name = found[2]
+    def block(match: re.Match[str]) -> str:
+        name = match[2]
         rows = presets_table() if name == "presets" else table_of(vars(spec)[name])
-        return found[1] + "\n".join(rows) + "\n" + found[3]
+        return match[1] + "\n".join(rows) + "\n" + match[3]
 
     return BLOCK.sub(block, text)
 

@@ -32,7 +32,7 @@ def carried(folder: Path, below: Iterable[str]) -> Files:
 
 
 def _present(folder: Path, below: Iterable[str]) -> dict[str, Seen]:
-    found = {}
+    present = {}
     for name in below:
         for path in (folder / name).glob("*.pt"):
             if path.parent.parent.name == TRIALS and path.name != CURRENT:
@@ -40,8 +40,8 @@ def _present(folder: Path, below: Iterable[str]) -> dict[str, Seen]:
             with contextlib.suppress(FileNotFoundError):
                 stat = path.stat()
                 key = path.relative_to(folder).as_posix()
-                found[key] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-    return found
+                present[key] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    return present
 
 
 def put(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -98,12 +98,12 @@ class Mirror:
         """The files that are new since they were last looked at."""
         now = _present(self.folder, self._below)
         new = [name for name, stat in now.items() if self._seen.get(name) != stat]
-        found = Files()
+        files = Files()
         for name in new:
             with contextlib.suppress(FileNotFoundError):
-                found[name] = (self.folder / name).read_bytes()
+                files[name] = (self.folder / name).read_bytes()
                 self._seen[name] = now[name]
-        return found
+        return files
 
     def close(self) -> None:
         """Remove it."""
@@ -135,10 +135,10 @@ def _make_ours(folder: Path) -> None:
     """
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=stat.S_IRWXU)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise PermissionError(f"{folder}: is not a folder of this user")
-    if found.st_mode & OTHERS:
+    if status.st_mode & OTHERS:
         raise PermissionError(f"{folder}: others may look into it")
 
 

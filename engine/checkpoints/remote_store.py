@@ -33,15 +33,15 @@ class Store:
 
     def get(self, below: Iterable[str]) -> Files:
         """The files in those folders."""
-        found = Files()
+        files = Files()
         for name in below:
             folder = f"{self._root}/{name}"
             self._files.invalidate_cache()
             if self._files.isdir(folder):
                 for path in self._files.ls(folder, detail=False):
                     if not path.endswith(".part"):
-                        found[f"{name}/{path.rsplit('/', 1)[-1]}"] = self._files.cat_file(path)
-        return found
+                        files[f"{name}/{path.rsplit('/', 1)[-1]}"] = self._files.cat_file(path)
+        return files
 
     def put(self, files: Mapping[str, bytes]) -> None:
         """Keep files, each whole: written beside, then named, for not all write one at once."""
@@ -98,9 +98,9 @@ def _check_kind(where: str) -> None:
         except ImportError:
             continue  # known, but for a library
         except ValueError:
-            told = f"fsspec knows nothing that is called {printable(kind)!r}"
+            problem = f"fsspec knows nothing that is called {printable(kind)!r}"
             hint = similar(kind, available_protocols())
-            raise UsageProblem(f"--checkpoints {printable(where)}: {told}{hint}") from None
+            raise UsageProblem(f"--checkpoints {printable(where)}: {problem}{hint}") from None
 
 
 def check(where: str, on_cluster: bool) -> str:

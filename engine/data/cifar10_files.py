@@ -78,16 +78,16 @@ def _cifar10_contents(root: Path) -> Iterable[tuple[bytes, str]]:
             except OSError as error:
                 raise DataError(f"{path}: cannot be read: {reason(error)}") from None
         return
-    found = _archived(paths[0])
+    batches = _archived(paths[0])
     for name in CIFAR10_FILES:
-        if name not in found:
+        if name not in batches:
             raise DataError(f"{paths[0]}: lacks {CIFAR10_FOLDER}/{name}")
-        yield found[name], f"{paths[0]}: {name}"
+        yield batches[name], f"{paths[0]}: {name}"
 
 
 def _archived(path: Path) -> dict[str, bytes]:
     """The batches of the archive by name, in one pass: going back would decompress again."""
-    found: dict[str, bytes] = {}
+    batches: dict[str, bytes] = {}
     try:
         with gzip.open(path) as stream:
             with tarfile.open(fileobj=stream, mode="r|") as archive:
@@ -95,12 +95,12 @@ def _archived(path: Path) -> dict[str, bytes]:
                     name = PurePosixPath(member.name).name
                     content = archive.extractfile(member) if member.isreg() else None
                     if name in CIFAR10_FILES and content is not None:
-                        found[name] = content.read()
+                        batches[name] = content.read()
             while stream.read(PIECE):  # gzip checks its sum where the stream ends
                 pass
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
         raise DataError(f"{path}: cannot be read: {reason(error)}") from None
-    return found
+    return batches
 
 
 def _cifar10_batch(content: bytes, where: str) -> tuple[Pixels, Labels]:

@@ -1,41 +1,94 @@
-"""Downloads a data set through torchvision, and believes only what can be read afterwards."""
+"""Downloads the published files of a data set, and believes only what can be read afterwards.
 
-import contextlib
+They are kept as they come, compressed, under the names that torchvision gives them. pooch writes
+a file beside its place and renames it into it once its sum is right.
+"""
+
 import errno
-import http.client
-import re
-import socket
-import sys
-import urllib.error
-from collections.abc import Callable, Iterator
+import importlib
+import ssl
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, TypeGuard
 
 from batchscope.engine.data import mnist_files
 from batchscope.engine.data.catalog import Dataset
-from batchscope.engine.data.raw_files import DataError, Images, disk_error
-from batchscope.engine.data.torchvision_compat import import_torchvision
+from batchscope.engine.data.cifar10_files import CIFAR10_ARCHIVE, CIFAR10_FOLDER
+from batchscope.engine.data.raw_files import DataError, Images, disk_error, reason
 from batchscope.engine.system.files import remove
 
 Progress = Callable[[int, int], None]
 
 TIMEOUT_SECONDS = 30.0
+CHUNK_BYTES = 1 << 16
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+OTHER_FILES = "the files that came are not the published ones"
+
+
+class Published(NamedTuple):
+    """Where files are published, the MD5 sum of each, and the folder that they are kept in.
+
+    `unpacked` names what torchvision made of them there for an earlier version of batchscope.
+    The mirrors without TLS come after those with it: the sums say whether to believe them.
+    """
+
+    mirrors: tuple[str, ...]
+    sums: dict[str, str]
+    folder: str
+    unpacked: tuple[str, ...]
+
+
+PUBLISHED = {
+    "mnist": Published(
+        mirrors=(
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "http://ossci-datasets.s3.amazonaws.com/mnist/",
+            "http://yann.lecun.com/exdb/mnist/",
+        ),
+        sums={
+            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+        folder="MNIST/raw",
+        unpacked=mnist_files.MNIST_FILES,
+    ),
+    "fashion-mnist": Published(
+        mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+        sums={
+            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+        folder="FashionMNIST/raw",
+        unpacked=mnist_files.MNIST_FILES,
+    ),
+    "cifar10": Published(
+        mirrors=(
+            "https://www.cs.toronto.edu/~kriz/",
+            "http://www.cs.toronto.edu/~kriz/",
+        ),
+        sums={CIFAR10_ARCHIVE: "c58f30108f718f92721af3b95e74349a"},
+        folder="",
+        unpacked=(CIFAR10_FOLDER,),
+    ),
+}
 
 
 def downloaded(dataset: Dataset, raw: Path, progress: Progress) -> Images:
     """The files of an earlier download if they are whole, else those of a new one."""
-    if (images := _published(dataset, raw)) is not None:
+    if (images := _whole(dataset, raw)) is not None:
         return images
-    _forget_extracted(dataset, raw)
+    _forget_unfinished(PUBLISHED[dataset.name], raw)
     _download(dataset, raw, progress)
-    if (images := _published(dataset, raw)) is None:
-        raise _download_error(dataset, "the files that came are not the published ones")
+    if (images := _whole(dataset, raw)) is None:
+        raise _download_error(dataset, OTHER_FILES)
     return images
 
 
-def _published(dataset: Dataset, raw: Path) -> Images | None:
+def _whole(dataset: Dataset, raw: Path) -> Images | None:
     """What is in `raw`, if it can be read and has the published number of images."""
     try:
         images = mnist_files.read_files(dataset.name, raw)
@@ -45,42 +98,63 @@ def _published(dataset: Dataset, raw: Path) -> Images | None:
     return images if sizes == (dataset.train_size, dataset.test_size) else None
 
 
-def _forget_extracted(dataset: Dataset, raw: Path) -> None:
-    """torchvision believes in any extracted file of MNIST, also one that was cut short by a
-    kill; the compressed files and those of CIFAR-10 it checks by their sums."""
-    if dataset.name in mnist_files.MNIST_FOLDERS:
-        for name in mnist_files.MNIST_FILES:
-            remove(raw / mnist_files.MNIST_FOLDERS[dataset.name] / "raw" / name)
+def _forget_unfinished(published: Published, raw: Path) -> None:
+    """Remove what a kill may have cut short: unpacked files, which would be read before the
+    compressed ones, and those that pooch had not renamed yet."""
+    folder = raw / published.folder
+    for path in [*(folder / name for name in published.unpacked), *folder.glob("tmp????????")]:
+        remove(path)
 
 
 def _download(dataset: Dataset, raw: Path, progress: Progress) -> None:
-    """Let torchvision fetch, check and extract the files of a data set into `raw`."""
-    raw.mkdir(exist_ok=True)
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT_SECONDS)
+    """Fetch and check those files of a data set that are not in `raw` yet."""
+    published = PUBLISHED[dataset.name]
+    meter = _Meter(dataset.download_bytes, progress)
     try:
-        # Whatever is printed on the way must not get between the facts on stdout.
-        with contextlib.redirect_stdout(sys.stderr):
-            torchvision = import_torchvision()
-            kinds = {"cifar10": "CIFAR10"} | mnist_files.MNIST_FOLDERS
-            with _reporting(torchvision.datasets.utils, dataset.download_bytes, progress):
-                getattr(torchvision.datasets, kinds[dataset.name])(root=str(raw), download=True)
-    except (OSError, RuntimeError, ImportError, EOFError, http.client.HTTPException) as error:
-        _raise_download_error(dataset, raw, error)
-    finally:
-        socket.setdefaulttimeout(before)
+        for name in published.sums:
+            _fetch(name, published, raw / published.folder, meter)
+    except (OSError, ValueError, ImportError) as error:
+        cause = _first_cause(error)
+        if _is_of_the_disk(cause):
+            raise disk_error(cause, raw) from None
+        raise _download_error(dataset, _few_words(cause)) from None
     progress(dataset.download_bytes, dataset.download_bytes)
 
 
-def _raise_download_error(dataset: Dataset, raw: Path, error: Exception) -> NoReturn:
-    # The disk's errors name a file or say that it is full; those of a URL have names as well.
-    if (
-        isinstance(error, OSError)
-        and not isinstance(error, urllib.error.URLError)
-        and (error.filename is not None or error.errno in NO_ROOM)
-    ):
-        raise disk_error(error, raw) from None
-    raise _download_error(dataset, _few_words(error)) from None
+def _fetch(name: str, published: Published, folder: Path, meter: "_Meter") -> None:
+    """Fetch one file from the first mirror that has it; the last one's error is raised."""
+    pooch: Any = importlib.import_module("pooch")
+    pooch.get_logger().setLevel("WARNING")
+    trusted = ssl.get_default_verify_paths()
+    downloader = pooch.HTTPDownloader(
+        progressbar=meter,
+        chunk_size=CHUNK_BYTES,
+        timeout=TIMEOUT_SECONDS,
+        headers={"Accept-Encoding": "identity"},  # the sums are those of compressed files
+        verify=trusted.cafile or trusted.capath or True,  # the system's, which a site may extend
+    )
+    *others, last = published.mirrors
+    known_hash = f"md5:{published.sums[name]}"
+    for mirror in others:
+        try:
+            pooch.retrieve(mirror + name, known_hash, name, folder, downloader=downloader)
+            return
+        except (OSError, ValueError) as error:
+            if _is_of_the_disk(_first_cause(error)):
+                raise
+    pooch.retrieve(last + name, known_hash, name, folder, downloader=downloader)
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What the system said, below what each library on the way made of it."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def _is_of_the_disk(error: BaseException) -> TypeGuard[OSError]:
+    """The disk's errors name a file or say that it is full; those of the network do neither."""
+    return isinstance(error, OSError) and (error.filename is not None or error.errno in NO_ROOM)
 
 
 def _download_error(dataset: Dataset, why: str) -> DataError:
@@ -90,55 +164,45 @@ def _download_error(dataset: Dataset, why: str) -> DataError:
     )
 
 
-def _few_words(error: Exception) -> str:
-    """The last line of an error (torchvision lists every mirror), without its wrapping."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    inner = re.sub(r"^<urlopen error (.*)>$", r"\1", lines[-1].strip())
-    return re.sub(r"^\[Errno -?\d+\] ", "", inner).rstrip(".")
-
-
-@contextlib.contextmanager
-def _reporting(utils: Any, total: int, progress: Progress) -> Iterator[None]:
-    """Put our reporting in the place of torchvision's progress bar, where it has one."""
-    if not hasattr(utils, "tqdm"):
-        yield
-        return
-    original = utils.tqdm
-    utils.tqdm = _Meter(total, progress)
-    try:
-        yield
-    finally:
-        utils.tqdm = original
+def _few_words(error: BaseException) -> str:
+    if type(error) is ValueError:  # as pooch raises it where a sum is wrong
+        return OTHER_FILES
+    return reason(error).strip().splitlines()[-1].rstrip(".")
 
 
 class _Meter:
-    """Stands in for `tqdm`: one for all files of a data set, so that the sum only grows.
+    """What pooch feeds its progress to: one for all files, so that the sum only grows.
 
-    torchvision calls it once a file, uses the result as a context and feeds it `update`.
+    pooch sets `total`, the size of a file or 0, calls `update` with the size of a whole chunk
+    for each that came, also the last, and in the end `reset`, `update(total)` and `close`.
     """
 
-    def __init__(self, total: int, progress: Progress) -> None:
-        self._total = total
+    def __init__(self, expected: int, progress: Progress) -> None:
+        self._expected = expected
         self._progress = progress
+        self._closed = 0
         self._received = 0
-        self._before = 0
+        self._total = 0
 
-    def __call__(self, *_: object, **__: object) -> "_Meter":
-        self._before = self._received
-        return self
+    @property
+    def total(self) -> int:
+        """The size of the file that is being fetched."""
+        return self._total
 
-    def __enter__(self) -> "_Meter":
-        return self
+    @total.setter
+    def total(self, size: int) -> None:
+        self._total = size
+        self.reset()  # what a broken line brought is fetched again
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:  # what a broken line brought is fetched again
-            self._received = self._before
+    def reset(self) -> None:
+        """Begin the present file anew."""
+        self._received = 0
 
     def update(self, received: int) -> None:
-        self._received += received
-        self._progress(min(self._received, self._total), self._total)
+        """Count what came and report it."""
+        self._received = min(self._received + received, self._total or self._expected)
+        self._progress(min(self._closed + self._received, self._expected), self._expected)
+
+    def close(self) -> None:
+        """The present file is there."""
+        self._closed += self._received

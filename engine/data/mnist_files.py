@@ -164,9 +164,9 @@ def _mnist_files(root: Path, folder: str) -> tuple[Path, ...]:
     if owner == folder or owner not in _MNIST_FAMILY:
         places += [root / "raw", root]
     for place in places:
-        found = [_plain_or_gz(place / name) for name in MNIST_FILES]
-        if any(found):
-            return tuple(_present(path, place / MNIST_FILES[i]) for i, path in enumerate(found))
+        paths = [_plain_or_gz(place / name) for name in MNIST_FILES]
+        if any(paths):
+            return tuple(_present(path, place / MNIST_FILES[i]) for i, path in enumerate(paths))
     raise DataError(
         f"{root}: holds no {folder}: expected {folder}/raw/{MNIST_FILES[0]} (or .gz)"
         " and its three companions"
@@ -177,7 +177,7 @@ def _plain_or_gz(path: Path) -> Path | None:
     return next((p for p in (path, path.with_name(path.name + ".gz")) if is_file(p)), None)
 
 
-def _present(found: Path | None, expected: Path) -> Path:
-    if found is None:
+def _present(path: Path | None, expected: Path) -> Path:
+    if path is None:
         raise DataError(f"{expected}: missing (expected it, or the same with .gz)")
-    return found
+    return path

@@ -2,7 +2,7 @@
 
 Below the home folder:
 
-    data/raw/                    what torchvision downloaded
+    data/raw/                    what was downloaded, as it was published
     data/<name>.lock             held while <name> is downloaded or prepared
     data/<name>-<key>/           the arrays, as `load_arrays` gives them, and prepared.json
 

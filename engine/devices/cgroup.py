@@ -46,14 +46,14 @@ def memory_limits(root: Path = Path("/")) -> list[Limit]:
     Empty without control groups, or where none limits memory. `root` is where `proc` and `sys`
     lie. Nothing that these files hold makes it raise.
     """
-    found: dict[str, Limit] = {}
+    limits: dict[str, Limit] = {}
     for version, folder in _groups(root, "memory"):
         total = _number(_text(folder / version.limit))
         if total is None or total >= NO_LIMIT:
             continue
         source = "/" + str((folder / version.limit).relative_to(root))
-        found[source] = Limit(total, _used(version, folder), source)
-    return sorted(found.values(), key=lambda limit: limit.total)
+        limits[source] = Limit(total, _used(version, folder), source)
+    return sorted(limits.values(), key=lambda limit: limit.total)
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
@@ -113,7 +113,7 @@ def _upwards(where: Path, top: str, path: str) -> Iterator[Path]:
 
 def _mounts(root: Path, controller: str) -> list[tuple[_Version, str, Path]]:
     """Where a controller's groups are mounted: version, the group at the top, the folder."""
-    found = []
+    mounts = []
     for line in _lines(root / "proc/self/mountinfo"):
         before, _, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")
@@ -123,8 +123,8 @@ def _mounts(root: Path, controller: str) -> list[tuple[_Version, str, Path]]:
             continue
         version = _V2 if kind[0] == "cgroup2" else _V1
         where = root / _unescaped(fields[4]).lstrip("/")
-        found.append((version, _unescaped(fields[3]), where))
-    return found
+        mounts.append((version, _unescaped(fields[3]), where))
+    return mounts
 
 
 def _unescaped(path: str) -> str:

@@ -68,18 +68,18 @@ def choose_devices(asked: str) -> list[Device]:
         return gpus or [_cpu()]
     if asked == "cpu":
         return [_cpu()]
-    found = {gpu.name: gpu for gpu in gpus}
+    by_name = {gpu.name: gpu for gpu in gpus}
     chosen = []
     for word in asked.split(","):
         name = "cuda:0" if word.strip() == "cuda" else word.strip()
         if not name.startswith("cuda:") or not name[5:].isdigit():
-            known = ["auto", "cpu", *found]
+            known = ["auto", "cpu", *by_name]
             raise UsageProblem(f"--device {printable(asked)}: unknown{nearest(name, known)}")
-        if name not in found:
-            there = ", ".join(found) or f"no GPU that NVML can see{_why_none()}"
+        if name not in by_name:
+            there = ", ".join(by_name) or f"no GPU that NVML can see{_why_none()}"
             raise MachineProblem(f"--device {name}: not on this machine; there is {there}")
-        if found[name] not in chosen:
-            chosen.append(found[name])
+        if by_name[name] not in chosen:
+            chosen.append(by_name[name])
     return chosen
 
 
@@ -112,11 +112,11 @@ def with_children(pids: Collection[int]) -> list[int]:
     """The processes and those that they started: the other workers of a trial are a worker's."""
     import psutil
 
-    found = list(pids)
+    family = list(pids)
     for pid in pids:
         with contextlib.suppress(psutil.Error):
-            found += [child.pid for child in psutil.Process(pid).children()]
-    return found
+            family += [child.pid for child in psutil.Process(pid).children()]
+    return family
 
 
 def resident_bytes(pids: Collection[int]) -> int:
@@ -159,8 +159,8 @@ def processor() -> str:
 
 def _why_none() -> str:
     """What is wrong with a driver that is there."""
-    found = nvml.driver()
-    return "" if found.answers or found.sentence == nvml.NO_DRIVER else f": {found.sentence}"
+    driver = nvml.driver()
+    return "" if driver.answers or driver.sentence == nvml.NO_DRIVER else f": {driver.sentence}"
 
 
 def _cpu() -> Device:

@@ -168,10 +168,10 @@ def cards() -> list[Card]:
         pynvml = _library.begin()
     except Exception:
         return []
-    found = _all_cards(pynvml)[0]
+    cards = _all_cards(pynvml)[0]
     words = os.environ.get("CUDA_VISIBLE_DEVICES")
-    chosen = visible(words, [card.uuid for card in found])
-    by_uuid = {card.uuid: card for card in found}
+    chosen = visible(words, [card.uuid for card in cards])
+    by_uuid = {card.uuid: card for card in cards}
     answering: list[Card] = []
     for uuid in chosen:
         card = by_uuid.get(uuid) or _slice(pynvml, uuid)
@@ -238,7 +238,7 @@ def visible(variable: str | None, uuids: Sequence[str]) -> list[str]:
 
 def _all_cards(pynvml: Any) -> tuple[list[Card], int, list[str]]:
     """The cards that answer, how many there are, and the reasons of those that do not."""
-    found: list[Card] = []
+    cards: list[Card] = []
     lost: list[str] = []
     count = _asked(pynvml.nvmlDeviceGetCount) or 0
     for index in range(count):
@@ -249,8 +249,8 @@ def _all_cards(pynvml: Any) -> tuple[list[Card], int, list[str]]:
             _library.failed(error)
             lost.append(_reason(error))
             continue
-        found.append(Card(uuid, _title(pynvml, handle)))
-    return found, count, lost
+        cards.append(Card(uuid, _title(pynvml, handle)))
+    return cards, count, lost
 
 
 def _slice(pynvml: Any, uuid: str) -> Card | None:

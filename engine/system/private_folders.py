@@ -19,8 +19,8 @@ def make_private(home: Path, *folders: Path) -> None:
     """
     _make(home)
     _check_owner(home)
-    found = home.stat().st_mode
-    if found & stat.S_IWOTH and not found & stat.S_ISVTX:
+    mode = home.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise PermissionError("every user of this machine may write to it")
     for folder in folders:
         _make(folder)

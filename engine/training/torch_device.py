@@ -56,8 +56,8 @@ def device_problem(device: str, card: str) -> str | None:
         if index >= torch.cuda.device_count():
             return f"{device}: there are {torch.cuda.device_count()} GPUs"
         if card.startswith("GPU-"):
-            found = str(getattr(torch.cuda.get_device_properties(index), "uuid", ""))
-            if found and found.removeprefix("GPU-") != card.removeprefix("GPU-"):
+            uuid = str(getattr(torch.cuda.get_device_properties(index), "uuid", ""))
+            if uuid and uuid.removeprefix("GPU-") != card.removeprefix("GPU-"):
                 return f"{device}: the card of this name is gone, and another has taken the name"
         make_current(torch.device(device))
         if float(torch.ones(8, device=device).sum()) != 8.0:

@@ -82,7 +82,7 @@ def examine(home: str | None, question: Question) -> Iterator[Check]:
     yield Check("batchscope", "usable", [__version__], {"version": __version__})
     yield _python()
     yield _package("textual", "Textual", "lacking", "the screen needs it")
-    yield _package("torchvision", "torchvision", "absent", "images cannot be downloaded")
+    yield _package("pooch", "pooch", "absent", "images cannot be downloaded")
     yield _processor()
     yield from _memory()
     driver = nvml.driver()

@@ -63,7 +63,10 @@ class GradientServer:
         count = own.shape[1]
         if count:
             stack.passes.accumulate(
-                *(images.train, images.train_labels, own, message.cut),
+                images.train,
+                images.train_labels,
+                own,
+                cut=message.cut,
                 mean=False,
                 heard=unheard,
             )

@@ -158,7 +158,7 @@ class _Search:
             loss, gradient = self._at(z)
             return -loss * scale, gradient * -scale
 
-        found = minimize(
+        optimum = minimize(
             falling,
             start,
             jac=True,
@@ -166,9 +166,11 @@ class _Search:
             bounds=Bounds(-1.0, 1.0),
             options={"maxiter": iterations, "ftol": 0.0, "gtol": 0.0},
         )
-        early = found.nit < iterations
-        reason = f"L-BFGS-B ended after {found.nit} iterations: {found.message}" if early else ""
-        return Climb(self.first, self.highest, self.evaluations, int(found.nit), reason)
+        early = optimum.nit < iterations
+        reason = (
+            f"L-BFGS-B ended after {optimum.nit} iterations: {optimum.message}" if early else ""
+        )
+        return Climb(self.first, self.highest, self.evaluations, int(optimum.nit), reason)
 
     def _at(self, z: Vector) -> tuple[float, Vector]:
         """Loss and slope; the highest loss is kept, the first one among them, so none is lost."""

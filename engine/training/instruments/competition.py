@@ -78,25 +78,25 @@ def compete(
     each and may raise.
     """
     small, large = pair
-    found: list[_Draw] = []
+    kept: list[_Draw] = []
     with standing_still(drawing.flat) as start:
         for batch in drawing.batches(large, draws, (*stream, small)):
             go_on()
             drawn = _steps(drawing, batch, small, lr, start)
             if drawn:
-                found.append(drawn)
-    if len(found) < 2:
+                kept.append(drawn)
+    if len(kept) < 2:
         return None
     return Competition(
         small=small,
         large=large,
-        draws=len(found),
+        draws=len(kept),
         lr=lr,
-        cosine=_moments([one.cosine for one in found]),
-        length_ratio=_moments([one.length_ratio for one in found]),
-        straightness=_moments([one.straightness for one in found]),
-        step_cosine=_moments([one.step_cosine for one in found]),
-        examples=tuple(one.projected() for one in found[:EXAMPLES]),
+        cosine=_moments([one.cosine for one in kept]),
+        length_ratio=_moments([one.length_ratio for one in kept]),
+        straightness=_moments([one.straightness for one in kept]),
+        step_cosine=_moments([one.step_cosine for one in kept]),
+        examples=tuple(one.projected() for one in kept[:EXAMPLES]),
     )
 
 

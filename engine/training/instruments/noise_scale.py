@@ -111,9 +111,9 @@ class NoiseScale:
         """Whether to measure at a step (from 1) on so many samples."""
         return self.possible and samples > 1 and (step - 1) % self._every == 0
 
-    def add(self, found: Tensor) -> None:
+    def add(self, measurement: Tensor) -> None:
         """Take what a step has told, (R, 3); where it is not finite, the training ends anyway."""
-        self._sums += found
+        self._sums += measurement
 
     def of(self, replicate: int) -> tuple[float, float, int]:
         """Means of tr(Σ) and |G|² over the epoch's measurements so far, and how many there were."""

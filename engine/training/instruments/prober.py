@@ -87,8 +87,8 @@ class Prober:
         # at one moment every configuration of a seed draws the same batches
         stream, drawing, go_on = (round(share * 1e6),), self._drawing, self._go_on
         draws = draw_sizes(drawing, self._sizes, self._asked.draws, stream, go_on)
-        found = [
+        competitions = [
             compete(drawing, pair, self._asked.pair_draws, self._lr, stream, go_on)
             for pair in self._pairs
         ]
-        return draws, tuple(one for one in found if one is not None)
+        return draws, tuple(one for one in competitions if one is not None)

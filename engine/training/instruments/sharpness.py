@@ -73,13 +73,13 @@ class Sharpener:
         began, cut = time.perf_counter(), False
         while True:
             try:
-                found = self._climb(epsilon)
+                climb = self._climb(epsilon)
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error) or self._cut == 1:
                     raise
             else:
                 took = time.perf_counter() - began
-                return Measured(found, self._dimensions, len(self._part), took, cut)
+                return Measured(climb, self._dimensions, len(self._part), took, cut)
             cut, self._cut = True, -(-self._cut // 2)
             if self._flat.gradient.is_cuda:
                 torch.cuda.empty_cache()

@@ -158,8 +158,12 @@ class Bench:
             return None if self._shapes else self._only
         tried = list(self._shapes.values())
         return next_size(
-            *(self._batch_size, tried, self._limit, self.held_bytes),
-            *(self._counts, self._together),
+            self._batch_size,
+            tried,
+            limit=self._limit,
+            held=self.held_bytes,
+            counts=self._counts,
+            together=self._together,
         )
 
     def _fitting(self) -> dict[int, Shape]:

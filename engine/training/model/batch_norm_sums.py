@@ -48,10 +48,10 @@ def normalize(
     """
     k = folds(x)
     if k == 1:
-        found: tuple[Tensor, Tensor, Tensor] = _aten.native_batch_norm(
+        normalized: tuple[Tensor, Tensor, Tensor] = _aten.native_batch_norm(
             x, scale, shift, *running, True, momentum, epsilon
         )
-        return found
+        return normalized
     rows = _rows(x, k)
     # as running statistics of this batch alone: those that are returned are of no use where a
     # pixel is the same in all images
@@ -77,16 +77,24 @@ def normalize_backward(
     """
     k = folds(x)
     if k == 1:
-        found: tuple[Tensor, Tensor, Tensor] = _aten.native_batch_norm_backward(
+        gradients: tuple[Tensor, Tensor, Tensor] = _aten.native_batch_norm_backward(
             d, x, scale, None, None, mean, inverse, True, epsilon, [True, True, True]
         )
-        return found
+        return gradients
     if x.dim() == 4:
         d = d.contiguous(memory_format=torch.channels_last)
     rows, rows_d = _rows(x, k), _rows(d, k)
     _, of_scale, of_shift = _aten.native_batch_norm_backward(
-        *(rows_d, rows, None, None, None, mean.repeat(k), inverse.repeat(k)),
-        *(True, epsilon, [False, True, True]),
+        rows_d,
+        rows,
+        None,
+        None,
+        None,
+        mean.repeat(k),
+        inverse.repeat(k),
+        True,
+        epsilon,
+        [False, True, True],
     )
     of_scale, of_shift = of_scale.view(k, -1).sum(0), of_shift.view(k, -1).sum(0)
     count = len(rows) * k

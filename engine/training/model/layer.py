@@ -23,10 +23,10 @@ class Layer(Protocol):
         """
 
 
-def put(gradient: Tensor, found: Tensor, write: bool) -> None:
-    """Write what was found into the gradient of a parameter, or add it."""
-    found = found.view_as(gradient)
+def put(gradient: Tensor, contribution: Tensor, write: bool) -> None:
+    """Write a contribution into the gradient of a parameter, or add it."""
+    contribution = contribution.view_as(gradient)
     if write:
-        gradient.copy_(found)
+        gradient.copy_(contribution)
     else:
-        gradient.add_(found)
+        gradient.add_(contribution)

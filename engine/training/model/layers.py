@@ -107,16 +107,23 @@ class Conv2d:
         """(B, R·out, H', W') to (B, R·in, H, W)."""
         biased = self._bias is not None
         x, self._x = self._x, NOTHING
-        found = _aten.convolution_backward(
+        gradients = _aten.convolution_backward(
             d.to(memory_format=self._format),
-            *(x, self._kernel, [len(self._kernel)] if biased else None),
-            *(self._stride, self._padding, [1, 1], False, [0, 0], self._groups),
+            x,
+            self._kernel,
+            [len(self._kernel)] if biased else None,
+            self._stride,
+            self._padding,
+            [1, 1],
+            False,
+            [0, 0],
+            self._groups,
             [needed, True, biased],
         )
-        put(self._weight[1], found[1], write)
+        put(self._weight[1], gradients[1], write)
         if self._bias is not None:
-            put(self._bias[1], found[2], write)
-        return found[0] if needed else d
+            put(self._bias[1], gradients[2], write)
+        return gradients[0] if needed else d
 
 
 class StridedPointwise:
@@ -167,10 +174,10 @@ class MaxPool2d:
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """(B, R·C, H/2, W/2) to (B, R·C, H, W)."""
         (x, where), self._kept = self._kept, ()
-        found: Tensor = _aten.max_pool2d_with_indices_backward(
+        gradient: Tensor = _aten.max_pool2d_with_indices_backward(
             d, x, [2, 2], [2, 2], [0, 0], [1, 1], False, where
         )
-        return found
+        return gradient
 
 
 class ReLU:
@@ -189,8 +196,8 @@ class ReLU:
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
         """Any shape."""
         y, self._y = self._y, NOTHING
-        found: Tensor = _aten.threshold_backward(d, y, 0)
-        return found
+        gradient: Tensor = _aten.threshold_backward(d, y, 0)
+        return gradient
 
 
 class Flatten:

@@ -120,10 +120,10 @@ class Explicit:
     def _gathered(self, images: Tensor, batch: Tensor) -> Tensor:
         """The images of a batch as the first layer wants them."""
         if self._of_features:
-            found = images.index_select(0, batch.reshape(-1))
-            return found.view(*batch.shape, -1)
-        found = images.index_select(0, batch.t().reshape(-1))
-        return found.view(batch.shape[1], -1, *images.shape[2:])
+            pixels = images.index_select(0, batch.reshape(-1))
+            return pixels.view(*batch.shape, -1)
+        pixels = images.index_select(0, batch.t().reshape(-1))
+        return pixels.view(batch.shape[1], -1, *images.shape[2:])
 
     def _backward(self, d: Tensor, write: bool) -> None:
         for index in range(len(self._layers) - 1, -1, -1):
@@ -170,10 +170,10 @@ class Automatic:
         """As `Pass` says."""
         for flat in self._members:
             flat.model.eval()
-        found = torch.stack([flat.logits(images) for flat in self._members])
+        logits = torch.stack([flat.logits(images) for flat in self._members])
         for flat in self._members:
             flat.model.train()
-        return found
+        return logits
 
 
 def _few_samples(layers: list[Layer], gradient: Tensor) -> int:

@@ -44,7 +44,10 @@ class Stack:
         ]
         self.buffers = _shared_buffers(models)
         self.passes = pass_of(
-            *(self.members, self.weights.detach(), self.gradient, self.buffers),
+            self.members,
+            self.weights.detach(),
+            self.gradient,
+            self.buffers,
             channels_last=plan.layout == "channels-last",
         )
 

@@ -44,7 +44,7 @@ def started(training: TrainingState, member: Member, resumed: bool) -> TrialStar
     )
 
 
-def probed(training: TrainingState, member: Member, share: float, found: Found) -> Probed:
+def probed(training: TrainingState, member: Member, share: float, probe: Found) -> Probed:
     """What was drawn at the moment `share` of its budget."""
     job, at = training.job, training.at
     return Probed(
@@ -54,9 +54,9 @@ def probed(training: TrainingState, member: Member, share: float, found: Found) 
         epoch=at.epoch,
         steps=at.steps,
         samples=at.samples,
-        seconds=found.seconds,
-        draws=found.draws,
-        competitions=found.competitions,
+        seconds=probe.seconds,
+        draws=probe.draws,
+        competitions=probe.competitions,
     )
 
 
@@ -74,7 +74,7 @@ def predicted(training: TrainingState, member: Member) -> Predicted:
 
 
 def sharpness(
-    training: TrainingState, member: Member, epsilon: float, found: Measured
+    training: TrainingState, member: Member, epsilon: float, measured: Measured
 ) -> SharpnessMeasured:
     """How far its loss rises in the box of that half-width around its weights."""
     return SharpnessMeasured(
@@ -82,15 +82,15 @@ def sharpness(
         attempt=training.job.attempt,
         steps=training.at.steps,
         epsilon=epsilon,
-        dimensions=found.dimensions,
-        samples=found.samples,
-        loss=found.climb.loss,
-        highest_loss=found.climb.highest,
-        sharpness=found.climb.sharpness,
-        evaluations=found.climb.evaluations,
-        iterations=found.climb.iterations,
-        seconds=found.seconds,
-        reason=found.climb.reason,
+        dimensions=measured.dimensions,
+        samples=measured.samples,
+        loss=measured.climb.loss,
+        highest_loss=measured.climb.highest,
+        sharpness=measured.climb.sharpness,
+        evaluations=measured.climb.evaluations,
+        iterations=measured.climb.iterations,
+        seconds=measured.seconds,
+        reason=measured.climb.reason,
     )
 
 

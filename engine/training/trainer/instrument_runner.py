@@ -24,11 +24,11 @@ class Ending:
         """
         for epsilon in member.left_to_climb():
             held = self._pause.seconds
-            found = member.sharpener.measure(epsilon)
-            if found.cut:
+            measured = member.sharpener.measure(epsilon)
+            if measured.cut:
                 self._teller.cut(member.sharpener.micro_batch_size, probe=True)
-            found = found._replace(seconds=found.seconds - (self._pause.seconds - held))
-            event = event_builders.sharpness(self._training, member, epsilon, found)
+            measured = measured._replace(seconds=measured.seconds - (self._pause.seconds - held))
+            event = event_builders.sharpness(self._training, member, epsilon, measured)
             member.facts.sharpness.append(event)
             keep()
             self._teller.state(event)
@@ -87,14 +87,14 @@ class Examiner:
             return
         held = self._pause.seconds
         try:
-            found = member.prober.probe(share)
+            probe = member.prober.probe(share)
         except Dropped:
             self._let_go(member)
             return
-        if found.cut:
+        if probe.cut:
             self._teller.cut(member.prober.micro_batch_size, probe=True)
-        found = found._replace(seconds=found.seconds - (self._pause.seconds - held))
-        event = event_builders.probed(self._training, member, share, found)
+        probe = probe._replace(seconds=probe.seconds - (self._pause.seconds - held))
+        event = event_builders.probed(self._training, member, share, probe)
         member.facts.probes.append(event)
         self._keep()
         self._teller.state(event)

@@ -29,11 +29,11 @@ class Teller:
 
     def __init__(self, training: TrainingState, state: Callable[[AnyEvent], None]) -> None:
         self._training, self.state = training, state
-        self._told = time.monotonic()
+        self._last_stated = time.monotonic()
 
     def due(self, apart: float) -> bool:
         """Whether progress was last stated more than so many seconds ago."""
-        return time.monotonic() - self._told > apart
+        return time.monotonic() - self._last_stated > apart
 
     def begin(self, resumed: bool) -> None:
         """That all begin, and after a checkpoint what may have been lost on its way before."""
@@ -54,7 +54,7 @@ class Teller:
 
     def progress(self) -> None:
         """How far each is."""
-        self._told = time.monotonic()
+        self._last_stated = time.monotonic()
         for member in self._training.active:
             self.state(event_builders.progress(self._training, member))
 
@@ -87,7 +87,7 @@ class Teller:
                 )
             )
             member.pending = []
-        self._told = time.monotonic()
+        self._last_stated = time.monotonic()
 
     def predicted(self, member: Member) -> None:
         """What it says of the test images at its end; a checkpoint of old may not know."""

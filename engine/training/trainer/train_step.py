@@ -165,7 +165,10 @@ class Stepper:
         gradient, count = self.stack.gradient, batch.shape[1]
         scale = self._scale(count)
         squares = team.gradient(
-            *(self.stack.weights.detach(), gradient, batch, self.micro_batch_size),
+            self.stack.weights.detach(),
+            gradient,
+            batch,
+            cut=self.micro_batch_size,
             own=partial(self._accumulate, mean=False),
             measured=measured,
         )

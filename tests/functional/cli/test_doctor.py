@@ -83,7 +83,7 @@ def test_lines_that_fit_a_small_terminal(lab: Lab) -> None:
     lines = outcome.out.splitlines()
     assert lines[0] == f"✓ batchscope    {__version__}"
     assert lines[-1] == "all that is needed is here"
-    for name in ("Python", "Textual", "torchvision", "processor", "memory", "home", "torch "):
+    for name in ("Python", "Textual", "pooch", "processor", "memory", "home", "torch "):
         assert any(line.startswith(f"✓ {name}") for line in lines), name
     assert any(nvml.driver().sentence in line for line in lines)
 
@@ -173,7 +173,7 @@ def test_a_user_who_is_not_there(lab: Lab) -> None:
     assert outcome.message == "~nobody-of-this-name/x: there is no such user"
 
 
-@pytest.mark.parametrize("package", ["torch", "textual", "torchvision"])
+@pytest.mark.parametrize("package", ["torch", "textual", "pooch"])
 def test_a_package_that_is_not_installed(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -182,7 +182,7 @@ def test_a_package_that_is_not_installed(
 ) -> None:
     real = doctor._version
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == package else real(name))
-    needed = package != "torchvision"
+    needed = package != "pooch"
     assert doctor.run(str(tmp_path), as_json=True) == (3 if needed else 0)
     found = json.loads(capsys.readouterr().out)
     named = {name.lower(): check for name, check in found["checks"].items()}

@@ -18,7 +18,7 @@ from batchscope.engine.data.mnist_files import MNIST_FILES
 from batchscope.engine.data.prepare import ARRAYS, load_arrays, normalization_table, prepare
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.data.raw_files import DataError
-from batchscope.engine.data.torchvision_compat import import_torchvision
+from tests.torchvision_compat import import_torchvision
 from tests.unit.engine.data.prepare_fixtures import (
     COMMAND,
     ROOT,

@@ -155,7 +155,8 @@ def test_importing_needs_neither_torch_nor_scikit_learn() -> None:
 class Mirror(http.server.ThreadingHTTPServer):
     """A proxy that answers for every host, over plain HTTP, with the files that it was given.
 
-    Until it is asked for `log-in` it answers everything as a captive portal does.
+    Those below `/gone/` it refuses, and of those below `/cut/` it sends one byte. Until it is
+    asked for `log-in` it answers everything as a captive portal does.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -173,10 +174,10 @@ class MirrorHandler(http.server.BaseHTTPRequestHandler):
         content = (
             self.server.files[name] if self.server.logged_in and name != "log-in" else GREETING
         )
-        self.send_response(200)
+        self.send_response(404 if "/gone/" in self.path else 200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(content[:1] if "/cut/" in self.path else content)
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: the test's output is no log of a server."""
@@ -205,18 +206,18 @@ def closed_port() -> int:
         return port
 
 
-# One process for all of it, because loading torch takes longer than the rest. The last step is
+# One process for all of it, since each step begins with what the last one left. The last is
 # `engine.data.prepare` as it is run, with a library and a child of its own that print on the way.
 DOWNLOADS = """
 import json, os, sys, urllib.request
 from pathlib import Path
-from batchscope.engine.data import prepare, torchvision_compat as torchvision_guard
+import pooch
+from batchscope.engine.data import download, prepare
 
 home = Path(sys.argv[2])
 
 def attempt(name, proxy):
     os.environ["http_proxy"] = os.environ["https_proxy"] = proxy
-    urllib.request.install_opener(None)  # the one that remembers the proxy before
     progress = []
     try:
         prepare.prepare(name, home, None, lambda *counts: progress.append(counts))
@@ -229,17 +230,21 @@ left = sorted(path.name for path in (home / "data").iterdir())
 Path(os.environ["REPORT"]).write_text(json.dumps({**refused, "portal": portal, "left": left}))
 urllib.request.urlopen("http://any.host/log-in").close()
 
-# A file that an earlier extraction left half-written, which torchvision would believe.
-half = home / "data/raw/FashionMNIST/raw/train-images-idx3-ubyte"
-half.write_bytes(bytes([0, 0, 8, 3]) + b"half")
-fashion = torchvision_guard.import_torchvision().datasets.FashionMNIST
-fashion.resources = json.loads(os.environ["RESOURCES"])
-download = fashion.download
-def printing(self):
-    print("noise")
-    os.system("echo noise")
-    download(self)
-fashion.download = printing
+# What a kill may leave: a file that was half unpacked, and one that was half fetched.
+kept = home / "data/raw/FashionMNIST/raw"
+(kept / "train-images-idx3-ubyte").write_bytes(bytes([0, 0, 8, 3]) + b"half")
+(kept / "tmp0123abc_").write_bytes(b"half")
+fashion = download.PUBLISHED["fashion-mnist"]
+sums = json.loads(os.environ["SUMS"])
+mirrors = ("http://any.host/gone/", "http://any.host/cut/", *fashion.mirrors)
+download.PUBLISHED["fashion-mnist"] = fashion._replace(mirrors=mirrors, sums=sums)
+retrieve = pooch.retrieve
+def printing(*arguments, **named):
+    if not list(kept.glob("*.gz")) and "gone" in arguments[0]:
+        print("noise")
+        os.system("echo noise")
+    return retrieve(*arguments, **named)
+pooch.retrieve = printing
 sys.exit(prepare.main())
 """
 
@@ -256,7 +261,7 @@ class Downloads(NamedTuple):
 def downloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Downloads]:
     home, report = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("report") / "json"
     files = published_fashion()
-    sums = [(name, hashlib.md5(content).hexdigest()) for name, content in files.items()]
+    sums = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
     with Mirror(files) as mirror:
         thread = threading.Thread(target=mirror.serve_forever)
         thread.start()
@@ -266,7 +271,7 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Downloads]:
                 CLOSED=f"http://127.0.0.1:{closed_port()}",
                 MIRROR=f"http://127.0.0.1:{mirror.server_address[1]}",
                 REPORT=str(report),
-                RESOURCES=json.dumps(sums),
+                SUMS=json.dumps(sums),
             ),
             capture_output=True,
             text=True,
@@ -290,9 +295,9 @@ def test_a_download_without_a_line(downloads: Downloads, name: str) -> None:
 
 def test_a_download_that_brings_something_else(downloads: Downloads) -> None:
     assert downloads.failed["portal"] == {
-        "error": "Fashion-MNIST could not be downloaded: File not found or corrupted;"
-        " --data-dir DIR reads files that you already have",
-        "progress": [[len(GREETING), 30_878_645]],
+        "error": "Fashion-MNIST could not be downloaded: the files that came are not the published"
+        " ones; --data-dir DIR reads files that you already have",
+        "progress": [[len(GREETING), 30_878_645]] * 2,
     }
     locks = ["cifar10.lock", "fashion-mnist.lock", "mnist.lock"]
     assert downloads.failed["left"] == [*locks, "raw"]
@@ -308,6 +313,8 @@ def test_a_download(downloads: Downloads) -> None:
     assert counts == sorted(counts)
     prepared = msgspec.convert(last["prepared"], Prepared)
     assert Path(prepared.folder) == downloads.home / "data" / "fashion-mnist-download"
+    kept = downloads.home / "data" / "raw" / "FashionMNIST" / "raw"
+    assert names(kept) == sorted(f"{name}.gz" for name in MNIST_FILES)
     assert (prepared.train, prepared.test) == (60_000, 10_000)
     train_images, train_labels, _, test_labels = load_arrays(prepared)
     expected = (200 / 255 - 0.2860) / 0.3530

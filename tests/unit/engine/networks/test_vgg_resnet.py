@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from batchscope.engine.data.catalog import DATASETS
-from batchscope.engine.data.torchvision_compat import import_torchvision
 from batchscope.engine.networks.architectures import (
     channels_of,
     has_batch_norm,
@@ -21,6 +20,7 @@ from batchscope.engine.networks.architectures import (
 from batchscope.engine.networks.architectures import weights as weights_of
 from batchscope.engine.spec import Model
 from batchscope.engine.training.model.build import build_model
+from tests.torchvision_compat import import_torchvision
 
 Name = Literal["mlp", "cnn", "lenet", "vgg16", "vgg16-bn", "resnet18"]
 NAMES: tuple[Name, ...] = ("vgg16", "vgg16-bn", "resnet18")

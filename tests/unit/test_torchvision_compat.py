@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[2]
 
 MISSING = "operator torchvision::nms does not exist"
 
 
 def run_python(code: str, *path: Path) -> subprocess.CompletedProcess[str]:
-    """Run code with the engine, and the folders of `path` before it, to import from."""
-    search = os.pathsep.join(map(str, [*path, ROOT / "src"]))
+    """Run code with `tests`, and the folders of `path` before it, to import from."""
+    search = os.pathsep.join(map(str, [*path, ROOT]))
     environment = {**os.environ, "PYTHONPATH": search}
     return subprocess.run(
         [sys.executable, "-P", "-c", code], env=environment, capture_output=True, text=True
@@ -40,7 +40,7 @@ try:
 except RuntimeError as error:
     assert "operator torchvision::nms does not exist" in str(error), error
     plain = False
-from batchscope.engine.data.torchvision_compat import import_torchvision
+from tests.torchvision_compat import import_torchvision
 guarded = import_torchvision()
 assert guarded is import_torchvision() is sys.modules["torchvision"]
 # Nothing of the failed import is left: each module is the one that the package holds.
@@ -70,7 +70,7 @@ print("plain" if plain else "mended")
 def test_an_import_that_succeeds_is_left_alone(tmp_path: Path) -> None:
     code = """
 import sys
-from batchscope.engine.data.torchvision_compat import import_torchvision
+from tests.torchvision_compat import import_torchvision
 assert "torchvision" not in sys.modules
 assert import_torchvision().answer == 42
 assert "torch" not in sys.modules
@@ -90,7 +90,7 @@ assert "torch" not in sys.modules
 def test_any_other_failure_propagates(tmp_path: Path, failure: str) -> None:
     code = f"""
 import sys
-from batchscope.engine.data.torchvision_compat import import_torchvision
+from tests.torchvision_compat import import_torchvision
 try:
     import_torchvision()
 except Exception as error:
@@ -112,7 +112,7 @@ raise RuntimeError("{MISSING}")
     code = f"""
 import gc
 import sys
-from batchscope.engine.data.torchvision_compat import import_torchvision
+from tests.torchvision_compat import import_torchvision
 try:
     import_torchvision()
 except RuntimeError as error:

@@ -7,7 +7,7 @@ torchvision::nms does not exist`. Detection needs those operators; data sets, tr
 classification models do not. So they are declared here, by name and types and without an
 implementation (calling one still fails, clearly), and the import is tried once more.
 
-The rest of the engine imports torchvision through here alone, and only where it is needed.
+Tests and benchmarks, which compare with torchvision, import it through here alone.
 """
 
 import importlib
