@@ -5,6 +5,7 @@ from textual.screen import Screen
 
 from batchscope.engine.errors import printable
 from batchscope.tui.render.styled_text import Row, row
+from batchscope.tui.screens.app_protocol import AppProtocol, app_of
 from batchscope.tui.widgets.rows_widget import Rows
 
 
@@ -16,6 +17,11 @@ class AnsweringScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._said = ""
+
+    @property
+    def batchscope(self) -> AppProtocol:
+        """The app, as what it is."""
+        return app_of(self)
 
     def say(self, text: str) -> None:
         """Answer a key that changed nothing else, until the next one."""

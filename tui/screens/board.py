@@ -25,7 +25,6 @@ from batchscope.tui.panes.tiling import GRID_COLUMNS, GRID_ROWS, Heights, Wants,
 from batchscope.tui.panes.trials.pane import TrialsPane, summary
 from batchscope.tui.render.styled_text import Row, row, width_of
 from batchscope.tui.screens import board_header
-from batchscope.tui.screens.app_protocol import AppProtocol, app_of
 from batchscope.tui.screens.board_overlay import OverlayScreen
 from batchscope.tui.terminal import escapes
 from batchscope.tui.terminal.captures import COPIES, keep, short_path
@@ -148,11 +147,6 @@ class BoardScreen(OverlayScreen):
             self.view.judged(await asyncio.to_thread(find, self.view.state))
             if known != self.view.moved["findings"]:
                 self._arrange()
-
-    @property
-    def batchscope(self) -> AppProtocol:
-        """The app, as what it is."""
-        return app_of(self)
 
     @property
     def one(self) -> bool:

@@ -7,7 +7,6 @@ from pathlib import Path
 from batchscope.engine.errors import Problem, printable
 from batchscope.tui.panes.curves.overlay import Overlay
 from batchscope.tui.panes.curves.pane import CurvesPane
-from batchscope.tui.screens.app_protocol import app_of
 from batchscope.tui.screens.board_controls import ControlScreen
 from batchscope.tui.screens.sweep_chooser import Choosing
 
@@ -46,7 +45,7 @@ class OverlayScreen(ControlScreen):
             overlay.take(await asyncio.to_thread(overlay.poll))
 
     async def _choose(self) -> None:
-        stored = await asyncio.to_thread(app_of(self).listing.look)
+        stored = await asyncio.to_thread(self.batchscope.listing.look)
         here = self.folder.name if self.folder else ""
         others = [sweep for sweep in stored if sweep.id != here]
         if not others:

@@ -14,7 +14,6 @@ from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.render.styled_text import Row, row
 from batchscope.tui.screens import edit_form
 from batchscope.tui.screens.answering import AnsweringScreen
-from batchscope.tui.screens.app_protocol import app_of
 from batchscope.tui.screens.dialog import Question
 from batchscope.tui.widgets.idle_field import IdleField
 from batchscope.tui.widgets.key_hints import CHOOSING, hints
@@ -108,7 +107,7 @@ class EditScreen(AnsweringScreen):
                 (" enter", "key"), (" take it", "dim"), ("  esc", "key"), (" as it was", "dim"),
                 ("  empty takes the key out", "dim"),
             )  # fmt: skip
-        return hints(commands_at("edit", app_of(self).settings.keys), CHOOSING, width)
+        return hints(commands_at("edit", self.batchscope.settings.keys), CHOOSING, width)
 
     # What is chosen, typed and read
 
@@ -232,7 +231,7 @@ class EditScreen(AnsweringScreen):
     async def _launch(self) -> None:
         result = await asyncio.to_thread(checked, self._draft.path, self._draft.assignments)
         if result.preset:
-            app_of(self).launch(result.preset)
+            self.batchscope.launch(result.preset)
             return
         self._checked = result
         self._draw()

@@ -17,7 +17,6 @@ from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.render.styled_text import EMPTY, Row, row, spread
 from batchscope.tui.screens import menu_entries, menu_previews
 from batchscope.tui.screens.answering import AnsweringScreen
-from batchscope.tui.screens.app_protocol import AppProtocol, app_of
 from batchscope.tui.screens.dialog import Message
 from batchscope.tui.screens.sweep_actions import delete_all, delete_question
 from batchscope.tui.widgets.idle_field import IdleField
@@ -186,11 +185,6 @@ class MenuScreen(AnsweringScreen):
         ]
 
     # What is chosen and typed
-
-    @property
-    def batchscope(self) -> AppProtocol:
-        """The app, as what it is."""
-        return app_of(self)
 
     @property
     def typing(self) -> bool:
