@@ -78,12 +78,12 @@ class Answering:
                         node="a node",
                     )
                 )
-            case orders.Train():
+            case orders.TrainOrder():
                 self._train(order)
             case orders.Ping():
                 self._said.put_nowait(orders.ALIVE)
 
-    def _train(self, order: orders.Train) -> None:
+    def _train(self, order: orders.TrainOrder) -> None:
         (trial,) = order.members
         steps = -(-1437 // trial.batch_size)
         records = tuple(record(trial, epoch, self._epochs) for epoch in range(1, self._epochs + 1))

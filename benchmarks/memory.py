@@ -32,7 +32,7 @@ from batchscope.engine.devices.devices import cores
 from batchscope.engine.experiment.preset import load_preset
 from batchscope.engine.experiment.preset_catalog import preset_files
 from batchscope.engine.formatting import shown_size
-from batchscope.engine.planning.micro_batch import HEADROOM, choose, fits
+from batchscope.engine.planning.micro_batch import HEADROOM, choose_micro_batch, fits
 from batchscope.engine.planning.plan import LEAST_SECONDS, MOST_SHARE, make_plan
 from batchscope.engine.processes.orders import Measure
 from batchscope.engine.schedule.budget import planned_steps, samples_after
@@ -138,7 +138,7 @@ def choice(data: str, name: str, trial: Trial, images: Images, limit: int) -> Ro
     bench = Bench((trial,), plan, images, CPU, limit)
     allowed = MOST_SHARE * trial_seconds(trial.settings, images.train_size)
     tried = bench.shapes(max(LEAST_SECONDS, allowed))
-    chosen = choose(plan.batch_size, tried, limit, bench.held_bytes)
+    chosen = choose_micro_batch(plan.batch_size, tried, limit, bench.held_bytes)
     assert chosen is not None
     sizes = {1 << power for power in range(3, 12) if 1 << power < plan.batch_size}
     able = [s for s in sorted({*sizes, plan.batch_size}) if fitting(bench, s, limit)]
@@ -212,7 +212,9 @@ def cost(preset: str, settings: Settings, data: Prepared) -> Row:
     seconds = settings.train.seconds
     if seconds is None:
         assert steps is not None
-        chosen = choose(plan.batch_size, measured.shapes, UNLIMITED, measured.held_bytes)
+        chosen = choose_micro_batch(
+            plan.batch_size, measured.shapes, UNLIMITED, measured.held_bytes
+        )
         assert chosen is not None
         shape = next(s for s in measured.shapes if s.micro_batch_size == chosen.micro_batch_size)
         seconds = samples_after(steps, data.train, plan.batch_size) / shape.samples_per_second

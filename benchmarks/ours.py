@@ -15,7 +15,7 @@ from torch import Tensor
 from workload import LR, NETWORKS, Work
 
 from batchscope.engine.journal.events import AnyEvent, TrialEnded
-from batchscope.engine.planning.micro_batch import choose
+from batchscope.engine.planning.micro_batch import choose_micro_batch
 from batchscope.engine.planning.plan import Plan, make_plan
 from batchscope.engine.spec import Data, Settings, Train, Trial
 from batchscope.engine.training.batches import Images
@@ -23,7 +23,7 @@ from batchscope.engine.training.instruments.noise_scale import NoiseScale, every
 from batchscope.engine.training.jobs.micro_batch_bench import Bench
 from batchscope.engine.training.model.layers import Linear
 from batchscope.engine.training.model.passes import _loss_gradient
-from batchscope.engine.training.trainer.job import Job
+from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.trainer import Trainer
 
 EPOCHS = 20
@@ -73,7 +73,7 @@ def plan_of(work: Work, threads: int, seconds: float, replicates: int = 1) -> Pl
     whole = make_plan(trials[0], images.train_size, threads)
     whole = replace(whole, members=tuple(trial.id for trial in trials))
     bench = Bench(trials, whole, images, work.device, PLENTY)
-    choice = choose(whole.batch_size, bench.shapes(seconds), PLENTY, bench.held_bytes)
+    choice = choose_micro_batch(whole.batch_size, bench.shapes(seconds), PLENTY, bench.held_bytes)
     assert choice is not None
     cut = choice.micro_batch_size
     return replace(whole, micro_batch_size=cut, accumulation_steps=-(-whole.batch_size // cut))
@@ -90,7 +90,9 @@ def train(work: Work, plan: Plan, steps: int, change: Change = as_it_is) -> floa
     warm = work.per_epoch + 3
     watch = Stopwatch(warm, steps, work.device, lambda: change(trainer))
     heard: list[AnyEvent] = []
-    job = Job(tuple(trials), plan.members, plan, attempt=1, worker=0, device=str(work.device))
+    job = TrainingJob(
+        tuple(trials), plan.members, plan, attempt=1, worker=0, device=str(work.device)
+    )
     trainer = Trainer(job, _images(work), heard.append, watch)
     trainer.run()
     ended = [event for event in heard if isinstance(event, TrialEnded)]

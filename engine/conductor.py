@@ -28,14 +28,14 @@ from batchscope.engine.errors import MachineProblem, Problem
 from batchscope.engine.experiment.preset import Preset, load_preset
 from batchscope.engine.journal import column_cache
 from batchscope.engine.journal import events as ev
-from batchscope.engine.orchestration.command_handler import Servant
+from batchscope.engine.orchestration.command_handler import CommandHandler
 from batchscope.engine.orchestration.control import Control
-from batchscope.engine.orchestration.crew import Crew, Member
+from batchscope.engine.orchestration.crew import Crew, WorkerHandle
 from batchscope.engine.orchestration.data_fetch import had
-from batchscope.engine.orchestration.dispatcher import Server, crowded, hire, places_for
+from batchscope.engine.orchestration.dispatcher import Dispatcher, crowded, hire, places_for
 from batchscope.engine.orchestration.journal_writer import ledger_of
 from batchscope.engine.orchestration.memory_monitor import MemoryWatch
-from batchscope.engine.orchestration.placement import Place
+from batchscope.engine.orchestration.placement import Placement
 from batchscope.engine.orchestration.staffing import Staff, Staffing
 from batchscope.engine.orchestration.trial_queue import TrialQueue
 from batchscope.engine.processes.worker_processes import Reserve
@@ -73,8 +73,8 @@ class Conductor:
         self._control = Control()
         self._data: dict[str, Prepared] = {}
         self._queue = TrialQueue(load_preset(folder / SWEEP), self._ledger)
-        self._servant = Servant(folder, self._ledger, self._queue, self._control)
-        self._server = Server(
+        self._servant = CommandHandler(folder, self._ledger, self._queue, self._control)
+        self._server = Dispatcher(
             self._ledger,
             self._queue,
             self._data,
@@ -195,7 +195,7 @@ class Conductor:
         for command in self._asked:
             self._servant.do(command)
 
-    def _places(self, devices: list[Device]) -> list[Place]:
+    def _places(self, devices: list[Device]) -> list[Placement]:
         left = sum(not trial.done for trial in self.state.trials.values())
         warning = crowded(devices, self._parallel)
         if warning:
@@ -203,12 +203,12 @@ class Conductor:
         workers, alone = self.launch.workers, self._times_alone()
         return places_for(devices, left, workers, alone, self._parallel)
 
-    async def _conduct(self, crew: Crew, places: list[Place]) -> None:
+    async def _conduct(self, crew: Crew, places: list[Placement]) -> None:
         """Start the workers while the data come, then hand out trials until none is left."""
         tasks: list[asyncio.Task[Any]] = [
             asyncio.create_task(hire(crew, number, place)) for number, place in enumerate(places)
         ]
-        hired: list[asyncio.Task[Member]] = list(tasks)
+        hired: list[asyncio.Task[WorkerHandle]] = list(tasks)
         self._leaving = False
         try:
             if not await self._unless_stopped(self._prepare()):

@@ -37,7 +37,7 @@ from batchscope.engine.journal.events import (
 from batchscope.engine.processes import orders
 from batchscope.engine.processes.descriptor_passing import adopt
 from batchscope.engine.system.background import in_background
-from batchscope.engine.training.cancellation import Pause
+from batchscope.engine.training.cancellation import PauseGate
 
 if TYPE_CHECKING:
     from batchscope.engine.training.batches import Images
@@ -54,7 +54,7 @@ class Worker:
         self._events, self._unsaid = events, b""
         self._orders: SimpleQueue[orders.Setup | orders.Work] = SimpleQueue()
         self._writing = threading.Lock()
-        self._halt, self._pause = threading.Event(), Pause()
+        self._halt, self._pause = threading.Event(), PauseGate()
         self._dropped: frozenset[str] = frozenset()
         self._ended: set[str] = set()
         self._setup: orders.Setup | None = None
@@ -80,7 +80,7 @@ class Worker:
                     self._attempt(order, self._measure)
                 case orders.Pace():
                     self._attempt(order, self._pace)
-                case orders.Train():
+                case orders.TrainOrder():
                     self._attempt(order, self._train)
                 case orders.Interpolate():
                     self._attempt(order, self._interpolate)
@@ -194,7 +194,7 @@ class Worker:
                 fault = f"{self._setup.device}: {reason}"
                 self.state(WorkerLost(worker=self._setup.worker, reason=fault))
                 os._exit(3)  # at once: what is left of the device may hang at a clean end
-            if lost or (isinstance(order, orders.Train) and ran_out(error)):
+            if lost or (isinstance(order, orders.TrainOrder) and ran_out(error)):
                 os._exit(1)  # the end of the log, the error's last line, says why
             self._end(order, "failed", reason)
 
@@ -228,12 +228,12 @@ class Worker:
         device, number = torch.device(self._setup.device), self._setup.worker
         self.state(pace(order, self._open(order), device, number, self._halt.is_set))
 
-    def _train(self, order: orders.Train) -> None:
-        from batchscope.engine.training.trainer.job import Job
+    def _train(self, order: orders.TrainOrder) -> None:
+        from batchscope.engine.training.trainer.job import TrainingJob
         from batchscope.engine.training.trainer.trainer import Trainer
 
         assert self._setup is not None
-        job = Job(
+        job = TrainingJob(
             order.members,
             order.active,
             order.plan,
@@ -248,7 +248,7 @@ class Worker:
         images, halted = self._open(order), self._halt.is_set
         Trainer(job, images, self.state, halted, self._pause, lambda: self._dropped).run()
 
-    def _team_for(self, order: orders.Train) -> "Team | None":
+    def _team_for(self, order: orders.TrainOrder) -> "Team | None":
         """Those who train a trial with this worker, ready for it; they are kept for the next."""
         from batchscope.engine.training.data_parallel.leader import start_team
 

@@ -19,13 +19,13 @@ from batchscope.engine.sweeps.store import Launch, create_sweep
 from batchscope.engine.system.clock import SteadyClock
 from batchscope.tui.config.commands import bindings
 from batchscope.tui.config.keymap import commands_at, textual_keymap
-from batchscope.tui.config.settings import DEFAULTS, Settings
+from batchscope.tui.config.settings import DEFAULTS, UserSettings
 from batchscope.tui.exit_message import farewell
 from batchscope.tui.gc_pause import HELD_SECONDS, go_on
 from batchscope.tui.screens.app_protocol import AppProtocol
 from batchscope.tui.terminal.captures import PICTURES, keep, pictures, short_path
 from batchscope.tui.terminal.escapes import SAVE_TITLE, clipboard, has_title, title
-from batchscope.tui.theme.palette import Depth, Look
+from batchscope.tui.theme.palette import Appearance, Depth
 from batchscope.tui.theme.textual_themes import register, wear
 from batchscope.tui.theme.themes import DEFAULT, THEMES, next_theme
 
@@ -46,7 +46,7 @@ class BatchscopeApp(App[str]):
         sweep: Path | None = None,
         others: Sequence[Path] = (),
         clock: Callable[[], float] | None = None,
-        settings: Settings = DEFAULTS,
+        settings: UserSettings = DEFAULTS,
         standby: Standby | None = None,
     ) -> None:
         if not os.environ.get("NO_COLOR"):  # an empty one asks for nothing (no-color.org)
@@ -61,7 +61,7 @@ class BatchscopeApp(App[str]):
         self._standby = standby
         self._preset, self._launch, self._sweep, self._others = preset, launch, sweep, others
         self.animation_level = "none"
-        self.look = Look(
+        self.look = Appearance(
             theme=settings.theme if not self.no_color else DEFAULT,
             depth=_depth(self.console.color_system, self.no_color),
             ascii=bool(settings.ascii),
@@ -84,7 +84,7 @@ class BatchscopeApp(App[str]):
 
     def open_menu(self, problem: str = "") -> None:
         """Show the menu, with what went wrong on the way to the board."""
-        from batchscope.tui.screens.dialog import Message
+        from batchscope.tui.screens.dialog import MessageDialog
         from batchscope.tui.screens.menu import MenuScreen
 
         limit = self._launch.memory_limit if self._launch else None
@@ -93,7 +93,7 @@ class BatchscopeApp(App[str]):
             self._standby.breathe()
             self.set_timer(BREATH_SECONDS + 0.1, self._stand_by)
         if problem:
-            self.push_screen(Message("The sweep did not start", problem))
+            self.push_screen(MessageDialog("The sweep did not start", problem))
 
     def open_sweep(self, folder: Path) -> None:
         """Show a stored or running sweep."""

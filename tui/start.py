@@ -10,7 +10,7 @@ from batchscope.tui.render.ascii import wants_ascii
 if TYPE_CHECKING:
     from batchscope.engine.experiment.preset import Preset
     from batchscope.engine.sweeps.store import Launch
-    from batchscope.tui.config.settings import Settings
+    from batchscope.tui.config.settings import UserSettings
 
 
 def has_terminal() -> bool:
@@ -21,7 +21,7 @@ def has_terminal() -> bool:
 
 def show_screen(
     home: Path,
-    settings: "Settings",
+    settings: "UserSettings",
     preset: "Preset | None" = None,
     launch: "Launch | None" = None,
     sweep: Path | None = None,

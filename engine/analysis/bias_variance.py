@@ -38,7 +38,7 @@ LEAST_JUDGED = LEAST_SEEDS + 1
 FEW = "bias and variance are judged from 4 seeds on: of fewer no seed has a value of its own"
 
 
-class Parts(NamedTuple):
+class ErrorDecomposition(NamedTuple):
     """Means over the images; error = bias + variance_unbiased − variance_biased.
 
     `variance` is the mean of V. `variance_unbiased` is the mean of V where the main prediction is
@@ -64,14 +64,14 @@ class Decomposed(NamedTuple):
     other value a seed; and √(variance ÷ n) of them is the jackknife's standard error.
     """
 
-    whole: Parts
-    seeds: tuple[Parts, ...]
+    whole: ErrorDecomposition
+    seeds: tuple[ErrorDecomposition, ...]
 
     @property
-    def errors(self) -> Parts:
+    def errors(self) -> ErrorDecomposition:
         """The jackknife's standard error of each part."""
         n = len(self.seeds)  # four or more
-        return Parts._make(
+        return ErrorDecomposition._make(
             math.sqrt(math.fsum((value - part) ** 2 for value in values) / (n - 1) / n)
             for part, values in zip(self.whole, zip(*self.seeds, strict=True), strict=True)
         )
@@ -188,7 +188,7 @@ def decompose(packed: tuple[bytes, ...], classes: int) -> Decomposed:
     without = [_parts(_left_out(counts, one), len(packed) - 1, images) for one in missed]
     middle = [math.fsum(values) / len(without) for values in zip(*without, strict=True)]
     seeds = tuple(
-        Parts._make(
+        ErrorDecomposition._make(
             part - (len(packed) - 1) * (left - mean)
             for part, left, mean in zip(whole, each, middle, strict=True)
         )
@@ -220,7 +220,7 @@ def _left_out(counts: "NDArray[np.int64]", one: "NDArray[np.uint8]") -> "NDArray
     return left
 
 
-def _parts(counts: "NDArray[np.int64]", seeds: int, images: int) -> Parts:
+def _parts(counts: "NDArray[np.int64]", seeds: int, images: int) -> ErrorDecomposition:
     """The decomposition of counts (classes, images); images that all get right are not in there."""
     most = counts.max(0)
     modes = (counts == most).sum(0)
@@ -228,7 +228,7 @@ def _parts(counts: "NDArray[np.int64]", seeds: int, images: int) -> Parts:
     straying, hits = 1 - most / seeds, counts[0] / seeds
     bias, unbiased = (1 - right).sum() / images, (right * straying).sum() / images
     biased = ((1 - right) * hits).sum() / images
-    return Parts(
+    return ErrorDecomposition(
         error=float((1 - hits).sum() / images),
         bias=float(bias),
         variance=float(straying.sum() / images),

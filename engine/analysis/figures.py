@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from batchscope.engine.analysis.stack_times import clocks, counted, stacked
+from batchscope.engine.analysis.stack_times import clocks, stacked, timed_trials
 from batchscope.engine.analysis.tuning import rejected
 from batchscope.engine.data.validation_split import training_size
 from batchscope.engine.journal.events import EpochRecord
@@ -154,7 +154,7 @@ def epoch_times(state: SweepState) -> list[EpochTime]:
         seconds, rate = pace_of(state, name)
         if seconds is None or rate is None:
             continue
-        size = stacked(counted(trials))
+        size = stacked(timed_trials(trials))
         batch_size = trials[0].batch_size
         like = kin(trials[0].settings)
         smaller = [
@@ -194,7 +194,7 @@ def pace_of(state: SweepState, configuration: str) -> tuple[float | None, float 
     A stack counts once. Over the trials that finished; before any did, over those that train.
     """
     means = []
-    for members in clocks(state, counted(state.replicates(configuration))).values():
+    for members in clocks(state, timed_trials(state.replicates(configuration))).values():
         paces = [pace(state, [trial]) for trial in members]
         known = [(time, rate) for time, rate in paces if time is not None and rate is not None]
         if known:

@@ -44,7 +44,7 @@ def stacked(trials: Iterable[TrialState]) -> int:
     return max(stack_sizes(trials), default=1)
 
 
-def counted(trials: Sequence[TrialState]) -> list[TrialState]:
+def timed_trials(trials: Sequence[TrialState]) -> list[TrialState]:
     """Trials whose times stand for a configuration: those that finished; before any did, all."""
     return [trial for trial in trials if trial.status == "finished"] or list(trials)
 

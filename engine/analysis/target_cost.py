@@ -12,7 +12,7 @@ from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.spec import Configuration, Settings
 
 
-class Cost(NamedTuple):
+class TargetCost(NamedTuple):
     """Of one trial; `every` is how many steps lie between two looks at the target."""
 
     steps: float
@@ -21,7 +21,7 @@ class Cost(NamedTuple):
     every: float
 
 
-def cost_of(trial: TrialState) -> Cost | None:
+def cost_of(trial: TrialState) -> TargetCost | None:
     """What the target cost a trial; None where it did not reach it, or has none.
 
     A trial ends once it is there, so its totals are those to the target.
@@ -30,7 +30,7 @@ def cost_of(trial: TrialState) -> Cost | None:
     if totals is None or started is None:
         return None
     checks = min(trial.settings.train.target_checks, started.steps_per_epoch)
-    return Cost(
+    return TargetCost(
         steps=totals.steps,
         samples=totals.samples,
         seconds=totals.seconds,
@@ -45,13 +45,13 @@ def series(settings: Settings) -> Settings:
     return replace(alike, train=train)
 
 
-def costs(state: SweepState, configuration: Configuration) -> list[Cost | None]:
+def costs(state: SweepState, configuration: Configuration) -> list[TargetCost | None]:
     """What the target cost each of its trials, in the order of the seeds."""
     trials = sorted(state.replicates(configuration.id), key=lambda trial: trial.seed)
     return [cost_of(trial) for trial in trials]
 
 
-def means(trial_costs: Sequence[Cost]) -> Cost:
+def means(trial_costs: Sequence[TargetCost]) -> TargetCost:
     """The mean of each figure over several trials."""
     columns = zip(*trial_costs, strict=True)
-    return Cost._make(math.fsum(column) / len(trial_costs) for column in columns)
+    return TargetCost._make(math.fsum(column) / len(trial_costs) for column in columns)

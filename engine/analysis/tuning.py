@@ -35,7 +35,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     seeds: int
 
 
-class Choice(Struct, frozen=True, kw_only=True):
+class TuningChoice(Struct, frozen=True, kw_only=True):
     """The choice in one group of rivals.
 
     `chosen` is the id of a configuration, None while the group is `open` or where no candidate has
@@ -52,7 +52,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     candidates: tuple[Candidate, ...]
 
 
-def choices(state: SweepState) -> list[Choice]:
+def choices(state: SweepState) -> list[TuningChoice]:
     """The choice in every group, in the order of the preset; none where nothing is selected."""
     selection = state.opened.selection if state.opened else None
     if selection is None:
@@ -64,7 +64,7 @@ def choices(state: SweepState) -> list[Choice]:
     return [_choice(state, selection, name, group) for name, group in groups.items()]
 
 
-def chosen(state: SweepState) -> list[Configuration]:
+def chosen_configurations(state: SweepState) -> list[Configuration]:
     """The configurations that stand for the sweep, in the order of the preset.
 
     Of each group of rivals the one that was chosen, none where none is (yet); and all that have no
@@ -86,11 +86,11 @@ def rejected(state: SweepState) -> frozenset[str]:
 
 def _choice(
     state: SweepState, selection: Selection, name: str, group: Sequence[Configuration]
-) -> Choice:
+) -> TuningChoice:
     candidates = tuple(_candidate(state, selection, each) for each in group)
     waiting = any(t.status in OPEN for each in group for t in state.replicates(each.id))
     best = None if waiting else _best(candidates, group, selection)
-    return Choice(
+    return TuningChoice(
         group=name,
         by=selection.by,
         chosen=best.configuration if best else None,

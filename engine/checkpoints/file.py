@@ -36,7 +36,7 @@ class Superseded(Exception):
     """A later attempt of the trial has written its checkpoint here."""
 
 
-class Header(NamedTuple):
+class CheckpointHeader(NamedTuple):
     """Which attempt wrote the file, after how many steps, and the bytes of its payload."""
 
     attempt: int
@@ -93,7 +93,7 @@ def write(folder: Path, attempt: int, steps: int, payload: bytes) -> None:
     sync(folder)
 
 
-def read(path: Path) -> tuple[Header, bytes]:
+def read(path: Path) -> tuple[CheckpointHeader, bytes]:
     """A checkpoint's header and payload.
 
     Raises:
@@ -110,7 +110,7 @@ def read(path: Path) -> tuple[Header, bytes]:
     return header, payload
 
 
-def latest_header(folder: Path) -> Header | None:
+def latest_header(folder: Path) -> CheckpointHeader | None:
     """The header of the newest checkpoint that has one; its payload is not looked at."""
     for name in (CURRENT, PREVIOUS):
         with contextlib.suppress(OSError, Damaged), open(folder / name, "rb") as file:
@@ -140,7 +140,7 @@ def _header(attempt: int, steps: int, payload: bytes) -> bytes:
     return _HEADER.pack(*fields, zlib.crc32(_HEADER.pack(*fields, 0)))
 
 
-def _parsed(content: bytes) -> Header:
+def _parsed(content: bytes) -> CheckpointHeader:
     if len(content) < _HEADER.size:
         raise Damaged("it ends within its header")
     magic, version, attempt, steps, length, digest, checksum = _HEADER.unpack(content)
@@ -150,4 +150,4 @@ def _parsed(content: bytes) -> Header:
         raise Damaged("its header has changed")
     if version != VERSION:
         raise Damaged(f"it has version {version}, and this program reads version {VERSION}")
-    return Header(attempt, steps, length, digest)
+    return CheckpointHeader(attempt, steps, length, digest)

@@ -31,7 +31,7 @@ class Hello(NamedTuple):
     folder: str
 
 
-class Batch(NamedTuple):
+class WorkerOutput(NamedTuple):
     """Lines that a worker stated, and the files that are to be kept before they are believed."""
 
     lines: list[bytes]
@@ -109,7 +109,7 @@ class Host:
         if not self._process.stdin.is_closing():
             self._process.stdin.write(line)
 
-    async def read(self) -> Batch | None:
+    async def read(self) -> WorkerOutput | None:
         """What it stated meanwhile, as soon as that is anything; None once it is gone."""
         await self._news.wait()
         self._news.clear()
@@ -124,7 +124,7 @@ class Host:
         if files and self._store is not None:
             await self._keep(files)
             files = {}
-        return Batch(lines, files)
+        return WorkerOutput(lines, files)
 
     async def _keep(self, files: Files) -> None:
         """Put files into the store, however long it refuses: what they stand for waits for them."""

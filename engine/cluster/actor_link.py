@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from batchscope.engine.checkpoints.mirror import carried, put
-from batchscope.engine.cluster.actor import Batch, End, Hello
+from batchscope.engine.cluster.actor import End, Hello, WorkerOutput
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.errors import printable
 from batchscope.engine.processes import orders
@@ -68,7 +68,9 @@ class RayLink:
         if isinstance(order, orders.Setup):
             order = msgspec.structs.replace(order, node=self._hello.node)
         try:
-            if isinstance(order, orders.Measure | orders.Pace | orders.Train | orders.Interpolate):
+            if isinstance(
+                order, orders.Measure | orders.Pace | orders.TrainOrder | orders.Interpolate
+            ):
                 self._carrying = True
                 async with asyncio.timeout(CARRYING_SECONDS):
                     order = await self._prepared(order)
@@ -104,7 +106,7 @@ class RayLink:
             if self._end is not None:
                 return b""
             try:
-                batch: Batch | None = await self._call("read")
+                batch: WorkerOutput | None = await self._call("read")
             except _gone(self._ray) as error:
                 self._lose(error)
                 return b""
@@ -114,7 +116,7 @@ class RayLink:
             self._lines = list(batch.lines)
         return self._lines.pop(0)
 
-    async def _keep(self, batch: Batch) -> None:
+    async def _keep(self, batch: WorkerOutput) -> None:
         """Have the files on our disk before anybody believes what is said of them."""
         self._carrying = bool(batch.files)
         while self._carrying:
@@ -246,7 +248,7 @@ def shortly(error: BaseException) -> str:
 def _folders(order: orders.Work) -> list[Path]:
     """The folders that a worker reads or writes for an order."""
     match order:
-        case orders.Train(checkpoints=kept, weights=weights):
+        case orders.TrainOrder(checkpoints=kept, weights=weights):
             return [Path(each) for each in (kept, *weights.values()) if each]
         case orders.Interpolate(weights=weights):
             return [Path(each) for each in weights]
@@ -256,7 +258,7 @@ def _folders(order: orders.Work) -> list[Path]:
 def _moved(order: orders.Work, translated: Callable[[str], str]) -> orders.Work:
     """The order with the paths of another machine."""
     match order:
-        case orders.Train(checkpoints=kept, weights=weights):
+        case orders.TrainOrder(checkpoints=kept, weights=weights):
             there = {trial: translated(folder) for trial, folder in weights.items()}
             return msgspec.structs.replace(order, checkpoints=translated(kept), weights=there)
         case orders.Interpolate(weights=(start, end)):

@@ -13,10 +13,15 @@ from batchscope.engine.devices.devices import Device
 from batchscope.engine.errors import MachineProblem
 from batchscope.engine.journal import events as ev
 from batchscope.engine.orchestration.control import Control
-from batchscope.engine.orchestration.crew import HALT_PATIENCE_SECONDS, Crew, DiedAtStart, Member
-from batchscope.engine.orchestration.dispatcher import Server, hire
-from batchscope.engine.orchestration.journal_writer import Ledger
-from batchscope.engine.orchestration.placement import Place
+from batchscope.engine.orchestration.crew import (
+    HALT_PATIENCE_SECONDS,
+    Crew,
+    DiedAtStart,
+    WorkerHandle,
+)
+from batchscope.engine.orchestration.dispatcher import Dispatcher, hire
+from batchscope.engine.orchestration.journal_writer import JournalWriter
+from batchscope.engine.orchestration.placement import Placement
 from batchscope.engine.orchestration.trial_queue import TrialQueue
 
 LOOK_SECONDS = 1.0
@@ -38,12 +43,12 @@ class Room(Protocol):
         """How many workers there is room for, busy ones counted."""
 
 
-def place_on(room: Room, number: int, parallel: int = 1) -> Place:
+def place_on(room: Room, number: int, parallel: int = 1) -> Placement:
     """A place of its own for each worker: what fails at one says nothing of the others."""
     share = 1.0 if parallel > 1 else room.needs.amount
     gpu, title = room.needs.resource == "GPU", f"a {room.needs.resource} of the cluster"
     team = tuple(Device(f"cuda:{n}" if gpu else "cpu", title) for n in range(parallel))
-    return Place(
+    return Placement(
         team[0],
         max(1, round(1 / share)) if gpu else 1,
         1,
@@ -61,9 +66,9 @@ class Recruiter:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: JournalWriter,
         queue: TrialQueue,
-        server: Server,
+        server: Dispatcher,
         crew: Crew,
         room: Room,
         most: int | None,
@@ -179,7 +184,7 @@ class Recruiter:
             if number in state.workers or number in state.awaited:
                 self._ledger.write(ev.WorkerDismissed(worker=number, reason=NOT_NEEDED))
 
-    async def _placed(self, number: int, hiring: "asyncio.Task[Member]") -> bool:
+    async def _placed(self, number: int, hiring: "asyncio.Task[WorkerHandle]") -> bool:
         """Wait for a worker while there is work for it; whether there is one, or a problem."""
         waited = 0.0
         while not hiring.done():

@@ -34,7 +34,7 @@ Word = Literal["higher", "lower", "undetermined", "not judged"]
 ACCURACY = "test_accuracy"
 
 
-class Source(Struct, frozen=True, kw_only=True):
+class ComparedSweep(Struct, frozen=True, kw_only=True):
     """One of the two sweeps: `written` as a person named it, and how it stood."""
 
     written: str
@@ -111,8 +111,8 @@ class Row(Struct, frozen=True, kw_only=True):
 class Comparison(Struct, frozen=True, kw_only=True):
     """All that can be said of two sweeps beside each other; `remarks` are what to beware of."""
 
-    a: Source
-    b: Source
+    a: ComparedSweep
+    b: ComparedSweep
     settings: tuple[Change, ...]
     versions: tuple[Change, ...]
     machine: tuple[Change, ...]
@@ -177,10 +177,10 @@ def _nothing(a: Sequence[Configuration], b: Sequence[Configuration]) -> str:
     return f"compare: nothing in common: A has the batch sizes {sizes[0]}, B has {sizes[1]}"
 
 
-def _source(of: Opened) -> Source:
+def _source(of: Opened) -> ComparedSweep:
     state = of.state
     assert state.opened is not None
-    return Source(
+    return ComparedSweep(
         written=of.written,
         id=of.id,
         preset=state.opened.preset,

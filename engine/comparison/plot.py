@@ -12,10 +12,10 @@ from batchscope.engine.errors import MachineProblem, printable
 from batchscope.engine.export.plot_style import (
     FAINT,
     WIDTH,
-    look,
     new,
     plain,
     png_of,
+    series_style,
     styled,
     svg_of,
 )
@@ -81,7 +81,7 @@ def _along(rows: list[Row]) -> tuple[Figure, Axes]:
     axes.axhline(0.0, color=FAINT, linewidth=0.8)
     for at, row in enumerate(rows):
         low, high = _ends(row)
-        axes.vlines(at, low, high, color=look(0).colour)
+        axes.vlines(at, low, high, color=series_style(0).colour)
         axes.plot(at, _difference(row), **_point(row))
     axes.set_xticks(range(len(rows)), [plain(row.label) for row in rows])
     axes.set_xlim(-0.6, max(len(rows), 1) - 0.4)
@@ -95,7 +95,7 @@ def _down(rows: list[Row]) -> tuple[Figure, Axes]:
     axes.axvline(0.0, color=FAINT, linewidth=0.8)
     for at, row in enumerate(rows):
         low, high = _ends(row)
-        axes.hlines(at, low, high, color=look(0).colour)
+        axes.hlines(at, low, high, color=series_style(0).colour)
         axes.plot(_difference(row), at, **_point(row))
     axes.set_yticks(range(len(rows)), [plain(row.label, LABEL) for row in rows])
     axes.set_ylim(max(len(rows), 1) - 0.4, -0.6)
@@ -116,6 +116,6 @@ def _ends(row: Row) -> tuple[float, float]:
 
 def _point(row: Row) -> dict[str, Any]:
     """Filled where B is told apart, adjusted for the number of rows."""
-    colour = look(0).colour
+    colour = series_style(0).colour
     face = colour if row.test_accuracy.verdict in ("higher", "lower") else "white"
     return {"marker": "o", "ms": 6, "markeredgecolor": colour, "markerfacecolor": face}

@@ -20,9 +20,9 @@ from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.data.raw_files import (
     PIECE,
     DataError,
-    Images,
     Labels,
     Pixels,
+    RawDataset,
     check_counts,
     check_labels,
     check_root,
@@ -37,7 +37,7 @@ CIFAR10_ARCHIVE = "cifar-10-python.tar.gz"
 CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 
 
-def read_cifar10(root: Path) -> Images:
+def read_cifar10(root: Path) -> RawDataset:
     """Read the six batches of `<root>/cifar-10-batches-py`, those in `<root>`, or the archive.
 
     Raises:
@@ -49,7 +49,7 @@ def read_cifar10(root: Path) -> Images:
     labels = np.concatenate([answers for _, answers in train])
     if not len(images) or not len(test[0]):
         raise DataError(f"{root}: CIFAR-10 without images: expected some to train and to test on")
-    return Images(images, labels, *test)
+    return RawDataset(images, labels, *test)
 
 
 def cifar10_files(root: Path) -> tuple[Path, ...]:

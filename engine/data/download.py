@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeGuard
 from batchscope.engine.data import mnist_files
 from batchscope.engine.data.catalog import Dataset
 from batchscope.engine.data.cifar10_files import CIFAR10_ARCHIVE, CIFAR10_FOLDER
-from batchscope.engine.data.raw_files import DataError, Images, disk_error, reason
+from batchscope.engine.data.raw_files import DataError, RawDataset, disk_error, reason
 from batchscope.engine.system.files import remove
 
 Progress = Callable[[int, int], None]
@@ -77,7 +77,7 @@ PUBLISHED = {
 }
 
 
-def downloaded(dataset: Dataset, raw: Path, progress: Progress) -> Images:
+def downloaded(dataset: Dataset, raw: Path, progress: Progress) -> RawDataset:
     """The files of an earlier download if they are whole, else those of a new one."""
     if (images := _whole(dataset, raw)) is not None:
         return images
@@ -88,7 +88,7 @@ def downloaded(dataset: Dataset, raw: Path, progress: Progress) -> Images:
     return images
 
 
-def _whole(dataset: Dataset, raw: Path) -> Images | None:
+def _whole(dataset: Dataset, raw: Path) -> RawDataset | None:
     """What is in `raw`, if it can be read and has the published number of images."""
     try:
         images = mnist_files.read_files(dataset.name, raw)

@@ -19,9 +19,9 @@ from batchscope.engine.data.cifar10_files import cifar10_files, read_cifar10
 from batchscope.engine.data.raw_files import (
     PIECE,
     DataError,
-    Images,
     Labels,
     Pixels,
+    RawDataset,
     check_counts,
     check_labels,
     check_root,
@@ -56,7 +56,7 @@ def source_files(name: str, root: Path) -> tuple[Path, ...]:
     return _mnist_files(root, MNIST_FOLDERS[name])
 
 
-def read_files(name: str, root: Path) -> Images:
+def read_files(name: str, root: Path) -> RawDataset:
     """Read the data set `name` (any but digits) below `root`.
 
     Raises:
@@ -67,7 +67,7 @@ def read_files(name: str, root: Path) -> Images:
     return read_mnist(root, MNIST_FOLDERS[name])
 
 
-def read_mnist(root: Path, folder: str = "MNIST") -> Images:
+def read_mnist(root: Path, folder: str = "MNIST") -> RawDataset:
     """Read the four IDX files of `<root>/<folder>/raw`, or those in `<root>/raw` or `<root>`.
 
     Raises:
@@ -75,7 +75,7 @@ def read_mnist(root: Path, folder: str = "MNIST") -> Images:
     """
     dataset = DATASETS["mnist"]
     train_images, train_labels, test_images, test_labels = _mnist_files(root, folder)
-    return Images(
+    return RawDataset(
         *_mnist_part(train_images, train_labels, dataset),
         *_mnist_part(test_images, test_labels, dataset),
     )

@@ -33,14 +33,14 @@ from batchscope.engine.data import mnist_files
 from batchscope.engine.data.catalog import DATASETS, Dataset
 from batchscope.engine.data.download import Progress, downloaded
 from batchscope.engine.data.prepared import FORMAT, Prepared
-from batchscope.engine.data.raw_files import DataError, Images, disk_error
+from batchscope.engine.data.raw_files import DataError, RawDataset, disk_error
 from batchscope.engine.errors import nearest
 from batchscope.engine.system.files import remove, sync, sync_file
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]
 
 SUMMARY = "prepared.json"
-ARRAYS = Images._fields
+ARRAYS = RawDataset._fields
 
 _REPORT_SECONDS = 0.5
 _IMAGES_AT_ONCE = 512
@@ -174,7 +174,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _read(dataset: Dataset, data: Path, source: Path | None, progress: Progress) -> Images:
+def _read(dataset: Dataset, data: Path, source: Path | None, progress: Progress) -> RawDataset:
     if dataset.name == "digits":
         return _digits(dataset)
     if source is not None:
@@ -182,7 +182,7 @@ def _read(dataset: Dataset, data: Path, source: Path | None, progress: Progress)
     return downloaded(dataset, data / "raw", progress)
 
 
-def _digits(dataset: Dataset) -> Images:
+def _digits(dataset: Dataset) -> RawDataset:
     """scikit-learn's digits in the order that a fixed generator shuffles them into.
 
     `RandomState` is frozen by NumPy's policy (NEP 19), so the split is the same everywhere.
@@ -192,10 +192,10 @@ def _digits(dataset: Dataset) -> Images:
     images = bundle.images.astype(np.uint8)[order, np.newaxis]
     labels = bundle.target.astype(np.int64)[order]
     cut = dataset.train_size
-    return Images(images[:cut], labels[:cut], images[cut:], labels[cut:])
+    return RawDataset(images[:cut], labels[:cut], images[cut:], labels[cut:])
 
 
-def _write(dataset: Dataset, images: Images, partial: Path, folder: Path) -> Prepared:
+def _write(dataset: Dataset, images: RawDataset, partial: Path, folder: Path) -> Prepared:
     """Write the arrays and their summary into `partial`, as they will be found in `folder`."""
     table = normalization_table(dataset)
     digest = hashlib.sha256()

@@ -22,7 +22,7 @@ class DataError(MachineProblem):
         super().__init__(printable(message))
 
 
-class Images(NamedTuple):
+class RawDataset(NamedTuple):
     """A data set as read: images (N, channels, height, width), labels (N,)."""
 
     train_images: Pixels

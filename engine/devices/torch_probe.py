@@ -58,7 +58,7 @@ class TorchSeen(msgspec.Struct, frozen=True):
     cpu_capability: str = ""
 
 
-class Question:
+class TorchProbe:
     """A process that imports torch; begun early and awaited late. Use it as a context."""
 
     def __init__(self, command: tuple[str, ...] = (sys.executable, "-P", "-c", PROBE)) -> None:
@@ -73,7 +73,7 @@ class Question:
             env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **os.environ},
         )
 
-    def __enter__(self) -> "Question":
+    def __enter__(self) -> "TorchProbe":
         return self
 
     def __exit__(self, *of_an_error: Any) -> None:

@@ -15,7 +15,13 @@ from batchscope.engine.data.validation_split import problem as split_problem
 from batchscope.engine.errors import UsageProblem, printable, shown
 from batchscope.engine.experiment.fields import check_value, flat, full_key, meant, type_of
 from batchscope.engine.experiment.phases import course_problem, effective_schedule, with_phases
-from batchscope.engine.experiment.selection import SHARE, Contest, Overrides, read_select, refusal
+from batchscope.engine.experiment.selection import (
+    SHARE,
+    Overrides,
+    SelectTable,
+    read_select,
+    refusal,
+)
 from batchscope.engine.networks.architectures import channels_of, has_batch_norm, hidden_of, misfit
 from batchscope.engine.planning.batch_norm import setting_problem
 from batchscope.engine.schedule.target import has_target
@@ -143,7 +149,7 @@ def _cells(cells: object, where: str) -> list[tuple[Overrides, str]]:
 def _check_count(
     grid: dict[str, list[Any]],
     cells: list[tuple[Overrides, str]],
-    contest: Contest,
+    contest: SelectTable,
     seeds: int,
     where: str,
 ) -> None:
@@ -158,7 +164,9 @@ def _product(grid: dict[str, list[Any]]) -> list[Overrides]:
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 
-def _settings(raw: dict[str, Any], overrides: Overrides, where: str, contest: Contest) -> Settings:
+def _settings(
+    raw: dict[str, Any], overrides: Overrides, where: str, contest: SelectTable
+) -> Settings:
     tables = {name: dict(raw.get(name, {})) for name in TABLES}
     if contest.values:
         tables["data"].setdefault("validation", SHARE)
@@ -371,7 +379,7 @@ def _without_effect(
     raw: dict[str, Any],
     grid: dict[str, list[Any]],
     cells: list[tuple[Overrides, str]],
-    contest: Contest,
+    contest: SelectTable,
 ) -> list[str]:
     """Values of the tables that no configuration uses, because grid and cells name the key."""
     notes = []

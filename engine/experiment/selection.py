@@ -29,7 +29,7 @@ NOT_COMPARABLE = (
 Overrides = dict[str, Any]
 
 
-class Contest(NamedTuple):
+class SelectTable(NamedTuple):
     """The values to choose among by dotted key, and what decides; no values without `[select]`."""
 
     values: dict[str, list[Any]]
@@ -55,7 +55,7 @@ class Contest(NamedTuple):
         return [key for key in self.values if key not in overrides]
 
 
-def read_select(written: object, grid: dict[str, list[Any]], where: str) -> Contest:
+def read_select(written: object, grid: dict[str, list[Any]], where: str) -> SelectTable:
     """The table `[select]`, beside a grid that was read.
 
     Raises:
@@ -89,10 +89,10 @@ def read_select(written: object, grid: dict[str, list[Any]], where: str) -> Cont
             f"{where}: select: needs a key and values to choose among, for example "
             "lr = [0.01, 0.03, 0.1]"
         )
-    return Contest(values, written.get(BY, "validation_accuracy"))
+    return SelectTable(values, written.get(BY, "validation_accuracy"))
 
 
-def refusal(contest: Contest, settings: Settings) -> str | None:
+def refusal(contest: SelectTable, settings: Settings) -> str | None:
     """Why a candidate with these settings could not be chosen; None where it can."""
     if not settings.data.validation:
         return (

@@ -12,11 +12,11 @@ from msgspec import Struct
 
 from batchscope.engine.analysis.bias_variance import BiasVariance
 from batchscope.engine.analysis.noise_scales import NoiseFinding
-from batchscope.engine.analysis.tuning import Choice
+from batchscope.engine.analysis.tuning import TuningChoice
 from batchscope.engine.findings.claim_verdicts import Verdict
-from batchscope.engine.findings.configuration_summary import Figures, Mean
+from batchscope.engine.findings.configuration_summary import ConfigurationSummary, Mean
 from batchscope.engine.findings.critical_batch_size import Critical
-from batchscope.engine.findings.probe_summary import Competed, Drawn
+from batchscope.engine.findings.probe_summary import CompetitionSummary, DrawSummary
 from batchscope.engine.formatting import shown_size, signed, significant
 
 
@@ -40,21 +40,21 @@ class Range(NamedTuple):
 Cell = str | Number | Range | None
 
 
-class Figured(Struct, frozen=True):
+class ExportedFigures(Struct, frozen=True):
     """The figures in `findings.json`."""
 
-    configurations: tuple[Figures, ...] = ()
-    probes: tuple[Drawn, ...] = ()
-    competitions: tuple[Competed, ...] = ()
+    configurations: tuple[ConfigurationSummary, ...] = ()
+    probes: tuple[DrawSummary, ...] = ()
+    competitions: tuple[CompetitionSummary, ...] = ()
 
 
-class Told(Struct, frozen=True):
+class ExportedFindings(Struct, frozen=True):
     """`findings.json` as what it was made of."""
 
     claims: tuple[Verdict, ...]
     recommendation: str
-    findings: Figured
-    choices: tuple[Choice, ...] = ()
+    findings: ExportedFigures
+    choices: tuple[TuningChoice, ...] = ()
     critical_batch_size: Critical | None = None
     noise_scale: tuple[NoiseFinding, ...] = ()
     bias_variance: tuple[BiasVariance, ...] = ()
@@ -109,9 +109,9 @@ class Exported:
         return self._json("findings.json")
 
     @cached_property
-    def told(self) -> Told:
+    def told(self) -> ExportedFindings:
         """`findings.json` as what it was made of."""
-        return msgspec.convert(self.findings, Told)
+        return msgspec.convert(self.findings, ExportedFindings)
 
     def rows(self, table: str) -> list[dict[str, str]]:
         """The rows of a table as text; none where there is no such table."""

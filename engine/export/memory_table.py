@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from batchscope.engine.analysis.figures import pace_of
-from batchscope.engine.analysis.stack_times import counted, stacked
+from batchscope.engine.analysis.stack_times import stacked, timed_trials
 from batchscope.engine.analysis.tables import Row
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.planning.micro_batch import fits
@@ -72,5 +72,5 @@ def _given(state: SweepState) -> Iterator[Row]:
             "reason": plan.reason,
             "trial": trials[0].id,
             "precision": plan.precision,
-            "stacked": stacked(counted(trials)),
+            "stacked": stacked(timed_trials(trials)),
         }

@@ -91,7 +91,7 @@ STYLE: dict[str, Any] = {
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
-class Look(NamedTuple):
+class SeriesStyle(NamedTuple):
     """What tells a series from the others."""
 
     colour: str
@@ -99,9 +99,9 @@ class Look(NamedTuple):
     line: Any
 
 
-def look(index: int) -> Look:
+def series_style(index: int) -> SeriesStyle:
     """Of the series of that index: 360 of them differ before one comes again."""
-    return Look(
+    return SeriesStyle(
         SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)], LINES[index % len(LINES)]
     )
 
@@ -133,7 +133,7 @@ def plain(text: object, most: int = LONGEST_LABEL) -> str:
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
-def counted(value: float) -> str:
+def count_text(value: float) -> str:
     """A count on an axis: 512, 2,048, 150k, 1.5M."""
     if abs(value) >= 1e6:
         return f"{value / 1e6:,g}M"
@@ -143,7 +143,7 @@ def counted(value: float) -> str:
 def tens(value: float) -> str:
     """A tick of a logarithmic axis: 0.001, 1, 50,000, 200k, 1e-6, 1e9."""
     if 1e-4 <= abs(value) < 1e9:
-        return counted(value)
+        return count_text(value)
     return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
@@ -153,7 +153,7 @@ def alike(values: Sequence[float]) -> list[str]:
     scale, unit = next(((size, name) for least, size, name in UNITS if most >= least), (1.0, ""))
     plainly = [f"{value / scale:.6g}" for value in values]
     if any("e" in text for text in plainly):
-        return [counted(value) for value in values]
+        return [count_text(value) for value in values]
     decimals = max((len(text.partition(".")[2]) for text in plainly), default=0)
     return [f"{value / scale:,.{decimals}f}{unit}" if value else "0" for value in values]
 
@@ -163,7 +163,7 @@ class Alike(Formatter):
 
     def __call__(self, value: float, pos: int | None = None) -> str:
         """One tick, as among those of the axis."""
-        return counted(value)
+        return count_text(value)
 
     def format_ticks(self, values: Sequence[float]) -> list[str]:
         """All ticks of the axis."""
@@ -203,7 +203,7 @@ def sizes_along(
     every = sorted(set(sizes))
     axes.xaxis.set_major_locator(FixedLocator(apart(every)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: counted(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count_text(value)))
     axes.set_xlabel(name)
     if every:
         axes.set_xlim(min([*every, *reach]) / 1.5, max([*every, *reach]) * 1.5)

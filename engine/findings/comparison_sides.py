@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from batchscope.engine.analysis.bias_variance import FEW, Parts
+from batchscope.engine.analysis.bias_variance import FEW, ErrorDecomposition
 from batchscope.engine.analysis.measures import rounding_variance, value_of
 from batchscope.engine.analysis.probe_values import OWN, Spot
 from batchscope.engine.analysis.stack_times import ONE, TIMED, clocks, stack_sizes
@@ -62,7 +62,7 @@ class Side:
         """Why it is thin."""
         if self.gone:
             return f"{self.name}: {listed(self.gone)}"
-        if self.finished and not self.values and self.measure in Parts._fields:
+        if self.finished and not self.values and self.measure in ErrorDecomposition._fields:
             return FEW
         if self.finished and not self.values and not self.pending:
             if self.measure in TO_TARGET:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from batchscope.engine.analysis.bias_variance import Parts, whole_of
+from batchscope.engine.analysis.bias_variance import ErrorDecomposition, whole_of
 from batchscope.engine.analysis.figures import kin, preferred
-from batchscope.engine.analysis.stack_times import TIMED, counted, stacked
+from batchscope.engine.analysis.stack_times import TIMED, stacked, timed_trials
 from batchscope.engine.analysis.statistics import interval, of_mean
 from batchscope.engine.findings.comparison_sides import LOST, gather
 from batchscope.engine.journal.sweep_state import SweepState
@@ -56,7 +56,7 @@ class Mean(Struct, frozen=True):
     normalized: float | None = None
 
 
-class Figures(Struct, frozen=True, kw_only=True):
+class ConfigurationSummary(Struct, frozen=True, kw_only=True):
     """One configuration. `ratios` tells how often its times fit into the next smaller batch's,
     where that was stacked alike.
 
@@ -84,7 +84,7 @@ def mean_of(state: SweepState, configuration: str, measure: str) -> Mean | None:
     Bias and variance of three seeds are known, but not by seed: they have no interval.
     """
     side = gather(state, measure, [state.configurations[configuration]])
-    if side.values or measure not in Parts._fields:
+    if side.values or measure not in ErrorDecomposition._fields:
         return mean_over(list(side.values.values()), side.floor)
     whole = whole_of(state, configuration, measure)
     return Mean(whole[0], None, None, whole[1]) if whole else None
@@ -144,7 +144,7 @@ def ratios(state: SweepState, means: dict[str, Mean]) -> dict[str, float]:
 
 def stack_of(state: SweepState, configuration: str) -> int:
     """How many replicates share the times that stand for a configuration."""
-    return stacked(counted(state.replicates(configuration)))
+    return stacked(timed_trials(state.replicates(configuration)))
 
 
 def _comparable(state: SweepState, measure: str, one: str, other: str) -> bool:
@@ -164,12 +164,12 @@ def _size(state: SweepState, configuration: str) -> int:
     return state.configurations[configuration].settings.train.batch_size
 
 
-def figures(state: SweepState, measures: Iterable[str] = MEASURES) -> list[Figures]:
+def figures(state: SweepState, measures: Iterable[str] = MEASURES) -> list[ConfigurationSummary]:
     """Every configuration, smaller batch sizes first."""
     means = {measure: bars(state, measure) for measure in measures}
     faster = {measure: ratios(state, means[measure]) for measure in TIMES if measure in means}
     return [
-        Figures(
+        ConfigurationSummary(
             configuration=name,
             label=state.configurations[name].label,
             batch_size=_size(state, name),

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from batchscope.engine.analysis.figures import by_batch_size
 from batchscope.engine.analysis.statistics import LEVEL
-from batchscope.engine.analysis.target_cost import Cost, costs, means, series
+from batchscope.engine.analysis.target_cost import TargetCost, costs, means, series
 from batchscope.engine.findings.comparison_sides import OPEN
 from batchscope.engine.findings.configuration_summary import mean_of, stack_of
 from batchscope.engine.findings.steps_samples_fit import LEAST_SEEDS, LEAST_SIZES, Fit, Method, fit
@@ -135,13 +135,13 @@ class _Reached:
     """A configuration all of whose trials reached the target."""
 
     configuration: Configuration
-    costs: Sequence[Cost]
+    costs: Sequence[TargetCost]
     lr: float
     seconds: float
     stacked: int
 
     @property
-    def mean(self) -> Cost:
+    def mean(self) -> TargetCost:
         return means(self.costs)
 
     @property

@@ -13,7 +13,7 @@ def figure(value: float) -> str:
     return f"{rounded:,.0f}" if rounded >= 10 else three_digits(rounded)
 
 
-def told(critical: Critical) -> str:
+def critical_size_text(critical: Critical) -> str:
     """205 [180, 231], or above 1,900, or undetermined."""
     if critical.value is not None:
         low, high = (
@@ -31,7 +31,7 @@ def critical_sentence(critical: Critical) -> str:
     target = ""
     if critical.target is not None:
         target = f" for a {critical.target_measure.replace('_', ' ')} of {critical.target:g}"
-    head = f"Critical batch size{so_far}{target}: {told(critical)}"
+    head = f"Critical batch size{so_far}{target}: {critical_size_text(critical)}"
     if critical.value is None or critical.steps_min is None or critical.samples_min is None:
         return f"{head}; {critical.reason}."
     steps, samples = figure(critical.steps_min), figure(critical.samples_min)

@@ -5,10 +5,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from batchscope.engine.analysis.bias_variance import BiasVariance, Parts, bias_variances
+from batchscope.engine.analysis.bias_variance import (
+    BiasVariance,
+    ErrorDecomposition,
+    bias_variances,
+)
 from batchscope.engine.analysis.completeness import complete
 from batchscope.engine.analysis.noise_scales import NoiseFinding, noise_scales
-from batchscope.engine.analysis.tuning import Choice, choices, chosen
+from batchscope.engine.analysis.tuning import TuningChoice, choices, chosen_configurations
 from batchscope.engine.findings.claim_verdicts import Verdict, judge
 from batchscope.engine.findings.configuration_summary import figures
 from batchscope.engine.findings.critical_batch_size import Critical, critical_batch_size
@@ -27,7 +31,7 @@ class Findings(Struct, frozen=True):
 
     claims: tuple[Verdict, ...] = ()
     recommendation: str = ""
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[TuningChoice, ...] = ()
     critical_batch_size: Critical | None = None
     noise_scale: tuple[NoiseFinding, ...] = ()
     bias_variance: tuple[BiasVariance, ...] = ()
@@ -47,12 +51,16 @@ def find(state: SweepState) -> Findings:
 def _asks_for_parts(state: SweepState) -> bool:
     """Whether a claim is about a part of the error."""
     claims = state.opened.claims if state.opened else ()
-    return any(claim.measure in Parts._fields for claim in claims)
+    return any(claim.measure in ErrorDecomposition._fields for claim in claims)
 
 
 def _tuned(state: SweepState) -> dict[int, str]:
     """The configuration that was chosen of its rivals, by batch size."""
-    return {each.settings.train.batch_size: each.id for each in chosen(state) if each.rivals}
+    return {
+        each.settings.train.batch_size: each.id
+        for each in chosen_configurations(state)
+        if each.rivals
+    }
 
 
 def document(state: SweepState) -> dict[str, Any]:

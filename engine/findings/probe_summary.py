@@ -23,7 +23,7 @@ Size = tuple[int, ...]
 Figures = Mapping[str, float | None]
 
 
-class Drawn(Struct, frozen=True, kw_only=True):
+class DrawSummary(Struct, frozen=True, kw_only=True):
     """Gradients of batches of one size, drawn at the weights of one moment.
 
     `at_share` is the moment's share of the budget. `normalized` is the mean over that of the
@@ -40,7 +40,7 @@ class Drawn(Struct, frozen=True, kw_only=True):
     pairwise_cosine: Mean | None
 
 
-class Competed(Struct, frozen=True, kw_only=True):
+class CompetitionSummary(Struct, frozen=True, kw_only=True):
     """Small steps against one large step, at the weights of one moment.
 
     `normalized` is the mean over that of the pair with the smallest large step.
@@ -77,15 +77,15 @@ class _Row:
         }
 
 
-def probes(state: SweepState) -> list[Drawn]:
+def probes(state: SweepState) -> list[DrawSummary]:
     """Smaller batch sizes of the trainings first, then earlier moments, then smaller draws."""
-    return [Drawn(batch_size=row.size[0], **row.place) for row in _rows(state, _draws)]
+    return [DrawSummary(batch_size=row.size[0], **row.place) for row in _rows(state, _draws)]
 
 
-def competitions(state: SweepState) -> list[Competed]:
+def competitions(state: SweepState) -> list[CompetitionSummary]:
     """In the order of `probes`, smaller large steps first."""
     return [
-        Competed(large=row.size[0], small=row.size[1], **row.place)
+        CompetitionSummary(large=row.size[0], small=row.size[1], **row.place)
         for row in _rows(state, _competitions)
     ]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from batchscope.engine.analysis.noise_scales import NoiseFinding
 from batchscope.engine.analysis.stack_times import TIMED_AS
 from batchscope.engine.analysis.statistics import LEVEL, interval, of_mean, p_value
-from batchscope.engine.analysis.tuning import choices, chosen
+from batchscope.engine.analysis.tuning import choices, chosen_configurations
 from batchscope.engine.findings.comparison_sides import LEAST_SEEDS, OPEN, Side, difference, gather
 from batchscope.engine.findings.configuration_summary import mean_of, stack_of
 from batchscope.engine.findings.critical_batch_size import Critical
@@ -147,7 +147,7 @@ def _for_seconds(train: Train) -> bool:
 
 def _sides(state: SweepState) -> list[_Candidate]:
     """Every configuration, or what was chosen of it, smaller batch sizes first."""
-    by_size = sorted(chosen(state), key=lambda each: each.settings.train.batch_size)
+    by_size = sorted(chosen_configurations(state), key=lambda each: each.settings.train.batch_size)
     return [_Candidate(each, gather(state, ACCURACY, [each])) for each in by_size]
 
 

@@ -8,7 +8,7 @@ and reaches every candidate.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from batchscope.engine.analysis.tuning import Choice, choices
+from batchscope.engine.analysis.tuning import TuningChoice, choices
 from batchscope.engine.experiment.selectors import LABEL, picked
 from batchscope.engine.findings.comparison_sides import listed
 from batchscope.engine.journal.sweep_state import SweepState
@@ -57,7 +57,7 @@ def _explicit(state: SweepState, selector: Selector, asked: Sequence[Configurati
     return own or any(key in selector for key in selected_keys(state))
 
 
-def _lack(choice: Choice) -> str:
+def _lack(choice: TuningChoice) -> str:
     keys = " and ".join(key.split(".", 1)[1] for key in choice.candidates[0].settings)
     if choice.open:
         return f"{choice.group}: {keys} is not chosen yet"

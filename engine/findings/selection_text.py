@@ -1,9 +1,9 @@
 """A choice of `[select]` as one line of text."""
 
-from batchscope.engine.analysis.tuning import Choice
+from batchscope.engine.analysis.tuning import TuningChoice
 
 
-def choice_text(choice: Choice) -> str:
+def choice_text(choice: TuningChoice) -> str:
     """64: lr 0.1 (of 0.01, 0.03, 0.1) by validation accuracy 0.9444; the highest tried: ..."""
     tried = " × ".join(_tried(choice, key) for key in _keys(choice))
     names = " and ".join(map(_short, _keys(choice)))
@@ -24,24 +24,24 @@ def choice_text(choice: Choice) -> str:
     return f"{text}; {', '.join(ends)}: widen the range" if ends else text
 
 
-def _value_text(choice: Choice) -> str:
+def _value_text(choice: TuningChoice) -> str:
     """The value that decided."""
     value = choice.value or 0.0
     digits = {"validation_accuracy": ".4f", "validation_loss": ".4g"}
     return f"{value:{digits.get(choice.by, ',.0f')}}"
 
 
-def _keys(choice: Choice) -> list[str]:
+def _keys(choice: TuningChoice) -> list[str]:
     """The keys that candidates differ in; all where they differ in none."""
     keys = list(choice.candidates[0].settings)
     return [key for key in keys if len(_values(choice, key)) > 1] or keys
 
 
-def _values(choice: Choice, key: str) -> list[str]:
+def _values(choice: TuningChoice, key: str) -> list[str]:
     return list(dict.fromkeys(_plain(one.settings[key]) for one in choice.candidates))
 
 
-def _tried(choice: Choice, key: str) -> str:
+def _tried(choice: TuningChoice, key: str) -> str:
     return ", ".join(_values(choice, key))
 
 

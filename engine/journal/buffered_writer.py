@@ -17,7 +17,7 @@ MOST_BYTES = 64 << 20
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 10.0
 
 
-class PatientWriter:
+class BufferedWriter:
     """Appends events as soon as the disk takes them; `notice` says what is wrong meanwhile.
 
     Progress and samples of memory do not wait: the next ones say it better.

@@ -35,7 +35,7 @@ WORD = 8
 WIDTHS = tuple(array(kind).itemsize for kind in LAYOUT.values())
 
 
-class Rows(msgspec.Struct, frozen=True, array_like=True):
+class TrialExtent(msgspec.Struct, frozen=True, array_like=True):
     """Where the columns of a trial lie: bytes from the first column, and the length of each."""
 
     trial: str
@@ -43,7 +43,7 @@ class Rows(msgspec.Struct, frozen=True, array_like=True):
     lengths: tuple[int, ...]
 
 
-class Header(msgspec.Struct, frozen=True):
+class CacheHeader(msgspec.Struct, frozen=True):
     """What the columns stand for; `events` are the journal's lines without their epochs."""
 
     layout: dict[str, str]
@@ -52,7 +52,7 @@ class Header(msgspec.Struct, frozen=True):
     tail_digest: bytes
     damaged: int
     events: bytes
-    rows: tuple[Rows, ...]
+    rows: tuple[TrialExtent, ...]
 
 
 class Stored(NamedTuple):
@@ -80,9 +80,9 @@ def write(folder: Path) -> None:
     rows, offset = [], 0
     for name, trial in state.trials.items():
         lengths = tuple(len(trial.records.column(column)) for column in LAYOUT)
-        rows.append(Rows(name, offset, lengths))
+        rows.append(TrialExtent(name, offset, lengths))
         offset += _size(rows[-1])
-    header = Header(
+    header = CacheHeader(
         layout=LAYOUT,
         order=sys.byteorder,
         journal_bytes=reader.offset,
@@ -100,7 +100,7 @@ def read(folder: Path) -> Stored | None:
         with open(folder / NAME, "rb") as file:
             whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         length = int.from_bytes(whole[WORD : 2 * WORD], "little")
-        header = msgspec.msgpack.decode(whole[2 * WORD : 2 * WORD + length], type=Header)
+        header = msgspec.msgpack.decode(whole[2 * WORD : 2 * WORD + length], type=CacheHeader)
         body = whole[_padded(2 * WORD + length) :]
         path = folder / journal.NAME
         ours = whole[:WORD] == MAGIC and (header.layout, header.order) == (LAYOUT, sys.byteorder)
@@ -131,7 +131,7 @@ def _without_epochs(
                 yield event
 
 
-def _records(body: memoryview, row: Rows) -> Records:
+def _records(body: memoryview, row: TrialExtent) -> Records:
     columns, start = {}, row.offset
     for (name, kind), size in zip(LAYOUT.items(), _sizes(row), strict=True):
         columns[name] = body[start : start + size].cast(kind)  # type: ignore[call-overload]
@@ -139,12 +139,12 @@ def _records(body: memoryview, row: Rows) -> Records:
     return Records.over(columns)
 
 
-def _sizes(row: Rows) -> list[int]:
+def _sizes(row: TrialExtent) -> list[int]:
     """Bytes of each column."""
     return [width * length for width, length in zip(WIDTHS, row.lengths, strict=True)]
 
 
-def _size(row: Rows) -> int:
+def _size(row: TrialExtent) -> int:
     return sum(map(_padded, _sizes(row)))
 
 
@@ -166,7 +166,7 @@ def _digest(path: Path, size: int) -> bytes:
     return hashlib.sha256(tail).digest()
 
 
-def _replace(path: Path, header: Header, trials: Iterator[Records]) -> None:
+def _replace(path: Path, header: CacheHeader, trials: Iterator[Records]) -> None:
     """Write all of the file or nothing."""
     encoded = msgspec.msgpack.encode(header)
     start = MAGIC + len(encoded).to_bytes(WORD, "little") + encoded

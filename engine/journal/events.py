@@ -15,8 +15,8 @@ from batchscope.engine.journal.instrument_events import Draws as Draws
 from batchscope.engine.journal.instrument_events import Event
 from batchscope.engine.journal.instrument_events import Interpolated as Interpolated
 from batchscope.engine.journal.instrument_events import LinePoint as LinePoint
-from batchscope.engine.journal.instrument_events import Measured as Measured
 from batchscope.engine.journal.instrument_events import MemorySampled as MemorySampled
+from batchscope.engine.journal.instrument_events import MicroBatchesMeasured as MicroBatchesMeasured
 from batchscope.engine.journal.instrument_events import NormSlice as NormSlice
 from batchscope.engine.journal.instrument_events import Paced as Paced
 from batchscope.engine.journal.instrument_events import Predicted as Predicted
@@ -286,7 +286,7 @@ AnyEvent = (
     | ConductorStarted
     | DataProgress
     | DataReady
-    | Measured
+    | MicroBatchesMeasured
     | Paced
     | Planned
     | WorkerReady

@@ -7,7 +7,7 @@ the weights of one moment, or between the final weights of two trials.
 from msgspec import Struct
 
 from batchscope.engine.planning.micro_batch import Shape
-from batchscope.engine.planning.stacking import Stack
+from batchscope.engine.planning.stacking import StackTiming
 
 
 class NormSlice(Struct, frozen=True, array_like=True):
@@ -107,7 +107,7 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=T
     at: float = 0.0
 
 
-class Measured(Event, frozen=True, tag="measured"):
+class MicroBatchesMeasured(Event, frozen=True, tag="measured"):
     """Micro-batch sizes that were executed before a trial's first step, for all that are like it.
 
     `limit_bytes` is what the worker may hold, data included, and `asked_bytes` what people allow
@@ -143,7 +143,7 @@ class Paced(Event, frozen=True, tag="paced"):
     micro_batch_size: int
     threads: int
     asked: int
-    stacks: tuple[Stack, ...]
+    stacks: tuple[StackTiming, ...]
     seconds: float
     workers: int = 0
 

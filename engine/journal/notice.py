@@ -13,7 +13,7 @@ NAME = "notice.txt"
 SIZE = 512
 
 
-class Board:
+class NoticeFile:
     """The notice of one sweep; nothing here ever fails."""
 
     def __init__(self, folder: Path) -> None:

@@ -49,7 +49,7 @@ class SweepState:
         """Ids of the configurations that were added to those that the sweep began with."""
         self.trials: dict[str, TrialState] = {}
         self.plans: dict[str, Plan] = {}
-        self.measured: list[ev.Measured] = []
+        self.measured: list[ev.MicroBatchesMeasured] = []
         self.paced: list[ev.Paced] = []
         self.workers: dict[int, ev.WorkerReady] = {}
         self.awaited: dict[int, str] = {}
@@ -104,7 +104,7 @@ class SweepState:
                 self._say(event.at, event.text, event.level)
             case ev.MicroBatchCut():
                 self._cut(event)
-            case ev.Measured():
+            case ev.MicroBatchesMeasured():
                 self._measured(event)
             case ev.Paced():
                 self._timed(event)
@@ -318,7 +318,7 @@ class SweepState:
             return
         trial.records.merge(event.records)
 
-    def _measured(self, event: ev.Measured) -> None:
+    def _measured(self, event: ev.MicroBatchesMeasured) -> None:
         if event in self.measured:
             return
         self.measured.append(event)

@@ -11,7 +11,7 @@ from itertools import pairwise
 from batchscope.engine.data.catalog import Dataset
 from batchscope.engine.networks.vgg_resnet import (
     VGG_HIDDEN,
-    Cost,
+    LayerCost,
     resnet_channels,
     resnet_costs,
     vgg_channels,
@@ -130,17 +130,17 @@ def weights(model: Model, dataset: Dataset) -> int:
     )
 
 
-def _layers(model: Model, dataset: Dataset) -> Iterator[Cost]:
+def _layers(model: Model, dataset: Dataset) -> Iterator[LayerCost]:
     """Every layer with weights."""
     convolutions, features = _convolutions(model, dataset)
     yield from convolutions
     hidden = hidden_of(model)
     widths = (features, *hidden, dataset.classes)
     for number, (before, after) in enumerate(pairwise(widths)):
-        yield Cost(before, after, 1, model.batch_norm and number < len(hidden))
+        yield LayerCost(before, after, 1, model.batch_norm and number < len(hidden))
 
 
-def _convolutions(model: Model, dataset: Dataset) -> tuple[list[Cost], int]:
+def _convolutions(model: Model, dataset: Dataset) -> tuple[list[LayerCost], int]:
     """What the convolutions cost, and the number of features behind them."""
     if model.name in VGGS:
         return vgg_costs(model.width, dataset.shape, has_batch_norm(model))
@@ -152,6 +152,6 @@ def _convolutions(model: Model, dataset: Dataset) -> tuple[list[Cost], int]:
         kernel, padded = (5, index == 0) if model.name == "lenet" else (3, True)
         if not padded:
             height, width = height - kernel + 1, width - kernel + 1
-        costs.append(Cost(kernel * kernel * channels, after, height * width, model.batch_norm))
+        costs.append(LayerCost(kernel * kernel * channels, after, height * width, model.batch_norm))
         channels, height, width = after, height // 2, width // 2
     return costs, channels * height * width

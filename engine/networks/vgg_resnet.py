@@ -23,7 +23,7 @@ RESNET_STAGES = (64, 128, 256, 512)
 BLOCKS_A_STAGE = 2
 
 
-class Cost(NamedTuple):
+class LayerCost(NamedTuple):
     """A layer with weights: inputs of one output, output channels, and places in the image.
 
     `normalized` where batch norm stands behind it.
@@ -95,26 +95,26 @@ def resnet(width: float) -> Iterator[Block]:
 
 def vgg_costs(
     width: float, shape: tuple[int, int, int], normalized: bool
-) -> tuple[list[Cost], int]:
+) -> tuple[list[LayerCost], int]:
     """What the convolutions cost, and the number of features behind them."""
     _, height, side = shape
     costs = []
     for each in vgg(width, shape):
-        costs.append(Cost(9 * each.inputs, each.outputs, height * side, normalized))
+        costs.append(LayerCost(9 * each.inputs, each.outputs, height * side, normalized))
         if each.pooled:
             height, side = height // 2, side // 2
     return costs, costs[-1].outputs * height * side
 
 
-def resnet_costs(width: float, shape: tuple[int, int, int]) -> tuple[list[Cost], int]:
+def resnet_costs(width: float, shape: tuple[int, int, int]) -> tuple[list[LayerCost], int]:
     """What the convolutions cost, and the number of features behind them."""
     channels, height, side = shape
-    costs = [Cost(9 * channels, scaled(RESNET_STAGES[0], width), height * side, True)]
+    costs = [LayerCost(9 * channels, scaled(RESNET_STAGES[0], width), height * side, True)]
     for block in resnet(width):
         height, side = -(-height // block.stride), -(-side // block.stride)
         places = height * side
-        costs.append(Cost(9 * block.inputs, block.outputs, places, True))
-        costs.append(Cost(9 * block.outputs, block.outputs, places, True))
+        costs.append(LayerCost(9 * block.inputs, block.outputs, places, True))
+        costs.append(LayerCost(9 * block.outputs, block.outputs, places, True))
         if block.projects:
-            costs.append(Cost(block.inputs, block.outputs, places, True))
+            costs.append(LayerCost(block.inputs, block.outputs, places, True))
     return costs, costs[-1].outputs

@@ -6,16 +6,18 @@ from batchscope.engine.errors import Problem, printable
 from batchscope.engine.journal import events as ev
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.dispatcher import SKIPPED
-from batchscope.engine.orchestration.journal_writer import Ledger
+from batchscope.engine.orchestration.journal_writer import JournalWriter
 from batchscope.engine.orchestration.trial_queue import TrialQueue
 from batchscope.engine.sweeps import add_batch_size, commands
 from batchscope.engine.sweeps.requests import retry_refusal, skip_refusal
 
 
-class Servant:
+class CommandHandler:
     """Takes one command after the other; what cannot be done is refused in the log."""
 
-    def __init__(self, folder: Path, ledger: Ledger, queue: TrialQueue, control: Control) -> None:
+    def __init__(
+        self, folder: Path, ledger: JournalWriter, queue: TrialQueue, control: Control
+    ) -> None:
         self._folder, self._ledger, self._queue, self._control = folder, ledger, queue, control
 
     def do(self, command: commands.AnyCommand) -> None:

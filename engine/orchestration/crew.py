@@ -13,7 +13,7 @@ from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.events import (
     AnyEvent,
     Interpolated,
-    Measured,
+    MicroBatchesMeasured,
     Paced,
     TrialEnded,
     WorkerLost,
@@ -38,7 +38,7 @@ class DiedAtStart(MachineProblem):
     """A worker was killed while it started: the next may fare better."""
 
 
-class Member:
+class WorkerHandle:
     """One worker."""
 
     def __init__(self, link: Link, number: int, device: str, silence: float) -> None:
@@ -79,7 +79,7 @@ class Member:
                 heard(event)
                 if isinstance(event, TrialEnded):
                     left.discard(event.trial)
-                if not left or isinstance(event, Measured | Paced | Interpolated):
+                if not left or isinstance(event, MicroBatchesMeasured | Paced | Interpolated):
                     return None
         finally:
             if attending:
@@ -156,7 +156,7 @@ class Crew:
     ) -> None:
         self._folder, self._lock, self._heard, self._silence = folder, lock, heard, silence
         self._reserve, self._start = reserve or Reserve(), start or self._start_here
-        self._members: dict[int, Member] = {}
+        self._members: dict[int, WorkerHandle] = {}
 
     @property
     def pids(self) -> list[int]:
@@ -169,15 +169,15 @@ class Crew:
         device: str,
         threads: int,
         card: str = "",
-        team: orders.Team = orders.Team(),  # noqa: B008 (it is frozen)
-    ) -> Member:
+        team: orders.TeamSpec = orders.TeamSpec(),  # noqa: B008 (it is frozen)
+    ) -> WorkerHandle:
         """Start a worker and wait until it is ready; `card` is the UUID of a GPU.
 
         Raises:
             DiedAtStart: it was killed before it was ready.
             MachineProblem: it could not take the device.
         """
-        member = Member(await self._start(number), number, device, self._silence)
+        member = WorkerHandle(await self._start(number), number, device, self._silence)
         self._members[number] = member
         watching = asyncio.create_task(member.end_if_silent(START_PATIENCE * self._silence))
         try:

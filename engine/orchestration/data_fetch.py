@@ -12,7 +12,7 @@ from batchscope.engine.journal.events import AnyEvent, DataProgress, DataReady
 from batchscope.engine.sweeps.launcher import module_command
 
 
-class Answer(msgspec.Struct, frozen=True):
+class PrepareMessage(msgspec.Struct, frozen=True):
     """A line of `engine.data.prepare`: progress, the result, or an error."""
 
     received: int | None = None
@@ -39,7 +39,7 @@ async def fetch(
     assert process.stdout is not None
     try:
         async for line in process.stdout:
-            answer = msgspec.json.decode(line, type=Answer)
+            answer = msgspec.json.decode(line, type=PrepareMessage)
             if answer.received is not None:
                 write(DataProgress(name=name, received=answer.received, total=answer.total))
             if answer.error:

@@ -14,11 +14,11 @@ from batchscope.engine.errors import MachineProblem
 from batchscope.engine.journal.events import AnyEvent, TrialEnded, TrialStatus
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.costs import Costs
-from batchscope.engine.orchestration.crew import Crew, DiedAtStart, Member
-from batchscope.engine.orchestration.interpolation_jobs import Linker
-from batchscope.engine.orchestration.journal_writer import Ledger
-from batchscope.engine.orchestration.placement import Place
-from batchscope.engine.orchestration.planner import Planner, Rest, Task
+from batchscope.engine.orchestration.crew import Crew, DiedAtStart, WorkerHandle
+from batchscope.engine.orchestration.interpolation_jobs import InterpolationJobs
+from batchscope.engine.orchestration.journal_writer import JournalWriter
+from batchscope.engine.orchestration.placement import Placement
+from batchscope.engine.orchestration.planner import Planner, PlanningTask, Rest
 from batchscope.engine.orchestration.retry_policy import MOST_TRIALS, RETRIES, Deaths, Service
 from batchscope.engine.orchestration.trial_queue import Group, TrialQueue
 from batchscope.engine.processes import orders
@@ -30,7 +30,7 @@ IDLE_SECONDS = 5.0
 
 def places_for(
     devices: list[Device], left: int, asked: int | None, alone: bool, parallel: int = 1
-) -> list[Place]:
+) -> list[Placement]:
     """A place for each worker, given the trials `left` and the number of workers `asked` for.
 
     A GPU has one worker. On a CPU there is one a core, since a network this small gains nothing
@@ -45,7 +45,7 @@ def places_for(
         count = max(1, min(asked or len(bundles), left))
         taken = [bundles[index % len(bundles)] for index in range(count)][: 1 if alone else None]
         return [
-            Place(
+            Placement(
                 bundle[0],
                 taken.count(bundle) * bundle.count(bundle[0]),
                 1,
@@ -58,7 +58,7 @@ def places_for(
     processes = count * parallel
     team = tuple(devices[:1] * parallel) if parallel > 1 else ()
     threads = max(1, cores() // processes)
-    return [Place(device, processes, threads, team=team) for device in devices] * count
+    return [Placement(device, processes, threads, team=team) for device in devices] * count
 
 
 def bundled(devices: Sequence[Device], parallel: int) -> list[tuple[Device, ...]]:
@@ -84,21 +84,21 @@ def crowded(devices: Sequence[Device], parallel: int) -> str | None:
     )
 
 
-async def hire(crew: Crew, number: int, place: Place) -> Member:
+async def hire(crew: Crew, number: int, place: Placement) -> WorkerHandle:
     """Have a worker for a place; raises what `Crew.hire` does."""
     device = place.device
     words = number, device.name, place.threads, device.handle or ""
     return await (crew.hire(*words, team_of(place)) if place.team else crew.hire(*words))
 
 
-def team_of(place: Place) -> orders.Team:
+def team_of(place: Placement) -> orders.TeamSpec:
     """Those who train the trials of a place, which their first worker starts by itself."""
     cards = {device.handle or device.name for device in place.team}
     apart = place.has_gpu and len(cards) == len(place.team)
-    return orders.Team(devices=tuple(device.name for device in place.team), apart=apart)
+    return orders.TeamSpec(devices=tuple(device.name for device in place.team), apart=apart)
 
 
-class Server:
+class Dispatcher:
     """Hands the groups of a queue to workers until none is left, as `control` allows.
 
     A line between two solutions is drawn as soon as both are there, before the next group.
@@ -108,7 +108,7 @@ class Server:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: JournalWriter,
         queue: TrialQueue,
         data: Mapping[str, Prepared],
         control: Control,
@@ -122,10 +122,10 @@ class Server:
             ledger.state, self._heard, control, limit, Costs(ledger.state, data)
         )
         self._in_hand: dict[int, Group] = {}
-        self._linker = Linker(ledger, data, control)
+        self._linker = InterpolationJobs(ledger, data, control)
 
     @property
-    def linker(self) -> Linker:
+    def linker(self) -> InterpolationJobs:
         """The lines that are left."""
         return self._linker
 
@@ -141,8 +141,8 @@ class Server:
         self,
         crew: Crew,
         number: int,
-        first: "asyncio.Task[Member]",
-        place: Place,
+        first: "asyncio.Task[WorkerHandle]",
+        place: Placement,
         once: bool = False,
     ) -> MachineProblem | None:
         """Give one worker trial after trial, and replace it where it dies.
@@ -161,7 +161,7 @@ class Server:
             self._control.tell()  # who waited for this device to take a trial need not any more
 
     async def _serve_once(
-        self, number: int, hiring: "asyncio.Task[Member]", place: Place
+        self, number: int, hiring: "asyncio.Task[WorkerHandle]", place: Placement
     ) -> MachineProblem | None:
         try:
             member = await hiring
@@ -174,7 +174,7 @@ class Server:
         return None
 
     async def _serve(
-        self, crew: Crew, number: int, first: "asyncio.Task[Member]", place: Place
+        self, crew: Crew, number: int, first: "asyncio.Task[WorkerHandle]", place: Placement
     ) -> MachineProblem | None:
         hiring = first
         while True:
@@ -198,7 +198,9 @@ class Server:
                 return None
             hiring = asyncio.create_task(hire(crew, number, place))
 
-    async def _keep_busy(self, member: Member, place: Place, patience: float | None = None) -> bool:
+    async def _keep_busy(
+        self, member: WorkerHandle, place: Placement, patience: float | None = None
+    ) -> bool:
         """Give a worker groups until none is left or it should stop; False if it was lost.
 
         With `patience` it waits for one no longer than that.
@@ -253,7 +255,7 @@ class Server:
             if not self._control.paused or all(self._control.ends(t.id) for t in group.trials):
                 return
 
-    async def _attempt(self, member: Member, place: Place, taken: Group) -> bool:
+    async def _attempt(self, member: WorkerHandle, place: Placement, taken: Group) -> bool:
         """Have a worker plan and train a group; False if the worker was lost over it."""
         group: Group | None = taken
         lost = None
@@ -278,17 +280,17 @@ class Server:
         await self._after_death(group, lost, bool(member.fault), not place.name)
         return False
 
-    async def _plan(self, member: Member, place: Place, group: Group) -> str | None:
+    async def _plan(self, member: WorkerHandle, place: Placement, group: Group) -> str | None:
         """Have plans made for the trials of a group; why the worker was lost, if it was."""
         attempt = self._ledger.next_attempt(group.key, *(trial.id for trial in group.trials))
         data = self._data[group.trials[0].settings.data.name]
-        task = Task(member, place, group.trials, attempt, data)
+        task = PlanningTask(member, place, group.trials, attempt, data)
         lost = await self._planner.settle(task, lambda: self._rest(member.number))
         if lost is None:
             self._end_unwanted(group, attempt)
         return lost
 
-    async def _train(self, member: Member, group: Group) -> str | None:
+    async def _train(self, member: WorkerHandle, group: Group) -> str | None:
         """Have a group with a plan trained; why the worker was lost, if it was."""
         assert group.plan is not None
         attempt = self._ledger.next_attempt(group.key, *(trial.id for trial in group.trials))
@@ -297,7 +299,7 @@ class Server:
         active = tuple(trial.id for trial in self._left(group))
         if not active:
             return None
-        order = orders.Train(
+        order = orders.TrainOrder(
             members=self._queue.members(group.plan),
             active=active,
             plan=group.plan,

@@ -10,17 +10,19 @@ from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.journal.events import AnyEvent, Interpolated, Note
 from batchscope.engine.journal.sweep_state import TrialState
 from batchscope.engine.orchestration.control import Control
-from batchscope.engine.orchestration.crew import Member
-from batchscope.engine.orchestration.journal_writer import Ledger
+from batchscope.engine.orchestration.crew import WorkerHandle
+from batchscope.engine.orchestration.journal_writer import JournalWriter
 from batchscope.engine.orchestration.retry_policy import RETRIES, Deaths
 from batchscope.engine.processes import orders
 from batchscope.engine.spec import Trial
 
 
-class Linker:
+class InterpolationJobs:
     """The lines that the journal does not hold, each in one worker's hands at most."""
 
-    def __init__(self, ledger: Ledger, data: Mapping[str, Prepared], control: Control) -> None:
+    def __init__(
+        self, ledger: JournalWriter, data: Mapping[str, Prepared], control: Control
+    ) -> None:
         self._ledger, self._data, self._control = ledger, data, control
         self._deaths = Deaths()
         self._in_hand: set[tuple[str, str]] = set()
@@ -53,7 +55,7 @@ class Linker:
             if interpolation_lines.is_end(state, name)
         }
 
-    async def draw(self, member: Member, pair: interpolation_lines.Pair) -> bool:
+    async def draw(self, member: WorkerHandle, pair: interpolation_lines.Pair) -> bool:
         """Have a worker draw a line; False if the worker was lost over it.
 
         A line over which too many workers are lost is given up, and the sweep does without it.

@@ -18,14 +18,14 @@ from batchscope.engine.errors import MachineProblem, printable
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal import notice
-from batchscope.engine.journal.buffered_writer import PatientWriter
+from batchscope.engine.journal.buffered_writer import BufferedWriter
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.system.clock import SteadyClock
 
 RETRY_SECONDS = 0.5
 
 
-class Ledger:
+class JournalWriter:
     """The journal of the sweep in `folder` and its fold, which are never apart.
 
     Checkpoints lie in the folder too, or in `kept`; `cleared` is called with the path below either
@@ -44,8 +44,8 @@ class Ledger:
         self.clock = SteadyClock(self.state.last_at)
         self.reserved: dict[int, tuple[str, int]] = {}
         """Of each worker: its device, and the bytes that its allocator last said it holds."""
-        self._folder, self._notice = folder, notice.Board(folder)
-        self._writer = PatientWriter(folder / journal.NAME, self._notice.say, self.clock)
+        self._folder, self._notice = folder, notice.NoticeFile(folder)
+        self._writer = BufferedWriter(folder / journal.NAME, self._notice.say, self.clock)
         self._last_epochs: dict[str, ev.EpochsFinished] = {}
 
     def write(self, *facts: ev.AnyEvent) -> None:
@@ -160,7 +160,7 @@ class Ledger:
         self._writer.close()
 
 
-def ledger_of(folder: Path, where: str) -> Ledger:
+def ledger_of(folder: Path, where: str) -> JournalWriter:
     """The ledger of a sweep whose checkpoints lie with it, or `where` every node of a cluster can
     reach them: in a folder, or at a URL, where what is not needed any more is removed meanwhile.
 
@@ -168,19 +168,19 @@ def ledger_of(folder: Path, where: str) -> Ledger:
         MachineProblem: the place cannot be written to.
     """
     if not where:
-        return Ledger(folder)
+        return JournalWriter(folder)
     store = open_store(where)
     try:
         store.mark()
     except Exception as error:  # each store has errors of its own
         raise MachineProblem(f"--checkpoints {printable(where)}: {printable(error)}") from None
     if not is_url(where):
-        return Ledger(folder, Path(where))
+        return JournalWriter(folder, Path(where))
 
     def cleared(below: str) -> Future[None]:
         return asyncio.get_running_loop().run_in_executor(None, _remove, store, below)
 
-    return Ledger(folder, cleared=cleared)
+    return JournalWriter(folder, cleared=cleared)
 
 
 def _remove(store: Store, below: str) -> None:

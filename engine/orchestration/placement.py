@@ -11,7 +11,7 @@ UNBOUNDED = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Placement:
     """Where a worker trains: its device, how many workers share that, and its threads.
 
     On a node of a cluster `free_bytes` is what it may take of the memory there, `name` tells the
@@ -39,7 +39,7 @@ class Place:
         return self.name or self.device.name
 
 
-def worker_share(total: int, place: Place, data: Prepared) -> int:
+def worker_share(total: int, place: Placement, data: Prepared) -> int:
     """Live tensor bytes that a worker may hold of a device's `total`, data included.
 
     On a CPU the workers share one copy of the data; a GPU's have one each.
@@ -57,7 +57,7 @@ def data_bytes(data: Prepared) -> int:
     return images * (math.prod(data.shape) * FLOAT_BYTES + LABEL_BYTES) + part * LABEL_BYTES
 
 
-def free_share(place: Place, data: Prepared) -> int | None:
+def free_share(place: Placement, data: Prepared) -> int | None:
     """What is free of a CPU's memory for one worker; a GPU is asked by its worker (None)."""
     if place.has_gpu:
         return None

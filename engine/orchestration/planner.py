@@ -18,18 +18,30 @@ from batchscope.engine.analysis.time_estimate import trial_seconds
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.data.validation_split import training_size
 from batchscope.engine.formatting import shown_size
-from batchscope.engine.journal.events import AnyEvent, Measured, Note, Paced, Planned, TrialEnded
+from batchscope.engine.journal.events import (
+    AnyEvent,
+    MicroBatchesMeasured,
+    Note,
+    Paced,
+    Planned,
+    TrialEnded,
+)
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.networks.architectures import images_together
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.costs import Costs
-from batchscope.engine.orchestration.crew import Member
-from batchscope.engine.orchestration.placement import Place, data_bytes, free_share, worker_share
+from batchscope.engine.orchestration.crew import WorkerHandle
+from batchscope.engine.orchestration.placement import (
+    Placement,
+    data_bytes,
+    free_share,
+    worker_share,
+)
 from batchscope.engine.planning.batch_norm import exact_in_parts, ghostly, grouped, pieces, refusal
 from batchscope.engine.planning.micro_batch import (
     HEADROOM,
-    Choice,
-    choose,
+    MicroBatchChoice,
+    choose_micro_batch,
     fits,
     told_apart,
     usable,
@@ -69,11 +81,11 @@ def no_rest() -> Rest:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class PlanningTask:
     """Replicates whose plans are to be settled, by whom, and for which data."""
 
-    member: Member
-    place: Place
+    member: WorkerHandle
+    place: Placement
     trials: tuple[Trial, ...]
     attempt: int
     data: Prepared
@@ -108,7 +120,7 @@ class Planner:
         self._under_way: dict[bytes, asyncio.Lock] = {}
         self._warned: set[str] = set()
 
-    async def settle(self, task: Task, rest: Callable[[], Rest] = no_rest) -> str | None:
+    async def settle(self, task: PlanningTask, rest: Callable[[], Rest] = no_rest) -> str | None:
         """Write down the plans of replicates, or their ends where none can be had.
 
         `rest` is asked for only where replicates may be stacked: it looks at all that waits.
@@ -143,13 +155,13 @@ class Planner:
         self._write_all(task, plan, measured, stacks)
         return None
 
-    def _threads(self, task: Task) -> int:
+    def _threads(self, task: PlanningTask) -> int:
         """Those of replicates that have a plan: they are to differ in the seed alone."""
         replicates = self._state.replicates(task.first.configuration)
         plans = (self._state.plans.get(trial.id) for trial in replicates)
         return next((plan.threads for plan in plans if plan), task.place.threads)
 
-    async def _measured(self, task: Task, key: bytes, whole: Plan) -> Measured:
+    async def _measured(self, task: PlanningTask, key: bytes, whole: Plan) -> MicroBatchesMeasured:
         """What is known of micro-batches of trials like this one."""
         trial, place = task.first, task.place
         asked = self._asked(trial)
@@ -177,7 +189,11 @@ class Planner:
         return new[0]
 
     async def _stacks(
-        self, task: Task, plan: Plan, measured: Measured | None, beside: Callable[[], Rest]
+        self,
+        task: PlanningTask,
+        plan: Plan,
+        measured: MicroBatchesMeasured | None,
+        beside: Callable[[], Rest],
     ) -> Pieces:
         """Into which stacks the replicates are divided; `plan` is that of one alone."""
         count, most = len(task.trials), _most(task)
@@ -211,7 +227,7 @@ class Planner:
         whole = opened is not None and compares_times(opened.claims)
         return divide(count, most, stacks, alone, *rest, whole=whole)
 
-    async def _have(self, task: Task, order: orders.Work) -> None:
+    async def _have(self, task: PlanningTask, order: orders.Work) -> None:
         """Have a worker answer an order.
 
         Raises:
@@ -221,7 +237,7 @@ class Planner:
         if lost is not None:
             raise Lost(lost)
 
-    def _timed(self, task: Task, plan: Plan, most: int) -> Paced | None:
+    def _timed(self, task: PlanningTask, plan: Plan, most: int) -> Paced | None:
         """What was timed of stacks like these under such a plan, up to so large ones."""
         wanted = (task.place.device.title, plan.micro_batch_size, plan.threads, 0)
         for paced in reversed(self._costs.timed(task.first.settings, plan.share)):
@@ -230,7 +246,9 @@ class Planner:
                 return paced
         return None
 
-    def _write_all(self, task: Task, plan: Plan, measured: Measured | None, stacks: Pieces) -> None:
+    def _write_all(
+        self, task: PlanningTask, plan: Plan, measured: MicroBatchesMeasured | None, stacks: Pieces
+    ) -> None:
         """Write down the plan of each stack, the replicates in the order of their seeds."""
         left = list(task.trials)
         for size in stacks.sizes:
@@ -262,7 +280,7 @@ class Planner:
             text = f"{ghost}: the same batch size under another cut is another training"
             self._heard(Note(level="warning", text=text, trial=trial.id))
 
-    def _fail(self, task: Task, reason: str) -> None:
+    def _fail(self, task: PlanningTask, reason: str) -> None:
         for trial in task.trials:
             self._heard(
                 TrialEnded(trial=trial.id, attempt=task.attempt, status="failed", reason=reason)
@@ -274,8 +292,8 @@ class Planner:
         return min((limit for limit in limits if limit is not None), default=None)
 
     def _known(
-        self, key: bytes, place: Place, asked: int | None, share: int | None
-    ) -> Measured | None:
+        self, key: bytes, place: Placement, asked: int | None, share: int | None
+    ) -> MicroBatchesMeasured | None:
         """What was measured of a trial like this one, on such a device, within such a limit.
 
         A resumed sweep may have fewer workers, and so more for each: what fitted still does, and
@@ -292,7 +310,7 @@ class Planner:
         return None
 
 
-def chosen(whole: Plan, measured: Measured, exact: bool = True) -> Plan:
+def chosen(whole: Plan, measured: MicroBatchesMeasured, exact: bool = True) -> Plan:
     """The plan with the micro-batch size that was chosen of those measured, or that is named.
 
     Where a cut is not `exact`, none is made for speed.
@@ -304,7 +322,7 @@ def chosen(whole: Plan, measured: Measured, exact: bool = True) -> Plan:
     if choice is None:
         raise NothingFits(_too_little(measured, named))
     if named:
-        choice = Choice(whole.micro_batch_size, whole.reason)
+        choice = MicroBatchChoice(whole.micro_batch_size, whole.reason)
     micro = choice.micro_batch_size
     fitting = [s.micro_batch_size for s in measured.shapes if fits(s, measured.limit_bytes)]
     draw = DRAW_MICRO_BATCH_SIZE
@@ -318,17 +336,17 @@ def chosen(whole: Plan, measured: Measured, exact: bool = True) -> Plan:
     )
 
 
-def _seconds(task: Task) -> float:
+def _seconds(task: PlanningTask) -> float:
     """How long measuring may take: a share of a trial's time."""
     return max(LEAST_SECONDS, MOST_SHARE * trial_seconds(task.first.settings, task.data.train))
 
 
-def _most(task: Task) -> int:
+def _most(task: PlanningTask) -> int:
     """Replicates that may be one stack, whatever is measured."""
     return min(len(task.trials), largest_stack(task.first.settings))
 
 
-def _fitting(plan: Plan, measured: Measured, data: Prepared) -> int:
+def _fitting(plan: Plan, measured: MicroBatchesMeasured, data: Prepared) -> int:
     """Replicates whose stack is expected to keep the headroom with the plan's micro-batch.
 
     Beside the images, of which they have one copy, each needs as much as one alone.
@@ -338,7 +356,7 @@ def _fitting(plan: Plan, measured: Measured, data: Prepared) -> int:
     return max(1, (usable(measured.limit_bytes) - held) // max(1, peak - held))
 
 
-def _evaluation(size: int, measured: Measured, data: Prepared) -> int:
+def _evaluation(size: int, measured: MicroBatchesMeasured, data: Prepared) -> int:
     """The evaluation batch size, halved until a stack of such a size keeps the headroom."""
     batch, held = measured.evaluation_batch_size, data_bytes(data)
     each = max(0, measured.evaluation_peak_bytes - held) / batch
@@ -347,13 +365,13 @@ def _evaluation(size: int, measured: Measured, data: Prepared) -> int:
     return batch
 
 
-def _best(measured: Measured, exact: bool = True) -> Choice | None:
-    return choose(
+def _best(measured: MicroBatchesMeasured, exact: bool = True) -> MicroBatchChoice | None:
+    return choose_micro_batch(
         measured.batch_size, measured.shapes, measured.limit_bytes, measured.held_bytes, exact
     )
 
 
-def _too_little(measured: Measured, named: bool) -> str:
+def _too_little(measured: MicroBatchesMeasured, named: bool) -> str:
     least = min(measured.shapes, key=lambda shape: shape.micro_batch_size)
     needs, has = "more", shown_size(measured.limit_bytes)
     if not least.failed:

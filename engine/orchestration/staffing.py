@@ -14,10 +14,10 @@ from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.devices.devices import cores
 from batchscope.engine.journal.events import Note, WorkerDismissed
 from batchscope.engine.orchestration.control import Control
-from batchscope.engine.orchestration.crew import Crew, Member
+from batchscope.engine.orchestration.crew import Crew, WorkerHandle
 from batchscope.engine.orchestration.dispatcher import hire
-from batchscope.engine.orchestration.journal_writer import Ledger
-from batchscope.engine.orchestration.placement import Place
+from batchscope.engine.orchestration.journal_writer import JournalWriter
+from batchscope.engine.orchestration.placement import Placement
 from batchscope.engine.orchestration.throughput_survey import Surveyor
 from batchscope.engine.orchestration.trial_queue import Group, TrialQueue
 from batchscope.engine.planning.worker_count import (
@@ -25,7 +25,7 @@ from batchscope.engine.planning.worker_count import (
     WORTH_SECONDS,
     Sample,
     Slots,
-    choose,
+    choose_worker_count,
     on_a_gpu,
     options,
 )
@@ -37,8 +37,8 @@ LONGER_ON_A_GPU = 10  # estimates are of a CPU core
 class Staff(NamedTuple):
     """A place for each worker, and who is hired for it."""
 
-    places: list[Place]
-    hired: "list[asyncio.Task[Member]]"
+    places: list[Placement]
+    hired: "list[asyncio.Task[WorkerHandle]]"
 
 
 class Staffing:
@@ -50,7 +50,7 @@ class Staffing:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: JournalWriter,
         queue: TrialQueue,
         data: Mapping[str, Prepared],
         control: Control,
@@ -85,10 +85,10 @@ class Staffing:
         for number in range(slots.workers, len(staff.places)):
             await self._let_go(crew, number, staff.hired[number])
         device = staff.places[0].device
-        places = [Place(device, slots.workers, slots.threads)] * slots.workers
+        places = [Placement(device, slots.workers, slots.threads)] * slots.workers
         return Staff(places, staff.hired[: slots.workers])
 
-    async def _let_go(self, crew: Crew, number: int, hired: "asyncio.Task[Member]") -> None:
+    async def _let_go(self, crew: Crew, number: int, hired: "asyncio.Task[WorkerHandle]") -> None:
         await asyncio.wait([hired])
         await crew.let_go(number)
         self._ledger.write(WorkerDismissed(worker=number))
@@ -107,8 +107,10 @@ class Staffing:
         count = chosen.workers if chosen else 1
         for at, task in enumerate(more[count - 1 :], devices + count - 1):
             await self._let_go(crew, at, task)
-        places = [Place(place.device, count, 1) for place in staff.places]
-        extra = [Place(place.device, count, 1) for place in staff.places for _ in range(count - 1)]
+        places = [Placement(place.device, count, 1) for place in staff.places]
+        extra = [
+            Placement(place.device, count, 1) for place in staff.places for _ in range(count - 1)
+        ]
         late = [
             asyncio.create_task(hire(crew, number, place))
             for number, place in enumerate(extra[count - 1 :], devices + count - 1)
@@ -117,8 +119,8 @@ class Staffing:
 
     async def _choose(
         self,
-        hired: "Sequence[asyncio.Task[Member]]",
-        place: Place,
+        hired: "Sequence[asyncio.Task[WorkerHandle]]",
+        place: Placement,
         divisions: Sequence[Slots],
         groups: Sequence[Group],
         share: int,
@@ -140,7 +142,7 @@ class Staffing:
             Sample(self._queue.seconds(group) / len(group.trials), len(group.trials))
             for group in kinds
         ]
-        chosen, gain = choose(timed, samples)
+        chosen, gain = choose_worker_count(timed, samples)
         self._ledger.write(
             Note(text=f"{place.device.name}: {chosen}, {gain:.2f} × as fast as otherwise")
         )

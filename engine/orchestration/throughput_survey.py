@@ -16,9 +16,9 @@ from batchscope.engine.data.validation_split import training_size
 from batchscope.engine.devices.devices import Device
 from batchscope.engine.journal.events import AnyEvent, Paced
 from batchscope.engine.orchestration.control import Control
-from batchscope.engine.orchestration.crew import Member
-from batchscope.engine.orchestration.journal_writer import Ledger
-from batchscope.engine.orchestration.placement import Place, free_share
+from batchscope.engine.orchestration.crew import WorkerHandle
+from batchscope.engine.orchestration.journal_writer import JournalWriter
+from batchscope.engine.orchestration.placement import Placement, free_share
 from batchscope.engine.orchestration.trial_queue import Group
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.planning.stacking import largest_stack
@@ -37,7 +37,7 @@ class Surveyor:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: JournalWriter,
         control: Control,
         data: Mapping[str, Prepared],
         seconds: float,
@@ -48,7 +48,7 @@ class Surveyor:
 
     async def time(
         self,
-        members: Sequence[Member],
+        members: Sequence[WorkerHandle],
         device: Device,
         slots: Sequence[Slots],
         groups: Sequence[Group],
@@ -64,9 +64,9 @@ class Surveyor:
         return times
 
     async def _time(
-        self, members: Sequence[Member], device: Device, slots: Slots, group: Group
+        self, members: Sequence[WorkerHandle], device: Device, slots: Slots, group: Group
     ) -> float | None:
-        order = self._order(Place(device, slots.workers, slots.threads), group)
+        order = self._order(Placement(device, slots.workers, slots.threads), group)
         heard: list[AnyEvent] = []
         # first for what each has to load, which would leave the others alone for a while
         for each in (msgspec.structs.replace(order, seconds=0.0), order):
@@ -80,7 +80,7 @@ class Surveyor:
         self._ledger.write(*paced)
         return fmean(min(one.seconds / one.size for one in event.stacks) for event in paced)
 
-    def _order(self, place: Place, group: Group) -> orders.Pace:
+    def _order(self, place: Placement, group: Group) -> orders.Pace:
         trial = group.trials[0]
         data = self._data[trial.settings.data.name]
         most = min(len(group.trials), largest_stack(trial.settings))

@@ -16,7 +16,7 @@ from batchscope.engine.data.validation_split import training_size
 from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.journal import events as ev
 from batchscope.engine.orchestration.costs import Costs
-from batchscope.engine.orchestration.journal_writer import Ledger
+from batchscope.engine.orchestration.journal_writer import JournalWriter
 from batchscope.engine.planning.list_scheduling import Job, in_turns, rank
 from batchscope.engine.planning.plan import Plan, full_batch, reusable
 from batchscope.engine.planning.stacking import largest_stack
@@ -42,7 +42,7 @@ class Group:
 class TrialQueue:
     """Groups in the order in which workers get them; `workers` is how many there are."""
 
-    def __init__(self, preset: Preset, ledger: Ledger) -> None:
+    def __init__(self, preset: Preset, ledger: JournalWriter) -> None:
         self.preset, self._ledger = preset, ledger
         self.workers = 1
         self._data: Mapping[str, Prepared] = {}

@@ -33,7 +33,7 @@ class Shape(Struct, frozen=True, omit_defaults=True):
     rounds: int = 0
 
 
-class Choice(Struct, frozen=True):
+class MicroBatchChoice(Struct, frozen=True):
     """A micro-batch size, and why in a sentence."""
 
     micro_batch_size: int
@@ -140,9 +140,9 @@ def _last(low: int, high: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
-def choose(
+def choose_micro_batch(
     batch_size: int, tried: Sequence[Shape], limit: int, held: int, exact: bool = True
-) -> Choice | None:
+) -> MicroBatchChoice | None:
     """The whole batch, unless it does not fit or another size is at least 5 % faster.
 
     Where the whole batch does not fit, the largest that does takes its place; where a cut is not
@@ -159,11 +159,11 @@ def choose(
     if fastest is not largest:
         gain = fastest.samples_per_second / largest.samples_per_second - 1
         why = f"{100 * gain:.0f} % faster than {_named(largest.micro_batch_size, batch_size)}"
-        return Choice(fastest.micro_batch_size, f"{_cut(batch_size, fastest)}: {why}")
+        return MicroBatchChoice(fastest.micro_batch_size, f"{_cut(batch_size, fastest)}: {why}")
     if largest.micro_batch_size == batch_size:
         needed, room = told_apart(largest.peak_bytes, usable(limit))
-        return Choice(batch_size, f"the whole batch at once: {needed} of {room} usable")
-    return Choice(
+        return MicroBatchChoice(batch_size, f"the whole batch at once: {needed} of {room} usable")
+    return MicroBatchChoice(
         largest.micro_batch_size,
         f"{_cut(batch_size, largest)}: {_why_not_larger(batch_size, largest, tried, limit, held)}",
     )

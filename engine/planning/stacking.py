@@ -16,7 +16,7 @@ from batchscope.engine.spec import MAX_TRIALS, Settings
 WORTH = 1.05
 
 
-class Stack(Struct, frozen=True):
+class StackTiming(Struct, frozen=True):
     """So many replicates as one stack: the seconds of a step of all of them.
 
     `peak_bytes` are the most live tensor bytes of the step, data included.
@@ -60,7 +60,7 @@ def fixed(seeds: int, size: int) -> Pieces:
     return Pieces(((size,) * whole + ((rest,) if rest else ())), "as the preset says")
 
 
-def step_seconds(size: int, stacks: Sequence[Stack]) -> float:
+def step_seconds(size: int, stacks: Sequence[StackTiming]) -> float:
     """Seconds of a step of a stack, by the line between the sizes that were timed around it."""
     known = sorted((stack.size, stack.seconds) for stack in stacks)
     (low, fast), (high, slow) = known[0], known[-1]
@@ -76,7 +76,7 @@ def step_seconds(size: int, stacks: Sequence[Stack]) -> float:
 def divide(
     seeds: int,
     most: int,
-    stacks: Sequence[Stack],
+    stacks: Sequence[StackTiming],
     seconds: float,
     workers: int,
     others: Sequence[float] = (),
@@ -126,7 +126,7 @@ def _even(seeds: int, largest: int) -> Iterator[tuple[int, ...]]:
         yield (small + 1,) * more + (small,) * (count - more)
 
 
-def _not_worth(stacks: Sequence[Stack], largest: int) -> str:
+def _not_worth(stacks: Sequence[StackTiming], largest: int) -> str:
     """Why replicates stay alone: the best gain that was measured."""
     one = step_seconds(1, stacks)
     gains = [

@@ -40,7 +40,7 @@ def on_a_gpu(trials: int) -> list[Slots]:
     return [Slots(count, 1) for count in (1, 2, MOST_ON_A_GPU) if count <= trials]
 
 
-def choose(
+def choose_worker_count(
     timed: Mapping[Slots, Sequence[float]], samples: Sequence[Sample]
 ) -> tuple[Slots, float]:
     """The first of the slots, unless the sweep is expected to end at least 5 % earlier in others.

@@ -7,7 +7,7 @@ from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import Interpolation, Trial
 
 
-class Team(msgspec.Struct, frozen=True):
+class TeamSpec(msgspec.Struct, frozen=True):
     """Those who train one trial together, this worker the first of them.
 
     They wait at the `rendezvous`, `size` with this worker; without one the worker starts them
@@ -33,10 +33,10 @@ class Setup(msgspec.Struct, frozen=True, tag_field="order", tag="setup"):
     threads: int
     card: str = ""
     node: str = ""
-    team: Team = Team()
+    team: TeamSpec = TeamSpec()
 
 
-class Train(msgspec.Struct, frozen=True, tag_field="order", tag="train"):
+class TrainOrder(msgspec.Struct, frozen=True, tag_field="order", tag="train"):
     """Train a group; answered by the events of each `active` member up to its `TrialEnded`.
 
     `members` are those of the plan, in its order. Those that are not active are computed where
@@ -55,7 +55,7 @@ class Train(msgspec.Struct, frozen=True, tag_field="order", tag="train"):
 
 
 class Measure(msgspec.Struct, frozen=True, tag_field="order", tag="measure"):
-    """Execute micro-batch sizes of a group's step; answered by `Measured`, or by `TrialEnded`.
+    """Try micro-batch sizes of a group's step; answered by `MicroBatchesMeasured` or `TrialEnded`.
 
     `limit_bytes` bounds live tensor bytes, data included; without it a GPU's free memory does.
     `asked_bytes` is what people asked for. `seconds` is how long it may take, more or less.
@@ -129,15 +129,15 @@ class Ping(msgspec.Struct, frozen=True, tag_field="order", tag="ping"):
 
 ALIVE = b'{"kind":"alive"}\n'
 
-AnyOrder = Setup | Measure | Pace | Train | Interpolate | Drop | Halt | Hold | GoOn | Ping
+AnyOrder = Setup | Measure | Pace | TrainOrder | Interpolate | Drop | Halt | Hold | GoOn | Ping
 
-Work = Measure | Pace | Train | Interpolate
+Work = Measure | Pace | TrainOrder | Interpolate
 """What is done about a group, until it is answered."""
 
 
 def awaited(order: Work) -> tuple[str, ...]:
     """The trials whose ends answer an order, all of them."""
-    if isinstance(order, Train):
+    if isinstance(order, TrainOrder):
         return order.active
     return (order.members[0].id,)
 

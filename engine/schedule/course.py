@@ -38,7 +38,7 @@ ROUNDING = 1e-6  # 0.1 of 30 steps is 3, not 4
 Unit = Literal["steps", "samples", "seconds"]
 
 
-class Mark(NamedTuple):
+class CoursePoint(NamedTuple):
     """A point of a training: so many steps, samples or seconds are over."""
 
     unit: Unit
@@ -69,7 +69,7 @@ class Stage:
     divisor: float
     warming: bool
     first: bool
-    marks: tuple[Mark, ...]
+    marks: tuple[CoursePoint, ...]
 
     def lasts(self, steps: int, samples: int, seconds: float) -> bool:
         """Whether it holds for the step after so many."""
@@ -240,7 +240,7 @@ class Course:
         self.total_steps, self.total_samples = steps, samples
         return tuple(stretches)
 
-    def _steps_to(self, mark: Mark, steps: int, samples: int, stage: Stage) -> int:
+    def _steps_to(self, mark: CoursePoint, steps: int, samples: int, stage: Stage) -> int:
         """Steps from there to a mark of steps or images, at the batch size of the stage."""
         if mark.unit == "steps":
             return int(mark.amount) - steps
@@ -259,19 +259,19 @@ class Course:
             return samples + min(steps * size, rest)
         return samples + rest + samples_after(steps - head, self._size, size)
 
-    def _share(self, share: float) -> Mark:
+    def _share(self, share: float) -> CoursePoint:
         """The point at a share of the budget."""
         unit, amount = self._budget
         part = share * amount
-        return Mark(unit, part if unit == "seconds" else math.ceil(part - ROUNDING))
+        return CoursePoint(unit, part if unit == "seconds" else math.ceil(part - ROUNDING))
 
-    def _moment(self, phase: Phase) -> Mark:
+    def _moment(self, phase: Phase) -> CoursePoint:
         if phase.at is not None:
             return self._share(phase.at)
         assert phase.at_epoch is not None
-        return Mark("samples", math.ceil(phase.at_epoch * self._size - ROUNDING))
+        return CoursePoint("samples", math.ceil(phase.at_epoch * self._size - ROUNDING))
 
-    def _step_points(self) -> list[Mark]:
+    def _step_points(self) -> list[CoursePoint]:
         schedule = self._schedule
         return [self._share(share) for share in schedule.at] if schedule.kind == "step" else []
 
@@ -293,11 +293,11 @@ class Course:
             size *= 2
         return sizes
 
-    def _batch_warmup_marks(self) -> list[Mark]:
+    def _batch_warmup_marks(self) -> list[CoursePoint]:
         """Where each of these ends."""
         count, whole = len(self._warmup_sizes()), self._schedule.batch_warmup_epochs * self._size
         ends = (whole * number / count for number in range(1, count + 1))
-        return [Mark("samples", math.ceil(end - ROUNDING)) for end in ends]
+        return [CoursePoint("samples", math.ceil(end - ROUNDING)) for end in ends]
 
 
 class Totals(NamedTuple):
@@ -329,13 +329,13 @@ def changing(settings: Settings) -> bool:
     return grows or warms or any(phase.batch_size for phase in settings.phases)
 
 
-def budget_mark(train: Train, train_size: int) -> Mark:
+def budget_mark(train: Train, train_size: int) -> CoursePoint:
     """Where the budget ends: that of epochs after their images."""
     if train.epochs is not None:
-        return Mark("samples", train.epochs * train_size)
+        return CoursePoint("samples", train.epochs * train_size)
     if train.steps is not None:
-        return Mark("steps", train.steps)
+        return CoursePoint("steps", train.steps)
     if train.samples is not None:
-        return Mark("samples", train.samples)
+        return CoursePoint("samples", train.samples)
     assert train.seconds is not None
-    return Mark("seconds", train.seconds)
+    return CoursePoint("seconds", train.seconds)

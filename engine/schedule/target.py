@@ -24,7 +24,7 @@ def judged_by(settings: Settings) -> str:
     return f"{images}_{'loss' if settings.train.target_accuracy is None else 'accuracy'}"
 
 
-def told(train: Train, validation: bool) -> str:
+def target_text(train: Train, validation: bool) -> str:
     """That the target is reached, in words; `validation` says what it was judged on."""
     what = "validation" if validation else "test"
     if train.target_accuracy is not None:

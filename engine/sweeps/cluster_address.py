@@ -20,7 +20,7 @@ CLIENT_PORT = (
 _PLACE = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
 
 
-class Place(NamedTuple):
+class ClusterAddress(NamedTuple):
     """The door of a cluster."""
 
     host: str
@@ -66,7 +66,7 @@ def check_reachable(on: str) -> None:
         )
 
 
-def _unreached(place: Place) -> str:
+def _unreached(place: ClusterAddress) -> str:
     """Why nobody answers at a door; nothing where somebody does."""
     try:
         socket.create_connection(place, REACH_SECONDS).close()
@@ -75,8 +75,8 @@ def _unreached(place: Place) -> str:
     return ""
 
 
-def _place(on: str) -> Place | None:
+def _place(on: str) -> ClusterAddress | None:
     match = _PLACE.fullmatch(on.removeprefix(CLIENT)) if on.startswith(CLIENT) else None
     if match is None or not 0 < int(match["port"]) < 1 << 16:
         return None
-    return Place(match["host"].strip("[]"), int(match["port"]))
+    return ClusterAddress(match["host"].strip("[]"), int(match["port"]))

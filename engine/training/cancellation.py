@@ -30,7 +30,7 @@ class Dropped(Exception):
     """A member is to end while it is probed; the others go on."""
 
 
-class Pause:
+class PauseGate:
     """Set and lifted by the thread that takes orders, waited for by the one that trains."""
 
     def __init__(self) -> None:

@@ -41,11 +41,11 @@ from batchscope.engine.spec import (
     Trial,
 )
 from batchscope.engine.training.batches import Images
-from batchscope.engine.training.cancellation import Pause
+from batchscope.engine.training.cancellation import PauseGate
 from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.passes import Automatic, Explicit, Heard, alone, unheard
-from batchscope.engine.training.trainer.evaluation import Figures, evaluate
-from batchscope.engine.training.trainer.job import Job
+from batchscope.engine.training.trainer.evaluation import Evaluation, evaluate
+from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.trainer import Trainer
 
 Optimizer = Literal["sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop"]
@@ -124,11 +124,11 @@ class Run:
         images: Images,
         plan: Plan | None = None,
         halted: Callable[[], bool] = never,
-        pause: Pause | None = None,
+        pause: PauseGate | None = None,
     ) -> None:
         self.plan = plan or make_plan(trial, images.train_size, threads=1)
         self.events: list[AnyEvent] = []
-        job = Job((trial,), (trial.id,), self.plan, attempt=1, worker=0, device="cpu")
+        job = TrainingJob((trial,), (trial.id,), self.plan, attempt=1, worker=0, device="cpu")
         trainer = Trainer(job, images, self.events.append, halted, pause)
         self.training = trainer.training
         trainer.run()
@@ -186,7 +186,7 @@ def accumulate(
     alone(flat).accumulate(images, labels, batch.unsqueeze(0), cut, mean, unheard)
 
 
-def evaluate_alone(flat: FlatModel, batches: Iterable[tuple[Tensor, Tensor]]) -> Figures:
+def evaluate_alone(flat: FlatModel, batches: Iterable[tuple[Tensor, Tensor]]) -> Evaluation:
     (figures,) = evaluate(alone(flat), batches)
     return figures
 

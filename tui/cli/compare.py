@@ -13,10 +13,10 @@ from batchscope.engine.analysis.stack_times import stack_mark
 from batchscope.engine.comparison.comparison import (
     Accuracy,
     Change,
+    ComparedSweep,
     Comparison,
     Ratio,
     Row,
-    Source,
     compare,
 )
 from batchscope.engine.comparison.sources import opened
@@ -99,7 +99,7 @@ def _sources(comparison: Comparison) -> Iterator[str]:
         yield f"{name}  {_source(of)}"
 
 
-def _source(of: Source) -> str:
+def _source(of: ComparedSweep) -> str:
     at = "" if of.written == of.id else f" ({of.written})"
     lost = f", {of.lost} diverged or failed" if of.lost else ""
     pending = f", {of.pending} of them still to come" if of.pending else ""

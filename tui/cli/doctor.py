@@ -24,7 +24,7 @@ from batchscope.engine.devices.devices import (
     processor,
     visible_gpus,
 )
-from batchscope.engine.devices.torch_probe import Question, TorchSeen
+from batchscope.engine.devices.torch_probe import TorchProbe, TorchSeen
 from batchscope.engine.errors import MachineProblem, printable
 from batchscope.engine.formatting import shown_size
 from batchscope.engine.sweeps.store import home_folder
@@ -63,7 +63,7 @@ def run(home: str | None, as_json: bool) -> int:
     """
     if home:
         user_path(home)
-    with Question() as question:
+    with TorchProbe() as question:
         checks = []
         for check in examine(home, question):
             checks.append(check)
@@ -77,7 +77,7 @@ def run(home: str | None, as_json: bool) -> int:
     return MachineProblem.exit_code if lacking else 0
 
 
-def examine(home: str | None, question: Question) -> Iterator[Check]:
+def examine(home: str | None, question: TorchProbe) -> Iterator[Check]:
     """Look at one thing after the other; torch, which takes longest, comes last."""
     yield Check("batchscope", "usable", [__version__], {"version": __version__})
     yield _python()

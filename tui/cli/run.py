@@ -127,7 +127,7 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
     log.say("sweep-created", watching, folder=str(folder))
     with headless.interruption() as interrupted:
         start_conductor(folder)
-        follower = headless.Follower(folder, log)
+        follower = headless.HeadlessFollower(folder, log)
         code, state = headless.follow(follower, log, True, interrupted)
     if code == headless.INTERRUPTED:
         there = f"`batchscope --export DIR --sweep {folder.name}` exports what there is"

@@ -61,7 +61,7 @@ def attach(words: argparse.Namespace) -> int:
 
     log = headless.open_log(words, folder.name)
     with headless.interruption() as interrupted:
-        return headless.follow(headless.Follower(folder, log), log, False, interrupted)[0]
+        return headless.follow(headless.HeadlessFollower(folder, log), log, False, interrupted)[0]
 
 
 def compare(words: argparse.Namespace) -> int:
@@ -121,7 +121,7 @@ def _hold(words: argparse.Namespace, paused: bool, sentence: str) -> int:
     if not conductor_lives(folder):
         print(f"{folder.name}: is not running")
         return 0
-    follower = headless.Follower(folder, Log("text"))
+    follower = headless.HeadlessFollower(folder, Log("text"))
     commands.send(folder, commands.Pause() if paused else commands.Continue())
     deadline = time.monotonic() + STOP_PATIENCE_SECONDS
     while time.monotonic() < deadline:
@@ -156,7 +156,7 @@ def resume(words: argparse.Namespace) -> int:
             print_summary(summary(folder, state, None), True)
         return 0
     log = headless.open_log(words, folder.name)
-    follower = headless.Follower(folder, log)
+    follower = headless.HeadlessFollower(folder, log)
     follower.catch_up(quietly=True)
     with headless.interruption() as interrupted:
         if not alive:

@@ -26,7 +26,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0.2, le=60.0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class UserSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of the file; None where something else decides.
 
     `memory_limit` is in bytes; `keys` holds, by a command's slug, the keys as they were written.
@@ -44,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keys: dict[str, tuple[str, ...]] = {}
 
 
-DEFAULTS = Settings()
+DEFAULTS = UserSettings()
 MEANINGS = {
     "theme": "The colours: terminal (its own), dark, light, colour-blind or contrast.",
     "ascii": "Draw in ASCII alone. Without this key, where the locale is not UTF-8.",
@@ -68,7 +68,7 @@ def settings_path() -> Path:
     return path / FILE if is_folder(path) else path
 
 
-def load_settings() -> Settings:
+def load_settings() -> UserSettings:
     """What the file says; the defaults where there is none.
 
     Raises:
@@ -90,9 +90,9 @@ def load_settings() -> Settings:
     return read_settings(raw, shown)
 
 
-def read_settings(raw: Mapping[str, Any], where: str) -> Settings:
+def read_settings(raw: Mapping[str, Any], where: str) -> UserSettings:
     """Settings from the tables of a file; see `load_settings` for the errors."""
-    types = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    types = {field.name: field.type for field in msgspec.structs.fields(UserSettings)}
     values: dict[str, Any] = {}
     for key, value in raw.items():
         place = f"{where}: {printable(key)}"
@@ -105,7 +105,7 @@ def read_settings(raw: Mapping[str, Any], where: str) -> Settings:
         else:
             check_value(value, types[key], place)
             values[key] = _named(place, check_theme, value) if key == "theme" else value
-    return Settings(**values)
+    return UserSettings(**values)
 
 
 def apply_settings(words: argparse.Namespace) -> None:
@@ -113,11 +113,11 @@ def apply_settings(words: argparse.Namespace) -> None:
 
     They then hold a value for each setting, and all of them as `settings`.
     """
-    said = {name: getattr(words, name, None) for name in Settings.__struct_fields__}
+    said = {name: getattr(words, name, None) for name in UserSettings.__struct_fields__}
     given = {name: value for name, value in said.items() if value is not None}
     words.said = frozenset(given)
     words.settings = msgspec.structs.replace(load_settings(), **given)
-    for name in Settings.__struct_fields__:
+    for name in UserSettings.__struct_fields__:
         setattr(words, name, getattr(words.settings, name))
 
 

@@ -6,13 +6,13 @@ from batchscope.engine.errors import printable
 from batchscope.engine.experiment.toml_literal import literal
 from batchscope.tui.config.commands import COMMANDS, Command, slug
 from batchscope.tui.config.keymap import key_written
-from batchscope.tui.config.settings import DEFAULTS, MEANINGS, Settings
+from batchscope.tui.config.settings import DEFAULTS, MEANINGS, UserSettings
 
 EXAMPLES = {"ascii": True, "workers": 2, "memory_limit": "2GiB", "data_dir": "~/images"}
 """What a key without a default could be."""
 
 
-def annotated(settings: Settings, path: Path) -> str:
+def annotated(settings: UserSettings, path: Path) -> str:
     """Every key with what it does; a comment where it stands at its default."""
     state = "" if path.is_file() else " (not there yet: save this as it)"
     lines = [f"# {printable(path)}{state}", "# The command line goes before what stands here.", ""]
@@ -29,7 +29,7 @@ def annotated(settings: Settings, path: Path) -> str:
     return "\n".join([*lines, *(_key_line(c, settings) for c in commands.values())])
 
 
-def _key_line(command: Command, settings: Settings) -> str:
+def _key_line(command: Command, settings: UserSettings) -> str:
     name = slug(command)
     given = settings.keys.get(name)
     written = list(given or map(key_written, command.keys.split(",")))

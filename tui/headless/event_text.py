@@ -23,7 +23,7 @@ KINDS: dict[type, tuple[str, tuple[str, ...]]] = {
     ev.WorkerLost: ("worker-lost", ("worker", "reason")),
     ev.WorkerDismissed: ("worker-dismissed", ("worker", "reason")),
     ev.WorkerAwaited: ("worker-awaited", ("worker", "needs")),
-    ev.Measured: ("micro-batch-measured", ("trial", "device", "seconds")),
+    ev.MicroBatchesMeasured: ("micro-batch-measured", ("trial", "device", "seconds")),
     ev.Paced: ("stacks-timed", ("trial", "worker", "seconds")),
     ev.TrialStarted: (
         "trial-started",

@@ -47,7 +47,7 @@ def has_display(
     return able and style == "text" and not quiet
 
 
-class Follower:
+class HeadlessFollower:
     """Reads a sweep's journal to its end and says what happens."""
 
     def __init__(self, folder: Path, log: Log) -> None:
@@ -132,7 +132,7 @@ def interruption() -> Iterator[threading.Event]:
 
 
 def follow(
-    follower: Follower, log: Log, ours: bool, interrupted: threading.Event
+    follower: HeadlessFollower, log: Log, ours: bool, interrupted: threading.Event
 ) -> tuple[int, SweepState]:
     """Follow a sweep to its end; the exit code and the last state.
 
@@ -144,7 +144,7 @@ def follow(
         log.close()
 
 
-def _follow(follower: Follower, log: Log, ours: bool, interrupted: threading.Event) -> int:
+def _follow(follower: HeadlessFollower, log: Log, ours: bool, interrupted: threading.Event) -> int:
     folder = follower.folder
     if follower.follow(interrupted):
         if not follower.state.ended:

@@ -15,7 +15,7 @@ LONGEST = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AdditionPreview:
     """What adding a size would do, or why it cannot be added."""
 
     possible: bool
@@ -27,7 +27,7 @@ class AddBatchSize(ModalScreen[int | None]):
 
     CSS_PATH = "dialog.tcss"
 
-    def __init__(self, check: Callable[[int], Answer]) -> None:
+    def __init__(self, check: Callable[[int], AdditionPreview]) -> None:
         super().__init__()
         self._check = check
 
@@ -63,11 +63,11 @@ class AddBatchSize(ModalScreen[int | None]):
             event.stop()
             self.dismiss(None)
 
-    def _answer(self, typed: str) -> Answer:
+    def _answer(self, typed: str) -> AdditionPreview:
         text = typed.strip()
         if not text:
-            return Answer(False, ASKED)
+            return AdditionPreview(False, ASKED)
         if not (text.isascii() and text.isdigit()) or int(text) < 1:
-            return Answer(False, "✗ a batch size is a whole number of at least 1")
+            return AdditionPreview(False, "✗ a batch size is a whole number of at least 1")
         answer = self._check(int(text))
-        return Answer(answer.possible, f"{'✓' if answer.possible else '✗'} {answer.text}")
+        return AdditionPreview(answer.possible, f"{'✓' if answer.possible else '✗'} {answer.text}")

@@ -9,7 +9,7 @@ from textual.screen import Screen
 from batchscope.engine.errors import Problem
 from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.sweeps.listing import Listing
-from batchscope.tui.config.settings import Settings
+from batchscope.tui.config.settings import UserSettings
 
 
 class AppProtocol(Protocol):
@@ -21,7 +21,7 @@ class AppProtocol(Protocol):
         visited: those that were shown, in their order.
     """
 
-    settings: Settings
+    settings: UserSettings
     home: Path
     listing: Listing
     visited: list[Path]

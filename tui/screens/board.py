@@ -28,8 +28,8 @@ from batchscope.tui.screens import board_header
 from batchscope.tui.screens.board_overlay import OverlayScreen
 from batchscope.tui.terminal import escapes
 from batchscope.tui.terminal.captures import COPIES, keep, short_path
-from batchscope.tui.theme.palette import BARE, Look
-from batchscope.tui.viewmodel.journal_follower import Follower
+from batchscope.tui.theme.palette import BARE, Appearance
+from batchscope.tui.viewmodel.journal_follower import JournalFollower
 from batchscope.tui.viewmodel.view import View
 from batchscope.tui.widgets.key_hints import hints
 from batchscope.tui.widgets.rows_widget import Across, Down, Rows, stands
@@ -51,7 +51,7 @@ class BoardScreen(OverlayScreen):
         self,
         prepare: Callable[[], Path],
         clock: Callable[[], float],
-        look: Look = BARE,
+        look: Appearance = BARE,
         others: Sequence[Path] = (),
     ) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class BoardScreen(OverlayScreen):
             self.batchscope.give_up(problem)
             return
         self.batchscope.visited.append(self.folder)
-        follower = Follower(self.folder)
+        follower = JournalFollower(self.folder)
         self.view.adopt(*await asyncio.to_thread(follower.load))
         await asyncio.to_thread(self.curves.prepare)
         self._arrange()

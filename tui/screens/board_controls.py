@@ -12,9 +12,9 @@ from batchscope.engine.sweeps.launcher import start_conductor
 from batchscope.engine.sweeps.requests import ask, retry_refusal, skip_refusal
 from batchscope.engine.sweeps.store import conductor_lives
 from batchscope.tui.config.commands import PANE_KEYS, Command
-from batchscope.tui.screens.add_batch_size import AddBatchSize, Answer
+from batchscope.tui.screens.add_batch_size import AddBatchSize, AdditionPreview
 from batchscope.tui.screens.answering import AnsweringScreen
-from batchscope.tui.screens.dialog import Message, Question
+from batchscope.tui.screens.dialog import ConfirmDialog, MessageDialog
 from batchscope.tui.viewmodel.view import View
 
 UNHEARD = "the sweep ended before it heard that; nothing was changed"
@@ -100,7 +100,7 @@ class ControlScreen(AnsweringScreen):
         else:
             kept = "What it measured so far is kept; R queues it anew, from its start."
             self.app.push_screen(
-                Question(f"Skip {printable(trial.id)}?", kept, "skip it", "let it be"),
+                ConfirmDialog(f"Skip {printable(trial.id)}?", kept, "skip it", "let it be"),
                 lambda yes: self._skip(trial, yes),
             )
 
@@ -134,15 +134,15 @@ class ControlScreen(AnsweringScreen):
             self.say(str(problem))
             return
 
-        def check(size: int) -> Answer:
+        def check(size: int) -> AdditionPreview:
             try:
                 after = with_batch_size(raw, size, state)
             except Problem as problem:
-                return Answer(False, str(problem))
+                return AdditionPreview(False, str(problem))
             new = added(after, set(state.configurations))
             trials = sum(len(configuration.seeds) for configuration in new)
             more = "" if self.view.alive else "; a conductor is started, also for what else is left"
-            return Answer(True, f"adds {trials} trials{more}")
+            return AdditionPreview(True, f"adds {trials} trials{more}")
 
         self.app.push_screen(AddBatchSize(check), self._add)
 
@@ -152,7 +152,7 @@ class ControlScreen(AnsweringScreen):
             self.say(f"nothing to stop: the sweep is {self.view.phase}")
             return
         self.app.push_screen(
-            Question(
+            ConfirmDialog(
                 "Stop this sweep?",
                 "What has finished is kept; trials that run now begin anew when it is resumed.",
                 "stop it",
@@ -224,7 +224,7 @@ class ControlScreen(AnsweringScreen):
             commands.send(self.folder, command)
         except OSError as error:
             why = printable(error.strerror or error)
-            self.app.push_screen(Message("The sweep could not be told", why))
+            self.app.push_screen(MessageDialog("The sweep could not be told", why))
             return False
         self._awaited.append((done, promise))
         self.say(promise)
@@ -237,7 +237,7 @@ class ControlScreen(AnsweringScreen):
             try:
                 await asyncio.to_thread(begin)
             except Problem as error:
-                self.app.push_screen(Message(problem, str(error)))
+                self.app.push_screen(MessageDialog(problem, str(error)))
             self.say("")
 
         self.run_worker(start(), name="conduct", exclusive=False)

@@ -8,7 +8,7 @@ from batchscope.engine.errors import Problem, printable
 from batchscope.tui.panes.curves.overlay import Overlay
 from batchscope.tui.panes.curves.pane import CurvesPane
 from batchscope.tui.screens.board_controls import ControlScreen
-from batchscope.tui.screens.sweep_chooser import Choosing
+from batchscope.tui.screens.sweep_chooser import SweepChooser
 
 
 class OverlayScreen(ControlScreen):
@@ -53,6 +53,6 @@ class OverlayScreen(ControlScreen):
             return
         marked = {overlay.folder.name for overlay in self.curves.overlays}
         title = "Which sweeps to lay over these curves?"
-        chosen = await self.app.push_screen_wait(Choosing(title, others, marked))
+        chosen = await self.app.push_screen_wait(SweepChooser(title, others, marked))
         if chosen is not None:
             await self.lay_over(chosen)

@@ -21,7 +21,7 @@ class Dialog(ModalScreen[Result]):
         return super().dismiss(result) if self.is_active else AwaitComplete()
 
 
-class Message(Dialog[None]):
+class MessageDialog(Dialog[None]):
     """One clear message; any key goes on."""
 
     CSS_PATH = "dialog.tcss"
@@ -45,7 +45,7 @@ class Message(Dialog[None]):
             self.dismiss()
 
 
-class Question(Dialog[bool]):
+class ConfirmDialog(Dialog[bool]):
     """A yes or a no to what cannot be undone."""
 
     CSS_PATH = "dialog.tcss"

@@ -14,7 +14,7 @@ from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.render.styled_text import Row, row
 from batchscope.tui.screens import edit_form
 from batchscope.tui.screens.answering import AnsweringScreen
-from batchscope.tui.screens.dialog import Question
+from batchscope.tui.screens.dialog import ConfirmDialog
 from batchscope.tui.widgets.idle_field import IdleField
 from batchscope.tui.widgets.key_hints import CHOOSING, hints
 from batchscope.tui.widgets.list_picker import Picker
@@ -247,7 +247,7 @@ class EditScreen(AnsweringScreen):
         else:
             count = len(self._draft.assignments)
             self.app.push_screen(
-                Question(
+                ConfirmDialog(
                     f"Drop {count} change{'s' * (count > 1)}?",
                     "Nothing was launched, and the file of the preset is as it was.",
                     "drop",

@@ -17,7 +17,7 @@ from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.render.styled_text import EMPTY, Row, row, spread
 from batchscope.tui.screens import menu_entries, menu_previews
 from batchscope.tui.screens.answering import AnsweringScreen
-from batchscope.tui.screens.dialog import Message
+from batchscope.tui.screens.dialog import MessageDialog
 from batchscope.tui.screens.sweep_actions import delete_all, delete_question
 from batchscope.tui.widgets.idle_field import IdleField
 from batchscope.tui.widgets.key_hints import CHOOSING, hints
@@ -257,7 +257,7 @@ class MenuScreen(AnsweringScreen):
         if offer and offer.preset:
             self.batchscope.launch(offer.preset)
         elif offer:
-            self.app.push_screen(Message(f"{offer.name} cannot be used", offer.problem))
+            self.app.push_screen(MessageDialog(f"{offer.name} cannot be used", offer.problem))
         elif sweep:
             self.batchscope.open_sweep(Path(sweep.folder))
         else:
@@ -278,7 +278,7 @@ class MenuScreen(AnsweringScreen):
         try:
             draft = Draft(offer.path)
         except Problem as problem:
-            self.app.push_screen(Message(f"{offer.name} cannot be edited", str(problem)))
+            self.app.push_screen(MessageDialog(f"{offer.name} cannot be edited", str(problem)))
             return
         self.app.push_screen(EditScreen(offer.name, draft))
 
@@ -320,7 +320,9 @@ class MenuScreen(AnsweringScreen):
             await asyncio.to_thread(self.batchscope.conduct, Path(sweep.folder))
         except (Problem, OSError) as problem:
             self.say("")
-            self.app.push_screen(Message("The sweep could not be resumed", printable(problem)))
+            self.app.push_screen(
+                MessageDialog("The sweep could not be resumed", printable(problem))
+            )
             return
         self.batchscope.visited.append(Path(sweep.folder))
         await self._look_once()
@@ -361,7 +363,7 @@ class MenuScreen(AnsweringScreen):
         await self._look_once()
         self.say(f"{gone} sweep{'s' * (gone != 1)} deleted")
         if problems:
-            self.app.push_screen(Message("Not everything was deleted", "\n".join(problems)))
+            self.app.push_screen(MessageDialog("Not everything was deleted", "\n".join(problems)))
 
     def _leave_field(self) -> None:
         self.query_one(IdleField).leave()

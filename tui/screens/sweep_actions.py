@@ -16,13 +16,13 @@ from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps.deletion import delete_sweep
 from batchscope.engine.sweeps.listing import StoredSweep
 from batchscope.engine.system.files import user_path
-from batchscope.tui.screens.dialog import Message, Question
-from batchscope.tui.screens.text_prompt import Asking
+from batchscope.tui.screens.dialog import ConfirmDialog, MessageDialog
+from batchscope.tui.screens.text_prompt import TextPrompt
 
 NAMED = 8
 
 
-def delete_question(sweeps: Sequence[StoredSweep]) -> Question:
+def delete_question(sweeps: Sequence[StoredSweep]) -> ConfirmDialog:
     """Names what would go."""
     count = len(sweeps)
     names = [f"{printable(s.id)}  {s.finished} of {s.trials} trials" for s in sweeps[:NAMED]]
@@ -31,7 +31,7 @@ def delete_question(sweeps: Sequence[StoredSweep]) -> Question:
     size = shown_size(sum(sweep.bytes for sweep in sweeps))
     what = "this sweep" if count == 1 else f"these {count} sweeps"
     lost = f"Journal, checkpoints and logs go from the disk, {size}; there is no way back."
-    return Question(f"Delete {what}?", "\n".join([*names, "", lost]), "delete", "keep")
+    return ConfirmDialog(f"Delete {what}?", "\n".join([*names, "", lost]), "delete", "keep")
 
 
 def delete_all(sweeps: Sequence[StoredSweep]) -> tuple[int, list[str]]:
@@ -60,7 +60,7 @@ def ask_export(screen: Screen[Any], folder: Path, say: Callable[[str], None]) ->
         target = target_of(written)
         screen.run_worker(_export(screen, folder, target, say), group="export")
 
-    asked = Asking(
+    asked = TextPrompt(
         f"Export {printable(folder.name)}",
         ABOUT,
         str(Path.cwd() / folder.name),
@@ -96,10 +96,10 @@ async def _export(
         state = await asyncio.to_thread(write_export, folder, target)
     except (Problem, OSError) as problem:
         say("")
-        screen.app.push_screen(Message("The sweep could not be exported", _plain(problem)))
+        screen.app.push_screen(MessageDialog("The sweep could not be exported", _plain(problem)))
         return
     say("")
-    screen.app.push_screen(Message("Exported", _outcome(state, target), bad=False))
+    screen.app.push_screen(MessageDialog("Exported", _outcome(state, target), bad=False))
 
 
 def _outcome(state: SweepState, target: Path) -> str:

@@ -23,7 +23,7 @@ ROWS = 12
 WIDTH, AROUND = 76, 9  # of the dialog, as its style says; its border and the cursor
 
 
-class Choosing(Dialog[list[Path] | None]):
+class SweepChooser(Dialog[list[Path] | None]):
     """Gives the folders of the marked sweeps, or None where it was given up.
 
     Where none was marked and none is, the one under the cursor is meant.

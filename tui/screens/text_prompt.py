@@ -16,7 +16,7 @@ from batchscope.tui.screens.dialog import Dialog
 from batchscope.tui.widgets.rows_widget import stands
 
 
-class Asking(Dialog[str | None]):
+class TextPrompt(Dialog[str | None]):
     """Gives the text that was typed, or None where it was given up.
 
     `check` runs in a thread and raises what is wrong with a text.

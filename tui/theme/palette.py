@@ -33,7 +33,7 @@ _COLOURLESS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Appearance:
     """How the screen is drawn: theme, number of colours, and whether in ASCII alone."""
 
     theme: str = DEFAULT
@@ -41,7 +41,7 @@ class Look:
     ascii: bool = False
 
 
-BARE = Look()
+BARE = Appearance()
 
 
 @cache

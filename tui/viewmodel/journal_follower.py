@@ -16,7 +16,7 @@ from batchscope.engine.sweeps.store import conductor_lives
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class JournalUpdate:
     """What came since the last reading; `problem` is why that may not be all there is."""
 
     events: list[AnyEvent]
@@ -25,14 +25,14 @@ class Batch:
     problem: str = ""
 
 
-class Follower:
+class JournalFollower:
     """One viewer's place in a journal."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._reader = journal.Reader(folder / journal.NAME)
 
-    def load(self) -> tuple[SweepState, Batch]:
+    def load(self) -> tuple[SweepState, JournalUpdate]:
         """Everything written so far, folded here so that the screen never waits for it."""
         known = column_cache.read(self._folder)
         state = SweepState()
@@ -44,16 +44,16 @@ class Follower:
                 state.fold(events)
         except OSError as error:
             problem = _unreadable(error)
-        return state, Batch([], alive, self._reader.damaged, problem)
+        return state, JournalUpdate([], alive, self._reader.damaged, problem)
 
-    def poll(self) -> Batch:
+    def poll(self) -> JournalUpdate:
         """The events since the last call."""
         alive = conductor_lives(self._folder)
         try:
             events = self._reader.read_all()
         except OSError as error:
-            return Batch([], alive, self._reader.damaged, _unreadable(error))
-        return Batch(events, alive, self._reader.damaged, notice.read(self._folder))
+            return JournalUpdate([], alive, self._reader.damaged, _unreadable(error))
+        return JournalUpdate(events, alive, self._reader.damaged, notice.read(self._folder))
 
 
 def _unreadable(error: OSError) -> str:

@@ -24,7 +24,7 @@ class Quantity:
 
 
 @dataclass(frozen=True, slots=True)
-class Axle:
+class XQuantity:
     """What lies along the x axis; `planned` where a trial's budget tells how far it will go."""
 
     along: Along
@@ -68,9 +68,9 @@ ERROR = Quantity(
     share=True,
 )
 AXLES = (
-    Axle("epochs", "epochs"),
-    Axle("steps", "steps"),
-    Axle("samples", "samples"),
-    Axle("seconds", "seconds of training", planned=False),
-    Axle("distance", "distance from init", planned=False),
+    XQuantity("epochs", "epochs"),
+    XQuantity("steps", "steps"),
+    XQuantity("samples", "samples"),
+    XQuantity("seconds", "seconds of training", planned=False),
+    XQuantity("distance", "distance from init", planned=False),
 )

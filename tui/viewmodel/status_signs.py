@@ -6,7 +6,7 @@ Their words are those of `engine.findings.claim_text` and `engine.findings.selec
 from collections import Counter
 from collections.abc import Sequence
 
-from batchscope.engine.analysis.tuning import Choice
+from batchscope.engine.analysis.tuning import TuningChoice
 from batchscope.engine.findings.claim_text import effect_text as effect_text
 from batchscope.engine.findings.claim_text import remarks as remarks
 from batchscope.engine.findings.claim_text import word_of as word_of
@@ -17,7 +17,7 @@ from batchscope.tui.render.styled_text import Run
 STAR = "★"
 
 
-def sign_of(choice: Choice) -> Run:
+def sign_of(choice: TuningChoice) -> Run:
     """The mark before it."""
     if choice.chosen is not None:
         return STAR, "warn" if choice.edge else "good"

@@ -14,8 +14,8 @@ from batchscope.engine.analysis.tuning import choices
 from batchscope.engine.findings.findings import Findings
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.tui.theme.palette import BARE, Look
-from batchscope.tui.viewmodel.journal_follower import Batch
+from batchscope.tui.theme.palette import BARE, Appearance
+from batchscope.tui.viewmodel.journal_follower import JournalUpdate
 from batchscope.tui.viewmodel.marks import GLYPHS, LETTERS, Mark, marks_for
 
 TOPICS: dict[type, tuple[str, ...]] = {
@@ -49,7 +49,7 @@ ALL_TOPICS = (*{topic for topics in TOPICS.values() for topic in topics}, "findi
 class View:
     """One sweep as a screen sees it."""
 
-    def __init__(self, clock: Callable[[], float], look: Look = BARE) -> None:
+    def __init__(self, clock: Callable[[], float], look: Appearance = BARE) -> None:
         self.look = look
         self.state = SweepState()
         self.alive = False
@@ -66,7 +66,7 @@ class View:
         self._judged_at = -1
         self._memory: dict[Any, tuple[Any, Any]] = {}
 
-    def adopt(self, state: SweepState, batch: Batch) -> None:
+    def adopt(self, state: SweepState, batch: JournalUpdate) -> None:
         """Take over a state that was folded elsewhere."""
         self.state, self.loaded = state, True
         self._memory.clear()
@@ -74,7 +74,7 @@ class View:
         self.moved.update(ALL_TOPICS)
         self.take(batch)
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: JournalUpdate) -> None:
         """Fold a batch of events."""
         self.state.fold(batch.events)
         self._agree(batch)
@@ -87,7 +87,7 @@ class View:
         self.stopping = self.stopping and self.alive
         self.moved.update(topics)
 
-    def _agree(self, batch: Batch) -> None:
+    def _agree(self, batch: JournalUpdate) -> None:
         """Go by the conductor's clock where that of the day was set since it started."""
         if batch.alive and batch.events:
             apart = max(event.at for event in batch.events) - self._clock() - self._skew

@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from batchscope.tui.render.ascii import plain
 from batchscope.tui.render.styled_text import EMPTY, Row, fit, text_of, width_of
-from batchscope.tui.theme.palette import BARE, Look, style_of
+from batchscope.tui.theme.palette import BARE, Appearance, style_of
 
 
 def stands(screen: Screen[Any]) -> bool:
@@ -65,7 +65,7 @@ class Rows(Widget):
         return plain(shown) if self._look.ascii else shown
 
     @property
-    def _look(self) -> Look:
+    def _look(self) -> Appearance:
         return getattr(self.app, "look", BARE)
 
     def render_line(self, y: int) -> Strip:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from batchscope.engine.export.export_reader import Told
+from batchscope.engine.export.export_reader import ExportedFindings
 from batchscope.engine.export.figures import (
     bias_variance,
     critical,
@@ -17,7 +17,7 @@ from batchscope.engine.export.figures.common import Picture, cast_of
 from batchscope.engine.journal.sweep_state import SweepState
 
 
-def pictures(state: SweepState, document: Told) -> Iterator[Picture]:
+def pictures(state: SweepState, document: ExportedFindings) -> Iterator[Picture]:
     """Every figure for which there is something to show; to be drawn where a style holds.
 
     Whatever the `document` of the findings has is read there, not judged again. First what only

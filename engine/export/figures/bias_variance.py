@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator
 
-from batchscope.engine.analysis.bias_variance import BiasVariance, Parts
+from batchscope.engine.analysis.bias_variance import BiasVariance, ErrorDecomposition
 from batchscope.engine.export.figures.common import Cast, Picture
-from batchscope.engine.export.plot_style import legend, look, new, plain
+from batchscope.engine.export.plot_style import legend, new, plain, series_style
 
 PARTS = (("error", "error"), ("bias", "bias"), ("net_variance", "net variance"))
 
@@ -13,13 +13,15 @@ PARTS = (("error", "error"), ("bias", "bias"), ("net_variance", "net variance"))
 def pictures(cast: Cast) -> Iterator[Picture]:
     """Nothing where no claim is about a part of the error."""
     rows = [each for each in cast.told.bias_variance if each.configuration in cast.names]
-    if not rows or not any(claim.measure in Parts._fields for claim in cast.told.claims):
+    if not rows or not any(
+        claim.measure in ErrorDecomposition._fields for claim in cast.told.claims
+    ):
         return
     title = "Bias and variance"
     figure, axes = new(title, "% of the test images", "", 1.5 + 0.34 * len(rows))
     handles = []
     for index, (part, _) in enumerate(PARTS):
-        style = look(index)
+        style = series_style(index)
         handles.append(
             axes.errorbar(
                 [100 * getattr(row, part) for row in rows],

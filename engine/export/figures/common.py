@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from batchscope.engine.analysis.figures import kin, preferred
-from batchscope.engine.export.export_reader import Told
-from batchscope.engine.export.plot_style import FAINT, Look, look, plain, sizes_along
+from batchscope.engine.export.export_reader import ExportedFindings
+from batchscope.engine.export.plot_style import FAINT, SeriesStyle, plain, series_style, sizes_along
 from batchscope.engine.findings.configuration_summary import Mean
 from batchscope.engine.findings.recommendation import recommended
 from batchscope.engine.findings.selected_candidates import looked_at
@@ -44,15 +44,15 @@ class Cast:
     """The configurations that are drawn, each with the same look in every figure."""
 
     state: SweepState
-    told: Told
+    told: ExportedFindings
     names: tuple[str, ...]
     left_out: int = 0
     tiers: tuple[tuple[str, ...], ...] = ()
     """Names that go before others where a figure has room for some alone."""
 
-    def look(self, name: str) -> Look:
+    def look(self, name: str) -> SeriesStyle:
         """How a configuration is drawn."""
-        return look(self.names.index(name))
+        return series_style(self.names.index(name))
 
     def means(self, measure: str) -> dict[str, Mean]:
         """A measure of those that have it."""
@@ -88,7 +88,7 @@ class Cast:
         return f" {count} more configuration{'s' * (count > 1)} not drawn." if count else ""
 
 
-def cast_of(state: SweepState, document: Told) -> Cast:
+def cast_of(state: SweepState, document: ExportedFindings) -> Cast:
     """All that have a finished epoch, but for candidates that were not chosen; at most `MOST`."""
     known = [name for name in preferred(state) if any(t.records for t in state.replicates(name))]
     tiers = _tiers(state, document)
@@ -108,7 +108,7 @@ def foremost(items: Sequence[str], tiers: Iterable[Sequence[str]], most: int) ->
     return [item for item in items if item in set(kept)]
 
 
-def _tiers(state: SweepState, document: Told) -> tuple[tuple[str, ...], ...]:
+def _tiers(state: SweepState, document: ExportedFindings) -> tuple[tuple[str, ...], ...]:
     """What must not be left out: the recommended one, what claims name, what was chosen."""
     advised = recommended(state).configuration
     claims = state.opened.claims if state.opened else ()

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from batchscope.engine.export.export_reader import Told
+from batchscope.engine.export.export_reader import ExportedFindings
 from batchscope.engine.export.figures.common import Picture
-from batchscope.engine.export.plot_style import FAINT, counted, log_axis, look, new
+from batchscope.engine.export.plot_style import FAINT, count_text, log_axis, new, series_style
 from batchscope.engine.findings.critical_batch_size import Critical
-from batchscope.engine.findings.critical_batch_text import told as in_words
+from batchscope.engine.findings.critical_batch_text import critical_size_text as in_words
 
 
-def pictures(document: Told) -> Iterator[Picture]:
+def pictures(document: ExportedFindings) -> Iterator[Picture]:
     """Nothing without a target that two batch sizes reached."""
     if document.critical_batch_size and len(document.critical_batch_size.sizes) > 1:
         yield _picture(document.critical_batch_size)
@@ -32,13 +32,13 @@ def _picture(critical: Critical) -> Picture:
         axes.plot(steps, samples, color=FAINT, lw=1.3, zorder=1)
         axes.plot(
             [2 * critical.steps_min], [2 * critical.samples_min], marker="*", ms=13, ls="none",
-            color=look(1).colour, zorder=2,
+            color=series_style(1).colour, zorder=2,
         )  # fmt: skip
     for size in critical.sizes:
-        axes.plot([size.steps], [size.samples], marker="o", color=look(0).colour, zorder=3)
+        axes.plot([size.steps], [size.samples], marker="o", color=series_style(0).colour, zorder=3)
         below = size.samples < _on_curve(critical, size.steps)
         axes.annotate(
-            counted(size.batch_size),
+            count_text(size.batch_size),
             (size.steps, size.samples),
             xytext=(-6, -5) if below else (6, 5),
             textcoords="offset points",

@@ -6,15 +6,15 @@ from batchscope.engine.export.figures.common import MOST, Cast, Picture, is_wide
 from batchscope.engine.export.plot_style import (
     FAINT,
     INK,
-    Look,
+    SeriesStyle,
     legend,
     log_axis,
-    look,
     new,
+    series_style,
     sizes_along,
 )
 from batchscope.engine.formatting import shown_size
-from batchscope.engine.journal.events import Measured
+from batchscope.engine.journal.events import MicroBatchesMeasured
 from batchscope.engine.planning.plan import alike
 
 NEAR = 20.0
@@ -29,14 +29,14 @@ def pictures(cast: Cast) -> Iterator[Picture]:
         yield _picture(cast, known[:MOST], len(known) - MOST)
 
 
-def _looks(cast: Cast, known: list[Measured]) -> list[Look]:
+def _looks(cast: Cast, known: list[MicroBatchesMeasured]) -> list[SeriesStyle]:
     """How each curve is drawn: as its configuration is in the other figures.
 
     What was measured for trials that are alike stands for all of them, and goes by the first that
     is drawn elsewhere; what has none gets a look that no other has.
     """
     unused = len(cast.names)
-    looks: list[Look] = []
+    looks: list[SeriesStyle] = []
     for each in known:
         settings = cast.state.trials[each.trial].settings
         names = [
@@ -47,12 +47,12 @@ def _looks(cast: Cast, known: list[Measured]) -> list[Look]:
         ]
         mine = next((cast.look(name) for name in names if cast.look(name) not in looks), None)
         if mine is None:
-            mine, unused = look(unused), unused + 1
+            mine, unused = series_style(unused), unused + 1
         looks.append(mine)
     return looks
 
 
-def _picture(cast: Cast, known: list[Measured], more: int) -> Picture:
+def _picture(cast: Cast, known: list[MicroBatchesMeasured], more: int) -> Picture:
     state = cast.state
     title = "Memory of a step"
     unit, size_of = _unit(max(shape.peak_bytes for measured in known for shape in measured.shapes))

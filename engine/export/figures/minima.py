@@ -4,7 +4,15 @@ from collections.abc import Iterator
 
 from batchscope.engine.analysis.interpolation_lines import curve
 from batchscope.engine.export.figures.common import INTERVAL, Cast, Picture, along, dots, is_wide
-from batchscope.engine.export.plot_style import BAND, FAINT, legend, log_axis, look, new, plain
+from batchscope.engine.export.plot_style import (
+    BAND,
+    FAINT,
+    legend,
+    log_axis,
+    new,
+    plain,
+    series_style,
+)
 from batchscope.engine.journal.sweep_state import SweepState
 
 SHARP = (
@@ -36,7 +44,7 @@ def _line(state: SweepState, what: str, axis: str, factor: float) -> Picture:
     figure, axes = new(title, "α", axis)
     handles, every = [], []
     for index, images in enumerate(("train", "test")):
-        style, points = look(index), curve(state, f"{images}_{what}")
+        style, points = series_style(index), curve(state, f"{images}_{what}")
         x, mean = [one.alpha for one in points], [one.mean * factor for one in points]
         band = [(one.deviation or 0.0) * factor for one in points]
         handles += axes.plot(x, mean, color=style.colour, ls=style.line, marker=style.marker, ms=3)

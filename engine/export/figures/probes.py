@@ -4,10 +4,17 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from batchscope.engine.export.export_reader import Told
+from batchscope.engine.export.export_reader import ExportedFindings
 from batchscope.engine.export.figures.common import INTERVAL, Picture, is_wide
-from batchscope.engine.export.plot_style import legend, log_axis, look, new, plain, sizes_along
-from batchscope.engine.findings.probe_summary import Competed, Drawn
+from batchscope.engine.export.plot_style import (
+    legend,
+    log_axis,
+    new,
+    plain,
+    series_style,
+    sizes_along,
+)
+from batchscope.engine.findings.probe_summary import CompetitionSummary, DrawSummary
 
 MOST = 12
 ALONE, ROOM = 4.0, 0.25
@@ -23,7 +30,7 @@ CONTESTS = (
 )
 
 
-def pictures(document: Told) -> Iterator[Picture]:
+def pictures(document: ExportedFindings) -> Iterator[Picture]:
     """Each only where it was drawn."""
     for key, title, axis, what in DRAWS:
         caption = f"{what} of the gradients of many batches of each size, at frozen weights."
@@ -44,7 +51,7 @@ def pictures(document: Told) -> Iterator[Picture]:
 Series = dict[str, list[tuple[int, Any]]]
 
 
-def _series(rows: Sequence[Drawn | Competed], key: str, along: str) -> Series:
+def _series(rows: Sequence[DrawSummary | CompetitionSummary], key: str, along: str) -> Series:
     """Means by what is drawn along x, for each training and moment."""
     series: Series = {}
     several = len({row.configuration for row in rows}) > 1
@@ -53,7 +60,7 @@ def _series(rows: Sequence[Drawn | Competed], key: str, along: str) -> Series:
         if mean is not None:
             name = f"{plain(row.label, 22)} at" if several else "at"
             name += f" {100 * row.at_share:g} %"
-            if isinstance(row, Competed):
+            if isinstance(row, CompetitionSummary):
                 name += f", steps of {row.small:,}"
             series.setdefault(name, []).append((getattr(row, along), mean))
     return series
@@ -73,7 +80,7 @@ def _picture(name: str, title: str, x: str, y: str, caption: str, series: Series
     handles, sizes, reach, values = [], [], [], []
     drawn = dict(list(series.items())[:MOST])
     for index, (points, aside) in enumerate(zip(drawn.values(), _aside(drawn), strict=True)):
-        style = look(index)
+        style = series_style(index)
         ends = [
             [mean.mean - mean.low if mean.low is not None else 0.0 for _, mean in points],
             [mean.high - mean.mean if mean.high is not None else 0.0 for _, mean in points],

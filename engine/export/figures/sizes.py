@@ -24,7 +24,7 @@ RISING, FALLING = (5, -10), (5, 4)
 """Where a mark stands beside its point, in points: never on the line that goes on from it."""
 
 
-class Drawn(NamedTuple):
+class PlottedMeasure(NamedTuple):
     """A measure, its files' name, title and axis, what it is, and what it is multiplied with."""
 
     measure: str
@@ -37,7 +37,7 @@ class Drawn(NamedTuple):
 
 
 DRAWN = (
-    Drawn(
+    PlottedMeasure(
         measure="test_accuracy",
         name="test_accuracy",
         title="Final test accuracy",
@@ -45,7 +45,7 @@ DRAWN = (
         what="Accuracy on the test set at the end of the last epoch, mean over the finished seeds.",
         factor=100.0,
     ),
-    Drawn(
+    PlottedMeasure(
         measure="generalization_gap",
         name="generalization_gap",
         title="Generalization gap",
@@ -54,7 +54,7 @@ DRAWN = (
         "finished seeds.",
         factor=100.0,
     ),
-    Drawn(
+    PlottedMeasure(
         measure="epoch_seconds",
         name="epoch_time",
         title="Time of an epoch",
@@ -62,7 +62,7 @@ DRAWN = (
         what="Median time of training an epoch, evaluation left out, mean over the finished seeds.",
         timed=True,
     ),
-    Drawn(
+    PlottedMeasure(
         measure="samples_per_second",
         name="samples_per_second",
         title="Pace",
@@ -81,7 +81,7 @@ def pictures(cast: Cast) -> Iterator[Picture]:
             yield _picture(cast, drawn, known)
 
 
-def _picture(cast: Cast, drawn: Drawn, means: dict[str, Mean]) -> Picture:
+def _picture(cast: Cast, drawn: PlottedMeasure, means: dict[str, Mean]) -> Picture:
     figure, axes = new(drawn.title, "batch size", drawn.axis)
     handles = dots(axes, cast, means, drawn.factor)
     along(axes, cast, means)

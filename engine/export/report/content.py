@@ -8,7 +8,7 @@ from batchscope.engine.export.export_reader import Exported, Number
 from batchscope.engine.export.report.settings import experiment
 from batchscope.engine.export.report.tables import (
     ODD,
-    Table,
+    ReportTable,
     memory_plan,
     odd_trials,
     tables,
@@ -33,7 +33,7 @@ LONGEST_REMARK = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class ClaimRow:
     """A claim with what the seeds say of it."""
 
     sign: str
@@ -62,15 +62,15 @@ class Report:
     ended: str
     alarms: tuple[str, ...]
     tally: str
-    claims: tuple[Claim, ...]
+    claims: tuple[ClaimRow, ...]
     idle: str
     recommendation: str
     choices: tuple[str, ...]
     critical: tuple[str, ...]
-    tables: tuple[Table, ...]
-    trials: Table
-    odd: Table
-    memory: Table
+    tables: tuple[ReportTable, ...]
+    trials: ReportTable
+    odd: ReportTable
+    memory: ReportTable
     warnings: tuple[str, ...]
     facts: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     again: tuple[str, ...]
@@ -124,13 +124,13 @@ def tally(verdicts: tuple[Verdict, ...]) -> str:
     return f"{so_far}of {len(verdicts)} claims, {joined}.".capitalize()
 
 
-def _claim(of: Exported, at: int, verdict: Verdict) -> Claim:
+def _claim(of: Exported, at: int, verdict: Verdict) -> ClaimRow:
     known = None not in (verdict.effect, verdict.low, verdict.high)
     unit, factor = unit_of(verdict.measure, verdict.effect or 0.0)
     style = f"signed {factor!r}"
     ends = [of.found("claims", at, key, style=style) for key in ("effect", "low", "high")]
     effect, low, high = ends if known else (None, None, None)
-    return Claim(
+    return ClaimRow(
         sign=SIGNS[verdict.verdict],
         word=word_of(verdict),
         verdict=verdict.verdict,

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from batchscope.engine.errors import printable
 from batchscope.engine.export import plot_style
-from batchscope.engine.export.export_reader import Exported, Told
+from batchscope.engine.export.export_reader import Exported, ExportedFindings
 from batchscope.engine.export.figures.all_figures import pictures
 from batchscope.engine.export.report.content import Report, report_of
 from batchscope.engine.export.report_process import FIGURES, REPORT
@@ -42,7 +42,7 @@ def render(folder: Path) -> None:
     (folder / REPORT).write_text(page(report, figures), encoding="utf-8")
 
 
-def draw(state: SweepState, document: Told, folder: Path) -> list[Shown]:
+def draw(state: SweepState, document: ExportedFindings, folder: Path) -> list[Shown]:
     """Every figure as SVG and PNG into a folder of its own; as the page is to show them."""
     figures: list[Shown] = []
     with plot_style.styled(STYLE):

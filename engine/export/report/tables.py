@@ -17,7 +17,7 @@ ODD = ("failed", "diverged", "stopped", "skipped")
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReportTable:
     """A table with what stands above and below it; `texts` are the columns that are not numbers."""
 
     key: str
@@ -29,7 +29,7 @@ class Table:
     left_out: str = ""
 
 
-def tables(of: Exported) -> Iterator[Table]:
+def tables(of: Exported) -> Iterator[ReportTable]:
     """Every table that has a row; the single trials and the plan of memory are apart."""
     for make in (_configurations, _critical, _pareto, _parts, _noise, _probes, _contests):
         made = make(of)
@@ -37,7 +37,7 @@ def tables(of: Exported) -> Iterator[Table]:
             yield made
 
 
-def _configurations(of: Exported) -> Table:
+def _configurations(of: Exported) -> ReportTable:
     """Each configuration over its seeds."""
     rows = of.findings["findings"]["configurations"]
     has = {name for row in rows for name in row["figures"]}
@@ -73,7 +73,7 @@ def _configurations(of: Exported) -> Table:
     )
 
 
-def _critical(of: Exported) -> Table:
+def _critical(of: Exported) -> ReportTable:
     """What each batch size took to the target."""
     rows = of.findings.get("critical_batch_size", {}).get("sizes", [])
     note = stack_note([each.get("stacked", 1) for each in rows])
@@ -103,7 +103,7 @@ def _critical(of: Exported) -> Table:
     )
 
 
-def _pareto(of: Exported) -> Table:
+def _pareto(of: Exported) -> ReportTable:
     """Time against accuracy."""
     rows = of.findings.get("pareto", [])
     note = stack_note([each.get("stacked", 1) for each in rows])
@@ -133,7 +133,7 @@ def _pareto(of: Exported) -> Table:
     )
 
 
-def _parts(of: Exported) -> Table:
+def _parts(of: Exported) -> ReportTable:
     """Bias and variance."""
     name = "bias_variance.csv"
     rows = of.rows(name)
@@ -160,7 +160,7 @@ def _parts(of: Exported) -> Table:
     )
 
 
-def _noise(of: Exported) -> Table:
+def _noise(of: Exported) -> ReportTable:
     """The noise scale of the gradients."""
     rows = of.findings.get("noise_scale", [])
 
@@ -205,7 +205,7 @@ def _unbounded(row: dict[str, Any]) -> str:
     return "unbounded: |G|² not told from 0" if row["n"] > 1 else "one seed has no interval"
 
 
-def _probes(of: Exported) -> Table:
+def _probes(of: Exported) -> ReportTable:
     """What was drawn at frozen weights."""
     figures = ("norm_mean", "norm_cv", "kurtosis", "pairwise_cosine")
     return _drawn(
@@ -219,7 +219,7 @@ def _probes(of: Exported) -> Table:
     )
 
 
-def _contests(of: Exported) -> Table:
+def _contests(of: Exported) -> ReportTable:
     """Small steps against one large step."""
     figures = ("cosine", "length_ratio", "straightness", "step_cosine")
     return _drawn(
@@ -242,7 +242,7 @@ def _drawn(
     heads: tuple[str, ...],
     figures: tuple[str, ...],
     about: str,
-) -> Table:
+) -> ReportTable:
     rows: list[dict[str, Any]] = of.findings["findings"].get(key, [])
 
     def row(at: int) -> tuple[Cell, ...]:
@@ -259,7 +259,7 @@ def _drawn(
     return _table(key, title, all_heads, len(rows), row, about)
 
 
-def memory_plan(of: Exported) -> Table:
+def memory_plan(of: Exported) -> ReportTable:
     """Which micro-batch sizes were chosen, and why."""
     name = "memory.csv"
     rows = of.rows(name)
@@ -305,7 +305,7 @@ def memory_plan(of: Exported) -> Table:
     )
 
 
-def trials(of: Exported) -> Table:
+def trials(of: Exported) -> ReportTable:
     """One row a trial."""
     name = "trials.csv"
     rows = of.rows(name)
@@ -343,7 +343,7 @@ def trials(of: Exported) -> Table:
     )
 
 
-def odd_trials(of: Exported) -> Table:
+def odd_trials(of: Exported) -> ReportTable:
     """Those that did not finish, and why."""
     rows = [each for each in of.rows("trials.csv") if each["status"] in ODD]
 
@@ -363,8 +363,8 @@ def _table(
     about: str = "",
     most: int = MOST_ROWS,
     texts: set[int] | frozenset[int] = frozenset({0}),
-) -> Table:
+) -> ReportTable:
     """A table of `count` rows, of which `most` are shown; what is left out is told."""
     rows = tuple(row(at) for at in range(min(count, most)))
     more = f"{count - most:,} more rows are left out." if count > most else ""
-    return Table(key, title, heads, rows, about, frozenset(texts), more)
+    return ReportTable(key, title, heads, rows, about, frozenset(texts), more)

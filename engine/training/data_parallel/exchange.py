@@ -35,7 +35,7 @@ class TeamLost(Exception):
     """The workers of one trial are no longer together: it needs a new team."""
 
 
-class Message(NamedTuple):
+class ExchangeMessage(NamedTuple):
     """What comes next: nothing any more, a task of `size` bytes, or a gradient of `size` images.
 
     It is taken in micro-batches of `cut`; `measured` asks for the square of its length too.
@@ -47,7 +47,7 @@ class Message(NamedTuple):
     measured: int = 0
 
 
-class Task(Struct, frozen=True):
+class GradientTask(Struct, frozen=True):
     """The trial whose gradients are asked for from now on."""
 
     trial: Trial
@@ -75,7 +75,7 @@ class Exchange:
         self, rendezvous: str, rank: int, size: int, device: torch.device, apart: bool
     ) -> None:
         self._apart = apart and device.type == "cuda"
-        self._control = torch.zeros(len(Message._fields), dtype=torch.int64)
+        self._control = torch.zeros(len(ExchangeMessage._fields), dtype=torch.int64)
         self._staged: dict[int, Tensor] = {}
         with _together():
             dist.init_process_group(
@@ -89,11 +89,11 @@ class Exchange:
 
     def make_room(self, most: int) -> None:
         """From the next message on, a batch of up to so many images goes with it."""
-        self._control = torch.zeros(len(Message._fields) + most, dtype=torch.int64)
+        self._control = torch.zeros(len(ExchangeMessage._fields) + most, dtype=torch.int64)
 
-    def announce(self, message: Message, batch: Tensor | None = None) -> None:
+    def announce(self, message: ExchangeMessage, batch: Tensor | None = None) -> None:
         """Tell the others what comes next, with the indices (B,) of a batch."""
-        numbers = len(Message._fields)
+        numbers = len(ExchangeMessage._fields)
         self._control[:numbers].copy_(torch.tensor(message))
         if batch is not None and not self._apart:
             self._control[numbers : numbers + len(batch)].copy_(batch)
@@ -102,12 +102,12 @@ class Exchange:
             if batch is not None and self._apart:  # from card to card: nobody waits for the device
                 dist.broadcast(batch.contiguous(), 0)
 
-    def hear(self, device: torch.device) -> tuple[Message, Tensor]:
+    def hear(self, device: torch.device) -> tuple[ExchangeMessage, Tensor]:
         """What comes next, and the indices (B,) of the batch on the device."""
-        numbers = len(Message._fields)
+        numbers = len(ExchangeMessage._fields)
         with _together():
             dist.broadcast(self._control, 0)
-            message = Message(*self._control[:numbers].tolist())
+            message = ExchangeMessage(*self._control[:numbers].tolist())
             batch = self._control[numbers : numbers + message.size].to(device)
             if message.kind == GRADIENT and self._apart:
                 dist.broadcast(batch, 0)

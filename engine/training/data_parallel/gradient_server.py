@@ -11,8 +11,8 @@ from batchscope.engine.training.data_parallel.exchange import (
     GRADIENT,
     TASK,
     Exchange,
-    Message,
-    Task,
+    ExchangeMessage,
+    GradientTask,
 )
 from batchscope.engine.training.data_parallel.leader import mean_square
 from batchscope.engine.training.model.passes import unheard
@@ -43,7 +43,7 @@ class GradientServer:
                 return
 
     def _begin(self, said: bytes) -> None:
-        task = msgspec.json.decode(said, type=Task)
+        task = msgspec.json.decode(said, type=GradientTask)
         held = validation_size(task.trial.settings.data, task.data.train)
         key = (task.data.folder, held)
         if self._images is None or self._images[0] != key:
@@ -53,7 +53,7 @@ class GradientServer:
         self._stack = Stack((task.trial,), task.plan, self._device)
         self._exchange.make_room(task.plan.largest)
 
-    def _gradient(self, message: Message, batch: Tensor) -> None:
+    def _gradient(self, message: ExchangeMessage, batch: Tensor) -> None:
         """Send the gradient of the loss summed over our share of a batch, indices (B,)."""
         assert self._stack is not None
         assert self._images is not None

@@ -16,7 +16,7 @@ from torch import Tensor
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.errors import MachineProblem
 from batchscope.engine.planning.plan import Plan, share_of, shares
-from batchscope.engine.processes.orders import Team as Given
+from batchscope.engine.processes.orders import TeamSpec
 from batchscope.engine.processes.rank_processes import Ranks
 from batchscope.engine.spec import Trial
 from batchscope.engine.training.data_parallel.exchange import (
@@ -25,8 +25,8 @@ from batchscope.engine.training.data_parallel.exchange import (
     GRADIENT,
     TASK,
     Exchange,
-    Message,
-    Task,
+    ExchangeMessage,
+    GradientTask,
     TeamLost,
     loopback,
 )
@@ -49,8 +49,8 @@ class Team:
 
     def begin(self, trial: Trial, plan: Plan, data: Prepared) -> None:
         """Have the others make ready for the gradients of a trial."""
-        said = msgspec.json.encode(Task(trial, plan, data))
-        self._exchange.announce(Message(TASK, len(said)))
+        said = msgspec.json.encode(GradientTask(trial, plan, data))
+        self._exchange.announce(ExchangeMessage(TASK, len(said)))
         self._exchange.text(len(said), said)
         self._exchange.make_room(plan.largest)
 
@@ -72,7 +72,7 @@ class Team:
             TeamLost: one of the others is gone.
         """
         count = batch.shape[1]
-        self._exchange.announce(Message(GRADIENT, count, cut, int(measured)), batch[0])
+        self._exchange.announce(ExchangeMessage(GRADIENT, count, cut, int(measured)), batch[0])
         self._exchange.spread(weights)
         part = batch[:, share_of(count, self.size, 0)]
         try:
@@ -101,7 +101,7 @@ class Team:
     def end(self) -> None:
         """Let the others go."""
         if not self.broken:
-            self._exchange.announce(Message(END))
+            self._exchange.announce(ExchangeMessage(END))
         if self._ranks is not None:
             self._ranks.end()
         self._exchange.leave()
@@ -119,7 +119,7 @@ def mean_square(gradient: Tensor, count: int) -> Tensor:
     return squared
 
 
-def start_team(size: int, given: Given, device: str) -> Team:
+def start_team(size: int, given: TeamSpec, device: str) -> Team:
     """A team of so many: those that wait at the rendezvous given, or processes of our own.
 
     Raises:

@@ -23,7 +23,7 @@ One costs a part of a step where the batch is whole, and some calls more, which 
 """
 
 
-class Parts:
+class NoiseAccumulator:
     """Sums up the parts of one batch while its gradient accumulates.
 
     `gradient` (..., P) is the buffer, a row for each replicate; `scale` is what the sum over

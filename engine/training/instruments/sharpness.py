@@ -24,7 +24,7 @@ SHARE_OF_MEMORY = 0.5
 """Of what the machine has to give, the most that a subspace may take: others train beside it."""
 
 
-class Measured(NamedTuple):
+class SharpnessResult(NamedTuple):
     """What was found, on how many images, in how many seconds, and whether memory ran out.
 
     `dimensions` is that of the subspace that was searched, None for the full space.
@@ -37,7 +37,7 @@ class Measured(NamedTuple):
     cut: bool
 
 
-class Sharpener:
+class SharpnessMeter:
     """Climbs from the present weights of a trial's network.
 
     The loss is the mean cross-entropy over a fixed part of the training images, in evaluation
@@ -66,7 +66,7 @@ class Sharpener:
         """Samples in memory at once."""
         return self._cut
 
-    def measure(self, epsilon: float) -> Measured:
+    def measure(self, epsilon: float) -> SharpnessResult:
         """What is found in the box of that half-width; begun anew in halves without memory."""
         import scipy.optimize  # noqa: F401 (loading it takes time that is not the search's)
 
@@ -79,7 +79,7 @@ class Sharpener:
                     raise
             else:
                 took = time.perf_counter() - began
-                return Measured(climb, self._dimensions, len(self._part), took, cut)
+                return SharpnessResult(climb, self._dimensions, len(self._part), took, cut)
             cut, self._cut = True, -(-self._cut // 2)
             if self._flat.gradient.is_cuda:
                 torch.cuda.empty_cache()

@@ -27,7 +27,7 @@ from batchscope.engine.training.model.build import build_model
 from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.passes import Pass, alone
 from batchscope.engine.training.peak_memory import ran_out
-from batchscope.engine.training.trainer.evaluation import Figures, evaluate
+from batchscope.engine.training.trainer.evaluation import Evaluation, evaluate
 from batchscope.engine.training.trainer.event_builders import known
 from batchscope.engine.training.trainer.final_weights import take_up
 
@@ -96,7 +96,7 @@ class _Line:
                 alpha, known(train.loss), train.accuracy, known(test.loss), test.accuracy
             )
 
-    def _measure(self, start: Tensor, end: Tensor, alpha: float) -> tuple[Figures, Figures]:
+    def _measure(self, start: Tensor, end: Tensor, alpha: float) -> tuple[Evaluation, Evaluation]:
         weights = self._flat.weights.detach()
         torch.lerp(start, end, alpha, out=weights)  # exact at both ends
         if self._norms:

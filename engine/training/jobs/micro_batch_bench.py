@@ -10,7 +10,7 @@ from statistics import median
 import torch
 from msgspec.structs import replace
 
-from batchscope.engine.journal.events import Measured
+from batchscope.engine.journal.events import MicroBatchesMeasured
 from batchscope.engine.networks.architectures import images_together
 from batchscope.engine.planning.batch_norm import exact_in_parts, pieces
 from batchscope.engine.planning.micro_batch import Shape, fits, next_size, usable
@@ -34,7 +34,7 @@ FORWARD_SHARE = 0.5  # of a step's time, evaluated images included that are gath
 
 def measure(
     order: orders.Measure, images: Images, device: torch.device, halted: Asked = never
-) -> Measured:
+) -> MicroBatchesMeasured:
     """Execute what the order asks for, within what the device has free.
 
     Raises:
@@ -46,7 +46,7 @@ def measure(
     bench = Bench(order.members, order.plan, images, device, limit, halted)
     shapes = bench.shapes(order.seconds)
     size, peak = bench.evaluation()
-    return Measured(
+    return MicroBatchesMeasured(
         trial=order.members[0].id,
         device=str(device),
         device_name=order.device_name,

@@ -8,7 +8,7 @@ import torch
 from batchscope.engine.journal.events import Paced
 from batchscope.engine.planning.micro_batch import usable
 from batchscope.engine.planning.plan import for_members
-from batchscope.engine.planning.stacking import Stack
+from batchscope.engine.planning.stacking import StackTiming
 from batchscope.engine.processes import orders
 from batchscope.engine.training.batches import Images, epoch_order
 from batchscope.engine.training.cancellation import Asked, never, raise_if
@@ -33,7 +33,7 @@ def pace(
     """
     began = time.perf_counter()
     torch.set_num_threads(order.plan.threads)
-    stacks = Heats(order, images, device, halted).run(order.seconds)
+    stacks = StackCandidates(order, images, device, halted).run(order.seconds)
     return Paced(
         trial=order.members[0].id,
         worker=worker,
@@ -99,7 +99,7 @@ class Runner:
         return time.perf_counter()
 
 
-class Heats:
+class StackCandidates:
     """The stacks of an order, smallest first, each as long as it is expected to fit."""
 
     def __init__(
@@ -111,7 +111,7 @@ class Heats:
         self._runners: list[Runner] = []
         self._took = 0.0  # seconds to set one replicate up and to try it
 
-    def run(self, seconds: float) -> list[Stack]:
+    def run(self, seconds: float) -> list[StackTiming]:
         """What could be timed; what torch loads at first is not counted."""
         deadline = float("inf")
         for size in self._order.stacks:
@@ -133,7 +133,9 @@ class Heats:
                 runner.time()
             rounds += 1
         typical = median if self._order.workers else min  # alone it is others that slow a step down
-        return [Stack(one.size, typical(one.seconds), one.peak_bytes) for one in self._runners]
+        return [
+            StackTiming(one.size, typical(one.seconds), one.peak_bytes) for one in self._runners
+        ]
 
     def _worth(self, size: int, now: float, deadline: float) -> bool:
         """Whether a size is expected to fit, and in time, and those before leave any hope."""

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from batchscope.engine.training.model.batch_norm_layers import BatchNorm
 from batchscope.engine.training.model.layer import NOTHING, Layer, Window, put
-from batchscope.engine.training.model.modules import Residual as ResidualModule
-from batchscope.engine.training.model.residual import GlobalMean, Residual
+from batchscope.engine.training.model.modules import ResidualBlock
+from batchscope.engine.training.model.residual import GlobalMean, ResidualLayer
 
 _aten = torch.ops.aten
 
@@ -282,7 +282,7 @@ class _Writing:
                 return ReLU()
             case nn.Flatten(start_dim=1, end_dim=-1):
                 return Flatten(self._replicates, self._channels_last)
-            case ResidualModule():
+            case ResidualBlock():
                 return self._residual(module)
         return None
 
@@ -297,13 +297,13 @@ class _Writing:
         """Of its weights and of its bias, if it has one."""
         return self._parameters(), None if module.bias is None else self._parameters()
 
-    def _residual(self, module: ResidualModule) -> Layer | None:
+    def _residual(self, module: ResidualBlock) -> Layer | None:
         """None where a first layer may write over the input that body and shortcut share."""
         branches = module.body, module.shortcut
         if any(len(branch) and isinstance(branch[0], nn.ReLU | nn.Flatten) for branch in branches):
             return None
         body, shortcut = self.out(module.body), self.out(module.shortcut)
-        return Residual(body, shortcut) if body and shortcut is not None else None
+        return ResidualLayer(body, shortcut) if body and shortcut is not None else None
 
 
 def _is_usual(module: nn.BatchNorm1d | nn.BatchNorm2d) -> bool:

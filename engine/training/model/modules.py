@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from batchscope.engine.planning.batch_norm import groups
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """y = body(x) + shortcut(x), as in He et al. 2015 (arXiv:1512.03385, eq. 1 and 2).
 
     An empty shortcut is the identity. The ReLU behind the sum is a module of its own.

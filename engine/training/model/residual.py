@@ -8,7 +8,7 @@ from torch import Tensor
 from batchscope.engine.training.model.layer import Layer
 
 
-class Residual:
+class ResidualLayer:
     """The sum of a body and a shortcut, which without layers is the identity.
 
     No layer of the two may work in place on what it is given: that is the input of the other.

@@ -8,7 +8,7 @@ from batchscope.engine.data.catalog import Dataset
 from batchscope.engine.networks.architectures import has_batch_norm, hidden_of
 from batchscope.engine.networks.vgg_resnet import RESNET_STAGES, Block, resnet, scaled, vgg
 from batchscope.engine.spec import Model
-from batchscope.engine.training.model.modules import Residual, norm_of_channels
+from batchscope.engine.training.model.modules import ResidualBlock, norm_of_channels
 
 
 def build_vgg(model: Model, dataset: Dataset) -> nn.Sequential:
@@ -64,7 +64,7 @@ def initialize_as_torchvision(network: nn.Sequential, name: str) -> None:
             nn.init.zeros_(layer.bias)
 
 
-def _block(block: Block, ghost: int | None) -> Residual:
+def _block(block: Block, ghost: int | None) -> ResidualBlock:
     """Two convolutions of 3×3, and beside them the identity or a projection."""
     first = nn.Conv2d(block.inputs, block.outputs, 3, block.stride, padding=1, bias=False)
     second = nn.Conv2d(block.outputs, block.outputs, 3, padding=1, bias=False)
@@ -74,4 +74,4 @@ def _block(block: Block, ghost: int | None) -> Residual:
         projection = nn.Conv2d(block.inputs, block.outputs, 1, block.stride, bias=False)
         shortcut = [projection, norm_of_channels(block.outputs, ghost)]
     body = nn.Sequential(first, norms[0], nn.ReLU(), second, norms[1])
-    return Residual(body, nn.Sequential(*shortcut))
+    return ResidualBlock(body, nn.Sequential(*shortcut))

@@ -13,7 +13,7 @@ from batchscope.engine.training.trainer.state import TrainingState
 MOST_SHARE = 0.02  # of the time, that keeping may take
 
 
-class Keeper:
+class CheckpointWriter:
     """The checkpoints of one attempt in `folder`; without a folder nothing is kept.
 
     Writing takes no more than a fiftieth of the time. `warn` says what goes wrong.

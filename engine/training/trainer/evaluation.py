@@ -14,7 +14,7 @@ from batchscope.engine.training.peak_memory import measured, ran_out
 from batchscope.engine.training.trainer.train_step import Stepper
 
 
-class Figures(NamedTuple):
+class Evaluation(NamedTuple):
     """Mean cross-entropy per sample (nats) and the fraction classified right."""
 
     loss: float
@@ -26,7 +26,7 @@ def evaluate(
     passes: Pass,
     batches: Iterable[tuple[Tensor, Tensor]],
     missed: list[Tensor] | None = None,
-) -> list[Figures]:
+) -> list[Evaluation]:
     """Evaluate every replicate on batches of (images, labels); losses are summed in float64.
 
     To `missed` is added for each batch what it is off by, (R, images) uint8: (predicted − label)
@@ -47,13 +47,13 @@ def evaluate(
         totals = sums if totals is None else totals + sums
         count += size
     assert totals is not None, "there are images"
-    return [Figures(loss / count, right / count) for loss, right in totals.tolist()]
+    return [Evaluation(loss / count, right / count) for loss, right in totals.tolist()]
 
 
 Cut = Callable[[int], None]
 
 
-class Judge:
+class Evaluator:
     """Evaluates the networks of a stack; where memory runs out, in smaller pieces from then on.
 
     `cut` is told their new size.
@@ -70,7 +70,7 @@ class Judge:
         self.batch_size, self.peak_bytes = batch_size, 0
         self.missed: list[Tensor] = []
 
-    def figures(self, *on: Part, first: bool) -> list[list[Figures]]:
+    def figures(self, *on: Part, first: bool) -> list[list[Evaluation]]:
         """On each part of the images, each replicate's; memory is measured the `first` time."""
         while True:
             try:
@@ -82,7 +82,7 @@ class Judge:
             self.batch_size = -(-self.batch_size // 2)
             self._cut(self.batch_size)
 
-    def _figures(self, part: Part) -> list[Figures]:
+    def _figures(self, part: Part) -> list[Evaluation]:
         passes, batches = self._stepper.stack.passes, self._images.batches(part, self.batch_size)
         if part != "test":
             return evaluate(passes, batches)

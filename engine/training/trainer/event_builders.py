@@ -16,13 +16,13 @@ from batchscope.engine.journal.events import (
 from batchscope.engine.metrics.noise_scale import noise_scale
 from batchscope.engine.metrics.prediction_codec import pack
 from batchscope.engine.training.instruments.prober import Found
-from batchscope.engine.training.instruments.sharpness import Measured
-from batchscope.engine.training.trainer.evaluation import Figures
-from batchscope.engine.training.trainer.replicate import Member
+from batchscope.engine.training.instruments.sharpness import SharpnessResult
+from batchscope.engine.training.trainer.evaluation import Evaluation
+from batchscope.engine.training.trainer.replicate import Replicate
 from batchscope.engine.training.trainer.state import TrainingState
 
 
-def started(training: TrainingState, member: Member, resumed: bool) -> TrialStarted:
+def started(training: TrainingState, member: Replicate, resumed: bool) -> TrialStarted:
     """That it begins, at its first step or after those that a checkpoint holds."""
     job, stepper = training.job, training.stepper
     return TrialStarted(
@@ -44,7 +44,7 @@ def started(training: TrainingState, member: Member, resumed: bool) -> TrialStar
     )
 
 
-def probed(training: TrainingState, member: Member, share: float, probe: Found) -> Probed:
+def probed(training: TrainingState, member: Replicate, share: float, probe: Found) -> Probed:
     """What was drawn at the moment `share` of its budget."""
     job, at = training.job, training.at
     return Probed(
@@ -60,7 +60,7 @@ def probed(training: TrainingState, member: Member, share: float, probe: Found) 
     )
 
 
-def predicted(training: TrainingState, member: Member) -> Predicted:
+def predicted(training: TrainingState, member: Replicate) -> Predicted:
     """What it makes of every test image, as it was last evaluated."""
     missed = torch.cat([part[member.index] for part in training.judge.missed]).cpu().numpy()
     return Predicted(
@@ -74,7 +74,7 @@ def predicted(training: TrainingState, member: Member) -> Predicted:
 
 
 def sharpness(
-    training: TrainingState, member: Member, epsilon: float, measured: Measured
+    training: TrainingState, member: Replicate, epsilon: float, measured: SharpnessResult
 ) -> SharpnessMeasured:
     """How far its loss rises in the box of that half-width around its weights."""
     return SharpnessMeasured(
@@ -94,7 +94,7 @@ def sharpness(
     )
 
 
-def progress(training: TrainingState, member: Member) -> Progress:
+def progress(training: TrainingState, member: Replicate) -> Progress:
     """How far it is by now."""
     job, at, reserved = training.job, training.at, None
     if training.device.type == "cuda":
@@ -112,10 +112,10 @@ def progress(training: TrainingState, member: Member) -> Progress:
 
 def epoch(
     training: TrainingState,
-    member: Member,
-    train: Figures,
-    test: Figures,
-    held: Figures | None,
+    member: Replicate,
+    train: Evaluation,
+    test: Evaluation,
+    held: Evaluation | None,
 ) -> EpochRecord:
     """The figures of the epoch that ends now for a replicate."""
     at, stepper = training.at, training.stepper

@@ -3,20 +3,20 @@ step."""
 
 from collections.abc import Callable
 
-from batchscope.engine.training.cancellation import Dropped, Pause
+from batchscope.engine.training.cancellation import Dropped, PauseGate
 from batchscope.engine.training.trainer import event_builders
-from batchscope.engine.training.trainer.replicate import Member
-from batchscope.engine.training.trainer.reporter import Teller
+from batchscope.engine.training.trainer.replicate import Replicate
+from batchscope.engine.training.trainer.reporter import Reporter
 from batchscope.engine.training.trainer.state import TrainingState
 
 
 class Ending:
     """Measures and leaves what the settings and the job of a training ask for."""
 
-    def __init__(self, training: TrainingState, teller: Teller, pause: Pause) -> None:
+    def __init__(self, training: TrainingState, teller: Reporter, pause: PauseGate) -> None:
         self._training, self._teller, self._pause = training, teller, pause
 
-    def sharpen(self, member: Member, keep: Callable[[], None]) -> None:
+    def sharpen(self, member: Replicate, keep: Callable[[], None]) -> None:
         """Measure how sharp the minimum is that a member has come to, box by box.
 
         `keep` makes what was measured durable, if it is time to.
@@ -33,14 +33,14 @@ class Ending:
             keep()
             self._teller.state(event)
 
-    def leave_weights(self, member: Member) -> None:
+    def leave_weights(self, member: Replicate) -> None:
         """Leave its final weights on the disk, where somebody asked for them."""
         folder = self._training.job.weights.get(member.trial.id)
         if folder is not None:
             self._teller.leave(member, folder)
 
 
-class Examiner:
+class InstrumentRunner:
     """Has a training hold still where a moment has come; its clock does not count that.
 
     `keep` makes what was found durable, if it is time to, and `let_go` ends a replicate that
@@ -50,10 +50,10 @@ class Examiner:
     def __init__(
         self,
         training: TrainingState,
-        teller: Teller,
-        pause: Pause,
+        teller: Reporter,
+        pause: PauseGate,
         keep: Callable[[], None],
-        let_go: Callable[[Member], None],
+        let_go: Callable[[Replicate], None],
     ) -> None:
         self._training, self._teller, self._pause = training, teller, pause
         self._keep, self._let_go = keep, let_go
@@ -69,7 +69,7 @@ class Examiner:
                 self._probe_all(share)
                 share = training.moments.reached(training.at.steps, seconds)
 
-    def examine_last(self, member: Member) -> None:
+    def examine_last(self, member: Replicate) -> None:
         """Probe one at its end, if that is a moment and has not come."""
         share = self._training.moments.last
         if share is not None:
@@ -82,7 +82,7 @@ class Examiner:
             self._probe(member, share)
         self._training.moments.take(share)
 
-    def _probe(self, member: Member, share: float) -> None:
+    def _probe(self, member: Replicate, share: float) -> None:
         if member.has_probed(share):
             return
         held = self._pause.seconds

@@ -10,7 +10,7 @@ from batchscope.engine.training.data_parallel.leader import Team
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrainingJob:
     """What a worker is asked to train, and where.
 
     The `members` of the plan differ in their seeds alone. All are computed, so that the bits of one

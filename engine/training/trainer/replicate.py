@@ -3,12 +3,12 @@
 from batchscope.engine.journal.events import EpochRecord
 from batchscope.engine.spec import Trial
 from batchscope.engine.training.instruments.prober import Prober
-from batchscope.engine.training.instruments.sharpness import Sharpener
+from batchscope.engine.training.instruments.sharpness import SharpnessMeter
 from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.trainer.progress import Facts
 
 
-class Member:
+class Replicate:
     """A replicate that is trained and stated, the row `index` of the stack.
 
     Attributes:
@@ -17,7 +17,7 @@ class Member:
     """
 
     def __init__(
-        self, trial: Trial, index: int, flat: FlatModel, prober: Prober, sharpener: Sharpener
+        self, trial: Trial, index: int, flat: FlatModel, prober: Prober, sharpener: SharpnessMeter
     ) -> None:
         self.trial, self.index, self.flat, self.prober = trial, index, flat, prober
         self.sharpener = sharpener

@@ -18,13 +18,13 @@ from batchscope.engine.journal.events import (
     TrialStatus,
 )
 from batchscope.engine.training.trainer import event_builders, final_weights
-from batchscope.engine.training.trainer.replicate import Member
+from batchscope.engine.training.trainer.replicate import Replicate
 from batchscope.engine.training.trainer.state import TrainingState
 
 RESTATED = 100  # epochs in one line
 
 
-class Teller:
+class Reporter:
     """Hands on the events of a training by `state`."""
 
     def __init__(self, training: TrainingState, state: Callable[[AnyEvent], None]) -> None:
@@ -42,7 +42,7 @@ class Teller:
             if resumed:
                 self._restate(member)
 
-    def _restate(self, member: Member) -> None:
+    def _restate(self, member: Replicate) -> None:
         facts = member.facts
         stated: list[MicroBatchCut | Probed | SharpnessMeasured]
         stated = [*facts.cuts, *facts.probes, *facts.sharpness]
@@ -75,7 +75,7 @@ class Teller:
             member.facts.cuts.append(event)
             self.state(event)
 
-    def epochs(self, member: Member, last: bool = False) -> None:
+    def epochs(self, member: Replicate, last: bool = False) -> None:
         """The epochs that were not stated yet; after the `last` the end follows at once."""
         if member.pending:
             self.state(
@@ -89,7 +89,7 @@ class Teller:
             member.pending = []
         self._last_stated = time.monotonic()
 
-    def predicted(self, member: Member) -> None:
+    def predicted(self, member: Replicate) -> None:
         """What it says of the test images at its end; a checkpoint of old may not know."""
         if member.facts.predicted is not None:
             attempt = self._training.job.attempt
@@ -99,7 +99,7 @@ class Teller:
         """What is not as it should be."""
         self.state(Note(level="warning", text=text, trial=self._training.job.active[0]))
 
-    def leave(self, member: Member, folder: Path) -> None:
+    def leave(self, member: Replicate, folder: Path) -> None:
         """Have its final weights lie in a folder; where the disk refuses, that is said."""
         job, at = self._training.job, self._training.at
         try:
@@ -108,7 +108,7 @@ class Teller:
             why = printable(error.strerror or error)
             self.warn(f"the final weights could not be written ({why})")
 
-    def end(self, member: Member, status: TrialStatus, reason: str) -> None:
+    def end(self, member: Replicate, status: TrialStatus, reason: str) -> None:
         """Its last words, which are written down together: so no checkpoint has to come first."""
         self.epochs(member, last=True)
         self.state(

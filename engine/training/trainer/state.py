@@ -10,12 +10,12 @@ from batchscope.engine.spec import Trial
 from batchscope.engine.training.batches import Images
 from batchscope.engine.training.instruments.probe_moments import Moments
 from batchscope.engine.training.instruments.prober import Prober
-from batchscope.engine.training.instruments.sharpness import Sharpener
+from batchscope.engine.training.instruments.sharpness import SharpnessMeter
 from batchscope.engine.training.model.flat_model import FlatModel
-from batchscope.engine.training.trainer.evaluation import Cut, Judge
-from batchscope.engine.training.trainer.job import Job
+from batchscope.engine.training.trainer.evaluation import Cut, Evaluator
+from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.progress import Clock, Position
-from batchscope.engine.training.trainer.replicate import Member
+from batchscope.engine.training.trainer.replicate import Replicate
 from batchscope.engine.training.trainer.train_step import Stepper
 
 
@@ -30,11 +30,11 @@ class TrainingState:
     """
 
     stepper: Stepper
-    judge: Judge
+    judge: Evaluator
     moments: Moments
-    active: list[Member]
+    active: list[Replicate]
 
-    def __init__(self, job: Job, images: Images) -> None:
+    def __init__(self, job: TrainingJob, images: Images) -> None:
         self.job, self.images = job, images
         self.settings = job.members[0].settings
         self.train_settings = self.settings.train
@@ -49,7 +49,7 @@ class TrainingState:
         """
         job = self.job
         self.stepper = Stepper(job.members, job.plan, self.images, self.device, job.team)
-        self.judge = Judge(self.stepper, self.images, job.plan.evaluation_batch_size, cut)
+        self.judge = Evaluator(self.stepper, self.images, job.plan.evaluation_batch_size, cut)
         self.at, self.clock = Position(), Clock()
         self.moments = Moments(
             self.settings.probe.at,
@@ -66,11 +66,11 @@ class TrainingState:
 
     def _member(
         self, trial: Trial, index: int, flat: FlatModel, go_on: Callable[[str], None]
-    ) -> Member:
+    ) -> Replicate:
         asked, lr = partial(go_on, trial.id), self.stepper.rates.lr
         prober = Prober(trial, self.job.plan, flat, self.images, lr, asked)
-        sharpener = Sharpener(trial, self.job.plan, flat, self.images, asked)
-        return Member(trial, index, flat, prober, sharpener)
+        sharpener = SharpnessMeter(trial, self.job.plan, flat, self.images, asked)
+        return Replicate(trial, index, flat, prober, sharpener)
 
     @property
     def total_steps(self) -> int | None:

@@ -16,8 +16,8 @@ from batchscope.engine.training.batches import Images
 from batchscope.engine.training.data_parallel.leader import Team
 from batchscope.engine.training.instruments.grad_norms import Lengths
 from batchscope.engine.training.instruments.noise_scale import (
+    NoiseAccumulator,
     NoiseScale,
-    Parts,
     estimates,
     first_part,
     two_parts,
@@ -146,7 +146,7 @@ class Stepper:
                 take = self._replay.take
             take(batch)
         elif count > self.micro_batch_size:
-            parts = Parts(self.stack.gradient, self._scale(count))
+            parts = NoiseAccumulator(self.stack.gradient, self._scale(count))
             self._accumulate(batch, self._mean, parts.add)
             self.noise.add(parts.estimates(count))
         else:

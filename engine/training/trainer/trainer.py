@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from batchscope.engine.journal.events import AnyEvent, TrialStatus
-from batchscope.engine.schedule.target import has_target, is_check, is_met, told
+from batchscope.engine.schedule.target import has_target, is_check, is_met, target_text
 from batchscope.engine.training.batches import Images, Part, epoch_order
-from batchscope.engine.training.cancellation import Dropped, Halted, Pause, raise_if
+from batchscope.engine.training.cancellation import Dropped, Halted, PauseGate, raise_if
 from batchscope.engine.training.instruments.grad_norms import norm_slice
 from batchscope.engine.training.trainer import event_builders
-from batchscope.engine.training.trainer.checkpointing import Keeper
-from batchscope.engine.training.trainer.evaluation import Figures
-from batchscope.engine.training.trainer.instrument_runner import Ending, Examiner
-from batchscope.engine.training.trainer.job import Job
-from batchscope.engine.training.trainer.replicate import Member
-from batchscope.engine.training.trainer.reporter import Teller
+from batchscope.engine.training.trainer.checkpointing import CheckpointWriter
+from batchscope.engine.training.trainer.evaluation import Evaluation
+from batchscope.engine.training.trainer.instrument_runner import Ending, InstrumentRunner
+from batchscope.engine.training.trainer.job import TrainingJob
+from batchscope.engine.training.trainer.replicate import Replicate
+from batchscope.engine.training.trainer.reporter import Reporter
 from batchscope.engine.training.trainer.state import TrainingState
 from batchscope.engine.training.trainer.train_step import SLICES_PER_RUN
 
@@ -45,21 +45,21 @@ class Trainer:
 
     def __init__(
         self,
-        job: Job,
+        job: TrainingJob,
         images: Images,
         state: Callable[[AnyEvent], None],
         halted: Callable[[], bool],
-        pause: Pause | None = None,
+        pause: PauseGate | None = None,
         dropped: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self.training = TrainingState(job, images)
-        self._teller = Teller(self.training, state)
+        self._teller = Reporter(self.training, state)
         self._halted, self._dropped, self._finishing = halted, dropped, False
-        self._pause = pause or Pause()
+        self._pause = pause or PauseGate()
         self._ending = Ending(self.training, self._teller, self._pause)
         torch.set_num_threads(job.plan.threads)
-        self._keeper = Keeper(job.checkpoints, job.attempt, self._teller.warn)
-        self._examiner = Examiner(
+        self._keeper = CheckpointWriter(job.checkpoints, job.attempt, self._teller.warn)
+        self._examiner = InstrumentRunner(
             self.training, self._teller, self._pause, self._keep_if_due, self._let_go
         )
         self._begin()
@@ -190,7 +190,7 @@ class Trainer:
             for member in [one for one in self.training.active if one.trial.id in self._dropped()]:
                 self._let_go(member)
 
-    def _let_go(self, member: Member) -> None:
+    def _let_go(self, member: Replicate) -> None:
         """End one member before its time, and keep the others as they are."""
         self._keep()
         member.pending.clear()
@@ -220,7 +220,7 @@ class Trainer:
             if any(self._meets(judged[member.index]) for member in self.training.active):
                 self._finish(lambda member: self._meets(judged[member.index]))
 
-    def _meets(self, judged: Figures) -> bool:
+    def _meets(self, judged: Evaluation) -> bool:
         return is_met(
             self.training.train_settings, event_builders.known(judged.loss), judged.accuracy
         )
@@ -274,7 +274,7 @@ class Trainer:
         self.training.stepper.travel.close_slice()
         at.slice_first, at.filled = at.steps, 0
 
-    def _add_slice(self, member: Member, norms: NDArray[np.floating]) -> None:
+    def _add_slice(self, member: Replicate, norms: NDArray[np.floating]) -> None:
         """Add the slice under way, (n, R), to those of a member's epoch."""
         at = self.training.at
         piece = norm_slice(at.slice_first, norms[:, member.index])
@@ -295,7 +295,7 @@ class Trainer:
         if going_on and self._keeper.due(REPORT_SECONDS):
             self._keep()
 
-    def _finish(self, whose: Callable[[Member], bool]) -> None:
+    def _finish(self, whose: Callable[[Replicate], bool]) -> None:
         """Take the figures at the end of an epoch of some members, which may be their last.
 
         Within an epoch, it ends there for them: they have reached the target.
@@ -312,7 +312,9 @@ class Trainer:
                 self._record(member, train[index], test[index], held[index] if held else None)
         self._finishing = False
 
-    def _record(self, member: Member, train: Figures, test: Figures, held: Figures | None) -> None:
+    def _record(
+        self, member: Replicate, train: Evaluation, test: Evaluation, held: Evaluation | None
+    ) -> None:
         record = event_builders.epoch(self.training, member, train, test, held)
         member.pending.append(record)
         member.facts.records.append(record)
@@ -325,9 +327,9 @@ class Trainer:
         if self.training.at.over or met:
             member.facts.predicted = event_builders.predicted(self.training, member)
         if met:
-            self._complete(member, told(self.training.train_settings, held is not None))
+            self._complete(member, target_text(self.training.train_settings, held is not None))
 
-    def _complete(self, member: Member, reason: str = "") -> None:
+    def _complete(self, member: Replicate, reason: str = "") -> None:
         """Its training is over: what is asked for at the end of it, and its end."""
         self._examiner.examine_last(member)
         try:
@@ -343,7 +345,7 @@ class Trainer:
         if self._keeper.due(REPORT_SECONDS):
             self._keep()
 
-    def _evaluate(self, *on: Part) -> list[list[Figures]]:
+    def _evaluate(self, *on: Part) -> list[list[Evaluation]]:
         return self.training.judge.figures(*on, first=self.training.at.epoch == 1)
 
     def _keep(self) -> None:
@@ -355,7 +357,7 @@ class Trainer:
             for member in self.training.active:
                 self._teller.epochs(member)
 
-    def _end(self, member: Member, status: TrialStatus, reason: str) -> None:
+    def _end(self, member: Replicate, status: TrialStatus, reason: str) -> None:
         """A member's last words; without any member it is all over."""
         self._teller.end(member, status, reason)
         self.training.active.remove(member)

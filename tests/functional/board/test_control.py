@@ -13,7 +13,7 @@ from batchscope.engine.spec import trials_of
 from batchscope.engine.sweeps.commands import Retry
 from batchscope.tui.app import BatchscopeApp
 from batchscope.tui.screens.add_batch_size import AddBatchSize
-from batchscope.tui.screens.dialog import Question
+from batchscope.tui.screens.dialog import ConfirmDialog
 from tests.functional.board_fixtures import (
     NOW,
     Recipe,
@@ -170,7 +170,7 @@ async def test_x_skips_the_chosen_trial_after_a_question(home: Path) -> None:
             await pilot.press("5", "home", "X")
             assert "b8-s0 has finished" in part(app, "hints")
             await pilot.press("end", "X")
-            assert isinstance(app.screen, Question)
+            assert isinstance(app.screen, ConfirmDialog)
             await pilot.press("n")
             assert "b512-s2 goes on as it was" in part(app, "hints")
             assert not (folder / "commands.jsonl").exists()

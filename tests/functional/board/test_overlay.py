@@ -10,7 +10,7 @@ from textual.widgets import Static
 from batchscope.engine.spec import trials_of
 from batchscope.tui.app import BatchscopeApp
 from batchscope.tui.screens.board import BoardScreen
-from batchscope.tui.screens.sweep_chooser import Choosing
+from batchscope.tui.screens.sweep_chooser import SweepChooser
 from batchscope.tui.widgets.list_picker import Picker
 from tests.functional.board_fixtures import (
     NOW,
@@ -45,12 +45,12 @@ def other_sweep(home: Path, name: str = OTHER, sizes: tuple[int, ...] = (8, 1024
     return recipe.folder
 
 
-async def asked(app: BatchscopeApp, pilot: object) -> Choosing:
+async def asked(app: BatchscopeApp, pilot: object) -> SweepChooser:
     """Press `o` and wait for the list."""
     await pilot.press("o")  # type: ignore[attr-defined]
-    await until(pilot, lambda: isinstance(app.screen, Choosing))  # type: ignore[arg-type]
+    await until(pilot, lambda: isinstance(app.screen, SweepChooser))  # type: ignore[arg-type]
     screen = app.screen
-    assert isinstance(screen, Choosing)
+    assert isinstance(screen, SweepChooser)
     return screen
 
 

@@ -12,7 +12,7 @@ from textual.drivers import headless_driver
 from batchscope.engine.journal import events as ev
 from batchscope.engine.spec import Trial, trials_of
 from batchscope.tui.app import BatchscopeApp
-from batchscope.tui.viewmodel.journal_follower import Batch
+from batchscope.tui.viewmodel.journal_follower import JournalUpdate
 from tests.functional.board_fixtures import (
     EPOCHS,
     NOW,
@@ -88,7 +88,7 @@ async def test_a_second_of_a_running_sweep(
             for epoch in range(3, EPOCHS + 1):
                 now[0] += 1.0
                 events = second_of(trials, epoch, now[0])
-                board.view.take(Batch(events, alive=True, damaged=0))
+                board.view.take(JournalUpdate(events, alive=True, damaged=0))
                 board.redraw()
                 await pilot.pause()
             sent = (Line.sent - before) / (EPOCHS - 2)

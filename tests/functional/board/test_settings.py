@@ -9,9 +9,9 @@ from rich.cells import cell_len
 
 from batchscope.engine.spec import trials_of
 from batchscope.tui.app import BatchscopeApp
-from batchscope.tui.config.settings import Settings
+from batchscope.tui.config.settings import UserSettings
 from batchscope.tui.screens.board import BoardScreen
-from batchscope.tui.screens.dialog import Message
+from batchscope.tui.screens.dialog import MessageDialog
 from batchscope.tui.screens.help import Help
 from batchscope.tui.screens.menu import MenuScreen
 from batchscope.tui.theme.themes import THEMES
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("still")
 SMALL, LARGE = (80, 24), (160, 45)
 
 
-def board_on(folder: Path, settings: Settings) -> BatchscopeApp:
+def board_on(folder: Path, settings: UserSettings) -> BatchscopeApp:
     return BatchscopeApp(folder.parent.parent, sweep=folder, clock=lambda: NOW, settings=settings)
 
 
@@ -42,7 +42,7 @@ def board_on(folder: Path, settings: Settings) -> BatchscopeApp:
 
 
 async def test_a_key_turns_through_the_themes(home: Path) -> None:
-    app = board_on(finished_sweep(home), Settings(theme="light"))
+    app = board_on(finished_sweep(home), UserSettings(theme="light"))
     async with app.run_test(size=LARGE) as pilot:
         await loaded(pilot)
         order = ["light", "colour-blind", "contrast", "terminal", "dark", "light"]
@@ -55,7 +55,7 @@ async def test_a_key_turns_through_the_themes(home: Path) -> None:
 
 
 async def test_a_theme_colours_rows_and_dialogs_alike(home: Path) -> None:
-    app = board_on(finished_sweep(home), Settings(theme="light"))
+    app = board_on(finished_sweep(home), UserSettings(theme="light"))
     async with app.run_test(size=SMALL) as pilot:
         board = await loaded(pilot)
         strip = board.curves.render_line(3)
@@ -71,7 +71,7 @@ async def test_under_no_color_there_is_no_theme_to_choose(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    app = board_on(finished_sweep(home), Settings(theme="light"))
+    app = board_on(finished_sweep(home), UserSettings(theme="light"))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         assert part(app, "pane-curves").count("▲") == 7, "six on the curve, one in the legend"
@@ -85,7 +85,7 @@ async def test_under_no_color_there_is_no_theme_to_choose(
 
 async def test_keys_of_ones_own_work_and_are_shown(home: Path) -> None:
     keys = {"menu": ("q",), "leave": ("m",), "curves-next-figure": ("z",), "help": ("h", "f2")}
-    app = board_on(finished_sweep(home), Settings(keys=keys))
+    app = board_on(finished_sweep(home), UserSettings(keys=keys))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         assert part(app, "hints").startswith(" 1-7 pane  z Y figure  x over")
@@ -108,7 +108,7 @@ async def test_keys_of_ones_own_work_and_are_shown(home: Path) -> None:
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_in_ascii_every_pane_and_dialog_is(home: Path, size: tuple[int, int]) -> None:
     for make in (running_sweep, probed_sweep):
-        app = board_on(make(home), Settings(ascii=True))
+        app = board_on(make(home), UserSettings(ascii=True))
         async with app.run_test(size=size) as pilot:
             await loaded(pilot)
             for keys in ("1", "l", "lt", "y", "2", "b", "3", "4", "g", "g", "g", "5", "6", "7"):
@@ -123,7 +123,7 @@ async def test_in_ascii_every_pane_and_dialog_is(home: Path, size: tuple[int, in
 
 
 async def test_in_ascii_curves_are_letters_and_bars_are_signs(home: Path) -> None:
-    app = board_on(finished_sweep(home), Settings(ascii=True))
+    app = board_on(finished_sweep(home), UserSettings(ascii=True))
     async with app.run_test(size=SMALL) as pilot:
         board = await loaded(pilot)
         assert isinstance(board, BoardScreen)
@@ -137,7 +137,7 @@ async def test_in_ascii_curves_are_letters_and_bars_are_signs(home: Path) -> Non
 
 
 async def test_in_ascii_what_is_drawn_is_as_wide(home: Path) -> None:
-    app = board_on(finished_sweep(home), Settings(ascii=True))
+    app = board_on(finished_sweep(home), UserSettings(ascii=True))
     async with app.run_test(size=LARGE) as pilot:
         board = await loaded(pilot)
         for pane in board.panes.values():
@@ -165,7 +165,7 @@ async def test_wide_and_combining_characters_move_nothing(home: Path) -> None:
         recipe.whole(trial)
     for size in (SMALL, LARGE):
         for ascii_only in (False, True):
-            app = board_on(recipe.folder, Settings(ascii=ascii_only))
+            app = board_on(recipe.folder, UserSettings(ascii=ascii_only))
             async with app.run_test(size=size) as pilot:
                 board = await loaded(pilot)
                 for key in "1234567":
@@ -182,7 +182,7 @@ async def test_wide_and_combining_characters_move_nothing(home: Path) -> None:
 
 
 async def test_a_dialog_closes_nothing_but_itself(home: Path) -> None:
-    app = board_on(finished_sweep(home), Settings())
+    app = board_on(finished_sweep(home), UserSettings())
     async with app.run_test(size=SMALL) as pilot:
         board = await loaded(pilot)
         await pilot.press("?")
@@ -195,8 +195,8 @@ async def test_a_dialog_closes_nothing_but_itself(home: Path) -> None:
         await pilot.press("?")
         below = app.screen
         assert isinstance(below, Help)
-        above = Message("over it", "a message")
+        above = MessageDialog("over it", "a message")
         await app.push_screen(above)
         below.dismiss()
         await pilot.pause()
-        assert isinstance(app.screen_stack[-1], Message)
+        assert isinstance(app.screen_stack[-1], MessageDialog)

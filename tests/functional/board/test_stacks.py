@@ -9,7 +9,7 @@ import pytest
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.tui.app import BatchscopeApp
-from batchscope.tui.headless.follower import Follower
+from batchscope.tui.headless.follower import HeadlessFollower
 from batchscope.tui.headless.log_lines import Log
 from batchscope.tui.headless.summary import summary, summary_text
 from tests.functional.board_fixtures import home, stacked_sweep
@@ -100,7 +100,7 @@ def test_the_summary_and_the_log_say_it_too(home: Path) -> None:
     assert [row[1:] for row in times] == [[], ["×3"], ["×3"], []]
     assert lines[8] == NOTE
     said = io.StringIO()
-    Follower(folder, Log("json", said)).catch_up()
+    HeadlessFollower(folder, Log("json", said)).catch_up()
     messages = [json.loads(line) for line in said.getvalue().splitlines()]
     last = {line["trial"]: line["message"] for line in messages if "epoch_seconds" in line}
     assert last["b32-s0"].endswith(", 0.0685 s for 3 replicates together")

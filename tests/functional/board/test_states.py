@@ -12,7 +12,7 @@ from batchscope.engine.journal import file as journal
 from batchscope.engine.spec import trials_of
 from batchscope.tui.config.commands import COMMANDS
 from batchscope.tui.screens.board import BoardScreen
-from batchscope.tui.screens.dialog import Message, Question
+from batchscope.tui.screens.dialog import ConfirmDialog, MessageDialog
 from batchscope.tui.screens.help import Help
 from batchscope.tui.screens.menu import MenuScreen
 from tests.functional.board_fixtures import (
@@ -191,9 +191,9 @@ async def test_stop_asks_first_and_no_changes_nothing(home: Path) -> None:
             await loaded(pilot)
             for no in ("n", "escape"):
                 await pilot.press("S")
-                assert isinstance(app.screen, Question)
+                assert isinstance(app.screen, ConfirmDialog)
                 await pilot.press("x")
-                assert isinstance(app.screen, Question)
+                assert isinstance(app.screen, ConfirmDialog)
                 await pilot.press(no)
                 assert "the sweep goes on" in part(app, "hints")
     assert not (folder / "commands.jsonl").exists()
@@ -241,7 +241,7 @@ async def test_a_resume_that_fails_says_why(home: Path, monkeypatch: pytest.Monk
     async with app.run_test(size=SMALL) as pilot:
         board = await loaded(pilot)
         await pilot.press("r")
-        await until(pilot, lambda: isinstance(app.screen, Message))
+        await until(pilot, lambda: isinstance(app.screen, MessageDialog))
         await pilot.press("x")
         assert app.screen is board
 

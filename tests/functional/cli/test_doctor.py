@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from batchscope import __version__
 from batchscope.engine.devices import nvml
-from batchscope.engine.devices.torch_probe import Question, SeenGpu, TorchSeen
+from batchscope.engine.devices.torch_probe import SeenGpu, TorchProbe, TorchSeen
 from batchscope.tui.cli import doctor
 from batchscope.tui.cli.doctor import Check, disagreement, lines_of
 from tests.functional.lab import Lab, Outcome, needs_no_gpu, sets, state_of
@@ -207,10 +207,10 @@ def test_a_torch_that_is_broken(lab: Lab, code: str, words: str) -> None:
 
 
 def test_a_torch_that_does_not_answer() -> None:
-    with Question((sys.executable, "-c", "import time; time.sleep(600)")) as question:
+    with TorchProbe((sys.executable, "-c", "import time; time.sleep(600)")) as question:
         seen = question.answer(seconds=0.2)
     assert seen == TorchSeen(error="it could not be imported within 0 s")
-    with Question((sys.executable, "-c", "import time; time.sleep(600)")) as question:
+    with TorchProbe((sys.executable, "-c", "import time; time.sleep(600)")) as question:
         pass
     assert question._process.returncode == -9, "nobody waited for it"
 

@@ -98,7 +98,7 @@ async def test_a_worker_that_is_frozen_is_killed_and_said_to_be_silent(tmp_path:
         member = await crew.hire(0, "cpu", 1)
         trial = make_trial(Train(batch_size=64, lr=0.1, epochs=10**8))
         data = await fetch("digits", tmp_path, None, heard.append)
-        order = orders.Train((trial,), (trial.id,), make_plan(trial, data.train, 1), 1, data)
+        order = orders.TrainOrder((trial,), (trial.id,), make_plan(trial, data.train, 1), 1, data)
         working = asyncio.create_task(member.work(order, heard.append, Control()))
         async with asyncio.timeout(60):
             while not any(isinstance(event, ev.EpochsFinished) for event in heard):

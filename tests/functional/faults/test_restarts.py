@@ -101,7 +101,7 @@ def test_after_a_reboot_it_goes_on_and_leaves_other_programs_alone(lab: Lab) -> 
             for line in content
         ]
         (folder / journal.NAME).write_bytes(b"\n".join(other) + b'{"kind":"epo')
-        notice.Board(folder).say("the journal cannot be written: before the reboot")
+        notice.NoticeFile(folder).say("the journal cannot be written: before the reboot")
         (sorted(kept.glob("*"))[0] / "checkpoint.1.tmp").write_bytes(b"half of one")
         assert lab.run("stop", "--all").out == "no sweep is running\n"
         done = lab.run("resume", folder.name)

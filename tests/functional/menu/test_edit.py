@@ -12,7 +12,7 @@ from batchscope.engine.experiment.preset import load_preset, read_toml
 from batchscope.engine.experiment.preset_catalog import find_preset
 from batchscope.engine.sweeps.store import SWEEP
 from batchscope.tui.app import BatchscopeApp
-from batchscope.tui.screens.dialog import Message, Question
+from batchscope.tui.screens.dialog import ConfirmDialog, MessageDialog
 from batchscope.tui.screens.edit import EditScreen
 from batchscope.tui.screens.help import Help
 from batchscope.tui.screens.menu import MenuScreen
@@ -190,7 +190,7 @@ async def test_leaving_asks_only_where_something_would_be_lost(home: Path) -> No
         await said(pilot, "edit-title", "4 trials")
         await typed(pilot, "seeds", "7")
         await pilot.press("enter", "escape")
-        assert isinstance(app.screen, Question)
+        assert isinstance(app.screen, ConfirmDialog)
         await pilot.press("n")
         assert "nothing was dropped" in part(app, "edit-hints")
         assert "1 change" in part(app, "edit-title")
@@ -227,7 +227,7 @@ async def test_a_file_that_went_away_is_told(home: Path, presets: dict[str, Path
         await typed(pilot, "seeds", "3")
         await said(pilot, "edit-notes", "no such preset file")
         await pilot.press("escape", "escape", "E")
-        await until(pilot, lambda: isinstance(app.screen, Message))
+        await until(pilot, lambda: isinstance(app.screen, MessageDialog))
         assert "no such preset file" in str(app.screen.query_one("Static").render())
 
 

@@ -10,10 +10,10 @@ from textual.pilot import Pilot
 from batchscope.engine.sweeps.launcher import wait_until_free
 from batchscope.engine.sweeps.store import conductor_lives, home_folder, sweep_folders
 from batchscope.tui.app import BatchscopeApp
-from batchscope.tui.screens.dialog import Message, Question
+from batchscope.tui.screens.dialog import ConfirmDialog, MessageDialog
 from batchscope.tui.screens.edit import EditScreen
 from batchscope.tui.screens.menu import MenuScreen
-from batchscope.tui.screens.text_prompt import Asking
+from batchscope.tui.screens.text_prompt import TextPrompt
 from tests.functional.boards import loaded, part, still
 
 __all__ = ["still"]
@@ -65,11 +65,11 @@ async def test_edit_launch_export_delete(tmp_path: Path, monkeypatch: pytest.Mon
         await until(pilot, lambda: isinstance(app.screen, MenuScreen))
         await until(pilot, lambda: "1 stored sweep" in part(app, "menu-title"))
         await pilot.press("end", "e")
-        await until(pilot, lambda: isinstance(app.screen, Asking))
+        await until(pilot, lambda: isinstance(app.screen, TextPrompt))
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, Message))
+        await until(pilot, lambda: isinstance(app.screen, MessageDialog))
         await pilot.press("enter", "D")
-        await until(pilot, lambda: isinstance(app.screen, Question))
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await pilot.press("y")
         await until(pilot, lambda: sweep_folders(home) == [])
     manifest = json.loads((tmp_path / folder.name / "manifest.json").read_text())

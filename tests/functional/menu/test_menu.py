@@ -10,7 +10,7 @@ from batchscope.engine.experiment.preset import load_preset
 from batchscope.engine.sweeps.store import SWEEP, read_launch, sweep_toml
 from batchscope.tui.app import BatchscopeApp
 from batchscope.tui.screens.board import BoardScreen
-from batchscope.tui.screens.dialog import Message
+from batchscope.tui.screens.dialog import MessageDialog
 from batchscope.tui.screens.help import Help
 from batchscope.tui.screens.menu import MenuScreen
 from tests.functional.board_fixtures import (
@@ -106,7 +106,7 @@ async def test_a_broken_preset_says_what_is_wrong_and_harms_nothing(home: Path) 
         assert "✗ cannot be used" in part(app, "picker")
         assert "unknown key 'batch'" in " ".join(part(app, "preview").split())
         await pilot.press("enter")
-        assert isinstance(app.screen, Message)
+        assert isinstance(app.screen, MessageDialog)
         await pilot.press("space")
         assert isinstance(app.screen, MenuScreen)
 
@@ -164,7 +164,7 @@ async def test_a_launch_that_fails_says_why_and_the_menu_goes_on(
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)
         await pilot.press("home", "enter")
-        await until(pilot, lambda: isinstance(app.screen, Message))
+        await until(pilot, lambda: isinstance(app.screen, MessageDialog))
         said = str(app.screen.query_one("Static").render())
         assert "cuda:7: not on this machine; [b]there is[/b] none" in said
         await pilot.press("enter")

@@ -14,9 +14,9 @@ from batchscope.engine.experiment.preset import load_preset
 from batchscope.engine.sweeps.store import SWEEP, sweep_folders
 from batchscope.tui.app import BatchscopeApp
 from batchscope.tui.screens.board import BoardScreen
-from batchscope.tui.screens.dialog import Message, Question
+from batchscope.tui.screens.dialog import ConfirmDialog, MessageDialog
 from batchscope.tui.screens.menu import MenuScreen
-from batchscope.tui.screens.text_prompt import Asking
+from batchscope.tui.screens.text_prompt import TextPrompt
 from tests.functional.board_fixtures import (
     Recipe,
     conductor_of,
@@ -132,7 +132,7 @@ async def test_r_leaves_what_runs_or_is_finished_alone_and_tells_a_failure(
     async with (app := BatchscopeApp(home)).run_test(size=SMALL) as pilot:
         await listed(pilot)
         await pilot.press("end", "up", "r")
-        await dialog(pilot, Message)
+        await dialog(pilot, MessageDialog)
         assert "[b]no[/b] disk" in shown(pilot)
 
 
@@ -144,10 +144,10 @@ async def test_a_sweep_that_went_away_meanwhile_is_told(home: Path) -> None:
         await pilot.press("end")
         folder.rename(home / "elsewhere")
         await pilot.press("r")
-        await dialog(pilot, Message)
+        await dialog(pilot, MessageDialog)
         assert "No such file" in shown(pilot)
         await pilot.press("x", "e", "enter")
-        await dialog(pilot, Message)
+        await dialog(pilot, MessageDialog)
         assert "could not be exported" in shown(pilot)
 
 
@@ -230,7 +230,7 @@ async def test_d_deletes_the_chosen_sweep_after_a_question(home: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)
         await pilot.press("end", "up", "D")
-        await dialog(pilot, Question)
+        await dialog(pilot, ConfirmDialog)
         assert f"Delete this sweep? {folder.name} 12 of 12 trials" in shown(pilot)
         assert "there is no way back" in shown(pilot)
         await pilot.press("n")
@@ -257,7 +257,7 @@ async def test_d_deletes_all_that_are_marked_and_none_while_one_runs(home: Path)
             await pilot.press("D")
             assert "is running; stop it on its board first" in part(app, "menu-hints")
             await pilot.press("space", "D")
-            await dialog(pilot, Question)
+            await dialog(pilot, ConfirmDialog)
             assert "Delete these 2 sweeps? 20270111" in shown(pilot)
             await pilot.press("y")
             await answered(pilot, "2 sweeps deleted")
@@ -270,10 +270,10 @@ async def test_a_conductor_that_came_meanwhile_keeps_its_sweep(home: Path) -> No
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)
         await pilot.press("end", "D")
-        await dialog(pilot, Question)
+        await dialog(pilot, ConfirmDialog)
         with conductor_of(folder):
             await pilot.press("y")
-            await dialog(pilot, Message)
+            await dialog(pilot, MessageDialog)
             assert "is running; stop it first" in shown(pilot)
     assert sweep_folders(home) == [folder]
 
@@ -284,10 +284,10 @@ async def test_e_exports_into_the_folder_that_is_asked_for(home: Path, here: Pat
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)
         await pilot.press("end", "e")
-        await dialog(pilot, Asking)
+        await dialog(pilot, TextPrompt)
         assert app.screen.query_one(Input).value == str(here / folder.name)
         await pilot.press("enter")
-        await dialog(pilot, Message)
+        await dialog(pilot, MessageDialog)
         assert "All 12 trials are in its tables" in shown(pilot)
         await pilot.press("enter")
         assert isinstance(app.screen, MenuScreen)
@@ -305,7 +305,7 @@ async def test_e_refuses_what_the_command_line_refuses(home: Path, here: Path) -
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)
         await pilot.press("end", "e")
-        await dialog(pilot, Asking)
+        await dialog(pilot, TextPrompt)
         for text, refusal in (
             ("full", "full: holds something else; name another folder"),
             ("file", "file: is a file; name a folder"),
@@ -318,9 +318,9 @@ async def test_e_refuses_what_the_command_line_refuses(home: Path, here: Path) -
         await pilot.press("escape")
         await answered(pilot, "nothing was exported")
         await pilot.press("e", "ctrl+u", *"again", "enter")
-        await dialog(pilot, Message)
+        await dialog(pilot, MessageDialog)
         await pilot.press("enter", "e", "ctrl+u", *"again", "enter")
-        await dialog(pilot, Message)
+        await dialog(pilot, MessageDialog)
     assert [path.name for path in (here / "full").iterdir()] == ["mine.txt"]
     assert json.loads((here / "again" / "manifest.json").read_text())["sweep"] == folder.name
 
@@ -332,9 +332,9 @@ async def test_e_on_the_board_exports_a_sweep_that_runs_and_says_so(home: Path, 
         async with app.run_test(size=SMALL) as pilot:
             await loaded(pilot)
             await pilot.press("e")
-            await dialog(pilot, Asking)
+            await dialog(pilot, TextPrompt)
             await pilot.press("enter")
-            await dialog(pilot, Message)
+            await dialog(pilot, MessageDialog)
             assert "5 of 12 trials have ended" in shown(pilot)
         manifest = json.loads((here / folder.name / "manifest.json").read_text())
     assert (manifest["complete"], manifest["state"]) == (False, "running")
@@ -366,6 +366,6 @@ def test_picture_of_the_question(home: Path, snap_compare: Callable[..., bool]) 
     async def asked(pilot: Pilot[str]) -> None:
         await listed(pilot)
         await pilot.press("end", "space", "up", "space", "D")
-        await dialog(pilot, Question)
+        await dialog(pilot, ConfirmDialog)
 
     assert snap_compare(BatchscopeApp(home), terminal_size=SMALL, run_before=asked)

@@ -11,7 +11,7 @@ from batchscope.engine.experiment.preset import parse_preset
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.events import AnyEvent, TrialEnded, TrialStarted
 from batchscope.engine.orchestration.control import Control
-from batchscope.engine.orchestration.journal_writer import Ledger
+from batchscope.engine.orchestration.journal_writer import JournalWriter
 from batchscope.engine.orchestration.trial_queue import Group, TrialQueue
 from batchscope.engine.processes import orders
 
@@ -38,7 +38,7 @@ class House:
 
     def __init__(self, folder: Path, raw: dict[str, Any] = RAW) -> None:
         preset = parse_preset(raw, "made-up", "made-up.toml")
-        self.ledger = Ledger(folder)
+        self.ledger = JournalWriter(folder)
         self.ledger.write(
             ev.SweepOpened(
                 id="sweep",
@@ -90,7 +90,7 @@ class ScriptedMember:
     sharing: int = 1
 
     async def work(
-        self, order: orders.Train, heard: Callable[[AnyEvent], None], control: Control
+        self, order: orders.TrainOrder, heard: Callable[[AnyEvent], None], control: Control
     ) -> str | None:
         name = order.active[0]
         started = TrialStarted(
@@ -116,7 +116,7 @@ class ScriptedMember:
         return None
 
 
-def began(order: orders.Train, name: str) -> ev.TrialStarted:
+def began(order: orders.TrainOrder, name: str) -> ev.TrialStarted:
     return ev.TrialStarted(
         trial=name,
         attempt=order.attempt,

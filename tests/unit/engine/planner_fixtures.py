@@ -7,14 +7,14 @@ import msgspec
 
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.devices.devices import Device
-from batchscope.engine.journal.events import AnyEvent, Measured, Paced, TrialEnded
+from batchscope.engine.journal.events import AnyEvent, MicroBatchesMeasured, Paced, TrialEnded
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.costs import Costs
-from batchscope.engine.orchestration.placement import Place
-from batchscope.engine.orchestration.planner import Planner, Rest, Task
+from batchscope.engine.orchestration.placement import Placement
+from batchscope.engine.orchestration.planner import Planner, PlanningTask, Rest
 from batchscope.engine.planning.micro_batch import Shape, usable
-from batchscope.engine.planning.stacking import Stack
+from batchscope.engine.planning.stacking import StackTiming
 from batchscope.engine.processes import orders
 from batchscope.engine.spec import Configuration, Memory, Trial, trials_of
 from tests.unit.training_fixtures import TRAIN_SIZE, opened
@@ -24,7 +24,7 @@ DATA = Prepared(
 )
 HELD = (TRAIN_SIZE + 360) * (64 * 4 + 8) + 360 * 8
 CPU, GPU = Device("cpu", "a CPU"), Device("cuda:0", "a GPU", "GPU-1")
-ALONE = Place(CPU, workers=1, threads=3)
+ALONE = Placement(CPU, workers=1, threads=3)
 ALL = Rest()
 EACH = 2000
 """Bytes that an image takes in the fake worker, beside the data."""
@@ -68,15 +68,15 @@ class Worker:
             micro_batch_size=order.plan.micro_batch_size,
             threads=order.plan.threads,
             asked=max(order.stacks),
-            stacks=tuple(Stack(size, self.step(size)) for size in order.stacks),
+            stacks=tuple(StackTiming(size, self.step(size)) for size in order.stacks),
             seconds=0.1,
         )
 
-    def measured(self, order: orders.Measure) -> Measured:
+    def measured(self, order: orders.Measure) -> MicroBatchesMeasured:
         batch = order.plan.batch_size
         sizes = sorted({1, max(1, batch // 8), batch})
         limit = min(self.free, order.limit_bytes or self.free)
-        return Measured(
+        return MicroBatchesMeasured(
             trial=order.members[0].id,
             device="cpu",
             device_name=order.device_name,
@@ -105,8 +105,10 @@ class Office:
         costs = Costs(self.state, {"digits": DATA})
         self.planner = Planner(self.state, self.state.apply, Control(), limit, costs)
 
-    async def settle(self, *trials: Trial, place: Place = ALONE, rest: Rest = ALL) -> str | None:
-        task = Task(self.worker, place, trials, 1, DATA)  # type: ignore[arg-type]
+    async def settle(
+        self, *trials: Trial, place: Placement = ALONE, rest: Rest = ALL
+    ) -> str | None:
+        task = PlanningTask(self.worker, place, trials, 1, DATA)  # type: ignore[arg-type]
         return await self.planner.settle(task, lambda: rest)
 
     def micro(self, *trials: Trial) -> list[int]:

@@ -27,7 +27,7 @@ from batchscope.engine.findings.findings import find
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.orchestration.command_handler import Servant
+from batchscope.engine.orchestration.command_handler import CommandHandler
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.spec import MAX_TRIALS
 from batchscope.engine.sweeps import commands
@@ -220,7 +220,7 @@ def test_commands_whose_bytes_are_broken(tmp_path: Path, content: bytes) -> None
     tmp_path.mkdir()
     house, control = House(tmp_path), Control()
     (tmp_path / SWEEP).write_bytes(sweep_toml(house.queue.preset))
-    servant = Servant(tmp_path, house.ledger, house.queue, control)
+    servant = CommandHandler(tmp_path, house.ledger, house.queue, control)
     path = tmp_path / commands.NAME
     path.write_bytes(b"")
     inbox = commands.Inbox(tmp_path)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from batchscope.engine.analysis.noise_scales import NoiseFinding
 from batchscope.engine.findings.critical_batch_size import Critical, Regime, Size
 from batchscope.engine.findings.critical_batch_text import aside_sentences, figure, noise_sentence
-from batchscope.engine.findings.critical_batch_text import told as in_words
+from batchscope.engine.findings.critical_batch_text import critical_size_text as in_words
 from batchscope.engine.formatting import three_digits
 from batchscope.engine.schedule import target
 from batchscope.tui.panes.placeholder import awaited

@@ -23,7 +23,7 @@ SEEDS_FROM = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class BarMeasure:
     """A figure of a finished trial by its name among the findings; `share` is a fraction.
 
     One that is a `setting` is the same for all seeds, and has no interval.
@@ -48,32 +48,32 @@ class Measured:
         return figure(mean.mean, decimals), deviation(half, decimals) if half is not None else ""
 
 
-EPOCH_TIME = Measured("epoch time", "time", "epoch_seconds")
-NOISE = Measured("gradient noise scale", "noise", "noise_scale")
+EPOCH_TIME = BarMeasure("epoch time", "time", "epoch_seconds")
+NOISE = BarMeasure("gradient noise scale", "noise", "noise_scale")
 """Means over the seeds, divided last: `engine.analysis.noise_scales`; its interval is lopsided."""
 FIGURES = (
     EPOCH_TIME,
-    Measured("step time", "step time", "step_seconds"),
-    Measured("test accuracy", "accuracy", "test_accuracy", True),
-    Measured("generalization gap", "gap", "generalization_gap", True),
-    Measured("distance from init", "distance", "distance_from_init"),
-    Measured("weight norm", "weights", "weight_norm"),
-    Measured("gradient norm cv", "norm cv", "grad_norm_cv"),
+    BarMeasure("step time", "step time", "step_seconds"),
+    BarMeasure("test accuracy", "accuracy", "test_accuracy", True),
+    BarMeasure("generalization gap", "gap", "generalization_gap", True),
+    BarMeasure("distance from init", "distance", "distance_from_init"),
+    BarMeasure("weight norm", "weights", "weight_norm"),
+    BarMeasure("gradient norm cv", "norm cv", "grad_norm_cv"),
     NOISE,
-    Measured("SGD noise scale", "SGD noise", "sgd_noise_scale", setting=True),
+    BarMeasure("SGD noise scale", "SGD noise", "sgd_noise_scale", setting=True),
 )
 PARTS = (
-    Measured("bias", "bias", "bias", True),
-    Measured("variance", "variance", "variance", True),
-    Measured("net variance", "net variance", "net_variance", True),
+    BarMeasure("bias", "bias", "bias", True),
+    BarMeasure("variance", "variance", "variance", True),
+    BarMeasure("net variance", "net variance", "net_variance", True),
 )
 """Once a trial has told what it predicts; last, so that no other changes its place by then."""
-CRITICAL = Measured("steps and samples", "critical", "steps")
+CRITICAL = BarMeasure("steps and samples", "critical", "steps")
 """Of a sweep with a target: not bars but a curve, `tui.panes.bars.critical_batch_size`."""
-SHARPNESS = Measured("sharpness", "sharpness", "sharpness")
+SHARPNESS = BarMeasure("sharpness", "sharpness", "sharpness")
 LINES = {
-    Measured("loss between solutions", "loss line", "test_loss"): "loss",
-    Measured("accuracy between solutions", "accuracy line", "test_accuracy", True): "accuracy",
+    BarMeasure("loss between solutions", "loss line", "test_loss"): "loss",
+    BarMeasure("accuracy between solutions", "accuracy line", "test_accuracy", True): "accuracy",
 }
 """Of a sweep that asks for the line between two solutions: curves,
 `tui.panes.bars.interpolation`."""
@@ -93,7 +93,7 @@ class BarsPane(Pane):
         return self.chosen
 
     @property
-    def figures(self) -> tuple[Measured, ...]:
+    def figures(self) -> tuple[BarMeasure, ...]:
         """What there is to draw."""
         view = self.view
         asked = [each.settings for each in view.state.configurations.values()]
@@ -107,7 +107,7 @@ class BarsPane(Pane):
         )
 
     @property
-    def figure(self) -> Measured:
+    def figure(self) -> BarMeasure:
         """What is drawn."""
         return self.figures[self.chosen]
 

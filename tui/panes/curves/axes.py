@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from batchscope.tui.panes.curves.options import Lens
-from batchscope.tui.panes.curves.series import Drawn, planned_end
+from batchscope.tui.panes.curves.series import PlottedCurve, planned_end
 from batchscope.tui.render.axis import Axis, axis_over
 from batchscope.tui.render.chart import Level
 from batchscope.tui.viewmodel.marks import Mark
@@ -22,7 +22,7 @@ REFERENCE_NEAR = 4
 SIZE_NEAR = 10
 
 
-def whole_x(view: View, lens: Lens, curves: Sequence[Drawn]) -> Axis:
+def whole_x(view: View, lens: Lens, curves: Sequence[PlottedCurve]) -> Axis:
     """All of the budget where it is known, so that a growing curve moves nothing drawn."""
     end = float(max(one.raw.x.max() for one in curves))
     planned = planned_end(view, lens)
@@ -36,7 +36,7 @@ def whole_x(view: View, lens: Lens, curves: Sequence[Drawn]) -> Axis:
     return Axis(0.0, _rounded(end))
 
 
-def zoomed(whole: Axis, lens: Lens, curves: Sequence[Drawn]) -> Axis:
+def zoomed(whole: Axis, lens: Lens, curves: Sequence[PlottedCurve]) -> Axis:
     """The part of the axis that is looked at: around the middle, or up to the newest point."""
     if not lens.zoom:
         return whole
@@ -55,7 +55,7 @@ def holds_points(x: Axis, measured: "Floats") -> bool:
     return int(((measured >= x.low) & (measured <= x.high)).sum()) >= LEAST_POINTS
 
 
-def y_axis(lens: Lens, curves: Sequence[Drawn], x: Axis, known: Level | None) -> Axis:
+def y_axis(lens: Lens, curves: Sequence[PlottedCurve], x: Axis, known: Level | None) -> Axis:
     """Over what is visible, and without the steep beginning, which would press the rest together.
 
     A curve that begins below comes in through the lower edge. Smoothing moves no axis.
@@ -77,7 +77,7 @@ def y_axis(lens: Lens, curves: Sequence[Drawn], x: Axis, known: Level | None) ->
     return axis_over(ends, log=log)
 
 
-def reference(view: View, lens: Lens, curves: Sequence[Drawn]) -> Level | None:
+def reference(view: View, lens: Lens, curves: Sequence[PlottedCurve]) -> Level | None:
     """The best accuracy that is known for the data, where all curves are of the same."""
     data = {one.source.state.configurations[one.name].settings.data.name for one in curves}
     best = REFERENCE.get(data.pop()) if len(data) == 1 else None
@@ -86,7 +86,7 @@ def reference(view: View, lens: Lens, curves: Sequence[Drawn]) -> Level | None:
     return Level(1.0 - best if lens.quantity is ERROR else best, f"{best * 100:.1f} published")
 
 
-def _nearest_sizes(curves: Sequence[Drawn], low: float, high: float) -> list[float]:
+def _nearest_sizes(curves: Sequence[PlottedCurve], low: float, high: float) -> list[float]:
     """The batch sizes next to what is drawn, below and above it, unless they are far away."""
     settings = [one.source.state.configurations[one.name].settings for one in curves if one.own]
     sizes = {float(setting.train.batch_size) for setting in settings}
@@ -103,7 +103,7 @@ def sizes_within(view: View, lens: Lens, y: Axis) -> list[tuple[int, Mark]]:
     return [(size, view.marks[name]) for size, name in sizes.items() if y.low <= size <= y.high]
 
 
-def _late(one: Drawn, lens: Lens, x: Axis) -> "Lit":
+def _late(one: PlottedCurve, lens: Lens, x: Axis) -> "Lit":
     import numpy as np
 
     at = one.raw.x

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from batchscope.tui.panes.curves.series import Drawn
+from batchscope.tui.panes.curves.series import PlottedCurve
 from batchscope.tui.render.axis import Axis
 from batchscope.tui.render.units import duration, significant
-from batchscope.tui.viewmodel.quantities import Axle
+from batchscope.tui.viewmodel.quantities import XQuantity
 
 if TYPE_CHECKING:
     from batchscope.tui.render.braille import Floats
 
 
-def measured_at(curves: Sequence[Drawn]) -> "Floats":
+def measured_at(curves: Sequence[PlottedCurve]) -> "Floats":
     """Every x that something was measured at, in order."""
     import numpy as np
 
@@ -51,7 +51,7 @@ def _cells(x: Axis, xs: "Floats", columns: int) -> "Floats":
     return np.floor(positions(x, xs, columns * 2) + 0.5) // 2
 
 
-def place_text(x: float, axle: Axle) -> str:
+def place_text(x: float, axle: XQuantity) -> str:
     """A place on the x axis, with its unit."""
     if axle.along == "seconds":
         return duration(x)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from batchscope.engine.analysis.figures import LogFit, last_values, mean_and_deviation
 from batchscope.tui.panes.curves.options import Lens
-from batchscope.tui.panes.curves.series import Source, measured
+from batchscope.tui.panes.curves.series import CurveSource, measured
 from batchscope.tui.render.styled_text import Row, clip, row, width_of
 from batchscope.tui.render.units import deviation, figure, places, significant
 from batchscope.tui.viewmodel.quantities import ERROR
@@ -36,7 +36,7 @@ class Reading:
 
 def legend(
     view: View,
-    sources: Sequence[Source],
+    sources: Sequence[CurveSource],
     lens: Lens,
     fits: dict[str, LogFit],
     size: tuple[int, int],
@@ -68,7 +68,7 @@ def legend(
     return lines
 
 
-def _label_width(sources: Sequence[Source], most: int) -> int:
+def _label_width(sources: Sequence[CurveSource], most: int) -> int:
     labels = [mark.label for source in sources for mark in source.marks.values()]
     return min(max(map(len, labels), default=1), most)
 
@@ -89,7 +89,7 @@ def _head(lens: Lens, most: int) -> Row:
     return row(((lead + text).ljust(most + 24)[: most + 3 + FIGURES], "dim"))
 
 
-def reading_of(view: View, source: Source, name: str, lens: Lens) -> Reading | None:
+def reading_of(view: View, source: CurveSource, name: str, lens: Lens) -> Reading | None:
     """The figure of a configuration of a sweep, as the lens asks for it."""
     trials = source.state.replicates(name)
     if lens.cursor is not None:
@@ -104,7 +104,7 @@ def reading_of(view: View, source: Source, name: str, lens: Lens) -> Reading | N
     return Reading(float(curve.mean[-1]), None, 0, len(trials), reached)
 
 
-def _read(view: View, source: Source, name: str, lens: Lens, seeds: int) -> Reading | None:
+def _read(view: View, source: CurveSource, name: str, lens: Lens, seeds: int) -> Reading | None:
     """What was measured last where the cursor stands, or before."""
     assert lens.cursor is not None
     curve = measured(view, source, name, False, lens)

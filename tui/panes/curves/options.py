@@ -8,8 +8,8 @@ from batchscope.tui.viewmodel.quantities import (
     DISTANCE,
     ERROR,
     QUANTITIES,
-    Axle,
     Quantity,
+    XQuantity,
 )
 
 LINEAR, LOG_X, LOG_Y = range(3)
@@ -53,7 +53,7 @@ class Lens:
         return ERROR if chosen is ACCURACY and self.scale == LOG_Y else chosen
 
     @property
-    def axle(self) -> Axle:
+    def axle(self) -> XQuantity:
         """What lies along the x axis."""
         return AXLES[self.over]
 

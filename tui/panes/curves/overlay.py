@@ -7,9 +7,9 @@ from batchscope.engine.analysis.figures import preferred
 from batchscope.engine.errors import UsageProblem, printable
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps.store import read_launch
-from batchscope.tui.panes.curves.series import Source
+from batchscope.tui.panes.curves.series import CurveSource
 from batchscope.tui.render.units import when
-from batchscope.tui.viewmodel.journal_follower import Batch, Follower
+from batchscope.tui.viewmodel.journal_follower import JournalFollower, JournalUpdate
 from batchscope.tui.viewmodel.marks import COLOURS, Mark
 from batchscope.tui.viewmodel.view import View
 
@@ -25,7 +25,7 @@ class Overlay:
         self.folder = folder
         self.title = ""
         self.state = SweepState()
-        self._follower = Follower(folder)
+        self._follower = JournalFollower(folder)
 
     def load(self) -> "Overlay":
         """Read all that is written; it blocks on the disk.
@@ -41,11 +41,11 @@ class Overlay:
             raise UsageProblem(f"{printable(self.folder.name)}: {why}")
         return self
 
-    def poll(self) -> Batch:
+    def poll(self) -> JournalUpdate:
         """What came since; it blocks on the disk, and changes nothing that is drawn."""
         return self._follower.poll()
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: JournalUpdate) -> None:
         """Fold what came."""
         self.state.fold(batch.events)
 
@@ -55,7 +55,7 @@ class Overlay:
         return self.folder.name, self.state.version
 
 
-def sources(view: View, overlays: list[Overlay]) -> list[Source]:
+def sources(view: View, overlays: list[Overlay]) -> list[CurveSource]:
     """Overlays with their marks: the colour of what is called alike on the board, other glyphs."""
     styles = {mark.label: mark.style for mark in view.marks.values()}
     glyphs = DIGITS if view.look.ascii else GLYPHS
@@ -68,5 +68,7 @@ def sources(view: View, overlays: list[Overlay]) -> list[Source]:
             style = styles.setdefault(label, f"s{len(styles) % COLOURS}")
             marks[name] = Mark(glyphs[used % len(glyphs)], style, label)
             used += 1
-        overlaid.append(Source(overlay.folder.name, overlay.title, overlay.state, order, marks))
+        overlaid.append(
+            CurveSource(overlay.folder.name, overlay.title, overlay.state, order, marks)
+        )
     return overlaid

@@ -11,7 +11,14 @@ from batchscope.tui.panes.curves.cursor import measured_at, place_text, stepped
 from batchscope.tui.panes.curves.legend import legend, width_beside
 from batchscope.tui.panes.curves.options import Lens
 from batchscope.tui.panes.curves.overlay import Overlay, sources
-from batchscope.tui.panes.curves.series import Drawn, Source, banded, gathered, own, raw_behind
+from batchscope.tui.panes.curves.series import (
+    CurveSource,
+    PlottedCurve,
+    banded,
+    gathered,
+    own,
+    raw_behind,
+)
 from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.render.axis import Axis
 from batchscope.tui.render.chart import plot_columns
@@ -177,7 +184,7 @@ class CurvesPane(Pane):
         reasons = [no_noise_scale(each.settings) for each in configurations]
         return reasons[0] if reasons and all(reasons) else ""
 
-    def _scale_name(self, curves: Sequence[Drawn]) -> str:
+    def _scale_name(self, curves: Sequence[PlottedCurve]) -> str:
         if self.lens.quantity is ERROR:
             return "error (1 − accuracy) log"
         lost = self.lens.log_y and any((one.raw.mean <= 0).any() for one in curves)
@@ -185,7 +192,7 @@ class CurvesPane(Pane):
         return named + (" without what is ≤ 0" if lost else "")
 
     def _plot(
-        self, curves: Sequence[Drawn], fits: dict[str, LogFit], width: int, height: int
+        self, curves: Sequence[PlottedCurve], fits: dict[str, LogFit], width: int, height: int
     ) -> list[Row]:
         from batchscope.tui.panes.curves.plot import picture  # loads numpy
 
@@ -196,10 +203,10 @@ class CurvesPane(Pane):
         self._columns = max(1, plot_columns(y, (width, height)))
         return picture(self.view, curves, fits, lens, (x, y), (width, height), known)
 
-    def _x_axis(self, curves: Sequence[Drawn], lens: Lens) -> Axis:
+    def _x_axis(self, curves: Sequence[PlottedCurve], lens: Lens) -> Axis:
         return zoomed(whole_x(self.view, lens, curves), lens, curves)
 
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[CurveSource]:
         """The sweeps whose curves are drawn, the board's own first."""
         return [own(self.view, self.lens.rivals), *sources(self.view, self.overlays)]
 
@@ -208,10 +215,10 @@ class CurvesPane(Pane):
         """Whether any images are held out."""
         return any(c.settings.data.validation for c in self.view.state.configurations.values())
 
-    def _curves(self) -> list[Drawn]:
+    def _curves(self) -> list[PlottedCurve]:
         return gathered(self.view, self.sources(), self.lens)
 
-    def _fits(self, curves: Sequence[Drawn]) -> dict[str, LogFit]:
+    def _fits(self, curves: Sequence[PlottedCurve]) -> dict[str, LogFit]:
         if not self.lens.fitted:
             return {}
         fits = {

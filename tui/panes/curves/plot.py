@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from batchscope.engine.analysis.figures import LogFit
 from batchscope.tui.panes.curves.axes import sizes_within
 from batchscope.tui.panes.curves.options import Lens
-from batchscope.tui.panes.curves.series import Drawn, banded, raw_behind
+from batchscope.tui.panes.curves.series import PlottedCurve, banded, raw_behind
 from batchscope.tui.render.ascii import plain
 from batchscope.tui.render.axis import Axis
 from batchscope.tui.render.braille import Band, Grid, Series, places
@@ -26,7 +26,7 @@ MARKERS_ALONE = 6  # where no colour tells whose curve it is
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class PlotLayer:
     """Something to be drawn: which, a stamp that differs as soon as it does, and how it is made."""
 
     key: object
@@ -36,7 +36,7 @@ class Layer:
 
 def picture(
     view: View,
-    curves: Sequence[Drawn],
+    curves: Sequence[PlottedCurve],
     fits: dict[str, LogFit],
     lens: Lens,
     axes: tuple[Axis, Axis],
@@ -66,54 +66,58 @@ def picture(
     return chart(draw, x, y, size, marks, level, hair)
 
 
-def _across(size: int, mark: Mark, x: Axis) -> Layer:
+def _across(size: int, mark: Mark, x: Axis) -> PlotLayer:
     """A batch size as a dotted line, to hold the noise scale against."""
     line = Series([(x.low, size), (x.high, size)], mark.faint, dotted=True, behind=True)
-    return Layer(("size", size), mark, lambda: line)
+    return PlotLayer(("size", size), mark, lambda: line)
 
 
-def _drawn(grid: Grid, layer: Layer, x: Axis, y: Axis) -> tuple[NDArray[np.uint8], Series | Band]:
+def _drawn(
+    grid: Grid, layer: PlotLayer, x: Axis, y: Axis
+) -> tuple[NDArray[np.uint8], Series | Band]:
     made = layer.make()
     return grid.masks_of(made, x, y), made
 
 
 def _layers(
-    curves: Sequence[Drawn], fits: dict[str, LogFit], lens: Lens, letters: bool
-) -> list[Layer]:
+    curves: Sequence[PlottedCurve], fits: dict[str, LogFit], lens: Lens, letters: bool
+) -> list[PlotLayer]:
     """From what lies behind to what lies in front; in ASCII, lines are drawn with letters."""
     layers = []
     if lens.spread:
         layers += [
-            Layer(("band", *one.key), one.stamp, partial(_band, one)) for one in banded(curves)
+            PlotLayer(("band", *one.key), one.stamp, partial(_band, one)) for one in banded(curves)
         ]
     if lens.strength and raw_behind(curves):
         layers += [
-            Layer(("raw", *one.key), one.stamp, partial(_measured, one))
+            PlotLayer(("raw", *one.key), one.stamp, partial(_measured, one))
             for one in curves
             if not one.train
         ]
     layers += [
-        Layer(("fit", *one.key), (one.stamp, fits[one.name]), partial(_fit, one, fits))
+        PlotLayer(("fit", *one.key), (one.stamp, fits[one.name]), partial(_fit, one, fits))
         for one in curves
         if one.own and one.name in fits
     ]
-    lines = (Layer(("line", *one.key), one.stamp, partial(_line, one, letters)) for one in curves)
+    lines = (
+        PlotLayer(("line", *one.key), one.stamp, partial(_line, one, letters)) for one in curves
+    )
     return [*layers, *lines]
 
 
-def _band(one: Drawn) -> Band:
+def _band(one: PlottedCurve) -> Band:
     """A standard deviation to either side, where there are two seeds at least."""
     curve = one.shown
     low, high = curve.mean - curve.deviation, curve.mean + curve.deviation
     return Band(np.column_stack((curve.x, low, high)), one.mark.faint)
 
 
-def _measured(one: Drawn) -> Series:
+def _measured(one: PlottedCurve) -> Series:
     """What is smoothed, as it was."""
     return Series(np.column_stack((one.raw.x, one.raw.mean)), one.mark.faint, behind=True)
 
 
-def _line(one: Drawn, letters: bool) -> Series:
+def _line(one: PlottedCurve, letters: bool) -> Series:
     points = np.column_stack((one.shown.x, one.shown.mean))
     style = one.mark.faint if one.train else one.mark.style
     letter = "." if one.train else plain(one.mark.glyph).lower()
@@ -122,14 +126,14 @@ def _line(one: Drawn, letters: bool) -> Series:
     )
 
 
-def _fit(one: Drawn, fits: dict[str, LogFit]) -> Series:
+def _fit(one: PlottedCurve, fits: dict[str, LogFit]) -> Series:
     """The fit from the curve's first point to its last."""
     fit, ends = fits[one.name], (float(one.raw.x[0]), float(one.raw.x[-1]))
     line = [(x, fit.intercept + fit.slope * math.log(x)) for x in ends]
     return Series(line, one.mark.faint, dashed=True)
 
 
-def _staggered(curves: Sequence[Drawn], x: Axis, many: int) -> list[Marker]:
+def _staggered(curves: Sequence[PlottedCurve], x: Axis, many: int) -> list[Marker]:
     """Places on each curve for its marker, no two curves at the same place if avoidable."""
     placed: list[Marker] = []
     for index, one in enumerate(curves):
@@ -143,7 +147,7 @@ def _staggered(curves: Sequence[Drawn], x: Axis, many: int) -> list[Marker]:
     return placed
 
 
-def _read_off(curves: Sequence[Drawn], x: float) -> list[Marker]:
+def _read_off(curves: Sequence[PlottedCurve], x: float) -> list[Marker]:
     """The markers on the cursor's line, where curves have a value there."""
     return [
         (x, float(one.shown.mean[at]), one.mark.glyph, one.mark.style)
@@ -152,5 +156,5 @@ def _read_off(curves: Sequence[Drawn], x: float) -> list[Marker]:
     ]
 
 
-def _marker(one: Drawn, at: int) -> Marker:
+def _marker(one: PlottedCurve, at: int) -> Marker:
     return float(one.shown.x[at]), float(one.shown.mean[at]), one.mark.glyph, one.mark.style

@@ -20,7 +20,7 @@ BANDS_MOST = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CurveSource:
     """A sweep whose curves are drawn; the board's own has no title."""
 
     key: str
@@ -35,14 +35,14 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Drawn:
+class PlottedCurve:
     """A curve as it was measured and as it is drawn.
 
     `planned` is how far along the x axis its budget will take it, 0 where nobody knows; `stamp`
     differs as soon as the points or the mark do.
     """
 
-    source: Source
+    source: CurveSource
     name: str
     mark: Mark
     train: bool
@@ -72,23 +72,23 @@ class Drawn:
         return not self.train and bool((self.raw.n > 1).any())
 
 
-def raw_behind(curves: Sequence[Drawn]) -> bool:
+def raw_behind(curves: Sequence[PlottedCurve]) -> bool:
     """Whether there is room to draw what was measured behind what is smoothed."""
     return sum(not one.train for one in curves) <= RAW_MOST
 
 
-def banded(curves: Sequence[Drawn]) -> list[Drawn]:
+def banded(curves: Sequence[PlottedCurve]) -> list[PlottedCurve]:
     """The curves whose spread can be drawn: none where many bands would be one."""
     bands = [one for one in curves if one.spread]
     return bands if len(bands) <= BANDS_MOST else []
 
 
-def own(view: View, rivals: bool = False) -> Source:
+def own(view: View, rivals: bool = False) -> CurveSource:
     """The board's own sweep; with `rivals` also the candidates that were not chosen."""
-    return Source("", "", view.state, view.order if rivals else view.preferred, view.marks)
+    return CurveSource("", "", view.state, view.order if rivals else view.preferred, view.marks)
 
 
-def gathered(view: View, sources: Sequence[Source], lens: Lens) -> list[Drawn]:
+def gathered(view: View, sources: Sequence[CurveSource], lens: Lens) -> list[PlottedCurve]:
     """Every curve with its mark; train curves first, so that test curves lie on top."""
     curves = []
     for train in (True, False):
@@ -101,7 +101,9 @@ def gathered(view: View, sources: Sequence[Source], lens: Lens) -> list[Drawn]:
     return curves
 
 
-def _drawn(view: View, source: Source, name: str, train: bool, lens: Lens) -> Drawn | None:
+def _drawn(
+    view: View, source: CurveSource, name: str, train: bool, lens: Lens
+) -> PlottedCurve | None:
     raw = measured(view, source, name, train, lens)
     if not len(raw):
         return None
@@ -112,10 +114,10 @@ def _drawn(view: View, source: Source, name: str, train: bool, lens: Lens) -> Dr
         ("smoothed", source.key, name, train), stamp, lambda: _smooth(raw, lens.strength)
     )
     planned = 0.0 if source.title else _planned(view, name, lens)
-    return Drawn(source, name, mark, train, raw, shown, planned, stamp)
+    return PlottedCurve(source, name, mark, train, raw, shown, planned, stamp)
 
 
-def measured(view: View, source: Source, name: str, train: bool, lens: Lens) -> "Curve":
+def measured(view: View, source: CurveSource, name: str, train: bool, lens: Lens) -> "Curve":
     """A curve as it was measured."""
     from batchscope.engine.analysis.curves import curve  # loads numpy
 

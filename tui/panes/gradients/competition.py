@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from batchscope.engine.journal.events import Competing
-from batchscope.tui.panes.gradients.probe_data import Contest, Pair
+from batchscope.tui.panes.gradients.probe_data import Pair, PooledCompetition
 from batchscope.tui.render.arrows import Arrow, plane
 from batchscope.tui.render.styled_text import EMPTY, Row, cell, fit, row
 from batchscope.tui.viewmodel.marks import Mark
@@ -18,7 +18,7 @@ NAME, COLUMN = 14, 14
 PICTURE_LEAST, PICTURE_ROWS = 28, 5
 """A picture is no narrower or lower than this; the table then begins below the pane's edge."""
 
-Entry = tuple[Mark, Contest]
+Entry = tuple[Mark, PooledCompetition]
 
 
 def contest_rows(shown: Sequence[Entry], pair: Pair, width: int, height: int) -> list[Row]:

@@ -9,7 +9,7 @@ from batchscope.tui.panes.base import Pane
 from batchscope.tui.panes.gradients import probe_data
 from batchscope.tui.panes.gradients.competition import contest_rows
 from batchscope.tui.panes.gradients.norm_histogram import Histogram, norm_rows
-from batchscope.tui.panes.gradients.probe_data import Contest, Drawn, Pair, Values
+from batchscope.tui.panes.gradients.probe_data import Pair, PooledCompetition, PooledDraws, Values
 from batchscope.tui.panes.gradients.value_histogram import Valued, least, span, value_rows
 from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.render.styled_text import Row, cell, row
@@ -149,7 +149,7 @@ class GradientsPane(Pane):
             return self.moment or 0.0
         return known[-1]
 
-    def _probed(self) -> list[Drawn]:
+    def _probed(self) -> list[PooledDraws]:
         state, order, at = self.view.state, self.view.order, self._at
         return self._once(("drawn", at), lambda: probe_data.drawn_at(state, order, at))
 
@@ -157,7 +157,7 @@ class GradientsPane(Pane):
         drawn = self._probed()
         return self._once(("values", self._at), lambda: [each.values for each in drawn])
 
-    def _contests(self, pair: Pair) -> list[Contest]:
+    def _contests(self, pair: Pair) -> list[PooledCompetition]:
         state, order, at = self.view.state, self.view.order, self._at
         return self._once(
             ("pair", pair, at), lambda: probe_data.contests_at(state, order, at, pair)
@@ -201,7 +201,7 @@ class GradientsPane(Pane):
         asked = any(c.settings.probe.at for c in self.view.state.configurations.values())
         return "nothing has been probed yet" if asked else NO_PROBE
 
-    def _heads(self, drawn: list[Drawn]) -> list[Row]:
+    def _heads(self, drawn: list[PooledDraws]) -> list[Row]:
         """Marker and size; the configuration too where there are several, once for its sizes."""
         several = len({each.configuration for each in drawn}) > 1
         label = self.view.label_width(LABEL_MOST) if several else 0

@@ -23,7 +23,7 @@ class Values:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class PooledDraws:
     """Batches of one size, drawn at the weights of one configuration; all seeds together."""
 
     configuration: str
@@ -59,7 +59,7 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
+class PooledCompetition:
     """Small steps against one large step in one configuration; all seeds together."""
 
     configuration: str
@@ -125,21 +125,23 @@ def pairs(state: SweepState) -> list[Pair]:
     )
 
 
-def drawn_at(state: SweepState, order: list[str], moment: float) -> list[Drawn]:
+def drawn_at(state: SweepState, order: list[str], moment: float) -> list[PooledDraws]:
     """By configuration, then by the size that was drawn."""
-    drawn: list[Drawn] = []
+    drawn: list[PooledDraws] = []
     for name in order:
         sizes: dict[int, list[Draws]] = {}
         for probe in _probes(state, name, moment):
             for each in probe.draws:
                 sizes.setdefault(each.batch_size, []).append(each)
-        drawn += [Drawn(name, size, draws) for size, draws in sorted(sizes.items())]
+        drawn += [PooledDraws(name, size, draws) for size, draws in sorted(sizes.items())]
     return drawn
 
 
-def contests_at(state: SweepState, order: list[str], moment: float, pair: Pair) -> list[Contest]:
+def contests_at(
+    state: SweepState, order: list[str], moment: float, pair: Pair
+) -> list[PooledCompetition]:
     """One for each configuration that held this competition."""
-    contests: list[Contest] = []
+    contests: list[PooledCompetition] = []
     for name in order:
         parts = [
             each
@@ -148,7 +150,7 @@ def contests_at(state: SweepState, order: list[str], moment: float, pair: Pair) 
             if (each.small, each.large) == pair
         ]
         if parts:
-            contests.append(Contest(name, parts))
+            contests.append(PooledCompetition(name, parts))
     return contests
 
 

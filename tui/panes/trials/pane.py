@@ -41,7 +41,7 @@ class TrialsPane(Pane):
         """How many are done."""
         if not self.view.state.trials:
             return EMPTY
-        counts = counted(self.view)
+        counts = trial_counts(self.view)
         return self.said(width, f"{counts}, {STAR} chosen" if self.view.chosen else counts, counts)
 
     def wanted_rows(self) -> int:
@@ -145,7 +145,7 @@ class TrialsPane(Pane):
         return (*head, *_how_far(self.view, trial, room), *tail)
 
 
-def counted(view: View) -> str:
+def trial_counts(view: View) -> str:
     """9/12 done, 1 failed, 2 running."""
     state = view.state
     done = sum(trial.done for trial in state.trials.values())
@@ -161,7 +161,7 @@ def summary(view: View, width: int) -> Row:
     """All trials in one line: the counts, then each that runs with its share."""
     if not view.state.trials:
         return EMPTY
-    runs: list[tuple[str, str]] = [("trials ", "dim"), (counted(view), "strong")]
+    runs: list[tuple[str, str]] = [("trials ", "dim"), (trial_counts(view), "strong")]
     for trial in view.state.trials.values():
         if trial.status == "running":
             mark = view.marks[trial.configuration]

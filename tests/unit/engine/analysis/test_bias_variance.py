@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from batchscope.engine.analysis.bias_variance import (
     FEW,
-    Parts,
+    ErrorDecomposition,
     bias_variances,
     decompose,
     part_lines,
@@ -101,7 +101,7 @@ def test_of_two_classes_all_variance_moves_the_error(table: Table) -> None:
 def test_the_seeds_stand_for_the_jackknife(table: Table) -> None:
     found = decompose(packed(table), CLASSES)
     n = len(table)
-    for at, name in enumerate(Parts._fields):
+    for at, name in enumerate(ErrorDecomposition._fields):
         left = [float(naive(table[:one] + table[one + 1 :])[at]) for one in range(n)]
         middle = fmean(left)
         error = math.sqrt((n - 1) / n * sum((each - middle) ** 2 for each in left))
@@ -128,7 +128,7 @@ def test_a_tie_counts_half_for_each() -> None:
 
 def test_where_all_are_right_there_is_nothing() -> None:
     found = decompose(packed([[0, 0], [0, 0]]), CLASSES)
-    assert found.whole == found.errors == Parts(0, 0, 0, 0, 0, 0)
+    assert found.whole == found.errors == ErrorDecomposition(0, 0, 0, 0, 0, 0)
 
 
 def test_few_bytes_are_kept_of_ten_thousand_images() -> None:
@@ -178,7 +178,7 @@ def test_three_seeds_have_parts_without_errors_and_no_values_of_their_own() -> N
     """Left one out, two remain, whose net variance is 0 whatever they say."""
     state = two_sizes(trend("increasing", "net_variance"))
     small, _ = bias_variances(state)
-    for part in Parts._fields[1:]:
+    for part in ErrorDecomposition._fields[1:]:
         assert getattr(small, f"{part}_se") is None
         assert value_of(state, state.trials["b8-s0"], part) is None
     errors = [19 / TEST_SIZE if seed == 1 else 10 / TEST_SIZE for seed in range(3)]
@@ -195,7 +195,7 @@ def test_three_seeds_have_parts_without_errors_and_no_values_of_their_own() -> N
     told = dict(zip(header.split(","), row.split(","), strict=True))
     assert told["net_variance"]
     assert [key for key, value in told.items() if not value] == [
-        f"{part}_se" for part in Parts._fields[1:]
+        f"{part}_se" for part in ErrorDecomposition._fields[1:]
     ]
 
 
@@ -205,7 +205,7 @@ def test_four_seeds_have_errors_and_are_judged() -> None:
     told = [state.trials[f"b8-s{seed}"].predicted for seed in range(4)]
     errors = decompose(tuple(each.packed for each in told if each), 10).errors
     assert errors.net_variance > 0
-    assert [getattr(small, f"{part}_se") for part in Parts._fields] == [*errors]
+    assert [getattr(small, f"{part}_se") for part in ErrorDecomposition._fields] == [*errors]
     found = verdict(state)
     assert (found.verdict, found.n) == ("supported", 4)
     assert found.effect == pytest.approx(large.bias - small.bias)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from batchscope.engine.analysis.figures import epoch_times, preferred
 from batchscope.engine.analysis.tables import to_csv, trial_rows
-from batchscope.engine.analysis.tuning import choices, chosen, rejected
+from batchscope.engine.analysis.tuning import choices, chosen_configurations, rejected
 from batchscope.engine.experiment.measure_names import TRIAL_COLUMNS
 from batchscope.engine.findings.claim_verdicts import judge
 from batchscope.engine.findings.configuration_summary import bars, figures
@@ -86,7 +86,7 @@ def test_it_is_open_while_any_trial_of_the_group_is(waiting: str) -> None:
     first, second = choices(state)
     assert (first.chosen, first.open, first.value, first.edge) == (None, True, None, {})
     assert second.chosen == "b64-lr1"
-    assert [each.id for each in chosen(state)] == ["b64-lr1"]
+    assert [each.id for each in chosen_configurations(state)] == ["b64-lr1"]
     assert rejected(state) == {"b64-lr0.1"}
     assert preferred(state) == ["b8-lr0.01", "b8-lr0.1", "b64-lr1"]
     rows = {row["trial"]: row["selected"] for row in trial_rows(state)}
@@ -241,7 +241,7 @@ def test_where_nothing_could_be_chosen_claims_say_so() -> None:
 
 def test_figures_and_recommendation_are_those_of_the_chosen() -> None:
     state = tuned(FOUND, test=TEST)
-    assert [each.id for each in chosen(state)] == BEST
+    assert [each.id for each in chosen_configurations(state)] == BEST
     assert list(bars(state, "test_accuracy")) == BEST
     assert bars(state, "test_accuracy")["b64-lr1"].normalized == pytest.approx(0.801 / 0.901)
     assert [each.configuration for each in figures(state)] == BEST

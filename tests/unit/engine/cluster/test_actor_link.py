@@ -8,7 +8,7 @@ import pytest
 
 from batchscope.engine.cluster.actor import Hello
 from batchscope.engine.cluster.actor_link import RayLink, shortly
-from batchscope.engine.orchestration.crew import Member
+from batchscope.engine.orchestration.crew import WorkerHandle
 from batchscope.engine.processes import orders
 from batchscope.engine.processes.link import GONE
 
@@ -81,7 +81,7 @@ def link_that(fails: Exception) -> RayLink:
 )
 async def test_only_a_node_that_went_is_at_fault_itself(error: Exception, fault: str) -> None:
     link = link_that(error)
-    member = Member(link, 0, "cpu", 60.0)
+    member = WorkerHandle(link, 0, "cpu", 60.0)
     assert await member.next_event() is None
     said = await member.last_words()
     assert member.fault.startswith(fault)

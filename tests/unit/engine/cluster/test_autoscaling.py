@@ -13,7 +13,7 @@ from batchscope.engine.cluster.ray_cluster import Needs
 from batchscope.engine.errors import MachineProblem
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.crew import DiedAtStart
-from batchscope.engine.orchestration.dispatcher import Server
+from batchscope.engine.orchestration.dispatcher import Dispatcher
 from tests.unit.engine.conductor_fixtures import DATA, FIXED, House, ScriptedMember
 
 RAW: dict[str, Any] = {**FIXED, "seeds": 3}
@@ -59,7 +59,7 @@ async def recruit(
     most: int | None = None,
 ) -> tuple[House, list[MachineProblem]]:
     house, control, crew = House(folder, RAW), Control(), room
-    server = Server(house.ledger, house.queue, DATA, control, lambda: None, None)
+    server = Dispatcher(house.ledger, house.queue, DATA, control, lambda: None, None)
     anybody: Any = crew
     recruiter = Recruiter(house.ledger, house.queue, server, anybody, room, most, control)
     async with asyncio.timeout(30):

@@ -1,6 +1,6 @@
 """What was measured of memory, and planned by it."""
 
-from batchscope.engine.journal.events import Measured, Planned
+from batchscope.engine.journal.events import MicroBatchesMeasured, Planned
 from batchscope.engine.orchestration.planner import chosen
 from batchscope.engine.planning.micro_batch import Shape
 from batchscope.engine.planning.plan import make_plan
@@ -10,8 +10,8 @@ from tests.unit.training_fixtures import TRAIN_SIZE
 SHAPES = (Shape(8, 100, 50.0, rounds=7), Shape(120, 900, 70.0, rounds=7), Shape(130, 901, 60.0))
 
 
-def measured(of: Configuration, *shapes: Shape, seed: int = 0) -> Measured:
-    return Measured(
+def measured(of: Configuration, *shapes: Shape, seed: int = 0) -> MicroBatchesMeasured:
+    return MicroBatchesMeasured(
         trial=f"{of.id}-s{seed}",
         device="cpu",
         device_name="a CPU",
@@ -26,6 +26,6 @@ def measured(of: Configuration, *shapes: Shape, seed: int = 0) -> Measured:
     )
 
 
-def planned(of: Configuration, found: Measured | None, seed: int = 0) -> Planned:
+def planned(of: Configuration, found: MicroBatchesMeasured | None, seed: int = 0) -> Planned:
     plan = make_plan(trials_of(of)[seed], TRAIN_SIZE, threads=1)
     return Planned(plan=chosen(plan, found) if found else plan)

@@ -17,7 +17,7 @@ def picture(key: str = "key") -> tuple[str, bytes]:
         figure, axes = plot_style.new("A title", "batch size", "accuracy")
         handles = []
         for index, _ in enumerate(HOSTILE):
-            look = plot_style.look(index)
+            look = plot_style.series_style(index)
             handles += axes.plot(
                 [8, 512], [index, 1], color=look.colour, marker=look.marker, ls=look.line
             )
@@ -78,7 +78,7 @@ def test_colours_can_be_seen_on_their_page(colours: tuple[str, ...], page: str) 
 
 
 def test_a_series_is_told_by_more_than_its_colour() -> None:
-    looks = [plot_style.look(index) for index in range(360)]
+    looks = [plot_style.series_style(index) for index in range(360)]
     assert len(set(looks)) == 360
     for one, other in zip(looks, looks[8:], strict=False):
         assert one.colour == other.colour
@@ -99,7 +99,7 @@ def test_styles_of_others_are_left_alone() -> None:
     [(8, "8"), (2048, "2,048"), (60000, "60,000"), (150000, "150k"), (1.5e6, "1.5M")],
 )
 def test_counts_on_an_axis(value: float, shown: str) -> None:
-    assert plot_style.counted(value) == shown
+    assert plot_style.count_text(value) == shown
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from batchscope.engine.analysis import measures, tables
-from batchscope.engine.analysis.bias_variance import Parts
+from batchscope.engine.analysis.bias_variance import ErrorDecomposition
 from batchscope.engine.analysis.measures import rounding_variance, value_of
 from batchscope.engine.experiment.measure_names import MEASURES, PROBED, TEXT_COLUMNS, TRIAL_COLUMNS
 from batchscope.engine.export import bundle
@@ -107,7 +107,9 @@ def test_norms_distances_and_probes_are_rounded_as_float32_is() -> None:
         == pytest.approx(25e-12, rel=1e-9, abs=0)
     }
     assert rounded == {"init_norm", "distance_from_init", "path_length", "sharpness"} | (
-        {*measures.FINDINGS, *PROBED} - {"step_seconds", "training_seconds"} - {*Parts._fields}
+        {*measures.FINDINGS, *PROBED}
+        - {"step_seconds", "training_seconds"}
+        - {*ErrorDecomposition._fields}
     )
 
 

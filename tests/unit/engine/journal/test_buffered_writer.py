@@ -14,23 +14,23 @@ import pytest
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal import notice
-from batchscope.engine.journal.buffered_writer import REFUSALS, PatientWriter
-from batchscope.engine.journal.notice import Board
-from batchscope.tui.viewmodel.journal_follower import Follower
+from batchscope.engine.journal.buffered_writer import REFUSALS, BufferedWriter
+from batchscope.engine.journal.notice import NoticeFile
+from batchscope.tui.viewmodel.journal_follower import JournalFollower
 
 FULL = """
 import resource, signal, sys
 from pathlib import Path
 from batchscope.engine.journal.events import MemorySampled, Note
-from batchscope.engine.journal.notice import Board
-from batchscope.engine.journal.buffered_writer import PatientWriter
+from batchscope.engine.journal.notice import NoticeFile
+from batchscope.engine.journal.buffered_writer import BufferedWriter
 
 def most(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, 100_000))
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder = Path(sys.argv[1])
-writer = PatientWriter(folder / "journal.jsonl", Board(folder).say, lambda: 0.0)
+writer = BufferedWriter(folder / "journal.jsonl", NoticeFile(folder).say, lambda: 0.0)
 sample = MemorySampled(device="cpu", name="cpu", total=1, ours=0, others=0)
 behind = []
 for number in range(40):
@@ -78,7 +78,7 @@ def test_whatever_a_disk_has_against_it_what_was_promised_is_written(
 ) -> None:
     """Full, over quota, read-only or broken, while writing or while syncing."""
     said: list[str] = []
-    writer = PatientWriter(tmp_path / journal.NAME, said.append, lambda: 0.0)
+    writer = BufferedWriter(tmp_path / journal.NAME, said.append, lambda: 0.0)
     refusing = [False]
 
     def refuse(real: Callable[..., int | None], *words: object) -> int | None:
@@ -116,7 +116,7 @@ def test_a_notice_goes_with_the_next_line_where_nothing_had_to_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    writer = PatientWriter(tmp_path / journal.NAME, said.append, lambda: 0.0)
+    writer = BufferedWriter(tmp_path / journal.NAME, said.append, lambda: 0.0)
     real = writer._writer.append
 
     def refuse(*events: ev.AnyEvent) -> None:
@@ -136,7 +136,7 @@ def test_a_notice_goes_with_the_next_line_where_nothing_had_to_wait(
 def test_what_is_no_matter_of_the_disk_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = PatientWriter(tmp_path / journal.NAME, lambda text: None, lambda: 0.0)
+    writer = BufferedWriter(tmp_path / journal.NAME, lambda text: None, lambda: 0.0)
     writer.close()
 
     def refuse(*words: object) -> None:
@@ -149,7 +149,7 @@ def test_what_is_no_matter_of_the_disk_is_not_waited_for(
 
 def test_a_notice_stays_in_its_room_and_cannot_steer_a_terminal(tmp_path: Path) -> None:
     assert notice.read(tmp_path) == ""
-    board = Board(tmp_path)
+    board = NoticeFile(tmp_path)
     size = (tmp_path / notice.NAME).stat().st_size
     assert notice.read(tmp_path) == ""
     board.say("\x1b[31m" + "é" * 2000)
@@ -157,13 +157,13 @@ def test_a_notice_stays_in_its_room_and_cannot_steer_a_terminal(tmp_path: Path) 
     assert notice.read(tmp_path).startswith("�[31méé")
     board.say("")
     assert notice.read(tmp_path) == ""
-    Board(tmp_path / "nowhere").say("nobody reads it")
+    NoticeFile(tmp_path / "nowhere").say("nobody reads it")
 
 
 def test_the_board_says_what_the_notice_says(tmp_path: Path) -> None:
-    writer = PatientWriter(tmp_path / journal.NAME, Board(tmp_path).say, lambda: 0.0)
-    follower = Follower(tmp_path)
+    writer = BufferedWriter(tmp_path / journal.NAME, NoticeFile(tmp_path).say, lambda: 0.0)
+    follower = JournalFollower(tmp_path)
     assert follower.poll().problem == ""
-    Board(tmp_path).say("the journal cannot be written")
+    NoticeFile(tmp_path).say("the journal cannot be written")
     assert follower.poll().problem == "the journal cannot be written"
     writer.close()

@@ -11,7 +11,7 @@ from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.spec import trials_of
-from batchscope.tui.viewmodel.journal_follower import Follower
+from batchscope.tui.viewmodel.journal_follower import JournalFollower
 from tests.functional.board_fixtures import (
     EPOCHS,
     Recipe,
@@ -95,7 +95,7 @@ def test_what_comes_after_is_read_from_the_journal(tmp_path: Path) -> None:
         ):
             file.write(journal.encode(event) + b"\n")
         file.write(b"nonsense\n")
-    follower = Follower(folder)
+    follower = JournalFollower(folder)
     state, batch = follower.load()
     assert told(state) == by_journal(folder)
     assert (batch.damaged, batch.problem) == (1, "")
@@ -122,7 +122,7 @@ def test_a_damaged_file_or_another_journal_is_not_believed(tmp_path: Path) -> No
     assert column_cache.read(folder) is None
     journal_path.write_bytes(lines[:-400])
     assert column_cache.read(folder) is None
-    assert told(Follower(folder).load()[0]) == by_journal(folder)
+    assert told(JournalFollower(folder).load()[0]) == by_journal(folder)
 
 
 def test_a_short_journal_is_not_worth_a_file(

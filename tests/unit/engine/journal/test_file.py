@@ -21,7 +21,7 @@ from batchscope.engine.journal.events import (
     TrialEnded,
 )
 from batchscope.engine.sweeps import commands
-from batchscope.tui.headless.follower import Follower
+from batchscope.tui.headless.follower import HeadlessFollower
 from batchscope.tui.headless.log_lines import Log
 from tests.functional.lab import events_of, recorded
 
@@ -293,7 +293,7 @@ def test_damage_longer_than_a_chunk(tmp_path: Path) -> None:
 def test_who_follows_a_sweep_gets_past_damage_longer_than_a_chunk(tmp_path: Path) -> None:
     damage = b"\x00" * (journal.CHUNK + 7) + b"\n"
     new_file(tmp_path, damage + lines(SOME))
-    follower = Follower(tmp_path, Log("text", io.StringIO()))
+    follower = HeadlessFollower(tmp_path, Log("text", io.StringIO()))
     follower.catch_up()
     assert [line.text for line in follower.state.log] == ["first", "zweite – \x1b\n\x00"]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from batchscope.engine.analysis.time_estimate import sweep_seconds, trial_seconds
 from batchscope.engine.devices.devices import Device, with_children
-from batchscope.engine.journal.events import Measured
+from batchscope.engine.journal.events import MicroBatchesMeasured
 from batchscope.engine.orchestration import dispatcher
 from batchscope.engine.orchestration.dispatcher import bundled, crowded, places_for, team_of
 from batchscope.engine.orchestration.planner import chosen
@@ -86,7 +86,7 @@ def test_what_is_measured_is_a_share() -> None:
     assert most_at_once(four, 1437) == most_at_once(one, 1437) == 64
     assert alike(four, 64) == alike(one, 64)
     whole = make_plan(over(4, 256), 1437, threads=1)
-    found = Measured(
+    found = MicroBatchesMeasured(
         trial="trial-s0",
         device="cpu",
         device_name="a CPU",

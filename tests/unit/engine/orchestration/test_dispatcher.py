@@ -12,13 +12,13 @@ from batchscope.engine.checkpoints import file as checkpoints
 from batchscope.engine.devices.devices import Device
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.events import AnyEvent
-from batchscope.engine.orchestration.command_handler import Servant
+from batchscope.engine.orchestration.command_handler import CommandHandler
 from batchscope.engine.orchestration.control import Control
-from batchscope.engine.orchestration.dispatcher import Server
-from batchscope.engine.orchestration.placement import Place
+from batchscope.engine.orchestration.dispatcher import Dispatcher
+from batchscope.engine.orchestration.placement import Placement
 from batchscope.engine.orchestration.trial_queue import Group
 from batchscope.engine.planning.plan import Plan, for_members, make_plan
-from batchscope.engine.planning.stacking import Stack
+from batchscope.engine.planning.stacking import StackTiming
 from batchscope.engine.processes import orders
 from batchscope.engine.sweeps import commands
 from tests.unit.engine.conductor_fixtures import DATA, RAW, House, began
@@ -31,7 +31,7 @@ RUNS: dict[str, Any] = {
     "memory": {"micro_batch_size": 64},
 }
 NAMES = [f"b64-s{seed}" for seed in range(3)]
-Does = Callable[["Scripted", orders.Train], str | None]
+Does = Callable[["Scripted", orders.TrainOrder], str | None]
 
 
 @dataclass
@@ -55,20 +55,20 @@ class Scripted:
         if isinstance(order, orders.Pace):
             heard(paced(order))
             return None
-        assert isinstance(order, orders.Train)
+        assert isinstance(order, orders.TrainOrder)
         for name in order.active:
             heard(began(order, name))
         await asyncio.sleep(0)
         return self.script.pop(0)(self, order)
 
-    def end(self, order: orders.Train, status: ev.TrialStatus, *names: str) -> None:
+    def end(self, order: orders.TrainOrder, status: ev.TrialStatus, *names: str) -> None:
         for name in names or order.active:
             self.heard(ev.TrialEnded(trial=name, attempt=order.attempt, status=status))
 
     @property
     def trained(self) -> list[tuple[tuple[str, ...], int]]:
         """Who was active in each training, and in which attempt."""
-        return [(o.active, o.attempt) for o in self.asked if isinstance(o, orders.Train)]
+        return [(o.active, o.attempt) for o in self.asked if isinstance(o, orders.TrainOrder)]
 
 
 def paced(order: orders.Pace) -> ev.Paced:
@@ -80,7 +80,7 @@ def paced(order: orders.Pace) -> ev.Paced:
         micro_batch_size=order.plan.micro_batch_size,
         threads=order.plan.threads,
         asked=max(order.stacks),
-        stacks=tuple(Stack(size, 2.0 + size) for size in order.stacks),
+        stacks=tuple(StackTiming(size, 2.0 + size) for size in order.stacks),
         seconds=0.1,
     )
 
@@ -89,7 +89,7 @@ def planned(group: Group) -> Plan:
     return for_members(make_plan(group.trials[0], 1437, 1), group.trials)
 
 
-def finishes(worker: Scripted, order: orders.Train) -> None:
+def finishes(worker: Scripted, order: orders.TrainOrder) -> None:
     worker.end(order, "finished")
 
 
@@ -109,10 +109,10 @@ async def serve(
     monkeypatch.setattr("batchscope.engine.orchestration.retry_policy.FIRST_WAIT_SECONDS", 0.001)
     house, member = House(folder, raw), Scripted(list(script))
     crew: Any = Crew(member)
-    server = Server(house.ledger, house.queue, DATA, member.control, lambda: None, None)
+    server = Dispatcher(house.ledger, house.queue, DATA, member.control, lambda: None, None)
     async with asyncio.timeout(30):
         first: Any = asyncio.ensure_future(crew.hire(0, "cpu", 1))
-        assert await server.serve(crew, 0, first, Place(Device("cpu", "a CPU"), 1, 1)) is None
+        assert await server.serve(crew, 0, first, Placement(Device("cpu", "a CPU"), 1, 1)) is None
     house.ledger.close()
     return house, member
 
@@ -126,7 +126,7 @@ async def test_a_group_is_trained_by_one_order(
 ) -> None:
     house, worker = await serve(tmp_path, monkeypatch, finishes)
     (order,) = worker.asked
-    assert isinstance(order, orders.Train)
+    assert isinstance(order, orders.TrainOrder)
     assert [trial.id for trial in order.members] == NAMES
     assert (order.active, order.attempt) == (tuple(NAMES), 1)
     assert order.checkpoints == str(checkpoints.folder_of(tmp_path, "b64-s0+2"))
@@ -138,7 +138,7 @@ async def test_what_is_timed_becomes_one_order(
 ) -> None:
     raw = {**RUNS, "run": {}}
     house, worker = await serve(tmp_path, monkeypatch, finishes, raw=raw)
-    assert [type(order) for order in worker.asked] == [orders.Pace, orders.Train]
+    assert [type(order) for order in worker.asked] == [orders.Pace, orders.TrainOrder]
     assert worker.trained == [(tuple(NAMES), 1)]
     assert statuses(house) == ["finished"] * 3
 
@@ -146,7 +146,7 @@ async def test_what_is_timed_becomes_one_order(
 async def test_after_a_death_those_go_on_that_had_not_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def dies(worker: Scripted, order: orders.Train) -> str:
+    def dies(worker: Scripted, order: orders.TrainOrder) -> str:
         worker.end(order, "diverged", NAMES[1])
         return "killed"
 
@@ -158,7 +158,7 @@ async def test_after_a_death_those_go_on_that_had_not_ended(
 async def test_after_too_many_deaths_all_that_are_left_have_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def dies(worker: Scripted, order: orders.Train) -> str:
+    def dies(worker: Scripted, order: orders.TrainOrder) -> str:
         if order.attempt == 1:
             worker.end(order, "finished", NAMES[2])
         return "killed"
@@ -172,7 +172,7 @@ async def test_after_too_many_deaths_all_that_are_left_have_failed(
 async def test_a_group_that_gets_further_is_tried_again_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gets_further(worker: Scripted, order: orders.Train) -> str:
+    def gets_further(worker: Scripted, order: orders.TrainOrder) -> str:
         checkpoints.write(Path(order.checkpoints), order.attempt, order.attempt, b"payload")
         return "killed"
 
@@ -185,7 +185,7 @@ async def test_a_group_that_gets_further_is_tried_again_and_again(
 async def test_one_that_nobody_wants_ends_while_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def skips(worker: Scripted, order: orders.Train) -> None:
+    def skips(worker: Scripted, order: orders.TrainOrder) -> None:
         worker.control.drop(NAMES[1])
         worker.end(order, "stopped", NAMES[1])
         worker.end(order, "finished", NAMES[0], NAMES[2])
@@ -198,7 +198,7 @@ async def test_one_that_nobody_wants_ends_while_the_others_go_on(
 async def test_one_that_nobody_wants_is_not_trained_again_after_a_death(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def dies(worker: Scripted, order: orders.Train) -> str:
+    def dies(worker: Scripted, order: orders.TrainOrder) -> str:
         worker.control.drop(NAMES[1])
         return "killed"
 
@@ -212,9 +212,9 @@ async def test_one_that_is_retried_while_its_group_dies_is_not_begun_twice(
 ) -> None:
     house = House(tmp_path, RUNS)
     control = Control()
-    servant = Servant(tmp_path, house.ledger, house.queue, control)
+    servant = CommandHandler(tmp_path, house.ledger, house.queue, control)
 
-    def skips(worker: Scripted, order: orders.Train) -> str:
+    def skips(worker: Scripted, order: orders.TrainOrder) -> str:
         control.drop(NAMES[1])
         worker.end(order, "stopped", NAMES[1])
         servant.do(commands.Retry(NAMES[1]))
@@ -223,16 +223,16 @@ async def test_one_that_is_retried_while_its_group_dies_is_not_begun_twice(
     monkeypatch.setattr("batchscope.engine.orchestration.retry_policy.FIRST_WAIT_SECONDS", 0.001)
     member = Scripted([skips, finishes, finishes], control=control)
     crew: Any = Crew(member)
-    server = Server(house.ledger, house.queue, DATA, control, lambda: None, None)
+    server = Dispatcher(house.ledger, house.queue, DATA, control, lambda: None, None)
     async with asyncio.timeout(30):
         first: Any = asyncio.ensure_future(crew.hire(0, "cpu", 1))
-        await server.serve(crew, 0, first, Place(Device("cpu", "a CPU"), 1, 1))
+        await server.serve(crew, 0, first, Placement(Device("cpu", "a CPU"), 1, 1))
     house.ledger.close()
     assert member.trained == [
         *((tuple(NAMES), 1), ((NAMES[0], NAMES[2]), 2), ((NAMES[1],), 2)),
     ]
     last = member.asked[-1]
-    assert isinstance(last, orders.Train)
+    assert isinstance(last, orders.TrainOrder)
     assert [trial.id for trial in last.members] == NAMES, "the same bits as in the stack"
     assert last.checkpoints == str(checkpoints.folder_of(tmp_path, NAMES[1]))
     assert statuses(house) == ["finished"] * 3
@@ -246,17 +246,17 @@ async def test_one_that_is_skipped_before_its_group_begins_leaves_it_where_it_is
     control = Control()
     member = Scripted([finishes], control=control)
     crew: Any = Crew(member)
-    server = Server(house.ledger, house.queue, DATA, control, lambda: None, None)
+    server = Dispatcher(house.ledger, house.queue, DATA, control, lambda: None, None)
     taken = house.take()
     house.ledger.heard(ev.Planned(plan=planned(taken)))
     house.queue.give_back(taken)
     control.drop(NAMES[0])
     async with asyncio.timeout(30):
         first: Any = asyncio.ensure_future(crew.hire(0, "cpu", 1))
-        await server.serve(crew, 0, first, Place(Device("cpu", "a CPU"), 1, 1))
+        await server.serve(crew, 0, first, Placement(Device("cpu", "a CPU"), 1, 1))
     house.ledger.close()
     (order,) = member.asked
-    assert isinstance(order, orders.Train)
+    assert isinstance(order, orders.TrainOrder)
     assert order.active == tuple(NAMES[1:])
     assert order.checkpoints == str(checkpoints.folder_of(tmp_path, "b64-s0+2"))
     assert statuses(house) == ["skipped", "finished", "finished"]

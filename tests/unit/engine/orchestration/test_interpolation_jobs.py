@@ -15,8 +15,8 @@ from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.events import AnyEvent
 from batchscope.engine.journal.instrument_events import LinePoint
 from batchscope.engine.orchestration.control import Control
-from batchscope.engine.orchestration.dispatcher import Server
-from batchscope.engine.orchestration.placement import Place
+from batchscope.engine.orchestration.dispatcher import Dispatcher
+from batchscope.engine.orchestration.placement import Placement
 from batchscope.engine.processes import orders
 from batchscope.engine.spec import Interpolation
 from tests.unit.engine.conductor_fixtures import DATA, RAW, House, began
@@ -48,7 +48,7 @@ class Scripted:
         await asyncio.sleep(0)
         if isinstance(order, orders.Interpolate):
             return self.script.pop(0)(self, order)
-        assert isinstance(order, orders.Train)
+        assert isinstance(order, orders.TrainOrder)
         for name in order.active:
             heard(began(order, name))
             status: ev.TrialStatus = "diverged" if name == self.lost else "finished"
@@ -85,7 +85,9 @@ class Day:
         line = Interpolation(start="b8", end="b64", points=2)
         self.state.opened = replace(self.state.opened, interpolation=line)
         control = worker.control
-        self.server = Server(self.house.ledger, self.house.queue, DATA, control, lambda: None, None)
+        self.server = Dispatcher(
+            self.house.ledger, self.house.queue, DATA, control, lambda: None, None
+        )
 
     async def hire(self, number: int, device: str, threads: int, card: str = "") -> Scripted:
         return self.worker
@@ -94,7 +96,7 @@ class Day:
         crew: Any = self
         async with asyncio.timeout(30):
             first: Any = asyncio.ensure_future(self.hire(0, "cpu", 1))
-            await self.server.serve(crew, 0, first, Place(Device("cpu", "a CPU"), 1, 1))
+            await self.server.serve(crew, 0, first, Placement(Device("cpu", "a CPU"), 1, 1))
 
 
 Begin = Callable[[Scripted], Day]
@@ -126,10 +128,17 @@ async def test_each_line_is_drawn_once_as_soon_as_both_ends_are_there(
     await day.serve()
     assert worker.lines == PAIRS
     kinds = [type(order).__name__ for order in worker.asked]
-    assert kinds == ["Train", "Train", "Interpolate", "Train", "Train", "Interpolate"]
+    assert kinds == [
+        "TrainOrder",
+        "TrainOrder",
+        "Interpolate",
+        "TrainOrder",
+        "TrainOrder",
+        "Interpolate",
+    ]
     assert list(day.state.lines) == PAIRS
     assert not day.server.linker
-    left = [order.weights for order in worker.asked if isinstance(order, orders.Train)]
+    left = [order.weights for order in worker.asked if isinstance(order, orders.TrainOrder)]
     folder = checkpoints.weights_of(tmp_path, "b8-s0")
     assert {"b8-s0": str(folder)} in left
     assert folder.parent != checkpoints.folder_of(tmp_path, "b8-s0").parent

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from batchscope.engine.checkpoints import file as checkpoints
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
-from batchscope.engine.orchestration.journal_writer import Ledger
+from batchscope.engine.orchestration.journal_writer import JournalWriter
 from tests.unit.training_fixtures import configuration, ended, epochs, opened, record, started
 
 OF = configuration(64, seeds=2)
@@ -17,8 +17,8 @@ NAME = "b64-s0"
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    made = Ledger(tmp_path)
+def ledger(tmp_path: Path) -> Iterator[JournalWriter]:
+    made = JournalWriter(tmp_path)
     for event in [*opened([OF]), started(OF)]:
         made.heard(event)
     yield made
@@ -36,7 +36,7 @@ def last(*numbers: int, seed: int = 0) -> ev.AnyEvent:
 
 
 def test_the_last_epochs_are_written_with_the_end_and_not_before(
-    ledger: Ledger, tmp_path: Path
+    ledger: JournalWriter, tmp_path: Path
 ) -> None:
     ledger.heard(started(OF, seed=1))
     ledger.heard(last(1, 2))
@@ -50,7 +50,7 @@ def test_the_last_epochs_are_written_with_the_end_and_not_before(
 
 
 def test_last_epochs_without_an_end_are_not_those_of_the_next_attempt(
-    ledger: Ledger, tmp_path: Path
+    ledger: JournalWriter, tmp_path: Path
 ) -> None:
     ledger.heard(last(1, 2))
     ledger.heard(started(OF, attempt=2))
@@ -58,7 +58,7 @@ def test_last_epochs_without_an_end_are_not_those_of_the_next_attempt(
     assert [type(event) for event in lines(tmp_path)[1:]] == [ev.TrialStarted, ev.TrialEnded]
 
 
-def test_what_is_known_is_not_written_again(ledger: Ledger, tmp_path: Path) -> None:
+def test_what_is_known_is_not_written_again(ledger: JournalWriter, tmp_path: Path) -> None:
     ledger.heard(epochs(OF, record(1), record(2)))
     before = len(lines(tmp_path))
     ledger.heard(epochs(OF, record(1)))
@@ -73,7 +73,7 @@ def test_what_is_known_is_not_written_again(ledger: Ledger, tmp_path: Path) -> N
     [("finished", False), ("diverged", False), ("stopped", True), ("failed", True)],
 )
 def test_checkpoints_stay_as_long_as_they_are_needed(
-    status: ev.TrialStatus, kept: bool, ledger: Ledger
+    status: ev.TrialStatus, kept: bool, ledger: JournalWriter
 ) -> None:
     folder = ledger.checkpoints_of(NAME)
     checkpoints.write(folder, 1, 7, b"payload")
@@ -82,7 +82,7 @@ def test_checkpoints_stay_as_long_as_they_are_needed(
     assert folder.exists() == kept
 
 
-def test_what_a_crash_left_of_trials_that_are_done_is_cleared_away(ledger: Ledger) -> None:
+def test_what_a_crash_left_of_trials_that_are_done_is_cleared_away(ledger: JournalWriter) -> None:
     ledger.heard(ended(OF))
     for name in (NAME, "b64-s1"):
         checkpoints.write(ledger.checkpoints_of(name), 1, 7, b"payload")
@@ -91,7 +91,7 @@ def test_what_a_crash_left_of_trials_that_are_done_is_cleared_away(ledger: Ledge
     assert ledger.checkpoints_of("b64-s1").exists()
 
 
-def test_an_attempt_is_later_than_any_that_left_a_checkpoint(ledger: Ledger) -> None:
+def test_an_attempt_is_later_than_any_that_left_a_checkpoint(ledger: JournalWriter) -> None:
     """Also where the journal has lost the lines that told of it."""
     assert ledger.next_attempt(NAME, NAME) == 2
     checkpoints.write(ledger.checkpoints_of(NAME), 5, 7, b"payload")

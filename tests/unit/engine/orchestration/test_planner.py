@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from batchscope.engine.devices.devices import Device, Reading
-from batchscope.engine.journal.events import Measured, TrialEnded
-from batchscope.engine.orchestration.placement import Place, data_bytes, worker_share
+from batchscope.engine.journal.events import MicroBatchesMeasured, TrialEnded
+from batchscope.engine.orchestration.placement import Placement, data_bytes, worker_share
 from batchscope.engine.orchestration.planner import NothingFits, chosen
 from batchscope.engine.planning.micro_batch import Shape
 from batchscope.engine.planning.plan import LEAST_SECONDS, Plan, make_plan
@@ -44,9 +44,9 @@ async def test_those_who_come_at_once_wait_for_one_measuring() -> None:
 async def test_replicates_have_as_many_threads_as_those_that_are_planned() -> None:
     """Whoever resumes with one trial left has all cores for it."""
     office = Office(configuration(64, seeds=2), configuration(8))
-    await office.settle(office.trials[0], place=Place(CPU, 2, 1))
+    await office.settle(office.trials[0], place=Placement(CPU, 2, 1))
     for trial in office.trials[1:]:
-        await office.settle(trial, place=Place(CPU, 1, 2))
+        await office.settle(trial, place=Placement(CPU, 1, 2))
     assert [office.state.plans[trial.id].threads for trial in office.trials] == [1, 1, 2]
 
 
@@ -72,7 +72,7 @@ async def test_another_limit_or_device_is_measured_anew() -> None:
     assert len(office.worker.asked) == 3
     again = Office(configuration(64, seeds=2))
     await again.settle(again.trials[0])
-    await again.settle(again.trials[1], place=Place(GPU, 1, 1))
+    await again.settle(again.trials[1], place=Placement(GPU, 1, 1))
     assert [order.device_name for order in again.worker.asked] == ["a CPU", "a GPU"]
 
 
@@ -83,7 +83,7 @@ async def test_what_was_measured_holds_for_a_share_as_large(
     """Resume may have fewer workers than there were before, each with more memory."""
     office = Office(configuration(512, seeds=2), limit=2 * fits(64) + HELD)
     for trial, workers in zip(office.trials, (first, then), strict=True):
-        await office.settle(trial, place=Place(CPU, workers, 1))
+        await office.settle(trial, place=Placement(CPU, workers, 1))
     assert len(office.worker.asked) == asked
 
 
@@ -98,7 +98,7 @@ async def test_the_smaller_limit_counts(
     option: int | None, preset: str | int | None, asked: int | None
 ) -> None:
     office = Office(with_memory(configuration(64, seeds=1), Memory(limit=preset)), limit=option)
-    await office.settle(office.trials[0], place=Place(GPU, 2, 1))
+    await office.settle(office.trials[0], place=Placement(GPU, 2, 1))
     (order,) = office.worker.asked
     assert order.asked_bytes == (asked and asked * MIB)
     assert order.limit_bytes == (asked and asked * MIB // 2)
@@ -113,7 +113,7 @@ async def test_a_cpu_without_limit_has_what_is_free(monkeypatch: pytest.MonkeyPa
     )
     office = Office(configuration(64), configuration(512))
     for trial in office.trials:
-        await office.settle(trial, place=Place(CPU, 3, 1))
+        await office.settle(trial, place=Placement(CPU, 3, 1))
     first, second = office.worker.asked
     assert (first.asked_bytes, first.limit_bytes) == (None, HELD + MIB)
     assert second.asked_bytes is None
@@ -132,7 +132,7 @@ async def test_a_cpu_without_limit_has_what_is_free(monkeypatch: pytest.MonkeyPa
 )
 def test_shares(total: int, device: Device, workers: int, share: int) -> None:
     assert data_bytes(DATA) == HELD
-    assert worker_share(total, Place(device, workers, 1), DATA) == share
+    assert worker_share(total, Placement(device, workers, 1), DATA) == share
 
 
 @pytest.mark.parametrize(("seconds", "time"), [(1.0, LEAST_SECONDS), (200.0, 6.0)])
@@ -196,8 +196,8 @@ async def test_an_error_in_measuring_ends_the_trial_alone() -> None:
 # ---- the plan itself
 
 
-def found(*shapes: Shape, asked: int | None = 1000) -> Measured:
-    return Measured(
+def found(*shapes: Shape, asked: int | None = 1000) -> MicroBatchesMeasured:
+    return MicroBatchesMeasured(
         trial="b500-s0",
         device="cpu",
         device_name="a CPU",

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from batchscope.engine.orchestration.placement import Place
+from batchscope.engine.orchestration.placement import Placement
 from batchscope.engine.orchestration.planner import Rest
 from batchscope.engine.spec import Configuration, Memory, Run
 from tests.unit.engine.planner_fixtures import (
@@ -23,7 +23,7 @@ def with_run(of: Configuration, run: Run) -> Configuration:
     return msgspec.structs.replace(of, settings=msgspec.structs.replace(of.settings, run=run))
 
 
-async def stacks_of(office: Office, rest: Rest = ALL, place: Place = ALONE) -> list[int]:
+async def stacks_of(office: Office, rest: Rest = ALL, place: Placement = ALONE) -> list[int]:
     """Settle the trials of an office together; the sizes of their groups."""
     assert await office.settle(*office.trials, place=place, rest=rest) is None
     plans = dict.fromkeys(office.state.plans[trial.id] for trial in office.trials)
@@ -61,7 +61,7 @@ async def test_what_is_alike_shares_the_timing() -> None:
     assert await more.settle(*more.trials[4:7]) is None
     assert len(more.worker.paced) == 1
     assert {len(plan.members) for plan in more.state.plans.values()} == {4, 3}
-    await more.settle(*more.trials[7:], place=Place(CPU, 1, 1))
+    await more.settle(*more.trials[7:], place=Placement(CPU, 1, 1))
     assert len(more.worker.paced) == 2, "with other threads it is another pace"
 
 

@@ -14,8 +14,8 @@ from batchscope.engine.devices.devices import Device, lost_among
 from batchscope.engine.errors import MachineProblem
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.crew import Crew
-from batchscope.engine.orchestration.dispatcher import Server
-from batchscope.engine.orchestration.placement import Place
+from batchscope.engine.orchestration.dispatcher import Dispatcher
+from batchscope.engine.orchestration.placement import Placement
 from batchscope.engine.orchestration.retry_policy import Service
 from batchscope.engine.training.torch_device import device_failed, device_problem
 from tests.unit.engine.conductor_fixtures import DATA, FIXED, Fails, House, ScriptedMember
@@ -162,9 +162,9 @@ async def serve(
     monkeypatch.setattr("batchscope.engine.orchestration.retry_policy.FIRST_WAIT_SECONDS", 0.001)
     house = House(folder, FIXED)
     crew, control = ScriptedCrew(fails, set() if gone is None else gone), Control()
-    server = Server(house.ledger, house.queue, DATA, control, lambda: None, None)
+    server = Dispatcher(house.ledger, house.queue, DATA, control, lambda: None, None)
     real: Any = crew
-    places = [Place(Device(f"cuda:{n}", "", UUIDS[n]), 1, 1) for n in range(2)]
+    places = [Placement(Device(f"cuda:{n}", "", UUIDS[n]), 1, 1) for n in range(2)]
     async with asyncio.timeout(30):
         first = [crew.hire(n, f"cuda:{n}", 1) for n in range(2)]
         serving = [

@@ -11,10 +11,10 @@ from batchscope.engine.devices.devices import Device
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.events import AnyEvent
 from batchscope.engine.orchestration.control import Control
-from batchscope.engine.orchestration.placement import Place
+from batchscope.engine.orchestration.placement import Placement
 from batchscope.engine.orchestration.staffing import Staff, Staffing
 from batchscope.engine.planning.plan import make_plan
-from batchscope.engine.planning.stacking import Stack
+from batchscope.engine.planning.stacking import StackTiming
 from batchscope.engine.processes import orders
 from tests.unit.engine.conductor_fixtures import DATA, RAW, House
 
@@ -52,7 +52,7 @@ class Member:
             micro_batch_size=order.plan.micro_batch_size,
             threads=order.plan.threads,
             asked=max(order.stacks),
-            stacks=tuple(Stack(size, size * seconds) for size in order.stacks),
+            stacks=tuple(StackTiming(size, size * seconds) for size in order.stacks),
             seconds=order.seconds,
             workers=order.workers,
         )
@@ -89,7 +89,7 @@ class Floor:
         alone: bool = False,
     ) -> list[tuple[str, int, int]]:
         """Device, workers and threads of each place that is left."""
-        places = [Place(device, count if device is CPU else 1, 1)] * count
+        places = [Placement(device, count if device is CPU else 1, 1)] * count
         hired: Any = [asyncio.ensure_future(_itself(each)) for each in self.members[:count]]
         staffing = Staffing(self.house.ledger, self.house.queue, DATA, Control(), limited, alone)
         crew: Any = self.crew

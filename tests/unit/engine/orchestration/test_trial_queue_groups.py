@@ -12,10 +12,10 @@ from batchscope.engine.checkpoints import file as checkpoints
 from batchscope.engine.experiment.preset import parse_preset
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.orchestration.journal_writer import Ledger
+from batchscope.engine.orchestration.journal_writer import JournalWriter
 from batchscope.engine.orchestration.trial_queue import Group, TrialQueue
 from batchscope.engine.planning.plan import Plan, for_members, make_plan, reusable
-from batchscope.engine.planning.stacking import Stack
+from batchscope.engine.planning.stacking import StackTiming
 from batchscope.engine.spec import Memory, Run, trials_of
 from tests.unit.engine.conductor_fixtures import DATA, RAW, House
 from tests.unit.training_fixtures import (
@@ -189,7 +189,7 @@ def test_recorded_groups_form_again(tmp_path: Path) -> None:
 
 def test_a_stack_that_was_timed_is_expected_to_take_less(house: House) -> None:
     alone = house.queue.seconds(house.take())
-    stacks = (Stack(1, 0.1), Stack(3, 0.15))
+    stacks = (StackTiming(1, 0.1), StackTiming(3, 0.15))
     timed = ev.Paced(
         trial="b8-s0",
         worker=0,
@@ -266,15 +266,15 @@ def test_skipped_before_it_was_planned_it_belongs_to_its_group() -> None:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    made = Ledger(tmp_path)
+def ledger(tmp_path: Path) -> Iterator[JournalWriter]:
+    made = JournalWriter(tmp_path)
     for event in [*opened([OF]), ev.Planned(plan=PLAN), *(started(OF, seed) for seed in range(3))]:
         made.heard(event)
     yield made
     made.close()
 
 
-def test_one_checkpoint_is_kept_until_all_are_done(ledger: Ledger) -> None:
+def test_one_checkpoint_is_kept_until_all_are_done(ledger: JournalWriter) -> None:
     folder = ledger.checkpoints_of(NAMES[0])
     assert {ledger.checkpoints_of(name) for name in NAMES} == {folder}
     checkpoints.write(folder, 1, 7, b"payload")
@@ -290,7 +290,7 @@ def test_one_checkpoint_is_kept_until_all_are_done(ledger: Ledger) -> None:
     assert not folder.exists()
 
 
-def test_one_that_is_skipped_last_takes_the_checkpoint_with_it(ledger: Ledger) -> None:
+def test_one_that_is_skipped_last_takes_the_checkpoint_with_it(ledger: JournalWriter) -> None:
     folder = ledger.checkpoints_of(NAMES[0])
     checkpoints.write(folder, 1, 7, b"payload")
     for seed in (0, 1):
@@ -306,7 +306,7 @@ def test_one_that_is_skipped_last_takes_the_checkpoint_with_it(ledger: Ledger) -
     assert not own.exists()
 
 
-def test_an_attempt_is_later_than_that_of_any_member(ledger: Ledger) -> None:
+def test_an_attempt_is_later_than_that_of_any_member(ledger: JournalWriter) -> None:
     assert ledger.next_attempt("b64-s0+2", *NAMES) == 2
     ledger.heard(started(OF, 1, attempt=4))
     assert ledger.next_attempt("b64-s0+2", *NAMES) == 5

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.planning.batch_norm import largest_cut, leaves_one, pieces, refusal
-from batchscope.engine.planning.micro_batch import Shape, choose, next_size
+from batchscope.engine.planning.micro_batch import Shape, choose_micro_batch, next_size
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.spec import Data, Memory, Model, Probe, Settings, Train
 from batchscope.engine.training.batches import Images, load_images
@@ -118,7 +118,7 @@ def test_no_shape_that_leaves_an_image_alone_is_executed(
         assert size not in {shape.micro_batch_size for shape in tried}
         tried.append(Shape(size, fixed + 10 * size + size * wobble % 31, 100.0 / size, rounds=7))
     assert tried or largest_cut(min(8, batch_size), counts) is None
-    choice = choose(batch_size, tried, limit, fixed, exact=False)
+    choice = choose_micro_batch(batch_size, tried, limit, fixed, exact=False)
     fitting = [s.micro_batch_size for s in tried if s.peak_bytes <= 0.9 * limit]
     fewest = min((-(-batch_size // size) for size in fitting), default=0)
     most_even = min((s for s in fitting if -(-batch_size // s) == fewest), default=None)

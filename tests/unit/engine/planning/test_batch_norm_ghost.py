@@ -16,7 +16,7 @@ from batchscope.engine.errors import UsageProblem
 from batchscope.engine.experiment.preset import load_preset
 from batchscope.engine.journal.events import AnyEvent, Note
 from batchscope.engine.orchestration.control import Control
-from batchscope.engine.orchestration.planner import Planner, Task
+from batchscope.engine.orchestration.planner import Planner, PlanningTask
 from batchscope.engine.planning.batch_norm import (
     exact_in_parts,
     grouped,
@@ -316,7 +316,7 @@ def planned(model: Model, limit: int) -> tuple[Plan, list[str]]:
             warned.append(event.text)
 
     planner = Planner(office.state, heard, Control(), fits(limit), office.planner._costs)
-    task = Task(office.worker, ALONE, (trial,), 1, DATA)  # type: ignore[arg-type]
+    task = PlanningTask(office.worker, ALONE, (trial,), 1, DATA)  # type: ignore[arg-type]
     asyncio.run(planner.settle(task))
     return office.state.plans[trial.id], warned
 

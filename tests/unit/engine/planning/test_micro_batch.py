@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from batchscope.engine.formatting import shown_size
 from batchscope.engine.planning.micro_batch import (
     FEWEST_ROUNDS,
-    Choice,
+    MicroBatchChoice,
     Shape,
-    choose,
+    choose_micro_batch,
     expected_peak,
     fits,
     next_size,
@@ -70,8 +70,8 @@ BATCHES = st.integers(1, 20_000) | st.sampled_from([1, 2, 7, 8, 9, 1024, 4096])
 LIMITS = st.integers(1, 1 << 35)
 
 
-def chosen(batch_size: int, tried: list[Shape], limit: int, held: int = 0) -> Choice:
-    found = choose(batch_size, tried, limit, held)
+def chosen(batch_size: int, tried: list[Shape], limit: int, held: int = 0) -> MicroBatchChoice:
+    found = choose_micro_batch(batch_size, tried, limit, held)
     assert found is not None
     return found
 
@@ -173,7 +173,7 @@ def test_the_choice_was_executed_keeps_the_headroom_and_has_a_true_reason(
     tried = [machine.execute(size, data.draw(paces)) for size in sizes]
     tried = data.draw(st.permutations(tried))
     fitting = {shape.micro_batch_size: shape for shape in tried if fits(shape, limit)}
-    found = choose(batch_size, tried, limit, machine.held)
+    found = choose_micro_batch(batch_size, tried, limit, machine.held)
     if not fitting:
         assert found is None
         return
@@ -190,7 +190,9 @@ def test_the_choice_was_executed_keeps_the_headroom_and_has_a_true_reason(
     check_the_reason(found, batch_size, tried, limit)
 
 
-def check_the_reason(found: Choice, batch_size: int, tried: list[Shape], limit: int) -> None:
+def check_the_reason(
+    found: MicroBatchChoice, batch_size: int, tried: list[Shape], limit: int
+) -> None:
     """Every number of the sentence follows from the shapes."""
     assert found.reason.isprintable()
     shapes = {shape.micro_batch_size: shape for shape in tried}
@@ -299,7 +301,7 @@ def named(words: str, batch_size: int) -> int:
     ],
 )
 def test_choices(batch_size: int, tried: list[Shape], limit: int, micro: int, reason: str) -> None:
-    assert chosen(batch_size, tried, limit) == Choice(micro, reason)
+    assert chosen(batch_size, tried, limit) == MicroBatchChoice(micro, reason)
 
 
 def test_sizes_that_do_not_divide_the_batch_are_tried() -> None:
@@ -310,7 +312,7 @@ def test_sizes_that_do_not_divide_the_batch_are_tried() -> None:
 
 
 def test_nothing_is_chosen_that_fits_nowhere() -> None:
-    assert choose(512, [], 1000, 0) is None
-    assert choose(512, [Shape(1, 901)], 1000, 0) is None
-    assert choose(512, [Shape(1, failed="out of memory")], 1000, 0) is None
+    assert choose_micro_batch(512, [], 1000, 0) is None
+    assert choose_micro_batch(512, [Shape(1, 901)], 1000, 0) is None
+    assert choose_micro_batch(512, [Shape(1, failed="out of memory")], 1000, 0) is None
     assert chosen(512, [Shape(1, 900)], 1000).micro_batch_size == 1

@@ -12,7 +12,7 @@ from batchscope.engine.planning.list_scheduling import ENOUGH
 from batchscope.engine.planning.stacking import (
     WORTH,
     Pieces,
-    Stack,
+    StackTiming,
     candidates,
     divide,
     fixed,
@@ -23,8 +23,8 @@ from batchscope.engine.spec import MAX_TRIALS, Run, Settings
 from tests.unit.training_fixtures import configuration
 
 
-def timed(cost: Callable[[int], float], *sizes: int) -> list[Stack]:
-    return [Stack(size, cost(size)) for size in sizes]
+def timed(cost: Callable[[int], float], *sizes: int) -> list[StackTiming]:
+    return [StackTiming(size, cost(size)) for size in sizes]
 
 
 def cheap(size: int) -> float:
@@ -89,7 +89,7 @@ def test_workers_that_have_something_else_to_do_do_not() -> None:
 
 def test_seconds_are_those_of_the_trial_whatever_a_step_takes() -> None:
     """Alone 100 s, a stack of five 7/3 of that: the other worker is free after 200 s."""
-    stacks = [Stack(stack.size, stack.seconds / 1e4) for stack in timed(cheap, 1, 2, 3, 5)]
+    stacks = [StackTiming(stack.size, stack.seconds / 1e4) for stack in timed(cheap, 1, 2, 3, 5)]
     assert divide(5, 5, stacks, 100.0, 2, busy=[200.0]).sizes == (5,)
     assert divide(5, 5, stacks, 100.0, 2, busy=[20.0]).sizes == (3, 2)
 
@@ -140,7 +140,7 @@ def test_a_little_earlier_is_not_worth_more_work() -> None:
 
 
 def test_between_two_sizes_a_line_is_drawn() -> None:
-    stacks = [Stack(8, 5.0), Stack(1, 1.0), Stack(4, 2.0)]
+    stacks = [StackTiming(8, 5.0), StackTiming(1, 1.0), StackTiming(4, 2.0)]
     assert [step_seconds(size, stacks) for size in (1, 2, 3, 4, 6, 8)] == [
         *(1.0, pytest.approx(4 / 3), pytest.approx(5 / 3), 2.0, 3.5, 5.0)
     ]

@@ -2,7 +2,13 @@
 
 import pytest
 
-from batchscope.engine.planning.worker_count import Sample, Slots, choose, on_a_gpu, options
+from batchscope.engine.planning.worker_count import (
+    Sample,
+    Slots,
+    choose_worker_count,
+    on_a_gpu,
+    options,
+)
 
 TWO, ONE = Slots(2, 1), Slots(1, 2)
 
@@ -28,44 +34,44 @@ def test_workers_that_may_share_a_gpu(trials: int, workers: list[int]) -> None:
 
 def test_a_second_thread_that_gains_nothing_is_another_worker() -> None:
     """Ten trials of 4 s: five rounds of 4 s, or ten of 4."""
-    chosen, gain = choose({TWO: [0.1], ONE: [0.1]}, [Sample(4.0, 10)])
+    chosen, gain = choose_worker_count({TWO: [0.1], ONE: [0.1]}, [Sample(4.0, 10)])
     assert (chosen, gain) == (TWO, 2.0)
 
 
 def test_a_second_thread_that_halves_the_step_makes_an_odd_last_round_shorter() -> None:
     """Three trials of 4 s: two rounds of 4 s, or three of 2."""
-    chosen, gain = choose({TWO: [0.1], ONE: [0.05]}, [Sample(4.0, 3)])
+    chosen, gain = choose_worker_count({TWO: [0.1], ONE: [0.05]}, [Sample(4.0, 3)])
     assert chosen == ONE
     assert gain == pytest.approx(8 / 6)
 
 
 def test_workers_that_are_in_each_others_way() -> None:
     """Beside another a step takes 0.1 s, with the cores for itself 0.04."""
-    chosen, gain = choose({TWO: [0.1], ONE: [0.04]}, [Sample(1.0, 100)])
+    chosen, gain = choose_worker_count({TWO: [0.1], ONE: [0.04]}, [Sample(1.0, 100)])
     assert chosen == ONE
     assert gain == pytest.approx(50 / 40)
 
 
 def test_less_than_five_percent_change_nothing() -> None:
-    assert choose({TWO: [0.1], ONE: [0.049]}, [Sample(1.0, 100)])[0] == TWO
-    assert choose({TWO: [0.1], ONE: [0.047]}, [Sample(1.0, 100)])[0] == ONE
+    assert choose_worker_count({TWO: [0.1], ONE: [0.049]}, [Sample(1.0, 100)])[0] == TWO
+    assert choose_worker_count({TWO: [0.1], ONE: [0.047]}, [Sample(1.0, 100)])[0] == ONE
 
 
 def test_what_makes_up_most_of_the_sweep_decides() -> None:
     timed = {TWO: [0.1, 5.0], ONE: [0.1, 1.5]}
-    assert choose(timed, [Sample(8.0, 10), Sample(1.0, 4)])[0] == TWO
-    assert choose(timed, [Sample(1.0, 4), Sample(8.0, 10)])[0] == ONE
+    assert choose_worker_count(timed, [Sample(8.0, 10), Sample(1.0, 4)])[0] == TWO
+    assert choose_worker_count(timed, [Sample(1.0, 4), Sample(8.0, 10)])[0] == ONE
 
 
 def test_on_a_gpu_more_workers_must_be_faster() -> None:
     divisions = on_a_gpu(50)
     same = dict(zip(divisions, ([0.1], [0.2], [0.4]), strict=True))
-    assert choose(same, [Sample(1.0, 48)])[0] == Slots(1, 1)
+    assert choose_worker_count(same, [Sample(1.0, 48)])[0] == Slots(1, 1)
     faster = dict(zip(divisions, ([0.1], [0.12], [0.3]), strict=True))
-    chosen, gain = choose(faster, [Sample(1.0, 48)])
+    chosen, gain = choose_worker_count(faster, [Sample(1.0, 48)])
     assert chosen == Slots(2, 1)
     assert gain == pytest.approx(36 / 28.8)
 
 
 def test_of_one_division_there_is_nothing_to_choose() -> None:
-    assert choose({TWO: [0.1]}, [Sample(1.0, 4)]) == (TWO, 1.0)
+    assert choose_worker_count({TWO: [0.1]}, [Sample(1.0, 4)]) == (TWO, 1.0)

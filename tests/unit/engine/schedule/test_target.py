@@ -21,7 +21,7 @@ from batchscope.engine.schedule import target
 from batchscope.engine.spec import Train
 from batchscope.engine.training.batches import Images, epoch_order, load_images
 from batchscope.engine.training.model.build import build_model
-from batchscope.engine.training.trainer.evaluation import Figures
+from batchscope.engine.training.trainer.evaluation import Evaluation
 from tests.unit.engine.findings_fixtures import Ended, configuration, record, sweep
 from tests.unit.engine.grid_fixtures import refusal
 from tests.unit.training_fixtures import (
@@ -72,7 +72,7 @@ def run(images: Images, **train: Any) -> Run:
 
 
 @pytest.fixture(scope="module")
-def step_by_step(images: Images) -> list[Figures]:
+def step_by_step(images: Images) -> list[Evaluation]:
     """Validation figures after every step, of an optimizer of torch's own."""
     assert images.trained is not None
     assert images.validation is not None
@@ -87,7 +87,7 @@ def step_by_step(images: Images) -> list[Figures]:
             with torch.no_grad():
                 logits = model(images.train[images.validation])
             loss = float(functional.cross_entropy(logits, labels))
-            found.append(Figures(loss, float((logits.argmax(1) == labels).float().mean())))
+            found.append(Evaluation(loss, float((logits.argmax(1) == labels).float().mean())))
     return found
 
 
@@ -97,7 +97,7 @@ def due_steps(checks: int) -> set[int]:
     return {epoch * STEPS + step for epoch in range(12) for step in within}
 
 
-def first_check(found: list[Figures], checks: int, good: Callable[[Figures], bool]) -> int:
+def first_check(found: list[Evaluation], checks: int, good: Callable[[Evaluation], bool]) -> int:
     """The first check at which the figures are good, in steps."""
     return next(
         step
@@ -108,7 +108,7 @@ def first_check(found: list[Figures], checks: int, good: Callable[[Figures], boo
 
 @pytest.mark.parametrize("checks", [1, 3, 100])
 def test_it_ends_at_the_first_check_that_is_good_enough(
-    images: Images, checks: int, step_by_step: list[Figures]
+    images: Images, checks: int, step_by_step: list[Evaluation]
 ) -> None:
     expected = first_check(step_by_step, checks, lambda figures: figures.accuracy >= 0.45)
     found = run(images, target_accuracy=0.45, target_checks=checks)
@@ -132,7 +132,7 @@ def test_more_checks_end_it_no_later(images: Images) -> None:
     assert one.records[-1].steps % STEPS == 0
 
 
-def test_a_loss_is_a_target_too(images: Images, step_by_step: list[Figures]) -> None:
+def test_a_loss_is_a_target_too(images: Images, step_by_step: list[Evaluation]) -> None:
     expected = first_check(step_by_step, 100, lambda figures: figures.loss <= 1.8)
     found = run(images, target_loss=1.8, target_checks=100)
     assert found.records[-1].steps == expected

@@ -7,9 +7,9 @@ import pytest
 
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
-from batchscope.engine.orchestration.journal_writer import Ledger
+from batchscope.engine.orchestration.journal_writer import JournalWriter
 from batchscope.engine.system.clock import SteadyClock
-from batchscope.tui.viewmodel.journal_follower import Batch
+from batchscope.tui.viewmodel.journal_follower import JournalUpdate
 from batchscope.tui.viewmodel.view import View
 from tests.functional.board_fixtures import NOW, Recipe, configurations
 
@@ -27,12 +27,12 @@ def test_setting_the_clock_moves_it_no_further(monkeypatch: pytest.MonkeyPatch) 
 def test_what_is_stamped_comes_after_what_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = Ledger(tmp_path)
+    first = JournalWriter(tmp_path)
     first.write(ev.Note(text="one"))
     monkeypatch.setattr(time, "time", lambda: 1_000_000.0)  # long ago
     first.write(ev.Note(text="two"))
     first.close()
-    second = Ledger(tmp_path)
+    second = JournalWriter(tmp_path)
     second.write(ev.Note(text="three"))
     second.close()
     events = journal.Reader(tmp_path / journal.NAME).read_all()
@@ -47,10 +47,10 @@ def test_a_board_goes_by_the_conductor(tmp_path: Path, jump: float) -> None:
     recipe.open(configurations((8,), seeds=1))
     view = View(lambda: NOW + jump)  # it was set by a day since the sweep began
     events = journal.Reader(recipe.path).read_all()
-    view.adopt(view.state.fold(events), Batch([], alive=True, damaged=0))
-    view.take(Batch([ev.Note(text="now", at=NOW)], alive=True, damaged=0))
+    view.adopt(view.state.fold(events), JournalUpdate([], alive=True, damaged=0))
+    view.take(JournalUpdate([ev.Note(text="now", at=NOW)], alive=True, damaged=0))
     view.tick()
     assert view.elapsed == pytest.approx(95.0)
-    view.take(Batch([ev.Note(text="a little late", at=NOW - 4.0)], alive=True, damaged=0))
+    view.take(JournalUpdate([ev.Note(text="a little late", at=NOW - 4.0)], alive=True, damaged=0))
     view.tick()
     assert view.elapsed == pytest.approx(95.0)

@@ -23,8 +23,8 @@ from batchscope.engine.journal.events import (
 from batchscope.engine.planning.plan import Plan, make_plan
 from batchscope.engine.spec import Model, Probe, Train, Trial
 from batchscope.engine.training.batches import Images
-from batchscope.engine.training.cancellation import Pause
-from batchscope.engine.training.trainer.job import Job
+from batchscope.engine.training.cancellation import PauseGate
+from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.state import TrainingState
 from batchscope.engine.training.trainer.trainer import Trainer
 from tests.unit.training_fixtures import SMALL_MLP, make_trial, never, untimed
@@ -81,7 +81,7 @@ class Group:
         active: Sequence[int] | None = None,
         layout: str = "",
         halted: Asked = never,
-        pause: Pause | None = None,
+        pause: PauseGate | None = None,
         dropped: Callable[[], Collection[str]] = tuple,
         hook: Callable[[TrainingState, int], None] | None = None,
         folder: Path | None = None,
@@ -92,7 +92,7 @@ class Group:
         alone = make_plan(trial, images.train_size, threads=1)
         plan: Plan = replace(alone, members=tuple(self.names), layout=layout or alone.layout)
         names = self.names if active is None else [f"trial-s{seed}" for seed in active]
-        job = Job(members, tuple(names), plan, attempt, 0, "cpu", folder, "digest")
+        job = TrainingJob(members, tuple(names), plan, attempt, 0, "cpu", folder, "digest")
         self.events: list[AnyEvent] = []
         asked = itertools.count(1)
 

@@ -13,7 +13,7 @@ from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.spec import Probe, Train
 from batchscope.engine.training.batches import Images, load_images
-from batchscope.engine.training.cancellation import Pause
+from batchscope.engine.training.cancellation import PauseGate
 from tests.unit.training_fixtures import (
     CPU,
     Run,
@@ -39,7 +39,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Images:
     return load_images(synthetic(tmp_path_factory.mktemp("small"), train=50, test=20), CPU)
 
 
-def pausing_at(pause: Pause, *calls: int) -> Callable[[], bool]:
+def pausing_at(pause: PauseGate, *calls: int) -> Callable[[], bool]:
     """Asks for a pause at these looks of the training at its orders, as another thread would."""
     count = itertools.count(1)
 
@@ -55,7 +55,7 @@ def pausing_at(pause: Pause, *calls: int) -> Callable[[], bool]:
 @pytest.mark.parametrize("calls", [(1,), (2, 3, 5), (9,)])
 def test_a_pause_moves_no_figure(calls: tuple[int, ...], small: Images) -> None:
     trial = make_trial(TRAIN, probe=PROBE)
-    pause = Pause()
+    pause = PauseGate()
     held, whole = (
         Run(trial, small, halted=pausing_at(pause, *calls), pause=pause),
         Run(trial, small),
@@ -68,7 +68,7 @@ def test_a_pause_moves_no_figure(calls: tuple[int, ...], small: Images) -> None:
     ]
 
 
-class Long(Pause):
+class Long(PauseGate):
     """A pause of an hour, on a clock that moves a second a step."""
 
     now = 1000.0
@@ -108,7 +108,7 @@ def test_a_probe_does_not_count_a_pause(small: Images, monkeypatch: pytest.Monke
 
 
 def test_a_training_that_holds_still_can_be_ended(small: Images) -> None:
-    pause, halt = Pause(), threading.Event()
+    pause, halt = PauseGate(), threading.Event()
     pause.begin()
 
     def end() -> None:

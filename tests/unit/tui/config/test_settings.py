@@ -16,7 +16,7 @@ from batchscope.tui.config.keymap import check_keys, commands_at, key_name, key_
 from batchscope.tui.config.settings import (
     DEFAULTS,
     MEANINGS,
-    Settings,
+    UserSettings,
     apply_settings,
     load_settings,
     read_settings,
@@ -57,7 +57,7 @@ def test_every_key_is_read_and_the_command_line_goes_before_it(
         '[keys]\nleave = "Q"\nmenu = ["m", "f2"]\n'
     )
     words = said()
-    assert words.settings == Settings(
+    assert words.settings == UserSettings(
         theme="light",
         ascii=True,
         mouse=False,
@@ -134,7 +134,7 @@ def test_what_is_not_there_is_named_with_option_or_key(no_settings: Path) -> Non
 
 
 def test_what_is_printed_can_be_saved_as_it_is(tmp_path: Path) -> None:
-    settings = Settings(
+    settings = UserSettings(
         theme="dark",
         ascii=False,
         refresh=0.5,
@@ -145,7 +145,7 @@ def test_what_is_printed_can_be_saved_as_it_is(tmp_path: Path) -> None:
         text = annotated(each, tmp_path / "settings.toml")
         assert read_settings(tomllib.loads(text), WHERE) == each
         assert all(f"# {told}" in text for told in MEANINGS.values())
-    assert set(MEANINGS) == {*Settings.__struct_fields__} - {"keys"}
+    assert set(MEANINGS) == {*UserSettings.__struct_fields__} - {"keys"}
 
 
 def test_what_stands_as_a_comment_would_be_read_too(tmp_path: Path) -> None:

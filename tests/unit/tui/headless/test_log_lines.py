@@ -16,7 +16,7 @@ from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.tui.headless import event_text
-from batchscope.tui.headless.follower import Follower, has_display
+from batchscope.tui.headless.follower import HeadlessFollower, has_display
 from batchscope.tui.headless.log_lines import Line, Log, LogFormat, full_text, json_line, short_text
 from tests.unit.state_fixtures import (
     FOUR,
@@ -59,7 +59,7 @@ def written(folder: Path, events: Iterable[Any]) -> Path:
 
 def told(folder: Path, style: LogFormat = "json", quiet: bool = False) -> list[str]:
     stream = io.StringIO()
-    Follower(folder, Log(style, stream, quiet, folder.name)).catch_up()
+    HeadlessFollower(folder, Log(style, stream, quiet, folder.name)).catch_up()
     return stream.getvalue().splitlines()
 
 
@@ -282,7 +282,7 @@ class Seen:
 def test_with_a_display_lines_go_above_it_together_until_it_closes(tmp_path: Path) -> None:
     seen, stream = Seen(), io.StringIO()
     log = Log("text", stream, display=seen)
-    follower = Follower(written(tmp_path / "x", history()), log)
+    follower = HeadlessFollower(written(tmp_path / "x", history()), log)
     follower.catch_up()
     assert seen.calls == []
     log.draw(follower.state, True)

@@ -1,6 +1,6 @@
 """What a figure is drawn from."""
 
-from batchscope.engine.export.export_reader import Figured, Told
+from batchscope.engine.export.export_reader import ExportedFigures, ExportedFindings
 from batchscope.engine.export.figures.common import Cast
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.spec import Configuration
@@ -12,5 +12,5 @@ def cast(*sizes: int) -> Cast:
         configuration(size, name=f"c{at}", lr=0.1 + at) for at, size in enumerate(sizes)
     ]
     state = SweepState().fold(opened(made))
-    told = Told(claims=(), recommendation="", findings=Figured())
+    told = ExportedFindings(claims=(), recommendation="", findings=ExportedFigures())
     return Cast(state, told, tuple(each.id for each in made))

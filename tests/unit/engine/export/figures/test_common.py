@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from batchscope.engine.export import plot_style
-from batchscope.engine.export.export_reader import Figured, Told
+from batchscope.engine.export.export_reader import ExportedFigures, ExportedFindings
 from batchscope.engine.export.figures.common import MOST, Cast, along, beside, cast_of, foremost
 from batchscope.engine.journal.events import AnyEvent, SweepOpened
 from batchscope.engine.journal.sweep_state import SweepState
@@ -74,7 +74,7 @@ def test_the_recommended_and_the_claimed_are_drawn_among_many() -> None:
                 epochs(each, record(1, test_accuracy=best + seed / 1e4), seed=seed),
                 ended(each, seed),
             ]
-    of = cast_of(SweepState().fold(events), Told((), "", Figured()))
+    of = cast_of(SweepState().fold(events), ExportedFindings((), "", ExportedFigures()))
     assert len(of.names) == MOST
     assert of.left_out == 40 - MOST
     assert {"b1", "b7", "b18", "b29", "b40"} <= set(of.names)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from batchscope.engine.export import plot_style
-from batchscope.engine.export.export_reader import Figured, Told
+from batchscope.engine.export.export_reader import ExportedFigures, ExportedFindings
 from batchscope.engine.export.figures import curves
 from batchscope.engine.export.figures.common import Cast, Picture
 from batchscope.engine.journal.events import AnyEvent
@@ -22,7 +22,7 @@ def drawn(accuracies: list[list[float]], losses: list[list[float]]) -> dict[str,
             for n, (one, other) in enumerate(zip(*rows, strict=True), start=1)
         ]
         events.append(epochs(of, *told, seed=seed))
-    told_of = Told(claims=(), recommendation="", findings=Figured())
+    told_of = ExportedFindings(claims=(), recommendation="", findings=ExportedFigures())
     cast = Cast(SweepState().fold(events), told_of, (of.id,))
     with plot_style.styled("key"):
         return {each.name: each for each in curves.pictures(cast)}

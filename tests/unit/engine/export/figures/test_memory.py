@@ -4,7 +4,12 @@ from pathlib import Path
 
 from batchscope.engine.analysis.tables import to_csv
 from batchscope.engine.export import plot_style
-from batchscope.engine.export.export_reader import Exported, Figured, Number, Told
+from batchscope.engine.export.export_reader import (
+    Exported,
+    ExportedFigures,
+    ExportedFindings,
+    Number,
+)
 from batchscope.engine.export.figures import memory
 from batchscope.engine.export.figures.common import Cast
 from batchscope.engine.export.memory_table import MEMORY_COLUMNS, memory_rows
@@ -27,7 +32,9 @@ def measured_large_first() -> SweepState:
 
 def test_curves_rise_with_the_batch_size_in_the_looks_of_their_configurations() -> None:
     state = measured_large_first()
-    cast = Cast(state, Told((), "", Figured()), tuple(f"b{size}" for size in SIZES))
+    cast = Cast(
+        state, ExportedFindings((), "", ExportedFigures()), tuple(f"b{size}" for size in SIZES)
+    )
     with plot_style.styled("key"):
         (found,) = memory.pictures(cast)
     box = found.figure.legends[0]
@@ -39,7 +46,7 @@ def test_curves_rise_with_the_batch_size_in_the_looks_of_their_configurations() 
 
 def test_what_is_drawn_nowhere_else_has_a_look_of_its_own() -> None:
     state = measured_large_first()
-    cast = Cast(state, Told((), "", Figured()), ("b64",))
+    cast = Cast(state, ExportedFindings((), "", ExportedFigures()), ("b64",))
     with plot_style.styled("key"):
         (found,) = memory.pictures(cast)
     lines = [line for line in found.figure.axes[0].lines if line.get_linestyle() != "None"][:3]

@@ -15,13 +15,13 @@ from batchscope.engine.errors import MachineProblem
 from batchscope.engine.journal.events import AnyEvent, EpochRecord, EpochsFinished, TrialEnded
 from batchscope.engine.metrics.norm_histogram import Norms
 from batchscope.engine.planning.plan import Plan, make_plan, shares
-from batchscope.engine.processes.orders import Team as Given
+from batchscope.engine.processes.orders import TeamSpec
 from batchscope.engine.spec import Memory, Model, Probe, Trial
 from batchscope.engine.training.batches import Images, load_images
 from batchscope.engine.training.data_parallel.exchange import TeamLost
 from batchscope.engine.training.data_parallel.leader import Team, start_team
 from batchscope.engine.training.instruments.noise_scale import NoiseScale
-from batchscope.engine.training.trainer.job import Job
+from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.train_step import Stepper
 from batchscope.engine.training.trainer.trainer import Trainer
 from tests.unit.engine.training.stack_fixtures import trial_of
@@ -46,7 +46,7 @@ def house(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:
     data = synthetic(tmp_path_factory.mktemp("small"), train=TRAIN, test=TEST)
-    team = start_team(request.param, Given(), "cpu")
+    team = start_team(request.param, TeamSpec(), "cpu")
     yield House(data, load_images(data, CPU), team)
     team.end()
 
@@ -97,7 +97,7 @@ class Trained:
             team.begin(trial, self.plan, house.data)
         names = (trial.id,)
         self.events: list[AnyEvent] = []
-        job = Job((trial,), names, self.plan, 1, 0, "cpu", folder, "digest", {}, team)
+        job = TrainingJob((trial,), names, self.plan, 1, 0, "cpu", folder, "digest", {}, team)
         trainer = Trainer(job, house.images, self.events.append, halted)
         self.training = trainer.training
         trainer.run()
@@ -274,9 +274,9 @@ def test_where_memory_runs_out_in_one_share_the_gradient_is_begun_anew(
 
 def test_the_teams_of_others_have_a_size_of_their_own() -> None:
     with pytest.raises(MachineProblem, match=r"data_parallel = 2: .* was started with 4"):
-        start_team(2, Given(size=4, rendezvous="tcp://127.0.0.1:1"), "cpu")
+        start_team(2, TeamSpec(size=4, rendezvous="tcp://127.0.0.1:1"), "cpu")
 
 
 def test_a_team_that_cannot_start_says_so() -> None:
     with pytest.raises(TeamLost, match="worker 1 of 2 of this trial did not start"):
-        start_team(2, Given(devices=("cpu", "no-such-device")), "cpu")
+        start_team(2, TeamSpec(devices=("cpu", "no-such-device")), "cpu")

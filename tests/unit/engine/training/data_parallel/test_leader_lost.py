@@ -11,7 +11,7 @@ import torch
 
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.processes import rank_processes
-from batchscope.engine.processes.orders import Team as Given
+from batchscope.engine.processes.orders import TeamSpec
 from batchscope.engine.training.batches import load_images
 from batchscope.engine.training.data_parallel import exchange
 from batchscope.engine.training.data_parallel.exchange import TeamLost
@@ -29,7 +29,7 @@ def test_one_that_freezes_is_given_up(tmp_path: Path, monkeypatch: pytest.Monkey
     images, trial, batch = load_images(data, CPU), over(2, 16), torch.arange(16).unsqueeze(0)
     plan = make_plan(trial, 20, threads=1)
     before = set(psutil.Process().children())
-    team = start_team(2, Given(), "cpu")
+    team = start_team(2, TeamSpec(), "cpu")
     (other,) = set(psutil.Process().children()) - before
     team.begin(trial, plan, data)
     stepper = Stepper((trial,), plan, images, CPU, team)

@@ -17,8 +17,8 @@ from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.spec import Data, Memory, Model, Settings, Train, Trial
 from batchscope.engine.training.batches import Images, load_images
 from batchscope.engine.training.instruments.noise_scale import (
+    NoiseAccumulator,
     NoiseScale,
-    Parts,
     estimates,
     first_part,
     two_parts,
@@ -60,7 +60,7 @@ def test_it_is_unbiased_where_the_truth_is_known(batch_size: int, micro: int | N
             found.append(two_parts(samples[:size].sum(0), gradient, size, batch_size, scale))
             continue
         buffer = torch.zeros(DIMENSIONS, dtype=torch.float64)
-        parts = Parts(buffer, scale)
+        parts = NoiseAccumulator(buffer, scale)
         for part in torch.split(samples, micro):
             buffer += part.sum(0) * scale
             parts.add(len(part))
@@ -94,7 +94,7 @@ def test_of_a_linear_model_it_is_within_five_percent_of_the_truth(
             x * (x @ away - draw.normal(0, sigma, batch_size))[:, None] / batch_size
         )
         buffer = torch.zeros(dimensions, dtype=torch.float64)
-        parts = Parts(buffer, 1.0 / batch_size)
+        parts = NoiseAccumulator(buffer, 1.0 / batch_size)
         for part in torch.split(single, micro):
             buffer += part.sum(0)
             parts.add(len(part))
@@ -117,7 +117,7 @@ def test_parts_are_those_of_a_naive_computation(
     q = np.sum(samples.mean(0) ** 2)
     trace = batch_size * (p - q) / (len(split) - 1)
     buffer = torch.zeros(DIMENSIONS, dtype=torch.float64)
-    parts = Parts(buffer, scale)
+    parts = NoiseAccumulator(buffer, scale)
     for part in split:
         buffer += torch.from_numpy(part).sum(0) * scale
         parts.add(len(part))

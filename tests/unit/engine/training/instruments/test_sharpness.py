@@ -18,7 +18,7 @@ from batchscope.engine.spec import Sharpness, Trial
 from batchscope.engine.training.batches import Images, load_images
 from batchscope.engine.training.cancellation import Halted
 from batchscope.engine.training.instruments.box_maximum import Subspace, Vector
-from batchscope.engine.training.instruments.sharpness import Sharpener
+from batchscope.engine.training.instruments.sharpness import SharpnessMeter
 from tests.unit.engine.training.stack_fixtures import (
     CASES,
     NORMED,
@@ -73,14 +73,14 @@ def test_loss_and_slope_are_those_of_the_network_in_float64(
 ) -> None:
     """In evaluation mode, over the fixed part of the images, whatever the micro-batch."""
     seen: list[tuple[Vector, float, Vector]] = []
-    evaluate = Sharpener._evaluate
+    evaluate = SharpnessMeter._evaluate
 
-    def spy(self: Sharpener, x: Vector) -> tuple[float, Vector]:
+    def spy(self: SharpnessMeter, x: Vector) -> tuple[float, Vector]:
         loss, gradient = evaluate(self, x)
         seen.append((x.copy(), loss, gradient))
         return loss, gradient
 
-    monkeypatch.setattr(Sharpener, "_evaluate", spy)
+    monkeypatch.setattr(SharpnessMeter, "_evaluate", spy)
     monkeypatch.setattr("batchscope.engine.planning.plan.DRAW_MICRO_BATCH_SIZE", 7)
     run = Run(sharp(trial_of(model)), images)  # type: ignore[arg-type]
     network = run.flat.model.double().eval()
@@ -168,7 +168,7 @@ def test_weights_come_back_from_a_search_that_is_broken_off(images: Images) -> N
         if count == 3:
             raise Halted
 
-    sharpener = Sharpener(sharp(trial_of()), run.plan, run.flat, images, go_on)
+    sharpener = SharpnessMeter(sharp(trial_of()), run.plan, run.flat, images, go_on)
     with pytest.raises(Halted):
         sharpener.measure(1e-3)
     assert equal_bits(before, run.flat.copy_weights())
@@ -193,14 +193,14 @@ def test_a_training_that_is_broken_off_there_goes_on_with_what_is_left(
     assert broken.ended(0).status == "stopped"
     assert measured(broken.events) == [first]
     count = 0
-    evaluate = Sharpener._evaluate
+    evaluate = SharpnessMeter._evaluate
 
-    def counted(self: Sharpener, x: Vector) -> tuple[float, Vector]:
+    def counted(self: SharpnessMeter, x: Vector) -> tuple[float, Vector]:
         nonlocal count
         count += 1
         return evaluate(self, x)
 
-    monkeypatch.setattr(Sharpener, "_evaluate", counted)
+    monkeypatch.setattr(SharpnessMeter, "_evaluate", counted)
     resumed = Group(sharp(trial_of()), images, (0,), folder=tmp_path, attempt=2)
     assert resumed.started(0).resumed_steps == 12
     assert [replace(each, attempt=1) for each in measured(resumed.events)] == [first, second]

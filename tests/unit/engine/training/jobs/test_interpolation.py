@@ -18,7 +18,7 @@ from batchscope.engine.training.batches import Images, load_images
 from batchscope.engine.training.cancellation import Halted
 from batchscope.engine.training.jobs.interpolation import interpolate
 from batchscope.engine.training.trainer.final_weights import Unreadable
-from batchscope.engine.training.trainer.job import Job
+from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.state import TrainingState
 from batchscope.engine.training.trainer.trainer import Trainer
 from tests.unit.engine.training.stack_fixtures import NORMED, learnable, trial_of
@@ -57,7 +57,7 @@ class Solutions:
     def _train(self, trial: Trial, folder: Path) -> tuple[TrainingState, ev.EpochRecord]:
         plan = make_plan(trial, self.images.train_size, threads=1)
         events: list[ev.AnyEvent] = []
-        job = Job((trial,), (trial.id,), plan, 1, 0, "cpu", None, "", {trial.id: folder})
+        job = TrainingJob((trial,), (trial.id,), plan, 1, 0, "cpu", None, "", {trial.id: folder})
         trainer = Trainer(job, self.images, events.append, never)
         training = trainer.training
         trainer.run()

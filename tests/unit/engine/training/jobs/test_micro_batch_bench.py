@@ -11,8 +11,14 @@ import torch
 from msgspec.structs import asdict, replace
 from torch import Tensor
 
-from batchscope.engine.journal.events import EpochRecord, Measured
-from batchscope.engine.planning.micro_batch import Shape, choose, expected_peak, fits, usable
+from batchscope.engine.journal.events import EpochRecord, MicroBatchesMeasured
+from batchscope.engine.planning.micro_batch import (
+    Shape,
+    choose_micro_batch,
+    expected_peak,
+    fits,
+    usable,
+)
 from batchscope.engine.spec import Model, Train, Trial
 from batchscope.engine.training.batches import Images, load_images
 from batchscope.engine.training.cancellation import Halted
@@ -196,7 +202,7 @@ def test_without_time_it_goes_on_until_one_fits(images: Images) -> None:
     limit = limited(images, 600, 3)
     shapes = bench_of(images, 600, limit).shapes(0.0)
     assert [fits(shape, limit) for shape in shapes].count(True) == 1
-    assert choose(600, shapes, limit, 0) is not None
+    assert choose_micro_batch(600, shapes, limit, 0) is not None
     assert sizes(bench_of(images, 600, 1).shapes(0.0)) == [1, 8]
 
 
@@ -236,7 +242,7 @@ def test_turns_are_for_those_that_may_be_the_fastest(
     found = {shape.micro_batch_size: shape for shape in bench.shapes(1e7)}
     assert found[128].rounds == found[512].rounds == ROUNDS
     assert {found[8].rounds, found[32].rounds} <= {0, 1}
-    best = choose(512, list(found.values()), UNLIMITED, 0)
+    best = choose_micro_batch(512, list(found.values()), UNLIMITED, 0)
     assert best is not None
     assert best.micro_batch_size == 128
 
@@ -268,7 +274,7 @@ def test_pace_is_the_median_of_turns(images: Images, monkeypatch: pytest.MonkeyP
     paces = {size: shape.samples_per_second for size, shape in shapes.items()}
     assert paces == pytest.approx({8: 20e3, 32: 100e3, 128: 99e3})
     assert calls[-2 * ROUNDS :] == [32, 128] * ROUNDS
-    found = choose(128, list(shapes.values()), UNLIMITED, 0)
+    found = choose_micro_batch(128, list(shapes.values()), UNLIMITED, 0)
     assert found is not None
     assert found.micro_batch_size == 128
 
@@ -303,7 +309,7 @@ def test_a_size_that_runs_out_of_memory_is_marked_and_smaller_ones_are_tried(
     assert {s.micro_batch_size > most for s in shapes if s.failed} == {True}
     assert {s.micro_batch_size <= most for s in shapes if not s.failed} <= {True}
     assert {s.failed for s in shapes} <= {"", "out of memory"}
-    found = choose(600, shapes, UNLIMITED, 0)
+    found = choose_micro_batch(600, shapes, UNLIMITED, 0)
     assert (found is None) == (most == 0)
     if found is not None and most == 100:
         assert found.micro_batch_size > 50
@@ -354,7 +360,7 @@ def test_nothing_of_it_remains(images: Images, tmp_path: Path, model: Model) -> 
     check_the_statement(found)
 
 
-def check_the_statement(found: Measured) -> None:
+def check_the_statement(found: MicroBatchesMeasured) -> None:
     assert (found.trial, found.device, found.device_name) == ("trial-s0", "cpu", "some CPU")
     assert (found.batch_size, found.asked_bytes, found.limit_bytes) == (64, None, UNLIMITED)
     assert [shape.micro_batch_size for shape in found.shapes] == [8, 32, 64]

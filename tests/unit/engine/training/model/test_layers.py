@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from batchscope.engine.training.model.layer import Layer
 from batchscope.engine.training.model.layers import layers_of
-from batchscope.engine.training.model.modules import Residual
+from batchscope.engine.training.model.modules import ResidualBlock
 
 
-def residual(inputs: int, outputs: int, stride: int, bias: bool) -> Residual:
+def residual(inputs: int, outputs: int, stride: int, bias: bool) -> ResidualBlock:
     """With ReLU in the body, which works in place where it is written out."""
     shortcut = [nn.Conv2d(inputs, outputs, 1, stride, bias=bias)] if stride > 1 else []
     body = nn.Sequential(
@@ -22,7 +22,7 @@ def residual(inputs: int, outputs: int, stride: int, bias: bool) -> Residual:
         nn.ReLU(),
         nn.Conv2d(outputs, outputs, 3, padding=1, bias=bias),
     )
-    return Residual(body, nn.Sequential(*shortcut))
+    return ResidualBlock(body, nn.Sequential(*shortcut))
 
 
 Make = Callable[[int, int, bool], nn.Module]
@@ -218,10 +218,10 @@ def test_a_parameter_gets_its_gradient_where_that_of_the_input_is_not_needed(nam
         nn.MaxPool2d(2, padding=1),
         nn.MaxPool2d(2, ceil_mode=True),
         nn.AdaptiveAvgPool2d(2),
-        Residual(nn.Sequential(nn.ReLU(), nn.Conv2d(2, 2, 1)), nn.Sequential()),
-        Residual(nn.Sequential(nn.Conv2d(2, 2, 1)), nn.Sequential(nn.ReLU())),
-        Residual(nn.Sequential(nn.Conv2d(2, 2, 1), nn.Tanh()), nn.Sequential()),
-        Residual(nn.Sequential(), nn.Sequential()),
+        ResidualBlock(nn.Sequential(nn.ReLU(), nn.Conv2d(2, 2, 1)), nn.Sequential()),
+        ResidualBlock(nn.Sequential(nn.Conv2d(2, 2, 1)), nn.Sequential(nn.ReLU())),
+        ResidualBlock(nn.Sequential(nn.Conv2d(2, 2, 1), nn.Tanh()), nn.Sequential()),
+        ResidualBlock(nn.Sequential(), nn.Sequential()),
         nn.BatchNorm2d(2, affine=False),
         nn.BatchNorm2d(2, track_running_stats=False),
         nn.BatchNorm2d(2, momentum=None),

@@ -24,7 +24,7 @@ from batchscope.engine.spec import (
     Trial,
 )
 from batchscope.engine.training.batches import Images, load_images
-from batchscope.engine.training.trainer.job import Job
+from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.state import TrainingState
 from batchscope.engine.training.trainer.trainer import Trainer
 from tests.unit.training_fixtures import CPU, SMALL_MLP, Run, make_trial, opened, synthetic, untimed
@@ -139,8 +139,10 @@ def same(one: Outcome, other: Outcome) -> None:
     assert torch.equal(one.weights.view(torch.int32), other.weights.view(torch.int32))  # also nan
 
 
-def job_of(trial: Trial, plan: Plan, attempt: int, folder: Path, digest: str = "digest") -> Job:
-    return Job((trial,), (trial.id,), plan, attempt, 0, "cpu", folder, digest)
+def job_of(
+    trial: Trial, plan: Plan, attempt: int, folder: Path, digest: str = "digest"
+) -> TrainingJob:
+    return TrainingJob((trial,), (trial.id,), plan, attempt, 0, "cpu", folder, digest)
 
 
 class Chain:

@@ -13,7 +13,7 @@ from torch import Tensor, nn, optim
 
 from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.data.prepared import Prepared
-from batchscope.engine.journal.events import Measured
+from batchscope.engine.journal.events import MicroBatchesMeasured
 from batchscope.engine.planning.batch_norm import pieces, refusal
 from batchscope.engine.planning.plan import Plan, make_plan, reusable
 from batchscope.engine.processes.orders import Measure
@@ -302,6 +302,6 @@ def test_it_is_measured_with_the_largest_batch(images: Images) -> None:
         seconds=1.0,
     )
     found = measure(order, images, CPU)
-    assert isinstance(found, Measured)
+    assert isinstance(found, MicroBatchesMeasured)
     assert found.batch_size == 30
     assert max(shape.micro_batch_size for shape in found.shapes) == 30

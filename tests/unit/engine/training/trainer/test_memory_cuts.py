@@ -22,7 +22,7 @@ from batchscope.engine.training.model.build import build_model
 from batchscope.engine.training.model.passes import Automatic, Explicit, Heard, Pass
 from batchscope.engine.training.peak_memory import ran_out
 from batchscope.engine.training.trainer import evaluation
-from batchscope.engine.training.trainer.evaluation import Figures, evaluate
+from batchscope.engine.training.trainer.evaluation import Evaluation, evaluate
 from batchscope.engine.training.trainer.train_step import Stepper
 from tests.unit.training_fixtures import (
     CPU,
@@ -309,7 +309,7 @@ def test_a_cut_evaluation_is_that_of_smaller_pieces_from_there_on(
 
     def short(
         passes: Pass, batches: Iterable[tuple[Tensor, Tensor]], missed: list[Tensor] | None = None
-    ) -> list[Figures]:
+    ) -> list[Evaluation]:
         nonlocal calls
         calls += 1  # train part and test set of each epoch
         return evaluate(passes, failing(batches) if calls > 2 else batches, missed)

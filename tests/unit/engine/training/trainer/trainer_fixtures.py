@@ -14,7 +14,7 @@ from batchscope.engine.data.prepare import prepare
 from batchscope.engine.spec import Memory, Model, Scaling, Train, Trial
 from batchscope.engine.training.batches import Images, epoch_order, load_images
 from batchscope.engine.training.model.build import build_model
-from batchscope.engine.training.trainer.evaluation import Figures
+from batchscope.engine.training.trainer.evaluation import Evaluation
 from tests.unit.training_fixtures import CPU, SMALL_MLP, naive_norm, set_gradients, synthetic
 
 DIGITS = DATASETS["digits"]
@@ -55,19 +55,19 @@ class NaiveEpoch(NamedTuple):
     steps: int
     samples: int
     lr: float
-    train: Figures
-    test: Figures
+    train: Evaluation
+    test: Evaluation
     weight_norm: float
     distance: float
     norms: list[float]
 
 
 @torch.no_grad()
-def naive_figures(model: nn.Module, images: Tensor, labels: Tensor) -> Figures:
+def naive_figures(model: nn.Module, images: Tensor, labels: Tensor) -> Evaluation:
     logits = model(images).double()
     chosen = logits.log_softmax(1)[torch.arange(len(labels)), labels]
     right = (logits.argmax(1) == labels).double()
-    return Figures(float(-chosen.mean()), float(right.mean()))
+    return Evaluation(float(-chosen.mean()), float(right.mean()))
 
 
 def naive_training(
