@@ -184,7 +184,7 @@ class Worker:
             self._end(order, "stopped", "")
         except Exception as error:
             lost = isinstance(error, TeamLost)
-            reason = _told(error)
+            reason = _error_text(error)
             with contextlib.suppress(OSError):  # the log has no room
                 if lost:  # what matters is above it: why one of the others ended
                     print(reason, file=sys.stderr, flush=True)
@@ -327,7 +327,7 @@ def _share_of_memory(order: orders.Setup) -> int | None:
     return None if order.device != "cpu" or available is None else available // cores()
 
 
-def _told(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     text = " ".join(str(error).split())[:500]
     return printable(text if isinstance(error, Problem) else f"{type(error).__name__}: {text}")
 

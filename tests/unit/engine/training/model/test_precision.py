@@ -118,7 +118,7 @@ def test_a_device_without_it_says_so(images: Images, monkeypatch: pytest.MonkeyP
 
 
 def test_worker_states_it_without_the_name_of_an_error() -> None:
-    from batchscope.engine.worker import _told
+    from batchscope.engine.worker import _error_text
 
-    assert _told(MachineProblem("cuda:0 has no bf16")) == "cuda:0 has no bf16"
-    assert _told(ValueError("no  such\nthing")) == "ValueError: no such thing"
+    assert _error_text(MachineProblem("cuda:0 has no bf16")) == "cuda:0 has no bf16"
+    assert _error_text(ValueError("no  such\nthing")) == "ValueError: no such thing"
