@@ -13,7 +13,7 @@ from batchscope.engine.sweeps.requests import ask, retry_refusal, skip_refusal
 from batchscope.engine.sweeps.store import conductor_lives
 from batchscope.tui.config.commands import PANE_KEYS, Command
 from batchscope.tui.screens.add_batch_size import AddBatchSize, AdditionPreview
-from batchscope.tui.screens.answering import AnsweringScreen
+from batchscope.tui.screens.answering_screen import AnsweringScreen
 from batchscope.tui.screens.dialog import ConfirmDialog, MessageDialog
 from batchscope.tui.viewmodel.view import View
 

@@ -13,7 +13,7 @@ from batchscope.tui.config.commands import bindings
 from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.render.styled_text import Row, row
 from batchscope.tui.screens import edit_form
-from batchscope.tui.screens.answering import AnsweringScreen
+from batchscope.tui.screens.answering_screen import AnsweringScreen
 from batchscope.tui.screens.dialog import ConfirmDialog
 from batchscope.tui.widgets.idle_field import IdleField
 from batchscope.tui.widgets.key_hints import CHOOSING, hints

@@ -16,7 +16,7 @@ from batchscope.tui.config.commands import Command, bindings
 from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.render.styled_text import EMPTY, Row, row, spread
 from batchscope.tui.screens import menu_entries, menu_previews
-from batchscope.tui.screens.answering import AnsweringScreen
+from batchscope.tui.screens.answering_screen import AnsweringScreen
 from batchscope.tui.screens.dialog import MessageDialog
 from batchscope.tui.screens.sweep_actions import delete_all, delete_question
 from batchscope.tui.widgets.idle_field import IdleField
