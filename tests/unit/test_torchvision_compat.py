@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.campaign  # torchvision is imported anew each time, which takes seconds
+
 ROOT = Path(__file__).parents[2]
 
 MISSING = "operator torchvision::nms does not exist"
