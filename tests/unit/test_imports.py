@@ -168,6 +168,26 @@ def test_a_module_of_the_user_named_like_a_folder_of_ours_is_theirs(tmp_path: Pa
     assert done.stdout == "engine tui\n"
 
 
+def test_none_of_our_modules_imports_engine_or_tui(tmp_path: Path) -> None:
+    for name in ("engine", "tui"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(__name__)\n", encoding="utf-8")
+    script = (
+        "import importlib, sys\n"
+        f"for name in {[*modules_of(ENGINE), *modules_of(TUI)]!r}:\n"
+        "    importlib.import_module(name)\n"
+        "print([name for name in ('engine', 'tui') if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[]\n"
+
+
 def test_the_engine_knows_nothing_of_screens() -> None:
     names = modules_of(ENGINE)
     assert {
