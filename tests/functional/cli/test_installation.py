@@ -56,7 +56,7 @@ def test_a_wheel_holds_one_package_and_all_of_it(tmp_path: Path) -> None:
     sources = {f"batchscope/{p.relative_to(ROOT)}" for d in ("engine", "tui") for p in _files(d)}
     assert names.issuperset(sources)
 
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path]
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as content:
