@@ -70,6 +70,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     subprocess.run([COMMAND, "stop", "--all", "--home", str(tmp_path / "home")], check=True)
 
 
+@pytest.mark.campaign
 def test_every_pane_and_a_server_that_dies(tmp_path: Path, home: Path) -> None:
     preset = tmp_path / "tmux.toml"
     preset.write_text(SWEEP)

@@ -90,6 +90,7 @@ def test_a_worker_and_a_replacement_that_die_cost_no_figure(lab: Lab) -> None:
     until(lambda: not psutil.pid_exists(conductor), "the conductor is gone")
 
 
+@pytest.mark.campaign
 async def test_a_worker_that_is_frozen_is_killed_and_said_to_be_silent(tmp_path: Path) -> None:
     """It would train for ever, and answers as long as it is not frozen."""
     heard: list[ev.AnyEvent] = []

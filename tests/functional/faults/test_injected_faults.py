@@ -50,6 +50,7 @@ def test_an_error_of_the_device_costs_the_worker_and_no_trial(lab: Lab) -> None:
     assert len(again) == 1
 
 
+@pytest.mark.campaign
 def test_memory_that_runs_out_in_the_update_costs_the_worker_and_no_bit(lab: Lab) -> None:
     """Half of the update may be done, so the trial goes on from what was kept before it."""
     flag = lab.root / "flag"

@@ -17,8 +17,8 @@ FEWER_EPOCHS = 2
 REDUCED = ("data.name=digits", "train.epochs=1")
 SEEDS = {"bias-variance": 3}
 """Two seeds are enough elsewhere; error is parted over three."""
-EVERY_TIME = ("quickstart", "accumulation", "competition", "lr-tuned", "vgg16-no-bn")
-"""Between them stacks, cuts, a probe, a choice of rates and a deep network; others take a while."""
+EVERY_TIME = ("quickstart", "competition", "lr-tuned")
+"""Between them stacks, a probe and a choice of rates; others take a while."""
 NARROW = "model.width=0.02"
 FEWER_DRAWS = ("probe.draws=20", "probe.pair_draws=10")
 

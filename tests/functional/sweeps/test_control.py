@@ -110,6 +110,7 @@ def test_a_paused_sweep_holds_still_and_gives_the_same_figures(lab: Lab) -> None
     assert figures(again) == figures(lab.root / "held")
 
 
+@pytest.mark.campaign
 def test_a_paused_sweep_can_be_stopped_at_once_and_resume_goes_on_running(lab: Lab) -> None:
     folder = started_on(lab, ENDLESS, "--workers", "2")
     commands.send(folder, commands.Pause())
@@ -145,6 +146,7 @@ def told(folder: Path) -> list[str]:
     return [line.text for line in state_of(folder).log]
 
 
+@pytest.mark.campaign
 def test_trials_are_skipped_and_tried_again_while_the_sweep_goes_on(lab: Lab) -> None:
     folder = started_on(lab, ENDLESS, "--workers", "1")
     ask(lab, folder, "Skip('b512-s1')")  # waits

@@ -41,6 +41,7 @@ def micro_batches(export: Path) -> dict[str, int]:
     return {trial: plan["micro_batch_size"] for trial, plan in plans(export).items()}
 
 
+@pytest.mark.campaign
 def test_a_sweep_below_a_limit_is_the_sweep_without_it(lab: Lab) -> None:
     free = swept(lab, "free", *SWEPT, *sets("memory.micro_batch_size=1024"))
     bound = swept(lab, "bound", *SWEPT, "--memory-limit", "3MiB")

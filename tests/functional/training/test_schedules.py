@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.functional.lab import Lab
 
 TIMES = ("epoch_seconds", "samples_per_second", "warm_up_seconds")
@@ -73,6 +75,7 @@ def figures(folder: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.campaign
 def test_what_was_asked_for_is_done_and_the_export_does_it_again(lab: Lab) -> None:
     (lab.cwd / "changing.toml").write_text(PRESET)
     first = lab.run("--export", "out", "--preset", "changing.toml")

@@ -104,6 +104,7 @@ def read(call: Callable[[], T]) -> T | None:
 # ---- presets
 
 
+@pytest.mark.campaign
 @fuzzed
 @given(st.sampled_from(PRESETS).flatmap(broken))
 def test_a_preset_whose_bytes_are_broken(tmp_path: Path, content: bytes) -> None:
@@ -176,6 +177,7 @@ TRUE = events_of_a_sweep()
 LINES = frozenset(JOURNAL.splitlines())
 
 
+@pytest.mark.campaign
 @fuzzed
 @given(broken(JOURNAL))
 def test_a_journal_whose_bytes_are_broken(tmp_path: Path, content: bytes) -> None:
@@ -246,6 +248,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (folder / checkpoints.CURRENT).read_bytes()
 
 
+@pytest.mark.campaign
 @fuzzed
 @given(st.data())
 def test_a_checkpoint_whose_bytes_are_broken(

@@ -66,7 +66,7 @@ def check(many: list[Series], x: Axis, y: Axis, size: tuple[int, int]) -> None:
 
 
 @given(st.lists(st.tuples(points, st.booleans()), max_size=3), sizes, st.booleans(), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_equals_the_naive_raster(
     drawn: list[tuple[list[tuple[float, float]], bool]],
     size: tuple[int, int],
@@ -80,7 +80,7 @@ def test_equals_the_naive_raster(
 
 
 @given(constant, sizes, st.booleans(), st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_equals_the_naive_raster_on_constant_and_single_point_series(
     drawn: list[tuple[float, float]], size: tuple[int, int], log: bool, dashed: bool
 ) -> None:
@@ -89,7 +89,7 @@ def test_equals_the_naive_raster_on_constant_and_single_point_series(
 
 
 @given(points, sizes)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_equals_the_naive_raster_where_points_lie_outside(
     drawn: list[tuple[float, float]], size: tuple[int, int]
 ) -> None:
