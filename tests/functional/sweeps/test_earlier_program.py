@@ -28,6 +28,8 @@ ELSEWHERE = (*TIMES, "attempt", "peak_memory_bytes")
 """What depends on the machine, on the version of torch, or on having been stopped."""
 DIFFERENCES = ("noise_signal", "noise_scale")
 """Made of differences of nearly equal numbers, which processors round in their own ways."""
+OTHER_WEIGHTS = "checkpoint.pt is passed over: it was taken with other initial weights"
+"""Said where what is drawn is rounded otherwise, as without AVX2: the trial begins anew."""
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def same(ours: str, recorded: str, rounding: float) -> bool:
         return ours == recorded
 
 
-def differing(export: Path, name: str) -> list[tuple[str, ...]]:
+def differing(export: Path, name: str, rounding: float) -> list[tuple[str, ...]]:
     """Rows and columns of a table of an export that are not as recorded."""
     rows, recorded = table(export, name), table(WHOLE, name)
     assert len(rows) == len(recorded) > 0
@@ -55,7 +57,7 @@ def differing(export: Path, name: str) -> list[tuple[str, ...]]:
         for at, (row, before) in enumerate(zip(rows, recorded, strict=True))
         for column, value in before.items()
         if column not in ELSEWHERE
-        if not same(row[column], value, 1e-3 if column in DIFFERENCES else 1e-5)
+        if not same(row[column], value, 1e-3 if column in DIFFERENCES else rounding)
     ]
 
 
@@ -76,7 +78,9 @@ def test_a_sweep_that_it_stopped_goes_on_to_the_same_figures(lab: Lab, stopped: 
     outcome = lab.run("resume", ID)
     assert outcome.code == 0, outcome.err
     assert "4 of 4 trials finished" in outcome.out
-    assert f"b16-s1: started on cpu, attempt 2, going on after step {STEPS}\n" in outcome.err
+    anew = OTHER_WEIGHTS in outcome.err
+    going_on = "" if anew else f", going on after step {STEPS}"
+    assert f"b16-s1: started on cpu, attempt 2{going_on}\n" in outcome.err
     assert (stopped / journal.NAME).read_bytes().startswith(before)
     assert list(statuses(stopped).values()) == ["finished"] * 4
     begun = [event.trial for event in events_of(stopped) if isinstance(event, ev.TrialStarted)]
@@ -85,7 +89,8 @@ def test_a_sweep_that_it_stopped_goes_on_to_the_same_figures(lab: Lab, stopped: 
     export = lab.root / "out"
     outcome = lab.run("--export", str(export), "--sweep", ID)
     assert outcome.code == 0, outcome.err
-    assert [cell for name in TABLES for cell in differing(export, name)] == []
+    rounding = 1e-3 if anew else 1e-5
+    assert [cell for name in TABLES for cell in differing(export, name, rounding)] == []
 
     outcome = lab.run("compare", str(WHOLE), ID, "--json")
     assert outcome.code == 0, outcome.err
