@@ -140,6 +140,10 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
     except MachineProblem as problem:
         again = f"`batchscope --export DIR --sweep {folder.name}` writes it elsewhere"
         raise MachineProblem(f"{problem}; the sweep is kept: {again}") from None
+    except ImportError as error:  # what is imported late may be gone by then, or another version's
+        again = f"`batchscope --export DIR --sweep {folder.name}` writes it"
+        told = f"the program was changed while the sweep ran ({printable(error)})"
+        raise MachineProblem(f"{told}; the sweep is kept: {again}") from None
     print_summary(summary(folder, state, target), words.json)
     return code
 

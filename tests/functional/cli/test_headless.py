@@ -13,6 +13,7 @@ from batchscope.engine.journal import file as journal
 from batchscope.engine.sweeps.store import SWEEP, conductor_lives
 from tests.functional.board_fixtures import probed_sweep
 from tests.functional.lab import (
+    SMALL,
     Lab,
     a_lab,
     copy_of_recorded,
@@ -190,6 +191,33 @@ def test_a_program_of_another_version_exports_what_ran(tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["versions"]["batchscope"] == "0.0.7"
     assert manifest["damaged_journal_lines"] == 0
+
+
+REPLACED = """
+import sys
+
+class Gone:
+    def find_spec(self, name, path=None, target=None):
+        if name == "batchscope.engine.metrics.epoch_arrays" and "--export" in sys.argv:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Gone())
+"""
+
+
+def test_a_program_that_is_replaced_under_a_run_says_how_to_export_it(lab: Lab) -> None:
+    """Its conductor goes on; whoever follows it has not yet imported all that an export takes."""
+    (lab.root / "sitecustomize.py").write_text(REPLACED)
+    words = ("--preset", "quickstart", *SMALL, "--export", str(lab.root / "out"), "-q")
+    outcome = lab.run(*words, PYTHONPATH=str(lab.root))
+    name = lab.only_folder().name
+    assert outcome.code == 3
+    assert outcome.message == (
+        "the program was changed while the sweep ran "
+        "(No module named 'batchscope.engine.metrics.epoch_arrays'); "
+        f"the sweep is kept: `batchscope --export DIR --sweep {name}` writes it"
+    )
+    assert lab.run("--export", str(lab.root / "out"), "--sweep", name).code == 0
 
 
 def _without_version(line: bytes) -> bytes:
