@@ -37,8 +37,9 @@ def python_with(wheel: Path, folder: Path) -> Path:
     site = folder / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
     with zipfile.ZipFile(wheel) as content:
         content.extractall(site)
-    # as a line of its own, in which an editable installation is not followed
-    (site / "needs.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n")
+    # as lines, through which an editable installation is not followed
+    needs = [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
+    (site / "needs.pth").write_text("".join(f"{entry}\n" for entry in needs))
     return folder / "bin" / "python"
 
 
