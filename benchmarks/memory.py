@@ -96,8 +96,8 @@ def one_step(prepared: Prepared, name: str, size: int) -> Row:
         Path("/proc/self/clear_refs").write_text("5")  # the highest so far is what it is now
         before = status("VmRSS")
         stepper.gradient(of)
-        stepper.update(0)
-        stepper.travel.end_epoch()
+        stepper.update(stepper.unmeasured(of.shape[1]))
+        stepper.end_epoch()
     grown = status("VmHWM") - before
     bench = Bench((trial,), plan, images, CPU, UNLIMITED)
     bench._execute(size)
@@ -175,8 +175,8 @@ def paces(trial: Trial, images: Images, sizes: list[int]) -> dict[int, float]:
             began = time.perf_counter()
             for _ in range(3):
                 stepper.gradient(batch)
-                stepper.update(0)
-                stepper.travel.end_epoch()
+                stepper.update(stepper.unmeasured(batch.shape[1]))
+                stepper.end_epoch()
             if turn:  # the first warms up
                 seconds[size].append(time.perf_counter() - began)
     return {size: 3 * batch.shape[1] / median(times) for size, times in seconds.items()}

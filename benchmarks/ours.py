@@ -19,7 +19,10 @@ from batchscope.engine.planning.micro_batch import choose_micro_batch
 from batchscope.engine.planning.plan import Plan, make_plan
 from batchscope.engine.spec import Data, Settings, Train, Trial
 from batchscope.engine.training.batches import Images
-from batchscope.engine.training.instruments.noise_scale import NoiseScale, every
+from batchscope.engine.training.instruments.grad_norms import GradientNorms
+from batchscope.engine.training.instruments.instrument import Step
+from batchscope.engine.training.instruments.noise_scale import every
+from batchscope.engine.training.instruments.weight_distance import WeightDistance
 from batchscope.engine.training.jobs.micro_batch_bench import Bench
 from batchscope.engine.training.model.layers import Linear
 from batchscope.engine.training.model.passes import _loss_gradient
@@ -126,71 +129,31 @@ def _images(work: Work) -> Images:
 # ---- without instruments
 
 
-class _Nowhere:
-    """Norms that nobody takes or keeps."""
+class _NoNorms(GradientNorms):
+    """Keeps no norm of any gradient."""
 
-    def __init__(self, lengths: Any) -> None:
-        self._steps, self.of = len(lengths), lengths.of
-
-    def __len__(self) -> int:
-        return self._steps
-
-    def take(self, at: int) -> None:
-        """Take none."""
-
-    def put(self, at: int, norms: object) -> None:
-        """Drop them."""
-
-
-class _AtHome:
-    """Does not follow the weights."""
-
-    def before_step(self) -> None:
-        """Keep nothing."""
-
-    def after_step(self, at: int, lr: float) -> None:
+    def before_step(self, step: Step) -> None:
         """Measure nothing."""
 
-    def close_slice(self) -> None:
-        """There is none."""
-
-    def of(self, replicate: int) -> tuple[float, float]:
-        """No update was measured."""
-        return 0.0, 0.0
-
-    def end_epoch(self) -> None:
-        """There is nothing to put anywhere."""
-
-    def held(self) -> list[Tensor]:
-        """No tensors."""
-        return []
+    def after_step(self, step: Step) -> None:
+        """Measure nothing."""
 
 
 def hush(trainer: Trainer) -> None:
-    """Take the always-on instruments out of a training: norms, travel and noise scale."""
-    silent: Any = trainer
-    training = trainer.training
-    stepper: Any = training.stepper
-
-    def close_slice() -> None:
-        at = training.at
-        at.slice_first, at.filled = at.steps, 0
-
-    stepper.noise = NoiseScale(training.device, False, 1, len(training.job.members))
-    stepper.travel = _AtHome()
-    stepper.lengths = _Nowhere(stepper.lengths)
+    """Take the always-on instruments out of a training, those at the end of an epoch excepted."""
+    stepper: Any = trainer.training.stepper
+    weights, gradient = stepper.stack.weights.detach(), stepper.stack.gradient
+    stepper.use([_NoNorms(gradient, 1), WeightDistance(weights, stepper.start_weights)])
     stepper.held = list
     passes = stepper.stack.passes
     passes.descend = lambda *of, **named: _descend(passes, *of, **named)
-    silent._close_slice = close_slice
-    silent._add_slice = lambda member, norms: None
 
 
 @torch.no_grad()
 def _descend(
     passes: Any, images: Tensor, labels: Tensor, batch: Tensor, mean: bool, lr: float
-) -> float:
-    """`Explicit.descend` without the norms that come out of it."""
+) -> None:
+    """Take the step of `Explicit.descend` without the norms that come out of it."""
     x, layers = passes._gathered(images, batch), passes._layers
     for layer in layers:
         x = layer.forward(x, True)
@@ -205,4 +168,3 @@ def _descend(
             d = before
         else:
             d = layer.backward(d, needed, False)
-    return 0.0

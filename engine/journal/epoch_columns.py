@@ -1,8 +1,9 @@
 """The epochs of a trial in columns: two hundred trials of thousands must fit, and be drawn at once.
 
-Columns of three lengths, in memory or mapped from a file: a row an epoch, a row a slice of gradient
-norms, and a row a bin of a slice. `ends` says where the slices of each epoch end, and `counts_ends`
-where the bins of each slice do.
+Columns of four lengths, in memory or mapped from a file: a row an epoch, a row a slice of gradient
+norms, a row a bin of a slice, and a row a layer of an epoch that states norms by layer. `ends` says
+where the slices of each epoch end, `counts_ends` where the bins of each slice do, and `layer_ends`
+where the layers of each epoch do.
 """
 
 import math
@@ -12,9 +13,11 @@ from itertools import accumulate, chain
 from operator import attrgetter
 from typing import TypeAlias, overload
 
-from batchscope.engine.journal.events import EpochRecord, NormSlice
+from batchscope.engine.journal.events import EpochRecord, LayerNorm, NormSlice
 
-NUMBERS = tuple(name for name in EpochRecord.__struct_fields__ if name != "norms")
+NUMBERS = tuple(
+    name for name in EpochRecord.__struct_fields__ if name not in ("norms", "layer_norms")
+)
 WHOLE = (
     "epoch",
     "steps",
@@ -23,6 +26,7 @@ WHOLE = (
     "peak_memory_bytes",
     "noise_draws",
     "last_batch_size",
+    "layer_draws",
 )
 """Fields that are integers; as doubles they are exact below 2⁵³."""
 OF_A_SLICE = {
@@ -33,12 +37,15 @@ OF_A_SLICE = {
     "first_bin": "q",
     "broken": "q",
 }
+OF_A_LAYER = {"layer_mean": "d", "layer_squares": "d"}
 LAYOUT = {
     **dict.fromkeys(NUMBERS, "d"),
     "ends": "Q",
     **OF_A_SLICE,
     "counts_ends": "Q",
     "counts": "I",
+    "layer_ends": "Q",
+    **OF_A_LAYER,
 }
 """Every column, and its type as `array` names it."""
 
@@ -119,6 +126,11 @@ class Records(Sequence[EpochRecord]):
         _append_ends(own["counts_ends"], len(own["counts"]), (len(s.counts) for s in slices))
         for name, values in zip(OF_A_SLICE, zip(*map(_parts, slices), strict=True), strict=False):
             own[name].extend(values)
+        layers = [layer for record in new for layer in record.layer_norms]
+        lengths = (len(record.layer_norms) for record in new)
+        _append_ends(own["layer_ends"], len(own["layer_mean"]), lengths)
+        own["layer_mean"].extend([layer.mean for layer in layers])
+        own["layer_squares"].extend([layer.squares for layer in layers])
         own["counts"].extend(chain.from_iterable(piece.counts for piece in slices))
         self._last = new[-1]
 
@@ -154,7 +166,14 @@ class Records(Sequence[EpochRecord]):
         values = {name: _value(name, self._columns[name][at]) for name in NUMBERS}
         ends = self._columns["ends"]
         slices = range(int(ends[at - 1]) if at else 0, int(ends[at]))
-        return EpochRecord(norms=tuple(map(self._slice, slices)), **values)  # type: ignore[arg-type]
+        norms, layers = tuple(map(self._slice, slices)), self._layers(at)
+        return EpochRecord(norms=norms, layer_norms=layers, **values)  # type: ignore[arg-type]
+
+    def _layers(self, at: int) -> tuple[LayerNorm, ...]:
+        ends = self._columns["layer_ends"]
+        rows = range(int(ends[at - 1]) if at else 0, int(ends[at]))
+        mean, squares = self._columns["layer_mean"], self._columns["layer_squares"]
+        return tuple(LayerNorm(mean[row], squares[row]) for row in rows)
 
     def _slice(self, at: int) -> NormSlice:
         ends = self._columns["counts_ends"]

@@ -14,6 +14,7 @@ from batchscope.engine.journal.instrument_events import Competition as Competiti
 from batchscope.engine.journal.instrument_events import Draws as Draws
 from batchscope.engine.journal.instrument_events import Event
 from batchscope.engine.journal.instrument_events import Interpolated as Interpolated
+from batchscope.engine.journal.instrument_events import LayerNorm as LayerNorm
 from batchscope.engine.journal.instrument_events import LinePoint as LinePoint
 from batchscope.engine.journal.instrument_events import MemorySampled as MemorySampled
 from batchscope.engine.journal.instrument_events import MicroBatchesMeasured as MicroBatchesMeasured
@@ -131,7 +132,8 @@ class TrialStarted(Event, frozen=True, tag="started"):
     Then the figures of `resumed_epochs` finished epochs are in the checkpoint, and stated again.
     `batch_size` and `steps_per_epoch` go by the batch size of `[train]`; where it changes in
     mid-run, `total_samples` are the images of the whole budget.
-    `stacked` replicates train as one stack, this one included.
+    `stacked` replicates train as one stack, this one included. `layers` are the names of the
+    network's layers with weights, and `layer_parameters` the number of weights of each.
     """
 
     trial: str
@@ -149,6 +151,8 @@ class TrialStarted(Event, frozen=True, tag="started"):
     resumed_epochs: int = 0
     total_samples: int | None = None
     stacked: int = 1
+    layers: tuple[str, ...] = ()
+    layer_parameters: tuple[int, ...] = ()
 
 
 class Progress(Event, frozen=True, tag="progress"):
@@ -173,7 +177,9 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     this epoch without evaluation and without the `warm_up_seconds` of a first step, `epoch_samples`
     what was trained in it. `lr` and `last_batch_size` are those of its last step, which may have
     had fewer images left to take.
-    Validation figures are of the images held out, `None` where none are.
+    Validation figures are of the images held out, `None` where none are. `layer_norms` are the
+    gradient norms of each layer over `layer_draws` steps, in the order of `TrialStarted.layers`;
+    not every epoch of a long training has them.
     """
 
     epoch: int
@@ -200,6 +206,8 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     validation_loss: float | None = None
     validation_accuracy: float | None = None
     warm_up_seconds: float = 0.0
+    layer_draws: int = 0
+    layer_norms: tuple[LayerNorm, ...] = ()
 
 
 class EpochsFinished(Event, frozen=True, tag="epochs"):

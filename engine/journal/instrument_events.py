@@ -26,6 +26,13 @@ class NormSlice(Struct, frozen=True, array_like=True):
     broken: int = 0
 
 
+class LayerNorm(Struct, frozen=True, array_like=True):
+    """Gradient norms of one layer over some steps: mean, and sum of squared deviations from it."""
+
+    mean: float
+    squares: float
+
+
 class ValueBins(Struct, frozen=True):
     """Single values of many gradients: moments, and counts by sign and power of two.
 

@@ -1,7 +1,9 @@
-"""The norms of the gradients of every step: kept until their slice is counted, as a histogram."""
+"""Gradient norms of every step, kept until their slice of steps is counted as a histogram."""
 
 import math
+from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,12 +11,13 @@ from torch import Tensor
 
 from batchscope.engine.journal.events import NormSlice
 from batchscope.engine.metrics.norm_histogram import EDGES
+from batchscope.engine.training.instruments.instrument import Instrument, Step
 
 _EDGES = np.array(EDGES)
 
 
 def norm_slice(first_step: int, norms: NDArray[np.floating]) -> NormSlice:
-    """Histogram and moments of the norms of consecutive steps, shape (n,)."""
+    """Return histogram and moments of the norms of consecutive steps, shape (n,)."""
     values = norms.astype(np.float64)
     finite = values[np.isfinite(values)]
     if not len(finite):
@@ -35,20 +38,26 @@ def norm_slice(first_step: int, norms: NDArray[np.floating]) -> NormSlice:
 
 
 def _counts(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """What `np.histogram` counts of finite values, for few of them in a third of its time."""
+    """Return the counts of `np.histogram`, for few finite values in a third of its time."""
     at = np.searchsorted(_EDGES, values, side="right") - 1
     return np.bincount(at, minlength=len(_EDGES) - 1)
 
 
-class Lengths:
-    """L2 norms of the gradients in a buffer (R, P), step by step.
+class GradientNorms(Instrument):
+    """Measures the L2 norms of the gradients in a buffer (R, P) at every step.
 
     On a CPU by BLAS, which takes a third of the time of torch's reduction and rounds less. On a GPU
-    nothing is read from the device.
+    nothing is read from the device before a slice ends.
+
+    Args:
+        gradient: the buffer, shape (R, P).
+        steps: the most steps of a slice.
 
     Attributes:
-        kept: shape (steps, R).
+        kept: norms of the present slice, shape (steps, R).
     """
+
+    NAME = "gradient_norms"
 
     def __init__(self, gradient: Tensor, steps: int) -> None:
         self.kept = torch.zeros((steps, len(gradient)), device=gradient.device)
@@ -57,23 +66,79 @@ class Lengths:
         if gradient.device.type == "cpu":
             self._host = self.kept.numpy()
             self._rows = [row.numpy() for row in gradient]
+        self._first = self._open = 0
+        self._slices = [list[NormSlice]() for _ in gradient]
 
     def __len__(self) -> int:
         return len(self.kept)
 
-    @np.errstate(over="ignore", invalid="ignore")  # a norm that is not finite is one all the same
-    def take(self, at: int) -> None:
-        """Keep the norms of the present gradients as those of one step."""
+    def before_step(self, step: Step) -> None:
+        """Keep the norms of the present gradients, unless the step computes norms without them."""
+        self._open = step.slot + 1
+        if not step.slot:
+            self._first = step.number - 1
+        if not step.descends:
+            self.take(step.slot)
+
+    def after_step(self, step: Step) -> None:
+        """Keep norms that the step computed without gradients."""
+        if step.norms is not None:
+            self.kept[step.slot] = step.norms
+
+    @np.errstate(over="ignore", invalid="ignore")  # a norm may overflow: it counts as not finite
+    def take(self, slot: int) -> None:
+        """Keep the norms of the present gradients as those of one step of the slice."""
         if self._host is None:
-            torch.linalg.vector_norm(self._gradient, dim=1, out=self.kept[at])
+            torch.linalg.vector_norm(self._gradient, dim=1, out=self.kept[slot])
             return
         for index, row in enumerate(self._rows):
-            self._host[at, index] = math.sqrt(np.dot(row, row))
-
-    def put(self, at: int, norms: Tensor) -> None:
-        """Keep norms (R,) that are known already."""
-        self.kept[at] = norms
+            self._host[slot, index] = math.sqrt(np.dot(row, row))
 
     def of(self, steps: int) -> NDArray[np.float32]:
-        """Those of the first so many steps, (steps, R), on the host."""
+        """Return the norms of the first steps of the slice, shape (steps, R), on the host."""
         return self.kept[:steps].cpu().numpy()
+
+    def end_slice(self) -> None:
+        """Count the norms of the slice."""
+        if self._open:
+            norms = self.of(self._open)
+            for replicate, slices in enumerate(self._slices):
+                slices.append(norm_slice(self._first, norms[:, replicate]))
+        self._open = 0
+
+    def end_epoch(self) -> None:
+        """Start the slices of the next epoch."""
+        self._slices = [list[NormSlice]() for _ in self._slices]
+
+    def slices(self, replicate: int) -> tuple[NormSlice, ...]:
+        """Return the slices of this epoch so far, that of the last steps included."""
+        closed = self._slices[replicate]
+        if not self._open:
+            return tuple(closed)
+        return *closed, norm_slice(self._first, self.of(self._open)[:, replicate])
+
+    def is_broken(self, replicate: int) -> bool:
+        """Return whether a norm of this epoch is not finite."""
+        return any(piece.broken for piece in self.slices(replicate))
+
+    def fields(self, replicate: int) -> dict[str, Any]:
+        """Return the slices of the epoch."""
+        return {"norms": self.slices(replicate)}
+
+    def held(self) -> list[Tensor]:
+        """Return the tensors that it keeps."""
+        return [self.kept]
+
+    def state(self) -> dict[str, Any]:
+        """Return the norms of the present slice, and the slices of the epoch before it."""
+        return {
+            "kept": self.kept[: self._open].clone(),
+            "first": self._first,
+            "slices": msgspec.msgpack.encode(self._slices),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        self._first, self._open = state["first"], len(state["kept"])
+        self.kept[: self._open].copy_(state["kept"])
+        self._slices = msgspec.msgpack.decode(state["slices"], type=list[list[NormSlice]])

@@ -10,10 +10,20 @@ p = Σ bᵢ|gᵢ|²/B, the mean over the parts, and q = |g|² of the whole,
 are unbiased. Their ratio is not, so both are summed, and divided last.
 """
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from batchscope.engine.metrics.noise_scale import noise_scale
+from batchscope.engine.networks.architectures import has_batch_norm
+from batchscope.engine.training.instruments.instrument import (
+    BatchParts,
+    Instrument,
+    Step,
+    TrainingView,
+)
 
 LARGE = 256
 EVERY, EVERY_OF_SMALL = 32, 128
@@ -23,11 +33,12 @@ One costs a part of a step where the batch is whole, and some calls more, which 
 """
 
 
-class NoiseAccumulator:
-    """Sums up the parts of one batch while its gradient accumulates.
+class PartsAccumulator:
+    """Sums up the squared norms of the parts of one batch while its gradient accumulates.
 
-    `gradient` (..., P) is the buffer, a row for each replicate; `scale` is what the sum over
-    samples is multiplied by in it.
+    Args:
+        gradient: the buffer, shape (..., P), a row for each replicate.
+        scale: factor on the sum over samples in it.
     """
 
     def __init__(self, gradient: Tensor, scale: float) -> None:
@@ -38,42 +49,53 @@ class NoiseAccumulator:
         self._count = 0
 
     def add(self, size: int) -> None:
-        """The samples of one more part have been added to the buffer."""
+        """Count one more part of `size` samples, whose gradients were just added to the buffer."""
         part = _norm(self._gradient - self._before) / (self._scale * size)
         self._squares += size * part**2
         self._before.copy_(self._gradient)
         self._count += 1
 
-    def estimates(self, batch_size: int) -> Tensor:
-        """tr(Σ), |G|² and 1: shape (..., 3), float64, on the device."""
-        return estimates(self._squares, self._gradient, self._scale, self._count, batch_size)
+    def parts(self) -> BatchParts:
+        """Return the parts so far."""
+        return BatchParts(self._squares, self._count)
 
 
 def first_part(batch_size: int) -> int:
-    """Samples of the part that is measured apart where the batch is whole.
+    """Return the samples of the part that is measured separately where a batch is not cut.
 
-    A half, and of large batches a quarter, which costs less. The estimates spread no more for it:
-    tr(Σ) is B₁B₂/B · |g₁ − g₂|², where g₁ − g₂ has the covariance Σ · B/(B₁B₂), whatever the parts.
+    A half, and of large batches a quarter, which costs less. The variance of the estimate is the
+    same: tr(Σ) is B₁B₂/B · |g₁ − g₂|², where g₁ − g₂ has the covariance Σ · B/(B₁B₂) for any parts.
     """
     return batch_size // 4 if batch_size >= LARGE else batch_size // 2
 
 
-def two_parts(first: Tensor, gradient: Tensor, size: int, batch_size: int, scale: float) -> Tensor:
-    """The same from the gradient (..., P) of a batch and that of its first `size` samples alone.
+def two_parts(
+    first: Tensor, gradient: Tensor, size: int, batch_size: int, scale: float
+) -> BatchParts:
+    """Return two parts of a batch: its first `size` samples, and the rest.
 
-    Both are sums over samples; `gradient` is multiplied by `scale`, `first` is not.
+    Args:
+        first: gradient (..., P) of the first part, summed over its samples.
+        gradient: gradient (..., P) of the batch, summed over its samples and multiplied by `scale`.
+        size: samples of the first part.
+        batch_size: samples of the batch.
+        scale: see `gradient`.
     """
     rest = _norm(gradient / scale - first)
-    squares = _norm(first) ** 2 / size + rest**2 / (batch_size - size)
-    return estimates(squares, gradient, scale, 2, batch_size)
+    return BatchParts(_norm(first) ** 2 / size + rest**2 / (batch_size - size), 2)
 
 
-def estimates(
-    squares: Tensor, gradient: Tensor, scale: float, parts: int, batch_size: int
-) -> Tensor:
-    """tr(Σ), |G|² and 1, from Σ bᵢ|gᵢ|² of the parts and the gradient of the whole."""
+def estimates(parts: BatchParts, gradient: Tensor, scale: float, batch_size: int) -> Tensor:
+    """Return tr(Σ), |G|² and 1: shape (..., 3), float64, on the device.
+
+    Args:
+        parts: at least two parts of the batch.
+        gradient: gradient (..., P) of the batch, summed over its samples and multiplied by `scale`.
+        scale: see `gradient`.
+        batch_size: samples of the batch.
+    """
     whole = (_norm(gradient) / (scale * batch_size)) ** 2
-    trace = batch_size * (squares / batch_size - whole) / (parts - 1)
+    trace = batch_size * (parts.squares / batch_size - whole) / (parts.count - 1)
     return torch.stack([trace, whole - trace / batch_size, torch.ones_like(whole)], -1)
 
 
@@ -83,55 +105,72 @@ def _norm(rows: Tensor) -> Tensor:
 
 
 def every(batch_size: int) -> int:
-    """Steps from one measurement to the next."""
+    """Return the number of steps from one measurement to the next."""
     return EVERY if batch_size >= LARGE else EVERY_OF_SMALL
 
 
-class NoiseScale:
-    """Measures every so many steps, and sums over an epoch; reads nothing from the device before.
+class NoiseScale(Instrument):
+    """Measures the gradient noise scale of each replicate every so many steps, as means an epoch.
 
-    Of each of `replicates` by itself.
-
-    Attributes:
-        possible: false where a gradient of parts is none of the whole (batch norm).
+    Args:
+        gradient: the buffer, shape (R, P).
+        possible: False where the gradient of a batch is not the mean of its parts' (batch norm).
     """
 
-    def __init__(
-        self, device: torch.device, possible: bool, batch_size: int, replicates: int = 1
-    ) -> None:
-        self.possible = possible
-        self._every = every(batch_size)
-        self._sums = torch.zeros(replicates, 3, dtype=torch.float64, device=device)
+    NAME = "noise_scale"
 
-    def follow(self, batch_size: int) -> None:
-        """Measure as often as batches of this size want it."""
-        self._every = every(batch_size)
+    def __init__(self, gradient: Tensor, possible: bool) -> None:
+        self.possible, self._gradient = possible, gradient
+        self.step_bytes = gradient.nbytes if possible else 0
+        self._sums = torch.zeros(len(gradient), 3, dtype=torch.float64, device=gradient.device)
 
-    def due(self, step: int, samples: int) -> bool:
-        """Whether to measure at a step (from 1) on so many samples."""
-        return self.possible and samples > 1 and (step - 1) % self._every == 0
+    @classmethod
+    def of(cls, view: TrainingView) -> "NoiseScale":
+        """Build it for a training."""
+        return cls(view.gradient, not has_batch_norm(view.settings.model))
 
-    def add(self, measurement: Tensor) -> None:
-        """Take what a step has told, (R, 3); where it is not finite, the training ends anyway."""
-        self._sums += measurement
+    def needs_gradient(self, step: Step) -> bool:
+        """Return whether this step is measured: one in so many, unless its batch has no parts."""
+        return (
+            self.possible and step.samples > 1 and (step.number - 1) % every(step.batch_size) == 0
+        )
 
-    def of(self, replicate: int) -> tuple[float, float, int]:
-        """Means of tr(Σ) and |G|² over the epoch's measurements so far, and how many there were."""
+    def needs_parts(self, step: Step) -> bool:
+        """Return whether this step is measured."""
+        return self.needs_gradient(step)
+
+    def before_step(self, step: Step) -> None:
+        """Add the estimates of this step to the sums, if it has parts."""
+        if step.parts is not None:
+            self._sums += estimates(step.parts, self._gradient, step.scale, step.samples)
+
+    def of_replicate(self, replicate: int) -> tuple[float, float, int]:
+        """Return the epoch's means of tr(Σ) and |G|², and the number of measurements."""
         trace, signal, count = self._sums[replicate].tolist()
         return (trace / count, signal / count, int(count)) if count else (0.0, 0.0, 0)
 
+    def fields(self, replicate: int) -> dict[str, Any]:
+        """Return noise scale, tr(Σ), |G|² and the number of measurements; None where unknown."""
+        trace, signal, draws = self.of_replicate(replicate)
+        return {
+            "noise_scale": noise_scale(trace, signal),
+            "noise_trace": trace if draws and math.isfinite(trace) else None,
+            "noise_signal": signal if draws and math.isfinite(signal) else None,
+            "noise_draws": draws,
+        }
+
     def end_epoch(self) -> None:
-        """Begin anew."""
+        """Start the sums of the next epoch."""
         self._sums.zero_()
 
     def held(self) -> list[Tensor]:
-        """The tensors that it keeps."""
+        """Return the tensors that it keeps."""
         return [self._sums]
 
     def state(self) -> dict[str, Any]:
-        """What it has measured so far, between two steps."""
+        """Return the sums of the epoch so far."""
         return {"sums": self._sums.clone()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what was measured before."""
+        """Continue from a state."""
         self._sums.copy_(state["sums"])

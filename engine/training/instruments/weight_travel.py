@@ -1,16 +1,14 @@
 """How far the weights travel: norms of single updates, and the length of the path they make.
 
 A difference of all weights costs about as much as a small network's optimizer step, so only
-every N-th update is measured, at least once an epoch and some 500 times a run; the path length
-is their mean times the number of updates. N has no divisor in common with the steps of an epoch and
-goes on counting from one to the next, so that a smaller last batch is measured neither always nor
-never.
+every N-th update is measured (`sampling.steps_apart`); the path length is the mean norm times the
+number of updates. The count goes on from one epoch to the next.
 
-Plain gradient descent needs none of it: there an update is the gradient times the rate, and so the
-norm is known.
+Plain gradient descent needs none of this: there an update is the gradient times the learning rate,
+so its norm is known.
 """
 
-from math import gcd
+import math
 from typing import Any
 
 import numpy as np
@@ -18,29 +16,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from batchscope.engine.training.instruments.grad_norms import Lengths
+from batchscope.engine.training.instruments.grad_norms import GradientNorms
+from batchscope.engine.training.instruments.instrument import Instrument, Step, TrainingView
+from batchscope.engine.training.instruments.sampling import steps_apart
 
-MOST_APART = 16
-SAMPLES_PER_RUN = 500
+NAME = "weight_travel"
 
 
-def _apart(per_epoch: int, total_steps: int | None) -> int:
-    """Steps from one measured update to the next.
+def weight_travel(view: TrainingView, norms: GradientNorms) -> Instrument:
+    """Return the instrument that suits the optimizer."""
+    train = view.settings.train
+    if train.optimizer == "sgd" and not train.weight_decay:
+        return DescentTravel(norms)
+    return SampledTravel(view.weights, view.epoch_steps, view.total_steps)
 
-    A little fewer than wanted, or a little more, and all of them only where nothing else will do:
-    an epoch of 840 steps has a divisor in common with every number up to 8.
+
+class SampledTravel(Instrument):
+    """Measures every `every`-th update of weights (R, P), whatever the optimizer.
+
+    Args:
+        weights: shape (R, P), a row for each replicate.
+        per_epoch: the most steps of an epoch.
+        total_steps: steps of the training; None where unknown.
     """
-    wanted = MOST_APART if total_steps is None else total_steps // SAMPLES_PER_RUN
-    wanted = max(1, min(MOST_APART, per_epoch, wanted))
-    near = [*range(wanted, wanted // 2, -1), *range(wanted + 1, min(2 * wanted, per_epoch))]
-    return next((every for every in near if gcd(every, per_epoch) == 1), 1)
 
-
-class Travel:
-    """Follows weights (R, P), a row for each replicate, through the steps of a training."""
+    NAME = NAME
 
     def __init__(self, weights: Tensor, per_epoch: int, total_steps: int | None) -> None:
-        self.every = _apart(per_epoch, total_steps)
+        self.every = steps_apart(per_epoch, total_steps)
         self._weights = weights
         self._before = torch.empty_like(weights)
         self._norms = torch.empty(
@@ -49,27 +52,26 @@ class Travel:
         self._steps = self._measured = 0
         self._count, self._sums, self._means = 0, [0.0] * len(weights), [0.0] * len(weights)
 
-    def before_step(self) -> None:
+    def before_step(self, step: Step | None = None) -> None:
         """Keep the weights, if the coming update is one of those that are measured."""
         if self._steps % self.every == 0:
             self._before.copy_(self._weights)
 
-    def after_step(self, at: int, lr: float) -> None:
+    def after_step(self, step: Step | None = None) -> None:
         """Measure the update just made, if its weights were kept."""
         if self._steps % self.every == 0:
+            if self._measured == len(self._norms):  # nobody has ended an epoch
+                self.end_epoch()
             update = torch.sub(self._weights, self._before, out=self._before)
             torch.linalg.vector_norm(update, dim=1, out=self._norms[self._measured])
             self._measured += 1
         self._steps += 1
 
-    def close_slice(self) -> None:
-        """Slices of norms do not matter here."""
-
     def of(self, replicate: int) -> tuple[float, float]:
-        """Mean norm of the epoch's updates measured so far, and the length of the path by now.
+        """Return the mean norm of the updates measured in this epoch, and the path length so far.
 
-        The path is the sum of the L2 norms of all updates, estimated. An epoch that was cut short
-        before any was measured has the mean of the one before.
+        The path length is the sum of the L2 norms of all updates, estimated from those measured. An
+        epoch that ended before any was measured has the mean of the epoch before.
         """
         total, count, mean = self._sums[replicate], self._count, self._means[replicate]
         if self._measured:
@@ -77,8 +79,12 @@ class Travel:
             total, count, mean = total + epoch, count + self._measured, epoch / self._measured
         return mean, (total / count if count else 0.0) * self._steps
 
+    def fields(self, replicate: int) -> dict[str, Any]:
+        """Return `update_norm_mean` and `path_length`; None where not finite."""
+        return _fields(*self.of(replicate))
+
     def end_epoch(self) -> None:
-        """Put what the epoch measured to that of the epochs before, and begin anew."""
+        """Add the measurements of the epoch to those of earlier epochs."""
         if not self._measured:
             return
         totals = self._norms[: self._measured].double().sum(0).tolist()
@@ -87,11 +93,11 @@ class Travel:
         self._count, self._measured = self._count + self._measured, 0
 
     def held(self) -> list[Tensor]:
-        """The tensors that it keeps."""
+        """Return the tensors that it keeps."""
         return [self._before, self._norms]
 
     def state(self) -> dict[str, Any]:
-        """What it has measured so far, between two steps."""
+        """Return what it has measured so far, between two steps."""
         return {
             "norms": self._norms[: self._measured].clone(),
             "counts": (self._steps, self._measured, self._count),
@@ -99,53 +105,53 @@ class Travel:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what was measured before."""
+        """Continue from a state."""
         self._steps, self._measured, self._count = state["counts"]
         self._sums, self._means = map(list, state["sums"])
         self._norms[: self._measured].copy_(state["norms"])
 
 
-class Descent:
-    """The same of plain gradient descent: every update is lr times the gradient, of known norms.
+class DescentTravel(Instrument):
+    """The same of plain gradient descent: every update is lr times the gradient, of known norm.
 
-    They are summed where a slice of `lengths` ends, or somebody asks.
+    Args:
+        norms: keeps the norms of the gradients of the present slice, for each of R replicates.
     """
 
-    def __init__(self, lengths: Lengths) -> None:
-        self._lengths = lengths
-        self._rates = np.zeros((len(lengths), 1))
+    NAME = NAME
+
+    def __init__(self, norms: GradientNorms) -> None:
+        self._norms = norms
+        self._rates = np.zeros((len(norms), 1))
         self._open = self._steps = self._steps_before = 0
-        self._length = np.zeros(lengths.kept.shape[1])
+        self._length = np.zeros(norms.kept.shape[1])
         self._before = self._length
 
-    def before_step(self) -> None:
-        """Nothing is to be kept."""
+    def after_step(self, step: Step) -> None:
+        """Note the learning rate of a step, whose norms are kept in its slot."""
+        self._rates[step.slot] = step.lr
+        self._open, self._steps = step.slot + 1, self._steps + 1
 
-    def after_step(self, at: int, lr: float) -> None:
-        """Lengthen the path by lr times the gradient whose norms are kept `at`."""
-        self._rates[at] = lr
-        self._open, self._steps = at + 1, self._steps + 1
-
-    def close_slice(self) -> None:
-        """Norms are kept from the beginning again."""
-        self._length, self._open = self._whole(), 0
+    def end_slice(self) -> None:
+        """Add the updates of the slice to the path."""
+        self._length, self._open = self._path(), 0
 
     def of(self, replicate: int) -> tuple[float, float]:
-        """Mean norm of the epoch's updates, and the length of the path by now."""
-        length = float(self._whole()[replicate])
+        """Return the mean norm of the epoch's updates, and the path length so far."""
+        length = float(self._path()[replicate])
         steps = self._steps - self._steps_before
         return (length - float(self._before[replicate])) / max(1, steps), length
 
-    def end_epoch(self) -> None:
-        """Begin the epoch's mean anew."""
-        self._before, self._steps_before = self._whole(), self._steps
+    def fields(self, replicate: int) -> dict[str, Any]:
+        """Return `update_norm_mean` and `path_length`; None where not finite."""
+        return _fields(*self.of(replicate))
 
-    def held(self) -> list[Tensor]:
-        """The tensors that it keeps."""
-        return []
+    def end_epoch(self) -> None:
+        """Start the epoch's mean anew."""
+        self._before, self._steps_before = self._path(), self._steps
 
     def state(self) -> dict[str, Any]:
-        """How far it is."""
+        """Return what it has summed up so far, between two steps."""
         return {
             "counts": (self._steps, self._steps_before),
             "length": self._length.tolist(),
@@ -154,14 +160,21 @@ class Descent:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from a state."""
         self._steps, self._steps_before = state["counts"]
         self._length, self._before = np.array(state["length"]), np.array(state["before"])
         self._open = len(state["rates"])
         self._rates[: self._open] = np.reshape(state["rates"], (-1, 1))
 
-    def _whole(self) -> NDArray[np.float64]:
+    def _path(self) -> NDArray[np.float64]:
         """The length of each path, (R,)."""
-        updates = self._lengths.of(self._open) * self._rates[: self._open]
-        whole: NDArray[np.float64] = self._length + updates.sum(0)
-        return whole
+        updates = self._norms.of(self._open) * self._rates[: self._open]
+        path: NDArray[np.float64] = self._length + updates.sum(0)
+        return path
+
+
+def _fields(update_norm: float, path_length: float) -> dict[str, Any]:
+    return {
+        "update_norm_mean": update_norm if math.isfinite(update_norm) else None,
+        "path_length": path_length if math.isfinite(path_length) else None,
+    }

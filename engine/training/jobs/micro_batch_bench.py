@@ -189,7 +189,7 @@ class Bench:
             size in self._gradient_seconds or self._had_room(lambda: self._time(size))
         ):
             pace = self._samples_per_second(size)
-            self._shapes[size] = Shape(size, peaks[0] + self._stepper.noise_bytes, pace)
+            self._shapes[size] = Shape(size, peaks[0] + self._stepper.instrument_bytes, pace)
 
     def _had_room(self, work: Callable[[], object]) -> bool:
         """Do some work; False where memory ran out, and then what it held is free again."""
@@ -211,8 +211,8 @@ class Bench:
         began = self._now()
         self._stepper.gradient(self._order[:, :count])
         between = self._now()
-        self._stepper.update(0)
-        self._stepper.travel.end_epoch()
+        self._stepper.update(self._stepper.unmeasured(count))
+        self._stepper.end_epoch()
         return between - began, self._now() - between
 
     def _time(self, size: int) -> None:

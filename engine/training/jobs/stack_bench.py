@@ -14,12 +14,11 @@ from batchscope.engine.training.batches import Images, epoch_order
 from batchscope.engine.training.cancellation import Asked, never, raise_if
 from batchscope.engine.training.jobs.micro_batch_bench import limit_of
 from batchscope.engine.training.peak_memory import measured, ran_out
-from batchscope.engine.training.trainer.train_step import Stepper
+from batchscope.engine.training.trainer.train_step import UNMEASURED, Stepper
 
 ROUNDS = 5
 SHORT_SECONDS = 0.002  # steps are timed together until they take as long
 BATCHES = 64
-UNMEASURED = 2  # the number of a step at which no noise scale is measured
 HOPELESS = 2  # sizes in a row that gain nothing
 
 
@@ -71,7 +70,7 @@ class Runner:
         self._step()
         with measured(self._device, [*self._images.held(), *self._stepper.held()]) as peak:
             self._step()
-        self.peak_bytes = peak.bytes + self._stepper.noise_bytes
+        self.peak_bytes = peak.bytes + self._stepper.instrument_bytes
         once = self._timed(1)
         self._at_once = max(1, int(SHORT_SECONDS / max(once, 1e-6)))
 
@@ -91,7 +90,7 @@ class Runner:
             raise MemoryError("the step was cut")
         self._steps += 1
         if self._steps % self._stepper.per_epoch == 0:
-            self._stepper.travel.end_epoch()
+            self._stepper.end_epoch()
 
     def _now(self) -> float:
         if self._device.type == "cuda":

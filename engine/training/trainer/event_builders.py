@@ -13,7 +13,6 @@ from batchscope.engine.journal.events import (
     SharpnessMeasured,
     TrialStarted,
 )
-from batchscope.engine.metrics.noise_scale import noise_scale
 from batchscope.engine.metrics.prediction_codec import pack
 from batchscope.engine.training.instruments.prober import Found
 from batchscope.engine.training.instruments.sharpness import SharpnessResult
@@ -41,6 +40,8 @@ def started(training: TrainingState, member: Replicate, resumed: bool) -> TrialS
         resumed_steps=training.at.steps if resumed else None,
         resumed_epochs=len(member.facts.records),
         stacked=len(job.plan.members),
+        layers=tuple(layer.name for layer in stepper.layers),
+        layer_parameters=tuple(layer.parameters for layer in stepper.layers),
     )
 
 
@@ -119,8 +120,6 @@ def epoch(
 ) -> EpochRecord:
     """The figures of the epoch that ends now for a replicate."""
     at, stepper = training.at, training.stepper
-    update_norm, path_length = stepper.travel.of(member.index)
-    trace, signal, draws = stepper.noise.of(member.index)
     return EpochRecord(
         epoch=at.epoch,
         steps=at.steps,
@@ -133,24 +132,16 @@ def epoch(
         seconds=training.clock.epoch_seconds,
         warm_up_seconds=training.clock.warm_up_seconds,
         epoch_samples=at.epoch_samples,
-        weight_norm=known(float(torch.linalg.vector_norm(member.flat.weights))),
-        distance_from_init=known(stepper.distance(member.index)),
-        norms=tuple(member.facts.slices),
         peak_memory_bytes=_peak_memory(training),
-        update_norm_mean=known(update_norm),
-        path_length=known(path_length),
-        noise_scale=noise_scale(trace, signal),
-        noise_trace=known(trace) if draws else None,
-        noise_signal=known(signal) if draws else None,
-        noise_draws=draws,
         last_batch_size=at.batch_size or stepper.stage.batch_size,
         validation_loss=known(held.loss) if held else None,
         validation_accuracy=held.accuracy if held else None,
+        **stepper.fields(member.index),
     )
 
 
 def known(value: float) -> float | None:
-    """A number as events state it: None where it is not finite."""
+    """Return a number as events state it: None where it is not finite."""
     return value if math.isfinite(value) else None
 
 

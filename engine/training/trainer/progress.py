@@ -7,7 +7,6 @@ import msgspec
 from batchscope.engine.journal.events import (
     EpochRecord,
     MicroBatchCut,
-    NormSlice,
     Predicted,
     Probed,
     SharpnessMeasured,
@@ -114,13 +113,11 @@ class Facts(msgspec.Struct):
     """What a trial has stated since its first step and cannot be measured again.
 
     They go with every checkpoint: a statement can be lost between a worker and the journal.
-    `slices` are the norms of the epoch under way, which are stated at its end; `predicted` is there
-    once its last figures are.
+    `predicted` is there once its last figures are.
     """
 
     records: list[EpochRecord] = []
     probes: list[Probed] = []
     cuts: list[MicroBatchCut] = []
-    slices: list[NormSlice] = []
     predicted: Predicted | None = None
     sharpness: list[SharpnessMeasured] = []

@@ -41,9 +41,7 @@ def take(training: TrainingState) -> bytes:
         "buffers": stack.buffers,
         "optimizer": stepper.optimizer.state_dict(),
         "lr": stepper.lr,
-        "norms": stepper.lengths.kept[: training.at.filled].clone(),
-        "travel": stepper.travel.state(),
-        "noise": stepper.noise.state(),
+        "instruments": stepper.instrument_states(),
         "random": random_states(training.device),
         "micro_batch_sizes": (
             stepper.micro_batch_size,
@@ -78,14 +76,31 @@ def put_back(training: TrainingState, payload: bytes) -> None:
         buffer.copy_(kept)
     stepper.optimizer.load_state_dict(content["optimizer"])
     stepper.lr = content["lr"]
-    stepper.lengths.kept[: training.at.filled].copy_(content["norms"])
-    stepper.travel.load(content["travel"])
-    stepper.noise.load(content["noise"])
+    stepper.load_instrument_states(_instrument_states(training, content))
     stepper.micro_batch_size, training.judge.batch_size, draw = content["micro_batch_sizes"]
     for member in training.active:
         member.prober.micro_batch_size = draw
     training.judge.peak_bytes = content["peak_bytes"]
     _set_random_states(content["random"], training.device)
+
+
+def _instrument_states(training: TrainingState, content: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of each instrument by its name, of checkpoints before 0.2 too."""
+    if "instruments" in content:
+        states: dict[str, Any] = content["instruments"]
+        return states
+    slices: list[list[Any]] = [[] for _ in training.job.members]
+    facts = dict(zip(content["active"], content["facts"], strict=True))
+    for index, member in enumerate(training.job.members):
+        if member.id in facts:
+            slices[index] = msgspec.msgpack.decode(facts[member.id]).get("slices", [])
+    norms = {
+        "kept": content["norms"],
+        "first": training.at.slice_first,
+        "slices": _pack(slices),
+    }
+    names = {"gradient_norms": norms, "weight_travel": content["travel"]}
+    return {**names, "noise_scale": content["noise"]}
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:

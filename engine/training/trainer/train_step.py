@@ -1,12 +1,13 @@
-"""The training step: gradients, their norms, update of the weights, for all replicates at once."""
+"""The training step: gradients, instruments, and the update of the weights, for all replicates."""
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from batchscope.engine.networks.architectures import has_batch_norm, images_together
+from batchscope.engine.networks.architectures import images_together
 from batchscope.engine.planning.batch_norm import largest_cut, pieces
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.schedule.budget import steps_per_epoch
@@ -14,38 +15,48 @@ from batchscope.engine.schedule.course import Course, Stage
 from batchscope.engine.spec import Trial
 from batchscope.engine.training.batches import Images
 from batchscope.engine.training.data_parallel.leader import Team
-from batchscope.engine.training.instruments.grad_norms import Lengths
+from batchscope.engine.training.instruments.catalog import build_instruments
+from batchscope.engine.training.instruments.grad_norms import GradientNorms
+from batchscope.engine.training.instruments.instrument import (
+    BatchParts,
+    Instrument,
+    Step,
+    TrainingView,
+    overridden,
+)
 from batchscope.engine.training.instruments.noise_scale import (
-    NoiseAccumulator,
-    NoiseScale,
-    estimates,
+    PartsAccumulator,
     first_part,
     two_parts,
 )
-from batchscope.engine.training.instruments.weight_travel import Descent, Travel
 from batchscope.engine.training.model.cuda_graph import Replay
+from batchscope.engine.training.model.layer_windows import layer_windows
 from batchscope.engine.training.model.passes import Explicit, Heard, unheard
 from batchscope.engine.training.model.stack import Stack
 from batchscope.engine.training.peak_memory import ran_out
 from batchscope.engine.training.trainer.optimizers import build_optimizer
 
 SLICES_PER_RUN = 20
+UNMEASURED = 2
+"""The number of a step that instruments which measure every so many steps leave out."""
 
 
 class Stepper:
-    """All that the steps of R replicates need on a device, from their initial weights on.
+    """Takes the steps of R replicates on a device, from their initial weights on.
 
     With a `team`, of one replicate, every batch is divided among several workers.
 
     Attributes:
         stack: weights and gradients.
         course: batch size and learning rate at every step.
-        stage: what holds of it now.
-        rates: what the optimizer was set up with.
+        stage: the part of the course that the present step belongs to.
+        rates: learning rates and optimizer constants that the optimizer was set up with.
         lr: learning rate of the last step.
-        lengths: gradient norms of the slice under way.
-        per_epoch, total_steps: steps of an epoch at the batch size of `[train]`, and of the budget
-            where it is known.
+        layers: the layers of the network.
+        instruments: what is measured while the steps are taken.
+        norms: the instrument that keeps the norms of the gradients of every step.
+        per_epoch: steps of an epoch at the batch size of `[train]`.
+        total_steps: steps of the budget; None where unknown.
     """
 
     def __init__(
@@ -66,101 +77,118 @@ class Stepper:
         self.optimizer = build_optimizer(self.stack.weights, self._train, self.rates)
         self.per_epoch = steps_per_epoch(images.train_size, plan.batch_size)
         self.total_steps = self.course.total_steps
-        possible, replicates = not has_batch_norm(settings.model), len(members)
-        self.noise = NoiseScale(device, possible, self.stage.batch_size, replicates)
-        self._most = self.course.most_steps_an_epoch
-        self._plain = settings.train.optimizer == "sgd" and not settings.train.weight_decay
-        self.lengths = Lengths(self.stack.gradient, self._slice_steps())
-        self.travel: Travel | Descent = Descent(self.lengths)
-        if not self._plain:
-            self.travel = Travel(self.stack.weights.detach(), self._most, self.total_steps)
+        self.slice_steps = self._slice_steps()
+        self.micro_batch_size = plan.micro_batch_size
+        self._mean = settings.train.loss_reduction == "mean"
+        plain = settings.train.optimizer == "sgd" and not settings.train.weight_decay
+        self._few = self.stack.passes.few if plain and team is None else 0
+        self.layers = layer_windows(self.stack.members[0].model)
+        self.use(
+            build_instruments(
+                TrainingView(
+                    settings=settings,
+                    weights=self.stack.weights.detach(),
+                    start_weights=self.start_weights,
+                    gradient=self.stack.gradient,
+                    layers=tuple(self.layers),
+                    slice_steps=self.slice_steps,
+                    epoch_steps=self.course.most_steps_an_epoch,
+                    total_steps=self.total_steps,
+                    descends=self.course.start.batch_size <= min(self._few, self.micro_batch_size),
+                )
+            )
+        )
         self._replay: Replay | None = None
         if device.type == "cuda" and isinstance(self.stack.passes, Explicit) and team is None:
             self._replay = Replay(self._take, self.stack.gradient, self.stack.buffers)
-        self._start_travel = self.travel.state()
+        self._start_states = self.instrument_states()
         self._start_buffers = [buffer.clone() for buffer in self.stack.buffers]
-        self._mean = settings.train.loss_reduction == "mean"
-        self.micro_batch_size = plan.micro_batch_size
         self._counts = pieces(settings, plan.batch_size, images.train_size)
         self._together = images_together(settings.model)
 
-    @property
-    def slice_steps(self) -> int:
-        """Steps of a slice of norms: within an epoch, and within a twentieth of the run."""
-        return len(self.lengths)
+    def use(self, instruments: list[Instrument]) -> None:
+        """Have the coming steps measured by these instruments and no others."""
+        self.instruments = instruments
+        self._need_gradient = overridden(instruments, "needs_gradient")
+        self._need_parts = overridden(instruments, "needs_parts")
+        self._before_step = overridden(instruments, "before_step")
+        self._after_step = overridden(instruments, "after_step")
 
-    def enter(self, stage: Stage) -> None:
-        """Go on at another stage of the course."""
-        self.stage = stage
-        self.noise.follow(stage.batch_size)
+    @property
+    def norms(self) -> GradientNorms:
+        """The instrument that keeps the norms of the gradients of every step."""
+        return next(each for each in self.instruments if isinstance(each, GradientNorms))
 
     def step(
-        self, batch: Tensor, number: int, filled: int, samples: int = 0, seconds: float = 0.0
+        self, batch: Tensor, number: int, slot: int, samples: int = 0, seconds: float = 0.0
     ) -> bool:
-        """Step `number` (from 1) on the images `batch` (R, B); its norms are kept at `filled`.
+        """Take one step, and return whether memory ran out in it.
 
-        `samples` images were seen before it, in `seconds` of training.
+        Where it did, the gradient was begun anew with half the micro-batch, as often as it took,
+        from the same buffers: the weights had not been touched until then.
 
-        Where memory runs out the gradient is begun anew with half the micro-batch, as often as it
-        takes, from the same buffers; returns whether that happened. The weights have not been
-        touched until then.
+        Args:
+            batch: indices of the images, shape (R, B).
+            number: of the step, from 1.
+            slot: position of the step in the present slice, from 0.
+            samples: samples seen before this step, where the course depends on them.
+            seconds: seconds of training before this step, where the course depends on them.
         """
         self._set_rate(number, samples, seconds)
-        few = self.stack.passes.few if self._team is None else 0
-        if self._plain and batch.shape[1] <= min(self.micro_batch_size, few):
-            self._descend(batch, number, filled)
+        count = batch.shape[1]
+        step = self._of(number, slot, count)
+        if count <= min(self.micro_batch_size, self._few):
+            self._descend(batch, step)
             return False
         buffers = [buffer.clone() for buffer in self.stack.buffers]
         cut = False
-        while not self._has_gradient(batch, number):
+        while not self._has_gradient(batch, step):
             for buffer, kept in zip(self.stack.buffers, buffers, strict=True):
                 buffer.copy_(kept)
             if batch.is_cuda:
                 torch.cuda.empty_cache()
             cut = True
-        self.update(filled)
+        self.update(step)
         return cut
 
     def take_back(self) -> None:
-        """Put all but the micro-batch size, which memory allows, to what it was before step 1."""
+        """Undo step 1: everything but the micro-batch size, which depends on memory."""
         self.stack.weights.detach().copy_(self.start_weights)
         for buffer, kept in zip(self.stack.buffers, self._start_buffers, strict=True):
             buffer.copy_(kept)
-        # anew: what an optimizer keeps may be there from its making on, as Adagrad's of torch 2.11
+        # a new one, because an optimizer may keep state from its construction on, as Adagrad does
         self.optimizer = build_optimizer(self.stack.weights, self._train, self.rates)
-        self.travel.load(self._start_travel)
-        self.noise.end_epoch()
+        self.load_instrument_states(self._start_states)
 
-    def gradient(self, batch: Tensor, number: int = 0) -> None:
-        """Leave the gradients of a batch (R, B) in `stack.gradient`.
+    def gradient(self, batch: Tensor, parts: bool = False) -> BatchParts | None:
+        """Leave the gradients of a batch of indices (R, B) in `stack.gradient`.
 
-        At some steps of a training, which begin at `number` 1, the noise scale is measured
-        meanwhile; the gradient is the same to the last bit.
+        With `parts`, return the squared norms of parts of it too; the gradient is the same to the
+        last bit.
         """
         count = batch.shape[1]
         if self._team is not None:
-            self._divide(self._team, batch, bool(number) and self.noise.due(number, count))
-        elif not (number and self.noise.due(number, count)):
-            take = self._take
+            return self._divide(self._team, batch, parts)
+        if not parts:
             if self._replay is not None and count <= self.micro_batch_size:
-                take = self._replay.take
-            take(batch)
-        elif count > self.micro_batch_size:
-            parts = NoiseAccumulator(self.stack.gradient, self._scale(count))
-            self._accumulate(batch, self._mean, parts.add)
-            self.noise.add(parts.estimates(count))
-        else:
-            size = first_part(count)
-            self._accumulate(batch[:, :size], mean=False)
-            first = self.stack.gradient.clone()
-            self._accumulate(batch, self._mean)
-            gradient, scale = self.stack.gradient, self._scale(count)
-            self.noise.add(two_parts(first, gradient, size, count, scale))
+                self._replay.take(batch)
+            else:
+                self._take(batch)
+            return None
+        if count > self.micro_batch_size:
+            sums = PartsAccumulator(self.stack.gradient, self._scale(count))
+            self._accumulate(batch, self._mean, sums.add)
+            return sums.parts()
+        size = first_part(count)
+        self._accumulate(batch[:, :size], mean=False)
+        first = self.stack.gradient.clone()
+        self._accumulate(batch, self._mean)
+        return two_parts(first, self.stack.gradient, size, count, self._scale(count))
 
-    def _divide(self, team: Team, batch: Tensor, measured: bool) -> None:
-        """Leave the gradient of a batch (1, B) of which each of the team has its share.
+    def _divide(self, team: Team, batch: Tensor, parts: bool) -> BatchParts | None:
+        """Leave the gradient of a batch (1, B), of which each worker of the team takes a share.
 
-        Where the noise scale is `measured`, the shares are the parts that tell it.
+        With `parts`, the shares are the parts.
         """
         gradient, count = self.stack.gradient, batch.shape[1]
         scale = self._scale(count)
@@ -170,25 +198,35 @@ class Stepper:
             batch,
             cut=self.micro_batch_size,
             own=partial(self._accumulate, mean=False),
-            measured=measured,
+            measured=parts,
         )
         if scale != 1.0:
             gradient.mul_(scale)
-        if squares is not None:
-            self.noise.add(estimates(squares, gradient, scale, team.parts(count), count))
+        return None if squares is None else BatchParts(squares, team.parts(count))
 
-    def _descend(self, batch: Tensor, number: int, filled: int) -> None:
-        """A step whose gradients are nowhere, but where the noise scale wants them."""
-        if self.noise.due(number, batch.shape[1]):
-            self.gradient(batch, number)
+    def _descend(self, batch: Tensor, step: Step) -> None:
+        """Take a step of plain SGD without its gradients, unless an instrument needs them."""
+        step.descends = True
+        step.has_gradient = any(needs(step) for needs in self._need_gradient)
+        if step.has_gradient:
+            self._measure_gradient(batch, step)
+        for measure in self._before_step:
+            measure(step)
         images, labels = self._images.train, self._images.train_labels
-        norms = self.stack.passes.descend(images, labels, batch, self._mean, self.lr)
-        self.lengths.put(filled, norms)
-        self.travel.after_step(filled, self.lr)
+        step.norms = self.stack.passes.descend(images, labels, batch, self._mean, self.lr)
+        for measure in self._after_step:
+            measure(step)
+
+    def enter(self, stage: Stage) -> None:
+        """Continue in another stage of the course."""
+        self.stage = stage
 
     def recording_seconds(self) -> float:
-        """Seconds that were spent on recording steps since this was last asked."""
+        """Return the seconds spent on recording CUDA graphs since the last call."""
         return self._replay.taken_seconds() if self._replay is not None else 0.0
+
+    def _measure_gradient(self, batch: Tensor, step: Step) -> None:
+        step.parts = self.gradient(batch, any(needs(step) for needs in self._need_parts))
 
     def _take(self, batch: Tensor) -> None:
         self._accumulate(batch, self._mean)
@@ -198,45 +236,69 @@ class Stepper:
         self.stack.passes.accumulate(images, labels, batch, self.micro_batch_size, mean, heard)
 
     def _scale(self, count: int) -> float:
-        """What the sum over so many samples is multiplied by."""
+        """The factor on the sum over so many samples."""
         return 1.0 / count if self._mean else 1.0
 
-    def update(self, filled: int) -> None:
-        """Take the norms of the gradients, and move the weights by them."""
-        self.lengths.take(filled)
-        self.travel.before_step()
+    def update(self, step: Step) -> None:
+        """Measure the gradients, and move the weights by them."""
+        for measure in self._before_step:
+            measure(step)
         self.optimizer.step()
-        self.travel.after_step(filled, self.lr)
+        for measure in self._after_step:
+            measure(step)
+
+    def unmeasured(self, samples: int) -> Step:
+        """Return a step on so many samples that no instrument measures which samples steps."""
+        return self._of(UNMEASURED, 0, samples)
+
+    def _of(self, number: int, slot: int, samples: int) -> Step:
+        return Step(number, slot, samples, self.stage.batch_size, self.lr, self._scale(samples))
+
+    def end_slice(self) -> None:
+        """Have the instruments summarize the slice of steps."""
+        for instrument in self.instruments:
+            instrument.end_slice()
+
+    def end_epoch(self) -> None:
+        """Have the instruments start the next epoch."""
+        for instrument in self.instruments:
+            instrument.end_epoch()
+
+    def fields(self, replicate: int) -> dict[str, Any]:
+        """Return what was measured of a replicate in this epoch, as fields of `EpochRecord`."""
+        return {
+            name: value
+            for instrument in self.instruments
+            for name, value in instrument.fields(replicate).items()
+        }
+
+    def instrument_states(self) -> dict[str, dict[str, Any]]:
+        """Return the state of each instrument by its name."""
+        return {each.NAME: each.state() for each in self.instruments}
+
+    def load_instrument_states(self, states: dict[str, dict[str, Any]]) -> None:
+        """Put the instruments into states; those without one stay as they are."""
+        for instrument in self.instruments:
+            if instrument.NAME in states:
+                instrument.load(states[instrument.NAME])
 
     @property
-    def noise_bytes(self) -> int:
-        """What a step that measures the noise scale holds beyond others."""
-        return self.stack.gradient.nbytes if self.noise.possible else 0
+    def instrument_bytes(self) -> int:
+        """Memory that a step which measures takes beyond other steps, in bytes."""
+        return max((each.step_bytes for each in self.instruments), default=0)
 
     def held(self) -> list[Tensor]:
-        """Every tensor that is kept from step to step, data left out."""
+        """Return every tensor that is kept from step to step, the data excepted."""
         states = self.optimizer.state.values()
         kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
         own = [self.stack.weights.detach(), self.stack.gradient, self.start_weights]
-        instruments = [*self.travel.held(), *self.noise.held()]
-        return [
-            *own,
-            self.lengths.kept,
-            *kept,
-            *instruments,
-            *self.stack.buffers,
-            *self._start_buffers,
-        ]
+        measured = [tensor for each in self.instruments for tensor in each.held()]
+        return [*own, *kept, *measured, *self.stack.buffers, *self._start_buffers]
 
-    def distance(self, replicate: int) -> float:
-        """L2 distance of a replicate's weights from its initial ones."""
-        away = self.stack.weights.detach()[replicate] - self.start_weights[replicate]
-        return float(torch.linalg.vector_norm(away))
-
-    def _has_gradient(self, batch: Tensor, number: int) -> bool:
-        """Whether there was memory enough; what the failed attempt held is gone afterwards."""
+    def _has_gradient(self, batch: Tensor, step: Step) -> bool:
+        """Return whether memory sufficed for the gradient; what a failed attempt held is freed."""
         try:
-            self.gradient(batch, number)
+            self._measure_gradient(batch, step)
         except (RuntimeError, MemoryError) as error:
             size = min(self.micro_batch_size, batch.shape[1])
             smaller = largest_cut(-(-size // 2), self._counts, self._together)
@@ -254,6 +316,8 @@ class Stepper:
                 group["lr"] = lr
 
     def _slice_steps(self) -> int:
+        """Steps of a slice of norms: within an epoch, and within a twentieth of the run."""
+        most = self.course.most_steps_an_epoch
         if self.total_steps is None:
-            return self._most
-        return max(1, min(self._most, self.total_steps // SLICES_PER_RUN))
+            return most
+        return max(1, min(most, self.total_steps // SLICES_PER_RUN))

@@ -9,16 +9,13 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from batchscope.engine.journal.events import AnyEvent, TrialStatus
 from batchscope.engine.schedule.target import has_target, is_check, is_met, target_text
 from batchscope.engine.training.batches import Images, Part, epoch_order
 from batchscope.engine.training.cancellation import Dropped, Halted, PauseGate, raise_if
-from batchscope.engine.training.instruments.grad_norms import norm_slice
 from batchscope.engine.training.trainer import event_builders
 from batchscope.engine.training.trainer.checkpointing import CheckpointWriter
 from batchscope.engine.training.trainer.evaluation import Evaluation
@@ -80,8 +77,6 @@ class Trainer:
             while training.active and (training.at.within or not training.at.over):
                 if not training.at.within:
                     training.at.begin_epoch()
-                    for member in training.active:
-                        member.facts.slices = []
                     training.clock.begin_epoch()
                     self._grow_back()
                 self._epoch()
@@ -268,19 +263,18 @@ class Trainer:
 
     def _close_slice(self) -> None:
         at = self.training.at
-        norms = self.training.stepper.lengths.of(at.filled)
-        for member in list(self.training.active):
-            self._add_slice(member, norms)
-        self.training.stepper.travel.close_slice()
+        self.training.stepper.end_slice()
         at.slice_first, at.filled = at.steps, 0
+        for member in list(self.training.active):
+            self._end_if_broken(member)
 
-    def _add_slice(self, member: Replicate, norms: NDArray[np.floating]) -> None:
-        """Add the slice under way, (n, R), to those of a member's epoch."""
-        at = self.training.at
-        piece = norm_slice(at.slice_first, norms[:, member.index])
-        member.facts.slices.append(piece)
-        if piece.broken:
-            self._end(member, "diverged", f"the gradient was not finite by step {at.steps:,}")
+    def _end_if_broken(self, member: Replicate) -> bool:
+        """End a member whose gradients have not all been finite, and return whether that was so."""
+        broken = self.training.stepper.norms.is_broken(member.index)
+        if broken:
+            steps = self.training.at.steps
+            self._end(member, "diverged", f"the gradient was not finite by step {steps:,}")
+        return broken
 
     def _finish_epoch(self) -> None:
         training = self.training
@@ -288,8 +282,7 @@ class Trainer:
             return
         self._finish(lambda member: True)
         training.at.within = False
-        training.stepper.travel.end_epoch()
-        training.stepper.noise.end_epoch()
+        training.stepper.end_epoch()
         climbs = any(member.left_to_climb() for member in training.active)
         going_on = training.active and (not training.at.over or training.moments.left or climbs)
         if going_on and self._keeper.due(REPORT_SECONDS):
@@ -302,12 +295,9 @@ class Trainer:
         """
         train, test = self._evaluate("train", "test")
         held = self._evaluate("validation")[0] if self.training.images.validates else None
-        norms = self.training.stepper.lengths.of(self.training.at.filled)
         self._finishing = True
         for member in [one for one in self.training.active if whose(one)]:
-            if len(norms):
-                self._add_slice(member, norms)
-            if member in self.training.active:
+            if not self._end_if_broken(member):
                 index = member.index
                 self._record(member, train[index], test[index], held[index] if held else None)
         self._finishing = False

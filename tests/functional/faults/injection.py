@@ -62,10 +62,10 @@ SHORT = f"""{FRAME}
 def broken(stepper):
     update, taken = stepper.update, 0
 
-    def updated(self, filled):
+    def updated(self, step):
         nonlocal taken
         taken += 1
-        update(self, filled)
+        update(self, step)
         if taken == 150 and first():
             import torch
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")

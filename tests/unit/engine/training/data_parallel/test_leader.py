@@ -20,6 +20,7 @@ from batchscope.engine.spec import Memory, Model, Probe, Trial
 from batchscope.engine.training.batches import Images, load_images
 from batchscope.engine.training.data_parallel.exchange import TeamLost
 from batchscope.engine.training.data_parallel.leader import Team, start_team
+from batchscope.engine.training.instruments.instrument import Step
 from batchscope.engine.training.instruments.noise_scale import NoiseScale
 from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.train_step import Stepper
@@ -163,7 +164,7 @@ def test_the_shares_tell_the_noise_scale(house: House, reduction: str) -> None:
     size, workers = 37, house.team.size
     one, several = steppers(house, trial_of(batch_size=size, loss_reduction=reduction))
     batch = batch_of(size)
-    several.gradient(batch, number=1)
+    found = several.gradient(batch, parts=True)
     whole = several.stack.gradient.clone()
     several.gradient(batch)
     assert torch.equal(whole, several.stack.gradient), "it is the same whether measured or not"
@@ -178,7 +179,10 @@ def test_the_shares_tell_the_noise_scale(house: House, reduction: str) -> None:
     p = torch.stack(squares).sum() / size
     q = mean_gradient(batch).square().sum()
     trace = size * (p - q) / (workers - 1)
-    found_trace, found_signal, count = several.noise.of(0)
+    noise = NoiseScale(several.stack.gradient, possible=True)
+    scale = 1.0 / size if reduction == "mean" else 1.0
+    noise.before_step(Step(1, 0, size, size, 0.1, scale, parts=found))
+    found_trace, found_signal, count = noise.of_replicate(0)
     assert count == 1
     assert found_trace == pytest.approx(float(trace), rel=1e-4)
     assert found_signal == pytest.approx(float(q - trace / size), rel=1e-4)
@@ -187,7 +191,9 @@ def test_the_shares_tell_the_noise_scale(house: House, reduction: str) -> None:
 def test_the_parts_are_those_who_have_images(house: House) -> None:
     assert house.team.parts(2) == 2
     assert house.team.parts(37) == house.team.size
-    assert NoiseScale(CPU, True, 64).due(1, 1) is False, "nor is one image ever measured"
+    noise = NoiseScale(torch.zeros(1, 3), possible=True)
+    step = Step(1, 0, samples=1, batch_size=64, lr=0.1, scale=1.0)
+    assert noise.needs_parts(step) is False, "a batch of one image has no parts"
 
 
 @pytest.mark.parametrize(

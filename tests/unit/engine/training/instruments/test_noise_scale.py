@@ -16,9 +16,10 @@ from batchscope.engine.metrics.noise_scale import no_noise_scale, noise_scale
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.spec import Data, Memory, Model, Settings, Train, Trial
 from batchscope.engine.training.batches import Images, load_images
+from batchscope.engine.training.instruments.instrument import BatchParts, Step
 from batchscope.engine.training.instruments.noise_scale import (
-    NoiseAccumulator,
     NoiseScale,
+    PartsAccumulator,
     estimates,
     first_part,
     two_parts,
@@ -34,6 +35,14 @@ DIMENSIONS = 12
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
     return load_images(synthetic(tmp_path_factory.mktemp("noise"), train=150, test=40), CPU)
+
+
+def step_on(samples: int, scale: float, parts: BatchParts | None) -> Step:
+    return Step(1, 0, samples, samples, 0.1, scale, parts=parts)
+
+
+def parts_of(squares: float) -> BatchParts:
+    return BatchParts(torch.tensor(squares, dtype=torch.float64), 2)
 
 
 def gaussian(draw: np.random.Generator, batch_size: int) -> np.ndarray:
@@ -57,14 +66,15 @@ def test_it_is_unbiased_where_the_truth_is_known(batch_size: int, micro: int | N
         gradient, scale = samples.sum(0) / batch_size, 1.0 / batch_size
         if micro is None:
             size = first_part(batch_size)
-            found.append(two_parts(samples[:size].sum(0), gradient, size, batch_size, scale))
+            parts_of = two_parts(samples[:size].sum(0), gradient, size, batch_size, scale)
+            found.append(estimates(parts_of, gradient, scale, batch_size))
             continue
         buffer = torch.zeros(DIMENSIONS, dtype=torch.float64)
-        parts = NoiseAccumulator(buffer, scale)
+        parts = PartsAccumulator(buffer, scale)
         for part in torch.split(samples, micro):
             buffer += part.sum(0) * scale
             parts.add(len(part))
-        found.append(parts.estimates(batch_size))
+        found.append(estimates(parts.parts(), buffer, scale, batch_size))
     each = torch.stack(found).numpy()
     trace, signal, count = each.mean(0)
     error = each.std(0) / math.sqrt(len(each))
@@ -94,11 +104,11 @@ def test_of_a_linear_model_it_is_within_five_percent_of_the_truth(
             x * (x @ away - draw.normal(0, sigma, batch_size))[:, None] / batch_size
         )
         buffer = torch.zeros(dimensions, dtype=torch.float64)
-        parts = NoiseAccumulator(buffer, 1.0 / batch_size)
+        parts = PartsAccumulator(buffer, 1.0 / batch_size)
         for part in torch.split(single, micro):
             buffer += part.sum(0)
             parts.add(len(part))
-        found += parts.estimates(batch_size).numpy()
+        found += estimates(parts.parts(), buffer, 1.0 / batch_size, batch_size).numpy()
     assert found[0] / draws == pytest.approx(trace, rel=0.05)
     assert found[1] / draws == pytest.approx(signal, rel=0.05)
     assert found[0] / found[1] == pytest.approx(trace / signal, rel=0.05)
@@ -117,16 +127,18 @@ def test_parts_are_those_of_a_naive_computation(
     q = np.sum(samples.mean(0) ** 2)
     trace = batch_size * (p - q) / (len(split) - 1)
     buffer = torch.zeros(DIMENSIONS, dtype=torch.float64)
-    parts = NoiseAccumulator(buffer, scale)
+    parts = PartsAccumulator(buffer, scale)
     for part in split:
         buffer += torch.from_numpy(part).sum(0) * scale
         parts.add(len(part))
-    found = parts.estimates(batch_size).tolist()
+    found = estimates(parts.parts(), buffer, scale, batch_size).tolist()
     assert found == pytest.approx([trace, q - trace / batch_size, 1.0], rel=1e-9, abs=1e-9)
     if len(split) == 2:
         first, whole = torch.from_numpy(split[0]).sum(0), buffer.clone()
-        again = two_parts(first, whole, micro, batch_size, scale).tolist()
-        assert again == pytest.approx(found, rel=1e-9, abs=1e-9)
+        again = two_parts(first, whole, micro, batch_size, scale)
+        assert estimates(again, whole, scale, batch_size).tolist() == pytest.approx(
+            found, rel=1e-9, abs=1e-9
+        )
 
 
 def single_gradients(flat: FlatModel, images: Images) -> Tensor:
@@ -159,10 +171,12 @@ def test_a_network_has_the_noise_of_its_single_gradients(
     signal = float((true**2).sum())
     random = torch.Generator().manual_seed(3)
     draws = 1500
+    noise = NoiseScale(stepper.stack.gradient, possible=True)
+    scale = 1.0 if reduction == "sum" else 1.0 / batch_size
     for _ in range(draws):
         batch = torch.randint(images.train_size, (1, batch_size), generator=random)
-        stepper.gradient(batch, 1)
-    found_trace, found_signal, count = stepper.noise.of(0)
+        noise.before_step(step_on(batch_size, scale, stepper.gradient(batch, parts=True)))
+    found_trace, found_signal, count = noise.of_replicate(0)
     assert count == draws
     assert found_trace == pytest.approx(trace, rel=0.05)
     assert found_signal == pytest.approx(signal, rel=0.05, abs=4 * trace / batch_size / 38)
@@ -175,7 +189,7 @@ def test_a_training_is_the_same_to_the_last_bit_without_it(
     train = Train(batch_size=16, lr=0.1, epochs=3, optimizer="momentum")
     trial = make_trial(train, TINY, memory=Memory(micro_batch_size=micro))
     with_it = Run(trial, images)
-    monkeypatch.setattr(NoiseScale, "due", lambda *_: False)
+    monkeypatch.setattr(NoiseScale, "needs_gradient", lambda *_: False)
     without = Run(trial, images)
 
     def figures(run: Run) -> list[dict[str, object]]:
@@ -222,17 +236,18 @@ def test_a_ratio_that_means_nothing_is_none(
 
 
 def test_what_was_measured_survives_a_checkpoint(tmp_path: Path) -> None:
-    one, other = NoiseScale(CPU, True, 8), NoiseScale(CPU, True, 8)
-    one.add(torch.tensor([[3.0, 1.0, 1.0]], dtype=torch.float64))
+    one, other = (NoiseScale(torch.ones(1, 3), possible=True) for _ in range(2))
+    one.before_step(step_on(2, 1.0, parts_of(12.0)))
     torch.save(one.state(), tmp_path / "state")
     other.load(torch.load(tmp_path / "state", weights_only=True))
-    other.add(torch.tensor([[5.0, 2.0, 1.0]], dtype=torch.float64))
-    assert other.of(0) == (4.0, 1.5, 2)
+    other.before_step(step_on(2, 1.0, parts_of(14.0)))
+    # tr(Σ) is 2 (6 − ¾) and 2 (7 − ¾), |G|² is ¾ less a half of it
+    assert other.of_replicate(0) == pytest.approx((11.5, 0.75 - 5.75, 2))
     other.end_epoch()
-    assert other.of(0) == (0.0, 0.0, 0)
+    assert other.of_replicate(0) == (0.0, 0.0, 0)
 
 
 def test_the_whole_is_no_part_of_itself() -> None:
     gradient = torch.ones(3, dtype=torch.float64)
-    found = estimates(torch.tensor(12.0, dtype=torch.float64), gradient, 1.0, 2, 2)
+    found = estimates(parts_of(12.0), gradient, 1.0, 2)
     assert found.tolist() == pytest.approx([2 * (6.0 - 0.75), 0.75 - (6.0 - 0.75), 1.0])

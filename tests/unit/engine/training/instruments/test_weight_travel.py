@@ -4,20 +4,27 @@ import numpy as np
 import pytest
 import torch
 
-from batchscope.engine.training.instruments.grad_norms import Lengths
-from batchscope.engine.training.instruments.weight_travel import Descent, Travel
+from batchscope.engine.training.instruments.grad_norms import GradientNorms
+from batchscope.engine.training.instruments.instrument import Step
+from batchscope.engine.training.instruments.weight_travel import DescentTravel, SampledTravel
 
 
-def walk(steps: int, per_epoch: int, total: int | None) -> tuple[Travel, list[float], list[float]]:
+def step_in(slot: int, lr: float) -> Step:
+    return Step(slot + 1, slot, 8, 8, lr, 1.0)
+
+
+def walk(
+    steps: int, per_epoch: int, total: int | None
+) -> tuple[SampledTravel, list[float], list[float]]:
     """A random walk: what was measured an epoch, and the norm of every update."""
     torch.manual_seed(0)
     weights, means, norms = torch.zeros(1, 10), list[float](), list[float]()
-    travel = Travel(weights, per_epoch, total)
+    travel = SampledTravel(weights, per_epoch, total)
     for step in range(1, steps + 1):
         update = torch.randn(1, 10) * step
         travel.before_step()
         weights += update
-        travel.after_step(0, 1.0)
+        travel.after_step()
         norms.append(float(update.norm()))
         if step % per_epoch == 0 or step == steps:
             means.append(travel.of(0)[0])
@@ -54,12 +61,12 @@ def test_a_last_batch_that_differs_counts_for_what_it_is(per_epoch: int, last: f
     """Its updates are `last` times as long; a stride in step with the epochs would miss that."""
     total = per_epoch * 800
     weights = torch.zeros(1, 1)
-    travel, path = Travel(weights, per_epoch, total), 0.0
+    travel, path = SampledTravel(weights, per_epoch, total), 0.0
     for step in range(1, total + 1):
         update = last if step % per_epoch == 0 else 1.0
         travel.before_step()
         weights += update
-        travel.after_step(0, 1.0)
+        travel.after_step()
         path += update
         if step % per_epoch == 0:
             travel.end_epoch()
@@ -68,11 +75,11 @@ def test_a_last_batch_that_differs_counts_for_what_it_is(per_epoch: int, last: f
 
 def test_a_short_last_epoch_without_a_measured_update_has_the_mean_of_the_one_before() -> None:
     weights = torch.zeros(1, 1)
-    travel = Travel(weights, 7, 100_000)
+    travel = SampledTravel(weights, 7, 100_000)
     for step in range(15):
         travel.before_step()
         weights += 2.0
-        travel.after_step(0, 1.0)
+        travel.after_step()
         if step % 7 == 6:
             assert travel.of(0)[0] == 2.0
             travel.end_epoch()
@@ -82,31 +89,31 @@ def test_a_short_last_epoch_without_a_measured_update_has_the_mean_of_the_one_be
 
 def test_of_plain_descent_every_update_is_known() -> None:
     """Rates 0.5, 0.5 and 0.25, two replicates; an epoch ends after the second step."""
-    lengths = Lengths(torch.zeros(2, 3), steps=3)
-    descent = Descent(lengths)
+    lengths = GradientNorms(torch.zeros(2, 3), steps=3)
+    descent = DescentTravel(lengths)
     for at, (norms, lr) in enumerate((([1.0, 4.0], 0.5), ([3.0, 0.0], 0.5))):
-        lengths.put(at, torch.tensor(norms))
-        descent.after_step(at, lr)
+        lengths.kept[at] = torch.tensor(norms)
+        descent.after_step(step_in(at, lr))
     assert [descent.of(0), descent.of(1)] == [(1.0, 2.0), (1.0, 2.0)]
     descent.end_epoch()
     kept = descent.state()
-    others = Lengths(torch.zeros(2, 3), steps=3)
+    others = GradientNorms(torch.zeros(2, 3), steps=3)
     others.kept.copy_(lengths.kept)
-    other = Descent(others)
+    other = DescentTravel(others)
     other.load(kept)
     for each, kept_in in ((descent, lengths), (other, others)):
-        kept_in.put(2, torch.tensor([8.0, 2.0]))
-        each.after_step(2, 0.25)
+        kept_in.kept[2] = torch.tensor([8.0, 2.0])
+        each.after_step(step_in(2, 0.25))
         assert [each.of(0), each.of(1)] == [(2.0, 4.0), (0.5, 2.5)]
-        each.close_slice()
-        kept_in.put(0, torch.tensor([2.0, 0.0]))
-        each.after_step(0, 0.5)
+        each.end_slice()
+        kept_in.kept[0] = torch.tensor([2.0, 0.0])
+        each.after_step(step_in(0, 0.5))
         assert [each.of(0), each.of(1)] == [(1.5, 5.0), (0.25, 2.5)]
 
 
 def test_norms_are_those_of_the_rows() -> None:
     gradient = torch.randn(3, 1000, generator=torch.Generator().manual_seed(0))
-    lengths = Lengths(gradient, steps=2)
+    lengths = GradientNorms(gradient, steps=2)
     lengths.take(1)
     expected = gradient.double().norm(dim=1).numpy()
     assert lengths.of(2)[1] == pytest.approx(expected, rel=1e-6)

@@ -188,7 +188,7 @@ def test_weights_stand_still_meanwhile(images: Images, optimizer: Any) -> None:
     bench.shapes(GENEROUS)
     stepper = bench._stepper
     assert torch.equal(stepper.stack.weights.detach(), stepper.start_weights)
-    assert 0 < float(stepper.lengths.kept[0]) < float("inf")
+    assert 0 < float(stepper.norms.kept[0]) < float("inf")
 
 
 # ---- the time it may take

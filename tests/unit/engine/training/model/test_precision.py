@@ -10,6 +10,7 @@ from batchscope.engine.errors import MachineProblem
 from batchscope.engine.planning.plan import alike, make_plan, reusable
 from batchscope.engine.spec import Model, Precision, Train
 from batchscope.engine.training.batches import Images, load_images
+from batchscope.engine.training.instruments.noise_scale import NoiseScale
 from batchscope.engine.training.jobs.micro_batch_bench import Bench
 from batchscope.engine.training.model import flat_model as flat_module
 from batchscope.engine.training.model.build import build_model
@@ -79,7 +80,9 @@ def test_what_is_kept_stays_float32(images: Images) -> None:
     run = Run(make_trial(train_of("bf16", optimizer="adam"), CNN), images)
     assert run.ended.status == "finished"
     kept = [t for t in run.training.stepper.held() if t.is_floating_point()]
-    (sums,) = run.training.stepper.noise.held()  # of squares, in twice the precision
+    instruments = run.training.stepper.instruments
+    (noise,) = [each for each in instruments if isinstance(each, NoiseScale)]
+    (sums,) = noise.held()  # of squares, in twice the precision
     assert {tensor.dtype for tensor in kept if tensor is not sums} == {torch.float32}
 
 

@@ -179,7 +179,7 @@ def test_a_step_takes_each_replicates_own_gradient(images: Images) -> None:
             assert naive.grad is not None
             torch.testing.assert_close(parameter.grad.double(), naive.grad, rtol=1e-4, atol=1e-6)
         norm = naive_norm([p.grad for p in model.parameters() if p.grad is not None])
-        assert float(stepper.lengths.kept[0, row]) == pytest.approx(norm, rel=1e-5)
+        assert float(stepper.norms.kept[0, row]) == pytest.approx(norm, rel=1e-5)
 
 
 def test_initial_weights_are_those_of_each_seed(images: Images) -> None:

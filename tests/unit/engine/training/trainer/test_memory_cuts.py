@@ -70,7 +70,7 @@ def with_tanh(model: Model, dataset: object, seed: int) -> nn.Module:
 @pytest.fixture(autouse=True)
 def _no_noise_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     """It measures with networks that no preset has, whose buffers it would move."""
-    monkeypatch.setattr(NoiseScale, "due", lambda *_: False)
+    monkeypatch.setattr(NoiseScale, "needs_gradient", lambda *_: False)
 
 
 class Shortage:

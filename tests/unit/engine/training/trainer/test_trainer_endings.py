@@ -189,6 +189,8 @@ def test_what_is_stated_at_the_start(digits: Images) -> None:
         parameters=64 * 13 + 13 + 13 * 7 + 7 + 7 * 10 + 10,
         init_norm=0.0,
         lr=0.4,
+        layers=("linear1", "linear2", "linear3"),
+        layer_parameters=(64 * 13 + 13, 13 * 7 + 7, 7 * 10 + 10),
     )
 
 

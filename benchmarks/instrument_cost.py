@@ -1,9 +1,10 @@
-"""What measuring the gradient noise scale costs: steps with it beside steps without, in turn.
+"""What an instrument costs: steps with it beside steps without it, in turn.
 
-    python benchmarks/noise.py [--data-dir DIR] [--rounds 15]
+    python benchmarks/instrument_cost.py [noise_scale] [layer_norms] [--data-dir DIR] [--rounds 15]
 
-The ratio is of medians over rounds of whole periods of the instrument (one measured step each), on
-one thread; the bar is 1.03. Digits always; with `--data-dir` (torchvision's layout) MNIST too.
+The ratio is of medians over rounds of so many steps that every instrument has measured, on one
+thread; the bar is 1.03. `all` leaves every instrument out. Digits always; with `--data-dir`
+(torchvision's layout) MNIST too.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from memory import CPU, MODELS, cases, prepared_data
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.spec import Data, Memory, Settings, Train, Trial
 from batchscope.engine.training.batches import Images, load_images
-from batchscope.engine.training.instruments.noise_scale import NoiseScale, every
+from batchscope.engine.training.instruments.noise_scale import every
 from batchscope.engine.training.trainer.train_step import Stepper
 
 SIZES = (2, 32, 256, 1024)
@@ -38,21 +39,23 @@ def stepper_of(data: str, model: str, size: int, micro: int, images: Images) -> 
 
 
 def period(stepper: Stepper, batch: torch.Tensor) -> float:
-    """Seconds of so many steps that one of them is measured."""
+    """Seconds of so many steps that each instrument measures at least one of them."""
     began = time.perf_counter()
     for number in range(1, every(batch.shape[1]) + 1):
         stepper.step(batch, number, 0)
-        stepper.travel.end_epoch()
+    stepper.end_slice()
+    stepper.end_epoch()
     return time.perf_counter() - began
 
 
-def cost(stepper: Stepper, batch: torch.Tensor, rounds: int) -> float:
+def cost(stepper: Stepper, name: str, batch: torch.Tensor, rounds: int) -> float:
     """Seconds with the instrument over seconds without."""
-    silent, loud = (NoiseScale(CPU, possible, batch.shape[1]) for possible in (False, True))
+    loud = stepper.instruments
+    silent = [each for each in loud if name not in (each.NAME, "all")]
     taken: dict[bool, list[float]] = {True: [], False: []}
     for turn in range(rounds + 1):
         for on in (True, False) if turn % 2 else (False, True):
-            stepper.noise = loud if on else silent
+            stepper.use(loud if on else silent)
             seconds = period(stepper, batch)
             if turn:
                 taken[on].append(seconds)
@@ -61,25 +64,30 @@ def cost(stepper: Stepper, batch: torch.Tensor, rounds: int) -> float:
     return median(taken[True]) / median(taken[False])
 
 
-def rows(data: str, images: Images, rounds: int) -> Iterator[tuple[str, str, int, int, float]]:
-    for name, _ in cases(data):
+Row = tuple[str, str, str, int, int, float]
+
+
+def rows(names: list[str], data: str, images: Images, rounds: int) -> Iterator[Row]:
+    for model, _ in cases(data):
         for size in SIZES:
-            for micro in (size, max(1, size // 4)):
-                stepper = stepper_of(data, name, size, micro, images)
+            for micro in dict.fromkeys((size, max(1, size // 4))):
                 batch = torch.arange(min(size, images.train_size)).unsqueeze(0)
-                yield data, name, size, micro, cost(stepper, batch, rounds)
+                for name in names:
+                    stepper = stepper_of(data, model, size, micro, images)
+                    yield name, data, model, size, micro, cost(stepper, name, batch, rounds)
 
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ask.add_argument("instruments", nargs="*", default=["noise_scale", "layer_norms"])
     ask.add_argument("--data-dir")
     ask.add_argument("--rounds", type=int, default=15)
     words = ask.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as home:
         for data, prepared in prepared_data(Path(home), words.data_dir).items():
-            for row in rows(data, load_images(prepared, CPU), words.rounds):
-                print("{:>7} {:>14} {:>5} = n × {:<5} {:.3f}".format(*row), flush=True)
+            for row in rows(words.instruments, data, load_images(prepared, CPU), words.rounds):
+                print("{:<12} {:>7} {:>14} {:>5} = n × {:<5} {:.3f}".format(*row), flush=True)
 
 
 if __name__ == "__main__":
