@@ -95,6 +95,13 @@ def _memory(pane: Pane) -> Iterable[Line]:
 
 def _gradients(pane: Pane) -> Iterable[Line]:
     gradients = cast(GradientsPane, pane)
+    if gradients.source == "layers":
+        yield "layer", "weights", "configuration", "mean norm", "norm cv", "share", "seeds"
+        for column in gradients.layer_columns():
+            for each in column.layers:
+                figures = each.mean, each.cv, each.share, each.seeds
+                yield each.layer, each.parameters, column.label, *figures
+        return
     if gradients.source != "steps":
         yield from _as_drawn(pane)
         return

@@ -20,6 +20,7 @@ from batchscope.engine.journal.events import LayerNorm
 from batchscope.engine.training.instruments.instrument import Instrument, Step, TrainingView
 from batchscope.engine.training.instruments.sampling import steps_apart
 
+LEAST_APART = 4
 APART_WITHOUT_GRADIENT = 64
 """Steps between two measurements where the gradient has to be computed for them alone."""
 STATED_SHARE = 0.01
@@ -56,7 +57,7 @@ class LayerNorms(Instrument):
     @classmethod
     def of(cls, view: TrainingView) -> "LayerNorms":
         """Build it for a training."""
-        every = steps_apart(view.epoch_steps, view.total_steps)
+        every = steps_apart(view.epoch_steps, view.total_steps, least=LEAST_APART)
         if view.descends:
             every = min(APART_WITHOUT_GRADIENT, view.epoch_steps)
         layers = [layer.window for layer in view.layers]
@@ -66,12 +67,14 @@ class LayerNorms(Instrument):
         """Return whether this step is measured."""
         return (step.number - 1) % self.every == 0
 
-    @np.errstate(over="ignore", invalid="ignore")
     def before_step(self, step: Step) -> None:
         """Keep the norms of the present gradient, if this step is measured."""
         self._last = step.number
-        if (step.number - 1) % self.every:
-            return
+        if (step.number - 1) % self.every == 0:
+            self._take()
+
+    @np.errstate(over="ignore", invalid="ignore")  # a norm may overflow: it counts as not finite
+    def _take(self) -> None:
         if self._filled == len(self._kept):
             self._summarize()
         if self._host is not None:

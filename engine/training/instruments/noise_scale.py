@@ -131,9 +131,8 @@ class NoiseScale(Instrument):
 
     def needs_gradient(self, step: Step) -> bool:
         """Return whether this step is measured: one in so many, unless its batch has no parts."""
-        return (
-            self.possible and step.samples > 1 and (step.number - 1) % every(step.batch_size) == 0
-        )
+        apart = EVERY if step.batch_size >= LARGE else EVERY_OF_SMALL
+        return (step.number - 1) % apart == 0 and self.possible and step.samples > 1
 
     def needs_parts(self, step: Step) -> bool:
         """Return whether this step is measured."""

@@ -226,7 +226,10 @@ class Stepper:
         return self._replay.taken_seconds() if self._replay is not None else 0.0
 
     def _measure_gradient(self, batch: Tensor, step: Step) -> None:
-        step.parts = self.gradient(batch, any(needs(step) for needs in self._need_parts))
+        parts = False
+        for needs in self._need_parts:
+            parts = parts or needs(step)
+        step.parts = self.gradient(batch, parts)
 
     def _take(self, batch: Tensor) -> None:
         self._accumulate(batch, self._mean)

@@ -1,13 +1,24 @@
 """Gradients: the norms of the steps, early against late, and what probes drew at frozen weights."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, TypeVar
 
 from batchscope.engine.analysis.figures import norms
+from batchscope.engine.analysis.layer_shares import layer_means
+from batchscope.engine.metrics.layer_norms import has_layer_norms
 from batchscope.engine.metrics.norm_histogram import Norms
 from batchscope.tui.panes.base import Pane
 from batchscope.tui.panes.gradients import probe_data
 from batchscope.tui.panes.gradients.competition import contest_rows
+from batchscope.tui.panes.gradients.layer_table import (
+    FIGURE_NAMES,
+    LAYER_FIGURES,
+    Column,
+    LayerFigure,
+    fitting,
+    layer_rows,
+)
 from batchscope.tui.panes.gradients.norm_histogram import Histogram, norm_rows
 from batchscope.tui.panes.gradients.probe_data import Pair, PooledCompetition, PooledDraws, Values
 from batchscope.tui.panes.gradients.value_histogram import Valued, least, span, value_rows
@@ -19,7 +30,12 @@ SHARES = ((0.2, "fifth"), (1 / 3, "third"), (0.5, "half"), (0.05, "twentieth"), 
 LABEL_MOST = 14
 NO_PROBE = "this sweep has no probe: see [probe] in the preset reference"
 CONTEST_ROWS = 13
-Source = Literal["steps", "norms", "values"] | Pair
+Source = Literal["steps", "layers", "norms", "values"] | Pair
+LAYER_PARTS = (
+    (0.0, 1.0, "all steps"),
+    (0.0, 0.2, "first fifth of the steps"),
+    (0.8, 1.0, "last fifth of the steps"),
+)
 T = TypeVar("T")
 Parts = tuple[Norms, Norms, bool]  # early, late, and whether late has begun
 
@@ -34,25 +50,36 @@ class GradientsPane(Pane):
     normalized = False
     source: Source = "steps"
     moment: float | None = None
+    layer_figure: LayerFigure = "share"
+    layer_part = 0
 
     def options(self) -> object:
         """Which view, what share is early and late, whether normalized, and which moment."""
-        return self.source, self.part, self.normalized, self.moment
+        by_layer = self.layer_figure, self.layer_part
+        return self.source, self.part, self.normalized, self.moment, by_layer
 
     @property
     def heading(self) -> str:
         """What is shown."""
         if isinstance(self.source, tuple):
             return f"competition {probe_data.versus(self.source)}"
-        return {"steps": self.TITLE, "norms": "probed norm", "values": "gradient values"}[
-            self.source
-        ]
+        return {
+            "steps": self.TITLE,
+            "layers": "gradient norm by layer",
+            "norms": "probed norm",
+            "values": "gradient values",
+        }[self.source]
 
     def turn(self, what: str, step: int) -> str:
         """Another view, share or moment, or norms brought to one mean."""
         match what:
             case "source":
                 return self._next_source(step)
+            case "share" if self.source == "layers":
+                self.layer_part = (self.layer_part + step) % len(LAYER_PARTS)
+            case "normalize" if self.source == "layers":
+                at = LAYER_FIGURES.index(self.layer_figure) + step
+                self.layer_figure = LAYER_FIGURES[at % len(LAYER_FIGURES)]
             case "share" if self.source != "steps":
                 return "early and late are shares of the steps; g goes back to their norms"
             case "share":
@@ -67,20 +94,25 @@ class GradientsPane(Pane):
 
     def caption(self, width: int) -> Row:
         """What is drawn how, in as many words as there is room for."""
-        steps = self.source == "steps"
-        return self.said(width, *(self._steps_captions() if steps else self._moment_captions()))
+        if self.source == "steps":
+            return self.said(width, *self._steps_captions())
+        if self.source == "layers":
+            return self.said(width, *self._layer_captions(width))
+        return self.said(width, *self._moment_captions())
 
     def wanted_rows(self) -> int:
         """One a configuration or a size that was drawn, and the axis."""
         if isinstance(self.source, tuple):
             return CONTEST_ROWS
+        if self.source == "layers":
+            return 1 + max((len(column.layers) for column in self.layer_columns()), default=0)
         shown = self.view.order if self.source == "steps" else self._probed()
         return max(1, len(shown)) + 1
 
     def roomy_rows(self) -> int:
         """As many as make it easy to read."""
-        if isinstance(self.source, tuple):
-            return CONTEST_ROWS
+        if isinstance(self.source, tuple) or self.source == "layers":
+            return self.wanted_rows()
         return 3 * (self.wanted_rows() - 1) + 1
 
     def body(self, width: int, height: int) -> Sequence[Row]:
@@ -90,6 +122,11 @@ class GradientsPane(Pane):
             if not shown:
                 return awaited(self.view, "no epoch has ended yet", width, height)
             return norm_rows(shown, width, height, self.normalized)
+        if self.source == "layers":
+            columns = self.layer_columns()
+            if not columns:
+                return awaited(self.view, "no epoch has ended yet", width, height)
+            return layer_rows(columns, self.layer_figure, width)
         if isinstance(self.source, tuple):
             contests = self._contests(self.source)
             entries = [(self.view.marks[each.configuration], each) for each in contests]
@@ -137,6 +174,21 @@ class GradientsPane(Pane):
 
         return self.view.once(("norms", name, part), self.view.reached(name), measured)
 
+    def layer_columns(self) -> list[Column]:
+        """The configurations that have stated norms by layer, over the steps that are chosen."""
+        state, (start, stop, _) = self.view.state, LAYER_PARTS[self.layer_part]
+        columns = []
+        for name in self.view.order:
+            layers = self.view.once(
+                ("layers", name, self.layer_part),
+                self.view.reached(name),
+                partial(layer_means, state, name, start, stop),
+            )
+            if layers:
+                mark = self.view.marks[name]
+                columns.append(Column(mark.glyph, mark.style, mark.label, layers))
+        return columns
+
     @property
     def _moments(self) -> list[float]:
         return self._once("moments", lambda: probe_data.moments(self.view.state))
@@ -166,7 +218,9 @@ class GradientsPane(Pane):
     def _sources(self) -> list[Source]:
         state = self.view.state
         drawn: list[Source] = ["norms", "values"] if probe_data.has_draws(state) else []
-        return ["steps", *drawn, *probe_data.pairs(state)]
+        by_layer = any(map(has_layer_norms, state.trials.values()))
+        layers: list[Source] = ["layers"] if by_layer else []
+        return ["steps", *layers, *drawn, *probe_data.pairs(state)]
 
     def _once(self, key: object, compute: Callable[[], T]) -> T:
         """Something of the probes, until the next of them, or until a trial begins anew."""
@@ -187,7 +241,7 @@ class GradientsPane(Pane):
         known = self._moments
         if not known:
             return self._no_probe()
-        if self.source == "steps":
+        if self.source in ("steps", "layers"):
             return "these norms are of all steps; g goes on to what was probed at one moment"
         at = known.index(self._at) + step
         if not 0 <= at < len(known):
@@ -225,6 +279,13 @@ class GradientsPane(Pane):
             f"early ░ late █ {word}{' · one mean' if self.normalized else ''}",
             f"░ █ {word}{' · one mean' if self.normalized else ''}",
         ]
+
+    def _layer_captions(self, width: int) -> list[str]:
+        name, part = FIGURE_NAMES[self.layer_figure], LAYER_PARTS[self.layer_part][2]
+        columns = self.layer_columns()
+        shown, total = len(fitting(columns, width)), len(columns)
+        some = f" · {shown} of {total} shown" if shown < total else ""
+        return [f"{name}, {part}{some}", f"{name}{some}", self.layer_figure]
 
     def _moment_captions(self) -> list[str]:
         known = self._moments
