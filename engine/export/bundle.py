@@ -14,7 +14,13 @@ from batchscope.engine.analysis.completeness import complete, standing
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
 from batchscope.engine.experiment.measure_names import TRIAL_COLUMNS
 from batchscope.engine.experiment.preset import read_toml
-from batchscope.engine.export import memory_table, minima_tables, probe_tables, report_process
+from batchscope.engine.export import (
+    layer_table,
+    memory_table,
+    minima_tables,
+    probe_tables,
+    report_process,
+)
 from batchscope.engine.export.atomic_folder import beside, replace
 from batchscope.engine.export.tensorboard import write_event_files
 from batchscope.engine.findings.findings import document
@@ -105,6 +111,7 @@ def _documents(folder: Path, state: SweepState, alive: bool, damaged: int) -> di
         "trials.csv": tables.to_csv(TRIAL_COLUMNS, tables.trial_rows(state)),
         "epochs.csv": tables.to_csv(tables.EPOCH_COLUMNS, tables.epoch_rows(state)),
         "gradient_norms.csv": tables.to_csv(tables.NORM_COLUMNS, tables.norm_rows(state)),
+        "layer_norms.csv": tables.to_csv(layer_table.LAYER_COLUMNS, layer_table.layer_rows(state)),
         "sweep.toml": sweep_toml(folder, state),
         "memory.csv": tables.to_csv(memory_table.MEMORY_COLUMNS, memory_table.memory_rows(state)),
         FINDINGS: _json(document(state)),

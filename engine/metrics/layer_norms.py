@@ -5,6 +5,7 @@ with means over the measured steps: the shares of all layers sum up to 1.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -45,27 +46,38 @@ def has_layer_norms(trial: TrialState) -> bool:
     return len(trial.records.column("layer_mean")) > 0
 
 
+def stated_norms(trial: TrialState) -> Iterator[tuple[int, int, list[LayerNorms]]]:
+    """Return each epoch that states norms by layer: its number, its last step, and the norms.
+
+    They are of the steps since the epoch that last did.
+    """
+    layers = trial.started.layers if trial.started else ()
+    records = trial.records
+    ends = [0, *map(int, records.column("layer_ends"))]
+    mean, squares = records.column("layer_mean"), records.column("layer_squares")
+    for at, (first, last) in enumerate(pairwise(ends)):
+        if layers and last - first == len(layers):
+            draws = int(records.column("layer_draws")[at])
+            sums = [Moments(draws, mean[row], squares[row]) for row in range(first, last)]
+            epoch, steps = int(records.column("epoch")[at]), int(records.column("steps")[at])
+            yield epoch, steps, _shared(trial, sums)
+
+
 def layer_norms(trial: TrialState, start: float = 0.0, stop: float = 1.0) -> list[LayerNorms]:
     """Return the norms of each layer over a share of the planned steps, empty where unknown.
 
-    An epoch states norms of the steps since the epoch that last did. They count where the middle of
-    these steps lies within `start` <= share < `stop`, or beyond a `stop` of 1.
+    What an epoch states counts where the middle of its steps lies within `start` <= share < `stop`,
+    or beyond a `stop` of 1.
     """
-    planned, records = trial.planned_steps, trial.records
-    layers = trial.started.layers if trial.started else ()
-    sums = [Moments() for _ in layers]
-    before = 0.0
-    ends = [0, *map(int, records.column("layer_ends"))]
-    rows = zip(pairwise(ends), records.column("steps"), records.column("layer_draws"), strict=True)
-    mean, squares = records.column("layer_mean"), records.column("layer_squares")
-    for (first, last), steps, draws in rows:
-        if last - first != len(layers) or not layers:
-            continue
+    planned, before = trial.planned_steps, 0
+    sums: list[Moments] = []
+    for _, steps, layers in stated_norms(trial):
         share = (before + steps) / 2 / planned if planned else 0.0
         before = steps
         if start <= share and (share < stop or stop >= 1.0):
-            for layer, moments in enumerate(sums):
-                moments.join(int(draws), mean[first + layer], squares[first + layer])
+            sums = sums or [Moments() for _ in layers]
+            for moments, each in zip(sums, layers, strict=True):
+                moments.join(each.draws, each.mean, each.squares)
     return _shared(trial, sums)
 
 
