@@ -11,10 +11,8 @@ from batchscope.engine.system.files import is_there
 
 
 def preset_folder() -> Path:
-    """Where the shipped presets lie: in the package, or beside it in a checkout."""
-    engine = Path(__file__).resolve().parents[1]
-    inside = engine / "presets"
-    return inside if inside.is_dir() else engine.parent / "presets"
+    """Return the folder of the shipped presets; a link within the package leads to it."""
+    return (Path(__file__).resolve().parents[1] / "presets").resolve()
 
 
 def preset_files() -> dict[str, Path]:

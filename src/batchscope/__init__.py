@@ -1,3 +1,3 @@
 """What does batch size do to my training? A terminal lab that answers it by training."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

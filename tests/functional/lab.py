@@ -38,6 +38,8 @@ CONTRACT = {
     "test_loss,test_accuracy,generalization_gap,epoch_seconds,samples_per_second,grad_norm_mean,"
     "grad_norm_std,grad_norm_cv,distance_from_init,weight_norm,noise_scale,peak_memory_bytes",
     "gradient_norms.csv": "trial,batch_size,seed,epoch,bin_left,bin_right,count",
+    "layer_norms.csv": "trial,batch_size,seed,epoch,steps,layer,parameters,layer_draws,"
+    "layer_norm_mean,layer_norm_cv,layer_norm_share",
     "memory.csv": "device,model,batch_size,micro_batch_size,peak_memory_bytes,samples_per_second,"
     "fits,chosen,reason",
 }

@@ -17,6 +17,7 @@ FILES = {
     "trials.csv",
     "epochs.csv",
     "gradient_norms.csv",
+    "layer_norms.csv",
     "memory.csv",
     "bias_variance.csv",
     "findings.json",

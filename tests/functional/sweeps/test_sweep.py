@@ -36,6 +36,7 @@ def test_the_files_are_complete() -> None:
         "trials.csv",
         "epochs.csv",
         "gradient_norms.csv",
+        "layer_norms.csv",
         "memory.csv",
         "bias_variance.csv",
         "sweep.toml",

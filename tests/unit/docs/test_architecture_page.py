@@ -1,5 +1,6 @@
 """The tables of `docs/architecture.md` name each package once, on the floor that it has."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -43,6 +44,31 @@ def test_every_package_has_one_row_and_every_row_a_package() -> None:
 
 def test_every_package_stands_on_the_floor_of_its_contract() -> None:
     assert dict(rows()) == floors()
+
+
+def test_the_way_of_one_step_names_classes_and_methods_that_are_there() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    diagram = page.partition("## The way of one step")[2].partition("```\n")[2].partition("```")[0]
+    named = re.findall(r"\b([A-Z]\w+)\.([a-z_]\w+)", diagram)
+    assert len(named) > 25
+    there = members()
+    for of, name in named:
+        assert name in there.get(of, ()), f"{of}.{name}"
+
+
+def members() -> dict[str, set[str]]:
+    """What each class of the code defines: methods, and attributes that a method sets."""
+    found: dict[str, set[str]] = {}
+    for path in (*(ROOT / "engine").rglob("*.py"), *(ROOT / "tui").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                own = found.setdefault(node.name, set())
+                for part in ast.walk(node):
+                    if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+                        own.add(part.name)
+                    elif isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store):
+                        own.add(part.attr)
+    return found
 
 
 def test_files_named_elsewhere_in_the_docs_are_there() -> None:
