@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -99,6 +99,8 @@ class Recipe:
         self.claims: tuple[Claim, ...] = CLAIMS
         self.stacks: dict[int, int] = {}
         """How many replicates train as one stack, by batch size; 1 where it is not given."""
+        self.layers: dict[str, int] = {}
+        """The layers that state gradient norms, with the number of their weights."""
 
     def say(self, event: ev.AnyEvent, after: float = 0.0) -> None:
         """Append an event, stamped with the recipe's own clock."""
@@ -177,14 +179,28 @@ class Recipe:
                 init_norm=9.0,
                 lr=0.1,
                 stacked=self.stacks.get(trial.batch_size, 1),
+                layers=tuple(self.layers),
+                layer_parameters=tuple(self.layers.values()),
             )
         )
         return steps
 
     def epochs(self, trial: Trial, last: int, attempt: int = 1, first: int = 1) -> None:
         """Epochs `first` to `last` of a trial."""
-        records = tuple(record_of(trial, epoch) for epoch in range(first, last + 1))
+        records = tuple(
+            msgspec.structs.replace(record_of(trial, epoch), **self._by_layer(trial, epoch))
+            for epoch in range(first, last + 1)
+        )
         self.say(ev.EpochsFinished(trial=trial.id, attempt=attempt, records=records), 1.0)
+
+    def _by_layer(self, trial: Trial, epoch: int) -> dict[str, Any]:
+        """Norms whose squares are as 1 to 3 to 5 to …, the first falling as the batch grows."""
+        if not self.layers:
+            return {}
+        norms = [(1 + 2 * at) ** 0.5 / epoch for at in range(len(self.layers))]
+        norms[0] *= 8 / trial.batch_size
+        layers = tuple(ev.LayerNorm(norm, 4 * (0.1 * norm) ** 2) for norm in norms)
+        return {"layer_draws": 5, "layer_norms": layers}
 
     def probe(self, trial: Trial, share: float, sizes: tuple[int, ...] = PROBED) -> None:
         """What a trial drew at the weights of one moment."""
@@ -327,6 +343,19 @@ def finished_sweep(home: Path, name: str = "20270115-080000-quickstart", **texts
     """All trials of four batch sizes, done."""
     recipe, chosen = Recipe(home, name), configurations()
     recipe.open(chosen, **texts)
+    recipe.ready(chosen)
+    trials = [trial for configuration in chosen for trial in trials_of(configuration)]
+    for trial in trials:
+        recipe.whole(trial)
+    recipe.close("finished", len(trials), len(trials))
+    return recipe.folder
+
+
+def layered_sweep(home: Path, layers: dict[str, int]) -> Path:
+    """All trials of four batch sizes, done, with norms by layer; `layers` have so many weights."""
+    recipe, chosen = Recipe(home), configurations()
+    recipe.layers = layers
+    recipe.open(chosen)
     recipe.ready(chosen)
     trials = [trial for configuration in chosen for trial in trials_of(configuration)]
     for trial in trials:

@@ -284,8 +284,13 @@ class GradientsPane(Pane):
         name, part = FIGURE_NAMES[self.layer_figure], LAYER_PARTS[self.layer_part][2]
         columns = self.layer_columns()
         shown, total = len(fitting(columns, width)), len(columns)
-        some = f" · {shown} of {total} shown" if shown < total else ""
-        return [f"{name}, {part}{some}", f"{name}{some}", self.layer_figure]
+        some = f", {shown} of {total}" if shown < total else ""
+        return [
+            f"{name}, {part}{some}",
+            f"{name}{some}",
+            f"{self.layer_figure}{some}",
+            self.layer_figure,
+        ]
 
     def _moment_captions(self) -> list[str]:
         known = self._moments
