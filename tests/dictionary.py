@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from batchscope.engine.analysis.bias_variance import LEAST_SEEDS
+from batchscope.engine.metrics.bias_variance import LEAST_SEEDS
 
 PAGE = Path(__file__).parent.parent / "docs" / "export.md"
 NAME = re.compile(r"`([^`]+)`")

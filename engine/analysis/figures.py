@@ -7,17 +7,17 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from msgspec.structs import replace
 
 from batchscope.engine.analysis.stack_times import clocks, stacked, timed_trials
 from batchscope.engine.analysis.tuning import rejected
-from batchscope.engine.data.validation_split import training_size
 from batchscope.engine.journal.events import EpochRecord
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
-from batchscope.engine.metrics.noise_scale import noise_scale
-from batchscope.engine.metrics.norm_histogram import Norms, Pool
+from batchscope.engine.metrics.gradient_norms import norms_of
+from batchscope.engine.metrics.norm_histogram import Pool
+from batchscope.engine.metrics.pace import pace
 from batchscope.engine.planning.micro_batch import Shape
 from batchscope.engine.planning.plan import alike
 from batchscope.engine.spec import Memory, Scaling, Settings
@@ -57,34 +57,6 @@ def preferred(state: SweepState) -> list[str]:
     return [name for name in by_batch_size(state) if name not in lost]
 
 
-class LogFit(NamedTuple):
-    """The line y = `intercept` + `slope` · ln x, and the share of y's variance it explains."""
-
-    slope: float
-    intercept: float
-    r2: float
-
-
-def log_fit(points: Iterable[tuple[float, float]]) -> LogFit | None:
-    """Least squares of y on ln x (Hoffer et al. 2017: distance grows like the log of the steps).
-
-    None with fewer than three points, or where all lie at one x; a y that never varies is
-    explained whole.
-    """
-    logs = [(math.log(x), y) for x, y in points if x > 0]
-    if len(logs) < 3:
-        return None
-    middle, level = fmean(x for x, _ in logs), fmean(y for _, y in logs)
-    across = math.fsum((x - middle) ** 2 for x, _ in logs)
-    if not across:
-        return None
-    slope = math.fsum((x - middle) * (y - level) for x, y in logs) / across
-    intercept = level - slope * middle
-    total = math.fsum((y - level) ** 2 for _, y in logs)
-    left = math.fsum((y - intercept - slope * x) ** 2 for x, y in logs)
-    return LogFit(slope, intercept, 1.0 - left / total if total else 1.0)
-
-
 def last_values(state: SweepState, configuration: str, measure: Measure) -> list[float]:
     """The measure at the end of every finished replicate."""
     values = []
@@ -113,37 +85,6 @@ def pooled(parts: Iterable[tuple[float, float, int]]) -> tuple[float, float] | N
     mean = math.fsum(part * n for part, _, n in known) / count
     squares = math.fsum((n - 1) * std**2 + n * (part - mean) ** 2 for part, std, n in known)
     return mean, math.sqrt(squares / (count - 1)) if count > 1 else 0.0
-
-
-class Noise(NamedTuple):
-    """Means of tr(Σ) and |G|² over so many draws."""
-
-    trace: float
-    signal: float
-    draws: int
-
-    @property
-    def scale(self) -> float | None:
-        """Gradient noise scale in samples; None where it is undetermined."""
-        return noise_scale(self.trace, self.signal) if self.draws else None
-
-
-def noise_over(trials: Iterable[TrialState], start: float = 0.0, stop: float = 1.0) -> Noise:
-    """Everything drawn of the gradient noise in a share of the planned steps, trials together.
-
-    An epoch counts by its last step, as far as `start` < share <= `stop`.
-    """
-    trace = signal = count = 0.0
-    for trial in trials:
-        if not any(trial.records.column("noise_draws")):
-            continue
-        names = ("steps", "noise_draws", "noise_trace", "noise_signal")
-        planned = trial.planned_steps
-        for steps, n, t, s in zip(*map(trial.records.column, names), strict=True):
-            share = steps / planned if planned else 0.0
-            if n and (start < share <= stop or (start, stop) == (0.0, 1.0)):
-                trace, signal, count = trace + n * t, signal + n * s, count + n
-    return Noise(trace / count, signal / count, int(count)) if count else Noise(0.0, 0.0, 0)
 
 
 def epoch_times(state: SweepState) -> list[EpochTime]:
@@ -205,24 +146,6 @@ def pace_of(state: SweepState, configuration: str) -> tuple[float | None, float 
     return seconds, rate
 
 
-def pace(state: SweepState, trials: list[TrialState]) -> tuple[float | None, float | None]:
-    """Median seconds of an epoch, and median samples a second, over the trials' whole epochs.
-
-    The first epoch of a trial pays for warm-up and is left out where there are others; so is
-    an epoch that the budget cut short. None where no epoch is left.
-    """
-    from batchscope.engine.metrics.epoch_arrays import middle, whole_epochs
-
-    times, rates = [], []
-    for trial in trials:
-        data = state.data.get(trial.settings.data.name)
-        size = training_size(trial.settings.data, data.train) if data else 0
-        seconds, samples = whole_epochs(trial.records, size)
-        times.append(seconds)
-        rates.append(samples / seconds)
-    return (middle(times), middle(rates)) if any(map(len, times)) else (None, None)
-
-
 def chosen_shape(state: SweepState, trial: TrialState) -> Shape | None:
     """What was measured, before the first step, of the micro-batch size in a trial's plan."""
     plan = state.plans.get(trial.id)
@@ -240,13 +163,3 @@ def chosen_shape(state: SweepState, trial: TrialState) -> Shape | None:
 def norms(state: SweepState, configuration: str, start: float = 0.0, stop: float = 1.0) -> Pool:
     """Gradient norms over a share of the planned steps, all seeds together; see `norms_of`."""
     return Pool(norms_of(trial, start, stop) for trial in state.replicates(configuration))
-
-
-def norms_of(trial: TrialState, start: float = 0.0, stop: float = 1.0) -> Norms:
-    """Gradient norms of one trial over a share of its planned steps.
-
-    A slice counts where its middle lies within `start` <= share < `stop`, or beyond a `stop` of 1.
-    """
-    from batchscope.engine.metrics.epoch_arrays import norms_between
-
-    return norms_between(trial.records, trial.planned_steps, start, stop)

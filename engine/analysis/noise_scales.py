@@ -10,11 +10,10 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from batchscope.engine.analysis.figures import Noise, by_batch_size, noise_over
+from batchscope.engine.analysis.figures import by_batch_size
 from batchscope.engine.analysis.statistics import LEVEL
-from batchscope.engine.analysis.tables import noise_of_sgd
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.metrics.noise_scale import no_noise_scale
+from batchscope.engine.metrics.noise_scale import Noise, no_noise_scale, noise_of_sgd, noise_over
 
 AGREE = 10.0
 """Two figures that differ by less than this factor agree in their order of magnitude."""

@@ -8,17 +8,11 @@ measurement, however many members state it: whoever counts times counts one a st
 from collections.abc import Collection, Iterable, Sequence
 
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.registry import PEAKS
+from batchscope.engine.metrics.registry import TIMED as TIMED
 from batchscope.engine.spec import Claim
 
-TIMED = (
-    "epoch_seconds",
-    "samples_per_second",
-    "step_seconds",
-    "training_seconds",
-    "seconds_to_target",
-)
-"""Measures that are times and paces: what else ran on the machine is in them."""
-PEAK = "peak_memory_bytes"
+(PEAK,) = PEAKS
 """The live tensors of the whole stack: one measurement, too, but the same for any seeds."""
 MEASURED = {"time": "timed", "peak": "measured"}
 TIMED_AS = {"alone": "timed alone", "shared": "timed while others may run", "": ""}

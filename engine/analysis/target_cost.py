@@ -7,8 +7,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from batchscope.engine.analysis.figures import kin
-from batchscope.engine.analysis.target_reached import reached
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.target_reached import reached
 from batchscope.engine.spec import Configuration, Settings
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from batchscope.engine.analysis.target_reached import reached
 from batchscope.engine.experiment.selectors import value_at
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.registry import TRIAL
 from batchscope.engine.spec import Configuration, Selection
 
 OPEN = ("queued", "running", "stopped")
@@ -103,7 +103,9 @@ def _choice(
 
 def _candidate(state: SweepState, selection: Selection, of: Configuration) -> Candidate:
     trials = state.replicates(of.id)
-    values = [value for trial in trials if (value := _value(trial, selection.by)) is not None]
+    values = [
+        value for trial in trials if (value := _value(state, trial, selection.by)) is not None
+    ]
     return Candidate(
         configuration=of.id,
         label=of.label,
@@ -114,21 +116,18 @@ def _candidate(state: SweepState, selection: Selection, of: Configuration) -> Ca
     )
 
 
-def _value(trial: TrialState, by: str) -> float | None:
+def _value(state: SweepState, trial: TrialState, by: str) -> float | None:
     """What a trial is judged by; None where it has none."""
     if trial.status != "finished" or trial.last is None:
         return None
-    if by == "steps_to_target":
-        totals = reached(trial)
-        return None if totals is None else float(totals.steps)
-    value = trial.last.validation_accuracy
-    return trial.last.validation_loss if by == "validation_loss" else value
+    value = TRIAL[by].read(state, trial)
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _best(
     candidates: Iterable[Candidate], group: Sequence[Configuration], selection: Selection
 ) -> Candidate | None:
-    sign = -1.0 if selection.by == "validation_accuracy" else 1.0
+    sign = -1.0 if TRIAL[selection.by].better == "higher" else 1.0
     ranked = [
         ((one.seeds - one.n, sign * one.value, each.settings.train.lr), one)
         for one, each in zip(candidates, group, strict=True)

@@ -12,7 +12,6 @@ from batchscope.engine.analysis import tables
 from batchscope.engine.analysis.bias_variance import BiasVariance, bias_variances
 from batchscope.engine.analysis.completeness import complete, standing
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
-from batchscope.engine.experiment.measure_names import TRIAL_COLUMNS
 from batchscope.engine.experiment.preset import read_toml
 from batchscope.engine.export import memory_table, minima_tables, probe_tables, report_process
 from batchscope.engine.export.atomic_folder import beside, replace
@@ -20,6 +19,7 @@ from batchscope.engine.export.tensorboard import write_event_files
 from batchscope.engine.findings.findings import document
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.registry import TRIAL_COLUMNS
 from batchscope.engine.sweeps.store import SWEEP, conductor_lives
 
 MANIFEST = "manifest.json"

@@ -19,26 +19,23 @@ from batchscope.engine.errors import MachineProblem
 from batchscope.engine.journal.events import AnyEvent, EpochsFinished
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.norm_histogram import EDGES, Norms
+from batchscope.engine.metrics.registry import TAGS
 
 FOLDER = "tensorboard"
 PROGRAM = "batchscope"
-TAGS = {
-    "test_accuracy": "accuracy/test", "train_accuracy": "accuracy/train",
-    "validation_accuracy": "accuracy/validation", "generalization_gap": "accuracy/gap",
-    "test_loss": "loss/test", "train_loss": "loss/train", "validation_loss": "loss/validation",
-    "grad_norm_mean": "gradient_norm/mean", "grad_norm_std": "gradient_norm/std",
-    "grad_norm_cv": "gradient_norm/cv",
-}  # fmt: skip
-"""Tags that are not simply the name of their column in `epochs.csv`."""
-NOT_CURVES = ("trial", "batch_size", "seed", "steps", "noise_draws", "stacked")
-SCALARS = {name: TAGS.get(name, name) for name in tables.EPOCH_COLUMNS if name not in NOT_CURVES}
-"""The tag of each column of `epochs.csv` that is a curve over the steps."""
+SCALARS = TAGS
+"""The tag of each column of `epochs.csv` that is drawn over the steps."""
 HISTOGRAM = "gradient_norm"
 HPARAMS = (
     "batch_size", "micro_batch_size", "lr", "seed", "dataset", "model", "optimizer",
     "scaling_rule", "precision", "configuration",
 )  # fmt: skip
-METRICS = ("accuracy/test", "accuracy/train", "loss/test", "loss/train", "epoch_seconds")
+"""The columns of `trials.csv` that are settings; the HParams tab shows them."""
+METRICS = tuple(
+    TAGS[name]
+    for name in ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "epoch_seconds")
+)
+"""The tags that the HParams tab compares."""
 STATUSES = {"finished": "STATUS_SUCCESS", "diverged": "STATUS_FAILURE", "failed": "STATUS_FAILURE"}
 
 

@@ -2,10 +2,10 @@
 
 from batchscope.engine.analysis.stack_times import TIMED_AS
 from batchscope.engine.experiment.claims import LEFT_OUT
-from batchscope.engine.experiment.measure_names import ACCURACIES
 from batchscope.engine.findings.claim_verdicts import Verdict
 from batchscope.engine.formatting import signed
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.registry import TRIAL
 
 
 def idle_sentence(state: SweepState) -> str:
@@ -19,8 +19,14 @@ def idle_sentence(state: SweepState) -> str:
     return f"{are} left out: this sweep has nothing to compare for {'it' if one else 'them'}."
 
 
-UNITS = {"peak_memory_bytes": ("MiB", 1 / 2**20), "samples_per_second": ("samples/s", 1.0)}
+UNITS = {
+    "bytes": (" MiB", 1 / 2**20),
+    "images/s": (" samples/s", 1.0),
+    "seconds": (" s", 1.0),
+}
+"""How an effect in a unit of the registry is shown: its unit there, and a factor."""
 SMALL_SECONDS = 0.1
+"""Effects below are shown in milliseconds."""
 
 
 def effect_text(verdict: Verdict) -> str:
@@ -51,9 +57,11 @@ def remarks(verdict: Verdict) -> str:
 
 def unit_of(measure: str, effect: float) -> tuple[str, float]:
     """The unit of an effect with a space before it, and what the effect is multiplied with."""
-    if measure in ACCURACIES:
+    metric = TRIAL.get(measure)
+    if metric is None:
+        return "", 1.0
+    if metric.is_accuracy:
         return " points", 100.0
-    if measure.endswith("_seconds"):
-        return (" ms", 1e3) if abs(effect) < SMALL_SECONDS else (" s", 1.0)
-    unit, factor = UNITS.get(measure, ("", 1.0))
-    return f" {unit}" if unit else "", factor
+    if metric.unit == "seconds" and abs(effect) < SMALL_SECONDS:
+        return " ms", 1e3
+    return UNITS.get(metric.unit, ("", 1.0))

@@ -5,19 +5,20 @@ from dataclasses import dataclass
 
 import msgspec
 
-from batchscope.engine.analysis.bias_variance import FEW, ErrorDecomposition
-from batchscope.engine.analysis.measures import rounding_variance, value_of
-from batchscope.engine.analysis.probe_values import OWN, Spot
+from batchscope.engine.analysis.bias_variance import FEW
 from batchscope.engine.analysis.stack_times import ONE, TIMED, clocks, stack_sizes
 from batchscope.engine.analysis.statistics import Estimate, paired, welch
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.bias_variance import ErrorDecomposition
+from batchscope.engine.metrics.metric import OWN, Spot
+from batchscope.engine.metrics.registry import value_of
+from batchscope.engine.metrics.rounding import rounding_variance
+from batchscope.engine.metrics.trial_registry import TO_TARGET
 from batchscope.engine.spec import Configuration
 
 LOST = ("diverged", "failed")
 NEVER = {"diverged": "diverged", "failed": "failed", "skipped": "was skipped"}
 """How a trial ends that will have no value, in words."""
-TO_TARGET = ("steps_to_target", "samples_to_target", "seconds_to_target")
-"""Measures that a finished trial has if it reached its target."""
 OPEN = ("queued", "running", "stopped")
 LEAST_SEEDS = 2
 NAMED = 3

@@ -8,35 +8,16 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from batchscope.engine.analysis.bias_variance import ErrorDecomposition, whole_of
 from batchscope.engine.analysis.figures import kin, preferred
 from batchscope.engine.analysis.stack_times import TIMED, stacked, timed_trials
 from batchscope.engine.analysis.statistics import interval, of_mean
 from batchscope.engine.findings.comparison_sides import LOST, gather
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.bias_variance import ErrorDecomposition, whole_of
+from batchscope.engine.metrics.registry import SUMMARY
 from batchscope.engine.spec import Settings
 
-MEASURES = (
-    "test_accuracy",
-    "generalization_gap",
-    "distance_from_init",
-    "epoch_seconds",
-    "step_seconds",
-    "training_seconds",
-    "grad_norm_cv",
-    "grad_norm_cv_early",
-    "grad_norm_cv_late",
-    "weight_norm",
-    "path_per_sample",
-    "distance_log_slope",
-    "distance_log_r2",
-    "distance_power",
-    "bias",
-    "variance",
-    "net_variance",
-    "sharpness",
-    "samples_per_second",
-)
+MEASURES = tuple(metric.name for metric in SUMMARY)
 TIMES = ("epoch_seconds", "step_seconds")
 
 

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Iterator
 
-from batchscope.engine.analysis.bias_variance import BiasVariance, ErrorDecomposition
+from batchscope.engine.analysis.bias_variance import BiasVariance
 from batchscope.engine.export.figures.common import Cast, Picture
 from batchscope.engine.export.plot_style import legend, new, plain, series_style
+from batchscope.engine.metrics.bias_variance import ErrorDecomposition
 
 PARTS = (("error", "error"), ("bias", "bias"), ("net_variance", "net variance"))
 

@@ -7,9 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from batchscope.engine.analysis.curves import curve
-from batchscope.engine.analysis.figures import log_fit
 from batchscope.engine.findings.configuration_summary import bars
 from batchscope.engine.journal import events as ev
+from batchscope.engine.metrics.log_fit import log_fit
 from batchscope.engine.spec import trials_of
 from batchscope.engine.sweeps.store import load_state
 from batchscope.tui.app import BatchscopeApp

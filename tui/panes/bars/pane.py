@@ -7,6 +7,8 @@ from batchscope.engine.analysis.noise_scales import noise_scales
 from batchscope.engine.analysis.stack_times import stack_caution, stack_sizes, stacked
 from batchscope.engine.findings.configuration_summary import Mean, bars
 from batchscope.engine.findings.critical_batch_text import figure as size
+from batchscope.engine.metrics.metric import TrialMetric
+from batchscope.engine.metrics.registry import BARS
 from batchscope.tui.panes.bars import interpolation
 from batchscope.tui.panes.bars.critical_batch_size import CAPTION, critical_rows, has_target
 from batchscope.tui.panes.bars.epoch_time import beside_what, epoch_time_rows
@@ -24,59 +26,58 @@ SEEDS_FROM = 64
 
 @dataclass(frozen=True, slots=True)
 class BarMeasure:
-    """A figure of a finished trial by its name among the findings; `share` is a fraction.
+    """A measure of finished trials that bars show.
 
-    One that is a `setting` is the same for all seeds, and has no interval.
+    Args:
+        name, tab: its name on the screen, and the same in a word or two.
+        measure: its name among the metrics.
+        unit: its unit there.
+        share: whether it is a fraction, shown with four decimals.
+        setting: whether it is the same for all seeds, so that it has no interval.
     """
 
     name: str
     tab: str
     measure: str
+    unit: str = ""
     share: bool = False
     setting: bool = False
 
     def texts(self, mean: Mean, decimals: int | None) -> tuple[str, str]:
-        """The mean, and half of its 95 % interval where two seeds or more give one."""
-        if self.measure == "noise_scale":
+        """Return the mean, and half of its 95 % interval if two or more seeds give one."""
+        if self.unit == "images":
             ends = (size(end) if end is not None else "–" for end in (mean.low, mean.high))
             return size(mean.mean), f"[{', '.join(ends)}]"
         half = None
         if mean.low is not None and mean.high is not None and not self.setting:
             half = (mean.high - mean.low) / 2
-        if self.measure == "step_seconds":
+        if self.unit == "seconds":
             return duration(mean.mean), f"±{duration(half)}" if half is not None else ""
         return figure(mean.mean, decimals), deviation(half, decimals) if half is not None else ""
 
 
-EPOCH_TIME = BarMeasure("epoch time", "time", "epoch_seconds")
-NOISE = BarMeasure("gradient noise scale", "noise", "noise_scale")
-"""Means over the seeds, divided last: `engine.analysis.noise_scales`; its interval is lopsided."""
-FIGURES = (
-    EPOCH_TIME,
-    BarMeasure("step time", "step time", "step_seconds"),
-    BarMeasure("test accuracy", "accuracy", "test_accuracy", True),
-    BarMeasure("generalization gap", "gap", "generalization_gap", True),
-    BarMeasure("distance from init", "distance", "distance_from_init"),
-    BarMeasure("weight norm", "weights", "weight_norm"),
-    BarMeasure("gradient norm cv", "norm cv", "grad_norm_cv"),
-    NOISE,
-    BarMeasure("SGD noise scale", "SGD noise", "sgd_noise_scale", setting=True),
-)
-PARTS = (
-    BarMeasure("bias", "bias", "bias", True),
-    BarMeasure("variance", "variance", "variance", True),
-    BarMeasure("net variance", "net variance", "net_variance", True),
-)
-"""Once a trial has told what it predicts; last, so that no other changes its place by then."""
+def _bar_of(metric: TrialMetric) -> BarMeasure:
+    """Return the bar of a metric."""
+    setting = metric.bar is not None and metric.bar.setting
+    return BarMeasure(
+        metric.title, metric.tab, metric.name, metric.unit, metric.is_accuracy, setting
+    )
+
+
+MEASURED = {metric.name: _bar_of(metric) for metric in BARS}
+"""Bars by metric, in the order in which keys step through them."""
+EPOCH_TIME = MEASURED["epoch_seconds"]
+NOISE = MEASURED["noise_scale"]
+"""Means over the seeds, divided last: `engine.analysis.noise_scales`; its interval is not
+symmetric."""
+SHARPNESS = MEASURED["sharpness"]
 CRITICAL = BarMeasure("steps and samples", "critical", "steps")
-"""Of a sweep with a target: not bars but a curve, `tui.panes.bars.critical_batch_size`."""
-SHARPNESS = BarMeasure("sharpness", "sharpness", "sharpness")
+"""For a sweep with a target: not bars but a curve, `tui.panes.bars.critical_batch_size`."""
 LINES = {
     BarMeasure("loss between solutions", "loss line", "test_loss"): "loss",
-    BarMeasure("accuracy between solutions", "accuracy line", "test_accuracy", True): "accuracy",
+    BarMeasure("accuracy between solutions", "accuracy line", "test_accuracy"): "accuracy",
 }
-"""Of a sweep that asks for the line between two solutions: curves,
-`tui.panes.bars.interpolation`."""
+"""For a sweep with the line between two solutions: curves, `tui.panes.bars.interpolation`."""
 LINE_ROWS = 14
 
 
@@ -96,14 +97,23 @@ class BarsPane(Pane):
     def figures(self) -> tuple[BarMeasure, ...]:
         """What there is to draw."""
         view = self.view
-        asked = [each.settings for each in view.state.configurations.values()]
-        predicted = any(trial.predicted for trial in view.state.trials.values())
+        always, asked, measured = [], [], []
+        for metric in BARS:
+            bar = metric.bar
+            if bar and bar.measured:
+                measured += [metric] if any(map(bar.measured, view.state.trials.values())) else []
+            elif bar and bar.asked:
+                settings = (each.settings for each in view.state.configurations.values())
+                asked += [metric] if any(map(bar.asked, settings)) else []
+            else:
+                always.append(metric)
         return (
-            *FIGURES,
+            *(MEASURED[metric.name] for metric in always),
             *([CRITICAL] if has_target(view) else []),
-            *([SHARPNESS] if any(each.sharpness.epsilon for each in asked) else []),
+            *(MEASURED[metric.name] for metric in asked),
             *(LINES if interpolation.asked_for(view) else []),
-            *(PARTS if predicted else []),
+            # last, so that no other changes its place when a trial has measured them
+            *(MEASURED[metric.name] for metric in measured),
         )
 
     @property

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchscope.engine.analysis.figures import LogFit, last_values, mean_and_deviation
+from batchscope.engine.analysis.figures import last_values, mean_and_deviation
+from batchscope.engine.metrics.log_fit import LogFit
 from batchscope.tui.panes.curves.options import Lens
 from batchscope.tui.panes.curves.series import CurveSource, measured
 from batchscope.tui.render.styled_text import Row, clip, row, width_of

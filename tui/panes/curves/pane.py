@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from batchscope.engine.analysis.figures import LogFit, log_fit
+from batchscope.engine.metrics.log_fit import LogFit, log_fit
 from batchscope.engine.metrics.noise_scale import no_noise_scale
 from batchscope.tui.panes.base import Pane
 from batchscope.tui.panes.curves.axes import holds_points, reference, whole_x, y_axis, zoomed
@@ -23,7 +23,7 @@ from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.render.axis import Axis
 from batchscope.tui.render.chart import plot_columns
 from batchscope.tui.render.styled_text import Row, fit
-from batchscope.tui.viewmodel.quantities import ERROR, HELD_OUT
+from batchscope.tui.viewmodel.quantities import ERROR
 from batchscope.tui.viewmodel.view import View
 
 LEGEND_FROM = 50
@@ -83,7 +83,7 @@ class CurvesPane(Pane):
         match what:
             case "figure":
                 lens = lens.other_figure(step)
-                while lens.quantity in HELD_OUT and not self._validates:
+                while lens.quantity.held_out and not self._validates:
                     lens = lens.other_figure(step)
             case "rivals":
                 if len(self.view.preferred) == len(self.view.order):

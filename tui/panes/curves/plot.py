@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from batchscope.engine.analysis.figures import LogFit
+from batchscope.engine.metrics.log_fit import LogFit
 from batchscope.tui.panes.curves.axes import sizes_within
 from batchscope.tui.panes.curves.options import Lens
 from batchscope.tui.panes.curves.series import PlottedCurve, banded, raw_behind
