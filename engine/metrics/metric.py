@@ -4,9 +4,10 @@ The entries are in `epoch_registry`, `trial_registry` and `probe_registry`; `reg
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
 
 from batchscope.engine.journal.events import EpochRecord
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
@@ -62,8 +63,7 @@ def spot_of(claim: Claim, level: float | None = None) -> Spot:
     return Spot(level, *(getattr(claim, key, None) for key in keys))
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """A key of a claim that says where its measure is read: a part of `Spot`.
 
     Args:
@@ -81,8 +81,7 @@ class Place:
     required: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
+class Curve(Struct, frozen=True, kw_only=True):
     """How an epoch metric is drawn in the curves pane.
 
     Args:
@@ -101,8 +100,7 @@ class Curve:
     held_out: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class Bar(Struct, frozen=True, kw_only=True):
     """How a trial metric is drawn in the bars pane.
 
     Args:
@@ -117,8 +115,7 @@ class Bar:
     measured: Callable[[TrialState], bool] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plot:
+class Plot(Struct, frozen=True, kw_only=True):
     """How a trial metric is drawn over the batch size in the report.
 
     Args:
@@ -132,8 +129,7 @@ class Plot:
     caption: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
+class Metric(Struct, frozen=True, kw_only=True):
     """A quantity: all that is said of it, wherever it is shown.
 
     Args:
@@ -160,8 +156,7 @@ class Metric:
         return self.rounding in ACCURACIES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AtEnd:
+class AtEnd(Struct, frozen=True, kw_only=True):
     """Makes a trial metric of an epoch metric: its value at the end of the last epoch.
 
     Args:
@@ -177,8 +172,7 @@ class AtEnd:
     plot: Plot | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochMetric(Metric):
+class EpochMetric(Metric, frozen=True, kw_only=True):
     """A column of `epochs.csv`.
 
     Args:
@@ -204,8 +198,7 @@ class EpochMetric(Metric):
         return self.of_trial(state, trial, record) if self.of_trial else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialMetric(Metric):
+class TrialMetric(Metric, frozen=True, kw_only=True):
     """A column of `trials.csv`, or a measure of claims alone: one value a trial.
 
     Args:

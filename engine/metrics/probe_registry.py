@@ -1,7 +1,6 @@
 """The entries of the metrics that the frozen-weight probe measures: measures of claims alone."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from batchscope.engine.journal.events import Competition, Draws
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
@@ -34,8 +33,7 @@ MOMENT_OF_PAIRS = Place(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawnMetric(TrialMetric):
+class DrawnMetric(TrialMetric, frozen=True, kw_only=True):
     """A `figure` of the gradients of many batches of one size, drawn at the same weights."""
 
     figure: Callable[[Draws], float | None]
@@ -49,8 +47,7 @@ class DrawnMetric(TrialMetric):
         return self.figure(draws) if draws else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompetedMetric(TrialMetric):
+class CompetedMetric(TrialMetric, frozen=True, kw_only=True):
     """A `figure` of successive small steps against one large step, from the same weights."""
 
     figure: Callable[[Competition], float | None]
