@@ -82,14 +82,11 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
 
 
 def table(head: str, lines: Iterable[Line], mark: str = "") -> Iterator[str]:
-    """Yield a table; neighbours with one definition share a row, and `mark` follows the names."""
+    """Yield a table; neighbours with one unit and definition share a row, and `mark` follows the names."""
     yield head
     yield re.sub(r"[^|]+", " --- ", head)
-    for definition, group in groupby(lines, key=lambda line: line.definition):
-        same = list(group)
+    for (unit, definition), same in groupby(lines, key=lambda line: line[1:]):
         names = ", ".join(f"`{line.name}`" for line in same)
-        units = [line.unit for line in same]
-        unit = units[0] if len(set(units)) == 1 else ", ".join(units)
         cells = f"{names}{mark}", unit, definition
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

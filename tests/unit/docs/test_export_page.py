@@ -32,6 +32,7 @@ def test_metrics_with_one_definition_share_a_row() -> None:
         make_export.Line("d", "L2", "other"),
     ]
     assert list(make_export.table("| key | unit |", lines, " (optional)"))[2:] == [
-        "| `a`, `b` (optional) | L2, count | \\|G\\| |",
+        "| `a` (optional) | L2 | \\|G\\| |",
+        "| `b` (optional) | count | \\|G\\| |",
         "| `c`, `d` (optional) | L2 | other |",
     ]
