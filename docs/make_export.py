@@ -82,7 +82,10 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
 
 
 def table(head: str, lines: Iterable[Line], mark: str = "") -> Iterator[str]:
-    """Yield a table; neighbours with one unit and definition share a row, and `mark` follows the names."""
+    """Yield a table; neighbours with one unit and definition share a row.
+
+    `mark` follows the names in each row.
+    """
     yield head
     yield re.sub(r"[^|]+", " --- ", head)
     for (unit, definition), same in groupby(lines, key=lambda line: line[1:]):

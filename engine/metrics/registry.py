@@ -1,7 +1,10 @@
 """Finds metrics: by name, and for each place that shows them, in its order.
 
 A quantity has its name, unit, title, definition, direction, rounding, tag and value in one entry of
-`epoch_registry`, `trial_registry` or `probe_registry`; all that shows it reads the entry from here.
+`epoch_registry`, `trial_registry` or `probe_registry`, and everything that shows it reads the entry
+from here. So a new scalar instrument needs four changes: its own module, its place in the list of
+instruments, a field of `EpochRecord`, and an entry at the end of `EPOCH_METRICS`. Run
+`python docs/make_export.py` afterwards.
 """
 
 import math

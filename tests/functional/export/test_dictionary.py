@@ -40,7 +40,11 @@ def test_every_table_and_document_is_in_the_list_of_files() -> None:
 
 def test_every_measure_of_a_claim_is_defined() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    rows = text[text.index("| measure | unit | definition |") :].split("\n<!-- end")[0].splitlines()[2:]
+    rows = (
+        text[text.index("| measure | unit | definition |") :]
+        .split("\n<!-- end")[0]
+        .splitlines()[2:]
+    )
     named = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
     assert named == set(NAMED)
 
