@@ -1,4 +1,4 @@
-"""Figures of a sweep across seeds: what panes, findings and export all draw.
+"""Figures of configurations over their seeds, which panes, findings and exports share.
 
 Pure functions of a `SweepState`.
 """
@@ -28,11 +28,11 @@ Along = Literal["epochs", "steps", "samples", "seconds", "distance"]
 
 @dataclass(frozen=True, slots=True)
 class EpochTime:
-    """Seconds of an epoch: see `pace_of`.
+    """Seconds of an epoch of a configuration: see `pace_of`.
 
-    `ratio` is the time of the next smaller batch size over this, among configurations that
-    differ in the batch, the rate or its scaling alone; None where that one was stacked otherwise.
-    `stacked` replicates share the time.
+    `ratio` is the time of the next smaller batch size ÷ this time, among configurations that
+    differ only in the batch size, the learning rate or its scaling; None where the smaller one
+    was trained in stacks of another size. `stacked` replicates share the time.
     """
 
     configuration: str
@@ -44,7 +44,7 @@ class EpochTime:
 
 
 def by_batch_size(state: SweepState) -> list[str]:
-    """Configurations in the order of their batch size, then of the preset."""
+    """Return the configurations by batch size, then in the order of the preset."""
     return sorted(
         state.configurations,
         key=lambda name: state.configurations[name].settings.train.batch_size,
@@ -52,19 +52,19 @@ def by_batch_size(state: SweepState) -> list[str]:
 
 
 def preferred(state: SweepState) -> list[str]:
-    """Those of `by_batch_size` to which `[select]` did not prefer another."""
+    """Return those of `by_batch_size` that `[select]` did not reject."""
     lost = rejected(state)
     return [name for name in by_batch_size(state) if name not in lost]
 
 
 def last_values(state: SweepState, configuration: str, measure: Measure) -> list[float]:
-    """The measure at the end of every finished replicate."""
+    """Return the measure at the end of every finished replicate."""
     values = []
     for trial in state.replicates(configuration):
         if trial.status != "finished" or trial.last is None:
             continue
         value = measure(trial.last)
-        if hasattr(measure, "values"):  # a figure that may look back at the epochs before
+        if hasattr(measure, "values"):  # it may depend on earlier epochs
             value = float(measure.values(trial.records)[-1])
         if value is not None and not math.isnan(value):
             values.append(value)
@@ -72,12 +72,12 @@ def last_values(state: SweepState, configuration: str, measure: Measure) -> list
 
 
 def mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation; the latter is None below two values."""
+    """Return mean and sample standard deviation; the latter is None below two values."""
     return fmean(values), stdev(values) if len(values) > 1 else None
 
 
 def pooled(parts: Iterable[tuple[float, float, int]]) -> tuple[float, float] | None:
-    """Mean and sample deviation of all values, from mean, deviation and count of each part."""
+    """Return mean and sample deviation of all values, from those and the count of each part."""
     known = [part for part in parts if part[2] > 0]
     count = sum(n for _, _, n in known)
     if not count:
@@ -88,7 +88,7 @@ def pooled(parts: Iterable[tuple[float, float, int]]) -> tuple[float, float] | N
 
 
 def epoch_times(state: SweepState) -> list[EpochTime]:
-    """Epoch time per configuration that has a whole epoch, smaller batch sizes first."""
+    """Return the epoch time of each configuration with a whole epoch, smaller batch sizes first."""
     times: list[EpochTime] = []
     for name in preferred(state):
         trials = state.replicates(name)
@@ -120,19 +120,20 @@ def epoch_times(state: SweepState) -> list[EpochTime]:
 
 
 def kin(settings: Settings) -> Settings:
-    """What two batch sizes of one experiment have in common: equal where they are kin.
+    """Return the settings that two batch sizes of one experiment share: equal if comparable.
 
-    They may differ in the batch size, the learning rate and its scaling, and in how a batch is
-    cut into micro-batches; in nothing else, for then it might be the cause of a difference.
+    They may differ in the batch size, the learning rate and its scaling, and in the micro-batch;
+    in nothing else, since that might be the cause of a difference.
     """
     train = replace(settings.train, batch_size=1, lr=1.0)
     return replace(settings, train=train, scaling=Scaling(), memory=Memory())
 
 
 def pace_of(state: SweepState, configuration: str) -> tuple[float | None, float | None]:
-    """Seconds of an epoch and samples a second of a configuration: means over its trials' `pace`.
+    """Return seconds of an epoch and samples a second of a configuration: means over its trials.
 
-    A stack counts once. Over the trials that finished; before any did, over those that train.
+    A stack counts once. The means are over the finished trials, or over the running ones if none
+    has finished.
     """
     means = []
     for members in clocks(state, timed_trials(state.replicates(configuration))).values():
@@ -147,7 +148,7 @@ def pace_of(state: SweepState, configuration: str) -> tuple[float | None, float 
 
 
 def chosen_shape(state: SweepState, trial: TrialState) -> Shape | None:
-    """What was measured, before the first step, of the micro-batch size in a trial's plan."""
+    """Return what was measured before the first step for the micro-batch size in a trial's plan."""
     plan = state.plans.get(trial.id)
     if plan is None:
         return None
@@ -161,5 +162,5 @@ def chosen_shape(state: SweepState, trial: TrialState) -> Shape | None:
 
 
 def norms(state: SweepState, configuration: str, start: float = 0.0, stop: float = 1.0) -> Pool:
-    """Gradient norms over a share of the planned steps, all seeds together; see `norms_of`."""
+    """Return gradient norms over a share of the planned steps, all seeds together: `norms_of`."""
     return Pool(norms_of(trial, start, stop) for trial in state.replicates(configuration))

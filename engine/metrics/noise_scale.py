@@ -43,9 +43,9 @@ def noise_scale(trace: float, signal: float) -> float | None:
 def no_noise_scale(settings: Settings) -> str:
     """Return why these settings have no gradient noise scale; empty if they have one."""
     if has_batch_norm(settings.model):
-        return "with batch norm the gradient of a part of the batch is none of the whole"
+        return "with batch norm, the gradient of a part of the batch is biased"
     if settings.train.batch_size < 2 and not changing(settings):
-        return "a batch of one image has no parts"
+        return "a batch of one image cannot be split"
     return ""
 
 

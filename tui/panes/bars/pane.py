@@ -1,4 +1,4 @@
-"""Bars: one figure across batch sizes, beside that of the smallest of them."""
+"""The bars pane: one metric of each batch size, compared with the smallest of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ LINE_ROWS = 14
 
 
 class BarsPane(Pane):
-    """How long an epoch takes, or what else the batch size changes."""
+    """Draws the time of an epoch, or another metric, as a bar for each configuration."""
 
     NAME, TITLE = "bars", "epoch time"
     TOPICS = ("epochs", "trials", "data", "findings", "lines")
@@ -90,12 +90,12 @@ class BarsPane(Pane):
     chosen = 0
 
     def options(self) -> object:
-        """The figure."""
+        """The name of the metric."""
         return self.chosen
 
     @property
     def figures(self) -> tuple[BarMeasure, ...]:
-        """What there is to draw."""
+        """The metrics that this sweep has, in the order in which keys step through them."""
         view = self.view
         always, asked, measured = [], [], []
         for metric in BARS:
@@ -118,29 +118,29 @@ class BarsPane(Pane):
 
     @property
     def figure(self) -> BarMeasure:
-        """What is drawn."""
+        """The metric that is drawn."""
         return self.figures[self.chosen]
 
     @property
     def heading(self) -> str:
-        """The figure."""
+        """The name of the metric."""
         return self.figure.name
 
     @property
     def tab(self) -> str:
-        """The figure in a word."""
+        """The name of the metric in a word."""
         return self.figure.tab
 
     def turn(self, what: str, step: int) -> str:
-        """The next figure, or the one before."""
+        """Show the next metric, or the one before."""
         self.chosen = (self.chosen + step) % len(self.figures)
         return ""
 
     def caption(self, width: int) -> Row:
-        """What the columns mean."""
+        """Return what the columns mean."""
         if self.figure is EPOCH_TIME:
             return self.said(
-                width, "mean of medians · ÷ to the next smaller", "÷ to the next smaller", ""
+                width, "mean of medians · ÷ speedup over the next smaller", "÷ speedup", ""
             )
         if self.figure is CRITICAL:
             return self.said(width, CAPTION, "")
@@ -148,11 +148,11 @@ class BarsPane(Pane):
             return self.said(width, "over all seeds [95 % interval]", "")
         if self.figure in LINES:
             return self.said(width, interpolation.CAPTION, "")
-        text = "mean ± half its 95 % interval · × the smallest batch's"
-        return self.said(width, text, "× the smallest batch's", "")
+        text = "mean ± half of its 95 % interval · × relative to the smallest batch"
+        return self.said(width, text, "× relative to the smallest batch", "")
 
     def wanted_rows(self) -> int:
-        """A bar each, and how it was measured."""
+        """Return one row for each bar, and two for how it was measured."""
         if self.figure is CRITICAL:
             return CRITICAL_ROWS
         if self.figure in LINES:
@@ -160,7 +160,7 @@ class BarsPane(Pane):
         return len(self.view.order) + 2 + (stacked(self.view.state.trials.values()) > 1)
 
     def body(self, width: int, height: int) -> Sequence[Row]:
-        """A bar for each configuration that has the figure."""
+        """Return a bar for each configuration that has the metric."""
         view, chosen = self.view, self.figure
         if chosen is CRITICAL:
             return critical_rows(view, width, height)
@@ -177,7 +177,7 @@ class BarsPane(Pane):
         return [*self._lines(means, label, width), *wrap(self._note(means), width, "dim")]
 
     def means(self) -> dict[str, Mean]:
-        """What the bars stand for, where the figure is one that bars show."""
+        """Return the means that the bars show, by configuration."""
         view, chosen = self.view, self.figure
         return view.once(
             ("bars", chosen.measure),
@@ -186,7 +186,7 @@ class BarsPane(Pane):
         )
 
     def _lines(self, means: dict[str, Mean], label: int, width: int) -> list[Row]:
-        """Bars as long as the means; the columns as wide as the longest in them."""
+        """Return a bar for each mean; each column is as wide as its longest text."""
         decimals = 4 if self.figure.share else places(mean.mean for mean in means.values())
         pairs = {name: self.figure.texts(mean, decimals) for name, mean in means.items()}
         factors = {name: _factor(mean) for name, mean in means.items()}
@@ -222,10 +222,10 @@ class BarsPane(Pane):
         seeds = f"{few}" if few == many else f"{few} to {many}"
         plural = "s" if many > 1 else ""
         box = f"; {self._box(means)}" if self.figure is SHARPNESS else ""
-        return f"over {seeds} finished seed{plural} a configuration{box}"
+        return f"over {seeds} finished seed{plural} per configuration{box}"
 
     def _box(self, means: dict[str, Mean]) -> str:
-        """How wide the boxes are that sharpness was measured in."""
+        """Return the unit of the sharpness, and the half-widths of its boxes."""
         state = self.view.state
         sizes = {state.configurations[name].settings.sharpness.epsilon[0] for name in means}
         return f"% of 1 + loss, ε = {' or '.join(f'{size:g}' for size in sorted(sizes))}"
@@ -235,7 +235,7 @@ _NONE = "no trial has finished yet"
 
 
 def _noise(view: View) -> dict[str, Mean]:
-    """The noise scale of each configuration that has one, beside no other: it is in samples."""
+    """Return the noise scale of each configuration that has one, without any ratio."""
     return {
         each.configuration: Mean(each.value, each.low, each.high, each.n)
         for each in noise_scales(view.state)
@@ -244,12 +244,12 @@ def _noise(view: View) -> dict[str, Mean]:
 
 
 def _factor(mean: Mean) -> str:
-    """Of two signs, or of nothing, there is none to tell."""
+    """Return the ratio to the smallest batch; empty where it is not positive."""
     return f"×{mean.normalized:.2f}" if mean.normalized and mean.normalized > 0 else ""
 
 
 def _bar(value: float, longest: float, room: int) -> str:
-    """The length of a value; below zero it is hatched, for its sign is easily overlooked."""
+    """Return the bar of a value; a negative one is hatched, so that its sign is not overlooked."""
     if room <= 2 or not longest:
         return " " * max(0, room)
     drawn = bar(abs(value) / longest, room)

@@ -139,7 +139,7 @@ def test_one_seed_is_told_to_be_too_few() -> None:
     for claim in (comparison("less"), trend("decreasing")):
         found = verdict(sweep(one, claim))
         assert found.verdict == "undetermined"
-        assert "one seed says nothing of the spread" in found.reason
+        assert "one seed has no spread" in found.reason
 
 
 def test_the_same_values_everywhere_tell_nothing() -> None:
