@@ -1,4 +1,4 @@
-"""Reads the claims of a preset: each mistake is one sentence that names the claim and the key."""
+"""Reads the claims of a preset; a mistake is reported in a sentence that names claim and key."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ LEFT_OUT = "claim left out, with nothing to compare"
 def leave_out_idle(
     written: object, configurations: Sequence[Configuration], where: str
 ) -> tuple[object, list[str]]:
-    """The claims without those that a changed grid left nothing to look at, and notes of these."""
+    """Leave out the claims for which a changed grid has no configurations, with a note on each."""
     if not isinstance(written, list):
         return written, []
     kept, notes = [], []
@@ -30,7 +30,7 @@ def leave_out_idle(
             notes.append(f"{LEFT_OUT}: {shown(claim.get('statement'), 120)}")
             continue
         except UsageProblem:
-            pass  # said by `read_claims`, with its place
+            pass  # `read_claims` reports it, with its place
         kept.append(claim)
     return kept, notes
 
@@ -38,10 +38,10 @@ def leave_out_idle(
 def read_claims(
     written: object, configurations: Sequence[Configuration], where: str
 ) -> tuple[Claim, ...]:
-    """The claims about these configurations.
+    """Return the claims about these configurations.
 
     Raises:
-        UsageProblem: a claim is malformed, or names what is not there.
+        UsageProblem: a claim is malformed, or names something that does not exist.
     """
     if not isinstance(written, list) or not all(isinstance(claim, dict) for claim in written):
         raise UsageProblem(f"{where}: claims: expected tables, written [[claims]]")
@@ -79,7 +79,7 @@ def _claim(raw: dict[str, Any], configurations: Sequence[Configuration], where: 
 
 
 def _check_kind(raw: dict[str, Any], where: str) -> None:
-    """Whether a claim is one thing, a trend or a comparison, and says all that it needs."""
+    """Check that a claim is a trend or a comparison, not both, and has the keys that it needs."""
     trend, comparison = ([key for key in keys if key in raw] for keys in (TREND, COMPARISON))
     if trend and comparison:
         raise UsageProblem(
@@ -104,13 +104,15 @@ def _check_kind(raw: dict[str, Any], where: str) -> None:
         if key not in raw:
             raise UsageProblem(f"{where}.{key}: required")
     if raw.get("relation") == "equal" and "within" not in raw:
-        raise UsageProblem(f"{where}.within: required by equal: how far apart still counts as it")
+        raise UsageProblem(
+            f"{where}.within: required by equal: how far apart still counts as equal"
+        )
     if "within" in raw and raw.get("relation") != "equal":
-        raise UsageProblem(f"{where}.within: belongs to the relation equal alone")
+        raise UsageProblem(f"{where}.within: belongs to the relation equal only")
 
 
 def _number(value: float, measure: str, where: str) -> float:
-    """What a measure is compared with; an accuracy in percent is taken for a mistake."""
+    """Return the number that a measure is compared with; an accuracy above 1 is a mistake."""
     if TRIAL[measure].is_accuracy and abs(value) > 1:
         fraction = f": {value / 100:g} for {value:g} %" if abs(value) <= 100 else ""
         raise UsageProblem(f"{where}: {measure} is a fraction{fraction}, got {shown(value)}")
@@ -118,7 +120,7 @@ def _number(value: float, measure: str, where: str) -> float:
 
 
 def _ordered(claim: dict[str, Any], configurations: Sequence[Configuration], where: str) -> str:
-    """The dotted path of a setting that is a number in every configuration, or of probed levels."""
+    """Return the dotted key of the setting of a trend: a number in every configuration, or levels."""
     path, at = full_key(claim["over"], f"{where}.over"), f"{where}.over"
     if path in FITTING:
         _check_levels(path, claim["measure"], configurations, where)
@@ -137,7 +139,7 @@ def _ordered(claim: dict[str, Any], configurations: Sequence[Configuration], whe
 def _check_levels(
     path: str, measure: str, configurations: Sequence[Configuration], where: str
 ) -> None:
-    """Whether trainings are probed at levels that the measure has a value at."""
+    """Check that configurations are probed at the levels, and that the measure has values there."""
     if measure not in FITTING[path]:
         fitting = FITTING[path]
         raise UsageProblem(
@@ -151,8 +153,8 @@ def _check_levels(
         for large in sizes:
             if sizes.count(large) > 1:
                 raise UsageProblem(
-                    f"{where}.over: a trend over {PAIRS} goes by the large batch size, and "
-                    f"{large} is there twice in configuration {configuration.label!r}"
+                    f"{where}.over: a trend over {PAIRS} is over the large batch size, and "
+                    f"{large} occurs twice in configuration {configuration.label!r}"
                 )
 
 

@@ -1,4 +1,4 @@
-"""One figure of each configuration over the batch size, with its interval over the seeds."""
+"""Draws the metrics of the registry that have a plot over the batch size, with intervals."""
 
 from collections.abc import Iterator
 
@@ -22,11 +22,11 @@ from batchscope.engine.metrics.registry import PLOTS
 HEADROOM = 1.12
 """Room above the highest mean for its mark."""
 RISING, FALLING = (5, -10), (5, 4)
-"""Where a mark stands beside its point, in points: never on the line that goes on from it."""
+"""The place of a mark relative to its point, in points: never on the line to the next one."""
 
 
 def pictures(cast: Cast) -> Iterator[Picture]:
-    """Those of which two configurations have a value."""
+    """Yield a figure for each metric that two configurations have."""
     for metric in PLOTS:
         known = cast.means(metric.name)
         if metric.plot and len(known) > 1:
@@ -46,7 +46,7 @@ def _picture(cast: Cast, metric: TrialMetric, plot: Plot, means: dict[str, Mean]
     shared = {name: stack_of(cast.state, name) for name in means if timed}
     if cast.plain_sizes:
         _mark(axes, beside(cast, means), means, shared)
-    else:  # rivals of one batch size lie too close for marks between them
+    else:  # rivals of one batch size are too close together for marks
         labels = [_label(cast, name, shared) for name, _ in beside(cast, means)]
         legend(figure, handles, labels)
     sentence = stack_note(list(shared.values()))
@@ -55,7 +55,7 @@ def _picture(cast: Cast, metric: TrialMetric, plot: Plot, means: dict[str, Mean]
 
 
 def _upwards(axes: Axes, means: dict[str, Mean]) -> str:
-    """An axis of what is above 0, with room for marks; what is to be said of it."""
+    """Make the y axis begin at 0, or logarithmic, with room for marks; return a remark on it."""
     highest = max(mean.mean for mean in means.values())
     wide = is_wide(mean.mean for mean in means.values())
     if wide:
@@ -65,11 +65,11 @@ def _upwards(axes: Axes, means: dict[str, Mean]) -> str:
         axes.set_ylim(0, max(axes.get_ylim()[1], HEADROOM * highest))
         count_axis(axes.yaxis)
     below = any(mean.low is not None and mean.low <= 0 for mean in means.values())
-    return " One that leaves the axis ends below 0." if below else ""
+    return " A whisker that leaves the axis ends below 0." if below else ""
 
 
 def _label(cast: Cast, name: str, shared: dict[str, int]) -> str:
-    """A name in the legend, with the mark of a time that is shared."""
+    """Return a label for the legend, with the mark of a shared time."""
     return f"{cast.label(name)} {stack_mark(shared.get(name, 1))}".rstrip()
 
 
@@ -79,7 +79,7 @@ def _mark(
     means: dict[str, Mean],
     shared: dict[str, int],
 ) -> None:
-    """Mark the times that replicates share, clear of the line that joins their points."""
+    """Mark the times that replicates share, away from the line that joins the points."""
     for at, (name, x) in enumerate(places):
         following = places[at + 1][0] if at + 1 < len(places) else name
         axes.annotate(
