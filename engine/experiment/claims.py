@@ -120,7 +120,7 @@ def _number(value: float, measure: str, where: str) -> float:
 
 
 def _ordered(claim: dict[str, Any], configurations: Sequence[Configuration], where: str) -> str:
-    """Return the dotted key of the setting of a trend: a number in every configuration, or levels."""
+    """Return the dotted key of a trend: a number in every configuration, or probed levels."""
     path, at = full_key(claim["over"], f"{where}.over"), f"{where}.over"
     if path in FITTING:
         _check_levels(path, claim["measure"], configurations, where)
