@@ -1,9 +1,11 @@
-"""The data dictionary of `docs/export.md`, read and held against a folder that was exported.
+"""The data dictionary of `docs/export.md`, compared with an exported folder.
 
-A second-level heading names a file. Its table whose first column is `column` has the columns in
-their order; one whose first column is `key` has the keys of a JSON object. Objects inside it have
-third-level headings with their path: `[]` stands for each entry of a list, `.*` for what has no
-section of its own. A unit that begins with `by ` marks an object whose keys are not ours.
+A second-level heading names a file. A table whose first column is `column` has its columns in their
+order; one whose first column is `key` has the keys of a JSON object. Objects inside it have
+third-level headings with their path: `[]` is each entry of a list, `.*` any key without a section
+of its own. A unit that begins with `by ` marks an object whose keys are not defined.
+
+The tables of metrics are generated: see `docs/make_export.py`.
 """
 
 import csv
@@ -14,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from batchscope.engine.analysis.bias_variance import LEAST_SEEDS
+from batchscope.engine.metrics.bias_variance import LEAST_SEEDS
 
 PAGE = Path(__file__).parent.parent / "docs" / "export.md"
 NAME = re.compile(r"`([^`]+)`")
@@ -40,9 +42,9 @@ WHERE: dict[str, Asks] = {
     "sharpness.csv": lambda raw: bool(raw.get("sharpness", {}).get("epsilon")),
     "interpolation.csv": lambda raw: bool(raw.get("interpolation")),
 }
-"""Which presets have the files that not every export has."""
+"""Files that not every export has, and which presets have them."""
 ASKED = {"report.html": "report", "figures/": "report", "tensorboard/": "tensorboard"}
-"""Files that depend on what an export was asked for."""
+"""Files that depend on the options of an export."""
 OPTIONAL: dict[str, Asks] = {
     "choices": lambda raw: bool(raw.get("select")),
     "critical_batch_size": _aims,
@@ -52,11 +54,11 @@ OPTIONAL: dict[str, Asks] = {
     "findings.probes": lambda raw: bool(raw.get("probe", {}).get("batch_sizes")),
     "findings.competitions": lambda raw: bool(raw.get("probe", {}).get("pairs")),
 }
-"""Which presets have the keys of `findings.json` that not every export has."""
+"""Keys of `findings.json` that not every export has, and which presets have them."""
 
 
 class Word(NamedTuple):
-    """A column or a key with what is said of it."""
+    """A column or a key with its unit and definition."""
 
     name: str
     unit: str
@@ -73,7 +75,7 @@ Words = dict[str, Word]
 
 
 class Dictionary(NamedTuple):
-    """Files with what is said of them, columns by file, and keys by file and path."""
+    """Files with their descriptions, columns by file, and keys by file and path."""
 
     files: dict[str, str]
     columns: dict[str, Words]
@@ -81,7 +83,7 @@ class Dictionary(NamedTuple):
 
 
 def dictionary(text: str | None = None) -> Dictionary:
-    """The page, or another text, as a dictionary."""
+    """Return the page, or another text, as a dictionary."""
     found = Dictionary({}, {}, {})
     file, paths, kind = "", [""], ""
     for line in (text or PAGE.read_text(encoding="utf-8")).splitlines():
@@ -121,9 +123,9 @@ def _add(words: Words, cells: list[str], where: str) -> None:
 
 
 def check_export(folder: Path, *asked: str) -> None:
-    """Every file, column and key is defined, and all that is defined is there.
+    """Assert that every file, column and key is defined, and that all that is defined exists.
 
-    The preset in it decides what of the rest there is, as does what was `asked` for.
+    The preset in the folder, and the options `asked`, decide which optional parts must exist.
     """
     page, raw = dictionary(), tomllib.loads((folder / "sweep.toml").read_text(encoding="utf-8"))
     written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
@@ -148,7 +150,7 @@ def _is(name: str, known: str) -> bool:
 
 
 def optional(keys: dict[str, Words]) -> set[str]:
-    """The paths of all keys that are not always there."""
+    """Return the paths of all optional keys."""
     return {
         f"{path}.{name}".removeprefix(".")
         for path, words in keys.items()
@@ -169,7 +171,7 @@ def _header(path: Path) -> list[str]:
 
 
 def differences(value: Any, path: str, known: dict[str, Words]) -> Iterator[tuple[str, str]]:
-    """What an object and all inside it have too much or too little."""
+    """Yield the keys that an object, and all inside it, have too many or too few."""
     if isinstance(value, list):
         for each in value:
             yield from differences(each, f"{path}[]", known)

@@ -1,6 +1,6 @@
-"""Curves of a sweep: a figure at the end of each epoch, over how far the training was.
+"""Curves of a sweep: a metric at the end of each epoch, over the progress of the training.
 
-In columns instead of points, because a screen draws hundreds of trials of thousands of epochs.
+They are columns and not points, because a screen draws hundreds of trials of thousands of epochs.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from batchscope.engine.metrics.epoch_metrics import Figure
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """Columns of one length, a row an epoch.
+    """Columns of equal length (epochs,).
 
-    `mean` is over the `n` seeds that have a value, and lies at the mean of their `x`; `deviation`
-    is the sample standard deviation over these seeds, NaN for a single one.
+    `mean` is over the `n` seeds that have a value, at the mean of their `x`; `deviation` is the
+    sample standard deviation over these seeds, NaN for a single one.
     """
 
     x: Floats
@@ -33,7 +33,7 @@ class Curve:
         return len(self.x)
 
     def row_at(self, x: float) -> int | None:
-        """The nearest row at `x` or before it; None where the curve begins later."""
+        """Return the nearest row at `x` or before it; None if the curve begins later."""
         before = np.flatnonzero(self.x <= x)
         if not len(before):
             return None
@@ -44,10 +44,10 @@ class Curve:
 def curve(
     state: SweepState, configuration: str, measure: Measure, along: Along = "epochs"
 ) -> Curve:
-    """A measure at the end of each epoch, over the seeds that have it; what is not finite is not.
+    """Return a measure at the end of each epoch, over the seeds with a finite value.
 
-    Seconds and distance differ from seed to seed, as the steps of a last, partial epoch may: a
-    row lies at the mean of `x` over the very seeds whose values it is the mean of.
+    Seconds and distance differ between seeds, as the steps of a last, partial epoch may. So a row
+    is at the mean of `x` over the same seeds whose values are averaged.
     """
     read = [_columns(trial.records, measure, along) for trial in state.replicates(configuration)]
     epoch, x, value = (np.concatenate(column) for column in zip(*read, strict=True))
@@ -66,7 +66,7 @@ def curve(
 def _columns(
     records: Records, measure: Measure, along: Along
 ) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """Epoch, x and value of a trial's records; NaN where one is not known."""
+    """Return epoch, x and value of a trial's records, each (epochs,); NaN where not known."""
     if isinstance(measure, Figure):
         value = measure.values(records)
     else:
@@ -75,7 +75,7 @@ def _columns(
 
 
 def _reached(records: Records, along: Along) -> Floats:
-    """How far a trial was at the end of each epoch; seconds are those of its training."""
+    """Return the progress of a trial at the end of each epoch; seconds are those of training."""
     if along == "seconds":
         return np.cumsum(epoch_arrays.floats(records, "seconds"))
     names = {"epochs": "epoch", "distance": "distance_from_init"}

@@ -1,4 +1,4 @@
-"""Figures of a sweep across seeds: what panes, findings and export all draw.
+"""Figures of configurations over their seeds, which panes, findings and exports share.
 
 Pure functions of a `SweepState`.
 """
@@ -7,17 +7,17 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from msgspec.structs import replace
 
 from batchscope.engine.analysis.stack_times import clocks, stacked, timed_trials
 from batchscope.engine.analysis.tuning import rejected
-from batchscope.engine.data.validation_split import training_size
 from batchscope.engine.journal.events import EpochRecord
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
-from batchscope.engine.metrics.noise_scale import noise_scale
-from batchscope.engine.metrics.norm_histogram import Norms, Pool
+from batchscope.engine.metrics.gradient_norms import norms_of
+from batchscope.engine.metrics.norm_histogram import Pool
+from batchscope.engine.metrics.pace import pace
 from batchscope.engine.planning.micro_batch import Shape
 from batchscope.engine.planning.plan import alike
 from batchscope.engine.spec import Memory, Scaling, Settings
@@ -28,11 +28,11 @@ Along = Literal["epochs", "steps", "samples", "seconds", "distance"]
 
 @dataclass(frozen=True, slots=True)
 class EpochTime:
-    """Seconds of an epoch: see `pace_of`.
+    """Seconds of an epoch of a configuration: see `pace_of`.
 
-    `ratio` is the time of the next smaller batch size over this, among configurations that
-    differ in the batch, the rate or its scaling alone; None where that one was stacked otherwise.
-    `stacked` replicates share the time.
+    `ratio` is the time of the next smaller batch size ÷ this time, among configurations that
+    differ only in the batch size, the learning rate or its scaling; None where the smaller one
+    was trained in stacks of another size. `stacked` replicates share the time.
     """
 
     configuration: str
@@ -44,7 +44,7 @@ class EpochTime:
 
 
 def by_batch_size(state: SweepState) -> list[str]:
-    """Configurations in the order of their batch size, then of the preset."""
+    """Return the configurations by batch size, then in the order of the preset."""
     return sorted(
         state.configurations,
         key=lambda name: state.configurations[name].settings.train.batch_size,
@@ -52,47 +52,19 @@ def by_batch_size(state: SweepState) -> list[str]:
 
 
 def preferred(state: SweepState) -> list[str]:
-    """Those of `by_batch_size` to which `[select]` did not prefer another."""
+    """Return those of `by_batch_size` that `[select]` did not reject."""
     lost = rejected(state)
     return [name for name in by_batch_size(state) if name not in lost]
 
 
-class LogFit(NamedTuple):
-    """The line y = `intercept` + `slope` · ln x, and the share of y's variance it explains."""
-
-    slope: float
-    intercept: float
-    r2: float
-
-
-def log_fit(points: Iterable[tuple[float, float]]) -> LogFit | None:
-    """Least squares of y on ln x (Hoffer et al. 2017: distance grows like the log of the steps).
-
-    None with fewer than three points, or where all lie at one x; a y that never varies is
-    explained whole.
-    """
-    logs = [(math.log(x), y) for x, y in points if x > 0]
-    if len(logs) < 3:
-        return None
-    middle, level = fmean(x for x, _ in logs), fmean(y for _, y in logs)
-    across = math.fsum((x - middle) ** 2 for x, _ in logs)
-    if not across:
-        return None
-    slope = math.fsum((x - middle) * (y - level) for x, y in logs) / across
-    intercept = level - slope * middle
-    total = math.fsum((y - level) ** 2 for _, y in logs)
-    left = math.fsum((y - intercept - slope * x) ** 2 for x, y in logs)
-    return LogFit(slope, intercept, 1.0 - left / total if total else 1.0)
-
-
 def last_values(state: SweepState, configuration: str, measure: Measure) -> list[float]:
-    """The measure at the end of every finished replicate."""
+    """Return the measure at the end of every finished replicate."""
     values = []
     for trial in state.replicates(configuration):
         if trial.status != "finished" or trial.last is None:
             continue
         value = measure(trial.last)
-        if hasattr(measure, "values"):  # a figure that may look back at the epochs before
+        if hasattr(measure, "values"):  # it may depend on earlier epochs
             value = float(measure.values(trial.records)[-1])
         if value is not None and not math.isnan(value):
             values.append(value)
@@ -100,12 +72,12 @@ def last_values(state: SweepState, configuration: str, measure: Measure) -> list
 
 
 def mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation; the latter is None below two values."""
+    """Return mean and sample standard deviation; the latter is None below two values."""
     return fmean(values), stdev(values) if len(values) > 1 else None
 
 
 def pooled(parts: Iterable[tuple[float, float, int]]) -> tuple[float, float] | None:
-    """Mean and sample deviation of all values, from mean, deviation and count of each part."""
+    """Return mean and sample deviation of all values, from those and the count of each part."""
     known = [part for part in parts if part[2] > 0]
     count = sum(n for _, _, n in known)
     if not count:
@@ -115,39 +87,8 @@ def pooled(parts: Iterable[tuple[float, float, int]]) -> tuple[float, float] | N
     return mean, math.sqrt(squares / (count - 1)) if count > 1 else 0.0
 
 
-class Noise(NamedTuple):
-    """Means of tr(Σ) and |G|² over so many draws."""
-
-    trace: float
-    signal: float
-    draws: int
-
-    @property
-    def scale(self) -> float | None:
-        """Gradient noise scale in samples; None where it is undetermined."""
-        return noise_scale(self.trace, self.signal) if self.draws else None
-
-
-def noise_over(trials: Iterable[TrialState], start: float = 0.0, stop: float = 1.0) -> Noise:
-    """Everything drawn of the gradient noise in a share of the planned steps, trials together.
-
-    An epoch counts by its last step, as far as `start` < share <= `stop`.
-    """
-    trace = signal = count = 0.0
-    for trial in trials:
-        if not any(trial.records.column("noise_draws")):
-            continue
-        names = ("steps", "noise_draws", "noise_trace", "noise_signal")
-        planned = trial.planned_steps
-        for steps, n, t, s in zip(*map(trial.records.column, names), strict=True):
-            share = steps / planned if planned else 0.0
-            if n and (start < share <= stop or (start, stop) == (0.0, 1.0)):
-                trace, signal, count = trace + n * t, signal + n * s, count + n
-    return Noise(trace / count, signal / count, int(count)) if count else Noise(0.0, 0.0, 0)
-
-
 def epoch_times(state: SweepState) -> list[EpochTime]:
-    """Epoch time per configuration that has a whole epoch, smaller batch sizes first."""
+    """Return the epoch time of each configuration with a whole epoch, smaller batch sizes first."""
     times: list[EpochTime] = []
     for name in preferred(state):
         trials = state.replicates(name)
@@ -179,19 +120,20 @@ def epoch_times(state: SweepState) -> list[EpochTime]:
 
 
 def kin(settings: Settings) -> Settings:
-    """What two batch sizes of one experiment have in common: equal where they are kin.
+    """Return the settings that two batch sizes of one experiment share: equal if comparable.
 
-    They may differ in the batch size, the learning rate and its scaling, and in how a batch is
-    cut into micro-batches; in nothing else, for then it might be the cause of a difference.
+    They may differ in the batch size, the learning rate and its scaling, and in the micro-batch;
+    in nothing else, since that might be the cause of a difference.
     """
     train = replace(settings.train, batch_size=1, lr=1.0)
     return replace(settings, train=train, scaling=Scaling(), memory=Memory())
 
 
 def pace_of(state: SweepState, configuration: str) -> tuple[float | None, float | None]:
-    """Seconds of an epoch and samples a second of a configuration: means over its trials' `pace`.
+    """Return seconds of an epoch and samples a second of a configuration: means over its trials.
 
-    A stack counts once. Over the trials that finished; before any did, over those that train.
+    A stack counts once. The means are over the finished trials, or over the running ones if none
+    has finished.
     """
     means = []
     for members in clocks(state, timed_trials(state.replicates(configuration))).values():
@@ -205,26 +147,8 @@ def pace_of(state: SweepState, configuration: str) -> tuple[float | None, float 
     return seconds, rate
 
 
-def pace(state: SweepState, trials: list[TrialState]) -> tuple[float | None, float | None]:
-    """Median seconds of an epoch, and median samples a second, over the trials' whole epochs.
-
-    The first epoch of a trial pays for warm-up and is left out where there are others; so is
-    an epoch that the budget cut short. None where no epoch is left.
-    """
-    from batchscope.engine.metrics.epoch_arrays import middle, whole_epochs
-
-    times, rates = [], []
-    for trial in trials:
-        data = state.data.get(trial.settings.data.name)
-        size = training_size(trial.settings.data, data.train) if data else 0
-        seconds, samples = whole_epochs(trial.records, size)
-        times.append(seconds)
-        rates.append(samples / seconds)
-    return (middle(times), middle(rates)) if any(map(len, times)) else (None, None)
-
-
 def chosen_shape(state: SweepState, trial: TrialState) -> Shape | None:
-    """What was measured, before the first step, of the micro-batch size in a trial's plan."""
+    """Return what was measured before the first step for the micro-batch size in a trial's plan."""
     plan = state.plans.get(trial.id)
     if plan is None:
         return None
@@ -238,15 +162,5 @@ def chosen_shape(state: SweepState, trial: TrialState) -> Shape | None:
 
 
 def norms(state: SweepState, configuration: str, start: float = 0.0, stop: float = 1.0) -> Pool:
-    """Gradient norms over a share of the planned steps, all seeds together; see `norms_of`."""
+    """Return gradient norms over a share of the planned steps, all seeds together: `norms_of`."""
     return Pool(norms_of(trial, start, stop) for trial in state.replicates(configuration))
-
-
-def norms_of(trial: TrialState, start: float = 0.0, stop: float = 1.0) -> Norms:
-    """Gradient norms of one trial over a share of its planned steps.
-
-    A slice counts where its middle lies within `start` <= share < `stop`, or beyond a `stop` of 1.
-    """
-    from batchscope.engine.metrics.epoch_arrays import norms_between
-
-    return norms_between(trial.records, trial.planned_steps, start, stop)

@@ -1,6 +1,6 @@
-"""Which trials are the ends of a line between two solutions, and which lines are left to draw.
+"""The lines between two solutions: their ends, and which are still to be measured.
 
-Pure functions of a `SweepState`: a line is left as long as the journal does not hold it.
+Pure functions of a `SweepState`: a line is to be measured until the journal has it.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ FIGURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
 class OverSeeds(NamedTuple):
-    """A figure at one α over the seeds: mean, sample deviation (None of one seed), and how many."""
+    """A figure at one α over the seeds: mean, sample deviation (None for one seed), and count."""
 
     alpha: float
     mean: float
@@ -25,7 +25,7 @@ class OverSeeds(NamedTuple):
 
 
 def pairs(state: SweepState) -> Iterator[Pair]:
-    """Start and end of every line that a sweep asks for: one a seed that both have."""
+    """Yield start and end of every line of the sweep: one for each seed that both have."""
     line = state.opened.interpolation if state.opened else None
     if line is None:
         return
@@ -36,12 +36,12 @@ def pairs(state: SweepState) -> Iterator[Pair]:
 
 
 def is_end(state: SweepState, trial: str) -> bool:
-    """Whether a line begins or ends at a trial."""
+    """Return whether a line begins or ends at a trial."""
     return any(trial in (start.id, end.id) for start, end in pairs(state))
 
 
 def left(state: SweepState) -> list[Pair]:
-    """The lines that can be drawn and are not."""
+    """Return the lines that can be measured and are not yet."""
     return [
         (start, end)
         for start, end in pairs(state)
@@ -50,7 +50,7 @@ def left(state: SweepState) -> list[Pair]:
 
 
 def hindered(state: SweepState) -> Iterator[str]:
-    """Of the lines that have an end which did not finish, which one that is, in a sentence."""
+    """Yield a sentence for each line that cannot be measured because a trial did not finish."""
     for start, end in pairs(state):
         missing = [each for each in (start, end) if each.status in UNFINISHED]
         if missing and (start.id, end.id) not in state.lines:
@@ -59,9 +59,9 @@ def hindered(state: SweepState) -> Iterator[str]:
 
 
 def curve(state: SweepState, figure: str) -> list[OverSeeds]:
-    """One of `FIGURES` along the lines that were drawn, over the seeds; α rises.
+    """Return one of `FIGURES` along the lines, over the seeds, by ascending α.
 
-    A seed whose loss is not finite at a point is left out there.
+    A seed with a loss that is not finite at a point is left out there.
     """
     drawn: dict[float, list[float]] = {}
     for point in _points(state):

@@ -1,10 +1,10 @@
-"""Which configurations of two sweeps are the same, but for what was changed between the sweeps.
+"""Pairs the configurations of two sweeps that are equal except for what changed between the sweeps.
 
-A setting that is one value throughout each sweep (another optimizer, another network) is the
-change that a person wants to look at, so it tells no configurations apart. What tells them apart is
-the batch size, and every setting that varies within either sweep and has a value that both know;
-settings that `[select]` chose are its answer, and no name. Configurations that are alike but for
-the rate and its scaling pair up as well, where each side has just one of these.
+A setting with one value throughout each sweep (another optimizer, another network) is the change
+to look at, so it does not distinguish configurations. What distinguishes them is the batch size,
+and every setting that varies within a sweep and has a value that occurs in both; settings that
+`[select]` chose do not. Configurations that differ only in the learning rate and its scaling are
+paired too, if each side has one of them.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,9 +22,10 @@ Key = tuple[bytes, ...]
 
 
 class Matched(NamedTuple):
-    """Pairs in the order of the first sweep, and what has no match; `keys` tell pairs apart.
+    """Pairs in the order of the first sweep, and the configurations without a match.
 
-    `unclear` counts, by batch size, configurations of the two that could match several.
+    `keys` are the settings that distinguish pairs. `unclear` counts, by batch size, configurations
+    of both sweeps that could match several.
     """
 
     pairs: list[tuple[Configuration, Configuration]]
@@ -35,7 +36,7 @@ class Matched(NamedTuple):
 
 
 class Differing(NamedTuple):
-    """A setting and the values that it takes on the two sides."""
+    """A setting and its values on the two sides."""
 
     key: str
     a: tuple[Any, ...]
@@ -43,7 +44,7 @@ class Differing(NamedTuple):
 
 
 def values_of(configuration: Configuration) -> Values:
-    """Every setting by its dotted key, with defaults in place and without what is never read."""
+    """Return every setting by its dotted key, with defaults and without those that are not used."""
     tables = msgspec.to_builtins(effective(configuration.settings))
     values = {f"{name}.{key}": value for name in TABLES for key, value in tables[name].items()}
     return {**values, PHASES: tables[PHASES]}
@@ -52,7 +53,7 @@ def values_of(configuration: Configuration) -> Values:
 def match(
     a: Sequence[Configuration], b: Sequence[Configuration], chosen: Collection[str] = ()
 ) -> Matched:
-    """Pair the configurations of two sweeps; `chosen` are keys that `[select]` has settled."""
+    """Pair the configurations of two sweeps; `chosen` are the keys that `[select]` chose."""
     keys = (BATCH_SIZE, *_telling(a, b, {BATCH_SIZE, *chosen}))
     pairs = _paired(a, b, keys)
     loose = tuple(key for key in keys if key not in RATE)
@@ -64,7 +65,7 @@ def match(
 
 
 def differing(a: Sequence[Configuration], b: Sequence[Configuration]) -> list[Differing]:
-    """The settings that take other values in these of one sweep than in those of the other."""
+    """Return the settings whose values in one sweep differ from those in the other."""
     one, other = [values_of(each) for each in a], [values_of(each) for each in b]
     differences = []
     for key in one[0] if one and other else ():
@@ -94,7 +95,7 @@ def _distinct(among: Sequence[Values], key: str) -> dict[bytes, Any]:
 def _paired(
     a: Sequence[Configuration], b: Sequence[Configuration], keys: Sequence[str]
 ) -> list[tuple[Configuration, Configuration]]:
-    """Those of which there is one on each side."""
+    """Return the configurations with exactly one counterpart on the other side."""
     one, other = _grouped(a, keys), _grouped(b, keys)
     return [
         (one[key][0], other[key][0])

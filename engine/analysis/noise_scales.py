@@ -1,8 +1,9 @@
 """The gradient noise scale of each configuration over its whole run, and its spread over seeds.
 
-tr(Σ) and |G|² are averaged apart over all that was drawn, and divided last (McCandlish et al. 2018,
-arXiv:1812.06162, appendix A.1): a mean of ratios would be biased. The interval is Fieller's for a
-ratio of two means over the seeds (Fieller 1954); it has no upper end where |G|² is not told from 0.
+tr(Σ) and |G|² are averaged separately over all measurements and divided last (McCandlish et al.
+2018, arXiv:1812.06162, appendix A.1): a mean of ratios would be biased. The interval is Fieller's
+for a ratio of two means over the seeds (Fieller 1954); there is none where the seeds cannot
+distinguish |G|² from 0.
 """
 
 import math
@@ -10,22 +11,21 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from batchscope.engine.analysis.figures import Noise, by_batch_size, noise_over
+from batchscope.engine.analysis.figures import by_batch_size
 from batchscope.engine.analysis.statistics import LEVEL
-from batchscope.engine.analysis.tables import noise_of_sgd
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.metrics.noise_scale import no_noise_scale
+from batchscope.engine.metrics.noise_scale import Noise, no_noise_scale, noise_of_sgd, noise_over
 
 AGREE = 10.0
 """Two figures that differ by less than this factor agree in their order of magnitude."""
 
 
 class NoiseFinding(Struct, frozen=True, kw_only=True):
-    """A noise scale in samples, or the `reason` why it is undetermined.
+    """A noise scale in images, or the `reason` why it is undetermined.
 
-    `trace` and `signal` are the means of tr(Σ) and |G|² over `draws` in `n` seeds; `low` and `high`
-    its interval of coverage 0.95, None where it has no such end. `sgd_noise_scale` is that of Smith
-    and Le, of the settings and not of the gradients: see `engine.metrics.noise_scale`.
+    `trace` and `signal` are the means of tr(Σ) and |G|² over `draws` steps of `n` seeds; `low` and
+    `high` are the 95 % interval, None without one. `sgd_noise_scale` is that of Smith and Le, which
+    follows from the settings: see `engine.metrics.noise_scale`.
     """
 
     configuration: str
@@ -43,7 +43,7 @@ class NoiseFinding(Struct, frozen=True, kw_only=True):
 
 
 def noise_scales(state: SweepState) -> list[NoiseFinding]:
-    """One for every configuration with a finished trial, smaller batch sizes first."""
+    """Return one for every configuration with a finished trial, smaller batch sizes first."""
     findings = []
     for name in by_batch_size(state):
         each = state.configurations[name]
@@ -76,10 +76,11 @@ def noise_scales(state: SweepState) -> list[NoiseFinding]:
 def ratio_interval(
     pairs: Sequence[tuple[float, float]], level: float = LEVEL
 ) -> tuple[float | None, float | None]:
-    """Fieller's interval of coverage 1 − `level` for mean(x)/mean(y) over pairs (x, y).
+    """Return Fieller's interval of coverage 1 − `level` for mean(x)/mean(y) over pairs (x, y).
 
-    The ratios r for which the mean of x − r y is not told from 0 by a one-sample t. None is an end
-    that there is not: both where the mean of y is not told from 0, or with fewer than two pairs.
+    It holds the ratios r for which a one-sample t test cannot distinguish the mean of x − r y from
+    0. Both ends are None if the test cannot distinguish the mean of y from 0, or with fewer than
+    two pairs.
     """
     from scipy.special import stdtrit
 
@@ -101,7 +102,7 @@ def ratio_interval(
 
 
 def agrees(noise: float | None, critical: float | None) -> bool | None:
-    """Whether both are of one order of magnitude, which is all that is claimed of them."""
+    """Return whether both have the same order of magnitude, which is all that is claimed."""
     if noise is None or critical is None or noise <= 0:
         return None
     return 1 / AGREE <= noise / critical <= AGREE
@@ -111,5 +112,5 @@ def _why(drawn: Noise, impossible: str) -> str:
     if impossible:
         return impossible
     if not drawn.draws:
-        return "nothing was measured of it"
-    return "the estimate of |G|² is not positive: more draws are needed"
+        return "it was not measured"
+    return "the estimate of |G|² is not positive: more measurements are needed"

@@ -1,4 +1,4 @@
-"""Under which circumstances two sweeps were trained, as far as it bears on comparing them."""
+"""Where and from what two sweeps were trained, as far as it matters for comparing them."""
 
 import math
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.spec import Settings
 
 OF_TIME = ("processor", "cores", "gpus", "devices", "workers", "threads")
-"""What of a machine moves its times."""
+"""The facts about a machine that affect times."""
 SAME_START = 1e-6
-"""Initial norms that differ by less than this share are of the same weights."""
+"""Initial norms that differ by less than this share belong to the same weights."""
 
 
 def machine_of(state: SweepState) -> dict[str, Any]:
-    """The machine, the devices that trained on it, and with how many workers and threads."""
+    """Return the machine, the devices that trained, and the numbers of workers and threads."""
     machine = dict(state.conductor.machine) if state.conductor else {}
     devices = sorted({each.device_name for each in state.workers.values()})
     threads = sorted({plan.threads for plan in state.plans.values()})
@@ -26,7 +26,7 @@ def machine_of(state: SweepState) -> dict[str, Any]:
 
 
 def same_images(a: SweepState, b: SweepState, x: Settings, y: Settings) -> bool:
-    """Whether two configurations are tested on the same images, as far as is known."""
+    """Return whether two configurations are tested on the same images, as far as is known."""
     one, other = a.data.get(x.data.name), b.data.get(y.data.name)
     if one is None or other is None:
         return x.data.name == y.data.name
@@ -34,7 +34,7 @@ def same_images(a: SweepState, b: SweepState, x: Settings, y: Settings) -> bool:
 
 
 def same_start(left: Sequence[TrialState], right: Sequence[TrialState]) -> bool:
-    """Whether trials of one seed began with the same weights, as far as their norms tell."""
+    """Return whether trials of the same seed began with the same weights, judged by their norms."""
     norms = {trial.seed: trial.started.init_norm for trial in left if trial.started}
     shared = [
         (norms[trial.seed], trial.started.init_norm)

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 
 def smoothed(values: Iterable[float], strength: float) -> list[float]:
-    """The average of each value and all before it, each weighing `strength` times its successor.
+    """Average each value with all before it; each has `strength` times the weight of the next.
 
-    Divided by the sum of these weights, so that the beginning is drawn neither to zero nor to the
-    first value: the moving average with its bias corrected, as Kingma and Ba (2015) correct the
-    moments of Adam. What is not finite stays where it is, and weighs nothing in what follows.
+    The average is divided by the sum of the weights, so that the beginning is biased neither
+    towards zero nor towards the first value, as Kingma and Ba (2015) correct the moments of Adam.
+    A value that is not finite is kept, and has no weight in what follows.
 
     Args:
         values: the series.

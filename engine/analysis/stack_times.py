@@ -1,59 +1,53 @@
-"""Times that several replicates share: a stack trains them together, on one clock.
+"""Times that several replicates share because a stack trains them together.
 
-The seconds of an epoch are those in which all members of the stack trained it, so they say nothing
-of one of them alone, and are no measure of a training that was stacked otherwise. They are one
-measurement, however many members state it: whoever counts times counts one a stack.
+The seconds of an epoch are those that all members of the stack took together. They cannot be
+compared with the times of stacks of another size, and they are one measurement, however many
+members report it: statistics of times count each stack once.
 """
 
 from collections.abc import Collection, Iterable, Sequence
 
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.registry import PEAKS
+from batchscope.engine.metrics.registry import TIMED as TIMED
 from batchscope.engine.spec import Claim
 
-TIMED = (
-    "epoch_seconds",
-    "samples_per_second",
-    "step_seconds",
-    "training_seconds",
-    "seconds_to_target",
-)
-"""Measures that are times and paces: what else ran on the machine is in them."""
-PEAK = "peak_memory_bytes"
-"""The live tensors of the whole stack: one measurement, too, but the same for any seeds."""
+(PEAK,) = PEAKS
+"""The peak of the whole stack: also one measurement, but the same for any seeds."""
 MEASURED = {"time": "timed", "peak": "measured"}
 TIMED_AS = {"alone": "timed alone", "shared": "timed while others may run", "": ""}
 """The values of `run.timing` in words."""
-NARROW = "They are one measurement: n counts stacks, and a single one has no interval."
-"""Said beside times that are shared: counted by seeds, their intervals would be too narrow."""
-ONE = 'one measurement: replicates of a stack share it; run.stack = "never" gives one a seed'
-"""Why nothing can be judged of the time of a single stack."""
+NARROW = "A stack is one measurement: n counts stacks, and a single stack has no interval."
+"""Said where times are shared: counted by seeds, their intervals would be too narrow."""
+ONE = 'the replicates of a stack share one measurement; run.stack = "never" measures each seed'
+"""Why the time of a single stack cannot be judged."""
 
 
 def compares_times(claims: Iterable[Claim]) -> bool:
-    """Whether any claim is about a time: then all trials had better share theirs alike."""
+    """Return whether any claim is about a time: then all trials should be stacked alike."""
     return any(claim.measure in TIMED for claim in claims)
 
 
 def stack_sizes(trials: Iterable[TrialState]) -> frozenset[int]:
-    """How many replicates trained together, for each of the trials that began."""
+    """Return the sizes of the stacks of the trials that began."""
     return frozenset(trial.started.stacked for trial in trials if trial.started)
 
 
 def stacked(trials: Iterable[TrialState]) -> int:
-    """The size of the largest stack that one of the trials is a member of; 1 without any."""
+    """Return the size of the largest stack among the trials; 1 without any."""
     return max(stack_sizes(trials), default=1)
 
 
 def timed_trials(trials: Sequence[TrialState]) -> list[TrialState]:
-    """Trials whose times stand for a configuration: those that finished; before any did, all."""
+    """Return the trials whose times represent a configuration: the finished ones, else all."""
     return [trial for trial in trials if trial.status == "finished"] or list(trials)
 
 
 def clocks(state: SweepState, trials: Iterable[TrialState]) -> dict[str, list[TrialState]]:
-    """The trials that began, by the measurement of time that they share.
+    """Return the trials that began, grouped by the stack that they share.
 
-    Each is named by the first member of its stack, which need not be among the trials. Those of
-    the largest stack count alone: times of others are no measure of the same.
+    The key is the id of the stack's first member, which need not be among the trials. Only stacks
+    of the largest size count: the times of others cannot be compared with theirs.
     """
     began = [trial for trial in trials if trial.started]
     size = stacked(began)
@@ -65,7 +59,7 @@ def clocks(state: SweepState, trials: Iterable[TrialState]) -> dict[str, list[Tr
 
 
 def _first(state: SweepState, trial: TrialState, size: int) -> str:
-    """The first member of a trial's stack: by its plan, without one by the order of the seeds."""
+    """Return the first member of a trial's stack, by its plan, else by the order of the seeds."""
     if size == 1:
         return trial.id
     plan = state.plans.get(trial.id)
@@ -80,25 +74,25 @@ def _first(state: SweepState, trial: TrialState, size: int) -> str:
 
 
 def stack_mark(size: int) -> str:
-    """What marks a time of so many replicates; empty where it is of one alone."""
+    """Return the mark of a time that so many replicates share; empty for one alone."""
     return f"×{size}" if size > 1 else ""
 
 
 def stack_note(sizes: Collection[int]) -> str:
-    """What the marks mean; empty where no time is shared."""
+    """Return what the marks mean; empty if no time is shared."""
     shared = sorted({size for size in sizes if size > 1})
     if not shared:
         return ""
     marks = ", ".join(map(stack_mark, shared))
     many = f"{shared[0]}" if len(shared) == 1 else "so many"
     return (
-        f"{marks}: {many} replicates trained as one stack; an epoch's time is theirs together, "
+        f"{marks}: {many} replicates trained as one stack; the epoch time is that of all together, "
         "samples/s that of one"
     )
 
 
 def stack_caution(sizes: Collection[int], what: str = "time") -> str:
-    """What to beware of where times, or peaks, of these were compared; empty where none is."""
+    """Return a caution about comparing times, or peaks, of these stacks; empty if not needed."""
     if max(sizes, default=1) == 1:
         return ""
     if len(set(sizes)) == 1:

@@ -1,10 +1,10 @@
-"""Means and differences of few values, with the uncertainty that belongs to them.
+"""Means and differences of few values, with their uncertainty.
 
 Welch's t (Welch 1947) with the degrees of freedom of Welch and Satterthwaite (Satterthwaite
 1946), Student's t on paired differences, two one-sided tests for equality (Schuirmann 1987), and
 Holm's adjustment for several comparisons (Holm 1979).
 
-`scipy.special` is loaded where a distribution is first asked for: a viewer and a conductor start
+`scipy.special` is loaded when a distribution is first needed: a viewer and a conductor start
 without it.
 """
 
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LEVEL = 0.05
-"""The level at which everything is judged, two-sided."""
+"""The level of all tests, two-sided."""
 ROUNDING = 1e-14
-"""Spread below this share of the values is what adding floats leaves, not a measurement."""
+"""Spread below this share of the values comes from adding floats, not from a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,11 @@ class Estimate:
 
 
 def of_mean(values: Sequence[float], floor: float = 0.0) -> Estimate | None:
-    """The mean of values, or of paired differences; None below two, where no spread is known.
+    """Return the mean of values, or of paired differences; None below two, without a spread.
 
-    `floor` is a variance that each value has at least, because it is known to so many digits
-    only: two seeds that agree to the last digit of a coarse figure prove no certainty.
+    Args:
+        floor: the least variance of a value, because of its rounding: two seeds that agree to
+            the last digit of a coarse figure are no proof of certainty.
     """
     if len(values) < 2:
         return None
@@ -43,12 +44,12 @@ def of_mean(values: Sequence[float], floor: float = 0.0) -> Estimate | None:
 def paired(
     left: Sequence[float], right: Sequence[float], floors: tuple[float, float] = (0.0, 0.0)
 ) -> Estimate | None:
-    """Mean of left − right, value by value; None below two pairs."""
+    """Return the mean of left − right, value by value; None below two pairs."""
     if len(left) < 2:
         return None
     differences = [a - b for a, b in zip(left, right, strict=True)]
     scale = max(abs(value) for value in (*left, *right))
-    if _spread(differences) <= ROUNDING * scale:  # the same difference, but for its rounding
+    if _spread(differences) <= ROUNDING * scale:  # equal differences, except for rounding
         differences = [_rounded(math.fsum(differences) / len(differences), scale)] * len(left)
     return of_mean(differences, sum(floors))
 
@@ -56,7 +57,7 @@ def paired(
 def welch(
     left: Sequence[float], right: Sequence[float], floors: tuple[float, float] = (0.0, 0.0)
 ) -> Estimate | None:
-    """Mean of left − mean of right, of groups that share neither seeds nor variance."""
+    """Return mean of left − mean of right, for groups that share neither seeds nor variance."""
     one, other = of_mean(left, floors[0]), of_mean(right, floors[1])
     if one is None or other is None:
         return None
@@ -69,7 +70,7 @@ def welch(
 
 
 def interval(of: Estimate, level: float = LEVEL) -> tuple[float, float]:
-    """The confidence interval of coverage 1 − level."""
+    """Return the confidence interval of coverage 1 − level."""
     from scipy.special import stdtrit
 
     half = float(stdtrit(of.df, 1 - level / 2)) * of.error
@@ -77,21 +78,21 @@ def interval(of: Estimate, level: float = LEVEL) -> tuple[float, float]:
 
 
 def p_value(of: Estimate) -> float | None:
-    """Two-sided p of no effect; None where there is neither an effect nor a spread."""
+    """Return the two-sided p value of no effect; None without an effect and a spread."""
     if of.error == 0:
         return None if of.effect == 0 else 0.0
     return 2 * _below(of.df, -abs(of.effect) / of.error)
 
 
 def equality_p(of: Estimate, within: float) -> float:
-    """p of an effect as large as `within` or larger: the greater of two one-sided ones."""
+    """Return the p value of an effect of `within` or larger: the greater of two one-sided ones."""
     if of.error == 0:
         return 0.0 if abs(of.effect) < within else 1.0
     return _below(of.df, (abs(of.effect) - within) / of.error)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """The p values adjusted for their number (Holm 1979): judged at a level, all hold together.
+    """Return p values adjusted for their number (Holm 1979), so that all may be judged together.
 
     The i-th smallest of m is multiplied by m − i + 1, at most to 1 and at least to the one before.
     """
@@ -109,7 +110,7 @@ def _below(df: float, t: float) -> float:
 
 
 def _moments(values: Sequence[float], floor: float) -> tuple[float, float]:
-    """Mean and sample variance (n − 1), computed from the deviations."""
+    """Return mean and sample variance (n − 1), computed from the deviations."""
     mean = math.fsum(values) / len(values)
     if _spread(values) <= ROUNDING * max(abs(value) for value in values):
         return values[0], floor
@@ -122,5 +123,5 @@ def _spread(values: Sequence[float]) -> float:
 
 
 def _rounded(difference: float, scale: float) -> float:
-    """A difference that is mere rounding of values of that scale is none."""
+    """Return a difference, or 0 if it is no more than the rounding of values of that scale."""
     return 0.0 if abs(difference) <= ROUNDING * scale else difference

@@ -1,4 +1,4 @@
-"""What a target cost: steps, samples and seconds of training until a trial reached it."""
+"""The cost of a target: steps, images and seconds of training until a trial reached it."""
 
 import math
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from batchscope.engine.analysis.figures import kin
-from batchscope.engine.analysis.target_reached import reached
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.target_reached import reached
 from batchscope.engine.spec import Configuration, Settings
 
 
 class TargetCost(NamedTuple):
-    """Of one trial; `every` is how many steps lie between two looks at the target."""
+    """The cost for one trial; `every` is the number of steps between two checks of the target."""
 
     steps: float
     samples: float
@@ -22,9 +22,9 @@ class TargetCost(NamedTuple):
 
 
 def cost_of(trial: TrialState) -> TargetCost | None:
-    """What the target cost a trial; None where it did not reach it, or has none.
+    """Return the cost of the target for a trial; None if it has none or missed it.
 
-    A trial ends once it is there, so its totals are those to the target.
+    A trial ends when it reaches its target, so the cost is its totals.
     """
     totals, started = reached(trial), trial.started
     if totals is None or started is None:
@@ -39,19 +39,22 @@ def cost_of(trial: TrialState) -> TargetCost | None:
 
 
 def series(settings: Settings) -> Settings:
-    """What the batch sizes of one curve have in common: a budget only bounds how long they try."""
+    """Return the settings that the batch sizes of one curve share: all but what `kin` leaves out.
+
+    The budget is left out too: it only limits how long they train.
+    """
     alike = kin(settings)
     train = replace(alike.train, epochs=None, steps=None, samples=None, seconds=None)
     return replace(alike, train=train)
 
 
 def costs(state: SweepState, configuration: Configuration) -> list[TargetCost | None]:
-    """What the target cost each of its trials, in the order of the seeds."""
+    """Return the cost for each trial of a configuration, in the order of the seeds."""
     trials = sorted(state.replicates(configuration.id), key=lambda trial: trial.seed)
     return [cost_of(trial) for trial in trials]
 
 
 def means(trial_costs: Sequence[TargetCost]) -> TargetCost:
-    """The mean of each figure over several trials."""
+    """Return the mean of each figure over several trials."""
     columns = zip(*trial_costs, strict=True)
     return TargetCost._make(math.fsum(column) / len(trial_costs) for column in columns)

@@ -1,8 +1,8 @@
-"""How long a sweep may take, before and while it runs.
+"""Estimates how long a sweep takes, before and while it runs.
 
-Before anything is measured the estimate is a count of steps and multiply-adds over rates
-typical of one CPU core; it is good to a factor of about three. As trials run, the measured
-seconds of each configuration take its place and correct the rest in proportion.
+Before anything is measured the estimate is the number of steps and multiply-adds ÷ rates typical of
+one CPU core; it is right within a factor of about three. Once trials run, the measured seconds of
+each configuration replace it, and correct the estimates of the others in proportion.
 """
 
 from dataclasses import dataclass
@@ -29,16 +29,16 @@ SECONDS_PER_WEIGHT_CLIMBED = 2e-7  # of L-BFGS-B in an iteration
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """Seconds until the sweep ends; `measured` tells whether any trial's pace is known."""
+    """Seconds until the sweep ends; `measured` says whether they rest on any measurement."""
 
     seconds: float
     measured: bool
 
 
 def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
-    """Expected seconds of one trial on one CPU core, or on one for each of its workers.
+    """Return the expected seconds of one trial, on one CPU core for each of its workers.
 
-    Images that are held out are counted too.
+    `train_size` includes the images that are held out.
     """
     train, dataset = settings.train, DATASETS[settings.data.name]
     if train.seconds is not None:
@@ -54,7 +54,7 @@ def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
 
 
 def _work_seconds(settings: Settings, images: int, steps: int, samples: int) -> float:
-    """Expected seconds of so many steps on so many samples, evaluations included."""
+    """Return the expected seconds of so many steps and samples, evaluations included."""
     dataset, workers = DATASETS[settings.data.name], settings.run.data_parallel
     evaluated = samples / training_size(settings.data, images) * _evaluated(settings, images)
     work = (PASSES * samples / workers + evaluated) * multiply_adds(settings.model, dataset)
@@ -66,7 +66,7 @@ def _work_seconds(settings: Settings, images: int, steps: int, samples: int) -> 
 
 
 def _evaluated(settings: Settings, images: int) -> float:
-    """Images that are looked at in an epoch without being trained on."""
+    """Return the images that an epoch evaluates without training on them."""
     test, train = DATASETS[settings.data.name].test_size, settings.train
     held = validation_size(settings.data, images)
     between = train.target_checks - 1 if has_target(train) else 0
@@ -74,7 +74,7 @@ def _evaluated(settings: Settings, images: int) -> float:
 
 
 def probe_seconds(settings: Settings, train_size: int) -> float:
-    """Expected seconds of one probe, on one CPU core."""
+    """Return the expected seconds of one probe, on one CPU core."""
     probe, dataset = settings.probe, DATASETS[settings.data.name]
     sizes = drawn_sizes(settings, train_size)
     gradients = probe.draws * len(sizes)
@@ -88,7 +88,7 @@ def probe_seconds(settings: Settings, train_size: int) -> float:
 
 
 def box_seconds(settings: Settings, train_size: int) -> float:
-    """Expected seconds of measuring the sharpness once, on one CPU core."""
+    """Return the expected seconds of measuring the sharpness once, on one CPU core."""
     asked, dataset = settings.sharpness, DATASETS[settings.data.name]
     samples = LOOKS * asked.iterations * min(asked.samples, train_size)
     work = PASSES * samples * multiply_adds(settings.model, dataset) / MULTIPLY_ADDS_PER_SECOND
@@ -97,7 +97,7 @@ def box_seconds(settings: Settings, train_size: int) -> float:
 
 
 def sweep_seconds(configurations: tuple[Configuration, ...], cores: int) -> float:
-    """Expected seconds of a whole sweep on so many cores, one trial a core or a bundle of them."""
+    """Return the expected seconds of a sweep; a trial takes one core for each of its workers."""
     work = sum(trial_seconds(c.settings) * len(c.seeds) for c in configurations)
     count = sum(len(c.seeds) for c in configurations)
     parallel = max((c.settings.run.data_parallel for c in configurations), default=1)
@@ -105,7 +105,7 @@ def sweep_seconds(configurations: tuple[Configuration, ...], cores: int) -> floa
 
 
 def remaining(state: SweepState, now: float) -> Remaining | None:
-    """Time left, from the pace of what ran so far; None before anything is known."""
+    """Return the time left, from the pace of the trials so far; None before there are any."""
     left = [trial for trial in state.trials.values() if trial.status in ("queued", "running")]
     if not state.trials:
         return None
@@ -124,9 +124,11 @@ def remaining(state: SweepState, now: float) -> Remaining | None:
 
 
 def _job_ends(state: SweepState, left: list[TrialState], each: dict[str, float]) -> list[float]:
-    """Seconds that every job needs to its end: replicates in one stack come to it together.
+    """Return the seconds that every job needs to its end; replicates of a stack end together.
 
-    `each` are the seconds of a trial's share in its stack, by configuration.
+    Args:
+        left: the trials that have not ended.
+        each: the seconds of a trial's share in its stack, by configuration.
     """
     ends: dict[str, float] = {}
     for trial in left:
@@ -138,7 +140,7 @@ def _job_ends(state: SweepState, left: list[TrialState], each: dict[str, float])
 
 
 def trial_remaining(state: SweepState, trial: TrialState, now: float) -> float | None:
-    """Seconds until a running trial ends; None where its pace is not known yet."""
+    """Return the seconds until a running trial ends; None while its pace is not known."""
     done = _done(state, trial)
     if trial.started is None or done <= 0.02:
         return None
@@ -148,7 +150,7 @@ def trial_remaining(state: SweepState, trial: TrialState, now: float) -> float |
 
 
 def _pace(state: SweepState, configuration: str, now: float) -> float | None:
-    """Measured seconds of one whole trial of a configuration: of its share, where it is stacked."""
+    """Return the measured seconds of a trial of a configuration, or of its share in a stack."""
     seconds = []
     for trial in state.replicates(configuration):
         if trial.started is None:
@@ -164,10 +166,10 @@ def _pace(state: SweepState, configuration: str, now: float) -> float | None:
 
 
 def _done(state: SweepState, trial: TrialState) -> float:
-    """Share of a trial's work that is done.
+    """Return the share of a trial's work that is done.
 
     Where the batch size changes, a share of the budget does not take the same share of the time:
-    then it is taken by the expected costs of steps and images.
+    the share is then that of the expected cost of steps and images.
     """
     started, train = trial.started, trial.settings.train
     changes = started is not None and started.total_samples is not None
@@ -183,20 +185,20 @@ def _done(state: SweepState, trial: TrialState) -> float:
 
 
 def _ran(state: SweepState, trial: TrialState, until: float) -> float:
-    """Seconds since a trial's start, without those of pauses."""
+    """Return the seconds since a trial's start, without pauses."""
     since = trial.started.at if trial.started else until
     return until - since - state.paused_between(since, until)
 
 
 def _training(trial: TrialState, elapsed: float) -> float:
-    """Seconds since a trial's start, without those of its probes and sharpness measurements."""
+    """Return the seconds since a trial's start, without probes and sharpness measurements."""
     probing = sum(probed.seconds for probed in trial.probes)
     sharpness = sum(measured.seconds for measured in trial.sharpness)
     return max(0.0, elapsed - (probing + sharpness))
 
 
 def _probing(state: SweepState, trial: TrialState, times: int) -> float:
-    """Seconds of so many probes: by the mean of those measured, or as expected before the first."""
+    """Return the seconds of so many probes: by the mean so far, or as expected before the first."""
     if trial.probes:
         return times * fmean(probed.seconds for probed in trial.probes)
     size = training_size(trial.settings.data, _images(state, trial.settings))
@@ -204,7 +206,7 @@ def _probing(state: SweepState, trial: TrialState, times: int) -> float:
 
 
 def _climbing(state: SweepState, trial: TrialState, boxes: int) -> float:
-    """Seconds of measuring the sharpness in so many boxes; see `_probing`."""
+    """Return the seconds of measuring the sharpness in so many boxes: see `_probing`."""
     if trial.sharpness:
         return boxes * fmean(measured.seconds for measured in trial.sharpness)
     size = training_size(trial.settings.data, _images(state, trial.settings))
@@ -212,7 +214,7 @@ def _climbing(state: SweepState, trial: TrialState, boxes: int) -> float:
 
 
 def _images(state: SweepState, settings: Settings) -> int:
-    """Images of the training set, those that are held out too."""
+    """Return the number of training images, with those that are held out."""
     data = state.data.get(settings.data.name)
     return data.train if data else DATASETS[settings.data.name].train_size
 

@@ -1,12 +1,13 @@
-"""Which candidates of `[select]` are chosen: for each group of rivals the best one over the seeds.
+"""The candidates that `[select]` chooses: in each group of rivals the best one over the seeds.
 
-A candidate's value is the mean over its finished seeds of the validation accuracy or loss at the
-end of the training, or of the steps to the target. One choice is made a group, not one a seed, and
-no figure of the test set has a part in it: those of the chosen one are unbiased by the choice.
+The value of a candidate is the mean over its finished seeds of the validation accuracy or loss at
+the end of the training, or of the steps to the target. There is one choice for a group, not one
+for each seed, and the test set has no part in it, so the choice does not bias the test figures.
 
-A group is open while any of its trials is. A candidate that has no value for every seed (it
-diverged, failed, was skipped, or missed the target) loses to every one that has; among such ones
-fewer seeds without a value win. A tie goes to the smaller rate, then to the first.
+A group is open while any of its trials is. A candidate without a value for some seed (it diverged,
+failed, was skipped, or missed the target) loses to every candidate with a value for all seeds;
+among such candidates the one with fewer missing values wins. A tie goes to the smaller learning
+rate, then to the first.
 """
 
 import math
@@ -15,9 +16,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from batchscope.engine.analysis.target_reached import reached
 from batchscope.engine.experiment.selectors import value_at
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.registry import TRIAL
 from batchscope.engine.spec import Configuration, Selection
 
 OPEN = ("queued", "running", "stopped")
@@ -38,9 +39,9 @@ class Candidate(Struct, frozen=True, kw_only=True):
 class TuningChoice(Struct, frozen=True, kw_only=True):
     """The choice in one group of rivals.
 
-    `chosen` is the id of a configuration, None while the group is `open` or where no candidate has
-    a value. `edge` tells by key where the best is the `lowest` or `highest` value tried: the best
-    may then lie beyond.
+    `chosen` is the id of a configuration, None while the group is `open` or if no candidate has a
+    value. `edge` says for each key if the best is the `lowest` or `highest` value tried: a better
+    one may then be beyond it.
     """
 
     group: str
@@ -53,7 +54,7 @@ class TuningChoice(Struct, frozen=True, kw_only=True):
 
 
 def choices(state: SweepState) -> list[TuningChoice]:
-    """The choice in every group, in the order of the preset; none where nothing is selected."""
+    """Return the choice in every group, in the order of the preset; empty without `[select]`."""
     selection = state.opened.selection if state.opened else None
     if selection is None:
         return []
@@ -65,17 +66,17 @@ def choices(state: SweepState) -> list[TuningChoice]:
 
 
 def chosen_configurations(state: SweepState) -> list[Configuration]:
-    """The configurations that stand for the sweep, in the order of the preset.
+    """Return the configurations that represent the sweep, in the order of the preset.
 
-    Of each group of rivals the one that was chosen, none where none is (yet); and all that have no
-    rivals. Without `[select]` those are all. Per batch size, then, these are the tuned ones.
+    Those are the chosen one of each group of rivals (none while none is chosen) and all without
+    rivals. Without `[select]` those are all configurations.
     """
     best = {choice.chosen for choice in choices(state)}
     return [each for each in state.configurations.values() if not each.rivals or each.id in best]
 
 
 def rejected(state: SweepState) -> frozenset[str]:
-    """Ids of the candidates to which another one was preferred; of an open group none yet."""
+    """Return the ids of the rejected candidates; an open group has none yet."""
     return frozenset(
         candidate.configuration
         for choice in choices(state)
@@ -103,7 +104,9 @@ def _choice(
 
 def _candidate(state: SweepState, selection: Selection, of: Configuration) -> Candidate:
     trials = state.replicates(of.id)
-    values = [value for trial in trials if (value := _value(trial, selection.by)) is not None]
+    values = [
+        value for trial in trials if (value := _value(state, trial, selection.by)) is not None
+    ]
     return Candidate(
         configuration=of.id,
         label=of.label,
@@ -114,21 +117,18 @@ def _candidate(state: SweepState, selection: Selection, of: Configuration) -> Ca
     )
 
 
-def _value(trial: TrialState, by: str) -> float | None:
-    """What a trial is judged by; None where it has none."""
+def _value(state: SweepState, trial: TrialState, by: str) -> float | None:
+    """Return the value by which a trial is chosen; None if it has none."""
     if trial.status != "finished" or trial.last is None:
         return None
-    if by == "steps_to_target":
-        totals = reached(trial)
-        return None if totals is None else float(totals.steps)
-    value = trial.last.validation_accuracy
-    return trial.last.validation_loss if by == "validation_loss" else value
+    value = TRIAL[by].read(state, trial)
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _best(
     candidates: Iterable[Candidate], group: Sequence[Configuration], selection: Selection
 ) -> Candidate | None:
-    sign = -1.0 if selection.by == "validation_accuracy" else 1.0
+    sign = -1.0 if TRIAL[selection.by].better == "higher" else 1.0
     ranked = [
         ((one.seeds - one.n, sign * one.value, each.settings.train.lr), one)
         for one, each in zip(candidates, group, strict=True)
@@ -147,5 +147,5 @@ def _edges(best: Candidate, candidates: Iterable[Candidate]) -> dict[str, str]:
 
 
 def _number(value: object) -> float | None:
-    """What has an order; None for a name, a list or a switch."""
+    """Return a number; None for a name, a list or a switch, which have no order."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None

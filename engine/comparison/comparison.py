@@ -18,7 +18,6 @@ from batchscope.engine.analysis.figures import pace_of, preferred
 from batchscope.engine.analysis.matching import Differing, differing, match
 from batchscope.engine.analysis.provenance import machine_of, same_images, same_start
 from batchscope.engine.analysis.statistics import LEVEL, holm, interval, p_value
-from batchscope.engine.analysis.target_reached import reached
 from batchscope.engine.analysis.tuning import choices
 from batchscope.engine.comparison.caveats import remarks
 from batchscope.engine.comparison.sources import Opened
@@ -27,6 +26,7 @@ from batchscope.engine.findings.claim_verdicts import Method
 from batchscope.engine.findings.comparison_sides import LOST, Side, difference, gather, share_seeds
 from batchscope.engine.findings.configuration_summary import Mean, mean_over, stack_of
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.target_reached import reached
 from batchscope.engine.schedule.target import has_target, judged_by
 from batchscope.engine.spec import Configuration, Settings
 

@@ -1,21 +1,14 @@
-"""Reads the claims of a preset: each mistake is one sentence that names the claim and the key."""
+"""Reads the claims of a preset; a mistake is reported in a sentence that names claim and key."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from batchscope.engine.errors import UsageProblem, nearest, printable, shown
 from batchscope.engine.experiment.fields import check_value, field_types, full_key
-from batchscope.engine.experiment.measure_names import (
-    ACCURACIES,
-    COMPETED_NAMES,
-    FITTING,
-    MEASURES,
-    PAIRS,
-    PROBED,
-    SHARPNESS,
-    is_probed,
-)
 from batchscope.engine.experiment.selectors import Idle, picked, read_selector, read_text, value_at
+from batchscope.engine.metrics.metric import Place
+from batchscope.engine.metrics.probe_values import PAIRS, is_probed
+from batchscope.engine.metrics.registry import FITTING, MEASURES, TRIAL, places
 from batchscope.engine.spec import Claim, Configuration
 
 TREND = ("trend", "over")
@@ -26,7 +19,7 @@ LEFT_OUT = "claim left out, with nothing to compare"
 def leave_out_idle(
     written: object, configurations: Sequence[Configuration], where: str
 ) -> tuple[object, list[str]]:
-    """The claims without those that a changed grid left nothing to look at, and notes of these."""
+    """Leave out the claims for which a changed grid has no configurations, with a note on each."""
     if not isinstance(written, list):
         return written, []
     kept, notes = [], []
@@ -37,7 +30,7 @@ def leave_out_idle(
             notes.append(f"{LEFT_OUT}: {shown(claim.get('statement'), 120)}")
             continue
         except UsageProblem:
-            pass  # said by `read_claims`, with its place
+            pass  # `read_claims` reports it, with its place
         kept.append(claim)
     return kept, notes
 
@@ -45,10 +38,10 @@ def leave_out_idle(
 def read_claims(
     written: object, configurations: Sequence[Configuration], where: str
 ) -> tuple[Claim, ...]:
-    """The claims about these configurations.
+    """Return the claims about these configurations.
 
     Raises:
-        UsageProblem: a claim is malformed, or names what is not there.
+        UsageProblem: a claim is malformed, or names something that does not exist.
     """
     if not isinstance(written, list) or not all(isinstance(claim, dict) for claim in written):
         raise UsageProblem(f"{where}: claims: expected tables, written [[claims]]")
@@ -81,17 +74,12 @@ def _claim(raw: dict[str, Any], configurations: Sequence[Configuration], where: 
         _check_apart(claim, configurations, where)
     else:
         claim["value"] = _number(claim["value"], claim["measure"], f"{where}.value")
-    if "at_share" in claim:
-        claim["at_share"] = float(claim["at_share"])
-    if "epsilon" in claim:
-        claim["epsilon"] = float(claim["epsilon"])
-    _check_probed(claim, configurations, where)
-    _check_sharpness(claim, configurations, where)
+    _check_places(claim, configurations, where)
     return Claim(**claim)
 
 
 def _check_kind(raw: dict[str, Any], where: str) -> None:
-    """Whether a claim is one thing, a trend or a comparison, and says all that it needs."""
+    """Check that a claim is a trend or a comparison, not both, and has the keys that it needs."""
     trend, comparison = ([key for key in keys if key in raw] for keys in (TREND, COMPARISON))
     if trend and comparison:
         raise UsageProblem(
@@ -116,21 +104,23 @@ def _check_kind(raw: dict[str, Any], where: str) -> None:
         if key not in raw:
             raise UsageProblem(f"{where}.{key}: required")
     if raw.get("relation") == "equal" and "within" not in raw:
-        raise UsageProblem(f"{where}.within: required by equal: how far apart still counts as it")
+        raise UsageProblem(
+            f"{where}.within: required by equal: how far apart still counts as equal"
+        )
     if "within" in raw and raw.get("relation") != "equal":
-        raise UsageProblem(f"{where}.within: belongs to the relation equal alone")
+        raise UsageProblem(f"{where}.within: belongs to the relation equal only")
 
 
 def _number(value: float, measure: str, where: str) -> float:
-    """What a measure is compared with; an accuracy in percent is taken for a mistake."""
-    if measure in ACCURACIES and abs(value) > 1:
+    """Return the number that a measure is compared with; an accuracy above 1 is a mistake."""
+    if TRIAL[measure].is_accuracy and abs(value) > 1:
         fraction = f": {value / 100:g} for {value:g} %" if abs(value) <= 100 else ""
         raise UsageProblem(f"{where}: {measure} is a fraction{fraction}, got {shown(value)}")
     return float(value)
 
 
 def _ordered(claim: dict[str, Any], configurations: Sequence[Configuration], where: str) -> str:
-    """The dotted path of a setting that is a number in every configuration, or of probed levels."""
+    """Return the dotted key of a trend: a number in every configuration, or probed levels."""
     path, at = full_key(claim["over"], f"{where}.over"), f"{where}.over"
     if path in FITTING:
         _check_levels(path, claim["measure"], configurations, where)
@@ -149,7 +139,7 @@ def _ordered(claim: dict[str, Any], configurations: Sequence[Configuration], whe
 def _check_levels(
     path: str, measure: str, configurations: Sequence[Configuration], where: str
 ) -> None:
-    """Whether trainings are probed at levels that the measure has a value at."""
+    """Check that configurations are probed at the levels, and that the measure has values there."""
     if measure not in FITTING[path]:
         fitting = FITTING[path]
         raise UsageProblem(
@@ -163,49 +153,58 @@ def _check_levels(
         for large in sizes:
             if sizes.count(large) > 1:
                 raise UsageProblem(
-                    f"{where}.over: a trend over {PAIRS} goes by the large batch size, and "
-                    f"{large} is there twice in configuration {configuration.label!r}"
+                    f"{where}.over: a trend over {PAIRS} is over the large batch size, and "
+                    f"{large} occurs twice in configuration {configuration.label!r}"
                 )
 
 
-def _check_probed(
+def _check_places(
     claim: dict[str, Any], configurations: Sequence[Configuration], where: str
 ) -> None:
-    """Whether anything is probed, and at the moment asked for, where the measure needs it."""
-    measure, share = claim["measure"], claim.get("at_share")
-    if measure not in PROBED:
-        if share is not None:
+    """Check the keys that say where in a training the measure is read, such as `epsilon`.
+
+    Raises:
+        UsageProblem: a key belongs to other measures, or one that the measure needs is missing.
+        Idle: no configuration measures it, or none at that place.
+    """
+    measure = claim["measure"]
+    own = {place.key: place for place in TRIAL[measure].places}
+    for key, place in places().items():
+        if key in claim and key not in own:
             raise UsageProblem(
-                f"{where}.at_share: belongs to measures of the probe, and {measure} is none"
+                f"{where}.{key}: belongs to {place.measures}, and the measure is {measure}"
             )
-        return
-    over = PAIRS if measure in COMPETED_NAMES else ""
-    if not any(is_probed(each, over) for each in configurations):
-        needs = "probe.at and probe.pairs" if over else "probe.at"
-        raise Idle(f"{where}.measure: {measure} needs {needs}, which no configuration has")
-    if share is not None and not any(is_probed(each, over, share) for each in configurations):
-        moments = sorted({at for each in configurations for at in each.settings.probe.at})
-        there = ", ".join(f"{at:g}" for at in moments)
-        raise Idle(f"{where}.at_share: nothing is probed at {share:g}; probe.at has {there}")
+    for key, place in own.items():
+        there = {value for each in configurations for value in place.offered(each.settings)}
+        if not there:
+            raise Idle(
+                f"{where}.measure: {measure} needs {place.setting}, which no configuration has"
+            )
+        if key in claim:
+            _check_place(claim, place, there, where)
+        elif place.required:
+            raise UsageProblem(f"{where}.{key}: required by {measure}")
 
 
-def _check_sharpness(
-    claim: dict[str, Any], configurations: Sequence[Configuration], where: str
-) -> None:
-    """Whether any sharpness is measured, and in a box of the size asked for."""
-    measure, epsilon = claim["measure"], claim.get("epsilon")
-    if measure != SHARPNESS:
-        if epsilon is not None:
-            raise UsageProblem(f"{where}.epsilon: belongs to {SHARPNESS}, and {measure} is not it")
-        return
-    sizes = {size for each in configurations for size in each.settings.sharpness.epsilon}
-    if not sizes:
-        raise Idle(f"{where}.measure: {measure} needs sharpness.epsilon, which nothing has")
-    if epsilon is not None and epsilon not in sizes:
-        there = ", ".join(f"{size:g}" for size in sorted(sizes))
-        raise Idle(
-            f"{where}.epsilon: none is measured at {epsilon:g}; sharpness.epsilon has {there}"
+def _check_place(claim: dict[str, Any], place: Place, there: set[float | str], where: str) -> None:
+    """Check that a measure is read where some configuration measures it."""
+    value = claim[place.key]
+    if not isinstance(value, str):
+        value = claim[place.key] = float(value)
+    if value not in there:
+        offered = ", ".join(
+            each if isinstance(each, str) else f"{each:g}" for each in sorted(there, key=_by_value)
         )
+        raise Idle(
+            f"{where}.{place.key}: nothing is measured at {shown(value)}; "
+            f"{place.setting} has {offered}"
+        )
+
+
+def _by_value(value: float | str) -> tuple[bool, float, str]:
+    """Sort numbers by their value, then texts."""
+    is_text = isinstance(value, str)
+    return is_text, 0.0 if is_text else float(value), str(value)
 
 
 def _check_apart(

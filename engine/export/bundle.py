@@ -1,4 +1,4 @@
-"""Writes an export: every file into a new folder first, then in place of the old one at once."""
+"""Writes an export: all files into a new folder, which then replaces the old one in one step."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,6 @@ from batchscope.engine.analysis import tables
 from batchscope.engine.analysis.bias_variance import BiasVariance, bias_variances
 from batchscope.engine.analysis.completeness import complete, standing
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
-from batchscope.engine.experiment.measure_names import TRIAL_COLUMNS
 from batchscope.engine.experiment.preset import read_toml
 from batchscope.engine.export import (
     layer_table,
@@ -26,6 +25,7 @@ from batchscope.engine.export.tensorboard import write_event_files
 from batchscope.engine.findings.findings import document
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.registry import TRIAL_COLUMNS
 from batchscope.engine.sweeps.store import SWEEP, conductor_lives
 
 MANIFEST = "manifest.json"
@@ -37,12 +37,14 @@ OVERWRITE = ", or add --overwrite to replace it"
 def check_target(
     target: Path, sweep: str | None, overwrite: bool, mending: str = OVERWRITE
 ) -> None:
-    """Refuse, before anything is run, a folder that an export must not replace.
+    """Check, before anything is run, that an export may replace a folder.
 
-    `mending` is what a person can do besides naming another folder.
+    Args:
+        sweep: the sweep that is exported; its own earlier export may be replaced.
+        mending: what a person can do besides naming another folder.
 
     Raises:
-        UsageProblem: it is a file, or holds something else than an export of `sweep`.
+        UsageProblem: it is a file, or has other content than an export of `sweep`.
         MachineProblem: it cannot be written.
     """
     shown = printable(target)
@@ -66,7 +68,7 @@ def check_target(
 
 
 def exported_sweep(target: Path) -> str | None:
-    """The sweep whose export a folder holds, as its manifest says; None if it holds none."""
+    """Return the sweep whose export is in a folder, from its manifest; None if there is none."""
     try:
         manifest = msgspec.json.decode((target / MANIFEST).read_bytes())
         return printable(manifest["sweep"]) if manifest["program"] == "batchscope" else None
@@ -77,15 +79,17 @@ def exported_sweep(target: Path) -> str | None:
 def write_export(
     folder: Path, target: Path, *, report: bool = True, tensorboard: bool = False
 ) -> SweepState:
-    """Export the sweep in `folder` to `target`, replacing what is there; returns its state.
+    """Export the sweep in `folder` to `target`, replacing what is there; return its state.
 
-    Without a `report` it holds tables, findings and the journal alone; with `tensorboard` event
-    files as well.
+    Args:
+        report: whether to draw the report and its figures.
+        tensorboard: whether to write event files.
 
     Raises:
-        MachineProblem: the disk refuses, or nothing can be drawn; `target` is as it was.
+        MachineProblem: the disk cannot be written, or the report cannot be drawn; `target` is
+            unchanged.
     """
-    alive = conductor_lives(folder)  # asked first: what it wrote last is then read
+    alive = conductor_lives(folder)  # first, so that its last events are read below
     reader = journal.Reader(folder / journal.NAME)
     events = reader.read_all()
     state = SweepState().fold(events)
@@ -123,13 +127,13 @@ def _documents(folder: Path, state: SweepState, alive: bool, damaged: int) -> di
 
 
 def bias_variance_csv(state: SweepState) -> str:
-    """One row for each configuration of which three seeds finished."""
+    """Return one row for each configuration with three finished seeds."""
     rows = (msgspec.structs.asdict(each) for each in bias_variances(state))
     return tables.to_csv(BiasVariance.__struct_fields__, rows)
 
 
 def _probe_tables(state: SweepState) -> dict[str, str]:
-    """Only of a sweep that probes: three tables without a row would tell nobody anything."""
+    """Return the tables of the probe; none for a sweep without `[probe]`."""
     if not any(each.settings.probe.at for each in state.configurations.values()):
         return {}
     of = probe_tables
@@ -141,7 +145,7 @@ def _probe_tables(state: SweepState) -> dict[str, str]:
 
 
 def _minima_tables(state: SweepState) -> dict[str, str]:
-    """Only of a sweep that asks for sharpness, or for lines between solutions."""
+    """Return the tables of sharpness and of lines, for a sweep that measures them."""
     of, documents = minima_tables, {}
     if any(each.settings.sharpness.epsilon for each in state.configurations.values()):
         documents["sharpness.csv"] = tables.to_csv(of.SHARPNESS_COLUMNS, of.sharpness_rows(state))
@@ -151,7 +155,7 @@ def _minima_tables(state: SweepState) -> dict[str, str]:
 
 
 def sweep_toml(folder: Path, state: SweepState) -> str:
-    """The preset as it was run, with the numeric plan of every trial that has one."""
+    """Return the preset as it was run, with the numeric plan of every trial that has one."""
     raw = read_toml(folder / SWEEP)
     plans = dict.fromkeys(state.plans.values())
     raw["plan"] = [
@@ -162,7 +166,7 @@ def sweep_toml(folder: Path, state: SweepState) -> str:
 
 
 def manifest(folder: Path, state: SweepState, alive: bool, damaged: int) -> dict[str, Any]:
-    """What ran, on what, from which data, and how it stands; nothing of the moment of exporting."""
+    """Return what ran, where, on which data, and its state; the time of export is not in it."""
     opened, ended = state.opened, state.ended
     return {
         "program": "batchscope",

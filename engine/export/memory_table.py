@@ -1,4 +1,4 @@
-"""The table of memory: what was executed before the first step, what was chosen, and why."""
+"""The table of micro-batch sizes: those measured before the first step, and the chosen one."""
 
 from collections.abc import Iterator
 
@@ -17,9 +17,9 @@ MEMORY_COLUMNS = (
 
 
 def memory_rows(state: SweepState) -> Iterator[Row]:
-    """One row for each micro-batch size that was measured, then those that were given.
+    """Yield a row for each micro-batch size that was measured, then for those that were given.
 
-    In the order of the trials: which of two workers measures first is chance.
+    They are in the order of the trials, since it is chance which worker measures first.
     """
     order = {name: index for index, name in enumerate(state.trials)}
     for measured in sorted(state.measured, key=lambda each: (order[each.trial], each.device)):
@@ -44,7 +44,7 @@ def memory_rows(state: SweepState) -> Iterator[Row]:
 
 
 def _given(state: SweepState) -> Iterator[Row]:
-    """A row for each configuration whose plan came from the preset; as it went."""
+    """Yield a row for each configuration whose micro-batch size is given, with what it took."""
     measured = {
         alike(state.trials[each.trial].settings, each.batch_size) for each in state.measured
     }

@@ -1,4 +1,4 @@
-"""The tables of sharpness and of lines between solutions; `docs/export.md` has the columns."""
+"""The tables of sharpness and of lines between solutions; `docs/export.md` defines the columns."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ LINE_COLUMNS = (
 
 
 def sharpness_rows(state: SweepState) -> Iterator[Row]:
-    """One row for each box of each trial."""
+    """Yield a row for each box of each trial."""
     for trial in state.trials.values():
         for box in trial.sharpness:
             yield {
@@ -37,7 +37,7 @@ def sharpness_rows(state: SweepState) -> Iterator[Row]:
 
 
 def line_rows(state: SweepState) -> Iterator[Row]:
-    """One row for each point of each line, the seeds in their order, whichever was drawn first."""
+    """Yield a row for each point of each line, in the order of the seeds."""
     for (start, end), line in sorted(state.lines.items(), key=lambda each: _seed(state, each[0])):
         for point in line.points:
             yield {

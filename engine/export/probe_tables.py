@@ -1,4 +1,4 @@
-"""The tables of what was drawn at frozen weights; columns as `docs/export.md` defines them."""
+"""The tables of what the probe drew at frozen weights; `docs/export.md` defines the columns."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ COMPETITION_COLUMNS = (
 
 
 def probe_rows(state: SweepState) -> Iterator[Row]:
-    """One row for each batch size that was drawn at each moment of each trial."""
+    """Yield a row for each batch size drawn at each moment of each trial."""
     for trial, probed in _probes(state):
         train = trial.settings.train
         for draws in probed.draws:
@@ -44,7 +44,7 @@ def probe_rows(state: SweepState) -> Iterator[Row]:
 
 
 def probe_bin_rows(state: SweepState) -> Iterator[Row]:
-    """One row for each bin of norms and of single values that is not empty."""
+    """Yield a row for each bin of norms and of single values that is not empty."""
     for trial, probed in _probes(state):
         for draws in probed.draws:
             for quantity, left, right, count in _bins(draws):
@@ -59,7 +59,7 @@ def probe_bin_rows(state: SweepState) -> Iterator[Row]:
 
 
 def competition_rows(state: SweepState) -> Iterator[Row]:
-    """One row for each pair at each moment of each trial."""
+    """Yield a row for each pair of batch sizes at each moment of each trial."""
     for trial, probed in _probes(state):
         for competition in probed.competitions:
             row: Row = {

@@ -1,9 +1,9 @@
-"""TensorBoard's event files of a sweep: one folder a trial, and the experiment for its HParams tab.
+"""Writes TensorBoard event files: a folder for each trial, and the experiment for HParams.
 
-The messages are TensorBoard's own (`tensorboard.compat.proto`), and so is the writer of records
-below them. Its `EventFileWriter` is not: it names and dates a file by clock, host and process. Here
-names, moments and order come from the journal, so that the same sweep gives the same bytes.
-TensorBoard is an extra, and imported in here alone, when somebody asks for it.
+The messages are TensorBoard's own (`tensorboard.compat.proto`), and so is the writer of records.
+Its `EventFileWriter` is not used: it names and dates a file by clock, host and process. Here names,
+times and order come from the journal, so that the same sweep gives the same bytes. TensorBoard is
+an extra; it is imported only here, and only when event files are written.
 """
 
 import itertools
@@ -19,34 +19,31 @@ from batchscope.engine.errors import MachineProblem
 from batchscope.engine.journal.events import AnyEvent, EpochsFinished
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.norm_histogram import EDGES, Norms
+from batchscope.engine.metrics.registry import TAGS
 
 FOLDER = "tensorboard"
 PROGRAM = "batchscope"
-TAGS = {
-    "test_accuracy": "accuracy/test", "train_accuracy": "accuracy/train",
-    "validation_accuracy": "accuracy/validation", "generalization_gap": "accuracy/gap",
-    "test_loss": "loss/test", "train_loss": "loss/train", "validation_loss": "loss/validation",
-    "grad_norm_mean": "gradient_norm/mean", "grad_norm_std": "gradient_norm/std",
-    "grad_norm_cv": "gradient_norm/cv",
-}  # fmt: skip
-"""Tags that are not simply the name of their column in `epochs.csv`."""
-NOT_CURVES = ("trial", "batch_size", "seed", "steps", "noise_draws", "stacked")
-SCALARS = {name: TAGS.get(name, name) for name in tables.EPOCH_COLUMNS if name not in NOT_CURVES}
-"""The tag of each column of `epochs.csv` that is a curve over the steps."""
+SCALARS = TAGS
+"""The tag of each column of `epochs.csv` that is drawn over the steps."""
 HISTOGRAM = "gradient_norm"
 HPARAMS = (
     "batch_size", "micro_batch_size", "lr", "seed", "dataset", "model", "optimizer",
     "scaling_rule", "precision", "configuration",
 )  # fmt: skip
-METRICS = ("accuracy/test", "accuracy/train", "loss/test", "loss/train", "epoch_seconds")
+"""The columns of `trials.csv` that are settings; the HParams tab shows them."""
+METRICS = tuple(
+    TAGS[name]
+    for name in ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "epoch_seconds")
+)
+"""The tags that the HParams tab compares."""
 STATUSES = {"finished": "STATUS_SUCCESS", "diverged": "STATUS_FAILURE", "failed": "STATUS_FAILURE"}
 
 
 def check_tensorboard() -> None:
-    """Refuse, before anything is run, where TensorBoard is not there.
+    """Check, before anything is run, that TensorBoard is installed.
 
     Raises:
-        MachineProblem: the message says how to get it.
+        MachineProblem: it is not; the message says how to install it.
     """
     try:
         import tensorboard.compat.proto.event_pb2  # noqa: F401
@@ -56,10 +53,13 @@ def check_tensorboard() -> None:
 
 
 def write_event_files(target: Path, state: SweepState, events: Iterable[AnyEvent]) -> None:
-    """Write `tensorboard/` into the folder `target`; `events` are those of the journal.
+    """Write `tensorboard/` into the folder `target`.
+
+    Args:
+        events: the events of the journal.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: the disk cannot be written.
     """
     when = moments(events)
     begun = state.opened.at if state.opened else 0.0
@@ -77,10 +77,10 @@ def write_event_files(target: Path, state: SweepState, events: Iterable[AnyEvent
 
 
 def moments(events: Iterable[AnyEvent]) -> dict[tuple[str, int], float]:
-    """When each epoch of each trial ended, in Unix seconds, by trial and epoch.
+    """Return when each epoch of each trial ended, in Unix seconds, by trial and epoch.
 
-    A statement is stamped once for all its epochs; those before its last ended sooner by the
-    training times that followed. What an attempt states anew replaces what was given up.
+    An event has one time stamp for all its epochs; earlier ones ended before that by the training
+    times that followed. The epochs of a later attempt replace those of an earlier one.
     """
     ends: dict[tuple[str, int], float] = {}
     for event in events:
@@ -118,7 +118,7 @@ def _known(value: tables.Value) -> bool:
 
 
 def _write(folder: Path, at: float, events: Iterable[Any]) -> None:
-    """One event file, named by the moment `at`; its first record says which program wrote it."""
+    """Write one event file, named by the time `at`; its first record names the program."""
     from tensorboard.compat.proto.event_pb2 import Event, SourceMetadata
     from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -139,14 +139,14 @@ def _summary(at: float, step: int, values: list[Any]) -> Any:
 
 
 def _scalar(tag: str, value: tables.Value) -> Any:
-    """A value as TensorBoard keeps it: a float32."""
+    """Return a scalar; TensorBoard stores it as float32."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     return Summary.Value(tag=tag, simple_value=value)
 
 
 def _histogram(norms: Norms) -> Any:
-    """Our bins as buckets, whose ends are those of the lowest and the highest that hold a norm."""
+    """Return the bins of gradient norms as buckets, from the lowest to the highest used bin."""
     from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 
     lowest, highest = min(norms.bins), max(norms.bins)
@@ -165,7 +165,7 @@ def _histogram(norms: Norms) -> Any:
 
 
 def hparams(state: SweepState, trial: TrialState) -> dict[str, str | int | float]:
-    """The settings of a trial: those of `trials.csv`, and by dotted path what else differs."""
+    """Return the settings of a trial: those of `trials.csv`, and others that differ, by key."""
     row = tables.trial_row(state, trial)
     values = {name: row[name] for name in HPARAMS}
     own = _flat(trial.settings)
@@ -176,7 +176,7 @@ def hparams(state: SweepState, trial: TrialState) -> dict[str, str | int | float
 
 
 def _varied(state: SweepState) -> list[str]:
-    """Dotted paths of the settings in which the configurations differ."""
+    """Return the dotted keys of the settings in which the configurations differ."""
     all_of = [_flat(each.settings) for each in state.configurations.values()]
     paths = dict.fromkeys(path for each in all_of for path in each)
     return [path for path in paths if len({each.get(path) for each in all_of}) > 1]
@@ -194,12 +194,12 @@ def _flat(settings: object) -> dict[str, str | int | float | None]:
 
 
 def _written(value: object) -> str:
-    """A list or a table as a preset would have it."""
+    """Return a list or a table as text."""
     return msgspec.json.encode(value).decode()
 
 
 def _experiment(state: SweepState) -> Any:
-    """What the HParams tab compares: the settings, and figures at the end of a trial."""
+    """Return what the HParams tab compares: settings, and metrics at the end of a trial."""
     from tensorboard.plugins.hparams import api_pb2, metadata
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
@@ -252,7 +252,7 @@ def _session_end(trial: TrialState) -> Any:
 
 
 def _plugin_value(tag: str, data: Any) -> Any:
-    """A value that carries a message of the HParams plugin and no tensor of its own."""
+    """Return a value that carries a message of the HParams plugin, without a tensor."""
     from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
     from tensorboard.plugins.hparams import metadata
 

@@ -1,15 +1,15 @@
-"""Claims in words: a verdict with its effect, and claims that are left out."""
+"""Claims in words: the verdict with its effect, and how many claims were left out."""
 
 from batchscope.engine.analysis.stack_times import TIMED_AS
 from batchscope.engine.experiment.claims import LEFT_OUT
-from batchscope.engine.experiment.measure_names import ACCURACIES
 from batchscope.engine.findings.claim_verdicts import Verdict
 from batchscope.engine.formatting import signed
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.registry import TRIAL
 
 
 def idle_sentence(state: SweepState) -> str:
-    """How many there are; empty where every claim is judged."""
+    """Return how many claims were left out, as a sentence; empty if none was."""
     notes = state.opened.notes if state.opened else ()
     count = sum(note.startswith(LEFT_OUT) for note in notes)
     if not count:
@@ -19,12 +19,18 @@ def idle_sentence(state: SweepState) -> str:
     return f"{are} left out: this sweep has nothing to compare for {'it' if one else 'them'}."
 
 
-UNITS = {"peak_memory_bytes": ("MiB", 1 / 2**20), "samples_per_second": ("samples/s", 1.0)}
+UNITS = {
+    "bytes": (" MiB", 1 / 2**20),
+    "images/s": (" samples/s", 1.0),
+    "seconds": (" s", 1.0),
+}
+"""How an effect in a unit of the registry is shown: its unit there, and a factor."""
 SMALL_SECONDS = 0.1
+"""Effects below are shown in milliseconds."""
 
 
 def effect_text(verdict: Verdict) -> str:
-    """−1.90 points [−2.20, −1.60], n=5; empty where nothing could be compared."""
+    """Return the effect, such as −1.90 points [−2.20, −1.60], n=5; empty without one."""
     if verdict.effect is None or verdict.low is None or verdict.high is None:
         return ""
     unit, factor = unit_of(verdict.measure, verdict.effect)
@@ -33,12 +39,12 @@ def effect_text(verdict: Verdict) -> str:
 
 
 def word_of(verdict: Verdict) -> str:
-    """The verdict, and whether it may still change."""
+    """Return the verdict, with “so far” if it may still change."""
     return f"{verdict.verdict} so far" if verdict.provisional else verdict.verdict
 
 
 def remarks(verdict: Verdict) -> str:
-    """What else there is to say: why, and what was left out."""
+    """Return the reason, how times were taken, a caution, and how many trials were left out."""
     count = verdict.excluded
     parts = [
         verdict.reason,
@@ -50,10 +56,12 @@ def remarks(verdict: Verdict) -> str:
 
 
 def unit_of(measure: str, effect: float) -> tuple[str, float]:
-    """The unit of an effect with a space before it, and what the effect is multiplied with."""
-    if measure in ACCURACIES:
+    """Return the unit of an effect, after a space, and the factor to multiply the effect with."""
+    metric = TRIAL.get(measure)
+    if metric is None:
+        return "", 1.0
+    if metric.is_accuracy:
         return " points", 100.0
-    if measure.endswith("_seconds"):
-        return (" ms", 1e3) if abs(effect) < SMALL_SECONDS else (" s", 1.0)
-    unit, factor = UNITS.get(measure, ("", 1.0))
-    return f" {unit}" if unit else "", factor
+    if metric.unit == "seconds" and abs(effect) < SMALL_SECONDS:
+        return " ms", 1e3
+    return UNITS.get(metric.unit, ("", 1.0))

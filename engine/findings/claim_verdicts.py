@@ -14,15 +14,16 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from batchscope.engine.analysis.probe_values import Spot, ladder_within
+from batchscope.engine.analysis.probe_levels import ladder_within
 from batchscope.engine.analysis.stack_times import PEAK, TIMED, stack_caution
 from batchscope.engine.analysis.statistics import LEVEL, Estimate, equality_p, interval, p_value
-from batchscope.engine.experiment.measure_names import NAMES
 from batchscope.engine.experiment.selectors import Ladder, ladder
 from batchscope.engine.findings.comparison_sides import Side, above, difference, gather, share_seeds
 from batchscope.engine.findings.selected_candidates import Looked, looked_at, selected_keys
 from batchscope.engine.findings.trend_series import Gathered, levels_of
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.metric import Spot
+from batchscope.engine.metrics.probe_values import NAMES
 from batchscope.engine.spec import Claim
 
 Word = Literal["supported", "contradicted", "undetermined"]

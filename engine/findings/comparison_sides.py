@@ -1,42 +1,48 @@
-"""One side of a comparison: what its configurations measured, seed by seed."""
+"""One side of a comparison: the values of its configurations, seed by seed."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from batchscope.engine.analysis.bias_variance import FEW, ErrorDecomposition
-from batchscope.engine.analysis.measures import rounding_variance, value_of
-from batchscope.engine.analysis.probe_values import OWN, Spot
+from batchscope.engine.analysis.bias_variance import FEW
 from batchscope.engine.analysis.stack_times import ONE, TIMED, clocks, stack_sizes
 from batchscope.engine.analysis.statistics import Estimate, paired, welch
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.bias_variance import ErrorDecomposition
+from batchscope.engine.metrics.metric import OWN, Spot
+from batchscope.engine.metrics.registry import value_of
+from batchscope.engine.metrics.rounding import rounding_variance
+from batchscope.engine.metrics.trial_registry import TO_TARGET
 from batchscope.engine.spec import Configuration
 
 LOST = ("diverged", "failed")
 NEVER = {"diverged": "diverged", "failed": "failed", "skipped": "was skipped"}
-"""How a trial ends that will have no value, in words."""
-TO_TARGET = ("steps_to_target", "samples_to_target", "seconds_to_target")
-"""Measures that a finished trial has if it reached its target."""
+"""How a trial that will have no value ended, in words."""
 OPEN = ("queued", "running", "stopped")
 LEAST_SEEDS = 2
 NAMED = 3
-"""As many configurations are named that a verdict does without; of more, how many."""
+"""How many configurations that a verdict leaves out are named; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The values of finished trials by seed, and why others have none.
+    """The values of finished trials by seed, and why other seeds have none.
 
-    `finished` counts trials, `ended` seeds that every configuration of the side finished.
+    Replicates of a stack share their time: for times and paces each stack has one value, under the
+    seed of its first member, and only the largest stacks count.
 
-    Replicates of a stack share their time: of times and paces each stack has one value, by the
-    seed of its first member, and those of the largest stacks count alone.
-
-    `lost` are the trials that diverged or failed, `start` is what initial weights and data order
-    depend on beside the seed, `floor` the variance of a value's rounding. `shared` tells that a
-    configuration was timed while others ran, `gone` which ones will have no value, and why;
-    `stacks` how many replicates trained together whose values count.
+    Args:
+        values: the value of each seed, averaged over the configurations.
+        finished: how many trials finished.
+        ended: how many seeds every configuration of the side finished.
+        lost: the trials that diverged or failed.
+        pending: how many trials are still to end.
+        start: what initial weights and data order depend on besides the seed.
+        floor: the variance of the rounding in a value.
+        shared: whether a configuration was timed while other trials ran.
+        gone: which configurations will have no value, and why.
+        stacks: the sizes of the stacks whose values count.
     """
 
     name: str
@@ -55,11 +61,11 @@ class Side:
 
     @property
     def thin(self) -> bool:
-        """Whether there are too few seeds to judge by."""
+        """Whether there are too few seeds for a comparison."""
         return len(self.values) < LEAST_SEEDS
 
     def lack(self) -> str:
-        """Why it is thin."""
+        """Return why there are too few seeds."""
         if self.gone:
             return f"{self.name}: {listed(self.gone)}"
         if self.finished and not self.values and self.measure in ErrorDecomposition._fields:
@@ -71,7 +77,7 @@ class Side:
         if self.measure in TIMED and self.values and max(self.stacks, default=1) > 1:
             return ONE
         if self.seeds < LEAST_SEEDS:
-            return f"{self.name}: one seed says nothing of the spread; give seeds = 2 or more"
+            return f"{self.name}: one seed has no spread; set seeds = 2 or more"
         if len(self.values) == self.ended:
             return f"{self.name}: {self.ended} of {self.seeds} seeds finished"
         has = "reached the target" if self.measure in TO_TARGET else f"have {self.measure}"
@@ -85,12 +91,13 @@ def gather(
     name: str = "",
     spot: Spot = OWN,
 ) -> Side:
-    """The mean over the configurations for every seed that all of them finished.
+    """Return the mean over the configurations for every seed that all of them finished.
 
-    `spot` says where in each training a measure of the probe is read.
+    A seed that only some of them finished is left out, so that all means are over the same
+    configurations. If one configuration will never finish a seed, no seed is left.
 
-    A seed that only some of them finished is left out, so that no mean is over different ones;
-    where one of them will never finish a seed, none is left.
+    Args:
+        spot: where in each training the measure is read.
     """
     groups = [state.replicates(each.id) for each in configurations]
     everyone = [trial for group in groups for trial in group]
@@ -123,7 +130,7 @@ def gather(
 
 
 def fate(state: SweepState, configuration: Configuration) -> str:
-    """How all trials of a configuration ended that will have no value; empty while one may."""
+    """Return how all trials of a configuration ended without a value; empty while one may have."""
     statuses = {trial.status for trial in state.replicates(configuration.id)}
     if not statuses <= NEVER.keys():
         return ""
@@ -131,20 +138,20 @@ def fate(state: SweepState, configuration: Configuration) -> str:
 
 
 def listed(remarks: Sequence[str]) -> str:
-    """The first few of them, and how many more there are."""
+    """Return the first few remarks, and how many more there are."""
     more = len(remarks) - NAMED
     return "; ".join([*remarks[:NAMED], *([f"and {more} more like these"] if more > 0 else [])])
 
 
 def share_seeds(left: Side, right: Side) -> bool:
-    """Whether a seed means the same initial weights and data order on both sides."""
+    """Return whether a seed has the same initial weights and data order on both sides."""
     return left.start == right.start
 
 
 def difference(left: Side, right: Side) -> Estimate | None:
-    """Left − right: over common seeds where these pair the sides, else by Welch's t.
+    """Estimate left − right: paired by seed where that is possible, else by Welch's t.
 
-    None where fewer than two seeds can be used.
+    None if fewer than two seeds can be used.
     """
     floors = (left.floor, right.floor)
     if not share_seeds(left, right):
@@ -156,9 +163,9 @@ def difference(left: Side, right: Side) -> Estimate | None:
 
 
 def above(side: Side, value: float) -> Estimate | None:
-    """Mean of the side − value, a number without an uncertainty: a one-sample t (Student 1908).
+    """Estimate the mean of the side − value by a one-sample t (Student 1908).
 
-    None where fewer than two seeds can be used.
+    None if fewer than two seeds can be used.
     """
     values = list(side.values.values())
     return paired(values, [value] * len(values), (side.floor, 0.0))
@@ -167,7 +174,7 @@ def above(side: Side, value: float) -> Estimate | None:
 def _values(
     state: SweepState, trials: Iterable[TrialState], measure: str, spot: Spot
 ) -> dict[int, float]:
-    """The values of the finished trials by seed; of a time one a stack, the mean of its members."""
+    """Return the values of the finished trials by seed; for a time, one mean for each stack."""
     finished = [trial for trial in trials if trial.status == "finished"]
     if measure in TIMED:
         measured = {
@@ -185,13 +192,13 @@ def _values(
 
 
 def _ended(groups: Sequence[Sequence[TrialState]]) -> int:
-    """How many seeds all groups of replicates finished."""
+    """Return how many seeds all groups of replicates finished."""
     done = [{trial.seed for trial in group if trial.status == "finished"} for group in groups]
     return len(set.intersection(*done)) if done else 0
 
 
 def _stacks(state: SweepState, trials: Iterable[TrialState], measure: str) -> frozenset[int]:
-    """The sizes of the stacks whose values count."""
+    """Return the sizes of the stacks whose values count."""
     finished = [trial for trial in trials if trial.status == "finished"]
     if measure in TIMED:
         finished = [trial for members in clocks(state, finished).values() for trial in members]
@@ -199,7 +206,7 @@ def _stacks(state: SweepState, trials: Iterable[TrialState], measure: str) -> fr
 
 
 def _gone(state: SweepState, configurations: Sequence[Configuration]) -> tuple[str, ...]:
-    """Why configurations of a side will have no value; with their labels if it has several."""
+    """Return why configurations of a side will have no value, with labels if it has several."""
     fates = [(each.label, fate(state, each)) for each in configurations]
     if len(fates) == 1:
         return tuple(f"every trial {why}" for _, why in fates if why)
@@ -207,6 +214,6 @@ def _gone(state: SweepState, configurations: Sequence[Configuration]) -> tuple[s
 
 
 def _start(configuration: Configuration) -> bytes:
-    """Data, network and sampling: with the seed they decide initial weights and data order."""
+    """Return data, network and sampling, which with the seed decide weights and data order."""
     settings = configuration.settings
     return msgspec.json.encode([settings.data, settings.model, settings.train.sampling])

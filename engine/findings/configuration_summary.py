@@ -1,4 +1,4 @@
-"""The figures of each configuration over its seeds, with intervals and beside the smallest batch.
+"""The metrics of each configuration over its seeds, with intervals and ratios.
 
 Pure functions of a `SweepState`; only finished trials count.
 """
@@ -8,45 +8,25 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from batchscope.engine.analysis.bias_variance import ErrorDecomposition, whole_of
 from batchscope.engine.analysis.figures import kin, preferred
 from batchscope.engine.analysis.stack_times import TIMED, stacked, timed_trials
 from batchscope.engine.analysis.statistics import interval, of_mean
 from batchscope.engine.findings.comparison_sides import LOST, gather
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.bias_variance import ErrorDecomposition, whole_of
+from batchscope.engine.metrics.registry import SUMMARY
 from batchscope.engine.spec import Settings
 
-MEASURES = (
-    "test_accuracy",
-    "generalization_gap",
-    "distance_from_init",
-    "epoch_seconds",
-    "step_seconds",
-    "training_seconds",
-    "grad_norm_cv",
-    "grad_norm_cv_early",
-    "grad_norm_cv_late",
-    "weight_norm",
-    "path_per_sample",
-    "distance_log_slope",
-    "distance_log_r2",
-    "distance_power",
-    "bias",
-    "variance",
-    "net_variance",
-    "sharpness",
-    "samples_per_second",
-)
+MEASURES = tuple(metric.name for metric in SUMMARY)
 TIMES = ("epoch_seconds", "step_seconds")
 
 
 class Mean(Struct, frozen=True):
-    """A mean over `n` seeds with its interval of coverage 0.95, where two seeds or more give one.
+    """A mean over `n` seeds with its 95 % interval, if there are two seeds or more.
 
-    Of times and paces `n` counts stacks, whose replicates share one measurement.
+    For times and paces `n` counts stacks, because their replicates share one measurement.
 
-    `normalized` is the mean over that of the smallest batch size; None where this one is not
-    known to differ from 0.
+    `normalized` is the mean ÷ that of the smallest batch size; None if the latter may be 0.
     """
 
     mean: float
@@ -57,12 +37,11 @@ class Mean(Struct, frozen=True):
 
 
 class ConfigurationSummary(Struct, frozen=True, kw_only=True):
-    """One configuration. `ratios` tells how often its times fit into the next smaller batch's,
-    where that was stacked alike.
+    """One configuration over its seeds.
 
-    Only kin are set beside each other: see `engine.analysis.figures.kin`.
-
-    `timing` says whether anything else of the sweep ran beside: `alone` or `shared`; so many as
+    `ratios` are the times of the next smaller batch size ÷ its own, if both were stacked alike.
+    Only configurations that are comparable have ratios: see `engine.analysis.figures.kin`.
+    `timing` says whether other trials of the sweep ran at the same time: `alone` or `shared`.
     `stacked` replicates share a time.
     """
 
@@ -79,9 +58,9 @@ class ConfigurationSummary(Struct, frozen=True, kw_only=True):
 
 
 def mean_of(state: SweepState, configuration: str, measure: str) -> Mean | None:
-    """A measure over the finished seeds of a configuration; None where no trial has it.
+    """Return a measure over the finished seeds of a configuration; None if no trial has it.
 
-    Bias and variance of three seeds are known, but not by seed: they have no interval.
+    Bias and variance of three seeds are known, but not for each seed: they have no interval.
     """
     side = gather(state, measure, [state.configurations[configuration]])
     if side.values or measure not in ErrorDecomposition._fields:
@@ -91,7 +70,7 @@ def mean_of(state: SweepState, configuration: str, measure: str) -> Mean | None:
 
 
 def mean_over(values: Sequence[float], floor: float = 0.0) -> Mean | None:
-    """Mean and interval of values, each with a variance of at least `floor`; None without any."""
+    """Return mean and interval of values with a variance of at least `floor`; None without any."""
     estimate = of_mean(values, floor)
     if estimate is None:
         return Mean(values[0], None, None, 1) if values else None
@@ -100,7 +79,7 @@ def mean_over(values: Sequence[float], floor: float = 0.0) -> Mean | None:
 
 
 def measured_in(mean: Mean, base: Mean | None) -> Mean:
-    """A mean, also divided by that of the base where the base's interval leaves out 0."""
+    """Return a mean, also divided by that of the base if the base's interval excludes 0."""
     if base is None:
         return mean
     low, high = (base.mean if end is None else end for end in (base.low, base.high))
@@ -108,10 +87,10 @@ def measured_in(mean: Mean, base: Mean | None) -> Mean:
 
 
 def bars(state: SweepState, measure: str) -> dict[str, Mean]:
-    """A measure across batch sizes, each also divided by that of the smallest among its kin.
+    """Return a measure of each configuration, also divided by that of the smallest batch size.
 
-    Where several kin have the smallest batch size, the first that has a value is the base. Times
-    are beside none that was stacked otherwise.
+    The base is the first comparable configuration with the smallest batch size that has a value.
+    A time has no base that was trained in stacks of another size.
     """
     means = {name: mean_of(state, name, measure) for name in preferred(state)}
     known = {name: mean for name, mean in means.items() if mean is not None}
@@ -127,9 +106,9 @@ def bars(state: SweepState, measure: str) -> dict[str, Mean]:
 
 
 def ratios(state: SweepState, means: dict[str, Mean]) -> dict[str, float]:
-    """How many times a time fits into that of the next smaller batch size among its kin.
+    """Return the time of the next smaller batch size ÷ the time, for comparable configurations.
 
-    That is the next smaller one that has a value; there is no ratio where it was stacked otherwise.
+    The next smaller one is the next with a value; there is no ratio if its stacks had another size.
     """
     factors: dict[str, float] = {}
     for family in _families(state):
@@ -143,17 +122,17 @@ def ratios(state: SweepState, means: dict[str, Mean]) -> dict[str, float]:
 
 
 def stack_of(state: SweepState, configuration: str) -> int:
-    """How many replicates share the times that stand for a configuration."""
+    """Return how many replicates share the times of a configuration."""
     return stacked(timed_trials(state.replicates(configuration)))
 
 
 def _comparable(state: SweepState, measure: str, one: str, other: str) -> bool:
-    """Whether a measure of two configurations is of the same thing: times of equal stacks."""
+    """Return whether a measure of two configurations compares: times only in equal stacks."""
     return measure not in TIMED or stack_of(state, one) == stack_of(state, other)
 
 
 def _families(state: SweepState) -> list[list[str]]:
-    """Configurations that are kin, each family in the order of their batch sizes."""
+    """Return groups of comparable configurations, each in the order of their batch sizes."""
     families: dict[Settings, list[str]] = {}
     for name in preferred(state):
         families.setdefault(kin(state.configurations[name].settings), []).append(name)
@@ -165,7 +144,7 @@ def _size(state: SweepState, configuration: str) -> int:
 
 
 def figures(state: SweepState, measures: Iterable[str] = MEASURES) -> list[ConfigurationSummary]:
-    """Every configuration, smaller batch sizes first."""
+    """Return every configuration, smaller batch sizes first."""
     means = {measure: bars(state, measure) for measure in measures}
     faster = {measure: ratios(state, means[measure]) for measure in TIMES if measure in means}
     return [

@@ -5,11 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from batchscope.engine.analysis.bias_variance import (
-    BiasVariance,
-    ErrorDecomposition,
-    bias_variances,
-)
+from batchscope.engine.analysis.bias_variance import BiasVariance, bias_variances
 from batchscope.engine.analysis.completeness import complete
 from batchscope.engine.analysis.noise_scales import NoiseFinding, noise_scales
 from batchscope.engine.analysis.tuning import TuningChoice, choices, chosen_configurations
@@ -20,6 +16,7 @@ from batchscope.engine.findings.pareto import pareto
 from batchscope.engine.findings.probe_summary import competitions, probes
 from batchscope.engine.findings.recommendation import advice
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.bias_variance import ErrorDecomposition
 
 
 class Findings(Struct, frozen=True):

@@ -12,11 +12,11 @@ from typing import Any
 from msgspec import Struct
 
 from batchscope.engine.analysis.figures import preferred
-from batchscope.engine.analysis.measures import single_variance
-from batchscope.engine.analysis.probe_values import COMPETED, DRAWN
 from batchscope.engine.findings.configuration_summary import Mean, mean_over, measured_in
 from batchscope.engine.journal.events import Probed
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.probe_registry import COMPETED, DRAWN
+from batchscope.engine.metrics.rounding import single_variance
 from batchscope.engine.spec import Configuration
 
 Size = tuple[int, ...]

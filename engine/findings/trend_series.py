@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from batchscope.engine.analysis.probe_values import Spot
-from batchscope.engine.experiment.measure_names import NAMES
 from batchscope.engine.experiment.selectors import Ladder
 from batchscope.engine.findings.comparison_sides import LOST, Side, fate, gather, listed
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.metric import Spot
+from batchscope.engine.metrics.probe_values import NAMES
 from batchscope.engine.spec import Claim, Configuration
 
 Series = tuple[Configuration, ...]

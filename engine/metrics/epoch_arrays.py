@@ -1,6 +1,6 @@
-"""What is read off whole columns of epochs with numpy, where a loop over epochs would be slow.
+"""Computes figures from whole columns of epochs with numpy, where a loop would be slow.
 
-Loaded when it is first asked for: command line, conductor and screen start without numpy.
+Import it inside functions: command line, conductor and screen start without numpy.
 """
 
 import numpy as np
@@ -14,31 +14,31 @@ Whole = NDArray[np.int64]
 
 
 def floats(records: Records, name: str) -> Floats:
-    """A column, NaN where a value is not known; a copy, since what numpy holds could not grow."""
+    """Return a column (epochs,), NaN where not known; a copy, since a shared one could not grow."""
     return np.array(records.column(name), dtype=np.float64)
 
 
 def whole(records: Records, name: str) -> Whole:
-    """A column of integers, copied likewise."""
+    """Return a copy of a column of integers (epochs,)."""
     return np.array(records.column(name), dtype=np.int64)
 
 
 def most(records: Records, name: str) -> float:
-    """The highest value of a column; 0 where none is known."""
+    """Return the highest value of a column; 0 where none is known."""
     return float(np.nanmax(floats(records, name), initial=0.0))
 
 
 def highest(records: Records, name: str) -> float | None:
-    """The highest value of a column; None where none is known."""
+    """Return the highest value of a column; None where none is known."""
     values = floats(records, name)
     known = values[~np.isnan(values)]
     return float(known.max()) if len(known) else None
 
 
 def norms_between(records: Records, planned: float | None, start: float, stop: float) -> Norms:
-    """Gradient norms of a share of the planned steps.
+    """Return the gradient norms of a share of the planned steps.
 
-    A slice counts where its middle lies within `start` <= share < `stop`, or beyond a `stop` of 1.
+    A slice counts if its middle lies in `start` <= share < `stop`; with a `stop` of 1 also beyond.
     """
     count, broken = whole(records, "count"), whole(records, "broken")
     middle = whole(records, "first_step") + (count + broken) / 2
@@ -58,9 +58,9 @@ def norms_between(records: Records, planned: float | None, start: float, stop: f
 
 
 def whole_epochs(records: Records, size: int) -> tuple[Floats, Floats]:
-    """Seconds and samples of the epochs that saw all of `size` images.
+    """Return seconds and samples of the epochs that saw all of `size` images, each (epochs,).
 
-    The first pays for warm-up and is left out where there are others.
+    The first includes warm-up and is left out if there are others.
     """
     seconds, samples = floats(records, "seconds"), floats(records, "epoch_samples")
     rows = np.flatnonzero((samples == size) & (seconds > 0))
@@ -69,7 +69,7 @@ def whole_epochs(records: Records, size: int) -> tuple[Floats, Floats]:
 
 
 def middle(parts: list[Floats]) -> float:
-    """The median of all values together, of which there is one at least, and no NaN."""
+    """Return the median of all values together: one or more, none of them NaN."""
     values = np.concatenate(parts)
     low, high = (len(values) - 1) // 2, len(values) // 2
     values.partition((low, high))
@@ -77,7 +77,7 @@ def middle(parts: list[Floats]) -> float:
 
 
 def by_epoch(records: Records) -> tuple[Floats, Floats, Floats]:
-    """Norms, their mean and their squared deviations from it, of every epoch."""
+    """Return count, mean and squared deviations of the norms of every epoch, each (epochs,)."""
     lengths = np.diff(whole(records, "ends"), prepend=0)
     epoch, rows = np.repeat(np.arange(len(lengths)), lengths), len(lengths)
     count, part = floats(records, "count"), floats(records, "mean")
@@ -90,12 +90,12 @@ def by_epoch(records: Records) -> tuple[Floats, Floats, Floats]:
 
 
 def _bins(records: Records, chosen: NDArray[np.bool_]) -> dict[int, int]:
-    """Norms a bin over the chosen slices, for the bins that have any."""
+    """Return the number of norms by bin over the `chosen` slices (slices,), without empty bins."""
     rows = np.flatnonzero(chosen)
     if not len(rows):
         return {}
     ends = whole(records, "counts_ends")
-    first, last = int(rows[0]), int(rows[-1]) + 1  # all between, since most of them are chosen
+    first, last = int(rows[0]), int(rows[-1]) + 1  # the whole range is read, since most are chosen
     lengths = np.diff(ends, prepend=0)[first:last]
     start, stop = int(ends[first] - lengths[0]), int(ends[last - 1])
     counts = np.array(records.column("counts")[start:stop], dtype=np.int64)

@@ -1,6 +1,6 @@
 """Figures of an epoch, computed from one record, or from whole columns with numpy.
 
-numpy is loaded when columns are first looked at, so that naming a figure costs no start.
+numpy is loaded when columns are first read, so that importing the registry does not load it.
 """
 
 from abc import ABC, abstractmethod
@@ -14,18 +14,37 @@ if TYPE_CHECKING:
     from batchscope.engine.metrics.epoch_arrays import Floats
 
 HALF_LIFE = 30.0
+"""Measurements of the noise scale after which an earlier one counts half."""
 
 
 class Figure(ABC):
-    """A figure of an epoch, computed from one record, or for all epochs at once."""
+    """A figure of an epoch, computed from one record, or for all epochs of a trial at once."""
 
     @abstractmethod
     def __call__(self, record: EpochRecord) -> float | None:
-        """The value of one epoch; None where it is not known."""
+        """Return the value of one epoch; None where it is not known."""
 
     @abstractmethod
     def values(self, records: Records) -> "Floats":
-        """The value of every epoch; NaN where it is not known."""
+        """Return the value of every epoch, (epochs,); NaN where it is not known."""
+
+
+class Field(Figure):
+    """A field of `EpochRecord` as it is: an integer stays one."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, record: EpochRecord) -> float | None:
+        """Return the field; None where it is not known."""
+        value: float | None = getattr(record, self._name)
+        return value
+
+    def values(self, records: Records) -> "Floats":
+        """Return the column of the field; NaN where it is not known."""
+        from batchscope.engine.metrics import epoch_arrays
+
+        return epoch_arrays.floats(records, self._name)
 
 
 class Sum(Figure):
@@ -35,14 +54,14 @@ class Sum(Figure):
         self._offset, self._weights = offset, weights
 
     def __call__(self, record: EpochRecord) -> float | None:
-        """The value of one epoch; None where a field is not known."""
+        """Return the sum for one epoch; None where a field is not known."""
         fields = [(getattr(record, name), weight) for name, weight in self._weights.items()]
         if any(value is None for value, _ in fields):
             return None
         return sum((weight * value for value, weight in fields), self._offset)
 
     def values(self, records: Records) -> "Floats":
-        """The value of every epoch; NaN where a field is not known."""
+        """Return the sum for every epoch; NaN where a field is not known."""
         import numpy as np
 
         from batchscope.engine.metrics import epoch_arrays
@@ -53,29 +72,66 @@ class Sum(Figure):
         return total
 
 
-class NormMean(Figure):
-    """Mean gradient norm of an epoch's steps."""
+class Pace(Figure):
+    """Images trained on in a second of training."""
 
     def __call__(self, record: EpochRecord) -> float | None:
-        """The value of one epoch; None without steps."""
-        return Norms(record.norms).mean
+        """Return the pace of one epoch; None where it took no time."""
+        return record.epoch_samples / record.seconds if record.seconds > 0 else None
 
     def values(self, records: Records) -> "Floats":
-        """The value of every epoch; NaN without steps."""
+        """Return the pace of every epoch; NaN where it took no time."""
+        import numpy as np
+
+        from batchscope.engine.metrics import epoch_arrays
+
+        seconds = epoch_arrays.floats(records, "seconds")
+        seconds[~(seconds > 0)] = np.nan
+        return epoch_arrays.floats(records, "epoch_samples") / seconds
+
+
+class NormMean(Figure):
+    """Mean gradient norm over the steps of an epoch."""
+
+    def __call__(self, record: EpochRecord) -> float | None:
+        """Return the mean of one epoch; None without steps."""
+        return _moments(record).mean
+
+    def values(self, records: Records) -> "Floats":
+        """Return the mean of every epoch; NaN without steps."""
         from batchscope.engine.metrics import epoch_arrays
 
         return epoch_arrays.by_epoch(records)[1]
 
 
-class NormSpread(Figure):
-    """Coefficient of variation of the gradient norms of an epoch's steps: std (n − 1) ÷ mean."""
+class NormDeviation(Figure):
+    """Sample standard deviation (n − 1) of the gradient norms of an epoch."""
 
     def __call__(self, record: EpochRecord) -> float | None:
-        """The value of one epoch; None where it is not defined."""
-        return Norms(record.norms).cv
+        """Return the deviation of one epoch; None below two steps."""
+        return _moments(record).std
 
     def values(self, records: Records) -> "Floats":
-        """The value of every epoch; NaN where it is not defined."""
+        """Return the deviation of every epoch; NaN below two steps."""
+        import numpy as np
+
+        from batchscope.engine.metrics import epoch_arrays
+
+        count, _, squares = epoch_arrays.by_epoch(records)
+        with np.errstate(all="ignore"):
+            deviation = np.sqrt(squares / (count - 1))
+        return np.where(count > 1, deviation, np.nan)
+
+
+class NormSpread(Figure):
+    """Coefficient of variation of the gradient norms of an epoch: deviation (n − 1) ÷ mean."""
+
+    def __call__(self, record: EpochRecord) -> float | None:
+        """Return the coefficient of one epoch; None where it is not defined."""
+        return _moments(record).cv
+
+    def values(self, records: Records) -> "Floats":
+        """Return the coefficient of every epoch; NaN where it is not defined."""
         import numpy as np
 
         from batchscope.engine.metrics import epoch_arrays
@@ -87,17 +143,17 @@ class NormSpread(Figure):
 
 
 class NoiseRatio(Figure):
-    """Gradient noise scale, of running means of tr(Σ) and |G|²: one epoch alone says little.
+    """Gradient noise scale from running means of tr(Σ) and |G|²: one epoch alone is too noisy.
 
-    What was drawn `HALF_LIFE` draws ago counts half.
+    A measurement counts half after `HALF_LIFE` further ones.
     """
 
     def __call__(self, record: EpochRecord) -> float | None:
-        """The value of one epoch on its own; None where it is undetermined."""
+        """Return the value of one epoch on its own; None where it is undetermined."""
         return record.noise_scale
 
     def values(self, records: Records) -> "Floats":
-        """The value at the end of every epoch; NaN where it is undetermined."""
+        """Return the value at the end of every epoch; NaN where it is undetermined."""
         import numpy as np
 
         ratios, trace, signal = np.full(len(records), np.nan), 0.0, 0.0
@@ -109,3 +165,11 @@ class NoiseRatio(Figure):
             if signal > 0:
                 ratios[at] = trace / signal
         return ratios
+
+
+def _moments(record: EpochRecord) -> Norms:
+    """Return count, mean and deviation of an epoch's gradient norms, without their bins."""
+    total = Norms()
+    for piece in record.norms:
+        total.join(piece.count, piece.mean, piece.squares)
+    return total

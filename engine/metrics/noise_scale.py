@@ -1,48 +1,103 @@
-"""Two noise scales: of the gradients, as they are measured, and of SGD, as the settings make it.
+"""Two noise scales: of the gradients, which is measured, and of SGD, which the settings determine.
 
 The gradient noise scale is tr(Σ)/|G|², where both are averaged separately before the division.
-McCandlish et al. 2018 (arXiv:1812.06162) call it B_simple: about the batch size up to which twice
-the batch is worth twice the steps. It comes near the critical batch size in its order of magnitude.
+McCandlish et al. 2018 (arXiv:1812.06162) call it B_simple: up to about this batch size, twice the
+batch saves as much as twice the steps. It has the order of magnitude of the critical batch size.
 
-The noise scale of SGD says how strongly an optimizer shakes the weights:
-g = ε (N/B − 1) ÷ (1 − m) for a rate ε, N images to train on, batches of B and a momentum m
+The noise scale of SGD says how strongly an optimizer perturbs the weights:
+g = ε (N/B − 1) ÷ (1 − m) for a learning rate ε, N training images, batches of B and a momentum m
 (Smith and Le 2017, arXiv:1710.06451, section 4, there without momentum; for B far below N it is
-εN/(B(1 − m)), Smith et al. 2017, arXiv:1711.00489). It is a property of the settings. The gradient
-noise scale tr(Σ)/|G|² is one of the gradients, whatever the optimizer makes of them.
+εN/(B(1 − m)), Smith et al. 2017, arXiv:1711.00489). It follows from the settings, while the
+gradient noise scale is a property of the gradients, whatever the optimizer does with them.
 """
 
 import math
+from collections.abc import Iterable
+from typing import NamedTuple
 
+from batchscope.engine.data.validation_split import training_size
+from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.networks.architectures import has_batch_norm
 from batchscope.engine.schedule.course import changing
 from batchscope.engine.spec import Settings, Train
 
+DEFINED = ("sgd", "momentum", "nesterov")
+"""Optimizers that have a noise scale of SGD: the others divide by past gradients."""
+
 
 def noise_scale(trace: float, signal: float) -> float | None:
-    """In samples; None where the estimate of |G|² is not positive, and so undetermined."""
+    """Return the gradient noise scale in images.
+
+    Args:
+        trace: the estimate of tr(Σ), the trace of the covariance of single images' gradients.
+        signal: the estimate of |G|².
+
+    Returns:
+        None where the estimate of |G|² is not positive, so that the ratio is undetermined.
+    """
     if not (math.isfinite(trace) and math.isfinite(signal)) or signal <= 0:
         return None
     return trace / signal
 
 
 def no_noise_scale(settings: Settings) -> str:
-    """Why there is none for these settings; empty where there is one."""
+    """Return why these settings have no gradient noise scale; empty if they have one."""
     if has_batch_norm(settings.model):
-        return "with batch norm the gradient of a part of the batch is none of the whole"
+        return "with batch norm, the gradient of a part of the batch is biased"
     if settings.train.batch_size < 2 and not changing(settings):
-        return "a batch of one image has no parts"
+        return "a batch of one image cannot be split"
     return ""
 
 
-DEFINED = ("sgd", "momentum", "nesterov")
+class Noise(NamedTuple):
+    """Means of tr(Σ) and |G|² over so many measured steps (`draws`)."""
+
+    trace: float
+    signal: float
+    draws: int
+
+    @property
+    def scale(self) -> float | None:
+        """The gradient noise scale in images; None where it is undetermined."""
+        return noise_scale(self.trace, self.signal) if self.draws else None
+
+
+def noise_over(trials: Iterable[TrialState], start: float = 0.0, stop: float = 1.0) -> Noise:
+    """Return all measurements of gradient noise in a share of the planned steps, over all trials.
+
+    An epoch counts by its last step: if `start` < share <= `stop`.
+    """
+    trace = signal = count = 0.0
+    for trial in trials:
+        if not any(trial.records.column("noise_draws")):
+            continue
+        names = ("steps", "noise_draws", "noise_trace", "noise_signal")
+        planned = trial.planned_steps
+        for steps, n, t, s in zip(*map(trial.records.column, names), strict=True):
+            share = steps / planned if planned else 0.0
+            if n and (start < share <= stop or (start, stop) == (0.0, 1.0)):
+                trace, signal, count = trace + n * t, signal + n * s, count + n
+    return Noise(trace / count, signal / count, int(count)) if count else Noise(0.0, 0.0, 0)
+
+
+def noise_scale_growth(_: SweepState, trial: TrialState) -> float | None:
+    """Return the noise scale of the second half of the planned steps ÷ that of the first half.
+
+    None where one of them is undetermined.
+    """
+    first, second = noise_over([trial], 0.0, 0.5).scale, noise_over([trial], 0.5, 1.0).scale
+    return second / first if first and second is not None else None
 
 
 def sgd_noise_scale(train: Train, lr: float, batch_size: int, train_size: int) -> float | None:
-    """g at a rate and batch size; None for optimizers that divide by what gradients were.
+    """Return Smith and Le's g at a learning rate and a batch size.
 
-    ε is the rate of the mean gradient: a loss that is summed multiplies it by B. Of N images drawn
-    with replacement the −1 is left out: it stands for a batch that never holds an image twice, so
-    that the whole set has no noise.
+    ε is the rate of the mean gradient: a loss that is summed over the batch multiplies it by B. Of
+    N images drawn with replacement the −1 is left out: it stands for batches that never hold an
+    image twice, so that the whole set has no noise.
+
+    Returns:
+        None for optimizers that divide by past gradients.
     """
     if train.optimizer not in DEFINED:
         return None
@@ -50,3 +105,19 @@ def sgd_noise_scale(train: Train, lr: float, batch_size: int, train_size: int) -
     rate = lr * batch_size if train.loss_reduction == "sum" else lr
     drawn = 0 if train.sampling == "with-replacement" else 1
     return rate * (train_size / min(batch_size, train_size) - drawn) / (1 - momentum)
+
+
+def noise_of_sgd(state: SweepState, trial: TrialState) -> float | None:
+    """Return g at the learning rate and the batch size with which a trial begins."""
+    return sgd_noise_at(state, trial, trial.started.lr if trial.started else None, trial.batch_size)
+
+
+def sgd_noise_at(
+    state: SweepState, trial: TrialState, lr: float | None, batch_size: int
+) -> float | None:
+    """Return g of a trial at some learning rate and batch size; None before its data are known."""
+    data = state.data.get(trial.settings.data.name)
+    if lr is None or data is None:
+        return None
+    size = training_size(trial.settings.data, data.train)
+    return sgd_noise_scale(trial.settings.train, lr, batch_size, size)

@@ -1,7 +1,7 @@
-"""Log-spaced bins for gradient norms, fixed once so that histograms of all runs can be added.
+"""Logarithmic bins for gradient norms, the same in all runs so that histograms can be added.
 
-Twenty bins a decade from 1e-10 to 1e10; below them one bin that starts at 0, above them one
-that ends at infinity. Bin `i` holds `edges[i] <= norm < edges[i + 1]`.
+There are twenty bins a decade from 1e-10 to 1e10, one bin below that starts at 0, and one above
+that ends at infinity. Bin `i` holds `EDGES[i] <= norm < EDGES[i + 1]`.
 """
 
 import math
@@ -22,10 +22,10 @@ EDGES: tuple[float, ...] = (
 
 
 def signed_edges(index: int) -> tuple[float, float]:
-    """The ends of a bin of signed values, of magnitudes 2^e <= |value| < 2^(e + 1).
+    """Return the ends of a bin of signed values, with magnitudes 2^e <= |value| < 2^(e + 1).
 
-    Index 0 holds zero and what float32 cannot hold at full precision, |value| < 2^-126; index
-    e + 127 the positive values, -(e + 127) the negative ones.
+    Index 0 holds zero and the subnormal float32 values, |value| < 2^-126; index e + 127 holds
+    positive values, -(e + 127) negative ones.
     """
     if index == 0:
         return -(2.0**-126), 2.0**-126
@@ -34,7 +34,7 @@ def signed_edges(index: int) -> tuple[float, float]:
 
 
 class Norms:
-    """A running sum of slices: counts a bin, and moments merged by Chan et al. (1979)."""
+    """Gradient norms of several slices: counts by bin, and moments merged by Chan et al. (1979)."""
 
     def __init__(self, slices: Iterable[NormSlice] = ()) -> None:
         self.count = 0
@@ -55,7 +55,7 @@ class Norms:
         self.join(piece.count, piece.mean, piece.squares)
 
     def join(self, count: int, mean: float, squares: float) -> None:
-        """Add moments alone: so many norms, their mean, their squared deviations from it."""
+        """Add norms without bins: their count, mean, and sum of squared deviations from it."""
         if not count:
             return
         total = self.count + count
@@ -65,7 +65,7 @@ class Norms:
         self.count = total
 
     def merge(self, other: "Norms") -> None:
-        """Add all norms of another sum."""
+        """Add all norms of another histogram."""
         self.broken += other.broken
         for index, count in other.bins.items():
             self.bins[index] = self.bins.get(index, 0) + count
@@ -73,23 +73,23 @@ class Norms:
 
     @property
     def mean(self) -> float | None:
-        """Mean norm; None without norms."""
+        """The mean norm; None without norms."""
         return self._mean if self.count else None
 
     @property
     def std(self) -> float | None:
-        """Sample standard deviation (n - 1); None below two norms."""
+        """The sample standard deviation (n − 1); None below two norms."""
         return math.sqrt(self._squares / (self.count - 1)) if self.count > 1 else None
 
     @property
     def cv(self) -> float | None:
-        """Coefficient of variation, std / mean; None where it is not defined."""
+        """The coefficient of variation, std ÷ mean; None where it is not defined."""
         std = self.std
         return std / self._mean if std is not None and self._mean > 0 else None
 
 
 class Pool(Norms):
-    """Norms of several seeds together; between two seeds the weights differ as well."""
+    """Norms of several seeds together; their `cv` leaves out the differences between seeds."""
 
     def __init__(self, seeds: Iterable[Norms]) -> None:
         super().__init__()
@@ -101,5 +101,5 @@ class Pool(Norms):
 
     @property
     def cv(self) -> float | None:
-        """Mean over the seeds of the coefficient of variation within each."""
+        """The mean over the seeds of the coefficient of variation within each."""
         return sum(self._within) / len(self._within) if self._within else None

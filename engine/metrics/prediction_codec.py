@@ -1,8 +1,8 @@
-"""Predictions of trials on the test images, packed small enough to keep for ten thousand trials.
+"""Packs predictions on the test images so small that ten thousand trials can keep theirs.
 
-One byte an image: (predicted − label) mod classes. Most of them are 0, which compresses well: some
-500 bytes for 10,000 images of which 2 % are wrong. No label is needed to judge them. They are
-unpacked where somebody asks, and numpy is loaded then.
+There is one byte for each image: (predicted − label) mod classes. Most are 0, which compresses
+well: about 500 bytes for 10,000 images of which 2 % are wrong. They can be judged without the
+labels. numpy is loaded when they are unpacked.
 """
 
 import zlib
@@ -17,16 +17,16 @@ LEVEL = 9
 
 
 def pack(missed: bytes) -> bytes:
-    """Bytes of one trial, one an image, compressed."""
+    """Compress the bytes of one trial, one byte for each image."""
     return zlib.compress(missed, LEVEL)
 
 
 def unpack(packed: Sequence[bytes]) -> "NDArray[np.uint8]":
-    """What several trials were off by, (trials, images).
+    """Return (predicted − label) mod classes of several trials, (trials, images).
 
     Raises:
-        ValueError: they are not of equally many images.
-        zlib.error: something else was packed.
+        ValueError: the trials have different numbers of images.
+        zlib.error: the bytes are not compressed predictions.
     """
     import numpy as np
 

@@ -19,7 +19,7 @@ SWEEP = (
 )
 PANES = {
     "1": "over epochs",
-    "2": "÷ to the next smaller",
+    "2": "÷ speedup",
     "3": "this sweep █",
     "4": "gradient norm",
     "5": "64 s0",

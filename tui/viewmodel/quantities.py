@@ -1,17 +1,28 @@
-"""What can be drawn as a curve: the figures of an epoch, and what they are drawn over."""
+"""What can be drawn as a curve: metrics of an epoch, and what they are drawn over.
 
-from dataclasses import dataclass
+The metrics, their titles and their order are those of `engine.metrics.registry`.
+"""
+
+from dataclasses import dataclass, replace
 
 from batchscope.engine.analysis.figures import Along
-from batchscope.engine.metrics.epoch_metrics import Figure, NoiseRatio, NormMean, NormSpread, Sum
+from batchscope.engine.metrics.epoch_metrics import Figure, Sum
+from batchscope.engine.metrics.metric import EpochMetric
+from batchscope.engine.metrics.registry import CURVES, EPOCH
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A figure of an epoch: `test` is drawn solid, `train` dashed where there is such a twin.
+    """A metric of an epoch as a curve.
 
-    `steep` figures begin far from where they end; `share` is a fraction, told with four decimals;
-    `sized` ones are counts of samples, to be seen beside the batch sizes.
+    Args:
+        name, tab: its name, and the same in a word.
+        test: what is drawn solid.
+        train: what is drawn dashed beside it, if anything.
+        steep: whether the beginning is far from the rest.
+        share: whether it is a fraction, shown with four decimals.
+        sized: whether it counts images, so that the batch sizes are drawn for comparison.
+        held_out: whether only sweeps that hold out validation images have it.
     """
 
     name: str
@@ -21,52 +32,44 @@ class Quantity:
     steep: bool = False
     share: bool = False
     sized: bool = False
+    held_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class XQuantity:
-    """What lies along the x axis; `planned` where a trial's budget tells how far it will go."""
+    """What is along the x axis; `planned` says whether the budget determines where it ends."""
 
     along: Along
     name: str
     planned: bool = True
 
 
-QUANTITIES = (
-    Quantity(
-        "accuracy",
-        "accuracy",
-        Sum(test_accuracy=1.0),
-        Sum(train_accuracy=1.0),
-        steep=True,
-        share=True,
-    ),
-    Quantity("loss", "loss", Sum(test_loss=1.0), Sum(train_loss=1.0), steep=True),
-    Quantity("generalization gap", "gap", Sum(train_accuracy=1.0, test_accuracy=-1.0), share=True),
-    Quantity("distance from init", "distance", Sum(distance_from_init=1.0)),
-    Quantity("weight norm", "weights", Sum(weight_norm=1.0)),
-    Quantity("mean gradient norm", "norm", NormMean()),
-    Quantity("gradient norm cv", "norm cv", NormSpread()),
-    Quantity("gradient noise scale", "noise", NoiseRatio(), sized=True),
-    Quantity("mean update norm", "update", Sum(update_norm_mean=1.0)),
-    Quantity("learning rate", "rate", Sum(lr=1.0)),
-    Quantity("batch size", "batch", Sum(last_batch_size=1.0)),
-    Quantity(
-        "validation accuracy", "validation", Sum(validation_accuracy=1.0), steep=True, share=True
-    ),
-    Quantity("validation loss", "val loss", Sum(validation_loss=1.0), steep=True),
+def _quantity(metric: EpochMetric) -> Quantity:
+    """Return the curve of a metric that has one."""
+    curve, figure = metric.curve, metric.figure
+    assert curve is not None
+    assert figure is not None
+    return Quantity(
+        name=curve.title or metric.title,
+        tab=curve.tab or metric.tab,
+        test=figure,
+        train=EPOCH[curve.twin].figure if curve.twin else None,
+        steep=curve.steep,
+        share=metric.is_accuracy,
+        sized=curve.sized,
+        held_out=curve.held_out,
+    )
+
+
+_BY_METRIC = {metric.name: _quantity(metric) for metric in CURVES}
+QUANTITIES = tuple(_BY_METRIC.values())
+ACCURACY, DISTANCE = _BY_METRIC["test_accuracy"], _BY_METRIC["distance_from_init"]
+ERROR = replace(
+    ACCURACY,
+    test=Sum(1.0, test_accuracy=-1.0),
+    train=Sum(1.0, train_accuracy=-1.0),
 )
-HELD_OUT = QUANTITIES[-2:]
-"""Figures of images that are held out, where any are."""
-ACCURACY, DISTANCE = QUANTITIES[0], QUANTITIES[3]
-ERROR = Quantity(
-    "accuracy",
-    "accuracy",
-    Sum(1.0, test_accuracy=-1.0),
-    Sum(1.0, train_accuracy=-1.0),
-    steep=True,
-    share=True,
-)
+"""1 − accuracy, drawn in place of accuracy on a logarithmic axis."""
 AXLES = (
     XQuantity("epochs", "epochs"),
     XQuantity("steps", "steps"),

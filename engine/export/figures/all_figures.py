@@ -1,4 +1,4 @@
-"""Every figure that a sweep has something for, in the order of the report."""
+"""All figures of a sweep, in the order of the report."""
 
 from collections.abc import Iterator
 
@@ -18,10 +18,10 @@ from batchscope.engine.journal.sweep_state import SweepState
 
 
 def pictures(state: SweepState, document: ExportedFindings) -> Iterator[Picture]:
-    """Every figure for which there is something to show; to be drawn where a style holds.
+    """Yield every figure for which there are data; call it inside a plot style.
 
-    Whatever the `document` of the findings has is read there, not judged again. First what only
-    some presets ask for: it answers their question.
+    What `findings.json` (`document`) has is read from there and not computed again. Figures that
+    only some presets have come first, since they answer the question of the preset.
     """
     cast = cast_of(state, document)
     yield from critical.pictures(document)

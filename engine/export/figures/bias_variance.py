@@ -1,17 +1,18 @@
-"""The test error of each configuration as bias and net variance."""
+"""Draws the test error of each configuration as bias and net variance."""
 
 import math
 from collections.abc import Iterator
 
-from batchscope.engine.analysis.bias_variance import BiasVariance, ErrorDecomposition
+from batchscope.engine.analysis.bias_variance import BiasVariance
 from batchscope.engine.export.figures.common import Cast, Picture
 from batchscope.engine.export.plot_style import legend, new, plain, series_style
+from batchscope.engine.metrics.bias_variance import ErrorDecomposition
 
 PARTS = (("error", "error"), ("bias", "bias"), ("net_variance", "net variance"))
 
 
 def pictures(cast: Cast) -> Iterator[Picture]:
-    """Nothing where no claim is about a part of the error."""
+    """Yield the figure, if a claim is about a part of the error."""
     rows = [each for each in cast.told.bias_variance if each.configuration in cast.names]
     if not rows or not any(
         claim.measure in ErrorDecomposition._fields for claim in cast.told.claims
@@ -35,15 +36,15 @@ def pictures(cast: Cast) -> Iterator[Picture]:
     axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
     legend(figure, handles, [name for _, name in PARTS])
     caption = (
-        "Bias: share of the test images that most seeds get wrong; net variance: what straying "
-        "from that adds to the error (Domingos 2000), so that error = bias + net variance. "
-        "Whiskers are one standard error to each side, by the jackknife over the seeds; the parts "
-        "of three seeds have none." + cast.note
+        "Bias: share of the test images that most seeds predict wrongly; net variance: the error "
+        "that is added where seeds differ from the majority (Domingos 2000), so that error = bias "
+        "+ net variance. Whiskers are one standard error to each side, by the jackknife over the "
+        "seeds; the parts of three seeds have none." + cast.note
     )
     yield Picture("bias_variance", title, caption, figure)
 
 
 def _error(row: BiasVariance, part: str) -> float:
-    """The length of a whisker; no number where there is none to draw."""
+    """Return the length of a whisker; NaN where there is none."""
     error = getattr(row, f"{part}_se")
     return math.nan if error is None else 100 * error

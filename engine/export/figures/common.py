@@ -1,4 +1,4 @@
-"""What all figures share: which configurations are drawn, how each looks, and what a figure is."""
+"""What all figures share: the configurations that are drawn, their styles and their places."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,18 +20,18 @@ from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.spec import Settings
 
 MOST = 24
-"""As many configurations can be told apart in one figure."""
+"""The most configurations that can be distinguished in one figure."""
 ROOM = 0.55
-"""The share of the way to the next batch size that rivals of one size may take."""
+"""The share of the distance to the next batch size over which rivals of one size may spread."""
 APART = 0.045
-"""The share of the axis from one rival to the next."""
+"""The distance from one rival to the next, as a share of the axis."""
 WIDEST, ALONE = 1.3, 3.0
-"""Where there is one size alone: the ratio of neighbours, and of the outermost, at most."""
+"""With only one batch size: the greatest ratio of neighbours, and of the outermost."""
 INTERVAL = "Whiskers are intervals of coverage 0.95 by Student's t over the seeds"
 
 
 class Picture(NamedTuple):
-    """A figure with the name of its files, its title, and what is drawn in it."""
+    """A figure with the name of its files, its title, and its caption."""
 
     name: str
     title: str
@@ -41,35 +41,35 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """The configurations that are drawn, each with the same look in every figure."""
+    """The configurations that are drawn, each with the same style in every figure."""
 
     state: SweepState
     told: ExportedFindings
     names: tuple[str, ...]
     left_out: int = 0
     tiers: tuple[tuple[str, ...], ...] = ()
-    """Names that go before others where a figure has room for some alone."""
+    """Names that come first where a figure has no room for all."""
 
     def look(self, name: str) -> SeriesStyle:
-        """How a configuration is drawn."""
+        """Return the style of a configuration."""
         return series_style(self.names.index(name))
 
     def means(self, measure: str) -> dict[str, Mean]:
-        """A measure of those that have it."""
+        """Return a measure of the configurations that have it."""
         means = self.told.means(measure)
         return {name: means[name] for name in self.names if name in means}
 
     def label(self, name: str) -> str:
-        """What a configuration is called."""
+        """Return the label of a configuration."""
         return plain(self.state.configurations[name].label)
 
     def size(self, name: str) -> int:
-        """Its batch size."""
+        """Return the batch size of a configuration."""
         return self.state.configurations[name].settings.train.batch_size
 
     @property
     def families(self) -> list[list[str]]:
-        """Those that differ in batch size and rate alone, smaller batch sizes first."""
+        """Groups that differ only in batch size and learning rate, smaller batch sizes first."""
         families: dict[Settings, list[str]] = {}
         for name in self.names:
             families.setdefault(kin(self.state.configurations[name].settings), []).append(name)
@@ -77,19 +77,19 @@ class Cast:
 
     @property
     def plain_sizes(self) -> bool:
-        """Whether batch sizes alone name the configurations."""
+        """Whether the batch sizes alone identify the configurations."""
         sizes = [self.size(name) for name in self.names]
         return len(self.families) == 1 and len(set(sizes)) == len(sizes)
 
     @property
     def note(self) -> str:
-        """How many are not drawn; empty where all are."""
+        """How many are not drawn, as a sentence; empty if all are."""
         count = self.left_out
         return f" {count} more configuration{'s' * (count > 1)} not drawn." if count else ""
 
 
 def cast_of(state: SweepState, document: ExportedFindings) -> Cast:
-    """All that have a finished epoch, but for candidates that were not chosen; at most `MOST`."""
+    """Return all with a finished epoch except rejected candidates; at most `MOST`."""
     known = [name for name in preferred(state) if any(t.records for t in state.replicates(name))]
     tiers = _tiers(state, document)
     some = foremost(known, tiers, MOST)
@@ -97,9 +97,9 @@ def cast_of(state: SweepState, document: ExportedFindings) -> Cast:
 
 
 def foremost(items: Sequence[str], tiers: Iterable[Sequence[str]], most: int) -> list[str]:
-    """At most so many of them in their order: of the first tier first, then of the next.
+    """Return at most `most` items in their order: those of the first tier, then of the next.
 
-    Of a tier, and of what is in none, that has no room whole, some are taken evenly.
+    From a tier that does not fit whole, and from the items in no tier, some are taken evenly.
     """
     kept: list[str] = []
     for tier in (*tiers, items):
@@ -109,7 +109,7 @@ def foremost(items: Sequence[str], tiers: Iterable[Sequence[str]], most: int) ->
 
 
 def _tiers(state: SweepState, document: ExportedFindings) -> tuple[tuple[str, ...], ...]:
-    """What must not be left out: the recommended one, what claims name, what was chosen."""
+    """Return what should not be left out: the recommended, those in claims, the chosen."""
     advised = recommended(state).configuration
     claims = state.opened.claims if state.opened else ()
     sides = [side for claim in claims for side in (claim.left, claim.right) if side]
@@ -121,7 +121,7 @@ def _tiers(state: SweepState, document: ExportedFindings) -> tuple[tuple[str, ..
 
 
 def spread(items: Sequence[str], most: int) -> list[str]:
-    """At most so many of them, evenly, the first and the last among them."""
+    """Return at most `most` items, evenly spaced, with the first and the last."""
     if len(items) <= most:
         return list(items)
     if most < 2:
@@ -130,7 +130,11 @@ def spread(items: Sequence[str], most: int) -> list[str]:
 
 
 def dots(axes: Axes, cast: Cast, means: dict[str, Mean], factor: float = 1.0) -> list[Artist]:
-    """Means with their intervals over the batch size, kin joined by a line; the handles."""
+    """Draw means with intervals over the batch size; a line joins those of one family.
+
+    Returns:
+        The handles for a legend.
+    """
     places = dict(beside(cast, means))
     for family in cast.families:
         at = [(places[name], means[name].mean * factor) for name in family if name in means]
@@ -152,9 +156,9 @@ def dots(axes: Axes, cast: Cast, means: dict[str, Mean], factor: float = 1.0) ->
 
 
 def beside(cast: Cast, names: Iterable[str]) -> list[tuple[str, float]]:
-    """Where each of them lies along the batch sizes: those of one size a little apart.
+    """Return the place of each on the axis of batch sizes; those of one size are a little apart.
 
-    They are spread to both sides of their size, and never halfway to the next.
+    They are spread to both sides of their size, never as far as halfway to the next.
     """
     there = set(names)
     shown = [name for name in cast.names if name in there]
@@ -170,7 +174,7 @@ def beside(cast: Cast, names: Iterable[str]) -> list[tuple[str, float]]:
 
 
 def _step(counts: Mapping[int, int]) -> float:
-    """The ratio of neighbours of one size, by how many there are of each."""
+    """Return the ratio of neighbouring places of one size, from how many each size has."""
     sizes, most = sorted(counts), max(counts.values(), default=1)
     if most == 1:
         return 1.0
@@ -182,12 +186,12 @@ def _step(counts: Mapping[int, int]) -> float:
 
 
 def along(axes: Axes, cast: Cast, names: Iterable[str]) -> None:
-    """Batch sizes along x, with room for all of them where `beside` puts them."""
+    """Label the x axis with the batch sizes, with room for the places of `beside`."""
     places = beside(cast, names)
     sizes_along(axes, [cast.size(name) for name, _ in places], reach=[x for _, x in places])
 
 
 def is_wide(values: Iterable[float], factor: float = 12.0) -> bool:
-    """Whether positive values span so much that a logarithmic axis is needed."""
+    """Return whether positive values span so much that a logarithmic axis is needed."""
     known = [value for value in values if value > 0]
     return len(known) > 1 and max(known) / min(known) > factor

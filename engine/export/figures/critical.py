@@ -1,4 +1,4 @@
-"""Steps against samples to the target, with the hyperbola that is fitted to them."""
+"""Draws steps against samples to the target, with the fitted hyperbola."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from batchscope.engine.findings.critical_batch_text import critical_size_text as
 
 
 def pictures(document: ExportedFindings) -> Iterator[Picture]:
-    """Nothing without a target that two batch sizes reached."""
+    """Yield the figure, if two batch sizes reached a target."""
     if document.critical_batch_size and len(document.critical_batch_size.sizes) > 1:
         yield _picture(document.critical_batch_size)
 
@@ -50,7 +50,7 @@ def _picture(critical: Critical) -> Picture:
     for axis in (axes.xaxis, axes.yaxis):
         log_axis(axis)
     caption = (
-        "Mean steps and samples that each batch size (beside its point) took to the target. "
+        "Mean steps and samples to the target for each batch size (written at its point). "
         + (
             "The curve is (S/S_min − 1)(E/E_min − 1) = 1 (McCandlish et al. 2018), fitted to the "
             "logarithms of the steps; the star is the critical batch size, "
@@ -63,7 +63,7 @@ def _picture(critical: Critical) -> Picture:
 
 
 def _on_curve(critical: Critical, steps: float) -> float:
-    """The samples of the curve at so many steps: a name is written on the other side of it."""
+    """Return the samples of the curve at some steps: labels are placed on the other side."""
     if not (critical.value and critical.steps_min and critical.samples_min):
         return 0.0
     beyond = steps / critical.steps_min - 1

@@ -1,4 +1,4 @@
-"""Accuracy and loss along the training, a curve for each configuration."""
+"""Draws accuracy and loss during the training, a curve for each configuration."""
 
 from collections.abc import Iterator
 
@@ -22,12 +22,12 @@ DRAWN: tuple[tuple[str, str, Figure], ...] = (
 BOUNDS = {"accuracy": (0.0, 100.0), "loss": (0.0, np.inf)}
 ENDS = {"accuracy": "0 and 100 %", "loss": "0"}
 WIDE = 1000.0
-"""Losses that span more than this factor need a logarithmic axis."""
+"""Losses that span more than this factor get a logarithmic axis."""
 WORDS = {"accuracy": "Accuracy", "loss": "Mean cross-entropy"}
 
 
 def pictures(cast: Cast) -> Iterator[Picture]:
-    """Nothing where no training has two epochs: a curve has two points at least."""
+    """Yield the figures, if a training has two epochs: a curve needs two points."""
     along = _along(cast)
     for name, y, measure in DRAWN:
         curves = {each: curve(cast.state, each, measure, along) for each in cast.names}
@@ -37,7 +37,7 @@ def pictures(cast: Cast) -> Iterator[Picture]:
 
 
 def _along(cast: Cast) -> Along:
-    """Epochs where all train for as many, else the images seen."""
+    """Return epochs if all train for the same number, else the images seen."""
     budgets = {cast.state.configurations[name].settings.train.epochs for name in cast.names}
     targets = any(
         cast.state.configurations[name].settings.train.target_accuracy is not None
@@ -48,7 +48,7 @@ def _along(cast: Cast) -> Along:
 
 
 def _picture(cast: Cast, name: str, y: str, along: Along, curves: dict[str, Curve]) -> Picture:
-    title = f"Test {name} along the training"
+    title = f"Test {name} during the training"
     figure, axes = new(title, {"samples": "images seen"}.get(along, along), y)
     handles, thinned, clipped = [], False, False
     least, most = BOUNDS[name]
@@ -75,31 +75,31 @@ def _picture(cast: Cast, name: str, y: str, along: Along, curves: dict[str, Curv
         f"{WORDS[name]} on the test set at the end of each epoch: the mean over the seeds; "
         "the band is one sample deviation to each side"
         + (f", cut off at {ENDS[name]}." if clipped else ".")
-        + (" What lies beyond the axis is the beginning of the training." if cut else "")
-        + (f" Of longer curves {MOST_POINTS} epochs are drawn." if thinned else "")
+        + (" The beginning of the training is outside the axis." if cut else "")
+        + (f" At most {MOST_POINTS} epochs of a curve are drawn." if thinned else "")
         + cast.note
     )
     return Picture(f"{name}_curves", title, caption, figure)
 
 
 def _rows(length: int) -> NDArray[np.int64]:
-    """Which rows are drawn: all, or so many evenly, the last among them."""
+    """Return the rows to draw: all, or some evenly spaced, with the last."""
     if length <= MOST_POINTS:
         return np.arange(length)
     return np.unique(np.linspace(0, length - 1, MOST_POINTS).round().astype(np.int64))
 
 
 def _band(one: Curve, rows: NDArray[np.int64] | slice) -> tuple[Floats, Floats]:
-    """One deviation to each side of the mean; the mean alone where there is none."""
+    """Return one deviation to each side of the mean; the mean itself where there is none."""
     mean, spread = one.mean[rows], one.deviation[rows]
     spread = np.where(np.isfinite(spread), spread, 0.0)
     return mean - spread, mean + spread
 
 
 def _wide(axes: Axes, curves: list[Curve]) -> bool:
-    """A logarithmic axis where one loss, as of a seed that diverges, would flatten all others.
+    """Make the y axis logarithmic if one loss, as of a diverging seed, would flatten all others.
 
-    It ends at the lowest mean: a band that reaches down to 0 has no end there.
+    The axis ends at the lowest mean, since a band that reaches 0 has no end there.
     """
     whole = np.concatenate([one.mean for one in curves])
     if not is_wide(whole.tolist(), WIDE):
@@ -111,9 +111,9 @@ def _wide(axes: Axes, curves: list[Curve]) -> bool:
 
 
 def _look_closer(axes: Axes, name: str, curves: list[Curve]) -> bool:
-    """Leave the steep beginning out of the axis where it would flatten all that follows.
+    """Leave the steep beginning out of the y axis if it would flatten the rest of the curve.
 
-    All that follows is inside, with its bands: beyond the axis is the first tenth alone.
+    Only the first tenth may be outside; the rest is inside, with its bands.
     """
     least, most = BOUNDS[name]
     whole = np.concatenate([one.mean for one in curves])

@@ -1,4 +1,4 @@
-"""The lengths of gradients, and how noisy they are, for each batch size."""
+"""Draws the gradient norms and the gradient noise scale of each batch size."""
 
 from collections.abc import Iterator
 
@@ -9,11 +9,11 @@ from batchscope.engine.findings.configuration_summary import Mean
 from batchscope.engine.metrics.norm_histogram import EDGES
 
 MOST = 8
-"""More histograms in one figure hide each other."""
+"""The most histograms in one figure: more would hide each other."""
 
 
 def pictures(cast: Cast) -> Iterator[Picture]:
-    """Histograms of norms where there are steps, noise scales where any was measured."""
+    """Yield the histograms of norms if there are steps, and the noise scales if measured."""
     drawn = _histograms(cast)
     if drawn:
         yield drawn
@@ -46,7 +46,7 @@ def _histograms(cast: Cast) -> Picture | None:
     legend(figure, handles, [cast.label(name) for name in known])
     rest = len(cast.names) - len(names) + cast.left_out
     caption = (
-        "How the L2 norms of the gradients of all steps are spread, all seeds together; twenty "
+        "Distribution of the L2 norms of the gradients of all steps, all seeds together; twenty "
         "bins a decade. Each histogram adds up to 100 %."
         + (f" {rest} more configuration{'s' * (rest > 1)} not drawn." if rest else "")
     )
@@ -74,16 +74,16 @@ def _noise(cast: Cast) -> Picture | None:
     if not cast.plain_sizes:
         legend(figure, handles, [cast.label(name) for name in cast.names if name in scales])
     caption = (
-        "tr(Σ)/|G|² over the whole run (McCandlish et al. 2018), means over all draws divided "
-        "last. Whiskers are Fieller's intervals of coverage 0.95 over the seeds, missing where "
-        "there is no such end, or the lower one is not above 0. On the dotted line it equals the "
-        "batch size." + cast.note
+        "tr(Σ)/|G|² over the whole run (McCandlish et al. 2018); the means over all measurements "
+        "are divided last. Whiskers are Fieller's 95 % intervals over the seeds; there is none "
+        "where an end is missing or the lower one is not above 0. On the dotted line the noise "
+        "scale equals the batch size." + cast.note
     )
     return Picture("noise_scale", title, caption, figure)
 
 
 def _reach(cast: Cast, scales: dict[str, Mean]) -> tuple[float, float]:
-    """From below to above all that is drawn, and the batch sizes on the dotted line."""
+    """Return the ends of the y axis, around all that is drawn and the dotted line."""
     every = [float(cast.size(name)) for name in scales]
     for mean in map(_positive, scales.values()):
         every += [each for each in (mean.mean, mean.low, mean.high) if each is not None]
@@ -92,6 +92,6 @@ def _reach(cast: Cast, scales: dict[str, Mean]) -> tuple[float, float]:
 
 
 def _positive(mean: Mean) -> Mean:
-    """Without an interval where that has no place on a logarithmic axis."""
+    """Return a mean without its interval if that does not fit on a logarithmic axis."""
     kept = mean.low is not None and mean.low > 0 and mean.high is not None
     return mean if kept else Mean(mean.mean, None, None, mean.n)

@@ -1,4 +1,4 @@
-"""What micro-batches of each size took before the first step, and which was chosen."""
+"""Draws the memory of each micro-batch size before the first step, and the chosen size."""
 
 from collections.abc import Iterator
 
@@ -18,11 +18,11 @@ from batchscope.engine.journal.events import MicroBatchesMeasured
 from batchscope.engine.planning.plan import alike
 
 NEAR = 20.0
-"""A limit further above the peaks than this is told, not drawn: it would flatten them."""
+"""A limit above this multiple of the peaks is not drawn: it would flatten them."""
 
 
 def pictures(cast: Cast) -> Iterator[Picture]:
-    """Nothing where no micro-batch was measured."""
+    """Yield the figure, if micro-batch sizes were measured."""
     measured = [each for each in cast.state.measured if any(s.peak_bytes for s in each.shapes)]
     known = sorted(measured, key=lambda each: each.batch_size)
     if known:
@@ -30,10 +30,10 @@ def pictures(cast: Cast) -> Iterator[Picture]:
 
 
 def _looks(cast: Cast, known: list[MicroBatchesMeasured]) -> list[SeriesStyle]:
-    """How each curve is drawn: as its configuration is in the other figures.
+    """Return the style of each curve: that of its configuration in the other figures.
 
-    What was measured for trials that are alike stands for all of them, and goes by the first that
-    is drawn elsewhere; what has none gets a look that no other has.
+    A measurement holds for several configurations; it has the style of the first that is drawn
+    elsewhere, or one of its own.
     """
     unused = len(cast.names)
     looks: list[SeriesStyle] = []
@@ -98,7 +98,7 @@ def _picture(cast: Cast, known: list[MicroBatchesMeasured], more: int) -> Pictur
 
 
 def _unit(most: int) -> tuple[str, int]:
-    """The unit in which so many bytes are read most easily, and its bytes."""
+    """Return the unit in which so many bytes are read most easily, and its size in bytes."""
     for name, size in (("GiB", 1 << 30), ("MiB", 1 << 20)):
         if most >= size:
             return name, size

@@ -1,4 +1,4 @@
-"""How sharp the minima are, and the loss along the line between two of them."""
+"""Draws the sharpness of the minima, and the loss on the line between two of them."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ SHARP = (
 
 
 def pictures(cast: Cast) -> Iterator[Picture]:
-    """Each only where it was measured."""
+    """Yield each figure, if it was measured."""
     known = cast.means("sharpness")
     if known:
         title = "Sharpness"
@@ -64,6 +64,6 @@ def _line(state: SweepState, what: str, axis: str, factor: float) -> Picture:
     ]
     caption = (
         f"At the weights (1 − α) w₀ + α w₁, from {' (α = 0) to '.join(ends)} (α = 1): the mean "
-        "over the seeds; the band is one sample deviation to each side (Goodfellow et al. 2015)."
+        "over the seeds; the band is one standard deviation to each side (Goodfellow et al. 2015)."
     )
     return Picture(f"interpolation_{what}", title, caption, figure)

@@ -1,4 +1,4 @@
-"""What a probe drew at frozen weights, and small steps against a large one."""
+"""Draws what the probe measured at frozen weights, and small steps against a large one."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -18,7 +18,7 @@ from batchscope.engine.findings.probe_summary import CompetitionSummary, DrawSum
 
 MOST = 12
 ALONE, ROOM = 4.0, 0.25
-"""The ratio of neighbouring sizes, at most, and the share of the way that series may take."""
+"""The greatest ratio of neighbouring sizes, and the share of it over which series spread."""
 DRAWS = (
     ("norm_mean", "Gradient norms at the same weights", "mean L2 norm", "Mean L2 norm"),
     ("norm_cv", "Spread of the norms", "deviation ÷ mean", "Coefficient of variation of the norms"),
@@ -31,7 +31,7 @@ CONTESTS = (
 
 
 def pictures(document: ExportedFindings) -> Iterator[Picture]:
-    """Each only where it was drawn."""
+    """Yield each figure, if the probe measured it."""
     for key, title, axis, what in DRAWS:
         caption = f"{what} of the gradients of many batches of each size, at frozen weights."
         series = _series(document.findings.probes, key, "batch_size")
@@ -52,7 +52,7 @@ Series = dict[str, list[tuple[int, Any]]]
 
 
 def _series(rows: Sequence[DrawSummary | CompetitionSummary], key: str, along: str) -> Series:
-    """Means by what is drawn along x, for each training and moment."""
+    """Return means by their place on the x axis, for each training and moment."""
     series: Series = {}
     several = len({row.configuration for row in rows}) > 1
     for row in rows:
@@ -67,7 +67,7 @@ def _series(rows: Sequence[DrawSummary | CompetitionSummary], key: str, along: s
 
 
 def _aside(series: Series) -> list[float]:
-    """What each series multiplies its places with, so that whiskers lie beside each other."""
+    """Return a factor for the places of each series, so that whiskers do not overlap."""
     sizes = sorted({size for points in series.values() for size, _ in points})
     nearest = min((b / a for a, b in pairwise(sizes)), default=ALONE)
     room = min(nearest, ALONE) ** ROOM

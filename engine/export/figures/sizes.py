@@ -1,7 +1,6 @@
-"""One figure of each configuration over the batch size, with its interval over the seeds."""
+"""Draws the metrics of the registry that have a plot over the batch size, with intervals."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
@@ -17,93 +16,46 @@ from batchscope.engine.export.figures.common import (
 )
 from batchscope.engine.export.plot_style import INK, count_axis, legend, log_axis, new
 from batchscope.engine.findings.configuration_summary import Mean, stack_of
+from batchscope.engine.metrics.metric import Plot, Rounding, TrialMetric
+from batchscope.engine.metrics.registry import PLOTS
 
 HEADROOM = 1.12
 """Room above the highest mean for its mark."""
 RISING, FALLING = (5, -10), (5, 4)
-"""Where a mark stands beside its point, in points: never on the line that goes on from it."""
-
-
-class PlottedMeasure(NamedTuple):
-    """A measure, its files' name, title and axis, what it is, and what it is multiplied with."""
-
-    measure: str
-    name: str
-    title: str
-    axis: str
-    what: str
-    factor: float = 1.0
-    timed: bool = False
-
-
-DRAWN = (
-    PlottedMeasure(
-        measure="test_accuracy",
-        name="test_accuracy",
-        title="Final test accuracy",
-        axis="test accuracy, %",
-        what="Accuracy on the test set at the end of the last epoch, mean over the finished seeds.",
-        factor=100.0,
-    ),
-    PlottedMeasure(
-        measure="generalization_gap",
-        name="generalization_gap",
-        title="Generalization gap",
-        axis="gap, points",
-        what="Accuracy on the training images less that on the test set, at the end, mean over the "
-        "finished seeds.",
-        factor=100.0,
-    ),
-    PlottedMeasure(
-        measure="epoch_seconds",
-        name="epoch_time",
-        title="Time of an epoch",
-        axis="seconds",
-        what="Median time of training an epoch, evaluation left out, mean over the finished seeds.",
-        timed=True,
-    ),
-    PlottedMeasure(
-        measure="samples_per_second",
-        name="samples_per_second",
-        title="Pace",
-        axis="samples a second",
-        what="Images trained on a second, median over the epochs, mean over the finished seeds.",
-        timed=True,
-    ),
-)
+"""The place of a mark relative to its point, in points: never on the line to the next one."""
 
 
 def pictures(cast: Cast) -> Iterator[Picture]:
-    """Those of which two configurations have a value."""
-    for drawn in DRAWN:
-        known = cast.means(drawn.measure)
-        if len(known) > 1:
-            yield _picture(cast, drawn, known)
+    """Yield a figure for each metric that two configurations have."""
+    for metric in PLOTS:
+        known = cast.means(metric.name)
+        if metric.plot and len(known) > 1:
+            yield _picture(cast, metric, metric.plot, known)
 
 
-def _picture(cast: Cast, drawn: PlottedMeasure, means: dict[str, Mean]) -> Picture:
-    figure, axes = new(drawn.title, "batch size", drawn.axis)
-    handles = dots(axes, cast, means, drawn.factor)
+def _picture(cast: Cast, metric: TrialMetric, plot: Plot, means: dict[str, Mean]) -> Picture:
+    figure, axes = new(plot.title, "batch size", plot.axis)
+    handles = dots(axes, cast, means, 100.0 if metric.is_accuracy else 1.0)
     along(axes, cast, means)
-    note = cast.note
-    if drawn.timed:
+    note, timed = cast.note, metric.stack == "time"
+    if timed:
         note = _upwards(axes, means) + note
-    elif drawn.measure == "test_accuracy":
+    elif metric.rounding is Rounding.ACCURACY:
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, -1.0), min(high, 101.0))  # an interval may reach beyond
-    shared = {name: stack_of(cast.state, name) for name in means if drawn.timed}
+    shared = {name: stack_of(cast.state, name) for name in means if timed}
     if cast.plain_sizes:
         _mark(axes, beside(cast, means), means, shared)
-    else:  # rivals of one batch size lie too close for marks between them
+    else:  # rivals of one batch size are too close together for marks
         labels = [_label(cast, name, shared) for name, _ in beside(cast, means)]
         legend(figure, handles, labels)
     sentence = stack_note(list(shared.values()))
     note = f" {sentence}. {NARROW}{note}" if sentence else note
-    return Picture(drawn.name, drawn.title, f"{drawn.what} {INTERVAL}.{note}", figure)
+    return Picture(plot.name, plot.title, f"{plot.caption} {INTERVAL}.{note}", figure)
 
 
 def _upwards(axes: Axes, means: dict[str, Mean]) -> str:
-    """An axis of what is above 0, with room for marks; what is to be said of it."""
+    """Make the y axis begin at 0, or logarithmic, with room for marks; return a remark on it."""
     highest = max(mean.mean for mean in means.values())
     wide = is_wide(mean.mean for mean in means.values())
     if wide:
@@ -113,11 +65,11 @@ def _upwards(axes: Axes, means: dict[str, Mean]) -> str:
         axes.set_ylim(0, max(axes.get_ylim()[1], HEADROOM * highest))
         count_axis(axes.yaxis)
     below = any(mean.low is not None and mean.low <= 0 for mean in means.values())
-    return " One that leaves the axis ends below 0." if below else ""
+    return " A whisker that leaves the axis ends below 0." if below else ""
 
 
 def _label(cast: Cast, name: str, shared: dict[str, int]) -> str:
-    """A name in the legend, with the mark of a time that is shared."""
+    """Return a label for the legend, with the mark of a shared time."""
     return f"{cast.label(name)} {stack_mark(shared.get(name, 1))}".rstrip()
 
 
@@ -127,7 +79,7 @@ def _mark(
     means: dict[str, Mean],
     shared: dict[str, int],
 ) -> None:
-    """Mark the times that replicates share, clear of the line that joins their points."""
+    """Mark the times that replicates share, away from the line that joins the points."""
     for at, (name, x) in enumerate(places):
         following = places[at + 1][0] if at + 1 < len(places) else name
         axes.annotate(

@@ -226,9 +226,9 @@ async def test_the_cursor_waits_for_curves(home: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         await pilot.press("left")
-        assert "there is no curve to read off yet" in part(app, "hints")
+        assert "no curve to read" in part(app, "hints")
         await pilot.press("plus")
-        assert "not enough points to zoom in" in part(app, "hints")
+        assert "Too few points" in part(app, "hints")
 
 
 async def test_where_a_curve_has_not_begun_there_is_no_value(home: Path) -> None:
@@ -272,9 +272,9 @@ async def test_zoom_halves_the_axis_up_to_the_newest_and_zero_shows_all(home: Pa
         assert curves(app) == whole
         for key in ("minus", "0"):
             await pilot.press(key)
-            assert "the whole x axis is shown already" in part(app, "hints")
+            assert "whole x axis" in part(app, "hints")
         await pilot.press(*["plus"] * 4)
-        assert "not enough points to zoom in further" in part(app, "hints")
+        assert "Too few points" in part(app, "hints")
         assert "×8" in curves(app)
 
 

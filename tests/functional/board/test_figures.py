@@ -7,9 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from batchscope.engine.analysis.curves import curve
-from batchscope.engine.analysis.figures import log_fit
 from batchscope.engine.findings.configuration_summary import bars
 from batchscope.engine.journal import events as ev
+from batchscope.engine.metrics.log_fit import log_fit
 from batchscope.engine.spec import trials_of
 from batchscope.engine.sweeps.store import load_state
 from batchscope.tui.app import BatchscopeApp
@@ -129,7 +129,7 @@ async def test_what_has_no_logarithm_is_left_out_and_told(home: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         await pilot.press("y", "y", "l", "l")
-        assert "generalization gap  over epochs, y log without what is ≤ 0" in curves(app)
+        assert "generalization gap  over epochs, y log, values ≤ 0" in curves(app)
         await pilot.press("y")
         assert "without" not in curves(app)
 
@@ -155,7 +155,7 @@ async def test_what_has_neither_train_curve_nor_spread_says_so(home: Path) -> No
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         await pilot.press("y", "y", "t")
-        assert "no train curve of the generalization gap, and no spread" in part(app, "hints")
+        assert "No train curve of the generalization gap, and no spread" in part(app, "hints")
 
 
 async def test_distance_over_log_steps_has_its_fit_in_the_legend(home: Path) -> None:
@@ -247,7 +247,7 @@ async def test_b_goes_through_the_figures_across_batch_sizes(home: Path) -> None
             if measure == "noise_scale":
                 assert "no gradient noise scale was measured" in part(app, "pane-bars")
                 continue
-            assert lines[0].startswith(f" {name}  mean ± half its 95 % interval")
+            assert lines[0].startswith(f" {name}  mean ± half of its 95 % interval")
             assert "×1.00" in lines[1]
             for line, mean in zip(lines[1:], bars(state, measure).values(), strict=False):
                 assert line.endswith(f" n=3 ×{mean.normalized:.2f}")
@@ -323,7 +323,7 @@ async def test_bars_wait_for_a_trial_to_finish(home: Path) -> None:
             recipe.epochs(trials[0], EPOCHS, first=6)
             recipe.end(trials[0])
             await until(pilot, lambda: "×1.00" in part(app, "pane-bars"))
-            assert "over 1 finished seed a configuration" in part(app, "pane-bars")
+            assert "over 1 finished seed" in part(app, "pane-bars")
             assert "±" not in part(app, "pane-bars").partition("\n")[2]
 
 

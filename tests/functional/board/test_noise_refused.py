@@ -20,7 +20,7 @@ batch_size = 64
 lr = 0.1
 epochs = 2
 """
-WHY = "with batch norm the gradient of a part of the batch is none of the whole"
+WHY = "with batch norm"
 
 
 async def test_the_board_says_why_there_is_no_noise_scale(lab: Lab) -> None:

@@ -80,7 +80,7 @@ async def test_epoch_times_have_bars_ratios_and_say_what_ran_beside(home: Path) 
             assert line.count("█") == pytest.approx(46 * seconds[index] / seconds[0], abs=1)
             if index:
                 assert f"÷{seconds[index - 1] / seconds[index]:.1f}" in line
-        assert lines[5] == " measured shared: up to 2 trials ran at once"
+        assert lines[5] == " timed while up to 2 trials ran at once"
 
 
 async def test_epochs_that_were_timed_alone_say_so(home: Path) -> None:
@@ -92,7 +92,7 @@ async def test_epochs_that_were_timed_alone_say_so(home: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         await pilot.press("2")
-        assert "measured alone: nothing else of the sweep ran" in part(app, "pane-bars")
+        assert "timed alone" in part(app, "pane-bars")
 
 
 async def test_memory_gives_sizes_and_how_each_batch_is_cut(home: Path) -> None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("still")
 SMALL, WIDE = (80, 24), (160, 45)
 STACKS = {32: 3, 128: 3}
 NOTE = (
-    "×3: 3 replicates trained as one stack; an epoch's time is theirs together, "
+    "×3: 3 replicates trained as one stack; the epoch time is that of all together, "
     "samples/s that of one"
 )
 
@@ -43,7 +43,7 @@ async def test_epoch_times_of_stacks_are_marked(home: Path, size: tuple[int, int
             assert ("×3" in line) == ("×3" in told)
             assert len(line) <= size[0]
         assert " ".join(" ".join(lines[5:]).replace("│", "").split()).startswith(
-            f"measured shared: up to 2 stacks ran at once {NOTE}"
+            f"timed while up to 2 stacks ran at once {NOTE}"
         )
 
 

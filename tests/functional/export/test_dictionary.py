@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from batchscope.engine.analysis.measures import FINDINGS
-from batchscope.engine.experiment.measure_names import PROBED
 from batchscope.engine.findings.configuration_summary import MEASURES, TIMES
+from batchscope.engine.metrics.registry import NAMED
 from tests.dictionary import ASKED, OPTIONAL, PAGE, WHERE, check_export, dictionary, optional
 from tests.functional.lab import recorded
 
@@ -41,9 +40,13 @@ def test_every_table_and_document_is_in_the_list_of_files() -> None:
 
 def test_every_measure_of_a_claim_is_defined() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    rows = text[text.index("| measure | definition |") :].split("\n\n")[0].splitlines()[2:]
+    rows = (
+        text[text.index("| measure | unit | definition |") :]
+        .split("\n<!-- end")[0]
+        .splitlines()[2:]
+    )
     named = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
-    assert named == {*FINDINGS, *PROBED}
+    assert named == set(NAMED)
 
 
 def test_every_key_of_the_summary_is_defined() -> None:

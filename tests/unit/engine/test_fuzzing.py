@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from batchscope.engine.analysis.tables import epoch_rows, norm_rows, to_csv, trial_rows
 from batchscope.engine.checkpoints import file as checkpoints
 from batchscope.engine.errors import UsageProblem
-from batchscope.engine.experiment.measure_names import TRIAL_COLUMNS
 from batchscope.engine.experiment.preset import load_preset, parse_preset
 from batchscope.engine.experiment.preset_catalog import preset_files
 from batchscope.engine.findings.findings import find
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.registry import TRIAL_COLUMNS
 from batchscope.engine.orchestration.command_handler import CommandHandler
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.spec import MAX_TRIALS

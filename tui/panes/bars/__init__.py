@@ -1,1 +1,1 @@
-"""The pane of bars, and the curves that stand in their place."""
+"""The bars pane, and the curves that it draws for some metrics."""

@@ -1,4 +1,4 @@
-"""Steps against samples to the target: the hyperbola, who lies on it, and marks along it."""
+"""Steps against samples to the target: the batch sizes, the fitted curve, and marks on it."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -29,12 +29,12 @@ CAPTION = "samples over steps to the target"
 LABEL_MOST = 12
 CHART_ROWS, CHART_COLUMNS = 7, 24
 BEYOND, AROUND = 2.0, 1.2
-"""How far the curve goes past the batch sizes, and the axes past what is drawn: factors."""
+"""Factors by which the curve extends past the batch sizes, and the axes past what is drawn."""
 FINE = 96
 
 
 def critical_rows(view: View, width: int, height: int) -> list[Row]:
-    """The picture and beside it the batch sizes; below, the figures in words."""
+    """Return the picture, the table of batch sizes beside it, and the results in words below."""
     critical, noise = view.findings.critical_batch_size, view.findings.noise_scale
     if critical is None or not (critical.sizes or critical.left_out):
         return awaited(view, "no trial has reached its target yet", width, height)
@@ -58,7 +58,7 @@ def critical_rows(view: View, width: int, height: int) -> list[Row]:
 
 
 def has_target(view: View) -> bool:
-    """Whether anything is trained to a target."""
+    """Return whether any configuration has a target."""
     settings = [each.settings.train for each in view.state.configurations.values()]
     return any(target.has_target(train) for train in settings)
 
@@ -80,7 +80,10 @@ def _said(critical: Critical, noise: Sequence[NoiseFinding], width: int) -> list
 
 
 def _table(view: View, critical: Critical, width: int) -> list[Row]:
-    """Steps, samples and regime of every batch size; `?` where the interval allows another."""
+    """Return steps, samples and regime of every batch size.
+
+    A `?` says that the interval also allows another regime.
+    """
     if not critical.sizes:
         return []
     label = view.label_width(LABEL_MOST)
@@ -99,7 +102,7 @@ def _table(view: View, critical: Critical, width: int) -> list[Row]:
 
 
 def _short(value: float) -> str:
-    """2.27M, 196k, 1,030."""
+    """Return a number in few characters: 2.27M, 196k, 1,030."""
     for least, unit, name in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if value >= least:
             return f"{three_digits(value / unit)}{name}"
@@ -109,7 +112,7 @@ def _short(value: float) -> str:
 def _picture(
     view: View, critical: Critical, noise: Sequence[NoiseFinding], width: int, height: int
 ) -> list[Row]:
-    """Log-log: a step to the left costs samples, a step down costs steps."""
+    """Return the picture, logarithmic on both axes: fewer steps cost samples and the reverse."""
     curve = _curve(critical)
     marks = [_mark(view, size) for size in critical.sizes]
     level, hair = None, None
@@ -140,7 +143,7 @@ def _mark(view: View, size: Size) -> Marker:
 
 
 def _along(critical: Critical, noise: Sequence[NoiseFinding]) -> list[Marker]:
-    """The critical batch size and the middle noise scale, each where it lies on the curve."""
+    """Return marks of the critical batch size and the median noise scale on the curve."""
     assert critical.value is not None
     on_curve = {each.configuration for each in critical.sizes}
     known = sorted(n.value for n in noise if n.value and n.configuration in on_curve)
@@ -150,7 +153,7 @@ def _along(critical: Critical, noise: Sequence[NoiseFinding]) -> list[Marker]:
 
 
 def _curve(critical: Critical) -> list[tuple[float, float]]:
-    """The fitted curve from beyond the smallest batch size to beyond the largest."""
+    """Return the fitted curve from below the smallest batch size to above the largest."""
     if critical.value is None:
         return []
     sizes = [size.samples / size.steps for size in critical.sizes]

@@ -1,4 +1,4 @@
-"""Epoch time per batch size: bars, and how much faster each is than the next smaller size."""
+"""Epoch times as bars, with the speedup of each batch size over the next smaller one."""
 
 from batchscope.engine.analysis.figures import EpochTime, epoch_times
 from batchscope.engine.analysis.stack_times import stack_mark, stack_note, stacked
@@ -10,7 +10,7 @@ from batchscope.tui.viewmodel.view import View
 
 
 def epoch_time_rows(view: View, label: int, width: int) -> list[Row]:
-    """A bar for each configuration that has a whole epoch, and beside what it was measured."""
+    """Return a bar for each configuration with a whole epoch, and a line on how it was timed."""
     stamp = tuple(view.reached(name) for name in view.preferred), *view.preferred
     times = view.once("times", (stamp, len(view.state.data)), lambda: epoch_times(view.state))
     if not times:
@@ -27,18 +27,18 @@ def epoch_time_rows(view: View, label: int, width: int) -> list[Row]:
 
 
 def beside_what(view: View) -> str:
-    """What else ran while times were taken."""
+    """Return what else ran while the epochs were timed."""
     settings = [c.settings for c in view.state.configurations.values()]
     if all(setting.run.timing == "alone" for setting in settings):
-        return "measured alone: nothing else of the sweep ran"
+        return "timed alone: nothing else of the sweep ran"
     workers = len(view.state.workers)
     what = "stacks" if stacked(view.state.trials.values()) > 1 else "trials"
     others = f"up to {workers} {what} ran at once" if workers > 1 else "other trials may have run"
-    return f"measured shared: {others}"
+    return f"timed while {others}"
 
 
 def _line(time: EpochTime, mark: Mark, longest: float, label: int, width: int, stack: int) -> Row:
-    """One bar; the mark of a stack has `stack` cells behind the time."""
+    """Return one bar; the mark of a stack takes `stack` cells after the time."""
     figures = [cell(duration(time.seconds), 8, right=True)]
     if stack:
         figures.append(cell(f" {stack_mark(time.stacked)}", stack + 1, "warn"))

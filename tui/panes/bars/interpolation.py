@@ -1,4 +1,4 @@
-"""The way between two solutions: loss or accuracy along the straight line through their weights."""
+"""Loss or accuracy on the straight line between the final weights of two configurations."""
 
 import math
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ ENDS = (0.0, 1.0)
 
 
 def asked_for(view: View) -> Interpolation | None:
-    """The line that a sweep asks for, if it does."""
+    """Return the `[interpolation]` of the sweep, if it has one."""
     return view.state.opened.interpolation if view.state.opened else None
 
 
 def between_rows(view: View, figure: str, width: int, height: int) -> list[Row]:
-    """`loss` or `accuracy` over α on test and training images, and whose weights lie where."""
+    """Return `loss` or `accuracy` over α on test and training images, and the two ends."""
     asked = asked_for(view)
     test, train = (
         interpolation_lines.curve(view.state, f"{part}_{figure}") for part in ("test", "train")
@@ -43,7 +43,7 @@ def between_rows(view: View, figure: str, width: int, height: int) -> list[Row]:
 def _awaited(view: View) -> str:
     reasons = [line.reason for line in view.state.lines.values() if line.reason]
     if reasons:
-        return f"no line could be drawn: {reasons[0]}"
+        return f"no line could be measured: {reasons[0]}"
     state, hindered = view.state, list(interpolation_lines.hindered(view.state))
     if (
         hindered
@@ -59,10 +59,10 @@ def _legend(view: View, asked: Interpolation, seeds: int, width: int) -> list[Ro
     for at, name in zip(("0", "1"), (asked.start, asked.end), strict=True):
         mark = view.marks[name]
         named.append(row((mark.glyph, mark.style), f" {mark.label} at α = {at}  "))
-    over = f"mean of {seeds} seeds ± a deviation" if seeds > 1 else "one seed"
+    over = f"mean of {seeds} seeds ± 1 sd" if seeds > 1 else "one seed"
     text = f"test ──, train ╌╌; {over}"
     if any(line.recalibrated for line in view.state.lines.values()):
-        text += "; batch norm's statistics taken anew at each α"
+        text += "; batch norm statistics recomputed at each α"
     return [tuple(run for part in named for run in part), *wrap(text, width, "dim")]
 
 
@@ -80,10 +80,7 @@ def _picture(
     letters = view.look.ascii
 
     def draw(grid: "Grid") -> None:
-        from batchscope.tui.render.braille import (
-            Band,
-            Series,  # loads numpy
-        )
+        from batchscope.tui.render.braille import Band, Series  # loads numpy
 
         for curve, style in ((train, "dim"), (test, "accent")):
             spread = [_edges(point) for point in curve if point.deviation is not None]
@@ -103,7 +100,7 @@ def _edges(point: OverSeeds) -> tuple[float, float, float]:
 
 
 def _markers(view: View, asked: Interpolation, test: Sequence[OverSeeds]) -> list[Marker]:
-    """Each solution where it lies on the curve of the test images, if the line comes by it."""
+    """Return a marker for each solution on the curve of the test images, if the line passes it."""
     markers: list[Marker] = []
     for at, name in zip(ENDS, (asked.start, asked.end), strict=True):
         mark = view.marks[name]

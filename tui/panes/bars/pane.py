@@ -1,4 +1,4 @@
-"""Bars: one figure across batch sizes, beside that of the smallest of them."""
+"""The bars pane: one metric of each batch size, compared with the smallest of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ from batchscope.engine.analysis.noise_scales import noise_scales
 from batchscope.engine.analysis.stack_times import stack_caution, stack_sizes, stacked
 from batchscope.engine.findings.configuration_summary import Mean, bars
 from batchscope.engine.findings.critical_batch_text import figure as size
+from batchscope.engine.metrics.metric import TrialMetric
+from batchscope.engine.metrics.registry import BARS
 from batchscope.tui.panes.bars import interpolation
 from batchscope.tui.panes.bars.critical_batch_size import CAPTION, critical_rows, has_target
 from batchscope.tui.panes.bars.epoch_time import beside_what, epoch_time_rows
@@ -24,64 +26,63 @@ SEEDS_FROM = 64
 
 @dataclass(frozen=True, slots=True)
 class BarMeasure:
-    """A figure of a finished trial by its name among the findings; `share` is a fraction.
+    """A measure of finished trials that bars show.
 
-    One that is a `setting` is the same for all seeds, and has no interval.
+    Args:
+        name, tab: its name on the screen, and the same in a word or two.
+        measure: its name among the metrics.
+        unit: its unit there.
+        share: whether it is a fraction, shown with four decimals.
+        setting: whether it is the same for all seeds, so that it has no interval.
     """
 
     name: str
     tab: str
     measure: str
+    unit: str = ""
     share: bool = False
     setting: bool = False
 
     def texts(self, mean: Mean, decimals: int | None) -> tuple[str, str]:
-        """The mean, and half of its 95 % interval where two seeds or more give one."""
-        if self.measure == "noise_scale":
+        """Return the mean, and half of its 95 % interval if two or more seeds give one."""
+        if self.unit == "images":
             ends = (size(end) if end is not None else "–" for end in (mean.low, mean.high))
             return size(mean.mean), f"[{', '.join(ends)}]"
         half = None
         if mean.low is not None and mean.high is not None and not self.setting:
             half = (mean.high - mean.low) / 2
-        if self.measure == "step_seconds":
+        if self.unit == "seconds":
             return duration(mean.mean), f"±{duration(half)}" if half is not None else ""
         return figure(mean.mean, decimals), deviation(half, decimals) if half is not None else ""
 
 
-EPOCH_TIME = BarMeasure("epoch time", "time", "epoch_seconds")
-NOISE = BarMeasure("gradient noise scale", "noise", "noise_scale")
-"""Means over the seeds, divided last: `engine.analysis.noise_scales`; its interval is lopsided."""
-FIGURES = (
-    EPOCH_TIME,
-    BarMeasure("step time", "step time", "step_seconds"),
-    BarMeasure("test accuracy", "accuracy", "test_accuracy", True),
-    BarMeasure("generalization gap", "gap", "generalization_gap", True),
-    BarMeasure("distance from init", "distance", "distance_from_init"),
-    BarMeasure("weight norm", "weights", "weight_norm"),
-    BarMeasure("gradient norm cv", "norm cv", "grad_norm_cv"),
-    NOISE,
-    BarMeasure("SGD noise scale", "SGD noise", "sgd_noise_scale", setting=True),
-)
-PARTS = (
-    BarMeasure("bias", "bias", "bias", True),
-    BarMeasure("variance", "variance", "variance", True),
-    BarMeasure("net variance", "net variance", "net_variance", True),
-)
-"""Once a trial has told what it predicts; last, so that no other changes its place by then."""
+def _bar_of(metric: TrialMetric) -> BarMeasure:
+    """Return the bar of a metric."""
+    setting = metric.bar is not None and metric.bar.setting
+    return BarMeasure(
+        metric.title, metric.tab, metric.name, metric.unit, metric.is_accuracy, setting
+    )
+
+
+MEASURED = {metric.name: _bar_of(metric) for metric in BARS}
+"""Bars by metric, in the order in which keys step through them."""
+EPOCH_TIME = MEASURED["epoch_seconds"]
+NOISE = MEASURED["noise_scale"]
+"""Means over the seeds, divided last: `engine.analysis.noise_scales`; its interval is not
+symmetric."""
+SHARPNESS = MEASURED["sharpness"]
 CRITICAL = BarMeasure("steps and samples", "critical", "steps")
-"""Of a sweep with a target: not bars but a curve, `tui.panes.bars.critical_batch_size`."""
-SHARPNESS = BarMeasure("sharpness", "sharpness", "sharpness")
+"""For a sweep with a target: not bars but a curve, `tui.panes.bars.critical_batch_size`."""
 LINES = {
     BarMeasure("loss between solutions", "loss line", "test_loss"): "loss",
-    BarMeasure("accuracy between solutions", "accuracy line", "test_accuracy", True): "accuracy",
+    BarMeasure("accuracy between solutions", "accuracy line", "test_accuracy"): "accuracy",
 }
-"""Of a sweep that asks for the line between two solutions: curves,
-`tui.panes.bars.interpolation`."""
+"""For a sweep with the line between two solutions: curves, `tui.panes.bars.interpolation`."""
 LINE_ROWS = 14
 
 
 class BarsPane(Pane):
-    """How long an epoch takes, or what else the batch size changes."""
+    """Draws the time of an epoch, or another metric, as a bar for each configuration."""
 
     NAME, TITLE = "bars", "epoch time"
     TOPICS = ("epochs", "trials", "data", "findings", "lines")
@@ -89,48 +90,57 @@ class BarsPane(Pane):
     chosen = 0
 
     def options(self) -> object:
-        """The figure."""
+        """The name of the metric."""
         return self.chosen
 
     @property
     def figures(self) -> tuple[BarMeasure, ...]:
-        """What there is to draw."""
+        """The metrics that this sweep has, in the order in which keys step through them."""
         view = self.view
-        asked = [each.settings for each in view.state.configurations.values()]
-        predicted = any(trial.predicted for trial in view.state.trials.values())
+        always, asked, measured = [], [], []
+        for metric in BARS:
+            bar = metric.bar
+            if bar and bar.measured:
+                measured += [metric] if any(map(bar.measured, view.state.trials.values())) else []
+            elif bar and bar.asked:
+                settings = (each.settings for each in view.state.configurations.values())
+                asked += [metric] if any(map(bar.asked, settings)) else []
+            else:
+                always.append(metric)
         return (
-            *FIGURES,
+            *(MEASURED[metric.name] for metric in always),
             *([CRITICAL] if has_target(view) else []),
-            *([SHARPNESS] if any(each.sharpness.epsilon for each in asked) else []),
+            *(MEASURED[metric.name] for metric in asked),
             *(LINES if interpolation.asked_for(view) else []),
-            *(PARTS if predicted else []),
+            # last, so that no other changes its place when a trial has measured them
+            *(MEASURED[metric.name] for metric in measured),
         )
 
     @property
     def figure(self) -> BarMeasure:
-        """What is drawn."""
+        """The metric that is drawn."""
         return self.figures[self.chosen]
 
     @property
     def heading(self) -> str:
-        """The figure."""
+        """The name of the metric."""
         return self.figure.name
 
     @property
     def tab(self) -> str:
-        """The figure in a word."""
+        """The name of the metric in a word."""
         return self.figure.tab
 
     def turn(self, what: str, step: int) -> str:
-        """The next figure, or the one before."""
+        """Show the next metric, or the one before."""
         self.chosen = (self.chosen + step) % len(self.figures)
         return ""
 
     def caption(self, width: int) -> Row:
-        """What the columns mean."""
+        """Return what the columns mean."""
         if self.figure is EPOCH_TIME:
             return self.said(
-                width, "mean of medians · ÷ to the next smaller", "÷ to the next smaller", ""
+                width, "mean of medians · ÷ speedup over the next smaller", "÷ speedup", ""
             )
         if self.figure is CRITICAL:
             return self.said(width, CAPTION, "")
@@ -138,11 +148,11 @@ class BarsPane(Pane):
             return self.said(width, "over all seeds [95 % interval]", "")
         if self.figure in LINES:
             return self.said(width, interpolation.CAPTION, "")
-        text = "mean ± half its 95 % interval · × the smallest batch's"
-        return self.said(width, text, "× the smallest batch's", "")
+        text = "mean ± half of its 95 % interval · × relative to the smallest batch"
+        return self.said(width, text, "× relative to the smallest batch", "")
 
     def wanted_rows(self) -> int:
-        """A bar each, and how it was measured."""
+        """Return one row for each bar, and two for how it was measured."""
         if self.figure is CRITICAL:
             return CRITICAL_ROWS
         if self.figure in LINES:
@@ -150,7 +160,7 @@ class BarsPane(Pane):
         return len(self.view.order) + 2 + (stacked(self.view.state.trials.values()) > 1)
 
     def body(self, width: int, height: int) -> Sequence[Row]:
-        """A bar for each configuration that has the figure."""
+        """Return a bar for each configuration that has the metric."""
         view, chosen = self.view, self.figure
         if chosen is CRITICAL:
             return critical_rows(view, width, height)
@@ -167,7 +177,7 @@ class BarsPane(Pane):
         return [*self._lines(means, label, width), *wrap(self._note(means), width, "dim")]
 
     def means(self) -> dict[str, Mean]:
-        """What the bars stand for, where the figure is one that bars show."""
+        """Return the means that the bars show, by configuration."""
         view, chosen = self.view, self.figure
         return view.once(
             ("bars", chosen.measure),
@@ -176,7 +186,7 @@ class BarsPane(Pane):
         )
 
     def _lines(self, means: dict[str, Mean], label: int, width: int) -> list[Row]:
-        """Bars as long as the means; the columns as wide as the longest in them."""
+        """Return a bar for each mean; each column is as wide as its longest text."""
         decimals = 4 if self.figure.share else places(mean.mean for mean in means.values())
         pairs = {name: self.figure.texts(mean, decimals) for name, mean in means.items()}
         factors = {name: _factor(mean) for name, mean in means.items()}
@@ -212,10 +222,10 @@ class BarsPane(Pane):
         seeds = f"{few}" if few == many else f"{few} to {many}"
         plural = "s" if many > 1 else ""
         box = f"; {self._box(means)}" if self.figure is SHARPNESS else ""
-        return f"over {seeds} finished seed{plural} a configuration{box}"
+        return f"over {seeds} finished seed{plural} per configuration{box}"
 
     def _box(self, means: dict[str, Mean]) -> str:
-        """How wide the boxes are that sharpness was measured in."""
+        """Return the unit of the sharpness, and the half-widths of its boxes."""
         state = self.view.state
         sizes = {state.configurations[name].settings.sharpness.epsilon[0] for name in means}
         return f"% of 1 + loss, ε = {' or '.join(f'{size:g}' for size in sorted(sizes))}"
@@ -225,7 +235,7 @@ _NONE = "no trial has finished yet"
 
 
 def _noise(view: View) -> dict[str, Mean]:
-    """The noise scale of each configuration that has one, beside no other: it is in samples."""
+    """Return the noise scale of each configuration that has one, without any ratio."""
     return {
         each.configuration: Mean(each.value, each.low, each.high, each.n)
         for each in noise_scales(view.state)
@@ -234,12 +244,12 @@ def _noise(view: View) -> dict[str, Mean]:
 
 
 def _factor(mean: Mean) -> str:
-    """Of two signs, or of nothing, there is none to tell."""
+    """Return the ratio to the smallest batch; empty where it is not positive."""
     return f"×{mean.normalized:.2f}" if mean.normalized and mean.normalized > 0 else ""
 
 
 def _bar(value: float, longest: float, room: int) -> str:
-    """The length of a value; below zero it is hatched, for its sign is easily overlooked."""
+    """Return the bar of a value; a negative one is hatched, so that its sign is not overlooked."""
     if room <= 2 or not longest:
         return " " * max(0, room)
     drawn = bar(abs(value) / longest, room)

@@ -1,4 +1,4 @@
-"""The axes under the curves: all of the budget, or the part that is zoomed into."""
+"""The axes of the curves: the whole budget, or the part that is zoomed into."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ SIZE_NEAR = 10
 
 
 def whole_x(view: View, lens: Lens, curves: Sequence[PlottedCurve]) -> Axis:
-    """All of the budget where it is known, so that a growing curve moves nothing drawn."""
+    """Return an x axis over the whole budget, if known: a growing curve does not move it."""
     end = float(max(one.raw.x.max() for one in curves))
     planned = planned_end(view, lens)
     epochs = lens.axle.along == "epochs"
@@ -37,7 +37,7 @@ def whole_x(view: View, lens: Lens, curves: Sequence[PlottedCurve]) -> Axis:
 
 
 def zoomed(whole: Axis, lens: Lens, curves: Sequence[PlottedCurve]) -> Axis:
-    """The part of the axis that is looked at: around the middle, or up to the newest point."""
+    """Return the visible part of the x axis: around the middle, or up to the newest point."""
     if not lens.zoom:
         return whole
     wide = 0.5**lens.zoom
@@ -51,14 +51,14 @@ def zoomed(whole: Axis, lens: Lens, curves: Sequence[PlottedCurve]) -> Axis:
 
 
 def holds_points(x: Axis, measured: "Floats") -> bool:
-    """Whether there is anything between the ends of an axis: three points make a curve."""
+    """Return whether an axis holds the three points that a curve needs."""
     return int(((measured >= x.low) & (measured <= x.high)).sum()) >= LEAST_POINTS
 
 
 def y_axis(lens: Lens, curves: Sequence[PlottedCurve], x: Axis, known: Level | None) -> Axis:
-    """Over what is visible, and without the steep beginning, which would press the rest together.
+    """Return a y axis over what is visible, without the steep beginning, which flattens the rest.
 
-    A curve that begins below comes in through the lower edge. Smoothing moves no axis.
+    A curve that begins below enters through the lower edge. Smoothing does not move the axis.
     """
     import numpy as np
 
@@ -78,7 +78,7 @@ def y_axis(lens: Lens, curves: Sequence[PlottedCurve], x: Axis, known: Level | N
 
 
 def reference(view: View, lens: Lens, curves: Sequence[PlottedCurve]) -> Level | None:
-    """The best accuracy that is known for the data, where all curves are of the same."""
+    """Return the best published accuracy on the data set, if all curves are on the same one."""
     data = {one.source.state.configurations[one.name].settings.data.name for one in curves}
     best = REFERENCE.get(data.pop()) if len(data) == 1 else None
     if best is None or QUANTITIES[lens.chosen] is not ACCURACY:
@@ -87,7 +87,7 @@ def reference(view: View, lens: Lens, curves: Sequence[PlottedCurve]) -> Level |
 
 
 def _nearest_sizes(curves: Sequence[PlottedCurve], low: float, high: float) -> list[float]:
-    """The batch sizes next to what is drawn, below and above it, unless they are far away."""
+    """Return the batch sizes next below and above the curves, unless they are far away."""
     settings = [one.source.state.configurations[one.name].settings for one in curves if one.own]
     sizes = {float(setting.train.batch_size) for setting in settings}
     below = [size for size in sizes if low / SIZE_NEAR <= size < low]
@@ -96,7 +96,7 @@ def _nearest_sizes(curves: Sequence[PlottedCurve], low: float, high: float) -> l
 
 
 def sizes_within(view: View, lens: Lens, y: Axis) -> list[tuple[int, Mark]]:
-    """The batch sizes of the sweep on a y axis that counts samples, one mark for each."""
+    """Return the batch sizes of the sweep that lie on a y axis that counts images, with a mark."""
     if not lens.quantity.sized:
         return []
     sizes = {view.state.configurations[name].settings.train.batch_size: name for name in view.order}
@@ -115,13 +115,13 @@ def _late(one: PlottedCurve, lens: Lens, x: Axis) -> "Lit":
 
 
 def _is_near(best: float, every: "Floats", log: bool) -> bool:
-    """Whether the share of mistakes, which a log axis shows itself, comes near the best known."""
+    """Return whether the error comes near the best published one; a log axis shows the error."""
     if log:
         return best * REFERENCE_NEAR >= float(every.min())
     return (1.0 - best) * REFERENCE_NEAR >= 1.0 - float(every.max())
 
 
 def _rounded(end: float) -> float:
-    """A little more, so that the axis of a growing curve is redrawn seldom."""
+    """Round up, so that the axis of a growing curve changes rarely."""
     step = 10.0 ** math.floor(math.log10(end)) / 2 if end > 0 else 1.0
     return math.ceil(end / step) * step

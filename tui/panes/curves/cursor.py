@@ -1,4 +1,4 @@
-"""Where the cursor can stand: at the points that were measured, one stop a column of cells."""
+"""The cursor of the curves: it stops at measured points, at most once in each column of cells."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,18 +13,22 @@ if TYPE_CHECKING:
 
 
 def measured_at(curves: Sequence[PlottedCurve]) -> "Floats":
-    """Every x that something was measured at, in order."""
+    """Return every x with a measured value, in order."""
     import numpy as np
 
     return np.unique(np.concatenate([one.raw.x for one in curves]))
 
 
 def stepped(xs: "Floats", x: Axis, columns: int, at: float | None, step: int) -> float | None:
-    """The x of the cursor `step` stops further on an axis of so many columns; None past the ends.
+    """Return the x of the cursor after `step` stops; None past the ends.
 
-    A stop is the last point within a column, so that every step is seen. Several steps at once
-    end at the last stop before they go past it. From nowhere, a step enters the part of the axis
-    that is seen at the side that it comes from.
+    A stop is the last point within a column, so that each step moves the cursor. Several steps at
+    once end at the last stop at most. Without a cursor (`at` is None), it enters the visible part
+    of the axis from the left with a positive step, from the right with a negative one.
+
+    Args:
+        xs: the measured places, ascending.
+        x: the axis, `columns` cells wide.
     """
     import numpy as np
 
@@ -43,7 +47,7 @@ def stepped(xs: "Floats", x: Axis, columns: int, at: float | None, step: int) ->
 
 
 def _cells(x: Axis, xs: "Floats", columns: int) -> "Floats":
-    """The column of cells that each value lies in, beyond the area as well."""
+    """Return the column of cells of each value, also outside the area."""
     import numpy as np
 
     from batchscope.tui.render.braille import positions
@@ -52,7 +56,7 @@ def _cells(x: Axis, xs: "Floats", columns: int) -> "Floats":
 
 
 def place_text(x: float, axle: XQuantity) -> str:
-    """A place on the x axis, with its unit."""
+    """Return a place on the x axis as text, with its unit."""
     if axle.along == "seconds":
         return duration(x)
     if axle.along == "distance":

@@ -1,10 +1,11 @@
-"""The legend beside the curves: what each ends at, or what it was where the cursor stands."""
+"""The legend beside the curves: the final value of each, or its value at the cursor."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchscope.engine.analysis.figures import LogFit, last_values, mean_and_deviation
+from batchscope.engine.analysis.figures import last_values, mean_and_deviation
+from batchscope.engine.metrics.log_fit import LogFit
 from batchscope.tui.panes.curves.options import Lens
 from batchscope.tui.panes.curves.series import CurveSource, measured
 from batchscope.tui.render.styled_text import Row, clip, row, width_of
@@ -19,10 +20,10 @@ FIGURES = 19
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A figure of a configuration: its mean and spread over `n` of `seeds`.
+    """A value of a configuration: its mean and spread over `n` of `seeds`.
 
-    `n` is 0 for one that is not final yet; `train` is its twin; `past` says that the curve ended
-    earlier than asked for.
+    `n` is 0 if it is not final yet; `train` is the value of the train curve; `past` says that the
+    curve ends before the cursor.
     """
 
     mean: float
@@ -41,7 +42,7 @@ def legend(
     fits: dict[str, LogFit],
     size: tuple[int, int],
 ) -> list[Row]:
-    """Every configuration of every sweep with its figure; what has no room is counted."""
+    """Return a line for each configuration of each sweep; those without room are counted."""
     width, height = size
     readings = {
         (source.key, name): reading_of(view, source, name, lens)
@@ -74,7 +75,7 @@ def _label_width(sources: Sequence[CurveSource], most: int) -> int:
 
 
 def _head(lens: Lens, most: int) -> Row:
-    """What the figures below are, over their column where the labels leave the room."""
+    """Return the heading of the column of values, placed over it where the labels leave room."""
     of = "test" if lens.quantity.train else ""
     of += " error" * (lens.quantity is ERROR)
     if lens.fitted:
@@ -90,7 +91,7 @@ def _head(lens: Lens, most: int) -> Row:
 
 
 def reading_of(view: View, source: CurveSource, name: str, lens: Lens) -> Reading | None:
-    """The figure of a configuration of a sweep, as the lens asks for it."""
+    """Return the value of a configuration: at the cursor, else at the end."""
     trials = source.state.replicates(name)
     if lens.cursor is not None:
         return _read(view, source, name, lens, len(trials))
@@ -105,7 +106,7 @@ def reading_of(view: View, source: CurveSource, name: str, lens: Lens) -> Readin
 
 
 def _read(view: View, source: CurveSource, name: str, lens: Lens, seeds: int) -> Reading | None:
-    """What was measured last where the cursor stands, or before."""
+    """Return the value that was measured last at the cursor or before it."""
     assert lens.cursor is not None
     curve = measured(view, source, name, False, lens)
     at = curve.row_at(lens.cursor)
@@ -145,5 +146,5 @@ def _fit(fit: LogFit) -> Row:
 
 
 def width_beside(lines: Sequence[Row]) -> int:
-    """Cells that a legend takes, with the gap before it."""
+    """Return the width of a legend in cells, with the gap before it."""
     return max(map(width_of, lines), default=-2) + 2

@@ -1,4 +1,4 @@
-"""Through what curves are looked at: which figure, over what, on which axes, with what beside."""
+"""The options of the curves pane: the metric, the axes, smoothing, zoom and cursor."""
 
 from dataclasses import dataclass, replace
 
@@ -19,10 +19,16 @@ STRENGTHS = (0.0, 0.6, 0.9, 0.98)
 
 @dataclass(frozen=True, slots=True)
 class Lens:
-    """What keys change; `chosen`, `over` and `smoothing` count figures, axes and strengths.
+    """What keys change.
 
-    Zoomed in, the x axis is halved `zoom` times, around `middle`, or up to the newest without it.
-    `rivals` draws the candidates that were not chosen, too.
+    Args:
+        chosen, over, smoothing: indices of the metric, the x axis and the strength of smoothing.
+        scale: one of `LINEAR`, `LOG_X` and `LOG_Y`.
+        train, spread: whether train curves, and bands of one deviation, are drawn.
+        zoom: how many times the x axis is halved.
+        middle: what the zoomed axis is centred on; without it the axis ends at the newest point.
+        cursor: the x that is read, if any.
+        rivals: whether rejected candidates are drawn too.
     """
 
     chosen: int = 0
@@ -38,38 +44,38 @@ class Lens:
 
     @property
     def heading(self) -> str:
-        """The figure."""
+        """The name of the metric."""
         return QUANTITIES[self.chosen].name
 
     @property
     def tab(self) -> str:
-        """The figure in a word."""
+        """The name of the metric in a word."""
         return QUANTITIES[self.chosen].tab
 
     @property
     def quantity(self) -> Quantity:
-        """What is drawn: on a log axis, mistakes tell more than accuracy."""
+        """What is drawn: on a logarithmic y axis the error in place of the accuracy."""
         chosen = QUANTITIES[self.chosen]
         return ERROR if chosen is ACCURACY and self.scale == LOG_Y else chosen
 
     @property
     def axle(self) -> XQuantity:
-        """What lies along the x axis."""
+        """What is along the x axis."""
         return AXLES[self.over]
 
     @property
     def log_x(self) -> bool:
-        """Whether x goes by its logarithm."""
+        """Whether the x axis is logarithmic."""
         return self.scale == LOG_X
 
     @property
     def log_y(self) -> bool:
-        """Whether y goes by its logarithm."""
+        """Whether the y axis is logarithmic."""
         return self.scale == LOG_Y
 
     @property
     def fitted(self) -> bool:
-        """Whether distance is held against the logarithm of the steps."""
+        """Whether a line in the logarithm of the steps is fitted to the distance."""
         return self.quantity is DISTANCE and self.axle.along == "steps" and self.log_x
 
     @property
@@ -79,37 +85,41 @@ class Lens:
 
     @property
     def strength(self) -> float:
-        """How strongly curves are smoothed; 0 is as measured."""
+        """How strongly curves are smoothed; 0 means not at all."""
         return STRENGTHS[self.smoothing]
 
     def other_figure(self, step: int) -> "Lens":
-        """The next figure, or the one before."""
+        """Return the options with the next metric, or the one before."""
         return replace(self, chosen=(self.chosen + step) % len(QUANTITIES))
 
     def other_axle(self, step: int) -> "Lens":
-        """Over something else: a place on the old x axis means nothing there."""
+        """Return the options with another x axis; zoom and cursor belonged to the old one."""
         over = (self.over + step) % len(AXLES)
         return replace(self, over=over, zoom=0, middle=None, cursor=None)
 
     def other_scale(self, step: int) -> "Lens":
-        """Linear, x log, y log."""
+        """Return the options with the next scale: linear, x log, y log."""
         return replace(self, scale=(self.scale + step) % SCALES)
 
     def smoother(self, step: int) -> "Lens":
-        """Smoothed more strongly, and at last not at all."""
+        """Return the options with stronger smoothing; after the strongest comes none."""
         return replace(self, smoothing=(self.smoothing + step) % len(STRENGTHS))
 
     def zoomed(self, zoom: int) -> "Lens":
-        """Further in or out, around the cursor where it stands."""
+        """Return the options zoomed in or out, around the cursor if there is one."""
         if zoom <= 0:
             return replace(self, zoom=0, middle=None)
         middle = self.middle if self.cursor is None else self.cursor
         return replace(self, zoom=zoom, middle=middle)
 
     def beside(self, spread: bool) -> "Lens | None":
-        """Train and spread, either or neither beside the test curves; None where there is nothing.
+        """Return the options with the next choice of train curves and bands beside the test curves.
 
-        `spread` says whether any curve has a spread to draw.
+        Args:
+            spread: whether any curve has a spread to draw.
+
+        Returns:
+            None where there is neither a train curve nor a spread.
         """
         able = (self.quantity.train is not None, spread)
         if not any(able):

@@ -1,4 +1,4 @@
-"""Another stored sweep whose curves are laid over those of the board."""
+"""Overlays: other stored sweeps whose curves are drawn over those of the board."""
 
 import string
 from pathlib import Path
@@ -15,11 +15,11 @@ from batchscope.tui.viewmodel.view import View
 
 GLYPHS = string.ascii_lowercase
 DIGITS = string.digits[1:]
-"""The markers where letters draw the lines: in ASCII."""
+"""The markers in ASCII, where letters draw the lines."""
 
 
 class Overlay:
-    """Follows a sweep's journal as the board does its own."""
+    """Follows the journal of another sweep, as the board follows its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -28,35 +28,38 @@ class Overlay:
         self._follower = JournalFollower(folder)
 
     def load(self) -> "Overlay":
-        """Read all that is written; it blocks on the disk.
+        """Read the whole journal; this waits for the disk.
 
         Raises:
-            UsageProblem: the folder holds no sweep that can be drawn.
+            UsageProblem: the folder has no sweep that can be drawn.
         """
         preset = read_launch(self.folder).preset
         self.title = printable(f"{when(self.folder.name)[5:]} {preset}".lstrip())
         self.state, batch = self._follower.load()
         if not self.state.configurations:
-            why = batch.problem or "nothing has begun"
+            why = batch.problem or "the sweep has not begun"
             raise UsageProblem(f"{printable(self.folder.name)}: {why}")
         return self
 
     def poll(self) -> JournalUpdate:
-        """What came since; it blocks on the disk, and changes nothing that is drawn."""
+        """Return what is new in the journal; this waits for the disk and draws nothing."""
         return self._follower.poll()
 
     def take(self, batch: JournalUpdate) -> None:
-        """Fold what came."""
+        """Apply what is new."""
         self.state.fold(batch.events)
 
     @property
     def stamp(self) -> tuple[str, int]:
-        """Something else as soon as there is more to draw."""
+        """A value that changes when there is more to draw."""
         return self.folder.name, self.state.version
 
 
 def sources(view: View, overlays: list[Overlay]) -> list[CurveSource]:
-    """Overlays with their marks: the colour of what is called alike on the board, other glyphs."""
+    """Return the overlays with their marks.
+
+    A configuration has the colour of the one with the same label on the board, and another glyph.
+    """
     styles = {mark.label: mark.style for mark in view.marks.values()}
     glyphs = DIGITS if view.look.ascii else GLYPHS
     overlaid, used = [], 0

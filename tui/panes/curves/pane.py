@@ -1,9 +1,9 @@
-"""Curves: a figure of every epoch over how far the training was, the mean over the seeds."""
+"""The curves pane: a metric of every epoch over the progress of the training, mean over seeds."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from batchscope.engine.analysis.figures import LogFit, log_fit
+from batchscope.engine.metrics.log_fit import LogFit, log_fit
 from batchscope.engine.metrics.noise_scale import no_noise_scale
 from batchscope.tui.panes.base import Pane
 from batchscope.tui.panes.curves.axes import holds_points, reference, whole_x, y_axis, zoomed
@@ -23,14 +23,14 @@ from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.render.axis import Axis
 from batchscope.tui.render.chart import plot_columns
 from batchscope.tui.render.styled_text import Row, fit
-from batchscope.tui.viewmodel.quantities import ERROR, HELD_OUT
+from batchscope.tui.viewmodel.quantities import ERROR
 from batchscope.tui.viewmodel.view import View
 
 LEGEND_FROM = 50
 
 
 class CurvesPane(Pane):
-    """The answer as it firms up."""
+    """Draws one metric of all configurations as curves, with a legend beside them."""
 
     NAME, TITLE = "curves", "accuracy"
     TOPICS = ("epochs", "trials", "data")
@@ -42,26 +42,26 @@ class CurvesPane(Pane):
         self._columns = 1
 
     def options(self) -> object:
-        """How the curves are looked at, and what is laid over them."""
+        """The lens and the overlaid sweeps: what decides how the pane looks."""
         return self.lens, tuple(overlay.stamp for overlay in self.overlays)
 
     @property
     def heading(self) -> str:
-        """The figure."""
+        """The name of the metric."""
         return self.lens.heading
 
     @property
     def tab(self) -> str:
-        """The figure in a word."""
+        """The name of the metric in a word."""
         return self.lens.tab
 
     def caption(self, width: int) -> Row:
-        """What is drawn how; where there is little room, what is drawn over what."""
+        """Return the signs of the lines and the axes; in a narrow pane the axes alone."""
         lens, curves = self.lens, self._curves()
         over = f"over {lens.axle.name}, {self._scale_name(curves)}"
         left = len(self.view.order) - len(self.view.preferred)
         if left:
-            over += f", {left} not chosen" + " too" * lens.rivals
+            over += f", {left} rejected " + ("drawn" if lens.rivals else "hidden")
         if lens.strength:
             behind = " over raw" if raw_behind(curves) else ""
             over += f", smoothed {lens.strength:g}{behind}"
@@ -78,16 +78,20 @@ class CurvesPane(Pane):
         return self.said(width, at + "  ".join([*signs, over]), at + over, at.rstrip() or over)
 
     def turn(self, what: str, step: int) -> str:
-        """Another figure, another x axis, other scales; what is beside; cursor and zoom."""
+        """Change the metric, an axis, the smoothing, the cursor or the zoom.
+
+        Returns:
+            A hint why nothing changed; empty if something did.
+        """
         lens = self.lens
         match what:
             case "figure":
                 lens = lens.other_figure(step)
-                while lens.quantity in HELD_OUT and not self._validates:
+                while lens.quantity.held_out and not self._validates:
                     lens = lens.other_figure(step)
             case "rivals":
                 if len(self.view.preferred) == len(self.view.order):
-                    return "no candidate was rejected: every curve is drawn"
+                    return "All curves are drawn: no candidate was rejected"
                 lens = replace(lens, rivals=not lens.rivals)
             case "over":
                 lens = lens.other_axle(step)
@@ -105,7 +109,7 @@ class CurvesPane(Pane):
         return ""
 
     def release(self) -> bool:
-        """Take the cursor away."""
+        """Remove the cursor; return whether there was one."""
         had = self.lens.cursor is not None
         self.lens = replace(self.lens, cursor=None)
         return had
@@ -115,16 +119,16 @@ class CurvesPane(Pane):
         lens = self.lens.beside(bool(banded(curves)))
         if lens is None:
             many = any(one.spread for one in curves)
-            why = "the bands of so many curves would be one" if many else "no spread over seeds"
-            return f"there is no train curve of the {self.heading}, and {why}"
+            why = "so many bands would overlap" if many else "no spread over seeds"
+            return f"No train curve of the {self.heading}, and {why}"
         self.lens = lens
         return ""
 
     def _move_cursor(self, step: int) -> str:
-        """To the next point that was measured; past the last one there is no cursor."""
+        """Move the cursor to the next measured point; past the last one it is removed."""
         curves = self._curves()
         if not curves:
-            return "there is no curve to read off yet"
+            return "There is no curve to read yet"
         x = self._x_axis(curves, self.lens)
         at = stepped(measured_at(curves), x, self._columns, self.lens.cursor, step)
         self.lens = replace(self.lens, cursor=at)
@@ -133,29 +137,29 @@ class CurvesPane(Pane):
         return ""
 
     def _zoom(self, step: int) -> str:
-        """Further in as long as there are points, further out, or all of it (0)."""
+        """Zoom in while there are points, zoom out, or show the whole axis (step 0)."""
         curves = self._curves()
         if step <= 0 and not self.lens.zoom:
-            return "the whole x axis is shown already"
+            return "The whole x axis is shown"
         lens = self.lens.zoomed(self.lens.zoom + step if step else 0)
         if step > 0 and not (
             curves and holds_points(self._x_axis(curves, lens), measured_at(curves))
         ):
-            return "there are not enough points to zoom in further"
+            return "Too few points to zoom in further"
         self.lens = lens
         return ""
 
     def prepare(self) -> None:
-        """Load and compute what is drawn first, in a thread as long as nothing comes.
+        """Load numpy and compute the curves in a thread, while there is nothing else to do.
 
-        What draws needs numpy, which no first paint and no press of a key should wait for.
+        Otherwise the first paint or a key press would wait for numpy.
         """
         import batchscope.tui.panes.curves.plot  # noqa: F401
 
         self._curves()
 
     def body(self, width: int, height: int) -> Sequence[Row]:
-        """The curves, and beside them the legend with the figures."""
+        """Return the curves, with the legend and its numbers beside them where there is room."""
         curves = self._curves()
         if not curves:
             any_epoch = any(self.view.reached(name) for name in self.view.order)
@@ -177,7 +181,7 @@ class CurvesPane(Pane):
         ]
 
     def _refused(self) -> str:
-        """Why there can be no noise scale; empty where there can, or where another is shown."""
+        """Return why there is no noise scale; empty if there is one or another metric is shown."""
         if not self.lens.quantity.sized:
             return ""
         configurations = self.view.state.configurations.values()
@@ -189,7 +193,7 @@ class CurvesPane(Pane):
             return "error (1 − accuracy) log"
         lost = self.lens.log_y and any((one.raw.mean <= 0).any() for one in curves)
         named = ("linear", "x log", "y log")[self.lens.scale]
-        return named + (" without what is ≤ 0" if lost else "")
+        return named + (", values ≤ 0 not drawn" if lost else "")
 
     def _plot(
         self, curves: Sequence[PlottedCurve], fits: dict[str, LogFit], width: int, height: int
@@ -207,12 +211,12 @@ class CurvesPane(Pane):
         return zoomed(whole_x(self.view, lens, curves), lens, curves)
 
     def sources(self) -> list[CurveSource]:
-        """The sweeps whose curves are drawn, the board's own first."""
+        """Return the sweeps whose curves are drawn, the board's own first."""
         return [own(self.view, self.lens.rivals), *sources(self.view, self.overlays)]
 
     @property
     def _validates(self) -> bool:
-        """Whether any images are held out."""
+        """Whether any configuration holds out validation images."""
         return any(c.settings.data.validation for c in self.view.state.configurations.values())
 
     def _curves(self) -> list[PlottedCurve]:

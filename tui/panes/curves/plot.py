@@ -1,4 +1,4 @@
-"""The picture: bands, lines and marks of curves over their axes, as rows."""
+"""Draws bands, lines and marks of curves over their axes, as rows of text."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from batchscope.engine.analysis.figures import LogFit
+from batchscope.engine.metrics.log_fit import LogFit
 from batchscope.tui.panes.curves.axes import sizes_within
 from batchscope.tui.panes.curves.options import Lens
 from batchscope.tui.panes.curves.series import PlottedCurve, banded, raw_behind
@@ -22,12 +22,12 @@ from batchscope.tui.viewmodel.view import View
 
 FINE = 4096
 MARKERS = 2  # on each curve
-MARKERS_ALONE = 6  # where no colour tells whose curve it is
+MARKERS_ALONE = 6  # where there are no colours to distinguish the curves
 
 
 @dataclass(frozen=True, slots=True)
 class PlotLayer:
-    """Something to be drawn: which, a stamp that differs as soon as it does, and how it is made."""
+    """Something to draw: its key, a stamp that changes when it does, and what makes it."""
 
     key: object
     stamp: object
@@ -43,9 +43,9 @@ def picture(
     size: tuple[int, int],
     level: Level | None,
 ) -> list[Row]:
-    """All curves over their axes in an area of a size (width, height).
+    """Return all curves over their axes, in an area of `size` (width, height).
 
-    What has not changed since the last picture is laid over it as it was.
+    Layers that have not changed since the last picture are reused.
     """
     x, y = axes
     sizes = sizes_within(view, lens, y)
@@ -67,7 +67,7 @@ def picture(
 
 
 def _across(size: int, mark: Mark, x: Axis) -> PlotLayer:
-    """A batch size as a dotted line, to hold the noise scale against."""
+    """Return a batch size as a dotted line, for comparison with the noise scale."""
     line = Series([(x.low, size), (x.high, size)], mark.faint, dotted=True, behind=True)
     return PlotLayer(("size", size), mark, lambda: line)
 
@@ -82,7 +82,7 @@ def _drawn(
 def _layers(
     curves: Sequence[PlottedCurve], fits: dict[str, LogFit], lens: Lens, letters: bool
 ) -> list[PlotLayer]:
-    """From what lies behind to what lies in front; in ASCII, lines are drawn with letters."""
+    """Return the layers from back to front; in ASCII, lines are drawn with letters."""
     layers = []
     if lens.spread:
         layers += [
@@ -106,14 +106,14 @@ def _layers(
 
 
 def _band(one: PlottedCurve) -> Band:
-    """A standard deviation to either side, where there are two seeds at least."""
+    """Return the band of one standard deviation to each side, where there are two or more seeds."""
     curve = one.shown
     low, high = curve.mean - curve.deviation, curve.mean + curve.deviation
     return Band(np.column_stack((curve.x, low, high)), one.mark.faint)
 
 
 def _measured(one: PlottedCurve) -> Series:
-    """What is smoothed, as it was."""
+    """Return the measured curve, drawn behind the smoothed one."""
     return Series(np.column_stack((one.raw.x, one.raw.mean)), one.mark.faint, behind=True)
 
 
@@ -127,14 +127,14 @@ def _line(one: PlottedCurve, letters: bool) -> Series:
 
 
 def _fit(one: PlottedCurve, fits: dict[str, LogFit]) -> Series:
-    """The fit from the curve's first point to its last."""
+    """Return the fitted line from the curve's first point to its last."""
     fit, ends = fits[one.name], (float(one.raw.x[0]), float(one.raw.x[-1]))
     line = [(x, fit.intercept + fit.slope * math.log(x)) for x in ends]
     return Series(line, one.mark.faint, dashed=True)
 
 
 def _staggered(curves: Sequence[PlottedCurve], x: Axis, many: int) -> list[Marker]:
-    """Places on each curve for its marker, no two curves at the same place if avoidable."""
+    """Return the markers on each curve, placed so that those of two curves do not coincide."""
     placed: list[Marker] = []
     for index, one in enumerate(curves):
         at = places(x, one.shown.x, FINE)
@@ -148,7 +148,7 @@ def _staggered(curves: Sequence[PlottedCurve], x: Axis, many: int) -> list[Marke
 
 
 def _read_off(curves: Sequence[PlottedCurve], x: float) -> list[Marker]:
-    """The markers on the cursor's line, where curves have a value there."""
+    """Return the markers at the cursor, for the curves that reach it."""
     return [
         (x, float(one.shown.mean[at]), one.mark.glyph, one.mark.style)
         for one in curves

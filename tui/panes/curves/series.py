@@ -1,4 +1,4 @@
-"""The curves that are on the screen, with their marks: computed anew only where something came."""
+"""The curves that are drawn, with their marks; recomputed only when there are new epochs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ BANDS_MOST = 12
 
 @dataclass(frozen=True, slots=True)
 class CurveSource:
-    """A sweep whose curves are drawn; the board's own has no title."""
+    """A sweep whose curves are drawn; the board's own sweep has no title."""
 
     key: str
     title: str
@@ -30,16 +30,16 @@ class CurveSource:
     marks: dict[str, Mark]
 
     def stamp(self, name: str) -> object:
-        """Something else as soon as there is more of a configuration."""
+        """Return a value that changes when a configuration has more epochs."""
         return tuple((t.attempt, len(t.records)) for t in self.state.replicates(name))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlottedCurve:
-    """A curve as it was measured and as it is drawn.
+    """A curve as it was measured (`raw`) and as it is drawn (`shown`).
 
-    `planned` is how far along the x axis its budget will take it, 0 where nobody knows; `stamp`
-    differs as soon as the points or the mark do.
+    `planned` is where its budget ends on the x axis, 0 if that is not known; `stamp` changes when
+    the points or the mark do.
     """
 
     source: CurveSource
@@ -53,17 +53,17 @@ class PlottedCurve:
 
     @property
     def key(self) -> tuple[str, str, bool]:
-        """Which curve it is."""
+        """What identifies the curve."""
         return self.source.key, self.name, self.train
 
     @property
     def own(self) -> bool:
-        """Whether it is of the board's own sweep."""
+        """Whether it belongs to the board's own sweep."""
         return not self.source.title
 
     @property
     def end(self) -> float:
-        """Where it ends, or will."""
+        """Where it ends, or will end."""
         return max(self.planned, float(self.raw.x.max()))
 
     @property
@@ -73,23 +73,23 @@ class PlottedCurve:
 
 
 def raw_behind(curves: Sequence[PlottedCurve]) -> bool:
-    """Whether there is room to draw what was measured behind what is smoothed."""
+    """Return whether measured curves are drawn behind smoothed ones: not if there are many."""
     return sum(not one.train for one in curves) <= RAW_MOST
 
 
 def banded(curves: Sequence[PlottedCurve]) -> list[PlottedCurve]:
-    """The curves whose spread can be drawn: none where many bands would be one."""
+    """Return the curves whose spread is drawn: none where too many bands would overlap."""
     bands = [one for one in curves if one.spread]
     return bands if len(bands) <= BANDS_MOST else []
 
 
 def own(view: View, rivals: bool = False) -> CurveSource:
-    """The board's own sweep; with `rivals` also the candidates that were not chosen."""
+    """Return the board's own sweep; with `rivals` also its rejected candidates."""
     return CurveSource("", "", view.state, view.order if rivals else view.preferred, view.marks)
 
 
 def gathered(view: View, sources: Sequence[CurveSource], lens: Lens) -> list[PlottedCurve]:
-    """Every curve with its mark; train curves first, so that test curves lie on top."""
+    """Return every curve with its mark; train curves first, so that test curves are on top."""
     curves = []
     for train in (True, False):
         for source in sources if not train else sources[:1]:
@@ -118,7 +118,7 @@ def _drawn(
 
 
 def measured(view: View, source: CurveSource, name: str, train: bool, lens: Lens) -> "Curve":
-    """A curve as it was measured."""
+    """Return a curve as it was measured."""
     from batchscope.engine.analysis.curves import curve  # loads numpy
 
     quantity, along = lens.quantity, lens.axle.along
@@ -128,7 +128,7 @@ def measured(view: View, source: CurveSource, name: str, train: bool, lens: Lens
 
 
 def _smooth(raw: "Curve", strength: float) -> "Curve":
-    """Mean and deviation smoothed alike."""
+    """Return a curve with its mean and its deviation smoothed."""
     if not strength:
         return raw
     import numpy as np
@@ -140,7 +140,7 @@ def _smooth(raw: "Curve", strength: float) -> "Curve":
 
 
 def _planned(view: View, name: str, lens: Lens) -> float:
-    """Where the budget ends on the x axis; 0 where it does not say."""
+    """Return where the budget ends on the x axis; 0 if it does not determine that."""
     along = lens.axle.along
     trials = view.state.replicates(name)
     for trial in trials:
@@ -154,12 +154,12 @@ def _planned(view: View, name: str, lens: Lens) -> float:
 
 
 def planned_end(view: View, lens: Lens) -> float:
-    """Where the longest budget of the sweep ends."""
+    """Return where the longest budget of the sweep ends on the x axis."""
     return max((_planned(view, name, lens) for name in view.order), default=0.0)
 
 
 def _ends_at(view: View, along: str, steps: int, samples: int, name: str) -> float:
-    """Where steps and images of a whole budget end, of which neither makes up the other."""
+    """Return where a budget ends whose batch size changes, from its steps and images in total."""
     data = view.state.data.get(view.state.configurations[name].settings.data.name)
     epochs = -(-samples // data.train) if data else 0
     return float({"steps": steps, "samples": samples}.get(along, epochs))

@@ -11,20 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from batchscope.engine.analysis.bias_variance import (
-    FEW,
-    ErrorDecomposition,
-    bias_variances,
-    decompose,
-    part_lines,
-)
-from batchscope.engine.analysis.measures import rounding_variance, value_of
+from batchscope.engine.analysis.bias_variance import FEW, bias_variances, part_lines
 from batchscope.engine.export.bundle import bias_variance_csv
 from batchscope.engine.findings import findings
 from batchscope.engine.findings.configuration_summary import figures
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.bias_variance import ErrorDecomposition, decompose
 from batchscope.engine.metrics.prediction_codec import pack, unpack
+from batchscope.engine.metrics.registry import value_of
+from batchscope.engine.metrics.rounding import rounding_variance
 from batchscope.engine.spec import Claim, Configuration
 from batchscope.tui.headless.summary import findings_text
 from tests.unit.engine.findings_fixtures import TEST_SIZE, configuration, sweep, trend, verdict

@@ -13,7 +13,9 @@ from batchscope.engine.analysis import figures
 from batchscope.engine.analysis.figures import EpochTime
 from batchscope.engine.journal.events import AnyEvent, EpochRecord, NormSlice, TrialStatus
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.log_fit import log_fit
 from batchscope.engine.metrics.norm_histogram import Norms
+from batchscope.engine.metrics.pace import pace
 from batchscope.engine.spec import Configuration, Model
 from batchscope.engine.training.instruments.grad_norms import norm_slice
 from tests.unit.training_fixtures import (
@@ -58,7 +60,7 @@ def test_the_fit_is_numpys(points: list[tuple[float, float]]) -> None:
     logs = np.log([x for x, _ in points])
     values = np.array([y for _, y in points])
     assume(np.ptp(logs) > 0.1)
-    found = figures.log_fit(points)
+    found = log_fit(points)
     assert found is not None
     slope, intercept = np.polyfit(logs, values, 1)
     assert found.slope == pytest.approx(slope, rel=1e-6, abs=1e-6)
@@ -70,15 +72,15 @@ def test_the_fit_is_numpys(points: list[tuple[float, float]]) -> None:
 
 def test_a_line_on_the_logarithm_is_found_whole() -> None:
     points = [(10.0**k, 3 + 2 * k * math.log(10)) for k in range(5)]
-    fit = figures.log_fit(points)
+    fit = log_fit(points)
     assert fit == pytest.approx((2.0, 3.0, 1.0), rel=1e-12)
 
 
 def test_there_is_no_fit_of_few_points_or_of_one_place() -> None:
-    assert figures.log_fit([(1, 1), (2, 2)]) is None
-    assert figures.log_fit([(0, 0), (1, 1), (2, 2)]) is None
-    assert figures.log_fit([(2, 1), (2, 2), (2, 3)]) is None
-    assert figures.log_fit([(1, 5), (2, 5), (3, 5)]) == (0.0, 5.0, 1.0)
+    assert log_fit([(1, 1), (2, 2)]) is None
+    assert log_fit([(0, 0), (1, 1), (2, 2)]) is None
+    assert log_fit([(2, 1), (2, 2), (2, 3)]) is None
+    assert log_fit([(1, 5), (2, 5), (3, 5)]) == (0.0, 5.0, 1.0)
 
 
 @settings(deadline=None)
@@ -171,7 +173,7 @@ def pace_of(*trials: list[EpochRecord]) -> tuple[float | None, float | None]:
     for seed, records in enumerate(trials):
         events += [started(b8, seed), epochs(b8, *records, seed=seed)]
     state = fold(b8, events=events)
-    return figures.pace(state, state.replicates("b8"))
+    return pace(state, state.replicates("b8"))
 
 
 def test_pace_leaves_out_the_first_epoch_of_every_trial() -> None:

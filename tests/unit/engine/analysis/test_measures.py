@@ -11,14 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from batchscope.engine.analysis.measures import FINDINGS, value_of
-from batchscope.engine.analysis.probe_values import Spot
-from batchscope.engine.experiment.measure_names import PROBED
 from batchscope.engine.export import bundle
 from batchscope.engine.findings import findings
 from batchscope.engine.findings.configuration_summary import figures
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.metric import Spot
+from batchscope.engine.metrics.registry import NAMED, PROBED, value_of
 from batchscope.engine.spec import Probe
 from tests.unit.engine.findings_fixtures import (
     Ended,
@@ -374,4 +373,4 @@ def test_what_is_always_measured_is_among_the_figures_where_known() -> None:
 def test_every_finding_of_a_trial_without_epochs_is_unknown() -> None:
     state = sweep([(configuration(8, seeds=1), [])])
     trial = state.trials["b8-s0"]
-    assert all(value_of(state, trial, name) is None for name in (*FINDINGS, *PROBED))
+    assert all(value_of(state, trial, name) is None for name in NAMED)

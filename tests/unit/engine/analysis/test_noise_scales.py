@@ -45,7 +45,7 @@ def test_why_there_is_none() -> None:
     )
     assert [each.reason[:12] for each in noise_scales(state)] == [
         "a batch of o",
-        "nothing was ",
+        "it was not m",
         "with batch n",
     ]
 

@@ -16,12 +16,12 @@ from batchscope.engine.analysis.stack_times import (
     stack_note,
     stacked,
 )
-from batchscope.engine.experiment.measure_names import TRIAL_COLUMNS
 from batchscope.engine.export import memory_table
 from batchscope.engine.findings.configuration_summary import figures
 from batchscope.engine.findings.pareto import pareto
 from batchscope.engine.findings.recommendation import recommendation, recommended
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.registry import TRIAL_COLUMNS
 from batchscope.engine.planning.plan import Plan
 from batchscope.tui.viewmodel.status_signs import remarks
 from tests.unit.engine.findings_fixtures import (
@@ -65,13 +65,13 @@ def test_a_mark_for_a_stack_and_none_for_one_alone() -> None:
         ((1, 1), ""),
         (
             (3, 1, 3),
-            "×3: 3 replicates trained as one stack; an epoch's time is theirs together, "
+            "×3: 3 replicates trained as one stack; the epoch time is that of all together, "
             "samples/s that of one",
         ),
         (
             (8, 1, 3),
-            "×3, ×8: so many replicates trained as one stack; an epoch's time is theirs together, "
-            "samples/s that of one",
+            "×3, ×8: so many replicates trained as one stack; the epoch time is that of all "
+            "together, samples/s that of one",
         ),
     ],
 )

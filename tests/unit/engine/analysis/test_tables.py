@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from batchscope.engine.analysis import tables
 from batchscope.engine.analysis.tables import Row, to_csv
-from batchscope.engine.experiment.measure_names import TRIAL_COLUMNS
 from batchscope.engine.journal.events import (
     DataReady,
     EpochRecord,
@@ -22,6 +21,7 @@ from batchscope.engine.journal.events import (
 )
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.norm_histogram import EDGES
+from batchscope.engine.metrics.registry import TRIAL_COLUMNS
 from tests.functional.lab import CONTRACT
 from tests.unit.state_fixtures import FOUR, ONE, THREE, TWO, folded, history, record, started
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from batchscope.engine.analysis.figures import epoch_times, preferred
 from batchscope.engine.analysis.tables import to_csv, trial_rows
 from batchscope.engine.analysis.tuning import choices, chosen_configurations, rejected
-from batchscope.engine.experiment.measure_names import TRIAL_COLUMNS
 from batchscope.engine.findings.claim_verdicts import judge
 from batchscope.engine.findings.configuration_summary import bars, figures
 from batchscope.engine.findings.findings import document, find
 from batchscope.engine.findings.recommendation import recommendation
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.registry import TRIAL_COLUMNS
 from batchscope.engine.spec import Claim
 from batchscope.tui.viewmodel.status_signs import choice_text
 from tests.unit.engine.tuning_fixtures import Value, tuned

@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from torch.nn import functional
 
-from batchscope.engine.analysis.figures import pace
 from batchscope.engine.analysis.tables import EPOCH_COLUMNS, epoch_rows, trial_row
 from batchscope.engine.analysis.time_estimate import trial_seconds
 from batchscope.engine.data import validation_split as sizes
 from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.errors import UsageProblem
-from batchscope.engine.experiment.measure_names import TRIAL_COLUMNS
 from batchscope.engine.experiment.preset import parse_preset
 from batchscope.engine.journal.epoch_columns import Records
+from batchscope.engine.metrics.pace import pace
+from batchscope.engine.metrics.registry import TRIAL_COLUMNS
 from batchscope.engine.planning.batch_norm import pieces
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.spec import Data, Memory, Model, Probe, Train

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from batchscope.engine.analysis.measures import SINGLE_PRECISION
+from batchscope.engine.metrics.metric import Rounding
+from batchscope.engine.metrics.registry import TRIAL
 from batchscope.engine.spec import Claim, Model
 from tests.unit.engine.findings_fixtures import (
     Ended,
@@ -138,7 +139,7 @@ def test_one_seed_is_told_to_be_too_few() -> None:
     for claim in (comparison("less"), trend("decreasing")):
         found = verdict(sweep(one, claim))
         assert found.verdict == "undetermined"
-        assert "one seed says nothing of the spread" in found.reason
+        assert "one seed has no spread" in found.reason
 
 
 def test_the_same_values_everywhere_tell_nothing() -> None:
@@ -269,7 +270,7 @@ def test_averages_at_two_rates_are_not_compared_without_one_of_them() -> None:
 @pytest.mark.parametrize("measure", ["distance_from_init", "weight_norm", "path_length"])
 def test_the_same_draw_summed_in_another_order_is_no_effect(measure: str) -> None:
     """A few units in the last place of float32 that go one way in every seed."""
-    assert measure in SINGLE_PRECISION
+    assert TRIAL[measure].rounding is Rounding.FLOAT32
 
     def side(shift: float) -> list[Ended]:
         values = [(5.0 + at) * (1 + shift * (1 + at / 100)) for at in range(3)]

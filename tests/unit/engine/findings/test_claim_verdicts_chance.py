@@ -8,10 +8,10 @@ import pytest
 from scipy import stats
 
 from batchscope.engine.analysis.statistics import Estimate
-from batchscope.engine.experiment.measure_names import SIZES
 from batchscope.engine.findings.claim_verdicts import changes, climb, direction, equality, judge
 from batchscope.engine.findings.comparison_sides import Side, above, difference
 from batchscope.engine.journal.events import Draws
+from batchscope.engine.metrics.probe_values import SIZES
 from batchscope.engine.spec import Claim, Probe
 from tests.unit.engine.findings_fixtures import (
     Ended,

@@ -8,10 +8,10 @@ import pytest
 from scipy import stats
 
 from batchscope.engine.errors import UsageProblem
-from batchscope.engine.experiment.measure_names import PAIRS, SIZES
 from batchscope.engine.findings.comparison_sides import Side, above
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
+from batchscope.engine.metrics.probe_values import PAIRS, SIZES
 from batchscope.engine.spec import Claim, Configuration, Probe
 from tests.unit.engine.claims_fixtures import PAIR, TREND, parsed, without
 from tests.unit.engine.findings_fixtures import (
@@ -115,7 +115,7 @@ def test_trends_within_a_training_are_read() -> None:
         (without(OVER_SIZES, left={"lr": 0.1}), "claims[0]: trend and left exclude each other"),
         (
             without(AT_START, at_share=0.5),
-            "claims[0].at_share: nothing is probed at 0.5; probe.at has 0, 1",
+            "claims[0].at_share: nothing is measured at 0.5; probe.at has 0, 1",
         ),
         (
             without(AT_START, at_share=2),
@@ -123,7 +123,7 @@ def test_trends_within_a_training_are_read() -> None:
         ),
         (
             without(NUMBER, at_share=0),
-            "claims[0].at_share: belongs to measures of the probe, and test_accuracy is none",
+            "claims[0].at_share: belongs to measures of the probe",
         ),
     ],
 )
@@ -248,7 +248,7 @@ def test_what_rounding_leaves_is_no_effect() -> None:
 
 def test_one_seed_is_too_few_for_a_number_too() -> None:
     found = verdict(sweep([(configuration(8, seeds=1), [0.9])], number(0.5)))
-    assert "one seed says nothing of the spread" in found.reason
+    assert "one seed has no spread" in found.reason
 
 
 # ---- within one training

@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from batchscope.engine.analysis import measures, tables
-from batchscope.engine.analysis.bias_variance import ErrorDecomposition
-from batchscope.engine.analysis.measures import rounding_variance, value_of
-from batchscope.engine.experiment.measure_names import MEASURES, PROBED, TEXT_COLUMNS, TRIAL_COLUMNS
+from batchscope.engine.analysis import tables
 from batchscope.engine.export import bundle
 from batchscope.engine.findings import findings
 from batchscope.engine.findings.claim_verdicts import Verdict
@@ -19,6 +16,16 @@ from batchscope.engine.findings.configuration_summary import bars, figures, mean
 from batchscope.engine.findings.recommendation import recommendation
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.bias_variance import ErrorDecomposition
+from batchscope.engine.metrics.registry import (
+    MEASURES,
+    NAMED,
+    PROBED,
+    TRIAL,
+    TRIAL_COLUMNS,
+    value_of,
+)
+from batchscope.engine.metrics.rounding import rounding_variance
 from batchscope.tui.headless.summary import findings_text
 from batchscope.tui.viewmodel import status_signs
 from tests.unit.engine.findings_fixtures import (
@@ -59,7 +66,7 @@ def test_every_numeric_column_of_the_trials_is_a_measure_and_no_other() -> None:
         for row in tables.trial_rows(state):
             if isinstance(row.get(column), str):
                 assert column not in MEASURES
-    assert set(TRIAL_COLUMNS) - set(TEXT_COLUMNS) < set(MEASURES)
+    assert {name for name in TRIAL_COLUMNS if not TRIAL[name].text} < set(MEASURES)
     for trial in state.trials.values():
         row = tables.trial_row(state, trial)
         for measure in MEASURES:
@@ -77,7 +84,7 @@ def test_named_findings_by_hand() -> None:
     assert value_of(state, trial, "grad_norm_mean") == 2
     cv = value_of(state, trial, "grad_norm_cv")
     assert cv == pytest.approx(float(np.std([1, 1, 3, 3], ddof=1)) / 2)
-    assert all(value_of(state, state.trials["b8-s1"], name) is None for name in measures.FINDINGS)
+    assert all(value_of(state, state.trials["b8-s1"], name) is None for name in NAMED)
 
 
 def test_figures_that_come_in_steps_say_how_coarse_they_are() -> None:
@@ -107,9 +114,7 @@ def test_norms_distances_and_probes_are_rounded_as_float32_is() -> None:
         == pytest.approx(25e-12, rel=1e-9, abs=0)
     }
     assert rounded == {"init_norm", "distance_from_init", "path_length", "sharpness"} | (
-        {*measures.FINDINGS, *PROBED}
-        - {"step_seconds", "training_seconds"}
-        - {*ErrorDecomposition._fields}
+        {*NAMED, *PROBED} - {"step_seconds", "training_seconds"} - {*ErrorDecomposition._fields}
     )
 
 

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchscope.engine.analysis import tables
-from batchscope.engine.experiment.measure_names import TRIAL_COLUMNS
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.events import AnyEvent
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.registry import TRIAL_COLUMNS
 from batchscope.engine.spec import Configuration
 from tests.functional.lab import events_of, recorded
 from tests.unit.state_fixtures import (

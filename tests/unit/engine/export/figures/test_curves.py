@@ -44,12 +44,12 @@ def test_a_closer_look_keeps_the_bands_of_all_that_follows_inside() -> None:
     room = 0.05 * 2 * spread
     assert abs(low - (92 - spread - room)) < 1e-6
     assert abs(high - (92 + spread + room)) < 1e-6
-    assert "beyond the axis is the beginning" in found.caption
+    assert "outside the axis" in found.caption
 
 
 def test_where_the_seeds_stray_as_far_as_the_beginning_nothing_is_left_out() -> None:
     found = drawn([[0.3, *[0.2] * 10], [0.3, *[0.9] * 10]], LEVEL)["accuracy_curves"]
-    assert "beyond the axis" not in found.caption
+    assert "outside the axis" not in found.caption
     assert limits(found)[0] < 20
 
 

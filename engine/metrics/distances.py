@@ -1,6 +1,7 @@
-"""How far a training walks: single updates, the path they make, and the distance it ends at.
+"""How far the weights of a trial move: single updates, their path, and the distance they reach.
 
-Each is one number a trial, or none where it was not measured. All norms are L2 over all weights.
+Each function returns one number for a trial, or None where it was not measured. All norms are L2
+norms over all weights.
 """
 
 import math
@@ -8,14 +9,14 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 
-from batchscope.engine.analysis.figures import LogFit, log_fit
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.log_fit import LogFit, log_fit
 
 
 def update_norm_mean(_: SweepState, trial: TrialState) -> float | None:
-    """Mean norm of a single update of the weights over the whole run.
+    """Return the mean norm of a single update of the weights over the whole run.
 
-    Σ mᵢ sᵢ ÷ Σ sᵢ, where mᵢ is the mean of epoch i and sᵢ its steps: a budget may cut the last
+    Σ mᵢ sᵢ ÷ Σ sᵢ, where mᵢ is the mean of epoch i and sᵢ its steps: the budget may cut the last
     epoch short. None where an epoch has no mean.
     """
     steps = trial.records.column("steps")
@@ -27,10 +28,10 @@ def update_norm_mean(_: SweepState, trial: TrialState) -> float | None:
 
 
 def path_per_sample(_: SweepState, trial: TrialState) -> float | None:
-    """Length of the path through the weights ÷ samples seen, at the end.
+    """Return the length of the path through the weights ÷ images seen, at the end.
 
-    Small and large batches are thereby compared for the same number of samples (after Shen 2018,
-    who compares steps so).
+    It compares small and large batches over the same number of images (after Shen 2018, who
+    compares steps in this way).
     """
     last = trial.last
     if last is None or last.path_length is None or not last.samples:
@@ -39,10 +40,10 @@ def path_per_sample(_: SweepState, trial: TrialState) -> float | None:
 
 
 def distance_at_equal_samples(state: SweepState, trial: TrialState) -> float | None:
-    """Distance from the initial weights when as many samples were seen as in every finished trial.
+    """Return the distance from the initial weights after as many images as every trial has seen.
 
-    That many are the least of their totals. Between two ends of epochs the distance is taken to
-    change linearly with the samples, from 0 at the start. None where this trial saw fewer.
+    That is the smallest total among the finished trials. Between two ends of epochs the distance
+    is interpolated linearly, from 0 at the start. None where this trial saw fewer images.
     """
     wanted = _least_samples(state, state.version)
     ends = [(0.0, 0.0), *_ends(trial, "samples")]
@@ -55,18 +56,18 @@ def distance_at_equal_samples(state: SweepState, trial: TrialState) -> float | N
 
 
 def distance_log_slope(_: SweepState, trial: TrialState) -> float | None:
-    """By how much the distance grows while the steps grow e-fold: slope b of a + b ln(steps).
+    """Return by how much the distance grows while the steps grow e-fold.
 
-    Least squares over the ends of epochs. Hoffer et al. 2017 (arXiv:1705.08741) find that the
-    distance from the initial weights grows like the logarithm of the updates. None below three
-    epochs.
+    It is the slope b of a + b ln(steps), fitted to the ends of epochs by least squares. Hoffer et
+    al. 2017 (arXiv:1705.08741) find that the distance from the initial weights grows like the
+    logarithm of the updates. None below three epochs.
     """
     fit = _fit(trial)
     return fit.slope if fit else None
 
 
 def distance_log_r2(_: SweepState, trial: TrialState) -> float | None:
-    """Share of the variance of the distances that this line explains: R², 1 where they lie on it.
+    """Return the share of the variance of the distances that this line explains (R²).
 
     None below three epochs.
     """
@@ -75,11 +76,12 @@ def distance_log_r2(_: SweepState, trial: TrialState) -> float | None:
 
 
 def distance_power(_: SweepState, trial: TrialState) -> float | None:
-    """Exponent p of distance = c · stepsᵖ: slope of ln(distance) on ln(steps), least squares.
+    """Return the exponent p of distance = c · stepsᵖ.
 
-    Over the ends of epochs whose distance is positive. 1 is a straight walk at constant speed, ½
-    a random one (diffusion, Einstein 1905); the logarithmic growth of Hoffer et al. 2017
-    (arXiv:1705.08741) falls below every such power. None below three epochs.
+    It is the slope of ln(distance) on ln(steps), by least squares over the ends of epochs with a
+    positive distance. p = 1 is a straight walk at constant speed, p = ½ a random walk (diffusion,
+    Einstein 1905); logarithmic growth (Hoffer et al. 2017, arXiv:1705.08741) is slower than any
+    power. None below three epochs.
     """
     ends = _ends(trial, "steps")
     fit = log_fit((steps, math.log(far)) for steps, far in ends if 0 < far < math.inf)
@@ -92,16 +94,16 @@ def _fit(trial: TrialState) -> LogFit | None:
 
 
 def _ends(trial: TrialState, along: str) -> Iterator[tuple[float, float]]:
-    """How far the training was at the ends of epochs, and the distance there."""
+    """Yield the steps or samples at the end of each epoch, and the distance there."""
     columns = (trial.records.column(name) for name in (along, "distance_from_init"))
     return zip(*columns, strict=True)
 
 
 @lru_cache(maxsize=1)
 def _least_samples(state: SweepState, version: int) -> int:
-    """Samples that every finished trial saw; 0 without one.
+    """Return how many images every finished trial has seen; 0 without a finished trial.
 
-    Kept while the state is of that version: a claim asks for it once a trial.
+    The result is kept while the state has that version: a claim needs it for every trial.
     """
     finished = (trial for trial in state.trials.values() if trial.status == "finished")
     return min((trial.last.samples for trial in finished if trial.last), default=0)

@@ -1,4 +1,4 @@
-"""What a trial took to reach its target."""
+"""What it took a trial to reach its target."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from batchscope.engine.schedule.target import is_met
 
 
 class Reached(NamedTuple):
-    """What a trial took to reach its target: totals of steps, images and seconds of training."""
+    """Totals until a trial reached its target: steps, images and seconds of training."""
 
     steps: int
     samples: int
@@ -16,7 +16,7 @@ class Reached(NamedTuple):
 
 
 def reached(trial: TrialState) -> Reached | None:
-    """What a finished trial took to its target; None where it has none, or did not reach it."""
+    """Return what a finished trial took to its target; None if it has none or missed it."""
     train, last = trial.settings.train, trial.last
     if trial.status != "finished" or last is None:
         return None
@@ -27,7 +27,7 @@ def reached(trial: TrialState) -> Reached | None:
 
 
 def _judged(record: EpochRecord) -> tuple[float | None, float | None]:
-    """Loss and accuracy that the target is judged by."""
+    """Return the loss and the accuracy that are compared with the target."""
     if record.validation_accuracy is not None:
         return record.validation_loss, record.validation_accuracy
     return record.test_loss, record.test_accuracy

@@ -1,0 +1,68 @@
+"""How much of a value is rounding: two seeds that happen to agree are no proof of certainty."""
+
+from batchscope.engine.data.validation_split import validation_size
+from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.metric import Rounding
+from batchscope.engine.metrics.registry import TRIAL
+from batchscope.engine.schedule.target import has_target
+
+SINGLE_ROUNDING = 1e-6
+"""The relative rounding of a figure of float32 values: some eight units in the last place, 2⁻²³."""
+
+
+def rounding_variance(state: SweepState, trial: TrialState, measure: str, value: float) -> float:
+    """Return the variance of the rounding in the value of a measure of a trial.
+
+    A value that comes in steps has step² / 12: an accuracy, or a part of the error, comes in images
+    over their count, and what it took to reach a target is counted from one check to the next. A
+    gap is the difference of two accuracies. Sums over float32 depend on their order: (10⁻⁶ ×
+    value)². Other values are as good as exact.
+    """
+    metric = TRIAL.get(measure)
+    match metric.rounding if metric else Rounding.EXACT:
+        case Rounding.FLOAT32:
+            return single_variance(value)
+        case Rounding.ACCURACY:
+            return _of_images(_test_images(state, trial))
+        case Rounding.ACCURACY_GAP:
+            return 2 * _of_images(_test_images(state, trial))
+        case Rounding.VALIDATION_ACCURACY:
+            data = state.data.get(trial.settings.data.name)
+            return _of_images(validation_size(trial.settings.data, data.train) if data else 0)
+        case Rounding.EXACT:
+            return 0.0
+        case in_steps:
+            return _between_checks(trial, in_steps) ** 2 / 12
+
+
+def single_variance(value: float) -> float:
+    """Return the variance of the rounding in a figure of float32 values: (10⁻⁶ × value)²."""
+    return (SINGLE_ROUNDING * value) ** 2
+
+
+def _test_images(state: SweepState, trial: TrialState) -> int:
+    data = state.data.get(trial.settings.data.name)
+    return data.test if data else 0
+
+
+def _of_images(images: int) -> float:
+    """Return the variance of a share of so many images; 0 without any."""
+    return 1 / images**2 / 12 if images else 0.0
+
+
+def _between_checks(trial: TrialState, rounding: Rounding) -> float:
+    """Return the epochs, steps or images from one check of the target to the next.
+
+    0 without a target.
+    """
+    train, started, last = trial.settings.train, trial.started, trial.last
+    if not has_target(train) or started is None:
+        return 0.0
+    if rounding is Rounding.TARGET_EPOCHS:
+        return 1.0
+    steps: float = started.steps_per_epoch
+    samples: float = steps * trial.batch_size
+    if started.total_samples is not None and last:
+        steps, samples = last.steps / last.epoch, last.samples / last.epoch
+    checks = min(train.target_checks, steps)  # at most one a step
+    return (steps if rounding is Rounding.TARGET_STEPS else samples) / checks
