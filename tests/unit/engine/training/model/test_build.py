@@ -1,4 +1,4 @@
-"""The built-in networks, counted by hand, and what is said of them without torch."""
+"""mlp, cnn and lenet: weights and multiply-adds counted by hand, initial weights, and misfits."""
 
 import math
 import warnings
@@ -288,8 +288,8 @@ def test_misfit_of_the_defaults(dataset: str, model: Model) -> None:
     ("model", "key"),
     [
         (Model(name="mlp", channels=(8,)), "model.channels"),
-        (Model(name="lenet", channels=(8,)), "model.name"),
-        (Model(name="lenet", hidden=(8,)), "model.name"),
+        (Model(name="lenet", channels=(8,)), "model.channels"),
+        (Model(name="lenet", hidden=(8,)), "model.hidden"),
     ],
 )
 def test_misfit_refuses_widths_that_would_be_ignored(model: Model, key: str) -> None:
