@@ -3,8 +3,8 @@
     python docs/make_presets.py
 
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`, where NAME is a struct of
-`engine.spec`, or `presets`. The prose around is written by hand. What a key does is said under its
-field in `engine/spec.py`, where it costs nothing at run time.
+`engine.spec`, `networks` or `presets`. The prose around is written by hand. What a key does is said
+under its field in `engine/spec.py`, where it costs nothing at run time.
 """
 
 import ast
@@ -54,9 +54,9 @@ def words_of(kind: type[msgspec.Struct]) -> dict[str, str]:
 
 def table_of(kind: type[msgspec.Struct]) -> Iterator[str]:
     """The keys of a struct as rows."""
-    from batchscope.engine.experiment.fields import expected
+    from batchscope.engine.experiment.fields import expected, field_types
 
-    name, words = kind.__name__, words_of(kind)
+    name, words, types = kind.__name__, words_of(kind), field_types(kind)
     yield "| key | value | default | what it does |"
     yield "| --- | --- | --- | --- |"
     for field in msgspec.structs.fields(kind):
@@ -64,7 +64,7 @@ def table_of(kind: type[msgspec.Struct]) -> Iterator[str]:
             continue
         key = WRITTEN.get(name, {}).get(field.name, field.encode_name)
         picks = field.name in SELECTED.get(name, ())
-        value = "a table" if picks else expected(field.type)
+        value = "a table" if picks else expected(types[field.encode_name])
         cells = f"`{key}`", value, default_of(field, name), words[field.name]
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
@@ -79,6 +79,22 @@ def default_of(field: Any, kind: str) -> str:
         return ""
     default = field.default
     return f"`{literal(list(default) if isinstance(default, tuple) else default)}`"
+
+
+def networks_table() -> Iterator[str]:
+    """The networks, each with the keys of `[model]` that it takes and their defaults."""
+    from batchscope.engine.experiment.toml_literal import literal
+    from batchscope.engine.networks.registry import FAMILIES
+
+    yield "| name | network | keys and their defaults |"
+    yield "| --- | --- | --- |"
+    for name, family in FAMILIES.items():
+        defaults = {"hidden": family.default_hidden, "channels": family.default_channels}
+        keys = [
+            f"`{key} = {literal(list(defaults[key]))}`" if key in defaults else f"`{key}`"
+            for key in family.taken()
+        ]
+        yield f"| `{name}` | {family.summary} | {', '.join(keys)} |"
 
 
 def presets_table() -> Iterator[str]:
@@ -105,7 +121,8 @@ def page(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         name = match[2]
-        rows = presets_table() if name == "presets" else table_of(vars(spec)[name])
+        written = {"networks": networks_table, "presets": presets_table}
+        rows = written[name]() if name in written else table_of(vars(spec)[name])
         return match[1] + "\n".join(rows) + "\n" + match[3]
 
     return BLOCK.sub(block, text)

@@ -2,21 +2,26 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import msgspec.inspect as inspect
 
 from batchscope.engine.errors import UsageProblem, nearest, printable, shown, similar
-from batchscope.engine.spec import TABLES, Table
+from batchscope.engine.networks.registry import FAMILIES
+from batchscope.engine.spec import TABLES, Model
 
 YIELDING = ("sharpness",)
 """Tables whose keys are given dotted where another table has one of the same name."""
+_LITERAL: Any = Literal
 
 
-def field_types(table: type[Table]) -> dict[str, Any]:
-    """The keys of a table with their annotated types."""
-    return {field.encode_name: field.type for field in msgspec.structs.fields(table)}
+def field_types(table: type[msgspec.Struct]) -> dict[str, Any]:
+    """The keys of a table with their annotated types; `model.name` is one of the networks."""
+    types = {field.encode_name: field.type for field in msgspec.structs.fields(table)}
+    if table is Model:
+        types["name"] = _LITERAL[tuple(FAMILIES)]
+    return types
 
 
 def flat(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -5,6 +5,7 @@ and export are all folds over what is written (`engine.journal.sweep_state`). `a
 seconds, set by the conductor. A number that is not finite or not known is `None`.
 """
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -24,6 +25,7 @@ from batchscope.engine.journal.instrument_events import Predicted as Predicted
 from batchscope.engine.journal.instrument_events import Probed as Probed
 from batchscope.engine.journal.instrument_events import SharpnessMeasured as SharpnessMeasured
 from batchscope.engine.journal.instrument_events import ValueBins as ValueBins
+from batchscope.engine.networks.registry import FAMILIES
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import Claim, Configuration, Interpolation, Selection
 
@@ -53,6 +55,10 @@ class SweepOpened(Event, frozen=True, tag="sweep"):
     claims: tuple[Claim, ...] = ()
     selection: Selection | None = None
     interpolation: Interpolation | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a network of a later version of the program."""
+        _check_networks(self.configurations)
 
 
 class ConductorStarted(Event, frozen=True, tag="conductor"):
@@ -267,6 +273,10 @@ class ConfigurationsAdded(Event, frozen=True, tag="added"):
 
     configurations: tuple[Configuration, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse a network of a later version of the program."""
+        _check_networks(self.configurations)
+
 
 class SweepPaused(Event, frozen=True, tag="paused"):
     """On request: no trial begins, and those that run hold still after their present step."""
@@ -318,3 +328,10 @@ AnyEvent = (
     | SharpnessMeasured
     | Interpolated
 )
+
+
+def _check_networks(configurations: Iterable[Configuration]) -> None:
+    """Raise ValueError for an unknown network, so that a journal's line cannot be decoded."""
+    for each in configurations:
+        if each.settings.model.name not in FAMILIES:
+            raise ValueError(f"unknown network {each.settings.model.name!r}")

@@ -1,1 +1,1 @@
-"""Facts about the networks, without torch: shapes, limits, cost."""
+"""The networks without torch: one module a family, its layers as values, and what they cost."""

@@ -1,84 +1,95 @@
-"""The built-in networks. None has dropout: the same trial must give the same bits."""
+"""Builds the networks that `engine.networks` describes. None has dropout: a trial is repeatable."""
 
-from itertools import pairwise
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from batchscope.engine.data.catalog import Dataset
-from batchscope.engine.networks.architectures import DEEP, VGGS, channels_of, hidden_of
+from batchscope.engine.networks import layer_specs as specs
+from batchscope.engine.networks.initialization import Initialization, Scheme, initialization_of
+from batchscope.engine.networks.registry import family_of
 from batchscope.engine.spec import Model
-from batchscope.engine.training.model.modules import norm_of_channels, norm_of_features
-from batchscope.engine.training.model.vgg_resnet import (
-    build_resnet,
-    build_vgg,
-    initialize_as_torchvision,
+from batchscope.engine.training.model.modules import (
+    ResidualBlock,
+    norm_of_channels,
+    norm_of_features,
 )
 
 
-def build_model(model: Model, dataset: Dataset, seed: int) -> nn.Module:
-    """A freshly initialized network on the CPU; the seed alone decides its weights.
+def build_model(model: Model, dataset: Dataset, seed: int) -> nn.Sequential:
+    """Return a freshly initialized network on the CPU; the seed alone decides its weights.
 
-    `model.init` is torch's default (Kaiming-uniform with a = sqrt(5), biases uniform), of VGG and
-    ResNet that of torchvision (`initialize_as_torchvision`), `glorot` (uniform, Glorot & Bengio
-    2010) or `he` (normal, He et al. 2015); with the last two biases are zero.
+    Args:
+        model: the `[model]` table; its family describes the layers and the default initialization.
+        dataset: decides the shape of the images and the number of outputs.
+        seed: seeds the draws. The global random generator of torch stays as it is.
     """
+    family = family_of(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        built = _build(model, dataset)
-        if model.init != "default":
-            _initialize(built, model.init)
-        elif model.name in DEEP:
-            initialize_as_torchvision(built, model.name)
-        return built
+        layers = family.layers(model, dataset.shape, dataset.classes)
+        network = modules_of(layers, dataset.shape)
+        _initialize(network, initialization_of(model, family.initialization))
+        return network
 
 
-def _build(model: Model, dataset: Dataset) -> nn.Sequential:
-    if model.name in VGGS:
-        return build_vgg(model, dataset)
-    if model.name == "resnet18":
-        return build_resnet(model, dataset)
-    return _build_plain(model, dataset)
+def modules_of(layers: Sequence[specs.LayerSpec], shape: specs.Shape) -> nn.Sequential:
+    """Return a torch module for each layer, drawn by torch's own initialization in their order.
+
+    Args:
+        layers: descriptions of the layers.
+        shape: of the input of the first layer, without the batch: (C, H, W) or (F,).
+    """
+    return nn.Sequential(*(_module(*each) for each in specs.with_inputs(layers, shape)))
 
 
-def _build_plain(model: Model, dataset: Dataset) -> nn.Sequential:
-    channels, height, width = dataset.shape
-    layers: list[nn.Module] = []
-    bias = not model.batch_norm  # its shift would take the place of a bias
-    for index, after in enumerate(channels_of(model)):
-        kernel, padding = _kernel(model, index)
-        layers.append(nn.Conv2d(channels, after, kernel, padding=padding, bias=bias))
-        if model.batch_norm:
-            layers.append(norm_of_channels(after, model.ghost_batch_size))
-        # ReLU after pooling gives what it gives before (both are monotone), on a quarter
-        layers += [nn.MaxPool2d(2), nn.ReLU()]
-        lost = kernel - 1 - 2 * padding
-        channels, height, width = after, (height - lost) // 2, (width - lost) // 2
-    layers.append(nn.Flatten())
-    widths = (channels * height * width, *hidden_of(model))
-    for before, after in pairwise(widths):
-        layers.append(nn.Linear(before, after, bias=bias))
-        if model.batch_norm:
-            layers.append(norm_of_features(after, model.ghost_batch_size))
-        layers.append(nn.ReLU())
-    layers.append(nn.Linear(widths[-1], dataset.classes))
-    return nn.Sequential(*layers)
+def _module(layer: specs.LayerSpec, shape: specs.Shape) -> nn.Module:
+    """Return the module of one layer with an input of this shape."""
+    match layer:
+        case specs.Conv(outputs, kernel, stride, padding, bias):
+            return nn.Conv2d(shape[0], outputs, kernel, stride, padding, bias=bias)
+        case specs.Linear(outputs, bias):
+            return nn.Linear(shape[0], outputs, bias=bias)
+        case specs.BatchNorm(ghost_batch_size):
+            norm = norm_of_features if len(shape) == 1 else norm_of_channels
+            return norm(shape[0], ghost_batch_size)
+        case specs.ReLU():
+            return nn.ReLU()
+        case specs.MaxPool():
+            return nn.MaxPool2d(2)
+        case specs.GlobalMean():
+            return nn.AdaptiveAvgPool2d(1)
+        case specs.Flatten():
+            return nn.Flatten()
+        case specs.Residual(body, shortcut):
+            return ResidualBlock(modules_of(body, shape), modules_of(shortcut, shape))
+    raise TypeError(f"no module for {layer}")
 
 
-def _initialize(built: nn.Module, init: Literal["glorot", "he"]) -> None:
-    for layer in built.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            if init == "glorot":
-                nn.init.xavier_uniform_(layer.weight)
-            else:
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+_DRAW: dict[Scheme, Callable[[Tensor], object]] = {
+    "glorot-uniform": nn.init.xavier_uniform_,
+    "he-normal": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
+    "he-normal-fan-out": lambda weight: nn.init.kaiming_normal_(
+        weight, mode="fan_out", nonlinearity="relu"
+    ),
+    "normal-0.01": lambda weight: nn.init.normal_(weight, 0, 0.01),
+}
+
+
+def _initialize(network: nn.Module, initialization: Initialization) -> None:
+    """Draw the weights of convolutions and fully connected layers anew, and clear their biases.
+
+    Layers with the scheme `torch` keep what their construction drew.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            scheme = initialization.convolutions
+        elif isinstance(layer, nn.Linear):
+            scheme = initialization.linear
+        else:
+            continue
+        if scheme != "torch":
+            _DRAW[scheme](layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-
-
-def _kernel(model: Model, index: int) -> tuple[int, int]:
-    """Kernel size and padding: LeNet-5 (LeCun et al. 1998) pads its first 5×5 layer only."""
-    if model.name == "lenet":
-        return 5, 2 if index == 0 else 0
-    return 3, 1

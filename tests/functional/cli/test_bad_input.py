@@ -178,7 +178,7 @@ def test_a_home_of_a_user_who_is_not_there(lab: Lab, option: str) -> None:
         (
             'name = "mlp"',
             'name = "vgg19"',
-            ["model.name", "cnn, lenet, mlp, resnet18, vgg16", "'vgg19'"],
+            ["model.name", "'vgg19'", "did you mean 'vgg16'?"],
         ),
         ('title = "Mine"', 'title = "x"\nselect = 3', ["select", "expected a table"]),
     ],

@@ -9,6 +9,7 @@ import tomli_w
 
 from batchscope.engine.errors import UsageProblem
 from batchscope.engine.experiment.preset import load_preset
+from batchscope.engine.networks.registry import FAMILIES
 from tests.unit.engine.experiment.preset_fixtures import (
     BASE,
     base,
@@ -149,7 +150,8 @@ def test_a_rate_is_above_zero(value: object, shown: str) -> None:
             "expected one of cifar10, digits, fashion-mnist, mnist, got 'minst'; "
             "did you mean 'mnist'?",
         ),
-        ("model", "name", 3, "expected one of cnn, lenet, mlp, resnet18, vgg16, vgg16-bn, got 3"),
+        ("model", "name", 3, f"expected one of {', '.join(sorted(FAMILIES))}, got 3"),
+        ("model", "name", "resnet81", "got 'resnet81'; did you mean 'resnet18'?"),
         ("run", "timing", "allone", "one of alone, shared, got 'allone'; did you mean 'alone'?"),
         (
             "train",
@@ -187,7 +189,7 @@ def test_two_budgets_or_none() -> None:
         ({"model": {"name": "lenet"}}, "model.name: lenet needs images of at least 12×12"),
         (
             {"data": {"name": "mnist"}, "model": {"name": "lenet", "hidden": [8]}},
-            "model.name: lenet has fixed layers",
+            "model.hidden: lenet has fixed layers",
         ),
         ({"model": {"channels": [8]}}, "model.channels: an mlp has no convolutions"),
         (

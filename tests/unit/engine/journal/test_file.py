@@ -20,6 +20,8 @@ from batchscope.engine.journal.events import (
     Progress,
     TrialEnded,
 )
+from batchscope.engine.networks.registry import FAMILIES
+from batchscope.engine.spec import Model
 from batchscope.engine.sweeps import commands
 from batchscope.tui.headless.follower import HeadlessFollower
 from batchscope.tui.headless.log_lines import Log
@@ -75,6 +77,8 @@ def structs(cls: type[Any]) -> st.SearchStrategy[Any]:
     info = inspect.type_info(cls)
     assert isinstance(info, inspect.StructType)
     fields = {field.name: st.deferred(_of(field)) for field in info.fields}
+    if cls is Model:
+        fields["name"] = st.sampled_from(list(FAMILIES))
     return st.builds(cls, **fields)
 
 

@@ -63,6 +63,15 @@ def test_a_journal_without_sums_is_read_as_it_always_was(tmp_path: Path) -> None
     assert read(tmp_path / journal.NAME, old) == (EVENTS, 0)
 
 
+def test_a_network_of_a_later_version_cannot_be_read(tmp_path: Path) -> None:
+    """It counts as damage, as any value does that the types do not allow."""
+    content = b"".join(journal.encode(event) + b"\n" for event in EVENTS)
+    events, damaged = read(tmp_path / journal.NAME, content.replace(b'"mlp"', b'"later"'))
+    assert (len(events), damaged) == (len(EVENTS) - 1, 1)
+    assert not any(isinstance(event, ev.SweepOpened) for event in events)
+    SweepState().fold(events)
+
+
 def test_what_one_fsync_failed_to_write_is_written_anew_before_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
