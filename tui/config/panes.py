@@ -24,8 +24,8 @@ class PaneEntry:
     Attributes:
         name: the pane's `NAME`, also its name in the tabs and in the settings file.
         source: module and class, as `module:Class`.
-        tile: where the pane is where several are shown. Panes may share a tile: it then shows the
-            one that was current last, at first the one that is listed first.
+        tile: where the pane is while all are shown. Panes may share a tile: it shows the one that
+            is listed first, and another one while that is the current pane.
         title: what the command palette calls the pane; its name by default.
         commands: its own keys, in the order of the hints and the help. The action
             `turn('NAME', 'WHAT', STEP)` calls the pane's method `turn(WHAT, STEP)`.
@@ -58,7 +58,7 @@ PANES = (
                 "turn('curves', 'over', 1)",
             ),
             pane_key(
-                "l", "l", "Curves: axes", "scale",
+                "l", "l", "Curves: axes", "log",
                 "Next scale: linear, log x, log y (of the error)",
                 "turn('curves', 'scale', 1)",
             ),

@@ -57,8 +57,10 @@ class BoardScreen(OverlayScreen):
         self._prepare, self._others = prepare, others
         self._phase = self.view.phase
         self.panes: dict[str, Pane] = {each.name: new_pane(each, self.view) for each in PANES}
+        curves = self.panes["curves"]
+        assert isinstance(curves, CurvesPane)
+        self.curves = curves
         self.current: Pane = next(iter(self.panes.values()))
-        self._shown: dict[Tile, str] = {tile: names[0] for tile, names in TILES.items()}
         self._before: Pane | None = None
         self.enlarged = False
         self._arranged: object = None
@@ -87,13 +89,6 @@ class BoardScreen(OverlayScreen):
         for name in TILES.get(tile, ()):
             self.panes[name].add_class(tile.replace(" ", "-"))
             yield self.panes[name]
-
-    @property
-    def curves(self) -> CurvesPane:
-        """The pane of curves, which other sweeps can be overlaid on."""
-        pane = self.panes["curves"]
-        assert isinstance(pane, CurvesPane)
-        return pane
 
     def on_mount(self) -> None:
         """Start to follow the journal and to draw."""
@@ -194,7 +189,7 @@ class BoardScreen(OverlayScreen):
         if not stands(self):
             return
         one = self.one
-        seen = {self.current.NAME} if one else set(self._shown.values())
+        seen = {self.current.NAME} if one else self._tiled()
         for pane in self.panes.values():
             pane.boxed, pane.current = self._roomy, pane is self.current
             pane.others = "" if one else self._behind(pane)
@@ -228,17 +223,21 @@ class BoardScreen(OverlayScreen):
         wanted = {tile: pane.wanted_rows() for tile, pane in first.items()}
         return heights(available, wanted, first["right 1"].roomy_rows())
 
+    def _tiled(self) -> set[str]:
+        """Return the panes that the tiles show: the current one, and the first of each other."""
+        current = self.current.NAME
+        return {current if current in names else names[0] for names in TILES.values()}
+
     def _behind(self, pane: Pane) -> str:
         """Return the digits and names of the panes that share a tile with this one."""
         names = next(names for names in TILES.values() if pane.NAME in names)
         return "  ".join(f"{PANE_KEYS[name]} {name}" for name in names if name != pane.NAME)
 
     def _tabs(self) -> Row:
-        runs: list[tuple[str, str]] = [(" ", "")]
-        for name, pane in self.panes.items():
-            style = "chosen" if pane is self.current else ""
-            runs += [(f" {PANE_KEYS[name]} {pane.tab} ", style)]
-        return tuple(runs)
+        named = [(f" {PANE_KEYS[name]} {pane.tab} ", pane) for name, pane in self.panes.items()]
+        if 1 + sum(len(text) for text, _ in named) > self.size.width:
+            named = [(f"{text.strip()} ", pane) for text, pane in named]
+        return row(" ", *((text, "chosen" if pane is self.current else "") for text, pane in named))
 
     def _hints(self, width: int) -> Row:
         if self._said:
@@ -352,9 +351,6 @@ class BoardScreen(OverlayScreen):
     def _go(self, pane: Pane) -> None:
         if pane is not self.current:
             self._before, self.current = self.current, pane
-            for tile, names in TILES.items():
-                if pane.NAME in names:
-                    self._shown[tile] = pane.NAME
 
     def _say_small(self) -> None:
         self.say(f"All panes need a terminal of {GRID_COLUMNS}×{GRID_ROWS}; tab shows the next one")

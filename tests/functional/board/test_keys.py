@@ -140,7 +140,7 @@ async def test_the_hints_are_those_of_the_pane(home: Path) -> None:
         await loaded(pilot)
         hints = part(app, "hints")
         assert hints == (
-            f" {SHOWN_PANE_KEYS} pane  y Y metric  x axis  l scale  t train  m menu  e export"
+            f" {SHOWN_PANE_KEYS} pane  y Y metric  x axis  l log  t train  m menu  e export"
             "  ? help  q leave"
         )
         await pilot.press("2")
