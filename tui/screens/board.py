@@ -217,11 +217,17 @@ class BoardScreen(OverlayScreen):
                 pane.draw_late()
 
     def _heights(self) -> Heights:
-        """Return the rows of the tiles, from what the first pane of each would fill."""
+        """Return the rows of the tiles, from what the panes in them would fill."""
         available = self.size.height - 2 - len(board_header.notice(self.view, self.size.width))
-        first = {tile: self.panes[names[0]] for tile, names in TILES.items()}
-        wanted = {tile: pane.wanted_rows() for tile, pane in first.items()}
-        return heights(available, wanted, first["right 1"].roomy_rows())
+        seen = self._tiled()
+        shown = {
+            tile: self.panes[name]
+            for tile, names in TILES.items()
+            for name in names
+            if name in seen
+        }
+        wanted = {tile: pane.wanted_rows() for tile, pane in shown.items()}
+        return heights(available, wanted, shown["right 1"].roomy_rows())
 
     def _tiled(self) -> set[str]:
         """Return the panes that the tiles show: the current one, and the first of each other."""
