@@ -185,6 +185,7 @@ PANES = (
     ),
     PaneEntry("findings", "batchscope.tui.panes.findings:FindingsPane", "right 3"),
     PaneEntry("log", "batchscope.tui.panes.log:LogPane", "right 4"),
+    PaneEntry("settings", "batchscope.tui.panes.settings:SettingsPane", "lower right"),
 )  # fmt: skip
 
 PANE_KEYS = {entry.name: str(number) for number, entry in enumerate(PANES, start=1)}
