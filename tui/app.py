@@ -1,4 +1,4 @@
-"""The app: which screen is open, and what is said on leaving."""
+"""The app: opens the screens, runs commands that work everywhere, and leaves."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +31,7 @@ from batchscope.tui.theme.themes import DEFAULT, THEMES, next_theme
 
 
 class BatchscopeApp(App[str]):
-    """A viewer of sweeps. It trains nothing: leaving it costs a sweep nothing."""
+    """A viewer of sweeps. It trains nothing, so closing it does not stop a sweep."""
 
     TITLE = "batchscope"
     BINDINGS = bindings("everywhere")
@@ -73,7 +73,7 @@ class BatchscopeApp(App[str]):
         self.set_keymap(textual_keymap(settings.keys))
 
     def on_mount(self) -> None:
-        """Open the board where a sweep or a preset was named, and the menu otherwise."""
+        """Open the board if a sweep or preset was given, and the menu otherwise."""
         self.set_timer(HELD_SECONDS, go_on)
         if self._sweep is not None:
             self.open_comparison([self._sweep, *self._others])
@@ -83,7 +83,7 @@ class BatchscopeApp(App[str]):
             self.open_menu()
 
     def open_menu(self, problem: str = "") -> None:
-        """Show the menu, with what went wrong on the way to the board."""
+        """Show the menu; `problem` is why a board could not be shown."""
         from batchscope.tui.screens.dialog import MessageDialog
         from batchscope.tui.screens.menu import MenuScreen
 
@@ -100,12 +100,12 @@ class BatchscopeApp(App[str]):
         self._open_board(lambda: folder)
 
     def open_comparison(self, folders: Sequence[Path]) -> None:
-        """Show the first of these sweeps, with the curves of the others over its own."""
+        """Show the first of these sweeps, with the curves of the others overlaid."""
         first, *others = folders
         self._open_board(lambda: first, others)
 
     def launch(self, preset: Preset) -> None:
-        """Begin a new sweep and show it."""
+        """Start a new sweep and show it."""
         asked = self._launch or Launch(preset=preset.name)
         where = msgspec.structs.replace(asked, preset=preset.name)
 
@@ -117,10 +117,10 @@ class BatchscopeApp(App[str]):
         self._open_board(start)
 
     def conduct(self, folder: Path) -> None:
-        """Have a conductor take charge of a sweep: the one that waits, if there is one.
+        """Start a conductor for a sweep, or use the one on standby.
 
         Raises:
-            MachineProblem: none could be started.
+            MachineProblem: no conductor could be started.
         """
         if self._standby:
             self._standby.conduct(folder)
@@ -128,16 +128,16 @@ class BatchscopeApp(App[str]):
             start_conductor(folder)
 
     def on_key(self) -> None:
-        """Somebody is still choosing."""
+        """Keep the standby conductor alive while the menu is in use."""
         self._stand_by()
 
     def _stand_by(self) -> None:
-        """Have a conductor wait while somebody chooses."""
+        """Start or keep a standby conductor while the menu is open."""
         if self._standby and self._standby.due and self._place() == "menu":
             self.run_worker(self._standby.touch, thread=True, exit_on_error=False)
 
     def give_up(self, problem: Problem) -> None:
-        """A launch that came to nothing: say why in the menu, if that is where it was asked for."""
+        """Report a failed launch: in the menu if it came from there, else by leaving the app."""
         if self._preset is None:
             self.open_menu(str(problem))
         else:
@@ -145,7 +145,7 @@ class BatchscopeApp(App[str]):
             self.exit()
 
     def action_leave(self) -> None:
-        """Leave, and say what goes on."""
+        """Leave the app with a line about each sweep that was shown."""
         from batchscope.tui.screens.board import BoardScreen
 
         boards = [screen for screen in self.screen_stack if isinstance(screen, BoardScreen)]
@@ -155,32 +155,32 @@ class BatchscopeApp(App[str]):
         self.exit("\n".join(line for line in lines if line))
 
     def action_help(self) -> None:
-        """What there is to see and to press."""
+        """Show the keys of the screen."""
         from batchscope.tui.screens.help import Help
 
         if not isinstance(self.screen, Help):
             self.push_screen(Help(commands_at(self._place(), self.settings.keys)))
 
     def action_command_palette(self) -> None:
-        """The palette, once a dialog that has just been closed is gone."""
+        """Open the palette, after a dialog that is just closing is gone."""
         self.call_after_refresh(super().action_command_palette)
 
     def action_theme(self) -> None:
-        """The next theme; the screen says its name."""
+        """Switch to the next theme and show its name."""
         if self.look.depth == "none":
             self.say(
-                "NO_COLOR is set, so there are no colours to choose"
+                "No themes: NO_COLOR is set"
                 if self.no_color
-                else "this terminal has no colours to choose from"
+                else "No themes: this terminal has no colours"
             )
             return
         name = next_theme(self.look.theme)
         self.look = replace(self.look, theme=name)
         wear(self, name)
-        self.say(f"theme {name}: {THEMES[name].about}; --theme {name} starts with it")
+        self.say(f"Theme {name}: {THEMES[name].about} (option: --theme {name})")
 
     def action_picture(self) -> None:
-        """The screen as files, and where they are."""
+        """Save the screen as SVG and text, and show where."""
         from batchscope.tui.screens.board import BoardScreen
 
         boards = [screen for screen in self.screen_stack if isinstance(screen, BoardScreen)]
@@ -190,35 +190,35 @@ class BatchscopeApp(App[str]):
         except Problem as problem:
             self.say(str(problem))
             return
-        self.say(f"picture (and .txt): {short_path(svg, self.size.width - 21)}")
+        self.say(f"Saved (and as .txt): {short_path(svg, self.size.width - 23)}")
 
     def copy(self, text: str) -> bool:
-        """Hand a text to the terminal's clipboard; False where it is too long for that."""
+        """Copy a text to the terminal's clipboard; return False if it is too long for it."""
         sequence = clipboard(text, os.environ)
         self.send(sequence)
         return bool(sequence)
 
     def entitle(self, text: str) -> None:
-        """Give the terminal a title, if that is another one than before."""
+        """Set the title of the terminal's window, if it changed."""
         if text != self.titled and has_title(os.environ):
             before, self.titled = self.titled, text
             self.send(("" if before else SAVE_TITLE) + title(text))
 
     def send(self, sequence: str) -> None:
-        """Steer the terminal, where there is one."""
+        """Write a control sequence to the terminal, if there is one."""
         if self._driver and not self.is_headless:
             self._driver.write(sequence)
             self._driver.flush()
 
     def say(self, text: str) -> None:
-        """Answer a key in the last line of the screen, under whatever lies over it."""
+        """Show a message in the last line of every open screen."""
         for screen in self.screen_stack:
             answer = getattr(screen, "say", None)
             if answer:
                 answer(text)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """The palette: the same commands as the keys."""
+        """Yield the entries of the palette: the same commands as the keys."""
         ground = self._ground() or screen
         for command in commands_at(self._place(), self.settings.keys):
             target = self if command.place == "everywhere" else ground
@@ -230,7 +230,7 @@ class BatchscopeApp(App[str]):
                 yield SystemCommand(command.name, command.help, run)
 
     def _ground(self) -> Screen[Any] | None:
-        """The topmost screen that is a place; dialogs lie over theirs."""
+        """Return the topmost screen that is not a dialog."""
         return next((one for one in self.screen_stack[::-1] if hasattr(one, "PLACE")), None)
 
     def _place(self) -> Any:
@@ -242,7 +242,7 @@ class BatchscopeApp(App[str]):
         self._show(BoardScreen(prepare, self.clock, self.look, others))
 
     def _show(self, screen: Screen[Any]) -> None:
-        """Make this the one screen above the empty one."""
+        """Replace all screens but Textual's empty one by this one."""
         while len(self.screen_stack) > 2:
             self.pop_screen()
         if len(self.screen_stack) > 1:
@@ -252,11 +252,11 @@ class BatchscopeApp(App[str]):
 
 
 def _depth(system: str | None, no_color: bool) -> Depth:
-    """How many colours there are to draw with."""
+    """Return how many colours the terminal has."""
     if no_color or system is None:
         return "none"
     return "many" if system in ("256", "truecolor") else "sixteen"
 
 
 _SHOWN: type[AppProtocol] = BatchscopeApp
-"""Types are checked here: screens ask no more of the app than it has."""
+"""Lets the type checker verify that the app has all that screens use."""

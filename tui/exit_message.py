@@ -1,4 +1,4 @@
-"""What the terminal says after the app is left: what goes on without it, and the way back."""
+"""The message in the terminal after the app closes: what still runs, and how to return."""
 
 from pathlib import Path
 
@@ -8,20 +8,20 @@ from batchscope.engine.sweeps.store import conductor_lives
 
 
 def farewell(folder: Path, state: SweepState | None = None) -> str:
-    """A line about one sweep that was on the screen; `state` is what is known of it."""
+    """Return a line about a sweep that was on the screen; `state` is None if it never loaded."""
     name = printable(folder.name)
     if conductor_lives(folder):
         return (
-            f"sweep {name} is still running: `batchscope attach {name}` returns to it, "
-            f"`batchscope stop {name}` ends it"
+            f"sweep {name} is still running: `batchscope attach {name}` shows it, "
+            f"`batchscope stop {name}` stops it"
         )
     if state is None:
         return ""
     done = f"{state.count('finished')} of {len(state.trials)} trials finished"
     if state.ended is None:
-        return f"sweep {name} was interrupted, {done}: `batchscope resume {name}` takes it up again"
+        return f"sweep {name} was interrupted, {done}: `batchscope resume {name}` resumes it"
     ending = f"sweep {name} {state.ended.state}, {done}"
     if state.ended.state == "finished":
-        return f"{ending}: `batchscope attach {name}` shows it again"
+        return f"{ending}: `batchscope attach {name}` shows it"
     why = f": {printable(state.ended.reason)}" if state.ended.reason else ""
-    return f"{ending}{why}; `batchscope resume {name}` takes it up again"
+    return f"{ending}{why}; `batchscope resume {name}` resumes it"

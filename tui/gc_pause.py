@@ -1,8 +1,8 @@
-"""The collector of garbage, held while the screen starts.
+"""Pauses the garbage collector while the app starts.
 
-Loading makes some hundred thousand objects that stay, and the collector looks at all of them time
-and again: a tenth of the processor time of a start. Once the screen is there it goes on, and what
-was loaded is set aside, so that no key has to wait for a look at it either.
+Imports create some hundred thousand objects that stay alive, and the collector would scan them
+again and again: a tenth of the processor time of a start. After the start, collection resumes and
+ignores these objects (`gc.freeze`), so that no key press waits for a scan of them.
 """
 
 import gc
@@ -11,12 +11,12 @@ HELD_SECONDS = 2.0
 
 
 def hold() -> None:
-    """Collect nothing until `go_on`."""
+    """Disable garbage collection until `go_on`."""
     gc.disable()
 
 
 def go_on() -> None:
-    """Collect again, but for what there is already; nothing where nothing was held."""
+    """Enable collection again, without the objects that exist now; no effect if it is enabled."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()

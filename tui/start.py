@@ -1,4 +1,4 @@
-"""Whether a screen can be drawn, and the app that draws it."""
+"""Checks for a terminal and starts the app in it."""
 
 import sys
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def has_terminal() -> bool:
-    """Whether a board can be drawn: a screen to write on and a keyboard to read."""
+    """Return whether input, output and errors are all connected to a terminal."""
     streams = (sys.stdin, sys.stdout, sys.stderr)
     return all(stream is not None and stream.isatty() for stream in streams)
 
@@ -27,9 +27,9 @@ def show_screen(
     sweep: Path | None = None,
     others: Sequence[Path] = (),
 ) -> int:
-    """Open the menu, or the board of a preset or a sweep; returns the exit code.
+    """Open the menu, or the board of a preset or a sweep; return the exit code.
 
-    The curves of `others` are laid over those of the sweep.
+    The curves of `others` are overlaid on those of the sweep.
     """
     from batchscope.tui.gc_pause import hold
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchscope.engine.sweeps.store import SWEEP
+from batchscope.tui.config.panes import PANE_KEYS
 from tests.functional.board_fixtures import finished_sweep
 from tests.functional.lab import COMMAND
 from tests.terminal.terminals import Terminal
@@ -35,7 +36,7 @@ def stored(tmp_path: Path) -> Path:
 def look_around(terminal: Terminal) -> bytes:
     """All that is sent on the way through panes, help, palette and menu."""
     terminal.wait_for("What changes")
-    terminal.press("1234567")
+    terminal.press("".join(sorted(PANE_KEYS.values(), key=PANE_KEYS["log"].__eq__)))
     terminal.wait_for("newest at the bottom")
     terminal.press("?")
     terminal.wait_for("arrows scroll")

@@ -31,7 +31,7 @@ def walk(terminal: Terminal) -> None:
     terminal.press("234567")
     terminal.wait_for("newest at the bottom")
     terminal.press("T")
-    terminal.wait_until_gone("1-7 pane")
+    terminal.wait_until_gone(" pane  ")
     terminal.press("?")
     terminal.wait_for("arrows scroll")
     terminal.press("x\x10")

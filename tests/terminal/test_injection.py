@@ -12,6 +12,7 @@ import tomli_w
 from batchscope.engine.journal import events as ev
 from batchscope.engine.spec import Configuration, trials_of
 from batchscope.engine.sweeps.store import LAUNCH, SWEEP, Launch
+from batchscope.tui.config.panes import PANE_KEYS
 from tests.functional.board_fixtures import CLAIMS, Recipe, configurations
 from tests.functional.lab import COMMAND
 from tests.terminal.terminals import Terminal
@@ -82,12 +83,12 @@ def assert_harmless(sent: bytes) -> None:
 def test_the_board_the_menu_and_the_title_show_text_as_text(stored: Stored) -> None:
     with Terminal("attach", "--home", str(stored.home), columns=160, rows=45) as terminal:
         terminal.wait_for("p[red]r[/red]", "q[red]", "failed")
-        for key in "1234567":
+        for key in PANE_KEYS.values():
             terminal.press(key)
             terminal.settle(6)
         terminal.wait_for("n[red]", "f[red]")
         terminal.press("c")
-        terminal.wait_for("copied")
+        terminal.wait_for("Copied")
         terminal.press("S")
         terminal.settle()
         terminal.press("m")

@@ -34,7 +34,7 @@ def test_a_copy_reaches_the_clipboard(stored: Path) -> None:
     with Terminal("attach", "--home", str(stored), TMUX="") as terminal:
         terminal.wait_for("What changes", "0.97")
         terminal.press("c")
-        terminal.wait_for("copied: ")
+        terminal.wait_for("Copied: ")
         sent = leave(terminal)
     (encoded,) = re.findall(rb"\x1b\]52;c;([A-Za-z0-9+/=]+)\x07", sent)
     (path,) = stored.glob("copies/*.tsv")
@@ -56,7 +56,7 @@ def test_a_copy_reaches_tmux(stored: Path) -> None:
         run("new-window", board)
         until(lambda: "0.97" in run("capture-pane", "-p"), "the board is there")
         run("send-keys", "c")
-        until(lambda: "copied: " in run("capture-pane", "-p"), "it says that it has copied")
+        until(lambda: "Copied: " in run("capture-pane", "-p"), "it says that it has copied")
         (path,) = stored.glob("copies/*.tsv")
         until(lambda: run("show-buffer") + "\n" == path.read_text(), "tmux has the copy")
         assert "quickstart 12/12 finished" in run("display", "-p", "#{pane_title}")

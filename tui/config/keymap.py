@@ -1,4 +1,4 @@
-"""Keys that a person has given to commands, in place of those that they came with."""
+"""The user's own key bindings, from the `[keys]` table of the settings file."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -20,14 +20,14 @@ OTHERWISE = {
     "plus_sign": "plus",
     "low_line": "underscore",
 }
-"""Where Textual's name of a character is not Unicode's."""
+"""Textual's names of characters, where they differ from Unicode's."""
 SIGNS = {"↑": "up", "↓": "down", "←": "left", "→": "right", "esc": "escape", "⇧tab": "shift+tab"}
-"""How the registry shows some keys."""
+"""Textual's names of the keys that the screens show with a sign."""
 Keys = Mapping[str, tuple[str, ...]]
 
 
 def key_name(written: str) -> str:
-    """A key as Textual names it, from a character or a name."""
+    """Return Textual's name of a key, from a character or a name."""
     if written == " ":
         return "space"
     if len(written) != 1 or written.isalnum():
@@ -39,22 +39,31 @@ def key_name(written: str) -> str:
 
 
 def key_written(name: str) -> str:
-    """A key as a person writes it: the character, where it is one."""
+    """Return a key as a user writes it: the character if there is one, else Textual's name."""
     return next((chr(code) for code in range(33, 127) if key_name(chr(code)) == name), name)
 
 
 def check_keys(raw: Mapping[str, object], where: str) -> dict[str, tuple[str, ...]]:
-    """The keys by command, each a text or a list of texts.
+    """Read the `[keys]` table: for each command a key or a list of keys.
+
+    Args:
+        raw: the table as TOML gives it.
+        where: file and table, for messages.
+
+    Returns:
+        The keys by command, as they were written.
 
     Raises:
-        UsageProblem: no such command or key, or two commands of a screen on one key.
+        UsageProblem: a command or key is unknown, or two commands of a screen share a key.
     """
     known = {slug(command): command for command in COMMANDS}
     keys: dict[str, tuple[str, ...]] = {}
     for name, value in raw.items():
         place = f"{where}.{printable(name)}"
         if name not in known:
-            raise UsageProblem(f"{where}: no command {printable(name)!r}{similar(name, known)}")
+            raise UsageProblem(
+                f"{where}: unknown command {printable(name)!r}{similar(name, known)}"
+            )
         written = [value] if isinstance(value, str) else value
         if not isinstance(written, list) or not written:
             raise UsageProblem(f'{place}: expected a key such as "x", or a list of keys')
@@ -65,14 +74,14 @@ def check_keys(raw: Mapping[str, object], where: str) -> dict[str, tuple[str, ..
 
 
 def remapped(commands: Iterable[Command], keys: Keys) -> list[Command]:
-    """The commands with the keys that they have now, and shown with these."""
+    """Return the commands with the user's keys in place of the default ones."""
     listed = list(commands)
     gone = {key for each in listed if slug(each) in keys for key in each.keys.split(",")}
     return [_with_keys(each, keys.get(slug(each)), gone) for each in listed]
 
 
 def textual_keymap(keys: Keys) -> dict[str, str]:
-    """The same as Textual wants it."""
+    """Return the user's keys as a keymap for Textual."""
     return {name: ",".join(map(key_name, own)) for name, own in keys.items()}
 
 
@@ -84,14 +93,14 @@ def _with_keys(command: Command, own: tuple[str, ...] | None, gone: set[str]) ->
 
 
 def _key(written: object, where: str) -> str:
-    """A key as it was written, if there is such a key."""
+    """Return a key as it was written; raise if it is unknown."""
     if isinstance(written, str) and len(written) == 1 and written.isprintable():
         return written
     *held, key = written.split("+") if isinstance(written, str) else [""]
     if set(held) <= set(MODIFIERS) and (key in NAMED or (held and len(key) == 1)):
         return str(written)
     hint = nearest(str(written), NAMED) if isinstance(written, str) else ""
-    raise UsageProblem(f"{where}: no key {printable(written)!r}{hint}")
+    raise UsageProblem(f"{where}: unknown key {printable(written)!r}{hint}")
 
 
 def _check_clashes(keys: Keys, where: str, place: Place) -> None:
@@ -102,15 +111,14 @@ def _check_clashes(keys: Keys, where: str, place: Place) -> None:
             other = taken.setdefault(key, command)
             if slug(other) != slug(command) and {slug(other), slug(command)} & set(keys):
                 raise UsageProblem(
-                    f"{where}: {key!r} would be the key of both {slug(other)!r} and "
-                    f"{slug(command)!r} on the {place} screen; give one of them another"
+                    f"{where}: key {key!r} is assigned to both {slug(other)!r} and "
+                    f"{slug(command)!r} on the {place} screen; give one of them another key"
                 )
 
 
 def commands_at(place: Place, keys: Mapping[str, tuple[str, ...]] | None = None) -> list[Command]:
-    """The commands of a screen, with those that are everywhere; `keys` are a person's own."""
+    """Return the commands that work on a screen, with the user's own `keys` where given."""
     here = [command for command in COMMANDS if command.place in (place, "everywhere")]
     if not keys:
         return here
-
     return remapped(here, keys)

@@ -1,7 +1,7 @@
-"""What a person sets once: how the screen looks and behaves, and where sweeps run.
+"""The settings file: how the screen looks and behaves, and where sweeps run.
 
-The file is looked for at `$BATCHSCOPE_CONFIG` (a file, or a folder that holds `settings.toml`)
-and otherwise in the platform's config folder. What the command line says goes before it.
+The file is `$BATCHSCOPE_CONFIG` (a file, or a folder that holds `settings.toml`), or otherwise
+`settings.toml` in the platform's config folder. Options of the command line override it.
 """
 
 import argparse
@@ -27,9 +27,11 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class UserSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The keys of the file; None where something else decides.
+    """The values of the settings file; None where the program decides.
 
-    `memory_limit` is in bytes; `keys` holds, by a command's slug, the keys as they were written.
+    Attributes:
+        memory_limit: in bytes.
+        keys: the user's keys by a command's name in the file, as they were written.
     """
 
     theme: str = DEFAULT
@@ -46,21 +48,21 @@ class UserSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 DEFAULTS = UserSettings()
 MEANINGS = {
-    "theme": "The colours: terminal (its own), dark, light, colour-blind or contrast.",
-    "ascii": "Draw in ASCII alone. Without this key, where the locale is not UTF-8.",
-    "mouse": "Clicks and the wheel. With it, hold shift to select text.",
-    "refresh": "Seconds between two drawings of the board, 0.2 to 60.",
-    "device": "Where to train: auto, cpu, or GPUs such as cuda:0,cuda:1.",
-    "workers": "How many trials train at once. Without this key, as many as the device bears.",
-    "memory_limit": "The most memory that tensors may take of a device, such as 2GiB.",
-    "data_dir": "A folder with images in torchvision's layout, to read instead of downloading.",
-    "log_format": "Log lines of a run without a screen: text or json.",
+    "theme": "Colours: terminal (the terminal's own), dark, light, colour-blind, contrast.",
+    "ascii": "Draw with ASCII only. Default: only if the locale is not UTF-8.",
+    "mouse": "Use the mouse (clicks, wheel). To select text, hold shift.",
+    "refresh": "Seconds between two updates of the board, 0.2 to 60.",
+    "device": "Device to train on: auto, cpu, or GPUs such as cuda:0,cuda:1.",
+    "workers": "Trials that train at the same time. Default: as many as the device can run.",
+    "memory_limit": "Limit of the memory of all tensors on a device, for example 2GiB.",
+    "data_dir": "Folder with images in torchvision's layout, read instead of a download.",
+    "log_format": "Format of the log lines of a run without a screen: text or json.",
 }
-"""What each key does, as `batchscope settings` says it."""
+"""What each key does, as `batchscope settings` prints it."""
 
 
 def settings_path() -> Path:
-    """Where the file is, or would be."""
+    """Return the path of the settings file, whether it exists or not."""
     asked = os.environ.get("BATCHSCOPE_CONFIG")
     if not asked:
         return Path(platformdirs.user_config_dir("batchscope")) / FILE
@@ -69,11 +71,11 @@ def settings_path() -> Path:
 
 
 def load_settings() -> UserSettings:
-    """What the file says; the defaults where there is none.
+    """Read the settings file, or return the defaults if there is none.
 
     Raises:
-        UsageProblem: it says something impossible; the message names file, key and nearest name.
-        MachineProblem: it is there but cannot be read.
+        UsageProblem: a key or value is not valid; the message names the file and the key.
+        MachineProblem: the file exists but cannot be read.
     """
     path = settings_path()
     shown = printable(path)
@@ -84,14 +86,14 @@ def load_settings() -> UserSettings:
     except OSError as error:
         raise MachineProblem(f"{shown}: cannot be read: {printable(error.strerror)}") from None
     except UnicodeDecodeError:
-        raise UsageProblem(f"{shown}: is not a text file (UTF-8), so no TOML") from None
+        raise UsageProblem(f"{shown}: is not a UTF-8 text file") from None
     except (ValueError, RecursionError) as error:
-        raise UsageProblem(f"{shown}: is no valid TOML: {printable(error)}") from None
+        raise UsageProblem(f"{shown}: is not valid TOML: {printable(error)}") from None
     return read_settings(raw, shown)
 
 
 def read_settings(raw: Mapping[str, Any], where: str) -> UserSettings:
-    """Settings from the tables of a file; see `load_settings` for the errors."""
+    """Check the tables of a settings file; raises as `load_settings` does."""
     types = {field.name: field.type for field in msgspec.structs.fields(UserSettings)}
     values: dict[str, Any] = {}
     for key, value in raw.items():
@@ -109,9 +111,10 @@ def read_settings(raw: Mapping[str, Any], where: str) -> UserSettings:
 
 
 def apply_settings(words: argparse.Namespace) -> None:
-    """Complete the words of the command line with what the file says.
+    """Fill in the options that were not given from the settings file.
 
-    They then hold a value for each setting, and all of them as `settings`.
+    Sets every setting on `words`, all of them as `words.settings`, and the names of those given
+    on the command line as `words.said`.
     """
     said = {name: getattr(words, name, None) for name in UserSettings.__struct_fields__}
     given = {name: value for name, value in said.items() if value is not None}
@@ -122,7 +125,7 @@ def apply_settings(words: argparse.Namespace) -> None:
 
 
 def place_of(words: argparse.Namespace, name: str) -> str:
-    """Where a setting was said: the option, or the key with its file."""
+    """Return where a setting comes from: the option, or the file and key."""
     if name in words.said:
         return f"--{name.replace('_', '-')}"
     return f"{printable(settings_path())}: {name}"

@@ -1,4 +1,4 @@
-"""The settings as a file that explains itself, with what holds now."""
+"""Prints the settings in force as a settings file with comments."""
 
 from pathlib import Path
 
@@ -9,20 +9,20 @@ from batchscope.tui.config.keymap import key_written
 from batchscope.tui.config.settings import DEFAULTS, MEANINGS, UserSettings
 
 EXAMPLES = {"ascii": True, "workers": 2, "memory_limit": "2GiB", "data_dir": "~/images"}
-"""What a key without a default could be."""
+"""Example values of the keys that have no default."""
 
 
 def annotated(settings: UserSettings, path: Path) -> str:
-    """Every key with what it does; a comment where it stands at its default."""
-    state = "" if path.is_file() else " (not there yet: save this as it)"
-    lines = [f"# {printable(path)}{state}", "# The command line goes before what stands here.", ""]
+    """Return a settings file with every key and its meaning; defaults are commented out."""
+    state = "" if path.is_file() else " (does not exist yet; save this there)"
+    lines = [f"# {printable(path)}{state}", "# Options of the command line override this file.", ""]
     for name, meaning in MEANINGS.items():
         value = getattr(settings, name)
         unset = value == getattr(DEFAULTS, name)
         shown = EXAMPLES.get(name) if value is None else value
         lines += [f"# {meaning}", ("# " if unset else "") + f"{name} = {literal(shown)}", ""]
     lines += [
-        "# Keys of the commands: a character or a name (f2, ctrl+x, pageup), or a list.",
+        "# Keys of the commands: a character, a name (f2, ctrl+x, pageup), or a list of them.",
         "[keys]",
     ]
     commands = {slug(command): command for command in COMMANDS}

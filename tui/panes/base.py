@@ -1,26 +1,33 @@
-"""What all panes are: a name, a title, the topics they show, and rows drawn from a view."""
+"""The base class of all panes: a name, a title, topics, and rows drawn from a view."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ClassVar, overload
 
 from textual import events
 from textual.geometry import Region
 from textual.strip import Strip
 
-from batchscope.tui.config.commands import PaneName
 from batchscope.tui.render.frame import MARGIN, framed
-from batchscope.tui.render.styled_text import EMPTY, Row, clip, row
+from batchscope.tui.render.styled_text import EMPTY, Row, clip, row, text_of
 from batchscope.tui.viewmodel.view import View
 from batchscope.tui.widgets.rows_widget import Rows
 
 CAPTION_FROM = 4
-BESIDE = 6  # what a frame puts around its heading
+COPIED_COLUMNS, COPIED_ROWS = 120, 1000
+Line = Sequence[object]
+"""The cells of one row of a copied table."""
+BESIDE = 6  # columns of a frame around its heading
 
 
 class Pane(Rows):
-    """A part of the board. Subclasses say what it shows; this draws it, no oftener than needed."""
+    """A part of the board. Subclasses return its rows; this class draws them only when needed.
 
-    NAME: ClassVar[PaneName]
+    A subclass sets `NAME` (as in `tui.config.panes`), `TITLE` and `TOPICS` (what changes it, see
+    `tui.viewmodel.view`), and overrides `body`, and where it helps `caption`, `turn`, `options`,
+    `foot`, `wanted_rows` and `table`.
+    """
+
+    NAME: ClassVar[str]
     TITLE: ClassVar[str]
     TOPICS: ClassVar[tuple[str, ...]]
 
@@ -30,37 +37,38 @@ class Pane(Rows):
         self.boxed = True
         self.current = False
         self.top: int | None = None
+        self.others = ""
         self._drawn: tuple[object, ...] = (None,)
         self._stale = False
 
     @property
     def heading(self) -> str:
-        """The name over what is shown now."""
+        """The title of what is shown now."""
         return self.TITLE
 
     @property
     def tab(self) -> str:
-        """The same in a word, for the line of tabs."""
+        """A short title for the line of tabs."""
         return self.NAME
 
     def turn(self, what: str, step: int) -> str:
-        """Show it another way, as a key asks; a sentence where there is no other way."""
+        """Switch the view as a key asks; return why it cannot, or an empty text."""
         raise NotImplementedError
 
     def release(self) -> bool:
-        """Let go of what a key has taken hold of; False where there is nothing."""
+        """Remove the pane's cursor; return whether there was one."""
         return False
 
     def caption(self, width: int) -> Row:
-        """What the pane says of itself beside its name."""
+        """Return what is shown next to the title."""
         return ()
 
     def body(self, width: int, height: int) -> Sequence[Row]:
-        """The pane's content; more rows than `height` are scrolled through."""
+        """Return the content; rows beyond `height` can be scrolled to."""
         raise NotImplementedError
 
     def said(self, width: int, *texts: str) -> Row:
-        """The first text that has the room, with the heading where no frame shows it."""
+        """Return the first text that fits, or the last; without a frame, after the title."""
         room = width - len(self.heading) - (BESIDE if self.boxed else 2)
         words = next((text for text in texts if len(text) <= room), texts[-1])
         if not self.boxed:
@@ -68,27 +76,33 @@ class Pane(Rows):
         return row((words, "dim")) if words else EMPTY
 
     def foot(self, width: int, height: int) -> Sequence[Row]:
-        """Rows that stay below the content, of the `height` that both have."""
+        """Return rows that stay below the content; `height` is that of both."""
         return ()
 
     def options(self) -> object:
-        """What else the drawing depends on."""
+        """Return what else the drawing depends on."""
         return None
 
     def first_row(self, total: int, height: int) -> int:
-        """The row shown at the top as long as nobody scrolls."""
+        """Return the row at the top until the user scrolls."""
         return 0
 
+    def table(self) -> Iterable[Line]:
+        """Return the content as a table with all digits, for the clipboard; by default as drawn."""
+        yield (self.heading,)
+        for line in self.body(COPIED_COLUMNS, COPIED_ROWS):
+            yield (text_of(line).rstrip(),)
+
     def wanted_rows(self) -> int:
-        """Rows that the content would fill."""
+        """Return how many rows the content would fill."""
         return 0
 
     def roomy_rows(self) -> int:
-        """Rows that the content would fill where it may be generous."""
+        """Return how many rows the content would fill in a layout that is easy to read."""
         return self.wanted_rows()
 
     def draw(self) -> None:
-        """Draw if anything that the pane shows has changed."""
+        """Draw if anything has changed that the pane shows."""
         if not self.display or not self.size:
             return
         wanted = self._wanted()
@@ -97,12 +111,12 @@ class Pane(Rows):
             self.show(self._rows(*self.size))
 
     def draw_late(self) -> None:
-        """Draw when Textual comes to paint it, in the size that it has by then."""
+        """Draw when Textual paints the pane, in the size it has then."""
         self._stale = True
         self.refresh()
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """What Textual paints: never what was drawn for another size."""
+        """Return the lines for Textual, drawn again if they are for another size."""
         if (self._stale or self._drawn[0] != self.size) and self.size:
             self._stale = False
             wanted = self._wanted()
@@ -112,7 +126,7 @@ class Pane(Rows):
         return super().render_lines(crop)
 
     def move(self, rows: int) -> bool:
-        """Scroll; False where there is nothing further."""
+        """Scroll by so many rows; return False at the end."""
         width, height = self._inner()
         total = len(self.body(width, height))
         before = self._top(total, height)
@@ -122,17 +136,17 @@ class Pane(Rows):
         return after != before
 
     def no_further(self, rows: int) -> str:
-        """Why it could not be moved so far."""
-        return f"{self.heading}: nothing further to scroll to"
+        """Return what to say where the pane cannot be scrolled further."""
+        return f"{self.heading}: {'top' if rows < 0 else 'end'} of the pane"
 
     def on_resize(self, _: events.Resize) -> None:
-        """A new size is drawn at once."""
+        """Draw for the new size."""
         self.draw()
 
     def _wanted(self) -> tuple[object, ...]:
-        """All that the drawing depends on, its size first."""
+        """Return all that the drawing depends on, the size first."""
         moved = tuple(self.view.moved[topic] for topic in self.TOPICS)
-        return (self.size, moved, self.boxed, self.current, self.top, self.options())
+        return (self.size, moved, self.boxed, self.current, self.top, self.others, self.options())
 
     def _inner(self) -> tuple[int, int]:
         width, height = self.size
@@ -161,13 +175,14 @@ class Pane(Rows):
             *_hidden(0 if self.top is None and below <= 0 else top, below),
         )
         if self.boxed:
-            return framed(self.heading, caption, seen, (width, height), self.current)
+            size = (width, height)
+            return framed(self.heading, caption, seen, size, self.current, self.others)
         seen = [row(" ", *line) for line in seen]
         return [row(" ", *clip(caption, width - 1)), *seen] if height >= CAPTION_FROM else seen
 
 
 class Lazy(Sequence[Row]):
-    """Rows that are made when they are looked at, for lists of thousands."""
+    """Rows that are made when they are drawn, for lists of thousands."""
 
     def __init__(self, total: int, make: Callable[[int], Row]) -> None:
         self._total, self._make = total, make
@@ -189,7 +204,7 @@ class Lazy(Sequence[Row]):
 
 
 def _hidden(above: int, below: int) -> Row:
-    """How many rows lie beyond the edges."""
+    """Return how many rows are above and below the visible ones."""
     parts = [f"↑ {above}" if above > 0 else "", f"↓ {below} more" if below > 0 else ""]
     text = "  ".join(part for part in parts if part)
     return ((f"  {text}", "warn"),) if text else ()

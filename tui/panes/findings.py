@@ -1,10 +1,10 @@
-"""Findings: each claim with its verdict and effect, and what to make of it all."""
+"""The pane of findings: each claim with its verdict and effect, and the recommendation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from batchscope.engine.findings.claim_text import idle_sentence
 from batchscope.engine.findings.claim_verdicts import Verdict
-from batchscope.tui.panes.base import Pane
+from batchscope.tui.panes.base import Line, Pane
 from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.render.styled_text import EMPTY, Row, row, width_of, wrap
 from batchscope.tui.viewmodel.status_signs import (
@@ -21,27 +21,48 @@ CAPTION_WHOLE = 56
 
 
 class FindingsPane(Pane):
-    """The answer: supported, contradicted or undetermined, with its uncertainty."""
+    """The claims: supported, contradicted or undetermined, with intervals; the recommendation."""
 
     NAME, TITLE = "findings", "findings"
     TOPICS = ("findings", "trials", "data")
 
     def caption(self, width: int) -> Row:
-        """The level, and what the brackets hold."""
+        """Return what the brackets are."""
         if not self.view.findings.claims:
             return EMPTY
         over = " over the seeds" if width >= CAPTION_WHOLE else ""
         return row((f"95 % intervals{over}", "dim"))
 
+    def table(self) -> Iterable[Line]:
+        """Return each claim with its verdict, then the recommendation."""
+        findings = self.view.findings
+        yield (
+            "claim",
+            "verdict",
+            "measure",
+            "effect",
+            "low (95 %)",
+            "high (95 %)",
+            "seeds",
+            "reason",
+        )
+        for each in findings.claims:
+            interval = each.effect, each.low, each.high
+            yield each.statement, each.verdict, each.measure, *interval, each.n, each.reason
+        if findings.recommendation:
+            yield (findings.recommendation,)
+        for choice in findings.choices:
+            yield (choice_text(choice),)
+
     def wanted_rows(self) -> int:
-        """As many as it takes at the present width."""
+        """Count the rows at the present width."""
         width = max(1, self._inner()[0])
         return len(self._lines(width)) if self.view.state.trials else 1
 
     def body(self, width: int, height: int) -> Sequence[Row]:
-        """The claims, then the recommendation."""
+        """Return the claims, then the recommendation."""
         if not self.view.state.trials:
-            return awaited(self.view, "no trial is known yet", width, height)
+            return awaited(self.view, "No trials yet", width, height)
         return self._lines(width)
 
     def _lines(self, width: int) -> list[Row]:
@@ -59,7 +80,7 @@ class FindingsPane(Pane):
 
 
 def _claim(verdict: Verdict, width: int) -> list[Row]:
-    """The sentence, then the verdict with the effect, then what else there is to say."""
+    """Return the statement, the verdict with its effect, and remarks."""
     sign, style = MARKS[verdict.verdict]
     lines = _hanging(row((f"{sign} ", style)), verdict.statement, width)
     outcome = row(" " * INDENT, (word_of(verdict), style))

@@ -1,10 +1,11 @@
-"""The log: what happened, newest at the bottom."""
+"""The pane of the log: what happened, newest at the bottom."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from batchscope.engine.journal.sweep_state import LogLine
-from batchscope.tui.panes.base import Pane
+from batchscope.tui.panes.base import Line, Pane
 from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.render.styled_text import Row, row, wrap
 
@@ -13,39 +14,46 @@ STAMP = 11
 
 
 class LogPane(Pane):
-    """Follows the end until somebody scrolls up."""
+    """The lines of the log; it shows the newest until the user scrolls up."""
 
     NAME, TITLE = "log", "log"
     TOPICS = ("log",)
 
     def options(self) -> object:
-        """Damage is no event."""
+        """Return damage and errors of the journal: they are not events."""
         return self.view.damaged, self.view.problem
 
     def caption(self, width: int) -> Row:
-        """Lines of the journal that could not be read are told, not passed over."""
+        """Return what could not be read of the journal, or else the order of the lines."""
         if self.view.problem:
             return row((self.view.problem, "bad"))
         count = self.view.damaged
         lines = "line" if count == 1 else "lines"
         if count:
-            return row((f"{count} damaged {lines} of the journal skipped", "warn"))
+            return row((f"{count} damaged journal {lines} skipped", "warn"))
         return row(("newest at the bottom", "dim"))
 
     def first_row(self, total: int, height: int) -> int:
-        """The end."""
+        """Return the row that shows the end."""
         return max(0, total - height)
 
+    def table(self) -> Iterable[Line]:
+        """Return one row per log line."""
+        yield "time", "level", "message"
+        for line in self.view.state.log:
+            moment = datetime.fromtimestamp(line.at).astimezone()
+            yield moment.isoformat(timespec="seconds"), line.level, line.text
+
     def wanted_rows(self) -> int:
-        """As many as there are."""
+        """Count the lines."""
         return len(self.view.state.log)
 
     def body(self, width: int, height: int) -> Sequence[Row]:
-        """Every line, wrapped."""
+        """Return every line, wrapped."""
         lines: list[Row] = []
         for line in self.view.state.log:
             lines += _lines(line, width)
-        return lines or awaited(self.view, "nothing has happened yet", width, height)
+        return lines or awaited(self.view, "No events yet", width, height)
 
 
 def _lines(line: LogLine, width: int) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Memory: what the devices hold, and how each batch is cut to fit."""
+"""The pane of memory: use of each device, and how each batch is cut into micro-batches."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,23 +11,23 @@ from batchscope.engine.journal.events import MemorySampled
 from batchscope.engine.journal.sweep_state import TrialState
 from batchscope.engine.planning.micro_batch import HEADROOM, Shape
 from batchscope.engine.planning.plan import Plan
-from batchscope.tui.panes.base import Pane
+from batchscope.tui.panes.base import Line, Pane
 from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.render.block_bars import LEVELS, bar
 from batchscope.tui.render.styled_text import EMPTY, Row, cell, row, spread, width_of, wrap
 from batchscope.tui.render.units import rate
 
-HISTORY = "so far "
+HISTORY = "history "
 
 
 class MemoryPane(Pane):
-    """The gauge of every device, then batch size = accumulation × micro-batch."""
+    """A gauge per device, then batch size = accumulation steps × micro-batch per configuration."""
 
     NAME, TITLE = "memory", "memory"
     TOPICS = ("memory", "plans", "epochs", "trials", "data")
 
     def caption(self, width: int) -> Row:
-        """The keys of the gauge."""
+        """Return the legend of the gauge."""
         keys = row(
             ("this sweep ", "dim"),
             ("█", "ours"),
@@ -40,12 +40,36 @@ class MemoryPane(Pane):
         )
         return keys if self.view.state.memory else EMPTY
 
+    def table(self) -> Iterable[Line]:
+        """Return how the batch of each configuration is cut, with its memory and speed."""
+        view = self.view
+        yield (
+            "configuration", "batch size", "micro-batch size", "accumulation steps",
+            "peak bytes", "samples per second (steps)", "reason",
+        )  # fmt: skip
+        for name in view.order:
+            trials = [each for each in view.state.replicates(name) if each.id in view.state.plans]
+            if trials:
+                plan, shape = view.state.plans[trials[0].id], chosen_shape(view.state, trials[0])
+                peaks = [
+                    r.peak_memory_bytes for t in trials for r in t.records if r.peak_memory_bytes
+                ]
+                yield (
+                    view.marks[name].label,
+                    plan.largest,
+                    plan.micro_batch_size,
+                    plan.accumulation_steps,
+                    max(peaks, default=shape.peak_bytes if shape else None),
+                    shape.samples_per_second if shape else None,
+                    plan.reason,
+                )
+
     def wanted_rows(self) -> int:
-        """Two a device, one a configuration, one for a reason they share and one for the driver."""
+        """Count two rows per device, one per configuration, a shared reason and the driver."""
         return 2 * max(1, len(self.view.state.memory)) + len(self.view.order) + 2
 
     def body(self, width: int, height: int) -> Sequence[Row]:
-        """Devices, then configurations, then what there is to say of GPUs."""
+        """Return devices, then configurations, then a remark if there is no GPU."""
         plans = self._plans(width)
         devices = self.view.state.memory.values()
         roomy = height >= 3 * len(devices) + len(plans) + 1
@@ -55,11 +79,11 @@ class MemoryPane(Pane):
             if roomy:
                 lines.append(_history(samples, width))
         if not lines and not plans:
-            return awaited(self.view, "no device has been measured yet", width, height)
+            return awaited(self.view, "No memory measured yet", width, height)
         return [*lines, *plans, *self._driver(width)]
 
     def _driver(self, width: int) -> list[Row]:
-        """Why there is no GPU, where there is none."""
+        """Return why no GPU is used, if that is so."""
         conductor = self.view.state.conductor
         said = conductor.machine.get("driver") if conductor else None
         gpus = any(name.startswith("cuda") for name in self.view.state.memory)
@@ -82,7 +106,7 @@ class MemoryPane(Pane):
         return lines + ([row(("why: " + printable(shared), "dim"))] if shared else [])
 
     def _peak(self, name: str) -> int:
-        """The most that was live in any epoch of any seed, in bytes; 0 before the first."""
+        """Return the peak bytes of live tensors in any epoch of any seed; 0 before the first."""
 
         def highest() -> int:
             from batchscope.engine.metrics.epoch_arrays import most  # loads numpy
@@ -93,7 +117,7 @@ class MemoryPane(Pane):
         return self.view.once(("peak", name), self.view.reached(name), highest)
 
     def _stack(self, name: str) -> str:
-        """The mark of what a stack held together."""
+        """Return the mark of replicates that were measured together as a stack."""
         return stack_mark(stacked(self.view.state.replicates(name)))
 
     def _plan(
@@ -105,9 +129,11 @@ class MemoryPane(Pane):
         width: int,
         with_reason: bool,
     ) -> list[Row]:
-        """A row, and the reason behind it or, where that is too long, below.
+        """Return a configuration's row, with the reason behind it or below if it is long.
 
-        Batches have `digits`, and the marks of stacks `room`.
+        Args:
+            digits: columns for batch sizes.
+            room: columns for the marks of stacks.
         """
         plan, mark = self.view.state.plans[trials[0].id], self.view.marks[name]
         cut = f"{_divided(plan):>{digits}} = {plan.accumulation_steps:,} × "
@@ -126,7 +152,7 @@ class MemoryPane(Pane):
         )
         if not with_reason:
             return [left]
-        # the row says how the batch is cut: what is left is why
+        # the row already says how the batch is cut
         reason = printable(
             plan.reason.rpartition(": ")[2] if " × " in plan.reason else _short(plan)
         )
@@ -136,21 +162,22 @@ class MemoryPane(Pane):
 
 
 def _divided(plan: Plan) -> str:
-    """The batch, and over how many workers it is divided."""
+    """Return the batch size, and the number of workers it is divided among."""
     over = f"/{plan.data_parallel}" if plan.data_parallel > 1 else ""
     return f"{plan.largest:,}{over}"
 
 
 def _short(plan: Plan) -> str:
-    """The reason without its figures, where the batch is whole: they stand in the row."""
+    """Return the reason; without its numbers if the batch is whole: the row has them."""
     whole = plan.micro_batch_size == plan.share
     return plan.reason.partition(": ")[0] if whole else plan.reason
 
 
 def _measured(peak: int, shape: Shape | None, width: int, mark: str) -> Row:
-    """The most that any seed held at once, or a step before the first; and the pace of that.
+    """Return peak memory and samples per second.
 
-    What a stack held together has its `mark`; a step before the first was of one replicate.
+    The peak is that of any epoch of any seed, or of the measured step before the first epoch,
+    which is of one replicate. `mark` is that of a stack.
     """
     most = peak or (shape.peak_bytes if shape else 0)
     figures = row("  ", cell(shown_size(most), 9, right=True)) if most else EMPTY
@@ -158,11 +185,11 @@ def _measured(peak: int, shape: Shape | None, width: int, mark: str) -> Row:
         figures = (*figures, (f" {mark}", "warn"))
     if shape and shape.samples_per_second and width >= 40:
         return (*figures, cell(rate(shape.samples_per_second), 12, right=True))
-    return (*figures, (" at peak", "dim")) if figures else EMPTY
+    return (*figures, (" peak", "dim")) if figures else EMPTY
 
 
 def _history(samples: Iterable[MemorySampled], width: int) -> Row:
-    """What all hold together of the device over time, the latest to the right."""
+    """Return the device's memory use over time, the latest on the right."""
     shares = [(s.ours + s.others) / s.total if s.total > 0 else 0.0 for s in samples]
     latest = shares[-max(1, width - len(HISTORY)) :]
     levels = "".join(LEVELS[min(8, max(1, math.ceil(share * 8)))] for share in latest)
@@ -172,7 +199,7 @@ def _history(samples: Iterable[MemorySampled], width: int) -> Row:
 def _device(sample: MemorySampled, width: int) -> list[Row]:
     name = f"{printable(sample.device)}  {printable(sample.name)}"
     if sample.total <= 0:
-        return [*wrap(name, width, "strong"), row(("its memory cannot be read", "warn"))]
+        return [*wrap(name, width, "strong"), row(("memory cannot be read", "warn"))]
     free = max(0, sample.total - sample.ours - sample.others)
     figures = row(
         " ",
@@ -191,7 +218,7 @@ def _device(sample: MemorySampled, width: int) -> list[Row]:
 
 
 def _gauge(sample: MemorySampled, room: int) -> Row:
-    """What is held, what is free, the headroom of the plans, and what lies above a limit."""
+    """Return the gauge: this sweep, others, free, headroom, and what a limit excludes."""
     ours = bar(sample.ours / sample.total, room).rstrip()
     others = min(room - len(ours), max(1, round(sample.others / sample.total * room)))
     others = others if sample.others else 0
@@ -208,9 +235,9 @@ def _gauge(sample: MemorySampled, room: int) -> Row:
 
 
 def _kept(sample: MemorySampled) -> tuple[float, float]:
-    """Bytes of headroom, and bytes that a limit denies to the sweep.
+    """Return the bytes of headroom, and the bytes that a limit excludes.
 
-    A limit on a CPU counts tensors, and what is held there all that the processes hold.
+    On a CPU a limit counts tensors only, but use counts all memory of the processes.
     """
     most = max(0, sample.total - sample.others)  # a driver may count what is swapped out
     if sample.limit is None or sample.device == "cpu":
@@ -220,12 +247,12 @@ def _kept(sample: MemorySampled) -> tuple[float, float]:
 
 
 def _busy(sample: MemorySampled) -> Row:
-    """How hard a GPU works, as far as its driver says."""
+    """Return load, temperature and power of a GPU as its driver reports them, and the limit."""
     parts = [
         f"{sample.utilization} % busy" if sample.utilization is not None else "",
         f"{sample.temperature} °C" if sample.temperature is not None else "",
         f"{sample.power:.0f} W" if sample.power is not None else "",
-        f"limit {shown_size(sample.limit)} of tensors, a tenth of it headroom"
+        f"tensors limited to {shown_size(sample.limit)}, a tenth of it headroom"
         if sample.limit is not None
         else "",
     ]

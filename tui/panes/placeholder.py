@@ -1,4 +1,4 @@
-"""What a pane says while there is nothing to draw: what is awaited, and how far it is."""
+"""What a pane shows while it has nothing to draw: why, and the progress of a download."""
 
 from batchscope.engine.errors import printable
 from batchscope.engine.formatting import shown_size
@@ -10,24 +10,24 @@ GAUGE = 24
 
 
 def awaited(view: View, what: str, width: int, height: int) -> list[Row]:
-    """The middle of an empty pane."""
+    """Return rows for an empty pane, with a text in the middle."""
     lines = wrap(what, max(1, width - 2), "dim")
     if view.phase == "starting":
-        lines = [row(("starting…", "dim"))]
+        lines = [row(("Starting…", "dim"))]
     elif view.phase == "preparing":
-        lines = [*(fetching(view) or [row(("the workers are starting", "dim"))]), *lines]
+        lines = [*(fetching(view) or [row(("Starting the workers…", "dim"))]), *lines]
     return centred(lines, width, height)
 
 
 def fetching(view: View) -> list[Row]:
-    """How far the download of the data is; empty where none is under way."""
+    """Return the progress of the data's download; empty if none is running."""
     data = view.state.fetching
     if data is None:
         return []
     name = printable(data.name)
     if data.total <= 0:
-        return [row(f"fetching {name}: {shown_size(data.received)}")]
+        return [row(f"Downloading {name}: {shown_size(data.received)}")]
     share = data.received / data.total
     done, rest = gauge(share, GAUGE)
     amount = f"{shown_size(data.received)} of {shown_size(data.total)}"
-    return [row(f"fetching {name}  ", (done, "accent"), (rest, "track"), f" {amount}")]
+    return [row(f"Downloading {name}  ", (done, "accent"), (rest, "track"), f" {amount}")]

@@ -1,22 +1,33 @@
-"""The quiet border around a pane: its name and what it says of itself, on the line itself."""
+"""Draws the border around a pane, with its title and caption on the top line."""
 
 from collections.abc import Sequence
 
 from batchscope.tui.render.styled_text import EMPTY, Row, clip, fit, row, width_of
 
-MARGIN = 4  # a border and a space at either side
+MARGIN = 4  # a border and a space on either side
 
 
 def framed(
-    title: str, caption: Row, body: Sequence[Row], size: tuple[int, int], on: bool
+    title: str,
+    caption: Row,
+    body: Sequence[Row],
+    size: tuple[int, int],
+    on: bool,
+    others: str = "",
 ) -> list[Row]:
-    """Rows in a rounded border of a size (width, height); `on` marks the current pane."""
+    """Return rows in a rounded border.
+
+    Args:
+        size: width and height of the border.
+        on: whether this is the current pane.
+        others: the panes in the same tile, named on the right if there is room.
+    """
     width, height = size
     line = "frame.on" if on else "frame"
     if width < MARGIN + 2 or height < 2:
         return [clip(text, width) for text in body[:height]]
     inner = width - MARGIN
-    rows = [_top(title, caption, width, line)]
+    rows = [_top(title, caption, width, line, others)]
     for index in range(height - 2):
         content = body[index] if index < len(body) else EMPTY
         rows.append((("│ ", line), *fit(content, inner), (" │", line)))
@@ -24,10 +35,13 @@ def framed(
     return rows
 
 
-def _top(title: str, caption: Row, width: int, line: str) -> Row:
+def _top(title: str, caption: Row, width: int, line: str, others: str) -> Row:
     name = row(("╭ ", line), (title, "title.on" if line == "frame.on" else "strong"), (" ", line))
     name = clip(name, width - 2)
     room = width - width_of(name) - 5
     said = (("── ", line), *clip(caption, room), (" ", line)) if caption and room > 6 else EMPTY
     rest = width - width_of(name) - width_of(said) - 1
+    if others and rest >= len(others) + 5:
+        other = ((" ", line), (others, "dim"), (" ─", line))
+        return (*name, *said, ("─" * (rest - len(others) - 3), line), *other, ("╮", line))
     return (*name, *said, ("─" * rest + "╮", line))

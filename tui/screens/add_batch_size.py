@@ -1,4 +1,4 @@
-"""Asks for one more batch size, and says with every key whether it can be had."""
+"""A dialog that asks for a batch size to add, and checks it while it is typed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-ASKED = "type a whole number; enter adds it, escape leaves the sweep as it is"
+ASKED = "Type a whole number. enter adds it, esc cancels."
 LONGEST = 12
 
 
 @dataclass(frozen=True, slots=True)
 class AdditionPreview:
-    """What adding a size would do, or why it cannot be added."""
+    """Whether a batch size can be added, and what that would run or why not."""
 
     possible: bool
     text: str
 
 
 class AddBatchSize(ModalScreen[int | None]):
-    """A field for a whole number; closes with it, or with None."""
+    """A field for a whole number; returns it, or None if it was cancelled."""
 
     CSS_PATH = "dialog.tcss"
 
@@ -32,33 +32,34 @@ class AddBatchSize(ModalScreen[int | None]):
         self._check = check
 
     def compose(self) -> ComposeResult:
-        """Title, field, and what would come of it."""
+        """Yield title, field and the result of the check."""
         with VerticalScroll(classes="dialog"):
             yield Static(Text("Add a batch size", "bold"), markup=False)
             yield Static(
-                "Every other setting of the grid is run with it, for all seeds.", markup=False
+                "It runs with every combination of the other grid settings, for all seeds.",
+                markup=False,
             )
             yield Input(id="size", max_length=LONGEST, compact=True)
             yield Static(ASKED, id="answer", markup=False)
 
     def on_mount(self) -> None:
-        """Type at once."""
+        """Put the focus into the field."""
         self.query_one("#size", Input).focus()
 
     @on(Input.Changed, "#size")
     def judge(self, event: Input.Changed) -> None:
-        """Say what the number typed so far would do."""
+        """Check the number typed so far."""
         answer = self._answer(event.value)
         self.query_one("#answer", Static).update(Text(answer.text))
 
     @on(Input.Submitted, "#size")
     def add(self, event: Input.Submitted) -> None:
-        """Close with the number, if it can be had."""
+        """Close with the number, if it is valid."""
         if self._answer(event.value).possible:
             self.dismiss(int(event.value))
 
     def on_key(self, event: events.Key) -> None:
-        """Escape changes nothing."""
+        """Cancel on escape."""
         if event.key == "escape":
             event.stop()
             self.dismiss(None)
@@ -68,6 +69,6 @@ class AddBatchSize(ModalScreen[int | None]):
         if not text:
             return AdditionPreview(False, ASKED)
         if not (text.isascii() and text.isdigit()) or int(text) < 1:
-            return AdditionPreview(False, "✗ a batch size is a whole number of at least 1")
+            return AdditionPreview(False, "✗ A batch size is a whole number of at least 1")
         answer = self._check(int(text))
         return AdditionPreview(answer.possible, f"{'✓' if answer.possible else '✗'} {answer.text}")

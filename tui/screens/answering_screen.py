@@ -1,4 +1,4 @@
-"""A screen whose last line answers keys."""
+"""A screen that answers keys in its last line."""
 
 from textual import events
 from textual.screen import Screen
@@ -10,7 +10,7 @@ from batchscope.tui.widgets.rows_widget import Rows
 
 
 class AnsweringScreen(Screen[None]):
-    """Says what a key came to, until the next one; a key that does nothing says so."""
+    """A screen that shows the outcome of a key in the last line until the next key."""
 
     AUTO_FOCUS = None
 
@@ -20,26 +20,26 @@ class AnsweringScreen(Screen[None]):
 
     @property
     def batchscope(self) -> AppProtocol:
-        """The app, as what it is."""
+        """The app, with its type."""
         return app_of(self)
 
     def say(self, text: str) -> None:
-        """Answer a key that changed nothing else, until the next one."""
+        """Show a message in the last line until the next key."""
         raise NotImplementedError
 
     def on_key(self, event: events.Key) -> None:
-        """The last answer has been read; a key that does nothing says so."""
+        """Clear the last message, and say so if the key does nothing."""
         if event.key not in self.active_bindings:
             self.say(
-                f"{printable(event.character or event.key)} does nothing here; ? shows the keys"
+                f"{printable(event.character or event.key)} does nothing here. ? shows the keys"
             )
         elif self._said:
             self.say("")
 
     def _answer(self) -> Row:
-        """What was said, as the last line."""
+        """Return the message as the last line."""
         return row((f" {self._said}", "accent"))
 
     def _lines(self, name: str) -> Rows:
-        """The rows of this name."""
+        """Return the rows with this id."""
         return self.query_one(f"#{name}", Rows)

@@ -1,4 +1,4 @@
-"""What screens ask of the app that shows them, so that they need not know which one it is."""
+"""The part of the app that screens use, so that they need not import the app."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +13,13 @@ from batchscope.tui.config.settings import UserSettings
 
 
 class AppProtocol(Protocol):
-    """A viewer of sweeps.
+    """The app as its screens see it.
 
     Attributes:
-        home: the folder that holds sweeps and data.
-        listing: the sweeps that are stored there.
-        visited: those that were shown, in their order.
+        settings: the user's settings.
+        home: the folder with sweeps and data.
+        listing: the sweeps stored there.
+        visited: the folders of the sweeps shown so far, in order.
     """
 
     settings: UserSettings
@@ -33,29 +34,29 @@ class AppProtocol(Protocol):
         """Show a stored or running sweep."""
 
     def open_comparison(self, folders: Sequence[Path]) -> None:
-        """Show the first of these sweeps, with the curves of the others over its own."""
+        """Show the first of these sweeps, with the curves of the others overlaid."""
 
     def launch(self, preset: Preset) -> None:
-        """Begin a new sweep and show it."""
+        """Start a new sweep and show it."""
 
     def conduct(self, folder: Path) -> None:
-        """Have a conductor take charge of a sweep.
+        """Start a conductor for a sweep.
 
         Raises:
-            MachineProblem: none could be started.
+            MachineProblem: no conductor could be started.
         """
 
     def give_up(self, problem: Problem) -> None:
-        """Say why a sweep cannot be shown."""
+        """Report why a sweep cannot be shown."""
 
     def copy(self, text: str) -> bool:
-        """Hand a text to the terminal's clipboard; False where it is too long for that."""
+        """Copy a text to the terminal's clipboard; return False if it is too long for it."""
         ...
 
     def entitle(self, text: str) -> None:
-        """Give the terminal's window this title."""
+        """Set the title of the terminal's window."""
 
 
 def app_of(screen: Screen[Any]) -> AppProtocol:
-    """The app that shows a screen."""
+    """Return the app of a screen."""
     return cast(AppProtocol, screen.app)

@@ -1,7 +1,7 @@
 """The board: one sweep, live or stored, in panes."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,17 +11,14 @@ from textual.app import ComposeResult
 from batchscope.engine.errors import Problem
 from batchscope.engine.findings.findings import find
 from batchscope.engine.journal.sweep_state import TrialState
-from batchscope.tui.config.commands import PANE_KEYS, SHOWN_PANE_KEYS, PaneName, bindings
+from batchscope.tui.config.commands import bindings
 from batchscope.tui.config.keymap import commands_at
-from batchscope.tui.panes.bars.pane import BarsPane
+from batchscope.tui.config.panes import PANE_KEYS, PANES, SHOWN_PANE_KEYS, TILES, Tile
 from batchscope.tui.panes.base import Pane
 from batchscope.tui.panes.curves.pane import CurvesPane
 from batchscope.tui.panes.export_table import table_of
-from batchscope.tui.panes.findings import FindingsPane
-from batchscope.tui.panes.gradients.pane import GradientsPane
-from batchscope.tui.panes.log import LogPane
-from batchscope.tui.panes.memory import MemoryPane
-from batchscope.tui.panes.tiling import GRID_COLUMNS, GRID_ROWS, Heights, Wants, fits_grid, heights
+from batchscope.tui.panes.loading import new_pane
+from batchscope.tui.panes.tiling import GRID_COLUMNS, GRID_ROWS, RIGHT, Heights, fits_grid, heights
 from batchscope.tui.panes.trials.pane import TrialsPane, summary
 from batchscope.tui.render.styled_text import Row, row, width_of
 from batchscope.tui.screens import board_header
@@ -41,7 +38,7 @@ LEFT = "59%"
 
 
 class BoardScreen(OverlayScreen):
-    """Follows a journal and shows what it says; it holds nothing that leaving would lose."""
+    """The panes of one sweep, drawn from its journal. It stores nothing of its own."""
 
     PLACE = "board"
     CSS_PATH = "board.tcss"
@@ -59,24 +56,17 @@ class BoardScreen(OverlayScreen):
         self.folder: Path | None = None
         self._prepare, self._others = prepare, others
         self._phase = self.view.phase
-        self.curves = CurvesPane(self.view)
-        panes: tuple[Pane, ...] = (
-            self.curves,
-            BarsPane(self.view),
-            MemoryPane(self.view),
-            GradientsPane(self.view),
-            TrialsPane(self.view),
-            FindingsPane(self.view),
-            LogPane(self.view),
-        )
-        self.panes: dict[PaneName, Pane] = {pane.NAME: pane for pane in panes}
-        self.current: Pane = self.curves
+        self.panes: dict[str, Pane] = {each.name: new_pane(each, self.view) for each in PANES}
+        curves = self.panes["curves"]
+        assert isinstance(curves, CurvesPane)
+        self.curves = curves
+        self.current: Pane = next(iter(self.panes.values()))
         self._before: Pane | None = None
         self.enlarged = False
         self._arranged: object = None
 
     def compose(self) -> ComposeResult:
-        """Header, panes in two columns, and the lines above and below them."""
+        """Yield the header, the panes in two columns, and the lines around them."""
         with Across(id="header"):
             yield Rows(id="title")
             yield Rows(id="status")
@@ -84,26 +74,30 @@ class BoardScreen(OverlayScreen):
         yield Rows(id="tabs")
         with Across(id="panes"):
             with Down(id="left"):
-                yield self.panes["curves"]
+                yield from self._tile("top")
                 with Across(id="lower"):
-                    yield self.panes["bars"]
-                    yield self.panes["trials"]
+                    yield from self._tile("lower left")
+                    yield from self._tile("lower right")
             with Down(id="right"):
-                yield self.panes["gradients"]
-                yield self.panes["memory"]
-                yield self.panes["findings"]
-                yield self.panes["log"]
+                for tile in RIGHT:
+                    yield from self._tile(tile)
         yield Rows(id="summary")
         yield Rows(id="hints")
 
+    def _tile(self, tile: Tile) -> Iterator[Pane]:
+        """Yield the panes of a tile."""
+        for name in TILES.get(tile, ()):
+            self.panes[name].add_class(tile.replace(" ", "-"))
+            yield self.panes[name]
+
     def on_mount(self) -> None:
-        """Begin to follow, and to draw."""
+        """Start to follow the journal and to draw."""
         self.run_worker(self._follow(), name="follow", exclusive=True)
         self.set_interval(DRAW_SECONDS * self.batchscope.settings.refresh, self._refresh)
         self._arrange()
 
     def on_resize(self, _: events.Resize) -> None:
-        """Another size may be another layout."""
+        """Arrange the panes for the new size."""
         self._arrange()
 
     async def _follow(self) -> None:
@@ -131,16 +125,16 @@ class BoardScreen(OverlayScreen):
                 self._arrange()
 
     async def _painted(self) -> None:
-        """Wait until figures are on the screen: to judge them meanwhile would hold them up."""
+        """Wait until the panes are on the screen: judging claims first would delay them."""
         painted = asyncio.Event()
         self.call_after_refresh(painted.set)
         with suppress(TimeoutError):
             await asyncio.wait_for(painted.wait(), PAINT_SECONDS)
 
     async def _judge(self) -> None:
-        """Judge the claims anew if there is cause, in a thread: nothing moves the state meanwhile.
+        """Judge the claims again, in a thread, if a trial has started or ended.
 
-        Findings that say more than before may want more rows.
+        The state does not change meanwhile. New findings may need more rows.
         """
         if self.view.unjudged:
             known = self.view.moved["findings"]
@@ -160,14 +154,14 @@ class BoardScreen(OverlayScreen):
     # Drawing
 
     def redraw(self) -> None:
-        """Draw what has changed since the last time."""
+        """Draw what has changed since the last call."""
         if stands(self):
             self._redraw_lines()
             for pane in self.panes.values():
                 pane.draw()
 
     def _redraw_lines(self) -> None:
-        """All but the panes."""
+        """Draw the lines around the panes."""
         self.view.tick()
         if self.view.phase != self._phase:
             self._phase, self._said = self.view.phase, ""
@@ -186,63 +180,70 @@ class BoardScreen(OverlayScreen):
         self._lines("hints").show([self._hints(width)])
 
     def _refresh(self) -> None:
-        """Draw, unless the terminal is behind: what it has no time for is skipped, not queued."""
+        """Draw, unless the terminal is still busy with the last update."""
         if escapes.takes_more():
             self.redraw()
 
     def _arrange(self) -> None:
-        """Show the panes that are to be seen, in the sizes that their contents ask for."""
+        """Show one pane or all tiles, in sizes that fit their contents."""
         if not stands(self):
             return
         one = self.one
+        seen = {self.current.NAME} if one else self._tiled()
         for pane in self.panes.values():
             pane.boxed, pane.current = self._roomy, pane is self.current
+            pane.others = "" if one else self._behind(pane)
         rows = None if one else self._heights()
-        arranged = (self.size, self.current if one else None, rows)
+        arranged = (self.size, seen, rows)
         if arranged == self._arranged:
             self.redraw()
             return
         self._arranged = arranged
         for pane in self.panes.values():
-            pane.display = not one or pane is self.current
+            pane.display = pane.NAME in seen
         for name in ("left", "lower", "right"):
             box = self.query_one(f"#{name}")
             box.display = not one or self.current in box.query(Pane)
         self.query_one("#left").styles.width = "1fr" if one else LEFT
         self._lines("tabs").display = one
         self._lines("summary").display = one
-        for widget, height in (
-            (self.query_one("#lower"), rows and rows.lower),
-            (self.panes["gradients"], rows and rows.gradients),
-            (self.panes["memory"], rows and rows.memory),
-            (self.panes["findings"], rows and rows.findings),
-        ):
-            widget.styles.height = height or "1fr"
+        self.query_one("#lower").styles.height = rows.lower if rows else "1fr"
+        for tile, height in (rows.right if rows else dict.fromkeys(RIGHT)).items():
+            for name in TILES.get(tile, ()):
+                self.panes[name].styles.height = height or "1fr"
         self._redraw_lines()
         for pane in self.panes.values():
             if pane.display:
                 pane.draw_late()
 
     def _heights(self) -> Heights:
-        """Rows of the panes in the grid, which are the same while the contents want no others."""
-        panes = self.panes
+        """Return the rows of the tiles, from what the panes in them would fill."""
         available = self.size.height - 2 - len(board_header.notice(self.view, self.size.width))
-        wants = Wants(
-            gradients=panes["gradients"].wanted_rows(),
-            gradients_apart=panes["gradients"].roomy_rows(),
-            bars=panes["bars"].wanted_rows(),
-            trials=panes["trials"].wanted_rows(),
-            memory=panes["memory"].wanted_rows(),
-            findings=panes["findings"].wanted_rows(),
-        )
-        return heights(available, wants)
+        seen = self._tiled()
+        shown = {
+            tile: self.panes[name]
+            for tile, names in TILES.items()
+            for name in names
+            if name in seen
+        }
+        wanted = {tile: pane.wanted_rows() for tile, pane in shown.items()}
+        return heights(available, wanted, shown["right 1"].roomy_rows())
+
+    def _tiled(self) -> set[str]:
+        """Return the panes that the tiles show: the current one, and the first of each other."""
+        current = self.current.NAME
+        return {current if current in names else names[0] for names in TILES.values()}
+
+    def _behind(self, pane: Pane) -> str:
+        """Return the digits and names of the panes that share a tile with this one."""
+        names = next(names for names in TILES.values() if pane.NAME in names)
+        return "  ".join(f"{PANE_KEYS[name]} {name}" for name in names if name != pane.NAME)
 
     def _tabs(self) -> Row:
-        runs: list[tuple[str, str]] = [(" ", "")]
-        for name, pane in self.panes.items():
-            style = "chosen" if pane is self.current else ""
-            runs += [(f" {PANE_KEYS[name]} {pane.tab} ", style)]
-        return tuple(runs)
+        named = [(f" {PANE_KEYS[name]} {pane.tab} ", pane) for name, pane in self.panes.items()]
+        if 1 + sum(len(text) for text, _ in named) > self.size.width:
+            named = [(f"{text.strip()} ", pane) for text, pane in named]
+        return row(" ", *((text, "chosen" if pane is self.current else "") for text, pane in named))
 
     def _hints(self, width: int) -> Row:
         if self._said:
@@ -255,19 +256,19 @@ class BoardScreen(OverlayScreen):
         return hints(shown, row((f" {SHOWN_PANE_KEYS}", "key"), (" pane", "dim")), width)
 
     def say(self, text: str) -> None:
-        """Answer a key that changed nothing else, until the next one."""
+        """Show a message in the last line until the next key."""
         self._said, self._phase = text, self.view.phase
         self.redraw()
 
     def unsay(self, text: str) -> None:
-        """Take back what was said, if it still stands."""
+        """Remove a message, if it is still shown."""
         if self._said == text:
             self.say("")
 
     # What the keys do
 
-    def action_pane(self, name: PaneName) -> None:
-        """Show a pane full size; again, and it goes back to where one was."""
+    def action_pane(self, name: str) -> None:
+        """Show a pane full size; if it is shown already, go back."""
         pane = self.panes[name]
         if pane is not self.current:
             self._go(pane)
@@ -279,14 +280,14 @@ class BoardScreen(OverlayScreen):
         self._arrange()
 
     def action_next(self, step: int) -> None:
-        """The next pane, in the order of the tabs."""
+        """Go to the next pane in the order of the tabs."""
         names = list(self.panes)
         at = names.index(self.current.NAME) + step
         self._go(self.panes[names[at % len(names)]])
         self._arrange()
 
     def action_enlarge(self) -> None:
-        """The current pane full size, or back."""
+        """Show the current pane full size, or go back to all panes."""
         if self._roomy:
             self.enlarged = not self.enlarged
             self._arrange()
@@ -294,7 +295,7 @@ class BoardScreen(OverlayScreen):
             self._say_small()
 
     def action_all_panes(self) -> None:
-        """Let go of a cursor first, then back to the grid."""
+        """Remove the cursor of the curves if there is one, else show all panes."""
         if self.current.release():
             self._arrange()
         elif not self._roomy:
@@ -303,10 +304,10 @@ class BoardScreen(OverlayScreen):
             self.enlarged = False
             self._arrange()
         else:
-            self.say("all panes are shown already")
+            self.say("All panes are shown already")
 
-    def action_turn(self, name: PaneName, what: str, step: int) -> None:
-        """Have a pane show its matter another way, or say why it cannot."""
+    def action_turn(self, name: str, what: str, step: int) -> None:
+        """Let a pane switch its view, or show why it cannot."""
         pane = self.panes[name]
         answer = pane.turn(what, step)
         if answer:
@@ -317,28 +318,28 @@ class BoardScreen(OverlayScreen):
             self._arrange()
 
     def action_move(self, rows: int) -> None:
-        """Scroll the current pane."""
+        """Scroll the current pane, or select another trial."""
         if not self.current.move(rows):
             self.say(self.current.no_further(rows))
 
     def trial(self) -> TrialState | None:
-        """The trial that is chosen in its pane, where that is the current one."""
+        """Return the selected trial, if the pane of trials is current."""
         return self.current.trial if isinstance(self.current, TrialsPane) else None
 
     def action_export(self) -> None:
-        """Write the sweep's files into a folder, finished or not."""
+        """Export the sweep to a folder, finished or not."""
         if self.folder is None or not self.view.loaded:
-            self.say("nothing to export yet: the sweep is starting")
+            self.say("Nothing to export yet: the sweep is starting")
             return
         from batchscope.tui.screens.sweep_actions import ask_export
 
         ask_export(self, self.folder, self.say)
 
     def action_copy(self) -> None:
-        """The figures of the current pane to the clipboard, and to a file in any case."""
+        """Copy the numbers of the current pane to the clipboard and to a file."""
         table = table_of(self.current)
         if not table or self.folder is None:
-            self.say(f"{self.current.heading}: there are no figures to copy yet")
+            self.say("Nothing to copy yet in this pane")
             return
         stem = f"{self.folder.name}-{self.current.tab.replace(' ', '-')}"
         try:
@@ -346,11 +347,11 @@ class BoardScreen(OverlayScreen):
         except Problem as problem:
             self.say(str(problem))
             return
-        sent = "copied" if self.batchscope.copy(table) else "too long for the clipboard"
+        sent = "Copied" if self.batchscope.copy(table) else "Too long for the clipboard"
         self.say(f"{sent}: {short_path(path, self.size.width - len(sent) - 4)}")
 
     def action_menu(self) -> None:
-        """Back to the menu; the sweep does not notice."""
+        """Go to the menu; the sweep keeps running."""
         self.batchscope.open_menu()
 
     def _go(self, pane: Pane) -> None:
@@ -358,4 +359,4 @@ class BoardScreen(OverlayScreen):
             self._before, self.current = self.current, pane
 
     def _say_small(self) -> None:
-        self.say(f"all panes at once need {GRID_COLUMNS}×{GRID_ROWS} cells; tab goes to the next")
+        self.say(f"All panes need a terminal of {GRID_COLUMNS}×{GRID_ROWS}; tab shows the next one")

@@ -1,4 +1,4 @@
-"""What a person can ask of the sweep on the board, and of its trials."""
+"""The keys of the board that control the sweep and its trials."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,21 +11,25 @@ from batchscope.engine.sweeps.add_batch_size import added, read_raw, with_batch_
 from batchscope.engine.sweeps.launcher import start_conductor
 from batchscope.engine.sweeps.requests import ask, retry_refusal, skip_refusal
 from batchscope.engine.sweeps.store import conductor_lives
-from batchscope.tui.config.commands import PANE_KEYS, Command
+from batchscope.tui.config.commands import Command
+from batchscope.tui.config.panes import PANE_KEYS
 from batchscope.tui.screens.add_batch_size import AddBatchSize, AdditionPreview
 from batchscope.tui.screens.answering_screen import AnsweringScreen
 from batchscope.tui.screens.dialog import ConfirmDialog, MessageDialog
 from batchscope.tui.viewmodel.view import View
 
-UNHEARD = "the sweep ended before it heard that; nothing was changed"
+UNHEARD = "The sweep ended before it could do that; nothing was changed"
 REFUSED = "refused: "
+NOT_LOADED = "The sweep is still being loaded"
+NOT_SENT = "The command could not be sent to the sweep"
 TRIALS = PANE_KEYS["trials"]
 
 
 class ControlScreen(AnsweringScreen):
-    """A screen on one sweep, whose conductor takes what is asked here by way of its commands.
+    """A screen on one sweep that sends commands to the sweep's conductor.
 
-    What was asked is done once the journal says so; where the conductor ends before, that is said.
+    A message stands in the last line until the journal shows that the command was carried out, or
+    until the conductor refuses it or ends.
     """
 
     view: View
@@ -37,7 +41,7 @@ class ControlScreen(AnsweringScreen):
         self._said_before = 0
 
     def unsay(self, text: str) -> None:
-        """Take back what was said, if it still stands."""
+        """Remove a message, if it is still shown."""
         raise NotImplementedError
 
     def redraw(self) -> None:
@@ -45,11 +49,11 @@ class ControlScreen(AnsweringScreen):
         raise NotImplementedError
 
     def trial(self) -> TrialState | None:
-        """The trial that a key would act on, if one is chosen."""
+        """Return the trial that keys act on, if one is selected."""
         raise NotImplementedError
 
     def fits(self, command: Command) -> bool:
-        """Whether a command that asks something of the sweep makes sense as it is now."""
+        """Return whether a command can do anything in the sweep's present state."""
         match command.action:
             case "resume":
                 return self.resumable()
@@ -58,7 +62,7 @@ class ControlScreen(AnsweringScreen):
         return True
 
     def heed(self) -> None:
-        """Look whether what was asked for has happened, or cannot happen any more."""
+        """Update the message about commands that were sent: done, refused, or too late."""
         for done, promise in self._awaited:
             if done():
                 self.unsay(promise)
@@ -76,39 +80,39 @@ class ControlScreen(AnsweringScreen):
             self.say(UNHEARD)
 
     def action_pause(self) -> None:
-        """Hold the sweep still, or let it go on."""
+        """Pause the sweep, or resume it after a pause."""
         state = self.view.state
         match self.view.phase:
             case "paused":
-                promise = "the sweep has been asked to go on"
+                promise = "Resuming…"
                 self._send(commands.Continue(), lambda: state.paused_at is None, promise)
             case "running" | "preparing":
-                promise = "the sweep has been asked to pause: what runs holds after its step"
+                promise = "Pausing after the current step…"
                 self._send(commands.Pause(), lambda: state.paused_at is not None, promise)
             case phase:
-                self.say(f"nothing to pause: the sweep is {phase}")
+                self.say(f"Nothing to pause: the sweep is {phase}")
 
     def action_skip(self) -> None:
-        """Ask, then end the chosen trial."""
+        """Skip the selected trial, after asking."""
         trial = self.trial()
         if trial is None:
-            self.say(f"X skips the trial that is chosen in pane {TRIALS}: open that first")
+            self.say(f"Select a trial first, in pane {TRIALS}; then X skips it")
         elif refused := skip_refusal(trial):
             self.say(refused)
         elif not self.view.alive:
-            self.say(f"the sweep is {self.view.phase}: r resumes it, then X skips {trial.id}")
+            self.say(f"The sweep is {self.view.phase}. r resumes it; then X skips {trial.id}")
         else:
-            kept = "What it measured so far is kept; R queues it anew, from its start."
+            kept = "Its results so far are kept. R runs it again from the start."
             self.app.push_screen(
-                ConfirmDialog(f"Skip {printable(trial.id)}?", kept, "skip it", "let it be"),
+                ConfirmDialog(f"Skip {printable(trial.id)}?", kept, "skip", "cancel"),
                 lambda yes: self._skip(trial, yes),
             )
 
     def action_retry(self) -> None:
-        """Queue the chosen trial anew."""
+        """Run the selected trial again."""
         trial = self.trial()
         if trial is None:
-            self.say(f"R tries the trial again that is chosen in pane {TRIALS}: open that first")
+            self.say(f"Select a trial first, in pane {TRIALS}; then R runs it again")
         elif refused := retry_refusal(trial):
             self.say(refused)
         else:
@@ -116,17 +120,17 @@ class ControlScreen(AnsweringScreen):
             self._ask(
                 commands.Retry(trial.id),
                 lambda: (trial.attempt, trial.status) != (attempt, status),
-                f"{trial.id} has been asked to be queued anew",
+                f"Queueing {trial.id} again…",
             )
 
     def action_add(self) -> None:
-        """Ask for a batch size, then have it run."""
+        """Ask for a batch size, then add it to the grid."""
         folder, state = self.folder, self.view.state
         if folder is None or state.opened is None:
-            self.say("nothing is known of this sweep yet")
+            self.say(NOT_LOADED)
             return
         if self.view.stopping:
-            self.say("the sweep is being stopped; a batch size can be added once it has")
+            self.say("The sweep is stopping; add the batch size once it has stopped")
             return
         try:
             raw = read_raw(folder)
@@ -141,97 +145,99 @@ class ControlScreen(AnsweringScreen):
                 return AdditionPreview(False, str(problem))
             new = added(after, set(state.configurations))
             trials = sum(len(configuration.seeds) for configuration in new)
-            more = "" if self.view.alive else "; a conductor is started, also for what else is left"
-            return AdditionPreview(True, f"adds {trials} trials{more}")
+            more = "" if self.view.alive else ", and resumes the sweep"
+            return AdditionPreview(True, f"Adds {trials} trials{more}")
 
         self.app.push_screen(AddBatchSize(check), self._add)
 
     def action_stop(self) -> None:
-        """Ask, then stop."""
+        """Stop the sweep, after asking."""
         if not self.view.alive or self.folder is None:
-            self.say(f"nothing to stop: the sweep is {self.view.phase}")
+            self.say(f"Nothing to stop: the sweep is {self.view.phase}")
             return
         self.app.push_screen(
             ConfirmDialog(
                 "Stop this sweep?",
-                "What has finished is kept; trials that run now begin anew when it is resumed.",
-                "stop it",
-                "let it run",
+                "Finished trials are kept. r resumes it; running trials then start over.",
+                "stop",
+                "keep running",
             ),
             self._stop,
         )
 
     def action_resume(self) -> None:
-        """Start a conductor where none lives."""
+        """Resume the sweep, if it does not run and is not finished."""
         if self.resumable() and self.folder:
             folder = self.folder
-            self._begin("The sweep could not be resumed", lambda: start_conductor(folder))
+            self._begin(
+                "The sweep could not be resumed", "Resuming…", lambda: start_conductor(folder)
+            )
         else:
-            self.say(f"nothing to resume: the sweep is {self.view.phase}")
+            self.say(f"Nothing to resume: the sweep is {self.view.phase}")
 
     def resumable(self) -> bool:
-        """Whether a conductor would find anything to do."""
+        """Return whether the sweep does not run and has unfinished trials."""
         return self.view.loaded and not self.view.alive and self.view.phase != "finished"
 
     def _skip(self, trial: TrialState, yes: bool | None) -> None:
         if not yes:
-            self.say(f"{trial.id} goes on as it was")
+            self.say("")
             return
         self._send(
             commands.Skip(trial.id),
             lambda: trial.status not in ("queued", "running"),
-            f"{trial.id} has been asked to end as skipped",
+            f"Skipping {trial.id}…",
         )
 
     def _add(self, size: int | None) -> None:
         if size is None:
-            self.say("no batch size was added")
+            self.say("")
             return
         known = len(self.view.state.configurations)
         self._ask(
             commands.Add(size),
             lambda: len(self.view.state.configurations) > known,
-            f"the sweep has been asked to run batch size {size:,} as well",
+            f"Adding batch size {size:,}…",
         )
 
     def _ask(self, command: commands.AnyCommand, done: Callable[[], bool], promise: str) -> None:
-        """Have a conductor do something, a new one where none lives."""
+        """Send a command to the conductor; start one if none is running."""
         if self.view.stopping:
-            self.say("the sweep is being stopped; ask again once it has")
+            self.say("The sweep is stopping; try again once it has stopped")
         elif self.folder is None:
-            self.say("nothing is known of this sweep yet")
+            self.say(NOT_LOADED)
         elif conductor_lives(self.folder):
             self._send(command, done, promise)
         else:
             folder = self.folder
-            self._begin("The sweep could not be told", lambda: ask(folder, command))
+            self._begin(NOT_SENT, promise, lambda: ask(folder, command))
 
     def _stop(self, yes: bool | None) -> None:
         if not yes:
-            self.say("the sweep goes on")
+            self.say("")
         else:
-            promise = "the sweep has been asked to stop"
+            promise = "Stopping…"
             if self._send(commands.Stop(), lambda: not self.view.alive, promise):
                 self.view.stopping = True
                 self.say(promise)
 
     def _send(self, command: commands.AnyCommand, done: Callable[[], bool], promise: str) -> bool:
-        """Send a command to the conductor and say so until it is done; False if nobody takes it."""
+        """Send a command and show a message until it is done; return False if it was not sent."""
         if self.folder is None or not conductor_lives(self.folder):
-            self.say("no conductor lives any more, so nobody could be asked")
+            self.say("The sweep is not running any more")
             return False
         try:
             commands.send(self.folder, command)
         except OSError as error:
             why = printable(error.strerror or error)
-            self.app.push_screen(MessageDialog("The sweep could not be told", why))
+            self.app.push_screen(MessageDialog(NOT_SENT, why))
             return False
         self._awaited.append((done, promise))
         self.say(promise)
         return True
 
-    def _begin(self, problem: str, begin: Callable[[], None]) -> None:
-        """Have a conductor begin, in the background."""
+    def _begin(self, problem: str, promise: str, begin: Callable[[], None]) -> None:
+        """Start a conductor in the background; `promise` is shown meanwhile."""
 
         async def start() -> None:
             try:
@@ -241,4 +247,4 @@ class ControlScreen(AnsweringScreen):
             self.say("")
 
         self.run_worker(start(), name="conduct", exclusive=False)
-        self.say("starting a conductor…")
+        self.say(promise)

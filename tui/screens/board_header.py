@@ -1,4 +1,4 @@
-"""The first line of the board, and the sentence below it where something needs saying."""
+"""The first line of the board, and the notice below it where one is needed."""
 
 from batchscope.engine.errors import printable
 from batchscope.tui.render.styled_text import Row, clip, row, width_of, wrap
@@ -10,14 +10,14 @@ NOTICE_MOST = 3
 
 
 def window_title(view: View, name: str) -> str:
-    """What the title of the terminal's window says: the sweep, and how far it is."""
+    """Return the title of the terminal's window: the sweep and its progress."""
     opened, trials = view.state.opened, view.state.trials.values()
     done = f" {sum(trial.done for trial in trials)}/{len(trials)}" if trials else ""
     return f"{opened.preset if opened else name}{done} {view.phase} - batchscope"
 
 
 def title(view: View, name: str) -> Row:
-    """Program, preset and question."""
+    """Return program, preset and question."""
     opened = view.state.opened
     asked = printable(opened.question or opened.title) if opened else ""
     named = _name(view, name)
@@ -25,7 +25,7 @@ def title(view: View, name: str) -> Row:
 
 
 def status(view: View, name: str, width: int) -> Row:
-    """The state, and before it the verdicts in short where the preset's name keeps its room."""
+    """Return the sweep's state, with the counts of verdicts before it if there is room."""
     state, verdicts = _state(view), tally(view.findings.claims)
     room = width - width_of(_name(view, name)) - width_of(state) - 1
     return (*row(" "), *verdicts, *state) if 0 < width_of(verdicts) <= room else state
@@ -38,7 +38,7 @@ def _name(view: View, name: str) -> Row:
 
 
 def _state(view: View) -> Row:
-    """The state in a word, how long it lasts and how long it will."""
+    """Return the sweep's state, the time elapsed and the time left."""
     phase = view.phase
     sign, style = SIGNS[phase]
     runs: list[tuple[str, str]] = [("  ", ""), (f"{sign} {phase}", style)]
@@ -59,11 +59,11 @@ def _state(view: View) -> Row:
 
 
 def notice(view: View, width: int) -> list[Row]:
-    """What a person should know or can do, where the state alone does not say it."""
-    said = _said(view)
-    if not said:
+    """Return why nothing trains and which key helps; no rows while all is well."""
+    found = _notice(view)
+    if not found:
         return []
-    text, style = said
+    text, style = found
     lines = wrap(text, max(1, width - 2), style)
     if len(lines) > NOTICE_MOST:
         lines = [
@@ -73,19 +73,19 @@ def notice(view: View, width: int) -> list[Row]:
     return [row(" ", *line) for line in lines]
 
 
-def _said(view: View) -> tuple[str, str] | None:
+def _notice(view: View) -> tuple[str, str] | None:
     state, ended, phase = view.state, view.state.ended, view.phase
     if view.problem:
         return view.problem, "bad"
     if phase == "interrupted":
-        return "no conductor lives, so nothing trains; r resumes the sweep", "warn"
+        return "Interrupted: nothing is training. r resumes the sweep", "warn"
     if state.needed and not state.workers and view.alive:
-        return f"no node of the cluster has room yet: waiting for {state.needed}", "warn"
+        return f"Waiting for the cluster: no node has room yet for {state.needed}", "warn"
     if phase == "paused":
-        return "paused on request: nothing trains until p goes on", "warn"
+        return "Paused. p resumes", "warn"
     if phase == "failed" and ended:
-        return f"{ended.reason or 'see the log for what failed'}; r tries again what is left", "bad"
+        return f"Failed: {ended.reason or 'see the log'}. r runs the unfinished trials again", "bad"
     if phase == "stopped":
-        why = f" ({ended.reason})" if ended and ended.reason else ""
-        return f"stopped on request{why}; r resumes the sweep", "warn"
+        why = f": {ended.reason}" if ended and ended.reason else ""
+        return f"Stopped{why}. r resumes the sweep", "warn"
     return None

@@ -1,4 +1,4 @@
-"""The curves of other stored sweeps over those of the board."""
+"""Overlays the curves of other stored sweeps on those of the board."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from batchscope.tui.screens.sweep_chooser import SweepChooser
 
 
 class OverlayScreen(ControlScreen):
-    """A screen with a pane of curves that other sweeps can be laid over."""
+    """A screen with curves on which other sweeps can be overlaid."""
 
     curves: CurvesPane
 
     def action_overlay(self) -> None:
-        """Ask which sweeps to lay over this one, if there are others."""
+        """Ask which sweeps to overlay, if there are others."""
         self.run_worker(self._choose(), name="overlay", group="overlay", exclusive=True)
 
     async def lay_over(self, folders: Sequence[Path]) -> None:
-        """Draw the curves of these sweeps too, and of no others; what cannot be drawn is said."""
+        """Overlay exactly these sweeps; report those that cannot be read."""
         known = {overlay.folder: overlay for overlay in self.curves.overlays}
         overlays: list[Overlay] = []
         problems: list[str] = []
@@ -37,10 +37,10 @@ class OverlayScreen(ControlScreen):
         self.curves.overlays = overlays
         self.redraw()
         if problems:
-            self.say("not laid over: " + "; ".join(problems))
+            self.say("Not overlaid: " + "; ".join(problems))
 
     async def poll_overlays(self) -> None:
-        """Take in what came of the sweeps that are laid over."""
+        """Read the new events of the overlaid sweeps."""
         for overlay in self.curves.overlays:
             overlay.take(await asyncio.to_thread(overlay.poll))
 
@@ -49,10 +49,10 @@ class OverlayScreen(ControlScreen):
         here = self.folder.name if self.folder else ""
         others = [sweep for sweep in stored if sweep.id != here]
         if not others:
-            self.say("no other sweep is stored that could be laid over this one")
+            self.say("No other stored sweep to overlay")
             return
         marked = {overlay.folder.name for overlay in self.curves.overlays}
-        title = "Which sweeps to lay over these curves?"
+        title = "Sweeps to overlay"
         chosen = await self.app.push_screen_wait(SweepChooser(title, others, marked))
         if chosen is not None:
             await self.lay_over(chosen)

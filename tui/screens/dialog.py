@@ -1,4 +1,4 @@
-"""Small screens over the others: a message, a question, the help."""
+"""Dialogs over the other screens: a message, and a yes-or-no question."""
 
 from typing import TypeVar
 
@@ -14,15 +14,15 @@ Result = TypeVar("Result")
 
 
 class Dialog(ModalScreen[Result]):
-    """A dialog that closes nothing but itself, also where keys come faster than screens."""
+    """A dialog that closes only itself, even if keys arrive before the next screen is shown."""
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
-        """Close, unless it is closed already or something lies over it: that would go instead."""
+        """Close the dialog, unless another screen is on top: Textual would close that one."""
         return super().dismiss(result) if self.is_active else AwaitComplete()
 
 
 class MessageDialog(Dialog[None]):
-    """One clear message; any key goes on."""
+    """A message; any key closes it."""
 
     CSS_PATH = "dialog.tcss"
 
@@ -31,22 +31,22 @@ class MessageDialog(Dialog[None]):
         self._title, self._message, self._bad = title, message, bad
 
     def compose(self) -> ComposeResult:
-        """Title, message, how to go on."""
+        """Yield title, message and the key that closes it."""
         text = Text.assemble(
-            (self._title, "bold"), "\n\n", self._message, "\n\n", ("any key: go on", "dim")
+            (self._title, "bold"), "\n\n", self._message, "\n\n", ("any key closes", "dim")
         )
         with VerticalScroll(classes="dialog bad" if self._bad else "dialog"):
             yield Static(text, markup=False)
 
     def on_key(self, event: events.Key) -> None:
-        """Close, but let the keys that leave the app do so."""
+        """Close; the keys that leave the app still leave it."""
         if event.key not in ("ctrl+c", "ctrl+q"):
             event.stop()
             self.dismiss()
 
 
 class ConfirmDialog(Dialog[bool]):
-    """A yes or a no to what cannot be undone."""
+    """A question before something that cannot be undone; returns whether the answer was yes."""
 
     CSS_PATH = "dialog.tcss"
 
@@ -64,12 +64,12 @@ class ConfirmDialog(Dialog[bool]):
         )
 
     def compose(self) -> ComposeResult:
-        """The question and the two keys."""
+        """Yield the question and the two keys."""
         with VerticalScroll(classes="dialog"):
             yield Static(self._text, markup=False)
 
     def on_key(self, event: events.Key) -> None:
-        """y is yes; n and escape are no; other keys leave the question standing."""
+        """Take y as yes, n and escape as no; ignore other keys."""
         if event.key in ("y", "Y", "n", "N", "escape"):
             event.stop()
             self.dismiss(event.key in ("y", "Y"))

@@ -1,4 +1,4 @@
-"""The settings of a preset as a form: changed in place, checked as one types, launched."""
+"""The form of a preset's settings: edit them, see errors while typing, launch."""
 
 import asyncio
 
@@ -25,7 +25,7 @@ MARGIN = 3
 
 
 class EditScreen(AnsweringScreen):
-    """A draft and what came of reading it; the file itself is never written."""
+    """A form over a draft of a preset; the preset's file is never written."""
 
     PLACE = "edit"
     CSS_PATH = "edit.tcss"
@@ -39,7 +39,7 @@ class EditScreen(AnsweringScreen):
         self._reading = False
 
     def compose(self) -> ComposeResult:
-        """Title, settings, the field, what comes of it, keys."""
+        """Yield title, settings, field, notes and keys."""
         yield Rows(id="edit-title")
         yield Picker(id="settings")
         yield Rows(id="edit-rule")
@@ -50,11 +50,11 @@ class EditScreen(AnsweringScreen):
         yield Rows(id="edit-hints")
 
     def on_mount(self) -> None:
-        """Read the preset as it is."""
+        """Check the preset as it is."""
         self._check(self._draft.assignments)
 
     def on_resize(self) -> None:
-        """The rows are as wide as the screen."""
+        """Fit the rows to the screen."""
         self.call_after_refresh(self._draw)
 
     # Drawing
@@ -84,13 +84,13 @@ class EditScreen(AnsweringScreen):
         self._lines("edit-hints").show([self._hints(self.size.width)])
 
     def _show_value(self) -> None:
-        """The whole value of the chosen key, below the list where it may be cut."""
+        """Show the whole value of the selected key: the list may cut it."""
         key = self._key
         label = row(
             " " * MARGIN, (printable(key) if key else "KEY=VALUE", "strong"), (" = ", "dim")
         )
         if key == edit_form.ANOTHER:
-            label = row(" " * MARGIN, ("another key, as KEY=VALUE", "strong"), ("  ", ""))
+            label = row(" " * MARGIN, ("new setting, as KEY=VALUE", "strong"), ("  ", ""))
         lines = self._lines("edit-key")
         lines.styles.width = min(self.size.width // 2, sum(len(text) for text, _ in label))
         lines.show([label])
@@ -104,16 +104,16 @@ class EditScreen(AnsweringScreen):
             return self._answer()
         if self.typing:
             return row(
-                (" enter", "key"), (" take it", "dim"), ("  esc", "key"), (" as it was", "dim"),
-                ("  empty takes the key out", "dim"),
+                (" enter", "key"), (" accept", "dim"), ("  esc", "key"), (" cancel", "dim"),
+                ("  an empty value removes the key", "dim"),
             )  # fmt: skip
         return hints(commands_at("edit", self.batchscope.settings.keys), CHOOSING, width)
 
-    # What is chosen, typed and read
+    # Selection, typing and checking
 
     @property
     def typing(self) -> bool:
-        """Whether keys go into the field."""
+        """Whether the field has the focus."""
         return self.query_one(IdleField).has_focus
 
     @property
@@ -121,7 +121,7 @@ class EditScreen(AnsweringScreen):
         return self.query_one(Picker).key.removeprefix("set:")
 
     def _check(self, assignments: list[str]) -> None:
-        """Have the preset read with these changes; where one is being read, after that."""
+        """Check the preset with these changes, after a check that is still running."""
         self._wanted = assignments
         if not self._reading:
             self._reading = True
@@ -129,7 +129,7 @@ class EditScreen(AnsweringScreen):
 
     @work
     async def _read(self) -> None:
-        """Read in a thread, one after the other, until the latest changes have been."""
+        """Check in a thread, one after the other, until the latest changes are checked."""
         try:
             while self._wanted is not None:
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -142,24 +142,24 @@ class EditScreen(AnsweringScreen):
             self._reading = False
 
     def say(self, text: str) -> None:
-        """Answer a key that changed nothing else, until the next one."""
+        """Show a message in the last line until the next key."""
         self._said = text
         self._draw_notes()
 
     def on_picker_moved(self) -> None:
-        """Another value; what was being typed is dropped."""
+        """Show the selected value; discard what was being typed."""
         if self.typing:
             self._leave_field()
         self._said = ""
         self._draw()
 
     def on_picker_chosen(self) -> None:
-        """A click on the chosen key."""
+        """Edit the value: its line was clicked again."""
         self.action_change()
 
     @on(Input.Changed)
     def typed(self, event: Input.Changed) -> None:
-        """See what would come of it."""
+        """Check the preset with what is typed so far."""
         if not self.typing:
             return
         self._said = ""
@@ -170,7 +170,7 @@ class EditScreen(AnsweringScreen):
 
     @on(Input.Submitted)
     def take(self, event: Input.Submitted) -> None:
-        """The value holds from now on, and what does not fit together is told until it does."""
+        """Accept the value; errors stay visible until they are corrected."""
         key, text = self._key, event.value
         if key == edit_form.ANOTHER and text.strip():
             try:
@@ -194,37 +194,37 @@ class EditScreen(AnsweringScreen):
     def action_move(self, step: int) -> None:
         """Move the cursor."""
         if self.typing:
-            self.say("enter takes what is typed, esc leaves the value as it was")
+            self.say("enter accepts the new value, esc cancels")
         elif not self.query_one(Picker).move(step):
-            self.say("the list ends here")
+            self.say("End of the list")
 
     def action_change(self) -> None:
-        """Type another value."""
+        """Edit the value."""
         self.query_one(IdleField).enter()
         self.call_after_refresh(self._draw_notes)
 
     def action_reset(self) -> None:
-        """The chosen key back to what the file says."""
+        """Reset the selected key to the preset's value."""
         key = self._key
         if key == edit_form.ANOTHER or not self._draft.setting(key).changed:
-            self.say("nothing to reset here: it is as the file has it")
+            self.say("Nothing to reset: the value is the preset's own")
             return
         self._draft.reset(key)
         self._draw()
         self._check(self._draft.assignments)
 
     def action_reset_all(self) -> None:
-        """Every key back to what the file says."""
+        """Reset all keys to the preset's values."""
         if not self._draft.assignments:
-            self.say("nothing was changed")
+            self.say("Nothing to reset: no setting was changed")
             return
         self._draft.reset_all()
         self._draw()
         self._check(self._draft.assignments)
 
     def action_launch(self) -> None:
-        """Launch what the draft says, if it can be read."""
-        self.say("reading the settings…")
+        """Launch the draft, if it is valid."""
+        self.say("Checking the settings…")
         self._launch()
 
     @work(group="launch", exclusive=True)
@@ -235,10 +235,10 @@ class EditScreen(AnsweringScreen):
             return
         self._checked = result
         self._draw()
-        self.say("it cannot be launched like this; the reason stands above")
+        self.say("Not launched: correct the error shown above first")
 
     def action_back(self) -> None:
-        """Leave the field as it was; or leave the form, after a question if it holds changes."""
+        """Cancel the edit of a value, or close the form; ask first if it has changes."""
         if self.typing:
             self._leave_field()
             self._draw()
@@ -248,16 +248,16 @@ class EditScreen(AnsweringScreen):
             count = len(self._draft.assignments)
             self.app.push_screen(
                 ConfirmDialog(
-                    f"Drop {count} change{'s' * (count > 1)}?",
-                    "Nothing was launched, and the file of the preset is as it was.",
-                    "drop",
-                    "stay",
+                    f"Discard {count} change{'s' * (count > 1)}?",
+                    "Nothing was launched. The preset's file is unchanged.",
+                    "discard",
+                    "keep editing",
                 ),
-                self._dropped,
+                self._discard,
             )
 
-    def _dropped(self, yes: bool | None) -> None:
+    def _discard(self, yes: bool | None) -> None:
         if yes:
             self.dismiss()
         else:
-            self.say("nothing was dropped")
+            self.say("")

@@ -1,4 +1,4 @@
-"""The form of a preset's settings as rows: keys, values, and what comes of them."""
+"""The form of a preset's settings as rows: keys, values, and the result of the check."""
 
 from batchscope.engine.analysis.time_estimate import sweep_seconds
 from batchscope.engine.devices.devices import cores
@@ -14,14 +14,14 @@ ROOMY, VALUE = 110, 66
 
 
 def items(draft: Draft, width: int) -> list[Item]:
-    """The keys that are set, then the others with their defaults, then a way to any key."""
+    """Return the keys that are set, the others with their defaults, and an entry for any key."""
     known, others = draft.settings()
     return [
-        Item(row((" this experiment", "dim"))),
+        Item(row((" set by this experiment", "dim"))),
         *(_item(setting, width) for setting in known),
-        Item(row((" not set", "dim"))),
+        Item(row((" not set: defaults", "dim"))),
         *(_item(setting, width) for setting in others),
-        Item(row(("another key…", "")), "set:"),
+        Item(row(("add another setting…", "")), "set:"),
     ]
 
 
@@ -40,15 +40,15 @@ def _item(setting: Setting, width: int) -> Item:
 
 
 def title(name: str, changes: int, checked: Checked | None, width: int) -> Row:
-    """What is edited, and how much there is to run."""
-    edited = f"{changes} change{'s' * (changes > 1)}" if changes else "no change"
+    """Return the title line: the preset, the number of changes, trials and their time."""
+    edited = f"{changes} change{'s' * (changes > 1)}" if changes else "no changes"
     left = row(
         (" batchscope", "accent"), " ▸ edit ", (printable(name), "strong"), (f", {edited}", "dim")
     )
     if checked is None:
         return spread(left, EMPTY, width)
     if checked.preset is None:
-        return spread(left, row(("✗ cannot be launched ", "bad")), width)
+        return spread(left, row(("✗ not valid ", "bad")), width)
     count = checked.preset.trial_count
     took = roughly(sweep_seconds(checked.preset.configurations, cores()))
     right = row((f"{count:,} trial{'s' * (count > 1)}", "strong"), (f", about {took} ", ""))
@@ -56,8 +56,8 @@ def title(name: str, changes: int, checked: Checked | None, width: int) -> Row:
 
 
 def notes(key: str, checked: Checked | None, width: int, height: int) -> list[Row]:
-    """What the chosen key may be, and what is wrong or worth saying of the whole."""
-    about = meaning(key) if key else "any key of a preset, for example grid.momentum=[0, 0.9]"
+    """Return what values the selected key takes, and the errors or notes on the whole preset."""
+    about = meaning(key) if key else "any setting of a preset, for example grid.momentum=[0, 0.9]"
     lines = wrap(about, width, "dim")
     if checked and checked.problem:
         lines += wrap(f"✗ {checked.problem}", width, "bad")

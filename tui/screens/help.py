@@ -1,4 +1,4 @@
-"""What there is to see and to press, from the registry of commands."""
+"""The help: every command of a screen with its key, by group."""
 
 import textwrap
 from collections.abc import Sequence
@@ -13,17 +13,18 @@ from batchscope.tui.config.commands import Command
 from batchscope.tui.screens.dialog import Dialog
 
 ABOUT = (
-    "Closing this screen, or losing the line, costs a sweep nothing.\n"
-    "A marker and a colour mean the same batch size in every pane."
+    "Sweeps run in the background: leaving or a lost connection does not stop them.",
+    "A configuration has the same marker and colour in every pane.",
 )
 CLOSING = "arrows scroll, any other key closes"
+LAST = "Everywhere"
 KEYS = 12
 WIDTH, AROUND, LEAST, FRINGE = 76, 7, 20, 10
-"""Cells of the dialog, of what stands around its text, of a line at least, and beside it."""
+"""Columns of the dialog, of its border and padding, of the shortest line, and beside it."""
 
 
 class Help(Dialog[None]):
-    """Scrolls with the arrows; any other key closes it."""
+    """The help dialog: arrows scroll, any other key closes it."""
 
     CSS_PATH = "dialog.tcss"
     SCROLLING = ("up", "down", "pageup", "pagedown", "home", "end")
@@ -33,21 +34,33 @@ class Help(Dialog[None]):
         self._commands = commands
 
     def compose(self) -> ComposeResult:
-        """Every command that has a key to show."""
-        text = Text.assemble(ABOUT, "\n")
-        room = max(LEAST, min(WIDTH, self.app.size.width) - AROUND - KEYS)
-        for command in self._commands:
-            if command.shown:
+        """Yield all commands that have a key to show, under the headings of their groups."""
+        columns = min(WIDTH, self.app.size.width) - AROUND
+        text = Text("\n".join(textwrap.fill(line, max(LEAST, columns)) for line in ABOUT))
+        room = max(LEAST, columns - KEYS)
+        for group, commands in grouped(self._commands).items():
+            text.append(f"\n\n{group}", "bold")
+            for command in commands:
                 text.append(f"\n{command.shown:<{KEYS - 1}} ", "bold")
                 text.append(("\n" + " " * KEYS).join(textwrap.wrap(command.help, room)))
         with VerticalScroll(classes="dialog") as dialog:
             dialog.border_subtitle = CLOSING
             if self.app.size.width < WIDTH + FRINGE:
-                dialog.styles.width = "100%"  # a fringe of what is behind tells nothing
+                dialog.styles.width = "100%"  # a narrow strip of the screen behind is no use
             yield Static(text, markup=False)
 
     def on_key(self, event: events.Key) -> None:
-        """Close, unless the key scrolls or leaves."""
+        """Close, unless the key scrolls or leaves the app."""
         if event.key not in (*self.SCROLLING, "ctrl+c", "ctrl+q"):
             event.stop()
             self.dismiss()
+
+
+def grouped(commands: Sequence[Command]) -> dict[str, list[Command]]:
+    """Return the commands that have a key to show by group: panes after the rest of a screen."""
+    shown = [command for command in commands if command.shown]
+    shown.sort(key=lambda command: (command.group == LAST, command.pane is not None))
+    return {
+        group: [command for command in shown if command.group == group]
+        for group in dict.fromkeys(command.group for command in shown)
+    }

@@ -1,4 +1,4 @@
-"""The menu: presets to launch and stored sweeps to open, with a preview of the chosen one."""
+"""The menu: presets to launch and stored sweeps to open, with a preview of the selected one."""
 
 import asyncio
 from dataclasses import replace
@@ -28,11 +28,11 @@ LOW, TALL, WIDE = 18, 34, 120
 AGAIN_SECONDS = 3.0
 MARGIN = 3
 ENTERS = {"preset": "launch", "sweep": "open", "": ""}
-ASKED = "what does batch size do to my training?"
+QUESTION = "what does batch size do to my training?"
 
 
 class MenuScreen(AnsweringScreen):
-    """Presets are there at once; stored sweeps come in as their journals have been read."""
+    """The list of presets and stored sweeps; sweeps appear once their journals are read."""
 
     PLACE = "menu"
     CSS_PATH = "menu.tcss"
@@ -47,11 +47,11 @@ class MenuScreen(AnsweringScreen):
         self._query = ""
 
     def compose(self) -> ComposeResult:
-        """Title, filter, list, preview, keys."""
+        """Yield title, filter, list, preview and keys."""
         yield Rows(id="menu-title")
         with Horizontal(id="menu-filter"):
             yield Rows(id="filter-sign")
-            yield IdleField("filter", "words of a name, question, group, id, state")
+            yield IdleField("filter", "words of name, question, group, id, state")
             yield Rows(id="filter-count")
         with Container(id="menu-body"):
             yield Picker(id="picker")
@@ -59,12 +59,12 @@ class MenuScreen(AnsweringScreen):
         yield Rows(id="menu-hints")
 
     def on_mount(self) -> None:
-        """Look for stored sweeps, again and again: some may be running."""
+        """Start to look for stored sweeps every few seconds: some may be running."""
         self.batchscope.entitle("batchscope")
         self.run_worker(self._look(), name="stored sweeps", exclusive=True)
 
     def on_resize(self, event: events.Resize) -> None:
-        """The rows are as wide as the screen; a wide one has the preview beside the list."""
+        """Fit the rows to the screen; a wide screen shows the preview next to the list."""
         wide = event.size.width >= WIDE
         self.set_class(wide, "-wide")
         self.set_class(event.size.height < LOW and not wide, "-low")
@@ -90,7 +90,7 @@ class MenuScreen(AnsweringScreen):
             return
         picker = self.query_one(Picker)
         picker.offer(self._items((picker.size.width or self.size.width) - 2 * MARGIN))
-        title = row((" batchscope", "accent"), " ▸ ", ASKED)
+        title = row((" batchscope", "accent"), " ▸ ", QUESTION)
         self._lines("menu-title").show([spread(title, self._counted(), self.size.width)])
         self._draw_filter()
         self._draw_choice()
@@ -105,7 +105,7 @@ class MenuScreen(AnsweringScreen):
         self._lines("filter-count").show([spread(EMPTY, row((count, "dim"), " "), width)])
 
     def _counted(self) -> Row:
-        """How many sweeps are stored: below a long list of experiments none may be in sight."""
+        """Return how many sweeps are stored: the list may be too long to show any of them."""
         stored = self._stored or []
         if not stored:
             return ()
@@ -113,10 +113,10 @@ class MenuScreen(AnsweringScreen):
         some = f"{len(stored)} stored sweep{'s' if len(stored) > 1 else ''}"
         marked = row((f"{len(self._marked)} marked  ", "accent")) if self._marked else EMPTY
         counts = f"{some}, {running} running" if running else some
-        return row(*marked, (counts, "dim"), ("  end", "key"), (" goes there ", "dim"))
+        return row(*marked, (counts, "dim"), ("  end", "key"), (" jumps there ", "dim"))
 
     def _hits(self) -> tuple[list[menu_entries.Offer], list[StoredSweep]]:
-        """Presets and sweeps that the filter leaves."""
+        """Return the presets and sweeps that match the filter."""
         return (
             [offer for offer in self._offers if menu_entries.matches(offer.words, self._query)],
             [
@@ -130,10 +130,10 @@ class MenuScreen(AnsweringScreen):
         offers, sweeps = self._hits()
         items = menu_entries.items(offers, sweeps, self._stored or [], self._marked, width)
         if self._query.strip() and not items:
-            nothing = f" nothing holds “{printable(self._query.strip())}”; esc shows all"
+            nothing = f" No match for “{printable(self._query.strip())}”. esc clears the filter"
             return [Item(row((nothing, "warn")))]
         if not self._stored and not self._query.strip():
-            none = "looking…" if self._stored is None else "none yet: enter launches the first"
+            none = "loading…" if self._stored is None else "none yet. enter launches an experiment"
             items += [Item(EMPTY), Item(row((" stored sweeps", "dim")))]
             items.append(Item(row(("   " + none, "dim"))))
         return items
@@ -167,13 +167,13 @@ class MenuScreen(AnsweringScreen):
             return self._answer()
         if self.typing:
             return row(
-                (" enter", "key"), (" keep the filter", "dim"), ("  esc", "key"),
-                (" show all", "dim"), ("  ↑ ↓", "key"), (" choose", "dim"),
+                (" enter", "key"), (" keep filter", "dim"), ("  esc", "key"),
+                (" clear", "dim"), ("  ↑ ↓", "key"), (" select", "dim"),
             )  # fmt: skip
         return hints(self._fitting(), CHOOSING, width)
 
     def _fitting(self) -> list[Command]:
-        """The commands that what is chosen is fit for."""
+        """Return the commands that apply to the selected entry."""
         sweep = self._sweep()
         kind = "sweep" if sweep else "preset" if self._offer() else ""
         return [
@@ -184,11 +184,11 @@ class MenuScreen(AnsweringScreen):
             and (command.action != "compare" or self._marked)
         ]
 
-    # What is chosen and typed
+    # Selection and typing
 
     @property
     def typing(self) -> bool:
-        """Whether keys go into the filter."""
+        """Whether the filter has the focus."""
         return self.query_one(IdleField).has_focus
 
     def _offer(self) -> menu_entries.Offer | None:
@@ -203,45 +203,45 @@ class MenuScreen(AnsweringScreen):
         return [sweep for sweep in self._stored or [] if sweep.id in self._marked]
 
     def say(self, text: str) -> None:
-        """Answer a key that changed nothing else, until the next one."""
+        """Show a message in the last line until the next key."""
         self._said = text
         self._draw_choice()
 
     def on_picker_moved(self) -> None:
-        """Another preview."""
+        """Show the preview of the selected entry."""
         self._draw_choice()
 
     def on_picker_chosen(self) -> None:
-        """A click on the chosen item."""
+        """Launch or open the entry: it was clicked again."""
         self.action_choose()
 
     @on(Input.Changed, "#filter")
     def narrow(self, event: Input.Changed) -> None:
-        """Fewer or more hits with every character."""
+        """Filter the list with every character."""
         self._query, self._said = event.value, ""
         self._draw()
 
     @on(Input.Submitted, "#filter")
     def keep(self) -> None:
-        """Back to the list, with the filter as it is; an empty one goes."""
+        """Go back to the list and keep the filter; hide an empty one."""
         self._leave_field()
 
     # What the keys do
 
     def action_filter(self) -> None:
-        """Type into the filter."""
+        """Put the focus into the filter."""
         self.add_class("-filtered")
         self.query_one(IdleField).enter()
         self.call_after_refresh(self._draw)
 
     def action_show_all(self) -> None:
-        """Clear the filter and leave its field; without one, take the marks away."""
+        """Clear the filter and leave its field; without a filter, clear the marks."""
         if not self._query and not self.typing:
             if self._marked:
                 self._marked = frozenset()
                 self._draw()
             else:
-                self.say("everything is shown already")
+                self.say("Nothing to clear: no filter and no marks")
             return
         self.query_one(IdleField).value = self._query = ""
         self._leave_field()
@@ -249,10 +249,10 @@ class MenuScreen(AnsweringScreen):
     def action_move(self, step: int) -> None:
         """Move the cursor."""
         if not self.query_one(Picker).move(step):
-            self.say("the list ends here")
+            self.say("End of the list")
 
     def action_choose(self) -> None:
-        """Launch the preset or open the sweep."""
+        """Launch the selected preset or open the selected sweep."""
         offer, sweep = self._offer(), self._sweep()
         if offer and offer.preset:
             self.batchscope.launch(offer.preset)
@@ -261,16 +261,13 @@ class MenuScreen(AnsweringScreen):
         elif sweep:
             self.batchscope.open_sweep(Path(sweep.folder))
         else:
-            self.say("nothing is chosen; esc shows all")
+            self.say("Nothing is selected. esc clears the filter")
 
     def action_edit(self) -> None:
-        """Change the settings of the preset."""
+        """Open the form with the settings of the selected preset."""
         offer = self._offer()
         if offer is None or offer.preset is None:
-            why = (
-                "cannot be used" if offer else "is no experiment" if self._sweep() else "is nothing"
-            )
-            self.say(f"nothing to edit: what is chosen {why}")
+            self.say(_not_editable(offer, self._sweep()))
             return
         from batchscope.engine.experiment.draft import Draft
         from batchscope.tui.screens.edit import EditScreen
@@ -283,35 +280,35 @@ class MenuScreen(AnsweringScreen):
         self.app.push_screen(EditScreen(offer.name, draft))
 
     def action_mark(self) -> None:
-        """Mark the sweep, or take its mark away."""
+        """Mark or unmark the selected sweep."""
         sweep = self._sweep()
         if sweep is None:
-            self.say("only stored sweeps can be marked")
+            self.say("Only stored sweeps can be marked")
             return
         self._marked ^= {sweep.id}
         self._draw()
 
     def action_compare(self) -> None:
-        """Open the marked sweeps over each other, or the chosen one and the only marked one."""
+        """Open the marked sweeps in one plot, or the selected one with the only marked one."""
         one, chosen = self._sweep(), self._marked_sweeps()
         if one and (one in chosen or len(chosen) == 1):
             chosen = [one, *(sweep for sweep in chosen if sweep != one)]
         if len(chosen) < 2:
-            self.say("mark sweeps with space first: o lays their curves over each other")
+            self.say("Mark two sweeps with space; then o shows their curves in one plot")
         else:
             self.batchscope.open_comparison([Path(sweep.folder) for sweep in chosen])
 
     def action_resume(self) -> None:
-        """Start a conductor where none lives."""
+        """Resume the selected sweep, if it does not run and is not finished."""
         sweep = self._sweep()
         if sweep is None:
-            self.say("nothing to resume: no stored sweep is chosen")
+            self.say("Select a stored sweep to resume it")
         elif sweep.alive:
-            self.say(f"it is {sweep.state} already; enter returns to its board")
+            self.say(f"The sweep is {sweep.state} already. enter opens its board")
         elif not _resumable(sweep):
-            self.say(f"nothing to resume: the sweep is {sweep.state}")
+            self.say(f"Nothing to resume: the sweep is {sweep.state}")
         else:
-            self.say("starting a conductor…")
+            self.say("Resuming…")
             self._resume(sweep)
 
     @work(group="resume")
@@ -326,49 +323,58 @@ class MenuScreen(AnsweringScreen):
             return
         self.batchscope.visited.append(Path(sweep.folder))
         await self._look_once()
-        self.say(f"{printable(sweep.id)} goes on; enter shows its board")
+        self.say(f"{printable(sweep.id)} is running again. enter opens its board")
 
     def action_export(self) -> None:
-        """Write the sweep's files into a folder."""
+        """Export the selected sweep to a folder."""
         sweep = self._sweep()
         if sweep is None:
-            self.say("nothing to export: no stored sweep is chosen")
+            self.say("Select a stored sweep to export it")
         else:
             from batchscope.tui.screens.sweep_actions import ask_export
 
             ask_export(self, Path(sweep.folder), self.say)
 
     def action_delete(self) -> None:
-        """Delete the marked sweeps or the chosen one, after a question."""
+        """Delete the marked sweeps or the selected one, after asking."""
         one = self._sweep()
         doomed = self._marked_sweeps() or ([one] if one else [])
         running = [sweep for sweep in doomed if sweep.alive]
         if not doomed:
-            self.say("nothing to delete: no stored sweep is chosen")
+            self.say("Select a stored sweep to delete it")
         elif running:
-            self.say(f"{printable(running[0].id)} is running; stop it on its board first")
+            self.say(f"{printable(running[0].id)} is running. Stop it first: enter, then S")
         else:
             self.app.push_screen(delete_question(doomed), partial(self._answered, doomed))
 
     def _answered(self, doomed: list[StoredSweep], yes: bool | None) -> None:
         if yes:
-            self.say("deleting…")
+            self.say("Deleting…")
             self._delete(doomed)
         else:
-            self.say("nothing was deleted")
+            self.say("Nothing was deleted")
 
     @work(group="delete")
     async def _delete(self, doomed: list[StoredSweep]) -> None:
         gone, problems = await asyncio.to_thread(delete_all, doomed)
         await self._look_once()
-        self.say(f"{gone} sweep{'s' * (gone != 1)} deleted")
+        self.say(f"Deleted {gone} sweep{'s' * (gone != 1)}")
         if problems:
-            self.app.push_screen(MessageDialog("Not everything was deleted", "\n".join(problems)))
+            self.app.push_screen(MessageDialog("Some sweeps were not deleted", "\n".join(problems)))
 
     def _leave_field(self) -> None:
         self.query_one(IdleField).leave()
         self.set_class(bool(self._query.strip()), "-filtered")
         self.call_after_refresh(self._draw)
+
+
+def _not_editable(offer: menu_entries.Offer | None, sweep: StoredSweep | None) -> str:
+    if offer:
+        return f"{offer.name} cannot be edited: its file has an error. enter shows it"
+    if sweep is None:
+        return "Select an experiment to edit its settings"
+    again = "; r resumes this one" if _resumable(sweep) else ", only experiments"
+    return f"Stored sweeps cannot be edited{again}"
 
 
 def _resumable(sweep: StoredSweep) -> bool:

@@ -1,4 +1,4 @@
-"""What the menu offers: presets in their groups, the broken ones too, and stored sweeps."""
+"""The entries of the menu: presets by group, including invalid ones, and stored sweeps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +27,11 @@ REMEMBERED = 2048  # lines of sweeps: most are the same at the next look
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A preset file, and what is in it or what is wrong with it.
+    """A preset file with its contents, or with the error in it.
 
-    `seconds` is how long it may take on this machine, `digest` that of a sweep of it.
+    Attributes:
+        seconds: the estimated time on this machine.
+        digest: identifies stored sweeps of exactly this preset.
     """
 
     name: str
@@ -41,40 +43,40 @@ class Offer:
 
     @property
     def key(self) -> str:
-        """The item's key in the list."""
+        """The entry's key in the list."""
         return f"preset:{self.name}"
 
     @property
     def group(self) -> str:
-        """The heading it is listed under."""
+        """The heading above it in the list."""
         return (self.preset.group if self.preset else "") or OTHER
 
     @property
     def words(self) -> str:
-        """What a filter looks at."""
-        said = (self.preset.title, self.preset.question) if self.preset else ("cannot be used",)
+        """The text that the filter searches."""
+        said = (self.preset.title, self.preset.question) if self.preset else ("invalid",)
         return " ".join((self.name, self.group, *said)).casefold()
 
 
 def sweep_key(sweep: StoredSweep) -> str:
-    """The key of a stored sweep in the list."""
+    """Return the key of a stored sweep in the list."""
     return f"sweep:{sweep.id}"
 
 
 def sweep_words(sweep: StoredSweep) -> str:
-    """What a filter looks at."""
+    """Return the text of a sweep that the filter searches."""
     return " ".join((sweep.id, sweep.preset, sweep.title, sweep.state)).casefold()
 
 
 def matches(words: str, query: str) -> bool:
-    """Whether every word of the query is somewhere in the words."""
+    """Return whether every word of the query occurs in the text."""
     return all(part in words for part in query.casefold().split())
 
 
 def offers() -> list[Offer]:
-    """The shipped presets by group: the first steps first, what belongs to no group last.
+    """Return the shipped presets by group: the group of the first steps first, no group last.
 
-    One that cannot be read says so instead of spoiling the menu.
+    An invalid preset is returned with its error.
     """
     listed = [_offer(name, path) for name, path in preset_files().items()]
     first = next((offer.group for offer in listed if offer.name == FIRST), "")
@@ -100,7 +102,7 @@ def items(
     marked: frozenset[str],
     width: int,
 ) -> list[Item]:
-    """The presets under their headings, then the sweeps; `stored` are all that times come from."""
+    """Return presets under their headings, then sweeps; `stored` gives the times of past runs."""
     listed: list[Item] = []
     group = ""
     for offer in chosen:
@@ -118,28 +120,28 @@ EMPTY_ITEM = Item(EMPTY)
 
 
 def expectation(offer: Offer, stored: Sequence[StoredSweep]) -> str:
-    """How long just this preset took last time, or may take."""
+    """Return how long exactly this preset took last time, or an estimate."""
     for sweep in stored:
         if sweep.digest == offer.digest and sweep.state == "finished" and sweep.seconds:
-            return f"{clock(sweep.seconds)} last time"
+            return f"took {clock(sweep.seconds)}"
     return f"about {roughly(offer.seconds)}"
 
 
 def preset_item(offer: Offer, stored: Sequence[StoredSweep], width: int) -> Item:
-    """The line of a preset."""
+    """Return the line of a preset."""
     name = cell(offer.name, NAME, "strong")
     if offer.preset is None:
-        return Item(row(name, " ", ("✗ cannot be used", "bad")), offer.key)
+        return Item(row(name, " ", ("✗ invalid: enter shows the error", "bad")), offer.key)
     right = row(
         (f"{offer.preset.trial_count:>4} trials", "dim"),
-        cell(expectation(offer, stored), 17, "dim", right=True),
+        cell(expectation(offer, stored), 14, "dim", right=True),
     )
     return Item(spread(row(name, " ", offer.preset.title), right, width), offer.key)
 
 
 @lru_cache(maxsize=REMEMBERED)
 def sweep_item(sweep: StoredSweep, width: int, marked: bool = False) -> Item:
-    """The line of a stored sweep."""
+    """Return the line of a stored sweep."""
     sign, style = SIGNS.get(sweep.state, ("·", "dim"))
     took = clock(sweep.seconds) if sweep.seconds is not None else ""
     size = [cell(shown_size(sweep.bytes), 10, "dim", right=True)] if width >= ROOMY else []

@@ -1,4 +1,4 @@
-"""What the menu tells of the chosen preset or sweep, in as many rows as there are."""
+"""The preview of the selected preset or sweep in the menu."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,13 +25,16 @@ BAR = 20
 def preset_preview(
     offer: Offer, stored: Sequence[StoredSweep], limit: int | None, width: int, height: int
 ) -> list[Row]:
-    """What the preset asks and will run; `limit` is the memory limit of the launch, in bytes.
+    """Return what a preset asks and runs.
 
-    The claims take the rows that are left; how many did not fit is said.
+    Args:
+        limit: the memory limit of the launch, in bytes.
+        height: rows available; claims take those that the rest leaves, and the last row says how
+            many claims did not fit.
     """
     if offer.preset is None:
         return [
-            row((f"{printable(offer.name)} cannot be used", "bad")),
+            row((f"{printable(offer.name)} is invalid", "bad")),
             EMPTY,
             *wrap(offer.problem, width),
         ]
@@ -56,7 +59,7 @@ def preset_preview(
 
 
 def sweep_preview(sweep: StoredSweep, width: int) -> list[Row]:
-    """What is known of a stored sweep, and what can be done with it."""
+    """Return the facts about a stored sweep, and the keys that apply to it."""
     done, left = gauge(sweep.finished / sweep.trials if sweep.trials else 0.0, BAR)
     trials = f"{sweep.finished} of {sweep.trials} finished"
     fields = [
@@ -64,7 +67,7 @@ def sweep_preview(sweep: StoredSweep, width: int) -> list[Row]:
         ("preset", printable(sweep.preset)),
         ("state", f"{sweep.state}: {printable(sweep.reason)}" if sweep.reason else sweep.state),
         ("time", clock(sweep.seconds) if sweep.seconds is not None else ""),
-        ("begun", when(sweep.id)),
+        ("started", when(sweep.id)),
         ("on disk", shown_size(sweep.bytes)),
     ]
     lines = [
@@ -78,11 +81,11 @@ def sweep_preview(sweep: StoredSweep, width: int) -> list[Row]:
 
 def _opening(sweep: StoredSweep) -> str:
     if sweep.state == "paused":
-        return "enter returns to its board, where p lets it go on"
+        return "enter opens its board, where p resumes it"
     if sweep.alive:
-        return "enter returns to its board"
+        return "enter opens its board"
     if sweep.state == "finished":
-        return "enter opens its board, e exports its tables"
+        return "enter opens its board, e exports it"
     return "enter opens its board, r resumes it"
 
 
@@ -97,7 +100,7 @@ def _field(name: str, text: str, width: int) -> list[Row]:
 
 
 def _claims(preset: Preset, width: int, height: int) -> list[Row]:
-    """The claims that fit whole; the last row says how many more there are."""
+    """Return the claims that fit; the last row says how many more there are."""
     lines: list[Row] = []
     for index, claim in enumerate(preset.claims):
         rows = _claim(claim.statement, width, "" if lines else "claims")
@@ -139,7 +142,7 @@ def _model(settings: Settings) -> str:
 
 
 def _models(preset: Preset) -> str:
-    """The network of the first configuration, and how many others there are."""
+    """Return the networks, or the first one and the number of others."""
     models = list(dict.fromkeys(_model(each.settings) for each in preset.configurations))
     if len(models) <= SHOWN_MODELS:
         return "; ".join(models)
@@ -147,7 +150,7 @@ def _models(preset: Preset) -> str:
 
 
 def _grid(preset: Preset) -> str:
-    """The lists of the grid, and how many cells stand beside it; else the batch sizes."""
+    """Return the lists of the grid and the number of extra cells, or else the batch sizes."""
     lists = [
         f"{key.rpartition('.')[2]} {_values(values)}"
         for key, values in flat(preset.raw.get("grid", {}))
@@ -188,7 +191,7 @@ def _training(preset: Preset) -> str:
 
 
 def _changes(preset: Preset) -> list[str]:
-    """What changes in mid-run, in any configuration."""
+    """Return what changes during a run, in any configuration."""
     settings = [configuration.settings for configuration in preset.configurations]
     changes: dict[str, None] = {}
     for schedule in (each.schedule for each in settings):
@@ -205,12 +208,12 @@ def _changes(preset: Preset) -> list[str]:
 
 
 def _memory(preset: Preset, limit: int | None) -> str:
-    """How batches are cut where the preset says it, and what bounds the memory."""
+    """Return the micro-batch sizes that the preset sets, and the memory limit."""
     asked = [configuration.settings.memory for configuration in preset.configurations]
     micro = list(dict.fromkeys(memory.micro_batch_size for memory in asked))
     bounds = [min(filter(None, (memory.limit_bytes, limit)), default=0) for memory in asked]
     cut = [f"micro-batch {_values(micro)}"] if micro != ["auto"] else []
-    limits = [f"at most {shown_size(bound)} a device" for bound in dict.fromkeys(bounds) if bound]
+    limits = [f"at most {shown_size(bound)} per device" for bound in dict.fromkeys(bounds) if bound]
     return "; ".join([*cut, *limits])
 
 

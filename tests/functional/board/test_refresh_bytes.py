@@ -12,6 +12,7 @@ from textual.drivers import headless_driver
 from batchscope.engine.journal import events as ev
 from batchscope.engine.spec import Trial, trials_of
 from batchscope.tui.app import BatchscopeApp
+from batchscope.tui.config.panes import PANE_KEYS
 from batchscope.tui.viewmodel.journal_follower import JournalUpdate
 from tests.functional.board_fixtures import (
     EPOCHS,
@@ -60,7 +61,7 @@ def second_of(trials: list[Trial], epoch: int, at: float) -> list[ev.AnyEvent]:
 
 @pytest.mark.parametrize(
     ("size", "pane", "most"),
-    [((160, 45), "", 5000), *[((80, 24), key, 1500) for key in "1234567"]],
+    [((160, 45), "", 5000), *[((80, 24), key, 1500) for key in PANE_KEYS.values()]],
 )
 async def test_a_second_of_a_running_sweep(
     tmp_path: Path,

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from batchscope.engine.spec import trials_of
 from batchscope.tui.app import BatchscopeApp
+from batchscope.tui.config.panes import PANE_KEYS, SHOWN_PANE_KEYS
 from batchscope.tui.config.settings import UserSettings
 from batchscope.tui.screens.board import BoardScreen
 from batchscope.tui.screens.dialog import MessageDialog
@@ -51,7 +52,7 @@ async def test_a_key_turns_through_the_themes(home: Path) -> None:
             background = app.screen.styles.background
             assert background.hex.lower() == THEMES[name].background or name == "terminal"
             await pilot.press("T")
-            assert f"theme {following}: " in part(app, "hints")
+            assert f"Theme {following}: " in part(app, "hints")
 
 
 async def test_a_theme_colours_rows_and_dialogs_alike(home: Path) -> None:
@@ -88,7 +89,7 @@ async def test_keys_of_ones_own_work_and_are_shown(home: Path) -> None:
     app = board_on(finished_sweep(home), UserSettings(keys=keys))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
-        assert part(app, "hints").startswith(" 1-7 pane  z Y figure  x over")
+        assert part(app, "hints").startswith(f" {SHOWN_PANE_KEYS} pane  z Y metric  x axis")
         assert part(app, "hints").endswith("q menu  h f2 help  m leave")
         await pilot.press("z")
         assert "loss" in part(app, "pane-curves")
@@ -111,7 +112,20 @@ async def test_in_ascii_every_pane_and_dialog_is(home: Path, size: tuple[int, in
         app = board_on(make(home), UserSettings(ascii=True))
         async with app.run_test(size=size) as pilot:
             await loaded(pilot)
-            for keys in ("1", "l", "lt", "y", "2", "b", "3", "4", "g", "g", "g", "5", "6", "7"):
+            for keys in (
+                "1",
+                "l",
+                "lt",
+                "y",
+                "2",
+                "b",
+                "3",
+                "4",
+                "g",
+                "g",
+                "g",
+                *PANE_KEYS.values(),
+            ):
                 await pilot.press(*keys)
                 assert screen_text(app).isascii(), screen_text(app)
             await pilot.press("S")
@@ -168,7 +182,7 @@ async def test_wide_and_combining_characters_move_nothing(home: Path) -> None:
             app = board_on(recipe.folder, UserSettings(ascii=ascii_only))
             async with app.run_test(size=size) as pilot:
                 board = await loaded(pilot)
-                for key in "1234567":
+                for key in PANE_KEYS.values():
                     await pilot.press(key)
                     for rows in (each for each in board.query(Rows) if each.display):
                         for y in range(rows.size.height):

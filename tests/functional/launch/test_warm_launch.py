@@ -262,7 +262,7 @@ def test_a_second_launch_of_a_viewer_finds_one_ready_again(home: Path) -> None:
                 until(lambda at=folder: bool(workers_of(at)), "it has a worker")  # type: ignore[misc]
                 assert conductor_of(folder) == found.pid
                 assert waiting(viewer.pid) in (None, found), "nobody chooses while a board is open"
-                viewer.wait_for("1-7 pane")
+                viewer.wait_for(" pane  ")
                 viewer.press_until("m", "enter launch")
 
 

@@ -50,6 +50,6 @@ async def listed(pilot: Pilot[str]) -> None:
 
     def there() -> bool:
         shown = part(pilot.app, "picker")
-        return "quickstart" in shown and "looking" not in shown
+        return "quickstart" in shown and "loading" not in shown
 
     await until(pilot, there)

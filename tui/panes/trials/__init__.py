@@ -1,1 +1,1 @@
-"""The pane of trials, and the story of one."""
+"""The pane of trials, and the details of one."""

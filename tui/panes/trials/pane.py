@@ -1,14 +1,13 @@
-"""The trials: progress and what is left, figures of those that ended, why one failed."""
+"""The pane of trials: progress, time left, results, and why a trial failed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from batchscope.engine.analysis.stack_times import stack_mark
 from batchscope.engine.analysis.time_estimate import trial_remaining
-from batchscope.engine.errors import printable
 from batchscope.engine.journal.sweep_state import TrialState
-from batchscope.tui.panes.base import Lazy, Pane
+from batchscope.tui.panes.base import Lazy, Line, Pane
 from batchscope.tui.panes.placeholder import awaited
-from batchscope.tui.panes.trials.story import rows_for, story
+from batchscope.tui.panes.trials.story import rows_for, story, why
 from batchscope.tui.render.block_bars import gauge
 from batchscope.tui.render.styled_text import EMPTY, Row, cell, row
 from batchscope.tui.render.units import clock, duration, share
@@ -28,7 +27,7 @@ GAUGE_MOST, LABEL_MOST, MIDDLE_MOST = 24, 16, 56
 
 
 class TrialsPane(Pane):
-    """One row a trial, in the order of the batch size."""
+    """One row per trial, by batch size, and the details of the selected one."""
 
     NAME, TITLE = "trials", "trials"
     TOPICS = ("trials", "progress", "epochs", "clock", "data", "plans")
@@ -38,28 +37,50 @@ class TrialsPane(Pane):
         self.chosen: str | None = None
 
     def caption(self, width: int) -> Row:
-        """How many are done."""
+        """Return how many trials are done."""
         if not self.view.state.trials:
             return EMPTY
         counts = trial_counts(self.view)
         return self.said(width, f"{counts}, {STAR} chosen" if self.view.chosen else counts, counts)
 
+    def table(self) -> Iterable[Line]:
+        """Return one row per trial."""
+        view = self.view
+        yield (
+            "trial", "configuration", "seed", "status", "epochs", "steps",
+            "train accuracy", "test accuracy", "reason",
+        )  # fmt: skip
+        for name in view.order:
+            for trial in view.state.replicates(name):
+                last = trial.last
+                yield (
+                    trial.id,
+                    view.marks[name].label,
+                    trial.seed,
+                    trial.status,
+                    last.epoch if last else 0,
+                    last.steps if last else 0,
+                    last.train_accuracy if last else None,
+                    last.test_accuracy if last else None,
+                    trial.reason,
+                )
+
     def wanted_rows(self) -> int:
-        """One a trial."""
+        """Count one row per trial."""
         return len(self.view.state.trials)
 
     @property
     def trial(self) -> TrialState | None:
-        """The trial that is chosen: by a person, or else the first that runs, or the first."""
+        """The trial selected by the user, or else the first one running, or the first."""
         trials = self._trials()
         return trials[self._at(trials)] if trials else None
 
     def options(self) -> object:
-        """The chosen trial, and that only the current pane marks it."""
+        """Return the selected trial, and whether it is marked: only the current pane does."""
         return self.chosen, self.current
 
     def move(self, rows: int) -> bool:
-        """Choose another trial; False where there is none further."""
+        """Select another trial; return False at either end."""
         trials = self._trials()
         if not trials:
             return False
@@ -74,11 +95,11 @@ class TrialsPane(Pane):
         return after != before
 
     def no_further(self, rows: int) -> str:
-        """Why no other trial could be chosen."""
-        return f"there is no trial further {'up' if rows < 0 else 'down'}"
+        """Return what to say at either end of the list."""
+        return f"This is the {'first' if rows < 0 else 'last'} trial"
 
     def foot(self, width: int, height: int) -> Sequence[Row]:
-        """The story of the chosen trial, where there is room."""
+        """Return the details of the selected trial, if there is room."""
         trial = self.trial
         if trial is None or not self.current:
             return ()
@@ -86,7 +107,7 @@ class TrialsPane(Pane):
         return story(self.view, trial, width, rows) if rows else ()
 
     def _at(self, trials: Sequence[TrialState]) -> int:
-        """Where the chosen trial stands; trials may have come before it."""
+        """Return the row of the selected trial; trials may have been added before it."""
         for at, trial in enumerate(trials):
             if trial.id == self.chosen:
                 return at
@@ -102,15 +123,15 @@ class TrialsPane(Pane):
         return max(0, at - height + 1, min(top, at))
 
     def first_row(self, total: int, height: int) -> int:
-        """Running trials are kept in sight, with a little of what went before."""
+        """Keep running trials visible, with one row before them."""
         running = [at for at, trial in enumerate(self._trials()) if trial.status == "running"]
         return max(0, running[0] - 1) if running else 0
 
     def body(self, width: int, height: int) -> Sequence[Row]:
-        """The rows, made as they come into sight."""
+        """Return the rows, made when they are drawn."""
         trials = self._trials()
         if not trials:
-            return awaited(self.view, "no trial is known yet", width, height)
+            return awaited(self.view, "No trials yet", width, height)
         label = self.view.label_width(LABEL_MOST)
         seed = max(len(str(trial.seed)) for trial in trials) + 1
         again = any(trial.attempt > 1 for trial in trials)
@@ -146,7 +167,7 @@ class TrialsPane(Pane):
 
 
 def trial_counts(view: View) -> str:
-    """9/12 done, 1 failed, 2 running."""
+    """Return the counts, as `9/12 done, 1 failed, 2 running`."""
     state = view.state
     done = sum(trial.done for trial in state.trials.values())
     parts = [f"{done}/{len(state.trials)} done"]
@@ -158,7 +179,7 @@ def trial_counts(view: View) -> str:
 
 
 def summary(view: View, width: int) -> Row:
-    """All trials in one line: the counts, then each that runs with its share."""
+    """Return all trials in one line: the counts, then each running one with its progress."""
     if not view.state.trials:
         return EMPTY
     runs: list[tuple[str, str]] = [("trials ", "dim"), (trial_counts(view), "strong")]
@@ -178,18 +199,18 @@ def _accuracy(trial: TrialState) -> tuple[str, str]:
 def _why(trial: TrialState, room: int) -> Row:
     sign, style = STATUS[trial.status]
     again = f" (attempt {trial.attempt})" if trial.attempt > 1 else ""
-    return row(cell(f"{sign} {trial.status}{again}: {printable(trial.reason)}", room, style))
+    return row(cell(f"{sign} {trial.status}{again}{why(trial)}", room, style))
 
 
 def _how_far(view: View, trial: TrialState, room: int) -> Row:
-    """The middle of a row, `room` cells wide."""
+    """Return the middle of a row, `room` cells wide."""
     sign, style = STATUS[trial.status]
     if trial.status == "running":
         return _running(view, trial, room)
     status = row((sign, style), " ", (trial.status, "dim" if trial.status == "queued" else style))
     took = ""
     if trial.status == "queued" and view.state.needed and view.alive:
-        took = f"waits for {view.state.needed}"
+        took = f"waiting for {view.state.needed}"
     if trial.status == "finished" and trial.started and trial.ended_at is not None:
         since, until = trial.started.at, trial.ended_at
         took = duration(until - since - view.state.paused_between(since, until))

@@ -1,4 +1,4 @@
-"""The whole story of one trial: how it stands, how far it came, and why it ended as it did."""
+"""The details of one trial: status, progress, and why it ended."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,23 +13,23 @@ from batchscope.tui.viewmodel.view import View
 
 HEAD_ROWS = 3
 LEAST_ROWS = 6
-"""Rows that the list keeps above a story."""
+"""Rows that the list keeps above the details."""
 
 
 def story(view: View, trial: TrialState, width: int, rows: int) -> list[Row]:
-    """`rows` rows about a trial, below a line with its name."""
+    """Return `rows` rows about a trial, below a line with its name."""
     name = f" {printable(trial.id)} "
     rule = row(("─", "frame"), (name, "strong"), ("─" * max(0, width - len(name) - 1), "frame"))
     head = [clip(line, width) for line in (rule, _standing(view, trial), _reach(trial))]
-    why, style = _why(view, trial)
-    lines = wrap(why, width, style) if why else []
+    text, style = _reason(view, trial)
+    lines = wrap(text, width, style) if text else []
     return [*head, *lines, *[()] * rows][:rows]
 
 
 def rows_for(view: View, trials: Sequence[TrialState], width: int, height: int) -> int:
-    """Rows of a story that hold the longest reason of any trial; 0 where there is no room.
+    """Return how many rows hold the longest reason of any trial; 0 if there is no room.
 
-    The same for all trials, so that nothing jumps as one is chosen after the other.
+    The number is the same for all trials, so that the layout does not jump between them.
     """
 
     def longest() -> int:
@@ -42,28 +42,28 @@ def rows_for(view: View, trials: Sequence[TrialState], width: int, height: int) 
 
 
 def _standing(view: View, trial: TrialState) -> Row:
-    """Status, device, attempt, when it began and how long it took."""
+    """Return status, device, attempt, start and duration."""
     text: str = trial.status
     if trial.device:
         text += f" on {printable(trial.device)}"
     if trial.attempt > 1:
         text += f", attempt {trial.attempt}"
     if trial.started and trial.status != "queued":
-        text += f", begun {datetime.fromtimestamp(trial.started.at):%H:%M:%S}"
+        text += f", started {datetime.fromtimestamp(trial.started.at):%H:%M:%S}"
         until = trial.ended_at if trial.ended_at is not None else view.now
         if trial.ended_at is not None or view.alive:
             since = trial.started.at
             ran = until - since - view.state.paused_between(since, until)
-            text += f", {'took' if trial.ended_at is not None else 'runs for'} {duration(ran)}"
+            text += f", {'took' if trial.ended_at is not None else 'running for'} {duration(ran)}"
     return row(text)
 
 
 def _reach(trial: TrialState) -> Row:
-    """Epochs, steps and accuracies so far."""
+    """Return epochs, steps and accuracies so far."""
     last, budget = trial.last, trial.settings.train.epochs
     if last is None:
         steps = trial.progress.steps if trial.progress else 0
-        return row((f"no epoch has ended yet, step {steps:,}" if steps else "no step yet", "dim"))
+        return row((f"step {steps:,}, no epoch finished yet" if steps else "no step yet", "dim"))
     epochs = f"epoch {last.epoch}" + (f" of {budget}" if budget else "")
     each = fmean(record.seconds for record in trial.records)
     together = f" {stack_mark(stacked([trial]))}".rstrip()
@@ -75,9 +75,18 @@ def _reach(trial: TrialState) -> Row:
     )
 
 
-def _why(view: View, trial: TrialState) -> tuple[str, str]:
-    """The reason in full, or how its batch is cut."""
+def why(trial: TrialState) -> str:
+    """Return why a trial ended, to follow its status; a skip says by whom."""
+    reason = printable(trial.reason)
+    if trial.status == "skipped" and reason in ("skipped on request", "skipped by you"):
+        return " by you"
+    return f": {reason}"
+
+
+def _reason(view: View, trial: TrialState) -> tuple[str, str]:
+    """Return why the trial ended, or else why its batch is cut as it is."""
     if trial.reason:
-        return trial.reason, "bad" if trial.status == "failed" else "warn"
+        text = f"{trial.status}{why(trial)}" if why(trial) == " by you" else trial.reason
+        return text, "bad" if trial.status == "failed" else "warn"
     plan = view.state.plans.get(trial.id)
     return (plan.reason, "dim") if plan else ("", "")

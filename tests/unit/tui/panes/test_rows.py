@@ -371,6 +371,6 @@ def test_any_plane_keeps_to_its_area(
 
 @pytest.mark.parametrize("width", [30, 60, 80, 200])
 def test_help_and_leave_have_their_room_before_all_else(width: int) -> None:
-    line = text_of(hints(commands_at("board"), row(" 1-7 pane"), width))
+    line = text_of(hints(commands_at("board"), row(" 1-9 pane"), width))
     assert len(line) <= width
     assert line.endswith("  ? help  q leave")

@@ -51,8 +51,8 @@ def test_what_bounds_the_memory_is_told(tmp_path: Path) -> None:
     path.write_text(preset_files()["quickstart"].read_text())
     for assignments, limit, expected in [
         ([], None, ""),
-        ([], 1 << 30, "memory    at most 1.00 GiB a device"),
-        (["memory.limit=512MiB"], 1 << 30, "memory    at most 512 MiB a device"),
+        ([], 1 << 30, "memory    at most 1.00 GiB per device"),
+        (["memory.limit=512MiB"], 1 << 30, "memory    at most 512 MiB per device"),
         (["memory.micro_batch_size=4"], None, "memory    micro-batch 4"),
     ]:
         offer = Offer("memory", path, load_preset(path, assignments))
