@@ -38,7 +38,7 @@ def check_root(root: Path) -> None:
     except OSError as error:
         raise DataError(f"{root}: cannot be read: {reason(error)}") from None
     if not stat.S_ISDIR(mode):
-        raise DataError(f"{root}: expected a folder, this is a file")
+        raise DataError(f"{root}: not a folder")
 
 
 def is_file(path: Path) -> bool:
