@@ -180,5 +180,5 @@ def _plain_or_gz(path: Path) -> Path | None:
 
 def _present(path: Path | None, expected: Path) -> Path:
     if path is None:
-        raise DataError(f"{expected}: missing, also with .gz")
+        raise DataError(f"{expected}: missing, and so is {expected.name}.gz")
     return path

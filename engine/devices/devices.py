@@ -81,7 +81,7 @@ def choose_devices(asked: str) -> list[Device]:
         name = "cuda:0" if word.strip() == "cuda" else word.strip()
         if not name.startswith("cuda:") or not name[5:].isdigit():
             known = ["auto", "cpu", *by_name]
-            raise UsageProblem(f"--device {printable(asked)}: unknown{nearest(name, known)}")
+            raise UsageProblem(f"--device {printable(asked)}: unknown device{nearest(name, known)}")
         if name not in by_name:
             there = (
                 f"the GPUs are {', '.join(by_name)}"

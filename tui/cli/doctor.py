@@ -76,7 +76,9 @@ def run(home: str | None, as_json: bool) -> int:
     if as_json:
         print(json_text(_as_json(checks, lacking), sys.stdout))
     else:
-        print(f"\nmissing: {', '.join(lacking)}" if lacking else "\nnothing required is missing")
+        print(
+            f"\nproblems: {', '.join(lacking)}" if lacking else "\neverything required is available"
+        )
     return MachineProblem.exit_code if lacking else 0
 
 

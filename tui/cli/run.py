@@ -96,9 +96,14 @@ def _check_machine(words: argparse.Namespace) -> None:
     from batchscope.engine.system.files import is_folder, user_path
     from batchscope.tui.config.settings import place_of
 
-    if words.data_dir and not is_folder(user_path(words.data_dir)):
+    if words.data_dir:
         where = place_of(words, "data_dir")
-        raise UsageProblem(f"{where} {printable(words.data_dir)}: no such folder")
+        try:
+            found = is_folder(user_path(words.data_dir))
+        except UsageProblem as problem:
+            raise UsageProblem(f"{where} {problem}") from None
+        if not found:
+            raise UsageProblem(f"{where} {printable(words.data_dir)}: no such folder")
     if words.device not in ("auto", "cpu") and not words.on:
         from batchscope.engine.devices.devices import choose_devices
 

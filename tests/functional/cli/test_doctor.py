@@ -22,7 +22,7 @@ from tests.messages import says
 from tests.terminal.terminals import Terminal
 
 ONE = sets("seeds=1", "train.epochs=1", "grid.batch_size=[512]")
-COMPLETE = "nothing required is missing"
+COMPLETE = "everything required is available"
 UUIDS = ("GPU-11111111-2222-3333-4444-555555555555", "GPU-66666666-7777-8888-9999-aaaaaaaaaaaa")
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 FAKE_TORCH = """
@@ -151,7 +151,7 @@ def test_a_home_that_cannot_be_written(lab: Lab, name: str) -> None:
     assert (outcome.code, outcome.err) == (3, "")
     assert "✗ home " in outcome.out
     assert outcome.out.count("✗") == 1
-    assert outcome.out.endswith("\nlacking: home\n")
+    assert outcome.out.endswith("\nproblems: home\n")
     assert fits(outcome)
     assert checks(lab, 3, "--home", name)["home"]["free"] is None
 
@@ -166,7 +166,7 @@ def test_a_disk_that_takes_no_more(
     assert doctor.run(str(tmp_path), as_json=False) == 3
     said = capsys.readouterr().out
     assert "sweeps cannot be stored here: No space left on device" in said
-    assert said.endswith("\nlacking: home\n")
+    assert said.endswith("\nproblems: home\n")
 
 
 def test_a_user_who_is_not_there(lab: Lab) -> None:
@@ -229,7 +229,7 @@ def test_cards_that_nvml_and_torch_see(lab: Lab, cards: dict[str, str]) -> None:
     assert (outcome.code, outcome.err) == (0, "")
     assert fits(outcome)
     assert "✓ driver        NVIDIA driver 550.54.14, CUDA 12.4\n" in outcome.out
-    assert "✓ torch's GPUs  torch sees the same 2 as NVML, in the same order" in outcome.out
+    assert "✓ torch's GPUs  torch sees the same 2 GPUs as NVML, in the same order" in outcome.out
     found = checks(lab, 0, **environment)
     first, second = found["cuda:0"], found["cuda:1"]
     assert (first["uuid"], second["uuid"]) == UUIDS
