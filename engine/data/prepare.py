@@ -46,12 +46,12 @@ _REPORT_SECONDS = 0.5
 _IMAGES_AT_ONCE = 512
 
 
-def _silent(received: int, total: int) -> None:
+def _ignore(received: int, total: int) -> None:
     """Ignore progress."""
 
 
 def prepare(
-    name: str, home: Path, data_dir: Path | None = None, progress: Progress = _silent
+    name: str, home: Path, data_dir: Path | None = None, progress: Progress = _ignore
 ) -> Prepared:
     """Prepare a data set below `home`, unless it is prepared already.
 
@@ -99,7 +99,7 @@ def load_arrays(prepared: Prepared) -> Arrays:
     return first, second, third, fourth
 
 
-# ---- what is there already
+# ---- existing preparations
 
 
 def _key(name: str, source: Path | None) -> str:
@@ -254,7 +254,7 @@ def _normalized(pixels: NDArray[Any], table: NDArray[np.float32]) -> NDArray[np.
     return np.stack([row[pixels[:, channel]] for channel, row in enumerate(table)], axis=1)
 
 
-# ---- as a process of its own
+# ---- command line
 
 
 def main() -> int:

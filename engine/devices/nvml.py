@@ -165,10 +165,10 @@ def driver() -> Driver:
 
 
 def cards() -> list[Card]:
-    """The cards in CUDA's order, as `CUDA_VISIBLE_DEVICES` leaves them; empty without a driver.
+    """Return the GPUs that `CUDA_VISIBLE_DEVICES` allows, in CUDA's order; none without a driver.
 
-    The order is that of the bus, which is CUDA's under `CUDA_DEVICE_ORDER=PCI_BUS_ID`. A card
-    that does not tell its UUID is left out, as CUDA leaves out one that fell off the bus.
+    The order is that of the bus, which is CUDA's under `CUDA_DEVICE_ORDER=PCI_BUS_ID`. A GPU
+    without a UUID is left out, as CUDA leaves out one that fell off the bus.
     """
     try:
         pynvml = _library.begin()
@@ -181,14 +181,14 @@ def cards() -> list[Card]:
     answering: list[Card] = []
     for uuid in chosen:
         card = by_uuid.get(uuid) or _slice(pynvml, uuid)
-        if card is None:  # the first name that means nothing ends CUDA's list
+        if card is None:  # CUDA's list ends at the first name that is not a GPU
             break
         answering.append(card)
     return answering
 
 
 def read(uuid: str) -> CardReading:
-    """A card's figures, each missing on its own."""
+    """Read the state of a GPU; each field that cannot be read is None."""
     try:
         pynvml, handle = _library.begin(), _library.handle(uuid)
     except Exception as error:

@@ -11,7 +11,7 @@ def make_private(home: Path, *folders: Path) -> None:
     """Create the home if it is missing, and folders in it that only this user can read and write.
 
     An existing home keeps its mode, because it may have other content. But it must belong to this
-    user and not be writable by everyone: whoever can rename its content could replace a sweep.
+    user and not be writable by everyone: a user who can rename its content could replace a sweep.
 
     Raises:
         OSError: a folder cannot be created, or another user could change its content.

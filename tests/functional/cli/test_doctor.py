@@ -238,7 +238,7 @@ def test_cards_that_nvml_and_torch_see(lab: Lab, cards: dict[str, str]) -> None:
     (process,) = first["processes"]
     assert (process["pid"], process["held"]) == (os.getpid(), 5 << 30)
     assert (second["processes"], second["power"]) == ([], None)
-    assert "37 % busy, 41 °C, power not known" in second["text"]
+    assert "37 % busy, 41 °C, power unknown" in second["text"]
 
 
 @needs_compiler
