@@ -1,4 +1,4 @@
-"""Numbers and sizes of memory as people read and write them."""
+"""Reads and writes memory sizes and numbers as people write them."""
 
 import math
 import re
@@ -15,10 +15,10 @@ _UNITS = {"": 1, "b": 1, **_BINARY, **_DECIMAL}
 
 
 def parse_size(written: object) -> int:
-    """Bytes of `2GiB` (binary), `1.5 GB` (decimal), `1048576` or a number; parts are cut off.
+    """Return the bytes of `2GiB` (binary), `1.5 GB` (decimal), `1048576` or a number, rounded down.
 
     Raises:
-        UsageProblem: it is no size above 0; the message holds an example, not the option's name.
+        UsageProblem: it is not a size above 0. The message has an example, not the option's name.
     """
     if isinstance(written, int) and not isinstance(written, bool):
         return _checked(Fraction(written), written)
@@ -30,12 +30,12 @@ def parse_size(written: object) -> int:
     if factor is None:
         raise UsageProblem(f"expected {EXAMPLE}, got {shown(written)}{_meant(unit)}")
     if part and factor == 1:
-        raise UsageProblem(f"expected whole bytes, or {EXAMPLE}, got {shown(written)}")
+        raise UsageProblem(f"expected a whole number of bytes or {EXAMPLE}, got {shown(written)}")
     return _checked(Fraction(whole + (part or "")) * factor, written)
 
 
 def shown_size(count: float) -> str:
-    """Bytes with a binary unit: 512 MiB, 9.10 GiB."""
+    """Format bytes with a binary unit: 512 MiB, 9.10 GiB."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(count) < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{three_digits(count)} {unit}"
@@ -44,14 +44,14 @@ def shown_size(count: float) -> str:
 
 
 def three_digits(value: float) -> str:
-    """A number to three digits, if it has no more before the point: 1.23, 12.3, 1,230."""
+    """Format a number with three digits, or more where its integer part has more: 12.3, 1,230."""
     magnitude = abs(value)
     decimals = 2 if magnitude < 9.995 else 1 if magnitude < 99.95 else 0
     return f"{value:,.{decimals}f}"
 
 
 def _meant(unit: str) -> str:
-    """`2G` may be either, and they differ by 7 %: the person has to say."""
+    """Return both units that `2G` may mean: they differ by 7 %, so the user has to choose."""
     if unit.upper() not in ("K", "M", "G", "T", "P"):
         return ""
     letter = unit.upper()
@@ -65,7 +65,7 @@ def _raised(power: int) -> str:
 
 def _checked(size: Fraction, written: object) -> int:
     if not 1 <= size <= LARGEST:
-        raise UsageProblem(f"expected between 1 byte and 1024 PiB, got {shown(written)}")
+        raise UsageProblem(f"expected a size from 1 byte to 1024 PiB, got {shown(written)}")
     return int(size)
 
 
@@ -73,7 +73,7 @@ UNKNOWN = "–"
 
 
 def number(value: float | None) -> str:
-    """A figure to three digits, in powers of ten where it is tiny or huge."""
+    """Format a number with three digits, in powers of ten if it is tiny or huge."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
     if value == 0 or 1e-3 <= abs(value) < 1e4:
@@ -83,7 +83,7 @@ def number(value: float | None) -> str:
 
 
 def significant(value: float | None) -> str:
-    """A figure to three significant digits: 0.0512, 1.23, 394."""
+    """Format a number with three significant digits: 0.0512, 1.23, 394."""
     if value is None or not math.isfinite(value) or not 1e-3 <= abs(value) < 1:
         return number(value)
     rounded = float(f"{value:.2e}")
@@ -91,7 +91,7 @@ def significant(value: float | None) -> str:
 
 
 def signed(value: float) -> str:
-    """With its sign, and a minus as wide as the plus; whole below ten millions."""
+    """Format a number with its sign (a minus as wide as a plus); an integer from 10,000 to 10⁷."""
     sign = "+" if value > 0 else "−" if value < 0 else ""
     size = abs(value)
     return sign + (f"{size:,.0f}" if 1e4 <= size < 1e7 else number(size))

@@ -1,1 +1,1 @@
-"""Files that are whole or known not to be, here and elsewhere."""
+"""Checkpoint files, on this machine and elsewhere; a damaged file is always detected."""

@@ -1,10 +1,9 @@
-"""Checkpoint files: one trial's training, whole on disk or not there at all.
+"""Reads and writes checkpoint files: the state of one trial's training, complete or not at all.
 
-A file is a header with a checksum of its own, and a payload whose SHA-256 is in the header: one
-that was cut short or changed in a single byte is known for it. A new one is written beside the
-others, made durable, and only then takes its name; the one before stays until then. What the
-payload holds is the worker's affair (`engine.training.trainer.snapshot`); the conductor reads
-headers.
+A file is a header with its own checksum, and a payload whose SHA-256 is in the header, so a
+truncated or changed file is detected. A new one is written under a temporary name, flushed to
+disk and then renamed; the previous one is kept until then. `engine.training.trainer.snapshot`
+defines the payload; the conductor only reads headers.
 """
 
 import contextlib
@@ -29,15 +28,15 @@ _PLAIN = re.compile(r"[a-z0-9_][a-z0-9._-]*")
 
 
 class Damaged(Exception):
-    """The file is no whole checkpoint; the message says why."""
+    """The file is not a complete checkpoint; the message says why."""
 
 
 class Superseded(Exception):
-    """A later attempt of the trial has written its checkpoint here."""
+    """A later attempt of the trial has already written its checkpoint."""
 
 
 class CheckpointHeader(NamedTuple):
-    """Which attempt wrote the file, after how many steps, and the bytes of its payload."""
+    """The header: the attempt that wrote the file, its steps, the payload's bytes and SHA-256."""
 
     attempt: int
     steps: int
@@ -46,15 +45,15 @@ class CheckpointHeader(NamedTuple):
 
 
 def folder_of(sweep: Path, trial: str) -> Path:
-    """Where a trial's checkpoints lie in the folder of its sweep.
+    """Return the folder of a trial's checkpoints in the folder of its sweep.
 
-    Its name is the trial's, or a readable part of that and a hash where no file may be called so.
+    Its name is the trial's, or, where that is not a valid file name, a readable part and a hash.
     """
     return sweep / TRIALS / _file_name(trial)
 
 
 def weights_of(sweep: Path, trial: str) -> Path:
-    """Where a trial's final weights lie that were asked for: apart, since checkpoints go."""
+    """Return the folder of a trial's final weights: a separate one, as checkpoints are deleted."""
     return sweep / WEIGHTS / _file_name(trial)
 
 
@@ -67,11 +66,17 @@ def _file_name(trial: str) -> str:
 
 
 def write(folder: Path, attempt: int, steps: int, payload: bytes) -> None:
-    """Write a checkpoint so that it, or the one before, is whole whatever happens meanwhile.
+    """Write a checkpoint so that it or the previous one is complete, whatever happens meanwhile.
+
+    Args:
+        folder: folder of the trial's checkpoints.
+        attempt: number of the attempt that writes it.
+        steps: optimizer steps done.
+        payload: the state of the training.
 
     Raises:
-        Superseded: a later attempt has written here.
-        OSError: the disk refuses; the one before is as it was.
+        Superseded: a later attempt has already written a checkpoint.
+        OSError: it cannot be written; the previous one is unchanged.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = folder / f"checkpoint.{attempt}.tmp"
@@ -82,7 +87,7 @@ def write(folder: Path, attempt: int, steps: int, payload: bytes) -> None:
             sync_file(file)
         latest = latest_header(folder)
         if latest and latest.attempt > attempt:
-            raise Superseded(f"attempt {latest.attempt} has written a checkpoint since")
+            raise Superseded(f"attempt {latest.attempt} has already written a checkpoint")
         with contextlib.suppress(FileNotFoundError):
             (folder / CURRENT).replace(folder / PREVIOUS)
         fresh.replace(folder / CURRENT)
@@ -94,10 +99,10 @@ def write(folder: Path, attempt: int, steps: int, payload: bytes) -> None:
 
 
 def read(path: Path) -> tuple[CheckpointHeader, bytes]:
-    """A checkpoint's header and payload.
+    """Read a checkpoint's header and payload.
 
     Raises:
-        Damaged: it is not whole.
+        Damaged: it is truncated or changed.
         OSError: it cannot be read.
     """
     content = path.read_bytes()
@@ -106,12 +111,12 @@ def read(path: Path) -> tuple[CheckpointHeader, bytes]:
     if len(payload) != header.length:
         raise Damaged(f"it has {len(payload):,} of {header.length:,} bytes")
     if hashlib.sha256(payload).digest() != header.digest:
-        raise Damaged("its bytes have changed")
+        raise Damaged("its content has changed (wrong checksum)")
     return header, payload
 
 
 def latest_header(folder: Path) -> CheckpointHeader | None:
-    """The header of the newest checkpoint that has one; its payload is not looked at."""
+    """Return the newest valid header; the payload is not read."""
     for name in (CURRENT, PREVIOUS):
         with contextlib.suppress(OSError, Damaged), open(folder / name, "rb") as file:
             return _parsed(file.read(_HEADER.size))
@@ -119,9 +124,9 @@ def latest_header(folder: Path) -> CheckpointHeader | None:
 
 
 def candidates(folder: Path) -> Iterator[Path]:
-    """Checkpoints to go on from, newest first; what a writer that died left half done is removed.
+    """Yield the checkpoints to resume from, newest first, after removing unfinished files.
 
-    Only for whoever holds the sweep.
+    Only the process that holds the sweep's lock may call it.
     """
     for left in folder.glob("checkpoint.*.tmp"):
         with contextlib.suppress(OSError):
@@ -130,7 +135,7 @@ def candidates(folder: Path) -> Iterator[Path]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a trial's checkpoints, as far as the disk lets us."""
+    """Remove a trial's checkpoints, ignoring errors."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -142,12 +147,12 @@ def _header(attempt: int, steps: int, payload: bytes) -> bytes:
 
 def _parsed(content: bytes) -> CheckpointHeader:
     if len(content) < _HEADER.size:
-        raise Damaged("it ends within its header")
+        raise Damaged("its header is incomplete")
     magic, version, attempt, steps, length, digest, checksum = _HEADER.unpack(content)
     if magic != MAGIC:
-        raise Damaged("it is no checkpoint of batchscope")
+        raise Damaged("it is not a checkpoint of batchscope")
     if checksum != zlib.crc32(content[:-4] + bytes(4)):
-        raise Damaged("its header has changed")
+        raise Damaged("its header has changed (wrong checksum)")
     if version != VERSION:
-        raise Damaged(f"it has version {version}, and this program reads version {VERSION}")
+        raise Damaged(f"it has version {version}, but this program reads version {VERSION}")
     return CheckpointHeader(attempt, steps, length, digest)

@@ -1,7 +1,7 @@
-"""The files of a sweep on two machines: a node's mirror of what its worker reads and writes there.
+"""Keeps a sweep's files on two machines: a node's copy of what its worker reads and writes.
 
-A worker writes a checkpoint and only then states what it holds. So whoever looks at the files
-after reading a statement finds all that it stands for, and what is carried with it comes first.
+A worker writes a checkpoint before it sends the event about it. So whoever reads the event finds
+the checkpoint, and files that are sent with an event are stored before the event is.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from batchscope.engine.system.files import sync, sync_file
 from batchscope.engine.system.private_folders import OTHERS, make_private
 
 Files = dict[str, bytes]
-"""Contents by path below the folder of the sweep, in POSIX's way of writing."""
+"""Contents by POSIX path below the folder of the sweep."""
 
 SCRATCH, DATA, WORK, LOCK = "batchscope", "data", "work", "lock"
 PREFIX = "worker-"
@@ -27,7 +27,7 @@ Seen = tuple[int, int, int]
 
 
 def carried(folder: Path, below: Iterable[str]) -> Files:
-    """The files that a worker needs in those folders: whole ones alone, and no second copies."""
+    """Read the files that a worker needs in these folders: complete ones, no previous copies."""
     return {path: (folder / path).read_bytes() for path in sorted(_present(folder, below))}
 
 
@@ -45,16 +45,16 @@ def _present(folder: Path, below: Iterable[str]) -> dict[str, Seen]:
 
 
 def put(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files that were carried so that each is whole, the old one or the new.
+    """Write received files, each atomically.
 
     Raises:
-        ValueError: a path leads elsewhere than below trials or weights.
-        OSError: the disk refuses.
+        ValueError: a path is not below trials or weights.
+        OSError: a file cannot be written.
     """
     for name, content in files.items():
         path = PurePosixPath(name)
         if path.parts[:1] not in ((TRIALS,), (WEIGHTS,)) or ".." in path.parts:
-            raise ValueError(f"{name!r} is no file of a sweep's trials")
+            raise ValueError(f"{name!r} is not a file of a sweep's trials")
         target = folder / path
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
@@ -69,16 +69,16 @@ def put(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 class Mirror:
-    """A folder of this node that stands for that of the sweep, for one worker.
+    """A folder of this node that replaces the sweep's folder for one worker.
 
-    It is locked as long as its owner lives; those that nobody owns any more are cleared away.
+    It is locked as long as its process runs; folders without a process are removed.
     """
 
     def __init__(self, scratch: Path | None = None) -> None:
         self.scratch = scratch or Path(tempfile.gettempdir()) / f"{SCRATCH}-{os.getuid()}"
         _make_ours(self.scratch)
         make_private(self.scratch, self.scratch / DATA, self.scratch / WORK)
-        with _locked(self.scratch / LOCK):  # none is cleared away before it is locked
+        with _locked(self.scratch / LOCK):  # so that no new folder is removed before it is locked
             _clear_stale(self.scratch / WORK)
             self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self.scratch / WORK))
             self._lock = os.open(self.folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
@@ -87,15 +87,15 @@ class Mirror:
         self._seen: dict[str, Seen] = {}
 
     def begin(self, below: Iterable[str], files: Mapping[str, bytes]) -> None:
-        """Watch those folders from now on, with these files in them and no others."""
+        """Watch these folders from now on, with exactly these files in them."""
         self._below = tuple(below)
-        for name in (TRIALS, WEIGHTS):  # what was worked on before is kept elsewhere
+        for name in (TRIALS, WEIGHTS):  # the previous trial's files are stored elsewhere
             shutil.rmtree(self.folder / name, ignore_errors=True)
         put(self.folder, files)
         self._seen = _present(self.folder, self._below)
 
     def changed(self) -> Files:
-        """The files that are new since they were last looked at."""
+        """Return the files that are new or changed since the last call."""
         now = _present(self.folder, self._below)
         new = [name for name, stat in now.items() if self._seen.get(name) != stat]
         files = Files()
@@ -106,7 +106,7 @@ class Mirror:
         return files
 
     def close(self) -> None:
-        """Remove it."""
+        """Remove the folder and release its lock."""
         shutil.rmtree(self.folder, ignore_errors=True)
         lock, self._lock = self._lock, -1
         if lock >= 0:
@@ -128,10 +128,10 @@ def _clear_stale(work: Path) -> None:
 
 
 def _make_ours(folder: Path) -> None:
-    """Make the folder below a place that is everybody's, or refuse what somebody has put there.
+    """Create the private folder in a folder that all users share, such as /tmp.
 
     Raises:
-        PermissionError: it is a link, somebody else's, or open to others.
+        PermissionError: it exists and is a link, another user's, or readable by others.
     """
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=stat.S_IRWXU)
@@ -139,25 +139,25 @@ def _make_ours(folder: Path) -> None:
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise PermissionError(f"{folder}: is not a folder of this user")
     if status.st_mode & OTHERS:
-        raise PermissionError(f"{folder}: others may look into it")
+        raise PermissionError(f"{folder}: other users can read it; run chmod 700 on it")
 
 
 class DataShelf:
-    """The data sets of a node, by what is in them: each is written once, whoever asks."""
+    """The data sets of a node by the hash of their content; each is written once."""
 
     def __init__(self, scratch: Path) -> None:
         self._folder = scratch / DATA
 
     def path_of(self, digest: str) -> Path:
-        """Where the arrays with that SHA-256 lie, or would."""
+        """Return the folder of the arrays with that SHA-256; it may not exist."""
         return self._folder / digest
 
     def has(self, digest: str) -> bool:
-        """Whether they are there, whole."""
+        """Return whether the arrays with that SHA-256 are here and complete."""
         return self.path_of(digest).is_dir()
 
     def put(self, digest: str, files: Mapping[str, bytes]) -> None:
-        """Write them, unless somebody has meanwhile."""
+        """Write arrays, unless another worker has written them already."""
         with _locked(self._folder / LOCK):
             if self.has(digest):
                 return
@@ -168,5 +168,5 @@ class DataShelf:
 
 
 def data_files(folder: Path) -> Files:
-    """The arrays of a prepared data set."""
+    """Read the files of a prepared data set."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}

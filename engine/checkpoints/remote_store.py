@@ -1,11 +1,11 @@
-"""Where the checkpoints of a sweep go that trains on many machines, as `--checkpoints` names it.
+"""Stores the checkpoints of a sweep that trains on several machines, as `--checkpoints` says.
 
-Into a folder that every node has, they are written as on one machine, and no store is needed. A URL
-is opened by fsspec, and each node sends there what its worker wrote before anybody hears of it.
-Without either they travel to the conductor with the statements that they stand for.
+- A folder that every node can reach: checkpoints are written as on one machine, without a store.
+- A URL, opened by fsspec: each node stores its worker's checkpoints before the event about them.
+- Neither: checkpoints are sent to the conductor with the events about them.
 
-The conductor leaves a mark there, and a node that does not see it is refused: what it wrote would
-be found by nobody.
+The conductor writes a mark there. A node that does not see it is rejected, because nobody else
+would find its checkpoints.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ class Store:
         self._files, self._root = fsspec.core.url_to_fs(url)
 
     def get(self, below: Iterable[str]) -> Files:
-        """The files in those folders."""
+        """Read the files in these folders."""
         files = Files()
         for name in below:
             folder = f"{self._root}/{name}"
@@ -44,7 +44,7 @@ class Store:
         return files
 
     def put(self, files: Mapping[str, bytes]) -> None:
-        """Keep files, each whole: written beside, then named, for not all write one at once."""
+        """Store files, each under a temporary name first: not all stores write atomically."""
         for name, content in files.items():
             path = f"{self._root}/{name}"
             self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
@@ -52,33 +52,33 @@ class Store:
             self._files.mv(f"{path}.part", path)
 
     def remove(self, below: str = "") -> None:
-        """Delete a folder, or all that there is."""
+        """Delete a folder, or everything."""
         folder = f"{self._root}/{below}".rstrip("/")
         self._files.invalidate_cache()
         if self._files.exists(folder):
             self._files.rm(folder, recursive=True)
 
     def mark(self) -> None:
-        """Leave a sign that this is the place."""
+        """Write the mark by which nodes recognise the store."""
         self.put({MARK: b""})
 
     def is_marked(self) -> bool:
-        """Whether the sign is seen from here."""
+        """Return whether the mark is visible from here."""
         self._files.invalidate_cache()
         return bool(self._files.exists(f"{self._root}/{MARK}"))
 
 
 def is_url(where: str) -> bool:
-    """Whether it is for fsspec to open."""
+    """Return whether a place is a URL for fsspec, not a folder."""
     return SEPARATOR in where
 
 
 def open_store(where: str) -> Store:
-    """The store at a URL or in a folder.
+    """Open the store at a URL or in a folder.
 
     Raises:
-        UsageProblem: fsspec knows no such kind of place.
-        MachineProblem: it lacks a library for it, or cannot reach it.
+        UsageProblem: fsspec does not support the scheme of the URL.
+        MachineProblem: a library for it is missing, or it cannot be opened.
     """
     if is_url(where):
         _check_kind(where)
@@ -89,31 +89,33 @@ def open_store(where: str) -> Store:
 
 
 def _check_kind(where: str) -> None:
-    """Refuse a URL whose scheme nothing stands for."""
+    """Raise `UsageProblem` if fsspec does not support the scheme of a URL."""
     from fsspec import available_protocols, get_filesystem_class
 
     for kind in where.partition(SEPARATOR)[0].split("::"):
         try:
             get_filesystem_class(kind)
         except ImportError:
-            continue  # known, but for a library
+            continue  # supported, but a library is missing
         except ValueError:
-            problem = f"fsspec knows nothing that is called {printable(kind)!r}"
+            problem = f"fsspec does not support {printable(kind)!r}"
             hint = similar(kind, available_protocols())
             raise UsageProblem(f"--checkpoints {printable(where)}: {problem}{hint}") from None
 
 
 def check(where: str, on_cluster: bool) -> str:
-    """What `--checkpoints` says, a folder made absolute.
+    """Return the value of `--checkpoints`; a folder is created and made absolute.
 
     Raises:
-        UsageProblem: it makes no sense without a cluster.
-        MachineProblem: the URL cannot be opened, or the folder not be made.
+        UsageProblem: it is given without `--on`.
+        MachineProblem: the URL cannot be opened, or the folder cannot be created.
     """
     if not where:
         return ""
     if not on_cluster:
-        raise UsageProblem("--checkpoints: goes with --on; on one machine they lie with the sweep")
+        raise UsageProblem(
+            "--checkpoints: needs --on; on one machine checkpoints are stored with the sweep"
+        )
     if is_url(where):
         open_store(where)
         return where
@@ -122,6 +124,6 @@ def check(where: str, on_cluster: bool) -> str:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise MachineProblem(
-            f"--checkpoints {printable(where)}: {error.strerror or error}"
+            f"--checkpoints {printable(where)}: cannot be created: {error.strerror or error}"
         ) from None
     return str(folder)

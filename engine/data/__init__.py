@@ -1,1 +1,1 @@
-"""Data sets: fetched once into arrays that every worker maps."""
+"""Data sets: downloaded once and prepared as arrays that every worker maps into memory."""

@@ -1,6 +1,6 @@
-"""What is known of each data set before a byte of it is read.
+"""Describes each data set before it is read.
 
-The viewer imports this at start-up, so it needs nothing but msgspec.
+The viewer imports this at start-up, so it only imports msgspec.
 """
 
 from msgspec import Struct
@@ -9,10 +9,18 @@ from msgspec import Struct
 class Dataset(Struct, frozen=True):
     """One data set of images.
 
-    `shape` is (channels, height, width). `train_size` and `test_size` count the published
-    images; a folder of one's own may hold fewer. `mean` and `std`, one a channel, are those
-    of the training pixels scaled to 0..1 by `pixel_max`, and normalize every image, also
-    those of such a folder. `download_bytes` is what comes over the line, compressed.
+    Attributes:
+        name: its name in presets.
+        title: its name on screen.
+        shape: (channels, height, width) of an image, in pixels.
+        classes: number of classes.
+        train_size: number of published training images; a folder of the user may have fewer.
+        test_size: number of published test images, likewise.
+        mean: mean per channel of the training pixels, scaled to 0..1 by `pixel_max`. It normalizes
+            all images, also those of a user's folder.
+        std: standard deviation per channel, likewise.
+        download_bytes: compressed size of the download.
+        pixel_max: highest pixel value.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""Reads CIFAR-10 (www.cs.toronto.edu/~kriz/cifar.html): batches or archive, without trust.
+"""Reads CIFAR-10 (www.cs.toronto.edu/~kriz/cifar.html) from its batches or its archive.
 
-Its files are pickles, which are programs; the unpickler here admits nothing that runs code.
+Its files are pickles, which can run code when loaded; the unpickler here allows nothing that does.
 """
 
 import gzip
@@ -41,19 +41,23 @@ def read_cifar10(root: Path) -> RawDataset:
     """Read the six batches of `<root>/cifar-10-batches-py`, those in `<root>`, or the archive.
 
     Raises:
-        DataError: a file is missing, damaged, or asks for more than arrays and lists.
+        DataError: a file is missing, damaged, or has other objects than arrays and lists.
     """
     batches = [_cifar10_batch(content, where) for content, where in _cifar10_contents(root)]
     *train, test = batches
     images = np.concatenate([pixels for pixels, _ in train])
     labels = np.concatenate([answers for _, answers in train])
     if not len(images) or not len(test[0]):
-        raise DataError(f"{root}: CIFAR-10 without images: expected some to train and to test on")
+        raise DataError(f"{root}: CIFAR-10 has no training images or no test images")
     return RawDataset(images, labels, *test)
 
 
 def cifar10_files(root: Path) -> tuple[Path, ...]:
-    """The six batches, or the one archive, or the error that names the first missing file."""
+    """Return the paths of the six batches, or of the one archive.
+
+    Raises:
+        DataError: a file is missing; the message names the first one.
+    """
     check_root(root)
     archive = root / CIFAR10_ARCHIVE
     for place in (root / CIFAR10_FOLDER, root):
@@ -62,14 +66,14 @@ def cifar10_files(root: Path) -> tuple[Path, ...]:
         if not missing:
             return paths
         if len(missing) < len(paths) and not is_file(archive):
-            raise DataError(f"{missing[0]}: missing (expected {len(paths)} batches beside it)")
+            raise DataError(f"{missing[0]}: missing; expected {len(paths)} batches in this folder")
     if is_file(archive):
         return (archive,)
-    raise DataError(f"{root}: holds no CIFAR-10: expected {CIFAR10_FOLDER}/ or {CIFAR10_ARCHIVE}")
+    raise DataError(f"{root}: no CIFAR-10 here; expected {CIFAR10_FOLDER}/ or {CIFAR10_ARCHIVE}")
 
 
 def _cifar10_contents(root: Path) -> Iterable[tuple[bytes, str]]:
-    """The bytes of each batch, in the order of `CIFAR10_FILES`, and what to call it."""
+    """Yield content and name of each batch in the order of `CIFAR10_FILES`."""
     paths = cifar10_files(root)
     if len(paths) > 1:
         for path in paths:
@@ -81,12 +85,12 @@ def _cifar10_contents(root: Path) -> Iterable[tuple[bytes, str]]:
     batches = _archived(paths[0])
     for name in CIFAR10_FILES:
         if name not in batches:
-            raise DataError(f"{paths[0]}: lacks {CIFAR10_FOLDER}/{name}")
+            raise DataError(f"{paths[0]}: {CIFAR10_FOLDER}/{name} is missing in this archive")
         yield batches[name], f"{paths[0]}: {name}"
 
 
 def _archived(path: Path) -> dict[str, bytes]:
-    """The batches of the archive by name, in one pass: going back would decompress again."""
+    """Read the batches of the archive by name, in one pass: a second would decompress it again."""
     batches: dict[str, bytes] = {}
     try:
         with gzip.open(path) as stream:
@@ -96,7 +100,7 @@ def _archived(path: Path) -> dict[str, bytes]:
                     content = archive.extractfile(member) if member.isreg() else None
                     if name in CIFAR10_FILES and content is not None:
                         batches[name] = content.read()
-            while stream.read(PIECE):  # gzip checks its sum where the stream ends
+            while stream.read(PIECE):  # gzip checks its checksum at the end of the stream
                 pass
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
         raise DataError(f"{path}: cannot be read: {reason(error)}") from None
@@ -114,9 +118,7 @@ def _cifar10_batch(content: bytes, where: str) -> tuple[Pixels, Labels]:
     except DataError:
         raise
     except Exception:  # a damaged pickle may raise nearly anything
-        raise DataError(
-            f"{where}: expected a batch of CIFAR-10 (a pickle), it is damaged"
-        ) from None
+        raise DataError(f"{where}: damaged; expected a batch of CIFAR-10 (a pickle)") from None
     if images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != math.prod(dataset.shape):
         raise DataError(
             f"{where}: expected rows of {math.prod(dataset.shape):,} bytes,"
@@ -128,7 +130,7 @@ def _cifar10_batch(content: bytes, where: str) -> tuple[Pixels, Labels]:
 
 
 class _Dtype:
-    """Stands in for `numpy.dtype`: notes which integers an array holds."""
+    """Replaces `numpy.dtype`: records the integer type of an array."""
 
     def __init__(self, code: bytes | str, *_: object) -> None:
         self.code = text(code)
@@ -139,9 +141,9 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for `numpy.ndarray`: notes what to make it of.
+    """Replaces `numpy.ndarray`: records what the array is made of.
 
-    numpy's own classes trust a pickle's word on types and sizes, so none of them is let in.
+    numpy's own classes trust the types and sizes in a pickle, so none of them is allowed.
     """
 
     shape: tuple[int, ...]
@@ -153,7 +155,7 @@ class _Array:
         _, self.shape, self.dtype, self.column_major, self.raw = state
 
     def array(self) -> NDArray[Any]:
-        """The array, of its own shape; anything but integers raises."""
+        """Return the array in its shape; raise if its values are not integers."""
         if self.dtype.code[0] not in "iu":
             raise ValueError(self.dtype.code)
         dtype = np.dtype(self.dtype.order + self.dtype.code)
@@ -172,7 +174,7 @@ def _from_buffer(raw: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str, 
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Python 3 writes bytes in this way for Python 2."""
+    """Encode a text: Python 3 writes bytes for Python 2 as a call of this."""
     if encoding != "latin1":
         raise ValueError(encoding)
     return text.encode("latin1")
@@ -190,13 +192,13 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads dicts, lists, numbers and bytes, and our stand-ins for what arrays are made of.
+    """Reads dicts, lists, numbers and bytes, and replaces numpy's classes by those above.
 
-    A pickle is a program that may name any function to call; only the names above exist here.
+    A pickle may name any function to call; here only those in `_ADMITTED` can be found.
     """
 
     def __init__(self, content: bytes, where: str) -> None:
-        # Python 2 wrote the published files: its texts are bytes.
+        # The published files were written by Python 2, whose strings are bytes.
         super().__init__(io.BytesIO(content), encoding="bytes")
         self._where = where
 
@@ -205,6 +207,6 @@ class _Unpickler(pickle.Unpickler):
             return _ADMITTED[module, name]
         except KeyError:
             raise DataError(
-                f"{self._where}: refused: it asks for {module}.{name},"
-                " and a batch of CIFAR-10 needs only arrays, lists and texts"
+                f"{self._where}: not loaded, because it uses {module}.{name};"
+                " a batch of CIFAR-10 has only arrays, lists and strings"
             ) from None

@@ -1,7 +1,7 @@
-"""Downloads the published files of a data set, and believes only what can be read afterwards.
+"""Downloads the published files of a data set, and checks that they can be read afterwards.
 
-They are kept as they come, compressed, under the names that torchvision gives them. pooch writes
-a file beside its place and renames it into it once its sum is right.
+They are stored compressed, as published, under the names that torchvision uses. pooch writes a
+temporary file and renames it once its checksum is right.
 """
 
 import errno
@@ -22,14 +22,17 @@ Progress = Callable[[int, int], None]
 TIMEOUT_SECONDS = 30.0
 CHUNK_BYTES = 1 << 16
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-OTHER_FILES = "the files that came are not the published ones"
+OTHER_FILES = "the downloaded files differ from the published ones"
 
 
 class Published(NamedTuple):
-    """Where files are published, the MD5 sum of each, and the folder that they are kept in.
+    """Where the files of a data set are published and stored.
 
-    `unpacked` names what torchvision made of them there for an earlier version of batchscope.
-    The mirrors without TLS come after those with it: the sums say whether to believe them.
+    Attributes:
+        mirrors: URLs, those without TLS last; the checksums verify the files of either.
+        sums: MD5 checksum of each file.
+        folder: folder in which the files are stored.
+        unpacked: files that torchvision unpacked there for an earlier version of batchscope.
     """
 
     mirrors: tuple[str, ...]
@@ -78,7 +81,7 @@ PUBLISHED = {
 
 
 def downloaded(dataset: Dataset, raw: Path, progress: Progress) -> RawDataset:
-    """The files of an earlier download if they are whole, else those of a new one."""
+    """Return the images of an earlier download if it is complete, else download them."""
     if (images := _whole(dataset, raw)) is not None:
         return images
     _forget_unfinished(PUBLISHED[dataset.name], raw)
@@ -89,7 +92,7 @@ def downloaded(dataset: Dataset, raw: Path, progress: Progress) -> RawDataset:
 
 
 def _whole(dataset: Dataset, raw: Path) -> RawDataset | None:
-    """What is in `raw`, if it can be read and has the published number of images."""
+    """Return the images in `raw` if they can be read and are as many as published."""
     try:
         images = mnist_files.read_files(dataset.name, raw)
     except DataError:
@@ -99,15 +102,18 @@ def _whole(dataset: Dataset, raw: Path) -> RawDataset | None:
 
 
 def _forget_unfinished(published: Published, raw: Path) -> None:
-    """Remove what a kill may have cut short: unpacked files, which would be read before the
-    compressed ones, and those that pooch had not renamed yet."""
+    """Remove files that a killed process may have left incomplete.
+
+    These are unpacked files, which would be read before the compressed ones, and pooch's temporary
+    files.
+    """
     folder = raw / published.folder
     for path in [*(folder / name for name in published.unpacked), *folder.glob("tmp????????")]:
         remove(path)
 
 
 def _download(dataset: Dataset, raw: Path, progress: Progress) -> None:
-    """Fetch and check those files of a data set that are not in `raw` yet."""
+    """Download and check the files of a data set that are not in `raw` yet."""
     published = PUBLISHED[dataset.name]
     meter = _Meter(dataset.download_bytes, progress)
     try:
@@ -122,7 +128,7 @@ def _download(dataset: Dataset, raw: Path, progress: Progress) -> None:
 
 
 def _fetch(name: str, published: Published, folder: Path, meter: "_Meter") -> None:
-    """Fetch one file from the first mirror that has it; the last one's error is raised."""
+    """Download a file from the first mirror that has it; raise the last mirror's error."""
     pooch: Any = importlib.import_module("pooch")
     pooch.get_logger().setLevel("WARNING")
     trusted = ssl.get_default_verify_paths()
@@ -130,8 +136,10 @@ def _fetch(name: str, published: Published, folder: Path, meter: "_Meter") -> No
         progressbar=meter,
         chunk_size=CHUNK_BYTES,
         timeout=TIMEOUT_SECONDS,
-        headers={"Accept-Encoding": "identity"},  # the sums are those of compressed files
-        verify=trusted.cafile or trusted.capath or True,  # the system's, which a site may extend
+        headers={"Accept-Encoding": "identity"},  # the checksums are those of compressed files
+        verify=trusted.cafile
+        or trusted.capath
+        or True,  # the system's certificates, which a site may extend
     )
     *others, last = published.mirrors
     known_hash = f"md5:{published.sums[name]}"
@@ -146,35 +154,35 @@ def _fetch(name: str, published: Published, folder: Path, meter: "_Meter") -> No
 
 
 def _first_cause(error: BaseException) -> BaseException:
-    """What the system said, below what each library on the way made of it."""
+    """Return the system's own error, which each library above it wraps in another."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return error
 
 
 def _is_of_the_disk(error: BaseException) -> TypeGuard[OSError]:
-    """The disk's errors name a file or say that it is full; those of the network do neither."""
+    """Return whether an error is the disk's: it names a file or says that the disk is full."""
     return isinstance(error, OSError) and (error.filename is not None or error.errno in NO_ROOM)
 
 
 def _download_error(dataset: Dataset, why: str) -> DataError:
     return DataError(
         f"{dataset.title} could not be downloaded: {why};"
-        " --data-dir DIR reads files that you already have"
+        " if you have its files, name their folder with --data-dir DIR"
     )
 
 
 def _few_words(error: BaseException) -> str:
-    if type(error) is ValueError:  # as pooch raises it where a sum is wrong
+    if type(error) is ValueError:  # which pooch raises for a wrong checksum
         return OTHER_FILES
     return reason(error).strip().splitlines()[-1].rstrip(".")
 
 
 class _Meter:
-    """What pooch feeds its progress to: one for all files, so that the sum only grows.
+    """Receives pooch's progress; one for all files, so that the sum only grows.
 
-    pooch sets `total`, the size of a file or 0, calls `update` with the size of a whole chunk
-    for each that came, also the last, and in the end `reset`, `update(total)` and `close`.
+    pooch sets `total` to the size of a file or 0, calls `update` with the size of a full chunk for
+    each chunk (also the last), and at the end `reset`, `update(total)` and `close`.
     """
 
     def __init__(self, expected: int, progress: Progress) -> None:
@@ -186,23 +194,23 @@ class _Meter:
 
     @property
     def total(self) -> int:
-        """The size of the file that is being fetched."""
+        """Return the size of the present file in bytes."""
         return self._total
 
     @total.setter
     def total(self, size: int) -> None:
         self._total = size
-        self.reset()  # what a broken line brought is fetched again
+        self.reset()  # after a broken connection the file is downloaded again
 
     def reset(self) -> None:
-        """Begin the present file anew."""
+        """Start the present file again."""
         self._received = 0
 
     def update(self, received: int) -> None:
-        """Count what came and report it."""
+        """Add received bytes and report the sum."""
         self._received = min(self._received + received, self._total or self._expected)
         self._progress(min(self._closed + self._received, self._expected), self._expected)
 
     def close(self) -> None:
-        """The present file is there."""
+        """Finish the present file."""
         self._closed += self._received

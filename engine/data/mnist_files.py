@@ -1,8 +1,8 @@
 """Reads the files of MNIST, Fashion-MNIST and CIFAR-10 as their authors publish them.
 
-The folders are those of torchvision, with any number of images and no checksum. Whatever is wrong
-with a file ends in a `DataError`; no file can make the reader run code. Here is the IDX format of
-the MNIST family (yann.lecun.com/exdb/mnist); `engine.data.cifar10_files` has the other.
+The folders are those of torchvision, with any number of images and no checksum. Any problem with a
+file raises `DataError`, and no file can make the reader run code. This module reads the IDX format
+of the MNIST family (yann.lecun.com/exdb/mnist); `engine.data.cifar10_files` reads CIFAR-10.
 """
 
 import gzip
@@ -33,7 +33,7 @@ from batchscope.engine.data.raw_files import (
 _Stream = IO[bytes] | gzip.GzipFile
 
 MNIST_FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
-# torchvision's folders of this family: the files in them have the same names.
+# torchvision's folders of the MNIST family, in which the files have the same names.
 _MNIST_FAMILY = ("MNIST", "FashionMNIST", "KMNIST", "EMNIST", "QMNIST")
 MNIST_FILES = (
     "train-images-idx3-ubyte",
@@ -46,7 +46,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def source_files(name: str, root: Path) -> tuple[Path, ...]:
-    """The files that `read_files` would read; which of several layouts they are in is settled.
+    """Return the files that `read_files` would read, in whichever layout they are.
 
     Raises:
         DataError: some are missing.
@@ -82,11 +82,11 @@ def read_mnist(root: Path, folder: str = "MNIST") -> RawDataset:
 
 
 def read_idx(path: Path) -> Pixels:
-    """Read one IDX file of unsigned bytes, as it is or compressed by gzip (its content tells).
+    """Read one IDX file of unsigned bytes, plain or compressed by gzip.
 
     Raises:
-        DataError: it cannot be read, is no IDX file, holds another type, holds nothing, or
-            is shorter or longer than its header says.
+        DataError: it cannot be read, is not an IDX file, has another type, has no data, or is
+            shorter or longer than its header says.
     """
     try:
         with open(path, "rb") as file:
@@ -106,33 +106,33 @@ def _idx_array(stream: _Stream, path: Path) -> Pixels:
     body = _read_at_most(stream, expected + 1)
     if len(body) != expected:
         wrong = "truncated" if len(body) < expected else "longer than its header says"
-        holds = f"{len(body):,}" if len(body) < expected else "more"
-        raise DataError(f"{path}: {wrong}: expected {expected:,} bytes of data, it holds {holds}")
+        got = f"{len(body):,}" if len(body) < expected else "more"
+        raise DataError(f"{path}: {wrong}: expected {expected:,} bytes of data, got {got}")
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)
 
 
 def _idx_shape(stream: _Stream, path: Path) -> tuple[int, ...]:
     magic = stream.read(4)
     if not magic:
-        raise DataError(f"{path}: is empty, expected an IDX file")
+        raise DataError(f"{path}: the file is empty, expected an IDX file")
     if len(magic) < 4 or magic[:2] != b"\0\0":
-        raise DataError(f"{path}: is no IDX file: expected it to begin with two zero bytes")
+        raise DataError(f"{path}: not an IDX file, which begins with two zero bytes")
     _, _, kind, dimensions = magic
     if kind != _IDX_UNSIGNED_BYTE:
-        raise DataError(f"{path}: holds IDX type 0x{kind:02X}, expected unsigned bytes (0x08)")
+        raise DataError(f"{path}: expected unsigned bytes (IDX type 0x08), got type 0x{kind:02X}")
     if dimensions not in (1, 3):
-        raise DataError(f"{path}: has {dimensions} dimensions, expected 1 (labels) or 3 (images)")
+        raise DataError(f"{path}: expected 1 dimension (labels) or 3 (images), got {dimensions}")
     sizes = stream.read(4 * dimensions)
     if len(sizes) < 4 * dimensions:
         raise DataError(f"{path}: truncated: its header is incomplete")
     shape = struct.unpack(f">{dimensions}I", sizes)
     if 0 in shape:
-        raise DataError(f"{path}: holds no data: its header says {times(shape)}")
+        raise DataError(f"{path}: no data: its header says {times(shape)}")
     return shape
 
 
 def _read_at_most(stream: _Stream, size: int) -> bytearray:
-    """In pieces, so that a header which promises too much costs no memory."""
+    """Read at most `size` bytes in pieces, so that a wrong header does not allocate memory."""
     body = bytearray()
     while len(body) < size:
         piece = stream.read(min(PIECE, size - len(body)))
@@ -147,10 +147,11 @@ def _mnist_part(images_path: Path, labels_path: Path, dataset: Dataset) -> tuple
     if images.shape[1:] != dataset.shape[1:]:
         expected = times(dataset.shape[1:])
         raise DataError(
-            f"{images_path}: expected images of {expected}, its header says {times(images.shape)}"
+            f"{images_path}: expected images of {expected} pixels, but its header says "
+            f"{times(images.shape)}"
         )
     if labels.ndim != 1:
-        raise DataError(f"{labels_path}: expected one row of labels, got {times(labels.shape)}")
+        raise DataError(f"{labels_path}: expected a list of labels, got {times(labels.shape)}")
     check_counts(len(images), len(labels), labels_path)
     check_labels(labels.tolist(), dataset.classes, labels_path)
     return images[:, np.newaxis], labels.astype(np.int64)
@@ -168,8 +169,8 @@ def _mnist_files(root: Path, folder: str) -> tuple[Path, ...]:
         if any(paths):
             return tuple(_present(path, place / MNIST_FILES[i]) for i, path in enumerate(paths))
     raise DataError(
-        f"{root}: holds no {folder}: expected {folder}/raw/{MNIST_FILES[0]} (or .gz)"
-        " and its three companions"
+        f"{root}: no {folder} here; expected {folder}/raw/{MNIST_FILES[0]} (or .gz)"
+        " and three other files"
     )
 
 
@@ -179,5 +180,5 @@ def _plain_or_gz(path: Path) -> Path | None:
 
 def _present(path: Path | None, expected: Path) -> Path:
     if path is None:
-        raise DataError(f"{expected}: missing (expected it, or the same with .gz)")
+        raise DataError(f"{expected}: missing, and so is {expected.name}.gz")
     return path

@@ -1,16 +1,16 @@
-"""Fetches a data set once, under a lock, into arrays that every worker maps.
+"""Prepares a data set once, under a lock, as arrays that every worker maps into memory.
 
 Below the home folder:
 
-    data/raw/                    what was downloaded, as it was published
-    data/<name>.lock             held while <name> is downloaded or prepared
-    data/<name>-<key>/           the arrays, as `load_arrays` gives them, and prepared.json
+    data/raw/                    the downloaded files, as published
+    data/<name>.lock             locked while <name> is downloaded or prepared
+    data/<name>-<key>/           the arrays, as `load_arrays` returns them, and prepared.json
 
-A preparation is written beside its place and renamed into it, so that what stands there is
-whole. `<key>` is "bundled", "download", or tells one state of one folder from any other.
+The arrays are written into a temporary folder that is then renamed, so that a folder with its final
+name is complete. `<key>` is "bundled", "download", or a hash of the source folder and its files.
 
-Run as `python -P -m batchscope.engine.data.prepare NAME HOME [DATA_DIR]` it states its progress and
-its result on stdout, as lines of JSON.
+`python -P -m batchscope.engine.data.prepare NAME HOME [DATA_DIR]` writes its progress and its
+result on stdout, as lines of JSON.
 """
 
 import contextlib
@@ -46,23 +46,28 @@ _REPORT_SECONDS = 0.5
 _IMAGES_AT_ONCE = 512
 
 
-def _silent(received: int, total: int) -> None:
-    """The progress nobody asked for."""
+def _ignore(received: int, total: int) -> None:
+    """Ignore progress."""
 
 
 def prepare(
-    name: str, home: Path, data_dir: Path | None = None, progress: Progress = _silent
+    name: str, home: Path, data_dir: Path | None = None, progress: Progress = _ignore
 ) -> Prepared:
-    """Make the data set ready below `home`, unless it is: read from `data_dir`, or downloaded.
+    """Prepare a data set below `home`, unless it is prepared already.
 
-    `progress(received, total)` is called in bytes while something is downloaded. The digits
-    come with scikit-learn: for them `data_dir` means nothing.
+    Args:
+        name: name of the data set.
+        home: the home folder.
+        data_dir: folder with the published files; None downloads them. Not used for digits, which
+            come with scikit-learn.
+        progress: is called with received and total bytes during a download.
 
     Raises:
-        DataError: unknown name, missing or damaged files, no line, no room or rights on disk.
+        DataError: the name is unknown, files are missing or damaged, the download failed, or the
+            disk is full or not writable.
     """
     if name not in DATASETS:
-        raise DataError(f"no data set {name!r}{nearest(name, DATASETS)}")
+        raise DataError(f"unknown data set {name!r}{nearest(name, DATASETS)}")
     dataset = DATASETS[name]
     source = None if name == "digits" or data_dir is None else Path(os.path.realpath(data_dir))
     data = home.absolute() / "data"
@@ -71,17 +76,20 @@ def prepare(
         str(folder).encode()
         return _whole(dataset, folder) or _prepare_locked(dataset, data, folder, source, progress)
     except UnicodeEncodeError:
-        raise DataError(f"{home}: the name of this folder is not valid UTF-8") from None
+        raise DataError(f"{home}: the folder's name is not valid UTF-8; choose another") from None
     except OSError as error:
         raise disk_error(error, data) from None
 
 
 def load_arrays(prepared: Prepared) -> Arrays:
-    """Train images (N, C, H, W) and labels (N,), test images and labels: normalized float32
-    and int64, mapped from the disk and shared between processes until one writes to its copy.
+    """Map the arrays of a prepared data set into memory, shared between processes.
+
+    Returns:
+        Training images (N, C, H, W) as normalized float32, training labels (N,) as int64, test
+        images and test labels. Writing to an array changes only this process's copy.
 
     Raises:
-        DataError: they are not there any more.
+        DataError: the files are missing or damaged.
     """
     folder = Path(prepared.folder)
     try:
@@ -91,11 +99,11 @@ def load_arrays(prepared: Prepared) -> Arrays:
     return first, second, third, fourth
 
 
-# ---- what is there already
+# ---- existing preparations
 
 
 def _key(name: str, source: Path | None) -> str:
-    """Tells apart what a preparation was made of; a changed file changes it."""
+    """Return the key of a source: a hash that changes with each of its files."""
     if name == "digits":
         return "bundled"
     if source is None:
@@ -112,7 +120,7 @@ def _key(name: str, source: Path | None) -> str:
 
 
 def _whole(dataset: Dataset, folder: Path) -> Prepared | None:
-    """What the folder holds, if all of it is there, in this format and of the right size."""
+    """Return what the folder has, if it is complete and in this format."""
     try:
         prepared = msgspec.json.decode((folder / SUMMARY).read_bytes(), type=Prepared)
         sizes = [prepared.train, prepared.train, prepared.test, prepared.test]
@@ -128,14 +136,14 @@ def _whole(dataset: Dataset, folder: Path) -> Prepared | None:
         return None
     if (prepared.name, prepared.format) != (dataset.name, FORMAT):
         return None
-    # The home may have been moved since.
+    # the home may have been moved
     return msgspec.structs.replace(prepared, folder=str(folder))
 
 
 def _mapped(path: Path) -> "np.memmap[Any, Any]":
     array = np.load(path, mmap_mode="c")
     if not isinstance(array, np.memmap):
-        raise ValueError(f"{path} is no array")
+        raise ValueError(f"{path} is not an array")
     return array
 
 
@@ -148,10 +156,10 @@ def _prepare_locked(
     data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     data.mkdir(exist_ok=True)
     with _locked(data / f"{dataset.name}.lock"):
-        # Somebody may have done it while we waited.
+        # another process may have prepared it while this one waited for the lock
         if prepared := _whole(dataset, folder):
             return prepared
-        # Under the lock, a preparation that is not finished is one that was killed.
+        # the lock is held, so an unfinished folder was left by a killed process
         for leftover in data.glob(f".{dataset.name}-*.partial"):
             remove(leftover)
         images = _read(dataset, data, source, progress)
@@ -168,7 +176,7 @@ def _prepare_locked(
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock, which the system frees when its holder ends, however it ends."""
+    """Hold a lock in this context; the system releases it if the process dies."""
     with open(path, "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -183,7 +191,7 @@ def _read(dataset: Dataset, data: Path, source: Path | None, progress: Progress)
 
 
 def _digits(dataset: Dataset) -> RawDataset:
-    """scikit-learn's digits in the order that a fixed generator shuffles them into.
+    """Return scikit-learn's digits, shuffled with a fixed seed and split.
 
     `RandomState` is frozen by NumPy's policy (NEP 19), so the split is the same everywhere.
     """
@@ -196,11 +204,11 @@ def _digits(dataset: Dataset) -> RawDataset:
 
 
 def _write(dataset: Dataset, images: RawDataset, partial: Path, folder: Path) -> Prepared:
-    """Write the arrays and their summary into `partial`, as they will be found in `folder`."""
+    """Write the arrays and their summary into `partial`, which will be renamed to `folder`."""
     table = normalization_table(dataset)
     digest = hashlib.sha256()
     for name, array in images._asdict().items():
-        # Written, not mapped: where the disk is full a write raises, a mapping kills.
+        # written, not mapped: if the disk is full, a write raises, a mapping kills the process
         with open(partial / f"{name}.npy", "wb") as file:
             dtype = "<f4" if name.endswith("images") else "<i8"
             header = {"descr": dtype, "fortran_order": False, "shape": array.shape}
@@ -229,10 +237,10 @@ def _write(dataset: Dataset, images: RawDataset, partial: Path, folder: Path) ->
 
 
 def normalization_table(dataset: Dataset) -> NDArray[np.float32]:
-    """What each pixel value becomes, (channels, pixel_max + 1).
+    """Return the normalized value of each pixel value, (channels, pixel_max + 1).
 
     The operations, their order and their precision are those of torchvision's `ToTensor` and
-    `Normalize`, so the bits are the same.
+    `Normalize`, so the results are bit-identical.
     """
     scaled = np.arange(dataset.pixel_max + 1, dtype=np.float32) / np.float32(dataset.pixel_max)
     mean = np.array(dataset.mean, dtype=np.float32)[:, np.newaxis]
@@ -242,17 +250,18 @@ def normalization_table(dataset: Dataset) -> NDArray[np.float32]:
 
 
 def _normalized(pixels: NDArray[Any], table: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, C, H, W) of pixel values, each looked up in its channel's row."""
+    """Normalize pixel values (N, C, H, W) by looking up each in the row of its channel."""
     return np.stack([row[pixels[:, channel]] for channel, row in enumerate(table)], axis=1)
 
 
-# ---- as a process of its own
+# ---- command line
 
 
 def main() -> int:
-    """Prepare as told on the command line; stdout carries lines of JSON and nothing else.
+    """Prepare the data set that the arguments name; write only lines of JSON on stdout.
 
-    Returns the exit code: 0 prepared, 2 wrong usage, 3 it cannot be done here.
+    Returns:
+        The exit code: 0 prepared, 2 wrong usage, 3 not possible on this machine.
     """
     facts = os.dup(1)
     os.dup2(2, 1)
@@ -275,7 +284,7 @@ def main() -> int:
 
 
 def _throttled(facts: int) -> Progress:
-    """States the progress at most once in `_REPORT_SECONDS`."""
+    """Return a function that writes progress at most once in `_REPORT_SECONDS`."""
     due = 0.0
 
     def report(received: int, total: int) -> None:
@@ -291,7 +300,7 @@ def _throttled(facts: int) -> Progress:
 def _state(facts: int, fact: dict[str, object]) -> None:
     try:
         os.write(facts, msgspec.json.encode(fact) + b"\n")
-    except BrokenPipeError:  # whoever asked is gone
+    except BrokenPipeError:  # the parent process has ended
         raise SystemExit(1) from None
 
 

@@ -1,4 +1,4 @@
-"""What is known of a data set once its arrays lie on the disk."""
+"""Describes a prepared data set, whose arrays are on disk."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""What the readers of data sets share: their result, their error and their checks."""
+"""The result, the error and the checks that the readers of data sets share."""
 
 import stat
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ PIECE = 1 << 20
 
 
 class DataError(MachineProblem):
-    """Data that are missing, damaged or not what their name says; fit for a person to read."""
+    """Data are missing, damaged or of another kind; the message is made printable."""
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
@@ -38,11 +38,11 @@ def check_root(root: Path) -> None:
     except OSError as error:
         raise DataError(f"{root}: cannot be read: {reason(error)}") from None
     if not stat.S_ISDIR(mode):
-        raise DataError(f"{root}: is no folder")
+        raise DataError(f"{root}: not a folder")
 
 
 def is_file(path: Path) -> bool:
-    """Also where a folder on the way may not be entered, at which `Path.is_file` raises."""
+    """Return whether a path is a file; False if a folder above it cannot be entered."""
     try:
         return path.is_file()
     except OSError:
@@ -52,7 +52,7 @@ def is_file(path: Path) -> bool:
 def check_counts(images: int, labels: int, where: object) -> None:
     """Raise `DataError` unless there is a label for each image."""
     if images != labels:
-        raise DataError(f"{where}: {labels:,} labels for {images:,} images")
+        raise DataError(f"{where}: {labels:,} labels for {images:,} images, expected one for each")
 
 
 def check_labels(labels: list[Any], classes: int, where: object) -> None:
@@ -65,21 +65,21 @@ def check_labels(labels: list[Any], classes: int, where: object) -> None:
 
 
 def text(value: bytes | str) -> str:
-    """Python 2 wrote texts as bytes."""
+    """Return a string that Python 2 may have written as bytes."""
     return value.decode("latin1") if isinstance(value, bytes) else str(value)
 
 
 def times(shape: Iterable[int]) -> str:
-    """A shape as a person writes it."""
+    """Format a shape as 60000×28×28."""
     return "×".join(map(str, shape))
 
 
 def reason(error: BaseException) -> str:
-    """Why, in a few words: an OSError's own text names the file once more."""
+    """Return an error's reason without the file's name, which an OSError's text repeats."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def disk_error(error: OSError, data: Path) -> DataError:
-    """What a person reads when the disk refused to take data."""
+    """Return the error for data that cannot be written to disk."""
     path = error.filename if isinstance(error.filename, str) else data
-    return DataError(f"{path}: cannot write data here: {error.strerror or error}")
+    return DataError(f"{path}: data cannot be written here: {error.strerror or error}")

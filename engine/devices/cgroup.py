@@ -1,4 +1,4 @@
-"""What a container (a control group of Linux, version 1 or 2) leaves of memory and processor."""
+"""Reads a container's limits on memory and CPU: those of Linux control groups, version 1 or 2."""
 
 import re
 from collections.abc import Iterator
@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 NO_LIMIT = 1 << 60
-"""Version 1 writes about 2**63 where there is no limit."""
+"""Limits above this mean no limit: version 1 then writes about 2**63."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A group's limit and how much of it is taken, in bytes.
+    """The memory limit of a group.
 
-    `used` leaves out file pages that the kernel gives up before it refuses memory; None is not
-    known. `source` is the file that states the limit.
+    Attributes:
+        total: the limit in bytes.
+        used: bytes in use, without file pages that the kernel can free; None if unknown.
+        source: the file that has the limit.
     """
 
     total: int
@@ -23,7 +25,7 @@ class Limit:
 
     @property
     def available(self) -> int | None:
-        """Bytes that the group may still take."""
+        """Return the bytes that the group may still allocate."""
         return None if self.used is None else max(0, self.total - self.used)
 
 
@@ -41,10 +43,12 @@ _V2 = _Version("memory.max", "memory.current", "inactive_file")
 
 
 def memory_limits(root: Path = Path("/")) -> list[Limit]:
-    """The limits on this process's group and on every group around it, the smallest first.
+    """Return the limits of this process's group and of all groups around it, smallest first.
 
-    Empty without control groups, or where none limits memory. `root` is where `proc` and `sys`
-    lie. Nothing that these files hold makes it raise.
+    Empty without control groups or limits. It does not raise, whatever the files contain.
+
+    Args:
+        root: the folder with `proc` and `sys`.
     """
     limits: dict[str, Limit] = {}
     for version, folder in _groups(root, "memory"):
@@ -57,9 +61,12 @@ def memory_limits(root: Path = Path("/")) -> list[Limit]:
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """Cores' worth of time that this process's groups may use, the least of them; None without.
+    """Return the smallest CPU quota of this process's groups, in cores; None without a quota.
 
-    `root` is where `proc` and `sys` lie. Nothing that these files hold makes it raise.
+    It does not raise, whatever the files contain.
+
+    Args:
+        root: the folder with `proc` and `sys`.
     """
     quotas = [_quota(version, folder) for version, folder in _groups(root, "cpu")]
     return min((quota for quota in quotas if quota is not None), default=None)
@@ -84,7 +91,7 @@ def _used(version: _Version, folder: Path) -> int | None:
 
 
 def _groups(root: Path, controller: str) -> Iterator[tuple[_Version, Path]]:
-    """Folders of this process's groups and of those around them, as far as they are mounted."""
+    """Yield the mounted folders of this process's groups and of the groups around them."""
     mounts = _mounts(root, controller)
     for line in _lines(root / "proc/self/cgroup"):
         number, _, rest = line.partition(":")
@@ -98,10 +105,9 @@ def _groups(root: Path, controller: str) -> Iterator[tuple[_Version, Path]]:
 
 
 def _upwards(where: Path, top: str, path: str) -> Iterator[Path]:
-    """The group's folder and its parents up to the mount point `where`, which shows group `top`.
+    """Yield the group's folder and its parents up to the mount point `where` of group `top`.
 
-    In a container that sees its group as the mount's root, while `path` is still the host's
-    word for it, the mount point itself is the group.
+    In a container the mount point may be the group itself, while `path` is its path on the host.
     """
     inside = PurePosixPath(path)
     below = inside.relative_to(top).parts if inside.is_relative_to(top) else ()
@@ -112,7 +118,7 @@ def _upwards(where: Path, top: str, path: str) -> Iterator[Path]:
 
 
 def _mounts(root: Path, controller: str) -> list[tuple[_Version, str, Path]]:
-    """Where a controller's groups are mounted: version, the group at the top, the folder."""
+    """Return the mounts of a controller's groups: version, the group at the top, the folder."""
     mounts = []
     for line in _lines(root / "proc/self/mountinfo"):
         before, _, after = line.partition(" - ")
@@ -128,7 +134,7 @@ def _mounts(root: Path, controller: str) -> list[tuple[_Version, str, Path]]:
 
 
 def _unescaped(path: str) -> str:
-    """The kernel writes spaces and the like of a path as octal numbers."""
+    """Decode a path in which the kernel wrote spaces and the like as octal numbers."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
 
 
@@ -144,5 +150,5 @@ def _text(path: Path) -> str:
 
 
 def _number(text: str) -> int | None:
-    """A whole number; None for `max` and for anything else."""
+    """Parse a whole number; return None for `max` and for anything else."""
     return int(text) if re.fullmatch(r"\s*[0-9]{1,20}\s*", text) else None

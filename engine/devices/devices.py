@@ -1,6 +1,6 @@
-"""The machine as its driver, its system and its container see it, without torch.
+"""Reads this machine's devices and their memory, without torch.
 
-psutil is loaded when it is asked something: a screen that asks nothing starts without it.
+psutil is imported only when it is needed, so that the screen starts faster.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from batchscope.engine.errors import MachineProblem, UsageProblem, nearest, prin
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A place to train: `name` as torch calls it, `handle` the UUID of a GPU (None on a CPU)."""
+    """A device to train on: `name` is torch's, `handle` the UUID of a GPU (None for the CPU)."""
 
     name: str
     title: str
@@ -28,12 +28,19 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A device right now; None is not known. Memory in bytes.
+    """The present state of a device; None is unknown, memory is in bytes.
 
-    `total` is what its programs may share, at most a container's `limit`; `used` is by anyone,
-    and `available` what is left to take. `ours` is what the processes hold that were asked
-    about. `utilization` is the percentage of the time that it was busy, `temperature` in
-    degrees Celsius, `power` in watts. `sources` says by field where a figure comes from.
+    Attributes:
+        total: memory that all programs share, at most a container's `limit`.
+        used: memory used by all programs.
+        available: memory that can still be allocated.
+        ours: memory of the given processes.
+        limit: a container's limit.
+        processes: processes that compute on the GPU.
+        utilization: percentage of the time in which it was busy.
+        temperature: degrees Celsius.
+        power: watts.
+        sources: for each field, where its value comes from.
     """
 
     total: int | None = None
@@ -49,7 +56,7 @@ class Reading:
 
 
 def cores(root: Path = Path("/")) -> int:
-    """Whole CPU cores that this process may use: its own, and its container's share of time."""
+    """Return how many CPU cores this process may use, by its affinity and its container's quota."""
     able = hasattr(os, "sched_getaffinity")
     own = len(os.sched_getaffinity(0)) if able else os.cpu_count() or 1
     quota = cpu_quota(root)
@@ -57,11 +64,11 @@ def cores(root: Path = Path("/")) -> int:
 
 
 def choose_devices(asked: str) -> list[Device]:
-    """The devices of `--device`: `auto` takes every visible GPU, or the CPU where there is none.
+    """Return the devices that `--device` names: `auto` is every visible GPU, or else the CPU.
 
     Raises:
-        UsageProblem: the words name no kind of device.
-        MachineProblem: a GPU that was named is not there.
+        UsageProblem: it is not the name of a device.
+        MachineProblem: this machine has no such GPU.
     """
     gpus = visible_gpus()
     if asked == "auto":
@@ -74,42 +81,49 @@ def choose_devices(asked: str) -> list[Device]:
         name = "cuda:0" if word.strip() == "cuda" else word.strip()
         if not name.startswith("cuda:") or not name[5:].isdigit():
             known = ["auto", "cpu", *by_name]
-            raise UsageProblem(f"--device {printable(asked)}: unknown{nearest(name, known)}")
+            raise UsageProblem(f"--device {printable(asked)}: unknown device{nearest(name, known)}")
         if name not in by_name:
-            there = ", ".join(by_name) or f"no GPU that NVML can see{_why_none()}"
-            raise MachineProblem(f"--device {name}: not on this machine; there is {there}")
+            there = (
+                f"the GPUs are {', '.join(by_name)}"
+                if by_name
+                else f"NVML sees no GPU{_why_none()}"
+            )
+            raise MachineProblem(f"--device {name}: not on this machine; {there}")
         if by_name[name] not in chosen:
             chosen.append(by_name[name])
     return chosen
 
 
 def visible_gpus() -> list[Device]:
-    """GPUs in torch's order, as `CUDA_VISIBLE_DEVICES` leaves them; empty without a driver."""
+    """Return the GPUs that `CUDA_VISIBLE_DEVICES` allows, in torch's order."""
     return [
         Device(f"cuda:{index}", card.title, card.uuid) for index, card in enumerate(nvml.cards())
     ]
 
 
 def driver() -> str:
-    """One sentence about NVIDIA's driver: its version, that there is none, or why it is silent."""
+    """Return a sentence about NVIDIA's driver: its version, or why it cannot be used."""
     return nvml.driver().sentence
 
 
 def memory_of(device: Device, pids: Collection[int] = (), root: Path = Path("/")) -> Reading:
-    """A device's memory and state, and what the processes `pids` hold of it.
+    """Read a device's memory and state.
 
-    `root` is where `proc` and `sys` lie, for a container's limits on the CPU's memory.
+    Args:
+        device: the device.
+        pids: processes whose memory is summed up as `ours`.
+        root: the folder with `proc` and `sys`, for a container's memory limits.
     """
     return _of_card(device.handle, pids) if device.handle else _of_cpu(pids, root)
 
 
 def lost_among(devices: Collection[Device]) -> list[Device]:
-    """The GPUs that have fallen off the bus, by their driver's word."""
+    """Return the GPUs that have fallen off the bus, according to the driver."""
     return [d for d in dict.fromkeys(devices) if d.handle and nvml.is_lost(d.handle)]
 
 
 def with_children(pids: Collection[int]) -> list[int]:
-    """The processes and those that they started: the other workers of a trial are a worker's."""
+    """Return processes and their children: a worker starts the other workers of its trial."""
     import psutil
 
     family = list(pids)
@@ -120,7 +134,7 @@ def with_children(pids: Collection[int]) -> list[int]:
 
 
 def resident_bytes(pids: Collection[int]) -> int:
-    """Resident memory of processes; a page that several share is split between them (PSS)."""
+    """Return the resident memory of processes; shared pages are divided among them (PSS)."""
     import psutil
 
     total = 0
@@ -132,7 +146,7 @@ def resident_bytes(pids: Collection[int]) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """What the journal and the manifest say of the hardware and its driver."""
+    """Return the facts about hardware and driver for the journal and the manifest."""
     import psutil
 
     reading = memory_of(_cpu())
@@ -149,7 +163,7 @@ def machine() -> dict[str, Any]:
 
 @cache
 def processor() -> str:
-    """The processor's name."""
+    """Return the processor's name."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -158,7 +172,7 @@ def processor() -> str:
 
 
 def _why_none() -> str:
-    """What is wrong with a driver that is there."""
+    """Return what is wrong with an installed driver; empty if nothing is, or there is none."""
     driver = nvml.driver()
     return "" if driver.answers or driver.sentence == nvml.NO_DRIVER else f": {driver.sentence}"
 
@@ -168,7 +182,7 @@ def _cpu() -> Device:
 
 
 def _of_cpu(pids: Collection[int], root: Path) -> Reading:
-    """What the machine has, or what its tightest container leaves of it."""
+    """Read the machine's memory, or what its smallest container limit allows."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -198,7 +212,7 @@ def _of_cpu(pids: Collection[int], root: Path) -> Reading:
 
 
 def _left(limits: list[Limit]) -> dict[str, int]:
-    """What each limit leaves, by its source; a wider group may be fuller than a narrow one."""
+    """Return what each limit still allows, by its source; a group around may be fuller."""
     return {limit.source: left for limit in limits if (left := limit.available) is not None}
 
 

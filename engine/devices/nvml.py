@@ -1,8 +1,8 @@
-"""NVIDIA's cards as their driver describes them; whatever it does not say is None.
+"""Reads the state of NVIDIA's GPUs from their driver; what the driver does not report is None.
 
-Nothing here raises: a driver that is missing, broken or hangs on to a lost card is a fact to
-show, not to die of. Cards are known by UUID, because a handle of the library is worth nothing
-after a fork or after the library was initialised anew.
+The public functions do not raise: a missing or broken driver, or a lost GPU, is reported, not an
+error. GPUs are identified by UUID, because the library's handles become invalid after a fork or
+after the library is initialised again.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A GPU (or a slice of one, of MIG) that CUDA may use."""
+    """A GPU, or a MIG slice of one, that CUDA may use."""
 
     uuid: str
     title: str
@@ -34,7 +34,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process that computes on a card, by the driver's word; bytes it holds, None if unsaid."""
+    """A process that computes on a GPU; `held` is its memory in bytes, or None if unknown."""
 
     pid: int
     held: int | None
@@ -42,10 +42,17 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class CardReading:
-    """A card right now. Bytes, percent of the time busy, degrees Celsius, watts; None: not known.
+    """The present state of a GPU; None is unknown.
 
-    `used` is by anyone, the driver itself included. `processes` is None too where the driver
-    counts them by another machine's process numbers, as in a container.
+    Attributes:
+        total: bytes of memory.
+        used: bytes used by all programs and the driver.
+        free: bytes free.
+        processes: processes that compute on it; also None where the driver reports process ids of
+            another machine, as in a container.
+        utilization: percentage of the time in which it was busy.
+        temperature: degrees Celsius.
+        power: watts.
     """
 
     total: int | None = None
@@ -57,10 +64,9 @@ class CardReading:
     power: float | None = None
 
     def held_by(self, pids: Collection[int]) -> int | None:
-        """Bytes that these processes hold, CUDA's own share of them included.
+        """Return the bytes that these processes use, including CUDA's own.
 
-        None where the driver names none of them: in a container that does not prove that they
-        hold nothing.
+        None if the driver lists none of them: in a container they may use memory nevertheless.
         """
         ours = [process.held for process in self.processes or () if process.pid in pids]
         known = [held for held in ours if held is not None]
@@ -76,7 +82,7 @@ class Driver:
 
 
 class _Library:
-    """pynvml, initialised in this process, and initialised anew where it fell silent."""
+    """pynvml, initialised in this process, and again after it stopped answering."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -87,10 +93,10 @@ class _Library:
         self._handles: dict[str, Any] = {}
 
     def begin(self) -> Any:
-        """The module pynvml, ready to be asked.
+        """Return the module pynvml, initialised.
 
         Raises:
-            Exception: whatever it or its library says.
+            Exception: the library cannot be initialised.
         """
         import pynvml
 
@@ -104,7 +110,7 @@ class _Library:
             return pynvml
 
     def _restart(self, pynvml: Any) -> None:
-        if self._process is not None:  # to init again would only count up what is begun already
+        if self._process is not None:  # another init alone would only increase a counter
             with contextlib.suppress(Exception):
                 pynvml.nvmlShutdown()
         self._process, self._tried = os.getpid(), time.monotonic()
@@ -116,10 +122,10 @@ class _Library:
             self._failure = error
 
     def handle(self, uuid: str) -> Any:
-        """The library's handle of a card.
+        """Return the library's handle of a GPU.
 
         Raises:
-            Exception: the card is gone, or the library does not answer.
+            Exception: the GPU is lost, or the library does not answer.
         """
         pynvml = self.begin()
         with self._lock:
@@ -128,7 +134,7 @@ class _Library:
             return self._handles[uuid]
 
     def failed(self, error: Exception) -> None:
-        """Take note of an error after which only a new start can help."""
+        """Record an error after which the library has to be initialised again."""
         if type(error).__name__.removeprefix("NVMLError_") in _SILENT:
             self._stale = True
 
@@ -137,11 +143,11 @@ _library = _Library()
 
 
 def driver() -> Driver:
-    """Whether the driver answers, with its version or the reason."""
+    """Return whether the driver answers, with its version or the reason."""
     try:
         pynvml = _library.begin()
     except ImportError:
-        return Driver(False, "GPUs cannot be seen: nvidia-ml-py is not installed")
+        return Driver(False, "GPUs cannot be detected: nvidia-ml-py is not installed")
     except Exception as error:
         missing = type(error).__name__ == "NVMLError_LibraryNotFound"
         if missing and not _KERNEL_MODULE.exists():
@@ -149,7 +155,7 @@ def driver() -> Driver:
         return Driver(False, f"the NVIDIA driver does not answer: {_reason(error)}")
     version = _asked(pynvml.nvmlSystemGetDriverVersion)
     cuda = _asked(pynvml.nvmlSystemGetCudaDriverVersion_v2)
-    sentence = f"NVIDIA driver {_text(version)}" if version else "an NVIDIA driver without version"
+    sentence = f"NVIDIA driver {_text(version)}" if version else "NVIDIA driver, version unknown"
     if isinstance(cuda, int) and cuda > 0:
         sentence += f", CUDA {cuda // 1000}.{cuda % 1000 // 10}"
     count, lost = _all_cards(pynvml)[1:]
@@ -159,10 +165,10 @@ def driver() -> Driver:
 
 
 def cards() -> list[Card]:
-    """The cards in CUDA's order, as `CUDA_VISIBLE_DEVICES` leaves them; empty without a driver.
+    """Return the GPUs that `CUDA_VISIBLE_DEVICES` allows, in CUDA's order; none without a driver.
 
-    The order is that of the bus, which is CUDA's under `CUDA_DEVICE_ORDER=PCI_BUS_ID`. A card
-    that does not tell its UUID is left out, as CUDA leaves out one that fell off the bus.
+    The order is that of the bus, which is CUDA's under `CUDA_DEVICE_ORDER=PCI_BUS_ID`. A GPU
+    without a UUID is left out, as CUDA leaves out one that fell off the bus.
     """
     try:
         pynvml = _library.begin()
@@ -175,14 +181,14 @@ def cards() -> list[Card]:
     answering: list[Card] = []
     for uuid in chosen:
         card = by_uuid.get(uuid) or _slice(pynvml, uuid)
-        if card is None:  # the first name that means nothing ends CUDA's list
+        if card is None:  # CUDA's list ends at the first name that is not a GPU
             break
         answering.append(card)
     return answering
 
 
 def read(uuid: str) -> CardReading:
-    """A card's figures, each missing on its own."""
+    """Read the state of a GPU; each field that cannot be read is None."""
     try:
         pynvml, handle = _library.begin(), _library.handle(uuid)
     except Exception as error:
@@ -204,7 +210,7 @@ def read(uuid: str) -> CardReading:
 
 
 def is_lost(uuid: str) -> bool:
-    """Whether the driver says that a card has fallen off the bus; its silence says nothing."""
+    """Return whether the driver reports that a GPU has fallen off the bus."""
     try:
         _library.begin().nvmlDeviceGetMemoryInfo(_library.handle(uuid))
     except Exception as error:
@@ -214,10 +220,14 @@ def is_lost(uuid: str) -> bool:
 
 
 def visible(variable: str | None, uuids: Sequence[str]) -> list[str]:
-    """UUIDs that `CUDA_VISIBLE_DEVICES` leaves, by CUDA's rule.
+    """Return the UUIDs that `CUDA_VISIBLE_DEVICES` allows, by CUDA's rules.
 
-    Indices or beginnings of UUIDs, up to the first that names no card; one that is named twice
-    leaves none at all. Names of MIG slices are passed on as they stand.
+    The variable lists indices or beginnings of UUIDs. The list ends at the first entry that is not
+    a GPU; if a GPU occurs twice, there is none at all. Names of MIG slices are returned unchanged.
+
+    Args:
+        variable: value of the variable; None allows all.
+        uuids: UUIDs of all GPUs, in the driver's order.
     """
     if variable is None:
         return list(uuids)
@@ -237,7 +247,7 @@ def visible(variable: str | None, uuids: Sequence[str]) -> list[str]:
 
 
 def _all_cards(pynvml: Any) -> tuple[list[Card], int, list[str]]:
-    """The cards that answer, how many there are, and the reasons of those that do not."""
+    """Return the GPUs that answer, the number of all, and the errors of the others."""
     cards: list[Card] = []
     lost: list[str] = []
     count = _asked(pynvml.nvmlDeviceGetCount) or 0
@@ -254,7 +264,7 @@ def _all_cards(pynvml: Any) -> tuple[list[Card], int, list[str]]:
 
 
 def _slice(pynvml: Any, uuid: str) -> Card | None:
-    """The MIG slice of that name."""
+    """Return the MIG slice with that UUID, or None."""
     try:
         return Card(uuid, _title(pynvml, _library.handle(uuid)))
     except Exception:
@@ -268,16 +278,16 @@ def _title(pynvml: Any, handle: Any) -> str:
 def _temperature(pynvml: Any, handle: Any) -> int | None:
     sensor = pynvml.NVML_TEMPERATURE_GPU
     degrees = _asked(lambda: pynvml.nvmlDeviceGetTemperature(handle, sensor))
-    if degrees is None:  # the older call is to go with CUDA 14
+    if degrees is None:  # the older call will be removed with CUDA 14
         degrees = _asked(lambda: pynvml.nvmlDeviceGetTemperatureV(handle, sensor))
     return degrees
 
 
 def _of_this_machine(processes: Sequence[Any]) -> tuple[Process, ...] | None:
-    """The processes, unless their numbers are not of this machine.
+    """Return the processes, or None if their ids are not of this machine.
 
-    In a container the driver may tell the host's numbers, which mean other processes here, so
-    one that nobody has here discredits all.
+    In a container the driver may report process ids of the host. If one id does not exist here,
+    none of them can be trusted.
     """
     import psutil
 
@@ -299,7 +309,7 @@ def _text(said: object) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The library's words for an error, which it may fail to find."""
+    """Return the library's text for an error, or its class name without one."""
     try:
         words = _text(error).strip().rstrip(".")
     except Exception:

@@ -1,4 +1,4 @@
-"""What torch sees of the machine, asked of a process of its own, since importing it is for workers.
+"""Checks what torch sees of this machine, in a separate process: only workers import torch.
 
 python -P -c PROBE
 """
@@ -35,18 +35,23 @@ print(json.dumps(seen))
 
 
 class SeenGpu(msgspec.Struct, frozen=True):
-    """A GPU by torch's word; its UUID bare, or empty where torch does not tell it."""
+    """A GPU that torch sees; its UUID has no prefix, and is empty if torch does not report it."""
 
     name: str
     uuid: str
 
 
 class TorchSeen(msgspec.Struct, frozen=True):
-    """What torch said of itself. `built_for` is a version of CUDA, None for a build without.
+    """What torch reports about itself.
 
-    `cpu_capability` is the instruction set that its kernels for the CPU use, such as AVX2.
-    `seconds` is how long the import took; `error` is why CUDA could not be used, or, where
-    `version` is empty, why torch could not be imported at all.
+    Attributes:
+        version: torch's version; empty if it cannot be imported.
+        built_for: its version of CUDA; None for a build without CUDA.
+        available: whether CUDA can be used.
+        gpus: the GPUs that it sees.
+        seconds: duration of the import.
+        error: why CUDA cannot be used, or without a version why torch cannot be imported.
+        cpu_capability: instruction set of its CPU kernels, such as AVX2.
     """
 
     version: str = ""
@@ -59,7 +64,7 @@ class TorchSeen(msgspec.Struct, frozen=True):
 
 
 class TorchProbe:
-    """A process that imports torch; begun early and awaited late. Use it as a context."""
+    """A process that imports torch, to be started early and read late. Use it as a context."""
 
     def __init__(self, command: tuple[str, ...] = (sys.executable, "-P", "-c", PROBE)) -> None:
         self._process = subprocess.Popen(
@@ -69,7 +74,7 @@ class TorchProbe:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            # as the conductor's workers are started
+            # the environment with which the conductor starts workers
             env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **os.environ},
         )
 
@@ -81,25 +86,25 @@ class TorchProbe:
             self._kill()
 
     def answer(self, seconds: float = PATIENCE_SECONDS) -> TorchSeen:
-        """Its answer; a torch that fails or does not answer in time is one as well."""
+        """Return what torch reports, or an error if it fails or needs more than `seconds`."""
         try:
             said, complaint = self._process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             self._kill()
-            return TorchSeen(error=f"it could not be imported within {seconds:.0f} s")
+            return TorchSeen(error=f"the import did not end within {seconds:.0f} s")
         code = self._process.returncode
         with contextlib.suppress(IndexError, msgspec.MsgspecError):
-            if code == 0:  # what a broken torch may have printed is not its answer
+            if code == 0:  # after an error, the last line may be anything
                 return msgspec.json.decode(said.splitlines()[-1], type=TorchSeen)
         return TorchSeen(error=_last_words(complaint, code))
 
     def _kill(self) -> None:
         self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # a driver may hold it for ever
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a driver may block it for ever
             self._process.communicate(timeout=5)
 
 
 def _last_words(complaint: str, code: int) -> str:
     lines = [printable(line.strip()) for line in complaint.splitlines() if line.strip()]
     ended = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-    return lines[-1] if lines else f"it ended without a word ({ended})"
+    return lines[-1] if lines else f"the import ended without a message ({ended})"

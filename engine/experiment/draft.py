@@ -1,4 +1,4 @@
-"""A preset with changes that are not launched yet: the same assignments as `--set` makes."""
+"""A preset that is being edited: changes are kept as assignments, as `--set` makes them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ LAST = ("interpolation", "cells", "claims", *TEXTS)
 ORDER = ("grid", "seeds", *TABLES, *LAST)
 EXAMPLES = {
     "cells": "a list of tables, for example [{batch_size = 8, lr = 0.1}]",
-    "claims": "a list of tables, as [[claims]] has them",
+    "claims": "a list of tables, written as [[claims]] in the file",
     "interpolation": "a table, for example {from = {batch_size = 64}, to = {batch_size = 2048}}",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key: its literal now, its literal in the file, each empty where the key is not set."""
+    """One key: its literal now and its literal in the file, empty where the key is not set."""
 
     key: str
     text: str
@@ -34,20 +34,20 @@ class Setting:
 
     @property
     def changed(self) -> bool:
-        """Whether it differs from the file."""
+        """Return whether the value differs from the file's."""
         return self.text != self.written
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The preset that came of a draft, or what is wrong with it."""
+    """The preset that a draft results in, or what is wrong with the draft."""
 
     preset: Preset | None
     problem: str = ""
 
 
 class Draft:
-    """The settings of a preset file, and what was changed of them.
+    """The settings of a preset file, and the changes made to them.
 
     Raises:
         Problem: the file cannot be read.
@@ -60,11 +60,11 @@ class Draft:
 
     @property
     def assignments(self) -> list[str]:
-        """The changes, as words of `--set`."""
+        """Return the changes as arguments of `--set`."""
         return [f"{key}={text}" for key, text in self._changes.items()]
 
     def settings(self) -> tuple[list[Setting], list[Setting]]:
-        """The keys that the file or a change sets, and the others."""
+        """Return the keys that the file or a change sets, and all other keys."""
         keys = {*self._written, *(key for key, text in self._changes.items() if text)}
         named = {*COMMON_LISTS, "seeds", "group", *_table_keys()}
         return (
@@ -73,26 +73,26 @@ class Draft:
         )
 
     def setting(self, key: str) -> Setting:
-        """One key as it stands."""
+        """Return one key with its present value."""
         written = self._written.get(key, "")
         return Setting(key, self._changes.get(key, written), written)
 
     def change(self, key: str, text: str) -> None:
-        """Set a key to a literal, or take it out where the text is empty."""
+        """Set a key to a literal; an empty text removes the key."""
         self._changes.pop(key, None)
         if text.strip() != self._written.get(key, ""):
             self._changes[key] = text.strip()
 
     def reset(self, key: str) -> None:
-        """Back to what the file says."""
+        """Undo the change of a key."""
         self._changes.pop(key, None)
 
     def reset_all(self) -> None:
-        """Every key back to what the file says."""
+        """Undo all changes."""
         self._changes.clear()
 
     def trying(self, key: str, text: str) -> "Draft":
-        """Another draft with this change besides."""
+        """Return a copy of this draft with one more change."""
         other = Draft.__new__(Draft)
         other.path, other._written, other._changes = self.path, self._written, {**self._changes}
         other.change(key, text)
@@ -100,7 +100,7 @@ class Draft:
 
 
 def checked(path: Path, assignments: list[str]) -> Checked:
-    """Read a preset file with assignments, as the command line does."""
+    """Read a preset file with assignments, as the command line does; return preset or problem."""
     try:
         return Checked(load_preset(path, assignments))
     except Problem as problem:
@@ -109,10 +109,10 @@ def checked(path: Path, assignments: list[str]) -> Checked:
 
 
 def split(assignment: str) -> tuple[str, str]:
-    """Key and value of `KEY=VALUE`.
+    """Split `KEY=VALUE` into key and value.
 
     Raises:
-        UsageProblem: it is none, or its first part is no key of a preset.
+        UsageProblem: it has another form, or its first part is not a key of a preset.
     """
     assign({}, assignment)
     key, _, text = assignment.partition("=")
@@ -121,23 +121,23 @@ def split(assignment: str) -> tuple[str, str]:
 
 @cache
 def meaning(key: str) -> str:
-    """What a value of this key is, and what holds without one; empty for an unknown key."""
+    """Describe the values of a key and its default; empty for an unknown key."""
     table, _, name = key.partition(".")
     if key == "seeds":
-        return f"{expected(PositiveInt)}; without it 1"
+        return f"{expected(PositiveInt)}; default 1"
     if key in TEXTS:
-        return "a text"
+        return "a string"
     if table == "grid":
         return f"a list, each entry {_of_grid(name)}".strip().removesuffix(", each entry")
     if table not in TABLES or name not in field_types(TABLES[table]):
         return EXAMPLES.get(key, "")
     default = default_of(key)
-    return expected(type_of(key)) + (f"; without it {default}" if default else "")
+    return expected(type_of(key)) + (f"; default {default}" if default else "")
 
 
 @cache
 def default_of(key: str) -> str:
-    """The literal of a key's default; empty where there is none."""
+    """Return the literal of a key's default; empty if it has none."""
     table, _, name = key.partition(".")
     if table not in TABLES:
         return "1" if key == "seeds" else ""
@@ -159,7 +159,7 @@ def _table_keys() -> list[str]:
 
 
 def _leaves(raw: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted keys and literals; a key that holds a dot cannot be named by `--set`."""
+    """Yield dotted keys and literals, without keys that contain a dot: `--set` cannot set them."""
     for key, value in raw.items():
         path = f"{above}{key}"
         if "." in key or "=" in key or path == "plan":
@@ -171,7 +171,7 @@ def _leaves(raw: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _place(key: str) -> tuple[int, int, str]:
-    """Where a key stands in the form: by table, and within it as the table declares it."""
+    """Return the sort key of a key in the form: by table, then in the table's order."""
     table, _, name = key.partition(".")
     names = list(field_types(TABLES[table])) if table in TABLES else []
     where = ORDER.index(table) if table in ORDER else len(ORDER)

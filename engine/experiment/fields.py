@@ -1,4 +1,4 @@
-"""Checks one value of a preset against the type of its key, and says what was expected."""
+"""Checks a value of a preset against the type of its key, and reports what was expected."""
 
 import math
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ import msgspec.inspect as inspect
 
 from batchscope.engine.errors import UsageProblem, nearest, printable, shown, similar
 from batchscope.engine.networks.registry import FAMILIES
-from batchscope.engine.spec import TABLES, Model
+from batchscope.engine.spec import TABLES, Model, Table
 
 YIELDING = ("sharpness",)
-"""Tables whose keys are given dotted where another table has one of the same name."""
+"""Tables whose keys must be written dotted if another table has a key of the same name."""
 _LITERAL: Any = Literal
 
 
-def field_types(table: type[msgspec.Struct]) -> dict[str, Any]:
-    """The keys of a table with their annotated types; `model.name` is one of the networks."""
+def field_types(table: type[Table]) -> dict[str, Any]:
+    """Return the keys of a table with their annotated types; `model.name` is a known network."""
     types = {field.encode_name: field.type for field in msgspec.structs.fields(table)}
     if table is Model:
         types["name"] = _LITERAL[tuple(FAMILIES)]
@@ -25,7 +25,7 @@ def field_types(table: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def flat(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Key and value, where a dotted key (`train.lr = ..`) has become a nested table."""
+    """Yield dotted keys and values of a table in which TOML made nested tables of dotted keys."""
     for key, value in table.items():
         if key in TABLES and isinstance(value, dict):
             for inner, deeper in value.items():
@@ -35,13 +35,20 @@ def flat(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def check_value(value: object, annotation: Any, where: str, hint: str = "") -> None:
-    """Raise `UsageProblem` naming `where` unless the value fits the type and is finite.
+    """Check that a value has the type and is finite.
 
-    `hint` ends what is said where the type is another, unless a value has one of its own.
+    Args:
+        value: the value.
+        annotation: the annotated type.
+        where: file and key, for the message.
+        hint: ends the message about a wrong type, unless there is a nearest valid value.
+
+    Raises:
+        UsageProblem: it does not have the type, or is not finite.
     """
     for each in value if isinstance(value, list | tuple) else (value,):
         if isinstance(each, float) and not math.isfinite(each):
-            raise UsageProblem(f"{where}: must be a finite number, not {each}")
+            raise UsageProblem(f"{where}: expected a finite number, got {each}")
     try:
         msgspec.convert(value, annotation)
     except msgspec.ValidationError:
@@ -53,37 +60,41 @@ def check_value(value: object, annotation: Any, where: str, hint: str = "") -> N
 
 
 def expected(annotation: Any) -> str:
-    """What a value of the type is, as messages say it: `an integer (at least 1)`."""
+    """Describe the values of a type for a message: `an integer (at least 1)`."""
     return _expected(inspect.type_info(annotation))
 
 
 def full_key(key: str, where: str, also: tuple[str, ...] = ()) -> str:
-    """The dotted path of a key of the tables, given dotted or (where unambiguous) bare.
+    """Return the dotted path of a key that is written dotted or, if unambiguous, bare.
 
-    `also` names further keys that are valid where this one stands.
+    Args:
+        key: the key as written.
+        where: file and table, for the message.
+        also: further keys that are valid in this place.
 
     Raises:
-        UsageProblem: the key is unknown or stands in several tables.
+        UsageProblem: the key is unknown, or several tables have it.
     """
     dotted = [f"{table}.{name}" for table, kind in TABLES.items() for name in field_types(kind)]
     if key in dotted:
         return key
     owners = [path for path in dotted if path.split(".", 1)[1] == key]
-    if len(owners) > 1:  # such a key has named that of the older table for as long as there is one
+    if len(owners) > 1:  # a bare key keeps meaning that of the table which had it first
         owners = [path for path in owners if path.split(".", 1)[0] not in YIELDING]
     if len(owners) == 1:
         return owners[0]
     if owners:
-        raise UsageProblem(f"{where}: {key!r} is ambiguous: write {' or '.join(owners)}")
+        raise UsageProblem(f"{where}: {key!r} is ambiguous; write {' or '.join(owners)}")
     bare = [path.split(".", 1)[1] for path in dotted]
     known = dotted if "." in key else sorted({*bare, *also})
     raise UsageProblem(f"{where}: unknown key {printable(key)!r}{nearest(key, known)}")
 
 
 def meant(key: str, path: str, value: object) -> str:
-    """`; it is probe.batch_sizes; did you mean 'batch_size'?` of a bare key whose value misfits.
+    """Return a hint for a bare key with a value of the wrong type.
 
-    A slip that happens to be a key of another table is told by the key that would take the value.
+    A typo may be a key of another table. The hint then names that key and the nearest key which
+    accepts the value: `; this key is probe.batch_sizes; did you mean 'batch_size'?`.
     """
     if key == path or path.startswith("train."):
         return ""
@@ -93,7 +104,7 @@ def meant(key: str, path: str, value: object) -> str:
         for name, annotation in field_types(table).items()
         if name != key and _fits(value, annotation)
     ]
-    return f"; it is {path}{similar(key, fitting)}"
+    return f"; this key is {path}{similar(key, fitting)}"
 
 
 def _fits(value: object, annotation: Any) -> bool:
@@ -105,7 +116,7 @@ def _fits(value: object, annotation: Any) -> bool:
 
 
 def type_of(path: str) -> Any:
-    """The annotated type behind a dotted path that `full_key` returned."""
+    """Return the annotated type of a dotted path from `full_key`."""
     table, name = path.split(".", 1)
     return field_types(TABLES[table])[name]
 
@@ -123,7 +134,8 @@ def _expected(info: inspect.Type) -> str:
         case inspect.UnionType(types=parts):
             return " or ".join(_expected(p) for p in parts if not isinstance(p, inspect.NoneType))
         case inspect.LiteralType(values=values):
-            return "one of " + ", ".join(str(value) for value in values)
+            names = ", ".join(str(value) for value in values)
+            return names if len(values) == 1 else f"one of {names}"
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType():
@@ -137,12 +149,13 @@ def _expected(info: inspect.Type) -> str:
         case inspect.DictType():
             return "a table"
         case _:
-            return "a text"
+            return "a string"
 
 
 def _length(info: inspect.VarTupleType) -> str:
-    least = f" of at least {info.min_length}" if info.min_length else ""
-    return least + (f" of at most {info.max_length}" if info.max_length is not None else "")
+    bounds = [f"at least {info.min_length}"] if info.min_length else []
+    bounds += [f"at most {info.max_length}"] if info.max_length is not None else []
+    return f" of {' and '.join(bounds)}" if bounds else ""
 
 
 def _bounds(info: inspect.IntType | inspect.FloatType) -> str:

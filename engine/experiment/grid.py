@@ -1,4 +1,4 @@
-"""Unfolds grid and cells into configurations with readable ids."""
+"""Expands grid and cells into configurations with readable ids."""
 
 import hashlib
 import math
@@ -34,9 +34,13 @@ NAME_ALONE = ("data.name", "model.name", "train.optimizer", "schedule.kind")
 
 
 class _Unfolded(NamedTuple):
-    """A configuration's settings, the label of its cell, and of which it is a candidate.
+    """The settings of a configuration before it is named.
 
-    `base` counts what grid and cells ask for; `open` are the keys in which it has rivals.
+    Attributes:
+        settings: its settings.
+        label: the label of its cell, or empty.
+        base: index of the entry of grid and cells that it comes from.
+        open: the keys in which it differs from its rivals, the other candidates of that entry.
     """
 
     settings: Settings
@@ -46,22 +50,26 @@ class _Unfolded(NamedTuple):
 
 
 def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[str]]:
-    """Every configuration of a preset whose tables were checked, and notes worth saying.
+    """Return every configuration of a preset, and notes about values without effect.
+
+    Args:
+        raw: the preset; its tables were checked.
+        where: the file, for messages.
 
     Raises:
-        UsageProblem: a grid or cell is malformed, a setting is missing or two contradict.
+        UsageProblem: grid or cells are malformed, a setting is missing, or settings contradict.
     """
     grid = _grid(raw.get("grid", {}), where)
     cells = _cells(raw.get("cells", []), where)
     contest = read_select(raw.get("select", {}), grid, where)
     _check_count(grid, cells, contest, raw.get("seeds", 1), where)
-    asked = [(overrides, "") for overrides in _product(grid)] if grid or not cells else []
-    asked += cells
+    entries = [(overrides, "") for overrides in _product(grid)] if grid or not cells else []
+    entries += cells
     unfolded = [
         _Unfolded(
             _settings(raw, candidate, where, contest), label, base, contest.open_keys(overrides)
         )
-        for base, (overrides, label) in enumerate(asked)
+        for base, (overrides, label) in enumerate(entries)
         for candidate in contest.candidates(overrides)
     ]
     varied = _varied([each.settings for each in unfolded])
@@ -90,14 +98,20 @@ def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[s
 
 
 def _labelled(of: _Unfolded, varied: list[str]) -> str:
-    """The label of a cell, with what tells it from its rivals; else what tells it from all."""
+    """Return the label of a cell with the values that differ from its rivals'.
+
+    Without a label, the values that differ between any two configurations.
+    """
     if not of.label:
         return _label(of.settings, varied)
     return of.label + "".join(f", {part}" for part in _parts(of.settings, of.open))
 
 
 def _rivals(unfolded: list[_Unfolded], varied: list[str]) -> list[str]:
-    """The name of each group of rivals, in the order of grid and cells; empty for one alone."""
+    """Return the names of the groups of rivals in the order of grid and cells.
+
+    The name is empty where there are no rivals.
+    """
     names: dict[int, str] = {}
     for each in unfolded:
         others = [path for path in varied if path not in each.open]
@@ -117,7 +131,7 @@ def _grid(grid: object, where: str) -> dict[str, list[Any]]:
         if not isinstance(values, list) or not values:
             raise UsageProblem(f"{at}: expected a list of values, got {shown(values)}")
         if path in checked:
-            raise UsageProblem(f"{at}: {path} is there twice, bare and dotted")
+            raise UsageProblem(f"{at}: {path} is given twice, bare and dotted")
         for index, value in enumerate(values):
             check_value(value, type_of(path), f"{at}[{index}]", meant(key, path, value))
         checked[path] = values
@@ -134,12 +148,12 @@ def _cells(cells: object, where: str) -> list[tuple[Overrides, str]]:
         for key, value in flat(cell):
             if key == "label":
                 if not isinstance(value, str):
-                    raise UsageProblem(f"{at}.label: expected a text")
+                    raise UsageProblem(f"{at}.label: expected a string, got {shown(value)}")
                 label = printable(" ".join(value.split()))
                 continue
             path = full_key(key, at, also=("label",))
             if path in overrides:
-                raise UsageProblem(f"{at}.{printable(key)}: {path} is there twice")
+                raise UsageProblem(f"{at}.{printable(key)}: {path} is given twice")
             check_value(value, type_of(path), f"{at}.{key}", meant(key, path, value))
             overrides[path] = value
         checked.append((overrides, label))
@@ -157,7 +171,9 @@ def _check_count(
     count *= contest.count({})
     total = (count + sum(contest.count(overrides) for overrides, _ in cells)) * seeds
     if total > MAX_TRIALS:
-        raise UsageProblem(f"{where}: {total:,} trials are asked for; at most {MAX_TRIALS:,}")
+        raise UsageProblem(
+            f"{where}: grid, cells and seeds make {total:,} trials; at most {MAX_TRIALS:,} can run"
+        )
 
 
 def _product(grid: dict[str, list[Any]]) -> list[Overrides]:
@@ -173,21 +189,25 @@ def _settings(
     for path, value in overrides.items():
         table, key = path.split(".", 1)
         tables[table][key] = value
-        if key in BUDGETS:  # another budget in a cell replaces the one of [train]
+        if key in BUDGETS:  # a budget in a cell replaces that of [train]
             for other in set(BUDGETS) - {key} - {p.split(".", 1)[1] for p in overrides}:
                 tables[table].pop(other, None)
     for path in ("data.name", "model.name", "train.batch_size", "train.lr"):
         table, key = path.split(".", 1)
         if key not in tables[table]:
-            also = ", or in [grid] or every cell" if table == "train" else ""
+            also = ", in [grid] or in every one of [[cells]]" if table == "train" else ""
             raise UsageProblem(f"{where}: {path}: required in [{table}]{also}")
     budgets = [key for key in BUDGETS if key in tables["train"]]
     if len(budgets) != 1:
-        given = "none is given" if not budgets else " and ".join(budgets) + " are given"
-        raise UsageProblem(f"{where}: train: one budget of {', '.join(BUDGETS)}; {given}")
+        given = " and ".join(budgets) or "none"
+        raise UsageProblem(
+            f"{where}: train: expected one budget ({', '.join(BUDGETS[:-1])} or {BUDGETS[-1]}), "
+            f"got {given}"
+        )
     if tables["probe"] and "at" not in tables["probe"]:
         raise UsageProblem(
-            f"{where}: probe.at: required in [probe]: shares of the budget, for example [0, 0.5, 1]"
+            f"{where}: probe.at: required in [probe]: when to measure, as shares of the budget, "
+            "for example [0, 0.5, 1]"
         )
     settings = msgspec.convert(tables, Settings)
     _check_together(settings, where)
@@ -214,80 +234,82 @@ def _check_together(settings: Settings, where: str) -> None:
 
 
 def _parallel_problem(settings: Settings) -> str | None:
-    """Why several workers cannot train the network together; None where they can."""
+    """Return why several workers cannot train the network together; None if they can."""
     if settings.run.data_parallel == 1 or not has_batch_norm(settings.model):
         return None
     return (
-        "run.data_parallel: batch norm would normalize each worker's share by itself, which is "
-        "another training than one worker's: choose a model without it, or data_parallel = 1"
+        "run.data_parallel: not possible with batch norm, which would normalize each worker's "
+        "share of the batch separately; choose a model without batch norm, or data_parallel = 1"
     )
 
 
 def _target_problem(train: Train) -> str | None:
-    """Why the target makes no sense; None where it does, or where there is none."""
+    """Return what is wrong with the target; None if nothing is, or if there is no target."""
     if train.target_accuracy is not None and train.target_loss is not None:
-        return (
-            "train: target_accuracy and target_loss exclude each other: a training has one target"
-        )
+        return "train: expected one target, got target_accuracy and target_loss; remove one"
     if train.target_checks > 1 and not has_target(train):
-        return "train.target_checks: needs train.target_accuracy or train.target_loss to check"
+        return "train.target_checks: needs train.target_accuracy or train.target_loss"
     return None
 
 
 def _limit_problem(settings: Settings) -> str | None:
-    """Why the limit is no size; None where it is one, or where there is none."""
+    """Return what is wrong with the memory limit; None if nothing is, or if there is no limit."""
     try:
-        settings.memory.limit_bytes  # noqa: B018 (parsed when it is asked for)
+        settings.memory.limit_bytes  # noqa: B018 (the property parses the text)
     except UsageProblem as problem:
         return f"memory.limit: {problem}"
     return None
 
 
 def _pair_problem(settings: Settings) -> str | None:
-    """Why a pair cannot compete; None where all can."""
+    """Return what is wrong with a pair of batch sizes; None if nothing is."""
     for small, large in settings.probe.pairs:
         if large <= small or large % small:
             return (
-                f"probe.pairs: [{small}, {large}]: several steps of the first make one of the "
-                "second, so it must be a multiple of the first"
+                f"probe.pairs: [{small}, {large}]: the second batch size must be a multiple of "
+                "the first, because one of its steps is compared with several of the first"
             )
     return None
 
 
 def _box_problem(settings: Settings) -> str | None:
-    """Why a box would be looked into twice; None where each is another."""
+    """Return which half-width of a box is given twice; None if none is."""
     sizes = settings.sharpness.epsilon
     twice = next((size for size in sizes if sizes.count(size) > 1), None)
-    return None if twice is None else f"sharpness.epsilon: {twice:g} is there twice"
+    return None if twice is None else f"sharpness.epsilon: {twice:g} is given twice"
 
 
 def _rate_problem(settings: Settings) -> str | None:
-    """Why optimizer and scaling rule cannot be used together; None where they can."""
+    """Return why optimizer and scaling rule cannot be combined; None if they can."""
     scaling, train = settings.scaling, settings.train
     if train.optimizer == "nesterov" and train.momentum == 0:
-        return "train.momentum: nesterov needs a momentum above 0"
+        return "train.momentum: must be above 0 with optimizer nesterov"
     if scaling.rule == "none":
         return None
     if scaling.base_batch_size is None:
         return (
             f"scaling.base_batch_size: required by rule {scaling.rule!r}: "
-            "the batch size that lr is meant for"
+            "the batch size that train.lr is meant for"
         )
     if scaling.rule != "adam-sqrt":
         return None
     if train.optimizer not in ("adam", "adamw"):
-        return f"scaling.rule: adam-sqrt is for adam and adamw, not {train.optimizer}"
+        return (
+            "scaling.rule: adam-sqrt needs optimizer adam or adamw, "
+            f"but train.optimizer is {train.optimizer}"
+        )
     factor = train.batch_size / scaling.base_batch_size
     if factor >= ADAM_SQRT_LIMIT:
         return (
-            f"scaling.rule: adam-sqrt moves beta1 below 0 from {ADAM_SQRT_LIMIT} times "
-            f"base_batch_size; {train.batch_size} is {factor:g} times {scaling.base_batch_size}"
+            f"scaling.rule: adam-sqrt needs a batch size below {ADAM_SQRT_LIMIT} times "
+            f"base_batch_size, or beta1 would not be positive; {train.batch_size} is {factor:g} "
+            f"times {scaling.base_batch_size}"
         )
     return None
 
 
 def effective(settings: Settings) -> Settings:
-    """The settings with defaults in place, and without those that this training never reads."""
+    """Return the settings with defaults filled in, without those that this training ignores."""
     model, train, scaling = settings.model, settings.train, settings.scaling
     if train.optimizer not in ("momentum", "nesterov"):
         train = replace(train, momentum=0.0)
@@ -304,8 +326,8 @@ def _refuse_twins(all_settings: list[Settings], where: str) -> None:
         twin = seen.setdefault(msgspec.json.encode(effective(settings)), index)
         if twin != index:
             raise UsageProblem(
-                f"{where}: configurations {twin + 1} and {index + 1} of grid and cells "
-                "are the same: a trial would run twice"
+                f"{where}: configurations {twin + 1} and {index + 1} of grid and cells are the "
+                "same; remove one"
             )
 
 
@@ -320,7 +342,7 @@ def _values(settings: Settings) -> dict[str, Any]:
 
 
 def _varied(all_settings: list[Settings]) -> list[str]:
-    """The dotted keys whose value differs between configurations, batch size left out."""
+    """Return the dotted keys whose values differ between configurations, without batch size."""
     first, *rest = [_values(settings) for settings in all_settings]
     return [
         path
@@ -346,7 +368,7 @@ def _id(settings: Settings, varied: list[str], phases: bool) -> str:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """The names with a number behind those that would be there twice."""
+    """Return the names, made distinct by a number after those that occur twice."""
     taken: set[str] = set()
     for index, name in enumerate(names):
         number = 2
@@ -361,7 +383,7 @@ def _label(settings: Settings, varied: list[str]) -> str:
 
 
 def _parts(settings: Settings, varied: list[str]) -> Iterator[str]:
-    """What each of these keys is set to, where it is."""
+    """Yield key and value of each of these keys that is set."""
     values = _values(settings)
     for path in varied:
         if values[path] is not None:
@@ -381,14 +403,14 @@ def _without_effect(
     cells: list[tuple[Overrides, str]],
     contest: SelectTable,
 ) -> list[str]:
-    """Values of the tables that no configuration uses, because grid and cells name the key."""
+    """Return notes about values in tables that [grid], [[cells]] or [select] override."""
     notes = []
     for path in grid:
         table, key = path.split(".", 1)
         if key in raw.get(table, {}) and all(path in overrides for overrides, _ in cells):
-            notes.append(f"{path} in [{table}] has no effect: [grid] sets it")
+            notes.append(f"{path} in [{table}] has no effect, because [grid] sets it")
     for path in contest.values:
         table, key = path.split(".", 1)
         if key in raw.get(table, {}):
-            notes.append(f"{path} in [{table}] has no effect: [select] sets it")
+            notes.append(f"{path} in [{table}] has no effect, because [select] sets it")
     return notes

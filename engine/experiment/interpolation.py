@@ -1,7 +1,4 @@
-"""Reads `[interpolation]`: the line between the solutions of two configurations.
-
-Each mistake is one sentence that names the key.
-"""
+"""Reads `[interpolation]`: the line between the final weights of two configurations."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,10 +16,10 @@ NAMED = 6
 def read_interpolation(
     written: object, configurations: Sequence[Configuration], where: str
 ) -> Interpolation | None:
-    """The line between two of these configurations; None where none is asked for.
+    """Return the line between two of these configurations; None if the table is empty.
 
     Raises:
-        UsageProblem: it is malformed, or (`Idle`) picks none.
+        UsageProblem: the table is malformed, or (`Idle`) selects no configuration.
     """
     at = f"{where}: interpolation"
     if not isinstance(written, dict):
@@ -37,7 +34,8 @@ def read_interpolation(
     for key in ENDS:
         if key not in written:
             raise UsageProblem(
-                f"{at}.{key}: required: what the line goes {key}, for example {{ batch_size = 64 }}"
+                f"{at}.{key}: required: the configuration at one end of the line, for example "
+                "{ batch_size = 64 }"
             )
     ends: dict[str, Any] = {}
     for key, value in written.items():
@@ -48,7 +46,7 @@ def read_interpolation(
     _check_together(ends["from"], ends["to"], at)
     low, high = written.get("alpha", (-1.0, 2.0))
     if not low < high:
-        raise UsageProblem(f"{at}.alpha: expected first the lower end, got {shown([low, high])}")
+        raise UsageProblem(f"{at}.alpha: expected the lower end first, got {shown([low, high])}")
     return Interpolation(
         start=ends["from"].id,
         end=ends["to"].id,
@@ -60,26 +58,25 @@ def read_interpolation(
 def leave_out_idle(
     written: object, configurations: Sequence[Configuration], where: str
 ) -> tuple[object, list[str]]:
-    """The table, or none and a note where a changed grid left it without an end."""
+    """Return the table, or an empty one and a note if the grid no longer has one of its ends."""
     try:
         read_interpolation(written, configurations, where)
     except Idle as problem:
         reason = str(problem).removeprefix(f"{where}: ")
-        return {}, [f"no line is drawn between two solutions: {reason}"]
+        return {}, [f"no interpolation between final weights: {reason}"]
     except UsageProblem:
-        pass  # said by `read_interpolation`, with its place
+        pass  # `read_interpolation` raises it again
     return written, []
 
 
 def _one(value: object, configurations: Sequence[Configuration], where: str) -> Configuration:
-    """The one configuration that a selector picks."""
+    """Return the one configuration that a selector matches."""
     matches = picked(read_selector(value, configurations, where), configurations)
     if len(matches) > 1:
         labels = ", ".join(repr(each.label) for each in matches[:NAMED])
         more = ", …" if len(matches) > NAMED else ""
         raise UsageProblem(
-            f"{where}: picks {len(matches)} configurations, and a line has one at each end: "
-            f"{labels}{more}"
+            f"{where}: expected one configuration, but {len(matches)} match: {labels}{more}"
         )
     return matches[0]
 
@@ -87,12 +84,12 @@ def _one(value: object, configurations: Sequence[Configuration], where: str) -> 
 def _check_together(start: Configuration, end: Configuration, where: str) -> None:
     if start.id == end.id:
         raise UsageProblem(
-            f"{where}: from and to both pick {start.label!r}: there is no line to itself"
+            f"{where}: from and to both match {start.label!r}; expected two configurations"
         )
     for table in ("data", "model"):
         one, other = getattr(start.settings, table), getattr(end.settings, table)
         if one != other:
             raise UsageProblem(
-                f"{where}: {start.label!r} and {end.label!r} differ in [{table}]: "
-                "a line lies between weights of one network, measured on the same images"
+                f"{where}: {start.label!r} and {end.label!r} differ in [{table}]; "
+                "both ends need the same model and the same data"
             )

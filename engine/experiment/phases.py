@@ -1,4 +1,4 @@
-"""Reads `[[phases]]`, and says where schedule and phases cannot be."""
+"""Reads `[[phases]]`, and checks schedule and phases."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -20,10 +20,10 @@ SETTABLE = {"train.lr": "lr", "train.batch_size": "batch_size"}
 def with_phases(
     written: object, configurations: list[Configuration], where: str
 ) -> list[Configuration]:
-    """The configurations with the phases that each goes through, in their order.
+    """Return the configurations with their phases, in the order in which they begin.
 
     Raises:
-        UsageProblem: a phase is malformed, or is for configurations that are not there.
+        UsageProblem: a phase is malformed, or matches no configuration.
     """
     if not isinstance(written, list) or not all(isinstance(phase, dict) for phase in written):
         raise UsageProblem(f"{where}: phases: expected tables, written [[phases]]")
@@ -45,28 +45,28 @@ def with_phases(
 def _phase(raw: dict[str, Any], where: str) -> Phase:
     moments = [key for key in ("at", "at_epoch") if key in raw]
     if len(moments) != 1:
-        given = "both are given" if moments else "none is given"
+        given = "both" if moments else "neither"
         raise UsageProblem(
-            f"{where}: when it begins is at, a share of the budget, or at_epoch; {given}"
+            f"{where}: expected either at (a share of the budget) or at_epoch, got {given}"
         )
     (moment,) = moments
     check_value(raw[moment], field_types(Phase)[moment], f"{where}.{moment}")
     change = raw.get("set")
     if not isinstance(change, dict) or not change:
         raise UsageProblem(
-            f"{where}.set: required, what changes, for example {{ lr = 0.001 }}"
-            + (f", got {shown(change)}" if "set" in raw else "")
+            f"{where}.set: required: the new values, for example {{ lr = 0.001 }}"
+            + (f"; got {shown(change)}" if "set" in raw else "")
         )
     values: dict[str, Any] = {}
     for key, value in flat(change):
         path = full_key(key, f"{where}.set")
         if path not in SETTABLE:
             raise UsageProblem(
-                f"{where}.set: {path} cannot change in mid-run; lr and batch_size can"
+                f"{where}.set: {path} cannot change during a training; only lr and batch_size can"
             )
         name = SETTABLE[path]
         if name in values:
-            raise UsageProblem(f"{where}.set: {path} is there twice, bare and dotted")
+            raise UsageProblem(f"{where}.set: {path} is given twice, bare and dotted")
         check_value(value, type_of(path), f"{where}.set.{printable(key)}")
         values[name] = float(value) if name == "lr" else value
     values[moment] = float(raw[moment])
@@ -74,21 +74,21 @@ def _phase(raw: dict[str, Any], where: str) -> Phase:
 
 
 def _with(configuration: Configuration, phases: list[tuple[Phase, str]]) -> Configuration:
-    """The configuration with these phases, sorted by when they begin."""
+    """Return the configuration with these phases, sorted by when they begin."""
     if not phases:
         return configuration
     epochs = configuration.settings.train.epochs
     label = f"in configuration {configuration.label!r}"
     if epochs is None and len({phase.at is None for phase, _ in phases}) > 1:
         raise UsageProblem(
-            f"{phases[-1][1]}: at and at_epoch {label}: which comes first nobody knows with a "
-            "budget that is not in epochs"
+            f"{phases[-1][1]}: at and at_epoch are mixed {label}; their order is only known with "
+            "a budget in epochs"
         )
     timed = []
     for phase, where in phases:
         if phase.at_epoch is not None and epochs is not None and phase.at_epoch >= epochs:
             raise UsageProblem(
-                f"{where}.at_epoch: {phase.at_epoch:g} never comes {label}: "
+                f"{where}.at_epoch: {phase.at_epoch:g} is never reached {label}: "
                 f"the budget ends after {epochs:,} epochs"
             )
         moment = phase.at if phase.at is not None else (phase.at_epoch or 0.0) / (epochs or 1)
@@ -98,14 +98,14 @@ def _with(configuration: Configuration, phases: list[tuple[Phase, str]]) -> Conf
     for moment, phase, where in timed:
         new = {(moment, name) for name in SETTABLE.values() if getattr(phase, name) is not None}
         for _, name in sorted(new & taken):
-            raise UsageProblem(f"{where}.set: {name} is set twice at one moment {label}")
+            raise UsageProblem(f"{where}.set: {name} is set twice at the same time {label}")
         taken |= new
     ordered = tuple(phase for _, phase, _ in timed)
     return replace(configuration, settings=replace(configuration.settings, phases=ordered))
 
 
 def course_problem(settings: Settings) -> str | None:
-    """Why schedule and phases cannot be as they are; None where they can."""
+    """Return what is wrong with schedule and phases; None if nothing is."""
     return _schedule_problem(settings) or _single_image_problem(settings)
 
 
@@ -115,18 +115,24 @@ def _schedule_problem(settings: Settings) -> str | None:
         if not schedule.at:
             return "schedule.at: required by kind 'step': shares of the budget, such as [0.5, 0.75]"
         if schedule.factor is None:
-            return "schedule.factor: required by kind 'step': what the rate is divided by"
+            return (
+                "schedule.factor: required by kind 'step': what the learning rate is divided by, "
+                "such as 10"
+            )
         if not _rises(schedule.at):
-            return "schedule.at: expected shares in rising order, each once"
+            return "schedule.at: expected increasing shares without repetition"
     if schedule.batch_warmup_epochs > 0:
         start = schedule.batch_warmup_start
         if start is None:
             return (
                 "schedule.batch_warmup_start: required by batch_warmup_epochs: "
-                "the batch size to begin with"
+                "the batch size at the start, below train.batch_size"
             )
         if start >= asked:
-            return f"schedule.batch_warmup_start: {start} is not below the batch size of {asked}"
+            return (
+                f"schedule.batch_warmup_start: expected less than the batch size of {asked}, "
+                f"got {start}"
+            )
     return None
 
 
@@ -135,15 +141,15 @@ def _rises(values: Sequence[float]) -> bool:
 
 
 def _single_image_problem(settings: Settings) -> str | None:
-    """Where batch norm would see one image, or might; None where it would not."""
+    """Return where batch norm could get a batch of one image; None if it cannot."""
     if not has_batch_norm(settings.model) or not changing(settings):
         return None
     norm = f"batch norm ({batch_norm_key(settings.model)})"
     if settings.train.seconds is not None:
         return (
-            f"train.seconds: with {norm} a batch size that changes needs "
-            "another budget: where it changes, and so how many images end an epoch, would "
-            "depend on the machine"
+            f"train.seconds: not possible with {norm} and a changing batch size, because the "
+            "size of an epoch's last batch would depend on the machine's speed; use epochs, "
+            "steps or samples"
         )
     warmup = settings.schedule.batch_warmup_epochs > 0
     sizes = {
@@ -154,7 +160,7 @@ def _single_image_problem(settings: Settings) -> str | None:
     }
     return next(
         (
-            f"{key}: {norm} has no variance over a single image; at least 2"
+            f"{key}: expected at least 2 with {norm}, which needs the variance over a batch; got 1"
             for key, size in sizes.items()
             if size == 1
         ),
@@ -163,7 +169,7 @@ def _single_image_problem(settings: Settings) -> str | None:
 
 
 def effective_schedule(schedule: Schedule) -> Schedule:
-    """The schedule without what its kind never reads."""
+    """Return the schedule without the keys that its kind ignores."""
     if schedule.kind != "step":
         schedule = replace(schedule, at=(), factor=None, by="lr")
     if schedule.by != "batch":

@@ -1,4 +1,4 @@
-"""Reads a preset: TOML in, checked settings out, every mistake named by file and key."""
+"""Reads a preset file into checked settings. Every error message names the file and the key."""
 
 import tomllib
 from collections.abc import Sequence
@@ -41,9 +41,10 @@ TOP_LEVEL = (
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked preset. `raw` is what was written (with `--set` applied), to be stored.
+    """A checked preset.
 
-    `group` is the heading that the menu lists it under, empty for none.
+    `raw` is the content of the file with `--set` applied, as it is stored with a sweep. `group` is
+    the heading under which the menu lists the preset, or empty.
     """
 
     name: str
@@ -61,7 +62,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def trial_count(self) -> int:
-        """Trials over all configurations and seeds."""
+        """Return the number of trials over all configurations and seeds."""
         return sum(len(configuration.seeds) for configuration in self.configurations)
 
 
@@ -69,8 +70,8 @@ def load_preset(path: Path, assignments: Sequence[str] = ()) -> Preset:
     """Read a preset file and apply `--set` assignments.
 
     Raises:
-        UsageProblem: the file is missing, no TOML, or says something impossible.
-        MachineProblem: the file is there but cannot be read.
+        UsageProblem: the file does not exist, is not TOML, or has a wrong value.
+        MachineProblem: the file exists but cannot be read.
     """
     raw = read_toml(path)
     for assignment in assignments:
@@ -79,30 +80,33 @@ def load_preset(path: Path, assignments: Sequence[str] = ()) -> Preset:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file; see `load_preset` for the errors."""
+    """Read the tables of a TOML file; see `load_preset` for the errors."""
     shown = printable(path)
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise UsageProblem(f"{shown}: no such preset file") from None
     except IsADirectoryError:
-        raise UsageProblem(f"{shown}: is a folder, not a preset file") from None
+        raise UsageProblem(f"{shown}: this is a folder, expected a preset file") from None
     except (OSError, ValueError) as error:
         raise MachineProblem(f"{shown}: cannot be read: {printable(error)}") from None
     if not content.strip():
-        raise UsageProblem(f"{shown}: is empty; a preset needs at least title, [data], [model]")
+        raise UsageProblem(
+            f"{shown}: the file is empty; a preset needs at least title, [data], [model] and "
+            "[train]"
+        )
     try:
         return tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError:
-        raise UsageProblem(f"{shown}: is not a text file (UTF-8), so no TOML") from None
+        raise UsageProblem(f"{shown}: not a text file in UTF-8; a preset is TOML") from None
     except (ValueError, RecursionError) as error:
-        raise UsageProblem(f"{shown}: is no valid TOML: {printable(error)}") from None
+        raise UsageProblem(f"{shown}: not valid TOML: {printable(error)}") from None
 
 
 def assign(raw: dict[str, Any], assignment: str) -> None:
-    """Apply one `--set KEY=VALUE`: a dotted path and a TOML literal (a bare word is a text).
+    """Apply one `--set KEY=VALUE`: a dotted key and a TOML literal (a bare word is a string).
 
-    Without a value a text is empty, and any other key is taken out.
+    Without a value, title, question and the like become empty; any other key is removed.
     """
     key, equals, text = assignment.partition("=")
     where = f"--set {printable(assignment)}"
@@ -123,18 +127,21 @@ def assign(raw: dict[str, Any], assignment: str) -> None:
 
 
 def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = False) -> Preset:
-    """Check what was written and unfold it into configurations.
+    """Check the content of a preset and expand it into configurations.
 
-    Where `--set` has `changed` it, a claim about a batch size that is gone is left out of `raw`
-    with a note; in a file as it was written that is a mistake.
-    `name` is the preset's unless it says its own, as that of an exported sweep does.
+    Args:
+        raw: the content; claims may be removed from it, see `changed`.
+        name: the preset's name, unless `raw` has one (as in an exported sweep).
+        where: the file, for messages.
+        changed: whether `--set` changed it. Then a claim that matches no configuration is removed
+            with a note; in an unchanged file it is an error.
     """
     for key in raw:
         if key not in TOP_LEVEL:
             raise UsageProblem(f"{where}: unknown key {printable(key)!r}{_suggest(key)}")
     texts = {key: _text(raw, key, where) for key in TEXTS}
     if not texts["title"]:
-        raise UsageProblem(f"{where}: title: required, a text that names the experiment")
+        raise UsageProblem(f"{where}: title: required: a string that names the experiment")
     check_value(raw.get("seeds", 1), PositiveInt, f"{where}: seeds")
     for table in TABLES:
         _check_table(raw.get(table, {}), table, where)
@@ -171,17 +178,17 @@ def _literal(text: str, where: str) -> Any:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         if text and text[0] in "[{\"'":
-            raise UsageProblem(f"{where}: {printable(text)} is no TOML value") from None
+            raise UsageProblem(f"{where}: {printable(text)} is not a TOML value") from None
         return text
     if set(parsed) != {"value"}:
-        raise UsageProblem(f"{where}: one value only")
+        raise UsageProblem(f"{where}: expected one value")
     return parsed["value"]
 
 
 def _text(raw: dict[str, Any], key: str, where: str) -> str:
     value = raw.get(key, "")
     if not isinstance(value, str):
-        raise UsageProblem(f"{where}: {key}: expected a text, got {quoted(value)}")
+        raise UsageProblem(f"{where}: {key}: expected a string, got {quoted(value)}")
     return printable(" ".join(value.split()))
 
 

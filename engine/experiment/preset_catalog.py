@@ -1,4 +1,4 @@
-"""The shipped presets, and how one is looked up by name or file."""
+"""Finds presets: the shipped ones by name, others by file."""
 
 import difflib
 import os
@@ -16,15 +16,15 @@ def preset_folder() -> Path:
 
 
 def preset_files() -> dict[str, Path]:
-    """The shipped presets by name."""
+    """Return the files of the shipped presets by name."""
     return {path.stem: path for path in sorted(preset_folder().glob("*.toml"))}
 
 
 def find_preset(asked: str, assignments: Sequence[str] = ()) -> Preset:
-    """The preset of that name, or in that file.
+    """Load the preset of that name, or in that file.
 
     Raises:
-        UsageProblem: there is none, or it says something impossible.
+        UsageProblem: there is none, or it has a wrong value.
     """
     shipped = preset_files()
     if asked in shipped:
@@ -33,5 +33,5 @@ def find_preset(asked: str, assignments: Sequence[str] = ()) -> Preset:
     if path.suffix == ".toml" or os.sep in asked or is_there(path):
         return load_preset(path, assignments)
     close = difflib.get_close_matches(asked, shipped, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(shipped)}"
-    raise UsageProblem(f"no preset {printable(asked)!r}, and no such file; {hint}")
+    hint = f"did you mean {close[0]!r}?" if close else f"the presets are {', '.join(shipped)}"
+    raise UsageProblem(f"no preset or file {printable(asked)!r}; {hint}")

@@ -1,8 +1,8 @@
-"""Reads `[select]`: values of settings among which the best is chosen on a validation split.
+"""Reads `[select]`: settings for which the best of several values is selected.
 
-The keys are those of `[grid]`. Each configuration of grid and cells is unfolded into candidates,
-which are rivals: they differ in these keys alone. A cell that sets one of the keys stands as it is
-in that key.
+It has the same keys as `[grid]`. Each configuration of grid and cells is expanded into candidates
+that differ only in these keys; they are called rivals, and the best one on the validation split is
+selected. If a cell sets one of the keys, that value is kept.
 """
 
 import math
@@ -16,7 +16,7 @@ from batchscope.engine.spec import Selection, Settings
 
 BY = "by"
 SHARE = 0.1
-"""Of the training images held out where `[select]` is there and `data.validation` is not."""
+"""Share of the training images held out if there is `[select]` but no `data.validation`."""
 NOT_COMPARABLE = (
     "data.name",
     "data.validation",
@@ -24,42 +24,42 @@ NOT_COMPARABLE = (
     "train.target_loss",
     "train.target_checks",
 )
-"""Keys that change what a candidate would be chosen by."""
+"""Keys that change the value by which candidates are compared."""
 
 Overrides = dict[str, Any]
 
 
 class SelectTable(NamedTuple):
-    """The values to choose among by dotted key, and what decides; no values without `[select]`."""
+    """The candidate values by dotted key (none without `[select]`), and the criterion."""
 
     values: dict[str, list[Any]]
     by: str
 
     @property
     def selection(self) -> Selection | None:
-        """As a sweep states it; None where nothing is chosen."""
+        """Return it as the journal has it; None if nothing is selected."""
         return Selection(keys=tuple(self.values), by=self.by) if self.values else None  # type: ignore[arg-type]
 
     def candidates(self, overrides: Overrides) -> list[Overrides]:
-        """What a configuration of grid or cells is unfolded into: itself where nothing is open."""
+        """Return the candidates of a configuration: itself if it sets all keys."""
         keys = self.open_keys(overrides)
         chosen = product(*(self.values[key] for key in keys))
         return [{**overrides, **dict(zip(keys, each, strict=True))} for each in chosen]
 
     def count(self, overrides: Overrides) -> int:
-        """How many those are."""
+        """Return the number of candidates of a configuration."""
         return math.prod(len(self.values[key]) for key in self.open_keys(overrides))
 
     def open_keys(self, overrides: Overrides) -> list[str]:
-        """The keys that a configuration does not set itself."""
+        """Return the keys that a configuration does not set itself."""
         return [key for key in self.values if key not in overrides]
 
 
 def read_select(written: object, grid: dict[str, list[Any]], where: str) -> SelectTable:
-    """The table `[select]`, beside a grid that was read.
+    """Read the table `[select]`; `grid` has the values of `[grid]` by dotted key.
 
     Raises:
-        UsageProblem: it is malformed, or names what cannot be chosen.
+        UsageProblem: it is malformed, or has a key that cannot be selected.
     """
     if not isinstance(written, dict):
         raise UsageProblem(f"{where}: select: expected a table, written [select]")
@@ -71,13 +71,13 @@ def read_select(written: object, grid: dict[str, list[Any]], where: str) -> Sele
             continue
         path = full_key(key, f"{where}: select", also=(BY,))
         if path in NOT_COMPARABLE:
-            raise UsageProblem(f"{at}: cannot be chosen: candidates are compared by it")
+            raise UsageProblem(f"{at}: cannot be selected, because candidates are compared by it")
         if path in values:
-            raise UsageProblem(f"{at}: {path} is there twice, bare and dotted")
+            raise UsageProblem(f"{at}: {path} is given twice, bare and dotted")
         if path in grid:
             raise UsageProblem(
-                f"{at}: [grid] has it too: [grid] runs all values to compare them, [select] "
-                "chooses the best one"
+                f"{at}: also in [grid]; put it in [grid] to compare all values, or in [select] to "
+                "keep the best"
             )
         if not isinstance(entry, list) or not entry:
             raise UsageProblem(f"{at}: expected a list of values, got {shown(entry)}")
@@ -86,22 +86,19 @@ def read_select(written: object, grid: dict[str, list[Any]], where: str) -> Sele
         values[path] = entry
     if written and not values:
         raise UsageProblem(
-            f"{where}: select: needs a key and values to choose among, for example "
+            f"{where}: select: expected a key with a list of values, for example "
             "lr = [0.01, 0.03, 0.1]"
         )
     return SelectTable(values, written.get(BY, "validation_accuracy"))
 
 
 def refusal(contest: SelectTable, settings: Settings) -> str | None:
-    """Why a candidate with these settings could not be chosen; None where it can."""
+    """Return why candidates with these settings cannot be compared; None if they can."""
     if not settings.data.validation:
         return (
-            "data.validation: must be above 0 with [select]: what is chosen on the test set "
-            "would look better there than it is"
+            "data.validation: must be above 0 with [select], because selecting on the test set "
+            "would bias the test accuracy"
         )
     if contest.by == "steps_to_target" and not has_target(settings.train):
-        return (
-            "select.by: steps_to_target needs train.target_accuracy or train.target_loss: "
-            "a target to reach"
-        )
+        return "select.by: steps_to_target needs train.target_accuracy or train.target_loss"
     return None

@@ -1,4 +1,4 @@
-"""Picks configurations by their settings: for claims, phases, and where like is compared."""
+"""Selects configurations by their settings, for claims, phases and comparisons."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -14,14 +14,16 @@ SHOWN_LABELS = 12
 
 
 class Idle(UsageProblem):
-    """Something is said about configurations that are not there."""
+    """A claim, phase or line refers to configurations that do not exist."""
 
 
 class Ladder(NamedTuple):
-    """Configurations that differ in one setting alone, from its lowest value to its highest.
+    """Configurations that differ in only one setting, ordered by its value.
 
-    Several of them share a level where there are several such series, one for each learning rate
-    of a grid for example. `aside` are those that differ in more, or lack a level.
+    Attributes:
+        levels: the configurations at each value of the setting. There are several if there are
+            several series, for example one for each learning rate of a grid.
+        aside: the configurations left out, which differ in other settings or lack a level.
     """
 
     levels: dict[float, tuple[Configuration, ...]]
@@ -29,22 +31,27 @@ class Ladder(NamedTuple):
 
 
 def value_at(configuration: Configuration, path: str) -> Any:
-    """The value behind a dotted key, as TOML and JSON write it."""
+    """Return the value of a dotted key in the form that TOML and JSON use."""
     table, key = path.split(".", 1)
     value = getattr(getattr(configuration.settings, table), key)
     return list(value) if isinstance(value, tuple) else value
 
 
 def picked(selector: Selector, among: Iterable[Configuration]) -> tuple[Configuration, ...]:
-    """The configurations that have every value of a selector."""
+    """Return the configurations that have every value of a selector."""
     return tuple(configuration for configuration in among if _fits(configuration, selector))
 
 
 def ladder(over: str, among: Sequence[Configuration], tuned: Sequence[str] = ()) -> Ladder:
-    """The levels of a setting, all else being equal but what was `tuned` for each of them.
+    """Return the configurations that differ only in one setting.
 
-    A configuration beside the grid must not pass for an effect of `over`: series are the
-    configurations that agree in all other settings, and those with most levels count.
+    A series are configurations that agree in all other settings; the series with the most levels
+    are used, so that a configuration outside the grid is not mistaken for an effect of `over`.
+
+    Args:
+        over: dotted key of the setting.
+        among: the configurations.
+        tuned: dotted keys that may differ too, because they were selected for each level.
     """
     series: dict[bytes, dict[float, Configuration]] = {}
     for configuration in among:
@@ -58,22 +65,22 @@ def ladder(over: str, among: Sequence[Configuration], tuned: Sequence[str] = ())
 
 
 def read_selector(written: object, configurations: Sequence[Configuration], where: str) -> Selector:
-    """What a preset picks some of the configurations by, with dotted keys.
+    """Read a table of a preset that selects configurations; return it with dotted keys.
 
     Raises:
-        UsageProblem: it is malformed, or (`Idle`) picks none.
+        UsageProblem: it is malformed, or (`Idle`) matches no configuration.
     """
     if not isinstance(written, dict) or not written:
         raise UsageProblem(
-            f"{where}: expected what to pick, for example {{ batch_size = 64 }}, "
-            f"got {shown(written)}"
+            f"{where}: expected keys and values of configurations, for example "
+            f"{{ batch_size = 64 }}, got {shown(written)}"
         )
     selector: Selector = {}
     for key, value in flat(written):
         at = f"{where}.{printable(key)}"
         path = LABEL if key == LABEL else full_key(key, where, also=(LABEL,))
         if path in selector:
-            raise UsageProblem(f"{at}: {path} is there twice")
+            raise UsageProblem(f"{at}: {path} is given twice")
         check_value(value, str if path == LABEL else type_of(path), at)
         selector[path] = read_text(value, at) if path == LABEL else value
     if not picked(selector, configurations):
@@ -82,15 +89,15 @@ def read_selector(written: object, configurations: Sequence[Configuration], wher
 
 
 def read_text(value: str, where: str) -> str:
-    """A text on one line, which must not be empty."""
+    """Return a string on one line without control characters; raise if it is empty."""
     text = printable(" ".join(value.split()))
     if not text:
-        raise UsageProblem(f"{where}: expected a text, got an empty one")
+        raise UsageProblem(f"{where}: expected a string, got an empty one")
     return text
 
 
 def _mismatch(selector: Selector, configurations: Sequence[Configuration]) -> str:
-    """What was asked for in vain, and the labels that there are."""
+    """Return the values that match nothing, with the nearest label or all labels."""
     asked = " and ".join(f"{path} = {shown(value)}" for path, value in selector.items())
     groups = dict.fromkeys(each.rivals for each in configurations if each.rivals)
     labels = [*groups, *(configuration.label for configuration in configurations)]
@@ -101,7 +108,7 @@ def _mismatch(selector: Selector, configurations: Sequence[Configuration]) -> st
 
 
 def _fits(configuration: Configuration, selector: Selector) -> bool:
-    """By its values; its label may also be that of its group of rivals."""
+    """Return whether a configuration matches; a label may also be that of its rivals' group."""
     return all(
         wanted in (configuration.label, configuration.rivals)
         if path == LABEL

@@ -1,4 +1,4 @@
-"""Writes one value as TOML does on one line, to be shown, changed and read again."""
+"""Writes a value as a TOML literal on one line."""
 
 import json
 import math
@@ -9,7 +9,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def literal(value: Any) -> str:
-    """The value of a TOML file as a literal; every character of it can be shown."""
+    """Return the TOML literal of a value; all its characters are printable."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and not math.isfinite(value):
@@ -23,7 +23,7 @@ def literal(value: Any) -> str:
     if isinstance(value, dict):
         pairs = ", ".join(f"{_key(key)} = {literal(each)}" for key, each in value.items())
         return f"{{{pairs}}}" if pairs else "{}"
-    return str(value.isoformat())  # what is left of TOML: dates and times
+    return str(value.isoformat())  # the remaining TOML types: dates and times
 
 
 def _key(key: str) -> str:

@@ -1,1 +1,1 @@
-"""Pure choices: micro-batch, stacks, workers, order."""
+"""Chooses micro-batch size, stacks, number of workers and order of trials, by pure functions."""

@@ -1,7 +1,7 @@
-"""In which order jobs are handed out, and when the last of them ends: pure arithmetic.
+"""Computes the order in which jobs are started, and when the last one ends.
 
-List scheduling (Graham 1969): whoever is free takes the next job of a list. With the longest first
-the end comes at most a third later than the best there is.
+List scheduling (Graham 1969): a free worker takes the next job of a list. With the longest job
+first, the end is at most a third later than the optimum.
 """
 
 import heapq
@@ -13,16 +13,21 @@ MANY = 500
 
 
 class Job(NamedTuple):
-    """So many expected seconds of work; `turn` is the index of the first seed in it."""
+    """A job: its expected seconds, and as `turn` the index of its first seed."""
 
     turn: int
     seconds: float
 
 
 def makespan(seconds: Sequence[float], workers: int, busy: Sequence[float] = ()) -> float:
-    """When the last job ends that `workers` take from the list; `busy` is until when they are not.
+    """Return when the last job of a list ends, in seconds.
 
-    Of very many jobs none matters by itself: then the work is shared out evenly.
+    With very many jobs the work is assumed to be divided evenly.
+
+    Args:
+        seconds: durations of the jobs, in the order in which they are started.
+        workers: number of workers.
+        busy: seconds until workers become free that are still busy.
     """
     if len(seconds) > MANY * workers:
         return max(max(seconds), (sum(seconds) + sum(busy)) / workers)
@@ -34,15 +39,15 @@ def makespan(seconds: Sequence[float], workers: int, busy: Sequence[float] = ())
 
 
 def longest_first(seconds: Sequence[float]) -> list[float]:
-    """The order in which list scheduling comes close to the best end."""
+    """Return the durations in the order with which list scheduling comes close to the optimum."""
     return sorted(seconds, reverse=True)
 
 
 def in_turns(jobs: Sequence[Job], workers: int) -> bool:
-    """Whether one seed of all configurations comes after the other.
+    """Return whether to run all configurations with one seed before the next seed.
 
-    So it is, because pairs show early what is to be seen, unless the longest first would end the
-    whole at least 5 % earlier.
+    This shows differences between configurations early. It is not done if starting the longest jobs
+    first would end the sweep at least 5 % earlier.
     """
     seconds = [job.seconds for job in sorted(jobs, key=lambda job: rank(job, True))]
     best = makespan(longest_first(seconds), workers)
@@ -50,5 +55,5 @@ def in_turns(jobs: Sequence[Job], workers: int) -> bool:
 
 
 def rank(job: Job, turns: bool) -> tuple[float, float]:
-    """What to sort jobs by: in turns and the longest of each first, or the longest of all."""
+    """Return the sort key of a job: by seed and then longest first, or only longest first."""
     return (job.turn, -job.seconds) if turns else (-job.seconds, job.turn)

@@ -1,7 +1,7 @@
-"""Which micro-batch fits and is fastest: pure arithmetic on what was executed and measured.
+"""Chooses the fastest micro-batch size that fits into memory, from measurements.
 
-A worker runs real steps at rising micro-batch sizes. After each, the line through the measured
-peaks says which size is worth trying next. What is chosen was always executed.
+A worker runs real steps with increasing micro-batch sizes. After each, a line through the measured
+memory peaks predicts which size to try next. Only a measured size is ever chosen.
 """
 
 import math
@@ -19,11 +19,14 @@ WORTH_TRYING = 1.1
 
 
 class Shape(Struct, frozen=True, omit_defaults=True):
-    """A micro-batch size that was executed.
+    """The measurement of a micro-batch size.
 
-    `peak_bytes` are the most live tensor bytes of a step, data included; `samples_per_second` is
-    a median, of which `rounds` times were taken in turn with other sizes. Where memory ran out,
-    `failed` says how.
+    Attributes:
+        micro_batch_size: the size in images.
+        peak_bytes: peak bytes of live tensors during a step, including the data.
+        samples_per_second: median over the timed rounds.
+        failed: the error if memory ran out, else empty.
+        rounds: how often it was timed in turn with other sizes.
     """
 
     micro_batch_size: int
@@ -34,26 +37,31 @@ class Shape(Struct, frozen=True, omit_defaults=True):
 
 
 class MicroBatchChoice(Struct, frozen=True):
-    """A micro-batch size, and why in a sentence."""
+    """A micro-batch size, and a sentence that says why."""
 
     micro_batch_size: int
     reason: str
 
 
 def usable(limit: int) -> int:
-    """Bytes of a limit that may be planned with; the rest is headroom."""
+    """Return the bytes of a memory limit that a plan may use; the rest is headroom."""
     return int(limit * (1 - HEADROOM))
 
 
 def fits(shape: Shape, limit: int) -> bool:
-    """Whether a shape was executed and keeps the headroom below a limit in bytes."""
+    """Return whether a measured size stays below a limit in bytes with headroom."""
     return not shape.failed and shape.peak_bytes <= usable(limit)
 
 
 def expected_peak(size: int, tried: Sequence[Shape], held: int) -> float:
-    """Bytes at a size, by the line through the measured sizes around it, or the two largest.
+    """Predict the peak bytes at a size, by a line through two measured sizes.
 
-    `held` are the bytes that are live between steps: a measurement at size 0.
+    These are the sizes around it, or the two largest.
+
+    Args:
+        size: the micro-batch size.
+        tried: the measurements.
+        held: bytes live between steps, which count as the measurement at size 0.
     """
     known = sorted(
         (shape.micro_batch_size, shape.peak_bytes) for shape in tried if not shape.failed
@@ -73,15 +81,20 @@ def next_size(
     counts: Sequence[int] = (),
     together: int = 1,
 ) -> int | None:
-    """The micro-batch size to execute next; None where nothing more is worth it.
+    """Return the micro-batch size to measure next; None if no other is worth it.
 
-    `counts` are numbers of images of which a cut must not leave one alone, nor part groups of so
-    many `together`.
+    Sizes increase fourfold up to the whole batch while they are predicted to fit. If the whole
+    batch is predicted to need less than half of the memory, it is measured at once, then the sizes
+    below it. Then follow the largest size predicted to fit, and the one that cuts the batch into as
+    many equal parts. If the prediction was wrong twice, or memory ran out, the interval is halved.
 
-    Sizes rise fourfold up to the whole batch while the line expects them to fit; at once to the
-    whole batch, and then to those between, where it would take less than half. Then come the
-    largest that the line expects to fit, and the one that cuts the batch into as many equal parts.
-    Where the line was wrong twice, or memory ran out, halves lead to the end.
+    Args:
+        batch_size: the batch size in images.
+        tried: the measurements so far.
+        limit: memory limit in bytes.
+        held: bytes live between steps.
+        counts: sizes of batches; no micro-batch of them may have a single image (batch norm).
+        together: size of the groups of images that may not be divided (ghost batch norm).
     """
     size = _next(batch_size, tried, limit, held, together)
     size = largest_cut(size, counts, together) if size else None
@@ -101,7 +114,7 @@ def _next(
     def expected(size: int) -> bool:
         return expected_peak(size, tried, held) <= usable(limit)
 
-    if not good:  # one image is tried in any case, before it is said not to fit
+    if not good:  # a single image is always measured before concluding that nothing fits
         return None if min(bad) == 1 else max(1, _last(0, min(bad) // 2, expected))
     best = max(good)
     rising = min(best * RISE, batch_size)
@@ -121,7 +134,7 @@ def _next(
 
 
 def _smallest(together: int) -> int:
-    """The first size to execute: of whole groups."""
+    """Return the first size to measure: a multiple of the group size."""
     return -(-SMALLEST // together) * together
 
 
@@ -133,7 +146,7 @@ def _rise(batch_size: int, together: int) -> Iterator[int]:
 
 
 def _last(low: int, high: int, holds: Callable[[int], bool]) -> int:
-    """The largest number from `low` to `high` of which something holds that ends somewhere."""
+    """Return the largest number from `low` to `high` for which a monotone condition holds."""
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if holds(middle) else (low, middle - 1)
@@ -143,11 +156,20 @@ def _last(low: int, high: int, holds: Callable[[int], bool]) -> int:
 def choose_micro_batch(
     batch_size: int, tried: Sequence[Shape], limit: int, held: int, exact: bool = True
 ) -> MicroBatchChoice | None:
-    """The whole batch, unless it does not fit or another size is at least 5 % faster.
+    """Choose a micro-batch size: the whole batch, or the largest that fits, or a faster one.
 
-    Where the whole batch does not fit, the largest that does takes its place; where a cut is not
-    `exact` (batch norm), nothing is cut for speed, and of cuts into as many parts the most even
-    is taken. None where nothing that was executed fits.
+    A smaller size is chosen if it is at least 5 % faster.
+
+    Args:
+        batch_size: the batch size in images.
+        tried: the measurements.
+        limit: memory limit in bytes.
+        held: bytes live between steps.
+        exact: whether cutting a batch leaves the gradient unchanged. If not (batch norm), a batch
+            is not cut for speed, and among cuts into as many parts the most even one is chosen.
+
+    Returns:
+        The choice, or None if no measured size fits.
     """
     fitting = [shape for shape in tried if fits(shape, limit)]
     if not fitting:
@@ -170,14 +192,14 @@ def choose_micro_batch(
 
 
 def _most_even(batch_size: int, largest: Shape, fitting: Sequence[Shape]) -> Shape:
-    """The smallest shape that cuts the batch into as few parts as the largest does."""
+    """Return the smallest size that cuts the batch into as few parts as the largest does."""
     parts = -(-batch_size // largest.micro_batch_size)
     alike = [one for one in fitting if -(-batch_size // one.micro_batch_size) == parts]
     return min(alike, key=lambda shape: shape.micro_batch_size)
 
 
 def _fastest(largest: Shape, fitting: Sequence[Shape]) -> Shape:
-    """The fastest shape if it is enough faster than the largest; only medians of turns tell."""
+    """Return the fastest size if it is enough faster than the largest, by times taken in turn."""
     if largest.rounds < FEWEST_ROUNDS:
         return largest
     timed = [shape for shape in fitting if shape.rounds >= FEWEST_ROUNDS]
@@ -196,13 +218,13 @@ def _why_not_larger(
     size = min(2 * largest.micro_batch_size, batch_size)
     expected = expected_peak(size, tried, held)
     if expected <= usable(limit):
-        return "the largest that was tried in the time for planning"
+        return "the largest size measured within the time for planning"
     needed, room = told_apart(expected, usable(limit))
-    return f"{_named(size, batch_size)} would need {needed} of {room} usable"
+    return f"{_named(size, batch_size)} would need {needed}, but only {room} are usable"
 
 
 def told_apart(needed: float, room: int) -> tuple[str, str]:
-    """Two sizes; in bytes where three digits would make more than there is look like enough."""
+    """Format two sizes; in bytes if they would look equal although the first is larger."""
     if shown_size(needed) == shown_size(room) and needed > room:
         return f"{math.ceil(needed):,} bytes", f"{room:,} bytes"
     return shown_size(needed), shown_size(room)

@@ -1,9 +1,9 @@
-"""The numeric plan: everything beside the settings and the seed that moves the rounding.
+"""The numeric plan: everything besides settings and seed that affects rounding.
 
-Trials that are computed together form a *group*. Its plan is fixed before the first step,
-written down, and reused by resume, retry and a re-run of the exported `sweep.toml`, so that
-scheduling decides where and when a trial runs but never its arithmetic. How a batch is divided
-among the workers of a data-parallel training is part of it.
+Trials that are computed together form a *group*. Its plan is fixed before the first step, recorded,
+and reused by resume, retry and a run of the exported `sweep.toml`. So scheduling decides where and
+when a trial runs, but not its arithmetic. The plan also has the division of a batch among the
+workers of a data-parallel training.
 """
 
 from collections.abc import Sequence
@@ -19,21 +19,21 @@ from batchscope.engine.spec import PositiveInt, Precision, Settings, Trial
 
 
 def shares(count: int, workers: int) -> tuple[int, ...]:
-    """Images for each of so many workers, even to one image, the larger shares first.
+    """Divide `count` images among workers; shares differ by at most one, larger ones come first.
 
-    Of a batch with fewer images than workers the last have none.
+    If there are fewer images than workers, the last workers get none.
     """
     each, more = divmod(count, workers)
     return (each + 1,) * more + (each,) * (workers - more)
 
 
 def largest_share(count: int, workers: int) -> int:
-    """Images of the first worker, who has the most."""
+    """Return the images of the first worker, which has the most."""
     return -(-count // workers)
 
 
 def share_of(count: int, workers: int, rank: int) -> slice:
-    """Where in a batch the images of one of the workers are, in the order of their ranks."""
+    """Return the slice of a batch that the worker with this rank gets."""
     sizes = shares(count, workers)
     start = sum(sizes[:rank])
     return slice(start, start + sizes[rank])
@@ -41,20 +41,32 @@ def share_of(count: int, workers: int, rank: int) -> slice:
 
 EVALUATION_BATCH_SIZE = 1000
 DRAW_MICRO_BATCH_SIZE = 256
-LEAST_SECONDS, MOST_SHARE = 1.0, 0.03  # what measuring a plan may take, and of the trial
+LEAST_SECONDS, MOST_SHARE = (
+    1.0,
+    0.03,
+)  # limits for measuring a plan: seconds, and share of the trial
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The numeric plan of one group.
 
-    `batch_size` is the number of samples an optimizer step sees: the one asked for in `[train]`,
-    or the whole training set where that is smaller. Where it changes in mid-run,
-    `largest_batch_size` is the largest that occurs. It is divided among `data_parallel` workers.
-    `accumulation_steps` micro-batches of `micro_batch_size` samples (the last may be smaller) make
-    one worker's `share` of a step of the `largest`; a smaller
-    batch takes as many as it needs, the same size at most. A probe takes the batches
-    that it draws in micro-batches of `draw_micro_batch_size`, or of the training's if larger.
-    `threads` are those of each worker.
+    Attributes:
+        group: name of the group.
+        members: ids of its trials.
+        batch_size: samples of an optimizer step: the batch size of `[train]`, or the whole training
+            set if that is smaller.
+        largest_batch_size: largest batch that occurs, if the batch size changes during training.
+        micro_batch_size: samples of a micro-batch; the last one of a batch may be smaller.
+        accumulation_steps: micro-batches of one worker's share of the largest batch; a smaller
+            batch has fewer.
+        evaluation_batch_size: samples of a batch in evaluation.
+        draw_micro_batch_size: micro-batch size for the batches that a probe draws, unless that of
+            the training is larger.
+        threads: CPU threads of each worker.
+        layout: memory layout of the images.
+        precision: precision of the forward and backward pass.
+        reason: why this micro-batch size was chosen.
+        data_parallel: number of workers among which a batch is divided.
     """
 
     group: str
@@ -73,19 +85,19 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def largest(self) -> int:
-        """Samples of the largest batch that occurs."""
+        """Return the samples of the largest batch that occurs."""
         return self.largest_batch_size or self.batch_size
 
     @property
     def share(self) -> int:
-        """The most samples of a batch that any one worker has."""
+        """Return the most samples of a batch that one worker gets."""
         return largest_share(self.largest, self.data_parallel)
 
 
 def make_plan(trial: Trial, train_size: int, threads: int, on_gpu: bool = False) -> Plan:
-    """The plan of a trial on its own: the whole batch at once unless the preset names a cut.
+    """Return the plan of a single trial: the whole batch at once, or the preset's micro-batches.
 
-    Convolutions run channels-last on a CPU, where that was never measured to be slower.
+    Convolutions use channels-last on a CPU, where this was never slower in measurements.
     """
     batch_size = min(trial.batch_size, train_size)
     asked = trial.settings.memory.micro_batch_size
@@ -111,7 +123,7 @@ def make_plan(trial: Trial, train_size: int, threads: int, on_gpu: bool = False)
 
 
 def of_one_worker(plan: Plan) -> Plan:
-    """The plan of one of the workers: its share as if that were the whole batch."""
+    """Return the plan of one worker, in which its share is the whole batch."""
     if plan.data_parallel == 1:
         return plan
     return msgspec.structs.replace(
@@ -120,14 +132,14 @@ def of_one_worker(plan: Plan) -> Plan:
 
 
 def for_members(plan: Plan, members: Sequence[Trial]) -> Plan:
-    """The plan for these replicates, which are one group."""
+    """Return the plan for these replicates as one group."""
     names = tuple(trial.id for trial in members)
     group = names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
     return msgspec.structs.replace(plan, group=group, members=names)
 
 
 def reusable(plans: Sequence[Plan], members: Sequence[Trial], train_size: int) -> Plan | None:
-    """A recorded plan that still describes these trials as a group on these data, if any does."""
+    """Return a recorded plan that is valid for these trials as one group, or None."""
     trial, names = members[0], tuple(member.id for member in members)
     if any(member.settings != trial.settings for member in members):
         return None
@@ -147,27 +159,30 @@ def reusable(plans: Sequence[Plan], members: Sequence[Trial], train_size: int) -
 
 
 def _keeps_groups(plan: Plan, together: int) -> bool:
-    """Whether no cut of the plan parts images that are normalized together."""
+    """Return whether the plan's micro-batches keep images together that are normalized together."""
     return plan.micro_batch_size >= plan.largest or plan.micro_batch_size % together == 0
 
 
 def largest_batch(settings: Settings, train_size: int) -> int:
-    """Samples of the largest batch that occurs."""
+    """Return the samples of the largest batch that occurs."""
     if not changing(settings):
         return min(settings.train.batch_size, train_size)
     return Course(settings, train_size).batch_sizes[-1]
 
 
 def most_at_once(settings: Settings, train_size: int) -> int:
-    """The most samples of a batch that any one worker has."""
+    """Return the most samples of a batch that one worker gets."""
     return largest_share(largest_batch(settings, train_size), settings.run.data_parallel)
 
 
 def alike(settings: Settings, share: int) -> bytes:
-    """What memory and pace of a step depend on, on one device: equal where they are.
+    """Return a key that is equal for settings whose steps need the same memory and time.
 
-    `share` is the most that one worker has of the largest batch that occurs. With batch norm the
-    other sizes say which cuts are allowed.
+    With batch norm the key depends on all batch sizes, which decide the allowed micro-batch sizes.
+
+    Args:
+        settings: the settings.
+        share: the most samples of the largest batch that one worker gets.
     """
     train, asked = settings.train, settings.memory.micro_batch_size
     depends: tuple[object, ...] = (
@@ -184,12 +199,12 @@ def alike(settings: Settings, share: int) -> bytes:
 
 
 def full_batch(asked: int, train_size: int) -> str:
-    """What becomes of a batch size larger than the data."""
-    return f"{asked:,} exceeds the {train_size:,} training images: the full batch"
+    """Say what happens to a batch size larger than the data."""
+    return f"{asked:,} exceeds the {train_size:,} training images: the full batch is used"
 
 
 def _over_workers(batch_size: int, workers: int) -> str:
-    """How a batch is divided among the workers; empty for one."""
+    """Say how a batch is divided among workers; empty for one worker."""
     if workers == 1:
         return ""
     most = "at most " if batch_size % workers else ""
@@ -198,7 +213,7 @@ def _over_workers(batch_size: int, workers: int) -> str:
 
 
 def of_share(plan: Plan, reason: str) -> str:
-    """Why a worker's share is cut as it is, behind how the batch is divided among several."""
+    """Return a plan's reason, preceded by the division of the batch among several workers."""
     over = _over_workers(plan.largest, plan.data_parallel)
     if not over or reason.startswith(over):
         return reason

@@ -1,8 +1,8 @@
-"""How many replicates are trained as one stack: arithmetic on steps that were timed.
+"""Chooses how many replicates are trained together as one stack, from timed steps.
 
-A stack of replicates takes longer than one of them, and less long than all one after the other,
-where that pays at all. Fewer and larger stacks are less work; more and smaller ones keep more
-workers busy. The stacks are chosen that end the sweep first.
+A step of a stack takes longer than that of one replicate, but often less than the steps of all of
+them one after the other. Fewer and larger stacks are less work; more and smaller ones keep more
+workers busy. The stacks are chosen with which the sweep ends first.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,10 @@ WORTH = 1.05
 
 
 class StackTiming(Struct, frozen=True):
-    """So many replicates as one stack: the seconds of a step of all of them.
+    """The measurement of a stack of `size` replicates.
 
-    `peak_bytes` are the most live tensor bytes of the step, data included.
+    `seconds` is the duration of one step of all of them, `peak_bytes` the peak bytes of live
+    tensors during it, including the data.
     """
 
     size: int
@@ -28,17 +29,17 @@ class StackTiming(Struct, frozen=True):
 
 
 class Pieces(NamedTuple):
-    """The sizes of the stacks, largest first, and why in a few words."""
+    """The sizes of the stacks, largest first, and the reason in a few words."""
 
     sizes: tuple[int, ...]
     reason: str = ""
 
 
 def largest_stack(settings: Settings) -> int:
-    """How many replicates may be trained as one stack, whatever is measured.
+    """Return the largest stack that the settings allow, independent of measurements.
 
-    A budget in seconds, epochs that are timed alone, and several workers are one trial's; in bf16
-    a stack would round otherwise than one.
+    It is 1 with a budget in seconds, with epochs timed alone and with data-parallel workers, which
+    need one trial at a time; and in bf16, where a stack would round differently.
     """
     run, train = settings.run, settings.train
     one = run.timing == "alone" or train.seconds is not None or train.precision == "bf16"
@@ -48,20 +49,20 @@ def largest_stack(settings: Settings) -> int:
 
 
 def candidates(seeds: int, workers: int) -> tuple[int, ...]:
-    """The sizes worth timing, rising: one, powers of two, and shares for each worker."""
+    """Return the stack sizes to time, increasing: powers of two, and an even share per worker."""
     shares = {-(-seeds // (workers * rounds)) for rounds in (1, 2)}
     sizes = {1, seeds, *shares, *(2**power for power in range(1, seeds.bit_length()))}
     return tuple(sorted(size for size in sizes if size <= seeds))
 
 
 def fixed(seeds: int, size: int) -> Pieces:
-    """Stacks of the size that the preset names, the last of what is left."""
+    """Divide replicates into stacks of the preset's size; the last one has the rest."""
     whole, rest = divmod(seeds, size)
     return Pieces(((size,) * whole + ((rest,) if rest else ())), "as the preset says")
 
 
 def step_seconds(size: int, stacks: Sequence[StackTiming]) -> float:
-    """Seconds of a step of a stack, by the line between the sizes that were timed around it."""
+    """Return the seconds of a step of a stack, interpolated between the nearest timed sizes."""
     known = sorted((stack.size, stack.seconds) for stack in stacks)
     (low, fast), (high, slow) = known[0], known[-1]
     for point in known:
@@ -84,13 +85,20 @@ def divide(
     *,
     whole: bool = False,
 ) -> Pieces:
-    """How to divide so many replicates, that a trial alone takes `seconds` for, among `workers`.
+    """Divide the replicates of a configuration into stacks.
 
-    `others` are the expected seconds of what else waits, `busy` those that the other workers have
-    still in hand. No stack has more than `most`, or more than were timed. They are stacked only
-    where that is at least 5 % less work than one after the other; of divisions that end the sweep
-    within 5 % of the first, the one with the least work is taken. With `whole` it is all of them
-    or none.
+    They are only stacked if that is at least 5 % less work than one after the other. Among the
+    divisions that end the sweep within 5 % of the earliest, the one with the least work is chosen.
+
+    Args:
+        seeds: number of replicates.
+        most: largest allowed stack; a stack is also at most as large as the largest timed one.
+        stacks: the timed stacks.
+        seconds: expected seconds of a trial by itself.
+        workers: number of workers.
+        others: expected seconds of the other queued jobs.
+        busy: seconds until workers become free that are still busy.
+        whole: allow only one stack of all replicates, or none.
     """
     alone = Pieces((1,) * seeds)
     largest = min(most, max((stack.size for stack in stacks), default=1))
@@ -115,19 +123,19 @@ def divide(
     soon = [sizes for sizes in ends if ends[sizes] <= ENOUGH * min(ends.values())]
     best = min(paying if whole else soon, key=work)
     if best == alone.sizes:
-        return Pieces(alone.sizes, "one stack of replicates would end later than each alone")
-    return Pieces(best, f"{seeds * seconds / work(best):.1f} × the pace of one after the other")
+        return Pieces(alone.sizes, "alone: one stack of replicates would end later")
+    return Pieces(best, f"{seeds * seconds / work(best):.1f} × as fast as one after the other")
 
 
 def _even(seeds: int, largest: int) -> Iterator[tuple[int, ...]]:
-    """Every division into stacks as even as can be, none larger than the largest."""
+    """Yield the most even division for each number of stacks, none larger than `largest`."""
     for count in range(-(-seeds // largest), seeds):
         small, more = divmod(seeds, count)
         yield (small + 1,) * more + (small,) * (count - more)
 
 
 def _not_worth(stacks: Sequence[StackTiming], largest: int) -> str:
-    """Why replicates stay alone: the best gain that was measured."""
+    """Say why replicates are not stacked, with the best measured speed-up."""
     one = step_seconds(1, stacks)
     gains = [
         (stack.size * one / stack.seconds, stack.size)
@@ -137,4 +145,4 @@ def _not_worth(stacks: Sequence[StackTiming], largest: int) -> str:
     if not gains:
         return ""
     gain, size = max(gains)
-    return f"alone: a stack of {size} has {gain:.2f} × the pace of one after the other"
+    return f"alone: a stack of {size} is only {gain:.2f} × as fast as one after the other"

@@ -1,4 +1,4 @@
-"""How many workers with how many threads each: arithmetic on steps timed at the same time."""
+"""Chooses the number of workers and the threads of each, from steps timed at the same time."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -6,12 +6,12 @@ from typing import NamedTuple
 from batchscope.engine.planning.list_scheduling import longest_first, makespan
 
 ENOUGH = 1.05
-WORTH_SECONDS = 120.0  # a sweep that takes less is over before it pays to ask
+WORTH_SECONDS = 120.0  # for a shorter sweep measuring would take longer than it saves
 MOST_ON_A_GPU = 4
 
 
 class Slots(NamedTuple):
-    """So many workers, with so many threads each."""
+    """A number of workers and the number of threads of each."""
 
     workers: int
     threads: int
@@ -22,31 +22,35 @@ class Slots(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A kind of trial that stands for the sweep: expected seconds of one, and how many wait."""
+    """A kind of trial: the expected seconds of one, and the number of queued ones."""
 
     seconds: float
     trials: int
 
 
 def options(cores: int, trials: int) -> list[Slots]:
-    """The divisions of so many cores that are worth timing, the most workers first."""
+    """Return the divisions of CPU cores to time, those with most workers first."""
     threads = dict.fromkeys([*(2**power for power in range(cores.bit_length())), cores])
     slots = [Slots(min(trials, cores // each), each) for each in threads if each <= cores]
     return sorted(dict.fromkeys(slots), reverse=True)
 
 
 def on_a_gpu(trials: int) -> list[Slots]:
-    """How many workers may share one GPU, the fewest first."""
+    """Return the numbers of workers on one GPU to time, the fewest first."""
     return [Slots(count, 1) for count in (1, 2, MOST_ON_A_GPU) if count <= trials]
 
 
 def choose_worker_count(
     timed: Mapping[Slots, Sequence[float]], samples: Sequence[Sample]
 ) -> tuple[Slots, float]:
-    """The first of the slots, unless the sweep is expected to end at least 5 % earlier in others.
+    """Choose the first slots, unless the sweep is expected to end at least 5 % earlier in others.
 
-    `timed` has the seconds of a step of each sample in one worker, while the others did the same.
-    Returns with it by what factor it is expected to be faster than the best of the others.
+    Args:
+        timed: for each slots, the seconds of a step of each sample while all workers run it.
+        samples: the kinds of trials in the sweep.
+
+    Returns:
+        The chosen slots, and how many times faster they are than the best of the others.
     """
     first = next(iter(timed))
 

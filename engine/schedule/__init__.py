@@ -1,1 +1,1 @@
-"""Batch size and learning rate at every step, and what a budget buys."""
+"""Computes batch size and learning rate at every step, and the steps of a budget."""

@@ -1,15 +1,15 @@
-"""How many steps a budget buys."""
+"""Computes how many steps a budget has."""
 
 from batchscope.engine.spec import Train
 
 
 def steps_per_epoch(train_size: int, batch_size: int) -> int:
-    """Steps that see every training image once; the last batch may be smaller."""
+    """Return the steps of an epoch; its last batch may be smaller."""
     return -(-train_size // batch_size)
 
 
 def planned_steps(train: Train, train_size: int, batch_size: int) -> int | None:
-    """Optimizer steps of the whole budget; None where it is counted in seconds.
+    """Return the optimizer steps of a budget; None for a budget in seconds.
 
     A budget in samples ends with the first step that reaches it.
     """
@@ -25,6 +25,6 @@ def planned_steps(train: Train, train_size: int, batch_size: int) -> int | None:
 
 
 def samples_after(steps: int, train_size: int, batch_size: int) -> int:
-    """Training images that the optimizer has seen after so many steps."""
+    """Return the number of training images seen after `steps` steps."""
     whole, rest = divmod(steps, steps_per_epoch(train_size, batch_size))
     return whole * train_size + min(rest * batch_size, train_size)

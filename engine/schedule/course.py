@@ -1,27 +1,26 @@
-"""Batch size and learning rate at every step of a training.
+"""Computes batch size and learning rate at every step of a training.
 
-The rules, of which those without a source are ours:
+The rules (those without a source are batchscope's own):
 
-- *Scaling and warmup* (`engine.schedule.lr_scaling`) give the rate that a training begins with, for
-  the batch size of `[train]`.
-- *Step*: once a share of the budget is used, the rate is divided by a factor k; or the batch is
-  multiplied by it instead (Smith et al. 2017, arXiv:1711.00489). After n points the batch is
-  round(B kⁿ), at most `max_batch_size` and at most the training set; what is left of kⁿ divides
-  the rate, as Smith et al. do where the batch grows too large.
+- *Scaling and warmup* (`engine.schedule.lr_scaling`) determine the initial learning rate, for the
+  batch size of `[train]`.
+- *Step*: at given shares of the budget the rate is divided by a factor k, or the batch size is
+  multiplied by k instead (Smith et al. 2017, arXiv:1711.00489). After n such points the batch size
+  is round(B kⁿ), at most `max_batch_size` and at most the training set. The rate is divided by the
+  rest of kⁿ, as Smith et al. do when the batch becomes too large.
 - *Cosine*: the rate times f + (1 − f)(1 + cos πs)/2 (Loshchilov and Hutter 2016, arXiv:1608.03983,
   eq. 5, without restarts), where f is `final_lr_share` and s the share of the budget used before
-  the step. So the first step has the whole rate, and none has the last.
-- *Batch-size warmup*: the batch begins at b and doubles until it is B (Merrill et al. 2025,
-  arXiv:2505.23971, double it too; equally long parts are ours): the epochs of the warmup are cut
-  into as many equal parts as there are doublings. The rate does not follow.
-- *Phases* set rate or batch size from then on. They are taken at their word: the scaling rule is
-  not applied again, and a warmup of what they set is over. The factors of the schedule go on
-  multiplying.
+  the step. So the first step has the full rate, and no step has exactly the final one.
+- *Batch-size warmup*: the batch size starts at b and doubles until it is B (Merrill et al. 2025,
+  arXiv:2505.23971, also double it). The warmup is divided into as many equal parts as there are
+  doublings, which is batchscope's own choice. The rate does not change with it.
+- *Phases* set rate or batch size from then on. The scaling rule is not applied to these values, and
+  a warmup of the value ends. The factors of the schedule still apply.
 
-A share is one of the budget as it is counted: of its epochs (by their images), steps, samples or
-seconds. A change comes with the first step that begins at or after its point, also within an
-epoch: a step takes the next images of the epoch's order, as many as its batch size says, and the
-last of an epoch takes what is left.
+Shares refer to the unit of the budget: epochs (counted in images), steps, samples or seconds. A
+change takes effect at the first step that starts at or after its point, also within an epoch. A
+step takes the next images of the epoch's order, as many as its batch size; the last step of an
+epoch takes the rest.
 """
 
 import math
@@ -39,13 +38,13 @@ Unit = Literal["steps", "samples", "seconds"]
 
 
 class CoursePoint(NamedTuple):
-    """A point of a training: so many steps, samples or seconds are over."""
+    """A point of a training: after a number of steps, samples or seconds."""
 
     unit: Unit
     amount: float
 
     def passed(self, steps: int, samples: int, seconds: float) -> bool:
-        """Whether a training that is so far has come to it."""
+        """Return whether a training with these steps, samples and seconds has reached it."""
         match self.unit:
             case "steps":
                 return steps >= self.amount
@@ -57,11 +56,15 @@ class CoursePoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What holds between two changes.
+    """The values between two changes.
 
-    `lr` is the rate before the schedule, `divisor` what the schedule divides it by. `warming`
-    tells whether a warmup still counts, `first` whether the batch size is the one at the start.
-    `marks` are the points that end it.
+    Attributes:
+        batch_size: samples of a step.
+        lr: learning rate before the schedule is applied.
+        divisor: what the schedule divides the rate by.
+        warming: whether a warmup of the rate may apply.
+        first: whether the batch size is still the initial one.
+        marks: the points that end the stage.
     """
 
     batch_size: int
@@ -72,14 +75,14 @@ class Stage:
     marks: tuple[CoursePoint, ...]
 
     def lasts(self, steps: int, samples: int, seconds: float) -> bool:
-        """Whether it holds for the step after so many."""
+        """Return whether the stage applies to the next step."""
         return not self.marks or not any(
             mark.passed(steps, samples, seconds) for mark in self.marks
         )
 
 
 class Stretch(NamedTuple):
-    """A stage with the steps and samples that the optimizer has seen before it."""
+    """A stage, with the steps and samples before it."""
 
     steps: int
     samples: int
@@ -87,12 +90,16 @@ class Stretch(NamedTuple):
 
 
 class Course:
-    """The whole course of one configuration on `train_size` images.
+    """Batch size and learning rate over the whole training of a configuration.
+
+    Args:
+        settings: the configuration's settings.
+        train_size: number of training images.
 
     Attributes:
-        rates: what the optimizer is set up with.
-        total_steps, total_samples: of the budget; None where that is in seconds.
-        stretches: what a budget that is not in seconds goes through.
+        rates: initial parameters of the optimizer.
+        total_steps, total_samples: of the budget; None if it is in seconds.
+        stretches: the stages in order; empty if the budget is in seconds.
     """
 
     def __init__(self, settings: Settings, train_size: int) -> None:
@@ -116,17 +123,17 @@ class Course:
 
     @property
     def start(self) -> Stage:
-        """What holds for the first step."""
+        """Return the stage of the first step."""
         return self.stage(0, 0, 0.0)
 
     @property
     def changes_batch(self) -> bool:
-        """Whether there is more than one batch size."""
+        """Return whether more than one batch size occurs."""
         return len(self.batch_sizes) > 1
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """Every batch size that occurs, smallest first; with seconds, every one that may."""
+        """Return the batch sizes that occur (with seconds: may occur), smallest first."""
         if self._budget.unit != "seconds":
             return tuple(sorted({stretch.stage.batch_size for stretch in self.stretches}))
         set_by_phases = [phase.batch_size for _, phase in self._phases if phase.batch_size]
@@ -136,11 +143,11 @@ class Course:
 
     @property
     def most_steps_an_epoch(self) -> int:
-        """No epoch has more steps."""
+        """Return the largest possible number of steps in an epoch."""
         return steps_per_epoch(self._size, self.batch_sizes[0])
 
     def stage(self, steps: int, samples: int, seconds: float) -> Stage:
-        """What holds for the step after so many, of a training that took so long."""
+        """Return the stage of the next step after these steps, samples and seconds."""
         so_far = (steps, samples, seconds)
         points = [mark for mark in self._points if not mark.passed(*so_far)]
         warmup = [mark for mark in self._warmup_marks if not mark.passed(*so_far)]
@@ -162,9 +169,9 @@ class Course:
         return Stage(size, lr, divisor, warming, not moved, tuple(coming))
 
     def rate(self, stage: Stage, steps: int, samples: int, seconds: float) -> float:
-        """The learning rate of the step after so many.
+        """Return the learning rate of the next step after these steps, samples and seconds.
 
-        A warmup goes by steps as long as the batch size is the first, and then by images.
+        A warmup is counted in steps while the batch size is the initial one, then in images.
         """
         lr = stage.lr
         if stage.warming and stage.first:
@@ -182,10 +189,10 @@ class Course:
         return lr
 
     def steps_at(self, share: float) -> int:
-        """Steps after which a share of a budget that is not in seconds is used.
+        """Return the steps after which a share of a budget is used; not for one in seconds.
 
-        With one batch size it is a share of the steps, which differs from one of the images by
-        what a smaller last batch of an epoch leaves.
+        With a single batch size it is a share of the steps. Because of smaller last batches, that
+        can differ slightly from the share of the images.
         """
         assert self.total_steps is not None
         if not self.changes_batch:
@@ -200,9 +207,9 @@ class Course:
         return self.total_steps
 
     def lengths(self) -> tuple[int, ...]:
-        """Numbers of images in the batches that occur, the first batch's first.
+        """Return the sizes of the batches that occur, also smaller last ones; the first one first.
 
-        Of a budget in seconds those of its first batch size alone.
+        For a budget in seconds, only those with the initial batch size.
         """
         lengths: dict[int, None] = {}
         for stretch, after in self._with_ends():
@@ -220,7 +227,7 @@ class Course:
         return tuple(lengths)
 
     def _with_ends(self) -> list[tuple[Stretch, int | None]]:
-        """The stretches, each with the steps at its end, or None where nobody knows."""
+        """Return the stretches, each with the steps at its end, or None if unknown."""
         if not self.stretches:
             return [(Stretch(0, 0, self.start), None)]
         ends = [stretch.steps for stretch in self.stretches[1:]]
@@ -241,7 +248,7 @@ class Course:
         return tuple(stretches)
 
     def _steps_to(self, mark: CoursePoint, steps: int, samples: int, stage: Stage) -> int:
-        """Steps from there to a mark of steps or images, at the batch size of the stage."""
+        """Return the steps from a point to a mark in steps or images, at the stage's batch size."""
         if mark.unit == "steps":
             return int(mark.amount) - steps
         size, goal = stage.batch_size, int(mark.amount)
@@ -252,7 +259,7 @@ class Course:
         return -(-rest // size) + whole * steps_per_epoch(self._size, size) + -(-left // size)
 
     def _seen(self, samples: int, steps: int, size: int) -> int:
-        """Images seen after so many more steps of a batch size."""
+        """Return the images seen after more steps with a batch size."""
         rest = self._size - samples % self._size
         head = -(-rest // size)
         if steps <= head:
@@ -260,7 +267,7 @@ class Course:
         return samples + rest + samples_after(steps - head, self._size, size)
 
     def _share(self, share: float) -> CoursePoint:
-        """The point at a share of the budget."""
+        """Return the point at a share of the budget."""
         unit, amount = self._budget
         part = share * amount
         return CoursePoint(unit, part if unit == "seconds" else math.ceil(part - ROUNDING))
@@ -276,7 +283,7 @@ class Course:
         return [self._share(share) for share in schedule.at] if schedule.kind == "step" else []
 
     def _grown(self, batch_size: int, points: int) -> tuple[int, float]:
-        """The batch size after so many points, and what is left to divide the rate by."""
+        """Return the batch size after a number of points, and what the rate is divided by."""
         batch_size = min(batch_size, self._size)
         whole = float((self._schedule.factor or 1.0) ** points)
         if not self._growth:
@@ -286,7 +293,7 @@ class Course:
         return round(batch_size * growth), whole / growth
 
     def _warmup_sizes(self) -> list[int]:
-        """The batch sizes of the warmup, doubling, below the one that it leads to."""
+        """Return the doubling batch sizes of the warmup, without the final one."""
         size, sizes = self._schedule.batch_warmup_start, list[int]()
         while self._schedule.batch_warmup_epochs and size and size < self._batch_size:
             sizes.append(size)
@@ -294,21 +301,21 @@ class Course:
         return sizes
 
     def _batch_warmup_marks(self) -> list[CoursePoint]:
-        """Where each of these ends."""
+        """Return the points at which the warmup's batch sizes end."""
         count, whole = len(self._warmup_sizes()), self._schedule.batch_warmup_epochs * self._size
         ends = (whole * number / count for number in range(1, count + 1))
         return [CoursePoint("samples", math.ceil(end - ROUNDING)) for end in ends]
 
 
 class Totals(NamedTuple):
-    """Steps and images of a whole budget."""
+    """Steps and images of a budget."""
 
     steps: int
     samples: int
 
 
 def totals(settings: Settings, train_size: int) -> Totals | None:
-    """What a budget buys; None where it is in seconds."""
+    """Return the steps and images of a budget; None if it is in seconds."""
     if not changing(settings):
         batch_size = min(settings.train.batch_size, train_size)
         steps = planned_steps(settings.train, train_size, batch_size)
@@ -322,7 +329,7 @@ def totals(settings: Settings, train_size: int) -> Totals | None:
 
 
 def changing(settings: Settings) -> bool:
-    """Whether anything may change the batch size in mid-run."""
+    """Return whether schedule, warmup or phases may change the batch size during training."""
     schedule = settings.schedule
     grows = schedule.kind == "step" and schedule.by == "batch"
     warms = schedule.batch_warmup_epochs > 0
@@ -330,7 +337,7 @@ def changing(settings: Settings) -> bool:
 
 
 def budget_mark(train: Train, train_size: int) -> CoursePoint:
-    """Where the budget ends: that of epochs after their images."""
+    """Return the point at which the budget ends; a budget in epochs is counted in images."""
     if train.epochs is not None:
         return CoursePoint("samples", train.epochs * train_size)
     if train.steps is not None:

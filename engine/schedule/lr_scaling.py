@@ -1,4 +1,4 @@
-"""The learning rate that a training begins with: scaling with the batch size, then warmup.
+"""Computes the learning rate at the start of training: scaling with batch size, then warmup.
 
 Linear: Goyal et al. 2017 (arXiv:1706.02677). Square root: Krizhevsky 2014 (arXiv:1404.5997),
 Hoffer et al. 2017 (arXiv:1705.08741). Square root for Adam, which also moves the betas and
@@ -17,7 +17,7 @@ ADAM_EPSILON = 1e-8
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What an optimizer is set up with after scaling."""
+    """The parameters of an optimizer after scaling."""
 
     lr: float
     betas: tuple[float, float] = ADAM_BETAS
@@ -25,10 +25,10 @@ class Rates:
 
 
 def scaled_rates(settings: Settings, batch_size: int) -> Rates:
-    """Rates for a batch size; `max_lr` caps the learning rate after scaling.
+    """Return the scaled parameters for a batch size; `max_lr` caps the scaled learning rate.
 
     Raises:
-        UsageProblem: adam-sqrt would move a beta below 0.
+        UsageProblem: adam-sqrt would make a beta negative.
     """
     scaling, lr = settings.scaling, settings.train.lr
     factor = batch_size / scaling.base_batch_size if scaling.base_batch_size else 1.0
@@ -44,8 +44,9 @@ def scaled_rates(settings: Settings, batch_size: int) -> Rates:
             epsilon /= math.sqrt(factor)
             if min(betas) < 0:
                 raise UsageProblem(
-                    f"adam-sqrt: batch size {batch_size} is {factor:g} times "
-                    f"base_batch_size; beyond {1 / (1 - ADAM_BETAS[0]):g} beta1 is negative"
+                    f"scaling.rule: adam-sqrt needs a batch size of at most "
+                    f"{1 / (1 - ADAM_BETAS[0]):g} times base_batch_size, or beta1 would be "
+                    f"negative; {batch_size} is {factor:g} times"
                 )
     if scaling.max_lr is not None:
         lr = min(lr, scaling.max_lr)
@@ -53,11 +54,11 @@ def scaled_rates(settings: Settings, batch_size: int) -> Rates:
 
 
 def warmup_start(settings: Settings, lr: float) -> float:
-    """Where a warmup to `lr` begins: at the rate before scaling (Goyal et al. 2017), else at 0."""
+    """Return where a warmup to `lr` starts: the unscaled rate (Goyal et al. 2017), else 0."""
     base = settings.train.lr
     return base if settings.scaling.rule != "none" and lr > base else 0.0
 
 
 def warmed_up(lr: float, step: float, warmup_steps: float, start: float = 0.0) -> float:
-    """The rate of step `step` (from 1): it rises linearly from `start` to `lr`."""
+    """Return the rate at step `step` (from 1) of a linear warmup from `start` to `lr`."""
     return start + (lr - start) * step / warmup_steps if step < warmup_steps else lr

@@ -1,31 +1,31 @@
-"""The target that ends a training: what it is judged by, when it is checked, and what it took.
+"""The target that ends a training early: when it is checked, and whether it is reached.
 
-It is judged on the validation split where there is one, else on the test set.
+It is checked on the validation split if there is one, else on the test set.
 """
 
 from batchscope.engine.spec import Settings, Train
 
 
 def has_target(train: Train) -> bool:
-    """Whether a training ends before its budget where it does well enough."""
+    """Return whether the training has a target that ends it before its budget."""
     return train.target_accuracy is not None or train.target_loss is not None
 
 
 def is_met(train: Train, loss: float | None, accuracy: float | None) -> bool:
-    """Whether figures are as good as the target; one that is not known is not."""
+    """Return whether loss or accuracy reach the target; an unknown value does not."""
     if train.target_accuracy is not None:
         return accuracy is not None and accuracy >= train.target_accuracy
     return train.target_loss is not None and loss is not None and loss <= train.target_loss
 
 
 def judged_by(settings: Settings) -> str:
-    """The column of the figures that has to reach the target."""
+    """Return the column that has to reach the target."""
     images = "validation" if settings.data.validation else "test"
     return f"{images}_{'loss' if settings.train.target_accuracy is None else 'accuracy'}"
 
 
 def target_text(train: Train, validation: bool) -> str:
-    """That the target is reached, in words; `validation` says what it was judged on."""
+    """Say that the target is reached; `validation` tells whether on the validation split."""
     what = "validation" if validation else "test"
     if train.target_accuracy is not None:
         return f"reached a {what} accuracy of {train.target_accuracy:g}"
@@ -33,9 +33,15 @@ def target_text(train: Train, validation: bool) -> str:
 
 
 def is_check(seen: int, batch: int, images: int, checks: int) -> bool:
-    """Whether the target is checked after a batch with which `seen` of an epoch's images are seen.
+    """Return whether the target is checked after a batch.
 
-    The k-th of `checks` comes after the first batch that ends at or behind k · images / checks, the
-    last at the epoch's end: evenly spaced in images, and at most one a batch.
+    The k-th check of an epoch comes after the first batch that ends at or after k · images / checks
+    images, so the last one is at the end of the epoch. There is at most one check per batch.
+
+    Args:
+        seen: images of this epoch seen, including the batch.
+        batch: images of the batch.
+        images: images of an epoch.
+        checks: checks per epoch.
     """
     return seen * checks // images > (seen - batch) * checks // images

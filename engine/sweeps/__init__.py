@@ -1,1 +1,1 @@
-"""Stored sweeps: where they lie, how they are launched, and what is asked of them."""
+"""Stored sweeps: where they are kept, how they are started, and the commands sent to them."""

@@ -1,4 +1,4 @@
-"""Adds a batch size to the grid of a sweep that has begun."""
+"""Adds a batch size to the grid of a started sweep."""
 
 import copy
 import os
@@ -20,45 +20,52 @@ KEY = "batch_size"
 
 
 def with_batch_size(raw: dict[str, Any], size: int, state: SweepState) -> Preset:
-    """The preset `raw` of the sweep in `state` with one more batch size in its grid.
+    """Return the sweep's preset with one more batch size in its grid.
 
-    Every other setting of the grid is combined with it, for all seeds.
+    The new batch size is combined with every other setting of the grid and with all seeds.
+
+    Args:
+        raw: the content of the sweep's preset.
+        size: the batch size to add, in images.
+        state: the sweep's state.
 
     Raises:
-        UsageProblem: why it cannot be added, in a sentence.
+        UsageProblem: it cannot be added; the message says why.
     """
     where = f"batch size {size:,}"
     before = parse_preset(raw, "", where)
     changed = copy.deepcopy(raw)
     sizes = _sizes(changed, where)
     if size in sizes:
-        raise UsageProblem(f"{where}: is there already")
+        raise UsageProblem(f"{where}: already in the grid")
     sizes.append(size)
     after = parse_preset(changed, "", where)
     new = added(after, {configuration.id for configuration in before.configurations})
     kept = [configuration for configuration in after.configurations if configuration not in new]
     if kept != list(before.configurations):
-        raise UsageProblem(f"{where}: the configurations that are there would get other names")
+        raise UsageProblem(
+            f"{where}: cannot be added, because existing configurations would be renamed"
+        )
     for configuration in new:
         _check_data(configuration, state, where)
     return after
 
 
 def added(preset: Preset, known: set[str]) -> tuple[Configuration, ...]:
-    """The configurations of a preset that are not known by their id."""
+    """Return the configurations of a preset whose ids are not in `known`."""
     return tuple(each for each in preset.configurations if each.id not in known)
 
 
 def read_raw(folder: Path) -> dict[str, Any]:
-    """What the sweep in `folder` is to run, as it is written down; see `load_preset`."""
+    """Read the preset stored with the sweep in `folder`; see `load_preset` for the errors."""
     return read_toml(folder / SWEEP)
 
 
 def store(folder: Path, raw: dict[str, Any]) -> None:
-    """Replace what the sweep in `folder` is to run: wholly, or not at all.
+    """Replace the preset stored with the sweep in `folder`, atomically.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: it cannot be written.
     """
     fresh = folder / f".{SWEEP}"
     with open(fresh, "wb") as file:
@@ -69,12 +76,11 @@ def store(folder: Path, raw: dict[str, Any]) -> None:
 
 
 def _sizes(raw: dict[str, Any], where: str) -> list[int]:
-    """The list of batch sizes in the grid, put there if there is none yet."""
+    """Return the list of batch sizes in the grid, after adding the list if there is none."""
     grid = raw.setdefault("grid", {})
     if not grid and raw.get("cells"):
         raise UsageProblem(
-            f"{where}: this experiment names its configurations one by one ([[cells]]), "
-            "so there is no grid to copy from"
+            f"{where}: cannot be added, because this preset has [[cells]] and no [grid]"
         )
     for table, key in ((grid, KEY), (grid, f"train.{KEY}"), (grid.get("train", {}), KEY)):
         if key in table:
@@ -93,9 +99,10 @@ def _check_data(configuration: Configuration, state: SweepState, where: str) -> 
         return
     images = training_size(settings.data, data.train)
     if size > images:
-        raise UsageProblem(f"{where}: there are only {images:,} training images")
-    asked = settings.memory.micro_batch_size
-    micro, together = None if asked == "auto" else min(asked, size), images_together(settings.model)
+        raise UsageProblem(f"{where}: larger than the training set of {images:,} images")
+    wanted = settings.memory.micro_batch_size
+    micro = None if wanted == "auto" else min(wanted, size)
+    together = images_together(settings.model)
     why = refusal(pieces(settings, size, images), micro, together)
     if why:
         raise UsageProblem(f"{where}: {why}")

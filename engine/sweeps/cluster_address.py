@@ -1,4 +1,4 @@
-"""Where a sweep trains, as `--on` names it; knows of Ray only whether it is installed."""
+"""Checks the cluster that `--on` names. Ray itself is not imported."""
 
 import os
 import re
@@ -11,27 +11,27 @@ from batchscope.engine.errors import MachineProblem, UsageProblem, printable, si
 HERE, LOCAL, AUTO = "here", "ray", "auto"
 CLIENT = "ray://"
 VARIABLE = "RAY_ADDRESS"
-"""Where Ray itself looks for the cluster that `auto` means."""
+"""Environment variable in which Ray looks for the address of the cluster that `auto` means."""
 REACH_SECONDS = 5.0
 CLIENT_PORT = (
-    "the port is that of the Ray client server (10001 unless `ray start` was told another)"
+    "expected the port of the Ray client server (10001 unless `ray start` was given another)"
 )
 
 _PLACE = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
 
 
 class ClusterAddress(NamedTuple):
-    """The door of a cluster."""
+    """Host and port of a cluster's Ray client server."""
 
     host: str
     port: int
 
 
 def check(on: str) -> str:
-    """What `--on` says, if it is one of its forms.
+    """Return the value of `--on` if it has a valid form.
 
     Raises:
-        UsageProblem: it is none.
+        UsageProblem: it has not.
     """
     if on not in (HERE, LOCAL, AUTO) and _place(on) is None:
         forms = "expected ray, auto or ray://HOST:PORT, such as ray://head:10001"
@@ -41,33 +41,38 @@ def check(on: str) -> str:
 
 
 def check_reachable(on: str) -> None:
-    """Refuse, before anything is made, what cannot be had: Ray itself, or somebody at the door.
+    """Check that Ray is installed and that the cluster answers.
 
     Raises:
-        MachineProblem: the extra is not installed, or nobody answers.
+        MachineProblem: the extra `ray` is not installed, or the cluster does not answer.
     """
     if on == HERE:
         return
     place = _place(on)
     if find_spec("ray") is None:
-        raise MachineProblem(f"--on {on}: needs Ray: pip install 'batchscope[ray]'")
+        raise MachineProblem(
+            f"--on {on}: Ray is not installed; install it with pip install 'batchscope[ray]'"
+        )
     if place:
-        if find_spec("grpc") is None:  # ray alone comes without what its client speaks by
-            raise MachineProblem(f"--on {on}: needs Ray's client: pip install 'batchscope[ray]'")
+        if find_spec("grpc") is None:  # Ray's client needs it, and plain ray does not install it
+            raise MachineProblem(
+                f"--on {on}: Ray's client is not installed; "
+                "install it with pip install 'batchscope[ray]'"
+            )
         why = _unreached(place)
         if why:
-            raise MachineProblem(f"--on {on}: cannot be reached: {why}; {CLIENT_PORT}")
+            raise MachineProblem(f"--on {on}: no connection: {why}; {CLIENT_PORT}")
     head = os.environ.get(VARIABLE, "") if on == AUTO else ""
     place = _place(head if head.startswith(CLIENT) else CLIENT + head)
     why = _unreached(place) if place else ""
     if why:
         raise MachineProblem(
-            f"--on {on}: {VARIABLE} is {printable(head)}, which cannot be reached: {why}"
+            f"--on {on}: no connection to {printable(head)}, the address in {VARIABLE}: {why}"
         )
 
 
 def _unreached(place: ClusterAddress) -> str:
-    """Why nobody answers at a door; nothing where somebody does."""
+    """Return why no connection to an address is possible; empty if one is."""
     try:
         socket.create_connection(place, REACH_SECONDS).close()
     except OSError as error:

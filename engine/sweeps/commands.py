@@ -1,4 +1,4 @@
-"""What people ask of a running sweep: lines of `commands.jsonl`, appended by any viewer."""
+"""Commands for a running sweep: lines of `commands.jsonl`, which any viewer may append."""
 
 import os
 from pathlib import Path
@@ -9,31 +9,31 @@ NAME = "commands.jsonl"
 
 
 class Stop(msgspec.Struct, frozen=True, tag_field="command", tag="stop"):
-    """End the sweep now; `batchscope resume` takes it up again."""
+    """Stop the sweep now; `batchscope resume` resumes it."""
 
 
 class Pause(msgspec.Struct, frozen=True, tag_field="command", tag="pause"):
-    """Begin no trial, and hold those that run after their present step."""
+    """Start no further trial, and pause the running ones after their current step."""
 
 
 class Continue(msgspec.Struct, frozen=True, tag_field="command", tag="continue"):
-    """Go on after a pause."""
+    """Continue after a pause."""
 
 
 class Skip(msgspec.Struct, frozen=True, tag_field="command", tag="skip"):
-    """End a trial that waits or runs; the sweep goes on without it."""
+    """End a queued or running trial; the sweep continues without it."""
 
     trial: str
 
 
 class Retry(msgspec.Struct, frozen=True, tag_field="command", tag="retry"):
-    """Queue a trial anew that failed, was stopped or was skipped."""
+    """Queue a trial again that failed, was stopped or was skipped."""
 
     trial: str
 
 
 class Add(msgspec.Struct, frozen=True, tag_field="command", tag="add"):
-    """Run every other setting of the grid with one more batch size."""
+    """Add a batch size to the grid, combined with every other setting of it."""
 
     batch_size: int
 
@@ -42,7 +42,7 @@ AnyCommand = Stop | Pause | Continue | Skip | Retry | Add
 
 
 class _Named(msgspec.Struct):
-    """What every command has: without it, an empty object would be taken for one."""
+    """The field that every command has: without this check, an empty object would be accepted."""
 
     command: str
 
@@ -52,15 +52,15 @@ _decode: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
 
 
 def encode(command: AnyCommand) -> bytes:
-    """A command as a line without its end."""
+    """Encode a command as a JSON line without a newline."""
     return msgspec.json.encode(command)
 
 
 def decode(line: bytes) -> AnyCommand:
-    """One line as a command.
+    """Decode a line.
 
     Raises:
-        msgspec.MsgspecError: the line is none.
+        msgspec.MsgspecError: the line is not a command.
     """
     _named(line)
     return _decode.decode(line)
@@ -80,14 +80,14 @@ def send(folder: Path, command: AnyCommand) -> None:
 
 
 class Inbox:
-    """Commands appended after this inbox was opened; lines that are none are passed over."""
+    """Reads the commands appended after it was opened; other lines are ignored."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self._offset = self._path.stat().st_size if self._path.exists() else 0
 
     def take(self) -> list[AnyCommand]:
-        """New whole lines since the last call."""
+        """Return the commands in the complete lines that are new since the last call."""
         try:
             with open(self._path, "rb") as file:
                 file.seek(self._offset)

@@ -1,4 +1,4 @@
-"""Deletes a stored sweep: out of the list in one step, then off the disk."""
+"""Deletes a stored sweep: removes it from the list in one step, then from the disk."""
 
 import contextlib
 import os
@@ -14,21 +14,21 @@ PATIENCE_SECONDS = 0.3
 
 
 def delete_sweep(folder: Path) -> None:
-    """Delete the sweep in `folder`, with whatever an earlier deletion could not finish.
+    """Delete the sweep in `folder`, its checkpoints elsewhere, and the rest of earlier deletions.
 
-    What it kept elsewhere, for the nodes of a cluster, goes too. It is moved out of the list first,
-    while its lock is held, so that a crash leaves no half sweep and nobody takes it up meanwhile.
+    The folder is first moved out of the list while its lock is held. So a crash leaves no partial
+    sweep in the list, and no conductor can start on it meanwhile.
 
     Raises:
-        UsageProblem: a conductor runs it.
-        MachineProblem: the disk refuses; the message says where what is left of it lies.
+        UsageProblem: a conductor runs the sweep.
+        MachineProblem: it cannot be deleted; the message says which folder remains.
     """
     shown, elsewhere = printable(folder.name), _kept_elsewhere(folder)
     removed = folder.parent.parent / REMOVED
     try:
         lock = take_lock(folder, PATIENCE_SECONDS)
         if lock is None:
-            raise UsageProblem(f"{shown}: is running; stop it first")
+            raise UsageProblem(f"{shown}: running; stop it first")
         try:
             removed.mkdir(mode=0o700, exist_ok=True)
             folder.rename(Path(tempfile.mkdtemp(dir=removed)) / folder.name)
@@ -42,13 +42,16 @@ def delete_sweep(folder: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if any(removed.iterdir()):
             raise MachineProblem(
-                f"{shown}: is off the list, but not all of it could be deleted; "
-                f"the rest lies in {printable(removed)}"
+                f"{shown}: removed from the list, but not all files could be deleted; "
+                f"delete the rest in {printable(removed)}"
             )
 
 
 def _kept_elsewhere(folder: Path) -> str:
-    """The place that is this sweep's alone; empty where there is none, or its launch is damaged."""
+    """Return the folder or URL with only this sweep's checkpoints.
+
+    Empty if there is none, or if the launch file is damaged.
+    """
     with contextlib.suppress(UsageProblem):
         where = read_launch(folder).checkpoints
         if where.rpartition("/")[2].startswith(f"{folder.name}-"):
@@ -61,8 +64,8 @@ def _delete_there(where: str, shown: str) -> None:
 
     try:
         open_store(where).remove()
-    except Exception as error:  # each store has errors of its own
+    except Exception as error:  # each kind of store raises its own errors
         raise MachineProblem(
-            f"{shown}: is off the list, but what it kept in {printable(where)} could not be "
+            f"{shown}: deleted, but its checkpoints in {printable(where)} could not be "
             f"deleted: {printable(error)}"
         ) from None

@@ -1,4 +1,4 @@
-"""Starts a conductor, detached from the terminal, and waits until it has taken charge."""
+"""Starts a conductor, detached from the terminal, and waits until it runs the sweep."""
 
 import os
 import signal
@@ -21,17 +21,19 @@ PATIENCE_SECONDS = 20.0
 
 
 def module_command(module: str) -> list[str]:
-    """Run one of our modules with this interpreter, never one of the user's current folder."""
+    """Return the command that runs a module of batchscope, never one of the current folder."""
     return [sys.executable, "-P", "-m", module]
 
 
 def start_conductor(folder: Path, *asked: commands.AnyCommand) -> None:
-    """Start a conductor on the sweep in `folder`, unless one lives, and wait for its first word.
+    """Start a conductor for the sweep in `folder`, unless one runs, and wait for its first event.
 
-    What is `asked` it does before anything else.
+    Args:
+        folder: folder of the sweep.
+        asked: commands that it executes first.
 
     Raises:
-        MachineProblem: it could not start; the message holds the end of its log.
+        MachineProblem: it could not start; the message has the last line of its log.
     """
     if conductor_lives(folder):
         return
@@ -52,18 +54,27 @@ def start_conductor(folder: Path, *asked: commands.AnyCommand) -> None:
     if takes_charge(process, folder, before):
         return
     lines = (folder / LOG).read_text("utf-8", "replace").splitlines()
-    last = printable(lines[-1]) if lines else "no word from it"
+    last = printable(lines[-1]) if lines else f"{folder / LOG} is empty"
     raise MachineProblem(f"the conductor of {folder.name} did not start: {last}")
 
 
 def journal_size(folder: Path) -> int:
-    """Bytes in a sweep's journal; -1 without one."""
+    """Return the bytes of a sweep's journal; -1 if there is none."""
     path = folder / journal.NAME
     return path.stat().st_size if path.exists() else -1
 
 
 def takes_charge(process: "subprocess.Popen[bytes]", folder: Path, before: int) -> bool:
-    """Wait for a conductor's first word in a journal of `before` bytes; False if none comes."""
+    """Wait until a conductor adds to the journal.
+
+    Args:
+        process: the conductor.
+        folder: folder of the sweep.
+        before: bytes of the journal before the conductor was started.
+
+    Returns:
+        False if it ended, or added nothing in time.
+    """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if journal_size(folder) not in (-1, 0, before):
@@ -75,10 +86,10 @@ def takes_charge(process: "subprocess.Popen[bytes]", folder: Path, before: int) 
 
 
 def ask_to_stop(folder: Path) -> None:
-    """Ask the conductor of a sweep to end it: by a command, by a signal where none can be written.
+    """Ask a sweep's conductor to stop: with a command, or a signal if none can be written.
 
     Raises:
-        OSError: neither can be done.
+        OSError: neither is possible.
     """
     try:
         commands.send(folder, commands.Stop())
@@ -90,18 +101,18 @@ def ask_to_stop(folder: Path) -> None:
             if started is None or not _holds_lock(psutil.Process(started.pid), folder):
                 raise
         except psutil.Error:
-            return  # it has ended meanwhile
+            return  # it has ended
         os.kill(started.pid, signal.SIGTERM)
 
 
 def _holds_lock(process: "psutil.Process", folder: Path) -> bool:
-    """Whether a process has the sweep's lock open, as its conductor does."""
+    """Return whether a process has the sweep's lock file open, as its conductor does."""
     lock = os.path.realpath(folder / LOCK)
     return any(os.path.realpath(file.path) == lock for file in process.open_files())
 
 
 def wait_until_free(folder: Path, seconds: float) -> bool:
-    """Wait until nobody holds the sweep's lock; False if somebody still does."""
+    """Wait until no process holds the sweep's lock; return False if one still does."""
     deadline = time.monotonic() + seconds
     while (folder / LOCK).exists() and conductor_lives(folder):
         if time.monotonic() > deadline:

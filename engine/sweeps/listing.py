@@ -1,8 +1,8 @@
-"""How the stored sweeps of a home stand: what `list` and the menu tell of each.
+"""Lists the stored sweeps of a home with their states, for `list` and the menu.
 
-Looking again is cheap: a sweep that nobody runs is read once, until its files change, and of one
-that runs only what was written since. Lines that say nothing about how a sweep stands, which is
-nearly all of a journal, are passed over undecoded.
+Listing again is cheap: a sweep without a conductor is read once, until its files change, and of a
+running one only the new events are read. Events that do not change the state of a sweep, which are
+most of a journal, are skipped without decoding them.
 """
 
 import os
@@ -28,16 +28,17 @@ from batchscope.engine.system.files import folder_bytes
 
 TAIL = 4096
 BESIDE = frozenset({"epochs", "progress", "memory", "probed", "plan", "measured", "paced"})
-"""The kinds of events that move neither a sweep's state nor that of its trials."""
+"""The kinds of events that change neither the state of a sweep nor that of its trials."""
 
 Stamp = tuple[int, ...]
 
 
 class StoredSweep(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of `batchscope list`; `seconds` is the length of the last run.
+    """One line of `batchscope list`.
 
-    `bytes` is what its folder takes on the disk, `alive` whether a conductor runs it, `reason` why
-    it ended as it did, where its conductor said so. `digest` is that of its `sweep.toml`.
+    `seconds` is the duration of the last run, `bytes` the size of the folder on disk, `alive`
+    whether a conductor runs it, `reason` why it ended (may be empty), and `digest` that of its
+    `sweep.toml`.
     """
 
     id: str
@@ -55,14 +56,14 @@ class StoredSweep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fold:
-    """A sweep's state without its figures, brought up to date by what is new in its journal."""
+    """A sweep's state without its figures, updated with the new events of its journal."""
 
     def __init__(self, folder: Path) -> None:
         self.state = SweepState()
         self._reader = journal.Reader(folder / journal.NAME, without=BESIDE)
 
     def advance(self) -> SweepState:
-        """The state as of the journal's last whole line."""
+        """Read the new events and return the state after the journal's last complete line."""
         for batch in self._reader.batches():
             self.state.fold(batch)
         return self.state
@@ -70,7 +71,7 @@ class Fold:
 
 @dataclass(slots=True)
 class _Known:
-    """What was found at the last look; `fold` is kept of a sweep that runs alone."""
+    """What the last listing found; `fold` is only kept for a running sweep."""
 
     launch: Launch
     stamp: Stamp
@@ -79,7 +80,7 @@ class _Known:
 
 
 class Listing:
-    """The stored sweeps of one home, looked at again and again, from any thread."""
+    """Lists the stored sweeps of one home repeatedly; may be used from any thread."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -87,7 +88,7 @@ class Listing:
         self._lock = threading.Lock()
 
     def look(self) -> list[StoredSweep]:
-        """All stored sweeps, newest first; a folder that holds none is passed over."""
+        """Return all stored sweeps, newest first; a folder that is not a sweep is skipped."""
         with self._lock:
             known: dict[Path, _Known] = {}
             for folder in sweep_folders(self._home):
@@ -114,16 +115,16 @@ class Listing:
 
 
 def stored_sweeps(home: Path) -> list[StoredSweep]:
-    """All stored sweeps, newest first; a folder that holds none is passed over."""
+    """Return all stored sweeps, newest first; a folder that is not a sweep is skipped."""
     return Listing(home).look()
 
 
 def describe(folder: Path) -> StoredSweep:
-    """What `list` and the menu say of a stored sweep.
+    """Return one stored sweep as `list` and the menu show it.
 
     Raises:
-        UsageProblem: the folder holds no readable sweep.
-        OSError: the disk refuses.
+        UsageProblem: the folder has no readable sweep.
+        OSError: it cannot be read.
     """
     return _described(folder, read_launch(folder), conductor_lives(folder), None)
 
@@ -169,7 +170,7 @@ def _digest(folder: Path) -> str:
 
 
 def _stamp(folder: Path) -> Stamp:
-    """Differs once the journal was written to, or a file came into the folder or went."""
+    """Return a value that changes with the journal and with the names of the folder's files."""
     moments = folder.stat()
     try:
         written = (folder / journal.NAME).stat()
@@ -179,7 +180,7 @@ def _stamp(folder: Path) -> Stamp:
 
 
 def _ending(path: Path) -> SweepEnded | None:
-    """The journal's last line, if it says that the sweep ended."""
+    """Return the journal's last event if it is the end of the sweep."""
     try:
         with open(path, "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))

@@ -1,6 +1,6 @@
-"""Has a conductor ready while somebody chooses what to run, so that a launch imports nothing.
+"""Keeps a conductor ready while the menu is open, so that a launch need not import anything.
 
-What waits (`engine.standby`) ends with whoever had it started: its stdin does.
+The waiting process (`engine.standby`) ends when its stdin does, and so with the viewer.
 """
 
 import contextlib
@@ -29,9 +29,9 @@ END_SECONDS = 2.0
 
 
 class Standby:
-    """At most one conductor that waits; every method may be called from any thread.
+    """At most one waiting conductor; every method may be called from any thread.
 
-    It is to fit sweeps on `device` by at most `workers` workers, but conducts any.
+    `device` and `workers` are those expected for the next sweep; it can run any other, too.
     """
 
     def __init__(self, device: str = "auto", workers: int | None = None) -> None:
@@ -41,16 +41,16 @@ class Standby:
         self._next = time.monotonic() + BREATH_SECONDS
 
     def breathe(self) -> None:
-        """Start nothing for a moment: the screen is drawn first."""
+        """Start nothing for a second, so that the screen is drawn first."""
         self._next = time.monotonic() + BREATH_SECONDS
 
     @property
     def due(self) -> bool:
-        """Whether `touch` has anything to do."""
+        """Return whether `touch` has anything to do."""
         return time.monotonic() >= self._next
 
     def touch(self) -> None:
-        """Somebody is choosing: have a conductor wait, or go on waiting."""
+        """Start a waiting conductor, or tell the present one to keep waiting."""
         with self._turn:
             self._next = time.monotonic() + REPEAT_SECONDS
             if self._process and _say(self._process, b"\n"):
@@ -67,7 +67,7 @@ class Standby:
                 )
 
     def conduct(self, folder: Path, *asked: commands.AnyCommand) -> None:
-        """Have the sweep in `folder` conducted as `start_conductor` does, by what waits if it can.
+        """Run the sweep in `folder` with the waiting conductor, or else with a new one.
 
         Raises:
             MachineProblem: no conductor could be started.
@@ -81,14 +81,14 @@ class Standby:
             start_conductor(folder, *asked)
 
     def end(self) -> None:
-        """Nobody chooses any more."""
+        """End the waiting conductor."""
         with self._turn:
             self._dismiss()
 
     def _take(
         self, folder: Path, asked: "tuple[commands.AnyCommand, ...]"
     ) -> "subprocess.Popen[bytes] | None":
-        """What waits, with its orders; None where nothing does, or is not ready yet."""
+        """Send the waiting conductor its orders; return None if no conductor is ready."""
         process = self._process
         if process is None or not _is_ready(process):
             self._dismiss()
@@ -104,19 +104,19 @@ class Standby:
         if self._process:
             _close(self._process)
             self._process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):  # a dead disk may hold it
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a broken disk may block it
                 self._process.wait(END_SECONDS)
             self._process = None
 
 
 def _is_ready(process: "subprocess.Popen[bytes]") -> bool:
-    """Whether it has said so, and lives."""
+    """Return whether the process has reported that it is ready, and still runs."""
     assert process.stdout
     return bool(select.select([process.stdout], [], [], 0)[0]) and process.poll() is None
 
 
 def _say(process: "subprocess.Popen[bytes]", line: bytes) -> bool:
-    """Write a line to its stdin; False where it has ended."""
+    """Write a line to the process's stdin; return False if it has ended."""
     assert process.stdin
     with contextlib.suppress(OSError):
         return process.poll() is None and process.stdin.write(line) == len(line)

@@ -1,4 +1,4 @@
-"""Asks something of a sweep, and says beforehand what would be refused."""
+"""Sends commands to a sweep, and checks beforehand which would be rejected."""
 
 from pathlib import Path
 
@@ -8,32 +8,32 @@ from batchscope.engine.sweeps.launcher import start_conductor
 from batchscope.engine.sweeps.store import conductor_lives
 
 ENDED = {
-    "finished": "has finished",
-    "diverged": "has diverged",
-    "failed": "has failed",
-    "stopped": "was stopped",
-    "skipped": "is skipped already",
+    "finished": "has already finished",
+    "diverged": "has already diverged",
+    "failed": "has already failed",
+    "stopped": "is already stopped",
+    "skipped": "is already skipped",
 }
 NOT_AGAIN = {
-    "finished": "has finished: again it would give the same figures",
-    "diverged": "has diverged: that is its result, and again it would be the same",
-    "running": "runs already",
-    "queued": "waits for its turn already",
+    "finished": "has finished; another run would give the same results",
+    "diverged": "has diverged; another run would diverge again",
+    "running": "is already running",
+    "queued": "is already queued",
 }
 
 
 def skip_refusal(trial: TrialState) -> str:
-    """Why a trial cannot be skipped; empty where it can."""
+    """Return why a trial cannot be skipped; empty if it can."""
     return f"{trial.id} {ENDED[trial.status]}" if trial.status in ENDED else ""
 
 
 def retry_refusal(trial: TrialState) -> str:
-    """Why a trial cannot be run again; empty where it can."""
+    """Return why a trial cannot be run again; empty if it can."""
     return f"{trial.id} {NOT_AGAIN[trial.status]}" if trial.status in NOT_AGAIN else ""
 
 
 def ask(folder: Path, command: commands.AnyCommand) -> None:
-    """Have the sweep's conductor do something; where none lives, a new one begins with it.
+    """Send a command to the sweep's conductor, or start a new one with it.
 
     Raises:
         MachineProblem: no conductor could be started.

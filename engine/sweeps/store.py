@@ -1,4 +1,4 @@
-"""Stored sweeps: how one is made, found, read and locked."""
+"""Creates, finds, reads and locks stored sweeps."""
 
 import difflib
 import fcntl
@@ -30,13 +30,19 @@ SWEEP = "sweep.toml"
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a sweep runs: what the command line said about the machine, not the science.
+    """How a sweep was launched: the options about the machine, not about the experiment.
 
-    `on` is this machine or a cluster; there `checkpoints` is the folder or URL that every node can
-    reach, if there is one, and `gpu_share` the part of a GPU that a worker asks for.
-    `memory_limit` bounds the memory of each device, in bytes. A worker that is silent for
-    `silence_seconds` is taken for hung and replaced. `notes` are what was said of the preset as it
-    was changed, and cannot be read off the file that came of it.
+    Attributes:
+        preset: name of the preset.
+        device: value of `--device`.
+        workers: number of trials trained at the same time; None is chosen automatically.
+        data_dir: folder with images, or None.
+        memory_limit: limit per device in bytes, or None.
+        silence_seconds: a worker without an event for so long is considered hung and replaced.
+        on: this machine (`here`) or a cluster.
+        checkpoints: on a cluster, the folder or URL that every node can reach, or empty.
+        gpu_share: on a cluster, the part of a GPU that each worker reserves.
+        notes: notes about the preset's changes, which the stored preset does not show.
     """
 
     preset: str
@@ -52,15 +58,15 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def clustered(self) -> bool:
-        """Whether workers are placed on the nodes of a cluster."""
+        """Return whether the workers run on the nodes of a cluster."""
         return self.on != HERE
 
 
 def home_folder(asked: str | None = None) -> Path:
-    """The folder that holds sweeps and data: `--home`, `$BATCHSCOPE_HOME` or the platform's.
+    """Return the folder for sweeps and data: `--home`, `$BATCHSCOPE_HOME` or the platform's.
 
     Raises:
-        MachineProblem: it cannot be made or written to.
+        MachineProblem: it cannot be created or written to.
     """
     name = asked or os.environ.get("BATCHSCOPE_HOME") or platformdirs.user_state_dir("batchscope")
     home = user_path(name)
@@ -71,38 +77,40 @@ def home_folder(asked: str | None = None) -> Path:
     except OSError as error:
         why = error.strerror or str(error)
         raise MachineProblem(
-            f"{printable(home)}: batchscope keeps its sweeps here, but: {why}; "
+            f"{printable(home)}: cannot be used for sweeps and data: {why}; "
             "choose another folder with --home or $BATCHSCOPE_HOME"
         ) from None
     return home
 
 
 def sweep_toml(preset: Preset) -> bytes:
-    """What a sweep of this preset keeps as its `sweep.toml`.
+    """Return the content of `sweep.toml` for a sweep of this preset.
 
     Raises:
-        UnicodeEncodeError: a text is no UTF-8.
+        UnicodeEncodeError: a string cannot be encoded as UTF-8.
     """
     return tomli_w.dumps({"name": preset.name, **preset.raw}).encode()
 
 
 def digest_of(content: bytes) -> str:
-    """A short digest of a `sweep.toml`: equal where the same was asked for."""
+    """Return a short digest of a `sweep.toml`, equal for equal presets."""
     return hashlib.sha256(content).hexdigest()[:16]
 
 
 def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
-    """Make the folder of a new sweep; its name is the sweep's id.
+    """Create the folder of a new sweep; its name is the sweep's id.
 
     Raises:
-        UsageProblem: a text is no UTF-8.
-        MachineProblem: the disk refuses.
+        UsageProblem: a string of the preset or a path is not UTF-8.
+        MachineProblem: the folder cannot be written.
     """
     try:
         written = sweep_toml(preset)
-        msgspec.json.encode(launch)  # before anything is made
+        msgspec.json.encode(launch)  # checked before the folder is created
     except UnicodeEncodeError:
-        raise UsageProblem(f"{preset.name}: a text of the preset or a path is not UTF-8") from None
+        raise UsageProblem(
+            f"{preset.name}: a string of the preset or a path is not UTF-8"
+        ) from None
     stem = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", preset.name).strip("-.") or "preset"
     number = 1
@@ -127,27 +135,29 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
 
 
 def _kept_for(sweep: str, where: str) -> str:
-    """Where the checkpoints of one sweep go, if elsewhere: many may use the same place.
+    """Return the folder or URL for the checkpoints of one sweep below a shared one.
 
-    Sweeps of two machines that begin in the same second have the same name, and yet keep apart.
+    The random part keeps sweeps apart that two machines start in the same second.
     """
     return f"{where.rstrip('/')}/{sweep}-{secrets.token_hex(4)}" if where else ""
 
 
 def read_launch(folder: Path) -> Launch:
-    """How the sweep in this folder was launched.
+    """Read how the sweep in this folder was launched.
 
     Raises:
-        UsageProblem: the folder holds no readable sweep.
+        UsageProblem: the folder has no readable sweep.
     """
     try:
         return msgspec.json.decode((folder / LAUNCH).read_bytes(), type=Launch)
     except (OSError, msgspec.MsgspecError):
-        raise UsageProblem(f"{printable(folder)}: holds no sweep that can be read") from None
+        raise UsageProblem(
+            f"{printable(folder)}: no readable sweep; {LAUNCH} is missing or damaged"
+        ) from None
 
 
 def conductor_lives(folder: Path) -> bool:
-    """Whether anyone (a conductor, or a worker of one) holds the sweep's lock."""
+    """Return whether a conductor or one of its workers holds the sweep's lock."""
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY)
     except OSError:
@@ -162,26 +172,30 @@ def conductor_lives(folder: Path) -> bool:
 
 
 def load_state(folder: Path) -> SweepState:
-    """The fold of a stored sweep's whole journal."""
+    """Read a stored sweep's whole journal into its state."""
     return SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
 
 
 def sweep_folders(home: Path) -> list[Path]:
-    """Folders of stored sweeps, newest first."""
+    """Return the folders of stored sweeps, newest first."""
     folders = [p for p in (home / "sweeps").glob("*") if is_there(p / LAUNCH)]
     return sorted(folders, key=lambda path: path.name, reverse=True)
 
 
 def find_sweep(home: Path, asked: str | None) -> Path:
-    """The stored sweep of that id (or unambiguous start or end of one); the newest for None.
+    """Find a stored sweep.
+
+    Args:
+        home: the home folder.
+        asked: an id, or a start or end of one; None finds the running sweep, else the newest.
 
     Raises:
-        UsageProblem: there is none, or several.
+        UsageProblem: none matches, or several do.
     """
     folders = sweep_folders(home)
     if asked is None:
         if not folders:
-            raise UsageProblem(f"no sweep is stored under {printable(home)}")
+            raise UsageProblem(f"no sweep is stored in {printable(home)}")
         return next((folder for folder in folders if conductor_lives(folder)), folders[0])
     exact = [folder for folder in folders if folder.name == asked]
     near = exact or [f for f in folders if f.name.startswith(asked) or f.name.endswith(asked)]
@@ -189,10 +203,13 @@ def find_sweep(home: Path, asked: str | None) -> Path:
         return near[0]
     if near:
         some = ", ".join(folder.name for folder in near[:4])
-        raise UsageProblem(f"{printable(asked)!r} fits {len(near)} sweeps: {some}")
+        more = ", …" if len(near) > 4 else ""
+        raise UsageProblem(
+            f"{printable(asked)!r} matches {len(near)} sweeps: {some}{more}; write more of the ID"
+        )
     names = [folder.name for folder in folders]
     close = difflib.get_close_matches(asked, names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "; `batchscope list` names them"
+    hint = f"; did you mean {close[0]!r}?" if close else "; `batchscope list` shows the stored ones"
     raise UsageProblem(f"no stored sweep {printable(asked)!r}{hint}")
 
 
@@ -200,9 +217,9 @@ LOCK_PATIENCE_SECONDS = 3.0
 
 
 def take_lock(folder: Path, patience: float = LOCK_PATIENCE_SECONDS) -> int | None:
-    """Hold the sweep's lock; None if another process keeps it.
+    """Take the sweep's lock and return its descriptor; None if another process holds it.
 
-    A viewer that asks whether the sweep lives touches the lock for a moment, hence the retries.
+    It is tried repeatedly, because a viewer that checks for a conductor holds the lock briefly.
     """
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + patience

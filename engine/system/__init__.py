@@ -1,1 +1,1 @@
-"""Files, clock and child processes."""
+"""Helpers for files, the clock and child processes."""

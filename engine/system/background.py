@@ -1,4 +1,4 @@
-"""Work that gives way to everything else, in a process that later does not."""
+"""Runs work with the lowest priority in a process that later needs the normal one."""
 
 import os
 import sys
@@ -9,13 +9,13 @@ LOWEST = 19
 
 
 def in_background(work: Callable[[], None]) -> None:
-    """Do work in a thread of the lowest priority, and wait until it is done.
+    """Run `work` in a thread with the lowest priority, and wait for it.
 
-    A process that was made nice cannot be made less so without privileges. Linux has a niceness
-    for each thread, so the rest of the process keeps its own; elsewhere the work has the usual one.
+    Without privileges a process cannot lower its niceness again. Linux has a niceness for each
+    thread, so only this thread gets it; on other systems the work runs with normal priority.
 
     Raises:
-        Exception: what the work raised.
+        Exception: whatever the work raises.
     """
     if sys.platform != "linux":
         work()

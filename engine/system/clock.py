@@ -1,17 +1,17 @@
-"""A clock that starts at the time of day and then only counts: nobody's setting it moves it."""
+"""A clock that starts at the system time and then ignores changes of the system clock."""
 
 import time
 
 
 class SteadyClock:
-    """Seconds since 1970 as they were known at the start, and what has passed since.
+    """Unix time in seconds, read once at the start and then counted by a monotonic clock.
 
-    It starts no earlier than `least`, so that what it stamps comes after what was stamped before.
+    It starts no earlier than `least`, so that its times are later than those of a previous clock.
     """
 
     def __init__(self, least: float = 0.0) -> None:
         self._ahead = max(time.time(), least) - time.monotonic()
 
     def __call__(self) -> float:
-        """The time now."""
+        """Return the present time."""
         return self._ahead + time.monotonic()

@@ -1,4 +1,4 @@
-"""Small things done to files and folders."""
+"""Small functions for files and folders."""
 
 import os
 import shutil
@@ -9,19 +9,19 @@ from batchscope.engine.errors import UsageProblem, printable
 
 
 def user_path(text: str) -> Path:
-    """An absolute path from what a person wrote; `~` is their home.
+    """Return the absolute path of what a user wrote; `~` is the user's home.
 
     Raises:
-        UsageProblem: it begins with the home of a user who does not exist.
+        UsageProblem: it begins with `~name`, and there is no such user.
     """
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError:
-        raise UsageProblem(f"{printable(text)}: there is no such user") from None
+        raise UsageProblem(f"{printable(text)}: no such user") from None
 
 
 def is_there(path: Path) -> bool:
-    """Whether a path names anything; one that the system cannot even look up does not."""
+    """Return whether a path exists; False for one that the system cannot look up."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -29,7 +29,7 @@ def is_there(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path leads to a folder; one that the system cannot even look up does not."""
+    """Return whether a path is a folder; False for one that the system cannot look up."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -37,7 +37,7 @@ def is_folder(path: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a whole folder, if it is there."""
+    """Remove a file or a whole folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -45,7 +45,7 @@ def remove(path: Path) -> None:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below a folder; what cannot be looked at counts nothing."""
+    """Return the bytes of all files below a folder, without those that cannot be read."""
     total = 0
     try:
         with os.scandir(folder) as entries:
@@ -60,13 +60,13 @@ def folder_bytes(folder: Path) -> int:
 
 
 def sync_file(file: IO[bytes]) -> None:
-    """Make what was written to a file durable."""
+    """Write a file's content through to the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Write a folder's list of names through to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""A child never outlives its parent: a worker its conductor, not even one that is frozen."""
+"""Ends a child process with its parent: a worker with its conductor, even if it is frozen."""
 
 import ctypes
 import os
@@ -10,10 +10,10 @@ PR_SET_PDEATHSIG = 1
 
 
 def ended_with_parent() -> Callable[[], None] | None:
-    """What a child calls before its program begins, to be killed once this process is gone.
+    """Return a function for `preexec_fn` with which a child is killed when this process ends.
 
-    The end of stdin tells a worker as much, but one that is frozen does not read, and would hold
-    the sweep's lock until it wakes. Only Linux can do this; elsewhere the end of stdin has to do.
+    A worker also ends when its stdin does, but a frozen one does not read stdin, and would hold the
+    sweep's lock until it continues. Only Linux can do this; it returns None on other systems.
     """
     if sys.platform != "linux":
         return None
@@ -21,17 +21,19 @@ def ended_with_parent() -> Callable[[], None] | None:
 
     def bind() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before it could be told
+        if os.getppid() != parent:  # the parent ended before the call above
             os._exit(1)
 
     return bind
 
 
 def end_with(parent: int) -> None:
-    """Be killed once the parent is gone; for a child that a process of several threads started.
+    """Have this process killed when its parent ends, and end it if the parent has ended already.
 
-    What is to run between fork and program may hang there, so such a child says this itself. It
-    ends at once where its parent is no longer the process of that id.
+    For a child of a process with several threads, in which a `preexec_fn` may hang.
+
+    Args:
+        parent: process id of the parent.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

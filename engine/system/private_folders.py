@@ -1,4 +1,4 @@
-"""Folders that other users of the machine can neither read nor write."""
+"""Creates folders that other users of the machine can neither read nor write."""
 
 import os
 import stat
@@ -8,20 +8,19 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def make_private(home: Path, *folders: Path) -> None:
-    """Make a home where it is missing, and folders in it that are closed to everybody else.
+    """Create the home if it is missing, and folders in it that only this user can read and write.
 
-    A home that is there keeps its mode: it may be a folder of other things too. But it must be
-    ours, and not everybody's to write to, since whoever may rename what lies in it can put another
-    folder in the place of a sweep.
+    An existing home keeps its mode, because it may have other content. But it must belong to this
+    user and not be writable by everyone: a user who can rename its content could replace a sweep.
 
     Raises:
-        OSError: a folder cannot be made, or somebody else could command what is in it.
+        OSError: a folder cannot be created, or another user could change its content.
     """
     _make(home)
     _check_owner(home)
     mode = home.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise PermissionError("every user of this machine may write to it")
+        raise PermissionError("every user of this machine can write to it")
     for folder in folders:
         _make(folder)
         _check_owner(folder)
@@ -30,16 +29,17 @@ def make_private(home: Path, *folders: Path) -> None:
 
 
 def _make(folder: Path) -> None:
-    """Make a folder and those above it, whatever the umask lets others do."""
+    """Create a folder and those above it, private whatever the umask is."""
     for each in reversed((folder, *folder.parents)):
         if not each.is_dir():
             each.mkdir(mode=stat.S_IRWXU, exist_ok=True)
 
 
 def _check_owner(folder: Path) -> None:
-    """Refuse a folder of another user: but root's, who may do anything, and unless we are root.
+    """Raise if a folder belongs to another user.
 
-    Root in a container sees the folders of its volumes as somebody else's.
+    Root's folders are accepted, because root can do anything; and root accepts all folders, because
+    in a container the folders of volumes may belong to another user.
     """
     owner, me = folder.stat().st_uid, os.geteuid()
     if owner != me and 0 not in (owner, me):

@@ -1,4 +1,4 @@
-"""`batchscope compare`: the difference between two sweeps in words, as a table with intervals."""
+"""`batchscope compare`: prints how two sweeps differ, as tables with confidence intervals."""
 
 import argparse
 import shutil
@@ -28,7 +28,7 @@ from batchscope.tui.render.units import UNKNOWN, duration, significant
 PICTURES = (".svg", ".png")
 NARROWEST, WIDEST, LABELS = 80, 120, 24
 LEAST_ROOM = 10
-"""Cells below which an interval is not drawn."""
+"""Fewest cells in which an interval is drawn."""
 MARKS = {"higher": "▲", "lower": "▼", "undetermined": " ", "not judged": " "}
 COSTS = ("epoch time A → B", "B ÷ A", "peak memory A → B", "B ÷ A")
 STEPS = ("steps to the target A → B", "B ÷ A")
@@ -36,14 +36,14 @@ BYTES = ("memory_bytes", "memory_limit_bytes")
 
 
 def run(words: argparse.Namespace) -> int:
-    """Compare what the words name; the table or one JSON object on stdout."""
+    """Compare the two sweeps or exports; print tables or one JSON object on stdout."""
     from batchscope.engine.sweeps.store import home_folder
     from batchscope.tui.render.ascii import json_text
 
     picture = _picture(words.figure)
     for name in (words.one, words.other):
         if not name:
-            raise UsageProblem("compare: expected two exports or sweeps, got an empty name")
+            raise UsageProblem("compare: expected two exports or sweeps, got an empty text")
     one, other = (
         opened(name, lambda: home_folder(words.home)) for name in (words.one, words.other)
     )
@@ -57,26 +57,32 @@ def run(words: argparse.Namespace) -> int:
         return 0
     print("\n".join(lines(comparison, shutil.get_terminal_size((NARROWEST, 24)).columns)))
     if picture:
-        print(f"\ndrawn as {printable(picture)}")
+        print(f"\nfigure written to {printable(picture)}")
     return 0
 
 
 def _picture(written: str | None) -> Path | None:
-    """Where the figure goes; refused before anything is read."""
+    """Return the path of the figure, or None without one.
+
+    Raises:
+        UsageProblem: the path has another suffix, is a folder, or its folder does not exist.
+    """
     if written is None:
         return None
     path = Path(written)
     if path.suffix.lower() not in PICTURES:
-        raise UsageProblem(f"--figure {printable(written)}: expected a file *.svg or *.png")
+        raise UsageProblem(
+            f"--figure {printable(written)}: expected a file name that ends in .svg or .png"
+        )
     if not path.absolute().parent.is_dir():
-        raise UsageProblem(f"--figure {printable(written)}: there is no such folder")
+        raise UsageProblem(f"--figure {printable(written)}: its folder does not exist")
     if path.is_dir():
-        raise UsageProblem(f"--figure {printable(written)}: is a folder; name a file")
+        raise UsageProblem(f"--figure {printable(written)}: this is a folder, expected a file")
     return path
 
 
 def lines(comparison: Comparison, columns: int) -> Iterator[str]:
-    """The whole comparison, as wide as the terminal is."""
+    """Yield the lines of a comparison for a terminal of `columns` cells."""
     width = min(WIDEST, max(NARROWEST, columns))
     yield from _sources(comparison)
     yield from _changes(comparison, width)
@@ -87,7 +93,7 @@ def lines(comparison: Comparison, columns: int) -> Iterator[str]:
     for name, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
         if labels:
             yield ""
-            yield from _wrapped(f"only {name} has: {'; '.join(map(printable, labels))}", width)
+            yield from _wrapped(f"only in {name}: {'; '.join(map(printable, labels))}", width)
     if comparison.remarks:
         yield ""
     for remark in comparison.remarks:
@@ -102,7 +108,7 @@ def _sources(comparison: Comparison) -> Iterator[str]:
 def _source(of: ComparedSweep) -> str:
     at = "" if of.written == of.id else f" ({of.written})"
     lost = f", {of.lost} diverged or failed" if of.lost else ""
-    pending = f", {of.pending} of them still to come" if of.pending else ""
+    pending = f" ({of.pending} not ended)" if of.pending else ""
     return f"{of.id}{at}: {of.state}, {of.trials} trials{pending}{lost}"
 
 
@@ -119,18 +125,18 @@ def _changes(comparison: Comparison, width: int) -> Iterator[str]:
     ]
     yield ""
     if not rows:
-        yield "nothing differs in settings, versions and machine"
+        yield "settings, versions and machine are the same"
         return
     first = max(len(name) for name, _, _ in rows)
     room = max(8, (width - first - 6) // 2)
     second = min(room, max(cell_len(one) for _, one, _ in rows))
-    yield f"{'what differs':<{first}}  {'A':<{second}}  B"
+    yield f"{'different':<{first}}  {'A':<{second}}  B"
     for name, one, other in rows:
         yield f"{name:<{first}}  {_fit(one, second)}  {_fit(other, room).rstrip()}"
 
 
 def _value(key: str, value: Any) -> str:
-    """As TOML has it; nothing is said of what is not set."""
+    """Return a value as TOML writes it; a dash if it is not set."""
     from batchscope.engine.experiment.toml_literal import literal
 
     if value is None:
@@ -146,7 +152,7 @@ def _accuracies(rows: Sequence[Row], width: int) -> Iterator[str]:
     judged = [row for row in rows if row.test_accuracy.p is not None]
     methods = dict.fromkeys(row.test_accuracy.method for row in rows if row.test_accuracy.method)
     how = f" ({' and '.join(methods)})" if methods else ""
-    yield f"test accuracy, B − A in points with its 95 % interval{how}"
+    yield f"test accuracy: B − A in percentage points, with a 95 % interval{how}"
     label = _label_width(rows)
     texts = [_interval_text(row.test_accuracy) for row in rows]
     wide = max(len("interval"), *map(cell_len, texts))
@@ -170,7 +176,7 @@ def _accuracies(rows: Sequence[Row], width: int) -> Iterator[str]:
 
 
 def _tally(rows: Sequence[Row]) -> str:
-    """How many are told apart, adjusted for their number."""
+    """Return how many differences are significant, after Holm's adjustment."""
     words = [row.test_accuracy.verdict for row in rows]
     counts = ", ".join(
         f"{MARKS[word]} {word} in {words.count(word)}" for word in ("higher", "lower")
@@ -188,7 +194,7 @@ def _lost(row: Row) -> Iterator[str]:
     for name, count in zip("AB", row.lost, strict=True):
         if count:
             trials = "trial" if count == 1 else "trials"
-            yield f"{count} {trials} of {name} diverged or failed: left out"
+            yield f"{count} {trials} of {name} left out: diverged or failed"
 
 
 def _interval_text(of: Accuracy) -> str:
@@ -206,7 +212,7 @@ def _points(value: float | None) -> str:
 
 
 def _scale(all_of: Sequence[Accuracy]) -> tuple[float, float]:
-    """The ends of the picture: every interval, and no difference."""
+    """Return the lowest and highest value of the drawing: all intervals, and zero."""
     ends = [0.0]
     for of in all_of:
         ends += [value for value in (of.low, of.high, of.difference) if value is not None]
@@ -220,7 +226,7 @@ def _cell(value: float, scale: tuple[float, float], room: int) -> int:
 
 
 def _ends(scale: tuple[float, float], room: int) -> str:
-    """The numbers at both ends of the picture, and 0 above its line, where there is room."""
+    """Return the axis labels: the values at both ends, and 0 above its line, if they fit."""
     if room < LEAST_ROOM:
         return ""
     left, right = _points(scale[0]), _points(scale[1])
@@ -234,7 +240,7 @@ def _ends(scale: tuple[float, float], room: int) -> str:
 
 
 def _drawn(of: Accuracy, scale: tuple[float, float], room: int) -> str:
-    """The interval as a line with the difference as its point, beside the line of none."""
+    """Draw the interval as a line, the difference as a point, and a vertical line at zero."""
     if room < LEAST_ROOM:
         return ""
     cells = [" "] * room
@@ -251,12 +257,12 @@ def _drawn(of: Accuracy, scale: tuple[float, float], room: int) -> str:
 
 
 def _costs(rows: Sequence[Row]) -> Iterator[str]:
-    """Times, memory and steps to a target: A, B, and how many times A's the one of B is."""
+    """Yield tables of epoch time, peak memory and steps to the target, with the ratios B ÷ A."""
     yield from _table(rows, COSTS, [_cost_cells(row) for row in rows])
-    aimed = [row for row in rows if row.steps_to_target]
-    if aimed:
+    with_target = [row for row in rows if row.steps_to_target]
+    if with_target:
         yield ""
-        yield from _table(aimed, STEPS, [_step_cells(row) for row in aimed])
+        yield from _table(with_target, STEPS, [_step_cells(row) for row in with_target])
 
 
 def _table(
@@ -307,7 +313,7 @@ def _label_width(rows: Iterable[Row]) -> int:
 
 
 def _fit(text: str, width: int) -> str:
-    """The text in so many cells; what is too long ends in …"""
+    """Return the text in exactly `width` cells; a longer one is cut and ends in …"""
     text = printable(text)
     if cell_len(text) <= width:
         return set_cell_size(text, width)

@@ -1,4 +1,4 @@
-"""What a shell may complete a word to, by argcomplete: options, commands, presets, sweeps."""
+"""Completes options, commands, presets and sweeps in a shell, with argcomplete."""
 
 import argparse
 import os
@@ -7,18 +7,18 @@ from typing import Any
 
 SHELLS = ("bash", "zsh", "fish")
 ASKED = "_ARGCOMPLETE"
-"""The variable by which a shell asks the program itself."""
+"""Environment variable that a shell sets when it asks for completions."""
 
 
 def script(shell: str) -> str:
-    """What a shell has to read so that it asks the program."""
+    """Return the script that makes a shell ask batchscope for completions."""
     from argcomplete.shell_integration import shellcode
 
     return str(shellcode(["batchscope"], shell=shell)).strip()
 
 
 def answer(parser: argparse.ArgumentParser) -> None:
-    """Where a shell has asked, tell it what there is and end; otherwise nothing."""
+    """Print the completions and exit if a shell asked for them; otherwise do nothing."""
     if ASKED not in os.environ:
         return
     import argcomplete
@@ -94,4 +94,4 @@ COMPLETERS: dict[str, Callable[[], Any]] = {
     "data_dir": _folders,
     "home": _folders,
 }
-"""Who knows the values of an option or an argument."""
+"""For each option or argument, by `dest`: the function that makes its completer."""

@@ -1,4 +1,4 @@
-"""`batchscope doctor`: what the program sees of the machine, in lines or as JSON."""
+"""`batchscope doctor`: checks what the program finds on this machine, as lines or as JSON."""
 
 import contextlib
 import fcntl
@@ -43,10 +43,13 @@ ISA_LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
-    `state` is `usable`, `absent` (the program does without) or `lacking` (it does not); `facts`
-    are the figures behind the words: bytes, percent, degrees Celsius, watts, seconds.
+    Attributes:
+        name: what was checked.
+        state: `usable`, `absent` (missing, but not required) or `lacking` (missing and required).
+        words: sentences for a person.
+        facts: the numbers behind them: bytes, percent, degrees Celsius, watts, seconds.
     """
 
     name: str
@@ -56,10 +59,10 @@ class Check:
 
 
 def run(home: str | None, as_json: bool) -> int:
-    """Print what is seen; 0 if all is there that the program needs, otherwise 3.
+    """Print the checks; return 0 if nothing required is missing, otherwise 3.
 
     Raises:
-        UsageProblem: the home is that of a user who does not exist.
+        UsageProblem: `home` begins with `~name`, and there is no such user.
     """
     if home:
         user_path(home)
@@ -73,16 +76,18 @@ def run(home: str | None, as_json: bool) -> int:
     if as_json:
         print(json_text(_as_json(checks, lacking), sys.stdout))
     else:
-        print(f"\nlacking: {', '.join(lacking)}" if lacking else "\nall that is needed is here")
+        print(
+            f"\nproblems: {', '.join(lacking)}" if lacking else "\neverything required is available"
+        )
     return MachineProblem.exit_code if lacking else 0
 
 
 def examine(home: str | None, question: TorchProbe) -> Iterator[Check]:
-    """Look at one thing after the other; torch, which takes longest, comes last."""
+    """Run the checks one by one, torch last, because importing it takes longest."""
     yield Check("batchscope", "usable", [__version__], {"version": __version__})
     yield _python()
-    yield _package("textual", "Textual", "lacking", "the screen needs it")
-    yield _package("pooch", "pooch", "absent", "images cannot be downloaded")
+    yield _package("textual", "Textual", "lacking", "no screen can be shown")
+    yield _package("pooch", "pooch", "absent", "no data sets can be downloaded")
     yield _processor()
     yield from _memory()
     driver = nvml.driver()
@@ -95,7 +100,7 @@ def examine(home: str | None, question: TorchProbe) -> Iterator[Check]:
 
 
 def lines_of(check: Check) -> str:
-    """A check as lines of at most 80 cells, the later ones below its words."""
+    """Return a check as lines of at most 80 cells; continuation lines are indented."""
     marks = MARKS if _can_be_said("".join(MARKS.values())) else PLAIN_MARKS
     margin = f"{marks[check.state]} {printable(check.name):<{NAMES}} "
     lines = [text_of(row) for words in check.words for row in wrap(words, WIDTH - len(margin))]
@@ -134,7 +139,7 @@ def _processor() -> Check:
     usable, all_of_them = cores(), os.cpu_count() or 1
     of = f" of {all_of_them}" if all_of_them != usable else ""
     facts = {"title": processor(), "cores": usable}
-    return Check("processor", "usable", [processor(), f"{usable}{of} cores to use"], facts)
+    return Check("processor", "usable", [processor(), f"{usable}{of} cores usable"], facts)
 
 
 def _memory() -> Iterator[Check]:
@@ -145,9 +150,9 @@ def _memory() -> Iterator[Check]:
     words = f"{shown_size(physical)}, {shown_size(available)} available"
     yield Check("memory", "usable", [words], facts)
     if reading.limit is None:
-        yield Check("memory limit", "absent", ["no control group limits it"], {"limit": None})
+        yield Check("memory limit", "absent", ["no limit by a control group"], {"limit": None})
     else:
-        words = f"{shown_size(reading.limit)} by {reading.sources['limit']}"
+        words = f"{shown_size(reading.limit)}, set by {reading.sources['limit']}"
         yield Check("memory limit", "usable", [words], {"limit": reading.limit})
 
 
@@ -162,12 +167,12 @@ def _gpu(gpu: Device, reading: Reading) -> Check:
         for process in reading.processes or ()
     ]
     if reading.processes is None:
-        words.append("its processes are not known here")
+        words.append("its processes cannot be read")
     elif processes:
         words.append(f"used by {', '.join(map(_user, processes))}")
     else:
-        words.append("no process computes on it")
-    words.append(_temper(reading))
+        words.append("used by no process")
+    words.append(_activity(reading))
     known = None if reading.processes is None else processes
     facts |= {"title": gpu.title, "uuid": gpu.handle, "processes": known}
     state = "usable" if reading.total is not None else "absent"
@@ -181,14 +186,14 @@ def _card_memory(reading: Reading) -> str:
     return "{}, {} used, {} free".format(*sizes)
 
 
-def _temper(reading: Reading) -> str:
-    def said(value: float | None, unit: str, what: str) -> str:
-        return f"{what} not known" if value is None else f"{value:.0f} {unit}"
+def _activity(reading: Reading) -> str:
+    def shown(value: float | None, unit: str, what: str) -> str:
+        return f"{what} unknown" if value is None else f"{value:.0f} {unit}"
 
-    busy = said(reading.utilization, "% busy", "utilization")
+    busy = shown(reading.utilization, "% busy", "utilization")
     degree = "°C" if _can_be_said("°") else "C"
-    heat = said(reading.temperature, degree, "temperature")
-    return f"{busy}, {heat}, {said(reading.power, 'W', 'power')}"
+    heat = shown(reading.temperature, degree, "temperature")
+    return f"{busy}, {heat}, {shown(reading.power, 'W', 'power')}"
 
 
 def _user(process: dict[str, Any]) -> str:
@@ -214,16 +219,16 @@ def _home(asked: str | None) -> Iterator[Check]:
         free = psutil.disk_usage(str(home)).free
     except OSError as error:
         why = error.strerror or str(error)
-        words = [str(home), f"sweeps cannot be kept here: {why}; choose another with --home"]
+        words = [str(home), f"sweeps cannot be stored here: {why}; choose another with --home"]
         yield Check("home", "lacking", words, {"folder": str(home), "free": None})
         return
-    words = [str(home), f"can be written; {shown_size(free)} free"]
+    words = [str(home), f"writable, {shown_size(free)} free"]
     yield Check("home", "usable", words, {"folder": str(home), "free": free})
     yield _data(home / "data")
 
 
 def _write_in(folder: Path) -> None:
-    """Write and lock a file that is gone at once: rights alone don't tell of a full disk."""
+    """Write and lock a temporary file: permissions alone do not show that a disk is full."""
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(bytes(4096))
         file.flush()
@@ -235,12 +240,12 @@ def _data(folder: Path) -> Check:
     sets: list[str] = []
     for inside, _, files in os.walk(folder):
         for file in files:
-            with contextlib.suppress(OSError):  # gone, or not ours to look at
+            with contextlib.suppress(OSError):  # deleted meanwhile, or not readable
                 held += (Path(inside) / file).stat().st_size
     with contextlib.suppress(OSError):
         sets = sorted(path.name for path in folder.iterdir() if _is_prepared(path))
     facts = {"folder": str(folder), "bytes": held, "prepared": sets}
-    words = f"{shown_size(held)}: {', '.join(sets)}" if sets else "nothing is prepared yet"
+    words = f"{shown_size(held)}: {', '.join(sets)}" if sets else "no data set is prepared yet"
     return Check("data", "usable" if sets else "absent", [str(folder), words], facts)
 
 
@@ -265,19 +270,20 @@ def _terminal() -> Check:
         "colours": colours,
         "encoding": encoding,
     }
-    shown = f"{screen[0]}×{screen[1]}" if screen else "no size"
-    words = [f"{term or 'TERM is not set'}, {shown}, {_hues(colours)}, {encoding}"]
+    shown = f"{screen[0]}×{screen[1]}" if screen else "size unknown"
+    words = [f"{term or 'TERM is not set'}, {shown}, {_colour_text(colours)}, {encoding}"]
     if screen and (screen[0] < SMALLEST[0] or screen[1] < SMALLEST[1]):
-        words.append("smaller than 80×24: panes are left out")
+        words.append("smaller than 80×24: some panes are hidden")
     if encoding != "UTF-8":
         words.append("curves need UTF-8: set a locale such as C.UTF-8")
     if closed:
-        words.append(f"no terminal at {', '.join(closed)}: sweeps run without a screen")
+        verb = "is" if len(closed) == 1 else "are"
+        words.append(f"{', '.join(closed)} {verb} not a terminal: sweeps run without a screen")
     return Check("terminal", "usable" if len(words) == 1 else "absent", words, facts)
 
 
-def _hues(colours: int) -> str:
-    return "all colours" if colours > 256 else f"{colours or 'no'} colours"
+def _colour_text(colours: int) -> str:
+    return "true colour" if colours > 256 else f"{colours or 'no'} colours"
 
 
 def _screen_size() -> tuple[int, int] | None:
@@ -290,10 +296,10 @@ def _screen_size() -> tuple[int, int] | None:
 
 def _torch(seen: TorchSeen | None, gpus: Sequence[Device]) -> Iterator[Check]:
     if seen is None:
-        yield Check("torch", "lacking", ["not installed: nothing can be trained"])
+        yield Check("torch", "lacking", ["not installed: no training is possible"])
         return
     if not seen.version:
-        broken = f"{_version('torch')} is installed, but {seen.error}"
+        broken = f"{_version('torch')} is installed, but cannot be imported: {seen.error}"
         yield Check("torch", "lacking", [broken], {"version": None})
         return
     built = f"for CUDA {seen.built_for}" if seen.built_for else "without CUDA"
@@ -304,17 +310,18 @@ def _torch(seen: TorchSeen | None, gpus: Sequence[Device]) -> Iterator[Check]:
         "cpu_capability": seen.cpu_capability,
     }
     words = [f"{seen.version}, built {built}, imported in {seen.seconds:.1f} s"]
-    words.append(f"computes with {_instructions(seen.cpu_capability)} on the processor")
+    words.append(f"uses {_instructions(seen.cpu_capability)} on the CPU")
     yield Check("torch", "usable", words, facts)
     if gpus or seen.gpus:
         differs = disagreement(seen, [str(gpu.handle) for gpu in gpus])
-        agreed = f"torch sees the same {len(gpus)} as NVML, in the same order"
+        gpu = "GPU" if len(gpus) == 1 else "GPUs"
+        agreed = f"torch sees the same {len(gpus)} {gpu} as NVML, in the same order"
         state = "absent" if differs else "usable"
         yield Check("torch's GPUs", state, [differs or agreed], {"seen": len(seen.gpus)})
 
 
 def _instructions(capability: str) -> str:
-    """The instruction set, and what keeps it below that of the processor."""
+    """Return the instruction set that torch uses, and the variables that limit it."""
     limits = [name for name in ISA_LIMITS if os.environ.get(name)]
     name = capability if capability not in ("", "DEFAULT", "NO AVX") else "no vector instructions"
     by = " and ".join(f"{limit}={os.environ[limit]}" for limit in limits)
@@ -322,24 +329,24 @@ def _instructions(capability: str) -> str:
 
 
 def disagreement(seen: TorchSeen, uuids: Sequence[str]) -> str:
-    """Where torch sees other GPUs than NVML, and what to do; empty where they agree."""
+    """Return how torch's GPUs differ from NVML's, and what to do; empty if they agree."""
     if not seen.built_for:
-        return "torch is built without CUDA: trainings run on the CPU; install a build with it"
+        return "torch is built without CUDA, so training uses the CPU; install a CUDA build"
     if not seen.available:
-        return f"torch cannot use them: {printable(seen.error) or 'it does not say why'}"
+        return f"torch cannot use the GPUs: {printable(seen.error) or 'it gives no reason'}"
     if len(seen.gpus) != len(uuids):
-        return f"torch sees {len(seen.gpus)}, NVML {len(uuids)}"
+        return f"torch sees {len(seen.gpus)} GPUs, NVML {len(uuids)}"
     theirs = [gpu.uuid.lower() for gpu in seen.gpus]
     ours = [uuid.lower().removeprefix("gpu-") for uuid in uuids]
     if not all(theirs) or any(uuid.startswith("mig-") for uuid in ours) or theirs == ours:
         return ""
     if sorted(theirs) == sorted(ours):
-        return "torch counts them in another order: set CUDA_DEVICE_ORDER=PCI_BUS_ID"
-    return "torch sees other GPUs than NVML"
+        return "torch numbers the GPUs in another order: set CUDA_DEVICE_ORDER=PCI_BUS_ID"
+    return "torch and NVML see different GPUs"
 
 
 def _can_be_said(text: str) -> bool:
-    """Whether stdout's encoding has these characters."""
+    """Return whether stdout's encoding has these characters."""
     try:
         text.encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

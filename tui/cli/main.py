@@ -1,4 +1,7 @@
-"""The command line. A screen is imported only when one is wanted, and torch never."""
+"""Runs the command line: reads the arguments, runs the command, ends with its exit code.
+
+A screen is imported only when it is shown; torch is never imported.
+"""
 
 import argparse
 import os
@@ -28,11 +31,11 @@ ACTIONS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     "doctor": subcommands.doctor,
 }
 SET_UP = (None, "attach", "resume", "settings")
-"""The commands that the settings say something about; a mistake in them stops no other."""
+"""The commands that read the settings file. A mistake in that file stops no other command."""
 
 
 def main() -> None:
-    """Entry point of the command `batchscope`."""
+    """Run the command line and exit: the entry point of `batchscope`."""
     prepare((sys.stdout, sys.stderr), ascii_only=False)
     try:
         code = run(sys.argv[1:])
@@ -42,21 +45,21 @@ def main() -> None:
         code = problem.exit_code
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:  # the reader of stdout went away: nothing is left to say
+    except BrokenPipeError:  # nobody reads stdout any longer, so no message is printed
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 1
     except OSError as error:
         print(f"batchscope: {printable(error.strerror or error)}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what stdout holds back stays unwritten
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # drops what stdout still buffers
         code = MachineProblem.exit_code
     sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
-    """Do what the words say; returns the exit code.
+    """Run the command that the arguments name, and return its exit code.
 
     Raises:
-        Problem: with the message for the person and its exit code.
+        Problem: the command failed; it has the message and the exit code.
     """
     parser = build_parser()
     answer(parser)
@@ -64,7 +67,7 @@ def run(arguments: list[str]) -> int:
     words = parser.parse_args(arguments)
     for name in ("preset", "export", "sweep", "home", "data_dir", "device", "id"):
         if getattr(words, name, None) == "":
-            raise UsageProblem(f"--{name.replace('_', '-')}: expected a value, got an empty one")
+            raise UsageProblem(f"--{name.replace('_', '-')}: expected a value, got an empty text")
     if words.command in SET_UP:
         from batchscope.tui.config.settings import apply_settings
 

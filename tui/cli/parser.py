@@ -1,4 +1,4 @@
-"""What can be said on the command line: options, commands, and the nearest name to a slip."""
+"""Defines the options and commands of the command line, and names the nearest one to a typo."""
 
 import argparse
 from argparse import BooleanOptionalAction as Switch
@@ -11,19 +11,23 @@ from batchscope.tui.theme.themes import THEMES, check_theme
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with one line for a mistake, and the nearest valid name in it."""
+    """An argument parser that reports a mistake in one line with the nearest valid name."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and end with exit code 2."""
+        """Raise the error that ends the program with exit code 2."""
         raise UsageProblem(f"{message} (`{self.prog} --help` shows the usage)")
 
     def check_words(self, arguments: list[str]) -> None:
-        """Refuse an option or a command that does not exist, naming the nearest that does."""
+        """Check that every option and the command exist.
+
+        Raises:
+            UsageProblem: one does not exist (the message names the nearest), or is not UTF-8.
+        """
         commands = self.commands
         known = {flag for parser in (self, *commands.values()) for flag in parser.flags}
         for word in arguments:
             if any("\ud800" <= character <= "\udfff" for character in word):
-                raise UsageProblem(f"{printable(word)}: is not valid UTF-8")
+                raise UsageProblem(f"{printable(word)}: not valid UTF-8")
             flag = word.partition("=")[0]
             if flag.startswith("--") and flag != "--" and flag not in known:
                 raise UsageProblem(f"unknown option {printable(flag)}{similar(flag, known)}")
@@ -33,12 +37,12 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def flags(self) -> list[str]:
-        """Every option of this parser."""
+        """Return every option of this parser."""
         return [flag for action in self._actions for flag in action.option_strings]
 
     @property
     def commands(self) -> "dict[str, Parser]":
-        """The parsers of the commands, by name."""
+        """Return the parser of each command by name."""
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 return dict(action.choices)
@@ -46,14 +50,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> Parser:
-    """The options and commands of `batchscope`."""
+    """Build the parser with all options and commands of `batchscope`."""
     parser = Parser(
         prog="batchscope",
         description="A terminal lab for one question: what does batch size do to my training?",
-        epilog="Without a command: the menu, or the board on --preset. Without a terminal, or "
-        "with --export: headless. Exit codes: 0 all trials finished; 1 some failed; 2 wrong "
-        "usage or preset; 3 the machine lacks something; 130 not finished: interrupted or "
-        "stopped, or with --sweep still running.",
+        epilog="Without a command, batchscope opens the menu, or with --preset the board of a "
+        "new sweep. Without a terminal, or with --export, it runs headless: log lines and a "
+        "summary instead of a screen. Exit codes: 0 all trials finished; 1 a trial failed; "
+        "2 wrong usage or wrong preset; 3 this machine lacks something, such as data, a device "
+        "or disk space; 130 not finished: interrupted, stopped, or (with --sweep) still running.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"batchscope {__version__}")
@@ -69,85 +74,94 @@ def build_parser() -> Parser:
     )
     logging.add_argument(*QUIET, action="store_true", default=argparse.SUPPRESS, help=QUIET_HELP)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    commands.add_parser("presets", parents=[common], help="list the experiments that come along")
-    listing = commands.add_parser("list", parents=[common], help="list the stored sweeps")
-    listing.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
-    attach = commands.add_parser(
-        "attach", parents=[common, logging, screen], help="return to a sweep (the newest, or ID)"
+
+    def command(name: str, does: str, *parents: Parser) -> Parser:
+        sentence = f"{does[0].upper()}{does[1:]}."
+        return commands.add_parser(name, parents=list(parents), help=does, description=sentence)
+
+    def as_json(of: Parser, help_text: str) -> None:
+        of.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=help_text)
+
+    command("presets", "list the presets that ship with batchscope", common)
+    listing = command("list", "list the stored sweeps", common)
+    as_json(listing, "print the list as JSON")
+    attach = command("attach", "open a running or stored sweep", common, logging, screen)
+    attach.add_argument(
+        "id", nargs="?", metavar="ID", help=f"{ID_HELP} (default: the one running, else the newest)"
     )
-    attach.add_argument("id", nargs="?")
     attach.add_argument(
         "--overlay",
         action="append",
         default=[],
         metavar="ID",
-        help="lay the curves of another sweep over it; may be given again",
+        help="draw the curves of another sweep over the charts; can be repeated",
     )
-    compare = commands.add_parser(
-        "compare", parents=[common], help="set one sweep or export beside another"
-    )
+    compare = command("compare", "compare two sweeps or exports", common)
     for name, dest in (("A", "one"), ("B", "other")):
         compare.add_argument(
             dest, metavar=name, help="the folder of an export, or the ID of a stored sweep"
         )
-    compare.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
-    compare.add_argument("--figure", metavar="FILE", help="draw the difference, as *.svg or *.png")
-    stop = commands.add_parser("stop", parents=[common], help="stop a sweep; it can be resumed")
-    stop.add_argument("id", nargs="?")
-    stop.add_argument("--all", action="store_true", help="every sweep that runs")
+    as_json(compare, "print the comparison as one JSON object")
+    compare.add_argument(
+        "--figure", metavar="FILE", help="draw the differences into FILE (*.svg or *.png)"
+    )
+    stop = command("stop", "stop a running sweep; it can be resumed", common)
+    stop.add_argument("id", nargs="?", metavar="ID", help=ID_HELP)
+    stop.add_argument("--all", action="store_true", help="stop every running sweep")
     for name, does in (
-        ("pause", "hold a running sweep still"),
-        ("continue", "go on with a sweep that is paused"),
+        ("pause", "pause a running sweep"),
+        ("continue", "continue a paused sweep"),
     ):
-        holding = commands.add_parser(name, parents=[common], help=does)
-        holding.add_argument("id")
-    resume = commands.add_parser(
-        "resume", parents=[common, logging], help="go on with a sweep, without a screen"
+        holding = command(name, does, common)
+        holding.add_argument("id", metavar="ID", help=ID_HELP)
+    resume = command("resume", "resume a stopped sweep and follow it headless", common, logging)
+    resume.add_argument("id", metavar="ID", help=ID_HELP)
+    as_json(resume, JSON_HELP)
+    command("settings", "print the settings file and what each key does", common)
+    delete = command("delete", "delete a stored sweep from disk", common)
+    delete.add_argument("id", metavar="ID", help="the complete ID of the sweep")
+    delete.add_argument(
+        "--yes", action="store_true", help="delete it; without --yes only its size is shown"
     )
-    resume.add_argument("id")
-    resume.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=JSON_HELP)
-    commands.add_parser(
-        "settings", parents=[common], help="print the settings file, with what each key does"
-    )
-    delete = commands.add_parser(
-        "delete", parents=[common], help="delete a stored sweep; ID must be whole"
-    )
-    delete.add_argument("id")
-    delete.add_argument("--yes", action="store_true", help="do it: there is no way back")
-    completion = commands.add_parser("completion", help="print a script that completes words")
-    completion.add_argument("shell", choices=SHELLS, help="the shell that is to read it")
-    doctor = commands.add_parser("doctor", parents=[common], help="what is seen of this machine")
-    doctor.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
+    completion = command("completion", "print a shell script that completes commands and options")
+    completion.add_argument("shell", choices=SHELLS, help="the shell to print it for")
+    doctor = command("doctor", "check what batchscope finds on this machine", common)
+    as_json(doctor, "print the checks as one JSON object")
     return parser
 
 
-HOME_HELP = "where sweeps and data are kept (default: $BATCHSCOPE_HOME or the state folder)"
-ASCII_HELP = "write and draw in ASCII alone (default: where the locale is not UTF-8)"
+ID_HELP = "ID of a stored sweep, or a start or end of it that no other sweep has"
+HOME_HELP = "folder for sweeps and data (default: $BATCHSCOPE_HOME, else the state folder)"
+ASCII_HELP = "use ASCII characters only (default: if the locale is not UTF-8)"
 ON_HELP = "train on a Ray cluster: ray (started here), auto (this node's) or ray://HOST:PORT"
-CHECKPOINTS_HELP = "with --on: the folder or URL for checkpoints that every node can reach"
-SHARE_HELP = "with --on: the part of a GPU that each worker asks for (default: 1)"
-LOG_HELP = "log lines on stderr as text or as JSON objects"
+CHECKPOINTS_HELP = "with --on: a folder or URL for checkpoints that every node can reach"
+SHARE_HELP = "with --on: the part of a GPU that each worker reserves (default: 1)"
+LOG_HELP = "format of the log lines on stderr (default: text)"
 QUIET = ("-q", "--quiet")
-QUIET_HELP = "no log lines but warnings and errors, and no progress; the summary stays"
-TENSORBOARD_HELP = "with --export: TensorBoard's event files as well (batchscope[tensorboard])"
-JSON_HELP = "the summary as one JSON object"
+QUIET_HELP = "log only warnings and errors, show no progress; the summary is still printed"
+TENSORBOARD_HELP = "with --export: also write TensorBoard event files (batchscope[tensorboard])"
+JSON_HELP = "print the summary as one JSON object"
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--preset", metavar="NAME|FILE", help="the experiment to run")
+    add("--preset", metavar="NAME|FILE", help="the preset to run, by name or by file")
     add("--export", metavar="DIR", help="run headless and write the results to DIR")
-    add("--sweep", metavar="ID", help="with --export: take a stored sweep instead of running one")
+    add("--sweep", metavar="ID", help="with --export: export a stored sweep, run nothing")
     add(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the preset"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a key of the preset, such as train.lr=0.1; can be repeated",
     )
     add("--on", metavar="CLUSTER", help=ON_HELP)
     add("--checkpoints", metavar="DIR|URL", help=CHECKPOINTS_HELP)
     add("--gpu-share", type=_share, metavar="SHARE", help=SHARE_HELP)
-    add("--device", metavar="DEVICE", help="cpu, cuda:0,cuda:1 or auto (default)")
-    add("--workers", type=_positive, metavar="N", help="how many trials train at once")
-    add("--memory-limit", type=_size, metavar="SIZE", help="most memory of a device, such as 2GiB")
-    add("--data-dir", metavar="DIR", help="read the images from here (torchvision's layout)")
+    add("--device", metavar="DEVICE", help="auto (default), cpu, cuda or a list: cuda:0,cuda:1")
+    add("--workers", type=_positive, metavar="N", help="number of trials trained at the same time")
+    add("--memory-limit", type=_size, metavar="SIZE", help="memory limit per device, such as 2GiB")
+    add("--data-dir", metavar="DIR", help="folder with the images, in torchvision's layout")
     add("--home", metavar="DIR", help=HOME_HELP)
     add("--log-format", choices=("text", "json"), help=LOG_HELP)
     add(*QUIET, action="store_true", help=QUIET_HELP)
@@ -155,16 +169,21 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--ascii", action=Switch, help=ASCII_HELP)
     _add_screen_options(parser)
     add("--tensorboard", action="store_true", help=TENSORBOARD_HELP)
-    add("--overwrite", action="store_true", help="let --export replace what DIR holds")
-    add("--no-report", action="store_true", help="export without report.html and figures/")
+    add("--overwrite", action="store_true", help="with --export: replace the files in DIR")
+    add("--no-report", action="store_true", help="with --export: no report.html and no figures/")
 
 
 def _add_screen_options(parser: argparse.ArgumentParser, default: object = None) -> None:
-    """What the screen looks like; an option of a command without one leaves that of the program."""
+    """Add the options of the screen.
+
+    Args:
+        parser: receives the options.
+        default: `argparse.SUPPRESS` for a command, so that the value given before it is kept.
+    """
     add = parser.add_argument
     names = ", ".join(THEMES)
-    add("--theme", type=_theme, default=default, metavar="NAME", help=f"the colours: {names}")
-    add("--mouse", action=Switch, default=default, help="clicks and the wheel (default), or none")
+    add("--theme", type=_theme, default=default, metavar="NAME", help=f"colour theme: {names}")
+    add("--mouse", action=Switch, default=default, help="use the mouse (default: yes)")
 
 
 def _theme(text: str) -> str:
@@ -180,7 +199,9 @@ def _share(text: str) -> float:
     except ValueError:
         share = 0.0
     if not (0 < share < 1 or (1 <= share <= 64 and share.is_integer())):
-        raise argparse.ArgumentTypeError(f"expected a part of a GPU, such as 0.5, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected a part of a GPU, such as 0.5, or a whole number up to 64, got {text!r}"
+        )
     return share
 
 

@@ -1,4 +1,4 @@
-"""An experiment from the command line: on the board, or headless with its results in a folder."""
+"""Runs a preset from the command line: on the board, or headless with the results in a folder."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ DEFAULT_PRESET = "quickstart"
 
 
 def run_experiment(words: argparse.Namespace) -> int:
-    """Run the preset that the words name, or export the sweep; returns the exit code."""
+    """Run the preset or export the stored sweep that the options name; return the exit code."""
     from batchscope.engine.experiment.preset_catalog import find_preset
     from batchscope.engine.sweeps.store import Launch, home_folder
     from batchscope.engine.system.files import user_path
@@ -48,21 +48,21 @@ def run_experiment(words: argparse.Namespace) -> int:
 
 
 def _cluster(words: argparse.Namespace) -> "dict[str, Any]":
-    """Where on a cluster the words have it run, if they do; what cannot be had is refused.
+    """Return the fields of a `Launch` that `--on`, `--gpu-share` and `--checkpoints` set.
 
     Raises:
-        UsageProblem: the words make no sense together.
-        MachineProblem: Ray is missing, or nobody answers where it should be.
+        UsageProblem: the options contradict each other.
+        MachineProblem: Ray is not installed, or the cluster does not answer.
     """
     from batchscope.engine.sweeps.cluster_address import HERE, check, check_reachable
 
     on = check(words.on or HERE)
     here = on == HERE
     if here and words.gpu_share is not None:
-        raise UsageProblem("--gpu-share: goes with --on")
+        raise UsageProblem("--gpu-share: needs --on")
     if not here and words.device not in ("auto", "cpu", "cuda"):
         raise UsageProblem(
-            f"--device {printable(words.device)}: on a cluster it is auto, cpu or cuda"
+            f"--device {printable(words.device)}: with --on it must be auto, cpu or cuda"
         )
     check_reachable(on)
     if words.checkpoints is None:
@@ -74,31 +74,36 @@ def _cluster(words: argparse.Namespace) -> "dict[str, Any]":
 
 
 def _check_export(words: argparse.Namespace) -> None:
-    """Refuse what belongs to an export where none is asked for."""
-    for asked, flag in ((words.overwrite, "--overwrite"), (words.no_report, "--no-report")):
-        if asked and not words.export:
-            raise UsageProblem(f"{flag} goes with --export DIR")
+    """Raise `UsageProblem` for an option of `--export` that is given without it."""
+    for given, flag in ((words.overwrite, "--overwrite"), (words.no_report, "--no-report")):
+        if given and not words.export:
+            raise UsageProblem(f"{flag}: needs --export DIR")
 
 
 def _check_tensorboard(words: argparse.Namespace) -> None:
-    """Refuse event files that cannot be written before anything is started."""
+    """Raise `Problem` if TensorBoard files are wanted but cannot be written."""
     if not words.tensorboard:
         return
     if not words.export:
-        raise UsageProblem("--tensorboard goes with --export DIR")
+        raise UsageProblem("--tensorboard: needs --export DIR")
     from batchscope.engine.export.tensorboard import check_tensorboard
 
     check_tensorboard()
 
 
 def _check_machine(words: argparse.Namespace) -> None:
-    """Refuse a device or a data folder that is not there before anything is started."""
+    """Raise `Problem` if the device or the data folder does not exist."""
     from batchscope.engine.system.files import is_folder, user_path
     from batchscope.tui.config.settings import place_of
 
-    if words.data_dir and not is_folder(user_path(words.data_dir)):
+    if words.data_dir:
         where = place_of(words, "data_dir")
-        raise UsageProblem(f"{where} {printable(words.data_dir)}: no such folder")
+        try:
+            found = is_folder(user_path(words.data_dir))
+        except UsageProblem as problem:
+            raise UsageProblem(f"{where} {problem}") from None
+        if not found:
+            raise UsageProblem(f"{where} {printable(words.data_dir)}: no such folder")
     if words.device not in ("auto", "cpu") and not words.on:
         from batchscope.engine.devices.devices import choose_devices
 
@@ -118,32 +123,33 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
 
     log = headless.open_log(words)
     if not words.export:
-        log.say("headless", f"no terminal: running {preset.name} headless", preset=preset.name)
+        text = f"no terminal, so {preset.name} runs without a screen"
+        log.say("headless", text, preset=preset.name)
     if words.export:
         check_target(_target(words.export), None, words.overwrite)
     folder = create_sweep(home, preset, launch)
     log.sweep = folder.name
-    watching = f"sweep {folder.name}; `batchscope attach {folder.name}` watches it"
-    log.say("sweep-created", watching, folder=str(folder))
+    created = f"sweep {folder.name} created; watch it with `batchscope attach {folder.name}`"
+    log.say("sweep-created", created, folder=str(folder))
     with headless.interruption() as interrupted:
         start_conductor(folder)
         follower = headless.HeadlessFollower(folder, log)
         code, state = headless.follow(follower, log, True, interrupted)
     if code == headless.INTERRUPTED:
-        there = f"`batchscope --export DIR --sweep {folder.name}` exports what there is"
-        on = f"`batchscope resume {folder.name}` goes on with it"
+        on = f"resume it with `batchscope resume {folder.name}`"
+        there = f"export its results so far with `batchscope --export DIR --sweep {folder.name}`"
         log.say("resumable", f"{on}; {there}", "warning")
         return code
     target = _target(words.export) if words.export else folder / "export"
     try:
         write_export(folder, target, report=not words.no_report, tensorboard=words.tensorboard)
     except MachineProblem as problem:
-        again = f"`batchscope --export DIR --sweep {folder.name}` writes it elsewhere"
-        raise MachineProblem(f"{problem}; the sweep is kept: {again}") from None
-    except ImportError as error:  # what is imported late may be gone by then, or another version's
-        again = f"`batchscope --export DIR --sweep {folder.name}` writes it"
-        told = f"the program was changed while the sweep ran ({printable(error)})"
-        raise MachineProblem(f"{told}; the sweep is kept: {again}") from None
+        again = f"export it elsewhere with `batchscope --export DIR --sweep {folder.name}`"
+        raise MachineProblem(f"{problem}; the sweep is stored: {again}") from None
+    except ImportError as error:  # modules imported this late may have been removed or replaced
+        again = f"export it with `batchscope --export DIR --sweep {folder.name}`"
+        changed = f"batchscope was changed while the sweep ran ({printable(error)})"
+        raise MachineProblem(f"{changed}; the sweep is stored: {again}") from None
     print_summary(summary(folder, state, target), words.json)
     return code
 
@@ -155,25 +161,27 @@ def _export_stored(words: argparse.Namespace) -> int:
     from batchscope.tui.headless.summary import summary
 
     if not words.export:
-        raise UsageProblem("--sweep ID goes with --export DIR; `attach ID` opens the board")
+        raise UsageProblem(
+            "--sweep: needs --export DIR; to open a stored sweep, use `batchscope attach ID`"
+        )
     if words.preset or words.set:
-        raise UsageProblem("--sweep takes a stored sweep: leave out --preset and --set")
+        raise UsageProblem("--sweep: exports a stored sweep; leave out --preset and --set")
     folder = find_sweep(home_folder(words.home), words.sweep)
     target = _target(words.export)
     check_target(target, folder.name, words.overwrite)
-    alive = conductor_lives(folder)  # asked first: what it wrote last is then read
+    alive = conductor_lives(folder)  # checked before reading, so that its last events are read
     state = write_export(folder, target, report=not words.no_report, tensorboard=words.tensorboard)
     print_summary(summary(folder, state, target, alive), words.json)
     return headless.exit_code(state)
 
 
 def _target(written: str) -> Path:
-    """The folder of an export; a link stands for the folder that it leads to."""
+    """Return the folder of an export, with symbolic links resolved."""
     return Path(os.path.realpath(written))
 
 
 def print_summary(of: "dict[str, object]", as_json: bool) -> None:
-    """The summary on stdout, for a person or as one JSON object."""
+    """Print the summary on stdout, as text or as one JSON object."""
     from batchscope.tui.headless.summary import folded, summary_text
     from batchscope.tui.render.ascii import json_text
 

@@ -1,4 +1,4 @@
-"""The commands beside a run: what is stored, and what is done with a sweep of it."""
+"""The commands for presets, stored sweeps and this machine: list, attach, stop, delete, doctor."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ STOP_PATIENCE_SECONDS = 30.0
 
 
 def list_presets(words: argparse.Namespace) -> int:
-    """List the experiments that come along."""
+    """Print the presets that ship with batchscope, with their numbers of trials."""
     from batchscope.engine.experiment.preset import load_preset
     from batchscope.engine.experiment.preset_catalog import preset_files
 
@@ -26,12 +26,13 @@ def list_presets(words: argparse.Namespace) -> int:
 
 
 def list_sweeps(words: argparse.Namespace) -> int:
-    """List the stored sweeps."""
+    """Print the stored sweeps, newest first, as lines or as JSON."""
     from batchscope.engine.sweeps.listing import stored_sweeps
     from batchscope.engine.sweeps.store import home_folder
     from batchscope.tui.render.ascii import json_text
 
-    sweeps = stored_sweeps(home_folder(words.home))
+    home = home_folder(words.home)
+    sweeps = stored_sweeps(home)
     if words.json:
         print(json_text(sweeps, sys.stdout))
         return 0
@@ -40,23 +41,23 @@ def list_sweeps(words: argparse.Namespace) -> int:
         done = f"{sweep.finished}/{sweep.trials}"
         print(f"{sweep.id:<{width}}  {sweep.state:<11}  {done:>9} trials  {printable(sweep.title)}")
     if not sweeps:
-        print("no sweep is stored yet", file=sys.stderr)
+        print(f"no sweeps are stored in {printable(home)}", file=sys.stderr)
     return 0
 
 
 def attach(words: argparse.Namespace) -> int:
-    """Return to a sweep: its board, or log lines without a terminal."""
+    """Open a sweep's board, or without a terminal follow it as log lines."""
     from batchscope.engine.sweeps.store import find_sweep, home_folder
 
     home = home_folder(words.home)
     folder = find_sweep(home, words.id)
     if "" in words.overlay:
-        raise UsageProblem("--overlay: expected a value, got an empty one")
+        raise UsageProblem("--overlay: expected a value, got an empty text")
     others = [find_sweep(home, name) for name in words.overlay]
     if has_terminal():
         return show_screen(home, words.settings, sweep=folder, others=others)
     if others:
-        raise UsageProblem("--overlay lays curves over those of a board, and there is no terminal")
+        raise UsageProblem("--overlay: draws on the board, which needs a terminal")
     from batchscope.tui.headless import follower as headless
 
     log = headless.open_log(words, folder.name)
@@ -65,14 +66,14 @@ def attach(words: argparse.Namespace) -> int:
 
 
 def compare(words: argparse.Namespace) -> int:
-    """Set one sweep or export beside another."""
+    """Compare two sweeps or exports."""
     from batchscope.tui.cli.compare import run
 
     return run(words)
 
 
 def stop(words: argparse.Namespace) -> int:
-    """Stop one sweep, or every one that runs."""
+    """Stop one sweep, or every running sweep."""
     from batchscope.engine.sweeps.launcher import ask_to_stop, wait_until_free
     from batchscope.engine.sweeps.store import (
         conductor_lives,
@@ -83,7 +84,7 @@ def stop(words: argparse.Namespace) -> int:
 
     home = home_folder(words.home)
     if words.all == bool(words.id):
-        raise UsageProblem("stop: name one sweep, or --all")
+        raise UsageProblem("stop: expected either the ID of a sweep or --all")
     folders = sweep_folders(home) if words.all else [find_sweep(home, words.id)]
     living = [folder for folder in folders if conductor_lives(folder)]
     for folder in living:
@@ -91,27 +92,28 @@ def stop(words: argparse.Namespace) -> int:
     code = 0
     for folder in living:
         if wait_until_free(folder, STOP_PATIENCE_SECONDS):
-            print(f"{folder.name}: stopped; `batchscope resume {folder.name}` goes on with it")
+            print(f"{folder.name}: stopped; resume it with `batchscope resume {folder.name}`")
         else:
-            print(f"{folder.name}: has not stopped yet", file=sys.stderr)
+            patience = f"{STOP_PATIENCE_SECONDS:.0f} s"
+            print(f"{folder.name}: still running {patience} after the request", file=sys.stderr)
             code = 1
     if not living:
-        print("no sweep is running" if words.all else f"{folders[0].name}: is not running")
+        print("no sweep is running" if words.all else f"{folders[0].name}: not running")
     return code
 
 
 def pause(words: argparse.Namespace) -> int:
-    """Hold a running sweep still."""
-    return _hold(words, True, "paused; `batchscope continue {0}` goes on with it")
+    """Pause a running sweep."""
+    return _set_paused(words, True, "paused; continue it with `batchscope continue {0}`")
 
 
 def go_on(words: argparse.Namespace) -> int:
-    """Go on with a sweep that is paused."""
-    return _hold(words, False, "goes on; `batchscope attach {0}` watches it")
+    """Continue a paused sweep."""
+    return _set_paused(words, False, "running; watch it with `batchscope attach {0}`")
 
 
-def _hold(words: argparse.Namespace, paused: bool, sentence: str) -> int:
-    """Ask the conductor to hold the sweep or to go on, and wait until its journal says so."""
+def _set_paused(words: argparse.Namespace, paused: bool, sentence: str) -> int:
+    """Send the conductor a command to pause or continue, and wait until the journal has it."""
     from batchscope.engine.sweeps import commands
     from batchscope.engine.sweeps.store import conductor_lives, find_sweep, home_folder
     from batchscope.tui.headless import follower as headless
@@ -119,7 +121,7 @@ def _hold(words: argparse.Namespace, paused: bool, sentence: str) -> int:
 
     folder = find_sweep(home_folder(words.home), words.id)
     if not conductor_lives(folder):
-        print(f"{folder.name}: is not running")
+        print(f"{folder.name}: not running")
         return 0
     follower = headless.HeadlessFollower(folder, Log("text"))
     commands.send(folder, commands.Pause() if paused else commands.Continue())
@@ -131,15 +133,17 @@ def _hold(words: argparse.Namespace, paused: bool, sentence: str) -> int:
             print(f"{folder.name}: {sentence.format(folder.name)}")
             return 0
         if not alive:
-            print(f"{folder.name}: ended before it heard that", file=sys.stderr)
+            what = "paused" if paused else "continued"
+            print(f"{folder.name}: ended before it was {what}", file=sys.stderr)
             return 1
         time.sleep(headless.POLL_SECONDS)
-    print(f"{folder.name}: has not answered yet", file=sys.stderr)
+    patience = f"{STOP_PATIENCE_SECONDS:.0f} s"
+    print(f"{folder.name}: no answer from the sweep within {patience}", file=sys.stderr)
     return 1
 
 
 def resume(words: argparse.Namespace) -> int:
-    """Go on with a sweep and follow it, without a screen."""
+    """Resume a stopped sweep, or follow a running one, as log lines."""
     from batchscope.engine.analysis.completeness import complete
     from batchscope.engine.sweeps.launcher import start_conductor
     from batchscope.engine.sweeps.store import conductor_lives, find_sweep, home_folder, load_state
@@ -151,7 +155,7 @@ def resume(words: argparse.Namespace) -> int:
     alive = conductor_lives(folder)
     if not alive and complete(state):
         if not words.quiet:
-            print(f"{folder.name}: is finished; nothing is left to resume", file=sys.stderr)
+            print(f"{folder.name}: all trials are done, nothing to resume", file=sys.stderr)
         if words.json:
             print_summary(summary(folder, state, None), True)
         return 0
@@ -162,7 +166,7 @@ def resume(words: argparse.Namespace) -> int:
         if not alive:
             start_conductor(folder)
         elif follower.state.paused_at is not None:
-            paused = f"the sweep is paused: `batchscope continue {folder.name}` goes on"
+            paused = f"paused; continue it with `batchscope continue {folder.name}`"
             log.say("paused", paused, "warning")
         code, state = headless.follow(follower, log, not alive, interrupted)
     if code != headless.INTERRUPTED:
@@ -171,7 +175,7 @@ def resume(words: argparse.Namespace) -> int:
 
 
 def print_settings(words: argparse.Namespace) -> int:
-    """The settings file as it could be, with what holds now."""
+    """Print a settings file with every key, its meaning and its current value."""
     from batchscope.tui.config.settings import settings_path
     from batchscope.tui.config.settings_file import annotated
 
@@ -180,25 +184,27 @@ def print_settings(words: argparse.Namespace) -> int:
 
 
 def delete(words: argparse.Namespace) -> int:
-    """Delete a stored sweep that is named in full, and only with `--yes`."""
+    """Delete a stored sweep. It needs the complete ID and `--yes`."""
     from batchscope.engine.sweeps.deletion import delete_sweep
     from batchscope.engine.sweeps.listing import describe
     from batchscope.engine.sweeps.store import find_sweep, home_folder
 
     folder = find_sweep(home_folder(words.home), words.id)
     if folder.name != words.id:
-        raise UsageProblem(f"delete {printable(words.id)}: did you mean {folder.name!r}?")
+        raise UsageProblem(
+            f"delete {printable(words.id)}: expected the complete ID; did you mean {folder.name!r}?"
+        )
     sweep = describe(folder)
     what = f"{sweep.id}: {sweep.finished} of {sweep.trials} trials, {shown_size(sweep.bytes)}"
     if not words.yes:
-        raise UsageProblem(f"{what}; add --yes to delete it, there is no way back")
+        raise UsageProblem(f"{what}; add --yes to delete it for good")
     delete_sweep(folder)
-    print(f"{what}; deleted")
+    print(f"{what}: deleted")
     return 0
 
 
 def print_completion(words: argparse.Namespace) -> int:
-    """The script that teaches a shell to complete words."""
+    """Print the script that lets a shell complete commands, options and names."""
     from batchscope.tui.cli.completion import script
 
     print(script(words.shell))
@@ -206,7 +212,7 @@ def print_completion(words: argparse.Namespace) -> int:
 
 
 def doctor(words: argparse.Namespace) -> int:
-    """What is seen of this machine."""
+    """Check what batchscope finds on this machine."""
     from batchscope.tui.cli.doctor import run
 
     return run(words.home, words.json)

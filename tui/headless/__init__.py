@@ -1,1 +1,1 @@
-"""A sweep followed without a screen: log lines, live progress and the summary."""
+"""Follows a sweep without a screen: log lines, live progress and the summary."""

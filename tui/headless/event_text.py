@@ -1,7 +1,7 @@
-"""What is said of each event in the log: its stable name, its text, and its figures.
+"""Makes the log line of each event: a stable name, a text, and figures.
 
-Pure functions of an event and the fold that has taken it in. Progress, samples of memory, plans and
-predictions have no line: they are in the journal.
+These are pure functions of an event and the sweep's state after it. Progress, memory samples, plans
+and predictions get no line; the journal has them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -51,7 +51,7 @@ KINDS: dict[type, tuple[str, tuple[str, ...]]] = {
     ),
     ev.Note: ("note", ()),
 }
-"""The name of each event's line, and which of its fields are figures of it."""
+"""For each type of event: the name of its log line, and the fields that become figures."""
 NOTE = "note"
 EPOCH_FIGURES = (
     "epoch", "steps", "samples", "lr", "train_loss", "train_accuracy", "test_loss",
@@ -60,13 +60,19 @@ EPOCH_FIGURES = (
 ROUTINE = frozenset(
     {"epoch", "data-progress", "trial-started", "micro-batch-measured", "stacks-timed"}
 )
-"""Names of the lines that a display makes needless: it shows the same, and moves."""
+"""Names of the lines that are left out under a live display, which shows the same."""
 
 
 def said(event: ev.AnyEvent, state: SweepState, lines: Sequence[LogLine]) -> Iterator[Line]:
-    """The lines of an event that the fold has words for; what follows the first are notes."""
+    """Yield the log lines of an event.
+
+    Args:
+        event: the event.
+        state: the sweep's state after the event.
+        lines: the texts that the state made of it; those after the first are notes.
+    """
     name, fields = KINDS.get(type(event), (NOTE, ()))
-    figures = {field: _known(getattr(event, field)) for field in fields}
+    figures = {field: _or_none(getattr(event, field)) for field in fields}
     match event:
         case ev.TrialEnded():
             name = f"trial-{event.status}"
@@ -84,7 +90,7 @@ def said(event: ev.AnyEvent, state: SweepState, lines: Sequence[LogLine]) -> Ite
 
 
 def of_trial(state: SweepState, name: str) -> dict[str, object]:
-    """Which trial it is about, by name and by what it trains with; empty where it is about none."""
+    """Return the figures that identify a trial; empty if the name is empty."""
     trial = state.trials.get(name)
     if trial is None:
         return {"trial": name} if name else {}
@@ -100,7 +106,7 @@ def of_trial(state: SweepState, name: str) -> dict[str, object]:
 def each_epoch(
     state: SweepState, event: ev.EpochsFinished, records: Sequence[ev.EpochRecord]
 ) -> Iterator[Line]:
-    """A line for each of the epochs of a statement."""
+    """Yield one line for each epoch of an event."""
     for record in records:
         span = _epochs(state, event.trial, record.epoch, record.epoch)
         yield _epoch_line(state, event, record, span)
@@ -109,16 +115,16 @@ def each_epoch(
 def latest_epoch(
     state: SweepState, event: ev.EpochsFinished, records: Sequence[ev.EpochRecord]
 ) -> Iterator[Line]:
-    """One line for all epochs of a statement: which they are, and the figures of the last."""
+    """Yield one line for all epochs of an event: their numbers, and the last one's figures."""
     if records:
         span = _epochs(state, event.trial, records[0].epoch, records[-1].epoch)
         yield _epoch_line(state, event, records[-1], span)
 
 
 def fetching(event: ev.DataProgress) -> Line:
-    """How far a download is."""
+    """Return the line that says how far a download is."""
     size = f" of {event.total / 1e6:.1f}" if event.total else ""
-    text = f"fetching {event.name}: {event.received / 1e6:.1f}{size} MB"
+    text = f"downloading {event.name}: {event.received / 1e6:.1f}{size} MB"
     name, fields = KINDS[ev.DataProgress]
     return Line(name, text, at=event.at, figures={each: getattr(event, each) for each in fields})
 
@@ -134,9 +140,9 @@ def _epoch_line(
 ) -> Line:
     trial = state.trials[event.trial]
     size = stacked([trial])
-    together = f" for {size} replicates together" if size > 1 else ""
+    together = f" for a stack of {size}" if size > 1 else ""
     text = (
-        f"{trial.id}: {span}, train {record.train_accuracy:.4f}, "
+        f"{trial.id}: {span}, accuracy: train {record.train_accuracy:.4f}, "
         f"test {record.test_accuracy:.4f}, {record.seconds:.3g} s{together}"
     )
     figures = {
@@ -149,13 +155,13 @@ def _epoch_line(
     return Line(KINDS[ev.EpochsFinished][0], text, at=event.at, figures=figures)
 
 
-def _known(value: object) -> object:
-    """A value, or None where a text is empty."""
+def _or_none(value: object) -> object:
+    """Return the value, or None for an empty text."""
     return None if value == "" else value
 
 
 def _reached(state: SweepState, name: str) -> dict[str, object]:
-    """What a trial has reached as it ends."""
+    """Return the figures of a trial's last epoch."""
     last = state.trials[name].last if name in state.trials else None
     return {
         "epochs": last.epoch if last else 0,

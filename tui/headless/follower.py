@@ -1,4 +1,4 @@
-"""Without a screen: follow a sweep to its end, as log lines."""
+"""Follows a sweep to its end without a screen, as log lines."""
 
 import argparse
 import os
@@ -29,7 +29,7 @@ NO_SCREEN = ("", "dumb", "unknown")
 
 
 def open_log(words: argparse.Namespace, sweep: str | None = None) -> Log:
-    """The log that the words of the command line ask for, with a display where one can be."""
+    """Return the log that the options select, with a live display if stderr can show one."""
     quiet = bool(words.quiet)
     display: Display | None = None
     if has_display(sys.stderr, words.log_format, quiet):
@@ -42,13 +42,13 @@ def open_log(words: argparse.Namespace, sweep: str | None = None) -> Log:
 def has_display(
     stream: TextIO, style: LogFormat, quiet: bool, environment: Mapping[str, str] = os.environ
 ) -> bool:
-    """Whether progress can be drawn: text for somebody who sees it, on a terminal that can move."""
+    """Return whether to draw live progress: text format, not quiet, a terminal with a cursor."""
     able = stream.isatty() and environment.get("TERM", "") not in NO_SCREEN
     return able and style == "text" and not quiet
 
 
 class HeadlessFollower:
-    """Reads a sweep's journal to its end and says what happens."""
+    """Reads a sweep's journal to its end and writes log lines."""
 
     def __init__(self, folder: Path, log: Log) -> None:
         self.folder, self.state, self._log = folder, SweepState(), log
@@ -56,16 +56,16 @@ class HeadlessFollower:
         self._fetched, self._notice = -1.0, ""
 
     def catch_up(self, quietly: bool = False) -> None:
-        """Take in what the journal says by now; `quietly` without log lines."""
+        """Read the new events of the journal; write their log lines unless `quietly`."""
         for event in (event for batch in self._reader.batches() for event in batch):
-            before, known = self.state.said, self._unknown(event)
+            before, epochs = self.state.said, self._new_epochs(event)
             self.state.apply(event)
             if not quietly:
-                self._tell(event, self.state.said - before, known)
-        self._tell_notice()
+                self._write(event, self.state.said - before, epochs)
+        self._write_notice()
 
-    def _unknown(self, event: AnyEvent) -> list[EpochRecord]:
-        """The epochs that an event states for the first time: a resumed trial repeats some."""
+    def _new_epochs(self, event: AnyEvent) -> list[EpochRecord]:
+        """Return the epochs not reported before: a resumed trial repeats some."""
         if not isinstance(event, EpochsFinished):
             return []
         trial = self.state.trials.get(event.trial)
@@ -77,16 +77,17 @@ class HeadlessFollower:
         known = set(trial.records.column("epoch"))
         return [record for record in event.records if record.epoch not in known]
 
-    def _tell_notice(self) -> None:
+    def _write_notice(self) -> None:
         text = notice.read(self.folder)
         if text and text != self._notice:
             self._log.say("notice", text, "warning")
         self._notice = text
 
     def follow(self, interrupted: threading.Event) -> bool:
-        """Follow until no conductor lives; False if interrupted before."""
+        """Follow until the conductor has ended; return False if interrupted before that."""
         while True:
-            alive = conductor_lives(self.folder)  # asked first: what it wrote last is then read
+            # checked before reading, so that the conductor's last events are read
+            alive = conductor_lives(self.folder)
             self.catch_up()
             self._log.draw(self.state, alive)
             if not alive:
@@ -94,22 +95,22 @@ class HeadlessFollower:
             if interrupted.wait(POLL_SECONDS):
                 return False
 
-    def _tell(self, event: AnyEvent, lines: int, epochs: list[EpochRecord]) -> None:
+    def _write(self, event: AnyEvent, lines: int, epochs: list[EpochRecord]) -> None:
         said = list(islice(reversed(self.state.log), lines))[::-1]
         if said:
             self._log.write(event_text.said(event, self.state, said))
         match event:
             case EpochsFinished():
-                # a collector gets every epoch, a person one line a statement
-                tell = (
+                # JSON has a line for every epoch, text one line for all epochs of an event
+                lines_of = (
                     event_text.each_epoch if self._log.style == "json" else event_text.latest_epoch
                 )
-                self._log.write(tell(self.state, event, epochs))
+                self._log.write(lines_of(self.state, event, epochs))
             case DataProgress():
                 self._log.write(self._fetching(event))
 
     def _fetching(self, event: DataProgress) -> Iterator[Line]:
-        """A line at every tenth of a download."""
+        """Yield a line at each tenth of a download."""
         share = event.received / event.total if event.total else 0.0
         if share >= self._fetched + FETCH_STEP or self._fetched < 0:
             self._fetched = share
@@ -118,7 +119,7 @@ class HeadlessFollower:
 
 @contextmanager
 def interruption() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set."""
+    """Within this context, let Ctrl-C and SIGTERM set the event that it returns."""
     flag = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: flag.set())
@@ -134,9 +135,14 @@ def interruption() -> Iterator[threading.Event]:
 def follow(
     follower: HeadlessFollower, log: Log, ours: bool, interrupted: threading.Event
 ) -> tuple[int, SweepState]:
-    """Follow a sweep to its end; the exit code and the last state.
+    """Follow a sweep to its end and return the exit code and the last state.
 
-    An interruption stops the sweep if it is `ours`, and only stops following it otherwise.
+    Args:
+        follower: reads the journal.
+        log: is closed at the end.
+        ours: whether this process started the sweep. Then an interruption stops the sweep;
+            otherwise it only stops following it.
+        interrupted: is set by an interruption.
     """
     try:
         return _follow(follower, log, ours, interrupted), follower.state
@@ -148,7 +154,11 @@ def _follow(follower: HeadlessFollower, log: Log, ours: bool, interrupted: threa
     folder = follower.folder
     if follower.follow(interrupted):
         if not follower.state.ended:
-            log.say("conductor-gone", f"the conductor is gone: {last_words(folder)}", "error")
+            text = (
+                f"the conductor ended unexpectedly: {last_words(folder)}; "
+                f"continue with `batchscope resume {folder.name}`"
+            )
+            log.say("conductor-gone", text, "error")
             if notice.read(folder):
                 return MachineProblem.exit_code
         return exit_code(follower.state)
@@ -157,21 +167,21 @@ def _follow(follower: HeadlessFollower, log: Log, ours: bool, interrupted: threa
         log.say("interrupted", "interrupted: stopping the sweep", "warning")
         ask_to_stop(folder)
         interrupted.clear()
-        follower.follow(interrupted)  # a second interruption ends the waiting
+        follower.follow(interrupted)  # a second interruption stops waiting
     else:
-        goes_on = f"the sweep goes on: `batchscope attach {folder.name}` returns to it"
-        log.say("left", goes_on)
+        text = f"the sweep is still running; return to it with `batchscope attach {folder.name}`"
+        log.say("left", text)
     return INTERRUPTED
 
 
 def last_words(folder: Path) -> str:
-    """The last line of the conductor's log."""
+    """Return the last line of the conductor's log."""
     with suppress(OSError):
         lines = (folder / LOG).read_text("utf-8", "replace").splitlines()
-        return printable(lines[-1]) if lines else "it left no word"
-    return "it left no word"
+        return printable(lines[-1]) if lines else f"{LOG} is empty"
+    return f"{LOG} cannot be read"
 
 
 def exit_code(state: SweepState) -> int:
-    """The code of a sweep that nobody conducts any more."""
+    """Return the exit code of a sweep without a conductor."""
     return state.ended.exit_code if state.ended else INTERRUPTED

@@ -1,9 +1,9 @@
-"""Progress at the foot of a terminal, drawn by Rich on the stream of the log lines.
+"""Draws progress at the bottom of a terminal with Rich, on the stream of the log lines.
 
-The rows are `tui.headless.progress_rows`'s. What is drawn is wiped at the end, and the cursor stays
-visible, so that nothing has to be repaired after a kill. Where the window is made narrower, a
-terminal that folds its lines keeps a torn copy of what was drawn last; to wipe that as well would
-cost log lines in a terminal that cuts them.
+`tui.headless.progress_rows` makes the rows. They are erased at the end, and the cursor stays
+visible, so a killed process leaves nothing to repair. If the window is made narrower, a terminal
+that wraps its lines keeps a broken copy of the last rows: erasing that copy too would erase log
+lines in a terminal that cuts its lines.
 """
 
 import os
@@ -32,7 +32,7 @@ ERASE_BELOW = "\x1b[J"
 
 
 class LiveDisplay:
-    """Draws at most once in `refresh` seconds, and not while the line is still busy."""
+    """A live display. It draws at most every `refresh` seconds, and only if the line is free."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class LiveDisplay:
         refresh: float = 1.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not os.environ.get("NO_COLOR"):  # an empty one asks for nothing (no-color.org)
+        if not os.environ.get("NO_COLOR"):  # an empty value has no effect (no-color.org)
             os.environ.pop("NO_COLOR", None)
         self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
         self._live = Live(
@@ -61,14 +61,14 @@ class LiveDisplay:
         )
 
     def scroll(self, lines: Sequence[Line]) -> None:
-        """Put lines above the rows; those that the rows make needless are left out."""
+        """Print log lines above the rows, except those that only repeat the rows."""
         texts = [self._line(line) for line in lines if line.event not in ROUTINE]
         if texts:
             self._console.print(Text("\n").join(texts), soft_wrap=True)
             self._return()
 
     def draw(self, state: SweepState, alive: bool, stopping: bool) -> None:
-        """Draw the rows anew where it is time to."""
+        """Redraw the rows if the refresh interval has passed."""
         now = time.monotonic()
         if now - self._drawn_at < self._refresh or not takes_more(self._stream.fileno()):
             return
@@ -85,11 +85,11 @@ class LiveDisplay:
             self._return()
 
     def close(self) -> None:
-        """Wipe the rows."""
+        """Erase the rows."""
         self._live.stop()
 
     def _size(self) -> tuple[int, int]:
-        """Columns and lines; where they changed, what was folded below the cursor is wiped."""
+        """Return columns and lines; after a change, erase wrapped lines below the cursor."""
         size = self._console.size
         if self._live.is_started and size != self._drawn_in:
             self._stream.write(ERASE_BELOW)
@@ -97,7 +97,7 @@ class LiveDisplay:
         return size
 
     def _return(self) -> None:
-        """Cursor to the first column: the ^C that a terminal echoes at the last one would wrap."""
+        """Move the cursor to the first column: an echoed ^C in the last column would wrap."""
         self._console.control(Control(ControlType.CARRIAGE_RETURN))
 
     def _line(self, line: Line) -> Text:

@@ -1,4 +1,4 @@
-"""Log lines: one an event, as text for a person or as JSON for a collector, on one stream.
+"""Writes log lines, one per event, as text for a person or as JSON for a program.
 
 Every JSON line has `time`, `level`, `event`, `message` and `sweep`, and the figures of its kind
 (`tui.headless.event_text`). `docs/headless.md` defines them.
@@ -21,7 +21,7 @@ LogFormat = Literal["text", "json"]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What there is to say of one event; `at` is Unix time in seconds, now where it is None."""
+    """The log line of one event; `at` is Unix time in seconds, None means now."""
 
     event: str
     text: str
@@ -31,23 +31,23 @@ class Line:
 
     @property
     def moment(self) -> datetime:
-        """When it was, in the zone of this machine."""
+        """Return the time of the event in this machine's time zone."""
         return datetime.fromtimestamp(self.at if self.at is not None else time.time()).astimezone()
 
 
 def short_text(line: Line) -> str:
-    """The line for somebody who looks on: clock, level where it matters, text."""
+    """Return the line for a terminal: time of day, level unless it is info, text."""
     mark = "" if line.level == "info" else f"{line.level}: "
     return f"{line.moment:%H:%M:%S} {mark}{printable(line.text)}"
 
 
 def full_text(line: Line) -> str:
-    """The line for a file: date and zone, level, text."""
+    """Return the line for a file: date, time and zone, level, text."""
     return f"{line.moment.isoformat(timespec='seconds')} {line.level}: {printable(line.text)}"
 
 
 def json_line(line: Line, sweep: str | None, stream: TextIO) -> str:
-    """The line as one JSON object, escaped as `stream` needs it."""
+    """Return the line as one JSON object, escaped for the encoding of `stream`."""
     fields = {
         "time": line.moment.isoformat(timespec="milliseconds"),
         "level": line.level,
@@ -59,22 +59,27 @@ def json_line(line: Line, sweep: str | None, stream: TextIO) -> str:
 
 
 class Display(Protocol):
-    """What stands below the log lines on a terminal and moves."""
+    """A display below the log lines on a terminal."""
 
     def scroll(self, lines: Sequence[Line]) -> None:
-        """Put lines above it."""
+        """Print log lines above it."""
 
     def draw(self, state: SweepState, alive: bool, stopping: bool) -> None:
-        """Show how far the sweep is."""
+        """Show the progress of the sweep."""
 
     def close(self) -> None:
-        """Leave nothing of itself behind."""
+        """Erase it."""
 
 
 class Log:
-    """Writes log lines to a stream (stderr) at once; with a display, above that.
+    """Writes log lines to a stream, with a display below them if there is one.
 
-    `quiet` leaves warnings and errors. `sweep` is the id that JSON lines carry once there is one.
+    Args:
+        style: "text" or "json".
+        stream: where to write; None means stderr.
+        quiet: write only warnings and errors.
+        sweep: id of the sweep for JSON lines; may be set later.
+        display: draws progress below the lines.
     """
 
     def __init__(
@@ -91,29 +96,29 @@ class Log:
         self._text = short_text if self._stream.isatty() else full_text
 
     def say(self, event: str, text: str, level: str = "info", **figures: object) -> None:
-        """Say something that is in no journal."""
+        """Write a line about something that is not in the journal."""
         self.write([Line(event, text, level, figures=figures)])
         self._release()
 
     def write(self, lines: Iterable[Line]) -> None:
-        """Write lines; a reader that went away is no reason to stop."""
+        """Write lines; a closed stream is ignored, so that the sweep goes on."""
         wanted = [line for line in lines if not (self._quiet and line.level == "info")]
         if self._display:
-            self._held += wanted  # shown together: each time the display is drawn anew
+            self._held += wanted  # printed together, because each print redraws the display
         elif wanted:
             text = "".join(f"{self._shown(line)}\n" for line in wanted)
             with suppress(OSError, ValueError):
                 print(text, end="", file=self._stream, flush=True)
 
     def draw(self, state: SweepState, alive: bool) -> None:
-        """Show the lines that are held back, and how far the sweep is, where there is a display."""
+        """Print the lines held back and redraw the display, if there is one."""
         self._release()
         if self._display:
             with suppress(OSError, ValueError):
                 self._display.draw(state, alive, self.stopping)
 
     def close(self) -> None:
-        """Take the display away; lines can still be written."""
+        """Remove the display; lines can still be written."""
         self._release()
         if self._display:
             with suppress(OSError, ValueError):

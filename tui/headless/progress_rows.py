@@ -1,6 +1,6 @@
-"""How far a sweep is, as rows for the foot of a terminal: one for the whole, one a running job.
+"""Makes the rows of live progress: one for the sweep, and one for each running job.
 
-Pure functions of a fold and a moment.
+These are pure functions of the sweep's state and the time.
 """
 
 from collections.abc import Iterator
@@ -18,13 +18,22 @@ Job = list[TrialState]
 GAUGE_LEAST, GAUGE_MOST, GAUGE_OF_A_TRIAL = 6, 40, 10
 LABEL_LEAST, LABEL_MOST = 10, 24
 EPOCH_CELLS, STEP_CELLS, RATE_CELLS, ACCURACY_CELLS = 15, 14, 10, 8
-"""Cells of the columns, each with the space before it."""
+"""Widths of the columns in cells, including the space before each."""
 
 
 def progress_rows(
     state: SweepState, now: float, width: int, most: int, alive: bool = True, stopping: bool = False
 ) -> list[Row]:
-    """At most `most` rows of `width` cells, `most` being at least two."""
+    """Return the rows of live progress.
+
+    Args:
+        state: the sweep's state.
+        now: Unix time in seconds.
+        width: cells of a row.
+        most: maximum number of rows, at least 2.
+        alive: whether a conductor runs.
+        stopping: whether the sweep was asked to stop.
+    """
     first = head(state, now, width, "stopping" if stopping and alive else state.phase(alive))
     jobs = list(running_jobs(state))
     room = most - 1
@@ -38,7 +47,7 @@ def progress_rows(
 
 
 def head(state: SweepState, now: float, width: int, phase: str) -> Row:
-    """Phase, trials that are done, a bar of the whole, time that it took and will take."""
+    """Return the row of the sweep: phase, trials done, progress bar, elapsed time and ETA."""
     sign, style = SIGNS[phase]
     ended = state.count("finished", "diverged", "skipped", "failed")
     left: list[Run] = [(f"{sign} {phase}", style)]
@@ -55,13 +64,13 @@ def head(state: SweepState, now: float, width: int, phase: str) -> Row:
 
 
 def fraction(state: SweepState) -> float:
-    """Share of the trials' budgets that is used up, each trial as much as another."""
+    """Return the mean share of their budgets that the trials have used."""
     shares = [1.0 if t.status == "failed" else t.fraction for t in state.trials.values()]
     return sum(shares) / len(shares) if shares else 0.0
 
 
 def running_jobs(state: SweepState) -> Iterator[Job]:
-    """The trials that run, replicates of one stack together."""
+    """Yield the running jobs: the trials that are trained together as one stack."""
     jobs: dict[str, Job] = {}
     for trial in state.trials.values():
         if trial.status == "running":
@@ -70,7 +79,10 @@ def running_jobs(state: SweepState) -> Iterator[Job]:
 
 
 def job_row(job: Job, width: int) -> Row:
-    """One running trial, or a stack by its first member: bar, epoch, rate, as much as fits."""
+    """Return the row of a job: trial, progress bar, and as many columns as fit.
+
+    A stack is shown by its first trial and the number of trials.
+    """
     trial = job[0]
     steps, samples, seconds = trial.trained()
     times = f" ×{len(job)}" if len(job) > 1 else ""
@@ -102,7 +114,7 @@ def _epoch(trial: TrialState) -> str:
 
 
 def _times(state: SweepState, now: float, phase: str, brief: bool) -> list[Run]:
-    """Seconds so far, and those to come; where it is narrow the latter alone."""
+    """Return elapsed time and ETA; only the ETA if `brief`."""
     times: list[Run] = []
     if state.conductor and not brief:
         since = state.conductor.at
@@ -115,13 +127,13 @@ def _times(state: SweepState, now: float, phase: str, brief: bool) -> list[Run]:
 
 
 def _waiting(state: SweepState) -> str:
-    """What goes on while no trial runs."""
+    """Return what the sweep is doing while no trial runs."""
     fetched = state.fetching
     if fetched:
         of = f" of {fetched.total / 1e6:.1f}" if fetched.total else ""
-        return f"fetching {printable(fetched.name)}: {fetched.received / 1e6:.1f}{of} MB"
+        return f"downloading {printable(fetched.name)}: {fetched.received / 1e6:.1f}{of} MB"
     if left := interpolation_lines.left(state):
-        return f"lines between solutions: {len(left)} to draw"
+        return f"interpolating between final weights: {len(left)} to do"
     if state.count("queued"):
-        return "getting ready: workers, data, and what fits into memory"
+        return "preparing: starting workers, loading data, measuring memory"
     return ""

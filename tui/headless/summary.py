@@ -1,4 +1,4 @@
-"""A sweep summed up: one object for programs, and the same as lines for a person."""
+"""Sums up a sweep: one JSON object for programs, and the same as lines for a person."""
 
 import textwrap
 from pathlib import Path
@@ -36,9 +36,13 @@ from batchscope.tui.viewmodel.status_signs import (
 def summary(
     folder: Path, state: SweepState, export: Path | None, alive: bool | None = None
 ) -> dict[str, Any]:
-    """The sweep in one object: how it stands, and each configuration over its seeds.
+    """Return the sweep as one object: its state, and each configuration over its seeds.
 
-    `alive` says whether a conductor lived before the state was read; None asks now.
+    Args:
+        folder: folder of the sweep.
+        state: its state.
+        export: folder of the export, or None.
+        alive: whether a conductor ran before the state was read; None checks now.
     """
     alive = conductor_lives(folder) if alive is None else alive
     times = {time.configuration: time for time in epoch_times(state)}
@@ -89,9 +93,10 @@ def summary(
 
 
 def sharpness_lines(rows: list[dict[str, Any]], width: int) -> list[str]:
-    """Mean and interval of each configuration that it was measured of; empty without any."""
+    """Return lines with the mean sharpness of each configuration; empty if none was measured."""
     means = [(row["label"], row["sharpness"]) for row in rows if row["sharpness"]]
-    lines = ["", "sharpness, % of 1 + loss in the first box (95 % interval)"] if means else []
+    head = "sharpness at the first epsilon, in % of 1 + loss (95 % interval)"
+    lines = ["", head] if means else []
     for label, mean in means:
         low, high = mean["low"], mean["high"]
         within = "" if low is None else f" [{number(low)}, {number(high)}]"
@@ -100,7 +105,7 @@ def sharpness_lines(rows: list[dict[str, Any]], width: int) -> list[str]:
 
 
 def findings_text(findings: Findings) -> list[str]:
-    """The claims with their verdicts, what was chosen, and the recommendation."""
+    """Return the claims with their verdicts, the selected values, and the recommendation."""
     lines = [""] if findings.claims else []
     for verdict in findings.claims:
         sign, _ = MARKS[verdict.verdict]
@@ -117,20 +122,21 @@ def findings_text(findings: Findings) -> list[str]:
 
 
 def unfinished(of: dict[str, Any]) -> list[str]:
-    """What stands above everything else where trials are still to be run."""
+    """Return the first line of an unfinished sweep's summary; empty if all trials are done."""
     if of["complete"]:
         return []
-    lives = of["state"] in ("preparing", "running", "paused")
-    further = "they may still change" if lives else f"`batchscope resume {of['id']}` goes on"
-    return [f"UNFINISHED ({of['state']}): these are the figures so far; {further}"]
+    running = of["state"] in ("preparing", "running", "paused")
+    resume = f"resume with `batchscope resume {of['id']}`"
+    further = "they may still change" if running else resume
+    return [f"UNFINISHED ({of['state']}): these are the results so far; {further}"]
 
 
 def summary_text(of: dict[str, Any]) -> str:
-    """The summary as lines for a person."""
-    stands = f"sweep {of['id']}: {of['state']}, {of['finished']} of {of['trials']} trials finished"
-    stands += f", {of['diverged']} diverged" if of["diverged"] else ""
-    stands += f": {of['reason']}" if of["reason"] else ""
-    lines = [*unfinished(of), f"{of['title']}", stands, ""]
+    """Return the summary as lines for a person."""
+    status = f"sweep {of['id']}: {of['state']}, {of['finished']} of {of['trials']} trials finished"
+    status += f", {of['diverged']} diverged" if of["diverged"] else ""
+    status += f": {of['reason']}" if of["reason"] else ""
+    lines = [*unfinished(of), f"{of['title']}", status, ""]
     rows = [row for row in of["configurations"] if not row["rejected"]]
     width = max([len(row["label"]) for row in rows] + [len("batch size")])
     lines.append(f"{'batch size':>{width}}  seeds  test accuracy     epoch time  samples/s")
@@ -154,7 +160,7 @@ def summary_text(of: dict[str, Any]) -> str:
 
 
 def folded(text: str, width: int) -> str:
-    """The text with its sentences in lines of a terminal; rows of tables are left as they are."""
+    """Wrap the sentences of a text at `width` cells; rows of tables are kept as they are."""
     lines = []
     for line in text.split("\n"):
         indent = "  " if line[:1] in "✓✗?★ " else ""

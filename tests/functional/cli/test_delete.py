@@ -7,6 +7,7 @@ import pytest
 from batchscope.engine.errors import UsageProblem
 from batchscope.tui.cli.main import run
 from tests.functional.board_fixtures import conductor_of, finished_sweep, home
+from tests.messages import says
 
 __all__ = ["home"]
 
@@ -22,11 +23,11 @@ def test_a_sweep_is_deleted_once_that_is_confirmed(
 ) -> None:
     kept = finished_sweep(home, "20270114-080000-large")
     folder = finished_sweep(home)
-    expected = f"{folder.name}: 12 of 12 trials, 107 KiB; add --yes to delete it, there is no "
-    assert refusal(home, folder.name).startswith(expected)
+    expected = f"{folder.name}: 12 of 12 trials, 107 KiB | --yes"
+    assert says(refusal(home, folder.name), expected)
     assert folder.is_dir()
     assert run(["delete", "--home", str(home), folder.name, "--yes"]) == 0
-    assert capsys.readouterr().out == f"{folder.name}: 12 of 12 trials, 107 KiB; deleted\n"
+    assert says(capsys.readouterr().out, f"{folder.name}: 12 of 12 trials, 107 KiB | deleted\n")
     assert not folder.exists()
     assert kept.is_dir()
 
@@ -34,7 +35,7 @@ def test_a_sweep_is_deleted_once_that_is_confirmed(
 def test_a_part_of_an_id_is_not_enough(home: Path) -> None:
     folder = finished_sweep(home)
     message = refusal(home, "quickstart", "--yes")
-    assert message == f"delete quickstart: did you mean {folder.name!r}?"
+    assert says(message, f"delete quickstart: | did you mean {folder.name!r}?")
     assert "no stored sweep 'nope'" in refusal(home, "nope", "--yes")
     assert folder.is_dir()
 
@@ -42,5 +43,5 @@ def test_a_part_of_an_id_is_not_enough(home: Path) -> None:
 def test_a_sweep_that_runs_is_kept(home: Path) -> None:
     folder = finished_sweep(home)
     with conductor_of(folder):
-        assert refusal(home, folder.name, "--yes").endswith("is running; stop it first")
+        assert refusal(home, folder.name, "--yes").endswith("running; stop it first")
     assert folder.is_dir()

@@ -18,9 +18,11 @@ from batchscope.engine.devices.torch_probe import SeenGpu, TorchProbe, TorchSeen
 from batchscope.tui.cli import doctor
 from batchscope.tui.cli.doctor import Check, disagreement, lines_of
 from tests.functional.lab import Lab, Outcome, needs_no_gpu, sets, state_of
+from tests.messages import says
 from tests.terminal.terminals import Terminal
 
 ONE = sets("seeds=1", "train.epochs=1", "grid.batch_size=[512]")
+COMPLETE = "everything required is available"
 UUIDS = ("GPU-11111111-2222-3333-4444-555555555555", "GPU-66666666-7777-8888-9999-aaaaaaaaaaaa")
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 FAKE_TORCH = """
@@ -82,7 +84,7 @@ def test_lines_that_fit_a_small_terminal(lab: Lab) -> None:
     assert fits(outcome)
     lines = outcome.out.splitlines()
     assert lines[0] == f"✓ batchscope    {__version__}"
-    assert lines[-1] == "all that is needed is here"
+    assert lines[-1] == COMPLETE
     for name in ("Python", "Textual", "pooch", "processor", "memory", "home", "torch "):
         assert any(line.startswith(f"✓ {name}") for line in lines), name
     assert any(nvml.driver().sentence in line for line in lines)
@@ -105,7 +107,7 @@ def test_figures_as_json(lab: Lab) -> None:
 
 def test_the_instruction_set_is_named_and_what_limits_it(lab: Lab) -> None:
     named = checks(lab, 0)["torch"]["cpu_capability"]
-    assert f"computes with {named} " in checks(lab, 0)["torch"]["text"]
+    assert f"uses {named} " in checks(lab, 0)["torch"]["text"]
     limited = checks(lab, 0, ATEN_CPU_CAPABILITY="default", ONEDNN_MAX_CPU_ISA="")["torch"]["text"]
     assert "no vector instructions (ATEN_CPU_CAPABILITY=default)" in limited
 
@@ -121,11 +123,11 @@ def test_prepared_data_are_named(lab: Lab) -> None:
 
 def test_the_terminal_it_runs_in(tmp_path: Path) -> None:
     with Terminal("doctor", "--home", str(tmp_path), columns=80, rows=40) as terminal:
-        terminal.wait_for("all that is needed is here")
+        terminal.wait_for(COMPLETE)
         assert "✓ terminal      xterm-256color, 80×40, 256 colours, UTF-8" in terminal.text
     small = {"TERM": "dumb", "NO_COLOR": "1"}
     with Terminal("doctor", "--home", str(tmp_path), columns=80, rows=23, **small) as terminal:
-        terminal.wait_for("all that is needed is here")
+        terminal.wait_for(COMPLETE)
         assert "– terminal      dumb, 80×23, no colours, UTF-8" in terminal.text
         assert "smaller than 80×24" in terminal.text
 
@@ -149,7 +151,7 @@ def test_a_home_that_cannot_be_written(lab: Lab, name: str) -> None:
     assert (outcome.code, outcome.err) == (3, "")
     assert "✗ home " in outcome.out
     assert outcome.out.count("✗") == 1
-    assert outcome.out.endswith("\nlacking: home\n")
+    assert outcome.out.endswith("\nproblems: home\n")
     assert fits(outcome)
     assert checks(lab, 3, "--home", name)["home"]["free"] is None
 
@@ -163,14 +165,14 @@ def test_a_disk_that_takes_no_more(
     monkeypatch.setattr(doctor, "_write_in", full)
     assert doctor.run(str(tmp_path), as_json=False) == 3
     said = capsys.readouterr().out
-    assert "sweeps cannot be kept here: No space left on device" in said
-    assert said.endswith("\nlacking: home\n")
+    assert "sweeps cannot be stored here: No space left on device" in said
+    assert said.endswith("\nproblems: home\n")
 
 
 def test_a_user_who_is_not_there(lab: Lab) -> None:
     outcome = lab.run("doctor", "--home", "~nobody-of-this-name/x")
     assert outcome.code == 2
-    assert outcome.message == "~nobody-of-this-name/x: there is no such user"
+    assert says(outcome.message, "~nobody-of-this-name/x: | no such user")
 
 
 @pytest.mark.parametrize("package", ["torch", "textual", "pooch"])
@@ -194,8 +196,8 @@ def test_a_package_that_is_not_installed(
     ("code", "words"),
     [
         ("raise ImportError('libcudart.so: no such file')", "ImportError: libcudart.so: no such"),
-        ("import os; os._exit(7)", "it ended without a word (exit code 7)"),
-        ("import os; os.kill(os.getpid(), 9)", "it ended without a word (killed by signal 9)"),
+        ("import os; os._exit(7)", "(exit code 7)"),
+        ("import os; os.kill(os.getpid(), 9)", "(killed by signal 9)"),
         ("print('{}'); raise ValueError('\\x1b[2J')", "ValueError: �[2J"),
     ],
 )
@@ -209,7 +211,7 @@ def test_a_torch_that_is_broken(lab: Lab, code: str, words: str) -> None:
 def test_a_torch_that_does_not_answer() -> None:
     with TorchProbe((sys.executable, "-c", "import time; time.sleep(600)")) as question:
         seen = question.answer(seconds=0.2)
-    assert seen == TorchSeen(error="it could not be imported within 0 s")
+    assert (seen.version, "within 0 s" in seen.error) == ("", True)
     with TorchProbe((sys.executable, "-c", "import time; time.sleep(600)")) as question:
         pass
     assert question._process.returncode == -9, "nobody waited for it"
@@ -227,7 +229,7 @@ def test_cards_that_nvml_and_torch_see(lab: Lab, cards: dict[str, str]) -> None:
     assert (outcome.code, outcome.err) == (0, "")
     assert fits(outcome)
     assert "✓ driver        NVIDIA driver 550.54.14, CUDA 12.4\n" in outcome.out
-    assert "✓ torch's GPUs  torch sees the same 2 as NVML, in the same order" in outcome.out
+    assert "✓ torch's GPUs  torch sees the same 2 GPUs as NVML, in the same order" in outcome.out
     found = checks(lab, 0, **environment)
     first, second = found["cuda:0"], found["cuda:1"]
     assert (first["uuid"], second["uuid"]) == UUIDS
@@ -236,7 +238,7 @@ def test_cards_that_nvml_and_torch_see(lab: Lab, cards: dict[str, str]) -> None:
     (process,) = first["processes"]
     assert (process["pid"], process["held"]) == (os.getpid(), 5 << 30)
     assert (second["processes"], second["power"]) == ([], None)
-    assert "37 % busy, 41 °C, power not known" in second["text"]
+    assert "37 % busy, 41 °C, power unknown" in second["text"]
 
 
 @needs_compiler
@@ -255,22 +257,22 @@ def test_cards_that_torch_cannot_use(lab: Lab, cards: dict[str, str]) -> None:
     [
         (("11", "66"), ""),
         (("66", "11"), "set CUDA_DEVICE_ORDER=PCI_BUS_ID"),
-        (("11", "77"), "other GPUs"),
-        (("11",), "torch sees 1, NVML 2"),
+        (("11", "77"), "see different GPUs"),
+        (("11",), "torch sees 1 GPUs, NVML 2"),
         (("", ""), ""),
     ],
 )
 def test_where_torch_and_nvml_differ(theirs: Sequence[str], words: str) -> None:
     gpus = tuple(SeenGpu("a card", uuid) for uuid in theirs)
     said = disagreement(TorchSeen("1", "12", True, gpus), ["GPU-11", "GPU-66"])
-    assert said.endswith(words) if words != "other GPUs" else words in said
+    assert said.endswith(words)
     assert bool(said) is bool(words)
 
 
 def test_why_torch_uses_no_card() -> None:
     assert "without CUDA" in disagreement(TorchSeen("1"), UUIDS)
     broken = TorchSeen("1", "12.8", error="no \x1b driver")
-    assert disagreement(broken, UUIDS) == "torch cannot use them: no � driver"
+    assert disagreement(broken, UUIDS).endswith("no � driver")
 
 
 # ---- a driver that does not answer

@@ -23,6 +23,7 @@ from tests.functional.lab import (
     without_its_end,
 )
 from tests.functional.sweep_fixtures import FOREVER, THREE, TRIALS, preset_file, table, under_way
+from tests.messages import says
 
 
 def parsed(text: str) -> list[dict[str, Any]]:
@@ -99,8 +100,7 @@ def test_the_export_of_a_running_sweep_says_that_it_is_unfinished(lab: Lab) -> N
 
     running = lab.run("--export", str(out), "--sweep", folder.name)
     assert (running.code, running.err) == (130, "")
-    told = "UNFINISHED (running): these are the figures so far; they may still change"
-    assert running.out.splitlines()[0] == told
+    assert running.out.splitlines()[0].startswith("UNFINISHED (running): ")
     assert "2 of 4 trials finished" in running.out
     manifest = json.loads((out / "manifest.json").read_text())
     assert (manifest["complete"], manifest["state"], manifest["ended"]) == (False, "running", None)
@@ -115,10 +115,8 @@ def test_the_export_of_a_running_sweep_says_that_it_is_unfinished(lab: Lab) -> N
     assert [line.split()[1] for line in outcome.err.splitlines()] == ["warning:", "warning:"]
     stopped = lab.run("--export", str(out), "--sweep", folder.name)
     assert stopped.code == 130
-    assert stopped.out.splitlines()[0] == (
-        f"UNFINISHED (stopped): these are the figures so far; `batchscope resume {folder.name}` "
-        "goes on"
-    )
+    parts = f"UNFINISHED (stopped): | `batchscope resume {folder.name}`"
+    assert says(stopped.out.splitlines()[0], parts)
     manifest = json.loads((out / "manifest.json").read_text())
     assert (manifest["complete"], manifest["state"]) == (False, "stopped")
     statuses = [row["status"] for row in table(out, "trials.csv")]
@@ -212,11 +210,11 @@ def test_a_program_that_is_replaced_under_a_run_says_how_to_export_it(lab: Lab) 
     outcome = lab.run(*words, PYTHONPATH=str(lab.root))
     name = lab.only_folder().name
     assert outcome.code == 3
-    assert outcome.message == (
-        "the program was changed while the sweep ran "
-        "(No module named 'batchscope.engine.metrics.epoch_arrays'); "
-        f"the sweep is kept: `batchscope --export DIR --sweep {name}` writes it"
+    parts = (
+        "batchscope was changed | No module named 'batchscope.engine.metrics.epoch_arrays'"
+        f" | `batchscope --export DIR --sweep {name}`"
     )
+    assert says(outcome.message, parts)
     assert lab.run("--export", str(lab.root / "out"), "--sweep", name).code == 0
 
 

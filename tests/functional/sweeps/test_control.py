@@ -24,6 +24,7 @@ from tests.functional.lab import (
     until,
 )
 from tests.functional.sweep_fixtures import figures, preset_file, statuses
+from tests.messages import says
 
 LONG = """\
 title = "Trials that last for some seconds"
@@ -81,8 +82,8 @@ def test_a_paused_sweep_holds_still_and_gives_the_same_figures(lab: Lab) -> None
     folder = lab.only_folder()
     until(lambda: (folder / "journal.jsonl").exists() and trains(folder), "a trial trains")
     outcome = lab.run("pause", folder.name)
-    told = f"{folder.name}: paused; `batchscope continue {folder.name}` goes on with it\n"
-    assert (outcome.code, outcome.out, outcome.err) == (0, told, "")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert says(outcome.out, f"{folder.name}: paused | `batchscope continue {folder.name}`")
     (listed,) = lab.listed()
     assert listed["state"] == "paused"
     time.sleep(1.5)  # workers would have stated epochs by now
@@ -94,11 +95,11 @@ def test_a_paused_sweep_holds_still_and_gives_the_same_figures(lab: Lab) -> None
     assert state_of(folder).count("running") > 0, "the pause came while something trained"
 
     outcome = lab.run("continue", folder.name)
-    assert outcome.out.startswith(f"{folder.name}: goes on")
+    assert outcome.out.startswith(f"{folder.name}: running")
     first = ended(follower)
     assert first.code == 0, first.err
-    assert "paused on request" in first.err
-    assert "goes on after a pause of" in first.err
+    assert "paused" in first.err
+    assert "after a pause of" in first.err
     assert len([e for e in events_of(folder) if isinstance(e, ev.SweepPaused)]) == 1
     end = [event for event in events_of(folder) if isinstance(event, ev.SweepEnded)][-1]
     (began,) = [event for event in events_of(folder) if isinstance(event, ev.ConductorStarted)]
@@ -157,7 +158,7 @@ def test_trials_are_skipped_and_tried_again_while_the_sweep_goes_on(lab: Lab) ->
         **{"b512-s0": "running", "b512-s1": "skipped"},
     }
     for trial in ("b16-s0", "b512-s1"):
-        assert state_of(folder).trials[trial].reason == "skipped on request"
+        assert "skipped" in state_of(folder).trials[trial].reason
     assert state_of(folder).trials["b16-s0"].records, "what it measured is kept"
 
     ask(lab, folder, "Skip('b16-s0')")
@@ -165,12 +166,10 @@ def test_trials_are_skipped_and_tried_again_while_the_sweep_goes_on(lab: Lab) ->
     ask(lab, folder, "Retry('b512-s0')")
     ask(lab, folder, "Retry('b512-s1')")
     until(lambda: statuses(folder)["b512-s1"] == "queued", "it waits again")
-    assert told(folder)[-4:] == [
-        "refused: b16-s0 is skipped already",
-        "refused: there is no trial nobody",
-        "refused: b512-s0 runs already",
-        "b512-s1: queued anew on request",
-    ]
+    for text, trial in zip(
+        told(folder)[-4:], ("b16-s0", "nobody", "b512-s0", "b512-s1"), strict=True
+    ):
+        assert trial in text
     for trial in ("b16-s1", "b512-s1", "b512-s0"):
         ask(lab, folder, f"Skip('{trial}')")
     until(lambda: not conductor_lives(folder), "nothing is left to do")
@@ -204,9 +203,9 @@ def test_an_added_batch_size_survives_a_crash_and_is_exported(lab: Lab) -> None:
     os.kill(conductor_of(folder), signal.SIGKILL)
     until(lambda: not conductor_lives(folder), "the conductor is gone")
     texts = told(folder)
-    assert "added on request: 2 trials of batch size 64" in texts
-    assert "refused: batch size 64: is there already" in texts
-    assert "refused: batch size 5,000: there are only 1,437 training images" in texts
+    assert any("2 trials of batch size 64" in text for text in texts)
+    assert any("batch size 64: already" in text for text in texts)
+    assert any("batch size 5,000: " in text and "1,437" in text for text in texts)
     outcome = lab.run("resume", folder.name)
     assert outcome.code == 0, outcome.err
     assert set(statuses(folder)) == {

@@ -108,7 +108,7 @@ def test_a_home_that_everybody_may_write_to_is_refused(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     home.chmod(0o777)
-    with pytest.raises(MachineProblem, match="every user of this machine may write to it"):
+    with pytest.raises(MachineProblem, match="every user of this machine can write to it"):
         home_folder(str(home))
     home.chmod(0o1777)
     assert home_folder(str(home)) == home, "as in /tmp, what is ours stays in its place"

@@ -142,7 +142,7 @@ def test_whoever_dies_the_trial_goes_on_with_the_same_bits(undisturbed: Lab, lab
         ("run.data_parallel=65", "run.data_parallel: expected"),
         ("run.data_parallel=2.5", "run.data_parallel: expected"),
         ("run.data_paralel=2", "unknown key 'run.data_paralel'; did you mean 'data_parallel'?"),
-        ("model.batch_norm=true", "run.data_parallel: batch norm would normalize each worker's"),
+        ("model.batch_norm=true", "run.data_parallel: not possible with batch norm"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_starts(

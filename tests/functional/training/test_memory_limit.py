@@ -228,7 +228,8 @@ def test_a_preset_that_gives_batch_norm_one_image_is_refused(
 ) -> None:
     outcome = lab.run("--preset", "quickstart", *sets("model.batch_norm=true", *words))
     assert outcome.code == 2
-    assert f"{key}: batch norm (model.batch_norm) has no variance" in outcome.message
+    assert f"{key}: " in outcome.message
+    assert "batch norm (model.batch_norm)" in outcome.message
     assert lab.folders() == []
 
 

@@ -95,4 +95,4 @@ def test_lines_are_drawn_once_whatever_is_left_of_the_sweep(lab: Lab, tmp_path: 
     assert found[one.start].reason.endswith("cannot be read: they are not there")
     write_export(folder, tmp_path / "again", report=False)
     assert untimed(tmp_path / "again", "sharpness.csv") == untimed(out, "sharpness.csv")
-    assert "nothing is left to resume" in lab.run("resume", folder.name).err
+    assert "nothing to resume" in lab.run("resume", folder.name).err

@@ -66,7 +66,7 @@ def test_nothing_of_the_last_work_is_left_for_the_next(sweep: Path, mirror: Mirr
     "name", ["../x", "/etc/x", "trials/../../x", "journal.jsonl", "", "sweep.toml"]
 )
 def test_no_file_leads_out_of_the_trials(name: str) -> None:
-    with pytest.raises(ValueError, match="no file of a sweep's trials"):
+    with pytest.raises(ValueError, match="not a file of a sweep's trials"):
         put(Path("/nowhere"), {name: b""})
 
 

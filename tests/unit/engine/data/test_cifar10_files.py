@@ -78,29 +78,29 @@ def test_cifar10_falls_back_on_the_archive_and_names_what_lacks(tmp_path: Path) 
     (tmp_path / "cifar-10-python.tar.gz").write_bytes(small_archive())
     assert len(read_cifar10(tmp_path).train_labels) == 10
     (tmp_path / "cifar-10-python.tar.gz").write_bytes(archive({"data_batch_1": batch(1, 0)}))
-    with pytest.raises(DataError, match="lacks cifar-10-batches-py/data_batch_2"):
+    with pytest.raises(DataError, match="cifar-10-batches-py/data_batch_2"):
         read_cifar10(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "is damaged"),
-        (b"<html>", "is damaged"),
-        (pickle.dumps([1, 2]), "is damaged"),
-        (pickle.dumps({"data": 1, "labels": []}), "is damaged"),
-        (pickle.dumps({"labels": []}), "is damaged"),
+        (b"", "damaged"),
+        (b"<html>", "damaged"),
+        (pickle.dumps([1, 2]), "damaged"),
+        (pickle.dumps({"data": 1, "labels": []}), "damaged"),
+        (pickle.dumps({"labels": []}), "damaged"),
         (batch(4, 0, data=some_bytes(4, 1024)), "expected rows of 3,072 bytes, got 4×1024"),
         (batch(4, 0, data=some_bytes(4, 3, 32, 32)), "expected rows of 3,072 bytes"),
         (batch(4, 0, data=np.zeros((4, 3072), np.int64)), "got 4×3072 of int64"),
-        (batch(4, 0, data=np.zeros((4, 3072))), "is damaged"),
-        (batch(4, 0, data=np.array([[None] * 3072])), "is damaged"),
+        (batch(4, 0, data=np.zeros((4, 3072))), "damaged"),
+        (batch(4, 0, data=np.array([[None] * 3072])), "damaged"),
         (batch(4, 0, labels=[0, 1, 2]), "3 labels for 4 images"),
         (batch(4, 0, labels=[0, 1, 2, -1]), "label 3 is -1, expected 0 to 9"),
         (batch(4, 0, labels=[0, 1, 2, 10]), "label 3 is 10"),
         (batch(4, 0, labels=[0, 1, 2.0, 3]), "label 2 is float"),
         (batch(4, 0, labels=[0, 10**5000, 2, 3]), "label 1 is int"),
-        (batch(4, 0, labels=7), "is damaged"),
+        (batch(4, 0, labels=7), "damaged"),
     ],
 )
 def test_cifar10_says_what_is_wrong(tmp_path: Path, content: bytes, expected: str) -> None:
@@ -145,7 +145,7 @@ def test_a_pickle_runs_no_code(
     else:
         for name, content in batches.items():
             (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=f"refused: it asks for .*{function.__name__}"):
+    with pytest.raises(DataError, match=f"not loaded.*{function.__name__}"):
         read_cifar10(tmp_path)
     assert not marker.exists()
 
@@ -164,5 +164,5 @@ def test_a_pickle_runs_no_code(
 def test_a_pickle_reaches_no_other_name(tmp_path: Path, attack: bytes) -> None:
     for name in CIFAR10_FILES:
         (tmp_path / name).write_bytes(attack)
-    with pytest.raises(DataError, match="refused: it asks for"):
+    with pytest.raises(DataError, match="not loaded"):
         read_cifar10(tmp_path)

@@ -44,21 +44,21 @@ def test_idx_is_read_plain_and_compressed(
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "is empty"),
-        (b"\0\0\x08", "no IDX file"),
-        (b"<html>404</html>", "no IDX file"),
+        (b"", "empty"),
+        (b"\0\0\x08", "not an IDX file"),
+        (b"<html>404</html>", "not an IDX file"),
         (b"\0\0\x08\x03\0\0\0\x01", "header is incomplete"),
-        (idx(some_bytes(4), kind=0x0D), "holds IDX type 0x0D, expected unsigned bytes (0x08)"),
-        (idx(some_bytes(2, 2, 2, 2)), "has 4 dimensions"),
-        (idx(some_bytes(0, 28, 28)), "holds no data: its header says 0×28×28"),
+        (idx(some_bytes(4), kind=0x0D), "got type 0x0D"),
+        (idx(some_bytes(2, 2, 2, 2)), "dimension"),
+        (idx(some_bytes(0, 28, 28)), "0×28×28"),
         (
             idx(some_bytes(3, 28, 28))[:-1],
-            "truncated: expected 2,352 bytes of data, it holds 2,351",
+            "truncated: expected 2,352 bytes of data, got 2,351",
         ),
         (idx(some_bytes(3)) + b"!", "longer than its header says"),
         # A promise of 2^96 bytes must cost neither memory nor time.
         (b"\0\0\x08\x03" + b"\xff" * 12 + b"x", "truncated"),
-        (gzip.compress(b"", mtime=0), "is empty"),
+        (gzip.compress(b"", mtime=0), "empty"),
         (gzip.compress(idx(some_bytes(9)), mtime=0)[:-4], "cannot be read"),
         (b"\x1f\x8bgarbage", "cannot be read"),
     ],
@@ -98,11 +98,11 @@ def test_mnist_is_found_in_each_layout(tmp_path: Path, place: str, compressed: b
 
 def test_mnist_and_fashion_mnist_are_not_mistaken_for_each_other(tmp_path: Path) -> None:
     write_mnist(tmp_path / "MNIST" / "raw", train=3)
-    with pytest.raises(DataError, match="holds no FashionMNIST: expected FashionMNIST/raw/train"):
+    with pytest.raises(DataError, match="expected FashionMNIST/raw/train"):
         read_files("fashion-mnist", tmp_path)
     for inside in ("MNIST", "MNIST/raw"):
         assert len(read_files("mnist", tmp_path / inside).train_labels) == 3
-        with pytest.raises(DataError, match="holds no FashionMNIST"):
+        with pytest.raises(DataError, match="no FashionMNIST here"):
             read_files("fashion-mnist", tmp_path / inside)
     write_mnist(tmp_path / "FashionMNIST" / "raw", train=4)
     assert len(read_files("fashion-mnist", tmp_path).train_labels) == 4
@@ -120,10 +120,10 @@ def test_mnist_names_the_missing_file(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "array", "expected"),
     [
-        (MNIST_FILES[0], some_bytes(20, 32, 32), "expected images of 28×28, its header says 20×32"),
+        (MNIST_FILES[0], some_bytes(20, 32, 32), "20×32×32"),
         (MNIST_FILES[0], some_labels(20), "expected images of 28×28"),
         (MNIST_FILES[1], some_labels(19), "19 labels for 20 images"),
-        (MNIST_FILES[1], some_bytes(20, 1, 1), "expected one row of labels"),
+        (MNIST_FILES[1], some_bytes(20, 1, 1), "list of labels"),
         (MNIST_FILES[3], np.full(10, 10, np.uint8), "label 0 is 10, expected 0 to 9"),
     ],
 )
@@ -140,10 +140,10 @@ def test_a_root_that_is_no_folder_or_holds_nothing(tmp_path: Path, name: str) ->
     for read in (read_files, source_files):
         with pytest.raises(DataError, match="nowhere: cannot be read: No such file or directory"):
             read(name, tmp_path / "nowhere")
-        with pytest.raises(DataError, match="holds no"):
+        with pytest.raises(DataError, match="here; expected"):
             read(name, tmp_path)
         (tmp_path / "file").write_text("")
-        with pytest.raises(DataError, match="file: is no folder"):
+        with pytest.raises(DataError, match="file: not a folder"):
             read(name, tmp_path / "file")
         (tmp_path / "file").unlink()
 

@@ -170,7 +170,7 @@ def test_the_driver_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     fake.faults["nvmlSystemGetCudaDriverVersion_v2"] = pynvml.NVML_ERROR_NOT_SUPPORTED
     assert nvml.driver().sentence == "NVIDIA driver 550.54.14"
     fake.faults["nvmlSystemGetDriverVersion"] = pynvml.NVML_ERROR_UNKNOWN
-    assert nvml.driver() == nvml.Driver(True, "an NVIDIA driver without version")
+    assert nvml.driver() == nvml.Driver(True, "NVIDIA driver, version unknown")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_the_real_library_on_this_machine_never_raises() -> None:
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert nvml.driver().sentence == "GPUs cannot be seen: nvidia-ml-py is not installed"
+    assert nvml.driver().sentence.endswith("nvidia-ml-py is not installed")
     assert nvml.cards() == []
     assert nvml.read(UUIDS[0]) == CardReading()
 

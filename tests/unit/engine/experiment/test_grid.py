@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from batchscope.engine.errors import UsageProblem
 from batchscope.engine.experiment.fields import full_key
 from batchscope.engine.spec import MAX_TRIALS, Configuration, Trial, trials_of
+from tests.messages import says
 from tests.unit.engine.grid_fixtures import configurations, notes, refusal
 
 QUICK = settings(max_examples=200, deadline=None)
@@ -125,22 +126,23 @@ def test_a_long_name_is_cut_and_still_unique() -> None:
 
 def test_a_value_that_the_grid_replaces_is_noted() -> None:
     assert notes() == []
-    assert notes(grid={"lr": [0.1, 0.2]}) == ["train.lr in [train] has no effect: [grid] sets it"]
+    (note,) = notes(grid={"lr": [0.1, 0.2]})
+    assert says(note, "train.lr | [train] | no effect | [grid]")
     assert notes(grid={"weight_decay": [0.1, 0.2]}) == []
 
 
 def test_a_value_that_a_cell_still_uses_is_not_said_to_have_no_effect() -> None:
     grid, cell = {"lr": [0.2, 0.3]}, {"batch_size": 2}
     assert notes(grid=grid, cells=[cell]) == []
-    said = ["train.lr in [train] has no effect: [grid] sets it"]
-    assert notes(grid=grid, cells=[{**cell, "lr": 0.9}]) == said
+    (note,) = notes(grid=grid, cells=[{**cell, "lr": 0.9}])
+    assert says(note, "train.lr | [train] | no effect | [grid]")
 
 
 def test_configurations_that_train_the_same_are_refused() -> None:
-    same = "are the same: a trial would run twice"
-    assert refusal(grid={"momentum": [0.5, 0.9]}).endswith(same)
-    assert refusal(grid={"base_batch_size": [8, 16]}).endswith(same)
-    assert refusal(grid={"hidden": [[128, 64]]}, cells=[{"lr": 0.1}]).endswith(same)
+    same = "configurations 1 and 2 | the same"
+    assert says(refusal(grid={"momentum": [0.5, 0.9]}), same)
+    assert says(refusal(grid={"base_batch_size": [8, 16]}), same)
+    assert says(refusal(grid={"hidden": [[128, 64]]}, cells=[{"lr": 0.1}]), same)
 
 
 @pytest.mark.parametrize("key", ["steps", "samples", "seconds"])
@@ -153,9 +155,9 @@ def test_another_budget_in_grid_or_cell_replaces_the_one_of_the_table(key: str) 
 
 
 def test_two_budgets_in_one_cell_or_grid() -> None:
-    expected = "train: one budget of epochs, steps, samples, seconds; steps and samples are given"
-    assert refusal(cells=[{"steps": 3, "samples": 7}]) == expected
-    assert refusal(grid={"steps": [3], "samples": [7]}) == expected
+    expected = "train: | one budget | steps and samples"
+    assert says(refusal(cells=[{"steps": 3, "samples": 7}]), expected)
+    assert says(refusal(grid={"steps": [3], "samples": [7]}), expected)
 
 
 # ---- what is refused
@@ -169,51 +171,49 @@ def test_two_budgets_in_one_cell_or_grid() -> None:
         ({"cells": 3}, "cells: expected tables, written [[cells]]"),
         ({"cells": {"lr": 1}}, "cells: expected tables, written [[cells]]"),
         ({"cells": [{"lr": 1}, 3]}, "cells: expected tables, written [[cells]]"),
-        ({"cells": [{"label": 3}]}, "cells[0].label: expected a text"),
+        ({"cells": [{"label": 3}]}, "cells[0].label: | got 3"),
         ({"grid": {"batch_size": 8}}, "grid.batch_size: expected a list of values, got 8"),
         ({"grid": {"batch_size": []}}, "grid.batch_size: expected a list of values, got []"),
         (
             {"grid": {"lr": [0.1], "train": {"lr": [0.2]}}},
-            "grid.train.lr: train.lr is there twice, bare and dotted",
+            "grid.train.lr: train.lr | twice",
         ),
         (
             {"grid": {"train.lr": [0.1], "lr": [0.2]}},
-            "grid.lr: train.lr is there twice, bare and dotted",
+            "grid.lr: train.lr | twice",
         ),
         (
             {"grid": {"batch_size": [8, 4, 8]}},
-            "configurations 1 and 3 of grid and cells are the same: a trial would run twice",
+            "configurations 1 and 3 | the same",
         ),
         (
             {"grid": {"lr": [1, 1.0]}},
-            "configurations 1 and 2 of grid and cells are the same: a trial would run twice",
+            "configurations 1 and 2 | the same",
         ),
         (
             {"grid": {"batch_size": [8, 4]}, "cells": [{"batch_size": 4, "label": "again"}]},
-            "configurations 2 and 3 of grid and cells are the same: a trial would run twice",
+            "configurations 2 and 3 | the same",
         ),
         (
             {"probe": {"batch_sizes": [1, 8]}},
-            "probe.at: required in [probe]: shares of the budget, for example [0, 0.5, 1]",
+            "probe.at: required | for example [0, 0.5, 1]",
         ),
         (
             {"probe": {"at": [0], "pairs": [[1, 4], [8, 12]]}},
-            "probe.pairs: [8, 12]: several steps of the first make one of the second, "
-            "so it must be a multiple of the first",
+            "probe.pairs: [8, 12]: | multiple",
         ),
         (
             {"probe": {"at": [0], "pairs": [[8, 8]]}},
-            "probe.pairs: [8, 8]: several steps of the first make one of the second, "
-            "so it must be a multiple of the first",
+            "probe.pairs: [8, 8]: | multiple",
         ),
         (
             {"cells": [{}, {"lr": 0.1}]},
-            "configurations 1 and 2 of grid and cells are the same: a trial would run twice",
+            "configurations 1 and 2 | the same",
         ),
     ],
 )
 def test_what_is_refused(more: dict[str, Any], message: str) -> None:
-    assert refusal(**more) == message
+    assert says(refusal(**more), message)
 
 
 def test_a_key_twice_in_a_cell_is_refused_as_it_is_in_the_grid() -> None:
@@ -223,10 +223,10 @@ def test_a_key_twice_in_a_cell_is_refused_as_it_is_in_the_grid() -> None:
 def test_one_trial_more_than_the_most_is_refused_and_the_most_is_not() -> None:
     grid = {"batch_size": list(range(1, 51)), "lr": [step / 1000 for step in range(1, 21)]}
     assert len(configurations(grid=grid, seeds=100)) * 100 == MAX_TRIALS
-    message = "100,100 trials are asked for; at most 100,000"
-    assert refusal(grid=grid, cells=[{"batch_size": 999}], seeds=100) == message
-    message = f"{MAX_TRIALS + 1:,} trials are asked for; at most 100,000"
-    assert refusal(seeds=MAX_TRIALS + 1) == message
+    message = refusal(grid=grid, cells=[{"batch_size": 999}], seeds=100)
+    assert says(message, "grid | 100,100 trials | at most 100,000")
+    message = refusal(seeds=MAX_TRIALS + 1)
+    assert says(message, f"grid | {MAX_TRIALS + 1:,} trials | at most 100,000")
     assert sum(len(c.seeds) for c in configurations(seeds=MAX_TRIALS)) == MAX_TRIALS
 
 
@@ -235,7 +235,7 @@ def test_a_product_beyond_all_measure_is_refused_at_once() -> None:
         key: list(range(1, 1000))
         for key in ("batch_size", "epochs", "base_batch_size", "micro_batch_size")
     }
-    assert refusal(grid=grid, seeds=2**53).endswith("trials are asked for; at most 100,000")
+    assert says(refusal(grid=grid, seeds=2**53), "grid | trials | at most 100,000")
 
 
 # ---- keys
@@ -329,10 +329,8 @@ def test_any_grid_unfolds_into_its_product_beside_its_cells(
     twins = [(first, at) for first, at in twins if first != at]
     if twins:
         first, second = twins[0]
-        assert refusal(**more, seeds=seeds) == (
-            f"configurations {first + 1} and {second + 1} of grid and cells are the same: "
-            "a trial would run twice"
-        )
+        same = f"configurations {first + 1} and {second + 1} | the same"
+        assert says(refusal(**more, seeds=seeds), same)
         return
     found = configurations(**more, seeds=seeds)
     assert [{path: value(c, path) for path in POSSIBLE} for c in found] == expected

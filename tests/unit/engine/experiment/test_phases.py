@@ -10,6 +10,7 @@ import tomli_w
 from batchscope.engine.errors import UsageProblem
 from batchscope.engine.experiment.preset import Preset, parse_preset
 from batchscope.engine.spec import Phase, Schedule
+from tests.messages import says
 
 BASE: dict[str, Any] = tomllib.loads("""
 title = "Changes in mid-run"
@@ -96,28 +97,28 @@ def test_what_is_stored_reads_back_to_the_same() -> None:
     [
         ("3", "phases: expected tables, written [[phases]]"),
         ("[3]", "phases: expected tables, written [[phases]]"),
-        ("[{ set = { lr = 1 } }]", "phases[0]: when it begins is at, a share of the budget, or "),
-        ("[{ at = 0.5, at_epoch = 1, set = { lr = 1 } }]", "phases[0]: when it begins is at, a "),
-        ("[{ at = 0.5 }]", "phases[0].set: required, what changes, for example { lr = 0.001 }"),
-        ("[{ at = 0.5, set = {} }]", "phases[0].set: required, what changes"),
-        ("[{ at = 0.5, set = 3 }]", "phases[0].set: required, what changes"),
+        ("[{ set = { lr = 1 } }]", "phases[0]: | at | at_epoch | neither"),
+        ("[{ at = 0.5, at_epoch = 1, set = { lr = 1 } }]", "phases[0]: | at | at_epoch | both"),
+        ("[{ at = 0.5 }]", "phases[0].set: required | { lr = 0.001 }"),
+        ("[{ at = 0.5, set = {} }]", "phases[0].set: required | got {}"),
+        ("[{ at = 0.5, set = 3 }]", "phases[0].set: required | got 3"),
         ("[{ at = 0, set = { lr = 1 } }]", "phases[0].at: expected a number (above 0 and below 1)"),
         ("[{ at = 1, set = { lr = 1 } }]", "phases[0].at: expected a number (above 0 and below 1)"),
-        ("[{ at = nan, set = { lr = 1 } }]", "phases[0].at: must be a finite number"),
+        ("[{ at = nan, set = { lr = 1 } }]", "phases[0].at: | finite | nan"),
         ("[{ at_epoch = 0, set = { lr = 1 } }]", "phases[0].at_epoch: expected a number (above 0)"),
         (
             "[{ at_epoch = 4, set = { lr = 1 } }]",
-            "phases[0].at_epoch: 4 never comes in configuration '64': the budget ends after 4 ",
+            "phases[0].at_epoch: 4 | configuration '64' | 4 epochs",
         ),
         ("[{ at = 0.5, set = { lr = 0 } }]", "phases[0].set.lr: expected a number (above 0), got"),
         ("[{ at = 0.5, set = { batch_size = 0 } }]", "phases[0].set.batch_size: expected an integ"),
         (
             "[{ at = 0.5, set = { momentum = 0.5 } }]",
-            "phases[0].set: train.momentum cannot change in mid-run; lr and batch_size can",
+            "phases[0].set: train.momentum cannot | lr and batch_size",
         ),
         (
             '[{ at = 0.5, set = { model.name = "cnn" } }]',
-            "phases[0].set: model.name cannot change in mid-run; lr and batch_size can",
+            "phases[0].set: model.name cannot | lr and batch_size",
         ),
         (
             "[{ at = 0.5, set = { batchsize = 8 } }]",
@@ -125,7 +126,7 @@ def test_what_is_stored_reads_back_to_the_same() -> None:
         ),
         (
             "[{ at = 0.5, set = { lr = 1, train.lr = 2 } }]",
-            "phases[0].set: train.lr is there twice, bare and dotted",
+            "phases[0].set: train.lr | twice",
         ),
         (
             "[{ at = 0.5, set = { lr = 1 }, when = 3 }]",
@@ -139,10 +140,10 @@ def test_what_is_stored_reads_back_to_the_same() -> None:
             "[{ at = 0.5, set = { lr = 1 }, where = { batch_size = 65 } }]",
             "phases[0].where: no configuration has train.batch_size = 65; the labels are '64'",
         ),
-        ("[{ at = 0.5, set = { lr = 1 }, where = {} }]", "phases[0].where: expected what to pick"),
+        ("[{ at = 0.5, set = { lr = 1 }, where = {} }]", "phases[0].where: | got {}"),
         (
             "[{ at = 0.5, set = { lr = 1 } }, { at_epoch = 2, set = { lr = 2 } }]",
-            "phases[1].set: lr is set twice at one moment in configuration '64'",
+            "phases[1].set: lr | twice | configuration '64'",
         ),
     ],
 )
@@ -152,14 +153,14 @@ def test_a_mistake_in_a_phase(phase: str, message: str) -> None:
         assert found.startswith("phases[0].where: no configuration has label = 'swiched'")
         assert "'switched'" in found
     else:
-        assert found.startswith(message)
+        assert says(found, message)
 
 
 def test_two_that_nobody_can_put_in_order() -> None:
     more = "phases = [{ at = 0.5, set = { lr = 1 } }, { at_epoch = 2, set = { lr = 2 } }]"
     raw = {**copy.deepcopy(BASE), **tomllib.loads(more)}
     raw["train"] = {"lr": 0.1, "steps": 100}
-    with pytest.raises(UsageProblem, match=r"phases\[1\]: at and at_epoch in configuration '64'"):
+    with pytest.raises(UsageProblem, match=r"phases\[1\]: at and at_epoch .*configuration '64'"):
         parse_preset(raw, "file", "file.toml")
 
 
@@ -204,19 +205,19 @@ def test_schedules_stand_side_by_side_in_a_grid() -> None:
         ),
         ("at = 0.5", "schedule.at: expected a list of at most 32, each entry a number"),
         ("factor = 1", "schedule.factor: expected a number (above 1 and at most 1e+06), got 1"),
-        ("factor = inf", "schedule.factor: must be a finite number, not inf"),
+        ("factor = inf", "schedule.factor: | finite | inf"),
         (
             'kind = "step"\nfactor = 2\nat = [0.5, 0.25]',
-            "schedule.at: expected shares in rising order, each once",
+            "schedule.at: | increasing",
         ),
         (
             'kind = "step"\nfactor = 2\nat = [0.5, 0.5]',
-            "schedule.at: expected shares in rising order, each once",
+            "schedule.at: | increasing",
         ),
         ("batch_warmup_epochs = 1", "schedule.batch_warmup_start: required by batch_warmup_epochs"),
         (
             "batch_warmup_epochs = 1\nbatch_warmup_start = 64",
-            "schedule.batch_warmup_start: 64 is not below the batch size of 64",
+            "schedule.batch_warmup_start: | less than | got 64",
         ),
         (
             "final_lr_share = 2",
@@ -227,7 +228,7 @@ def test_schedules_stand_side_by_side_in_a_grid() -> None:
     ],
 )
 def test_a_mistake_in_a_schedule(schedule: str, message: str) -> None:
-    assert refusal(f"cells = []\n[schedule]\n{schedule}").startswith(message)
+    assert says(refusal(f"cells = []\n[schedule]\n{schedule}"), message)
 
 
 @pytest.mark.parametrize(
@@ -236,17 +237,17 @@ def test_a_mistake_in_a_schedule(schedule: str, message: str) -> None:
         (
             "[[phases]]\nat = 0.5\nset = { batch_size = 1 }",
             {},
-            "phases.set.batch_size: batch norm (model.batch_norm) has no variance over a single",
+            "phases.set.batch_size: | at least 2 | batch norm (model.batch_norm)",
         ),
         (
             "[schedule]\nbatch_warmup_epochs = 1\nbatch_warmup_start = 1",
             {},
-            "schedule.batch_warmup_start: batch norm (model.batch_norm) has no variance over a",
+            "schedule.batch_warmup_start: | at least 2 | batch norm (model.batch_norm)",
         ),
         (
             "[[phases]]\nat = 0.5\nset = { batch_size = 8 }",
             {"seconds": 3},
-            "train.seconds: with batch norm (model.batch_norm) a batch size that changes needs",
+            "train.seconds: | batch norm (model.batch_norm) | changing batch size",
         ),
     ],
 )
@@ -257,4 +258,4 @@ def test_batch_norm_is_spared_single_images(more: str, train: dict[str, Any], me
         raw["train"] = {"lr": 0.1, **train}
     with pytest.raises(UsageProblem) as caught:
         parse_preset(raw, "file", "file.toml")
-    assert str(caught.value).removeprefix("file.toml: ").startswith(message)
+    assert says(str(caught.value).removeprefix("file.toml: "), message)

@@ -20,6 +20,7 @@ from batchscope.engine.spec import (
     Settings,
     Train,
 )
+from tests.messages import says
 from tests.unit.engine.experiment.preset_fixtures import (
     BASE,
     FULL,
@@ -203,13 +204,13 @@ def test_a_title_is_required(title: str) -> None:
     missing = base()
     del missing["title"]
     for raw in (missing, changed(title=title)):
-        assert refusal(raw) == "title: required, a text that names the experiment"
+        assert refusal(raw).startswith("title: required")
 
 
 @pytest.mark.parametrize("key", ["title", "question", "source", "group"])
 def test_a_text_must_be_one(key: str) -> None:
-    assert refusal(changed(**{key: 3})) == f"{key}: expected a text, got 3"
-    assert refusal(changed(**{key: ["\x1b"]})).startswith(f"{key}: expected a text, got [")
+    assert says(refusal(changed(**{key: 3})), f"{key}: | string | got 3")
+    assert says(refusal(changed(**{key: ["\x1b"]})), f"{key}: | string | got [")
 
 
 def test_escape_sequences_in_keys_and_values_do_not_reach_the_message() -> None:
@@ -277,9 +278,9 @@ def test_a_table_must_be_one(table: str, value: object) -> None:
 
 def test_a_bare_key_of_several_tables_is_ambiguous() -> None:
     message = refusal(changed(grid={"name": ["digits"]}))
-    assert message == "grid: 'name' is ambiguous: write data.name or model.name"
+    assert says(message, "grid: 'name' | ambiguous | data.name or model.name")
     message = refusal(changed(cells=[{"name": "digits"}]))
-    assert message == "cells[0]: 'name' is ambiguous: write data.name or model.name"
+    assert says(message, "cells[0]: 'name' | ambiguous | data.name or model.name")
 
 
 @pytest.mark.parametrize(
@@ -292,23 +293,20 @@ def test_a_memory_limit_is_a_size(limit: str | int, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "told"),
+    ("limit", "parts"),
     [
-        (
-            "2G",
-            "expected a size such as 512MiB, 1.5GB or 800000000 (bytes), got '2G'; write GiB (1024",
-        ),
-        ("much", "expected a size such as 512MiB, 1.5GB or 800000000 (bytes), got 'much'"),
-        ("", "expected a size such as 512MiB, 1.5GB or 800000000 (bytes), got ''"),
-        ("0", "expected between 1 byte and 1024 PiB, got '0'"),
-        ("9999PiB", "expected between 1 byte and 1024 PiB, got '9999PiB'"),
-        (0, "expected "),
-        (-5, "expected "),
-        (1.5, "expected "),
-        (True, "expected "),
-        ([512], "expected "),
+        ("2G", "512MiB | got '2G' | GiB"),
+        ("much", "512MiB | got 'much'"),
+        ("", "512MiB | got ''"),
+        ("0", "1 byte | got '0'"),
+        ("9999PiB", "1024 PiB | got '9999PiB'"),
+        (0, "expected"),
+        (-5, "expected"),
+        (1.5, "expected"),
+        (True, "expected"),
+        ([512], "expected"),
     ],
 )
-def test_a_memory_limit_that_is_no_size(limit: object, told: str) -> None:
-    assert refusal(changed(memory={"limit": limit})).startswith(f"memory.limit: {told}")
+def test_a_memory_limit_that_is_no_size(limit: object, parts: str) -> None:
+    assert says(refusal(changed(memory={"limit": limit})), f"memory.limit: | {parts}")
     assert "memory.limit" in refusal(changed(grid={"memory.limit": ["1GiB", limit]}))

@@ -6,6 +6,7 @@ import pytest
 
 from batchscope.engine.experiment.preset import load_preset
 from batchscope.engine.experiment.preset_catalog import find_preset, preset_files
+from tests.messages import says
 from tests.unit.engine.sweeps.store_fixtures import refusal
 
 
@@ -59,20 +60,20 @@ def test_a_preset_by_name_or_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ("quickstrat", "no preset 'quickstrat', and no such file; did you mean 'quickstart'?"),
-        ("mnist", "no preset 'mnist', and no such file; "),
-        ("xyzzy", "no preset 'xyzzy', and no such file; there are: "),
+        ("quickstrat", "no preset | 'quickstrat' | did you mean 'quickstart'?"),
+        ("mnist", "no preset | 'mnist'"),
+        ("xyzzy", "no preset | 'xyzzy' | quickstart"),
         ("no.toml", "no.toml: no such preset file"),
         ("./quickstart", "quickstart: no such preset file"),
-        (".", ".: is a folder, not a preset file"),
-        ("\x1b[2J", "no preset '�[2J', and no such file; "),
+        (".", ".: | folder"),
+        ("\x1b[2J", "no preset | '�[2J'"),
     ],
 )
 def test_no_such_preset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert refusal(lambda: find_preset(asked)).startswith(message)
+    assert says(refusal(lambda: find_preset(asked)), message)
 
 
 def test_a_name_too_long_for_the_disk_is_no_preset() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
 from batchscope.engine.experiment.preset import assign, load_preset, read_toml
+from tests.messages import says
 from tests.unit.engine.experiment.preset_fixtures import BASE, base, written
 
 # ---- files
@@ -26,7 +27,7 @@ def test_an_empty_file(tmp_path: Path, content: bytes) -> None:
 )
 def test_a_binary_file(tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path, content)
-    with pytest.raises(UsageProblem, match="is not a text file") as caught:
+    with pytest.raises(UsageProblem, match="not a text file") as caught:
         load_preset(path)
     assert str(caught.value).startswith(f"{path}: ")
 
@@ -37,7 +38,7 @@ def test_a_binary_file(tmp_path: Path, content: bytes) -> None:
 )
 def test_a_file_that_is_no_toml(tmp_path: Path, content: str) -> None:
     path = written(tmp_path, content)
-    with pytest.raises(UsageProblem, match="is no valid TOML: ") as caught:
+    with pytest.raises(UsageProblem, match="not valid TOML: ") as caught:
         load_preset(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
@@ -54,7 +55,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 def test_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageProblem) as caught:
         load_preset(tmp_path)
-    assert str(caught.value) == f"{tmp_path}: is a folder, not a preset file"
+    assert says(str(caught.value), f"{tmp_path}: | folder")
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
@@ -126,12 +127,12 @@ def test_set_is_checked_like_what_is_written(tmp_path: Path) -> None:
     path = written(tmp_path, BASE)
     for assignments, expected in [
         (["train.batch_size=0"], "train.batch_size: expected an integer (at least 1), got 0"),
-        (["train.lr=nan"], "train.lr: must be a finite number, not nan"),
+        (["train.lr=nan"], "train.lr: expected a finite number, got nan"),
         (["train.lr=quick"], "train.lr: expected a number (above 0), got 'quick'"),
         (["train.batchsize=3"], "unknown key 'train.batchsize'; did you mean 'batch_size'?"),
         (["grid.batchsize=[3]"], "grid: unknown key 'batchsize'; did you mean 'batch_size'?"),
         (["grid.batch_size=3"], "grid.batch_size: expected a list of values, got 3"),
-        (["train.steps=3"], "train: one budget of epochs, steps, samples, seconds; epochs and"),
+        (["train.steps=3"], "train: expected one budget"),
         (["train=3"], "train: expected a table, written [train]"),
         (["select.by=luck"], "select.by: expected one of steps_to_target"),
         (["memory.limit=1G"], "memory.limit: expected a size such as 512MiB, 1.5GB or"),
@@ -188,11 +189,11 @@ def test_set_of_an_unknown_key(assignment: str, near: str) -> None:
 @pytest.mark.parametrize(
     ("assignment", "problem"),
     [
-        ("grid.batch_size=[8, 16", "is no TOML value"),
-        ('title="half', "is no TOML value"),
-        ("train={lr = }", "is no TOML value"),
-        ("seeds=1\ntitle='x'", "one value only"),
-        ("seeds=1\n[train]", "one value only"),
+        ("grid.batch_size=[8, 16", "TOML value"),
+        ('title="half', "TOML value"),
+        ("train={lr = }", "TOML value"),
+        ("seeds=1\ntitle='x'", "one value"),
+        ("seeds=1\n[train]", "one value"),
         ("title.x=1", "'title' is not a table"),
         ("train.lr.x=1", "'lr' is not a table"),
     ],

@@ -10,6 +10,7 @@ import tomli_w
 from batchscope.engine.errors import UsageProblem
 from batchscope.engine.experiment.preset import load_preset
 from batchscope.engine.networks.registry import FAMILIES
+from tests.messages import says
 from tests.unit.engine.experiment.preset_fixtures import (
     BASE,
     base,
@@ -50,9 +51,9 @@ def test_a_batch_size_that_is_none(value: object, shown: str) -> None:
 def test_no_batch_size_at_all() -> None:
     raw = base()
     del raw["train"]["batch_size"]
-    expected = "train.batch_size: required in [train], or in [grid] or every cell"
-    assert refusal(raw) == expected
-    assert refusal({**raw, "cells": [{"batch_size": 1}, {"lr": 2.0}]}) == expected
+    expected = "train.batch_size: required | [train] | [grid] | [[cells]]"
+    assert says(refusal(raw), expected)
+    assert says(refusal({**raw, "cells": [{"batch_size": 1}, {"lr": 2.0}]}), expected)
     assert parsed({**raw, "grid": {"batch_size": [1]}}).trial_count == 1
     assert parsed({**raw, "cells": [{"batch_size": 1}, {"batch_size": 2}]}).trial_count == 2
 
@@ -60,7 +61,7 @@ def test_no_batch_size_at_all() -> None:
 def test_no_rate_at_all() -> None:
     raw = base()
     del raw["train"]["lr"]
-    assert refusal(raw) == "train.lr: required in [train], or in [grid] or every cell"
+    assert says(refusal(raw), "train.lr: required | [train] | [grid] | [[cells]]")
     assert parsed({**raw, "grid": {"lr": [1]}}).trial_count == 1
 
 
@@ -76,21 +77,21 @@ def test_no_data_or_model_at_all(table: str) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("key", ["lr", "weight_decay", "momentum", "seconds", "target_accuracy"])
 def test_numbers_are_finite(key: str, value: float) -> None:
-    expected = f"must be a finite number, not {value}"
-    assert refusal(changed(train={key: value})) == f"train.{key}: {expected}"
-    assert refusal(changed(grid={key: [0.5, value]})) == f"grid.{key}[1]: {expected}"
-    assert refusal(changed(cells=[{key: value}])) == f"cells[0].{key}: {expected}"
+    parts = f"finite | got {value}"
+    assert says(refusal(changed(train={key: value})), f"train.{key}: | {parts}")
+    assert says(refusal(changed(grid={key: [0.5, value]})), f"grid.{key}[1]: | {parts}")
+    assert says(refusal(changed(cells=[{key: value}])), f"cells[0].{key}: | {parts}")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_in_lists_are_finite(value: float) -> None:
-    expected = f"sharpness.epsilon: must be a finite number, not {value}"
-    assert refusal(changed(sharpness={"epsilon": [0.5, value]})) == expected
+    message = refusal(changed(sharpness={"epsilon": [0.5, value]}))
+    assert says(message, f"sharpness.epsilon: | finite | got {value}")
 
 
 def test_a_box_is_looked_into_once() -> None:
     refused = refusal(changed(sharpness={"epsilon": [1e-3, 5e-4, 1e-3]}))
-    assert refused == "sharpness.epsilon: 0.001 is there twice"
+    assert says(refused, "sharpness.epsilon: 0.001 | twice")
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0, "0"), (0.0, "0.0"), (-0.1, "-0.1"), ("x", "'x'")])
@@ -134,7 +135,7 @@ def test_a_rate_is_above_zero(value: object, shown: str) -> None:
             "memory",
             "micro_batch_size",
             True,
-            "expected one of auto or an integer (at least 1), got True",
+            "expected auto or an integer (at least 1), got True",
         ),
         (
             "train",
@@ -174,13 +175,13 @@ def test_a_long_value_is_cut_short() -> None:
 
 
 def test_two_budgets_or_none() -> None:
-    prefix = "train: one budget of epochs, steps, samples, seconds; "
-    assert refusal(changed(train={"steps": 3})) == prefix + "epochs and steps are given"
+    keys = "train: | one budget | epochs, steps, samples or seconds"
+    assert says(refusal(changed(train={"steps": 3})), f"{keys} | got epochs and steps")
     raw = base()
     del raw["train"]["epochs"]
-    assert refusal(raw) == prefix + "none is given"
+    assert says(refusal(raw), f"{keys} | got none")
     raw["train"]["target_accuracy"] = 0.9
-    assert refusal(raw) == prefix + "none is given"
+    assert says(refusal(raw), f"{keys} | got none")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_two_budgets_or_none() -> None:
         ({"scaling": {"rule": "linear"}}, "scaling.base_batch_size: required by rule 'linear'"),
         (
             {"scaling": {"rule": "adam-sqrt", "base_batch_size": 8}},
-            "scaling.rule: adam-sqrt is for adam and adamw, not sgd",
+            "scaling.rule: adam-sqrt",
         ),
     ],
 )

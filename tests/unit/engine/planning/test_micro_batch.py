@@ -211,14 +211,14 @@ def check_the_reason(
         assert named(match[2], batch_size) == largest.micro_batch_size
     elif match := re.fullmatch(r"(.*) ran out of memory", why):
         assert shapes[named(match[1], batch_size)].failed
-    elif match := re.fullmatch(r"(.*) would need (.*) of (.*)", why):
+    elif match := re.fullmatch(r"(.*) would need (.*), but only (.*) are usable", why):
         size = named(match[1], batch_size)
         assert largest.micro_batch_size < size <= batch_size
         assert match[2] != match[3]
         if size in shapes:
             assert shapes[size].peak_bytes > usable(limit)
     else:
-        assert why == "the largest that was tried in the time for planning"
+        assert why == "the largest size measured within the time for planning"
 
 
 def check_the_cut(cut: str, batch_size: int, micro: int) -> None:
@@ -254,7 +254,7 @@ def named(words: str, batch_size: int) -> int:
             [Shape(128, 2 * MIB), Shape(256, 4 * MIB)],
             4 * MIB,
             128,
-            "512 = 4 × 128: 256 would need 4.00 MiB of 3.60 MiB usable",
+            "512 = 4 × 128: 256 would need 4.00 MiB, but only 3.60 MiB are usable",
         ),
         (
             512,
@@ -289,14 +289,15 @@ def named(words: str, batch_size: int) -> int:
             [Shape(8, 2, 5.0), Shape(32, 3, 10.0)],
             1000,
             32,
-            "2,000 = 62 × 32 + 16: the largest that was tried in the time for planning",
+            "2,000 = 62 × 32 + 16: the largest size measured within the time for planning",
         ),
         (
             3000,
             [Shape(1000, 360_000_000), Shape(1001, 360_000_001)],
             400_000_000,
             1000,
-            "3,000 = 3 × 1,000: 2,000 would need 360,001,000 bytes of 360,000,000 bytes usable",
+            "3,000 = 3 × 1,000: 2,000 would need 360,001,000 bytes, but only 360,000,000 bytes "
+            "are usable",
         ),
     ],
 )

@@ -95,15 +95,13 @@ def test_seconds_are_those_of_the_trial_whatever_a_step_takes() -> None:
 
 
 def test_the_reason_tells_the_gain() -> None:
-    assert (
-        divide(5, 5, timed(cheap, 1, 5), 3.0, 1).reason == "2.1 × the pace of one after the other"
-    )
+    assert divide(5, 5, timed(cheap, 1, 5), 3.0, 1).reason == "2.1 × as fast as one after the other"
 
 
 def test_what_gains_less_than_five_percent_stays_alone() -> None:
     alone = divide(4, 4, timed(lambda size: 0.96 * size if size > 1 else 1.0, 1, 2, 4), 1.0, 1)
     assert alone == Pieces(
-        (1, 1, 1, 1), "alone: a stack of 4 has 1.04 × the pace of one after the other"
+        (1, 1, 1, 1), "alone: a stack of 4 is only 1.04 × as fast as one after the other"
     )
     assert divide(4, 4, timed(lambda size: 0.9 * size, 1, 2), 0.9, 1).sizes == (1, 1, 1, 1)
     stacked = divide(4, 4, timed(lambda size: 0.9 * size if size > 1 else 1.0, 1, 2, 4), 1.0, 1)
@@ -113,7 +111,7 @@ def test_what_gains_less_than_five_percent_stays_alone() -> None:
 def test_a_stack_that_would_end_later_is_left() -> None:
     """Two workers train two replicates in 3 s; one stack of both takes 4."""
     found = divide(2, 2, timed(cheap, 1, 2), 3.0, 2)
-    assert found == Pieces((1, 1), "one stack of replicates would end later than each alone")
+    assert found == Pieces((1, 1), "alone: one stack of replicates would end later")
 
 
 def test_without_figures_nothing_is_stacked() -> None:

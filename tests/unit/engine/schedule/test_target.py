@@ -202,7 +202,7 @@ def test_it_is_known_to_one_check() -> None:
 @pytest.mark.parametrize(
     ("train", "told"),
     [
-        ({"target_accuracy": 0.9, "target_loss": 0.1}, "target_accuracy and target_loss exclude"),
+        ({"target_accuracy": 0.9, "target_loss": 0.1}, "target_accuracy and target_loss"),
         ({"target_checks": 4}, "train.target_checks: needs train.target_accuracy or"),
     ],
 )

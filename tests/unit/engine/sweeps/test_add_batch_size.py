@@ -90,10 +90,10 @@ def test_any_shipped_experiment_can_be_added_to(name: str) -> None:
 @pytest.mark.parametrize(
     ("more", "size", "why"),
     [
-        ("[grid]\nbatch_size = [16]", 16, "batch size 16: is there already"),
-        ("", 64, "batch size 64: is there already"),
-        ("[[cells]]\nlr = 0.2", 32, "batch size 32: this experiment names its configurations one"),
-        ("", 1438, "batch size 1,438: there are only 1,437 training images"),
+        ("[grid]\nbatch_size = [16]", 16, "batch size 16: already"),
+        ("", 64, "batch size 64: already"),
+        ("[[cells]]\nlr = 0.2", 32, "batch size 32: cannot be added"),
+        ("", 1438, "batch size 1,438: "),
         ("[grid]\nbatch_size = [8]\n[[cells]]\nbatch_size = 16", 16, "batch size 16: configurat"),
         (
             '[scaling]\nrule = "adam-sqrt"\nbase_batch_size = 64',

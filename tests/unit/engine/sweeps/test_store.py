@@ -26,6 +26,7 @@ from batchscope.engine.sweeps.store import (
     read_launch,
     sweep_folders,
 )
+from tests.messages import says
 from tests.unit.engine.sweeps.store_fixtures import (
     created,
     held,
@@ -73,7 +74,7 @@ def test_a_home_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_home_that_cannot_be(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
     message = refusal(lambda: home_folder(str(tmp_path / name)), MachineProblem)
-    assert message.startswith(f"{tmp_path / name}: batchscope keeps its sweeps here, but: ")
+    assert message.startswith(f"{tmp_path / name}: cannot be used ")
     assert message.endswith("choose another folder with --home or $BATCHSCOPE_HOME")
 
 
@@ -151,7 +152,7 @@ def test_a_title_that_is_no_utf8_leaves_no_half_made_sweep(tmp_path: Path) -> No
 def test_a_launch_that_cannot_be_read(tmp_path: Path, content: bytes) -> None:
     folder = created(tmp_path)
     (folder / LAUNCH).write_bytes(content)
-    assert refusal(lambda: read_launch(folder)) == f"{folder}: holds no sweep that can be read"
+    assert says(refusal(lambda: read_launch(folder)), f"{folder}: | no readable sweep | {LAUNCH}")
 
 
 # ---- whether it lives
@@ -202,15 +203,15 @@ def test_an_id_that_is_the_beginning_of_another_is_itself(tmp_path: Path) -> Non
 def test_an_id_that_fits_several_sweeps(tmp_path: Path) -> None:
     folders = [created(tmp_path, "same") for _ in range(5)]
     message = refusal(lambda: find_sweep(home(tmp_path), "same"))
-    assert message.startswith("'same' fits 5 sweeps: ")
-    assert message.count(", ") == 3
+    assert message.startswith("'same' matches 5 sweeps: ")
+    assert message.count("-same, ") == 4
     assert folders[-1].name in message
 
 
 def test_an_id_that_is_none(tmp_path: Path) -> None:
     place = home(tmp_path)
-    expected = "no stored sweep 'nope'; `batchscope list` names them"
-    assert refusal(lambda: find_sweep(place, "nope")) == expected
+    expected = "no stored sweep 'nope' | `batchscope list`"
+    assert says(refusal(lambda: find_sweep(place, "nope")), expected)
     folder = created(tmp_path)
     typo = folder.name.replace("quickstart", "quickstrat")
     expected = f"no stored sweep '{typo}'; did you mean '{folder.name}'?"
@@ -220,7 +221,7 @@ def test_an_id_that_is_none(tmp_path: Path) -> None:
 
 def test_without_an_id_it_is_the_one_that_lives_or_the_newest(tmp_path: Path) -> None:
     place = home(tmp_path)
-    assert refusal(lambda: find_sweep(place, None)) == f"no sweep is stored under {place}"
+    assert says(refusal(lambda: find_sweep(place, None)), f"no sweep | {place}")
     first, second, third = (created(tmp_path) for _ in range(3))
     assert find_sweep(place, None) == third
     with held(first):

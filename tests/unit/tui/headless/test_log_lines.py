@@ -18,6 +18,7 @@ from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.tui.headless import event_text
 from batchscope.tui.headless.follower import HeadlessFollower, has_display
 from batchscope.tui.headless.log_lines import Line, Log, LogFormat, full_text, json_line, short_text
+from tests.messages import says
 from tests.unit.state_fixtures import (
     FOUR,
     ONE,
@@ -183,7 +184,7 @@ def test_an_epoch_has_the_figures_of_its_trial_and_its_record(tmp_path: Path) ->
     first, second = [
         line for line in parsed(written(tmp_path / "x", events)) if line["event"] == "epoch"
     ]
-    assert second["message"] == f"{ONE}: epoch 2 of 40, train 0.7500, test 0.5000, 0.125 s"
+    assert says(second["message"], f"{ONE}: epoch 2 of 40 | 0.7500 | 0.5000 | 0.125 s")
     del first["message"], first["time"]
     assert first == {
         "level": "info",
@@ -218,10 +219,9 @@ def test_json_tells_every_epoch_and_text_each_statement(tmp_path: Path) -> None:
     folder = written(tmp_path / "x", events)
     found = [line["epoch"] for line in parsed(folder) if line["event"] == "epoch"]
     assert found == list(range(1, 9))
-    assert [line.partition(": ")[2] for line in told(folder, "text") if "epoch" in line] == [
-        f"{ONE}: epochs 1 to 7 of 40, train 0.7500, test 0.5000, 0.125 s",
-        f"{ONE}: epoch 8 of 40, train 0.7500, test 0.5000, 0.125 s",
-    ]
+    first, second = (line.partition(": ")[2] for line in told(folder, "text") if "epoch" in line)
+    assert says(first, f"{ONE}: epochs 1 to 7 of 40 | 0.7500")
+    assert says(second, f"{ONE}: epoch 8 of 40 | 0.7500")
 
 
 def test_what_a_resumed_trial_states_again_is_told_once(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from batchscope.tui.headless.log_lines import Line
 from batchscope.tui.headless.progress_rows import fraction, progress_rows
 from batchscope.tui.render.styled_text import text_of, width_of
 from batchscope.tui.render.units import clock
+from tests.messages import says
 from tests.unit.state_fixtures import (
     FOUR,
     ONE,
@@ -109,8 +110,8 @@ def test_where_there_is_no_room_the_rest_is_counted() -> None:
 def test_before_the_first_step_it_says_what_goes_on() -> None:
     assert [row.split() for row in shown(SweepState())] == [["◌", "preparing"]]
     fetching = folded(ev.DataProgress(name="mnist", received=3_200_000, total=11_600_000))
-    assert shown(fetching)[1].strip() == "fetching mnist: 3.2 of 11.6 MB"
-    assert "getting ready" in shown(folded(worker()))[1]
+    assert says(shown(fetching)[1].strip(), "downloading mnist | 3.2 of 11.6 MB")
+    assert "preparing" in shown(folded(worker()))[1]
 
 
 def test_stopping_is_said_until_nobody_lives() -> None:
