@@ -340,9 +340,7 @@ def _unbent(
             critical, below=below, reason="steps hardly fall beyond the smallest batch size"
         )
     else:
-        critical = replace(
-            critical, reason="the spread over the seeds hides where the curve bends"
-        )
+        critical = replace(critical, reason="the spread over the seeds hides where the curve bends")
     return critical, (critical.above or 0.0, critical.below or math.inf)
 
 
@@ -356,9 +354,7 @@ def _remarks(curve: Fit, reached: Sequence[_Reached], every: Sequence[float]) ->
     looks = zip(reached, every, strict=True)
     coarse = [str(each.batch_size) for each, step in looks if step > COARSE * each.mean.steps]
     if coarse:
-        remarks.append(
-            f"the target was checked only a few times at batch size {', '.join(coarse)}"
-        )
+        remarks.append(f"the target was checked only a few times at batch size {', '.join(coarse)}")
     return remarks
 
 

@@ -125,14 +125,17 @@ def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> Recommen
             return Recommended(sentence)
         if len(sizes) > 1:
             return Recommended(f"{sentence}; their times cannot be compared: {_unlike(sizes)}")
-        sentence += f"; {fastest.name} is the fastest of these: {_time(state, fastest)}"
+        sentence += f"; of these, {fastest.name} is the fastest: {_time(state, fastest)}"
         return Recommended(sentence, fastest.configuration)
     return Recommended(
-        f"Use {best.name}: its test accuracy, {_accuracy(best)}, is the highest of "
-        f"{len(known)} configurations and differs significantly from "
-        f"{'the other one' if len(known) == 2 else 'all others'}; {_time(state, best)}",
+        f"Use {best.name}: its test accuracy, {_accuracy(best)}, is significantly higher than "
+        f"that of {_others(len(known) - 1)}; {_time(state, best)}",
         best.configuration,
     )
+
+
+def _others(count: int) -> str:
+    return "the other configuration" if count == 1 else f"all {count} others"
 
 
 def _alike(level: list[_Candidate], which: str) -> str:
@@ -241,7 +244,7 @@ def _time(state: SweepState, candidate: _Candidate) -> str:
     timing = candidate.configuration.settings.run.timing
     size = stack_of(state, candidate.configuration.id)
     together = f" for a stack of {size} replicates" if size > 1 else ""
-    return f"{_seconds(state, candidate):.3g} s of training{together}, {TIMED_AS[timing]}"
+    return f"training took {_seconds(state, candidate):.3g} s{together}, {TIMED_AS[timing]}"
 
 
 def advice(

@@ -137,7 +137,7 @@ class _Curve:
         return np.logaddexp(0.0, away), slope - slope.mean(axis=1, keepdims=True)
 
     def _left(self, c: "Floats") -> "tuple[Floats, Floats]":
-        """Return the residuals of the means (G, K), and the weights that give their slope (G, K)."""
+        """Return the residuals of the means, and the weights that give their slope: both (G, K)."""
         bend, slope = self._bend(c)
         level = self._means - bend
         scale = (slope**2).sum(axis=1, keepdims=True)

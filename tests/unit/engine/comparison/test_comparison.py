@@ -85,7 +85,7 @@ def test_one_seed_has_a_difference_and_no_interval() -> None:
     assert (of.low, of.high, of.n, of.p, of.verdict) == (None, None, 1, None, "undetermined")
 
 
-def test_accuracies_on_other_images_are_told_and_not_judged() -> None:
+def test_accuracies_on_other_images_are_shown_and_not_judged() -> None:
     many = (0.9, 0.901, 0.902), (0.95, 0.951, 0.952)
     a, b = side((configuration(), many[0])), side((configuration(), many[1]), id="b")
     assert accuracy(compare(a, b)).verdict == "higher"
@@ -101,7 +101,7 @@ def test_another_share_held_out_is_no_pair_and_said() -> None:
     held = replace(other, settings=replace(other.settings, data=Data("digits", 0.2)))
     of = compare(side((one, ONE)), side((held, OTHER), id="b"))
     assert accuracy(of).method == "Welch's t"
-    assert any("held out" in each for each in of.remarks)
+    assert any("hold out" in each for each in of.remarks)
     assert [change.key for change in of.settings] == ["data.validation"]
 
 
@@ -135,9 +135,10 @@ def test_times_are_ratios_and_stacks_are_told() -> None:
     (row,) = of.rows
     assert row.epoch_seconds == type(row.epoch_seconds)(2.0, 0.5, 0.25)
     assert row.stacked == (3, 1)
-    assert any("stacks of other sizes" in each for each in of.remarks)
+    assert any("(marked !)" in each for each in of.remarks)
     same = found(a, [Ended(0.9, figures=fast, stacked=3)] * 3)
-    assert any("those of all in one" in each for each in same.remarks)
+    assert any("marked ×" in each for each in same.remarks)
+    assert not any("(marked !)" in each for each in same.remarks)
 
 
 def test_memory_is_the_highest_of_any_trial() -> None:
@@ -178,7 +179,7 @@ def test_versions_and_machines_are_set_beside_each_other() -> None:
         {"key": "python", "a": None, "b": "3.12"},
         {"key": "cores", "a": 2, "b": 8},
     ]
-    assert any(each.endswith("circumstances: cores") for each in of.remarks)
+    assert any(each.endswith(": cores") for each in of.remarks)
     assert any("2 damaged lines of B's" in each for each in of.remarks)
 
 
@@ -200,8 +201,8 @@ def test_more_seeds_are_a_difference() -> None:
 @pytest.mark.parametrize(
     ("b", "told"),
     [
-        (side((configuration(), ONE)), "both are sweep a: nothing can be compared with itself"),
-        (side((configuration(16), ONE), id="b"), "A has the batch sizes 8, B has 16"),
+        (side((configuration(), ONE)), "sweep a"),
+        (side((configuration(16), ONE), id="b"), "A has 8; B has 16"),
     ],
 )
 def test_what_cannot_be_compared(b: Opened, told: str) -> None:
