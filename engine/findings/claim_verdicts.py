@@ -157,12 +157,12 @@ def direction(estimate: Estimate, sign: int) -> tuple[Word, str]:
     """
     p = p_value(estimate)
     if p is None or estimate.effect == 0:
-        return "undetermined", "the difference is exactly zero"
+        return "undetermined", "the effect is exactly zero"
     if p >= LEVEL:
-        return "undetermined", f"the seeds cannot distinguish it from zero (p = {p:.2g})"
+        return "undetermined", f"the seeds cannot distinguish the effect from zero (p = {p:.2g})"
     if estimate.effect * sign > 0:
         return "supported", ""
-    return "contradicted", "the difference has the opposite sign"
+    return "contradicted", "the effect has the opposite sign"
 
 
 def equality(estimate: Estimate, within: float) -> tuple[Word, str]:

@@ -63,8 +63,8 @@ def noise_sentence(critical: Critical, noise: Sequence[NoiseFinding]) -> str:
     same = agrees(middle, critical.value)
     if same is None:
         return f"{head}."
-    word = "the same" if same else "a different"
-    return f"{head}, {word} order of magnitude."
+    word = "of the same" if same else "not of the same"
+    return f"{head}, {word} order of magnitude as the critical batch size."
 
 
 def meaning(critical: Critical, batch_size: int) -> str:

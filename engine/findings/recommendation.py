@@ -135,7 +135,7 @@ def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> Recommen
 
 
 def _others(count: int) -> str:
-    return "the other configuration" if count == 1 else f"all {count} others"
+    return {1: "the other configuration", 2: "both others"}.get(count, f"all {count} others")
 
 
 def _alike(level: list[_Candidate], which: str) -> str:
