@@ -111,7 +111,7 @@ class Exported:
         return self._json("findings.json")
 
     @cached_property
-    def told(self) -> ExportedFindings:
+    def document(self) -> ExportedFindings:
         """The content of `findings.json` as structs."""
         return msgspec.convert(self.findings, ExportedFindings)
 

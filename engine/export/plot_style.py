@@ -195,7 +195,7 @@ def count_axis(axis: Any, whole: bool = False) -> None:
     if whole:
         axis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
     elif axis.axis_name == "x":
-        axis.set_major_locator(MaxNLocator(nbins=6))  # numbers of five digits beside each other
+        axis.set_major_locator(MaxNLocator(nbins=6))  # numbers of five digits need room
     axis.set_major_formatter(Alike())
 
 

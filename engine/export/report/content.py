@@ -85,7 +85,7 @@ def report_of(of: Exported, state: SweepState) -> Report:
         state: the folded journal, which gives the log, the settings and the machine.
     """
     manifest = of.manifest
-    document = of.told
+    document = of.document
     critical = document.critical_batch_size
     return Report(
         question=manifest["question"] or manifest["title"] or "",

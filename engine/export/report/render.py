@@ -38,7 +38,7 @@ def render(folder: Path) -> None:
     state = SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
     exported = Exported(folder)
     report = report_of(exported, state)
-    figures = draw(state, exported.told, folder / FIGURES)
+    figures = draw(state, exported.document, folder / FIGURES)
     (folder / REPORT).write_text(page(report, figures), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""`batchscope compare`: real exports and stored sweeps side by side, and what is refused."""
+"""`batchscope compare` compares real exports and stored sweeps, and refuses anything else."""
 
 import json
 import re
@@ -19,7 +19,7 @@ ADAM = sets(
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an export each of two sweeps, of which the home has the second alone."""
+    """A folder with exports of two sweeps and a home that stores only the second."""
     root = tmp_path_factory.mktemp("compare")
     lab = Lab(root)
     try:

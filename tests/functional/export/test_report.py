@@ -1,4 +1,4 @@
-"""The report of an export: what it says, that its numbers are those of the tables, and again."""
+"""The report of an export: its content, its numbers from the tables, and the same bytes again."""
 
 import json
 import re
@@ -143,7 +143,7 @@ def test_no_report_leaves_tables_findings_and_journal(tmp_path: Path) -> None:
 
 
 def hostile_sweep(home: Path) -> Path:
-    """Whatever people write, and what a library says, is hostile; one trial failed."""
+    """A sweep with hostile text in every field that people or libraries write; one trial failed."""
     recipe = Recipe(home)
     chosen = tuple(replace(each, label=HOSTILE + each.id) for each in configurations())
     recipe.claims = tuple(replace(claim, statement=HOSTILE) for claim in CLAIMS[:2])
@@ -210,7 +210,7 @@ def test_of_many_trials_some_are_shown_and_the_rest_counted(tmp_path: Path) -> N
     assert "40 more rows " in page.text, "300 of 340 trials"
     assert "280 more rows " in page.text, "60 of 340 configurations"
     assert len(html) < 2_000_000
-    cast = cast_of(state, exported.told)
+    cast = cast_of(state, exported.document)
     assert (len(cast.names), cast.names[0], cast.names[-1]) == (24, "b1", "b340")
     assert cast.note == " 316 more configurations not drawn."
     check_numbers(folder, page)

@@ -1,4 +1,4 @@
-"""How comparisons and trends are judged, and what is undetermined."""
+"""Comparisons and trends are judged; what cannot be judged is undetermined."""
 
 from itertools import pairwise
 from typing import Any
@@ -158,7 +158,7 @@ def test_an_effect_within_the_noise_is_undetermined_with_its_p_value() -> None:
     assert f"p = {p:.2g}" in found.reason
 
 
-def test_what_no_trial_measures() -> None:
+def test_a_measure_that_no_trial_has() -> None:
     state = sweep([(B8, HIGH), (B64, LOW)], comparison("less", measure="peak_memory_bytes"))
     assert verdict(state).reason.startswith("8: no seed")
     assert "peak_memory_bytes" in verdict(state).reason
@@ -233,7 +233,7 @@ def test_a_step_back_over_several_levels_leaves_a_trend_undetermined() -> None:
     assert "from batch_size 16 to 64" in found.reason
 
 
-def test_a_trend_of_which_no_series_is_left_is_undetermined() -> None:
+def test_a_trend_without_a_complete_series_is_undetermined() -> None:
     for columns in ((HIGH, [DIVERGED] * 3, LOW), (HIGH, [DIVERGED] * 3)):
         found = verdict(sweep(ladder_of(*columns), trend("decreasing")))
         assert (found.verdict, found.excluded, found.n) == ("undetermined", 3, 0)
@@ -250,7 +250,7 @@ def rates(worse: list[Any]) -> list[tuple[Any, list[Any]]]:
     ]
 
 
-def test_a_series_that_lost_a_level_is_left_aside_at_every_level() -> None:
+def test_a_series_that_lost_a_level_is_left_out_at_every_level() -> None:
     """With the low rate at the small batch only, accuracy would seem to rise."""
     for way, expected in (("decreasing", "supported"), ("increasing", "contradicted")):
         found = verdict(sweep(rates([DIVERGED] * 3), trend(way)))
@@ -303,7 +303,7 @@ def test_the_same_draw_summed_in_another_order_is_no_effect(measure: str) -> Non
         ("shared", "shared", "test_accuracy", ""),
     ],
 )
-def test_a_verdict_on_times_says_what_ran_beside(
+def test_a_verdict_on_times_says_whether_other_trials_ran(
     left: str, right: str, measure: str, expected: str
 ) -> None:
     sides = [configuration(8, timing=left), configuration(64, timing=right)]
@@ -311,7 +311,7 @@ def test_a_verdict_on_times_says_what_ran_beside(
     assert verdict(state).timing == expected
 
 
-def test_a_trend_of_times_says_what_ran_beside() -> None:
+def test_a_trend_of_times_says_whether_other_trials_ran() -> None:
     state = sweep(ladder_of(HIGH, LOW), trend("decreasing", "epoch_seconds"))
     assert verdict(state).timing == "shared"
     assert verdict(sweep(ladder_of(HIGH), trend("decreasing"))).timing == ""
@@ -323,7 +323,7 @@ def test_a_level_still_to_come_is_waited_for() -> None:
     assert found.reason.startswith("batch_size 32: 1 of 3 seeds")
 
 
-def test_what_differs_in_more_is_left_aside_and_said() -> None:
+def test_a_configuration_that_differs_in_more_is_left_out_with_a_remark() -> None:
     raised = configuration(16, lr=0.5, id="raised")
     found = verdict(sweep([*ladder_of(HIGH, LOW), (raised, HIGH)], trend("decreasing")))
     assert found.verdict == "supported"

@@ -181,7 +181,7 @@ def number(value: float, relation: Any = "greater", **keys: Any) -> Claim:
         (0.961, "greater", "undetermined"),
     ],
 )
-def test_the_mean_beside_a_number_is_that_of_scipy(
+def test_a_mean_against_a_number_agrees_with_scipy(
     value: float, relation: str, expected: str
 ) -> None:
     values = [0.95, 0.96, 0.97]
@@ -232,7 +232,7 @@ def test_seeds_that_agree_with_the_number_are_undetermined() -> None:
 
 
 def test_one_image_more_in_both_seeds_proves_nothing() -> None:
-    """Of 1,000 test images; the rounding alone has a variance of step² ÷ 12."""
+    """One of 1,000 test images; rounding alone has a variance of step² ÷ 12."""
     found = verdict(sweep([(B8, [0.901, 0.901])], number(0.9)))
     assert found.verdict == "undetermined"
     assert found.high is not None
@@ -322,7 +322,7 @@ def test_probed_configurations_are_averaged_and_lost_trials_counted_once() -> No
     assert "every trial of 32 diverged" in found.reason
 
 
-def test_those_probed_at_other_levels_are_left_aside_and_said() -> None:
+def test_configurations_probed_at_other_levels_are_left_out_with_a_remark() -> None:
     fewer = configuration(64, probe=Probe(at=(1.0,), batch_sizes=(1, 8)))
     state = sweep(
         [

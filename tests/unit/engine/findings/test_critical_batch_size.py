@@ -1,4 +1,4 @@
-"""The critical batch size of a sweep: what it is, what it leaves out, where it is undetermined."""
+"""The critical batch size: its value, what it leaves out, and when it is undetermined."""
 
 import dataclasses
 import math
@@ -31,7 +31,7 @@ from tests.unit.engine.findings_fixtures import Ended, configuration, sweep
 
 
 def found(state: SweepState) -> Critical:
-    """What the sweep tells."""
+    """Return the critical batch size of a sweep that has a target."""
     told = critical_batch_size(state)
     assert told is not None
     return told
@@ -53,8 +53,8 @@ def test_it_recovers_what_was_planted() -> None:
     assert not told.left_out
 
 
-def test_seconds_of_a_stack_count_once_and_say_whose_they_are() -> None:
-    """A pair, and a third that trained alone: its time is of something else."""
+def test_seconds_of_a_stack_count_once_and_name_its_size() -> None:
+    """Two replicates in a stack and one alone: its time does not compare."""
 
     def ends(size: int, seed: int) -> Ended:
         told = reached(wobbled(size, seed), size, seconds=(4.0, 4.0, 1.0)[seed])
@@ -84,7 +84,7 @@ def test_each_size_has_its_costs_and_its_regime() -> None:
 
 
 def test_a_step_of_ragged_epochs_sees_fewer_samples() -> None:
-    """Of 100 images a batch of 64 sees 50 a step: that is what the curve is over."""
+    """With 100 images, a batch of 64 has 50 images a step on average; the curve is over these."""
 
     def half(size: int, seed: int) -> Ended:
         steps = round(wobbled(size // 2, seed))
@@ -94,11 +94,11 @@ def test_a_step_of_ragged_epochs_sees_fewer_samples() -> None:
     assert told.value == pytest.approx(found(swept(wobbled)).value)
 
 
-def test_without_a_target_there_is_none() -> None:
+def test_without_a_target_there_is_no_critical_batch_size() -> None:
     assert critical_batch_size(sweep([(configuration(8), [0.9, 0.9, 0.9])])) is None
 
 
-def test_a_size_with_a_trial_that_did_not_get_there_is_left_out_and_named() -> None:
+def test_a_size_with_a_trial_that_missed_the_target_is_left_out_and_named() -> None:
     def lost(size: int, seed: int) -> float | Ended:
         short = reached(5000, size, TARGET - 0.01)
         return short if (size, seed) == (2048, 1) else wobbled(size, seed)
@@ -112,7 +112,7 @@ def test_a_size_with_a_trial_that_did_not_get_there_is_left_out_and_named() -> N
     assert told.value == pytest.approx(CRITICAL, rel=0.15)
 
 
-def test_how_a_trial_ended_instead_is_told() -> None:
+def test_the_reason_says_how_a_trial_ended_instead() -> None:
     def lost(size: int, seed: int) -> float | Ended:
         return Ended(0.95, "diverged") if size == 8 and seed < 2 else wobbled(size, seed)
 
@@ -165,7 +165,7 @@ def test_what_differs_otherwise_is_not_on_one_curve() -> None:
     assert told.reason.startswith("the configurations differ")
 
 
-def test_a_curve_that_falls_throughout_tells_a_lower_bound() -> None:
+def test_a_curve_that_falls_throughout_gives_a_lower_bound() -> None:
     told = found(swept(lambda size, seed: 1e6 / size * (1 + 0.02 * math.sin(size + seed))))
     assert told.value is None
     assert told.above is not None
@@ -179,7 +179,7 @@ def test_a_curve_that_falls_throughout_tells_a_lower_bound() -> None:
     assert told.above_linear is None
 
 
-def test_a_curve_that_is_flat_tells_an_upper_bound() -> None:
+def test_a_flat_curve_gives_an_upper_bound() -> None:
     told = found(swept(lambda size, seed: 2000 * (1 + 0.02 * math.sin(size + seed))))
     assert told.value is None
     assert told.below is not None
@@ -189,7 +189,7 @@ def test_a_curve_that_is_flat_tells_an_upper_bound() -> None:
     assert told.sizes[-1].regime == "maximal data parallelism"
 
 
-def test_seeds_that_spread_widely_tell_nothing() -> None:
+def test_a_wide_spread_over_the_seeds_gives_no_value() -> None:
     told = found(
         swept(lambda size, seed: 3000 * math.exp(2 * math.sin(5 * seed + size)), SIZES[:4])
     )
@@ -214,7 +214,7 @@ def test_of_several_rates_the_one_with_the_fewest_steps_is_taken() -> None:
     assert slow.remarks == ()
 
 
-def test_a_rate_that_never_gets_there_takes_no_size_with_it() -> None:
+def test_a_rate_that_misses_the_target_does_not_remove_its_batch_size() -> None:
     values = []
     for size in SIZES:
         for lr, accuracy in ((0.1, TARGET), (3.0, 0.2)):
@@ -243,7 +243,7 @@ def test_zhangs_is_a_fifth_over_linear_scaling_from_the_smallest() -> None:
     assert told.above_linear_low < told.above_linear < told.above_linear_high
 
 
-def test_looking_seldom_is_told() -> None:
+def test_a_target_that_is_checked_seldom_has_a_remark() -> None:
     told = found(swept(lambda size, seed: max(1, round(wobbled(size, seed) / 400))))
     assert any("target" in each and "2048" in each for each in told.remarks)
 

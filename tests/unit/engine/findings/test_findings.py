@@ -142,7 +142,7 @@ def test_bars_are_measured_in_the_smallest_batch() -> None:
     assert bars(zero, "distance_from_init")["b8"].normalized is None
 
 
-def test_times_have_ratios_and_say_what_ran_beside() -> None:
+def test_times_have_ratios_and_say_whether_other_trials_ran() -> None:
     large_one, small_one = (configuration(size, timing="alone") for size in (64, 8))
     state = sweep([(large_one, [timed(0.9, 1.0)]), (small_one, [timed(0.9, 4.0)])])
     small, large = figures(state)
@@ -152,7 +152,7 @@ def test_times_have_ratios_and_say_what_ran_beside() -> None:
     assert (large.seeds, large.finished, large.excluded) == (3, 1, 0)
 
 
-def test_two_of_one_size_are_both_beside_the_next_smaller() -> None:
+def test_two_of_one_size_are_both_compared_with_the_next_smaller() -> None:
     twin = configuration(64, lr=0.2, id="b64-lr0.2")
     values = [
         (configuration(8), [timed(0.9, 8.0)]),
@@ -162,7 +162,7 @@ def test_two_of_one_size_are_both_beside_the_next_smaller() -> None:
     assert [of.ratios.get("epoch_seconds") for of in figures(sweep(values))] == [None, 2.0, 4.0]
 
 
-def test_a_figure_is_beside_its_kin_alone() -> None:
+def test_a_measure_is_only_compared_with_its_kin() -> None:
     """Two optimizers: each is measured in its own smallest batch."""
     adam = [
         configuration(size, optimizer="adam", id=f"a{size}", label=f"a{size}") for size in (16, 64)
@@ -218,7 +218,7 @@ def test_nothing_is_measured_in_what_may_be_zero() -> None:
 # ---- the recommendation
 
 
-def test_the_best_is_recommended_where_the_seeds_tell_it_from_all() -> None:
+def test_the_best_is_recommended_if_it_differs_significantly_from_all() -> None:
     state = sweep(
         [
             (configuration(8), [timed(0.95, 4.0), timed(0.96, 4.0), timed(0.97, 4.0)]),
@@ -233,7 +233,7 @@ def test_the_best_is_recommended_where_the_seeds_tell_it_from_all() -> None:
         assert word in found.sentence
 
 
-def test_the_fastest_of_those_that_cannot_be_told_apart_is_named() -> None:
+def test_without_a_clear_winner_the_fastest_is_named() -> None:
     state = sweep(
         [
             (configuration(8), [timed(0.95, 4.0), timed(0.96, 4.0), timed(0.97, 4.0)]),
@@ -293,7 +293,7 @@ def test_what_lost_a_seed_is_neither_recommended_nor_compared() -> None:
     assert "1024 and 2048 are left out: 4 of their 10 trials" in sentence
 
 
-def test_those_that_cannot_be_told_apart_are_named_beside_those_left_out() -> None:
+def test_without_a_clear_winner_configurations_left_out_are_counted() -> None:
     values: list[tuple[Any, list[Any]]] = [
         (configuration(8), [0.95, 0.96, 0.97]),
         (configuration(16), [0.96, 0.94, 0.97]),

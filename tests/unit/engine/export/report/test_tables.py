@@ -1,4 +1,4 @@
-"""The table of noise scales in a report: ends that there are not, and why."""
+"""The table of noise scales in a report shows intervals, or why there is none."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def shown(cell: Cell) -> str | None:
     return cell.shown if isinstance(cell, Number) else cell  # type: ignore[return-value]
 
 
-def test_an_interval_stands_as_it_is(tmp_path: Path) -> None:
+def test_an_interval_is_shown(tmp_path: Path) -> None:
     assert [shown(cell) for cell in row(tmp_path)] == ["8", "117", "60", "800", "30", None, ""]
 
 
