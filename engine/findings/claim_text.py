@@ -1,4 +1,4 @@
-"""Words a verdict with its effect, and names the claims that were not judged."""
+"""Claims in words: a verdict with its effect, and claims that are left out."""
 
 from batchscope.engine.analysis.stack_times import TIMED_AS
 from batchscope.engine.experiment.claims import LEFT_OUT
@@ -9,15 +9,14 @@ from batchscope.engine.journal.sweep_state import SweepState
 
 
 def idle_sentence(state: SweepState) -> str:
-    """Return how many claims of the preset were left out; empty if all were judged."""
+    """How many there are; empty where every claim is judged."""
     notes = state.opened.notes if state.opened else ()
     count = sum(note.startswith(LEFT_OUT) for note in notes)
     if not count:
         return ""
     one = count == 1
     are = "1 claim of the preset is" if one else f"{count} claims of the preset are"
-    compared = "it compares" if one else "they compare"
-    return f"{are} left out: this sweep does not run what {compared}."
+    return f"{are} left out: this sweep does not run what {'it' if one else 'they'} would compare."
 
 
 UNITS = {"peak_memory_bytes": ("MiB", 1 / 2**20), "samples_per_second": ("samples/s", 1.0)}
@@ -25,10 +24,7 @@ SMALL_SECONDS = 0.1
 
 
 def effect_text(verdict: Verdict) -> str:
-    """Return the effect with its interval: −1.90 points [−2.20, −1.60], n=5.
-
-    The text is empty if nothing could be compared.
-    """
+    """−1.90 points [−2.20, −1.60], n=5; empty where nothing could be compared."""
     if verdict.effect is None or verdict.low is None or verdict.high is None:
         return ""
     unit, factor = unit_of(verdict.measure, verdict.effect)
@@ -37,12 +33,12 @@ def effect_text(verdict: Verdict) -> str:
 
 
 def word_of(verdict: Verdict) -> str:
-    """Return the verdict, with "so far" while trials that may change it are open."""
+    """The verdict, and whether it may still change."""
     return f"{verdict.verdict} so far" if verdict.provisional else verdict.verdict
 
 
 def remarks(verdict: Verdict) -> str:
-    """Return the reason of a verdict, its caution and how many trials were left out."""
+    """What else there is to say: why, and what was left out."""
     count = verdict.excluded
     parts = [
         verdict.reason,
@@ -54,7 +50,7 @@ def remarks(verdict: Verdict) -> str:
 
 
 def unit_of(measure: str, effect: float) -> tuple[str, float]:
-    """Return the unit of an effect (with a leading space) and the factor that converts to it."""
+    """The unit of an effect with a space before it, and what the effect is multiplied with."""
     if measure in ACCURACIES:
         return " points", 100.0
     if measure.endswith("_seconds"):

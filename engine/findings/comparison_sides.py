@@ -1,4 +1,4 @@
-"""Gathers one side of a comparison: the values of its configurations, seed by seed."""
+"""One side of a comparison: what its configurations measured, seed by seed."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,36 +15,28 @@ from batchscope.engine.spec import Configuration
 
 LOST = ("diverged", "failed")
 NEVER = {"diverged": "diverged", "failed": "failed", "skipped": "was skipped"}
-"""Statuses of trials that will never have a value, in words."""
+"""How a trial ends that will have no value, in words."""
 TO_TARGET = ("steps_to_target", "samples_to_target", "seconds_to_target")
-"""Measures that a finished trial has only if it reached its target."""
+"""Measures that a finished trial has if it reached its target."""
 OPEN = ("queued", "running", "stopped")
 LEAST_SEEDS = 2
 NAMED = 3
-"""The most configurations without a value that a verdict names; the others are counted."""
+"""As many configurations are named that a verdict does without; of more, how many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison: a value for each seed, and why other seeds have none.
+    """The values of finished trials by seed, and why others have none.
 
-    Replicates of a stack share their time, so a time or throughput has one value for each stack,
-    under the seed of its first member. Only the largest stacks count.
+    `finished` counts trials, `ended` seeds that every configuration of the side finished.
 
-    Attributes:
-        name: the side as a verdict names it.
-        measure: the measure that is compared.
-        values: value by seed, averaged over the configurations.
-        seeds: number of seeds that the side has.
-        finished: number of finished trials.
-        lost: trials that diverged or failed.
-        pending: number of trials that have not ended.
-        start: the settings that decide, with the seed, the initial weights and the data order.
-        floor: least variance of a value, from its rounding.
-        shared: whether a configuration was timed while other trials ran.
-        gone: the configurations that will never have a value, and why.
-        stacks: sizes of the stacks whose values count.
-        ended: number of seeds that every configuration of the side finished.
+    Replicates of a stack share their time: of times and paces each stack has one value, by the
+    seed of its first member, and those of the largest stacks count alone.
+
+    `lost` are the trials that diverged or failed, `start` is what initial weights and data order
+    depend on beside the seed, `floor` the variance of a value's rounding. `shared` tells that a
+    configuration was timed while others ran, `gone` which ones will have no value, and why;
+    `stacks` how many replicates trained together whose values count.
     """
 
     name: str
@@ -63,11 +55,11 @@ class Side:
 
     @property
     def thin(self) -> bool:
-        """Return whether there are too few seeds to judge by."""
+        """Whether there are too few seeds to judge by."""
         return len(self.values) < LEAST_SEEDS
 
     def lack(self) -> str:
-        """Return why there are too few seeds."""
+        """Why it is thin."""
         if self.gone:
             return f"{self.name}: {listed(self.gone)}"
         if self.finished and not self.values and self.measure in ErrorDecomposition._fields:
@@ -79,7 +71,7 @@ class Side:
         if self.measure in TIMED and self.values and max(self.stacks, default=1) > 1:
             return ONE
         if self.seeds < LEAST_SEEDS:
-            return f"{self.name}: one seed gives no interval; set seeds = 2 or more"
+            return f"{self.name}: one seed has no spread; set seeds = 2 or more"
         if len(self.values) == self.ended:
             return f"{self.name}: {self.ended} of {self.seeds} seeds finished"
         has = "reached the target" if self.measure in TO_TARGET else f"have {self.measure}"
@@ -93,17 +85,12 @@ def gather(
     name: str = "",
     spot: Spot = OWN,
 ) -> Side:
-    """Average a measure over configurations, for every seed that all of them finished.
+    """The mean over the configurations for every seed that all of them finished.
 
-    A seed that only some of them finished is left out, so that all means are over the same
-    configurations. If one of them will never finish any seed, no value is left.
+    `spot` says where in each training a measure of the probe is read.
 
-    Args:
-        state: the sweep.
-        measure: the measure to average.
-        configurations: the configurations of this side.
-        name: what to call the side; by default the labels of its configurations.
-        spot: where in each training a measure of the probe is read.
+    A seed that only some of them finished is left out, so that no mean is over different ones;
+    where one of them will never finish a seed, none is left.
     """
     groups = [state.replicates(each.id) for each in configurations]
     everyone = [trial for group in groups for trial in group]
@@ -136,7 +123,7 @@ def gather(
 
 
 def fate(state: SweepState, configuration: Configuration) -> str:
-    """Return how all trials of a configuration ended without a value; empty if one may have one."""
+    """How all trials of a configuration ended that will have no value; empty while one may."""
     statuses = {trial.status for trial in state.replicates(configuration.id)}
     if not statuses <= NEVER.keys():
         return ""
@@ -144,20 +131,20 @@ def fate(state: SweepState, configuration: Configuration) -> str:
 
 
 def listed(remarks: Sequence[str]) -> str:
-    """Join the first few remarks, and count the others."""
+    """The first few of them, and how many more there are."""
     more = len(remarks) - NAMED
     return "; ".join([*remarks[:NAMED], *([f"and {more} more like these"] if more > 0 else [])])
 
 
 def share_seeds(left: Side, right: Side) -> bool:
-    """Return whether a seed gives both sides the same initial weights and data order."""
+    """Whether a seed means the same initial weights and data order on both sides."""
     return left.start == right.start
 
 
 def difference(left: Side, right: Side) -> Estimate | None:
-    """Estimate left − right: paired over the common seeds if possible, else by Welch's t-test.
+    """Left − right: over common seeds where these pair the sides, else by Welch's t.
 
-    Returns None if fewer than two seeds can be used.
+    None where fewer than two seeds can be used.
     """
     floors = (left.floor, right.floor)
     if not share_seeds(left, right):
@@ -169,9 +156,9 @@ def difference(left: Side, right: Side) -> Estimate | None:
 
 
 def above(side: Side, value: float) -> Estimate | None:
-    """Estimate mean − value for an exact number: a one-sample t-test (Student 1908).
+    """Mean of the side − value, a number without an uncertainty: a one-sample t (Student 1908).
 
-    Returns None if fewer than two seeds can be used.
+    None where fewer than two seeds can be used.
     """
     values = list(side.values.values())
     return paired(values, [value] * len(values), (side.floor, 0.0))
@@ -180,7 +167,7 @@ def above(side: Side, value: float) -> Estimate | None:
 def _values(
     state: SweepState, trials: Iterable[TrialState], measure: str, spot: Spot
 ) -> dict[int, float]:
-    """Return the values of the finished trials by seed; a time is averaged over each stack."""
+    """The values of the finished trials by seed; of a time one a stack, the mean of its members."""
     finished = [trial for trial in trials if trial.status == "finished"]
     if measure in TIMED:
         measured = {
@@ -198,13 +185,13 @@ def _values(
 
 
 def _ended(groups: Sequence[Sequence[TrialState]]) -> int:
-    """Return how many seeds all groups of replicates finished."""
+    """How many seeds all groups of replicates finished."""
     done = [{trial.seed for trial in group if trial.status == "finished"} for group in groups]
     return len(set.intersection(*done)) if done else 0
 
 
 def _stacks(state: SweepState, trials: Iterable[TrialState], measure: str) -> frozenset[int]:
-    """Return the sizes of the stacks whose values count."""
+    """The sizes of the stacks whose values count."""
     finished = [trial for trial in trials if trial.status == "finished"]
     if measure in TIMED:
         finished = [trial for members in clocks(state, finished).values() for trial in members]
@@ -212,7 +199,7 @@ def _stacks(state: SweepState, trials: Iterable[TrialState], measure: str) -> fr
 
 
 def _gone(state: SweepState, configurations: Sequence[Configuration]) -> tuple[str, ...]:
-    """Return why configurations will never have a value; with their labels if there are several."""
+    """Why configurations of a side will have no value; with their labels if it has several."""
     fates = [(each.label, fate(state, each)) for each in configurations]
     if len(fates) == 1:
         return tuple(f"every trial {why}" for _, why in fates if why)
@@ -220,6 +207,6 @@ def _gone(state: SweepState, configurations: Sequence[Configuration]) -> tuple[s
 
 
 def _start(configuration: Configuration) -> bytes:
-    """Encode the settings that decide, with the seed, the initial weights and the data order."""
+    """Data, network and sampling: with the seed they decide initial weights and data order."""
     settings = configuration.settings
     return msgspec.json.encode([settings.data, settings.model, settings.train.sampling])

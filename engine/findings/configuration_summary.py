@@ -1,4 +1,4 @@
-"""Summarizes each configuration: means over its seeds, with intervals and ratios.
+"""The figures of each configuration over its seeds, with intervals and beside the smallest batch.
 
 Pure functions of a `SweepState`; only finished trials count.
 """
@@ -41,11 +41,12 @@ TIMES = ("epoch_seconds", "step_seconds")
 
 
 class Mean(Struct, frozen=True):
-    """A mean over `n` seeds with its 95 % confidence interval (None with fewer than two seeds).
+    """A mean over `n` seeds with its interval of coverage 0.95, where two seeds or more give one.
 
-    For times and throughputs `n` counts stacks, because the replicates of a stack share one
-    measurement. `normalized` is the mean divided by that of the smallest batch size; None if that
-    one does not differ significantly from 0.
+    Of times and paces `n` counts stacks, whose replicates share one measurement.
+
+    `normalized` is the mean over that of the smallest batch size; None where this one is not
+    known to differ from 0.
     """
 
     mean: float
@@ -56,16 +57,13 @@ class Mean(Struct, frozen=True):
 
 
 class ConfigurationSummary(Struct, frozen=True, kw_only=True):
-    """The means of one configuration over its seeds.
+    """One configuration. `ratios` tells how often its times fit into the next smaller batch's,
+    where that was stacked alike.
 
-    Attributes:
-        configuration, label, batch_size: which configuration it is.
-        seeds, finished, excluded: number of trials, of finished ones, of diverged or failed ones.
-        timing: "alone", or "shared" if other trials of the sweep ran at the same time.
-        figures: mean of each measure that it has.
-        ratios: for each time, how many times it fits into that of the next smaller batch size of
-            the same kin (see `engine.analysis.figures.kin`) and stack size.
-        stacked: number of replicates that share a time.
+    Only kin are set beside each other: see `engine.analysis.figures.kin`.
+
+    `timing` says whether anything else of the sweep ran beside: `alone` or `shared`; so many as
+    `stacked` replicates share a time.
     """
 
     configuration: str
@@ -81,9 +79,9 @@ class ConfigurationSummary(Struct, frozen=True, kw_only=True):
 
 
 def mean_of(state: SweepState, configuration: str, measure: str) -> Mean | None:
-    """Return the mean of a measure over the finished seeds; None if no trial has it.
+    """A measure over the finished seeds of a configuration; None where no trial has it.
 
-    Bias and variance of three seeds are known only as a whole, so they have no interval.
+    Bias and variance of three seeds are known, but not by seed: they have no interval.
     """
     side = gather(state, measure, [state.configurations[configuration]])
     if side.values or measure not in ErrorDecomposition._fields:
@@ -93,7 +91,7 @@ def mean_of(state: SweepState, configuration: str, measure: str) -> Mean | None:
 
 
 def mean_over(values: Sequence[float], floor: float = 0.0) -> Mean | None:
-    """Return mean and interval of values with a variance of at least `floor`; None without any."""
+    """Mean and interval of values, each with a variance of at least `floor`; None without any."""
     estimate = of_mean(values, floor)
     if estimate is None:
         return Mean(values[0], None, None, 1) if values else None
@@ -102,7 +100,7 @@ def mean_over(values: Sequence[float], floor: float = 0.0) -> Mean | None:
 
 
 def measured_in(mean: Mean, base: Mean | None) -> Mean:
-    """Return a mean, also divided by that of the base if the interval of the base excludes 0."""
+    """A mean, also divided by that of the base where the base's interval leaves out 0."""
     if base is None:
         return mean
     low, high = (base.mean if end is None else end for end in (base.low, base.high))
@@ -110,10 +108,10 @@ def measured_in(mean: Mean, base: Mean | None) -> Mean:
 
 
 def bars(state: SweepState, measure: str) -> dict[str, Mean]:
-    """Return a measure of each configuration, also divided by that of the smallest batch size.
+    """A measure across batch sizes, each also divided by that of the smallest among its kin.
 
-    The base is the first configuration with a value that has the smallest batch size among its
-    kin. A time has no base of a different stack size.
+    Where several kin have the smallest batch size, the first that has a value is the base. Times
+    are beside none that was stacked otherwise.
     """
     means = {name: mean_of(state, name, measure) for name in preferred(state)}
     known = {name: mean for name, mean in means.items() if mean is not None}
@@ -129,9 +127,9 @@ def bars(state: SweepState, measure: str) -> dict[str, Mean]:
 
 
 def ratios(state: SweepState, means: dict[str, Mean]) -> dict[str, float]:
-    """Return how many times a time fits into that of the next smaller batch size among its kin.
+    """How many times a time fits into that of the next smaller batch size among its kin.
 
-    Batch sizes without a value are skipped. There is no ratio between different stack sizes.
+    That is the next smaller one that has a value; there is no ratio where it was stacked otherwise.
     """
     factors: dict[str, float] = {}
     for family in _families(state):
@@ -145,17 +143,17 @@ def ratios(state: SweepState, means: dict[str, Mean]) -> dict[str, float]:
 
 
 def stack_of(state: SweepState, configuration: str) -> int:
-    """Return how many replicates share the times of a configuration."""
+    """How many replicates share the times that stand for a configuration."""
     return stacked(timed_trials(state.replicates(configuration)))
 
 
 def _comparable(state: SweepState, measure: str, one: str, other: str) -> bool:
-    """Return whether two configurations can be compared: times only if stacks are equal."""
+    """Whether a measure of two configurations is of the same thing: times of equal stacks."""
     return measure not in TIMED or stack_of(state, one) == stack_of(state, other)
 
 
 def _families(state: SweepState) -> list[list[str]]:
-    """Group the configurations by kin, each group in the order of batch sizes."""
+    """Configurations that are kin, each family in the order of their batch sizes."""
     families: dict[Settings, list[str]] = {}
     for name in preferred(state):
         families.setdefault(kin(state.configurations[name].settings), []).append(name)
@@ -167,7 +165,7 @@ def _size(state: SweepState, configuration: str) -> int:
 
 
 def figures(state: SweepState, measures: Iterable[str] = MEASURES) -> list[ConfigurationSummary]:
-    """Summarize every configuration, smaller batch sizes first."""
+    """Every configuration, smaller batch sizes first."""
     means = {measure: bars(state, measure) for measure in measures}
     faster = {measure: ratios(state, means[measure]) for measure in TIMES if measure in means}
     return [

@@ -282,7 +282,7 @@ def _lack(reached: Sequence[_Reached]) -> str:
         some = some or f"only {len(reached)} batch sizes"
         return f"{some} reached the target in every trial ({LEAST_SIZES} are needed)"
     if min(len(each.costs) for each in reached) < LEAST_SEEDS:
-        return "one seed gives no interval (set seeds = 2 or more)"
+        return "one seed has no spread (set seeds = 2 or more)"
     if len({each.configuration.seeds for each in reached}) > 1:
         return "the batch sizes were not run with the same seeds"
     return ""

@@ -249,7 +249,7 @@ def test_what_rounding_leaves_is_no_effect() -> None:
 
 def test_one_seed_is_too_few_for_a_number_too() -> None:
     found = verdict(sweep([(configuration(8, seeds=1), [0.9])], number(0.5)))
-    assert "seeds = 2" in found.reason
+    assert "one seed has no spread" in found.reason
 
 
 # ---- within one training
