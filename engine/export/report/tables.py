@@ -167,7 +167,7 @@ def _parts(of: Exported) -> ReportTable:
         len(rows),
         row,
         "After Domingos 2000: error = bias + net variance. ± is the jackknife standard error over "
-        "the seeds, in points; three seeds give none.",
+        "the seeds, in points; with three seeds only the error has one.",
     )
 
 
