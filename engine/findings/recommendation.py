@@ -58,7 +58,7 @@ class _Candidate:
 
     @property
     def name(self) -> str:
-        """What a sentence calls it."""
+        """The label in a sentence: in quotes, or "batch size 64" if it is a number."""
         return named(self.configuration.label)
 
 
