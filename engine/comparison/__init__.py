@@ -1,1 +1,1 @@
-"""Two sweeps side by side."""
+"""Compares two sweeps."""

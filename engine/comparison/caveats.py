@@ -1,4 +1,4 @@
-"""What to beware of where two sweeps are compared, in sentences."""
+"""Warns of what makes two sweeps hard to compare."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,7 +10,7 @@ from batchscope.engine.spec import Configuration
 
 
 def remarks(a: Opened, b: Opened, matched: Matched) -> list[str]:
-    """Every sentence that belongs to the comparison."""
+    """Return every warning about the comparison of A with B, as sentences."""
     return [
         *_unfinished(a, b),
         *_damaged(a, b),
@@ -24,32 +24,33 @@ def _unfinished(a: Opened, b: Opened) -> Iterator[str]:
     for name, side in (("A", a), ("B", b)):
         if side.pending:
             of = f"{side.pending} of {len(side.state.trials)} trials"
-            yield f"{name} is unfinished: {of} have no end yet, and what is said may change"
+            yield f"{name} is unfinished: {of} have not ended, so the results may change"
 
 
 def _damaged(a: Opened, b: Opened) -> Iterator[str]:
     for name, side in (("A", a), ("B", b)):
         if side.damaged:
-            yield f"{side.damaged} damaged lines of {name}'s journal were passed over"
+            lines = "1 damaged line" if side.damaged == 1 else f"{side.damaged} damaged lines"
+            yield f"skipped {lines} of {name}'s journal"
 
 
 def _images(a: Opened, b: Opened, matched: Matched) -> Iterator[str]:
     settings = [(x.settings, y.settings) for x, y in matched.pairs]
     if not all(same_images(a.state, b.state, x, y) for x, y in settings):
         one, two = (_named({each[at].data.name for each in settings}) for at in (0, 1))
-        other = f"{one} and {two}" if one != two else f"both {one}, but not the same"
+        other = f"{one} and {two}" if one != two else f"both {one}, but not the same images"
         yield (
-            f"accuracies are on different images ({other}): their difference tells of the data "
-            "too, so it is not judged"
+            f"accuracies are not judged: the test images differ ({other}), so a difference may "
+            "come from the data"
         )
     elif any(x.data.validation != y.data.validation for x, y in settings):
-        yield "different shares of the training images are held out: they train on other images"
+        yield "A and B hold out different shares of the data, so they trained on different images"
 
 
 def _times(a: Opened, b: Opened, matched: Matched) -> Iterator[str]:
     one, other = _facts(a), _facts(b)
     if one != other:
-        yield f"times were taken under other circumstances: {', '.join(_apart(one, other))}"
+        yield f"times were measured under different conditions: {', '.join(_apart(one, other))}"
     sizes = [
         (stack_of(a.state, x.id), stack_of(b.state, y.id))
         for x, y in matched.pairs
@@ -57,18 +58,18 @@ def _times(a: Opened, b: Opened, matched: Matched) -> Iterator[str]:
     ]
     if any(left != right for left, right in sizes):
         yield (
-            "replicates trained in stacks of other sizes: such times and peaks (marked !) do not "
-            "compare"
+            "some times and peaks (marked !) do not compare: their replicates trained in stacks of "
+            "different sizes"
         )
     if any(size > 1 for pair in sizes for size in pair):
-        yield "replicates trained as stacks: times and peaks are those of all in one (marked ×)"
+        yield "times and peaks of a whole stack of replicates are marked ×"
     sides: tuple[tuple[str, Opened, Sequence[Configuration]], ...] = (
         ("A", a, [x for x, _ in matched.pairs]),
         ("B", b, [y for _, y in matched.pairs]),
     )
     shared = [name for name, side, of in sides if _shared(side, of)]
     if shared:
-        yield f"other trials ran while epochs were timed (in {' and '.join(shared)})"
+        yield f"other trials ran while epochs were timed in {' and '.join(shared)}"
 
 
 def _began(of: Opened, configuration: Configuration) -> bool:
@@ -92,8 +93,8 @@ def _shared(of: Opened, among: Sequence[Configuration]) -> bool:
 def _unclear(matched: Matched) -> Iterator[str]:
     for size, (one, other) in matched.unclear.items():
         yield (
-            f"batch size {size}: which of {one} in A and {other} in B match is not told by what "
-            "varies, so these are not compared"
+            f"batch size {size} is not compared: the settings that vary do not say which of the "
+            f"{one} in A matches which of the {other} in B"
         )
 
 

@@ -1,9 +1,9 @@
-"""The difference between two sweeps, configuration by configuration: pure data.
+"""Compares two sweeps, configuration by configuration, as pure data.
 
-B − A of the test accuracy at the end, with an interval over the seeds: seed by seed (paired t)
-where a seed gives both the same initial weights and order of images, else Welch's t. What is judged
-is adjusted for the number of configurations (Holm 1979). A difference between accuracies on other
-test images is given and not judged. Times are ratios, with what stands against them.
+The final test accuracy is compared as B − A, with an interval over the seeds: by a paired t-test if
+a seed gives both sides the same initial weights and order of images, else by Welch's t-test. The p
+values are adjusted for the number of configurations (Holm 1979). If the test images differ, the
+difference is reported but not judged. Times and memory are compared as ratios B ÷ A, with warnings.
 """
 
 import dataclasses
@@ -35,7 +35,17 @@ ACCURACY = "test_accuracy"
 
 
 class ComparedSweep(Struct, frozen=True, kw_only=True):
-    """One of the two sweeps: `written` as a person named it, and how it stood."""
+    """One of the two sweeps.
+
+    Attributes:
+        written: the name that the command line gave.
+        id, preset, title: of the sweep.
+        state: its state, now or when it was exported.
+        trials, pending, lost: number of trials; of open ones; of diverged or failed ones.
+        damaged_journal_lines: number of journal lines that were skipped.
+        versions: of batchscope, torch and Python.
+        machine: facts about the machine.
+    """
 
     written: str
     id: str
@@ -51,7 +61,7 @@ class ComparedSweep(Struct, frozen=True, kw_only=True):
 
 
 class Change(Struct, frozen=True):
-    """Something that differs, with what holds on each side; settings have a value or several."""
+    """Something that differs between the sweeps; a setting has one value or several on a side."""
 
     key: str
     a: Any
@@ -59,10 +69,15 @@ class Change(Struct, frozen=True):
 
 
 class Accuracy(Struct, frozen=True, kw_only=True):
-    """Test accuracies as fractions, and B − A with its interval of coverage 1 − `level`.
+    """Test accuracies as fractions, and their difference B − A.
 
-    `n` is the number of pairs, or of seeds of the smaller side. `p` is two-sided, and `adjusted`
-    for the number of configurations; `verdict` goes by the latter.
+    Attributes:
+        a, b: mean of each side.
+        difference: B − A, with its interval `low` to `high` of coverage 1 − `level`.
+        n: number of pairs, or of seeds of the smaller side.
+        method: the test that was used.
+        p: two-sided p value.
+        adjusted: `p` adjusted for the number of configurations; it decides the `verdict`.
     """
 
     a: Mean | None
@@ -79,7 +94,7 @@ class Accuracy(Struct, frozen=True, kw_only=True):
 
 
 class Ratio(Struct, frozen=True):
-    """A figure on both sides, and B ÷ A."""
+    """A measure on both sides, and B ÷ A."""
 
     a: float | None
     b: float | None
@@ -87,11 +102,18 @@ class Ratio(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """A configuration of A with the one of B that it matches.
+    """A configuration of A and the matching one of B.
 
-    `changes` are the settings in which these two differ and not the whole sweeps. `stacked` are the
-    replicates that share a time, `lost` the trials that diverged or failed, `missed` those that
-    finished short of a target that both have. `steps_to_target` is None without one.
+    Attributes:
+        label, batch_size: of the configuration.
+        a, b: its id in each sweep.
+        changes: settings in which these two differ, but not the sweeps as a whole.
+        test_accuracy: the difference in test accuracy.
+        epoch_seconds, peak_memory_bytes: seconds and bytes.
+        steps_to_target: mean steps; None without a target that both sides have.
+        stacked: number of replicates that share a time, in A and B.
+        lost: number of trials that diverged or failed, in A and B.
+        missed: number of finished trials that did not reach the target, in A and B.
     """
 
     label: str
@@ -109,7 +131,15 @@ class Row(Struct, frozen=True, kw_only=True):
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """All that can be said of two sweeps beside each other; `remarks` are what to beware of."""
+    """The comparison of two sweeps.
+
+    Attributes:
+        a, b: the two sweeps.
+        settings, versions, machine: what differs between them.
+        rows: the configurations that match, smaller batch sizes first.
+        only_a, only_b: labels of configurations without a match.
+        remarks: warnings.
+    """
 
     a: ComparedSweep
     b: ComparedSweep
@@ -123,13 +153,13 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
 
 def compare(a: Opened, b: Opened) -> Comparison:
-    """B beside A.
+    """Compare sweep B with sweep A.
 
     Raises:
         UsageProblem: they are the same sweep, or have no configuration in common.
     """
     if a.id == b.id:
-        raise UsageProblem(f"compare: both are sweep {a.id}: nothing can be compared with itself")
+        raise UsageProblem(f"compare: both names are sweep {a.id}; name two sweeps")
     one, other = _standing(a.state), _standing(b.state)
     matched = match(one, other, _settled(a.state) | _settled(b.state))
     if not matched.pairs:
@@ -152,12 +182,12 @@ def compare(a: Opened, b: Opened) -> Comparison:
 
 
 def _standing(state: SweepState) -> list[Configuration]:
-    """What stands for a sweep: all but the candidates to which another was preferred."""
+    """Return all configurations, without the candidates that `[select]` did not choose."""
     return [state.configurations[name] for name in preferred(state)]
 
 
 def _settled(state: SweepState) -> set[str]:
-    """The keys that `[select]` has chosen a value of, in every group."""
+    """Return the keys of `[select]`, if every group of candidates has its choice."""
     selection = state.opened.selection if state.opened else None
     if selection is None or any(choice.chosen is None for choice in choices(state)):
         return set()
@@ -171,10 +201,10 @@ def _nothing(a: Sequence[Configuration], b: Sequence[Configuration]) -> str:
     ]
     if set(sizes[0].split(", ")) & set(sizes[1].split(", ")):
         return (
-            "compare: no configuration of A can be told to match one of B: for a batch size that "
-            "both have there are several, and they share no value of what varies"
+            "compare: no configuration of A matches one of B: both have several of the same batch "
+            "size, and share no value of a setting that varies"
         )
-    return f"compare: nothing in common: A has the batch sizes {sizes[0]}, B has {sizes[1]}"
+    return f"compare: no batch size in common: A has {sizes[0]}; B has {sizes[1]}"
 
 
 def _source(of: Opened) -> ComparedSweep:
@@ -230,7 +260,7 @@ def _row(a: SweepState, b: SweepState, x: Configuration, y: Configuration, whole
 
 
 def _label(x: Configuration, y: Configuration) -> str:
-    """What both are called, else the shorter name: it holds less that only one of them varies."""
+    """Return the name that both share, else the shorter one: it names fewer settings."""
     if x.rivals and y.rivals == x.rivals:
         return x.rivals
     return min(x.rivals or x.label, y.rivals or y.label, key=len)
@@ -263,7 +293,7 @@ def _accuracy(a: SweepState, b: SweepState, x: Configuration, y: Configuration) 
 
 
 def _in_common(left: Side, right: Side) -> tuple[Side, Side]:
-    """Both sides over the seeds that pair them, where any do: the means are of the same ones."""
+    """Restrict both sides to their common seeds if these pair them, so that the means match."""
     shared = left.values.keys() & right.values.keys()
     if not share_seeds(left, right) or not shared:
         return left, right
@@ -276,7 +306,7 @@ def _mean(side: Side) -> Mean | None:
 
 
 def _judged(rows: Sequence[Row]) -> list[Row]:
-    """The verdicts of all configurations, adjusted for their number."""
+    """Return the rows with their verdicts, adjusted for the number of rows."""
     at = [index for index, row in enumerate(rows) if row.test_accuracy.p is not None]
     adjusted = holm([rows[index].test_accuracy.p or 0.0 for index in at])
     judged = list(rows)
@@ -307,7 +337,11 @@ def _lost(trials: Sequence[TrialState]) -> int:
 def _to_target(
     left: Sequence[TrialState], right: Sequence[TrialState]
 ) -> tuple[Ratio | None, tuple[int, int]]:
-    """Mean steps to a target that both sides have, where every finished trial reached it."""
+    """Compare the mean steps to a target that both sides have and every trial reached.
+
+    Returns:
+        The ratio, and how many finished trials of A and B missed the target.
+    """
     one, other = left[0].settings, right[0].settings
     if not has_target(one.train) or _target(one) != _target(other):
         return None, (0, 0)

@@ -1,4 +1,4 @@
-"""Draws a comparison: B − A of the test accuracy over the configurations, with intervals."""
+"""Draws a comparison: the difference B − A in test accuracy, with intervals."""
 
 import math
 from pathlib import Path
@@ -25,16 +25,16 @@ MEASURE = "test accuracy, B − A (points)"
 MOST_ROWS = 40
 LABEL = 40
 CROWDED = 6
-"""Characters of a name from which each has a line of its own."""
+"""Names longer than this many characters get a line each."""
 COLUMN, ROW, MARGIN, WIDE = 0.4, 0.26, 1.5, 7.0
-"""Inches of a configuration along x and down y, beside all of them, and of width with names."""
+"""Inches: a configuration along x, one along y, the margin, and the width with long names."""
 
 
 def draw(comparison: Comparison, path: Path) -> None:
-    """Write the figure as what the file's name ends in: svg or png.
+    """Write the figure as SVG or PNG, by the suffix of the file.
 
     Raises:
-        MachineProblem: the disk refuses; a file that is there stays as it is.
+        MachineProblem: the file cannot be written; an existing file stays as it is.
     """
     content = drawn(comparison, path.suffix.lower().removeprefix("."))
     beside = path.with_name(f".{path.name}.new")
@@ -47,7 +47,7 @@ def draw(comparison: Comparison, path: Path) -> None:
 
 
 def drawn(comparison: Comparison, kind: str) -> bytes:
-    """The figure as the bytes of a file of that kind."""
+    """Return the figure as the bytes of a file of that kind, "svg" or "png"."""
     rows = _known(comparison)[:MOST_ROWS]
     with styled(KEY):
         named = any(len(row.label) > CROWDED for row in rows)
@@ -59,12 +59,12 @@ def drawn(comparison: Comparison, kind: str) -> bytes:
 
 
 def title(comparison: Comparison) -> str:
-    """What is compared, and how much of it is drawn."""
+    """Return the title: the two sweeps, and how many of their configurations are drawn."""
     lines = [f"A: {printable(comparison.a.id)}", f"B: {printable(comparison.b.id)}"]
     if any(row.test_accuracy.verdict == "not judged" for row in comparison.rows):
-        lines.append("on different images: not judged")
+        lines.append("different test images: not judged")
     else:
-        lines.append("95 % intervals over the seeds; filled: told apart (Holm, 0.05)")
+        lines.append("95 % intervals over the seeds; filled: significant (Holm, 0.05)")
     if len(_known(comparison)) > MOST_ROWS:
         lines.append(f"the first {MOST_ROWS} of {len(_known(comparison))} configurations")
     return "\n".join(lines)
@@ -75,7 +75,7 @@ def _known(comparison: Comparison) -> list[Row]:
 
 
 def _along(rows: list[Row]) -> tuple[Figure, Axes]:
-    """Batch sizes along x."""
+    """Draw the configurations along x, for short names."""
     figure, axes = new("", "batch size", MEASURE)
     figure.set_figwidth(max(WIDTH, COLUMN * len(rows) + MARGIN))
     axes.axhline(0.0, color=FAINT, linewidth=0.8)
@@ -89,7 +89,7 @@ def _along(rows: list[Row]) -> tuple[Figure, Axes]:
 
 
 def _down(rows: list[Row]) -> tuple[Figure, Axes]:
-    """A line for each configuration, where names are too long to stand beside each other."""
+    """Draw a line for each configuration, for names too long to fit along x."""
     figure, axes = new("", MEASURE, "", ROW * len(rows) + MARGIN)
     figure.set_figwidth(WIDE)
     axes.axvline(0.0, color=FAINT, linewidth=0.8)
@@ -107,7 +107,7 @@ def _difference(row: Row) -> float:
 
 
 def _ends(row: Row) -> tuple[float, float]:
-    """The interval in points; nothing to be seen where there is none."""
+    """Return the interval in points; NaN, which is not drawn, if there is none."""
     of = row.test_accuracy
     if of.low is None or of.high is None:
         return math.nan, math.nan
@@ -115,7 +115,7 @@ def _ends(row: Row) -> tuple[float, float]:
 
 
 def _point(row: Row) -> dict[str, Any]:
-    """Filled where B is told apart, adjusted for the number of rows."""
+    """Return the style of a point, filled if B differs significantly after adjustment."""
     colour = series_style(0).colour
     face = colour if row.test_accuracy.verdict in ("higher", "lower") else "white"
     return {"marker": "o", "ms": 6, "markeredgecolor": colour, "markerfacecolor": face}

@@ -1,6 +1,6 @@
-"""Opens what a person names as one side of a comparison: an export, or a stored sweep.
+"""Opens one side of a comparison: an export or a stored sweep.
 
-An export has its sweep's journal in it, so both are read alike: by folding the journal.
+An export contains the journal of its sweep, so both are read by folding the journal.
 """
 
 import os
@@ -21,11 +21,15 @@ from batchscope.engine.system.files import is_folder, is_there
 
 
 class Opened(Struct, frozen=True, kw_only=True):
-    """A sweep with its figures, and where it came from.
+    """A sweep to be compared, and where it came from.
 
-    `written` is what the person wrote, `phase` how the sweep stood when it was exported, or stands
-    now. `versions` are of batchscope, torch and Python. `damaged` lines of the journal were passed
-    over.
+    Attributes:
+        written: the name that the command line gave.
+        id: id of the sweep.
+        state: the folded journal.
+        phase: state of the sweep now, or when it was exported.
+        versions: of batchscope, torch and Python.
+        damaged: number of journal lines that were skipped.
     """
 
     written: str
@@ -37,15 +41,19 @@ class Opened(Struct, frozen=True, kw_only=True):
 
     @property
     def pending(self) -> int:
-        """Trials that have not ended yet."""
+        """Return how many trials have not ended."""
         return sum(not trial.done for trial in self.state.trials.values())
 
 
 def opened(written: str, home: Callable[[], Path]) -> Opened:
-    """The export in the folder of that name, or else the stored sweep of that id in the `home`.
+    """Open the export in the folder of that name, or else the stored sweep with that id.
+
+    Args:
+        written: path of a folder, or id of a sweep (or its start or end).
+        home: returns the folder of the stored sweeps.
 
     Raises:
-        UsageProblem: it is neither, or an export that is damaged or of a later version.
+        UsageProblem: there is neither, or the export is damaged or of a later version.
         MachineProblem: it cannot be read.
     """
     path = Path(written)
@@ -53,19 +61,19 @@ def opened(written: str, home: Callable[[], Path]) -> Opened:
     if is_folder(path) and (is_path or is_there(path / MANIFEST)):
         return _export(written, path)
     if is_path:
-        what = "is a file; an export is a folder" if is_there(path) else "no such folder"
+        what = "is a file; name the folder of an export" if is_there(path) else "no such folder"
         raise UsageProblem(f"{printable(written)}: {what}")
     try:
         folder = find_sweep(home(), written)
     except UsageProblem as problem:
         if not is_there(path):
-            raise UsageProblem(f"{problem}, and no export is in a folder of that name") from None
-        raise UsageProblem(f"{problem} ({printable(written)} is here, but no export)") from None
+            raise UsageProblem(f"{problem}, and there is no export of that name") from None
+        raise UsageProblem(f"{problem} ({printable(written)} here is not an export)") from None
     return _read(written, folder.name, folder, lambda state: state.phase(conductor_lives(folder)))
 
 
 def _export(written: str, folder: Path) -> Opened:
-    """An export, or the folder of a stored sweep that was named by its path."""
+    """Open an export, or a stored sweep that was named by the path of its folder."""
     if not is_there(folder / MANIFEST) and is_there(folder / LAUNCH):
         alive = conductor_lives(folder)
         return _read(written, folder.resolve().name, folder, lambda state: state.phase(alive))
@@ -80,20 +88,20 @@ def _manifest(folder: Path) -> dict[str, Any]:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes())
     except FileNotFoundError:
         raise UsageProblem(
-            f"{printable(folder)}: is no export of batchscope: it has no {MANIFEST}"
+            f"{printable(folder)}: is not a batchscope export: it has no {MANIFEST}"
         ) from None
     except OSError as error:
         raise MachineProblem(f"{where}: {error.strerror or error}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise UsageProblem(f"{where}: is damaged: it is no JSON") from None
+        raise UsageProblem(f"{where}: is damaged: it is not valid JSON") from None
     if not isinstance(manifest, dict) or manifest.get("program") != "batchscope":
-        raise UsageProblem(f"{where}: is not that of an export of batchscope")
+        raise UsageProblem(f"{where}: is not from a batchscope export")
     version = manifest.get("format")
     if not isinstance(version, int) or not {"sweep", "state"} <= manifest.keys():
-        raise UsageProblem(f"{where}: is damaged: it lacks format, sweep or state")
+        raise UsageProblem(f"{where}: is damaged: format, sweep or state is missing")
     if version > FORMAT:
         raise UsageProblem(
-            f"{where}: format {version} is of a later batchscope; this one reads up to {FORMAT}"
+            f"{where}: format {version} needs a later batchscope; this one reads up to {FORMAT}"
         )
     return manifest
 
@@ -111,7 +119,7 @@ def _read(written: str, name: str, folder: Path, phase: Callable[[SweepState], s
     except OSError as error:
         raise MachineProblem(f"{printable(path)}: {error.strerror or error}") from None
     if state.opened is None:
-        what = "says nothing of a sweep" if is_there(path) else "is not there"
+        what = "has no sweep in it" if is_there(path) else "does not exist"
         raise UsageProblem(f"{printable(path)}: {what}, so there is nothing to compare")
     return Opened(
         written=printable(written),
@@ -126,6 +134,6 @@ def _read(written: str, name: str, folder: Path, phase: Callable[[SweepState], s
 def _check_version(event: JournalOpened, path: Path) -> None:
     if event.version > JOURNAL_VERSION:
         raise UsageProblem(
-            f"{printable(path)}: version {event.version} is of a later batchscope "
+            f"{printable(path)}: version {event.version} needs a later batchscope "
             f"({printable(event.program)}); this one reads up to {JOURNAL_VERSION}"
         )

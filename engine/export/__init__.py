@@ -1,1 +1,1 @@
-"""What a person takes away: tables and documents of a sweep, written whole or not at all."""
+"""Exports a sweep as tables, documents and a report, written completely or not at all."""

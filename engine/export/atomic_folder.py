@@ -1,7 +1,7 @@
-"""Puts a folder in the place of another at once, and clears what a killed program left half made.
+"""Replaces a folder atomically, and removes incomplete folders that a killed program left.
 
-A folder is filled beside its place, under a name that only this room gives, and held by a lock that
-ends with the process. So whatever has such a name and nobody holds is left over, and may go.
+A new folder is filled next to its final place, under a name that only this module uses, and locked
+until the process ends. So an unlocked folder with such a name is left over, and can be removed.
 """
 
 import contextlib
@@ -17,15 +17,15 @@ from pathlib import Path
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 NAMED = 40
-"""As many characters of the folder's own name are in that of the one beside it."""
+"""How many characters of the target's name the name of the new folder contains."""
 HALF_MADE, ASIDE = "batchscope-export", "batchscope-replaced"
 
 
 @contextlib.contextmanager
 def beside(target: Path) -> Iterator[Path]:
-    """A new folder on the same disk as `target`, gone afterwards unless it was moved.
+    """Create a new folder on the same disk as `target`, and remove it afterwards unless moved.
 
-    What exports to `target` left half made because they were killed is removed first.
+    Incomplete folders that killed exports to `target` left are removed first.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     _clear(target)
@@ -38,7 +38,7 @@ def beside(target: Path) -> Iterator[Path]:
 
 
 def replace(fresh: Path, target: Path) -> None:
-    """Put `fresh` in the place of `target`: one step where the system can exchange folders."""
+    """Move `fresh` to `target`; in one step if the system can exchange folders."""
     if not target.exists():
         fresh.rename(target)
     elif not _exchange(fresh, target):
@@ -53,7 +53,7 @@ def _prefix(target: Path, kind: str) -> str:
 
 
 def _held(target: Path) -> tuple[Path, int]:
-    """A new folder with a lock on it; another where somebody cleared it before it was locked."""
+    """Create a new folder and lock it; retry if another process removed it before the lock."""
     while True:
         fresh = Path(tempfile.mkdtemp(prefix=_prefix(target, HALF_MADE), dir=target.parent))
         lock = os.open(fresh, os.O_RDONLY)
@@ -65,7 +65,7 @@ def _held(target: Path) -> tuple[Path, int]:
 
 
 def _clear(target: Path) -> None:
-    """Remove the folders beside `target` that were half made and that nobody holds."""
+    """Remove incomplete folders next to `target` that no process has locked."""
     wanted = re.compile(re.escape(_prefix(target, HALF_MADE)) + "[a-z0-9_]{8}")
     for entry in list(os.scandir(target.parent)):
         if wanted.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
@@ -79,7 +79,7 @@ def _clear(target: Path) -> None:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a folder as long as the descriptor is open; False where it is held, or cannot be."""
+    """Lock a folder as long as the descriptor is open; return False if that is impossible."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -88,7 +88,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Linux's renameat2 with RENAME_EXCHANGE; False where there is none."""
+    """Exchange two folders with Linux's renameat2; return False where it is not available."""
     if not sys.platform.startswith("linux"):
         return False
     library = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""The files of an export, read back: every number of a report is one of theirs, with its place."""
+"""Reads the files of an export back: every number of a report is one of theirs, with its place."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ from batchscope.engine.formatting import shown_size, signed, significant
 
 
 class Number(NamedTuple):
-    """A number as it is shown, as the file has it, and where: `trials.csv#3/test_accuracy`."""
+    """A number as shown, its exact text, and its place in a file: `trials.csv#3/test_accuracy`."""
 
     shown: str
     exact: str
@@ -29,7 +29,7 @@ class Number(NamedTuple):
 
 
 class Range(NamedTuple):
-    """A mean with the interval around it, where there is one, over `n` seeds."""
+    """A mean over `n` seeds, with its interval if it has one."""
 
     mean: Number
     low: Number | None = None
@@ -41,7 +41,7 @@ Cell = str | Number | Range | None
 
 
 class ExportedFigures(Struct, frozen=True):
-    """The figures in `findings.json`."""
+    """The key `findings` of `findings.json`."""
 
     configurations: tuple[ConfigurationSummary, ...] = ()
     probes: tuple[DrawSummary, ...] = ()
@@ -49,7 +49,7 @@ class ExportedFigures(Struct, frozen=True):
 
 
 class ExportedFindings(Struct, frozen=True):
-    """`findings.json` as what it was made of."""
+    """The content of `findings.json` as the structs that it was written from."""
 
     claims: tuple[Verdict, ...]
     recommendation: str
@@ -60,7 +60,7 @@ class ExportedFindings(Struct, frozen=True):
     bias_variance: tuple[BiasVariance, ...] = ()
 
     def means(self, measure: str) -> dict[str, Mean]:
-        """A measure of each configuration that has it, smaller batch sizes first."""
+        """Return the means of a measure by configuration, smaller batch sizes first."""
         return {
             each.configuration: each.figures[measure]
             for each in self.findings.configurations
@@ -69,7 +69,7 @@ class ExportedFindings(Struct, frozen=True):
 
 
 LONGEST_FIELD = 1 << 30
-"""A reason may be as long as what a library says."""
+"""The longest field of a CSV file that is read: a reason may hold a long message."""
 STYLES: dict[str, Callable[[float], str]] = {
     "percent": lambda value: f"{100 * value:.2f}",
     "count": lambda value: f"{value:,.0f}",
@@ -80,11 +80,13 @@ STYLES: dict[str, Callable[[float], str]] = {
 
 
 def rounded(value: float, style: str) -> str:
-    """The one rule by which numbers are rounded.
+    """Round a number for the report.
 
-    `percent`: two decimals of 100 times the value. `count`: whole. `bytes`: with a binary unit.
-    `level`: as it is. `number`: three digits. `signed FACTOR` is a difference in a unit so many
-    times smaller, always with its sign. A minus is as wide as a plus.
+    Args:
+        value: the number.
+        style: `percent`: 100 times the value, with two decimals. `count`: a whole number. `bytes`:
+            with a binary unit. `level`: as few digits as needed. `number`: three digits.
+            `signed FACTOR`: the value times FACTOR, always with its sign.
     """
     if style.startswith("signed"):
         return signed(value * float(style.split()[1]))
@@ -92,7 +94,7 @@ def rounded(value: float, style: str) -> str:
 
 
 class Exported:
-    """The folder of an export, with the files that are asked for."""
+    """The folder of an export; each file is read when it is first used."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -100,21 +102,21 @@ class Exported:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """`manifest.json`."""
+        """The content of `manifest.json`."""
         return self._json("manifest.json")
 
     @cached_property
     def findings(self) -> dict[str, Any]:
-        """`findings.json`."""
+        """The content of `findings.json`."""
         return self._json("findings.json")
 
     @cached_property
-    def told(self) -> ExportedFindings:
-        """`findings.json` as what it was made of."""
+    def document(self) -> ExportedFindings:
+        """The content of `findings.json` as structs."""
         return msgspec.convert(self.findings, ExportedFindings)
 
     def rows(self, table: str) -> list[dict[str, str]]:
-        """The rows of a table as text; none where there is no such table."""
+        """Return the rows of a table as text; none if there is no such table."""
         if table not in self._tables:
             path = self.folder / table
             if not path.exists():
@@ -125,14 +127,14 @@ class Exported:
         return self._tables[table]
 
     def cell(self, table: str, row: int, column: str, style: str = "number") -> Number | None:
-        """A number of a table; None where the table has none."""
+        """Return a number of a table; None if the field is empty."""
         text = self.rows(table)[row].get(column) or ""
         if not text:
             return None
         return Number(rounded(float(text), style), text, f"{table}#{row}/{column}")
 
     def found(self, *path: str | int, style: str = "number") -> Number | None:
-        """A number of `findings.json`; None where there is none."""
+        """Return a number of `findings.json`; None if there is none."""
         value: Any = self.findings
         for key in path:
             value = value.get(key) if isinstance(value, dict) else value[int(key)]
@@ -142,7 +144,7 @@ class Exported:
         return Number(rounded(value, style), repr(value), f"findings.json#{at}")
 
     def mean(self, *path: str | int, style: str = "number") -> Range | None:
-        """A mean of `findings.json` with its interval and its seeds; None where there is none."""
+        """Return a mean of `findings.json` with its interval and number of seeds, if it has one."""
         mean = self.found(*path, "mean", style=style)
         if mean is None:
             return None

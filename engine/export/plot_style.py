@@ -1,11 +1,11 @@
-"""How every picture looks: colours, markers, axes, and the same bytes for the same figure.
+"""Defines how every figure looks: colours, markers, axes, and reproducible files.
 
-matplotlib by its objects alone, without pyplot. What is drawn goes by `STYLE`, whatever a person
-has set for other plots, and nothing written holds a clock or a number drawn by chance.
+It uses matplotlib without pyplot. Figures follow `STYLE`, whatever settings the user has for other
+plots. Files contain neither times nor random ids, so the same figure gives the same bytes.
 
 Colours follow Okabe and Ito (Color Universal Design, 2008), darkened until each has a contrast of 3
-on white (WCAG 2.1, 1.4.11); `DARK` are their twins on a dark page. A series also has a marker and a
-kind of line of its own, so that colour is never the only cue.
+on white (WCAG 2.1, 1.4.11); `DARK` are the corresponding colours for a dark page. Each series also
+has its own marker and line style, so that colour is never the only difference.
 """
 
 import contextlib
@@ -45,15 +45,15 @@ DARK = (
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 BAND = 0.16
-"""How opaque a band around a line is."""
+"""Opacity of a band around a line."""
 LONGEST_LABEL = 52
-"""As many characters have room in a legend of one column."""
+"""How many characters fit into a legend with one column."""
 UNITS = ((2e6, 1e6, "M"), (1e5, 1e3, "k"))
-"""From where on the numbers of an axis are written in which unit."""
+"""From which value on the numbers of an axis are written in a unit, its factor and its name."""
 MOST_TICKS = 9
 WIDTH, HEIGHT, DOTS_PER_INCH = 4.6, 3.2, 160
 LEGEND_ROW, LEGEND_ROWS = 0.17, 2
-"""Inches of a row of the legend, and as many of them as a figure has room for."""
+"""Height of a row of the legend in inches, and how many rows a figure has room for."""
 
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -92,7 +92,7 @@ SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
 class SeriesStyle(NamedTuple):
-    """What tells a series from the others."""
+    """Colour, marker and line style of a series."""
 
     colour: str
     marker: str
@@ -100,7 +100,7 @@ class SeriesStyle(NamedTuple):
 
 
 def series_style(index: int) -> SeriesStyle:
-    """Of the series of that index: 360 of them differ before one comes again."""
+    """Return the style of the series with that index; it repeats after 360 series."""
     return SeriesStyle(
         SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)], LINES[index % len(LINES)]
     )
@@ -108,7 +108,7 @@ def series_style(index: int) -> SeriesStyle:
 
 @contextlib.contextmanager
 def styled(key: str) -> Iterator[None]:
-    """Draw and save by `STYLE`; `key` decides the ids inside an SVG."""
+    """Apply `STYLE` within the context; `key` seeds the ids inside an SVG."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # of other scripts: an SVG has them
         matplotlib.rcdefaults()
@@ -118,7 +118,13 @@ def styled(key: str) -> Iterator[None]:
 
 
 def new(title: str, x: str, y: str, height: float = HEIGHT) -> tuple[Figure, Axes]:
-    """An empty figure with one pair of axes; to be called where `styled` holds."""
+    """Create an empty figure with one pair of axes; call it within `styled`.
+
+    Args:
+        title: title above the axes.
+        x, y: labels of the axes.
+        height: height of the figure in inches.
+    """
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(plain(title, 60))
@@ -128,27 +134,27 @@ def new(title: str, x: str, y: str, height: float = HEIGHT) -> tuple[Figure, Axe
 
 
 def plain(text: object, most: int = LONGEST_LABEL) -> str:
-    """A text that people wrote as a label: no control characters, and no longer than fits."""
+    """Return a text as a label, without control characters and cut to `most` characters."""
     shown = printable(text)
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
 def count_text(value: float) -> str:
-    """A count on an axis: 512, 2,048, 150k, 1.5M."""
+    """Format a count on an axis: 512, 2,048, 150k, 1.5M."""
     if abs(value) >= 1e6:
         return f"{value / 1e6:,g}M"
     return f"{value / 1e3:g}k" if abs(value) >= 1e5 else f"{value:,g}"
 
 
 def tens(value: float) -> str:
-    """A tick of a logarithmic axis: 0.001, 1, 50,000, 200k, 1e-6, 1e9."""
+    """Format a tick of a logarithmic axis: 0.001, 1, 50,000, 200k, 1e-6, 1e9."""
     if 1e-4 <= abs(value) < 1e9:
         return count_text(value)
     return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
 def alike(values: Sequence[float]) -> list[str]:
-    """Ticks of one axis with one unit and as many decimals: 0.025 and 0.050, 80k and 120k."""
+    """Format the ticks of one axis with the same unit and decimals: 0.025 and 0.050, 80k, 120k."""
     most = max(map(abs, values), default=0.0)
     scale, unit = next(((size, name) for least, size, name in UNITS if most >= least), (1.0, ""))
     plainly = [f"{value / scale:.6g}" for value in values]
@@ -159,21 +165,22 @@ def alike(values: Sequence[float]) -> list[str]:
 
 
 class Alike(Formatter):
-    """Writes the ticks of an axis as `alike` does."""
+    """A formatter that writes the ticks of an axis with `alike`."""
 
     def __call__(self, value: float, pos: int | None = None) -> str:
-        """One tick, as among those of the axis."""
+        """Format one tick."""
         return count_text(value)
 
     def format_ticks(self, values: Sequence[float]) -> list[str]:
-        """All ticks of the axis."""
+        """Format all ticks of the axis."""
         return [text.replace("-", "−") for text in alike(values)]
 
 
 def log_axis(axis: Any) -> None:
-    """A logarithmic axis with plain numbers: mathematical text would need fonts of its own.
+    """Make an axis logarithmic, with plain numbers: mathematical text would need other fonts.
 
-    Within two powers of ten 2 and 5 have their numbers too, since one tick tells no scale.
+    An axis of less than two powers of ten also has ticks at 2 and 5, because a single tick does
+    not show a scale.
     """
     low, high = axis.get_data_interval()
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
@@ -184,20 +191,24 @@ def log_axis(axis: Any) -> None:
 
 
 def count_axis(axis: Any, whole: bool = False) -> None:
-    """Short numbers along an axis of counts; only `whole` ones where there are no others."""
+    """Write short numbers along an axis of counts; only `whole` ones if there are no fractions."""
     if whole:
         axis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
     elif axis.axis_name == "x":
-        axis.set_major_locator(MaxNLocator(nbins=6))  # numbers of five digits beside each other
+        axis.set_major_locator(MaxNLocator(nbins=6))  # numbers of five digits need room
     axis.set_major_formatter(Alike())
 
 
 def sizes_along(
     axes: Axes, sizes: Sequence[float], name: str = "batch size", reach: Sequence[float] = ()
 ) -> None:
-    """Batch sizes along a logarithmic x axis, with ticks at those that there are.
+    """Put batch sizes along a logarithmic x axis, with a tick at each size.
 
-    `reach` are the places of what is drawn, where that is not at the sizes themselves.
+    Args:
+        axes: the axes to set up.
+        sizes: the batch sizes.
+        name: label of the axis.
+        reach: x positions of what is drawn, if they differ from the sizes.
     """
     axes.set_xscale("log", base=2)
     every = sorted(set(sizes))
@@ -210,7 +221,7 @@ def sizes_along(
 
 
 def apart(sizes: Sequence[float], most: int = MOST_TICKS) -> list[float]:
-    """Those of rising sizes whose names do not overlap on a logarithmic axis."""
+    """Select from rising sizes those with labels that do not overlap on a logarithmic axis."""
     if not sizes:
         return []
     least = math.log(sizes[-1] / sizes[0]) / most
@@ -222,9 +233,9 @@ def apart(sizes: Sequence[float], most: int = MOST_TICKS) -> list[float]:
 
 
 def legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
-    """Names of the series below the axes; none where there is one alone.
+    """Add the names of the series below the axes; none if there is only one series.
 
-    The figure grows by the rows that they take, so that the axes keep their room.
+    The figure grows by the rows of the legend, so that the axes keep their size.
     """
     if len(handles) < 2:
         return
@@ -240,7 +251,7 @@ def legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> 
 
 
 def svg_of(figure: Figure, name: str) -> str:
-    """The figure as SVG whose text is text; `name` is what a screen reader says."""
+    """Return the figure as SVG with text as text; `name` is its label for screen readers."""
     file = io.BytesIO()
     canvas: Any = FigureCanvasSVG(figure)
     canvas.print_svg(file, metadata={"Date": None, "Creator": None})
@@ -256,7 +267,7 @@ def svg_of(figure: Figure, name: str) -> str:
 
 
 def png_of(figure: Figure) -> bytes:
-    """The figure as PNG, on white; drawn once, where `savefig` would draw it twice."""
+    """Return the figure as PNG on white; it is drawn once, while `savefig` would draw it twice."""
     file = io.BytesIO()
     figure.set_dpi(DOTS_PER_INCH)
     canvas: Any = FigureCanvasAgg(figure)
@@ -265,9 +276,9 @@ def png_of(figure: Figure) -> bytes:
 
 
 def inline(svg: str, key: str) -> str:
-    """An SVG to stand in a page: ids that begin with `key`, colours by the page's variables.
+    """Prepare an SVG for use inside a page: ids start with `key`, colours are CSS variables.
 
-    It has no namespaces (HTML needs none) and no style sheet, which would hold for the whole page.
+    It has no namespaces (HTML needs none) and no style sheet, which would apply to the whole page.
     """
     root = ElementTree.fromstring(svg)
     root.attrib.pop("width", None)
@@ -297,7 +308,7 @@ def _in_page(name: str, value: str, key: str) -> str:
 
 
 def _coloured(style: str) -> str:
-    """Colours of the print as variables of the page, which differ on a dark one."""
+    """Replace colours by the variables of the page, which differ on a dark page."""
     for index, colour in enumerate(SERIES):
         style = style.replace(colour, f"var(--s{index})")
     return (

@@ -1,7 +1,7 @@
-"""Has the report drawn by a process of its own.
+"""Draws the report in a separate process.
 
-matplotlib and Jinja2 are loaded there alone: neither the start of the program nor the keys of a
-board have to wait for them. It ends with this process, so nobody draws into a folder that is gone.
+Only that process loads matplotlib and Jinja2, so that neither the start of the program nor the keys
+of a board wait for them. It ends with this process, so it never draws into a folder that is gone.
 """
 
 import os
@@ -13,15 +13,15 @@ from batchscope.engine.sweeps.launcher import module_command
 
 REPORT, FIGURES = "report.html", "figures"
 SETTINGS = ("MPLBACKEND", "MATPLOTLIBRC", "MATPLOTLIBDATA")
-"""What a person may have set for other plots."""
-INSTEAD = "`--no-report` exports without it"
+"""Environment variables for other plots, which the report ignores."""
+INSTEAD = "use `--no-report` to export without it"
 
 
 def draw(folder: Path) -> None:
-    """Write `report.html` and `figures/` into the folder of an export whose tables are there.
+    """Write `report.html` and `figures/` into the folder of an export that has its tables.
 
     Raises:
-        MachineProblem: they could not be made; what is in the folder is not to be used.
+        MachineProblem: the report could not be drawn; the folder must not be used.
     """
     kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     try:
@@ -47,7 +47,7 @@ def draw(folder: Path) -> None:
 
 
 def _why(done: "subprocess.CompletedProcess[bytes]") -> str:
-    """The last word of the process, or how it ended."""
+    """Return the last line that the process wrote, or how it ended."""
     lines = [line for line in done.stderr.decode("utf-8", "replace").split("\n") if line.strip()]
     if done.returncode < 0:
         return f"killed by signal {-done.returncode}"

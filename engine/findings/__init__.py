@@ -1,1 +1,1 @@
-"""What the numbers of a sweep say: claims judged over the seeds, figures with their intervals."""
+"""Draws conclusions from a sweep: verdicts on claims, means, a recommendation."""

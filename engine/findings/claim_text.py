@@ -16,7 +16,7 @@ def idle_sentence(state: SweepState) -> str:
         return ""
     one = count == 1
     are = "1 claim of the preset is" if one else f"{count} claims of the preset are"
-    return f"{are} left out: this sweep has nothing to compare for {'it' if one else 'them'}."
+    return f"{are} left out: this sweep does not run what {'it' if one else 'they'} would compare."
 
 
 UNITS = {

@@ -1,10 +1,14 @@
-"""Judges the claims of a sweep: supported, contradicted or undetermined, never an error.
+"""Judges the claims of a sweep: each is supported, contradicted or undetermined.
 
-The level is 0.05, two-sided. Two sides are compared over the seeds that they share where a seed
-gives both the same initial weights and data order (paired t), else by Welch's t; one side and a
-number by a one-sample t. Trials that diverged or failed are left out and counted; only finished
-ones count, so that a verdict is provisional while others are to come. An average over several
-configurations is judged only where each of them has values.
+All tests are two-sided at level 0.05.
+
+- Two sides: a paired t-test over the shared seeds if a seed gives both sides the same initial
+  weights and data order; otherwise Welch's t-test.
+- One side and a number: a one-sample t-test.
+
+Only finished trials count, so a verdict is provisional while other trials are open. Trials that
+diverged or failed are left out and counted. An average over several configurations is judged only
+if each of them has values.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,18 +34,28 @@ Word = Literal["supported", "contradicted", "undetermined"]
 Method = Literal["paired t", "Welch's t", "one-sample t", ""]
 Timing = Literal["alone", "shared", ""]
 EVERY = "all configurations"
+SHARED = "fewer than 2 seeds finished at both ends"
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What the seeds say of a claim; `effect` is left − right, or last − first of a trend.
+    """The verdict on one claim, with the estimated effect behind it.
 
-    Where the claim gives a value, `effect` is left − value.
-
-    `low` and `high` are its interval of coverage 1 − `level`, `n` the seeds behind it, `excluded`
-    the trials that diverged or failed. `timing` tells of a time or a pace whether anything else
-    of the sweep ran beside one of the configurations looked at; of other measures it is empty.
-    `caution` is what to beware of: replicates that share their time, or their memory. Of times `n`
-    counts stacks.
+    Attributes:
+        statement: the claim, as the preset words it.
+        verdict: supported, contradicted or undetermined.
+        measure: the measure that is compared.
+        effect: left − right, left − value, or last − first level of a trend; in the unit of the
+            measure. None if nothing could be compared.
+        low, high: confidence interval of the effect, with coverage 1 − `level`.
+        level: significance level.
+        n: number of seeds behind the effect; for times, the number of stacks.
+        method: the test that was used; empty if none was.
+        excluded: number of trials that diverged or failed.
+        provisional: whether open trials may still change the verdict.
+        reason: why the verdict is not "supported", and what was left out.
+        timing: for times and throughputs, "shared" if other trials of the sweep ran at the same
+            time as one of these configurations, else "alone"; empty for other measures.
+        caution: a warning if replicates shared their time or memory.
     """
 
     statement: str
@@ -61,7 +75,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 def judge(state: SweepState) -> list[Verdict]:
-    """A verdict on every claim, in the order of the preset."""
+    """Return the verdict on every claim, in the order of the preset."""
     claims = state.opened.claims if state.opened else ()
     return [_judged(state, claim) for claim in claims]
 
@@ -85,7 +99,7 @@ def _judged(state: SweepState, claim: Claim) -> Verdict:
 
 
 def _along(state: SweepState, claim: Claim, over: str) -> Verdict:
-    """A trend over what was chosen, or over what is chosen among."""
+    """Judge a trend over the configurations that `[select]` chose, or over its candidates."""
     tuned = selected_keys(state)
     looked = looked_at(state)
     if over in tuned:
@@ -109,7 +123,7 @@ def _comparison(claim: Claim, left: Side, right: Side) -> Verdict:
     mixed = _mixed(claim.measure, [left, right])
     estimate = None if thin or mixed else difference(left, right)
     if estimate is None:
-        apart = mixed or "the two sides share fewer than 2 seeds"
+        apart = mixed or "fewer than 2 seeds finished on both sides"
         lacks = [side.lack() for side in thin] or [apart]
         return _verdict(claim, [left, right], reason="; ".join(dict.fromkeys(lacks)))
     word, reason = _related(claim, estimate)
@@ -117,7 +131,7 @@ def _comparison(claim: Claim, left: Side, right: Side) -> Verdict:
 
 
 def _beside(claim: Claim, left: Side, value: float) -> Verdict:
-    """One side and a number."""
+    """Judge a claim that compares one side with a number."""
     mixed = _mixed(claim.measure, [left])
     estimate = None if mixed else above(left, value)
     if estimate is None:
@@ -133,31 +147,49 @@ def _related(claim: Claim, estimate: Estimate) -> tuple[Word, str]:
 
 
 def direction(estimate: Estimate, sign: int) -> tuple[Word, str]:
-    """Whether an effect has a sign, by whether its interval excludes 0; and why not."""
+    """Judge whether an effect has the claimed sign, by whether its interval excludes 0.
+
+    Args:
+        estimate: the effect with its standard error.
+        sign: the claimed sign, 1 or −1.
+
+    Returns:
+        The verdict, and the reason if it is not "supported".
+    """
     p = p_value(estimate)
     if p is None or estimate.effect == 0:
-        return "undetermined", "the means do not differ at all"
+        return "undetermined", "the effect is exactly zero"
     if p >= LEVEL:
-        return "undetermined", f"the seeds do not tell it from none (p = {p:.2g})"
+        return "undetermined", f"the seeds cannot distinguish the effect from zero (p = {p:.2g})"
     if estimate.effect * sign > 0:
         return "supported", ""
-    return "contradicted", "the difference goes the other way"
+    return "contradicted", "the effect has the opposite sign"
 
 
 def equality(estimate: Estimate, within: float) -> tuple[Word, str]:
-    """Two one-sided tests: supported where the interval of coverage 1 − 2 × level is inside."""
+    """Judge equality within a tolerance by two one-sided tests (TOST).
+
+    It is supported if the interval of coverage 1 − 2 × level lies inside ±`within`.
+
+    Args:
+        estimate: the difference with its standard error.
+        within: the largest difference that still counts as equal, in the unit of the measure.
+
+    Returns:
+        The verdict, and the reason if it is not "supported".
+    """
     if equality_p(estimate, within) < LEVEL:
         return "supported", ""
     low, high = interval(estimate)
     if low > within or high < -within:
-        return "contradicted", "they lie further apart than that"
-    return "undetermined", "the seeds leave room for a difference larger than that"
+        return "contradicted", "the difference is larger than the claim allows"
+    return "undetermined", "the difference may be larger than the claim allows"
 
 
 def _trend(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Verdict:
     levels = levels_of(state, claim, key, rungs)
     if len(rungs.levels) < 2:
-        reason = f"{key} has {'one level only' if rungs.levels else 'no level'}"
+        reason = f"{key} has {'only one level' if rungs.levels else 'no level'}; a trend needs two"
         return _on_levels(claim, levels, reason)
     if levels.awaited:
         return _on_levels(claim, levels, levels.awaited)
@@ -167,7 +199,7 @@ def _trend(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Verdict:
         return _on_levels(claim, levels, "; ".join((mixed, *levels.remarks)))
     estimate = difference(usable[-1], usable[0]) if len(usable) > 1 else None
     if estimate is None:
-        return _on_levels(claim, levels, "; ".join(levels.remarks) or "too few seeds in common")
+        return _on_levels(claim, levels, "; ".join(levels.remarks) or SHARED)
     word, reason = climb(estimate, changes(usable), 1 if claim.trend == "increasing" else -1)
     reason = "; ".join(part for part in (reason, *levels.remarks) if part)
     return _verdict(
@@ -182,12 +214,12 @@ def _trend(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Verdict:
 
 
 def _on_levels(claim: Claim, levels: Gathered, reason: str) -> Verdict:
-    """Undetermined, for this reason."""
+    """Return an undetermined verdict with this reason."""
     return _verdict(claim, levels.sides, reason=reason, lost=levels.lost)
 
 
 def changes(sides: Sequence[Side]) -> Iterator[tuple[str, Estimate]]:
-    """The change from each level to each later one, with the names of both."""
+    """Yield the change from each level to each later one, with the names of both levels."""
     for lower, upper in combinations(sides, 2):
         change = difference(upper, lower)
         if change is not None:
@@ -195,11 +227,18 @@ def changes(sides: Sequence[Side]) -> Iterator[tuple[str, Estimate]]:
 
 
 def climb(ends: Estimate, changed: Iterable[tuple[str, Estimate]], sign: int) -> tuple[Word, str]:
-    """A trend: its ends differ the claimed way, and no change is significantly the other way.
+    """Judge a trend: its ends differ as claimed, and no change is significantly the other way.
 
-    Changes are those between any two levels, each judged on its own: to adjust them for their
-    number would hide reversals. What could support a trend by chance is its ends alone, which are
-    one comparison.
+    Each change between two levels is tested without adjusting for their number, which would hide
+    reversals. Only the comparison of the ends can support a trend by chance, and that is one test.
+
+    Args:
+        ends: last − first level.
+        changed: later − earlier level for any two levels, with their names.
+        sign: the claimed sign of the trend, 1 or −1.
+
+    Returns:
+        The verdict, and the reason if it is not "supported".
     """
     word, reason = direction(ends, sign)
     if word != "supported":
@@ -207,7 +246,7 @@ def climb(ends: Estimate, changed: Iterable[tuple[str, Estimate]], sign: int) ->
     ps = [(p_value(change), name) for name, change in changed if change.effect * sign < 0]
     back = min(((p, name) for p, name in ps if p is not None and p < LEVEL), default=None)
     if back is not None:
-        return "undetermined", f"the ends differ as claimed, but {back[1]} it turns back"
+        return "undetermined", f"the ends differ as claimed, but the trend reverses {back[1]}"
     return "supported", ""
 
 
@@ -224,7 +263,17 @@ def _verdict(
     method: Method = "",
     lost: frozenset[str] = frozenset(),
 ) -> Verdict:
-    """`lost` are trials that diverged or failed and belong to no side."""
+    """Build the verdict on a claim.
+
+    Args:
+        claim: the claim that is judged.
+        sides: what was compared.
+        estimate: the effect; None if nothing could be compared.
+        word: the verdict.
+        reason: why it is not "supported".
+        method: the test that was used.
+        lost: trials that diverged or failed and belong to none of the sides.
+    """
     low, high = interval(estimate) if estimate else (None, None)
     return Verdict(
         statement=claim.statement,
@@ -255,7 +304,7 @@ def _caution(measure: str, sides: Sequence[Side]) -> str:
 
 
 def _mixed(measure: str, sides: Sequence[Side]) -> str:
-    """Why times or peaks do not compare: of stacks of several sizes. Empty where they do."""
+    """Return why times or peaks of different stack sizes do not compare; empty if they do."""
     return _caution(measure, sides) if len(_sizes(sides)) > 1 else ""
 
 

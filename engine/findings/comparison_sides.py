@@ -73,7 +73,7 @@ class Side:
         if self.finished and not self.values and not self.pending:
             if self.measure in TO_TARGET:
                 return f"{self.name}: no seed reached the target"
-            return f"{self.name}: no seed has a value of {self.measure}"
+            return f"{self.name}: no seed has a value for {self.measure}"
         if self.measure in TIMED and self.values and max(self.stacks, default=1) > 1:
             return ONE
         if self.seeds < LEAST_SEEDS:

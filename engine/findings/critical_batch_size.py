@@ -1,15 +1,15 @@
-"""The critical batch size of a sweep with a target: which batch sizes count, and what the fit says.
+"""Estimates the critical batch size of a sweep whose trials train to a target.
 
-A batch size counts only where all trials of one configuration reached the target: a mean over those
-that did would flatter it. Of several configurations of one batch size (several rates) the one with
-the fewest mean steps is taken, as McCandlish et al. 2018 tune the rate for each batch size; unless
-`chosen` says which.
+A batch size counts only if all trials of one configuration reached the target: a mean over those
+that did would flatter it. If a batch size has several configurations (several learning rates), the
+one with the fewest mean steps is used, as McCandlish et al. 2018 tune the rate for each batch size,
+unless `chosen` names another.
 
-Shallue et al. 2018 (arXiv:1811.03600) tell three regimes apart as the batch grows: steps fall as
-1/B (perfect scaling), then less (diminishing returns), then not at all (maximal data parallelism).
-They draw no border by number. Here it is a fifth above what is the least possible, on either arm of
-the hyperbola of McCandlish et al. 2018: of the samples, E <= 1.2 E_min, which is B <= B_crit/5, and
-of the steps, S <= 1.2 S_min, which is B >= 5 B_crit.
+Shallue et al. 2018 (arXiv:1811.03600) distinguish three regimes as the batch size B grows: the
+steps S fall as 1/B (perfect scaling), then more slowly (diminishing returns), then not at all
+(maximal data parallelism). They give no numeric limits. Here a regime ends a fifth above the least
+possible value, on either arm of the hyperbola of McCandlish et al. 2018: for the samples,
+E <= 1.2 E_min, which is B <= B_crit/5; for the steps, S <= 1.2 S_min, which is B >= 5 B_crit.
 """
 
 import math
@@ -37,7 +37,7 @@ EXCESS = 0.2
 
 
 def regime_at(batch_size: float, critical: float) -> Regime:
-    """The regime of a batch size; `critical` may be 0 or infinite."""
+    """Return the regime of a batch size; `critical` may be 0 or infinite."""
     if batch_size <= EXCESS * critical:
         return "perfect scaling"
     return "maximal data parallelism" if EXCESS * batch_size >= critical else "diminishing returns"
@@ -46,9 +46,14 @@ def regime_at(batch_size: float, critical: float) -> Regime:
 def regime_within(
     batch_size: float, value: float | None, low: float, high: float
 ) -> tuple[Regime, bool]:
-    """The regime, and whether it is the same at both ends of the interval of the critical size.
+    """Return the regime of a batch size, and whether it is certain.
 
-    Without a `value` the regime is determined only where both ends agree.
+    It is certain if both ends of the interval of the critical batch size give the same regime.
+
+    Args:
+        batch_size: in samples.
+        value: the critical batch size; without it, the regime is known only if it is certain.
+        low, high: ends of its interval; 0 and infinity if there is no such end.
     """
     at_low, at_high = regime_at(batch_size, low), regime_at(batch_size, high)
     sure = at_low == at_high
@@ -58,25 +63,37 @@ def regime_within(
 
 
 def above_linear_by(critical: float, smallest: float, excess: float = EXCESS) -> float:
-    """The batch size whose steps are a fifth over linear scaling from the smallest batch.
+    """Return the batch size that needs a fifth more steps than linear scaling predicts.
 
-    Zhang et al. 2024 (arXiv:2410.21676) call it critical. Scaled linearly, the samples stay those
-    of the smallest batch B₀; E(B) = 1.2 E(B₀) on the hyperbola gives B = 0.2 B_crit + 1.2 B₀.
+    Zhang et al. 2024 (arXiv:2410.21676) define the critical batch size in this way. Under linear
+    scaling from the smallest batch B₀ the number of samples does not change; E(B) = 1.2 E(B₀) on
+    the hyperbola gives B = 0.2 B_crit + 1.2 B₀.
+
+    Args:
+        critical: B_crit of McCandlish et al. 2018, in samples.
+        smallest: the smallest batch size B₀.
+        excess: the share above linear scaling.
     """
     return excess * critical + (1.0 + excess) * smallest
 
 
 COARSE = 0.25
-"""From this share of a training on, the time between two looks at the target is worth a word."""
+"""The share of a training between two checks of the target from which a remark says so."""
 ENDS = ("diverged", "failed", "skipped", "stopped")
-"""How trials end that are left out for it, whatever they reached."""
+"""Statuses of trials that are left out even if they reached the target."""
 
 
 class Size(Struct, frozen=True, kw_only=True):
     """A batch size on the curve: mean steps, samples and seconds to the target over `n` seeds.
 
-    `lr` is the learning rate after scaling. `sure` says that the regime is the same at both ends
-    of the interval. So many as `stacked` replicates share the seconds.
+    Attributes:
+        batch_size, configuration, label: which configuration was used.
+        lr: learning rate after scaling.
+        steps, samples, seconds: means until the target was reached.
+        n: number of seeds.
+        regime: regime of Shallue et al. 2018.
+        sure: whether the regime is the same at both ends of the interval.
+        stacked: number of replicates that share the seconds.
     """
 
     batch_size: int
@@ -93,7 +110,7 @@ class Size(Struct, frozen=True, kw_only=True):
 
 
 class LeftOut(Struct, frozen=True):
-    """A batch size that is not on the curve, and why."""
+    """A batch size that is not on the curve, with the reason."""
 
     batch_size: int
     reason: str
@@ -102,10 +119,23 @@ class LeftOut(Struct, frozen=True):
 class Critical(Struct, frozen=True, kw_only=True):
     """The critical batch size in samples, or the `reason` why it is undetermined.
 
-    `low` and `high` are its interval of coverage 1 − `level`, None where it has no such end;
-    `above` and `below` are what can be said instead of a `value`. `above_linear` is the batch size
-    of Zhang et al. 2024, with `above_linear_low` and `above_linear_high`. `target_measure` is the
-    column that has to reach `target`. `provisional` tells that trials are still to come.
+    Attributes:
+        value: B_crit in samples.
+        low, high: its interval with coverage 1 − `level`; None if it has no such end.
+        level: significance level.
+        above, below: bounds that are known if there is no `value`.
+        steps_min, samples_min: S_min and E_min, the fewest possible steps and samples.
+        above_linear: batch size of Zhang et al. 2024, with its interval in `above_linear_low` and
+            `above_linear_high`.
+        target: what the trials trained to.
+        target_measure: the column that has to reach `target`.
+        method: how the interval was computed.
+        n: number of seeds.
+        sizes: the batch sizes on the curve.
+        left_out: the batch sizes that are not on the curve.
+        reason: why there is no `value`.
+        remarks: remarks on the data and the fit.
+        provisional: whether open trials may still change the result.
     """
 
     value: float | None = None
@@ -132,7 +162,7 @@ class Critical(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class _Reached:
-    """A configuration all of whose trials reached the target."""
+    """A configuration that reached the target in every trial."""
 
     configuration: Configuration
     costs: Sequence[TargetCost]
@@ -152,16 +182,20 @@ class _Reached:
 def critical_batch_size(
     state: SweepState, chosen: Mapping[int, str] | None = None
 ) -> Critical | None:
-    """What the sweep tells; None where no configuration has a target.
+    """Estimate the critical batch size of a sweep; None if no configuration has a target.
 
-    `chosen` names the configuration of each batch size to be taken.
+    Args:
+        state: the sweep.
+        chosen: for batch sizes with several configurations, the id of the one to use.
     """
     every = [state.configurations[name] for name in by_batch_size(state)]
     aimed = [each for each in every if has_target(each.settings.train)]
     if not aimed:
         return None
     if len({series(each.settings) for each in aimed}) > 1:
-        return Critical(reason="the configurations differ in more than batch size and rate")
+        return Critical(
+            reason="the configurations differ in more than batch size and learning rate"
+        )
     train, judged_on = aimed[0].settings.train, judged_by(aimed[0].settings)
     reached, left_out, remarks = _sorted_out(state, aimed, chosen or {})
     trials = [trial for each in aimed for trial in state.replicates(each.id)]
@@ -181,7 +215,7 @@ def critical_batch_size(
 def _sorted_out(
     state: SweepState, aimed: Iterable[Configuration], chosen: Mapping[int, str]
 ) -> tuple[list[_Reached], list[LeftOut], list[str]]:
-    """The configuration of each batch size, the batch sizes without one, and what was preferred."""
+    """Return the configuration of each batch size, the batch sizes without one, and remarks."""
     by_size: dict[int, list[Configuration]] = {}
     for each in aimed:
         by_size.setdefault(each.settings.train.batch_size, []).append(each)
@@ -196,7 +230,7 @@ def _sorted_out(
             continue
         several = several or len(candidates) > 1
         reached.append(min(whole, key=lambda one: one.mean.steps))
-    remark = "of several rates at a batch size the one with the fewest mean steps is taken"
+    remark = "where a batch size has several learning rates, the one with the fewest steps is used"
     return reached, left_out, [remark] if several else []
 
 
@@ -221,9 +255,9 @@ def _is_open(state: SweepState, configuration: Configuration) -> bool:
 
 
 def _why(state: SweepState, candidates: Iterable[Configuration], awaited: bool) -> str:
-    """Which trials did not reach the target, and how they ended instead."""
+    """Return which trials did not reach the target, and how they ended instead."""
     if awaited:
-        return "trials are still to come"
+        return "some of its trials have not ended"
     by_ending: dict[str, list[str]] = {}
     for each in candidates:
         trials = zip(state.replicates(each.id), costs(state, each), strict=True)
@@ -235,27 +269,31 @@ def _why(state: SweepState, candidates: Iterable[Configuration], awaited: bool) 
 
 
 def _some(names: Sequence[str]) -> str:
-    """The one, both, or the first of them and how many more."""
+    """Return one or two names, or the first and the number of the others."""
     if len(names) <= 2:
         return " and ".join(names)
     return f"{names[0]} and {len(names) - 1} more"
 
 
 def _lack(reached: Sequence[_Reached]) -> str:
-    """Why nothing can be fitted; empty where it can."""
+    """Return why no curve can be fitted; empty if one can."""
     if len(reached) < LEAST_SIZES:
-        some = {0: "no batch size", 1: "one batch size"}.get(len(reached))
-        some = some or f"{len(reached)} batch sizes"
-        return f"{some} reached the target in every trial; {LEAST_SIZES} are needed"
+        some = {0: "no batch size", 1: "only one batch size"}.get(len(reached))
+        some = some or f"only {len(reached)} batch sizes"
+        return f"{some} reached the target in every trial ({LEAST_SIZES} are needed)"
     if min(len(each.costs) for each in reached) < LEAST_SEEDS:
-        return "one seed says nothing of the spread; give seeds = 2 or more"
+        return "one seed has no spread (set seeds = 2 or more)"
     if len({each.configuration.seeds for each in reached}) > 1:
-        return "the batch sizes have other seeds"
+        return "the batch sizes were not run with the same seeds"
     return ""
 
 
 def _fitted(base: Critical, reached: Sequence[_Reached]) -> Critical:
-    """A step sees samples ÷ steps images, which is less than the batch size in ragged epochs."""
+    """Fit the curve through the batch sizes that reached the target.
+
+    The size of a step is samples ÷ steps, which is less than the batch size if the last batch of
+    an epoch is smaller.
+    """
     sizes = [each.mean.samples / each.mean.steps for each in reached]
     steps = [[cost.steps for cost in each.costs] for each in reached]
     every = [each.mean.every for each in reached]
@@ -290,21 +328,19 @@ def _fitted(base: Critical, reached: Sequence[_Reached]) -> Critical:
 def _unbent(
     critical: Critical, curve: Fit, smallest: float, largest: float
 ) -> tuple[Critical, tuple[float, float]]:
-    """No number: the curve does not bend where it was looked at; what remains is one side."""
+    """Return bounds instead of a value: the curve does not bend within the batch sizes tried."""
     above = min(curve.low, largest) if curve.low > 0 else None
     below = max(curve.high, smallest) if math.isfinite(curve.high) else None
     if curve.critical > largest or (above and not below):
         critical = replace(
-            critical, above=above, reason="steps fall nearly as 1/B up to the largest batch"
+            critical, above=above, reason="steps fall nearly as 1/B up to the largest batch size"
         )
     elif curve.critical < smallest or (below and not above):
         critical = replace(
-            critical, below=below, reason="steps hardly fall from the smallest batch on"
+            critical, below=below, reason="steps hardly fall beyond the smallest batch size"
         )
     else:
-        critical = replace(
-            critical, reason="the seeds spread too widely to see where the curve bends"
-        )
+        critical = replace(critical, reason="the spread over the seeds hides where the curve bends")
     return critical, (critical.above or 0.0, critical.below or math.inf)
 
 
@@ -312,20 +348,18 @@ def _remarks(curve: Fit, reached: Sequence[_Reached], every: Sequence[float]) ->
     remarks = []
     if curve.method == "t over the batch sizes":
         remarks.append(
-            "the steps stray from the hyperbola by more than the seeds explain "
-            f"(p = {curve.strays:.2g}): the interval goes by that"
+            "the steps deviate from the fitted hyperbola by more than the spread over the seeds "
+            f"explains (p = {curve.strays:.2g}), so the interval is computed from these deviations"
         )
     looks = zip(reached, every, strict=True)
     coarse = [str(each.batch_size) for each, step in looks if step > COARSE * each.mean.steps]
     if coarse:
-        remarks.append(
-            f"the target was looked for in few moments only at batch size {', '.join(coarse)}"
-        )
+        remarks.append(f"the target was checked only a few times at batch size {', '.join(coarse)}")
     return remarks
 
 
 def _marked(critical: Critical, within: tuple[float, float] | None) -> Critical:
-    """The regime of each batch size, by the interval or by what is known instead."""
+    """Set the regime of each batch size, by the interval or by the bounds known instead."""
     low, high = within or (critical.low or 0.0, critical.high or math.inf)
     sizes = []
     for size in critical.sizes:

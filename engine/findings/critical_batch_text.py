@@ -1,4 +1,4 @@
-"""The critical batch size and the noise scale in words, as summary, board and advice tell them."""
+"""Words the critical batch size and the noise scale, for summary, board and recommendation."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ from batchscope.engine.formatting import three_digits
 
 
 def figure(value: float) -> str:
-    """A count to three digits: 8.25, 31, 205, 207,000."""
+    """Round a count to three digits: 8.25, 31, 205, 207,000."""
     rounded = float(f"{value:.3g}")
     return f"{rounded:,.0f}" if rounded >= 10 else three_digits(rounded)
 
 
 def critical_size_text(critical: Critical) -> str:
-    """205 [180, 231], or above 1,900, or undetermined."""
+    """Return the critical batch size: 205 [180, 231], above 1,900, below 12 or undetermined."""
     if critical.value is not None:
         low, high = (
             figure(end) if end is not None else "–" for end in (critical.low, critical.high)
@@ -26,23 +26,23 @@ def critical_size_text(critical: Critical) -> str:
 
 
 def critical_sentence(critical: Critical) -> str:
-    """What it is, and where it is undetermined, why."""
+    """Return the critical batch size as a sentence, or why it is undetermined."""
     so_far = " so far" if critical.provisional else ""
     target = ""
     if critical.target is not None:
         target = f" for a {critical.target_measure.replace('_', ' ')} of {critical.target:g}"
     head = f"Critical batch size{so_far}{target}: {critical_size_text(critical)}"
     if critical.value is None or critical.steps_min is None or critical.samples_min is None:
-        return f"{head}; {critical.reason}."
+        return f"{head}, because {critical.reason}."
     steps, samples = figure(critical.steps_min), figure(critical.samples_min)
     return (
-        f"{head} over {critical.n} seeds: there a training takes twice the fewest steps "
-        f"({steps}) and twice the fewest samples ({samples})."
+        f"{head}, over {critical.n} seeds. At this size a training takes twice the fewest possible "
+        f"steps ({steps}) and twice the fewest possible samples ({samples})."
     )
 
 
 def aside_sentences(critical: Critical) -> list[str]:
-    """Which batch sizes are not on the curve, and what else is to be known of it."""
+    """Return which batch sizes are not on the curve and why, and the remarks on the fit."""
     out = [
         f"Batch size {each.batch_size} is left out: {each.reason}." for each in critical.left_out
     ]
@@ -50,7 +50,7 @@ def aside_sentences(critical: Critical) -> list[str]:
 
 
 def noise_sentence(critical: Critical, noise: Sequence[NoiseFinding]) -> str:
-    """The noise scales of the batch sizes on the curve, and whether they are of its order."""
+    """Return the noise scales of the batch sizes on the curve, compared with the critical one."""
     on_curve = {each.configuration for each in critical.sizes}
     known = [each.value for each in noise if each.value and each.configuration in on_curve]
     if not known:
@@ -63,25 +63,27 @@ def noise_sentence(critical: Critical, noise: Sequence[NoiseFinding]) -> str:
     same = agrees(middle, critical.value)
     if same is None:
         return f"{head}."
-    word = "of its order of magnitude" if same else "of another order of magnitude"
-    return f"{head}, {word}."
+    word = "of the same" if same else "not of the same"
+    return f"{head}, {word} order of magnitude as the critical batch size."
 
 
 def meaning(critical: Critical, batch_size: int) -> str:
-    """What the critical batch size says of a choice."""
+    """Say what the critical batch size means for the choice of a batch size."""
     if critical.value is None:
         return ""
     low, high = figure(EXCESS * critical.value), figure(critical.value / EXCESS)
     size = next((each for each in critical.sizes if each.batch_size == batch_size), None)
-    where = f" {batch_size} is in the regime of {size.regime}{_perhaps(size)}." if size else ""
+    where = ""
+    if size:
+        where = f" Batch size {batch_size} is in the regime of {size.regime}{_perhaps(size)}."
     return (
-        f"Up to about {low} a larger batch costs hardly any samples, beyond {high} it saves hardly "
-        f"any steps.{where}"
+        f"Up to about {low}, a larger batch costs hardly any extra samples; beyond {high}, it "
+        f"saves hardly any steps.{where}"
     )
 
 
 def size_lines(critical: Critical) -> list[str]:
-    """A line for each batch size on the curve, and the sentences."""
+    """Return a line for each batch size on the curve, then the remarks on the fit."""
     lines = [f"{'batch size':>10}  {'steps':>9}  {'samples':>12}  regime"] if critical.sizes else []
     for size in critical.sizes:
         lines.append(

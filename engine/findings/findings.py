@@ -1,4 +1,4 @@
-"""All findings of a sweep: what `findings.json`, the summary and the board say."""
+"""Collects all findings of a sweep, for `findings.json`, the summary and the board."""
 
 from typing import Any
 
@@ -20,10 +20,15 @@ from batchscope.engine.metrics.bias_variance import ErrorDecomposition
 
 
 class Findings(Struct, frozen=True):
-    """The verdicts in the order of the claims, the paragraph that sums it up, what was chosen.
+    """The findings of a sweep, as the board and the summary show them.
 
-    Of a sweep with a target also the critical batch size, and the noise scales beside it. Bias and
-    variance where a claim is about them.
+    Attributes:
+        claims: the verdicts, in the order of the claims.
+        recommendation: a paragraph that says which batch size to use.
+        choices: what `[select]` chose.
+        critical_batch_size: only of a sweep with a target.
+        noise_scale: only beside a critical batch size.
+        bias_variance: only if a claim is about bias or variance.
     """
 
     claims: tuple[Verdict, ...] = ()
@@ -35,7 +40,7 @@ class Findings(Struct, frozen=True):
 
 
 def find(state: SweepState) -> Findings:
-    """Judge the claims and recommend; what a screen shows of a sweep that runs."""
+    """Judge the claims and recommend a batch size, also while the sweep runs."""
     critical = critical_batch_size(state, _tuned(state))
     noise = tuple(noise_scales(state)) if critical else ()
     recommendation = advice(state, critical, noise) if state.trials else ""
@@ -46,13 +51,13 @@ def find(state: SweepState) -> Findings:
 
 
 def _asks_for_parts(state: SweepState) -> bool:
-    """Whether a claim is about a part of the error."""
+    """Return whether a claim is about bias or variance."""
     claims = state.opened.claims if state.opened else ()
     return any(claim.measure in ErrorDecomposition._fields for claim in claims)
 
 
 def _tuned(state: SweepState) -> dict[int, str]:
-    """The configuration that was chosen of its rivals, by batch size."""
+    """Return the configuration that `[select]` chose for each batch size."""
     return {
         each.settings.train.batch_size: each.id
         for each in chosen_configurations(state)
@@ -61,7 +66,7 @@ def _tuned(state: SweepState) -> dict[int, str]:
 
 
 def document(state: SweepState) -> dict[str, Any]:
-    """What `findings.json` holds: the same state gives the same bytes."""
+    """Return the content of `findings.json`; the same state gives the same bytes."""
     findings = find(state)
     probed = {"probes": probes(state), "competitions": competitions(state)}
     beside = {

@@ -1,8 +1,8 @@
-"""Time against accuracy: which configurations no other beats in both (the Pareto front).
+"""Finds the Pareto front of training time against test accuracy.
 
-Means over the finished seeds. A configuration of which a trial diverged or failed is left out, as
-in the recommendation: a mean over the seeds that survived would flatter it. Times of stacks of
-several sizes do not compare, so each size of stack has a front of its own.
+Both are means over the finished seeds. A configuration with a trial that diverged or failed is
+left out, as in the recommendation: a mean over the surviving seeds would flatter it. Times of
+stacks of different sizes do not compare, so each stack size has a front of its own.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ ACCURACY, TIME = "test_accuracy", "training_seconds"
 
 
 class _Measured(NamedTuple):
-    """A configuration with its times and accuracies, and the means of both."""
+    """A configuration with its times and accuracies by seed, and the means of both."""
 
     configuration: str
     times: Side
@@ -30,12 +30,16 @@ class _Measured(NamedTuple):
 
 
 class Point(Struct, frozen=True, kw_only=True):
-    """One configuration: its seconds of training, its test accuracy, and where it lies.
+    """One configuration in the plane of training time and test accuracy.
 
-    `front` goes by the means, among those of equal `stacked`. `told` says of a point behind the
-    front whether one of the front is ahead of it in both, and in one of them at least by more than
-    the seeds leave to chance.
-    So many as `stacked` replicates share the seconds.
+    Attributes:
+        configuration, label, batch_size: which configuration it is.
+        seconds: training time in seconds.
+        accuracy: test accuracy as a fraction.
+        front: whether it is on the front, by the means, among those of equal `stacked`.
+        told: for a point behind the front, whether a point of the front is at least as good in
+            both means and significantly better in one of them.
+        stacked: number of replicates that share the seconds.
     """
 
     configuration: str
@@ -49,9 +53,10 @@ class Point(Struct, frozen=True, kw_only=True):
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Which of the points (time, accuracy) no other beats: as fast, as accurate, and one of both.
+    """Return for each point (time, accuracy) whether it is on the Pareto front.
 
-    Points that are alike in both are on the front together.
+    A point is not on the front if another is at least as fast and as accurate, and better in one.
+    Points that are equal in both are on the front together.
     """
     order = sorted(range(len(points)), key=lambda at: (points[at][0], -points[at][1]))
     on_front, best, holder = [False] * len(points), float("-inf"), None
@@ -62,7 +67,10 @@ def front(points: Sequence[tuple[float, float]]) -> list[bool]:
 
 
 def pareto(state: SweepState) -> list[Point]:
-    """Every configuration with a finished seed and none lost, smaller batch sizes first."""
+    """Return a point for every configuration with a finished seed and no lost trial.
+
+    Smaller batch sizes come first.
+    """
     measured: list[_Measured] = []
     for name in by_batch_size(state):
         members = [state.configurations[name]]
@@ -92,12 +100,12 @@ def pareto(state: SweepState) -> list[Point]:
 
 
 def _stacked(one: _Measured) -> int:
-    """How many replicates share each of its times."""
+    """Return how many replicates share each of its times."""
     return max(one.times.stacks, default=1)
 
 
 def _leaders(group: Sequence[_Measured]) -> list[_Measured]:
-    """Those on the front among these, which were stacked alike."""
+    """Return those on the front, among configurations of the same stack size."""
     ahead = front([(each.time.mean, each.accuracy.mean) for each in group])
     return [each for each, first in zip(group, ahead, strict=True) if first]
 

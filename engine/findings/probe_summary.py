@@ -1,7 +1,7 @@
-"""Figures of the frozen-weight probe over the seeds of each configuration, with intervals.
+"""Summarizes the frozen-weight probe: means over the seeds of each configuration, with intervals.
 
 Pure functions of a `SweepState`; only finished trials count. Within one configuration and moment
-every size is drawn at the same weights, so each figure is also divided by that of the smallest.
+every batch size is drawn at the same weights, so each mean is also divided by that of the smallest.
 """
 
 import math
@@ -26,8 +26,8 @@ Figures = Mapping[str, float | None]
 class DrawSummary(Struct, frozen=True, kw_only=True):
     """Gradients of batches of one size, drawn at the weights of one moment.
 
-    `at_share` is the moment's share of the budget. `normalized` is the mean over that of the
-    smallest size drawn there. The figures are defined in `engine.analysis.probe_values`.
+    `at_share` is the share of the budget that had been trained. `normalized` is the mean divided
+    by that of the smallest size drawn there. `engine.analysis.probe_values` defines the measures.
     """
 
     configuration: str
@@ -41,9 +41,9 @@ class DrawSummary(Struct, frozen=True, kw_only=True):
 
 
 class CompetitionSummary(Struct, frozen=True, kw_only=True):
-    """Small steps against one large step, at the weights of one moment.
+    """Several small steps compared with one large step, from the weights of one moment.
 
-    `normalized` is the mean over that of the pair with the smallest large step.
+    `normalized` is the mean divided by that of the pair with the smallest large step.
     """
 
     configuration: str
@@ -59,7 +59,7 @@ class CompetitionSummary(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Means of the figures of one size, at one moment of a configuration."""
+    """Means of all measures for one size, at one moment of a configuration."""
 
     configuration: Configuration
     at_share: float
@@ -68,7 +68,7 @@ class _Row:
 
     @property
     def place(self) -> dict[str, Any]:
-        """What both kinds of rows begin with."""
+        """Return the fields that both kinds of rows share."""
         return {
             "configuration": self.configuration.id,
             "label": self.configuration.label,
@@ -78,12 +78,12 @@ class _Row:
 
 
 def probes(state: SweepState) -> list[DrawSummary]:
-    """Smaller batch sizes of the trainings first, then earlier moments, then smaller draws."""
+    """Return the draws by training batch size, then moment, then size drawn, all rising."""
     return [DrawSummary(batch_size=row.size[0], **row.place) for row in _rows(state, _draws)]
 
 
 def competitions(state: SweepState) -> list[CompetitionSummary]:
-    """In the order of `probes`, smaller large steps first."""
+    """Return the competitions in the order of `probes`, smaller large steps first."""
     return [
         CompetitionSummary(large=row.size[0], small=row.size[1], **row.place)
         for row in _rows(state, _competitions)
@@ -123,7 +123,7 @@ def _rows(
 
 
 def _mean(per_seed: list[Figures], smallest: list[Figures], figure: str) -> Mean | None:
-    """Mean over seeds, also divided by that of the smallest size."""
+    """Return the mean over the seeds, also divided by that of the smallest size."""
     mean, base = (_over(_known(figures, figure)) for figures in (per_seed, smallest))
     return measured_in(mean, base) if mean is not None else None
 

@@ -1,13 +1,15 @@
-"""One sentence: which batch size to use, and why; or that the seeds cannot tell.
+"""Recommends a batch size in one sentence, or says that there is no clear winner.
 
 The configuration with the highest mean test accuracy is compared with each other one. It is
-recommended where every comparison tells it apart: all of them must, so none needs an adjustment
-(intersection-union test, Berger 1982). Otherwise the fastest of those that cannot be told from it
-is named, for what that is worth; not where all train for the same seconds, or in stacks of several
-sizes, whose times do not compare.
+recommended if it differs significantly from all of them. All comparisons must be significant, so
+none needs an adjustment for their number (intersection-union test, Berger 1982).
 
-A configuration is left out where a trial of it diverged or failed: a mean over the seeds that
-survived would flatter it, and who follows the advice may draw another seed.
+Otherwise there is no clear winner, and the sentence names the fastest of those that do not differ
+significantly from the best. It names none if all train for the same seconds, or in stacks of
+different sizes, whose times do not compare.
+
+A configuration with a trial that diverged or failed is left out: a mean over the surviving seeds
+would flatter it, and a reader who follows the advice may get another seed.
 """
 
 from collections.abc import Sequence
@@ -31,12 +33,15 @@ from batchscope.engine.spec import Configuration, Train
 
 ACCURACY, TIME = "test_accuracy", "training_seconds"
 NAMED = 6
-UNDETERMINED = "Which batch size to use is undetermined"
+UNDETERMINED = "No clear winner"
 
 
 @dataclass(frozen=True, slots=True)
 class Recommended:
-    """The sentence, and the configuration that it names: to use, or the fastest of those alike."""
+    """A recommendation as a sentence, with the configuration that it names.
+
+    That is the one to use, or the fastest of the best if there is no clear winner.
+    """
 
     sentence: str
     configuration: Configuration | None = None
@@ -53,23 +58,27 @@ class _Candidate:
 
     @property
     def name(self) -> str:
-        """The label, with the word for a number where it is one."""
-        label = self.configuration.label
-        return f"batch size {label}" if label.isdigit() else quoted(label)
+        """The label in a sentence: in quotes, or "batch size 64" if it is a number."""
+        return named(self.configuration.label)
 
 
 def quoted(label: str) -> str:
-    """A label as it stands in a list: what is no number may hold commas of its own."""
+    """Return a label for a list, in quotes unless it is a number: it may contain commas."""
     return label if label.isdigit() else f"“{label}”"
 
 
+def named(label: str) -> str:
+    """Return the label in quotes, or "batch size 64" if it is a number."""
+    return f"batch size {label}" if label.isdigit() else quoted(label)
+
+
 def recommendation(state: SweepState) -> str:
-    """The sentence: undetermined where it is, and with `So far` before the end."""
+    """Return the recommendation as a sentence, with "So far" while trials are open."""
     return recommended(state).sentence
 
 
 def recommended(state: SweepState) -> Recommended:
-    """The same sentence, with the configuration in it."""
+    """Return the recommendation with the configuration that it names."""
     outcome = _outcome(state)
     if all(trial.status not in OPEN for trial in state.trials.values()):
         return outcome
@@ -91,16 +100,22 @@ def _outcome(state: SweepState) -> Recommended:
 
 
 def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> Recommended:
-    """What to use; `fewer` tells that configurations are left out."""
+    """Compare the best candidate with the others.
+
+    Args:
+        state: the sweep.
+        sides: the candidates, smaller batch sizes first.
+        fewer: whether some of them are left out because they lost trials.
+    """
     known = [each for each in sides if not each.side.thin and not each.side.lost]
     if not known:
         which = "other configuration" if fewer else "configuration"
         return Recommended(f"{UNDETERMINED}: no {which} has {LEAST_SEEDS} finished seeds")
     best = max(known, key=lambda candidate: candidate.mean)
     if len(known) == 1:
-        alone = "is alone to compare" if fewer else f"alone has {LEAST_SEEDS} finished seeds"
-        return Recommended(f"{UNDETERMINED}: {best.name} {alone}")
-    level = [best, *_not_told_apart(best, known)]
+        alone = "remains" if fewer else f"has {LEAST_SEEDS} finished seeds"
+        return Recommended(f"{UNDETERMINED}: only {best.name} {alone}")
+    level = [best, *_indistinct(best, known)]
     if len(level) > 1:
         which = _names(level) if fewer and len(level) <= NAMED else _count(level, known)
         sentence = f"{UNDETERMINED}: {_alike(level, which)}"
@@ -109,36 +124,40 @@ def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> Recommen
         if fastest is None:
             return Recommended(sentence)
         if len(sizes) > 1:
-            return Recommended(f"{sentence}; none of these is named the fastest: {_unlike(sizes)}")
-        named = f"; of these {fastest.name} is the fastest: {_time(state, fastest)}"
-        return Recommended(sentence + named, fastest.configuration)
+            return Recommended(f"{sentence}; their times cannot be compared: {_unlike(sizes)}")
+        sentence += f"; of these, {fastest.name} is the fastest: {_time(state, fastest)}"
+        return Recommended(sentence, fastest.configuration)
     return Recommended(
-        f"Use {best.name}: its test accuracy, {_accuracy(best)}, is the highest of "
-        f"{len(known)} and told from every other one; {_time(state, best)}",
+        f"Use {best.name}: its test accuracy, {_accuracy(best)}, is significantly higher than "
+        f"that of {_others(len(known) - 1)}; {_time(state, best)}",
         best.configuration,
     )
 
 
+def _others(count: int) -> str:
+    return {1: "the other configuration", 2: "both others"}.get(count, f"all {count} others")
+
+
 def _alike(level: list[_Candidate], which: str) -> str:
-    """That these cannot be told apart."""
+    """Say that the test accuracies of these candidates do not differ significantly."""
     means = sorted(candidate.mean for candidate in level)
     return (
-        f"{which} cannot be told apart by test accuracy "
-        f"({means[0] * 100:.2f} to {means[-1] * 100:.2f} %) over {_seeds(level)} seeds"
+        f"the test accuracies of {which} do not differ significantly "
+        f"({means[0] * 100:.2f} to {means[-1] * 100:.2f} %, {_seeds(level)} seeds)"
     )
 
 
 def _fastest(state: SweepState, level: list[_Candidate]) -> _Candidate | None:
-    """Which of them trains the shortest; None where seconds are what they were given."""
+    """Return the candidate that trains fastest; None if the budget is given in seconds."""
     if any(_for_seconds(candidate.configuration.settings.train) for candidate in level):
         return None
     return min(level, key=lambda candidate: _seconds(state, candidate))
 
 
 def _unlike(sizes: list[int]) -> str:
-    """Why times of stacks of these sizes are not compared."""
+    """Say why times of stacks of these sizes are not compared."""
     *others, last = ["alone" if size == 1 else f"in stacks of {size}" for size in sizes]
-    return f"replicates trained {', '.join(others)} and {last}, and such times do not compare"
+    return f"replicates trained {', '.join(others)} and {last}"
 
 
 def _for_seconds(train: Train) -> bool:
@@ -146,13 +165,13 @@ def _for_seconds(train: Train) -> bool:
 
 
 def _sides(state: SweepState) -> list[_Candidate]:
-    """Every configuration, or what was chosen of it, smaller batch sizes first."""
+    """Return every configuration, or the chosen candidate of each, smaller batch sizes first."""
     by_size = sorted(chosen_configurations(state), key=lambda each: each.settings.train.batch_size)
     return [_Candidate(each, gather(state, ACCURACY, [each])) for each in by_size]
 
 
 def _left_out(state: SweepState, out: list[_Candidate]) -> list[str]:
-    """Which configurations lost trials, and how many."""
+    """Say which configurations lost trials, and how many."""
     if not out:
         return []
     lost = sum(len(each.side.lost) for each in out)
@@ -165,29 +184,32 @@ def _left_out(state: SweepState, out: list[_Candidate]) -> list[str]:
 
 
 def _undecided(state: SweepState) -> list[str]:
-    """For which groups of candidates nothing was chosen, or not yet."""
+    """Say for which groups no candidate has been chosen, or not yet."""
     groups = [choice for choice in choices(state) if choice.chosen is None]
     if not groups:
         return []
     which = " and ".join(quoted(choice.group) for choice in groups[:NAMED])
     more = f" and {len(groups) - NAMED} more" if len(groups) > NAMED else ""
-    return [f"nothing is chosen{' yet' * any(g.open for g in groups)} for {which}{more}"]
+    yet = " yet" * any(choice.open for choice in groups)
+    return [f"no candidate has been chosen{yet} for {which}{more}"]
 
 
 def _names(of: list[_Candidate]) -> str:
-    """Their labels; of many their number."""
+    """Return their labels; if there are many, their number."""
     if len(of) > NAMED:
         return f"{len(of)} configurations"
-    labels = [quoted(each.configuration.label) for each in of]
-    return " and ".join([part for part in (", ".join(labels[:-1]), labels[-1]) if part])
+    labels = [each.configuration.label for each in of]
+    sizes = f"batch size{'s' * (len(labels) > 1)} " if all(map(str.isdigit, labels)) else ""
+    *others, last = map(quoted, labels)
+    return sizes + " and ".join([", ".join(others), last] if others else [last])
 
 
-def _not_told_apart(best: _Candidate, known: list[_Candidate]) -> list[_Candidate]:
+def _indistinct(best: _Candidate, known: list[_Candidate]) -> list[_Candidate]:
     others = [candidate for candidate in known if candidate is not best]
-    return [candidate for candidate in others if not _told_apart(best, candidate)]
+    return [candidate for candidate in others if not _differs(best, candidate)]
 
 
-def _told_apart(best: _Candidate, other: _Candidate) -> bool:
+def _differs(best: _Candidate, other: _Candidate) -> bool:
     estimate = difference(best.side, other.side)
     p = p_value(estimate) if estimate else None
     return p is not None and p < LEVEL
@@ -221,14 +243,14 @@ def _seconds(state: SweepState, candidate: _Candidate) -> float:
 def _time(state: SweepState, candidate: _Candidate) -> str:
     timing = candidate.configuration.settings.run.timing
     size = stack_of(state, candidate.configuration.id)
-    together = f" as one stack of {size} replicates" if size > 1 else ""
-    return f"{_seconds(state, candidate):.3g} s of training{together}, {TIMED_AS[timing]}"
+    together = f" for a stack of {size} replicates" if size > 1 else ""
+    return f"training took {_seconds(state, candidate):.3g} s{together}, {TIMED_AS[timing]}"
 
 
 def advice(
     state: SweepState, critical: Critical | None = None, noise: Sequence[NoiseFinding] = ()
 ) -> str:
-    """Batch size, micro-batch, rate, cost and evidence; undetermined where it is."""
+    """Return the recommendation as a paragraph, with its settings and the critical batch size."""
     outcome = recommended(state)
     parts = [outcome.sentence]
     if outcome.configuration:
@@ -241,14 +263,16 @@ def advice(
 
 
 def _settings(state: SweepState, configuration: Configuration) -> str:
-    """Rate, micro-batch and cost of the configuration that was named."""
+    """Say how the named configuration trained: learning rate, micro-batches, steps, samples."""
     trials = state.replicates(configuration.id)
     started = next((trial.started for trial in trials if trial.started), None)
     plan = next((state.plans[trial.id] for trial in trials if trial.id in state.plans), None)
     lr = started.lr if started else configuration.settings.train.lr
     scaled = " after scaling" if lr != configuration.settings.train.lr else ""
-    sentence = f"With a learning rate of {lr:g}{scaled} ({configuration.settings.train.optimizer})"
+    name = named(configuration.label)
+    sentence = f"{name[0].upper()}{name[1:]} trained with a learning rate of {lr:g}{scaled}"
+    sentence += f" ({configuration.settings.train.optimizer})"
     sentence += f" and micro-batches of {plan.micro_batch_size}" if plan else ""
     costs = [(mean_of(state, configuration.id, name), name) for name in ("steps", "samples")]
     spent = " and ".join(f"{mean.mean:,.0f} {name}" for mean, name in costs if mean)
-    return f"{sentence} it takes {spent}."
+    return f"{sentence}, for {spent}."

@@ -1,8 +1,7 @@
-"""Which configurations a claim looks at where candidates are chosen by `[select]`.
+"""Decides which configurations a claim compares if `[select]` chooses among candidates.
 
-Of each group of rivals the chosen one: what was not chosen stands for nothing but its own
-setting. A selector that names a selected key, or a candidate by its own label, asks for just that
-and reaches every candidate.
+A claim compares the chosen candidate of each group. Only a selector that names a selected key, or
+a candidate by its own label, reaches the candidates that were not chosen.
 """
 
 from collections.abc import Sequence
@@ -16,9 +15,13 @@ from batchscope.engine.spec import Configuration, Selector
 
 
 class Looked(NamedTuple):
-    """Configurations to look at, all that were asked for, and why some group has none to show.
+    """The configurations that a selector stands for.
 
-    `open` tells that this is for now; `lack` is empty where every group has its choice.
+    Attributes:
+        configurations: those to compare.
+        asked: all that the selector matches, candidates that were not chosen included.
+        lack: why a group has no chosen candidate; empty if every group has one.
+        open: whether trials that may still decide such a group have not ended.
     """
 
     configurations: tuple[Configuration, ...]
@@ -28,13 +31,13 @@ class Looked(NamedTuple):
 
 
 def selected_keys(state: SweepState) -> tuple[str, ...]:
-    """The dotted keys that `[select]` chooses in; none without it."""
+    """Return the dotted keys whose values `[select]` chooses; none without `[select]`."""
     selection = state.opened.selection if state.opened else None
     return selection.keys if selection else ()
 
 
 def looked_at(state: SweepState, selector: Selector | None = None) -> Looked:
-    """What a selector stands for; without one all configurations are asked for."""
+    """Return the configurations that a selector stands for; all of them without a selector."""
     everything = tuple(state.configurations.values())
     asked = everything if selector is None else picked(selector, everything)
     if selector is not None and _explicit(state, selector, asked):

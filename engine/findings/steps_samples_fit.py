@@ -1,28 +1,28 @@
-"""The hyperbola of steps and samples to a target, and the critical batch size in it.
+"""Fits the hyperbola of steps and samples to a target, and the critical batch size.
 
 McCandlish et al. 2018 (arXiv:1812.06162, eq. 2.11): a training that needs `S` steps of batch size
 `B`, and so E = B S samples, to reach a target obeys
 
     (S/S_min − 1)(E/E_min − 1) = 1,    S = S_min (1 + B_crit/B),    E = E_min (1 + B/B_crit)
 
-with B_crit = E_min/S_min, where either is twice its minimum. Both laws say the same, so one is
-fitted: ln S = a + ln(1 + e^c/B), c = ln B_crit, with noise that multiplies. For a given c the level
-a is a mean, so that one unknown is left, and it is looked for over all of a grid: there is no
-starting value to get wrong.
+with B_crit = E_min/S_min, the batch size at which both are twice their minimum. The second and the
+third equation are equivalent, so only one is fitted: ln S = a + ln(1 + e^c/B), c = ln B_crit, with
+multiplicative noise. For a given c the level a is a mean, so c is the only unknown. It is searched
+on a grid, which needs no starting value.
 
-The interval inverts a test, as Fieller's does for a ratio (Fieller 1954). Were c the truth,
-ln S − ln(1 + e^c/B) would be level over the batch sizes, but for noise: its slope along the
-derivative of the curve is a number a seed, of mean 0. What Student's t over the seeds does not
-refuse is in the interval. Neither a noise that differs between batch sizes nor one that a seed
-brings to all of them harms it, and nothing is linearized. Resampling three to five seeds
-(percentile bootstrap) covers 0.80 to 0.91 where it says 0.95 (`benchmarks/coverage.py`).
+The interval of c inverts a test, as Fieller's does for a ratio (Fieller 1954). If c is true,
+ln S − ln(1 + e^c/B) is constant over the batch sizes, except for noise. So its slope along the
+derivative of the curve, one number for each seed, has mean 0. The interval holds every c that
+Student's t-test over the seeds does not reject. The noise may differ between batch sizes, and a
+seed may shift all of them; nothing is linearized. For comparison, a percentile bootstrap over three
+to five seeds covers 0.80 to 0.91 at a nominal 0.95 (`benchmarks/coverage.py`).
 
-The seeds know nothing of an error that all of them share at one batch size: a rate that suits it
-badly. Where the means stray from the curve by more than the seeds explain (F test, without what a
-seed adds everywhere), the slope of the means is judged by their own straying, with two degrees of
-freedom fewer than there are batch sizes.
+The spread over the seeds does not show an error that all seeds share at one batch size, such as an
+unsuitable learning rate. If the means deviate from the curve by more than the seeds explain (F
+test, without the shift of each seed), the slope of the means is tested against their own
+deviations, with two degrees of freedom fewer than there are batch sizes.
 
-numpy and `scipy.special` are loaded where a curve is first fitted.
+numpy and `scipy.special` are loaded when the first curve is fitted.
 """
 
 import math
@@ -41,18 +41,24 @@ if TYPE_CHECKING:
 Method = Literal["t over the seeds", "t over the batch sizes", ""]
 LEAST_SIZES, LEAST_SEEDS = 4, 2
 BEYOND = math.log(1000.0)
-"""How far outside the range of batch sizes a critical one is looked for, in e-folds."""
+"""How far beyond the range of batch sizes the critical one is searched, in natural logarithms."""
 POINTS, ZOOMS, HALVINGS = 401, 4, 40
 EXACT = 1e-9
-"""Logarithms that stray no further than this lie on the curve: it is what the search leaves."""
+"""Deviations of logarithms up to this count as zero: the search is no more accurate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """S_min steps, E_min samples and their ratio B_crit, with its interval of coverage 1 − `level`.
+    """The fitted curve.
 
-    `low` is 0 and `high` infinite where the interval has no such end. `strays` is the p of the
-    means lying on the curve but for what the seeds spread.
+    Attributes:
+        steps_min: S_min, the fewest possible steps.
+        samples_min: E_min, the fewest possible samples.
+        critical: B_crit = E_min/S_min, in samples.
+        low, high: its interval with coverage 1 − `level`; 0 and infinity if it has no such end.
+        method: how the interval was computed.
+        strays: p value of the F test that the means lie on the curve.
+        level: significance level.
     """
 
     steps_min: float
@@ -65,11 +71,11 @@ class Fit:
     level: float = LEVEL
 
     def steps(self, batch_size: float) -> float:
-        """Steps to the target at a batch size."""
+        """Return the steps to the target at a batch size."""
         return self.steps_min * (1.0 + self.critical / batch_size)
 
     def samples(self, batch_size: float) -> float:
-        """Samples to the target at a batch size."""
+        """Return the samples to the target at a batch size."""
         return self.samples_min * (1.0 + batch_size / self.critical)
 
 
@@ -79,10 +85,15 @@ def fit(
     every: Sequence[float] | None = None,
     level: float = LEVEL,
 ) -> Fit:
-    """The curve through the steps (K, n) to the target: K batch sizes, n seeds in one order.
+    """Fit the curve through the steps to the target.
 
-    `every` (K,) are the steps from one look at the target to the next. Nothing finer is known, and
-    all seeds may be rounded alike, so ln S has a variance of (every/S)²/12 at least.
+    Args:
+        sizes: batch sizes (K,).
+        steps: steps to the target (K, n), the n seeds in the same order for each batch size.
+        every: steps between two checks of the target (K,). Steps are known no more precisely, and
+            all seeds may be rounded in the same way, so ln S has at least a variance of
+            (every/S)²/12.
+        level: significance level of the interval.
 
     Raises:
         ValueError: fewer than four batch sizes or two seeds, or a number that is not positive.
@@ -110,7 +121,7 @@ def fit(
 
 
 class _Curve:
-    """Logarithms (K, n) of steps at batch sizes (K,), looked at for critical batch sizes e^c."""
+    """Log-steps (K, n) at batch sizes (K,), evaluated for candidates c = ln B_crit."""
 
     def __init__(self, batch: "Floats", logs: "Floats", floor: "Floats") -> None:
         self._batch, self._logs, self._floor = batch, logs, floor
@@ -118,7 +129,7 @@ class _Curve:
         self._seeds = logs.shape[1]
 
     def _bend(self, c: "Floats") -> "tuple[Floats, Floats]":
-        """ln(1 + e^c/B) and its derivative by c, centred over the sizes: shapes (G, K)."""
+        """Return ln(1 + e^c/B) and its derivative by c, centred over the sizes, both (G, K)."""
         import numpy as np
 
         away = c[:, None] - np.log(self._batch)
@@ -126,25 +137,25 @@ class _Curve:
         return np.logaddexp(0.0, away), slope - slope.mean(axis=1, keepdims=True)
 
     def _left(self, c: "Floats") -> "tuple[Floats, Floats]":
-        """What of the means the level curve leaves, and the weights that make a slope of it."""
+        """Return the residuals of the means, and the weights that give their slope: both (G, K)."""
         bend, slope = self._bend(c)
         level = self._means - bend
         scale = (slope**2).sum(axis=1, keepdims=True)
         return level - level.mean(axis=1, keepdims=True), slope / scale
 
     def squares(self, c: "Floats") -> "Floats":
-        """Sum of squares of what each curve leaves, of the means: shape (G,)."""
+        """Return the sum of squared residuals of the means for each curve: shape (G,)."""
         squares: Floats = (self._left(c)[0] ** 2).sum(axis=1)
         return squares
 
     def level(self, c: float) -> float:
-        """ln S_min where c is the truth."""
+        """Return ln S_min for a given c."""
         import numpy as np
 
         return float((self._means - self._bend(np.array([c]))[0][0]).mean())
 
     def nearest(self, grid: "Floats") -> float:
-        """The c of the least squares: the best of the grid, then of ever finer ones around it."""
+        """Return the least-squares c: the best of the grid, then of finer grids around it."""
         import numpy as np
 
         for _ in range(ZOOMS):
@@ -154,9 +165,10 @@ class _Curve:
         return float(grid[int(self.squares(grid).argmin())])
 
     def strays(self, c: float) -> float:
-        """p of an F test: the means lie on the curve, but for the noise of single trials.
+        """Return the p value of an F test that the means lie on the curve.
 
-        That is what is left of a trial without the mean of its batch size and that of its seed.
+        The noise of a single trial is its residual after subtracting the means of its batch size
+        and of its seed.
         """
         import numpy as np
         from scipy.special import fdtrc
@@ -171,7 +183,7 @@ class _Curve:
         return float(fdtrc(sizes - 2, df, off / noise)) if noise > 0 else 0.0
 
     def error_of_seeds(self, c: "Floats", level: float) -> "Floats":
-        """|slope| − what it may be by chance, from the slopes of the single seeds."""
+        """Return |slope| − its critical value, from the slopes of the single seeds: shape (G,)."""
         import numpy as np
 
         _, weights = self._left(c)
@@ -182,7 +194,7 @@ class _Curve:
         return excess
 
     def error_of_means(self, c: "Floats", level: float) -> "Floats":
-        """|slope| − what it may be by chance, from how the means stray from level and slope."""
+        """Return |slope| − its critical value, from the residuals of the means: shape (G,)."""
         import numpy as np
 
         left, weights = self._left(c)
@@ -208,7 +220,16 @@ def _student(df: int, level: float) -> float:
 def _ends(
     grid: "Floats", best: float, refused: "Callable[[Floats], Floats]"
 ) -> tuple[float, float]:
-    """The interval around the best c in which nothing is refused; 0 and infinity are open ends."""
+    """Return the ends of the interval around the best c in which no c is rejected.
+
+    Args:
+        grid: candidates for c (G,), rising.
+        best: the least-squares c.
+        refused: positive for every c that the test rejects.
+
+    Returns:
+        Batch sizes e^c; 0 and infinity if the interval has no such end.
+    """
     import numpy as np
 
     def end(side: "Floats", none: float) -> float:

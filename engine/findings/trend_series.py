@@ -1,4 +1,4 @@
-"""The levels of a trend: what the same series of configurations measured at each of them."""
+"""Gathers the levels of a trend: one value for each level, over the same configurations."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,18 @@ from batchscope.engine.metrics.probe_values import NAMES
 from batchscope.engine.spec import Claim, Configuration
 
 Series = tuple[Configuration, ...]
-"""One configuration a level."""
+"""Configurations that differ only in the level, one for each level."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """A side for each level, and what was left aside.
+    """A side for each level, and what was left out.
 
-    `lost` are the trials of series left aside that diverged or failed, `awaited` tells of the
-    first level whose seeds are still to come, empty without one.
+    Attributes:
+        sides: one for each level, in rising order.
+        remarks: why some levels or configurations are missing.
+        lost: trials that diverged or failed, in series that were left out.
+        awaited: why the first level that still lacks seeds must be waited for; empty if none.
     """
 
     sides: list[Side]
@@ -28,10 +31,10 @@ class Gathered:
 
 
 def levels_of(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Gathered:
-    """Every level averaged over the same series.
+    """Average every level over the same series.
 
-    Where one level of a series will never have a value, its other levels are left aside too: an
-    average over other configurations than at the next level would pass for an effect.
+    If one level of a series will never have a value, its other levels are left out too. Otherwise
+    an average over different configurations could look like an effect of the level.
     """
     within = claim.over in NAMES
     series = list(zip(*rungs.levels.values(), strict=True))
@@ -41,7 +44,7 @@ def levels_of(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Gathe
         spot = Spot(level if within else None, claim.at_share, claim.epsilon)
         sides.append(gather(state, claim.measure, members, f"{key} {level:g}", spot))
     lacks = (side.lack() for side in sides if side.thin and not side.pending)
-    remarks = list(dict.fromkeys(lacks))  # of a time all levels may lack the same
+    remarks = list(dict.fromkeys(lacks))  # all levels of a time may have the same reason
     broken = [one for one in series if one not in whole]
     if broken:
         remarks.append(_broken(state, broken))
@@ -52,19 +55,19 @@ def levels_of(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Gathe
 
 
 def _broken(state: SweepState, series: list[Series]) -> str:
-    """Which configurations will have no value, and that their series are left aside."""
+    """Return which configurations will never have a value, so that their series are left out."""
     gone = {each.label: fate(state, each) for one in series for each in one}
     clauses = [f"every trial of {label} {why}" for label, why in gone.items() if why]
     which = "their series are" if len(clauses) > 1 else "its series is"
-    return f"{listed(clauses)}; {which} left aside"
+    return f"{listed(clauses)}; {which} left out at every level"
 
 
 def _left_aside(key: str, count: int, within: bool) -> str:
     one = count == 1
-    many = f"{count} {'configuration' if one else 'configurations'}"
+    many, are = ("1 configuration", "is") if one else (f"{count} configurations", "are")
     if within:
-        return f"{many} {'was' if one else 'were'} probed at other levels and left aside"
-    return f"{many} {'differs' if one else 'differ'} in more than {key} and left aside"
+        return f"{many} probed at other levels {are} left out"
+    return f"{many} that {'differs' if one else 'differ'} in more than {key} {are} left out"
 
 
 def _lost(state: SweepState, series: list[Series]) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""A real browser without a window, led through its DevTools pipe."""
+"""Drives a real headless browser through its DevTools pipe."""
 
 import base64
 import contextlib
@@ -40,7 +40,7 @@ FLAGS = (
 
 
 class Browser:
-    """One tab of it. What it tells unasked is kept in `told`."""
+    """One tab of the browser; events are kept in `told`."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", to: int, back: int) -> None:
         self._process, self._to, self._back = process, to, back

@@ -1,4 +1,4 @@
-"""The report in a real browser: silent, alone, and never wider than a phone."""
+"""The report in a real browser: no complaints, no requests, and no wider than a phone."""
 
 from collections.abc import Iterator
 from pathlib import Path

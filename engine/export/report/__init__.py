@@ -1,1 +1,1 @@
-"""The report of an export: what it says, and the page that says it."""
+"""The report of an export: its content and its page."""

@@ -1,4 +1,4 @@
-"""What a report says, as plain data: read off the files of an export, rounded by one rule."""
+"""Collects the content of a report as plain data, read from the files of an export."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,18 +23,18 @@ from batchscope.engine.journal.sweep_state import SweepState
 
 SIGNS = {"supported": "✓", "contradicted": "✗", "undetermined": "?"}
 ENDINGS = {
-    "stopped": "it was stopped",
-    "interrupted": "its conductor is gone",
-    "paused": "it is paused",
-    "running": "it still runs",
-    "preparing": "it is being prepared",
+    "stopped": "the sweep was stopped",
+    "interrupted": "the sweep was interrupted",
+    "paused": "the sweep is paused",
+    "running": "the sweep is still running",
+    "preparing": "the sweep is being prepared",
 }
 LONGEST_REMARK = 400
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRow:
-    """A claim with what the seeds say of it."""
+    """A claim with its verdict, as a row of the page."""
 
     sign: str
     word: str
@@ -52,7 +52,7 @@ class ClaimRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything a page says, but for its figures."""
+    """The content of a page, without its figures."""
 
     question: str
     title: str
@@ -78,9 +78,14 @@ class Report:
 
 
 def report_of(of: Exported, state: SweepState) -> Report:
-    """The report of an export; of its state the log, the settings, and what trained on what."""
+    """Collect the report of an export.
+
+    Args:
+        of: the files of the export, which give all numbers.
+        state: the folded journal, which gives the log, the settings and the machine.
+    """
     manifest = of.manifest
-    document = of.told
+    document = of.document
     critical = document.critical_batch_size
     return Report(
         question=manifest["question"] or manifest["title"] or "",
@@ -108,7 +113,10 @@ def report_of(of: Exported, state: SweepState) -> Report:
 
 
 def tally(verdicts: tuple[Verdict, ...]) -> str:
-    """Of 3 claims, 2 are supported and 1 is undetermined; empty without claims."""
+    """Count the verdicts: "Of 3 claims, 2 are supported and 1 is undetermined."
+
+    The text is empty without claims.
+    """
     counts = {word: sum(each.verdict == word for each in verdicts) for word in SIGNS}
     known = {word: count for word, count in counts.items() if count}
     so_far = "So far, " if any(each.provisional for each in verdicts) else ""
@@ -147,35 +155,35 @@ def _claim(of: Exported, at: int, verdict: Verdict) -> ClaimRow:
 
 
 def shortened(text: str) -> str:
-    """A remark that names hundreds of trials would hide what follows it."""
+    """Shorten a remark that names so many trials that it would hide what follows."""
     if len(text) <= LONGEST_REMARK:
         return text
     return f"{text[:LONGEST_REMARK].rsplit(' ', 1)[0]} … (the rest is in findings.json)"
 
 
 def _alarms(manifest: dict[str, Any], state: SweepState) -> list[str]:
-    """What nobody may overlook: that trials are missing, and why."""
+    """Say that trials are missing, and why; empty if the sweep is complete."""
     if manifest["complete"]:
         return []
     count, done = manifest["trials"], manifest["finished"]
     parts = [
-        f"{done:,} of {count:,} trials are finished",
+        f"{done:,} of {count:,} trials finished",
         ", ".join(_lost(state)),
         ENDINGS.get(manifest["state"], ""),
         manifest["reason"] or "",
     ]
     summary = "; ".join(part for part in parts if part)
-    return [f"Unfinished: {summary}. What follows may still change."]
+    return [f"Unfinished: {summary}. These results may still change."]
 
 
 def _warnings(manifest: dict[str, Any], state: SweepState) -> list[str]:
-    """What else a reader should know of: damage, and what the log warned of."""
+    """Return the warnings of the log, and how many lines of the journal are damaged."""
     warnings = []
     damaged = manifest["damaged_journal_lines"]
     if damaged:
         lines = "1 line" if damaged == 1 else f"{damaged:,} lines"
         warnings.append(
-            f"{lines} of the journal could not be read: what they said is missing here."
+            f"{lines} of the journal could not be read, so this report may be incomplete."
         )
     said = [line.text for line in state.log if line.level in ("warning", "error")]
     return [*warnings, *dict.fromkeys(said)][:40]
@@ -184,7 +192,7 @@ def _warnings(manifest: dict[str, Any], state: SweepState) -> list[str]:
 def _facts(
     manifest: dict[str, Any], state: SweepState
 ) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
-    """Settings, machine, versions, data and moments, as names and values."""
+    """Return settings, data, machine, versions and times, as names and values."""
     data = [
         (
             name,
@@ -198,7 +206,7 @@ def _facts(
         ("sweep", manifest["sweep"]),
         ("state", f"{manifest['state']}: {_ended(manifest, state)}"),
         ("seeds", ", ".join(map(str, manifest["seeds"]))),
-        ("began", _moment(manifest["started"])),
+        ("started", _moment(manifest["started"])),
         ("ended", _moment(manifest["ended"])),
         ("source", manifest["source"] or ""),
     ]  # fmt: skip
@@ -220,18 +228,18 @@ def _facts(
 
 
 def _ended(manifest: dict[str, Any], state: SweepState) -> str:
-    """64 of 66 trials finished, 2 diverged."""
+    """Say how the trials ended: "64 of 66 trials finished, 2 diverged"."""
     done = f"{manifest['finished']:,} of {manifest['trials']:,} trials finished"
     return ", ".join([done, *_lost(state)])
 
 
 def _lost(state: SweepState) -> list[str]:
-    """How many trials ended in each way that is not finishing."""
+    """Count the trials that ended otherwise than finished, by status."""
     return [f"{state.count(way):,} {way}" for way in ODD if state.count(way)]
 
 
 def _machine(machine: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Lists of tables, one a device, as numbered values."""
+    """Flatten the facts about the machine: each device becomes a numbered value."""
     pairs = []
     for name, value in machine.items():
         if isinstance(value, list) and any(isinstance(each, dict) for each in value):
@@ -244,7 +252,7 @@ def _machine(machine: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _named(name: str) -> str:
-    """A key of the manifest in words."""
+    """Return a key of the manifest in words."""
     return name.removesuffix("_bytes").replace("_", " ")
 
 
@@ -259,7 +267,7 @@ def _text(name: str, value: Any) -> str:
 
 
 def _again(manifest: dict[str, Any]) -> list[str]:
-    """The commands that run it again, in the folder of the export."""
+    """Return the commands that run the sweep again, from the folder of the export."""
     downloaded = [name for name in manifest["data"] if name != "digits"]
     data = " --data-dir IMAGES" if downloaded else ""
     commands = [f"batchscope --preset ./sweep.toml --export again{data}"]
@@ -269,5 +277,5 @@ def _again(manifest: dict[str, Any]) -> list[str]:
 
 
 def _moment(at: str | None) -> str:
-    """2026-11-28 19:03:14 UTC."""
+    """Format a time: 2026-11-28 19:03:14 UTC."""
     return at.replace("T", " ").replace("+00:00", " UTC") if at else ""

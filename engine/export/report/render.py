@@ -1,8 +1,8 @@
 """Draws the figures and the page of an export, into its folder.
 
-Run as `python -P -m batchscope.engine.export.report.render FOLDER
-[PARENT]`, in a process of its own: see `engine.export.report_process`. It needs nothing but the
-files that are there, so the same files give the same bytes.
+Run as `python -P -m batchscope.engine.export.report.render FOLDER [PARENT]` in a process of its
+own (see `engine.export.report_process`). It reads nothing but the files in the folder, so the same
+files give the same bytes.
 """
 
 import sys
@@ -26,7 +26,7 @@ STYLE = "batchscope"
 
 
 class Shown(NamedTuple):
-    """A figure as the page has it."""
+    """A figure as the page shows it."""
 
     name: str
     caption: str
@@ -34,16 +34,16 @@ class Shown(NamedTuple):
 
 
 def render(folder: Path) -> None:
-    """Write `figures/` and `report.html` beside the tables and the journal in a folder."""
+    """Write `figures/` and `report.html` into the folder of an export."""
     state = SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
     exported = Exported(folder)
     report = report_of(exported, state)
-    figures = draw(state, exported.told, folder / FIGURES)
+    figures = draw(state, exported.document, folder / FIGURES)
     (folder / REPORT).write_text(page(report, figures), encoding="utf-8")
 
 
 def draw(state: SweepState, document: ExportedFindings, folder: Path) -> list[Shown]:
-    """Every figure as SVG and PNG into a folder of its own; as the page is to show them."""
+    """Write every figure as SVG and PNG into a folder, and return them for the page."""
     figures: list[Shown] = []
     with plot_style.styled(STYLE):
         for picture in pictures(state, document):
@@ -57,7 +57,7 @@ def draw(state: SweepState, document: ExportedFindings, folder: Path) -> list[Sh
 
 
 def page(report: Report, figures: list[Shown]) -> str:
-    """The page; whatever people wrote is text in it."""
+    """Return the page as HTML; text that people wrote is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -70,7 +70,7 @@ def page(report: Report, figures: list[Shown]) -> str:
 
 
 def _safe(value: object) -> object:
-    """Text without control characters; markup of ours is left as it is."""
+    """Remove control characters from text; markup that this program made is left unchanged."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

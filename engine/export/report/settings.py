@@ -1,4 +1,4 @@
-"""What was trained, as a report says it: the settings that all share, and those that vary."""
+"""Lists the settings of a sweep for a report: those that vary, and those that all share."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ from batchscope.engine.experiment.toml_literal import literal
 from batchscope.engine.journal.sweep_state import SweepState
 
 MOST_VALUES = 12
-"""More values of one setting would hide the others."""
-ASKED_BY = {"probe.": "probe.at", "sharpness.": "sharpness.epsilon"}
-"""Settings that nothing reads unless another is given."""
+"""The most values of one setting that are listed."""
+NEEDED_BY = {"probe.": "probe.at", "sharpness.": "sharpness.epsilon"}
+"""Settings by prefix, with the setting without which they have no effect."""
 TARGETS = ("train.target_accuracy", "train.target_loss")
 
 
 def experiment(state: SweepState) -> list[tuple[str, str]]:
-    """Each setting by its key in the preset, first those that vary; empty before it was opened.
+    """Return each setting by its key in the preset, first those that vary.
 
-    Defaults are in place, and what this training never reads is left out, as is what was not given.
+    Defaults are included. Settings without an effect on this sweep and empty ones are left out.
     """
     every = [values_of(each) for each in state.configurations.values()]
     varied, common = [], []
@@ -30,7 +30,7 @@ def experiment(state: SweepState) -> list[tuple[str, str]]:
 
 
 def _distinct(values: list[Any]) -> list[Any]:
-    """In the order in which they come first."""
+    """Return the distinct values, in the order of their first occurrence."""
     distinct: list[Any] = []
     for value in values:
         if value not in distinct:
@@ -45,16 +45,16 @@ def _varied(values: list[Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """As the preset has it; phases without the keys that they leave out."""
+    """Format a value as in a preset; phases without the keys that they do not set."""
     if value is None:
-        return "not given"
+        return "not set"
     if isinstance(value, (list, tuple)) and any(isinstance(each, dict) for each in value):
         value = [{key: one for key, one in each.items() if one is not None} for each in value]
     return literal(value)
 
 
 def _given(key: str, value: Any) -> bool:
-    """Whether it says something; no hidden layer does."""
+    """Return whether a setting has a value; an empty list of hidden layers counts as one."""
     return value is not None and (value not in ([], ()) or key == "model.hidden")
 
 
@@ -64,5 +64,5 @@ def _read(key: str, values: Values) -> bool:
     if key == PHASES:
         return True
     if key == "model.width":
-        return False  # in the channels already
-    return all(values[of] for start, of in ASKED_BY.items() if key.startswith(start))
+        return False  # the channels already include it
+    return all(values[of] for start, of in NEEDED_BY.items() if key.startswith(start))

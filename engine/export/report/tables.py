@@ -1,4 +1,4 @@
-"""The tables of a report: heads, rows of cells, and how much of them is left out."""
+"""Builds the tables of a report: headings, rows of cells, and how many rows are not shown."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,16 +9,27 @@ from batchscope.engine.export.export_reader import Cell, Exported
 
 MOST_ROWS, MOST_TRIALS = 60, 300
 STACKED = (
-    "So many as “stacked” says trained together: times and peaks are those of the whole stack, and "
-    "compare with those of equal stacks only."
+    "“Stacked” is the number of replicates that trained together. Times and peaks are those of the "
+    "whole stack, and compare only with those of stacks of the same size."
 )
-ALIKE = "those that were stacked alike have a front of their own"
+ALIKE = "each size of stack has a front of its own"
+INTERVALS = "Means over the finished seeds with 95 % intervals (Student's t)."
 ODD = ("failed", "diverged", "stopped", "skipped")
 
 
 @dataclass(frozen=True, slots=True)
 class ReportTable:
-    """A table with what stands above and below it; `texts` are the columns that are not numbers."""
+    """A table with its title and notes.
+
+    Attributes:
+        key: name of the table in code and tests.
+        title: heading above the table.
+        heads: heading of each column; a unit follows the last ", ".
+        rows: the rows that are shown.
+        about: explanation above the table.
+        texts: indices of the columns that are not numbers.
+        left_out: how many rows are not shown; empty if all are.
+    """
 
     key: str
     title: str
@@ -30,7 +41,7 @@ class ReportTable:
 
 
 def tables(of: Exported) -> Iterator[ReportTable]:
-    """Every table that has a row; the single trials and the plan of memory are apart."""
+    """Yield every table that has a row, without those of trials and of the memory plan."""
     for make in (_configurations, _critical, _pareto, _parts, _noise, _probes, _contests):
         made = make(of)
         if made.rows:
@@ -38,12 +49,12 @@ def tables(of: Exported) -> Iterator[ReportTable]:
 
 
 def _configurations(of: Exported) -> ReportTable:
-    """Each configuration over its seeds."""
+    """Build the table of results by configuration."""
     rows = of.findings["findings"]["configurations"]
     has = {name for row in rows for name in row["figures"]}
     optional = [
         ("sharpness", "sharpness, %", "number"),
-        ("distance_from_init", "distance from init", "number"),
+        ("distance_from_init", "distance from initial weights", "number"),
     ]
     columns = [
         ("test_accuracy", "test accuracy, %", "percent"),
@@ -63,18 +74,17 @@ def _configurations(of: Exported) -> ReportTable:
     note = stack_note([each.get("stacked", 1) for each in rows])
     return _table(
         "configurations",
-        "Each configuration over its seeds",
+        "Results by configuration",
         ("configuration", "finished seeds", *(head for _, head, _ in columns)),
         len(rows),
         row,
-        "Means over the finished seeds, with intervals of coverage 0.95 by Student's t, which may "
-        "reach beyond what there is: over 100 %, or below 0 seconds."
-        + (f" {note}. {NARROW}" if note else ""),
+        f"{INTERVALS} An interval may extend beyond possible values, such as 100 % or 0 seconds. "
+        "The gap is training accuracy − test accuracy." + (f" {note}. {NARROW}" if note else ""),
     )
 
 
 def _critical(of: Exported) -> ReportTable:
-    """What each batch size took to the target."""
+    """Build the table of the cost to reach the target."""
     rows = of.findings.get("critical_batch_size", {}).get("sizes", [])
     note = stack_note([each.get("stacked", 1) for each in rows])
 
@@ -92,26 +102,27 @@ def _critical(of: Exported) -> ReportTable:
 
     return _table(
         "critical",
-        "To the target",
-        ("configuration", "rate after scaling", "steps", "samples", "seconds", "regime"),
+        "Cost to reach the target",
+        ("configuration", "learning rate after scaling", "steps", "samples", "seconds", "regime"),
         len(rows),
         row,
-        "Means over the seeds until the target was reached. Regimes after Shallue et al. 2018: "
-        "samples, or steps, at most a fifth above the fewest; “perhaps” where the interval of the "
-        "critical batch size leaves another open." + (f" {note}." if note else ""),
+        "Means over the seeds. Regimes after Shallue et al. 2018: in perfect scaling a training "
+        "takes at most a fifth more samples than the minimum, in maximal data parallelism at most "
+        "a fifth more steps. “Perhaps” means that the interval of the critical batch size allows "
+        "another regime too." + (f" {note}." if note else ""),
         texts={0, 5},
     )
 
 
 def _pareto(of: Exported) -> ReportTable:
-    """Time against accuracy."""
+    """Build the table of the Pareto front."""
     rows = of.findings.get("pareto", [])
     note = stack_note([each.get("stacked", 1) for each in rows])
 
     def row(at: int) -> tuple[Cell, ...]:
         here = rows[at]
         label = f"{here['label']} {stack_mark(here.get('stacked', 1))}".rstrip()
-        where = "front" if here["front"] else "behind" + (", told apart" if here["told"] else "")
+        where = "front" if here["front"] else "behind" + (", significant" if here["told"] else "")
         return (
             label,
             of.mean("pareto", at, "seconds"),
@@ -121,20 +132,20 @@ def _pareto(of: Exported) -> ReportTable:
 
     return _table(
         "pareto",
-        "Time against accuracy",
+        "Training time against test accuracy",
         ("configuration", "training, s", "test accuracy, %", "front"),
         len(rows) if len(rows) > 1 else 0,
         row,
-        "On the front no other configuration is at least as fast and as accurate and better in "
-        "one, by the means. “Told apart”: one of the front is ahead in both, and in one of them by "
-        "more than the seeds leave to chance (level 0.05)."
+        "A configuration is on the front if no other one is at least as fast and as accurate, and "
+        "better in one of the two, by the means. “Significant”: one on the front is at least as "
+        "good in both and significantly better in one (level 0.05)."
         + (f" {note}; {ALIKE}." if note else ""),
         texts={0, 3},
     )
 
 
 def _parts(of: Exported) -> ReportTable:
-    """Bias and variance."""
+    """Build the table of bias and variance."""
     name = "bias_variance.csv"
     rows = of.rows(name)
     parts = ("error", "bias", "net_variance", "variance")
@@ -155,13 +166,13 @@ def _parts(of: Exported) -> ReportTable:
         ("configuration", "seeds", *heads),
         len(rows),
         row,
-        "After Domingos 2000: error = bias + net variance. ± is the jackknife's standard error "
-        "over the seeds, in points; the parts of three seeds have none.",
+        "After Domingos 2000: error = bias + net variance. ± is the jackknife standard error over "
+        "the seeds, in points; with three seeds only the error has one.",
     )
 
 
 def _noise(of: Exported) -> ReportTable:
-    """The noise scale of the gradients."""
+    """Build the table of gradient noise scales."""
     rows = of.findings.get("noise_scale", [])
 
     def row(at: int) -> tuple[Cell, ...]:
@@ -183,15 +194,15 @@ def _noise(of: Exported) -> ReportTable:
         ("configuration", *heads, "remarks"),
         len(rows) if any(each["draws"] for each in rows) else 0,
         row,
-        "tr(Σ)/|G|² over the whole run (McCandlish et al. 2018) with Fieller's interval over the "
-        "seeds, an end below 0 shown as 0; beside it the noise scale of SGD, which follows from "
-        "the settings alone (Smith and Le 2017), in the unit of the rate.",
+        "tr(Σ)/|G|² over the whole run (McCandlish et al. 2018), with Fieller's 95 % interval over "
+        "the seeds; a lower end below 0 is shown as 0. The noise scale of SGD follows from the "
+        "settings alone (Smith and Le 2017) and has the unit of the learning rate.",
         texts={0, 6},
     )
 
 
 def _end(of: Exported, at: int, key: str) -> Cell:
-    """An end of the interval; no noise scale is negative, so none is shown below 0."""
+    """Return an end of the interval, at least 0 because no noise scale is negative."""
     value = of.findings["noise_scale"][at][key]
     return (
         "0" if value is not None and value < 0 else of.found("noise_scale", at, key, style="count")
@@ -199,38 +210,39 @@ def _end(of: Exported, at: int, key: str) -> Cell:
 
 
 def _unbounded(row: dict[str, Any]) -> str:
-    """Why a noise scale that is known has no interval."""
+    """Return why a known noise scale has no interval; empty if it has one."""
     if row["value"] is None or row["low"] is not None:
         return ""
-    return "unbounded: |G|² not told from 0" if row["n"] > 1 else "one seed has no interval"
+    return "no interval: |G|² may be 0" if row["n"] > 1 else "one seed gives no interval"
 
 
 def _probes(of: Exported) -> ReportTable:
-    """What was drawn at frozen weights."""
+    """Build the table of gradients at frozen weights."""
     figures = ("norm_mean", "norm_cv", "kurtosis", "pairwise_cosine")
     return _drawn(
         of,
         "probes",
-        "Gradients drawn at the same weights",
+        "Gradients at frozen weights",
         ("batch_size",),
-        ("batch size drawn",),
+        ("probed batch size",),
         figures,
-        "Means over the finished seeds with intervals of coverage 0.95.",
+        f"{INTERVALS} At each share of the budget the training paused, and gradients of many "
+        "random batches of each size were computed at the same weights.",
     )
 
 
 def _contests(of: Exported) -> ReportTable:
-    """Small steps against one large step."""
+    """Build the table of small steps compared with one large step."""
     figures = ("cosine", "length_ratio", "straightness", "step_cosine")
     return _drawn(
         of,
         "competitions",
-        "Small steps against one large step",
+        "Small steps compared with one large step",
         ("small", "large"),
-        ("small", "large"),
+        ("small batch", "large batch"),
         figures,
-        "Means over the finished seeds with intervals of coverage 0.95; docs/export.md defines "
-        "the figures.",
+        f"{INTERVALS} Several steps with the small batch and one step with the large batch, on the "
+        "same samples from the same weights; docs/export.md defines the measures.",
     )
 
 
@@ -255,16 +267,16 @@ def _drawn(
         )
 
     names = [name.replace("_", " ") for name in figures]
-    all_heads = ("configuration", "at share", *heads, *names)
+    all_heads = ("configuration", "share of the budget", *heads, *names)
     return _table(key, title, all_heads, len(rows), row, about)
 
 
 def memory_plan(of: Exported) -> ReportTable:
-    """Which micro-batch sizes were chosen, and why."""
+    """Build the table of the micro-batch sizes that were chosen, and why."""
     name = "memory.csv"
     rows = of.rows(name)
     chosen = [at for at, row in enumerate(rows) if row["chosen"] == "true"]
-    chosen.sort(key=lambda at: int(rows[at]["batch_size"]))  # what the preset gives is last
+    chosen.sort(key=lambda at: int(rows[at]["batch_size"]))  # the file ends with preset ones
 
     def row(at: int) -> tuple[Cell, ...]:
         here = rows[chosen[at]]
@@ -285,39 +297,39 @@ def memory_plan(of: Exported) -> ReportTable:
 
     return _table(
         "memory",
-        "The plan of memory",
+        "Memory plan",
         (
             "network",
             "batch size",
             "micro-batch",
             "peak",
-            "a worker may hold",
-            "step, samples/s",
-            "why",
+            "limit per worker",
+            "throughput, samples/s",
+            "reason",
         ),
         len(chosen),
         row,
-        "What was measured before the first step of the trials that are alike, or what the preset "
-        "gave; memory.csv has every size that was tried. The pace is that of whole "
-        "steps of one replicate, timed then, and not that of the epochs, but for a size that the "
-        "preset gave; × marks the peak and the pace of a stack.",
+        "The micro-batch sizes that were chosen by a measurement before the first step, or set by "
+        "the preset; memory.csv has every size that was tried. The throughput is that of whole "
+        "steps of one replicate in this measurement, or that of the epochs if the preset set the "
+        "size. × marks the peak and the throughput of a stack.",
         texts={0, 6},
     )
 
 
 def trials(of: Exported) -> ReportTable:
-    """One row a trial."""
+    """Build the table of trials."""
     name = "trials.csv"
     rows = of.rows(name)
     columns = (
         ("batch_size", "batch size", "count"),
         ("micro_batch_size", "micro-batch", "count"),
         ("seed", "seed", "level"),
-        ("lr", "rate", "number"),
+        ("lr", "learning rate", "number"),
         ("epochs", "epochs", "count"),
         ("steps", "steps", "count"),
-        ("train_accuracy", "train, %", "percent"),
-        ("test_accuracy", "test, %", "percent"),
+        ("train_accuracy", "training accuracy, %", "percent"),
+        ("test_accuracy", "test accuracy, %", "percent"),
         ("generalization_gap", "gap, points", "percent"),
         ("test_loss", "test loss", "number"),
         ("epoch_seconds", "epoch, s", "number"),
@@ -333,7 +345,7 @@ def trials(of: Exported) -> ReportTable:
     heads = ("trial", "status", *(head for _, head, _ in columns))
     return _table(
         "trials",
-        "Single trials",
+        "Trials",
         heads,
         len(rows),
         row,
@@ -344,13 +356,13 @@ def trials(of: Exported) -> ReportTable:
 
 
 def odd_trials(of: Exported) -> ReportTable:
-    """Those that did not finish, and why."""
+    """Build the table of trials that did not finish, and why."""
     rows = [each for each in of.rows("trials.csv") if each["status"] in ODD]
 
     def row(at: int) -> tuple[Cell, ...]:
         return rows[at]["trial"], rows[at]["status"], rows[at]["reason"]
 
-    heads = ("trial", "status", "why")
+    heads = ("trial", "status", "reason")
     return _table("odd", "Trials that did not finish", heads, len(rows), row, texts={0, 1, 2})
 
 
@@ -364,7 +376,8 @@ def _table(
     most: int = MOST_ROWS,
     texts: set[int] | frozenset[int] = frozenset({0}),
 ) -> ReportTable:
-    """A table of `count` rows, of which `most` are shown; what is left out is told."""
+    """Build a table of `count` rows, and show at most `most` of them."""
     rows = tuple(row(at) for at in range(min(count, most)))
-    more = f"{count - most:,} more rows are left out." if count > most else ""
+    hidden = count - most
+    more = f"{hidden:,} more row{'s are' if hidden > 1 else ' is'} not shown." if hidden > 0 else ""
     return ReportTable(key, title, heads, rows, about, frozenset(texts), more)

@@ -1,4 +1,4 @@
-"""`batchscope compare`: real exports and stored sweeps side by side, and what is refused."""
+"""`batchscope compare` compares real exports and stored sweeps, and refuses anything else."""
 
 import json
 import re
@@ -19,7 +19,7 @@ ADAM = sets(
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an export each of two sweeps, of which the home has the second alone."""
+    """A folder with exports of two sweeps and a home that stores only the second."""
     root = tmp_path_factory.mktemp("compare")
     lab = Lab(root)
     try:
@@ -130,36 +130,40 @@ def test_a_manifest_that_is_none_or_too_new(spoilt: Path) -> None:
     other = str(recorded().export)
     at = "out/manifest.json: "
     manifest(spoilt, format=9)
-    assert refused(spoilt, "out", other) == (
-        f"{at}format 9 is of a later batchscope; this one reads up to 1"
-    )
+    assert refused(spoilt, "out", other).startswith(f"{at}format 9 ")
     manifest(spoilt, program="another")
-    assert refused(spoilt, "out", other) == f"{at}is not that of an export of batchscope"
+    assert refused(spoilt, "out", other).startswith(f"{at}is not from ")
     (spoilt / "manifest.json").write_text("{")
-    assert refused(spoilt, "out", other) == f"{at}is damaged: it is no JSON"
+    message = refused(spoilt, "out", other)
+    assert message.startswith(at)
+    assert "JSON" in message
     (spoilt / "manifest.json").write_text('{"program": "batchscope"}')
-    assert refused(spoilt, "out", other) == f"{at}is damaged: it lacks format, sweep or state"
+    message = refused(spoilt, "out", other)
+    assert message.startswith(f"{at}is damaged: ")
+    assert "format, sweep or state" in message
     (spoilt / "manifest.json").unlink()
-    assert "is no export of batchscope" in refused(spoilt, "./out", other)
+    assert refused(spoilt, "./out", other).endswith("no manifest.json")
 
 
 def test_a_journal_that_is_gone_or_too_new(spoilt: Path) -> None:
     other, path = str(recorded().export), spoilt / "journal.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text('{"kind":"journal","version":7,"program":"9.0"}\n' + "".join(lines[1:]))
-    assert "version 7 is of a later batchscope (9.0)" in refused(spoilt, "out", other)
+    message = refused(spoilt, "out", other)
+    assert "journal.jsonl: version 7 " in message
+    assert "(9.0)" in message
     path.write_text(lines[0])
-    assert "says nothing of a sweep" in refused(spoilt, "out", other)
+    assert "journal.jsonl: has no sweep" in refused(spoilt, "out", other)
     path.unlink()
-    assert "journal.jsonl: is not there" in refused(spoilt, other, "out")
+    assert "journal.jsonl: does not exist" in refused(spoilt, other, "out")
 
 
-def test_a_damaged_line_is_passed_over_and_said(spoilt: Path) -> None:
+def test_a_damaged_line_is_skipped_with_a_warning(spoilt: Path) -> None:
     path = spoilt / "journal.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"kind":"memory"', b'"kind":"mem\xff"', 1))
     outcome = Lab(spoilt.parent.parent).run("compare", str(recorded().export), "out")
     assert outcome.code == 0, outcome.err
-    assert "! 1 damaged lines of B's journal were passed over" in outcome.out
+    assert re.search(r"^! .*1 damaged line of B's journal", outcome.out, re.MULTILINE)
 
 
 def test_an_unfinished_sweep_is_marked(spoilt: Path) -> None:
@@ -171,15 +175,15 @@ def test_an_unfinished_sweep_is_marked(spoilt: Path) -> None:
     outcome = Lab(spoilt.parent.parent).run("compare", str(recorded().export), "out")
     assert outcome.code == 0, outcome.err
     assert "(out): running, 4 trials, 1 of them still to come" in outcome.out
-    assert "! B is unfinished: 1 of 4 trials have no end yet" in outcome.out
+    assert "! B is unfinished: 1 of 4 trials " in outcome.out
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("sgd", "sgd"), "nothing can be compared with itself"),
-        (("sgd", "adan"), "and no export is in a folder of that name"),
-        (("sgd", "/dev/null"), "/dev/null: is a file; an export is a folder"),
+        (("sgd", "sgd"), "compare: both "),
+        (("sgd", "adan"), "no export of that name"),
+        (("sgd", "/dev/null"), "/dev/null: is a file"),
         (("sgd", "no/where"), "no/where: no such folder"),
         (("sgd", ""), "compare: expected two exports or sweeps, got an empty name"),
         (("sgd",), "the following arguments are required: B"),

@@ -1,4 +1,4 @@
-"""What an export's folder holds, and what lies beside it."""
+"""Reads the content of an export folder and of the folder around it."""
 
 from pathlib import Path
 
@@ -8,5 +8,5 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def neighbours(target: Path) -> list[str]:
-    """What lies beside an export: nothing half-made may stay there."""
+    """Return the names next to an export; nothing incomplete may remain there."""
     return sorted(path.name for path in target.parent.iterdir())

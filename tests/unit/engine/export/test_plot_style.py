@@ -77,7 +77,7 @@ def test_colours_can_be_seen_on_their_page(colours: tuple[str, ...], page: str) 
     assert len(set(colours)) == len(colours) == len(plot_style.SERIES)
 
 
-def test_a_series_is_told_by_more_than_its_colour() -> None:
+def test_series_differ_in_more_than_colour() -> None:
     looks = [plot_style.series_style(index) for index in range(360)]
     assert len(set(looks)) == 360
     for one, other in zip(looks, looks[8:], strict=False):
@@ -86,7 +86,7 @@ def test_a_series_is_told_by_more_than_its_colour() -> None:
         assert one.line != other.line
 
 
-def test_styles_of_others_are_left_alone() -> None:
+def test_styles_for_other_plots_do_not_change() -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)

@@ -1,4 +1,4 @@
-"""Sweeps with a target whose steps to it were chosen, put together without a training."""
+"""Builds sweeps with given steps to a target, without training."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""How comparisons and trends are judged, and what is undetermined."""
+"""Comparisons and trends are judged; what cannot be judged is undetermined."""
 
 from itertools import pairwise
 from typing import Any
@@ -86,17 +86,15 @@ def test_an_average_without_one_of_its_configurations_is_not_judged() -> None:
     )
     found = verdict(state)
     assert (found.verdict, found.effect, found.excluded) == ("undetermined", None, 3)
-    assert found.reason == "8 and 8, lr 9: every trial of 8, lr 9 diverged or failed"
+    assert "8, lr 9 diverged or failed" in found.reason
 
 
 def test_of_many_that_are_lost_a_few_are_named() -> None:
     hot = [configuration(8, lr=9.0 + at, id=f"h{at}", label=f"h{at}") for at in range(5)]
     lost = [(each, [DIVERGED] * 3) for each in hot]
     found = verdict(sweep([(B8, HIGH), *lost, (B64, LOW)], comparison("greater")))
-    assert found.reason.endswith(
-        ": every trial of h0 diverged; every trial of h1 diverged; every trial of h2 diverged; "
-        "and 2 more like these"
-    )
+    assert all(label in found.reason for label in ("h0", "h1", "h2", "2 more"))
+    assert "h3" not in found.reason.rpartition(":")[2]
 
 
 @pytest.mark.parametrize(
@@ -120,21 +118,24 @@ def test_equality_needs_to_be_shown(right: list[float], within: float, expected:
 @pytest.mark.parametrize(
     ("left", "right", "reason", "excluded"),
     [
-        ([0.9], LOW, "8: 1 of 3 seeds finished", 0),
-        ([], [], "8: 0 of 3 seeds finished; 64: 0 of 3 seeds finished", 0),
-        ([DIVERGED, DIVERGED, FAILED], LOW, "8: every trial diverged or failed", 3),
-        ([Ended(status="skipped")] * 3, LOW, "8: every trial was skipped", 0),
-        ([0.9, DIVERGED, FAILED], LOW, "8: 1 of 3 seeds finished", 2),
-        ([0.9, 0.9, DIVERGED], [DIVERGED, 0.8, 0.8], "the two sides share fewer than 2 seeds", 2),
+        ([0.9], LOW, ["8: 1 of 3 seeds"], 0),
+        ([], [], ["8: 0 of 3 seeds", "64: 0 of 3 seeds"], 0),
+        ([DIVERGED, DIVERGED, FAILED], LOW, ["8: every trial diverged or failed"], 3),
+        ([Ended(status="skipped")] * 3, LOW, ["8: every trial was skipped"], 0),
+        ([0.9, DIVERGED, FAILED], LOW, ["8: 1 of 3 seeds"], 2),
+        ([0.9, 0.9, DIVERGED], [DIVERGED, 0.8, 0.8], ["fewer than 2 seeds"], 2),
     ],
 )
-def test_too_few_seeds(left: list[Any], right: list[Any], reason: str, excluded: int) -> None:
+def test_too_few_seeds(left: list[Any], right: list[Any], reason: list[str], excluded: int) -> None:
     found = verdict(sweep([(B8, left), (B64, right)], comparison("greater")))
-    assert (found.verdict, found.reason, found.excluded) == ("undetermined", reason, excluded)
+    assert (found.verdict, found.excluded) == ("undetermined", excluded)
+    clauses = found.reason.split("; ")
+    assert len(clauses) == len(reason)
+    assert all(word in clause for word, clause in zip(reason, clauses, strict=True))
     assert (found.effect, found.low, found.high) == (None, None, None)
 
 
-def test_one_seed_is_told_to_be_too_few() -> None:
+def test_one_seed_is_too_few() -> None:
     one = [(configuration(8, seeds=1), [0.9]), (configuration(64, seeds=1), [0.8])]
     for claim in (comparison("less"), trend("decreasing")):
         found = verdict(sweep(one, claim))
@@ -142,16 +143,26 @@ def test_one_seed_is_told_to_be_too_few() -> None:
         assert "one seed has no spread" in found.reason
 
 
-def test_the_same_values_everywhere_tell_nothing() -> None:
+def test_the_same_values_everywhere_are_undetermined() -> None:
     for claim in (comparison("less"), trend("decreasing")):
         found = verdict(sweep([(B8, [0.9] * 3), (B64, [0.9] * 3)], claim))
         assert (found.verdict, found.effect) == ("undetermined", 0)
-        assert found.reason == "the means do not differ at all"
+        assert "zero" in found.reason
+        assert "p =" not in found.reason
 
 
-def test_what_no_trial_measures() -> None:
+def test_an_effect_within_the_noise_is_undetermined_with_its_p_value() -> None:
+    near = [0.94, 0.97, 0.96]
+    found = verdict(sweep([(B8, HIGH), (B64, near)], comparison("greater")))
+    assert found.verdict == "undetermined"
+    p = stats.ttest_rel(HIGH, near).pvalue
+    assert f"p = {p:.2g}" in found.reason
+
+
+def test_a_measure_that_no_trial_has() -> None:
     state = sweep([(B8, HIGH), (B64, LOW)], comparison("less", measure="peak_memory_bytes"))
-    assert verdict(state).reason.startswith("8: no seed has a value of peak_memory_bytes")
+    assert verdict(state).reason.startswith("8: no seed")
+    assert "peak_memory_bytes" in verdict(state).reason
 
 
 def test_two_seeds_that_agree_on_a_coarse_figure_prove_nothing() -> None:
@@ -194,7 +205,7 @@ def test_a_step_back_leaves_a_trend_undetermined() -> None:
     columns = [[0.95, 0.96, 0.97], [0.80, 0.81, 0.8201], [0.90, 0.91, 0.9203]]
     found = verdict(sweep(ladder_of(*columns), trend("decreasing")))
     assert found.verdict == "undetermined"
-    assert found.reason == "the ends differ as claimed, but from batch_size 16 to 32 it turns back"
+    assert "from batch_size 16 to 32" in found.reason
 
 
 def test_a_step_back_within_the_noise_does_not() -> None:
@@ -204,9 +215,10 @@ def test_a_step_back_within_the_noise_does_not() -> None:
 
 def test_one_level_is_no_trend() -> None:
     found = verdict(sweep(ladder_of(HIGH), trend("decreasing")))
-    assert (found.verdict, found.reason) == ("undetermined", "batch_size has one level only")
+    assert found.verdict == "undetermined"
+    assert found.reason.startswith("batch_size has only one level")
     found = verdict(sweep(ladder_of(HIGH, LOW), trend("decreasing", over="train.lr")))
-    assert found.reason == "lr has one level only"
+    assert found.reason.startswith("lr has only one level")
 
 
 def test_a_step_back_over_several_levels_leaves_a_trend_undetermined() -> None:
@@ -219,14 +231,14 @@ def test_a_step_back_over_several_levels_leaves_a_trend_undetermined() -> None:
         assert stats.ttest_rel(lower, upper).pvalue > 0.05
     found = verdict(sweep(ladder_of(*columns), trend("increasing")))
     assert found.verdict == "undetermined"
-    assert found.reason == "the ends differ as claimed, but from batch_size 16 to 64 it turns back"
+    assert "from batch_size 16 to 64" in found.reason
 
 
-def test_a_trend_of_which_no_series_is_left_is_undetermined() -> None:
+def test_a_trend_without_a_complete_series_is_undetermined() -> None:
     for columns in ((HIGH, [DIVERGED] * 3, LOW), (HIGH, [DIVERGED] * 3)):
         found = verdict(sweep(ladder_of(*columns), trend("decreasing")))
         assert (found.verdict, found.excluded, found.n) == ("undetermined", 3, 0)
-        assert found.reason == "every trial of 16 diverged; its series is left aside"
+        assert found.reason.startswith("every trial of 16 diverged; ")
 
 
 def rates(worse: list[Any]) -> list[tuple[Any, list[Any]]]:
@@ -239,19 +251,19 @@ def rates(worse: list[Any]) -> list[tuple[Any, list[Any]]]:
     ]
 
 
-def test_a_series_that_lost_a_level_is_left_aside_at_every_level() -> None:
+def test_a_series_that_lost_a_level_is_left_out_at_every_level() -> None:
     """With the low rate at the small batch only, accuracy would seem to rise."""
     for way, expected in (("decreasing", "supported"), ("increasing", "contradicted")):
         found = verdict(sweep(rates([DIVERGED] * 3), trend(way)))
         assert (found.verdict, found.excluded) == (expected, 3)
         assert found.effect == pytest.approx(-0.01)
-        assert found.reason.endswith("every trial of 64, lr 0.2 diverged; its series is left aside")
+        assert "64, lr 0.2 diverged" in found.reason
 
 
 def test_a_series_that_may_still_finish_is_waited_for() -> None:
     found = verdict(sweep(rates([DIVERGED, DIVERGED]), trend("decreasing")))
     assert (found.verdict, found.provisional) == ("undetermined", True)
-    assert found.reason == "batch_size 64: 0 of 3 seeds finished"
+    assert found.reason.startswith("batch_size 64: 0 of 3 seeds")
 
 
 def test_averages_at_two_rates_are_not_compared_without_one_of_them() -> None:
@@ -261,7 +273,7 @@ def test_averages_at_two_rates_are_not_compared_without_one_of_them() -> None:
     )  # fmt: skip
     found = verdict(sweep(rates([DIVERGED, FAILED, DIVERGED]), claim))
     assert found.verdict == "undetermined"
-    assert found.reason == "8 and 64, lr 0.2: every trial of 64, lr 0.2 diverged or failed"
+    assert "64, lr 0.2 diverged or failed" in found.reason
 
 
 # ---- rounding, and what ran beside
@@ -292,7 +304,7 @@ def test_the_same_draw_summed_in_another_order_is_no_effect(measure: str) -> Non
         ("shared", "shared", "test_accuracy", ""),
     ],
 )
-def test_a_verdict_on_times_says_what_ran_beside(
+def test_a_verdict_on_times_says_whether_other_trials_ran(
     left: str, right: str, measure: str, expected: str
 ) -> None:
     sides = [configuration(8, timing=left), configuration(64, timing=right)]
@@ -300,7 +312,7 @@ def test_a_verdict_on_times_says_what_ran_beside(
     assert verdict(state).timing == expected
 
 
-def test_a_trend_of_times_says_what_ran_beside() -> None:
+def test_a_trend_of_times_says_whether_other_trials_ran() -> None:
     state = sweep(ladder_of(HIGH, LOW), trend("decreasing", "epoch_seconds"))
     assert verdict(state).timing == "shared"
     assert verdict(sweep(ladder_of(HIGH), trend("decreasing"))).timing == ""
@@ -309,11 +321,12 @@ def test_a_trend_of_times_says_what_ran_beside() -> None:
 def test_a_level_still_to_come_is_waited_for() -> None:
     found = verdict(sweep(ladder_of(HIGH, LOW, [0.8]), trend("decreasing")))
     assert (found.verdict, found.provisional) == ("undetermined", True)
-    assert found.reason == "batch_size 32: 1 of 3 seeds finished"
+    assert found.reason.startswith("batch_size 32: 1 of 3 seeds")
 
 
-def test_what_differs_in_more_is_left_aside_and_said() -> None:
+def test_a_configuration_that_differs_in_more_is_left_out_with_a_remark() -> None:
     raised = configuration(16, lr=0.5, id="raised")
     found = verdict(sweep([*ladder_of(HIGH, LOW), (raised, HIGH)], trend("decreasing")))
     assert found.verdict == "supported"
-    assert found.reason == "1 configuration differs in more than batch_size and left aside"
+    assert found.reason.startswith("1 configuration ")
+    assert "more than batch_size" in found.reason

@@ -45,7 +45,7 @@ def estimated(left: Side, right: Side) -> Estimate:
 
 
 def paired_sides(random: np.random.Generator, n: int) -> str:
-    """What a seed does to both sides is much; what is left is noise."""
+    """A seed shifts both sides by much more than the remaining noise."""
     luck = random.normal(0, 0.02, n)
     left, right = (side(0.9 + luck + random.normal(0, 0.01, n)) for _ in range(2))
     return direction(estimated(left, right), 1)[0]
@@ -58,7 +58,7 @@ def welch_sides(random: np.random.Generator, n: int) -> str:
 
 
 def coarse_sides(random: np.random.Generator, n: int) -> str:
-    """Accuracies on 360 images, whose spread is little more than one of them."""
+    """Accuracies on 360 images that spread by little more than one image."""
     image = 1 / 360
     drawn = (np.round(random.normal(345, 1.3, n)) * image for _ in range(2))
     left, right = (side(values, b"", image**2 / 12) for values in drawn)
@@ -92,7 +92,7 @@ def beside_its_mean(random: np.random.Generator, n: int) -> str:
 
 
 def coarse_beside_its_mean(random: np.random.Generator, n: int) -> str:
-    """Accuracies on 360 images, whose mean lies between two of them."""
+    """Accuracies on 360 images with a mean between two possible values."""
     image = 1 / 360
     values = np.round(random.normal(345.3, 1.3, n)) * image
     return direction(beside(values, 345.3 * image, image**2 / 12), -1)[0]

@@ -181,7 +181,7 @@ def number(value: float, relation: Any = "greater", **keys: Any) -> Claim:
         (0.961, "greater", "undetermined"),
     ],
 )
-def test_the_mean_beside_a_number_is_that_of_scipy(
+def test_a_mean_against_a_number_agrees_with_scipy(
     value: float, relation: str, expected: str
 ) -> None:
     values = [0.95, 0.96, 0.97]
@@ -214,7 +214,7 @@ def test_without_a_left_side_all_configurations_are_averaged_seed_by_seed() -> N
     assert found.effect == pytest.approx(0.1)
     assert (found.n, found.excluded) == (2, 1)
     waiting = verdict(sweep([(B8, [0.5]), (B64, [])], number(0.5, left=None)))
-    assert waiting.reason == "all configurations: 0 of 3 seeds finished"
+    assert waiting.reason.startswith("all configurations: 0 of 3 seeds")
     assert (waiting.provisional, waiting.method, waiting.effect) == (True, "", None)
 
 
@@ -222,16 +222,17 @@ def test_an_average_without_one_that_was_skipped_is_not_judged() -> None:
     skipped = [Ended(status="skipped")] * 3
     found = verdict(sweep([(B8, [0.95, 0.96, 0.97]), (B64, skipped)], number(0.9, left=None)))
     assert (found.verdict, found.n, found.excluded) == ("undetermined", 0, 0)
-    assert found.reason == "all configurations: every trial of 64 was skipped"
+    assert found.reason.startswith("all configurations: ")
+    assert "64 was skipped" in found.reason
 
 
-def test_seeds_that_agree_with_the_number_tell_nothing() -> None:
+def test_seeds_that_agree_with_the_number_are_undetermined() -> None:
     found = verdict(sweep([(B8, [0.9] * 3)], number(0.9)))
     assert (found.verdict, found.effect) == ("undetermined", 0)
 
 
 def test_one_image_more_in_both_seeds_proves_nothing() -> None:
-    """Of 1,000 test images; the rounding alone has a variance of step² ÷ 12."""
+    """One of 1,000 test images; rounding alone has a variance of step² ÷ 12."""
     found = verdict(sweep([(B8, [0.901, 0.901])], number(0.9)))
     assert found.verdict == "undetermined"
     assert found.high is not None
@@ -318,10 +319,10 @@ def test_probed_configurations_are_averaged_and_lost_trials_counted_once() -> No
     found = verdict(state)
     assert found.effect == pytest.approx(np.mean([1 + 3 - 5 - 7, 1 + 2 - 6 - 7]) / 2)
     assert (found.n, found.excluded) == (2, 4)
-    assert found.reason.endswith("; every trial of 32 diverged; its series is left aside")
+    assert "every trial of 32 diverged" in found.reason
 
 
-def test_those_probed_at_other_levels_are_left_aside_and_said() -> None:
+def test_configurations_probed_at_other_levels_are_left_out_with_a_remark() -> None:
     fewer = configuration(64, probe=Probe(at=(1.0,), batch_sizes=(1, 8)))
     state = sweep(
         [
@@ -331,7 +332,7 @@ def test_those_probed_at_other_levels_are_left_aside_and_said() -> None:
         over(SIZES, "decreasing", "probe_norm_mean"),
     )
     assert verdict(state).verdict == "supported"
-    assert verdict(state).reason == "1 configuration was probed at other levels and left aside"
+    assert verdict(state).reason.startswith("1 configuration probed at other levels")
 
 
 def test_no_more_images_are_drawn_than_there_are() -> None:
@@ -345,21 +346,18 @@ def test_no_more_images_are_drawn_than_there_are() -> None:
 @pytest.mark.parametrize(
     ("probe", "ends", "reason"),
     [
-        (Probe(at=(1.0,), batch_sizes=(8,)), [], "probed batch size has one level only"),
-        (SIZED, [drawn(1, 2, 3)], "probed batch size 1: 1 of 3 seeds finished"),
-        (
-            SIZED,
-            [0.9] * 3,
-            "probed batch size 1: no seed has a value of probe_norm_mean; probed batch size 8: no "
-            "seed has a value of probe_norm_mean; probed batch size 64: no seed has a value of "
-            "probe_norm_mean",
-        ),
+        (Probe(at=(1.0,), batch_sizes=(8,)), [], ["probed batch size has only one level"]),
+        (SIZED, [drawn(1, 2, 3)], ["probed batch size 1: 1 of 3 seeds"]),
+        (SIZED, [0.9] * 3, [f"probed batch size {size}: no seed" for size in (1, 8, 64)]),
     ],
 )
-def test_what_cannot_be_judged_is_undetermined(probe: Probe, ends: list[Any], reason: str) -> None:
+def test_what_cannot_be_judged_is_undetermined(
+    probe: Probe, ends: list[Any], reason: list[str]
+) -> None:
     values: list[tuple[Configuration, list[Any]]] = [(configuration(8, probe=probe), ends)]
     found = verdict(sweep(values, over(SIZES, "decreasing", "probe_norm_mean")))
-    assert (found.verdict, found.reason) == ("undetermined", reason)
+    assert found.verdict == "undetermined"
+    assert all(each in found.reason for each in reason)
 
 
 def test_a_pair_larger_than_the_data_leaves_no_level() -> None:
@@ -370,7 +368,7 @@ def test_a_pair_larger_than_the_data_leaves_no_level() -> None:
             over(PAIRS, "increasing", "competition_cosine"),
         )
     )
-    assert found.reason == "large batch size has no level"
+    assert found.reason.startswith("large batch size has no level")
 
 
 def test_a_step_back_names_the_sizes() -> None:
@@ -379,9 +377,7 @@ def test_a_step_back_names_the_sizes() -> None:
         [(configuration(8, probe=SIZED), [drawn(*means) for means in back])],
         over(SIZES, "decreasing", "probe_norm_mean"),
     )
-    assert verdict(state).reason == (
-        "the ends differ as claimed, but from probed batch size 8 to 64 it turns back"
-    )
+    assert "from probed batch size 8 to 64" in verdict(state).reason
 
 
 @pytest.mark.parametrize("key", ["batch_size", "lr"])

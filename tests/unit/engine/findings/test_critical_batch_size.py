@@ -1,4 +1,4 @@
-"""The critical batch size of a sweep: what it is, what it leaves out, where it is undetermined."""
+"""The critical batch size: its value, what it leaves out, and when it is undetermined."""
 
 import dataclasses
 import math
@@ -31,7 +31,7 @@ from tests.unit.engine.findings_fixtures import Ended, configuration, sweep
 
 
 def found(state: SweepState) -> Critical:
-    """What the sweep tells."""
+    """Return the critical batch size of a sweep that has a target."""
     told = critical_batch_size(state)
     assert told is not None
     return told
@@ -53,8 +53,8 @@ def test_it_recovers_what_was_planted() -> None:
     assert not told.left_out
 
 
-def test_seconds_of_a_stack_count_once_and_say_whose_they_are() -> None:
-    """A pair, and a third that trained alone: its time is of something else."""
+def test_seconds_of_a_stack_count_once_and_name_its_size() -> None:
+    """Two replicates in a stack and one alone: its time does not compare."""
 
     def ends(size: int, seed: int) -> Ended:
         told = reached(wobbled(size, seed), size, seconds=(4.0, 4.0, 1.0)[seed])
@@ -84,7 +84,7 @@ def test_each_size_has_its_costs_and_its_regime() -> None:
 
 
 def test_a_step_of_ragged_epochs_sees_fewer_samples() -> None:
-    """Of 100 images a batch of 64 sees 50 a step: that is what the curve is over."""
+    """With 100 images, a batch of 64 has 50 images a step on average; the curve is over these."""
 
     def half(size: int, seed: int) -> Ended:
         steps = round(wobbled(size // 2, seed))
@@ -94,11 +94,11 @@ def test_a_step_of_ragged_epochs_sees_fewer_samples() -> None:
     assert told.value == pytest.approx(found(swept(wobbled)).value)
 
 
-def test_without_a_target_there_is_none() -> None:
+def test_without_a_target_there_is_no_critical_batch_size() -> None:
     assert critical_batch_size(sweep([(configuration(8), [0.9, 0.9, 0.9])])) is None
 
 
-def test_a_size_with_a_trial_that_did_not_get_there_is_left_out_and_named() -> None:
+def test_a_size_with_a_trial_that_missed_the_target_is_left_out_and_named() -> None:
     def lost(size: int, seed: int) -> float | Ended:
         short = reached(5000, size, TARGET - 0.01)
         return short if (size, seed) == (2048, 1) else wobbled(size, seed)
@@ -107,16 +107,18 @@ def test_a_size_with_a_trial_that_did_not_get_there_is_left_out_and_named() -> N
     assert [each.batch_size for each in told.sizes] == list(SIZES[:-1])
     (out,) = told.left_out
     assert out.batch_size == 2048
-    assert out.reason == "b2048-s1 did not reach the target"
+    assert out.reason.startswith("b2048-s1 ")
+    assert "target" in out.reason
     assert told.value == pytest.approx(CRITICAL, rel=0.15)
 
 
-def test_how_a_trial_ended_instead_is_told() -> None:
+def test_the_reason_says_how_a_trial_ended_instead() -> None:
     def lost(size: int, seed: int) -> float | Ended:
         return Ended(0.95, "diverged") if size == 8 and seed < 2 else wobbled(size, seed)
 
     (out,) = found(swept(lost)).left_out
-    assert out.reason == "b8-s0 and b8-s1 diverged"
+    assert "b8-s0 and b8-s1" in out.reason
+    assert "diverged" in out.reason
 
 
 def test_many_that_ended_alike_are_counted() -> None:
@@ -124,7 +126,8 @@ def test_many_that_ended_alike_are_counted() -> None:
         return Ended(0.95, "diverged") if size == 8 else wobbled(size, seed)
 
     (out,) = found(swept(lost)).left_out
-    assert out.reason == "b8-s0 and 2 more diverged"
+    assert "b8-s0 and 2 more" in out.reason
+    assert "diverged" in out.reason
 
 
 def test_trials_to_come_make_it_provisional() -> None:
@@ -133,20 +136,21 @@ def test_trials_to_come_make_it_provisional() -> None:
 
     told = found(swept(some))
     assert told.provisional
-    assert told.left_out[0].reason == "trials are still to come"
+    assert [each.batch_size for each in told.left_out] == [8]
+    assert "not ended" in told.left_out[0].reason
 
 
 def test_three_sizes_are_too_few() -> None:
     told = found(swept(wobbled, SIZES[:3]))
     assert (told.value, told.low, told.high) == (None, None, None)
-    assert told.reason == "3 batch sizes reached the target in every trial; 4 are needed"
+    assert "3 batch sizes" in told.reason
     assert all(each.regime == "undetermined" for each in told.sizes)
 
 
 def test_one_seed_is_too_few() -> None:
     told = found(swept(wobbled, seeds=1))
     assert told.value is None
-    assert told.reason == "one seed says nothing of the spread; give seeds = 2 or more"
+    assert "seeds = 2" in told.reason
 
 
 def test_what_differs_otherwise_is_not_on_one_curve() -> None:
@@ -157,10 +161,11 @@ def test_what_differs_otherwise_is_not_on_one_curve() -> None:
             each = configuration(size, id=f"{size}-{n}", target_accuracy=TARGET, model=model)
             values.append((each, []))
     told = found(sweep(values))
-    assert told.reason == "the configurations differ in more than batch size and rate"
+    assert told.value is None
+    assert told.reason.startswith("the configurations differ")
 
 
-def test_a_curve_that_falls_throughout_tells_a_lower_bound() -> None:
+def test_a_curve_that_falls_throughout_gives_a_lower_bound() -> None:
     told = found(swept(lambda size, seed: 1e6 / size * (1 + 0.02 * math.sin(size + seed))))
     assert told.value is None
     assert told.above is not None
@@ -174,7 +179,7 @@ def test_a_curve_that_falls_throughout_tells_a_lower_bound() -> None:
     assert told.above_linear is None
 
 
-def test_a_curve_that_is_flat_tells_an_upper_bound() -> None:
+def test_a_flat_curve_gives_an_upper_bound() -> None:
     told = found(swept(lambda size, seed: 2000 * (1 + 0.02 * math.sin(size + seed))))
     assert told.value is None
     assert told.below is not None
@@ -184,7 +189,7 @@ def test_a_curve_that_is_flat_tells_an_upper_bound() -> None:
     assert told.sizes[-1].regime == "maximal data parallelism"
 
 
-def test_seeds_that_spread_widely_tell_nothing() -> None:
+def test_a_wide_spread_over_the_seeds_gives_no_value() -> None:
     told = found(
         swept(lambda size, seed: 3000 * math.exp(2 * math.sin(5 * seed + size)), SIZES[:4])
     )
@@ -201,14 +206,15 @@ def test_of_several_rates_the_one_with_the_fewest_steps_is_taken() -> None:
     told = found(sweep(values))
     assert {each.lr for each in told.sizes} == {0.1}
     assert told.value == found(swept(wobbled)).value
-    assert told.remarks[0].startswith("of several rates")
+    assert len(told.remarks) == 1
+    assert "several learning rates" in told.remarks[0]
     slow = critical_batch_size(sweep(values), {size: f"b{size}-0.01" for size in SIZES})
     assert slow is not None
     assert {each.lr for each in slow.sizes} == {0.01}
     assert slow.remarks == ()
 
 
-def test_a_rate_that_never_gets_there_takes_no_size_with_it() -> None:
+def test_a_rate_that_misses_the_target_does_not_remove_its_batch_size() -> None:
     values = []
     for size in SIZES:
         for lr, accuracy in ((0.1, TARGET), (3.0, 0.2)):
@@ -237,9 +243,9 @@ def test_zhangs_is_a_fifth_over_linear_scaling_from_the_smallest() -> None:
     assert told.above_linear_low < told.above_linear < told.above_linear_high
 
 
-def test_looking_seldom_is_told() -> None:
+def test_a_target_that_is_checked_seldom_has_a_remark() -> None:
     told = found(swept(lambda size, seed: max(1, round(wobbled(size, seed) / 400))))
-    assert any("few moments" in each for each in told.remarks)
+    assert any("target" in each and "2048" in each for each in told.remarks)
 
 
 @given(st.floats(1.0, 1e6), st.floats(1.0, 1e6))

@@ -1,4 +1,4 @@
-"""Time against accuracy: the front is that of a naive computation, and what it leaves out."""
+"""The front of time and accuracy agrees with a naive computation, and leaves out lost trials."""
 
 from dataclasses import replace
 
@@ -44,7 +44,7 @@ def test_points_have_means_intervals_and_their_place() -> None:
 
 
 def test_each_size_of_stack_has_a_front_of_its_own() -> None:
-    """Alone 32 would be behind 64, of which three trained together; stacked, 128 is behind 64."""
+    """32 trained alone would be behind 64, a stack of three; 128, also a stack, is behind 64."""
     values = {8: (6.0, 0.95, 3), 32: (4.0, 0.90, 1), 64: (3.0, 0.93, 3), 128: (5.0, 0.91, 3)}
     values |= {256: (2.0, 0.80, 1), 512: (9.0, 0.70, 1)}
     state = sweep(

@@ -1,16 +1,15 @@
-"""The words of the recommendation: labels that can be read, rates, and counts."""
+"""The recommendation names labels, learning rates and counts so that they can be read."""
 
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from batchscope.engine.findings.recommendation import advice, recommendation
+from batchscope.engine.findings.recommendation import UNDETERMINED, advice, recommendation
 from batchscope.engine.spec import Data, Scaling
 from tests.unit.engine.findings_fixtures import Ended, configuration, sweep
 
 DIVERGED = Ended(status="diverged")
-OPEN = "Which batch size to use is undetermined"
 
 
 def test_labels_with_commas_are_quoted_where_they_are_listed() -> None:
@@ -21,8 +20,8 @@ def test_labels_with_commas_are_quoted_where_they_are_listed() -> None:
         for at, (label, each) in enumerate(zip(labels, ends, strict=True))
     ]
     found = recommendation(sweep(values))
-    assert ": “64, lr 0.2, rule none” and “256, lr 0.2, rule none” cannot be told apart" in found
-    assert found.endswith("; “256, lr 0.1” is left out: 1 of its 3 trials diverged or failed.")
+    assert "“64, lr 0.2, rule none” and “256, lr 0.2, rule none”" in found
+    assert "“256, lr 0.1” is left out: 1 of its 3 trials" in found
 
 
 @pytest.mark.parametrize(("rule", "told"), [("sqrt", "0.4 after scaling"), ("none", "0.1")])
@@ -35,8 +34,9 @@ def test_the_advice_says_whether_a_rate_is_scaled_and_counts_whole(rule: Any, to
     if rule != "none":
         for trial in state.replicates(of.id):
             trial.started = replace(trial.started, lr=0.4)  # type: ignore[type-var]
-    end = f"With a learning rate of {told} (sgd) it takes 1,238 steps and 57,480 samples."
-    assert advice(state).endswith(end)
+    words = advice(state).rpartition(": ")[2]
+    for word in (f"learning rate of {told} (sgd)", "1,238 steps", "57,480 samples"):
+        assert word in words
 
 
 def test_other_images_are_not_compared() -> None:
@@ -46,4 +46,5 @@ def test_other_images_are_not_compared() -> None:
     )
     mixed = other.__class__(id="m", label="m", settings=settings, seeds=other.seeds)
     found = recommendation(sweep([(configuration(8), [0.9] * 3), (mixed, [0.8] * 3)]))
-    assert found == f"{OPEN}: accuracies on digits and mnist cannot be compared."
+    assert found.startswith(UNDETERMINED)
+    assert "digits and mnist" in found

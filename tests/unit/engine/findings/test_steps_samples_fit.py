@@ -88,7 +88,7 @@ def test_the_interval_covers_as_often_as_it_says(count: int, seeds: int, kind: s
 
 
 def test_a_rate_that_suits_some_sizes_badly_widens_it() -> None:
-    """All seeds share that error, so that they cannot tell of it: the curve's misfit does."""
+    """All seeds share that error, so only the misfit of the curve shows it."""
     random, times = np.random.default_rng(5), 200
     sizes = np.geomspace(8, 2048, 7)
     noise = random.normal(0, 0.03, (times, 7, 3)) + random.normal(0, 0.12, (times, 7, 1))
@@ -109,7 +109,7 @@ def test_an_interval_has_no_end_where_the_curve_does_not_bend() -> None:
 
 
 def test_seeds_that_are_rounded_alike_prove_no_certainty() -> None:
-    """Epochs of 40 steps: what all three seeds say is known to that only."""
+    """Epochs of 40 steps: the steps of all three seeds are known no more precisely."""
     sizes, steps = SIZES.tolist(), [[120.0] * 3, [80.0] * 3, [80.0] * 3, [40.0] * 3, [40.0] * 3]
     bare, rounded = fit(sizes, steps), fit(sizes, steps, [40.0] * 5)
     assert rounded.high > bare.high or rounded.high == math.inf

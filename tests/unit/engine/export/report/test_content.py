@@ -1,4 +1,4 @@
-"""How a report rounds, counts and shortens; the files it reads are those of an export."""
+"""A report rounds, counts and shortens what it reads from the files of an export."""
 
 import json
 from pathlib import Path

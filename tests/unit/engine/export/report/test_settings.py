@@ -1,4 +1,4 @@
-"""What a report says was trained: settings that all share, settings that vary, how trials ended."""
+"""A report lists the shared settings, the varied settings and how the trials ended."""
 
 from msgspec.structs import replace
 
@@ -40,7 +40,7 @@ def test_a_network_has_the_layers_that_it_was_built_with() -> None:
     assert told(configuration(8, model=Model(name="mlp")))["model.hidden"] == "[128, 64]"
 
 
-def test_a_setting_that_only_some_have_is_told_so() -> None:
+def test_a_setting_that_only_some_have_is_listed_as_varied() -> None:
     one, other = configuration(8), configuration(64)
     phased = replace(other, settings=replace(other.settings, phases=(Phase(at=0.5, lr=0.01),)))
     assert told(one, phased)["phases"] == "varied: [], [{at = 0.5, lr = 0.01}]"

@@ -1,4 +1,4 @@
-"""The table of noise scales in a report: ends that there are not, and why."""
+"""The table of noise scales in a report shows intervals, or why there is none."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def shown(cell: Cell) -> str | None:
     return cell.shown if isinstance(cell, Number) else cell  # type: ignore[return-value]
 
 
-def test_an_interval_stands_as_it_is(tmp_path: Path) -> None:
+def test_an_interval_is_shown(tmp_path: Path) -> None:
     assert [shown(cell) for cell in row(tmp_path)] == ["8", "117", "60", "800", "30", None, ""]
 
 
@@ -37,8 +37,8 @@ def test_no_noise_scale_is_shown_below_0(tmp_path: Path) -> None:
 def test_a_missing_interval_has_its_reason(tmp_path: Path) -> None:
     found = row(tmp_path, low=None, high=None)
     assert found[2] is found[3] is None
-    assert found[6] == "unbounded: |G|² not told from 0"
+    assert "|G|²" in str(found[6])
     alone = row(tmp_path, low=None, high=None, n=1)
-    assert alone[6] == "one seed has no interval"
+    assert "one seed" in str(alone[6])
     unknown = row(tmp_path, value=None, low=None, high=None, reason="more draws are needed")
     assert unknown[6] == "more draws are needed"
