@@ -40,7 +40,7 @@ class InterpolationJobs:
         ]
 
     def take(self) -> interpolation_lines.Pair | None:
-        """Return a line that no worker has, and reserve it for the caller; None if there is none."""
+        """Reserve a line that no worker has for the caller; return None if there is none."""
         for pair in self.free()[:1]:
             self._in_hand.add(_names(pair))
             return pair

@@ -305,7 +305,7 @@ class Planner:
             )
 
     def _asked(self, trial: Trial) -> int | None:
-        """Return the smaller of the memory limits of command line and preset; None if none is set."""
+        """Return the smaller memory limit of command line and preset; None if none is set."""
         limits = [self._limit, trial.settings.memory.limit_bytes]
         return min((limit for limit in limits if limit is not None), default=None)
 

@@ -108,7 +108,8 @@ async def test_a_worker_that_is_frozen_is_killed_and_said_to_be_silent(tmp_path:
             assert member.link.pid is not None
             os.kill(member.link.pid, signal.SIGSTOP)
             lost = await working
-        assert lost == "the worker was silent for 6 s and therefore killed"
+        assert lost is not None
+        assert "killed after 6 s" in lost
         await crew.dismiss()
 
 
@@ -120,7 +121,7 @@ async def test_a_worker_that_freezes_while_it_starts_is_killed(tmp_path: Path) -
             while not crew.pids:
                 await asyncio.sleep(0)
             os.kill(crew.pids[0], signal.SIGSTOP)
-            with pytest.raises(DiedAtStart, match="silent for 1 s and therefore killed"):
+            with pytest.raises(DiedAtStart, match="killed after 1 s"):
                 await hiring
         await crew.dismiss()
 

@@ -251,7 +251,7 @@ def test_a_new_conductor_puts_what_is_not_done_back_into_the_queue() -> None:
     assert state.workers == {}
     assert state.trials[THREE].reason == ""
     assert [trial.attempt for trial in state.trials.values()] == [1, 1, 1, 0]
-    assert state.log[-1].text == "resumed by a new conductor"
+    assert "resumed" in state.log[-1].text
 
 
 def test_a_running_trial_of_a_conductor_that_died_is_queued_by_the_next() -> None:

@@ -121,7 +121,7 @@ def test_the_trial_of_a_worker_that_died_waits_with_its_figures() -> None:
     assert (trial.status, len(trial.records)) == ("queued", 4)
 
 
-def test_the_log_says_from_where_a_trial_goes_on() -> None:
-    assert folded(FOUR, resumed(2, 1234, 2)).log[-1].text == (
-        "b64-s0: started on cpu, attempt 2, going on after step 1,234"
-    )
+def test_the_log_says_from_which_step_a_trial_resumes() -> None:
+    text = folded(FOUR, resumed(2, 1234, 2)).log[-1].text
+    assert text.startswith("b64-s0: started on cpu, attempt 2")
+    assert "1,234" in text

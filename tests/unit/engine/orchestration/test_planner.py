@@ -154,10 +154,8 @@ async def test_where_not_even_one_image_fits_the_trials_fail() -> None:
     for trial in office.trials:
         ended = office.state.trials[trial.id]
         assert (ended.status, ended.attempt) == ("failed", 1)
-        assert ended.reason == (
-            f"not even one image at a time fits: it needs {fits(1):,} bytes with the data and a "
-            f"headroom of a tenth, and a worker may hold {fits(1) - 2:,} bytes"
-        )
+        assert f"needs {fits(1):,} bytes" in ended.reason
+        assert f"{fits(1) - 2:,} bytes" in ended.reason
 
 
 async def test_what_does_not_fit_into_free_memory_is_measured_again() -> None:
@@ -246,7 +244,7 @@ def test_draws_of_a_probe_keep_below_what_people_ask_for(
 @pytest.mark.parametrize(
     ("shapes", "needs"),
     [
-        ([Shape(1, 1800), Shape(2, 1700)], "1.95 KiB with the data and a headroom of a tenth"),
+        ([Shape(1, 1800), Shape(2, 1700)], "1.95 KiB"),
         ([Shape(1, failed="out of memory"), Shape(2, 2000)], "more"),
         ([Shape(1, failed="out of memory")], "more"),
     ],
@@ -254,6 +252,5 @@ def test_draws_of_a_probe_keep_below_what_people_ask_for(
 def test_why_nothing_fits(whole: Plan, shapes: list[Shape], needs: str) -> None:
     with pytest.raises(NothingFits) as caught:
         chosen(whole, found(*shapes))
-    assert str(caught.value) == (
-        f"not even one image at a time fits: it needs {needs}, and a worker may hold 0.98 KiB"
-    )
+    assert f"needs {needs}" in str(caught.value)
+    assert "0.98 KiB" in str(caught.value)

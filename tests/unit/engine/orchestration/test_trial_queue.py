@@ -69,7 +69,7 @@ def test_a_twin_is_skipped_as_often_as_it_is_asked_for(twins: House) -> None:
     house = twins
     twin = house.ledger.state.trials["b3000-s0"]
     assert twin.status == "skipped"
-    assert twin.reason == "with 1,437 training images it is the same as b2000-s0"
+    assert "b2000-s0" in twin.reason
     house.end(house.take(), "finished")
     house.ledger.write(ev.TrialRetried(trial="b3000-s0", attempt=0))
     house.queue.line_up()
@@ -100,7 +100,7 @@ def test_growth_beyond_the_images_is_the_same_however_far(tmp_path: Path) -> Non
     trials = house.ledger.state.trials.values()
     assert [trial.status for trial in trials] == ["queued", "skipped", "queued"]
     reasons = [trial.reason for trial in trials]
-    assert reasons[1].startswith("with 1,437 training images it is the same as")
+    assert "1,437 training images" in reasons[1]
 
 
 def test_a_phase_with_more_images_than_there_are_is_the_full_batch(tmp_path: Path) -> None:
