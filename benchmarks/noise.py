@@ -1,9 +1,10 @@
-"""What measuring the gradient noise scale costs: steps with it beside steps without, in turn.
+"""Measure the cost of the gradient noise scale: steps with it and without it, alternately.
 
     python benchmarks/noise.py [--data-dir DIR] [--rounds 15]
 
-The ratio is of medians over rounds of whole periods of the instrument (one measured step each), on
-one thread; the bar is 1.03. Digits always; with `--data-dir` (torchvision's layout) MNIST too.
+The ratio compares medians over rounds of whole periods of the instrument (one measured step each),
+on one thread; the bar is 1.03. It runs on the digits; with `--data-dir` (torchvision's layout) also
+on MNIST.
 """
 
 import argparse
@@ -38,7 +39,7 @@ def stepper_of(data: str, model: str, size: int, micro: int, images: Images) -> 
 
 
 def period(stepper: Stepper, batch: torch.Tensor) -> float:
-    """Seconds of so many steps that one of them is measured."""
+    """Return the seconds of one period of the instrument, in which it measures one step."""
     began = time.perf_counter()
     for number in range(1, every(batch.shape[1]) + 1):
         stepper.step(batch, number, 0)
@@ -47,7 +48,7 @@ def period(stepper: Stepper, batch: torch.Tensor) -> float:
 
 
 def cost(stepper: Stepper, batch: torch.Tensor, rounds: int) -> float:
-    """Seconds with the instrument over seconds without."""
+    """Return the seconds with the instrument divided by those without."""
     silent, loud = (NoiseScale(CPU, possible, batch.shape[1]) for possible in (False, True))
     taken: dict[bool, list[float]] = {True: [], False: []}
     for turn in range(rounds + 1):

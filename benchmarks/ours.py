@@ -1,6 +1,6 @@
-"""batchscope's own training as the seconds that steps of some work take.
+"""Time the training steps of batchscope itself.
 
-Everything that these benchmarks know of the inside of `engine.training` is here.
+Only this module of the benchmarks uses internals of `engine.training`.
 """
 
 import dataclasses
@@ -33,13 +33,13 @@ Change = Callable[[Trainer], None]
 
 
 def as_it_is(trainer: Trainer) -> None:
-    """Change nothing."""
+    """Do not change the training."""
 
 
 class Stopwatch:
-    """Is asked before every step whether to end, and takes the time of those that count.
+    """Called before every step to ask whether to end; it measures the time of the counted steps.
 
-    Before the second step it calls `change`: the first may be taken back.
+    Before the second step it calls `change`, since the first step may be undone.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class Stopwatch:
 
 
 def whole_periods(work: Work) -> int:
-    """As many steps or more, so that the noise scale is measured in just its share of them."""
+    """Round the steps up to whole periods of the noise scale."""
     period = every(work.batch_size)
     return -(-work.steps // period) * period
 
 
 def plan_of(work: Work, threads: int, seconds: float, replicates: int = 1) -> Plan:
-    """The plan of some replicates, its micro-batch measured within so many seconds."""
+    """Return the plan of replicates; its micro-batch is measured within so many seconds."""
     torch.set_num_threads(threads)
     trials, images = _trials(work, replicates), _images(work)
     whole = make_plan(trials[0], images.train_size, threads)
@@ -80,10 +80,10 @@ def plan_of(work: Work, threads: int, seconds: float, replicates: int = 1) -> Pl
 
 
 def train(work: Work, plan: Plan, steps: int, change: Change = as_it_is) -> float:
-    """Seconds a step of a real training of the plan's members, evaluation of one image included.
+    """Return the seconds per step of a real training, including the evaluation of one image.
 
-    Timed are `steps` steps after the first epoch, in epochs of as many where there are the images.
-    `change` may alter the training after its first step.
+    The timing covers `steps` steps after the first epoch, as one epoch if there are enough images.
+    `change` may modify the training after its first step.
     """
     work = dataclasses.replace(work, per_epoch=min(steps, work.stock.size // work.batch_size))
     trials = _trials(work, len(plan.members))
@@ -111,7 +111,7 @@ def _trials(work: Work, count: int) -> list[Trial]:
 
 
 def _images(work: Work) -> Images:
-    """An epoch of some of the images, which lie as scattered in memory as in a whole epoch."""
+    """Return the images of a short epoch, as scattered in memory as in a whole epoch."""
     whole = work.stock.images
     return Images(
         train=whole.train,
@@ -127,7 +127,7 @@ def _images(work: Work) -> Images:
 
 
 class _Nowhere:
-    """Norms that nobody takes or keeps."""
+    """Gradient norms that are neither computed nor kept."""
 
     def __init__(self, lengths: Any) -> None:
         self._steps, self.of = len(lengths), lengths.of
@@ -136,38 +136,38 @@ class _Nowhere:
         return self._steps
 
     def take(self, at: int) -> None:
-        """Take none."""
+        """Compute no norm."""
 
     def put(self, at: int, norms: object) -> None:
-        """Drop them."""
+        """Discard the norms."""
 
 
 class _AtHome:
-    """Does not follow the weights."""
+    """Weight travel that is not measured."""
 
     def before_step(self) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def after_step(self, at: int, lr: float) -> None:
-        """Measure nothing."""
+        """Do nothing after a step."""
 
     def close_slice(self) -> None:
-        """There is none."""
+        """Do nothing at the end of a slice."""
 
     def of(self, replicate: int) -> tuple[float, float]:
-        """No update was measured."""
+        """Return no length, since none was measured."""
         return 0.0, 0.0
 
     def end_epoch(self) -> None:
-        """There is nothing to put anywhere."""
+        """Do nothing at the end of an epoch."""
 
     def held(self) -> list[Tensor]:
-        """No tensors."""
+        """Return no tensors."""
         return []
 
 
 def hush(trainer: Trainer) -> None:
-    """Take the always-on instruments out of a training: norms, travel and noise scale."""
+    """Remove the permanent instruments from a training: norms, travel and noise scale."""
     silent: Any = trainer
     training = trainer.training
     stepper: Any = training.stepper
@@ -190,7 +190,7 @@ def hush(trainer: Trainer) -> None:
 def _descend(
     passes: Any, images: Tensor, labels: Tensor, batch: Tensor, mean: bool, lr: float
 ) -> float:
-    """`Explicit.descend` without the norms that come out of it."""
+    """Run `Explicit.descend` without its norms."""
     x, layers = passes._gathered(images, batch), passes._layers
     for layer in layers:
         x = layer.forward(x, True)
