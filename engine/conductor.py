@@ -31,7 +31,7 @@ from batchscope.engine.journal import events as ev
 from batchscope.engine.orchestration.command_handler import CommandHandler
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.crew import Crew, WorkerHandle
-from batchscope.engine.orchestration.data_fetch import had
+from batchscope.engine.orchestration.data_fetch import prepared
 from batchscope.engine.orchestration.dispatcher import Dispatcher, crowded, hire, places_for
 from batchscope.engine.orchestration.journal_writer import ledger_of
 from batchscope.engine.orchestration.memory_monitor import MemoryWatch
@@ -63,7 +63,7 @@ class Conductor:
         folder: Path,
         lock: int,
         inbox: commands.Inbox,
-        asked: Sequence[commands.AnyCommand],
+        first_commands: Sequence[commands.AnyCommand],
         reserve: Reserve,
     ) -> None:
         self.folder, self._lock, self._inbox, self._reserve = folder, lock, inbox, reserve
@@ -73,8 +73,8 @@ class Conductor:
         self._control = Control()
         self._data: dict[str, Prepared] = {}
         self._queue = TrialQueue(load_preset(folder / SWEEP), self._ledger)
-        self._servant = CommandHandler(folder, self._ledger, self._queue, self._control)
-        self._server = Dispatcher(
+        self._command_handler = CommandHandler(folder, self._ledger, self._queue, self._control)
+        self._dispatcher = Dispatcher(
             self._ledger,
             self._queue,
             self._data,
@@ -82,7 +82,7 @@ class Conductor:
             self._listen,
             self.launch.memory_limit,
         )
-        self._asked, self._leaving = asked, False
+        self._first_commands, self._leaving = first_commands, False
 
     @property
     def preset(self) -> Preset:
@@ -192,8 +192,8 @@ class Conductor:
             self._write(ev.ConfigurationsAdded(configurations=new))
         if not self._ledger.sync():
             raise MachineProblem(f"the journal cannot be written; {RESUMABLE}")
-        for command in self._asked:
-            self._servant.do(command)
+        for command in self._first_commands:
+            self._command_handler.do(command)
 
     def _places(self, devices: list[Device]) -> list[Placement]:
         left = sum(not trial.done for trial in self.state.trials.values())
@@ -219,12 +219,13 @@ class Conductor:
             places, hired = await self._settle(crew, Staff(places, hired))
             while not self._leaving:
                 serving = [
-                    asyncio.create_task(self._server.serve(crew, number, first, place))
+                    asyncio.create_task(self._dispatcher.serve(crew, number, first, place))
                     for number, (first, place) in enumerate(zip(hired, places, strict=True))
                 ]
                 tasks += serving
                 problems = [each for each in await asyncio.gather(*serving) if each]
-                self._leaving = self._control.stopping or not (self._queue or self._server.linker)
+                left = self._queue or self._dispatcher.linker
+                self._leaving = self._control.stopping or not left
                 if problems and not self._leaving:  # no worker is left to train them
                     raise problems[0]
         finally:
@@ -245,7 +246,7 @@ class Conductor:
             recruiter = Recruiter(
                 self._ledger,
                 self._queue,
-                self._server,
+                self._dispatcher,
                 crew,
                 room=cluster,
                 most=1 if self._times_alone() else self.launch.workers,
@@ -253,7 +254,8 @@ class Conductor:
                 parallel=self._parallel,
             )
             problems = await recruiter.run()
-            if problems and not self._control.stopping and (self._queue or self._server.linker):
+            left = self._queue or self._dispatcher.linker
+            if problems and not self._control.stopping and left:
                 raise problems[-1]
         finally:
             self._leaving = True
@@ -291,8 +293,8 @@ class Conductor:
         """Prepare every data set of the sweep."""
         home, source = self.folder.parent.parent, self.launch.data_dir
         for name in dict.fromkeys(c.settings.data.name for c in self.preset.configurations):
-            known = self.state.data.get(name)
-            self._data[name] = await had(name, home, source, known, self._write)
+            recorded = self.state.data.get(name)
+            self._data[name] = await prepared(name, home, source, recorded, self._write)
         return True
 
     async def _obey(self) -> None:
@@ -304,7 +306,7 @@ class Conductor:
     def _listen(self) -> None:
         """Execute the commands that have arrived; ignore them once the workers are ending."""
         for command in self._inbox.take() if not self._leaving else ():
-            self._servant.do(command)
+            self._command_handler.do(command)
 
     async def _watch_memory(self, devices: list[Device], crew: Crew) -> None:
         watch = MemoryWatch(list(dict.fromkeys(devices)), self.launch.memory_limit)
@@ -323,8 +325,8 @@ class Conductor:
             await asyncio.sleep(MEMORY_SECONDS)
 
     def _close(self) -> int:
-        self._server.linker.note_hindered()
-        undone = not all(t.done for t in self.state.trials.values()) or self._server.linker
+        self._dispatcher.linker.note_hindered()
+        undone = not all(t.done for t in self.state.trials.values()) or self._dispatcher.linker
         if self._control.stopping and undone:
             return self._end("stopped", 130)
         if self.state.count("failed"):
@@ -366,15 +368,15 @@ async def _cancelled(*tasks: "asyncio.Task[Any]") -> None:
 async def conduct(folder: Path, words: Sequence[str], reserve: Reserve) -> int:
     """Run the sweep in a folder, after the commands in `words`; return only if it cannot be run."""
     inbox = commands.Inbox(folder)  # before the lock: later commands are for this conductor
-    asked = [commands.decode(os.fsencode(word)) for word in words]
+    first_commands = [commands.decode(os.fsencode(word)) for word in words]
     lock = take_lock(folder)
     if lock is None:
-        for command in asked:
+        for command in first_commands:
             commands.send(folder, command)
         _log(f"{folder.name}: another conductor runs this sweep")
         return 0
     try:
-        await _to_the_end(Conductor(folder, lock, inbox, asked, reserve))
+        await _to_the_end(Conductor(folder, lock, inbox, first_commands, reserve))
     except Problem as problem:
         _log(str(problem))
         return problem.exit_code

@@ -203,6 +203,6 @@ class Recruiter:
             if not self._server.waiting():
                 return False
             if waited >= PATIENCE_SECONDS and number not in self._ledger.state.awaited:
-                needs = self._room.needs.told
+                needs = self._room.needs.text
                 self._ledger.write(ev.WorkerAwaited(worker=number, needs=needs))
         return True

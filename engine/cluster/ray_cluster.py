@@ -33,7 +33,7 @@ class Needs(NamedTuple):
     amount: float
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """The amount and the resource in words, such as "2 CPUs"."""
         one = self.amount == 1
         return f"{self.amount:g} {self.resource}{'' if one or self.resource == GPU else 's'}"

@@ -89,7 +89,7 @@ class CommandHandler:
 
     def _line_up(self) -> None:
         self._queue.line_up()
-        self._control.tell()
+        self._control.notify()
 
     def _refuse(self, why: str) -> None:
         self._ledger.write(ev.Note(level="warning", text=f"refused: {why}"))

@@ -16,23 +16,23 @@ class Control:
     def stop(self) -> None:
         """Stop the sweep as soon as the workers have answered."""
         self.stopping = True
-        self.tell()
+        self.notify()
 
     def pause(self, paused: bool) -> None:
         """Pause the sweep, or continue it if `paused` is false."""
         self.paused = paused
-        self.tell()
+        self.notify()
 
     def drop(self, trial: str) -> None:
         """Skip a trial that a worker has."""
         self.unwanted.add(trial)
-        self.tell()
+        self.notify()
 
     def ends(self, trial: str) -> bool:
         """Return whether work on a trial is to end."""
         return self.stopping or trial in self.unwanted
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Wake every task that waits for a change."""
         turn, self._turn = self._turn, asyncio.Event()
         turn.set()

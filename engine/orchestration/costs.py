@@ -26,14 +26,14 @@ class Costs:
 
     def alone(self, trial: Trial) -> float:
         """Return the expected seconds of a trial on its own."""
-        return self._known(trial)[0]
+        return self._alone_and_key(trial)[0]
 
     def stack(self, trial: Trial, size: int) -> float:
         """Return the expected seconds of `size` replicates of a trial as one stack.
 
         If no stack was timed, it is the time of the replicates one after another.
         """
-        seconds, key = self._known(trial)
+        seconds, key = self._alone_and_key(trial)
         for paced in reversed(self._timed(key)):
             largest = max(stack.size for stack in paced.stacks)
             one = step_seconds(1, paced.stacks)
@@ -58,7 +58,7 @@ class Costs:
         self._read = len(self._state.paced)
         return self._paced[key]
 
-    def _known(self, trial: Trial) -> tuple[float, bytes]:
+    def _alone_and_key(self, trial: Trial) -> tuple[float, bytes]:
         known = self._alone.get(trial.configuration)
         if known is None:
             images = self._data[trial.settings.data.name].train

@@ -60,25 +60,25 @@ async def fetch(
         await process.wait()
 
 
-async def had(
+async def prepared(
     name: str,
     home: Path,
     data_dir: str | None,
-    known: DataReady | None,
+    recorded: DataReady | None,
     write: Callable[[AnyEvent], None],
 ) -> Prepared:
-    """Prepare a data set with `fetch`, and record it unless the journal holds it (`known`).
+    """Prepare a data set with `fetch`, and record it unless the journal holds it (`recorded`).
 
     Raises:
         MachineProblem: the images could not be read, or differ from those in the journal.
     """
     data = await fetch(name, home, data_dir, write)
-    if known and known.digest != data.digest:
+    if recorded and recorded.digest != data.digest:
         raise MachineProblem(
             f"{name}: the images have changed since this sweep began; "
             "start a new sweep to train on them"
         )
-    if not known:
+    if not recorded:
         write(
             DataReady(
                 name=name,

@@ -169,7 +169,7 @@ class Dispatcher:
             return await self._serve(crew, number, first, place)
         finally:
             self._service.leave(place.key)
-            self._control.tell()  # a group may have waited for this device
+            self._control.notify()  # a group may have waited for this device
 
     async def _serve_once(
         self, number: int, hiring: "asyncio.Task[WorkerHandle]", place: Placement
@@ -228,7 +228,7 @@ class Dispatcher:
                     return False
             finally:
                 self._in_hand.pop(member.number, None)
-                self._control.tell()
+                self._control.notify()
         return True
 
     def _heard(self, event: AnyEvent) -> None:
@@ -278,7 +278,7 @@ class Dispatcher:
             lost = await self._plan(member, place, taken)
             if lost is None:
                 group = self._queue.settled(taken)
-                self._control.tell()
+                self._control.notify()
         if lost is None and group is not None:
             self._in_hand[member.number] = group
             lost = await self._train(member, group)
@@ -351,15 +351,15 @@ class Dispatcher:
         return max((trials[trial.id].fraction for trial in self._left(group)), default=1.0)
 
     async def _after_death(
-        self, group: Group, lost: str, device_failed: bool, known: bool = True
+        self, group: Group, lost: str, device_failed: bool, lasting: bool = True
     ) -> None:
         """Retry a group after its worker was lost, or fail it after too many retries.
 
         A failed device does not count as a retry while another device can take the group. On a
-        cluster (`known` is false) places come and go, so every loss counts.
+        cluster (`lasting` is false) places come and go, so every loss counts.
         """
         wait: float | None = 0.0
-        if not (device_failed and known and self._service.elsewhere(group.key)):
+        if not (device_failed and lasting and self._service.elsewhere(group.key)):
             wait = self._deaths.another(group.key, self._ledger.kept_steps(group.key))
         for trial in self._left(group):
             if self._control.ends(trial.id):
@@ -371,7 +371,7 @@ class Dispatcher:
             self._queue.give_back(group)
             return
         self._queue.put_back(group)
-        self._control.tell()
+        self._control.notify()
         await asyncio.sleep(wait)
 
     def _end(self, trial: Trial, status: TrialStatus, reason: str) -> None:

@@ -185,7 +185,7 @@ class Planner:
         share = (
             free_share(place, task.data) if asked is None else worker_share(asked, place, task.data)
         )
-        measured = self._known(key, place, asked, share)
+        measured = self._earlier(key, place, asked, share)
         if measured is not None:
             return measured
         before = len(self._state.measured)
@@ -309,7 +309,7 @@ class Planner:
         limits = [self._limit, trial.settings.memory.limit_bytes]
         return min((limit for limit in limits if limit is not None), default=None)
 
-    def _known(
+    def _earlier(
         self, key: bytes, place: Placement, asked: int | None, share: int | None
     ) -> MicroBatchesMeasured | None:
         """Return an earlier measurement of such a trial on such a device that is still valid.
