@@ -1,4 +1,4 @@
-"""What a person would run instead, each as the seconds that the timed steps of some work take."""
+"""Other training loops to compare with; each returns the seconds that its timed steps take."""
 
 import importlib
 import importlib.util
@@ -26,7 +26,7 @@ Batches = Iterator[tuple[Tensor, Tensor]]
 
 
 def now(device: torch.device) -> float:
-    """The clock, once the device has done what was asked of it."""
+    """Return the time in seconds, once the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
@@ -36,7 +36,7 @@ def now(device: torch.device) -> float:
 
 
 def plain(work: Work) -> float:
-    """The images lie in memory as one tensor of floats; a batch is an index into it."""
+    """Train with a plain loop: the images are one tensor of floats, a batch is an index into it."""
     images, labels = work.stock.images.train, work.stock.images.train_labels
     model, size, drawn = work.model(), work.batch_size, work.drawn().to(work.device)
     optimizer = optim.SGD(model.parameters(), lr=LR)
@@ -60,7 +60,7 @@ def plain(work: Work) -> float:
 
 
 class Pictures(Dataset[tuple[Any, int]]):
-    """Images as torchvision's data sets give them: a picture, sent through a transform."""
+    """Images as torchvision's data sets return them: a picture after a transform."""
 
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
         import_torchvision()
@@ -80,17 +80,20 @@ class Pictures(Dataset[tuple[Any, int]]):
 
 
 def picture_loader(work: Work) -> DataLoader[Any]:
-    """Pictures in another order every epoch."""
+    """Return a DataLoader of pictures, shuffled every epoch."""
     return _loader(work, Pictures(work.stock.pixels, work.stock.tensors[1]))
 
 
 def tensor_loader(work: Work) -> DataLoader[Any]:
-    """The same from tensors that are ready."""
+    """Return a DataLoader of tensors, shuffled every epoch."""
     return _loader(work, TensorDataset(*work.stock.tensors))
 
 
 def _loader(work: Work, data: Dataset[Any]) -> DataLoader[Any]:
-    """On a CPU with the loader's defaults, on a GPU with a process that loads, as the example."""
+    """Return a DataLoader with default options on a CPU, and one loading process on a GPU.
+
+    This is how PyTorch's MNIST example does it.
+    """
     on_gpu: dict[str, Any] = {"num_workers": 1, "pin_memory": True, "persistent_workers": True}
     sampler = SubsetRandomSampler(work.drawn().tolist())
     settings = on_gpu if work.device.type == "cuda" else {}
@@ -98,7 +101,7 @@ def _loader(work: Work, data: Dataset[Any]) -> DataLoader[Any]:
 
 
 def data_loader(work: Work) -> float:
-    """A DataLoader over pictures with transforms."""
+    """Train with a DataLoader over pictures with transforms."""
     model, device = work.model(), work.device
     optimizer, loader = optim.SGD(model.parameters(), lr=LR), picture_loader(work)
 
@@ -120,22 +123,22 @@ def data_loader(work: Work) -> float:
 
 
 def has_lightning() -> bool:
-    """Whether it is installed (the extra `benchmarks`)."""
+    """Return whether Lightning is installed (the extra `benchmarks`)."""
     return importlib.util.find_spec("lightning") is not None
 
 
 def lightning_pictures(work: Work) -> float:
-    """Lightning's Trainer over the DataLoader of pictures."""
+    """Train with Lightning's Trainer over the DataLoader of pictures."""
     return _lightning(work, picture_loader(work))
 
 
 def lightning_tensors(work: Work) -> float:
-    """Lightning's Trainer over a DataLoader of tensors that are ready."""
+    """Train with Lightning's Trainer over the DataLoader of tensors."""
     return _lightning(work, tensor_loader(work))
 
 
 def _lightning(work: Work, loader: DataLoader[Any]) -> float:
-    """Without logger, checkpoints, bars and checks (`barebones`)."""
+    """Train with Lightning without logger, checkpoints, progress bars and checks (`barebones`)."""
     import_torchvision()  # lightning imports it
     lightning: Any = importlib.import_module("lightning.pytorch")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -144,7 +147,7 @@ def _lightning(work: Work, loader: DataLoader[Any]) -> float:
     taken: dict[int, float] = {}
 
     class Fitted(lightning.LightningModule):  # type: ignore[misc]
-        """The same network, loss and optimizer."""
+        """A Lightning module with the same network, loss and optimizer."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -158,7 +161,7 @@ def _lightning(work: Work, loader: DataLoader[Any]) -> float:
             return optim.SGD(self.parameters(), lr=LR)
 
     class Watch(lightning.Callback):  # type: ignore[misc]
-        """The clock after the warm-up and after the last step."""
+        """Records the time after the warm-up and after the last step."""
 
         def on_train_batch_end(self, trainer: Any, *_: object) -> None:
             if trainer.global_step in (first, last):
@@ -180,7 +183,7 @@ def _lightning(work: Work, loader: DataLoader[Any]) -> float:
 
 
 def contenders() -> dict[str, Contender]:
-    """All of them by name, Lightning only where it is installed."""
+    """Return all training loops by name; Lightning only if it is installed."""
     by_name: dict[str, Contender] = {"plain loop": plain, "DataLoader": data_loader}
     if has_lightning():
         by_name |= {"Lightning": lightning_pictures, "Lightning, tensors": lightning_tensors}

@@ -1,13 +1,16 @@
-"""How often the interval of the critical batch size holds the true one, beside a bootstrap's.
+"""Measure how often the confidence interval of the critical batch size covers the true value.
+
+The interval of batchscope is compared with that of a bootstrap.
 
     python benchmarks/coverage.py [REPETITIONS]
 
-Planted: 150, steps 300 (1 + 150/B), batch sizes in equal ratios from 8 to 2,048. Noise multiplies:
-alike for all trials; five times wider at the one end than at the other; shared by all trials of a
-seed beside that of each; heavy-tailed (t with 4 degrees of freedom); shared by all trials of a
-batch size, as a badly chosen rate is. Printed are the shares of intervals that hold 150, for ours
+In simulated data the true value is 150, the steps are 300 (1 + 150/B), and the batch sizes B are
+geometrically spaced from 8 to 2,048. The steps are multiplied by noise of several kinds: equal for
+all trials; five times wider at one end than at the other; partly shared by all trials of a seed;
+heavy-tailed (t with 4 degrees of freedom); partly shared by all trials of a batch size, as with a
+badly chosen learning rate. The program prints the share of intervals that cover 150, for batchscope
 and for the percentile bootstrap over the seeds (300 draws, every fifth repetition), the share of
-ours with two ends, and how many times the upper end is the lower one (median).
+our intervals with two finite ends, and the median ratio of the upper end to the lower end.
 """
 
 import sys
@@ -25,36 +28,36 @@ DESIGNS = ((4, 3), (5, 3), (8, 3), (4, 5), (8, 5))
 
 
 def alike(spread: float) -> Noise:
-    """The same for every trial."""
+    """Return noise of equal width for every trial."""
     return lambda random, count, seeds: random.normal(0, spread, (count, seeds))
 
 
 def widening(random: np.random.Generator, count: int, seeds: int) -> Floats:
-    """From 0.03 at the smallest batch to 0.15 at the largest."""
+    """Return noise from 0.03 at the smallest batch to 0.15 at the largest."""
     spread: Floats = np.geomspace(0.03, 0.15, count)[:, None]
     noise: Floats = random.normal(0, spread, (count, seeds))
     return noise
 
 
 def narrowing(random: np.random.Generator, count: int, seeds: int) -> Floats:
-    """The other way about."""
+    """Return noise from 0.15 at the smallest batch to 0.03 at the largest."""
     noise: Floats = widening(random, count, seeds)[::-1].copy()
     return noise
 
 
 def shared(random: np.random.Generator, count: int, seeds: int) -> Floats:
-    """0.1 a seed beside 0.05 a trial."""
+    """Return noise of 0.1 per seed plus 0.05 per trial."""
     return random.normal(0, 0.05, (count, seeds)) + random.normal(0, 0.1, (1, seeds))
 
 
 def heavy(random: np.random.Generator, count: int, seeds: int) -> Floats:
-    """Heavy tails, of standard deviation 0.1."""
+    """Return heavy-tailed noise with a standard deviation of 0.1."""
     noise: Floats = random.standard_t(4, (count, seeds)) * 0.1 / np.sqrt(2)
     return noise
 
 
 def mistuned(random: np.random.Generator, count: int, seeds: int) -> Floats:
-    """0.1 a batch size beside 0.05 a trial."""
+    """Return noise of 0.1 per batch size plus 0.05 per trial."""
     return random.normal(0, 0.05, (count, seeds)) + random.normal(0, 0.1, (count, 1))
 
 
@@ -70,7 +73,7 @@ NOISES: dict[str, Noise] = {
 
 
 def bootstrap(sizes: Floats, logs: Floats, random: np.random.Generator) -> tuple[float, float]:
-    """The percentile interval of the same estimate, seeds drawn anew within each batch size."""
+    """Return the bootstrap percentile interval; seeds are resampled within each batch size."""
     count, seeds = logs.shape
     drawn = random.integers(0, seeds, (DRAWS, count, seeds))
     means = np.take_along_axis(logs[None], drawn, 2).mean(2)
@@ -82,7 +85,7 @@ def bootstrap(sizes: Floats, logs: Floats, random: np.random.Generator) -> tuple
 
 
 def measured(noise: Noise, count: int, seeds: int, repetitions: int) -> list[float]:
-    """Share covered by ours and by the bootstrap, share with two ends, and the ratio of these."""
+    """Return our coverage, the bootstrap's, the share with two ends, and their median ratio."""
     random, sizes = np.random.default_rng(count * 100 + seeds), np.geomspace(8, 2048, count)
     curve = np.log(300 * (1 + PLANTED / sizes))[:, None]
     ours, other, ratios = 0, 0, []
@@ -104,7 +107,7 @@ def measured(noise: Noise, count: int, seeds: int, repetitions: int) -> list[flo
 
 
 def main() -> None:
-    """Print a table."""
+    """Print the table."""
     repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     print(f"{'noise':<18}sizes seeds   ours  bootstrap  two ends  high/low")
     for name, noise in NOISES.items():

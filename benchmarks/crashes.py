@@ -1,12 +1,12 @@
-"""Breaks sweeps at random moments, hundreds of times, and says what that cost.
+"""Break sweeps at random moments, hundreds of times, and check that no result is lost.
 
     python benchmarks/crashes.py [--faults 200] [--each 12] [--epochs 150] [--seed 0] [--damage]
 
-Each sweep is broken `--each` times (worker, conductor, viewer or all killed, worker or conductor
-frozen, the viewer's terminal taken away, the journal torn, and, where a small disk can be mounted,
-the disk filled; with `--damage` checkpoints cut or changed as well), resumed until it has finished,
-and its tables are compared with those of the same sweep run in peace: all but times, memory and
-attempts must be the same.
+Each sweep is broken `--each` times: worker, conductor, viewer or all are killed; a worker or the
+conductor is frozen; the viewer's terminal is taken away; the end of the journal is cut off; the
+disk is filled, if a small disk can be mounted. With `--damage`, checkpoints are cut or changed too.
+Each sweep is resumed until it has finished, and its tables are compared with those of the same
+sweep without faults. Everything but times, memory and attempts must be equal.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--damage", action="store_true")
     words = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and unmount the disk
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the disk is unmounted
     faults: Counter[str] = Counter()
     sums: Counter[str] = Counter()
     began = time.monotonic()

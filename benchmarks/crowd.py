@@ -1,13 +1,14 @@
-"""Ten thousand short trials through one conductor, and where it would break first.
+"""Run ten thousand short trials through one conductor, and find what limits it first.
 
     python benchmarks/crowd.py [--trials 10000] [--workers 64] [--epochs 3] [--stages]
 
 The conductor is the real one, with its queue, its journal and its disk, as it runs on a cluster.
-Only the workers are made up: each answers an order at once with what a trial states, in a process
-that trains nothing. So the pace is what the conductor could keep up with at most, with all workers
-together. A board that is opened meanwhile reads the journal as `engine.journal.sweep_state` does.
+Only the workers are simulated: each answers an order at once with the events of a trial, without
+training. So the result is the highest rate of trials that the conductor can handle. The time to
+open a board on the journal is measured too.
 
-With `--stages` a tenth, a third and all of the trials show what grows faster than they do.
+With `--stages` the benchmark runs with a tenth, a third and all of the trials, to show what grows
+faster than the number of trials.
 """
 
 import argparse
@@ -40,8 +41,10 @@ RATES = tuple(round(0.01 * (n + 1), 2) for n in range(10))
 
 
 class Figures(NamedTuple):
-    """Of one sweep: seconds until its end, and of processor time; events and bytes of its journal;
-    seconds to read it whole, and from the command to a board that shows its end; bytes of memory.
+    """The results of one sweep.
+
+    These are: wall-clock and processor seconds; events and bytes of the journal; seconds to read
+    the journal, and from the command to a board that shows the end; bytes of memory.
     """
 
     trials: int
@@ -55,7 +58,7 @@ class Figures(NamedTuple):
 
 
 class Answering:
-    """A worker that is not there, and has trained before it was asked."""
+    """The link to a simulated worker, which answers every order at once."""
 
     pid, exit_code, fault = None, None, ""
 
@@ -63,7 +66,7 @@ class Answering:
         self._epochs, self._said = epochs, asyncio.Queue[bytes]()
 
     async def send(self, order: orders.AnyOrder) -> None:
-        """Have the answer ready."""
+        """Prepare the answer to an order."""
         match order:
             case orders.Setup():
                 self._say(
@@ -111,25 +114,25 @@ class Answering:
             self._said.put_nowait(journal.encode(event) + b"\n")
 
     async def receive(self) -> bytes:
-        """The next line."""
+        """Return the next line of the answer."""
         return await self._said.get()
 
     def close(self) -> None:
-        """Nothing is there that could be closed."""
+        """Do nothing."""
 
     kill = close
 
     async def wait(self) -> int:
-        """It has ended."""
+        """Return exit code 0."""
         return 0
 
     async def last_lines(self) -> list[str]:
-        """It has no log."""
+        """Return an empty log."""
         return []
 
 
 class Crowd:
-    """A cluster with room for so many of them."""
+    """A simulated cluster with room for so many workers."""
 
     needs = ray_cluster.Needs("CPU", 1)
 
@@ -137,19 +140,19 @@ class Crowd:
         self._workers, self._epochs = workers, epochs
 
     def slots(self) -> int:
-        """All at once."""
+        """Return the number of workers."""
         return self._workers
 
     async def start(self, number: int) -> Answering:
-        """At once."""
+        """Return a new simulated worker."""
         return Answering(self._epochs)
 
     def leave(self) -> None:
-        """There is nothing to leave."""
+        """Do nothing."""
 
 
 def sweep_of(home: Path, trials: int, epochs: int) -> Path:
-    """The folder of a new sweep of so many trials, a multiple of a hundred."""
+    """Create a sweep of `trials` trials, a multiple of a hundred; return its folder."""
     raw = {
         "title": "A crowd",
         "seeds": trials // (len(SIZES) * len(RATES)),
@@ -165,7 +168,7 @@ def sweep_of(home: Path, trials: int, epochs: int) -> Path:
 
 
 def conduct(folder: Path) -> None:
-    """Run it to its end, in this process."""
+    """Run the sweep to its end in this process."""
 
     async def run() -> None:
         lock = take_lock(folder)
@@ -176,7 +179,7 @@ def conduct(folder: Path) -> None:
 
 
 def measure(trials: int, workers: int, epochs: int) -> Figures:
-    """Figures of one sweep, conducted in a process of its own."""
+    """Run one sweep in a separate process and return its results."""
     with tempfile.TemporaryDirectory() as home:
         (Path(home) / "sweeps").mkdir()
         (Path(home) / "data").mkdir()
@@ -201,14 +204,14 @@ def measure(trials: int, workers: int, epochs: int) -> Figures:
         state = load_state(folder)
         fold = time.perf_counter() - began
         assert state.count("finished") == trials, "every trial is in the journal"
-        column_cache.write(folder)  # as the conductor does as its last act
+        column_cache.write(folder)  # as the conductor does at the end
         return Figures(
             trials, seconds, cpu, events, path.stat().st_size, fold, opening(folder), memory
         )
 
 
 def opening(folder: Path) -> float:
-    """Seconds from the command to the final counts on a board."""
+    """Return the seconds from the command to the final counts on a board."""
     home = str(folder.parent.parent)
     board = Watched((160, 45), "attach", folder.name, "--home", home)
     try:

@@ -1,4 +1,4 @@
-"""Contenders timed in turn, and what their times say side by side."""
+"""Time several programs alternately, and compare their times."""
 
 import gc
 import math
@@ -12,7 +12,7 @@ FEWEST_ROUNDS = 3
 
 
 class Ratio(NamedTuple):
-    """The median of the ratios within each round, with the smallest and the largest."""
+    """The median of the ratios within each round, and the smallest and largest ratio."""
 
     value: float
     low: float
@@ -25,9 +25,9 @@ class Ratio(NamedTuple):
 def in_turn(
     contenders: Mapping[str, Callable[[], float]], rounds: int, longest: float = math.inf
 ) -> Times:
-    """What each contender measures, round after round, each round begun by another one.
+    """Run all contenders in each round, starting each round with another one; return the results.
 
-    After `longest` seconds no further round begins, once there were `FEWEST_ROUNDS`.
+    After `longest` seconds and at least `FEWEST_ROUNDS` rounds, no further round begins.
     """
     names, began = list(contenders), time.perf_counter()
     taken: Times = {name: [] for name in names}
@@ -42,24 +42,24 @@ def in_turn(
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> Ratio:
-    """How many times `below` one is of the other."""
+    """Return how many times as large the one is as `below`, from the ratios within each round."""
     each = [one / other for one, other in zip(above, below, strict=True)]
     return Ratio(median(each), min(each), max(each))
 
 
 def geometric_mean(values: Iterable[float]) -> float:
-    """Of at least one positive value."""
+    """Return the geometric mean of at least one positive value."""
     logs = [math.log(value) for value in values]
     return math.exp(sum(logs) / len(logs))
 
 
 def row(widths: Sequence[int], cells: Iterable[object]) -> str:
-    """A line of a table; the first column is set left."""
+    """Format a row of a table; the first column is left-aligned."""
     words = [str(cell) for cell in cells]
     rest = (f"{word:>{width}}" for word, width in zip(words[1:], widths[1:], strict=True))
     return "  ".join([f"{words[0]:<{widths[0]}}", *rest])
 
 
 def judged(what: str, met: bool) -> str:
-    """A line that says whether a bar is met."""
+    """Format a line that says whether a bar is met."""
     return f"bar: {what}: {'met' if met else 'NOT met'}"

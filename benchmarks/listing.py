@@ -1,9 +1,9 @@
-"""What looking at stored sweeps costs, as the menu does every three seconds.
+"""Measure the cost of listing stored sweeps, which the menu does every three seconds.
 
     python benchmarks/listing.py [--sweeps 300] [--trials 200] [--epochs 20]
 
-Writes made-up sweeps into a temporary home, of which two run and eight were interrupted, and
-prints seconds of wall clock and of processor for the first look and the median of the next ones.
+The program writes simulated sweeps into a temporary home; two are running and eight interrupted. It
+prints wall-clock and processor seconds of the first listing, and the median of the next ones.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def configurations(trials: int) -> tuple[Configuration, ...]:
 
 
 def lines(name: str, chosen: tuple[Configuration, ...], epochs: int, whole: bool) -> list[bytes]:
-    """A journal of these configurations, up to its last word if `whole`."""
+    """Return the lines of a journal of these configurations, up to its end if `whole`."""
     norms = ev.NormSlice(0, 100, 1.0, 9.0, 200, tuple(range(1, 25)))
     record = ev.EpochRecord(
         epoch=1, steps=100, samples=1437, lr=0.1, train_loss=0.5, train_accuracy=0.9,
@@ -85,7 +85,7 @@ def lines(name: str, chosen: tuple[Configuration, ...], epochs: int, whole: bool
 
 
 def write(home: Path, sweeps: int, trials: int, epochs: int) -> list[int]:
-    """The sweeps, newest last; returns descriptors that hold the locks of the running ones."""
+    """Write the sweeps, newest last; return the descriptors that lock the running ones."""
     chosen = configurations(trials)
     held = []
     for number in range(sweeps):
@@ -103,7 +103,7 @@ def write(home: Path, sweeps: int, trials: int, epochs: int) -> list[int]:
 
 
 def cost(what: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of wall clock and of processor."""
+    """Return the wall-clock and processor seconds of one listing."""
     wall, processor = time.perf_counter(), time.process_time()
     what()
     return time.perf_counter() - wall, time.process_time() - processor

@@ -1,4 +1,4 @@
-"""A stored sweep as long as the longest that a person will open: made up, but of true size."""
+"""Write a simulated sweep as long as the longest that people open, with a journal of real size."""
 
 import math
 import os
@@ -15,7 +15,7 @@ from batchscope.engine.sweeps.store import LAUNCH, LOCK, SWEEP, Launch
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 RATES = (0.1, 0.2)
 TRAIN_SIZE, TEST_SIZE = 1437, 360
-A_STATEMENT = 40  # epochs that are stated together
+A_STATEMENT = 40  # epochs per event
 TOML = 'title = "Long"\n[data]\nname = "digits"\n[model]\nname = "mlp"\n'
 
 
@@ -37,7 +37,7 @@ def configurations(seeds: int, epochs: int) -> tuple[Configuration, ...]:
 
 
 def record(trial: Trial, epoch: int, epochs: int) -> ev.EpochRecord:
-    """Figures with all the digits that real ones have."""
+    """Return the record of an epoch, with as many digits as in a real one."""
     steps = -(-TRAIN_SIZE // trial.batch_size)
     wave = math.sin(epoch * 1.7 + trial.seed + trial.batch_size)
     test = 0.97 - 0.8 * math.exp(-epoch / 50) + 0.003 * wave
@@ -71,7 +71,7 @@ def record(trial: Trial, epoch: int, epochs: int) -> ev.EpochRecord:
 
 
 def write_long_sweep(home: Path, trials: int, epochs: int) -> Path:
-    """The folder of a finished sweep of so many trials (a multiple of 20) and epochs."""
+    """Write a finished sweep of `trials` trials (a multiple of 20) and return its folder."""
     chosen = configurations(trials // (len(SIZES) * len(RATES)), epochs)
     folder = home / "sweeps" / "20270115-080000-long"
     folder.mkdir(parents=True)

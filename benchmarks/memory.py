@@ -1,13 +1,13 @@
-"""What planning memory is worth: its peaks, its choices and its cost, each beside what is real.
+"""Check the planning of memory: its measured peaks, its choices and its cost.
 
     python benchmarks/memory.py [--data-dir DIR] [--json] [--only peaks|choices|cost]
 
-- peaks: live tensor bytes of a step, as measured, beside how much the process grew. A process also
-  takes what operators need for themselves, and memory comes in pages.
-- choices: the chosen micro-batch beside the fastest of all that fit, timed in turn.
-- cost: seconds of planning beside the seconds of the trial, for the shipped presets.
+- peaks: compare the measured live tensor bytes of a step with the growth of the process. A process
+  also needs memory for the operators themselves, and memory comes in pages.
+- choices: compare the chosen micro-batch with the fastest of all that fit, timed alternately.
+- cost: compare the seconds of planning with the seconds of the trial, for the included presets.
 
-Digits always; with `--data-dir` (torchvision's layout) the presets on MNIST and its networks too.
+All use the digits; with `--data-dir` (torchvision's layout) also the presets and networks on MNIST.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from batchscope.engine.training.trainer.train_step import Stepper
 CPU = torch.device("cpu")
 UNLIMITED = 1 << 50
 ROUNDS = 9
-EPOCHS = 20  # a trial's length decides how long choosing may take
+EPOCHS = 20  # the trial's length limits the time for planning
 MODELS = {
     "mlp": Model(name="mlp"),
     "mlp 1024-1024": Model(name="mlp", hidden=(1024, 1024)),
@@ -71,7 +71,7 @@ def cases(data: str) -> Iterator[tuple[str, Model]]:
 
 
 def peaks(data: str, prepared: Prepared) -> Iterator[Row]:
-    """Each step in a process of its own, so that none finds memory that another has freed."""
+    """Measure each step in a separate process, so that none reuses memory of another."""
     where = msgspec.json.encode(prepared).decode()
     for name, _ in cases(data):
         for size in (64, 256, 1024):
@@ -83,17 +83,17 @@ def peaks(data: str, prepared: Prepared) -> Iterator[Row]:
 
 
 def one_step(prepared: Prepared, name: str, size: int) -> Row:
-    """Growth of tensors and of this process over a step of two micro-batches."""
+    """Return the growth of tensors and of this process in a step of two micro-batches."""
     torch.set_num_threads(1)
     images, trial = load_images(prepared, CPU), trial_of(prepared.name, MODELS[name], 2 * size)
     plan = make_plan(trial, images.train_size, threads=1)
     size, batch = min(size, plan.batch_size), torch.arange(plan.batch_size).unsqueeze(0)
     stepper = Stepper((trial,), plan, images, CPU)
-    images.train.sum()  # brings the pages of the data in
-    for of in (batch[:, :16], batch):  # a small step first: it brings in libraries and optimizer
+    images.train.sum()  # loads the pages of the data
+    for of in (batch[:, :16], batch):  # a small step first, to load libraries and optimizer
         stepper.micro_batch_size = min(8, size) if of.shape[1] == 16 else size
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # the highest so far is what it is now
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before = status("VmRSS")
         stepper.gradient(of)
         stepper.update(stepper.unmeasured(of.shape[1]))
@@ -101,12 +101,12 @@ def one_step(prepared: Prepared, name: str, size: int) -> Row:
     grown = status("VmHWM") - before
     bench = Bench((trial,), plan, images, CPU, UNLIMITED)
     bench._execute(size)
-    bench._execute(size)  # by now the optimizer holds what it keeps
+    bench._execute(size)  # the optimizer has its state now
     return {"tensors": bench._shapes[size].peak_bytes - bench.held_bytes, "process": grown}
 
 
 def status(key: str) -> int:
-    """A figure of this process in bytes."""
+    """Return a figure of `/proc/self/status` in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1]) * 1024
@@ -122,7 +122,7 @@ def choices(data: str, images: Images) -> Iterator[Row]:
             trial = trial_of(data, model, batch_size)
             whole = peak_of(trial, images, min(batch_size, images.train_size))
             held = peak_of(trial, images, 8)
-            for share in (2.0, 0.4):  # of what the whole batch needs beyond a small one
+            for share in (2.0, 0.4):  # of the whole batch's extra memory
                 limit = (held + share * (whole - held)) / (1 - HEADROOM)
                 yield choice(data, name, trial, images, int(limit))
 
@@ -163,7 +163,7 @@ def fitting(bench: Bench, size: int, limit: int) -> bool:
 
 
 def paces(trial: Trial, images: Images, sizes: list[int]) -> dict[int, float]:
-    """Samples a second of whole steps at each size, timed in turn."""
+    """Return the images per second of whole steps at each size, timed alternately."""
     stepper = Stepper((trial,), make_plan(trial, images.train_size, 1), images, CPU)
     for group in stepper.optimizer.param_groups:
         group["lr"] = 0.0
@@ -177,7 +177,7 @@ def paces(trial: Trial, images: Images, sizes: list[int]) -> dict[int, float]:
                 stepper.gradient(batch)
                 stepper.update(stepper.unmeasured(batch.shape[1]))
                 stepper.end_epoch()
-            if turn:  # the first warms up
+            if turn:  # the first turn is a warm-up
                 seconds[size].append(time.perf_counter() - began)
     return {size: 3 * batch.shape[1] / median(times) for size, times in seconds.items()}
 
@@ -268,7 +268,7 @@ def main() -> None:
         print(json.dumps(one_step(prepared, name, int(size))))
         return
     torch.set_num_threads(1)
-    load_optimizers()  # once, and not in what is measured first
+    load_optimizers()  # before the first measurement
     report: dict[str, list[Row]] = {}
     with tempfile.TemporaryDirectory() as home:
         data_sets = prepared_data(Path(home), words.data_dir)

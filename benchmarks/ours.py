@@ -1,6 +1,6 @@
-"""batchscope's own training as the seconds that steps of some work take.
+"""Time the training steps of batchscope itself.
 
-Everything that these benchmarks know of the inside of `engine.training` is here.
+Only this module of the benchmarks uses internals of `engine.training`.
 """
 
 import dataclasses
@@ -36,13 +36,13 @@ Change = Callable[[Trainer], None]
 
 
 def as_it_is(trainer: Trainer) -> None:
-    """Change nothing."""
+    """Do not change the training."""
 
 
 class Stopwatch:
-    """Is asked before every step whether to end, and takes the time of those that count.
+    """Called before every step to ask whether to end; it measures the time of the counted steps.
 
-    Before the second step it calls `change`: the first may be taken back.
+    Before the second step it calls `change`, since the first step may be undone.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class Stopwatch:
 
 
 def whole_periods(work: Work) -> int:
-    """As many steps or more, so that the noise scale is measured in just its share of them."""
+    """Round the steps up to whole periods of the noise scale."""
     period = every(work.batch_size)
     return -(-work.steps // period) * period
 
 
 def plan_of(work: Work, threads: int, seconds: float, replicates: int = 1) -> Plan:
-    """The plan of some replicates, its micro-batch measured within so many seconds."""
+    """Return the plan of replicates; its micro-batch is measured within so many seconds."""
     torch.set_num_threads(threads)
     trials, images = _trials(work, replicates), _images(work)
     whole = make_plan(trials[0], images.train_size, threads)
@@ -83,10 +83,10 @@ def plan_of(work: Work, threads: int, seconds: float, replicates: int = 1) -> Pl
 
 
 def train(work: Work, plan: Plan, steps: int, change: Change = as_it_is) -> float:
-    """Seconds a step of a real training of the plan's members, evaluation of one image included.
+    """Return the seconds per step of a real training, including the evaluation of one image.
 
-    Timed are `steps` steps after the first epoch, in epochs of as many where there are the images.
-    `change` may alter the training after its first step.
+    The timing covers `steps` steps after the first epoch, as one epoch if there are enough images.
+    `change` may modify the training after its first step.
     """
     work = dataclasses.replace(work, per_epoch=min(steps, work.stock.size // work.batch_size))
     trials = _trials(work, len(plan.members))
@@ -114,7 +114,7 @@ def _trials(work: Work, count: int) -> list[Trial]:
 
 
 def _images(work: Work) -> Images:
-    """An epoch of some of the images, which lie as scattered in memory as in a whole epoch."""
+    """Return the images of a short epoch, as scattered in memory as in a whole epoch."""
     whole = work.stock.images
     return Images(
         train=whole.train,

@@ -1,11 +1,11 @@
-"""What watching costs: the share of the cores' time that conductor and viewer take in a training.
+"""Measure the overhead of watching: the share of the cores' time of conductor and viewer.
 
     python benchmarks/overhead.py [--seconds 20] [--rounds 3]
 
-A board of 160x45 in a pseudo-terminal shows twelve trials that train on all cores. Counted is the
-processor time of both processes, user and system, over so many seconds times the number of cores;
-the workers' own share stands beside it. The bar is 0.03. Needs the `dev` extra (pyte), and
-`batchscope` beside this Python.
+A board of 160x45 in a pseudo-terminal shows twelve trials that train on all cores. The result is
+the processor time of both processes (user and system), divided by the seconds times the number of
+cores; the workers' share is printed too. The bar is 0.03. This needs the `dev` extra (pyte), and
+`batchscope` in the environment of this Python.
 """
 
 import argparse
@@ -28,12 +28,12 @@ Shares = dict[str, float]
 
 
 def processor_seconds(process: psutil.Process) -> float:
-    """User and system time of a process so far."""
+    """Return the user and system time of a process so far, in seconds."""
     return sum(process.cpu_times()[:2])
 
 
 def shares(seconds: float) -> Shares:
-    """What viewer, conductor and workers take of the cores' time while a sweep trains."""
+    """Return the shares of the cores' time of viewer, conductor and workers during training."""
     with tempfile.TemporaryDirectory() as folder:
         preset, home = Path(folder, "twelve.toml"), Path(folder, "home")
         preset.write_text(PRESET)

@@ -1,10 +1,11 @@
-"""What the machine can do at most, and what a training step needs at least.
+"""Compute the shortest possible time of a training step on this machine.
 
-A step cannot be shorter than its floating-point operations at the pace of a large sgemm, nor than
-its weights take to move: they are read forward, read again backward, where the update may take
-place at once, and written. (A gradient need not be: plain gradient descent can add it to the
-weights as it comes. Whoever writes and reads it moves two thirds more.) They move at the pace of a
-copy as large as the weights, which knows in which cache they lie.
+A step takes at least the time of its floating-point operations at the speed of a large sgemm. It
+also takes at least the time to move its weights: they are read in the forward pass, read again in
+the backward pass, and written, with the update in the same pass. (The gradient need not be moved:
+plain gradient descent can add it to the weights as it is computed. Writing and reading it moves two
+thirds more.) The weights move at the speed of a copy of the same size, which depends on the cache
+that they fit into.
 """
 
 import time
@@ -27,7 +28,7 @@ SGEMM_SIDE = 2048
 
 
 class Need(NamedTuple):
-    """What one step needs: floating-point operations, bytes that move, bytes of the weights."""
+    """What one step needs: floating-point operations, bytes moved, bytes of the weights."""
 
     operations: float
     moved_bytes: float
@@ -35,7 +36,7 @@ class Need(NamedTuple):
 
 
 def best_seconds(work: Callable[[], object], device: torch.device, seconds: float = 0.3) -> float:
-    """The median of repetitions of at least a millisecond each."""
+    """Return the median seconds of repetitions of at least a millisecond each."""
     work()
     began = now(device)
     work()
@@ -50,26 +51,26 @@ def best_seconds(work: Callable[[], object], device: torch.device, seconds: floa
 
 
 def sgemm_flops(device: torch.device) -> float:
-    """Floating-point operations a second of a large product of matrices."""
+    """Return the floating-point operations per second of a large matrix product."""
     left, right, out = (torch.rand(SGEMM_SIDE, SGEMM_SIDE, device=device) for _ in range(3))
     seconds = best_seconds(lambda: torch.mm(left, right, out=out), device)
     return float(2 * SGEMM_SIDE**3 / seconds)
 
 
 def copy_bandwidth(size: int, device: torch.device) -> float:
-    """Bytes read and written a second by a copy of so many bytes."""
+    """Return the bytes read and written per second by a copy of so many bytes."""
     source, target = (torch.rand(size // FLOAT_BYTES, device=device) for _ in range(2))
     return 2 * size / best_seconds(lambda: target.copy_(source), device)
 
 
 def call_seconds(device: torch.device) -> float:
-    """Of an operation on next to nothing."""
+    """Return the seconds of an operation on a tiny tensor."""
     one, out = torch.rand(1, device=device), torch.rand(1, device=device)
     return best_seconds(lambda: torch.add(one, one, out=out), device, seconds=0.1)
 
 
 def need(network: str, batch_size: int) -> Need:
-    """What one step needs, counted over a real forward and backward pass of one image."""
+    """Count what one step needs, from a real forward and backward pass of one image."""
     model = build_model(NETWORKS[network], DATASET, seed=0)
     with FlopCounterMode(display=False) as counter:
         loss: Any = functional.cross_entropy(
@@ -82,7 +83,7 @@ def need(network: str, batch_size: int) -> Need:
 
 
 class Machine:
-    """Its figures at one number of threads."""
+    """The speeds of the machine with one number of threads."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._known = device, dict[int, float]()
@@ -98,7 +99,7 @@ class Machine:
         )
 
     def bound(self, network: str, batch_size: int) -> float:
-        """Seconds that no step can be shorter than."""
+        """Return the shortest possible seconds of a step."""
         operations, moved, weights = need(network, batch_size)
         if weights not in self._known:
             self._known[weights] = copy_bandwidth(weights, self._device)

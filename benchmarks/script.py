@@ -1,11 +1,11 @@
-"""The plain script that trains the trials of a preset, one after the other.
+"""A plain script that trains the trials of a preset one after another.
 
     python benchmarks/script.py PRESET.toml HOME THREADS [DATA_DIR] < TRIALS
 
-It does what a person would write down without batchscope: index a tensor, take a step, evaluate
-after each epoch on the test set and on as many training images. Initial weights and the order of
-images are batchscope's, and so is the course of rate and batch size where a preset has one; no
-instruments. TRIALS is a JSON list of ids; the answer on stdout is a `Trained` as JSON.
+It does what you would write without batchscope: index a tensor, take a step, and evaluate after
+each epoch on the test set and on as many training images. It uses batchscope's initial weights,
+order of images, and schedules of learning rate and batch size, but no instruments. TRIALS is a JSON
+list of ids; the result on stdout is a `Trained` as JSON.
 """
 
 import sys
@@ -34,14 +34,14 @@ Figures = tuple[float, float]
 
 
 class Trained(msgspec.Struct):
-    """Seconds of training and evaluation, and test loss and accuracy of each trial."""
+    """The seconds of training and evaluation, and each trial's test loss and accuracy."""
 
     seconds: float
     figures: dict[str, Figures]
 
 
 def beyond(settings: Settings) -> str:
-    """What the script cannot do of these settings; empty where it can do all."""
+    """Return which of these settings the script does not support; empty if it supports all."""
     if settings.train.seconds is not None:
         return "where a budget in seconds ends depends on the pace"
     if settings.train.precision != "fp32":
@@ -50,7 +50,7 @@ def beyond(settings: Settings) -> str:
 
 
 def optimizer_of(weights: Iterable[nn.Parameter], train: Train, course: Course) -> optim.Optimizer:
-    """The optimizer that a preset names, on the parameters of a network as they are."""
+    """Return the optimizer of a preset for the parameters of a network."""
     lr, decay, adam = (
         course.rates.lr,
         train.weight_decay,
@@ -74,7 +74,7 @@ def optimizer_of(weights: Iterable[nn.Parameter], train: Train, course: Course) 
 
 @torch.no_grad()
 def evaluate(model: nn.Module, images: Images, part: Part) -> Figures:
-    """Mean loss and accuracy on a part of the images."""
+    """Return the mean loss and accuracy on a part of the images."""
     loss, right, count = 0.0, 0, 0
     model.eval()
     for some, labels in images.batches(part, EVALUATION_BATCH_SIZE):
@@ -87,7 +87,7 @@ def evaluate(model: nn.Module, images: Images, part: Part) -> Figures:
 
 
 def train(trial: Trial, images: Images) -> Figures:
-    """Train a trial to its end; its test loss and accuracy after the last epoch."""
+    """Train a trial; return its test loss and accuracy after the last epoch."""
     run = _Run(trial, images)
     while not run.over:
         run.epoch()
@@ -99,7 +99,7 @@ def train(trial: Trial, images: Images) -> Figures:
 
 
 class _Run:
-    """Where the training of one trial is."""
+    """The training of one trial."""
 
     def __init__(self, trial: Trial, images: Images) -> None:
         settings, self.images, self.seed = trial.settings, images, trial.seed
@@ -117,7 +117,7 @@ class _Run:
         self.over = False
 
     def epoch(self) -> None:
-        """One epoch, or what is left of the budget or needed to the target."""
+        """Train one epoch, or less if the budget or the target ends it."""
         self.number += 1
         seen, size = 0, self.images.train_size
         for stage, batch in self._batches():
@@ -132,7 +132,7 @@ class _Run:
                 self.over = self._reached(seen, len(batch))
 
     def _batches(self) -> Iterator[tuple[Stage, Tensor]]:
-        """The batches of an epoch, as many images each as the course says by then."""
+        """Yield the batches of an epoch, with the batch sizes of the schedule."""
         drawn = epoch_order(
             self.images.train_size,
             self.seed,

@@ -1,20 +1,24 @@
-"""How fast a training step is, beside what a person would run instead and what the machine can do.
+"""Compare the speed of a training step with other training loops and the limits of the machine.
 
     python benchmarks/speed.py [--data-dir DIR] [--device cpu|cuda:0] [--quick]
                                [--only steps|instruments|stacks|roofline] [--rounds 5]
                                [--sizes 1,8,64]
 
-Four tables. *Steps*: samples a second of batchscope's own training with every always-on instrument,
-beside a loop that indexes a tensor, PyTorch's MNIST example (DataLoader) and Lightning.
-*Instruments*: the same training with them over without. *Stacks*: one step of 16 replicates over
-one step of one, as one stack and as one for each core. *Roofline*: the share that ours reaches of
-what sgemm and memory allow.
+It prints four tables:
 
-Contenders take turns in one process, one torch thread each. Figures are medians over rounds, ratios
-those within a round, with the smallest and the largest. A training is timed over whole epochs of
-some of the images, its first epoch left out, and evaluates one image. Without `--data-dir`
-(torchvision's layout) the images are made up, 60,000 in MNIST's shape. Needs a quiet machine and
-about three quarters of an hour, or a minute with `--quick`, which only shows that it works.
+- *Steps*: images per second of batchscope with all permanent instruments, compared with a loop that
+  indexes a tensor, PyTorch's MNIST example (DataLoader) and Lightning.
+- *Instruments*: the time of the same training with instruments divided by that without them.
+- *Stacks*: the time of a step of 16 replicates divided by that of one replicate, as one stack and
+  as one stack per core.
+- *Roofline*: the shortest time that sgemm and memory allow, as a share of our time.
+
+The loops run alternately in one process, with one torch thread each. Figures are medians over
+rounds; ratios are taken within a round, with the smallest and the largest. A training is timed over
+whole epochs of some of the images, without its first epoch, and evaluates one image. Without
+`--data-dir` (torchvision's layout) the images are simulated: 60,000 in MNIST's shape. The benchmark
+needs a quiet machine and about three quarters of an hour, or a minute with `--quick`, which only
+shows that it works.
 """
 
 import argparse
@@ -43,7 +47,7 @@ PILOT_STEPS = 4
 
 
 class Effort(NamedTuple):
-    """How long is measured: seconds of a turn, rounds, seconds of a case, and of planning."""
+    """How long to measure: seconds per turn, rounds, seconds per case, seconds of planning."""
 
     turn: float
     rounds: int
@@ -53,11 +57,11 @@ class Effort(NamedTuple):
     quick: bool = False
 
     def sizes(self, asked: tuple[int, ...]) -> list[int]:
-        """The batch sizes of a table: those of `only`, if there are any."""
+        """Return the batch sizes of a table; only those in `only`, if it is not empty."""
         return [size for size in asked if not self.only or size in self.only]
 
     def steps(self, work: Work) -> int:
-        """How many of ours are timed."""
+        """The number of our steps that are timed."""
         return QUICK_STEPS if self.quick else ours.whole_periods(work)
 
 
@@ -66,7 +70,7 @@ QUICK = Effort(turn=0.02, rounds=1, case=0.0, planning=0.1, only=QUICK_SIZES, qu
 
 
 def work_of(network: str, batch_size: int, stock: Stock, effort: Effort) -> Work:
-    """So many steps that the plain loop takes about a turn."""
+    """Return so many steps that the plain loop takes about one turn."""
     pilot = Work(network, batch_size, stock, per_epoch=PILOT_STEPS, epochs=1)
     if stock.size < PILOT_STEPS * batch_size:
         pilot = Work(network, batch_size, stock, per_epoch=1, epochs=PILOT_STEPS)
@@ -76,7 +80,7 @@ def work_of(network: str, batch_size: int, stock: Stock, effort: Effort) -> Work
 def own_step(
     work: Work, plan: Plan, effort: Effort, change: ours.Change = ours.as_it_is
 ) -> Callable[[], float]:
-    """Seconds of one of our steps."""
+    """Return the seconds of one step of batchscope."""
     return lambda: ours.train(work, plan, effort.steps(work), change)
 
 
@@ -84,7 +88,7 @@ def own_step(
 
 
 class Step(NamedTuple):
-    """Seconds a step of every contender in every round, `ours` among them."""
+    """The seconds per step of every loop in every round, `ours` among them."""
 
     network: str
     batch_size: int
@@ -92,11 +96,11 @@ class Step(NamedTuple):
 
     @property
     def ours(self) -> float:
-        """Of our own step."""
+        """The median seconds of our step."""
         return median(self.seconds["ours"])
 
     def gain(self, other: str) -> Ratio:
-        """How many times as many samples a second as a contender."""
+        """Return how many times as many images per second we train as another loop."""
         return ratio(self.seconds[other], self.seconds["ours"])
 
 
@@ -207,7 +211,7 @@ def show_stacks(stock: Stock, effort: Effort, data_dir: str | None) -> None:
 
 
 def _stack(work: Work, threads: int, effort: Effort) -> Callable[[], float]:
-    """Seconds of a step of all replicates as one stack."""
+    """Return the seconds of a step of all replicates as one stack."""
     return own_step(work, ours.plan_of(work, threads, effort.planning, REPLICATES), effort)
 
 
@@ -221,7 +225,7 @@ def _plain_step(work: Work) -> float:
 
 
 def stack_bar(size: int, device: torch.device) -> int | None:
-    """How many times one step the stack's may take; None where nothing is asked."""
+    """Return the bar of a stack's step in steps of one replicate; None without a bar."""
     if device.type == "cuda":
         return 2
     return 4 if size <= 8 else 6 if size <= 32 else None

@@ -1,9 +1,9 @@
-"""How soon the program answers: `--help`, and the menu's first paint in a pseudo-terminal.
+"""Measure the start of the program: `--help`, and the menu's first paint in a pseudo-terminal.
 
     python benchmarks/startup.py [--runs 11]
 
-Prints medians in seconds beside the bare start of the same interpreter, measured in turn.
-Needs the `dev` extra (pyte) and the command `batchscope` in the environment of this Python.
+It prints medians in seconds, and the bare start of the same interpreter, measured alternately. It
+needs the `dev` extra (pyte), and `batchscope` in the environment of this Python.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pyte
 
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as in an installation, modules are compiled
 COMMAND = str(Path(sys.executable).parent / "batchscope")
 COLUMNS, ROWS = 80, 24
 PAINTED_CELLS = 60
@@ -35,7 +35,7 @@ def seconds_of(*command: str) -> float:
 
 
 def first_paint(home: str) -> float:
-    """Seconds until the menu shows at least `PAINTED_CELLS` cells that are not blank."""
+    """Return the seconds until the menu shows at least `PAINTED_CELLS` cells that are not blank."""
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
     began = time.perf_counter()
@@ -70,7 +70,7 @@ def main() -> None:
         for round_number in range(runs + 1):
             for name, measure in cases.items():
                 seconds = measure()
-                if round_number:  # the first round warms the disk's cache
+                if round_number:  # the first round only fills the disk's cache
                     taken[name].append(seconds)
     print(f"{'':<24} median    min    max  (s, {runs} runs)")
     for name, values in taken.items():

@@ -1,17 +1,18 @@
-"""Whole presets: batchscope's sweep beside a plain script that trains the same trials in sequence.
+"""Compare whole presets: a sweep of batchscope, and a plain script for the same trials.
 
     python benchmarks/sweeps.py [--preset NAME ...] [--data-dir DIR] [--set KEY=VALUE ...]
                                 [--full] [--runs 1] [--device cpu]
 
-*Training* is, of a sweep, from the first trial's start to the last one's end; of the script
-(`script.py`), all of its training and evaluation, with one torch thread or with all cores,
-whichever is shorter. *Whole* is from a process's start to its end, with the import of torch; data
-are prepared before. Figures of both must be equal up to rounding: shown are the largest differences
-of the final test loss and test accuracy of any trial. Medians over the runs, taken in turn.
+*Training* is the time from the first trial's start to the last one's end. For the script
+(`script.py`) it is the time of all training and evaluation, with one torch thread or with all
+cores, whichever is shorter. *Whole* is the time from the start of the process to its end, including
+the import of torch; the data are prepared before. The results of both must be equal up to rounding:
+the program prints the largest difference of any trial in final test loss and test accuracy. Times
+are medians over the runs, which alternate.
 
 All presets but quickstart are reduced to one epoch (without `--data-dir`, which MNIST needs, to ten
-epochs of the digits), unless `--full`. Probes are left out in both, and claims. Needs `batchscope`
-beside this Python, and a quiet machine.
+epochs of the digits), unless `--full` is given. Probes and claims are left out. The benchmark needs
+`batchscope` in the environment of this Python, and a quiet machine.
 """
 
 import argparse
@@ -49,7 +50,7 @@ HEADS = (
 
 
 class Run(NamedTuple):
-    """One way to train the trials: seconds of training and of the whole process, and figures."""
+    """One run: the seconds of training and of the whole process, and the results."""
 
     training: float
     whole: float
@@ -57,19 +58,19 @@ class Run(NamedTuple):
 
 
 class Lab(NamedTuple):
-    """Where presets run, and on what."""
+    """The folders and options with which presets run."""
 
     home: Path
     data_dir: str | None
     device: str
 
     def data(self) -> list[str]:
-        """The data folder as an argument, if there is one."""
+        """Return the data folder as an argument, if there is one."""
         return ["--data-dir", self.data_dir] if self.data_dir else []
 
 
 def reduced(name: str, words: argparse.Namespace) -> list[str]:
-    """What is set of a preset."""
+    """Return the changes that reduce a preset."""
     assignments = list[str]()
     on_digits = not words.data_dir and find_preset(name).raw["data"]["name"] != "digits"
     if on_digits:
@@ -80,7 +81,7 @@ def reduced(name: str, words: argparse.Namespace) -> list[str]:
 
 
 def written(name: str, assignments: Sequence[str], folder: Path) -> Path:
-    """The preset as a file, without probes and claims."""
+    """Write the preset to a file, without probes and claims."""
     raw: dict[str, Any] = dict(find_preset(name, assignments).raw)
     for table in ("probe", "claims"):
         raw.pop(table, None)
@@ -90,7 +91,7 @@ def written(name: str, assignments: Sequence[str], folder: Path) -> Path:
 
 
 def sweep(path: Path, lab: Lab) -> Run:
-    """The preset by batchscope, without a screen."""
+    """Run the preset with batchscope, headless."""
     with tempfile.TemporaryDirectory() as out:
         where = ["--home", str(lab.home), "--device", lab.device, *lab.data()]
         command = [COMMAND, "--preset", str(path), "--export", f"{out}/export", *where]
@@ -109,7 +110,7 @@ def sweep(path: Path, lab: Lab) -> Run:
 
 
 def script(path: Path, lab: Lab, threads: int, trials: Sequence[str]) -> Run:
-    """The same trials by the plain script."""
+    """Run the same trials with the plain script."""
     where = [str(path), str(lab.home), str(threads), *([lab.data_dir] if lab.data_dir else [])]
     began = time.perf_counter()
     said = subprocess.run(
@@ -124,20 +125,20 @@ def script(path: Path, lab: Lab, threads: int, trials: Sequence[str]) -> Run:
 
 
 def impossible(preset: Preset) -> str:
-    """Why the script cannot train this preset; empty where it can."""
+    """Return why the script cannot train this preset; empty if it can."""
     reasons = (beyond(configuration.settings) for configuration in preset.configurations)
     return next(filter(None, reasons), "")
 
 
 def differences(one: Run, other: Run) -> Figures:
-    """The largest of any trial, in loss and in accuracy."""
+    """Return the largest difference of any trial, in loss and in accuracy."""
     pairs = [(one.figures[trial], other.figures[trial]) for trial in one.figures]
     losses, accuracies = ([abs(a[at] - b[at]) for a, b in pairs] for at in (0, 1))
     return max(losses), max(accuracies)
 
 
 def compare(name: str, path: Path, lab: Lab, runs: int) -> tuple[float, str]:
-    """How many times as long the script's training takes, and the line that says so."""
+    """Return how many times as long the script's training takes, and a line that says so."""
     ours, theirs = list[Run](), {threads: list[Run]() for threads in {1, cores()}}
     for _ in range(runs):
         ours.append(sweep(path, lab))

@@ -1,11 +1,12 @@
-"""What a board costs the person at the other end of the line, while a sweep trains on all cores.
+"""Measure how responsive a board is, and how many bytes it sends, during a sweep on all cores.
 
     python benchmarks/terminal.py [--seconds 20] [--json]
 
-For two sizes of terminal: seconds to the first paint, bytes a second, the viewer's share of a core,
-milliseconds from a key to the first byte of its answer, and resident memory; and seconds to open a
-stored sweep of 200 trials with 2,000 epochs each. The bars are those that the project has set
-itself. Needs the `dev` extra (pyte), a quiet machine, and `batchscope` beside this Python.
+For two terminal sizes it measures the seconds to the first paint, bytes per second, the viewer's
+share of a core, milliseconds from a key press to the first byte of the response, and resident
+memory. It also measures the seconds to open a stored sweep of 200 trials with 2,000 epochs each.
+The bars are the project's own limits. It needs the `dev` extra (pyte), a quiet machine, and
+`batchscope` in the environment of this Python.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from long_sweep import write_long_sweep
 
 from batchscope.engine.journal import column_cache
 
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as in an installation, modules are compiled
 COMMAND = str(Path(sys.executable).parent / "batchscope")
 PRESET = """
 title = "Twelve trials on all cores"
@@ -59,7 +60,7 @@ Figures = dict[str, Any]
 
 
 class Watched:
-    """`batchscope` in a pseudo-terminal, whose bytes are read as they come."""
+    """`batchscope` in a pseudo-terminal; its output is read as it comes."""
 
     def __init__(self, size: tuple[int, int], *arguments: str) -> None:
         columns, rows = size
@@ -73,7 +74,7 @@ class Watched:
         self.process = psutil.Process(self.pid)
 
     def read(self, seconds: float) -> bool:
-        """Take what comes within so many seconds, at most one piece; whether any came."""
+        """Read one piece of output within so many seconds; return whether any came."""
         if not select.select([self._fd], [], [], max(0.0, seconds))[0]:
             return False
         data = os.read(self._fd, 65536)
@@ -82,13 +83,13 @@ class Watched:
         return True
 
     def read_for(self, seconds: float) -> None:
-        """Take all that comes."""
+        """Read all output for so many seconds."""
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             self.read(end - time.perf_counter())
 
     def wait_for(self, *words: str) -> float:
-        """Seconds since the start until the screen shows these words, or cells enough."""
+        """Return the seconds from the start until the screen shows these words, or enough cells."""
         while time.perf_counter() - self.began < PATIENCE_SECONDS:
             self.read(0.01)
             text = "".join(self._screen.display)
@@ -98,7 +99,7 @@ class Watched:
         raise TimeoutError("\n".join(self._screen.display))
 
     def key_ms(self, key: str) -> float:
-        """Milliseconds from a press to the first byte."""
+        """Press a key; return the milliseconds to the first byte of the response."""
         self.read_for(0.35)
         while self.read(0.02):
             pass
@@ -108,14 +109,14 @@ class Watched:
         return 1000 * (time.perf_counter() - began) if answered else 1000 * KEY_PATIENCE
 
     def end(self) -> None:
-        """Leave without a word: the sweep goes on."""
+        """Kill the viewer; the sweep continues."""
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         os.close(self._fd)
 
 
 def live(size: tuple[int, int], seconds: float) -> Figures:
-    """A board on a sweep that trains on all cores."""
+    """Measure a board on a sweep that trains on all cores."""
     with tempfile.TemporaryDirectory() as folder:
         preset, home = Path(folder, "twelve.toml"), str(Path(folder, "home"))
         preset.write_text(PRESET)
@@ -139,10 +140,10 @@ def live(size: tuple[int, int], seconds: float) -> Figures:
 
 
 def opening(runs: int = 3) -> list[float]:
-    """Seconds until the board shows the final figures of a long stored sweep."""
+    """Return the seconds until the board shows the final figures of a long stored sweep."""
     with tempfile.TemporaryDirectory() as home:
         folder = write_long_sweep(Path(home), trials=200, epochs=2000)
-        column_cache.write(folder)  # as its conductor does at the end
+        column_cache.write(folder)  # as the conductor does at the end
         taken = []
         for _ in range(runs):
             board = Watched((160, 45), "attach", folder.name, "--home", home)

@@ -1,4 +1,4 @@
-"""The same training in several processes at once, as workers have it on a CPU."""
+"""Run the same training in several processes at once, like the workers on a CPU."""
 
 import dataclasses
 import multiprocessing
@@ -12,7 +12,7 @@ from batchscope.engine.planning.plan import Plan
 
 
 class Together:
-    """So many processes with one thread each, every one with the images of its own."""
+    """So many processes with one thread each, and each with its own images."""
 
     def __init__(self, count: int, data_dir: str | None) -> None:
         spawn = multiprocessing.get_context("spawn")
@@ -26,7 +26,7 @@ class Together:
             self._processes.append(process)
 
     def train(self, work: Work, plan: Plan, steps: int) -> float:
-        """Seconds a step, of the slowest of all at the same time."""
+        """Train in all processes at once; return the seconds per step of the slowest."""
         task = dataclasses.replace(work, stock=None), plan, steps  # type: ignore[arg-type]
         for pipe in self._pipes:
             pipe.send(task)
@@ -34,7 +34,7 @@ class Together:
         return max(seconds)
 
     def end(self) -> None:
-        """Have them go."""
+        """End the processes."""
         for process in self._processes:
             process.terminate()
 

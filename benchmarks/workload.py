@@ -1,4 +1,4 @@
-"""The same work for every contender: networks, batch sizes, images, and how many steps of them."""
+"""The work that every training loop does: networks, batch sizes, images and steps."""
 
 import tempfile
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 class Stock:
-    """A whole training set: as tensors on the device, and as the pixels that files hold."""
+    """A whole training set, as tensors on the device and as pixels."""
 
     def __init__(self, images: Images, device: torch.device) -> None:
         self.device = device
@@ -36,14 +36,14 @@ class Stock:
         self.images = Images(
             train=images.train.to(device),
             train_labels=images.train_labels.to(device),
-            test=images.test[:1].to(device),  # so that an evaluation costs next to nothing
+            test=images.test[:1].to(device),  # so that an evaluation takes almost no time
             test_labels=images.test_labels[:1].to(device),
             train_part=torch.zeros(1, dtype=torch.int64, device=device),
         )
 
     @property
     def size(self) -> int:
-        """Number of images."""
+        """The number of images."""
         return len(self.tensors[0])
 
     @cached_property
@@ -66,35 +66,35 @@ class Work:
 
     @property
     def device(self) -> torch.device:
-        """Where the training is."""
+        """The device of the training."""
         return self.stock.device
 
     @property
     def steps(self) -> int:
-        """Steps that are timed."""
+        """The number of timed steps."""
         return self.per_epoch * self.epochs
 
     def sized(self, seconds_a_step: float, seconds: float) -> "Work":
-        """The same for about so many seconds; epochs are as long as the images allow."""
+        """Return the same work for about so many seconds, with the longest possible epochs."""
         steps = max(4, round(seconds / seconds_a_step))
         per_epoch = max(1, min(steps, self.stock.size // self.batch_size))
         epochs = -(-steps // per_epoch)
         return replace(self, per_epoch=per_epoch, epochs=epochs, warm=max(3, min(30, steps // 20)))
 
     def drawn(self) -> Tensor:
-        """Other images (n,) of the whole set each time, so that no contender finds them cached."""
+        """Return n image indices, different each time, so that no loop finds the images cached."""
         return torch.randperm(self.stock.size)[: self.per_epoch * self.batch_size]
 
     def model(self) -> nn.Module:
-        """The network with the same initial weights for everyone."""
+        """Return the network, with the same initial weights for every loop."""
         return build_model(NETWORKS[self.network], DATASET, seed=0).to(self.device)
 
 
 def stock_of(data_dir: str | None, device: torch.device) -> Stock:
-    """MNIST from a folder in torchvision's layout, or else made-up images of its size."""
+    """Read MNIST from a folder in torchvision's layout, or simulate images of its size."""
     if data_dir is None:
         return Stock(_made_up(), device)
-    with tempfile.TemporaryDirectory() as home:  # what is mapped stays when its file goes
+    with tempfile.TemporaryDirectory() as home:  # a mapped file stays readable after its deletion
         images = load_images(prepare("mnist", Path(home), Path(data_dir)), CPU)
         return Stock(images, device)
 

@@ -1,10 +1,10 @@
-"""The conductor of one sweep: it owns the queue, the journal and the workers.
+"""The conductor: the process that runs one sweep. It owns the queue, the journal and the workers.
 
     python -P -m batchscope.engine.conductor FOLDER [COMMAND...]
 
-It lives in a session of its own, so that closing the terminal costs the sweep nothing, holds
-`conductor.lock` for as long as it or any of its workers lives, and is the journal's only
-writer. Everything it knows of the trials is the fold of what it has written.
+It runs in its own session, so the sweep continues when the terminal closes. It holds
+`conductor.lock` as long as it or one of its workers lives, and it alone writes the journal. Its
+knowledge of the trials is the state that results from the journal.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from batchscope.engine.journal import events as ev
 from batchscope.engine.orchestration.command_handler import CommandHandler
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.crew import Crew, WorkerHandle
-from batchscope.engine.orchestration.data_fetch import had
+from batchscope.engine.orchestration.data_fetch import prepared
 from batchscope.engine.orchestration.dispatcher import Dispatcher, crowded, hire, places_for
 from batchscope.engine.orchestration.journal_writer import ledger_of
 from batchscope.engine.orchestration.memory_monitor import MemoryWatch
@@ -52,18 +52,18 @@ CANCEL_PATIENCE_SECONDS = 5.0
 POLL_SECONDS = 0.25
 MEMORY_SECONDS = 2.0
 DISK_PATIENCE_SECONDS = 10.0
-RESUMABLE = "`batchscope resume` goes on once there is room"
+RESUMABLE = "free some space, then run `batchscope resume`"
 
 
 class Conductor:
-    """Runs the sweep in a folder to its end, to a stop, or to a problem."""
+    """Runs the sweep in a folder until it has finished, is stopped or fails."""
 
     def __init__(
         self,
         folder: Path,
         lock: int,
         inbox: commands.Inbox,
-        asked: Sequence[commands.AnyCommand],
+        first_commands: Sequence[commands.AnyCommand],
         reserve: Reserve,
     ) -> None:
         self.folder, self._lock, self._inbox, self._reserve = folder, lock, inbox, reserve
@@ -73,8 +73,8 @@ class Conductor:
         self._control = Control()
         self._data: dict[str, Prepared] = {}
         self._queue = TrialQueue(load_preset(folder / SWEEP), self._ledger)
-        self._servant = CommandHandler(folder, self._ledger, self._queue, self._control)
-        self._server = Dispatcher(
+        self._command_handler = CommandHandler(folder, self._ledger, self._queue, self._control)
+        self._dispatcher = Dispatcher(
             self._ledger,
             self._queue,
             self._data,
@@ -82,20 +82,20 @@ class Conductor:
             self._listen,
             self.launch.memory_limit,
         )
-        self._asked, self._leaving = asked, False
+        self._first_commands, self._leaving = first_commands, False
 
     @property
     def preset(self) -> Preset:
-        """What is run, with what was added."""
+        """The experiment, including batch sizes that were added."""
         return self._queue.preset
 
     @property
     def _parallel(self) -> int:
-        """How many workers train a trial together, at most."""
+        """The most workers that train one trial together."""
         return max(each.settings.run.data_parallel for each in self.preset.configurations)
 
     async def run(self) -> int:
-        """Conduct; returns the sweep's exit code."""
+        """Run the sweep and return its exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stop)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it has no terminal to lose
@@ -106,11 +106,11 @@ class Conductor:
         except Problem as problem:
             code = self._end("failed", problem.exit_code, str(problem))
         if not await self._ledger.settled(DISK_PATIENCE_SECONDS):
-            raise MachineProblem(f"the disk refused the end of the journal; {RESUMABLE}")
+            raise MachineProblem(f"the end of the journal could not be written; {RESUMABLE}")
         return code
 
     async def _conduct_here(self) -> None:
-        """Conduct on the devices of this machine."""
+        """Run the sweep on the devices of this machine."""
         devices = choose_devices(self.launch.device)
         try:
             await self._conduct_on(devices)
@@ -121,7 +121,7 @@ class Conductor:
             await self._conduct_on(choose_devices("cpu"))
 
     async def _conduct_on_cluster(self) -> None:
-        """Conduct on the nodes of a Ray cluster, which knows their devices."""
+        """Run the sweep on the nodes of a Ray cluster."""
         from batchscope.engine.cluster.ray_cluster import Terms, joined, left
 
         launch = self.launch
@@ -142,23 +142,23 @@ class Conductor:
         await self._watched(conducting())
 
     def _may_fall_back(self, devices: list[Device]) -> bool:
-        """Whether these were GPUs that torch could not use: nothing has begun on them."""
+        """Return whether the devices were GPUs on which no trial has started."""
         return devices[0].handle is not None and not self.state.count("running", "finished")
 
     async def _conduct_on(self, devices: list[Device]) -> None:
-        """Conduct on these devices, listening for commands and watching memory meanwhile."""
+        """Run the sweep on these devices, and watch commands and memory meanwhile."""
         silence, places = self.launch.silence_seconds, self._places(devices)
         self._reserve.keep(len(places))
         crew = Crew(self.folder, self._lock, self._ledger.heard, silence, self._reserve)
         await self._watched(self._conduct(crew, places), self._watch_memory(devices, crew))
 
     async def _watched(self, conducting: Work, *more: Work) -> None:
-        """Conduct, listening for commands and minding the disk meanwhile."""
+        """Run the sweep, and watch commands and the disk meanwhile."""
         work = asyncio.create_task(conducting)
         watching = (self._obey(), self._ledger.keep_trying(), *more)
         watchers = [asyncio.create_task(each) for each in watching]
         try:
-            # a watcher ends only by an error, and nobody may go on unwatched
+            # a watcher ends only by an error, and then the sweep must end too
             await asyncio.wait({work, *watchers}, return_when=asyncio.FIRST_COMPLETED)
             for task in (work, *watchers):
                 if task.done():
@@ -167,7 +167,7 @@ class Conductor:
             await _cancelled(work, *watchers)
 
     def stop(self) -> None:
-        """End the sweep as soon as the workers have answered."""
+        """Stop the sweep as soon as the workers have answered."""
         self._control.stop()
 
     def _open(self) -> None:
@@ -188,12 +188,12 @@ class Conductor:
             )
         self._write(ev.ConductorStarted(pid=os.getpid(), machine=machine()))
         new = added(self.preset, set(self.state.configurations))
-        if new:  # the last conductor was about to say so
+        if new:  # the last conductor ended before it could state them
             self._write(ev.ConfigurationsAdded(configurations=new))
         if not self._ledger.sync():
-            raise MachineProblem(f"the disk refuses the journal; {RESUMABLE}")
-        for command in self._asked:
-            self._servant.do(command)
+            raise MachineProblem(f"the journal cannot be written; {RESUMABLE}")
+        for command in self._first_commands:
+            self._command_handler.do(command)
 
     def _places(self, devices: list[Device]) -> list[Placement]:
         left = sum(not trial.done for trial in self.state.trials.values())
@@ -204,7 +204,7 @@ class Conductor:
         return places_for(devices, left, workers, alone, self._parallel)
 
     async def _conduct(self, crew: Crew, places: list[Placement]) -> None:
-        """Start the workers while the data come, then hand out trials until none is left."""
+        """Start the workers while the data are prepared, then hand out all trials."""
         tasks: list[asyncio.Task[Any]] = [
             asyncio.create_task(hire(crew, number, place)) for number, place in enumerate(places)
         ]
@@ -219,13 +219,14 @@ class Conductor:
             places, hired = await self._settle(crew, Staff(places, hired))
             while not self._leaving:
                 serving = [
-                    asyncio.create_task(self._server.serve(crew, number, first, place))
+                    asyncio.create_task(self._dispatcher.serve(crew, number, first, place))
                     for number, (first, place) in enumerate(zip(hired, places, strict=True))
                 ]
                 tasks += serving
                 problems = [each for each in await asyncio.gather(*serving) if each]
-                self._leaving = self._control.stopping or not (self._queue or self._server.linker)
-                if problems and not self._leaving:  # nobody is left to train them
+                left = self._queue or self._dispatcher.linker
+                self._leaving = self._control.stopping or not left
+                if problems and not self._leaving:  # no worker is left to train them
                     raise problems[0]
         finally:
             self._leaving = True
@@ -233,7 +234,7 @@ class Conductor:
             await crew.dismiss()
 
     async def _recruit(self, crew: Crew, cluster: "Cluster") -> None:
-        """Have the images, then hand out trials to whoever is placed until none is left."""
+        """Prepare the data, then hand out all trials to the workers that the cluster places."""
         from batchscope.engine.cluster.autoscaling import Recruiter
 
         self._leaving = False
@@ -245,7 +246,7 @@ class Conductor:
             recruiter = Recruiter(
                 self._ledger,
                 self._queue,
-                self._server,
+                self._dispatcher,
                 crew,
                 room=cluster,
                 most=1 if self._times_alone() else self.launch.workers,
@@ -253,7 +254,8 @@ class Conductor:
                 parallel=self._parallel,
             )
             problems = await recruiter.run()
-            if problems and not self._control.stopping and (self._queue or self._server.linker):
+            left = self._queue or self._dispatcher.linker
+            if problems and not self._control.stopping and left:
                 raise problems[-1]
         finally:
             self._leaving = True
@@ -263,7 +265,7 @@ class Conductor:
         return any(c.settings.run.timing == "alone" for c in self.preset.configurations)
 
     async def _settle(self, crew: Crew, staff: Staff) -> Staff:
-        """Settle how many workers there are, where the person left it to us."""
+        """Choose the number of workers, if the user did not set it."""
         if self.launch.workers is None:
             settings = [each.settings for each in self.preset.configurations]
             limited = any(each.memory.limit is not None for each in settings)
@@ -277,7 +279,7 @@ class Conductor:
         return staff
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, Done]) -> Done | None:
-        """What comes of work that a stop may cut short; None where it did."""
+        """Await `work` and return its result; return None if a stop came first."""
         task, stop = asyncio.create_task(work), asyncio.create_task(self._control.stopped())
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
@@ -288,23 +290,23 @@ class Conductor:
         return None
 
     async def _prepare(self) -> bool:
-        """Have every data set of the sweep prepared."""
+        """Prepare every data set of the sweep."""
         home, source = self.folder.parent.parent, self.launch.data_dir
         for name in dict.fromkeys(c.settings.data.name for c in self.preset.configurations):
-            known = self.state.data.get(name)
-            self._data[name] = await had(name, home, source, known, self._write)
+            recorded = self.state.data.get(name)
+            self._data[name] = await prepared(name, home, source, recorded, self._write)
         return True
 
     async def _obey(self) -> None:
-        """Take what people ask for."""
+        """Keep executing the user's commands."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             self._listen()
 
     def _listen(self) -> None:
-        """Do what was asked meanwhile; what comes once the workers leave goes unheard."""
+        """Execute the commands that have arrived; ignore them once the workers are ending."""
         for command in self._inbox.take() if not self._leaving else ():
-            self._servant.do(command)
+            self._command_handler.do(command)
 
     async def _watch_memory(self, devices: list[Device], crew: Crew) -> None:
         watch = MemoryWatch(list(dict.fromkeys(devices)), self.launch.memory_limit)
@@ -315,7 +317,7 @@ class Conductor:
             pids = crew.pids
             if self._parallel > 1:
                 pids = await asyncio.to_thread(with_children, pids)
-            # in a thread: the driver of a card that is not well can take seconds to answer
+            # in a thread: the driver of a broken card can take seconds to answer
             for sample in await asyncio.to_thread(watch.changed, pids, reserved):
                 self._write(sample)
             for device in await asyncio.to_thread(lost_among, devices):
@@ -323,8 +325,8 @@ class Conductor:
             await asyncio.sleep(MEMORY_SECONDS)
 
     def _close(self) -> int:
-        self._server.linker.note_hindered()
-        undone = not all(t.done for t in self.state.trials.values()) or self._server.linker
+        self._dispatcher.linker.note_hindered()
+        undone = not all(t.done for t in self.state.trials.values()) or self._dispatcher.linker
         if self._control.stopping and undone:
             return self._end("stopped", 130)
         if self.state.count("failed"):
@@ -333,7 +335,7 @@ class Conductor:
 
     def _end(self, state: ev.SweepEnding, exit_code: int, reason: str = "") -> int:
         for trial in self.state.trials.values():
-            if trial.status == "running":  # its worker was dismissed in the middle of it
+            if trial.status == "running":  # its worker was ended during the trial
                 self._write(ev.TrialEnded(trial=trial.id, attempt=trial.attempt, status="stopped"))
         self._write(
             ev.SweepEnded(
@@ -349,14 +351,14 @@ class Conductor:
         return exit_code
 
     def _seconds(self) -> float:
-        """Seconds since this conductor began, without those of its pauses."""
+        """Return the seconds since this conductor began, without pauses."""
         now = self._ledger.clock()
         began = self.state.conductor.at if self.state.conductor else now
         return now - began - self.state.paused_between(began, now)
 
 
 async def _cancelled(*tasks: "asyncio.Task[Any]") -> None:
-    """Cancel tasks and wait until they are gone; one that will not go is left behind."""
+    """Cancel tasks and wait up to `CANCEL_PATIENCE_SECONDS` for their end."""
     for task in tasks:
         task.cancel()
     if tasks:
@@ -364,30 +366,30 @@ async def _cancelled(*tasks: "asyncio.Task[Any]") -> None:
 
 
 async def conduct(folder: Path, words: Sequence[str], reserve: Reserve) -> int:
-    """Conduct the sweep in a folder and do what the words ask; returns only if that cannot be."""
-    inbox = commands.Inbox(folder)  # before the lock: from then on commands are for us
-    asked = [commands.decode(os.fsencode(word)) for word in words]
+    """Run the sweep in a folder, after the commands in `words`; return only if it cannot be run."""
+    inbox = commands.Inbox(folder)  # before the lock: later commands are for this conductor
+    first_commands = [commands.decode(os.fsencode(word)) for word in words]
     lock = take_lock(folder)
     if lock is None:
-        for command in asked:
+        for command in first_commands:
             commands.send(folder, command)
         _log(f"{folder.name}: another conductor runs this sweep")
         return 0
     try:
-        await _to_the_end(Conductor(folder, lock, inbox, asked, reserve))
+        await _to_the_end(Conductor(folder, lock, inbox, first_commands, reserve))
     except Problem as problem:
         _log(str(problem))
         return problem.exit_code
     except OSError as error:
-        _log(f"the disk refused: {error}")
+        _log(f"the sweep's folder cannot be used: {error}")
         return MachineProblem.exit_code
     return 0
 
 
 async def _to_the_end(conductor: Conductor) -> None:
-    """Run the sweep and leave at once: what may still be waiting has nothing more to say."""
+    """Run the sweep, then exit at once without waiting for threads and tasks."""
     code = await conductor.run()
-    with suppress(OSError):  # it only saves reading the journal
+    with suppress(OSError):  # the cache only saves reading the journal
         column_cache.write(conductor.folder)
     os._exit(code)
 
@@ -399,8 +401,8 @@ def _log(text: str) -> None:
 
 
 def main() -> int:
-    """Conduct the sweep of the folder in the first argument, and do what the others ask."""
-    os.umask(0o077)  # also for its workers: whatever they write is nobody else's to read
+    """Run the sweep in the folder of the first argument, after the commands in the others."""
+    os.umask(0o077)  # for its workers too: other users must not read what they write
     return asyncio.run(conduct(Path(sys.argv[1]).absolute(), sys.argv[2:], Reserve()))
 
 

@@ -1,12 +1,11 @@
-"""One of the other workers of a trial: takes gradients of its share of every batch.
+"""A further worker of a data-parallel trial: it computes gradients of its share of every batch.
 
     python -P -m batchscope.engine.rank RENDEZVOUS RANK SIZE DEVICE [apart]
 
-It meets rank 0, an ordinary worker, and the others at the rendezvous (`file://PATH` or
-`tcp://HOST:PORT`), does what rank 0 says, and ends with it or with its own stdin. It states
-nothing: what is to be known of the trial, rank 0 knows. What it prints goes to stderr, where it
-says why it ended; on stdout is one line, once it is ready to meet. With `apart` every rank has a
-GPU of its own.
+It meets rank 0, an ordinary worker, and the other ranks at the rendezvous (`file://PATH` or
+`tcp://HOST:PORT`). It does what rank 0 says, and ends with rank 0 or when its own stdin ends. It
+sends no events; rank 0 does. It writes one line to stdout when it is ready to meet; everything
+else, such as the reason for its end, goes to stderr. With `apart` each rank has a GPU of its own.
 """
 
 import contextlib
@@ -25,7 +24,15 @@ def _end_with_stdin() -> None:
 
 
 def serve(rendezvous: str, rank: int, size: int, name: str, apart: bool) -> None:
-    """Serve gradients until rank 0 has had enough of them."""
+    """Compute gradients for rank 0 until it ends.
+
+    Args:
+        rendezvous: where the ranks meet.
+        rank: the number of this rank, from 1.
+        size: the number of ranks.
+        name: the device, such as `cuda:1`.
+        apart: whether each rank has a GPU of its own.
+    """
     ready = os.dup(1)
     os.dup2(2, 1)
     import torch
@@ -39,14 +46,14 @@ def serve(rendezvous: str, rank: int, size: int, name: str, apart: bool) -> None
     compute_in_float32(device)
     os.write(ready, READY)
     os.close(ready)
-    # that the others are gone is no news: whoever went first has said why
+    # if another rank is lost, that rank has reported the reason
     with contextlib.suppress(TeamLost):
         exchange = Exchange(rendezvous, rank, size, device, apart)
         GradientServer(exchange, rank, size, device).serve()
 
 
 def main() -> None:
-    """Serve as the arguments say."""
+    """Run a rank with the arguments of the command line."""
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     rendezvous, rank, size, device, *rest = sys.argv[1:]
     try:
@@ -55,7 +62,7 @@ def main() -> None:
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
-    os._exit(0)  # at once: a thread waits for the end of stdin
+    os._exit(0)  # at once, since a thread waits for the end of stdin
 
 
 if __name__ == "__main__":

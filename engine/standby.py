@@ -1,11 +1,11 @@
-"""A conductor, with workers that have loaded their libraries, before there is a sweep to conduct.
+"""A conductor that starts before there is a sweep, with workers that have loaded their libraries.
 
     python -P -m batchscope.engine.standby DEVICE [WORKERS]
 
-It waits for a line on stdin: a list of the sweep's folder and of commands, as JSON. From then on
-it is the conductor of that sweep. If stdin ends before, whoever wanted it is gone, and it ends with
-its workers; so it does where nobody says anything for `IDLE_SECONDS` (an empty line is enough), and
-where the machine has no memory to spare. It says `READY` on stdout once it can conduct.
+It writes `READY` to stdout when it can run a sweep, then waits for a line on stdin: a JSON list of
+the sweep's folder and of commands. From then on it is the conductor of that sweep. It ends, with
+its workers, if stdin ends first, if no line comes for `IDLE_SECONDS` (an empty line restarts the
+wait), or if the machine has too little free memory.
 """
 
 import asyncio
@@ -23,16 +23,21 @@ IDLE_SECONDS = 600.0
 
 
 def _load() -> None:
-    """Import what the conductor needs, down to what it imports late."""
+    """Import everything that the conductor needs, including its late imports."""
     import psutil  # noqa: F401
 
     import batchscope.engine.conductor  # noqa: F401
 
 
 def how_many(places: int, asked: int | None, available: int | None) -> int:
-    """Workers worth having ready for `places` devices or cores, with so many bytes available.
+    """Return how many workers to keep ready.
 
-    Few: each holds some 300 MB, and the others can start while these train.
+    It is a small number: each worker holds about 300 MB, and more can start during training.
+
+    Args:
+        places: the number of devices or cores.
+        asked: the number of workers that the user set; None if not set.
+        available: the free memory in bytes; None if not known.
     """
     if available is not None and available < LEAST_MEMORY:
         return 0
@@ -49,16 +54,18 @@ def _fitting(device: str, asked: int | None) -> int:
 
 
 async def wanted(said: asyncio.StreamReader, patience: float) -> list[str] | None:
-    """What is to be conducted, as soon as somebody says so; None once nobody will.
+    """Wait for the folder and commands of a sweep; return None if none will come.
 
-    `patience` is in seconds and begins anew with every line.
+    Args:
+        said: the stream of lines.
+        patience: the seconds to wait for each line.
     """
     while True:
         try:
             line = await asyncio.wait_for(said.readline(), patience)
         except TimeoutError:
             return None
-        if not line.endswith(b"\n"):  # the end, be it within a line: who wrote it is dead
+        if not line.endswith(b"\n"):  # the end of the stream, perhaps within a line
             return None
         if line.strip():
             words: list[str] = json.loads(line)
@@ -92,12 +99,12 @@ async def _stand_by(device: str, workers: int | None) -> int:
 
 
 async def _to_the_end(device: str, workers: int | None) -> None:
-    """Leave at once, as the conductor does: whoever is still there ends with this process."""
+    """Exit at once, as the conductor does; the remaining workers end with this process."""
     os._exit(await _stand_by(device, workers))
 
 
 def main() -> None:
-    """Wait for a sweep and conduct it."""
+    """Wait for a sweep and run it."""
     os.umask(0o077)
     in_background(_load)
     workers = int(sys.argv[2]) if len(sys.argv) > 2 else None

@@ -1,12 +1,12 @@
-"""A worker: takes orders on stdin, trains, and states what happened on stdout.
+"""The worker process: it takes orders on stdin, trains, and writes events to stdout.
 
     python -P -m batchscope.engine.worker [DESCRIPTOR]
 
-It stays warm from trial to trial and ends when its stdin does, which is when its conductor
-is gone. Descriptor 1 is kept for events alone: whatever a library prints goes to the log.
+It trains one trial after another and ends when its stdin ends, that is, when its conductor is gone.
+Only events go to descriptor 1; what a library prints goes to the log.
 
-One that is given the DESCRIPTOR of a socket loads the libraries at once, at the lowest priority,
-and does nothing else until it was sent a sweep's lock and log through it.
+With the DESCRIPTOR of a socket, it loads the libraries at once at the lowest priority, and waits
+until it gets a sweep's lock and log through the socket.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ NICENESS = 10
 
 
 class Worker:
-    """One process on one device."""
+    """The state of a worker process, which trains on one device."""
 
     def __init__(self, events: int) -> None:
         self._events, self._unsaid = events, b""
@@ -62,10 +62,15 @@ class Worker:
         self._team: Team | None = None
 
     def serve(self, channel: int | None = None) -> None:
-        """Work until stdin ends; with a `channel` only once a sweep came through it."""
+        """Execute orders until stdin ends.
+
+        Args:
+            channel: the descriptor of a socket; orders are executed once a sweep's lock and log
+                have come through it.
+        """
         threading.Thread(target=self._listen, daemon=True).start()
         if channel is not None:
-            import numpy  # noqa: F401 (the threads that it starts are to have the usual priority)
+            import numpy  # noqa: F401 (first, so that its threads have normal priority)
 
             in_background(_load_libraries)
             with socket.socket(fileno=channel) as ours:
@@ -86,7 +91,7 @@ class Worker:
                     self._attempt(order, self._interpolate)
 
     def state(self, event: AnyEvent) -> None:
-        """State a fact to the conductor; the last epochs of a trial go together with its end."""
+        """Send an event to the conductor; a trial's last epochs are sent together with its end."""
         self._unsaid += journal.encode(event) + b"\n"
         if isinstance(event, TrialEnded):
             self._ended.add(event.trial)
@@ -96,14 +101,14 @@ class Worker:
         self._write(lines)
 
     def _write(self, lines: bytes) -> None:
-        """Write whole lines; training and listening thread take turns."""
+        """Write whole lines; the training thread and the listening thread take turns."""
         left = memoryview(lines)
         with self._writing:
             while left:
                 left = left[os.write(self._events, left) :]
 
     def _listen(self) -> None:
-        """Take orders; a line that is none ends the worker, as the end of stdin does."""
+        """Read orders until stdin ends; then, or at a line that is no order, end the process."""
         stdin = open(0, "rb", buffering=0)  # noqa: SIM115 (unbuffered: no lock at exit)
         try:
             while line := stdin.readline():
@@ -125,7 +130,7 @@ class Worker:
                         self._pause.lift()
                         self._orders.put(order)
         finally:
-            os._exit(0)  # the conductor is gone: nobody writes down what would come
+            os._exit(0)  # the conductor is gone, so no event would be recorded
 
     def _set_up(self, order: orders.Setup) -> None:
         began = time.perf_counter()
@@ -139,7 +144,7 @@ class Worker:
             self.state(WorkerLost(worker=order.worker, reason=printable(problem)))
             os._exit(3)
         torch.set_num_threads(order.threads)
-        if order.device == "cpu":  # it takes every core: keys and commands must not wait for it
+        if order.device == "cpu":  # training uses every core; the screen must stay responsive
             os.nice(NICENESS)
         compute_in_float32(torch.device(order.device))
         name = "CPU"
@@ -165,11 +170,11 @@ class Worker:
         )
 
     def _attempt(self, order: orders.Work, work: Callable[[Any], None]) -> None:
-        """Do the work on a group; an error is that of its trials, unless it is the device's.
+        """Execute an order on a group; an error fails its trials, unless the device caused it.
 
-        Where memory runs out in the middle of an update, half of it may be done: the training goes
-        on from its last checkpoint, in a process that has all of its memory. So it does where its
-        team fell apart, with a new one.
+        If memory runs out during an update, half of the update may be done. This process then
+        ends, and another resumes the training from its last checkpoint. The same happens if the
+        team of a data-parallel trial falls apart.
         """
         from batchscope.engine.training.cancellation import Halted
         from batchscope.engine.training.data_parallel.exchange import TeamLost
@@ -185,22 +190,22 @@ class Worker:
         except Exception as error:
             lost = isinstance(error, TeamLost)
             reason = _error_text(error)
-            with contextlib.suppress(OSError):  # the log has no room
-                if lost:  # what matters is above it: why one of the others ended
+            with contextlib.suppress(OSError):  # the disk of the log may be full
+                if lost:  # the cause is in the lines above: why another worker ended
                     print(reason, file=sys.stderr, flush=True)
                 else:
                     traceback.print_exc()
             if device_failed(error):
                 fault = f"{self._setup.device}: {reason}"
                 self.state(WorkerLost(worker=self._setup.worker, reason=fault))
-                os._exit(3)  # at once: what is left of the device may hang at a clean end
+                os._exit(3)  # at once: a clean exit may hang on the broken device
             if lost or (isinstance(order, orders.TrainOrder) and ran_out(error)):
-                os._exit(1)  # the end of the log, the error's last line, says why
+                os._exit(1)  # the conductor reads the reason from the end of the log
             self._end(order, "failed", reason)
 
     def _end(self, order: orders.Work, status: TrialStatus, reason: str) -> None:
-        """State the end of every trial that an order was about and that has not ended."""
-        if isinstance(order, orders.Interpolate):  # its trials have ended long since
+        """Send the end of every trial of an order that has not ended."""
+        if isinstance(order, orders.Interpolate):  # its trials have ended before
             start, end = (member.id for member in order.members)
             self.state(Interpolated(start=start, end=end, reason=reason))
             return
@@ -249,7 +254,7 @@ class Worker:
         Trainer(job, images, self.state, halted, self._pause, lambda: self._dropped).run()
 
     def _team_for(self, order: orders.TrainOrder) -> "Team | None":
-        """Those who train a trial with this worker, ready for it; they are kept for the next."""
+        """Return the team that trains the trial with this worker; keep it for later trials."""
         from batchscope.engine.training.data_parallel.leader import start_team
 
         assert self._setup is not None
@@ -281,7 +286,7 @@ class Worker:
         self.state(interpolate(order, self._open(order), device, go_on))
 
     def _open(self, order: orders.Work) -> "Images":
-        """The images, kept from trial to trial."""
+        """Return the images of an order's data set, loaded once for all trials that use it."""
         import torch
 
         from batchscope.engine.training.batches import load_images
@@ -297,7 +302,7 @@ class Worker:
 
 
 def _load_libraries() -> None:
-    """Import what training takes, before it is known what is trained, and where."""
+    """Import the libraries for training, before the sweep and the device are known."""
     import batchscope.engine.training.jobs.micro_batch_bench
     import batchscope.engine.training.jobs.stack_bench
     import batchscope.engine.training.trainer.trainer  # noqa: F401
@@ -307,20 +312,20 @@ def _load_libraries() -> None:
 
 
 def _device_name(order: orders.Setup, name: str) -> str:
-    """The device for people: with the card's name, and the node of a cluster."""
+    """Return the device's name as people read it: with the card's name and the cluster node."""
     device = "cpu" if name == "CPU" else f"{order.device} ({name})"
     return f"{device} on {order.node}" if order.node else device
 
 
 def _sharing(order: orders.Setup) -> int:
-    """How many workers a node's processor has room for; of a card its share says it."""
+    """Return how many workers the CPU of a cluster node has room for; 1 for a GPU."""
     from batchscope.engine.devices.devices import cores
 
     return max(1, cores() // order.threads) if order.node and order.device == "cpu" else 1
 
 
 def _share_of_memory(order: orders.Setup) -> int | None:
-    """What is free of a node's memory for each of its cores; a GPU is asked by its worker."""
+    """Return the free memory of a node per core, in bytes; None for a GPU."""
     from batchscope.engine.devices.devices import Device, cores, memory_of
 
     available = memory_of(Device("cpu", "")).available
@@ -333,7 +338,7 @@ def _error_text(error: Exception) -> str:
 
 
 def main() -> None:
-    """Serve until stdin ends."""
+    """Run the worker until stdin ends."""
     events = os.dup(1)
     os.dup2(2, 1)
     try:
@@ -343,7 +348,7 @@ def main() -> None:
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
-        os._exit(1)  # at once: the listening thread is blocked on stdin
+        os._exit(1)  # at once, since the listening thread is blocked on stdin
 
 
 if __name__ == "__main__":

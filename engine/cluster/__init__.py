@@ -1,1 +1,1 @@
-"""Workers on the nodes of a Ray cluster; nothing of Ray is imported where no sweep asks for it."""
+"""Workers on the nodes of a Ray cluster. Ray is imported only if a sweep uses it."""

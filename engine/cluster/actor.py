@@ -1,7 +1,7 @@
-"""A worker on the node of a cluster, and beside it the one who passes on what it hears and says.
+"""A worker on a node of a cluster, and the Ray actor that passes its orders and events on.
 
-`Host` is what Ray places on a node. It starts the same worker as everywhere, so that a library that
-prints, or a GPU that takes its process with it, does no more harm here than on one machine.
+Ray places a `Host` on a node. It starts the usual worker as a process of its own, so that a library
+that prints, or a GPU error that ends the process, does no more harm than on one machine.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ RETRY_SECONDS = 1.0
 
 
 class Hello(NamedTuple):
-    """Where a host is, and with what it runs; `folder` stands for the sweep's there."""
+    """The node of a host and its versions; `folder` is the copy of the sweep's folder there."""
 
     node: str
     version: str
@@ -32,7 +32,7 @@ class Hello(NamedTuple):
 
 
 class WorkerOutput(NamedTuple):
-    """Lines that a worker stated, and the files that are to be kept before they are believed."""
+    """Lines of a worker, and the files to be stored before the lines may be recorded."""
 
     lines: list[bytes]
     files: Files
@@ -46,9 +46,12 @@ class End(NamedTuple):
 
 
 class Host:
-    """Has one worker; its methods are called from another machine, several at a time.
+    """The Ray actor of one worker. Its methods are called from another machine, concurrently.
 
-    `store` is where its checkpoints go, if not to whoever reads it.
+    Args:
+        node: the name of the node.
+        store: the URL for its checkpoints; if empty, they are sent to the conductor.
+        scratch: the folder for its files; if empty, the node's folder for temporary files.
     """
 
     def __init__(self, node: str, store: str = "", scratch: str = "") -> None:
@@ -66,7 +69,7 @@ class Host:
         """Start the worker.
 
         Raises:
-            OSError: the node refuses a process or a file.
+            OSError: a process or a file could not be created on the node.
         """
         with open(self._log, "ab") as errors:
             self._process = await start_worker(errors, None)
@@ -74,7 +77,7 @@ class Host:
         return Hello(self._node, __version__, platform.python_version(), str(self._mirror.folder))
 
     async def sees(self, where: str) -> bool:
-        """Whether what the conductor left at a place can be seen from here."""
+        """Return whether this node sees the mark that the conductor left at `where`."""
         return await asyncio.to_thread(open_store(where).is_marked)
 
     async def _listen(self) -> None:
@@ -86,31 +89,36 @@ class Host:
         self._news.set()
 
     def has_data(self, digest: str) -> bool:
-        """Whether the arrays with that SHA-256 lie on this node."""
+        """Return whether this node has the arrays with that SHA-256."""
         return self._shelf.has(digest)
 
     async def put_data(self, digest: str, files: Mapping[str, bytes]) -> None:
-        """Lay the arrays down, for all workers of this node."""
+        """Store the arrays for all workers of this node."""
         await asyncio.to_thread(self._shelf.put, digest, files)
 
     def data_folder(self, digest: str) -> str:
-        """Where they lie."""
+        """Return the folder of the arrays with that SHA-256."""
         return str(self._shelf.path_of(digest))
 
     async def begin(self, below: Iterable[str], files: Files) -> None:
-        """Prepare for work that reads and writes in these folders, with what they hold by now."""
+        """Prepare the folders that the next order reads and writes.
+
+        Args:
+            below: their paths relative to the sweep's folder.
+            files: their current files; not used if checkpoints are in a store.
+        """
         if self._store is not None:
             files = await asyncio.to_thread(self._store.get, tuple(below))
         await asyncio.to_thread(self._mirror.begin, below, files)
 
     async def tell(self, line: bytes) -> None:
-        """Pass an order on to the worker."""
+        """Pass a line with an order on to the worker."""
         assert self._process.stdin is not None
         if not self._process.stdin.is_closing():
             self._process.stdin.write(line)
 
     async def read(self) -> WorkerOutput | None:
-        """What it stated meanwhile, as soon as that is anything; None once it is gone."""
+        """Wait for output of the worker and return it; return None once the worker is gone."""
         await self._news.wait()
         self._news.clear()
         lines, self._lines = self._lines, []
@@ -118,38 +126,37 @@ class Host:
             self._news.set()
             if not lines:
                 return None
-        files = await asyncio.to_thread(
-            self._mirror.changed
-        )  # after the lines: see `engine.checkpoints.mirror`
+        # after the lines: see `engine.checkpoints.mirror`
+        files = await asyncio.to_thread(self._mirror.changed)
         if files and self._store is not None:
             await self._keep(files)
             files = {}
         return WorkerOutput(lines, files)
 
     async def _keep(self, files: Files) -> None:
-        """Put files into the store, however long it refuses: what they stand for waits for them."""
+        """Put files into the store; retry until it accepts them, since events wait for them."""
         assert self._store is not None
         while True:
             try:
                 await asyncio.to_thread(self._store.put, files)
-            except Exception as error:  # each store has errors of its own
+            except Exception as error:  # each kind of store has its own errors
                 print(f"checkpoints cannot be stored: {error}", file=sys.stderr, flush=True)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
 
     def close(self) -> None:
-        """Have the worker end once it has done what it was asked."""
+        """Let the worker end after its current order."""
         if self._process.stdin:
             self._process.stdin.close()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the worker."""
         if self._process.returncode is None:
             self._process.kill()
 
     async def ended(self) -> End:
-        """Wait until it has ended, and leave nothing behind."""
+        """Wait until the worker has ended, and remove its files."""
         code = await self._process.wait()
         await self._pump
         said = last_lines(self._log)

@@ -1,4 +1,4 @@
-"""The line to a worker on a node of a Ray cluster: calls of an actor there, and their answers."""
+"""The connection to a worker on a node of a Ray cluster, by calls of an actor there."""
 
 import asyncio
 import contextlib
@@ -19,21 +19,29 @@ from batchscope.engine.processes.link import GONE
 
 RETRY_SECONDS = 0.5
 CARRYING_SECONDS = 900.0
-"""The longest that data and checkpoints may take to a node."""
+"""The longest time to send data and checkpoints to a node."""
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 DETAILS = re.compile(r'details = "([^"]+)"')
 LONGEST = 300
 NODE_WENT = ("its node has died", "node was terminated", "temporarily unavailable")
-"""What Ray says of an actor whose node it can no longer speak to."""
+"""Phrases in Ray's errors that mean that an actor's node cannot be reached."""
 DataOf = Callable[[Prepared], Any]
-"""The reference by which Ray hands the arrays of a data set to whoever asks."""
+"""Returns a Ray reference to the arrays of a data set."""
 
 
 class RayLink:
-    """A worker on a node, as its conductor sees it.
+    """The connection to a worker on a node.
 
-    Paths below the sweep's `folder` are told as those of the node's mirror of it, and the files in
-    them are carried there with an order and back with what is stated; unless a `store` keeps them.
+    Paths below the sweep's folder are translated to those of its copy on the node. The files there
+    are sent along with an order and come back with the events, unless a store keeps them.
+
+    Args:
+        ray: the `ray` module.
+        host: the handle of the `Host` actor.
+        hello: what the actor reported at its start.
+        folder: the sweep's folder on this machine.
+        data_of: returns a Ray reference to the arrays of a data set.
+        store: whether checkpoints are kept at a URL.
     """
 
     def __init__(
@@ -47,23 +55,23 @@ class RayLink:
 
     @property
     def pid(self) -> int | None:
-        """None: it is a process of another machine."""
+        """Always None: the process is on another machine."""
         return None
 
     @property
     def exit_code(self) -> int | None:
-        """None until somebody has waited for it."""
+        """The exit code; None until `wait` has returned it."""
         return self._end.exit_code if self._end else None
 
     @property
     def busy(self) -> bool:
-        """Whether files are on their way, which may take longer than an answer."""
+        """Whether files are being transferred, which may delay an answer."""
         return self._carrying
 
     async def send(self, order: orders.AnyOrder) -> None:
-        """Pass an order on, with the files that belong to it.
+        """Send an order and the files that belong to it, without waiting for its arrival.
 
-        Nobody waits until it has arrived: an actor that hangs is known by its silence.
+        An actor that hangs is noticed because its worker does not answer pings.
         """
         if isinstance(order, orders.Setup):
             order = msgspec.structs.replace(order, node=self._hello.node)
@@ -75,7 +83,7 @@ class RayLink:
                 async with asyncio.timeout(CARRYING_SECONDS):
                     order = await self._prepared(order)
             self._ask("tell", orders.encode(order) + b"\n")
-        except _lost(self._ray) as error:  # without what belongs to it an order is lost
+        except _lost(self._ray) as error:  # the order cannot be executed without its files
             self._lose(error)
         finally:
             self._carrying = False
@@ -101,7 +109,7 @@ class RayLink:
         return str(Path(self._hello.folder) / Path(path).relative_to(self._folder))
 
     async def receive(self) -> bytes:
-        """The next line, once the files that it stands for are kept."""
+        """Return the next line, after the files that it refers to are stored."""
         while not self._lines:
             if self._end is not None:
                 return b""
@@ -117,7 +125,7 @@ class RayLink:
         return self._lines.pop(0)
 
     async def _keep(self, batch: WorkerOutput) -> None:
-        """Have the files on our disk before anybody believes what is said of them."""
+        """Write the files to this machine's disk before their events are recorded."""
         self._carrying = bool(batch.files)
         while self._carrying:
             try:
@@ -128,19 +136,19 @@ class RayLink:
                 self._carrying = False
 
     def close(self) -> None:
-        """Have it end; nobody waits for the answer."""
+        """Let the worker end after its current order, without waiting."""
         with contextlib.suppress(*_gone(self._ray)):
             self._ask("close")
 
     def kill(self) -> None:
-        """End it at once, also where its node does not answer."""
+        """Kill the worker, even if its node does not answer."""
         self._killed = True
         with contextlib.suppress(*_gone(self._ray)):
             self._ask("kill")
         asyncio.get_running_loop().call_later(1.0, self._forget)
 
     async def wait(self) -> int:
-        """Its exit code; of one whose node is gone there is none to be had."""
+        """Wait for the worker to end; return its exit code, or `GONE` if its node is gone."""
         if self._end is None:
             try:
                 self._end = await self._call("ended")
@@ -150,10 +158,10 @@ class RayLink:
         return self._end.exit_code if self._end else GONE
 
     def _lose(self, error: BaseException) -> None:
-        """Nothing more comes from it, and unless it was us who ended it, this is why.
+        """Record that the worker is lost, and why, unless this process killed it.
 
-        Only a node that went is no fault of what was trained there. What an actor fails over, or is
-        ended for, such as the memory that it took, may come again with the same trial.
+        Only a lost node counts as a fault of the place. Other errors of the actor, such as too
+        little memory, may be caused by the trial and happen again.
         """
         why = shortly(error)
         self._end = self._end or End(GONE, [] if self._killed else [why])
@@ -161,12 +169,12 @@ class RayLink:
             self.fault = f"node {self._hello.node} is gone: {why}"
 
     async def last_lines(self) -> list[str]:
-        """The end of its log, or what became of its node."""
+        """Return the last lines of its log, or Ray's error if its node is gone."""
         await self.wait()
         return self._end.last_lines if self._end else []
 
     def _forget(self) -> None:
-        """Have Ray end the actor, which gives back what it was given."""
+        """End the actor, which frees its resources on the cluster."""
         with contextlib.suppress(Exception):
             self._ray.kill(self._host)
 
@@ -174,24 +182,25 @@ class RayLink:
         return await answer(self._ask(method, *arguments))
 
     def _ask(self, method: str, *arguments: Any) -> Any:
-        """The reference by which an answer comes.
+        """Call a method of the actor and return the Ray reference to its result.
 
         Raises:
-            ConnectionError: the line to the cluster is gone.
+            ConnectionError: the connection to the cluster is lost.
         """
         try:
             return getattr(self._host, method).remote(*arguments)
         except Exception as error:
             if type(error) is not Exception:
                 raise
-            # Ray's client has no class of its own for that
+            # Ray's client raises a plain Exception for a lost connection
             raise ConnectionError(shortly(error)) from None
 
 
 def answer(reference: Any) -> "asyncio.Future[Any]":
-    """What a reference stands for, also where Ray is driven from outside the cluster.
+    """Return a future for the value of a Ray reference; it works with Ray's client too.
 
-    Ray's own future is never cancelled: its client stumbles over such when the line breaks.
+    Ray's own future is never cancelled, since a cancelled one breaks Ray's client when the
+    connection is lost.
     """
     loop = asyncio.get_running_loop()
     ours: asyncio.Future[Any] = loop.create_future()
@@ -216,23 +225,23 @@ def answer(reference: Any) -> "asyncio.Future[Any]":
 
 
 def _lost(ray: Any) -> tuple[type[BaseException], ...]:
-    """What stands in the way of an order, on either machine; a time that has run out too."""
+    """Return the exceptions that mean that an order could not be sent, timeouts included."""
     return (ray.exceptions.RayError, OSError)
 
 
 def _gone(ray: Any) -> tuple[type[BaseException], ...]:
-    """What Ray raises where an actor, its node or the cluster is no more."""
+    """Return the exceptions that mean that an actor, its node or the cluster is gone."""
     return (ray.exceptions.RayError, ConnectionError)
 
 
 def node_went(error: BaseException) -> bool:
-    """Whether it is the node that is gone or cannot be reached, as far as Ray can tell."""
+    """Return whether Ray's error means that the node is gone or cannot be reached."""
     text = str(error)
     return isinstance(error, ConnectionError) or any(mark in text for mark in NODE_WENT)
 
 
 def shortly(error: BaseException) -> str:
-    """What Ray says, in a sentence: of an error on a node its last line, which is the reason."""
+    """Return Ray's error as one sentence; of an error on a node its last line, the reason."""
     text = COLOURS.sub("", str(error))
     if any(mark in text for mark in NODE_WENT[:2]):
         return "Ray says that it has died"
@@ -246,7 +255,7 @@ def shortly(error: BaseException) -> str:
 
 
 def _folders(order: orders.Work) -> list[Path]:
-    """The folders that a worker reads or writes for an order."""
+    """Return the folders that a worker reads or writes for an order."""
     match order:
         case orders.TrainOrder(checkpoints=kept, weights=weights):
             return [Path(each) for each in (kept, *weights.values()) if each]
@@ -256,7 +265,7 @@ def _folders(order: orders.Work) -> list[Path]:
 
 
 def _moved(order: orders.Work, translated: Callable[[str], str]) -> orders.Work:
-    """The order with the paths of another machine."""
+    """Return the order with its paths translated for another machine."""
     match order:
         case orders.TrainOrder(checkpoints=kept, weights=weights):
             there = {trial: translated(folder) for trial, folder in weights.items()}

@@ -1,7 +1,7 @@
-"""Has as many workers on a cluster as it has room for, while it grows and shrinks.
+"""Keep as many workers on a cluster as it has room for, while it grows and shrinks.
 
-One more is always asked for than there is room, as long as something waits for it: so Ray knows
-that more could be used, and a node that joins has its first worker at once.
+As long as trials wait, one worker more is requested than there is room for. So Ray knows that more
+nodes could be used, and a node that joins gets a worker at once.
 """
 
 import asyncio
@@ -27,24 +27,24 @@ from batchscope.engine.orchestration.trial_queue import TrialQueue
 LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
 PATIENCE_SECONDS = 2.0
-"""How long a worker is awaited before anybody is told."""
+"""How long to wait for a worker before the log says so."""
 LONGEST_WAIT = 30.0
-NOT_NEEDED = "not needed any more"
+NOT_NEEDED = "no more work"
 MOST_PROBLEMS, MOST_DEATHS = 3, 20
-"""Places in a row at which no worker could be had, after which none is tried any more."""
+"""Failed starts in a row after which the sweep gives up: lasting problems, deaths at start."""
 
 
 class Room(Protocol):
-    """What a recruiter has to know of a cluster."""
+    """The part of a cluster that `Recruiter` uses."""
 
     needs: Needs
 
     def slots(self) -> int:
-        """How many workers there is room for, busy ones counted."""
+        """Return how many workers there is room for, busy ones included."""
 
 
 def place_on(room: Room, number: int, parallel: int = 1) -> Placement:
-    """A place of its own for each worker: what fails at one says nothing of the others."""
+    """Return a separate placement for each worker, so that failures are counted separately."""
     share = 1.0 if parallel > 1 else room.needs.amount
     gpu, title = room.needs.resource == "GPU", f"a {room.needs.resource} of the cluster"
     team = tuple(Device(f"cuda:{n}" if gpu else "cpu", title) for n in range(parallel))
@@ -59,9 +59,17 @@ def place_on(room: Room, number: int, parallel: int = 1) -> Placement:
 
 
 class Recruiter:
-    """Hires for a `server`, at most `most` at once, as long as it has work.
+    """Starts workers on a cluster as long as there is work for them.
 
-    Up to `parallel` train one trial together.
+    Args:
+        ledger: the journal.
+        queue: the trials that wait.
+        server: hands groups of trials to the workers.
+        crew: starts the workers.
+        room: the cluster.
+        most: the most workers at once; None without a limit.
+        control: the stops and pauses of the sweep.
+        parallel: the most workers that train one trial together.
     """
 
     def __init__(
@@ -86,7 +94,7 @@ class Recruiter:
         self._known_slots = 0
 
     async def run(self) -> list[MachineProblem]:
-        """Until nothing is left to do; what stood in the way, where that ended it."""
+        """Run until no work is left or no worker can be started; return the last problems."""
         try:
             while not self._control.stopping:
                 await self._fill()
@@ -104,7 +112,7 @@ class Recruiter:
         return self._problems
 
     async def _look(self) -> None:
-        """Until a place is free, or it is time to see how the cluster has changed."""
+        """Wait until a worker has ended, or until it is time to look at the cluster again."""
         if not self._places:
             await asyncio.sleep(LOOK_SECONDS)
             return
@@ -113,13 +121,13 @@ class Recruiter:
         )
 
     async def _leave(self) -> None:
-        """Give those who serve the time to answer that they were asked to end."""
+        """Give the workers time to end after a stop."""
         serving = [self._places[number] for number in self._serving & self._places.keys()]
         if serving:
             await asyncio.wait(serving, timeout=HALT_PATIENCE_SECONDS + LOOK_SECONDS)
 
     def _waits(self) -> bool:
-        """Whether work is left for which nobody can be hired at this moment."""
+        """Return whether work is left but no worker may be started now."""
         held = self._control.paused or time.monotonic() < self._not_before
         return held and bool(self._server.waiting())
 
@@ -137,7 +145,7 @@ class Recruiter:
             self._places[number] = asyncio.create_task(self._serve(number))
 
     async def _slots(self) -> int:
-        """The room that there is, or was when it was last known: an answer may take long."""
+        """Return the room on the cluster; the last known value if the answer takes too long."""
         self._looking = self._looking or asyncio.create_task(asyncio.to_thread(self._room.slots))
         await asyncio.wait({self._looking}, timeout=ANSWER_SECONDS)
         if self._looking.done():
@@ -152,14 +160,14 @@ class Recruiter:
                 self._serving.discard(number)
                 problem = task.result()
                 self._problems = [*self._problems, problem] if problem else []
-                if problem:  # whatever it is, to ask again at once would meet the same
+                if problem:  # another attempt at once would fail in the same way
                     wait = min(LONGEST_WAIT, LOOK_SECONDS * 2 ** len(self._problems))
                     self._not_before = time.monotonic() + wait
 
     def _hopeless(self) -> bool:
-        """Whether nobody serves and too many places in a row had no worker.
+        """Return whether no worker runs and too many starts in a row have failed.
 
-        One bad node ends nothing as long as others work, and nodes that come and go are given time.
+        One bad node does not end the sweep while other workers run.
         """
         if self._serving:
             return False
@@ -167,7 +175,7 @@ class Recruiter:
         return lasting >= MOST_PROBLEMS or len(self._problems) >= MOST_DEATHS
 
     async def _serve(self, number: int) -> MachineProblem | None:
-        """One worker from its placing to its end."""
+        """Start one worker and give it groups until it ends."""
         place = place_on(self._room, number, self._parallel)
         hiring = asyncio.create_task(hire(self._crew, number, place))
         try:
@@ -185,7 +193,7 @@ class Recruiter:
                 self._ledger.write(ev.WorkerDismissed(worker=number, reason=NOT_NEEDED))
 
     async def _placed(self, number: int, hiring: "asyncio.Task[WorkerHandle]") -> bool:
-        """Wait for a worker while there is work for it; whether there is one, or a problem."""
+        """Wait for a worker to start; return False if there is no more work for it."""
         waited = 0.0
         while not hiring.done():
             await asyncio.wait({hiring}, timeout=LOOK_SECONDS)
@@ -195,6 +203,6 @@ class Recruiter:
             if not self._server.waiting():
                 return False
             if waited >= PATIENCE_SECONDS and number not in self._ledger.state.awaited:
-                needs = self._room.needs.told
+                needs = self._room.needs.text
                 self._ledger.write(ev.WorkerAwaited(worker=number, needs=needs))
         return True

@@ -1,4 +1,4 @@
-"""Joins a Ray cluster, and has workers placed on it."""
+"""Join a Ray cluster and place workers on it."""
 
 import asyncio
 import contextlib
@@ -21,33 +21,42 @@ from batchscope.engine.sweeps.cluster_address import AUTO, CLIENT, LOCAL
 GPU, CPU = "GPU", "CPU"
 JOIN_SECONDS = 90.0
 LEAVE_SECONDS = 10.0
-"""Ray ends a process that has not heard from the cluster's head for a minute."""
+"""Kept short: Ray kills a process that has had no answer of the head node for a minute."""
 CREATION = "creation task"
-"""What Ray says where an actor could not even be made."""
+"""The phrase in Ray's error if an actor could not be created."""
 
 
 class Needs(NamedTuple):
-    """What a worker asks of a node: an `amount` of its GPUs, a share of one perhaps, or CPUs."""
+    """The resource that a worker takes from a node: GPUs or CPUs, perhaps a fraction of a GPU."""
 
     resource: str
     amount: float
 
     @property
-    def told(self) -> str:
-        """In words."""
+    def text(self) -> str:
+        """The amount and the resource in words, such as "2 CPUs"."""
         one = self.amount == 1
         return f"{self.amount:g} {self.resource}{'' if one or self.resource == GPU else 's'}"
 
     def room(self, has: float) -> int:
-        """How many workers a node has room for: whole ones, and no part reaches over two cards."""
+        """Return how many workers fit on a node that has `has` of the resource.
+
+        A worker with a fraction of a GPU uses one card only.
+        """
         if self.amount > 1:
             return int(has / self.amount)
         return int(has) * int(1 / self.amount + 1e-9)
 
 
 class Terms(NamedTuple):
-    """How a sweep wants its workers: where checkpoints go (`store`), which part of a GPU each asks
-    for, on what `device`, and how many train one trial together."""
+    """The options of a sweep on a cluster.
+
+    Attributes:
+        store: the place for checkpoints; empty for the sweep's folder.
+        gpu_share: the fraction of a GPU that each worker takes.
+        device: `auto`, `cuda` or `cpu`.
+        parallel: the most workers that train one trial together.
+    """
 
     store: str = ""
     gpu_share: float = 1.0
@@ -63,46 +72,47 @@ class Cluster:
         self._store = terms.store
         self._data: dict[str, Any] = {}
         on_gpu = terms.device == "cuda" or (terms.device == "auto" and self._total(GPU) > 0)
-        # those who train one trial together share a node, and a card of it has one of them
+        # workers that train one trial together run on one node, each with its own GPU or core
         each = (terms.gpu_share if on_gpu and terms.parallel == 1 else 1) * terms.parallel
         self.needs = Needs(GPU if on_gpu else CPU, each)
 
     def slots(self) -> int:
-        """How many workers the cluster has room for, as it is now, busy ones counted."""
+        """Return how many workers the cluster has room for now, busy ones included."""
         return sum(map(self.needs.room, self._each_node(self.needs.resource)))
 
     def _total(self, resource: str) -> float:
         return sum(self._each_node(resource))
 
     def _each_node(self, resource: str) -> list[float]:
-        """How much each node has of something."""
+        """Return how much of a resource each live node has."""
         try:
             nodes = self._ray.nodes()
-        except Exception as error:  # whatever Ray raises, it does not answer any more
+        except Exception as error:  # Ray raises many kinds of errors if it does not answer
             raise MachineProblem(f"the cluster is gone: {shortly(error)}") from None
         return [float(node["Resources"].get(resource, 0.0)) for node in nodes if node["Alive"]]
 
     async def start(self, number: int) -> RayLink:
-        """Have a worker started wherever there is room, which may take until there is.
+        """Start a worker on a node with room; wait until there is one.
 
         Raises:
-            MachineProblem: a node cannot have one, for a reason that waiting does not mend.
+            DiedAtStart: the node was lost while the worker started.
+            MachineProblem: the worker cannot be started, and waiting does not help.
         """
         count = {"num_gpus" if self.needs.resource == GPU else "num_cpus": self.needs.amount}
         options = {**count, "max_restarts": 0, "max_task_retries": 0}
         try:
             at_url = self._store if is_url(self._store) else ""
             host = self._ray.remote(Host).options(**options).remote(f"worker {number}", at_url)
-        except Exception as error:  # whatever Ray raises, nothing was placed
-            raise MachineProblem(f"no worker could be placed: {shortly(error)}") from None
+        except Exception as error:  # Ray raises many kinds of errors here
+            raise MachineProblem(f"a worker could not be placed: {shortly(error)}") from None
         try:
             node = await answer(host.__ray_call__.remote(_node))
             hello: Hello = (await answer(host.start.remote()))._replace(node=node)
             seen = not self._store or await answer(host.sees.remote(self._store))
         except (self._ray.exceptions.RayError, ConnectionError) as error:
-            # where its node went meanwhile, another may have it
+            # if the node was lost meanwhile, another node may take the worker
             kind = MachineProblem if CREATION in str(error) else DiedAtStart
-            raise kind(f"no worker could be placed: {shortly(error)}") from None
+            raise kind(f"a worker could not be placed: {shortly(error)}") from None
         except asyncio.CancelledError:
             with contextlib.suppress(Exception):
                 self._ray.kill(host)
@@ -116,28 +126,28 @@ class Cluster:
         if not seen:
             self._ray.kill(host)
             raise MachineProblem(
-                f"node {node} does not see what lies at --checkpoints {printable(self._store)}: "
+                f"node {node} cannot see the files at --checkpoints {printable(self._store)}: "
                 "name a place that all nodes share"
             )
         return RayLink(self._ray, host, hello, self._folder, self._data_of, is_url(self._store))
 
     def _data_of(self, data: Prepared) -> Any:
-        """The arrays, put where every node can fetch them once."""
+        """Put the arrays into Ray's object store, once, and return their reference."""
         if data.digest not in self._data:
             self._data[data.digest] = self._ray.put(data_files(Path(data.folder)))
         return self._data[data.digest]
 
     def leave(self) -> None:
-        """End what runs for this sweep; a cluster that was started for it ends too."""
+        """Disconnect from the cluster, and end it if it was started for this sweep."""
         with contextlib.suppress(Exception):
             self._ray.shutdown()
 
 
 async def joined(on: str, folder: Path, terms: Terms) -> Cluster:
-    """`join`, in a thread and not for ever.
+    """Call `join` in a thread, for at most `JOIN_SECONDS`.
 
     Raises:
-        MachineProblem: as `join`, or nobody answers in time.
+        MachineProblem: as for `join`, or there was no answer in time.
     """
     try:
         return await asyncio.wait_for(asyncio.to_thread(join, on, folder, terms), JOIN_SECONDS)
@@ -146,13 +156,13 @@ async def joined(on: str, folder: Path, terms: Terms) -> Cluster:
 
 
 async def left(cluster: Cluster) -> None:
-    """`leave`, in a thread and not for ever: one that does not answer is left all the same."""
+    """Call `leave` in a thread, for at most `LEAVE_SECONDS`."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(asyncio.to_thread(cluster.leave), LEAVE_SECONDS)
 
 
 def _node(host: Host) -> str:
-    """Called on a node: its address, and enough of Ray's id to tell two of one address apart."""
+    """Return the node's address and the start of its Ray id; called on the node."""
     import ray
 
     address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
@@ -160,13 +170,18 @@ def _node(host: Host) -> str:
 
 
 def join(on: str, folder: Path, terms: Terms) -> Cluster:
-    """Start Ray on this machine, or join what runs already.
+    """Start Ray on this machine, or join a cluster that runs already.
+
+    Args:
+        on: the value of `--on`.
+        folder: the sweep's folder.
+        terms: the options of the sweep on a cluster.
 
     Raises:
-        MachineProblem: Ray is missing, cannot be reached, or is of another version.
+        MachineProblem: Ray is not installed, cannot be reached, or has another version.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray has every process of the cluster import from where its driver was started
+    # Ray makes every process of the cluster import from the folder where its driver started
     os.chdir(folder)
     sys.argv[0] = str(folder / "conductor")
     try:
@@ -180,6 +195,6 @@ def join(on: str, folder: Path, terms: Terms) -> Cluster:
         quiet |= {"log_to_driver": False}
     try:
         ray.init(address={LOCAL: "local", AUTO: "auto"}.get(on, on), **quiet)
-    except Exception as error:  # whatever Ray raises, the person wants to know that and why
+    except Exception as error:  # Ray raises many kinds of errors here
         raise MachineProblem(f"--on {on}: {shortly(error)}") from None
     return Cluster(ray, folder, terms)

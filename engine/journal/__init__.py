@@ -1,1 +1,1 @@
-"""Every fact that a run states: events, their file, and the state that is folded from them."""
+"""The journal: events, their file, and the state that results from them."""

@@ -1,4 +1,4 @@
-"""A journal that outlasts a full disk: what cannot be written waits in memory, in order."""
+"""Write the journal in spite of a full disk: events that cannot be written wait in memory."""
 
 import errno
 import time
@@ -18,13 +18,18 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 10.0
 
 
 class BufferedWriter:
-    """Appends events as soon as the disk takes them; `notice` says what is wrong meanwhile.
+    """Appends events as soon as the disk accepts them, in order.
 
-    Progress and samples of memory do not wait: the next ones say it better.
+    Progress and memory samples are not kept waiting, since newer ones replace them.
+
+    Args:
+        path: the journal.
+        notice: shows a text while the journal cannot be written, and removes it if empty.
+        clock: returns the time for new events, in Unix seconds.
 
     Raises:
-        OSError: the disk refuses for another reason than that it is full or may not be written,
-            or more than 64 MiB would have to wait.
+        OSError: writing fails for another reason than a full, read-only or broken disk, or more
+            than 64 MiB of events would have to wait.
     """
 
     def __init__(
@@ -38,23 +43,23 @@ class BufferedWriter:
 
     @property
     def behind(self) -> bool:
-        """Whether something waits to be written."""
+        """Whether events wait to be written."""
         return bool(self._waiting)
 
     def append(self, *events: AnyEvent) -> None:
-        """Write events in one stroke, or have them wait for their turn."""
+        """Append events in one write, or keep them until the disk accepts them."""
         if not self.behind or self.catch_up():
             try:
                 self._writer.append(*events)
                 if not self._writer.doubtful:
-                    self._notice("")  # what was refused was not worth waiting
+                    self._notice("")  # only events that need not be kept were refused
                 return
             except OSError as error:
                 self._refused(error)
         self._keep(events)
 
     def sync(self) -> bool:
-        """Make everything written so far survive a power cut; False if something still waits."""
+        """Sync the journal; return False if events still wait or the sync failed."""
         if self.behind and not self.catch_up():
             return False
         try:
@@ -66,7 +71,11 @@ class BufferedWriter:
         return True
 
     def catch_up(self, at_once: bool = False) -> bool:
-        """Write what waits, if it is time to try again; whether nothing waits any more."""
+        """Write the waiting events if it is time to retry; return whether none waits now.
+
+        Args:
+            at_once: try now, whenever the last try was.
+        """
         if not self.behind:
             return True
         if not at_once and time.monotonic() < self._next:
@@ -83,7 +92,7 @@ class BufferedWriter:
         return not self.behind
 
     def close(self) -> None:
-        """Sync and close."""
+        """Sync and close the journal."""
         self._writer.close()
 
     def _keep(self, events: tuple[AnyEvent, ...]) -> None:
@@ -103,10 +112,11 @@ class BufferedWriter:
         self._next = now + self._wait
         self._wait = min(2 * self._wait, LONGEST_WAIT_SECONDS)
         why = error.strerror or str(error)
-        self._notice(f"the journal cannot be written ({why}): what happens waits in memory")
+        self._notice(f"the journal cannot be written ({why}): new events are kept in memory")
 
     def _caught_up(self, count: int) -> None:
         passed, self._bytes = time.monotonic() - self._since, 0
         self._notice("")
-        text = f"the disk refused for {passed:.0f} s: {count:,} events were written late"
+        late = f"{count:,} events were written late"
+        text = f"the journal could not be written for {passed:.0f} s: {late}"
         self.append(Note(at=self._clock(), level="warning", text=text))

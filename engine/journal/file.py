@@ -1,8 +1,8 @@
-"""The journal: append-only JSON lines, one writer, any number of readers.
+"""The journal file: append-only JSON lines, one writer, any number of readers.
 
-A reader keeps its own offset and takes whole lines only. A torn last line is cut off when
+A reader keeps its own offset and reads only complete lines. An incomplete last line is cut off when
 the writer opens the file again; a damaged line elsewhere is skipped and counted. Each line ends
-with the CRC-32 of the rest (`"sum"`), so that a digit that changed on the disk is no figure.
+with the CRC-32 of the rest (`"sum"`), so that a digit that changed on the disk is detected.
 """
 
 import contextlib
@@ -26,24 +26,24 @@ _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
 class Writer:
-    """Appends events; the caller holds the sweep's lock, so that there is only one.
+    """Appends events. The caller must hold the sweep's lock, so that there is only one writer.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by `close`)
         self._torn, self._path = False, path
         self.doubtful = False
-        """Whether the last sync failed, so that a power cut may still take what was appended."""
+        """Whether the last sync failed, so that a power cut may lose what was appended."""
         mend(path)
         self._durable = self._size()
         if path.stat().st_size == 0:
             self.append(JournalOpened(version=JOURNAL_VERSION, program=__version__))
 
     def append(self, *events: AnyEvent) -> None:
-        """Write events, a line each and all in one stroke, visible to readers at once."""
+        """Append events, one line each, in one write; readers see them at once."""
         size = self._size()
         lines = memoryview(b"\n" * self._torn + b"".join(map(sealed, events)))
         try:
@@ -52,7 +52,7 @@ class Writer:
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file.fileno(), size)
-            # the next event must begin its own line
+            # the next event must begin a new line
             self._torn = self._torn or self._size() != size
             raise
         self._torn = False
@@ -61,10 +61,10 @@ class Writer:
         return os.fstat(self._file.fileno()).st_size
 
     def sync(self) -> None:
-        """Make everything appended so far survive a power cut.
+        """Sync the file, so that everything appended so far survives a power cut.
 
-        A system that could not write pages may forget that they are to be written, and a second
-        fsync then succeeds for nothing: so after a failure they are written anew.
+        After a failed fsync the system may drop the unwritten pages, and the next fsync then
+        succeeds without writing them. So after a failure the data are written again.
         """
         size = self._size()
         if self.doubtful:
@@ -76,13 +76,13 @@ class Writer:
         self.doubtful, self._durable = False, size
 
     def close(self) -> None:
-        """Sync and close."""
+        """Sync and close the file."""
         self.sync()
         self._file.close()
 
 
 def mend(path: Path) -> None:
-    """Cut off a last line that has no end, left by a writer that died."""
+    """Cut off an incomplete last line, left by a writer that died."""
     with open(path, "rb+") as file:
         size = file.seek(0, os.SEEK_END)
         end = size
@@ -99,9 +99,11 @@ def mend(path: Path) -> None:
 
 
 class Reader:
-    """Reads whole lines from where it stopped; counts the lines it could not understand.
+    """Reads complete lines from its last position, and counts lines that it cannot decode.
 
-    Kinds of events named by `without` are passed over as far as the line's first bytes tell.
+    Args:
+        path: the journal.
+        without: kinds of events to skip; a line's first bytes hold its kind.
     """
 
     def __init__(self, path: Path, without: Iterable[str] = ()) -> None:
@@ -111,7 +113,7 @@ class Reader:
         self._without = tuple(f'{{"kind":"{kind}"'.encode() for kind in without)
 
     def read(self, limit: int = CHUNK) -> list[AnyEvent]:
-        """The next events, at most about `limit` bytes of them; empty when there are none yet."""
+        """Return the next events, up to about `limit` bytes of them; empty if there are none."""
         try:
             with open(self.path, "rb") as file:
                 file.seek(self.offset)
@@ -133,22 +135,22 @@ class Reader:
         return events
 
     def batches(self) -> Iterator[list[AnyEvent]]:
-        """The events from here to the end of the file, in pieces that fit into memory."""
+        """Yield the events up to the end of the file, in parts of limited size."""
         before = -1
         while before != self.offset:
             before = self.offset
             yield self.read()
 
     def read_all(self) -> list[AnyEvent]:
-        """Every event from here to the end of the file."""
+        """Return all events up to the end of the file."""
         return [event for batch in self.batches() for event in batch]
 
 
 def decode(line: bytes) -> AnyEvent:
-    """One line as an event; one without a sum is of a worker, or of an older journal.
+    """Decode a line. Lines of workers and of older journals have no checksum.
 
     Raises:
-        msgspec.MsgspecError: the line is none, or its bytes have changed.
+        msgspec.MsgspecError: the line is no event, or its bytes have changed.
     """
     if line[-SUM_LENGTH:].startswith(SUM) and _sum(line[:-SUM_LENGTH]) != line[-10:-2]:
         raise msgspec.DecodeError("its bytes have changed")
@@ -156,12 +158,12 @@ def decode(line: bytes) -> AnyEvent:
 
 
 def encode(event: AnyEvent) -> bytes:
-    """One event as a line without its end."""
+    """Encode an event as a line, without checksum and newline."""
     return _encode(event)
 
 
 def sealed(event: AnyEvent) -> bytes:
-    """One event as a line of the file, with its sum and its end."""
+    """Encode an event as a line of the file, with checksum and newline."""
     start = _encode(event)[:-1]
     return b'%s%s%s"}\n' % (start, SUM, _sum(start))
 

@@ -1,6 +1,6 @@
-"""What a conductor has to say while it cannot write its journal.
+"""The notice of a conductor that cannot write its journal, such as on a full disk.
 
-The file is there from the start and has its size, so that a full disk still takes a new text.
+The file has its full size from the start, so that a new text can be written on a full disk.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ SIZE = 512
 
 
 class NoticeFile:
-    """The notice of one sweep; nothing here ever fails."""
+    """The notice file of one sweep. Errors of the disk are ignored."""
 
     def __init__(self, folder: Path) -> None:
         self._path, self._text = folder / NAME, ""
@@ -23,7 +23,7 @@ class NoticeFile:
             self._put("")
 
     def say(self, text: str) -> None:
-        """Put up a text, or take it down where it is empty."""
+        """Show a text, or remove the notice if the text is empty."""
         if text != self._text:
             self._text = text
             with contextlib.suppress(OSError):
@@ -38,7 +38,7 @@ class NoticeFile:
 
 
 def read(folder: Path) -> str:
-    """The notice of a sweep; empty where there is none."""
+    """Return the notice of a sweep; empty if there is none."""
     try:
         return printable((folder / NAME).read_bytes()[:SIZE].decode("utf-8", "replace").strip())
     except OSError:

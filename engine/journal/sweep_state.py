@@ -1,7 +1,7 @@
-"""SweepState: the fold of a journal's events that screen, log, findings and export draw from.
+"""SweepState: the state that results from a journal's events.
 
-Folding the same event twice changes no figure, and events of an attempt that was given up are
-taken no notice of once a later attempt has begun.
+Screen, log, findings and export all read it. Applying the same event twice changes no figure.
+Once a later attempt of a trial has begun, events of its earlier attempts are ignored.
 """
 
 from collections import deque
@@ -27,7 +27,7 @@ RETRIED: frozenset[str] = frozenset({"failed", "stopped", "skipped"})
 
 @dataclass(slots=True)
 class LogLine:
-    """One line of the log; a line about every epoch would drown it, so those are not here."""
+    """One line of the log. Epochs have no line here: there are too many of them."""
 
     at: float
     level: str
@@ -35,25 +35,25 @@ class LogLine:
 
 
 class SweepState:
-    """Everything a journal says, as of its last event."""
+    """Everything that the journal has recorded so far."""
 
     def __init__(self) -> None:
         self.program = ""
-        """The version that the journal was begun with."""
+        """The version of batchscope that started the journal."""
         self.opened: ev.SweepOpened | None = None
         self.conductor: ev.ConductorStarted | None = None
         self.data: dict[str, ev.DataReady] = {}
         self.fetching: ev.DataProgress | None = None
         self.configurations: dict[str, Configuration] = {}
         self.added: list[str] = []
-        """Ids of the configurations that were added to those that the sweep began with."""
+        """Ids of the configurations that were added after the sweep began."""
         self.trials: dict[str, TrialState] = {}
         self.plans: dict[str, Plan] = {}
         self.measured: list[ev.MicroBatchesMeasured] = []
         self.paced: list[ev.Paced] = []
         self.workers: dict[int, ev.WorkerReady] = {}
         self.awaited: dict[int, str] = {}
-        """What those workers need that are still to be placed on a cluster."""
+        """By worker number: the resources that a worker not yet placed on a cluster needs."""
         self.versions: dict[str, str] = {}
         self.memory: dict[str, deque[ev.MemorySampled]] = {}
         self.log: deque[LogLine] = deque(maxlen=LOG_LENGTH)
@@ -61,13 +61,13 @@ class SweepState:
         self.pauses: list[tuple[float, float]] = []
         self.paused_at: float | None = None
         self.lines: dict[tuple[str, str], ev.Interpolated] = {}
-        """What is known of the line between two trials, by their ids."""
+        """Results along the line between two trials, by the ids of both."""
         self.ended: ev.SweepEnded | None = None
         self.version = 0
         self.last_at = 0.0
 
     def fold(self, events: Iterable[ev.AnyEvent]) -> "SweepState":
-        """Apply events in order; returns itself."""
+        """Apply events in order and return this state."""
         for event in events:
             self.apply(event)
         return self
@@ -115,16 +115,19 @@ class SweepState:
                 self._whole(event)
 
     def repeats(self, event: ev.AnyEvent) -> bool:
-        """Whether a worker states again, from a checkpoint, what is known without it."""
+        """Return whether the journal already holds what this event states.
+
+        A worker that resumes from a checkpoint repeats the results stored there.
+        """
         match event:
             case ev.EpochsFinished(trial=name):
-                known = set(self.trials[name].records.column("epoch"))
-                return all(record.epoch in known for record in event.records)
+                epochs = set(self.trials[name].records.column("epoch"))
+                return all(record.epoch in epochs for record in event.records)
             case ev.Probed(trial=name):
                 return any(probe.at_share == event.at_share for probe in self.trials[name].probes)
             case ev.Predicted(trial=name):
-                known_before = self.trials[name].predicted
-                return known_before is not None and known_before.packed == event.packed
+                earlier = self.trials[name].predicted
+                return earlier is not None and earlier.packed == event.packed
             case ev.SharpnessMeasured(trial=name):
                 return any(each.epsilon == event.epsilon for each in self.trials[name].sharpness)
             case ev.MicroBatchCut(trial=name):
@@ -133,17 +136,24 @@ class SweepState:
                 return False
 
     def job_of(self, trial: str) -> str:
-        """What a trial is trained and kept as part of: its group, or itself where it is apart."""
+        """Return the key of the job that trains a trial and holds its checkpoints.
+
+        It is the trial's group, or the trial itself if it was separated from its group.
+        """
         plan = self.plans.get(trial)
         return trial if plan is None or self.trials[trial].apart else plan.group
 
     def members_of(self, job: str, trial: str) -> list[str]:
-        """The trials of a job that a trial's plan has."""
+        """Return the trials of the plan of `trial` that belong to `job`."""
         plan = self.plans.get(trial)
         return [name for name in (plan.members if plan else (trial,)) if self.job_of(name) == job]
 
     def phase(self, alive: bool) -> SweepPhase:
-        """The sweep's state; `alive` says whether a conductor holds its lock."""
+        """Return the phase of the sweep.
+
+        Args:
+            alive: whether a conductor holds the sweep's lock.
+        """
         if self.ended and not alive:
             return self.ended.state
         if not alive:
@@ -153,22 +163,22 @@ class SweepState:
         return "running" if self.workers else "preparing"
 
     def paused_between(self, since: float, until: float) -> float:
-        """Seconds between two moments in which the sweep was paused."""
+        """Return for how many seconds the sweep was paused between two times (Unix seconds)."""
         open_end = [] if self.paused_at is None else [(self.paused_at, until)]
         overlaps = (min(end, until) - max(at, since) for at, end in (*self.pauses, *open_end))
         return sum(overlap for overlap in overlaps if overlap > 0)
 
     def count(self, *status: str) -> int:
-        """Trials of the given status."""
+        """Return the number of trials that have one of the given statuses."""
         return sum(trial.status in status for trial in self.trials.values())
 
     def replicates(self, configuration: str) -> list[TrialState]:
-        """The trials of a configuration, in the order of their seeds."""
+        """Return the trials of a configuration, ordered by seed."""
         of = self.configurations[configuration]
         return [self.trials[trial.id] for trial in trials_of(of)]
 
     def _whole(self, event: ev.AnyEvent) -> None:
-        """Events about the sweep as a whole."""
+        """Apply an event about the whole sweep."""
         match event:
             case ev.JournalOpened():
                 self.program = event.program
@@ -176,8 +186,8 @@ class SweepState:
                 self._opened(event)
             case ev.ConductorStarted():
                 if self.conductor:
-                    self._say(event.at, "resumed by a new conductor")
-                self._paused(None, event.at)  # a pause does not outlive its conductor
+                    self._say(event.at, "sweep resumed")
+                self._paused(None, event.at)  # a pause ends with the conductor
                 self.conductor, self.ended = event, None
                 self.workers.clear()
                 self.awaited.clear()
@@ -210,21 +220,20 @@ class SweepState:
             case ev.WorkerDismissed():
                 self.workers.pop(event.worker, None)
                 self.awaited.pop(event.worker, None)
-                why = event.reason or "dismissed, fewer are faster"
-                self._say(event.at, f"worker {event.worker}: {why}")
+                why = event.reason or "fewer workers are faster"
+                self._say(event.at, f"worker {event.worker}: ended, {why}")
             case ev.TrialRetried():
                 self._retried(event)
             case ev.ConfigurationsAdded():
                 self._added(event)
             case ev.SweepPaused():
                 if self.paused_at is None:
-                    self._say(event.at, "paused on request")
+                    self._say(event.at, "paused by you")
                     self._paused(event.at, event.at)
             case ev.SweepContinued():
                 if self.paused_at is not None:
-                    self._say(
-                        event.at, f"goes on after a pause of {event.at - self.paused_at:.0f} s"
-                    )
+                    pause = event.at - self.paused_at
+                    self._say(event.at, f"continued after a pause of {pause:.0f} s")
                     self._paused(None, event.at)
             case ev.SweepEnded():
                 self._sweep_ended(event)
@@ -232,7 +241,7 @@ class SweepState:
                 pass
 
     def _paused(self, since: float | None, at: float) -> None:
-        """Paused `since` then, or no longer at the moment `at`."""
+        """Record that the sweep is paused since `since`, or (None) that the pause ended at `at`."""
         if self.paused_at is not None:
             self.pauses.append((self.paused_at, at))
         self.paused_at = since
@@ -262,18 +271,18 @@ class SweepState:
             named = ", ".join(f"{size:,}" for size in sizes)
             count = sum(len(configuration.seeds) for configuration in new)
             what = f"{count} trial{'s' if count != 1 else ''} of batch size {named}"
-            self._say(event.at, f"added on request: {what}")
+            self._say(event.at, f"added by you: {what}")
 
     def _retried(self, event: ev.TrialRetried) -> None:
         trial = self.trials.get(event.trial)
         if trial is None or trial.attempt != event.attempt or trial.status not in RETRIED:
             return
         trial.status, trial.reason, trial.progress, trial.ended_at = "queued", "", None, None
-        self._say(event.at, f"{trial.id}: queued anew on request")
+        self._say(event.at, f"{trial.id}: queued again by you")
 
     @property
     def needed(self) -> str:
-        """What a cluster is to have before anything more can be placed there; empty if nothing."""
+        """The resources that the next worker waits for on a cluster; empty if none waits."""
         return next(iter(self.awaited.values()), "")
 
     def _current(self, name: str, attempt: int) -> TrialState | None:
@@ -296,11 +305,14 @@ class SweepState:
         trial.status, trial.reason, trial.device = "running", "", f"{event.device}{node}"
         again = f", attempt {event.attempt}" if event.attempt > 1 else ""
         if event.resumed_steps is not None:
-            again += f", going on after step {event.resumed_steps:,}"
+            again += f", resumed after step {event.resumed_steps:,}"
         self._say(event.at, f"{trial.id}: started on {trial.device}{again}")
 
     def _leave_behind(self, name: str) -> None:
-        """Set apart what has ended undone as its group goes on: checkpoints do not hold it."""
+        """Separate the unfinished trials of a group that continues without them.
+
+        The group's later checkpoints do not hold them.
+        """
         plan = self.plans.get(name)
         if plan is None or self.trials[name].apart:
             return
@@ -322,7 +334,7 @@ class SweepState:
         if event in self.measured:
             return
         self.measured.append(event)
-        tried = f"{len(event.shapes)} micro-batch sizes of {event.batch_size:,}"
+        tried = f"{len(event.shapes)} micro-batch sizes for a batch of {event.batch_size:,}"
         self._say(event.at, f"{event.trial}: measured {tried} in {event.seconds:.1f} s")
 
     def _timed(self, event: ev.Paced) -> None:
@@ -331,8 +343,8 @@ class SweepState:
         self.paced.append(event)
         sizes = ", ".join(f"{stack.size:,}" for stack in event.stacks)
         slots = Slots(event.workers, event.threads)
-        beside = f", {slots} at once" if event.workers else ""
-        text = f"timed stacks of {sizes} in {event.seconds:.1f} s{beside}"
+        together = f", {slots} at once" if event.workers else ""
+        text = f"timed stacks of {sizes} replicates in {event.seconds:.1f} s{together}"
         self._say(event.at, f"{event.trial}: {text}")
 
     def _cut(self, event: ev.MicroBatchCut) -> None:
@@ -340,12 +352,12 @@ class SweepState:
         if trial and not any(_same_cut(cut, event) for cut in trial.cuts):
             trial.cuts.append(event)
             what = "probing" if event.probe else "evaluating" if event.evaluation else "training"
-            text = f"{what} {event.size:,} images at once"
+            text = f"{what} with micro-batches of {event.size:,}"
             if event.grew:
-                text = f"from step {event.steps:,} on {text} again, as planned"
+                text = f"from step {event.steps:,} {text} again, as planned"
                 self._say(event.at, f"{trial.id}: {text}")
                 return
-            text = f"out of memory at step {event.steps:,}: {text}"
+            text = f"out of memory at step {event.steps:,}: now {text}"
             self._say(event.at, f"{trial.id}: {text}", "warning")
 
     def _probed(self, event: ev.Probed) -> None:
@@ -373,11 +385,11 @@ class SweepState:
         if pair in self.lines:
             return
         self.lines[pair] = event
-        between = f"the line from {event.start} to {event.end}"
+        between = f"line from {event.start} to {event.end}"
         if event.points:
             self._say(event.at, f"{between}: {len(event.points)} points in {event.seconds:.1f} s")
         else:
-            self._say(event.at, f"{between} was not drawn: {event.reason}", "warning")
+            self._say(event.at, f"{between} not measured: {event.reason}", "warning")
 
     def _ended(self, event: ev.TrialEnded) -> None:
         trial = self.trials.get(event.trial)
@@ -389,10 +401,14 @@ class SweepState:
         trial.apart = trial.apart or (event.status == "skipped" and event.trial in self.plans)
         trial.attempt, trial.status = event.attempt, event.status
         trial.reason, trial.ended_at, trial.progress = event.reason, event.at, None
-        figure = f", test accuracy {trial.last.test_accuracy:.4f}" if trial.last else ""
-        why = f": {event.reason}" if event.reason else ""
+        accuracy = f", test accuracy {trial.last.test_accuracy:.4f}" if trial.last else ""
         level = "error" if event.status == "failed" else "info"
-        self._say(event.at, f"{trial.id}: {event.status}{figure}{why}", level)
+        outcome = f"{event.status}{accuracy}"
+        if event.reason.startswith(f"{event.status} "):  # "skipped by you"
+            outcome = f"{event.reason}{accuracy}"
+        elif event.reason:
+            outcome = f"{outcome}: {event.reason}"
+        self._say(event.at, f"{trial.id}: {outcome}", level)
 
     def _sweep_ended(self, event: ev.SweepEnded) -> None:
         self._paused(None, event.at)
@@ -407,7 +423,7 @@ class SweepState:
 
 
 def _same_cut(one: ev.MicroBatchCut, other: ev.MicroBatchCut) -> bool:
-    """Whether they state the same cut, whichever attempt does."""
+    """Return whether both events state the same cut, in any attempt."""
     return msgspec.structs.replace(one, at=0.0, attempt=0) == msgspec.structs.replace(
         other, at=0.0, attempt=0
     )

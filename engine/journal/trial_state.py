@@ -1,4 +1,4 @@
-"""What a journal says of one trial."""
+"""The state of one trial, as the journal records it."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ ENDED: frozenset[str] = frozenset({"finished", "diverged", "skipped"})
 
 @dataclass(slots=True)
 class TrialState:
-    """What is known of one trial."""
+    """The state of one trial: status, progress and results so far."""
 
     id: str
     configuration: str
@@ -29,28 +29,28 @@ class TrialState:
     ended_at: float | None = None
     sharpness: list[ev.SharpnessMeasured] = field(default_factory=list)
     apart: bool = False
-    """Whether its group went on without it, so that it is trained in a job of its own."""
+    """Whether its group continued without it, so that it is trained in its own job."""
     predicted: ev.Predicted | None = None
-    """What it says of the test images at its end, still compressed."""
+    """Its predictions for the test images at the end of training, compressed."""
 
     @property
     def batch_size(self) -> int:
-        """Samples that an optimizer step sees: as planned once begun, as asked before."""
+        """Images per optimizer step: as planned once it has started, else as configured."""
         return self.started.batch_size if self.started else self.settings.train.batch_size
 
     @property
     def last(self) -> ev.EpochRecord | None:
-        """The figures of the last finished epoch."""
+        """The results of the last finished epoch; None if there is none."""
         return self.records.last
 
     @property
     def done(self) -> bool:
-        """Whether `resume` has nothing left to do here."""
+        """Whether the trial is complete, so that `resume` does not run it again."""
         return self.status in ENDED
 
     @property
     def planned_steps(self) -> float | None:
-        """Steps of the whole budget; projected from the pace so far where it is in seconds."""
+        """Optimizer steps of the whole budget; extrapolated if the budget is in seconds."""
         if self.started is None:
             return None
         budget = self.settings.train.seconds
@@ -63,7 +63,7 @@ class TrialState:
 
     @property
     def fraction(self) -> float:
-        """Share of the budget that is used up, between 0 and 1."""
+        """The share of the budget that is used up, between 0 and 1."""
         if self.done:
             return 1.0
         if self.status == "queued" or not self.planned_steps:
@@ -75,13 +75,17 @@ class TrialState:
         return min(1.0, steps / self.planned_steps)
 
     def sharpness_at(self, epsilon: float | None = None) -> ev.SharpnessMeasured | None:
-        """What was measured at that half-width, at the first that was asked for without one."""
+        """Return the sharpness measured at a half-width.
+
+        Args:
+            epsilon: the half-width; None for the first one in the preset.
+        """
         asked = self.settings.sharpness.epsilon
         wanted = epsilon if epsilon is not None else next(iter(asked), None)
         return next((each for each in self.sharpness if each.epsilon == wanted), None)
 
     def forget(self) -> None:
-        """Drop the figures of an attempt that was given up."""
+        """Discard the results of an attempt that was given up."""
         self.records.clear()
         self.probes.clear()
         self.cuts.clear()
@@ -89,7 +93,12 @@ class TrialState:
         self.sharpness.clear()
 
     def go_back(self, epochs: int, steps: int) -> None:
-        """Drop what an earlier attempt measured after the checkpoint that the next goes on from."""
+        """Discard results that are newer than the checkpoint from which training resumes.
+
+        Args:
+            epochs: the finished epochs in the checkpoint.
+            steps: the optimizer steps in the checkpoint.
+        """
         self.records.keep(epochs)
         self.probes = [probe for probe in self.probes if probe.steps <= steps]
         self.cuts = [cut for cut in self.cuts if cut.steps <= steps]
@@ -98,7 +107,7 @@ class TrialState:
         self.sharpness = [each for each in self.sharpness if each.steps <= steps]
 
     def trained(self) -> tuple[int, int, float]:
-        """Steps taken, images seen, and seconds of training, as far as is known."""
+        """Return the optimizer steps, images and seconds of training so far."""
         steps, samples = (self.last.steps, self.last.samples) if self.last else (0, 0)
         seconds = sum(self.records.column("seconds"))
         if self.progress and self.progress.steps >= steps:

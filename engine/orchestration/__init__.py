@@ -1,1 +1,1 @@
-"""The parts of a conductor: queue, workers, plans, retries and the journal's one writer."""
+"""The parts of a conductor: queue, workers, plans, retries and the journal writer."""

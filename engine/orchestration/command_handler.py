@@ -1,4 +1,4 @@
-"""Does what people ask of a running sweep; what comes of it is stated in the journal."""
+"""Executes the user's commands on a running sweep and records the results in the journal."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from batchscope.engine.sweeps.requests import retry_refusal, skip_refusal
 
 
 class CommandHandler:
-    """Takes one command after the other; what cannot be done is refused in the log."""
+    """Executes one command after another; a command that cannot be done is refused in the log."""
 
     def __init__(
         self, folder: Path, ledger: JournalWriter, queue: TrialQueue, control: Control
@@ -21,7 +21,7 @@ class CommandHandler:
         self._folder, self._ledger, self._queue, self._control = folder, ledger, queue, control
 
     def do(self, command: commands.AnyCommand) -> None:
-        """Do what a command says."""
+        """Execute a command."""
         match command:
             case commands.Stop():
                 self._control.stop()
@@ -38,7 +38,7 @@ class CommandHandler:
         self._ledger.sync()
 
     def _pause(self, paused: bool) -> None:
-        """Hold the sweep still, or let it go on; nothing where it is so already."""
+        """Pause or continue the sweep; do nothing if it is in that state already."""
         if paused != self._control.paused:
             self._ledger.write(ev.SweepPaused() if paused else ev.SweepContinued())
             self._control.pause(paused)
@@ -60,7 +60,7 @@ class CommandHandler:
         trial = self._ledger.state.trials.get(name)
         refused = retry_refusal(trial) if trial else f"there is no trial {printable(name)}"
         if refused or trial is None:
-            if trial is None or trial.status != "queued":  # a new conductor has queued it itself
+            if trial is None or trial.status != "queued":  # resuming has queued it already
                 self._refuse(refused)
             return
         self._ledger.write(ev.TrialRetried(trial=name, attempt=trial.attempt))
@@ -77,11 +77,11 @@ class CommandHandler:
             return
         new = add_batch_size.added(preset, set(state.configurations))
         try:
-            add_batch_size.store(
-                self._folder, preset.raw
-            )  # first: what is there but not stated is found
+            # stored first: a conductor that starts later finds it and states it
+            add_batch_size.store(self._folder, preset.raw)
         except OSError as error:
-            self._refuse(f"batch size {size:,}: the disk says {printable(error.strerror or error)}")
+            why = printable(error.strerror or error)
+            self._refuse(f"batch size {size:,}: sweep.toml cannot be written: {why}")
             return
         self._ledger.write(ev.ConfigurationsAdded(configurations=new))
         self._queue.preset = preset
@@ -89,7 +89,7 @@ class CommandHandler:
 
     def _line_up(self) -> None:
         self._queue.line_up()
-        self._control.tell()
+        self._control.notify()
 
     def _refuse(self, why: str) -> None:
         self._ledger.write(ev.Note(level="warning", text=f"refused: {why}"))

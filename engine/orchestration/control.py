@@ -1,11 +1,11 @@
-"""What people have asked of a running sweep, for those who work on it to wait for."""
+"""The commands that apply to a running sweep: stop, pause, skip. Tasks wait here for changes."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 
 class Control:
-    """Whether the sweep is to stop or to hold still, and which trials nobody wants any more."""
+    """Whether the sweep is to stop or pause, and which running trials are to be skipped."""
 
     def __init__(self) -> None:
         self.stopping = False
@@ -14,38 +14,38 @@ class Control:
         self._turn = asyncio.Event()
 
     def stop(self) -> None:
-        """End the sweep as soon as the workers have answered."""
+        """Stop the sweep as soon as the workers have answered."""
         self.stopping = True
-        self.tell()
+        self.notify()
 
     def pause(self, paused: bool) -> None:
-        """Hold still, or go on."""
+        """Pause the sweep, or continue it if `paused` is false."""
         self.paused = paused
-        self.tell()
+        self.notify()
 
     def drop(self, trial: str) -> None:
-        """End a trial that a worker has in hand."""
+        """Skip a trial that a worker has."""
         self.unwanted.add(trial)
-        self.tell()
+        self.notify()
 
     def ends(self, trial: str) -> bool:
-        """Whether work on a trial is to end."""
+        """Return whether work on a trial is to end."""
         return self.stopping or trial in self.unwanted
 
-    def tell(self) -> None:
-        """Have everyone who waits look again."""
+    def notify(self) -> None:
+        """Wake every task that waits for a change."""
         turn, self._turn = self._turn, asyncio.Event()
         turn.set()
 
     async def changes(self) -> AsyncIterator[None]:
-        """At once, and again whenever something may have changed meanwhile."""
+        """Yield at once, and again after each change."""
         while True:
-            turn = self._turn  # before the look: what changes during it is not missed
+            turn = self._turn  # taken before the caller looks, so that no change is missed
             yield
             await turn.wait()
 
     async def stopped(self) -> None:
-        """Wait until the sweep is to stop."""
+        """Wait until the sweep is asked to stop."""
         async for _ in self.changes():
             if self.stopping:
                 return

@@ -1,4 +1,4 @@
-"""What waits and what runs, in expected seconds: whole trials, and stacks of them as timed."""
+"""Estimate the seconds that trials, and stacks of trials, will take."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from batchscope.engine.spec import Settings, Trial
 
 
 class Costs:
-    """Expected seconds on one worker, by the estimate for one trial and the timed stacks.
+    """Expected seconds on one worker, from the estimate for one trial and the timed stacks.
 
-    They are good for comparing trials with each other, whatever the machine.
+    Use them to compare trials with each other; the absolute values depend on the machine.
     """
 
     def __init__(self, state: SweepState, data: Mapping[str, Prepared]) -> None:
@@ -25,12 +25,15 @@ class Costs:
         self._alone: dict[str, tuple[float, bytes]] = {}
 
     def alone(self, trial: Trial) -> float:
-        """Of a trial on its own."""
-        return self._known(trial)[0]
+        """Return the expected seconds of a trial on its own."""
+        return self._alone_and_key(trial)[0]
 
     def stack(self, trial: Trial, size: int) -> float:
-        """Of so many replicates of a trial as one stack; one after the other if none was timed."""
-        seconds, key = self._known(trial)
+        """Return the expected seconds of `size` replicates of a trial as one stack.
+
+        If no stack was timed, it is the time of the replicates one after another.
+        """
+        seconds, key = self._alone_and_key(trial)
         for paced in reversed(self._timed(key)):
             largest = max(stack.size for stack in paced.stacks)
             one = step_seconds(1, paced.stacks)
@@ -39,7 +42,12 @@ class Costs:
         return seconds * size
 
     def timed(self, settings: Settings, share: int) -> list[Paced]:
-        """What was timed of trials like these, oldest first."""
+        """Return the timings of trials with equal cost, oldest first.
+
+        Args:
+            settings: settings of one of the trials.
+            share: the images of a batch that one worker takes.
+        """
         return self._timed(alike(settings, share))
 
     def _timed(self, key: bytes) -> list[Paced]:
@@ -50,7 +58,7 @@ class Costs:
         self._read = len(self._state.paced)
         return self._paced[key]
 
-    def _known(self, trial: Trial) -> tuple[float, bytes]:
+    def _alone_and_key(self, trial: Trial) -> tuple[float, bytes]:
         known = self._alone.get(trial.configuration)
         if known is None:
             images = self._data[trial.settings.data.name].train

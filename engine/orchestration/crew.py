@@ -1,4 +1,4 @@
-"""The conductor's workers: hiring, giving orders, listening, dismissing."""
+"""Start the conductor's workers, send them orders, receive their events and end them."""
 
 import asyncio
 import contextlib
@@ -27,32 +27,32 @@ from batchscope.engine.processes.worker_processes import Reserve, start_worker
 HALT_PATIENCE_SECONDS = 20.0
 DISMISSAL_SECONDS = 3.0
 PINGS = 12
-START_PATIENCE = 5  # times as long: nothing answers while a library is read from a slow disk
+START_PATIENCE = 5  # times as long: a worker cannot answer while it loads libraries
 
 Heard = Callable[[AnyEvent], None]
 Start = Callable[[int], Awaitable[Link]]
-"""Has a worker of that number started, somewhere."""
+"""Starts the worker with a given number, on this machine or on a node."""
 
 
 class DiedAtStart(MachineProblem):
-    """A worker was killed while it started: the next may fare better."""
+    """A worker was killed while it started; another attempt may succeed."""
 
 
 class WorkerHandle:
-    """One worker."""
+    """The conductor's handle on one worker."""
 
     def __init__(self, link: Link, number: int, device: str, silence: float) -> None:
         self.link, self.number, self.device = link, number, device
         self._silence, self._unanswered, self._silent = silence, 0, 0.0
         self.free_bytes: int | None = None
-        """What it may take of the memory where it runs, if it said so."""
+        """Bytes of memory that it may use on its node, if it reported them."""
         self.sharing = 1
-        """How many like it there is room for where it runs."""
+        """How many such workers its node has room for."""
         self.fault = ""
-        """What its device did, if that is why it ended."""
+        """The error of its device or node, if that ended it."""
 
     async def next_event(self) -> AnyEvent | None:
-        """The next fact it states; None once it is gone."""
+        """Return the next event of the worker; None once it is gone."""
         while line := await self.link.receive():
             self._unanswered = 0
             with contextlib.suppress(msgspec.MsgspecError):
@@ -60,11 +60,17 @@ class WorkerHandle:
         return None
 
     async def order(self, order: orders.AnyOrder) -> None:
-        """Send an order; a worker that is gone is noticed by whoever listens to it."""
+        """Send an order. A worker that is gone is noticed by `next_event`, not here."""
         await self.link.send(order)
 
     async def work(self, order: orders.Work, heard: Heard, control: Control) -> str | None:
-        """Have a group measured or trained; None once that ended, or why the worker was lost."""
+        """Let the worker do an order to its end; return why it was lost, or None.
+
+        Args:
+            order: what to measure or train.
+            heard: called with each event of the worker.
+            control: the stops, pauses and skips that are passed on to the worker.
+        """
         left = set(orders.awaited(order))
         watching = asyncio.create_task(self.end_if_silent(self._silence))
         attending = None
@@ -88,7 +94,7 @@ class WorkerHandle:
         return await self.last_words()
 
     async def end(self) -> None:
-        """Wait until it has ended by itself, or end it."""
+        """Wait until the worker has ended, and kill it after `DISMISSAL_SECONDS`."""
         try:
             await asyncio.wait_for(self.link.wait(), DISMISSAL_SECONDS)
         except TimeoutError:
@@ -96,21 +102,21 @@ class WorkerHandle:
             await self.link.wait()
 
     async def last_words(self) -> str:
-        """How a worker that is gone ended, with the end of its log."""
+        """Return how a lost worker ended, with the end of its log."""
         code = await self.link.wait()
         self.fault = self.fault or self.link.fault
         if self.fault:
             return self.fault
         how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         if self._silent:
-            how = f"silent for {self._silent:g} s and therefore killed"
+            how = f"killed after {self._silent:g} s without an answer"
         last = await self.link.last_lines()
         return f"the worker was {how}" + (f"; its log ends: {' | '.join(last)}" if last else "")
 
     async def end_if_silent(self, patience: float) -> None:
-        """Ask it again and again whether it is there, and kill it where no answer comes.
+        """Ping the worker regularly, and kill it if it does not answer for `patience` seconds.
 
-        Rounds are counted, not seconds: a machine or a conductor that slept has missed none.
+        Pings are counted, not seconds, so that a machine or a conductor that slept loses no worker.
         """
         self._unanswered = 0
         while self._unanswered < PINGS:
@@ -121,7 +127,7 @@ class WorkerHandle:
         self.link.kill()
 
     async def _attend(self, left: AbstractSet[str], control: Control) -> None:
-        """Pass on what people ask for while the worker has trials in hand, those `left`."""
+        """Pass stops, pauses and skips on to the worker while it has the trials `left`."""
         held, dropped = False, set[str]()
         async for _ in control.changes():
             unwanted = {trial for trial in left if control.ends(trial)}
@@ -139,10 +145,15 @@ class WorkerHandle:
 
 
 class Crew:
-    """The workers of one conductor; each holds the sweep's lock, inherited or handed over.
+    """The workers of one conductor. Each local worker holds the sweep's lock.
 
-    Those that wait in the reserve are taken first. Where `start` is given, it starts workers
-    instead, elsewhere than below this process.
+    Args:
+        folder: the sweep's folder.
+        lock: the descriptor of the sweep's lock.
+        heard: called with each event that a worker sends while it starts.
+        silence: the seconds without an answer after which a worker is killed.
+        reserve: workers that have started already; they are taken first.
+        start: starts workers elsewhere, such as on the nodes of a cluster.
     """
 
     def __init__(
@@ -160,7 +171,7 @@ class Crew:
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of the workers that were hired and not yet dismissed."""
+        """Process ids of the workers on this machine."""
         return [pid for member in self._members.values() if (pid := member.link.pid) is not None]
 
     async def hire(
@@ -171,11 +182,18 @@ class Crew:
         card: str = "",
         team: orders.TeamSpec = orders.TeamSpec(),  # noqa: B008 (it is frozen)
     ) -> WorkerHandle:
-        """Start a worker and wait until it is ready; `card` is the UUID of a GPU.
+        """Start a worker and wait until it is ready.
+
+        Args:
+            number: the worker's number.
+            device: the name of its device, such as `cuda:0`.
+            threads: its CPU threads.
+            card: the UUID of the GPU.
+            team: the workers that train trials together with it.
 
         Raises:
             DiedAtStart: it was killed before it was ready.
-            MachineProblem: it could not take the device.
+            MachineProblem: it could not use the device.
         """
         member = WorkerHandle(await self._start(number), number, device, self._silence)
         self._members[number] = member
@@ -194,10 +212,10 @@ class Crew:
         words = await member.last_words()
         killed = (member.link.exit_code or 0) < 0
         problem = DiedAtStart if killed else MachineProblem
-        raise problem(f"no worker could be started: {words}")
+        raise problem(f"a worker could not be started: {words}")
 
     async def _start_here(self, number: int) -> Link:
-        """A child of this process, that inherits the lock."""
+        """Start a worker as a child process that inherits the lock."""
         log = self._folder / f"worker-{number}.log"
         with open(log, "ab") as errors:
             waiting = self._reserve.take(self._lock, errors.fileno())
@@ -205,21 +223,21 @@ class Crew:
         return ProcessLink(process, log)
 
     def give_up(self, device: str, why: str) -> None:
-        """End the workers of a device that is gone: they might wait for it for ever."""
+        """Kill the workers of a lost device, which might wait for it for ever."""
         for member in self._members.values():
             if member.device == device and member.link.exit_code is None:
                 member.fault = f"{device}: {why}"
                 member.link.kill()
 
     async def let_go(self, number: int) -> None:
-        """End a worker that nobody needs."""
+        """End a worker that is no longer needed."""
         member = self._members.pop(number, None)
         if member is not None:
             member.link.close()
             await member.end()
 
     async def dismiss(self) -> None:
-        """End every worker: by the end of its stdin, then by force."""
+        """End every worker: close its stdin, then kill it if it does not end."""
         for member in self._members.values():
             member.link.close()
         for member in self._members.values():

@@ -1,4 +1,4 @@
-"""Has a data set prepared by a process of its own and writes down how it goes."""
+"""Prepare a data set in a separate process and record its progress."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from batchscope.engine.sweeps.launcher import module_command
 
 
 class PrepareMessage(msgspec.Struct, frozen=True):
-    """A line of `engine.data.prepare`: progress, the result, or an error."""
+    """One line of output of `engine.data.prepare`: progress, the result, or an error."""
 
     received: int | None = None
     total: int = 0
@@ -26,8 +26,14 @@ async def fetch(
 ) -> Prepared:
     """Prepare a data set under `home`, from `data_dir` or the network.
 
+    Args:
+        name: the name of the data set.
+        home: batchscope's home folder.
+        data_dir: a folder that holds the images already; None to download them.
+        write: records an event in the journal.
+
     Raises:
-        MachineProblem: the images cannot be had.
+        MachineProblem: the images could not be read or downloaded.
     """
     arguments = [name, str(home), *([data_dir] if data_dir else [])]
     process = await asyncio.create_subprocess_exec(
@@ -47,32 +53,32 @@ async def fetch(
             if answer.prepared:
                 return answer.prepared
         code = await process.wait()
-        raise MachineProblem(f"{name}: preparing the images ended with exit code {code}")
+        raise MachineProblem(f"{name}: preparing the images failed with exit code {code}")
     finally:
         if process.returncode is None:
             process.terminate()
         await process.wait()
 
 
-async def had(
+async def prepared(
     name: str,
     home: Path,
     data_dir: str | None,
-    known: DataReady | None,
+    recorded: DataReady | None,
     write: Callable[[AnyEvent], None],
 ) -> Prepared:
-    """`fetch`, and write down what was had, unless it is `known`.
+    """Prepare a data set with `fetch`, and record it unless the journal holds it (`recorded`).
 
     Raises:
-        MachineProblem: the images cannot be had, or are not those that are known.
+        MachineProblem: the images could not be read, or differ from those in the journal.
     """
     data = await fetch(name, home, data_dir, write)
-    if known and known.digest != data.digest:
+    if recorded and recorded.digest != data.digest:
         raise MachineProblem(
-            f"{name}: the images are not those that this sweep began with; "
+            f"{name}: the images have changed since this sweep began; "
             "start a new sweep to train on them"
         )
-    if not known:
+    if not recorded:
         write(
             DataReady(
                 name=name,

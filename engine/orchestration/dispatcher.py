@@ -1,4 +1,4 @@
-"""Keeps workers busy: group after group for each, and another worker where one dies."""
+"""Give each worker one group of trials after another, and replace workers that die."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -24,21 +24,25 @@ from batchscope.engine.orchestration.trial_queue import Group, TrialQueue
 from batchscope.engine.processes import orders
 from batchscope.engine.spec import Trial
 
-SKIPPED = "skipped on request"
+SKIPPED = "skipped by you"
 IDLE_SECONDS = 5.0
 
 
 def places_for(
     devices: list[Device], left: int, asked: int | None, alone: bool, parallel: int = 1
 ) -> list[Placement]:
-    """A place for each worker, given the trials `left` and the number of workers `asked` for.
+    """Return the placement of each worker.
 
-    A GPU has one worker. On a CPU there is one a core, since a network this small gains nothing
-    from a second thread; the threads left over by few trials are shared out. Where epochs are
-    timed `alone`, there is one worker in all.
+    Each GPU gets one worker. A CPU gets one worker per core, since small networks gain nothing
+    from a second thread. If there are fewer trials than cores, each worker gets more threads.
 
-    Where trials are trained by up to `parallel` workers together, a place is a bundle of as many
-    GPUs, or cores, each of which has as many threads as one that trains by itself.
+    Args:
+        devices: the devices to train on.
+        left: the number of trials that are not finished.
+        asked: the number of workers that the user set; None to choose it here.
+        alone: whether epochs are timed alone, so that there is a single worker.
+        parallel: the most workers that train one trial together. A placement then covers as many
+            GPUs or cores, each with the threads of a worker that trains alone.
     """
     if devices[0].handle is not None:
         bundles = bundled(devices, parallel)
@@ -62,9 +66,9 @@ def places_for(
 
 
 def bundled(devices: Sequence[Device], parallel: int) -> list[tuple[Device, ...]]:
-    """Bundles of so many GPUs; those beyond the last whole one stay idle.
+    """Divide GPUs into bundles of `parallel` each; GPUs that fill no whole bundle stay idle.
 
-    Where there are fewer than that, all are one bundle, in which they come again in turn.
+    If there are fewer GPUs than `parallel`, return one bundle that repeats them in turn.
     """
     whole = [
         tuple(devices[start : start + parallel])
@@ -74,36 +78,36 @@ def bundled(devices: Sequence[Device], parallel: int) -> list[tuple[Device, ...]
 
 
 def crowded(devices: Sequence[Device], parallel: int) -> str | None:
-    """What to say where workers of one trial have to share a card or a core; None where not."""
+    """Return a warning if workers of one trial must share a GPU or a core, else None."""
     of, what = (len(devices), "GPUs") if devices[0].handle is not None else (cores(), "cores")
     if parallel <= of:
         return None
     return (
-        f"run.data_parallel = {parallel} on {of} {what}: the workers share them, so times say "
-        f"nothing about {parallel} {what}"
+        f"run.data_parallel = {parallel} on {of} {what}: the workers share them, so the times do "
+        f"not show how fast {parallel} {what} would be"
     )
 
 
 async def hire(crew: Crew, number: int, place: Placement) -> WorkerHandle:
-    """Have a worker for a place; raises what `Crew.hire` does."""
+    """Start a worker for a placement; raises what `Crew.hire` raises."""
     device = place.device
     words = number, device.name, place.threads, device.handle or ""
     return await (crew.hire(*words, team_of(place)) if place.team else crew.hire(*words))
 
 
 def team_of(place: Placement) -> orders.TeamSpec:
-    """Those who train the trials of a place, which their first worker starts by itself."""
+    """Return the team that trains the trials of a placement; its first worker starts the others."""
     cards = {device.handle or device.name for device in place.team}
     apart = place.has_gpu and len(cards) == len(place.team)
     return orders.TeamSpec(devices=tuple(device.name for device in place.team), apart=apart)
 
 
 class Dispatcher:
-    """Hands the groups of a queue to workers until none is left, as `control` allows.
+    """Hands the groups of a queue to workers until none is left, a stop or a pause.
 
-    A line between two solutions is drawn as soon as both are there, before the next group.
+    The line between two solutions is measured as soon as both exist, before the next group.
 
-    `listen` is called before the last worker leaves: somebody may just have asked for more.
+    `listen` is called before the last worker leaves, since a command may just have added trials.
     """
 
     def __init__(
@@ -126,15 +130,15 @@ class Dispatcher:
 
     @property
     def linker(self) -> InterpolationJobs:
-        """The lines that are left."""
+        """The lines between solutions that are still to be measured."""
         return self._linker
 
     def waiting(self) -> int:
-        """How many groups and lines wait for a worker."""
+        """Return how many groups and lines wait for a worker."""
         return len(self._queue.groups()) + len(self._linker.free())
 
     def busy(self) -> int:
-        """How many workers have something in hand."""
+        """Return how many workers have a group."""
         return len(self._in_hand)
 
     async def serve(
@@ -145,11 +149,18 @@ class Dispatcher:
         place: Placement,
         once: bool = False,
     ) -> MachineProblem | None:
-        """Give one worker trial after trial, and replace it where it dies.
+        """Give one worker group after group, and replace it if it dies.
 
-        One that serves only `once` is not replaced, and leaves where there is nothing for it to do:
-        whoever hired it has others. Returns why no worker could be had for this place, if none
-        could: then the others go on.
+        Args:
+            crew: starts the replacements.
+            number: the worker's number.
+            first: the task that starts the first worker.
+            place: where the worker runs.
+            once: do not replace the worker, and let it end when it has had no work for
+                `IDLE_SECONDS`; the caller hires others.
+
+        Returns:
+            The problem if no worker could be started here; the other workers continue.
         """
         self._service.join(place.key)
         try:
@@ -158,7 +169,7 @@ class Dispatcher:
             return await self._serve(crew, number, first, place)
         finally:
             self._service.leave(place.key)
-            self._control.tell()  # who waited for this device to take a trial need not any more
+            self._control.notify()  # a group may have waited for this device
 
     async def _serve_once(
         self, number: int, hiring: "asyncio.Task[WorkerHandle]", place: Placement
@@ -191,7 +202,7 @@ class Dispatcher:
                     return problem
                 await asyncio.sleep(wait)
             if self._service.useless(place.key):
-                lost = f"{place.device.name} is out of service: it failed over {MOST_TRIALS} trials"
+                lost = f"{place.device.name} is out of service: {MOST_TRIALS} trials failed on it"
                 self._ledger.lost(number, lost)
                 return MachineProblem(lost)
             if not (self._queue or self._linker) or self._control.stopping:
@@ -201,9 +212,12 @@ class Dispatcher:
     async def _keep_busy(
         self, member: WorkerHandle, place: Placement, patience: float | None = None
     ) -> bool:
-        """Give a worker groups until none is left or it should stop; False if it was lost.
+        """Give a worker groups until none is left or the sweep stops; return False if it was lost.
 
-        With `patience` it waits for one no longer than that.
+        Args:
+            member: the worker.
+            place: where it runs.
+            patience: the seconds to wait for the next group; None to wait without limit.
         """
         while (work := await self._next_within(patience, place.key)) is not None:
             try:
@@ -214,11 +228,11 @@ class Dispatcher:
                     return False
             finally:
                 self._in_hand.pop(member.number, None)
-                self._control.tell()
+                self._control.notify()
         return True
 
     def _heard(self, event: AnyEvent) -> None:
-        """Write down what a worker states, or how a trial ends that nobody wants any more."""
+        """Record a worker's event; a trial that was skipped ends as skipped, not as stopped."""
         if isinstance(event, TrialEnded) and event.trial in self._control.unwanted:
             self._control.unwanted.discard(event.trial)
             if event.status in ("stopped", "failed"):
@@ -233,7 +247,7 @@ class Dispatcher:
             return None
 
     async def _next(self, device: str) -> Group | Pair | None:
-        """The next group or line for a device as soon as it may begin; None once there is none."""
+        """Wait for the next group or line for a device; return None once there is no more."""
         async for _ in self._control.changes():
             if not self._queue and not self._in_hand:
                 self._listen()
@@ -250,13 +264,13 @@ class Dispatcher:
         return None
 
     async def _may_begin(self, group: Group) -> None:
-        """Wait for the end of a pause, unless the group is to end anyway."""
+        """Wait until the sweep is not paused, unless the whole group is to end."""
         async for _ in self._control.changes():
             if not self._control.paused or all(self._control.ends(t.id) for t in group.trials):
                 return
 
     async def _attempt(self, member: WorkerHandle, place: Placement, taken: Group) -> bool:
-        """Have a worker plan and train a group; False if the worker was lost over it."""
+        """Let a worker plan and train a group; return False if the worker was lost."""
         group: Group | None = taken
         lost = None
         if taken.plan is None:
@@ -264,7 +278,7 @@ class Dispatcher:
             lost = await self._plan(member, place, taken)
             if lost is None:
                 group = self._queue.settled(taken)
-                self._control.tell()
+                self._control.notify()
         if lost is None and group is not None:
             self._in_hand[member.number] = group
             lost = await self._train(member, group)
@@ -281,7 +295,7 @@ class Dispatcher:
         return False
 
     async def _plan(self, member: WorkerHandle, place: Placement, group: Group) -> str | None:
-        """Have plans made for the trials of a group; why the worker was lost, if it was."""
+        """Let a worker plan the trials of a group; return why it was lost, or None."""
         attempt = self._ledger.next_attempt(group.key, *(trial.id for trial in group.trials))
         data = self._data[group.trials[0].settings.data.name]
         task = PlanningTask(member, place, group.trials, attempt, data)
@@ -291,7 +305,7 @@ class Dispatcher:
         return lost
 
     async def _train(self, member: WorkerHandle, group: Group) -> str | None:
-        """Have a group with a plan trained; why the worker was lost, if it was."""
+        """Let a worker train a planned group; return why it was lost, or None."""
         assert group.plan is not None
         attempt = self._ledger.next_attempt(group.key, *(trial.id for trial in group.trials))
         await self._may_begin(group)
@@ -311,19 +325,19 @@ class Dispatcher:
         return await member.work(order, self._heard, self._control)
 
     def _left(self, group: Group) -> list[Trial]:
-        """The trials of a group that have not ended, and that it does not go on without."""
+        """Return the trials of a group that have not ended and are still part of it."""
         state = self._ledger.state
         left = [t for t in group.trials if state.trials[t.id].status in ("queued", "running")]
         return [t for t in left if group.plan is None or state.job_of(t.id) == group.key]
 
     def _end_unwanted(self, group: Group, attempt: int) -> None:
-        """End those trials of a group that nobody wants any more."""
+        """End the trials of a group that were skipped."""
         for trial in self._left(group):
             if trial.id in self._control.unwanted:
                 self._heard(TrialEnded(trial=trial.id, attempt=attempt, status="stopped"))
 
     def _rest(self, number: int) -> Rest:
-        """What the sweep has beside what a worker has in hand."""
+        """Return the work of the sweep apart from the group of worker `number`."""
         busy = [
             self._queue.seconds(group) * (1 - self._fraction(group))
             for other, group in self._in_hand.items()
@@ -332,20 +346,20 @@ class Dispatcher:
         return Rest(self._queue.workers, self._queue.waiting(), busy)
 
     def _fraction(self, group: Group) -> float:
-        """How far those of a group are that have not ended."""
+        """Return the fraction of the budget that the unfinished trials of a group have used."""
         trials = self._ledger.state.trials
         return max((trials[trial.id].fraction for trial in self._left(group)), default=1.0)
 
     async def _after_death(
-        self, group: Group, lost: str, device_failed: bool, known: bool = True
+        self, group: Group, lost: str, device_failed: bool, lasting: bool = True
     ) -> None:
-        """Have a group over which a worker was lost tried again, or end it after too many.
+        """Retry a group after its worker was lost, or fail it after too many retries.
 
-        A device that failed is no fault of the group, as long as another may have it; where places
-        come and go, none is `known` by its failures, and each counts.
+        A failed device does not count as a retry while another device can take the group. On a
+        cluster (`lasting` is false) places come and go, so every loss counts.
         """
         wait: float | None = 0.0
-        if not (device_failed and known and self._service.elsewhere(group.key)):
+        if not (device_failed and lasting and self._service.elsewhere(group.key)):
             wait = self._deaths.another(group.key, self._ledger.kept_steps(group.key))
         for trial in self._left(group):
             if self._control.ends(trial.id):
@@ -353,15 +367,15 @@ class Dispatcher:
             elif wait is None:
                 self._end(trial, "failed", f"{lost} (after {RETRIES} retries)")
         if wait is None or not self._left(group):
-            self._deaths.forget(group.key)  # whoever asks for it again means it
+            self._deaths.forget(group.key)  # a retry by the user starts a new count
             self._queue.give_back(group)
             return
         self._queue.put_back(group)
-        self._control.tell()
+        self._control.notify()
         await asyncio.sleep(wait)
 
     def _end(self, trial: Trial, status: TrialStatus, reason: str) -> None:
-        """Write down the end of the attempt that last began: its figures stay."""
+        """Record the end of the trial's latest attempt; the figures of that attempt stay."""
         attempt = max(1, self._ledger.state.trials[trial.id].attempt)
         end = TrialEnded(trial=trial.id, attempt=attempt, status=status, reason=reason)
         self._heard(end)

@@ -1,4 +1,4 @@
-"""Has lines between two solutions drawn by workers that have nothing else to do."""
+"""Let workers measure loss and accuracy along the lines between two solutions."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from batchscope.engine.spec import Trial
 
 
 class InterpolationJobs:
-    """The lines that the journal does not hold, each in one worker's hands at most."""
+    """The lines that are still to be measured; at most one worker has each."""
 
     def __init__(
         self, ledger: JournalWriter, data: Mapping[str, Prepared], control: Control
@@ -28,11 +28,11 @@ class InterpolationJobs:
         self._in_hand: set[tuple[str, str]] = set()
 
     def __bool__(self) -> bool:
-        """Whether any line is left, in somebody's hands or not."""
+        """Whether any line is still to be measured, by a worker now or later."""
         return bool(interpolation_lines.left(self._ledger.state))
 
     def free(self) -> list[interpolation_lines.Pair]:
-        """The lines that are in nobody's hands."""
+        """Return the lines that no worker has."""
         return [
             p
             for p in interpolation_lines.left(self._ledger.state)
@@ -40,14 +40,14 @@ class InterpolationJobs:
         ]
 
     def take(self) -> interpolation_lines.Pair | None:
-        """A line that is in nobody's hands, for whoever calls to draw; None where there is none."""
+        """Reserve a line that no worker has for the caller; return None if there is none."""
         for pair in self.free()[:1]:
             self._in_hand.add(_names(pair))
             return pair
         return None
 
     def weights_of(self, trials: Iterable[str]) -> dict[str, str]:
-        """The folders for the final weights of those trials that are ends of a line."""
+        """Return the folders for the final weights of the trials that are an end of a line."""
         state = self._ledger.state
         return {
             name: str(self._ledger.weights_of(name))
@@ -56,9 +56,9 @@ class InterpolationJobs:
         }
 
     async def draw(self, member: WorkerHandle, pair: interpolation_lines.Pair) -> bool:
-        """Have a worker draw a line; False if the worker was lost over it.
+        """Let a worker measure a line; return False if the worker was lost.
 
-        A line over which too many workers are lost is given up, and the sweep does without it.
+        After too many lost workers the line is given up and the sweep continues without it.
         """
         names, lines = _names(pair), list[Interpolated]()
 
@@ -86,11 +86,11 @@ class InterpolationJobs:
         return lost is None
 
     def note_hindered(self) -> None:
-        """Say of each line that has an end which did not finish that there is none."""
+        """Add a warning for each line that has no result because a trial did not finish."""
         state = self._ledger.state
-        known = {line.text for line in state.log}
+        said = {line.text for line in state.log}
         for text in interpolation_lines.hindered(state):
-            if text not in known:
+            if text not in said:
                 self._ledger.write(Note(level="warning", text=text))
 
     def _write(self, pair: interpolation_lines.Pair, reason: str) -> None:

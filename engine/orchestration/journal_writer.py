@@ -1,6 +1,6 @@
-"""The journal as its only writer keeps it: each fact is stamped, written down and folded.
+"""Write the journal: stamp each event, append it to the file and apply it to the state.
 
-Where a sweep keeps the checkpoints of its trials follows from its launch.
+This module also knows where a sweep keeps the checkpoints of its trials.
 """
 
 import asyncio
@@ -26,10 +26,13 @@ RETRY_SECONDS = 0.5
 
 
 class JournalWriter:
-    """The journal of the sweep in `folder` and its fold, which are never apart.
+    """The journal of the sweep in `folder`, and the state that results from it.
 
-    Checkpoints lie in the folder too, or in `kept`; `cleared` is called with the path below either
-    of those that are not needed any more, and answers with what is to be waited for in the end.
+    Args:
+        folder: the sweep's folder.
+        kept: the folder for checkpoints; None for the sweep's folder.
+        cleared: called with the relative path of checkpoints that are no longer needed. It may
+            return a future that is awaited before the sweep ends.
     """
 
     def __init__(
@@ -43,19 +46,19 @@ class JournalWriter:
         self.state = SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
         self.clock = SteadyClock(self.state.last_at)
         self.reserved: dict[int, tuple[str, int]] = {}
-        """Of each worker: its device, and the bytes that its allocator last said it holds."""
+        """By worker number: its device, and the bytes that its allocator last reported."""
         self._folder, self._notice = folder, notice.NoticeFile(folder)
         self._writer = BufferedWriter(folder / journal.NAME, self._notice.say, self.clock)
         self._last_epochs: dict[str, ev.EpochsFinished] = {}
 
     def write(self, *facts: ev.AnyEvent) -> None:
-        """Write facts down, all of them in one stroke."""
+        """Stamp events and append them to the journal in one write."""
         stamped = [msgspec.structs.replace(fact, at=self.clock()) for fact in facts]
         self._writer.append(*stamped)
         self.state.fold(stamped)
 
     def heard(self, event: ev.AnyEvent) -> None:
-        """Write down what a worker states; what must outlive a power cut is synced."""
+        """Record an event of a worker; sync those that must survive a power cut."""
         if isinstance(event, ev.Progress) and event.reserved_bytes is not None:
             started = self.state.trials[event.trial].started
             if started:
@@ -73,27 +76,30 @@ class JournalWriter:
             self.sync()
 
     def kept_in(self, job: str) -> Path:
-        """The folder of a job's checkpoints: of a group, or a trial that is trained by itself."""
+        """Return the checkpoint folder of a job: a group, or a trial that trains by itself."""
         return checkpoints.folder_of(self._kept, job)
 
     def weights_of(self, trial: str) -> Path:
-        """The folder of a trial's final weights, where they are kept."""
+        """Return the folder for a trial's final weights."""
         return checkpoints.weights_of(self._kept, trial)
 
     def checkpoints_of(self, trial: str) -> Path:
-        """The folder of the checkpoints that a trial is in."""
+        """Return the checkpoint folder of the job that a trial belongs to."""
         return self.kept_in(self.state.job_of(trial))
 
     def next_attempt(self, job: str, *trials: str) -> int:
-        """The next attempt's number, one for all trials of a job: later than any that was kept."""
+        """Return the number of the next attempt, the same for all trials of a job.
+
+        It is higher than that of any attempt in the journal or in a checkpoint.
+        """
         latest = checkpoints.latest_header(self.kept_in(job))
         begun = max(self.state.trials[trial].attempt for trial in trials)
         return max(begun, latest.attempt if latest else 0) + 1
 
     def kept_steps(self, job: str) -> int:
-        """Steps that the newest checkpoint of a job holds, or those of the last epochs stated.
+        """Return the optimizer steps in a job's newest checkpoint or last recorded epoch.
 
-        A checkpoint may lie where only the nodes of a cluster see it; its epochs are stated.
+        On a cluster the checkpoint may be out of sight here, but its epochs are in the journal.
         """
         latest = checkpoints.latest_header(self.kept_in(job))
         stated = [
@@ -105,13 +111,13 @@ class JournalWriter:
         return not trial.done and self.state.job_of(trial.id) == job
 
     def clear_away(self) -> None:
-        """Remove the checkpoints of what is done; the ends must be on the disk."""
+        """Remove the checkpoints of finished trials, once the journal is synced."""
         for trial in self.state.trials.values():
             if trial.done:
                 self._clear(trial.id)
 
     def _clear(self, trial: str) -> None:
-        """Remove the checkpoints that a trial was in, once nobody else needs them."""
+        """Remove the checkpoints of a trial's jobs, unless other trials still need them."""
         state, plan = self.state, self.state.plans.get(trial)
         for job in {trial, plan.group if plan else trial}:
             if all(state.trials[name].done for name in state.members_of(job, trial)):
@@ -122,30 +128,30 @@ class JournalWriter:
                     under_way.add_done_callback(self._clearing.discard)
 
     def _end(self, event: ev.TrialEnded) -> None:
-        """Write a trial's end with its last epochs in one stroke: nothing comes between them."""
+        """Write a trial's end and its last epochs in one write, so that a crash loses neither."""
         last = self._last_epochs.pop(event.trial, None)
         self.write(*([last] if last and last.attempt == event.attempt else []), event)
         if self.sync() and self.state.trials[event.trial].done:
             self._clear(event.trial)
 
     def lost(self, worker: int, reason: str) -> None:
-        """Write down that a worker is gone, and with it what it held."""
+        """Record that a worker is gone, and forget the memory that it held."""
         self.reserved.pop(worker, None)
         self.write(ev.WorkerLost(worker=worker, reason=reason))
 
     def sync(self) -> bool:
-        """Have everything written so far on the disk; False where the disk refuses."""
+        """Sync the journal to the disk; return False if the disk refuses."""
         return self._writer.sync()
 
     async def keep_trying(self) -> None:
-        """Write what a full disk has refused as soon as it takes it again."""
+        """Keep trying to write the events that a full disk refused."""
         while True:
             await asyncio.sleep(RETRY_SECONDS)
             if self._writer.behind and self._writer.catch_up() and self.sync():
                 self.clear_away()
 
     async def settled(self, seconds: float) -> bool:
-        """Wait so long for everything to be on the disk; whether it is."""
+        """Wait up to `seconds` until everything is on the disk; return whether it is."""
         deadline = time.monotonic() + seconds
         while not self._writer.catch_up(at_once=True) or not self.sync():
             if time.monotonic() > deadline:
@@ -156,13 +162,17 @@ class JournalWriter:
         return True
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the journal."""
         self._writer.close()
 
 
 def ledger_of(folder: Path, where: str) -> JournalWriter:
-    """The ledger of a sweep whose checkpoints lie with it, or `where` every node of a cluster can
-    reach them: in a folder, or at a URL, where what is not needed any more is removed meanwhile.
+    """Return the journal writer of a sweep.
+
+    Args:
+        folder: the sweep's folder.
+        where: the value of `--checkpoints`: a folder or URL that every node of a cluster can
+            reach. If empty, checkpoints lie in the sweep's folder.
 
     Raises:
         MachineProblem: the place cannot be written to.
@@ -184,5 +194,5 @@ def ledger_of(folder: Path, where: str) -> JournalWriter:
 
 
 def _remove(store: Store, below: str) -> None:
-    with contextlib.suppress(Exception):  # what stays there costs room and nothing else
+    with contextlib.suppress(Exception):  # a file that stays there only takes up space
         store.remove(below)

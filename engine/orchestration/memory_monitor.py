@@ -1,4 +1,4 @@
-"""Memory and state of the devices over time, stated only where they changed enough."""
+"""Sample memory, load, temperature and power of the devices, and report notable changes."""
 
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -6,16 +6,18 @@ from collections.abc import Collection, Mapping, Sequence
 from batchscope.engine.devices.devices import Device, Reading, memory_of
 from batchscope.engine.journal.events import MemorySampled
 
-CHANGE = 0.01  # of the device's memory
+CHANGE = 0.01  # fraction of the device's memory
 RESTLESS_SECONDS = 10.0
 NOTABLE = {"utilization": 10.0, "temperature": 2.0, "power": 20.0}
-"""Percent, degrees and watts by which these must move to be worth a line of the journal."""
+"""Smallest changes, in percent, degrees and watts, that are recorded in the journal."""
 
 
 class MemoryWatch:
-    """Samples devices; `changed` is called every few seconds.
+    """Samples devices each time that `changed` is called.
 
-    `limit` is the most bytes of a device that the sweep was told to take.
+    Args:
+        devices: the devices to sample.
+        limit: the memory limit of the sweep for each device, in bytes.
     """
 
     def __init__(self, devices: Sequence[Device], limit: int | None = None) -> None:
@@ -24,12 +26,17 @@ class MemoryWatch:
         self._said_at: dict[str, float] = {}
 
     def changed(self, pids: Collection[int], reserved: Mapping[str, int]) -> list[MemorySampled]:
-        """Samples whose memory moved by over a hundredth of the device since the last stated.
+        """Return a sample of each device that changed since its last returned sample.
 
-        Utilization, temperature and power never rest: they alone bring a sample at most every
-        `RESTLESS_SECONDS`. This sweep's share is what the processes `pids` hold: resident
-        memory on a CPU, the driver's word on a GPU and, where it has none, what their
-        allocators said they hold (`reserved`, by device).
+        A change of memory by more than a hundredth of the device counts at once. Utilization,
+        temperature and power change all the time, so they count at most once in
+        `RESTLESS_SECONDS`.
+
+        Args:
+            pids: the processes of this sweep. Their memory is the sweep's share: resident memory
+                on a CPU, the driver's figure on a GPU.
+            reserved: by device, the bytes that the workers' allocators reported; used where the
+                driver gives no figure.
         """
         fresh = []
         for device in self._devices:

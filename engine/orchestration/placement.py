@@ -1,4 +1,4 @@
-"""Where a worker trains, and what it may take of the memory there."""
+"""Where a worker trains, and how much memory it may use there."""
 
 import math
 from dataclasses import dataclass
@@ -12,12 +12,17 @@ UNBOUNDED = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a worker trains: its device, how many workers share that, and its threads.
+    """Where a worker trains.
 
-    On a node of a cluster `free_bytes` is what it may take of the memory there, `name` tells the
-    place from others with such a device, and of a card it is only known that it is one (`on_gpu`).
-    `team` are the devices of those who train its trials together, this worker's first; empty
-    where none does.
+    Attributes:
+        device: the worker's device.
+        workers: how many workers share the device.
+        threads: the CPU threads of the worker.
+        free_bytes: on a node of a cluster, the memory that the worker may use.
+        name: on a cluster, the name of the place; other places may have an equal device.
+        on_gpu: on a cluster, whether the device is a GPU.
+        team: the devices of the workers that train its trials together, its own first; empty if
+            it trains alone.
     """
 
     device: Device
@@ -30,19 +35,24 @@ class Placement:
 
     @property
     def has_gpu(self) -> bool:
-        """Whether it trains on a GPU."""
+        """Whether the worker trains on a GPU."""
         return self.on_gpu or self.device.handle is not None
 
     @property
     def key(self) -> str:
-        """What the failures of its device are counted under."""
+        """The name under which failures of its device are counted."""
         return self.name or self.device.name
 
 
 def worker_share(total: int, place: Placement, data: Prepared) -> int:
-    """Live tensor bytes that a worker may hold of a device's `total`, data included.
+    """Return how many bytes of live tensors a worker may hold, including the data set.
 
-    On a CPU the workers share one copy of the data; a GPU's have one each.
+    On a CPU the workers share one copy of the data; on a GPU each has its own.
+
+    Args:
+        total: the bytes available on the device for all its workers.
+        place: where the worker trains.
+        data: the data set.
     """
     if place.has_gpu:
         return total // place.workers
@@ -51,14 +61,17 @@ def worker_share(total: int, place: Placement, data: Prepared) -> int:
 
 
 def data_bytes(data: Prepared) -> int:
-    """Bytes of the images and labels of a data set as tensors."""
+    """Return the size of a data set's images and labels as tensors, in bytes."""
     images = data.train + data.test
     part = min(data.train, data.test)
     return images * (math.prod(data.shape) * FLOAT_BYTES + LABEL_BYTES) + part * LABEL_BYTES
 
 
 def free_share(place: Placement, data: Prepared) -> int | None:
-    """What is free of a CPU's memory for one worker; a GPU is asked by its worker (None)."""
+    """Return the free bytes of a CPU's memory for one worker.
+
+    Return None for a GPU: its worker asks the driver itself.
+    """
     if place.has_gpu:
         return None
     if place.free_bytes is not None:

@@ -1,9 +1,9 @@
-"""Settles the numeric plans of trials before their first step.
+"""Make the numeric plans of trials before their first step.
 
-A plan that was written down is used again. Otherwise, unless the preset names a micro-batch size,
-a worker executes what may fit, and times stacks of replicates where there are several; trials that
-are alike in all that memory and pace depend on share one measuring. What each replicate is planned
-with follows from that of one alone: a stack has the same micro-batch.
+A recorded plan is used again. Otherwise, unless the preset sets a micro-batch size, a worker tries
+the sizes that may fit, and times stacks of replicates if there are several. Trials that agree in
+everything that affects memory and speed share one measurement. A stack uses the same micro-batch
+as a replicate on its own.
 """
 
 import asyncio
@@ -63,12 +63,17 @@ from batchscope.engine.spec import Trial
 
 
 class NothingFits(Exception):
-    """Not even one image at a time keeps below the limit."""
+    """Not even the smallest micro-batch fits below the memory limit."""
 
 
 class Rest(NamedTuple):
-    """What a sweep has beside the trials to be planned: so many workers in all, the expected
-    seconds of what waits, and until when the other workers are busy."""
+    """The rest of the sweep, apart from the trials that are planned.
+
+    Attributes:
+        workers: the number of workers.
+        waiting: the expected seconds of each waiting group.
+        busy: the seconds for which each of the other workers will be busy.
+    """
 
     workers: int = 1
     waiting: Sequence[float] = ()
@@ -76,13 +81,13 @@ class Rest(NamedTuple):
 
 
 def no_rest() -> Rest:
-    """Of a sweep that has nothing else."""
+    """Return the rest of a sweep that has no other work."""
     return Rest()
 
 
 @dataclass(frozen=True, slots=True)
 class PlanningTask:
-    """Replicates whose plans are to be settled, by whom, and for which data."""
+    """Replicates to be planned, with the worker that measures for them and their data set."""
 
     member: WorkerHandle
     place: Placement
@@ -92,20 +97,28 @@ class PlanningTask:
 
     @property
     def first(self) -> Trial:
-        """The one that stands for all: they differ in the seed alone."""
+        """The trial that is measured for all: they differ only in the seed."""
         return self.trials[0]
 
 
 class Ended(Exception):
-    """The trial that stands for all has ended over it."""
+    """The trial that is measured for all ended during the measurement."""
 
 
 class Lost(Exception):
-    """The worker was lost over it; the message says why."""
+    """The worker was lost; the message says why."""
 
 
 class Planner:
-    """Has every trial's plan written down by way of `heard`; `limit` bounds a device, in bytes."""
+    """Makes and records the plan of every trial.
+
+    Args:
+        state: the state of the sweep.
+        heard: records an event.
+        control: the stops and pauses of the sweep.
+        limit: the memory limit of a device, in bytes; None without one.
+        costs: the expected seconds of trials and stacks.
+    """
 
     def __init__(
         self,
@@ -121,11 +134,15 @@ class Planner:
         self._warned: set[str] = set()
 
     async def settle(self, task: PlanningTask, rest: Callable[[], Rest] = no_rest) -> str | None:
-        """Write down the plans of replicates, or their ends where none can be had.
+        """Record the plans of replicates, or end them as failed if no plan is possible.
 
-        `rest` is asked for only where replicates may be stacked: it looks at all that waits.
+        Args:
+            task: the replicates and their worker.
+            rest: returns the rest of the sweep; called only if replicates may be stacked, since
+                it looks at everything that waits.
 
-        Returns why the worker was lost, if it was.
+        Returns:
+            Why the worker was lost, or None.
         """
         trial = task.first
         size = training_size(trial.settings.data, task.data.train)
@@ -156,19 +173,19 @@ class Planner:
         return None
 
     def _threads(self, task: PlanningTask) -> int:
-        """Those of replicates that have a plan: they are to differ in the seed alone."""
+        """Return the threads of replicates that have a plan, so that only the seed differs."""
         replicates = self._state.replicates(task.first.configuration)
         plans = (self._state.plans.get(trial.id) for trial in replicates)
         return next((plan.threads for plan in plans if plan), task.place.threads)
 
     async def _measured(self, task: PlanningTask, key: bytes, whole: Plan) -> MicroBatchesMeasured:
-        """What is known of micro-batches of trials like this one."""
+        """Return the measured micro-batch sizes of trials like this one; measure if needed."""
         trial, place = task.first, task.place
         asked = self._asked(trial)
         share = (
             free_share(place, task.data) if asked is None else worker_share(asked, place, task.data)
         )
-        measured = self._known(key, place, asked, share)
+        measured = self._earlier(key, place, asked, share)
         if measured is not None:
             return measured
         before = len(self._state.measured)
@@ -195,7 +212,7 @@ class Planner:
         measured: MicroBatchesMeasured | None,
         beside: Callable[[], Rest],
     ) -> Pieces:
-        """Into which stacks the replicates are divided; `plan` is that of one alone."""
+        """Divide the replicates into stacks; `plan` is the plan of one replicate alone."""
         count, most = len(task.trials), _most(task)
         if measured is not None:
             most = min(most, _fitting(plan, measured, task.data))
@@ -228,17 +245,17 @@ class Planner:
         return divide(count, most, stacks, alone, *rest, whole=whole)
 
     async def _have(self, task: PlanningTask, order: orders.Work) -> None:
-        """Have a worker answer an order.
+        """Let the worker execute an order.
 
         Raises:
-            Lost: it was lost over that.
+            Lost: the worker was lost.
         """
         lost = await task.member.work(order, self._heard, self._control)
         if lost is not None:
             raise Lost(lost)
 
     def _timed(self, task: PlanningTask, plan: Plan, most: int) -> Paced | None:
-        """What was timed of stacks like these under such a plan, up to so large ones."""
+        """Return a timing of such stacks under this plan that reaches up to `most` replicates."""
         wanted = (task.place.device.title, plan.micro_batch_size, plan.threads, 0)
         for paced in reversed(self._costs.timed(task.first.settings, plan.share)):
             there = (paced.device_name, paced.micro_batch_size, paced.threads, paced.workers)
@@ -249,7 +266,7 @@ class Planner:
     def _write_all(
         self, task: PlanningTask, plan: Plan, measured: MicroBatchesMeasured | None, stacks: Pieces
     ) -> None:
-        """Write down the plan of each stack, the replicates in the order of their seeds."""
+        """Record the plan of each stack; replicates are divided in the order of their seeds."""
         left = list(task.trials)
         for size in stacks.sizes:
             members, left = left[:size], left[size:]
@@ -265,10 +282,11 @@ class Planner:
             self._write(members[0], msgspec.structs.replace(made, reason=reasons))
 
     def _write(self, trial: Trial, plan: Plan) -> None:
-        """Write a plan down, and say it once a configuration where accumulation is not exact."""
+        """Record a plan; warn once per configuration if gradient accumulation is not exact."""
         if plan.largest_batch_size is not None:
             reason = (
-                f"{plan.reason}; {plan.largest:,} is the largest batch, {plan.batch_size:,} asked"
+                f"{plan.reason}; the batch size changes from {plan.batch_size:,}, and "
+                f"{plan.largest:,} is the largest"
             )
             plan = msgspec.structs.replace(plan, reason=reason)
         ghost = ghostly(trial.settings, plan)
@@ -277,7 +295,7 @@ class Planner:
         self._heard(Planned(plan=plan))
         if ghost and trial.configuration not in self._warned:
             self._warned.add(trial.configuration)
-            text = f"{ghost}: the same batch size under another cut is another training"
+            text = f"{ghost}: with another micro-batch size the results differ"
             self._heard(Note(level="warning", text=text, trial=trial.id))
 
     def _fail(self, task: PlanningTask, reason: str) -> None:
@@ -287,23 +305,23 @@ class Planner:
             )
 
     def _asked(self, trial: Trial) -> int | None:
-        """The smaller of the limits that command line and preset set for a device, if any."""
+        """Return the smaller memory limit of command line and preset; None if none is set."""
         limits = [self._limit, trial.settings.memory.limit_bytes]
         return min((limit for limit in limits if limit is not None), default=None)
 
-    def _known(
+    def _earlier(
         self, key: bytes, place: Placement, asked: int | None, share: int | None
     ) -> MicroBatchesMeasured | None:
-        """What was measured of a trial like this one, on such a device, within such a limit.
+        """Return an earlier measurement of such a trial on such a device that is still valid.
 
-        A resumed sweep may have fewer workers, and so more for each: what fitted still does, and
-        replicates keep the same plan.
+        A resumed sweep may have fewer workers, and so more memory for each. What fitted before
+        still fits, and replicates keep the same plan.
         """
         for measured in reversed(self._state.measured):
             trial = self._state.trials.get(measured.trial)
             there = (measured.device_name, measured.asked_bytes) == (place.device.title, asked)
             if trial is not None and there and alike(trial.settings, measured.batch_size) == key:
-                # what did not fit into what was free, or into less, may fit by now
+                # what did not fit into less memory may fit now
                 enough = asked is None or share is None or measured.limit_bytes <= share
                 settled = measured.limit_bytes == share or _best(measured)
                 return measured if enough and settled else None
@@ -311,12 +329,16 @@ class Planner:
 
 
 def chosen(whole: Plan, measured: MicroBatchesMeasured, exact: bool = True) -> Plan:
-    """The plan with the micro-batch size that was chosen of those measured, or that is named.
+    """Return the plan with the micro-batch size that the measurements or the preset choose.
 
-    Where a cut is not `exact`, none is made for speed.
+    Args:
+        whole: the plan before the choice.
+        measured: the measured micro-batch sizes.
+        exact: whether accumulation gives the gradient of the whole batch. If not, the batch is
+            not divided for speed.
 
     Raises:
-        NothingFits: not even the smallest keeps below the limit.
+        NothingFits: not even the smallest size fits below the limit.
     """
     choice, named = _best(measured, exact), whole.micro_batch_size < whole.share
     if choice is None:
@@ -337,19 +359,19 @@ def chosen(whole: Plan, measured: MicroBatchesMeasured, exact: bool = True) -> P
 
 
 def _seconds(task: PlanningTask) -> float:
-    """How long measuring may take: a share of a trial's time."""
+    """Return how many seconds measuring may take: a share of the trial's expected time."""
     return max(LEAST_SECONDS, MOST_SHARE * trial_seconds(task.first.settings, task.data.train))
 
 
 def _most(task: PlanningTask) -> int:
-    """Replicates that may be one stack, whatever is measured."""
+    """Return the most replicates that may form a stack, regardless of measurements."""
     return min(len(task.trials), largest_stack(task.first.settings))
 
 
 def _fitting(plan: Plan, measured: MicroBatchesMeasured, data: Prepared) -> int:
-    """Replicates whose stack is expected to keep the headroom with the plan's micro-batch.
+    """Return the most replicates whose stack is expected to fit with the plan's micro-batch.
 
-    Beside the images, of which they have one copy, each needs as much as one alone.
+    They share one copy of the images; otherwise each needs as much memory as one alone.
     """
     held, micro = data_bytes(data), plan.micro_batch_size
     peak = next(s.peak_bytes for s in measured.shapes if s.micro_batch_size == micro)
@@ -357,7 +379,7 @@ def _fitting(plan: Plan, measured: MicroBatchesMeasured, data: Prepared) -> int:
 
 
 def _evaluation(size: int, measured: MicroBatchesMeasured, data: Prepared) -> int:
-    """The evaluation batch size, halved until a stack of such a size keeps the headroom."""
+    """Return the evaluation batch size, halved until a stack of `size` replicates fits."""
     batch, held = measured.evaluation_batch_size, data_bytes(data)
     each = max(0, measured.evaluation_peak_bytes - held) / batch
     while batch > 1 and held + size * batch * each > usable(measured.limit_bytes):
@@ -376,8 +398,8 @@ def _too_little(measured: MicroBatchesMeasured, named: bool) -> str:
     needs, has = "more", shown_size(measured.limit_bytes)
     if not least.failed:
         needs, has = told_apart(least.peak_bytes / (1 - HEADROOM), measured.limit_bytes)
-        needs += " with the data and a headroom of a tenth"
+        needs += " including the data and a tenth in reserve"
     count = least.micro_batch_size
     images = "one image at a time fits" if count == 1 else f"{count:,} images at a time fit"
     what = f"memory.micro_batch_size = {count} does not fit" if named else f"not even {images}"
-    return f"{what}: it needs {needs}, and a worker may hold {has}"
+    return f"{what}: it needs {needs}, and a worker may use {has}"

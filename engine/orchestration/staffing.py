@@ -1,8 +1,8 @@
-"""Settles with how many workers a sweep is trained, once it is known what waits.
+"""Decide how many workers train a sweep.
 
-Workers are hired while the images come, one a core or a GPU. Where nobody said how many there are
-to be, plans that were written down say with how many threads each must work; without any, and where
-the sweep is long enough for it to pay, the workers are asked
+While the images are prepared, one worker per core or GPU is started. If `--workers` is not given,
+the recorded plans determine the threads of each worker. Without plans, and if the sweep is long
+enough, the throughput of different numbers of workers is measured
 (`engine.orchestration.throughput_survey`).
 """
 
@@ -35,17 +35,25 @@ LONGER_ON_A_GPU = 10  # estimates are of a CPU core
 
 
 class Staff(NamedTuple):
-    """A place for each worker, and who is hired for it."""
+    """The placement of each worker, and the task that starts it."""
 
     places: list[Placement]
     hired: "list[asyncio.Task[WorkerHandle]]"
 
 
 class Staffing:
-    """Asks and lets go the workers of a `crew`; `limited` where people bound their memory.
+    """Chooses the number of workers and ends those that are not needed.
 
-    Where epochs are timed `alone` there is one worker, and the question is how many threads it has.
-    Where trials have several workers each, there is no question.
+    The number is not changed if trials have several workers each (`run.data_parallel`).
+
+    Args:
+        ledger: the journal.
+        queue: the trials that wait.
+        data: the prepared data sets, by name.
+        control: the stops and pauses of the sweep.
+        limited: whether the user limited the memory of a device.
+        alone: whether epochs are timed alone. There is one worker then, and only the number of
+            its threads is chosen.
     """
 
     def __init__(
@@ -61,9 +69,9 @@ class Staffing:
         self._limited, self._alone = limited, alone
 
     async def settle(self, crew: Crew, staff: Staff) -> Staff:
-        """Those who are to stay, or more on a GPU; who is not needed is dismissed."""
+        """Return the workers that stay, or more of them on a GPU; end the others."""
         groups = self._queue.groups()
-        # what is left are lines between solutions, or a bundle of cores or cards is a place
+        # without groups only lines between solutions are left; a team fills several cores or cards
         if not groups or staff.places[0].team:
             return staff
         if staff.places[0].device.handle is not None:
@@ -81,7 +89,7 @@ class Staffing:
         return await self._kept(crew, staff, chosen) if chosen else staff
 
     async def _kept(self, crew: Crew, staff: Staff, slots: Slots) -> Staff:
-        """The first of the workers, with so many threads each."""
+        """Keep the first `slots.workers` workers, with `slots.threads` threads each."""
         for number in range(slots.workers, len(staff.places)):
             await self._let_go(crew, number, staff.hired[number])
         device = staff.places[0].device
@@ -94,7 +102,7 @@ class Staffing:
         self._ledger.write(WorkerDismissed(worker=number))
 
     async def _share_gpus(self, crew: Crew, staff: Staff, groups: Sequence[Group]) -> Staff:
-        """As many workers on each GPU as are faster together on the first of them."""
+        """Return as many workers for each GPU as were fastest together on the first GPU."""
         devices, first = len(staff.places), staff.places[0]
         divisions = on_a_gpu(sum(len(group.trials) for group in groups) // devices)
         if len(divisions) < 2 or not self._worth(groups, devices * LONGER_ON_A_GPU):
@@ -125,7 +133,7 @@ class Staffing:
         groups: Sequence[Group],
         share: int,
     ) -> Slots | None:
-        """The best of the divisions, or None where that was not asked."""
+        """Measure the divisions and return the best; None if nothing was measured."""
         if not self._worth(groups, share * len(hired)):
             return None
         members = await asyncio.gather(*hired, return_exceptions=True)
@@ -144,14 +152,16 @@ class Staffing:
         ]
         chosen, gain = choose_worker_count(timed, samples)
         self._ledger.write(
-            Note(text=f"{place.device.name}: {chosen}, {gain:.2f} × as fast as otherwise")
+            Note(text=f"{place.device.name}: {chosen}, {gain:.2f} × as fast as the next best")
         )
         return chosen
 
     def _worth(self, groups: Sequence[Group], share: int) -> bool:
-        """Whether the sweep takes long enough, and nobody bounds what workers may hold.
+        """Return whether measuring pays: the sweep is long or timed alone, memory is not limited.
 
-        Times that are to be compared are worth it at once.
+        Args:
+            groups: the groups that wait.
+            share: the number of workers that divide them.
         """
         seconds = sum(map(self._queue.seconds, groups))
         return not self._limited and (self._alone or seconds / share >= WORTH_SECONDS)

@@ -1,8 +1,8 @@
-"""Has workers take steps at the same time, to find out how many there should be.
+"""Time training steps in several workers at once, to find the best number of workers.
 
-It is asked before any plan is fixed, of the kinds of trials that make up most of the sweep: for
-every division of the cores, or number of workers on a GPU, as many workers as that has time steps
-of one replicate and of a stack, as it would be trained then.
+This happens before plans are made, for the kinds of trials that take most of the sweep's time. For
+each division of the cores (or number of workers on a GPU), that many workers time steps of one
+replicate and of a stack of replicates at the same time.
 """
 
 import asyncio
@@ -25,14 +25,19 @@ from batchscope.engine.planning.stacking import largest_stack
 from batchscope.engine.planning.worker_count import Slots
 from batchscope.engine.processes import orders
 
-LEAST_SECONDS, MOST_SHARE = 0.3, 0.002  # of the whole sweep, for one kind in one division
-MOST_IMAGES = 512  # at once: nobody knows yet how many fit
+LEAST_SECONDS, MOST_SHARE = 0.3, 0.002  # for one kind of trial and division; share of the sweep
+MOST_IMAGES = 512  # per micro-batch: it is not known yet how many fit
 
 
 class Surveyor:
-    """Asks the workers of one device, and has the `ledger` keep what they answer.
+    """Times steps in the workers of one device and records the results in the journal.
 
-    The sweep is expected to take so many `seconds`, and to have so many `stacks`.
+    Args:
+        ledger: the journal.
+        control: the stops and pauses of the sweep.
+        data: the prepared data sets, by name.
+        seconds: the expected seconds of the sweep.
+        stacks: the number of groups that wait.
     """
 
     def __init__(
@@ -53,7 +58,10 @@ class Surveyor:
         slots: Sequence[Slots],
         groups: Sequence[Group],
     ) -> dict[Slots, list[float]]:
-        """Seconds of a replicate's step of each group in one worker; nothing where one failed."""
+        """Return, for each division, the seconds of a replicate's step of each group.
+
+        The result is empty if a worker failed.
+        """
         times = dict[Slots, list[float]]()
         for each in slots:
             for group in groups:
@@ -68,7 +76,7 @@ class Surveyor:
     ) -> float | None:
         order = self._order(Placement(device, slots.workers, slots.threads), group)
         heard: list[AnyEvent] = []
-        # first for what each has to load, which would leave the others alone for a while
+        # the first round loads the data, so that in the second all workers run at the same time
         for each in (msgspec.structs.replace(order, seconds=0.0), order):
             heard.clear()
             working = [member.work(each, heard.append, self._control) for member in members]

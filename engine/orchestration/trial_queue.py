@@ -1,8 +1,8 @@
-"""The groups of trials that a conductor has left to hand out, and trials that need no training.
+"""The queue of groups of trials that wait for a worker.
 
-A group is what one worker trains at a time: a trial, or replicates as one stack. Which replicates
-belong together is settled with their plans; until then all those of a configuration that may be
-stacked are handed out as one group, for whoever gets it to have them planned.
+A group is what one worker trains at a time: a trial, or replicates as one stack. The plans decide
+which replicates form a stack. Before that, all replicates of a configuration that may be stacked
+are one group, and the worker that gets it has them planned.
 """
 
 from bisect import insort
@@ -29,9 +29,12 @@ FIRST = (float("-inf"), 0.0)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Trials that are handed out together: those of a `plan` that wait, or that have none yet.
+    """Trials that are handed to a worker together.
 
-    `key` names what they are trained and kept as part of.
+    Attributes:
+        key: the name of the job that trains them and keeps their checkpoints.
+        trials: the trials that wait.
+        plan: their numeric plan, or None if they have none yet.
     """
 
     key: str
@@ -40,11 +43,16 @@ class Group:
 
 
 class TrialQueue:
-    """Groups in the order in which workers get them; `workers` is how many there are."""
+    """The waiting groups in the order in which workers get them.
+
+    Args:
+        preset: the experiment.
+        ledger: the journal.
+    """
 
     def __init__(self, preset: Preset, ledger: JournalWriter) -> None:
         self.preset, self._ledger = preset, ledger
-        self.workers = 1
+        self.workers = 1  # how many workers share the queue
         self._data: Mapping[str, Prepared] = {}
         self._trials: dict[str, Trial] = {}
         self._waiting: list[tuple[tuple[float, float], int, Group]] = []
@@ -58,7 +66,7 @@ class TrialQueue:
         return bool(self._waiting)
 
     def take(self, may: Callable[[str], bool] = lambda key: True) -> Group | None:
-        """The next group that one `may` have, until it is given back; None where there is none."""
+        """Take the next group for which `may(key)` is true; return None if there is none."""
         for index, (_, _, group) in enumerate(self._waiting):
             if may(group.key):
                 del self._waiting[index]
@@ -67,19 +75,19 @@ class TrialQueue:
         return None
 
     def give_back(self, group: Group) -> None:
-        """A group that was taken is in nobody's hands any more; what has not ended waits again."""
+        """Give back a group that was taken; its unfinished trials wait again."""
         self._let_go(group)
         for each in self._groups(self._all_of(group)):
             self._insert(each)
 
     def put_back(self, group: Group) -> None:
-        """Have what is left of a group that was taken be taken again, before all others."""
+        """Give back a group that was taken; its unfinished trials are next in the queue."""
         self._let_go(group)
         for each in self._groups(self._all_of(group)):
             self._insert(each, FIRST if each.key == group.key else None)
 
     def settled(self, group: Group) -> Group | None:
-        """Take the first that the plans have made of a group, and line up the rest."""
+        """Split a group by its new plans: take the first part, and queue the others."""
         self._let_go(group)
         made = self._groups(group.trials)
         first = next((each for each in made if each.plan), None)
@@ -91,9 +99,9 @@ class TrialQueue:
         return first
 
     def is_out(self, trial: str) -> bool:
-        """Whether somebody has taken a trial and not given it back.
+        """Return whether a worker has the trial.
 
-        One that its group goes on without is not in its hands any more.
+        A trial that its group continues without no longer belongs to the group's worker.
         """
         group = self._out.get(trial)
         if group is None or group.plan is None:
@@ -101,28 +109,28 @@ class TrialQueue:
         return self._ledger.state.job_of(trial) == group.key
 
     def members(self, plan: Plan) -> tuple[Trial, ...]:
-        """The trials that a plan is for."""
+        """Return the trials of a plan."""
         return tuple(self._trials[name] for name in plan.members)
 
     def groups(self) -> list[Group]:
-        """Every group that waits, in order."""
+        """Return the waiting groups in order."""
         return [group for _, _, group in self._waiting]
 
     def waiting(self) -> list[float]:
-        """Expected seconds of each group that waits."""
+        """Return the expected seconds of each waiting group."""
         return [self._job(group).seconds for _, _, group in self._waiting]
 
     def seconds(self, group: Group) -> float:
-        """Expected seconds of a group."""
+        """Return the expected seconds of a group."""
         return self._job(group).seconds
 
     def fill(self, data: Mapping[str, Prepared]) -> None:
-        """Line up what waits, now that the images are there."""
+        """Queue the waiting trials, once the data sets are prepared."""
         self._data, self._costs = data, Costs(self._ledger.state, data)
         self.line_up()
 
     def line_up(self) -> None:
-        """Line up everything that waits."""
+        """Rebuild the queue from everything that waits."""
         if not self._data:
             return
         by_seed = sorted(
@@ -144,7 +152,7 @@ class TrialQueue:
         self._ledger.sync()
 
     def _skip_twins(self, by_seed: Iterable[Trial]) -> None:
-        """End those that the size of the data makes the same as another."""
+        """Skip trials that equal another because both batches exceed the training set."""
         first_of: dict[bytes, Trial] = {}
         for trial in by_seed:
             size = self._size(trial)
@@ -157,7 +165,7 @@ class TrialQueue:
                 )
 
     def _take_recorded(self) -> None:
-        """Write down the plans of the preset whose trials all wait for one."""
+        """Record the preset's own plans, where all trials of the plan wait without one."""
         planned = self._ledger.state.plans
         for plan in self.preset.plans:
             members = [self._trials[name] for name in plan.members if name in self._trials]
@@ -167,7 +175,7 @@ class TrialQueue:
                 self._ledger.write(ev.Planned(plan=plan))
 
     def _warn(self, trial: Trial) -> None:
-        """Say once a configuration what of it is more than there are images for."""
+        """Warn once per configuration about settings that exceed the training set."""
         if self._ledger.state.trials[trial.id].attempt or trial.id in self._noted:
             return
         self._noted.add(trial.id)
@@ -175,12 +183,12 @@ class TrialQueue:
             self._ledger.write(ev.Note(level="warning", text=text, trial=trial.id))
 
     def _waits(self, trial: Trial) -> bool:
-        """Whether a trial is to be trained and in nobody's hands; one may have been put back."""
+        """Return whether a trial is still to be trained and no worker has it."""
         status = self._ledger.state.trials[trial.id].status
         return status in ("queued", "running") and not self.is_out(trial.id)
 
     def _groups(self, trials: Iterable[Trial]) -> list[Group]:
-        """Those of the trials that wait, as groups that nobody has in hand."""
+        """Return the waiting ones among the trials as groups."""
         state, waiting = self._ledger.state, dict[tuple[bool, str], list[Trial]]()
         for trial in filter(self._waits, trials):
             planned, name = trial.id in state.plans, trial.id
@@ -220,12 +228,12 @@ class TrialQueue:
         return Job(first.seed, self._costs.stack(first, size))
 
     def _size(self, trial: Trial) -> int:
-        """Images that a trial trains on."""
+        """Return the number of images that a trial trains on."""
         return training_size(trial.settings.data, self._data[trial.settings.data.name].train)
 
 
 def _too_large(trial: Trial, train_size: int) -> Iterator[str]:
-    """What of a trial is more than there are images for."""
+    """Yield a warning for each setting of a trial that exceeds the training set."""
     if trial.batch_size > train_size:
         yield full_batch(trial.batch_size, train_size)
     largest = max((p.batch_size or 0 for p in trial.settings.phases), default=0)
@@ -234,11 +242,17 @@ def _too_large(trial: Trial, train_size: int) -> Iterator[str]:
     held = competing_pairs(trial.settings, train_size)
     for small, large in trial.settings.probe.pairs:
         if (small, large) not in held:
-            yield f"no competition of {small:,} with {large:,}: there are {train_size:,} images"
+            yield (
+                f"probe.pairs: {small:,} against {large:,} is left out, there are only "
+                f"{train_size:,} training images"
+            )
 
 
 def _essence(trial: Trial, train_size: int) -> bytes:
-    """What decides a trial's arithmetic: its settings with the batch the data allow, its seed."""
+    """Return a key that is equal for trials that would train identically.
+
+    It holds the settings, with batch sizes capped at the training set, and the seed.
+    """
     replace, settings = msgspec.structs.replace, trial.settings
     train = replace(settings.train, batch_size=min(settings.train.batch_size, train_size))
     settings = replace(settings, train=train)

@@ -1,1 +1,1 @@
-"""Worker processes: orders, and the links that carry them."""
+"""Worker processes: the orders to them and the connections that carry orders and events."""

@@ -1,8 +1,7 @@
-"""Hands a sweep's lock and log to a process that was started before there was the sweep.
+"""Pass a sweep's lock and log to a process that was started before the sweep.
 
-The lock goes as a descriptor in a message of a Unix socket. The kernel keeps what it stands for
-from the moment of sending, so the lock is held for a receiver that has not woken yet as well, and
-until the last of those that have it is gone.
+Both go as file descriptors over a Unix socket. The kernel holds the lock from the moment of
+sending, even before the receiver reads the message, until the last process that has it ends.
 """
 
 import contextlib
@@ -14,7 +13,7 @@ READY = b"."
 
 
 def hand_over(channel: socket.socket, lock: int, log: int) -> bool:
-    """Send the descriptors of a sweep's lock and of a log; False where nobody is there to take."""
+    """Send the descriptors of a sweep's lock and log; return False if the receiver is gone."""
     try:
         return socket.send_fds(channel, [READY], [lock, log]) == len(READY)
     except OSError:
@@ -22,11 +21,12 @@ def hand_over(channel: socket.socket, lock: int, log: int) -> bool:
 
 
 def adopt(channel: socket.socket) -> bool:
-    """Say that one is ready, and wait for a sweep: from then on its lock is held, and its log used.
+    """Report that this process is ready, then wait for a sweep's lock and log and use them.
 
-    Returns False where whoever was to send them is gone.
+    Returns:
+        False if the sender is gone.
     """
-    with contextlib.suppress(OSError):  # it was sent already, and nobody listens any more
+    with contextlib.suppress(OSError):  # the descriptors may be there although the sender left
         channel.send(READY)
     try:
         _, descriptors, *_ = socket.recv_fds(channel, len(READY), 2)
@@ -40,7 +40,7 @@ def adopt(channel: socket.socket) -> bool:
 
 
 def speak_into(log: int) -> None:
-    """Point descriptors 1 and 2 at a log, with what went to a file on 2 before; `log` is closed."""
+    """Redirect stdout and stderr to a log, and copy to it what stderr's file held; close `log`."""
     with contextlib.suppress(OSError), open(os.dup(2), "rb") as before:
         before.seek(0)
         with open(log, "wb", closefd=False) as after:

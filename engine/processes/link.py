@@ -1,4 +1,4 @@
-"""How a conductor talks to a worker: orders go one way as lines, facts come back the other."""
+"""The connection of a conductor to a worker: orders go out as lines, events come back."""
 
 import asyncio
 import contextlib
@@ -11,49 +11,49 @@ from batchscope.engine.processes import orders
 
 LAST_LINES, LOG_TAIL = 5, 4096
 GONE = -9
-"""The exit code of a worker of which nothing more can be known."""
+"""The exit code of a worker whose real exit code cannot be found out."""
 
 
 class Link(Protocol):
-    """One worker, wherever it runs."""
+    """The connection to one worker, on this machine or on another."""
 
     @property
     def pid(self) -> int | None:
-        """Its process on this machine; None where it runs on another."""
+        """Its process id on this machine; None if it runs on another machine."""
 
     @property
     def exit_code(self) -> int | None:
-        """None as long as it is there, or where that is not known."""
+        """Its exit code; None while it runs, or if the code is not known."""
 
     @property
     def fault(self) -> str:
-        """What happened to the place where it ran, if that is why it is gone."""
+        """The failure of its machine, if that ended the worker; else empty."""
 
     @property
     def busy(self) -> bool:
-        """Whether so much is on its way that silence says nothing for now."""
+        """Whether files are being transferred, so that a late answer means nothing."""
 
     async def send(self, order: orders.AnyOrder) -> None:
-        """Send an order; one that is gone is noticed by whoever listens to it."""
+        """Send an order. A worker that is gone is noticed by `receive`, not here."""
 
     async def receive(self) -> bytes:
-        """The next line that it states; nothing once it is gone."""
+        """Return the next line of the worker; empty once it is gone."""
 
     def close(self) -> None:
-        """Have it end once it has done what it was asked."""
+        """Let the worker end after its current order."""
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the worker."""
 
     async def wait(self) -> int:
-        """Its exit code once it has ended, negative for a signal."""
+        """Wait for the worker to end; return its exit code, negative for a signal."""
 
     async def last_lines(self) -> list[str]:
-        """The end of what it has put into its log."""
+        """Return the last lines of its log."""
 
 
 class ProcessLink:
-    """A worker that is a child of this process and has put what is no event into a log."""
+    """The connection to a worker that is a child process and writes its output to a log."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process, self._log = process, log
@@ -61,38 +61,38 @@ class ProcessLink:
 
     @property
     def pid(self) -> int | None:
-        """The child's."""
+        """The process id of the child."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """As the system tells it."""
+        """The exit code that the system reports; None while the child runs."""
         return self._process.returncode
 
     @property
     def fault(self) -> str:
-        """Nothing: it ran here."""
+        """Always empty: the worker runs on this machine."""
         return ""
 
     @property
     def busy(self) -> bool:
-        """Never: a pipe takes lines alone."""
+        """Always false: no files are transferred."""
         return False
 
     async def send(self, order: orders.AnyOrder) -> None:
-        """Write a line to its stdin."""
+        """Write the order as a line to the worker's stdin."""
         assert self._process.stdin is not None
         with contextlib.suppress(ConnectionError):
             self._process.stdin.write(orders.encode(order) + b"\n")
             await self._process.stdin.drain()
 
     async def receive(self) -> bytes:
-        """Read a line of its stdout."""
+        """Read a line of the worker's stdout."""
         assert self._process.stdout is not None
         return await self._process.stdout.readline()
 
     def close(self) -> None:
-        """End its stdin."""
+        """Close the worker's stdin."""
         if self._process.stdin:
             self._process.stdin.close()
 
@@ -106,12 +106,12 @@ class ProcessLink:
         return await self._process.wait()
 
     async def last_lines(self) -> list[str]:
-        """What it has added to the log."""
+        """Return the last lines that the worker added to the log."""
         return last_lines(self._log, self._log_from)
 
 
 def last_lines(log: Path, start: int = 0) -> list[str]:
-    """The last lines of a log that came after so many bytes."""
+    """Return the last lines of a log, from byte `start` on."""
     with contextlib.suppress(OSError), open(log, "rb") as file:
         file.seek(max(start, file.seek(0, os.SEEK_END) - LOG_TAIL))
         lines = file.read().decode("utf-8", "replace").split("\n")

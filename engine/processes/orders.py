@@ -1,4 +1,4 @@
-"""What a conductor asks of a worker: one line of JSON each, on the worker's stdin."""
+"""The orders of a conductor to a worker, each one line of JSON on the worker's stdin."""
 
 import msgspec
 
@@ -8,11 +8,13 @@ from batchscope.engine.spec import Interpolation, Trial
 
 
 class TeamSpec(msgspec.Struct, frozen=True):
-    """Those who train one trial together, this worker the first of them.
+    """The workers that train one trial together; the worker that gets the order is rank 0.
 
-    They wait at the `rendezvous`, `size` with this worker; without one the worker starts them
-    itself, as many as a plan says, on `devices` in the order of their ranks (the first its own;
-    without any all have the worker's). With `apart` every one of them has a GPU of its own.
+    Attributes:
+        size: the number of workers, if they run already.
+        rendezvous: where they wait; if empty, this worker starts the others itself.
+        devices: the devices by rank, rank 0's first; if empty, all use this worker's device.
+        apart: whether each has a GPU of its own.
     """
 
     size: int = 1
@@ -24,8 +26,13 @@ class TeamSpec(msgspec.Struct, frozen=True):
 class Setup(msgspec.Struct, frozen=True, tag_field="order", tag="setup"):
     """Take a device and load the libraries; answered by `WorkerReady` or `WorkerLost`.
 
-    `card` is the UUID of the GPU that the device's name stands for, and `node` the machine where it
-    is one of a cluster; `team` are those with whom trials that have several workers are trained.
+    Attributes:
+        worker: the worker's number.
+        device: the name of the device, such as `cuda:0`.
+        threads: the CPU threads to use.
+        card: the UUID of the GPU that `device` means.
+        node: the name of the node, on a cluster.
+        team: the workers that train a trial together with this one.
     """
 
     worker: int
@@ -39,10 +46,16 @@ class Setup(msgspec.Struct, frozen=True, tag_field="order", tag="setup"):
 class TrainOrder(msgspec.Struct, frozen=True, tag_field="order", tag="train"):
     """Train a group; answered by the events of each `active` member up to its `TrialEnded`.
 
-    `members` are those of the plan, in its order. Those that are not active are computed where
-    they belong to a stack, and nothing is said of them. The training is kept in the folder
-    `checkpoints`, and goes on from what that holds if all active members are in there. `weights`
-    are the folders in which trials are to leave their final weights.
+    Attributes:
+        members: the trials of the plan, in its order. Members of a stack that are not active are
+            computed, but the worker sends no events about them.
+        active: the ids of the members that are still to be trained.
+        plan: the numeric plan.
+        attempt: the number of this attempt.
+        data: the data set.
+        checkpoints: the folder for checkpoints. Training resumes from its newest checkpoint, if
+            that holds all active members.
+        weights: by trial, the folder for its final weights.
     """
 
     members: tuple[Trial, ...]
@@ -55,10 +68,18 @@ class TrainOrder(msgspec.Struct, frozen=True, tag_field="order", tag="train"):
 
 
 class Measure(msgspec.Struct, frozen=True, tag_field="order", tag="measure"):
-    """Try micro-batch sizes of a group's step; answered by `MicroBatchesMeasured` or `TrialEnded`.
+    """Measure micro-batch sizes; answered by `MicroBatchesMeasured` or `TrialEnded`.
 
-    `limit_bytes` bounds live tensor bytes, data included; without it a GPU's free memory does.
-    `asked_bytes` is what people asked for. `seconds` is how long it may take, more or less.
+    Attributes:
+        members: the trials; the first is measured.
+        plan: the numeric plan before the choice.
+        attempt: the number of this attempt.
+        data: the data set.
+        device_name: the device's name as people read it.
+        asked_bytes: the memory limit that the user set.
+        limit_bytes: the limit of live tensor bytes, including the data; if None, the free memory
+            of the GPU.
+        seconds: roughly how long the measurement may take.
     """
 
     members: tuple[Trial, ...]
@@ -72,12 +93,19 @@ class Measure(msgspec.Struct, frozen=True, tag_field="order", tag="measure"):
 
 
 class Pace(msgspec.Struct, frozen=True, tag_field="order", tag="pace"):
-    """Time steps of stacks of replicates; answered by `Paced`, or by `TrialEnded`.
+    """Time training steps of stacks of replicates; answered by `Paced`, or by `TrialEnded`.
 
-    Of each of the sizes `stacks`, rising, the first so many `members` are one stack. The plan is
-    that of the first member alone, with its micro-batch. What is not expected to keep below
-    `limit_bytes` is left out, as is what takes longer than `seconds`. Where so many `workers` do
-    this at the same time, the seconds are used up.
+    Attributes:
+        members: the replicates; a stack of size n consists of the first n.
+        stacks: the stack sizes to time, ascending. Sizes that are expected to exceed
+            `limit_bytes`, or to take longer than `seconds`, are left out.
+        plan: the plan of the first member alone.
+        attempt: the number of this attempt.
+        data: the data set.
+        device_name: the device's name as people read it.
+        limit_bytes: the limit of live tensor bytes.
+        seconds: how long the timing may take. All of it is used if several workers time at once.
+        workers: the number of workers that time at once; 0 if only this one does.
     """
 
     members: tuple[Trial, ...]
@@ -92,10 +120,16 @@ class Pace(msgspec.Struct, frozen=True, tag_field="order", tag="pace"):
 
 
 class Interpolate(msgspec.Struct, frozen=True, tag_field="order", tag="interpolate"):
-    """Measure along the line between two `members`; answered by `Interpolated`.
+    """Measure along the line between the weights of two members; answered by `Interpolated`.
 
-    `weights` are the folders of their final weights. Evaluated is as the `plan` of the first says.
-    Where it is broken off, the answer has neither points nor a reason.
+    If it is interrupted, the answer has neither points nor a reason.
+
+    Attributes:
+        members: the trials at both ends of the line.
+        weights: the folders of their final weights.
+        line: the points to measure.
+        plan: the plan of the first member; it sets the evaluation batch size.
+        data: the data set.
     """
 
     members: tuple[Trial, Trial]
@@ -106,25 +140,25 @@ class Interpolate(msgspec.Struct, frozen=True, tag_field="order", tag="interpola
 
 
 class Drop(msgspec.Struct, frozen=True, tag_field="order", tag="drop"):
-    """End one member of the training under way as `stopped`; the others go on."""
+    """End one member of the current training as `stopped`; the others continue."""
 
     trial: str
 
 
 class Halt(msgspec.Struct, frozen=True, tag_field="order", tag="halt"):
-    """End the training under way, if any, as `stopped`."""
+    """End the current training, if any, as `stopped`."""
 
 
 class Hold(msgspec.Struct, frozen=True, tag_field="order", tag="hold"):
-    """Hold the training still after its present step, off the clock."""
+    """Pause the training after its current step; the pause does not count as training time."""
 
 
 class GoOn(msgspec.Struct, frozen=True, tag_field="order", tag="go_on"):
-    """Go on with a training that holds still."""
+    """Continue a paused training."""
 
 
 class Ping(msgspec.Struct, frozen=True, tag_field="order", tag="ping"):
-    """Say that you are there: answered by the line `ALIVE`, which is no fact of the sweep."""
+    """Ask whether the worker is alive; answered by the line `ALIVE`, which is not an event."""
 
 
 ALIVE = b'{"kind":"alive"}\n'
@@ -132,11 +166,11 @@ ALIVE = b'{"kind":"alive"}\n'
 AnyOrder = Setup | Measure | Pace | TrainOrder | Interpolate | Drop | Halt | Hold | GoOn | Ping
 
 Work = Measure | Pace | TrainOrder | Interpolate
-"""What is done about a group, until it is answered."""
+"""The orders that work on a group of trials and are answered at their end."""
 
 
 def awaited(order: Work) -> tuple[str, ...]:
-    """The trials whose ends answer an order, all of them."""
+    """Return the ids of the trials that must all end before an order is answered."""
     if isinstance(order, TrainOrder):
         return order.active
     return (order.members[0].id,)

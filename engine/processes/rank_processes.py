@@ -1,4 +1,4 @@
-"""The other workers of one trial as processes that its first worker starts on its own machine."""
+"""Start the other workers of a data-parallel trial as processes on the same machine."""
 
 import os
 import subprocess
@@ -12,9 +12,13 @@ PATIENCE_SECONDS = 3.0
 
 
 class Ranks:
-    """The processes of ranks 1 to `size` - 1, which meet at a rendezvous, on `devices` in turn.
+    """The processes of ranks 1 to `size` - 1. They write to this process's log and end with it.
 
-    They end with this process, and once their stdin does. What they say goes to its log.
+    Args:
+        rendezvous: where the ranks meet (`file://PATH` or `tcp://HOST:PORT`).
+        size: the number of ranks, this process included.
+        devices: the devices by rank; used in turn if there are fewer than ranks.
+        apart: whether each rank has a GPU of its own.
     """
 
     def __init__(self, rendezvous: str, size: int, devices: Sequence[str], apart: bool) -> None:
@@ -37,7 +41,7 @@ class Ranks:
         ]
 
     def missing(self) -> int | None:
-        """Wait until all are ready to meet; the first rank that ended before it was."""
+        """Wait until all ranks are ready; return the first that ended before, or None."""
         for rank, process in enumerate(self._processes, 1):
             assert process.stdout is not None
             if process.stdout.readline() != READY:
@@ -45,7 +49,7 @@ class Ranks:
         return None
 
     def end(self) -> None:
-        """End them: by the end of their stdin, then by force."""
+        """End the processes: close their stdin, then kill those that do not end."""
         for process in self._processes:
             assert process.stdin is not None
             assert process.stdout is not None

@@ -1,9 +1,8 @@
-"""Workers that have loaded the libraries and wait for a sweep.
+"""Start workers, and keep a reserve of workers that have loaded the libraries already.
 
-They know of no sweep and no device: whatever a launch decides is told them when they are taken, by
-the very orders that a worker gets that has just been started. So they fit every launch, and differ
-from a new one in nothing but the time that it would take. Nor do they touch a GPU: a screen that
-somebody left open should hold none of a card's memory.
+Workers in the reserve have no sweep and no device. When one is taken, it gets the same orders as a
+new worker, so it fits every launch and only saves the time to start. It does not touch a GPU, since
+an idle program should not hold GPU memory.
 """
 
 import asyncio
@@ -26,7 +25,13 @@ LEAST_SHARE = 0.5
 async def start_worker(
     log: "IO[bytes]", inherited: int | None, *words: str
 ) -> asyncio.subprocess.Process:
-    """A new worker, which inherits a descriptor, if any, and says to the log what is no event."""
+    """Start a worker process.
+
+    Args:
+        log: the file for its output other than events.
+        inherited: a descriptor that it inherits, if any.
+        words: its command-line arguments.
+    """
     return await asyncio.create_subprocess_exec(
         *module_command("batchscope.engine.worker"),
         *words,
@@ -34,8 +39,8 @@ async def start_worker(
         stdout=asyncio.subprocess.PIPE,
         stderr=log,
         pass_fds=() if inherited is None else (inherited,),
-        # the order in which NVML counts GPUs, so that a name means the same card; and what numpy
-        # computes must not depend on how many cores there are
+        # NVML's order of the GPUs, so that a name means the same card; one thread in numpy, so
+        # that its results do not depend on the number of cores
         env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "OPENBLAS_NUM_THREADS": "1", **os.environ},
         limit=LONGEST_LINE,
         preexec_fn=ended_with_parent(),
@@ -44,22 +49,23 @@ async def start_worker(
 
 @dataclass
 class _Idle:
-    """A worker that waits, and our end of the socket by which it gets the sweep's descriptors."""
+    """A waiting worker, and our end of the socket that passes it the sweep's descriptors."""
 
     process: asyncio.subprocess.Process
     channel: socket.socket
     began: float = field(default_factory=time.monotonic)
 
     def is_worth_it(self) -> bool:
-        """Whether it serves sooner than a new one: it is ready, or gets on with loading.
+        """Return whether it will be ready sooner than a new worker.
 
-        It loads at the lowest priority, so on a busy machine a new one overtakes it.
+        It is if it has loaded, or makes progress. It loads at the lowest priority, so on a busy
+        machine a new worker can be faster.
         """
         import psutil
 
         try:
             return self.channel.recv(len(READY)) == READY
-        except BlockingIOError:  # it has said nothing: it still loads
+        except BlockingIOError:  # it is still loading
             passed = time.monotonic() - self.began
         try:
             spent = psutil.Process(self.process.pid).cpu_times()
@@ -68,23 +74,23 @@ class _Idle:
         return spent.user + spent.system >= LEAST_SHARE * passed
 
     def end(self) -> None:
-        """End it at once: it has nothing in hand."""
+        """Kill the worker; it has no work that could be lost."""
         self.channel.close()
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
 
 
 class Reserve:
-    """The waiting workers of a conductor, each taken at most once."""
+    """The waiting workers of a conductor."""
 
     def __init__(self) -> None:
         self._idle: list[_Idle] = []
 
     async def fill(self, count: int) -> None:
-        """Start so many workers.
+        """Start `count` workers.
 
         Raises:
-            OSError: the machine refuses a process, a socket or a file.
+            OSError: a process, a socket or a file could not be created.
         """
         for _ in range(count):
             ours, theirs = socket.socketpair()
@@ -95,7 +101,7 @@ class Reserve:
             self._idle.append(_Idle(process, ours))
 
     def take(self, lock: int, log: int) -> asyncio.subprocess.Process | None:
-        """A worker that from now on holds the lock and uses the log; None where none is left."""
+        """Take a worker and hand it the sweep's lock and log; return None if none is left."""
         while self._idle:
             idle = self._idle.pop(0)
             if idle.is_worth_it() and hand_over(idle.channel, lock, log):
@@ -105,6 +111,6 @@ class Reserve:
         return None
 
     def keep(self, count: int) -> None:
-        """End all but so many."""
+        """Kill all but `count` waiting workers."""
         while len(self._idle) > count:
             self._idle.pop().end()

@@ -12,7 +12,7 @@ from tests.functional.lab import Lab, a_lab
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    """A place to run the program in, with a home of its own."""
+    """A folder to run the program in, with its own home."""
     with a_lab(tmp_path) as made:
         yield made
 

@@ -1,4 +1,4 @@
-"""A Ray head on this machine, and nodes that come and go."""
+"""A Ray head on this machine, and nodes that can be added and killed."""
 
 import contextlib
 import socket
@@ -18,7 +18,7 @@ def free_port() -> int:
 
 
 class Nodes:
-    """A head without a CPU of its own, and nodes that come and go."""
+    """A head without CPUs, and nodes that can be added and killed."""
 
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
@@ -41,7 +41,7 @@ class Nodes:
         return self._cluster.add_node(num_cpus=cpus)
 
     def kill(self, node: Any) -> None:
-        """End every process of a node at once."""
+        """Kill every process of a node."""
         self._cluster.remove_node(node, allow_graceful=False)
 
     def close(self) -> None:

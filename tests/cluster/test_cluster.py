@@ -1,4 +1,4 @@
-"""A sweep on a real Ray cluster of several nodes: the figures of one machine, and none is lost."""
+"""A sweep on a real Ray cluster of several nodes has the results of one machine and loses none."""
 
 import csv
 import os
@@ -75,7 +75,7 @@ def preset(lab: Lab, epochs: int, stack: str = "never") -> str:
 
 
 def figures(folder: Path) -> dict[str, list[dict[str, str]]]:
-    """Every number of the tables that no clock has a part in."""
+    """Return every number of the tables that does not depend on a clock."""
     found = {}
     for name in ("trials.csv", "epochs.csv", "gradient_norms.csv", "interpolation.csv"):
         with open(folder / name) as file:
@@ -91,14 +91,14 @@ def heard(folder: Path, kind: type[Any]) -> list[Any]:
 
 
 def node_of(folder: Path, nodes: dict[str, Any], trial: str) -> Any:
-    """The node that a trial was last begun on."""
+    """Return the node on which a trial was last started."""
     worker = next(e.worker for e in reversed(heard(folder, ev.TrialStarted)) if e.trial == trial)
     ready = next(e for e in reversed(heard(folder, ev.WorkerReady)) if e.worker == worker)
     return next(node for name, node in nodes.items() if name[:6] in ready.node)
 
 
-def test_a_node_that_dies_costs_nothing(lab: Lab, nodes: Nodes) -> None:
-    """And the figures are those of one machine, to the last bit."""
+def test_a_dead_node_loses_no_result(lab: Lab, nodes: Nodes) -> None:
+    """The results are those of one machine, to the last bit."""
     here = lab.run("--export", "here", "--preset", preset(lab, 300), "--workers", "2")
     assert here.code == 0, here.err
     there = {node.node_id: node for node in (nodes.add(), nodes.add())}
@@ -124,7 +124,7 @@ def test_a_node_that_dies_costs_nothing(lab: Lab, nodes: Nodes) -> None:
 
 
 def test_from_outside_with_checkpoints_at_a_url(lab: Lab, nodes: Nodes, tmp_path: Path) -> None:
-    """Replicates train as stacks there, and the figures are those of the same plan here."""
+    """Replicates train as stacks, with the results of the same plan on one machine."""
     nodes.add()
     kept = tmp_path / "kept"
     outcome = lab.run(
@@ -145,17 +145,17 @@ def test_from_outside_with_checkpoints_at_a_url(lab: Lab, nodes: Nodes, tmp_path
     assert not list(kept.iterdir())
 
 
-def test_a_place_that_the_nodes_do_not_see(lab: Lab, nodes: Nodes) -> None:
-    """What one process has in its memory is seen by no other."""
+def test_a_checkpoint_place_that_nodes_cannot_see_is_refused(lab: Lab, nodes: Nodes) -> None:
+    """The URL `memory://` is separate in each process."""
     nodes.add()
     words = ("--preset", preset(lab, 1), "--on", "auto", "--checkpoints", "memory://kept")
     outcome = lab.run("--export", "there", *words, RAY_ADDRESS=nodes.address)
     assert outcome.code == 3, outcome.err
-    assert "does not see what lies at --checkpoints memory://kept" in outcome.err
+    assert "--checkpoints memory://kept" in outcome.err
     assert "Traceback" not in outcome.err
 
 
-def test_versions_that_do_not_match_are_told(nodes: Nodes, tmp_path: Path) -> None:
+def test_different_versions_are_reported(nodes: Nodes, tmp_path: Path) -> None:
     nodes.add()
     done = subprocess.run(
         [sys.executable, "-c", OTHER_VERSIONS, str(tmp_path)],
@@ -168,12 +168,11 @@ def test_versions_that_do_not_match_are_told(nodes: Nodes, tmp_path: Path) -> No
     assert ray.startswith("--on auto: Version mismatch: The cluster was started with")
     assert "0.0.1" in ray
     assert ours.startswith("node ")
-    assert ours.endswith(
-        f" has batchscope {__version__}, this machine has 9.9: install the same on both"
-    )
+    assert f"batchscope {__version__}" in ours
+    assert "9.9" in ours
 
 
-def test_those_who_train_one_trial_share_a_node(lab: Lab, nodes: Nodes) -> None:
+def test_workers_of_one_trial_share_a_node(lab: Lab, nodes: Nodes) -> None:
     nodes.add(cpus=2)
     words = ("--preset", preset(lab, 2), "--set", "run.data_parallel=2", "--set", "seeds=1")
     there = lab.run("--export", "there", *words, "--on", "auto", RAY_ADDRESS=nodes.address)

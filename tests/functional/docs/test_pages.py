@@ -1,14 +1,14 @@
-"""The commands of README and tutorial, run as they stand there, one block after the other.
+"""Run the commands of README and tutorial, one block after another.
 
 A block of `sh` may have comments right above it:
 
-- `<!-- not run: WHY -->`: it is left out.
-- `<!-- screen: WORDS | KEYS -->`: each line opens a screen. Once the words are there, the keys are
-  pressed, the last of which leaves.
-- `<!-- reduced: KEY=VALUE ... -->`: appended as `--set` to lines with a `--preset`, to save time.
-- `<!-- then: the sweep is killed -->`: its conductor is, as in a crash.
+- `<!-- not run: WHY -->`: the block is not run.
+- `<!-- screen: WORDS | KEYS -->`: each line opens a screen. Once it shows the words, the keys are
+  pressed; the last key leaves the screen.
+- `<!-- reduced: KEY=VALUE ... -->`: added as `--set` to lines with a `--preset`, to save time.
+- `<!-- then: the sweep is killed -->`: the conductor is killed afterwards, as in a crash.
 
-`ID` stands for the newest stored sweep, a second `ID` in a line for the one before.
+`ID` is replaced by the newest stored sweep, and a second `ID` in a line by the one before.
 """
 
 import os
@@ -34,14 +34,14 @@ KNOWN = {"not run", "screen", "reduced", "then"}
 
 
 class Block(NamedTuple):
-    """A block of commands, with what is said of it."""
+    """A block of commands, with the comments above it."""
 
     said: dict[str, str]
     text: str
 
     @property
     def lines(self) -> list[str]:
-        """Its commands, without their remarks."""
+        """The commands, without their comments."""
         return [line.split("  #")[0].strip() for line in self.text.splitlines()]
 
 
@@ -52,14 +52,14 @@ def blocks(page: str) -> list[Block]:
 
 @pytest.fixture
 def place(lab: Lab) -> Iterator[Lab]:
-    """A checkout, as far as the pages look into it."""
+    """A folder with the parts of a checkout that the pages use."""
     shutil.copytree(ROOT / "presets", lab.cwd / "presets")
     yield lab
     lab.run("stop", "--all")
 
 
 def named(lab: Lab, text: str) -> str:
-    """With ids of stored sweeps in the place of `ID`."""
+    """Replace `ID` by the ids of stored sweeps."""
     lines = []
     for line in text.splitlines():
         newest = [folder.name for folder in reversed(lab.folders())]
@@ -119,9 +119,7 @@ def kill(lab: Lab) -> None:
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_runs_as_it_stands(
-    place: Lab, page: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_command_runs(place: Lab, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for block in blocks(page):
         assert set(block.said) <= KNOWN, block.said
         if "not run" in block.said:
@@ -135,14 +133,14 @@ def test_every_command_runs_as_it_stands(
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_is_not_run_is_an_installation_or_another_host(page: str) -> None:
+def test_only_installations_and_other_hosts_are_not_run(page: str) -> None:
     left = [block for block in blocks(page) if "not run" in block.said]
     assert all(block.said["not run"] for block in left)
     assert all("batchscope --" not in block.text or "pip install" in block.text for block in left)
     assert len(blocks(page)) > len(left)
 
 
-def test_no_command_hides_in_another_fence() -> None:
+def test_all_commands_are_in_sh_fences() -> None:
     for page in PAGES:
         fences = re.findall(r"^```(\w*)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
         assert set(fences[::2]) <= {"sh", "toml", "python"}

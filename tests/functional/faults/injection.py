@@ -1,4 +1,4 @@
-"""Faults put into the program's own processes from outside, by what Python runs as it starts."""
+"""Inject faults into the program's processes, by code that Python runs at its start."""
 
 from pathlib import Path
 
@@ -92,7 +92,7 @@ time.time = _time
 
 
 def write(folder: Path, text: str) -> dict[str, str]:
-    """Have every Python that is started with the returned variables run the text first."""
+    """Return environment variables with which every Python runs the text first."""
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(text)
     return {"PYTHONPATH": str(folder)}

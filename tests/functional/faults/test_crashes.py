@@ -1,4 +1,4 @@
-"""A sweep that is broken at random moments ends as one that was left in peace."""
+"""A sweep with faults at random moments has the same results as one without."""
 
 import subprocess
 import sys
@@ -10,8 +10,8 @@ CAMPAIGN = Path(__file__).parents[3] / "benchmarks" / "crashes.py"
 
 
 @pytest.mark.campaign
-def test_whatever_is_killed_frozen_or_torn_nothing_is_lost_and_the_bits_are_the_same() -> None:
-    """A short campaign; it runs as long as one likes by hand."""
+def test_random_faults_lose_nothing_and_change_no_bit() -> None:
+    """A short campaign; `benchmarks/crashes.py` runs longer ones."""
     words = ["--faults", "6", "--each", "6", "--epochs", "80", "--repeats", "1"]
     done = subprocess.run(
         [sys.executable, str(CAMPAIGN), *words],

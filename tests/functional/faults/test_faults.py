@@ -1,4 +1,4 @@
-"""What goes wrong at awkward moments, for real: and nothing hangs or is lost."""
+"""Real faults at awkward moments: nothing hangs or is lost."""
 
 import asyncio
 import os
@@ -39,14 +39,14 @@ batch_size = [64, 256, 512]
 
 
 def begun(folder: Path) -> bool:
-    """Whether a conductor has said so."""
+    """Return whether the journal says that a conductor has started."""
     if not (folder / journal.NAME).exists():
         return False
     return any(isinstance(event, ev.ConductorStarted) for event in events_of(folder))
 
 
 def workers_of(conductor: int) -> set[int]:
-    """Processes of the workers that a conductor has now."""
+    """Return the processes of the workers of a conductor."""
     found = set()
     for child in psutil.Process(conductor).children():
         try:
@@ -58,8 +58,8 @@ def workers_of(conductor: int) -> set[int]:
 
 
 @pytest.mark.campaign
-def test_a_worker_and_a_replacement_that_die_cost_no_figure(lab: Lab) -> None:
-    """The trial goes on from its checkpoint, by whichever worker is free first."""
+def test_deaths_of_a_worker_and_its_replacement_lose_no_result(lab: Lab) -> None:
+    """The trial continues from its checkpoint, in the first free worker."""
     (lab.root / "long.toml").write_text(LONG.replace("1500", "500"))
     follower = lab.start(
         *("--export", "out", "--preset", str(lab.root / "long.toml"), "--workers", "2")
@@ -91,8 +91,8 @@ def test_a_worker_and_a_replacement_that_die_cost_no_figure(lab: Lab) -> None:
 
 
 @pytest.mark.campaign
-async def test_a_worker_that_is_frozen_is_killed_and_said_to_be_silent(tmp_path: Path) -> None:
-    """It would train for ever, and answers as long as it is not frozen."""
+async def test_a_frozen_worker_is_killed_with_its_silence_as_the_reason(tmp_path: Path) -> None:
+    """The training has no end; the worker answers until it is frozen."""
     heard: list[ev.AnyEvent] = []
     with open(tmp_path / "lock", "w") as lock:
         crew = Crew(tmp_path, lock.fileno(), heard.append, silence=6.0)
@@ -108,7 +108,8 @@ async def test_a_worker_that_is_frozen_is_killed_and_said_to_be_silent(tmp_path:
             assert member.link.pid is not None
             os.kill(member.link.pid, signal.SIGSTOP)
             lost = await working
-        assert lost == "the worker was silent for 6 s and therefore killed"
+        assert lost is not None
+        assert "killed after 6 s" in lost
         await crew.dismiss()
 
 
@@ -120,12 +121,12 @@ async def test_a_worker_that_freezes_while_it_starts_is_killed(tmp_path: Path) -
             while not crew.pids:
                 await asyncio.sleep(0)
             os.kill(crew.pids[0], signal.SIGSTOP)
-            with pytest.raises(DiedAtStart, match="silent for 1 s and therefore killed"):
+            with pytest.raises(DiedAtStart, match="killed after 1 s"):
                 await hiring
         await crew.dismiss()
 
 
-def test_a_conductor_that_is_terminated_keeps_every_trial_where_it_is(lab: Lab) -> None:
+def test_a_terminated_conductor_saves_every_trial(lab: Lab) -> None:
     (lab.root / "long.toml").write_text(LONG.replace("1500", "100000000"))
     follower = lab.start(
         *("--preset", str(lab.root / "long.toml"), "--export", "out", "--workers", "2")
@@ -161,7 +162,7 @@ def test_a_frozen_worker_does_not_outlive_its_conductor(lab: Lab) -> None:
     assert not conductor_lives(folder)
 
 
-def test_a_worker_ends_with_its_orders_also_if_the_last_is_torn() -> None:
+def test_a_worker_ends_when_its_orders_end_even_within_a_line() -> None:
     worker = subprocess.run(
         [sys.executable, "-P", "-m", "batchscope.engine.worker"],
         input=b'{"order":"tra',
@@ -172,7 +173,7 @@ def test_a_worker_ends_with_its_orders_also_if_the_last_is_torn() -> None:
     assert worker.stdout == b""
 
 
-def test_a_worker_that_measures_answers_a_stop(tmp_path: Path) -> None:
+def test_a_worker_stops_during_a_measurement(tmp_path: Path) -> None:
     settings = Settings(
         data=Data(name="digits"),
         model=Model(name="cnn"),
@@ -235,7 +236,7 @@ print(refused)
 """
 
 
-def test_what_a_full_disk_cut_off_does_not_swallow_the_next_event(tmp_path: Path) -> None:
+def test_an_event_after_an_incomplete_line_is_not_lost(tmp_path: Path) -> None:
     path = tmp_path / journal.NAME
     done = subprocess.run(
         [sys.executable, "-c", FILL, str(path)], capture_output=True, check=True, timeout=60

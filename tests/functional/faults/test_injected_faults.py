@@ -1,4 +1,4 @@
-"""What this machine cannot do by itself: errors of a GPU, and a clock that is set all the time."""
+"""Injected faults: errors of a GPU, and a clock that is changed all the time."""
 
 import csv
 from pathlib import Path
@@ -35,8 +35,8 @@ def run(lab: Lab, code: int, *words: str, **environment: str) -> Path:
     return lab.only_folder()
 
 
-def test_an_error_of_the_device_costs_the_worker_and_no_trial(lab: Lab) -> None:
-    """In the process that met it every later trial would have failed, too."""
+def test_a_device_error_ends_the_worker_and_no_trial(lab: Lab) -> None:
+    """In the same process every later trial would fail too."""
     flag = lab.root / "flag"
     flag.touch()
     variables = injection.write(lab.root / "hook", injection.HOOK)
@@ -51,8 +51,8 @@ def test_an_error_of_the_device_costs_the_worker_and_no_trial(lab: Lab) -> None:
 
 
 @pytest.mark.campaign
-def test_memory_that_runs_out_in_the_update_costs_the_worker_and_no_bit(lab: Lab) -> None:
-    """Half of the update may be done, so the trial goes on from what was kept before it."""
+def test_running_out_of_memory_in_an_update_changes_no_bit(lab: Lab) -> None:
+    """Half of the update may be done, so the trial resumes from the checkpoint before it."""
     flag = lab.root / "flag"
     flag.touch()
     variables = injection.write(lab.root / "hook", injection.SHORT)
@@ -68,7 +68,7 @@ def test_memory_that_runs_out_in_the_update_costs_the_worker_and_no_bit(lab: Lab
 
 
 def figures_of(export: Path) -> list[dict[str, str]]:
-    """The epochs of every trial but for what depends on the machine."""
+    """Return the epochs of every trial, without fields that depend on the machine."""
     with open(export / "epochs.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     timed = ("epoch_seconds", "samples_per_second", "warm_up_seconds", "peak_memory_bytes")
@@ -76,7 +76,7 @@ def figures_of(export: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.campaign
-def test_a_trial_that_breaks_every_device_fails_after_three_retries_and_alone(lab: Lab) -> None:
+def test_only_the_trial_that_breaks_every_device_fails_after_three_retries(lab: Lab) -> None:
     variables = injection.write(lab.root / "hook", injection.HOOK)
     folder = run(lab, 1, **variables, FAULT_FLAG=str(lab.root / "none"), FAULT_BATCH="64")
     trials = state_of(folder).trials
@@ -86,7 +86,7 @@ def test_a_trial_that_breaks_every_device_fails_after_three_retries_and_alone(la
     assert trials["b64-s0"].reason == f"{SAID} (after 3 retries)"
 
 
-def test_a_clock_that_is_set_again_and_again_disturbs_nothing(lab: Lab) -> None:
+def test_a_changing_clock_disturbs_nothing(lab: Lab) -> None:
     variables = injection.write(lab.root / "hook", injection.STEPPED)
     folder = run(lab, 0, **variables)
     events = events_of(folder)

@@ -1,4 +1,4 @@
-"""The preset reference in `docs/presets.md`: written from the types, and its examples are read."""
+"""The reference in `docs/presets.md` matches the types, and its examples are valid presets."""
 
 import inspect
 import re
@@ -17,12 +17,12 @@ EXAMPLES = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
 WHOLE = tomllib.loads(EXAMPLES[0])
 
 
-def test_the_page_is_what_the_script_writes() -> None:
+def test_the_page_is_up_to_date() -> None:
     assert make_presets.page(TEXT) == TEXT, "run docs/make_presets.py"
 
 
 @pytest.mark.parametrize("kind", STRUCTS)
-def test_every_key_of_every_table_is_told(kind: type[msgspec.Struct]) -> None:
+def test_every_key_of_every_table_is_documented(kind: type[msgspec.Struct]) -> None:
     assert TEXT.count(f"<!-- table: {kind.__name__} -->") == 1
     words = make_presets.words_of(kind)
     assert list(words) == [
@@ -47,11 +47,11 @@ def test_every_key_of_every_table_is_told(kind: type[msgspec.Struct]) -> None:
         ("select.by", "| `by` | one of steps_to_target, validation_accuracy, validation_loss |"),
     ],
 )
-def test_what_a_row_says(key: str, told: str) -> None:
+def test_rows_of_the_reference(key: str, told: str) -> None:
     assert told in TEXT, key
 
 
-def test_words_under_a_field_are_read_on_one_line() -> None:
+def test_the_docstring_of_a_field_is_joined_to_one_line() -> None:
     class Told(msgspec.Struct):
         """A struct with a field."""
 
@@ -63,7 +63,7 @@ def test_words_under_a_field_are_read_on_one_line() -> None:
     assert make_presets.words_of(Told) == {"key": "What it does, over two lines."}
 
 
-def test_words_under_the_fields_are_not_there_at_run_time() -> None:
+def test_docstrings_of_fields_are_not_loaded_at_run_time() -> None:
     words = make_presets.words_of(spec.Train)["lr"]
     assert words in " ".join(inspect.getsource(spec).split())
     compiled = [compile(inspect.getsource(spec), "spec.py", "exec")]
@@ -80,7 +80,7 @@ def test_the_example_is_a_preset() -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES[1:])
-def test_what_an_example_adds_is_read(example: str) -> None:
+def test_the_other_examples_are_valid_in_a_preset(example: str) -> None:
     raw = {**WHOLE, "grid": {"batch_size": [64, 1024]}, "claims": []}
     raw["train"] = {**WHOLE["train"], "lr": 0.1}
     assert parse_preset({**raw, **tomllib.loads(example)}, "example", "presets.md").configurations

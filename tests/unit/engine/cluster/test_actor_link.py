@@ -1,4 +1,4 @@
-"""Why a worker on a node is gone: only a node that went is no fault of what it trained."""
+"""Why a worker on a node is lost: only a lost node is not the fault of its trial."""
 
 import asyncio
 from pathlib import Path
@@ -19,21 +19,21 @@ MEMORY = "Task was killed due to the node running low on memory. Memory on the n
 
 
 class RayError(Exception):
-    """As Ray's own."""
+    """Stands for Ray's own error."""
 
 
 class FakeRay:
-    """What a link needs of Ray, without any."""
+    """The parts of Ray that a link uses."""
 
     class exceptions:
         RayError = RayError
 
     def kill(self, actor: object) -> None:
-        """Nothing is there."""
+        """Do nothing."""
 
 
 class Failing:
-    """An actor all of whose methods fail over the same."""
+    """An actor whose methods all fail with the same error."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -50,7 +50,7 @@ class Failing:
 
 
 class Reference:
-    """An answer that never comes."""
+    """A result that never comes."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -79,7 +79,7 @@ def link_that(fails: Exception) -> RayLink:
         (RayError("OSError: [Errno 28] No space left on device"), ""),
     ],
 )
-async def test_only_a_node_that_went_is_at_fault_itself(error: Exception, fault: str) -> None:
+async def test_only_a_lost_node_is_a_fault_of_the_place(error: Exception, fault: str) -> None:
     link = link_that(error)
     member = WorkerHandle(link, 0, "cpu", 60.0)
     assert await member.next_event() is None
@@ -89,7 +89,7 @@ async def test_only_a_node_that_went_is_at_fault_itself(error: Exception, fault:
     assert shortly(error) in said
 
 
-async def test_one_that_we_have_ended_has_no_other_reason() -> None:
+async def test_a_worker_that_we_killed_has_no_other_reason() -> None:
     link = link_that(RayError(NODE))
     link.kill()
     assert await link.receive() == b""
@@ -99,7 +99,7 @@ async def test_one_that_we_have_ended_has_no_other_reason() -> None:
 
 
 class Unconnected:
-    """An actor that Ray's client can no longer ask for anything."""
+    """An actor whose Ray client has lost its connection."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -117,7 +117,7 @@ def unconnected(error: Exception) -> RayLink:
     return RayLink(ray, Unconnected(error), hello, Path("/here"), lambda data: None, False)
 
 
-async def test_a_client_that_has_lost_its_server_has_lost_the_worker() -> None:
+async def test_a_lost_client_server_means_a_lost_worker() -> None:
     link = unconnected(Exception("Ray Client is not connected. Please connect"))
     await link.send(orders.Halt())
     link.close()
@@ -127,11 +127,11 @@ async def test_a_client_that_has_lost_its_server_has_lost_the_worker() -> None:
     assert link.fault == "node 10.0.0.7 (365bb8) is gone: Ray Client is not connected"
 
 
-async def test_a_mistake_of_ours_is_no_lost_node() -> None:
+async def test_a_programming_error_is_not_a_lost_node() -> None:
     with pytest.raises(TypeError):
         await unconnected(TypeError("cannot pickle")).receive()
 
 
-def test_what_grpc_says_is_its_details() -> None:
+def test_the_reason_of_a_grpc_error_is_its_details() -> None:
     text = 'status = StatusCode.NOT_FOUND\n\tdetails = "No session"\n\tdebug_error_string = "x"'
     assert shortly(ConnectionError(f"<_InactiveRpcError of RPC:\n\t{text}>")) == "No session"

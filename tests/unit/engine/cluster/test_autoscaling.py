@@ -1,4 +1,4 @@
-"""As many workers as a cluster has room for: while it grows, shrinks, or has no room at all."""
+"""The number of workers follows the room on a cluster that grows, shrinks or is full."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ RAW: dict[str, Any] = {**FIXED, "seeds": 3}
 
 
 class Room:
-    """A cluster that has room for so many, and places whoever is hired as long as it has."""
+    """A cluster with room for so many workers, which it places while there is room."""
 
     def __init__(self, count: int) -> None:
         self.count, self.needs = count, Needs("GPU", 0.5)
@@ -75,7 +75,7 @@ def finished(house: House) -> int:
     return house.ledger.state.count("finished")
 
 
-async def test_no_more_than_there_is_room_for(tmp_path: Path) -> None:
+async def test_no_more_workers_than_there_is_room_for(tmp_path: Path) -> None:
     room = Room(2)
     house, problems = await recruit(tmp_path, room)
     assert (finished(house), problems, room.most) == (6, [], 2)
@@ -84,13 +84,13 @@ async def test_no_more_than_there_is_room_for(tmp_path: Path) -> None:
     assert house.ledger.state.awaited == {}
 
 
-async def test_no_more_than_a_person_wants(tmp_path: Path) -> None:
+async def test_no_more_workers_than_the_user_set(tmp_path: Path) -> None:
     room = Room(5)
     house, _ = await recruit(tmp_path, room, most=1)
     assert (finished(house), room.most) == (6, 1)
 
 
-async def test_a_cluster_without_room_is_waited_for_and_says_so(tmp_path: Path) -> None:
+async def test_waiting_for_a_full_cluster_is_logged(tmp_path: Path) -> None:
     room = Room(0)
 
     async def grow(house: House) -> None:
@@ -108,10 +108,10 @@ async def test_a_cluster_without_room_is_waited_for_and_says_so(tmp_path: Path) 
     assert house.ledger.state.needed == ""
 
 
-async def test_a_cluster_that_does_not_answer_holds_nobody_up(
+async def test_a_cluster_that_does_not_answer_does_not_block_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those who were placed work on; how much room there is matters to nobody in the end."""
+    """The placed workers continue."""
     monkeypatch.setattr("batchscope.engine.cluster.autoscaling.ANSWER_SECONDS", 0.01)
     answered, silent = threading.Event(), threading.Event()
 
@@ -129,14 +129,14 @@ async def test_a_cluster_that_does_not_answer_holds_nobody_up(
     silent.set()
 
 
-async def test_one_that_cannot_start_is_replaced(tmp_path: Path) -> None:
+async def test_a_worker_that_cannot_start_is_replaced(tmp_path: Path) -> None:
     room = Room(1)
     room.refuses = lambda number: DiedAtStart("its node went") if number < 5 else None
     house, problems = await recruit(tmp_path, room)
     assert (finished(house), problems) == (6, [])
 
 
-async def test_what_lasts_ends_it(tmp_path: Path) -> None:
+async def test_a_lasting_problem_ends_the_sweep(tmp_path: Path) -> None:
     room = Room(1)
     room.refuses = lambda number: MachineProblem("a node has another batchscope")
     house, problems = await recruit(tmp_path, room)

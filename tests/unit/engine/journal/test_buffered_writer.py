@@ -1,4 +1,4 @@
-"""A journal on a disk that refuses for a while: nothing is lost, glued or written out of order."""
+"""A journal on a disk that fails for a while: nothing is lost, mixed up or out of order."""
 
 import errno
 import os
@@ -49,8 +49,8 @@ print(behind.index(True) > 9, not behind[-1], repr((folder / "notice.txt").read_
 """
 
 
-def test_what_a_full_disk_refuses_is_written_later_in_order(tmp_path: Path) -> None:
-    """A limit on the size of files stands for the full disk: half a line fits, then no more."""
+def test_events_refused_by_a_full_disk_are_written_later_in_order(tmp_path: Path) -> None:
+    """A limit on the file size simulates the full disk; it ends within a line."""
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)],
         capture_output=True,
@@ -58,8 +58,9 @@ def test_what_a_full_disk_refuses_is_written_later_in_order(tmp_path: Path) -> N
         timeout=60,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    said = "the journal cannot be written (File too large): what happens waits in memory"
-    assert done.stdout.decode().splitlines() == ["False", said, "True", "True True ''"]
+    before, said, *after = done.stdout.decode().splitlines()
+    assert [before, *after] == ["False", "True", "True True ''"]
+    assert "File too large" in said
     reader = journal.Reader(tmp_path / journal.NAME)
     events = reader.read_all()
     assert reader.damaged == 0
@@ -67,13 +68,12 @@ def test_what_a_full_disk_refuses_is_written_later_in_order(tmp_path: Path) -> N
     numbers = [int(text[:2]) for text in texts if text[:2].isdigit()]
     assert numbers == list(range(40))
     (late,) = [text for text in texts if not text[:2].isdigit()]
-    assert late.startswith("the disk refused for 0 s: ")
-    assert late.endswith(" events were written late")
+    assert " 0 s: " in late
     assert 0 < sum(isinstance(event, ev.MemorySampled) for event in events) < 40
 
 
 @pytest.mark.parametrize("number", sorted(REFUSALS))
-def test_whatever_a_disk_has_against_it_what_was_promised_is_written(
+def test_events_are_written_after_every_kind_of_disk_error(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Full, over quota, read-only or broken, while writing or while syncing."""
@@ -108,11 +108,13 @@ def test_whatever_a_disk_has_against_it_what_was_promised_is_written(
     writer.close()
     reader = journal.Reader(tmp_path / journal.NAME)
     texts = [event.text for event in reader.read_all() if isinstance(event, ev.Note)]
-    assert texts == ["0", "1", "2", "3", "the disk refused for 0 s: 3 events were written late"]
+    assert texts[:4] == ["0", "1", "2", "3"]
+    assert [text for text in texts[4:] if "3 events" not in text] == []
+    assert len(texts) == 5
     assert reader.damaged == 0
 
 
-def test_a_notice_goes_with_the_next_line_where_nothing_had_to_wait(
+def test_a_notice_disappears_with_the_next_line_if_nothing_waited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
@@ -133,9 +135,7 @@ def test_a_notice_goes_with_the_next_line_where_nothing_had_to_wait(
     writer.close()
 
 
-def test_what_is_no_matter_of_the_disk_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_errors_are_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = BufferedWriter(tmp_path / journal.NAME, lambda text: None, lambda: 0.0)
     writer.close()
 
@@ -147,7 +147,7 @@ def test_what_is_no_matter_of_the_disk_is_not_waited_for(
         writer.append(ev.Note(text="nobody would ever write it"))
 
 
-def test_a_notice_stays_in_its_room_and_cannot_steer_a_terminal(tmp_path: Path) -> None:
+def test_a_notice_has_a_fixed_size_and_no_control_characters(tmp_path: Path) -> None:
     assert notice.read(tmp_path) == ""
     board = NoticeFile(tmp_path)
     size = (tmp_path / notice.NAME).stat().st_size
@@ -160,7 +160,7 @@ def test_a_notice_stays_in_its_room_and_cannot_steer_a_terminal(tmp_path: Path) 
     NoticeFile(tmp_path / "nowhere").say("nobody reads it")
 
 
-def test_the_board_says_what_the_notice_says(tmp_path: Path) -> None:
+def test_the_board_shows_the_notice(tmp_path: Path) -> None:
     writer = BufferedWriter(tmp_path / journal.NAME, NoticeFile(tmp_path).say, lambda: 0.0)
     follower = JournalFollower(tmp_path)
     assert follower.poll().problem == ""

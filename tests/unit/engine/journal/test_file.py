@@ -1,4 +1,4 @@
-"""The files that grow: the journal and the commands."""
+"""The append-only files: the journal and the commands."""
 
 import io
 from pathlib import Path
@@ -35,7 +35,7 @@ OPENED = JournalOpened(version=JOURNAL_VERSION, program=__version__)
 
 
 def values(kind: inspect.Type) -> st.SearchStrategy[Any]:
-    """Anything that a field of this type can hold and JSON can say."""
+    """Generate values that a field of this type can hold and JSON can express."""
     match kind:
         case inspect.NoneType():
             return st.none()
@@ -146,7 +146,7 @@ def test_every_kind_of_event_reads_back_as_it_was_written(tmp_path: Path, kind: 
     round_trip()
 
 
-def test_a_line_is_one_line_whatever_is_in_it() -> None:
+def test_an_event_is_always_one_line() -> None:
     line = journal.encode(Note(text="a\nb\r\x0b\x0c\x1c\x85\u2028\u2029\x00c"))
     assert b"\n" not in line
     assert b"\r" not in line
@@ -158,7 +158,7 @@ def test_a_real_journal_reads_back_to_the_same_bytes() -> None:
     assert lines(events_of(recorded().folder)) == content
 
 
-def test_the_first_line_is_the_version_and_is_written_once(tmp_path: Path) -> None:
+def test_the_version_is_the_first_line_and_written_once(tmp_path: Path) -> None:
     path = tmp_path / journal.NAME
     for _ in range(3):
         journal.Writer(path).close()
@@ -168,7 +168,7 @@ def test_the_first_line_is_the_version_and_is_written_once(tmp_path: Path) -> No
     assert content.count(b"\n") == 1
 
 
-def test_what_was_appended_is_visible_at_once(tmp_path: Path) -> None:
+def test_appended_events_are_visible_at_once(tmp_path: Path) -> None:
     writer = journal.Writer(tmp_path / journal.NAME)
     reader = journal.Reader(tmp_path / journal.NAME)
     assert reader.read() == [OPENED]
@@ -179,7 +179,7 @@ def test_what_was_appended_is_visible_at_once(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_a_journal_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
+def test_a_missing_journal_is_empty(tmp_path: Path) -> None:
     reader = journal.Reader(tmp_path / journal.NAME)
     assert reader.read() == []
     assert reader.read_all() == []
@@ -190,7 +190,7 @@ def test_a_journal_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
 # ---- torn and damaged
 
 
-def test_a_torn_last_line_is_mended_at_every_byte(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_of_any_length_is_cut_off(tmp_path: Path) -> None:
     content = lines([OPENED, *SOME])
     more = Note(text="after")
     for cut in range(len(content) + 1):
@@ -204,7 +204,7 @@ def test_a_torn_last_line_is_mended_at_every_byte(tmp_path: Path) -> None:
         assert reader.damaged == 0
 
 
-def test_a_long_torn_line_is_mended(tmp_path: Path) -> None:
+def test_a_long_incomplete_line_is_cut_off(tmp_path: Path) -> None:
     path = new_file(tmp_path, lines(SOME) + b"x" * (2 * journal.CHUNK + 5))
     journal.mend(path)
     assert path.read_bytes() == lines(SOME)
@@ -213,7 +213,7 @@ def test_a_long_torn_line_is_mended(tmp_path: Path) -> None:
     assert path.read_bytes() == b""
 
 
-def test_a_reader_takes_whole_lines_only(tmp_path: Path) -> None:
+def test_a_reader_returns_complete_lines_only(tmp_path: Path) -> None:
     content = lines(SOME)
     reader = journal.Reader(new_file(tmp_path, b""))
     seen: list[AnyEvent] = []
@@ -244,7 +244,7 @@ def test_damaged_lines_are_skipped_and_counted(
     limits=st.lists(st.integers(1, 300), min_size=1, max_size=5),
     tail=st.binary(max_size=9).filter(lambda tail: b"\n" not in tail),
 )
-def test_small_chunks_read_what_one_large_one_does(
+def test_small_chunks_give_the_same_events_as_a_large_one(
     tmp_path: Path, parts: list[AnyEvent | bytes], limits: list[int], tail: bytes
 ) -> None:
     whole = b"".join(
@@ -266,7 +266,7 @@ def test_small_chunks_read_what_one_large_one_does(
 
 @FUZZED
 @given(content=st.binary(max_size=200))
-def test_a_file_of_anything_is_read_without_a_word_and_can_be_written_on(
+def test_any_bytes_are_read_without_an_error_and_can_be_appended_to(
     tmp_path: Path, content: bytes
 ) -> None:
     path = new_file(tmp_path, content)
@@ -294,7 +294,7 @@ def test_damage_longer_than_a_chunk(tmp_path: Path) -> None:
     assert reader.damaged == 2
 
 
-def test_who_follows_a_sweep_gets_past_damage_longer_than_a_chunk(tmp_path: Path) -> None:
+def test_a_follower_gets_past_damage_longer_than_a_chunk(tmp_path: Path) -> None:
     damage = b"\x00" * (journal.CHUNK + 7) + b"\n"
     new_file(tmp_path, damage + lines(SOME))
     follower = HeadlessFollower(tmp_path, Log("text", io.StringIO()))
@@ -322,7 +322,7 @@ def test_an_inbox_before_the_first_command(tmp_path: Path) -> None:
     assert inbox.take() == [commands.Stop()]
 
 
-def test_an_inbox_passes_over_what_is_no_command_and_waits_for_the_end_of_a_line(
+def test_an_inbox_skips_unknown_lines_and_waits_for_the_end_of_a_line(
     tmp_path: Path,
 ) -> None:
     inbox = commands.Inbox(tmp_path)
@@ -335,12 +335,12 @@ def test_an_inbox_passes_over_what_is_no_command_and_waits_for_the_end_of_a_line
     assert inbox.take() == [commands.Stop()]
 
 
-def test_a_line_that_names_no_command_is_none(tmp_path: Path) -> None:
+def test_a_line_without_a_command_is_refused(tmp_path: Path) -> None:
     inbox = commands.Inbox(tmp_path)
     (tmp_path / commands.NAME).write_bytes(b'{}\n{"trial":"b8-s0"}\n')
     assert inbox.take() == []
 
 
-def test_commands_are_for_their_owner_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_commands(tmp_path: Path) -> None:
     commands.send(tmp_path, commands.Stop())
     assert (tmp_path / commands.NAME).stat().st_mode & 0o777 == 0o600

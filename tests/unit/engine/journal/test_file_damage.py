@@ -1,4 +1,4 @@
-"""A journal that lost its end, or in which a byte has changed: no figure in it is a wrong one."""
+"""A journal that is cut or has a changed byte never gives a wrong result."""
 
 import errno
 import os
@@ -28,8 +28,8 @@ def read(path: Path, content: bytes) -> tuple[list[ev.AnyEvent], int]:
     return reader.read_all(), reader.damaged
 
 
-def test_cut_at_any_byte_it_holds_the_events_before_the_cut(tmp_path: Path) -> None:
-    """And whoever goes on writes the next event on a line of its own."""
+def test_a_cut_journal_holds_the_events_before_the_cut(tmp_path: Path) -> None:
+    """The next event begins on a new line."""
     path = tmp_path / journal.NAME
     for length in range(len(CONTENT) + 1):
         events, damaged = read(path, CONTENT[:length])
@@ -44,8 +44,8 @@ def test_cut_at_any_byte_it_holds_the_events_before_the_cut(tmp_path: Path) -> N
         assert again[:whole] == EVENTS[:whole]
 
 
-def test_a_byte_that_changed_is_found_wherever_it_is(tmp_path: Path) -> None:
-    """A figure counts as it was written or not at all, and what is skipped is counted."""
+def test_a_changed_byte_is_detected_anywhere(tmp_path: Path) -> None:
+    """Each event is read as it was written, or skipped and counted."""
     path = tmp_path / journal.NAME
     for index in range(len(CONTENT)):
         for flip in (1, 4, 0x80):
@@ -58,7 +58,7 @@ def test_a_byte_that_changed_is_found_wherever_it_is(tmp_path: Path) -> None:
             assert lost <= 2, "a line end that changed takes two lines with it"
 
 
-def test_a_journal_without_sums_is_read_as_it_always_was(tmp_path: Path) -> None:
+def test_a_journal_without_checksums_is_read(tmp_path: Path) -> None:
     old = b"".join(journal.encode(event) + b"\n" for event in EVENTS)
     assert read(tmp_path / journal.NAME, old) == (EVENTS, 0)
 
@@ -72,10 +72,10 @@ def test_a_network_of_a_later_version_cannot_be_read(tmp_path: Path) -> None:
     SweepState().fold(events)
 
 
-def test_what_one_fsync_failed_to_write_is_written_anew_before_the_next(
+def test_data_of_a_failed_fsync_are_written_again_before_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Linux forgets the pages of a failed fsync, and the next one says that all is well."""
+    """Linux drops the pages of a failed fsync, and the next fsync succeeds without them."""
     writer = journal.Writer(tmp_path / journal.NAME)
     writer.append(ev.Note(text="one"))
     writer.sync()

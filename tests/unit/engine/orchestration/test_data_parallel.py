@@ -58,7 +58,7 @@ def test_shares_are_even_and_hold_the_batch(count: int, workers: int) -> None:
         (4, 2, "auto", 1, 1, 1, "2 over 4 workers, at most 1 each; the whole share at once"),
     ],
 )  # fmt: skip
-def test_the_plan_cuts_a_share(
+def test_the_plan_divides_a_share_into_micro_batches(
     workers: int,
     batch_size: int,
     micro: object,
@@ -80,8 +80,8 @@ def test_the_plan_cuts_a_share(
     assert alone.accumulation_steps == accumulation_steps
 
 
-def test_what_is_measured_is_a_share() -> None:
-    """So one worker with 64 images and four with 256 share what was measured."""
+def test_the_share_of_one_worker_is_measured() -> None:
+    """One worker with 64 images and four with 256 use the same measurement."""
     four, one = over(4, 256).settings, over(1, 64).settings
     assert most_at_once(four, 1437) == most_at_once(one, 1437) == 64
     assert alike(four, 64) == alike(one, 64)
@@ -106,20 +106,20 @@ def test_what_is_measured_is_a_share() -> None:
     )
 
 
-def test_a_plan_is_of_so_many_workers() -> None:
+def test_a_plan_is_for_a_number_of_workers() -> None:
     plans = [make_plan(over(workers), 1437, threads=1) for workers in (1, 2, 4)]
     found = reusable(plans, [over(2)], 1437)
     assert found is plans[1]
     assert reusable(plans, [over(3)], 1437) is None
 
 
-def test_a_plan_of_an_older_journal_is_of_one_worker() -> None:
+def test_a_plan_of_an_older_journal_is_for_one_worker() -> None:
     said = msgspec.to_builtins(make_plan(over(1), 1437, threads=1))
     del said["data_parallel"]
     assert msgspec.convert(said, Plan).data_parallel == 1
 
 
-def test_they_are_never_stacked() -> None:
+def test_data_parallel_trials_are_never_stacked() -> None:
     assert largest_stack(over(1).settings) > 1
     assert largest_stack(over(2).settings) == 1
 
@@ -136,7 +136,7 @@ def test_they_are_never_stacked() -> None:
         (2, 4, 9, None, False, 1, 1),
     ],
 )
-def test_a_place_on_a_cpu_is_as_many_cores(
+def test_a_place_on_a_cpu_has_one_core_per_worker(
     monkeypatch: pytest.MonkeyPatch,
     cores: int,
     parallel: int,
@@ -184,17 +184,16 @@ def test_a_place_on_gpus_is_a_bundle(cards: int, parallel: int, bundles: list[st
     assert len(places_for(GPUS[:cards], 1, None, False, parallel)) == 1
 
 
-def test_workers_that_share_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_share_cores_bring_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher, "cores", lambda: 2)
     assert crowded([CPU], 2) is None
-    assert crowded([CPU], 4) == (
-        "run.data_parallel = 4 on 2 cores: the workers share them, so times say nothing about "
-        "4 cores"
-    )
+    warning = crowded([CPU], 4)
+    assert warning is not None
+    assert warning.startswith("run.data_parallel = 4 on 2 cores")
 
 
-def test_the_others_are_counted_with_their_worker() -> None:
-    """Of what a device holds, theirs is ours."""
+def test_the_memory_of_all_workers_is_counted() -> None:
+    """The memory of all workers of a trial counts as memory of the sweep."""
     with subprocess.Popen(["sleep", "60"]) as child:
         assert set(with_children([os.getpid()])) >= {os.getpid(), child.pid}
         assert with_children([child.pid]) == [child.pid]
@@ -202,7 +201,7 @@ def test_the_others_are_counted_with_their_worker() -> None:
 
 
 def test_the_estimate_counts_shares_and_exchanges() -> None:
-    """What is trained is divided; evaluations are not, and every step has an exchange more."""
+    """Training is divided, evaluation is not, and each step adds an exchange."""
     small = [trial_seconds(over(workers, 16).settings, 1437) for workers in (1, 2)]
     assert small[1] > small[0], "small steps take longer for it"
     wide = [

@@ -1,4 +1,4 @@
-"""A conductor's day with groups, by workers that only say how it went."""
+"""The dispatcher with groups of trials, and scripted workers that only report results."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.events import AnyEvent
 from batchscope.engine.orchestration.command_handler import CommandHandler
 from batchscope.engine.orchestration.control import Control
-from batchscope.engine.orchestration.dispatcher import Dispatcher
+from batchscope.engine.orchestration.dispatcher import SKIPPED, Dispatcher
 from batchscope.engine.orchestration.placement import Placement
 from batchscope.engine.orchestration.trial_queue import Group
 from batchscope.engine.planning.plan import Plan, for_members, make_plan
@@ -36,7 +36,7 @@ Does = Callable[["Scripted", orders.TrainOrder], str | None]
 
 @dataclass
 class Scripted:
-    """A worker that starts what it is given and then does what `script` says, call by call."""
+    """A worker that starts each order and then does what `script` says, call by call."""
 
     script: list[Does]
     number: int = 0
@@ -67,7 +67,7 @@ class Scripted:
 
     @property
     def trained(self) -> list[tuple[tuple[str, ...], int]]:
-        """Who was active in each training, and in which attempt."""
+        """The active trials and the attempt of each training."""
         return [(o.active, o.attempt) for o in self.asked if isinstance(o, orders.TrainOrder)]
 
 
@@ -94,7 +94,7 @@ def finishes(worker: Scripted, order: orders.TrainOrder) -> None:
 
 
 class Crew:
-    """Hires the same scripted worker again and again."""
+    """Returns the same scripted worker each time."""
 
     def __init__(self, member: Scripted) -> None:
         self.member = member
@@ -133,7 +133,7 @@ async def test_a_group_is_trained_by_one_order(
     assert statuses(house) == ["finished"] * 3
 
 
-async def test_what_is_timed_becomes_one_order(
+async def test_timed_replicates_are_trained_by_one_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = {**RUNS, "run": {}}
@@ -143,7 +143,7 @@ async def test_what_is_timed_becomes_one_order(
     assert statuses(house) == ["finished"] * 3
 
 
-async def test_after_a_death_those_go_on_that_had_not_ended(
+async def test_after_a_death_the_unfinished_trials_continue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dies(worker: Scripted, order: orders.TrainOrder) -> str:
@@ -155,7 +155,7 @@ async def test_after_a_death_those_go_on_that_had_not_ended(
     assert statuses(house) == ["finished", "diverged", "finished"]
 
 
-async def test_after_too_many_deaths_all_that_are_left_have_failed(
+async def test_after_too_many_deaths_the_unfinished_trials_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dies(worker: Scripted, order: orders.TrainOrder) -> str:
@@ -166,10 +166,10 @@ async def test_after_too_many_deaths_all_that_are_left_have_failed(
     house, worker = await serve(tmp_path, monkeypatch, *[dies] * 4)
     assert len(worker.trained) == 4
     assert statuses(house) == ["failed", "failed", "finished"]
-    assert house.ledger.state.trials[NAMES[0]].reason == "killed (after 3 retries)"
+    assert "3 retries" in house.ledger.state.trials[NAMES[0]].reason
 
 
-async def test_a_group_that_gets_further_is_tried_again_and_again(
+async def test_a_group_that_makes_progress_is_always_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gets_further(worker: Scripted, order: orders.TrainOrder) -> str:
@@ -182,7 +182,7 @@ async def test_a_group_that_gets_further_is_tried_again_and_again(
     assert not checkpoints.folder_of(tmp_path, "b64-s0+2").exists()
 
 
-async def test_one_that_nobody_wants_ends_while_the_others_go_on(
+async def test_a_skipped_trial_ends_while_the_others_continue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def skips(worker: Scripted, order: orders.TrainOrder) -> None:
@@ -192,10 +192,10 @@ async def test_one_that_nobody_wants_ends_while_the_others_go_on(
 
     house, _ = await serve(tmp_path, monkeypatch, skips)
     assert statuses(house) == ["finished", "skipped", "finished"]
-    assert house.ledger.state.trials[NAMES[1]].reason == "skipped on request"
+    assert house.ledger.state.trials[NAMES[1]].reason == SKIPPED
 
 
-async def test_one_that_nobody_wants_is_not_trained_again_after_a_death(
+async def test_a_skipped_trial_is_not_trained_again_after_a_death(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dies(worker: Scripted, order: orders.TrainOrder) -> str:
@@ -207,7 +207,7 @@ async def test_one_that_nobody_wants_is_not_trained_again_after_a_death(
     assert statuses(house) == ["finished", "skipped", "finished"]
 
 
-async def test_one_that_is_retried_while_its_group_dies_is_not_begun_twice(
+async def test_a_trial_retried_while_its_worker_dies_is_not_started_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = House(tmp_path, RUNS)
@@ -238,10 +238,10 @@ async def test_one_that_is_retried_while_its_group_dies_is_not_begun_twice(
     assert statuses(house) == ["finished"] * 3
 
 
-async def test_one_that_is_skipped_before_its_group_begins_leaves_it_where_it_is(
+async def test_a_trial_skipped_before_its_group_starts_keeps_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder is the group's, although the first of them is apart by then."""
+    """The folder belongs to the group, although its first trial is separate by then."""
     house = House(tmp_path, RUNS)
     control = Control()
     member = Scripted([finishes], control=control)

@@ -1,4 +1,4 @@
-"""Lines handed out to workers that only say how it went, beside groups of trials."""
+"""Lines between solutions, given to scripted workers together with groups of trials."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ Answers = Callable[["Scripted", orders.Interpolate], str | None]
 
 @dataclass
 class Scripted:
-    """A worker by which every trial finishes that is not `lost`; of lines it does as scripted."""
+    """A worker that finishes every trial not in `lost`, and treats lines as scripted."""
 
     script: list[Answers]
     lost: str = ""
@@ -57,7 +57,7 @@ class Scripted:
 
     @property
     def lines(self) -> list[tuple[str, str]]:
-        """The ends of every line that it was asked for."""
+        """The ends of every line that was ordered."""
         found = [order for order in self.asked if isinstance(order, orders.Interpolate)]
         return [(order.members[0].id, order.members[1].id) for order in found]
 
@@ -76,7 +76,7 @@ def dies(worker: Scripted, order: orders.Interpolate) -> str:
 
 
 class Day:
-    """A house with one worker that asks for lines between its two batch sizes."""
+    """A sweep with one worker and lines between its two batch sizes."""
 
     def __init__(self, folder: Path, worker: Scripted) -> None:
         self.house, self.worker = House(folder, NAMED), worker
@@ -104,7 +104,7 @@ Begin = Callable[[Scripted], Day]
 
 @pytest.fixture
 def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
-    """Begins a day with a worker; its journal is closed afterwards."""
+    """Start a sweep with a worker, and close its journal afterwards."""
     monkeypatch.setattr("batchscope.engine.orchestration.retry_policy.FIRST_WAIT_SECONDS", 0.001)
     days: list[Day] = []
 
@@ -120,7 +120,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
 PAIRS = [("b8-s0", "b64-s0"), ("b8-s1", "b64-s1")]
 
 
-async def test_each_line_is_drawn_once_as_soon_as_both_ends_are_there(
+async def test_each_line_is_measured_once_when_both_ends_exist(
     begin: Begin, tmp_path: Path
 ) -> None:
     worker = Scripted([draws, draws])
@@ -144,7 +144,7 @@ async def test_each_line_is_drawn_once_as_soon_as_both_ends_are_there(
     assert folder.parent != checkpoints.folder_of(tmp_path, "b8-s0").parent
 
 
-async def test_another_worker_draws_what_one_died_over(begin: Begin) -> None:
+async def test_another_worker_measures_the_line_of_a_dead_worker(begin: Begin) -> None:
     worker = Scripted([dies, draws, dies, dies, draws])
     day = begin(worker)
     await day.serve()
@@ -152,7 +152,7 @@ async def test_another_worker_draws_what_one_died_over(begin: Begin) -> None:
     assert [line.points for line in day.state.lines.values()] == [POINTS, POINTS]
 
 
-async def test_after_too_many_deaths_a_line_is_given_up_and_the_sweep_goes_on(begin: Begin) -> None:
+async def test_after_too_many_deaths_the_sweep_continues_without_the_line(begin: Begin) -> None:
     worker = Scripted([*[dies] * 4, draws])
     day = begin(worker)
     await day.serve()
@@ -171,7 +171,7 @@ async def test_an_error_gives_a_line_up_at_once(begin: Begin) -> None:
     assert [line.reason for line in day.state.lines.values()] == ["no weights", ""]
 
 
-async def test_one_that_is_broken_off_by_a_stop_is_left(begin: Begin) -> None:
+async def test_a_line_interrupted_by_a_stop_is_still_to_be_measured(begin: Begin) -> None:
     def stopped(worker: Scripted, order: orders.Interpolate) -> None:
         worker.control.stop()
         answer(worker, order)

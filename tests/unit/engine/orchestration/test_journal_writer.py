@@ -1,4 +1,4 @@
-"""What the conductor writes down of what its workers state, and when checkpoints go."""
+"""Which events of workers are recorded, and when checkpoints are removed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_the_last_epochs_are_written_with_the_end_and_not_before(
     assert len(ledger.state.trials["b64-s1"].records) == 0
 
 
-def test_last_epochs_without_an_end_are_not_those_of_the_next_attempt(
+def test_last_epochs_without_an_end_do_not_join_the_next_attempt(
     ledger: JournalWriter, tmp_path: Path
 ) -> None:
     ledger.heard(last(1, 2))
@@ -58,7 +58,7 @@ def test_last_epochs_without_an_end_are_not_those_of_the_next_attempt(
     assert [type(event) for event in lines(tmp_path)[1:]] == [ev.TrialStarted, ev.TrialEnded]
 
 
-def test_what_is_known_is_not_written_again(ledger: JournalWriter, tmp_path: Path) -> None:
+def test_repeated_events_are_not_written_again(ledger: JournalWriter, tmp_path: Path) -> None:
     ledger.heard(epochs(OF, record(1), record(2)))
     before = len(lines(tmp_path))
     ledger.heard(epochs(OF, record(1)))
@@ -72,7 +72,7 @@ def test_what_is_known_is_not_written_again(ledger: JournalWriter, tmp_path: Pat
     ("status", "kept"),
     [("finished", False), ("diverged", False), ("stopped", True), ("failed", True)],
 )
-def test_checkpoints_stay_as_long_as_they_are_needed(
+def test_checkpoints_stay_while_they_are_needed(
     status: ev.TrialStatus, kept: bool, ledger: JournalWriter
 ) -> None:
     folder = ledger.checkpoints_of(NAME)
@@ -82,7 +82,7 @@ def test_checkpoints_stay_as_long_as_they_are_needed(
     assert folder.exists() == kept
 
 
-def test_what_a_crash_left_of_trials_that_are_done_is_cleared_away(ledger: JournalWriter) -> None:
+def test_checkpoints_left_by_a_crash_are_removed(ledger: JournalWriter) -> None:
     ledger.heard(ended(OF))
     for name in (NAME, "b64-s1"):
         checkpoints.write(ledger.checkpoints_of(name), 1, 7, b"payload")
@@ -91,8 +91,8 @@ def test_what_a_crash_left_of_trials_that_are_done_is_cleared_away(ledger: Journ
     assert ledger.checkpoints_of("b64-s1").exists()
 
 
-def test_an_attempt_is_later_than_any_that_left_a_checkpoint(ledger: JournalWriter) -> None:
-    """Also where the journal has lost the lines that told of it."""
+def test_an_attempt_is_later_than_any_with_a_checkpoint(ledger: JournalWriter) -> None:
+    """Even if the journal has lost the lines about that attempt."""
     assert ledger.next_attempt(NAME, NAME) == 2
     checkpoints.write(ledger.checkpoints_of(NAME), 5, 7, b"payload")
     assert ledger.next_attempt(NAME, NAME) == 6

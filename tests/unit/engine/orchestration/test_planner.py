@@ -1,4 +1,4 @@
-"""The planner of the conductor, with a worker that answers from a table."""
+"""The planner, with a worker that answers from a table."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ MIB = 1 << 20
 # ---- who is measured
 
 
-async def test_replicates_and_what_is_alike_share_one_measuring() -> None:
+async def test_replicates_and_similar_trials_share_one_measurement() -> None:
     office = Office(
         configuration(64, seeds=3),
         configuration(64, name="raised", lr=0.9),
@@ -34,15 +34,15 @@ async def test_replicates_and_what_is_alike_share_one_measuring() -> None:
     assert {office.state.plans[t.id].accumulation_steps for t in office.trials[4:]} == {8}
 
 
-async def test_those_who_come_at_once_wait_for_one_measuring() -> None:
+async def test_simultaneous_requests_wait_for_one_measurement() -> None:
     office = Office(configuration(64, seeds=4))
     assert await asyncio.gather(*map(office.settle, office.trials)) == [None] * 4
     assert len(office.worker.asked) == 1
     assert office.micro(*office.trials) == [64] * 4
 
 
-async def test_replicates_have_as_many_threads_as_those_that_are_planned() -> None:
-    """Whoever resumes with one trial left has all cores for it."""
+async def test_replicates_have_the_threads_of_planned_ones() -> None:
+    """A sweep resumed with one trial left has all cores for it."""
     office = Office(configuration(64, seeds=2), configuration(8))
     await office.settle(office.trials[0], place=Placement(CPU, 2, 1))
     for trial in office.trials[1:]:
@@ -50,7 +50,7 @@ async def test_replicates_have_as_many_threads_as_those_that_are_planned() -> No
     assert [office.state.plans[trial.id].threads for trial in office.trials] == [1, 1, 2]
 
 
-async def test_a_micro_batch_that_the_preset_names_is_taken() -> None:
+async def test_the_micro_batch_size_of_the_preset_is_used() -> None:
     office = Office(with_memory(configuration(64, seeds=1), Memory(micro_batch_size=24)))
     (trial,) = office.trials
     await office.settle(trial)
@@ -59,7 +59,7 @@ async def test_a_micro_batch_that_the_preset_names_is_taken() -> None:
     assert office.worker.asked == []
 
 
-async def test_another_limit_or_device_is_measured_anew() -> None:
+async def test_another_limit_or_device_is_measured_again() -> None:
     alike = [configuration(512, name=name) for name in "abc"]
     office = Office(
         with_memory(alike[0], Memory(limit=fits(64))),
@@ -77,10 +77,10 @@ async def test_another_limit_or_device_is_measured_anew() -> None:
 
 
 @pytest.mark.parametrize(("first", "then", "asked"), [(2, 1, 1), (1, 2, 2), (2, 2, 1)])
-async def test_what_was_measured_holds_for_a_share_as_large(
+async def test_a_measurement_holds_for_an_equal_or_larger_share(
     first: int, then: int, asked: int
 ) -> None:
-    """Resume may have fewer workers than there were before, each with more memory."""
+    """A resumed sweep may have fewer workers, each with more memory."""
     office = Office(configuration(512, seeds=2), limit=2 * fits(64) + HELD)
     for trial, workers in zip(office.trials, (first, then), strict=True):
         await office.settle(trial, place=Placement(CPU, workers, 1))
@@ -106,7 +106,7 @@ async def test_the_smaller_limit_counts(
     assert (order.device_name, order.data, order.attempt) == ("a GPU", DATA, 1)
 
 
-async def test_a_cpu_without_limit_has_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cpu_without_a_limit_uses_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     readings = iter([Reading(available=HELD + 3 * MIB), Reading()])
     monkeypatch.setattr(
         "batchscope.engine.orchestration.placement.memory_of", lambda device: next(readings)
@@ -145,7 +145,7 @@ async def test_measuring_takes_a_small_share_of_the_trial(seconds: float, time: 
 # ---- what comes of it
 
 
-async def test_where_not_even_one_image_fits_the_trials_fail() -> None:
+async def test_trials_fail_if_not_even_one_image_fits() -> None:
     office = Office(configuration(64, seeds=2), limit=fits(1) - 2)
     for trial in office.trials:
         assert await office.settle(trial) is None
@@ -154,13 +154,11 @@ async def test_where_not_even_one_image_fits_the_trials_fail() -> None:
     for trial in office.trials:
         ended = office.state.trials[trial.id]
         assert (ended.status, ended.attempt) == ("failed", 1)
-        assert ended.reason == (
-            f"not even one image at a time fits: it needs {fits(1):,} bytes with the data and a "
-            f"headroom of a tenth, and a worker may hold {fits(1) - 2:,} bytes"
-        )
+        assert f"needs {fits(1):,} bytes" in ended.reason
+        assert f"{fits(1) - 2:,} bytes" in ended.reason
 
 
-async def test_what_does_not_fit_into_free_memory_is_measured_again() -> None:
+async def test_too_little_free_memory_is_measured_again() -> None:
     office = Office(configuration(64, seeds=2))
     office.worker.free = fits(1) - 2
     await office.settle(office.trials[0])
@@ -180,7 +178,7 @@ async def test_a_lost_worker_is_reported_and_the_next_measures() -> None:
     assert office.micro(office.trials[0]) == [64]
 
 
-async def test_an_error_in_measuring_ends_the_trial_alone() -> None:
+async def test_an_error_in_measuring_ends_only_that_trial() -> None:
     office = Office(configuration(64, seeds=2))
     office.worker.instead = lambda order: TrialEnded(
         trial=order.members[0].id, attempt=order.attempt, status="failed", reason="ValueError: x"
@@ -218,7 +216,7 @@ def whole() -> Plan:
     return make_plan(trial, TRAIN_SIZE, threads=5)
 
 
-def test_the_plan_takes_what_was_chosen(whole: Plan) -> None:
+def test_the_plan_uses_the_chosen_size(whole: Plan) -> None:
     plan = chosen(whole, found(Shape(8, 100), Shape(120, 900), Shape(130, 901)))
     assert plan == Plan(
         group="b500-s0",
@@ -236,7 +234,7 @@ def test_the_plan_takes_what_was_chosen(whole: Plan) -> None:
 @pytest.mark.parametrize(
     ("asked", "most", "draws"), [(1000, 300, 256), (1000, 9, 9), (None, 9, 256)]
 )
-def test_draws_of_a_probe_keep_below_what_people_ask_for(
+def test_draws_of_a_probe_stay_below_the_limit(
     whole: Plan, asked: int | None, most: int, draws: int
 ) -> None:
     plan = chosen(whole, found(Shape(8, 100), Shape(most, 900), asked=asked))
@@ -246,7 +244,7 @@ def test_draws_of_a_probe_keep_below_what_people_ask_for(
 @pytest.mark.parametrize(
     ("shapes", "needs"),
     [
-        ([Shape(1, 1800), Shape(2, 1700)], "1.95 KiB with the data and a headroom of a tenth"),
+        ([Shape(1, 1800), Shape(2, 1700)], "1.95 KiB"),
         ([Shape(1, failed="out of memory"), Shape(2, 2000)], "more"),
         ([Shape(1, failed="out of memory")], "more"),
     ],
@@ -254,6 +252,5 @@ def test_draws_of_a_probe_keep_below_what_people_ask_for(
 def test_why_nothing_fits(whole: Plan, shapes: list[Shape], needs: str) -> None:
     with pytest.raises(NothingFits) as caught:
         chosen(whole, found(*shapes))
-    assert str(caught.value) == (
-        f"not even one image at a time fits: it needs {needs}, and a worker may hold 0.98 KiB"
-    )
+    assert f"needs {needs}" in str(caught.value)
+    assert "0.98 KiB" in str(caught.value)

@@ -24,13 +24,13 @@ def with_run(of: Configuration, run: Run) -> Configuration:
 
 
 async def stacks_of(office: Office, rest: Rest = ALL, place: Placement = ALONE) -> list[int]:
-    """Settle the trials of an office together; the sizes of their groups."""
+    """Plan the trials together and return the sizes of their groups."""
     assert await office.settle(*office.trials, place=place, rest=rest) is None
     plans = dict.fromkeys(office.state.plans[trial.id] for trial in office.trials)
     return [len(plan.members) for plan in plans]
 
 
-async def test_replicates_are_stacked_as_the_sweep_ends_first() -> None:
+async def test_replicates_are_stacked_so_that_the_sweep_ends_first() -> None:
     office = Office(configuration(64, seeds=5), limit=1 << 30)
     assert await stacks_of(office, Rest(2)) == [3, 2]
     (order,) = office.worker.paced
@@ -44,7 +44,7 @@ async def test_replicates_are_stacked_as_the_sweep_ends_first() -> None:
     assert await stacks_of(busy, Rest(2, waiting=[99.0] * 4)) == [5]
 
 
-async def test_what_gains_nothing_stays_alone_and_says_so() -> None:
+async def test_replicates_are_not_stacked_without_a_gain() -> None:
     office = Office(configuration(64, seeds=3))
     office.worker.step = lambda size: float(size)
     assert await stacks_of(office) == [1, 1, 1]
@@ -52,7 +52,7 @@ async def test_what_gains_nothing_stays_alone_and_says_so() -> None:
     assert all(plan.reason.endswith(told) for plan in office.state.plans.values())
 
 
-async def test_what_is_alike_shares_the_timing() -> None:
+async def test_similar_trials_share_the_timing() -> None:
     office = Office(configuration(64, seeds=4))
     raised = [configuration(64, name=name, lr=0.9, seeds=3) for name in ("raised", "again")]
     more = Office(configuration(64, seeds=4), *raised)
@@ -74,13 +74,13 @@ async def test_what_is_alike_shares_the_timing() -> None:
         (Run(timing="alone"), [1] * 5),
     ],
 )
-async def test_what_the_preset_says_is_not_timed(run: Run, sizes: list[int]) -> None:
+async def test_a_stack_size_of_the_preset_is_not_timed(run: Run, sizes: list[int]) -> None:
     office = Office(with_run(configuration(64, seeds=5), run))
     assert await stacks_of(office) == sizes
     assert office.worker.paced == []
 
 
-async def test_a_named_micro_batch_is_timed_as_it_is() -> None:
+async def test_a_micro_batch_size_of_the_preset_is_used_for_timing() -> None:
     office = Office(with_memory(configuration(64, seeds=2), Memory(micro_batch_size=24)))
     assert await stacks_of(office) == [2]
     (order,) = office.worker.paced
@@ -89,8 +89,8 @@ async def test_a_named_micro_batch_is_timed_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(("images", "sizes"), [(64 * 5, [5]), (64 * 3, [3, 2]), (64, [1] * 5)])
-async def test_no_stack_is_larger_than_fits(images: int, sizes: list[int]) -> None:
-    """Each replicate takes what one alone does beside the images."""
+async def test_no_stack_exceeds_the_memory(images: int, sizes: list[int]) -> None:
+    """Apart from the images, each replicate needs as much memory as one alone."""
     office = Office(configuration(64, seeds=5), limit=fits(images))
     assert await stacks_of(office) == sizes
     assert all(max(order.stacks) == max(sizes) for order in office.worker.paced)

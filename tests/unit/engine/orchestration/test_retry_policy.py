@@ -1,16 +1,16 @@
-"""How often something is tried again."""
+"""How often a trial or a place is retried."""
 
 from batchscope.engine.orchestration.retry_policy import RETRIES, Deaths
 
 
-def test_a_place_where_nothing_moves_is_given_up() -> None:
+def test_deaths_without_progress_are_given_up() -> None:
     deaths = Deaths()
     waits = [deaths.another("one", 0) for _ in range(RETRIES + 2)]
     assert waits == [0.5, 1.0, 2.0, None, None]
     assert deaths.another("two", 0) == 0.5
 
 
-def test_whoever_gets_further_has_all_tries_again() -> None:
+def test_progress_restores_all_retries() -> None:
     deaths = Deaths()
     assert [deaths.another("one", steps) for steps in (0, 0, 10, 10, 10, 11)] == [
         *(0.5, 1.0),
@@ -19,7 +19,7 @@ def test_whoever_gets_further_has_all_tries_again() -> None:
     ]
 
 
-def test_what_went_well_is_forgotten() -> None:
+def test_success_resets_the_count() -> None:
     deaths = Deaths()
     deaths.another("one", 0)
     deaths.forget("one")

@@ -1,4 +1,4 @@
-"""Devices that fail under their workers, as the conductor deals with them; no GPU is needed."""
+"""How the conductor handles failing devices; no GPU is needed."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ def test_an_error_is_the_devices_or_the_trials(problem: Exception, fatal: bool) 
 
 @dataclass
 class FakeCuda:
-    """What `device_problem` asks of torch.cuda."""
+    """The parts of torch.cuda that `device_problem` uses."""
 
     uuids: list[str]
     version: str | None = "12.4"
@@ -62,10 +62,10 @@ class FakeCuda:
         self.current = device
 
 
-def test_the_name_of_a_card_that_is_gone_is_not_taken_for_it(
+def test_the_next_card_is_not_mistaken_for_a_lost_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Where cuda:0 fell off the bus, cuda:1 is called cuda:0 by the next process."""
+    """If cuda:0 is lost, the next process calls cuda:1 cuda:0."""
     left = FakeCuda([UUIDS[1].removeprefix("GPU-")])
     monkeypatch.setattr(torch, "cuda", left)
     monkeypatch.setattr(torch, "ones", lambda size, device: torch.zeros(size) + 1)
@@ -76,8 +76,8 @@ def test_the_name_of_a_card_that_is_gone_is_not_taken_for_it(
     assert device_problem("cpu", "") is None
 
 
-def test_a_card_is_current_before_anything_is_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What names no card, such as a stream, is then of this one."""
+def test_a_card_is_made_current_before_its_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects without a device, such as a stream, then belong to this card."""
     cuda = FakeCuda([uuid.removeprefix("GPU-") for uuid in UUIDS])
 
     def placed(size: int, device: str) -> torch.Tensor:
@@ -100,7 +100,7 @@ def test_a_card_that_does_not_compute_is_refused(monkeypatch: pytest.MonkeyPatch
     assert device_problem("cuda:0", UUIDS[0]) == said
 
 
-def test_a_card_is_lost_by_its_drivers_word_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_is_lost_only_if_its_driver_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "nvmlDeviceGetMemoryInfo"
     lost = FakeCard(UUIDS[0], faults={name: pynvml.NVML_ERROR_GPU_IS_LOST})
     mute = FakeCard(UUIDS[1], faults={name: pynvml.NVML_ERROR_UNKNOWN})
@@ -111,7 +111,7 @@ def test_a_card_is_lost_by_its_drivers_word_alone(monkeypatch: pytest.MonkeyPatc
     assert "lost" in str(error(pynvml.NVML_ERROR_GPU_IS_LOST)).lower()
 
 
-def test_a_trial_moves_on_and_comes_back_only_where_nobody_else_is_left() -> None:
+def test_a_trial_returns_to_a_device_only_if_no_other_is_left() -> None:
     service = Service()
     for device in ("cuda:0", "cuda:0", "cuda:1"):
         service.join(device)
@@ -144,7 +144,7 @@ def test_a_device_is_useless_after_three_trials_in_a_row() -> None:
 
 
 class ScriptedCrew:
-    """Hires such workers; a device in `gone` has none any more."""
+    """Starts scripted workers; a device in `gone` cannot have one."""
 
     def __init__(self, fails: Fails, gone: set[str]) -> None:
         self.fails, self.gone, self.done = fails, gone, list[tuple[str, str]]()
@@ -158,7 +158,7 @@ class ScriptedCrew:
 async def serve(
     folder: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch, gone: set[str] | None = None
 ) -> tuple[House, ScriptedCrew, list[MachineProblem]]:
-    """Serve a sweep of four trials on two devices."""
+    """Run a sweep of four trials on two devices."""
     monkeypatch.setattr("batchscope.engine.orchestration.retry_policy.FIRST_WAIT_SECONDS", 0.001)
     house = House(folder, FIXED)
     crew, control = ScriptedCrew(fails, set() if gone is None else gone), Control()
@@ -180,7 +180,7 @@ def statuses(house: House) -> dict[str, str]:
     return {name: trial.status for name, trial in house.ledger.state.trials.items()}
 
 
-async def test_the_trials_of_a_card_that_is_gone_go_to_the_others(
+async def test_the_trials_of_a_lost_card_go_to_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone: set[str] = set()
@@ -201,7 +201,7 @@ async def test_the_trials_of_a_card_that_is_gone_go_to_the_others(
 async def test_a_card_on_which_nothing_works_is_taken_out_of_service(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Workers start on it, and every training breaks: no trial is tried on it twice."""
+    """Workers start on it, but every training fails; no trial is tried on it twice."""
     tried: list[str] = []
 
     def fails(device: str, trial: str) -> bool:
@@ -215,7 +215,7 @@ async def test_a_card_on_which_nothing_works_is_taken_out_of_service(
     assert all("out of service" in str(problem) for problem in problems)
 
 
-async def test_a_trial_that_breaks_every_card_fails_alone(
+async def test_only_the_trial_that_breaks_every_card_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house, _, problems = await serve(tmp_path, lambda device, trial: trial == "b64-s0", monkeypatch)
@@ -227,7 +227,7 @@ async def test_a_trial_that_breaks_every_card_fails_alone(
     assert reason.endswith("CUDA error (after 3 retries)")
 
 
-async def test_where_all_cards_fail_no_trial_is_blamed(
+async def test_no_trial_fails_if_all_cards_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone: set[str] = set()
@@ -241,7 +241,7 @@ async def test_where_all_cards_fail_no_trial_is_blamed(
     assert set(statuses(house).values()) == {"queued"}
 
 
-async def test_the_workers_of_a_card_that_is_lost_are_ended(tmp_path: Path) -> None:
+async def test_the_workers_of_a_lost_card_are_killed(tmp_path: Path) -> None:
     """A call into the driver of such a card may never return."""
     with open(tmp_path / "lock", "w") as lock:
         crew = Crew(tmp_path, lock.fileno(), lambda event: None, silence=60.0)

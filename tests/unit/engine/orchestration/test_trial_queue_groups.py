@@ -1,4 +1,4 @@
-"""Replicates that are handed out, kept and counted as one group, whatever becomes of each."""
+"""Replicates that are handed out, stored and counted as one group."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +48,7 @@ def names(group: Group | None) -> list[str]:
 
 
 def planned(house: House, group: Group, *sizes: int) -> list[Plan]:
-    """Write down the plans of a group that has none, as stacks of these sizes."""
+    """Record plans for a group without plans, as stacks of these sizes."""
     made, left = [], list(group.trials)
     for size in sizes:
         members, left = left[:size], left[size:]
@@ -60,7 +60,7 @@ def planned(house: House, group: Group, *sizes: int) -> list[Plan]:
 # ---- plans
 
 
-def test_a_group_is_called_after_its_first_member() -> None:
+def test_a_group_has_the_name_of_its_first_member() -> None:
     assert (PLAN.group, PLAN.members) == ("b64-s0+2", tuple(NAMES))
     alone = for_members(PLAN, TRIALS[1:2])
     assert (alone.group, alone.members) == ("b64-s1", ("b64-s1",))
@@ -77,12 +77,12 @@ def test_a_group_is_called_after_its_first_member() -> None:
         (Run(timing="alone"), False),
     ],
 )
-def test_a_recorded_group_is_used_again_where_it_may_be(run: Run, again: bool) -> None:
+def test_a_recorded_group_is_used_again_if_possible(run: Run, again: bool) -> None:
     members = [replace(t, settings=replace(t.settings, run=run)) for t in TRIALS]
     assert reusable([PLAN], members, TRAIN_SIZE) == (PLAN if again else None)
 
 
-def test_a_recorded_group_is_that_of_all_its_members_in_order() -> None:
+def test_a_recorded_group_needs_all_its_members_in_order() -> None:
     assert reusable([PLAN], TRIALS[:2], TRAIN_SIZE) is None
     assert reusable([PLAN], [*TRIALS[1:], TRIALS[0]], TRAIN_SIZE) is None
     other = replace(TRIALS[2], settings=replace(TRIALS[2].settings, memory=Memory(limit=9)))
@@ -92,11 +92,11 @@ def test_a_recorded_group_is_that_of_all_its_members_in_order() -> None:
 # ---- the queue
 
 
-def test_before_they_are_planned_the_replicates_come_together(house: House) -> None:
+def test_replicates_without_plans_are_one_group(house: House) -> None:
     assert house.rest() == ["b8-s0 b8-s1 b8-s2", "b64-s0 b64-s1 b64-s2"]
 
 
-def test_once_planned_the_first_stack_is_taken_and_the_rest_waits(house: House) -> None:
+def test_after_planning_the_first_stack_is_taken_and_the_rest_waits(house: House) -> None:
     group = house.take()
     planned(house, group, 2, 1)
     first = house.queue.settled(group)
@@ -107,7 +107,7 @@ def test_once_planned_the_first_stack_is_taken_and_the_rest_waits(house: House) 
     assert house.rest() == ["b64-s0 b64-s1 b64-s2", "b8-s2"], "the first seed of all comes first"
 
 
-def test_members_are_those_of_the_plan_whoever_waits(house: House) -> None:
+def test_members_of_a_group_are_those_of_its_plan(house: House) -> None:
     group = house.take()
     (plan,) = planned(house, group, 3)
     house.ledger.heard(ev.TrialEnded(trial="b8-s1", attempt=0, status="skipped"))
@@ -116,14 +116,14 @@ def test_members_are_those_of_the_plan_whoever_waits(house: House) -> None:
     assert [trial.id for trial in house.queue.members(plan)] == ["b8-s0", "b8-s1", "b8-s2"]
 
 
-def test_what_could_not_be_planned_waits_again_without_those_that_ended(house: House) -> None:
+def test_an_unplanned_group_waits_again_without_ended_trials(house: House) -> None:
     group = house.take()
     house.ledger.heard(ev.TrialEnded(trial="b8-s0", attempt=1, status="failed"))
     assert house.queue.settled(group) is None
     assert house.rest() == ["b64-s0 b64-s1 b64-s2", "b8-s1 b8-s2"], "its first seed is later now"
 
 
-def test_a_group_that_is_put_back_comes_first_with_those_that_have_not_ended(house: House) -> None:
+def test_a_group_that_is_put_back_comes_first_without_ended_trials(house: House) -> None:
     group = house.take()
     planned(house, group, 3)
     first = house.queue.settled(group)
@@ -134,7 +134,7 @@ def test_a_group_that_is_put_back_comes_first_with_those_that_have_not_ended(hou
 
 
 def in_hand(house: House) -> Group:
-    """A group of three that somebody trains."""
+    """A group of three that a worker has."""
     group = house.take()
     planned(house, group, 3)
     first = house.queue.settled(group)
@@ -142,7 +142,7 @@ def in_hand(house: House) -> Group:
     return first
 
 
-def test_one_that_failed_waits_for_whoever_has_its_group_in_hand(house: House) -> None:
+def test_a_failed_trial_waits_while_a_worker_has_its_group(house: House) -> None:
     first = in_hand(house)
     house.ledger.heard(ev.TrialEnded(trial="b8-s1", attempt=1, status="failed"))
     house.ledger.write(ev.TrialRetried(trial="b8-s1", attempt=1))
@@ -154,8 +154,8 @@ def test_one_that_failed_waits_for_whoever_has_its_group_in_hand(house: House) -
     assert house.rest() == ["b8-s1"]
 
 
-def test_one_that_was_skipped_is_tried_again_in_a_job_of_its_own(house: House) -> None:
-    """The checkpoint of its group does not hold it; that job may begin at once."""
+def test_a_skipped_trial_is_retried_in_its_own_job(house: House) -> None:
+    """The checkpoint of its group does not hold it; its own job may start at once."""
     first = in_hand(house)
     house.ledger.heard(ev.TrialEnded(trial="b8-s1", attempt=1, status="skipped"))
     house.ledger.write(ev.TrialRetried(trial="b8-s1", attempt=1))
@@ -187,7 +187,7 @@ def test_recorded_groups_form_again(tmp_path: Path) -> None:
     assert {plan.group for plan in house.ledger.state.plans.values()} == {"b64-s0+1", "b64-s2"}
 
 
-def test_a_stack_that_was_timed_is_expected_to_take_less(house: House) -> None:
+def test_a_timed_stack_is_expected_to_take_less_time(house: House) -> None:
     alone = house.queue.seconds(house.take())
     stacks = (StackTiming(1, 0.1), StackTiming(3, 0.15))
     timed = ev.Paced(
@@ -223,7 +223,7 @@ def apart(state: SweepState) -> list[str]:
     return [name for name in NAMES if state.job_of(name) == name]
 
 
-def test_they_are_one_job_until_one_is_skipped() -> None:
+def test_replicates_are_one_job_until_one_is_skipped() -> None:
     assert {fold().job_of(name) for name in NAMES} == {"b64-s0+2"}
     state = fold(*(started(OF, seed) for seed in range(3)), ended(OF, 1, status="skipped"))
     assert apart(state) == ["b64-s1"]
@@ -231,7 +231,7 @@ def test_they_are_one_job_until_one_is_skipped() -> None:
 
 
 @pytest.mark.parametrize("status", ["failed", "stopped"])
-def test_who_ended_undone_goes_on_with_the_others_unless_they_go_on_without_it(
+def test_an_unfinished_trial_continues_with_its_group_unless_left_behind(
     status: ev.TrialStatus,
 ) -> None:
     began = [started(OF, seed) for seed in range(3)]
@@ -246,7 +246,7 @@ def test_who_ended_undone_goes_on_with_the_others_unless_they_go_on_without_it(
     assert apart(state) == ["b64-s1"]
 
 
-def test_a_new_conductor_has_all_go_on_together() -> None:
+def test_a_new_conductor_continues_all_together() -> None:
     began = [started(OF, seed) for seed in range(3)]
     state = fold(*began, *(ended(OF, seed, status="stopped") for seed in range(3)))
     state.apply(conductor(at=5.0))
@@ -255,7 +255,7 @@ def test_a_new_conductor_has_all_go_on_together() -> None:
     assert apart(state) == []
 
 
-def test_skipped_before_it_was_planned_it_belongs_to_its_group() -> None:
+def test_a_trial_skipped_before_planning_belongs_to_its_group() -> None:
     state = SweepState().fold([*opened([OF]), ended(OF, 1, status="skipped", attempt=0)])
     state.apply(ev.TrialRetried(trial="b64-s1", attempt=0))
     state.apply(ev.Planned(plan=PLAN))
@@ -274,7 +274,7 @@ def ledger(tmp_path: Path) -> Iterator[JournalWriter]:
     made.close()
 
 
-def test_one_checkpoint_is_kept_until_all_are_done(ledger: JournalWriter) -> None:
+def test_the_checkpoint_is_kept_until_all_are_done(ledger: JournalWriter) -> None:
     folder = ledger.checkpoints_of(NAMES[0])
     assert {ledger.checkpoints_of(name) for name in NAMES} == {folder}
     checkpoints.write(folder, 1, 7, b"payload")
@@ -290,7 +290,7 @@ def test_one_checkpoint_is_kept_until_all_are_done(ledger: JournalWriter) -> Non
     assert not folder.exists()
 
 
-def test_one_that_is_skipped_last_takes_the_checkpoint_with_it(ledger: JournalWriter) -> None:
+def test_skipping_the_last_trial_removes_the_checkpoint(ledger: JournalWriter) -> None:
     folder = ledger.checkpoints_of(NAMES[0])
     checkpoints.write(folder, 1, 7, b"payload")
     for seed in (0, 1):
@@ -306,7 +306,7 @@ def test_one_that_is_skipped_last_takes_the_checkpoint_with_it(ledger: JournalWr
     assert not own.exists()
 
 
-def test_an_attempt_is_later_than_that_of_any_member(ledger: JournalWriter) -> None:
+def test_an_attempt_is_later_than_the_attempts_of_all_members(ledger: JournalWriter) -> None:
     assert ledger.next_attempt("b64-s0+2", *NAMES) == 2
     ledger.heard(started(OF, 1, attempt=4))
     assert ledger.next_attempt("b64-s0+2", *NAMES) == 5
@@ -323,7 +323,7 @@ def stacked(seed: int, at: float = 0.0) -> ev.AnyEvent:
     return replace(event, stacked=3)
 
 
-def test_of_a_stack_the_time_left_is_that_of_one() -> None:
+def test_the_remaining_time_of_a_stack_is_that_of_one_member() -> None:
     """92 steps; half of them took ten seconds for all three."""
     begun = [worker(0), *(stacked(seed) for seed in range(3))]
     state = fold(*begun, *(progress(OF, seed, at=10.0, steps=46, seconds=9.0) for seed in range(3)))
@@ -332,7 +332,7 @@ def test_of_a_stack_the_time_left_is_that_of_one() -> None:
     assert found.seconds == pytest.approx(10.0)
 
 
-def test_a_stack_that_waits_takes_as_long_as_one_that_ran() -> None:
+def test_a_waiting_stack_takes_as_long_as_one_that_ran() -> None:
     more = configuration(64, name="more", seeds=3)
     plan = for_members(make_plan(trials_of(more)[0], TRAIN_SIZE, 1), trials_of(more))
     state = SweepState().fold(
@@ -347,7 +347,7 @@ def test_a_stack_that_waits_takes_as_long_as_one_that_ran() -> None:
     assert found.seconds == pytest.approx(12.0)
 
 
-def test_before_anything_ran_each_replicate_counts() -> None:
+def test_each_replicate_counts_before_anything_ran() -> None:
     found = remaining(fold(worker(0)), 0.0)
     assert found is not None
     assert found.seconds == pytest.approx(3 * trial_seconds(OF.settings, TRAIN_SIZE))
