@@ -136,7 +136,7 @@ def filled(epoch: int, count: int = 3) -> EpochRecord:
     numbers = {
         name: float(at + 1) / (epoch + 2)
         for at, name in enumerate(EpochRecord.__struct_fields__)
-        if name != "norms"
+        if name not in ("norms", "layer_norms")
     }
     numbers["noise_scale"] = numbers["noise_trace"] / numbers["noise_signal"]
     whole = {"epoch": epoch, "steps": 10 * epoch, "samples": 80 * epoch, "noise_draws": 2}
@@ -236,7 +236,7 @@ print(json.dumps({
     "dictionary": ["\\n".join(make_export.TABLES[name]()) for name in make_export.TABLES],
     "tag": SCALARS["new"],
     "curve": [QUANTITIES[-1].name, QUANTITIES[-1].test(trial.last)],
-    "bar": [list(MEASURED)[-1], bars(state, "new")["b8"].mean],
+    "bar": ["new" in MEASURED, bars(state, "new")["b8"].mean],
     "plot": registry.PLOTS[-1].plot.title,
     "measure": ["new" in registry.MEASURES, rounding_variance(state, trial, "new", 1.0)],
     "summary": list(figures(state)[0].figures)[-1],
@@ -273,7 +273,7 @@ def test_a_new_entry_is_seen_everywhere() -> None:
     assert figures.endswith("\n| `new` (optional) | L2 | as in `trials.csv` |")
     assert found["tag"] == "new"
     assert found["curve"] == ["new norm", 3.0]
-    assert found["bar"] == ["new", 3.0]
+    assert found["bar"] == [True, 3.0]
     assert found["plot"] == "New"
     assert found["measure"] == [True, pytest.approx(1e-12)]
     assert found["summary"] == "new"

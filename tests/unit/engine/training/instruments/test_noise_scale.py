@@ -211,7 +211,7 @@ def test_a_training_is_the_same_to_the_last_bit_without_it(
 
 def test_where_there_is_none_and_why(images: Images) -> None:
     for train, model, said in (
-        (Train(batch_size=1, lr=0.1, epochs=1), TINY, "no parts"),
+        (Train(batch_size=1, lr=0.1, epochs=1), TINY, "one image"),
         (
             Train(batch_size=50, lr=0.1, epochs=1),
             Model(name="mlp", hidden=(5,), batch_norm=True),
