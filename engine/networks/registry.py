@@ -6,6 +6,7 @@ from batchscope.engine.networks.family import Family
 from batchscope.engine.networks.lenet import LENET
 from batchscope.engine.networks.mlp import MLP
 from batchscope.engine.networks.resnet import RESNET18
+from batchscope.engine.networks.resnet20 import RESNET20
 from batchscope.engine.networks.vgg import VGG16, VGG16_BN
 from batchscope.engine.spec import Model
 
@@ -16,6 +17,7 @@ _ALL: tuple[Family, ...] = (
     VGG16,
     VGG16_BN,
     RESNET18,
+    RESNET20,
 )
 
 FAMILIES: dict[str, Family] = {family.name: family for family in _ALL}
