@@ -1,16 +1,16 @@
-"""Batch norm under accumulation: what it normalizes over, and which cuts leave it one image.
+"""Batch norm under gradient accumulation: what it normalizes over, and which micro-batches suit it.
 
-Batch norm takes mean and variance over the images that pass through the network together. Of a
-batch in micro-batches those are the images of one micro-batch, so the gradient is not that of the
-whole batch. A piece of one image has no variance.
+Batch norm takes mean and variance over the images that pass through the network together. Where a
+batch is cut into micro-batches, these are the images of one micro-batch, so the gradient is not
+that of the whole batch. A micro-batch of one image has no variance at all.
 
-*Ghost batch norm* (Hoffer et al. 2017, arXiv:1705.08741, algorithm 1) makes that a setting: a batch
-is normalized in groups of `model.ghost_batch_size` images, in their order. A smaller last group
-stands by itself, but a single image joins the group before it. So a cut of which all pieces but the
-last are multiples of the group, and none is one image, parts no group: its gradient is that of the
-whole batch, up to rounding. Each group moves the running statistics in turn, as a batch by itself
-would. (The paper keeps averages of the standard deviation; these are of the variance, without bias,
-as those of torch.)
+*Ghost batch norm* (Hoffer et al. 2017, arXiv:1705.08741, algorithm 1) makes the group a setting: a
+batch is normalized in groups of `model.ghost_batch_size` images, in their order. A smaller last
+group is normalized by itself, but a single last image joins the group before it. So micro-batches
+keep all groups whole if each of them but the last is a multiple of the group and none is a single
+image. Then the accumulated gradient is that of the whole batch, up to rounding. Each group updates
+the running statistics in turn, as a batch of its own would. (The paper averages the standard
+deviation; here it is the unbiased variance, as in torch.)
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,11 @@ from batchscope.engine.spec import Settings
 
 
 def pieces(settings: Settings, batch_size: int, train_size: int) -> tuple[int, ...]:
-    """Numbers of images that are cut into micro-batches and must not leave one over.
+    """Return the sizes of batches whose micro-batches must not end in a single image.
 
-    Nothing where there is no batch norm; otherwise the batch, and the last of an epoch where the
-    budget comes to it; where the batch size changes, those of every batch that occurs.
+    Without batch norm there are none. Otherwise they are the batch size and, where the budget
+    reaches the end of an epoch, the size of its last batch; where the batch size changes during
+    the training, the sizes of all batches that occur.
     """
     if not has_batch_norm(settings.model):
         return ()
@@ -39,9 +40,14 @@ def pieces(settings: Settings, batch_size: int, train_size: int) -> tuple[int, .
 
 
 def groups(count: int, size: int) -> list[int]:
-    """Of so many images the numbers in each group of ghost batch norm."""
-    whole, rest = divmod(count, size)
-    sizes = [size] * whole
+    """Return how many images each group of ghost batch norm has.
+
+    Args:
+        count: images that pass through the network together.
+        size: `model.ghost_batch_size`.
+    """
+    complete, rest = divmod(count, size)
+    sizes = [size] * complete
     if rest == 1 and sizes:
         sizes[-1] += 1
     elif rest:
@@ -50,23 +56,31 @@ def groups(count: int, size: int) -> list[int]:
 
 
 def leaves_one(counts: Sequence[int], size: int) -> bool:
-    """Whether pieces of `size` images leave one image alone in any of the `counts`."""
+    """Return whether micro-batches of `size` images leave one image of any batch by itself.
+
+    Args:
+        counts: images of each batch.
+        size: the micro-batch size.
+    """
     return any(size == 1 or count % size == 1 for count in counts)
 
 
 def parts_groups(counts: Sequence[int], size: int, together: int) -> bool:
-    """Whether pieces of `size` images part a group of `together` in any of the `counts`."""
+    """Return whether micro-batches of `size` images split a group of `together` in any batch."""
     return size % together > 0 and any(count > size for count in counts)
 
 
 def largest_cut(most: int, counts: Sequence[int], together: int = 1) -> int | None:
-    """The largest size up to `most` that leaves no image alone and parts no group, if any does."""
+    """Return the largest micro-batch size up to `most` that suits batch norm; None if none does.
+
+    It leaves no image of the batches `counts` by itself and splits no group of `together` images.
+    """
     sizes = range(most, 0, -1)
     return next((size for size in sizes if _allowed(counts, size, together)), None)
 
 
 def smallest_cut(most: int, counts: Sequence[int], together: int = 1) -> int | None:
-    """The smallest such size up to `most`, if there is one."""
+    """Return the smallest such micro-batch size up to `most`; None if there is none."""
     sizes = range(1, most + 1)
     return next((size for size in sizes if _allowed(counts, size, together)), None)
 
@@ -76,9 +90,12 @@ def _allowed(counts: Sequence[int], size: int, together: int) -> bool:
 
 
 def refusal(counts: Sequence[int], micro_batch_size: int | None, together: int = 1) -> str | None:
-    """Why batch norm would meet a single image, or a part of a group; None where it would not.
+    """Return why batch norm would meet a single image or a split group; None if it would not.
 
-    `micro_batch_size` is None where it may be chosen so that it does not.
+    Args:
+        counts: images of each batch.
+        micro_batch_size: None where the program still chooses it, and can avoid both.
+        together: images of a group of ghost batch norm, or 1.
     """
     if micro_batch_size is not None and parts_groups(counts, micro_batch_size, together):
         return parted(micro_batch_size, together)
@@ -89,16 +106,16 @@ def refusal(counts: Sequence[int], micro_batch_size: int | None, together: int =
     if micro_batch_size is not None and leaves_one(counts, micro_batch_size):
         cut = next(n for n in counts if micro_batch_size == 1 or n % micro_batch_size == 1)
         return (
-            f"{rule}, and micro-batches of {micro_batch_size:,} leave one of {cut:,} images: "
+            f"{rule}, and micro-batches of {micro_batch_size:,} leave one of {cut:,} images alone: "
             "choose another memory.micro_batch_size"
         )
     return None
 
 
 def setting_problem(settings: Settings) -> str | None:
-    """Where settings have batch norm see one image at a time, or part a group of ghost batch norm.
+    """Return which setting lets batch norm meet a single image or a split group; None if none does.
 
-    As `key: reason`; None where they do not.
+    As `key: reason`.
     """
     return _single_image_problem(settings) or _parted_group_problem(settings)
 
@@ -106,18 +123,18 @@ def setting_problem(settings: Settings) -> str | None:
 def _single_image_problem(settings: Settings) -> str | None:
     if not has_batch_norm(settings.model):
         return None
-    small = [size for pair in settings.probe.pairs for size in pair]
-    asked = {
+    in_pairs = [size for pair in settings.probe.pairs for size in pair]
+    sizes = {
         "train.batch_size": settings.train.batch_size,
         "memory.micro_batch_size": settings.memory.micro_batch_size,
         "probe.batch_sizes": min(settings.probe.batch_sizes, default=None),
-        "probe.pairs": min(small, default=None),
+        "probe.pairs": min(in_pairs, default=None),
     }
     norm = f"batch norm ({batch_norm_key(settings.model)})"
     return next(
         (
             f"{key}: {norm} has no variance over a single image; at least 2"
-            for key, size in asked.items()
+            for key, size in sizes.items()
             if size == 1
         ),
         None,
@@ -132,35 +149,37 @@ def _parted_group_problem(settings: Settings) -> str | None:
 
 
 def parted(micro_batch_size: int, together: int) -> str:
-    """What is wrong with a micro-batch size that is no multiple of a group."""
+    """Return what is wrong with a micro-batch size that is not a multiple of the group."""
     near = max(1, micro_batch_size // together) * together
     return (
-        f"ghost batch norm takes {together:,} images at a time, and micro-batches of "
-        f"{micro_batch_size:,} part them: choose a multiple for memory.micro_batch_size, such as "
-        f"{near:,}"
+        f"ghost batch norm normalizes groups of {together:,} images, and micro-batches of "
+        f"{micro_batch_size:,} split them: choose a multiple of {together:,} for "
+        f"memory.micro_batch_size, such as {near:,}"
     )
 
 
 def normalized_over(settings: Settings, plan: Plan) -> int | None:
-    """Images that batch norm sees together in a whole micro-batch; None without batch norm."""
+    """Return how many images batch norm normalizes over; None where there is no batch norm."""
     if not has_batch_norm(settings.model):
         return None
     return min(plan.micro_batch_size, settings.model.ghost_batch_size or plan.micro_batch_size)
 
 
 def exact_in_parts(settings: Settings) -> bool:
-    """Whether any cut that is allowed gives the gradient of the whole batch, up to rounding."""
+    """Return whether accumulation gives the gradient of the whole batch, up to rounding."""
     return not has_batch_norm(settings.model) or settings.model.ghost_batch_size is not None
 
 
 def grouped(settings: Settings) -> str:
-    """What ghost batch norm normalizes over, where it was asked for."""
+    """Return what ghost batch norm normalizes over, for the plan; empty where it is not set."""
     together = images_together(settings.model)
-    return f"ghost batch norm over {together:,} images, whatever the cut" if together > 1 else ""
+    if together == 1:
+        return ""
+    return f"ghost batch norm over {together:,} images, whatever the micro-batch size"
 
 
 def ghostly(settings: Settings, plan: Plan) -> str:
-    """What accumulation does to batch norm, where it does anything."""
+    """Return what accumulation does to batch norm, for the plan; empty where it does nothing."""
     if exact_in_parts(settings) or plan.micro_batch_size >= plan.largest:
         return ""
     return (

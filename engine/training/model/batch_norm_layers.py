@@ -14,11 +14,10 @@ _aten = torch.ops.aten
 
 
 class BatchNorm:
-    """Batch normalization (Ioffe & Szegedy 2015) of each replicate's channels by themselves.
+    """Batch normalization (Ioffe & Szegedy 2015), with statistics of their own for each replicate.
 
-    Its input is (B, R·C, H, W), or of features (R, B, F). As ghost batch norm it takes the images
-    group by group (`engine.planning.batch_norm`), of which each moves the running statistics in
-    turn.
+    Images have the shape (B, R·C, H, W), features (R, B, F). Ghost batch norm normalizes the images
+    group by group (`engine.planning.batch_norm`), and each group updates the running statistics.
     """
 
     def __init__(
@@ -28,8 +27,16 @@ class BatchNorm:
         running: tuple[Tensor, Tensor, Tensor],
         module: nn.BatchNorm1d | nn.BatchNorm2d,
     ) -> None:
+        """Read the settings from a module of torch.
+
+        Args:
+            scale: the scales, shape (R, C), with their gradient.
+            shift: the shifts, shape (R, C), with their gradient.
+            running: mean and variance, shape (R, C), and the number of batches, shape (R,).
+            module: decides momentum, epsilon, the group size, and whether the input is features.
+        """
         self._scale, self._shift = scale, shift
-        # views: a row's channels follow those of the row before
+        # views, so that the layer updates the buffers themselves
         self._mean, self._variance = running[0].view(-1), running[1].view(-1)
         self._batches = running[2]
         assert module.momentum is not None
@@ -39,7 +46,7 @@ class BatchNorm:
         self._kept: list[tuple[Tensor, ...]] = []
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        """Same shape."""
+        """Return the normalized input, of the same shape."""
         x, shape = self._channels(x), x.shape
         scale, shift = self._scale[0].flatten(), self._shift[0].flatten()
         outputs, kept = [], list[tuple[Tensor, ...]]()
@@ -59,7 +66,7 @@ class BatchNorm:
         return self._back(_together(outputs), shape)
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
-        """Same shape."""
+        """Return the gradient of the input, of the same shape."""
         kept, self._kept, shape = self._kept, [], d.shape
         inputs = []
         parts = self._parts(self._channels(d))
@@ -74,16 +81,17 @@ class BatchNorm:
         return self._back(_together(inputs), shape)
 
     def _parts(self, x: Tensor) -> Iterator[Tensor]:
-        """What is normalized by itself, of (B, ...)."""
+        """Yield the parts of (B, ...) that are normalized separately."""
         if self._group is None or self._group >= len(x):
             return iter((x,))
         return iter(torch.split(x, groups(len(x), self._group)))
 
     def _channels(self, x: Tensor) -> Tensor:
-        """(R, B, F) to (B, R·F)."""
+        """Reshape features (R, B, F) to (B, R·F); images stay as they are."""
         return x.transpose(0, 1).flatten(1) if self._features else x
 
     def _back(self, x: Tensor, shape: torch.Size) -> Tensor:
+        """Undo `_channels`."""
         if not self._features:
             return x
         replicates, _, features = shape

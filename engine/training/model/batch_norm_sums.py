@@ -1,9 +1,9 @@
-"""Batch norm on a CPU whose sums are accurate where channels come last.
+"""Batch norm with accurate sums for the channels-last layout on a CPU.
 
-There torch adds up all pixels of a channel one after the other in float32: over 128 images of 28×28
-that costs three of seven digits, and a gradient of ResNet-18 is off by some percent. Here K
-neighbouring pixels count as so many channels, (N, C) seen as (N/K, K·C) without a copy; the K sums,
-which are short, are added up pairwise.
+In that layout torch adds up all pixels of a channel one after the other in float32. Over 128 images
+of 28×28 this loses three of seven digits, and a gradient of ResNet-18 is wrong by some percent.
+Here K neighbouring pixels are treated as channels of their own: (N, C) is viewed as (N/K, K·C),
+without a copy. The K short sums of a channel are then added up pairwise.
 """
 
 from functools import lru_cache
@@ -18,7 +18,7 @@ SHORTEST_SUM = 16
 
 
 def folds(x: Tensor) -> int:
-    """K for (B, C, H, W) with channels last, or (B, C); 1 where torch's own sums are accurate."""
+    """Return K for (B, C, H, W) or (B, C); 1 where torch's own sums are accurate."""
     layout = torch.channels_last if x.dim() == 4 else torch.contiguous_format
     if x.is_cuda or not x.is_contiguous(memory_format=layout):
         return 1
@@ -27,7 +27,7 @@ def folds(x: Tensor) -> int:
 
 @lru_cache(maxsize=256)
 def _folds(pixels: int) -> int:
-    """The least divisor of N that leaves sums short enough, 1 where there is none."""
+    """Return the smallest divisor of N that makes the sums short enough; 1 if there is none."""
     for k in range(-(-pixels // LONGEST_SUM), pixels // SHORTEST_SUM + 1):
         if pixels % k == 0:
             return k
@@ -42,9 +42,18 @@ def normalize(
     momentum: float,
     epsilon: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The normalized images, and mean and 1/sqrt(variance + epsilon) of each channel.
+    """Normalize a batch by its own mean and variance, and update the running statistics.
 
-    The `running` mean and variance move by `momentum`, as those of torch.
+    Args:
+        x: images (B, C, H, W) or features (B, C).
+        scale: shape (C,).
+        shift: shape (C,).
+        running: running mean and (unbiased) variance, shape (C,), updated in place as by torch.
+        momentum: weight of this batch in the running statistics.
+        epsilon: added to the variance.
+
+    Returns:
+        The normalized batch; the mean, and 1/sqrt(variance + epsilon), of each channel.
     """
     k = folds(x)
     if k == 1:
@@ -53,8 +62,8 @@ def normalize(
         )
         return normalized
     rows = _rows(x, k)
-    # as running statistics of this batch alone: those that are returned are of no use where a
-    # pixel is the same in all images
+    # taken as running statistics with momentum 1: the returned 1/sqrt(variance + epsilon) does not
+    # give the variance accurately where a pixel is the same in all images
     means, variances = torch.zeros(2, rows.shape[1], dtype=x.dtype).unbind()
     _aten.native_batch_norm(rows, None, None, means, variances, True, 1.0, epsilon)
     means, variances = means.view(k, -1), variances.view(k, -1)
@@ -71,9 +80,17 @@ def normalize(
 def normalize_backward(
     d: Tensor, x: Tensor, scale: Tensor, mean: Tensor, inverse: Tensor, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of images, scale and shift, from that of the normalized images.
+    """Return the gradients of the input, the scales and the shifts.
 
     dx = scale · inverse · (d − Σd/N − x̂ · Σ(d·x̂)/N) with x̂ = (x − mean) · inverse.
+
+    Args:
+        d: gradient of the output, of the shape of x.
+        x: the input of `normalize`.
+        scale: shape (C,).
+        mean: of each channel, as `normalize` returned it.
+        inverse: 1/sqrt(variance + epsilon), as `normalize` returned it.
+        epsilon: added to the variance.
     """
     k = folds(x)
     if k == 1:
@@ -108,6 +125,6 @@ def normalize_backward(
 
 
 def _rows(x: Tensor, k: int) -> Tensor:
-    """(N/K, K·C), a view: K pixels in a row."""
+    """View the input as (N/K, K·C): K neighbouring pixels in a row."""
     pixels = x.permute(0, 2, 3, 1) if x.dim() == 4 else x
     return pixels.reshape(-1, k * x.shape[1])

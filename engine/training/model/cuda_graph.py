@@ -1,7 +1,7 @@
-"""Gradients of batches of one shape as a CUDA graph: one launch instead of some thirty.
+"""Records the gradient computation for a batch shape as a CUDA graph: one launch instead of thirty.
 
-At small batch sizes a GPU waits for its operators to be launched. A graph runs the same kernels
-on the same memory again, so a batch is copied to where the recorded one was.
+At small batch sizes a GPU waits for its kernels to be launched. A graph runs the same kernels on
+the same memory again, so each batch is copied to the place of the recorded one.
 """
 
 import sys
@@ -13,25 +13,30 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-AFTER = 16  # batches of a shape: whoever takes fewer has nothing from a recording
+AFTER = 16  # batches of a shape before it is recorded: with fewer, recording does not pay
 MOST_SAMPLES = 1024  # of all replicates; beyond, launching is a small part of a step
-WARM_UPS = 3  # on the stream that records, as torch asks for
+WARM_UPS = 3  # on the stream that records, as torch's documentation requires
 CLOSE = 1e-3
-EMPTY = "The CUDA Graph is empty"  # how torch's warning of it begins
+EMPTY = "The CUDA Graph is empty"  # how torch's warning about an empty recording begins
 
 
 class Replay:
-    """Takes gradients by way of `take`, which leaves them in `gradient`, or as recorded.
-
-    `buffers` are what `take` moves beside; recording does not.
+    """Computes gradients by calling a function, or by replaying a recording of it.
 
     Attributes:
-        seconds: what recording has taken since it was last asked for.
+        seconds: time spent on recording since the last call of `taken_seconds`.
     """
 
     def __init__(
         self, take: Callable[[Tensor], None], gradient: Tensor, buffers: list[Tensor]
     ) -> None:
+        """Prepare to record a function.
+
+        Args:
+            take: computes the gradients of a batch, indices (R, B), and leaves them in `gradient`.
+            gradient: shape (R, P).
+            buffers: everything else that `take` changes. Recording restores it.
+        """
         self._take, self._gradient, self._buffers = take, gradient, buffers
         self._seen: Counter[int] = Counter()
         self._previous: dict[int, Tensor] = {}
@@ -40,7 +45,7 @@ class Replay:
         self.seconds = 0.0
 
     def take(self, batch: Tensor) -> None:
-        """Leave the gradients of a batch, indices (R, B)."""
+        """Compute the gradients of a batch, indices (R, B)."""
         size = batch.shape[1]
         if size in self._recorded:
             place, graph = self._recorded[size]
@@ -57,15 +62,15 @@ class Replay:
             self._record(batch, _mixed(batch, self._previous.pop(size)))
 
     def taken_seconds(self) -> float:
-        """Seconds of recording since the last call."""
+        """Return the seconds of recording since the last call."""
         seconds, self.seconds = self.seconds, 0.0
         return seconds
 
     def _record(self, batch: Tensor, other: Tensor) -> None:
-        """Record how the gradients of a batch are taken, and check the recording on another one.
+        """Record the gradients of a batch, and check the recording with another batch.
 
-        Where that cannot be recorded, or gives anything else, nothing is recorded any more, and the
-        log says why.
+        If this fails or gives other gradients, nothing is recorded from then on, and the log says
+        why.
         """
         device = self._gradient.device
         torch.cuda.synchronize(device)
@@ -77,7 +82,7 @@ class Replay:
             _restore(self._state_tensors(), kept)
             place = batch.clone()
             graph = self._graph(place)
-            # what the batches before left must not pass for what the recording gives
+            # otherwise the gradient of an earlier batch could pass for that of the recording
             _restore(self._state_tensors(), kept)
             self._gradient.zero_()
             place.copy_(other)
@@ -93,17 +98,17 @@ class Replay:
         self.seconds += time.perf_counter() - began
 
     def _graph(self, place: Tensor) -> torch.cuda.CUDAGraph:
-        """Record on a stream of the gradient's own device, whichever is current.
+        """Record on a stream of the gradient's device, whichever device is current.
 
-        A recording holds what is launched on its stream and nothing else, and torch's default is a
-        stream of whatever device was current when it first recorded.
+        A recording holds only what is launched on its stream. Torch's default is a stream of the
+        device that was current at its first recording.
         """
         device = self._gradient.device
         with torch.cuda.device(device):
             aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             present = torch.cuda.current_stream(device)
             aside.wait_stream(present)
-            # left by this context too where the end of a recording raises, which leaves torch's own
+            # this context restores the stream also where the end of a recording raises
             with torch.cuda.stream(aside), warnings.catch_warnings():
                 warnings.filterwarnings("error", message=EMPTY)
                 for _ in range(WARM_UPS):
@@ -120,7 +125,7 @@ class Replay:
         print(f"steps are not recorded as a CUDA graph: {text}", file=sys.stderr, flush=True)
 
     def _state_tensors(self) -> list[Tensor]:
-        """All that taking a gradient moves."""
+        """Return everything that computing a gradient changes."""
         return [self._gradient, *self._buffers]
 
     def _state(self) -> list[Tensor]:
@@ -128,7 +133,7 @@ class Replay:
 
 
 def _mixed(batch: Tensor, previous: Tensor) -> Tensor:
-    """A batch of the same shape that differs from both, even where each is the whole data set."""
+    """Return a batch that differs from both, even where each of them is the whole data set."""
     mixed = batch.clone()
     mixed[:, ::2] = previous[:, ::2]
     return mixed
@@ -140,7 +145,7 @@ def _restore(tensors: list[Tensor], kept: list[Tensor]) -> None:
 
 
 def _close(values: Tensor, expected: Tensor) -> bool:
-    """Whether they are equal but for rounding, by the largest of those expected."""
+    """Return whether they are equal up to rounding, relative to the largest expected value."""
     values, expected = values.double(), expected.double()
     most = CLOSE * float(expected.abs().max()) if expected.numel() else 0.0
     return torch.allclose(values, expected, rtol=CLOSE, atol=most)

@@ -1,10 +1,10 @@
 """One contiguous buffer for a model's weights and another for its gradients.
 
-The model's parameters become views into them, so that norm, distance, clearing and the
-optimizer's update are one operation each. Every parameter starts at a multiple of 64 bytes;
-the gaps hold zeros and stay zero under every optimizer here.
+The model's parameters become views into these buffers, so that the norm, the distance, clearing and
+the optimizer's update are one operation each. Every parameter starts at a multiple of 64 bytes. The
+gaps hold zeros, and stay zero under every optimizer here.
 
-The buffers may be rows of larger ones, which hold several models (`engine.training.model.stack`).
+The buffers may be rows of larger ones that hold several models (`engine.training.model.stack`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,12 +24,12 @@ class FlatModel:
 
     Attributes:
         model: the network.
-        weights: shape (P,); a leaf parameter whose `grad` is `gradient`, where it is no row.
+        weights: shape (P,). A leaf parameter with `gradient` as its `grad`, unless it is a row.
         gradient: shape (P,).
-        parameters: number of true weights, gaps left out.
+        parameters: number of weights, without the gaps.
 
     Raises:
-        MachineProblem: the device has no such precision.
+        MachineProblem: the device does not support the precision.
     """
 
     def __init__(
@@ -40,8 +40,17 @@ class FlatModel:
         precision: Precision = "fp32",
         rows: tuple[Tensor, Tensor] | None = None,
     ) -> None:
+        """Move a model to a device and its parameters into buffers.
+
+        Args:
+            model: the network; it is changed in place.
+            device: where to put it.
+            dtype: of weights and gradients.
+            precision: `bf16` runs the passes under autocast.
+            rows: weights and gradient to use, each (P,); without them new buffers are made.
+        """
         if precision == "bf16" and not has_bf16(device):
-            raise MachineProblem(f"{device} has no bf16: choose train.precision = 'fp32'")
+            raise MachineProblem(f"{device} does not support bf16: choose train.precision = 'fp32'")
         self._bf16 = precision == "bf16"
         self.model = model.to(device=device, dtype=dtype)
         parameters = list(self.model.parameters())
@@ -60,22 +69,22 @@ class FlatModel:
 
     @property
     def exact(self) -> bool:
-        """Whether all is computed in the precision of the weights."""
+        """Whether everything is computed in the precision of the weights."""
         return not self._bf16
 
     def logits(self, images: Tensor) -> Tensor:
-        """The network's output (B, classes) in the precision of the plan, never below float32."""
+        """Compute the output (B, classes) in the precision; return it in float32 or wider."""
         with self._cast(images.device.type):
             logits: Tensor = self.model(images)
         return logits.float() if self._bf16 else logits
 
     def norm(self) -> Tensor:
-        """L2 norm of the gradient, a scalar on the device."""
+        """Return the L2 norm of the gradient, a scalar on the device."""
         norm: Tensor = torch.linalg.vector_norm(self.gradient)
         return norm
 
     def copy_weights(self) -> Tensor:
-        """A copy of the weights, shape (P,)."""
+        """Return a copy of the weights, shape (P,)."""
         return self.weights.detach().clone()
 
     def _cast(self, kind: str) -> AbstractContextManager[object]:
@@ -83,7 +92,7 @@ class FlatModel:
 
 
 def windows(parameters: Iterable[Tensor]) -> Iterator[slice]:
-    """Where each of some parameters lies in the buffers."""
+    """Yield where each parameter lies in the buffers, in their order."""
     start = 0
     for parameter in parameters:
         yield slice(start, start + parameter.numel())
@@ -91,12 +100,12 @@ def windows(parameters: Iterable[Tensor]) -> Iterator[slice]:
 
 
 def flat_length(parameters: Iterable[Tensor]) -> int:
-    """P, the elements of a buffer for these parameters, gaps included."""
+    """Return P, the number of elements of a buffer for these parameters, gaps included."""
     return sum(-(-parameter.numel() // ALIGNMENT) * ALIGNMENT for parameter in parameters)
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16; every CPU does, most of them slowly."""
+    """Return whether a device computes in bfloat16; every CPU does, most of them slowly."""
     if device.type != "cuda":
         return True
     with torch.cuda.device(device):

@@ -1,4 +1,4 @@
-"""What all layers that are written out have in common."""
+"""The interface of the layers whose forward and backward passes are written out."""
 
 from typing import Protocol
 
@@ -7,24 +7,27 @@ from torch import Tensor
 
 NOTHING = torch.empty(0)
 Window = tuple[Tensor, Tensor]
-"""A parameter of all replicates and its gradient, each of shape (R, ...)."""
+"""A parameter of all R replicates and its gradient: views of shape (R, ...) into the buffers."""
 
 
 class Layer(Protocol):
-    """One layer of all replicates."""
+    """One layer of all R replicates at once."""
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        """Its output; in training it keeps what `backward` needs."""
+        """Return the output; in training also keep what `backward` needs."""
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
-        """From the gradient of the output, that of the input; nothing of use unless `needed`.
+        """Take the gradient of the parameters, and return that of the input.
 
-        `write` where the gradient of its parameters holds nothing yet.
+        Args:
+            d: gradient of the output.
+            needed: whether the gradient of the input is used; if not, anything may be returned.
+            write: whether to overwrite the gradient of the parameters instead of adding to it.
         """
 
 
 def put(gradient: Tensor, contribution: Tensor, write: bool) -> None:
-    """Write a contribution into the gradient of a parameter, or add it."""
+    """Overwrite the gradient of a parameter if `write`, otherwise add to it."""
     contribution = contribution.view_as(gradient)
     if write:
         gradient.copy_(contribution)

@@ -1,11 +1,11 @@
 """The layers of the networks, forward and backward, for R replicates at once.
 
-Written out, because in small networks automatic differentiation takes longer than the arithmetic,
-and because it has no way to write the gradient where it belongs. Images and what convolutions make
-of them have the shape (B, R·C, H, W), one group of channels a replicate; from `Flatten` on it is
-(R, B, F). A layer keeps what its `backward` needs, and lets go of it there. A `backward` writes the
-gradient of the layer's own parameters, or adds to it, and returns that of its input, where it is
-needed.
+The backward passes are written out for two reasons: in small networks automatic differentiation
+takes longer than the arithmetic, and it cannot write the gradient directly into a given buffer.
+
+Images and the outputs of convolutions have the shape (B, R·C, H, W), with one group of C channels
+for each replicate. From `Flatten` on, the shape is (R, B, F). The `forward` of a layer keeps what
+its `backward` needs, and `backward` releases it. `engine.training.model.layer` defines both.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,11 +33,11 @@ class Linear:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Inputs and outputs."""
+        """Numbers of inputs and of outputs."""
         return self._weight.shape[2], self._weight.shape[1]
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        """(R, B, in) to (R, B, out)."""
+        """Map (R, B, in) to (R, B, out)."""
         if training:
             self._x = x
         if self._bias is None:
@@ -45,7 +45,7 @@ class Linear:
         return torch.baddbmm(self._bias, x, self._transposed)
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
-        """(R, B, out) to (R, B, in)."""
+        """Return the gradient (R, B, in) for that of the output, (R, B, out)."""
         x, self._x = self._x, NOTHING
         if write:
             torch.bmm(d.transpose(1, 2), x, out=self._weight_gradient)
@@ -59,10 +59,14 @@ class Linear:
         return torch.bmm(d, self._weight) if needed else d
 
     def descend(self, d: Tensor, lr: float, squares: Tensor, needed: bool) -> Tensor:
-        """As `backward`, but take the step W ← W − lr dᵀx at once, and keep no gradient.
+        """Like `backward`, but take the step W ← W − lr dᵀx at once, without storing the gradient.
 
-        Its squared norm is added to `squares` (R,): over the samples, |dᵀx|² = Σᵢⱼ (dᵢ·dⱼ)(xᵢ·xⱼ),
-        and for the bias the same without the x.
+        Args:
+            d: gradient of the output, shape (R, B, out).
+            lr: the learning rate.
+            squares: shape (R,); the squared norm of the gradient is added to it. Over the samples
+                it is |dᵀx|² = Σᵢⱼ (dᵢ·dⱼ)(xᵢ·xⱼ), and for the bias Σᵢⱼ dᵢ·dⱼ.
+            needed: whether the gradient of the input is used.
         """
         x, self._x = self._x, NOTHING
         before = torch.bmm(d, self._weight) if needed else d
@@ -87,6 +91,15 @@ class Conv2d:
         channels_last: bool,
         stride: Sequence[int] = (1, 1),
     ) -> None:
+        """Take the parameters of all replicates.
+
+        Args:
+            weight: shape (R, out, in, k, k), with its gradient.
+            bias: shape (R, out), with its gradient; None where there is none.
+            padding: pixels at each side, by height and width.
+            channels_last: whether to compute in the channels-last layout.
+            stride: by height and width.
+        """
         self._weight, self._bias, self._padding = weight, bias, list(padding)
         self._stride = list(stride)
         self._groups = len(weight[0])
@@ -94,8 +107,8 @@ class Conv2d:
         self._x = self._kernel = NOTHING
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        """(B, R·in, H, W) to (B, R·out, H', W')."""
-        # `contiguous` would leave one channel as it is, and with it all that comes after
+        """Map (B, R·in, H, W) to (B, R·out, H', W')."""
+        # `contiguous` would not change the layout of one channel, nor then that of later layers
         x = x.to(memory_format=self._format)
         kernel = self._weight[0].flatten(0, 1)
         bias = None if self._bias is None else self._bias[0].flatten()
@@ -104,7 +117,7 @@ class Conv2d:
         return torch.conv2d(x, kernel, bias, self._stride, self._padding, groups=self._groups)
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
-        """(B, R·out, H', W') to (B, R·in, H, W)."""
+        """Return the gradient (B, R·in, H, W) for that of the output, (B, R·out, H', W')."""
         biased = self._bias is not None
         x, self._x = self._x, NOTHING
         gradients = _aten.convolution_backward(
@@ -127,10 +140,10 @@ class Conv2d:
 
 
 class StridedPointwise:
-    """A 1×1 convolution with a stride, as a plain one of the pixels that it reads.
+    """A 1×1 convolution with a stride, as a convolution without stride of the pixels that it reads.
 
-    On channels-last input torch's own writes beyond its memory in the backward pass: of fewer than
-    8 channels, with oneDNN's kernels for AVX2 (torch 2.11 and 2.13). Mostly this is faster, too.
+    It avoids a bug of torch 2.11 and 2.13: with channels-last input of fewer than 8 channels, the
+    backward pass of oneDNN's kernels for AVX2 writes beyond its memory. Mostly it is also faster.
     """
 
     def __init__(self, convolution: Conv2d, stride: Sequence[int]) -> None:
@@ -139,13 +152,13 @@ class StridedPointwise:
         self._shape = torch.Size()
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        """(B, R·in, H, W) to (B, R·out, ⌈H/s⌉, ⌈W/s⌉)."""
+        """Map (B, R·in, H, W) to (B, R·out, ⌈H/s⌉, ⌈W/s⌉)."""
         self._shape = x.shape
         pixels = x[:, :, self._rows, self._columns].contiguous(memory_format=torch.channels_last)
         return self._convolution.forward(pixels, training)
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
-        """(B, R·out, ⌈H/s⌉, ⌈W/s⌉) to (B, R·in, H, W)."""
+        """Return the gradient (B, R·in, H, W) for that of the output, (B, R·out, ⌈H/s⌉, ⌈W/s⌉)."""
         pixels = self._convolution.backward(d, needed, write)
         if not needed:
             return d
@@ -163,7 +176,7 @@ class MaxPool2d:
         self._kept: tuple[Tensor, ...] = ()
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        """(B, R·C, H, W) to (B, R·C, H/2, W/2)."""
+        """Map (B, R·C, H, W) to (B, R·C, H/2, W/2)."""
         if not training:
             return torch.max_pool2d(x, 2)
         pooled, where = _aten.max_pool2d_with_indices(x, [2, 2], [2, 2])
@@ -172,7 +185,7 @@ class MaxPool2d:
         return result
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
-        """(B, R·C, H/2, W/2) to (B, R·C, H, W)."""
+        """Return the gradient (B, R·C, H, W) for that of the output, (B, R·C, H/2, W/2)."""
         (x, where), self._kept = self._kept, ()
         gradient: Tensor = _aten.max_pool2d_with_indices_backward(
             d, x, [2, 2], [2, 2], [0, 0], [1, 1], False, where
@@ -181,27 +194,27 @@ class MaxPool2d:
 
 
 class ReLU:
-    """max(x, 0), in place: no layer before it needs its output."""
+    """max(x, 0), in place: the layer before it does not need its output any more."""
 
     def __init__(self) -> None:
         self._y = NOTHING
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        """Any shape."""
+        """Return max(x, 0), of any shape; overwrites x."""
         y = x.relu_()
         if training:
             self._y = y
         return y
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
-        """Any shape."""
+        """Return the gradient of the input, of the same shape."""
         y, self._y = self._y, NOTHING
         gradient: Tensor = _aten.threshold_backward(d, y, 0)
         return gradient
 
 
 class Flatten:
-    """From groups of channels to a row of features an image."""
+    """From images with a group of channels for each replicate to rows of features."""
 
     def __init__(self, replicates: int, channels_last: bool) -> None:
         self._replicates = replicates
@@ -209,14 +222,14 @@ class Flatten:
         self._shape = torch.Size()
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        """(B, R·C, H, W) to (R, B, C·H·W)."""
+        """Map (B, R·C, H, W) to (R, B, C·H·W)."""
         self._shape = x.shape
         if self._replicates == 1:
             return x.flatten(1).unsqueeze(0)
         return x.reshape(len(x), self._replicates, -1).transpose(0, 1)
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
-        """(R, B, C·H·W) to (B, R·C, H, W)."""
+        """Return the gradient (B, R·C, H, W) for that of the output, (R, B, C·H·W)."""
         return d.transpose(0, 1).reshape(self._shape).contiguous(memory_format=self._format)
 
 
@@ -227,18 +240,22 @@ def layers_of(
     replicates: int,
     channels_last: bool,
 ) -> list[Layer] | None:
-    """The layers of a sequential network; None where one of them is not written out here.
+    """Return the layers of a sequential network; None if one of its modules is not supported here.
 
-    `parameters` gives the windows of its parameters one after the other, `buffers` what batch norm
-    keeps, both in the order in which torch lists them.
+    Args:
+        model: one replicate.
+        parameters: returns the windows of the parameters, one at each call, in torch's order.
+        buffers: the buffers of batch norm, shape (R, ...), in torch's order.
+        replicates: R.
+        channels_last: whether to compute in the channels-last layout.
     """
     if not isinstance(model, nn.Sequential):
         return None
-    return _Writing(parameters, buffers, replicates, channels_last).out(model)
+    return _Converter(parameters, buffers, replicates, channels_last).layers(model)
 
 
-class _Writing:
-    """Writes out one module after the other; see `layers_of`."""
+class _Converter:
+    """Makes a layer of one module after the other; see `layers_of` for the arguments."""
 
     def __init__(
         self,
@@ -250,8 +267,8 @@ class _Writing:
         self._parameters, self._buffers = parameters, buffers
         self._replicates, self._channels_last = replicates, channels_last
 
-    def out(self, network: nn.Sequential) -> list[Layer] | None:
-        """Every layer, or None."""
+    def layers(self, network: nn.Sequential) -> list[Layer] | None:
+        """Return all layers; None if a module is not supported."""
         layers: list[Layer] = []
         for module in network:
             layer = self._layer(module)
@@ -294,19 +311,19 @@ class _Writing:
         return Conv2d(*windows, padding, self._channels_last, module.stride)
 
     def _windows(self, module: nn.Linear | nn.Conv2d) -> tuple[Window, Window | None]:
-        """Of its weights and of its bias, if it has one."""
+        """Return the windows of the weights, and of the bias if there is one."""
         return self._parameters(), None if module.bias is None else self._parameters()
 
     def _residual(self, module: ResidualBlock) -> Layer | None:
-        """None where a first layer may write over the input that body and shortcut share."""
+        """Return the block; None where a first layer may overwrite the shared input."""
         branches = module.body, module.shortcut
         if any(len(branch) and isinstance(branch[0], nn.ReLU | nn.Flatten) for branch in branches):
             return None
-        body, shortcut = self.out(module.body), self.out(module.shortcut)
+        body, shortcut = self.layers(module.body), self.layers(module.shortcut)
         return ResidualLayer(body, shortcut) if body and shortcut is not None else None
 
 
 def _is_usual(module: nn.BatchNorm1d | nn.BatchNorm2d) -> bool:
-    """Whether it scales and shifts, and keeps exponential averages."""
+    """Return whether it scales and shifts, and keeps exponential averages."""
     parts = module.weight, module.bias, module.running_mean, module.momentum
     return all(part is not None for part in parts)

@@ -1,4 +1,4 @@
-"""Modules of the networks that torch does not have."""
+"""Modules that the networks need and torch does not have."""
 
 import torch
 from torch import Tensor, nn
@@ -17,34 +17,34 @@ class ResidualBlock(nn.Module):
         self.body, self.shortcut = body, shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sum, of any shape that both agree on."""
+        """Return the sum, of the shape of the body's output."""
         result: Tensor = self.body(x) + self.shortcut(x)
         return result
 
 
 class GhostBatchNorm1d(nn.BatchNorm1d):
-    """Ghost batch norm of features (B, F); see `engine.planning.batch_norm`."""
+    """Ghost batch norm of features (B, F); `engine.planning.batch_norm` defines the groups."""
 
     def __init__(self, features: int, ghost_batch_size: int) -> None:
         super().__init__(features)
         self.ghost_batch_size = ghost_batch_size
 
     def forward(self, input: Tensor) -> Tensor:
-        """Same shape; group by group in training, and with running statistics in evaluation."""
+        """Normalize group by group in training, and by running statistics in evaluation."""
         return torch.cat(
             [super(GhostBatchNorm1d, self).forward(part) for part in _parts(self, input)]
         )
 
 
 class GhostBatchNorm2d(nn.BatchNorm2d):
-    """Ghost batch norm of channels (B, C, H, W); see `engine.planning.batch_norm`."""
+    """Ghost batch norm of images (B, C, H, W); `engine.planning.batch_norm` defines the groups."""
 
     def __init__(self, channels: int, ghost_batch_size: int) -> None:
         super().__init__(channels)
         self.ghost_batch_size = ghost_batch_size
 
     def forward(self, input: Tensor) -> Tensor:
-        """Same shape; group by group in training, and with running statistics in evaluation."""
+        """Normalize group by group in training, and by running statistics in evaluation."""
         return torch.cat(
             [super(GhostBatchNorm2d, self).forward(part) for part in _parts(self, input)]
         )
@@ -58,14 +58,14 @@ def _parts(module: GhostBatchNorm, x: Tensor) -> tuple[Tensor, ...]:
 
 
 def norm_of_features(features: int, ghost_batch_size: int | None) -> nn.BatchNorm1d:
-    """Batch norm behind a fully connected layer."""
+    """Return the batch norm behind a fully connected layer."""
     if ghost_batch_size is None:
         return nn.BatchNorm1d(features)
     return GhostBatchNorm1d(features, ghost_batch_size)
 
 
 def norm_of_channels(channels: int, ghost_batch_size: int | None) -> nn.BatchNorm2d:
-    """Batch norm behind a convolution."""
+    """Return the batch norm behind a convolution."""
     if ghost_batch_size is None:
         return nn.BatchNorm2d(channels)
     return GhostBatchNorm2d(channels, ghost_batch_size)

@@ -1,7 +1,8 @@
-"""Forward and backward pass of a stack: the gradients of all replicates, each on images of its own.
+"""Forward and backward pass of a stack: the gradients of all replicates, each of its own images.
 
-Two ways to take them: written out, for the layers of `engine.training.model.layers` in float32; by
-automatic differentiation, one replicate after the other, for everything else.
+There are two ways. Networks of the layers in `engine.training.model.layers`, in float32, have their
+passes written out, for all replicates at once. Everything else uses automatic differentiation, one
+replicate after the other.
 """
 
 import math
@@ -18,16 +19,17 @@ from batchscope.engine.training.model.layer import Layer, Window
 from batchscope.engine.training.model.layers import Flatten, Linear, ReLU, layers_of
 
 Heard = Callable[[int], None]
+"""Called after each micro-batch with its number of samples."""
 
 LARGE_BUFFER = 150_000  # weights of all replicates
 PRODUCTS_A_WEIGHT = 10
 
 
 class Pass(Protocol):
-    """Takes gradients of R replicates.
+    """Computes the gradients of R replicates.
 
     Attributes:
-        few: up to how many samples a step of plain gradient descent is faster by `descend`.
+        few: the largest batch for which `descend` is the faster step of plain gradient descent.
     """
 
     few: int
@@ -35,36 +37,43 @@ class Pass(Protocol):
     def accumulate(
         self, images: Tensor, labels: Tensor, batch: Tensor, cut: int, mean: bool, heard: Heard
     ) -> None:
-        """Leave in the gradient (R, P) that of the loss of a batch: indices, shape (R, B).
+        """Compute the gradient (R, P) of the loss of a batch, accumulated over micro-batches.
 
-        The loss is the cross-entropy summed over the samples, divided by B if `mean`. Of every
-        `cut` samples the sum is added, so a smaller last micro-batch has just the weight of its
-        samples. After each, `heard` is told how many those were.
+        The loss is the cross-entropy summed over the samples, divided by B if `mean`. Micro-batches
+        add up their sums, so each sample has the same weight, also in a smaller last micro-batch.
+
+        Args:
+            images: all images, (N, C, H, W).
+            labels: their labels, (N,).
+            batch: indices of the samples of each replicate, (R, B).
+            cut: the micro-batch size.
+            mean: whether the loss is the mean over the batch, not the sum.
+            heard: called after each micro-batch with its number of samples.
         """
 
     def descend(
         self, images: Tensor, labels: Tensor, batch: Tensor, mean: bool, lr: float
     ) -> Tensor:
-        """A step of plain gradient descent on a batch (R, B); norms (R,) of the gradients.
+        """Take a step of plain gradient descent on a batch (R, B); return the gradient norms (R,).
 
-        The gradients themselves are nowhere: of few samples they are sums of so few products that
-        writing and reading them is most of the work.
+        The gradients are not stored: for few samples, writing and reading them would be most of the
+        work.
         """
 
     def logits(self, images: Tensor) -> Tensor:
-        """The outputs (R, B, K) in evaluation mode for images (B, C, H, W); no gradient is kept."""
+        """Return the outputs (R, B, K) in evaluation mode for images (B, C, H, W)."""
 
 
 def unheard(size: int) -> None:
-    """Nobody asks for the parts of a gradient."""
+    """Do nothing after a micro-batch; for callers without a use for `heard`."""
 
 
 class Explicit:
-    """Forward and backward written out, layer by layer, without automatic differentiation."""
+    """Passes that are written out layer by layer, for all replicates at once."""
 
     def __init__(self, layers: list[Layer], gradient: Tensor) -> None:
         self._gradient, self._replicates = gradient, len(gradient)
-        # a network that flattens first is given rows of features at once
+        # a network that begins with Flatten gets rows of features directly
         self._of_features = isinstance(layers[0], Flatten)
         self._layers = layers[1:] if self._of_features else layers
         self.few = _few_samples(self._layers, gradient)
@@ -76,7 +85,7 @@ class Explicit:
         size = batch.shape[1]
         scale = 1.0 / size if mean else 1.0
         with torch.no_grad():
-            # rows are apart: there torch would write into a copy first
+            # of several replicates a gradient is not contiguous, so torch would write a copy first
             write = self._replicates == 1
             if not write:
                 self._gradient.zero_()
@@ -118,7 +127,7 @@ class Explicit:
         return x
 
     def _gathered(self, images: Tensor, batch: Tensor) -> Tensor:
-        """The images of a batch as the first layer wants them."""
+        """Return the images of a batch (R, B), in the shape that the first layer takes."""
         if self._of_features:
             pixels = images.index_select(0, batch.reshape(-1))
             return pixels.view(*batch.shape, -1)
@@ -131,7 +140,7 @@ class Explicit:
 
 
 class Automatic:
-    """By automatic differentiation, one replicate after the other."""
+    """Passes by automatic differentiation, one replicate after the other."""
 
     def __init__(self, members: list[FlatModel]) -> None:
         self._members = members
@@ -158,7 +167,7 @@ class Automatic:
     def descend(
         self, images: Tensor, labels: Tensor, batch: Tensor, mean: bool, lr: float
     ) -> Tensor:
-        """As `Pass` says, along gradients that are there."""
+        """As `Pass` says, but by gradients that are stored."""
         self.accumulate(images, labels, batch, batch.shape[1], mean, unheard)
         norms = torch.stack([flat.norm() for flat in self._members])
         for flat in self._members:
@@ -177,10 +186,11 @@ class Automatic:
 
 
 def _few_samples(layers: list[Layer], gradient: Tensor) -> int:
-    """Up to how many samples a step is faster without its gradients; measured on a CPU.
+    """Return the largest batch for which a step is faster without stored gradients.
 
-    Norms by products of samples cost B² (in + out) multiply-adds a layer, and five more calls. What
-    they save is the traffic of in · out weights, to be felt in large buffers alone.
+    Norms from products of samples cost B² (in + out) multiply-adds a layer, and five more calls.
+    They save writing and reading in · out weights, which matters in large buffers only. The
+    constants were measured on a CPU.
     """
     linear = [layer.shape for layer in layers if isinstance(layer, Linear)]
     plain = all(isinstance(layer, Linear | ReLU) for layer in layers)
@@ -197,7 +207,15 @@ def pass_of(
     buffers: list[Tensor],
     channels_last: bool = False,
 ) -> Pass:
-    """The fastest way to take the gradients of networks that are the rows of (R, P) buffers."""
+    """Return the fastest way to compute the gradients of networks that share buffers.
+
+    Args:
+        members: the R replicates; their weights and gradients are rows of the buffers.
+        weights: shape (R, P).
+        gradient: shape (R, P).
+        buffers: the buffers of batch norm, each of shape (R, ...), in the order of `buffers()`.
+        channels_last: whether to compute in the channels-last layout.
+    """
     model = members[0].model
     at = iter(zip(model.parameters(), windows(model.parameters()), strict=True))
 
@@ -211,22 +229,28 @@ def pass_of(
         kept: Iterator[Tensor] = iter(buffers)
         layers = layers_of(model, parameters, kept, len(weights), channels_last)
         first = next((each for each in layers or () if not isinstance(each, Flatten)), None)
-        if isinstance(first, ReLU):  # it would write over the images
+        if isinstance(first, ReLU):  # it would overwrite the images
             layers = None
     return Automatic(members) if layers is None else Explicit(layers, gradient)
 
 
 def alone(flat: FlatModel, channels_last: bool = False) -> Pass:
-    """The passes of one network by itself, whether its buffers are rows of larger ones or not."""
+    """Return the passes of one network alone, even if its buffers are rows of larger ones."""
     buffers = [buffer.unsqueeze(0) for buffer in flat.model.buffers()]
     weights, gradient = flat.weights.detach().unsqueeze(0), flat.gradient.unsqueeze(0)
     return pass_of([flat], weights, gradient, buffers, channels_last)
 
 
 def _loss_gradient(logits: Tensor, labels: Tensor, batch: Tensor, scale: float) -> Tensor:
-    """Gradient of the summed cross-entropy times `scale`: softmax of the logits − 1 at the label.
+    """Return the gradient of the summed cross-entropy by the logits, times `scale`.
 
-    `logits` (R, B, K), of the images `batch` (R, B).
+    It is the softmax of the logits, minus 1 at the label.
+
+    Args:
+        logits: shape (R, B, K).
+        labels: of all images, (N,).
+        batch: indices of the samples, (R, B).
+        scale: factor of the loss.
     """
     d = torch.softmax(logits, 2)
     index = labels.index_select(0, batch.reshape(-1)).view(*batch.shape, 1)
@@ -236,7 +260,7 @@ def _loss_gradient(logits: Tensor, labels: Tensor, batch: Tensor, scale: float) 
 
 @lru_cache(maxsize=64)
 def _scalar(value: float, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """A number on the device, kept: bringing it there anew would wait for a GPU at every step."""
+    """Return a number on the device; cached, because each copy would wait for the GPU."""
     return torch.tensor(value, device=device, dtype=dtype)
 
 

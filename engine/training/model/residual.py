@@ -1,4 +1,4 @@
-"""What residual networks have beside other networks, for R replicates at once."""
+"""Residual blocks and the mean over the image, forward and backward, for R replicates at once."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,16 @@ from batchscope.engine.training.model.layer import Layer
 
 
 class ResidualLayer:
-    """The sum of a body and a shortcut, which without layers is the identity.
+    """The sum of a body and a shortcut; a shortcut without layers is the identity.
 
-    No layer of the two may work in place on what it is given: that is the input of the other.
+    The first layers of both must not change their input in place, because both read it.
     """
 
     def __init__(self, body: Sequence[Layer], shortcut: Sequence[Layer]) -> None:
         self._body, self._shortcut = body, shortcut
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        """The shape of the body's output."""
+        """Return the sum, of the shape of the body's output."""
         y, aside = x, x
         for layer in self._body:
             y = layer.forward(y, training)
@@ -27,7 +27,7 @@ class ResidualLayer:
         return y + aside
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
-        """The shape of the input."""
+        """Return the gradient of the input."""
         before = _back(self._body, d, needed, write)
         aside = _back(self._shortcut, d, needed, write)
         return before + aside if needed else d
@@ -41,17 +41,18 @@ class GlobalMean:
         self._shape = torch.Size()
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        """(B, R·C, H, W) to (B, R·C, 1, 1)."""
+        """Average (B, R·C, H, W) to (B, R·C, 1, 1)."""
         self._shape = x.shape
         return x.mean((2, 3), keepdim=True)
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
-        """(B, R·C, 1, 1) to (B, R·C, H, W)."""
+        """Return the gradient (B, R·C, H, W) for that of the output, (B, R·C, 1, 1)."""
         places = self._shape[2] * self._shape[3]
         return (d / places).expand(self._shape).contiguous(memory_format=self._format)
 
 
 def _back(layers: Sequence[Layer], d: Tensor, needed: bool, write: bool) -> Tensor:
+    """Go backward through a sequence of layers."""
     for index in range(len(layers) - 1, -1, -1):
         d = layers[index].backward(d, needed or index > 0, write)
     return d

@@ -1,6 +1,6 @@
-"""Replicates of one network as the rows of one buffer.
+"""Trains several replicates of one network together, as the rows of one buffer.
 
-All that is elementwise, as every optimizer here is, is one operation for all of them.
+Elementwise operations, such as the update of every optimizer here, are then one call for all.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ class Stack:
     """The networks of R replicates on a device, each with the initial weights of its own seed.
 
     Attributes:
-        weights: shape (R, P), a leaf parameter whose `grad` is `gradient`.
+        weights: shape (R, P), a leaf parameter; its `grad` is `gradient`.
         gradient: shape (R, P).
-        members: each replicate as a model of its own, whose buffers are rows of these.
-        buffers: what the networks keep beside weights (of batch norm), each of shape (R, ...).
-        passes: takes the gradients of all of them.
+        members: each replicate as a model of its own; its weights are a row of `weights`.
+        buffers: the buffers of all replicates (those of batch norm), each of shape (R, ...).
+        passes: computes the gradients of all replicates.
 
     Raises:
-        MachineProblem: the device has no such precision.
+        MachineProblem: the device does not support the precision.
     """
 
     def __init__(self, members: Sequence[Trial], plan: Plan, device: torch.device) -> None:
@@ -52,12 +52,12 @@ class Stack:
         )
 
     def copy_weights(self) -> Tensor:
-        """A copy of the weights, shape (R, P)."""
+        """Return a copy of the weights, shape (R, P)."""
         return self.weights.detach().clone()
 
 
 def _shared_buffers(models: Sequence[nn.Module]) -> list[Tensor]:
-    """Put what the models keep into tensors with a row for each, in the order of `buffers()`."""
+    """Move the buffers into tensors with a row for each model, in the order of `buffers()`."""
     shared = []
     modules = zip(*(model.modules() for model in models), strict=True)
     for alike in modules:

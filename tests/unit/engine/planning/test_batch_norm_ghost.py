@@ -102,7 +102,7 @@ def test_the_smallest_and_the_largest_cut(counts: list[int], most: int, size: in
         (50, None),
         (64, None),
         (24, None),
-        (30, "8 images at a time, and micro-batches of 30 part them: choose a multiple for "
+        (30, "micro-batches of 30 split them: choose a multiple of 8 for "
              "memory.micro_batch_size, such as 24"),
         (5, "such as 8"),
     ],
@@ -285,7 +285,9 @@ def asked(model: Model, micro: int | None = None) -> Settings:
 def test_what_plan_and_tables_say() -> None:
     trial = make_trial(train_of(), MLP, memory=Memory(micro_batch_size=24))
     assert normalized_over(trial.settings, make_plan(trial, 129, 1)) == 8
-    assert grouped(trial.settings) == "ghost batch norm over 8 images, whatever the cut"
+    assert (
+        grouped(trial.settings) == "ghost batch norm over 8 images, whatever the micro-batch size"
+    )
     assert exact_in_parts(trial.settings)
     without = replace(MLP, ghost_batch_size=None)
     assert not exact_in_parts(asked(without))
@@ -324,7 +326,7 @@ def planned(model: Model, limit: int) -> tuple[Plan, list[str]]:
 def test_a_cut_between_groups_is_told_and_is_nothing_to_warn_of() -> None:
     plan, notes = planned(MLP, 8)
     assert (plan.micro_batch_size, notes) == (8, [])
-    assert plan.reason.endswith("; ghost batch norm over 8 images, whatever the cut")
+    assert "; ghost batch norm over 8 images" in plan.reason
     plan, notes = planned(replace(MLP, ghost_batch_size=None), 8)
     assert "batch norm sees 8 images at a time" in plan.reason
     assert len(notes) == 1
@@ -350,7 +352,10 @@ micro_batch_size = 64
 @pytest.mark.parametrize(
     ("assignment", "told"),
     [
-        ("memory.micro_batch_size=48", "memory.micro_batch_size: ghost batch norm takes 32 images"),
+        (
+            "memory.micro_batch_size=48",
+            "memory.micro_batch_size: ghost batch norm normalizes groups of 32",
+        ),
         ("model.ghost_batch_size=1", "model.ghost_batch_size: expected an integer (at least 2)"),
         ("model.batch_norm=false", "model.ghost_batch_size: mlp has no batch norm; set"),
         ("train.batch_size=1", "batch norm (model.batch_norm) has no variance"),
