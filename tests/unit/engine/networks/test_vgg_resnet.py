@@ -21,6 +21,7 @@ from batchscope.engine.networks.architectures import weights as weights_of
 from batchscope.engine.spec import Model
 from batchscope.engine.training.model.build import build_model
 from tests.torchvision_compat import import_torchvision
+from tests.unit.engine.networks.counting import counted_multiply_adds
 
 NAMES = ("vgg16", "vgg16-bn", "resnet18")
 CIFAR = DATASETS["cifar10"]
@@ -36,13 +37,13 @@ def narrow(name: str, width: float = 1 / 16, hidden: tuple[int, ...] | None = (7
 
 
 def of_kind(network: nn.Module) -> list[nn.Module]:
-    """Its layers with weights, in the order in which they are used (of a block, body first)."""
+    """The layers with weights, in the order of their use; in a block the body comes first."""
     kinds = nn.Conv2d | nn.Linear | nn.BatchNorm2d
     return [layer for layer in network.modules() if isinstance(layer, kinds)]
 
 
 def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:
-    """From theirs to ours, layer by layer; theirs may have biases, all zero, that ours lack."""
+    """Copy weights from theirs to ours; theirs may have biases (all zero) that ours do not have."""
     for one, other in zip(of_kind(ours), of_kind(theirs), strict=True):
         assert type(one) is type(other)
         for key, value in other.state_dict().items():
@@ -55,7 +56,7 @@ def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:
 
 
 def randomize_norms(network: nn.Module) -> None:
-    """No scale of 1 and no shift of 0, which would hide a mistake."""
+    """Draw scales and shifts of batch norm: with scale 1 and shift 0 a mistake would not show."""
     generator = torch.Generator().manual_seed(5)
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -75,7 +76,7 @@ def gradients(network: nn.Module, images: Tensor, back: Tensor) -> tuple[Tensor,
 
 
 def check_alike(ours: nn.Module, theirs: nn.Module) -> None:
-    """In training, with gradients and running statistics, and in evaluation."""
+    """Compare outputs and gradients in training, and outputs in evaluation."""
     ours, theirs = ours.double().train(), theirs.double().train()
     randomize_norms(theirs)
     copy_weights(ours, theirs)
@@ -106,14 +107,14 @@ def test_the_convolutions_of_vgg_are_those_of_torchvision(name: str) -> None:
     check_alike(built[: flattening + 1], nn.Sequential(theirs, nn.Flatten()))
 
 
-def test_resnet_is_that_of_torchvision_with_another_beginning() -> None:
+def test_resnet_is_that_of_torchvision_with_another_first_convolution() -> None:
     theirs = torchvision_models("resnet").resnet18(num_classes=10)
     theirs.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     theirs.maxpool = nn.Identity()
     check_alike(build_model(Model(name="resnet18"), CIFAR, 0), theirs)
 
 
-def test_they_begin_as_those_of_torchvision() -> None:
+def test_initial_weights_are_drawn_as_those_of_torchvision() -> None:
     """Kaiming-normal by the fan out, and the linear layers of VGG with a deviation of 0.01."""
     for name in NAMES:
         for layer in build_model(narrow(name, 0.25, (400,)), DATASETS["mnist"], 3).modules():
@@ -169,32 +170,14 @@ def test_weights_are_those_of_the_literature(model: Model, count: int) -> None:
     assert sum(parameter.numel() for parameter in built.parameters()) == count
 
 
-def passed(model: Model, dataset: str) -> int:
-    """Multiply-adds, counted by hooks while one image passes."""
-    total, there = 0, DATASETS[dataset]
-
-    def count(layer: nn.Module, _: object, output: Tensor) -> None:
-        nonlocal total
-        if isinstance(layer, nn.Conv2d):
-            total += output.numel() * layer.in_channels * math.prod(layer.kernel_size)
-        elif isinstance(layer, nn.Linear):
-            total += output.numel() * layer.in_features
-
-    network = build_model(model, there, 0).eval()
-    for layer in network.modules():
-        layer.register_forward_hook(count)
-    assert network(torch.zeros(1, *there.shape)).shape == (1, 10)
-    return total
-
-
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("width", [0.001, 1 / 16, 0.1])
 @pytest.mark.parametrize("name", NAMES)
 def test_costs_are_those_of_the_network(name: str, width: float, dataset: str) -> None:
     model, there = narrow(name, width), DATASETS[dataset]
     assert misfit(model, there) is None
-    assert multiply_adds(model, there) == passed(model, dataset)
     built = build_model(model, there, 0)
+    assert multiply_adds(model, there) == counted_multiply_adds(built, there.shape)
     assert weights_of(model, there) == sum(p.numel() for p in built.parameters())
     channels = {layer.out_channels for layer in built.modules() if isinstance(layer, nn.Conv2d)}
     assert set(channels_of(model)) == channels
@@ -214,10 +197,10 @@ def test_the_seed_alone_decides_the_weights(name: str) -> None:
 
 
 @pytest.mark.parametrize("init", ["he", "glorot"])
-def test_a_named_initialization_takes_the_place_of_their_own(
+def test_a_named_initialization_replaces_their_own(
     init: Literal["he", "glorot"],
 ) -> None:
-    """Kaiming-normal by the fan in: of 16 to 32 channels of 3 × 3 it is not that by the fan out."""
+    """From 16 to 32 channels, the fan in of `he` differs from the fan out of their own."""
     model = Model(name="vgg16", width=0.25, init=init)
     conv = build_model(model, DATASETS["mnist"], 0)[5]
     assert isinstance(conv, nn.Conv2d)
@@ -248,14 +231,14 @@ def test_keys_that_a_network_does_not_take(model: Model, part: str) -> None:
     assert part in problem
 
 
-def test_widths_that_make_the_same_channels_are_the_same_network() -> None:
+def test_widths_that_give_the_same_channels_give_the_same_network() -> None:
     one, other = (Model(name="resnet18", width=width) for width in (0.125, 0.1251))
     assert channels_of(one) == channels_of(other) == (8, 16, 32, 64)
     built = [build_model(model, DATASETS["digits"], 0).state_dict() for model in (one, other)]
     assert all(torch.equal(built[0][key], built[1][key]) for key in built[0])
 
 
-def test_a_block_does_not_write_over_its_input() -> None:
+def test_a_block_does_not_overwrite_its_input() -> None:
     network = build_model(narrow("resnet18"), DATASETS["digits"], 0)
     block = copy.deepcopy(network[3])
     x = torch.randn(2, 4, 8, 8)

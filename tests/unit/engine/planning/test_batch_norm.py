@@ -1,4 +1,4 @@
-"""Batch norm: what it normalizes over under accumulation, and that no image is left alone."""
+"""Batch norm under accumulation: what it normalizes over, and that no image is left alone."""
 
 import copy
 from collections.abc import Sequence
@@ -73,14 +73,14 @@ def test_the_largest_cut(counts: list[int], most: int) -> None:
         (129, {"epochs": 1}, (129,)),
     ],
 )
-def test_what_is_cut(batch_size: int, budget: Budget, expected: tuple[int]) -> None:
+def test_batches_that_are_cut(batch_size: int, budget: Budget, expected: tuple[int]) -> None:
     assert pieces(asked(batch_size, budget), batch_size, 129) == expected
     plain = asked(batch_size, budget, replace(MLP, batch_norm=False))
     assert pieces(plain, batch_size, 129) == ()
 
 
 @pytest.mark.parametrize(
-    ("counts", "micro", "told"),
+    ("counts", "micro", "part"),
     [
         ((50, 29), None, None),
         ((50, 29), 25, None),
@@ -92,9 +92,9 @@ def test_what_is_cut(batch_size: int, budget: Budget, expected: tuple[int]) -> N
         ((), 1, None),
     ],
 )
-def test_what_is_refused(counts: tuple[int, ...], micro: int | None, told: str | None) -> None:
-    said = refusal(counts, micro)
-    assert (told in said if said else False) if told else said is None
+def test_what_is_refused(counts: tuple[int, ...], micro: int | None, part: str | None) -> None:
+    problem = refusal(counts, micro)
+    assert problem is None if part is None else part in (problem or "")
 
 
 # ---- the choice
@@ -129,7 +129,7 @@ def test_no_shape_that_leaves_an_image_alone_is_executed(
 
 
 class Plain(nn.Module):
-    """The same network put together by hand, without in-between batch norm layers of ours."""
+    """The same network, with batch norm computed by hand."""
 
     def __init__(self, of: nn.Module) -> None:
         super().__init__()
@@ -198,7 +198,7 @@ def train_of(batch_size: int = 50) -> Train:
     return Train(batch_size=batch_size, lr=0.1, epochs=2)
 
 
-def test_a_probe_does_not_move_what_batch_norm_has_seen(images: Images) -> None:
+def test_a_probe_does_not_change_running_statistics(images: Images) -> None:
     probe = Probe(at=(0, 0.5, 1), batch_sizes=(2, 33), draws=4, pairs=((2, 8),), pair_draws=3)
     plain = Run(make_trial(train_of(), MLP), images)
     probed = Run(make_trial(train_of(), MLP, probe=probe), images)
@@ -208,7 +208,7 @@ def test_a_probe_does_not_move_what_batch_norm_has_seen(images: Images) -> None:
     assert all(torch.equal(one, other) for one, other in pairs)
 
 
-def test_evaluation_uses_what_was_seen_and_not_its_own_batch(images: Images) -> None:
+def test_evaluation_uses_running_statistics(images: Images) -> None:
     found = []
     for size in (40, 7):
         trial = make_trial(train_of(), CNN)
@@ -247,7 +247,7 @@ def test_a_cut_that_would_leave_an_image_alone_ends_the_trial(
         Run(make_trial(train_of(), MLP), images)
 
 
-def test_a_named_micro_batch_is_taken(images: Images) -> None:
+def test_a_set_micro_batch_size_is_used(images: Images) -> None:
     trial = make_trial(train_of(), MLP, memory=Memory(micro_batch_size=25))
     assert Run(trial, images).ended.status == "finished"
 
@@ -266,7 +266,7 @@ def test_measuring_leaves_no_image_alone(tmp_path: Path) -> None:
 
 
 def test_no_batch_is_cut_because_measuring_had_no_time(images: Images) -> None:
-    """That would be another training; where a cut is exact it is not worth the time."""
+    """A cut would change the training; where it is exact, it is not worth the time."""
     from batchscope.engine.training.jobs.micro_batch_bench import Bench
 
     for model, whole in ((CNN, True), (replace(CNN, batch_norm=False), False)):

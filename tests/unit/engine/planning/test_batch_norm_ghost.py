@@ -1,4 +1,4 @@
-"""Ghost batch norm: what it normalizes over, and that no cut into micro-batches changes it."""
+"""Ghost batch norm: what it normalizes over, and that micro-batches do not change it."""
 
 import asyncio
 import copy
@@ -72,7 +72,7 @@ def bounds(lengths: list[int]) -> set[int]:
 
 
 @given(st.integers(2, 200), st.integers(2, 30), st.integers(1, 220))
-def test_a_cut_that_is_allowed_parts_no_group_and_any_other_does(
+def test_an_allowed_cut_splits_no_group_and_any_other_does(
     count: int, size: int, micro: int
 ) -> None:
     pieces = [len(range(count)[first : first + micro]) for first in range(0, count, micro)]
@@ -96,7 +96,7 @@ def test_the_smallest_and_the_largest_cut(counts: list[int], most: int, size: in
 
 
 @pytest.mark.parametrize(
-    ("micro", "told"),
+    ("micro", "part"),
     [
         (None, None),
         (50, None),
@@ -107,9 +107,9 @@ def test_the_smallest_and_the_largest_cut(counts: list[int], most: int, size: in
         (5, "such as 8"),
     ],
 )  # fmt: skip
-def test_what_is_refused(micro: int | None, told: str | None) -> None:
-    said = refusal((50, 29), micro, 8)
-    assert (told in said if said else False) if told else said is None
+def test_what_is_refused(micro: int | None, part: str | None) -> None:
+    problem = refusal((50, 29), micro, 8)
+    assert problem is None if part is None else part in (problem or "")
 
 
 @settings(max_examples=150, deadline=None)
@@ -119,7 +119,7 @@ def test_what_is_refused(micro: int | None, told: str | None) -> None:
     limit=st.integers(1, 4000),
     wobble=st.integers(0, 30),
 )
-def test_only_sizes_that_part_no_group_are_executed(
+def test_only_sizes_that_split_no_group_are_executed(
     batch_size: int, size: int, limit: int, wobble: int
 ) -> None:
     tried: list[Shape] = []
@@ -170,10 +170,10 @@ def test_the_module_is_torchs_own_group_by_group(features: bool, count: int) -> 
 
 @pytest.mark.parametrize("explicit", [True, False])
 @pytest.mark.parametrize("model", [MLP, CNN, RESNET, VGG], ids=lambda model: model.name)
-def test_a_batch_that_is_put_together_has_the_gradient_of_one_taken_whole(
+def test_an_accumulated_gradient_equals_that_of_the_whole_batch(
     images: Images, model: Model, explicit: bool
 ) -> None:
-    """And the same running statistics; with a batch norm over the micro-batch it has not."""
+    """And so do the running statistics."""
     built = build_model(model, DIGITS, 3).double()
     inputs, labels = images.train.double(), images.train_labels
     for size, micros in ((48, (48, 24, 16, 8)), (43, (43, 40, 16)), (41, (41, 24))):
@@ -190,7 +190,7 @@ def test_a_batch_that_is_put_together_has_the_gradient_of_one_taken_whole(
                 torch.testing.assert_close(one, another, rtol=1e-8, atol=1e-11)
 
 
-def test_without_ghosts_it_has_not(images: Images) -> None:
+def test_other_groups_give_another_gradient(images: Images) -> None:
     found = []
     for ghost in (8, 16):
         built = build_model(replace(MLP, ghost_batch_size=ghost), DIGITS, 3)
@@ -210,7 +210,9 @@ def train_of(batch_size: int = 50) -> Train:
 
 
 @pytest.mark.parametrize("model", [MLP, RESNET], ids=lambda model: model.name)
-def test_a_training_in_parts_is_the_training_of_whole_batches(images: Images, model: Model) -> None:
+def test_a_training_in_micro_batches_equals_that_of_whole_batches(
+    images: Images, model: Model
+) -> None:
     runs = [
         Run(make_trial(train_of(48), model, memory=Memory(micro_batch_size=micro)), images)
         for micro in (48, 24, 40)
@@ -224,7 +226,7 @@ def test_a_training_in_parts_is_the_training_of_whole_batches(images: Images, mo
 @pytest.mark.parametrize(
     "model", [CNN, replace(RESNET, width=0.1), VGG], ids=lambda model: model.name
 )
-def test_a_stack_trains_as_its_members_alone(images: Images, model: Model) -> None:
+def test_a_stack_trains_like_its_members_alone(images: Images, model: Model) -> None:
     """Up to inputs of ReLU that are so near to 0 that rounding decides: one moves some percent.
 
     That the gradients are equal is tested in float64, where there are none (`test_passes`).
@@ -264,7 +266,7 @@ def test_a_probe_keeps_groups_and_moves_nothing(images: Images) -> None:
     assert all(torch.equal(one, other) for one, other in pairs)
 
 
-def test_measuring_parts_no_group(tmp_path: Path) -> None:
+def test_measuring_splits_no_group(tmp_path: Path) -> None:
     odd = load_images(synthetic(tmp_path, train=123, test=40), CPU)
     trial = make_trial(train_of(100), replace(CNN, ghost_batch_size=12))
     bench = Bench((trial,), make_plan(trial, odd.train_size, 1), odd, CPU, 1 << 40)
@@ -274,7 +276,7 @@ def test_measuring_parts_no_group(tmp_path: Path) -> None:
     assert all(size % 12 == 0 for size in sizes[:-1])
 
 
-# ---- what is said of it
+# ---- texts and refusals
 
 
 def asked(model: Model, micro: int | None = None) -> Settings:
@@ -282,7 +284,7 @@ def asked(model: Model, micro: int | None = None) -> Settings:
     return Settings(data=Data(name="digits"), model=model, train=train_of(), memory=memory)
 
 
-def test_what_plan_and_tables_say() -> None:
+def test_texts_of_plan_and_tables() -> None:
     trial = make_trial(train_of(), MLP, memory=Memory(micro_batch_size=24))
     assert normalized_over(trial.settings, make_plan(trial, 129, 1)) == 8
     assert (
@@ -296,7 +298,7 @@ def test_what_plan_and_tables_say() -> None:
     assert not exact_in_parts(asked(Model(name="vgg16-bn")))
 
 
-def test_a_recorded_plan_that_parts_groups_is_not_used_again() -> None:
+def test_a_recorded_plan_that_splits_groups_is_not_used_again() -> None:
     """The group may have been changed in an exported file, which holds its plans."""
     trial = make_trial(train_of(), MLP)
     plan = make_plan(trial, 129, 1)
@@ -323,7 +325,7 @@ def planned(model: Model, limit: int) -> tuple[Plan, list[str]]:
     return office.state.plans[trial.id], warned
 
 
-def test_a_cut_between_groups_is_told_and_is_nothing_to_warn_of() -> None:
+def test_a_cut_between_groups_is_in_the_plan_without_a_warning() -> None:
     plan, notes = planned(MLP, 8)
     assert (plan.micro_batch_size, notes) == (8, [])
     assert "; ghost batch norm over 8 images" in plan.reason
@@ -350,7 +352,7 @@ micro_batch_size = 64
 
 
 @pytest.mark.parametrize(
-    ("assignment", "told"),
+    ("assignment", "part"),
     [
         (
             "memory.micro_batch_size=48",
@@ -363,13 +365,13 @@ micro_batch_size = 64
         ("model.name=vgg16", "model.batch_norm: vgg16 has none; choose model.name = 'vgg16-bn'"),
     ],
 )
-def test_a_preset_that_cannot_be(tmp_path: Path, assignment: str, told: str) -> None:
+def test_a_refused_preset(tmp_path: Path, assignment: str, part: str) -> None:
     path = tmp_path / "ghosts.toml"
     path.write_text(PRESET)
     assert load_preset(path, ["memory.micro_batch_size=500"]).trial_count == 1
     with pytest.raises(UsageProblem, match=r"ghosts\.toml: ") as caught:
         load_preset(path, [assignment])
-    assert told in str(caught.value)
+    assert part in str(caught.value)
 
 
 def test_a_single_image_is_refused_where_the_network_always_has_batch_norm(tmp_path: Path) -> None:

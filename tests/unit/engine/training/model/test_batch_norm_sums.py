@@ -1,4 +1,4 @@
-"""Batch norm of many pixels, against torch's in float64."""
+"""Batch norm over many pixels, against that of torch in float64."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ SHAPES = {
 
 
 class Normed:
-    """What comes of a batch: output, gradients and running statistics."""
+    """Output, gradients and running statistics of a batch."""
 
     def __init__(
         self, shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format
@@ -58,7 +58,7 @@ class Normed:
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_it_is_torchs_in_float64(shape: tuple[int, ...], layout: torch.memory_format) -> None:
+def test_it_equals_torch_in_float64(shape: tuple[int, ...], layout: torch.memory_format) -> None:
     ours = Normed(shape, torch.float64, layout).ours()
     torchs = Normed(shape, torch.float64, torch.contiguous_format).torchs()
     for one, other in zip(ours, torchs, strict=True):
@@ -66,7 +66,7 @@ def test_it_is_torchs_in_float64(shape: tuple[int, ...], layout: torch.memory_fo
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_rounding_does_not_grow_with_the_number_of_pixels(shape: tuple[int, ...]) -> None:
+def test_rounding_errors_do_not_grow_with_the_number_of_pixels(shape: tuple[int, ...]) -> None:
     ours = Normed(shape, torch.float32, torch.channels_last).ours()
     exact = Normed(shape, torch.float64, torch.contiguous_format).torchs()
     divisible = shape != SHAPES["a prime number of pixels"]

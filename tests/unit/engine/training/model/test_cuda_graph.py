@@ -1,4 +1,4 @@
-"""Recorded steps, with stand-ins for what CUDA gives: two cards, and recordings of one stream."""
+"""Recorded steps, with stand-ins for CUDA: two devices, and recordings of one stream."""
 
 import contextlib
 import warnings
@@ -91,7 +91,7 @@ class Cuda:
 
 
 class Step:
-    """A gradient that is the sum of a batch, and a count of batches that it moves beside."""
+    """A gradient that is the sum of a batch, and a buffer that counts the batches."""
 
     def __init__(self, cuda: Cuda) -> None:
         self.gradient, self.count = torch.zeros(2, 1), torch.zeros(())
@@ -175,7 +175,7 @@ def nothing(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def nothing_of_nothing(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So no comparison can tell that it is empty."""
+    """No comparison can show that it is empty."""
     step.cuda.deaf, step.scale = True, 0.0
 
 
@@ -191,7 +191,7 @@ def wrong(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stale(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever comes, the gradient of the batch that was recorded."""
+    """Gives the gradient of the recorded batch, whatever the batch is."""
     work = step._work
 
     def of_the_recorded(batch: Tensor) -> None:
@@ -224,7 +224,7 @@ def buffers_left_out(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
         (buffers_left_out, "other gradients"),
     ],
 )
-def test_a_recording_that_is_not_right_is_not_used(
+def test_a_wrong_recording_is_not_used(
     step: Step,
     fault: Callable[[Step, pytest.MonkeyPatch], None],
     said: str,

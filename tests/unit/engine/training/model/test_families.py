@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 import torch
 from msgspec.structs import replace
-from torch import Tensor, nn
+from torch import nn
 
 from batchscope.engine.data.catalog import DATASETS, Dataset
 from batchscope.engine.networks.architectures import (
@@ -29,6 +29,7 @@ from batchscope.engine.training.model.modules import (
     GhostBatchNorm2d,
     ResidualBlock,
 )
+from tests.unit.engine.networks.counting import counted_multiply_adds
 
 NARROW = 1 / 16
 SEED = 3
@@ -59,29 +60,11 @@ FITTING = [
 ]
 
 
-def counted_multiply_adds(network: nn.Module, image: Tensor) -> int:
-    """Multiply-adds, counted by hooks while one image passes."""
-    total = 0
-
-    def count(layer: nn.Module, _: object, output: Tensor) -> None:
-        nonlocal total
-        if isinstance(layer, nn.Conv2d):
-            total += output.numel() * layer.in_channels * math.prod(layer.kernel_size)
-        elif isinstance(layer, nn.Linear):
-            total += output.numel() * layer.in_features
-
-    for layer in network.modules():
-        layer.register_forward_hook(count)
-    network.eval()(image)
-    return total
-
-
 @pytest.mark.parametrize(("model", "dataset"), FITTING)
 def test_costs_and_batch_norm_are_those_of_the_modules(model: Model, dataset: Dataset) -> None:
     network = build_model(model, dataset, SEED)
-    image = torch.zeros(1, *dataset.shape)
     assert weights(model, dataset) == sum(each.numel() for each in network.parameters())
-    assert multiply_adds(model, dataset) == counted_multiply_adds(network, image)
+    assert multiply_adds(model, dataset) == counted_multiply_adds(network, dataset.shape)
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     assert bool(norms) == has_batch_norm(model)
     ghosts = [getattr(norm, "ghost_batch_size", None) for norm in norms]

@@ -38,7 +38,7 @@ def make_flat(model: Model = MODELS[0], dtype: torch.dtype = torch.float32) -> F
 
 
 def windows(flat: FlatModel) -> list[slice]:
-    """Where each parameter lies in the buffer, told from the addresses alone."""
+    """Where each parameter lies in the buffer, found from the addresses alone."""
     size = flat.weights.element_size()
     starts = [(p.data_ptr() - flat.weights.data_ptr()) for p in flat.model.parameters()]
     assert all(start % size == 0 for start in starts)

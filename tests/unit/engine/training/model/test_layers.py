@@ -1,4 +1,4 @@
-"""Every layer of several replicates, forward and backward, against autograd on each by itself."""
+"""Every layer of several replicates, forward and backward, against autograd on each replicate."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -105,7 +105,7 @@ class Stacked:
 
 
 def together(rows: Sequence[Tensor]) -> Tensor:
-    """Of each replicate a batch, as the layers take it."""
+    """A batch of each replicate, in the shape that the layers take."""
     return torch.cat(list(rows), 1) if rows[0].dim() == 4 else torch.stack(list(rows))
 
 
@@ -116,7 +116,7 @@ def close(found: Tensor, expected: Tensor) -> None:
 
 
 def check(of: Case, channels_last: bool) -> None:
-    """Twice, the second added to the first, as micro-batches are; then as it evaluates."""
+    """Two micro-batches, of which the second adds its gradient; then an evaluation."""
     stacked = Stacked(of.modules, channels_last)
     rows = range(len(of.modules))
     for module in of.modules:
@@ -165,7 +165,7 @@ def check_evaluation(of: Case, stacked: Stacked) -> None:
 @pytest.mark.parametrize("replicates", [1, 2, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_is_torchs_own_of_each_replicate(
+def test_a_layer_equals_the_module_of_each_replicate(
     name: str, dtype: torch.dtype, replicates: int, channels_last: bool
 ) -> None:
     for bias in (True, False):
@@ -229,7 +229,7 @@ def test_a_parameter_gets_its_gradient_where_that_of_the_input_is_not_needed(nam
     ],
     ids=str,
 )
-def test_what_is_not_written_out_is_left_to_torch(module: nn.Module) -> None:
+def test_modules_that_are_not_written_out_have_no_layer(module: nn.Module) -> None:
     windows = ((p.detach()[None], p.detach()[None]) for p in module.parameters())
     buffers = (buffer[None] for buffer in module.buffers())
     network = nn.Sequential(module)

@@ -71,8 +71,8 @@ print(worst)
 
 
 @pytest.mark.parametrize("limits", [{}, AVX2], ids=["this processor", "AVX2"])
-def test_a_convolution_of_few_channels_writes_what_is_its_own(limits: dict[str, str]) -> None:
-    """Of all windows that networks have, over channels, sizes of images and replicates."""
+def test_a_convolution_of_few_channels_writes_only_its_own_memory(limits: dict[str, str]) -> None:
+    """All kernels that the networks have, with several channels, image sizes and replicates."""
     windows = ("1,1,0", "1,2,0", "1,3,0", "3,1,1", "3,2,1", "5,1,0")  # kernel, stride, padding
     ended = subprocess.run(
         [sys.executable, "-c", SHAPES, *windows],
@@ -108,7 +108,7 @@ MODELS = pytest.mark.parametrize("model", [NARROW, GHOSTS], ids=["batch norm", "
 
 
 @MODELS
-def test_a_narrow_resnet_trains_alike_in_both_layouts(model: Model, sixty_four: Images) -> None:
+def test_a_narrow_resnet_trains_the_same_in_both_layouts(model: Model, sixty_four: Images) -> None:
     trial = make_trial(Train(batch_size=16, lr=0.005, epochs=2), model)
     plan = make_plan(trial, sixty_four.train_size, threads=1)
     assert plan.layout == "channels-last"
@@ -138,7 +138,7 @@ def test_its_gradient_is_that_of_float64_over_100_000_pixels(
 
 
 @MODELS
-def test_so_does_a_stack_of_it(model: Model, sixty_four: Images) -> None:
+def test_a_stack_of_it_trains_the_same_in_both_layouts(model: Model, sixty_four: Images) -> None:
     trial = make_trial(Train(batch_size=16, lr=0.005, epochs=2), model)
     ours, theirs = (
         Group(trial, sixty_four, (0, 1), layout=layout)
@@ -151,7 +151,7 @@ def test_so_does_a_stack_of_it(model: Model, sixty_four: Images) -> None:
 @pytest.mark.campaign
 @pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="needs the images of MNIST")
 @MODELS
-def test_on_real_images_too(model: Model, tmp_path: Path) -> None:
+def test_it_trains_the_same_in_both_layouts_on_real_images(model: Model, tmp_path: Path) -> None:
     images = load_images(prepare("mnist", tmp_path, SHARED_DATA), CPU)
     trial = make_trial(Train(batch_size=128, lr=0.01, steps=12), model)
     trial = replace(trial, settings=replace(trial.settings, data=Data(name="mnist")))

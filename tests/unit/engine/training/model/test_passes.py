@@ -1,4 +1,4 @@
-"""Passes that are written out against automatic differentiation, of one network and of several."""
+"""Written-out passes against automatic differentiation, for one network and for several."""
 
 import copy
 from typing import NamedTuple
@@ -48,7 +48,7 @@ NETWORKS = {
 
 
 class Replicates(NamedTuple):
-    """Networks as the rows of buffers, with one way to take their gradients."""
+    """Networks as the rows of buffers, with one way to compute their gradients."""
 
     members: list[FlatModel]
     gradient: Tensor
@@ -81,8 +81,10 @@ def images_and_labels() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_both_ways_agree(name: str, count: int, channels_last: bool) -> None:
-    """Of batches of 11 images in parts of 11, of 4 + 4 + 3, and of 3 + 3 + 3 + 2."""
+def test_written_out_passes_equal_automatic_differentiation(
+    name: str, count: int, channels_last: bool
+) -> None:
+    """Batches of 11 images in micro-batches of 11, of 4 + 4 + 3, and of 3 + 3 + 3 + 2."""
     models = [build_model(NETWORKS[name], DATA, seed).double() for seed in range(count)]
     explicit, automatic = (replicates(models, channels_last, way) for way in (False, True))
     images, labels = images_and_labels()
@@ -108,8 +110,8 @@ def test_both_ways_agree(name: str, count: int, channels_last: bool) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_row_of_larger_buffers_has_its_gradient_by_itself(name: str) -> None:
-    """Probes take it so, of one replicate of several; the other rows stay as they are."""
+def test_the_gradient_of_one_replicate_leaves_the_other_rows_alone(name: str) -> None:
+    """Probes compute the gradient of one replicate of several."""
     models = [build_model(NETWORKS[name], DATA, seed).double() for seed in range(3)]
     stacked, single = replicates(models, False, False), replicates(models[1:2], False, True)
     images, labels = images_and_labels()
@@ -129,10 +131,10 @@ def test_a_row_of_larger_buffers_has_its_gradient_by_itself(name: str) -> None:
 @pytest.mark.parametrize("size", [1, 2, 9])
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("name", ["linear", "mlp", "deeper"])
-def test_a_step_without_gradients_is_the_step_along_them(
+def test_a_step_without_stored_gradients_is_the_step_with_them(
     name: str, count: int, size: int, mean: bool
 ) -> None:
-    """Weights, buffers and norms, of rows of features; the gradients stay what they were."""
+    """The same weights, buffers and norms; the stored gradients do not change."""
     models = [build_model(NETWORKS[name], DATA, seed).double() for seed in range(count)]
     found, expected = replicates(models, False, False), replicates(models, False, True)
     images, labels = images_and_labels()
@@ -151,7 +153,7 @@ def test_a_step_without_gradients_is_the_step_along_them(
             torch.testing.assert_close(one.weights, other.weights, rtol=1e-9, atol=1e-12)
 
 
-def test_the_automatic_step_is_the_one_without_gradients() -> None:
+def test_the_automatic_step_is_the_step_without_stored_gradients() -> None:
     models = [build_model(NETWORKS["mlp"], DATA, seed).double() for seed in range(2)]
     found, expected = replicates(models, False, True), replicates(models, False, False)
     images, labels = images_and_labels()
@@ -162,8 +164,8 @@ def test_the_automatic_step_is_the_one_without_gradients() -> None:
         torch.testing.assert_close(one.weights, other.weights, rtol=1e-9, atol=1e-12)
 
 
-def test_few_samples_of_large_linear_networks_alone_are_taken_without_gradients() -> None:
-    """Sixteen of them cost 16² · 1,200 products in one layer, and save some 10 · 200,000."""
+def test_only_small_batches_of_large_linear_networks_step_without_stored_gradients() -> None:
+    """16 samples cost 16² · 1,200 products in one layer, and save about 10 · 200,000."""
     wide = Model(name="mlp", hidden=(800,))
     for model, few in (
         (wide, True),
@@ -198,7 +200,7 @@ class Residual(nn.Module):
     ],
     ids=str,
 )
-def test_what_is_not_known_is_differentiated_by_torch(
+def test_modules_that_are_not_written_out_use_automatic_differentiation(
     model: nn.Module, precision: Precision, way: type[Pass]
 ) -> None:
     flat = FlatModel(copy.deepcopy(model), CPU, precision=precision)

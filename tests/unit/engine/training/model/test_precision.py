@@ -1,4 +1,4 @@
-"""bf16: the passes are cast, and everything that is kept stays float32."""
+"""bf16: the passes run in bfloat16; weights, gradients and updates stay float32."""
 
 import pytest
 import torch
@@ -75,7 +75,7 @@ def test_logits_are_those_of_torchs_autocast(images: Images) -> None:
     assert torch.equal(found, expected.float())
 
 
-def test_what_is_kept_stays_float32(images: Images) -> None:
+def test_weights_gradients_and_state_stay_float32(images: Images) -> None:
     run = Run(make_trial(train_of("bf16", optimizer="adam"), CNN), images)
     assert run.ended.status == "finished"
     kept = [t for t in run.training.stepper.held() if t.is_floating_point()]
@@ -91,7 +91,7 @@ def test_the_same_trial_gives_the_same_bits(images: Images) -> None:
     assert runs[0].records[-1].test_loss == pytest.approx(other.records[-1].test_loss, abs=0.1)
 
 
-def test_a_step_holds_less(images: Images) -> None:
+def test_a_step_needs_less_memory(images: Images) -> None:
     peaks = []
     for precision in ("fp32", "bf16"):
         trial = make_trial(train_of(precision), CNN)
@@ -101,7 +101,7 @@ def test_a_step_holds_less(images: Images) -> None:
     assert peaks[1] < 0.9 * peaks[0]
 
 
-def test_the_plan_has_it() -> None:
+def test_the_plan_names_the_precision() -> None:
     trial = make_trial(train_of("bf16"))
     plan = make_plan(trial, 300, threads=1)
     assert plan.precision == "bf16"
@@ -111,13 +111,13 @@ def test_the_plan_has_it() -> None:
     assert alike(trial.settings, 100) != alike(other.settings, 100)
 
 
-def test_a_device_without_it_says_so(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_without_bf16_is_refused(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flat_module, "has_bf16", lambda device: False)
     with pytest.raises(MachineProblem, match=r"cpu .* bf16: .*train\.precision = 'fp32'"):
         Run(make_trial(train_of("bf16")), images)
 
 
-def test_worker_states_it_without_the_name_of_an_error() -> None:
+def test_a_worker_reports_it_without_the_name_of_the_exception() -> None:
     from batchscope.engine.worker import _error_text
 
     assert _error_text(MachineProblem("cuda:0 has no bf16")) == "cuda:0 has no bf16"

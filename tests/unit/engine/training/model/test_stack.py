@@ -1,4 +1,4 @@
-"""Replicates as one stack: each is the trial that it would be by itself, but for rounding."""
+"""Replicates as one stack: each equals its trial run alone, up to rounding."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    """38 images to train on, 12 held out, of kinds that can be told apart."""
+    """38 images to train on, 12 held out, of classes that a network can learn."""
     prepared = synthetic(tmp_path_factory.mktemp("split"), train=50, test=20)
     return learnable(load_images(prepared, CPU, 12))
 
@@ -139,12 +139,12 @@ def assert_is_alone(trial: Trial, images: Images, layout: str = "") -> Group:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_member_is_the_trial_by_itself(name: str, images: Images) -> None:
+def test_a_member_equals_its_trial_run_alone(name: str, images: Images) -> None:
     assert_is_alone(CASES[name], images)
 
 
 @pytest.mark.parametrize("name", ["cnn", "cnn with batch norm"])
-def test_it_is_in_contiguous_channels_too(name: str, images: Images) -> None:
+def test_a_member_equals_its_trial_in_the_contiguous_layout(name: str, images: Images) -> None:
     assert_is_alone(CASES[name], images, "contiguous")
 
 
@@ -156,13 +156,15 @@ def test_it_is_in_contiguous_channels_too(name: str, images: Images) -> None:
         {"target_loss": 2, "target_checks": 3},
     ],
 )
-def test_it_is_with_images_held_out(target: dict[str, object], split: Images) -> None:
+def test_a_member_equals_its_trial_with_images_held_out(
+    target: dict[str, object], split: Images
+) -> None:
     group = assert_is_alone(trial_of(SMALL_MLP, batch_size=6, epochs=12, **target), split)
     if target:
         assert len({group.records(seed)[-1].steps for seed in SEEDS}) > 1, "they end apart"
 
 
-def test_a_step_takes_each_replicates_own_gradient(images: Images) -> None:
+def test_a_step_uses_the_gradient_of_each_replicate(images: Images) -> None:
     """Of its own images, against autograd on its own network, and so its norm."""
     trial = trial_of(CNN, batch_size=9)
     members = tuple(replicate(trial, seed) for seed in SEEDS)
@@ -206,7 +208,7 @@ def test_a_stack_gives_the_same_bits_again(name: str, images: Images) -> None:
 # ---- probes
 
 
-def test_probes_before_the_first_step_are_those_of_the_trial_by_itself(images: Images) -> None:
+def test_probes_before_the_first_step_equal_those_of_the_trial_alone(images: Images) -> None:
     """To the last bit: the weights are the same, and a probe takes one replicate at a time."""
     trial = trial_of(CNN, probe=Probe(at=(0.0,), batch_sizes=(2, 5), draws=6, pairs=((2, 4),)))
     group = Group(trial, images, SEEDS)
@@ -219,7 +221,7 @@ def test_probes_before_the_first_step_are_those_of_the_trial_by_itself(images: I
 
 
 @pytest.mark.parametrize("name", ["sgd", "cnn with batch norm"])
-def test_probes_later_on_are_those_of_the_trial_by_itself_but_for_rounding(
+def test_later_probes_equal_those_of_the_trial_alone_up_to_rounding(
     name: str, images: Images
 ) -> None:
     plain = CASES[name]
@@ -245,7 +247,7 @@ def test_probes_later_on_are_those_of_the_trial_by_itself_but_for_rounding(
         assert torch.equal(group.weights(seed), unprobed.weights(seed))
 
 
-def test_a_wide_stack_keeps_no_gradients_and_one_by_itself_does(images: Images) -> None:
+def test_a_wide_stack_stores_no_gradients_and_a_single_trial_does(images: Images) -> None:
     """So that the case of that name tells both ways apart."""
     trial = trial_of(WIDE)
     for seeds, kept in ((SEEDS, False), (SEEDS[:1], True)):
