@@ -44,9 +44,8 @@ class Data(Table, frozen=True):
 class Model(Table, frozen=True):
     """Which network to train, and the keys that it leaves open.
 
-    Which names there are, and which keys a network takes, is said by the families in
-    `engine.networks`: a preset is checked against them when it is read. `None` means the network's
-    own default.
+    The families in `engine.networks` define the valid names and the keys that each network takes. A
+    preset is checked against them when it is read. `None` means the network's own default.
     """
 
     name: str

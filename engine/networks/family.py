@@ -1,4 +1,4 @@
-"""What a family of networks says of itself, and what follows from that for all families alike.
+"""The interface of a family of networks, and what follows from it for all families.
 
 To add a family, write a module with one `Family` and list it in `engine.networks.registry`.
 Everything else asks the family: the checks of a preset, the plan, the cost of a step, the torch
@@ -16,10 +16,10 @@ from batchscope.engine.networks.initialization import TORCH, Initialization
 from batchscope.engine.networks.layer_specs import BatchNorm, LayerSpec, Shape, fits
 from batchscope.engine.spec import Model
 
-LARGEST_SIDE = 1024
+LARGEST_SIDE = 1024  # of images that are tried to find the smallest that fits
 _FIELDS = {field.name: field.default for field in msgspec.structs.fields(Model)}
 KEYS = tuple(key for key in _FIELDS if key != "name")
-"""The keys of `[model]` that shape a network."""
+"""All keys of `[model]` but `name`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class Family(ABC):
     Attributes:
         name: the value of `model.name`.
         summary: what it is, in a few words, for the docs.
-        not_taken: the keys of `[model]` that it does not take, each with the reason and what to do
-            instead, as a message says it after the key. It takes all others.
+        not_taken: the keys of `[model]` that it refuses, each with the reason and what to do
+            instead, which a message shows after the key. It takes all others.
         default_hidden: widths of the fully connected hidden layers where `model.hidden` is not set.
         default_channels: output channels of the convolutions where `model.channels` is not set.
         always_normalized: whether it has batch norm without `model.batch_norm`.
@@ -47,10 +47,10 @@ class Family(ABC):
 
     @abstractmethod
     def layers(self, model: Model, images: Shape, classes: int) -> tuple[LayerSpec, ...]:
-        """Return the layers in the order of their use, the last one with an output a class.
+        """Return the layers in the order of their use; the last one has one output for each class.
 
         Args:
-            model: the `[model]` table, which `key_problem` has nothing against.
+            model: the `[model]` table, without a `key_problem`.
             images: (channels, height, width) of an image.
             classes: number of outputs.
         """
@@ -81,7 +81,7 @@ class Family(ABC):
         return self.key_problem(model) or self.image_problem(model, dataset)
 
     def key_problem(self, model: Model) -> str | None:
-        """Return which key does not suit the network, whatever the images; None if all do."""
+        """Return which key the network refuses, as `key: reason`; None if it takes all."""
         for key in KEYS:
             if key in self.not_taken and getattr(model, key) != _FIELDS[key]:
                 return f"model.{key}: {self.not_taken[key]}"

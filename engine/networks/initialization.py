@@ -1,4 +1,4 @@
-"""How the initial weights of a network are drawn, by name; `engine.training.model` draws them."""
+"""Names the ways to draw initial weights; `engine.training.model.build` draws them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,15 +10,18 @@ Scheme = Literal["torch", "glorot-uniform", "he-normal", "he-normal-fan-out", "n
 
 - `torch`: torch's own: Kaiming-uniform with a = sqrt(5), biases uniform.
 - `glorot-uniform`: Glorot & Bengio 2010.
-- `he-normal`: He et al. 2015 (arXiv:1502.01852), by the inputs of an output.
-- `he-normal-fan-out`: the same by the outputs that an input goes to.
+- `he-normal`: normal with a variance of 2 / fan in (He et al. 2015, arXiv:1502.01852).
+- `he-normal-fan-out`: normal with a variance of 2 / fan out.
 - `normal-0.01`: normal with a standard deviation of 0.01.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Initialization:
-    """How convolutions and fully connected layers begin; batch norm scales by 1, shifts by 0."""
+    """How weights of convolutions and of fully connected layers are drawn.
+
+    Batch norm begins with scale 1 and shift 0.
+    """
 
     convolutions: Scheme
     linear: Scheme
@@ -34,5 +37,5 @@ NAMED = {
 
 
 def initialization_of(model: Model, default: Initialization) -> Initialization:
-    """Return what `model.init` names, or the family's own for `default`."""
+    """Return the initialization that `model.init` names; for `default` that of the family."""
     return NAMED.get(model.init, default)

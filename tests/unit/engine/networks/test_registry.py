@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.errors import UsageProblem
+from batchscope.engine.experiment.draft import meaning
 from batchscope.engine.networks.architectures import batch_norm_key, layers_of, misfit, weights
 from batchscope.engine.networks.family import KEYS, Family
 from batchscope.engine.networks.layer_specs import (
@@ -57,6 +58,11 @@ def test_a_family_is_found_by_its_name(family: Family) -> None:
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageProblem, match=r"^model\.name: .*'vgg61'; did you mean 'vgg16'"):
         family_of(Model(name="vgg61"))
+
+
+def test_the_form_of_settings_lists_every_family() -> None:
+    words = meaning("model.name").replace(",", "").split()
+    assert set(FAMILIES) <= set(words)
 
 
 @every_family

@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 import torch
 from msgspec.structs import replace
-from torch import nn
+from torch import Tensor, nn
 
 from batchscope.engine.data.catalog import DATASETS, Dataset
 from batchscope.engine.networks.architectures import (
@@ -22,14 +22,18 @@ from batchscope.engine.networks.architectures import (
     weights,
 )
 from batchscope.engine.networks.registry import FAMILIES
-from batchscope.engine.spec import Model
+from batchscope.engine.planning.batch_norm import exact_in_parts
+from batchscope.engine.spec import Model, Train
 from batchscope.engine.training.model.build import build_model
+from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.modules import (
     GhostBatchNorm1d,
     GhostBatchNorm2d,
     ResidualBlock,
 )
+from batchscope.engine.training.model.passes import Automatic, alone, unheard
 from tests.unit.engine.networks.counting import counted_multiply_adds
+from tests.unit.training_fixtures import CPU, make_trial, spoil
 
 NARROW = 1 / 16
 SEED = 3
@@ -60,6 +64,14 @@ FITTING = [
 ]
 
 
+SMALLEST = [
+    pytest.param(model, dataset, id=f"{model.name}{number}-{dataset.name}")
+    for name in FAMILIES
+    for number, model in enumerate(variants(name))
+    for dataset in [next(each for each in DATASETS.values() if misfit(model, each) is None)]
+]
+
+
 @pytest.mark.parametrize(("model", "dataset"), FITTING)
 def test_costs_and_batch_norm_are_those_of_the_modules(model: Model, dataset: Dataset) -> None:
     network = build_model(model, dataset, SEED)
@@ -78,6 +90,37 @@ def test_a_batch_gives_one_logit_a_class(model: Model, dataset: Dataset) -> None
     logits = network(images)
     assert logits.shape == (3, dataset.classes)
     assert bool(logits.isfinite().all())
+
+
+def gradient(model: Model, dataset: Dataset, cut: int, written_out: bool) -> list[Tensor]:
+    """The gradient of a batch in micro-batches, and the buffers of batch norm, in float64."""
+    flat = FlatModel(build_model(model, dataset, SEED), CPU, torch.float64)
+    passes = alone(flat) if written_out else Automatic([flat])
+    spoil(flat)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(13, *dataset.shape, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, dataset.classes, (13,), generator=generator)
+    passes.accumulate(images, labels, torch.arange(13).unsqueeze(0), cut, True, unheard)
+    assert bool(flat.gradient.any())
+    return [flat.gradient, *flat.model.buffers()]
+
+
+@pytest.mark.parametrize("cut", [13, 8])
+@pytest.mark.parametrize(("model", "dataset"), SMALLEST)
+def test_written_out_passes_equal_automatic_differentiation(
+    model: Model, dataset: Dataset, cut: int
+) -> None:
+    found, expected = (gradient(model, dataset, cut, way) for way in (True, False))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize(("model", "dataset"), SMALLEST)
+def test_accumulation_is_exact_where_the_plan_says_so(model: Model, dataset: Dataset) -> None:
+    """13 images: with groups of 4, two groups and one of 5, so that no image is alone."""
+    whole, parts = (gradient(model, dataset, cut, True)[0] for cut in (13, 8))
+    exact = exact_in_parts(make_trial(Train(batch_size=13, lr=0.1, epochs=1), model).settings)
+    assert torch.allclose(whole, parts, rtol=1e-8, atol=1e-11) == exact
 
 
 def linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:

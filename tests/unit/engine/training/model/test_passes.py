@@ -1,6 +1,7 @@
 """Written-out passes against automatic differentiation, for one network and for several."""
 
 import copy
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pytest
@@ -56,7 +57,7 @@ class Replicates(NamedTuple):
     passes: Pass
 
 
-def replicates(models: list[nn.Module], channels_last: bool, automatic: bool) -> Replicates:
+def replicates(models: Sequence[nn.Module], channels_last: bool, automatic: bool) -> Replicates:
     models = [copy.deepcopy(model) for model in models]
     shape = len(models), flat_length(list(models[0].parameters()))
     weights, gradient = (torch.zeros(shape, dtype=torch.float64) for _ in range(2))
