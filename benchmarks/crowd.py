@@ -132,7 +132,7 @@ class Answering:
 
 
 class Crowd:
-    """A simulated cluster with room for so many workers."""
+    """A simulated cluster with room for `workers` workers."""
 
     needs = ray_cluster.Needs("CPU", 1)
 

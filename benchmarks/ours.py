@@ -70,7 +70,7 @@ def whole_periods(work: Work) -> int:
 
 
 def plan_of(work: Work, threads: int, seconds: float, replicates: int = 1) -> Plan:
-    """Return the plan of replicates; its micro-batch is measured within so many seconds."""
+    """Return the plan of replicates; its micro-batch is measured within a number of seconds."""
     torch.set_num_threads(threads)
     trials, images = _trials(work, replicates), _images(work)
     whole = make_plan(trials[0], images.train_size, threads)

@@ -58,7 +58,7 @@ def sgemm_flops(device: torch.device) -> float:
 
 
 def copy_bandwidth(size: int, device: torch.device) -> float:
-    """Return the bytes read and written per second by a copy of so many bytes."""
+    """Return the bytes read and written per second by a copy."""
     source, target = (torch.rand(size // FLOAT_BYTES, device=device) for _ in range(2))
     return 2 * size / best_seconds(lambda: target.copy_(source), device)
 

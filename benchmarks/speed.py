@@ -70,7 +70,7 @@ QUICK = Effort(turn=0.02, rounds=1, case=0.0, planning=0.1, only=QUICK_SIZES, qu
 
 
 def work_of(network: str, batch_size: int, stock: Stock, effort: Effort) -> Work:
-    """Return so many steps that the plain loop takes about one turn."""
+    """Return the work whose steps take the plain loop about one turn."""
     pilot = Work(network, batch_size, stock, per_epoch=PILOT_STEPS, epochs=1)
     if stock.size < PILOT_STEPS * batch_size:
         pilot = Work(network, batch_size, stock, per_epoch=1, epochs=PILOT_STEPS)

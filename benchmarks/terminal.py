@@ -74,7 +74,7 @@ class Watched:
         self.process = psutil.Process(self.pid)
 
     def read(self, seconds: float) -> bool:
-        """Read one piece of output within so many seconds; return whether any came."""
+        """Wait up to `seconds` for a piece of output; return whether any came."""
         if not select.select([self._fd], [], [], max(0.0, seconds))[0]:
             return False
         data = os.read(self._fd, 65536)
@@ -83,7 +83,7 @@ class Watched:
         return True
 
     def read_for(self, seconds: float) -> None:
-        """Read all output for so many seconds."""
+        """Read all output for `seconds`."""
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             self.read(end - time.perf_counter())

@@ -12,7 +12,7 @@ from batchscope.engine.planning.plan import Plan
 
 
 class Together:
-    """So many processes with one thread each, and each with its own images."""
+    """Processes with one thread each, and each with its own images."""
 
     def __init__(self, count: int, data_dir: str | None) -> None:
         spawn = multiprocessing.get_context("spawn")

@@ -75,7 +75,7 @@ class Work:
         return self.per_epoch * self.epochs
 
     def sized(self, seconds_a_step: float, seconds: float) -> "Work":
-        """Return the same work for about so many seconds, with the longest possible epochs."""
+        """Return the same work for about `seconds`, with the longest possible epochs."""
         steps = max(4, round(seconds / seconds_a_step))
         per_epoch = max(1, min(steps, self.stock.size // self.batch_size))
         epochs = -(-steps // per_epoch)

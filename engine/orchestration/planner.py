@@ -210,7 +210,7 @@ class Planner:
         task: PlanningTask,
         plan: Plan,
         measured: MicroBatchesMeasured | None,
-        beside: Callable[[], Rest],
+        rest_of_sweep: Callable[[], Rest],
     ) -> Pieces:
         """Divide the replicates into stacks; `plan` is the plan of one replicate alone."""
         count, most = len(task.trials), _most(task)
@@ -220,7 +220,7 @@ class Planner:
             return Pieces((1,) * count)
         if isinstance(task.first.settings.run.stack, int):
             return fixed(count, most)
-        rest = beside()
+        rest = rest_of_sweep()
         timed = self._timed(task, plan, most)
         if timed is None:
             limit = measured.limit_bytes if measured else free_share(task.place, task.data)
