@@ -59,7 +59,7 @@ async def test_p_pauses_and_p_goes_on(home: Path) -> None:
             recipe.say(ev.SweepContinued(), after=4.0)
             await until(pilot, lambda: "● running 01:31" in part(app, "status"))
             assert part(app, "notice") == ""
-            assert board.view.state.log[-1].text == "goes on after a pause of 4 s"
+            assert "pause of 4 s" in board.view.state.log[-1].text
     assert asked(folder) == [{"command": "pause"}, {"command": "continue"}]
 
 
