@@ -79,8 +79,8 @@ def test_a_sweep_that_it_stopped_goes_on_to_the_same_figures(lab: Lab, stopped: 
     assert outcome.code == 0, outcome.err
     assert "4 of 4 trials finished" in outcome.out
     anew = OTHER_WEIGHTS in outcome.err
-    going_on = "" if anew else f", going on after step {STEPS}"
-    assert f"b16-s1: started on cpu, attempt 2{going_on}\n" in outcome.err
+    resumed = "" if anew else f", resumed after step {STEPS}"
+    assert f"b16-s1: started on cpu, attempt 2{resumed}\n" in outcome.err
     assert (stopped / journal.NAME).read_bytes().startswith(before)
     assert list(statuses(stopped).values()) == ["finished"] * 4
     begun = [event.trial for event in events_of(stopped) if isinstance(event, ev.TrialStarted)]

@@ -141,11 +141,10 @@ def test_the_phase_tells_of_a_pause_only_while_a_conductor_holds_it() -> None:
     assert state.phase(alive=False) == "interrupted"
     assert state.fold([goes_on(15.0)]).phase(alive=True) == "running"
     assert state.fold([paused(16.0), conductor(20.0), worker(0)]).phase(alive=True) == "running"
-    assert [line.text for line in state.log][-5:-2] == [
-        "paused on request",
-        "goes on after a pause of 5 s",
-        "paused on request",
-    ]
+    first, after, second = (line.text for line in list(state.log)[-5:-2])
+    assert first.startswith("paused")
+    assert "5 s" in after
+    assert second == first
 
 
 @pytest.mark.parametrize(

@@ -225,8 +225,8 @@ def test_a_cut_marks_the_trial(images: Images) -> None:
     sweep = SweepState().fold([*opened([configuration(50, name="trial")]), *run.events])
     (mark,) = sweep.trials["trial-s0"].cuts
     assert (mark.steps, mark.size, mark.evaluation) == (4, 5, False)
-    said = [line.text for line in sweep.log if line.level == "warning"]
-    assert said == ["trial-s0: out of memory at step 4: training 5 images at once"]
+    (said,) = [line.text for line in sweep.log if line.level == "warning"]
+    assert said.startswith("trial-s0: out of memory at step 4")
 
 
 def test_a_small_last_batch_is_cut_by_its_own_size(images: Images) -> None:
@@ -283,8 +283,7 @@ def test_the_planned_size_comes_back_once_there_is_memory_again(images: Images) 
     assert {micro for step, micro in shortage.attempts if step >= 18} == {20}
     sweep = SweepState().fold([*opened([configuration(50, name="trial")]), *cut.events])
     assert trial_row(sweep, sweep.trials["trial-s0"])["memory_cuts"] == 1
-    said = "trial-s0: from step 18 on training 20 images at once again, as planned"
-    assert said in [line.text for line in sweep.log]
+    assert any("step 18" in line.text and "20" in line.text for line in sweep.log)
 
 
 def test_a_shortage_that_stays_is_tried_ever_more_seldom(images: Images) -> None:
