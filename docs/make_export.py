@@ -31,7 +31,7 @@ class Line(NamedTuple):
 
 def epochs() -> Iterator[str]:
     """Yield the columns of `epochs.csv`."""
-    from batchscope.engine.metrics.registry import EPOCH_METRICS
+    from batchscope.engine.metrics.epoch_registry import EPOCH_METRICS
 
     lines = (Line(each.name, each.unit, each.definition) for each in EPOCH_METRICS)
     yield from table("| column | unit | definition |", lines)
@@ -39,7 +39,7 @@ def epochs() -> Iterator[str]:
 
 def trials() -> Iterator[str]:
     """Yield the columns of `trials.csv`."""
-    from batchscope.engine.metrics.registry import TABLE_METRICS
+    from batchscope.engine.metrics.trial_registry import TABLE_METRICS
 
     lines = (Line(each.name, each.unit, each.definition) for each in TABLE_METRICS)
     yield from table("| column | unit | definition |", lines)
