@@ -73,11 +73,23 @@ def figures() -> Iterator[str]:
     yield from table("| key | unit | definition |", lines, " (optional)")
 
 
+def plots() -> Iterator[str]:
+    """Yield the figures of the report that draw one metric over the batch size."""
+    from batchscope.engine.metrics.registry import PLOTS
+
+    yield "| figure | metric |"
+    yield "| --- | --- |"
+    for metric in PLOTS:
+        if metric.plot:
+            yield f"| `{metric.plot.name}` | `{metric.name}` |"
+
+
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "trials": trials,
     "epochs": epochs,
     "measures": measures,
     "figures": figures,
+    "plots": plots,
 }
 
 

@@ -269,11 +269,12 @@ def test_a_new_entry_is_seen_everywhere() -> None:
         assert header.startswith(contract)
         assert header.endswith(",new")
         assert first.endswith(",3.0")
-    trials, epochs, measures, figures = found["dictionary"]
+    trials, epochs, measures, figures, plots = found["dictionary"]
     assert trials.endswith("\n| `new` | L2 | what is new at the end |")
     assert epochs.endswith("\n| `new` | L2 | what is new |")
     assert "\n| `layer_new` | L2 | new in a layer |\n" in measures
     assert figures.endswith("\n| `new` (optional) | L2 | as in `trials.csv` |")
+    assert plots.endswith("\n| `new` | `new` |")
     assert found["tag"] == "new"
     assert found["curve"] == ["new norm", 3.0]
     assert found["bar"] == ["new", 3.0]
