@@ -31,7 +31,7 @@ class Line(NamedTuple):
 
 def epochs() -> Iterator[str]:
     """Yield the columns of `epochs.csv`."""
-    from batchscope.engine.metrics.registry import EPOCH_METRICS
+    from batchscope.engine.metrics.epoch_registry import EPOCH_METRICS
 
     lines = (Line(each.name, each.unit, each.definition) for each in EPOCH_METRICS)
     yield from table("| column | unit | definition |", lines)
@@ -39,7 +39,7 @@ def epochs() -> Iterator[str]:
 
 def trials() -> Iterator[str]:
     """Yield the columns of `trials.csv`."""
-    from batchscope.engine.metrics.registry import TABLE_METRICS
+    from batchscope.engine.metrics.trial_registry import TABLE_METRICS
 
     lines = (Line(each.name, each.unit, each.definition) for each in TABLE_METRICS)
     yield from table("| column | unit | definition |", lines)
@@ -73,11 +73,23 @@ def figures() -> Iterator[str]:
     yield from table("| key | unit | definition |", lines, " (optional)")
 
 
+def plots() -> Iterator[str]:
+    """Yield the figures of the report that draw one metric over the batch size."""
+    from batchscope.engine.metrics.registry import PLOTS
+
+    yield "| figure | metric |"
+    yield "| --- | --- |"
+    for metric in PLOTS:
+        if metric.plot:
+            yield f"| `{metric.plot.name}` | `{metric.name}` |"
+
+
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "trials": trials,
     "epochs": epochs,
     "measures": measures,
     "figures": figures,
+    "plots": plots,
 }
 
 

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 
 from batchscope.engine.analysis.tuning import choices
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.epoch_registry import EPOCH_METRICS
 from batchscope.engine.metrics.metric import Value as Value
 from batchscope.engine.metrics.norm_histogram import EDGES, Norms
 from batchscope.engine.metrics.registry import EPOCH_COLUMNS as EPOCH_COLUMNS
-from batchscope.engine.metrics.registry import EPOCH_METRICS, TABLE_METRICS
+from batchscope.engine.metrics.trial_registry import TABLE_METRICS
 
 Row = dict[str, Value]
 

@@ -23,10 +23,10 @@ from batchscope.engine.metrics.trial_registry import (
     TABLE_METRICS,
 )
 
-Any_ = TypeVar("Any_", bound=Metric)
+Kind = TypeVar("Kind", bound=Metric)
 
 
-def _ordered(metrics: Iterable[Any_], first: Sequence[str]) -> tuple[Any_, ...]:
+def _ordered(metrics: Iterable[Kind], first: Sequence[str]) -> tuple[Kind, ...]:
     """Sort metrics: those that `first` names in its order, then the others in their own."""
     rank = {name: at for at, name in enumerate(first)}
     return tuple(sorted(metrics, key=lambda metric: rank.get(metric.name, len(rank))))

@@ -13,9 +13,9 @@ PARTS = (("error", "error"), ("bias", "bias"), ("net_variance", "net variance"))
 
 def pictures(cast: Cast) -> Iterator[Picture]:
     """Yield the figure, if a claim is about a part of the error."""
-    rows = [each for each in cast.told.bias_variance if each.configuration in cast.names]
+    rows = [each for each in cast.findings.bias_variance if each.configuration in cast.names]
     if not rows or not any(
-        claim.measure in ErrorDecomposition._fields for claim in cast.told.claims
+        claim.measure in ErrorDecomposition._fields for claim in cast.findings.claims
     ):
         return
     title = "Bias and variance"

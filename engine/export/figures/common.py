@@ -44,7 +44,7 @@ class Cast:
     """The configurations that are drawn, each with the same style in every figure."""
 
     state: SweepState
-    told: ExportedFindings
+    findings: ExportedFindings
     names: tuple[str, ...]
     left_out: int = 0
     tiers: tuple[tuple[str, ...], ...] = ()
@@ -56,7 +56,7 @@ class Cast:
 
     def means(self, measure: str) -> dict[str, Mean]:
         """Return a measure of the configurations that have it."""
-        means = self.told.means(measure)
+        means = self.findings.means(measure)
         return {name: means[name] for name in self.names if name in means}
 
     def label(self, name: str) -> str:

@@ -11,14 +11,12 @@ from batchscope.engine.analysis.figures import Along
 from batchscope.engine.export.figures.common import Cast, Picture, is_wide
 from batchscope.engine.export.plot_style import BAND, count_axis, legend, log_axis, new
 from batchscope.engine.metrics.epoch_arrays import Floats
-from batchscope.engine.metrics.epoch_metrics import Figure, Sum
+from batchscope.engine.metrics.epoch_metrics import Sum
+from batchscope.engine.metrics.registry import EPOCH
 
 MOST_POINTS = 240
 MARKED = 7
-DRAWN: tuple[tuple[str, str, Figure], ...] = (
-    ("accuracy", "test accuracy, %", Sum(test_accuracy=100.0)),
-    ("loss", "test loss, nats", Sum(test_loss=1.0)),
-)
+DRAWN = {"accuracy": EPOCH["test_accuracy"], "loss": EPOCH["test_loss"]}
 BOUNDS = {"accuracy": (0.0, 100.0), "loss": (0.0, np.inf)}
 ENDS = {"accuracy": "0 and 100 %", "loss": "0"}
 WIDE = 1000.0
@@ -29,11 +27,12 @@ WORDS = {"accuracy": "Accuracy", "loss": "Mean cross-entropy"}
 def pictures(cast: Cast) -> Iterator[Picture]:
     """Yield the figures, if a training has two epochs: a curve needs two points."""
     along = _along(cast)
-    for name, y, measure in DRAWN:
+    for name, metric in DRAWN.items():
+        measure = Sum(**{metric.name: 100.0 if metric.is_accuracy else 1.0})
         curves = {each: curve(cast.state, each, measure, along) for each in cast.names}
         known = {each: one for each, one in curves.items() if len(one)}
         if any(len(one) > 1 for one in known.values()):
-            yield _picture(cast, name, y, along, known)
+            yield _picture(cast, name, along, known)
 
 
 def _along(cast: Cast) -> Along:
@@ -47,7 +46,9 @@ def _along(cast: Cast) -> Along:
     return "samples" if None in budgets or len(budgets) > 1 or targets else "epochs"
 
 
-def _picture(cast: Cast, name: str, y: str, along: Along, curves: dict[str, Curve]) -> Picture:
+def _picture(cast: Cast, name: str, along: Along, curves: dict[str, Curve]) -> Picture:
+    metric = DRAWN[name]
+    y = f"{metric.title}, {'%' if metric.is_accuracy else metric.unit}"
     title = f"Test {name} during the training"
     figure, axes = new(title, {"samples": "images seen"}.get(along, along), y)
     handles, thinned, clipped = [], False, False
@@ -120,7 +121,8 @@ def _look_closer(axes: Axes, name: str, curves: list[Curve]) -> bool:
     bands = [_band(one, slice(len(one) // 10, None)) for one in curves]
     low = max(least, min(float(each.min()) for each, _ in bands))
     high = min(most, max(float(each.max()) for _, each in bands))
-    beyond = low - float(whole.min()) if name == "accuracy" else float(whole.max()) - high
+    rises = DRAWN[name].better == "higher"  # so that its beginning is below
+    beyond = low - float(whole.min()) if rises else float(whole.max()) - high
     if not beyond > high - low > 0:
         return False
     room = 0.05 * (high - low)

@@ -56,7 +56,7 @@ def _histograms(cast: Cast) -> Picture | None:
 def _noise(cast: Cast) -> Picture | None:
     scales = {
         each.configuration: Mean(each.value, each.low, each.high, each.n)
-        for each in cast.told.noise_scale
+        for each in cast.findings.noise_scale
         if each.configuration in cast.names and each.value is not None and each.value > 0
     }
     if len(scales) < 2:

@@ -52,11 +52,11 @@ async def test_they_stand_behind_the_other_figures(home: Path) -> None:
         await loaded(pilot)
         await pilot.press("2", "B", "B")
         lines = part(app, "pane-bars").splitlines()
-        assert lines[0].startswith(" variance  mean ± half of its 95 % interval")
+        assert lines[0].startswith(" variance  mean ± half its 95 % interval")
         assert " 0.0067 n=3" in lines[1]  # of three seeds two stray on one of a hundred images
         await pilot.press("B")
         lines = part(app, "pane-bars").splitlines()
-        assert lines[0].startswith(" bias  mean ± half of its 95 % interval")
+        assert lines[0].startswith(" bias  mean ± half its 95 % interval")
         assert " 0.0467 n=3" in lines[1]  # and there two of three main predictions are wrong
         await pilot.press("B", "B")
         lines = part(app, "pane-bars").splitlines()

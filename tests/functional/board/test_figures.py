@@ -247,7 +247,7 @@ async def test_b_goes_through_the_figures_across_batch_sizes(home: Path) -> None
             if measure == "noise_scale":
                 assert "no gradient noise scale was measured" in part(app, "pane-bars")
                 continue
-            assert lines[0].startswith(f" {name}  mean ± half of its 95 % interval")
+            assert lines[0].startswith(f" {name}  mean ± half its 95 % interval")
             assert "×1.00" in lines[1]
             for line, mean in zip(lines[1:], bars(state, measure).values(), strict=False):
                 assert line.endswith(f" n=3 ×{mean.normalized:.2f}")

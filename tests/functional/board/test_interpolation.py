@@ -132,7 +132,7 @@ async def test_what_is_drawn_can_be_copied(home: Path) -> None:
 async def test_a_line_that_could_not_be_drawn_says_why(home: Path) -> None:
     app = board_on(sharp_sweep(home, drawn=False))
     async with app.run_test(size=SMALL) as pilot:
-        assert "no line could be drawn: no weights" in await shown(pilot, "B")
+        assert "no weights" in await shown(pilot, "B")
 
 
 async def test_a_line_that_never_comes_is_not_waited_for(home: Path) -> None:

@@ -148,8 +148,8 @@ class BarsPane(Pane):
             return self.said(width, "over all seeds [95 % interval]", "")
         if self.figure in LINES:
             return self.said(width, interpolation.CAPTION, "")
-        text = "mean ± half of its 95 % interval · × relative to the smallest batch"
-        return self.said(width, text, "× relative to the smallest batch", "")
+        text = "mean ± half its 95 % interval · × vs the smallest batch"
+        return self.said(width, text, "× vs the smallest batch", "")
 
     def wanted_rows(self) -> int:
         """Return one row for each bar, and two for how it was measured."""

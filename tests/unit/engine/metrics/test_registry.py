@@ -16,8 +16,10 @@ from batchscope.engine.journal.epoch_columns import Records
 from batchscope.engine.journal.events import EpochRecord, NormSlice
 from batchscope.engine.metrics import registry
 from batchscope.engine.metrics.epoch_metrics import Field, NoiseRatio
+from batchscope.engine.metrics.epoch_registry import CURVE_ORDER, EPOCH_METRICS
 from batchscope.engine.metrics.metric import OWN, AtEnd, EpochMetric, Spot, last_value, spot_of
-from batchscope.engine.metrics.registry import EPOCH, EPOCH_METRICS, TRIAL, TRIAL_METRICS
+from batchscope.engine.metrics.registry import EPOCH, TRIAL, TRIAL_METRICS
+from batchscope.engine.metrics.trial_registry import BAR_ORDER, SUMMARY_ORDER
 from batchscope.engine.spec import Claim
 from tests.unit.engine.findings_fixtures import record
 
@@ -106,9 +108,9 @@ def test_what_is_shown_has_a_title_and_a_tab() -> None:
 
 def test_every_order_names_entries_that_are_shown_there() -> None:
     for shown, order in (
-        (registry.CURVES, registry.CURVE_ORDER),
-        (registry.BARS, registry.BAR_ORDER),
-        (registry.SUMMARY, registry.SUMMARY_ORDER),
+        (registry.CURVES, CURVE_ORDER),
+        (registry.BARS, BAR_ORDER),
+        (registry.SUMMARY, SUMMARY_ORDER),
     ):
         assert tuple(metric.name for metric in shown)[: len(order)] == order
 
@@ -179,6 +181,7 @@ NEW = """
 import json, sys
 sys.path.insert(0, "docs")
 from batchscope.engine.metrics import epoch_registry
+from batchscope.engine.metrics.epoch_registry import CURVE_ORDER, EPOCH_METRICS
 from batchscope.engine.metrics.epoch_metrics import Field
 from batchscope.engine.metrics.metric import (
     AtEnd, Bar, Curve, EpochMetric, Place, Plot, Rounding, TrialMetric,
@@ -266,11 +269,12 @@ def test_a_new_entry_is_seen_everywhere() -> None:
         assert header.startswith(contract)
         assert header.endswith(",new")
         assert first.endswith(",3.0")
-    trials, epochs, measures, figures = found["dictionary"]
+    trials, epochs, measures, figures, plots = found["dictionary"]
     assert trials.endswith("\n| `new` | L2 | what is new at the end |")
     assert epochs.endswith("\n| `new` | L2 | what is new |")
     assert "\n| `layer_new` | L2 | new in a layer |\n" in measures
     assert figures.endswith("\n| `new` (optional) | L2 | as in `trials.csv` |")
+    assert plots.endswith("\n| `new` | `new` |")
     assert found["tag"] == "new"
     assert found["curve"] == ["new norm", 3.0]
     assert found["bar"] == [True, 3.0]
