@@ -10,7 +10,6 @@ from batchscope.engine.errors import MachineProblem
 from batchscope.engine.planning.plan import alike, make_plan, reusable
 from batchscope.engine.spec import Model, Precision, Train
 from batchscope.engine.training.batches import Images, load_images
-from batchscope.engine.training.instruments.noise_scale import NoiseScale
 from batchscope.engine.training.jobs.micro_batch_bench import Bench
 from batchscope.engine.training.model import flat_model as flat_module
 from batchscope.engine.training.model.build import build_model
@@ -79,11 +78,13 @@ def test_logits_are_those_of_torchs_autocast(images: Images) -> None:
 def test_weights_gradients_and_state_stay_float32(images: Images) -> None:
     run = Run(make_trial(train_of("bf16", optimizer="adam"), CNN), images)
     assert run.ended.status == "finished"
-    kept = [t for t in run.training.stepper.held() if t.is_floating_point()]
-    instruments = run.training.stepper.instruments
-    (noise,) = [each for each in instruments if isinstance(each, NoiseScale)]
-    (sums,) = noise.held()  # of squares, in twice the precision
-    assert {tensor.dtype for tensor in kept if tensor is not sums} == {torch.float32}
+    stepper = run.training.stepper
+    measured = [tensor for each in stepper.instruments for tensor in each.held()]
+    kept = [
+        t for t in stepper.held() if t.is_floating_point() and all(t is not m for m in measured)
+    ]
+    assert {tensor.dtype for tensor in kept} == {torch.float32}
+    assert torch.bfloat16 not in {tensor.dtype for tensor in measured}
 
 
 def test_the_same_trial_gives_the_same_bits(images: Images) -> None:

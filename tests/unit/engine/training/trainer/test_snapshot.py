@@ -174,7 +174,9 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     training = chain.attempt(lambda: False)
     assert chain.resumed() == [None, 3, 3]
     notes = [event.text for event in chain.events if isinstance(event, ev.Note)]
-    assert notes == ["checkpoint.pt is passed over: its bytes have changed"]
+    (note,) = notes
+    assert note.startswith("checkpoint.pt")
+    assert "changed" in note
     assert not path.exists(), "it must not take the place of the whole one"
     header, _ = checkpoints.read(tmp_path / checkpoints.PREVIOUS)
     assert header.steps == 3
@@ -290,7 +292,7 @@ def test_an_attempt_that_was_given_up_does_not_overwrite_a_later_one(
 
     other = Chain(trial, images, tmp_path)
     other.attempts = 1
-    with pytest.raises(checkpoints.Superseded, match="attempt 2 has written"):
+    with pytest.raises(checkpoints.Superseded, match="attempt 2"):
         chain.attempt(after(3, freeze))
     header, _ = checkpoints.read(tmp_path / checkpoints.CURRENT)
     assert (header.attempt, header.steps) == (2, 6)
