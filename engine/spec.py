@@ -235,7 +235,8 @@ class Sharpness(Table, frozen=True):
     """
 
     epsilon: Annotated[tuple[HalfWidth, ...], Meta(max_length=16)] = ()
-    """Half-widths of the boxes, relative to 1 + |weight|; without it nothing is measured."""
+    """Half-widths of the boxes, relative to 1 plus a weight's magnitude; without it nothing is
+    measured."""
     samples: PositiveInt = 1000
     """Training images for the mean loss."""
     iterations: Annotated[int, Meta(ge=1, le=10_000)] = 10
