@@ -14,6 +14,7 @@ pytestmark = pytest.mark.campaign  # wheels are built
 ROOT = Path(__file__).parents[3]
 NEEDED = (
     "batchscope/__init__.py",
+    "batchscope/__main__.py",
     "batchscope/py.typed",
     "batchscope/engine/worker.py",
     "batchscope/engine/export/report/page.html",

@@ -119,7 +119,7 @@ def test_a_paused_sweep_can_be_stopped_at_once_and_resume_goes_on_running(lab: L
     outcome = lab.run("stop", folder.name)
     assert (outcome.code, outcome.err) == (0, "")
     assert [trial.status for trial in state_of(folder).trials.values()].count("stopped") == 2
-    assert lab.run("continue", folder.name).out == f"{folder.name}: is not running\n"
+    assert lab.run("continue", folder.name).out == f"{folder.name}: not running\n"
     lab.start("resume", folder.name)
     until(lambda: trains(folder), "it trains again")
     assert state_of(folder).phase(alive=True) == "running"
