@@ -137,9 +137,8 @@ def _fetch(name: str, published: Published, folder: Path, meter: "_Meter") -> No
         chunk_size=CHUNK_BYTES,
         timeout=TIMEOUT_SECONDS,
         headers={"Accept-Encoding": "identity"},  # the checksums are those of compressed files
-        verify=trusted.cafile
-        or trusted.capath
-        or True,  # the system's certificates, which a site may extend
+        # the system's certificates, which a site may extend
+        verify=trusted.cafile or trusted.capath or True,
     )
     *others, last = published.mirrors
     known_hash = f"md5:{published.sums[name]}"

@@ -63,7 +63,7 @@ def cores(root: Path = Path("/")) -> int:
     return own if quota is None else max(1, min(own, int(quota)))
 
 
-def choose_devices(asked: str) -> list[Device]:
+def choose_devices(wanted: str) -> list[Device]:
     """Return the devices that `--device` names: `auto` is every visible GPU, or else the CPU.
 
     Raises:
@@ -71,17 +71,19 @@ def choose_devices(asked: str) -> list[Device]:
         MachineProblem: this machine has no such GPU.
     """
     gpus = visible_gpus()
-    if asked == "auto":
+    if wanted == "auto":
         return gpus or [_cpu()]
-    if asked == "cpu":
+    if wanted == "cpu":
         return [_cpu()]
     by_name = {gpu.name: gpu for gpu in gpus}
     chosen = []
-    for word in asked.split(","):
+    for word in wanted.split(","):
         name = "cuda:0" if word.strip() == "cuda" else word.strip()
         if not name.startswith("cuda:") or not name[5:].isdigit():
             known = ["auto", "cpu", *by_name]
-            raise UsageProblem(f"--device {printable(asked)}: unknown device{nearest(name, known)}")
+            raise UsageProblem(
+                f"--device {printable(wanted)}: unknown device{nearest(name, known)}"
+            )
         if name not in by_name:
             there = (
                 f"the GPUs are {', '.join(by_name)}"

@@ -20,18 +20,18 @@ def preset_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted(preset_folder().glob("*.toml"))}
 
 
-def find_preset(asked: str, assignments: Sequence[str] = ()) -> Preset:
+def find_preset(name: str, assignments: Sequence[str] = ()) -> Preset:
     """Load the preset of that name, or in that file.
 
     Raises:
         UsageProblem: there is none, or it has a wrong value.
     """
     shipped = preset_files()
-    if asked in shipped:
-        return load_preset(shipped[asked], assignments)
-    path = Path(asked)
-    if path.suffix == ".toml" or os.sep in asked or is_there(path):
+    if name in shipped:
+        return load_preset(shipped[name], assignments)
+    path = Path(name)
+    if path.suffix == ".toml" or os.sep in name or is_there(path):
         return load_preset(path, assignments)
-    close = difflib.get_close_matches(asked, shipped, n=1)
+    close = difflib.get_close_matches(name, shipped, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"the presets are {', '.join(shipped)}"
-    raise UsageProblem(f"no preset or file {printable(asked)!r}; {hint}")
+    raise UsageProblem(f"no preset or file {printable(name)!r}; {hint}")

@@ -41,10 +41,8 @@ def share_of(count: int, workers: int, rank: int) -> slice:
 
 EVALUATION_BATCH_SIZE = 1000
 DRAW_MICRO_BATCH_SIZE = 256
-LEAST_SECONDS, MOST_SHARE = (
-    1.0,
-    0.03,
-)  # limits for measuring a plan: seconds, and share of the trial
+LEAST_SECONDS, MOST_SHARE = 1.0, 0.03
+"""Limits for the time to measure a plan: seconds, and share of the trial's duration."""
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -25,12 +25,12 @@ def module_command(module: str) -> list[str]:
     return [sys.executable, "-P", "-m", module]
 
 
-def start_conductor(folder: Path, *asked: commands.AnyCommand) -> None:
+def start_conductor(folder: Path, *first: commands.AnyCommand) -> None:
     """Start a conductor for the sweep in `folder`, unless one runs, and wait for its first event.
 
     Args:
         folder: folder of the sweep.
-        asked: commands that it executes first.
+        first: commands that it executes first.
 
     Raises:
         MachineProblem: it could not start; the message has the last line of its log.
@@ -43,7 +43,7 @@ def start_conductor(folder: Path, *asked: commands.AnyCommand) -> None:
             [
                 *module_command("batchscope.engine.conductor"),
                 str(folder),
-                *map(commands.encode, asked),
+                *map(commands.encode, first),
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,

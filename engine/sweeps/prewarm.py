@@ -66,7 +66,7 @@ class Standby:
                     start_new_session=True,
                 )
 
-    def conduct(self, folder: Path, *asked: commands.AnyCommand) -> None:
+    def conduct(self, folder: Path, *first: commands.AnyCommand) -> None:
         """Run the sweep in `folder` with the waiting conductor, or else with a new one.
 
         Raises:
@@ -76,9 +76,9 @@ class Standby:
             return
         with self._turn:
             before = journal_size(folder)
-            process = self._take(folder, asked)
+            process = self._take(folder, first)
         if process is None or not takes_charge(process, folder, before):
-            start_conductor(folder, *asked)
+            start_conductor(folder, *first)
 
     def end(self) -> None:
         """End the waiting conductor."""
@@ -86,7 +86,7 @@ class Standby:
             self._dismiss()
 
     def _take(
-        self, folder: Path, asked: "tuple[commands.AnyCommand, ...]"
+        self, folder: Path, first: "tuple[commands.AnyCommand, ...]"
     ) -> "subprocess.Popen[bytes] | None":
         """Send the waiting conductor its orders; return None if no conductor is ready."""
         process = self._process
@@ -94,7 +94,7 @@ class Standby:
             self._dismiss()
             return None
         open(folder / LOG, "ab").close()
-        words = [str(folder.absolute()), *(os.fsdecode(commands.encode(each)) for each in asked)]
+        words = [str(folder.absolute()), *(os.fsdecode(commands.encode(each)) for each in first)]
         said = _say(process, json.dumps(words).encode() + b"\n")
         _close(process)
         self._process = None

@@ -62,13 +62,13 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.on != HERE
 
 
-def home_folder(asked: str | None = None) -> Path:
+def home_folder(name: str | None = None) -> Path:
     """Return the folder for sweeps and data: `--home`, `$BATCHSCOPE_HOME` or the platform's.
 
     Raises:
         MachineProblem: it cannot be created or written to.
     """
-    name = asked or os.environ.get("BATCHSCOPE_HOME") or platformdirs.user_state_dir("batchscope")
+    name = name or os.environ.get("BATCHSCOPE_HOME") or platformdirs.user_state_dir("batchscope")
     home = user_path(name)
     try:
         make_private(home, home / "sweeps", home / "data")
@@ -182,35 +182,35 @@ def sweep_folders(home: Path) -> list[Path]:
     return sorted(folders, key=lambda path: path.name, reverse=True)
 
 
-def find_sweep(home: Path, asked: str | None) -> Path:
+def find_sweep(home: Path, name: str | None) -> Path:
     """Find a stored sweep.
 
     Args:
         home: the home folder.
-        asked: an id, or a start or end of one; None finds the running sweep, else the newest.
+        name: an id, or a start or end of one; None finds the running sweep, else the newest.
 
     Raises:
         UsageProblem: none matches, or several do.
     """
     folders = sweep_folders(home)
-    if asked is None:
+    if name is None:
         if not folders:
             raise UsageProblem(f"no sweep is stored in {printable(home)}")
         return next((folder for folder in folders if conductor_lives(folder)), folders[0])
-    exact = [folder for folder in folders if folder.name == asked]
-    near = exact or [f for f in folders if f.name.startswith(asked) or f.name.endswith(asked)]
+    exact = [folder for folder in folders if folder.name == name]
+    near = exact or [f for f in folders if f.name.startswith(name) or f.name.endswith(name)]
     if len(near) == 1:
         return near[0]
     if near:
         some = ", ".join(folder.name for folder in near[:4])
         more = ", …" if len(near) > 4 else ""
         raise UsageProblem(
-            f"{printable(asked)!r} matches {len(near)} sweeps: {some}{more}; write more of the ID"
+            f"{printable(name)!r} matches {len(near)} sweeps: {some}{more}; write more of the ID"
         )
     names = [folder.name for folder in folders]
-    close = difflib.get_close_matches(asked, names, n=1)
+    close = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "; `batchscope list` shows the stored ones"
-    raise UsageProblem(f"no stored sweep {printable(asked)!r}{hint}")
+    raise UsageProblem(f"no stored sweep {printable(name)!r}{hint}")
 
 
 LOCK_PATIENCE_SECONDS = 3.0

@@ -43,7 +43,7 @@ def run(words: argparse.Namespace) -> int:
     picture = _picture(words.figure)
     for name in (words.one, words.other):
         if not name:
-            raise UsageProblem("compare: expected two exports or sweeps, got an empty text")
+            raise UsageProblem("compare: expected two exports or sweeps, got an empty string")
     one, other = (
         opened(name, lambda: home_folder(words.home)) for name in (words.one, words.other)
     )

@@ -208,9 +208,9 @@ def _program(pid: int) -> str:
         return "process"
 
 
-def _home(asked: str | None) -> Iterator[Check]:
+def _home(home_option: str | None) -> Iterator[Check]:
     try:
-        home = home_folder(asked)
+        home = home_folder(home_option)
     except MachineProblem as problem:
         yield Check("home", "lacking", [str(problem)], {"free": None})
         return

@@ -67,7 +67,7 @@ def run(arguments: list[str]) -> int:
     words = parser.parse_args(arguments)
     for name in ("preset", "export", "sweep", "home", "data_dir", "device", "id"):
         if getattr(words, name, None) == "":
-            raise UsageProblem(f"--{name.replace('_', '-')}: expected a value, got an empty text")
+            raise UsageProblem(f"--{name.replace('_', '-')}: expected a value, got an empty string")
     if words.command in SET_UP:
         from batchscope.tui.config.settings import apply_settings
 

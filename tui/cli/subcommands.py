@@ -52,7 +52,7 @@ def attach(words: argparse.Namespace) -> int:
     home = home_folder(words.home)
     folder = find_sweep(home, words.id)
     if "" in words.overlay:
-        raise UsageProblem("--overlay: expected a value, got an empty text")
+        raise UsageProblem("--overlay: expected a value, got an empty string")
     others = [find_sweep(home, name) for name in words.overlay]
     if has_terminal():
         return show_screen(home, words.settings, sweep=folder, others=others)

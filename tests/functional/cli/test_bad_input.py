@@ -1,4 +1,4 @@
-"""Mistakes at the command line: one clear line, the documented exit code, and nothing lost."""
+"""Mistakes on the command line: one clear line, the documented exit code, no files left behind."""
 
 import os
 import subprocess
@@ -89,7 +89,7 @@ def clean(outcome: Outcome) -> bool:
         (["--set", "seeds=20000"], ["140,000 trials", "100,000"]),
     ],
 )
-def test_wrong_words(lab: Lab, words: list[str], parts: list[str]) -> None:
+def test_wrong_options_and_commands(lab: Lab, words: list[str], parts: list[str]) -> None:
     message = refused(lab, 2, *words)
     for part in parts:
         assert part in message
@@ -126,7 +126,7 @@ def test_an_overlay_that_cannot_be_drawn(other: str, part: str) -> None:
 
 
 @pytest.mark.parametrize("option", ["--preset", "--export", "--home", "--data-dir", "--sweep"])
-def test_an_option_without_its_value_is_not_taken_as_left_out(lab: Lab, option: str) -> None:
+def test_an_empty_value_is_rejected(lab: Lab, option: str) -> None:
     """As a script does that expands a variable which is not set."""
     export = [] if option == "--export" else ["--export", "out"]
     lab.bare = True
@@ -146,7 +146,7 @@ def test_a_name_too_long_for_the_disk(lab: Lab, option: str) -> None:
 
 
 @pytest.mark.parametrize("option", ["--home", "--data-dir"])
-def test_a_home_of_a_user_who_is_not_there(lab: Lab, option: str) -> None:
+def test_a_home_of_an_unknown_user(lab: Lab, option: str) -> None:
     outcome = lab.run("--export", "out", option, "~nobody-of-this-name/x", *ONE)
     assert outcome.code in (2, 3)
     assert "~nobody-of-this-name/x" in outcome.message
@@ -183,7 +183,7 @@ def test_a_home_of_a_user_who_is_not_there(lab: Lab, option: str) -> None:
         ('title = "Mine"', 'title = "x"\nselect = 3', ["select", "expected a table"]),
     ],
 )
-def test_a_preset_that_says_something_impossible(
+def test_a_wrong_preset_is_rejected_with_file_and_key(
     lab: Lab, line: str, changed: str, parts: list[str]
 ) -> None:
     path = lab.root / "mine.toml"
@@ -202,7 +202,7 @@ def test_a_preset_that_says_something_impossible(
         (b"just words", "not valid TOML"),
     ],
 )
-def test_a_file_that_is_no_preset(lab: Lab, content: bytes, part: str) -> None:
+def test_a_file_that_is_not_a_preset(lab: Lab, content: bytes, part: str) -> None:
     path = lab.root / "mine.toml"
     path.write_bytes(content)
     assert f"{path}: {part}" in refused(lab, 2, "--preset", str(path))
@@ -214,7 +214,7 @@ def test_a_file_with_a_hostile_name_and_title(lab: Lab) -> None:
     assert "�[31m.toml: train.lr" in refused(lab, 2, "--preset", str(path))
 
 
-def test_a_hostile_title_never_steers_the_terminal(lab: Lab) -> None:
+def test_control_characters_in_a_title_are_not_printed(lab: Lab) -> None:
     path = lab.root / "mine.toml"
     hostile = 'title = "\\u001b]0;owned\\u0007[bold]x[/bold]\\u202e"\n'
     label = '[[cells]]\nlabel = "\\u001b[2Jrow"\n'
@@ -237,7 +237,7 @@ def test_a_hostile_title_never_steers_the_terminal(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("what", ["title", "preset", "data-dir", "export"])
-def test_bytes_that_are_no_text(lab: Lab, what: str) -> None:
+def test_names_that_are_not_utf8(lab: Lab, what: str) -> None:
     """A word of the command line, and a file's name, may hold any bytes."""
     words = ["--export", "out"]
     match what:
@@ -260,7 +260,7 @@ def test_bytes_that_are_no_text(lab: Lab, what: str) -> None:
 
 @needs_no_gpu
 @pytest.mark.parametrize("device", ["cuda:0", "cuda", "cuda:0,cuda:1"])
-def test_a_gpu_that_is_not_there(lab: Lab, device: str) -> None:
+def test_a_missing_gpu(lab: Lab, device: str) -> None:
     message = refused(lab, 3, "--export", "out", "--device", device)
     assert message == "--device cuda:0: not on this machine; NVML sees no GPU"
 
@@ -291,7 +291,7 @@ def test_data_that_cannot_be_downloaded(lab: Lab) -> None:
     assert "Traceback" not in log
 
 
-def test_data_that_are_not_where_they_should_be(lab: Lab) -> None:
+def test_a_data_folder_without_the_data(lab: Lab) -> None:
     (lab.cwd / "images").mkdir()
     outcome = lab.run("--export", "out", "--preset", "mnist-epochs", "--data-dir", "images", *ONE)
     assert outcome.code == 3
@@ -314,7 +314,7 @@ def test_help_and_version(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("words", [["presets"], ["list", "--json"], ["--help"]])
-def test_a_reader_that_goes_away_is_no_traceback(lab: Lab, words: list[str]) -> None:
+def test_a_closed_stdout_prints_no_traceback(lab: Lab, words: list[str]) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     try:
@@ -335,7 +335,7 @@ def test_a_reader_that_goes_away_is_no_traceback(lab: Lab, words: list[str]) -> 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("words", [["presets"], ["list", "--json"]])
-def test_a_full_disk_behind_stdout_is_one_line(lab: Lab, words: list[str]) -> None:
+def test_a_full_disk_behind_stdout_prints_one_line(lab: Lab, words: list[str]) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [COMMAND, *words],
@@ -353,7 +353,7 @@ def test_a_full_disk_behind_stdout_is_one_line(lab: Lab, words: list[str]) -> No
     assert "No space left on device" in done.stderr
 
 
-def test_an_encoding_that_lacks_a_character_is_no_traceback(lab: Lab) -> None:
+def test_an_ascii_encoding_prints_no_traceback(lab: Lab) -> None:
     outcome = recorded().lab.run("list", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert outcome.code == 0
     outcome = recorded().lab.run(

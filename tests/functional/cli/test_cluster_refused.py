@@ -1,4 +1,4 @@
-"""A cluster that cannot be had: one clear message, exit code 3, and nothing left behind."""
+"""A cluster that cannot be used: one clear message, exit code 3, no files left behind."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ main()
 """
 
 
-def test_nobody_answers(lab: Lab) -> None:
+def test_the_cluster_does_not_answer(lab: Lab) -> None:
     outcome = lab.run("--export", "out", "--on", "ray://127.0.0.1:9")
     assert outcome.code == 3
     parts = "--on ray://127.0.0.1:9: | Connection refused | Ray client server (10001"
@@ -36,7 +36,7 @@ def test_nobody_answers(lab: Lab) -> None:
         ("grpc", "ray://h:1", "Ray's client"),
     ],
 )
-def test_without_the_extra(lab: Lab, module: str, on: str, missing: str) -> None:
+def test_ray_is_not_installed(lab: Lab, module: str, on: str, missing: str) -> None:
     if module != "ray":
         pytest.importorskip("ray", reason="Ray is not installed")
     done = subprocess.run(
@@ -53,7 +53,7 @@ def test_without_the_extra(lab: Lab, module: str, on: str, missing: str) -> None
     assert lab.folders() == []
 
 
-def test_no_cluster_runs_here(lab: Lab) -> None:
+def test_no_ray_is_running(lab: Lab) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     outcome = lab.run("--export", "out", "--on", "auto", RAY_TMPDIR=str(lab.root))
     assert outcome.code == 3
@@ -61,7 +61,7 @@ def test_no_cluster_runs_here(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("head", ["127.0.0.1:9", "ray://127.0.0.1:9"])
-def test_the_cluster_that_the_environment_names_is_gone(lab: Lab, head: str) -> None:
+def test_the_cluster_in_ray_address_does_not_answer(lab: Lab, head: str) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     outcome = lab.run("--export", "out", "--on", "auto", RAY_ADDRESS=head)
     assert outcome.code == 3
@@ -70,13 +70,13 @@ def test_the_cluster_that_the_environment_names_is_gone(lab: Lab, head: str) -> 
 
 
 @pytest.mark.parametrize("on", ["", "rya", "ray://", "ray://host", "ray://host:0", "ray://h:99999"])
-def test_what_is_no_cluster_is_refused(on: str) -> None:
+def test_invalid_addresses_are_rejected(on: str) -> None:
     with pytest.raises(UsageProblem, match=r"^--on .*: expected ray, auto or ray://HOST:PORT"):
         check(on)
 
 
 @pytest.mark.parametrize("on", ["here", "ray", "auto", "ray://node-7.local:10001", "ray://[::1]:1"])
-def test_what_is_one_is_taken(on: str) -> None:
+def test_valid_addresses_are_accepted(on: str) -> None:
     assert check(on) == on
 
 
@@ -93,14 +93,14 @@ def test_what_is_one_is_taken(on: str) -> None:
         (["--on", "auto", "--gpu-share", "1.5"], "argument --gpu-share: | part of a GPU | '1.5'"),
     ],
 )
-def test_words_that_do_not_go_together(lab: Lab, words: list[str], parts: str) -> None:
+def test_contradictory_options(lab: Lab, words: list[str], parts: str) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     outcome = lab.run("--export", "out", *words)
     assert outcome.code in (2, 3)
     assert says(outcome.message, parts)
 
 
-def test_a_folder_for_checkpoints_is_made(lab: Lab, tmp_path: Path) -> None:
+def test_a_folder_for_checkpoints_is_created(lab: Lab, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     words = ("--on", "auto", "--checkpoints", str(tmp_path / "kept"))
     outcome = lab.run("--export", "out", *words, RAY_TMPDIR=str(lab.root))

@@ -1,4 +1,4 @@
-"""What a shell completes: asked as a shell asks, and by a real bash."""
+"""Shell completion: called as a shell calls it, and through a real bash."""
 
 import os
 import subprocess
@@ -82,7 +82,7 @@ def test_there_is_a_script_for_each_shell(shell: str, says: str) -> None:
     assert done.stderr == ""
 
 
-def test_a_shell_that_is_not_known_is_one_message() -> None:
+def test_an_unknown_shell_is_one_message() -> None:
     done = subprocess.run([COMMAND, "completion", "tcsh"], capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stdout) == (2, "")
     assert "invalid choice: 'tcsh' (choose from " in done.stderr

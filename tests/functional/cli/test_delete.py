@@ -1,4 +1,4 @@
-"""`batchscope delete`: named in full, confirmed, and never while it runs."""
+"""`batchscope delete` needs the complete ID and --yes, and rejects a running sweep."""
 
 from pathlib import Path
 
@@ -18,9 +18,7 @@ def refusal(home: Path, *words: str) -> str:
     return str(caught.value)
 
 
-def test_a_sweep_is_deleted_once_that_is_confirmed(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sweep_is_deleted_with_yes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = finished_sweep(home, "20270114-080000-large")
     folder = finished_sweep(home)
     expected = f"{folder.name}: 12 of 12 trials, 107 KiB | --yes"
@@ -40,7 +38,7 @@ def test_a_part_of_an_id_is_not_enough(home: Path) -> None:
     assert folder.is_dir()
 
 
-def test_a_sweep_that_runs_is_kept(home: Path) -> None:
+def test_a_running_sweep_is_not_deleted(home: Path) -> None:
     folder = finished_sweep(home)
     with conductor_of(folder):
         assert refusal(home, folder.name, "--yes").endswith("running; stop it first")

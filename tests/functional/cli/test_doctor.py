@@ -1,4 +1,4 @@
-"""`batchscope doctor`: what it says of this machine, of one with cards, and of lacking ones."""
+"""`batchscope doctor` on this machine, on one with simulated GPUs, and with missing parts."""
 
 import json
 import os
@@ -91,7 +91,7 @@ def test_lines_that_fit_a_small_terminal(lab: Lab) -> None:
 
 
 @needs_no_gpu
-def test_figures_as_json(lab: Lab) -> None:
+def test_json_output(lab: Lab) -> None:
     found = checks(lab, 0)
     assert found["batchscope"]["version"] == __version__
     assert found["processor"]["cores"] == len(os.sched_getaffinity(0))
@@ -105,14 +105,14 @@ def test_figures_as_json(lab: Lab) -> None:
     assert not any(name.startswith("cuda:") for name in found)
 
 
-def test_the_instruction_set_is_named_and_what_limits_it(lab: Lab) -> None:
+def test_the_instruction_set_and_its_limit_are_named(lab: Lab) -> None:
     named = checks(lab, 0)["torch"]["cpu_capability"]
     assert f"uses {named} " in checks(lab, 0)["torch"]["text"]
     limited = checks(lab, 0, ATEN_CPU_CAPABILITY="default", ONEDNN_MAX_CPU_ISA="")["torch"]["text"]
     assert "no vector instructions (ATEN_CPU_CAPABILITY=default)" in limited
 
 
-def test_prepared_data_are_named(lab: Lab) -> None:
+def test_prepared_data_sets_are_listed(lab: Lab) -> None:
     for name in ("digits-12ab", "raw", ".digits-34.partial"):
         (lab.home / "data" / name).mkdir(parents=True)
         (lab.home / "data" / name / "images").write_bytes(bytes(1000))
@@ -121,7 +121,7 @@ def test_prepared_data_are_named(lab: Lab) -> None:
     assert (data["prepared"], data["bytes"], data["state"]) == (["digits-12ab"], 3000, "usable")
 
 
-def test_the_terminal_it_runs_in(tmp_path: Path) -> None:
+def test_the_terminal_is_described(tmp_path: Path) -> None:
     with Terminal("doctor", "--home", str(tmp_path), columns=80, rows=40) as terminal:
         terminal.wait_for(COMPLETE)
         assert "✓ terminal      xterm-256color, 80×40, 256 colours, UTF-8" in terminal.text
@@ -156,7 +156,7 @@ def test_a_home_that_cannot_be_written(lab: Lab, name: str) -> None:
     assert checks(lab, 3, "--home", name)["home"]["free"] is None
 
 
-def test_a_disk_that_takes_no_more(
+def test_a_full_disk(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(folder: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_disk_that_takes_no_more(
     assert said.endswith("\nproblems: home\n")
 
 
-def test_a_user_who_is_not_there(lab: Lab) -> None:
+def test_an_unknown_user(lab: Lab) -> None:
     outcome = lab.run("doctor", "--home", "~nobody-of-this-name/x")
     assert outcome.code == 2
     assert says(outcome.message, "~nobody-of-this-name/x: | no such user")
@@ -201,14 +201,14 @@ def test_a_package_that_is_not_installed(
         ("print('{}'); raise ValueError('\\x1b[2J')", "ValueError: �[2J"),
     ],
 )
-def test_a_torch_that_is_broken(lab: Lab, code: str, words: str) -> None:
+def test_a_broken_torch(lab: Lab, code: str, words: str) -> None:
     environment = fake_torch(lab.root, code)
     found = checks(lab, 3, **environment)["torch"]
     assert words in found["text"]
     assert "\x1b" not in lab.run("doctor", **environment).out
 
 
-def test_a_torch_that_does_not_answer() -> None:
+def test_a_torch_whose_import_does_not_end() -> None:
     with TorchProbe((sys.executable, "-c", "import time; time.sleep(600)")) as question:
         seen = question.answer(seconds=0.2)
     assert (seen.version, "within 0 s" in seen.error) == ("", True)
@@ -222,7 +222,7 @@ def test_a_torch_that_does_not_answer() -> None:
 
 @needs_compiler
 @needs_no_gpu
-def test_cards_that_nvml_and_torch_see(lab: Lab, cards: dict[str, str]) -> None:
+def test_gpus_that_nvml_and_torch_see(lab: Lab, cards: dict[str, str]) -> None:
     bare = [uuid.removeprefix("GPU-") for uuid in UUIDS]
     environment = {**cards, **fake_torch(lab.root, FAKE_TORCH.format(uuids=bare))}
     outcome = lab.run("doctor", **environment)
@@ -243,7 +243,7 @@ def test_cards_that_nvml_and_torch_see(lab: Lab, cards: dict[str, str]) -> None:
 
 @needs_compiler
 @needs_no_gpu
-def test_cards_that_torch_cannot_use(lab: Lab, cards: dict[str, str]) -> None:
+def test_gpus_that_torch_cannot_use(lab: Lab, cards: dict[str, str]) -> None:
     """The real torch, which on this machine has no card, beside a driver that has two."""
     found = checks(lab, 0, CUDA_VISIBLE_DEVICES=UUIDS[1], **cards)
     assert found["cuda:0"]["uuid"] == UUIDS[1]
@@ -262,14 +262,14 @@ def test_cards_that_torch_cannot_use(lab: Lab, cards: dict[str, str]) -> None:
         (("", ""), ""),
     ],
 )
-def test_where_torch_and_nvml_differ(theirs: Sequence[str], words: str) -> None:
+def test_differences_between_torch_and_nvml(theirs: Sequence[str], words: str) -> None:
     gpus = tuple(SeenGpu("a card", uuid) for uuid in theirs)
     said = disagreement(TorchSeen("1", "12", True, gpus), ["GPU-11", "GPU-66"])
     assert said.endswith(words)
     assert bool(said) is bool(words)
 
 
-def test_why_torch_uses_no_card() -> None:
+def test_why_torch_uses_no_gpu() -> None:
     assert "without CUDA" in disagreement(TorchSeen("1"), UUIDS)
     broken = TorchSeen("1", "12.8", error="no \x1b driver")
     assert disagreement(broken, UUIDS).endswith("no � driver")
@@ -284,7 +284,7 @@ def test_why_torch_uses_no_card() -> None:
     ("code", "reason"),
     [("9", "Driver Not Loaded"), ("18", "version mismatch"), ("999", "Unknown Error")],
 )
-def test_a_broken_driver_is_said_and_no_more(
+def test_a_broken_driver_is_reported_and_not_required(
     lab: Lab, cards: dict[str, str], code: str, reason: str
 ) -> None:
     driver = checks(lab, 0, FAKE_NVML_INIT=code, **cards)["driver"]
@@ -295,7 +295,7 @@ def test_a_broken_driver_is_said_and_no_more(
 
 @needs_compiler
 @needs_no_gpu
-def test_a_sweep_beside_a_broken_driver(lab: Lab, cards: dict[str, str]) -> None:
+def test_a_sweep_runs_with_a_broken_driver(lab: Lab, cards: dict[str, str]) -> None:
     outcome = lab.run(
         "--export", "out", "--memory-limit", "2GiB", *ONE, FAKE_NVML_INIT="18", **cards
     )
@@ -313,14 +313,14 @@ def test_a_sweep_beside_a_broken_driver(lab: Lab, cards: dict[str, str]) -> None
 
 
 @pytest.mark.parametrize("text", ["2G", "many", "0", "-1", "", "1.5"])
-def test_a_memory_limit_that_is_no_size(lab: Lab, text: str) -> None:
+def test_an_invalid_memory_limit(lab: Lab, text: str) -> None:
     outcome = lab.run("--export", "out", f"--memory-limit={text}", *ONE)
     assert outcome.code == 2
     assert "--memory-limit" in outcome.message
     assert lab.folders() == []
 
 
-def test_hostile_words_never_steer_the_terminal() -> None:
+def test_control_characters_are_not_printed() -> None:
     check = Check("cuda:0", "usable", ["\x1b]0;owned\x07[bold]", "x" * 200, "中" * 60])
     lines = lines_of(check).split("\n")
     assert lines[0] == "✓ cuda:0        �]0;owned�[bold]"

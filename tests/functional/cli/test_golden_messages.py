@@ -1,4 +1,4 @@
-"""The prose of the command line: every kind of mistake with its exit code, help, and doctor."""
+"""The texts of the command line: every kind of mistake with its exit code, help, and doctor."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -347,7 +347,7 @@ def masked(text: str, here: Path) -> str:
     return re.sub(r"[\d.,]+ (B|KiB|MiB|GiB|TiB)\b", r"N \1", text)
 
 
-def test_the_words_of_the_command_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_texts_of_the_command_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def mistakes() -> Iterator[str]:
         with conductor_of(here / "home" / "sweeps" / "20270115-080001-quickstart"):
             for words in WRONG_WORDS:

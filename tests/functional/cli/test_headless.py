@@ -1,4 +1,4 @@
-"""Headless runs as a script meets them: JSON lines, quiet, unfinished exports, exit codes."""
+"""Headless runs in scripts: JSON lines, quiet, unfinished exports, exit codes."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def parsed(text: str) -> list[dict[str, Any]]:
 # ---- what the recorded run said
 
 
-def test_every_line_has_the_five_keys_first_and_a_moment_with_its_zone() -> None:
+def test_every_line_begins_with_the_five_keys_and_has_a_time_zone() -> None:
     lines = parsed(recorded().outcome.err)
     for line in lines:
         assert list(line)[:5] == ["time", "level", "event", "message", "sweep"]
@@ -42,7 +42,7 @@ def test_every_line_has_the_five_keys_first_and_a_moment_with_its_zone() -> None
     assert {line["sweep"] for line in lines} == {recorded().folder.name}
 
 
-def test_the_epochs_of_the_log_are_those_of_the_table() -> None:
+def test_the_log_has_the_epochs_of_the_table() -> None:
     epochs = [line for line in parsed(recorded().outcome.err) if line["event"] == "epoch"]
     rows = {(row["trial"], row["epoch"]): row for row in table(recorded().export, "epochs.csv")}
     assert {(line["trial"], str(line["epoch"])) for line in epochs} == set(rows)
@@ -54,7 +54,7 @@ def test_the_epochs_of_the_log_are_those_of_the_table() -> None:
                 assert row[key] == ("" if value is None else str(value)), key
 
 
-def test_the_ends_of_trials_are_told_with_their_figures() -> None:
+def test_the_end_of_a_trial_is_logged_with_its_figures() -> None:
     lines = parsed(recorded().outcome.err)
     ends = {line["trial"]: line for line in lines if line["event"] == "trial-finished"}
     assert sorted(ends) == sorted(TRIALS)
@@ -67,7 +67,7 @@ def test_the_ends_of_trials_are_told_with_their_figures() -> None:
 # ---- quiet
 
 
-def test_a_finished_sweep_has_nothing_to_say_quietly() -> None:
+def test_resuming_a_finished_sweep_with_quiet_prints_nothing() -> None:
     run = recorded()
     attached = run.lab.run("attach", run.folder.name, "--quiet")
     assert (attached.code, attached.out, attached.err) == (0, "", "")
@@ -76,7 +76,7 @@ def test_a_finished_sweep_has_nothing_to_say_quietly() -> None:
     assert json.loads(again.out) == {**json.loads(run.outcome.out), "export": None}
 
 
-def test_a_quiet_resume_says_nothing_but_its_summary(tmp_path: Path) -> None:
+def test_a_quiet_resume_prints_only_the_summary(tmp_path: Path) -> None:
     """One trial has lost its end, as where a machine was switched off."""
     with a_lab(tmp_path) as lab:
         without_its_end(copy_of_recorded(tmp_path).only_folder())
@@ -174,7 +174,7 @@ def test_a_sweep_with_probes_and_claims_has_the_same_bytes_too(lab: Lab) -> None
     assert json.loads(found[0]["findings.json"])["claims"]
 
 
-def test_a_program_of_another_version_exports_what_ran(tmp_path: Path) -> None:
+def test_another_version_exports_the_stored_results(tmp_path: Path) -> None:
     lab = copy_of_recorded(tmp_path)
     path = lab.only_folder() / journal.NAME
     lines = path.read_bytes().splitlines(keepends=True)
@@ -203,7 +203,7 @@ sys.meta_path.insert(0, Gone())
 """
 
 
-def test_a_program_that_is_replaced_under_a_run_says_how_to_export_it(lab: Lab) -> None:
+def test_a_program_replaced_during_a_run_says_how_to_export(lab: Lab) -> None:
     """Its conductor goes on; whoever follows it has not yet imported all that an export takes."""
     (lab.root / "sitecustomize.py").write_text(REPLACED)
     words = ("--preset", "quickstart", *SMALL, "--export", str(lab.root / "out"), "-q")

@@ -1,4 +1,4 @@
-"""What an installation holds, and what it leaves to the people who import beside it."""
+"""What a wheel contains, and that `engine` and `tui` stay free for the user's own packages."""
 
 import subprocess
 import sys
@@ -14,6 +14,7 @@ pytestmark = pytest.mark.campaign  # wheels are built
 ROOT = Path(__file__).parents[3]
 NEEDED = (
     "batchscope/__init__.py",
+    "batchscope/__main__.py",
     "batchscope/py.typed",
     "batchscope/engine/worker.py",
     "batchscope/engine/export/report/page.html",
@@ -48,7 +49,7 @@ def names_in(wheel: Path) -> set[str]:
         return set(content.namelist())
 
 
-def test_a_wheel_holds_one_package_and_all_of_it(tmp_path: Path) -> None:
+def test_a_wheel_has_one_complete_package(tmp_path: Path) -> None:
     """Also the one that is built from a source distribution, in which there are no links."""
     names = names_in(built(ROOT, tmp_path / "direct"))
     tops = {name.partition("/")[0] for name in names}
@@ -71,7 +72,7 @@ def _files(folder: str) -> list[Path]:
     return [path for kind in kinds for path in (ROOT / folder).rglob(kind)]
 
 
-def test_engine_and_tui_are_nobodys_names(tmp_path: Path) -> None:
+def test_engine_and_tui_are_not_importable(tmp_path: Path) -> None:
     """Import them where they are not, and where they are somebody's own."""
     python = python_with(built(ROOT, tmp_path / "wheel"), tmp_path / "venv")
     for name in ("engine", "tui"):

@@ -1,4 +1,4 @@
-"""Every experiment that comes along, from end to end in a reduced form."""
+"""Every shipped preset, from end to end in a reduced form."""
 
 import csv
 import json
@@ -60,7 +60,7 @@ def check_probes(out: Path, probe: dict[str, Any], finished: int) -> None:
         for name in sorted(preset_files())
     ],
 )
-def test_a_preset_runs_to_its_end(lab: Lab, name: str) -> None:
+def test_a_preset_runs_to_the_end(lab: Lab, name: str) -> None:
     lab.reports = True
     outcome = lab.run("--export", "out", "--preset", name, *reduced(name))
     assert outcome.code == 0, outcome.err
@@ -91,7 +91,7 @@ def test_a_preset_runs_to_its_end(lab: Lab, name: str) -> None:
         for name in sorted(preset_files())
     ],
 )
-def test_a_preset_says_what_it_asks(name: str) -> None:
+def test_a_preset_has_a_question(name: str) -> None:
     preset = find_preset(name)
     assert preset.title
     assert preset.question.endswith("?")

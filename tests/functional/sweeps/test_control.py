@@ -1,4 +1,4 @@
-"""What people ask of a running sweep, with real conductors and workers."""
+"""Commands to a running sweep, with real conductors and workers."""
 
 import os
 import signal
@@ -76,7 +76,7 @@ def started_on(lab: Lab, preset: str, *words: str) -> Path:
 
 
 @pytest.mark.campaign
-def test_a_paused_sweep_holds_still_and_gives_the_same_figures(lab: Lab) -> None:
+def test_a_paused_sweep_does_nothing_and_ends_with_the_same_figures(lab: Lab) -> None:
     words = ["--preset", preset_file(lab, LONG), "--workers", "2"]
     follower = lab.start("--export", str(lab.root / "held"), *words)
     folder = lab.only_folder()
@@ -112,20 +112,20 @@ def test_a_paused_sweep_holds_still_and_gives_the_same_figures(lab: Lab) -> None
 
 
 @pytest.mark.campaign
-def test_a_paused_sweep_can_be_stopped_at_once_and_resume_goes_on_running(lab: Lab) -> None:
+def test_a_paused_sweep_can_be_stopped_and_resumed(lab: Lab) -> None:
     folder = started_on(lab, ENDLESS, "--workers", "2")
     commands.send(folder, commands.Pause())
     until(lambda: paused(folder), "it is paused")
     outcome = lab.run("stop", folder.name)
     assert (outcome.code, outcome.err) == (0, "")
     assert [trial.status for trial in state_of(folder).trials.values()].count("stopped") == 2
-    assert lab.run("continue", folder.name).out == f"{folder.name}: is not running\n"
+    assert lab.run("continue", folder.name).out == f"{folder.name}: not running\n"
     lab.start("resume", folder.name)
     until(lambda: trains(folder), "it trains again")
     assert state_of(folder).phase(alive=True) == "running"
 
 
-def test_a_pause_dies_with_its_conductor(lab: Lab) -> None:
+def test_a_pause_ends_with_its_conductor(lab: Lab) -> None:
     """And the workers, though they hold still, die with it too."""
     folder = started_on(lab, ENDLESS, "--workers", "1")
     commands.send(folder, commands.Pause())
@@ -148,7 +148,7 @@ def told(folder: Path) -> list[str]:
 
 
 @pytest.mark.campaign
-def test_trials_are_skipped_and_tried_again_while_the_sweep_goes_on(lab: Lab) -> None:
+def test_trials_are_skipped_and_retried_in_a_running_sweep(lab: Lab) -> None:
     folder = started_on(lab, ENDLESS, "--workers", "1")
     ask(lab, folder, "Skip('b512-s1')")  # waits
     ask(lab, folder, "Skip('b16-s0')")  # runs
@@ -228,7 +228,7 @@ def by_trial(export: Path) -> list[Any]:
     return sorted(found["trials.csv"], key=lambda row: str(row["trial"]))
 
 
-def test_a_batch_size_is_added_to_a_sweep_that_has_ended(tmp_path: Path) -> None:
+def test_a_batch_size_is_added_to_an_ended_sweep(tmp_path: Path) -> None:
     lab = copy_of_recorded(tmp_path)
     try:
         folder = lab.only_folder()
@@ -245,7 +245,7 @@ def test_a_batch_size_is_added_to_a_sweep_that_has_ended(tmp_path: Path) -> None
         lab.close()
 
 
-def test_what_a_conductor_wrote_down_but_did_not_state_is_stated_by_the_next(lab: Lab) -> None:
+def test_an_addition_that_was_stored_but_not_journaled_is_journaled_later(lab: Lab) -> None:
     folder = started_on(lab, ENDLESS, "--workers", "1")
     assert lab.run("stop", folder.name).code == 0
     preset = with_batch_size(read_raw(folder), 100, state_of(folder))

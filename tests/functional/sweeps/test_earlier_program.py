@@ -61,7 +61,7 @@ def differing(export: Path, name: str, rounding: float) -> list[tuple[str, ...]]
     ]
 
 
-def test_nothing_recorded_tells_where_it_was_made() -> None:
+def test_the_recorded_files_have_no_local_paths() -> None:
     files = [path for path in RECORDED.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 350_000
     for path in files:
@@ -70,7 +70,7 @@ def test_nothing_recorded_tells_where_it_was_made() -> None:
             assert word not in content, (path.name, word)
 
 
-def test_a_sweep_that_it_stopped_goes_on_to_the_same_figures(lab: Lab, stopped: Path) -> None:
+def test_its_stopped_sweep_resumes_to_the_same_figures(lab: Lab, stopped: Path) -> None:
     (listed,) = lab.listed()
     assert (listed["id"], listed["state"], listed["finished"]) == (ID, "stopped", 2)
     before = (stopped / journal.NAME).read_bytes()
@@ -101,7 +101,7 @@ def test_a_sweep_that_it_stopped_goes_on_to_the_same_figures(lab: Lab, stopped: 
         assert row["test_accuracy"]["difference"] == pytest.approx(0, abs=1e-5)
 
 
-def test_a_sweep_that_it_stopped_is_exported_and_compared_as_it_is(lab: Lab, stopped: Path) -> None:
+def test_its_stopped_sweep_is_exported_and_compared(lab: Lab, stopped: Path) -> None:
     export = lab.root / "out"
     outcome = lab.run("--export", str(export), "--sweep", ID)
     assert outcome.code == 130
@@ -118,7 +118,7 @@ def test_a_sweep_that_it_stopped_is_exported_and_compared_as_it_is(lab: Lab, sto
     assert outcome.code == 0, outcome.err
 
 
-def test_the_board_opens_what_it_stopped(lab: Lab, stopped: Path) -> None:
+def test_the_board_opens_its_stopped_sweep(lab: Lab, stopped: Path) -> None:
     with Terminal("attach", ID, columns=120, rows=34, **lab.environment()) as terminal:
         terminal.wait_for("stopped on request; r resumes the sweep", "2/4 done, 1 stopped")
         terminal.press("q")

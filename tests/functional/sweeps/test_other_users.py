@@ -1,4 +1,4 @@
-"""Another user of the machine can neither read a sweep nor command it."""
+"""Another user of the machine can neither read a sweep nor send it commands."""
 
 import contextlib
 import os
@@ -69,7 +69,7 @@ def taken(home: Path) -> str:
 
 @needs_root
 @pytest.mark.parametrize("umask", [0o022, 0o000])
-def test_nobody_else_reads_or_commands_a_sweep(public: Path, umask: int) -> None:
+def test_another_user_can_neither_read_nor_command_a_sweep(public: Path, umask: int) -> None:
     """Also where the umask would leave everything to everybody, down to folders above the home."""
     before = os.umask(umask)
     try:
@@ -93,7 +93,7 @@ def test_nobody_else_reads_or_commands_a_sweep(public: Path, umask: int) -> None
         os.umask(before)
 
 
-def test_a_home_that_was_open_is_closed_where_it_counts(tmp_path: Path) -> None:
+def test_sweeps_in_a_readable_home_are_made_private(tmp_path: Path) -> None:
     lab: Lab = copy_of_recorded(tmp_path)
     lab.home.chmod(0o755)
     (lab.home / "sweeps").chmod(0o777)
@@ -103,7 +103,7 @@ def test_a_home_that_was_open_is_closed_where_it_counts(tmp_path: Path) -> None:
     lab.close()
 
 
-def test_a_home_that_everybody_may_write_to_is_refused(tmp_path: Path) -> None:
+def test_a_home_writable_by_everyone_is_rejected(tmp_path: Path) -> None:
     """Somebody could put another folder in the place of a sweep."""
     home = tmp_path / "home"
     home.mkdir()
@@ -116,7 +116,7 @@ def test_a_home_that_everybody_may_write_to_is_refused(tmp_path: Path) -> None:
 
 @needs_root
 @pytest.mark.parametrize("by", ["folder", "link", "link of sweeps"])
-def test_another_users_folder_is_refused(public: Path, by: str) -> None:
+def test_the_folder_of_another_user_is_rejected(public: Path, by: str) -> None:
     theirs, home = public / "theirs", public / "home"
     theirs.mkdir()
     theirs.chmod(0o755)
@@ -137,7 +137,7 @@ def test_another_users_folder_is_refused(public: Path, by: str) -> None:
 
 
 @needs_root
-def test_a_folder_of_ones_own_is_taken(public: Path) -> None:
+def test_the_users_own_folder_is_accepted(public: Path) -> None:
     home = public / "home"
     home.mkdir()
     os.chown(home, NOBODY, NOBODY)
@@ -145,7 +145,7 @@ def test_a_folder_of_ones_own_is_taken(public: Path) -> None:
     assert (home / "sweeps").stat().st_uid == NOBODY
 
 
-def test_folders_above_a_home_are_left_alone(tmp_path: Path) -> None:
+def test_folders_above_a_home_are_not_changed(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     make_private(tmp_path / "a" / "b", tmp_path / "a" / "b" / "sweeps")
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755

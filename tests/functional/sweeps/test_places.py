@@ -1,4 +1,4 @@
-"""Sweeps of large batches and real images, wherever they are started; nothing is left behind."""
+"""Sweeps with large batches and real images, started in any folder, without leftovers."""
 
 import tomllib
 from pathlib import Path
@@ -23,7 +23,7 @@ ONE = sets("seeds=1", "train.epochs=1", "grid.batch_size=[512]")
 # ---- batch sizes beyond the data
 
 
-def test_a_batch_larger_than_the_data_is_the_full_batch_and_that_is_said(lab: Lab) -> None:
+def test_a_batch_larger_than_the_data_becomes_the_full_batch_with_a_warning(lab: Lab) -> None:
     out = lab.root / "out"
     more = sets("seeds=1", "train.epochs=2", "grid.batch_size=[2000, 3000]")
     whole = sets("memory.micro_batch_size=2000")  # else a smaller piece may be found to be faster
@@ -49,7 +49,7 @@ def test_a_batch_larger_than_the_data_is_the_full_batch_and_that_is_said(lab: La
 # ---- where it is started
 
 
-def test_without_a_terminal_quickstart_runs_headless_and_says_so(lab: Lab) -> None:
+def test_without_a_terminal_quickstart_runs_headless(lab: Lab) -> None:
     """In a folder with an `engine` and a `tui` of its own, which none of our processes import."""
     for name in ("engine", "tui", "torch", "msgspec"):
         (lab.cwd / name).mkdir()
@@ -68,7 +68,7 @@ def test_without_a_terminal_quickstart_runs_headless_and_says_so(lab: Lab) -> No
     assert sorted(path.name for path in lab.cwd.iterdir()) == ["engine", "msgspec", "torch", "tui"]
 
 
-def test_what_is_stored_is_for_its_owner_alone() -> None:
+def test_stored_files_are_private() -> None:
     assert recorded().folder.stat().st_mode & 0o777 == 0o700
     assert recorded().lab.home.stat().st_mode & 0o777 == 0o700
 

@@ -1,4 +1,4 @@
-"""Sweeps that are stopped, interrupted or killed, and go on."""
+"""Sweeps that are stopped, interrupted or killed, and then resumed."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def starts(folder: Path) -> dict[str, int]:
     return {trial: found.count(trial) for trial in found}
 
 
-def test_a_sweep_that_was_stopped_is_resumed_and_nothing_finished_runs_twice(lab: Lab) -> None:
+def test_a_stopped_sweep_is_resumed_without_repeating_finished_trials(lab: Lab) -> None:
     words = ["--export", str(lab.root / "out"), "--preset", preset_file(lab, SOME_SECONDS)]
     follower = lab.start(*words, *THREE)
     folder = lab.only_folder()
@@ -53,7 +53,7 @@ def test_a_sweep_that_was_stopped_is_resumed_and_nothing_finished_runs_twice(lab
     assert lab.listed()[0]["state"] == "finished"
 
 
-def test_ctrl_c_stops_a_headless_run_and_resume_ends_it(lab: Lab) -> None:
+def test_ctrl_c_stops_a_headless_run_and_resume_finishes_it(lab: Lab) -> None:
     preset = preset_file(lab, SOME_SECONDS)
     follower = lab.start("--preset", preset, "--export", str(lab.root / "out"), "--json", *THREE)
     folder = lab.only_folder()
@@ -78,7 +78,7 @@ def test_ctrl_c_stops_a_headless_run_and_resume_ends_it(lab: Lab) -> None:
 
 
 @pytest.mark.campaign
-def test_a_killed_follower_or_conductor_costs_what_finished_nothing(lab: Lab) -> None:
+def test_a_killed_follower_or_conductor_loses_no_finished_trial(lab: Lab) -> None:
     """First the follower is killed and the sweep goes on, then the conductor, then all resumes."""
     words = ["--preset", preset_file(lab, FOREVER), "--export", str(lab.root / "out")]
     follower = lab.start(*words, *THREE)
@@ -166,7 +166,7 @@ def test_a_trial_that_kills_every_worker_fails_and_the_others_finish(lab: Lab) -
     assert lab.listed()[0]["state"] == "failed"
 
 
-def test_a_torn_journal_is_resumed_however_long_the_torn_line(tmp_path: Path) -> None:
+def test_a_truncated_journal_is_resumed(tmp_path: Path) -> None:
     with a_lab(tmp_path) as lab:
         copy_of_recorded(tmp_path)
         folder = lab.only_folder()

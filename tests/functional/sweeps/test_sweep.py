@@ -51,12 +51,12 @@ def test_the_files_are_complete() -> None:
 
 
 @pytest.mark.parametrize("name", CONTRACT)
-def test_the_columns_begin_with_those_of_the_contract(name: str) -> None:
+def test_the_tables_begin_with_the_fixed_columns(name: str) -> None:
     header = (recorded().export / name).read_text("utf-8").splitlines()[0]
     assert header == CONTRACT[name] or header.startswith(CONTRACT[name] + ",")
 
 
-def test_the_trials_table_says_what_ran() -> None:
+def test_the_trials_table_has_the_settings() -> None:
     rows = table(recorded().export, "trials.csv")
     assert [row["trial"] for row in rows] == ["b64-s0", "b64-s1", "b512-s0", "b512-s1"]
     for row in rows:
@@ -82,7 +82,7 @@ def test_the_trials_table_says_what_ran() -> None:
         assert data < int(row["peak_memory_bytes"]) < 3 * data
 
 
-def test_the_epochs_table_holds_the_figures_of_the_journal() -> None:
+def test_the_epochs_table_has_the_figures_of_the_journal() -> None:
     export = recorded().export
     records = raw_records(export)
     rows = table(export, "epochs.csv")
@@ -114,7 +114,7 @@ def test_the_epochs_table_holds_the_figures_of_the_journal() -> None:
         assert float(row["grad_norm_cv"]) == pytest.approx(cv, rel=1e-12)
 
 
-def test_the_trials_table_holds_the_last_figures_of_the_journal() -> None:
+def test_the_trials_table_has_the_last_figures_of_the_journal() -> None:
     export = recorded().export
     records = raw_records(export)
     norms = {event["trial"]: event["init_norm"] for event in raw_events(export, "started")}
@@ -129,7 +129,7 @@ def test_the_trials_table_holds_the_last_figures_of_the_journal() -> None:
         assert float(row["init_norm"]) == norms[row["trial"]]
 
 
-def test_the_histograms_hold_every_step_once() -> None:
+def test_the_histograms_count_every_step_once() -> None:
     export = recorded().export
     counted: dict[tuple[str, int], int] = {}
     for row in table(export, "gradient_norms.csv"):
@@ -140,14 +140,14 @@ def test_the_histograms_hold_every_step_once() -> None:
     assert counted == expected
 
 
-def test_the_exported_journal_is_the_one_of_the_sweep() -> None:
+def test_the_exported_journal_is_that_of_the_sweep() -> None:
     stored = (recorded().folder / journal.NAME).read_bytes()
     assert (recorded().export / journal.NAME).read_bytes() == stored
     last = json.loads(stored.splitlines()[-1])
     assert (last["kind"], last["state"]) == ("sweep_ended", "finished")
 
 
-def test_the_exported_preset_holds_what_was_set_and_a_plan_for_every_trial() -> None:
+def test_the_exported_preset_has_the_assignments_and_all_plans() -> None:
     raw = tomllib.loads((recorded().export / SWEEP).read_text("utf-8"))
     assert raw["seeds"] == 2
     assert raw["train"]["epochs"] == 2
@@ -187,7 +187,7 @@ def test_the_manifest() -> None:
     assert found["started"] < found["ended"]
 
 
-def test_no_file_holds_a_figure_that_is_not_a_number() -> None:
+def test_no_file_has_nan_or_infinity() -> None:
     for path in recorded().export.iterdir():
         text = path.read_text("utf-8")
         assert "NaN" not in text
@@ -269,7 +269,7 @@ def test_list_as_json_and_as_text() -> None:
     ]
 
 
-def test_list_of_nothing(lab: Lab) -> None:
+def test_list_without_sweeps(lab: Lab) -> None:
     assert lab.listed() == []
     outcome = lab.run("list")
     assert (outcome.code, outcome.out) == (0, "")
@@ -285,7 +285,7 @@ def test_presets_are_listed(lab: Lab) -> None:
     assert "24 trials  Accuracy over twenty epochs" in lines["mnist-epochs"]
 
 
-def test_resuming_a_finished_sweep_says_so_and_runs_nothing() -> None:
+def test_resuming_a_finished_sweep_runs_nothing() -> None:
     run = recorded()
     before = (run.folder / journal.NAME).read_bytes()
     outcome = run.lab.run("resume", run.folder.name)
@@ -305,7 +305,7 @@ def test_stopping_a_finished_sweep_says_so() -> None:
         assert (outcome.code, outcome.out, outcome.err) == (0, said, "")
 
 
-def test_attaching_to_a_finished_sweep_without_a_terminal_tells_how_it_went() -> None:
+def test_attaching_to_a_finished_sweep_without_a_terminal_prints_its_log() -> None:
     run = recorded()
     outcome = run.lab.run("attach")
     assert (outcome.code, outcome.out) == (0, "")

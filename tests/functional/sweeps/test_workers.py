@@ -1,4 +1,4 @@
-"""How many workers there are where nobody says so, with real ones."""
+"""The number of workers without --workers, with real workers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""One trial over several workers, end to end: real processes, which die, and leave nothing."""
+"""One trial with several workers, end to end: real processes that are killed, no leftovers."""
 
 import csv
 import os
@@ -88,7 +88,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield quiet
 
 
-def test_a_trial_over_two_workers_is_that_of_one(undisturbed: Lab) -> None:
+def test_two_workers_give_the_results_of_one(undisturbed: Lab) -> None:
     one, two = table(undisturbed.cwd / "out")
     assert (one["data_parallel"], two["data_parallel"]) == ("1", "2")
     assert one["batch_size"] == two["batch_size"] == "64"
@@ -105,7 +105,7 @@ def test_a_trial_over_two_workers_is_that_of_one(undisturbed: Lab) -> None:
 
 
 @pytest.mark.campaign
-def test_whoever_dies_the_trial_goes_on_with_the_same_bits(undisturbed: Lab, lab: Lab) -> None:
+def test_a_killed_worker_does_not_change_the_results(undisturbed: Lab, lab: Lab) -> None:
     """First one of the others, then the first worker; and nobody is left behind."""
     follower = lab.start("--export", "out", "--preset", preset(lab, EPOCHS), "--workers", "1")
     folder, workers, others = goes_on(lab)
@@ -145,7 +145,7 @@ def test_whoever_dies_the_trial_goes_on_with_the_same_bits(undisturbed: Lab, lab
         ("model.batch_norm=true", "run.data_parallel: not possible with batch norm"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_starts(
+def test_invalid_settings_are_rejected_before_the_start(
     lab: Lab, change: str, message: str
 ) -> None:
     outcome = lab.run("--export", "out", "--preset", preset(lab, 1), "--set", change)

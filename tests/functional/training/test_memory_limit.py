@@ -1,4 +1,4 @@
-"""A limit on memory: the sweep runs below it, with the same mathematics, and says what was cut."""
+"""A memory limit: the sweep stays below it, computes the same, and reports what was cut."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def micro_batches(export: Path) -> dict[str, int]:
 
 
 @pytest.mark.campaign
-def test_a_sweep_below_a_limit_is_the_sweep_without_it(lab: Lab) -> None:
+def test_a_memory_limit_does_not_change_the_results(lab: Lab) -> None:
     free = swept(lab, "free", *SWEPT, *sets("memory.micro_batch_size=1024"))
     bound = swept(lab, "bound", *SWEPT, "--memory-limit", "3MiB")
     rows, others = table(bound, "trials.csv"), table(free, "trials.csv")
@@ -128,7 +128,7 @@ ONE_LARGE = sets("seeds=1", "train.epochs=1", "grid.batch_size=[1024]")
     ("preset", "option", "counts"),
     [("2MiB", None, 2 << 20), ("1GiB", "2MiB", 2 << 20), ("2MiB", "1GiB", 2 << 20)],
 )
-def test_the_smaller_of_option_and_preset_counts(
+def test_the_smaller_of_option_and_preset_is_used(
     lab: Lab, preset: str, option: str | None, counts: int
 ) -> None:
     words = [*ONE_LARGE, *sets(f'memory.limit="{preset}"'), "--workers", "1"]
@@ -141,7 +141,7 @@ def test_the_smaller_of_option_and_preset_counts(
 
 
 @pytest.mark.parametrize("size", ["0", "2G", "much", "-1MiB", "1e400GiB"])
-def test_a_size_that_is_none_is_refused(lab: Lab, size: str) -> None:
+def test_an_invalid_size_is_rejected(lab: Lab, size: str) -> None:
     outcome = lab.run("--preset", "quickstart", f"--memory-limit={size}")
     assert outcome.code == 2
     assert "--memory-limit" in outcome.message
@@ -152,7 +152,7 @@ def test_a_size_that_is_none_is_refused(lab: Lab, size: str) -> None:
     assert lab.folders() == []
 
 
-def test_resume_uses_what_was_measured(lab: Lab) -> None:
+def test_resume_uses_the_measurements(lab: Lab) -> None:
     """A journal that ends before the last trial of the large batch size was planned."""
     export = swept(lab, "export", *SWEPT, "--memory-limit", "3MiB")
     folder = lab.only_folder()
@@ -181,7 +181,7 @@ def about(line: str, trial: str) -> bool:
 # ---- batch norm, and sizes that the preset names
 
 
-def test_batch_norm_is_cut_no_more_than_memory_asks_and_says_so(lab: Lab) -> None:
+def test_batch_norm_is_only_cut_for_memory_and_reports_it(lab: Lab) -> None:
     norm = sets("model.batch_norm=true")
     export = swept(lab, "export", *SWEPT, *norm, "--memory-limit", "3MiB")
     told = r"; batch norm sees \d+ images at a time \(Ghost batch norm\), not the batch$"
@@ -202,7 +202,7 @@ def test_batch_norm_is_cut_no_more_than_memory_asks_and_says_so(lab: Lab) -> Non
     assert [bool(re.search(told, row["reason"])) for row in chosen] == [False, True]
 
 
-def test_batch_norm_that_would_see_one_image_is_refused_before_the_first_step(lab: Lab) -> None:
+def test_batch_norm_with_a_single_image_is_rejected_before_the_first_step(lab: Lab) -> None:
     """1,437 = 4 × 359 + 1."""
     export = lab.root / "export"
     words = sets("seeds=1", "train.epochs=1", "grid.batch_size=[64, 359]", "model.batch_norm=true")
@@ -223,7 +223,7 @@ def test_batch_norm_that_would_see_one_image_is_refused_before_the_first_step(la
         (["probe.at=[1]", "probe.pairs=[[1, 8]]"], "probe.pairs"),
     ],
 )
-def test_a_preset_that_gives_batch_norm_one_image_is_refused(
+def test_a_preset_with_single_images_for_batch_norm_is_rejected(
     lab: Lab, words: list[str], key: str
 ) -> None:
     outcome = lab.run("--preset", "quickstart", *sets("model.batch_norm=true", *words))
@@ -234,7 +234,7 @@ def test_a_preset_that_gives_batch_norm_one_image_is_refused(
 
 
 @pytest.mark.parametrize(("named", "code"), [(512, 1), (128, 0)])
-def test_a_size_that_the_preset_names_is_held_to_the_limit(lab: Lab, named: int, code: int) -> None:
+def test_the_presets_micro_batch_size_must_fit_the_limit(lab: Lab, named: int, code: int) -> None:
     export = lab.root / "export"
     words = [*ONE_LARGE, *sets(f"memory.micro_batch_size={named}"), "--workers", "1"]
     outcome = lab.run(

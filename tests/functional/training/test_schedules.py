@@ -1,4 +1,4 @@
-"""Sweeps whose rate and batch size change in mid-run, from end to end."""
+"""Sweeps with a changing learning rate and batch size, end to end."""
 
 import csv
 import json
@@ -76,7 +76,7 @@ def figures(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.campaign
-def test_what_was_asked_for_is_done_and_the_export_does_it_again(lab: Lab) -> None:
+def test_the_schedule_is_applied_and_its_export_repeats_it(lab: Lab) -> None:
     (lab.cwd / "changing.toml").write_text(PRESET)
     first = lab.run("--export", "out", "--preset", "changing.toml")
     assert first.code == 0, first.err
@@ -101,7 +101,7 @@ def test_what_was_asked_for_is_done_and_the_export_does_it_again(lab: Lab) -> No
     assert figures(lab.cwd / "again") == figures(out)
 
 
-def test_a_memory_limit_holds_for_the_largest_batch(lab: Lab) -> None:
+def test_a_memory_limit_applies_to_the_largest_batch(lab: Lab) -> None:
     """Of all 1,437 images not half fit at once; those of a batch of 256 do."""
     (lab.cwd / "changing.toml").write_text(PRESET.partition("[[phases]]")[0])
     outcome = lab.run(

@@ -103,7 +103,7 @@ def test_every_replicate_is_trained_in_its_stack(peace: Lab) -> None:
     assert not list((folder / checkpoints.TRIALS).glob("*"))
 
 
-def test_its_export_says_how_it_is_trained_to_the_same_bits(
+def test_its_export_reproduces_the_same_bits(
     peace: Lab, figures: dict[str, Table], tmp_path: Path
 ) -> None:
     """On one worker, from the plans that it holds."""
@@ -115,7 +115,7 @@ def test_its_export_says_how_it_is_trained_to_the_same_bits(
     assert tables(lab.cwd / "again", UNPROBED) == figures
 
 
-def test_a_worker_that_dies_costs_no_figure(
+def test_a_killed_worker_loses_no_figures(
     lab: Lab, figures: dict[str, Table], tmp_path: Path
 ) -> None:
     folder = begin(lab)
@@ -130,7 +130,7 @@ def test_a_worker_that_dies_costs_no_figure(
     assert again[0].resumed_steps
 
 
-def test_stopped_and_resumed_it_comes_to_the_same_figures(
+def test_stop_and_resume_give_the_same_figures(
     lab: Lab, figures: dict[str, Table], tmp_path: Path
 ) -> None:
     folder = begin(lab)
@@ -145,7 +145,7 @@ def test_stopped_and_resumed_it_comes_to_the_same_figures(
 
 
 @pytest.mark.campaign
-def test_one_that_is_skipped_leaves_the_others_alone_and_may_be_tried_again(
+def test_a_skipped_replicate_does_not_change_the_others_and_can_be_retried(
     lab: Lab, figures: dict[str, Table], tmp_path: Path
 ) -> None:
     folder = begin(lab)
@@ -169,7 +169,7 @@ def test_one_that_is_skipped_leaves_the_others_alone_and_may_be_tried_again(
 
 
 @pytest.mark.campaign
-def test_one_that_is_tried_again_while_its_stack_trains_has_the_same_figures(
+def test_a_replicate_retried_during_its_stack_has_the_same_figures(
     lab: Lab, figures: dict[str, Table], tmp_path: Path
 ) -> None:
     folder = begin(lab)
@@ -184,7 +184,9 @@ def test_one_that_is_tried_again_while_its_stack_trains_has_the_same_figures(
 
 
 @pytest.mark.campaign
-def test_a_pause_holds_whole_stacks(lab: Lab, figures: dict[str, Table], tmp_path: Path) -> None:
+def test_a_pause_applies_to_whole_stacks(
+    lab: Lab, figures: dict[str, Table], tmp_path: Path
+) -> None:
     folder = begin(lab)
     commands.send(folder, commands.Pause())
     until(lambda: state_of(folder).paused_at is not None, "it is paused")
@@ -196,7 +198,7 @@ def test_a_pause_holds_whole_stacks(lab: Lab, figures: dict[str, Table], tmp_pat
     assert only(exported(folder, tmp_path / "out"), *NAMES[1:]) == only(figures, *NAMES[1:])
 
 
-def test_what_is_measured_is_written_down_and_used_again(lab: Lab, tmp_path: Path) -> None:
+def test_measurements_are_recorded_and_reused(lab: Lab, tmp_path: Path) -> None:
     """Whatever the machine says, its export trains to the same bits."""
     (lab.root / "auto.toml").write_text(PRESET.replace("stack = 3", 'stack = "auto"'))
     words = ["--preset", str(lab.root / "auto.toml"), "--set", "train.epochs=5", "--workers", "2"]

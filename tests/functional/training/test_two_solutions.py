@@ -1,4 +1,4 @@
-"""Sharpness and lines of a real sweep: drawn once, from whatever is left of it after a kill."""
+"""Sharpness and interpolation of a real sweep: measured once, also after a kill."""
 
 import csv
 import json
@@ -53,7 +53,7 @@ def untimed(folder: Path, name: str) -> list[dict[str, str]]:
     return [{**row, "seconds": ""} for row in rows(folder, name)]
 
 
-def test_lines_are_drawn_once_whatever_is_left_of_the_sweep(lab: Lab, tmp_path: Path) -> None:
+def test_lines_are_measured_once_also_after_a_kill(lab: Lab, tmp_path: Path) -> None:
     path = lab.root / "two.toml"
     path.write_text(PRESET)
     done = lab.run("--preset", str(path), "--export", "out", "--json", "--workers", "2")

@@ -56,14 +56,14 @@ def test_nonsense_is_told_an_example(written: object) -> None:
     [
         ("2G", "write GiB (1024³) or GB (1000³)"),
         ("2k", "write KiB (1024) or KB (1000)"),
-        ("1.5", "whole bytes"),
-        ("1.5B", "whole bytes"),
-        ("0", "between 1 byte and 1024 PiB, got '0'"),
-        ("0.0GiB", "between 1 byte"),
+        ("1.5", "whole number of bytes"),
+        ("1.5B", "whole number of bytes"),
+        ("0", "from 1 byte to 1024 PiB, got '0'"),
+        ("0.0GiB", "from 1 byte"),
         ("1025PiB", "1024 PiB"),
         ("99999999999999999999", "1024 PiB"),
-        (0, "between 1 byte"),
-        (-5, "between 1 byte"),
+        (0, "from 1 byte"),
+        (-5, "from 1 byte"),
     ],
 )
 def test_sizes_that_cannot_be(written: object, part: str) -> None:

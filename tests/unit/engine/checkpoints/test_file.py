@@ -1,4 +1,4 @@
-"""Checkpoint files: whole, or known for what they are."""
+"""Checkpoint files are complete, or recognised as damaged."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from batchscope.engine.checkpoints.file import CURRENT, PREVIOUS, Damaged, Super
 PAYLOAD = bytes(range(64))
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
+def test_a_written_checkpoint_is_read(tmp_path: Path) -> None:
     folder = checkpoints.folder_of(tmp_path, "b64-s0")
     checkpoints.write(folder, 3, 70, PAYLOAD)
     header, payload = checkpoints.read(folder / CURRENT)
@@ -27,14 +27,14 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o077 == 0
 
 
-def test_the_one_before_stays_until_the_next_is_whole(tmp_path: Path) -> None:
+def test_the_previous_checkpoint_is_kept_until_the_next_is_complete(tmp_path: Path) -> None:
     for steps in (1, 2, 3):
         checkpoints.write(tmp_path, 1, steps, PAYLOAD)
     found = [checkpoints.read(path)[0].steps for path in checkpoints.candidates(tmp_path)]
     assert found == [3, 2]
 
 
-def test_a_byte_that_changed_is_found_wherever_it_is(tmp_path: Path) -> None:
+def test_a_changed_byte_is_detected_at_any_position(tmp_path: Path) -> None:
     checkpoints.write(tmp_path, 1, 1, PAYLOAD)
     path = tmp_path / CURRENT
     whole = path.read_bytes()
@@ -45,7 +45,7 @@ def test_a_byte_that_changed_is_found_wherever_it_is(tmp_path: Path) -> None:
                 checkpoints.read(path)
 
 
-def test_a_file_cut_at_any_length_is_found(tmp_path: Path) -> None:
+def test_a_truncated_file_is_detected_at_any_length(tmp_path: Path) -> None:
     checkpoints.write(tmp_path, 1, 1, PAYLOAD)
     path = tmp_path / CURRENT
     whole = path.read_bytes()
@@ -58,7 +58,7 @@ def test_a_file_cut_at_any_length_is_found(tmp_path: Path) -> None:
         checkpoints.read(path)
 
 
-def test_a_damaged_number_of_the_attempt_holds_nobody_back(tmp_path: Path) -> None:
+def test_a_damaged_attempt_number_does_not_block_writing(tmp_path: Path) -> None:
     checkpoints.write(tmp_path, 1, 1, PAYLOAD)
     path = tmp_path / CURRENT
     content = bytearray(path.read_bytes())
@@ -76,14 +76,14 @@ def test_a_later_attempt_is_not_overwritten(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [CURRENT]
 
 
-def test_what_a_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:
+def test_files_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     checkpoints.write(tmp_path, 1, 1, PAYLOAD)
     (tmp_path / "checkpoint.1.tmp").write_bytes(PAYLOAD[:7])
     assert [path.name for path in checkpoints.candidates(tmp_path)] == [CURRENT]
     assert [path.name for path in tmp_path.iterdir()] == [CURRENT]
 
 
-def test_without_a_folder_there_is_nothing(tmp_path: Path) -> None:
+def test_a_missing_folder_has_no_checkpoints(tmp_path: Path) -> None:
     folder = tmp_path / "none"
     assert list(checkpoints.candidates(folder)) == []
     assert checkpoints.latest_header(folder) is None
@@ -96,9 +96,7 @@ def test_without_a_folder_there_is_nothing(tmp_path: Path) -> None:
     "folders",
     [["b64-s0", "B64-s0"], ["a/b", "a-b", "a b"], ["..", "."], ["x" * 300, "x" * 301], ["é", "è"]],
 )
-def test_every_trial_has_a_folder_of_its_own_whatever_its_name(
-    tmp_path: Path, folders: list[str]
-) -> None:
+def test_every_trial_has_its_own_folder(tmp_path: Path, folders: list[str]) -> None:
     found = [checkpoints.folder_of(tmp_path, name) for name in folders]
     assert {path.parent for path in found} == {tmp_path / "trials"}
     assert len({path.name.lower() for path in found}) == len(folders)
@@ -131,7 +129,7 @@ except OSError as error:
 """
 
 
-def test_where_the_disk_has_no_room_the_one_before_stays(tmp_path: Path) -> None:
+def test_on_a_full_disk_the_previous_checkpoint_is_kept(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)],
         capture_output=True,

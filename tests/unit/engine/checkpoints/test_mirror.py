@@ -1,4 +1,4 @@
-"""A node's mirror of a sweep's folder: what goes there, what comes back, and what never does."""
+"""A node's copy of a sweep's folder: which files are sent in both directions, and which are not."""
 
 import multiprocessing
 import os
@@ -37,7 +37,7 @@ def held(folder: Path) -> dict[str, bytes]:
     return {path.name: checkpoints.read(path)[1] for path in found if path.exists()}
 
 
-def test_there_and_back(sweep: Path, mirror: Mirror, tmp_path: Path) -> None:
+def test_files_are_sent_and_returned(sweep: Path, mirror: Mirror, tmp_path: Path) -> None:
     """Of the checkpoints the newest goes there alone; what is written there comes back once."""
     mirror.begin(BELOW, carried(sweep, BELOW))
     assert held(mirror.folder / KEPT) == {checkpoints.CURRENT: b"second"}
@@ -55,7 +55,7 @@ def test_there_and_back(sweep: Path, mirror: Mirror, tmp_path: Path) -> None:
     assert not list(sweep.rglob("*.tmp"))
 
 
-def test_nothing_of_the_last_work_is_left_for_the_next(sweep: Path, mirror: Mirror) -> None:
+def test_files_of_the_previous_trial_are_removed(sweep: Path, mirror: Mirror) -> None:
     mirror.begin(BELOW, carried(sweep, BELOW))
     mirror.begin((KEPT,), {})
     assert held(mirror.folder / KEPT) == {}
@@ -65,12 +65,12 @@ def test_nothing_of_the_last_work_is_left_for_the_next(sweep: Path, mirror: Mirr
 @pytest.mark.parametrize(
     "name", ["../x", "/etc/x", "trials/../../x", "journal.jsonl", "", "sweep.toml"]
 )
-def test_no_file_leads_out_of_the_trials(name: str) -> None:
+def test_paths_outside_of_the_trials_are_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="not a file of a sweep's trials"):
         put(Path("/nowhere"), {name: b""})
 
 
-def test_a_mirror_whose_owner_is_gone_is_cleared_away(tmp_path: Path) -> None:
+def test_a_mirror_without_a_process_is_removed(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     living = Mirror(scratch)
     child = multiprocessing.get_context("fork").Process(target=_die_with, args=(scratch,))
@@ -89,12 +89,12 @@ def _die_with(scratch: Path) -> None:
     os._exit(1)
 
 
-def test_others_cannot_read_it(mirror: Mirror) -> None:
+def test_other_users_cannot_read_it(mirror: Mirror) -> None:
     assert mirror.scratch.stat().st_mode & 0o077 == 0
     assert mirror.folder.stat().st_mode & 0o077 == 0
 
 
-def test_arrays_lie_on_a_node_once(tmp_path: Path, mirror: Mirror) -> None:
+def test_arrays_are_stored_once_per_node(tmp_path: Path, mirror: Mirror) -> None:
     source = tmp_path / "mnist"
     source.mkdir()
     (source / "train.npy").write_bytes(b"images")
@@ -109,7 +109,7 @@ def test_arrays_lie_on_a_node_once(tmp_path: Path, mirror: Mirror) -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
-def test_a_store_at_a_url_keeps_what_it_is_given(kind: str, tmp_path: Path) -> None:
+def test_a_store_at_a_url_keeps_files(kind: str, tmp_path: Path) -> None:
     url = f"{kind}://{tmp_path}/kept/a-sweep"
     assert is_url(url)
     store = Store(url)
@@ -128,7 +128,7 @@ def test_a_store_at_a_url_keeps_what_it_is_given(kind: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", ["", "file://"])
-def test_who_sees_the_mark_sees_the_place(kind: str, tmp_path: Path) -> None:
+def test_the_mark_identifies_the_store(kind: str, tmp_path: Path) -> None:
     here = f"{kind}{tmp_path}/kept/a-sweep"
     assert not open_store(here).is_marked()
     open_store(here).mark()
@@ -139,6 +139,6 @@ def test_who_sees_the_mark_sees_the_place(kind: str, tmp_path: Path) -> None:
     assert (tmp_path / "kept").is_dir()
 
 
-def test_a_place_that_cannot_be_opened_is_told() -> None:
+def test_a_store_that_cannot_be_opened_is_an_error() -> None:
     with pytest.raises(UsageProblem, match=r"^--checkpoints htps://x: .*; did you mean 'https'\?$"):
         open_store("htps://x")

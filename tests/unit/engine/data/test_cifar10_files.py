@@ -1,4 +1,4 @@
-"""CIFAR-10 as batches and as an archive, of Python 2 and 3, and pickles that mean harm."""
+"""CIFAR-10 as batches and as an archive, from Python 2 and 3, and malicious pickles."""
 
 import os
 import pickle
@@ -70,7 +70,7 @@ def test_cifar10_archive(tmp_path: Path) -> None:
     assert images.test_labels.tolist() == [0, 7]
 
 
-def test_cifar10_falls_back_on_the_archive_and_names_what_lacks(tmp_path: Path) -> None:
+def test_cifar10_falls_back_to_the_archive_and_names_missing_files(tmp_path: Path) -> None:
     write_cifar10(tmp_path / "cifar-10-batches-py")
     (tmp_path / "cifar-10-batches-py" / "data_batch_3").unlink()
     with pytest.raises(DataError, match="data_batch_3: missing"):
@@ -103,7 +103,9 @@ def test_cifar10_falls_back_on_the_archive_and_names_what_lacks(tmp_path: Path) 
         (batch(4, 0, labels=7), "damaged"),
     ],
 )
-def test_cifar10_says_what_is_wrong(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_wrong_cifar10_files_are_rejected_with_a_reason(
+    tmp_path: Path, content: bytes, expected: str
+) -> None:
     write_cifar10(tmp_path / "root")
     (tmp_path / "root" / "data_batch_2").write_bytes(content)
     with pytest.raises(DataError) as caught:
@@ -161,7 +163,7 @@ def test_a_pickle_runs_no_code(
         b"\x80\x02ccodecs\nencode\n.",
     ],
 )
-def test_a_pickle_reaches_no_other_name(tmp_path: Path, attack: bytes) -> None:
+def test_a_pickle_can_name_nothing_else(tmp_path: Path, attack: bytes) -> None:
     for name in CIFAR10_FILES:
         (tmp_path / name).write_bytes(attack)
     with pytest.raises(DataError, match="not loaded"):

@@ -1,4 +1,4 @@
-"""The readers of IDX files, small ones made here, and of real MNIST."""
+"""The readers of IDX files, with small files made here and with real MNIST."""
 
 import gzip
 from pathlib import Path
@@ -64,7 +64,9 @@ def test_idx_is_read_plain_and_compressed(
     ],
     ids=lambda value: "" if isinstance(value, bytes) else value,  # compressed bytes hold a time
 )
-def test_idx_says_what_is_wrong(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_wrong_idx_files_are_rejected_with_a_reason(
+    tmp_path: Path, content: bytes, expected: str
+) -> None:
     path = tmp_path / "train-images"
     path.write_bytes(content)
     with pytest.raises(DataError) as caught:
@@ -96,7 +98,7 @@ def test_mnist_is_found_in_each_layout(tmp_path: Path, place: str, compressed: b
     assert images.test_labels.tolist() == [0, 7, 4, 1, 8, 5, 2, 9, 6, 3]
 
 
-def test_mnist_and_fashion_mnist_are_not_mistaken_for_each_other(tmp_path: Path) -> None:
+def test_mnist_and_fashion_mnist_are_not_confused(tmp_path: Path) -> None:
     write_mnist(tmp_path / "MNIST" / "raw", train=3)
     with pytest.raises(DataError, match="expected FashionMNIST/raw/train"):
         read_files("fashion-mnist", tmp_path)
@@ -136,7 +138,7 @@ def test_mnist_checks_what_it_reads(tmp_path: Path, name: str, array: Bytes, exp
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
-def test_a_root_that_is_no_folder_or_holds_nothing(tmp_path: Path, name: str) -> None:
+def test_a_root_that_is_a_file_or_empty(tmp_path: Path, name: str) -> None:
     for read in (read_files, source_files):
         with pytest.raises(DataError, match="nowhere: cannot be read: No such file or directory"):
             read(name, tmp_path / "nowhere")
@@ -148,7 +150,7 @@ def test_a_root_that_is_no_folder_or_holds_nothing(tmp_path: Path, name: str) ->
         (tmp_path / "file").unlink()
 
 
-def test_a_file_name_cannot_steer_the_terminal(tmp_path: Path) -> None:
+def test_control_characters_in_a_file_name_are_not_printed(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_mnist(tmp_path / "\x1b[2Jhidden")
     assert "\x1b" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Preparation, mostly on small files made here; its processes and downloads run for real."""
+"""Preparing data sets, mostly from small files, with real processes and downloads."""
 
 import hashlib
 import os
@@ -67,7 +67,7 @@ def test_digits_are_split_as_documented(bundled: Prepared) -> None:
     np.testing.assert_array_equal(labels, bunch.target[order])
 
 
-def test_digits_are_normalized_by_their_own_figures(bundled: Prepared) -> None:
+def test_digits_are_normalized_by_their_mean_and_std(bundled: Prepared) -> None:
     train_images = load_arrays(bundled)[0].astype(np.float64)
     # The constants have four decimals: the mean is 0 and the deviation 1 within 0.0001 / std.
     assert abs(train_images.mean()) < 3e-4
@@ -79,7 +79,7 @@ def test_the_digest_is_that_of_the_arrays(bundled: Prepared) -> None:
     assert bundled.digest == hashlib.sha256(content).hexdigest() == DIGITS_DIGEST
 
 
-def test_torch_takes_the_arrays_and_writes_stay_private(bundled: Prepared) -> None:
+def test_torch_accepts_the_arrays_and_writes_stay_private(bundled: Prepared) -> None:
     import torch
 
     with warnings.catch_warnings():
@@ -129,7 +129,7 @@ def test_real_mnist_is_what_torchvision_reads(tmp_path: Path) -> None:
     assert abs(float(train_images.std(dtype=np.float64)) - 1) < 0.01
 
 
-def test_a_folder_of_few_images(tmp_path: Path) -> None:
+def test_a_folder_with_few_images(tmp_path: Path) -> None:
     write_mnist(tmp_path / "files")
     prepared = prepare("mnist", tmp_path / "home", tmp_path / "files")
     train_images, train_labels, test_images, test_labels = load_arrays(prepared)
@@ -140,7 +140,7 @@ def test_a_folder_of_few_images(tmp_path: Path) -> None:
     np.testing.assert_allclose(test_images[9], (9 / 255 - 0.1307) / 0.3081, rtol=1e-6)
 
 
-def test_channels_have_constants_of_their_own(tmp_path: Path) -> None:
+def test_each_channel_has_its_own_constants(tmp_path: Path) -> None:
     """Grey images of CIFAR-10: each channel of the result differs by its mean and deviation."""
     folder = tmp_path / "files" / "cifar-10-batches-py"
     folder.mkdir(parents=True)
@@ -157,7 +157,7 @@ def test_channels_have_constants_of_their_own(tmp_path: Path) -> None:
 # ---- once, and whole
 
 
-def test_a_second_time_nothing_is_written(tmp_path: Path) -> None:
+def test_preparing_again_writes_nothing(tmp_path: Path) -> None:
     raw = write_mnist(tmp_path / "files")
     first = prepare("mnist", tmp_path / "home", tmp_path / "files")
     before = (Path(first.folder) / "prepared.json").stat()
@@ -171,7 +171,7 @@ def test_a_second_time_nothing_is_written(tmp_path: Path) -> None:
     assert second.digest == first.digest
 
 
-def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     raw = write_mnist(tmp_path / "files")
     first = prepare("mnist", tmp_path / "home", tmp_path / "files")
     path = raw / MNIST_FILES[0]
@@ -189,7 +189,7 @@ def test_the_digits_ignore_a_folder(bundled: Prepared, tmp_path: Path) -> None:
     assert prepare("digits", home, tmp_path / "nowhere") == bundled
 
 
-def test_a_home_that_was_moved(tmp_path: Path) -> None:
+def test_a_moved_home(tmp_path: Path) -> None:
     write_mnist(tmp_path / "files")
     first = prepare("mnist", tmp_path / "home", tmp_path / "files")
     (tmp_path / "home").rename(tmp_path / "moved")
@@ -219,7 +219,7 @@ def reshape(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [Path.unlink, cut_short, lengthen, empty, retype, reshape])
 @pytest.mark.parametrize("name", ARRAYS)
-def test_a_damaged_preparation_is_made_anew(
+def test_a_damaged_preparation_is_repeated(
     tmp_path: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
     write_mnist(tmp_path / "files")
@@ -240,7 +240,7 @@ def test_a_damaged_preparation_is_made_anew(
         lambda text: text.replace(b'"format":1', b'"format":0'),
     ],
 )
-def test_a_damaged_summary_is_made_anew(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+def test_a_damaged_summary_is_rewritten(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
     write_mnist(tmp_path / "files")
     first = prepare("mnist", tmp_path / "home", tmp_path / "files")
     path = Path(first.folder) / "prepared.json"
@@ -250,7 +250,7 @@ def test_a_damaged_summary_is_made_anew(tmp_path: Path, change: Callable[[bytes]
     assert msgspec.json.decode(path.read_bytes(), type=Prepared) == first
 
 
-def test_what_a_killed_preparation_left_is_cleared(tmp_path: Path) -> None:
+def test_files_of_a_killed_preparation_are_removed(tmp_path: Path) -> None:
     """Its folder is not taken for a preparation; another data set's is left alone."""
     write_mnist(tmp_path / "files")
     data = tmp_path / "home" / "data"
@@ -263,7 +263,7 @@ def test_what_a_killed_preparation_left_is_cleared(tmp_path: Path) -> None:
     assert names(data) == sorted(["mnist.lock", others.name, Path(prepared.folder).name])
 
 
-def test_processes_at_once_give_one_result(tmp_path: Path) -> None:
+def test_simultaneous_processes_give_one_result(tmp_path: Path) -> None:
     processes = [
         subprocess.Popen([*COMMAND, "digits", tmp_path], env=environment(), stdout=subprocess.PIPE)
         for _ in range(2)

@@ -1,4 +1,4 @@
-"""Preparing what cannot be had, as a process, and from the network."""
+"""Preparing data that are missing or wrong, also as a process and from the network."""
 
 import gzip
 import hashlib
@@ -74,7 +74,7 @@ def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
         prepare("mnist", tmp_path / "home", tmp_path / "files")
 
 
-def test_a_disk_without_room(tmp_path: Path) -> None:
+def test_a_full_disk(tmp_path: Path) -> None:
     """The system refuses to let any file grow past 2,000 bytes: the arrays do not fit."""
     write_mnist(tmp_path / "files")
     limited = (
@@ -105,7 +105,7 @@ def test_a_home_without_a_utf8_name(tmp_path: Path) -> None:
 # ---- as a process
 
 
-def test_a_process_states_its_result(tmp_path: Path) -> None:
+def test_a_process_writes_its_result(tmp_path: Path) -> None:
     write_mnist(tmp_path / "files")
     code, [fact], errors = run("mnist", tmp_path / "home", tmp_path / "files")
     assert (code, errors) == (0, "")
@@ -113,7 +113,7 @@ def test_a_process_states_its_result(tmp_path: Path) -> None:
     assert prepared == prepare("mnist", tmp_path / "home", tmp_path / "files")
 
 
-def test_a_process_states_its_error(tmp_path: Path) -> None:
+def test_a_process_writes_its_error(tmp_path: Path) -> None:
     code, [fact], errors = run("mnist", tmp_path / "home", tmp_path / "files")
     assert (code, errors) == (3, "")
     assert list(fact) == ["error"]
@@ -123,7 +123,7 @@ def test_a_process_states_its_error(tmp_path: Path) -> None:
     assert fact["error"].startswith("usage: ")
 
 
-def test_a_process_that_nobody_reads_ends_quietly(tmp_path: Path) -> None:
+def test_a_process_without_a_reader_ends_quietly(tmp_path: Path) -> None:
     write_mnist(tmp_path / "files")
     read, write = os.pipe()
     os.close(read)
@@ -285,14 +285,14 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Downloads]:
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
-def test_a_download_without_a_line(downloads: Downloads, name: str) -> None:
+def test_a_download_without_a_connection(downloads: Downloads, name: str) -> None:
     """Whatever line this machine has, the way to it led to a port where nobody listens."""
     failed = downloads.failed[name]
     assert failed["progress"] == []
     assert says(failed["error"], f"{DATASETS[name].title} | Connection refused | --data-dir DIR")
 
 
-def test_a_download_that_brings_something_else(downloads: Downloads) -> None:
+def test_a_download_of_other_files(downloads: Downloads) -> None:
     failed = downloads.failed["portal"]
     assert failed["progress"] == [[len(GREETING), 30_878_645]] * 2
     assert says(failed["error"], "Fashion-MNIST | downloaded files differ | --data-dir DIR")
@@ -320,7 +320,7 @@ def test_a_download(downloads: Downloads) -> None:
     assert np.bincount(test_labels).tolist() == [1000] * 10
 
 
-def test_what_was_downloaded_is_kept(downloads: Downloads) -> None:
+def test_downloaded_files_are_kept(downloads: Downloads) -> None:
     """It is enough to prepare from, without a line: the mirror is gone by now."""
     folder = downloads.home / "data" / "fashion-mnist-download"
     prepared = msgspec.json.decode((folder / "prepared.json").read_bytes(), type=Prepared)

@@ -1,4 +1,4 @@
-"""Files of each format, cut short or changed at any place."""
+"""Files of each format, truncated or changed at any position."""
 
 import gzip
 from pathlib import Path
@@ -53,7 +53,7 @@ def read_sample(folder: Path, kind: str, content: bytes) -> Bytes:
 @pytest.mark.parametrize(("kind", "content"), zip(NAMES, SAMPLES, strict=True), ids=NAMES)
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
-def test_a_file_that_is_cut_short_is_refused(
+def test_a_truncated_file_is_rejected(
     scratch: Path, kind: str, content: bytes, data: st.DataObject
 ) -> None:
     length = data.draw(st.integers(0, len(content) - 1))
@@ -64,7 +64,7 @@ def test_a_file_that_is_cut_short_is_refused(
 @pytest.mark.parametrize(("kind", "content"), zip(NAMES, SAMPLES, strict=True), ids=NAMES)
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
-def test_a_changed_byte_is_refused_or_harmless(
+def test_a_changed_byte_is_rejected_or_harmless(
     scratch: Path, kind: str, content: bytes, data: st.DataObject
 ) -> None:
     """What gzip covers by its sum is never read wrongly; the rest never ends in another error."""

@@ -1,4 +1,4 @@
-"""Images held out for validation: disjoint, fixed, of the right number, and never trained on."""
+"""The validation split: disjoint, fixed, of the right size, and never used for training."""
 
 import pytest
 import torch
@@ -63,17 +63,17 @@ def test_the_split_depends_on_nothing_else(prepared: Prepared, images: Images) -
     assert torch.equal(images.train_part, again.train_part)
 
 
-def test_a_larger_share_holds_the_smaller_one_out_too() -> None:
+def test_a_larger_share_includes_the_smaller_one() -> None:
     assert set(split(100, 10)[0].tolist()) < set(split(100, 30)[0].tolist())
 
 
-def test_nothing_held_out_is_as_it_always_was(prepared: Prepared) -> None:
+def test_without_a_split_nothing_changes(prepared: Prepared) -> None:
     whole = load_images(prepared, CPU)
     assert (whole.trained, whole.validation, whole.train_size) == (None, None, IMAGES)
     assert not whole.validates
 
 
-def test_train_figures_and_probes_leave_them_out(images: Images) -> None:
+def test_train_figures_and_probes_exclude_held_out_images(images: Images) -> None:
     assert images.validation is not None
     held = set(images.validation.tolist())
     assert images.train_size == IMAGES - HELD
@@ -87,7 +87,7 @@ def test_train_figures_and_probes_leave_them_out(images: Images) -> None:
 
 
 @pytest.mark.parametrize("sampling", ["without-replacement", "with-replacement"])
-def test_it_is_the_training_on_the_remaining_images_alone(images: Images, sampling: str) -> None:
+def test_only_the_remaining_images_are_trained_on(images: Images, sampling: str) -> None:
     """Another program: the remaining images in a tensor of their own, and no others."""
     assert images.trained is not None
     assert images.validation is not None
@@ -115,7 +115,7 @@ def test_it_is_the_training_on_the_remaining_images_alone(images: Images, sampli
         assert torch.allclose(ours, theirs.detach(), atol=1e-5)
 
 
-def test_what_is_held_out_moves_no_weight(images: Images, prepared: Prepared) -> None:
+def test_held_out_images_do_not_change_the_weights(images: Images, prepared: Prepared) -> None:
     other = load_images(prepared, CPU, HELD)
     assert other.validation is not None
     noisy = other.train.clone()
@@ -137,7 +137,7 @@ def test_what_is_held_out_moves_no_weight(images: Images, prepared: Prepared) ->
     assert [r.validation_loss for r in one.records] != [r.validation_loss for r in two.records]
 
 
-def test_records_keep_them_and_old_ones_have_none(images: Images) -> None:
+def test_records_have_validation_figures_and_old_ones_have_none(images: Images) -> None:
     run = Run(make_trial(Train(batch_size=16, lr=0.1, epochs=2)), images)
     assert list(Records(run.records)) == run.records
     whole = Run(make_trial(Train(batch_size=16, lr=0.1, epochs=1)), _without(images))
@@ -151,7 +151,7 @@ def _without(images: Images) -> Images:
     )
 
 
-def test_the_tables_have_them() -> None:
+def test_the_tables_have_validation_figures() -> None:
     of = configuration(8, seeds=1)
     figures = {"validation_loss": 0.25, "validation_accuracy": 0.75}
     state = sweep([(of, [Ended(figures=figures)])])
@@ -161,7 +161,7 @@ def test_the_tables_have_them() -> None:
     assert set(figures) < set(TRIAL_COLUMNS) & set(EPOCH_COLUMNS)
 
 
-def test_a_whole_epoch_is_one_of_what_is_left() -> None:
+def test_an_epoch_has_the_remaining_images() -> None:
     plain = configuration(8, seeds=1)
     data = Data(name="digits", validation=0.25)
     of = replace(plain, settings=replace(plain.settings, data=data))
@@ -169,7 +169,7 @@ def test_a_whole_epoch_is_one_of_what_is_left() -> None:
     assert pace(state, state.replicates("b8")) == (3.0, 20.0)  # 80 images, 20 of them held out
 
 
-def test_an_epoch_is_expected_to_be_shorter() -> None:
+def test_the_expected_epoch_is_shorter() -> None:
     plain = configuration(8).settings
     half = replace(plain, data=Data(name="digits", validation=0.5))
     assert trial_seconds(half) < trial_seconds(plain)
@@ -184,11 +184,11 @@ def test_an_epoch_is_expected_to_be_shorter() -> None:
         ),
     ],
 )
-def test_a_share_that_leaves_nothing_is_refused(data: dict[str, object], told: str) -> None:
+def test_a_share_of_everything_is_rejected(data: dict[str, object], told: str) -> None:
     assert told in refusal(data=data)
 
 
-def test_the_whole_of_a_small_set_is_never_held_out() -> None:
+def test_a_small_set_is_never_held_out_completely() -> None:
     data = Data(name="digits", validation=0.99)
     assert sizes.training_size(data, 3) == 1
 
@@ -204,7 +204,7 @@ def test_a_share_is_below_one() -> None:
         parse_preset(raw, "p", "file.toml")
 
 
-def test_batch_norm_meets_the_last_batch_of_what_is_left(
+def test_batch_norm_checks_the_last_batch_of_the_remaining_images(
     prepared: Prepared,
 ) -> None:
     """38 images in batches of 37 would leave one."""

@@ -1,4 +1,4 @@
-"""A container's memory limit, read from files as the kernel writes them."""
+"""A container's memory limit, read from files in the kernel's format."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def test_a_container_that_sees_its_own_group_as_the_root(tmp_path: Path) -> None
     assert limit.available == 312 * MIB
 
 
-def test_every_group_around_counts_and_the_smallest_limit_comes_first(tmp_path: Path) -> None:
+def test_all_groups_around_are_read_smallest_limit_first(tmp_path: Path) -> None:
     mount = MOUNT_V2.format(top="/", where="/sys/fs/cgroup")
     root = machine(tmp_path, "0::/user.slice/job.scope/inner\n", mount)
     top = root / "sys/fs/cgroup"
@@ -64,7 +64,7 @@ def test_every_group_around_counts_and_the_smallest_limit_comes_first(tmp_path: 
     assert reading.sources["available"] == "/sys/fs/cgroup/user.slice/memory.max"
 
 
-def test_a_wider_group_may_leave_less_than_a_narrower_one(tmp_path: Path) -> None:
+def test_a_group_around_may_leave_less(tmp_path: Path) -> None:
     root = machine(tmp_path, "0::/a/b\n", MOUNT_V2.format(top="/", where="/cg"))
     group_v2(root / "cg/a/b", 400 * MIB, 10 * MIB)
     group_v2(root / "cg/a", 900 * MIB, 800 * MIB)
@@ -74,14 +74,14 @@ def test_a_wider_group_may_leave_less_than_a_narrower_one(tmp_path: Path) -> Non
     assert reading.sources["available"] == "/cg/a/memory.max"
 
 
-def test_a_group_over_its_limit_leaves_nothing(tmp_path: Path) -> None:
+def test_a_group_above_its_limit_leaves_nothing(tmp_path: Path) -> None:
     root = machine(tmp_path, "0::/\n", MOUNT_V2.format(top="/", where="/cg"))
     group_v2(root / "cg", 100 * MIB, 130 * MIB)
     reading = memory_of(CPU, root=root)
     assert (reading.available, reading.used) == (0, 100 * MIB)
 
 
-def test_the_first_version(tmp_path: Path) -> None:
+def test_version_1(tmp_path: Path) -> None:
     groups = "5:cpuset:/elsewhere\n4:cpu,memory:/docker/abc\n0::/\n"
     root = machine(tmp_path, groups, MOUNT_V1.format(top="/", where="/sys/fs/cgroup/memory"))
     top = root / "sys/fs/cgroup/memory"
@@ -120,13 +120,13 @@ def test_a_path_with_a_space(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "limit", ["max", "", "-1", "1e9", "nonsense", "²", "9" * 30, NONE_V1, 1 << 63, 1 << 62]
 )
-def test_what_is_no_limit(tmp_path: Path, limit: object) -> None:
+def test_values_that_mean_no_limit(tmp_path: Path, limit: object) -> None:
     root = machine(tmp_path, "0::/\n", MOUNT_V2.format(top="/", where="/cg"))
     group_v2(root / "cg", limit, MIB)
     assert memory_limits(root) == []
 
 
-def test_a_limit_beyond_the_machine_limits_nothing(tmp_path: Path) -> None:
+def test_a_limit_above_the_machines_memory_is_ignored(tmp_path: Path) -> None:
     root = machine(tmp_path, "0::/\n", MOUNT_V2.format(top="/", where="/cg"))
     group_v2(root / "cg", 1 << 55, MIB)
     assert memory_of(CPU, root=root).limit is None
@@ -144,7 +144,7 @@ def test_a_limit_without_the_other_files(tmp_path: Path) -> None:
     assert memory_limits(root)[0].available == 1_000_000
 
 
-def test_no_groups_at_all(tmp_path: Path) -> None:
+def test_no_control_groups(tmp_path: Path) -> None:
     assert memory_limits(tmp_path) == []
     reading = memory_of(CPU, root=tmp_path)
     assert (reading.total, reading.limit) == (psutil.virtual_memory().total, None)
@@ -152,7 +152,7 @@ def test_no_groups_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0\n", "::\n", "\x00\xff\n", "0::/a\x0bb\n", "- - -\n"])
-def test_files_that_make_no_sense(tmp_path: Path, text: str) -> None:
+def test_files_with_nonsense(tmp_path: Path, text: str) -> None:
     root = machine(tmp_path, text, text + "1 2 3 / /x rw - cgroup2\n36 - cgroup2 a b\n")
     assert memory_limits(root) == []
 
@@ -186,9 +186,7 @@ def test_this_machine_agrees_with_the_kernel() -> None:
         ("nonsense", None),
     ],
 )
-def test_a_containers_share_of_the_processor(
-    tmp_path: Path, stated: str, quota: float | None
-) -> None:
+def test_a_containers_cpu_quota(tmp_path: Path, stated: str, quota: float | None) -> None:
     root = machine(tmp_path, "0::/\n", MOUNT_V2.format(top="/", where="/sys/fs/cgroup"))
     (root / "sys/fs/cgroup").mkdir(parents=True)
     (root / "sys/fs/cgroup/cpu.max").write_text(f"{stated}\n")
@@ -197,7 +195,7 @@ def test_a_containers_share_of_the_processor(
     assert cores(root) == (own if quota is None else max(1, min(own, int(quota))))
 
 
-def test_the_least_share_of_all_groups_around_counts(tmp_path: Path) -> None:
+def test_the_smallest_quota_of_all_groups_is_used(tmp_path: Path) -> None:
     mount = MOUNT_V2.format(top="/", where="/sys/fs/cgroup")
     root = machine(tmp_path, "0::/job/inner\n", mount)
     top = root / "sys/fs/cgroup"
@@ -209,7 +207,7 @@ def test_the_least_share_of_all_groups_around_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("quota", "expected"), [("-1", None), ("250000", 2.5)])
-def test_the_first_version_states_it_in_two_files(
+def test_version_1_has_the_quota_in_two_files(
     tmp_path: Path, quota: str, expected: float | None
 ) -> None:
     mount = "35 31 0:32 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct\n"

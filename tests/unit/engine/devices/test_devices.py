@@ -40,7 +40,7 @@ def test_auto_takes_every_gpu_or_else_the_cpu() -> None:
 
 
 @pytest.mark.parametrize("asked", ["cuda:999", "cuda:999,cuda:998", "cuda:00"])
-def test_a_gpu_that_is_not_there(asked: str) -> None:
+def test_a_missing_gpu(asked: str) -> None:
     with pytest.raises(MachineProblem) as caught:
         choose_devices(asked)
     assert str(caught.value).startswith(f"--device {asked.split(',')[0]}: not on this machine")
@@ -62,7 +62,7 @@ def test_a_gpu_that_is_not_there(asked: str) -> None:
         ("\x1b[2J", "known: auto, cpu"),
     ],
 )
-def test_words_that_name_no_device(asked: str, hint: str) -> None:
+def test_invalid_device_names(asked: str, hint: str) -> None:
     with pytest.raises(UsageProblem) as caught:
         choose_devices(asked)
     message = str(caught.value)
@@ -71,7 +71,7 @@ def test_words_that_name_no_device(asked: str, hint: str) -> None:
     assert message.isprintable()
 
 
-def test_cores_are_those_that_this_process_may_use() -> None:
+def test_only_usable_cores_are_counted() -> None:
     script = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
         "from batchscope.engine.devices.devices import cores; print(cores())"
@@ -83,7 +83,7 @@ def test_cores_are_those_that_this_process_may_use() -> None:
     assert cores() == len(os.sched_getaffinity(0))
 
 
-def test_the_machine_as_the_manifest_says_it() -> None:
+def test_the_machine_in_the_manifest() -> None:
     found = machine()
     assert set(found) == {
         *("system", "processor", "cores", "memory_bytes", "memory_limit_bytes", "driver", "gpus")
@@ -96,7 +96,7 @@ def test_the_machine_as_the_manifest_says_it() -> None:
     assert json.loads(json.dumps(found)) == found
 
 
-def test_a_broken_driver_is_part_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_driver_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, FakeCard(UUIDS[0])).faults["nvmlInit"] = 18
     sentence = "the NVIDIA driver does not answer: RM has detected an NVML/RM version mismatch"
     assert machine()["driver"] == sentence
@@ -107,7 +107,7 @@ def test_a_broken_driver_is_part_of_the_machine(monkeypatch: pytest.MonkeyPatch)
     assert str(caught.value).endswith(f"NVML sees no GPU: {sentence}")
 
 
-def test_gpus_by_name_as_torch_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_numbered_as_in_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, *map(FakeCard, UUIDS))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0")
     first, second = choose_devices("auto")
@@ -132,7 +132,7 @@ def test_memory_of_the_cpu() -> None:
     assert set(found.sources) == {"total", "used", "available", *(["limit"] * bool(found.limit))}
 
 
-def test_memory_of_a_gpu_says_where_each_figure_comes_from(
+def test_memory_of_a_gpu_names_the_source_of_each_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     card = FakeCard(UUIDS[0], processes={os.getpid(): GIB}, faults={"nvmlDeviceGetPowerUsage": 3})
@@ -146,7 +146,7 @@ def test_memory_of_a_gpu_says_where_each_figure_comes_from(
     assert set(found.sources) == {"total", "used", "available", "utilization", "temperature"}
 
 
-def test_a_gpu_whose_driver_does_not_answer_has_no_figures() -> None:
+def test_a_gpu_without_an_answering_driver_has_no_values() -> None:
     assert memory_of(Device("cuda:0", "gone", handle="GPU-gone")) == Reading()
 
 
@@ -157,7 +157,7 @@ def resident() -> int:
     return int(kibibytes) << 10
 
 
-def test_resident_memory_counts_the_living() -> None:
+def test_resident_memory_ignores_ended_processes() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     assert resident_bytes([]) == 0
@@ -168,7 +168,7 @@ def test_resident_memory_counts_the_living() -> None:
 # ---- over time
 
 
-def test_memory_of_this_process_is_stated_at_first() -> None:
+def test_memory_of_this_process_is_reported_first() -> None:
     (first,) = MemoryWatch([CPU]).changed([os.getpid()], {})
     assert isinstance(first, MemorySampled)
     assert (first.device, first.name, first.total) == ("cpu", CPU.title, memory_of(CPU).total)
@@ -177,7 +177,7 @@ def test_memory_of_this_process_is_stated_at_first() -> None:
     assert (first.utilization, first.temperature, first.power) == (None, None, None)
 
 
-def test_a_limit_is_stated_with_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_is_reported_with_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     (sample,) = MemoryWatch([CPU], GIB).changed([], {})
     assert sample.limit == min(GIB, memory_of(CPU).limit or GIB)
     small = Reading(total=GIB, used=9, available=GIB - 9, limit=GIB // 2)
@@ -189,7 +189,7 @@ def test_a_limit_is_stated_with_the_memory(monkeypatch: pytest.MonkeyPatch) -> N
     assert MemoryWatch([CPU]).changed([], {})[0].limit == GIB // 2
 
 
-def test_memory_of_a_gpu_is_what_its_worker_holds_and_is_stated_where_it_changed() -> None:
+def test_memory_of_a_gpu_is_that_of_its_worker_and_reported_on_change() -> None:
     gone = [Device(f"cuda:{index}", "gone", handle="GPU-gone") for index in range(2)]
     watch = MemoryWatch(gone)
     assert [sample.ours for sample in watch.changed([os.getpid()], {})] == [0, 0]
@@ -198,7 +198,7 @@ def test_memory_of_a_gpu_is_what_its_worker_holds_and_is_stated_where_it_changed
     assert watch.changed([os.getpid()], {"cuda:1": 7}) == []
 
 
-def test_what_the_driver_says_of_our_processes_outweighs_their_allocators(
+def test_the_drivers_values_take_precedence_over_allocators(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It counts what CUDA itself takes for them, which would look like another's memory."""
@@ -213,7 +213,7 @@ def test_what_the_driver_says_of_our_processes_outweighs_their_allocators(
     assert (sample.ours, sample.others) == (GIB, 2 * GIB)
 
 
-def test_restless_figures_are_stated_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changing_values_are_reported_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(
         "batchscope.engine.orchestration.memory_monitor.time.monotonic", lambda: now

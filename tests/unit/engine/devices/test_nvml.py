@@ -1,4 +1,4 @@
-"""Cards as NVML describes them: each figure missing on its own, and a driver that is a fact."""
+"""GPUs as NVML reports them, with any value missing, and with a broken driver."""
 
 import os
 import sys
@@ -40,22 +40,22 @@ ME, NOBODY = os.getpid(), 1 << 30
         ("0,\x1b[2J", "1"),
     ],
 )
-def test_visible_cards_are_those_of_cuda(variable: str | None, expected: str) -> None:
+def test_visible_gpus_follow_cudas_rules(variable: str | None, expected: str) -> None:
     assert [uuid[4] for uuid in visible(variable, UUIDS)] == list(expected)
 
 
-def test_one_card_is_not_named_by_its_first_letter() -> None:
+def test_a_gpu_is_not_named_by_its_first_letter() -> None:
     assert visible("G", UUIDS[:1]) == []
 
 
-def test_cards_are_in_the_order_of_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_in_cudas_order(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, *map(FakeCard, UUIDS))
     assert nvml.cards() == [Card(uuid, "NVIDIA H100 80GB HBM3") for uuid in UUIDS]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-11")
     assert [card.uuid for card in nvml.cards()] == [UUIDS[2], UUIDS[0]]
 
 
-def test_a_slice_of_a_card_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mig_slice_is_found_by_its_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, FakeCard(UUIDS[0]))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", SLICE)
     (card,) = nvml.cards()
@@ -66,7 +66,7 @@ def test_a_slice_of_a_card_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch)
         assert nvml.cards() == []
 
 
-def test_all_figures_of_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_values_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, FakeCard(UUIDS[0], processes={ME: GIB}))
     assert nvml.read(UUIDS[0]) == CardReading(
         total=80 * GIB,
@@ -89,7 +89,7 @@ def test_all_figures_of_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
         ("nvmlDeviceGetComputeRunningProcesses", {"processes"}),
     ],
 )
-def test_a_figure_is_missing_on_its_own(
+def test_each_value_can_be_missing(
     monkeypatch: pytest.MonkeyPatch, function: str, fields: set[str], code: int
 ) -> None:
     install(monkeypatch, FakeCard(UUIDS[0], faults={function: code}))
@@ -98,7 +98,7 @@ def test_a_figure_is_missing_on_its_own(
     assert missing == fields
 
 
-def test_the_newer_call_tells_the_temperature_where_the_older_one_is_gone(
+def test_the_temperature_is_read_with_the_newer_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gone = {"nvmlDeviceGetTemperature": pynvml.NVML_ERROR_FUNCTION_NOT_FOUND}
@@ -108,7 +108,7 @@ def test_the_newer_call_tells_the_temperature_where_the_older_one_is_gone(
     assert nvml.read(UUIDS[0]).temperature is None
 
 
-def test_a_lost_card_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_gpu_does_not_affect_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = install(monkeypatch, *map(FakeCard, UUIDS))
     nvml.read(UUIDS[1])
     lost = pynvml.NVML_ERROR_GPU_IS_LOST
@@ -121,7 +121,7 @@ def test_a_lost_card_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -
     )
 
 
-def test_a_card_that_is_not_there_has_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_gpu_has_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, FakeCard(UUIDS[0]))
     assert nvml.read("GPU-none") == CardReading()
 
@@ -141,7 +141,7 @@ def test_a_card_that_is_not_there_has_no_figures(monkeypatch: pytest.MonkeyPatch
         ({}, [ME], None),
     ],
 )
-def test_what_our_processes_hold(
+def test_memory_of_given_processes(
     monkeypatch: pytest.MonkeyPatch,
     processes: dict[int, int | None],
     pids: list[int],
@@ -151,7 +151,7 @@ def test_what_our_processes_hold(
     assert nvml.read(UUIDS[0]).held_by(pids) == held
 
 
-def test_process_numbers_of_another_machine_are_not_believed(
+def test_process_ids_of_another_machine_are_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In a container the driver may tell the host's, one of which may by chance be one of ours."""
@@ -185,7 +185,7 @@ def test_the_driver_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         (4711, "the NVIDIA driver does not answer: NVML Error with code 4711"),
     ],
 )
-def test_a_broken_driver_is_a_fact(
+def test_a_broken_driver_raises_nothing(
     monkeypatch: pytest.MonkeyPatch, code: int, sentence: str
 ) -> None:
     fake = install(monkeypatch, FakeCard(UUIDS[0]))
@@ -226,7 +226,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- starting anew
 
 
-def test_a_driver_that_was_replaced_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replaced_driver_is_initialised_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its library then refuses every question, and every handle of before is worth nothing."""
     fake = install(monkeypatch, FakeCard(UUIDS[0]))
     now = float(round(time.monotonic()))  # so that adding to it is exact
@@ -250,7 +250,7 @@ def test_a_driver_that_was_replaced_is_asked_anew(monkeypatch: pytest.MonkeyPatc
     assert fake.starts == 3
 
 
-def test_a_card_without_a_sensor_does_not_restart_the_library(
+def test_a_gpu_without_a_sensor_does_not_restart_the_library(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fake = install(monkeypatch, FakeCard(UUIDS[0], faults={"nvmlDeviceGetPowerUsage": 3}))
@@ -260,7 +260,7 @@ def test_a_card_without_a_sensor_does_not_restart_the_library(
     assert fake.starts == 1
 
 
-def test_a_forked_process_starts_the_library_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forked_process_initialises_the_library_again(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = install(monkeypatch, FakeCard(UUIDS[0]))
     nvml.read(UUIDS[0])
     monkeypatch.setattr("batchscope.engine.devices.nvml.os.getpid", lambda: ME + 1)

@@ -1,4 +1,4 @@
-"""How claims are read, and which configurations they look at."""
+"""How claims are read, and which configurations they select."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What becomes of claims when `--set` takes away what they speak of."""
+"""Claims about configurations that `--set` removes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A draft is a preset file with assignments: what it lists, and that it reads as `--set` does."""
+"""A draft is a preset file with assignments: its keys, and that it reads as `--set` does."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def keys(draft: Draft) -> list[str]:
     return [setting.key for setting in draft.settings()[0]]
 
 
-def test_every_key_of_the_file_and_every_other_one_is_listed(draft: Draft) -> None:
+def test_all_keys_are_listed(draft: Draft) -> None:
     known, others = draft.settings()
     assert {setting.key: setting.text for setting in known} == {
         "grid.batch_size": "[8, 16]",
@@ -62,7 +62,7 @@ def test_every_key_of_the_file_and_every_other_one_is_listed(draft: Draft) -> No
 
 
 @pytest.mark.parametrize("name", sorted(preset_files()))
-def test_setting_every_key_to_what_it_is_changes_nothing(name: str) -> None:
+def test_setting_a_key_to_its_value_changes_nothing(name: str) -> None:
     path = preset_files()[name]
     known, _ = Draft(path).settings()
     again = load_preset(path, [f"{setting.key}={setting.text}" for setting in known])
@@ -85,7 +85,7 @@ def test_a_change_is_an_assignment_and_undone_by_the_old_value(draft: Draft) -> 
     assert draft.setting("seeds").text == "2"
 
 
-def test_trying_leaves_the_draft_as_it_is(draft: Draft) -> None:
+def test_trying_does_not_change_the_draft(draft: Draft) -> None:
     draft.change("seeds", "4")
     assert draft.trying("train.lr", "0.2").assignments == ["seeds=4", "train.lr=0.2"]
     assert draft.assignments == ["seeds=4"]
@@ -117,7 +117,7 @@ def test_a_draft_reads_as_the_command_line_would(draft: Draft) -> None:
         ("title", "", "title: required"),
     ],
 )
-def test_what_is_wrong_is_said_without_the_files_name(
+def test_problems_are_reported_without_the_file_name(
     draft: Draft, key: str, text: str, problem: str
 ) -> None:
     draft.change(key, text)
@@ -126,7 +126,7 @@ def test_what_is_wrong_is_said_without_the_files_name(
     assert found.problem.startswith(problem)
 
 
-def test_an_assignment_in_two() -> None:
+def test_an_assignment_is_split() -> None:
     assert split(" grid . lr = [1, 2] ") == ("grid.lr", "[1, 2]")
     for wrong in ("lr", "lr=3", "=3", "train.lr={"):
         with pytest.raises(UsageProblem):
@@ -147,11 +147,11 @@ def test_an_assignment_in_two() -> None:
         ("train.nothing", ""),
     ],
 )
-def test_what_a_value_may_be(key: str, expected: str) -> None:
+def test_the_values_of_a_key_are_described(key: str, expected: str) -> None:
     assert meaning(key) == expected
 
 
-def test_defaults_are_those_that_hold(draft: Draft) -> None:
+def test_listed_defaults_are_the_real_ones(draft: Draft) -> None:
     settings = load_preset(draft.path).configurations[-1].settings
     for key in (setting.key for setting in draft.settings()[1]):
         default = default_of(key)

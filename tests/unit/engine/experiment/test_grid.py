@@ -1,4 +1,4 @@
-"""Grid and cells unfold into configurations, and these into trials with readable ids."""
+"""Grid and cells are expanded into configurations, and these into trials with readable ids."""
 
 import re
 from itertools import product
@@ -41,7 +41,7 @@ def test_without_grid_and_cells_there_is_one_configuration() -> None:
         ]
 
 
-def test_a_grid_is_the_product_in_the_order_of_writing() -> None:
+def test_a_grid_is_the_product_of_its_lists_in_order() -> None:
     found = configurations(grid={"train": {"lr": [0.1, 0.5]}, "batch_size": [8, 4]}, seeds=3)
     assert [(c.settings.train.lr, c.settings.train.batch_size) for c in found] == [
         (0.1, 8),
@@ -59,7 +59,7 @@ def test_a_grid_is_the_product_in_the_order_of_writing() -> None:
     ]
 
 
-def test_cells_stand_beside_the_grid() -> None:
+def test_cells_are_added_to_the_grid() -> None:
     cells = [{"batch_size": 4, "lr": 0.5, "label": "4, raised"}, {"train": {"batch_size": 2}}]
     found = configurations(grid={"batch_size": [8, 4]}, cells=cells)
     assert [(c.settings.train.batch_size, c.settings.train.lr) for c in found] == [
@@ -72,7 +72,7 @@ def test_cells_stand_beside_the_grid() -> None:
     assert [c.label for c in found] == ["8, lr 0.1", "4, lr 0.1", "4, raised", "2, lr 0.1"]
 
 
-def test_cells_alone() -> None:
+def test_cells_without_a_grid() -> None:
     assert ids(cells=[{"batch_size": 4}, {"batch_size": 8}]) == ["b4", "b8"]
 
 
@@ -97,13 +97,11 @@ def test_cells_alone() -> None:
         ),
     ],
 )
-def test_an_id_names_what_varies_and_nothing_else(
-    grid: dict[str, list[Any]], expected: list[str]
-) -> None:
+def test_an_id_names_only_what_varies(grid: dict[str, list[Any]], expected: list[str]) -> None:
     assert ids(grid=grid) == expected
 
 
-def test_configurations_whose_names_would_be_the_same_are_numbered() -> None:
+def test_equal_names_are_numbered() -> None:
     assert ids(grid={"lr": [0.1, 0.10000001, 0.10000002]}) == [
         "b64-lr0.1",
         "b64-lr0.1.2",
@@ -131,14 +129,14 @@ def test_a_value_that_the_grid_replaces_is_noted() -> None:
     assert notes(grid={"weight_decay": [0.1, 0.2]}) == []
 
 
-def test_a_value_that_a_cell_still_uses_is_not_said_to_have_no_effect() -> None:
+def test_a_value_that_a_cell_uses_is_not_noted() -> None:
     grid, cell = {"lr": [0.2, 0.3]}, {"batch_size": 2}
     assert notes(grid=grid, cells=[cell]) == []
     (note,) = notes(grid=grid, cells=[{**cell, "lr": 0.9}])
     assert says(note, "train.lr | [train] | no effect | [grid]")
 
 
-def test_configurations_that_train_the_same_are_refused() -> None:
+def test_equal_configurations_are_rejected() -> None:
     same = "configurations 1 and 2 | the same"
     assert says(refusal(grid={"momentum": [0.5, 0.9]}), same)
     assert says(refusal(grid={"base_batch_size": [8, 16]}), same)
@@ -146,7 +144,7 @@ def test_configurations_that_train_the_same_are_refused() -> None:
 
 
 @pytest.mark.parametrize("key", ["steps", "samples", "seconds"])
-def test_another_budget_in_grid_or_cell_replaces_the_one_of_the_table(key: str) -> None:
+def test_a_budget_in_grid_or_cell_replaces_that_of_the_table(key: str) -> None:
     for more in ({"grid": {key: [7]}}, {"cells": [{key: 7}]}, {"cells": [{"train": {key: 7}}]}):
         (configuration,) = configurations(**more)
         train = configuration.settings.train
@@ -212,15 +210,15 @@ def test_two_budgets_in_one_cell_or_grid() -> None:
         ),
     ],
 )
-def test_what_is_refused(more: dict[str, Any], message: str) -> None:
+def test_mistakes_are_rejected_with_their_key(more: dict[str, Any], message: str) -> None:
     assert says(refusal(**more), message)
 
 
-def test_a_key_twice_in_a_cell_is_refused_as_it_is_in_the_grid() -> None:
+def test_a_key_given_twice_in_a_cell_is_rejected() -> None:
     assert "train.lr" in refusal(cells=[{"lr": 0.2, "train": {"lr": 0.3}}])
 
 
-def test_one_trial_more_than_the_most_is_refused_and_the_most_is_not() -> None:
+def test_the_maximum_number_of_trials() -> None:
     grid = {"batch_size": list(range(1, 51)), "lr": [step / 1000 for step in range(1, 21)]}
     assert len(configurations(grid=grid, seeds=100)) * 100 == MAX_TRIALS
     message = refusal(grid=grid, cells=[{"batch_size": 999}], seeds=100)
@@ -230,7 +228,7 @@ def test_one_trial_more_than_the_most_is_refused_and_the_most_is_not() -> None:
     assert sum(len(c.seeds) for c in configurations(seeds=MAX_TRIALS)) == MAX_TRIALS
 
 
-def test_a_product_beyond_all_measure_is_refused_at_once() -> None:
+def test_a_huge_product_is_rejected_at_once() -> None:
     grid = {
         key: list(range(1, 1000))
         for key in ("batch_size", "epochs", "base_batch_size", "micro_batch_size")
@@ -258,7 +256,7 @@ def test_bare_and_dotted_keys(key: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", ".", "train.", ".lr", "train.lr.x", "LR", "label", "grid"])
-def test_keys_that_are_none(key: str) -> None:
+def test_unknown_keys(key: str) -> None:
     with pytest.raises(UsageProblem, match=r"^here: unknown key "):
         full_key(key, "here")
 
@@ -320,7 +318,7 @@ def essence(settings: dict[str, Any]) -> dict[str, Any]:
 
 @QUICK
 @given(what=asked(), seeds=st.integers(1, 4))
-def test_any_grid_unfolds_into_its_product_beside_its_cells(
+def test_any_grid_is_expanded_into_its_product_and_its_cells(
     what: tuple[dict[str, Any], list[dict[str, Any]]], seeds: int
 ) -> None:
     more, expected = what

@@ -1,4 +1,4 @@
-"""Schedules and phases of a preset: what they become, and every mistake by file and key."""
+"""Schedules and phases of a preset: how they are read, and every mistake by file and key."""
 
 import copy
 import tomllib
@@ -49,7 +49,7 @@ def phases(preset: Preset) -> dict[str, tuple[Phase, ...]]:
 SWITCH = '[[phases]]\nat = 0.5\nset = { lr = 0.5 }\nwhere = { label = "switched" }\n'
 
 
-def test_a_phase_is_for_those_that_where_names() -> None:
+def test_a_phase_applies_to_the_configurations_of_where() -> None:
     """Two configurations that differ in their phases alone are not the same."""
     assert phases(parsed(SWITCH)) == {
         "64": (),
@@ -60,14 +60,14 @@ def test_a_phase_is_for_those_that_where_names() -> None:
     assert ids == ["b64", "b1024", "b1024-then-lr0.5"]
 
 
-def test_without_where_it_is_for_all() -> None:
+def test_without_where_a_phase_applies_to_all() -> None:
     more = "[[phases]]\nat_epoch = 3\nset = { train.batch_size = 8, train.lr = 1 }"
     found = parsed(more, grid={"batch_size": [64]})
     phase = Phase(at_epoch=3.0, lr=1.0, batch_size=8)
     assert phases(found) == {"64": (phase,), "switched": (phase,)}
 
 
-def test_they_are_sorted_by_when_they_begin() -> None:
+def test_phases_are_sorted_by_their_start() -> None:
     """After two epochs of four is half of the budget."""
     more = """
     cells = []
@@ -86,7 +86,7 @@ def test_they_are_sorted_by_when_they_begin() -> None:
     )
 
 
-def test_what_is_stored_reads_back_to_the_same() -> None:
+def test_stored_phases_read_back_unchanged() -> None:
     found = parsed(SWITCH)
     raw = tomllib.loads(tomli_w.dumps(found.raw))
     assert parse_preset(raw, "file", "file.toml").configurations == found.configurations
@@ -156,7 +156,7 @@ def test_a_mistake_in_a_phase(phase: str, message: str) -> None:
         assert says(found, message)
 
 
-def test_two_that_nobody_can_put_in_order() -> None:
+def test_at_and_at_epoch_cannot_be_mixed_without_epochs() -> None:
     more = "phases = [{ at = 0.5, set = { lr = 1 } }, { at_epoch = 2, set = { lr = 2 } }]"
     raw = {**copy.deepcopy(BASE), **tomllib.loads(more)}
     raw["train"] = {"lr": 0.1, "steps": 100}
@@ -164,14 +164,14 @@ def test_two_that_nobody_can_put_in_order() -> None:
         parse_preset(raw, "file", "file.toml")
 
 
-def test_without_a_difference_configurations_are_still_the_same() -> None:
+def test_equal_phases_do_not_distinguish_configurations() -> None:
     everywhere = "[[phases]]\nat = 0.5\nset = { lr = 0.5 }"
     assert refusal(everywhere).startswith("configurations 2 and 3 of grid and cells are the same")
     unread = '[schedule]\nfactor = 3\nat = [0.5]\n[grid]\nbatch_size = [64]\nby = ["lr", "batch"]'
     assert refusal(unread).startswith("configurations 1 and 2 of grid and cells are the same")
 
 
-def test_schedules_stand_side_by_side_in_a_grid() -> None:
+def test_a_grid_can_vary_the_schedule() -> None:
     more = """
     [schedule]
     at = [0.5, 0.75]
@@ -251,7 +251,9 @@ def test_a_mistake_in_a_schedule(schedule: str, message: str) -> None:
         ),
     ],
 )
-def test_batch_norm_is_spared_single_images(more: str, train: dict[str, Any], message: str) -> None:
+def test_batch_norm_never_gets_a_single_image(
+    more: str, train: dict[str, Any], message: str
+) -> None:
     raw = {**copy.deepcopy(BASE), **tomllib.loads(more), "cells": []}
     raw["model"]["batch_norm"] = True
     if train:

@@ -41,7 +41,7 @@ def only(raw: dict[str, Any]) -> Settings:
 # ---- what a preset says
 
 
-def test_every_key_of_the_format_arrives(tmp_path: Path) -> None:
+def test_every_key_of_the_format_is_read(tmp_path: Path) -> None:
     preset = load_preset(written(tmp_path, FULL))
     assert preset.name == "mine"
     assert preset.title == "Small and large batches"
@@ -71,7 +71,7 @@ def test_every_key_of_the_format_arrives(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_left_out_has_the_defaults_of_the_format() -> None:
+def test_missing_keys_have_their_defaults() -> None:
     preset = parsed(base())
     assert (preset.question, preset.source, preset.group) == ("", "", "")
     assert preset.configurations[0].seeds == (0,)
@@ -126,7 +126,7 @@ def test_values_that_are_valid(table: str, key: str, values: list[Any]) -> None:
         assert found == (tuple(value) if isinstance(value, list) else value)
 
 
-def test_lenet_is_known_on_images_that_are_large_enough() -> None:
+def test_lenet_accepts_images_that_are_large_enough() -> None:
     settings = only(changed(data={"name": "mnist"}, model={"name": "lenet"}))
     assert settings.model == Model(name="lenet")
 
@@ -146,7 +146,7 @@ def test_each_budget_alone(budget: str) -> None:
     assert {key: getattr(train, key) for key in BUDGETS} == dict.fromkeys(BUDGETS) | {budget: 3}
 
 
-def test_a_recorded_plan_is_taken_over() -> None:
+def test_a_recorded_plan_is_read() -> None:
     plan = {
         "group": "b64-s0",
         "members": ["b64-s0"],
@@ -208,7 +208,7 @@ def test_a_title_is_required(title: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["title", "question", "source", "group"])
-def test_a_text_must_be_one(key: str) -> None:
+def test_a_text_must_be_a_string(key: str) -> None:
     assert says(refusal(changed(**{key: 3})), f"{key}: | string | got 3")
     assert says(refusal(changed(**{key: ["\x1b"]})), f"{key}: | string | got [")
 
@@ -272,7 +272,7 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
 
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("value", [3, "x", [1], [{"name": "digits"}]])
-def test_a_table_must_be_one(table: str, value: object) -> None:
+def test_a_table_must_be_a_table(table: str, value: object) -> None:
     assert refusal(changed(**{table: value})) == f"{table}: expected a table, written [{table}]"
 
 
@@ -307,6 +307,6 @@ def test_a_memory_limit_is_a_size(limit: str | int, count: int) -> None:
         ([512], "expected"),
     ],
 )
-def test_a_memory_limit_that_is_no_size(limit: object, parts: str) -> None:
+def test_an_invalid_memory_limit(limit: object, parts: str) -> None:
     assert says(refusal(changed(memory={"limit": limit})), f"memory.limit: | {parts}")
     assert "memory.limit" in refusal(changed(grid={"memory.limit": ["1GiB", limit]}))

@@ -1,4 +1,4 @@
-"""The presets that come along, and how one is found."""
+"""The shipped presets, and finding a preset by name or file."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.messages import says
 from tests.unit.engine.sweeps.store_fixtures import refusal
 
 
-def test_the_presets_that_come_along_are_valid() -> None:
+def test_the_shipped_presets_are_valid() -> None:
     files = preset_files()
     assert {"quickstart", "mnist-epochs"} <= set(files)
     for name, path in files.items():
@@ -76,5 +76,5 @@ def test_no_such_preset(
     assert says(refusal(lambda: find_preset(asked)), message)
 
 
-def test_a_name_too_long_for_the_disk_is_no_preset() -> None:
+def test_a_name_too_long_for_the_disk_is_not_a_preset() -> None:
     assert "no preset" in refusal(lambda: find_preset("x" * 300))

@@ -1,4 +1,4 @@
-"""Files that are no preset, and what `--set` changes of one that is."""
+"""Files that are not presets, and how `--set` changes a preset."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def test_a_binary_file(tmp_path: Path, content: bytes) -> None:
     "content",
     ["title", "title = ", "[train", "{}", "a: 1", "title = 'x'\ntitle = 'y'", "\0\0", "<html>"],
 )
-def test_a_file_that_is_no_toml(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_toml(tmp_path: Path, content: str) -> None:
     path = written(tmp_path, content)
     with pytest.raises(UsageProblem, match="not valid TOML: ") as caught:
         load_preset(path)
@@ -67,7 +67,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_the_name_of_the_file_comes_out_printable(tmp_path: Path) -> None:
+def test_the_file_name_is_made_printable(tmp_path: Path) -> None:
     for name in ("\x1b[31m.toml", "\udcff.toml"):
         with pytest.raises(UsageProblem) as caught:
             read_toml(tmp_path / name)
@@ -123,7 +123,7 @@ def test_set_replaces_a_value(assignment: str, path: tuple[str, ...], value: obj
         assert raw == expected
 
 
-def test_set_is_checked_like_what_is_written(tmp_path: Path) -> None:
+def test_set_is_checked_like_the_file(tmp_path: Path) -> None:
     path = written(tmp_path, BASE)
     for assignments, expected in [
         (["train.batch_size=0"], "train.batch_size: expected an integer (at least 1), got 0"),
@@ -142,7 +142,7 @@ def test_set_is_checked_like_what_is_written(tmp_path: Path) -> None:
         assert str(caught.value).startswith(f"{path}: {expected}")
 
 
-def test_set_without_a_value_takes_the_key_out(tmp_path: Path) -> None:
+def test_set_without_a_value_removes_the_key(tmp_path: Path) -> None:
     raw = base()
     for assignment in ("train.epochs=", "grid.lr = ", "source="):
         assign(raw, assignment)

@@ -1,4 +1,4 @@
-"""Any text and any tables: taken, or refused with a message."""
+"""Any text and any tables are either read or rejected with a message."""
 
 import tomllib
 from collections.abc import Callable
@@ -123,7 +123,7 @@ def check(preset: Preset) -> None:
 
 @FUZZED
 @given(content=mutated())
-def test_any_text_is_taken_or_refused_with_a_message(tmp_path: Path, content: bytes) -> None:
+def test_any_text_is_read_or_rejected_with_a_message(tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path, content)
     found = outcome(lambda: load_preset(path))
     if isinstance(found, str):
@@ -135,7 +135,7 @@ def test_any_text_is_taken_or_refused_with_a_message(tmp_path: Path, content: by
 
 @FUZZED
 @given(raw=tables())
-def test_any_tables_are_taken_or_refused_with_a_message(raw: dict[str, Any]) -> None:
+def test_any_tables_are_read_or_rejected_with_a_message(raw: dict[str, Any]) -> None:
     found = outcome(lambda: parsed(raw))
     if isinstance(found, str):
         assert found.startswith("file.toml: ")
@@ -149,7 +149,7 @@ def test_any_tables_are_taken_or_refused_with_a_message(raw: dict[str, Any]) -> 
     key=KEYS | st.lists(KEYS, max_size=3).map(".".join),
     value=st.sampled_from(TOKENS) | st.text(max_size=12),
 )
-def test_any_assignment_is_taken_or_refused_with_a_message(key: str, value: str) -> None:
+def test_any_assignment_is_read_or_rejected_with_a_message(key: str, value: str) -> None:
     raw = base()
 
     def assigned() -> Preset:

@@ -1,4 +1,4 @@
-"""Values in a preset: which are taken, and how those that are not are told."""
+"""Values in a preset: which are accepted, and the messages for the others."""
 
 from datetime import date
 from pathlib import Path
@@ -40,7 +40,7 @@ from tests.unit.engine.experiment.preset_fixtures import (
         (10**200, "1" + "0" * 56 + "..."),
     ],
 )
-def test_a_batch_size_that_is_none(value: object, shown: str) -> None:
+def test_invalid_batch_sizes(value: object, shown: str) -> None:
     expected = f"expected an integer (at least 1), got {shown}"
     assert refusal(changed(train={"batch_size": value})) == f"train.batch_size: {expected}"
     assert refusal(changed(grid={"batch_size": [1, value]})) == f"grid.batch_size[1]: {expected}"
@@ -48,7 +48,7 @@ def test_a_batch_size_that_is_none(value: object, shown: str) -> None:
     assert refusal(changed(seeds=value)) == f"seeds: {expected}"
 
 
-def test_no_batch_size_at_all() -> None:
+def test_a_missing_batch_size() -> None:
     raw = base()
     del raw["train"]["batch_size"]
     expected = "train.batch_size: required | [train] | [grid] | [[cells]]"
@@ -58,7 +58,7 @@ def test_no_batch_size_at_all() -> None:
     assert parsed({**raw, "cells": [{"batch_size": 1}, {"batch_size": 2}]}).trial_count == 2
 
 
-def test_no_rate_at_all() -> None:
+def test_a_missing_learning_rate() -> None:
     raw = base()
     del raw["train"]["lr"]
     assert says(refusal(raw), "train.lr: required | [train] | [grid] | [[cells]]")
@@ -66,7 +66,7 @@ def test_no_rate_at_all() -> None:
 
 
 @pytest.mark.parametrize("table", ["data", "model"])
-def test_no_data_or_model_at_all(table: str) -> None:
+def test_missing_data_or_model(table: str) -> None:
     for raw in (changed(), changed(**{table: 0})):
         raw[table] = {}
         assert refusal(raw) == f"{table}.name: required in [{table}]"
@@ -89,13 +89,13 @@ def test_numbers_in_lists_are_finite(value: float) -> None:
     assert says(message, f"sharpness.epsilon: | finite | got {value}")
 
 
-def test_a_box_is_looked_into_once() -> None:
+def test_each_epsilon_is_given_once() -> None:
     refused = refusal(changed(sharpness={"epsilon": [1e-3, 5e-4, 1e-3]}))
     assert says(refused, "sharpness.epsilon: 0.001 | twice")
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0, "0"), (0.0, "0.0"), (-0.1, "-0.1"), ("x", "'x'")])
-def test_a_rate_is_above_zero(value: object, shown: str) -> None:
+def test_a_learning_rate_is_above_zero(value: object, shown: str) -> None:
     expected = f"train.lr: expected a number (above 0), got {shown}"
     assert refusal(changed(train={"lr": value})) == expected
 
@@ -162,7 +162,7 @@ def test_a_rate_is_above_zero(value: object, shown: str) -> None:
         ),
     ],
 )
-def test_a_value_of_the_wrong_kind(table: str, key: str, value: object, expected: str) -> None:
+def test_a_value_of_the_wrong_type(table: str, key: str, value: object, expected: str) -> None:
     message = refusal(changed(**{table: {key: value}}))
     assert message.startswith(f"{table}.{key}: ")
     assert message.endswith(expected)
@@ -204,12 +204,12 @@ def test_two_budgets_or_none() -> None:
         ),
     ],
 )
-def test_settings_that_do_not_go_together(tables: dict[str, Any], key: str) -> None:
+def test_contradictory_settings(tables: dict[str, Any], key: str) -> None:
     assert refusal(changed(**tables)).startswith(key)
 
 
 @pytest.mark.parametrize("plan", [3, {}, "x", [3], [{}], [{"group": "x", "what": 1}]])
-def test_a_plan_that_is_none(plan: object) -> None:
+def test_invalid_plans(plan: object) -> None:
     assert refusal(changed(plan=plan)).startswith("plan: ")
 
 
@@ -219,7 +219,7 @@ def test_a_plan_that_is_none(plan: object) -> None:
 @pytest.mark.parametrize("digits", ["9", "0xf"])
 @pytest.mark.parametrize("key", ["batch_size", "optimizer"])
 @pytest.mark.parametrize("by_set", [False, True])
-def test_a_number_of_thousands_of_digits_is_refused(
+def test_a_number_with_thousands_of_digits_is_rejected(
     tmp_path: Path, digits: str, key: str, by_set: bool
 ) -> None:
     number = digits + digits[-1] * 5000
@@ -231,29 +231,27 @@ def test_a_number_of_thousands_of_digits_is_refused(
 
 
 @pytest.mark.parametrize("key", ["title", "seeds", "grid", "cells", "plan", "train"])
-def test_a_number_of_thousands_of_digits_in_place_of_anything_else(
-    tmp_path: Path, key: str
-) -> None:
+def test_a_number_with_thousands_of_digits_in_any_place(tmp_path: Path, key: str) -> None:
     number = "0x" + "f" * 5000
     message = told(lambda: load_preset(written(tmp_path, BASE), [f"{key}={number}"]))
     assert f"{tmp_path}" in message or f"--set {key}" in message
 
 
 @pytest.mark.parametrize("key", ["title", "seeds", "grid.lr", "cells", "plan", "memory", "x"])
-def test_tables_nested_without_end_are_refused(tmp_path: Path, key: str) -> None:
+def test_deeply_nested_tables_are_rejected(tmp_path: Path, key: str) -> None:
     text = BASE.replace('title = "Small and large"', f"{key}{'.a' * 3000} = 1")
     message = told(lambda: load_preset(written(tmp_path, text)))
     assert message.startswith(f"{tmp_path}")
 
 
 @pytest.mark.parametrize("key", ["momentum", "optimizer", "x"])
-def test_tables_nested_without_end_in_a_table_are_refused(tmp_path: Path, key: str) -> None:
+def test_deeply_nested_tables_in_a_table_are_rejected(tmp_path: Path, key: str) -> None:
     text = f"{BASE}{key}{'.a' * 3000} = 1\n"
     message = told(lambda: load_preset(written(tmp_path, text)))
     assert message.startswith(f"{tmp_path}")
 
 
-def test_lists_nested_without_end_are_refused(tmp_path: Path) -> None:
+def test_deeply_nested_lists_are_rejected(tmp_path: Path) -> None:
     nested = "hidden = " + "[" * 5000 + "]" * 5000
     with pytest.raises(UsageProblem):
         load_preset(written(tmp_path, BASE.replace('name = "mlp"', f'name = "mlp"\n{nested}')))

@@ -1,4 +1,4 @@
-"""`[select]` unfolds into candidates, which know their rivals; and what is refused."""
+"""`[select]` is expanded into candidates with their rivals; what is rejected."""
 
 from itertools import product
 from typing import Any
@@ -51,7 +51,7 @@ def test_every_configuration_of_the_grid_has_every_candidate(
     assert {each.settings.data.validation for each in found} == {0.1}
 
 
-def test_a_group_is_named_by_what_its_rivals_share() -> None:
+def test_a_group_is_named_by_the_common_settings() -> None:
     found = configurations(
         **without_rate(
             grid={"batch_size": [8, 64], "optimizer": ["sgd", "adam"]}, select={"lr": RATES}
@@ -62,12 +62,12 @@ def test_a_group_is_named_by_what_its_rivals_share() -> None:
     }  # fmt: skip
 
 
-def test_without_select_nobody_has_rivals() -> None:
+def test_without_select_there_are_no_rivals() -> None:
     (only,) = configurations()
     assert (only.rivals, only.settings.data.validation) == ("", 0.0)
 
 
-def test_cells_have_candidates_too_but_in_what_they_set() -> None:
+def test_cells_have_candidates_except_in_keys_they_set() -> None:
     found = configurations(
         **without_rate(
             grid={"batch_size": [8]},
@@ -84,20 +84,20 @@ def test_cells_have_candidates_too_but_in_what_they_set() -> None:
     ]  # fmt: skip
 
 
-def test_groups_of_one_name_are_told_apart() -> None:
+def test_groups_with_equal_names_are_numbered() -> None:
     cells = [{"batch_size": size, "label": "same"} for size in (8, 16)]
     found = configurations(**without_rate(cells=cells, select={"lr": RATES}))
     assert list(groups(found)) == ["same", "same.2"]
 
 
-def test_the_split_that_is_asked_for_is_kept() -> None:
+def test_the_given_validation_share_is_kept() -> None:
     data = {"name": "digits", "validation": 0.25}
     found = configurations(**without_rate(data=data, select={"lr": RATES}))
     assert {each.settings.data.validation for each in found} == {0.25}
 
 
 @pytest.mark.parametrize("by", ["validation_accuracy", "validation_loss", "steps_to_target"])
-def test_what_decides_is_read(by: str) -> None:
+def test_the_criterion_is_read(by: str) -> None:
     raw = base(
         title="t",
         train={"batch_size": 8, "epochs": 2, "target_accuracy": 0.5},
@@ -107,7 +107,7 @@ def test_what_decides_is_read(by: str) -> None:
     assert parse_preset(raw, "p", "file.toml").selection == expected
 
 
-def test_accuracy_decides_by_default() -> None:
+def test_accuracy_is_the_default_criterion() -> None:
     raw = base(title="t", select={"train": {"lr": RATES}})
     found = parse_preset(raw, "p", "file.toml")
     assert found.selection == Selection(keys=("train.lr",), by="validation_accuracy")
@@ -116,7 +116,7 @@ def test_accuracy_decides_by_default() -> None:
     assert parse_preset(base(title="t"), "p", "file.toml").selection is None
 
 
-def test_a_value_of_the_table_that_is_chosen_has_no_effect() -> None:
+def test_a_value_that_select_overrides_is_noted() -> None:
     (note,) = notes(select={"lr": RATES})
     assert says(note, "train.lr | [train] | no effect | [select]")
 
@@ -153,11 +153,11 @@ def test_a_value_of_the_table_that_is_chosen_has_no_effect() -> None:
         ({"select": {"lr": [0.1] * 100_001}}, "grid | 100,001 trials"),
     ],
 )  # fmt: skip
-def test_what_is_refused(more: dict[str, Any], message: str) -> None:
+def test_mistakes_are_rejected_with_their_key(more: dict[str, Any], message: str) -> None:
     assert says(refusal(**more), message)
 
 
-def test_a_claim_that_names_no_group_is_told_the_groups() -> None:
+def test_a_claim_about_an_unknown_label_lists_the_groups() -> None:
     claim = {
         "statement": "s",
         "measure": "test_accuracy",

@@ -1,4 +1,4 @@
-"""One value as TOML on one line: read back it is the same, and every character can be shown."""
+"""A value as a TOML literal on one line: it reads back unchanged and is printable."""
 
 import datetime
 import tomllib
@@ -35,7 +35,7 @@ def test_a_literal_reads_back_as_the_value(value: Any) -> None:
 
 
 @given(SCALARS)
-def test_a_literal_means_what_the_writer_of_files_means(value: Any) -> None:
+def test_a_literal_equals_that_of_tomli_w(value: Any) -> None:
     written = tomllib.loads(tomli_w.dumps({"value": value}))
     assert tomllib.loads(f"value = {literal(value)}") == written
 

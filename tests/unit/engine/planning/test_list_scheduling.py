@@ -1,4 +1,4 @@
-"""Lists of jobs and when they end, against all orders there are."""
+"""Lists of jobs and when they end, compared with all possible orders."""
 
 from itertools import permutations, product
 
@@ -43,11 +43,11 @@ def optimum(jobs: list[float], workers: int) -> float:
         ([1.0], 2, [9.0, 5.0], 9.0),
     ],
 )
-def test_ends(jobs: list[float], workers: int, busy: list[float], end: float) -> None:
+def test_makespans(jobs: list[float], workers: int, busy: list[float], end: float) -> None:
     assert makespan(jobs, workers, busy) == end
 
 
-def test_of_very_many_jobs_the_work_is_shared_out() -> None:
+def test_with_very_many_jobs_the_work_is_divided_evenly() -> None:
     count = 2 * MANY + 2
     assert makespan([1.0] * count, 2) == count / 2
     assert makespan([1.0] * count, 2, [4.0]) == count / 2 + 2
@@ -65,7 +65,7 @@ def test_the_longest_first_is_within_a_third_of_the_best(jobs: list[float], work
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(seconds, min_size=1, max_size=5), st.integers(1, 3))
-def test_some_list_reaches_the_best_end(jobs: list[float], workers: int) -> None:
+def test_some_order_reaches_the_optimum(jobs: list[float], workers: int) -> None:
     ends = {makespan(list(order), workers) for order in permutations(jobs)}
     assert min(ends) == optimum(jobs, workers)
 
@@ -75,18 +75,18 @@ def ordered(jobs: list[Job], workers: int) -> list[Job]:
     return sorted(jobs, key=lambda job: rank(job, turns))
 
 
-def test_seeds_take_turns_and_the_longest_of_each_comes_first() -> None:
+def test_seed_by_seed_with_the_longest_job_first() -> None:
     jobs = [Job(turn, length) for length in (1.0, 8.0) for turn in (0, 1)]
     assert ordered(jobs, 1) == [Job(0, 8.0), Job(0, 1.0), Job(1, 8.0), Job(1, 1.0)]
 
 
-def test_a_long_one_of_a_late_turn_comes_first_where_that_ends_the_sweep_earlier() -> None:
+def test_a_long_job_comes_first_if_the_sweep_then_ends_earlier() -> None:
     """In turns 2 + 10 = 12 seconds, the longest first 10."""
     jobs = [*[Job(0, 1.0)] * 4, Job(1, 10.0)]
     assert ordered(jobs, 2) == [Job(1, 10.0), *[Job(0, 1.0)] * 4]
 
 
 @pytest.mark.parametrize(("last", "turns"), [(41.0, True), (39.0, False)])
-def test_five_percent_are_what_turns_may_cost(last: float, turns: bool) -> None:
+def test_seed_by_seed_may_cost_five_percent(last: float, turns: bool) -> None:
     """In turns it ends after 2 + `last` seconds, the longest first after `last`."""
     assert in_turns([Job(0, 2.0), Job(0, 2.0), Job(1, last)], 2) is turns

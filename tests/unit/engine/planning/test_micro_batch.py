@@ -1,4 +1,4 @@
-"""Choosing a micro-batch: simulated machines with any line of peaks, limit, pace and failures."""
+"""Choosing a micro-batch size on simulated machines with any memory, speed and failures."""
 
 import math
 import re
@@ -84,7 +84,7 @@ def chosen(batch_size: int, tried: list[Shape], limit: int, held: int = 0) -> Mi
 @example(Machine(0, 0.0, jump=(11, 1 << 30)), 20_000, 1 << 20)
 @example(Machine(0, 1.0, breaks=5000), 20_000, 1 << 30)
 @example(Machine(0, 1.0, breaks=1), 1, 1)
-def test_probing_ends_and_repeats_nothing(machine: Machine, batch_size: int, limit: int) -> None:
+def test_measuring_ends_and_repeats_no_size(machine: Machine, batch_size: int, limit: int) -> None:
     tried = machine.probed(batch_size, limit)
     assert tried
     if not any(fits(shape, limit) for shape in tried):
@@ -108,7 +108,7 @@ def test_on_a_straight_line_the_largest_that_fits_is_found(
 
 @FUZZED
 @given(machine=machines(), batch_size=BATCHES, limit=LIMITS)
-def test_nothing_is_tried_that_the_line_expects_not_to_fit(
+def test_no_size_is_measured_that_is_predicted_not_to_fit(
     machine: Machine, batch_size: int, limit: int
 ) -> None:
     """But for one image, without which nobody could say that not even one fits."""
@@ -134,13 +134,11 @@ def test_nothing_is_tried_that_the_line_expects_not_to_fit(
         (Machine(0, 1, breaks=1), 512, 10_000, [8, 4, 2, 1]),
     ],
 )
-def test_sizes_that_are_tried(
-    machine: Machine, batch_size: int, limit: int, sizes: list[int]
-) -> None:
+def test_measured_sizes(machine: Machine, batch_size: int, limit: int, sizes: list[int]) -> None:
     assert [shape.micro_batch_size for shape in machine.probed(batch_size, limit)] == sizes
 
 
-def test_the_line_goes_through_what_was_measured() -> None:
+def test_the_line_goes_through_the_measurements() -> None:
     tried = [Shape(10, 130), Shape(40, 400), Shape(20, 200), Shape(80, failed="out of memory")]
     for size, expected in [(0, 30), (5, 80), (10, 130), (15, 165), (20, 200), (30, 300), (50, 500)]:
         assert expected_peak(size, tried, held=30) == expected
@@ -148,7 +146,7 @@ def test_the_line_goes_through_what_was_measured() -> None:
     assert expected_peak(100, [Shape(10, 50)], held=30) == 230
 
 
-def test_a_plateau_promises_no_less_memory() -> None:
+def test_the_prediction_never_decreases() -> None:
     assert expected_peak(100, [Shape(8, 60), Shape(32, 50)], held=30) == 50
 
 
@@ -162,7 +160,7 @@ def test_a_plateau_promises_no_less_memory() -> None:
     limit=LIMITS,
     data=st.data(),
 )
-def test_the_choice_was_executed_keeps_the_headroom_and_has_a_true_reason(
+def test_the_choice_was_measured_fits_and_has_a_true_reason(
     machine: Machine, batch_size: int, limit: int, data: st.DataObject
 ) -> None:
     paces = st.floats(0.5, 2.0)
@@ -305,14 +303,14 @@ def test_choices(batch_size: int, tried: list[Shape], limit: int, micro: int, re
     assert chosen(batch_size, tried, limit) == MicroBatchChoice(micro, reason)
 
 
-def test_sizes_that_do_not_divide_the_batch_are_tried() -> None:
+def test_sizes_that_do_not_divide_the_batch_are_measured() -> None:
     tried = Machine(0, 1).probed(512, 350)
     divides = [512 % shape.micro_batch_size == 0 for shape in tried]
     assert False in divides
     assert chosen(512, tried, 350).micro_batch_size == 315
 
 
-def test_nothing_is_chosen_that_fits_nowhere() -> None:
+def test_nothing_is_chosen_if_nothing_fits() -> None:
     assert choose_micro_batch(512, [], 1000, 0) is None
     assert choose_micro_batch(512, [Shape(1, 901)], 1000, 0) is None
     assert choose_micro_batch(512, [Shape(1, failed="out of memory")], 1000, 0) is None

@@ -1,4 +1,4 @@
-"""The numeric plan of a trial on its own, and when a recorded one may be used again."""
+"""The numeric plan of a single trial, and when a recorded plan may be reused."""
 
 import re
 from typing import Literal
@@ -65,7 +65,7 @@ def test_batch_and_micro_batches(
 
 @settings(deadline=None)
 @given(st.integers(1, 3000), st.integers(1, 3000) | st.just("auto"), st.integers(1, 2000))
-def test_the_micro_batches_hold_the_batch(
+def test_the_micro_batches_add_up_to_the_batch(
     asked: int, micro: int | Literal["auto"], train_size: int
 ) -> None:
     plan = make_plan(trial(asked, micro), train_size, threads=1)
@@ -101,9 +101,7 @@ def test_reason(asked: int, micro: Micro, reason: str) -> None:
 
 
 @pytest.mark.parametrize(("batch_size", "micro"), [(100, 32), (64, 63), (10, 4), (5000, 1000)])
-def test_the_reason_of_ragged_micro_batches_names_them_and_states_no_false_sum(
-    batch_size: int, micro: int
-) -> None:
+def test_the_reason_for_uneven_micro_batches_has_the_right_sum(batch_size: int, micro: int) -> None:
     plan = make_plan(trial(batch_size, micro), train_size=1437, threads=1)
     plain = plan.reason.replace(",", "")
     whole, count, size, tail = map(int, re.findall(r"\d+", plain.split("; ")[-1])[:4])
@@ -112,7 +110,7 @@ def test_the_reason_of_ragged_micro_batches_names_them_and_states_no_false_sum(
     assert re.search(rf"\b{micro}\b", plain)
 
 
-def test_a_recorded_plan_is_used_again_whatever_this_machine_would_choose() -> None:
+def test_a_recorded_plan_is_reused_on_any_machine() -> None:
     measured = replace(
         make_plan(trial(64), 1437, threads=1),
         micro_batch_size=16,
@@ -145,23 +143,23 @@ def test_a_recorded_plan_is_used_again_whatever_this_machine_would_choose() -> N
         (trial(64, 32), trial(64, 100), 1437, False),
     ],
 )
-def test_when_a_recorded_plan_still_describes_the_trial(
+def test_when_a_recorded_plan_is_valid(
     recorded: Trial, asked: Trial, train_size: int, fits: bool
 ) -> None:
     plan = make_plan(recorded, 1437, threads=1)
     assert reusable([plan], [asked], train_size) == (plan if fits else None)
 
 
-def test_a_plan_of_several_members_is_not_that_of_one() -> None:
+def test_a_plan_of_several_members_is_not_reused_for_one() -> None:
     stacked = replace(make_plan(trial(64), 1437, threads=1), members=("b-s0", "b-s1"))
     assert reusable([stacked], [trial(64)], 1437) is None
 
 
-def test_without_records_there_is_none() -> None:
+def test_without_recorded_plans_none_is_reused() -> None:
     assert reusable([], [trial(64)], 1437) is None
 
 
-def test_convolutions_run_channels_last_but_on_a_gpu() -> None:
+def test_convolutions_use_channels_last_on_a_cpu() -> None:
     plain, cnn = trial(8, "auto"), trial(8, "auto")
     cnn = replace(cnn, settings=replace(cnn.settings, model=Model(name="cnn")))
     layouts = [

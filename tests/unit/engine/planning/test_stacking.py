@@ -1,4 +1,4 @@
-"""Which stacks replicates are divided into, against all divisions there are."""
+"""Dividing replicates into stacks, compared with all possible divisions."""
 
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -53,7 +53,7 @@ def optimum(costs: list[float], workers: int) -> float:
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 7), st.integers(1, 3), st.integers(0, 5), st.integers(1, 4))
-def test_the_best_of_all_divisions_where_a_replicate_more_costs_the_same(
+def test_the_best_of_all_divisions_with_linear_costs(
     seeds: int, workers: int, once: int, each: int
 ) -> None:
     """Whatever part of a step is shared, no division ends the sweep 5 % earlier."""
@@ -74,31 +74,31 @@ def test_the_best_of_all_divisions_where_a_replicate_more_costs_the_same(
         assert (found.sizes, whole) == ((1,) * seeds, seeds * cost(1))
 
 
-def test_workers_that_would_be_idle_get_a_part() -> None:
+def test_idle_workers_get_a_stack() -> None:
     assert divide(5, 5, timed(cheap, 1, 2, 3, 5), 3.0, 2).sizes == (3, 2)
     assert divide(5, 5, timed(cheap, 1, 2, 3, 5), 3.0, 1).sizes == (5,)
     assert divide(5, 5, timed(cheap, 1, 2, 3, 5), 3.0, 3).sizes == (2, 2, 1)
     assert divide(16, 16, timed(cheap, 1, 4, 8, 16), 3.0, 2).sizes == (8, 8)
 
 
-def test_workers_that_have_something_else_to_do_do_not() -> None:
+def test_busy_workers_get_no_stack() -> None:
     assert divide(5, 5, timed(cheap, 1, 2, 3, 5), 3.0, 2, others=[7.0] * 5).sizes == (5,)
     assert divide(5, 5, timed(cheap, 1, 2, 3, 5), 3.0, 2, busy=[7.0]).sizes == (5,)
     assert divide(5, 5, timed(cheap, 1, 2, 3, 5), 3.0, 2, busy=[0.5]).sizes == (3, 2)
 
 
-def test_seconds_are_those_of_the_trial_whatever_a_step_takes() -> None:
+def test_seconds_scale_with_the_trial() -> None:
     """Alone 100 s, a stack of five 7/3 of that: the other worker is free after 200 s."""
     stacks = [StackTiming(stack.size, stack.seconds / 1e4) for stack in timed(cheap, 1, 2, 3, 5)]
     assert divide(5, 5, stacks, 100.0, 2, busy=[200.0]).sizes == (5,)
     assert divide(5, 5, stacks, 100.0, 2, busy=[20.0]).sizes == (3, 2)
 
 
-def test_the_reason_tells_the_gain() -> None:
+def test_the_reason_names_the_gain() -> None:
     assert divide(5, 5, timed(cheap, 1, 5), 3.0, 1).reason == "2.1 × as fast as one after the other"
 
 
-def test_what_gains_less_than_five_percent_stays_alone() -> None:
+def test_a_gain_below_five_percent_is_not_stacked() -> None:
     alone = divide(4, 4, timed(lambda size: 0.96 * size if size > 1 else 1.0, 1, 2, 4), 1.0, 1)
     assert alone == Pieces(
         (1, 1, 1, 1), "alone: a stack of 4 is only 1.04 × as fast as one after the other"
@@ -108,24 +108,24 @@ def test_what_gains_less_than_five_percent_stays_alone() -> None:
     assert max(stacked.sizes) > 1
 
 
-def test_a_stack_that_would_end_later_is_left() -> None:
+def test_a_stack_that_would_end_later_is_not_used() -> None:
     """Two workers train two replicates in 3 s; one stack of both takes 4."""
     found = divide(2, 2, timed(cheap, 1, 2), 3.0, 2)
     assert found == Pieces((1, 1), "alone: one stack of replicates would end later")
 
 
-def test_without_figures_nothing_is_stacked() -> None:
+def test_without_measurements_nothing_is_stacked() -> None:
     assert divide(3, 3, [], 1.0, 1) == Pieces((1, 1, 1))
     assert divide(1, 1, timed(cheap, 1), 1.0, 1) == Pieces((1,))
     assert divide(3, 3, timed(cheap, 2, 3), 1.0, 1) == Pieces((1, 1, 1))
     assert divide(3, 3, timed(cheap, 1), 1.0, 1) == Pieces((1, 1, 1))
 
 
-def test_none_is_larger_than_those_that_were_timed() -> None:
+def test_no_stack_is_larger_than_the_timed_ones() -> None:
     assert divide(10, 10, timed(cheap, 1, 2, 4), 3.0, 1).sizes == (4, 3, 3)
 
 
-def test_none_is_larger_than_fits() -> None:
+def test_no_stack_is_larger_than_allowed() -> None:
     assert divide(10, 3, timed(cheap, 1, 2, 4), 3.0, 1).sizes == (3, 3, 2, 2)
     assert divide(10, 1, timed(cheap, 1, 2, 4), 3.0, 1) == Pieces((1,) * 10)
 
@@ -137,7 +137,7 @@ def test_a_little_earlier_is_not_worth_more_work() -> None:
     assert divide(5, 5, stacks, 3.0, 2, others=[20.0, 20.0]).sizes == (3, 2)
 
 
-def test_between_two_sizes_a_line_is_drawn() -> None:
+def test_times_are_interpolated_between_sizes() -> None:
     stacks = [StackTiming(8, 5.0), StackTiming(1, 1.0), StackTiming(4, 2.0)]
     assert [step_seconds(size, stacks) for size in (1, 2, 3, 4, 6, 8)] == [
         *(1.0, pytest.approx(4 / 3), pytest.approx(5 / 3), 2.0, 3.5, 5.0)
@@ -155,11 +155,11 @@ def test_between_two_sizes_a_line_is_drawn() -> None:
         (20, 3, (1, 2, 4, 7, 8, 16, 20)),
     ],
 )
-def test_sizes_that_are_timed(seeds: int, workers: int, sizes: tuple[int, ...]) -> None:
+def test_timed_sizes(seeds: int, workers: int, sizes: tuple[int, ...]) -> None:
     assert candidates(seeds, workers) == sizes
 
 
-def test_a_size_that_the_preset_names() -> None:
+def test_the_presets_size() -> None:
     assert fixed(7, 3).sizes == (3, 3, 1)
     assert fixed(6, 3).sizes == (3, 3)
     assert fixed(2, 2) == Pieces((2,), "as the preset says")
@@ -179,13 +179,13 @@ def test_a_size_that_the_preset_names() -> None:
         (Run(), {"target_accuracy": 0.9}, MAX_TRIALS),
     ],
 )
-def test_what_may_be_stacked(run: Run, train: dict[str, object], largest: int) -> None:
+def test_which_settings_allow_stacks(run: Run, train: dict[str, object], largest: int) -> None:
     made: Settings = configuration(64).settings
     made = replace(made, run=run, train=replace(made.train, **train))
     assert largest_stack(made) == largest
 
 
-def test_times_that_are_compared_are_shared_by_all_replicates_or_by_none() -> None:
+def test_whole_stacks_all_replicates_or_none() -> None:
     divided = divide(5, 5, timed(cheap, 1, 2, 3, 5), 3.0, 2, whole=True)
     assert divided.sizes == (5,)  # though 3 and 2 would end sooner
     assert divide(5, 3, timed(cheap, 1, 2, 3), 3.0, 2, whole=True).sizes == (1,) * 5

@@ -1,4 +1,4 @@
-"""What a budget buys, against a count of one step after the other."""
+"""The steps of a budget, compared with counting one step after the other."""
 
 import itertools
 from collections.abc import Iterator
@@ -66,11 +66,11 @@ def test_samples_after_steps(train_size: int, batch_size: int, steps: int) -> No
 
 @settings(deadline=None)
 @given(sizes, batch_sizes, st.integers(1, 10**6))
-def test_steps_are_themselves(train_size: int, batch_size: int, steps: int) -> None:
+def test_a_budget_in_steps(train_size: int, batch_size: int, steps: int) -> None:
     assert planned_steps(train(steps=steps), train_size, batch_size) == steps
 
 
-def test_seconds_have_no_number_of_steps() -> None:
+def test_a_budget_in_seconds_has_no_number_of_steps() -> None:
     assert planned_steps(train(seconds=60.0), 1437, 8) is None
 
 

@@ -1,4 +1,4 @@
-"""Batch size and learning rate at every step, against tables worked out by hand."""
+"""Batch size and learning rate at every step, compared with tables computed by hand."""
 
 import math
 from typing import Any, NamedTuple
@@ -273,7 +273,7 @@ def test_totals(name: str) -> None:
         assert (course.total_steps, course.total_samples) == (len(sizes), sum(sizes)) == whole
 
 
-def test_what_a_probe_waits_for() -> None:
+def test_the_steps_of_a_probe() -> None:
     """15 steps of which 10 take the first half of the images: shares are of the images."""
     course = Course(TABLES["the batch grows instead"][0], 10)
     shares = (0.0, 0.25, 0.5, 0.55, 0.75, 0.95, 1.0)
@@ -318,7 +318,7 @@ courses = st.builds(
 
 @settings(deadline=None, max_examples=400)
 @given(courses, sizes)
-def test_what_is_planned_is_what_a_walk_finds(of: Settings, train_size: int) -> None:
+def test_the_plan_equals_a_step_by_step_walk(of: Settings, train_size: int) -> None:
     course = Course(of, train_size)
     found = walk(course, train_size)
     assert course.total_steps == len(found.sizes)
@@ -347,7 +347,7 @@ def test_a_stage_lasts_until_something_changes(of: Settings, train_size: int) ->
 
 @settings(deadline=None, max_examples=200)
 @given(courses, sizes, st.floats(0, 1))
-def test_a_share_is_used_after_so_many_steps(of: Settings, train_size: int, share: float) -> None:
+def test_steps_after_which_a_share_is_used(of: Settings, train_size: int, share: float) -> None:
     course = Course(of, train_size)
     if not course.changes_batch:
         return

@@ -1,4 +1,4 @@
-"""Learning rates at each batch size and each step, against numbers worked out by hand."""
+"""Learning rates at each batch size and step, compared with numbers computed by hand."""
 
 from typing import Literal
 
@@ -74,12 +74,12 @@ def test_adam_sqrt_moves_betas_and_epsilon_too(
 
 
 @pytest.mark.parametrize("batch_size", [641, 1024, 1437])
-def test_adam_sqrt_refuses_a_negative_beta(batch_size: int) -> None:
+def test_adam_sqrt_rejects_a_negative_beta(batch_size: int) -> None:
     with pytest.raises(UsageProblem, match=rf"^scaling.rule: .*beta1.*{batch_size} is"):
         rates("adam-sqrt", batch_size)
 
 
-def test_adam_sqrt_goes_as_far_as_it_can() -> None:
+def test_adam_sqrt_up_to_its_limit() -> None:
     scaled = rates("adam-sqrt", 639)
     assert scaled.betas == pytest.approx((1 - 0.9984375, 1 - 0.009984375), rel=1e-9)
     assert scaled.betas[0] > 0
@@ -112,7 +112,7 @@ def test_the_cap_comes_after_scaling(rule: Rule, batch_size: int, lr: float) -> 
     assert rates(rule, batch_size, max_lr=0.08).lr == pytest.approx(lr, rel=1e-14)
 
 
-def test_the_cap_leaves_betas_and_epsilon_alone() -> None:
+def test_the_cap_does_not_change_betas_and_epsilon() -> None:
     capped, free = rates("adam-sqrt", 256, max_lr=0.01), rates("adam-sqrt", 256)
     assert (capped.betas, capped.epsilon) == (free.betas, free.epsilon)
 

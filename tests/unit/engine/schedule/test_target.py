@@ -1,4 +1,4 @@
-"""A target that ends a training: judged on validation or test, at evenly spaced moments."""
+"""A target that ends a training: checked on validation or test images, evenly spaced."""
 
 import itertools
 import math
@@ -108,7 +108,7 @@ def first_check(found: list[Evaluation], checks: int, good: Callable[[Evaluation
 
 
 @pytest.mark.parametrize("checks", [1, 3, 100])
-def test_it_ends_at_the_first_check_that_is_good_enough(
+def test_training_ends_at_the_first_check_that_reaches_the_target(
     images: Images, checks: int, step_by_step: list[Evaluation]
 ) -> None:
     expected = first_check(step_by_step, checks, lambda figures: figures.accuracy >= 0.45)
@@ -127,20 +127,20 @@ def test_it_ends_at_the_first_check_that_is_good_enough(
     assert all(torch.equal(a, b) for a, b in zip(found.weights, plain.weights, strict=True))
 
 
-def test_more_checks_end_it_no_later(images: Images) -> None:
+def test_more_checks_never_end_training_later(images: Images) -> None:
     one, seven = (run(images, target_loss=1.9, target_checks=n) for n in (1, 7))
     assert seven.records[-1].steps < one.records[-1].steps
     assert one.records[-1].steps % STEPS == 0
 
 
-def test_a_loss_is_a_target_too(images: Images, step_by_step: list[Evaluation]) -> None:
+def test_a_loss_as_the_target(images: Images, step_by_step: list[Evaluation]) -> None:
     expected = first_check(step_by_step, 100, lambda figures: figures.loss <= 1.8)
     found = run(images, target_loss=1.8, target_checks=100)
     assert found.records[-1].steps == expected
     assert found.ended.reason == "reached a validation loss of 1.8"
 
 
-def test_without_a_split_it_is_judged_on_the_test_set(images: Images) -> None:
+def test_without_a_split_the_test_set_is_used(images: Images) -> None:
     whole = Images(
         images.train, images.train_labels, images.test, images.test_labels, images.train_part
     )
@@ -149,7 +149,7 @@ def test_without_a_split_it_is_judged_on_the_test_set(images: Images) -> None:
     assert found.records[-1].test_accuracy >= 0.25
 
 
-def test_checks_do_not_change_what_is_trained(images: Images) -> None:
+def test_checks_do_not_change_the_training(images: Images) -> None:
     plain, checked = run(images), run(images, target_accuracy=1.0, target_checks=7)
     same = min(len(plain.records), len(checked.records))
     for one, other in zip(plain.records[:same], checked.records[:same], strict=True):
@@ -181,7 +181,7 @@ def ended(status: Any = "finished", **figures: Any) -> Ended:
         ({}, ended(), None),
     ],
 )
-def test_the_columns_of_what_it_took(train: Any, end: Ended, expected: Any) -> None:
+def test_the_columns_of_the_target(train: Any, end: Ended, expected: Any) -> None:
     state = sweep([(configuration(8, seeds=1, **train), [end])])
     names = ("steps_to_target", "samples_to_target", "seconds_to_target")
     (trial,) = state.trials.values()
@@ -191,7 +191,7 @@ def test_the_columns_of_what_it_took(train: Any, end: Ended, expected: Any) -> N
     assert found == (expected or (None, None, None))
 
 
-def test_it_is_known_to_one_check() -> None:
+def test_the_steps_to_the_target_are_exact_to_one_check() -> None:
     of = configuration(8, seeds=1, target_accuracy=0.5, target_checks=5)
     state = sweep([(of, [ended()])])
     (trial,) = state.trials.values()
@@ -206,5 +206,5 @@ def test_it_is_known_to_one_check() -> None:
         ({"target_checks": 4}, "train.target_checks: needs train.target_accuracy or"),
     ],
 )
-def test_targets_that_make_no_sense(train: dict[str, Any], told: str) -> None:
+def test_invalid_targets(train: dict[str, Any], told: str) -> None:
     assert told in refusal(train={"batch_size": 64, "lr": 0.1, "epochs": 2, **train})

@@ -1,4 +1,4 @@
-"""One more batch size in the grid of a sweep: the same trials as if it had been there before."""
+"""Adding a batch size to a sweep's grid gives the same trials as a grid that had it before."""
 
 import tomllib
 from pathlib import Path
@@ -79,7 +79,7 @@ ONE_BY_ONE = {"accumulation", "four-gpus", "grow-the-batch", "train-longer", "wa
 
 
 @pytest.mark.parametrize("name", sorted(set(preset_files()) - ONE_BY_ONE))
-def test_any_shipped_experiment_can_be_added_to(name: str) -> None:
+def test_a_batch_size_can_be_added_to_any_shipped_preset(name: str) -> None:
     preset = load_preset(preset_files()[name])
     after = with_batch_size(preset.raw, 48, SweepState())
     new = added(after, {each.id for each in preset.configurations})
@@ -102,7 +102,7 @@ def test_any_shipped_experiment_can_be_added_to(name: str) -> None:
         ),
     ],
 )
-def test_why_one_cannot_be_added(more: str, size: int, why: str) -> None:
+def test_why_a_batch_size_cannot_be_added(more: str, size: int, why: str) -> None:
     base = BASE.replace("lr = 0.1", 'lr = 0.1\noptimizer = "adam"')
     with pytest.raises(UsageProblem) as problem:
         with_batch_size(raw(more, base), size, SweepState().fold([READY]))
@@ -117,7 +117,7 @@ def test_why_one_cannot_be_added(more: str, size: int, why: str) -> None:
         (31, "15", "micro-batches of 15 leave one of 31"),
     ],
 )
-def test_batch_norm_must_not_meet_a_single_image(size: int, micro: str, why: str) -> None:
+def test_batch_norm_must_not_get_a_single_image(size: int, micro: str, why: str) -> None:
     base = BASE.replace('name = "mlp"', 'name = "mlp"\nbatch_norm = true')
     written = raw(f"[memory]\nmicro_batch_size = {micro}", base)
     with pytest.raises(UsageProblem) as problem:
@@ -125,7 +125,7 @@ def test_batch_norm_must_not_meet_a_single_image(size: int, micro: str, why: str
     assert why in str(problem.value)
 
 
-def test_the_stored_file_is_replaced_whole(tmp_path: Path) -> None:
+def test_the_stored_file_is_replaced_atomically(tmp_path: Path) -> None:
     (tmp_path / "sweep.toml").write_text("old")
     store(tmp_path, raw())
     assert read_raw(tmp_path) == raw()
@@ -160,9 +160,7 @@ def retried(attempt: int, name: str = "b8-s0") -> ev.AnyEvent:
         *[("finished", False), ("diverged", False)],
     ],
 )
-def test_a_trial_is_queued_anew_if_there_is_a_point_in_it(
-    status: ev.TrialStatus, anew: bool
-) -> None:
+def test_which_trials_can_be_retried(status: ev.TrialStatus, anew: bool) -> None:
     state = state_after(started(B8), ended(B8, status=status), retried(1))
     trial = state.trials["b8-s0"]
     assert trial.status == ("queued" if anew else status)
@@ -173,7 +171,7 @@ def test_a_trial_is_queued_anew_if_there_is_a_point_in_it(
         assert state.fold([ended(B8, attempt=2), retried(2)]).count("finished") == 1
 
 
-def test_a_trial_that_never_began_can_be_queued_anew() -> None:
+def test_a_trial_that_never_started_can_be_retried() -> None:
     skipped = ended(B8, status="skipped", attempt=0)
     state = state_after(skipped)
     assert state.count("skipped") == 1
@@ -182,7 +180,7 @@ def test_a_trial_that_never_began_can_be_queued_anew() -> None:
     assert state.fold([started(B8), ended(B8)]).count("finished") == 1
 
 
-def test_added_configurations_bring_their_trials_once() -> None:
+def test_added_configurations_add_their_trials_once() -> None:
     event = ev.ConfigurationsAdded(configurations=(B64, B8))
     state = state_after(started(B8), event, event)
     assert list(state.configurations) == ["b8", "b64"]

@@ -1,4 +1,4 @@
-"""Deleting a stored sweep: whole or not at all as far as the list can tell."""
+"""Deleting a stored sweep: for the list, it is deleted completely or not at all."""
 
 import fcntl
 import os
@@ -35,7 +35,7 @@ def sweep(home: Path) -> Path:
     return folder
 
 
-def test_a_deleted_sweep_is_gone_and_its_neighbour_is_not(home: Path) -> None:
+def test_only_the_given_sweep_is_deleted(home: Path) -> None:
     folder, other = sweep(home), sweep(home)
     delete_sweep(folder)
     assert sweep_folders(home) == [other]
@@ -43,7 +43,7 @@ def test_a_deleted_sweep_is_gone_and_its_neighbour_is_not(home: Path) -> None:
     assert (other / "trials" / "checkpoint.pt").is_file()
 
 
-def test_a_sweep_that_runs_is_refused_and_stays_whole(home: Path) -> None:
+def test_a_running_sweep_is_not_deleted(home: Path) -> None:
     folder = sweep(home)
     before = sorted(folder.rglob("*"))
     with open(folder / LOCK, "ab") as lock:
@@ -55,7 +55,7 @@ def test_a_sweep_that_runs_is_refused_and_stays_whole(home: Path) -> None:
     assert sweep_folders(home) == []
 
 
-def test_a_crash_before_the_end_leaves_nothing_in_the_list_and_the_next_cleans_up(
+def test_after_a_crash_the_next_deletion_cleans_up(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
@@ -75,7 +75,9 @@ def test_a_crash_before_the_end_leaves_nothing_in_the_list_and_the_next_cleans_u
     assert not (home / REMOVED).exists()
 
 
-def test_what_the_disk_refuses_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_cannot_be_deleted_are_reported(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -91,7 +93,7 @@ def test_what_the_disk_refuses_is_said(home: Path, monkeypatch: pytest.MonkeyPat
         delete_sweep(folder)
 
 
-def test_a_sweep_that_is_not_there_any_more(home: Path) -> None:
+def test_a_sweep_that_was_already_deleted(home: Path) -> None:
     folder = sweep(home)
     delete_sweep(folder)
     with pytest.raises(MachineProblem, match="cannot be deleted: No such file"):
@@ -99,7 +101,7 @@ def test_a_sweep_that_is_not_there_any_more(home: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["", "file://"])
-def test_what_it_kept_elsewhere_goes_too(home: Path, tmp_path: Path, kind: str) -> None:
+def test_checkpoints_elsewhere_are_deleted_too(home: Path, tmp_path: Path, kind: str) -> None:
     shared = tmp_path / "shared"
     launch = Launch(preset="quickstart", on="auto", checkpoints=f"{kind}{shared}/")
     made = [create_sweep(home, find_preset("quickstart"), launch) for _ in range(2)]
@@ -112,7 +114,7 @@ def test_what_it_kept_elsewhere_goes_too(home: Path, tmp_path: Path, kind: str) 
     assert read_launch(made[1]).checkpoints == f"{kind}{left}"
 
 
-def test_a_place_elsewhere_that_refuses_is_named(home: Path) -> None:
+def test_checkpoints_that_cannot_be_deleted_are_reported(home: Path) -> None:
     launch = Launch(preset="quickstart", on="auto", checkpoints="nowhere9://kept")
     folder = create_sweep(home, find_preset("quickstart"), launch)
     with pytest.raises(MachineProblem, match="checkpoints in nowhere9://"):
@@ -120,7 +122,7 @@ def test_a_place_elsewhere_that_refuses_is_named(home: Path) -> None:
     assert sweep_folders(home) == []
 
 
-def test_a_place_that_is_not_the_sweep_s_alone_is_left(home: Path, tmp_path: Path) -> None:
+def test_a_shared_checkpoint_folder_is_not_deleted(home: Path, tmp_path: Path) -> None:
     folder, shared = sweep(home), tmp_path / "shared"
     (shared / "others").mkdir(parents=True)
     launch = Launch(preset="quickstart", on="auto", checkpoints=str(shared))

@@ -1,4 +1,4 @@
-"""How stored sweeps stand, and that looking again reads only what is new."""
+"""The states of stored sweeps, and that listing again reads only new events."""
 
 import fcntl
 from collections.abc import Iterator
@@ -85,7 +85,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return offsets
 
 
-def test_looking_again_says_what_a_fresh_look_says(home: Path) -> None:
+def test_listing_again_equals_a_new_listing(home: Path) -> None:
     listing = Listing(home)
     assert listing.look() == []
     folder = sweep(home)
@@ -104,7 +104,7 @@ def test_looking_again_says_what_a_fresh_look_says(home: Path) -> None:
     assert (found[0].state, found[0].seconds, found[0].alive) == ("finished", 3.0, False)
 
 
-def test_of_a_sweep_that_runs_only_what_is_new_is_read(home: Path, read: list[int]) -> None:
+def test_of_a_running_sweep_only_new_events_are_read(home: Path, read: list[int]) -> None:
     folder = sweep(home)
     listing = Listing(home)
     with held(folder):
@@ -116,7 +116,7 @@ def test_of_a_sweep_that_runs_only_what_is_new_is_read(home: Path, read: list[in
         assert min(read) == size
 
 
-def test_a_sweep_that_nobody_runs_is_read_once(home: Path, read: list[int]) -> None:
+def test_a_sweep_without_a_conductor_is_read_once(home: Path, read: list[int]) -> None:
     interrupted = sweep(home, ended("b8-s0"))
     listing = Listing(home)
     first = listing.look()
@@ -128,7 +128,7 @@ def test_a_sweep_that_nobody_runs_is_read_once(home: Path, read: list[int]) -> N
     assert listing.look()[0].state == "interrupted"
 
 
-def test_a_resumed_sweep_and_one_that_is_gone_are_noticed(home: Path) -> None:
+def test_resumed_and_deleted_sweeps_are_noticed(home: Path) -> None:
     ending = SweepEnded(state="stopped", seconds=3.0, trials=2, finished=0, failed=0)
     folder, other = sweep(home, ending), sweep(home, ending)
     listing = Listing(home)
@@ -140,7 +140,7 @@ def test_a_resumed_sweep_and_one_that_is_gone_are_noticed(home: Path) -> None:
     assert [found.id for found in listing.look()] == [folder.name]
 
 
-def test_a_sweep_that_is_held_still_says_so(home: Path) -> None:
+def test_a_paused_sweep_is_listed_as_paused(home: Path) -> None:
     folder = sweep(home, SweepPaused())
     listing = Listing(home)
     with held(folder):
@@ -149,7 +149,7 @@ def test_a_sweep_that_is_held_still_says_so(home: Path) -> None:
         assert listing.look()[0].state == "running"
 
 
-def test_sweeps_of_one_preset_have_one_digest_and_changed_ones_another(home: Path) -> None:
+def test_the_digest_depends_on_the_preset(home: Path) -> None:
     same = find_preset("quickstart")
     for preset in (same, same, find_preset("quickstart", ["train.epochs=3"])):
         create_sweep(home, preset, Launch(preset="quickstart"))
@@ -169,7 +169,7 @@ def test_the_size_is_that_of_all_files_below(home: Path) -> None:
     assert listing.look()[0].bytes == expected + 7
 
 
-def test_what_is_passed_over_moves_no_state_of_a_trial(home: Path) -> None:
+def test_skipped_events_change_no_state(home: Path) -> None:
     """The fold without figures, against the fold of everything."""
     progress = Progress(trial="b8-s0", attempt=1, epoch=1, steps=1, samples=8, seconds=1.0)
     memory = MemorySampled(device="cpu", name="x", total=1, ours=1, others=0)
@@ -185,7 +185,7 @@ def test_what_is_passed_over_moves_no_state_of_a_trial(home: Path) -> None:
     }
 
 
-def test_lines_that_are_passed_over_are_those_that_the_writer_writes(home: Path) -> None:
+def test_skipped_lines_are_recognised_as_written(home: Path) -> None:
     """The kind stands first on a line: that is what telling it by its first bytes relies on."""
     progress = Progress(trial="b8-s0", attempt=1, epoch=1, steps=1, samples=8, seconds=1.0)
     folder = sweep(home, progress)

@@ -1,4 +1,4 @@
-"""Stored sweeps: where they lie, how they are found, what is said of them."""
+"""Stored sweeps: where they are stored, how they are found, and messages about them."""
 
 import fcntl
 import re
@@ -40,7 +40,7 @@ from tests.unit.engine.sweeps.store_fixtures import (
 # ---- the home
 
 
-def test_the_home_is_the_one_asked_for_or_the_variable_or_the_platforms(
+def test_the_home_is_the_option_the_variable_or_the_platforms(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BATCHSCOPE_HOME", str(tmp_path / "variable"))
@@ -53,7 +53,7 @@ def test_the_home_is_the_one_asked_for_or_the_variable_or_the_platforms(
         assert {path.name for path in (tmp_path / name).iterdir()} == {"sweeps", "data"}
 
 
-def test_the_home_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_the_home_is_private(tmp_path: Path) -> None:
     found = home(tmp_path)
     for folder in (found, found / "sweeps", found / "data"):
         assert folder.stat().st_mode & 0o777 == 0o700
@@ -71,7 +71,7 @@ def test_a_home_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("name", ["file", "file/below", "x" * 300])
-def test_a_home_that_cannot_be(tmp_path: Path, name: str) -> None:
+def test_a_home_that_cannot_be_created(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
     message = refusal(lambda: home_folder(str(tmp_path / name)), MachineProblem)
     assert message.startswith(f"{tmp_path / name}: cannot be used ")
@@ -81,7 +81,7 @@ def test_a_home_that_cannot_be(tmp_path: Path, name: str) -> None:
 # ---- creating
 
 
-def test_a_new_sweep_holds_what_is_run_and_where(tmp_path: Path) -> None:
+def test_a_new_sweep_has_preset_and_launch(tmp_path: Path) -> None:
     launch = Launch(preset="quickstart", device="cpu", workers=3, data_dir="/data")
     preset = small()
     folder = create_sweep(home(tmp_path), preset, launch)
@@ -98,7 +98,7 @@ def test_a_new_sweep_holds_what_is_run_and_where(tmp_path: Path) -> None:
     )
 
 
-def test_sweeps_of_one_second_have_names_of_their_own_in_order(tmp_path: Path) -> None:
+def test_sweeps_of_one_second_have_different_names(tmp_path: Path) -> None:
     folders = [created(tmp_path) for _ in range(5)]
     assert len(set(folders)) == 5
     assert sweep_folders(home(tmp_path)) == list(reversed(folders))
@@ -121,14 +121,14 @@ def test_any_name_becomes_a_folder_below_the_home(tmp_path: Path, name: str, slu
     assert folder.is_dir()
 
 
-def test_texts_survive_storing(tmp_path: Path) -> None:
+def test_stored_texts_read_back_unchanged(tmp_path: Path) -> None:
     title = "quotes \"' \\ and\ttabs, [markup], \x1b[31m and 日本"
     folder = create_sweep(home(tmp_path), small(f"title={title}"), Launch(preset="x"))
     assert load_preset(folder / SWEEP).raw["title"] == title
 
 
 @pytest.mark.parametrize("field", ["preset", "data_dir"])
-def test_names_that_are_no_utf8_leave_no_half_made_sweep(tmp_path: Path, field: str) -> None:
+def test_names_that_are_not_utf8_create_no_sweep(tmp_path: Path, field: str) -> None:
     """The words of a command line may hold any bytes (here \\xff), and so may file names."""
     launch = Launch(**{"preset": "x", field: "\udcff"})  # type: ignore[arg-type]
     try:
@@ -139,7 +139,7 @@ def test_names_that_are_no_utf8_leave_no_half_made_sweep(tmp_path: Path, field: 
         assert read_launch(folder) == launch
 
 
-def test_a_title_that_is_no_utf8_leaves_no_half_made_sweep(tmp_path: Path) -> None:
+def test_a_title_that_is_not_utf8_creates_no_sweep(tmp_path: Path) -> None:
     try:
         folder = create_sweep(home(tmp_path), small("title=\udcff"), Launch(preset="x"))
     except Problem:
@@ -158,7 +158,7 @@ def test_a_launch_that_cannot_be_read(tmp_path: Path, content: bytes) -> None:
 # ---- whether it lives
 
 
-def test_a_sweep_lives_while_its_lock_is_held(tmp_path: Path) -> None:
+def test_a_sweep_is_running_while_its_lock_is_held(tmp_path: Path) -> None:
     folder = created(tmp_path)
     assert not conductor_lives(folder)
     with held(folder):
@@ -168,7 +168,7 @@ def test_a_sweep_lives_while_its_lock_is_held(tmp_path: Path) -> None:
     assert not conductor_lives(folder)
 
 
-def test_a_sweep_lives_while_a_child_holds_what_it_inherited(tmp_path: Path) -> None:
+def test_a_sweep_is_running_while_a_child_holds_the_lock(tmp_path: Path) -> None:
     folder = created(tmp_path)
     with open(folder / LOCK, "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -181,7 +181,7 @@ def test_a_sweep_lives_while_a_child_holds_what_it_inherited(tmp_path: Path) -> 
 # ---- finding
 
 
-def test_a_sweep_by_id_or_an_end_of_it(tmp_path: Path) -> None:
+def test_a_sweep_is_found_by_id_or_a_part(tmp_path: Path) -> None:
     first, second = created(tmp_path, "one"), created(tmp_path, "two")
     place = home(tmp_path)
     assert find_sweep(place, first.name) == first
@@ -190,7 +190,7 @@ def test_a_sweep_by_id_or_an_end_of_it(tmp_path: Path) -> None:
     assert find_sweep(place, second.name[:-1]) == second
 
 
-def test_an_id_that_is_the_beginning_of_another_is_itself(tmp_path: Path) -> None:
+def test_an_exact_id_is_preferred(tmp_path: Path) -> None:
     first = created(tmp_path, "a")
     longer = first.with_name(f"{first.name}b")
     first.rename(longer)
@@ -200,7 +200,7 @@ def test_an_id_that_is_the_beginning_of_another_is_itself(tmp_path: Path) -> Non
     assert find_sweep(home(tmp_path), first.name) == first
 
 
-def test_an_id_that_fits_several_sweeps(tmp_path: Path) -> None:
+def test_an_ambiguous_id(tmp_path: Path) -> None:
     folders = [created(tmp_path, "same") for _ in range(5)]
     message = refusal(lambda: find_sweep(home(tmp_path), "same"))
     assert message.startswith("'same' matches 5 sweeps: ")
@@ -208,7 +208,7 @@ def test_an_id_that_fits_several_sweeps(tmp_path: Path) -> None:
     assert folders[-1].name in message
 
 
-def test_an_id_that_is_none(tmp_path: Path) -> None:
+def test_an_unknown_id(tmp_path: Path) -> None:
     place = home(tmp_path)
     expected = "no stored sweep 'nope' | `batchscope list`"
     assert says(refusal(lambda: find_sweep(place, "nope")), expected)
@@ -219,7 +219,7 @@ def test_an_id_that_is_none(tmp_path: Path) -> None:
     assert refusal(lambda: find_sweep(place, "\x1b[2J")).startswith("no stored sweep '�[2J'")
 
 
-def test_without_an_id_it_is_the_one_that_lives_or_the_newest(tmp_path: Path) -> None:
+def test_without_an_id_the_running_or_newest_sweep_is_found(tmp_path: Path) -> None:
     place = home(tmp_path)
     assert says(refusal(lambda: find_sweep(place, None)), f"no sweep | {place}")
     first, second, third = (created(tmp_path) for _ in range(3))
@@ -233,7 +233,7 @@ def test_without_an_id_it_is_the_one_that_lives_or_the_newest(tmp_path: Path) ->
 # ---- describing
 
 
-def test_a_sweep_that_was_never_begun(tmp_path: Path) -> None:
+def test_a_sweep_that_never_started(tmp_path: Path) -> None:
     folder = created(tmp_path)
     assert describe(folder) == StoredSweep(
         id=folder.name,
@@ -249,7 +249,7 @@ def test_a_sweep_that_was_never_begun(tmp_path: Path) -> None:
     )
 
 
-def test_a_sweep_at_each_turn(tmp_path: Path) -> None:
+def test_the_states_of_a_sweep(tmp_path: Path) -> None:
     folder, preset = created(tmp_path), small()
     ready = WorkerReady(
         worker=0, device="cpu", device_name="cpu", pid=1, threads=1, versions={}, seconds=1.0
@@ -281,7 +281,7 @@ def test_a_sweep_of_many_configurations_has_its_title(tmp_path: Path) -> None:
     assert describe(folder).title == preset.title
 
 
-def test_an_ending_with_a_long_reason_is_one(tmp_path: Path) -> None:
+def test_an_end_with_a_long_reason(tmp_path: Path) -> None:
     folder, preset = created(tmp_path), small()
     ended = SweepEnded(
         state="failed", seconds=2.5, trials=2, finished=0, failed=0, reason="x" * 9000
@@ -290,7 +290,7 @@ def test_an_ending_with_a_long_reason_is_one(tmp_path: Path) -> None:
     assert describe(folder).state == "failed"
 
 
-def test_a_torn_journal_is_described_by_what_is_whole(tmp_path: Path) -> None:
+def test_a_truncated_journal_is_described_by_its_complete_lines(tmp_path: Path) -> None:
     folder, preset = created(tmp_path), small()
     ended = SweepEnded(state="finished", seconds=2.5, trials=2, finished=2, failed=0)
     done = [TrialEnded(trial=f"b{size}-s0", attempt=1, status="finished") for size in (8, 16)]
@@ -301,7 +301,7 @@ def test_a_torn_journal_is_described_by_what_is_whole(tmp_path: Path) -> None:
     assert (found.state, found.trials, found.finished) == ("interrupted", 2, 2)
 
 
-def test_folders_that_hold_no_sweep_are_passed_over(tmp_path: Path) -> None:
+def test_folders_without_a_sweep_are_skipped(tmp_path: Path) -> None:
     place = home(tmp_path)
     good = created(tmp_path)
     damaged = created(tmp_path)

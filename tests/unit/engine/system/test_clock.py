@@ -1,4 +1,4 @@
-"""Clocks that somebody sets, while a sweep runs or between two looks at it."""
+"""A system clock that is changed while a sweep runs."""
 
 import time
 from pathlib import Path
@@ -14,7 +14,7 @@ from batchscope.tui.viewmodel.view import View
 from tests.functional.board_fixtures import NOW, Recipe, configurations
 
 
-def test_setting_the_clock_moves_it_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_system_clock_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SteadyClock()
     assert abs(clock() - time.time()) < 60.0
     first, passed = clock(), time.monotonic()
@@ -24,9 +24,7 @@ def test_setting_the_clock_moves_it_no_further(monkeypatch: pytest.MonkeyPatch) 
         assert first <= clock() <= first + (time.monotonic() - passed) + 1e-3
 
 
-def test_what_is_stamped_comes_after_what_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_times_never_go_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = JournalWriter(tmp_path)
     first.write(ev.Note(text="one"))
     monkeypatch.setattr(time, "time", lambda: 1_000_000.0)  # long ago
@@ -42,7 +40,7 @@ def test_what_is_stamped_comes_after_what_was(
 
 
 @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
-def test_a_board_goes_by_the_conductor(tmp_path: Path, jump: float) -> None:
+def test_a_board_uses_the_conductors_clock(tmp_path: Path, jump: float) -> None:
     recipe = Recipe(tmp_path)
     recipe.open(configurations((8,), seeds=1))
     view = View(lambda: NOW + jump)  # it was set by a day since the sweep began

@@ -1,4 +1,4 @@
-"""A comparison in words: what stands in the table, and that it fits whatever it holds."""
+"""The text of a comparison: the content of its tables, and that it fits the terminal."""
 
 import re
 
@@ -37,12 +37,12 @@ def crowded() -> Comparison:
 
 
 @pytest.mark.parametrize("columns", [20, 80, 100, 120, 300])
-def test_it_fits(columns: int) -> None:
+def test_the_lines_fit_the_terminal(columns: int) -> None:
     for line in told(crowded(), columns):
         assert cell_len(line) <= min(120, max(80, columns)), line
 
 
-def test_columns_stand_below_their_heads() -> None:
+def test_columns_are_aligned_with_their_heads() -> None:
     rows = told(crowded(), 120)
     (head,) = (at for at, line in enumerate(rows) if " B − A  interval" in line)
     end = rows[head].index("B − A") + len("B − A")
@@ -51,7 +51,7 @@ def test_columns_stand_below_their_heads() -> None:
     assert [line[:end].split()[-1] for line in figures[:3]] == ["+4.03", "−12.67", "−60.00"]
 
 
-def test_the_drawing_has_the_difference_within_its_interval_and_nothing_at_its_line() -> None:
+def test_the_drawing_of_an_interval() -> None:
     a, b = side((configuration(), ONE)), side((configuration(), OTHER), id="b")
     rows = told(compare(a, b), 120)
     (at,) = (at for at, line in enumerate(rows) if "●" in line)
@@ -63,7 +63,7 @@ def test_the_drawing_has_the_difference_within_its_interval_and_nothing_at_its_l
     assert share == pytest.approx(-low / (high - low), abs=0.02)
 
 
-def test_what_stands_with_a_row() -> None:
+def test_the_notes_of_a_row() -> None:
     text = "\n".join(told(crowded()))
     assert "  train.lr: 0.2 → 0.1\n" in text
     assert "1 trial of A left out" in text
@@ -71,7 +71,7 @@ def test_what_stands_with_a_row() -> None:
     assert "B is ▲ higher in 1, ▼ lower in 0 of 2 (level 0.05, adjusted by Holm)" in text
 
 
-def test_nothing_is_counted_where_nothing_is_judged() -> None:
+def test_without_judged_rows_nothing_is_counted() -> None:
     a, b = side(aimed((10, 20, 30))), images(side(aimed((5, 0, 20)), id="b"), "another")
     text = "\n".join(told(compare(a, b)))
     assert "B is" not in text
@@ -80,7 +80,7 @@ def test_nothing_is_counted_where_nothing_is_judged() -> None:
     assert "not judged" in " ".join(text.split())
 
 
-def test_stacks_are_marked_where_times_stand() -> None:
+def test_times_of_stacks_are_marked() -> None:
     whole, half = {"peak_memory_bytes": 2048}, {"peak_memory_bytes": 1024}
     a = side((configuration(), [Ended(0.9, figures=whole, stacked=3)] * 3))
     b = side((configuration(), [Ended(0.9, figures={"seconds": 1.0, **half})] * 3), id="b")
@@ -90,14 +90,14 @@ def test_stacks_are_marked_where_times_stand() -> None:
     assert "(marked !) do not compare" in " ".join(text.split())
 
 
-def test_a_figure_of_many_says_how_many_it_shows() -> None:
+def test_a_figure_of_many_rows_names_their_number() -> None:
     values = [(configuration(size), (0.5, 0.6)) for size in range(1, MOST_ROWS + 2)]
     few, many = (compare(side(*part), side(*part, id="b")) for part in (values[:-1], values))
     assert "of 41 configurations" not in title(few)
     assert title(many).endswith("the first 40 of 41 configurations")
 
 
-def test_the_figure_names_configurations_in_full() -> None:
+def test_the_figure_has_complete_labels() -> None:
     long = "1024, rule linear, warmup_epochs 0"
     a = side((configuration(label=long), ONE))
     b = side((configuration(label=long), OTHER), id="b")

@@ -1,4 +1,4 @@
-"""The prose of a headless run: a log line of every kind of event, progress rows, a summary."""
+"""The texts of a headless run: a log line of every kind of event, progress rows, a summary."""
 
 import io
 import time
@@ -218,7 +218,7 @@ def summaries(folder: Path) -> Iterator[str]:
     yield summary_text(summary(folder, half, None, alive=False))
 
 
-def test_the_words_of_a_headless_run(tmp_path: Path) -> None:
+def test_the_texts_of_a_headless_run(tmp_path: Path) -> None:
     events = everything()
     assert {type(event) for event in events} == set(get_args(ev.AnyEvent)) - {
         ev.Planned,

@@ -1,4 +1,4 @@
-"""What the log says of events: names, figures, lines, quiet, and nothing that is said twice."""
+"""Log lines of events: names, figures, texts, --quiet, and no repetitions."""
 
 import io
 import json
@@ -77,7 +77,7 @@ def test_a_line_of_text_in_a_file_has_date_zone_and_level() -> None:
     assert full_text(Line("note", "fine", at=AT)) == "2027-01-15T17:00:00+09:00 info: fine"
 
 
-def test_a_line_for_somebody_who_looks_on_is_short() -> None:
+def test_a_line_on_a_terminal_is_short() -> None:
     assert short_text(Line("note", "fine", at=AT)) == "17:00:00 fine"
     assert short_text(Line("note", "bad", "error", AT)) == "17:00:00 error: bad"
 
@@ -97,7 +97,7 @@ def test_a_line_of_json_has_its_five_keys_first() -> None:
     ]
 
 
-def test_a_reader_that_went_away_stops_nothing() -> None:
+def test_a_closed_stream_is_ignored() -> None:
     stream = io.StringIO()
     stream.close()
     log = Log("json", io.StringIO())
@@ -127,7 +127,7 @@ def test_every_line_is_flushed_as_it_is_said() -> None:
 # ---- names and figures
 
 
-def test_every_kind_of_event_has_a_name_or_is_known_to_be_silent() -> None:
+def test_every_kind_of_event_has_a_name_or_no_line() -> None:
     assert set(event_text.KINDS) | SILENT == set(get_args(ev.AnyEvent))
     assert not set(event_text.KINDS) & SILENT
     for name, _ in event_text.KINDS.values():
@@ -139,7 +139,7 @@ def test_the_named_figures_are_fields_of_their_events() -> None:
         assert set(fields) <= set(kind.__struct_fields__)  # type: ignore[attr-defined]
 
 
-def test_the_documented_names_are_those_that_are_used() -> None:
+def test_the_documented_names_are_used() -> None:
     page = (Path(__file__).parents[4] / "docs" / "headless.md").read_text("utf-8")
     section = page.partition("\n| event | keys")[2].partition("\n## ")[0]
     listed = set(re.findall(r"^\| `([a-z-]+)`", section, re.MULTILINE))
@@ -172,7 +172,7 @@ def test_a_whole_history_line_by_line(tmp_path: Path) -> None:
     assert ended["message"] == "sweep finished, 4 of 4 trials finished"
 
 
-def test_lines_of_one_event_have_the_same_keys_whatever_is_known(tmp_path: Path) -> None:
+def test_lines_of_one_event_always_have_the_same_keys(tmp_path: Path) -> None:
     lines = parsed(written(tmp_path / "x", history()))
     for name in {line["event"] for line in lines} - {"note"}:
         keys = {tuple(line) for line in lines if line["event"] == name}
@@ -214,7 +214,7 @@ def test_an_epoch_has_the_figures_of_its_trial_and_its_record(tmp_path: Path) ->
 # ---- which epochs are told
 
 
-def test_json_tells_every_epoch_and_text_each_statement(tmp_path: Path) -> None:
+def test_json_has_every_epoch_and_text_one_line_per_event(tmp_path: Path) -> None:
     events = [opened(), conductor(), started(ONE), epochs(ONE, 1, *range(1, 8)), epochs(ONE, 1, 8)]
     folder = written(tmp_path / "x", events)
     found = [line["epoch"] for line in parsed(folder) if line["event"] == "epoch"]
@@ -224,7 +224,7 @@ def test_json_tells_every_epoch_and_text_each_statement(tmp_path: Path) -> None:
     assert says(second, f"{ONE}: epoch 8 of 40 | 0.7500")
 
 
-def test_what_a_resumed_trial_states_again_is_told_once(tmp_path: Path) -> None:
+def test_repeated_epochs_of_a_resumed_trial_are_logged_once(tmp_path: Path) -> None:
     events = [
         opened(),
         conductor(),
@@ -241,7 +241,7 @@ def test_what_a_resumed_trial_states_again_is_told_once(tmp_path: Path) -> None:
     assert found == [(1, 1), (1, 2), (1, 3), (1, 4), (1, 5), (2, 1), (2, 2)]
 
 
-def test_a_download_is_told_at_its_tenths(tmp_path: Path) -> None:
+def test_a_download_is_logged_at_each_tenth(tmp_path: Path) -> None:
     steps: list[ev.AnyEvent] = [
         ev.DataProgress(name="mnist", received=n * 1000, total=1_000_000) for n in range(1001)
     ]
@@ -254,7 +254,7 @@ def test_a_download_is_told_at_its_tenths(tmp_path: Path) -> None:
 # ---- quiet, and where there is a display
 
 
-def test_quiet_leaves_warnings_and_errors(tmp_path: Path) -> None:
+def test_quiet_keeps_warnings_and_errors(tmp_path: Path) -> None:
     folder = written(tmp_path / "x", history())
     everything, quiet = parsed(folder), parsed(folder, quiet=True)
     assert quiet == [line for line in everything if line["level"] in ("warning", "error")]
@@ -279,7 +279,7 @@ class Seen:
         self.calls.append("close")
 
 
-def test_with_a_display_lines_go_above_it_together_until_it_closes(tmp_path: Path) -> None:
+def test_with_a_display_lines_are_printed_together_above_it(tmp_path: Path) -> None:
     seen, stream = Seen(), io.StringIO()
     log = Log("text", stream, display=seen)
     follower = HeadlessFollower(written(tmp_path / "x", history()), log)
@@ -300,7 +300,7 @@ class Tty(io.StringIO):
         return True
 
 
-def test_a_display_needs_a_terminal_that_can_move_and_somebody_who_wants_it() -> None:
+def test_when_a_display_is_used() -> None:
     able = {"TERM": "xterm-256color"}
     assert has_display(Tty(), "text", False, able)
     assert not has_display(io.StringIO(), "text", False, able)
@@ -310,7 +310,7 @@ def test_a_display_needs_a_terminal_that_can_move_and_somebody_who_wants_it() ->
         assert not has_display(Tty(), "text", False, environment)
 
 
-def test_a_figure_that_is_no_number_is_none(tmp_path: Path) -> None:
+def test_values_that_are_not_numbers_are_null(tmp_path: Path) -> None:
     event = ev.SharpnessMeasured(
         trial=ONE, attempt=1, steps=1, epsilon=1e-3, dimensions=None, samples=9, loss=None,
         highest_loss=None, sharpness=None, evaluations=1, iterations=1, seconds=0.5, reason="",

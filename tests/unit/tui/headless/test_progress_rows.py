@@ -1,4 +1,4 @@
-"""Progress as rows: what they say, and that they fit whatever the width."""
+"""Progress rows: their content, and that they fit any width."""
 
 import io
 
@@ -52,7 +52,7 @@ def under_way() -> SweepState:
     )
 
 
-def test_the_first_row_counts_and_tells_the_time() -> None:
+def test_the_first_row_has_counts_and_times() -> None:
     state = under_way()
     first, *_ = shown(state)
     assert first.startswith("● running 1/4 trials ━")
@@ -69,7 +69,7 @@ def test_the_share_is_the_mean_of_the_trials() -> None:
     assert fraction(failed) == 1 / 4, "nothing of it is to come"
 
 
-def test_failed_and_diverged_trials_are_counted_apart() -> None:
+def test_failed_and_diverged_trials_are_counted_separately() -> None:
     state = folded(
         worker(),
         *(started(ONE), trial_ended(ONE, "failed")),
@@ -79,7 +79,7 @@ def test_failed_and_diverged_trials_are_counted_apart() -> None:
     assert shown(state)[0].startswith("● running 2/4 trials 1 failed 1 diverged ")
 
 
-def test_a_running_trial_tells_epoch_rate_accuracy_and_step() -> None:
+def test_a_running_trial_has_epoch_rate_accuracy_and_step() -> None:
     _, two, three = shown(under_way())
     assert two.split() == [
         *(TWO, "━━━━━─────", "50", "%", "epoch", "2/40", "400/s", "0.5000", "step", "50"),
@@ -98,7 +98,7 @@ def test_replicates_of_a_stack_are_one_row() -> None:
     assert " ×2 " in rows[1]
 
 
-def test_where_there_is_no_room_the_rest_is_counted() -> None:
+def test_jobs_without_a_row_are_counted() -> None:
     state = folded(worker(), *(started(name) for name in (ONE, TWO, THREE, FOUR)))
     assert len(shown(state, most=5)) == 5
     rows = shown(state, most=4)
@@ -107,14 +107,14 @@ def test_where_there_is_no_room_the_rest_is_counted() -> None:
     assert [row.split() for row in shown(state, most=2)[1:]] == [["and", "4", "more"]]
 
 
-def test_before_the_first_step_it_says_what_goes_on() -> None:
+def test_before_the_first_step_the_preparation_is_shown() -> None:
     assert [row.split() for row in shown(SweepState())] == [["◌", "preparing"]]
     fetching = folded(ev.DataProgress(name="mnist", received=3_200_000, total=11_600_000))
     assert says(shown(fetching)[1].strip(), "downloading mnist | 3.2 of 11.6 MB")
     assert "preparing" in shown(folded(worker()))[1]
 
 
-def test_stopping_is_said_until_nobody_lives() -> None:
+def test_stopping_is_shown_until_the_conductor_ends() -> None:
     assert shown(under_way(), stopping=True)[0].startswith("■ stopping 1/4")
     assert shown(under_way(), stopping=True, alive=False)[0].startswith("! interrupted 1/4")
 
@@ -129,7 +129,7 @@ def test_a_narrow_row_keeps_name_bar_and_share() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(cut=st.integers(0, 30), width=st.integers(1, 200), most=st.integers(2, 12))
-def test_rows_are_as_wide_as_they_should_be(cut: int, width: int, most: int) -> None:
+def test_rows_have_the_given_width(cut: int, width: int, most: int) -> None:
     state = SweepState().fold(history()[:cut])
     for alive in (True, False):
         rows = progress_rows(state, NOW, width, most, alive)
@@ -137,7 +137,7 @@ def test_rows_are_as_wide_as_they_should_be(cut: int, width: int, most: int) -> 
         assert {width_of(row) for row in rows} == {width}
 
 
-def test_a_name_cannot_steer_the_terminal() -> None:
+def test_control_characters_in_a_name_are_not_printed() -> None:
     hostile = ev.DataProgress(name="\x1b[2J\n", received=1, total=2)
     assert all(row.isprintable() for row in shown(folded(hostile)))
 
@@ -150,7 +150,7 @@ class Tty(io.StringIO):
         return -1  # nobody waits for it
 
 
-def test_what_rich_draws_in_ascii_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rich_draws_ascii_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     tty = Tty()
     display = LiveDisplay(tty, True, refresh=0.0)
@@ -161,7 +161,7 @@ def test_what_rich_draws_in_ascii_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "warning: a ~ b" in tty.getvalue()
 
 
-def test_without_colour_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_colour_without_support(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("NO_COLOR", "1")
     tty = Tty()
@@ -173,7 +173,7 @@ def test_without_colour_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "running" in tty.getvalue()
 
 
-def test_it_is_drawn_no_oftener_than_it_should_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_refresh_interval_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     tty = Tty()
     display = LiveDisplay(tty, False, refresh=1e6)
@@ -187,5 +187,5 @@ def test_it_is_drawn_no_oftener_than_it_should_be(monkeypatch: pytest.MonkeyPatc
     display.close()
 
 
-def test_nothing_known_is_drawn_too() -> None:
+def test_an_empty_state_is_drawn() -> None:
     assert len(shown(folded(opened(), conductor()))) == 2

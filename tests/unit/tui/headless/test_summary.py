@@ -1,4 +1,4 @@
-"""The summary on a terminal: sentences end at a word, rows of tables stay whole."""
+"""The summary on a terminal: sentences are wrapped at words, table rows are not."""
 
 from batchscope.tui.headless.summary import folded
 
@@ -11,7 +11,7 @@ TEXT = f"""{ROW}
 Which batch size to use is undetermined: all 4 configurations cannot be told apart."""
 
 
-def test_sentences_are_folded_at_words_and_rows_are_not() -> None:
+def test_sentences_are_wrapped_at_words_and_rows_are_not() -> None:
     lines = folded(TEXT, 50).split("\n")
     assert lines[0] == ROW
     assert max(map(len, lines[1:])) <= 50
@@ -19,5 +19,5 @@ def test_sentences_are_folded_at_words_and_rows_are_not() -> None:
     assert " ".join(folded(TEXT, 50).split()) == " ".join(TEXT.split())
 
 
-def test_nothing_is_folded_that_fits() -> None:
+def test_lines_that_fit_are_not_wrapped() -> None:
     assert folded(TEXT, 200) == TEXT
