@@ -42,30 +42,28 @@ class Data(Table, frozen=True):
 
 
 class Model(Table, frozen=True):
-    """Which network; `None` means the model's own default (see `engine.networks.architectures`).
+    """Which network to train, and the keys that it leaves open.
 
-    `batch_norm` puts batch normalization between each hidden layer and its ReLU; vgg16-bn and
-    resnet18 always have it. `ghost_batch_size` has it normalize over groups of so many samples
-    (Ghost batch norm, `engine.planning.batch_norm`). `width` multiplies the channels of vgg16,
-    vgg16-bn and resnet18 (`engine.networks.vgg_resnet`).
+    The families in `engine.networks` define the valid names and the keys that each network takes. A
+    preset is checked against them when it is read. `None` means the network's own default.
     """
 
-    name: Literal["mlp", "cnn", "lenet", "vgg16", "vgg16-bn", "resnet18"]
-    """What is left open of the network is set by the keys below."""
+    name: str
+    """Which network; the table of networks below says which keys each of them takes."""
     hidden: tuple[PositiveInt, ...] | None = None
-    """Widths of the fully connected hidden layers: [128, 64] of mlp, [128] of cnn, [512, 512] of
-    the vgg's. Not for lenet and resnet18."""
+    """Widths of the fully connected hidden layers."""
     channels: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] | None = None
-    """Output channels of cnn's convolutions, [16, 32]; for no other."""
+    """Output channels of the convolutions."""
     init: Literal["default", "glorot", "he"] = "default"
-    """Initial weights: torch's own (torchvision's for the deep ones), Glorot 2010 or He 2015."""
+    """Initial weights: the network's own (torch's or torchvision's), Glorot 2010 or He 2015."""
     batch_norm: bool = False
-    """Batch norm between each hidden layer and its ReLU; vgg16-bn and resnet18 always have it."""
+    """Batch norm between each hidden layer and its ReLU; some networks always have it."""
     ghost_batch_size: Annotated[int, Meta(ge=2, le=2**53)] | None = None
-    """Images that batch norm normalizes over at once (Hoffer et al. 2017), so that a cut into
-    micro-batches is exact; needs batch norm. Without it the micro-batch."""
+    """Batch norm normalizes over groups of so many images (ghost batch norm, Hoffer et al. 2017),
+    so that gradients do not depend on the micro-batch size; needs batch norm. Without it the group
+    is the micro-batch."""
     width: Annotated[float, Meta(gt=0, le=8)] = 1.0
-    """Multiplies the channels of vgg16, vgg16-bn and resnet18; for no other."""
+    """Multiplies the channels of a network with fixed channels."""
 
 
 class Train(Table, frozen=True):
