@@ -254,7 +254,7 @@ def test_without_it_one_message_comes_before_any_training(lab: Lab) -> None:
 def test_it_goes_with_an_export_alone(lab: Lab) -> None:
     outcome = lab.run("--tensorboard")
     assert outcome.code == 2
-    assert outcome.message == "--tensorboard goes with --export DIR"
+    assert outcome.message == "--tensorboard: needs --export DIR"
 
 
 def test_event_files_are_whole_or_not_there(tmp_path: Path) -> None:

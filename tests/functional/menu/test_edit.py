@@ -73,7 +73,7 @@ async def test_the_form_shows_what_is_set_and_what_a_value_may_be(home: Path) ->
         assert "a list, each entry an integer (at least 1)" in part(app, "edit-notes")
         await chosen(pilot, "train.optimizer")
         assert line_of(pilot, "train.optimizer").endswith('"sgd"')
-        assert 'without it "sgd"' in " ".join(part(app, "edit-notes").split())
+        assert 'default "sgd"' in " ".join(part(app, "edit-notes").split())
 
 
 async def test_trials_follow_what_is_typed_and_the_change_is_marked(home: Path) -> None:
@@ -107,10 +107,10 @@ async def test_trials_follow_what_is_typed_and_the_change_is_marked(home: Path) 
     [
         ("train.lr", "fast", "train.lr: expected a number (above 0), got 'fast'"),
         ("data.name", "mnits", "did you mean 'mnist'?"),
-        ("grid.batch_size", "[16", "is no TOML value"),
+        ("grid.batch_size", "[16", "is not a TOML value"),
         ("grid.batch_size", "[100000000000000000000]", "grid.batch_size[0]: expected an integer"),
-        ("seeds", "1000000", "2,000,000 trials are asked for; at most 100,000"),
-        ("train.epochs", "", "train: one budget of epochs, steps, samples, seconds"),
+        ("seeds", "1000000", "2,000,000 trials; at most 100,000"),
+        ("train.epochs", "", "train: expected one budget"),
     ],
 )
 async def test_a_mistake_is_told_as_one_types_and_cannot_be_launched(

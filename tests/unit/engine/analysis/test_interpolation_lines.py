@@ -45,8 +45,8 @@ def test_the_ends_are_picked_as_claims_pick() -> None:
     [
         (3, "interpolation: expected a table, written [interpolation]"),
         ({**ENDS, "point": 3}, "unknown key 'interpolation.point'; did you mean 'points'?"),
-        ({"from": ENDS["from"]}, "interpolation.to: required: what the line goes to, for example"),
-        ({**ENDS, "to": 3}, "interpolation.to: expected what to pick, for example"),
+        ({"from": ENDS["from"]}, "interpolation.to: required"),
+        ({**ENDS, "to": 3}, "interpolation.to: expected "),
         (
             {**ENDS, "to": {"batchsize": 8}},
             "interpolation.to: unknown key 'batchsize'; did you mean 'batch_size'?",
@@ -57,13 +57,10 @@ def test_the_ends_are_picked_as_claims_pick() -> None:
         ),
         (
             {**ENDS, "to": {"lr": 0.1}},
-            "interpolation.to: picks 2 configurations, and a line has one at each end: '8', '64'",
+            "interpolation.to: expected one configuration, but 2 match: '8', '64'",
         ),
-        (
-            {**ENDS, "to": ENDS["from"]},
-            "interpolation: from and to both pick '8': there is no line to itself",
-        ),
-        ({**ENDS, "alpha": [1, 1]}, "interpolation.alpha: expected first the lower end, got [1, 1"),
+        ({**ENDS, "to": ENDS["from"]}, "interpolation: from and to both match '8'"),
+        ({**ENDS, "alpha": [1, 1]}, "interpolation.alpha: expected the lower end first, got [1, 1"),
         (
             {**ENDS, "alpha": 2},
             "interpolation.alpha: expected a list of 2, each a number (at least -1e+06 and at most "
@@ -84,7 +81,7 @@ def test_a_mistake_is_named(line: object, message: str) -> None:
 
 def test_two_networks_have_no_line_between_them() -> None:
     cells = [{"batch_size": 8, "model": {"hidden": [5]}, "label": "wide"}]
-    with pytest.raises(UsageProblem, match=r"'8.*' and 'wide' differ in \[model\]: a line lies"):
+    with pytest.raises(UsageProblem, match=r"'8.*' and 'wide' differ in \[model\]"):
         parsed({**ENDS, "from": {"label": "8"}, "to": {"label": "wide"}}, cells=cells)
 
 
@@ -94,7 +91,7 @@ def test_what_a_changed_grid_leaves_without_an_end_is_left_out_with_a_note() -> 
     assert preset.interpolation is None
     assert preset.raw["interpolation"] == {}
     assert preset.notes == (
-        "no line is drawn between two solutions: interpolation.to: no configuration has "
+        "no interpolation between final weights: interpolation.to: no configuration has "
         "train.batch_size = 64; the labels are '8', '32'",
     )
     with pytest.raises(UsageProblem):

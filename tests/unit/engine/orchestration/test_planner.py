@@ -227,7 +227,7 @@ def test_the_plan_uses_the_chosen_size(whole: Plan) -> None:
         evaluation_batch_size=77,
         draw_micro_batch_size=120,
         threads=5,
-        reason="500 = 4 × 120 + 20: 240 would need 912 B of 900 B usable",
+        reason="500 = 4 × 120 + 20: 240 would need 912 B, but only 900 B are usable",
     )
 
 

@@ -108,5 +108,5 @@ def test_a_phase_beyond_the_training_set_is_the_full_batch(tmp_path: Path) -> No
     house = House(tmp_path, raw)
     house.ledger.close()
     said = [line.text for line in house.ledger.state.log]
-    told = "phases: 5,000 exceeds the 1,437 training images: the full batch"
+    told = "phases: 5,000 exceeds the 1,437 training images: the full batch is used"
     assert said.count(told) == 2

@@ -81,10 +81,10 @@ def test_every_key_is_read_and_the_command_line_goes_before_it(
     [
         ({"themes": 1}, "s.toml: unknown key 'themes'; did you mean 'theme'?"),
         ({"theme": "drak"}, "s.toml: theme: no theme 'drak'; did you mean 'dark'?"),
-        ({"theme": 3}, "s.toml: theme: expected a text, got 3"),
+        ({"theme": 3}, "s.toml: theme: expected a string, got 3"),
         ({"ascii": "yes"}, "s.toml: ascii: expected true or false, got 'yes'"),
         ({"refresh": 0.1}, "s.toml: refresh: expected a number (at least 0.2 and at most 60)"),
-        ({"refresh": float("nan")}, "s.toml: refresh: must be a finite number"),
+        ({"refresh": float("nan")}, "s.toml: refresh: expected a finite number"),
         ({"workers": 0}, "s.toml: workers: expected an integer (at least 1), got 0"),
         ({"memory_limit": "2G"}, "s.toml: memory_limit: expected a size such as"),
         (
@@ -128,7 +128,9 @@ def test_what_is_not_there_is_named_with_option_or_key(no_settings: Path) -> Non
             run(["--preset", "quickstart", *words])
     no_settings.write_text('device = "cup"\n')
     for words, where in (((), f"{no_settings}: device"), (("--device", "cup"), "--device")):
-        with pytest.raises(UsageProblem, match=rf"^{re.escape(where)} cup: unknown; did you mean"):
+        with pytest.raises(
+            UsageProblem, match=rf"^{re.escape(where)} cup: unknown device; did you mean"
+        ):
             run(["--preset", "quickstart", *words])
 
 
