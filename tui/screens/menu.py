@@ -257,7 +257,7 @@ class MenuScreen(AnsweringScreen):
         if offer and offer.preset:
             self.batchscope.launch(offer.preset)
         elif offer:
-            self.app.push_screen(MessageDialog(f"{offer.name} cannot be used", offer.problem))
+            self.app.push_screen(MessageDialog(f"{offer.name} is invalid", offer.problem))
         elif sweep:
             self.batchscope.open_sweep(Path(sweep.folder))
         else:
