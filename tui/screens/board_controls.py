@@ -34,7 +34,7 @@ def in_words(phase: str) -> str:
 class ControlScreen(AnsweringScreen):
     """A screen on one sweep that sends commands to the sweep's conductor.
 
-    A message stands in the last line until the journal shows that the command was carried out, or
+    The last line shows a message until the journal shows that the command was carried out, or
     until the conductor refuses it or ends.
     """
 

@@ -20,7 +20,7 @@ CLOSING = "arrows scroll, any other key closes"
 LAST = "Everywhere"
 KEYS = 12
 WIDTH, AROUND, LEAST, FRINGE = 76, 7, 20, 10
-"""Columns of the dialog, of its border and padding, of the shortest line, and beside it."""
+"""Columns of the dialog, of its border and padding, of the shortest line, and at its sides."""
 
 
 class Help(Dialog[None]):
