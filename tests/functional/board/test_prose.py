@@ -268,6 +268,7 @@ def paused(home: Path) -> Path:
 
 async def test_all_prose(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("batchscope.tui.screens.edit_form.cores", lambda: 2)
     prose = Prose(tmp_path)
     commands(prose)
     await menu(prose, home)
