@@ -86,6 +86,7 @@ def test_the_board_the_menu_and_the_title_show_text_as_text(stored: Stored) -> N
         for key in PANE_KEYS.values():
             terminal.press(key)
             terminal.settle(6)
+        terminal.press(PANE_KEYS["log"])
         terminal.wait_for("n[red]", "f[red]")
         terminal.press("c")
         terminal.wait_for("Copied")

@@ -63,8 +63,14 @@ class ControlScreen(AnsweringScreen):
         match command.action:
             case "resume":
                 return self.resumable()
-            case "stop" | "pause" | "skip":
+            case "stop" | "pause":
                 return self.view.alive
+            case "skip":
+                trial = self.trial()
+                return self.view.alive and trial is not None and not skip_refusal(trial)
+            case "retry":
+                trial = self.trial()
+                return trial is not None and not retry_refusal(trial)
         return True
 
     def heed(self) -> None:

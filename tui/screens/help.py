@@ -13,7 +13,7 @@ from batchscope.tui.config.commands import Command
 from batchscope.tui.screens.dialog import Dialog
 
 ABOUT = (
-    "Sweeps run in the background: leaving or a lost connection does not stop them.",
+    "Sweeps keep running when you leave or lose the connection.",
     "A configuration has the same marker and colour in every pane.",
 )
 CLOSING = "arrows scroll, any other key closes"

@@ -139,6 +139,7 @@ async def test_a_trial_is_chosen_and_its_story_told(home: Path) -> None:
         assert LONG_REASON in told, "all of it, however long"
         await pilot.press("end")
         assert "▲ 32 s1 » skipped by you" in chosen_row(app)
+        assert "R run again" in part(app, "hints")
         await pilot.press("j")
         assert "last trial" in part(app, "hints")
 

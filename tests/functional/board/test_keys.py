@@ -150,8 +150,8 @@ async def test_the_hints_are_those_of_the_pane(home: Path) -> None:
         assert part(app, "hints").endswith("  ? help  q leave")
         await pilot.press("5")
         assert part(app, "hints") == (
-            f" {SHOWN_PANE_KEYS} pane  R run again  m menu  e export  a add size  ? help  q leave"
-        )
+            f" {SHOWN_PANE_KEYS} pane  m menu  e export  a add size  ? help  q leave"
+        ), "a trial that has finished is neither skipped nor run again"
 
 
 async def test_the_help_is_read_to_its_end_on_a_small_screen(home: Path) -> None:
