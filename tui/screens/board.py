@@ -319,7 +319,9 @@ class BoardScreen(OverlayScreen):
 
     def action_move(self, rows: int) -> None:
         """Scroll the current pane, or select another trial."""
-        if not self.current.move(rows):
+        if self.current.move(rows):
+            self._redraw_lines()
+        else:
             self.say(self.current.no_further(rows))
 
     def trial(self) -> TrialState | None:

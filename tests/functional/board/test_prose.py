@@ -289,7 +289,7 @@ async def test_all_prose(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     for state in ("failed", "stopped"):
         recipe = Recipe(home, f"20270103-080000-{state}")
         recipe.open(configurations())
-        recipe.close(state, 12, 0, "no route to host" if state == "failed" else "")  # type: ignore[arg-type]
+        recipe.close(state, 12, 0, "no route to host" if state == "failed" else "")
         await board(prose, f"board: {state}", recipe.folder, False, "p", "X")
         async with board_on(recipe.folder).run_test(size=SMALL) as pilot:
             ended = (await loaded(pilot)).view.state
