@@ -136,7 +136,7 @@ def test_without_a_screen_too(stored: Stored, words: tuple[str, ...], tmp_path: 
     assert_harmless(told)
 
 
-def test_paths_that_steer_are_told_as_text(stored: Stored, tmp_path: Path) -> None:
+def test_paths_with_control_characters_are_shown_as_text(stored: Stored, tmp_path: Path) -> None:
     odd = tmp_path / f"x{STEERING}{BIDI}"
     odd.write_text("title = ")
     for words in (

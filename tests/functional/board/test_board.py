@@ -40,7 +40,7 @@ async def test_all_panes_at_once_where_there_is_room(home: Path) -> None:
     ("key", "name"),
     [(key, name) for name, key in PANE_KEYS.items() if name != "curves"],
 )
-async def test_a_number_shows_its_pane_full_size_and_again_goes_back(
+async def test_a_digit_shows_its_pane_full_size_and_again_goes_back(
     home: Path, key: str, name: str
 ) -> None:
     app = board_on(finished_sweep(home))
@@ -65,7 +65,7 @@ async def test_enter_enlarges_the_current_pane_and_escape_goes_back(home: Path) 
         assert "shown already" in part(app, "hints")
 
 
-async def test_tab_goes_round_both_ways_and_the_frame_tells(home: Path) -> None:
+async def test_tab_cycles_both_ways_and_the_frame_marks_the_current_pane(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=LARGE) as pilot:
         board = await loaded(pilot)

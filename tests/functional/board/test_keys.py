@@ -71,7 +71,7 @@ async def test_a_competition_is_a_picture_and_a_table(home: Path) -> None:
         assert "draws         200" in shown
 
 
-async def test_probes_that_come_while_one_looks_are_drawn(home: Path) -> None:
+async def test_new_probes_are_drawn_at_once(home: Path) -> None:
     recipe, chosen = Recipe(home), configurations((16,), seeds=1)
     recipe.open(chosen)
     recipe.ready(chosen)
