@@ -1,4 +1,4 @@
-"""Texts from files reach the terminal as text: none steers it, none is markup."""
+"""Text from files reaches the terminal as text, never as control sequences or markup."""
 
 import re
 import subprocess

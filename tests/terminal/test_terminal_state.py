@@ -1,4 +1,4 @@
-"""What the program does to a real terminal beside drawing: clipboard, title, mouse, size."""
+"""What the program does to a real terminal apart from drawing: clipboard, title, mouse, size."""
 
 import base64
 import os

@@ -1,4 +1,4 @@
-"""The board, key by key and at any size, on journals that were made beforehand."""
+"""The board, key by key and at any size, on recorded journals."""
 
 from collections.abc import Callable
 from pathlib import Path

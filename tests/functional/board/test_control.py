@@ -1,4 +1,4 @@
-"""The keys that ask something of the sweep, on journals that were made beforehand."""
+"""The keys that control a sweep, on recorded journals."""
 
 import json
 from contextlib import ExitStack

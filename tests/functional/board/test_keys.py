@@ -1,4 +1,4 @@
-"""Keys that all figures share, and probes as they come: each is answered, hinted at, drawn."""
+"""Keys that all panes share, and new probes: each is answered, hinted at and drawn."""
 
 from collections.abc import Callable
 from pathlib import Path

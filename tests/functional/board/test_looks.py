@@ -1,4 +1,4 @@
-"""Small matters of the board: what a first key does, columns that stand below each other."""
+"""Details of the board: the first key, columns that are aligned."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Other stored sweeps laid over the board's curves."""
+"""Other stored sweeps overlaid on the curves of the board."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What each pane of the board says of a sweep."""
+"""What each pane of the board shows of a sweep."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The board and the menu as a person has set them up."""
+"""The board and the menu with settings of the user."""
 
 from itertools import pairwise
 from pathlib import Path

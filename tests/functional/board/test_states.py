@@ -1,4 +1,4 @@
-"""What a board says of a sweep in each of its states, and what keys ask of it."""
+"""What the board shows of a sweep in each of its states, and the keys that control it."""
 
 import json
 import re

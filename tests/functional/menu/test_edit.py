@@ -1,4 +1,4 @@
-"""Editing the settings of an experiment in the menu, and launching what came of it."""
+"""Editing the settings of an experiment in the menu, and launching the result."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The menu's groups and filter: headings, hits as one types, and what stays of it."""
+"""The groups and the filter of the menu."""
 
 from pathlib import Path
 

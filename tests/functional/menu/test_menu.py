@@ -1,4 +1,4 @@
-"""The menu: what it offers, what it says of it, and the ways from it to a board."""
+"""The menu: its entries, their previews, and the ways to a board."""
 
 from collections.abc import Callable
 from pathlib import Path
