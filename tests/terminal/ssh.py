@@ -1,4 +1,4 @@
-"""A real sshd on the loopback, for the person who runs the tests alone."""
+"""A real sshd on the loopback interface, for the user who runs the tests."""
 
 import getpass
 import shutil

@@ -1,4 +1,4 @@
-"""What a terminal is sent that knows nothing but ASCII."""
+"""What a terminal receives that supports ASCII only."""
 
 import os
 import subprocess

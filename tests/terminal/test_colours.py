@@ -1,4 +1,4 @@
-"""The colours that a real terminal is sent."""
+"""The colours that a real terminal receives."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Texts from files reach the terminal as text: none steers it, none is markup."""
+"""Text from files reaches the terminal as text, never as control sequences or markup."""
 
 import re
 import subprocess
@@ -86,6 +86,7 @@ def test_the_board_the_menu_and_the_title_show_text_as_text(stored: Stored) -> N
         for key in PANE_KEYS.values():
             terminal.press(key)
             terminal.settle(6)
+        terminal.press(PANE_KEYS["log"])
         terminal.wait_for("n[red]", "f[red]")
         terminal.press("c")
         terminal.wait_for("Copied")
@@ -135,7 +136,7 @@ def test_without_a_screen_too(stored: Stored, words: tuple[str, ...], tmp_path: 
     assert_harmless(told)
 
 
-def test_paths_that_steer_are_told_as_text(stored: Stored, tmp_path: Path) -> None:
+def test_paths_with_control_characters_are_shown_as_text(stored: Stored, tmp_path: Path) -> None:
     odd = tmp_path / f"x{STEERING}{BIDI}"
     odd.write_text("title = ")
     for words in (

@@ -64,7 +64,7 @@ def test_a_board_that_ends_finished_and_the_menu_that_lists_it(tmp_path: Path, h
         assert terminal.wait_for_exit() == 0
 
 
-def test_a_mistake_is_said_before_any_screen_is_drawn(home: Path) -> None:
+def test_an_error_is_reported_before_any_screen_is_drawn(home: Path) -> None:
     with Terminal("--preset", "quikstart", "--home", str(home)) as terminal:
         assert terminal.wait_for_exit() == 2
         assert terminal.bytes.startswith(b"batchscope: no preset or file 'quikstart'")

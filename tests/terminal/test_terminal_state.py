@@ -1,4 +1,4 @@
-"""What the program does to a real terminal beside drawing: clipboard, title, mouse, size."""
+"""What the program does to a real terminal apart from drawing: clipboard, title, mouse, size."""
 
 import base64
 import os
@@ -64,7 +64,7 @@ def test_a_copy_reaches_tmux(stored: Path) -> None:
         run("kill-server")
 
 
-def test_the_title_tells_of_the_sweep_and_is_given_back(stored: Path) -> None:
+def test_the_title_names_the_sweep_and_is_restored(stored: Path) -> None:
     with Terminal("attach", "--home", str(stored)) as terminal:
         terminal.wait_for("What changes", "0.97")
         terminal.press("m")
@@ -79,7 +79,7 @@ def test_the_title_tells_of_the_sweep_and_is_given_back(stored: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["linux", "dumb"])
-def test_where_there_is_no_title_none_is_sent(stored: Path, kind: str) -> None:
+def test_no_title_is_sent_to_terminals_without_one(stored: Path, kind: str) -> None:
     with Terminal("attach", "--home", str(stored), TERM=kind) as terminal:
         terminal.wait_for("What changes", "0.97")
         sent = leave(terminal)

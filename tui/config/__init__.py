@@ -1,1 +1,1 @@
-"""What a person sets once: settings, commands and their keys."""
+"""The settings file, the panes, and the commands with their keys."""

@@ -98,7 +98,7 @@ class SettingsPane(Pane):
         return {name: values_of(configurations[name]) for name in self.view.order}
 
     def _cut(self, name: str) -> str:
-        """Return how many micro-batches of which size are planned for a batch; empty before."""
+        """Return the planned micro-batches as number × size; empty before planning."""
         state = self.view.state
         plans = (state.plans.get(trial.id) for trial in state.replicates(name))
         plan = next((plan for plan in plans if plan), None)
@@ -220,7 +220,7 @@ def _short(key: str) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a value as it is read best: 1,024, 128 → 64, yes."""
+    """Return a value in a readable form: 1,024 or yes or 128, 64."""
     if value is None:
         return UNSET
     if isinstance(value, bool):

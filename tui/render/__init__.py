@@ -1,1 +1,1 @@
-"""Pure drawing: text, numbers and series as rows of styled cells."""
+"""Draws text, numbers and series as rows of styled cells, without Textual."""

@@ -20,7 +20,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """From a point to another, with a name at its head."""
+    """An arrow from one point to another, with a name at its head."""
 
     start: Point
     end: Point
@@ -29,13 +29,13 @@ class Arrow:
 
     @property
     def head(self) -> str:
-        """The sign that points where the arrow does."""
+        """The arrow character with the nearest direction."""
         angle = math.atan2(self.end[1] - self.start[1], self.end[0] - self.start[0])
         return HEADS[round(angle / (math.pi / 4)) % 8]
 
 
 def plane(arrows: Sequence[Arrow], width: int, height: int) -> list[Row]:
-    """The arrows in an area of cells, in the middle of it and as large as it allows."""
+    """Draw arrows into an area of cells, centred and as large as it allows."""
     from batchscope.tui.render.braille import (
         Grid,
         Series,  # loads numpy
@@ -62,7 +62,7 @@ def plane(arrows: Sequence[Arrow], width: int, height: int) -> list[Row]:
 
 
 def axes(points: Sequence[Point], width: int, height: int) -> tuple[Axis, Axis]:
-    """Axes of one scale, dots a unit, that hold all points and the origin in their middle."""
+    """Return x and y axes with the same dots per unit that contain all points and the origin."""
     across, up = width * 2 - 1, height * 4 - 1
     xs, ys = ([*values, 0.0] for values in zip(*points, strict=True))
     spans = (max(xs) - min(xs), max(ys) - min(ys))
@@ -80,7 +80,7 @@ def _cell(point: Point, x: Axis, y: Axis, width: int, height: int) -> tuple[int,
 
 
 def _name(grid: "Grid", arrow: Arrow, at: tuple[int, int], taken: set[tuple[int, int]]) -> None:
-    """Write the name beside the head, at the first place that is free."""
+    """Write the name next to the head, at the first free place."""
     column, line = at
     size = len(arrow.name)
     places = [(column + 2, line), (column + 2, line - 1), (column + 2, line + 1)]

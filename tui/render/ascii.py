@@ -1,7 +1,7 @@
-"""ASCII for terminals without anything else: each character as one of the same width.
+"""Replaces characters by ASCII ones of the same width, for terminals without Unicode.
 
-`plain` puts whole rows into ASCII. The error handler does the same to whatever else is written to
-a stream whose encoding lacks a character, so that nothing is lost as a bare question mark.
+`plain` converts whole rows. The error handler does the same for anything else that is written to a
+stream whose encoding lacks a character.
 """
 
 import codecs
@@ -16,7 +16,7 @@ from typing import TextIO
 HANDLER = "batchscope-plain"
 BRAILLE = range(0x2800, 0x2900)
 MIDDLE, UPPER, LOWER = 0x36, 0x1B, 0xE4
-"""Dots of the two rows in the middle, above, and below."""
+"""The braille dots of the two middle rows, of the upper rows and of the lower rows."""
 _PAIRS = (
     ("█▉▊▋▌", "#####"),
     ("▍▎▏", "---"),
@@ -40,7 +40,7 @@ _TABLE[ord("🔎")] = "> "  # the palette of Textual asks with it
 
 
 def plain(text: str) -> str:
-    """The text in ASCII, as wide as before; an accent is left off, what is unknown a `?`."""
+    """Return the text in ASCII with the same width: without accents, `?` for unknown characters."""
     return text if text.isascii() else "".join(map(_plain, text))
 
 
@@ -61,7 +61,7 @@ def _plain(character: str) -> str:
 
 
 def _dots(dots: int) -> str:
-    """What a cell of dots looks like from afar."""
+    """Return the ASCII character that looks most like a cell of braille dots."""
     if not dots & ~MIDDLE:
         return "-" if dots else " "
     if dots & UPPER and dots & LOWER:
@@ -70,7 +70,7 @@ def _dots(dots: int) -> str:
 
 
 def prepare(streams: Iterable[TextIO | None], ascii_only: bool) -> None:
-    """Have streams write what their encoding lacks in ASCII, or everything."""
+    """Set up streams to replace characters they cannot encode, or all non-ASCII, by ASCII."""
     codecs.register_error(HANDLER, _handle)
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
@@ -84,12 +84,12 @@ def _handle(error: UnicodeError) -> tuple[str, int]:
 
 
 def wants_ascii(asked: bool | None, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether to draw in ASCII alone: as asked, or else where the locale is not UTF-8."""
+    """Return whether to draw with ASCII only: as `asked`, or else if the locale is not UTF-8."""
     return not _utf8_locale(environment) if asked is None else asked
 
 
 def _utf8_locale(environment: Mapping[str, str]) -> bool:
-    """What the first of the locale's variables says; with none of them, Python's own choice."""
+    """Return whether the locale is UTF-8, by the first variable that is set or by Python."""
     names = ("LC_ALL", "LC_CTYPE", "LANG")
     name = next((environment[each] for each in names if environment.get(each)), "")
     if name in ("C", "POSIX"):

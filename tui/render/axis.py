@@ -1,4 +1,4 @@
-"""Axes: where a value lies on a grid of dots, and where the ticks and their labels go."""
+"""Axes: map values to dots of a grid, and choose ticks and labels."""
 
 import math
 import sys
@@ -11,14 +11,14 @@ FAR = 2048
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The values from `low` to `high`, evenly spaced or by their logarithm."""
+    """An axis from `low` to `high`, linear or logarithmic."""
 
     low: float
     high: float
     log: bool = False
 
     def share(self, value: float) -> float | None:
-        """How far along the axis a value lies, 0 to 1; None where it has no place."""
+        """Return a value's position as a share of the axis, 0 to 1; None if it cannot be drawn."""
         if not math.isfinite(value) or (self.log and value <= 0):
             return None
         low, high = self.low, self.high
@@ -28,14 +28,14 @@ class Axis:
         return (value / 2 - low / 2) / span if span > 0 else 0.5
 
     def at(self, share: float) -> float:
-        """The value that lies so far along the axis."""
+        """Return the value at a share of the axis."""
         if self.log:
             low, high = math.log10(self.low), math.log10(self.high)
             return float(10.0 ** (low + share * (high - low)))
         return self.low * (1 - share) + self.high * share
 
     def place(self, value: float, dots: int) -> int | None:
-        """The dot that a value falls on, counted from `low`.
+        """Return the dot of a value, counted from `low`.
 
         A value outside falls on a dot outside, `FAR` beyond the end at most, so that a line to it
         leaves the area where it should; None has no place at all.
@@ -48,7 +48,7 @@ class Axis:
 
 
 def axis_over(values: Iterable[float], log: bool = False) -> Axis:
-    """An axis over all values that have a place on it, widened to round numbers."""
+    """Return an axis that covers all values that can be drawn, widened to round numbers."""
     usable = [v for v in values if math.isfinite(v) and (v > 0 or not log)]
     if not usable:
         return Axis(0.1, 1.0, log) if log else Axis(0.0, 1.0)
@@ -57,7 +57,7 @@ def axis_over(values: Iterable[float], log: bool = False) -> Axis:
 
 
 def ticks(axis: Axis, count: int) -> list[tuple[float, str]]:
-    """At most about `count` round values on the axis, with their labels."""
+    """Return about `count` round values at most on the axis, with their labels."""
     if count < 1:
         return []
     if axis.log:
@@ -69,7 +69,7 @@ def ticks(axis: Axis, count: int) -> list[tuple[float, str]]:
 
 
 def label(value: float, step: float = 0.0) -> str:
-    """A tick's label, with the decimals that its step needs."""
+    """Return a tick's label, with as many decimals as its step needs."""
     size = max(abs(value), step)
     if value != 0 and (size >= 1e6 or size < 1e-3):
         mantissa, _, exponent = f"{value:.1e}".partition("e")
@@ -111,7 +111,7 @@ def _log_axis(low: float, high: float) -> Axis:
 
 
 def _round_step(span: float) -> float:
-    """The smallest 1, 2 or 5 times a power of ten that is not below `span`."""
+    """Return the smallest 1, 2 or 5 times a power of ten that is at least `span`."""
     if not span > 0 or not math.isfinite(span):
         return 0.0
     power = 10.0 ** math.floor(math.log10(span))

@@ -1,4 +1,4 @@
-"""Numbers to block bars, and a progress bar: pure, without Textual and without numpy."""
+"""Draws bars and histograms from block characters, without Textual and numpy."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ LEVELS = " ▁▂▃▄▅▆▇█"
 
 
 def bar(fraction: float, width: int) -> str:
-    """A horizontal bar to an eighth of a cell; anything above nothing is seen."""
+    """Return a horizontal bar, to an eighth of a cell; a fraction above 0 is always visible."""
     if not math.isfinite(fraction) or fraction <= 0 or width <= 0:
         return " " * max(0, width)
     eighths = max(1, round(min(1.0, fraction) * width * 8))
@@ -17,7 +17,7 @@ def bar(fraction: float, width: int) -> str:
 
 
 def resample(bins: dict[int, int], low: float, high: float, columns: int) -> list[float]:
-    """Counts of equal bins (bin `i` covers i to i + 1) over columns from `low` to `high`.
+    """Redistribute the counts of equal bins (bin `i` covers i to i + 1) over columns.
 
     A bin that crosses the border of two columns is shared out in proportion.
     """
@@ -34,7 +34,7 @@ def resample(bins: dict[int, int], low: float, high: float, columns: int) -> lis
 
 
 def blocks(values: Sequence[float]) -> str:
-    """One text row of block columns, the tallest full; anything above nothing is seen."""
+    """Return one row of block columns, the tallest full; values above 0 are always visible."""
     peak = max((value for value in values if math.isfinite(value)), default=0.0)
     if peak <= 0:
         return " " * len(values)
@@ -45,7 +45,7 @@ def blocks(values: Sequence[float]) -> str:
 
 
 def stacked(values: Sequence[float], rows: int) -> list[str]:
-    """Block columns over several text rows, the upper first; the tallest fills them all."""
+    """Return block columns over several rows, the upper row first; the tallest fills all rows."""
     peak = max((value for value in values if math.isfinite(value)), default=0.0)
     if peak <= 0 or rows < 1:
         return [" " * len(values)] * max(0, rows)
@@ -60,7 +60,7 @@ def stacked(values: Sequence[float], rows: int) -> list[str]:
 
 
 def gauge(fraction: float, width: int) -> tuple[str, str]:
-    """A progress bar as its done and its open part, to half a cell."""
+    """Return a progress bar as its done and its open part, to half a cell."""
     if not math.isfinite(fraction):
         fraction = 0.0
     halves = int(max(0.0, min(1.0, fraction)) * width * 2)

@@ -1,11 +1,10 @@
-"""Series to braille: pure, without Textual.
+"""Draws series in braille characters, without Textual.
 
-A cell of braille holds two dots by four. A series is drawn as the lines between its
-consecutive points on that grid of dots; where series overlap, their dots merge and the cell
-takes the style of the last one drawn. Points that share a column of dots are first reduced to
-their first, last, lowest and highest, which draws the very same dots at a cost that does not
-grow with the points, and loses no spike. What lies behind (bands, and lines that are to stand
-back) is seen only in cells that no series passes, so that it thickens no line.
+A cell has two columns and four rows of dots. A series is drawn as lines between its points on this
+grid. Where series overlap, their dots merge and the cell takes the style of the last one drawn.
+Points in one column of dots are first reduced to the first, last, lowest and highest: these draw
+the same dots, keep every spike, and cost does not grow with the number of points. Bands and
+background lines are visible only in cells without a series in front, so that they thicken no line.
 """
 
 import math
@@ -51,13 +50,13 @@ class Series:
 
     @property
     def pattern(self) -> tuple[int, int]:
-        """Columns of dots that are lit, and of how many."""
+        """How many columns of dots are drawn, and out of how many."""
         if self.long:
             return LONG
         return DASHED if self.dashed else DOTTED if self.dotted else SOLID
 
     def lit(self, x: Axis, y: Axis, width: int, height: int) -> Lit:
-        """The dots of the lines, of `height` rows and `width` columns."""
+        """Return the dots of the lines, with shape (height, width)."""
         return _lines(_table(self.points, 2), x, y, (width, height), self.pattern)
 
 
@@ -74,7 +73,7 @@ class Band:
     letter: str = field(default="", init=False)
 
     def lit(self, x: Axis, y: Axis, width: int, height: int) -> Lit:
-        """The stippled dots between the edges, of `height` rows and `width` columns."""
+        """Return the stippled dots between the edges, with shape (height, width)."""
         return _between(_table(self.points, 3), x, y, width, height) & _stipple(width, height)
 
 
@@ -95,7 +94,7 @@ class Grid:
         self.lay(self.masks_of(drawn, x, y), drawn.style, drawn.behind, drawn.letter)
 
     def masks_of(self, drawn: Series | Band, x: Axis, y: Axis) -> NDArray[np.uint8]:
-        """What drawing it lights in every cell: good for `lay` as long as nothing moves."""
+        """Return the dots of a series per cell, for `lay`; valid until axes or size change."""
         lit = drawn.lit(x, y, self.columns * 2, self.rows * 4)
         cells = lit.reshape(self.rows, 4, self.columns, 2).transpose(0, 2, 3, 1)
         bits = cells.reshape(self.rows, self.columns, 8)[:, :, _ORDER]
@@ -104,7 +103,7 @@ class Grid:
     def lay(
         self, masks: NDArray[np.uint8], style: str, behind: bool = False, letter: str = ""
     ) -> None:
-        """Merge such cells into the area; of what lies behind, the last is seen alone."""
+        """Merge cells into the area; of the series behind, only the last is visible."""
         some = masks > 0
         if behind:
             self._shades[some] = masks[some]
@@ -116,16 +115,16 @@ class Grid:
         self._letters.append(letter)
 
     def hair(self, column: int, style: str) -> None:
-        """A vertical line down a column of cells, behind the series."""
+        """Draw a vertical line through a column of cells, behind the series."""
         self._hairs[column] = style
 
     def put(self, column: int, row: int, glyph: str, style: str) -> None:
-        """Lay a glyph over a cell, if the area has that cell."""
+        """Put a character into a cell, if the cell is in the area."""
         if 0 <= column < self.columns and 0 <= row < self.rows:
             self._glyphs[column, row] = (glyph, style)
 
     def lines(self) -> list[Row]:
-        """The area as rows of runs."""
+        """Return the area as rows of styled text."""
         return [self._line(row) for row in range(self.rows)]
 
     def _line(self, row: int) -> Row:
@@ -146,14 +145,14 @@ class Grid:
         )
 
     def _front(self, row: int) -> tuple[list[int], list[int]]:
-        """Of each cell of a row what is seen: the series, or else what lies behind."""
+        """Return what is visible in each cell of a row: a series in front, or else one behind."""
         free = self._masks[row] == 0
         masks = np.where(free, self._shades[row], self._masks[row])
         return masks.tolist(), np.where(free, self._shaded[row], self._styles[row]).tolist()
 
 
 def positions(axis: Axis, values: Floats, dots: int) -> Floats:
-    """Where values lie on so many dots, counted from `low`; NaN where one has no place."""
+    """Return the positions of values in dots from `low`; NaN for values that cannot be drawn."""
     usable = np.isfinite(values)
     if axis.log:
         usable &= values > 0
@@ -169,7 +168,7 @@ def positions(axis: Axis, values: Floats, dots: int) -> Floats:
 
 
 def places(axis: Axis, values: Floats, dots: int) -> Ints:
-    """`Axis.place` of many values at once; NOWHERE stands for None."""
+    """Return `Axis.place` for many values at once, with NOWHERE instead of None."""
     exact = np.clip(positions(axis, values, dots), -FAR, dots + FAR)
     usable = ~np.isnan(exact)
     return np.where(usable, np.floor(np.where(usable, exact, 0.0) + 0.5).astype(np.int64), NOWHERE)
@@ -182,7 +181,7 @@ def _table(points: Sequence[tuple[float, ...]] | Floats, columns: int) -> Floats
 def _lines(
     points: Floats, x: Axis, y: Axis, size: tuple[int, int], pattern: tuple[int, int]
 ) -> Lit:
-    """Upright strokes where points share a column of dots, and lines from each to the next."""
+    """Return lines between successive points; points in one column become a vertical stroke."""
     width, height = size
     lit = np.zeros((height, width), dtype=bool)
     column, dot = places(x, points[:, 0], width), places(y, points[:, 1], height)
@@ -206,7 +205,7 @@ def _lines(
 
 
 def _light(lit: Lit, lines: Ints, pattern: tuple[int, int]) -> None:
-    """Light the dots of lines (x0, y0, x1, y1): one a column or a row, whichever is more.
+    """Set the dots of lines (x0, y0, x1, y1): one per column or row, whichever is more.
 
     Only the steps inside the area are taken, however far away a line ends.
     """
@@ -226,7 +225,7 @@ def _light(lit: Lit, lines: Ints, pattern: tuple[int, int]) -> None:
 
 
 def _inside(start: Ints, delta: Ints, count: Ints, limit: int) -> tuple[Ints, Ints]:
-    """The first and last step at which `start + round(step * delta / count)` is in the area."""
+    """Return the first and last step for which `start + round(step * delta / count)` is inside."""
     lower, upper = -2 * count * start - count, 2 * count * (limit - start) - count
     twice = 2 * np.maximum(1, abs(delta))
     rising, falling = delta > 0, delta < 0
@@ -237,7 +236,7 @@ def _inside(start: Ints, delta: Ints, count: Ints, limit: int) -> tuple[Ints, In
 
 
 def _between(points: Floats, x: Axis, y: Axis, width: int, height: int) -> Lit:
-    """The dots between two edges; from point to point the edges are straight."""
+    """Return the dots between two edges, which are straight between points."""
     top, bottom = np.full(width, height), np.full(width, -1)
     column = places(x, points[:, 0], width)
     low, high = (places(y, points[:, edge], height) for edge in (1, 2))
@@ -261,13 +260,13 @@ def _between(points: Floats, x: Axis, y: Axis, width: int, height: int) -> Lit:
 
 
 def _counted(first: Ints, last: Ints) -> tuple[Ints, Ints]:
-    """All numbers from each `first` to its `last`, and which of them each belongs to."""
+    """Return all numbers from each `first` to its `last`, with the index of the pair of each."""
     many = np.maximum(0, last - first + 1)
     which = np.repeat(np.arange(len(many)), many)
     return which, np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many) + first[which]
 
 
 def _stipple(width: int, height: int) -> Lit:
-    """Two dots a cell, askew."""
+    """Return a pattern with two diagonal dots per cell."""
     rows, columns = np.arange(height)[:, None], np.arange(width)
     return np.asarray((rows + 2 * columns) % 4 == 1)

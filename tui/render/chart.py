@@ -1,4 +1,4 @@
-"""A plot with its axes, as rows: labelled ticks to the left and below."""
+"""Draws a plot with axes as rows: labelled ticks on the left and below."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ BELOW = 2  # the x axis and its labels
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A value that curves are compared with: a dotted line across, with its name."""
+    """A horizontal dotted line at a value that curves are compared with, with its name."""
 
     value: float
     name: str
@@ -31,7 +31,7 @@ def chart(
     level: Level | None = None,
     hair: float | None = None,
 ) -> list[Row]:
-    """What `draw` draws, with axes, in an area of a size (width, height).
+    """Return what `draw` draws, with axes, in an area of a size (width, height).
 
     `hair` is an x through which a vertical line goes. Too small an area is left bare.
     """
@@ -61,19 +61,19 @@ def chart(
 
 
 def plot_columns(y: Axis, size: tuple[int, int]) -> int:
-    """Columns of cells that an area of a size (width, height) leaves for the plot."""
+    """Return how many columns an area of a size (width, height) leaves for the plot."""
     labels = dict(_y_labels(y, size[1] - BELOW))
     return size[0] - max(map(len, labels.values()), default=0) - 2
 
 
 def _cell(axis: Axis, value: float, cells: int, dots: int) -> int | None:
-    """The cell of so many dots that a value lies in, counted from the axis' low end."""
+    """Return the cell that contains a value, counted from the axis' low end."""
     dot = axis.place(value, cells * dots)
     return dot // dots if dot is not None and 0 <= dot < cells * dots else None
 
 
 def _across(grid: "Grid", level: Level, x: Axis, y: Axis) -> None:
-    """The line, and its name beside it where curves begin."""
+    """Draw the line of a level, with its name at the left."""
     from batchscope.tui.render.braille import Series
 
     grid.draw(Series([(x.low, level.value), (x.high, level.value)], "dim", dotted=True), x, y)

@@ -1,7 +1,7 @@
-"""Rows of styled text: what every pane is drawn from, as plain data without Textual.
+"""Rows of styled text, as plain data without Textual.
 
-A row is a tuple of runs, a run a piece of text with the key of its style (`tui.theme.palette`).
-Widths are counted in terminal cells, so that a wide character in a title moves nothing.
+A row is a tuple of runs; a run is a text with the key of its style (`tui.theme.palette`). Widths
+are counted in terminal cells, because some characters take two.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,22 +16,22 @@ EMPTY: Row = ()
 
 
 def row(*runs: Run | str) -> Row:
-    """A row of runs; a bare text has no style of its own."""
+    """Return a row from runs; a plain text gets no style."""
     return tuple((run, "") if isinstance(run, str) else run for run in runs)
 
 
 def text_of(line: Row) -> str:
-    """The text of a row without its styles."""
+    """Return the text of a row without its styles."""
     return "".join(text for text, _ in line)
 
 
 def width_of(line: Row) -> int:
-    """Terminal cells that a row takes."""
+    """Return how many terminal cells a row takes."""
     return sum(cell_len(text) for text, _ in line)
 
 
 def clip(line: Row, width: int) -> Row:
-    """The row cut to a width; an ellipsis tells that something is missing."""
+    """Return the row cut to a width, with an ellipsis if something is missing."""
     if width <= 0:
         return EMPTY
     if width_of(line) <= width:
@@ -49,14 +49,14 @@ def clip(line: Row, width: int) -> Row:
 
 
 def fit(line: Row, width: int) -> Row:
-    """The row cut or padded to exactly a width."""
+    """Return the row cut or padded to exactly a width."""
     line = clip(line, width)
     missing = width - width_of(line)
     return (*line, (" " * missing, "")) if missing > 0 else line
 
 
 def spread(left: Row, right: Row, width: int) -> Row:
-    """`left` and `right` at the two ends of a row; `left` gives way."""
+    """Return a row with texts at both ends; `left` is cut if there is too little room."""
     room = width - width_of(right)
     if room <= 1:
         return fit(right, width)
@@ -64,7 +64,7 @@ def spread(left: Row, right: Row, width: int) -> Row:
 
 
 def cell(text: object, width: int, style: str = "", *, right: bool = False) -> Run:
-    """One column of a table: the text clipped or padded to a width."""
+    """Return a table cell: the text cut or padded to a width."""
     shown = printable(text)
     size = cell_len(shown)
     if size > width:
@@ -74,7 +74,7 @@ def cell(text: object, width: int, style: str = "", *, right: bool = False) -> R
 
 
 def wrap(text: str, width: int, style: str = "") -> list[Row]:
-    """A text over as many rows as it needs, broken at spaces where that is possible."""
+    """Return a text over as many rows as it needs, broken at spaces where possible."""
     width = max(1, width)
     rows: list[Row] = []
     line = ""
@@ -89,7 +89,7 @@ def wrap(text: str, width: int, style: str = "") -> list[Row]:
 
 
 def centred(lines: Iterable[Row], width: int, height: int) -> list[Row]:
-    """Lines in the middle of an area: what a pane says while it has nothing to draw."""
+    """Return lines in the middle of an area."""
     shown = [clip(line, width) for line in lines][:height]
     above = (height - len(shown)) // 2
     return [EMPTY] * above + [

@@ -11,7 +11,7 @@ from batchscope.engine.formatting import three_digits
 
 
 def clock(seconds: float) -> str:
-    """A span of time as a clock shows it: 07:41, 1:02:03 or 2 d 03:04."""
+    """Return a duration as a clock shows it: 07:41, 1:02:03 or 2 d 03:04."""
     whole = int(max(0.0, seconds))
     minutes, second = divmod(whole, 60)
     hours, minute = divmod(minutes, 60)
@@ -21,7 +21,7 @@ def clock(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A measured time to three digits: 34.1 ms, 4.10 s, 125 s."""
+    """Return a measured time with three digits: 34.1 ms, 4.10 s, 125 s."""
     if not math.isfinite(seconds):
         return UNKNOWN
     if seconds < 0.9995:
@@ -30,7 +30,7 @@ def duration(seconds: float) -> str:
 
 
 def roughly(seconds: float) -> str:
-    """An estimate in words, no finer than it is worth."""
+    """Return a rough estimate of a duration: 15 s, 4 min, 1.9 h."""
     if seconds < 55:
         return f"{max(5, round(seconds / 5) * 5)} s"
     if seconds < 90 * 60:
@@ -39,19 +39,19 @@ def roughly(seconds: float) -> str:
 
 
 def rate(per_second: float) -> str:
-    """Samples a second."""
+    """Return samples per second with their unit."""
     if per_second >= 9.995e5:
         return f"{three_digits(per_second / 1e6)} M/s"
     return f"{per_second:,.0f}/s"
 
 
 def share(fraction: float) -> str:
-    """A share in percent, rounded down so that 100 % means all of it."""
+    """Return a share in percent, rounded down so that 100 % means all of it."""
     return f"{int(fraction * 100)} %"
 
 
 def places(values: Iterable[float]) -> int | None:
-    """The decimals that let a column of figures fill six cells; None where none would show them."""
+    """Return the decimals with which a column of numbers fills six cells; None if none fit."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     if largest and not 0.01 <= largest < 99_999.5:
         return None
@@ -59,19 +59,19 @@ def places(values: Iterable[float]) -> int | None:
 
 
 def figure(value: float, decimals: int | None) -> str:
-    """A figure of such a column."""
+    """Return a number with the decimals of its column."""
     if decimals is None or not math.isfinite(value):
         return number(value)
     return f"{value:.{decimals}f}"
 
 
 def deviation(spread: float, decimals: int | None) -> str:
-    """What follows it, without its leading zero: ±.0071."""
+    """Return a deviation after a number, without its leading zero: ±.0071."""
     return f"±{figure(spread, decimals)}".replace("±0.", "±.")
 
 
 def when(name: str) -> str:
-    """The moment in a sweep's id, in local time."""
+    """Return the time in a sweep's id, in local time."""
     try:
         moment = datetime.strptime(name[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
     except ValueError:

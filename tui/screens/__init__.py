@@ -1,1 +1,1 @@
-"""The screens of the app, each with its styles beside it."""
+"""The screens of the app, each with its styles in a file of the same name."""

@@ -29,7 +29,7 @@ from batchscope.tui.theme.palette import BARE, Appearance
 from batchscope.tui.viewmodel.journal_follower import JournalFollower
 from batchscope.tui.viewmodel.view import View
 from batchscope.tui.widgets.key_hints import hints
-from batchscope.tui.widgets.rows_widget import Across, Down, Rows, stands
+from batchscope.tui.widgets.rows_widget import Across, Down, Rows, is_open
 
 POLL_SECONDS = 0.4
 DRAW_SECONDS = 1.0
@@ -155,7 +155,7 @@ class BoardScreen(OverlayScreen):
 
     def redraw(self) -> None:
         """Draw what has changed since the last call."""
-        if stands(self):
+        if is_open(self):
             self._redraw_lines()
             for pane in self.panes.values():
                 pane.draw()
@@ -186,7 +186,7 @@ class BoardScreen(OverlayScreen):
 
     def _arrange(self) -> None:
         """Show one pane or all tiles, in sizes that fit their contents."""
-        if not stands(self):
+        if not is_open(self):
             return
         one = self.one
         seen = {self.current.NAME} if one else self._tiled()
@@ -319,7 +319,9 @@ class BoardScreen(OverlayScreen):
 
     def action_move(self, rows: int) -> None:
         """Scroll the current pane, or select another trial."""
-        if not self.current.move(rows):
+        if self.current.move(rows):
+            self._redraw_lines()
+        else:
             self.say(self.current.no_further(rows))
 
     def trial(self) -> TrialState | None:

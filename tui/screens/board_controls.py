@@ -25,10 +25,16 @@ NOT_SENT = "The command could not be sent to the sweep"
 TRIALS = PANE_KEYS["trials"]
 
 
+def in_words(phase: str) -> str:
+    """Return the phase of a sweep as the rest of a sentence: is running, was stopped."""
+    verbs = {"stopped": "was", "interrupted": "was", "failed": "has"}
+    return f"{verbs.get(phase, 'is')} {phase}"
+
+
 class ControlScreen(AnsweringScreen):
     """A screen on one sweep that sends commands to the sweep's conductor.
 
-    A message stands in the last line until the journal shows that the command was carried out, or
+    The last line shows a message until the journal shows that the command was carried out, or
     until the conductor refuses it or ends.
     """
 
@@ -57,8 +63,14 @@ class ControlScreen(AnsweringScreen):
         match command.action:
             case "resume":
                 return self.resumable()
-            case "stop" | "pause" | "skip":
+            case "stop" | "pause":
                 return self.view.alive
+            case "skip":
+                trial = self.trial()
+                return self.view.alive and trial is not None and not skip_refusal(trial)
+            case "retry":
+                trial = self.trial()
+                return trial is not None and not retry_refusal(trial)
         return True
 
     def heed(self) -> None:
@@ -90,7 +102,7 @@ class ControlScreen(AnsweringScreen):
                 promise = "Pausing after the current step…"
                 self._send(commands.Pause(), lambda: state.paused_at is not None, promise)
             case phase:
-                self.say(f"Nothing to pause: the sweep is {phase}")
+                self.say(f"Nothing to pause: the sweep {in_words(phase)}")
 
     def action_skip(self) -> None:
         """Skip the selected trial, after asking."""
@@ -100,7 +112,7 @@ class ControlScreen(AnsweringScreen):
         elif refused := skip_refusal(trial):
             self.say(refused)
         elif not self.view.alive:
-            self.say(f"The sweep is {self.view.phase}. r resumes it; then X skips {trial.id}")
+            self.say(f"The sweep is not running. r resumes it; then X skips {trial.id}")
         else:
             kept = "Its results so far are kept. R runs it again from the start."
             self.app.push_screen(
@@ -153,7 +165,7 @@ class ControlScreen(AnsweringScreen):
     def action_stop(self) -> None:
         """Stop the sweep, after asking."""
         if not self.view.alive or self.folder is None:
-            self.say(f"Nothing to stop: the sweep is {self.view.phase}")
+            self.say(f"Nothing to stop: the sweep {in_words(self.view.phase)}")
             return
         self.app.push_screen(
             ConfirmDialog(
@@ -173,7 +185,7 @@ class ControlScreen(AnsweringScreen):
                 "The sweep could not be resumed", "Resuming…", lambda: start_conductor(folder)
             )
         else:
-            self.say(f"Nothing to resume: the sweep is {self.view.phase}")
+            self.say(f"Nothing to resume: the sweep {in_words(self.view.phase)}")
 
     def resumable(self) -> bool:
         """Return whether the sweep does not run and has unfinished trials."""

@@ -25,10 +25,15 @@ def title(view: View, name: str) -> Row:
 
 
 def status(view: View, name: str, width: int) -> Row:
-    """Return the sweep's state, with the counts of verdicts before it if there is room."""
+    """Return the sweep's state, after the counts of verdicts on its claims if there is room."""
     state, verdicts = _state(view), tally(view.findings.claims)
     room = width - width_of(_name(view, name)) - width_of(state) - 1
-    return (*row(" "), *verdicts, *state) if 0 < width_of(verdicts) <= room else state
+    if not 0 < width_of(verdicts) <= room:
+        return state
+    named = row((" claims", "dim"), *verdicts, *state)
+    if width_of(title(view, name)) + width_of(named) <= width:
+        return named
+    return (*row(" "), *verdicts, *state)
 
 
 def _name(view: View, name: str) -> Row:

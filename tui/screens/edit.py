@@ -18,7 +18,7 @@ from batchscope.tui.screens.dialog import ConfirmDialog
 from batchscope.tui.widgets.idle_field import IdleField
 from batchscope.tui.widgets.key_hints import CHOOSING, hints
 from batchscope.tui.widgets.list_picker import Picker
-from batchscope.tui.widgets.rows_widget import Rows, stands
+from batchscope.tui.widgets.rows_widget import Rows, is_open
 
 PAUSE_SECONDS = 0.05
 MARGIN = 3
@@ -60,7 +60,7 @@ class EditScreen(AnsweringScreen):
     # Drawing
 
     def _draw(self) -> None:
-        if not stands(self):
+        if not is_open(self):
             return
         width = self.size.width
         picker = self.query_one(Picker)
@@ -75,7 +75,7 @@ class EditScreen(AnsweringScreen):
         self._draw_notes()
 
     def _draw_notes(self) -> None:
-        if not stands(self):
+        if not is_open(self):
             return
         box = self._lines("edit-notes")
         inner = max(1, box.size.width - 2 * MARGIN)

@@ -13,14 +13,14 @@ from batchscope.tui.config.commands import Command
 from batchscope.tui.screens.dialog import Dialog
 
 ABOUT = (
-    "Sweeps run in the background: leaving or a lost connection does not stop them.",
+    "Sweeps keep running when you leave or lose the connection.",
     "A configuration has the same marker and colour in every pane.",
 )
 CLOSING = "arrows scroll, any other key closes"
 LAST = "Everywhere"
 KEYS = 12
 WIDTH, AROUND, LEAST, FRINGE = 76, 7, 20, 10
-"""Columns of the dialog, of its border and padding, of the shortest line, and beside it."""
+"""Columns of the dialog, of its border and padding, of the shortest line, and at its sides."""
 
 
 class Help(Dialog[None]):

@@ -22,7 +22,7 @@ from batchscope.tui.screens.sweep_actions import delete_all, delete_question
 from batchscope.tui.widgets.idle_field import IdleField
 from batchscope.tui.widgets.key_hints import CHOOSING, hints
 from batchscope.tui.widgets.list_picker import Item, Picker
-from batchscope.tui.widgets.rows_widget import Rows, stands
+from batchscope.tui.widgets.rows_widget import Rows, is_open
 
 LOW, TALL, WIDE = 18, 34, 120
 AGAIN_SECONDS = 3.0
@@ -86,7 +86,7 @@ class MenuScreen(AnsweringScreen):
     # Drawing
 
     def _draw(self) -> None:
-        if not stands(self):
+        if not is_open(self):
             return
         picker = self.query_one(Picker)
         picker.offer(self._items((picker.size.width or self.size.width) - 2 * MARGIN))
@@ -139,7 +139,7 @@ class MenuScreen(AnsweringScreen):
         return items
 
     def _draw_choice(self) -> None:
-        if not stands(self):
+        if not is_open(self):
             return
         width = self.size.width
         size = self._lines("preview").size
@@ -257,7 +257,7 @@ class MenuScreen(AnsweringScreen):
         if offer and offer.preset:
             self.batchscope.launch(offer.preset)
         elif offer:
-            self.app.push_screen(MessageDialog(f"{offer.name} cannot be used", offer.problem))
+            self.app.push_screen(MessageDialog(f"{offer.name} is invalid", offer.problem))
         elif sweep:
             self.batchscope.open_sweep(Path(sweep.folder))
         else:

@@ -60,8 +60,9 @@ def preset_preview(
 
 def sweep_preview(sweep: StoredSweep, width: int) -> list[Row]:
     """Return the facts about a stored sweep, and the keys that apply to it."""
-    done, left = gauge(sweep.finished / sweep.trials if sweep.trials else 0.0, BAR)
     trials = f"{sweep.finished} of {sweep.trials} finished"
+    room = max(1, min(BAR, width - FIELD - len(trials) - 1))
+    done, left = gauge(sweep.finished / sweep.trials if sweep.trials else 0.0, room)
     fields = [
         ("sweep", printable(sweep.id)),
         ("preset", printable(sweep.preset)),

@@ -13,7 +13,7 @@ from textual.widgets import Input, Static
 
 from batchscope.engine.errors import Problem, printable
 from batchscope.tui.screens.dialog import Dialog
-from batchscope.tui.widgets.rows_widget import stands
+from batchscope.tui.widgets.rows_widget import is_open
 
 
 class TextPrompt(Dialog[str | None]):
@@ -62,7 +62,7 @@ class TextPrompt(Dialog[str | None]):
         try:
             await asyncio.to_thread(self._check, text)
         except Problem as problem:
-            if stands(self):
+            if is_open(self):
                 self._refuse(str(problem))
             return
         self.dismiss(text)

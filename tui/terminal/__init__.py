@@ -1,1 +1,1 @@
-"""What a terminal is told beside what is drawn."""
+"""What the terminal receives apart from the screen: clipboard, title, files."""

@@ -1,4 +1,4 @@
-"""What a person takes along: copies of figures and pictures of the screen, as files at home."""
+"""Saves copies of tables and pictures of the screen as files below the home."""
 
 import io
 import os
@@ -18,7 +18,7 @@ FONTS = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 
 
 def keep(home: Path, folder: str, stem: str, contents: dict[str, str]) -> list[Path]:
-    """Write files of one name, by suffix, beside those that are there; readable by the owner alone.
+    """Write files with one name and these suffixes; existing ones are kept, so it may get a number.
 
     Raises:
         MachineProblem: the disk refuses.
@@ -43,7 +43,7 @@ def keep(home: Path, folder: str, stem: str, contents: dict[str, str]) -> list[P
 
 
 def short_path(path: Path, room: int) -> str:
-    """A path in so many cells: from the home of the person, and its end where that is too long."""
+    """Return a path in so many cells: with `~` for the user's home, cut at its start."""
     shown = printable(path)
     home = str(Path.home())
     if shown.startswith(home + os.sep):
@@ -52,7 +52,7 @@ def short_path(path: Path, room: int) -> str:
 
 
 def pictures(app: "App[str]") -> dict[str, str]:
-    """The screen as it is, as SVG (without fonts from elsewhere) and as text."""
+    """Return the screen as SVG (without web fonts) and as text, by suffix."""
     width, height = app.size
     console = Console(
         width=width,
@@ -65,7 +65,7 @@ def pictures(app: "App[str]") -> dict[str, str]:
     )
     update = app.screen._compositor.render_update(
         full=True, screen_stack=app._background_screens
-    )  # as Textual's own screenshot, of which there is no text
+    )  # as in Textual's own screenshot, which cannot give the text
     console.print(update)
     lines = console.export_text().splitlines()
     text = "\n".join(line.rstrip() for line in lines) + "\n"

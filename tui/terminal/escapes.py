@@ -1,4 +1,4 @@
-"""Sequences that steer a terminal (clipboard, title), and whether it takes more now or is busy."""
+"""Control sequences for the terminal (clipboard, title), and whether it is ready for output."""
 
 import base64
 import select
@@ -16,11 +16,11 @@ UNTITLED = ("", "dumb", "linux", "unknown")
 """Terminals without a title."""
 SAVE_TITLE = "\x1b[22;2t"
 RESTORE_TITLE = "\x1b]2;\x07\x1b[23;2t"
-"""An empty title, for terminals that keep none, and then the one that was kept."""
+"""An empty title, for terminals that save none, then the saved title."""
 
 
 def clipboard(text: str, environment: Mapping[str, str]) -> str:
-    """OSC 52 with a text; empty where it is longer than terminals take.
+    """Return the OSC 52 sequence that copies a text; empty if the text is too long for terminals.
 
     Within tmux it is sent through to the terminal around it as well (where `allow-passthrough` is
     on); tmux itself listens to the plain one (where `set-clipboard` is on).
@@ -35,21 +35,21 @@ def clipboard(text: str, environment: Mapping[str, str]) -> str:
 
 
 def has_title(environment: Mapping[str, str]) -> bool:
-    """Whether this kind of terminal has a title that can be set."""
+    """Return whether this kind of terminal has a title that can be set."""
     return environment.get("TERM", "") not in UNTITLED
 
 
 def title(text: str) -> str:
-    """OSC 2 with a text that holds nothing but printable characters."""
+    """Return the OSC 2 sequence that sets a title, with printable characters only."""
     shown = printable(text)
     return f"\x1b]2;{set_cell_size(shown, TITLE_MOST) if len(shown) > TITLE_MOST else shown}\x07"
 
 
 def takes_more(descriptor: int | None = None) -> bool:
-    """Whether a write would go out at once; by default to where Textual draws, standard error."""
+    """Return whether a write would not block; by default to standard error, where Textual draws."""
     try:
         if descriptor is None:
             descriptor = sys.__stderr__.fileno() if sys.__stderr__ else -1
         return bool(select.select([], [descriptor], [], 0)[1])
-    except (OSError, ValueError):  # none at all: nobody waits for it
+    except (OSError, ValueError):  # there is no terminal to wait for
         return True

@@ -1,28 +1,28 @@
-"""How well two colours are told apart by their brightness, as WCAG 2 defines it."""
+"""The contrast of two colours as WCAG 2 defines it."""
 
 LINEAR_BELOW = 0.04045
 WEIGHTS = (0.2126, 0.7152, 0.0722)
 
 
 def luminance(colour: str) -> float:
-    """Relative luminance of `#rrggbb`: 0 for black, 1 for white."""
+    """Return the relative luminance of `#rrggbb`: 0 for black, 1 for white."""
     return sum(weight * _linear(part) for weight, part in zip(WEIGHTS, parts(colour), strict=True))
 
 
 def contrast(first: str, second: str) -> float:
-    """The contrast ratio of two colours: 1 for the same, 21 for black and white."""
+    """Return the contrast ratio of two colours: 1 if they are the same, 21 for black and white."""
     low, high = sorted((luminance(first), luminance(second)))
     return (high + 0.05) / (low + 0.05)
 
 
 def mixed(colour: str, background: str, share: float) -> str:
-    """A share of a colour over a background."""
+    """Return a share of a colour mixed with a background."""
     pairs = zip(parts(colour), parts(background), strict=True)
     return "#" + "".join(f"{round(a * share + b * (1 - share)):02x}" for a, b in pairs)
 
 
 def parts(colour: str) -> tuple[int, int, int]:
-    """Red, green and blue of `#rrggbb`, 0 to 255."""
+    """Return red, green and blue of `#rrggbb`, 0 to 255."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 

@@ -1,6 +1,6 @@
-"""The styles that rows name, in a theme and with as many colours as the terminal has.
+"""The styles of rows, by theme and by the number of colours of the terminal.
 
-Without colours, bold, dim and reverse remain: markers, signs and words tell the rest.
+Without colours, bold, dim and reverse remain; markers, signs and words carry the meaning.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from batchscope.tui.theme.themes import DEFAULT, THEMES, Theme
 
 Depth = Literal["many", "sixteen", "none"]
 FAINT_LEAST = 3.0
-"""The contrast that WCAG 2 asks of what is no text; a curve's fainter twin keeps it."""
+"""The contrast that WCAG 2 requires for graphics; the fainter variant of a colour keeps it."""
 BETWEEN = "#6c6c6c"
-"""A grey that stands back on a dark and on a light background."""
+"""A grey that is unobtrusive on dark and on light backgrounds."""
 
 _ALWAYS = {"strong": "bold", "key": "bold", "title": "bold", "chosen": "reverse"}
 _COLOURLESS = {
@@ -34,7 +34,7 @@ _COLOURLESS = {
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """How the screen is drawn: theme, number of colours, and whether in ASCII alone."""
+    """How the screen is drawn: theme, number of colours, and whether with ASCII only."""
 
     theme: str = DEFAULT
     depth: Depth = "many"
@@ -46,7 +46,7 @@ BARE = Appearance()
 
 @cache
 def style_of(key: str, theme: str = DEFAULT, depth: Depth = "many") -> Style:
-    """The style that a key stands for; `s3` is the fourth series, `s3-` its fainter twin."""
+    """Return the style of a key; `s3` is the fourth series, `s3-` its fainter variant."""
     if key in _ALWAYS:
         return Style.parse(_ALWAYS[key])
     series = key[:1] == "s" and key[1:].rstrip("-").isdigit()
@@ -70,7 +70,7 @@ def _series(index: int, faint: bool, theme: Theme, depth: Depth) -> Style:
 
 
 def fainter(colour: str, background: str) -> str:
-    """Halfway to the background, or as far as it can still be seen."""
+    """Return the colour halfway to the background, or as far as it is still visible."""
     if not background:
         pairs = zip(parts(colour), parts(BETWEEN), strict=True)
         return "#" + "".join(f"{(a + b) // 2:02x}" for a, b in pairs)

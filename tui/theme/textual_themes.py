@@ -1,4 +1,4 @@
-"""Our themes as Textual knows them, for its own widgets: dialogs, scroll bars, the palette."""
+"""Our themes as Textual themes, for its own widgets: dialogs, scroll bars, the palette."""
 
 from textual.app import App
 from textual.theme import Theme as TextualTheme
@@ -9,14 +9,14 @@ OWN = "ansi-dark"  # the terminal's own colours and background, light or dark
 
 
 def register(app: App[str]) -> None:
-    """Make the themes that bring a background known to an app."""
+    """Register the themes that have their own background with an app."""
     for theme in THEMES.values():
         if theme.name != DEFAULT:
             app.register_theme(_as_textual(theme))
 
 
 def wear(app: App[str], name: str) -> None:
-    """Have an app's own widgets drawn in a theme of ours."""
+    """Switch Textual's own widgets to one of our themes."""
     app.ansi_color = name == DEFAULT
     app.theme = OWN if name == DEFAULT else _named(name)
 

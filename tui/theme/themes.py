@@ -1,11 +1,10 @@
-"""The themes: what the styles of rows look like in each, for many colours and for sixteen.
+"""The themes: the styles of rows in each, for many colours and for sixteen.
 
-`terminal` leaves the background to the terminal, so that the board is at home in a light one and
-in a dark one, and an empty cell costs a byte over the line. Its series are Okabe and Ito's
-colours, shifted to be read on both. The others bring a background, against which every text has
-a contrast of 4.5 or more (WCAG 2 AA; 7 in `contrast`). Their series were searched for the largest
-least distance in OKLab as people with normal sight, protanopia, deuteranopia and tritanopia see
-them (Machado et al. 2009).
+`terminal` uses the terminal's background, light or dark; an empty cell then costs one byte on the
+line. Its series are the colours of Okabe and Ito, adjusted to be readable on both. The other themes
+have a background, on which every text has a contrast of at least 4.5 (WCAG 2 AA; 7 in `contrast`).
+Their series were optimized for the largest minimum distance in OKLab with normal vision,
+protanopia, deuteranopia and tritanopia (Machado et al. 2009).
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ Styles = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """Styles by name; `background` and `foreground` are empty where they are the terminal's."""
+    """A theme; `background` and `foreground` are empty if they are the terminal's."""
 
     name: str
     about: str
@@ -46,7 +45,7 @@ def _styles(
     others: str,
     frame_on: str = "",
 ) -> Styles:
-    """The styles that a theme must name; `main` is the colour that leads the eye."""
+    """Return the styles that every theme has; `main` is the accent colour."""
     return {
         "dim": dim,
         "frame": frame,
@@ -107,7 +106,7 @@ _ALL = (
     ),
     Theme(
         "colour-blind",
-        "a dark background, and colours that are farthest apart with colour-blind eyes",
+        "dark, with colours that colour-blind people can distinguish best",
         _styles(
             "#969aa2", "#666b75", "#666b75", "#70d0ff", "#b0fffc", "#f6a82a", "#e07a3c", "#a6a3a5"
         ),
@@ -119,7 +118,7 @@ _ALL = (
     ),
     Theme(
         "contrast",
-        "a black background, every text at a contrast of 7 or more",
+        "black, with a text contrast of 7 or more",
         _styles(
             "#b8b8b8", "#909090", "#909090", "#75ddfe", "#9cf5d0", "#ffc04d", "#ff8f66", "#eac69a"
         ),
@@ -134,10 +133,10 @@ THEMES = {theme.name: theme for theme in _ALL}
 
 
 def check_theme(name: str) -> str:
-    """The name, if a theme has it.
+    """Return the name if it is a theme.
 
     Raises:
-        UsageProblem: none has; the message names the nearest.
+        UsageProblem: there is no such theme; the message names the nearest one.
     """
     if name not in THEMES:
         raise UsageProblem(f"no theme {printable(name)!r}{nearest(name, THEMES)}")
@@ -145,6 +144,6 @@ def check_theme(name: str) -> str:
 
 
 def next_theme(name: str) -> str:
-    """The theme after this one, round and round."""
+    """Return the theme after this one; after the last, the first."""
     names = list(THEMES)
     return names[(names.index(name) + 1) % len(names)]

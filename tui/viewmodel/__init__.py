@@ -1,1 +1,1 @@
-"""What panes draw from."""
+"""The data that panes draw."""

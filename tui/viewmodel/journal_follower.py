@@ -1,7 +1,7 @@
 """Reads a sweep's journal as it grows.
 
-Both methods block on the disk and are called in a thread. Whether a conductor lives is asked
-before the journal is read: with nobody left to write, what is read then is the whole of it.
+Both methods block on the disk and are called in a thread. They check whether a conductor runs
+before they read the journal: if none does, nothing can be written after the check.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from batchscope.engine.sweeps.store import conductor_lives
 
 @dataclass(frozen=True, slots=True)
 class JournalUpdate:
-    """What came since the last reading; `problem` is why that may not be all there is."""
+    """New events of a journal; `problem` is why some may be missing."""
 
     events: list[AnyEvent]
     alive: bool
@@ -26,14 +26,14 @@ class JournalUpdate:
 
 
 class JournalFollower:
-    """One viewer's place in a journal."""
+    """Reads the journal of one sweep and remembers how far."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._reader = journal.Reader(folder / journal.NAME)
 
     def load(self) -> tuple[SweepState, JournalUpdate]:
-        """Everything written so far, folded here so that the screen never waits for it."""
+        """Read the whole journal and fold it, so that the screen does not wait for it."""
         known = column_cache.read(self._folder)
         state = SweepState()
         if known:
@@ -47,7 +47,7 @@ class JournalFollower:
         return state, JournalUpdate([], alive, self._reader.damaged, problem)
 
     def poll(self) -> JournalUpdate:
-        """The events since the last call."""
+        """Return the events since the last call."""
         alive = conductor_lives(self._folder)
         try:
             events = self._reader.read_all()

@@ -1,7 +1,7 @@
-"""One marker and one colour for each configuration or group of rivals, the same in every pane.
+"""Assigns a marker and a colour to each configuration or group of candidates, for all panes.
 
-Ten markers and eight colours: forty configurations differ in the pair, and wherever a marker
-stands, its label stands too.
+With ten markers and eight colours, forty configurations have different pairs. Panes always show a
+marker together with its label.
 """
 
 import string
@@ -13,34 +13,34 @@ from batchscope.tui.render.styled_text import Row, cell, row
 
 GLYPHS = "●▲■◆▼○△□◇▽"
 LETTERS = string.ascii_uppercase
-"""The markers where there is nothing but ASCII."""
+"""The markers for ASCII only."""
 COLOURS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How a configuration is told apart: glyph, style and short label."""
+    """How a configuration is marked: glyph, style and short label."""
 
     glyph: str
     style: str
     label: str
 
     def head(self, width: int) -> Row:
-        """Marker and label as the first columns of a table; numbers are aligned as numbers."""
+        """Return marker and label as the first columns of a table; numbers align to the right."""
         named = cell(self.label, width, right=self.label.replace(",", "").isdigit())
         return row((self.glyph, self.style), " ", named, " ")
 
     @property
     def faint(self) -> str:
-        """The style of what stands behind: the train curve, the early histogram."""
+        """The style of what is drawn behind: the train curve, the early histogram."""
         return self.style + "-"
 
 
 def marks_for(configurations: list[Configuration], glyphs: str = GLYPHS) -> dict[str, Mark]:
-    """A mark for each configuration, in the order that they are given.
+    """Return a mark for each configuration, in the given order.
 
-    Candidates of one group share theirs: of each group one is looked at once it is chosen, and the
-    groups must be told apart.
+    Candidates of one group share a mark: only the chosen one of each group matters in the end, and
+    marks should distinguish the groups.
     """
     groups: dict[str, int] = {}
     marks = {}

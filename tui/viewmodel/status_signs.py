@@ -18,7 +18,7 @@ STAR = "★"
 
 
 def sign_of(choice: TuningChoice) -> Run:
-    """The mark before it."""
+    """Return the sign of a choice with its style."""
     if choice.chosen is not None:
         return STAR, "warn" if choice.edge else "good"
     return ("·", "dim") if choice.open else ("✗", "bad")
@@ -45,7 +45,7 @@ MARKS: dict[Word, tuple[str, str]] = {
 
 
 def tally(verdicts: Sequence[Verdict]) -> tuple[tuple[str, str], ...]:
-    """2✓ 1? as a row of the screen; empty without claims."""
+    """Return the counts of verdicts, as `2✓ 1?`; empty without claims."""
     counts = Counter(verdict.verdict for verdict in verdicts)
     return tuple(
         (f" {counts[word]}{sign}", style) for word, (sign, style) in MARKS.items() if counts[word]

@@ -1,7 +1,7 @@
-"""What the panes draw from: the fold of the journal, the clock, and what changed when.
+"""The data that panes draw: the state of the sweep, the clock, and what has changed.
 
-Every kind of event moves a *topic*. A pane names the topics that it shows, and is drawn again
-only once one of them has moved.
+Each kind of event changes some *topics*. A pane names the topics that it shows, and is drawn again
+only when one of them has changed.
 """
 
 from collections import Counter
@@ -47,7 +47,7 @@ ALL_TOPICS = (*{topic for topics in TOPICS.values() for topic in topics}, "findi
 
 
 class View:
-    """One sweep as a screen sees it."""
+    """The state of one sweep with what the screen needs beyond it: clock, marks, findings."""
 
     def __init__(self, clock: Callable[[], float], look: Appearance = BARE) -> None:
         self.look = look
@@ -67,7 +67,7 @@ class View:
         self._memory: dict[Any, tuple[Any, Any]] = {}
 
     def adopt(self, state: SweepState, batch: JournalUpdate) -> None:
-        """Take over a state that was folded elsewhere."""
+        """Use a state that was folded elsewhere."""
         self.state, self.loaded = state, True
         self._memory.clear()
         self._name_marks()
@@ -88,32 +88,32 @@ class View:
         self.moved.update(topics)
 
     def _agree(self, batch: JournalUpdate) -> None:
-        """Go by the conductor's clock where that of the day was set since it started."""
+        """Follow the conductor's clock if the system clock was changed since it started."""
         if batch.alive and batch.events:
             apart = max(event.at for event in batch.events) - self._clock() - self._skew
             self._skew += apart if abs(apart) > APART_SECONDS else 0.0
 
     @property
     def unjudged(self) -> bool:
-        """Whether a trial has begun or ended since the findings were last looked at."""
+        """Whether a trial has started or ended since the claims were last judged."""
         return self._judged_at != self.moved["trials"]
 
     def judged(self, findings: Findings) -> None:
-        """Take over findings of the state as it is."""
+        """Store the findings of the present state."""
         self._judged_at = self.moved["trials"]
         if findings != self.findings:
             self.findings = findings
             self.moved["findings"] += 1
 
     def tick(self) -> None:
-        """Look at the clock."""
+        """Update the time."""
         self.now = self._clock() + self._skew
         if self.alive:
             self.moved["clock"] += 1
 
     @property
     def phase(self) -> str:
-        """The sweep's state in a word."""
+        """The state of the sweep in one word."""
         if not self.loaded:
             return "starting"
         if self.state.ended:
@@ -123,7 +123,7 @@ class View:
 
     @property
     def elapsed(self) -> float | None:
-        """Seconds that the sweep runs, or ran before it ended."""
+        """The seconds that the sweep has run, without pauses."""
         if self.state.ended:
             return self.state.ended.seconds
         if not self.state.conductor:
@@ -132,17 +132,17 @@ class View:
         return until - since - self.state.paused_between(since, until)
 
     def remaining(self) -> Remaining | None:
-        """Seconds left of a sweep that runs; None where there is nothing to expect."""
+        """Return the estimated time left of a running sweep; None without an estimate."""
         expecting = self.phase in ("running", "paused", "preparing") and self.state.trials
         return remaining(self.state, self.now) if expecting else None
 
     def label_width(self, most: int) -> int:
-        """Cells for the labels, the same in every pane that has the room."""
+        """Return the columns for labels, the same in every pane that has room."""
         return min(max((len(mark.label) for mark in self.marks.values()), default=1), most)
 
     @property
     def preferred(self) -> list[str]:
-        """The configurations in their order, without candidates that were not chosen."""
+        """The configurations in order, without the candidates that were not chosen."""
         stamp = self.moved["trials"], len(self.order)
         return self.once("preferred", stamp, lambda: preferred(self.state))
 
@@ -157,18 +157,18 @@ class View:
         return frozenset(name for name in names if name is not None)
 
     def reached(self, configuration: str) -> int:
-        """Epochs on record for a configuration, over its seeds."""
+        """Return the number of recorded epochs of a configuration, summed over its seeds."""
         return sum(len(trial.records) for trial in self.state.replicates(configuration))
 
     def once(self, key: object, stamp: object, compute: Callable[[], T]) -> T:
-        """A figure that is computed anew only when its stamp has changed."""
+        """Return a value that is computed again only when its stamp has changed."""
         known = self._memory.get(key)
         if known is None or known[0] != stamp:
             known = self._memory[key] = (stamp, compute())
         return known[1]
 
     def _name_marks(self) -> None:
-        """What was added has the next free marks, so that nobody's mark changes."""
+        """Assign marks; added configurations get the next free ones, so that no mark changes."""
         self.order = by_batch_size(self.state)
         late = self.state.added
         named = [*(name for name in self.order if name not in late), *late]

@@ -1,10 +1,10 @@
-"""A field that keys go into only while somebody types there."""
+"""A text field that has the focus only while the user types in it."""
 
 from textual.widgets import Input
 
 
 class IdleField(Input):
-    """Cannot have the focus except between `enter` and `leave`."""
+    """An input that can have the focus only between `enter` and `leave`."""
 
     def __init__(self, id: str, placeholder: str = "", select_on_focus: bool = True) -> None:
         super().__init__(
@@ -14,12 +14,12 @@ class IdleField(Input):
         self.can_focus = False
 
     def enter(self) -> None:
-        """Type behind what stands there."""
+        """Focus the field, with the cursor at the end."""
         self.can_focus = True
         self.focus()
         self.cursor_position = len(self.value)
 
     def leave(self) -> None:
-        """Keys go to the screen again."""
+        """Give the focus back to the screen."""
         self.can_focus = False
         self.screen.set_focus(None)

@@ -1,18 +1,19 @@
-"""The last line of a screen: the keys that matter now, whole ones only."""
+"""The last line of a screen: the keys that apply now, as many as fit."""
 
 from collections.abc import Iterable
 
 from batchscope.tui.config.commands import Command
 from batchscope.tui.render.styled_text import Row, row, width_of
 
-CHOOSING: Row = row((" ↑ ↓", "key"), (" choose", "dim"))
+CHOOSING: Row = row((" ↑ ↓", "key"), (" select", "dim"))
 """The first hint of a screen with a list."""
 
 
 def hints(commands: Iterable[Command], first: Row, width: int) -> Row:
-    """Key and word of each command that fits; `first` is always there.
+    """Return `first`, then key and hint of each command that fits into the width.
 
-    What holds everywhere stands last, and the others leave it its room; so do late ones to all.
+    Commands that work everywhere come last and always get their room before the others; `late`
+    commands get theirs after all others.
     """
     hinted = sorted((each for each in commands if each.hint), key=lambda each: each.late)
     line = first

@@ -1,4 +1,4 @@
-"""A list to choose from: rows with a cursor, by key or by mouse."""
+"""A list of rows with a cursor, moved by key or mouse."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from batchscope.tui.widgets.rows_widget import Rows
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A line of the list; one without a key is a heading and cannot be chosen."""
+    """A line of the list; one without a key is a heading and cannot be selected."""
 
     line: Row
     key: str = ""
@@ -20,13 +20,13 @@ class Item:
 
 
 class Picker(Rows):
-    """Keeps the cursor on the same key when the list changes around it."""
+    """A list that keeps the cursor on the same item when other items change."""
 
     class Moved(Message):
-        """The cursor is on another item."""
+        """Sent when the cursor is on another item."""
 
     class Chosen(Message):
-        """The item under the cursor was clicked when it was the chosen one already."""
+        """Sent when the item under the cursor is clicked."""
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -35,7 +35,7 @@ class Picker(Rows):
         self.key = ""
 
     def offer(self, items: Sequence[Item]) -> None:
-        """Show these items; where the chosen one is gone, its nearest neighbour is chosen."""
+        """Show these items; if the selected one is gone, select its nearest neighbour."""
         before, keys = self._keys, [item.key for item in items if item.key]
         self._items = items
         if self.key not in keys:
@@ -45,12 +45,12 @@ class Picker(Rows):
         self.redraw()
 
     def choose(self, key: str) -> None:
-        """Put the cursor on this item, if it is there."""
+        """Move the cursor to this item, if it is in the list."""
         if any(item.key == key for item in self._items):
             self._go(key)
 
     def move(self, step: int) -> bool:
-        """Move the cursor over so many items; False at the end of the list."""
+        """Move the cursor by so many items; return False at the end of the list."""
         keys = self._keys
         if not keys:
             return False
@@ -75,11 +75,11 @@ class Picker(Rows):
         self.show([self._line(item, width) for item in self._items[self._top : self._top + height]])
 
     def on_resize(self, _: events.Resize) -> None:
-        """A new size is drawn at once."""
+        """Draw for the new size."""
         self.redraw()
 
     def on_click(self, event: events.Click) -> None:
-        """A click moves the cursor; one on the cursor chooses."""
+        """Move the cursor to the item; choose it if the cursor is there already."""
         at = self._top + event.y
         if at < len(self._items) and self._items[at].key:
             if self._items[at].key == self.key:
@@ -88,11 +88,11 @@ class Picker(Rows):
                 self._go(self._items[at].key)
 
     def on_mouse_scroll_down(self, _: events.MouseScrollDown) -> None:
-        """The wheel moves the cursor."""
+        """Move the cursor down."""
         self.move(1)
 
     def on_mouse_scroll_up(self, _: events.MouseScrollUp) -> None:
-        """The wheel moves the cursor."""
+        """Move the cursor up."""
         self.move(-1)
 
     def _go(self, key: str) -> None:

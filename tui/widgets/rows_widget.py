@@ -1,4 +1,4 @@
-"""A widget that shows rows, and sends to the terminal only the cells that changed."""
+"""A widget that shows rows and sends only the changed cells to the terminal."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ from batchscope.tui.render.styled_text import EMPTY, Row, fit, text_of, width_of
 from batchscope.tui.theme.palette import BARE, Appearance, style_of
 
 
-def stands(screen: Screen[Any]) -> bool:
-    """Whether a screen has its parts: what it waited for in a thread may outlast them."""
+def is_open(screen: Screen[Any]) -> bool:
+    """Return whether a screen is still open: a thread it waited for may end later."""
     return screen in screen.app.screen_stack and bool(screen.children)
 
 
@@ -33,10 +33,10 @@ class Down(Vertical):
 
 
 class Rows(Widget):
-    """A rectangle of rows; what does not fit is not shown.
+    """A rectangle of rows; what does not fit is cut.
 
-    With nothing to scroll, a new size asks for no second layout (and no second paint of all), as
-    Textual's own would because scroll bars might come or go with it: hence the `virtual_size`.
+    It never scrolls. The `virtual_size` is overridden so that a new size needs no second layout and
+    paint: Textual does these because scroll bars might appear or disappear.
     """
 
     virtual_size = var(Size(0, 0))
@@ -60,7 +60,7 @@ class Rows(Widget):
 
     @property
     def text(self) -> str:
-        """What is shown, without its styles."""
+        """The shown text without styles."""
         shown = "\n".join(text_of(line).rstrip() for line in self._shown)
         return plain(shown) if self._look.ascii else shown
 
@@ -69,7 +69,7 @@ class Rows(Widget):
         return getattr(self.app, "look", BARE)
 
     def render_line(self, y: int) -> Strip:
-        """One row as Textual wants it."""
+        """Return one row for Textual."""
         base = self.visual_style.rich_style
         look = self._look
         line = fit(_at(self._shown, y), self.size.width)
@@ -90,7 +90,7 @@ def _at(rows: list[Row], y: int) -> Row:
 
 
 def _difference(old: Row, new: Row) -> tuple[int, int]:
-    """The first differing cell and the one after the last, for rows of narrow characters."""
+    """Return the first differing cell and the one after the last."""
     if _has_wide(old, new):
         return 0, 1 << 16
     before, after = _cells(old), _cells(new)

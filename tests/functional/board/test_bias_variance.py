@@ -1,4 +1,4 @@
-"""Bias, variance and both noise scales as bars, once trials have told of them."""
+"""Bias, variance and both noise scales as bars, once trials have measured them."""
 
 from pathlib import Path
 

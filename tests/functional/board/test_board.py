@@ -1,4 +1,4 @@
-"""The board, key by key and at any size, on journals that were made beforehand."""
+"""The board, key by key and at any size, on recorded journals."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +40,7 @@ async def test_all_panes_at_once_where_there_is_room(home: Path) -> None:
     ("key", "name"),
     [(key, name) for name, key in PANE_KEYS.items() if name != "curves"],
 )
-async def test_a_number_shows_its_pane_full_size_and_again_goes_back(
+async def test_a_digit_shows_its_pane_full_size_and_again_goes_back(
     home: Path, key: str, name: str
 ) -> None:
     app = board_on(finished_sweep(home))
@@ -65,7 +65,7 @@ async def test_enter_enlarges_the_current_pane_and_escape_goes_back(home: Path) 
         assert "shown already" in part(app, "hints")
 
 
-async def test_tab_goes_round_both_ways_and_the_frame_tells(home: Path) -> None:
+async def test_tab_cycles_both_ways_and_the_frame_marks_the_current_pane(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=LARGE) as pilot:
         board = await loaded(pilot)
@@ -83,7 +83,9 @@ async def test_one_pane_at_a_time_on_a_small_screen(home: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         assert panes_seen(app) == ["curves"]
-        assert "1 accuracy  2 time  3 memory" in part(app, "tabs")
+        tabs = part(app, "tabs").split()
+        assert tabs[::2] == list(PANE_KEYS.values())
+        assert tabs[1:6:2] == ["accuracy", "time", "memory"]
         await pilot.press("5")
         assert panes_seen(app) == ["trials"]
         await pilot.press("tab")

@@ -88,7 +88,7 @@ async def test_a_picture_is_copied_as_it_is_drawn(home: Path) -> None:
     assert "█" in path.read_text()
 
 
-async def test_nothing_to_copy_says_so(home: Path) -> None:
+async def test_without_anything_to_copy_a_message_is_shown(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         board = await loaded(pilot)
@@ -97,7 +97,7 @@ async def test_nothing_to_copy_says_so(home: Path) -> None:
         assert "Nothing to copy" in part(app, "hints")
 
 
-async def test_a_disk_that_refuses_is_told(home: Path) -> None:
+async def test_a_disk_error_is_shown(home: Path) -> None:
     app = board_on(finished_sweep(home))
     for name in ("copies", "pictures"):
         (home / name).write_text("in the way")

@@ -1,4 +1,4 @@
-"""The keys that ask something of the sweep, on journals that were made beforehand."""
+"""The keys that control a sweep, on recorded journals."""
 
 import json
 from contextlib import ExitStack
@@ -41,7 +41,7 @@ def goes_on(home: Path, at: float) -> Recipe:
     return recipe
 
 
-async def test_p_pauses_and_p_goes_on(home: Path) -> None:
+async def test_p_pauses_and_p_resumes(home: Path) -> None:
     folder = running_sweep(home)
     app = board_on(folder)
     with conductor_of(folder):
@@ -71,7 +71,7 @@ async def test_there_is_nothing_to_pause_in_a_sweep_that_does_not_run(home: Path
         assert "finished" in part(app, "hints")
 
 
-async def test_what_a_dying_conductor_did_not_hear_is_told(home: Path) -> None:
+async def test_a_command_that_a_dying_conductor_missed_is_reported(home: Path) -> None:
     folder = running_sweep(home)
     app = board_on(folder)
     with ExitStack() as conductor:
@@ -85,7 +85,7 @@ async def test_what_a_dying_conductor_did_not_hear_is_told(home: Path) -> None:
             assert "interrupted" in part(app, "hints")
 
 
-async def test_a_conductor_that_died_a_moment_ago_is_not_asked(home: Path) -> None:
+async def test_no_command_is_sent_to_a_conductor_that_has_just_died(home: Path) -> None:
     folder = running_sweep(home)
     app = board_on(folder)
     async with app.run_test(size=SMALL) as pilot:
@@ -122,7 +122,7 @@ def chosen_row(app: BatchscopeApp) -> str:
     return line
 
 
-async def test_a_trial_is_chosen_and_its_story_told(home: Path) -> None:
+async def test_a_trial_is_selected_and_its_details_shown(home: Path) -> None:
     app = board_on(stopped_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
@@ -139,11 +139,12 @@ async def test_a_trial_is_chosen_and_its_story_told(home: Path) -> None:
         assert LONG_REASON in told, "all of it, however long"
         await pilot.press("end")
         assert "▲ 32 s1 » skipped by you" in chosen_row(app)
+        assert "R run again" in part(app, "hints")
         await pilot.press("j")
         assert "last trial" in part(app, "hints")
 
 
-async def test_the_chosen_trial_stays_chosen_as_others_come(home: Path) -> None:
+async def test_the_selection_stays_when_trials_are_added(home: Path) -> None:
     folder = running_sweep(home)
     app = board_on(folder)
     with conductor_of(folder):
@@ -159,7 +160,7 @@ async def test_the_chosen_trial_stays_chosen_as_others_come(home: Path) -> None:
             assert [line[2] for line in rows] == list("●▼▲■◆")
 
 
-async def test_x_skips_the_chosen_trial_after_a_question(home: Path) -> None:
+async def test_x_skips_the_selected_trial_after_asking(home: Path) -> None:
     folder = running_sweep(home)
     app = board_on(folder)
     with conductor_of(folder):
@@ -190,7 +191,7 @@ async def test_x_skips_the_chosen_trial_after_a_question(home: Path) -> None:
             assert len(asked(folder)) == 2, "it is queued already"
 
 
-async def test_what_a_conductor_refuses_is_told(home: Path) -> None:
+async def test_a_refusal_of_the_conductor_is_shown(home: Path) -> None:
     folder = running_sweep(home)
     app = board_on(folder)
     with conductor_of(folder):
@@ -202,7 +203,7 @@ async def test_what_a_conductor_refuses_is_told(home: Path) -> None:
             await until(pilot, lambda: text in part(app, "hints"))
 
 
-async def test_r_on_a_sweep_that_has_ended_starts_a_conductor(
+async def test_run_again_on_a_sweep_that_has_ended_starts_a_conductor(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = stopped_sweep(home)
@@ -245,7 +246,7 @@ batch_size = [8, 32, 128, 512]
 """
 
 
-async def test_a_batch_size_is_judged_as_it_is_typed(home: Path) -> None:
+async def test_a_batch_size_is_checked_while_it_is_typed(home: Path) -> None:
     folder = running_sweep(home)
     (folder / "sweep.toml").write_text(PRESET)
     app = board_on(folder)
@@ -278,7 +279,7 @@ async def test_a_batch_size_is_judged_as_it_is_typed(home: Path) -> None:
     assert asked(folder) == [{"command": "add", "batch_size": 16}]
 
 
-async def test_a_sweep_whose_file_is_gone_says_so(home: Path) -> None:
+async def test_a_missing_preset_file_is_reported(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)

@@ -1,4 +1,4 @@
-"""Keys that all figures share, and probes as they come: each is answered, hinted at, drawn."""
+"""Keys that all panes share, and new probes: each is answered, hinted at and drawn."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -71,7 +71,7 @@ async def test_a_competition_is_a_picture_and_a_table(home: Path) -> None:
         assert "draws         200" in shown
 
 
-async def test_probes_that_come_while_one_looks_are_drawn(home: Path) -> None:
+async def test_new_probes_are_drawn_at_once(home: Path) -> None:
     recipe, chosen = Recipe(home), configurations((16,), seeds=1)
     recipe.open(chosen)
     recipe.ready(chosen)
@@ -150,8 +150,8 @@ async def test_the_hints_are_those_of_the_pane(home: Path) -> None:
         assert part(app, "hints").endswith("  ? help  q leave")
         await pilot.press("5")
         assert part(app, "hints") == (
-            f" {SHOWN_PANE_KEYS} pane  R run again  m menu  e export  a add size  ? help  q leave"
-        )
+            f" {SHOWN_PANE_KEYS} pane  m menu  e export  a add size  ? help  q leave"
+        ), "a trial that has finished is neither skipped nor run again"
 
 
 async def test_the_help_is_read_to_its_end_on_a_small_screen(home: Path) -> None:

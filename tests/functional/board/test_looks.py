@@ -1,4 +1,4 @@
-"""Small matters of the board: what a first key does, columns that stand below each other."""
+"""Details of the board: the first key, columns that are aligned."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def board_on(folder: Path) -> BatchscopeApp:
     return BatchscopeApp(folder.parent.parent, sweep=folder)
 
 
-async def test_the_number_of_the_first_pane_shows_it_and_later_goes_back(home: Path) -> None:
+async def test_the_digit_of_the_first_pane_shows_it_and_later_goes_back(home: Path) -> None:
     app = board_on(running_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)

@@ -1,4 +1,4 @@
-"""Other stored sweeps laid over the board's curves."""
+"""Other stored sweeps overlaid on the curves of the board."""
 
 import shutil
 from collections.abc import Callable
@@ -54,7 +54,7 @@ async def asked(app: BatchscopeApp, pilot: object) -> SweepChooser:
     return screen
 
 
-async def test_another_sweep_is_chosen_and_laid_over(home: Path) -> None:
+async def test_another_sweep_is_selected_and_overlaid(home: Path) -> None:
     folder = finished_sweep(home)
     other_sweep(home)
     app = board_on(folder)
@@ -105,7 +105,7 @@ async def test_several_sweeps_have_letters_of_their_own(home: Path) -> None:
         assert [source.key for source in app.screen.curves.sources()] == ["", THIRD, OTHER]  # type: ignore[attr-defined]
 
 
-async def test_the_cursor_reads_off_what_is_laid_over(home: Path) -> None:
+async def test_the_cursor_reads_values_of_overlaid_sweeps(home: Path) -> None:
     folder = finished_sweep(home)
     other_sweep(home)
     app = board_on(folder)
@@ -121,7 +121,7 @@ async def test_the_cursor_reads_off_what_is_laid_over(home: Path) -> None:
         assert after.split()[-3:] != before.split()[-3:]
 
 
-async def test_escape_leaves_all_as_it_was(home: Path) -> None:
+async def test_escape_changes_nothing(home: Path) -> None:
     folder = finished_sweep(home)
     other_sweep(home)
     app = board_on(folder)
@@ -134,7 +134,7 @@ async def test_escape_leaves_all_as_it_was(home: Path) -> None:
         assert curves(app) == before
 
 
-async def test_without_another_sweep_it_says_so(home: Path) -> None:
+async def test_without_another_sweep_a_message_is_shown(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
@@ -142,7 +142,7 @@ async def test_without_another_sweep_it_says_so(home: Path) -> None:
         await until(pilot, lambda: "No other stored sweep" in part(app, "hints"))
 
 
-async def test_a_sweep_that_is_gone_is_not_laid_over(home: Path) -> None:
+async def test_a_deleted_sweep_is_not_overlaid(home: Path) -> None:
     folder, other = finished_sweep(home), other_sweep(home)
     app = board_on(folder)
     async with app.run_test(size=SMALL) as pilot:
@@ -154,7 +154,7 @@ async def test_a_sweep_that_is_gone_is_not_laid_over(home: Path) -> None:
         assert "holds no sweep that can be read" in part(app, "hints")
 
 
-async def test_what_is_laid_over_grows_as_its_sweep_does(home: Path) -> None:
+async def test_an_overlaid_sweep_is_followed_while_it_runs(home: Path) -> None:
     folder = finished_sweep(home)
     recipe, chosen = Recipe(home, OTHER), configurations((8,), seeds=1)
     recipe.open(chosen)
@@ -173,7 +173,7 @@ async def test_what_is_laid_over_grows_as_its_sweep_does(home: Path) -> None:
             await until(pilot, lambda: "epoch 9" in curves(app))
 
 
-async def test_a_comparison_opens_with_the_others_laid_over(home: Path) -> None:
+async def test_a_comparison_opens_with_the_others_overlaid(home: Path) -> None:
     first, second, third = finished_sweep(home), other_sweep(home), other_sweep(home, THIRD)
     app = BatchscopeApp(home, clock=lambda: NOW)
     async with app.run_test(size=LARGE) as pilot:
@@ -185,7 +185,7 @@ async def test_a_comparison_opens_with_the_others_laid_over(home: Path) -> None:
         assert "quickstart" in screen_text(app)
 
 
-async def test_an_app_on_a_sweep_lays_others_over_it(home: Path) -> None:
+async def test_an_app_on_a_sweep_overlays_others(home: Path) -> None:
     first, second = finished_sweep(home), other_sweep(home)
     app = BatchscopeApp(home, sweep=first, others=[second], clock=lambda: NOW)
     async with app.run_test(size=SMALL) as pilot:

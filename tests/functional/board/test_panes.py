@@ -1,4 +1,4 @@
-"""What each pane of the board says of a sweep."""
+"""What each pane of the board shows of a sweep."""
 
 import re
 from pathlib import Path
@@ -44,7 +44,7 @@ async def test_accuracy_names_the_final_mean_and_deviation_over_the_seeds(home: 
         assert all(str(epoch) in shown for epoch in range(0, EPOCHS + 1, 5))
 
 
-async def test_scales_and_train_curves_are_switched_and_told(home: Path) -> None:
+async def test_scales_and_train_curves_are_switched_and_named(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
@@ -68,7 +68,7 @@ async def test_scales_and_train_curves_are_switched_and_told(home: Path) -> None
         assert "train ╌" in part(app, "pane-curves")
 
 
-async def test_epoch_times_have_bars_ratios_and_say_what_ran_beside(home: Path) -> None:
+async def test_epoch_times_have_bars_ratios_and_a_note_on_parallel_trials(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
@@ -170,7 +170,7 @@ async def test_ten_configurations_have_ten_markers(home: Path) -> None:
         assert len({mark.style for mark in board.view.marks.values()}) == 8
 
 
-async def test_findings_are_told_with_mark_word_effect_and_seeds(home: Path) -> None:
+async def test_findings_have_a_sign_a_word_an_effect_and_seeds(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)

@@ -1,4 +1,4 @@
-"""The board and the menu as a person has set them up."""
+"""The board and the menu with settings of the user."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -84,7 +84,7 @@ async def test_under_no_color_there_is_no_theme_to_choose(
 # Keys
 
 
-async def test_keys_of_ones_own_work_and_are_shown(home: Path) -> None:
+async def test_custom_keys_work_and_are_shown(home: Path) -> None:
     keys = {"menu": ("q",), "leave": ("m",), "curves-next-figure": ("z",), "help": ("h", "f2")}
     app = board_on(finished_sweep(home), UserSettings(keys=keys))
     async with app.run_test(size=SMALL) as pilot:

@@ -1,4 +1,4 @@
-"""A terminal that stops reading: frames are skipped, none is queued, and it catches up at once."""
+"""A terminal that stops reading: frames are skipped, not queued, and it catches up at once."""
 
 import os
 import pty

@@ -1,4 +1,4 @@
-"""What a board says of a sweep in each of its states, and what keys ask of it."""
+"""What the board shows of a sweep in each of its states, and the keys that control it."""
 
 import json
 import re
@@ -68,7 +68,7 @@ def nothing(_: Recipe) -> None:
         (stopped, False, "■ stopped after", "r resumes"),
     ],
 )
-async def test_states_are_told_in_words(
+async def test_each_state_has_a_word_and_a_notice(
     home: Path, then: Callable[[Recipe], None], alive: bool, status: str, notice: str
 ) -> None:
     recipe = Recipe(home)
@@ -119,7 +119,7 @@ async def test_a_finished_sweep_says_how_long_it_took(home: Path) -> None:
         ("7", "events"),
     ],
 )
-async def test_an_empty_pane_says_what_is_awaited(home: Path, key: str, awaited: str) -> None:
+async def test_an_empty_pane_says_what_is_missing(home: Path, key: str, awaited: str) -> None:
     app = board_on(Recipe(home).folder)
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
@@ -173,7 +173,7 @@ async def test_damaged_lines_are_counted_and_shown(home: Path) -> None:
         assert "✓ finished" in part(app, "status")
 
 
-async def test_a_journal_that_cannot_be_read_is_told(home: Path) -> None:
+async def test_an_unreadable_journal_is_reported(home: Path) -> None:
     folder = finished_sweep(home)
     (folder / journal.NAME).unlink()
     (folder / journal.NAME).mkdir()
@@ -199,7 +199,7 @@ async def test_stop_asks_first_and_no_changes_nothing(home: Path) -> None:
     assert not (folder / "commands.jsonl").exists()
 
 
-async def test_stop_tells_the_conductor_and_shows_that_it_was_asked(home: Path) -> None:
+async def test_stop_sends_a_command_and_shows_that_it_waits(home: Path) -> None:
     folder = running_sweep(home)
     app = board_on(folder)
     with conductor_of(folder):
@@ -211,7 +211,7 @@ async def test_stop_tells_the_conductor_and_shows_that_it_was_asked(home: Path) 
     assert json.loads((folder / "commands.jsonl").read_bytes()) == {"command": "stop"}
 
 
-async def test_stop_of_what_does_not_run_says_so(home: Path) -> None:
+async def test_stop_without_a_running_sweep_shows_a_message(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
@@ -287,7 +287,7 @@ async def test_menu_key_goes_to_the_menu(home: Path) -> None:
         await until(pilot, lambda: isinstance(app.screen, MenuScreen))
 
 
-async def test_a_key_without_a_meaning_says_where_the_keys_are(home: Path) -> None:
+async def test_an_unused_key_points_to_the_help(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)

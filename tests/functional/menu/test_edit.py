@@ -1,4 +1,4 @@
-"""Editing the settings of an experiment in the menu, and launching what came of it."""
+"""Editing the settings of an experiment in the menu, and launching the result."""
 
 import threading
 from collections.abc import Callable
@@ -113,7 +113,7 @@ async def test_trials_follow_what_is_typed_and_the_change_is_marked(home: Path) 
         ("train.epochs", "", "train: expected one budget"),
     ],
 )
-async def test_a_mistake_is_told_as_one_types_and_cannot_be_launched(
+async def test_an_error_is_shown_while_typing_and_prevents_a_launch(
     home: Path, key: str, text: str, problem: str
 ) -> None:
     app = BatchscopeApp(home)
@@ -128,7 +128,7 @@ async def test_a_mistake_is_told_as_one_types_and_cannot_be_launched(
         assert list((home / "sweeps").iterdir()) == []
 
 
-async def test_escape_leaves_a_value_as_it_was_and_arrows_do_not_lose_it(home: Path) -> None:
+async def test_escape_cancels_an_edit_and_arrows_do_not(home: Path) -> None:
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
         await editing(pilot)
@@ -180,7 +180,7 @@ async def test_what_is_launched_is_what_set_would_make(
     assert load_preset(board.folder / SWEEP).configurations == expected.configurations
 
 
-async def test_leaving_asks_only_where_something_would_be_lost(home: Path) -> None:
+async def test_leaving_asks_only_if_changes_would_be_lost(home: Path) -> None:
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
         await editing(pilot)
@@ -219,7 +219,7 @@ async def test_a_broken_preset_and_a_sweep_are_not_edited(home: Path) -> None:
         assert "cannot be edited" in part(app, "menu-hints")
 
 
-async def test_a_file_that_went_away_is_told(home: Path, presets: dict[str, Path]) -> None:
+async def test_a_missing_file_is_reported(home: Path, presets: dict[str, Path]) -> None:
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
         await editing(pilot)

@@ -1,4 +1,4 @@
-"""The menu's groups and filter: headings, hits as one types, and what stays of it."""
+"""The groups and the filter of the menu."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def lines(app: BatchscopeApp) -> list[str]:
     return [line[:19].rstrip() for line in shown if line.strip()]
 
 
-async def test_presets_stand_under_their_groups_the_first_and_the_nameless_at_the_ends(
+async def test_presets_are_listed_by_group_with_the_first_steps_first_and_no_group_last(
     home: Path, presets: dict[str, Path]
 ) -> None:
     for name in ("alone", "more"):
@@ -97,7 +97,7 @@ async def test_enter_keeps_the_filter_and_escape_clears_it(home: Path) -> None:
         assert (await loaded(pilot)).folder == folder
 
 
-async def test_an_empty_filter_goes_when_left_and_nothing_chosen_opens_nothing(home: Path) -> None:
+async def test_an_empty_filter_is_hidden_and_no_selection_opens_nothing(home: Path) -> None:
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)

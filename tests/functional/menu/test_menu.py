@@ -1,4 +1,4 @@
-"""The menu: what it offers, what it says of it, and the ways from it to a board."""
+"""The menu: its entries, their previews, and the ways to a board."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -98,7 +98,7 @@ async def test_stored_sweeps_are_listed_newest_first_with_their_state(home: Path
             assert "enter opens" in part(app, "preview")
 
 
-async def test_a_broken_preset_says_what_is_wrong_and_harms_nothing(home: Path) -> None:
+async def test_an_invalid_preset_shows_its_error_and_does_no_harm(home: Path) -> None:
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)
@@ -153,7 +153,7 @@ async def test_leaving_the_menu_names_what_was_left_running(home: Path) -> None:
     assert "is still running" in app.return_value
 
 
-async def test_a_launch_that_fails_says_why_and_the_menu_goes_on(
+async def test_a_failed_launch_is_explained_and_the_menu_still_works(
     home: Path, presets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: Path) -> None:
@@ -200,7 +200,7 @@ async def test_a_preset_given_at_the_start_opens_its_board(
         assert read_launch(board.folder).preset == "quickstart"
 
 
-async def test_the_ends_of_the_list_and_keys_without_meaning_are_told(home: Path) -> None:
+async def test_the_ends_of_the_list_and_unused_keys_show_a_message(home: Path) -> None:
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)

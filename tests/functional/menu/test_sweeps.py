@@ -66,7 +66,7 @@ async def dialog(pilot: Pilot[str], kind: type) -> None:
     await until(pilot, lambda: isinstance(pilot.app.screen, kind))
 
 
-async def test_keys_for_sweeps_say_so_where_none_is_chosen(home: Path) -> None:
+async def test_keys_for_sweeps_show_a_message_when_no_sweep_is_selected(home: Path) -> None:
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
         await listed(pilot)
@@ -81,7 +81,7 @@ async def test_keys_for_sweeps_say_so_where_none_is_chosen(home: Path) -> None:
             assert answer in part(app, "menu-hints")
 
 
-async def test_the_size_on_the_disk_is_told(home: Path) -> None:
+async def test_the_size_on_disk_is_shown(home: Path) -> None:
     folder = finished_sweep(home)
     size = sum(path.stat().st_size for path in folder.iterdir())
     app = BatchscopeApp(home)
@@ -93,7 +93,7 @@ async def test_the_size_on_the_disk_is_told(home: Path) -> None:
         assert "enter open  / filter  e export  space mark  D delete" in part(app, "menu-hints")
 
 
-async def test_r_starts_a_conductor_where_none_lives(
+async def test_r_starts_a_conductor_if_none_runs(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = running_sweep(home)
@@ -110,7 +110,7 @@ async def test_r_starts_a_conductor_where_none_lives(
     assert begun == [folder]
 
 
-async def test_r_leaves_what_runs_or_is_finished_alone_and_tells_a_failure(
+async def test_r_does_not_resume_running_or_finished_sweeps_and_reports_a_failure(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: Path) -> None:
@@ -136,7 +136,7 @@ async def test_r_leaves_what_runs_or_is_finished_alone_and_tells_a_failure(
         assert "[b]no[/b] disk" in shown(pilot)
 
 
-async def test_a_sweep_that_went_away_meanwhile_is_told(home: Path) -> None:
+async def test_a_sweep_deleted_meanwhile_is_reported(home: Path) -> None:
     folder = exportable(running_sweep(home))
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
@@ -151,7 +151,7 @@ async def test_a_sweep_that_went_away_meanwhile_is_told(home: Path) -> None:
         assert "could not be exported" in shown(pilot)
 
 
-async def test_why_a_sweep_ended_as_it_did_is_told(home: Path) -> None:
+async def test_the_reason_of_an_end_is_shown(home: Path) -> None:
     recipe = Recipe(home)
     recipe.open(configurations())
     recipe.close("failed", 12, 0, "no room on the disk: [b]x[/b]\x1b[2J")
@@ -162,7 +162,7 @@ async def test_why_a_sweep_ended_as_it_did_is_told(home: Path) -> None:
         assert "failed: no room on the disk: [b]x[/b]�[2J" in part(app, "preview")
 
 
-async def test_marks_are_shown_counted_and_taken_away(home: Path) -> None:
+async def test_marks_are_shown_counted_and_cleared(home: Path) -> None:
     for day in (13, 14):
         finished_sweep(home, f"202701{day}-080000-large")
     app = BatchscopeApp(home)
@@ -178,7 +178,7 @@ async def test_marks_are_shown_counted_and_taken_away(home: Path) -> None:
         assert "marked" not in part(app, "menu-title")
 
 
-async def test_the_mark_of_a_sweep_that_went_away_goes_with_it(
+async def test_the_mark_of_a_deleted_sweep_is_removed(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("batchscope.tui.screens.menu.AGAIN_SECONDS", 0.05)
@@ -211,7 +211,7 @@ async def test_o_compares_the_marked_sweeps(home: Path) -> None:
         assert board.curves.overlays[0].folder == folders[0]
 
 
-async def test_o_lays_the_only_marked_sweep_over_the_chosen_one(home: Path) -> None:
+async def test_o_overlays_the_only_marked_sweep_on_the_selected_one(home: Path) -> None:
     folders = [finished_sweep(home, f"202701{day}-080000-large") for day in (13, 14)]
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
@@ -223,7 +223,7 @@ async def test_o_lays_the_only_marked_sweep_over_the_chosen_one(home: Path) -> N
         assert board.curves.overlays[0].folder == folders[0]
 
 
-async def test_d_deletes_the_chosen_sweep_after_a_question(home: Path) -> None:
+async def test_d_deletes_the_selected_sweep_after_asking(home: Path) -> None:
     kept = finished_sweep(home, "20270114-080000-large")
     folder = finished_sweep(home)
     app = BatchscopeApp(home)
@@ -243,7 +243,7 @@ async def test_d_deletes_the_chosen_sweep_after_a_question(home: Path) -> None:
     assert sweep_folders(home) == [kept]
 
 
-async def test_d_deletes_all_that_are_marked_and_none_while_one_runs(home: Path) -> None:
+async def test_d_deletes_all_marked_sweeps_but_none_while_one_runs(home: Path) -> None:
     for day in (10, 11, 12):
         finished_sweep(home, f"202701{day}-080000-large")
     folder = running_sweep(home)
@@ -264,7 +264,7 @@ async def test_d_deletes_all_that_are_marked_and_none_while_one_runs(home: Path)
     assert [path.name[:8] for path in sweep_folders(home)] == ["20270115", "20270112"]
 
 
-async def test_a_conductor_that_came_meanwhile_keeps_its_sweep(home: Path) -> None:
+async def test_a_sweep_that_started_meanwhile_is_not_deleted(home: Path) -> None:
     folder = running_sweep(home)
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
@@ -278,7 +278,7 @@ async def test_a_conductor_that_came_meanwhile_keeps_its_sweep(home: Path) -> No
     assert sweep_folders(home) == [folder]
 
 
-async def test_e_exports_into_the_folder_that_is_asked_for(home: Path, here: Path) -> None:
+async def test_e_exports_to_the_typed_folder(home: Path, here: Path) -> None:
     folder = exportable(finished_sweep(home))
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
@@ -325,7 +325,7 @@ async def test_e_refuses_what_the_command_line_refuses(home: Path, here: Path) -
     assert json.loads((here / "again" / "manifest.json").read_text())["sweep"] == folder.name
 
 
-async def test_e_on_the_board_exports_a_sweep_that_runs_and_says_so(home: Path, here: Path) -> None:
+async def test_e_on_the_board_exports_a_running_sweep(home: Path, here: Path) -> None:
     folder = exportable(running_sweep(home))
     app = BatchscopeApp(home, sweep=folder)
     with conductor_of(folder):
@@ -340,7 +340,7 @@ async def test_e_on_the_board_exports_a_sweep_that_runs_and_says_so(home: Path, 
     assert (manifest["complete"], manifest["state"]) == (False, "running")
 
 
-async def test_e_on_the_board_while_it_starts(
+async def test_e_on_the_board_before_the_sweep_has_started(
     home: Path, presets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = threading.Event()

@@ -15,7 +15,7 @@ def _as_it_was() -> Iterator[None]:
     gc.unfreeze()
 
 
-def test_what_was_held_goes_on_without_what_was_loaded() -> None:
+def test_collection_resumes_without_the_loaded_objects() -> None:
     hold()
     assert not gc.isenabled()
     go_on()

@@ -84,7 +84,7 @@ def why(trial: TrialState) -> str:
 
 
 def _reason(view: View, trial: TrialState) -> tuple[str, str]:
-    """Return why the trial ended, or else why its batch is cut as it is."""
+    """Return why the trial ended, or else the reason of its plan."""
     if trial.reason:
         text = f"{trial.status}{why(trial)}" if why(trial) == " by you" else trial.reason
         return text, "bad" if trial.status == "failed" else "warn"

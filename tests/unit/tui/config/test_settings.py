@@ -47,7 +47,7 @@ def test_a_folder_is_looked_into(no_settings: Path) -> None:
     assert load_settings().theme == "light"
 
 
-def test_every_key_is_read_and_the_command_line_goes_before_it(
+def test_every_key_is_read_and_the_command_line_overrides_it(
     no_settings: Path, tmp_path: Path
 ) -> None:
     no_settings.parent.mkdir()
@@ -149,7 +149,7 @@ def test_what_is_printed_can_be_saved_as_it_is(tmp_path: Path) -> None:
     assert set(MEANINGS) == {*UserSettings.__struct_fields__} - {"keys"}
 
 
-def test_what_stands_as_a_comment_would_be_read_too(tmp_path: Path) -> None:
+def test_commented_settings_are_valid_too(tmp_path: Path) -> None:
     lines = annotated(DEFAULTS, tmp_path / "x").splitlines()
     entries = [line.removeprefix("# ") for line in lines if " = " in line]
     head = [line for line in entries if line.partition(" =")[0] in MEANINGS]

@@ -63,9 +63,7 @@ def test_examples(text: str, expected: str) -> None:
         ({"LC_CTYPE": "de_DE.ISO-8859-1@euro", "LANG": "C.UTF-8"}, True),
     ],
 )
-def test_the_locale_decides_where_nobody_has_asked(
-    environment: dict[str, str], ascii_only: bool
-) -> None:
+def test_the_locale_decides_by_default(environment: dict[str, str], ascii_only: bool) -> None:
     assert wants_ascii(None, environment) is ascii_only
     assert wants_ascii(True, environment)
     assert not wants_ascii(False, environment)

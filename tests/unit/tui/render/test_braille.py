@@ -251,6 +251,6 @@ def test_wrapped_text_stays_within_its_width_and_keeps_every_letter(text: str, w
     assert "".join(map(text_of, lines)).replace(" ", "") == printable(text).replace(" ", "")
 
 
-def test_a_clipped_row_says_so() -> None:
+def test_a_clipped_row_ends_with_an_ellipsis() -> None:
     assert text_of(clip(row("batch", " size"), 7)) == "batch …"
     assert text_of(clip(row("批次大小"), 5)) == "批次…"

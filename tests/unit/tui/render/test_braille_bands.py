@@ -81,7 +81,7 @@ def test_a_band_shows_only_where_no_line_passes() -> None:
             assert with_band == (("⢂" * 10, "band"),)
 
 
-def test_what_lies_behind_is_seen_beside_lines_alone_and_the_last_of_it() -> None:
+def test_background_series_are_visible_only_in_cells_without_lines() -> None:
     x, y = Axis(0, 3), Axis(0, 3)
     grid = Grid(2, 1)
     grid.draw(Band([(0.0, 0.0, 3.0), (3.0, 0.0, 3.0)], "band"), x, y)

@@ -47,7 +47,7 @@ def test_all_claims_are_there_where_they_have_room_and_counted_where_not() -> No
     assert told(quickstart, 74, 10)[-1].strip() == "and 2 more"
 
 
-def test_what_bounds_the_memory_is_told(tmp_path: Path) -> None:
+def test_the_memory_limit_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "memory.toml"
     path.write_text(preset_files()["quickstart"].read_text())
     for assignments, limit, expected in [
@@ -61,7 +61,7 @@ def test_what_bounds_the_memory_is_told(tmp_path: Path) -> None:
         assert lines == ([expected] if expected else [])
 
 
-def test_the_grid_is_told_with_its_lists_and_cells(tmp_path: Path) -> None:
+def test_the_grid_is_shown_with_its_lists_and_cells(tmp_path: Path) -> None:
     path = tmp_path / "grid.toml"
     path.write_text(preset_files()["quickstart"].read_text())
     cell = "cells=[{batch_size = 3}]"

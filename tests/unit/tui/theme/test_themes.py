@@ -115,18 +115,18 @@ def test_what_is_no_text_is_seen_as_well(theme: Theme) -> None:
 
 
 @pytest.mark.parametrize("theme", WITH_BACKGROUND, ids=lambda theme: theme.name)
-def test_marks_are_told_apart_with_any_sight(theme: Theme) -> None:
+def test_marks_can_be_distinguished_with_any_colour_vision(theme: Theme) -> None:
     assert len(theme.series) == COLOURS
     least = 0.12 if theme.name == "colour-blind" else 0.08
     assert least_distance(theme.series) >= least
 
 
 @pytest.mark.parametrize("theme", WITH_BACKGROUND, ids=lambda theme: theme.name)
-def test_good_and_bad_are_told_apart_with_any_sight(theme: Theme) -> None:
+def test_good_and_bad_can_be_distinguished_with_any_colour_vision(theme: Theme) -> None:
     assert least_distance((theme.styles["good"], theme.styles["bad"])) >= 0.08
 
 
-def test_a_faint_twin_stands_back() -> None:
+def test_a_faint_variant_has_less_contrast() -> None:
     for theme in WITH_BACKGROUND:
         for index in range(COLOURS):
             twin, full = (colour_of(style_of(f"s{index}{end}", theme.name)) for end in ("-", ""))

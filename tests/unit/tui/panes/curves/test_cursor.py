@@ -45,7 +45,7 @@ def test_every_step_of_the_cursor_is_seen(found: list[float], log: bool, columns
     assert set(columns_seen) == {(x.place(each, columns * 2) or 0) // 2 for each in found}
 
 
-def test_a_place_is_told_with_its_unit() -> None:
+def test_a_position_is_shown_with_its_unit() -> None:
     said = [
         place_text(x, axle) for x, axle in zip((12.0, 3600.0, 12.5, 7.25, 2.0), AXLES, strict=True)
     ]
