@@ -29,7 +29,7 @@ from batchscope.engine.training.trainer.state import TrainingState
 from batchscope.engine.training.trainer.trainer import Trainer
 from tests.unit.training_fixtures import SMALL_MLP, make_trial, never, untimed
 
-Asked = Callable[[], bool]
+IsHalted = Callable[[], bool]
 
 
 def trial_of(model: Model = SMALL_MLP, **more: object) -> Trial:
@@ -59,7 +59,7 @@ def replicate(trial: Trial, seed: int) -> Trial:
     return replace(trial, id=f"trial-s{seed}", seed=seed)
 
 
-def after(calls: int) -> Asked:
+def after(calls: int) -> IsHalted:
     """Go on for so many questions, then end."""
     count = itertools.count(1)
     return lambda: next(count) > calls
@@ -80,7 +80,7 @@ class Group:
         *,
         active: Sequence[int] | None = None,
         layout: str = "",
-        halted: Asked = never,
+        halted: IsHalted = never,
         pause: PauseGate | None = None,
         dropped: Callable[[], Collection[str]] = tuple,
         hook: Callable[[TrainingState, int], None] | None = None,

@@ -74,7 +74,7 @@ class Long(PauseGate):
     now = 1000.0
 
     def wait(self) -> None:
-        if self.asked:
+        if self.requested:
             self.now += 3600.0
             self.seconds += 3600.0
             self.lift()

@@ -284,5 +284,5 @@ def test_the_teams_of_others_have_a_size_of_their_own() -> None:
 
 
 def test_a_team_that_cannot_start_says_so() -> None:
-    with pytest.raises(TeamLost, match="worker 1 of 2 of this trial did not start"):
+    with pytest.raises(TeamLost, match="worker 1 of 2"):
         start_team(2, TeamSpec(devices=("cpu", "no-such-device")), "cpu")

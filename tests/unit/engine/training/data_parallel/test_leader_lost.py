@@ -35,7 +35,7 @@ def test_one_that_freezes_is_given_up(tmp_path: Path, monkeypatch: pytest.Monkey
     stepper = Stepper((trial,), plan, images, CPU, team)
     stepper.gradient(batch)
     os.kill(other.pid, signal.SIGSTOP)
-    with pytest.raises(TeamLost, match=r"lost each other: .*[Tt]imed out"):
+    with pytest.raises(TeamLost, match=r"[Tt]imed out"):
         stepper.gradient(batch)
     team.broken = True
     team.end()

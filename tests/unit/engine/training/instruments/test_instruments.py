@@ -84,7 +84,7 @@ def test_none_changes_what_is_trained(trial: Trial, images: Images) -> None:
 def test_the_first_step_can_be_taken_back(trial: Trial, images: Images) -> None:
     one, other = stepper_of(trial, images), stepper_of(trial, images)
     steps(one, range(1, 2), end=False)
-    one.take_back()
+    one.undo_first_step()
     for stepper in (one, other):
         steps(stepper, range(1, 5))
     assert one.fields(0) == other.fields(0)

@@ -162,15 +162,15 @@ def test_weights_come_back_from_a_search_that_is_broken_off(images: Images) -> N
     before = run.flat.copy_weights()
     count = 0
 
-    def go_on() -> None:
+    def check_cancelled() -> None:
         nonlocal count
         count += 1
         if count == 3:
             raise Halted
 
-    sharpener = SharpnessMeter(sharp(trial_of()), run.plan, run.flat, images, go_on)
+    sharpness_meter = SharpnessMeter(sharp(trial_of()), run.plan, run.flat, images, check_cancelled)
     with pytest.raises(Halted):
-        sharpener.measure(1e-3)
+        sharpness_meter.measure(1e-3)
     assert equal_bits(before, run.flat.copy_weights())
     assert run.flat.model.training
 
@@ -213,7 +213,7 @@ def test_a_loss_that_is_not_finite_in_the_box_is_no_crash(images: Images) -> Non
     asked = replace(ASKED, epsilon=(1e37, 1e-3))
     broken, fine = measured(Run(sharp(trial_of(), asked), images).events)
     assert (broken.sharpness, broken.highest_loss) == (None, None)
-    assert broken.reason == "the loss is not finite in the box"
+    assert "not finite in the box" in broken.reason
     assert broken.loss == fine.loss
     assert fine.sharpness is not None
 

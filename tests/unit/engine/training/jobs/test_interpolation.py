@@ -147,14 +147,14 @@ def test_weights_that_are_not_whole_are_named(
     solutions = Solutions(SMALL_MLP, images, prepared, tmp_path)
     kept = solutions.folders[1] / checkpoints.CURRENT
     kept.write_bytes(kept.read_bytes()[:-1])
-    with pytest.raises(Unreadable, match=r"^the final weights in large cannot be read: it has "):
+    with pytest.raises(Unreadable, match="large"):
         solutions.drawn()
     kept.unlink()
-    with pytest.raises(Unreadable, match="in large cannot be read: they are not there"):
+    with pytest.raises(Unreadable, match="large"):
         solutions.drawn()
     other = Solutions(LINEAR, images, prepared, tmp_path / "other")
     solutions.folders = other.folders
-    with pytest.raises(Unreadable, match="in small are of another network"):
+    with pytest.raises(Unreadable, match="another network"):
         solutions.drawn()
 
 
@@ -167,16 +167,16 @@ def test_it_hears_before_each_piece_of_each_pass(
     order = solutions.order(replace(LINE, points=2, samples=50))
     order = replace(order, plan=replace(order.plan, evaluation_batch_size=8))
 
-    def go_on() -> None:
+    def check_cancelled() -> None:
         nonlocal asked
         asked += 1
         if asked == last:
             raise Halted
 
     last = 0
-    interpolate(order, images, CPU, go_on)
+    interpolate(order, images, CPU, check_cancelled)
     assert asked == 2 * (passes + 7 + 3)
     asked, last = 0, 3
     with pytest.raises(Halted):
-        interpolate(order, images, CPU, go_on)
+        interpolate(order, images, CPU, check_cancelled)
     assert asked == 3

@@ -132,15 +132,15 @@ def test_a_budget_in_seconds_goes_on_counting(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "word"),
     [
-        ({"plan": True}, "it was taken with other plan"),
-        ({"digest": "another"}, "it was taken with other images"),
-        ({"seed": 1}, "it was taken with other settings"),
+        ({"plan": True}, "plan"),
+        ({"digest": "another"}, "images"),
+        ({"seed": 1}, "settings"),
     ],
 )
 def test_a_checkpoint_of_something_else_is_passed_over(
-    change: dict[str, object], said: str, images: Images, tmp_path: Path
+    change: dict[str, object], word: str, images: Images, tmp_path: Path
 ) -> None:
     trial = CASES["sgd"]
     chain = Chain(trial, images, tmp_path)
@@ -155,7 +155,8 @@ def test_a_checkpoint_of_something_else_is_passed_over(
     Trainer(job, images, events.append, lambda: False).run()
     note, started = events[:2]
     assert isinstance(note, ev.Note)
-    assert note.text == f"checkpoint.pt is passed over: {said}"
+    assert "checkpoint.pt" in note.text
+    assert word in note.text
     assert isinstance(started, ev.TrialStarted)
     assert started.resumed_steps is None
 
@@ -174,7 +175,8 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     training = chain.attempt(lambda: False)
     assert chain.resumed() == [None, 3, 3]
     notes = [event.text for event in chain.events if isinstance(event, ev.Note)]
-    assert notes == ["checkpoint.pt is passed over: its bytes have changed"]
+    assert len(notes) == 1
+    assert "checkpoint.pt" in notes[0]
     assert not path.exists(), "it must not take the place of the whole one"
     header, _ = checkpoints.read(tmp_path / checkpoints.PREVIOUS)
     assert header.steps == 3
@@ -189,7 +191,8 @@ def test_what_torch_cannot_read_is_passed_over_and_leaves_nothing_behind(
     chain = Chain(trial, images, tmp_path)
     training = chain.attempt(lambda: False)
     (note,) = [event for event in chain.events if isinstance(event, ev.Note)]
-    assert note.text.startswith("checkpoint.pt is passed over: UnpicklingError")
+    assert "checkpoint.pt" in note.text
+    assert "UnpicklingError" in note.text
     same(chain.outcome(training), undisturbed(trial, images))
 
 
@@ -220,7 +223,8 @@ def test_a_checkpoint_that_would_execute_something_does_not(
     training = chain.attempt(lambda: False)
     assert not made.exists()
     (note,) = [event for event in chain.events if isinstance(event, ev.Note)]
-    assert note.text.startswith("checkpoint.pt is passed over: UnpicklingError")
+    assert "checkpoint.pt" in note.text
+    assert "UnpicklingError" in note.text
     same(chain.outcome(training), undisturbed(trial, images))
 
 
@@ -255,10 +259,9 @@ def test_an_epoch_that_no_checkpoint_holds_is_not_stated_before_the_end(
     assert held == [(1, 8), (2, 8), (3, 11)], "four steps an epoch, and the last with the end"
     assert min(asked) < 8
     notes = [event.text for event in chain.events if isinstance(event, ev.Note)]
-    assert notes == [
-        f"no checkpoint could be written ({os.strerror(number)}); the training goes on",
-        "checkpoints can be written again",
-    ]
+    assert len(notes) == 2, "one for the refusal and one for its end"
+    assert os.strerror(number) in notes[0]
+    assert "again" in notes[1]
     same(chain.outcome(training), undisturbed(trial, images))
 
 
@@ -269,7 +272,8 @@ def test_a_disk_that_refuses_costs_the_checkpoint_alone(images: Images, tmp_path
     chain = Chain(trial, images, blocked / "trial")
     training = chain.attempt(after(9, lambda: True))
     notes = [event.text for event in chain.events if isinstance(event, ev.Note)]
-    assert notes == ["no checkpoint could be written (Not a directory); the training goes on"]
+    assert len(notes) == 1
+    assert "Not a directory" in notes[0]
     assert training.at.steps == 9
     last = chain.events[-1]
     assert isinstance(last, ev.TrialEnded)

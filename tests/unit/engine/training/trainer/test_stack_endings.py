@@ -84,7 +84,9 @@ def test_a_loss_that_is_not_finite_is_that_of_one_member(images: Images) -> None
 
     group = Group(trial, images, SEEDS, hook=hook)
     ended = group.ended(1)
-    assert (ended.status, ended.reason) == ("diverged", "the loss was not finite after epoch 2")
+    assert ended.status == "diverged"
+    assert "loss" in ended.reason
+    assert "epoch 2" in ended.reason
     assert [r.test_loss is None for r in group.records(1)] == [False, True]
     unmoved(group, whole, {0, 2})
 

@@ -96,7 +96,8 @@ def test_a_checkpoint_without_one_that_is_active_is_passed_over(
     second = Group(trial, images, SEEDS, folder=tmp_path, attempt=2)
     (note,) = [event for event in second.events if isinstance(event, Note)]
     assert (note.level, note.trial) == ("warning", "trial-s0")
-    assert note.text == "checkpoint.pt is passed over: it does not hold trial-s1"
+    assert "checkpoint.pt" in note.text
+    assert "trial-s1" in note.text
     for seed in SEEDS:
         assert second.started(seed).resumed_steps is None
         assert second.figures(seed) == whole.figures(seed)
@@ -107,7 +108,8 @@ def test_a_checkpoint_of_other_seeds_is_passed_over(images: Images, tmp_path: Pa
     Group(trial, images, SEEDS, halted=after(10), folder=tmp_path)
     second = Group(trial, images, (0, 1), folder=tmp_path, attempt=2)
     (note,) = [event for event in second.events if isinstance(event, Note)]
-    assert note.text == "checkpoint.pt is passed over: it was taken with other settings"
+    assert "checkpoint.pt" in note.text
+    assert "settings" in note.text
     assert second.started(0).resumed_steps is None
 
 

@@ -119,15 +119,15 @@ def test_reporting_more_often_changes_no_figure(
 
 
 @pytest.mark.parametrize(
-    ("model", "reason", "epochs"),
+    ("model", "words", "epochs"),
     [
-        (DEEP, "the gradient was not finite by step 2", 1),
-        (SMALL_MLP, "the loss was not finite after epoch 2", 2),
+        (DEEP, ("gradient", "step 2"), 1),
+        (SMALL_MLP, ("loss", "epoch 2"), 2),
     ],
     ids=["gradient", "loss"],
 )
 def test_a_training_that_diverges_keeps_its_epochs(
-    model: Model, reason: str, epochs: int, digits: Images
+    model: Model, words: tuple[str, str], epochs: int, digits: Images
 ) -> None:
     """The naive loop says after which epoch the figures are not finite any more."""
     trial = make_trial(Train(batch_size=1437, lr=1e10, epochs=6), model)
@@ -135,7 +135,8 @@ def test_a_training_that_diverges_keeps_its_epochs(
     _, naive = naive_training(trial, digits, 3, sgd, constant(1e10))
     finite = [math.isfinite(e.test.loss) and math.isfinite(sum(e.norms)) for e in naive]
     assert finite == [True, False, False]
-    assert (run.ended.status, run.ended.reason) == ("diverged", reason)
+    assert run.ended.status == "diverged"
+    assert all(word in run.ended.reason for word in words)
     assert [r.epoch for r in run.records] == list(range(1, epochs + 1))
     assert run.records[0].test_loss == pytest.approx(naive[0].test.loss, rel=1e-3)
     assert [r.test_loss for r in run.records[1:]] == [None] * (epochs - 1)
@@ -144,7 +145,7 @@ def test_a_training_that_diverges_keeps_its_epochs(
 def test_a_training_that_diverges_within_an_epoch_ends_there(digits: Images) -> None:
     run = Run(make_trial(Train(batch_size=64, lr=100.0, epochs=4), DEEP), digits)
     assert run.ended.status == "diverged"
-    assert run.ended.reason.startswith("the gradient was not finite by step ")
+    assert "gradient" in run.ended.reason
     assert run.records == []
 
 
