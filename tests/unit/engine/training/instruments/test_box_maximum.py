@@ -1,4 +1,4 @@
-"""The highest loss in a box: against closed forms, all corners, and bounds that must hold."""
+"""The highest loss in a box, compared with closed forms, all corners, and bounds."""
 
 import itertools
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def quadratic(h: NDArray[np.float64]) -> LossAndGradient:
 
 
 def highest_corner(loss: Callable[[Vector], float], x: Vector, widths: Vector) -> float:
-    """By trying all of them: of a convex loss none in the box is higher."""
+    """Try all corners; a convex loss has its maximum at one of them."""
     signs = itertools.product((-1.0, 1.0), repeat=len(x))
     return max(loss(x + widths * np.array(sign)) for sign in signs)
 
@@ -51,7 +51,7 @@ def test_a_full_quadratic_rises_to_its_highest_corner() -> None:
     assert found.highest == pytest.approx(highest_corner(loss, x, widths), rel=1e-9)
 
 
-def test_a_line_rises_by_all_its_slopes() -> None:
+def test_a_linear_loss_rises_by_the_sum_of_its_slopes() -> None:
     g, x = np.array([3.0, -0.5, 1e-7]), np.array([1.0, -4.0, 0.0])
     found = find_maximum(lambda at: (7.0 + float(g @ at), g), x, 1e-3)
     assert found.loss is not None
@@ -61,21 +61,21 @@ def test_a_line_rises_by_all_its_slopes() -> None:
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-9, 1e9])
-def test_it_does_not_matter_how_flat_a_minimum_is(scale: float) -> None:
-    """At the bottom of the bowl no slope leads anywhere: the search begins beside it."""
+def test_the_result_does_not_depend_on_the_scale_of_the_loss(scale: float) -> None:
+    """At the minimum the slope is zero, so the search begins next to it."""
     h = np.array([2.0, 5.0, 1.0])
     found = find_maximum(quadratic(np.diag(scale * h)), np.zeros(3), EPSILON)
     assert found.loss == 0.0
     assert found.highest == pytest.approx(scale * h.sum() * EPSILON**2 / 2, rel=1e-9)
 
 
-def test_a_plain_has_no_sharpness_and_says_so() -> None:
+def test_a_constant_loss_has_zero_sharpness_and_a_reason() -> None:
     found = find_maximum(lambda x: (2.0, np.zeros(3)), np.ones(3), EPSILON)
     assert found.sharpness == 0.0
     assert "slope" in found.reason
 
 
-def test_a_subspace_is_searched_alone() -> None:
+def test_only_the_subspace_is_searched() -> None:
     """φ = max over |y| <= ε(|A⁺x| + 1) of f(x + Ay), with A⁺ as numpy has it."""
     h = np.diag(np.linspace(0.5, 2.0, 8))
     x = np.random.default_rng(1).normal(size=8)
@@ -94,7 +94,7 @@ def test_a_subspace_is_searched_alone() -> None:
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_a_loss_that_breaks_in_the_box_has_no_sharpness(broken: float) -> None:
+def test_a_loss_that_is_not_finite_has_no_sharpness(broken: float) -> None:
     def evaluate(x: Vector) -> tuple[float, Vector]:
         return (broken if x[0] > 1.01 else float(x.sum())), np.ones(2)
 
@@ -106,7 +106,7 @@ def test_a_loss_that_breaks_in_the_box_has_no_sharpness(broken: float) -> None:
     assert "at the weights" in first.reason
 
 
-def test_a_search_that_ends_early_says_so() -> None:
+def test_a_search_that_ends_early_has_a_reason() -> None:
     found = find_maximum(quadratic(np.eye(2)), np.ones(2), EPSILON, iterations=1000)
     assert found.iterations < 1000
     assert f"{found.iterations} iterations" in found.reason
@@ -121,10 +121,10 @@ def test_a_search_that_ends_early_says_so() -> None:
     x=st.lists(st.floats(-3, 3), min_size=3, max_size=3),
     epsilon=st.floats(1e-4, 0.5),
 )
-def test_it_is_never_negative_never_beyond_the_box_and_no_more_than_the_maximum(
+def test_the_rise_is_between_zero_and_the_maximum_in_the_box(
     h: list[float], x: list[float], epsilon: float
 ) -> None:
-    """Also of saddles and hills, whose rise at their foot is the slope's."""
+    """Also for saddles and hills, which rise by the slope at first."""
     matrix, start, seen = np.reshape(h, (3, 3)), np.array(x), list[Vector]()
     matrix = matrix + matrix.T
     shift = 1e3  # losses are positive

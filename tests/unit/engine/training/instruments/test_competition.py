@@ -1,4 +1,4 @@
-"""Competition against ordinary steps of torch's SGD, and a projection by numpy."""
+"""Competitions, compared with steps of torch's SGD and a projection by numpy."""
 
 import copy
 
@@ -101,7 +101,7 @@ def test_figures_equal_those_of_ordinary_steps(
 
 
 @pytest.mark.parametrize(("mean", "ratio"), [(True, 4.0), (False, 1.0)])
-def test_short_steps_add_up_to_the_large_one(mean: bool, ratio: float, small: Images) -> None:
+def test_short_steps_sum_to_the_large_one(mean: bool, ratio: float, small: Images) -> None:
     """To first order a sum of small steps is `large / small` times the step of the mean."""
     found = compete(drawing(small, mean), (2, 8), 10, 1e-3, STREAM, check_cancelled)
     assert found is not None
@@ -109,8 +109,8 @@ def test_short_steps_add_up_to_the_large_one(mean: bool, ratio: float, small: Im
     assert found.cosine[0] == pytest.approx(1.0, abs=1e-4)
 
 
-def test_a_step_of_almost_no_length_still_has_a_direction(small: Images) -> None:
-    """Weights so large that some images are as good as learnt and others quite wrong."""
+def test_a_very_short_step_still_has_a_direction(small: Images) -> None:
+    """Weights are so large that some images are almost learnt and others completely wrong."""
     of = drawing(small)
     with torch.no_grad():
         of.flat.weights.mul_(20)
@@ -133,7 +133,7 @@ def test_steps_below_the_rounding_of_the_weights_have_a_direction(small: Images)
     assert tiny.step_cosine == pytest.approx(short.step_cosine, abs=1e-3)
 
 
-def test_the_weights_come_back(small: Images) -> None:
+def test_the_weights_are_restored(small: Images) -> None:
     of = drawing(small)
     before = of.flat.copy_weights()
     compete(of, (1, 2), 3, 0.5, STREAM, check_cancelled)
@@ -150,7 +150,7 @@ def test_examples_are_the_first_draws(small: Images) -> None:
     assert many.examples[:5] == few.examples
 
 
-def test_gradients_without_length_compete_with_none(small: Images) -> None:
+def test_zero_gradients_give_no_competition(small: Images) -> None:
     of = drawing(small)
     with torch.no_grad():
         of.flat.weights.zero_()

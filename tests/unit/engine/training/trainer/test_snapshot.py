@@ -1,4 +1,4 @@
-"""A training that is broken off and taken up again gives the same bits as one that was not."""
+"""A training that is interrupted and resumed has the same bits as one that was not."""
 
 import errno
 import io
@@ -39,10 +39,10 @@ __all__ = ["images"]
 
 @pytest.mark.parametrize("apart", [1, 3])
 @pytest.mark.parametrize("name", CASES)
-def test_halted_every_few_steps_it_is_the_same_training(
+def test_a_training_halted_every_few_steps_is_the_same(
     name: str, apart: int, images: Images, tmp_path: Path
 ) -> None:
-    """A probe asks before every draw, up to ten times: so it is broken off in the middle, too."""
+    """A probe checks before every draw, up to ten times, so it is interrupted within, too."""
     trial = CASES[name]
     chain = Chain(trial, images, tmp_path)
     calls = apart + (9 if trial.settings.probe.at else 0)
@@ -68,10 +68,10 @@ def durable_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("durable_all_the_time")
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("name", ["batch-norm", "probed"])
-def test_killed_at_any_step_it_goes_on_from_its_last_checkpoint(
+def test_a_training_killed_at_any_step_resumes_from_its_last_checkpoint(
     name: str, lost: bool, images: Images, tmp_path: Path
 ) -> None:
-    """Also where all that the killed attempt stated was `lost` on its way."""
+    """Also if all events of the killed attempt were `lost` before the journal."""
     trial, expected = CASES[name], undisturbed(CASES[name], images)
     apart = 4 if trial.settings.probe.at else 1
     for calls in range(int(lost), 40, apart):
@@ -92,8 +92,8 @@ def test_killed_at_any_step_it_goes_on_from_its_last_checkpoint(
 
 
 @pytest.mark.usefixtures("durable_all_the_time")
-def test_an_epoch_is_stated_once_it_is_in_a_checkpoint(images: Images, tmp_path: Path) -> None:
-    """Read at each statement: the epochs that the files hold by then."""
+def test_an_epoch_is_reported_after_it_is_in_a_checkpoint(images: Images, tmp_path: Path) -> None:
+    """At each event, read the epochs that the files hold."""
     trial, held = CASES["adam"], list[tuple[int, int]]()
     chain = Chain(trial, images, tmp_path)
 
@@ -107,7 +107,7 @@ def test_an_epoch_is_stated_once_it_is_in_a_checkpoint(images: Images, tmp_path:
     assert held == [(4, 4), (8, 8)]
 
 
-def test_a_budget_in_seconds_goes_on_counting(
+def test_a_budget_in_seconds_continues_after_a_resume(
     images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
@@ -139,7 +139,7 @@ def test_a_budget_in_seconds_goes_on_counting(
         ({"seed": 1}, "settings"),
     ],
 )
-def test_a_checkpoint_of_something_else_is_passed_over(
+def test_a_checkpoint_of_another_training_is_skipped(
     change: dict[str, object], word: str, images: Images, tmp_path: Path
 ) -> None:
     trial = CASES["sgd"]
@@ -161,7 +161,7 @@ def test_a_checkpoint_of_something_else_is_passed_over(
     assert started.resumed_steps is None
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+def test_a_damaged_checkpoint_is_skipped_for_the_previous_one(
     images: Images, tmp_path: Path
 ) -> None:
     trial = CASES["adam"]
@@ -183,7 +183,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     same(chain.outcome(training), undisturbed(trial, images))
 
 
-def test_what_torch_cannot_read_is_passed_over_and_leaves_nothing_behind(
+def test_a_checkpoint_that_torch_cannot_read_is_skipped_without_a_trace(
     images: Images, tmp_path: Path
 ) -> None:
     trial = CASES["adam"]
@@ -197,7 +197,7 @@ def test_what_torch_cannot_read_is_passed_over_and_leaves_nothing_behind(
 
 
 class Evil:
-    """Unpickled, it makes a file: it could as well remove some."""
+    """Creates a file when unpickled; it could also delete some."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -207,10 +207,8 @@ class Evil:
 
 
 @pytest.mark.parametrize("form", ["torch", "legacy torch", "pickle"])
-def test_a_checkpoint_that_would_execute_something_does_not(
-    form: str, images: Images, tmp_path: Path
-) -> None:
-    """Its checksums are right: somebody who knows how has put it there."""
+def test_a_checkpoint_cannot_execute_code(form: str, images: Images, tmp_path: Path) -> None:
+    """Its checksums are right, as those of an attacker would be."""
     made, trial = tmp_path / "made", CASES["sgd"]
     content = {"trial": Evil(made), "weights": torch.zeros(3)}
     buffer = io.BytesIO()
@@ -230,10 +228,10 @@ def test_a_checkpoint_that_would_execute_something_does_not(
 
 @pytest.mark.usefixtures("durable_all_the_time")
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
-def test_an_epoch_that_no_checkpoint_holds_is_not_stated_before_the_end(
+def test_an_epoch_in_no_checkpoint_is_not_reported_before_the_end(
     number: int, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For a while the disk takes the journal, and no checkpoint; then there is room again."""
+    """For a while the disk has room for the journal but for no checkpoint."""
     trial, real = CASES["adam"], checkpoints.write
     chain, asked = Chain(trial, images, tmp_path), list[int]()
 
@@ -265,7 +263,9 @@ def test_an_epoch_that_no_checkpoint_holds_is_not_stated_before_the_end(
     same(chain.outcome(training), undisturbed(trial, images))
 
 
-def test_a_disk_that_refuses_costs_the_checkpoint_alone(images: Images, tmp_path: Path) -> None:
+def test_training_continues_when_the_disk_refuses_checkpoints(
+    images: Images, tmp_path: Path
+) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder can be made here")
     trial = CASES["sgd"]
@@ -280,7 +280,7 @@ def test_a_disk_that_refuses_costs_the_checkpoint_alone(images: Images, tmp_path
     assert last.status == "stopped"
 
 
-def test_an_attempt_that_was_given_up_does_not_overwrite_a_later_one(
+def test_an_abandoned_attempt_does_not_overwrite_a_later_one(
     images: Images, tmp_path: Path
 ) -> None:
     trial = CASES["sgd"]
@@ -288,7 +288,7 @@ def test_an_attempt_that_was_given_up_does_not_overwrite_a_later_one(
     late: list[TrainingState] = []
 
     def freeze() -> bool:
-        """While the first attempt sleeps, a second trains on and is halted."""
+        """While the first attempt sleeps, a second one trains and is halted."""
         late.append(Chain.attempt(other, after(6, lambda: True)))
         return True
 
