@@ -147,7 +147,7 @@ class DescentTravel(Instrument):
         return _fields(*self.of(replicate))
 
     def end_epoch(self) -> None:
-        """Start the epoch's mean anew."""
+        """Start the mean of the next epoch."""
         self._before, self._steps_before = self._path(), self._steps
 
     def state(self) -> dict[str, Any]:

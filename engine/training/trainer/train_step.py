@@ -268,12 +268,12 @@ class Stepper:
         return Step(number, slot, samples, self.stage.batch_size, self.lr, self._scale(samples))
 
     def end_slice(self) -> None:
-        """Have the instruments summarize the slice of steps."""
+        """End the slice of steps: each instrument summarizes it."""
         for instrument in self.instruments:
             instrument.end_slice()
 
     def end_epoch(self) -> None:
-        """Have the instruments start the next epoch."""
+        """End the epoch: each instrument starts the figures of the next one."""
         for instrument in self.instruments:
             instrument.end_epoch()
 

@@ -94,8 +94,8 @@ def test_a_pause_is_off_the_clock(small: Images, monkeypatch: pytest.MonkeyPatch
     run = Run(make_trial(train), small, halted=a_second_a_step, pause=pause)
     assert pause.now > 1000.0 + 7200.0
     assert [(r.steps, r.seconds) for r in run.records] == [(3, 3.0), (6, 3.0), (8, 2.0)]
-    told = [event.seconds for event in run.events if isinstance(event, ev.Progress)]
-    assert told == [2.0, 7.0], "how far it was where it held still"
+    reported = [event.seconds for event in run.events if isinstance(event, ev.Progress)]
+    assert reported == [2.0, 7.0], "the progress at each pause"
 
 
 def test_a_probe_does_not_count_a_pause(small: Images, monkeypatch: pytest.MonkeyPatch) -> None:

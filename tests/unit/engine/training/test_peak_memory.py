@@ -140,11 +140,11 @@ def test_what_autograd_saves_of_linear_layers(depth: int, batch: int, width: int
     assert peak_of(*known) == base
     with measured(CPU, known) as unsaved, torch.no_grad():
         forward()
-    # a layer's result lives beside what went into it, if that isn't the input, or came out
+    # besides the data, a layer's result and what went into it live at the same time
     assert unsaved.bytes == base + (3 if depth > 1 else 2) * rows
     with measured(CPU, known) as saved:
         result = forward()
-    # every rectified result is kept, and at the end the last layer's own beside it
+    # every rectified result is kept, and at the end that of the last layer too
     assert saved.bytes == base + (depth + 1) * rows
     assert result.requires_grad
 

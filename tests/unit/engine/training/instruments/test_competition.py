@@ -88,8 +88,8 @@ def test_figures_equal_those_of_ordinary_steps(
         assert example.total == pytest.approx(np.linalg.norm(total), rel=1e-4)
         assert example.first == pytest.approx(tuple(small_steps[0] @ basis), rel=1e-3, abs=1e-5)
         assert example.large == pytest.approx(tuple(large @ basis), rel=1e-3, abs=1e-5)
-        beside = np.linalg.norm(large - basis @ (basis.T @ large))
-        assert example.outside == pytest.approx(beside, rel=2e-2, abs=2e-4)
+        outside = np.linalg.norm(large - basis @ (basis.T @ large))
+        assert example.outside == pytest.approx(outside, rel=2e-2, abs=2e-4)
     for name, values in (
         ("cosine", cosines),
         ("length_ratio", ratios),

@@ -220,8 +220,8 @@ def test_the_bin_of_one_norm(value: float, index: int) -> None:
 def test_norms_that_are_not_finite_are_counted_separately(broken: float) -> None:
     alone = norm_slice(9, np.array([broken, broken], dtype=np.float32))
     assert alone == NormSlice(9, 0, 0.0, 0.0, 0, (), 2)
-    beside = norm_slice(9, np.array([2.0, broken, 4.0], dtype=np.float32))
-    assert (beside.count, beside.mean, beside.squares, beside.broken) == (2, 3.0, 2.0, 1)
+    mixed = norm_slice(9, np.array([2.0, broken, 4.0], dtype=np.float32))
+    assert (mixed.count, mixed.mean, mixed.squares, mixed.broken) == (2, 3.0, 2.0, 1)
 
 
 def test_moments_of_large_norms_that_lie_close_together() -> None:

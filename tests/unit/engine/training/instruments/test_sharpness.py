@@ -222,7 +222,7 @@ def test_the_fold_keeps_each_box_once_and_drops_abandoned_attempts() -> None:
     of = configuration(16)
     of = replace(of, settings=replace(of.settings, sharpness=ASKED))
     state = SweepState().fold([*opened([of]), started(of)])
-    told = ev.SharpnessMeasured(
+    measured = ev.SharpnessMeasured(
         trial="b16-s0",
         attempt=1,
         steps=9,
@@ -236,14 +236,14 @@ def test_the_fold_keeps_each_box_once_and_drops_abandoned_attempts() -> None:
         iterations=3,
         seconds=0.1,
     )
-    other = replace(told, epsilon=5e-4, sharpness=5.0)
-    state.fold([told, told, other])
+    other = replace(measured, epsilon=5e-4, sharpness=5.0)
+    state.fold([measured, measured, other])
     trial = state.trials["b16-s0"]
-    assert trial.sharpness == [told, other]
+    assert trial.sharpness == [measured, other]
     assert state.repeats(replace(other, attempt=2))
-    assert trial.sharpness_at() == told
+    assert trial.sharpness_at() == measured
     assert trial.sharpness_at(5e-4) == other
     assert trial.sharpness_at(0.1) is None
     again = msgspec.structs.replace(started(of, attempt=2), resumed_steps=9)
-    assert state.fold([again]).trials["b16-s0"].sharpness == [told, other]
+    assert state.fold([again]).trials["b16-s0"].sharpness == [measured, other]
     assert state.fold([started(of, attempt=3)]).trials["b16-s0"].sharpness == []

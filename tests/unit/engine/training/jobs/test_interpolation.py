@@ -61,8 +61,8 @@ class Solutions:
         trainer = Trainer(job, self.images, events.append, never)
         training = trainer.training
         trainer.run()
-        told = [e for e in events if isinstance(e, ev.EpochsFinished)]
-        return training, told[-1].records[-1]
+        finished = [e for e in events if isinstance(e, ev.EpochsFinished)]
+        return training, finished[-1].records[-1]
 
     def order(self, line: Interpolation = LINE) -> orders.Interpolate:
         start, end = self.trials

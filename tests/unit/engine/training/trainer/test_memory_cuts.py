@@ -128,7 +128,7 @@ def on_the_cpu() -> Exception:
 
 
 class Counted(Protocol):
-    """Is told how many steps there were before the one under way, which may be taken twice."""
+    """Notes the number of steps before the present one, which may be taken twice."""
 
     steps: int
 

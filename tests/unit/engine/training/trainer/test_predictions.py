@@ -32,7 +32,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
     return learnable(load_images(prepared, CPU))
 
 
-def told(events: list[AnyEvent], seed: int) -> list[Predicted]:
+def predictions_of(events: list[AnyEvent], seed: int) -> list[Predicted]:
     return [e for e in events if isinstance(e, Predicted) and e.trial == f"trial-s{seed}"]
 
 
@@ -40,7 +40,7 @@ def told(events: list[AnyEvent], seed: int) -> list[Predicted]:
 def test_predictions_are_those_of_the_last_weights(name: str, images: Images) -> None:
     group = Group(CASES[name], images, SEEDS)
     for row, seed in enumerate(SEEDS):
-        (event,) = told(group.events, seed)
+        (event,) = predictions_of(group.events, seed)
         logits = group.training.stepper.stack.passes.logits(images.test)[row]
         missed = (logits.argmax(1) - images.test_labels) % 10
         assert unpack([event.packed])[0].tolist() == missed.tolist()
@@ -55,13 +55,13 @@ def test_predictions_are_reported_at_a_target_and_not_after_divergence(
 ) -> None:
     trial = trial_of(epochs=40, target_accuracy=0.5, lr=0.1)
     group = Group(trial, images, SEEDS)
-    steps = {told(group.events, seed)[0].steps for seed in SEEDS}
+    steps = {predictions_of(group.events, seed)[0].steps for seed in SEEDS}
     assert len(steps) > 1
     for seed in SEEDS:
-        (event,) = told(group.events, seed)
+        (event,) = predictions_of(group.events, seed)
         assert event.steps == group.records(seed)[-1].steps
     lost = Group(trial_of(), images, SEEDS, hook=poisoned(1, 5))
-    assert [len(told(lost.events, seed)) for seed in SEEDS] == [1, 0, 1]
+    assert [len(predictions_of(lost.events, seed)) for seed in SEEDS] == [1, 0, 1]
 
 
 def test_predictions_in_a_checkpoint_are_reported_after_a_resume(
@@ -72,9 +72,9 @@ def test_predictions_in_a_checkpoint_are_reported_after_a_resume(
     questions = trial.settings.train.epochs or 0
     broken = Group(trial, images, (0,), halted=after(4 * questions + 5), folder=tmp_path)
     assert broken.training.at.over
-    assert told(broken.events, 0) == []
+    assert predictions_of(broken.events, 0) == []
     resumed = Group(trial, images, (0,), folder=tmp_path, attempt=2)
-    (one,), (other,) = told(whole.events, 0), told(resumed.events, 0)
+    (one,), (other,) = predictions_of(whole.events, 0), predictions_of(resumed.events, 0)
     assert msgspec.structs.replace(other, attempt=1) == one
     assert other.attempt == 2
 
