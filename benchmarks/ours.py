@@ -139,8 +139,8 @@ class _NoNorms(GradientNorms):
         """Measure nothing."""
 
 
-def hush(trainer: Trainer) -> None:
-    """Take the always-on instruments out of a training, those at the end of an epoch excepted."""
+def remove_instruments(trainer: Trainer) -> None:
+    """Remove the instruments that run in every step; those at the end of an epoch stay."""
     stepper: Any = trainer.training.stepper
     weights, gradient = stepper.stack.weights.detach(), stepper.stack.gradient
     stepper.use([_NoNorms(gradient, 1), WeightDistance(weights, stepper.start_weights)])

@@ -158,7 +158,10 @@ def show_instruments(stock: Stock, effort: Effort) -> None:
         for size in effort.sizes(INSTRUMENT_SIZES):
             work = work_of(network, size, stock, effort)
             plan = ours.plan_of(work, 1, effort.planning)
-            on, off = own_step(work, plan, effort), own_step(work, plan, effort, ours.hush)
+            on, off = (
+                own_step(work, plan, effort),
+                own_step(work, plan, effort, ours.remove_instruments),
+            )
             times = in_turn({"on": on, "off": off}, effort.rounds, effort.case)
             cost = ratio(times["on"], times["off"])
             costs[size] = cost.value

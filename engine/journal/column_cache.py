@@ -1,9 +1,9 @@
-"""The epochs of a sweep that ended, as columns in a file beside its journal.
+"""Caches the epochs of a sweep that ended, as columns in a file next to its journal.
 
-The journal is the truth and this file only saves reading it: a long sweep is hundreds of megabytes
-of lines, of which a screen wants a few columns. The conductor writes it at the end. It says which
-part of which journal it stands for; where that does not agree, or anything is amiss, the journal
-is read instead. It may be deleted at any time.
+Only the journal counts; the cache saves reading it. The journal of a long sweep has hundreds of
+megabytes, and a screen needs a few columns of them. The conductor writes the cache at the end of
+the sweep. The header identifies the journal, and how much of it the cache covers. If that does not
+match, or the file is damaged, the journal is read instead. The cache may be deleted at any time.
 
 Layout: `MAGIC`, the length of the header (8 bytes, little-endian), the header (MessagePack, padded
 to 8 bytes); then for each trial the columns of `epoch_columns.LAYOUT`, each padded to 8 bytes.
@@ -36,7 +36,7 @@ WIDTHS = tuple(array(kind).itemsize for kind in LAYOUT.values())
 
 
 class TrialExtent(msgspec.Struct, frozen=True, array_like=True):
-    """Where the columns of a trial lie: bytes from the first column, and the length of each."""
+    """Position of a trial's columns: bytes after the first column, and the length of each."""
 
     trial: str
     offset: int
@@ -44,7 +44,17 @@ class TrialExtent(msgspec.Struct, frozen=True, array_like=True):
 
 
 class CacheHeader(msgspec.Struct, frozen=True):
-    """What the columns stand for; `events` are the journal's lines without their epochs."""
+    """The header of the file.
+
+    Attributes:
+        layout: type code of each column.
+        order: byte order of the columns.
+        journal_bytes: bytes of the journal that the cache covers.
+        tail_digest: SHA-256 of the last of these bytes.
+        damaged: number of damaged lines among them.
+        events: lines of the journal without their epochs.
+        rows: position of each trial's columns.
+    """
 
     layout: dict[str, str]
     order: str
@@ -56,7 +66,7 @@ class CacheHeader(msgspec.Struct, frozen=True):
 
 
 class Stored(NamedTuple):
-    """A sweep as its columns tell it, up to an offset of its journal."""
+    """The state of a sweep read from its columns, up to an offset of its journal."""
 
     state: SweepState
     offset: int
@@ -64,10 +74,10 @@ class Stored(NamedTuple):
 
 
 def write(folder: Path) -> None:
-    """Write the columns of a sweep that ended, unless its journal is short enough to be read.
+    """Write the columns of a sweep that ended, unless its journal is shorter than `WORTH_BYTES`.
 
     Raises:
-        OSError: the disk refuses; what was there before is left.
+        OSError: the file cannot be written; an earlier one is kept.
     """
     path = folder / journal.NAME
     if path.stat().st_size < WORTH_BYTES:
@@ -95,7 +105,7 @@ def write(folder: Path) -> None:
 
 
 def read(folder: Path) -> Stored | None:
-    """The sweep by its columns; None where there are none, or not of this journal."""
+    """Return the sweep from its columns; None if there are none, or not of this journal."""
     with suppress(OSError, ValueError, msgspec.MsgspecError):
         with open(folder / NAME, "rb") as file:
             whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -116,7 +126,10 @@ def read(folder: Path) -> Stored | None:
 def _without_epochs(
     events: list[ev.AnyEvent], last: dict[str, ev.EpochsFinished]
 ) -> Iterator[ev.AnyEvent]:
-    """All that is not about single epochs; of a trial that ends, its last, which its end quotes."""
+    """Yield the events that are not about single epochs.
+
+    For a trial that ends, its last epoch is yielded too, since messages about the end quote it.
+    """
     for event in events:
         match event:
             case ev.EpochsFinished():
@@ -140,7 +153,7 @@ def _records(body: memoryview, row: TrialExtent) -> Records:
 
 
 def _sizes(row: TrialExtent) -> list[int]:
-    """Bytes of each column."""
+    """Return the bytes of each column."""
     return [width * length for width, length in zip(WIDTHS, row.lengths, strict=True)]
 
 
@@ -153,10 +166,10 @@ def _padded(size: int) -> int:
 
 
 def _digest(path: Path, size: int) -> bytes:
-    """Of the journal's last bytes before a size; another journal's are not the same.
+    """Return the SHA-256 of the last bytes of a journal's first `size` bytes.
 
     Raises:
-        ValueError: it is shorter.
+        ValueError: the journal is shorter.
     """
     with open(path, "rb") as file:
         file.seek(max(0, size - TAIL_BYTES))
@@ -167,7 +180,7 @@ def _digest(path: Path, size: int) -> bytes:
 
 
 def _replace(path: Path, header: CacheHeader, trials: Iterator[Records]) -> None:
-    """Write all of the file or nothing."""
+    """Write the file atomically."""
     encoded = msgspec.msgpack.encode(header)
     start = MAGIC + len(encoded).to_bytes(WORD, "little") + encoded
     descriptor, temporary = tempfile.mkstemp(prefix=path.name, dir=path.parent)

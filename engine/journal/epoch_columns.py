@@ -1,9 +1,10 @@
-"""The epochs of a trial in columns: two hundred trials of thousands must fit, and be drawn at once.
+"""Stores the epochs of a trial in columns, so that two hundred trials of thousands fit in memory.
 
-Columns of four lengths, in memory or mapped from a file: a row an epoch, a row a slice of gradient
-norms, a row a bin of a slice, and a row a layer of an epoch that states norms by layer. `ends` says
-where the slices of each epoch end, `counts_ends` where the bins of each slice do, and `layer_ends`
-where the layers of each epoch do.
+The columns are in memory or mapped from a file, and have one of four lengths: a row for each epoch,
+for each slice of gradient norms, for each bin of a slice, or for each layer of an epoch that has
+norms by layer. `ends` holds the end of each epoch's rows in the columns of slices, `counts_ends`
+the end of each slice's rows in the column of bins, and `layer_ends` the end of each epoch's rows in
+the columns of layers.
 """
 
 import math
@@ -47,7 +48,7 @@ LAYOUT = {
     "layer_ends": "Q",
     **OF_A_LAYER,
 }
-"""Every column, and its type as `array` names it."""
+"""Every column, and its type code for `array`."""
 
 Column: TypeAlias = "array[float] | memoryview[float]"
 _numbers = attrgetter(*NUMBERS)
@@ -55,7 +56,7 @@ _parts = attrgetter(*OF_A_SLICE)
 
 
 class Records(Sequence[EpochRecord]):
-    """Epochs in order, like a list of `EpochRecord`; what is not known is NaN in a column."""
+    """A sequence of `EpochRecord` in order, stored in columns; an unknown value is NaN there."""
 
     def __init__(self, records: Iterable[EpochRecord] = ()) -> None:
         self._columns: dict[str, Column] = {name: array(kind) for name, kind in LAYOUT.items()}
@@ -64,9 +65,9 @@ class Records(Sequence[EpochRecord]):
 
     @classmethod
     def over(cls, columns: Mapping[str, Column]) -> "Records":
-        """Epochs that lie elsewhere, read-only, in the columns of `LAYOUT`.
+        """Return epochs over existing read-only columns of `LAYOUT`.
 
-        They are copied before the first change.
+        The columns are copied before the first change.
         """
         records = cls()
         records._columns = dict(columns)
@@ -96,13 +97,13 @@ class Records(Sequence[EpochRecord]):
 
     @property
     def last(self) -> EpochRecord | None:
-        """The last epoch, made once."""
+        """The last epoch, built once; None if there is none."""
         if self._last is None and len(self):
             self._last = self._record(len(self) - 1)
         return self._last
 
     def column(self, name: str) -> Column:
-        """A column of `LAYOUT`, NaN where a value is not known; not to be changed.
+        """Return a column of `LAYOUT`, with NaN for unknown values; it must not be changed.
 
         Raises:
             KeyError: there is no such column.
@@ -110,7 +111,7 @@ class Records(Sequence[EpochRecord]):
         return self._columns[name]
 
     def known(self, name: str) -> list[float]:
-        """The values of a column that are known."""
+        """Return the known values of a column."""
         return [value for value in self.column(name) if not math.isnan(value)]
 
     def extend(self, records: Iterable[EpochRecord]) -> None:
@@ -135,18 +136,18 @@ class Records(Sequence[EpochRecord]):
         self._last = new[-1]
 
     def merge(self, records: Iterable[EpochRecord]) -> None:
-        """Add epochs wherever they belong; those that are there already are left as they are."""
+        """Insert epochs in order; epochs that exist already do not change."""
         known = set(self.column("epoch"))
         new = [record for record in records if record.epoch not in known]
         self._replace(sorted([*self, *new], key=lambda record: record.epoch))
 
     def keep(self, epochs: int) -> None:
-        """Drop all after an epoch."""
+        """Remove all epochs after number `epochs`."""
         if len(self) and self.column("epoch")[-1] > epochs:
             self._replace([record for record in self if record.epoch <= epochs])
 
     def clear(self) -> None:
-        """Drop all."""
+        """Remove all epochs."""
         self._replace(())
 
     def _replace(self, records: Iterable[EpochRecord]) -> None:
@@ -154,7 +155,7 @@ class Records(Sequence[EpochRecord]):
         self.extend(records)
 
     def _own(self) -> "dict[str, array[float]]":
-        """The columns, of which what lies in a file is copied first."""
+        """Return the columns as arrays that can be changed; mapped columns are copied first."""
         own = {
             name: column if isinstance(column, array) else array(LAYOUT[name], column)
             for name, column in self._columns.items()

@@ -1,8 +1,9 @@
-"""Every fact that a run can state, one frozen struct each.
+"""The events of a journal: one frozen struct for each kind.
 
-A worker states what happened, the conductor stamps it and writes it down, and screen, log, findings
-and export are all folds over what is written (`engine.journal.sweep_state`). `at` is Unix time in
-seconds, set by the conductor. A number that is not finite or not known is `None`.
+A worker reports what happened; the conductor adds the time and writes the event to the journal.
+Screen, log, findings and export are all folds over these events (`engine.journal.sweep_state`).
+`at` is Unix time in seconds, set by the conductor. A number that is not finite or unknown is
+`None`.
 """
 
 from collections.abc import Iterable
@@ -36,14 +37,14 @@ SweepEnding = Literal["finished", "failed", "stopped"]
 
 
 class JournalOpened(Event, frozen=True, tag="journal"):
-    """The first line of every journal."""
+    """The first line of every journal: its version and that of the program."""
 
     version: int
     program: str
 
 
 class SweepOpened(Event, frozen=True, tag="sweep"):
-    """What will be run: stated once, before anything else of the sweep."""
+    """The experiment that will be run: the first event of a sweep, written once."""
 
     id: str
     preset: str
@@ -62,14 +63,14 @@ class SweepOpened(Event, frozen=True, tag="sweep"):
 
 
 class ConductorStarted(Event, frozen=True, tag="conductor"):
-    """A conductor took charge (again, if it is not the first of this journal)."""
+    """A conductor has started, or has resumed the sweep if the journal holds an earlier one."""
 
     pid: int
     machine: dict[str, Any]
 
 
 class DataProgress(Event, frozen=True, tag="data_progress"):
-    """Bytes of a data set fetched so far; `total` is 0 where the server does not say."""
+    """Bytes of a data set downloaded so far; `total` is 0 if the server does not report it."""
 
     name: str
     received: int
@@ -77,7 +78,7 @@ class DataProgress(Event, frozen=True, tag="data_progress"):
 
 
 class DataReady(Event, frozen=True, tag="data"):
-    """The images are there: how many, of what shape (C, H, W), and their SHA-256."""
+    """The data set is ready: number of images, their shape (C, H, W), and their SHA-256."""
 
     name: str
     train: int
@@ -87,16 +88,25 @@ class DataReady(Event, frozen=True, tag="data"):
 
 
 class Planned(Event, frozen=True, tag="plan"):
-    """A group's numeric plan, before its first step."""
+    """The numeric plan of a group, before its first step."""
 
     plan: Plan
 
 
 class WorkerReady(Event, frozen=True, tag="worker"):
-    """A worker has its libraries and its device, and waits for orders.
+    """A worker has loaded its libraries, has tested its device, and waits for orders.
 
-    `node` is the machine, where it is one of a cluster, `free_bytes` what of its memory is left for
-    this worker, and `sharing` how many such workers the device has room for.
+    Attributes:
+        worker: number of the worker.
+        device: name of the device, such as "cpu" or "cuda:0".
+        device_name: name of the device for people.
+        pid: process id.
+        threads: threads of the worker.
+        versions: versions of batchscope, torch and Python.
+        seconds: time of the start.
+        node: name of the machine in a cluster; empty outside of one.
+        free_bytes: free memory of the node for this worker; None if unknown.
+        sharing: how many such workers the device has room for.
     """
 
     worker: int
@@ -112,34 +122,47 @@ class WorkerReady(Event, frozen=True, tag="worker"):
 
 
 class WorkerLost(Event, frozen=True, tag="worker_lost"):
-    """A worker ended without being asked to."""
+    """A worker ended unexpectedly."""
 
     worker: int
     reason: str
 
 
 class WorkerDismissed(Event, frozen=True, tag="worker_dismissed"):
-    """A worker was asked to end before the others: because fewer are faster, or for a `reason`."""
+    """A worker was ended before the others: for a `reason`, else because fewer are faster."""
 
     worker: int
     reason: str = ""
 
 
 class WorkerAwaited(Event, frozen=True, tag="worker_awaited"):
-    """A worker is to be placed as soon as a cluster has what it `needs`, such as a GPU."""
+    """A worker waits for a cluster to have what it `needs`, such as a GPU."""
 
     worker: int
     needs: str
 
 
 class TrialStarted(Event, frozen=True, tag="started"):
-    """A trial's training begins: at its first step, or after `resumed_steps` from a checkpoint.
+    """The training of a trial starts, at its first step or from a checkpoint.
 
-    Then the figures of `resumed_epochs` finished epochs are in the checkpoint, and stated again.
-    `batch_size` and `steps_per_epoch` go by the batch size of `[train]`; where it changes in
-    mid-run, `total_samples` are the images of the whole budget.
-    `stacked` replicates train as one stack, this one included. `layers` are the names of the
-    network's layers with weights, and `layer_parameters` the number of weights of each.
+    Attributes:
+        trial: id of the trial.
+        attempt: number of the attempt.
+        worker: number of the worker.
+        device: name of the device.
+        batch_size: batch size of `[train]`.
+        micro_batch_size: samples in one forward and backward pass.
+        total_steps: steps of the budget; None for a budget in seconds.
+        steps_per_epoch: steps of an epoch at the batch size of `[train]`.
+        parameters: number of weights.
+        init_norm: L2 norm of the initial weights.
+        lr: learning rate after scaling with the batch size.
+        resumed_steps: steps in the checkpoint; None for a start at the first step.
+        resumed_epochs: finished epochs in the checkpoint, which are reported again.
+        total_samples: images of the budget, if the batch size changes during the training.
+        stacked: number of replicates in the stack, including this one.
+        layers: names of the layers with weights.
+        layer_parameters: number of weights of each of these layers.
     """
 
     trial: str
@@ -162,9 +185,9 @@ class TrialStarted(Event, frozen=True, tag="started"):
 
 
 class Progress(Event, frozen=True, tag="progress"):
-    """How far a trial is; stated at most once a second.
+    """The position of a trial, reported at most once a second.
 
-    `reserved_bytes` is what the worker's allocator holds on its GPU.
+    `reserved_bytes` is the memory that the worker's allocator holds on its GPU.
     """
 
     trial: str
@@ -177,15 +200,38 @@ class Progress(Event, frozen=True, tag="progress"):
 
 
 class EpochRecord(Struct, frozen=True, omit_defaults=True):
-    """The figures of one epoch, measured at its end; `steps` and `samples` are totals.
+    """The figures of one epoch, measured at its end.
 
-    Accuracies are fractions, losses are means per sample, `seconds` is the training time of
-    this epoch without evaluation and without the `warm_up_seconds` of a first step, `epoch_samples`
-    what was trained in it. `lr` and `last_batch_size` are those of its last step, which may have
-    had fewer images left to take.
-    Validation figures are of the images held out, `None` where none are. `layer_norms` are the
-    gradient norms of each layer over `layer_draws` steps, in the order of `TrialStarted.layers`;
-    not every epoch of a long training has them.
+    Losses are means per sample in nats; accuracies are fractions.
+
+    Attributes:
+        epoch: number of the epoch, from 1.
+        steps: optimizer steps since the start of the training.
+        samples: samples used since the start of the training.
+        lr: learning rate of the last step.
+        train_loss: loss on a fixed part of the training images.
+        train_accuracy: accuracy on the same images.
+        test_loss: loss on the test images.
+        test_accuracy: accuracy on the test images.
+        seconds: training time of this epoch, without evaluation and `warm_up_seconds`.
+        epoch_samples: samples used in this epoch.
+        weight_norm: L2 norm of the weights.
+        distance_from_init: L2 distance of the weights from their initial values.
+        norms: gradient norms of every step, by slices.
+        peak_memory_bytes: peak of live tensor memory so far.
+        noise_scale: gradient noise scale tr(Σ)/|G|², in samples.
+        update_norm_mean: mean L2 norm of the updates of this epoch.
+        path_length: sum of the norms of all updates since the start.
+        noise_trace: mean estimate of tr(Σ).
+        noise_signal: mean estimate of |G|².
+        noise_draws: number of steps with such an estimate.
+        last_batch_size: batch size in force at the last step, whose own batch may be smaller.
+        validation_loss: loss on the images held out; None if there are none.
+        validation_accuracy: accuracy on the images held out; None if there are none.
+        warm_up_seconds: time of warming up in this epoch.
+        layer_draws: number of steps over which `layer_norms` were taken.
+        layer_norms: gradient norms of each layer, in the order of `TrialStarted.layers`; empty for
+            some epochs of long trainings.
     """
 
     epoch: int
@@ -217,9 +263,9 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
 
 
 class EpochsFinished(Event, frozen=True, tag="epochs"):
-    """Every epoch of a trial since the last such statement.
+    """The epochs of a trial since the last such event.
 
-    After the `last` one the trial's end follows at once: both are written down together.
+    If `last` is true, the end of the trial follows at once, and both are written together.
     """
 
     trial: str
@@ -229,10 +275,16 @@ class EpochsFinished(Event, frozen=True, tag="epochs"):
 
 
 class MicroBatchCut(Event, frozen=True, tag="cut"):
-    """Memory ran out in the middle of a training, which went on with smaller pieces.
+    """Memory ran out during a training, which continues with a smaller micro-batch.
 
-    From `steps` on, the micro-batch (of the `evaluation` or the `probe`, if so) has `size` samples.
-    Where it `grew`, the size of the plan is tried again.
+    Attributes:
+        trial: id of the trial.
+        attempt: number of the attempt.
+        steps: steps before the change.
+        size: samples of the new micro-batch.
+        evaluation: whether it is that of the evaluation.
+        probe: whether it is that of probes or of the sharpness.
+        grew: whether the planned size is tried again instead.
     """
 
     trial: str
@@ -245,7 +297,7 @@ class MicroBatchCut(Event, frozen=True, tag="cut"):
 
 
 class TrialEnded(Event, frozen=True, tag="ended"):
-    """A trial's last word. `failed` and `stopped` trials are run anew by `resume`."""
+    """The end of a trial. `resume` runs `failed` and `stopped` trials again."""
 
     trial: str
     attempt: int
@@ -254,7 +306,7 @@ class TrialEnded(Event, frozen=True, tag="ended"):
 
 
 class Note(Event, frozen=True, tag="note"):
-    """A sentence for the log."""
+    """A message for the log."""
 
     text: str
     level: Literal["info", "warning", "error"] = "info"
@@ -262,14 +314,14 @@ class Note(Event, frozen=True, tag="note"):
 
 
 class TrialRetried(Event, frozen=True, tag="retried"):
-    """On request: a trial whose `attempt` has ended is queued anew."""
+    """By request of the user: a trial is queued again after the end of an `attempt`."""
 
     trial: str
     attempt: int
 
 
 class ConfigurationsAdded(Event, frozen=True, tag="added"):
-    """On request: more is run than the sweep began with."""
+    """By request of the user: configurations are added to the sweep."""
 
     configurations: tuple[Configuration, ...]
 
@@ -279,15 +331,15 @@ class ConfigurationsAdded(Event, frozen=True, tag="added"):
 
 
 class SweepPaused(Event, frozen=True, tag="paused"):
-    """On request: no trial begins, and those that run hold still after their present step."""
+    """By request of the user: running trials pause after their present step, and none starts."""
 
 
 class SweepContinued(Event, frozen=True, tag="continued"):
-    """On request: the sweep goes on after a pause."""
+    """By request of the user: the sweep continues after a pause."""
 
 
 class SweepEnded(Event, frozen=True, tag="sweep_ended"):
-    """The conductor's last word: how the sweep ended, and how long it ran this time."""
+    """The end of a sweep: how it ended, and how long it ran this time."""
 
     state: SweepEnding
     seconds: float

@@ -1,7 +1,7 @@
-"""What instruments find: room in memory, the pace of stacks, gradients, sharpness, lines.
+"""Events with measurements: memory, speed of stacks, gradients, sharpness, and loss along lines.
 
-Events like all others (`engine.journal.events`), each the result of looking once at a device, at
-the weights of one moment, or between the final weights of two trials.
+Each is the result of measuring once a device, the weights of one moment, or the line between the
+final weights of two trials. `engine.journal.events` has all other events.
 """
 
 from msgspec import Struct
@@ -11,10 +11,16 @@ from batchscope.engine.planning.stacking import StackTiming
 
 
 class NormSlice(Struct, frozen=True, array_like=True):
-    """Gradient norms of consecutive steps: their histogram and their moments.
+    """Histogram and moments of the gradient norms of consecutive steps.
 
-    `first_bin` and `counts` index the edges of `engine.metrics.norm_histogram`; `squares` is the
-    sum of squared deviations from `mean`. Norms that are not finite are in `broken` alone.
+    Attributes:
+        first_step: number of steps before the slice.
+        count: number of finite norms.
+        mean: their mean.
+        squares: sum of their squared deviations from `mean`.
+        first_bin: index of the first bin, in the edges of `engine.metrics.norm_histogram`.
+        counts: norms in this bin and those after it, as far as any are filled.
+        broken: number of norms that are not finite; they count nowhere else.
     """
 
     first_step: int
@@ -36,9 +42,9 @@ class LayerNorm(Struct, frozen=True, array_like=True):
 class ValueBins(Struct, frozen=True):
     """Single values of many gradients: moments, and counts by sign and power of two.
 
-    `bins` are pairs of index and count, indices of `engine.metrics.norm_histogram.signed_edges`.
-    `kurtosis` is the fourth central moment over the squared variance (3 for a normal distribution),
-    `None` where all values are alike.
+    `bins` are pairs of index and count, with the indices of
+    `engine.metrics.norm_histogram.signed_edges`. `kurtosis` is the fourth central moment divided by
+    the squared variance (3 for a normal distribution), `None` if all values are equal.
     """
 
     count: int
@@ -51,8 +57,8 @@ class ValueBins(Struct, frozen=True):
 class Draws(Struct, frozen=True):
     """Gradients of many batches of one size, drawn independently at the same weights.
 
-    `pairwise_cosine` is the mean cosine between two of them. Draws whose norm is not finite count
-    as broken in `norms` alone; `values` is `None` where all are.
+    `pairwise_cosine` is the mean cosine between two of them. Gradients with a norm that is not
+    finite are counted only in `norms.broken`; `values` is `None` if all are.
     """
 
     batch_size: int
@@ -62,11 +68,15 @@ class Draws(Struct, frozen=True):
 
 
 class Competing(Struct, frozen=True):
-    """One draw of a competition, in the plane of the small steps.
+    """One draw of a competition, in the plane of the first small step and the sum of all.
 
-    The x axis points along the sum of the small steps, whose length is `total`; y is positive on
-    the side of the first of them. `outside` is the length of what the large step has outside
-    the plane.
+    The x axis has the direction of the sum, and y is positive on the side of the first small step.
+
+    Attributes:
+        total: length of the sum of the small steps.
+        first: coordinates of the first small step.
+        large: coordinates of the large step.
+        outside: length of the large step's component outside the plane.
     """
 
     total: float
@@ -76,12 +86,20 @@ class Competing(Struct, frozen=True):
 
 
 class Competition(Struct, frozen=True):
-    """Successive small steps against one large step: same weights, same samples, same rate.
+    """Successive small steps against one large step: same weights, samples and learning rate.
 
-    Of each figure mean and sample standard deviation over the draws: `cosine` between the sum of
-    the small steps and the large step, `length_ratio` of that sum to the large step,
-    `straightness`, the length of the sum over the summed lengths, and `step_cosine`, the mean
-    cosine between two small steps, weighted by their lengths. `examples` are the first draws.
+    Pairs of numbers are mean and sample standard deviation over the draws.
+
+    Attributes:
+        small: samples of a small step.
+        large: samples of the large step.
+        draws: number of draws.
+        lr: learning rate.
+        cosine: cosine between the sum of the small steps and the large step.
+        length_ratio: length of that sum divided by that of the large step.
+        straightness: length of that sum divided by the sum of the lengths.
+        step_cosine: mean cosine between two small steps, weighted by their lengths.
+        examples: the first draws.
     """
 
     small: int
@@ -109,17 +127,26 @@ class LinePoint(Struct, frozen=True, array_like=True):
 
 
 class Event(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
-    """A fact with the moment it was written down."""
+    """The base of all events; `at` is the time at which it was written."""
 
     at: float = 0.0
 
 
 class MicroBatchesMeasured(Event, frozen=True, tag="measured"):
-    """Micro-batch sizes that were executed before a trial's first step, for all that are like it.
+    """Micro-batch sizes that were run before a trial's first step, valid for all similar trials.
 
-    `limit_bytes` is what the worker may hold, data included, and `asked_bytes` what people allow
-    the device, if they said so; `held_bytes` is live between steps.
-    `evaluation_batch_size` is the largest that keeps the headroom, of the usual one and its halves.
+    Attributes:
+        trial: id of the trial.
+        device: name of the device.
+        device_name: name of the device for people.
+        batch_size: the largest batch size of the trial.
+        asked_bytes: memory limit of the device set by the user; None if there is none.
+        limit_bytes: memory that the worker may use, including the data set.
+        held_bytes: live bytes between two steps.
+        shapes: the sizes that were run.
+        evaluation_batch_size: largest evaluation batch that fits, found by halving.
+        evaluation_peak_bytes: its peak of live bytes.
+        seconds: time of the measurement.
     """
 
     trial: str
@@ -136,11 +163,20 @@ class MicroBatchesMeasured(Event, frozen=True, tag="measured"):
 
 
 class Paced(Event, frozen=True, tag="paced"):
-    """Stacks of replicates whose steps were timed before a plan was fixed, for all that are alike.
+    """Timed steps of stacks of replicates, before the plan of a group; valid for similar groups.
 
-    `batch_size` is the largest that occurs, taken in micro-batches of `micro_batch_size`. The
-    largest stack that was wanted is `asked`. Where it was to find out how many workers there should
-    be, so many `workers` with `threads` each did this at the same time, and nothing else ran.
+    Attributes:
+        trial: id of the first trial.
+        worker: number of the worker.
+        device_name: name of the device for people.
+        batch_size: the largest batch size of the trials.
+        micro_batch_size: samples in one forward and backward pass.
+        threads: threads of the worker.
+        asked: size of the largest stack to be tried.
+        stacks: the stacks that were timed.
+        seconds: time of the measurement.
+        workers: number of workers that measured at the same time, to find the fastest number of
+            workers; 0 if the worker measured alone.
     """
 
     trial: str
@@ -156,12 +192,18 @@ class Paced(Event, frozen=True, tag="paced"):
 
 
 class MemorySampled(Event, frozen=True, tag="memory"):
-    """Bytes of a device: its total, what this sweep's processes hold, and what others hold.
+    """The memory and load of a device at one moment.
 
-    `total` is 0 where it cannot be read; in a container it is at most the container's limit.
-    `limit` is the most that this sweep may take, by `--memory-limit` or the container.
-    `utilization` is the percentage of the time that the device was busy, `temperature` in
-    degrees Celsius, `power` in watts. None is not known, or no limit.
+    Attributes:
+        device: name of the device.
+        name: name of the device for people.
+        total: memory in bytes, in a container at most its limit; 0 if unknown.
+        ours: bytes used by this sweep.
+        others: bytes used by other processes.
+        limit: the most bytes for this sweep, by `--memory-limit` or the container; None: no limit.
+        utilization: percentage of the time in which the device was busy; None if unknown.
+        temperature: in degrees Celsius; None if unknown.
+        power: in watts; None if unknown.
     """
 
     device: str
@@ -176,7 +218,7 @@ class MemorySampled(Event, frozen=True, tag="memory"):
 
 
 class Probed(Event, frozen=True, tag="probed"):
-    """What was drawn at the weights of one moment; `at_share` is its share of the budget."""
+    """A probe of the weights at one moment, after the share `at_share` of the budget."""
 
     trial: str
     attempt: int
@@ -190,10 +232,10 @@ class Probed(Event, frozen=True, tag="probed"):
 
 
 class Predicted(Event, frozen=True, tag="predicted"):
-    """What a trial says of every test image at its end, beside what is right.
+    """The final predictions of a trial for all test images.
 
-    `packed` is one byte an image, (predicted − label) mod `classes`, as zlib compresses it: 0 where
-    it is right. `engine.metrics.prediction_codec` reads it.
+    `packed` holds one byte for each image, (predicted − label) mod `classes`, compressed by zlib; 0
+    is a correct prediction. `engine.metrics.prediction_codec` reads it.
     """
 
     trial: str
@@ -205,11 +247,24 @@ class Predicted(Event, frozen=True, tag="predicted"):
 
 
 class SharpnessMeasured(Event, frozen=True, tag="sharpness"):
-    """How far the loss of a trial rises in a box around its final weights: see `Sharpness`.
+    """The sharpness of a trial's minimum: how far the loss rises in a box around its final weights.
 
-    `sharpness` is in percent of 1 + `loss`, and not known where the loss is not finite somewhere
-    in the box. `dimensions` is None for the full space. `reason` says why there is no sharpness,
-    or that the search ended before its last iteration.
+    See `Sharpness` for the settings.
+
+    Attributes:
+        trial: id of the trial.
+        attempt: number of the attempt.
+        steps: steps before the measurement.
+        epsilon: relative half-width of the box.
+        dimensions: dimensions of the random subspace; None for the full space.
+        samples: images in the loss.
+        loss: loss at the final weights.
+        highest_loss: highest loss found in the box.
+        sharpness: rise in percent of 1 + `loss`; None if the loss is not finite in the box.
+        evaluations: evaluations of loss and gradient.
+        iterations: iterations of the search.
+        seconds: time of the search.
+        reason: why there is no sharpness, or that the search ended before its last iteration.
     """
 
     trial: str
@@ -228,10 +283,18 @@ class SharpnessMeasured(Event, frozen=True, tag="sharpness"):
 
 
 class Interpolated(Event, frozen=True, tag="interpolated"):
-    """The line between the final weights of two trials; see `Interpolation`.
+    """Loss and accuracy along the line between the final weights of two trials.
 
-    Training figures are of `samples` images. Where it is `recalibrated`, batch norm's statistics
-    were taken anew at every point, on those images. Without points, `reason` says why.
+    See `Interpolation` for the settings.
+
+    Attributes:
+        start: id of the trial at α = 0.
+        end: id of the trial at α = 1.
+        points: the points of the line.
+        samples: training images of the training figures.
+        recalibrated: whether batch norm's statistics were computed at every point, on these images.
+        seconds: time of the measurement.
+        reason: why there are no points.
     """
 
     start: str

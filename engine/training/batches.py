@@ -1,4 +1,4 @@
-"""The images of a data set as tensors on the device, and the order in which they are seen."""
+"""Loads the images of a data set onto the device, and draws the order in which they are used."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,16 +12,22 @@ from batchscope.engine.data.prepare import load_arrays
 from batchscope.engine.data.prepared import Prepared
 
 Part = Literal["train", "test", "validation"]
-SPLIT_SEED = 1  # of no trial's order, which is drawn from a seed that is mixed with the epoch
+SPLIT_SEED = 1  # not the seed of any trial's order, which is a hash of seed and epoch
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Images (N, C, H, W) float32, normalized, and labels (N,) int64, on one device.
+    """The images of a data set on one device.
 
-    `train_part` (M,) indexes the fixed part of the training images, as large as the test
-    set, on which the train figures are taken. Where some of `train` are held out, `trained`
-    indexes those that are left to train on and `validation` those that are not, else both are None.
+    Attributes:
+        train: normalized images, shape (N, C, H, W), float32; also those held out for validation.
+        train_labels: their labels, shape (N,), int64.
+        test: normalized test images.
+        test_labels: their labels.
+        train_part: indices in `train` of a fixed part, as large as the test set, on which training
+            loss and accuracy are computed.
+        trained: indices in `train` of the images to train on; None for all.
+        validation: indices in `train` of the images held out for validation; None for none.
     """
 
     train: Tensor
@@ -33,7 +39,7 @@ class Images:
     validation: Tensor | None = None
 
     def held(self) -> list[Tensor]:
-        """Every tensor."""
+        """Return every tensor."""
         labels = [self.train_labels, self.test_labels]
         split = [part for part in (self.trained, self.validation) if part is not None]
         return [self.train, self.test, *labels, self.train_part, *split]
@@ -45,70 +51,84 @@ class Images:
 
     @property
     def validates(self) -> bool:
-        """Whether any are held out."""
+        """Whether any images are held out for validation."""
         return self.validation is not None
 
     def batches(self, part: Part, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and labels of a part, at most `size` at once; those of `validation` if any."""
+        """Yield images and labels of a part in batches of at most `size`.
+
+        Nothing is yielded for "validation" if no images are held out.
+        """
         if part == "test":
             parts = torch.split(self.test, size), torch.split(self.test_labels, size)
             yield from zip(*parts, strict=True)
             return
         index = self.train_part if part == "train" else self.validation
-        for some in torch.split(index, size) if index is not None else ():
-            yield self.train[some], self.train_labels[some]
+        for chosen in torch.split(index, size) if index is not None else ():
+            yield self.train[chosen], self.train_labels[chosen]
 
     def part(self, count: int) -> Tensor:
-        """Where in `train` a fixed part (`count`,) of the images to train on is, at most all.
+        """Return the indices in `train` of a fixed random part of the images to train on.
 
-        A smaller part lies within a larger one, and `train_part` is one of them.
+        A smaller part is contained in a larger one; `train_part` is one of them.
+
+        Args:
+            count: images of the part; all if there are fewer.
         """
-        return self.of_training(_some(self.train_size, count).to(self.train.device))
+        return self.of_training(_draw_sorted(self.train_size, count).to(self.train.device))
 
     def of_training(self, numbers: Tensor) -> Tensor:
-        """Where in `train` those images are that are the `numbers`-th to train on."""
+        """Convert numbers of images to train on (0, 1, …) to indices in `train`."""
         return numbers if self.trained is None else self.trained[numbers]
 
 
 def load_images(prepared: Prepared, device: torch.device, validation: int = 0) -> Images:
-    """Map the prepared arrays; on a CPU the processes share their pages.
+    """Load the prepared arrays; on a CPU they are mapped, so all processes share the memory.
 
-    So many of the training images are held out for `validation`: by index, not by a copy.
+    Args:
+        prepared: the data set on disk.
+        device: where to put the images.
+        validation: number of training images to hold out, by index and not by a copy.
     """
     train, train_labels, test, test_labels = (
         torch.from_numpy(array).to(device) for array in load_arrays(prepared)
     )
-    whole = Images(train, train_labels, test, test_labels, torch.empty(0, dtype=torch.int64))
+    images = Images(train, train_labels, test, test_labels, torch.empty(0, dtype=torch.int64))
     if validation:
         held, left = (part.to(device) for part in split(len(train), validation))
-        whole = replace(whole, trained=left, validation=held)
-    return replace(whole, train_part=whole.part(len(test)))
+        images = replace(images, trained=left, validation=held)
+    return replace(images, train_part=images.part(len(test)))
 
 
-def _some(images: int, count: int) -> Tensor:
-    """So many numbers of images in order, drawn by a fixed seed."""
+def _draw_sorted(images: int, count: int) -> Tensor:
+    """Return `count` of the numbers below `images`, drawn with a fixed seed and sorted."""
     generator = torch.Generator().manual_seed(0)
     return torch.randperm(images, generator=generator)[:count].sort().values
 
 
 def split(images: int, held: int) -> tuple[Tensor, Tensor]:
-    """Which of so many images are held out (held,) and which are left: a function of both alone.
+    """Return the sorted indices of the images held out, shape (held,), and of those left.
 
-    It is drawn on the CPU by a fixed seed, so that every trial, seed and device has the same one.
+    They are drawn on the CPU with a fixed seed, so they are the same for every trial, seed and
+    device.
     """
     order = torch.randperm(images, generator=torch.Generator().manual_seed(SPLIT_SEED))
     return order[:held].sort().values, order[held:].sort().values
 
 
 def epoch_order(train_size: int, seed: int, epoch: int, replacement: bool = False) -> Tensor:
-    """The images (N,) of one epoch in order: a function of seed and epoch alone.
+    """Return the order of the images in one epoch, shape (N,).
 
-    Without replacement every image comes once; with it, N images are drawn independently.
+    It depends only on seed and epoch. It is drawn on the CPU, so it is the same on every device. It
+    does not depend on the batch size, so trials of one seed are paired.
 
-    It is drawn on the CPU, so that every device sees the same one, and does not depend on
-    the batch size, so that trials of one seed are paired.
+    Args:
+        train_size: N, the number of images to train on.
+        seed: seed of the trial.
+        epoch: number of the epoch.
+        replacement: whether N images are drawn independently, instead of each image once.
     """
-    # torch's CPU generator takes 32 bits of a seed and drops the rest, so both are mixed first
+    # torch's CPU generator uses only 32 bits of a seed, so seed and epoch are hashed first
     mixed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
     generator = torch.Generator().manual_seed(mixed)
     if replacement:

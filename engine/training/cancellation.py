@@ -1,37 +1,40 @@
-"""The end of work and a pause between two steps, as the conductor asks for them."""
+"""How the conductor's orders to stop or to pause reach a training, between two steps."""
 
 import threading
 import time
 from collections.abc import Callable
 
-Asked = Callable[[], bool]
+IsHalted = Callable[[], bool]
 
 
 class Halted(Exception):
-    """The conductor asked for the end of what a worker does."""
+    """The conductor has ordered the worker to stop its present work."""
 
 
-def raise_if(asked: Asked) -> None:
-    """Give the work up where the conductor has asked for it.
+def raise_if(halted: IsHalted) -> None:
+    """Raise `Halted` if the work must stop.
 
     Raises:
-        Halted: it has.
+        Halted: `halted` returned True.
     """
-    if asked():
+    if halted():
         raise Halted
 
 
 def never() -> bool:
-    """Nobody asks."""
+    """Return False: the work is never halted."""
     return False
 
 
 class Dropped(Exception):
-    """A member is to end while it is probed; the others go on."""
+    """One replicate must stop while it is probed; the others continue."""
 
 
 class PauseGate:
-    """Set and lifted by the thread that takes orders, waited for by the one that trains."""
+    """Holds a training while it is paused.
+
+    The thread that reads orders calls `begin` and `lift`; the thread that trains calls `wait`.
+    """
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -40,21 +43,21 @@ class PauseGate:
         self._lifted.set()
 
     @property
-    def asked(self) -> bool:
-        """Whether the training is to hold still."""
+    def requested(self) -> bool:
+        """Whether the training must pause."""
         return not self._lifted.is_set()
 
     def begin(self) -> None:
-        """Ask for it."""
+        """Begin a pause."""
         self._lifted.clear()
 
     def lift(self) -> None:
-        """Let the training go on."""
+        """End the pause."""
         self._lifted.set()
 
     def wait(self) -> None:
-        """Hold still until it is lifted."""
-        if self.asked:
+        """Wait until the pause ends; return at once if there is none."""
+        if self.requested:
             began = time.perf_counter()
             self._lifted.wait()
             self.seconds += time.perf_counter() - began

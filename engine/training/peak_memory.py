@@ -1,8 +1,9 @@
-"""Memory: the most bytes of live tensors at once while real steps run, and whether it ran out.
+"""Measures the peak of live tensor memory during real steps, and recognizes out-of-memory errors.
 
-On a GPU torch's allocator counts them. On a CPU nobody does, so every tensor that an operator
-returns is watched until its storage is freed: exact for tensors, blind to the scratch memory
-inside an operator. It costs some microseconds an operator, so it is for a few steps only.
+On a GPU torch's allocator counts the bytes. On a CPU torch does not, so every tensor that an
+operator returns is watched until its storage is freed. That is exact for tensors, but does not see
+scratch memory inside an operator. It costs some microseconds an operator, so only a few steps are
+measured.
 """
 
 import weakref
@@ -18,29 +19,34 @@ from torch.utils._pytree import tree_iter
 OUT_OF_MEMORY = (
     *("can't allocate memory", "not enough memory", "out of memory"),
     *("std::bad_alloc", "_STATUS_ALLOC_FAILED"),
-    *("could not create a primitive", "could not execute a primitive"),  # oneDNN says no more
+    *("could not create a primitive", "could not execute a primitive"),  # all that oneDNN says
 )
 ONE_NUMBER = 8
-"""Bytes of what is not counted: who first needs a constant keeps it for all, so that the figures
-of a trial would depend on what the worker did before."""
+"""Storages of at most so many bytes are not counted. They are often cached constants, which the
+first trial of a worker creates, so figures would depend on what the worker did before."""
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on a CPU."""
+    """Return whether an error means that memory ran out, on a GPU or on a CPU."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(word in str(error) for word in OUT_OF_MEMORY)
 
 
 class Peak:
-    """The most live tensor bytes so far; read it once the steps are over."""
+    """The peak of live tensor bytes; valid after the measured steps."""
 
     bytes = 0
 
 
 @contextmanager
-def measured(device: torch.device, known: Iterable[Tensor]) -> Iterator[Peak]:
-    """Measure the peak of what is live on a device; `known` tensors were there before."""
+def measured(device: torch.device, existing: Iterable[Tensor]) -> Iterator[Peak]:
+    """Measure the peak of live tensor bytes on a device while the body runs.
+
+    Args:
+        device: the device.
+        existing: tensors that exist before, whose bytes count too.
+    """
     peak = Peak()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -49,7 +55,7 @@ def measured(device: torch.device, known: Iterable[Tensor]) -> Iterator[Peak]:
         torch.cuda.synchronize(device)
         peak.bytes = torch.cuda.max_memory_allocated(device)
         return
-    watch = _Watch(known)
+    watch = _Watch(existing)
     try:
         with watch:
             yield peak
@@ -59,19 +65,19 @@ def measured(device: torch.device, known: Iterable[Tensor]) -> Iterator[Peak]:
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the storages of all tensors that operators return, each once, while they live."""
+    """Counts the bytes of all storages that operators return, each once, until they are freed."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """To be kept from torch's compiler would import it, and nothing here is compiled."""
+        """Return False: True would make torch import its compiler, which is not needed here."""
         return False
 
-    def __init__(self, known: Iterable[Tensor]) -> None:
+    def __init__(self, existing: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak = self._live = 0
         self._sizes: dict[int, int] = {}
         self._ends: dict[int, weakref.finalize[..., Any]] = {}
-        for tensor in known:
+        for tensor in existing:
             self._take(tensor)
 
     def __torch_dispatch__(
@@ -88,12 +94,13 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def stop(self) -> None:
-        """Watch no longer what outlives the steps, such as the data."""
+        """Stop watching storages that outlive the measured steps, such as the data."""
         for end in self._ends.values():
             end.detach()
         self._ends.clear()
 
     def _take(self, tensor: Tensor) -> None:
+        """Count the storage of a tensor, and watch it."""
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if size <= ONE_NUMBER:
@@ -106,5 +113,6 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak = max(self.peak, self._live)
 
     def _drop(self, key: int) -> None:
+        """Subtract a storage that was freed."""
         self._live -= self._sizes.pop(key)
         del self._ends[key]

@@ -1,4 +1,4 @@
-"""How a process computes on its device, and after which errors it cannot any more."""
+"""Sets up and tests the device of a process, and recognizes errors that break it."""
 
 import torch
 
@@ -6,17 +6,17 @@ from batchscope.engine.training.peak_memory import ran_out
 
 
 def make_current(device: torch.device) -> None:
-    """Make a GPU this thread's current one, so that nothing is placed on the first by default.
+    """Make a GPU the current one of this thread, because the first GPU is the default.
 
-    New streams, recordings and contexts belong to the current device, whatever device the tensors
-    beside them are on.
+    New streams, CUDA graphs and contexts belong to the current device, whatever device the tensors
+    are on.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
 
 
 def compute_in_float32(device: torch.device) -> None:
-    """Have a GPU compute what a plan calls fp32 in float32, not in TF32."""
+    """Turn off TF32 on a GPU, so that the plan's fp32 means float32."""
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
@@ -28,10 +28,10 @@ DEVICE_WORDS = (
 
 
 def device_failed(error: BaseException) -> bool:
-    """Whether an error is the device's: it is gone, or the process's context on it is broken.
+    """Return whether an error means that the device, or this process's context on it, is broken.
 
-    CUDA answers every later call of the process with the same error, so only a new one can tell
-    whether the device is still good for anything. Too little memory is no such error.
+    CUDA answers every later call of the process with the same error, so only a new process can
+    find out whether the device still works. Running out of memory is not such an error.
     """
     if ran_out(error):
         return False
@@ -41,10 +41,14 @@ def device_failed(error: BaseException) -> bool:
 
 
 def device_problem(device: str, card: str) -> str | None:
-    """Why a worker cannot train on a device, having tried; None if it can, and it is current.
+    """Try a device, and return why a worker cannot train on it; None if it can.
 
-    `card` is the UUID of the card that is meant by the name: once one has fallen off the bus, the
-    names of those behind it move up.
+    A GPU that works is made the current one.
+
+    Args:
+        device: name of the device, such as "cuda:0".
+        card: UUID of the expected GPU. When a GPU fails and disappears, the later ones move up and
+            get other names.
     """
     if not device.startswith("cuda"):
         return None
@@ -61,7 +65,7 @@ def device_problem(device: str, card: str) -> str | None:
                 return f"{device}: the card of this name is gone, and another has taken the name"
         make_current(torch.device(device))
         if float(torch.ones(8, device=device).sum()) != 8.0:
-            return f"{device}: it does not add up"
+            return f"{device}: a test computation gave a wrong result"
     except (RuntimeError, AssertionError) as error:
         return f"{device}: {' '.join(str(error).split())[:300]}"
     return None

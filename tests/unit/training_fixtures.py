@@ -1,4 +1,4 @@
-"""Small trials and images, plain gradients, and sweeps put together from chosen events."""
+"""Small trials and images, plain gradients, and sweeps built from chosen events."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -70,7 +70,7 @@ def make_trial(
     schedule: Schedule | None = None,
     phases: tuple[Phase, ...] = (),
 ) -> Trial:
-    """A trial on digits, or on images of their shape."""
+    """Return a trial on digits, or on images of their shape."""
     return Trial(
         id=f"trial-s{seed}",
         configuration="trial",
@@ -89,7 +89,7 @@ def make_trial(
 
 
 def synthetic(folder: Path, train: int, test: int) -> Prepared:
-    """Noise of the shape of digits, with every label in it."""
+    """Write images of noise in the shape of digits, with all labels."""
     generator = np.random.default_rng(7)
     shape = DATASETS["digits"].shape
     arrays: tuple[NDArray[np.generic], ...] = (
@@ -116,7 +116,7 @@ def never() -> bool:
 
 
 class Run:
-    """A training that has ended, and what it stated."""
+    """A training that has ended, with its events."""
 
     def __init__(
         self,
@@ -168,12 +168,12 @@ class Run:
 
 
 def untimed(record: EpochRecord) -> EpochRecord:
-    """What is the same whenever the same trial is trained."""
+    """Return a record without its times, which differ between runs of the same trial."""
     return msgspec.structs.replace(record, seconds=0.0, warm_up_seconds=0.0)
 
 
 def spoil(flat: FlatModel) -> None:
-    """Leave in the gradient of each parameter whatever a last step might; gaps hold zeros."""
+    """Fill the gradient of each parameter as an earlier step would; gaps keep their zeros."""
     for parameter in flat.model.parameters():
         assert parameter.grad is not None
         parameter.grad.fill_(7.0)
@@ -182,7 +182,7 @@ def spoil(flat: FlatModel) -> None:
 def accumulate(
     flat: FlatModel, images: Tensor, labels: Tensor, batch: Tensor, cut: int, mean: bool
 ) -> None:
-    """The gradient of a batch (B,), in the buffer of a model by itself."""
+    """Compute the gradient of a batch (B,) into the buffer of a single model."""
     alone(flat).accumulate(images, labels, batch.unsqueeze(0), cut, mean, unheard)
 
 
@@ -192,9 +192,9 @@ def evaluate_alone(flat: FlatModel, batches: Iterable[tuple[Tensor, Tensor]]) ->
 
 
 def intercept(patch: pytest.MonkeyPatch, instead: Callable[..., None]) -> None:
-    """Have `instead(real, images, labels, batch, cut, mean, heard)` take every gradient.
+    """Compute every gradient with `instead(real, images, labels, batch, cut, mean, heard)`.
 
-    `real` is the method that would have, `batch` has the shape (R, B).
+    `real` is the original method; `batch` has the shape (R, B).
     """
 
     def patched(real: Callable[..., None]) -> Callable[..., None]:
@@ -216,7 +216,7 @@ def intercept(patch: pytest.MonkeyPatch, instead: Callable[..., None]) -> None:
 
 
 def set_gradients(model: nn.Module, images: Tensor, labels: Tensor, reduction: str) -> None:
-    """The gradient of the cross-entropy in `grad` of each ordinary parameter."""
+    """Compute the gradient of the cross-entropy into `grad` of each ordinary parameter."""
     parameters = list(model.parameters())
     loss = functional.cross_entropy(model(images), labels, reduction=reduction)
     for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
@@ -228,11 +228,11 @@ def backward(loss: Tensor) -> None:
 
 
 def naive_norm(tensors: Sequence[Tensor]) -> float:
-    """L2 norm over separate tensors, in float64."""
+    """Return the L2 norm over separate tensors, in float64."""
     return float(np.sqrt(sum(float((t.detach().double() ** 2).sum()) for t in tensors)))
 
 
-# ---- events to be folded: trials on digits
+# ---- events for folds: trials on digits
 
 
 def configuration(

@@ -1,1 +1,1 @@
-"""One trial over several workers: the leader and its gradient servers."""
+"""Data-parallel training: one trial on several workers."""

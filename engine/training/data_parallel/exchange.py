@@ -1,8 +1,9 @@
-"""What the workers of one trial say to each other: the same calls in the same order on all sides.
+"""The collective communication of the workers of one trial.
 
-Rank 0 leads. A message is a few numbers and the indices of a batch; the weights then go to all, and
-the sum of the gradients comes back to rank 0. All of it is by `torch.distributed`: gloo, and nccl
-for what lies on GPUs where every rank has one of its own.
+All ranks make the same calls in the same order, and rank 0 leads. It broadcasts a message of a few
+numbers and the indices of a batch, then the weights; the sum of the gradients is reduced to rank 0.
+The backend of `torch.distributed` is gloo, and nccl for tensors on GPUs if every rank has a GPU of
+its own.
 """
 
 import re
@@ -24,21 +25,25 @@ from batchscope.engine.spec import Trial
 FILE = "file://"
 GLOO, NCCL = "gloo", "cpu:gloo,cuda:nccl"
 PATIENCE = timedelta(minutes=2)
-"""How long rank 0 waits for the others, who have as much to do as itself."""
+"""How long rank 0 waits for the others, which have as much to compute as rank 0."""
 FOR_EVER = timedelta(days=30)
-"""How long the others wait: rank 0 may hold still, and they end with it."""
+"""How long the others wait: rank 0 may be paused, and when it ends they end too."""
 
 END, TASK, GRADIENT = 0, 1, 2
 
 
 class TeamLost(Exception):
-    """The workers of one trial are no longer together: it needs a new team."""
+    """A worker of the trial is gone or does not answer; the trial needs a new team."""
 
 
 class ExchangeMessage(NamedTuple):
-    """What comes next: nothing any more, a task of `size` bytes, or a gradient of `size` images.
+    """Announces the next operation.
 
-    It is taken in micro-batches of `cut`; `measured` asks for the square of its length too.
+    Attributes:
+        kind: END, TASK or GRADIENT.
+        size: bytes of a task, or images of the batch of a gradient.
+        cut: the micro-batch size of a gradient.
+        measured: 1 if the squared norm of each share's gradient is wanted too, else 0.
     """
 
     kind: int
@@ -48,7 +53,7 @@ class ExchangeMessage(NamedTuple):
 
 
 class GradientTask(Struct, frozen=True):
-    """The trial whose gradients are asked for from now on."""
+    """The trial that the next gradients belong to."""
 
     trial: Trial
     plan: Plan
@@ -56,19 +61,23 @@ class GradientTask(Struct, frozen=True):
 
 
 def loopback() -> dict[str, str]:
-    """The environment that has the ranks of one machine speak over its loopback interface alone."""
+    """Return the environment that limits the ranks of one machine to its loopback interface."""
     name = "lo0" if sys.platform == "darwin" else "lo"
     return {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": name}
 
 
 class Exchange:
-    """The collectives of one rank.
+    """The collective operations of one rank.
 
-    It meets the other ranks at the `rendezvous`: `file://PATH` or `tcp://HOST:PORT`. With `apart`
-    every rank has a GPU of its own.
+    Args:
+        rendezvous: where the ranks meet, `file://PATH` or `tcp://HOST:PORT`.
+        rank: number of this rank, from 0.
+        size: number of ranks.
+        device: device of this rank.
+        apart: whether every rank has a GPU of its own.
 
     Raises:
-        TeamLost: here as in every call, once one of the others is gone or does not answer.
+        TeamLost: another rank is gone or does not answer; every method may raise it too.
     """
 
     def __init__(
@@ -77,7 +86,7 @@ class Exchange:
         self._apart = apart and device.type == "cuda"
         self._control = torch.zeros(len(ExchangeMessage._fields), dtype=torch.int64)
         self._staged: dict[int, Tensor] = {}
-        with _together():
+        with _losses_raised():
             dist.init_process_group(
                 NCCL if self._apart else GLOO,
                 init_method=rendezvous,
@@ -88,24 +97,29 @@ class Exchange:
             self._meet()
 
     def make_room(self, most: int) -> None:
-        """From the next message on, a batch of up to so many images goes with it."""
+        """Send batches of up to `most` images with the messages, from the next message on."""
         self._control = torch.zeros(len(ExchangeMessage._fields) + most, dtype=torch.int64)
 
     def announce(self, message: ExchangeMessage, batch: Tensor | None = None) -> None:
-        """Tell the others what comes next, with the indices (B,) of a batch."""
+        """Broadcast the next operation from rank 0.
+
+        Args:
+            message: the operation.
+            batch: indices of the images of a gradient's batch, shape (B,).
+        """
         numbers = len(ExchangeMessage._fields)
         self._control[:numbers].copy_(torch.tensor(message))
         if batch is not None and not self._apart:
             self._control[numbers : numbers + len(batch)].copy_(batch)
-        with _together():
+        with _losses_raised():
             dist.broadcast(self._control, 0)
-            if batch is not None and self._apart:  # from card to card: nobody waits for the device
+            if batch is not None and self._apart:  # from GPU to GPU, without waiting for either
                 dist.broadcast(batch.contiguous(), 0)
 
-    def hear(self, device: torch.device) -> tuple[ExchangeMessage, Tensor]:
-        """What comes next, and the indices (B,) of the batch on the device."""
+    def receive(self, device: torch.device) -> tuple[ExchangeMessage, Tensor]:
+        """Wait for the next operation, and return it with the indices (B,) of its batch."""
         numbers = len(ExchangeMessage._fields)
-        with _together():
+        with _losses_raised():
             dist.broadcast(self._control, 0)
             message = ExchangeMessage(*self._control[:numbers].tolist())
             batch = self._control[numbers : numbers + message.size].to(device)
@@ -113,41 +127,41 @@ class Exchange:
                 dist.broadcast(batch, 0)
         return message, batch
 
-    def text(self, count: int, said: bytes | None = None) -> bytes:
-        """So many bytes from rank 0, who says them."""
-        content = torch.zeros(count, dtype=torch.uint8)
-        if said is not None:
-            content.copy_(torch.frombuffer(bytearray(said), dtype=torch.uint8))
-        with _together():
-            dist.broadcast(content, 0)
-        return content.numpy().tobytes()
+    def broadcast_bytes(self, count: int, content: bytes | None = None) -> bytes:
+        """Broadcast `count` bytes, and return them; only rank 0 gives the `content`."""
+        buffer = torch.zeros(count, dtype=torch.uint8)
+        if content is not None:
+            buffer.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        with _losses_raised():
+            dist.broadcast(buffer, 0)
+        return buffer.numpy().tobytes()
 
-    def spread(self, weights: Tensor) -> None:
-        """Put the weights of rank 0 into those of all, of the same shape."""
-        with self._carried(weights) as wire, _together():
+    def broadcast(self, weights: Tensor) -> None:
+        """Overwrite the weights of all ranks with those of rank 0, of the same shape."""
+        with self._staged_copy(weights) as wire, _losses_raised():
             dist.broadcast(wire, 0)
 
-    def add_up(self, values: Tensor) -> None:
-        """Leave the sum over the ranks in rank 0's values; the others' are spoilt.
+    def reduce_sum(self, values: Tensor) -> None:
+        """Write the sum over the ranks into the values of rank 0; those of the others are lost.
 
-        gloo and nccl add in an order that the number of ranks and of values decides, so the same
-        summands give the same bits.
+        The order in which gloo and nccl add depends only on the number of ranks and values, so the
+        same summands give the same bits.
         """
-        with self._carried(values) as wire, _together():
+        with self._staged_copy(values) as wire, _losses_raised():
             dist.reduce(wire, 0)
 
-    def leave(self) -> None:
-        """Be no longer part of the group."""
+    def close(self) -> None:
+        """Leave the process group."""
         dist.destroy_process_group()
 
     def _meet(self) -> None:
-        """Wait until all are there, so that nobody looks for the rendezvous any more."""
+        """Wait for all ranks; after that the rendezvous is not needed any more."""
         dist.broadcast(torch.zeros(1), 0)
         dist.reduce(torch.zeros(1), 0)
 
     @contextmanager
-    def _carried(self, values: Tensor) -> Iterator[Tensor]:
-        """The values where the backend takes them, and back again."""
+    def _staged_copy(self, values: Tensor) -> Iterator[Tensor]:
+        """Yield the values in memory that the backend can use, and copy them back afterwards."""
         if self._apart or values.device.type == "cpu":
             yield values
             return
@@ -160,15 +174,16 @@ class Exchange:
 
 
 @contextmanager
-def _together() -> Iterator[None]:
-    """Whatever the backend says, without the others there is no going on."""
+def _losses_raised() -> Iterator[None]:
+    """Raise `TeamLost` for any error of the backend: the group cannot be used after one."""
     try:
         yield
     except RuntimeError as error:
-        raise TeamLost(f"the workers of this trial lost each other: {_said(error)}") from error
+        why = _first_sentence(error)
+        raise TeamLost(f"the workers of this trial lost each other: {why}") from error
 
 
-def _said(error: RuntimeError) -> str:
-    """What a backend says first, without where in its source."""
+def _first_sentence(error: RuntimeError) -> str:
+    """Return the first sentence of a backend's error, without its place in the source."""
     text = " ".join(str(error).split())
     return re.sub(r"^\[\S+\] ", "", text).partition(". ")[0]

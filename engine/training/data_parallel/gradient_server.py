@@ -1,4 +1,4 @@
-"""The side of the other ranks: gradients of their shares, for whatever weights they are sent."""
+"""The ranks other than 0: compute gradients of their shares at the weights that rank 0 sends."""
 
 import msgspec
 import torch
@@ -20,7 +20,7 @@ from batchscope.engine.training.model.stack import Stack
 
 
 class GradientServer:
-    """One of the other ranks: images, a network, and nothing that lasts from step to step."""
+    """A rank other than 0; it keeps images and a network, and no state from step to step."""
 
     def __init__(self, exchange: Exchange, rank: int, size: int, device: torch.device) -> None:
         self._exchange, self._rank, self._size, self._device = exchange, rank, size, device
@@ -28,22 +28,23 @@ class GradientServer:
         self._stack: Stack | None = None
 
     def serve(self) -> None:
-        """Do what rank 0 says until it says no more.
+        """Execute the messages of rank 0 until it sends END.
 
         Raises:
-            TeamLost: one of the others is gone.
+            TeamLost: another rank is gone.
         """
         while True:
-            message, batch = self._exchange.hear(self._device)
+            message, batch = self._exchange.receive(self._device)
             if message.kind == TASK:
-                self._begin(self._exchange.text(message.size))
+                self._begin(self._exchange.broadcast_bytes(message.size))
             elif message.kind == GRADIENT:
                 self._gradient(message, batch)
             else:
                 return
 
-    def _begin(self, said: bytes) -> None:
-        task = msgspec.json.decode(said, type=GradientTask)
+    def _begin(self, encoded: bytes) -> None:
+        """Load images and network of a task."""
+        task = msgspec.json.decode(encoded, type=GradientTask)
         held = validation_size(task.trial.settings.data, task.data.train)
         key = (task.data.folder, held)
         if self._images is None or self._images[0] != key:
@@ -54,11 +55,16 @@ class GradientServer:
         self._exchange.make_room(task.plan.largest)
 
     def _gradient(self, message: ExchangeMessage, batch: Tensor) -> None:
-        """Send the gradient of the loss summed over our share of a batch, indices (B,)."""
+        """Compute and send the gradient of the loss summed over this rank's share.
+
+        Args:
+            message: the batch size, the micro-batch size, and whether the norm is wanted.
+            batch: indices of the whole batch, shape (B,).
+        """
         assert self._stack is not None
         assert self._images is not None
         stack, images = self._stack, self._images[1]
-        self._exchange.spread(stack.weights.detach())
+        self._exchange.broadcast(stack.weights.detach())
         own = batch[share_of(message.size, self._size, self._rank)].unsqueeze(0)
         count = own.shape[1]
         if count:
@@ -73,6 +79,6 @@ class GradientServer:
         else:
             stack.gradient.zero_()
         squares = mean_square(stack.gradient, count) if message.measured else None
-        self._exchange.add_up(stack.gradient)
+        self._exchange.reduce_sum(stack.gradient)
         if squares is not None:
-            self._exchange.add_up(squares)
+            self._exchange.reduce_sum(squares)

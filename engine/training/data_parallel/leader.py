@@ -1,7 +1,7 @@
-"""Rank 0's side of a data-parallel training: the others take gradients, and know nothing else.
+"""Rank 0 of a data-parallel training: divides each batch, and sums the gradients of all ranks.
 
-They hold images and a network, and are sent the weights for every gradient. So there is nothing to
-keep in step but the exchange itself, and optimizer, instruments and checkpoints are rank 0's alone.
+The other ranks hold images and a network, and receive the weights for every gradient. So they have
+no state that could differ; only rank 0 has optimizer, instruments and checkpoints.
 """
 
 import os
@@ -34,13 +34,16 @@ from batchscope.engine.training.peak_memory import ran_out
 
 
 class Team:
-    """So many workers, this process the first, who divide every batch among them.
+    """The workers that divide every batch of a trial; this process is rank 0.
 
-    `ranks` are the processes of the others, where this one started them.
+    Args:
+        size: number of workers.
+        exchange: communicates with them.
+        ranks: the processes of the others, if this one has started them.
 
     Attributes:
-        size: how many they are.
-        broken: whether one of them may wait for what will never come.
+        size: number of workers.
+        broken: whether the others may wait for a message that will never come.
     """
 
     def __init__(self, size: int, exchange: Exchange, ranks: Ranks | None) -> None:
@@ -48,10 +51,10 @@ class Team:
         self._exchange, self._ranks = exchange, ranks
 
     def begin(self, trial: Trial, plan: Plan, data: Prepared) -> None:
-        """Have the others make ready for the gradients of a trial."""
-        said = msgspec.json.encode(GradientTask(trial, plan, data))
-        self._exchange.announce(ExchangeMessage(TASK, len(said)))
-        self._exchange.text(len(said), said)
+        """Send the trial to the other ranks, before its first gradient."""
+        task = msgspec.json.encode(GradientTask(trial, plan, data))
+        self._exchange.announce(ExchangeMessage(TASK, len(task)))
+        self._exchange.broadcast_bytes(len(task), task)
         self._exchange.make_room(plan.largest)
 
     def gradient(
@@ -63,22 +66,31 @@ class Team:
         own: Callable[[Tensor], None],
         measured: bool = False,
     ) -> Tensor | None:
-        """Leave in `gradient` (1, P) that of the loss summed over a batch, indices (1, B).
+        """Compute the gradient of the loss summed over a batch.
 
-        `own` leaves there that of a share, (1, b). With `measured` the answer is Σ |gᵢ|²/bᵢ over
-        the shares, (1,) in float64, of which there are as many as `parts` says.
+        Args:
+            weights: shape (1, P).
+            gradient: the result, shape (1, P).
+            batch: indices of the images, shape (1, B).
+            cut: the micro-batch size.
+            own: computes the gradient of a share (1, b) into `gradient`, on this rank.
+            measured: whether to measure the squared norm of each share's gradient.
+
+        Returns:
+            With `measured`, Σ |gᵢ|²/bᵢ over the shares, shape (1,), float64; `parts` returns the
+            number of shares. Otherwise None.
 
         Raises:
-            TeamLost: one of the others is gone.
+            TeamLost: another rank is gone.
         """
         count = batch.shape[1]
         self._exchange.announce(ExchangeMessage(GRADIENT, count, cut, int(measured)), batch[0])
-        self._exchange.spread(weights)
+        self._exchange.broadcast(weights)
         part = batch[:, share_of(count, self.size, 0)]
         try:
             own(part)
         except (RuntimeError, MemoryError) as error:
-            # what the others send is taken, so that all stand where they stood before
+            # the gradients of the others are still received, so that all ranks can try again
             if not ran_out(error):
                 self.broken = True
                 raise
@@ -88,29 +100,34 @@ class Team:
 
     def _sum(self, gradient: Tensor, count: int, measured: bool) -> Tensor | None:
         squares = mean_square(gradient, count) if measured else None
-        self._exchange.add_up(gradient)
+        self._exchange.reduce_sum(gradient)
         if squares is None:
             return None
-        self._exchange.add_up(squares)
+        self._exchange.reduce_sum(squares)
         return squares.to(gradient.device)
 
     def parts(self, count: int) -> int:
-        """How many of the workers have any of so many images."""
+        """Return the number of workers with a share of a batch of `count` images."""
         return sum(size > 0 for size in shares(count, self.size))
 
     def end(self) -> None:
-        """Let the others go."""
+        """End the other ranks."""
         if not self.broken:
             self._exchange.announce(ExchangeMessage(END))
         if self._ranks is not None:
             self._ranks.end()
-        self._exchange.leave()
+        self._exchange.close()
 
 
 def mean_square(gradient: Tensor, count: int) -> Tensor:
-    """|g|²/b of the gradient g (1, P) of a loss summed over b images, (1,) in float64 on the CPU.
+    """Return |g|²/b for the gradient g of a loss summed over b images; 0 if b is 0.
 
-    Of none it is 0.
+    Args:
+        gradient: g, shape (1, P).
+        count: b.
+
+    Returns:
+        Shape (1,), float64, on the CPU.
     """
     if not count:
         return torch.zeros(1, dtype=torch.float64)
@@ -120,10 +137,16 @@ def mean_square(gradient: Tensor, count: int) -> Tensor:
 
 
 def start_team(size: int, given: TeamSpec, device: str) -> Team:
-    """A team of so many: those that wait at the rendezvous given, or processes of our own.
+    """Return a team of `size` workers.
+
+    Args:
+        size: number of workers.
+        given: the rendezvous at which the others wait; without one they are started here.
+        device: device of this worker.
 
     Raises:
-        TeamLost: it did not come together.
+        MachineProblem: the workers at the rendezvous are not `size`.
+        TeamLost: a worker did not start.
     """
     ours = torch.device(device)
     if given.rendezvous:

@@ -1,1 +1,1 @@
-"""What is measured of gradients, weights and loss while a network trains."""
+"""Measurements of gradients, weights and loss during a training."""

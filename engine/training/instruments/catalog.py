@@ -1,4 +1,4 @@
-"""The list of instruments that measure while a training runs: the one place that names them all."""
+"""Builds the list of instruments that measure during a training; no other place names them all."""
 
 from batchscope.engine.training.instruments.grad_norms import GradientNorms
 from batchscope.engine.training.instruments.instrument import Instrument, TrainingView

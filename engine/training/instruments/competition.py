@@ -1,8 +1,8 @@
-"""Competition: successive small steps against one large step (Shen 2018).
+"""Compares successive small steps with one large step on the same samples (Shen 2018).
 
-From the same weights, on the same samples and at the same rate, by plain gradient steps whatever
-the training's optimizer. Small steps that point apart partly cancel; the large step averages
-their gradients before it is taken.
+Both start at the same weights and use the same learning rate. All steps are plain gradient steps,
+whatever the optimizer of the training. Small steps in different directions partly cancel; the large
+step averages their gradients first.
 """
 
 import math
@@ -14,16 +14,24 @@ import torch
 from torch import Tensor
 
 from batchscope.engine.journal.events import Competing, Competition
-from batchscope.engine.training.instruments.frozen_batches import Drawing, standing_still
+from batchscope.engine.training.instruments.frozen_batches import Drawing, frozen_weights
 
 EXAMPLES = 32
 
 
 class _Draw(NamedTuple):
-    """Dot products of the first small step, the sum of all and the large step.
+    """Dot products of the steps of one draw.
 
-    `lengths` is Σ |a_i| over the small steps; over their pairs i < j, `between` is Σ a_i·a_j and
-    `lengths_between` Σ |a_i||a_j|.
+    Attributes:
+        first: squared length of the first small step.
+        total: squared length of the sum of all small steps.
+        large: squared length of the large step.
+        first_total: dot product of the first small step and the sum.
+        first_large: dot product of the first small step and the large step.
+        total_large: dot product of the sum and the large step.
+        lengths: Σ |a_i| over the small steps a_i.
+        between: Σ a_i·a_j over pairs i < j of small steps.
+        lengths_between: Σ |a_i||a_j| over the same pairs.
     """
 
     first: float
@@ -53,7 +61,7 @@ class _Draw(NamedTuple):
         return self.between / self.lengths_between
 
     def projected(self) -> Competing:
-        """The steps in the plane that the first small one and the sum of all span."""
+        """Return the steps in the plane spanned by the first small step and the sum."""
         length = math.sqrt(self.total)
         x = self.first_total / length
         y = math.sqrt(max(0.0, self.first - x**2))
@@ -69,19 +77,29 @@ def compete(
     draws: int,
     lr: float,
     stream: tuple[int, ...],
-    go_on: Callable[[], None],
+    check_cancelled: Callable[[], None],
 ) -> Competition | None:
-    """`draws` times: steps of `pair[0]` samples against one of `pair[1]`, a multiple of it.
+    """Compare steps on `pair[0]` samples with one step on `pair[1]` samples, `draws` times.
 
-    Draws are left out in which a step is not finite, or in which the first, the large or all small
-    steps but one have no length; None where fewer than two are left. `go_on` is called before
-    each and may raise.
+    Draws are discarded if a step is not finite, if the first step, the large step or the sum of the
+    small steps is zero, or if fewer than two small steps are not zero.
+
+    Args:
+        drawing: draws batches and computes their gradients.
+        pair: small and large batch size; the large one is a multiple of the small one.
+        draws: number of draws.
+        lr: learning rate of all steps.
+        stream: selects the random batches, together with the seed.
+        check_cancelled: called before each draw; it may wait or raise.
+
+    Returns:
+        Means and standard deviations over the draws; None if fewer than two are usable.
     """
     small, large = pair
     kept: list[_Draw] = []
-    with standing_still(drawing.flat) as start:
+    with frozen_weights(drawing.flat) as start:
         for batch in drawing.batches(large, draws, (*stream, small)):
-            go_on()
+            check_cancelled()
             drawn = _steps(drawing, batch, small, lr, start)
             if drawn:
                 kept.append(drawn)
@@ -108,7 +126,7 @@ def _steps(drawing: Drawing, batch: Tensor, small: int, lr: float, start: Tensor
     for part in torch.split(batch, small):
         gradient = drawing.gradient(part)
         norm = float(drawing.flat.norm())
-        if norm > 0:  # by its direction: a step too short for a product with others still has one
+        if norm > 0:  # normalized first: products of very short steps would underflow
             between += _dot(gradient / norm, total) * -lr * norm
         lengths_between += lr * norm * lengths
         lengths += lr * norm
@@ -129,9 +147,9 @@ def _steps(drawing: Drawing, batch: Tensor, small: int, lr: float, start: Tensor
         between,
         lengths_between,
     )
-    whole = all(math.isfinite(value) for value in drawn)
-    long = min(drawn.first, drawn.total, drawn.large, lengths_between) > 0
-    return drawn if whole and long else None
+    finite = all(math.isfinite(value) for value in drawn)
+    has_lengths = min(drawn.first, drawn.total, drawn.large, lengths_between) > 0
+    return drawn if finite and has_lengths else None
 
 
 def _dot(one: Tensor, other: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Batches drawn at weights that stand still, each on its own."""
+"""Draws independent batches and computes their gradients at frozen weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +14,20 @@ from batchscope.engine.training.model.passes import alone, unheard
 
 
 class Drawing:
-    """Draws batches and their gradients; what is drawn depends on seed and `stream` alone.
+    """Draws independent batches and computes their gradients.
 
-    Images of a batch are drawn without replacement unless `replacement`; batches are independent.
-    The gradient is of the mean loss of a batch, or of the sum unless `mean`; `micro_batch_size`
-    samples are in memory at once, or a few less where `batch_norm` would be left with one, or a
-    group of so many `together` would be parted.
+    The batches depend only on the seed and on the `stream` given to `batches`.
+
+    Args:
+        flat: the network.
+        images: the data set.
+        seed: seed of the batches.
+        mean: whether the loss of a batch is the mean over its samples, or their sum.
+        replacement: whether the images of a batch are drawn with replacement.
+        micro_batch_size: the most samples in one forward and backward pass.
+        batch_norm: whether the network has batch norm, so that no micro-batch may have one sample.
+        together: images of a group that must stay in one micro-batch (ghost batch norm).
+        channels_last: memory layout of convolutions.
     """
 
     def __init__(
@@ -42,7 +50,7 @@ class Drawing:
         self._seed, self._mean, self._replacement = seed, mean, replacement
 
     def batches(self, size: int, count: int, stream: tuple[int, ...]) -> Iterator[Tensor]:
-        """`count` batches of indices (size,)."""
+        """Yield `count` batches of indices of images, each of shape (size,)."""
         mixed = np.random.SeedSequence([self._seed, *stream, size]).generate_state(1)[0]
         generator = torch.Generator().manual_seed(int(mixed))
         total = self.images.train_size
@@ -54,7 +62,13 @@ class Drawing:
             yield self.images.of_training(drawn.to(self.flat.gradient.device))
 
     def gradient(self, batch: Tensor) -> Tensor:
-        """The gradient (P,) of a batch at the present weights, in a buffer that is used again."""
+        """Return the gradient (P,) of a batch at the present weights.
+
+        The next call overwrites the returned tensor.
+
+        Args:
+            batch: indices of the images, shape (B,).
+        """
         counts = (len(batch),) if self._batch_norm else ()
         micro_batch_size = largest_cut(self.micro_batch_size, counts, self._together) or len(batch)
         images, labels = self.images.train, self.images.train_labels
@@ -65,8 +79,8 @@ class Drawing:
 
 
 @contextmanager
-def standing_still(flat: FlatModel) -> Iterator[Tensor]:
-    """The weights (P,) as they are, to which weights and buffers return in the end."""
+def frozen_weights(flat: FlatModel) -> Iterator[Tensor]:
+    """Yield a copy of the weights (P,), and restore weights and buffers afterwards."""
     weights = flat.copy_weights()
     buffers = [buffer.clone() for buffer in flat.model.buffers()]
     try:

@@ -1,9 +1,9 @@
-"""The frozen-weight probe: many batches of several sizes, at one and the same weights.
+"""Measures gradients of many batches of several sizes at the same, frozen weights.
 
-Along a training the weights change with the batch size, and so do the gradients' norms for that
-reason alone. At frozen weights only the batch differs (Shen 2018). There a mean-reduced gradient
-has E|g_B|^2 = |G|^2 + tr(Sigma)/B, which falls with B, a sum-reduced one B^2 |G|^2 + B tr(Sigma),
-which rises.
+In a training the weights depend on the batch size, and that alone changes the gradient norms. At
+frozen weights only the batch differs (Shen 2018): the gradient of a mean loss has
+E|g_B|^2 = |G|^2 + tr(Sigma)/B, which falls with B; that of a summed loss has
+B^2 |G|^2 + B tr(Sigma), which rises.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from batchscope.engine.journal.events import Draws
-from batchscope.engine.training.instruments.frozen_batches import Drawing, standing_still
+from batchscope.engine.training.instruments.frozen_batches import Drawing, frozen_weights
 from batchscope.engine.training.instruments.grad_norms import norm_slice
 from batchscope.engine.training.instruments.gradient_values import ValueSum
 
@@ -23,11 +23,22 @@ def draw_sizes(
     sizes: Iterable[int],
     draws: int,
     stream: tuple[int, ...],
-    go_on: Callable[[], None],
+    check_cancelled: Callable[[], None],
 ) -> tuple[Draws, ...]:
-    """Gradients of `draws` batches of every size; `go_on` is called before each and may raise."""
-    with standing_still(drawing.flat):
-        return tuple(_draw(drawing, size, draws, stream, go_on) for size in sizes)
+    """Measure the gradients of `draws` batches of each size.
+
+    Args:
+        drawing: draws batches and computes their gradients.
+        sizes: batch sizes.
+        draws: number of batches of each size.
+        stream: selects the random batches, together with the seed.
+        check_cancelled: called before each batch; it may wait or raise.
+
+    Returns:
+        One entry for each size.
+    """
+    with frozen_weights(drawing.flat):
+        return tuple(_draw(drawing, size, draws, stream, check_cancelled) for size in sizes)
 
 
 def _draw(
@@ -35,14 +46,14 @@ def _draw(
     size: int,
     draws: int,
     stream: tuple[int, ...],
-    go_on: Callable[[], None],
+    check_cancelled: Callable[[], None],
 ) -> Draws:
     flat = drawing.flat
     values = ValueSum(flat.gradient.device, gaps=len(flat.gradient) - flat.parameters)
     directions = torch.zeros_like(flat.gradient)
     norms, pointing, finite = np.empty(draws), 0, 0
     for index, batch in enumerate(drawing.batches(size, draws, stream)):
-        go_on()
+        check_cancelled()
         gradient = drawing.gradient(batch)
         norms[index] = norm = float(flat.norm())
         if not math.isfinite(norm):
@@ -63,11 +74,15 @@ def _draw(
 
 
 def _pairwise_cosine(squared: float, count: int) -> float | None:
-    """Mean cosine over all pairs of `count` directions whose sum has the squared length given.
+    """Return the mean cosine over all pairs of unit vectors; None for fewer than two.
 
     |sum u_i|^2 = n + sum over i != j of cos(i, j), for unit vectors u_i.
+
+    Args:
+        squared: the squared length of the sum of the vectors.
+        count: number of vectors.
     """
     if count < 2:
         return None
     cosine = (squared - count) / (count * (count - 1))
-    return max(-1.0, min(1.0, cosine))  # rounding may carry it a little beyond
+    return max(-1.0, min(1.0, cosine))  # rounding may exceed the bounds a little

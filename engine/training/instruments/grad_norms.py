@@ -1,4 +1,4 @@
-"""Gradient norms of every step, kept until their slice of steps is counted as a histogram."""
+"""Measures the gradient norm of every step, and counts the norms of each slice in a histogram."""
 
 import math
 from typing import Any
@@ -46,8 +46,8 @@ def _counts(values: NDArray[np.float64]) -> NDArray[np.int64]:
 class GradientNorms(Instrument):
     """Measures the L2 norms of the gradients in a buffer (R, P) at every step.
 
-    On a CPU by BLAS, which takes a third of the time of torch's reduction and rounds less. On a GPU
-    nothing is read from the device before a slice ends.
+    On a CPU it uses BLAS, which takes a third of the time of torch's reduction and rounds less. On
+    a GPU nothing is read from the device before a slice ends.
 
     Args:
         gradient: the buffer, shape (R, P).
@@ -111,7 +111,7 @@ class GradientNorms(Instrument):
         self._slices = [list[NormSlice]() for _ in self._slices]
 
     def slices(self, replicate: int) -> tuple[NormSlice, ...]:
-        """Return the slices of this epoch so far, that of the last steps included."""
+        """Return the slices of this epoch so far, including the present one."""
         closed = self._slices[replicate]
         if not self._open:
             return tuple(closed)

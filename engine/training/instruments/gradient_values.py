@@ -1,4 +1,4 @@
-"""Single values of many gradients, added up without keeping them."""
+"""Histogram and moments of the single values of many gradients, without storing the gradients."""
 
 import torch
 from torch import Tensor
@@ -9,9 +9,11 @@ EXPONENT_BIT, EXPONENTS = 23, 256  # float32: a sign, 8 bits of exponent, 23 of 
 
 
 class ValueSum:
-    """Counts by sign and power of two, and the first four moments, over gradients (P,) float32.
+    """Counts gradient values by sign and power of two, and sums their first four powers.
 
-    The gaps of a flat buffer hold zeros that are no values; `gaps` says how many there are.
+    Args:
+        device: device of the gradients.
+        gaps: number of entries in a gradient buffer that are padding zeros and no values.
     """
 
     def __init__(self, device: torch.device, gaps: int = 0) -> None:
@@ -21,11 +23,11 @@ class ValueSum:
         self._values = self._zeros_to_drop = 0
 
     def add(self, gradient: Tensor) -> None:
-        """Add the values of one finite gradient."""
-        # sign and exponent are the top nine bits, so bins of powers of two are exact and cheap
+        """Add the values of one finite gradient, shape (P,), float32."""
+        # the top nine bits are sign and exponent, so bins of powers of two are exact and cheap
         top = (gradient.view(torch.int32) >> EXPONENT_BIT) + EXPONENTS
         self._counts += torch.bincount(top, minlength=2 * EXPONENTS)
-        # scaled, so that a fourth power does not fall below what float32 holds
+        # scaled, because a fourth power may underflow in float32
         scale = gradient.abs().amax().clamp_min(torch.finfo(torch.float32).tiny)
         first = gradient / scale
         second = first * first
@@ -38,7 +40,7 @@ class ValueSum:
         self._zeros_to_drop += self._gaps
 
     def result(self) -> ValueBins:
-        """Moments and counts of all values so far; at least one gradient was added."""
+        """Return moments and counts of all values; at least one gradient must have been added."""
         mean, second, third, fourth = (self._powers / self._values).tolist()
         variance = max(0.0, second - mean**2)
         central = fourth - 4 * mean * third + 6 * mean**2 * second - 3 * mean**4
@@ -51,8 +53,10 @@ class ValueSum:
         )
 
     def _bins(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of index (see `engine.metrics.norm_histogram.signed_edges`) and count, smallest
-        index first."""
+        """Return pairs of index and count, smallest index first.
+
+        Indices are those of `engine.metrics.norm_histogram.signed_edges`.
+        """
         counts: dict[int, int] = {}
         for top, count in enumerate(self._counts.tolist()):
             exponent = top % EXPONENTS

@@ -1,7 +1,7 @@
-"""What an instrument is: an object that measures one quantity while replicates are trained.
+"""The interface of an instrument: an object that measures one quantity during a training.
 
-The training step (`trainer.train_step`) and the checkpoints (`trainer.snapshot`) know instruments
-only by this class, and go through the list of `instruments.catalog`.
+The training step (`trainer.train_step`) and the checkpoints (`trainer.snapshot`) use instruments
+only through this class, and loop over the list of `instruments.catalog`.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
-"""Gradient norms by layer: how the gradient is shared among the layers of a network.
+"""Measures gradient norms by layer: how the gradient is shared among the layers of a network.
 
 For a layer l with the gradient g_l of its weights and biases, |g|² = Σ_l |g_l|² exactly, since the
 layers divide the weights among them. Norms are taken at every N-th step
-(`sampling.steps_apart`), and their moments are stated at the end of an epoch. So that long runs
-do not fill the journal, an epoch states them only if 1 % of all steps so far lie between it and
-the epoch that last did; until then they accumulate.
+(`sampling.steps_apart`), and their moments are reported at the end of an epoch. To keep the journal
+of long runs short, an epoch reports them only if at least 1 % of all steps so far were taken since
+the last report; until then they accumulate.
 """
 
 import math
@@ -89,7 +89,7 @@ class LayerNorms(Instrument):
         self._summarize()
 
     def end_epoch(self) -> None:
-        """Start anew after an epoch that stated the norms."""
+        """Set the moments to zero after an epoch that reported them."""
         if self._is_due():
             self._stated, self._count = self._last, 0
             self._mean, self._squares = np.zeros(self._shape), np.zeros(self._shape)
@@ -97,7 +97,7 @@ class LayerNorms(Instrument):
     def fields(self, replicate: int) -> dict[str, Any]:
         """Return the number of measured steps, and mean and squared deviations of each layer.
 
-        The deviations are summed over the steps. Nothing is returned for an epoch that states none.
+        The deviations are summed over the steps. An epoch that reports no norms has no fields.
         """
         self._summarize()
         if not self._count or not self._is_due():
@@ -110,7 +110,7 @@ class LayerNorms(Instrument):
         return [self._kept]
 
     def state(self) -> dict[str, Any]:
-        """Return all that was measured and not stated yet."""
+        """Return all that was measured and not reported yet."""
         return {
             "kept": self._kept[: self._filled].clone(),
             "counts": (self._last, self._stated, self._count),
@@ -128,7 +128,7 @@ class LayerNorms(Instrument):
         return self._last - self._stated >= STATED_SHARE * self._last
 
     def _summarize(self) -> None:
-        """Merge what was kept into the moments, by Chan et al. (1979)."""
+        """Merge the kept norms into the moments, by Chan et al. (1979)."""
         if not self._filled:
             return
         new = self._kept[: self._filled].cpu().numpy().astype(np.float64)

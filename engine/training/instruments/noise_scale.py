@@ -1,13 +1,13 @@
-"""The gradient noise scale of a training, from parts of its batches measured apart.
+"""Measures the gradient noise scale of a training, from the gradients of parts of its batches.
 
 After McCandlish et al. 2018 (arXiv:1812.06162), appendix A.1. A gradient of the mean loss of b
 samples has E|g|² = |G|² + tr(Σ)/b, where G is the true gradient and Σ the covariance of single
-samples' gradients. So a batch of B samples in k parts of b₁ … b_k tells both: with
-p = Σ bᵢ|gᵢ|²/B, the mean over the parts, and q = |g|² of the whole,
+samples' gradients. So both can be estimated from a batch of B samples in k parts of b₁ … b_k: with
+p = Σ bᵢ|gᵢ|²/B, the mean over the parts, and q = |g|² of the whole batch,
 
     tr(Σ) ≈ B (p − q) / (k − 1)        |G|² ≈ q − tr(Σ)/B
 
-are unbiased. Their ratio is not, so both are summed, and divided last.
+are unbiased. Their ratio is not, so both are summed over the steps, and divided at the end.
 """
 
 import math
@@ -27,9 +27,9 @@ from batchscope.engine.training.instruments.instrument import (
 
 LARGE = 256
 EVERY, EVERY_OF_SMALL = 32, 128
-"""Steps from one measurement to the next, of batches of at least `LARGE` and of smaller ones.
+"""Steps from one measurement to the next, for batches of at least `LARGE` and for smaller ones.
 
-One costs a part of a step where the batch is whole, and some calls more, which small batches feel.
+A measurement costs a part of a step, and some additional calls, which matter for small batches.
 """
 
 
@@ -61,7 +61,7 @@ class PartsAccumulator:
 
 
 def first_part(batch_size: int) -> int:
-    """Return the samples of the part that is measured separately where a batch is not cut.
+    """Return the samples of the part that is measured separately if a batch is one micro-batch.
 
     A half, and of large batches a quarter, which costs less. The variance of the estimate is the
     same: tr(Σ) is B₁B₂/B · |g₁ − g₂|², where g₁ − g₂ has the covariance Σ · B/(B₁B₂) for any parts.

@@ -1,4 +1,4 @@
-"""When a training holds still to be probed."""
+"""The moments at which a training is interrupted for a probe."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -7,10 +7,17 @@ ROUNDING = 1e-6  # 0.1 of 30 steps is 3, not 4
 
 
 class Moments:
-    """The shares of a budget that are still to come, smallest first, in `left`.
+    """The moments of probes that a training has not reached yet, as shares of its budget.
 
-    The budget is `total_steps`, or `seconds` of training where that is what is given. Where steps
-    are of several batch sizes, `steps_at` says after how many of them a share is used.
+    Args:
+        shares: the shares, from 0 to 1.
+        total_steps: steps of the budget; None for a budget in seconds.
+        seconds: seconds of the budget; None for a budget in steps.
+        steps_at: returns after how many steps a share of the budget is used, for trainings whose
+            batch size changes; by default the share of `total_steps`.
+
+    Attributes:
+        left: the shares that are still to come, smallest first.
     """
 
     def __init__(
@@ -28,25 +35,25 @@ class Moments:
             self._due = {share: at(share) for share in self.left}
 
     def reached(self, steps: int, seconds: float) -> float | None:
-        """Take the next share if `steps` (or `seconds`) of training have reached it."""
+        """Remove and return the next share if `steps` or `seconds` have reached it, else None."""
         if not self.left:
             return None
         share = self.left[0]
         if self._due is not None:
-            come = steps >= self._due[share]
+            is_due = steps >= self._due[share]
         else:
-            come = seconds >= share * (self._seconds or 0.0)
-        return self.left.pop(0) if come else None
+            is_due = seconds >= share * (self._seconds or 0.0)
+        return self.left.pop(0) if is_due else None
 
     @property
     def last(self) -> float | None:
-        """The end of the budget, if it is still to come."""
+        """Return 1.0 if only a probe at the end of the budget is still to come, else None."""
         return 1.0 if self.left[-1:] == [1.0] else None
 
     def put_back(self, share: float) -> None:
-        """Have a share that was taken still to come: its probe was broken off."""
+        """Insert a share again that `reached` has removed, until its probe is complete."""
         self.left.insert(0, share)
 
     def take(self, share: float) -> None:
-        """A share that was put back has come."""
+        """Remove a share that was put back."""
         self.left.remove(share)

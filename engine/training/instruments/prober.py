@@ -1,4 +1,4 @@
-"""What is measured at the moments at which a training holds still."""
+"""Probes a training: gradient statistics and competitions of steps at the present weights."""
 
 import time
 from collections.abc import Callable
@@ -19,8 +19,15 @@ from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.peak_memory import ran_out
 
 
-class Found(NamedTuple):
-    """Draws, competitions, the seconds that they took, and whether memory ran out meanwhile."""
+class ProbeResult(NamedTuple):
+    """The result of one probe.
+
+    Attributes:
+        draws: gradients of many batches, one entry for each batch size.
+        competitions: small steps against a large one, one entry for each pair of sizes.
+        seconds: time of the probe.
+        cut: whether memory ran out and the micro-batch was halved.
+    """
 
     draws: tuple[Draws, ...]
     competitions: tuple[Competition, ...]
@@ -29,9 +36,15 @@ class Found(NamedTuple):
 
 
 class Prober:
-    """Draws what the `[probe]` of a trial asks for, and leaves the training as it was.
+    """Measures what the `[probe]` settings of a trial name; weights and buffers are restored.
 
-    `lr` is the trial's rate after scaling; `go_on` is called before each draw and may raise.
+    Args:
+        trial: the trial.
+        plan: micro-batch size and layout.
+        flat: the network.
+        images: the data set.
+        lr: learning rate after scaling with the batch size.
+        check_cancelled: called before each draw; it may wait or raise.
     """
 
     def __init__(
@@ -41,10 +54,10 @@ class Prober:
         flat: FlatModel,
         images: Images,
         lr: float,
-        go_on: Callable[[], None],
+        check_cancelled: Callable[[], None],
     ) -> None:
         settings, train = trial.settings, trial.settings.train
-        self._asked, self._lr, self._go_on = settings.probe, lr, go_on
+        self._settings, self._lr, self._check_cancelled = settings.probe, lr, check_cancelled
         self._sizes = drawn_sizes(settings, images.train_size)
         self._pairs = competing_pairs(settings, images.train_size)
         self._drawing = Drawing(
@@ -61,15 +74,21 @@ class Prober:
 
     @property
     def micro_batch_size(self) -> int:
-        """Samples in memory at once."""
+        """The number of samples in one forward and backward pass."""
         return self._drawing.micro_batch_size
 
     @micro_batch_size.setter
     def micro_batch_size(self, size: int) -> None:
         self._drawing.micro_batch_size = size
 
-    def probe(self, share: float) -> Found:
-        """What is found at the present weights; begun anew in halves where memory runs out."""
+    def probe(self, share: float) -> ProbeResult:
+        """Probe the present weights.
+
+        If memory runs out, the micro-batch is halved and the probe starts again.
+
+        Args:
+            share: share of the budget at this moment; it selects the random batches.
+        """
         began, cut = time.perf_counter(), False
         while True:
             try:
@@ -78,17 +97,17 @@ class Prober:
                 if not ran_out(error) or self.micro_batch_size == 1:
                     raise
             else:
-                return Found(draws, competitions, time.perf_counter() - began, cut)
+                return ProbeResult(draws, competitions, time.perf_counter() - began, cut)
             cut, self.micro_batch_size = True, -(-self.micro_batch_size // 2)
             if self._drawing.flat.gradient.is_cuda:
                 torch.cuda.empty_cache()
 
     def _measure(self, share: float) -> tuple[tuple[Draws, ...], tuple[Competition, ...]]:
-        # at one moment every configuration of a seed draws the same batches
-        stream, drawing, go_on = (round(share * 1e6),), self._drawing, self._go_on
-        draws = draw_sizes(drawing, self._sizes, self._asked.draws, stream, go_on)
+        # every configuration of a seed draws the same batches at the same share of its budget
+        stream, drawing, check = (round(share * 1e6),), self._drawing, self._check_cancelled
+        draws = draw_sizes(drawing, self._sizes, self._settings.draws, stream, check)
         competitions = [
-            compete(drawing, pair, self._asked.pair_draws, self._lr, stream, go_on)
+            compete(drawing, pair, self._settings.pair_draws, self._lr, stream, check)
             for pair in self._pairs
         ]
         return draws, tuple(one for one in competitions if one is not None)

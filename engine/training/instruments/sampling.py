@@ -1,4 +1,4 @@
-"""How often an instrument measures that would slow every step down."""
+"""Chooses how often an instrument measures that would slow down every step."""
 
 from math import gcd
 

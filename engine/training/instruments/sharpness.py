@@ -1,4 +1,4 @@
-"""Measures the sharpness of a network's minimum, and leaves the network as it was."""
+"""Measures the sharpness of a network's minimum, and restores the network."""
 
 import time
 from collections.abc import Callable
@@ -15,22 +15,33 @@ from batchscope.engine.formatting import shown_size
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import Trial
 from batchscope.engine.training.batches import Images
-from batchscope.engine.training.instruments.box_maximum import Climb, Space, Subspace, Vector, climb
-from batchscope.engine.training.instruments.frozen_batches import standing_still
+from batchscope.engine.training.instruments.box_maximum import (
+    BoxMaximum,
+    Space,
+    Subspace,
+    Vector,
+    find_maximum,
+)
+from batchscope.engine.training.instruments.frozen_batches import frozen_weights
 from batchscope.engine.training.model.flat_model import FlatModel, windows
 from batchscope.engine.training.peak_memory import ran_out
 
 SHARE_OF_MEMORY = 0.5
-"""Of what the machine has to give, the most that a subspace may take: others train beside it."""
+"""The most of the free memory that a subspace may take, because other trials need some."""
 
 
 class SharpnessResult(NamedTuple):
-    """What was found, on how many images, in how many seconds, and whether memory ran out.
+    """The sharpness in one box.
 
-    `dimensions` is that of the subspace that was searched, None for the full space.
+    Attributes:
+        maximum: the result of the search.
+        dimensions: dimensions of the subspace that was searched; None for the full space.
+        samples: number of images in the loss.
+        seconds: time of the search.
+        cut: whether memory ran out and the micro-batch was halved.
     """
 
-    climb: Climb
+    maximum: BoxMaximum
     dimensions: int | None
     samples: int
     seconds: float
@@ -38,11 +49,18 @@ class SharpnessResult(NamedTuple):
 
 
 class SharpnessMeter:
-    """Climbs from the present weights of a trial's network.
+    """Measures the sharpness at the present weights of a trial's network.
 
-    The loss is the mean cross-entropy over a fixed part of the training images, in evaluation
-    mode: batch norm goes by its running statistics, since a loss at given weights must not depend
-    on how the images are cut. `go_on` is called before each micro-batch and may raise.
+    The loss is the mean cross-entropy over a fixed part of the training images in evaluation mode.
+    Batch norm uses its running statistics, so that the loss does not depend on how the images are
+    divided into micro-batches.
+
+    Args:
+        trial: the trial, with its `[sharpness]` settings and its seed.
+        plan: micro-batch size and threads.
+        flat: the network.
+        images: the data set.
+        check_cancelled: called before each micro-batch; it may wait or raise.
     """
 
     def __init__(
@@ -51,11 +69,11 @@ class SharpnessMeter:
         plan: Plan,
         flat: FlatModel,
         images: Images,
-        go_on: Callable[[], None],
+        check_cancelled: Callable[[], None],
     ) -> None:
-        self._asked, self._seed = trial.settings.sharpness, trial.seed
-        self._flat, self._images, self._go_on = flat, images, go_on
-        self._part = images.part(self._asked.samples)
+        self._settings, self._seed = trial.settings.sharpness, trial.seed
+        self._flat, self._images, self._check_cancelled = flat, images, check_cancelled
+        self._part = images.part(self._settings.samples)
         self._windows = list(windows(flat.model.parameters()))
         self._lengths = [parameter.numel() for parameter in flat.model.parameters()]
         self._threads = plan.threads
@@ -63,60 +81,63 @@ class SharpnessMeter:
 
     @property
     def micro_batch_size(self) -> int:
-        """Samples in memory at once."""
+        """The number of samples in one forward and backward pass."""
         return self._cut
 
     def measure(self, epsilon: float) -> SharpnessResult:
-        """What is found in the box of that half-width; begun anew in halves without memory."""
+        """Return the sharpness in the box of half-width `epsilon`.
+
+        If memory runs out, the micro-batch is halved and the search starts again.
+        """
         import scipy.optimize  # noqa: F401 (loading it takes time that is not the search's)
 
         began, cut = time.perf_counter(), False
         while True:
             try:
-                climb = self._climb(epsilon)
+                maximum = self._maximize(epsilon)
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error) or self._cut == 1:
                     raise
             else:
                 took = time.perf_counter() - began
-                return SharpnessResult(climb, self._dimensions, len(self._part), took, cut)
+                return SharpnessResult(maximum, self._dimensions, len(self._part), took, cut)
             cut, self._cut = True, -(-self._cut // 2)
             if self._flat.gradient.is_cuda:
                 torch.cuda.empty_cache()
 
-    def _climb(self, epsilon: float) -> Climb:
-        flat = self._flat
-        short = self._short_of_memory()
-        if short:
-            return Climb(None, None, 0, 0, short)
+    def _maximize(self, epsilon: float) -> BoxMaximum:
+        flat, iterations = self._flat, self._settings.iterations
+        problem = self._memory_problem()
+        if problem:
+            return BoxMaximum(None, None, 0, 0, problem)
         gradient = flat.gradient.clone()
         try:
-            # as many threads as the plan says: the order of sums depends on their number
-            with threadpool_limits(self._threads, "blas"), standing_still(flat):
+            # the plan fixes the number of threads, because the order of sums depends on it
+            with threadpool_limits(self._threads, "blas"), frozen_weights(flat):
                 flat.model.eval()
                 x = self._gathered(flat.weights)
-                return climb(self._evaluate, x, epsilon, self._asked.iterations, self._space(x))
+                return find_maximum(self._evaluate, x, epsilon, iterations, self._space(x))
         finally:
             flat.model.train()
             flat.gradient.copy_(gradient)
 
     @property
     def _dimensions(self) -> int | None:
-        """Those of the subspace; as many as there are weights, or more, are the full space."""
-        asked = self._asked.dimensions
-        return None if asked is None or asked >= sum(self._lengths) else asked
+        """The dimensions of the subspace; None for the full space, with as many as weights."""
+        wanted = self._settings.dimensions
+        return None if wanted is None or wanted >= sum(self._lengths) else wanted
 
-    def _short_of_memory(self) -> str:
-        """Why a subspace cannot be had, or nothing: its matrix lies beside what is planned."""
+    def _memory_problem(self) -> str:
+        """Return why the matrix of the subspace does not fit in memory, or an empty string."""
         if self._dimensions is None:
             return ""
         needed = Subspace.bytes_of(sum(self._lengths), self._dimensions)
-        there = memory_of(Device("cpu", "")).available
-        if there is None or needed <= there * SHARE_OF_MEMORY:
+        free = memory_of(Device("cpu", "")).available
+        if free is None or needed <= free * SHARE_OF_MEMORY:
             return ""
         return (
             f"a subspace of {self._dimensions} dimensions takes {shown_size(needed)} of memory, "
-            f"and half of what is free is {shown_size(int(there * SHARE_OF_MEMORY))}"
+            f"more than half of what is free ({shown_size(int(free * SHARE_OF_MEMORY))})"
         )
 
     def _space(self, x: Vector) -> Space | None:
@@ -125,13 +146,13 @@ class SharpnessMeter:
         return Subspace(len(x), self._dimensions, self._seed)
 
     def _evaluate(self, x: Vector) -> tuple[float, Vector]:
-        """Loss and gradient (n,) at weights (n,), rounded to float32 as all weights are."""
+        """Return loss and gradient (n,) at weights (n,), which are rounded to float32."""
         flat, images = self._flat, self._images
         self._scatter(x)
         flat.gradient.zero_()
         total = torch.zeros((), dtype=torch.float64, device=flat.gradient.device)
         for some in torch.split(self._part, self._cut):
-            self._go_on()
+            self._check_cancelled()
             logits = flat.logits(images.train[some])
             losses = functional.cross_entropy(logits, images.train_labels[some], reduction="none")
             (losses.sum() / len(self._part)).backward()  # type: ignore[no-untyped-call]
@@ -139,11 +160,12 @@ class SharpnessMeter:
         return float(total) / len(self._part), self._gathered(flat.gradient)
 
     def _gathered(self, buffer: Tensor) -> Vector:
-        """The true weights of a buffer (P,), gaps left out: shape (n,)."""
+        """Return the entries of a buffer (P,) without its gaps, shape (n,)."""
         parts = [buffer.detach()[window] for window in self._windows]
         return torch.cat(parts).cpu().numpy().astype(np.float64)
 
     def _scatter(self, x: Vector) -> None:
+        """Copy weights (n,) into the buffer of the network."""
         weights = self._flat.weights.detach()
         whole = torch.from_numpy(x).to(weights.device, weights.dtype)
         for window, part in zip(self._windows, torch.split(whole, self._lengths), strict=True):

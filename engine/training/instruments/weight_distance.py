@@ -1,4 +1,4 @@
-"""Where the weights are at the end of an epoch: their norm, and their distance from the start."""
+"""Measures the norm of the weights, and their distance from the start, at the end of an epoch."""
 
 import math
 from typing import Any

@@ -1,11 +1,11 @@
-"""How far the weights travel: norms of single updates, and the length of the path they make.
+"""Measures how far the weights travel: norms of single updates, and the length of their path.
 
 A difference of all weights costs about as much as a small network's optimizer step, so only
 every N-th update is measured (`sampling.steps_apart`); the path length is the mean norm times the
-number of updates. The count goes on from one epoch to the next.
+number of updates. The count continues from one epoch to the next.
 
-Plain gradient descent needs none of this: there an update is the gradient times the learning rate,
-so its norm is known.
+Plain gradient descent needs no sampling: an update is the gradient times the learning rate, so its
+norm is known.
 """
 
 import math
@@ -60,7 +60,7 @@ class SampledTravel(Instrument):
     def after_step(self, step: Step | None = None) -> None:
         """Measure the update just made, if its weights were kept."""
         if self._steps % self.every == 0:
-            if self._measured == len(self._norms):  # nobody has ended an epoch
+            if self._measured == len(self._norms):  # no epoch has ended for a while
                 self.end_epoch()
             update = torch.sub(self._weights, self._before, out=self._before)
             torch.linalg.vector_norm(update, dim=1, out=self._norms[self._measured])
@@ -112,7 +112,7 @@ class SampledTravel(Instrument):
 
 
 class DescentTravel(Instrument):
-    """The same of plain gradient descent: every update is lr times the gradient, of known norm.
+    """Measures the updates of plain gradient descent: lr times the gradient, with known norm.
 
     Args:
         norms: keeps the norms of the gradients of the present slice, for each of R replicates.
@@ -147,7 +147,7 @@ class DescentTravel(Instrument):
         return _fields(*self.of(replicate))
 
     def end_epoch(self) -> None:
-        """Start the epoch's mean anew."""
+        """Start the mean of the next epoch."""
         self._before, self._steps_before = self._path(), self._steps
 
     def state(self) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class DescentTravel(Instrument):
         self._rates[: self._open] = np.reshape(state["rates"], (-1, 1))
 
     def _path(self) -> NDArray[np.float64]:
-        """The length of each path, (R,)."""
+        """Return the length of each path, shape (R,)."""
         updates = self._norms.of(self._open) * self._rates[: self._open]
         path: NDArray[np.float64] = self._length + updates.sum(0)
         return path

@@ -1,1 +1,1 @@
-"""What a worker does beside training: timing micro-batches and stacks, drawing lines."""
+"""The other jobs of a worker: time micro-batches and stacks, measure loss along lines."""

@@ -1,13 +1,14 @@
-"""Loss and accuracy along the straight line between the final weights of two trials.
+"""Measures loss and accuracy along the straight line between the final weights of two trials.
 
-Goodfellow et al. 2015 (arXiv:1412.6544) look at the loss along a line through weight space; Keskar
-et al. 2016 (arXiv:1609.04836), figure 3, at that from a small-batch to a large-batch solution, with
-α from −1 to 2.
+Goodfellow et al. 2015 (arXiv:1412.6544) measure the loss along a line through weight space; Keskar
+et al. 2016 (arXiv:1609.04836), figure 3, along the line from a small-batch to a large-batch
+solution, with α from −1 to 2.
 
-Batch norm's running statistics belong to the weights that they were gathered with: between two
-networks neither's hold, nor does a mean of both. So at every point, the ends included, they are
-taken anew over the training images that the line is measured on (as Izmailov et al. 2018,
-arXiv:1803.05407, do for averaged weights): of each micro-batch, all weighing the same.
+Batch norm's running statistics are valid only for the weights with which they were computed, and
+between two networks neither statistics nor their mean are valid. So they are computed again at
+every point, including both ends, over the training images that the line is measured on: as means
+over micro-batches of equal weight (as Izmailov et al. 2018, arXiv:1803.05407, do for averaged
+weights).
 """
 
 import time
@@ -28,8 +29,8 @@ from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.passes import Pass, alone
 from batchscope.engine.training.peak_memory import ran_out
 from batchscope.engine.training.trainer.evaluation import Evaluation, evaluate
-from batchscope.engine.training.trainer.event_builders import known
-from batchscope.engine.training.trainer.final_weights import take_up
+from batchscope.engine.training.trainer.event_builders import finite_or_none
+from batchscope.engine.training.trainer.final_weights import load
 
 NORMS = nn.modules.batchnorm._BatchNorm
 Batch = tuple[Tensor, Tensor]
@@ -37,19 +38,25 @@ Batch = tuple[Tensor, Tensor]
 
 
 def interpolate(
-    order: Interpolate, images: Images, device: torch.device, go_on: Callable[[], None]
+    order: Interpolate, images: Images, device: torch.device, check_cancelled: Callable[[], None]
 ) -> Interpolated:
-    """The figures of every point; `go_on` is called before each micro-batch and may raise.
+    """Measure every point of a line.
+
+    Args:
+        order: the two trials, the folders of their final weights, and the points.
+        images: the data set.
+        device: where to compute.
+        check_cancelled: called before each micro-batch; it may wait or raise.
 
     Raises:
-        Unreadable: final weights are not there.
+        Unreadable: final weights are missing, damaged or of another network.
     """
     began, settings = time.perf_counter(), order.members[0].settings
     model = build_model(settings.model, DATASETS[settings.data.name], 0)
     flat = FlatModel(model, device, precision=order.plan.precision)
-    start, end = (take_up(Path(folder), len(flat.weights)).to(device) for folder in order.weights)
+    start, end = (load(Path(folder), len(flat.weights)).to(device) for folder in order.weights)
     part = images.train_part if order.line.samples is None else images.part(order.line.samples)
-    line = _Line(flat, images, part, order.plan, go_on)
+    line = _Line(flat, images, part, order.plan, check_cancelled)
     points = [line.point(start, end, alpha) for alpha in order.line.alphas]
     return Interpolated(
         start=order.members[0].id,
@@ -62,7 +69,7 @@ def interpolate(
 
 
 class _Line:
-    """A network that is put to one point after the other."""
+    """A network, evaluated at one point of the line after the other."""
 
     def __init__(
         self,
@@ -70,20 +77,31 @@ class _Line:
         images: Images,
         part: Tensor,
         plan: Plan,
-        go_on: Callable[[], None],
+        check_cancelled: Callable[[], None],
     ) -> None:
-        self._flat, self._images, self._part, self._go_on = flat, images, part, go_on
+        self._flat, self._images, self._part, self._check_cancelled = (
+            flat,
+            images,
+            part,
+            check_cancelled,
+        )
         self._size = plan.evaluation_batch_size
         self._passes: Pass = alone(flat, plan.layout == "channels-last")
         self._norms = [each for each in flat.model.modules() if isinstance(each, NORMS)]
 
     @property
     def recalibrates(self) -> bool:
-        """Whether the network has statistics to take anew."""
+        """Whether the network has batch norm statistics, which are computed at every point."""
         return bool(self._norms)
 
     def point(self, start: Tensor, end: Tensor, alpha: float) -> LinePoint:
-        """Figures at (1 − α) · start + α · end; in smaller pieces where memory runs out."""
+        """Evaluate (1 − α) · start + α · end; halve the batch whenever memory runs out.
+
+        Args:
+            start: shape (P,).
+            end: shape (P,).
+            alpha: α.
+        """
         while True:
             try:
                 train, test = self._measure(start, end, alpha)
@@ -93,7 +111,11 @@ class _Line:
                 self._size = -(-self._size // 2)
                 continue
             return LinePoint(
-                alpha, known(train.loss), train.accuracy, known(test.loss), test.accuracy
+                alpha,
+                finite_or_none(train.loss),
+                train.accuracy,
+                finite_or_none(test.loss),
+                test.accuracy,
             )
 
     def _measure(self, start: Tensor, end: Tensor, alpha: float) -> tuple[Evaluation, Evaluation]:
@@ -102,24 +124,23 @@ class _Line:
         if self._norms:
             self._recalibrate()
         (train,) = evaluate(self._passes, self._batches())
-        (test,) = evaluate(self._passes, self._listening(self._images.batches("test", self._size)))
+        (test,) = evaluate(self._passes, self._checked(self._images.batches("test", self._size)))
         return train, test
 
     def _batches(self) -> Iterator[Batch]:
         images = self._images
         split = torch.split(self._part, self._size)
-        return self._listening((images.train[some], images.train_labels[some]) for some in split)
+        return self._checked((images.train[some], images.train_labels[some]) for some in split)
 
-    def _listening(
-        self, batches: Iterable[tuple[Tensor, Tensor]]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def _checked(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield the batches, and check for cancellation before each."""
         for batch in batches:
-            self._go_on()
+            self._check_cancelled()
             yield batch
 
     @torch.no_grad()
     def _recalibrate(self) -> None:
-        """Have batch norm take mean and variance of the training part at these weights."""
+        """Compute batch norm's means and variances on the training part at these weights."""
         with _averaging(self._norms):
             self._flat.model.train()
             for images, _ in self._batches():
@@ -129,7 +150,7 @@ class _Line:
 
 @contextmanager
 def _averaging(norms: list[NORMS]) -> Iterator[None]:
-    """Have layers begin their statistics anew, as a plain mean over what they are given."""
+    """Reset the statistics of layers, and let them average batches with equal weights."""
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

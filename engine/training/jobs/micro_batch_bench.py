@@ -1,6 +1,6 @@
-"""Runs real steps at rising micro-batch sizes, and measures memory and pace of each.
+"""Runs real steps at increasing micro-batch sizes, and measures memory and speed of each.
 
-On a throw-away copy of a group, before its first step: nothing of it remains.
+The steps run on a copy of a group that is discarded, before the group's first step.
 """
 
 import time
@@ -19,26 +19,32 @@ from batchscope.engine.processes import orders
 from batchscope.engine.schedule.course import totals
 from batchscope.engine.spec import Trial
 from batchscope.engine.training.batches import Images
-from batchscope.engine.training.cancellation import Asked, never, raise_if
+from batchscope.engine.training.cancellation import IsHalted, never, raise_if
 from batchscope.engine.training.peak_memory import measured, ran_out
 from batchscope.engine.training.trainer.evaluation import evaluate
 from batchscope.engine.training.trainer.train_step import Stepper
 
 ROUNDS = 7
-ROUNDS_ALONE = 3  # nothing to compare with, but the first time is a slow one
-PROMISING = 0.8
-CLOSE = 0.9  # of the fastest, in a turn that all have taken
-LONG_SECONDS = 0.02
-FORWARD_SHARE = 0.5  # of a step's time, evaluated images included that are gathered
+ROUNDS_ALONE = 3  # for a single size: no comparison is needed, but the first round is slow
+PROMISING = 0.8  # sizes slower than this share of the fastest are not timed again
+CLOSE = 0.9  # after each round, sizes slower than this share of the fastest leave
+LONG_SECONDS = 0.02  # for longer steps the cost of measuring memory is negligible
+FORWARD_SHARE = 0.5  # time of an evaluated image as a share of a step's time per image
 
 
 def measure(
-    order: orders.Measure, images: Images, device: torch.device, halted: Asked = never
+    order: orders.Measure, images: Images, device: torch.device, halted: IsHalted = never
 ) -> MicroBatchesMeasured:
-    """Execute what the order asks for, within what the device has free.
+    """Measure the micro-batch sizes of an order, within the free memory of the device.
+
+    Args:
+        order: the trials, the plan, the memory limit and the seconds to spend.
+        images: the data set.
+        device: where to run.
+        halted: returns whether to stop early.
 
     Raises:
-        Halted: `halted` said so before the end.
+        Halted: `halted` returned True.
     """
     began = time.perf_counter()
     torch.set_num_threads(order.plan.threads)
@@ -62,9 +68,9 @@ def measure(
 
 
 def limit_of(asked: int | None, device: torch.device) -> int:
-    """The limit asked for in bytes, and on a GPU no more than is free or already ours."""
+    """Return the memory limit in bytes; on a GPU at most what is free or held by this process."""
     if device.type != "cuda":
-        assert asked is not None, "on a CPU the conductor says how much there is"
+        assert asked is not None, "on a CPU the conductor always sends a limit"
         return asked
     free, _ = torch.cuda.mem_get_info(device)
     most = free + torch.cuda.memory_reserved(device)
@@ -72,7 +78,16 @@ def limit_of(asked: int | None, device: torch.device) -> int:
 
 
 class Bench:
-    """Executes shapes of a group's step, as long as they are expected to keep below `limit`."""
+    """Runs a group's step at several micro-batch sizes that are expected to fit in memory.
+
+    Args:
+        members: the replicates.
+        plan: batch size, threads and precision.
+        images: the data set.
+        device: where to run.
+        limit: memory limit in bytes.
+        halted: returns whether to stop early.
+    """
 
     def __init__(
         self,
@@ -81,11 +96,11 @@ class Bench:
         images: Images,
         device: torch.device,
         limit: int,
-        halted: Asked = never,
+        halted: IsHalted = never,
     ) -> None:
         self._stepper, settings = Stepper(members, plan, images, device), members[0].settings
         for group in self._stepper.optimizer.param_groups:
-            group["lr"] = 0.0  # nothing may diverge: numbers next to zero are slow
+            group["lr"] = 0.0  # no divergence: arithmetic with denormal numbers is slow
         self._images, self._device, self._limit = images, device, limit
         self._halted = halted
         self._batch_size = plan.largest
@@ -104,17 +119,20 @@ class Bench:
 
     @property
     def held_bytes(self) -> int:
-        """Live between steps: data, weights, gradient, and what else is kept by now."""
+        """Live bytes between two steps: data, weights, gradient, optimizer and instruments."""
         with measured(self._device, self._held()) as peak:
             pass
         return peak.bytes
 
     def shapes(self, seconds: float) -> list[Shape]:
-        """Every micro-batch size that was executed, smallest first.
+        """Return every micro-batch size that was run, smallest first.
 
-        It goes on beyond its time until one fits, and where a cut is not exact (batch norm) until
-        the whole batch was tried. The first pays for what torch loads, and is not counted.
-        `seconds` come of an estimate; once a pace is known they are held to that.
+        The search exceeds its time until a size fits, and for networks whose gradient depends on
+        the micro-batches (batch norm) until the whole batch was tried. The first size is not
+        counted, because torch loads code during it.
+
+        Args:
+            seconds: estimated time to spend; corrected as soon as the speed was measured.
         """
         began = None
         while size := self._next():
@@ -128,7 +146,7 @@ class Bench:
         return [self._shapes[size] for size in sorted(self._shapes)]
 
     def _allowed(self, seconds: float) -> float:
-        """Seconds for the micro-batches, the evaluation left out, by the fastest pace so far."""
+        """Return the seconds for micro-batches, without evaluation, from the best speed so far."""
         pace = max((one.samples_per_second for one in self._fitting().values()), default=0.0)
         if not pace:
             return seconds
@@ -139,12 +157,12 @@ class Bench:
         return allowed - min(allowed / 3, images / pace * FORWARD_SHARE)
 
     def _cost(self, size: int) -> float:
-        """Seconds that it may take to execute a size."""
+        """Return the seconds that running a size may take."""
         once = self._expected_seconds(size)
         return once * min(2.0, self._batch_size / size) + (once if once < LONG_SECONDS else 0.0)
 
     def evaluation(self) -> tuple[int, int]:
-        """The evaluation batch size that keeps the headroom, halved until it does; its peak."""
+        """Return the largest evaluation batch size that fits, by halving, and its peak in bytes."""
         size = min(EVALUATION_BATCH_SIZE, len(self._images.test))
         while True:
             peak = self._evaluate(size)
@@ -153,7 +171,7 @@ class Bench:
             size //= 2
 
     def _next(self) -> int | None:
-        """The next size to execute: the one that the preset names, or what the line expects."""
+        """Return the next size to run: that of the preset, or the one `next_size` proposes."""
         if self._only is not None:
             return None if self._shapes else self._only
         tried = list(self._shapes.values())
@@ -170,7 +188,7 @@ class Bench:
         return {size: shape for size, shape in self._shapes.items() if fits(shape, self._limit)}
 
     def _execute(self, size: int) -> None:
-        """Measure the peak over two micro-batches, the second beside the first one's results."""
+        """Measure the peak over two micro-batches, since the gradient exists during the second."""
         peaks: list[int] = []
         count = min(2 * size, self._batch_size)
 
@@ -178,21 +196,21 @@ class Bench:
             with measured(self._device, self._held()) as peak:
                 gradient, update = self._step(size, count)
             peaks.append(peak.bytes)
-            if gradient > LONG_SECONDS:  # being watched costs next to nothing then
+            if gradient > LONG_SECONDS:  # measuring memory has not slowed it down noticeably
                 self._note(size, gradient * size / count, update)
 
-        first = not self._shapes  # before it the optimizer does not hold what it will keep
+        first = not self._shapes  # the optimizer creates its state in the first step
         self._shapes[size] = Shape(size, failed="out of memory")
-        if first and not self._had_room(lambda: self._step(size, count)):
+        if first and not self._fits(lambda: self._step(size, count)):
             return
-        if self._had_room(step) and (
-            size in self._gradient_seconds or self._had_room(lambda: self._time(size))
+        if self._fits(step) and (
+            size in self._gradient_seconds or self._fits(lambda: self._time(size))
         ):
             pace = self._samples_per_second(size)
             self._shapes[size] = Shape(size, peaks[0] + self._stepper.instrument_bytes, pace)
 
-    def _had_room(self, work: Callable[[], object]) -> bool:
-        """Do some work; False where memory ran out, and then what it held is free again."""
+    def _fits(self, work: Callable[[], object]) -> bool:
+        """Do some work, and return False if memory ran out; its memory is freed then."""
         raise_if(self._halted)
         try:
             work()
@@ -201,12 +219,12 @@ class Bench:
                 raise
         else:
             return True
-        if self._device.type == "cuda":  # not before the error lets go of what it holds
+        if self._device.type == "cuda":  # only here, because the error referred to tensors
             torch.cuda.empty_cache()
         return False
 
     def _step(self, size: int, count: int) -> tuple[float, float]:
-        """One step on `count` images; the seconds of its gradient and of its update."""
+        """Take a step on `count` images; return the seconds of its gradient and of its update."""
         self._stepper.micro_batch_size = size
         began = self._now()
         self._stepper.gradient(self._order[:, :count])
@@ -216,7 +234,7 @@ class Bench:
         return between - began, self._now() - between
 
     def _time(self, size: int) -> None:
-        """Time a step on a batch that one micro-batch of this size holds whole."""
+        """Time a step on a batch of one micro-batch."""
         self._note(size, *self._step(size, size))
 
     def _note(self, size: int, gradient: float, update: float) -> None:
@@ -224,10 +242,10 @@ class Bench:
         self._update_seconds.append(update)
 
     def _take_turns(self, deadline: float) -> None:
-        """Time the promising sizes again and again, in turn: the machine's mood hits all alike."""
+        """Time the promising sizes in turn, so that changes of the machine's speed affect all."""
         good = self._fitting()
         best = max((one.samples_per_second for one in good.values()), default=0.0)
-        # the largest takes its turns in any case: it is what the others are compared with
+        # the largest is always timed, because the others are compared with it
         sizes = [
             size
             for size, one in good.items()
@@ -237,7 +255,7 @@ class Bench:
             if time.perf_counter() + sum(map(self._expected_seconds, sizes)) > deadline:
                 return
             for size in sizes:
-                if not self._had_room(lambda size=size: self._time(size)):  # type: ignore[misc]
+                if not self._fits(lambda size=size: self._time(size)):  # type: ignore[misc]
                     self._shapes[size] = Shape(size, failed="out of memory")
                     return
             for size in sizes:
@@ -249,7 +267,7 @@ class Bench:
             sizes = self._close(sizes)
 
     def _close(self, sizes: list[int]) -> list[int]:
-        """Those that may be the fastest, and the largest: so there is time for more turns."""
+        """Return the sizes close to the fastest, and the largest, to time them more often."""
         paces = {size: self._shapes[size].samples_per_second for size in sizes}
         least = CLOSE * max(paces.values(), default=0.0)
         return [size for size in sizes if paces[size] >= least or size == max(sizes)]
@@ -262,13 +280,13 @@ class Bench:
         return self._gradient_seconds[nearest][-1] * size / nearest
 
     def _samples_per_second(self, size: int) -> float:
-        """Of whole steps: as many gradients as it takes, and an update."""
+        """Return the speed of whole steps, of as many gradients as needed and an update."""
         parts = self._batch_size / size
         gradients = parts * median(self._gradient_seconds[size])
         return self._batch_size / (gradients + median(self._update_seconds))
 
     def _evaluate(self, size: int) -> int | None:
-        """The peak over two batches of images that are gathered, as those of the train part are."""
+        """Return the peak over two batches of the training part; None if memory ran out."""
         images, peaks = self._images, list[int]()
         parts = torch.split(images.train_part[: 2 * size], size)
 
@@ -278,7 +296,7 @@ class Bench:
                 evaluate(self._stepper.stack.passes, gathered)
             peaks.append(peak.bytes)
 
-        return peaks[0] if self._had_room(work) else None
+        return peaks[0] if self._fits(work) else None
 
     def _held(self) -> list[torch.Tensor]:
         return [*self._images.held(), *self._stepper.held(), self._order]

@@ -1,1 +1,1 @@
-"""A training from its first step to its last."""
+"""Trains replicates from their first step to their last."""

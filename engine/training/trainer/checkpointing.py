@@ -1,4 +1,4 @@
-"""Keeps a training on disk: when, and what is said where that fails."""
+"""Writes checkpoints of a training when they are due, and resumes from the newest usable one."""
 
 import contextlib
 import time
@@ -10,13 +10,16 @@ from batchscope.engine.errors import printable
 from batchscope.engine.training.trainer import snapshot
 from batchscope.engine.training.trainer.state import TrainingState
 
-MOST_SHARE = 0.02  # of the time, that keeping may take
+MOST_SHARE = 0.02  # the share of the time that writing checkpoints may take
 
 
 class CheckpointWriter:
-    """The checkpoints of one attempt in `folder`; without a folder nothing is kept.
+    """Writes the checkpoints of one attempt, which take at most a fiftieth of the time.
 
-    Writing takes no more than a fiftieth of the time. `warn` says what goes wrong.
+    Args:
+        folder: folder of the checkpoints; None writes none.
+        attempt: number of the attempt.
+        warn: called with the text of each warning.
     """
 
     def __init__(self, folder: Path | None, attempt: int, warn: Callable[[str], None]) -> None:
@@ -26,11 +29,14 @@ class CheckpointWriter:
         self._last = time.monotonic()
 
     def due(self, apart: float) -> bool:
-        """Whether the last durable point is `apart` seconds ago, and what it cost made up for."""
+        """Return whether a checkpoint may be written again.
+
+        That is `apart` seconds after the last one, or later if that one took long to write.
+        """
         return time.monotonic() - self._last > max(apart, self._cost / MOST_SHARE)
 
-    def keep(self, training: TrainingState) -> bool:
-        """Make the training durable as it stands; False where the disk refuses: it goes on.
+    def save(self, training: TrainingState) -> bool:
+        """Write a checkpoint, and return False if the disk refuses; training continues then.
 
         Raises:
             Superseded: a later attempt of the trial has written its checkpoint.
@@ -46,30 +52,33 @@ class CheckpointWriter:
             except OSError as error:
                 if not self._refused:
                     why = printable(error.strerror or error)
-                    self._warn(f"no checkpoint could be written ({why}); the training goes on")
+                    self._warn(f"cannot write a checkpoint ({why}); training continues without")
                 self._refused = True
         self._last = time.monotonic()
         self._cost = self._last - began
         return not self._refused
 
-    def take_up(self, training: TrainingState, begin_anew: Callable[[], None]) -> bool:
-        """Put a training that has not begun to its newest whole checkpoint; False without one.
+    def restore(self, training: TrainingState, begin_anew: Callable[[], None]) -> bool:
+        """Restore the newest usable checkpoint, and return whether there is one.
 
-        One that is damaged or does not fit is passed over, and said; what it may have moved is
-        undone by `begin_anew`.
+        A checkpoint that is damaged or of another training is passed over with a warning.
+
+        Args:
+            training: a training that has not begun.
+            begin_anew: sets the training up again after a checkpoint that could not be restored.
         """
         for path in checkpoints.candidates(self._folder) if self._folder else ():
             try:
-                snapshot.put_back(training, checkpoints.read(path)[1])
+                snapshot.restore(training, checkpoints.read(path)[1])
             except FileNotFoundError:
                 continue
-            except Exception as error:  # torch raises what it likes at bytes that it cannot read
-                known = isinstance(error, checkpoints.Damaged | snapshot.Misfit)
-                why = str(error) if known else f"{type(error).__name__}: {error}"
+            except Exception as error:  # torch raises many kinds for bytes that it cannot read
+                expected = isinstance(error, checkpoints.Damaged | snapshot.Misfit)
+                why = str(error) if expected else f"{type(error).__name__}: {error}"
                 self._warn(f"{path.name} is passed over: {printable(why)[:300]}")
                 if isinstance(error, checkpoints.Damaged):
                     with contextlib.suppress(OSError):
-                        path.unlink()  # it shall not take the place of a whole one
+                        path.unlink()  # only two are kept, and a damaged one would be one of them
                 begin_anew()
             else:
                 return True

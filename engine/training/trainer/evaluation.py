@@ -1,4 +1,4 @@
-"""Loss and accuracy at fixed weights, of all replicates of a training, in pieces that fit."""
+"""Computes loss and accuracy of all replicates at fixed weights, in batches that fit in memory."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,7 +15,7 @@ from batchscope.engine.training.trainer.train_step import Stepper
 
 
 class Evaluation(NamedTuple):
-    """Mean cross-entropy per sample (nats) and the fraction classified right."""
+    """Mean cross-entropy per sample in nats, and the fraction classified correctly."""
 
     loss: float
     accuracy: float
@@ -27,10 +27,18 @@ def evaluate(
     batches: Iterable[tuple[Tensor, Tensor]],
     missed: list[Tensor] | None = None,
 ) -> list[Evaluation]:
-    """Evaluate every replicate on batches of (images, labels); losses are summed in float64.
+    """Evaluate every replicate; losses are summed in float64.
 
-    To `missed` is added for each batch what it is off by, (R, images) uint8: (predicted − label)
-    mod classes. The device is waited for once, at the end.
+    The device is waited for once, at the end.
+
+    Args:
+        passes: forward pass of R replicates.
+        batches: pairs of images (B, C, H, W) and labels (B,).
+        missed: a list to which (predicted − label) mod classes is appended for each batch, shape
+            (R, B), uint8.
+
+    Returns:
+        The evaluation of each of the R replicates.
     """
     totals, count = None, 0
     for images, labels in batches:
@@ -54,15 +62,19 @@ Cut = Callable[[int], None]
 
 
 class Evaluator:
-    """Evaluates the networks of a stack; where memory runs out, in smaller pieces from then on.
+    """Evaluates the networks of a stack; halves the evaluation batch when memory runs out.
 
-    `cut` is told their new size.
+    Args:
+        stepper: holds the networks.
+        images: the data set.
+        batch_size: images of a batch at first.
+        cut: called with the new batch size after it was halved.
 
     Attributes:
-        batch_size: images of a piece.
-        peak_bytes: the most live tensor bytes of what was measured so far, on a CPU.
-        missed: by how much each replicate missed the classes of the test images, piece by piece,
-            when they were last evaluated.
+        batch_size: images of a batch.
+        peak_bytes: peak of live tensor bytes over all that was measured, on a CPU.
+        missed: (predicted − label) mod classes of the last evaluation on the test images, one
+            tensor (R, B) for each batch.
     """
 
     def __init__(self, stepper: Stepper, images: Images, batch_size: int, cut: Cut) -> None:
@@ -71,7 +83,12 @@ class Evaluator:
         self.missed: list[Tensor] = []
 
     def figures(self, *on: Part, first: bool) -> list[list[Evaluation]]:
-        """On each part of the images, each replicate's; memory is measured the `first` time."""
+        """Return the evaluations of each replicate on each part of the images.
+
+        Args:
+            on: parts of the images.
+            first: whether to measure memory, which is done once a training.
+        """
         while True:
             try:
                 with self.measured() if first else nullcontext():
@@ -91,7 +108,7 @@ class Evaluator:
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Have what is live counted on a CPU, where nobody else does; on a GPU torch does."""
+        """Measure the peak memory of the body on a CPU; on a GPU torch measures it by itself."""
         device = self._stepper.stack.weights.device
         if device.type != "cpu":
             yield

@@ -1,4 +1,4 @@
-"""What a training states of itself, put together from where it stands."""
+"""Builds the events of a training from its present state."""
 
 import math
 
@@ -14,7 +14,7 @@ from batchscope.engine.journal.events import (
     TrialStarted,
 )
 from batchscope.engine.metrics.prediction_codec import pack
-from batchscope.engine.training.instruments.prober import Found
+from batchscope.engine.training.instruments.prober import ProbeResult
 from batchscope.engine.training.instruments.sharpness import SharpnessResult
 from batchscope.engine.training.trainer.evaluation import Evaluation
 from batchscope.engine.training.trainer.replicate import Replicate
@@ -22,7 +22,7 @@ from batchscope.engine.training.trainer.state import TrainingState
 
 
 def started(training: TrainingState, member: Replicate, resumed: bool) -> TrialStarted:
-    """That it begins, at its first step or after those that a checkpoint holds."""
+    """Return the event of its start, at the first step or after a checkpoint."""
     job, stepper = training.job, training.stepper
     return TrialStarted(
         trial=member.trial.id,
@@ -38,15 +38,15 @@ def started(training: TrainingState, member: Replicate, resumed: bool) -> TrialS
         lr=stepper.rates.lr,
         total_samples=stepper.course.total_samples if stepper.course.changes_batch else None,
         resumed_steps=training.at.steps if resumed else None,
-        resumed_epochs=len(member.facts.records),
+        resumed_epochs=len(member.history.records),
         stacked=len(job.plan.members),
         layers=tuple(layer.name for layer in stepper.layers),
         layer_parameters=tuple(layer.parameters for layer in stepper.layers),
     )
 
 
-def probed(training: TrainingState, member: Replicate, share: float, probe: Found) -> Probed:
-    """What was drawn at the moment `share` of its budget."""
+def probed(training: TrainingState, member: Replicate, share: float, probe: ProbeResult) -> Probed:
+    """Return the event of a probe at `share` of the budget."""
     job, at = training.job, training.at
     return Probed(
         trial=member.trial.id,
@@ -62,8 +62,8 @@ def probed(training: TrainingState, member: Replicate, share: float, probe: Foun
 
 
 def predicted(training: TrainingState, member: Replicate) -> Predicted:
-    """What it makes of every test image, as it was last evaluated."""
-    missed = torch.cat([part[member.index] for part in training.judge.missed]).cpu().numpy()
+    """Return the event with the predictions for all test images at the last evaluation."""
+    missed = torch.cat([part[member.index] for part in training.evaluator.missed]).cpu().numpy()
     return Predicted(
         trial=member.trial.id,
         attempt=training.job.attempt,
@@ -77,7 +77,7 @@ def predicted(training: TrainingState, member: Replicate) -> Predicted:
 def sharpness(
     training: TrainingState, member: Replicate, epsilon: float, measured: SharpnessResult
 ) -> SharpnessMeasured:
-    """How far its loss rises in the box of that half-width around its weights."""
+    """Return the event of a sharpness, measured in the box of half-width `epsilon`."""
     return SharpnessMeasured(
         trial=member.trial.id,
         attempt=training.job.attempt,
@@ -85,18 +85,18 @@ def sharpness(
         epsilon=epsilon,
         dimensions=measured.dimensions,
         samples=measured.samples,
-        loss=measured.climb.loss,
-        highest_loss=measured.climb.highest,
-        sharpness=measured.climb.sharpness,
-        evaluations=measured.climb.evaluations,
-        iterations=measured.climb.iterations,
+        loss=measured.maximum.loss,
+        highest_loss=measured.maximum.highest,
+        sharpness=measured.maximum.sharpness,
+        evaluations=measured.maximum.evaluations,
+        iterations=measured.maximum.iterations,
         seconds=measured.seconds,
-        reason=measured.climb.reason,
+        reason=measured.maximum.reason,
     )
 
 
 def progress(training: TrainingState, member: Replicate) -> Progress:
-    """How far it is by now."""
+    """Return the event of its present position."""
     job, at, reserved = training.job, training.at, None
     if training.device.type == "cuda":
         reserved = torch.cuda.memory_reserved(training.device)
@@ -118,34 +118,34 @@ def epoch(
     test: Evaluation,
     held: Evaluation | None,
 ) -> EpochRecord:
-    """The figures of the epoch that ends now for a replicate."""
+    """Return the figures of the epoch that ends now; `held` is the validation part's, if any."""
     at, stepper = training.at, training.stepper
     return EpochRecord(
         epoch=at.epoch,
         steps=at.steps,
         samples=at.samples,
         lr=stepper.lr,
-        train_loss=known(train.loss),
+        train_loss=finite_or_none(train.loss),
         train_accuracy=train.accuracy,
-        test_loss=known(test.loss),
+        test_loss=finite_or_none(test.loss),
         test_accuracy=test.accuracy,
         seconds=training.clock.epoch_seconds,
         warm_up_seconds=training.clock.warm_up_seconds,
         epoch_samples=at.epoch_samples,
         peak_memory_bytes=_peak_memory(training),
         last_batch_size=at.batch_size or stepper.stage.batch_size,
-        validation_loss=known(held.loss) if held else None,
+        validation_loss=finite_or_none(held.loss) if held else None,
         validation_accuracy=held.accuracy if held else None,
         **stepper.fields(member.index),
     )
 
 
-def known(value: float) -> float | None:
-    """Return a number as events state it: None where it is not finite."""
+def finite_or_none(value: float) -> float | None:
+    """Return a number as events hold it: None if it is not finite."""
     return value if math.isfinite(value) else None
 
 
 def _peak_memory(training: TrainingState) -> int:
     if training.device.type == "cuda":
         return torch.cuda.max_memory_allocated(training.device)
-    return training.judge.peak_bytes
+    return training.evaluator.peak_bytes

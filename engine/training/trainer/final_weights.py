@@ -1,4 +1,4 @@
-"""Final weights that a trial leaves behind, for whoever looks at the way between two of them."""
+"""Saves and loads the final weights of a trial, from which loss curves along lines are computed."""
 
 import io
 from pathlib import Path
@@ -12,15 +12,15 @@ from batchscope.engine.training.model.flat_model import FlatModel
 
 
 class Unreadable(Problem):
-    """The final weights of a trial are not there, or not whole."""
+    """The final weights of a trial are missing or damaged."""
 
 
-def leave(folder: Path, attempt: int, steps: int, flat: FlatModel) -> None:
-    """Write the weights (P,) and what the network keeps beside them, whole or not at all.
+def save(folder: Path, attempt: int, steps: int, flat: FlatModel) -> None:
+    """Write the weights (P,) and the buffers of a network, atomically.
 
     Raises:
-        Superseded: a later attempt of the trial has left its weights.
-        OSError: the disk refuses.
+        Superseded: a later attempt of the trial has written its weights.
+        OSError: the file cannot be written.
     """
     content = {
         "weights": flat.weights.detach().clone(),
@@ -31,13 +31,13 @@ def leave(folder: Path, attempt: int, steps: int, flat: FlatModel) -> None:
     checkpoints.write(folder, attempt, steps, buffer.getvalue())
 
 
-def take_up(folder: Path, length: int) -> Tensor:
-    """The final weights (P,) that lie in a folder, on the CPU; P must be `length`.
+def load(folder: Path, length: int) -> Tensor:
+    """Return the final weights that a folder holds, on the CPU, shape (`length`,).
 
     Raises:
-        Unreadable: they are not there, not whole, or of another network.
+        Unreadable: they are missing, damaged, or of another network.
     """
-    why = "they are not there"
+    why = "they are missing"
     for path in checkpoints.candidates(folder):
         try:
             content = torch.load(

@@ -1,5 +1,4 @@
-"""Runs the instruments: probes at the moments that settings name, and what comes after the last
-step."""
+"""Runs the measurements that interrupt a training: probes, and those after its last step."""
 
 from collections.abc import Callable
 
@@ -10,56 +9,64 @@ from batchscope.engine.training.trainer.reporter import Reporter
 from batchscope.engine.training.trainer.state import TrainingState
 
 
-class Ending:
-    """Measures and leaves what the settings and the job of a training ask for."""
+class FinalMeasurements:
+    """Measures and saves what settings and job ask for after the last step."""
 
-    def __init__(self, training: TrainingState, teller: Reporter, pause: PauseGate) -> None:
-        self._training, self._teller, self._pause = training, teller, pause
+    def __init__(self, training: TrainingState, reporter: Reporter, pause: PauseGate) -> None:
+        self._training, self._reporter, self._pause = training, reporter, pause
 
-    def sharpen(self, member: Replicate, keep: Callable[[], None]) -> None:
-        """Measure how sharp the minimum is that a member has come to, box by box.
+    def measure_sharpness(self, member: Replicate, save_if_due: Callable[[], None]) -> None:
+        """Measure the sharpness of a member's minimum, one box after the other.
 
-        `keep` makes what was measured durable, if it is time to.
-        What a replicate's `go_on` raises goes through: the weights are back by then.
+        Exceptions of the replicate's `check_cancelled` pass through; the weights are restored
+        before.
+
+        Args:
+            member: the replicate.
+            save_if_due: called after each box; writes a checkpoint if one is due.
         """
-        for epsilon in member.left_to_climb():
-            held = self._pause.seconds
-            measured = member.sharpener.measure(epsilon)
+        for epsilon in member.epsilons_to_measure():
+            paused = self._pause.seconds
+            measured = member.sharpness_meter.measure(epsilon)
             if measured.cut:
-                self._teller.cut(member.sharpener.micro_batch_size, probe=True)
-            measured = measured._replace(seconds=measured.seconds - (self._pause.seconds - held))
+                self._reporter.cut(member.sharpness_meter.micro_batch_size, probe=True)
+            measured = measured._replace(seconds=measured.seconds - (self._pause.seconds - paused))
             event = event_builders.sharpness(self._training, member, epsilon, measured)
-            member.facts.sharpness.append(event)
-            keep()
-            self._teller.state(event)
+            member.history.sharpness.append(event)
+            save_if_due()
+            self._reporter.state(event)
 
-    def leave_weights(self, member: Replicate) -> None:
-        """Leave its final weights on the disk, where somebody asked for them."""
+    def save_weights(self, member: Replicate) -> None:
+        """Write the final weights of a member to disk, if the job asks for them."""
         folder = self._training.job.weights.get(member.trial.id)
         if folder is not None:
-            self._teller.leave(member, folder)
+            self._reporter.save_weights(member, folder)
 
 
 class InstrumentRunner:
-    """Has a training hold still where a moment has come; its clock does not count that.
+    """Probes the replicates at the moments that the settings name, with the clock stopped.
 
-    `keep` makes what was found durable, if it is time to, and `let_go` ends a replicate that
-    nobody wants any more.
+    Args:
+        training: the present state of the training.
+        reporter: reports what was found.
+        pause: counts the seconds of a pause, which are no part of a probe's time.
+        save_if_due: writes a checkpoint if one is due.
+        stop: ends a replicate that was dropped during its probe.
     """
 
     def __init__(
         self,
         training: TrainingState,
-        teller: Reporter,
+        reporter: Reporter,
         pause: PauseGate,
-        keep: Callable[[], None],
-        let_go: Callable[[Replicate], None],
+        save_if_due: Callable[[], None],
+        stop: Callable[[Replicate], None],
     ) -> None:
-        self._training, self._teller, self._pause = training, teller, pause
-        self._keep, self._let_go = keep, let_go
+        self._training, self._reporter, self._pause = training, reporter, pause
+        self._save_if_due, self._stop = save_if_due, stop
 
-    def examine(self) -> None:
-        """Probe all where a moment has come."""
+    def probe_if_due(self) -> None:
+        """Probe all replicates if the training has reached a moment for it."""
         training, seconds = self._training, self._training.clock.total()
         share = training.moments.reached(training.at.steps, seconds)
         if share is None:
@@ -69,14 +76,14 @@ class InstrumentRunner:
                 self._probe_all(share)
                 share = training.moments.reached(training.at.steps, seconds)
 
-    def examine_last(self, member: Replicate) -> None:
-        """Probe one at its end, if that is a moment and has not come."""
+    def probe_at_end(self, member: Replicate) -> None:
+        """Probe a replicate that ends, if the end is one of the moments and was not reached yet."""
         share = self._training.moments.last
         if share is not None:
             self._probe(member, share)
 
     def _probe_all(self, share: float) -> None:
-        """Probe each at this moment, which is still to come until all of them are."""
+        """Probe every replicate; checkpoints list the moment as due until all are probed."""
         self._training.moments.put_back(share)
         for member in list(self._training.active):
             self._probe(member, share)
@@ -85,16 +92,16 @@ class InstrumentRunner:
     def _probe(self, member: Replicate, share: float) -> None:
         if member.has_probed(share):
             return
-        held = self._pause.seconds
+        paused = self._pause.seconds
         try:
             probe = member.prober.probe(share)
         except Dropped:
-            self._let_go(member)
+            self._stop(member)
             return
         if probe.cut:
-            self._teller.cut(member.prober.micro_batch_size, probe=True)
-        probe = probe._replace(seconds=probe.seconds - (self._pause.seconds - held))
+            self._reporter.cut(member.prober.micro_batch_size, probe=True)
+        probe = probe._replace(seconds=probe.seconds - (self._pause.seconds - paused))
         event = event_builders.probed(self._training, member, share, probe)
-        member.facts.probes.append(event)
-        self._keep()
-        self._teller.state(event)
+        member.history.probes.append(event)
+        self._save_if_due()
+        self._reporter.state(event)

@@ -1,4 +1,4 @@
-"""What a worker is asked to train, and where."""
+"""The order to train a group of replicates, as a worker receives it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,14 +11,21 @@ from batchscope.engine.training.data_parallel.leader import Team
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """What a worker is asked to train, and where.
+    """What to train, and where.
 
-    The `members` of the plan differ in their seeds alone. All are computed, so that the bits of one
-    do not depend on who else is there; only those that `active` names are trained to an end and
-    stated. With `checkpoints`, a folder, the training is kept there and goes on from what it holds
-    of the same trials on the same images, which `data_digest` tells. `weights` are the folders in
-    which members that finish leave their final weights. The `team` divides every batch of a trial
-    that has several workers.
+    Attributes:
+        members: all replicates of the plan, which differ only in their seeds. All are computed, so
+            that the bits of one do not depend on which others are still active.
+        active: ids of the members that are trained to an end and reported.
+        plan: micro-batch size, threads and precision of the group.
+        attempt: number of the attempt.
+        worker: number of the worker.
+        device: name of the device, such as "cpu" or "cuda:0".
+        checkpoints: folder for checkpoints; the training resumes from the newest one in it that is
+            of the same trials on the same images. None: no checkpoints.
+        data_digest: SHA-256 of the images.
+        weights: for some trials, the folder in which to save the final weights.
+        team: the workers that divide every batch of a trial; None for one worker.
     """
 
     members: tuple[Trial, ...]

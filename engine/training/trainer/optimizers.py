@@ -1,4 +1,4 @@
-"""Optimizers on the one buffer: all of them work elementwise."""
+"""Builds the optimizer of a stack; all work elementwise, so one buffer holds all replicates."""
 
 from typing import Any, Protocol
 
@@ -10,28 +10,34 @@ from batchscope.engine.spec import Train
 
 
 class Optimizer(Protocol):
-    """What the training asks of an optimizer, as torch's have it."""
+    """The methods of torch's optimizers that the training uses."""
 
     param_groups: list[dict[str, Any]]
 
     @property
     def state(self) -> Any:
-        """What it keeps of each parameter."""
+        """Return the state of each parameter, such as its momentum."""
 
     def step(self) -> Any:
-        """Move the weights by their gradient."""
+        """Update the weights with their gradient."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What it keeps, to be loaded again."""
+        """Return the state, for a checkpoint."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what was kept."""
+        """Continue from a state."""
 
 
 class PlainSGD:
-    """w ← w − lr (g + λ w): torch's arithmetic, without what its classes do around a step.
+    """SGD without momentum, w ← w − lr (g + λ w), with the same bits as torch's.
 
-    That costs 20 µs, as much as the arithmetic of a network of 100,000 weights.
+    It leaves out the bookkeeping of torch's class, which costs 20 µs a step: as much as the
+    arithmetic of a network of 100,000 weights.
+
+    Args:
+        weights: parameter with its gradient in `grad`.
+        lr: learning rate.
+        weight_decay: λ.
     """
 
     def __init__(self, weights: nn.Parameter, lr: float, weight_decay: float) -> None:
@@ -40,7 +46,7 @@ class PlainSGD:
         self._weights, self._decay = weights, weight_decay
 
     def step(self) -> None:
-        """Move the weights by their gradient."""
+        """Update the weights with their gradient."""
         weights, gradient = self._weights.detach(), self._weights.grad
         assert gradient is not None
         if self._decay:
@@ -48,18 +54,23 @@ class PlainSGD:
         weights.add_(gradient, alpha=-self.param_groups[0]["lr"])
 
     def state_dict(self) -> dict[str, Any]:
-        """The learning rate, which is all there is."""
+        """Return the learning rate, which is the whole state."""
         return {"lr": self.param_groups[0]["lr"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what was kept."""
+        """Continue from a state."""
         self.param_groups[0]["lr"] = state_dict["lr"]
 
 
 def build_optimizer(weights: nn.Parameter, train: Train, rates: Rates) -> Optimizer:
-    """The optimizer a preset names; `momentum` is used by momentum and nesterov.
+    """Return the optimizer that a preset names.
 
-    Fused where torch has it: one pass over the buffers instead of up to ten.
+    It is fused where torch offers that: one pass over the buffers instead of up to ten.
+
+    Args:
+        weights: parameter (R, P) with its gradient in `grad`.
+        train: the `[train]` table; `momentum` is used by momentum and nesterov only.
+        rates: learning rate, betas and epsilon after scaling with the batch size.
     """
     decay, lr = train.weight_decay, rates.lr
     match train.optimizer:
@@ -93,15 +104,16 @@ def build_optimizer(weights: nn.Parameter, train: Train, rates: Rates) -> Optimi
                 fused=True,
             )
         case "adagrad":
-            fused = weights.device.type == "cpu" or None  # on a GPU torch has none
+            fused = weights.device.type == "cpu" or None  # torch has no fused Adagrad for GPUs
             return optim.Adagrad([weights], lr=lr, weight_decay=decay, fused=fused)
         case "rmsprop":
             return optim.RMSprop([weights], lr=lr, weight_decay=decay)
 
 
 def load_optimizers() -> None:
-    """Have torch load what its optimizers import when the first is made: over a second's worth.
+    """Import what torch's optimizers import when the first one is built.
 
-    It is torch's compiler, which `PlainSGD` does without, as does a worker that trains with it.
+    That is torch's compiler, and takes over a second. A worker that trains with `PlainSGD` does not
+    need it.
     """
     optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)

@@ -1,4 +1,4 @@
-"""How far a training is, in numbers alone: all that its figures depend on beside tensors."""
+"""The state of a training that is not tensors: clock, position, and what was reported."""
 
 import time
 
@@ -16,9 +16,12 @@ FIRST_WAIT = 5
 
 
 class Clock(msgspec.Struct):
-    """Seconds of training: evaluation, probes, reports and checkpoints are left out.
+    """Counts the seconds of training, without evaluation, probes, reports and checkpoints.
 
-    So are those of warming up, which are told apart.
+    Attributes:
+        seconds: seconds counted so far, without those since the last `start`.
+        epoch_seconds: those of the present epoch.
+        warm_up_seconds: seconds of warming up in this epoch, which are not counted elsewhere.
     """
 
     seconds: float = 0.0
@@ -28,66 +31,78 @@ class Clock(msgspec.Struct):
 
     @property
     def running(self) -> bool:
-        """Whether it counts now."""
+        """Whether the clock is running."""
         return self._since is not None
 
     def start(self) -> None:
-        """Go on counting."""
+        """Start or continue counting."""
         self._since = time.perf_counter()
 
     def stop(self) -> None:
-        """Stop counting, if it does."""
+        """Stop counting; does nothing if the clock is not running."""
         if self._since is not None:
             passed = time.perf_counter() - self._since
             self._since = None
             self.count(passed)
 
     def count(self, seconds: float) -> None:
-        """Count seconds that were taken apart."""
+        """Add seconds of training that were measured elsewhere."""
         self.seconds += seconds
         self.epoch_seconds += seconds
 
-    def leave_out(self, seconds: float) -> None:
-        """Take seconds that it has just counted for those of warming up."""
+    def count_as_warm_up(self, seconds: float) -> None:
+        """Move the last `seconds` from training to warming up."""
         self.warm_up_seconds += seconds
         if self._since is not None:
             self._since += seconds
 
     def begin_epoch(self) -> None:
-        """Count those of an epoch anew."""
+        """Set the seconds of the epoch to zero."""
         self.epoch_seconds = self.warm_up_seconds = 0.0
 
     def total(self) -> float:
-        """Seconds so far."""
+        """Return the seconds of training so far."""
         return self.seconds + (0.0 if self._since is None else time.perf_counter() - self._since)
 
 
 class Regrowth(msgspec.Struct):
-    """When the micro-batch of the plan is tried again after memory ran out.
+    """Decides when to try the planned micro-batch size again after memory ran out.
 
-    Whoever took the memory may have left: after `FIRST_WAIT` epochs, after twice as many where
-    that fails, and so on, so that a shortage which stays costs ever fewer failed steps.
+    The process that took the memory may have ended. The first trial is after `FIRST_WAIT` epochs,
+    and each failure doubles the wait, so that a lasting shortage costs few failed steps.
+
+    Attributes:
+        epoch: the epoch from which on to try.
+        wait: epochs to wait after the next failure.
     """
 
     epoch: int = 0
     wait: int = FIRST_WAIT
 
-    def put_off(self, epoch: int) -> None:
-        """Memory ran out in this epoch."""
+    def postpone(self, epoch: int) -> None:
+        """Wait again, because memory ran out in this epoch."""
         self.epoch, self.wait = epoch + self.wait, 2 * self.wait
 
     def due(self, epoch: int) -> bool:
-        """Whether to try it at the beginning of this epoch."""
+        """Return whether to try the planned size at the beginning of this epoch."""
         return epoch >= self.epoch
 
 
 class Position(msgspec.Struct):
-    """How far a training is: `steps` and `samples` are totals that the optimizer has seen.
+    """The position of a training.
 
-    Between two epochs `within` is false. Within one, the first `epoch_samples` images of its
-    order are taken, and the slice of norms under way began after `slice_first` steps, holds
-    `filled` of them, and began at `slice_from` seconds. `over` says that the budget is spent, or
-    that every replicate has ended. `batch_size` is the one that the last step went by.
+    Attributes:
+        epoch: number of the present epoch, from 1; 0 before the first.
+        steps: optimizer steps so far.
+        samples: samples used so far.
+        over: whether the budget is spent, or every replicate has ended.
+        within: whether the training is inside an epoch.
+        batch_size: batch size of the stage of the last step.
+        epoch_samples: images used so far in the present epoch.
+        slice_first: steps before the present slice of gradient norms.
+        filled: steps in the present slice.
+        slice_from: seconds of training at the start of the slice, for budgets in seconds.
+        regrowth: when the planned micro-batch size is tried again.
     """
 
     epoch: int = 0
@@ -109,11 +124,11 @@ class Position(msgspec.Struct):
         self.slice_first, self.filled = self.steps, 0
 
 
-class Facts(msgspec.Struct):
-    """What a trial has stated since its first step and cannot be measured again.
+class History(msgspec.Struct):
+    """What a trial has reported since its first step and cannot measure again.
 
-    They go with every checkpoint: a statement can be lost between a worker and the journal.
-    `predicted` is there once its last figures are.
+    It is part of every checkpoint, because an event can be lost between worker and journal.
+    `predicted` is set together with the last epoch.
     """
 
     records: list[EpochRecord] = []

@@ -1,35 +1,40 @@
-"""One replicate of a training: what is its own beside a row of weights."""
+"""One replicate of a training: all it has besides its row of weights."""
 
 from batchscope.engine.journal.events import EpochRecord
 from batchscope.engine.spec import Trial
 from batchscope.engine.training.instruments.prober import Prober
 from batchscope.engine.training.instruments.sharpness import SharpnessMeter
 from batchscope.engine.training.model.flat_model import FlatModel
-from batchscope.engine.training.trainer.progress import Facts
+from batchscope.engine.training.trainer.progress import History
 
 
 class Replicate:
-    """A replicate that is trained and stated, the row `index` of the stack.
+    """A replicate that is trained and reported: row `index` of the stack.
 
     Attributes:
-        facts: what it has stated since its first step.
-        pending: epochs that no checkpoint holds yet.
+        history: what it has reported since its first step.
+        pending: epochs that are in no checkpoint yet.
     """
 
     def __init__(
-        self, trial: Trial, index: int, flat: FlatModel, prober: Prober, sharpener: SharpnessMeter
+        self,
+        trial: Trial,
+        index: int,
+        flat: FlatModel,
+        prober: Prober,
+        sharpness_meter: SharpnessMeter,
     ) -> None:
         self.trial, self.index, self.flat, self.prober = trial, index, flat, prober
-        self.sharpener = sharpener
-        self.facts = Facts()
+        self.sharpness_meter = sharpness_meter
+        self.history = History()
         self.pending: list[EpochRecord] = []
 
     def has_probed(self, share: float) -> bool:
-        """Whether it was probed at this share of its budget."""
-        return any(probe.at_share == share for probe in self.facts.probes)
+        """Return whether it was probed at this share of its budget."""
+        return any(probe.at_share == share for probe in self.history.probes)
 
-    def left_to_climb(self) -> list[float]:
-        """The half-widths at which its sharpness is asked for and not yet known."""
-        known = {each.epsilon for each in self.facts.sharpness}
-        asked = dict.fromkeys(self.trial.settings.sharpness.epsilon)
-        return [each for each in asked if each not in known]
+    def epsilons_to_measure(self) -> list[float]:
+        """Return the half-widths ε at which the sharpness is still to be measured."""
+        measured = {each.epsilon for each in self.history.sharpness}
+        wanted = dict.fromkeys(self.trial.settings.sharpness.epsilon)
+        return [each for each in wanted if each not in measured]

@@ -1,4 +1,4 @@
-"""States what becomes of the members of a training, to whoever writes it down."""
+"""Reports what happens to the members of a training, as events."""
 
 import time
 from collections.abc import Callable
@@ -21,39 +21,43 @@ from batchscope.engine.training.trainer import event_builders, final_weights
 from batchscope.engine.training.trainer.replicate import Replicate
 from batchscope.engine.training.trainer.state import TrainingState
 
-RESTATED = 100  # epochs in one line
+RESTATED = 100  # epochs in one event after a resume
 
 
 class Reporter:
-    """Hands on the events of a training by `state`."""
+    """Builds the events of a training and passes each to `state`."""
 
     def __init__(self, training: TrainingState, state: Callable[[AnyEvent], None]) -> None:
         self._training, self.state = training, state
         self._last_stated = time.monotonic()
 
     def due(self, apart: float) -> bool:
-        """Whether progress was last stated more than so many seconds ago."""
+        """Return whether the last progress event is more than `apart` seconds old."""
         return time.monotonic() - self._last_stated > apart
 
     def begin(self, resumed: bool) -> None:
-        """That all begin, and after a checkpoint what may have been lost on its way before."""
+        """Report that all members start.
+
+        After a resume, the earlier events are reported again: some may not have reached the journal
+        when the training was interrupted.
+        """
         for member in self._training.active:
             self.state(event_builders.started(self._training, member, resumed))
             if resumed:
                 self._restate(member)
 
     def _restate(self, member: Replicate) -> None:
-        facts = member.facts
+        history = member.history
         stated: list[MicroBatchCut | Probed | SharpnessMeasured]
-        stated = [*facts.cuts, *facts.probes, *facts.sharpness]
+        stated = [*history.cuts, *history.probes, *history.sharpness]
         for event in stated:
             self.state(msgspec.structs.replace(event, attempt=self._training.job.attempt))
-        for first in range(0, len(member.facts.records), RESTATED):
-            member.pending = member.facts.records[first : first + RESTATED]
+        for first in range(0, len(member.history.records), RESTATED):
+            member.pending = member.history.records[first : first + RESTATED]
             self.epochs(member)
 
     def progress(self) -> None:
-        """How far each is."""
+        """Report the position of each member."""
         self._last_stated = time.monotonic()
         for member in self._training.active:
             self.state(event_builders.progress(self._training, member))
@@ -61,7 +65,14 @@ class Reporter:
     def cut(
         self, size: int, evaluation: bool = False, probe: bool = False, grew: bool = False
     ) -> None:
-        """That all go on with another micro-batch, which is one of their facts from now on."""
+        """Report that all members continue with another micro-batch size.
+
+        Args:
+            size: samples of the new micro-batch.
+            evaluation: whether it is that of the evaluation.
+            probe: whether it is that of probes or of the sharpness.
+            grew: whether the planned size is tried again.
+        """
         for member in self._training.active:
             event = MicroBatchCut(
                 trial=member.trial.id,
@@ -72,11 +83,16 @@ class Reporter:
                 probe=probe,
                 grew=grew,
             )
-            member.facts.cuts.append(event)
+            member.history.cuts.append(event)
             self.state(event)
 
     def epochs(self, member: Replicate, last: bool = False) -> None:
-        """The epochs that were not stated yet; after the `last` the end follows at once."""
+        """Report the epochs that were not reported yet.
+
+        Args:
+            member: the replicate.
+            last: whether its end is reported next, to be written together with these epochs.
+        """
         if member.pending:
             self.state(
                 EpochsFinished(
@@ -90,26 +106,29 @@ class Reporter:
         self._last_stated = time.monotonic()
 
     def predicted(self, member: Replicate) -> None:
-        """What it says of the test images at its end; a checkpoint of old may not know."""
-        if member.facts.predicted is not None:
+        """Report the final predictions on the test images, unless an older checkpoint has none."""
+        if member.history.predicted is not None:
             attempt = self._training.job.attempt
-            self.state(msgspec.structs.replace(member.facts.predicted, attempt=attempt))
+            self.state(msgspec.structs.replace(member.history.predicted, attempt=attempt))
 
     def warn(self, text: str) -> None:
-        """What is not as it should be."""
+        """Report a warning for the log."""
         self.state(Note(level="warning", text=text, trial=self._training.job.active[0]))
 
-    def leave(self, member: Replicate, folder: Path) -> None:
-        """Have its final weights lie in a folder; where the disk refuses, that is said."""
+    def save_weights(self, member: Replicate, folder: Path) -> None:
+        """Write the final weights to a folder, or report a warning if that fails."""
         job, at = self._training.job, self._training.at
         try:
-            final_weights.leave(folder, job.attempt, at.steps, member.flat)
+            final_weights.save(folder, job.attempt, at.steps, member.flat)
         except OSError as error:
             why = printable(error.strerror or error)
-            self.warn(f"the final weights could not be written ({why})")
+            self.warn(f"cannot write the final weights ({why})")
 
     def end(self, member: Replicate, status: TrialStatus, reason: str) -> None:
-        """Its last words, which are written down together: so no checkpoint has to come first."""
+        """Report the last epochs and the end of a member.
+
+        Both are written to the journal together, so no checkpoint has to be written before.
+        """
         self.epochs(member, last=True)
         self.state(
             TrialEnded(

@@ -1,7 +1,7 @@
-"""A training as bytes, and a training put back to where those were taken.
+"""Converts the state of a training to bytes for a checkpoint, and restores it from them.
 
-The initial weights are drawn anew from the seed, and the order of images from seed and epoch, so
-neither is in there; everything else that the coming steps or figures depend on is.
+The bytes hold everything that later steps and figures depend on, except the initial weights and
+the order of the images: these are drawn again from seed and epoch.
 """
 
 import hashlib
@@ -14,18 +14,18 @@ from torch import Tensor
 
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import Trial
-from batchscope.engine.training.trainer.progress import Clock, Facts, Position
+from batchscope.engine.training.trainer.progress import Clock, History, Position
 from batchscope.engine.training.trainer.state import TrainingState
 
 _pack = msgspec.msgpack.Encoder().encode
 
 
 class Misfit(Exception):
-    """The bytes are of another training; the message says what differs."""
+    """The bytes belong to another training; the message says what differs."""
 
 
 def take(training: TrainingState) -> bytes:
-    """Everything that the rest of a training depends on; its clock must stand still."""
+    """Return the state of a training as bytes; its clock must be stopped."""
     job, stepper, stack = training.job, training.stepper, training.stepper.stack
     content = {
         "members": _pack(job.members),
@@ -35,7 +35,7 @@ def take(training: TrainingState) -> bytes:
         "start": _digest(stepper.start_weights),
         "position": _pack(training.at),
         "clock": _pack(training.clock),
-        "facts": [_pack(member.facts) for member in training.active],
+        "facts": [_pack(member.history) for member in training.active],
         "moments": list(training.moments.left),
         "weights": stack.weights.detach(),
         "buffers": stack.buffers,
@@ -45,22 +45,23 @@ def take(training: TrainingState) -> bytes:
         "random": random_states(training.device),
         "micro_batch_sizes": (
             stepper.micro_batch_size,
-            training.judge.batch_size,
+            training.evaluator.batch_size,
             training.active[0].prober.micro_batch_size,
         ),
-        "peak_bytes": training.judge.peak_bytes,
+        "peak_bytes": training.evaluator.peak_bytes,
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
 
 
-def put_back(training: TrainingState, payload: bytes) -> None:
-    """Put a training that has not begun to where the bytes were taken.
+def restore(training: TrainingState, payload: bytes) -> None:
+    """Restore the state that `take` returned, in a training that has not begun.
 
     Raises:
-        Misfit: they are of another trial, plan or data, or another torch drew the first weights.
-        Exception: whatever torch finds wrong in them; the training is then good for nothing.
+        Misfit: the bytes belong to another trial, plan or data set, or to a torch that draws other
+            initial weights.
+        Exception: torch cannot read the bytes; the training must then be set up again.
     """
     content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     _check(training, content)
@@ -69,7 +70,7 @@ def put_back(training: TrainingState, payload: bytes) -> None:
     training.clock = msgspec.msgpack.decode(content["clock"], type=Clock)
     facts = dict(zip(content["active"], content["facts"], strict=True))
     for member in training.active:
-        member.facts = msgspec.msgpack.decode(facts[member.trial.id], type=Facts)
+        member.history = msgspec.msgpack.decode(facts[member.trial.id], type=History)
     training.moments.left = list(content["moments"])
     stack.weights.detach().copy_(content["weights"])
     for buffer, kept in zip(stack.buffers, content["buffers"], strict=True):
@@ -77,15 +78,15 @@ def put_back(training: TrainingState, payload: bytes) -> None:
     stepper.optimizer.load_state_dict(content["optimizer"])
     stepper.lr = content["lr"]
     stepper.load_instrument_states(_instrument_states(training, content))
-    stepper.micro_batch_size, training.judge.batch_size, draw = content["micro_batch_sizes"]
+    stepper.micro_batch_size, training.evaluator.batch_size, draw = content["micro_batch_sizes"]
     for member in training.active:
         member.prober.micro_batch_size = draw
-    training.judge.peak_bytes = content["peak_bytes"]
+    training.evaluator.peak_bytes = content["peak_bytes"]
     _set_random_states(content["random"], training.device)
 
 
 def _instrument_states(training: TrainingState, content: dict[str, Any]) -> dict[str, Any]:
-    """Return the state of each instrument by its name, of checkpoints before 0.2 too."""
+    """Return the state of each instrument by its name, also from checkpoints before 0.2."""
     if "instruments" in content:
         states: dict[str, Any] = content["instruments"]
         return states
@@ -104,10 +105,10 @@ def _instrument_states(training: TrainingState, content: dict[str, Any]) -> dict
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:
-    """What torch draws from on the CPU, and on the device if that is another.
+    """Return the states of torch's global generators of the CPU and, on a GPU, of the device.
 
-    Orders, batches of probes and initial weights come from generators of their own, so nothing
-    here draws from these; a layer that does shall find them as they were.
+    Orders of images, batches of probes and initial weights come from generators of their own. The
+    global ones are saved for layers that draw from them.
     """
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":

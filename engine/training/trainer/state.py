@@ -1,4 +1,4 @@
-"""What a training is now: what those who measure it, state it or keep it need to know of it."""
+"""The present state of a training, shared by all that measure, report or save it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,17 +20,23 @@ from batchscope.engine.training.trainer.train_step import Stepper
 
 
 class TrainingState:
-    """A group of replicates, and how far it is.
+    """A group of replicates and its position in the training.
 
     Attributes:
+        job: what to train.
+        images: the data set.
+        settings: the settings that all replicates share.
+        train_settings: their `[train]` table.
+        at: the position in the training.
+        clock: the seconds of training.
         stepper: takes the steps.
-        judge: evaluates the replicates.
-        moments: those at which they are probed, as far as they are still to come.
-        active: replicates that have not ended.
+        evaluator: evaluates the replicates.
+        moments: the moments at which the replicates are still to be probed.
+        active: the replicates that have not ended.
     """
 
     stepper: Stepper
-    judge: Evaluator
+    evaluator: Evaluator
     moments: Moments
     active: list[Replicate]
 
@@ -41,15 +47,17 @@ class TrainingState:
         self.device = torch.device(job.device)
         self.at, self.clock = Position(), Clock()
 
-    def begin(self, cut: Cut, go_on: Callable[[str], None]) -> None:
-        """Stand before the first step.
+    def begin(self, cut: Cut, check_cancelled: Callable[[str], None]) -> None:
+        """Set the training up before its first step.
 
-        `cut` hears of the pieces in which replicates are evaluated, where memory runs out. `go_on`
-        is called with the name of a trial between two draws of its probe, and may raise.
+        Args:
+            cut: called with the new evaluation batch size when memory runs out in an evaluation.
+            check_cancelled: called with the id of a trial between two draws of its probe; it may
+                wait or raise.
         """
         job = self.job
         self.stepper = Stepper(job.members, job.plan, self.images, self.device, job.team)
-        self.judge = Evaluator(self.stepper, self.images, job.plan.evaluation_batch_size, cut)
+        self.evaluator = Evaluator(self.stepper, self.images, job.plan.evaluation_batch_size, cut)
         self.at, self.clock = Position(), Clock()
         self.moments = Moments(
             self.settings.probe.at,
@@ -59,27 +67,27 @@ class TrainingState:
         )
         members = enumerate(zip(job.members, self.stepper.stack.members, strict=True))
         self.active = [
-            self._member(trial, index, flat, go_on)
+            self._member(trial, index, flat, check_cancelled)
             for index, (trial, flat) in members
             if trial.id in job.active
         ]
 
     def _member(
-        self, trial: Trial, index: int, flat: FlatModel, go_on: Callable[[str], None]
+        self, trial: Trial, index: int, flat: FlatModel, check_cancelled: Callable[[str], None]
     ) -> Replicate:
-        asked, lr = partial(go_on, trial.id), self.stepper.rates.lr
-        prober = Prober(trial, self.job.plan, flat, self.images, lr, asked)
-        sharpener = SharpnessMeter(trial, self.job.plan, flat, self.images, asked)
-        return Replicate(trial, index, flat, prober, sharpener)
+        check, lr = partial(check_cancelled, trial.id), self.stepper.rates.lr
+        prober = Prober(trial, self.job.plan, flat, self.images, lr, check)
+        sharpness_meter = SharpnessMeter(trial, self.job.plan, flat, self.images, check)
+        return Replicate(trial, index, flat, prober, sharpness_meter)
 
     @property
     def total_steps(self) -> int | None:
-        """Steps of the whole budget, where it is not one of seconds."""
+        """Steps of the whole budget; None for a budget in seconds."""
         return self.stepper.total_steps
 
     @contextmanager
     def off_the_clock(self) -> Iterator[None]:
-        """Have the clock stand still meanwhile, if it counts; for good where all ends in there."""
+        """Stop the clock during the body; an exception in the body leaves it stopped."""
         counting = self.clock.running
         if counting:
             self.synchronize()

@@ -38,25 +38,31 @@ from batchscope.engine.training.trainer.optimizers import build_optimizer
 
 SLICES_PER_RUN = 20
 UNMEASURED = 2
-"""The number of a step that instruments which measure every so many steps leave out."""
+"""The number of a step that no sampling instrument measures; they all measure step 1 first."""
 
 
 class Stepper:
-    """Takes the steps of R replicates on a device, from their initial weights on.
+    """Takes the optimizer steps of R replicates on a device, starting at their initial weights.
 
-    With a `team`, of one replicate, every batch is divided among several workers.
+    Args:
+        members: the replicates, which differ only in their seeds.
+        plan: micro-batch size, threads and precision.
+        images: the data set.
+        device: where to train.
+        team: the workers that divide every batch of a single replicate; None for one worker.
 
     Attributes:
-        stack: weights and gradients.
+        stack: weights (R, P) and gradients (R, P).
         course: batch size and learning rate at every step.
         stage: the part of the course that the present step belongs to.
-        rates: learning rates and optimizer constants that the optimizer was set up with.
+        rates: learning rate and optimizer constants after scaling, with which the optimizer began.
         lr: learning rate of the last step.
         layers: the layers of the network.
-        instruments: what is measured while the steps are taken.
-        norms: the instrument that keeps the norms of the gradients of every step.
+        instruments: the instruments that measure the steps.
+        micro_batch_size: the most samples in one forward and backward pass.
+        slice_steps: the most steps of a slice of gradient norms.
         per_epoch: steps of an epoch at the batch size of `[train]`.
-        total_steps: steps of the budget; None where unknown.
+        total_steps: steps of the budget; None if unknown.
     """
 
     def __init__(
@@ -107,7 +113,7 @@ class Stepper:
         self._together = images_together(settings.model)
 
     def use(self, instruments: list[Instrument]) -> None:
-        """Have the coming steps measured by these instruments and no others."""
+        """Measure later steps with these instruments only."""
         self.instruments = instruments
         self._need_gradient = overridden(instruments, "needs_gradient")
         self._need_parts = overridden(instruments, "needs_parts")
@@ -116,7 +122,7 @@ class Stepper:
 
     @property
     def norms(self) -> GradientNorms:
-        """The instrument that keeps the norms of the gradients of every step."""
+        """The instrument that measures the gradient norm of every step."""
         return next(each for each in self.instruments if isinstance(each, GradientNorms))
 
     def step(
@@ -124,19 +130,19 @@ class Stepper:
     ) -> bool:
         """Take one step, and return whether memory ran out in it.
 
-        Where it did, the gradient was begun anew with half the micro-batch, as often as it took,
-        from the same buffers: the weights had not been touched until then.
+        If it runs out, the micro-batch is halved and the gradient computed again from the same
+        buffers, until it fits. The weights move only after that.
 
         Args:
             batch: indices of the images, shape (R, B).
-            number: of the step, from 1.
+            number: number of the step, from 1.
             slot: position of the step in the present slice, from 0.
-            samples: samples seen before this step, where the course depends on them.
-            seconds: seconds of training before this step, where the course depends on them.
+            samples: samples used before this step, if the course depends on them.
+            seconds: seconds of training before this step, if the course depends on them.
         """
         self._set_rate(number, samples, seconds)
         count = batch.shape[1]
-        step = self._of(number, slot, count)
+        step = self._describe(number, slot, count)
         if count <= min(self.micro_batch_size, self._few):
             self._descend(batch, step)
             return False
@@ -151,20 +157,24 @@ class Stepper:
         self.update(step)
         return cut
 
-    def take_back(self) -> None:
-        """Undo step 1: everything but the micro-batch size, which depends on memory."""
+    def undo_first_step(self) -> None:
+        """Undo step 1, except for a micro-batch size that was halved for lack of memory."""
         self.stack.weights.detach().copy_(self.start_weights)
         for buffer, kept in zip(self.stack.buffers, self._start_buffers, strict=True):
             buffer.copy_(kept)
-        # a new one, because an optimizer may keep state from its construction on, as Adagrad does
+        # built again, because some optimizers (Adagrad) create their state when they are built
         self.optimizer = build_optimizer(self.stack.weights, self._train, self.rates)
         self.load_instrument_states(self._start_states)
 
     def gradient(self, batch: Tensor, parts: bool = False) -> BatchParts | None:
-        """Leave the gradients of a batch of indices (R, B) in `stack.gradient`.
+        """Compute the gradients of a batch into `stack.gradient`.
 
-        With `parts`, return the squared norms of parts of it too; the gradient is the same to the
-        last bit.
+        Args:
+            batch: indices of the images, shape (R, B).
+            parts: whether to measure parts of the batch too; the gradient has the same bits.
+
+        Returns:
+            The squared norms of the parts, or None.
         """
         count = batch.shape[1]
         if self._team is not None:
@@ -186,7 +196,7 @@ class Stepper:
         return two_parts(first, self.stack.gradient, size, count, self._scale(count))
 
     def _divide(self, team: Team, batch: Tensor, parts: bool) -> BatchParts | None:
-        """Leave the gradient of a batch (1, B), of which each worker of the team takes a share.
+        """Compute the gradient of a batch (1, B), of which each worker takes a share.
 
         With `parts`, the shares are the parts.
         """
@@ -205,7 +215,7 @@ class Stepper:
         return None if squares is None else BatchParts(squares, team.parts(count))
 
     def _descend(self, batch: Tensor, step: Step) -> None:
-        """Take a step of plain SGD without its gradients, unless an instrument needs them."""
+        """Take a step of plain SGD without storing gradients, unless an instrument needs them."""
         step.descends = True
         step.has_gradient = any(needs(step) for needs in self._need_gradient)
         if step.has_gradient:
@@ -218,7 +228,7 @@ class Stepper:
             measure(step)
 
     def enter(self, stage: Stage) -> None:
-        """Continue in another stage of the course."""
+        """Continue with another stage of the course."""
         self.stage = stage
 
     def recording_seconds(self) -> float:
@@ -239,11 +249,11 @@ class Stepper:
         self.stack.passes.accumulate(images, labels, batch, self.micro_batch_size, mean, heard)
 
     def _scale(self, count: int) -> float:
-        """The factor on the sum over so many samples."""
+        """Return the factor that turns a sum over `count` samples into the loss's reduction."""
         return 1.0 / count if self._mean else 1.0
 
     def update(self, step: Step) -> None:
-        """Measure the gradients, and move the weights by them."""
+        """Update the weights with the gradients, with all instruments measuring."""
         for measure in self._before_step:
             measure(step)
         self.optimizer.step()
@@ -251,19 +261,19 @@ class Stepper:
             measure(step)
 
     def unmeasured(self, samples: int) -> Step:
-        """Return a step on so many samples that no instrument measures which samples steps."""
-        return self._of(UNMEASURED, 0, samples)
+        """Return a step on that many samples which no sampling instrument measures."""
+        return self._describe(UNMEASURED, 0, samples)
 
-    def _of(self, number: int, slot: int, samples: int) -> Step:
+    def _describe(self, number: int, slot: int, samples: int) -> Step:
         return Step(number, slot, samples, self.stage.batch_size, self.lr, self._scale(samples))
 
     def end_slice(self) -> None:
-        """Have the instruments summarize the slice of steps."""
+        """End the slice of steps: each instrument summarizes it."""
         for instrument in self.instruments:
             instrument.end_slice()
 
     def end_epoch(self) -> None:
-        """Have the instruments start the next epoch."""
+        """End the epoch: each instrument starts the figures of the next one."""
         for instrument in self.instruments:
             instrument.end_epoch()
 
@@ -280,18 +290,18 @@ class Stepper:
         return {each.NAME: each.state() for each in self.instruments}
 
     def load_instrument_states(self, states: dict[str, dict[str, Any]]) -> None:
-        """Put the instruments into states; those without one stay as they are."""
+        """Load the states of instruments; an instrument without a state keeps its own."""
         for instrument in self.instruments:
             if instrument.NAME in states:
                 instrument.load(states[instrument.NAME])
 
     @property
     def instrument_bytes(self) -> int:
-        """Memory that a step which measures takes beyond other steps, in bytes."""
+        """Additional bytes that a step takes in which an instrument measures."""
         return max((each.step_bytes for each in self.instruments), default=0)
 
     def held(self) -> list[Tensor]:
-        """Return every tensor that is kept from step to step, the data excepted."""
+        """Return every tensor that is kept from step to step, without the data set."""
         states = self.optimizer.state.values()
         kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
         own = [self.stack.weights.detach(), self.stack.gradient, self.start_weights]
@@ -299,7 +309,7 @@ class Stepper:
         return [*own, *kept, *measured, *self.stack.buffers, *self._start_buffers]
 
     def _has_gradient(self, batch: Tensor, step: Step) -> bool:
-        """Return whether memory sufficed for the gradient; what a failed attempt held is freed."""
+        """Try to compute the gradient; if memory runs out, halve the micro-batch, return False."""
         try:
             self._measure_gradient(batch, step)
         except (RuntimeError, MemoryError) as error:
@@ -319,7 +329,7 @@ class Stepper:
                 group["lr"] = lr
 
     def _slice_steps(self) -> int:
-        """Steps of a slice of norms: within an epoch, and within a twentieth of the run."""
+        """Return the steps of a slice of norms: at most an epoch and a twentieth of the run."""
         most = self.course.most_steps_an_epoch
         if self.total_steps is None:
             return most

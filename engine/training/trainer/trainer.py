@@ -1,7 +1,7 @@
-"""Trains the replicates of a group and states what happened to each.
+"""Trains a group of replicates and reports what happens to each as events.
 
-The device is waited for only where a slice of gradient norms ends (a twentieth of the run at
-most), at the end of an epoch, and nowhere inside a step.
+The training waits for the device only at the end of a slice of gradient norms (at most a twentieth
+of the run) and at the end of an epoch, never inside a step.
 """
 
 import math
@@ -19,7 +19,7 @@ from batchscope.engine.training.cancellation import Dropped, Halted, PauseGate, 
 from batchscope.engine.training.trainer import event_builders
 from batchscope.engine.training.trainer.checkpointing import CheckpointWriter
 from batchscope.engine.training.trainer.evaluation import Evaluation
-from batchscope.engine.training.trainer.instrument_runner import Ending, InstrumentRunner
+from batchscope.engine.training.trainer.instrument_runner import FinalMeasurements, InstrumentRunner
 from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.replicate import Replicate
 from batchscope.engine.training.trainer.reporter import Reporter
@@ -27,17 +27,23 @@ from batchscope.engine.training.trainer.state import TrainingState
 from batchscope.engine.training.trainer.train_step import SLICES_PER_RUN
 
 REPORT_SECONDS = 1.0
-WITHIN_SECONDS = 5.0  # between checkpoints within an epoch
-WARM_UP_SECONDS = 0.25  # of a first step, from which on it is not taken twice
+WITHIN_SECONDS = 5.0  # between two checkpoints within an epoch
+WARM_UP_SECONDS = 0.25  # a first step that takes longer counts; a shorter one is taken again
 
 
 class Trainer:
-    """A group of replicates from their first step to their last.
+    """Trains a group of replicates from their first step to their last.
 
-    `halted` asks for the end of all, `dropped` names those that are to end before the others.
+    Args:
+        job: what to train, and on which device.
+        images: the data set.
+        state: receives each event.
+        halted: returns whether all replicates must stop.
+        pause: holds the training between two steps.
+        dropped: returns the trials that must stop while the others continue.
 
     Attributes:
-        training: what the training is now.
+        training: the present state of the training.
     """
 
     def __init__(
@@ -50,30 +56,30 @@ class Trainer:
         dropped: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self.training = TrainingState(job, images)
-        self._teller = Reporter(self.training, state)
+        self._reporter = Reporter(self.training, state)
         self._halted, self._dropped, self._finishing = halted, dropped, False
         self._pause = pause or PauseGate()
-        self._ending = Ending(self.training, self._teller, self._pause)
+        self._final_measurements = FinalMeasurements(self.training, self._reporter, self._pause)
         torch.set_num_threads(job.plan.threads)
-        self._keeper = CheckpointWriter(job.checkpoints, job.attempt, self._teller.warn)
-        self._examiner = InstrumentRunner(
-            self.training, self._teller, self._pause, self._keep_if_due, self._let_go
+        self._checkpoints = CheckpointWriter(job.checkpoints, job.attempt, self._reporter.warn)
+        self._instrument_runner = InstrumentRunner(
+            self.training, self._reporter, self._pause, self._save_if_due, self._stop
         )
         self._begin()
-        self._resumed = self._keeper.take_up(self.training, self._begin)
+        self._resumed = self._checkpoints.restore(self.training, self._begin)
 
     def _begin(self) -> None:
-        """Stand before the first step."""
-        self.training.begin(partial(self._teller.cut, evaluation=True), self._go_on)
+        """Set the training up before its first step."""
+        self.training.begin(partial(self._reporter.cut, evaluation=True), self._check_cancelled)
 
     def run(self) -> None:
-        """Train to the end of the budget; the last event of each is always `TrialEnded`."""
+        """Train to the end of the budget; the last event of each replicate is `TrialEnded`."""
         training = self.training
         if training.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(training.device)
-        self._teller.begin(self._resumed)
+        self._reporter.begin(self._resumed)
         try:
-            self._examiner.examine()
+            self._instrument_runner.probe_if_due()
             while training.active and (training.at.within or not training.at.over):
                 if not training.at.within:
                     training.at.begin_epoch()
@@ -84,18 +90,18 @@ class Trainer:
                 self._complete(member)
         except Halted:
             self.training.clock.stop()
-            self._keep()
+            self._save()
             for member in list(self.training.active):
-                member.pending.clear()  # what no checkpoint holds will be trained again
+                member.pending.clear()  # epochs in no checkpoint will be trained again
                 self._end(member, "stopped", "")
 
     def _epoch(self) -> None:
-        """Train the epoch to its end, from where it is."""
+        """Train the rest of the present epoch."""
         self.training.clock.start()
         for batch in self._batches(self._order()):
             self._step(batch)
             self._check_target(batch.shape[1])
-            self._examiner.examine()
+            self._instrument_runner.probe_if_due()
             if not self.training.at.over:
                 self._report()
         if self.training.at.filled:
@@ -105,7 +111,7 @@ class Trainer:
         self._finish_epoch()
 
     def _order(self) -> Tensor:
-        """The images of the epoch, (R, N), in the order of each replicate."""
+        """Return the indices of the epoch's images in each replicate's order, shape (R, N)."""
         training = self.training
         replacement = training.train_settings.sampling == "with-replacement"
         size, epoch = training.images.train_size, training.at.epoch
@@ -113,7 +119,14 @@ class Trainer:
         return training.images.of_training(torch.stack(orders).to(training.device))
 
     def _batches(self, order: Tensor) -> Iterator[Tensor]:
-        """The rest of an epoch (R, N): the next images, as many as each step's stage says."""
+        """Yield the remaining batches of an epoch.
+
+        Args:
+            order: indices of the epoch's images, shape (R, N).
+
+        Yields:
+            Indices of a batch, shape (R, B); B is the batch size of the present stage.
+        """
         at, stepper = self.training.at, self.training.stepper
         while not at.over and at.epoch_samples < order.shape[1]:
             stage = stepper.course.stage(at.steps, at.samples, self._seconds())
@@ -124,13 +137,13 @@ class Trainer:
                     break
 
     def _seconds(self) -> float:
-        """Seconds of training, where the budget is one of them."""
+        """Return the seconds of training so far; 0 unless the budget is in seconds."""
         return 0.0 if self.training.train_settings.seconds is None else self.training.clock.total()
 
     def _step(self, batch: Tensor) -> None:
-        """One step and all that must be known once it is taken, so that one may halt after it."""
-        if self._pause.asked:
-            self._hold_still()
+        """Take one step and update the position, so that the training can stop after it."""
+        if self._pause.requested:
+            self._wait_while_paused()
         raise_if(self._halted)
         if self._dropped():
             self._drop()
@@ -148,105 +161,117 @@ class Trainer:
             self._close_slice()
 
     def _advance(self, batch: Tensor) -> None:
-        """Have the weights moved by a batch, and say where memory ran out meanwhile."""
+        """Update the weights with a batch, and report it if memory ran out."""
         at, seconds = self.training.at, self._seconds()
         if self.training.stepper.step(batch, at.steps + 1, at.filled, at.samples, seconds):
-            at.regrowth.put_off(at.epoch)
-            self._teller.cut(self.training.stepper.micro_batch_size)
+            at.regrowth.postpone(at.epoch)
+            self._reporter.cut(self.training.stepper.micro_batch_size)
         recording = self.training.stepper.recording_seconds()
         if recording:
-            self.training.clock.leave_out(recording)
+            self.training.clock.count_as_warm_up(recording)
 
     def _warm_up(self, batch: Tensor) -> bool:
-        """Take the first step off the clock: it is slow, and its memory is measured.
+        """Take the first step with the clock stopped, because it is slow, and measure its memory.
 
-        Then it is taken back, unless that would cost too much: whether it holds, and its time is
-        counted.
+        Returns:
+            Whether the step counts: True for a step so long that repeating it costs too much. A
+            shorter one is undone, and its time is counted as warm-up.
         """
         self.training.synchronize()
         self.training.clock.stop()
         began = time.perf_counter()
-        with self.training.judge.measured():
+        with self.training.evaluator.measured():
             self._advance(batch)
         self.training.synchronize()
         seconds = time.perf_counter() - began
-        holds = seconds > WARM_UP_SECONDS
-        if holds:
+        counts = seconds > WARM_UP_SECONDS
+        if counts:
             self.training.clock.count(seconds)
         else:
-            self.training.stepper.take_back()
+            self.training.stepper.undo_first_step()
             self.training.clock.warm_up_seconds += seconds
         self.training.clock.start()
-        return holds
+        return counts
 
     def _drop(self) -> None:
-        """End those members that nobody wants any more, between two steps."""
+        """Stop the members that were dropped, between two steps."""
         with self.training.off_the_clock():
             for member in [one for one in self.training.active if one.trial.id in self._dropped()]:
-                self._let_go(member)
+                self._stop(member)
 
-    def _let_go(self, member: Replicate) -> None:
-        """End one member before its time, and keep the others as they are."""
-        self._keep()
+    def _stop(self, member: Replicate) -> None:
+        """Stop one member; the others continue."""
+        self._save()
         member.pending.clear()
         self._end(member, "stopped", "")
 
     def _grow_back(self) -> None:
-        """After a while try the planned micro-batch again; where it fails, the step is cut anew."""
+        """Return to the planned micro-batch size some epochs after memory ran out.
+
+        If memory runs out again, the next step halves it again.
+        """
         at, stepper = self.training.at, self.training.stepper
         planned = self.training.job.plan.micro_batch_size
         if stepper.micro_batch_size < planned and at.regrowth.due(at.epoch):
             stepper.micro_batch_size = planned
-            self._teller.cut(planned, grew=True)
+            self._reporter.cut(planned, grew=True)
 
     def _check_target(self, batch: int) -> None:
-        """Within an epoch, end those that have reached the target after a batch of so many images.
+        """Finish the members that have reached the target within an epoch.
 
-        The clock does not count it, and the figures that it takes move nothing. At the end of the
-        epoch, or of the budget, its own figures are judged.
+        The clock does not count the evaluation, and it changes nothing in the training. The last
+        step of an epoch or of the budget is not checked here, because the epoch's own figures are
+        compared with the target.
+
+        Args:
+            batch: number of images in the last batch.
         """
         at, train = self.training.at, self.training.train_settings
-        whole = self.training.images.train_size
-        within = not at.over and at.epoch_samples < whole and has_target(train)
-        if not within or not is_check(at.epoch_samples, batch, whole, train.target_checks):
+        train_size = self.training.images.train_size
+        within = not at.over and at.epoch_samples < train_size and has_target(train)
+        if not within or not is_check(at.epoch_samples, batch, train_size, train.target_checks):
             return
         with self.training.off_the_clock():
-            (judged,) = self._evaluate("validation" if self.training.images.validates else "test")
-            if any(self._meets(judged[member.index]) for member in self.training.active):
-                self._finish(lambda member: self._meets(judged[member.index]))
+            (figures,) = self._evaluate("validation" if self.training.images.validates else "test")
+            if any(self._meets_target(figures[one.index]) for one in self.training.active):
+                self._finish(lambda member: self._meets_target(figures[member.index]))
 
-    def _meets(self, judged: Evaluation) -> bool:
-        return is_met(
-            self.training.train_settings, event_builders.known(judged.loss), judged.accuracy
-        )
+    def _meets_target(self, figures: Evaluation) -> bool:
+        loss = event_builders.finite_or_none(figures.loss)
+        return is_met(self.training.train_settings, loss, figures.accuracy)
 
     def _report(self) -> None:
-        """Say how far it is, and make it durable, once it is time for either."""
+        """Write a checkpoint and report the progress, if either is due."""
         pending = any(member.pending for member in self.training.active)
-        if self._keeper.due(REPORT_SECONDS if pending else WITHIN_SECONDS):
+        if self._checkpoints.due(REPORT_SECONDS if pending else WITHIN_SECONDS):
             with self.training.off_the_clock():
-                self._keep()
-        if self._teller.due(REPORT_SECONDS):
-            self._teller.progress()
+                self._save()
+        if self._reporter.due(REPORT_SECONDS):
+            self._reporter.progress()
 
-    def _hold_still(self) -> None:
-        """Wait between two steps until the pause is lifted; the clock does not count it."""
+    def _wait_while_paused(self) -> None:
+        """Wait between two steps until the pause ends; the clock does not count it."""
         self.training.synchronize()
-        self._teller.progress()
+        self._reporter.progress()
         self.training.clock.stop()
-        self._keep()
+        self._save()
         self._pause.wait()
         self.training.clock.start()
 
-    def _go_on(self, trial: str) -> None:
-        """Between two draws of a probe: hold still or end, where that was asked for."""
+    def _check_cancelled(self, trial: str) -> None:
+        """Wait while the training is paused.
+
+        Raises:
+            Halted: all replicates must stop.
+            Dropped: this trial must stop.
+        """
         self._pause.wait()
         raise_if(self._halted)
         if trial in self._dropped():
             raise Dropped
 
     def _slice_is_long(self) -> bool:
-        """Whether a slice of norms has taken a twentieth of a budget in seconds."""
+        """Return whether the slice of norms has taken a twentieth of a budget in seconds."""
         at, clock = self.training.at, self.training.clock
         seconds = self.training.train_settings.seconds
         if seconds is None or clock.total() < at.slice_from + seconds / SLICES_PER_RUN:
@@ -269,7 +294,7 @@ class Trainer:
             self._end_if_broken(member)
 
     def _end_if_broken(self, member: Replicate) -> bool:
-        """End a member whose gradients have not all been finite, and return whether that was so."""
+        """End a member that had a gradient that was not finite; return whether it had one."""
         broken = self.training.stepper.norms.is_broken(member.index)
         if broken:
             steps = self.training.at.steps
@@ -283,20 +308,21 @@ class Trainer:
         self._finish(lambda member: True)
         training.at.within = False
         training.stepper.end_epoch()
-        climbs = any(member.left_to_climb() for member in training.active)
-        going_on = training.active and (not training.at.over or training.moments.left or climbs)
-        if going_on and self._keeper.due(REPORT_SECONDS):
-            self._keep()
+        sharpness = any(member.epsilons_to_measure() for member in training.active)
+        more = training.active and (not training.at.over or training.moments.left or sharpness)
+        if more and self._checkpoints.due(REPORT_SECONDS):
+            self._save()
 
-    def _finish(self, whose: Callable[[Replicate], bool]) -> None:
-        """Take the figures at the end of an epoch of some members, which may be their last.
+    def _finish(self, chosen: Callable[[Replicate], bool]) -> None:
+        """Evaluate the network at the end of an epoch, and record it for some members.
 
-        Within an epoch, it ends there for them: they have reached the target.
+        Within an epoch, these are members that have reached the target: the epoch ends early for
+        them.
         """
         train, test = self._evaluate("train", "test")
         held = self._evaluate("validation")[0] if self.training.images.validates else None
         self._finishing = True
-        for member in [one for one in self.training.active if whose(one)]:
+        for member in [one for one in self.training.active if chosen(one)]:
             if not self._end_if_broken(member):
                 index = member.index
                 self._record(member, train[index], test[index], held[index] if held else None)
@@ -307,49 +333,50 @@ class Trainer:
     ) -> None:
         record = event_builders.epoch(self.training, member, train, test, held)
         member.pending.append(record)
-        member.facts.records.append(record)
-        judged = held or test
-        if not all(math.isfinite(each.loss) for each in (train, test, judged)):
+        member.history.records.append(record)
+        compared = held or test
+        if not all(math.isfinite(each.loss) for each in (train, test, compared)):
             reason = f"the loss was not finite after epoch {self.training.at.epoch}"
             self._end(member, "diverged", reason)
             return
-        met = self._meets(judged)
+        met = self._meets_target(compared)
         if self.training.at.over or met:
-            member.facts.predicted = event_builders.predicted(self.training, member)
+            member.history.predicted = event_builders.predicted(self.training, member)
         if met:
             self._complete(member, target_text(self.training.train_settings, held is not None))
 
     def _complete(self, member: Replicate, reason: str = "") -> None:
-        """Its training is over: what is asked for at the end of it, and its end."""
-        self._examiner.examine_last(member)
+        """Run the measurements that follow the last step of a member, and end it."""
+        self._instrument_runner.probe_at_end(member)
         try:
             if member in self.training.active:
-                self._ending.sharpen(member, self._keep_if_due)
-                self._ending.leave_weights(member)
-                self._teller.predicted(member)
+                self._final_measurements.measure_sharpness(member, self._save_if_due)
+                self._final_measurements.save_weights(member)
+                self._reporter.predicted(member)
                 self._end(member, "finished", reason)
         except Dropped:
-            self._let_go(member)
+            self._stop(member)
 
-    def _keep_if_due(self) -> None:
-        if self._keeper.due(REPORT_SECONDS):
-            self._keep()
+    def _save_if_due(self) -> None:
+        if self._checkpoints.due(REPORT_SECONDS):
+            self._save()
 
     def _evaluate(self, *on: Part) -> list[list[Evaluation]]:
-        return self.training.judge.figures(*on, first=self.training.at.epoch == 1)
+        return self.training.evaluator.figures(*on, first=self.training.at.epoch == 1)
 
-    def _keep(self) -> None:
-        """A durable point: first the checkpoint, then the statement, which waits for it.
+    def _save(self) -> None:
+        """Write a checkpoint, then report the epochs that it holds.
 
-        None in the middle of an epoch's end: whoever went on from there would end it twice.
+        Nothing is written while an epoch is being finished, because a training resumed from there
+        would finish that epoch twice.
         """
-        if self.training.active and not self._finishing and self._keeper.keep(self.training):
+        if self.training.active and not self._finishing and self._checkpoints.save(self.training):
             for member in self.training.active:
-                self._teller.epochs(member)
+                self._reporter.epochs(member)
 
     def _end(self, member: Replicate, status: TrialStatus, reason: str) -> None:
-        """A member's last words; without any member it is all over."""
-        self._teller.end(member, status, reason)
+        """Report the end of a member; after the last one the training is over."""
+        self._reporter.end(member, status, reason)
         self.training.active.remove(member)
         if not self.training.active:
             self.training.at.over = True

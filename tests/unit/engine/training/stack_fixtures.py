@@ -1,4 +1,4 @@
-"""Groups of replicates that are trained as one stack, and what each of them stated."""
+"""Groups of replicates that are trained as one stack, with their events."""
 
 import dataclasses
 import itertools
@@ -29,7 +29,7 @@ from batchscope.engine.training.trainer.state import TrainingState
 from batchscope.engine.training.trainer.trainer import Trainer
 from tests.unit.training_fixtures import SMALL_MLP, make_trial, never, untimed
 
-Asked = Callable[[], bool]
+IsHalted = Callable[[], bool]
 
 
 def trial_of(model: Model = SMALL_MLP, **more: object) -> Trial:
@@ -59,14 +59,14 @@ def replicate(trial: Trial, seed: int) -> Trial:
     return replace(trial, id=f"trial-s{seed}", seed=seed)
 
 
-def after(calls: int) -> Asked:
-    """Go on for so many questions, then end."""
+def after(calls: int) -> IsHalted:
+    """Return a check that is true after that number of calls."""
     count = itertools.count(1)
     return lambda: next(count) > calls
 
 
 class Group:
-    """Replicates of a trial, of these seeds, trained until all of them have ended.
+    """Replicates of a trial with these seeds, trained until all have ended.
 
     `hook` is called with the training at every question whether to halt, the first time before
     the first step, with the number of the question from 1 on.
@@ -80,7 +80,7 @@ class Group:
         *,
         active: Sequence[int] | None = None,
         layout: str = "",
-        halted: Asked = never,
+        halted: IsHalted = never,
         pause: PauseGate | None = None,
         dropped: Callable[[], Collection[str]] = tuple,
         hook: Callable[[TrainingState, int], None] | None = None,
@@ -106,7 +106,7 @@ class Group:
         trainer.run()
 
     def of(self, seed: int) -> list[AnyEvent]:
-        """What was stated of a member, notes left out; its end is checked to be the last."""
+        """Return the events of a member without notes, and check that its end is the last."""
         name = f"trial-s{seed}"
         found = [e for e in self.events if getattr(e, "trial", "") == name]
         found = [e for e in found if not isinstance(e, Note)]
@@ -125,7 +125,7 @@ class Group:
         return first
 
     def records(self, seed: int) -> list[EpochRecord]:
-        """Its epochs without their times, and without memory, which all of them share."""
+        """Return its epochs without times, and without memory, which all members share."""
         return [
             replace(untimed(record), peak_memory_bytes=0)
             for event in self.of(seed)
@@ -141,14 +141,14 @@ class Group:
         return self.training.stepper.stack.members[row].copy_weights()
 
     def figures(self, seed: int) -> tuple[object, ...]:
-        """All that must be the same to the last bit whoever else is there."""
+        """Return all that must have the same bits whichever other members there are."""
         ended = self.ended(seed)
         predicted = [(e.steps, e.packed) for e in self.of(seed) if isinstance(e, Predicted)]
         return ended.status, ended.reason, self.records(seed), self.probes(seed), predicted
 
 
 def learnable(images: Images) -> Images:
-    """Ten kinds of images in the noise, told apart after some steps."""
+    """Ten kinds of images in noise, which can be learnt in some steps."""
     kinds = torch.randn((10, 1, 8, 8), generator=torch.Generator().manual_seed(5))
     return dataclasses.replace(
         images,
@@ -158,12 +158,12 @@ def learnable(images: Images) -> Images:
 
 
 def equal_bits(one: Tensor, other: Tensor) -> bool:
-    """Also where both are not numbers."""
+    """Also if both are NaN."""
     return torch.equal(one.view(torch.int32), other.view(torch.int32))
 
 
 def poisoned(row: int, steps: int) -> Callable[[TrainingState, int], None]:
-    """After so many steps one weight of a replicate becomes no number."""
+    """After a number of steps one weight of a replicate becomes NaN."""
 
     def hook(training: TrainingState, _: int) -> None:
         if training.at.steps == steps:
@@ -173,13 +173,13 @@ def poisoned(row: int, steps: int) -> Callable[[TrainingState, int], None]:
 
 
 class Probing:
-    """Tells when the second member is being probed: the first was, at that moment."""
+    """Recognizes when the second member is probed: after the first, at the same moment."""
 
     def __init__(self, share: float, draws: int) -> None:
         self._share, self._draws = share, draws
         self._questions = 0
 
     def due(self, training: TrainingState) -> bool:
-        """Whether so many questions have been asked since then."""
+        """Return whether that number of checks were made since then."""
         self._questions += training.active[0].has_probed(self._share)
         return self._questions >= self._draws

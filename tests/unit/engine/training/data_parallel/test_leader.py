@@ -1,4 +1,4 @@
-"""Several workers on one trial, as real processes: the gradient is the one of a single worker."""
+"""Several workers on one trial, as real processes: the gradient is that of a single worker."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ ROUNDING, ROUNDING_OF_BF16 = 2e-6, 2e-2
 
 
 class House(NamedTuple):
-    """Images, where they lie, and those who train on them together."""
+    """Images, their folder, and a team of workers."""
 
     data: Prepared
     images: Images
@@ -58,7 +58,7 @@ def over(trial: Trial, workers: int) -> Trial:
 
 
 def steppers(house: House, trial: Trial) -> tuple[Stepper, Stepper]:
-    """Of one worker, and of the team."""
+    """Return the stepper of one worker, and that of the team."""
     alone = make_plan(trial, TRAIN, threads=1)
     ours = over(trial, house.team.size)
     plan = make_plan(ours, TRAIN, threads=1)
@@ -73,13 +73,13 @@ def batch_of(size: int) -> Tensor:
 
 
 def apart(found: Tensor, wanted: Tensor) -> float:
-    """How far, in parts of the length."""
+    """Return the relative distance."""
     length = torch.linalg.vector_norm
     return float(length(found - wanted) / length(wanted))
 
 
 class Trained:
-    """A trial that was trained by a team, or by one worker, and what it stated."""
+    """A trial trained by a team or by one worker, with its events."""
 
     def __init__(
         self,
@@ -122,10 +122,10 @@ class Trained:
 @pytest.mark.parametrize("size", [1, 2, 16, 37, TRAIN])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("model", [Model(name="mlp", hidden=(13, 7)), CNN], ids=["mlp", "cnn"])
-def test_the_gradient_is_that_of_one_worker(
+def test_the_gradient_equals_that_of_one_worker(
     house: House, model: Model, reduction: str, size: int
 ) -> None:
-    """Also of batches that cannot be divided evenly, and of fewer images than workers."""
+    """Also for batches that cannot be divided evenly, and for fewer images than workers."""
     one, several = steppers(house, trial_of(model, batch_size=TRAIN, loss_reduction=reduction))
     one.gradient(batch_of(size))
     several.gradient(batch_of(size))
@@ -133,7 +133,7 @@ def test_the_gradient_is_that_of_one_worker(
 
 
 @pytest.mark.parametrize("cut", [1, 5, 16])
-def test_each_takes_its_share_in_micro_batches(house: House, cut: int) -> None:
+def test_each_worker_divides_its_share_into_micro_batches(house: House, cut: int) -> None:
     memory = Memory(micro_batch_size=cut)
     one, several = steppers(house, trial_of(batch_size=TRAIN, memory=memory))
     assert several.micro_batch_size == cut
@@ -149,8 +149,8 @@ def test_in_bf16_it_is_that_of_one_worker_to_bf16s_rounding(house: House) -> Non
     assert 0 < apart(several.stack.gradient, one.stack.gradient) < ROUNDING_OF_BF16
 
 
-def test_the_others_follow_the_weights(house: House) -> None:
-    """They keep none of their own from step to step."""
+def test_the_other_ranks_use_the_weights_they_are_sent(house: House) -> None:
+    """They keep no weights from step to step."""
     one, several = steppers(house, trial_of(batch_size=16))
     for stepper in (one, several):
         stepper.stack.weights.detach().mul_(3.0)
@@ -159,8 +159,8 @@ def test_the_others_follow_the_weights(house: House) -> None:
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_the_shares_tell_the_noise_scale(house: House, reduction: str) -> None:
-    """Against McCandlish's appendix A.1, by the gradients of the shares one by one."""
+def test_the_noise_scale_is_computed_from_the_shares(house: House, reduction: str) -> None:
+    """Compare with McCandlish, appendix A.1, from the gradients of single shares."""
     size, workers = 37, house.team.size
     one, several = steppers(house, trial_of(batch_size=size, loss_reduction=reduction))
     batch = batch_of(size)
@@ -188,7 +188,7 @@ def test_the_shares_tell_the_noise_scale(house: House, reduction: str) -> None:
     assert found_signal == pytest.approx(float(q - trace / size), rel=1e-4)
 
 
-def test_the_parts_are_those_who_have_images(house: House) -> None:
+def test_workers_without_images_are_no_parts(house: House) -> None:
     assert house.team.parts(2) == 2
     assert house.team.parts(37) == house.team.size
     noise = NoiseScale(torch.zeros(1, 3), possible=True)
@@ -207,7 +207,7 @@ def test_the_parts_are_those_who_have_images(house: House) -> None:
     ],
     ids=lambda train: str(train.get("optimizer", train.get("sampling", "sgd"))),
 )
-def test_a_training_is_that_of_one_worker_but_for_rounding(
+def test_a_training_equals_that_of_one_worker_to_rounding(
     house: House, train: dict[str, Any]
 ) -> None:
     """Steps, norms, distances, losses; the last batch of an epoch is smaller."""
@@ -232,10 +232,8 @@ def test_the_same_plan_gives_the_same_bits(house: House) -> None:
     assert torch.equal(first.weights, second.weights)
 
 
-def test_a_training_that_goes_on_from_a_checkpoint_has_the_same_bits(
-    house: House, tmp_path: Path
-) -> None:
-    """The others are asked for nothing: they know nothing of what was before."""
+def test_a_resumed_training_has_the_same_bits(house: House, tmp_path: Path) -> None:
+    """The other ranks have no state to restore."""
     trial = trial_of(optimizer="momentum", lr=0.05, epochs=4)
     whole = Trained(house, trial)
     asked = itertools.count(1)
@@ -247,8 +245,8 @@ def test_a_training_that_goes_on_from_a_checkpoint_has_the_same_bits(
     assert resumed.records[-1] == whole.records[-1]
 
 
-def test_images_that_are_held_out_are_trained_on_by_nobody(house: House) -> None:
-    """The indices that the others are sent are those of the whole data."""
+def test_no_worker_trains_on_images_held_out(house: House) -> None:
+    """The other ranks receive indices into the whole data set."""
     trial = trial_of(batch_size=16)
     data = replace(trial.settings.data, validation=HELD / TRAIN)
     trial = replace(trial, settings=replace(trial.settings, data=data))
@@ -258,10 +256,10 @@ def test_images_that_are_held_out_are_trained_on_by_nobody(house: House) -> None
     assert apart(several.weights, one.weights) < 1e-4
 
 
-def test_where_memory_runs_out_in_one_share_the_gradient_is_begun_anew(
+def test_the_gradient_is_computed_again_when_a_share_runs_out_of_memory(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the others have sent meanwhile is not taken for what they send next."""
+    """Gradients sent for the failed attempt are not mistaken for the next ones."""
     one, several = steppers(house, trial_of(batch_size=37))
     real, full = several._accumulate, several.micro_batch_size
 
@@ -278,11 +276,11 @@ def test_where_memory_runs_out_in_one_share_the_gradient_is_begun_anew(
     assert apart(several.stack.weights.detach(), one.stack.weights.detach()) < ROUNDING
 
 
-def test_the_teams_of_others_have_a_size_of_their_own() -> None:
+def test_a_team_of_another_size_is_refused() -> None:
     with pytest.raises(MachineProblem, match=r"data_parallel = 2: .* was started with 4"):
         start_team(2, TeamSpec(size=4, rendezvous="tcp://127.0.0.1:1"), "cpu")
 
 
-def test_a_team_that_cannot_start_says_so() -> None:
-    with pytest.raises(TeamLost, match="worker 1 of 2 of this trial did not start"):
+def test_a_worker_that_does_not_start_is_named() -> None:
+    with pytest.raises(TeamLost, match="worker 1 of 2"):
         start_team(2, TeamSpec(devices=("cpu", "no-such-device")), "cpu")

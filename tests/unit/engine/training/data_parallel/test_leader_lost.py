@@ -1,4 +1,4 @@
-"""A worker of a trial that freezes, and what becomes of the others."""
+"""A data-parallel trial with a worker that freezes."""
 
 import os
 import signal
@@ -21,8 +21,8 @@ from tests.unit.engine.data_parallel_fixtures import over
 from tests.unit.training_fixtures import CPU, synthetic
 
 
-def test_one_that_freezes_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And ended, though it does not hear of it."""
+def test_a_frozen_worker_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process is ended, although it does not answer."""
     monkeypatch.setattr(exchange, "PATIENCE", timedelta(seconds=3))
     monkeypatch.setattr(rank_processes, "PATIENCE_SECONDS", 0.1)
     data = synthetic(tmp_path, train=20, test=10)
@@ -35,7 +35,7 @@ def test_one_that_freezes_is_given_up(tmp_path: Path, monkeypatch: pytest.Monkey
     stepper = Stepper((trial,), plan, images, CPU, team)
     stepper.gradient(batch)
     os.kill(other.pid, signal.SIGSTOP)
-    with pytest.raises(TeamLost, match=r"lost each other: .*[Tt]imed out"):
+    with pytest.raises(TeamLost, match=r"[Tt]imed out"):
         stepper.gradient(batch)
     team.broken = True
     team.end()

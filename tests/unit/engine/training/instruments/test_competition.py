@@ -1,4 +1,4 @@
-"""Competition against ordinary steps of torch's SGD, and a projection by numpy."""
+"""Competitions, compared with steps of torch's SGD and a projection by numpy."""
 
 import copy
 
@@ -30,7 +30,7 @@ def drawing(images: Images, mean: bool = True, model: Model = SMALL_MLP) -> Draw
     return Drawing(flat, images, seed=0, mean=mean, replacement=False, micro_batch_size=16)
 
 
-def go_on() -> None:
+def check_cancelled() -> None:
     pass
 
 
@@ -66,7 +66,7 @@ def test_figures_equal_those_of_ordinary_steps(
     pair: tuple[int, int], mean: bool, small: Images
 ) -> None:
     of, lr, draws = drawing(small, mean), 0.3, 12
-    found = compete(of, pair, draws, lr, STREAM, go_on)
+    found = compete(of, pair, draws, lr, STREAM, check_cancelled)
     assert found is not None
     assert (found.small, found.large, found.draws, found.lr) == (*pair, draws, lr)
     cosines, ratios, straight, between = [], [], [], []
@@ -88,8 +88,8 @@ def test_figures_equal_those_of_ordinary_steps(
         assert example.total == pytest.approx(np.linalg.norm(total), rel=1e-4)
         assert example.first == pytest.approx(tuple(small_steps[0] @ basis), rel=1e-3, abs=1e-5)
         assert example.large == pytest.approx(tuple(large @ basis), rel=1e-3, abs=1e-5)
-        beside = np.linalg.norm(large - basis @ (basis.T @ large))
-        assert example.outside == pytest.approx(beside, rel=2e-2, abs=2e-4)
+        outside = np.linalg.norm(large - basis @ (basis.T @ large))
+        assert example.outside == pytest.approx(outside, rel=2e-2, abs=2e-4)
     for name, values in (
         ("cosine", cosines),
         ("length_ratio", ratios),
@@ -101,20 +101,20 @@ def test_figures_equal_those_of_ordinary_steps(
 
 
 @pytest.mark.parametrize(("mean", "ratio"), [(True, 4.0), (False, 1.0)])
-def test_short_steps_add_up_to_the_large_one(mean: bool, ratio: float, small: Images) -> None:
+def test_short_steps_sum_to_the_large_one(mean: bool, ratio: float, small: Images) -> None:
     """To first order a sum of small steps is `large / small` times the step of the mean."""
-    found = compete(drawing(small, mean), (2, 8), 10, 1e-3, STREAM, go_on)
+    found = compete(drawing(small, mean), (2, 8), 10, 1e-3, STREAM, check_cancelled)
     assert found is not None
     assert found.length_ratio[0] == pytest.approx(ratio, rel=1e-2)
     assert found.cosine[0] == pytest.approx(1.0, abs=1e-4)
 
 
-def test_a_step_of_almost_no_length_still_has_a_direction(small: Images) -> None:
-    """Weights so large that some images are as good as learnt and others quite wrong."""
+def test_a_very_short_step_still_has_a_direction(small: Images) -> None:
+    """Weights are so large that some images are almost learnt and others completely wrong."""
     of = drawing(small)
     with torch.no_grad():
         of.flat.weights.mul_(20)
-    found = compete(of, (1, 2), 100, 0.5, STREAM, go_on)
+    found = compete(of, (1, 2), 100, 0.5, STREAM, check_cancelled)
     assert found is not None
     lengths = [
         min(one.first[0] / one.total, 1 - one.first[0] / one.total) for one in found.examples
@@ -127,30 +127,30 @@ def test_a_step_of_almost_no_length_still_has_a_direction(small: Images) -> None
 
 def test_steps_below_the_rounding_of_the_weights_have_a_direction(small: Images) -> None:
     of = drawing(small)
-    tiny, short = (compete(of, (1, 2), 10, lr, STREAM, go_on) for lr in (1e-12, 1e-4))
+    tiny, short = (compete(of, (1, 2), 10, lr, STREAM, check_cancelled) for lr in (1e-12, 1e-4))
     assert tiny is not None
     assert short is not None
     assert tiny.step_cosine == pytest.approx(short.step_cosine, abs=1e-3)
 
 
-def test_the_weights_come_back(small: Images) -> None:
+def test_the_weights_are_restored(small: Images) -> None:
     of = drawing(small)
     before = of.flat.copy_weights()
-    compete(of, (1, 2), 3, 0.5, STREAM, go_on)
+    compete(of, (1, 2), 3, 0.5, STREAM, check_cancelled)
     assert torch.equal(before, of.flat.copy_weights())
 
 
 def test_examples_are_the_first_draws(small: Images) -> None:
     of = drawing(small)
-    many = compete(of, (1, 2), EXAMPLES + 10, 0.5, STREAM, go_on)
-    few = compete(of, (1, 2), 5, 0.5, STREAM, go_on)
+    many = compete(of, (1, 2), EXAMPLES + 10, 0.5, STREAM, check_cancelled)
+    few = compete(of, (1, 2), 5, 0.5, STREAM, check_cancelled)
     assert many is not None
     assert few is not None
     assert len(many.examples) == EXAMPLES
     assert many.examples[:5] == few.examples
 
 
-def test_gradients_without_length_compete_with_none(small: Images) -> None:
+def test_zero_gradients_give_no_competition(small: Images) -> None:
     of = drawing(small)
     with torch.no_grad():
         of.flat.weights.zero_()
@@ -166,4 +166,4 @@ def test_gradients_without_length_compete_with_none(small: Images) -> None:
         small.train_part,
     )
     sure = Drawing(of.flat, images, seed=0, mean=True, replacement=False, micro_batch_size=16)
-    assert compete(sure, (1, 2), 5, 0.5, STREAM, go_on) is None
+    assert compete(sure, (1, 2), 5, 0.5, STREAM, check_cancelled) is None

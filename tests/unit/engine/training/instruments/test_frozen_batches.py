@@ -1,4 +1,4 @@
-"""The frozen-weight probe against plain gradients of every batch that was drawn."""
+"""The probe at frozen weights, compared with plain gradients of every batch."""
 
 import copy
 import itertools
@@ -16,7 +16,7 @@ from batchscope.engine.journal.events import Draws
 from batchscope.engine.metrics.norm_histogram import EDGES
 from batchscope.engine.spec import Probe, Train
 from batchscope.engine.training.batches import Images, load_images
-from batchscope.engine.training.instruments.frozen_batches import Drawing, standing_still
+from batchscope.engine.training.instruments.frozen_batches import Drawing, frozen_weights
 from batchscope.engine.training.instruments.frozen_gradients import draw_sizes
 from batchscope.engine.training.instruments.probe_moments import Moments
 from batchscope.engine.training.model.build import build_model
@@ -63,12 +63,12 @@ def naive(of: Drawing, size: int, draws: int, reduction: str) -> NDArray[np.floa
     return np.stack([plain_gradient(of, batch, reduction) for batch in batches])
 
 
-def go_on() -> None:
+def check_cancelled() -> None:
     pass
 
 
 def draw(of: Drawing, size: int, draws: int) -> Draws:
-    (found,) = draw_sizes(of, [size], draws, STREAM, go_on)
+    (found,) = draw_sizes(of, [size], draws, STREAM, check_cancelled)
     return found
 
 
@@ -117,7 +117,7 @@ def test_the_whole_data_set_is_the_same_batch_every_time(small: Images) -> None:
     assert found.pairwise_cosine == pytest.approx(1, abs=1e-6)
 
 
-def test_batches_are_drawn_apart(small: Images) -> None:
+def test_batches_are_independent(small: Images) -> None:
     of = drawing(small)
     batches = [batch.tolist() for batch in of.batches(5, 200, STREAM)]
     assert all(len(set(batch)) == 5 for batch in batches)
@@ -130,10 +130,10 @@ def test_batches_are_drawn_apart(small: Images) -> None:
     assert any(len(set(batch)) < 20 for batch in doubled)
 
 
-def test_weights_and_buffers_come_back() -> None:
+def test_weights_and_buffers_are_restored() -> None:
     flat = FlatModel(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3)), CPU)
     before = copy.deepcopy(flat.model.state_dict())
-    with standing_still(flat):
+    with frozen_weights(flat):
         flat.model(torch.randn(8, 4))
         flat.weights.detach().add_(1)
     after = flat.model.state_dict()
@@ -147,7 +147,9 @@ PROBE = Probe(at=(0, 0.5, 1), batch_sizes=(1, 5, 20), draws=10, pairs=((1, 2), (
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_a_training_does_not_notice(optimizer: Literal["sgd", "adam"], small: Images) -> None:
+def test_a_probe_does_not_change_the_training(
+    optimizer: Literal["sgd", "adam"], small: Images
+) -> None:
     train = Train(batch_size=20, lr=0.05, epochs=3, optimizer=optimizer)
     plain = Run(make_trial(train), small)
     probed = Run(make_trial(train, probe=PROBE), small)
@@ -155,7 +157,7 @@ def test_a_training_does_not_notice(optimizer: Literal["sgd", "adam"], small: Im
     assert [untimed(r) for r in plain.records] == [untimed(r) for r in probed.records]
 
 
-def test_what_is_stated_at_each_moment(small: Images) -> None:
+def test_events_of_each_moment(small: Images) -> None:
     run = Run(make_trial(Train(batch_size=20, lr=0.05, epochs=4), probe=PROBE), small)
     places = [(p.at_share, p.epoch, p.steps, p.samples) for p in run.probes]
     assert places == [(0.0, 0, 0, 0), (0.5, 2, 6, 100), (1.0, 4, 12, 200)]
@@ -166,15 +168,15 @@ def test_what_is_stated_at_each_moment(small: Images) -> None:
 
 
 def test_draws_are_at_the_weights_of_the_moment(small: Images) -> None:
-    """The last probe equals one of the weights with which the training ended."""
+    """The last probe equals one at the final weights."""
     probe = Probe(at=(1,), batch_sizes=(5,), draws=10)
     run = Run(make_trial(Train(batch_size=20, lr=0.05, epochs=2), probe=probe), small)
     of = Drawing(run.flat, small, seed=0, mean=True, replacement=False, micro_batch_size=16)
-    assert run.probes[0].draws == draw_sizes(of, [5], 10, (1_000_000,), go_on)
+    assert run.probes[0].draws == draw_sizes(of, [5], 10, (1_000_000,), check_cancelled)
 
 
 def test_trials_of_a_seed_draw_the_same_batches(small: Images) -> None:
-    """Before the first step, where their weights are the same, too."""
+    """Before the first step, when their weights are also the same."""
     probe = Probe(at=(0,), batch_sizes=(5,), draws=10)
     one, other = (
         Run(make_trial(Train(batch_size=b, lr=lr, epochs=1), probe=probe), small).probes[0].draws
@@ -183,7 +185,7 @@ def test_trials_of_a_seed_draw_the_same_batches(small: Images) -> None:
     assert one == other
 
 
-def test_sizes_are_those_that_the_data_allow(small: Images) -> None:
+def test_sizes_are_limited_by_the_data(small: Images) -> None:
     probe = Probe(at=(0,), batch_sizes=(5, 60, 50), draws=2, pairs=((10, 60), (5, 50)))
     train = Train(batch_size=20, lr=0.05, epochs=1)
     (probed,) = Run(make_trial(train, probe=probe), small).probes
@@ -195,13 +197,13 @@ def test_sizes_are_those_that_the_data_allow(small: Images) -> None:
     assert [(one.small, one.large) for one in probed.competitions] == [(10, 60), (5, 50)]
 
 
-def test_without_a_size_the_training_s_own_is_drawn(small: Images) -> None:
+def test_the_default_size_is_that_of_the_training(small: Images) -> None:
     train = Train(batch_size=64, lr=0.05, epochs=1)
     (probed,) = Run(make_trial(train, probe=Probe(at=(0,), draws=3)), small).probes
     assert [one.batch_size for one in probed.draws] == [50]
 
 
-def test_gradients_that_are_not_finite_are_counted_apart(small: Images) -> None:
+def test_gradients_that_are_not_finite_are_counted_separately(small: Images) -> None:
     probe = Probe(at=(0.1,), batch_sizes=(5,), draws=4, pairs=((1, 2),))
     train = Train(batch_size=5, lr=1e38, epochs=1, loss_reduction="sum")
     (probed,) = Run(make_trial(train, probe=probe), small).probes
@@ -221,11 +223,11 @@ def test_a_training_can_be_halted_while_it_is_probed(small: Images) -> None:
     assert run.probes == []
 
 
-def test_a_target_reached_early_is_an_end_too(digits: Images) -> None:
+def test_an_early_target_triggers_the_final_probe(digits: Images) -> None:
     probe = Probe(at=(0.9, 1), batch_sizes=(5,), draws=2)
     train = Train(batch_size=16, lr=0.1, epochs=50, target_accuracy=0.5)
     run = Run(make_trial(train, probe=probe), digits)
-    assert run.ended.reason == "reached a test accuracy of 0.5"
+    assert run.ended.reason.endswith("test accuracy of 0.5")
     assert [(p.at_share, p.steps) for p in run.probes] == [(1.0, run.training.at.steps)]
 
 
@@ -240,7 +242,7 @@ def test_a_target_reached_early_is_an_end_too(digits: Images) -> None:
         ((), 10, {}),
     ],
 )
-def test_moments_come_at_their_share_of_the_steps(
+def test_moments_are_due_at_their_share_of_the_steps(
     shares: tuple[float, ...], total: int, expected: dict[int, list[float]]
 ) -> None:
     moments = Moments(shares, total, None)

@@ -1,4 +1,4 @@
-"""Accumulation against the gradient of the whole batch, and norms against their histogram."""
+"""Accumulated gradients compared with those of whole batches, and norms with histograms."""
 
 import bisect
 import copy
@@ -107,7 +107,7 @@ def test_accumulation_equals_the_whole_batch(
 
 @settings(max_examples=60, deadline=None)
 @given(model=models, size=st.integers(1, 45), count=st.integers(1, 40), seed=st.integers(0, 5))
-def test_the_loss_of_pieces_is_that_of_the_whole(
+def test_the_loss_of_micro_batches_is_that_of_the_batch(
     model: Model, size: int, count: int, seed: int
 ) -> None:
     flat = FlatModel(build_model(model, SMALL, seed).double(), CPU, torch.float64)
@@ -217,14 +217,14 @@ def test_the_bin_of_one_norm(value: float, index: int) -> None:
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
-def test_norms_that_are_not_finite_are_counted_apart(broken: float) -> None:
+def test_norms_that_are_not_finite_are_counted_separately(broken: float) -> None:
     alone = norm_slice(9, np.array([broken, broken], dtype=np.float32))
     assert alone == NormSlice(9, 0, 0.0, 0.0, 0, (), 2)
-    beside = norm_slice(9, np.array([2.0, broken, 4.0], dtype=np.float32))
-    assert (beside.count, beside.mean, beside.squares, beside.broken) == (2, 3.0, 2.0, 1)
+    mixed = norm_slice(9, np.array([2.0, broken, 4.0], dtype=np.float32))
+    assert (mixed.count, mixed.mean, mixed.squares, mixed.broken) == (2, 3.0, 2.0, 1)
 
 
 def test_moments_of_large_norms_that_lie_close_together() -> None:
-    """The sum of squares minus the square of the sum would have lost all digits here."""
+    """The sum of squares minus the square of the sum would lose all digits here."""
     piece = norm_slice(0, np.array([1e9, 1e9 + 0.5, 1e9 + 1]))
     assert (piece.mean, piece.squares) == (1e9 + 0.5, 0.5)

@@ -1,4 +1,4 @@
-"""Counts and moments of single values against numpy and scipy on the same values."""
+"""Counts and moments of single values, compared with numpy and scipy."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def added(gradients: Gradients, gaps: int = 0) -> ValueBins:
 
 
 def naive_counts(values: NDArray[np.float64]) -> dict[int, int]:
-    """Magnitudes of either sign, counted by numpy."""
+    """Count the magnitudes of each sign with numpy."""
     positive, _ = np.histogram(values[values >= 0], MAGNITUDES)
     negative, _ = np.histogram(-values[values < 0], MAGNITUDES)
     counts = {index: int(count) for index, count in enumerate(positive)}
@@ -41,7 +41,7 @@ def naive_counts(values: NDArray[np.float64]) -> dict[int, int]:
 @example([[0.0, -0.0, 1.0, -1.0]])
 @example([[SMALLEST_NORMAL, -SMALLEST_NORMAL, SMALLEST_NORMAL / 2, LARGEST]])
 @example([[0.5, 0.75, -0.5, float(np.nextafter(np.float32(0.5), np.float32(0)))]])
-def test_counts_are_numpys(gradients: Gradients) -> None:
+def test_counts_equal_those_of_numpy(gradients: Gradients) -> None:
     assert dict(added(gradients).bins) == naive_counts(np.array(gradients).ravel())
 
 
@@ -58,7 +58,7 @@ def test_edges_are_those_of_magnitudes(index: int) -> None:
 
 @pytest.mark.parametrize("scale", [1e-12, 1e-3, 1.0, 1e6])
 @pytest.mark.parametrize("draw", ["normal", "t", "shifted"])
-def test_moments_are_scipys(draw: str, scale: float) -> None:
+def test_moments_equal_those_of_scipy(draw: str, scale: float) -> None:
     generator = np.random.default_rng(3)
     drawn = {
         "normal": generator.normal(size=(20, 5000)),
@@ -74,7 +74,7 @@ def test_moments_are_scipys(draw: str, scale: float) -> None:
     assert found.kurtosis == pytest.approx(stats.kurtosis(values, fisher=False), rel=1e-4)
 
 
-def test_gaps_are_no_values() -> None:
+def test_gaps_are_not_counted() -> None:
     found = added([[1.0, -2.0, 0.0, 0.0, 0.0], [3.0, 0.0, 0.0, 0.0, 0.0]], gaps=2)
     values = np.array([1, -2, 0, 3, 0, 0])
     assert found.count == 6
@@ -83,5 +83,5 @@ def test_gaps_are_no_values() -> None:
     assert found.kurtosis == pytest.approx(stats.kurtosis(values, fisher=False))
 
 
-def test_zeros_alone_have_no_kurtosis() -> None:
+def test_zeros_have_no_kurtosis() -> None:
     assert added([[0.0, 0.0]]) == ValueBins(2, 0.0, 0.0, None, ((0, 2),))

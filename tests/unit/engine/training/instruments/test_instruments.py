@@ -1,4 +1,4 @@
-"""What holds for every instrument in the list, whichever it is."""
+"""Properties of every instrument in the catalog."""
 
 import copy
 import io
@@ -41,7 +41,7 @@ def steps(stepper: Stepper, numbers: range, end: bool = True) -> None:
 
 
 @pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
-def test_each_has_a_name_and_fields_of_its_own(trial: Trial, images: Images) -> None:
+def test_each_instrument_has_its_own_name_and_fields(trial: Trial, images: Images) -> None:
     stepper = stepper_of(trial, images)
     assert len({each.NAME for each in stepper.instruments}) == len(stepper.instruments)
     steps(stepper, range(1, 3))
@@ -52,8 +52,8 @@ def test_each_has_a_name_and_fields_of_its_own(trial: Trial, images: Images) -> 
 
 
 @pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
-def test_each_continues_from_its_state(trial: Trial, images: Images) -> None:
-    """In the middle of a slice, through a file that may hold nothing but data."""
+def test_each_instrument_continues_from_its_state(trial: Trial, images: Images) -> None:
+    """In the middle of a slice, through a file loaded with `weights_only`."""
     one, other = stepper_of(trial, images), stepper_of(trial, images)
     steps(one, range(1, 3))
     steps(one, range(3, 5), end=False)
@@ -71,7 +71,7 @@ def test_each_continues_from_its_state(trial: Trial, images: Images) -> None:
 
 
 @pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
-def test_none_changes_what_is_trained(trial: Trial, images: Images) -> None:
+def test_no_instrument_changes_the_training(trial: Trial, images: Images) -> None:
     one, other = stepper_of(trial, images), stepper_of(trial, images)
     other.use([])
     for stepper in (one, other):
@@ -81,10 +81,10 @@ def test_none_changes_what_is_trained(trial: Trial, images: Images) -> None:
 
 
 @pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
-def test_the_first_step_can_be_taken_back(trial: Trial, images: Images) -> None:
+def test_the_first_step_can_be_undone(trial: Trial, images: Images) -> None:
     one, other = stepper_of(trial, images), stepper_of(trial, images)
     steps(one, range(1, 2), end=False)
-    one.take_back()
+    one.undo_first_step()
     for stepper in (one, other):
         steps(stepper, range(1, 5))
     assert one.fields(0) == other.fields(0)

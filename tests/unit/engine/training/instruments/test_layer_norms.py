@@ -1,4 +1,4 @@
-"""Gradient norms by layer, against the gradients of automatic differentiation and plain numpy."""
+"""Gradient norms by layer, compared with automatic differentiation and plain numpy."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def layer_norms(stepper: Stepper) -> LayerNorms:
 
 
 def naive(model: Model, weights: list[Tensor], images: Images, batch: Tensor, cut: int) -> Tensor:
-    """Norms of each layer's gradient by automatic differentiation of a network of its own."""
+    """Return the norms of each layer's gradient of a separate network by autograd."""
     network = build_model(model, DATASETS["digits"], 0)
     with torch.no_grad():
         for parameter, value in zip(network.parameters(), weights, strict=True):
@@ -71,7 +71,7 @@ def naive(model: Model, weights: list[Tensor], images: Images, batch: Tensor, cu
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("micro", [48, 16])
 @pytest.mark.parametrize("model", FAMILIES.values(), ids=FAMILIES)
-def test_they_are_those_of_automatic_differentiation(
+def test_norms_equal_those_of_automatic_differentiation(
     model: Model, micro: int, seeds: int, images: Images
 ) -> None:
     stepper = stepper_of(model, images, micro, seeds)
@@ -90,10 +90,10 @@ def test_they_are_those_of_automatic_differentiation(
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("micro", [48, 16])
 @pytest.mark.parametrize("model", FAMILIES.values(), ids=FAMILIES)
-def test_their_squares_sum_up_to_that_of_the_whole(
+def test_squared_norms_sum_to_that_of_the_whole_gradient(
     model: Model, micro: int, seeds: int, images: Images
 ) -> None:
-    """In a step as it is taken, each layer against float64 over its window of the buffer."""
+    """In a real step, compare each layer with float64 over its window of the buffer."""
     stepper = stepper_of(model, images, micro, seeds)
     stepper.step(torch.stack([torch.randperm(120)[:48] for _ in range(seeds)]), 1, 0)
     found = layer_norms(stepper).held()[0][0].double()
@@ -104,8 +104,8 @@ def test_their_squares_sum_up_to_that_of_the_whole(
     assert whole == pytest.approx(stepper.norms.of(1)[0], rel=1e-6)
 
 
-def test_a_step_of_few_samples_computes_the_gradient_when_one_is_measured(images: Images) -> None:
-    """One step in 64, or one an epoch, and the training keeps every bit."""
+def test_a_step_without_gradient_computes_it_when_layers_are_measured(images: Images) -> None:
+    """One step in 64, or one an epoch; the training has the same bits."""
     trial = make_trial(
         Train(batch_size=8, lr=0.02, epochs=3), Model(name="mlp", hidden=(1200,), init="he")
     )
@@ -142,7 +142,7 @@ def test_layers_are_named_by_kind_and_number(images: Images) -> None:
     st.integers(1, 4),
     st.integers(0, 1 << 30),
 )
-def test_moments_are_those_of_all_measured_steps(slices: list[int], every: int, seed: int) -> None:
+def test_moments_cover_all_measured_steps(slices: list[int], every: int, seed: int) -> None:
     """Whatever the slices, and with a checkpoint between any two steps."""
     gradient = torch.zeros(2, 24)
     layers = (slice(0, 7), slice(16, 24))
@@ -175,7 +175,7 @@ def test_moments_are_those_of_all_measured_steps(slices: list[int], every: int, 
             assert found.squares == pytest.approx(squares, rel=1e-5, abs=1e-4 * column.mean())
 
 
-def test_a_long_training_states_them_at_one_percent_of_its_steps(images: Images) -> None:
+def test_a_long_training_reports_layer_norms_after_one_percent_of_its_steps(images: Images) -> None:
     gradient = torch.ones(1, 4)
     instrument, stated = LayerNorms(gradient, (slice(0, 4),), 1, 1), []
     for epoch in range(1, 1001):
@@ -190,12 +190,16 @@ def test_a_long_training_states_them_at_one_percent_of_its_steps(images: Images)
     assert sum(draws for _, draws in stated) == stated[-1][0], "every step is stated once"
 
 
-def test_a_training_states_them(images: Images) -> None:
+def test_a_training_reports_layer_norms(images: Images) -> None:
     trial = make_trial(Train(batch_size=16, lr=0.1, epochs=3), Model(name="cnn"))
     run = Run(trial, images)
     assert run.started.layers == ("conv1", "conv2", "linear1", "linear2")
     assert sum(run.started.layer_parameters) == run.started.parameters
-    assert [record.layer_draws for record in run.records] == [3, 3, 2], "steps 1, 4, 7, … of 24"
+    assert [record.layer_draws for record in run.records] == [3, 3, 2], "every third of 24 steps"
     for record in run.records:
         assert len(record.layer_norms) == 4
         assert all(isinstance(layer, LayerNorm) and layer.mean > 0 for layer in record.layer_norms)
+        squares = sum(n.squares + record.layer_draws * n.mean**2 for n in record.layer_norms)
+        assert all(part.count == 1 for part in record.norms), "a slice for each step"
+        whole = sum(part.mean**2 for part in record.norms if part.first_step % 3 == 0)
+        assert squares == pytest.approx(whole, rel=1e-5)

@@ -1,4 +1,4 @@
-"""The gradient noise scale: unbiased against closed forms, and without a trace in the training."""
+"""The gradient noise scale: unbiased for closed forms, and without side effects."""
 
 import math
 from pathlib import Path
@@ -59,7 +59,7 @@ SIGNAL = DIMENSIONS * 0.3**2
     ("batch_size", "micro"),
     [(2, None), (3, None), (64, None), (256, None), (8, 1), (12, 5), (64, 32), (100, 30), (7, 6)],
 )
-def test_it_is_unbiased_where_the_truth_is_known(batch_size: int, micro: int | None) -> None:
+def test_estimates_are_unbiased_for_known_distributions(batch_size: int, micro: int | None) -> None:
     draw, found = np.random.default_rng(7), []
     for _ in range(6000):
         samples = torch.from_numpy(gaussian(draw, batch_size))
@@ -86,7 +86,7 @@ def test_it_is_unbiased_where_the_truth_is_known(batch_size: int, micro: int | N
 
 
 @pytest.mark.parametrize(("batch_size", "micro"), [(8, 4), (8, 3), (16, 4), (64, 32), (64, 24)])
-def test_of_a_linear_model_it_is_within_five_percent_of_the_truth(
+def test_the_noise_scale_of_a_linear_model_is_within_five_percent(
     batch_size: int, micro: int
 ) -> None:
     """y = x·w* + ε, x standard normal in P dimensions, squared loss at w* + d.
@@ -115,7 +115,7 @@ def test_of_a_linear_model_it_is_within_five_percent_of_the_truth(
 
 
 @given(st.integers(2, 12), st.integers(1, 12), st.booleans(), st.integers(0, 1 << 30))
-def test_parts_are_those_of_a_naive_computation(
+def test_parts_equal_a_naive_computation(
     batch_size: int, micro: int, mean: bool, seed: int
 ) -> None:
     micro = min(micro, batch_size - 1)
@@ -142,7 +142,7 @@ def test_parts_are_those_of_a_naive_computation(
 
 
 def single_gradients(flat: FlatModel, images: Images) -> Tensor:
-    """The gradient of every image on its own, shape (N, P)."""
+    """Return the gradient of every single image, shape (N, P)."""
     found = []
     for at in range(images.train_size):
         flat.gradient.zero_()
@@ -154,7 +154,7 @@ def single_gradients(flat: FlatModel, images: Images) -> Tensor:
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize(("batch_size", "micro"), [(2, 2), (9, 9), (32, 8), (40, 16)])
-def test_a_network_has_the_noise_of_its_single_gradients(
+def test_the_noise_of_a_network_is_that_of_its_single_gradients(
     images: Images, batch_size: int, micro: int, reduction: str
 ) -> None:
     settings = Settings(
@@ -183,7 +183,7 @@ def test_a_network_has_the_noise_of_its_single_gradients(
 
 
 @pytest.mark.parametrize("micro", [16, 5])
-def test_a_training_is_the_same_to_the_last_bit_without_it(
+def test_the_noise_scale_does_not_change_the_training(
     images: Images, micro: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train = Train(batch_size=16, lr=0.1, epochs=3, optimizer="momentum")
@@ -209,7 +209,7 @@ def test_a_training_is_the_same_to_the_last_bit_without_it(
     assert with_it.records[0].noise_trace is not None
 
 
-def test_where_there_is_none_and_why(images: Images) -> None:
+def test_cases_without_a_noise_scale(images: Images) -> None:
     for train, model, said in (
         (Train(batch_size=1, lr=0.1, epochs=1), TINY, "one image"),
         (
@@ -229,13 +229,11 @@ def test_where_there_is_none_and_why(images: Images) -> None:
     ("trace", "signal", "expected"),
     [(6.0, 2.0, 3.0), (6.0, 0.0, None), (6.0, -1.0, None), (math.nan, 1.0, None), (0.0, 1.0, 0.0)],
 )
-def test_a_ratio_that_means_nothing_is_none(
-    trace: float, signal: float, expected: float | None
-) -> None:
+def test_a_meaningless_ratio_is_none(trace: float, signal: float, expected: float | None) -> None:
     assert noise_scale(trace, signal) == expected
 
 
-def test_what_was_measured_survives_a_checkpoint(tmp_path: Path) -> None:
+def test_sums_survive_a_checkpoint(tmp_path: Path) -> None:
     one, other = (NoiseScale(torch.ones(1, 3), possible=True) for _ in range(2))
     one.before_step(step_on(2, 1.0, parts_of(12.0)))
     torch.save(one.state(), tmp_path / "state")
@@ -247,7 +245,7 @@ def test_what_was_measured_survives_a_checkpoint(tmp_path: Path) -> None:
     assert other.of_replicate(0) == (0.0, 0.0, 0)
 
 
-def test_the_whole_is_no_part_of_itself() -> None:
+def test_estimates_from_two_parts() -> None:
     gradient = torch.ones(3, dtype=torch.float64)
     found = estimates(parts_of(12.0), gradient, 1.0, 2)
     assert found.tolist() == pytest.approx([2 * (6.0 - 0.75), 0.75 - (6.0 - 0.75), 1.0])

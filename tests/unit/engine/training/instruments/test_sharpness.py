@@ -1,4 +1,4 @@
-"""Sharpness at the end of a training: of real networks, and without a trace in the training."""
+"""Sharpness of real networks at the end of a training, without side effects."""
 
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def test_the_training_keeps_its_bits(images: Images, case: str) -> None:
 
 
 @pytest.mark.parametrize("model", [trial_of().settings.model, NORMED], ids=["mlp", "batch norm"])
-def test_loss_and_slope_are_those_of_the_network_in_float64(
+def test_loss_and_gradient_match_float64(
     images: Images, model: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In evaluation mode, over the fixed part of the images, whatever the micro-batch."""
@@ -109,7 +109,7 @@ def test_loss_and_slope_are_those_of_the_network_in_float64(
     assert all((np.abs(x - climbed[0][0]) <= box * (1 + 1e-9)).all() for x, *_ in climbed)
 
 
-def test_a_stack_measures_each_replicate_as_alone(images: Images) -> None:
+def test_a_stack_measures_each_replicate_as_if_alone(images: Images) -> None:
     trial = sharp(trial_of())
     together = Group(trial, images, (0, 1))
     for seed in (0, 1):
@@ -121,7 +121,7 @@ def test_a_stack_measures_each_replicate_as_alone(images: Images) -> None:
         assert two.sharpness == pytest.approx(another.sharpness, rel=1e-3)
 
 
-def test_a_subspace_has_so_many_dimensions(images: Images) -> None:
+def test_a_subspace_has_the_given_dimensions(images: Images) -> None:
     asked = replace(ASKED, dimensions=5)
     found = measured(Run(sharp(trial_of(), asked), images).events)
     assert [each.dimensions for each in found] == [5, 5]
@@ -139,7 +139,7 @@ def test_as_many_dimensions_as_weights_are_the_full_space(
     assert found.dimensions is None
 
 
-def test_a_subspace_that_memory_has_no_room_for_ends_no_training(
+def test_a_subspace_too_large_for_memory_does_not_end_the_training(
     images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = sum(each.numel() for each in Run(trial_of(), images).flat.model.parameters())
@@ -157,28 +157,28 @@ def test_a_subspace_that_memory_has_no_room_for_ends_no_training(
         assert ("a subspace of 5 dimensions takes" in found.reason) != known
 
 
-def test_weights_come_back_from_a_search_that_is_broken_off(images: Images) -> None:
+def test_weights_are_restored_after_an_interrupted_search(images: Images) -> None:
     run = Run(trial_of(), images)
     before = run.flat.copy_weights()
     count = 0
 
-    def go_on() -> None:
+    def check_cancelled() -> None:
         nonlocal count
         count += 1
         if count == 3:
             raise Halted
 
-    sharpener = SharpnessMeter(sharp(trial_of()), run.plan, run.flat, images, go_on)
+    sharpness_meter = SharpnessMeter(sharp(trial_of()), run.plan, run.flat, images, check_cancelled)
     with pytest.raises(Halted):
-        sharpener.measure(1e-3)
+        sharpness_meter.measure(1e-3)
     assert equal_bits(before, run.flat.copy_weights())
     assert run.flat.model.training
 
 
-def test_a_training_that_is_broken_off_there_goes_on_with_what_is_left(
+def test_a_training_halted_between_boxes_resumes_with_the_remaining_ones(
     images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The half-width that was measured is not measured again, and all is stated again."""
+    """A half-width is not measured twice, and all results are reported again."""
     whole = Run(sharp(trial_of()), images)
     first, second = measured(whole.events)
     questions = len(whole.records) * 4 + first.evaluations + 1
@@ -208,21 +208,21 @@ def test_a_training_that_is_broken_off_there_goes_on_with_what_is_left(
     assert resumed.ended(0).status == "finished"
 
 
-def test_a_loss_that_is_not_finite_in_the_box_is_no_crash(images: Images) -> None:
-    """Products of weights this large are beyond float32."""
+def test_a_loss_that_is_not_finite_in_the_box_gives_a_reason(images: Images) -> None:
+    """Products of weights this large overflow in float32."""
     asked = replace(ASKED, epsilon=(1e37, 1e-3))
     broken, fine = measured(Run(sharp(trial_of(), asked), images).events)
     assert (broken.sharpness, broken.highest_loss) == (None, None)
-    assert broken.reason == "the loss is not finite in the box"
+    assert "not finite in the box" in broken.reason
     assert broken.loss == fine.loss
     assert fine.sharpness is not None
 
 
-def test_the_fold_takes_each_box_once_and_drops_those_of_an_attempt_that_was_given_up() -> None:
+def test_the_fold_keeps_each_box_once_and_drops_abandoned_attempts() -> None:
     of = configuration(16)
     of = replace(of, settings=replace(of.settings, sharpness=ASKED))
     state = SweepState().fold([*opened([of]), started(of)])
-    told = ev.SharpnessMeasured(
+    measured = ev.SharpnessMeasured(
         trial="b16-s0",
         attempt=1,
         steps=9,
@@ -236,14 +236,14 @@ def test_the_fold_takes_each_box_once_and_drops_those_of_an_attempt_that_was_giv
         iterations=3,
         seconds=0.1,
     )
-    other = replace(told, epsilon=5e-4, sharpness=5.0)
-    state.fold([told, told, other])
+    other = replace(measured, epsilon=5e-4, sharpness=5.0)
+    state.fold([measured, measured, other])
     trial = state.trials["b16-s0"]
-    assert trial.sharpness == [told, other]
+    assert trial.sharpness == [measured, other]
     assert state.repeats(replace(other, attempt=2))
-    assert trial.sharpness_at() == told
+    assert trial.sharpness_at() == measured
     assert trial.sharpness_at(5e-4) == other
     assert trial.sharpness_at(0.1) is None
     again = msgspec.structs.replace(started(of, attempt=2), resumed_steps=9)
-    assert state.fold([again]).trials["b16-s0"].sharpness == [told, other]
+    assert state.fold([again]).trials["b16-s0"].sharpness == [measured, other]
     assert state.fold([started(of, attempt=3)]).trials["b16-s0"].sharpness == []

@@ -1,4 +1,4 @@
-"""Update norms and path length against a naive record of all weights."""
+"""Update norms and path length, compared with a naive record of all weights."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def step_in(slot: int, lr: float) -> Step:
 def walk(
     steps: int, per_epoch: int, total: int | None
 ) -> tuple[SampledTravel, list[float], list[float]]:
-    """A random walk: what was measured an epoch, and the norm of every update."""
+    """Return the measurements of each epoch of a random walk, and the norm of every update."""
     torch.manual_seed(0)
     weights, means, norms = torch.zeros(1, 10), list[float](), list[float]()
     travel = SampledTravel(weights, per_epoch, total)
@@ -32,7 +32,7 @@ def walk(
     return travel, means, norms
 
 
-def test_short_runs_are_measured_whole() -> None:
+def test_every_step_of_a_short_run_is_measured() -> None:
     travel, means, norms = walk(steps=25, per_epoch=10, total=25)
     assert travel.every == 1
     assert travel.of(0)[1] == pytest.approx(sum(norms), rel=1e-5)
@@ -57,8 +57,8 @@ def test_every_epoch_has_a_measured_update(per_epoch: int, total: int | None) ->
 
 
 @pytest.mark.parametrize(("per_epoch", "last"), [(4, 30.0), (157, 8.0), (48, 20.0), (2, 12.0)])
-def test_a_last_batch_that_differs_counts_for_what_it_is(per_epoch: int, last: float) -> None:
-    """Its updates are `last` times as long; a stride in step with the epochs would miss that."""
+def test_a_different_last_batch_is_measured_in_proportion(per_epoch: int, last: float) -> None:
+    """Its updates are `last` times as long; a stride that divides the epoch would miss that."""
     total = per_epoch * 800
     weights = torch.zeros(1, 1)
     travel, path = SampledTravel(weights, per_epoch, total), 0.0
@@ -73,7 +73,7 @@ def test_a_last_batch_that_differs_counts_for_what_it_is(per_epoch: int, last: f
     assert travel.of(0)[1] == pytest.approx(path, rel=0.02)
 
 
-def test_a_short_last_epoch_without_a_measured_update_has_the_mean_of_the_one_before() -> None:
+def test_an_epoch_without_a_measured_update_has_the_mean_of_the_previous_one() -> None:
     weights = torch.zeros(1, 1)
     travel = SampledTravel(weights, 7, 100_000)
     for step in range(15):
@@ -87,7 +87,7 @@ def test_a_short_last_epoch_without_a_measured_update_has_the_mean_of_the_one_be
     assert travel.of(0)[1] == 30.0
 
 
-def test_of_plain_descent_every_update_is_known() -> None:
+def test_every_update_of_plain_descent_is_known() -> None:
     """Rates 0.5, 0.5 and 0.25, two replicates; an epoch ends after the second step."""
     lengths = GradientNorms(torch.zeros(2, 3), steps=3)
     descent = DescentTravel(lengths)

@@ -1,4 +1,4 @@
-"""Executing shapes before the first step: what is measured, within what limit, without a trace."""
+"""Measuring micro-batch sizes before the first step: results, limits, and no side effects."""
 
 import math
 from collections.abc import Callable
@@ -58,14 +58,14 @@ def sizes(shapes: list[Shape]) -> list[int]:
 
 
 def limited(images: Images, batch_size: int, micro: int, **of: Any) -> int:
-    """A limit below which just so many samples fit."""
+    """A memory limit that fits exactly this number of samples."""
     bench = bench_of(images, batch_size, **of)
     bench._execute(micro)
     return math.ceil(bench._shapes[micro].peak_bytes / 0.9)
 
 
 def fake_clock(patch: pytest.MonkeyPatch, seconds: Callable[[int], float]) -> None:
-    """A clock that goes on only while a gradient is computed: so long for each batch."""
+    """A clock that advances only while a gradient is computed, by a given time for each batch."""
     now = 0.0
 
     def accumulated(
@@ -91,7 +91,9 @@ def fake_clock(patch: pytest.MonkeyPatch, seconds: Callable[[int], float]) -> No
 
 
 @pytest.mark.parametrize("batch_size", [1, 6, 8, 600])
-def test_sizes_rise_to_the_whole_batch_where_memory_allows(images: Images, batch_size: int) -> None:
+def test_sizes_increase_to_the_whole_batch_with_enough_memory(
+    images: Images, batch_size: int
+) -> None:
     shapes = bench_of(images, batch_size).shapes(GENEROUS)
     expected = sorted({min(size, batch_size) for size in (8, 32, 128, 512, batch_size)})
     assert sizes(shapes) == expected
@@ -119,7 +121,7 @@ def test_below_a_limit_the_largest_that_fits_is_measured(
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
-def test_what_is_held_is_counted_with_the_optimizers_state(images: Images, optimizer: str) -> None:
+def test_held_bytes_include_the_optimizer_state(images: Images, optimizer: str) -> None:
     bench = bench_of(images, 8, optimizer=optimizer)
     bench.shapes(GENEROUS)
     weights = bench._stepper.stack.weights.numel()
@@ -132,10 +134,10 @@ def test_what_is_held_is_counted_with_the_optimizers_state(images: Images, optim
 
 @pytest.mark.parametrize("micro", [100, 256, 600])
 @pytest.mark.parametrize("model", [WIDE, CNN])
-def test_a_training_peaks_where_its_shape_was_measured(
+def test_the_measured_peak_is_that_of_a_training(
     images: Images, model: Model, micro: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To the last byte: that is what the choice relies on."""
+    """To the byte, because the choice of the micro-batch relies on it."""
     trial = trial_of(600, model)
     bench = bench_of(images, 600, model=model)
     bench._execute(micro)
@@ -154,7 +156,9 @@ def evaluate_little(images: Images, missed: list[torch.Tensor] | None) -> Any:
 
 
 @pytest.mark.parametrize("model", [WIDE, CNN])
-def test_an_evaluation_peaks_where_it_was_measured(images: Images, model: Model) -> None:
+def test_the_measured_evaluation_peak_is_that_of_an_evaluation(
+    images: Images, model: Model
+) -> None:
     trial = one_step(trial_of(1, model))
     plan = plan_of(trial, images)
     size, peak = Bench((trial,), plan, images, CPU, UNLIMITED).evaluation()
@@ -180,8 +184,8 @@ def test_the_evaluation_batch_is_halved_until_it_fits(images: Images, halvings: 
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adamw", "rmsprop"])
-def test_weights_stand_still_meanwhile(images: Images, optimizer: Any) -> None:
-    """At a rate at which a training diverges they would leave the numbers a processor likes."""
+def test_weights_do_not_change_during_the_measurement(images: Images, optimizer: Any) -> None:
+    """With a learning rate that diverges, weights would become denormal or infinite."""
     train = Train(batch_size=600, lr=1e9, epochs=1, optimizer=optimizer, weight_decay=0.1)
     trial = make_trial(train, WIDE)
     bench = Bench((trial,), plan_of(trial, images), images, CPU, UNLIMITED)
@@ -194,11 +198,11 @@ def test_weights_stand_still_meanwhile(images: Images, optimizer: Any) -> None:
 # ---- the time it may take
 
 
-def test_without_time_one_size_is_executed(images: Images) -> None:
+def test_one_size_is_run_even_without_time(images: Images) -> None:
     assert sizes(bench_of(images, 600).shapes(0.0)) == [8]
 
 
-def test_without_time_it_goes_on_until_one_fits(images: Images) -> None:
+def test_sizes_are_tried_until_one_fits_even_without_time(images: Images) -> None:
     limit = limited(images, 600, 3)
     shapes = bench_of(images, 600, limit).shapes(0.0)
     assert [fits(shape, limit) for shape in shapes].count(True) == 1
@@ -216,14 +220,14 @@ def test_without_time_it_goes_on_until_one_fits(images: Images) -> None:
         (120.0 + 64 + 1200 + 256 + 1024 + 2 * 1880, [8, 32, 128, 512, 1200], 2),
     ],
 )
-def test_no_size_is_begun_that_would_end_too_late(
+def test_no_size_starts_that_would_exceed_the_time(
     images: Images,
     seconds: float,
     expected: list[int],
     rounds: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A second a sample: each size takes a step of two micro-batches, the largest of one.
+    """One second for each sample: each size takes a step of two micro-batches, the largest of one.
 
     Half a second each for 240 images to evaluate is set aside, or a third of the time.
     """
@@ -233,10 +237,10 @@ def test_no_size_is_begun_that_would_end_too_late(
     assert {shape.rounds for shape in shapes} == {min(rounds, ROUNDS)}
 
 
-def test_turns_are_for_those_that_may_be_the_fastest(
+def test_only_sizes_close_to_the_fastest_are_timed_again(
     images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """128 is a third faster than the others; the largest is what it is compared with."""
+    """128 is a third faster than the others; the largest is timed for comparison."""
     fake_clock(monkeypatch, lambda count: count * (0.75 if count == 128 else 1.0))
     bench = bench_of(images, 512, epochs=10**6)
     found = {shape.micro_batch_size: shape for shape in bench.shapes(1e7)}
@@ -248,7 +252,7 @@ def test_turns_are_for_those_that_may_be_the_fastest(
 
 
 @pytest.mark.parametrize(("epochs", "expected"), [(1, [8]), (3, [8, 32]), (36, [8, 32, 1200])])
-def test_measuring_is_held_to_its_share_of_the_trial(
+def test_measuring_takes_at_most_its_share_of_the_trial(
     images: Images, epochs: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 1,300 images an epoch 3 % are 39 s, a third of them for the evaluation (of 120 s)."""
@@ -257,7 +261,7 @@ def test_measuring_is_held_to_its_share_of_the_trial(
     assert sizes(bench_of(images, 1200, epochs=epochs).shapes(patience)) == expected
 
 
-def test_pace_is_the_median_of_turns(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_is_the_median_of_the_rounds(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     """32 samples at once are fast, 8 slow; 128 seem slow but once, when they were first timed."""
     calls: list[int] = []
 
@@ -347,7 +351,9 @@ def replace_times(record: EpochRecord) -> EpochRecord:
 
 
 @pytest.mark.parametrize("model", [LINEAR, WIDE, CNN])
-def test_nothing_of_it_remains(images: Images, tmp_path: Path, model: Model) -> None:
+def test_the_measurement_leaves_a_later_training_unchanged(
+    images: Images, tmp_path: Path, model: Model
+) -> None:
     trial, limit = trial_of(64, model), UNLIMITED
     before, random = Run(trial, images), torch.get_rng_state()
     data = [tensor.clone() for tensor in images.held()]
@@ -371,7 +377,7 @@ def check_the_statement(found: MicroBatchesMeasured) -> None:
 
 
 @pytest.mark.parametrize("asks", [1, 2, 5])
-def test_it_ends_as_soon_as_it_is_asked_to(images: Images, tmp_path: Path, asks: int) -> None:
+def test_it_stops_when_halted(images: Images, tmp_path: Path, asks: int) -> None:
     answers, order = count(1), order_of(trial_of(512), images, tmp_path, UNLIMITED)
     with pytest.raises(Halted):
         measure(order, images, CPU, lambda: next(answers) >= asks)
@@ -379,7 +385,7 @@ def test_it_ends_as_soon_as_it_is_asked_to(images: Images, tmp_path: Path, asks:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
-def test_the_first_size_counts_what_the_optimizer_keeps(images: Images, optimizer: str) -> None:
+def test_the_first_size_includes_the_optimizer_state(images: Images, optimizer: str) -> None:
     bench = bench_of(images, 512, optimizer=optimizer)
     for size in (8, 32, 64, 128):
         bench._execute(size)

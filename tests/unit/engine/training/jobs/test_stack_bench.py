@@ -1,4 +1,4 @@
-"""Stacks whose steps are timed, for real, on a few images."""
+"""Real timing of stacks of replicates, on a few images."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def order_of(data: Prepared, *stacks: int, trials: tuple[Trial, ...] = TRIALS) -
 
 
 def test_every_size_is_timed_and_its_memory_counted(data: Prepared, images: Images) -> None:
-    """A replicate more takes as much as the one before, beside the images that all share."""
+    """Each additional replicate takes the same memory; the images are shared."""
     found = pace(order_of(data, 1, 2, 4), images, CPU, 7)
     assert [stack.size for stack in found.stacks] == [1, 2, 4]
     assert all(stack.seconds > 0 for stack in found.stacks)
@@ -58,7 +58,7 @@ def test_every_size_is_timed_and_its_memory_counted(data: Prepared, images: Imag
     assert (found.batch_size, found.micro_batch_size, found.threads) == (32, 32, 1)
 
 
-def test_what_is_not_expected_to_fit_is_not_tried(data: Prepared, images: Images) -> None:
+def test_stacks_that_should_not_fit_are_not_tried(data: Prepared, images: Images) -> None:
     one = pace(order_of(data, 1), images, CPU, 0).stacks[0].peak_bytes
     held = sum(tensor.nbytes for tensor in images.held())
     limit = int((held + 3 * (one - held)) / 0.9) + 1
@@ -66,7 +66,7 @@ def test_what_is_not_expected_to_fit_is_not_tried(data: Prepared, images: Images
     assert [stack.size for stack in pace(order, images, CPU, 0).stacks] == [1, 2]
 
 
-def test_at_least_one_is_timed_however_short_the_time(data: Prepared, images: Images) -> None:
+def test_one_stack_is_timed_even_without_time(data: Prepared, images: Images) -> None:
     found = pace(replace(order_of(data, 1, 2, 4), seconds=0.0), images, CPU, 0)
     assert found.stacks[0].size == 1
     assert found.stacks[0].seconds > 0
@@ -86,15 +86,15 @@ def test_a_stack_that_runs_out_of_memory_is_left_out(
     assert [one.size for one in pace(order_of(data, 1, 2, 4), images, CPU, 0).stacks] == [1, 2]
 
 
-def test_it_ends_when_asked_to(data: Prepared, images: Images) -> None:
+def test_it_stops_when_halted(data: Prepared, images: Images) -> None:
     with pytest.raises(Halted):
         pace(order_of(data, 1, 2), images, CPU, 0, lambda: True)
 
 
-def test_the_seconds_are_used_up_where_several_do_it_at_once(
+def test_workers_that_measure_at_the_same_time_use_all_seconds(
     data: Prepared, images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clock that goes on by a tenth of a second whenever it is looked at."""
+    """The clock advances by a tenth of a second at every reading."""
     now = iter(range(10**9))
     monkeypatch.setattr(
         "batchscope.engine.training.jobs.stack_bench.time.perf_counter", lambda: next(now) / 10
@@ -113,7 +113,7 @@ def test_the_seconds_are_used_up_where_several_do_it_at_once(
     assert len(steps) - few > few
 
 
-def test_a_batch_that_is_the_whole_epoch(data: Prepared, images: Images, tmp_path: Path) -> None:
+def test_a_batch_as_large_as_the_epoch(data: Prepared, images: Images, tmp_path: Path) -> None:
     whole = tuple(
         replace(t, settings=replace(t.settings, train=replace(t.settings.train, batch_size=500)))
         for t in TRIALS

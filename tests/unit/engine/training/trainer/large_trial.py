@@ -1,11 +1,11 @@
-"""A trial that takes more memory than it is given."""
+"""A trial that needs more memory than it is given."""
 
 from batchscope.engine.spec import Model, Train, Trial
 from tests.unit.training_fixtures import make_trial
 
 
 def large_trial(name: str) -> Trial:
-    """A trial whose whole batch takes some hundred MiB."""
+    """A trial with a batch of some hundred MiB."""
     if name == "mlp":
         model = Model(name="mlp", hidden=(8192,))
     else:

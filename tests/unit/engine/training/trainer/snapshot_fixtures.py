@@ -1,4 +1,4 @@
-"""Trials of every kind, and attempts at one that are broken off."""
+"""Trials of every kind, and attempts that are interrupted."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +37,7 @@ ALWAYS = 1e9
 
 
 class Crash(BaseException):
-    """The process is gone, whatever it was about to do."""
+    """Simulates the death of the process."""
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ CASES = {
 
 
 class Outcome(NamedTuple):
-    """What a trial's journal says in the end, without attempts and times."""
+    """Return the final content of a trial's journal, without attempts and times."""
 
     status: str
     reason: str
@@ -146,7 +146,7 @@ def job_of(
 
 
 class Chain:
-    """Attempts at one trial in one folder of checkpoints, each ended by what `end` does."""
+    """Attempts at one trial in one folder of checkpoints, each ended by `end`."""
 
     def __init__(self, trial: Trial, images: Images, folder: Path) -> None:
         self.trial, self.images, self.folder = trial, images, folder
@@ -176,7 +176,7 @@ def undisturbed(trial: Trial, images: Images) -> Outcome:
 
 
 def after(calls: int, end: Callable[[], bool]) -> Callable[[], bool]:
-    """Go on for so many questions, then end."""
+    """Return a check that is true after that number of calls."""
     left = iter(range(calls))
     return lambda: False if next(left, None) is not None else end()
 

@@ -1,4 +1,4 @@
-"""Memory that runs out in mid-run: the step is retried smaller, and nothing else changes."""
+"""Memory that runs out in a training: the step is repeated with smaller micro-batches."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -59,7 +59,7 @@ def with_batch_norm(model: Model, dataset: object, seed: int) -> nn.Module:
 
 
 def with_tanh(model: Model, dataset: object, seed: int) -> nn.Module:
-    """A small network whose gradients are taken by automatic differentiation."""
+    """A small network with gradients by automatic differentiation."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Sequential(
@@ -69,12 +69,12 @@ def with_tanh(model: Model, dataset: object, seed: int) -> nn.Module:
 
 @pytest.fixture(autouse=True)
 def _no_noise_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It measures with networks that no preset has, whose buffers it would move."""
+    """Turn off the measurement of networks that no preset has: it would change their buffers."""
     monkeypatch.setattr(NoiseScale, "needs_gradient", lambda *_: False)
 
 
 class Shortage:
-    """From a step on, and until another, there is no memory for more than `most` images at once.
+    """Between two steps there is no memory for more than `most` images at once.
 
     The first `spared` micro-batches of an attempt pass, so that part of the gradient is there.
     """
@@ -128,7 +128,7 @@ def on_the_cpu() -> Exception:
 
 
 class Counted(Protocol):
-    """Is told how many steps there were before the one under way, which may be taken twice."""
+    """Notes the number of steps before the present one, which may be taken twice."""
 
     steps: int
 
@@ -148,7 +148,7 @@ class Steps:
 
 
 def smaller_from(patch: pytest.MonkeyPatch, step: int, size: int) -> None:
-    """Have steps take another micro-batch from one of them on, with nothing that fails."""
+    """Use another micro-batch size from a step on, without any failure."""
     before = Steps()
     count_steps(patch, before)
 
@@ -192,7 +192,7 @@ LONG = replace(TRIAL.settings.train, epochs=19)
 @pytest.mark.parametrize("build", [build_model, with_batch_norm, with_tanh])
 @pytest.mark.parametrize("from_step", [0, 4])
 @pytest.mark.parametrize("error", [on_the_gpu, on_the_cpu, MemoryError])
-def test_a_cut_training_is_that_of_a_smaller_plan_from_there_on(
+def test_a_cut_training_continues_as_with_a_smaller_micro_batch(
     images: Images,
     build: Callable[..., nn.Module],
     from_step: int,
@@ -218,7 +218,7 @@ def test_a_cut_training_is_that_of_a_smaller_plan_from_there_on(
     assert not same_bits(cut, unhurt), "the test sees a difference of rounding"
 
 
-def test_a_cut_marks_the_trial(images: Images) -> None:
+def test_a_cut_is_counted_for_the_trial(images: Images) -> None:
     with pytest.MonkeyPatch.context() as patch:
         Shortage(patch, most=9, from_step=4, error=on_the_gpu)
         run = Run(TRIAL, images)
@@ -229,7 +229,7 @@ def test_a_cut_marks_the_trial(images: Images) -> None:
     assert said.startswith("trial-s0: out of memory at step 4")
 
 
-def test_a_small_last_batch_is_cut_by_its_own_size(images: Images) -> None:
+def test_a_small_last_batch_is_halved_from_its_own_size(images: Images) -> None:
     trial = replace(TRIAL, settings=replace(TRIAL.settings, memory=Memory(micro_batch_size=50)))
     stepper = Stepper((trial,), make_plan(trial, 129, 1), images, CPU)
     with pytest.MonkeyPatch.context() as patch:
@@ -242,7 +242,7 @@ def test_a_small_last_batch_is_cut_by_its_own_size(images: Images) -> None:
 @pytest.mark.parametrize(
     ("most", "error"), [(0, on_the_gpu), (9, lambda: RuntimeError("shapes do not match"))]
 )
-def test_what_cannot_be_helped_is_raised_before_the_weights_move(
+def test_other_errors_are_raised_before_the_weights_change(
     images: Images, most: int, error: Callable[[], Exception]
 ) -> None:
     stepper = Stepper((TRIAL,), make_plan(TRIAL, 129, 1), images, CPU)
@@ -253,7 +253,7 @@ def test_what_cannot_be_helped_is_raised_before_the_weights_move(
     assert torch.equal(stepper.stack.weights.detach(), stepper.start_weights)
 
 
-def test_the_gradient_of_a_cut_step_is_that_of_the_batch(images: Images) -> None:
+def test_the_gradient_of_a_cut_step_equals_that_of_the_batch(images: Images) -> None:
     stepper = Stepper((TRIAL,), make_plan(TRIAL, 129, 1), images, CPU)
     batch = torch.arange(40, 90)
     with pytest.MonkeyPatch.context() as patch:
@@ -272,8 +272,8 @@ def test_the_gradient_of_a_cut_step_is_that_of_the_batch(images: Images) -> None
 # ---- back to the plan
 
 
-def test_the_planned_size_comes_back_once_there_is_memory_again(images: Images) -> None:
-    """Out of memory in step 4, of the second epoch; five epochs later it is tried again."""
+def test_the_planned_size_returns_when_there_is_memory_again(images: Images) -> None:
+    """Memory runs out in step 4, in the second epoch; five epochs later it is tried again."""
     trial = replace(TRIAL, settings=replace(TRIAL.settings, train=LONG))
     with pytest.MonkeyPatch.context() as patch:
         shortage = Shortage(patch, most=9, from_step=4, until_step=17, error=on_the_gpu)
@@ -286,7 +286,7 @@ def test_the_planned_size_comes_back_once_there_is_memory_again(images: Images) 
     assert any("step 18" in line.text and "20" in line.text for line in sweep.log)
 
 
-def test_a_shortage_that_stays_is_tried_ever_more_seldom(images: Images) -> None:
+def test_a_lasting_shortage_is_tried_less_and_less_often(images: Images) -> None:
     trial = replace(TRIAL, settings=replace(TRIAL.settings, train=LONG))
     with pytest.MonkeyPatch.context() as patch:
         Shortage(patch, most=9, from_step=4, error=on_the_gpu)
@@ -300,9 +300,7 @@ def test_a_shortage_that_stays_is_tried_ever_more_seldom(images: Images) -> None
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_a_cut_evaluation_is_that_of_smaller_pieces_from_there_on(
-    images: Images, batch_norm: bool
-) -> None:
+def test_a_cut_evaluation_continues_with_smaller_batches(images: Images, batch_norm: bool) -> None:
     plan = make_plan(TRIAL, images.train_size, threads=1)
     calls = 0
 
@@ -349,5 +347,5 @@ def test_a_cut_evaluation_is_that_of_smaller_pieces_from_there_on(
         (ValueError("out of memory"), False),
     ],
 )
-def test_errors_that_say_that_memory_ran_out(error: Exception, says_so: bool) -> None:
+def test_errors_that_mean_out_of_memory(error: Exception, says_so: bool) -> None:
     assert ran_out(error) is says_so

@@ -1,4 +1,4 @@
-"""Every optimizer on the one flat buffer, against torch's on ordinary, separate parameters."""
+"""Every optimizer on one flat buffer, compared with torch's on separate parameters."""
 
 import copy
 from collections.abc import Callable, Iterable
@@ -78,8 +78,8 @@ def test_equals_torch_on_separate_parameters(name: Optimizer, decay: float, mode
 
 @pytest.mark.parametrize("decay", DECAYS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_plain_sgd_is_torchs_to_the_last_bit(decay: float, dtype: torch.dtype) -> None:
-    """Also where the rate changes, and after a checkpoint."""
+def test_plain_sgd_has_the_bits_of_torchs(decay: float, dtype: torch.dtype) -> None:
+    """Also when the learning rate changes, and after a checkpoint."""
     generator = torch.Generator().manual_seed(2)
     ours, theirs = (nn.Parameter(torch.ones(3, 50, dtype=dtype)) for _ in range(2))
     optimizer = build_optimizer(ours, settings("sgd", decay), RATES)
@@ -101,7 +101,7 @@ def test_plain_sgd_is_torchs_to_the_last_bit(decay: float, dtype: torch.dtype) -
 
 
 class Naive:
-    """The formulas as they are written, in numpy, in float64."""
+    """The textbook formulas, in numpy and float64."""
 
     def __init__(self, name: Optimizer, weights: NDArray[np.float64], decay: float) -> None:
         self.name, self.weights, self.decay, self.steps = name, weights.copy(), decay, 0
@@ -138,8 +138,8 @@ class Naive:
 
 @pytest.mark.parametrize("decay", DECAYS)
 @pytest.mark.parametrize("name", TORCH)
-def test_rows_move_by_the_formula(name: Optimizer, decay: float) -> None:
-    """Of several replicates, in float64 so that a formula that differs cannot pass for rounding."""
+def test_rows_are_updated_by_the_formula(name: Optimizer, decay: float) -> None:
+    """For several replicates, in float64, so that a wrong formula cannot look like rounding."""
     draw = np.random.default_rng(5)
     start = draw.normal(size=(3, 20))
     weights = nn.Parameter(torch.from_numpy(start.copy()))
@@ -154,7 +154,7 @@ def test_rows_move_by_the_formula(name: Optimizer, decay: float) -> None:
 
 
 def one_weight(name: Optimizer, decay: float, gradients: list[float]) -> float:
-    """What becomes of a weight that starts at 2."""
+    """Return the values of a weight that starts at 2."""
     weights = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
     optimizer = build_optimizer(weights, settings(name, decay), RATES)
     for gradient in gradients:
@@ -164,7 +164,7 @@ def one_weight(name: Optimizer, decay: float, gradients: list[float]) -> float:
 
 
 def test_sgd_by_hand() -> None:
-    """Without momentum, whatever the setting of that name says."""
+    """Without momentum, whatever the `momentum` setting is."""
     first = 2 - LR * (1.5 + 0.02 * 2)
     assert one_weight("sgd", 0.02, [1.5, -1]) == pytest.approx(first - LR * (-1 + 0.02 * first))
 

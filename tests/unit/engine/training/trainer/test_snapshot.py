@@ -1,4 +1,4 @@
-"""A training that is broken off and taken up again gives the same bits as one that was not."""
+"""A training that is interrupted and resumed has the same bits as one that was not."""
 
 import errno
 import io
@@ -39,10 +39,10 @@ __all__ = ["images"]
 
 @pytest.mark.parametrize("apart", [1, 3])
 @pytest.mark.parametrize("name", CASES)
-def test_halted_every_few_steps_it_is_the_same_training(
+def test_a_training_halted_every_few_steps_is_the_same(
     name: str, apart: int, images: Images, tmp_path: Path
 ) -> None:
-    """A probe asks before every draw, up to ten times: so it is broken off in the middle, too."""
+    """A probe checks before every draw, up to ten times, so it is interrupted within, too."""
     trial = CASES[name]
     chain = Chain(trial, images, tmp_path)
     calls = apart + (9 if trial.settings.probe.at else 0)
@@ -68,10 +68,10 @@ def durable_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("durable_all_the_time")
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("name", ["batch-norm", "probed"])
-def test_killed_at_any_step_it_goes_on_from_its_last_checkpoint(
+def test_a_training_killed_at_any_step_resumes_from_its_last_checkpoint(
     name: str, lost: bool, images: Images, tmp_path: Path
 ) -> None:
-    """Also where all that the killed attempt stated was `lost` on its way."""
+    """Also if all events of the killed attempt were `lost` before the journal."""
     trial, expected = CASES[name], undisturbed(CASES[name], images)
     apart = 4 if trial.settings.probe.at else 1
     for calls in range(int(lost), 40, apart):
@@ -92,8 +92,8 @@ def test_killed_at_any_step_it_goes_on_from_its_last_checkpoint(
 
 
 @pytest.mark.usefixtures("durable_all_the_time")
-def test_an_epoch_is_stated_once_it_is_in_a_checkpoint(images: Images, tmp_path: Path) -> None:
-    """Read at each statement: the epochs that the files hold by then."""
+def test_an_epoch_is_reported_after_it_is_in_a_checkpoint(images: Images, tmp_path: Path) -> None:
+    """At each event, read the epochs that the files hold."""
     trial, held = CASES["adam"], list[tuple[int, int]]()
     chain = Chain(trial, images, tmp_path)
 
@@ -107,7 +107,7 @@ def test_an_epoch_is_stated_once_it_is_in_a_checkpoint(images: Images, tmp_path:
     assert held == [(4, 4), (8, 8)]
 
 
-def test_a_budget_in_seconds_goes_on_counting(
+def test_a_budget_in_seconds_continues_after_a_resume(
     images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
@@ -132,15 +132,15 @@ def test_a_budget_in_seconds_goes_on_counting(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "word"),
     [
-        ({"plan": True}, "it was taken with other plan"),
-        ({"digest": "another"}, "it was taken with other images"),
-        ({"seed": 1}, "it was taken with other settings"),
+        ({"plan": True}, "plan"),
+        ({"digest": "another"}, "images"),
+        ({"seed": 1}, "settings"),
     ],
 )
-def test_a_checkpoint_of_something_else_is_passed_over(
-    change: dict[str, object], said: str, images: Images, tmp_path: Path
+def test_a_checkpoint_of_another_training_is_skipped(
+    change: dict[str, object], word: str, images: Images, tmp_path: Path
 ) -> None:
     trial = CASES["sgd"]
     chain = Chain(trial, images, tmp_path)
@@ -155,12 +155,13 @@ def test_a_checkpoint_of_something_else_is_passed_over(
     Trainer(job, images, events.append, lambda: False).run()
     note, started = events[:2]
     assert isinstance(note, ev.Note)
-    assert note.text == f"checkpoint.pt is passed over: {said}"
+    assert "checkpoint.pt" in note.text
+    assert word in note.text
     assert isinstance(started, ev.TrialStarted)
     assert started.resumed_steps is None
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+def test_a_damaged_checkpoint_is_skipped_for_the_previous_one(
     images: Images, tmp_path: Path
 ) -> None:
     trial = CASES["adam"]
@@ -174,16 +175,15 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     training = chain.attempt(lambda: False)
     assert chain.resumed() == [None, 3, 3]
     notes = [event.text for event in chain.events if isinstance(event, ev.Note)]
-    (note,) = notes
-    assert note.startswith("checkpoint.pt")
-    assert "changed" in note
+    assert len(notes) == 1
+    assert "checkpoint.pt" in notes[0]
     assert not path.exists(), "it must not take the place of the whole one"
     header, _ = checkpoints.read(tmp_path / checkpoints.PREVIOUS)
     assert header.steps == 3
     same(chain.outcome(training), undisturbed(trial, images))
 
 
-def test_what_torch_cannot_read_is_passed_over_and_leaves_nothing_behind(
+def test_a_checkpoint_that_torch_cannot_read_is_skipped_without_a_trace(
     images: Images, tmp_path: Path
 ) -> None:
     trial = CASES["adam"]
@@ -191,12 +191,13 @@ def test_what_torch_cannot_read_is_passed_over_and_leaves_nothing_behind(
     chain = Chain(trial, images, tmp_path)
     training = chain.attempt(lambda: False)
     (note,) = [event for event in chain.events if isinstance(event, ev.Note)]
-    assert note.text.startswith("checkpoint.pt is passed over: UnpicklingError")
+    assert "checkpoint.pt" in note.text
+    assert "UnpicklingError" in note.text
     same(chain.outcome(training), undisturbed(trial, images))
 
 
 class Evil:
-    """Unpickled, it makes a file: it could as well remove some."""
+    """Creates a file when unpickled; it could also delete some."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -206,10 +207,8 @@ class Evil:
 
 
 @pytest.mark.parametrize("form", ["torch", "legacy torch", "pickle"])
-def test_a_checkpoint_that_would_execute_something_does_not(
-    form: str, images: Images, tmp_path: Path
-) -> None:
-    """Its checksums are right: somebody who knows how has put it there."""
+def test_a_checkpoint_cannot_execute_code(form: str, images: Images, tmp_path: Path) -> None:
+    """Its checksums are right, as those of an attacker would be."""
     made, trial = tmp_path / "made", CASES["sgd"]
     content = {"trial": Evil(made), "weights": torch.zeros(3)}
     buffer = io.BytesIO()
@@ -222,16 +221,17 @@ def test_a_checkpoint_that_would_execute_something_does_not(
     training = chain.attempt(lambda: False)
     assert not made.exists()
     (note,) = [event for event in chain.events if isinstance(event, ev.Note)]
-    assert note.text.startswith("checkpoint.pt is passed over: UnpicklingError")
+    assert "checkpoint.pt" in note.text
+    assert "UnpicklingError" in note.text
     same(chain.outcome(training), undisturbed(trial, images))
 
 
 @pytest.mark.usefixtures("durable_all_the_time")
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
-def test_an_epoch_that_no_checkpoint_holds_is_not_stated_before_the_end(
+def test_an_epoch_in_no_checkpoint_is_not_reported_before_the_end(
     number: int, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For a while the disk takes the journal, and no checkpoint; then there is room again."""
+    """For a while the disk has room for the journal but for no checkpoint."""
     trial, real = CASES["adam"], checkpoints.write
     chain, asked = Chain(trial, images, tmp_path), list[int]()
 
@@ -257,28 +257,30 @@ def test_an_epoch_that_no_checkpoint_holds_is_not_stated_before_the_end(
     assert held == [(1, 8), (2, 8), (3, 11)], "four steps an epoch, and the last with the end"
     assert min(asked) < 8
     notes = [event.text for event in chain.events if isinstance(event, ev.Note)]
-    assert notes == [
-        f"no checkpoint could be written ({os.strerror(number)}); the training goes on",
-        "checkpoints can be written again",
-    ]
+    assert len(notes) == 2, "one for the refusal and one for its end"
+    assert os.strerror(number) in notes[0]
+    assert "again" in notes[1]
     same(chain.outcome(training), undisturbed(trial, images))
 
 
-def test_a_disk_that_refuses_costs_the_checkpoint_alone(images: Images, tmp_path: Path) -> None:
+def test_training_continues_when_the_disk_refuses_checkpoints(
+    images: Images, tmp_path: Path
+) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder can be made here")
     trial = CASES["sgd"]
     chain = Chain(trial, images, blocked / "trial")
     training = chain.attempt(after(9, lambda: True))
     notes = [event.text for event in chain.events if isinstance(event, ev.Note)]
-    assert notes == ["no checkpoint could be written (Not a directory); the training goes on"]
+    assert len(notes) == 1
+    assert "Not a directory" in notes[0]
     assert training.at.steps == 9
     last = chain.events[-1]
     assert isinstance(last, ev.TrialEnded)
     assert last.status == "stopped"
 
 
-def test_an_attempt_that_was_given_up_does_not_overwrite_a_later_one(
+def test_an_abandoned_attempt_does_not_overwrite_a_later_one(
     images: Images, tmp_path: Path
 ) -> None:
     trial = CASES["sgd"]
@@ -286,13 +288,13 @@ def test_an_attempt_that_was_given_up_does_not_overwrite_a_later_one(
     late: list[TrainingState] = []
 
     def freeze() -> bool:
-        """While the first attempt sleeps, a second trains on and is halted."""
+        """While the first attempt sleeps, a second one trains and is halted."""
         late.append(Chain.attempt(other, after(6, lambda: True)))
         return True
 
     other = Chain(trial, images, tmp_path)
     other.attempts = 1
-    with pytest.raises(checkpoints.Superseded, match="attempt 2"):
+    with pytest.raises(checkpoints.Superseded, match="attempt 2 has written"):
         chain.attempt(after(3, freeze))
     header, _ = checkpoints.read(tmp_path / checkpoints.CURRENT)
     assert (header.attempt, header.steps) == (2, 6)

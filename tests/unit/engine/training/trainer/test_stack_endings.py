@@ -1,4 +1,4 @@
-"""Members that end before the others: theirs is the last word, and nobody else's bits move."""
+"""Members that end before the others: their end is their last event, the others keep their bits."""
 
 import itertools
 from collections.abc import Callable, Collection
@@ -22,19 +22,19 @@ from tests.unit.training_fixtures import CPU, synthetic
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    """50 images to train on, 20 to test, of kinds that can be told apart."""
+    """50 images to train on and 20 to test, of distinguishable kinds."""
     prepared = synthetic(tmp_path_factory.mktemp("small"), train=50, test=20)
     return learnable(load_images(prepared, CPU))
 
 
 def dropping(seed: int, after_looks: int) -> Callable[[], Collection[str]]:
-    """A member that nobody wants any more, from so many looks on."""
+    """A member that is dropped after a number of checks."""
     looks = itertools.count(1)
     return lambda: (f"trial-s{seed}",) if next(looks) > after_looks else ()
 
 
 def unmoved(group: Group, whole: Group, seeds: Collection[int]) -> None:
-    """These members have the same figures and weights in both groups."""
+    """Assert that these members have the same figures and weights in both groups."""
     for seed in seeds:
         assert group.figures(seed) == whole.figures(seed)
         assert equal_bits(group.weights(seed), whole.weights(seed))
@@ -42,7 +42,9 @@ def unmoved(group: Group, whole: Group, seeds: Collection[int]) -> None:
 
 @pytest.mark.parametrize("row", [0, 1, 2])
 @pytest.mark.parametrize("name", CASES)
-def test_one_that_diverges_leaves_the_others_alone(name: str, row: int, images: Images) -> None:
+def test_a_member_that_diverges_does_not_change_the_others(
+    name: str, row: int, images: Images
+) -> None:
     trial = CASES[name]
     whole = Group(trial, images, SEEDS)
     group = Group(trial, images, SEEDS, hook=poisoned(row, 5))
@@ -54,7 +56,7 @@ def test_one_that_diverges_leaves_the_others_alone(name: str, row: int, images: 
     unmoved(group, whole, set(SEEDS) - {lost})
 
 
-def test_all_that_diverge_end_the_training(images: Images) -> None:
+def test_the_training_ends_when_all_members_have_diverged(images: Images) -> None:
     def hook(training: TrainingState, question: int) -> None:
         for row in range(3):
             poisoned(row, 2 + 4 * row)(training, question)
@@ -66,8 +68,8 @@ def test_all_that_diverge_end_the_training(images: Images) -> None:
     assert group.training.at.steps < 16
 
 
-def test_a_loss_that_is_not_finite_is_that_of_one_member(images: Images) -> None:
-    """The last update of an epoch, whose gradient was finite, has left the numbers behind."""
+def test_a_loss_that_is_not_finite_ends_only_its_member(images: Images) -> None:
+    """The last update of an epoch overflows, although its gradient was finite."""
     trial, whole = CASES["sgd"], Group(CASES["sgd"], images, SEEDS)
 
     def hook(training: TrainingState, question: int) -> None:
@@ -84,14 +86,16 @@ def test_a_loss_that_is_not_finite_is_that_of_one_member(images: Images) -> None
 
     group = Group(trial, images, SEEDS, hook=hook)
     ended = group.ended(1)
-    assert (ended.status, ended.reason) == ("diverged", "the loss was not finite after epoch 2")
+    assert ended.status == "diverged"
+    assert "loss" in ended.reason
+    assert "epoch 2" in ended.reason
     assert [r.test_loss is None for r in group.records(1)] == [False, True]
     unmoved(group, whole, {0, 2})
 
 
 @pytest.mark.parametrize("looks", [0, 1, 3, 7])
 @pytest.mark.parametrize("name", CASES)
-def test_one_that_is_dropped_leaves_the_others_alone(name: str, looks: int, images: Images) -> None:
+def test_a_dropped_member_does_not_change_the_others(name: str, looks: int, images: Images) -> None:
     trial = CASES[name]
     whole = Group(trial, images, SEEDS)
     group = Group(trial, images, SEEDS, dropped=dropping(1, looks))
@@ -101,7 +105,7 @@ def test_one_that_is_dropped_leaves_the_others_alone(name: str, looks: int, imag
     unmoved(group, whole, {0, 2})
 
 
-def test_the_last_one_that_is_dropped_ends_the_training(images: Images) -> None:
+def test_dropping_the_last_member_ends_the_training(images: Images) -> None:
     looks = itertools.count(1)
     names = [f"trial-s{seed}" for seed in SEEDS]
     group = Group(CASES["sgd"], images, SEEDS, dropped=lambda: names[: next(looks) // 2])
@@ -110,8 +114,8 @@ def test_the_last_one_that_is_dropped_ends_the_training(images: Images) -> None:
     assert group.training.active == []
 
 
-def test_one_that_reaches_its_target_leaves_the_others_alone(images: Images) -> None:
-    """Without a target all of them go on to the end; until theirs, the bits are the same."""
+def test_a_member_at_its_target_does_not_change_the_others(images: Images) -> None:
+    """Without a target all continue to the end; the bits before are the same."""
     plain = Group(trial_of(epochs=12, batch_size=6), images, SEEDS)
     group = Group(trial_of(epochs=12, batch_size=6, target_accuracy=0.5), images, SEEDS)
     lengths = []
@@ -127,10 +131,10 @@ def test_one_that_reaches_its_target_leaves_the_others_alone(images: Images) -> 
     )
 
 
-def test_one_that_reaches_its_target_within_an_epoch_leaves_the_others_alone(
+def test_a_member_at_its_target_within_an_epoch_does_not_change_the_others(
     images: Images,
 ) -> None:
-    """Where it stopped, a budget of so many steps finds it at the same weights."""
+    """A budget of that number of steps ends at the same weights."""
     plain = Group(trial_of(epochs=12, batch_size=6), images, SEEDS)
     trial = trial_of(epochs=12, batch_size=6, target_accuracy=0.5, target_checks=5)
     group = Group(trial, images, SEEDS)
@@ -152,7 +156,7 @@ def test_one_that_reaches_its_target_within_an_epoch_leaves_the_others_alone(
 
 @pytest.mark.parametrize("active", [(0,), (2,), (1, 2), (2, 0)])
 @pytest.mark.parametrize("name", CASES)
-def test_those_that_are_active_have_the_bits_of_the_whole_group(
+def test_active_members_have_the_bits_of_the_whole_group(
     name: str, active: tuple[int, ...], images: Images
 ) -> None:
     whole = Group(CASES[name], images, SEEDS)
@@ -169,10 +173,10 @@ def test_those_that_are_active_have_the_bits_of_the_whole_group(
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("draws", [1, 3])
-def test_one_that_is_dropped_while_it_is_probed_leaves_the_others_alone(
+def test_a_member_dropped_in_its_probe_does_not_change_the_others(
     share: float, draws: int, images: Images
 ) -> None:
-    """The second of them; the third is probed at the same moment all the same."""
+    """The second member is dropped; the third is still probed at the same moment."""
     trial = CASES["probed"]
     whole = Group(trial, images, SEEDS)
     probing, gone = Probing(share, draws), list[str]()

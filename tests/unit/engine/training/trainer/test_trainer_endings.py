@@ -1,4 +1,4 @@
-"""A training again, one that ends otherwise, and the figures that it states."""
+"""Repeated trainings, other endings, and the figures that are reported."""
 
 import itertools
 import math
@@ -39,7 +39,7 @@ DEEP = Model(name="mlp", hidden=(64, 64, 64))
 
 
 def without_times(run: Run) -> list[bytes]:
-    """What was stated, to the last bit; how many epochs go into one statement is no figure."""
+    """Return the reported figures, without the grouping of epochs into events."""
     records = [untimed(record) for record in run.records]
     return [msgspec.json.encode(part) for part in (run.started, *records, run.ended)]
 
@@ -57,7 +57,7 @@ def test_two_runs_are_identical_to_the_last_bit(case: str, digits: Images) -> No
     assert all(torch.equal(a, b) for a, b in zip(first.weights, second.weights, strict=True))
 
 
-def test_another_seed_is_another_run(digits: Images) -> None:
+def test_another_seed_gives_another_training(digits: Images) -> None:
     train = Train(batch_size=64, lr=0.05, epochs=1)
     one, other = (Run(make_trial(train, seed=seed), digits) for seed in (0, 1))
     assert one.started.init_norm != other.started.init_norm
@@ -70,7 +70,7 @@ def test_seeds_pair_trials_of_different_batch_sizes(small: Images) -> None:
 
 
 @pytest.mark.parametrize("micro_batch_size", [1, 7, 16, 63, 64, 1000])
-def test_micro_batches_change_the_rounding_alone(micro_batch_size: int, digits: Images) -> None:
+def test_micro_batches_change_only_the_rounding(micro_batch_size: int, digits: Images) -> None:
     train = Train(batch_size=64, lr=0.05, epochs=1)
     whole = Run(make_trial(train), digits)
     cut = Run(make_trial(train, memory=Memory(micro_batch_size=micro_batch_size)), digits)
@@ -85,7 +85,7 @@ def test_micro_batches_change_the_rounding_alone(micro_batch_size: int, digits: 
 
 
 @pytest.mark.parametrize("evaluation_batch_size", [1, 7, 360, 100_000])
-def test_the_evaluation_batch_changes_the_rounding_alone(
+def test_the_evaluation_batch_changes_only_the_rounding(
     evaluation_batch_size: int, digits: Images
 ) -> None:
     trial = make_trial(Train(batch_size=512, lr=0.05, epochs=1))
@@ -119,23 +119,24 @@ def test_reporting_more_often_changes_no_figure(
 
 
 @pytest.mark.parametrize(
-    ("model", "reason", "epochs"),
+    ("model", "words", "epochs"),
     [
-        (DEEP, "the gradient was not finite by step 2", 1),
-        (SMALL_MLP, "the loss was not finite after epoch 2", 2),
+        (DEEP, ("gradient", "step 2"), 1),
+        (SMALL_MLP, ("loss", "epoch 2"), 2),
     ],
     ids=["gradient", "loss"],
 )
 def test_a_training_that_diverges_keeps_its_epochs(
-    model: Model, reason: str, epochs: int, digits: Images
+    model: Model, words: tuple[str, str], epochs: int, digits: Images
 ) -> None:
-    """The naive loop says after which epoch the figures are not finite any more."""
+    """The naive loop shows after which epoch the figures are not finite."""
     trial = make_trial(Train(batch_size=1437, lr=1e10, epochs=6), model)
     run = Run(trial, digits)
     _, naive = naive_training(trial, digits, 3, sgd, constant(1e10))
     finite = [math.isfinite(e.test.loss) and math.isfinite(sum(e.norms)) for e in naive]
     assert finite == [True, False, False]
-    assert (run.ended.status, run.ended.reason) == ("diverged", reason)
+    assert run.ended.status == "diverged"
+    assert all(word in run.ended.reason for word in words)
     assert [r.epoch for r in run.records] == list(range(1, epochs + 1))
     assert run.records[0].test_loss == pytest.approx(naive[0].test.loss, rel=1e-3)
     assert [r.test_loss for r in run.records[1:]] == [None] * (epochs - 1)
@@ -144,7 +145,7 @@ def test_a_training_that_diverges_keeps_its_epochs(
 def test_a_training_that_diverges_within_an_epoch_ends_there(digits: Images) -> None:
     run = Run(make_trial(Train(batch_size=64, lr=100.0, epochs=4), DEEP), digits)
     assert run.ended.status == "diverged"
-    assert run.ended.reason.startswith("the gradient was not finite by step ")
+    assert "gradient" in run.ended.reason
     assert run.records == []
 
 
@@ -167,7 +168,7 @@ def test_a_training_that_is_halted_keeps_its_epochs(
 # ---- figures
 
 
-def test_what_is_stated_at_the_start(digits: Images) -> None:
+def test_fields_of_the_start_event(digits: Images) -> None:
     trial = make_trial(
         Train(batch_size=128, lr=0.1, epochs=3),
         seed=2,
@@ -194,7 +195,7 @@ def test_what_is_stated_at_the_start(digits: Images) -> None:
     )
 
 
-def test_first_and_last_statement(small: Images) -> None:
+def test_first_and_last_event(small: Images) -> None:
     run = Run(make_trial(Train(batch_size=20, lr=0.01, epochs=2)), small)
     kinds = [type(event).__name__ for event in run.events if not isinstance(event, Progress)]
     assert kinds[0] == "TrialStarted"

@@ -99,7 +99,7 @@ def test_slices_are_short_stay_within_epochs_and_hold_every_step(
 
 
 def test_norms_are_in_the_bins_of_the_naive_loop(small: Images) -> None:
-    """Bin i of 20 a decade, from 1e-10 on, with one bin below: 1 + 20·(log10 norm + 10)."""
+    """Bins are 20 a decade, from 1e-10 on, with one bin below: 1 + 20·(log10 norm + 10)."""
     trial = make_trial(Train(batch_size=1, lr=0.01, epochs=1))
     record = Run(trial, small).records[0]
     _, naive = naive_training(trial, small, 50, sgd, constant(0.01))
@@ -112,7 +112,7 @@ def test_norms_are_in_the_bins_of_the_naive_loop(small: Images) -> None:
 def test_slices_of_a_budget_in_seconds_are_a_twentieth_of_it(
     digits: Images, a_second_a_step: Callable[[], bool]
 ) -> None:
-    """A slice of sixty seconds has three steps."""
+    """A slice of a budget of 60 seconds has three steps of one second."""
     run = Run(make_trial(Train(batch_size=20, lr=0.01, seconds=60)), digits, halted=a_second_a_step)
     (record,) = run.records
     assert lengths(record) == [3] * 20
@@ -127,7 +127,7 @@ def test_an_epoch_sees_every_image_once(size: int, seed: int, epoch: int) -> Non
     assert sorted(epoch_order(size, seed, epoch).tolist()) == list(range(size))
 
 
-def test_every_seed_and_every_epoch_has_an_order_of_its_own() -> None:
+def test_every_seed_and_every_epoch_has_a_different_order() -> None:
     orders = {
         tuple(epoch_order(40, seed, epoch).tolist()) for seed in range(12) for epoch in range(1, 13)
     }
@@ -199,7 +199,7 @@ def test_evaluation_equals_the_definition(size: int, small: Images) -> None:
     assert found.accuracy == pytest.approx((logits.argmax(axis=1) == labels).mean(), rel=1e-12)
 
 
-def test_evaluation_leaves_gradients_alone_and_training_mode_on(small: Images) -> None:
+def test_evaluation_keeps_gradients_and_training_mode(small: Images) -> None:
     model = build_model(SMALL_MLP, DIGITS, 1)
     flat = FlatModel(model, CPU)
     set_gradients(model, small.train, small.train_labels, "mean")

@@ -1,4 +1,4 @@
-"""Trainings to look into."""
+"""Fixtures for tests of the trainer, and a naive training loop."""
 
 import itertools
 import time
@@ -39,7 +39,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Images:
 
 @pytest.fixture
 def a_second_a_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
-    """A clock that each step, where it asks whether to halt, moves by one second."""
+    """A clock that advances by one second each step, at its check for a halt."""
     now = 1000.0
 
     def step() -> bool:
@@ -77,7 +77,7 @@ def naive_training(
     make_optimizer: MakeOptimizer,
     rate: Rate,
 ) -> tuple[nn.Module, list[NaiveEpoch]]:
-    """Separate parameters, the whole batch at once, torch's optimizer, one list a figure."""
+    """Train with separate parameters, whole batches, torch's optimizer, and a list a figure."""
     size, train = images.train_size, trial.settings.train
     batch_size = min(train.batch_size, size)
     model = build_model(trial.settings.model, DIGITS, trial.seed)
