@@ -151,7 +151,7 @@ async def test_a_deleted_sweep_is_not_overlaid(home: Path) -> None:
         shutil.rmtree(other)
         await pilot.press("enter")
         await until(pilot, lambda: "Not overlaid: " in part(app, "hints"))
-        assert "holds no sweep that can be read" in part(app, "hints")
+        assert "no readable sweep" in part(app, "hints")
 
 
 async def test_an_overlaid_sweep_is_followed_while_it_runs(home: Path) -> None:

