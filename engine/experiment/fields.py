@@ -9,14 +9,14 @@ import msgspec.inspect as inspect
 
 from batchscope.engine.errors import UsageProblem, nearest, printable, shown, similar
 from batchscope.engine.networks.registry import FAMILIES
-from batchscope.engine.spec import TABLES, Model, Table
+from batchscope.engine.spec import TABLES, Model
 
 YIELDING = ("sharpness",)
 """Tables whose keys must be written dotted if another table has a key of the same name."""
 _LITERAL: Any = Literal
 
 
-def field_types(table: type[Table]) -> dict[str, Any]:
+def field_types(table: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the keys of a table with their annotated types; `model.name` is a known network."""
     types = {field.encode_name: field.type for field in msgspec.structs.fields(table)}
     if table is Model:

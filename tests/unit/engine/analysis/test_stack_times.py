@@ -280,10 +280,10 @@ def test_a_trial_that_did_not_finish_was_not_timed() -> None:
 
 def test_none_is_the_fastest_where_the_stacks_are_of_several_sizes() -> None:
     values = [(SMALL, ends(0.9, 3, 4.0)), (LARGE, ends(0.9, 1)), (configuration(512), ends(0.9, 2))]
-    told = "none of these is named the fastest: replicates trained alone, in stacks of 2 and in "
-    told += "stacks of 3, and such times do not compare."
     found = recommended(sweep(values))
-    assert (found.configuration, found.sentence.split("; ")[1:]) == (None, [told])
+    assert found.configuration is None
+    assert "cannot be compared" in found.sentence
+    assert "alone, in stacks of 2 and in stacks of 3" in found.sentence
     alike = recommended(sweep([(SMALL, ends(0.9, 3, 4.0)), (LARGE, ends(0.9, 3))]))
     assert alike.configuration == LARGE
     assert "batch size 64 is the fastest: 2.01 s of training as one stack of 3" in alike.sentence
@@ -291,4 +291,5 @@ def test_none_is_the_fastest_where_the_stacks_are_of_several_sizes() -> None:
 
 def test_the_recommendation_names_the_stack_beside_its_seconds() -> None:
     told = recommendation(sweep([(SMALL, ends(0.95, 3)), (LARGE, ends(0.5, 1))]))
-    assert "2.01 s of training as one stack of 3 replicates, timed while others may run" in told
+    assert "2.01 s of training" in told
+    assert "stack of 3 replicates" in told

@@ -76,7 +76,7 @@ def test_an_identical_trial_is_skipped_again_when_retried(twins: House) -> None:
     assert twin.status == "skipped"
     assert house.rest() == []
     said = [line.text for line in house.ledger.state.log if "exceeds" in line.text]
-    assert said == ["2,000 exceeds the 1,437 training images: the full batch"], "said once"
+    assert said == ["2,000 exceeds the 1,437 training images: the full batch is used"], "said once"
 
 
 def test_nothing_is_queued_before_the_data_are_ready(house: House) -> None:
