@@ -12,22 +12,15 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain
 from operator import attrgetter
-from typing import TypeAlias, overload
+from typing import TypeAlias, get_type_hints, overload
 
 from batchscope.engine.journal.events import EpochRecord, LayerNorm, NormSlice
 
 NUMBERS = tuple(
     name for name in EpochRecord.__struct_fields__ if name not in ("norms", "layer_norms")
 )
-WHOLE = (
-    "epoch",
-    "steps",
-    "samples",
-    "epoch_samples",
-    "peak_memory_bytes",
-    "noise_draws",
-    "last_batch_size",
-    "layer_draws",
+WHOLE = frozenset(
+    name for name, kind in get_type_hints(EpochRecord).items() if kind in (int, int | None)
 )
 """Fields that are integers; as doubles they are exact below 2⁵³."""
 OF_A_SLICE = {
