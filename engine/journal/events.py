@@ -260,6 +260,7 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     warm_up_seconds: float = 0.0
     layer_draws: int = 0
     layer_norms: tuple[LayerNorm, ...] = ()
+    gradient_cosine: float | None = None
 
 
 class EpochsFinished(Event, frozen=True, tag="epochs"):

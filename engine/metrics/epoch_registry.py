@@ -367,6 +367,25 @@ EPOCH_METRICS = (
         "last step",
         of_trial=_sgd_noise,
     ),
+    EpochMetric(
+        name="gradient_cosine",
+        unit="ratio",
+        title="cosine of successive gradients",
+        tab="cosine",
+        rounding=Rounding.FLOAT32,
+        definition="mean cosine between the gradients of two successive steps, over pairs of steps "
+        "of the epoch; near 1 ÷ (1 + φ/B) for a gradient noise scale φ and a batch size B, and "
+        "measured with batch norm too",
+        figure=Field("gradient_cosine"),
+        tag="gradient/cosine",
+        curve=Curve(),
+        at_end=AtEnd(
+            definition="mean cosine between the gradients of two successive steps, over pairs of "
+            "steps of the last epoch",
+            column=False,
+            bar=Bar(),
+        ),
+    ),
 )
 """All epoch metrics."""
 CURVE_ORDER = (

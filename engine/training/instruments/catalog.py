@@ -1,6 +1,7 @@
 """Builds the list of instruments that measure during a training; no other place names them all."""
 
 from batchscope.engine.training.instruments.grad_norms import GradientNorms
+from batchscope.engine.training.instruments.gradient_cosine import GradientCosine
 from batchscope.engine.training.instruments.instrument import Instrument, TrainingView
 from batchscope.engine.training.instruments.layer_norms import LayerNorms
 from batchscope.engine.training.instruments.noise_scale import NoiseScale
@@ -17,4 +18,5 @@ def build_instruments(view: TrainingView) -> list[Instrument]:
         weight_travel(view, norms),
         WeightDistance(view.weights, view.start_weights),
         LayerNorms.of(view),
+        GradientCosine.of(view),
     ]
