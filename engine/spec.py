@@ -333,6 +333,9 @@ class Claim(Table, frozen=True):
     and only allowed there."""
     epsilon: PositiveFloat | None = None
     """Which of `sharpness.epsilon` sharpness is read at; without it the first."""
+    layer: str | None = None
+    """Layer that `layer_norm_mean`, `layer_norm_cv` or `layer_norm_share` is read at, such as
+    `conv1`; required by these measures. `layer_norms.csv` has the names."""
 
 
 class Interpolation(Table, frozen=True):

@@ -1,6 +1,6 @@
 """Reads the claims of a preset; a mistake is reported in a sentence that names claim and key."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from batchscope.engine.errors import UsageProblem, nearest, printable, shown
@@ -175,7 +175,9 @@ def _check_places(
                 f"{where}.{key}: belongs to {place.measures}, and the measure is {measure}"
             )
     for key, place in own.items():
-        there = {value for each in configurations for value in place.offered(each.settings)}
+        there = dict.fromkeys(
+            value for each in configurations for value in place.offered(each.settings)
+        )
         if not there:
             raise Idle(
                 f"{where}.measure: {measure} needs {place.setting}, which no configuration has"
@@ -186,25 +188,24 @@ def _check_places(
             raise UsageProblem(f"{where}.{key}: required by {measure}")
 
 
-def _check_place(claim: dict[str, Any], place: Place, there: set[float | str], where: str) -> None:
+def _check_place(
+    claim: dict[str, Any], place: Place, there: Collection[float | str], where: str
+) -> None:
     """Check that a measure is read where some configuration measures it."""
     value = claim[place.key]
     if not isinstance(value, str):
         value = claim[place.key] = float(value)
     if value not in there:
-        offered = ", ".join(
-            each if isinstance(each, str) else f"{each:g}" for each in sorted(there, key=_by_value)
-        )
+        if isinstance(value, str):
+            names = [each for each in there if isinstance(each, str)]
+            raise Idle(
+                f"{where}.{place.key}: {place.setting} has no {shown(value)}{nearest(value, names)}"
+            )
+        offered = ", ".join(f"{each:g}" for each in sorted(map(float, there)))
         raise Idle(
             f"{where}.{place.key}: nothing is measured at {shown(value)}; "
             f"{place.setting} has {offered}"
         )
-
-
-def _by_value(value: float | str) -> tuple[bool, float, str]:
-    """Sort numbers by their value, then texts."""
-    is_text = isinstance(value, str)
-    return is_text, 0.0 if is_text else float(value), str(value)
 
 
 def _check_apart(

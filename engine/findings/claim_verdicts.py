@@ -26,7 +26,7 @@ from batchscope.engine.findings.comparison_sides import Side, above, difference,
 from batchscope.engine.findings.selected_candidates import Looked, looked_at, selected_keys
 from batchscope.engine.findings.trend_series import Gathered, levels_of
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.metrics.metric import Spot
+from batchscope.engine.metrics.metric import spot_of
 from batchscope.engine.metrics.probe_values import NAMES
 from batchscope.engine.spec import Claim
 
@@ -83,7 +83,7 @@ def judge(state: SweepState) -> list[Verdict]:
 def _judged(state: SweepState, claim: Claim) -> Verdict:
     if claim.over is not None:
         return _along(state, claim, claim.over)
-    spot = Spot(at_share=claim.at_share, epsilon=claim.epsilon)
+    spot = spot_of(claim)
     sides, lacks = [], []
     for selector in (claim.left,) if claim.value is not None else (claim.left, claim.right or {}):
         looked = looked_at(state, selector)

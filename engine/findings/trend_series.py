@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from batchscope.engine.experiment.selectors import Ladder
 from batchscope.engine.findings.comparison_sides import LOST, Side, fate, gather, listed
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.metrics.metric import Spot
+from batchscope.engine.metrics.metric import spot_of
 from batchscope.engine.metrics.probe_values import NAMES
 from batchscope.engine.spec import Claim, Configuration
 
@@ -41,7 +41,7 @@ def levels_of(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Gathe
     whole = [one for one in series if not any(fate(state, each) for each in one)]
     sides = []
     for level, members in zip(rungs.levels, zip(*whole, strict=True), strict=False):
-        spot = Spot(level if within else None, claim.at_share, claim.epsilon)
+        spot = spot_of(claim, level if within else None)
         sides.append(gather(state, claim.measure, members, f"{key} {level:g}", spot))
     lacks = (side.lack() for side in sides if side.thin and not side.pending)
     remarks = list(dict.fromkeys(lacks))  # all levels of a time may have the same reason

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.epoch_registry import CURVE_ORDER, EPOCH_METRICS
+from batchscope.engine.metrics.layer_registry import LAYER_METRICS
 from batchscope.engine.metrics.metric import OWN, Metric, Place, Spot, TrialMetric
 from batchscope.engine.metrics.probe_registry import COMPETED, DRAWN, PROBE_METRICS
 from batchscope.engine.metrics.probe_values import PAIRS, SIZES
@@ -32,7 +33,12 @@ def _ordered(metrics: Iterable[Kind], first: Sequence[str]) -> tuple[Kind, ...]:
     return tuple(sorted(metrics, key=lambda metric: rank.get(metric.name, len(rank))))
 
 
-TRIAL_METRICS: tuple[TrialMetric, ...] = (*TABLE_METRICS, *NAMED_METRICS, *PROBE_METRICS)
+TRIAL_METRICS: tuple[TrialMetric, ...] = (
+    *TABLE_METRICS,
+    *NAMED_METRICS,
+    *PROBE_METRICS,
+    *LAYER_METRICS,
+)
 EPOCH = {metric.name: metric for metric in EPOCH_METRICS}
 """Epoch metrics by name."""
 TRIAL = {metric.name: metric for metric in TRIAL_METRICS}
@@ -50,7 +56,7 @@ SUMMARY = _ordered((metric for metric in TRIAL_METRICS if metric.summary), SUMMA
 """The figures of a configuration in `findings.json`."""
 MEASURES = tuple(metric.name for metric in TRIAL_METRICS if not metric.text)
 """What a claim may measure."""
-NAMED = tuple(metric.name for metric in (*NAMED_METRICS, *PROBE_METRICS))
+NAMED = tuple(metric.name for metric in (*NAMED_METRICS, *PROBE_METRICS, *LAYER_METRICS))
 """Measures that are no columns of `trials.csv`."""
 PROBED = tuple(metric.name for metric in PROBE_METRICS)
 FITTING = {SIZES: tuple(DRAWN), PAIRS: tuple(COMPETED)}

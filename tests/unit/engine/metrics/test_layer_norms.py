@@ -7,9 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchscope.engine.analysis.layer_shares import layer_means
+from batchscope.engine.errors import UsageProblem
+from batchscope.engine.experiment.claims import read_claims
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.layer_norms import has_layer_norms, layer_norms, stated_norms
+from batchscope.engine.metrics.metric import Spot
+from batchscope.engine.metrics.registry import value_of
 from tests.unit.training_fixtures import configuration, opened
 
 LAYERS = ("conv1", "linear1")
@@ -83,6 +87,42 @@ def test_epochs_that_state_none_are_passed_over() -> None:
     assert layer_norms(trial)[0].mean == pytest.approx(3.0)
     # the second statement is of the steps 11 to 30, whose middle lies at two thirds
     assert layer_norms(trial, 0.5, 1.0)[0].mean == pytest.approx(4.0)
+
+
+def test_a_claim_reads_them_at_the_layer_that_it_names() -> None:
+    state = sweep_of([[3.0, 5.0], [1.0, 1.0]])
+    trial = trial_of(state)
+    (_, last) = layer_norms(trial)
+    read = {
+        name: value_of(state, trial, name, Spot(layer="linear1"))
+        for name in ("layer_norm_mean", "layer_norm_cv", "layer_norm_share")
+    }
+    assert read == {
+        "layer_norm_mean": 1.0,
+        "layer_norm_cv": 0.0,
+        "layer_norm_share": pytest.approx(1 / 18),
+    }
+    assert last.share == read["layer_norm_share"]
+    assert value_of(state, trial, "layer_norm_mean", Spot(layer="conv9")) is None
+    assert value_of(state, trial, "layer_norm_mean") is None
+
+
+@pytest.mark.parametrize(
+    ("claim", "words"),
+    [
+        ({"measure": "layer_norm_mean"}, ("layer", "required")),
+        ({"measure": "layer_norm_mean", "layer": "linaer1"}, ("layer", "did you mean 'linear1'")),
+        ({"measure": "test_loss", "layer": "linear1"}, ("layer", "measures of layers")),
+        ({"measure": "layer_norm_mean", "layer": 1}, ("layer", "expected a string")),
+    ],
+)
+def test_a_claim_must_name_a_layer_of_the_network(
+    claim: dict[str, object], words: tuple[str, ...]
+) -> None:
+    whole = {"statement": "It is one", "relation": "greater", "value": 0.5, **claim}
+    with pytest.raises(UsageProblem) as problem:
+        read_claims([whole], [configuration(8)], "x.toml")
+    assert all(word in str(problem.value) for word in words)
 
 
 def test_without_any_there_is_nothing() -> None:
