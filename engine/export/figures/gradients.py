@@ -1,8 +1,10 @@
 """Draws the gradient norms and the gradient noise scale of each batch size."""
 
+import math
 from collections.abc import Iterator
 
 from batchscope.engine.analysis.figures import norms
+from batchscope.engine.analysis.layer_shares import layer_means
 from batchscope.engine.export.figures.common import Cast, Picture, along, dots, foremost
 from batchscope.engine.export.plot_style import FAINT, legend, log_axis, new
 from batchscope.engine.findings.configuration_summary import Mean
@@ -10,6 +12,8 @@ from batchscope.engine.metrics.norm_histogram import EDGES
 
 MOST = 8
 """The most histograms in one figure: more would hide each other."""
+LABELLED = 12
+"""The most layers whose names fit below the axis."""
 
 
 def pictures(cast: Cast) -> Iterator[Picture]:
@@ -17,6 +21,9 @@ def pictures(cast: Cast) -> Iterator[Picture]:
     drawn = _histograms(cast)
     if drawn:
         yield drawn
+    layers = _layers(cast)
+    if layers:
+        yield layers
     noise = _noise(cast)
     if noise:
         yield noise
@@ -51,6 +58,38 @@ def _histograms(cast: Cast) -> Picture | None:
         + (f" {rest} more configuration{'s' * (rest > 1)} not drawn." if rest else "")
     )
     return Picture("gradient_norms", title, caption, figure)
+
+
+def _layers(cast: Cast) -> Picture | None:
+    """Draw the share of each layer, of configurations whose network has the same layers."""
+    known = {name: layer_means(cast.state, name) for name in cast.names}
+    names = {name: [each.layer for each in layers] for name, layers in known.items() if layers}
+    if not names:
+        return None
+    layers = max(names.values(), key=lambda each: sum(each == other for other in names.values()))
+    same = [name for name, own in names.items() if own == layers]
+    chosen = foremost(same, cast.tiers, MOST)
+    title = "Gradient norm by layer"
+    figure, axes = new(title, "layer", "share of the squared norm, %")
+    handles = []
+    for name in chosen:
+        style = cast.look(name)
+        shares = [math.nan if one.share is None else 100 * one.share for one in known[name]]
+        handles += axes.plot(
+            range(len(layers)), shares, color=style.colour, ls=style.line, marker=style.marker
+        )
+    apart = -(-len(layers) // LABELLED)
+    axes.set_xticks(range(0, len(layers), apart), layers[::apart], rotation=90 * (apart > 1))
+    axes.set_ylim(bottom=0)
+    legend(figure, handles, [cast.label(name) for name in chosen])
+    rest = len(cast.names) - len(chosen) + cast.left_out
+    caption = (
+        "Mean squared norm of the gradient of each layer ÷ that of the whole gradient, over the "
+        "whole training; means over the seeds. Layers are in the order of the forward pass, and "
+        "their shares add up to 100 %; layer_norms.csv has them for each epoch."
+        + (f" {rest} more configuration{'s' * (rest > 1)} not drawn." if rest else "")
+    )
+    return Picture("layer_norms", title, caption, figure)
 
 
 def _noise(cast: Cast) -> Picture | None:
