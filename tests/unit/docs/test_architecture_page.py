@@ -72,15 +72,16 @@ def members() -> dict[str, set[str]]:
 
 
 def test_files_named_elsewhere_in_the_docs_are_there() -> None:
-    for page in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md"):
+    for page in (*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")):
         for name in re.findall(
             r"`((?:engine|tui|tests|docs|benchmarks)/[\w/.]+)`", page.read_text()
         ):
-            assert (ROOT / name).exists(), f"{page.name}: {name}"
+            if "NAME" not in name:  # of a file that somebody adds
+                assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 
 def test_links_within_the_docs_lead_somewhere() -> None:
-    for page in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"):
+    for page in (*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")):
         text = page.read_text(encoding="utf-8")
         for target, _, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(#([^)]*))?\)", text):
             path = (page.parent / target) if target else page
