@@ -14,7 +14,7 @@ from torch import Tensor
 
 from batchscope.engine.training.instruments.instrument import Instrument, Step, TrainingView
 
-MOST_APART, APART_WITHOUT_GRADIENT = 16, 64
+MOST_APART, APART_WITHOUT_GRADIENT = 64, 128
 
 
 class GradientCosine(Instrument):
@@ -39,7 +39,7 @@ class GradientCosine(Instrument):
 
     @classmethod
     def of(cls, view: TrainingView) -> "GradientCosine":
-        """Build it for a training: a pair in 16 steps, or in 64, and about one an epoch."""
+        """Build it for a training: a pair in 64 steps, or in 128, and about one an epoch."""
         most = APART_WITHOUT_GRADIENT if view.descends else MOST_APART
         fitting = min(most, view.epoch_steps).bit_length() - 1
         return cls(view.gradient, max(2, 1 << fitting))

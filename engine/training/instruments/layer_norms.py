@@ -20,7 +20,7 @@ from batchscope.engine.journal.events import LayerNorm
 from batchscope.engine.training.instruments.instrument import Instrument, Step, TrainingView
 from batchscope.engine.training.instruments.sampling import steps_apart
 
-LEAST_APART = 4
+LEAST_APART = 16
 APART_WITHOUT_GRADIENT = 64
 """Steps between two measurements where the gradient has to be computed for them alone."""
 STATED_SHARE = 0.01
