@@ -63,7 +63,7 @@ async def test_a_tuned_sweep_from_the_command_line_to_the_board(lab: Lab) -> Non
     for row in trials:
         _check_target(row, rows(out, "epochs.csv"))
     assert outcome.out.count("★ ") == 2
-    assert "16: lr 0.1 (of 0.01, 0.1) by validation accuracy" in outcome.out
+    assert "16: lr 0.1, chosen from 0.01, 0.1 (validation accuracy " in outcome.out
 
     (folder,) = lab.folders()
     app = BatchscopeApp(folder.parent.parent, sweep=folder)
