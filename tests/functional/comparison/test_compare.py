@@ -174,7 +174,7 @@ def test_an_unfinished_sweep_is_marked(spoilt: Path) -> None:
     manifest(spoilt, state="running")
     outcome = Lab(spoilt.parent.parent).run("compare", str(recorded().export), "out")
     assert outcome.code == 0, outcome.err
-    assert "(out): running, 4 trials, 1 of them still to come" in outcome.out
+    assert "(out): running, 4 trials (1 " in outcome.out
     assert "! B is unfinished: 1 of 4 trials " in outcome.out
 
 

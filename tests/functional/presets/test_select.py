@@ -78,7 +78,7 @@ async def test_a_tuned_sweep_from_the_command_line_to_the_board(lab: Lab) -> Non
         starred = [line for line in part(app, "pane-trials").splitlines() if " ★ ✓" in line]
         assert len(starred) == 4
         await pilot.press("6")
-        assert "★ 16: lr 0.1 (of 0.01, 0.1) by validation" in part(app, "pane-findings")
+        assert "★ 16: lr 0.1, chosen from 0.01, 0.1" in part(app, "pane-findings")
 
 
 def _check_choices(trials: list[dict[str, str]], told: list[dict[str, Any]]) -> set[str]:
