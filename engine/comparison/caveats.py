@@ -24,7 +24,8 @@ def _unfinished(a: Opened, b: Opened) -> Iterator[str]:
     for name, side in (("A", a), ("B", b)):
         if side.pending:
             of = f"{side.pending} of {len(side.state.trials)} trials"
-            yield f"{name} is unfinished: {of} have not ended, so the results may change"
+            verb = "has" if side.pending == 1 else "have"
+            yield f"{name} is unfinished: {of} {verb} not ended, so the results may change"
 
 
 def _damaged(a: Opened, b: Opened) -> Iterator[str]:

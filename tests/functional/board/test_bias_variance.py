@@ -58,7 +58,7 @@ async def test_they_stand_behind_the_other_figures(home: Path) -> None:
         lines = part(app, "pane-bars").splitlines()
         assert lines[0].startswith(" bias  mean ± half its 95 % interval")
         assert " 0.0467 n=3" in lines[1]  # and there two of three main predictions are wrong
-        await pilot.press("B", "B")
+        await pilot.press("B", "B", "B")
         lines = part(app, "pane-bars").splitlines()
         assert lines[0].startswith(" gradient noise scale  over all seeds [95 % interval]")
         assert " 300 [300, 300]" in lines[1]

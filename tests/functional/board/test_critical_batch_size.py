@@ -108,7 +108,7 @@ async def test_without_a_target_there_is_no_such_figure(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
         await shown(pilot, "B")
-        assert "SGD noise scale" in part(app, "pane-bars")
+        assert "cosine of successive gradients" in part(app, "pane-bars")
 
 
 async def test_a_size_that_missed_the_target_is_named(home: Path) -> None:

@@ -146,4 +146,5 @@ async def test_a_line_that_never_comes_is_not_waited_for(home: Path) -> None:
 async def test_without_them_there_are_no_such_figures(home: Path) -> None:
     app = board_on(finished_sweep(home))
     async with app.run_test(size=SMALL) as pilot:
-        assert "SGD noise scale" in await shown(pilot, "B")
+        text = await shown(pilot, "B")
+        assert "cosine of successive gradients" in text

@@ -4,6 +4,8 @@
 """
 
 import re
+import tempfile
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -62,6 +64,13 @@ batch_size = [8, 32, 128, 512]
 
 
 SIZE = re.compile(r"[\d.]+ KiB")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Make a folder with a path of fixed length: long paths are wrapped on the screen."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
 
 
 class Prose:

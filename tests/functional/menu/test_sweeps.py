@@ -274,7 +274,7 @@ async def test_a_sweep_that_started_meanwhile_is_not_deleted(home: Path) -> None
         with conductor_of(folder):
             await pilot.press("y")
             await dialog(pilot, MessageDialog)
-            assert "is running; stop it first" in shown(pilot)
+            assert "running; stop it first" in shown(pilot)
     assert sweep_folders(home) == [folder]
 
 
@@ -310,7 +310,7 @@ async def test_e_refuses_what_the_command_line_refuses(home: Path, here: Path) -
             ("full", "full: holds something else; name another folder"),
             ("file", "file: is a file; name a folder"),
             ("", "name of a folder"),
-            ("~nobody-at-all/x", "there is no such user"),
+            ("~nobody-at-all/x", "no such user"),
         ):
             await pilot.press("ctrl+u", *text, "enter")
             await until(pilot, lambda told=refusal: told in shown(pilot))  # type: ignore[misc]

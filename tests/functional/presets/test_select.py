@@ -63,7 +63,7 @@ async def test_a_tuned_sweep_from_the_command_line_to_the_board(lab: Lab) -> Non
     for row in trials:
         _check_target(row, rows(out, "epochs.csv"))
     assert outcome.out.count("★ ") == 2
-    assert "16: lr 0.1 (of 0.01, 0.1) by validation accuracy" in outcome.out
+    assert "16: lr 0.1, chosen from 0.01, 0.1 (validation accuracy " in outcome.out
 
     (folder,) = lab.folders()
     app = BatchscopeApp(folder.parent.parent, sweep=folder)
@@ -78,7 +78,7 @@ async def test_a_tuned_sweep_from_the_command_line_to_the_board(lab: Lab) -> Non
         starred = [line for line in part(app, "pane-trials").splitlines() if " ★ ✓" in line]
         assert len(starred) == 4
         await pilot.press("6")
-        assert "★ 16: lr 0.1 (of 0.01, 0.1) by validation" in part(app, "pane-findings")
+        assert "★ 16: lr 0.1, chosen from 0.01, 0.1" in part(app, "pane-findings")
 
 
 def _check_choices(trials: list[dict[str, str]], told: list[dict[str, Any]]) -> set[str]:

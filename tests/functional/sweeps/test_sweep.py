@@ -282,7 +282,7 @@ def test_presets_are_listed(lab: Lab) -> None:
     lines = {line.split()[0]: line for line in outcome.out.splitlines()}
     assert set(lines) >= {"quickstart", "mnist-epochs"}
     assert "21 trials  Batch size in half a minute" in lines["quickstart"]
-    assert "24 trials  Accuracy over twenty epochs" in lines["mnist-epochs"]
+    assert "24 trials  Accuracy over 20 epochs" in lines["mnist-epochs"]
 
 
 def test_resuming_a_finished_sweep_runs_nothing() -> None:

@@ -45,4 +45,4 @@ def test_every_division_of_the_cores_is_timed_before_plans_are_fixed(lab: Lab) -
     state = state_of(folder)
     (planned,) = {plan.threads for plan in state.plans.values()}
     assert (len(state.workers), planned) in divisions
-    assert any("as fast as otherwise" in line.text for line in state.log)
+    assert any("× as fast as" in line.text for line in state.log)

@@ -92,7 +92,7 @@ def test_lines_are_measured_once_also_after_a_kill(lab: Lab, tmp_path: Path) -> 
     found = {e.start: e for e in events_of(folder) if isinstance(e, ev.Interpolated)}
     assert len([e for e in events_of(folder) if isinstance(e, ev.Interpolated)]) == 2
     assert found[other.start].points == other.points
-    assert found[one.start].reason.endswith("cannot be read: they are not there")
+    assert found[one.start].reason.endswith("cannot be read: they are missing")
     write_export(folder, tmp_path / "again", report=False)
     assert untimed(tmp_path / "again", "sharpness.csv") == untimed(out, "sharpness.csv")
     assert "nothing to resume" in lab.run("resume", folder.name).err

@@ -286,10 +286,11 @@ def test_none_is_the_fastest_where_the_stacks_are_of_several_sizes() -> None:
     assert "alone, in stacks of 2 and in stacks of 3" in found.sentence
     alike = recommended(sweep([(SMALL, ends(0.9, 3, 4.0)), (LARGE, ends(0.9, 3))]))
     assert alike.configuration == LARGE
-    assert "batch size 64 is the fastest: 2.01 s of training as one stack of 3" in alike.sentence
+    for word in ("batch size 64", "2.01 s", "stack of 3"):
+        assert word in alike.sentence
 
 
 def test_the_recommendation_names_the_stack_beside_its_seconds() -> None:
     told = recommendation(sweep([(SMALL, ends(0.95, 3)), (LARGE, ends(0.5, 1))]))
-    assert "2.01 s of training" in told
+    assert "2.01 s" in told
     assert "stack of 3 replicates" in told

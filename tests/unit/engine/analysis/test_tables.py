@@ -141,7 +141,7 @@ def test_unknown_figures_are_empty() -> None:
         *("train_loss", "test_loss", "weight_norm", "distance_from_init", "noise_scale"),
         *("grad_norm_mean", "grad_norm_std", "grad_norm_cv", "peak_memory_bytes"),
         *("update_norm_mean", "path_length", "noise_trace", "noise_signal", "last_batch_size"),
-        *("validation_loss", "validation_accuracy"),
+        *("validation_loss", "validation_accuracy", "gradient_cosine"),
     }
 
 

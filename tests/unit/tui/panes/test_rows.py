@@ -76,6 +76,7 @@ def test_the_figures_of_an_epoch() -> None:
         "batch size": 3,
         "validation accuracy": 0.75,
         "validation loss": 0.25,
+        "cosine of successive gradients": None,
     }
     twins = {each.name: each.train(of) for each in QUANTITIES if each.train}
     assert twins == {"accuracy": 0.75, "loss": 0.25}
