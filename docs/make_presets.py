@@ -1,4 +1,4 @@
-"""Generate the tables of docs/presets.md from the types of a preset and from the presets themselves.
+"""Generate the tables of docs/presets.md from the types of a preset and from the presets.
 
     python docs/make_presets.py
 

@@ -137,7 +137,7 @@ class GradientsPane(Pane):
         return awaited(self.view, "nothing of this was probed at that moment", width, height)
 
     def table(self) -> Iterable[Line]:
-        """Return the norms by layer, or those early and late; views of a probe as they are drawn."""
+        """Return the norms by layer, or early and late; of a probe the rows as drawn."""
         if self.source == "layers":
             yield "layer", "weights", "configuration", "mean norm", "norm cv", "share", "seeds"
             for column in self.layer_columns():
@@ -196,7 +196,7 @@ class GradientsPane(Pane):
         return self.view.once(("norms", name, part), self.view.reached(name), measured)
 
     def layer_columns(self) -> list[Column]:
-        """Return the norms by layer over the selected steps, for each configuration that has them."""
+        """Return the norms by layer over the selected steps, by configuration."""
         state, (start, stop, _) = self.view.state, LAYER_PARTS[self.layer_part]
         columns = []
         for name in self.view.order:
@@ -244,7 +244,7 @@ class GradientsPane(Pane):
         return ["steps", *layers, *drawn, *probe_data.pairs(state)]
 
     def _once(self, key: object, compute: Callable[[], T]) -> T:
-        """Something of the probes, until the next of them, or until a trial begins anew."""
+        """Return a value of the probes, computed again after a probe or a change of the trials."""
         moved = self.view.moved
         return self.view.once(("probe", key), (moved["probes"], moved["trials"]), compute)
 
@@ -263,7 +263,7 @@ class GradientsPane(Pane):
         if not known:
             return self._no_probe()
         if self.source in ("steps", "layers"):
-            return "these norms are of all steps; g goes on to what was probed at one moment"
+            return "These norms are of all steps; g shows those of one probe"
         at = known.index(self._at) + step
         if not 0 <= at < len(known):
             return f"nothing was probed {'later' if step > 0 else 'earlier'}"
