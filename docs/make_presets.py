@@ -1,8 +1,8 @@
-"""Writes the tables of docs/presets.md from the types of a preset and from the presets themselves.
+"""Generate the tables of docs/presets.md from the types of a preset and from the presets.
 
     python docs/make_presets.py
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`, where NAME is a struct of
+A table is between `<!-- table: NAME -->` and `<!-- end -->`, where NAME is a struct of
 `engine.spec`, `networks` or `presets`. The prose around is written by hand. What a key does is said
 under its field in `engine/spec.py`, where it costs nothing at run time.
 """
@@ -82,7 +82,7 @@ def default_of(field: Any, kind: str) -> str:
 
 
 def networks_table() -> Iterator[str]:
-    """The networks, each with the keys of `[model]` that it takes and their defaults."""
+    """Yield the table of the networks, with the keys of `[model]` that each takes and defaults."""
     from batchscope.engine.experiment.toml_literal import literal
     from batchscope.engine.networks.registry import FAMILIES
 
@@ -98,7 +98,7 @@ def networks_table() -> Iterator[str]:
 
 
 def presets_table() -> Iterator[str]:
-    """The presets that come along, by name."""
+    """Yield the table of the presets that are installed, by name."""
     from batchscope.engine.experiment.preset import load_preset
     from batchscope.engine.experiment.preset_catalog import preset_files
 
@@ -112,10 +112,10 @@ def presets_table() -> Iterator[str]:
 
 
 def page(text: str) -> str:
-    """The page with its tables written anew.
+    """Return the page with its tables generated again.
 
     Raises:
-        KeyError: a table is of something that is not there.
+        KeyError: a marker names an unknown table.
     """
     from batchscope.engine import spec
 

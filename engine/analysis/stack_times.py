@@ -8,12 +8,9 @@ members report it: statistics of times count each stack once.
 from collections.abc import Collection, Iterable, Sequence
 
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
-from batchscope.engine.metrics.registry import PEAKS
 from batchscope.engine.metrics.registry import TIMED as TIMED
 from batchscope.engine.spec import Claim
 
-(PEAK,) = PEAKS
-"""The peak of the whole stack: also one measurement, but the same for any seeds."""
 MEASURED = {"time": "timed", "peak": "measured"}
 TIMED_AS = {"alone": "timed alone", "shared": "timed while others may run", "": ""}
 """The values of `run.timing` in words."""

@@ -187,7 +187,9 @@ def join(on: str, folder: Path, terms: Terms) -> Cluster:
     try:
         import ray
     except ImportError:
-        raise MachineProblem(f"--on {on}: needs Ray: pip install 'batchscope[ray]'") from None
+        raise MachineProblem(
+            f"--on {on}: Ray is not installed; install it with pip install 'batchscope[ray]'"
+        ) from None
     quiet: dict[str, Any] = {"logging_level": "ERROR"}
     if on == LOCAL:
         quiet |= {"num_cpus": cores(), "include_dashboard": False}

@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from batchscope.engine.analysis.probe_levels import ladder_within
-from batchscope.engine.analysis.stack_times import PEAK, TIMED, stack_caution
+from batchscope.engine.analysis.stack_times import TIMED, stack_caution
 from batchscope.engine.analysis.statistics import LEVEL, Estimate, equality_p, interval, p_value
 from batchscope.engine.experiment.selectors import Ladder, ladder
 from batchscope.engine.findings.comparison_sides import Side, above, difference, gather, share_seeds
@@ -28,6 +28,7 @@ from batchscope.engine.findings.trend_series import Gathered, levels_of
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.metric import spot_of
 from batchscope.engine.metrics.probe_values import NAMES
+from batchscope.engine.metrics.registry import TRIAL
 from batchscope.engine.spec import Claim
 
 Word = Literal["supported", "contradicted", "undetermined"]
@@ -299,8 +300,8 @@ def _timing(measure: str, sides: Sequence[Side]) -> Timing:
 
 
 def _caution(measure: str, sides: Sequence[Side]) -> str:
-    what = "time" if measure in TIMED else "peak" if measure == PEAK else ""
-    return stack_caution(_sizes(sides), what) if what else ""
+    metric = TRIAL.get(measure)
+    return stack_caution(_sizes(sides), metric.stack) if metric and metric.stack else ""
 
 
 def _mixed(measure: str, sides: Sequence[Side]) -> str:

@@ -7,6 +7,7 @@ from textual import events
 from textual.geometry import Region
 from textual.strip import Strip
 
+from batchscope.engine.errors import printable
 from batchscope.tui.render.frame import MARGIN, framed
 from batchscope.tui.render.styled_text import EMPTY, Row, clip, row, text_of
 from batchscope.tui.viewmodel.view import View
@@ -92,6 +93,12 @@ class Pane(Rows):
         yield (self.heading,)
         for line in self.body(COPIED_COLUMNS, COPIED_ROWS):
             yield (text_of(line).rstrip(),)
+
+    def copied(self) -> str:
+        """Return `table` as text with tabs between the cells; empty if there are no trials yet."""
+        if not self.view.state.trials:
+            return ""
+        return "\n".join("\t".join(map(_copied_cell, line)) for line in self.table())
 
     def wanted_rows(self) -> int:
         """Return how many rows the content would fill."""
@@ -201,6 +208,12 @@ class Lazy(Sequence[Row]):
         if isinstance(index, slice):
             return [self._make(at) for at in range(*index.indices(self._total))]
         return self._make(range(self._total)[index])
+
+
+def _copied_cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.7g}" if isinstance(value, float) else printable(value)
 
 
 def _hidden(above: int, below: int) -> Row:

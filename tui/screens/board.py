@@ -16,7 +16,6 @@ from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.config.panes import PANE_KEYS, PANES, SHOWN_PANE_KEYS, TILES, Tile
 from batchscope.tui.panes.base import Pane
 from batchscope.tui.panes.curves.pane import CurvesPane
-from batchscope.tui.panes.export_table import table_of
 from batchscope.tui.panes.loading import new_pane
 from batchscope.tui.panes.tiling import GRID_COLUMNS, GRID_ROWS, RIGHT, Heights, fits_grid, heights
 from batchscope.tui.panes.trials.pane import TrialsPane, summary
@@ -339,7 +338,7 @@ class BoardScreen(OverlayScreen):
 
     def action_copy(self) -> None:
         """Copy the numbers of the current pane to the clipboard and to a file."""
-        table = table_of(self.current)
+        table = self.current.copied()
         if not table or self.folder is None:
             self.say("Nothing to copy yet in this pane")
             return

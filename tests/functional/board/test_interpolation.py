@@ -10,7 +10,6 @@ from textual.pilot import Pilot
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.instrument_events import LinePoint
 from batchscope.engine.spec import Interpolation, Sharpness, Trial, trials_of
-from batchscope.tui.panes.export_table import table_of
 from tests.functional.board.ascii_board import LARGE, SMALL, board_on
 from tests.functional.board_fixtures import Recipe, configurations, finished_sweep, home
 from tests.functional.boards import loaded, part, still
@@ -121,7 +120,7 @@ async def test_what_is_drawn_can_be_copied(home: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await shown(pilot, "B", "B")
         pane = app.screen.current  # type: ignore[attr-defined]
-        head, first, *rest = table_of(pane).splitlines()
+        head, first, *rest = pane.copied().splitlines()
         assert head.split("\t") == ["alpha", "images", "loss", "standard deviation", "seeds"]
         alpha, images, loss, _, seeds = first.split("\t")
         assert (alpha, images, seeds) == ("-1", "test", "2")

@@ -143,7 +143,7 @@ async def test_brackets_go_through_the_moments(home: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
         await pilot.press("[")
-        assert "g goes on to what was probed" in part(app, "hints")
+        assert "g shows" in part(app, "hints")
         await pilot.press("g")
         pictures = [gradients(app)]
         assert "at 100 % of the budget (3 of 3)" in pictures[0]

@@ -46,9 +46,9 @@ def test_every_package_stands_on_the_floor_of_its_contract() -> None:
     assert dict(rows()) == floors()
 
 
-def test_the_way_of_one_step_names_classes_and_methods_that_are_there() -> None:
+def test_the_path_of_one_step_names_classes_and_methods_that_are_there() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    diagram = page.partition("## The way of one step")[2].partition("```\n")[2].partition("```")[0]
+    diagram = page.partition("## The path of one step")[2].partition("```\n")[2].partition("```")[0]
     named = re.findall(r"\b([A-Z]\w+)\.([a-z_]\w+)", diagram)
     assert len(named) > 25
     there = members()

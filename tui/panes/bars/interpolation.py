@@ -1,12 +1,13 @@
 """Loss or accuracy on the straight line between the final weights of two configurations."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from batchscope.engine.analysis import interpolation_lines
 from batchscope.engine.analysis.interpolation_lines import OverSeeds
 from batchscope.engine.spec import Interpolation
+from batchscope.tui.panes.base import Line
 from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.render.axis import Axis, axis_over
 from batchscope.tui.render.chart import Marker, chart
@@ -38,6 +39,14 @@ def between_rows(view: View, figure: str, width: int, height: int) -> list[Row]:
     room = width, max(CHART_ROWS, height - len(said))
     drawn = _picture(view, asked, test, train, room, steep=figure == "loss")
     return [*drawn, *said]
+
+
+def table(view: View, figure: str) -> Iterator[Line]:
+    """Yield `loss` or `accuracy` at each α, on test and then on training images."""
+    yield "alpha", "images", figure, "standard deviation", "seeds"
+    for part in ("test", "train"):
+        for point in interpolation_lines.curve(view.state, f"{part}_{figure}"):
+            yield point.alpha, part, point.mean, point.deviation, point.seeds
 
 
 def _awaited(view: View) -> str:

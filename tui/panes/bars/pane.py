@@ -1,8 +1,9 @@
 """The bars pane: one metric of each batch size, compared with the smallest of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from batchscope.engine.analysis.figures import epoch_times
 from batchscope.engine.analysis.noise_scales import noise_scales
 from batchscope.engine.analysis.stack_times import stack_caution, stack_sizes, stacked
 from batchscope.engine.findings.configuration_summary import Mean, bars
@@ -12,7 +13,7 @@ from batchscope.engine.metrics.registry import BARS
 from batchscope.tui.panes.bars import interpolation
 from batchscope.tui.panes.bars.critical_batch_size import CAPTION, critical_rows, has_target
 from batchscope.tui.panes.bars.epoch_time import beside_what, epoch_time_rows
-from batchscope.tui.panes.base import Pane
+from batchscope.tui.panes.base import Line, Pane
 from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.render.block_bars import bar
 from batchscope.tui.render.styled_text import Row, cell, row, wrap
@@ -175,6 +176,22 @@ class BarsPane(Pane):
             why = f"no {chosen.name} was measured" if view.state.count("finished") else _NONE
             return awaited(view, why, width, height)
         return [*self._lines(means, label, width), *wrap(self._note(means), width, "dim")]
+
+    def table(self) -> Iterable[Line]:
+        """Return one row per configuration; of a line between two solutions, one per point."""
+        view, chosen = self.view, self.figure
+        if chosen is EPOCH_TIME:
+            yield "configuration", "epoch seconds", "samples per second", "speedup", "stacked"
+            for time in epoch_times(view.state):
+                label = view.marks[time.configuration].label
+                yield label, time.seconds, time.samples_per_second, time.ratio, time.stacked
+            return
+        if chosen in LINES:
+            yield from interpolation.table(view, LINES[chosen])
+            return
+        yield "configuration", chosen.name, "low (95 %)", "high (95 %)", "seeds", "of smallest"
+        for name, mean in self.means().items():
+            yield view.marks[name].label, mean.mean, mean.low, mean.high, mean.n, mean.normalized
 
     def means(self) -> dict[str, Mean]:
         """Return the means that the bars show, by configuration."""

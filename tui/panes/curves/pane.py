@@ -1,14 +1,14 @@
 """The curves pane: a metric of every epoch over the progress of the training, mean over seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from batchscope.engine.metrics.log_fit import LogFit, log_fit
 from batchscope.engine.metrics.noise_scale import no_noise_scale
-from batchscope.tui.panes.base import Pane
+from batchscope.tui.panes.base import Line, Pane
 from batchscope.tui.panes.curves.axes import holds_points, reference, whole_x, y_axis, zoomed
 from batchscope.tui.panes.curves.cursor import measured_at, place_text, stepped
-from batchscope.tui.panes.curves.legend import legend, width_beside
+from batchscope.tui.panes.curves.legend import legend, reading_of, width_beside
 from batchscope.tui.panes.curves.options import Lens
 from batchscope.tui.panes.curves.overlay import Overlay, sources
 from batchscope.tui.panes.curves.series import (
@@ -179,6 +179,19 @@ class CurvesPane(Pane):
             (*fit(line, room), ("  ", ""), *(beside[at] if at < len(beside) else ()))
             for at, line in enumerate(plotted)
         ]
+
+    def table(self) -> Iterable[Line]:
+        """Return the mean and spread of each curve: the final values, or those at the cursor."""
+        quantity = self.lens.quantity
+        metric = f"test {quantity.name}" if quantity.train else quantity.name
+        yield "sweep", "configuration", metric, "standard deviation", "seeds", "of"
+        for source in self.sources():
+            for name in source.order:
+                reading = reading_of(self.view, source, name, self.lens)
+                if reading:
+                    seeds = reading.n or f"epoch {reading.epoch}"
+                    label = source.marks[name].label
+                    yield source.title, label, reading.mean, reading.spread, seeds, reading.seeds
 
     def _refused(self) -> str:
         """Return why there is no noise scale; empty if there is one or another metric is shown."""

@@ -1,6 +1,6 @@
-"""Gradients: the norms of the steps, early against late, and what probes drew at frozen weights."""
+"""The gradients pane: gradient norms early and late in the training, by layer, and at probes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Literal, TypeVar
 
@@ -8,7 +8,7 @@ from batchscope.engine.analysis.figures import norms
 from batchscope.engine.analysis.layer_shares import layer_means
 from batchscope.engine.metrics.layer_norms import has_layer_norms
 from batchscope.engine.metrics.norm_histogram import Norms
-from batchscope.tui.panes.base import Pane
+from batchscope.tui.panes.base import Line, Pane
 from batchscope.tui.panes.gradients import probe_data
 from batchscope.tui.panes.gradients.competition import contest_rows
 from batchscope.tui.panes.gradients.layer_table import (
@@ -41,7 +41,7 @@ Parts = tuple[Norms, Norms, bool]  # early, late, and whether late has begun
 
 
 class GradientsPane(Pane):
-    """How long gradients are and how they are spread, along the training or at one moment."""
+    """Shows the size and spread of gradients, during the training or at one probe."""
 
     NAME, TITLE = "gradients", "gradient norm"
     TOPICS = ("epochs", "trials", "data", "probes")
@@ -54,13 +54,13 @@ class GradientsPane(Pane):
     layer_part = 0
 
     def options(self) -> object:
-        """Which view, what share is early and late, whether normalized, and which moment."""
+        """Return the view, the shares, whether norms are normalized, and the moment."""
         by_layer = self.layer_figure, self.layer_part
         return self.source, self.part, self.normalized, self.moment, by_layer
 
     @property
     def heading(self) -> str:
-        """What is shown."""
+        """The name of the view."""
         if isinstance(self.source, tuple):
             return f"competition {probe_data.versus(self.source)}"
         return {
@@ -71,7 +71,7 @@ class GradientsPane(Pane):
         }[self.source]
 
     def turn(self, what: str, step: int) -> str:
-        """Another view, share or moment, or norms brought to one mean."""
+        """Change the view, the share or the moment, or normalize the norms."""
         match what:
             case "source":
                 return self._next_source(step)
@@ -93,7 +93,7 @@ class GradientsPane(Pane):
         return ""
 
     def caption(self, width: int) -> Row:
-        """What is drawn how, in as many words as there is room for."""
+        """Return what is drawn, in the longest words that fit."""
         if self.source == "steps":
             return self.said(width, *self._steps_captions())
         if self.source == "layers":
@@ -101,7 +101,7 @@ class GradientsPane(Pane):
         return self.said(width, *self._moment_captions())
 
     def wanted_rows(self) -> int:
-        """One a configuration or a size that was drawn, and the axis."""
+        """Count one row per configuration, probed batch size or layer, and one for the axis."""
         if isinstance(self.source, tuple):
             return CONTEST_ROWS
         if self.source == "layers":
@@ -110,13 +110,13 @@ class GradientsPane(Pane):
         return max(1, len(shown)) + 1
 
     def roomy_rows(self) -> int:
-        """As many as make it easy to read."""
+        """Count three rows per histogram, and one for the axis."""
         if isinstance(self.source, tuple) or self.source == "layers":
             return self.wanted_rows()
         return 3 * (self.wanted_rows() - 1) + 1
 
     def body(self, width: int, height: int) -> Sequence[Row]:
-        """The view that was chosen."""
+        """Return the rows of the present view."""
         if self.source == "steps":
             shown = self._steps()
             if not shown:
@@ -135,6 +135,24 @@ class GradientsPane(Pane):
         elif self._probed():
             return self._draws(width, height)
         return awaited(self.view, "nothing of this was probed at that moment", width, height)
+
+    def table(self) -> Iterable[Line]:
+        """Return the norms by layer, or early and late; of a probe the rows as drawn."""
+        if self.source == "layers":
+            yield "layer", "weights", "configuration", "mean norm", "norm cv", "share", "seeds"
+            for column in self.layer_columns():
+                for each in column.layers:
+                    figures = each.mean, each.cv, each.share, each.seeds
+                    yield each.layer, each.parameters, column.label, *figures
+        elif self.source == "steps":
+            yield "configuration", "early mean", "early cv", "late mean", "late cv", "late steps"
+            for name in self.view.order:
+                early, late, _ = self.parts(name)
+                if early.count or late.count:
+                    label = self.view.marks[name].label
+                    yield label, early.mean, early.cv, late.mean, late.cv, late.count
+        else:
+            yield from super().table()
 
     def _draws(self, width: int, height: int) -> Sequence[Row]:
         drawn = self._probed()
@@ -164,7 +182,10 @@ class GradientsPane(Pane):
         ]
 
     def parts(self, name: str) -> Parts:
-        """Norms of the first and the last share; until the last begins, all after the first."""
+        """Return the norms of the first and the last share of the steps.
+
+        Until the last share begins, the second value has all steps after the first share.
+        """
         state, (part, _) = self.view.state, SHARES[self.part]
 
         def measured() -> Parts:
@@ -175,7 +196,7 @@ class GradientsPane(Pane):
         return self.view.once(("norms", name, part), self.view.reached(name), measured)
 
     def layer_columns(self) -> list[Column]:
-        """The configurations that have stated norms by layer, over the steps that are chosen."""
+        """Return the norms by layer over the selected steps, by configuration."""
         state, (start, stop, _) = self.view.state, LAYER_PARTS[self.layer_part]
         columns = []
         for name in self.view.order:
@@ -195,7 +216,7 @@ class GradientsPane(Pane):
 
     @property
     def _at(self) -> float:
-        """The moment that is shown: the one chosen, or else the last."""
+        """The selected moment, or else the last one."""
         known = self._moments
         if self.moment in known or not known:
             return self.moment or 0.0
@@ -223,7 +244,7 @@ class GradientsPane(Pane):
         return ["steps", *layers, *drawn, *probe_data.pairs(state)]
 
     def _once(self, key: object, compute: Callable[[], T]) -> T:
-        """Something of the probes, until the next of them, or until a trial begins anew."""
+        """Return a value of the probes, computed again after a probe or a change of the trials."""
         moved = self.view.moved
         return self.view.once(("probe", key), (moved["probes"], moved["trials"]), compute)
 
@@ -242,7 +263,7 @@ class GradientsPane(Pane):
         if not known:
             return self._no_probe()
         if self.source in ("steps", "layers"):
-            return "these norms are of all steps; g goes on to what was probed at one moment"
+            return "These norms are of all steps; g shows those of one probe"
         at = known.index(self._at) + step
         if not 0 <= at < len(known):
             return f"nothing was probed {'later' if step > 0 else 'earlier'}"
