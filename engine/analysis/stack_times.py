@@ -15,7 +15,7 @@ from batchscope.engine.spec import Claim
 (PEAK,) = PEAKS
 """The peak of the whole stack: also one measurement, but the same for any seeds."""
 MEASURED = {"time": "timed", "peak": "measured"}
-TIMED_AS = {"alone": "timed alone", "shared": "timed while others may run", "": ""}
+TIMED_AS = {"alone": "timed alone", "shared": "timed while other trials may run", "": ""}
 """The values of `run.timing` in words."""
 NARROW = "A stack is one measurement: n counts stacks, and a single stack has no interval."
 """Said where times are shared: counted by seeds, their intervals would be too narrow."""
@@ -99,4 +99,4 @@ def stack_caution(sizes: Collection[int], what: str = "time") -> str:
         return f"each {what} is that of {max(sizes)} replicates trained as one stack"
     *others, last = sorted(set(sizes))
     named = f"{', '.join(map(str, others))} and {last}"
-    return f"stacks of {named} replicates were {MEASURED[what]}: such {what}s do not compare"
+    return f"stacks of {named} replicates were {MEASURED[what]}: such {what}s cannot be compared"

@@ -62,7 +62,7 @@ async def test_step_times_warn_where_stacks_differ(home: Path) -> None:
         await loaded(pilot)
         await pilot.press("2", "b")
         told = " ".join(part(app, "pane-bars").split())
-        assert "stacks of 1 and 3 replicates were timed: such times do not compare" in told
+        assert "stacks of 1 and 3 replicates were timed: such times cannot be compared" in told
 
 
 async def test_the_trials_and_their_story_tell_of_the_stack(home: Path) -> None:
@@ -87,7 +87,7 @@ async def test_the_claim_about_epoch_times_carries_a_caution(home: Path) -> None
         await loaded(pilot)
         await pilot.press("6")
         told = " ".join(part(app, "pane-findings").split())
-        assert told.count("stacks of 1 and 3 replicates were timed: such times do not compare") == 1
+        assert told.count("stacks of 1 and 3 replicates were timed: such times cannot be compared") == 1
 
 
 def test_the_summary_and_the_log_say_it_too(home: Path) -> None:
@@ -103,7 +103,7 @@ def test_the_summary_and_the_log_say_it_too(home: Path) -> None:
     HeadlessFollower(folder, Log("json", said)).catch_up()
     messages = [json.loads(line) for line in said.getvalue().splitlines()]
     last = {line["trial"]: line["message"] for line in messages if "epoch_seconds" in line}
-    assert last["b32-s0"].endswith(", 0.0685 s for 3 replicates together")
+    assert last["b32-s0"].endswith(", 0.0685 s for a stack of 3")
     assert last["b8-s0"].endswith(", 0.211 s")
 
 
