@@ -262,7 +262,8 @@ def test_memory_is_that_of_the_stack_as_well(sizes: tuple[int, int], word: str, 
 def test_a_trend_of_times_warns_as_well() -> None:
     values = [(SMALL, ends(0.9, 3, 4.0)), (LARGE, ends(0.9, 1))]
     judged = verdict(sweep(values, trend("decreasing", "epoch_seconds")))
-    assert judged.caution == "stacks of 1 and 3 replicates were timed: such times cannot be compared"
+    times = "stacks of 1 and 3 replicates were timed: such times cannot be compared"
+    assert judged.caution == times
 
 
 def test_other_verdicts_and_lonely_times_need_no_caution() -> None:
