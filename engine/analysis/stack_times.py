@@ -86,8 +86,8 @@ def stack_note(sizes: Collection[int]) -> str:
     marks = ", ".join(map(stack_mark, shared))
     many = f"{shared[0]}" if len(shared) == 1 else "so many"
     return (
-        f"{marks}: {many} replicates trained as one stack; the epoch time is that of all together, "
-        "samples/s that of one"
+        f"{marks}: {many} replicates trained as one stack; the epoch time is for all of them, "
+        "samples/s is for one"
     )
 
 

@@ -65,13 +65,13 @@ def test_a_mark_for_a_stack_and_none_for_one_alone() -> None:
         ((1, 1), ""),
         (
             (3, 1, 3),
-            "×3: 3 replicates trained as one stack; the epoch time is that of all together, "
-            "samples/s that of one",
+            "×3: 3 replicates trained as one stack; the epoch time is for all of them, "
+            "samples/s is for one",
         ),
         (
             (8, 1, 3),
-            "×3, ×8: so many replicates trained as one stack; the epoch time is that of all "
-            "together, samples/s that of one",
+            "×3, ×8: so many replicates trained as one stack; the epoch time is for all of "
+            "them, samples/s is for one",
         ),
     ],
 )
