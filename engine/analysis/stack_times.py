@@ -12,7 +12,7 @@ from batchscope.engine.metrics.registry import TIMED as TIMED
 from batchscope.engine.spec import Claim
 
 MEASURED = {"time": "timed", "peak": "measured"}
-TIMED_AS = {"alone": "timed alone", "shared": "timed while others may run", "": ""}
+TIMED_AS = {"alone": "timed alone", "shared": "timed while other trials may run", "": ""}
 """The values of `run.timing` in words."""
 NARROW = "A stack is one measurement: n counts stacks, and a single stack has no interval."
 """Said where times are shared: counted by seeds, their intervals would be too narrow."""
@@ -83,8 +83,8 @@ def stack_note(sizes: Collection[int]) -> str:
     marks = ", ".join(map(stack_mark, shared))
     many = f"{shared[0]}" if len(shared) == 1 else "so many"
     return (
-        f"{marks}: {many} replicates trained as one stack; the epoch time is that of all together, "
-        "samples/s that of one"
+        f"{marks}: {many} replicates trained as one stack; the epoch time is for all of them, "
+        "samples/s is for one"
     )
 
 
@@ -96,4 +96,4 @@ def stack_caution(sizes: Collection[int], what: str = "time") -> str:
         return f"each {what} is that of {max(sizes)} replicates trained as one stack"
     *others, last = sorted(set(sizes))
     named = f"{', '.join(map(str, others))} and {last}"
-    return f"stacks of {named} replicates were {MEASURED[what]}: such {what}s do not compare"
+    return f"stacks of {named} replicates were {MEASURED[what]}: such {what}s cannot be compared"

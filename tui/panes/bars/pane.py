@@ -141,7 +141,7 @@ class BarsPane(Pane):
         """Return what the columns mean."""
         if self.figure is EPOCH_TIME:
             return self.said(
-                width, "mean of medians · ÷ speedup over the next smaller", "÷ speedup", ""
+                width, "mean of medians · ÷ speedup over the next smaller batch", "÷ speedup", ""
             )
         if self.figure is CRITICAL:
             return self.said(width, CAPTION, "")

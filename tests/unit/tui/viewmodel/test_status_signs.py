@@ -15,7 +15,7 @@ from batchscope.tui.viewmodel.status_signs import effect_text, remarks
             "shared",
             2,
             "why",
-            "why; timed while others may run; 2 diverged or failed trials left out",
+            "why; timed while other trials may run; 2 diverged or failed trials left out",
         ),
         ("", 1, "", "1 diverged or failed trial left out"),
     ],
