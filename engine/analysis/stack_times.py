@@ -15,11 +15,11 @@ from batchscope.engine.spec import Claim
 (PEAK,) = PEAKS
 """The peak of the whole stack: also one measurement, but the same for any seeds."""
 MEASURED = {"time": "timed", "peak": "measured"}
-TIMED_AS = {"alone": "timed alone", "shared": "timed while others may run", "": ""}
+TIMED_AS = {"alone": "timed alone", "shared": "timed while other trials may run", "": ""}
 """The values of `run.timing` in words."""
 NARROW = "A stack is one measurement: n counts stacks, and a single stack has no interval."
 """Said where times are shared: counted by seeds, their intervals would be too narrow."""
-ONE = 'the replicates of a stack share one measurement; run.stack = "never" measures each seed'
+ONE = 'replicates in a stack share one time; set run.stack = "never" to time each seed'
 """Why the time of a single stack cannot be judged."""
 
 
@@ -84,10 +84,10 @@ def stack_note(sizes: Collection[int]) -> str:
     if not shared:
         return ""
     marks = ", ".join(map(stack_mark, shared))
-    many = f"{shared[0]}" if len(shared) == 1 else "so many"
+    many = f"{shared[0]}" if len(shared) == 1 else "that number of"
     return (
-        f"{marks}: {many} replicates trained as one stack; the epoch time is that of all together, "
-        "samples/s that of one"
+        f"{marks}: {many} replicates trained as one stack; the epoch time is for the whole stack, "
+        "samples/s for one replicate"
     )
 
 
@@ -99,4 +99,4 @@ def stack_caution(sizes: Collection[int], what: str = "time") -> str:
         return f"each {what} is that of {max(sizes)} replicates trained as one stack"
     *others, last = sorted(set(sizes))
     named = f"{', '.join(map(str, others))} and {last}"
-    return f"stacks of {named} replicates were {MEASURED[what]}: such {what}s do not compare"
+    return f"stacks of {named} replicates were {MEASURED[what]}: such {what}s cannot be compared"

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.usefixtures("still")
 SMALL, WIDE = (80, 24), (160, 45)
 STACKS = {32: 3, 128: 3}
 NOTE = (
-    "×3: 3 replicates trained as one stack; the epoch time is that of all together, "
-    "samples/s that of one"
+    "×3: 3 replicates trained as one stack; the epoch time is for the whole stack, "
+    "samples/s for one replicate"
 )
 
 
@@ -62,7 +62,7 @@ async def test_step_times_warn_where_stacks_differ(home: Path) -> None:
         await loaded(pilot)
         await pilot.press("2", "b")
         told = " ".join(part(app, "pane-bars").split())
-        assert "stacks of 1 and 3 replicates were timed: such times do not compare" in told
+        assert "stacks of 1 and 3 replicates were timed: such times cannot be compared" in told
 
 
 async def test_the_trials_and_their_story_tell_of_the_stack(home: Path) -> None:
@@ -87,7 +87,10 @@ async def test_the_claim_about_epoch_times_carries_a_caution(home: Path) -> None
         await loaded(pilot)
         await pilot.press("6")
         told = " ".join(part(app, "pane-findings").split())
-        assert told.count("stacks of 1 and 3 replicates were timed: such times do not compare") == 1
+        assert (
+            told.count("stacks of 1 and 3 replicates were timed: such times cannot be compared")
+            == 1
+        )
 
 
 def test_the_summary_and_the_log_say_it_too(home: Path) -> None:

@@ -308,7 +308,7 @@ def test_without_a_clear_winner_configurations_left_out_are_counted() -> None:
     assert found.configuration == values[0][0]
     assert found.sentence.startswith(UNDETERMINED)
     assert "8 and 16" in found.sentence
-    assert "7 configurations are left out: 21 of their 21 trials" in found.sentence
+    assert "7 configurations are left out: all 21 of their trials" in found.sentence
 
 
 @pytest.mark.parametrize(("target", "named"), [(None, False), (0.99, True)])
@@ -373,7 +373,7 @@ def test_the_summary_names_verdicts_with_their_marks() -> None:
     lines = findings_text(findings.find(three_sizes()))
     assert lines[1] == "✓ decreasing over train.batch_size"
     assert lines[2].startswith("  supported  −5.00 points [−")
-    assert lines[2].endswith("], n=3  1 diverged or failed trial left out")
+    assert lines[2].endswith("], n=3  1 trial that diverged or failed is left out")
     assert lines[3] == "✗ 8 is less to 64"
     assert lines[4].startswith("  contradicted  +5.00 points [+")
     assert lines[-1].startswith("Use batch size 8: ")
