@@ -269,11 +269,9 @@ def _settings(state: SweepState, configuration: Configuration) -> str:
     lr = started.lr if started else configuration.settings.train.lr
     scaled = " after scaling" if lr != configuration.settings.train.lr else ""
     name = named(configuration.label)
-    sentence = (
-        f"{name[0].upper()}{name[1:]} trained with {configuration.settings.train.optimizer}, "
-    )
-    sentence += f"a learning rate of {lr:g}{scaled}"
-    sentence += f" and micro-batches of {plan.micro_batch_size:,}" if plan else ""
+    sentence = f"{name[0].upper()}{name[1:]} trained with {configuration.settings.train.optimizer} "
+    sentence += f"at a learning rate of {lr:g}{scaled}"
+    sentence += f" and with micro-batches of {plan.micro_batch_size:,}" if plan else ""
     costs = [(mean_of(state, configuration.id, name), name) for name in ("steps", "samples")]
     spent = " and ".join(f"{mean.mean:,.0f} {name}" for mean, name in costs if mean)
     return f"{sentence}, for {spent}."

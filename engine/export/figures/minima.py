@@ -17,8 +17,8 @@ from batchscope.engine.journal.sweep_state import SweepState
 
 SHARP = (
     "100 (highest loss − loss) ÷ (1 + loss), where the highest loss is searched in a box around "
-    "the final weights, of the first half-width in sharpness.epsilon (Keskar et al. 2016); mean over "
-    "the finished seeds."
+    "the final weights; its half-width is the first in sharpness.epsilon (Keskar et al. 2016). "
+    "Mean over the finished seeds."
 )
 
 

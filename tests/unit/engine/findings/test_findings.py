@@ -261,7 +261,7 @@ NONE_YET = f"So far, {UNDETERMINED[0].lower()}{UNDETERMINED[1:]}: "
     [
         ([(8, []), (64, [])], NONE_YET, ["no configuration has 2 finished seeds"]),
         ([(8, [0.9, 0.8, 0.7])], UNDETERMINED, ["only batch size 8"]),
-        ([(8, [DIVERGED] * 3)], UNDETERMINED, ["no other", "8 is left out: 3 of its 3 trials"]),
+        ([(8, [DIVERGED] * 3)], UNDETERMINED, ["no other", "8 is left out: all 3 of its trials"]),
         ([(8, [0.9, 0.91, 0.92]), (64, [0.5, 0.51, 0.53])], "Use batch size 8: ", ["91.00 %"]),
         ([(8, [0.9, 0.91, 0.92]), (64, [0.5, 0.51])], "So far: use batch size 8: ", ["91.00 %"]),
     ],
@@ -377,7 +377,11 @@ def test_the_summary_names_verdicts_with_their_marks() -> None:
     assert lines[3] == "✗ 8 is less to 64"
     assert lines[4].startswith("  contradicted  +5.00 points [+")
     assert lines[-1].startswith("Use batch size 8: ")
-    for word in ("16 is left out: 1 of its 3 trials", "0.1 (sgd)", "10 steps and 80 samples"):
+    for word in (
+        "16 is left out: 1 of its 3 trials",
+        "sgd at a learning rate of 0.1",
+        "10 steps and 80 samples",
+    ):
         assert word in lines[-1]
 
 
