@@ -106,8 +106,8 @@ def test_the_summary_and_the_log_say_it_too(home: Path) -> None:
     HeadlessFollower(folder, Log("json", said)).catch_up()
     messages = [json.loads(line) for line in said.getvalue().splitlines()]
     last = {line["trial"]: line["message"] for line in messages if "epoch_seconds" in line}
-    assert last["b32-s0"].endswith(", 0.0685 s for 3 replicates together")
-    assert last["b8-s0"].endswith(", 0.211 s")
+    assert last["b32-s0"].endswith("epoch time 0.0685 s for a stack of 3")
+    assert last["b8-s0"].endswith("epoch time 0.211 s")
 
 
 def test_a_summary_without_stacks_has_no_remark(home: Path) -> None:
