@@ -11,7 +11,7 @@ from batchscope.engine.analysis.figures import by_batch_size
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.bias_variance import LEAST_JUDGED, decomposed_over, predicting
 
-FEW = "bias and variance need 4 seeds or more: with fewer no seed has a value of its own"
+FEW = "bias and variance need at least 4 finished seeds for an interval"
 
 
 class BiasVariance(Struct, frozen=True, kw_only=True):
@@ -76,7 +76,7 @@ def part_lines(rows: Sequence[BiasVariance]) -> list[str]:
         return []
     longest = max(len(each.label) for each in rows)
     width = min(LABEL_MOST, max(len("batch size"), longest))
-    lines = [f"{'batch size':>{width}}" + "".join(f"{name:>15}" for name in NAMES) + "  %"]
+    lines = [f"{'batch size':>{width}}" + "".join(f"{name:>15}" for name in NAMES) + "  in %"]
     for each in rows:
         cells = (f"{_cell(each, part):>15}" for part in PARTS)
         lines.append(f"{each.label[:width]:>{width}}{''.join(cells)}")

@@ -16,7 +16,7 @@ TIMED_AS = {"alone": "timed alone", "shared": "timed while other trials may run"
 """The values of `run.timing` in words."""
 NARROW = "A stack is one measurement: n counts stacks, and a single stack has no interval."
 """Said where times are shared: counted by seeds, their intervals would be too narrow."""
-ONE = 'the replicates of a stack share one measurement; run.stack = "never" measures each seed'
+ONE = 'replicates in a stack share one time; set run.stack = "never" to time each seed'
 """Why the time of a single stack cannot be judged."""
 
 
@@ -81,10 +81,10 @@ def stack_note(sizes: Collection[int]) -> str:
     if not shared:
         return ""
     marks = ", ".join(map(stack_mark, shared))
-    many = f"{shared[0]}" if len(shared) == 1 else "so many"
+    many = f"{shared[0]}" if len(shared) == 1 else "that number of"
     return (
-        f"{marks}: {many} replicates trained as one stack; the epoch time is for all of them, "
-        "samples/s is for one"
+        f"{marks}: {many} replicates trained as one stack; the epoch time is for the whole stack, "
+        "samples/s for one replicate"
     )
 
 

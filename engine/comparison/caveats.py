@@ -59,11 +59,11 @@ def _times(a: Opened, b: Opened, matched: Matched) -> Iterator[str]:
     ]
     if any(left != right for left, right in sizes):
         yield (
-            "some times and peaks (marked !) do not compare: their replicates trained in stacks of "
-            "different sizes"
+            "some times and peaks (marked !) cannot be compared: their replicates trained in "
+            "stacks of different sizes"
         )
     if any(size > 1 for pair in sizes for size in pair):
-        yield "times and peaks of a whole stack of replicates are marked ×"
+        yield "× marks times and peaks of a whole stack of replicates"
     sides: tuple[tuple[str, Opened, Sequence[Configuration]], ...] = (
         ("A", a, [x for x, _ in matched.pairs]),
         ("B", b, [y for _, y in matched.pairs]),

@@ -105,7 +105,8 @@ def _check_kind(raw: dict[str, Any], where: str) -> None:
             raise UsageProblem(f"{where}.{key}: required")
     if raw.get("relation") == "equal" and "within" not in raw:
         raise UsageProblem(
-            f"{where}.within: required by equal: how far apart still counts as equal"
+            f"{where}.within: required by relation 'equal': the largest difference that counts "
+            "as equal"
         )
     if "within" in raw and raw.get("relation") != "equal":
         raise UsageProblem(f"{where}.within: belongs to the relation equal only")
@@ -215,6 +216,6 @@ def _check_apart(
     for configuration in picked(claim["left"], configurations):
         if configuration in right:
             raise UsageProblem(
-                f"{where}: left and right both pick {configuration.label!r}: "
-                "nothing can be compared with itself"
+                f"{where}: left and right both select {configuration.label!r}; "
+                "a configuration cannot be compared with itself"
             )

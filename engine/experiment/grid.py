@@ -129,7 +129,7 @@ def _grid(grid: object, where: str) -> dict[str, list[Any]]:
         at = f"{where}: grid.{printable(key)}"
         path = full_key(key, f"{where}: grid")
         if not isinstance(values, list) or not values:
-            raise UsageProblem(f"{at}: expected a list of values, got {shown(values)}")
+            raise UsageProblem(f"{at}: expected a list of at least one value, got {shown(values)}")
         if path in checked:
             raise UsageProblem(f"{at}: {path} is given twice, bare and dotted")
         for index, value in enumerate(values):

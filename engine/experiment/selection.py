@@ -80,7 +80,7 @@ def read_select(written: object, grid: dict[str, list[Any]], where: str) -> Sele
                 "keep the best"
             )
         if not isinstance(entry, list) or not entry:
-            raise UsageProblem(f"{at}: expected a list of values, got {shown(entry)}")
+            raise UsageProblem(f"{at}: expected a list of at least one value, got {shown(entry)}")
         for index, value in enumerate(entry):
             check_value(value, type_of(path), f"{at}[{index}]")
         values[path] = entry

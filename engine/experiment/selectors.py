@@ -104,7 +104,7 @@ def _mismatch(selector: Selector, configurations: Sequence[Configuration]) -> st
     close = similar(selector[LABEL], labels) if LABEL in selector else ""
     more = ", …" if len(labels) > SHOWN_LABELS else ""
     there = ", ".join(repr(label) for label in labels[:SHOWN_LABELS]) + more
-    return f"{asked}{close or f'; the labels are {there}'}"
+    return f"{asked}{close or f'; the configurations are {there}'}"
 
 
 def _fits(configuration: Configuration, selector: Selector) -> bool:

@@ -50,9 +50,17 @@ def remarks(verdict: Verdict) -> str:
         verdict.reason,
         TIMED_AS[verdict.timing],
         verdict.caution if verdict.caution not in verdict.reason else "",
-        f"{count} diverged or failed trial{'s' * (count > 1)} left out" if count else "",
+        _excluded(count),
     ]
     return "; ".join(part for part in parts if part)
+
+
+def _excluded(count: int) -> str:
+    """Return how many trials were left out; empty if none was."""
+    if not count:
+        return ""
+    trials, are = ("trials", "are") if count > 1 else ("trial", "is")
+    return f"{count} {trials} that diverged or failed {are} left out"
 
 
 def unit_of(measure: str, effect: float) -> tuple[str, float]:

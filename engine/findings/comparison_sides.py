@@ -67,7 +67,7 @@ class Side:
     def lack(self) -> str:
         """Return why there are too few seeds."""
         if self.gone:
-            return f"{self.name}: {listed(self.gone)}"
+            return listed(self.gone)
         if self.finished and not self.values and self.measure in ErrorDecomposition._fields:
             return FEW
         if self.finished and not self.values and not self.pending:
@@ -110,7 +110,7 @@ def gather(
         if trial.seed in values
     ]
     return Side(
-        name=name or " and ".join(each.label for each in configurations),
+        name=name or " and ".join(quoted(each.label) for each in configurations),
         measure=measure,
         values={
             seed: sum(values[seed] for values in measured) / len(measured)
@@ -137,10 +137,20 @@ def fate(state: SweepState, configuration: Configuration) -> str:
     return " or ".join(NEVER[status] for status in NEVER if status in statuses)
 
 
+def quoted(label: str) -> str:
+    """Return a label for a list, in quotes unless it is a number: it may contain commas."""
+    return label if label.isdigit() else f"“{label}”"
+
+
+def named(label: str) -> str:
+    """Return the label in quotes, or "batch size 64" if it is a number."""
+    return f"batch size {label}" if label.isdigit() else quoted(label)
+
+
 def listed(remarks: Sequence[str]) -> str:
     """Return the first few remarks, and how many more there are."""
     more = len(remarks) - NAMED
-    return "; ".join([*remarks[:NAMED], *([f"and {more} more like these"] if more > 0 else [])])
+    return "; ".join([*remarks[:NAMED], *([f"and {more} more"] if more > 0 else [])])
 
 
 def share_seeds(left: Side, right: Side) -> bool:
@@ -206,11 +216,9 @@ def _stacks(state: SweepState, trials: Iterable[TrialState], measure: str) -> fr
 
 
 def _gone(state: SweepState, configurations: Sequence[Configuration]) -> tuple[str, ...]:
-    """Return why configurations of a side will have no value, with labels if it has several."""
-    fates = [(each.label, fate(state, each)) for each in configurations]
-    if len(fates) == 1:
-        return tuple(f"every trial {why}" for _, why in fates if why)
-    return tuple(f"every trial of {label} {why}" for label, why in fates if why)
+    """Return why configurations of a side will have no value."""
+    fates = [(named(each.label), fate(state, each)) for each in configurations]
+    return tuple(f"every trial of {name} {why}" for name, why in fates if why)
 
 
 def _start(configuration: Configuration) -> bytes:

@@ -354,7 +354,12 @@ def _remarks(curve: Fit, reached: Sequence[_Reached], every: Sequence[float]) ->
     looks = zip(reached, every, strict=True)
     coarse = [str(each.batch_size) for each, step in looks if step > COARSE * each.mean.steps]
     if coarse:
-        remarks.append(f"the target was checked only a few times at batch size {', '.join(coarse)}")
+        *others, last = coarse
+        sizes = f"sizes {', '.join(others)} and {last}" if others else f"size {last}"
+        remarks.append(
+            f"the target was checked only a few times at batch {sizes}, so the steps there are "
+            "imprecise"
+        )
     return remarks
 
 

@@ -36,8 +36,8 @@ def critical_sentence(critical: Critical) -> str:
         return f"{head}, because {critical.reason}."
     steps, samples = figure(critical.steps_min), figure(critical.samples_min)
     return (
-        f"{head}, over {critical.n} seeds. At this size a training takes twice the fewest possible "
-        f"steps ({steps}) and twice the fewest possible samples ({samples})."
+        f"{head}, over {critical.n} seeds. At this size a training takes twice the minimum of "
+        f"{steps} steps and twice the minimum of {samples} samples."
     )
 
 
@@ -57,7 +57,7 @@ def noise_sentence(critical: Critical, noise: Sequence[NoiseFinding]) -> str:
         return "Noise scale: undetermined." if on_curve else ""
     low, high = figure(min(known)), figure(max(known))
     head = f"Noise scale: {low}" + (
-        f" to {high} over the batch sizes on the curve" if high != low else ""
+        f" to {high} over the fitted batch sizes" if high != low else ""
     )
     middle = sorted(known)[len(known) // 2]
     same = agrees(middle, critical.value)

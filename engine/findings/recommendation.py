@@ -19,7 +19,15 @@ from batchscope.engine.analysis.noise_scales import NoiseFinding
 from batchscope.engine.analysis.stack_times import TIMED_AS
 from batchscope.engine.analysis.statistics import LEVEL, interval, of_mean, p_value
 from batchscope.engine.analysis.tuning import choices, chosen_configurations
-from batchscope.engine.findings.comparison_sides import LEAST_SEEDS, OPEN, Side, difference, gather
+from batchscope.engine.findings.comparison_sides import (
+    LEAST_SEEDS,
+    OPEN,
+    Side,
+    difference,
+    gather,
+    named,
+    quoted,
+)
 from batchscope.engine.findings.configuration_summary import mean_of, stack_of
 from batchscope.engine.findings.critical_batch_size import Critical
 from batchscope.engine.findings.critical_batch_text import (
@@ -60,16 +68,6 @@ class _Candidate:
     def name(self) -> str:
         """The label in a sentence: in quotes, or "batch size 64" if it is a number."""
         return named(self.configuration.label)
-
-
-def quoted(label: str) -> str:
-    """Return a label for a list, in quotes unless it is a number: it may contain commas."""
-    return label if label.isdigit() else f"“{label}”"
-
-
-def named(label: str) -> str:
-    """Return the label in quotes, or "batch size 64" if it is a number."""
-    return f"batch size {label}" if label.isdigit() else quoted(label)
 
 
 def recommendation(state: SweepState) -> str:
@@ -177,10 +175,11 @@ def _left_out(state: SweepState, out: list[_Candidate]) -> list[str]:
     lost = sum(len(each.side.lost) for each in out)
     trials = sum(len(state.replicates(each.configuration.id)) for each in out)
     one = len(out) == 1
-    return [
-        f"{_names(out)} {'is' if one else 'are'} left out: {lost} of "
-        f"{'its' if one else 'their'} {trials} trials diverged or failed"
-    ]
+    its = "its" if one else "their"
+    which = (
+        f"all {trials} of {its} trials" if lost == trials else f"{lost} of {its} {trials} trials"
+    )
+    return [f"{_names(out)} {'is' if one else 'are'} left out: {which} diverged or failed"]
 
 
 def _undecided(state: SweepState) -> list[str]:
@@ -270,9 +269,9 @@ def _settings(state: SweepState, configuration: Configuration) -> str:
     lr = started.lr if started else configuration.settings.train.lr
     scaled = " after scaling" if lr != configuration.settings.train.lr else ""
     name = named(configuration.label)
-    sentence = f"{name[0].upper()}{name[1:]} trained with a learning rate of {lr:g}{scaled}"
-    sentence += f" ({configuration.settings.train.optimizer})"
-    sentence += f" and micro-batches of {plan.micro_batch_size}" if plan else ""
+    sentence = f"{name[0].upper()}{name[1:]} trained with {configuration.settings.train.optimizer} "
+    sentence += f"at a learning rate of {lr:g}{scaled}"
+    sentence += f" and with micro-batches of {plan.micro_batch_size:,}" if plan else ""
     costs = [(mean_of(state, configuration.id, name), name) for name in ("steps", "samples")]
     spent = " and ".join(f"{mean.mean:,.0f} {name}" for mean, name in costs if mean)
     return f"{sentence}, for {spent}."

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from batchscope.engine.experiment.selectors import Ladder
-from batchscope.engine.findings.comparison_sides import LOST, Side, fate, gather, listed
+from batchscope.engine.findings.comparison_sides import LOST, Side, fate, gather, listed, named
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.metric import spot_of
 from batchscope.engine.metrics.probe_values import NAMES
@@ -57,7 +57,7 @@ def levels_of(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Gathe
 def _broken(state: SweepState, series: list[Series]) -> str:
     """Return which configurations will never have a value, so that their series are left out."""
     gone = {each.label: fate(state, each) for one in series for each in one}
-    clauses = [f"every trial of {label} {why}" for label, why in gone.items() if why]
+    clauses = [f"every trial of {named(label)} {why}" for label, why in gone.items() if why]
     which = "their series are" if len(clauses) > 1 else "its series is"
     return f"{listed(clauses)}; {which} left out at every level"
 

@@ -334,14 +334,17 @@ class SweepState:
         if event in self.measured:
             return
         self.measured.append(event)
-        tried = f"{len(event.shapes)} micro-batch sizes for a batch of {event.batch_size:,}"
+        count = len(event.shapes)
+        sizes = f"{count} micro-batch size{'s' * (count != 1)}"
+        tried = f"{sizes} for a batch of {event.batch_size:,}"
         self._say(event.at, f"{event.trial}: measured {tried} in {event.seconds:.1f} s")
 
     def _timed(self, event: ev.Paced) -> None:
         if event in self.paced:
             return
         self.paced.append(event)
-        sizes = ", ".join(f"{stack.size:,}" for stack in event.stacks)
+        *smaller, largest = [f"{stack.size:,}" for stack in event.stacks] or ["0"]
+        sizes = f"{', '.join(smaller)} and {largest}" if smaller else largest
         slots = Slots(event.workers, event.threads)
         together = f", {slots} at once" if event.workers else ""
         text = f"timed stacks of {sizes} replicates in {event.seconds:.1f} s{together}"
@@ -367,7 +370,9 @@ class SweepState:
             trial.probes.sort(key=lambda probe: probe.at_share)
             took = f"in {event.seconds:.1f} s"
             where = (
-                f"{100 * event.at_share:.0f} % of its budget" if event.at_share < 1 else "its end"
+                f"{100 * event.at_share:.0f} % of its budget"
+                if event.at_share < 1
+                else "the end of training"
             )
             self._say(event.at, f"{trial.id}: probed at {where}, step {event.steps:,}, {took}")
 
@@ -375,7 +380,7 @@ class SweepState:
         trial = self._current(event.trial, event.attempt)
         if trial and all(known.epsilon != event.epsilon for known in trial.sharpness):
             trial.sharpness.append(event)
-            sharpness = "unknown" if event.sharpness is None else f"{event.sharpness:.4g}"
+            sharpness = "unknown" if event.sharpness is None else f"{event.sharpness:.4g} %"
             why = f" ({event.reason})" if event.reason else ""
             text = f"sharpness {sharpness} at ε = {event.epsilon:g} in {event.seconds:.1f} s{why}"
             self._say(event.at, f"{trial.id}: {text}")
@@ -385,7 +390,7 @@ class SweepState:
         if pair in self.lines:
             return
         self.lines[pair] = event
-        between = f"line from {event.start} to {event.end}"
+        between = f"interpolation from {event.start} to {event.end}"
         if event.points:
             self._say(event.at, f"{between}: {len(event.points)} points in {event.seconds:.1f} s")
         else:
@@ -414,7 +419,11 @@ class SweepState:
         self._paused(None, event.at)
         self.ended = event
         why = f": {event.reason}" if event.reason else ""
-        text = f"sweep {event.state}, {event.finished} of {event.trials} trials finished{why}"
+        others = "".join(
+            f", {self.count(how)} {how}" for how in ("diverged", "skipped") if self.count(how)
+        )
+        done = f"{event.finished} of {event.trials} trials finished{others}"
+        text = f"sweep {event.state}, {done}{why}"
         self._say(event.at, text, "error" if event.state == "failed" else "info")
 
     def _say(self, at: float, text: str, level: str = "info") -> None:

@@ -19,7 +19,7 @@ MLP = Mlp(
     summary="fully connected layers",
     default_hidden=(128, 64),
     not_taken={
-        "channels": "an mlp has no convolutions; choose cnn, or leave it out",
+        "channels": "an mlp has no convolutions; choose cnn, or remove this key",
         "width": "an mlp has no channels to multiply; set model.hidden",
     },
 )

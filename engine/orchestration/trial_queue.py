@@ -158,7 +158,7 @@ class TrialQueue:
             size = self._size(trial)
             twin = first_of.setdefault(_essence(trial, size), trial)
             if twin is not trial and self._waits(trial):
-                reason = f"with {size:,} training images it is the same as {twin.id}"
+                reason = f"with only {size:,} training images it equals {twin.id}"
                 attempt = self._ledger.state.trials[trial.id].attempt
                 self._ledger.write(
                     ev.TrialEnded(trial=trial.id, attempt=attempt, status="skipped", reason=reason)

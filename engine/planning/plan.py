@@ -198,7 +198,9 @@ def alike(settings: Settings, share: int) -> bytes:
 
 def full_batch(asked: int, train_size: int) -> str:
     """Say what happens to a batch size larger than the data."""
-    return f"{asked:,} exceeds the {train_size:,} training images: the full batch is used"
+    return (
+        f"batch size {asked:,} exceeds the {train_size:,} training images: the full batch is used"
+    )
 
 
 def _over_workers(batch_size: int, workers: int) -> str:

@@ -150,7 +150,7 @@ def _memory() -> Iterator[Check]:
     words = f"{shown_size(physical)}, {shown_size(available)} available"
     yield Check("memory", "usable", [words], facts)
     if reading.limit is None:
-        yield Check("memory limit", "absent", ["no limit by a control group"], {"limit": None})
+        yield Check("memory limit", "absent", ["no cgroup limit"], {"limit": None})
     else:
         words = f"{shown_size(reading.limit)}, set by {reading.sources['limit']}"
         yield Check("memory limit", "usable", [words], {"limit": reading.limit})
@@ -278,7 +278,9 @@ def _terminal() -> Check:
         words.append("curves need UTF-8: set a locale such as C.UTF-8")
     if closed:
         verb = "is" if len(closed) == 1 else "are"
-        words.append(f"{', '.join(closed)} {verb} not a terminal: sweeps run without a screen")
+        words.append(
+            f"{', '.join(closed)} {verb} not a terminal: sweeps run headless (without a screen)"
+        )
     return Check("terminal", "usable" if len(words) == 1 else "absent", words, facts)
 
 

@@ -130,12 +130,12 @@ def build_parser() -> Parser:
     return parser
 
 
-ID_HELP = "ID of a stored sweep, or a start or end of it that no other sweep has"
+ID_HELP = "ID of a stored sweep, or a start or end of it that fits only this sweep"
 HOME_HELP = "folder for sweeps and data (default: $BATCHSCOPE_HOME, else the state folder)"
 ASCII_HELP = "use ASCII characters only (default: if the locale is not UTF-8)"
 ON_HELP = "train on a Ray cluster: ray (started here), auto (this node's) or ray://HOST:PORT"
 CHECKPOINTS_HELP = "with --on: a folder or URL for checkpoints that every node can reach"
-SHARE_HELP = "with --on: the part of a GPU that each worker reserves (default: 1)"
+SHARE_HELP = "with --on: the fraction of a GPU that each worker reserves (default: 1)"
 LOG_HELP = "format of the log lines on stderr (default: text)"
 QUIET = ("-q", "--quiet")
 QUIET_HELP = "log only warnings and errors, show no progress; the summary is still printed"

@@ -143,7 +143,7 @@ def _epoch_line(
     together = f" for a stack of {size}" if size > 1 else ""
     text = (
         f"{trial.id}: {span}, accuracy: train {record.train_accuracy:.4f}, "
-        f"test {record.test_accuracy:.4f}, {record.seconds:.3g} s{together}"
+        f"test {record.test_accuracy:.4f}, epoch time {record.seconds:.3g} s{together}"
     )
     figures = {
         **of_trial(state, trial.id),

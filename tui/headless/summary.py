@@ -95,7 +95,7 @@ def summary(
 def sharpness_lines(rows: list[dict[str, Any]], width: int) -> list[str]:
     """Return lines with the mean sharpness of each configuration; empty if none was measured."""
     means = [(row["label"], row["sharpness"]) for row in rows if row["sharpness"]]
-    head = "sharpness at the first epsilon, in % of 1 + loss (95 % interval)"
+    head = "sharpness at the first value of sharpness.epsilon, in % (95 % interval)"
     lines = ["", head] if means else []
     for label, mean in means:
         low, high = mean["low"], mean["high"]

@@ -39,7 +39,7 @@ def pictures(cast: Cast) -> Iterator[Picture]:
         "Bias: share of the test images that most seeds predict wrongly; net variance: the error "
         "that is added where seeds differ from the majority (Domingos 2000), so that error = bias "
         "+ net variance. Whiskers are one standard error to each side, by the jackknife over the "
-        "seeds; the parts of three seeds have none." + cast.note
+        "seeds; with three seeds only the error has them." + cast.note
     )
     yield Picture("bias_variance", title, caption, figure)
 

@@ -74,7 +74,7 @@ def _picture(cast: Cast, name: str, along: Along, curves: dict[str, Curve]) -> P
     legend(figure, handles, [cast.label(each) for each in curves])
     caption = (
         f"{WORDS[name]} on the test set at the end of each epoch: the mean over the seeds; "
-        "the band is one sample deviation to each side"
+        "the band is one standard deviation to each side"
         + (f", cut off at {ENDS[name]}." if clipped else ".")
         + (" The beginning of the training is outside the axis." if cut else "")
         + (f" At most {MOST_POINTS} epochs of a curve are drawn." if thinned else "")

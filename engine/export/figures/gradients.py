@@ -113,9 +113,9 @@ def _noise(cast: Cast) -> Picture | None:
     if not cast.plain_sizes:
         legend(figure, handles, [cast.label(name) for name in cast.names if name in scales])
     caption = (
-        "tr(Σ)/|G|² over the whole run (McCandlish et al. 2018); the means over all measurements "
-        "are divided last. Whiskers are Fieller's 95 % intervals over the seeds; there is none "
-        "where an end is missing or the lower one is not above 0. On the dotted line the noise "
+        "tr(Σ)/|G|² over the whole run (McCandlish et al. 2018), as the ratio of the means "
+        "over all measurements. Whiskers are Fieller's 95 % intervals over the seeds; none is "
+        "drawn if an end is missing or the lower end is not above 0. On the dotted line the noise "
         "scale equals the batch size." + cast.note
     )
     return Picture("noise_scale", title, caption, figure)

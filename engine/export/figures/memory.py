@@ -90,8 +90,8 @@ def _picture(cast: Cast, known: list[MicroBatchesMeasured], more: int) -> Pictur
     caption = (
         "The most bytes of live tensors in one step, data included, for each micro-batch size "
         "that was executed before the first step; a curve for each batch size. A ring marks the "
-        f"size that was chosen. A worker may hold {limit_range}"
-        + (" (dashed)." if near else ", far above what is drawn.")
+        f"size that was chosen. A worker may use up to {limit_range}"
+        + (" (dashed)." if near else ", far above the top of this figure.")
         + (f" {more} more not drawn." if more > 0 else "")
     )
     return Picture("memory", title, caption, figure)

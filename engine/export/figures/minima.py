@@ -16,8 +16,9 @@ from batchscope.engine.export.plot_style import (
 from batchscope.engine.journal.sweep_state import SweepState
 
 SHARP = (
-    "100 (highest loss in the box − loss) ÷ (1 + loss), in the first box around the final weights "
-    "that the preset names (Keskar et al. 2016), mean over the finished seeds."
+    "100 (highest loss − loss) ÷ (1 + loss), where the highest loss is searched in a box around "
+    "the final weights; its half-width is the first in sharpness.epsilon (Keskar et al. 2016). "
+    "Mean over the finished seeds."
 )
 
 

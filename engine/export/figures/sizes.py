@@ -65,7 +65,7 @@ def _upwards(axes: Axes, means: dict[str, Mean]) -> str:
         axes.set_ylim(0, max(axes.get_ylim()[1], HEADROOM * highest))
         count_axis(axes.yaxis)
     below = any(mean.low is not None and mean.low <= 0 for mean in means.values())
-    return " A whisker that leaves the axis ends below 0." if below else ""
+    return " A whisker that reaches the bottom of the figure ends below 0." if below else ""
 
 
 def _label(cast: Cast, name: str, shared: dict[str, int]) -> str:

@@ -10,9 +10,9 @@ from batchscope.engine.export.export_reader import Cell, Exported
 MOST_ROWS, MOST_TRIALS = 60, 300
 STACKED = (
     "“Stacked” is the number of replicates that trained together. Times and peaks are those of the "
-    "whole stack, and compare only with those of stacks of the same size."
+    "whole stack, and can be compared only between stacks of the same size."
 )
-ALIKE = "each size of stack has a front of its own"
+ALIKE = "only stacks of equal size are compared"
 INTERVALS = "Means over the finished seeds with 95 % intervals (Student's t)."
 ODD = ("failed", "diverged", "stopped", "skipped")
 
@@ -167,7 +167,7 @@ def _parts(of: Exported) -> ReportTable:
         len(rows),
         row,
         "After Domingos 2000: error = bias + net variance. ± is the jackknife standard error over "
-        "the seeds, in points; with three seeds only the error has one.",
+        "the seeds, in points; with three seeds it is known only for the error.",
     )
 
 
@@ -213,7 +213,11 @@ def _unbounded(row: dict[str, Any]) -> str:
     """Return why a known noise scale has no interval; empty if it has one."""
     if row["value"] is None or row["low"] is not None:
         return ""
-    return "no interval: |G|² may be 0" if row["n"] > 1 else "one seed gives no interval"
+    return (
+        "no interval: the seeds cannot distinguish |G|² from 0"
+        if row["n"] > 1
+        else "one seed gives no interval"
+    )
 
 
 def _probes(of: Exported) -> ReportTable:

@@ -298,7 +298,9 @@ class Trainer:
         broken = self.training.stepper.norms.is_broken(member.index)
         if broken:
             steps = self.training.at.steps
-            self._end(member, "diverged", f"the gradient was not finite by step {steps:,}")
+            self._end(
+                member, "diverged", f"the gradient was not finite at or before step {steps:,}"
+            )
         return broken
 
     def _finish_epoch(self) -> None:

@@ -180,7 +180,10 @@ async def test_findings_have_a_sign_a_word_an_effect_and_seeds(home: Path) -> No
         assert lines[1] == " ✓ Test accuracy falls as the batch grows"
         assert re.fullmatch(r"   supported  −\d\.\d+ points \[−\d\.\d+, −\d\.\d+\], n=3", lines[2])
         assert lines[3] == " ✓ A larger batch makes an epoch shorter"
-        assert lines[4] == "   supported  −0.19 s [−0.19, −0.19], n=3  timed while other trials may run"
+        assert (
+            lines[4]
+            == "   supported  −0.19 s [−0.19, −0.19], n=3  timed while other trials may run"
+        )
         assert lines[5] == " ? A batch of 32 is as good as one of 8"
         assert lines[6].startswith("   undetermined  ")
         assert lines[7].startswith("   the difference ")

@@ -53,7 +53,7 @@ def test_the_ends_are_picked_as_claims_pick() -> None:
         ),
         (
             {**ENDS, "to": {"batch_size": 9}},
-            "interpolation.to: no configuration has train.batch_size = 9; the labels are '8', '64'",
+            "interpolation.to: no configuration has train.batch_size = 9",
         ),
         (
             {**ENDS, "to": {"lr": 0.1}},
@@ -92,7 +92,7 @@ def test_what_a_changed_grid_leaves_without_an_end_is_left_out_with_a_note() -> 
     assert preset.raw["interpolation"] == {}
     assert preset.notes == (
         "no interpolation between final weights: interpolation.to: no configuration has "
-        "train.batch_size = 64; the labels are '8', '32'",
+        "train.batch_size = 64; the configurations are '8', '32'",
     )
     with pytest.raises(UsageProblem):
         parse_preset(dict(raw), "mine", "x.toml")
@@ -160,7 +160,7 @@ def test_one_that_was_given_up_is_not_left() -> None:
     state.fold([ev.Interpolated(start="b8-s0", end="b64-s0", reason="no weights")])
     assert names(state) == []
     assert interpolation_lines.curve(state, "test_loss") == []
-    assert "line from b8-s0 to b64-s0" in state.log[-1].text
+    assert "from b8-s0 to b64-s0" in state.log[-1].text
     assert state.log[-1].text.endswith("no weights")
 
 

@@ -170,8 +170,14 @@ def test_two_budgets_in_one_cell_or_grid() -> None:
         ({"cells": {"lr": 1}}, "cells: expected tables, written [[cells]]"),
         ({"cells": [{"lr": 1}, 3]}, "cells: expected tables, written [[cells]]"),
         ({"cells": [{"label": 3}]}, "cells[0].label: | got 3"),
-        ({"grid": {"batch_size": 8}}, "grid.batch_size: expected a list of values, got 8"),
-        ({"grid": {"batch_size": []}}, "grid.batch_size: expected a list of values, got []"),
+        (
+            {"grid": {"batch_size": 8}},
+            "grid.batch_size: expected a list of at least one value, got 8",
+        ),
+        (
+            {"grid": {"batch_size": []}},
+            "grid.batch_size: expected a list of at least one value, got []",
+        ),
         (
             {"grid": {"lr": [0.1], "train": {"lr": [0.2]}}},
             "grid.train.lr: train.lr | twice",

@@ -138,7 +138,7 @@ def test_stored_phases_read_back_unchanged() -> None:
         ),
         (
             "[{ at = 0.5, set = { lr = 1 }, where = { batch_size = 65 } }]",
-            "phases[0].where: no configuration has train.batch_size = 65; the labels are '64'",
+            "phases[0].where: no configuration has train.batch_size = 65",
         ),
         ("[{ at = 0.5, set = { lr = 1 }, where = {} }]", "phases[0].where: | got {}"),
         (

@@ -131,7 +131,7 @@ def test_set_is_checked_like_the_file(tmp_path: Path) -> None:
         (["train.lr=quick"], "train.lr: expected a number (above 0), got 'quick'"),
         (["train.batchsize=3"], "unknown key 'train.batchsize'; did you mean 'batch_size'?"),
         (["grid.batchsize=[3]"], "grid: unknown key 'batchsize'; did you mean 'batch_size'?"),
-        (["grid.batch_size=3"], "grid.batch_size: expected a list of values, got 3"),
+        (["grid.batch_size=3"], "grid.batch_size: expected a list of at least one value, got 3"),
         (["train.steps=3"], "train: expected one budget"),
         (["train=3"], "train: expected a table, written [train]"),
         (["select.by=luck"], "select.by: expected one of steps_to_target"),

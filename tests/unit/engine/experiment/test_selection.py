@@ -126,8 +126,8 @@ def test_a_value_that_select_overrides_is_noted() -> None:
     [
         ({"select": [1]}, "select: | table"),
         ({"select": {"by": "validation_loss"}}, "select: | key | values"),
-        ({"select": {"lr": []}}, "select.lr: expected a list of values, got []"),
-        ({"select": {"lr": 0.1}}, "select.lr: expected a list of values, got 0.1"),
+        ({"select": {"lr": []}}, "select.lr: expected a list of at least one value, got []"),
+        ({"select": {"lr": 0.1}}, "select.lr: expected a list of at least one value, got 0.1"),
         ({"select": {"lr": [0.1, -1.0]}}, "select.lr[1]: expected a number"),
         ({"select": {"lr": [0.1, 0.1]}}, "configurations 1 and 2"),
         ({"select": {"rate": [0.1]}}, "select: unknown key 'rate'"),
@@ -168,5 +168,7 @@ def test_a_claim_about_an_unknown_label_lists_the_groups() -> None:
     raw = base(title="t", select={"lr": [0.1, 0.2]}, claims=[claim])
     with pytest.raises(UsageProblem) as caught:
         parse_preset(raw, "p", "file.toml")
-    told = "no configuration has label = '16'; the labels are '64', '64, lr 0.1', '64, lr 0.2'"
+    told = (
+        "no configuration has label = '16'; the configurations are '64', '64, lr 0.1', '64, lr 0.2'"
+    )
     assert str(caught.value) == f"file.toml: claims[0].left: {told}"

@@ -86,7 +86,7 @@ def test_an_average_without_one_of_its_configurations_is_not_judged() -> None:
     )
     found = verdict(state)
     assert (found.verdict, found.effect, found.excluded) == ("undetermined", None, 3)
-    assert "8, lr 9 diverged or failed" in found.reason
+    assert "“8, lr 9” diverged or failed" in found.reason
 
 
 def test_of_many_that_are_lost_a_few_are_named() -> None:
@@ -120,8 +120,8 @@ def test_equality_needs_to_be_shown(right: list[float], within: float, expected:
     [
         ([0.9], LOW, ["8: 1 of 3 seeds"], 0),
         ([], [], ["8: 0 of 3 seeds", "64: 0 of 3 seeds"], 0),
-        ([DIVERGED, DIVERGED, FAILED], LOW, ["8: every trial diverged or failed"], 3),
-        ([Ended(status="skipped")] * 3, LOW, ["8: every trial was skipped"], 0),
+        ([DIVERGED, DIVERGED, FAILED], LOW, ["every trial of batch size 8 diverged or failed"], 3),
+        ([Ended(status="skipped")] * 3, LOW, ["every trial of batch size 8 was skipped"], 0),
         ([0.9, DIVERGED, FAILED], LOW, ["8: 1 of 3 seeds"], 2),
         ([0.9, 0.9, DIVERGED], [DIVERGED, 0.8, 0.8], ["fewer than 2 seeds"], 2),
     ],
@@ -238,7 +238,7 @@ def test_a_trend_without_a_complete_series_is_undetermined() -> None:
     for columns in ((HIGH, [DIVERGED] * 3, LOW), (HIGH, [DIVERGED] * 3)):
         found = verdict(sweep(ladder_of(*columns), trend("decreasing")))
         assert (found.verdict, found.excluded, found.n) == ("undetermined", 3, 0)
-        assert found.reason.startswith("every trial of 16 diverged; ")
+        assert found.reason.startswith("every trial of batch size 16 diverged; ")
 
 
 def rates(worse: list[Any]) -> list[tuple[Any, list[Any]]]:
@@ -257,7 +257,7 @@ def test_a_series_that_lost_a_level_is_left_out_at_every_level() -> None:
         found = verdict(sweep(rates([DIVERGED] * 3), trend(way)))
         assert (found.verdict, found.excluded) == (expected, 3)
         assert found.effect == pytest.approx(-0.01)
-        assert "64, lr 0.2 diverged" in found.reason
+        assert "“64, lr 0.2” diverged" in found.reason
 
 
 def test_a_series_that_may_still_finish_is_waited_for() -> None:
@@ -273,7 +273,7 @@ def test_averages_at_two_rates_are_not_compared_without_one_of_them() -> None:
     )  # fmt: skip
     found = verdict(sweep(rates([DIVERGED, FAILED, DIVERGED]), claim))
     assert found.verdict == "undetermined"
-    assert "64, lr 0.2 diverged or failed" in found.reason
+    assert "“64, lr 0.2” diverged or failed" in found.reason
 
 
 # ---- rounding, and what ran beside

@@ -88,7 +88,7 @@ def test_trends_within_a_training_are_read() -> None:
         ),
         (
             without(NUMBER, relation="equal"),
-            "claims[0].within: required by equal",
+            "claims[0].within: required by",
         ),
         (
             without(NUMBER, valeu=1),
@@ -221,7 +221,6 @@ def test_an_average_without_one_that_was_skipped_is_not_judged() -> None:
     skipped = [Ended(status="skipped")] * 3
     found = verdict(sweep([(B8, [0.95, 0.96, 0.97]), (B64, skipped)], number(0.9, left=None)))
     assert (found.verdict, found.n, found.excluded) == ("undetermined", 0, 0)
-    assert found.reason.startswith("all configurations: ")
     assert "64 was skipped" in found.reason
 
 
@@ -318,7 +317,7 @@ def test_probed_configurations_are_averaged_and_lost_trials_counted_once() -> No
     found = verdict(state)
     assert found.effect == pytest.approx(np.mean([1 + 3 - 5 - 7, 1 + 2 - 6 - 7]) / 2)
     assert (found.n, found.excluded) == (2, 4)
-    assert "every trial of 32 diverged" in found.reason
+    assert "every trial of batch size 32 diverged" in found.reason
 
 
 def test_configurations_probed_at_other_levels_are_left_out_with_a_remark() -> None:

@@ -261,7 +261,7 @@ NONE_YET = f"So far, {UNDETERMINED[0].lower()}{UNDETERMINED[1:]}: "
     [
         ([(8, []), (64, [])], NONE_YET, ["no configuration has 2 finished seeds"]),
         ([(8, [0.9, 0.8, 0.7])], UNDETERMINED, ["only batch size 8"]),
-        ([(8, [DIVERGED] * 3)], UNDETERMINED, ["no other", "8 is left out: 3 of its 3 trials"]),
+        ([(8, [DIVERGED] * 3)], UNDETERMINED, ["no other", "8 is left out: all 3 of its trials"]),
         ([(8, [0.9, 0.91, 0.92]), (64, [0.5, 0.51, 0.53])], "Use batch size 8: ", ["91.00 %"]),
         ([(8, [0.9, 0.91, 0.92]), (64, [0.5, 0.51])], "So far: use batch size 8: ", ["91.00 %"]),
     ],
@@ -308,7 +308,7 @@ def test_without_a_clear_winner_configurations_left_out_are_counted() -> None:
     assert found.configuration == values[0][0]
     assert found.sentence.startswith(UNDETERMINED)
     assert "8 and 16" in found.sentence
-    assert "7 configurations are left out: 21 of their 21 trials" in found.sentence
+    assert "7 configurations are left out: all 21 of their trials" in found.sentence
 
 
 @pytest.mark.parametrize(("target", "named"), [(None, False), (0.99, True)])
@@ -373,11 +373,15 @@ def test_the_summary_names_verdicts_with_their_marks() -> None:
     lines = findings_text(findings.find(three_sizes()))
     assert lines[1] == "✓ decreasing over train.batch_size"
     assert lines[2].startswith("  supported  −5.00 points [−")
-    assert lines[2].endswith("], n=3  1 diverged or failed trial left out")
+    assert lines[2].endswith("], n=3  1 trial that diverged or failed is left out")
     assert lines[3] == "✗ 8 is less to 64"
     assert lines[4].startswith("  contradicted  +5.00 points [+")
     assert lines[-1].startswith("Use batch size 8: ")
-    for word in ("16 is left out: 1 of its 3 trials", "0.1 (sgd)", "10 steps and 80 samples"):
+    for word in (
+        "16 is left out: 1 of its 3 trials",
+        "sgd at a learning rate of 0.1",
+        "10 steps and 80 samples",
+    ):
         assert word in lines[-1]
 
 

@@ -35,7 +35,7 @@ def test_the_advice_says_whether_a_rate_is_scaled_and_counts_whole(rule: Any, to
         for trial in state.replicates(of.id):
             trial.started = replace(trial.started, lr=0.4)  # type: ignore[type-var]
     words = advice(state).rpartition(": ")[2]
-    for word in (f"learning rate of {told} (sgd)", "1,238 steps", "57,480 samples"):
+    for word in ("sgd", f"learning rate of {told},", "1,238 steps", "57,480 samples"):
         assert word in words
 
 

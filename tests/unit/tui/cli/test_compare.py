@@ -87,7 +87,7 @@ def test_times_of_stacks_are_marked() -> None:
     text = "\n".join(told(compare(a, b)))
     assert "2.00 s×3 → 1.00 s  ×0.500!" in text
     assert "2.00 KiB×3 → 1.00 KiB  ×0.500!" in text
-    assert "(marked !) do not compare" in " ".join(text.split())
+    assert "(marked !) cannot be compared" in " ".join(text.split())
 
 
 def test_a_figure_of_many_rows_names_their_number() -> None:

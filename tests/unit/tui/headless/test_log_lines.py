@@ -169,7 +169,7 @@ def test_a_whole_history_line_by_line(tmp_path: Path) -> None:
     ]
     ended = lines[-1]
     assert (ended["state"], ended["exit_code"], ended["reason"]) == ("finished", 0, None)
-    assert ended["message"] == "sweep finished, 4 of 4 trials finished"
+    assert ended["message"] == "sweep finished, 4 of 4 trials finished, 1 diverged, 1 skipped"
 
 
 def test_lines_of_one_event_always_have_the_same_keys(tmp_path: Path) -> None:

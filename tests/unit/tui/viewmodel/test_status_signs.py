@@ -15,9 +15,9 @@ from batchscope.tui.viewmodel.status_signs import effect_text, remarks
             "shared",
             2,
             "why",
-            "why; timed while other trials may run; 2 diverged or failed trials left out",
+            "why; timed while other trials may run; 2 trials that diverged or failed are left out",
         ),
-        ("", 1, "", "1 diverged or failed trial left out"),
+        ("", 1, "", "1 trial that diverged or failed is left out"),
     ],
 )
 def test_remarks(timing: Timing, excluded: int, reason: str, told: str) -> None:
