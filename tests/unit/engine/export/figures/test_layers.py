@@ -1,6 +1,7 @@
 """The share of each layer in the gradient, as the report draws it."""
 
 import msgspec
+import numpy as np
 import pytest
 
 from batchscope.engine.export import plot_style
@@ -38,8 +39,8 @@ def test_each_configuration_is_a_line_of_shares() -> None:
     found = picture({small: {"conv1": 3.0, "linear1": 1.0}, large: {"conv1": 1.0, "linear1": 1.0}})
     assert found is not None
     one, other = found.figure.axes[0].get_lines()
-    assert list(one.get_ydata()) == pytest.approx([90, 10])
-    assert list(other.get_ydata()) == pytest.approx([50, 50])
+    assert np.asarray(one.get_ydata()) == pytest.approx([90, 10])
+    assert np.asarray(other.get_ydata()) == pytest.approx([50, 50])
     assert [each.get_text() for each in found.figure.axes[0].get_xticklabels()] == [
         *("conv1", "linear1")
     ]
