@@ -137,7 +137,7 @@ def test_times_are_ratios_and_stacks_have_a_remark() -> None:
     assert row.stacked == (3, 1)
     assert any("(marked !)" in each for each in of.remarks)
     same = found(a, [Ended(0.9, figures=fast, stacked=3)] * 3)
-    assert any("×3" in each for each in same.remarks)
+    assert any(each.startswith("×") for each in same.remarks)
     assert not any("(marked !)" in each for each in same.remarks)
 
 
