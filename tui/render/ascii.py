@@ -103,9 +103,9 @@ def _is_utf8(encoding: str) -> bool:
 
 
 def json_text(value: object, stream: TextIO) -> str:
-    """A value as JSON on one line.
+    """Return a value as JSON on one line.
 
-    What could steer a terminal is escaped, and where the stream is not UTF-8, all beyond ASCII.
+    Control characters are escaped; if the stream is not UTF-8, all non-ASCII characters are too.
     """
     import json
 

@@ -50,7 +50,7 @@ class EditScreen(AnsweringScreen):
         yield Rows(id="edit-hints")
 
     def on_mount(self) -> None:
-        """Check the preset as it is."""
+        """Check the preset without changes."""
         self._check(self._draft.assignments)
 
     def on_resize(self) -> None:

@@ -18,7 +18,7 @@ class Quantity:
     Args:
         name, tab: its name, and the same in a word.
         test: what is drawn solid.
-        train: what is drawn dashed beside it, if anything.
+        train: what is drawn dashed in addition, if anything.
         steep: whether the beginning is far from the rest.
         share: whether it is a fraction, shown with four decimals.
         sized: whether it counts images, so that the batch sizes are drawn for comparison.

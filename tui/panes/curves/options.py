@@ -113,7 +113,7 @@ class Lens:
         return replace(self, zoom=zoom, middle=middle)
 
     def beside(self, spread: bool) -> "Lens | None":
-        """Return the options with the next choice of train curves and bands beside the test curves.
+        """Return the options with the next choice of what is drawn besides the test curves.
 
         Args:
             spread: whether any curve has a spread to draw.

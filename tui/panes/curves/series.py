@@ -21,7 +21,7 @@ BANDS_MOST = 12
 
 @dataclass(frozen=True, slots=True)
 class CurveSource:
-    """A sweep whose curves are drawn; the board's own sweep has no title."""
+    """A sweep to draw as curves; the board's own sweep has no title."""
 
     key: str
     title: str
@@ -36,7 +36,7 @@ class CurveSource:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlottedCurve:
-    """A curve as it was measured (`raw`) and as it is drawn (`shown`).
+    """A curve, as measured (`raw`) and as drawn (`shown`).
 
     `planned` is where its budget ends on the x axis, 0 if that is not known; `stamp` changes when
     the points or the mark do.
@@ -78,7 +78,7 @@ def raw_behind(curves: Sequence[PlottedCurve]) -> bool:
 
 
 def banded(curves: Sequence[PlottedCurve]) -> list[PlottedCurve]:
-    """Return the curves whose spread is drawn: none where too many bands would overlap."""
+    """Return the curves to draw with a band for their spread: none if too many would overlap."""
     bands = [one for one in curves if one.spread]
     return bands if len(bands) <= BANDS_MOST else []
 
@@ -159,7 +159,7 @@ def planned_end(view: View, lens: Lens) -> float:
 
 
 def _ends_at(view: View, along: str, steps: int, samples: int, name: str) -> float:
-    """Return where a budget ends whose batch size changes, from its steps and images in total."""
+    """Return the end of a budget with a changing batch size, from its total steps and images."""
     data = view.state.data.get(view.state.configurations[name].settings.data.name)
     epochs = -(-samples // data.train) if data else 0
     return float({"steps": steps, "samples": samples}.get(along, epochs))

@@ -277,7 +277,7 @@ class GradientsPane(Pane):
         return "nothing has been probed yet" if asked else NO_PROBE
 
     def _heads(self, drawn: list[PooledDraws]) -> list[Row]:
-        """Marker and size; the configuration too where there are several, once for its sizes."""
+        """Return marker and batch size of each row; the configuration too if there are several."""
         several = len({each.configuration for each in drawn}) > 1
         label = self.view.label_width(LABEL_MOST) if several else 0
         digits = max(len(f"{each.batch_size:,}") for each in drawn)
