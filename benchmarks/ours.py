@@ -30,7 +30,7 @@ from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.trainer import Trainer
 
 EPOCHS = 20
-"""Of all images of the set, so that slices and samples of the instruments are as in a real run."""
+"""Epochs of all images, so that the instruments' slices and samples are as in a real run."""
 PLENTY = 1 << 40
 Change = Callable[[Trainer], None]
 

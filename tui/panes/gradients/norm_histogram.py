@@ -32,7 +32,7 @@ class Histogram:
 
     @property
     def level(self) -> float | None:
-        """The mean of the latest norms that have one, which normalizing brings to the common mean."""
+        """The mean that normalizing brings to the common mean: of the latest norms with a mean."""
         means = [part.mean for part in reversed(self.parts)]
         return next((mean for mean in means if mean), None)
 
