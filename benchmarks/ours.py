@@ -40,7 +40,7 @@ def as_it_is(trainer: Trainer) -> None:
 
 
 class Stopwatch:
-    """Called before every step to ask whether to end; it measures the time of the counted steps.
+    """Measures the time of the counted steps; called before each step, it says whether to end.
 
     Before the second step it calls `change`, since the first step may be undone.
     """

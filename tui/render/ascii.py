@@ -36,7 +36,7 @@ _PAIRS = (
 _TABLE = {
     ord(one): other for ones, others in _PAIRS for one, other in zip(ones, others, strict=True)
 }
-_TABLE[ord("🔎")] = "> "  # the palette of Textual asks with it
+_TABLE[ord("🔎")] = "> "  # Textual's palette shows it before its field
 
 
 def plain(text: str) -> str:
@@ -84,7 +84,7 @@ def _handle(error: UnicodeError) -> tuple[str, int]:
 
 
 def wants_ascii(asked: bool | None, environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether to draw with ASCII only: as `asked`, or else if the locale is not UTF-8."""
+    """Return whether to draw in ASCII: `asked` if given, else whether the locale is not UTF-8."""
     return not _utf8_locale(environment) if asked is None else asked
 
 

@@ -189,7 +189,7 @@ class EditScreen(AnsweringScreen):
         self.query_one(IdleField).leave()
         self._check(self._draft.assignments)
 
-    # What the keys do
+    # Keys
 
     def action_move(self, step: int) -> None:
         """Move the cursor."""

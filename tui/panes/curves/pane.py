@@ -42,7 +42,7 @@ class CurvesPane(Pane):
         self._columns = 1
 
     def options(self) -> object:
-        """The lens and the overlaid sweeps: what decides how the pane looks."""
+        """Return the lens and the overlaid sweeps."""
         return self.lens, tuple(overlay.stamp for overlay in self.overlays)
 
     @property

@@ -38,7 +38,7 @@ class CurveSource:
 class PlottedCurve:
     """A curve, as measured (`raw`) and as drawn (`shown`).
 
-    `planned` is where its budget ends on the x axis, 0 if that is not known; `stamp` changes when
+    `planned` is the x at which its budget ends, 0 if unknown; `stamp` changes when
     the points or the mark do.
     """
 
@@ -53,22 +53,22 @@ class PlottedCurve:
 
     @property
     def key(self) -> tuple[str, str, bool]:
-        """What identifies the curve."""
+        """The identity of the curve: its sweep, configuration and whether it is a train curve."""
         return self.source.key, self.name, self.train
 
     @property
     def own(self) -> bool:
-        """Whether it belongs to the board's own sweep."""
+        """Whether the curve belongs to the board's own sweep."""
         return not self.source.title
 
     @property
     def end(self) -> float:
-        """Where it ends, or will end."""
+        """The x at which the curve ends, or will end."""
         return max(self.planned, float(self.raw.x.max()))
 
     @property
     def spread(self) -> bool:
-        """Whether there is a spread over seeds."""
+        """Whether the curve has a spread over two or more seeds."""
         return not self.train and bool((self.raw.n > 1).any())
 
 
@@ -140,7 +140,7 @@ def _smooth(raw: "Curve", strength: float) -> "Curve":
 
 
 def _planned(view: View, name: str, lens: Lens) -> float:
-    """Return where the budget ends on the x axis; 0 if it does not determine that."""
+    """Return the x at which the budget ends; 0 if the budget does not determine it."""
     along = lens.axle.along
     trials = view.state.replicates(name)
     for trial in trials:
@@ -154,7 +154,7 @@ def _planned(view: View, name: str, lens: Lens) -> float:
 
 
 def planned_end(view: View, lens: Lens) -> float:
-    """Return where the longest budget of the sweep ends on the x axis."""
+    """Return the x at which the longest budget of the sweep ends."""
     return max((_planned(view, name, lens) for name in view.order), default=0.0)
 
 
