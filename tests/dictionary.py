@@ -1,9 +1,9 @@
 """Compares an exported folder with the data dictionary of `docs/export.md`.
 
-A second-level heading names a file. A table whose first column is `column` has its columns in their
-order; one whose first column is `key` has the keys of a JSON object. Objects inside it have
-third-level headings with their path: `[]` is each entry of a list, `.*` any key without a section
-of its own. A unit that begins with `by ` marks an object whose keys are not defined.
+A second-level heading names a file. A table with the first column `column` lists the file's columns
+in their order; a table with the first column `key` lists the keys of a JSON object. Objects inside
+it have third-level headings with their path: `[]` is each entry of a list, `.*` any key that has no
+separate section. A unit that begins with `by ` marks an object with keys that are not defined.
 
 The tables of metrics are generated: see `docs/make_export.py`.
 """

@@ -189,7 +189,7 @@ class Pane(Rows):
 
 
 class Lazy(Sequence[Row]):
-    """Rows that are made when they are drawn, for lists of thousands."""
+    """Rows that are created only when they are drawn, for lists of thousands."""
 
     def __init__(self, total: int, make: Callable[[int], Row]) -> None:
         self._total, self._make = total, make

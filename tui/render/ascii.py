@@ -1,7 +1,7 @@
 """Replaces characters by ASCII ones of the same width, for terminals without Unicode.
 
-`plain` converts whole rows. The error handler does the same for anything else that is written to a
-stream whose encoding lacks a character.
+`plain` converts whole rows. The error handler does the same for other text, if the encoding of its
+stream lacks a character.
 """
 
 import codecs

@@ -38,8 +38,8 @@ class CurveSource:
 class PlottedCurve:
     """A curve, as measured (`raw`) and as drawn (`shown`).
 
-    `planned` is the x at which its budget ends, 0 if unknown; `stamp` changes when
-    the points or the mark do.
+    `planned` is the x at which its budget ends, 0 if unknown; `stamp` changes when the points or
+    the mark do.
     """
 
     source: CurveSource

@@ -32,7 +32,7 @@ class Histogram:
 
     @property
     def level(self) -> float | None:
-        """The mean that normalizing brings to the common mean: of the latest norms with a mean."""
+        """The mean that normalizing scales to the common one: of the late norms, else of the early."""
         means = [part.mean for part in reversed(self.parts)]
         return next((mean for mean in means if mean), None)
 
