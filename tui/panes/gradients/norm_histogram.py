@@ -32,7 +32,7 @@ class Histogram:
 
     @property
     def level(self) -> float | None:
-        """The mean that normalizing scales to the common one: of the late norms, else of the early."""
+        """The mean that normalizing scales: of the late norms, else of the early ones."""
         means = [part.mean for part in reversed(self.parts)]
         return next((mean for mean in means if mean), None)
 
