@@ -43,8 +43,8 @@ RATES = tuple(round(0.01 * (n + 1), 2) for n in range(10))
 class Figures(NamedTuple):
     """The results of one sweep.
 
-    These are: wall-clock and processor seconds; events and bytes of the journal; seconds to read
-    the journal, and from the command to a board that shows the end; bytes of memory.
+    They are wall-clock and processor seconds, events and bytes of the journal, seconds to read the
+    journal, seconds from the command to a board that shows the end, and bytes of memory.
     """
 
     trials: int

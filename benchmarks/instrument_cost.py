@@ -1,10 +1,10 @@
-"""What an instrument costs: steps with it beside steps without it, in turn.
+"""Measure the cost of an instrument: the time of steps with it and without it, alternately.
 
     python benchmarks/instrument_cost.py [noise_scale] [layer_norms] [--data-dir DIR] [--rounds 15]
 
-The ratio is of medians over rounds of so many steps that every instrument has measured, on one
-thread; the bar is 1.03. `all` leaves every instrument out. Digits always; with `--data-dir`
-(torchvision's layout) MNIST too.
+The result is the ratio of the median times of a round, on one thread. A round has enough steps for
+every instrument to measure at least once. The bar is 1.03. `all` removes all instruments. The data
+are the digits; with `--data-dir` (torchvision's layout) also MNIST.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def stepper_of(data: str, model: str, size: int, micro: int, images: Images) -> 
 
 
 def period(stepper: Stepper, batch: torch.Tensor) -> float:
-    """Seconds of so many steps that each instrument measures at least one of them."""
+    """Return the seconds of a round: enough steps that each instrument measures at least one."""
     began = time.perf_counter()
     for number in range(1, every(batch.shape[1]) + 1):
         stepper.step(batch, number, 0)
@@ -49,7 +49,7 @@ def period(stepper: Stepper, batch: torch.Tensor) -> float:
 
 
 def cost(stepper: Stepper, name: str, batch: torch.Tensor, rounds: int) -> float:
-    """Seconds with the instrument over seconds without."""
+    """Return the time with the instrument divided by the time without it."""
     loud = stepper.instruments
     silent = [each for each in loud if name not in (each.NAME, "all")]
     taken: dict[bool, list[float]] = {True: [], False: []}

@@ -30,7 +30,7 @@ from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.trainer import Trainer
 
 EPOCHS = 20
-"""Of all images of the set, so that slices and samples of the instruments are as in a real run."""
+"""Epochs of all images, so that the instruments' slices and samples are as in a real run."""
 PLENTY = 1 << 40
 Change = Callable[[Trainer], None]
 
@@ -40,7 +40,7 @@ def as_it_is(trainer: Trainer) -> None:
 
 
 class Stopwatch:
-    """Called before every step to ask whether to end; it measures the time of the counted steps.
+    """Measures the time of the counted steps; called before each step, it says whether to end.
 
     Before the second step it calls `change`, since the first step may be undone.
     """

@@ -28,7 +28,7 @@ SGEMM_SIDE = 2048
 
 
 class Need(NamedTuple):
-    """What one step needs: floating-point operations, bytes moved, bytes of the weights."""
+    """The cost of one step: floating-point operations, bytes moved, bytes of the weights."""
 
     operations: float
     moved_bytes: float

@@ -2,8 +2,8 @@
 
     python benchmarks/script.py PRESET.toml HOME THREADS [DATA_DIR] < TRIALS
 
-It does what you would write without batchscope: index a tensor, take a step, and evaluate after
-each epoch on the test set and on as many training images. It uses batchscope's initial weights,
+It trains as you would without batchscope: index a tensor, take a step, and evaluate after each
+epoch on the test set and on as many training images. It uses batchscope's initial weights,
 order of images, and schedules of learning rate and batch size, but no instruments. TRIALS is a JSON
 list of ids; the result on stdout is a `Trained` as JSON.
 """

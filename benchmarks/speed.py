@@ -61,7 +61,7 @@ class Effort(NamedTuple):
         return [size for size in asked if not self.only or size in self.only]
 
     def steps(self, work: Work) -> int:
-        """The number of our steps that are timed."""
+        """Return the number of our steps that are timed."""
         return QUICK_STEPS if self.quick else ours.whole_periods(work)
 
 
@@ -70,7 +70,7 @@ QUICK = Effort(turn=0.02, rounds=1, case=0.0, planning=0.1, only=QUICK_SIZES, qu
 
 
 def work_of(network: str, batch_size: int, stock: Stock, effort: Effort) -> Work:
-    """Return the work whose steps take the plain loop about one turn."""
+    """Return as much work as the plain loop does in about one turn."""
     pilot = Work(network, batch_size, stock, per_epoch=PILOT_STEPS, epochs=1)
     if stock.size < PILOT_STEPS * batch_size:
         pilot = Work(network, batch_size, stock, per_epoch=1, epochs=PILOT_STEPS)

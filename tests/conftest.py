@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
 
 @pytest.fixture(autouse=True)
 def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a settings file would be, instead of the one of whoever runs the tests."""
+    """Return a path for a settings file, so that tests do not read the user's own settings."""
     path = tmp_path / "config" / "settings.toml"
     monkeypatch.setenv("BATCHSCOPE_CONFIG", str(path))
     return path

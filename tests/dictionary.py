@@ -1,9 +1,9 @@
-"""The data dictionary of `docs/export.md`, compared with an exported folder.
+"""Compares an exported folder with the data dictionary of `docs/export.md`.
 
-A second-level heading names a file. A table whose first column is `column` has its columns in their
-order; one whose first column is `key` has the keys of a JSON object. Objects inside it have
-third-level headings with their path: `[]` is each entry of a list, `.*` any key without a section
-of its own. A unit that begins with `by ` marks an object whose keys are not defined.
+A second-level heading names a file. A table with the first column `column` lists the file's columns
+in their order; a table with the first column `key` lists the keys of a JSON object. Objects inside
+it have third-level headings with their path: `[]` is each entry of a list, `.*` any key that has no
+separate section. A unit that begins with `by ` marks an object with keys that are not defined.
 
 The tables of metrics are generated: see `docs/make_export.py`.
 """
@@ -42,7 +42,7 @@ WHERE: dict[str, Asks] = {
     "sharpness.csv": lambda raw: bool(raw.get("sharpness", {}).get("epsilon")),
     "interpolation.csv": lambda raw: bool(raw.get("interpolation")),
 }
-"""Files that not every export has, and which presets have them."""
+"""Files that only some exports have, and whether a preset has them."""
 ASKED = {"report.html": "report", "figures/": "report", "tensorboard/": "tensorboard"}
 """Files that depend on the options of an export."""
 OPTIONAL: dict[str, Asks] = {
@@ -54,7 +54,7 @@ OPTIONAL: dict[str, Asks] = {
     "findings.probes": lambda raw: bool(raw.get("probe", {}).get("batch_sizes")),
     "findings.competitions": lambda raw: bool(raw.get("probe", {}).get("pairs")),
 }
-"""Keys of `findings.json` that not every export has, and which presets have them."""
+"""Keys of `findings.json` that only some exports have, and whether a preset has them."""
 
 
 class Word(NamedTuple):
@@ -67,7 +67,7 @@ class Word(NamedTuple):
 
     @property
     def free(self) -> bool:
-        """Whether it holds an object whose keys are not defined."""
+        """Whether the value is an object with keys that are not defined."""
         return self.unit.startswith("by ")
 
 
@@ -83,7 +83,7 @@ class Dictionary(NamedTuple):
 
 
 def dictionary(text: str | None = None) -> Dictionary:
-    """Return the page, or another text, as a dictionary."""
+    """Parse the page, or another text, as a dictionary."""
     found = Dictionary({}, {}, {})
     file, paths, kind = "", [""], ""
     for line in (text or PAGE.read_text(encoding="utf-8")).splitlines():
@@ -171,7 +171,7 @@ def _header(path: Path) -> list[str]:
 
 
 def differences(value: Any, path: str, known: dict[str, Words]) -> Iterator[tuple[str, str]]:
-    """Yield the keys that an object, and all inside it, have too many or too few."""
+    """Yield the keys that are missing or undefined in an object and in all objects inside it."""
     if isinstance(value, list):
         for each in value:
             yield from differences(each, f"{path}[]", known)

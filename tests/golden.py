@@ -1,6 +1,6 @@
-"""Compares what a surface says with the file in `tests/golden/` that holds its prose.
+"""Compares the texts of a surface with its golden file in `tests/golden/`.
 
-`BATCHSCOPE_UPDATE_GOLDEN=1 python -m pytest …` writes the files anew, to be read in the diff.
+`BATCHSCOPE_UPDATE_GOLDEN=1 python -m pytest …` rewrites the files; review the diff.
 """
 
 import os
@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent / "golden"
 
 
 def check(surface: str, text: str) -> None:
-    """Assert that a surface (`screens`, `log`, `report`, `messages`) says what its file holds."""
+    """Assert that the text of a surface (`screens`, `log`, `report`, …) equals its file."""
     path = FOLDER / f"{surface}.txt"
     text = text.rstrip("\n") + "\n"
     if os.environ.get("BATCHSCOPE_UPDATE_GOLDEN"):

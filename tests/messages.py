@@ -1,7 +1,7 @@
-"""Checks what a message has to name, so that its sentence can be reworded."""
+"""Checks the key words of a message, so that its wording can change."""
 
 
 def says(message: str, expected: str) -> bool:
-    """Whether a message begins with a key and has each part of `key | part | part`."""
+    """Return whether a message begins with the key, and has all parts, of `key | part | part`."""
     key, *parts = expected.split(" | ")
     return message.startswith(key) and all(part in message for part in parts)

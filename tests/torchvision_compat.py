@@ -1,13 +1,13 @@
-"""Imports torchvision also where its compiled operators do not load beside a CPU torch.
+"""Imports torchvision even if its compiled operators do not load with a CPU build of torch.
 
-PyPI's torchvision wheels link against CUDA. Beside a CPU build of torch their library
-`_C.so` is passed over in silence, and then `torchvision/_meta_registrations.py` describes
-operators that nobody has defined, which ends the import with `RuntimeError: operator
-torchvision::nms does not exist`. Detection needs those operators; data sets, transforms and
-classification models do not. So they are declared here, by name and types and without an
-implementation (calling one still fails, clearly), and the import is tried once more.
+PyPI's torchvision wheels link against CUDA. With a CPU build of torch, torchvision silently skips
+its library `_C.so`. Then `torchvision/_meta_registrations.py` registers operators that do not
+exist, and the import fails with `RuntimeError: operator torchvision::nms does not exist`. Detection
+needs these operators; data sets, transforms and classification models do not. So this module
+declares them with name and types but without an implementation (calling one still fails with a
+clear error), and repeats the import.
 
-Tests and benchmarks, which compare with torchvision, import it through here alone.
+Tests and benchmarks that compare with torchvision import it only through this module.
 """
 
 import importlib
@@ -18,21 +18,21 @@ from typing import Any
 
 _SYMPTOM = re.compile(r"operator torchvision::\w+ does not exist")
 
-# As torchvision/csrc/ops/nms.cpp and csrc/ops/quantized/cpu/qnms_kernel.cpp declare them.
+# The same as in torchvision/csrc/ops/nms.cpp and csrc/ops/quantized/cpu/qnms_kernel.cpp.
 _SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
 
-# A torch.library.Library withdraws its definitions when it is collected.
+# A torch.library.Library removes its definitions when it is garbage-collected.
 _kept_alive: list[Any] = []
 
 
 def import_torchvision() -> ModuleType:
-    """The torchvision package.
+    """Import torchvision and return it.
 
     Raises:
-        ImportError, RuntimeError: whatever its import raises for another reason.
+        ImportError, RuntimeError: the import failed for another reason.
     """
     try:
         return importlib.import_module("torchvision")
@@ -45,7 +45,7 @@ def import_torchvision() -> ModuleType:
 
 
 def _forget_half_imported() -> None:
-    """Python drops the package whose import failed but keeps the submodules it had finished."""
+    """Remove the submodules that Python keeps in `sys.modules` after a failed import."""
     for name in list(sys.modules):
         if name.partition(".")[0] == "torchvision":
             del sys.modules[name]
@@ -53,7 +53,7 @@ def _forget_half_imported() -> None:
 
 def _declare_missing_operators() -> None:
     torch: Any = importlib.import_module("torch")
-    # A fragment may be added to, so a library that does load later finds the namespace free.
+    # A fragment leaves the namespace free for a library that does load later.
     library = torch.library.Library("torchvision", "FRAGMENT")
     _kept_alive.append(library)
     for name, schema in _SCHEMAS.items():

@@ -1,1 +1,1 @@
-"""The terminal face of batchscope: a viewer that may come and go."""
+"""The terminal interface of batchscope: a viewer that can be closed and reopened."""

@@ -1,4 +1,4 @@
-"""The app: opens the screens, runs commands that work everywhere, and leaves."""
+"""The app: opens the screens, runs commands that work everywhere, and exits."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -49,9 +49,9 @@ class BatchscopeApp(App[str]):
         settings: UserSettings = DEFAULTS,
         standby: Standby | None = None,
     ) -> None:
-        if not os.environ.get("NO_COLOR"):  # an empty one asks for nothing (no-color.org)
+        if not os.environ.get("NO_COLOR"):  # an empty value has no effect (no-color.org)
             os.environ.pop("NO_COLOR", None)
-        super().__init__(ansi_color=True)  # known before the filters of NO_COLOR are chosen
+        super().__init__(ansi_color=True)  # needed before Textual sets the filters of NO_COLOR
         self.settings = settings
         self.home = home
         self.listing = Listing(home)
@@ -162,7 +162,7 @@ class BatchscopeApp(App[str]):
             self.push_screen(Help(commands_at(self._place(), self.settings.keys)))
 
     def action_command_palette(self) -> None:
-        """Open the palette, after a dialog that is just closing is gone."""
+        """Open the palette, once a dialog that is just closing has closed."""
         self.call_after_refresh(super().action_command_palette)
 
     def action_theme(self) -> None:

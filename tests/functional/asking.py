@@ -1,4 +1,4 @@
-"""Asks something of a running sweep from a process of its own."""
+"""Sends a command to a running sweep from a separate process."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from tests.functional.lab import Lab
 
 
 def ask(lab: Lab, folder: Path, command: str) -> None:
-    """Ask as the board does: of the conductor that lives, or of a new one."""
+    """Send a command as the board does: to the running conductor, or to a new one."""
     script = (
         "import sys; from pathlib import Path\n"
         "from batchscope.engine.sweeps.requests import ask\n"

@@ -1,4 +1,4 @@
-"""Stored sweeps made from a recipe: the same bytes at every run, and no clock but their own."""
+"""Simulated stored sweeps with their own clock, so that every run writes the same bytes."""
 
 import fcntl
 import math
@@ -67,7 +67,7 @@ def configurations(
     timing: str = "shared",
     data: Literal["digits", "mnist"] = "digits",
 ) -> tuple[Configuration, ...]:
-    """One configuration a batch size."""
+    """Return one configuration for each batch size."""
     return tuple(
         Configuration(
             id=f"b{size}",
@@ -85,7 +85,7 @@ def configurations(
 
 
 class Recipe:
-    """Writes a sweep's journal, event by event."""
+    """Writes the journal of a simulated sweep, event by event."""
 
     def __init__(self, home: Path, name: str = "20270115-080000-quickstart") -> None:
         self.folder = home / "sweeps" / name
@@ -98,12 +98,12 @@ class Recipe:
         self.at = START
         self.claims: tuple[Claim, ...] = CLAIMS
         self.stacks: dict[int, int] = {}
-        """How many replicates train as one stack, by batch size; 1 where it is not given."""
+        """How many replicates train as one stack, by batch size; 1 for a size that is missing."""
         self.layers: dict[str, int] = {}
-        """The layers that state gradient norms, with the number of their weights."""
+        """The layers with recorded gradient norms, and the number of their weights."""
 
     def say(self, event: ev.AnyEvent, after: float = 0.0) -> None:
-        """Append an event, stamped with the recipe's own clock."""
+        """Append an event, with the time of the recipe's own clock."""
         self.at += after
         with open(self.path, "ab") as file:
             file.write(journal.encode(msgspec.structs.replace(event, at=self.at)) + b"\n")
@@ -114,7 +114,7 @@ class Recipe:
         title: str = "Batch size in half a minute",
         question: str = "What changes when only the batch size does?",
     ) -> None:
-        """Sweep and conductor."""
+        """Write that the sweep was opened and a conductor started."""
         self.say(
             ev.SweepOpened(
                 id=self.folder.name,
@@ -129,7 +129,7 @@ class Recipe:
         self.say(ev.ConductorStarted(pid=1, machine={"cores": 2}))
 
     def ready(self, chosen: tuple[Configuration, ...], workers: int = 2) -> None:
-        """Data, workers and plans are there."""
+        """Write that data and workers are ready, and the plan of every trial."""
         self.say(
             ev.DataReady(
                 name="digits", train=TRAIN_SIZE, test=TEST_SIZE, shape=(1, 8, 8), digest="0"
@@ -155,7 +155,7 @@ class Recipe:
         self.memory()
 
     def memory(self) -> None:
-        """A sample of the device's memory."""
+        """Write a sample of the device's memory."""
         self.say(
             ev.MemorySampled(
                 device="cpu", name="Epyc 7443", total=16 * GIB, ours=int(1.25 * GIB), others=5 * GIB
@@ -163,7 +163,7 @@ class Recipe:
         )
 
     def start(self, trial: Trial, attempt: int = 1) -> int:
-        """A trial begins; returns its steps per epoch."""
+        """Write that a trial started; return its steps per epoch."""
         steps = -(-TRAIN_SIZE // trial.batch_size)
         self.say(
             ev.TrialStarted(
@@ -186,7 +186,7 @@ class Recipe:
         return steps
 
     def epochs(self, trial: Trial, last: int, attempt: int = 1, first: int = 1) -> None:
-        """Epochs `first` to `last` of a trial."""
+        """Write the epochs `first` to `last` of a trial."""
         records = tuple(
             msgspec.structs.replace(record_of(trial, epoch), **self._by_layer(trial, epoch))
             for epoch in range(first, last + 1)
@@ -194,7 +194,7 @@ class Recipe:
         self.say(ev.EpochsFinished(trial=trial.id, attempt=attempt, records=records), 1.0)
 
     def _by_layer(self, trial: Trial, epoch: int) -> dict[str, Any]:
-        """Norms whose squares are as 1 to 3 to 5 to …, the first falling as the batch grows."""
+        """Return norms by layer; squares are as 1:3:5:…, the first norm falls with batch size."""
         if not self.layers:
             return {}
         norms = [(1 + 2 * at) ** 0.5 / epoch for at in range(len(self.layers))]
@@ -203,7 +203,7 @@ class Recipe:
         return {"layer_draws": 5, "layer_norms": layers}
 
     def probe(self, trial: Trial, share: float, sizes: tuple[int, ...] = PROBED) -> None:
-        """What a trial drew at the weights of one moment."""
+        """Write the results of a probe of a trial at a share of its budget."""
         self.say(
             ev.Probed(
                 trial=trial.id,
@@ -219,17 +219,17 @@ class Recipe:
         )
 
     def end(self, trial: Trial, status: ev.TrialStatus = "finished", reason: str = "") -> None:
-        """A trial's last word."""
+        """Write that a trial ended."""
         self.say(ev.TrialEnded(trial=trial.id, attempt=1, status=status, reason=reason), 2.0)
 
     def whole(self, trial: Trial) -> None:
-        """A trial from its first word to its last."""
+        """Write a whole trial: start, epochs and end."""
         self.start(trial)
         self.epochs(trial, EPOCHS)
         self.end(trial)
 
     def close(self, state: ev.SweepEnding, trials: int, finished: int, reason: str = "") -> None:
-        """The conductor's last word."""
+        """Write that the conductor ended the sweep."""
         self.say(
             ev.SweepEnded(
                 state=state,
@@ -243,7 +243,7 @@ class Recipe:
 
 
 def record_of(trial: Trial, epoch: int) -> ev.EpochRecord:
-    """Made-up figures: larger batches learn more slowly and end a little lower."""
+    """Return a simulated epoch: larger batches learn more slowly and end slightly lower."""
     size = trial.batch_size
     steps = -(-TRAIN_SIZE // size)
     pace = epoch * (8 / size) ** 0.45
@@ -285,7 +285,7 @@ def _norms(mean: float, first_step: int, steps: int) -> ev.NormSlice:
 
 
 def _draws(size: int, share: float, seed: int) -> ev.Draws:
-    """Made-up figures: larger batches have shorter gradients and thinner tails."""
+    """Return simulated draws: larger batches have shorter gradients and thinner tails."""
     mean = 2.0 * size**-0.3 * (1 - 0.5 * share)
     tail = 10 - size.bit_length()
     positive = {127 - 3 - away: 10 ** max(0, 6 - abs(away - 6)) for away in range(-tail // 2, 16)}
@@ -322,7 +322,7 @@ def _competition(pair: tuple[int, int], seed: int) -> ev.Competition:
 
 
 def probed_sweep(home: Path, sizes: tuple[int, ...] = (16,), seeds: int = 2) -> Path:
-    """Every trial probed before its first step, half way and after its last, and finished."""
+    """Write a finished sweep with each trial probed at the start, half way and at the end."""
     recipe, chosen = Recipe(home), configurations(sizes, seeds)
     recipe.open(chosen)
     recipe.ready(chosen)
@@ -340,7 +340,7 @@ def probed_sweep(home: Path, sizes: tuple[int, ...] = (16,), seeds: int = 2) -> 
 
 
 def finished_sweep(home: Path, name: str = "20270115-080000-quickstart", **texts: str) -> Path:
-    """All trials of four batch sizes, done."""
+    """Write a finished sweep of four batch sizes; return its folder."""
     recipe, chosen = Recipe(home, name), configurations()
     recipe.open(chosen, **texts)
     recipe.ready(chosen)
@@ -352,7 +352,7 @@ def finished_sweep(home: Path, name: str = "20270115-080000-quickstart", **texts
 
 
 def layered_sweep(home: Path, layers: dict[str, int]) -> Path:
-    """All trials of four batch sizes, done, with norms by layer; `layers` have so many weights."""
+    """Write a finished sweep with norms by layer; `layers` gives the weights of each layer."""
     recipe, chosen = Recipe(home), configurations()
     recipe.layers = layers
     recipe.open(chosen)
@@ -365,7 +365,7 @@ def layered_sweep(home: Path, layers: dict[str, int]) -> Path:
 
 
 def stacked_sweep(home: Path, stacks: dict[int, int]) -> Path:
-    """All trials of four batch sizes, done; of some sizes the replicates as one stack."""
+    """Write a finished sweep with replicates trained as stacks, by batch size."""
     recipe, chosen = Recipe(home), configurations()
     recipe.stacks = stacks
     recipe.open(chosen)
@@ -378,7 +378,7 @@ def stacked_sweep(home: Path, stacks: dict[int, int]) -> Path:
 
 
 def running_sweep(home: Path, **texts: str) -> Path:
-    """Five trials done, one failed, two running, the rest queued, 95 seconds in."""
+    """Write a sweep after 95 seconds: 5 trials done, 1 failed, 2 running, the rest queued."""
     recipe, chosen = Recipe(home), configurations()
     recipe.open(chosen, **texts)
     recipe.ready(chosen)
@@ -407,7 +407,7 @@ def running_sweep(home: Path, **texts: str) -> Path:
 
 @contextmanager
 def conductor_of(folder: Path) -> Iterator[None]:
-    """Hold the sweep's lock, as a conductor does that lives."""
+    """Hold the sweep's lock, as a running conductor does."""
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -417,7 +417,7 @@ def conductor_of(folder: Path) -> Iterator[None]:
 
 
 def wide_sweep(home: Path, count: int) -> Path:
-    """As many batch sizes as asked for, one seed each, every trial finished."""
+    """Write a finished sweep of `count` batch sizes with one seed each."""
     recipe, chosen = Recipe(home), configurations(tuple(range(1, count + 1)), seeds=1)
     recipe.open(chosen)
     recipe.ready(chosen)
@@ -429,6 +429,6 @@ def wide_sweep(home: Path, count: int) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """An empty home."""
+    """Return an empty home."""
     (tmp_path / "sweeps").mkdir()
     return tmp_path

@@ -1,4 +1,4 @@
-"""A board on a sweep that is stored: what it shows, and waiting until it does."""
+"""Opens a board on a stored sweep, reads its texts, and waits for changes."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,23 +18,23 @@ PATIENCE = 1000
 
 
 def board_on(folder: Path) -> BatchscopeApp:
-    """The app on a stored sweep, at a moment that stands still."""
+    """Return the app on a stored sweep, with a clock that does not advance."""
     return BatchscopeApp(folder.parent.parent, sweep=folder, clock=lambda: NOW)
 
 
 def panes_seen(app: BatchscopeApp) -> list[str]:
-    """The panes that are on the screen."""
+    """Return the names of the visible panes."""
     assert isinstance(app.screen, BoardScreen)
     return [pane.NAME for pane in app.screen.panes.values() if pane.display]
 
 
 def gradients(app: BatchscopeApp) -> str:
-    """What the pane of gradients shows."""
+    """Return the text of the pane of gradients."""
     return part(app, "pane-gradients")
 
 
 async def until(pilot: Pilot[str], happened: Callable[[], bool]) -> None:
-    """Let the app go on until something has happened; a test that waits in vain fails."""
+    """Run the app until `happened` returns true; fail if that takes too long."""
     for _ in range(PATIENCE):
         await pilot.pause(0.01)
         if isinstance(pilot.app.screen, BoardScreen):
@@ -46,17 +46,17 @@ async def until(pilot: Pilot[str], happened: Callable[[], bool]) -> None:
 
 
 def screen_text(app: App[str]) -> str:
-    """What the rows on the screen say, from top to bottom."""
+    """Return the visible texts of the screen, from top to bottom."""
     return "\n".join(rows.text for rows in app.screen.query(Rows) if rows.display)
 
 
 def part(app: App[str], name: str) -> str:
-    """What one widget of the screen says."""
+    """Return the text of one widget of the screen."""
     return app.screen.query_one(f"#{name}", Rows).text
 
 
 async def loaded(pilot: Pilot[str]) -> BoardScreen:
-    """Wait until the board has read its journal, judged the claims and drawn it all."""
+    """Wait until the board has read its journal, judged the claims and drawn everything."""
 
     def read() -> bool:
         screen = pilot.app.screen
@@ -72,7 +72,7 @@ async def loaded(pilot: Pilot[str]) -> BoardScreen:
 
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One time zone, one terminal, and nothing that is drawn because a second has passed."""
+    """Fix time zone and terminal, and disable the redraw at every second."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     monkeypatch.setenv("TERM", "xterm-256color")

@@ -1,4 +1,4 @@
-"""What the functional tests share."""
+"""Fixtures of the functional tests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +10,6 @@ from tests.functional.lab import Lab, a_lab
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    """A place to run the program in, with a home of its own."""
+    """Yield a lab, which runs the program in a separate home."""
     with a_lab(tmp_path) as made:
         yield made

@@ -1,8 +1,8 @@
-"""Breaks a real sweep at random moments until it has finished all the same, and compares.
+"""Breaks a real sweep at random moments until it has finished, and compares its results.
 
-What a crash may do: processes die or freeze, terminals go away, the disk is full for a while, and
-the journal loses what was not yet synced. What damage may do beyond that: a file is cut short or
-changed anywhere. A person watches all the time, on the real board in a real terminal.
+A crash kills or freezes processes, closes the terminal, fills the disk for a while, or removes
+unsynced lines from the journal. Damage, if enabled, also cuts or changes a file anywhere. A viewer
+shows the real board in a real terminal all the time.
 """
 
 import contextlib
@@ -66,15 +66,15 @@ OTHERWISE = {
 """Columns about the machine and its crashes, which may differ."""
 SILENCE_SECONDS = 3.0
 PATIENCE_SECONDS = 600.0
-BOARD_BYTES = 1500  # more than the start of a screen takes, before there is anything on it
+BOARD_BYTES = 1500  # more than a screen sends before it shows anything
 LONGEST_FULL_SECONDS = 8.0
-TRAINING_SHARE = 0.8  # of the faults that wait until some trial trains
+TRAINING_SHARE = 0.8  # the share of faults that wait until a trial trains
 
 Table = list[dict[str, str]]
 
 
 def tables(export: Path, names: Iterable[str] = TABLES) -> dict[str, Table]:
-    """The figures of an export that must be the same."""
+    """Return the tables of an export, without the columns that may differ."""
     found = {}
     for name in names:
         rows = csv.DictReader(io.StringIO((export / name).read_text("utf-8"), newline=""))
@@ -83,7 +83,7 @@ def tables(export: Path, names: Iterable[str] = TABLES) -> dict[str, Table]:
 
 
 def create(home: Path, preset: Path) -> Path:
-    """A sweep to be run by two workers."""
+    """Create a sweep for two workers; return its folder."""
     for name in ("sweeps", "data"):
         (home / name).mkdir(parents=True, exist_ok=True)
     launch = Launch(preset="crash", device="cpu", workers=2, silence_seconds=SILENCE_SECONDS)
@@ -91,7 +91,7 @@ def create(home: Path, preset: Path) -> Path:
 
 
 def undisturbed(root: Path, epochs: int, seeds: int) -> Path:
-    """Run the sweep in peace; its export, whose `sweep.toml` holds the plans."""
+    """Run the sweep without faults; return its export (`sweep.toml` in it has the plans)."""
     preset = root / "crash.toml"
     preset.write_text(PRESET.format(epochs=epochs, seeds=seeds))
     folder = create(root / "home", preset)
@@ -110,7 +110,7 @@ def wait(condition: Callable[[], bool], what: str) -> None:
 
 @dataclass
 class Tally:
-    """What was done to a sweep, and what its journal says of the consequences."""
+    """The faults of a sweep, and their consequences as its journal records them."""
 
     faults: Counter[str] = field(default_factory=Counter)
     resumed: int = 0
@@ -121,7 +121,7 @@ class Tally:
 
 
 class Campaign:
-    """One sweep, broken by the seed's faults and taken up again until it has finished."""
+    """One sweep that is broken by random faults and resumed until it has finished."""
 
     def __init__(
         self, home: Path, preset: Path, seed: int, damage: bool = False, full: bool = False
@@ -133,7 +133,7 @@ class Campaign:
         self._watcher: Watcher | None = None
 
     def run(self, most: int, longest: float = 3.0) -> Tally:
-        """Break it `most` times, at moments up to `longest` seconds apart."""
+        """Break the sweep `most` times, at moments up to `longest` seconds apart."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._finished():
             assert time.monotonic() < deadline, self.folder
@@ -153,7 +153,7 @@ class Campaign:
         return self.tally
 
     def close(self) -> None:
-        """End what still runs of it."""
+        """End all processes of the sweep that still run."""
         if self._watcher:
             self._unwatch("viewer")
         self._thaw(everyone=True)
@@ -165,12 +165,12 @@ class Campaign:
         return SweepState().fold(journal.Reader(self.folder / journal.NAME).read_all())
 
     def _let_train(self) -> None:
-        """Wait until some trial trains, as far as the sweep lives."""
+        """Wait until a trial trains or the conductor has ended."""
         while conductor_lives(self.folder) and not self.state().count("running"):
             self._sleep(0.1)
 
     def _start(self) -> None:
-        with contextlib.suppress(Problem, OSError):  # killed while it started, or without room
+        with contextlib.suppress(Problem, OSError):  # killed while it started, or the disk is full
             start_conductor(self.folder)
         self._watch()
 
@@ -222,7 +222,7 @@ class Campaign:
             wait(lambda: not conductor_lives(self.folder), "nobody holds the sweep")
 
     def _processes(self) -> tuple[int | None, list[int]]:
-        """The conductor of the sweep and its workers."""
+        """Return the process ids of the sweep's conductor (None without one) and workers."""
         for process in psutil.process_iter(["cmdline"]):
             words = process.info["cmdline"] or []
             if "batchscope.engine.conductor" in words and str(self.folder) in words:
@@ -236,12 +236,12 @@ class Campaign:
         return None, []
 
     def _watch(self) -> None:
-        """Have somebody look at the board, if nobody does."""
+        """Start a viewer on the board, if none runs."""
         if self._watcher is None or not self._watcher.look():
             self._watcher = Watcher(self.folder)
 
     def _board_is_up(self) -> bool:
-        """Whether a viewer has drawn; if there is none it is on its way now."""
+        """Start a viewer if needed; return whether it has drawn the board."""
         self._watch()
         deadline = time.monotonic() + PATIENCE_SECONDS
         while self._watcher and self._watcher.look() and time.monotonic() < deadline:
@@ -285,7 +285,7 @@ class Campaign:
             time.sleep(0.02)
 
     def _between_runs(self, most: int) -> None:
-        """While nobody holds the sweep: tear its journal, or damage a checkpoint."""
+        """Cut the journal or damage a checkpoint at random, while no conductor runs."""
         self._thaw()
         self._make_room()
         if self._done_so_far() >= most or not (self.folder / journal.NAME).exists():
@@ -298,7 +298,7 @@ class Campaign:
                 self._damage(self.random.choice(sorted(found)))
 
     def _tear(self, path: Path) -> None:
-        """Cut what a power cut may have taken: anything after the last line that was synced."""
+        """Cut the journal at random after its last synced line, as a power failure may."""
         content = path.read_bytes()
         durable = end = 0
         for line in content.splitlines(keepends=True):
@@ -322,7 +322,7 @@ class Campaign:
             path.write_bytes(content)
 
     def _judge(self) -> None:
-        """Read in the journal what the crashes have cost."""
+        """Count in the journal what the crashes have cost."""
         state = SweepState()
         for event in journal.Reader(self.folder / journal.NAME).read_all():
             if isinstance(event, ev.TrialStarted):
@@ -351,7 +351,7 @@ def campaigns(
     damage: bool,
     full: bool = False,
 ) -> Iterator[Tally]:
-    """Break the sweep of an export once a seed, and compare what comes out with the export."""
+    """Break the sweep of an export once for each seed, and compare the results with it."""
     expected = tables(reference)
     for seed in seeds:
         campaign = Campaign(root / "broken", reference / "sweep.toml", seed, damage, full)

@@ -1,4 +1,4 @@
-"""Real disks that are small, and how they are filled."""
+"""Mounts small real disks and fills them."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ FILLER = "filler"
 
 @contextlib.contextmanager
 def small_disk(place: Path, size: int) -> Iterator[bool]:
-    """A disk of so many bytes at a place; False where none can be mounted, which needs root."""
+    """Mount a disk of `size` bytes at `place`; yield False if that fails (it needs root)."""
     place.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -24,7 +24,7 @@ def small_disk(place: Path, size: int) -> Iterator[bool]:
 
 
 def fill(disk: Path) -> Path:
-    """Take all room that is left."""
+    """Fill the disk with one file, and return the file."""
     filler = disk / FILLER
     with open(filler, "ab", buffering=0) as file:
         for size in (1 << 20, 1 << 16, 1 << 10, 1):

@@ -1,4 +1,4 @@
-"""Runs the real command, with its real conductors and workers, in a home of its own."""
+"""Runs the real command, with real conductors and workers, in a separate home."""
 
 import atexit
 import contextlib
@@ -43,7 +43,7 @@ CONTRACT = {
     "memory.csv": "device,model,batch_size,micro_batch_size,peak_memory_bytes,samples_per_second,"
     "fits,chosen,reason",
 }
-"""The columns with which each table begins, from now on."""
+"""The first columns of each table, which later versions must keep."""
 
 needs_mnist = pytest.mark.skipif(
     not (SHARED_DATA / "MNIST" / "raw").is_dir(),
@@ -56,7 +56,7 @@ needs_no_gpu = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call of the command ended."""
+    """The exit code and the output of a call of the command."""
 
     code: int
     out: str
@@ -64,7 +64,7 @@ class Outcome:
 
     @property
     def message(self) -> str:
-        """The one line that a failing call owes the person, after checking that it is one."""
+        """The error message of a failed call, after checking that it is a single line."""
         assert self.out == ""
         assert self.err.startswith("batchscope: ")
         assert self.err.endswith("\n")
@@ -74,7 +74,10 @@ class Outcome:
 
 
 def _kill_conductor(folder: Path) -> bool:
-    """Kill the conductor of a sweep; whether one lived. A young one has not said who it is."""
+    """Kill the conductor of a sweep; return whether one ran.
+
+    A new conductor is not killed until the journal has its process id.
+    """
     lived = conductor_lives(folder)
     if lived:
         with contextlib.suppress(ProcessLookupError, IndexError):
@@ -83,24 +86,24 @@ def _kill_conductor(folder: Path) -> bool:
 
 
 class Lab:
-    """A home, a current folder, and whatever was started there."""
+    """A home, a current folder, and the processes started in it."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.home, self.cwd = root, root / "home", root / "cwd"
         self.cwd.mkdir(parents=True, exist_ok=True)
         self.reports = False
-        """Whether exports are to have a report; few tests look at one, and it takes seconds."""
+        """Whether exports get a report: few tests need one, and it takes seconds."""
         self.bare = False
-        """Whether a run is to prepare the digits too, which takes a second of processor."""
+        """Whether a run prepares the digits itself, which takes a second of processor time."""
         self._started: list[subprocess.Popen[str]] = []
 
     def environment(self, **more: str) -> dict[str, str]:
-        """This process's environment with the lab's home in it."""
+        """Return this process's environment, with the lab's home and without proxies."""
         kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
         return {**kept, "BATCHSCOPE_HOME": str(self.home), **more}
 
     def start(self, *words: str, **environment: str) -> "subprocess.Popen[str]":
-        """Start the command in a session of its own, without a terminal."""
+        """Start the command in a new session, without a terminal."""
         plain = [] if self.reports or "--export" not in words else ["--no-report"]
         if "--export" in words and not (self.bare or self.home.exists()):
             self._have_digits()
@@ -128,23 +131,23 @@ class Lab:
         return ended(self.start(*words, **environment))
 
     def listed(self) -> list[dict[str, Any]]:
-        """What `list --json` says."""
+        """Return the output of `list --json`."""
         outcome = self.run("list", "--json")
         assert outcome.code == 0, outcome.err
         found: list[dict[str, Any]] = json.loads(outcome.out)
         return found
 
     def folders(self) -> list[Path]:
-        """Folders of the sweeps in this home, oldest first."""
+        """Return the folders of the sweeps in this home, oldest first."""
         return sorted((self.home / "sweeps").glob("*"))
 
     def only_folder(self) -> Path:
-        """The folder of the only sweep, once it is there."""
+        """Wait until there is one sweep, and return its folder."""
         until(lambda: len(self.folders()) == 1, "a sweep was created")
         return self.folders()[0]
 
     def close(self) -> None:
-        """End what was started and still runs: followers, conductors (their workers follow)."""
+        """End the processes that still run: followers and conductors, which end their workers."""
         for process in self._started:
             if process.poll() is None:
                 process.kill()
@@ -154,13 +157,13 @@ class Lab:
 
 
 def ended(process: "subprocess.Popen[str]") -> Outcome:
-    """Wait for a process to end."""
+    """Wait for a process to end; return its outcome."""
     out, err = process.communicate(timeout=PATIENCE_SECONDS)
     return Outcome(process.returncode, out, err)
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until something is so; fails after a long while."""
+    """Wait until `condition` returns true; fail after `PATIENCE_SECONDS`."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain until {what}"
@@ -168,7 +171,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 def events_of(folder: Path) -> list[AnyEvent]:
-    """Every event of a sweep's (or an export's) journal, none of it damaged."""
+    """Return all events of the journal of a sweep or export; fail if a line is damaged."""
     reader = journal.Reader(folder / journal.NAME)
     events = reader.read_all()
     assert reader.damaged == 0
@@ -176,17 +179,17 @@ def events_of(folder: Path) -> list[AnyEvent]:
 
 
 def state_of(folder: Path) -> SweepState:
-    """The fold of a sweep's journal."""
+    """Return the state that a sweep's journal folds to."""
     return SweepState().fold(events_of(folder))
 
 
 def conductor_of(folder: Path) -> int:
-    """The process id of the last conductor of a sweep."""
+    """Return the process id of a sweep's last conductor."""
     return [event.pid for event in events_of(folder) if isinstance(event, ConductorStarted)][-1]
 
 
 def sets(*assignments: str) -> list[str]:
-    """The words of `--set`."""
+    """Return the arguments of the command line for these assignments with `--set`."""
     return [word for assignment in assignments for word in ("--set", assignment)]
 
 
@@ -194,12 +197,12 @@ SMALL = sets(
     *("seeds=2", "train.epochs=2", "grid.batch_size=[64, 512]"),
     *("memory.micro_batch_size=40", "run.stack=never"),
 )
-"""quickstart with four short trials, so that a run takes little more than its start."""
+"""quickstart with four short trials: a run takes little longer than its start."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A finished real run of a small quickstart, to look at and to copy, not to change."""
+    """A finished real run of a small quickstart, to read or copy; tests must not change it."""
 
     lab: Lab
     export: Path
@@ -226,7 +229,7 @@ def recorded() -> Recorded:
 
 @functools.cache
 def prepared_digits() -> Path:
-    """The digits as a run prepares them, once for all tests of this session."""
+    """Prepare the digits once for all tests of this session; return their folder."""
     root = Path(tempfile.mkdtemp(prefix="batchscope-digits-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     return Path(prepare("digits", root).folder)
@@ -234,7 +237,7 @@ def prepared_digits() -> Path:
 
 @contextlib.contextmanager
 def a_lab(root: Path) -> Iterator[Lab]:
-    """A lab that is cleared up at the end."""
+    """Yield a lab, and end its processes afterwards."""
     lab = Lab(root)
     try:
         yield lab
@@ -243,14 +246,14 @@ def a_lab(root: Path) -> Iterator[Lab]:
 
 
 def copy_of_recorded(root: Path) -> Lab:
-    """A lab whose home holds a copy of the recorded sweep."""
+    """Return a lab with a copy of the recorded sweep in its home."""
     lab = Lab(root)
     shutil.copytree(recorded().lab.home, lab.home)
     return lab
 
 
 def without_its_end(folder: Path) -> str:
-    """Cut a sweep's journal off before the end of the trial that was the last to finish, its id."""
+    """Cut a sweep's journal before the end of its last finished trial; return that trial's id."""
     path = folder / journal.NAME
     lines = path.read_bytes().splitlines(keepends=True)
     last = max(n for n, line in enumerate(lines) if b'"kind":"ended"' in line)

@@ -1,4 +1,4 @@
-"""Reads a report as a person's browser would, but for the drawing."""
+"""Parses a report as a browser does, without drawing it."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ VOID = {"meta", "link", "br", "img"}
 
 
 class Page(HTMLParser):
-    """Elements, text, and the numbers that say where they come from."""
+    """The elements and text of a report, and its numbers with the places they come from."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -60,14 +60,14 @@ class Page(HTMLParser):
 
 
 class Files:
-    """The exact numbers of an export, by the places that a report names."""
+    """The exact numbers of an export, by their places as a report names them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._read: dict[str, Any] = {}
 
     def exact(self, at: str) -> float:
-        """What a file has at a place."""
+        """Return the number at a place, `FILE#KEY/KEY/…`."""
         name, _, path = at.partition("#")
         if name not in self._read:
             text = (self._folder / name).read_text()
@@ -85,9 +85,9 @@ UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 def is_rounded(shown: str, exact: float) -> bool:
-    """Whether a number as shown is the exact one, rounded: to half of its last digit.
+    """Return whether a shown number is the exact one, rounded to its last digit.
 
-    A percentage, or an effect in points or milliseconds, is so many times the number in the file.
+    The file may have a share for a percentage, and seconds for milliseconds.
     """
     digits, _, unit = shown.replace("−", "-").replace("+", "").replace(",", "").partition(" ")
     mantissa, _, exponent = digits.partition("e")
@@ -98,7 +98,7 @@ def is_rounded(shown: str, exact: float) -> bool:
 
 
 def check_numbers(folder: Path, page: Page) -> None:
-    """Every number that is shown is one of the tables, rounded."""
+    """Assert that every shown number is the rounded number at its place in the export."""
     files = Files(folder)
     assert page.numbers
     for at, value, shown in page.numbers:

@@ -1,4 +1,4 @@
-"""Presets for sweeps that last, and what their folders say."""
+"""Presets for longer sweeps, and readers of their folders."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ lr = 0.4
 epochs = 100000000
 """
 THREE = ("--workers", "3")
-"""The long trials come first: a worker is left for the short ones."""
+"""Three workers: two train the long trials, which come first, and one the short ones."""
 
 
 def table(folder: Path, name: str) -> list[dict[str, str]]:
@@ -47,7 +47,7 @@ def table(folder: Path, name: str) -> list[dict[str, str]]:
 
 
 def raw_events(folder: Path, kind: str) -> list[dict[str, Any]]:
-    """Events of one kind as plain JSON, without any of our types."""
+    """Return the events of one kind as plain JSON, not as batchscope's types."""
     lines = (folder / journal.NAME).read_text("utf-8").splitlines()
     return [event for line in lines if (event := json.loads(line))["kind"] == kind]
 
@@ -63,7 +63,7 @@ def statuses(folder: Path) -> dict[str, str]:
 
 
 def under_way(folder: Path) -> bool:
-    """Whether two trials have finished and the others train."""
+    """Return whether two trials have finished and the two others are running."""
     if not (folder / journal.NAME).exists():
         return False
     found = list(
@@ -73,7 +73,7 @@ def under_way(folder: Path) -> bool:
 
 
 def figures(export: Path) -> dict[str, Any]:
-    """All that must be the same when a sweep is run again."""
+    """Return the tables and plans that must be the same when a sweep is run again."""
     found: dict[str, Any] = {}
     for name in CONTRACT:
         rows = table(export, name)

@@ -1,4 +1,4 @@
-"""A person who watches a sweep in a real terminal, and whose terminal may go away."""
+"""Runs a viewer of a sweep in a real terminal, which may be closed at any time."""
 
 import contextlib
 import fcntl
@@ -16,7 +16,7 @@ END_SECONDS = 60.0
 
 
 class Watcher:
-    """`batchscope attach` on a sweep; `look` must be called now and then, or it will stall."""
+    """`batchscope attach` on a sweep; call `look` regularly, or its output blocks."""
 
     def __init__(self, folder: Path) -> None:
         self._terminal, theirs = pty.openpty()
@@ -36,19 +36,19 @@ class Watcher:
         os.close(theirs)
 
     def look(self) -> bool:
-        """Take in what was drawn; whether the viewer still runs."""
-        with contextlib.suppress(OSError):  # nothing is there to read
+        """Read the output so far; return whether the viewer still runs."""
+        with contextlib.suppress(OSError):  # there is no output to read
             while data := os.read(self._terminal, 1 << 16):
                 self.drawn += len(data)
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """End the viewer without a warning."""
+        """Kill the viewer with SIGKILL."""
         self._process.send_signal(signal.SIGKILL)
         self._close()
 
     def hang_up(self) -> None:
-        """Take the terminal away: the viewer is told by SIGHUP, and has to end by itself."""
+        """Close the terminal: the viewer receives SIGHUP and must exit."""
         self._close()
 
     def _close(self) -> None:

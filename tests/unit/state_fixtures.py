@@ -1,4 +1,4 @@
-"""Facts of a small sweep, one by one and as a whole history."""
+"""Events of a small sweep, one by one and as a whole history."""
 
 from batchscope.engine.experiment.preset_catalog import find_preset
 from batchscope.engine.journal import events as ev
@@ -104,7 +104,7 @@ def folded(*events: AnyEvent) -> SweepState:
 
 
 def history() -> list[AnyEvent]:
-    """A sweep with every turn: two conductors, a lost worker, each way for a trial to end."""
+    """Return the events of a sweep with two conductors, a lost worker, and every trial status."""
     plans = [make_plan(t, 1437, 1) for c in PRESET.configurations for t in trials_of(c)]
     data = ev.DataReady(name="digits", train=1437, test=360, shape=(1, 8, 8), digest="d", at=2.5)
     return [

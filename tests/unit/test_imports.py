@@ -1,4 +1,4 @@
-"""What each kind of process loads, as a fresh interpreter's `sys.modules` says."""
+"""The modules that each kind of process loads, by `sys.modules` of a new interpreter."""
 
 import json
 import os
@@ -25,11 +25,11 @@ DRAWING = (
     f"{ENGINE}.comparison.plot",
     *(f"{ENGINE}.export.{name}" for name in ("plot_style", "figures", "report.render")),
 )
-"""The modules of a process of its own that draws."""
+"""The modules of the separate process that draws figures."""
 
 
 def modules_of(package: str) -> list[str]:
-    """Every module of a package by name, at every depth, found without importing any."""
+    """Return the names of all modules of a package, at every depth, without importing them."""
     top = {ENGINE: batchscope.engine, TUI: batchscope.tui}[package]
     found, todo = [], [(path, package) for path in top.__path__]
     while todo:
@@ -42,12 +42,12 @@ def modules_of(package: str) -> list[str]:
 
 
 def among(packages: Iterable[str], name: str) -> bool:
-    """Whether a module is one of these packages or within one."""
+    """Return whether a module is one of these packages or inside one."""
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
 def loaded(*names: str) -> set[str]:
-    """Top-level names in `sys.modules` after importing modules in a fresh interpreter, and ours."""
+    """Return the modules that a new interpreter has after these imports: top-level, and ours."""
     script = (
         "import importlib, json, sys\n"
         f"for name in {list(names)!r}:\n"
@@ -135,7 +135,7 @@ for optimizer in ("sgd", "adam"):
 
 
 def test_plain_sgd_does_without_the_compiler_of_torch(tmp_path: Path) -> None:
-    """Which takes a second and 70 MiB of each worker."""
+    """Importing the compiler takes a second and 70 MiB in each worker."""
     folders = [tmp_path / "here", tmp_path / "other"]
     for folder in folders:
         folder.mkdir()
@@ -151,7 +151,7 @@ def test_plain_sgd_does_without_the_compiler_of_torch(tmp_path: Path) -> None:
 
 
 def test_a_module_of_the_user_named_like_a_folder_of_ours_is_theirs(tmp_path: Path) -> None:
-    """Many scripts of training come with an `engine.py`, which must win in their worker."""
+    """Many training scripts have an `engine.py`, which must take precedence in their worker."""
     for name in ("engine", "tui"):
         (tmp_path / f"{name}.py").write_text(f"MINE = {name!r}\n", encoding="utf-8")
     script = (

@@ -1,4 +1,4 @@
-"""The guard runs in processes of its own: what it mends happens once, at the first import."""
+"""Tests in separate processes, because the import is repaired only once in a process."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.campaign  # torchvision is imported anew each time, which takes seconds
+pytestmark = pytest.mark.campaign  # each test imports torchvision, which takes seconds
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,7 +15,7 @@ MISSING = "operator torchvision::nms does not exist"
 
 
 def run_python(code: str, *path: Path) -> subprocess.CompletedProcess[str]:
-    """Run code with `tests`, and the folders of `path` before it, to import from."""
+    """Run code in a new interpreter that can import from the folders of `path`, and `tests`."""
     search = os.pathsep.join(map(str, [*path, ROOT]))
     environment = {**os.environ, "PYTHONPATH": search}
     return subprocess.run(
@@ -24,7 +24,7 @@ def run_python(code: str, *path: Path) -> subprocess.CompletedProcess[str]:
 
 
 def fake_torchvision(folder: Path, code: str) -> Path:
-    """A folder with a package named torchvision: `code` runs after a submodule is imported."""
+    """Write a package named torchvision that imports a submodule, then runs `code`."""
     package = folder / "torchvision"
     package.mkdir()
     (package / "extension.py").write_text("")
@@ -33,7 +33,7 @@ def fake_torchvision(folder: Path, code: str) -> Path:
 
 
 def test_data_sets_transforms_and_models_work() -> None:
-    """Also where the plain import fails, as it does beside a CPU build of torch."""
+    """They also work where the plain import fails, as with a CPU build of torch."""
     code = """
 import sys
 try:

@@ -1,4 +1,4 @@
-"""Small trials and images, plain gradients, and sweeps built from chosen events."""
+"""Small trials and images, simple reference gradients, and events of simulated sweeps."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -51,7 +51,7 @@ from batchscope.engine.training.trainer.trainer import Trainer
 Optimizer = Literal["sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop"]
 OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
 
-torch.set_num_threads(1)  # nothing here is large enough to be shared
+torch.set_num_threads(1)  # the work is too small for several threads
 
 CPU = torch.device("cpu")
 SMALL_MLP = Model(name="mlp", hidden=(13, 7))
@@ -89,7 +89,7 @@ def make_trial(
 
 
 def synthetic(folder: Path, train: int, test: int) -> Prepared:
-    """Write images of noise in the shape of digits, with all labels."""
+    """Write random images in the shape of digits, with all labels."""
     generator = np.random.default_rng(7)
     shape = DATASETS["digits"].shape
     arrays: tuple[NDArray[np.generic], ...] = (
@@ -116,7 +116,7 @@ def never() -> bool:
 
 
 class Run:
-    """A training that has ended, with its events."""
+    """A finished training, with its events."""
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ def untimed(record: EpochRecord) -> EpochRecord:
 
 
 def spoil(flat: FlatModel) -> None:
-    """Fill the gradient of each parameter as an earlier step would; gaps keep their zeros."""
+    """Fill the gradient of each parameter, as an earlier step does; padding stays zero."""
     for parameter in flat.model.parameters():
         assert parameter.grad is not None
         parameter.grad.fill_(7.0)

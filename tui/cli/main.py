@@ -45,7 +45,7 @@ def main() -> None:
         code = problem.exit_code
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:  # nobody reads stdout any longer, so no message is printed
+    except BrokenPipeError:  # the reader of stdout has closed it, so no message is printed
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 1
     except OSError as error:

@@ -119,7 +119,7 @@ class HeadlessFollower:
 
 @contextmanager
 def interruption() -> Iterator[threading.Event]:
-    """Within this context, let Ctrl-C and SIGTERM set the event that it returns."""
+    """Make Ctrl-C and SIGTERM set the event that this context manager yields."""
     flag = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: flag.set())

@@ -160,7 +160,7 @@ def summary_text(of: dict[str, Any]) -> str:
 
 
 def folded(text: str, width: int) -> str:
-    """Wrap the sentences of a text at `width` cells; rows of tables are kept as they are."""
+    """Wrap the sentences of a text at `width` cells; rows of tables stay unchanged."""
     lines = []
     for line in text.split("\n"):
         indent = "  " if line[:1] in "✓✗?★ " else ""

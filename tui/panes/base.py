@@ -53,7 +53,7 @@ class Pane(Rows):
         return self.NAME
 
     def turn(self, what: str, step: int) -> str:
-        """Switch the view as a key asks; return why it cannot, or an empty text."""
+        """Switch the view after a key press; return why that is impossible, or an empty text."""
         raise NotImplementedError
 
     def release(self) -> bool:
@@ -81,7 +81,7 @@ class Pane(Rows):
         return ()
 
     def options(self) -> object:
-        """Return what else the drawing depends on."""
+        """Return the other values that the drawing depends on."""
         return None
 
     def first_row(self, total: int, height: int) -> int:
@@ -109,7 +109,7 @@ class Pane(Rows):
         return self.wanted_rows()
 
     def draw(self) -> None:
-        """Draw if anything has changed that the pane shows."""
+        """Draw if anything that the pane shows has changed."""
         if not self.display or not self.size:
             return
         wanted = self._wanted()
@@ -151,7 +151,7 @@ class Pane(Rows):
         self.draw()
 
     def _wanted(self) -> tuple[object, ...]:
-        """Return all that the drawing depends on, the size first."""
+        """Return all values that the drawing depends on, the size first."""
         moved = tuple(self.view.moved[topic] for topic in self.TOPICS)
         return (self.size, moved, self.boxed, self.current, self.top, self.others, self.options())
 
@@ -189,7 +189,7 @@ class Pane(Rows):
 
 
 class Lazy(Sequence[Row]):
-    """Rows that are made when they are drawn, for lists of thousands."""
+    """Rows that are created only when they are drawn, for lists of thousands."""
 
     def __init__(self, total: int, make: Callable[[int], Row]) -> None:
         self._total, self._make = total, make

@@ -20,11 +20,11 @@ class LogPane(Pane):
     TOPICS = ("log",)
 
     def options(self) -> object:
-        """Return damage and errors of the journal: they are not events."""
+        """Return damage and errors of the journal, which are not events."""
         return self.view.damaged, self.view.problem
 
     def caption(self, width: int) -> Row:
-        """Return what could not be read of the journal, or else the order of the lines."""
+        """Return which part of the journal could not be read, or else the order of the lines."""
         if self.view.problem:
             return row((self.view.problem, "bad"))
         count = self.view.damaged

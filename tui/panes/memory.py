@@ -239,7 +239,7 @@ def _kept(sample: MemorySampled) -> tuple[float, float]:
 
     On a CPU a limit counts tensors only, but use counts all memory of the processes.
     """
-    most = max(0, sample.total - sample.others)  # a driver may count what is swapped out
+    most = max(0, sample.total - sample.others)  # a driver may count swapped-out memory
     if sample.limit is None or sample.device == "cpu":
         return HEADROOM * most, 0.0
     allowed = min(most, sample.limit)

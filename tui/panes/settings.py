@@ -41,7 +41,7 @@ COMMON: tuple[tuple[str, tuple[str, ...]], ...] = (
 """The rows of common settings with their keys. The first value has no name and is always shown,
 the others where they are not the default."""
 READ_BY = {"probe.": "probe.at", "sharpness.": "sharpness.epsilon"}
-"""Settings that nothing reads unless another one is given."""
+"""Settings that have no effect unless another setting is given."""
 MOMENTUM = ("momentum", "nesterov")
 MICRO_BATCH, SCALED = "micro-batches", "scaled lr"
 UNSET = "–"
@@ -192,7 +192,7 @@ def _keys(every: dict[str, Values]) -> list[str]:
 
 
 def _values(key: str, every: dict[str, Values]) -> list[Any]:
-    """Return the values of a setting; without those of the base where no rule scales from it."""
+    """Return the values of a setting; of `BASE` only those of configurations that use it."""
     values = [values[key] for values in every.values()]
     return [value for value in values if value is not None] or values if key == BASE else values
 

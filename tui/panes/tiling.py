@@ -15,7 +15,7 @@ RIGHT: tuple[Tile, ...] = ("right 1", "right 2", "right 3", "right 4")
 
 @dataclass(frozen=True, slots=True)
 class Heights:
-    """Rows, with their frames, of the lower tiles and of the right column; None is the rest."""
+    """Rows, including frames, of the lower tiles and the right column; None takes the rest."""
 
     lower: int
     right: dict[Tile, int | None]

@@ -1,6 +1,6 @@
-"""Arrows in a plane, in braille: one scale for both axes, so that angles and lengths are true.
+"""Draws arrows in a plane in braille, with one scale for both axes, so that angles are correct.
 
-A cell is about twice as high as it is wide and holds two dots by four, so dots are about square.
+A cell has a height of about twice its width and 2 by 4 dots, so dots are about square.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Replaces characters by ASCII ones of the same width, for terminals without Unicode.
 
-`plain` converts whole rows. The error handler does the same for anything else that is written to a
-stream whose encoding lacks a character.
+`plain` converts whole rows. The error handler does the same for other text, if the encoding of its
+stream lacks a character.
 """
 
 import codecs
@@ -36,7 +36,7 @@ _PAIRS = (
 _TABLE = {
     ord(one): other for ones, others in _PAIRS for one, other in zip(ones, others, strict=True)
 }
-_TABLE[ord("🔎")] = "> "  # the palette of Textual asks with it
+_TABLE[ord("🔎")] = "> "  # Textual's palette shows it before its field
 
 
 def plain(text: str) -> str:
@@ -84,7 +84,7 @@ def _handle(error: UnicodeError) -> tuple[str, int]:
 
 
 def wants_ascii(asked: bool | None, environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether to draw with ASCII only: as `asked`, or else if the locale is not UTF-8."""
+    """Return whether to draw in ASCII: `asked` if given, else whether the locale is not UTF-8."""
     return not _utf8_locale(environment) if asked is None else asked
 
 
@@ -103,9 +103,9 @@ def _is_utf8(encoding: str) -> bool:
 
 
 def json_text(value: object, stream: TextIO) -> str:
-    """A value as JSON on one line.
+    """Return a value as JSON on one line.
 
-    What could steer a terminal is escaped, and where the stream is not UTF-8, all beyond ASCII.
+    Control characters are escaped; if the stream is not UTF-8, all non-ASCII characters are too.
     """
     import json
 

@@ -37,8 +37,8 @@ class Axis:
     def place(self, value: float, dots: int) -> int | None:
         """Return the dot of a value, counted from `low`.
 
-        A value outside falls on a dot outside, `FAR` beyond the end at most, so that a line to it
-        leaves the area where it should; None has no place at all.
+        A value outside the axis gets a dot outside, at most `FAR` beyond the end, so that a line to
+        it leaves the area at the right dot. The result is None if the value cannot be drawn.
         """
         share = self.share(value)
         if share is None:

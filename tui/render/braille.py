@@ -50,7 +50,7 @@ class Series:
 
     @property
     def pattern(self) -> tuple[int, int]:
-        """How many columns of dots are drawn, and out of how many."""
+        """The pattern of a dashed line: columns of dots drawn, and columns per period."""
         if self.long:
             return LONG
         return DASHED if self.dashed else DOTTED if self.dotted else SOLID
@@ -64,7 +64,7 @@ class Series:
 class Band:
     """An area between a lower and an upper edge (points x, low, high), stippled, behind lines.
 
-    An edge that has no place on a logarithmic axis lies below all that has.
+    An edge that cannot be placed on a logarithmic axis counts as below its low end.
     """
 
     points: Sequence[tuple[float, float, float]] | Floats
@@ -207,7 +207,7 @@ def _lines(
 def _light(lit: Lit, lines: Ints, pattern: tuple[int, int]) -> None:
     """Set the dots of lines (x0, y0, x1, y1): one per column or row, whichever is more.
 
-    Only the steps inside the area are taken, however far away a line ends.
+    Only steps inside the area are computed, however far away a line ends.
     """
     height, width = lit.shape
     x0, y0, x1, y1 = lines.T
@@ -260,7 +260,7 @@ def _between(points: Floats, x: Axis, y: Axis, width: int, height: int) -> Lit:
 
 
 def _counted(first: Ints, last: Ints) -> tuple[Ints, Ints]:
-    """Return all numbers from each `first` to its `last`, with the index of the pair of each."""
+    """Return all integers from each `first` to its `last`, each with the index of its pair."""
     many = np.maximum(0, last - first + 1)
     which = np.repeat(np.arange(len(many)), many)
     return which, np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many) + first[which]

@@ -33,7 +33,7 @@ def chart(
 ) -> list[Row]:
     """Return what `draw` draws, with axes, in an area of a size (width, height).
 
-    `hair` is an x through which a vertical line goes. Too small an area is left bare.
+    `hair` is the x of a vertical line, if any. If the area is too small, it stays empty.
     """
     from batchscope.tui.render.braille import Grid  # loads numpy
 

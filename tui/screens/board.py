@@ -37,7 +37,7 @@ LEFT = "59%"
 
 
 class BoardScreen(OverlayScreen):
-    """The panes of one sweep, drawn from its journal. It stores nothing of its own."""
+    """The panes of one sweep, drawn from its journal. It stores no data itself."""
 
     PLACE = "board"
     CSS_PATH = "board.tcss"
@@ -264,7 +264,7 @@ class BoardScreen(OverlayScreen):
         if self._said == text:
             self.say("")
 
-    # What the keys do
+    # Keys
 
     def action_pane(self, name: str) -> None:
         """Show a pane full size; if it is shown already, go back."""
@@ -306,7 +306,7 @@ class BoardScreen(OverlayScreen):
             self.say("All panes are shown already")
 
     def action_turn(self, name: str, what: str, step: int) -> None:
-        """Let a pane switch its view, or show why it cannot."""
+        """Switch the view of a pane, or show why that is impossible."""
         pane = self.panes[name]
         answer = pane.turn(what, step)
         if answer:

@@ -50,7 +50,7 @@ class EditScreen(AnsweringScreen):
         yield Rows(id="edit-hints")
 
     def on_mount(self) -> None:
-        """Check the preset as it is."""
+        """Check the preset without changes."""
         self._check(self._draft.assignments)
 
     def on_resize(self) -> None:
@@ -189,7 +189,7 @@ class EditScreen(AnsweringScreen):
         self.query_one(IdleField).leave()
         self._check(self._draft.assignments)
 
-    # What the keys do
+    # Keys
 
     def action_move(self, step: int) -> None:
         """Move the cursor."""

@@ -46,7 +46,7 @@ class Help(Dialog[None]):
         with VerticalScroll(classes="dialog") as dialog:
             dialog.border_subtitle = CLOSING
             if self.app.size.width < WIDTH + FRINGE:
-                dialog.styles.width = "100%"  # a narrow strip of the screen behind is no use
+                dialog.styles.width = "100%"  # no narrow strip of the screen behind
             yield Static(text, markup=False)
 
     def on_key(self, event: events.Key) -> None:

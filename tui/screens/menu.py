@@ -226,7 +226,7 @@ class MenuScreen(AnsweringScreen):
         """Go back to the list and keep the filter; hide an empty one."""
         self._leave_field()
 
-    # What the keys do
+    # Keys
 
     def action_filter(self) -> None:
         """Put the focus into the filter."""

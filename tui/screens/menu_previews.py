@@ -25,12 +25,12 @@ BAR = 20
 def preset_preview(
     offer: Offer, stored: Sequence[StoredSweep], limit: int | None, width: int, height: int
 ) -> list[Row]:
-    """Return what a preset asks and runs.
+    """Return the question of a preset, and the runs it starts.
 
     Args:
         limit: the memory limit of the launch, in bytes.
-        height: rows available; claims take those that the rest leaves, and the last row says how
-            many claims did not fit.
+        height: rows available; claims take the rows that remain, and the last row says how many
+            claims did not fit.
     """
     if offer.preset is None:
         return [

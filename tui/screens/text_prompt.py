@@ -49,7 +49,7 @@ class TextPrompt(Dialog[str | None]):
 
     @on(Input.Changed)
     def typed(self) -> None:
-        """Clear the error: it may not apply any more."""
+        """Clear the error, which may no longer apply."""
         self._refuse("")
 
     @on(Input.Submitted)

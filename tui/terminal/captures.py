@@ -18,10 +18,10 @@ FONTS = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 
 
 def keep(home: Path, folder: str, stem: str, contents: dict[str, str]) -> list[Path]:
-    """Write files with one name and these suffixes; existing ones are kept, so it may get a number.
+    """Write files with one name and these suffixes; add a number if such files exist.
 
     Raises:
-        MachineProblem: the disk refuses.
+        MachineProblem: the files cannot be written.
     """
     place = home / folder
     try:

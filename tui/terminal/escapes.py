@@ -46,7 +46,7 @@ def title(text: str) -> str:
 
 
 def takes_more(descriptor: int | None = None) -> bool:
-    """Return whether a write would not block; by default to standard error, where Textual draws."""
+    """Return whether a write would not block; by default to stderr, to which Textual draws."""
     try:
         if descriptor is None:
             descriptor = sys.__stderr__.fileno() if sys.__stderr__ else -1

@@ -70,7 +70,7 @@ def _series(index: int, faint: bool, theme: Theme, depth: Depth) -> Style:
 
 
 def fainter(colour: str, background: str) -> str:
-    """Return the colour halfway to the background, or as far as it is still visible."""
+    """Return the colour halfway to the background, or as close to it as stays visible."""
     if not background:
         pairs = zip(parts(colour), parts(BETWEEN), strict=True)
         return "#" + "".join(f"{(a + b) // 2:02x}" for a, b in pairs)

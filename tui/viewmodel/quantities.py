@@ -17,8 +17,8 @@ class Quantity:
 
     Args:
         name, tab: its name, and the same in a word.
-        test: what is drawn solid.
-        train: what is drawn dashed beside it, if anything.
+        test: the metric of the solid curve.
+        train: the metric of the dashed curve, if any.
         steep: whether the beginning is far from the rest.
         share: whether it is a fraction, shown with four decimals.
         sized: whether it counts images, so that the batch sizes are drawn for comparison.
@@ -37,7 +37,7 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class XQuantity:
-    """What is along the x axis; `planned` says whether the budget determines where it ends."""
+    """A quantity on the x axis; `planned` says whether the budget determines its end."""
 
     along: Along
     name: str

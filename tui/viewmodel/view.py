@@ -67,7 +67,7 @@ class View:
         self._memory: dict[Any, tuple[Any, Any]] = {}
 
     def adopt(self, state: SweepState, batch: JournalUpdate) -> None:
-        """Use a state that was folded elsewhere."""
+        """Use a state that another thread has folded."""
         self.state, self.loaded = state, True
         self._memory.clear()
         self._name_marks()

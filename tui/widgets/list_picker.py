@@ -69,7 +69,7 @@ class Picker(Rows):
         if not height or not width:
             return
         at = next((i for i, item in enumerate(self._items) if item.key == self.key and item.key), 0)
-        first = 0 if at <= 1 else at  # a heading above the first item is worth seeing
+        first = 0 if at <= 1 else at  # keep a heading above the first item visible
         self._top = max(0, min(self._top, first), at - height + 1)
         self._top = min(self._top, max(0, len(self._items) - height))
         self.show([self._line(item, width) for item in self._items[self._top : self._top + height]])

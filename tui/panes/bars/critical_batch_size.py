@@ -34,7 +34,7 @@ FINE = 96
 
 
 def critical_rows(view: View, width: int, height: int) -> list[Row]:
-    """Return the picture, the table of batch sizes beside it, and the results in words below."""
+    """Return the picture, the table of batch sizes next to it, and the results in words below."""
     critical, noise = view.findings.critical_batch_size, view.findings.noise_scale
     if critical is None or not (critical.sizes or critical.left_out):
         return awaited(view, "no trial has reached its target yet", width, height)

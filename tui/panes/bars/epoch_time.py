@@ -10,7 +10,7 @@ from batchscope.tui.viewmodel.view import View
 
 
 def epoch_time_rows(view: View, label: int, width: int) -> list[Row]:
-    """Return a bar for each configuration with a whole epoch, and a line on how it was timed."""
+    """Return a bar for each configuration with a whole epoch, and a line about the timing."""
     stamp = tuple(view.reached(name) for name in view.preferred), *view.preferred
     times = view.once("times", (stamp, len(view.state.data)), lambda: epoch_times(view.state))
     if not times:

@@ -69,16 +69,16 @@ MEASURED = {metric.name: _bar_of(metric) for metric in BARS}
 """Bars by metric, in the order in which keys step through them."""
 EPOCH_TIME = MEASURED["epoch_seconds"]
 NOISE = MEASURED["noise_scale"]
-"""Means over the seeds, divided last: `engine.analysis.noise_scales`; its interval is not
+"""The ratio of two means over the seeds (`engine.analysis.noise_scales`); its interval is not
 symmetric."""
 SHARPNESS = MEASURED["sharpness"]
 CRITICAL = BarMeasure("steps and samples", "critical", "steps")
-"""For a sweep with a target: not bars but a curve, `tui.panes.bars.critical_batch_size`."""
+"""Drawn as a curve if the sweep has a target: `tui.panes.bars.critical_batch_size`."""
 LINES = {
     BarMeasure("loss between solutions", "loss line", "test_loss"): "loss",
     BarMeasure("accuracy between solutions", "accuracy line", "test_accuracy"): "accuracy",
 }
-"""For a sweep with the line between two solutions: curves, `tui.panes.bars.interpolation`."""
+"""Drawn as curves if the sweep interpolates two solutions: `tui.panes.bars.interpolation`."""
 LINE_ROWS = 14
 
 
@@ -91,12 +91,12 @@ class BarsPane(Pane):
     chosen = 0
 
     def options(self) -> object:
-        """The name of the metric."""
+        """Return the index of the metric."""
         return self.chosen
 
     @property
     def figures(self) -> tuple[BarMeasure, ...]:
-        """The metrics that this sweep has, in the order in which keys step through them."""
+        """The metrics that this sweep has, in the order of the keys."""
         view = self.view
         always, asked, measured = [], [], []
         for metric in BARS:
@@ -113,7 +113,7 @@ class BarsPane(Pane):
             *([CRITICAL] if has_target(view) else []),
             *(MEASURED[metric.name] for metric in asked),
             *(LINES if interpolation.asked_for(view) else []),
-            # last, so that no other changes its place when a trial has measured them
+            # last, so that the others keep their places when a trial measures one of these
             *(MEASURED[metric.name] for metric in measured),
         )
 

@@ -1,4 +1,4 @@
-"""The legend beside the curves: the final value of each, or its value at the cursor."""
+"""The legend next to the curves: the final value of each, or its value at the cursor."""
 
 import math
 from collections.abc import Sequence

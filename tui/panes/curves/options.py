@@ -19,7 +19,7 @@ STRENGTHS = (0.0, 0.6, 0.9, 0.98)
 
 @dataclass(frozen=True, slots=True)
 class Lens:
-    """What keys change.
+    """The options that keys change.
 
     Args:
         chosen, over, smoothing: indices of the metric, the x axis and the strength of smoothing.
@@ -54,13 +54,13 @@ class Lens:
 
     @property
     def quantity(self) -> Quantity:
-        """What is drawn: on a logarithmic y axis the error in place of the accuracy."""
+        """The metric that is drawn; on a logarithmic y axis the error instead of the accuracy."""
         chosen = QUANTITIES[self.chosen]
         return ERROR if chosen is ACCURACY and self.scale == LOG_Y else chosen
 
     @property
     def axle(self) -> XQuantity:
-        """What is along the x axis."""
+        """The quantity on the x axis."""
         return AXLES[self.over]
 
     @property
@@ -75,7 +75,7 @@ class Lens:
 
     @property
     def fitted(self) -> bool:
-        """Whether a line in the logarithm of the steps is fitted to the distance."""
+        """Whether a fitted line (distance against the logarithm of the steps) is drawn."""
         return self.quantity is DISTANCE and self.axle.along == "steps" and self.log_x
 
     @property
@@ -93,7 +93,7 @@ class Lens:
         return replace(self, chosen=(self.chosen + step) % len(QUANTITIES))
 
     def other_axle(self, step: int) -> "Lens":
-        """Return the options with another x axis; zoom and cursor belonged to the old one."""
+        """Return the options with another x axis, without zoom and cursor."""
         over = (self.over + step) % len(AXLES)
         return replace(self, over=over, zoom=0, middle=None, cursor=None)
 
@@ -113,7 +113,7 @@ class Lens:
         return replace(self, zoom=zoom, middle=middle)
 
     def beside(self, spread: bool) -> "Lens | None":
-        """Return the options with the next choice of train curves and bands beside the test curves.
+        """Return the options with the next choice of what is drawn besides the test curves.
 
         Args:
             spread: whether any curve has a spread to draw.

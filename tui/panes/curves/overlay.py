@@ -1,4 +1,4 @@
-"""Overlays: other stored sweeps whose curves are drawn over those of the board."""
+"""Overlays: the curves of other stored sweeps, drawn over those of the board."""
 
 import string
 from pathlib import Path

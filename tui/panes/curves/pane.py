@@ -30,7 +30,7 @@ LEGEND_FROM = 50
 
 
 class CurvesPane(Pane):
-    """Draws one metric of all configurations as curves, with a legend beside them."""
+    """Draws one metric of all configurations as curves, with a legend next to them."""
 
     NAME, TITLE = "curves", "accuracy"
     TOPICS = ("epochs", "trials", "data")
@@ -42,7 +42,7 @@ class CurvesPane(Pane):
         self._columns = 1
 
     def options(self) -> object:
-        """The lens and the overlaid sweeps: what decides how the pane looks."""
+        """Return the lens and the overlaid sweeps."""
         return self.lens, tuple(overlay.stamp for overlay in self.overlays)
 
     @property
@@ -159,7 +159,7 @@ class CurvesPane(Pane):
         self._curves()
 
     def body(self, width: int, height: int) -> Sequence[Row]:
-        """Return the curves, with the legend and its numbers beside them where there is room."""
+        """Return the curves, with the legend and its numbers next to them if there is room."""
         curves = self._curves()
         if not curves:
             any_epoch = any(self.view.reached(name) for name in self.view.order)
@@ -224,7 +224,7 @@ class CurvesPane(Pane):
         return zoomed(whole_x(self.view, lens, curves), lens, curves)
 
     def sources(self) -> list[CurveSource]:
-        """Return the sweeps whose curves are drawn, the board's own first."""
+        """Return the sweeps that the pane draws, the board's own first."""
         return [own(self.view, self.lens.rivals), *sources(self.view, self.overlays)]
 
     @property

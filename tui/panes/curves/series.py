@@ -21,7 +21,7 @@ BANDS_MOST = 12
 
 @dataclass(frozen=True, slots=True)
 class CurveSource:
-    """A sweep whose curves are drawn; the board's own sweep has no title."""
+    """A sweep to draw as curves; the board's own sweep has no title."""
 
     key: str
     title: str
@@ -36,10 +36,10 @@ class CurveSource:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlottedCurve:
-    """A curve as it was measured (`raw`) and as it is drawn (`shown`).
+    """A curve, as measured (`raw`) and as drawn (`shown`).
 
-    `planned` is where its budget ends on the x axis, 0 if that is not known; `stamp` changes when
-    the points or the mark do.
+    `planned` is the x at which its budget ends, 0 if unknown; `stamp` changes when the points or
+    the mark do.
     """
 
     source: CurveSource
@@ -53,22 +53,22 @@ class PlottedCurve:
 
     @property
     def key(self) -> tuple[str, str, bool]:
-        """What identifies the curve."""
+        """The identity of the curve: its sweep, configuration and whether it is a train curve."""
         return self.source.key, self.name, self.train
 
     @property
     def own(self) -> bool:
-        """Whether it belongs to the board's own sweep."""
+        """Whether the curve belongs to the board's own sweep."""
         return not self.source.title
 
     @property
     def end(self) -> float:
-        """Where it ends, or will end."""
+        """The x at which the curve ends, or will end."""
         return max(self.planned, float(self.raw.x.max()))
 
     @property
     def spread(self) -> bool:
-        """Whether there is a spread over seeds."""
+        """Whether the curve has a spread over two or more seeds."""
         return not self.train and bool((self.raw.n > 1).any())
 
 
@@ -78,7 +78,7 @@ def raw_behind(curves: Sequence[PlottedCurve]) -> bool:
 
 
 def banded(curves: Sequence[PlottedCurve]) -> list[PlottedCurve]:
-    """Return the curves whose spread is drawn: none where too many bands would overlap."""
+    """Return the curves to draw with a band for their spread: none if too many would overlap."""
     bands = [one for one in curves if one.spread]
     return bands if len(bands) <= BANDS_MOST else []
 
@@ -140,7 +140,7 @@ def _smooth(raw: "Curve", strength: float) -> "Curve":
 
 
 def _planned(view: View, name: str, lens: Lens) -> float:
-    """Return where the budget ends on the x axis; 0 if it does not determine that."""
+    """Return the x at which the budget ends; 0 if the budget does not determine it."""
     along = lens.axle.along
     trials = view.state.replicates(name)
     for trial in trials:
@@ -154,12 +154,12 @@ def _planned(view: View, name: str, lens: Lens) -> float:
 
 
 def planned_end(view: View, lens: Lens) -> float:
-    """Return where the longest budget of the sweep ends on the x axis."""
+    """Return the x at which the longest budget of the sweep ends."""
     return max((_planned(view, name, lens) for name in view.order), default=0.0)
 
 
 def _ends_at(view: View, along: str, steps: int, samples: int, name: str) -> float:
-    """Return where a budget ends whose batch size changes, from its steps and images in total."""
+    """Return the end of a budget with a changing batch size, from its total steps and images."""
     data = view.state.data.get(view.state.configurations[name].settings.data.name)
     epochs = -(-samples // data.train) if data else 0
     return float({"steps": steps, "samples": samples}.get(along, epochs))

@@ -16,13 +16,13 @@ NAMES = {
 }
 NAME, COLUMN = 14, 14
 PICTURE_LEAST, PICTURE_ROWS = 28, 5
-"""A picture is no narrower or lower than this; the table then begins below the pane's edge."""
+"""The smallest width and height of a picture; the table below it may need scrolling."""
 
 Entry = tuple[Mark, PooledCompetition]
 
 
 def contest_rows(shown: Sequence[Entry], pair: Pair, width: int, height: int) -> list[Row]:
-    """A picture for each configuration, as many as there is room for, and the table of all."""
+    """Return a picture for each configuration, as many as fit, and one table of all of them."""
     table = _table(shown, width)
     wide = max(sum(len(text) for text, _ in line) for line in table)
     if len(shown) == 1 and width - wide - 3 >= PICTURE_LEAST:
@@ -61,7 +61,7 @@ def _picture(entry: Entry, pair: Pair, width: int, height: int) -> list[Row]:
 
 
 def arrows(competing: Competing, pair: Pair, style: str) -> list[Arrow]:
-    """The first small step, those after it, and the large step."""
+    """Return arrows for the first small step, the sum of the later ones, and the large step."""
     small, large = pair
     rest = large // small - 1
     origin, end = (0.0, 0.0), (competing.total, 0.0)
@@ -73,7 +73,7 @@ def arrows(competing: Competing, pair: Pair, style: str) -> list[Arrow]:
 
 
 def _table(shown: Sequence[Entry], width: int) -> list[Row]:
-    """Figures as rows, configurations as columns; mean and deviation over the draws."""
+    """Return a table of mean and deviation over the draws: one column per configuration."""
     room = max(1, (width - NAME) // COLUMN)
     entries = shown[:room]
     lines: list[Row] = []
@@ -101,5 +101,5 @@ def _figure(figure: tuple[float, float] | None) -> Row:
 
 
 def _outside(share: float | None) -> tuple[str, str]:
-    """What the large step has outside the plane, as a share of all its length."""
+    """Return the share of the large step's length that lies outside the plane, as a table cell."""
     return cell("–" if share is None else f"{share:.3f}", COLUMN)

@@ -17,7 +17,7 @@ TALLEST = 4
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """What a row shows: `part`, and `before` it what came early; each with a word for it."""
+    """A histogram of the norms `part`, labelled `tag`, and of the early norms `before`, if any."""
 
     head: Row
     style: str
@@ -27,21 +27,21 @@ class Histogram:
 
     @property
     def parts(self) -> list[Norms]:
-        """What is drawn."""
+        """The norms that are drawn, early ones first."""
         return [self.part] if self.before is None else [self.before, self.part]
 
     @property
     def level(self) -> float | None:
-        """The mean that is brought to the common one."""
+        """The mean that normalizing scales: of the late norms, else of the early ones."""
         means = [part.mean for part in reversed(self.parts)]
         return next((mean for mean in means if mean), None)
 
 
 def norm_rows(shown: Sequence[Histogram], width: int, height: int, normalized: bool) -> list[Row]:
-    """A row each or more where there is room, over one axis.
+    """Return the histograms over one axis, one or more rows each, depending on the room.
 
-    Normalized, each lies where it would with all norms times one factor, which brings its mean to
-    the mean of all means: only the spread differs, and its share of the mean is left as it was.
+    If `normalized`, the norms of each histogram are multiplied by one factor that moves their mean
+    to the mean of all means. This keeps the coefficient of variation, so only spreads differ.
     """
     factors = _factors(shown) if normalized else [1.0] * len(shown)
     low, high = _span(shown, factors)
@@ -75,7 +75,7 @@ def norm_rows(shown: Sequence[Histogram], width: int, height: int, normalized: b
 
 
 def heights(count: int, height: int) -> tuple[int, int]:
-    """Rows of each histogram, and empty ones below it, so that all and the axis fill an area."""
+    """Return the rows of each histogram and the empty rows below it, so that all fill `height`."""
     tall = min(TALLEST, max(1, (height - 1) // count))
     return tall, 1 if count * (tall + 1) < height else 0
 
@@ -88,7 +88,7 @@ def _factors(shown: Sequence[Histogram]) -> list[float]:
 
 
 def _overlaid(early: list[float], late: list[float], style: str) -> Row:
-    """Late as blocks; where only early norms fell, a shade."""
+    """Return the late norms as blocks, with a shade in columns that hold only early norms."""
     runs: list[tuple[str, str]] = []
     for block, before in zip(blocks(late), early, strict=True):
         only_early = block == " " and before > 0
@@ -97,7 +97,7 @@ def _overlaid(early: list[float], late: list[float], style: str) -> Row:
 
 
 def _figures(part: Norms, factor: float, normalized: bool) -> Row:
-    """Mean and coefficient of variation; where all means are alike, the latter first."""
+    """Return mean and coefficient of variation; the latter first if the means are normalized."""
     mean, cv = part.mean, part.cv
     broken = f" {part.broken:,} not finite" if part.broken else ""
     means = number(mean * factor if mean is not None else None)
@@ -114,7 +114,7 @@ def _figures(part: Norms, factor: float, normalized: bool) -> Row:
 
 
 def _span(shown: Sequence[Histogram], factors: list[float]) -> tuple[float, float]:
-    """From the smallest norm to the largest, in bins, a little room at either side."""
+    """Return the range of all norms in bins, with a margin at both ends."""
     inside = [
         index + math.log10(factor) * BINS_PER_DECADE
         for each, factor in zip(shown, factors, strict=True)
@@ -126,7 +126,7 @@ def _span(shown: Sequence[Histogram], factors: list[float]) -> tuple[float, floa
 
 
 def _axis(low: float, high: float, columns: int) -> str:
-    """Round norms below the columns that they fall on."""
+    """Return the axis labels: round norms below their columns."""
     axis = Axis(_norm_at(low), _norm_at(high), log=True)
     line = [" "] * columns
     free = 0
@@ -140,5 +140,5 @@ def _axis(low: float, high: float, columns: int) -> str:
 
 
 def _norm_at(index: float) -> float:
-    """The norm at which a bin begins."""
+    """Return the lower edge of a bin, as a norm."""
     return float(10.0 ** ((index - 1) / BINS_PER_DECADE + LOWEST))

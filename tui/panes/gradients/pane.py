@@ -37,7 +37,7 @@ LAYER_PARTS = (
     (0.8, 1.0, "last fifth of the steps"),
 )
 T = TypeVar("T")
-Parts = tuple[Norms, Norms, bool]  # early, late, and whether late has begun
+Parts = tuple[Norms, Norms, bool]  # early norms, late norms, and whether the late part has begun
 
 
 class GradientsPane(Pane):
@@ -167,7 +167,7 @@ class GradientsPane(Pane):
         histograms = [Histogram(*each) for each in zip(heads, styles, probed, tags, strict=True)]
         return norm_rows(histograms, width, height, self.normalized)
 
-    # What there is
+    # Data
 
     def _steps(self) -> list[Histogram]:
         label = self.view.label_width(LABEL_MOST)
@@ -216,7 +216,7 @@ class GradientsPane(Pane):
 
     @property
     def _at(self) -> float:
-        """The selected moment, or else the last one."""
+        """The selected moment; the last one if none is selected."""
         known = self._moments
         if self.moment in known or not known:
             return self.moment or 0.0
@@ -244,11 +244,11 @@ class GradientsPane(Pane):
         return ["steps", *layers, *drawn, *probe_data.pairs(state)]
 
     def _once(self, key: object, compute: Callable[[], T]) -> T:
-        """Return a value of the probes, computed again after a probe or a change of the trials."""
+        """Return a value from the probes; compute it again if probes or trials have changed."""
         moved = self.view.moved
         return self.view.once(("probe", key), (moved["probes"], moved["trials"]), compute)
 
-    # What the keys do
+    # Keys
 
     def _next_source(self, step: int) -> str:
         known = self._sources()
@@ -270,14 +270,14 @@ class GradientsPane(Pane):
         self.moment = known[at] if at < len(known) - 1 else None
         return ""
 
-    # What is said
+    # Texts
 
     def _no_probe(self) -> str:
         asked = any(c.settings.probe.at for c in self.view.state.configurations.values())
         return "nothing has been probed yet" if asked else NO_PROBE
 
     def _heads(self, drawn: list[PooledDraws]) -> list[Row]:
-        """Marker and size; the configuration too where there are several, once for its sizes."""
+        """Return marker and batch size of each row; the configuration too if there are several."""
         several = len({each.configuration for each in drawn}) > 1
         label = self.view.label_width(LABEL_MOST) if several else 0
         digits = max(len(f"{each.batch_size:,}") for each in drawn)

@@ -1,4 +1,4 @@
-"""What the probes of a sweep found, gathered over the seeds: moments, draws and competitions."""
+"""The results of a sweep's probes, pooled over the seeds: moments, draws and competitions."""
 
 import math
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ MEASURES = ("cosine", "length_ratio", "straightness", "step_cosine")
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Single gradient values of several seeds: counts a bin, deviation, and the mean kurtosis."""
+    """Single gradient values of several seeds: counts by bin, deviation, and mean kurtosis."""
 
     bins: dict[int, int]
     std: float | None
@@ -24,7 +24,7 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class PooledDraws:
-    """Batches of one size, drawn at the weights of one configuration; all seeds together."""
+    """Gradients of batches of one size at the weights of one configuration, over all seeds."""
 
     configuration: str
     batch_size: int
@@ -32,18 +32,18 @@ class PooledDraws:
 
     @property
     def norms(self) -> Pool:
-        """All their norms."""
+        """The norms of all draws."""
         return Pool(Norms([each.norms]) for each in self.draws)
 
     @property
     def cosine(self) -> float | None:
-        """Mean cosine between two gradients of a seed."""
+        """The mean cosine between two gradients of the same seed."""
         known = [d.pairwise_cosine for d in self.draws if d.pairwise_cosine is not None]
         return sum(known) / len(known) if known else None
 
     @property
     def values(self) -> Values:
-        """All their single values; the kurtosis is the mean over the seeds."""
+        """The single gradient values of all draws; the kurtosis is the mean over the seeds."""
         parts = [each.values for each in self.draws if each.values is not None]
         bins: dict[int, int] = {}
         for each in parts:
@@ -60,23 +60,23 @@ class PooledDraws:
 
 @dataclass(frozen=True, slots=True)
 class PooledCompetition:
-    """Small steps against one large step in one configuration; all seeds together."""
+    """Small steps compared with one large step in one configuration, over all seeds."""
 
     configuration: str
     parts: list[Competition]
 
     def figure(self, measure: str) -> tuple[float, float] | None:
-        """Mean and deviation over all draws."""
+        """Return mean and deviation of a measure over all draws."""
         return pooled((*getattr(part, measure), part.draws) for part in self.parts)
 
     @property
     def draws(self) -> int:
-        """Draws of all seeds."""
+        """The number of draws of all seeds."""
         return sum(part.draws for part in self.parts)
 
     @property
     def outside(self) -> float | None:
-        """Mean share of a large step's length that lies outside the plane of the small ones."""
+        """The mean share of a large step's length that lies outside the plane of the small ones."""
         shares = [
             each.outside / length
             for part in self.parts
@@ -87,7 +87,7 @@ class PooledCompetition:
 
     @property
     def picture(self) -> Competing | None:
-        """The mean of the examples."""
+        """The mean of the stored examples; None without any."""
         examples = [example for part in self.parts for example in part.examples]
         if not examples:
             return None
@@ -104,17 +104,17 @@ class PooledCompetition:
 
 
 def moments(state: SweepState) -> list[float]:
-    """The shares of the budget at which any trial was probed, first to last."""
+    """Return the shares of the budget at which any trial was probed, in ascending order."""
     return sorted({probe.at_share for trial in state.trials.values() for probe in trial.probes})
 
 
 def has_draws(state: SweepState) -> bool:
-    """Whether gradients were drawn at frozen weights anywhere."""
+    """Return whether any probe drew gradients at frozen weights."""
     return any(probe.draws for trial in state.trials.values() for probe in trial.probes)
 
 
 def pairs(state: SweepState) -> list[Pair]:
-    """The competitions that were held, by their batch sizes."""
+    """Return the batch sizes, small and large, of all competitions in the sweep."""
     return sorted(
         {
             (each.small, each.large)
@@ -126,7 +126,7 @@ def pairs(state: SweepState) -> list[Pair]:
 
 
 def drawn_at(state: SweepState, order: list[str], moment: float) -> list[PooledDraws]:
-    """By configuration, then by the size that was drawn."""
+    """Return the draws at one moment, ordered by configuration, then by batch size."""
     drawn: list[PooledDraws] = []
     for name in order:
         sizes: dict[int, list[Draws]] = {}
@@ -140,7 +140,7 @@ def drawn_at(state: SweepState, order: list[str], moment: float) -> list[PooledD
 def contests_at(
     state: SweepState, order: list[str], moment: float, pair: Pair
 ) -> list[PooledCompetition]:
-    """One for each configuration that held this competition."""
+    """Return this competition at one moment, for each configuration that has it."""
     contests: list[PooledCompetition] = []
     for name in order:
         parts = [
@@ -155,7 +155,7 @@ def contests_at(
 
 
 def versus(pair: Pair) -> str:
-    """1+1 vs 2, or 16×4 vs 64: the batch sizes, and how often the small one is taken."""
+    """Format the batch sizes with the number of small steps: `1+1 vs 2` or `16×4 vs 64`."""
     small, large = pair
     times = large // small
     return f"{small}+{small} vs {large}" if times == 2 else f"{times}×{small} vs {large}"

@@ -1,6 +1,6 @@
 """Histograms of single gradient values on a signed logarithmic axis, as rows.
 
-Counts are drawn by their logarithm too: the tails hold few values, and those are looked for.
+Counts are logarithmic too, because the tails, which matter here, hold few values.
 """
 
 import math
@@ -21,7 +21,7 @@ HIDDEN = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Valued:
-    """One distribution, and how it is headed."""
+    """The gradient values of one row, with its heading and style."""
 
     head: Row
     style: str
@@ -29,7 +29,7 @@ class Valued:
 
 
 def value_rows(shown: Sequence[Valued], width: int, height: int) -> list[Row]:
-    """Negative values to the left, positive ones to the right of a column for the smallest."""
+    """Return the histograms: negative values left, positive right, the smallest in the middle."""
     low, high = span([each.values.bins for each in shown])
     left = max(sum(len(text) for text, _ in each.head) for each in shown)
     half = max(1, (width - left - FIGURES - 1) // 2)
@@ -46,7 +46,7 @@ def value_rows(shown: Sequence[Valued], width: int, height: int) -> list[Row]:
 
 
 def span(bins: Sequence[dict[int, int]]) -> tuple[int, int]:
-    """The magnitudes' first and last bin; the thousandth that is smallest falls to the middle."""
+    """Return the first and last bin of magnitudes; the smallest 0.1 % go to the middle column."""
     counts: dict[int, int] = {}
     for each in bins:
         for index, count in each.items():
@@ -64,7 +64,7 @@ def span(bins: Sequence[dict[int, int]]) -> tuple[int, int]:
 
 
 def columns_of(bins: dict[int, int], low: int, high: int, half: int) -> list[float]:
-    """Heights, 2 · `half` + 1 of them: log(1 + count), the middle one for all below `low`."""
+    """Return 2 · `half` + 1 heights, log(1 + count); the middle one is for bins below `low`."""
     positive = {index: count for index, count in bins.items() if index >= low}
     negative = {-index: count for index, count in bins.items() if -index >= low}
     middle = sum(count for index, count in bins.items() if abs(index) < low)
@@ -73,12 +73,12 @@ def columns_of(bins: dict[int, int], low: int, high: int, half: int) -> list[flo
 
 
 def least(low: int) -> float:
-    """Below this magnitude, values count as the middle."""
+    """Return the magnitude below which values belong to the middle column."""
     return signed_edges(low)[0]
 
 
 def signed_axis(low: int, high: int, half: int) -> str:
-    """Round magnitudes below the columns that they fall on, on both sides of the middle."""
+    """Return the axis labels: round magnitudes below their columns, on both sides of the middle."""
     axis = Axis(signed_edges(low)[0], signed_edges(high)[1], log=True)
     line = [" "] * (2 * half + 1)
     _write(line, half, "╵0")
@@ -90,14 +90,14 @@ def signed_axis(low: int, high: int, half: int) -> str:
 
 
 def _write(line: list[str], at: int, text: str) -> None:
-    """Write where nothing stands yet, with a space at either side."""
+    """Write a text into the line if its place, and a space on both sides, is free."""
     around = line[max(0, at - 1) : at + len(text) + 1]
     if at >= 0 and at + len(text) <= len(line) and not "".join(around).strip():
         line[at : at + len(text)] = text
 
 
 def _figures(values: Values) -> Row:
-    """Kurtosis, which is 3 for a normal distribution, and deviation."""
+    """Return kurtosis (3 for a normal distribution) and deviation as table cells."""
     return row(
         (" κ ", "dim"),
         cell(number(values.kurtosis), 6, "strong", right=True),

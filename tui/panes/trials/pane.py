@@ -76,7 +76,7 @@ class TrialsPane(Pane):
         return trials[self._at(trials)] if trials else None
 
     def options(self) -> object:
-        """Return the selected trial, and whether it is marked: only the current pane does."""
+        """Return the selected trial, and whether to mark it: only the current pane marks it."""
         return self.chosen, self.current
 
     def move(self, rows: int) -> bool:
@@ -128,7 +128,7 @@ class TrialsPane(Pane):
         return max(0, running[0] - 1) if running else 0
 
     def body(self, width: int, height: int) -> Sequence[Row]:
-        """Return the rows, made when they are drawn."""
+        """Return the rows, which are created only when they are drawn."""
         trials = self._trials()
         if not trials:
             return awaited(self.view, "No trials yet", width, height)

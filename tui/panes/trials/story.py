@@ -76,7 +76,7 @@ def _reach(trial: TrialState) -> Row:
 
 
 def why(trial: TrialState) -> str:
-    """Return why a trial ended, to follow its status; a skip says by whom."""
+    """Return why a trial ended, as text after its status; a skip says by whom."""
     reason = printable(trial.reason)
     if trial.status == "skipped" and reason in ("skipped on request", "skipped by you"):
         return " by you"
