@@ -42,12 +42,12 @@ class LayerNorms:
 
 
 def has_layer_norms(trial: TrialState) -> bool:
-    """Return whether a trial has stated gradient norms by layer."""
+    """Return whether a trial has reported gradient norms by layer."""
     return len(trial.records.column("layer_mean")) > 0
 
 
 def stated_norms(trial: TrialState) -> Iterator[tuple[int, int, list[LayerNorms]]]:
-    """Return each epoch that states norms by layer: its number, its last step, and the norms.
+    """Yield each epoch that reports norms by layer: its number, its last step, and the norms.
 
     They are of the steps since the epoch that last did.
     """
@@ -100,7 +100,7 @@ class Moments:
 
 
 def _shared(trial: TrialState, sums: list[Moments]) -> list[LayerNorms]:
-    """The norms of each layer, once the share of each is known."""
+    """Return the norms of each layer with its share of the gradient's energy; empty if unknown."""
     if not trial.started or not any(one.count for one in sums):
         return []
     energies = [one.mean**2 + one.squares / one.count for one in sums]

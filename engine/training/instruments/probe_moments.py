@@ -51,7 +51,7 @@ class Moments:
         return 1.0 if self.left[-1:] == [1.0] else None
 
     def put_back(self, share: float) -> None:
-        """Insert a share again that `reached` has removed, until its probe is complete."""
+        """Insert again a share that `reached` removed, until its probe is complete."""
         self.left.insert(0, share)
 
     def take(self, share: float) -> None:

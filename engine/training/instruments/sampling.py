@@ -7,7 +7,7 @@ SAMPLES_PER_RUN = 500
 
 
 def steps_apart(epoch_steps: int, total_steps: int | None, least: int = 1) -> int:
-    """Return the number of steps from one measurement to the next.
+    """Return the interval between two measurements, in optimizer steps.
 
     It gives about 500 measurements a run, at least one in 16 steps and at least one an epoch. It
     has no divisor in common with the steps of an epoch, so a smaller last batch is measured neither
