@@ -146,7 +146,7 @@ class Host:
                 return
 
     def close(self) -> None:
-        """Let the worker end after its current order."""
+        """Tell the worker to end after its current order."""
         if self._process.stdin:
             self._process.stdin.close()
 

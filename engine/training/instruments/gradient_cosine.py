@@ -1,4 +1,4 @@
-"""How well the gradients of two successive steps agree: the cosine between them.
+"""Measures the cosine between the gradients of two successive steps.
 
 For two batches of B samples at the same weights, E[g·g'] = |G|² and E|g|² = |G|² + tr(Σ)/B
 (McCandlish et al. 2018, arXiv:1812.06162, appendix A.1), so the cosine is near
@@ -39,7 +39,7 @@ class GradientCosine(Instrument):
 
     @classmethod
     def of(cls, view: TrainingView) -> "GradientCosine":
-        """Build it for a training: one pair in at most 64 or 128 steps, about one or more an epoch."""
+        """Build it for a training: at least about one pair per epoch, and per 64 or 128 steps."""
         most = APART_WITHOUT_GRADIENT if view.descends else MOST_APART
         fitting = min(most, view.epoch_steps).bit_length() - 1
         return cls(view.gradient, max(2, 1 << fitting))
