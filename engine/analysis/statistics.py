@@ -78,7 +78,7 @@ def interval(of: Estimate, level: float = LEVEL) -> tuple[float, float]:
 
 
 def p_value(of: Estimate) -> float | None:
-    """Return the two-sided p value of no effect; None without an effect and a spread."""
+    """Return the two-sided p value of no effect; None if effect and standard error are both 0."""
     if of.error == 0:
         return None if of.effect == 0 else 0.0
     return 2 * _below(of.df, -abs(of.effect) / of.error)

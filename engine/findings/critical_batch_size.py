@@ -46,14 +46,14 @@ def regime_at(batch_size: float, critical: float) -> Regime:
 def regime_within(
     batch_size: float, value: float | None, low: float, high: float
 ) -> tuple[Regime, bool]:
-    """Return the regime of a batch size, and whether it is certain.
+    """Return the regime of a batch size, and whether the whole interval agrees.
 
     It is certain if both ends of the interval of the critical batch size give the same regime.
 
     Args:
         batch_size: in samples.
         value: the critical batch size; without it, the regime is known only if it is certain.
-        low, high: ends of its interval; 0 and infinity if there is no such end.
+        low, high: ends of its interval; 0 or infinity where it is unbounded.
     """
     at_low, at_high = regime_at(batch_size, low), regime_at(batch_size, high)
     sure = at_low == at_high
@@ -269,14 +269,14 @@ def _why(state: SweepState, candidates: Iterable[Configuration], awaited: bool) 
 
 
 def _some(names: Sequence[str]) -> str:
-    """Return one or two names, or the first and the number of the others."""
+    """List one or two names, or the first and the number of the others."""
     if len(names) <= 2:
         return " and ".join(names)
     return f"{names[0]} and {len(names) - 1} more"
 
 
 def _lack(reached: Sequence[_Reached]) -> str:
-    """Return why no curve can be fitted; empty if one can."""
+    """Return why no curve can be fitted; empty if it can."""
     if len(reached) < LEAST_SIZES:
         some = {0: "no batch size", 1: "only one batch size"}.get(len(reached))
         some = some or f"only {len(reached)} batch sizes"

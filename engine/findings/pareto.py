@@ -100,12 +100,12 @@ def pareto(state: SweepState) -> list[Point]:
 
 
 def _stacked(one: _Measured) -> int:
-    """Return how many replicates share each of its times."""
+    """Return the number of replicates that share each time of a configuration."""
     return max(one.times.stacks, default=1)
 
 
 def _leaders(group: Sequence[_Measured]) -> list[_Measured]:
-    """Return those on the front, among configurations of the same stack size."""
+    """Return the configurations on the front; all have the same stack size."""
     ahead = front([(each.time.mean, each.accuracy.mean) for each in group])
     return [each for each, first in zip(group, ahead, strict=True) if first]
 

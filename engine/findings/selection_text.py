@@ -28,7 +28,7 @@ def choice_text(choice: TuningChoice) -> str:
 
 
 def _value_text(choice: TuningChoice) -> str:
-    """Return the value of the measure that decided."""
+    """Format the value of the selection criterion."""
     value = choice.value or 0.0
     digits = {"validation_accuracy": ".4f", "validation_loss": ".4g"}
     return f"{value:{digits.get(choice.by, ',.0f')}}"
