@@ -1,4 +1,4 @@
-"""Gradient norms by layer, as a trial states them: mean, variation, and share of the whole.
+"""Gradient norms by layer, as a trial reports them: mean, variation, and share of the total.
 
 For the layers l of a network |g|² = Σ_l |g_l|², so the share of a layer is E|g_l|² ÷ Σ_k E|g_k|²,
 with means over the measured steps: the shares of all layers sum up to 1.

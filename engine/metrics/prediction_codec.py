@@ -17,7 +17,7 @@ LEVEL = 9
 
 
 def pack(missed: bytes) -> bytes:
-    """Compress the bytes of one trial, one byte for each image."""
+    """Compress the predictions of one trial, one byte per image."""
     return zlib.compress(missed, LEVEL)
 
 

@@ -1,4 +1,4 @@
-"""How much of a value is rounding: two seeds that happen to agree are no proof of certainty."""
+"""Computes the variance that rounding adds: two seeds that happen to agree prove no certainty."""
 
 from batchscope.engine.data.validation_split import validation_size
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
@@ -36,7 +36,7 @@ def rounding_variance(state: SweepState, trial: TrialState, measure: str, value:
 
 
 def single_variance(value: float) -> float:
-    """Return the variance of the rounding in a figure of float32 values: (10⁻⁶ × value)²."""
+    """Return the rounding variance of a sum over float32 values: (10⁻⁶ × value)²."""
     return (SINGLE_ROUNDING * value) ** 2
 
 
@@ -46,7 +46,7 @@ def _test_images(state: SweepState, trial: TrialState) -> int:
 
 
 def _of_images(images: int) -> float:
-    """Return the variance of a share of so many images; 0 without any."""
+    """Return the rounding variance of a fraction of images: 1/(12 · images²); 0 without any."""
     return 1 / images**2 / 12 if images else 0.0
 
 

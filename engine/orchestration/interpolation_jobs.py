@@ -1,4 +1,4 @@
-"""Let workers measure loss and accuracy along the lines between two solutions."""
+"""Has workers measure loss and accuracy along the lines between two solutions."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -56,7 +56,7 @@ class InterpolationJobs:
         }
 
     async def draw(self, member: WorkerHandle, pair: interpolation_lines.Pair) -> bool:
-        """Let a worker measure a line; return False if the worker was lost.
+        """Have a worker measure a line; return False if the worker was lost.
 
         After too many lost workers the line is given up and the sweep continues without it.
         """
