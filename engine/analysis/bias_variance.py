@@ -70,7 +70,7 @@ NAMES = ("error", "bias", "+ net variance", "(variance)")
 def part_lines(rows: Sequence[BiasVariance]) -> list[str]:
     """Return a line for each configuration, in percent ± the jackknife's standard error.
 
-    The parts of three seeds have no error. Without any configuration there is no line.
+    With three seeds the parts have no standard error. Empty if no configuration qualifies.
     """
     if not rows:
         return []

@@ -108,7 +108,7 @@ def bars(state: SweepState, measure: str) -> dict[str, Mean]:
 def ratios(state: SweepState, means: dict[str, Mean]) -> dict[str, float]:
     """Return the time of the next smaller batch size ÷ the time, for comparable configurations.
 
-    The next smaller one is the next with a value; there is no ratio if its stacks had another size.
+    Batch sizes without a value are skipped; no ratio is given if the stack sizes differ.
     """
     factors: dict[str, float] = {}
     for family in _families(state):

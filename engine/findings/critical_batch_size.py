@@ -1,4 +1,4 @@
-"""Estimates the critical batch size of a sweep whose trials train to a target.
+"""Estimates the critical batch size of a sweep with trials that train to a target.
 
 A batch size counts only if all trials of one configuration reached the target: a mean over those
 that did would flatter it. If a batch size has several configurations (several learning rates), the
@@ -123,7 +123,7 @@ class Critical(Struct, frozen=True, kw_only=True):
         value: B_crit in samples.
         low, high: its interval with coverage 1 − `level`; None if it has no such end.
         level: significance level.
-        above, below: bounds that are known if there is no `value`.
+        above, below: known bounds if `value` is None.
         steps_min, samples_min: S_min and E_min, the fewest possible steps and samples.
         above_linear: batch size of Zhang et al. 2024, with its interval in `above_linear_low` and
             `above_linear_high`.
@@ -133,7 +133,7 @@ class Critical(Struct, frozen=True, kw_only=True):
         n: number of seeds.
         sizes: the batch sizes on the curve.
         left_out: the batch sizes that are not on the curve.
-        reason: why there is no `value`.
+        reason: why `value` is None.
         remarks: remarks on the data and the fit.
         provisional: whether open trials may still change the result.
     """

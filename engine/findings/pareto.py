@@ -37,8 +37,9 @@ class Point(Struct, frozen=True, kw_only=True):
         seconds: training time in seconds.
         accuracy: test accuracy as a fraction.
         front: whether it is on the front, by the means, among those of equal `stacked`.
-        told: for a point behind the front, whether a point of the front is at least as good in
-            both means and significantly better in one of them.
+        told: whether the difference to the front is significant: for a point behind the front,
+            whether a point of the front is at least as good in both means and significantly
+            better in one of them.
         stacked: number of replicates that share the seconds.
     """
 

@@ -49,7 +49,7 @@ def has_layer_norms(trial: TrialState) -> bool:
 def stated_norms(trial: TrialState) -> Iterator[tuple[int, int, list[LayerNorms]]]:
     """Yield each epoch that reports norms by layer: its number, its last step, and the norms.
 
-    They are of the steps since the epoch that last did.
+    The norms are those of the steps since the previous such epoch.
     """
     layers = trial.started.layers if trial.started else ()
     records = trial.records
@@ -66,7 +66,7 @@ def stated_norms(trial: TrialState) -> Iterator[tuple[int, int, list[LayerNorms]
 def layer_norms(trial: TrialState, start: float = 0.0, stop: float = 1.0) -> list[LayerNorms]:
     """Return the norms of each layer over a share of the planned steps, empty where unknown.
 
-    What an epoch states counts where the middle of its steps lies within `start` <= share < `stop`,
+    An epoch's norms count if the middle of their steps lies within `start` <= share < `stop`,
     or beyond a `stop` of 1.
     """
     planned, before = trial.planned_steps, 0

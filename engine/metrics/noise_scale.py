@@ -83,7 +83,7 @@ def noise_over(trials: Iterable[TrialState], start: float = 0.0, stop: float = 1
 def noise_scale_growth(_: SweepState, trial: TrialState) -> float | None:
     """Return the noise scale of the second half of the planned steps ÷ that of the first half.
 
-    None where one of them is undetermined.
+    None if one of them is undetermined.
     """
     first, second = noise_over([trial], 0.0, 0.5).scale, noise_over([trial], 0.5, 1.0).scale
     return second / first if first and second is not None else None

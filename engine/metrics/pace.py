@@ -10,7 +10,7 @@ from batchscope.engine.journal.sweep_state import SweepState, TrialState
 def pace(state: SweepState, trials: Iterable[TrialState]) -> tuple[float | None, float | None]:
     """Return the median seconds per epoch, and the median images per second.
 
-    The medians are over the whole epochs of all the trials. The first epoch of a trial includes
+    The medians are over the complete epochs of all trials. The first epoch of a trial includes
     warm-up, so it is left out where there are others, and so is an epoch that the budget cut
     short. None where no epoch is left.
     """

@@ -13,10 +13,10 @@ SINGLE_ROUNDING = 1e-6
 def rounding_variance(state: SweepState, trial: TrialState, measure: str, value: float) -> float:
     """Return the variance of the rounding in the value of a measure of a trial.
 
-    A value that comes in steps has step² / 12: an accuracy, or a part of the error, comes in images
-    over their count, and what it took to reach a target is counted from one check to the next. A
-    gap is the difference of two accuracies. Sums over float32 depend on their order: (10⁻⁶ ×
-    value)². Other values are as good as exact.
+    A value in steps of size s has a rounding variance of s² / 12: an accuracy, or a part of the
+    error, is a multiple of 1 / images, and the cost of a target is counted from one check to the
+    next. A gap is the difference of two accuracies. A sum over float32 values depends on its
+    order: (10⁻⁶ × value)². Other values are treated as exact.
     """
     metric = TRIAL.get(measure)
     match metric.rounding if metric else Rounding.EXACT:

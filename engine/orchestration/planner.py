@@ -369,7 +369,7 @@ def _most(task: PlanningTask) -> int:
 
 
 def _fitting(plan: Plan, measured: MicroBatchesMeasured, data: Prepared) -> int:
-    """Return the most replicates whose stack is expected to fit with the plan's micro-batch.
+    """Return the largest stack that is expected to fit in memory with the plan's micro-batch.
 
     They share one copy of the images; otherwise each needs as much memory as one alone.
     """

@@ -58,7 +58,7 @@ class _Idle:
     def is_worth_it(self) -> bool:
         """Return whether the idle worker will be ready sooner than a new worker.
 
-        It is if it has loaded, or makes progress. It loads at the lowest priority, so on a busy
+        True if it has loaded, or makes progress. It loads at the lowest priority, so on a busy
         machine a new worker can be faster.
         """
         import psutil

@@ -110,7 +110,7 @@ def every(batch_size: int) -> int:
 
 
 class NoiseScale(Instrument):
-    """Measures the gradient noise scale of each replicate every so many steps, as means an epoch.
+    """Measures the gradient noise scale of each replicate every `every` steps, as epoch means.
 
     Args:
         gradient: the buffer, shape (R, P).

@@ -13,8 +13,8 @@ class Moments:
         shares: the shares, from 0 to 1.
         total_steps: steps of the budget; None for a budget in seconds.
         seconds: seconds of the budget; None for a budget in steps.
-        steps_at: returns after how many steps a share of the budget is used, for trainings whose
-            batch size changes; by default the share of `total_steps`.
+        steps_at: returns after how many steps a share of the budget is used, for trainings with
+            a changing batch size; by default the share of `total_steps`.
 
     Attributes:
         left: the shares that are still to come, smallest first.
