@@ -121,14 +121,14 @@ class Critical(Struct, frozen=True, kw_only=True):
 
     Attributes:
         value: B_crit in samples.
-        low, high: its interval with coverage 1 − `level`; None if it has no such end.
+        low, high: its interval with coverage 1 − `level`; None where it is unbounded.
         level: significance level.
         above, below: known bounds if `value` is None.
         steps_min, samples_min: S_min and E_min, the fewest possible steps and samples.
         above_linear: batch size of Zhang et al. 2024, with its interval in `above_linear_low` and
             `above_linear_high`.
         target: what the trials trained to.
-        target_measure: the column that has to reach `target`.
+        target_measure: the column that is compared with `target`.
         method: how the interval was computed.
         n: number of seeds.
         sizes: the batch sizes on the curve.

@@ -2,7 +2,7 @@
 
 Both are means over the finished seeds. A configuration with a trial that diverged or failed is
 left out, as in the recommendation: a mean over the surviving seeds would flatter it. Times of
-stacks of different sizes do not compare, so each stack size has a front of its own.
+stacks of different sizes cannot be compared, so each stack size has its own front.
 """
 
 from collections.abc import Sequence

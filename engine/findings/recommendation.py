@@ -48,7 +48,7 @@ UNDETERMINED = "No clear winner"
 class Recommended:
     """A recommendation as a sentence, with the configuration that it names.
 
-    That is the one to use, or the fastest of the best if there is no clear winner.
+    It is the one to use, or without a clear winner the fastest of the best.
     """
 
     sentence: str

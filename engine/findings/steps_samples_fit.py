@@ -55,7 +55,7 @@ class Fit:
         steps_min: S_min, the fewest possible steps.
         samples_min: E_min, the fewest possible samples.
         critical: B_crit = E_min/S_min, in samples.
-        low, high: its interval with coverage 1 − `level`; 0 and infinity if it has no such end.
+        low, high: its interval with coverage 1 − `level`; 0 or infinity where it is unbounded.
         method: how the interval was computed.
         strays: p value of the F test that the means lie on the curve.
         level: significance level.
@@ -228,7 +228,7 @@ def _ends(
         refused: positive for every c that the test rejects.
 
     Returns:
-        Batch sizes e^c; 0 and infinity if the interval has no such end.
+        Batch sizes e^c; 0 or infinity where the interval is unbounded.
     """
     import numpy as np
 

@@ -59,7 +59,7 @@ class GradientCosine(Instrument):
     def end_slice(self) -> None:
         """Discard the first gradient of a pair if its second comes in a later slice.
 
-        An evaluation may follow, which should have the memory.
+        This frees its memory for an evaluation that may follow.
         """
         self._previous = None
 

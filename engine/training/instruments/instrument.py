@@ -34,7 +34,7 @@ class Step:
         number: counted from 1 over the whole training.
         slot: position of the step in the present slice of steps, from 0.
         samples: samples of its batch; the last batch of an epoch may have fewer than others.
-        batch_size: the batch size that the course of the training asks for at this step.
+        batch_size: the batch size of the training's course at this step.
         lr: learning rate.
         scale: factor on the sum of the samples' gradients: 1 ÷ `samples` for a mean loss, else 1.
         descends: whether this is a step of plain SGD on few samples, which moves the weights and

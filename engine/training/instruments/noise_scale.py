@@ -114,7 +114,7 @@ class NoiseScale(Instrument):
 
     Args:
         gradient: the buffer, shape (R, P).
-        possible: False where the gradient of a batch is not the mean of its parts' (batch norm).
+        possible: False if a batch's gradient is not the mean of its parts' gradients (batch norm).
     """
 
     NAME = "noise_scale"
