@@ -22,7 +22,7 @@ from batchscope.engine.training.trainer.state import TrainingState
 
 
 def started(training: TrainingState, member: Replicate, resumed: bool) -> TrialStarted:
-    """Build the event of a replicate's start, at the first step or after a checkpoint."""
+    """Build the event that a replicate starts, at the first step or after a checkpoint."""
     job, stepper = training.job, training.stepper
     return TrialStarted(
         trial=member.trial.id,
