@@ -1,1 +1,1 @@
-"""The engine of batchscope: it trains, records and concludes, and knows nothing of screens."""
+"""The engine of batchscope: trains, records and evaluates sweeps, without a user interface."""

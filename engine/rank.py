@@ -3,9 +3,10 @@
     python -P -m batchscope.engine.rank RENDEZVOUS RANK SIZE DEVICE [apart]
 
 It meets rank 0, an ordinary worker, and the other ranks at the rendezvous (`file://PATH` or
-`tcp://HOST:PORT`). It does what rank 0 says, and ends with rank 0 or when its own stdin ends. It
-sends no events; rank 0 does. It writes one line to stdout when it is ready to meet; everything
-else, such as the reason for its end, goes to stderr. With `apart` each rank has a GPU of its own.
+`tcp://HOST:PORT`). It executes the messages of rank 0, and ends with rank 0 or when its own
+stdin ends. It sends no events; rank 0 does. It writes one line to stdout when it is ready to meet;
+everything else, such as the reason for its end, goes to stderr. With `apart` each rank has a GPU of
+its own.
 """
 
 import contextlib

@@ -65,8 +65,8 @@ class Worker:
         """Execute orders until stdin ends.
 
         Args:
-            channel: the descriptor of a socket; orders are executed once a sweep's lock and log
-                have come through it.
+            channel: the descriptor of a socket; orders are executed after a sweep's lock and log
+                have arrived through it.
         """
         threading.Thread(target=self._listen, daemon=True).start()
         if channel is not None:
@@ -108,7 +108,7 @@ class Worker:
                 left = left[os.write(self._events, left) :]
 
     def _listen(self) -> None:
-        """Read orders until stdin ends; then, or at a line that is no order, end the process."""
+        """Read orders until stdin ends; end the process then, or at a line that is not an order."""
         stdin = open(0, "rb", buffering=0)  # noqa: SIM115 (unbuffered: no lock at exit)
         try:
             while line := stdin.readline():

@@ -70,7 +70,7 @@ NAMES = ("error", "bias", "+ net variance", "(variance)")
 def part_lines(rows: Sequence[BiasVariance]) -> list[str]:
     """Return a line for each configuration, in percent ± the jackknife's standard error.
 
-    The parts of three seeds have no error. Without any configuration there is no line.
+    With three seeds the parts have no standard error. Empty if no configuration qualifies.
     """
     if not rows:
         return []
@@ -84,6 +84,6 @@ def part_lines(rows: Sequence[BiasVariance]) -> list[str]:
 
 
 def _cell(of: BiasVariance, part: str) -> str:
-    """Return a part in percent, ± its standard error if it has one."""
+    """Format a part in percent, ± its standard error if it has one."""
     value, error = getattr(of, part), getattr(of, f"{part}_se")
     return f"{100 * value:.2f}" + ("" if error is None else f" ± {100 * error:.2f}")

@@ -11,7 +11,7 @@ def complete(state: SweepState) -> bool:
 
 
 def standing(state: SweepState, alive: bool) -> SweepPhase:
-    """Return the state of the sweep.
+    """Return the phase of the sweep, or the state in which it ended.
 
     Args:
         alive: whether a conductor was running before the journal was read. One that has written

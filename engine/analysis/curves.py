@@ -44,10 +44,10 @@ class Curve:
 def curve(
     state: SweepState, configuration: str, measure: Measure, along: Along = "epochs"
 ) -> Curve:
-    """Return a measure at the end of each epoch, over the seeds with a finite value.
+    """Compute the mean of a metric at the end of each epoch, over the seeds with a finite value.
 
-    Seconds and distance differ between seeds, as the steps of a last, partial epoch may. So a row
-    is at the mean of `x` over the same seeds whose values are averaged.
+    Seconds and distance differ between seeds, and so can the steps of a partial last epoch. So a
+    row is at the mean of `x` over the seeds that are averaged.
     """
     read = [_columns(trial.records, measure, along) for trial in state.replicates(configuration)]
     epoch, x, value = (np.concatenate(column) for column in zip(*read, strict=True))

@@ -1,4 +1,4 @@
-"""Figures of configurations over their seeds, which panes, findings and exports share.
+"""Computes metrics of configurations over their seeds, for panes, findings and exports.
 
 Pure functions of a `SweepState`.
 """
@@ -52,13 +52,13 @@ def by_batch_size(state: SweepState) -> list[str]:
 
 
 def preferred(state: SweepState) -> list[str]:
-    """Return those of `by_batch_size` that `[select]` did not reject."""
+    """Return the configurations that `[select]` did not reject, ordered as by `by_batch_size`."""
     lost = rejected(state)
     return [name for name in by_batch_size(state) if name not in lost]
 
 
 def last_values(state: SweepState, configuration: str, measure: Measure) -> list[float]:
-    """Return the measure at the end of every finished replicate."""
+    """Return the final value of a metric for every finished replicate."""
     values = []
     for trial in state.replicates(configuration):
         if trial.status != "finished" or trial.last is None:
@@ -77,7 +77,7 @@ def mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
 
 
 def pooled(parts: Iterable[tuple[float, float, int]]) -> tuple[float, float] | None:
-    """Return mean and sample deviation of all values, from those and the count of each part."""
+    """Compute mean and sample deviation of all values from mean, deviation and count of parts."""
     known = [part for part in parts if part[2] > 0]
     count = sum(n for _, _, n in known)
     if not count:
@@ -88,7 +88,7 @@ def pooled(parts: Iterable[tuple[float, float, int]]) -> tuple[float, float] | N
 
 
 def epoch_times(state: SweepState) -> list[EpochTime]:
-    """Return the epoch time of each configuration with a whole epoch, smaller batch sizes first."""
+    """Return the seconds per epoch of each configuration with a whole epoch, by batch size."""
     times: list[EpochTime] = []
     for name in preferred(state):
         trials = state.replicates(name)
@@ -130,7 +130,7 @@ def kin(settings: Settings) -> Settings:
 
 
 def pace_of(state: SweepState, configuration: str) -> tuple[float | None, float | None]:
-    """Return seconds of an epoch and samples a second of a configuration: means over its trials.
+    """Return seconds per epoch and samples per second of a configuration: means over its trials.
 
     A stack counts once. The means are over the finished trials, or over the running ones if none
     has finished.
@@ -148,7 +148,7 @@ def pace_of(state: SweepState, configuration: str) -> tuple[float | None, float 
 
 
 def chosen_shape(state: SweepState, trial: TrialState) -> Shape | None:
-    """Return what was measured before the first step for the micro-batch size in a trial's plan."""
+    """Return the measured memory and speed of the micro-batch size in a trial's plan."""
     plan = state.plans.get(trial.id)
     if plan is None:
         return None
@@ -162,5 +162,5 @@ def chosen_shape(state: SweepState, trial: TrialState) -> Shape | None:
 
 
 def norms(state: SweepState, configuration: str, start: float = 0.0, stop: float = 1.0) -> Pool:
-    """Return gradient norms over a share of the planned steps, all seeds together: `norms_of`."""
+    """Pool the gradient norms of all seeds over a share of the planned steps; see `norms_of`."""
     return Pool(norms_of(trial, start, stop) for trial in state.replicates(configuration))

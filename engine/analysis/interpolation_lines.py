@@ -25,7 +25,7 @@ class OverSeeds(NamedTuple):
 
 
 def pairs(state: SweepState) -> Iterator[Pair]:
-    """Yield start and end of every line of the sweep: one for each seed that both have."""
+    """Yield the start and end trials of each line: one line per seed that both sides have."""
     line = state.opened.interpolation if state.opened else None
     if line is None:
         return
@@ -36,12 +36,12 @@ def pairs(state: SweepState) -> Iterator[Pair]:
 
 
 def is_end(state: SweepState, trial: str) -> bool:
-    """Return whether a line begins or ends at a trial."""
+    """Return whether a trial is the start or the end of a line."""
     return any(trial in (start.id, end.id) for start, end in pairs(state))
 
 
 def left(state: SweepState) -> list[Pair]:
-    """Return the lines that can be measured and are not yet."""
+    """Return the lines that can be measured but have no result yet."""
     return [
         (start, end)
         for start, end in pairs(state)
@@ -59,7 +59,7 @@ def hindered(state: SweepState) -> Iterator[str]:
 
 
 def curve(state: SweepState, figure: str) -> list[OverSeeds]:
-    """Return one of `FIGURES` along the lines, over the seeds, by ascending α.
+    """Return one of `FIGURES` at each α, ascending, as mean and deviation over the seeds.
 
     A seed with a loss that is not finite at a point is left out there.
     """

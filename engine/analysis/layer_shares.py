@@ -32,7 +32,10 @@ class LayerMeans:
 def layer_means(
     state: SweepState, configuration: str, start: float = 0.0, stop: float = 1.0
 ) -> list[LayerMeans]:
-    """Return the figures of each layer over a share of the planned steps, in network order."""
+    """Return the mean gradient norms of each layer over a share of the planned steps.
+
+    Layers are in network order.
+    """
     seeds = [layer_norms(trial, start, stop) for trial in state.replicates(configuration)]
     known = [layers for layers in seeds if layers]
     return [

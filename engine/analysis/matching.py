@@ -65,7 +65,7 @@ def match(
 
 
 def differing(a: Sequence[Configuration], b: Sequence[Configuration]) -> list[Differing]:
-    """Return the settings whose values in one sweep differ from those in the other."""
+    """Return the settings with different values in the two sweeps."""
     one, other = [values_of(each) for each in a], [values_of(each) for each in b]
     differences = []
     for key in one[0] if one and other else ():

@@ -43,7 +43,7 @@ class NoiseFinding(Struct, frozen=True, kw_only=True):
 
 
 def noise_scales(state: SweepState) -> list[NoiseFinding]:
-    """Return one for every configuration with a finished trial, smaller batch sizes first."""
+    """Return the noise scale of each configuration with a finished trial, by batch size."""
     findings = []
     for name in by_batch_size(state):
         each = state.configurations[name]
@@ -102,7 +102,7 @@ def ratio_interval(
 
 
 def agrees(noise: float | None, critical: float | None) -> bool | None:
-    """Return whether both have the same order of magnitude, which is all that is claimed."""
+    """Return whether two values have the same order of magnitude; no more is claimed."""
     if noise is None or critical is None or noise <= 0:
         return None
     return 1 / AGREE <= noise / critical <= AGREE

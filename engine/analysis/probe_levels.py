@@ -34,7 +34,7 @@ def ladder_within(
 
 
 def _levels(state: SweepState, settings: Settings, over: str) -> tuple[float, ...]:
-    """Return the batch sizes drawn, or the large batch sizes of the pairs."""
+    """Return the probed batch sizes, or the large batch sizes of the pairs."""
     data = state.data.get(settings.data.name)
     size = training_size(settings.data, data.train) if data else UNBOUNDED
     if over == PAIRS:

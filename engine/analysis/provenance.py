@@ -1,4 +1,4 @@
-"""Where and from what two sweeps were trained, as far as it matters for comparing them."""
+"""Compares the machines, data and initial weights of two sweeps."""
 
 import math
 from collections.abc import Sequence

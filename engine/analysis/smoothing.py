@@ -1,11 +1,11 @@
-"""Smoothing of a series by an exponential moving average."""
+"""Smooths a series by an exponential moving average."""
 
 import math
 from collections.abc import Iterable
 
 
 def smoothed(values: Iterable[float], strength: float) -> list[float]:
-    """Average each value with all before it; each has `strength` times the weight of the next.
+    """Return the exponential moving average: each value weighs `strength` times the next one.
 
     The average is divided by the sum of the weights, so that the beginning is biased neither
     towards zero nor towards the first value, as Kingma and Ba (2015) correct the moments of Adam.

@@ -1,4 +1,4 @@
-"""Times that several replicates share because a stack trains them together.
+"""Handles the times that several replicates share because they train as one stack.
 
 The seconds of an epoch are those that all members of the stack took together. They cannot be
 compared with the times of stacks of another size, and they are one measurement, however many
@@ -36,7 +36,7 @@ def stacked(trials: Iterable[TrialState]) -> int:
 
 
 def timed_trials(trials: Sequence[TrialState]) -> list[TrialState]:
-    """Return the trials whose times represent a configuration: the finished ones, else all."""
+    """Return the trials used for the times of a configuration: the finished ones, else all."""
     return [trial for trial in trials if trial.status == "finished"] or list(trials)
 
 
@@ -71,12 +71,12 @@ def _first(state: SweepState, trial: TrialState, size: int) -> str:
 
 
 def stack_mark(size: int) -> str:
-    """Return the mark of a time that so many replicates share; empty for one alone."""
+    """Return the mark for a time that `size` replicates share; empty for a single replicate."""
     return f"×{size}" if size > 1 else ""
 
 
 def stack_note(sizes: Collection[int]) -> str:
-    """Return what the marks mean; empty if no time is shared."""
+    """Return a sentence that explains the marks; empty if no time is shared."""
     shared = sorted({size for size in sizes if size > 1})
     if not shared:
         return ""

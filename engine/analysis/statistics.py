@@ -29,7 +29,7 @@ class Estimate:
 
 
 def of_mean(values: Sequence[float], floor: float = 0.0) -> Estimate | None:
-    """Return the mean of values, or of paired differences; None below two, without a spread.
+    """Return the mean of values, or of paired differences; None below two values.
 
     Args:
         floor: the least variance of a value, because of its rounding: two seeds that agree to
@@ -78,7 +78,7 @@ def interval(of: Estimate, level: float = LEVEL) -> tuple[float, float]:
 
 
 def p_value(of: Estimate) -> float | None:
-    """Return the two-sided p value of no effect; None without an effect and a spread."""
+    """Return the two-sided p value of no effect; None if effect and standard error are both 0."""
     if of.error == 0:
         return None if of.effect == 0 else 0.0
     return 2 * _below(of.df, -abs(of.effect) / of.error)
@@ -123,5 +123,5 @@ def _spread(values: Sequence[float]) -> float:
 
 
 def _rounded(difference: float, scale: float) -> float:
-    """Return a difference, or 0 if it is no more than the rounding of values of that scale."""
+    """Return a difference, or 0 if it does not exceed the rounding error at that scale."""
     return 0.0 if abs(difference) <= ROUNDING * scale else difference

@@ -34,7 +34,7 @@ def trial_rows(state: SweepState) -> Iterator[Row]:
 
 
 def trial_row(state: SweepState, trial: TrialState) -> Row:
-    """Return settings and last figures of one trial, all but what depends on other trials."""
+    """Return settings and final metrics of one trial that do not depend on other trials."""
     return {metric.name: metric.read(state, trial) for metric in TABLE_METRICS}
 
 

@@ -22,7 +22,7 @@ class TargetCost(NamedTuple):
 
 
 def cost_of(trial: TrialState) -> TargetCost | None:
-    """Return the cost of the target for a trial; None if it has none or missed it.
+    """Return the cost of the target for a trial; None if it has no target or missed it.
 
     A trial ends when it reaches its target, so the cost is its totals.
     """
@@ -39,7 +39,7 @@ def cost_of(trial: TrialState) -> TargetCost | None:
 
 
 def series(settings: Settings) -> Settings:
-    """Return the settings that the batch sizes of one curve share: all but what `kin` leaves out.
+    """Return the settings that all batch sizes of one curve share: those that `kin` keeps.
 
     The budget is left out too: it only limits how long they train.
     """
@@ -55,6 +55,6 @@ def costs(state: SweepState, configuration: Configuration) -> list[TargetCost | 
 
 
 def means(trial_costs: Sequence[TargetCost]) -> TargetCost:
-    """Return the mean of each figure over several trials."""
+    """Return the mean steps, images and seconds over several trials."""
     columns = zip(*trial_costs, strict=True)
     return TargetCost._make(math.fsum(column) / len(trial_costs) for column in columns)

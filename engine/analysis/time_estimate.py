@@ -54,7 +54,7 @@ def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
 
 
 def _work_seconds(settings: Settings, images: int, steps: int, samples: int) -> float:
-    """Return the expected seconds of so many steps and samples, evaluations included."""
+    """Return the expected seconds of `steps` and `samples`, evaluations included."""
     dataset, workers = DATASETS[settings.data.name], settings.run.data_parallel
     evaluated = samples / training_size(settings.data, images) * _evaluated(settings, images)
     work = (PASSES * samples / workers + evaluated) * multiply_adds(settings.model, dataset)
@@ -124,7 +124,7 @@ def remaining(state: SweepState, now: float) -> Remaining | None:
 
 
 def _job_ends(state: SweepState, left: list[TrialState], each: dict[str, float]) -> list[float]:
-    """Return the seconds that every job needs to its end; replicates of a stack end together.
+    """Return the seconds until each job ends; replicates of a stack end together.
 
     Args:
         left: the trials that have not ended.
@@ -166,7 +166,7 @@ def _pace(state: SweepState, configuration: str, now: float) -> float | None:
 
 
 def _done(state: SweepState, trial: TrialState) -> float:
-    """Return the share of a trial's work that is done.
+    """Return the fraction of a trial's work that is done.
 
     Where the batch size changes, a share of the budget does not take the same share of the time:
     the share is then that of the expected cost of steps and images.
@@ -198,7 +198,7 @@ def _training(trial: TrialState, elapsed: float) -> float:
 
 
 def _probing(state: SweepState, trial: TrialState, times: int) -> float:
-    """Return the seconds of so many probes: by the mean so far, or as expected before the first."""
+    """Return the expected seconds of `times` probes: the mean so far, or an estimate."""
     if trial.probes:
         return times * fmean(probed.seconds for probed in trial.probes)
     size = training_size(trial.settings.data, _images(state, trial.settings))
@@ -206,7 +206,7 @@ def _probing(state: SweepState, trial: TrialState, times: int) -> float:
 
 
 def _climbing(state: SweepState, trial: TrialState, boxes: int) -> float:
-    """Return the seconds of measuring the sharpness in so many boxes: see `_probing`."""
+    """Return the expected seconds of measuring the sharpness in `boxes` boxes; see `_probing`."""
     if trial.sharpness:
         return boxes * fmean(measured.seconds for measured in trial.sharpness)
     size = training_size(trial.settings.data, _images(state, trial.settings))

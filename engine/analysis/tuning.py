@@ -54,7 +54,7 @@ class TuningChoice(Struct, frozen=True, kw_only=True):
 
 
 def choices(state: SweepState) -> list[TuningChoice]:
-    """Return the choice in every group, in the order of the preset; empty without `[select]`."""
+    """Return the choice in each group of rivals, in preset order; empty without `[select]`."""
     selection = state.opened.selection if state.opened else None
     if selection is None:
         return []
@@ -118,7 +118,7 @@ def _candidate(state: SweepState, selection: Selection, of: Configuration) -> Ca
 
 
 def _value(state: SweepState, trial: TrialState, by: str) -> float | None:
-    """Return the value by which a trial is chosen; None if it has none."""
+    """Return a trial's value of the selection criterion; None if it has none."""
     if trial.status != "finished" or trial.last is None:
         return None
     value = TRIAL[by].read(state, trial)

@@ -66,7 +66,7 @@ def _file_name(trial: str) -> str:
 
 
 def write(folder: Path, attempt: int, steps: int, payload: bytes) -> None:
-    """Write a checkpoint so that it or the previous one is complete, whatever happens meanwhile.
+    """Write a checkpoint atomically: after a crash, it or the previous one is complete.
 
     Args:
         folder: folder of the trial's checkpoints.

@@ -87,7 +87,7 @@ class Mirror:
         self._seen: dict[str, Seen] = {}
 
     def begin(self, below: Iterable[str], files: Mapping[str, bytes]) -> None:
-        """Watch these folders from now on, with exactly these files in them."""
+        """Start watching these folders, with exactly these files in them."""
         self._below = tuple(below)
         for name in (TRIALS, WEIGHTS):  # the previous trial's files are stored elsewhere
             shutil.rmtree(self.folder / name, ignore_errors=True)

@@ -4,7 +4,7 @@
 - A URL, opened by fsspec: each node stores its worker's checkpoints before the event about them.
 - Neither: checkpoints are sent to the conductor with the events about them.
 
-The conductor writes a mark there. A node that does not see it is rejected, because nobody else
+The conductor writes a mark there. A node that does not see it is rejected, because no one else
 would find its checkpoints.
 """
 

@@ -1,7 +1,7 @@
 """A worker on a node of a cluster, and the Ray actor that passes its orders and events on.
 
 Ray places a `Host` on a node. It starts the usual worker as a process of its own, so that a library
-that prints, or a GPU error that ends the process, does no more harm than on one machine.
+that prints, or a GPU error that ends the process, does no more damage than on one machine.
 """
 
 import asyncio
@@ -146,7 +146,7 @@ class Host:
                 return
 
     def close(self) -> None:
-        """Let the worker end after its current order."""
+        """Tell the worker to end after its current order."""
         if self._process.stdin:
             self._process.stdin.close()
 

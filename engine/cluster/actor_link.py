@@ -136,7 +136,7 @@ class RayLink:
                 self._carrying = False
 
     def close(self) -> None:
-        """Let the worker end after its current order, without waiting."""
+        """Tell the worker to end after its current order, without waiting."""
         with contextlib.suppress(*_gone(self._ray)):
             self._ask("close")
 
@@ -265,7 +265,7 @@ def _folders(order: orders.Work) -> list[Path]:
 
 
 def _moved(order: orders.Work, translated: Callable[[str], str]) -> orders.Work:
-    """Return the order with its paths translated for another machine."""
+    """Return a copy of the order with its paths mapped by `translated`."""
     match order:
         case orders.TrainOrder(checkpoints=kept, weights=weights):
             there = {trial: translated(folder) for trial, folder in weights.items()}

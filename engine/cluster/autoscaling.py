@@ -1,4 +1,4 @@
-"""Keep as many workers on a cluster as it has room for, while it grows and shrinks.
+"""Keeps as many workers on a cluster as it has room for, while it grows and shrinks.
 
 As long as trials wait, one worker more is requested than there is room for. So Ray knows that more
 nodes could be used, and a node that joins gets a worker at once.
@@ -145,7 +145,7 @@ class Recruiter:
             self._places[number] = asyncio.create_task(self._serve(number))
 
     async def _slots(self) -> int:
-        """Return the room on the cluster; the last known value if the answer takes too long."""
+        """Return the number of workers with room; the last known one if the cluster is slow."""
         self._looking = self._looking or asyncio.create_task(asyncio.to_thread(self._room.slots))
         await asyncio.wait({self._looking}, timeout=ANSWER_SECONDS)
         if self._looking.done():
@@ -175,7 +175,7 @@ class Recruiter:
         return lasting >= MOST_PROBLEMS or len(self._problems) >= MOST_DEATHS
 
     async def _serve(self, number: int) -> MachineProblem | None:
-        """Start one worker and give it groups until it ends."""
+        """Start one worker and assign groups to it until it ends."""
         place = place_on(self._room, number, self._parallel)
         hiring = asyncio.create_task(hire(self._crew, number, place))
         try:
@@ -193,7 +193,7 @@ class Recruiter:
                 self._ledger.write(ev.WorkerDismissed(worker=number, reason=NOT_NEEDED))
 
     async def _placed(self, number: int, hiring: "asyncio.Task[WorkerHandle]") -> bool:
-        """Wait for a worker to start; return False if there is no more work for it."""
+        """Wait for a worker to start; return False if no work is left for it."""
         waited = 0.0
         while not hiring.done():
             await asyncio.wait({hiring}, timeout=LOOK_SECONDS)

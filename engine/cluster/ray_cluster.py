@@ -1,4 +1,4 @@
-"""Join a Ray cluster and place workers on it."""
+"""Joins a Ray cluster and places workers on it."""
 
 import asyncio
 import contextlib

@@ -182,7 +182,7 @@ def compare(a: Opened, b: Opened) -> Comparison:
 
 
 def _standing(state: SweepState) -> list[Configuration]:
-    """Return all configurations, without the candidates that `[select]` did not choose."""
+    """Return all configurations except the candidates that `[select]` did not choose."""
     return [state.configurations[name] for name in preferred(state)]
 
 

@@ -34,7 +34,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     """Write the figure as SVG or PNG, by the suffix of the file.
 
     Raises:
-        MachineProblem: the file cannot be written; an existing file stays as it is.
+        MachineProblem: the file cannot be written; an existing file is not changed.
     """
     content = drawn(comparison, path.suffix.lower().removeprefix("."))
     beside = path.with_name(f".{path.name}.new")

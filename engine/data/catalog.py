@@ -15,10 +15,10 @@ class Dataset(Struct, frozen=True):
         shape: (channels, height, width) of an image, in pixels.
         classes: number of classes.
         train_size: number of published training images; a folder of the user may have fewer.
-        test_size: number of published test images, likewise.
+        test_size: number of published test images; a folder of the user may have fewer.
         mean: mean per channel of the training pixels, scaled to 0..1 by `pixel_max`. It normalizes
             all images, also those of a user's folder.
-        std: standard deviation per channel, likewise.
+        std: standard deviation per channel, in the same unit.
         download_bytes: compressed size of the download.
         pixel_max: highest pixel value.
     """

@@ -174,7 +174,7 @@ def _from_buffer(raw: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str, 
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Encode a text: Python 3 writes bytes for Python 2 as a call of this."""
+    """Encode a text; Python 3 pickles bytes for Python 2 as a call of this function."""
     if encoding != "latin1":
         raise ValueError(encoding)
     return text.encode("latin1")
@@ -198,7 +198,7 @@ class _Unpickler(pickle.Unpickler):
     """
 
     def __init__(self, content: bytes, where: str) -> None:
-        # The published files were written by Python 2, whose strings are bytes.
+        # The published files were written by Python 2, where strings are bytes.
         super().__init__(io.BytesIO(content), encoding="bytes")
         self._where = where
 

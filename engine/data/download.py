@@ -92,7 +92,7 @@ def downloaded(dataset: Dataset, raw: Path, progress: Progress) -> RawDataset:
 
 
 def _whole(dataset: Dataset, raw: Path) -> RawDataset | None:
-    """Return the images in `raw` if they can be read and are as many as published."""
+    """Return the images in `raw` if they can be read and their number is as published."""
     try:
         images = mnist_files.read_files(dataset.name, raw)
     except DataError:

@@ -120,7 +120,7 @@ def _key(name: str, source: Path | None) -> str:
 
 
 def _whole(dataset: Dataset, folder: Path) -> Prepared | None:
-    """Return what the folder has, if it is complete and in this format."""
+    """Return the data set prepared in a folder; None unless complete and in this format."""
     try:
         prepared = msgspec.json.decode((folder / SUMMARY).read_bytes(), type=Prepared)
         sizes = [prepared.train, prepared.train, prepared.test, prepared.test]

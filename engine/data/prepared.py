@@ -1,4 +1,4 @@
-"""Describes a prepared data set, whose arrays are on disk."""
+"""Describes a prepared data set; its arrays are on disk."""
 
 import msgspec
 

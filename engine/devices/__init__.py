@@ -1,1 +1,1 @@
-"""What the machine is, seen without torch."""
+"""Describes the hardware of this machine, without importing torch."""

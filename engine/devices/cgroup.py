@@ -45,7 +45,7 @@ _V2 = _Version("memory.max", "memory.current", "inactive_file")
 def memory_limits(root: Path = Path("/")) -> list[Limit]:
     """Return the limits of this process's group and of all groups around it, smallest first.
 
-    Empty without control groups or limits. It does not raise, whatever the files contain.
+    Empty without control groups or limits. Never raises, even for malformed files.
 
     Args:
         root: the folder with `proc` and `sys`.
@@ -63,7 +63,7 @@ def memory_limits(root: Path = Path("/")) -> list[Limit]:
 def cpu_quota(root: Path = Path("/")) -> float | None:
     """Return the smallest CPU quota of this process's groups, in cores; None without a quota.
 
-    It does not raise, whatever the files contain.
+    Never raises, even for malformed files.
 
     Args:
         root: the folder with `proc` and `sys`.

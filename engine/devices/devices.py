@@ -113,7 +113,7 @@ def memory_of(device: Device, pids: Collection[int] = (), root: Path = Path("/")
 
     Args:
         device: the device.
-        pids: processes whose memory is summed up as `ours`.
+        pids: processes; the sum of their memory is `ours`.
         root: the folder with `proc` and `sys`, for a container's memory limits.
     """
     return _of_card(device.handle, pids) if device.handle else _of_cpu(pids, root)
@@ -174,7 +174,7 @@ def processor() -> str:
 
 
 def _why_none() -> str:
-    """Return what is wrong with an installed driver; empty if nothing is, or there is none."""
+    """Return why an installed driver cannot be used; empty if it can, or without a driver."""
     driver = nvml.driver()
     return "" if driver.answers or driver.sentence == nvml.NO_DRIVER else f": {driver.sentence}"
 
@@ -214,7 +214,7 @@ def _of_cpu(pids: Collection[int], root: Path) -> Reading:
 
 
 def _left(limits: list[Limit]) -> dict[str, int]:
-    """Return what each limit still allows, by its source; a group around may be fuller."""
+    """Return the bytes that each limit still allows, by source; an outer group may allow less."""
     return {limit.source: left for limit in limits if (left := limit.available) is not None}
 
 

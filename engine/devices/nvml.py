@@ -284,7 +284,7 @@ def _temperature(pynvml: Any, handle: Any) -> int | None:
 
 
 def _of_this_machine(processes: Sequence[Any]) -> tuple[Process, ...] | None:
-    """Return the processes, or None if their ids are not of this machine.
+    """Return the processes, or None if their ids belong to another PID namespace.
 
     In a container the driver may report process ids of the host. If one id does not exist here,
     none of them can be trusted.

@@ -64,7 +64,7 @@ class Draft:
         return [f"{key}={text}" for key, text in self._changes.items()]
 
     def settings(self) -> tuple[list[Setting], list[Setting]]:
-        """Return the keys that the file or a change sets, and all other keys."""
+        """Return all keys: those that the file or a change sets, and the others."""
         keys = {*self._written, *(key for key, text in self._changes.items() if text)}
         named = {*COMMON_LISTS, "seeds", "group", *_table_keys()}
         return (
@@ -92,7 +92,7 @@ class Draft:
         self._changes.clear()
 
     def trying(self, key: str, text: str) -> "Draft":
-        """Return a copy of this draft with one more change."""
+        """Return a copy of this draft with one change added."""
         other = Draft.__new__(Draft)
         other.path, other._written, other._changes = self.path, self._written, {**self._changes}
         other.change(key, text)

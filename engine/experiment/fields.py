@@ -25,7 +25,7 @@ def field_types(table: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def flat(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield dotted keys and values of a table in which TOML made nested tables of dotted keys."""
+    """Flatten a table: yield dotted keys and values, where TOML made nested tables."""
     for key, value in table.items():
         if key in TABLES and isinstance(value, dict):
             for inner, deeper in value.items():

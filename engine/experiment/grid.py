@@ -244,7 +244,7 @@ def _parallel_problem(settings: Settings) -> str | None:
 
 
 def _target_problem(train: Train) -> str | None:
-    """Return what is wrong with the target; None if nothing is, or if there is no target."""
+    """Return why the target is invalid; None if it is valid or not set."""
     if train.target_accuracy is not None and train.target_loss is not None:
         return "train: expected one target, got target_accuracy and target_loss; remove one"
     if train.target_checks > 1 and not has_target(train):
@@ -253,7 +253,7 @@ def _target_problem(train: Train) -> str | None:
 
 
 def _limit_problem(settings: Settings) -> str | None:
-    """Return what is wrong with the memory limit; None if nothing is, or if there is no limit."""
+    """Return why the memory limit is invalid; None if it is valid or not set."""
     try:
         settings.memory.limit_bytes  # noqa: B018 (the property parses the text)
     except UsageProblem as problem:
@@ -262,7 +262,7 @@ def _limit_problem(settings: Settings) -> str | None:
 
 
 def _pair_problem(settings: Settings) -> str | None:
-    """Return what is wrong with a pair of batch sizes; None if nothing is."""
+    """Return why a pair of batch sizes is invalid; None if it is valid."""
     for small, large in settings.probe.pairs:
         if large <= small or large % small:
             return (
@@ -342,7 +342,7 @@ def _values(settings: Settings) -> dict[str, Any]:
 
 
 def _varied(all_settings: list[Settings]) -> list[str]:
-    """Return the dotted keys whose values differ between configurations, without batch size."""
+    """Return the dotted keys, except batch size, with values that differ between configurations."""
     first, *rest = [_values(settings) for settings in all_settings]
     return [
         path
@@ -383,7 +383,7 @@ def _label(settings: Settings, varied: list[str]) -> str:
 
 
 def _parts(settings: Settings, varied: list[str]) -> Iterator[str]:
-    """Yield key and value of each of these keys that is set."""
+    """Yield key and value, as text, of each of the `varied` settings that has a value."""
     values = _values(settings)
     for path in varied:
         if values[path] is not None:

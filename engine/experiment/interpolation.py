@@ -70,7 +70,7 @@ def leave_out_idle(
 
 
 def _one(value: object, configurations: Sequence[Configuration], where: str) -> Configuration:
-    """Return the one configuration that a selector matches."""
+    """Return the only configuration that a selector matches; raise unless there is exactly one."""
     matches = picked(read_selector(value, configurations, where), configurations)
     if len(matches) > 1:
         labels = ", ".join(repr(each.label) for each in matches[:NAMED])

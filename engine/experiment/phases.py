@@ -105,7 +105,7 @@ def _with(configuration: Configuration, phases: list[tuple[Phase, str]]) -> Conf
 
 
 def course_problem(settings: Settings) -> str | None:
-    """Return what is wrong with schedule and phases; None if nothing is."""
+    """Return why schedule and phases are invalid; None if they are valid."""
     return _schedule_problem(settings) or _single_image_problem(settings)
 
 
@@ -141,7 +141,7 @@ def _rises(values: Sequence[float]) -> bool:
 
 
 def _single_image_problem(settings: Settings) -> str | None:
-    """Return where batch norm could get a batch of one image; None if it cannot."""
+    """Return which key could give batch norm a batch of one image; None if none can."""
     if not has_batch_norm(settings.model) or not changing(settings):
         return None
     norm = f"batch norm ({batch_norm_key(settings.model)})"

@@ -43,7 +43,7 @@ TOP_LEVEL = (
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
     """A checked preset.
 
-    `raw` is the content of the file with `--set` applied, as it is stored with a sweep. `group` is
+    `raw` is the content of the file with `--set` applied, as stored with a sweep. `group` is
     the heading under which the menu lists the preset, or empty.
     """
 

@@ -68,7 +68,7 @@ def check_target(
 
 
 def exported_sweep(target: Path) -> str | None:
-    """Return the sweep whose export is in a folder, from its manifest; None if there is none."""
+    """Return the id of the exported sweep in a folder, from its manifest; None without one."""
     try:
         manifest = msgspec.json.decode((target / MANIFEST).read_bytes())
         return printable(manifest["sweep"]) if manifest["program"] == "batchscope" else None
@@ -166,7 +166,7 @@ def sweep_toml(folder: Path, state: SweepState) -> str:
 
 
 def manifest(folder: Path, state: SweepState, alive: bool, damaged: int) -> dict[str, Any]:
-    """Return what ran, where, on which data, and its state; the time of export is not in it."""
+    """Return sweep, machine, data, versions and state, without the time of export."""
     opened, ended = state.opened, state.ended
     return {
         "program": "batchscope",

@@ -116,7 +116,7 @@ class Exported:
         return msgspec.convert(self.findings, ExportedFindings)
 
     def rows(self, table: str) -> list[dict[str, str]]:
-        """Return the rows of a table as text; none if there is no such table."""
+        """Return the rows of a table as text; an empty list if the table does not exist."""
         if table not in self._tables:
             path = self.folder / table
             if not path.exists():

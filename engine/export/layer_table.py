@@ -13,7 +13,7 @@ LAYER_COLUMNS = (
 
 
 def layer_rows(state: SweepState) -> Iterator[Row]:
-    """Return a row for each layer and each epoch of a trial that states norms by layer."""
+    """Return a row for each layer and each epoch of a trial that reports norms by layer."""
     for trial in state.trials.values():
         for epoch, steps, layers in stated_norms(trial):
             for each in layers:

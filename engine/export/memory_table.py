@@ -44,7 +44,10 @@ def memory_rows(state: SweepState) -> Iterator[Row]:
 
 
 def _given(state: SweepState) -> Iterator[Row]:
-    """Yield a row for each configuration whose micro-batch size is given, with what it took."""
+    """Yield a row for each configuration with a micro-batch size that was not measured before.
+
+    Memory and speed are those of its training.
+    """
     measured = {
         alike(state.trials[each.trial].settings, each.batch_size) for each in state.measured
     }

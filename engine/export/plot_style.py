@@ -1,7 +1,7 @@
 """Defines how every figure looks: colours, markers, axes, and reproducible files.
 
-It uses matplotlib without pyplot. Figures follow `STYLE`, whatever settings the user has for other
-plots. Files contain neither times nor random ids, so the same figure gives the same bytes.
+It uses matplotlib without pyplot. Figures follow `STYLE`, not the user's settings for other plots.
+Files contain neither times nor random ids, so the same figure gives the same bytes.
 
 Colours follow Okabe and Ito (Color Universal Design, 2008), darkened until each has a contrast of 3
 on white (WCAG 2.1, 1.4.11); `DARK` are the corresponding colours for a dark page. Each series also

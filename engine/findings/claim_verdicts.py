@@ -132,7 +132,7 @@ def _comparison(claim: Claim, left: Side, right: Side) -> Verdict:
 
 
 def _beside(claim: Claim, left: Side, value: float) -> Verdict:
-    """Judge a claim that compares one side with a number."""
+    """Judge a claim that compares the mean of one side with a number, by a one-sample t test."""
     mixed = _mixed(claim.measure, [left])
     estimate = None if mixed else above(left, value)
     if estimate is None:

@@ -42,7 +42,7 @@ class Side:
         floor: the variance of the rounding in a value.
         shared: whether a configuration was timed while other trials ran.
         gone: which configurations will have no value, and why.
-        stacks: the sizes of the stacks whose values count.
+        stacks: the sizes of the stacks that contribute values.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Side:
         return len(self.values) < LEAST_SEEDS
 
     def lack(self) -> str:
-        """Return why there are too few seeds."""
+        """Return a sentence that says why there are too few seeds."""
         if self.gone:
             return listed(self.gone)
         if self.finished and not self.values and self.measure in ErrorDecomposition._fields:
@@ -130,7 +130,7 @@ def gather(
 
 
 def fate(state: SweepState, configuration: Configuration) -> str:
-    """Return how all trials of a configuration ended without a value; empty while one may have."""
+    """Return how all trials of a configuration ended without a value; empty if one may get one."""
     statuses = {trial.status for trial in state.replicates(configuration.id)}
     if not statuses <= NEVER.keys():
         return ""
@@ -202,13 +202,13 @@ def _values(
 
 
 def _ended(groups: Sequence[Sequence[TrialState]]) -> int:
-    """Return how many seeds all groups of replicates finished."""
+    """Return the number of seeds that are finished in every group of replicates."""
     done = [{trial.seed for trial in group if trial.status == "finished"} for group in groups]
     return len(set.intersection(*done)) if done else 0
 
 
 def _stacks(state: SweepState, trials: Iterable[TrialState], measure: str) -> frozenset[int]:
-    """Return the sizes of the stacks whose values count."""
+    """Return the sizes of the stacks that contribute values."""
     finished = [trial for trial in trials if trial.status == "finished"]
     if measure in TIMED:
         finished = [trial for members in clocks(state, finished).values() for trial in members]
@@ -222,6 +222,6 @@ def _gone(state: SweepState, configurations: Sequence[Configuration]) -> tuple[s
 
 
 def _start(configuration: Configuration) -> bytes:
-    """Return data, network and sampling, which with the seed decide weights and data order."""
+    """Encode data, network and sampling, which with the seed decide weights and data order."""
     settings = configuration.settings
     return msgspec.json.encode([settings.data, settings.model, settings.train.sampling])

@@ -58,7 +58,7 @@ class ConfigurationSummary(Struct, frozen=True, kw_only=True):
 
 
 def mean_of(state: SweepState, configuration: str, measure: str) -> Mean | None:
-    """Return a measure over the finished seeds of a configuration; None if no trial has it.
+    """Return the mean of a metric over the finished seeds of a configuration; None without any.
 
     Bias and variance of three seeds are known, but not for each seed: they have no interval.
     """
@@ -79,7 +79,7 @@ def mean_over(values: Sequence[float], floor: float = 0.0) -> Mean | None:
 
 
 def measured_in(mean: Mean, base: Mean | None) -> Mean:
-    """Return a mean, also divided by that of the base if the base's interval excludes 0."""
+    """Return a mean, and its ratio to that of the base if the base's interval excludes 0."""
     if base is None:
         return mean
     low, high = (base.mean if end is None else end for end in (base.low, base.high))
@@ -87,7 +87,7 @@ def measured_in(mean: Mean, base: Mean | None) -> Mean:
 
 
 def bars(state: SweepState, measure: str) -> dict[str, Mean]:
-    """Return a measure of each configuration, also divided by that of the smallest batch size.
+    """Return a metric of each configuration, and its ratio to that of the smallest batch size.
 
     The base is the first comparable configuration with the smallest batch size that has a value.
     A time has no base that was trained in stacks of another size.
@@ -108,7 +108,7 @@ def bars(state: SweepState, measure: str) -> dict[str, Mean]:
 def ratios(state: SweepState, means: dict[str, Mean]) -> dict[str, float]:
     """Return the time of the next smaller batch size ÷ the time, for comparable configurations.
 
-    The next smaller one is the next with a value; there is no ratio if its stacks had another size.
+    Batch sizes without a value are skipped; no ratio is given if the stack sizes differ.
     """
     factors: dict[str, float] = {}
     for family in _families(state):
@@ -144,7 +144,7 @@ def _size(state: SweepState, configuration: str) -> int:
 
 
 def figures(state: SweepState, measures: Iterable[str] = MEASURES) -> list[ConfigurationSummary]:
-    """Return every configuration, smaller batch sizes first."""
+    """Summarize every configuration, smaller batch sizes first."""
     means = {measure: bars(state, measure) for measure in measures}
     faster = {measure: ratios(state, means[measure]) for measure in TIMES if measure in means}
     return [

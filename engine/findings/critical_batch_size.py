@@ -1,4 +1,4 @@
-"""Estimates the critical batch size of a sweep whose trials train to a target.
+"""Estimates the critical batch size of a sweep with trials that train to a target.
 
 A batch size counts only if all trials of one configuration reached the target: a mean over those
 that did would flatter it. If a batch size has several configurations (several learning rates), the
@@ -46,14 +46,14 @@ def regime_at(batch_size: float, critical: float) -> Regime:
 def regime_within(
     batch_size: float, value: float | None, low: float, high: float
 ) -> tuple[Regime, bool]:
-    """Return the regime of a batch size, and whether it is certain.
+    """Return the regime of a batch size, and whether the whole interval agrees.
 
     It is certain if both ends of the interval of the critical batch size give the same regime.
 
     Args:
         batch_size: in samples.
         value: the critical batch size; without it, the regime is known only if it is certain.
-        low, high: ends of its interval; 0 and infinity if there is no such end.
+        low, high: ends of its interval; 0 or infinity where it is unbounded.
     """
     at_low, at_high = regime_at(batch_size, low), regime_at(batch_size, high)
     sure = at_low == at_high
@@ -121,19 +121,19 @@ class Critical(Struct, frozen=True, kw_only=True):
 
     Attributes:
         value: B_crit in samples.
-        low, high: its interval with coverage 1 − `level`; None if it has no such end.
+        low, high: its interval with coverage 1 − `level`; None where it is unbounded.
         level: significance level.
-        above, below: bounds that are known if there is no `value`.
+        above, below: known bounds if `value` is None.
         steps_min, samples_min: S_min and E_min, the fewest possible steps and samples.
         above_linear: batch size of Zhang et al. 2024, with its interval in `above_linear_low` and
             `above_linear_high`.
         target: what the trials trained to.
-        target_measure: the column that has to reach `target`.
+        target_measure: the column that is compared with `target`.
         method: how the interval was computed.
         n: number of seeds.
         sizes: the batch sizes on the curve.
         left_out: the batch sizes that are not on the curve.
-        reason: why there is no `value`.
+        reason: why `value` is None.
         remarks: remarks on the data and the fit.
         provisional: whether open trials may still change the result.
     """
@@ -269,14 +269,14 @@ def _why(state: SweepState, candidates: Iterable[Configuration], awaited: bool) 
 
 
 def _some(names: Sequence[str]) -> str:
-    """Return one or two names, or the first and the number of the others."""
+    """List one or two names, or the first and the number of the others."""
     if len(names) <= 2:
         return " and ".join(names)
     return f"{names[0]} and {len(names) - 1} more"
 
 
 def _lack(reached: Sequence[_Reached]) -> str:
-    """Return why no curve can be fitted; empty if one can."""
+    """Return why no curve can be fitted; empty if it can."""
     if len(reached) < LEAST_SIZES:
         some = {0: "no batch size", 1: "only one batch size"}.get(len(reached))
         some = some or f"only {len(reached)} batch sizes"

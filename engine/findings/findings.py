@@ -27,7 +27,7 @@ class Findings(Struct, frozen=True):
         recommendation: a paragraph that says which batch size to use.
         choices: what `[select]` chose.
         critical_batch_size: only of a sweep with a target.
-        noise_scale: only beside a critical batch size.
+        noise_scale: only together with a critical batch size.
         bias_variance: only if a claim is about bias or variance.
     """
 
@@ -40,7 +40,7 @@ class Findings(Struct, frozen=True):
 
 
 def find(state: SweepState) -> Findings:
-    """Judge the claims and recommend a batch size, also while the sweep runs."""
+    """Judge the claims and recommend a batch size; the sweep may still run."""
     critical = critical_batch_size(state, _tuned(state))
     noise = tuple(noise_scales(state)) if critical else ()
     recommendation = advice(state, critical, noise) if state.trials else ""

@@ -2,7 +2,7 @@
 
 Both are means over the finished seeds. A configuration with a trial that diverged or failed is
 left out, as in the recommendation: a mean over the surviving seeds would flatter it. Times of
-stacks of different sizes do not compare, so each stack size has a front of its own.
+stacks of different sizes cannot be compared, so each stack size has its own front.
 """
 
 from collections.abc import Sequence
@@ -37,8 +37,9 @@ class Point(Struct, frozen=True, kw_only=True):
         seconds: training time in seconds.
         accuracy: test accuracy as a fraction.
         front: whether it is on the front, by the means, among those of equal `stacked`.
-        told: for a point behind the front, whether a point of the front is at least as good in
-            both means and significantly better in one of them.
+        told: whether the difference to the front is significant: for a point behind the front,
+            whether a point of the front is at least as good in both means and significantly
+            better in one of them.
         stacked: number of replicates that share the seconds.
     """
 
@@ -100,12 +101,12 @@ def pareto(state: SweepState) -> list[Point]:
 
 
 def _stacked(one: _Measured) -> int:
-    """Return how many replicates share each of its times."""
+    """Return the number of replicates that share each time of a configuration."""
     return max(one.times.stacks, default=1)
 
 
 def _leaders(group: Sequence[_Measured]) -> list[_Measured]:
-    """Return those on the front, among configurations of the same stack size."""
+    """Return the configurations on the front; all have the same stack size."""
     ahead = front([(each.time.mean, each.accuracy.mean) for each in group])
     return [each for each, first in zip(group, ahead, strict=True) if first]
 

@@ -27,7 +27,7 @@ class DrawSummary(Struct, frozen=True, kw_only=True):
     """Gradients of batches of one size, drawn at the weights of one moment.
 
     `at_share` is the share of the budget that had been trained. `normalized` is the mean divided
-    by that of the smallest size drawn there. `engine.analysis.probe_values` defines the measures.
+    by that of the smallest size drawn there. `engine.metrics.probe_values` defines the measures.
     """
 
     configuration: str

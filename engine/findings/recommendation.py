@@ -4,9 +4,9 @@ The configuration with the highest mean test accuracy is compared with each othe
 recommended if it differs significantly from all of them. All comparisons must be significant, so
 none needs an adjustment for their number (intersection-union test, Berger 1982).
 
-Otherwise there is no clear winner, and the sentence names the fastest of those that do not differ
-significantly from the best. It names none if all train for the same seconds, or in stacks of
-different sizes, whose times do not compare.
+Otherwise there is no clear winner, and the sentence names the fastest of the configurations that
+do not differ significantly from the best. It names none if all train for the same seconds, or in
+stacks of different sizes, because their times cannot be compared.
 
 A configuration with a trial that diverged or failed is left out: a mean over the surviving seeds
 would flatter it, and a reader who follows the advice may get another seed.
@@ -48,7 +48,7 @@ UNDETERMINED = "No clear winner"
 class Recommended:
     """A recommendation as a sentence, with the configuration that it names.
 
-    That is the one to use, or the fastest of the best if there is no clear winner.
+    It is the one to use, or without a clear winner the fastest of the best.
     """
 
     sentence: str
@@ -163,7 +163,7 @@ def _for_seconds(train: Train) -> bool:
 
 
 def _sides(state: SweepState) -> list[_Candidate]:
-    """Return every configuration, or the chosen candidate of each, smaller batch sizes first."""
+    """Return the configurations that represent the sweep, smaller batch sizes first."""
     by_size = sorted(chosen_configurations(state), key=lambda each: each.settings.train.batch_size)
     return [_Candidate(each, gather(state, ACCURACY, [each])) for each in by_size]
 
@@ -194,7 +194,7 @@ def _undecided(state: SweepState) -> list[str]:
 
 
 def _names(of: list[_Candidate]) -> str:
-    """Return their labels; if there are many, their number."""
+    """Return the labels of configurations, or their number if there are many."""
     if len(of) > NAMED:
         return f"{len(of)} configurations"
     labels = [each.configuration.label for each in of]

@@ -15,7 +15,7 @@ from batchscope.engine.spec import Configuration, Selector
 
 
 class Looked(NamedTuple):
-    """The configurations that a selector stands for.
+    """The configurations that a selector matches, after `[select]` has chosen among them.
 
     Attributes:
         configurations: those to compare.
@@ -31,13 +31,13 @@ class Looked(NamedTuple):
 
 
 def selected_keys(state: SweepState) -> tuple[str, ...]:
-    """Return the dotted keys whose values `[select]` chooses; none without `[select]`."""
+    """Return the dotted keys that `[select]` chooses; none without `[select]`."""
     selection = state.opened.selection if state.opened else None
     return selection.keys if selection else ()
 
 
 def looked_at(state: SweepState, selector: Selector | None = None) -> Looked:
-    """Return the configurations that a selector stands for; all of them without a selector."""
+    """Return the chosen configurations that a selector matches; all without a selector."""
     everything = tuple(state.configurations.values())
     asked = everything if selector is None else picked(selector, everything)
     if selector is not None and _explicit(state, selector, asked):

@@ -6,7 +6,7 @@ from batchscope.engine.analysis.tuning import TuningChoice
 def choice_text(choice: TuningChoice) -> str:
     """Return a choice as text: 64: lr 0.1, chosen from 0.01, 0.03, 0.1 (validation accuracy 0.94).
 
-    A chosen value at the end of the range that was tried has a note.
+    A note is added if the chosen value is the lowest or highest that was tried.
     """
     tried = " × ".join(_tried(choice, key) for key in _keys(choice))
     names = " and ".join(map(_short, _keys(choice)))
@@ -28,7 +28,7 @@ def choice_text(choice: TuningChoice) -> str:
 
 
 def _value_text(choice: TuningChoice) -> str:
-    """Return the value of the measure that decided."""
+    """Format the value of the selection criterion."""
     value = choice.value or 0.0
     digits = {"validation_accuracy": ".4f", "validation_loss": ".4g"}
     return f"{value:{digits.get(choice.by, ',.0f')}}"

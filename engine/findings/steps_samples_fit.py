@@ -55,7 +55,7 @@ class Fit:
         steps_min: S_min, the fewest possible steps.
         samples_min: E_min, the fewest possible samples.
         critical: B_crit = E_min/S_min, in samples.
-        low, high: its interval with coverage 1 − `level`; 0 and infinity if it has no such end.
+        low, high: its interval with coverage 1 − `level`; 0 or infinity where it is unbounded.
         method: how the interval was computed.
         strays: p value of the F test that the means lie on the curve.
         level: significance level.
@@ -85,13 +85,13 @@ def fit(
     every: Sequence[float] | None = None,
     level: float = LEVEL,
 ) -> Fit:
-    """Fit the curve through the steps to the target.
+    """Fit steps = S_min · (1 + B_crit/B) to the steps to the target, by least squares of ln S.
 
     Args:
         sizes: batch sizes (K,).
         steps: steps to the target (K, n), the n seeds in the same order for each batch size.
-        every: steps between two checks of the target (K,). Steps are known no more precisely, and
-            all seeds may be rounded in the same way, so ln S has at least a variance of
+        every: steps between two checks of the target (K,). Steps are known only to this precision,
+            and all seeds may be rounded in the same way, so ln S has at least a variance of
             (every/S)²/12.
         level: significance level of the interval.
 
@@ -129,7 +129,7 @@ class _Curve:
         self._seeds = logs.shape[1]
 
     def _bend(self, c: "Floats") -> "tuple[Floats, Floats]":
-        """Return ln(1 + e^c/B) and its derivative by c, centred over the sizes, both (G, K)."""
+        """Return ln(1 + e^c/B), and its derivative by c centred over the sizes; both (G, K)."""
         import numpy as np
 
         away = c[:, None] - np.log(self._batch)
@@ -228,7 +228,7 @@ def _ends(
         refused: positive for every c that the test rejects.
 
     Returns:
-        Batch sizes e^c; 0 and infinity if the interval has no such end.
+        Batch sizes e^c; 0 or infinity where the interval is unbounded.
     """
     import numpy as np
 

@@ -55,7 +55,7 @@ def levels_of(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Gathe
 
 
 def _broken(state: SweepState, series: list[Series]) -> str:
-    """Return which configurations will never have a value, so that their series are left out."""
+    """Return the configurations that will never have a value; their series are left out."""
     gone = {each.label: fate(state, each) for one in series for each in one}
     clauses = [f"every trial of {named(label)} {why}" for label, why in gone.items() if why]
     which = "their series are" if len(clauses) > 1 else "its series is"

@@ -1,4 +1,4 @@
-"""Write the journal in spite of a full disk: events that cannot be written wait in memory."""
+"""Writes the journal despite a full disk: events that cannot be written wait in memory."""
 
 import errno
 import time
@@ -71,7 +71,7 @@ class BufferedWriter:
         return True
 
     def catch_up(self, at_once: bool = False) -> bool:
-        """Write the waiting events if it is time to retry; return whether none waits now.
+        """Write the waiting events if a retry is due; return whether all events are written.
 
         Args:
             at_once: try now, whenever the last try was.

@@ -105,7 +105,7 @@ def write(folder: Path) -> None:
 
 
 def read(folder: Path) -> Stored | None:
-    """Return the sweep from its columns; None if there are none, or not of this journal."""
+    """Read the sweep from its columns; None if they are missing or belong to another journal."""
     with suppress(OSError, ValueError, msgspec.MsgspecError):
         with open(folder / NAME, "rb") as file:
             whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

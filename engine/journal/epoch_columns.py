@@ -58,7 +58,7 @@ class Records(Sequence[EpochRecord]):
 
     @classmethod
     def over(cls, columns: Mapping[str, Column]) -> "Records":
-        """Return epochs over existing read-only columns of `LAYOUT`.
+        """Build epochs from existing read-only columns of `LAYOUT`.
 
         The columns are copied before the first change.
         """
@@ -96,15 +96,15 @@ class Records(Sequence[EpochRecord]):
         return self._last
 
     def column(self, name: str) -> Column:
-        """Return a column of `LAYOUT`, with NaN for unknown values; it must not be changed.
+        """Return a column of `LAYOUT` (epochs,), with NaN for unknown values; do not modify it.
 
         Raises:
-            KeyError: there is no such column.
+            KeyError: the column does not exist.
         """
         return self._columns[name]
 
     def known(self, name: str) -> list[float]:
-        """Return the known values of a column."""
+        """Return the values of a column without the unknown ones (NaN)."""
         return [value for value in self.column(name) if not math.isnan(value)]
 
     def extend(self, records: Iterable[EpochRecord]) -> None:

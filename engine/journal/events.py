@@ -200,7 +200,7 @@ class Progress(Event, frozen=True, tag="progress"):
 
 
 class EpochRecord(Struct, frozen=True, omit_defaults=True):
-    """The figures of one epoch, measured at its end.
+    """The metrics of one epoch, measured at its end.
 
     Losses are means per sample in nats; accuracies are fractions.
 
@@ -225,7 +225,7 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
         noise_trace: mean estimate of tr(Σ).
         noise_signal: mean estimate of |G|².
         noise_draws: number of steps with such an estimate.
-        last_batch_size: batch size in force at the last step, whose own batch may be smaller.
+        last_batch_size: batch size in force at the last step; that step's batch may be smaller.
         validation_loss: loss on the images held out; None if there are none.
         validation_accuracy: accuracy on the images held out; None if there are none.
         warm_up_seconds: time of warming up in this epoch.

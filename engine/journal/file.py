@@ -150,7 +150,7 @@ def decode(line: bytes) -> AnyEvent:
     """Decode a line. Lines of workers and of older journals have no checksum.
 
     Raises:
-        msgspec.MsgspecError: the line is no event, or its bytes have changed.
+        msgspec.MsgspecError: the line is not an event, or its checksum is wrong.
     """
     if line[-SUM_LENGTH:].startswith(SUM) and _sum(line[:-SUM_LENGTH]) != line[-10:-2]:
         raise msgspec.DecodeError("its bytes have changed")

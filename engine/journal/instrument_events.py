@@ -86,7 +86,7 @@ class Competing(Struct, frozen=True):
 
 
 class Competition(Struct, frozen=True):
-    """Successive small steps against one large step: same weights, samples and learning rate.
+    """Successive small steps compared with one large step: same weights, samples, learning rate.
 
     Pairs of numbers are mean and sample standard deviation over the draws.
 
@@ -114,7 +114,7 @@ class Competition(Struct, frozen=True):
 
 
 class LinePoint(Struct, frozen=True, array_like=True):
-    """Figures at (1 − `alpha`) · w_start + `alpha` · w_end.
+    """Loss and accuracy at the weights (1 − `alpha`) · w_start + `alpha` · w_end.
 
     Losses are means per sample, accuracies fractions. A loss that is not finite is None.
     """
@@ -264,7 +264,7 @@ class SharpnessMeasured(Event, frozen=True, tag="sharpness"):
         evaluations: evaluations of loss and gradient.
         iterations: iterations of the search.
         seconds: time of the search.
-        reason: why there is no sharpness, or that the search ended before its last iteration.
+        reason: why the sharpness is unknown, or that the search stopped before its last iteration.
     """
 
     trial: str

@@ -115,7 +115,7 @@ class SweepState:
                 self._whole(event)
 
     def repeats(self, event: ev.AnyEvent) -> bool:
-        """Return whether the journal already holds what this event states.
+        """Return whether the journal already contains the result in this event.
 
         A worker that resumes from a checkpoint repeats the results stored there.
         """
@@ -309,7 +309,7 @@ class SweepState:
         self._say(event.at, f"{trial.id}: started on {trial.device}{again}")
 
     def _leave_behind(self, name: str) -> None:
-        """Separate the unfinished trials of a group that continues without them.
+        """Mark the unfinished trials of a group that continues without them as separate.
 
         The group's later checkpoints do not hold them.
         """
@@ -432,7 +432,7 @@ class SweepState:
 
 
 def _same_cut(one: ev.MicroBatchCut, other: ev.MicroBatchCut) -> bool:
-    """Return whether both events state the same cut, in any attempt."""
+    """Return whether both events report the same cut of the micro-batch, in any attempt."""
     return msgspec.structs.replace(one, at=0.0, attempt=0) == msgspec.structs.replace(
         other, at=0.0, attempt=0
     )

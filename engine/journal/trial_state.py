@@ -85,7 +85,7 @@ class TrialState:
         return next((each for each in self.sharpness if each.epsilon == wanted), None)
 
     def forget(self) -> None:
-        """Discard the results of an attempt that was given up."""
+        """Discard the results of an abandoned attempt."""
         self.records.clear()
         self.probes.clear()
         self.cuts.clear()

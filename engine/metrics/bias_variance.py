@@ -79,7 +79,7 @@ def part(name: str) -> Callable[[SweepState, TrialState], float | None]:
 
 
 def part_of(state: SweepState, trial: TrialState, name: str) -> float | None:
-    """Return the value of a seed for a part of its configuration's error; None below four seeds."""
+    """Return a seed's pseudo-value of a part of the error (jackknife); None below four seeds."""
     trials = predicting(state, trial.configuration)
     if len(trials) < LEAST_JUDGED:
         return None
@@ -89,14 +89,14 @@ def part_of(state: SweepState, trial: TrialState, name: str) -> float | None:
 
 
 def whole_of(state: SweepState, configuration: str, name: str) -> tuple[float, int] | None:
-    """Return a part of a configuration's error and how many seeds it is over; None below three."""
+    """Return a part of a configuration's error and its number of seeds; None below three."""
     trials = predicting(state, configuration)
     parts = decomposed_over(trials)
     return (float(getattr(parts.whole, name)), len(trials)) if parts else None
 
 
 def predicting(state: SweepState, configuration: str) -> list[TrialState]:
-    """Return the finished replicates with predictions in the journal; older journals have none."""
+    """Return the finished replicates that have predictions; older journals contain none."""
     return [
         trial
         for trial in state.replicates(configuration)
@@ -105,7 +105,7 @@ def predicting(state: SweepState, configuration: str) -> list[TrialState]:
 
 
 def decomposed_over(trials: Sequence[TrialState]) -> Decomposed | None:
-    """Return the decomposition over trials; None below three, or where they do not compare."""
+    """Decompose the error over trials; None below three trials, or on different images."""
     predictions = [trial.predicted for trial in trials if trial.predicted is not None]
     if len(predictions) < LEAST_SEEDS:
         return None
@@ -116,7 +116,7 @@ def decomposed_over(trials: Sequence[TrialState]) -> Decomposed | None:
 
 @lru_cache(maxsize=256)
 def decompose(packed: tuple[bytes, ...], classes: int) -> Decomposed:
-    """Return the decomposition of the packed predictions of several trials on the same images."""
+    """Decompose the error from packed predictions of several trials on the same images."""
     missed = unpack(packed)
     images = missed.shape[1]
     missed = missed[:, missed.any(0)]  # an image that all predict rightly adds nothing
@@ -135,7 +135,7 @@ def decompose(packed: tuple[bytes, ...], classes: int) -> Decomposed:
 
 
 def _counts(missed: "NDArray[np.uint8]", classes: int) -> "NDArray[np.int64]":
-    """Return how many trials are off by each number of classes, (classes, images)."""
+    """Count for each image the trials that are off by each number of classes: (classes, images)."""
     import numpy as np
 
     return np.stack([(missed == off).sum(0) for off in range(classes)])
@@ -149,7 +149,7 @@ def _left_out(counts: "NDArray[np.int64]", one: "NDArray[np.uint8]") -> "NDArray
 
 
 def _parts(counts: "NDArray[np.int64]", seeds: int, images: int) -> ErrorDecomposition:
-    """Return the decomposition of counts (classes, wrong images), as means over all `images`."""
+    """Decompose the error from counts (classes, wrong images), as means over all `images`."""
     most = counts.max(0)
     modes = (counts == most).sum(0)
     right = (counts[0] == most) / modes  # share of the main predictions that are right

@@ -1,4 +1,4 @@
-"""How far the weights of a trial move: single updates, their path, and the distance they reach.
+"""Measures how far the weights of a trial move: updates, path length, and distance reached.
 
 Each function returns one number for a trial, or None where it was not measured. All norms are L2
 norms over all weights.
@@ -56,7 +56,7 @@ def distance_at_equal_samples(state: SweepState, trial: TrialState) -> float | N
 
 
 def distance_log_slope(_: SweepState, trial: TrialState) -> float | None:
-    """Return by how much the distance grows while the steps grow e-fold.
+    """Return the slope of the distance over ln(steps): its growth while the steps grow e-fold.
 
     It is the slope b of a + b ln(steps), fitted to the ends of epochs by least squares. Hoffer et
     al. 2017 (arXiv:1705.08741) find that the distance from the initial weights grows like the
@@ -94,14 +94,14 @@ def _fit(trial: TrialState) -> LogFit | None:
 
 
 def _ends(trial: TrialState, along: str) -> Iterator[tuple[float, float]]:
-    """Yield the steps or samples at the end of each epoch, and the distance there."""
+    """Yield the steps or samples at the end of each epoch, with the distance from the start."""
     columns = (trial.records.column(name) for name in (along, "distance_from_init"))
     return zip(*columns, strict=True)
 
 
 @lru_cache(maxsize=1)
 def _least_samples(state: SweepState, version: int) -> int:
-    """Return how many images every finished trial has seen; 0 without a finished trial.
+    """Return the number of images that every finished trial has seen; 0 without one.
 
     The result is kept while the state has that version: a claim needs it for every trial.
     """

@@ -1,4 +1,4 @@
-"""Computes figures from whole columns of epochs with numpy, where a loop would be slow.
+"""Computes metrics from whole columns of epochs with numpy, where a loop would be slow.
 
 Import it inside functions: command line, conductor and screen start without numpy.
 """
@@ -36,7 +36,7 @@ def highest(records: Records, name: str) -> float | None:
 
 
 def norms_between(records: Records, planned: float | None, start: float, stop: float) -> Norms:
-    """Return the gradient norms of a share of the planned steps.
+    """Pool the gradient norms of the steps in a share of the planned steps.
 
     A slice counts if its middle lies in `start` <= share < `stop`; with a `stop` of 1 also beyond.
     """

@@ -1,4 +1,4 @@
-"""Figures of an epoch, computed from one record, or from whole columns with numpy.
+"""Metrics of an epoch, computed from one record, or from whole columns with numpy.
 
 numpy is loaded when columns are first read, so that importing the registry does not load it.
 """
@@ -18,7 +18,7 @@ HALF_LIFE = 30.0
 
 
 class Figure(ABC):
-    """A figure of an epoch, computed from one record, or for all epochs of a trial at once."""
+    """A metric of an epoch, computed from one record, or for all epochs of a trial at once."""
 
     @abstractmethod
     def __call__(self, record: EpochRecord) -> float | None:
@@ -30,18 +30,18 @@ class Figure(ABC):
 
 
 class Field(Figure):
-    """A field of `EpochRecord` as it is: an integer stays one."""
+    """A field of `EpochRecord`, unchanged: an integer stays one."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __call__(self, record: EpochRecord) -> float | None:
-        """Return the field; None where it is not known."""
+        """Return the field of one epoch; None where it is not known."""
         value: float | None = getattr(record, self._name)
         return value
 
     def values(self, records: Records) -> "Floats":
-        """Return the column of the field; NaN where it is not known."""
+        """Return the column of the field, (epochs,); NaN where it is not known."""
         from batchscope.engine.metrics import epoch_arrays
 
         return epoch_arrays.floats(records, self._name)
@@ -61,7 +61,7 @@ class Sum(Figure):
         return sum((weight * value for value, weight in fields), self._offset)
 
     def values(self, records: Records) -> "Floats":
-        """Return the sum for every epoch; NaN where a field is not known."""
+        """Return the sum for every epoch, (epochs,); NaN where a field is not known."""
         import numpy as np
 
         from batchscope.engine.metrics import epoch_arrays
@@ -73,14 +73,14 @@ class Sum(Figure):
 
 
 class Pace(Figure):
-    """Images trained on in a second of training."""
+    """Training speed in images per second of training."""
 
     def __call__(self, record: EpochRecord) -> float | None:
-        """Return the pace of one epoch; None where it took no time."""
+        """Return the images per second of one epoch; None where it took no time."""
         return record.epoch_samples / record.seconds if record.seconds > 0 else None
 
     def values(self, records: Records) -> "Floats":
-        """Return the pace of every epoch; NaN where it took no time."""
+        """Return the images per second of every epoch, (epochs,); NaN where it took no time."""
         import numpy as np
 
         from batchscope.engine.metrics import epoch_arrays
@@ -98,7 +98,7 @@ class NormMean(Figure):
         return _moments(record).mean
 
     def values(self, records: Records) -> "Floats":
-        """Return the mean of every epoch; NaN without steps."""
+        """Return the mean of every epoch, (epochs,); NaN without steps."""
         from batchscope.engine.metrics import epoch_arrays
 
         return epoch_arrays.by_epoch(records)[1]
@@ -112,7 +112,7 @@ class NormDeviation(Figure):
         return _moments(record).std
 
     def values(self, records: Records) -> "Floats":
-        """Return the deviation of every epoch; NaN below two steps."""
+        """Return the deviation of every epoch, (epochs,); NaN below two steps."""
         import numpy as np
 
         from batchscope.engine.metrics import epoch_arrays
@@ -131,7 +131,7 @@ class NormSpread(Figure):
         return _moments(record).cv
 
     def values(self, records: Records) -> "Floats":
-        """Return the coefficient of every epoch; NaN where it is not defined."""
+        """Return the coefficient of every epoch, (epochs,); NaN where it is not defined."""
         import numpy as np
 
         from batchscope.engine.metrics import epoch_arrays
@@ -153,7 +153,7 @@ class NoiseRatio(Figure):
         return record.noise_scale
 
     def values(self, records: Records) -> "Floats":
-        """Return the value at the end of every epoch; NaN where it is undetermined."""
+        """Return the value at the end of every epoch, (epochs,); NaN where it is undetermined."""
         import numpy as np
 
         ratios, trace, signal = np.full(len(records), np.nan), 0.0, 0.0

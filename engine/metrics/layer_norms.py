@@ -1,4 +1,4 @@
-"""Gradient norms by layer, as a trial states them: mean, variation, and share of the whole.
+"""Gradient norms by layer, as a trial reports them: mean, variation, and share of the total.
 
 For the layers l of a network |g|² = Σ_l |g_l|², so the share of a layer is E|g_l|² ÷ Σ_k E|g_k|²,
 with means over the measured steps: the shares of all layers sum up to 1.
@@ -42,14 +42,14 @@ class LayerNorms:
 
 
 def has_layer_norms(trial: TrialState) -> bool:
-    """Return whether a trial has stated gradient norms by layer."""
+    """Return whether a trial has reported gradient norms by layer."""
     return len(trial.records.column("layer_mean")) > 0
 
 
 def stated_norms(trial: TrialState) -> Iterator[tuple[int, int, list[LayerNorms]]]:
-    """Return each epoch that states norms by layer: its number, its last step, and the norms.
+    """Yield each epoch that reports norms by layer: its number, its last step, and the norms.
 
-    They are of the steps since the epoch that last did.
+    The norms are those of the steps since the previous such epoch.
     """
     layers = trial.started.layers if trial.started else ()
     records = trial.records
@@ -66,7 +66,7 @@ def stated_norms(trial: TrialState) -> Iterator[tuple[int, int, list[LayerNorms]
 def layer_norms(trial: TrialState, start: float = 0.0, stop: float = 1.0) -> list[LayerNorms]:
     """Return the norms of each layer over a share of the planned steps, empty where unknown.
 
-    What an epoch states counts where the middle of its steps lies within `start` <= share < `stop`,
+    An epoch's norms count if the middle of their steps lies within `start` <= share < `stop`,
     or beyond a `stop` of 1.
     """
     planned, before = trial.planned_steps, 0
@@ -100,7 +100,7 @@ class Moments:
 
 
 def _shared(trial: TrialState, sums: list[Moments]) -> list[LayerNorms]:
-    """The norms of each layer, once the share of each is known."""
+    """Return the norms of each layer with its share of the gradient's energy; empty if unknown."""
     if not trial.started or not any(one.count for one in sums):
         return []
     energies = [one.mean**2 + one.squares / one.count for one in sums]

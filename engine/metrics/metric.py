@@ -1,4 +1,4 @@
-"""The types of the registry: what is said of a metric, and how its value is read.
+"""The types of the registry: how a metric is described, drawn and read.
 
 The entries are in `epoch_registry`, `trial_registry` and `probe_registry`; `registry` finds them.
 """
@@ -58,7 +58,7 @@ OWN = Spot()
 
 
 def spot_of(claim: Claim, level: float | None = None) -> Spot:
-    """Return where a claim reads its measure, at one level of its trend if it is one."""
+    """Return the spot where a claim reads its metric, at one level if the claim is a trend."""
     keys = (key for key in Spot._fields if key != "level")
     return Spot(level, *(getattr(claim, key, None) for key in keys))
 
@@ -86,7 +86,7 @@ class Curve(Struct, frozen=True, kw_only=True):
 
     Args:
         title, tab: its name there, where it differs from that of the metric.
-        twin: the name of the metric that is drawn dashed beside it.
+        twin: the name of the metric that is drawn dashed in the same plot.
         steep: whether the first tenth of the curve is far from the rest.
         sized: whether it counts images, so that the batch sizes are drawn for comparison.
         held_out: whether only sweeps that hold out validation images have it.
@@ -130,7 +130,7 @@ class Plot(Struct, frozen=True, kw_only=True):
 
 
 class Metric(Struct, frozen=True, kw_only=True):
-    """A quantity: all that is said of it, wherever it is shown.
+    """A metric, with all texts and properties that any place needs to show it.
 
     Args:
         name: its column, and its name as a measure of a claim.
@@ -206,7 +206,7 @@ class TrialMetric(Metric, frozen=True, kw_only=True):
         value_at: reads it at a spot, for metrics that have `places`; replaces `value`.
         places: the keys of a claim that say where it is read.
         column: whether it is a column of `trials.csv`.
-        text: whether it is no number, so that no claim can measure it.
+        text: whether the value is text, so that claims cannot use it.
         before_epochs: whether it is known before the first epoch has ended.
         stack: what the replicates of a stack share: their time, or their peak of memory.
         summary: whether `findings.json` has it for each configuration.
@@ -235,7 +235,7 @@ class TrialMetric(Metric, frozen=True, kw_only=True):
 
 
 def last_value(metric: EpochMetric) -> TrialMetric:
-    """Return the trial metric that the last value of an epoch metric is.
+    """Return the trial metric for the final value of an epoch metric.
 
     Raises:
         ValueError: the epoch metric has no `at_end`.

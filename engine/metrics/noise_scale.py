@@ -8,7 +8,7 @@ The noise scale of SGD says how strongly an optimizer perturbs the weights:
 g = ε (N/B − 1) ÷ (1 − m) for a learning rate ε, N training images, batches of B and a momentum m
 (Smith and Le 2017, arXiv:1710.06451, section 4, there without momentum; for B far below N it is
 εN/(B(1 − m)), Smith et al. 2017, arXiv:1711.00489). It follows from the settings, while the
-gradient noise scale is a property of the gradients, whatever the optimizer does with them.
+gradient noise scale is a property of the gradients, independent of the optimizer.
 """
 
 import math
@@ -83,17 +83,17 @@ def noise_over(trials: Iterable[TrialState], start: float = 0.0, stop: float = 1
 def noise_scale_growth(_: SweepState, trial: TrialState) -> float | None:
     """Return the noise scale of the second half of the planned steps ÷ that of the first half.
 
-    None where one of them is undetermined.
+    None if one of them is undetermined.
     """
     first, second = noise_over([trial], 0.0, 0.5).scale, noise_over([trial], 0.5, 1.0).scale
     return second / first if first and second is not None else None
 
 
 def sgd_noise_scale(train: Train, lr: float, batch_size: int, train_size: int) -> float | None:
-    """Return Smith and Le's g at a learning rate and a batch size.
+    """Compute Smith and Le's noise scale g at a learning rate and a batch size.
 
     ε is the rate of the mean gradient: a loss that is summed over the batch multiplies it by B. Of
-    N images drawn with replacement the −1 is left out: it stands for batches that never hold an
+    N images drawn with replacement the −1 is left out: it applies to batches that never hold an
     image twice, so that the whole set has no noise.
 
     Returns:
@@ -108,7 +108,7 @@ def sgd_noise_scale(train: Train, lr: float, batch_size: int, train_size: int) -
 
 
 def noise_of_sgd(state: SweepState, trial: TrialState) -> float | None:
-    """Return g at the learning rate and the batch size with which a trial begins."""
+    """Return g at the initial learning rate and batch size of a trial."""
     return sgd_noise_at(state, trial, trial.started.lr if trial.started else None, trial.batch_size)
 
 

@@ -1,4 +1,4 @@
-"""How fast a trial trains: seconds of an epoch, of a step and of the whole training."""
+"""Computes the speed of a trial: seconds per epoch, per step, and of the whole training."""
 
 import math
 from collections.abc import Iterable
@@ -8,9 +8,9 @@ from batchscope.engine.journal.sweep_state import SweepState, TrialState
 
 
 def pace(state: SweepState, trials: Iterable[TrialState]) -> tuple[float | None, float | None]:
-    """Return the median seconds of an epoch, and the median images a second.
+    """Return the median seconds per epoch, and the median images per second.
 
-    The medians are over the whole epochs of all the trials. The first epoch of a trial includes
+    The medians are over the complete epochs of all trials. The first epoch of a trial includes
     warm-up, so it is left out where there are others, and so is an epoch that the budget cut
     short. None where no epoch is left.
     """
@@ -27,17 +27,17 @@ def pace(state: SweepState, trials: Iterable[TrialState]) -> tuple[float | None,
 
 
 def epoch_seconds(state: SweepState, trial: TrialState) -> float | None:
-    """Return the median seconds of a whole epoch: see `pace`."""
+    """Return the median seconds of a whole epoch; see `pace`."""
     return pace(state, [trial])[0]
 
 
 def samples_per_second(state: SweepState, trial: TrialState) -> float | None:
-    """Return the median images a second over whole epochs: see `pace`."""
+    """Return the median images per second over whole epochs; see `pace`."""
     return pace(state, [trial])[1]
 
 
 def step_seconds(state: SweepState, trial: TrialState) -> float | None:
-    """Return the seconds of an optimizer step: the median epoch's seconds ÷ its steps.
+    """Return the seconds per optimizer step: the median epoch's seconds ÷ its steps.
 
     Where the batch size changes during a training, it is the mean over all steps.
     """

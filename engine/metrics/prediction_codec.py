@@ -1,7 +1,7 @@
 """Packs predictions on the test images so small that ten thousand trials can keep theirs.
 
 There is one byte for each image: (predicted − label) mod classes. Most are 0, which compresses
-well: about 500 bytes for 10,000 images of which 2 % are wrong. They can be judged without the
+well: about 500 bytes for 10,000 images if 2 % are wrong. They can be evaluated without the
 labels. numpy is loaded when they are unpacked.
 """
 
@@ -17,7 +17,7 @@ LEVEL = 9
 
 
 def pack(missed: bytes) -> bytes:
-    """Compress the bytes of one trial, one byte for each image."""
+    """Compress the predictions of one trial, one byte per image."""
     return zlib.compress(missed, LEVEL)
 
 

@@ -1,4 +1,4 @@
-"""What the frozen-weight probe measures in a trial: at one moment, one number a trial.
+"""Computes the metrics of the frozen-weight probe: one number per trial at one moment.
 
 While the probe draws batches the weights do not change, so that batches of different sizes differ
 in nothing else. A trend over several sizes within one training compares them at the same weights.
@@ -29,7 +29,7 @@ def norm_cv(draws: Draws) -> float | None:
 
 
 def kurtosis(draws: Draws) -> float | None:
-    """Return the heaviness of the tails of the gradients' single values.
+    """Return the kurtosis of the gradients' single values: how heavy their tails are.
 
     E(g − ḡ)⁴ ÷ (E(g − ḡ)²)², Pearson's, 3 for a normal distribution, over all values of all
     gradients drawn.
@@ -63,7 +63,7 @@ def step_cosine(competition: Competition) -> float:
 
 
 def draws_at(trial: TrialState, spot: Spot) -> Draws | None:
-    """Return what was drawn in batches of one size at a spot; None where nothing was."""
+    """Return the draws of one batch size at a spot; None if nothing was drawn there."""
     held = _moment(trial, spot.at_share)
     size = trial.batch_size if spot.level is None else spot.level
     return next((each for each in held.draws if each.batch_size == size), None) if held else None

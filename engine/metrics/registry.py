@@ -75,7 +75,7 @@ def places() -> dict[str, Place]:
 def value_of(state: SweepState, trial: TrialState, measure: str, spot: Spot = OWN) -> float | None:
     """Return a measure of one trial, read at a spot; None where it is not known or not finite.
 
-    A measure that this version does not know, from a later journal, has no value.
+    A metric from a later version's journal, unknown to this one, has no value.
     """
     metric = TRIAL.get(measure)
     value = metric.read(state, trial, spot) if metric else None

@@ -1,4 +1,4 @@
-"""How much of a value is rounding: two seeds that happen to agree are no proof of certainty."""
+"""Computes the variance that rounding adds: two seeds that happen to agree prove no certainty."""
 
 from batchscope.engine.data.validation_split import validation_size
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
@@ -13,10 +13,10 @@ SINGLE_ROUNDING = 1e-6
 def rounding_variance(state: SweepState, trial: TrialState, measure: str, value: float) -> float:
     """Return the variance of the rounding in the value of a measure of a trial.
 
-    A value that comes in steps has step² / 12: an accuracy, or a part of the error, comes in images
-    over their count, and what it took to reach a target is counted from one check to the next. A
-    gap is the difference of two accuracies. Sums over float32 depend on their order: (10⁻⁶ ×
-    value)². Other values are as good as exact.
+    A value in steps of size s has a rounding variance of s² / 12: an accuracy, or a part of the
+    error, is a multiple of 1 / images, and the cost of a target is counted from one check to the
+    next. A gap is the difference of two accuracies. A sum over float32 values depends on its
+    order: (10⁻⁶ × value)². Other values are treated as exact.
     """
     metric = TRIAL.get(measure)
     match metric.rounding if metric else Rounding.EXACT:
@@ -36,7 +36,7 @@ def rounding_variance(state: SweepState, trial: TrialState, measure: str, value:
 
 
 def single_variance(value: float) -> float:
-    """Return the variance of the rounding in a figure of float32 values: (10⁻⁶ × value)²."""
+    """Return the rounding variance of a sum over float32 values: (10⁻⁶ × value)²."""
     return (SINGLE_ROUNDING * value) ** 2
 
 
@@ -46,7 +46,7 @@ def _test_images(state: SweepState, trial: TrialState) -> int:
 
 
 def _of_images(images: int) -> float:
-    """Return the variance of a share of so many images; 0 without any."""
+    """Return the rounding variance of a fraction of images: 1/(12 · images²); 0 without any."""
     return 1 / images**2 / 12 if images else 0.0
 
 

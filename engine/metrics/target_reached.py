@@ -1,4 +1,4 @@
-"""What it took a trial to reach its target."""
+"""Finds the steps, images and seconds that a trial needed to reach its target."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ class Reached(NamedTuple):
 
 
 def reached(trial: TrialState) -> Reached | None:
-    """Return what a finished trial took to its target; None if it has none or missed it."""
+    """Return the cost of the target for a finished trial; None if it has no target or missed it."""
     train, last = trial.settings.train, trial.last
     if trial.status != "finished" or last is None:
         return None
@@ -27,7 +27,7 @@ def reached(trial: TrialState) -> Reached | None:
 
 
 def _judged(record: EpochRecord) -> tuple[float | None, float | None]:
-    """Return the loss and the accuracy that are compared with the target."""
+    """Return the loss and the accuracy of an epoch that are compared with the target."""
     if record.validation_accuracy is not None:
         return record.validation_loss, record.validation_accuracy
     return record.test_loss, record.test_accuracy

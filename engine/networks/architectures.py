@@ -13,7 +13,7 @@ from batchscope.engine.spec import Model
 
 
 def has_batch_norm(model: Model) -> bool:
-    """Return whether the network has batch norm: as the preset wants it, or always."""
+    """Return whether the network has batch norm: as the preset says, or always."""
     return family_of(model).has_batch_norm(model)
 
 
@@ -24,7 +24,7 @@ def batch_norm_key(model: Model) -> str:
 
 
 def images_together(model: Model) -> int:
-    """Return how many images a micro-batch must not separate: a group of ghost batch norm, or 1."""
+    """Return the number of images that micro-batches keep together: a ghost batch, or 1."""
     return model.ghost_batch_size or 1
 
 
@@ -39,7 +39,7 @@ def channels_of(model: Model) -> tuple[int, ...]:
 
 
 def misfit(model: Model, dataset: Dataset) -> str | None:
-    """Return why this network cannot take these images, as `key: reason`; None if it can."""
+    """Return why the network cannot process these images, as `key: reason`; None if it can."""
     return family_of(model).problem(model, dataset)
 
 

@@ -64,11 +64,11 @@ class Family(ABC):
         return self.default_channels if model.channels is None else model.channels
 
     def has_batch_norm(self, model: Model) -> bool:
-        """Return whether the network has batch norm: as the preset wants it, or always."""
+        """Return whether the network has batch norm: as the preset says, or always."""
         return self.always_normalized or model.batch_norm
 
     def norm(self, model: Model) -> tuple[BatchNorm, ...]:
-        """Return the batch norm behind a layer; nothing where the network has none."""
+        """Return the batch norm layer after a layer; empty if the network has none."""
         return (BatchNorm(model.ghost_batch_size),) if self.has_batch_norm(model) else ()
 
     def taken(self) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ class Family(ABC):
         return tuple(key for key in KEYS if key not in {*self.not_taken, *always})
 
     def problem(self, model: Model, dataset: Dataset) -> str | None:
-        """Return why this network cannot take these images, as `key: reason`; None if it can."""
+        """Return why the network cannot process these images, as `key: reason`; None if it can."""
         return self.key_problem(model) or self.image_problem(model, dataset)
 
     def key_problem(self, model: Model) -> str | None:
@@ -117,5 +117,5 @@ class Family(ABC):
 
 
 def scaled(channels: tuple[int, ...], width: float) -> tuple[int, ...]:
-    """Return numbers of channels times `model.width`, each at least 1."""
+    """Return numbers of channels multiplied by `model.width`, each at least 1."""
     return tuple(max(1, round(count * width)) for count in channels)

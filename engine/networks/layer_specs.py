@@ -29,7 +29,7 @@ class LayerSpec:
         return 0
 
     def fits(self, shape: Shape) -> bool:
-        """Return whether something is left of an input of this shape."""
+        """Return whether the output for an input of this shape is not empty."""
         return min(self.output(shape)) > 0
 
 
@@ -54,11 +54,11 @@ class Conv(LayerSpec):
         return (self._inputs(shape) + self.bias) * self.outputs
 
     def multiply_adds(self, shape: Shape) -> int:
-        """Return one kernel's size for each number of the output."""
+        """Return the kernel size times the number of outputs."""
         return self._inputs(shape) * math.prod(self.output(shape))
 
     def _inputs(self, shape: Shape) -> int:
-        """Return how many numbers of the input one number of the output is made of."""
+        """Return the number of inputs that one output value depends on."""
         return self.kernel * self.kernel * shape[0]
 
 
@@ -138,15 +138,15 @@ class Residual(LayerSpec):
         return output_shape(self.body, shape)
 
     def weights(self, shape: Shape) -> int:
-        """Return those of body and shortcut."""
+        """Return the sum over body and shortcut."""
         return weights(self.body, shape) + weights(self.shortcut, shape)
 
     def multiply_adds(self, shape: Shape) -> int:
-        """Return those of body and shortcut."""
+        """Return the sum over body and shortcut."""
         return multiply_adds(self.body, shape) + multiply_adds(self.shortcut, shape)
 
     def fits(self, shape: Shape) -> bool:
-        """Return whether something is left behind each layer of body and shortcut."""
+        """Return whether every layer of body and shortcut has a non-empty output."""
         return fits(self.body, shape) and fits(self.shortcut, shape)
 
 

@@ -72,7 +72,7 @@ def basic_block(inputs: int, outputs: int, stride: int, norm: tuple[BatchNorm, .
 
 
 def not_taken(name: str) -> dict[str, str]:
-    """Return the keys that a residual network does not take, with the reasons."""
+    """Return the keys that a residual network refuses, with the reasons."""
     return {
         "hidden": f"{name} has no hidden layers; choose vgg16-bn, or leave it out",
         "channels": f"those of {name} are fixed; model.width multiplies them",

@@ -24,12 +24,12 @@ class Control:
         self.notify()
 
     def drop(self, trial: str) -> None:
-        """Skip a trial that a worker has."""
+        """Skip a trial that is assigned to a worker."""
         self.unwanted.add(trial)
         self.notify()
 
     def ends(self, trial: str) -> bool:
-        """Return whether work on a trial is to end."""
+        """Return whether the sweep stops or the trial is to be skipped."""
         return self.stopping or trial in self.unwanted
 
     def notify(self) -> None:
@@ -45,7 +45,7 @@ class Control:
             await turn.wait()
 
     async def stopped(self) -> None:
-        """Wait until the sweep is asked to stop."""
+        """Wait for a request to stop the sweep."""
         async for _ in self.changes():
             if self.stopping:
                 return

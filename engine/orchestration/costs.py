@@ -1,4 +1,4 @@
-"""Estimate the seconds that trials, and stacks of trials, will take."""
+"""Estimates the seconds that trials, and stacks of trials, will take."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class Costs:
         self._alone: dict[str, tuple[float, bytes]] = {}
 
     def alone(self, trial: Trial) -> float:
-        """Return the expected seconds of a trial on its own."""
+        """Return the expected seconds of a trial that trains alone."""
         return self._alone_and_key(trial)[0]
 
     def stack(self, trial: Trial, size: int) -> float:

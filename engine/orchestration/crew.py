@@ -1,4 +1,4 @@
-"""Start the conductor's workers, send them orders, receive their events and end them."""
+"""Starts the conductor's workers, sends them orders, receives their events and ends them."""
 
 import asyncio
 import contextlib
@@ -64,7 +64,7 @@ class WorkerHandle:
         await self.link.send(order)
 
     async def work(self, order: orders.Work, heard: Heard, control: Control) -> str | None:
-        """Let the worker do an order to its end; return why it was lost, or None.
+        """Send an order and wait until the worker has executed it; return why it was lost, or None.
 
         Args:
             order: what to measure or train.
@@ -102,7 +102,7 @@ class WorkerHandle:
             await self.link.wait()
 
     async def last_words(self) -> str:
-        """Return how a lost worker ended, with the end of its log."""
+        """Return a sentence on how a lost worker ended, with the last lines of its log."""
         code = await self.link.wait()
         self.fault = self.fault or self.link.fault
         if self.fault:
@@ -127,7 +127,7 @@ class WorkerHandle:
         self.link.kill()
 
     async def _attend(self, left: AbstractSet[str], control: Control) -> None:
-        """Pass stops, pauses and skips on to the worker while it has the trials `left`."""
+        """Forward stops, pauses and skips to the worker while it has the trials `left`."""
         held, dropped = False, set[str]()
         async for _ in control.changes():
             unwanted = {trial for trial in left if control.ends(trial)}
@@ -223,14 +223,14 @@ class Crew:
         return ProcessLink(process, log)
 
     def give_up(self, device: str, why: str) -> None:
-        """Kill the workers of a lost device, which might wait for it for ever."""
+        """Kill the workers of a lost device, because they might wait for it forever."""
         for member in self._members.values():
             if member.device == device and member.link.exit_code is None:
                 member.fault = f"{device}: {why}"
                 member.link.kill()
 
     async def let_go(self, number: int) -> None:
-        """End a worker that is no longer needed."""
+        """End a worker that the sweep does not need."""
         member = self._members.pop(number, None)
         if member is not None:
             member.link.close()

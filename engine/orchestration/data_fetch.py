@@ -1,4 +1,4 @@
-"""Prepare a data set in a separate process and record its progress."""
+"""Prepares a data set in a separate process and records its progress."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Give each worker one group of trials after another, and replace workers that die."""
+"""Assigns groups of trials to workers one by one, and replaces workers that die."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -134,11 +134,11 @@ class Dispatcher:
         return self._linker
 
     def waiting(self) -> int:
-        """Return how many groups and lines wait for a worker."""
+        """Return the number of groups and lines that wait for a worker."""
         return len(self._queue.groups()) + len(self._linker.free())
 
     def busy(self) -> int:
-        """Return how many workers have a group."""
+        """Return the number of workers that have a group."""
         return len(self._in_hand)
 
     async def serve(
@@ -149,7 +149,7 @@ class Dispatcher:
         place: Placement,
         once: bool = False,
     ) -> MachineProblem | None:
-        """Give one worker group after group, and replace it if it dies.
+        """Assign one group after another to a worker, and replace the worker if it dies.
 
         Args:
             crew: starts the replacements.
@@ -212,7 +212,7 @@ class Dispatcher:
     async def _keep_busy(
         self, member: WorkerHandle, place: Placement, patience: float | None = None
     ) -> bool:
-        """Give a worker groups until none is left or the sweep stops; return False if it was lost.
+        """Assign groups to a worker until none is left or a stop; return False if it was lost.
 
         Args:
             member: the worker.
@@ -247,7 +247,7 @@ class Dispatcher:
             return None
 
     async def _next(self, device: str) -> Group | Pair | None:
-        """Wait for the next group or line for a device; return None once there is no more."""
+        """Wait for the next group or line for a device; return None if none is left."""
         async for _ in self._control.changes():
             if not self._queue and not self._in_hand:
                 self._listen()
@@ -270,7 +270,7 @@ class Dispatcher:
                 return
 
     async def _attempt(self, member: WorkerHandle, place: Placement, taken: Group) -> bool:
-        """Let a worker plan and train a group; return False if the worker was lost."""
+        """Have a worker plan and train a group; return False if the worker was lost."""
         group: Group | None = taken
         lost = None
         if taken.plan is None:
@@ -295,7 +295,7 @@ class Dispatcher:
         return False
 
     async def _plan(self, member: WorkerHandle, place: Placement, group: Group) -> str | None:
-        """Let a worker plan the trials of a group; return why it was lost, or None."""
+        """Have a worker plan the trials of a group; return why it was lost, or None."""
         attempt = self._ledger.next_attempt(group.key, *(trial.id for trial in group.trials))
         data = self._data[group.trials[0].settings.data.name]
         task = PlanningTask(member, place, group.trials, attempt, data)
@@ -305,7 +305,7 @@ class Dispatcher:
         return lost
 
     async def _train(self, member: WorkerHandle, group: Group) -> str | None:
-        """Let a worker train a planned group; return why it was lost, or None."""
+        """Have a worker train a planned group; return why it was lost, or None."""
         assert group.plan is not None
         attempt = self._ledger.next_attempt(group.key, *(trial.id for trial in group.trials))
         await self._may_begin(group)
@@ -337,7 +337,7 @@ class Dispatcher:
                 self._heard(TrialEnded(trial=trial.id, attempt=attempt, status="stopped"))
 
     def _rest(self, number: int) -> Rest:
-        """Return the work of the sweep apart from the group of worker `number`."""
+        """Return the remaining work of the sweep, without the group of worker `number`."""
         busy = [
             self._queue.seconds(group) * (1 - self._fraction(group))
             for other, group in self._in_hand.items()

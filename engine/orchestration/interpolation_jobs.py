@@ -1,4 +1,4 @@
-"""Let workers measure loss and accuracy along the lines between two solutions."""
+"""Has workers measure loss and accuracy along the lines between two solutions."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -28,11 +28,11 @@ class InterpolationJobs:
         self._in_hand: set[tuple[str, str]] = set()
 
     def __bool__(self) -> bool:
-        """Whether any line is still to be measured, by a worker now or later."""
+        """Return whether any line is not measured yet; workers may be measuring some of them."""
         return bool(interpolation_lines.left(self._ledger.state))
 
     def free(self) -> list[interpolation_lines.Pair]:
-        """Return the lines that no worker has."""
+        """Return the lines that are not measured yet and that no worker is measuring."""
         return [
             p
             for p in interpolation_lines.left(self._ledger.state)
@@ -40,7 +40,7 @@ class InterpolationJobs:
         ]
 
     def take(self) -> interpolation_lines.Pair | None:
-        """Reserve a line that no worker has for the caller; return None if there is none."""
+        """Reserve one of the `free` lines for the caller; return None if there is none."""
         for pair in self.free()[:1]:
             self._in_hand.add(_names(pair))
             return pair
@@ -56,7 +56,7 @@ class InterpolationJobs:
         }
 
     async def draw(self, member: WorkerHandle, pair: interpolation_lines.Pair) -> bool:
-        """Let a worker measure a line; return False if the worker was lost.
+        """Have a worker measure a line; return False if the worker was lost.
 
         After too many lost workers the line is given up and the sweep continues without it.
         """

@@ -1,4 +1,4 @@
-"""Write the journal: stamp each event, append it to the file and apply it to the state.
+"""Writes the journal: stamps each event, appends it to the file and applies it to the state.
 
 This module also knows where a sweep keeps the checkpoints of its trials.
 """
@@ -76,7 +76,7 @@ class JournalWriter:
             self.sync()
 
     def kept_in(self, job: str) -> Path:
-        """Return the checkpoint folder of a job: a group, or a trial that trains by itself."""
+        """Return the checkpoint folder of a job: a group, or a trial that trains alone."""
         return checkpoints.folder_of(self._kept, job)
 
     def weights_of(self, trial: str) -> Path:
@@ -135,7 +135,7 @@ class JournalWriter:
             self._clear(event.trial)
 
     def lost(self, worker: int, reason: str) -> None:
-        """Record that a worker is gone, and forget the memory that it held."""
+        """Record that a worker was lost, and release the memory reserved for it."""
         self.reserved.pop(worker, None)
         self.write(ev.WorkerLost(worker=worker, reason=reason))
 

@@ -1,4 +1,4 @@
-"""Sample memory, load, temperature and power of the devices, and report notable changes."""
+"""Samples memory, load, temperature and power of the devices, and reports notable changes."""
 
 import time
 from collections.abc import Collection, Mapping, Sequence

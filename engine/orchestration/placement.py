@@ -1,4 +1,4 @@
-"""Where a worker trains, and how much memory it may use there."""
+"""Determines where a worker trains, and how much memory it may use there."""
 
 import math
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Placement:
 
 
 def worker_share(total: int, place: Placement, data: Prepared) -> int:
-    """Return how many bytes of live tensors a worker may hold, including the data set.
+    """Return the limit in bytes on a worker's live tensors, including the data set.
 
     On a CPU the workers share one copy of the data; on a GPU each has its own.
 

@@ -1,4 +1,4 @@
-"""Make the numeric plans of trials before their first step.
+"""Makes the numeric plans of trials before their first step.
 
 A recorded plan is used again. Otherwise, unless the preset sets a micro-batch size, a worker tries
 the sizes that may fit, and times stacks of replicates if there are several. Trials that agree in
@@ -179,7 +179,7 @@ class Planner:
         return next((plan.threads for plan in plans if plan), task.place.threads)
 
     async def _measured(self, task: PlanningTask, key: bytes, whole: Plan) -> MicroBatchesMeasured:
-        """Return the measured micro-batch sizes of trials like this one; measure if needed."""
+        """Return the micro-batch measurements for such a trial; measure if there are none."""
         trial, place = task.first, task.place
         asked = self._asked(trial)
         share = (
@@ -245,7 +245,7 @@ class Planner:
         return divide(count, most, stacks, alone, *rest, whole=whole)
 
     async def _have(self, task: PlanningTask, order: orders.Work) -> None:
-        """Let the worker execute an order.
+        """Have the worker execute an order.
 
         Raises:
             Lost: the worker was lost.
@@ -255,7 +255,7 @@ class Planner:
             raise Lost(lost)
 
     def _timed(self, task: PlanningTask, plan: Plan, most: int) -> Paced | None:
-        """Return a timing of such stacks under this plan that reaches up to `most` replicates."""
+        """Return a recorded timing of stacks up to `most` replicates under this plan, or None."""
         wanted = (task.place.device.title, plan.micro_batch_size, plan.threads, 0)
         for paced in reversed(self._costs.timed(task.first.settings, plan.share)):
             there = (paced.device_name, paced.micro_batch_size, paced.threads, paced.workers)
@@ -312,7 +312,7 @@ class Planner:
     def _earlier(
         self, key: bytes, place: Placement, asked: int | None, share: int | None
     ) -> MicroBatchesMeasured | None:
-        """Return an earlier measurement of such a trial on such a device that is still valid.
+        """Return an earlier, still valid measurement of such a trial on such a device, or None.
 
         A resumed sweep may have fewer workers, and so more memory for each. What fitted before
         still fits, and replicates keep the same plan.
@@ -359,7 +359,7 @@ def chosen(whole: Plan, measured: MicroBatchesMeasured, exact: bool = True) -> P
 
 
 def _seconds(task: PlanningTask) -> float:
-    """Return how many seconds measuring may take: a share of the trial's expected time."""
+    """Return the time limit of measuring in seconds: a share of the trial's expected time."""
     return max(LEAST_SECONDS, MOST_SHARE * trial_seconds(task.first.settings, task.data.train))
 
 
@@ -369,7 +369,7 @@ def _most(task: PlanningTask) -> int:
 
 
 def _fitting(plan: Plan, measured: MicroBatchesMeasured, data: Prepared) -> int:
-    """Return the most replicates whose stack is expected to fit with the plan's micro-batch.
+    """Return the largest stack that is expected to fit in memory with the plan's micro-batch.
 
     They share one copy of the images; otherwise each needs as much memory as one alone.
     """

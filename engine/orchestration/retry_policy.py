@@ -1,4 +1,4 @@
-"""Decide how often a trial, a place or a device is tried again after a worker died.
+"""Decides how often a trial, a place or a device is tried again after a worker died.
 
 A missing device shows when the next worker cannot start on it. A device on which workers start but
 then fail shows by failing on several trials in a row. A trial that breaks every device moves
@@ -20,11 +20,11 @@ class Service:
         self._shunned: dict[str, set[str]] = defaultdict(set)
 
     def join(self, device: str) -> None:
-        """Count one more place on the device."""
+        """Increase the number of places on the device by one."""
         self._workers[device] += 1
 
     def leave(self, device: str) -> None:
-        """Count one place less on the device."""
+        """Decrease the number of places on the device by one."""
         self._workers[device] -= 1
 
     def failed(self, device: str, trial: str) -> None:
@@ -46,7 +46,7 @@ class Service:
         return any(n > 0 and name not in self._shunned[trial] for name, n in self._workers.items())
 
     def may(self, device: str, trial: str) -> bool:
-        """Return whether the device may take the trial.
+        """Return whether the trial may run on the device.
 
         It may not if it failed on the trial before and another device can take it.
         """
@@ -68,7 +68,7 @@ class Deaths:
         self._deaths.pop(name, None)
 
     def another(self, name: str, steps: int) -> float | None:
-        """Count a death; return the seconds to wait before the next try, or None to give up.
+        """Count a worker's death; return the seconds to wait before a retry, or None to give up.
 
         Args:
             name: what died: a job, a line or a place.

@@ -1,4 +1,4 @@
-"""Decide how many workers train a sweep.
+"""Decides how many workers train a sweep.
 
 While the images are prepared, one worker per core or GPU is started. If `--workers` is not given,
 the recorded plans determine the threads of each worker. Without plans, and if the sweep is long
@@ -157,7 +157,7 @@ class Staffing:
         return chosen
 
     def _worth(self, groups: Sequence[Group], share: int) -> bool:
-        """Return whether measuring pays: the sweep is long or timed alone, memory is not limited.
+        """Return whether measuring pays off: no memory limit, and a sweep long or timed alone.
 
         Args:
             groups: the groups that wait.

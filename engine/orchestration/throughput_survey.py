@@ -1,4 +1,4 @@
-"""Time training steps in several workers at once, to find the best number of workers.
+"""Times training steps in several workers at once, to find the best number of workers.
 
 This happens before plans are made, for the kinds of trials that take most of the sweep's time. For
 each division of the cores (or number of workers on a GPU), that many workers time steps of one
@@ -58,7 +58,7 @@ class Surveyor:
         slots: Sequence[Slots],
         groups: Sequence[Group],
     ) -> dict[Slots, list[float]]:
-        """Return, for each division, the seconds of a replicate's step of each group.
+        """Measure, for each division, the seconds per step of one replicate of each group.
 
         The result is empty if a worker failed.
         """

@@ -99,7 +99,7 @@ class TrialQueue:
         return first
 
     def is_out(self, trial: str) -> bool:
-        """Return whether a worker has the trial.
+        """Return whether the trial is assigned to a worker.
 
         A trial that its group continues without no longer belongs to the group's worker.
         """
@@ -183,12 +183,12 @@ class TrialQueue:
             self._ledger.write(ev.Note(level="warning", text=text, trial=trial.id))
 
     def _waits(self, trial: Trial) -> bool:
-        """Return whether a trial is still to be trained and no worker has it."""
+        """Return whether a trial waits to be trained and is not assigned to a worker."""
         status = self._ledger.state.trials[trial.id].status
         return status in ("queued", "running") and not self.is_out(trial.id)
 
     def _groups(self, trials: Iterable[Trial]) -> list[Group]:
-        """Return the waiting ones among the trials as groups."""
+        """Return those of the trials that wait, as groups."""
         state, waiting = self._ledger.state, dict[tuple[bool, str], list[Trial]]()
         for trial in filter(self._waits, trials):
             planned, name = trial.id in state.plans, trial.id

@@ -23,7 +23,7 @@ from batchscope.engine.spec import Settings
 
 
 def pieces(settings: Settings, batch_size: int, train_size: int) -> tuple[int, ...]:
-    """Return the sizes of batches whose micro-batches must not end in a single image.
+    """Return the sizes of the batches that must not end in a micro-batch of a single image.
 
     Without batch norm there are none. Otherwise they are the batch size and, where the budget
     reaches the end of an epoch, the size of its last batch; where the batch size changes during
@@ -40,7 +40,7 @@ def pieces(settings: Settings, batch_size: int, train_size: int) -> tuple[int, .
 
 
 def groups(count: int, size: int) -> list[int]:
-    """Return how many images each group of ghost batch norm has.
+    """Return the number of images in each group of ghost batch norm.
 
     Args:
         count: images that pass through the network together.
@@ -80,7 +80,7 @@ def largest_cut(most: int, counts: Sequence[int], together: int = 1) -> int | No
 
 
 def smallest_cut(most: int, counts: Sequence[int], together: int = 1) -> int | None:
-    """Return the smallest such micro-batch size up to `most`; None if there is none."""
+    """Return the smallest micro-batch size up to `most` that suits batch norm; None without one."""
     sizes = range(1, most + 1)
     return next((size for size in sizes if _allowed(counts, size, together)), None)
 
@@ -90,7 +90,7 @@ def _allowed(counts: Sequence[int], size: int, together: int) -> bool:
 
 
 def refusal(counts: Sequence[int], micro_batch_size: int | None, together: int = 1) -> str | None:
-    """Return why batch norm would meet a single image or a split group; None if it would not.
+    """Return why batch norm would get a single image or a split group; None if it would not.
 
     Args:
         counts: images of each batch.
@@ -113,7 +113,7 @@ def refusal(counts: Sequence[int], micro_batch_size: int | None, together: int =
 
 
 def setting_problem(settings: Settings) -> str | None:
-    """Return which setting lets batch norm meet a single image or a split group; None if none does.
+    """Return which setting gives batch norm a single image or a split group; None if none does.
 
     As `key: reason`.
     """
@@ -149,7 +149,7 @@ def _parted_group_problem(settings: Settings) -> str | None:
 
 
 def parted(micro_batch_size: int, together: int) -> str:
-    """Return what is wrong with a micro-batch size that is not a multiple of the group."""
+    """Return the error message for a micro-batch size that is not a multiple of the group."""
     near = max(1, micro_batch_size // together) * together
     return (
         f"ghost batch norm normalizes groups of {together:,} images, and micro-batches of "
@@ -159,19 +159,19 @@ def parted(micro_batch_size: int, together: int) -> str:
 
 
 def normalized_over(settings: Settings, plan: Plan) -> int | None:
-    """Return how many images batch norm normalizes over; None where there is no batch norm."""
+    """Return the number of images that batch norm normalizes over; None without batch norm."""
     if not has_batch_norm(settings.model):
         return None
     return min(plan.micro_batch_size, settings.model.ghost_batch_size or plan.micro_batch_size)
 
 
 def exact_in_parts(settings: Settings) -> bool:
-    """Return whether accumulation gives the gradient of the whole batch, up to rounding."""
+    """Return whether accumulation gives the gradient of the whole batch, up to rounding error."""
     return not has_batch_norm(settings.model) or settings.model.ghost_batch_size is not None
 
 
 def grouped(settings: Settings) -> str:
-    """Return what ghost batch norm normalizes over, for the plan; empty where it is not set."""
+    """Say what ghost batch norm normalizes over, for the plan's reason; empty if it is not set."""
     together = images_together(settings.model)
     if together == 1:
         return ""
@@ -179,7 +179,7 @@ def grouped(settings: Settings) -> str:
 
 
 def ghostly(settings: Settings, plan: Plan) -> str:
-    """Return what accumulation does to batch norm, for the plan; empty where it does nothing."""
+    """Say how accumulation changes batch norm, for the plan's reason; empty if it does not."""
     if exact_in_parts(settings) or plan.micro_batch_size >= plan.largest:
         return ""
     return (

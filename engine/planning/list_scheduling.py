@@ -20,7 +20,7 @@ class Job(NamedTuple):
 
 
 def makespan(seconds: Sequence[float], workers: int, busy: Sequence[float] = ()) -> float:
-    """Return when the last job of a list ends, in seconds.
+    """Return the end of the last job of a list, in seconds (the makespan).
 
     With very many jobs the work is assumed to be divided evenly.
 
@@ -39,7 +39,7 @@ def makespan(seconds: Sequence[float], workers: int, busy: Sequence[float] = ())
 
 
 def longest_first(seconds: Sequence[float]) -> list[float]:
-    """Return the durations in the order with which list scheduling comes close to the optimum."""
+    """Sort durations in descending order, with which list scheduling is close to optimal."""
     return sorted(seconds, reverse=True)
 
 

@@ -192,14 +192,14 @@ def choose_micro_batch(
 
 
 def _most_even(batch_size: int, largest: Shape, fitting: Sequence[Shape]) -> Shape:
-    """Return the smallest size that cuts the batch into as few parts as the largest does."""
+    """Return the smallest size that needs as few micro-batches per batch as the largest size."""
     parts = -(-batch_size // largest.micro_batch_size)
     alike = [one for one in fitting if -(-batch_size // one.micro_batch_size) == parts]
     return min(alike, key=lambda shape: shape.micro_batch_size)
 
 
 def _fastest(largest: Shape, fitting: Sequence[Shape]) -> Shape:
-    """Return the fastest size if it is enough faster than the largest, by times taken in turn."""
+    """Return the fastest size if it beats the largest by the margin, by times taken in turn."""
     if largest.rounds < FEWEST_ROUNDS:
         return largest
     timed = [shape for shape in fitting if shape.rounds >= FEWEST_ROUNDS]
@@ -224,7 +224,7 @@ def _why_not_larger(
 
 
 def told_apart(needed: float, room: int) -> tuple[str, str]:
-    """Format two sizes; in bytes if they would look equal although the first is larger."""
+    """Format two sizes; in exact bytes if they would look equal although the first is larger."""
     if shown_size(needed) == shown_size(room) and needed > room:
         return f"{math.ceil(needed):,} bytes", f"{room:,} bytes"
     return shown_size(needed), shown_size(room)

@@ -174,7 +174,7 @@ def most_at_once(settings: Settings, train_size: int) -> int:
 
 
 def alike(settings: Settings, share: int) -> bytes:
-    """Return a key that is equal for settings whose steps need the same memory and time.
+    """Return a key that is equal for settings with steps of equal memory and time.
 
     With batch norm the key depends on all batch sizes, which decide the allowed micro-batch sizes.
 

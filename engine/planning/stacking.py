@@ -62,7 +62,7 @@ def fixed(seeds: int, size: int) -> Pieces:
 
 
 def step_seconds(size: int, stacks: Sequence[StackTiming]) -> float:
-    """Return the seconds of a step of a stack, interpolated between the nearest timed sizes."""
+    """Return the seconds per step of a stack, interpolated between the nearest timed sizes."""
     known = sorted((stack.size, stack.seconds) for stack in stacks)
     (low, fast), (high, slow) = known[0], known[-1]
     for point in known:

@@ -1,4 +1,4 @@
-"""Pass a sweep's lock and log to a process that was started before the sweep.
+"""Passes a sweep's lock and log to a process that was started before the sweep.
 
 Both go as file descriptors over a Unix socket. The kernel holds the lock from the moment of
 sending, even before the receiver reads the message, until the last process that has it ends.

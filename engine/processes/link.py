@@ -40,7 +40,7 @@ class Link(Protocol):
         """Return the next line of the worker; empty once it is gone."""
 
     def close(self) -> None:
-        """Let the worker end after its current order."""
+        """Tell the worker to end after its current order."""
 
     def kill(self) -> None:
         """Kill the worker."""

@@ -1,4 +1,4 @@
-"""Start the other workers of a data-parallel trial as processes on the same machine."""
+"""Starts the other workers of a data-parallel trial as processes on the same machine."""
 
 import os
 import subprocess

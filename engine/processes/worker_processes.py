@@ -1,4 +1,4 @@
-"""Start workers, and keep a reserve of workers that have loaded the libraries already.
+"""Starts workers, and keeps a reserve of workers that have loaded the libraries already.
 
 Workers in the reserve have no sweep and no device. When one is taken, it gets the same orders as a
 new worker, so it fits every launch and only saves the time to start. It does not touch a GPU, since
@@ -56,9 +56,9 @@ class _Idle:
     began: float = field(default_factory=time.monotonic)
 
     def is_worth_it(self) -> bool:
-        """Return whether it will be ready sooner than a new worker.
+        """Return whether the idle worker will be ready sooner than a new worker.
 
-        It is if it has loaded, or makes progress. It loads at the lowest priority, so on a busy
+        True if it has loaded, or makes progress. It loads at the lowest priority, so on a busy
         machine a new worker can be faster.
         """
         import psutil

@@ -4,7 +4,7 @@ from batchscope.engine.spec import Train
 
 
 def steps_per_epoch(train_size: int, batch_size: int) -> int:
-    """Return the steps of an epoch; its last batch may be smaller."""
+    """Return the number of steps of an epoch; its last batch may be smaller."""
     return -(-train_size // batch_size)
 
 

@@ -44,7 +44,7 @@ class CoursePoint(NamedTuple):
     amount: float
 
     def passed(self, steps: int, samples: int, seconds: float) -> bool:
-        """Return whether a training with these steps, samples and seconds has reached it."""
+        """Return whether a training with these steps, samples and seconds has reached the point."""
         match self.unit:
             case "steps":
                 return steps >= self.amount
@@ -56,7 +56,7 @@ class CoursePoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The values between two changes.
+    """The batch size and learning rate that apply between two changes.
 
     Attributes:
         batch_size: samples of a step.
@@ -189,7 +189,7 @@ class Course:
         return lr
 
     def steps_at(self, share: float) -> int:
-        """Return the steps after which a share of a budget is used; not for one in seconds.
+        """Return the steps after which a share of the budget is used; not for budgets in seconds.
 
         With a single batch size it is a share of the steps. Because of smaller last batches, that
         can differ slightly from the share of the images.
@@ -207,7 +207,7 @@ class Course:
         return self.total_steps
 
     def lengths(self) -> tuple[int, ...]:
-        """Return the sizes of the batches that occur, also smaller last ones; the first one first.
+        """Return all batch sizes that occur, including smaller last batches; the first one first.
 
         For a budget in seconds, only those with the initial batch size.
         """
@@ -248,7 +248,7 @@ class Course:
         return tuple(stretches)
 
     def _steps_to(self, mark: CoursePoint, steps: int, samples: int, stage: Stage) -> int:
-        """Return the steps from a point to a mark in steps or images, at the stage's batch size."""
+        """Return the number of steps from a point to a mark, at the stage's batch size."""
         if mark.unit == "steps":
             return int(mark.amount) - steps
         size, goal = stage.batch_size, int(mark.amount)
@@ -259,7 +259,7 @@ class Course:
         return -(-rest // size) + whole * steps_per_epoch(self._size, size) + -(-left // size)
 
     def _seen(self, samples: int, steps: int, size: int) -> int:
-        """Return the images seen after more steps with a batch size."""
+        """Return the number of images seen after `steps` more steps of batch size `size`."""
         rest = self._size - samples % self._size
         head = -(-rest // size)
         if steps <= head:
@@ -267,7 +267,7 @@ class Course:
         return samples + rest + samples_after(steps - head, self._size, size)
 
     def _share(self, share: float) -> CoursePoint:
-        """Return the point at a share of the budget."""
+        """Return the point at a share (0–1) of the budget."""
         unit, amount = self._budget
         part = share * amount
         return CoursePoint(unit, part if unit == "seconds" else math.ceil(part - ROUNDING))
@@ -283,7 +283,7 @@ class Course:
         return [self._share(share) for share in schedule.at] if schedule.kind == "step" else []
 
     def _grown(self, batch_size: int, points: int) -> tuple[int, float]:
-        """Return the batch size after a number of points, and what the rate is divided by."""
+        """Return the batch size after a number of points, and the divisor of the learning rate."""
         batch_size = min(batch_size, self._size)
         whole = float((self._schedule.factor or 1.0) ** points)
         if not self._growth:

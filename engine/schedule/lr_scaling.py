@@ -25,7 +25,7 @@ class Rates:
 
 
 def scaled_rates(settings: Settings, batch_size: int) -> Rates:
-    """Return the scaled parameters for a batch size; `max_lr` caps the scaled learning rate.
+    """Scale the optimizer's parameters for a batch size; `max_lr` caps the scaled learning rate.
 
     Raises:
         UsageProblem: adam-sqrt would make a beta negative.
@@ -54,11 +54,11 @@ def scaled_rates(settings: Settings, batch_size: int) -> Rates:
 
 
 def warmup_start(settings: Settings, lr: float) -> float:
-    """Return where a warmup to `lr` starts: the unscaled rate (Goyal et al. 2017), else 0."""
+    """Return the first rate of a warmup to `lr`: the unscaled rate (Goyal et al. 2017), else 0."""
     base = settings.train.lr
     return base if settings.scaling.rule != "none" and lr > base else 0.0
 
 
 def warmed_up(lr: float, step: float, warmup_steps: float, start: float = 0.0) -> float:
-    """Return the rate at step `step` (from 1) of a linear warmup from `start` to `lr`."""
+    """Compute the rate at step `step` (from 1) of a linear warmup from `start` to `lr`."""
     return start + (lr - start) * step / warmup_steps if step < warmup_steps else lr

@@ -6,7 +6,7 @@ UNBOUNDED = 2**53
 
 
 def drawn_sizes(settings: Settings, train_size: int) -> tuple[int, ...]:
-    """Return the batch sizes drawn, smallest first; without sizes and pairs, the training's."""
+    """Return the batch sizes to draw, smallest first; by default the training's batch size."""
     probe, most = settings.probe, _most(settings, train_size)
     own = () if probe.pairs else (min(settings.train.batch_size, train_size),)
     return tuple(sorted({min(size, most) for size in probe.batch_sizes or own}))

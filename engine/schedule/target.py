@@ -12,20 +12,20 @@ def has_target(train: Train) -> bool:
 
 
 def is_met(train: Train, loss: float | None, accuracy: float | None) -> bool:
-    """Return whether loss or accuracy reach the target; an unknown value does not."""
+    """Return whether loss or accuracy reach the target; False for an unknown value."""
     if train.target_accuracy is not None:
         return accuracy is not None and accuracy >= train.target_accuracy
     return train.target_loss is not None and loss is not None and loss <= train.target_loss
 
 
 def judged_by(settings: Settings) -> str:
-    """Return the column that has to reach the target."""
+    """Return the name of the column that is compared with the target."""
     images = "validation" if settings.data.validation else "test"
     return f"{images}_{'loss' if settings.train.target_accuracy is None else 'accuracy'}"
 
 
 def target_text(train: Train, validation: bool) -> str:
-    """Say that the target is reached; `validation` tells whether on the validation split."""
+    """Say that the target is reached, on the validation split or else on the test set."""
     what = "validation" if validation else "test"
     if train.target_accuracy is not None:
         return f"reached a {what} accuracy of {train.target_accuracy:g}"

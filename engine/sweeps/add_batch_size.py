@@ -52,7 +52,7 @@ def with_batch_size(raw: dict[str, Any], size: int, state: SweepState) -> Preset
 
 
 def added(preset: Preset, known: set[str]) -> tuple[Configuration, ...]:
-    """Return the configurations of a preset whose ids are not in `known`."""
+    """Return the configurations of a preset that have no id in `known`."""
     return tuple(each for each in preset.configurations if each.id not in known)
 
 

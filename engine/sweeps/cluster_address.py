@@ -31,7 +31,7 @@ def check(on: str) -> str:
     """Return the value of `--on` if it has a valid form.
 
     Raises:
-        UsageProblem: it has not.
+        UsageProblem: the form is not valid.
     """
     if on not in (HERE, LOCAL, AUTO) and _place(on) is None:
         forms = "expected ray, auto or ray://HOST:PORT, such as ray://head:10001"

@@ -89,7 +89,7 @@ def ask_to_stop(folder: Path) -> None:
     """Ask a sweep's conductor to stop: with a command, or a signal if none can be written.
 
     Raises:
-        OSError: neither is possible.
+        OSError: neither the command nor the signal could be sent.
     """
     try:
         commands.send(folder, commands.Stop())

@@ -50,7 +50,7 @@ class Standby:
         return time.monotonic() >= self._next
 
     def touch(self) -> None:
-        """Start a waiting conductor, or tell the present one to keep waiting."""
+        """Start a waiting conductor, or extend the wait of the present one."""
         with self._turn:
             self._next = time.monotonic() + REPEAT_SECONDS
             if self._process and _say(self._process, b"\n"):

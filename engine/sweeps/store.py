@@ -190,7 +190,7 @@ def find_sweep(home: Path, name: str | None) -> Path:
         name: an id, or a start or end of one; None finds the running sweep, else the newest.
 
     Raises:
-        UsageProblem: none matches, or several do.
+        UsageProblem: no sweep matches, or several do.
     """
     folders = sweep_folders(home)
     if name is None:

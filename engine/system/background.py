@@ -15,7 +15,7 @@ def in_background(work: Callable[[], None]) -> None:
     thread, so only this thread gets it; on other systems the work runs with normal priority.
 
     Raises:
-        Exception: whatever the work raises.
+        Exception: any exception that the work raises.
     """
     if sys.platform != "linux":
         work()

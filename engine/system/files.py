@@ -12,7 +12,7 @@ def user_path(text: str) -> Path:
     """Return the absolute path of what a user wrote; `~` is the user's home.
 
     Raises:
-        UsageProblem: it begins with `~name`, and there is no such user.
+        UsageProblem: it begins with `~name`, but that user does not exist.
     """
     try:
         return Path(text).expanduser().absolute()

@@ -29,7 +29,7 @@ def make_private(home: Path, *folders: Path) -> None:
 
 
 def _make(folder: Path) -> None:
-    """Create a folder and those above it, private whatever the umask is."""
+    """Create a folder and its missing parents, private for any umask."""
     for each in reversed((folder, *folder.parents)):
         if not each.is_dir():
             each.mkdir(mode=stat.S_IRWXU, exist_ok=True)

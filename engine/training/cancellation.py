@@ -1,4 +1,4 @@
-"""How the conductor's orders to stop or to pause reach a training, between two steps."""
+"""Passes the conductor's orders to stop or to pause to a training, between two steps."""
 
 import threading
 import time

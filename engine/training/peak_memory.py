@@ -45,7 +45,7 @@ def measured(device: torch.device, existing: Iterable[Tensor]) -> Iterator[Peak]
 
     Args:
         device: the device.
-        existing: tensors that exist before, whose bytes count too.
+        existing: tensors that exist before; their bytes count too.
     """
     peak = Peak()
     if device.type == "cuda":
@@ -113,6 +113,6 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak = max(self.peak, self._live)
 
     def _drop(self, key: int) -> None:
-        """Subtract a storage that was freed."""
+        """Subtract the bytes of a storage that was freed."""
         self._live -= self._sizes.pop(key)
         del self._ends[key]

@@ -8,8 +8,8 @@ from batchscope.engine.training.peak_memory import ran_out
 def make_current(device: torch.device) -> None:
     """Make a GPU the current one of this thread, because the first GPU is the default.
 
-    New streams, CUDA graphs and contexts belong to the current device, whatever device the tensors
-    are on.
+    New streams, CUDA graphs and contexts belong to the current device, even if the tensors
+    are on another one.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)

@@ -21,7 +21,7 @@ def pictures(state: SweepState, document: ExportedFindings) -> Iterator[Picture]
     """Yield every figure for which there are data; call it inside a plot style.
 
     What `findings.json` (`document`) has is read from there and not computed again. Figures that
-    only some presets have come first, since they answer the question of the preset.
+    only some presets have are first, since they answer the question of the preset.
     """
     cast = cast_of(state, document)
     yield from critical.pictures(document)

@@ -1,4 +1,4 @@
-"""What all figures share: the configurations that are drawn, their styles and their places."""
+"""Chooses the configurations that all figures draw, their styles and their places."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -89,7 +89,7 @@ class Cast:
 
 
 def cast_of(state: SweepState, document: ExportedFindings) -> Cast:
-    """Return all with a finished epoch except rejected candidates; at most `MOST`."""
+    """Return at most `MOST` configurations with a finished epoch, without rejected candidates."""
     known = [name for name in preferred(state) if any(t.records for t in state.replicates(name))]
     tiers = _tiers(state, document)
     some = foremost(known, tiers, MOST)
@@ -109,7 +109,7 @@ def foremost(items: Sequence[str], tiers: Iterable[Sequence[str]], most: int) ->
 
 
 def _tiers(state: SweepState, document: ExportedFindings) -> tuple[tuple[str, ...], ...]:
-    """Return what should not be left out: the recommended, those in claims, the chosen."""
+    """Return the configurations by priority: the recommended one, those in claims, the chosen."""
     advised = recommended(state).configuration
     claims = state.opened.claims if state.opened else ()
     sides = [side for claim in claims for side in (claim.left, claim.right) if side]
@@ -156,7 +156,7 @@ def dots(axes: Axes, cast: Cast, means: dict[str, Mean], factor: float = 1.0) ->
 
 
 def beside(cast: Cast, names: Iterable[str]) -> list[tuple[str, float]]:
-    """Return the place of each on the axis of batch sizes; those of one size are a little apart.
+    """Return the x position of each configuration; those of equal batch size are set apart.
 
     They are spread to both sides of their size, never as far as halfway to the next.
     """
@@ -174,7 +174,7 @@ def beside(cast: Cast, names: Iterable[str]) -> list[tuple[str, float]]:
 
 
 def _step(counts: Mapping[int, int]) -> float:
-    """Return the ratio of neighbouring places of one size, from how many each size has."""
+    """Return the ratio of neighbouring x positions of one size, from the count of each size."""
     sizes, most = sorted(counts), max(counts.values(), default=1)
     if most == 1:
         return 1.0
@@ -186,12 +186,12 @@ def _step(counts: Mapping[int, int]) -> float:
 
 
 def along(axes: Axes, cast: Cast, names: Iterable[str]) -> None:
-    """Label the x axis with the batch sizes, with room for the places of `beside`."""
+    """Label the x axis with the batch sizes, with room for the positions from `beside`."""
     places = beside(cast, names)
     sizes_along(axes, [cast.size(name) for name, _ in places], reach=[x for _, x in places])
 
 
 def is_wide(values: Iterable[float], factor: float = 12.0) -> bool:
-    """Return whether positive values span so much that a logarithmic axis is needed."""
+    """Return whether positive values span a range that needs a logarithmic axis."""
     known = [value for value in values if value > 0]
     return len(known) > 1 and max(known) / min(known) > factor

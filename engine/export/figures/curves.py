@@ -91,7 +91,7 @@ def _rows(length: int) -> NDArray[np.int64]:
 
 
 def _band(one: Curve, rows: NDArray[np.int64] | slice) -> tuple[Floats, Floats]:
-    """Return one deviation to each side of the mean; the mean itself where there is none."""
+    """Return mean ± one standard deviation; the mean itself where the deviation is unknown."""
     mean, spread = one.mean[rows], one.deviation[rows]
     spread = np.where(np.isfinite(spread), spread, 0.0)
     return mean - spread, mean + spread
@@ -112,7 +112,7 @@ def _wide(axes: Axes, curves: list[Curve]) -> bool:
 
 
 def _look_closer(axes: Axes, name: str, curves: list[Curve]) -> bool:
-    """Leave the steep beginning out of the y axis if it would flatten the rest of the curve.
+    """Crop the steep beginning from the y axis if it would flatten the rest of the curve.
 
     Only the first tenth may be outside; the rest is inside, with its bands.
     """

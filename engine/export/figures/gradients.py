@@ -61,7 +61,7 @@ def _histograms(cast: Cast) -> Picture | None:
 
 
 def _layers(cast: Cast) -> Picture | None:
-    """Draw the share of each layer, of configurations whose network has the same layers."""
+    """Draw each layer's share of the squared norm, for configurations with equal layers."""
     known = {name: layer_means(cast.state, name) for name in cast.names}
     names = {name: [each.layer for each in layers] for name, layers in known.items() if layers}
     if not names:
@@ -122,7 +122,7 @@ def _noise(cast: Cast) -> Picture | None:
 
 
 def _reach(cast: Cast, scales: dict[str, Mean]) -> tuple[float, float]:
-    """Return the ends of the y axis, around all that is drawn and the dotted line."""
+    """Return the limits of the y axis, which include all marks and the dotted line."""
     every = [float(cast.size(name)) for name in scales]
     for mean in map(_positive, scales.values()):
         every += [each for each in (mean.mean, mean.low, mean.high) if each is not None]

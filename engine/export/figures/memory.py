@@ -98,7 +98,7 @@ def _picture(cast: Cast, known: list[MicroBatchesMeasured], more: int) -> Pictur
 
 
 def _unit(most: int) -> tuple[str, int]:
-    """Return the unit in which so many bytes are read most easily, and its size in bytes."""
+    """Return the best binary unit for a number of bytes, and the bytes of that unit."""
     for name, size in (("GiB", 1 << 30), ("MiB", 1 << 20)):
         if most >= size:
             return name, size

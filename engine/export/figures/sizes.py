@@ -79,7 +79,7 @@ def _mark(
     means: dict[str, Mean],
     shared: dict[str, int],
 ) -> None:
-    """Mark the times that replicates share, away from the line that joins the points."""
+    """Mark times that replicates of a stack share, placed away from the line."""
     for at, (name, x) in enumerate(places):
         following = places[at + 1][0] if at + 1 < len(places) else name
         axes.annotate(

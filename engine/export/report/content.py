@@ -252,7 +252,7 @@ def _machine(machine: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _named(name: str) -> str:
-    """Return a key of the manifest in words."""
+    """Return the words for a key of the manifest."""
     return name.removesuffix("_bytes").replace("_", " ")
 
 

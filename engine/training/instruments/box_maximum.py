@@ -38,7 +38,7 @@ class BoxMaximum(NamedTuple):
         highest: the highest loss found in the box; None if the loss is not finite somewhere.
         evaluations: number of evaluations of loss and gradient.
         iterations: number of iterations of L-BFGS-B.
-        reason: why there is no maximum, or that the search ended before its last iteration.
+        reason: why the maximum is unknown, or that the search stopped before its last iteration.
     """
 
     loss: float | None

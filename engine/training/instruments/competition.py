@@ -1,8 +1,8 @@
 """Compares successive small steps with one large step on the same samples (Shen 2018).
 
 Both start at the same weights and use the same learning rate. All steps are plain gradient steps,
-whatever the optimizer of the training. Small steps in different directions partly cancel; the large
-step averages their gradients first.
+independent of the optimizer of the training. Small steps in different directions partly cancel; the
+large step averages their gradients first.
 """
 
 import math

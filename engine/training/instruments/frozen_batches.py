@@ -62,7 +62,7 @@ class Drawing:
             yield self.images.of_training(drawn.to(self.flat.gradient.device))
 
     def gradient(self, batch: Tensor) -> Tensor:
-        """Return the gradient (P,) of a batch at the present weights.
+        """Compute the gradient (P,) of a batch at the present weights.
 
         The next call overwrites the returned tensor.
 

@@ -73,7 +73,7 @@ class GradientNorms(Instrument):
         return len(self.kept)
 
     def before_step(self, step: Step) -> None:
-        """Keep the norms of the present gradients, unless the step computes norms without them."""
+        """Store the norms of the present gradients, unless the step computes norms without them."""
         self._open = step.slot + 1
         if not step.slot:
             self._first = step.number - 1
@@ -81,13 +81,13 @@ class GradientNorms(Instrument):
             self.take(step.slot)
 
     def after_step(self, step: Step) -> None:
-        """Keep norms that the step computed without gradients."""
+        """Store the norms that the step computed without stored gradients."""
         if step.norms is not None:
             self.kept[step.slot] = step.norms
 
     @np.errstate(over="ignore", invalid="ignore")  # a norm may overflow: it counts as not finite
     def take(self, slot: int) -> None:
-        """Keep the norms of the present gradients as those of one step of the slice."""
+        """Store the norms of the present gradients as those of one step of the slice."""
         if self._host is None:
             torch.linalg.vector_norm(self._gradient, dim=1, out=self.kept[slot])
             return
@@ -99,7 +99,7 @@ class GradientNorms(Instrument):
         return self.kept[:steps].cpu().numpy()
 
     def end_slice(self) -> None:
-        """Count the norms of the slice."""
+        """Summarize the norms of the slice and append them to the epoch's slices."""
         if self._open:
             norms = self.of(self._open)
             for replicate, slices in enumerate(self._slices):
@@ -107,7 +107,7 @@ class GradientNorms(Instrument):
         self._open = 0
 
     def end_epoch(self) -> None:
-        """Start the slices of the next epoch."""
+        """Discard the slices of the epoch that has ended."""
         self._slices = [list[NormSlice]() for _ in self._slices]
 
     def slices(self, replicate: int) -> tuple[NormSlice, ...]:
@@ -118,7 +118,7 @@ class GradientNorms(Instrument):
         return *closed, norm_slice(self._first, self.of(self._open)[:, replicate])
 
     def is_broken(self, replicate: int) -> bool:
-        """Return whether a norm of this epoch is not finite."""
+        """Return whether any gradient norm of this epoch is NaN or infinite."""
         return any(piece.broken for piece in self.slices(replicate))
 
     def fields(self, replicate: int) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class GradientNorms(Instrument):
         return {"norms": self.slices(replicate)}
 
     def held(self) -> list[Tensor]:
-        """Return the tensors that it keeps."""
+        """Return the tensors that are kept from step to step."""
         return [self.kept]
 
     def state(self) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class GradientNorms(Instrument):
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
+        """Load a state that `state` returned."""
         self._first, self._open = state["first"], len(state["kept"])
         self.kept[: self._open].copy_(state["kept"])
         self._slices = msgspec.msgpack.decode(state["slices"], type=list[list[NormSlice]])

@@ -1,4 +1,4 @@
-"""How well the gradients of two successive steps agree: the cosine between them.
+"""Measures the cosine between the gradients of two successive steps.
 
 For two batches of B samples at the same weights, E[g·g'] = |G|² and E|g|² = |G|² + tr(Σ)/B
 (McCandlish et al. 2018, arXiv:1812.06162, appendix A.1), so the cosine is near
@@ -39,7 +39,7 @@ class GradientCosine(Instrument):
 
     @classmethod
     def of(cls, view: TrainingView) -> "GradientCosine":
-        """Build it for a training: a pair in 64 steps, or in 128, and about one an epoch."""
+        """Build it for a training: at least about one pair per epoch, and per 64 or 128 steps."""
         most = APART_WITHOUT_GRADIENT if view.descends else MOST_APART
         fitting = min(most, view.epoch_steps).bit_length() - 1
         return cls(view.gradient, max(2, 1 << fitting))
@@ -49,7 +49,7 @@ class GradientCosine(Instrument):
         return self._previous is not None or (step.number - 1) % self.every == 0
 
     def before_step(self, step: Step) -> None:
-        """Keep the first gradient of a pair, and measure the second against it."""
+        """Store the first gradient of a pair; compute the cosine between it and the second."""
         if self._previous is not None:
             self._sums += _cosines(self._previous, self._gradient)
             self._previous = None
@@ -57,9 +57,9 @@ class GradientCosine(Instrument):
             self._previous = self._gradient.clone()
 
     def end_slice(self) -> None:
-        """Drop a pair whose second gradient would come later.
+        """Discard the first gradient of a pair if its second comes in a later slice.
 
-        An evaluation may follow, which should have the memory.
+        This frees its memory for an evaluation that may follow.
         """
         self._previous = None
 
@@ -69,20 +69,20 @@ class GradientCosine(Instrument):
         return {"gradient_cosine": total / count if count else None}
 
     def end_epoch(self) -> None:
-        """Start the means of the next epoch."""
+        """Reset the means for the next epoch."""
         self._sums.zero_()
 
     def held(self) -> list[Tensor]:
-        """Return the tensors that it keeps."""
+        """Return the tensors that are kept from step to step."""
         return [self._sums] if self._previous is None else [self._sums, self._previous]
 
     def state(self) -> dict[str, Any]:
-        """Return the sums, and the first gradient of a pair whose second is still to come."""
+        """Return the sums, and the first gradient of an incomplete pair."""
         previous = None if self._previous is None else self._previous.clone()
         return {"sums": self._sums.clone(), "previous": previous}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
+        """Load a state that `state` returned."""
         self._sums.copy_(state["sums"])
         previous = state["previous"]
         self._previous = None if previous is None else previous.to(self._gradient.device).clone()

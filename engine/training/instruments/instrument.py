@@ -34,7 +34,7 @@ class Step:
         number: counted from 1 over the whole training.
         slot: position of the step in the present slice of steps, from 0.
         samples: samples of its batch; the last batch of an epoch may have fewer than others.
-        batch_size: the batch size that the course of the training asks for at this step.
+        batch_size: the batch size of the training's course at this step.
         lr: learning rate.
         scale: factor on the sum of the samples' gradients: 1 ÷ `samples` for a mean loss, else 1.
         descends: whether this is a step of plain SGD on few samples, which moves the weights and
@@ -112,35 +112,35 @@ class Instrument:
         return False
 
     def before_step(self, step: Step) -> None:
-        """Measure before the weights move; the gradient is there if `step.has_gradient`."""
+        """Measure before the weights are updated; the gradient exists if `step.has_gradient`."""
 
     def after_step(self, step: Step) -> None:
-        """Measure after the weights have moved."""
+        """Measure after the weights were updated."""
 
     def end_slice(self) -> None:
-        """Summarize the steps since the last slice; here the device may be waited for."""
+        """Summarize the steps since the last slice; may wait for the device."""
 
     def end_epoch(self) -> None:
-        """Start the figures of the next epoch; `fields` was called before."""
+        """Reset the epoch's measurements; `fields` was called before."""
 
     def fields(self, replicate: int) -> dict[str, Any]:
-        """Return what it measured of a replicate in this epoch, as fields of `EpochRecord`."""
+        """Return the epoch's measurements of a replicate, as fields of `EpochRecord`."""
         return {}
 
     def held(self) -> list[Tensor]:
-        """Return the tensors that it keeps from step to step."""
+        """Return the tensors that the instrument keeps from step to step."""
         return []
 
     def state(self) -> dict[str, Any]:
-        """Return its state between two steps, for a checkpoint: tensors, numbers, lists, bytes."""
+        """Return the state between two steps, for a checkpoint: tensors, numbers, lists, bytes."""
         return {}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
+        """Load a state that `state` returned."""
 
 
 def overridden(instruments: list[Instrument], method: str) -> list[Any]:
-    """Return that method of each instrument which defines it, bound."""
+    """Return the bound method of each instrument that overrides it."""
     return [
         getattr(each, method)
         for each in instruments

@@ -56,7 +56,7 @@ class LayerNorms(Instrument):
 
     @classmethod
     def of(cls, view: TrainingView) -> "LayerNorms":
-        """Build it for a training."""
+        """Build the instrument for a training."""
         every = steps_apart(view.epoch_steps, view.total_steps, least=LEAST_APART)
         if view.descends:
             every = min(APART_WITHOUT_GRADIENT, view.epoch_steps)
@@ -68,7 +68,7 @@ class LayerNorms(Instrument):
         return (step.number - 1) % self.every == 0
 
     def before_step(self, step: Step) -> None:
-        """Keep the norms of the present gradient, if this step is measured."""
+        """Store the norms of the present gradient, if this step is measured."""
         self._last = step.number
         if (step.number - 1) % self.every == 0:
             self._take()
@@ -106,7 +106,7 @@ class LayerNorms(Instrument):
         return {"layer_draws": self._count, "layer_norms": tuple(map(LayerNorm, mean, squares))}
 
     def held(self) -> list[Tensor]:
-        """Return the tensors that it keeps."""
+        """Return the tensors that are kept from step to step."""
         return [self._kept]
 
     def state(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class LayerNorms(Instrument):
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
+        """Load a state that `state` returned."""
         self._filled = len(state["kept"])
         self._kept[: self._filled].copy_(state["kept"])
         self._last, self._stated, self._count = state["counts"]

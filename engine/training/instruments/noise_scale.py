@@ -49,7 +49,7 @@ class PartsAccumulator:
         self._count = 0
 
     def add(self, size: int) -> None:
-        """Count one more part of `size` samples, whose gradients were just added to the buffer."""
+        """Record a part of `size` samples, after its gradients were added to the buffer."""
         part = _norm(self._gradient - self._before) / (self._scale * size)
         self._squares += size * part**2
         self._before.copy_(self._gradient)
@@ -110,11 +110,11 @@ def every(batch_size: int) -> int:
 
 
 class NoiseScale(Instrument):
-    """Measures the gradient noise scale of each replicate every so many steps, as means an epoch.
+    """Measures the gradient noise scale of each replicate every `every` steps, as epoch means.
 
     Args:
         gradient: the buffer, shape (R, P).
-        possible: False where the gradient of a batch is not the mean of its parts' (batch norm).
+        possible: False if a batch's gradient is not the mean of its parts' gradients (batch norm).
     """
 
     NAME = "noise_scale"
@@ -126,11 +126,11 @@ class NoiseScale(Instrument):
 
     @classmethod
     def of(cls, view: TrainingView) -> "NoiseScale":
-        """Build it for a training."""
+        """Build the instrument for a training."""
         return cls(view.gradient, not has_batch_norm(view.settings.model))
 
     def needs_gradient(self, step: Step) -> bool:
-        """Return whether this step is measured: one in so many, unless its batch has no parts."""
+        """Return whether this step is measured: every `every`-th, unless its batch has no parts."""
         apart = EVERY if step.batch_size >= LARGE else EVERY_OF_SMALL
         return (step.number - 1) % apart == 0 and self.possible and step.samples > 1
 
@@ -159,11 +159,11 @@ class NoiseScale(Instrument):
         }
 
     def end_epoch(self) -> None:
-        """Start the sums of the next epoch."""
+        """Reset the sums for the next epoch."""
         self._sums.zero_()
 
     def held(self) -> list[Tensor]:
-        """Return the tensors that it keeps."""
+        """Return the tensors that are kept from step to step."""
         return [self._sums]
 
     def state(self) -> dict[str, Any]:
@@ -171,5 +171,5 @@ class NoiseScale(Instrument):
         return {"sums": self._sums.clone()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
+        """Load a state that `state` returned."""
         self._sums.copy_(state["sums"])

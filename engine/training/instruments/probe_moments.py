@@ -13,8 +13,8 @@ class Moments:
         shares: the shares, from 0 to 1.
         total_steps: steps of the budget; None for a budget in seconds.
         seconds: seconds of the budget; None for a budget in steps.
-        steps_at: returns after how many steps a share of the budget is used, for trainings whose
-            batch size changes; by default the share of `total_steps`.
+        steps_at: returns after how many steps a share of the budget is used, for trainings with
+            a changing batch size; by default the share of `total_steps`.
 
     Attributes:
         left: the shares that are still to come, smallest first.
@@ -51,7 +51,7 @@ class Moments:
         return 1.0 if self.left[-1:] == [1.0] else None
 
     def put_back(self, share: float) -> None:
-        """Insert a share again that `reached` has removed, until its probe is complete."""
+        """Insert again a share that `reached` removed, until its probe is complete."""
         self.left.insert(0, share)
 
     def take(self, share: float) -> None:

@@ -7,12 +7,12 @@ SAMPLES_PER_RUN = 500
 
 
 def steps_apart(epoch_steps: int, total_steps: int | None, least: int = 1) -> int:
-    """Return the number of steps from one measurement to the next.
+    """Return the interval between two measurements, in optimizer steps.
 
     It gives about 500 measurements a run, at least one in 16 steps and at least one an epoch. It
     has no divisor in common with the steps of an epoch, so a smaller last batch is measured neither
-    always nor never: a little fewer steps than wanted, or a little more, and 1 only where nothing
-    else will do (840 steps have a divisor in common with every number up to 8).
+    always nor never: a little fewer steps than wanted, or a little more, and 1 only where no
+    other number works (840 steps have a divisor in common with every number up to 8).
 
     Args:
         epoch_steps: steps of an epoch.

@@ -146,7 +146,7 @@ class SharpnessMeter:
         return Subspace(len(x), self._dimensions, self._seed)
 
     def _evaluate(self, x: Vector) -> tuple[float, Vector]:
-        """Return loss and gradient (n,) at weights (n,), which are rounded to float32."""
+        """Compute loss and gradient (n,) at weights (n,), which are rounded to float32 first."""
         flat, images = self._flat, self._images
         self._scatter(x)
         flat.gradient.zero_()

@@ -24,7 +24,7 @@ NAME = "weight_travel"
 
 
 def weight_travel(view: TrainingView, norms: GradientNorms) -> Instrument:
-    """Return the instrument that suits the optimizer."""
+    """Return the instrument for the path length: exact for plain SGD, else sampled."""
     train = view.settings.train
     if train.optimizer == "sgd" and not train.weight_decay:
         return DescentTravel(norms)
@@ -32,7 +32,7 @@ def weight_travel(view: TrainingView, norms: GradientNorms) -> Instrument:
 
 
 class SampledTravel(Instrument):
-    """Measures every `every`-th update of weights (R, P), whatever the optimizer.
+    """Measures every `every`-th update of weights (R, P), with any optimizer.
 
     Args:
         weights: shape (R, P), a row for each replicate.
@@ -53,12 +53,12 @@ class SampledTravel(Instrument):
         self._count, self._sums, self._means = 0, [0.0] * len(weights), [0.0] * len(weights)
 
     def before_step(self, step: Step | None = None) -> None:
-        """Keep the weights, if the coming update is one of those that are measured."""
+        """Copy the weights, if the next update is one of those that are measured."""
         if self._steps % self.every == 0:
             self._before.copy_(self._weights)
 
     def after_step(self, step: Step | None = None) -> None:
-        """Measure the update just made, if its weights were kept."""
+        """Compute the norm of the update just made, if the weights before it were copied."""
         if self._steps % self.every == 0:
             if self._measured == len(self._norms):  # no epoch has ended for a while
                 self.end_epoch()
@@ -93,11 +93,11 @@ class SampledTravel(Instrument):
         self._count, self._measured = self._count + self._measured, 0
 
     def held(self) -> list[Tensor]:
-        """Return the tensors that it keeps."""
+        """Return the tensors that are kept from step to step."""
         return [self._before, self._norms]
 
     def state(self) -> dict[str, Any]:
-        """Return what it has measured so far, between two steps."""
+        """Return the measurements so far, between two steps."""
         return {
             "norms": self._norms[: self._measured].clone(),
             "counts": (self._steps, self._measured, self._count),
@@ -105,7 +105,7 @@ class SampledTravel(Instrument):
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
+        """Load a state that `state` returned."""
         self._steps, self._measured, self._count = state["counts"]
         self._sums, self._means = map(list, state["sums"])
         self._norms[: self._measured].copy_(state["norms"])
@@ -128,7 +128,7 @@ class DescentTravel(Instrument):
         self._before = self._length
 
     def after_step(self, step: Step) -> None:
-        """Note the learning rate of a step, whose norms are kept in its slot."""
+        """Store the learning rate of a step in the slot that has its gradient norms."""
         self._rates[step.slot] = step.lr
         self._open, self._steps = step.slot + 1, self._steps + 1
 
@@ -147,11 +147,11 @@ class DescentTravel(Instrument):
         return _fields(*self.of(replicate))
 
     def end_epoch(self) -> None:
-        """Start the mean of the next epoch."""
+        """Reset the mean for the next epoch."""
         self._before, self._steps_before = self._path(), self._steps
 
     def state(self) -> dict[str, Any]:
-        """Return what it has summed up so far, between two steps."""
+        """Return the sums so far, between two steps."""
         return {
             "counts": (self._steps, self._steps_before),
             "length": self._length.tolist(),
@@ -160,7 +160,7 @@ class DescentTravel(Instrument):
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
+        """Load a state that `state` returned."""
         self._steps, self._steps_before = state["counts"]
         self._length, self._before = np.array(state["length"]), np.array(state["before"])
         self._open = len(state["rates"])

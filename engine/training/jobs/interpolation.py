@@ -40,7 +40,7 @@ Batch = tuple[Tensor, Tensor]
 def interpolate(
     order: Interpolate, images: Images, device: torch.device, check_cancelled: Callable[[], None]
 ) -> Interpolated:
-    """Measure every point of a line.
+    """Evaluate the network at every point of a line.
 
     Args:
         order: the two trials, the folders of their final weights, and the points.
@@ -140,7 +140,7 @@ class _Line:
 
     @torch.no_grad()
     def _recalibrate(self) -> None:
-        """Compute batch norm's means and variances on the training part at these weights."""
+        """Recompute batch norm's running means and variances on the training part."""
         with _averaging(self._norms):
             self._flat.model.train()
             for images, _ in self._batches():

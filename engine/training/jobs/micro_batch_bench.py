@@ -127,8 +127,8 @@ class Bench:
     def shapes(self, seconds: float) -> list[Shape]:
         """Return every micro-batch size that was run, smallest first.
 
-        The search exceeds its time until a size fits, and for networks whose gradient depends on
-        the micro-batches (batch norm) until the whole batch was tried. The first size is not
+        The search exceeds its time until a size fits, and where the gradient depends on the
+        micro-batches (batch norm) until the whole batch was tried. The first size is not
         counted, because torch loads code during it.
 
         Args:
@@ -210,7 +210,7 @@ class Bench:
             self._shapes[size] = Shape(size, peaks[0] + self._stepper.instrument_bytes, pace)
 
     def _fits(self, work: Callable[[], object]) -> bool:
-        """Do some work, and return False if memory ran out; its memory is freed then."""
+        """Run some work; if memory runs out, free it and return False."""
         raise_if(self._halted)
         try:
             work()
@@ -280,7 +280,7 @@ class Bench:
         return self._gradient_seconds[nearest][-1] * size / nearest
 
     def _samples_per_second(self, size: int) -> float:
-        """Return the speed of whole steps, of as many gradients as needed and an update."""
+        """Return the speed in samples per second of whole steps: all gradients and one update."""
         parts = self._batch_size / size
         gradients = parts * median(self._gradient_seconds[size])
         return self._batch_size / (gradients + median(self._update_seconds))

@@ -87,7 +87,7 @@ class BatchNorm:
         return iter(torch.split(x, groups(len(x), self._group)))
 
     def _channels(self, x: Tensor) -> Tensor:
-        """Reshape features (R, B, F) to (B, R·F); images stay as they are."""
+        """Reshape features (R, B, F) to (B, R·F); leave images unchanged."""
         return x.transpose(0, 1).flatten(1) if self._features else x
 
     def _back(self, x: Tensor, shape: torch.Size) -> Tensor:

@@ -23,7 +23,7 @@ def build_model(model: Model, dataset: Dataset, seed: int) -> nn.Sequential:
     Args:
         model: the `[model]` table; its family describes the layers and the default initialization.
         dataset: decides the shape of the images and the number of outputs.
-        seed: seeds the draws. The global random generator of torch stays as it is.
+        seed: seeds the draws. The global random generator of torch is not changed.
     """
     family = family_of(model)
     with torch.random.fork_rng(devices=[]):
@@ -78,7 +78,7 @@ _DRAW: dict[Scheme, Callable[[Tensor], object]] = {
 
 
 def _initialize(network: nn.Module, initialization: Initialization) -> None:
-    """Draw the weights of convolutions and fully connected layers anew, and clear their biases.
+    """Draw the weights of convolutions and fully connected layers, and zero their biases.
 
     Layers with the scheme `torch` keep what their construction drew.
     """

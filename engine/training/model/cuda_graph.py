@@ -145,7 +145,7 @@ def _restore(tensors: list[Tensor], kept: list[Tensor]) -> None:
 
 
 def _close(values: Tensor, expected: Tensor) -> bool:
-    """Return whether they are equal up to rounding, relative to the largest expected value."""
+    """Return whether values are equal up to rounding, relative to the largest expected value."""
     values, expected = values.double(), expected.double()
     most = CLOSE * float(expected.abs().max()) if expected.numel() else 0.0
     return torch.allclose(values, expected, rtol=CLOSE, atol=most)

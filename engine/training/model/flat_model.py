@@ -20,7 +20,7 @@ ALIGNMENT = 16  # elements: 64 bytes of float32
 
 
 class FlatModel:
-    """A model on a device whose parameters and gradients are views into two buffers.
+    """A model on a device, with parameters and gradients that are views into two buffers.
 
     Attributes:
         model: the network.
@@ -92,7 +92,7 @@ class FlatModel:
 
 
 def windows(parameters: Iterable[Tensor]) -> Iterator[slice]:
-    """Yield where each parameter lies in the buffers, in their order."""
+    """Yield the slice of each parameter in the buffers, in their order."""
     start = 0
     for parameter in parameters:
         yield slice(start, start + parameter.numel())

@@ -1,4 +1,4 @@
-"""The interface of the layers whose forward and backward passes are written out."""
+"""The interface of layers with hand-written forward and backward passes."""
 
 from typing import Protocol
 
@@ -17,7 +17,7 @@ class Layer(Protocol):
         """Return the output; in training also keep what `backward` needs."""
 
     def backward(self, d: Tensor, needed: bool, write: bool) -> Tensor:
-        """Take the gradient of the parameters, and return that of the input.
+        """Compute the gradient of the parameters, and return that of the input.
 
         Args:
             d: gradient of the output.

@@ -59,7 +59,7 @@ class Linear:
         return torch.bmm(d, self._weight) if needed else d
 
     def descend(self, d: Tensor, lr: float, squares: Tensor, needed: bool) -> Tensor:
-        """Like `backward`, but take the step W ← W − lr dᵀx at once, without storing the gradient.
+        """Do what `backward` does, but step W ← W − lr dᵀx at once, without a stored gradient.
 
         Args:
             d: gradient of the output, shape (R, B, out).
@@ -315,7 +315,7 @@ class _Converter:
         return self._parameters(), None if module.bias is None else self._parameters()
 
     def _residual(self, module: ResidualBlock) -> Layer | None:
-        """Return the block; None where a first layer may overwrite the shared input."""
+        """Return the residual block; None if a first layer may overwrite the shared input."""
         branches = module.body, module.shortcut
         if any(len(branch) and isinstance(branch[0], nn.ReLU | nn.Flatten) for branch in branches):
             return None
@@ -324,6 +324,6 @@ class _Converter:
 
 
 def _is_usual(module: nn.BatchNorm1d | nn.BatchNorm2d) -> bool:
-    """Return whether it scales and shifts, and keeps exponential averages."""
+    """Return whether batch norm is affine and keeps exponential running averages."""
     parts = module.weight, module.bias, module.running_mean, module.momentum
     return all(part is not None for part in parts)

@@ -81,7 +81,7 @@ class Explicit:
     def accumulate(
         self, images: Tensor, labels: Tensor, batch: Tensor, cut: int, mean: bool, heard: Heard
     ) -> None:
-        """As `Pass` says."""
+        """Compute the gradient (R, P) of a batch; see `Pass.accumulate`."""
         size = batch.shape[1]
         scale = 1.0 / size if mean else 1.0
         with torch.no_grad():
@@ -101,7 +101,7 @@ class Explicit:
     def descend(
         self, images: Tensor, labels: Tensor, batch: Tensor, mean: bool, lr: float
     ) -> Tensor:
-        """As `Pass` says."""
+        """Take a step of plain gradient descent; see `Pass.descend`."""
         x = self._gathered(images, batch)
         for layer in self._layers:
             x = layer.forward(x, True)
@@ -117,7 +117,7 @@ class Explicit:
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """As `Pass` says."""
+        """Return the outputs (R, B, K) for images; see `Pass.logits`."""
         if self._of_features:
             x = images.flatten(1).unsqueeze(0).expand(self._replicates, -1, -1)
         else:
@@ -148,7 +148,7 @@ class Automatic:
     def accumulate(
         self, images: Tensor, labels: Tensor, batch: Tensor, cut: int, mean: bool, heard: Heard
     ) -> None:
-        """As `Pass` says."""
+        """Compute the gradient (R, P) of a batch; see `Pass.accumulate`."""
         size = batch.shape[1]
         for flat in self._members:
             flat.gradient.zero_()
@@ -167,7 +167,7 @@ class Automatic:
     def descend(
         self, images: Tensor, labels: Tensor, batch: Tensor, mean: bool, lr: float
     ) -> Tensor:
-        """As `Pass` says, but by gradients that are stored."""
+        """Take a step of plain gradient descent with stored gradients; see `Pass.descend`."""
         self.accumulate(images, labels, batch, batch.shape[1], mean, unheard)
         norms = torch.stack([flat.norm() for flat in self._members])
         for flat in self._members:
@@ -176,7 +176,7 @@ class Automatic:
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """As `Pass` says."""
+        """Return the outputs (R, B, K) for images; see `Pass.logits`."""
         for flat in self._members:
             flat.model.eval()
         logits = torch.stack([flat.logits(images) for flat in self._members])
@@ -235,14 +235,14 @@ def pass_of(
 
 
 def alone(flat: FlatModel, channels_last: bool = False) -> Pass:
-    """Return the passes of one network alone, even if its buffers are rows of larger ones."""
+    """Return the `Pass` of a single network, even if its buffers are rows of larger ones."""
     buffers = [buffer.unsqueeze(0) for buffer in flat.model.buffers()]
     weights, gradient = flat.weights.detach().unsqueeze(0), flat.gradient.unsqueeze(0)
     return pass_of([flat], weights, gradient, buffers, channels_last)
 
 
 def _loss_gradient(logits: Tensor, labels: Tensor, batch: Tensor, scale: float) -> Tensor:
-    """Return the gradient of the summed cross-entropy by the logits, times `scale`.
+    """Return the gradient of the summed cross-entropy with respect to the logits, × `scale`.
 
     It is the softmax of the logits, minus 1 at the label.
 

@@ -52,7 +52,7 @@ class GlobalMean:
 
 
 def _back(layers: Sequence[Layer], d: Tensor, needed: bool, write: bool) -> Tensor:
-    """Go backward through a sequence of layers."""
+    """Backpropagate through a sequence of layers; return the gradient of the input."""
     for index in range(len(layers) - 1, -1, -1):
         d = layers[index].backward(d, needed or index > 0, write)
     return d

@@ -61,7 +61,7 @@ class CheckpointWriter:
     def restore(self, training: TrainingState, begin_anew: Callable[[], None]) -> bool:
         """Restore the newest usable checkpoint, and return whether there is one.
 
-        A checkpoint that is damaged or of another training is passed over with a warning.
+        A checkpoint that is damaged or belongs to another training is skipped with a warning.
 
         Args:
             training: a training that has not begun.

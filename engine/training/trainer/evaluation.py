@@ -29,7 +29,7 @@ def evaluate(
 ) -> list[Evaluation]:
     """Evaluate every replicate; losses are summed in float64.
 
-    The device is waited for once, at the end.
+    It waits for the device once, at the end.
 
     Args:
         passes: forward pass of R replicates.
@@ -83,7 +83,7 @@ class Evaluator:
         self.missed: list[Tensor] = []
 
     def figures(self, *on: Part, first: bool) -> list[list[Evaluation]]:
-        """Return the evaluations of each replicate on each part of the images.
+        """Evaluate each replicate on each part of the images.
 
         Args:
             on: parts of the images.

@@ -22,7 +22,7 @@ from batchscope.engine.training.trainer.state import TrainingState
 
 
 def started(training: TrainingState, member: Replicate, resumed: bool) -> TrialStarted:
-    """Return the event of its start, at the first step or after a checkpoint."""
+    """Build the event that a replicate starts, at the first step or after a checkpoint."""
     job, stepper = training.job, training.stepper
     return TrialStarted(
         trial=member.trial.id,
@@ -46,7 +46,7 @@ def started(training: TrainingState, member: Replicate, resumed: bool) -> TrialS
 
 
 def probed(training: TrainingState, member: Replicate, share: float, probe: ProbeResult) -> Probed:
-    """Return the event of a probe at `share` of the budget."""
+    """Build the event of a probe at `share` of the budget."""
     job, at = training.job, training.at
     return Probed(
         trial=member.trial.id,
@@ -62,7 +62,7 @@ def probed(training: TrainingState, member: Replicate, share: float, probe: Prob
 
 
 def predicted(training: TrainingState, member: Replicate) -> Predicted:
-    """Return the event with the predictions for all test images at the last evaluation."""
+    """Build the event with the predictions for all test images at the last evaluation."""
     missed = torch.cat([part[member.index] for part in training.evaluator.missed]).cpu().numpy()
     return Predicted(
         trial=member.trial.id,
@@ -77,7 +77,7 @@ def predicted(training: TrainingState, member: Replicate) -> Predicted:
 def sharpness(
     training: TrainingState, member: Replicate, epsilon: float, measured: SharpnessResult
 ) -> SharpnessMeasured:
-    """Return the event of a sharpness, measured in the box of half-width `epsilon`."""
+    """Build the event of a sharpness, measured in the box of half-width `epsilon`."""
     return SharpnessMeasured(
         trial=member.trial.id,
         attempt=training.job.attempt,
@@ -96,7 +96,7 @@ def sharpness(
 
 
 def progress(training: TrainingState, member: Replicate) -> Progress:
-    """Return the event of its present position."""
+    """Build the event with a replicate's present steps, samples and epoch."""
     job, at, reserved = training.job, training.at, None
     if training.device.type == "cuda":
         reserved = torch.cuda.memory_reserved(training.device)
@@ -118,7 +118,7 @@ def epoch(
     test: Evaluation,
     held: Evaluation | None,
 ) -> EpochRecord:
-    """Return the figures of the epoch that ends now; `held` is the validation part's, if any."""
+    """Build the record of the epoch that ends now; `held` is the validation result, if any."""
     at, stepper = training.at, training.stepper
     return EpochRecord(
         epoch=at.epoch,

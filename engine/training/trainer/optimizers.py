@@ -22,10 +22,10 @@ class Optimizer(Protocol):
         """Update the weights with their gradient."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state, for a checkpoint."""
+        """Return the optimizer's state, for a checkpoint."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a state."""
+        """Load a state that `state_dict` returned."""
 
 
 class PlainSGD:
@@ -58,7 +58,7 @@ class PlainSGD:
         return {"lr": self.param_groups[0]["lr"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a state."""
+        """Load a state that `state_dict` returned."""
         self.param_groups[0]["lr"] = state_dict["lr"]
 
 

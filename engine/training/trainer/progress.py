@@ -57,7 +57,7 @@ class Clock(msgspec.Struct):
             self._since += seconds
 
     def begin_epoch(self) -> None:
-        """Set the seconds of the epoch to zero."""
+        """Reset the seconds of the epoch to zero."""
         self.epoch_seconds = self.warm_up_seconds = 0.0
 
     def total(self) -> float:

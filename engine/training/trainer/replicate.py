@@ -1,4 +1,4 @@
-"""One replicate of a training: all it has besides its row of weights."""
+"""One replicate of a training: its state apart from its row of weights."""
 
 from batchscope.engine.journal.events import EpochRecord
 from batchscope.engine.spec import Trial
@@ -30,11 +30,11 @@ class Replicate:
         self.pending: list[EpochRecord] = []
 
     def has_probed(self, share: float) -> bool:
-        """Return whether it was probed at this share of its budget."""
+        """Return whether the replicate was probed at this share of its budget."""
         return any(probe.at_share == share for probe in self.history.probes)
 
     def epsilons_to_measure(self) -> list[float]:
-        """Return the half-widths ε at which the sharpness is still to be measured."""
+        """Return the half-widths ε for which the sharpness has not been measured yet."""
         measured = {each.epsilon for each in self.history.sharpness}
         wanted = dict.fromkeys(self.trial.settings.sharpness.epsilon)
         return [each for each in wanted if each not in measured]

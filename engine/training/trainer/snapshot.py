@@ -1,6 +1,6 @@
 """Converts the state of a training to bytes for a checkpoint, and restores it from them.
 
-The bytes hold everything that later steps and figures depend on, except the initial weights and
+The bytes hold everything that later steps and metrics depend on, except the initial weights and
 the order of the images: these are drawn again from seed and epoch.
 """
 

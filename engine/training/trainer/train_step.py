@@ -196,7 +196,7 @@ class Stepper:
         return two_parts(first, self.stack.gradient, size, count, self._scale(count))
 
     def _divide(self, team: Team, batch: Tensor, parts: bool) -> BatchParts | None:
-        """Compute the gradient of a batch (1, B), of which each worker takes a share.
+        """Compute the gradient of a batch (1, B) that is divided among the workers.
 
         With `parts`, the shares are the parts.
         """
@@ -253,7 +253,7 @@ class Stepper:
         return 1.0 / count if self._mean else 1.0
 
     def update(self, step: Step) -> None:
-        """Update the weights with the gradients, with all instruments measuring."""
+        """Update the weights with the gradients, and call all instruments."""
         for measure in self._before_step:
             measure(step)
         self.optimizer.step()
@@ -261,24 +261,24 @@ class Stepper:
             measure(step)
 
     def unmeasured(self, samples: int) -> Step:
-        """Return a step on that many samples which no sampling instrument measures."""
+        """Return a `Step` of `samples` samples that no sampling instrument measures."""
         return self._describe(UNMEASURED, 0, samples)
 
     def _describe(self, number: int, slot: int, samples: int) -> Step:
         return Step(number, slot, samples, self.stage.batch_size, self.lr, self._scale(samples))
 
     def end_slice(self) -> None:
-        """End the slice of steps: each instrument summarizes it."""
+        """End the slice of steps: have each instrument summarize it."""
         for instrument in self.instruments:
             instrument.end_slice()
 
     def end_epoch(self) -> None:
-        """End the epoch: each instrument starts the figures of the next one."""
+        """End the epoch: have each instrument reset its measurements."""
         for instrument in self.instruments:
             instrument.end_epoch()
 
     def fields(self, replicate: int) -> dict[str, Any]:
-        """Return what was measured of a replicate in this epoch, as fields of `EpochRecord`."""
+        """Return the epoch's measurements of a replicate, as fields of `EpochRecord`."""
         return {
             name: value
             for instrument in self.instruments
@@ -301,7 +301,7 @@ class Stepper:
         return max((each.step_bytes for each in self.instruments), default=0)
 
     def held(self) -> list[Tensor]:
-        """Return every tensor that is kept from step to step, without the data set."""
+        """Return every tensor that stays in memory between steps, without the data set."""
         states = self.optimizer.state.values()
         kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
         own = [self.stack.weights.detach(), self.stack.gradient, self.start_weights]

@@ -171,7 +171,7 @@ class Trainer:
             self.training.clock.count_as_warm_up(recording)
 
     def _warm_up(self, batch: Tensor) -> bool:
-        """Take the first step with the clock stopped, because it is slow, and measure its memory.
+        """Take the slow first step with the clock stopped, and measure its memory.
 
         Returns:
             Whether the step counts: True for a step so long that repeating it costs too much. A
@@ -220,7 +220,7 @@ class Trainer:
         """Finish the members that have reached the target within an epoch.
 
         The clock does not count the evaluation, and it changes nothing in the training. The last
-        step of an epoch or of the budget is not checked here, because the epoch's own figures are
+        step of an epoch or of the budget is not checked here, because the epoch's own metrics are
         compared with the target.
 
         Args:
@@ -271,7 +271,7 @@ class Trainer:
             raise Dropped
 
     def _slice_is_long(self) -> bool:
-        """Return whether the slice of norms has taken a twentieth of a budget in seconds."""
+        """Return whether the slice of norms has lasted a twentieth of a budget in seconds."""
         at, clock = self.training.at, self.training.clock
         seconds = self.training.train_settings.seconds
         if seconds is None or clock.total() < at.slice_from + seconds / SLICES_PER_RUN:
