@@ -68,7 +68,7 @@ def noise_sentence(critical: Critical, noise: Sequence[NoiseFinding]) -> str:
 
 
 def meaning(critical: Critical, batch_size: int) -> str:
-    """Say what the critical batch size means for the choice of a batch size."""
+    """Return in words what the critical batch size means for the choice of a batch size."""
     if critical.value is None:
         return ""
     low, high = figure(EXCESS * critical.value), figure(critical.value / EXCESS)

@@ -137,7 +137,7 @@ def _others(count: int) -> str:
 
 
 def _alike(level: list[_Candidate], which: str) -> str:
-    """Say that the test accuracies of these candidates do not differ significantly."""
+    """Return a sentence: the test accuracies of the candidates do not differ significantly."""
     means = sorted(candidate.mean for candidate in level)
     return (
         f"the test accuracies of {which} do not differ significantly "
@@ -153,7 +153,7 @@ def _fastest(state: SweepState, level: list[_Candidate]) -> _Candidate | None:
 
 
 def _unlike(sizes: list[int]) -> str:
-    """Say why times of stacks of these sizes are not compared."""
+    """Return a sentence on why times of stacks of these sizes are not compared."""
     *others, last = ["alone" if size == 1 else f"in stacks of {size}" for size in sizes]
     return f"replicates trained {', '.join(others)} and {last}"
 
@@ -169,7 +169,7 @@ def _sides(state: SweepState) -> list[_Candidate]:
 
 
 def _left_out(state: SweepState, out: list[_Candidate]) -> list[str]:
-    """Say which configurations lost trials, and how many."""
+    """Return sentences on which configurations lost trials, and how many; empty if none did."""
     if not out:
         return []
     lost = sum(len(each.side.lost) for each in out)
@@ -183,7 +183,7 @@ def _left_out(state: SweepState, out: list[_Candidate]) -> list[str]:
 
 
 def _undecided(state: SweepState) -> list[str]:
-    """Say for which groups no candidate has been chosen, or not yet."""
+    """Return sentences on the groups without a chosen candidate; empty if every group has one."""
     groups = [choice for choice in choices(state) if choice.chosen is None]
     if not groups:
         return []
@@ -262,7 +262,7 @@ def advice(
 
 
 def _settings(state: SweepState, configuration: Configuration) -> str:
-    """Say how the named configuration trained: learning rate, micro-batches, steps, samples."""
+    """Return in words how a configuration trained: learning rate, micro-batches, steps, images."""
     trials = state.replicates(configuration.id)
     started = next((trial.started for trial in trials if trial.started), None)
     plan = next((state.plans[trial.id] for trial in trials if trial.id in state.plans), None)

@@ -171,7 +171,7 @@ def exact_in_parts(settings: Settings) -> bool:
 
 
 def grouped(settings: Settings) -> str:
-    """Say what ghost batch norm normalizes over, for the plan's reason; empty if it is not set."""
+    """Return in words what ghost batch norm normalizes over, for the plan; empty without it."""
     together = images_together(settings.model)
     if together == 1:
         return ""
@@ -179,7 +179,7 @@ def grouped(settings: Settings) -> str:
 
 
 def ghostly(settings: Settings, plan: Plan) -> str:
-    """Say how accumulation changes batch norm, for the plan's reason; empty if it does not."""
+    """Return in words how accumulation changes batch norm, for the plan; empty if it does not."""
     if exact_in_parts(settings) or plan.micro_batch_size >= plan.largest:
         return ""
     return (

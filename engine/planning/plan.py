@@ -197,14 +197,14 @@ def alike(settings: Settings, share: int) -> bytes:
 
 
 def full_batch(asked: int, train_size: int) -> str:
-    """Say what happens to a batch size larger than the data."""
+    """Return in words what happens to a batch size larger than the data."""
     return (
         f"batch size {asked:,} exceeds the {train_size:,} training images: the full batch is used"
     )
 
 
 def _over_workers(batch_size: int, workers: int) -> str:
-    """Say how a batch is divided among workers; empty for one worker."""
+    """Return in words how a batch is divided among workers; empty for one worker."""
     if workers == 1:
         return ""
     most = "at most " if batch_size % workers else ""

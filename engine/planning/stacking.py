@@ -135,7 +135,7 @@ def _even(seeds: int, largest: int) -> Iterator[tuple[int, ...]]:
 
 
 def _not_worth(stacks: Sequence[StackTiming], largest: int) -> str:
-    """Say why replicates are not stacked, with the best measured speed-up."""
+    """Return in words why replicates are not stacked, with the best measured speed-up."""
     one = step_seconds(1, stacks)
     gains = [
         (stack.size * one / stack.seconds, stack.size)

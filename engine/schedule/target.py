@@ -25,7 +25,7 @@ def judged_by(settings: Settings) -> str:
 
 
 def target_text(train: Train, validation: bool) -> str:
-    """Say that the target is reached, on the validation split or else on the test set."""
+    """Return in words that the target is reached, on the validation split or the test set."""
     what = "validation" if validation else "test"
     if train.target_accuracy is not None:
         return f"reached a {what} accuracy of {train.target_accuracy:g}"

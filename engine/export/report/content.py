@@ -228,7 +228,7 @@ def _facts(
 
 
 def _ended(manifest: dict[str, Any], state: SweepState) -> str:
-    """Say how the trials ended: "64 of 66 trials finished, 2 diverged"."""
+    """Return in words how the trials ended: "64 of 66 trials finished, 2 diverged"."""
     done = f"{manifest['finished']:,} of {manifest['trials']:,} trials finished"
     return ", ".join([done, *_lost(state)])
 

@@ -59,7 +59,7 @@ class Linear:
         return torch.bmm(d, self._weight) if needed else d
 
     def descend(self, d: Tensor, lr: float, squares: Tensor, needed: bool) -> Tensor:
-        """Do what `backward` does, but step W ← W − lr dᵀx at once, without a stored gradient.
+        """Compute what `backward` does, but step W ← W − lr dᵀx at once, without a stored gradient.
 
         Args:
             d: gradient of the output, shape (R, B, out).
