@@ -12,7 +12,7 @@ from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.bias_variance import ErrorDecomposition
 from batchscope.engine.metrics.metric import OWN, Spot
 from batchscope.engine.metrics.registry import value_of
-from batchscope.engine.metrics.rounding import rounding_variance
+from batchscope.engine.metrics.rounding_variance import rounding_variance
 from batchscope.engine.metrics.trial_registry import TO_TARGET
 from batchscope.engine.spec import Configuration
 

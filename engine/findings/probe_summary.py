@@ -16,7 +16,7 @@ from batchscope.engine.findings.configuration_summary import Mean, mean_over, me
 from batchscope.engine.journal.events import Probed
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.probe_registry import COMPETED, DRAWN
-from batchscope.engine.metrics.rounding import single_variance
+from batchscope.engine.metrics.rounding_variance import single_variance
 from batchscope.engine.spec import Configuration
 
 Size = tuple[int, ...]

@@ -21,7 +21,7 @@ Better = Literal["higher", "lower", ""]
 
 
 class Rounding(Enum):
-    """How finely a value is known; `rounding.rounding_variance` turns it into a variance."""
+    """How finely a value is known; `rounding_variance` turns it into a variance."""
 
     EXACT = "exact"
     FLOAT32 = "computed from float32 values"

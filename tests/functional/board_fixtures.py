@@ -339,9 +339,8 @@ def probed_sweep(home: Path, sizes: tuple[int, ...] = (16,), seeds: int = 2) -> 
     return recipe.folder
 
 
-def finished_sweep(home: Path, name: str = "20270115-080000-quickstart", **texts: str) -> Path:
-    """Write a finished sweep of four batch sizes; return its folder."""
-    recipe, chosen = Recipe(home, name), configurations()
+def _finished(recipe: Recipe, chosen: tuple[Configuration, ...], **texts: str) -> Path:
+    """Write all trials of some configurations as finished; return the folder."""
     recipe.open(chosen, **texts)
     recipe.ready(chosen)
     trials = [trial for configuration in chosen for trial in trials_of(configuration)]
@@ -351,30 +350,24 @@ def finished_sweep(home: Path, name: str = "20270115-080000-quickstart", **texts
     return recipe.folder
 
 
+def finished_sweep(home: Path, name: str = "20270115-080000-quickstart", **texts: str) -> Path:
+    """Write a finished sweep of four batch sizes; return its folder."""
+    recipe, chosen = Recipe(home, name), configurations()
+    return _finished(recipe, chosen, **texts)
+
+
 def layered_sweep(home: Path, layers: dict[str, int]) -> Path:
     """Write a finished sweep with norms by layer; `layers` gives the weights of each layer."""
     recipe, chosen = Recipe(home), configurations()
     recipe.layers = layers
-    recipe.open(chosen)
-    recipe.ready(chosen)
-    trials = [trial for configuration in chosen for trial in trials_of(configuration)]
-    for trial in trials:
-        recipe.whole(trial)
-    recipe.close("finished", len(trials), len(trials))
-    return recipe.folder
+    return _finished(recipe, chosen)
 
 
 def stacked_sweep(home: Path, stacks: dict[int, int]) -> Path:
     """Write a finished sweep with replicates trained as stacks, by batch size."""
     recipe, chosen = Recipe(home), configurations()
     recipe.stacks = stacks
-    recipe.open(chosen)
-    recipe.ready(chosen)
-    trials = [trial for configuration in chosen for trial in trials_of(configuration)]
-    for trial in trials:
-        recipe.whole(trial)
-    recipe.close("finished", len(trials), len(trials))
-    return recipe.folder
+    return _finished(recipe, chosen)
 
 
 def running_sweep(home: Path, **texts: str) -> Path:

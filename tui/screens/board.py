@@ -16,7 +16,7 @@ from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.config.panes import PANE_KEYS, PANES, SHOWN_PANE_KEYS, TILES, Tile
 from batchscope.tui.panes.base import Pane
 from batchscope.tui.panes.curves.pane import CurvesPane
-from batchscope.tui.panes.loading import new_pane
+from batchscope.tui.panes.pane_factory import new_pane
 from batchscope.tui.panes.tiling import GRID_COLUMNS, GRID_ROWS, RIGHT, Heights, fits_grid, heights
 from batchscope.tui.panes.trials.pane import TrialsPane, summary
 from batchscope.tui.render.styled_text import Row, row, width_of

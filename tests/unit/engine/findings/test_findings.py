@@ -29,7 +29,7 @@ from batchscope.engine.metrics.registry import (
     TRIAL_COLUMNS,
     value_of,
 )
-from batchscope.engine.metrics.rounding import rounding_variance
+from batchscope.engine.metrics.rounding_variance import rounding_variance
 from batchscope.tui.headless.summary import findings_text
 from batchscope.tui.viewmodel import status_signs
 from tests.unit.engine.findings_fixtures import (

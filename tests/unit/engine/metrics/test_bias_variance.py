@@ -20,7 +20,7 @@ from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.bias_variance import ErrorDecomposition, decompose
 from batchscope.engine.metrics.prediction_codec import pack, unpack
 from batchscope.engine.metrics.registry import value_of
-from batchscope.engine.metrics.rounding import rounding_variance
+from batchscope.engine.metrics.rounding_variance import rounding_variance
 from batchscope.engine.spec import Claim, Configuration
 from batchscope.tui.headless.summary import findings_text
 from tests.unit.engine.findings_fixtures import TEST_SIZE, configuration, sweep, trend, verdict

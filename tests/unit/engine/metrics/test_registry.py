@@ -216,7 +216,7 @@ from batchscope.engine.export.tensorboard import SCALARS
 from batchscope.engine.findings.configuration_summary import bars, figures
 from batchscope.engine.metrics import registry
 from batchscope.engine.metrics.metric import Spot
-from batchscope.engine.metrics.rounding import rounding_variance
+from batchscope.engine.metrics.rounding_variance import rounding_variance
 from batchscope.tui.panes.bars.pane import MEASURED
 from batchscope.tui.viewmodel.quantities import QUANTITIES
 from tests.unit.engine.findings_fixtures import configuration, sweep

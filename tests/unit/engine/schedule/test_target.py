@@ -17,7 +17,7 @@ from batchscope.engine.analysis.tables import trial_row
 from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.journal.events import EpochRecord
 from batchscope.engine.metrics.registry import value_of
-from batchscope.engine.metrics.rounding import rounding_variance
+from batchscope.engine.metrics.rounding_variance import rounding_variance
 from batchscope.engine.schedule import target
 from batchscope.engine.spec import Train
 from batchscope.engine.training.batches import Images, epoch_order, load_images

@@ -9,7 +9,7 @@ import pytest
 from batchscope.tui.config.commands import COMMANDS, slug
 from batchscope.tui.config.panes import PANE_KEYS, PANES, TILES, PaneEntry
 from batchscope.tui.panes.base import Pane
-from batchscope.tui.panes.loading import new_pane
+from batchscope.tui.panes.pane_factory import new_pane
 from batchscope.tui.panes.tiling import RIGHT
 from batchscope.tui.viewmodel.view import TOPICS, View
 
