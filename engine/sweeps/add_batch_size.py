@@ -103,6 +103,6 @@ def _check_data(configuration: Configuration, state: SweepState, where: str) -> 
     wanted = settings.memory.micro_batch_size
     micro = None if wanted == "auto" else min(wanted, size)
     together = images_together(settings.model)
-    why = refusal(pieces(settings, size, images), micro, together)
+    why = refusal(pieces(settings, images), micro, together)
     if why:
         raise UsageProblem(f"{where}: {why}")

@@ -81,7 +81,7 @@ class Stepper:
         self.lr = self.rates.lr
         self._train = settings.train
         self.optimizer = build_optimizer(self.stack.weights, self._train, self.rates)
-        self.per_epoch = steps_per_epoch(images.train_size, plan.batch_size)
+        self.per_epoch = steps_per_epoch(images.train_size, plan.batch_size, self.course.joins)
         self.total_steps = self.course.total_steps
         self.slice_steps = self._slice_steps()
         self.micro_batch_size = plan.micro_batch_size
@@ -109,7 +109,7 @@ class Stepper:
             self._replay = Replay(self._take, self.stack.gradient, self.stack.buffers)
         self._start_states = self.instrument_states()
         self._start_buffers = [buffer.clone() for buffer in self.stack.buffers]
-        self._counts = pieces(settings, plan.batch_size, images.train_size)
+        self._counts = pieces(settings, images.train_size)
         self._together = images_together(settings.model)
 
     def use(self, instruments: list[Instrument]) -> None:
