@@ -48,6 +48,7 @@ from batchscope.engine.metrics.pace import (
     step_seconds,
     training_seconds,
 )
+from batchscope.engine.metrics.reached_rate import lr_reached
 from batchscope.engine.metrics.target_reached import Reached, reached
 from batchscope.engine.planning.batch_norm import normalized_over
 
@@ -473,6 +474,16 @@ _COLUMNS: tuple[TrialMetric | str, ...] = (
         value=lambda _, trial: trial.device or None,
         text=True,
         before_epochs=True,
+    ),
+    TrialMetric(
+        name="lr_reached",
+        unit="rate",
+        title="highest learning rate",
+        tab="reached",
+        definition="highest learning rate of any step until the last epoch ended, with warmup, "
+        "schedule and phases. Below `lr` where the training ended in its warmup, or the rate was "
+        "lowered before the warmup ended",
+        value=lr_reached,
     ),
     TrialMetric(
         name="noise_signal_train",

@@ -67,6 +67,7 @@ from batchscope.engine.planning.plan import (
 from batchscope.engine.planning.stacking import Pieces, candidates, divide, fixed, largest_stack
 from batchscope.engine.processes import orders
 from batchscope.engine.schedule.course import changing
+from batchscope.engine.schedule.reached_rate import never_reached
 from batchscope.engine.spec import Trial
 
 
@@ -159,6 +160,7 @@ class Planner:
         counts = pieces(trial.settings, size)
         together = images_together(trial.settings.model)
         refused = refusal(counts, whole.micro_batch_size if named else None, together)
+        refused = refused or self._never_reached(trial, size)
         if refused:
             self._fail(task, refused)
             return None
@@ -179,6 +181,15 @@ class Planner:
             return None
         self._write_all(task, plan, measured, stacks)
         return None
+
+    def _never_reached(self, trial: Trial, size: int) -> str | None:
+        """Return why a value of the settings is never reached; None if it is, or if it was begun.
+
+        An earlier version began such trials, and the rest of a configuration follows its first.
+        """
+        replicates = self._state.replicates(trial.configuration)
+        begun = any(each.id in self._state.plans for each in replicates)
+        return None if begun else never_reached(trial.settings, size)
 
     def _threads(self, task: PlanningTask) -> int:
         """Return the threads of replicates that have a plan, so that only the seed differs."""

@@ -103,6 +103,8 @@ class Course:
         train_size: number of training images.
 
     Attributes:
+        train_size: number of training images.
+        decays: whether the rate also changes within a stage, after the warmup (cosine).
         rates: initial parameters of the optimizer.
         joins: whether a single image at the end of an epoch joins the batch before it. This is so
             only if batch norm would otherwise meet a batch of one image within the budget.
@@ -111,7 +113,8 @@ class Course:
     """
 
     def __init__(self, settings: Settings, train_size: int) -> None:
-        self._train, self._schedule, self._size = settings.train, settings.schedule, train_size
+        self._schedule, self._size = settings.schedule, train_size
+        self.train_size, self.decays = train_size, settings.schedule.kind == "cosine"
         self._batch_size = min(settings.train.batch_size, train_size)
         self.rates: Rates = scaled_rates(settings, self._batch_size)
         self._budget = budget_mark(settings.train, train_size)
@@ -204,6 +207,14 @@ class Course:
             least = self._schedule.final_lr_share
             lr *= least + (1 - least) * (1 + math.cos(math.pi * share)) / 2
         return lr
+
+    def rate_within(self, stretch: Stretch, steps: int) -> float:
+        """Return the learning rate of the next step after `steps` steps of a stretch.
+
+        Not for budgets in seconds.
+        """
+        samples = self._seen(stretch.samples, steps, stretch.stage.batch_size)
+        return self.rate(stretch.stage, stretch.steps + steps, samples, 0.0)
 
     def steps_at(self, share: float) -> int:
         """Return the steps after which a share of the budget is used; not for budgets in seconds.
