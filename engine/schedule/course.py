@@ -166,6 +166,12 @@ class Course:
             return self.batch_sizes[-1]
         return max(self.batch_sizes[-1], *self.lengths())
 
+    @property
+    def begins_phases(self) -> bool:
+        """Return whether a step of the budget is in the last phase; not for budgets in seconds."""
+        last = self.stretches[-1]
+        return all(mark.passed(last.steps, last.samples, 0.0) for mark, _ in self._phases)
+
     def stage(self, steps: int, samples: int, seconds: float) -> Stage:
         """Return the stage of the next step after these steps, samples and seconds."""
         so_far = (steps, samples, seconds)

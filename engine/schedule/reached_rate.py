@@ -39,13 +39,19 @@ def _highest_rates(
 
 
 def never_reached(settings: Settings, train_size: int) -> str | None:
-    """Return why the learning rate or the batch size of `[train]` is never reached, as `key: …`.
+    """Return why the learning rate or batch size of `[train]` or a phase is never reached.
 
-    None if it is, or if that depends on the machine (a budget in seconds) or a target.
+    Returns:
+        `key: reason`; None if all are reached, or if that depends on the machine (a budget in
+        seconds) or a target.
     """
     if settings.train.seconds is not None:
         return None
-    return _unreached_rate(settings, train_size) or _unreached_batch(settings, train_size)
+    return (
+        _unreached_rate(settings, train_size)
+        or _unreached_batch(settings, train_size)
+        or _unreached_phase(settings, train_size)
+    )
 
 
 def hardly_reached(settings: Settings, train_size: int) -> str | None:
@@ -118,6 +124,17 @@ def _unreached_batch(settings: Settings, train_size: int) -> str | None:
         f"{head} does not end before a step or phase changes the batch size, {tail}; choose a "
         "shorter warmup or a later change"
     )
+
+
+def _unreached_phase(settings: Settings, train_size: int) -> str | None:
+    late = max((phase.at_epoch for phase in settings.phases if phase.at_epoch), default=None)
+    if late is None:
+        return None
+    course = Course(settings, train_size)
+    if course.begins_phases:
+        return None
+    budget = _budget(settings.train, _budget_epochs(settings.train, course))
+    return f"phases.at_epoch: {late:g} is never reached: the budget is {budget}"
 
 
 def _highest_of_warmup(course: Course, steps: int | None = None) -> float:

@@ -133,6 +133,25 @@ def test_a_warning_where_it_is_hardly_reached(of: Settings, part: str | None) ->
     assert said is None if part is None else part in (said or "")
 
 
+@pytest.mark.parametrize(
+    ("budget", "refused"),
+    [
+        ({"steps": 10}, "train.steps = 10 (1 epoch)"),
+        ({"steps": 11}, None),
+        ({"samples": 100}, "train.samples = 100 (1 epoch)"),
+        ({"samples": 101}, None),
+        ({"epochs": 2}, None),
+        ({"seconds": 1.0}, None),
+    ],
+)
+def test_a_phase_that_never_begins(budget: dict[str, Any], refused: str | None) -> None:
+    problem = never_reached(warming(0, budget, Phase(at_epoch=1, lr=0.5)), N)
+    if refused is None:
+        assert problem is None
+    else:
+        assert problem == f"phases.at_epoch: 1 is never reached: the budget is {refused}"
+
+
 def growing(warmup: float, budget: dict[str, Any], *phases: Phase, **more: Any) -> Settings:
     schedule = Schedule(batch_warmup_epochs=warmup, batch_warmup_start=5, **more)
     return asked({"batch_size": 20, "lr": 1.0, **budget}, schedule, *phases)
