@@ -25,6 +25,7 @@ from batchscope.engine.errors import UsageProblem
 from batchscope.engine.findings.claim_verdicts import Method
 from batchscope.engine.findings.comparison_sides import LOST, Side, difference, gather, share_seeds
 from batchscope.engine.findings.configuration_summary import Mean, mean_over, stack_of
+from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.target_reached import reached
 from batchscope.engine.schedule.target import has_target, judged_by
@@ -189,7 +190,7 @@ def _standing(state: SweepState) -> list[Configuration]:
 def _settled(state: SweepState) -> set[str]:
     """Return the keys of `[select]`, if every group of candidates has its choice."""
     selection = state.opened.selection if state.opened else None
-    if selection is None or any(choice.chosen is None for choice in choices(state)):
+    if selection is None or any(choice.judged is None for choice in choices(state)):
         return set()
     return set(selection.keys)
 
@@ -216,7 +217,7 @@ def _source(of: Opened) -> ComparedSweep:
         preset=state.opened.preset,
         title=state.opened.title,
         state=of.phase,
-        trials=len(state.trials),
+        trials=len(state.trials) + trials_to_come(state),
         pending=of.pending,
         lost=state.count(*LOST),
         damaged_journal_lines=of.damaged,
