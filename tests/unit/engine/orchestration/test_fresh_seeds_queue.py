@@ -30,7 +30,7 @@ FRESH = [f"b{size}-chosen-s{seed}" for size in (8, 64) for seed in (2, 3)]
 
 def work(ledger: JournalWriter, queue: TrialQueue, most: int = 100) -> list[str]:
     """Train trial after trial as a worker does; a larger rate is better on held-out images."""
-    trained = []
+    trained: list[str] = []
     while queue and len(trained) < most:
         group = queue.take()
         assert group is not None
