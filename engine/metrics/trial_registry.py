@@ -393,8 +393,9 @@ _COLUMNS: tuple[TrialMetric | str, ...] = (
     TrialMetric(
         name="selected",
         unit="boolean",
-        definition="whether the trial belongs to the candidate that `[select]` chose; empty "
-        "without rivals, or while none is chosen",
+        definition="whether the trial belongs to the candidate that `[select]` chose, or to the "
+        "fresh seeds with which that one is trained again (`select.seeds_after`); empty without "
+        "rivals, or while none is chosen",
         text=True,  # compares configurations: `engine.analysis.tables` fills it in
     ),
     TrialMetric(
