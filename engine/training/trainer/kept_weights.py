@@ -101,8 +101,8 @@ def file_content(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
 
 def _complete(model: Model) -> Model:
     """Return the model with the network's own widths where the preset leaves them open."""
-    hidden, channels = hidden_of(model), channels_of(model)
-    return msgspec.structs.replace(model, hidden=hidden, channels=channels)
+    channels = channels_of(model) or None
+    return msgspec.structs.replace(model, hidden=hidden_of(model), channels=channels)
 
 
 def _json(value: object) -> str:
