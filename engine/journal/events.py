@@ -307,6 +307,24 @@ class TrialEnded(Event, frozen=True, tag="ended"):
     reason: str = ""
 
 
+class WeightsKept(Event, frozen=True, tag="weights"):
+    """The final weights of a trial are stored with the sweep, or could not be.
+
+    Attributes:
+        trial: id of the trial.
+        attempt: number of the attempt.
+        bytes: size of the file.
+        digest: SHA-256 of the file (hex).
+        reason: why there is no file; the training is finished all the same.
+    """
+
+    trial: str
+    attempt: int
+    bytes: int = 0
+    digest: str = ""
+    reason: str = ""
+
+
 class Note(Event, frozen=True, tag="note"):
     """A message for the log."""
 
@@ -381,6 +399,7 @@ AnyEvent = (
     | Predicted
     | SharpnessMeasured
     | Interpolated
+    | WeightsKept
 )
 
 

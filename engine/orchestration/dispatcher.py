@@ -323,6 +323,7 @@ class Dispatcher:
             data=self._data[group.trials[0].settings.data.name],
             checkpoints=str(self._ledger.kept_in(group.key)),
             weights=self._linker.weights_of(active),
+            kept=self._ledger.weights_to_keep(active),
         )
         return await member.work(order, self._heard, self._control)
 

@@ -273,7 +273,8 @@ def _essence(trial: Trial, train_size: int) -> bytes:
     """
     replace, settings = msgspec.structs.replace, trial.settings
     train = replace(settings.train, batch_size=min(settings.train.batch_size, train_size))
-    settings = replace(settings, train=train)
+    run = replace(settings.run, keep_weights=False)
+    settings = replace(settings, train=train, run=run)
     if changing(settings):
         most = min(settings.schedule.max_batch_size or train_size, train_size)
         phases = tuple(
