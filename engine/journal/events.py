@@ -233,6 +233,7 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
         layer_draws: number of steps over which `layer_norms` were taken.
         layer_norms: gradient norms of each layer, in the order of `TrialStarted.layers`; empty for
             some epochs of long trainings.
+        highest_lr: highest learning rate of any step since the start of the training.
     """
 
     epoch: int
@@ -262,6 +263,7 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     layer_draws: int = 0
     layer_norms: tuple[LayerNorm, ...] = ()
     gradient_cosine: float | None = None
+    highest_lr: float | None = None
 
 
 class EpochsFinished(Event, frozen=True, tag="epochs"):
