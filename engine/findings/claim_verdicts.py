@@ -91,7 +91,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
         reason: why the verdict is not "supported", and what was left out.
         timing: for times and throughputs, "shared" if other trials of the sweep ran at the same
             time as one of these configurations, else "alone"; empty for other measures.
-        caution: a warning if replicates shared their time or memory.
+        caution: a warning if replicates shared their time or memory, or if a choice is judged on
+            the seeds it was made with.
         sides: the values of each side by seed, or of each level of a trend.
     """
 
@@ -149,18 +150,35 @@ def _judged(state: SweepState, claim: Claim) -> Verdict:
     if claim.over is not None:
         return _along(state, claim, claim.over)
     spot = spot_of(claim)
-    sides, lacks = [], []
-    for selector in (claim.left,) if claim.value is not None else (claim.left, claim.right or {}):
-        looked = looked_at(state, selector)
-        at = looked.asked if looked.lack else looked.configurations
-        sides.append(gather(state, claim.measure, at, EVERY if selector is None else "", spot))
-        lacks += [looked.lack] if looked.lack else []
-    if lacks:
-        return _verdict(claim, sides, reason="; ".join(dict.fromkeys(lacks)))
-    if claim.value is not None:
-        return _beside(claim, sides[0], claim.value)
-    left, right = sides
-    return _comparison(claim, left, right)
+    selectors = (claim.left,) if claim.value is not None else (claim.left, claim.right or {})
+    looks = [looked_at(state, selector) for selector in selectors]
+    sides = [
+        gather(
+            state,
+            claim.measure,
+            looked.asked if looked.lack else looked.configurations,
+            EVERY if selector is None else "",
+            spot,
+        )
+        for selector, looked in zip(selectors, looks, strict=True)
+    ]
+    lacks = [looked.lack for looked in looks]
+    if any(lacks):
+        verdict = _verdict(claim, sides, reason=_joined(lacks))
+    elif claim.value is not None:
+        verdict = _beside(claim, sides[0], claim.value)
+    else:
+        verdict = _comparison(claim, *sides)
+    return _as_chosen(verdict, looks)
+
+
+def _as_chosen(verdict: Verdict, looks: Sequence[Looked]) -> Verdict:
+    """Return a verdict with what `[select]` has to do with it."""
+    return replace(
+        verdict,
+        provisional=verdict.provisional or any(looked.open for looked in looks),
+        caution=_joined([verdict.caution, *(looked.caution for looked in looks)]),
+    )
 
 
 def _along(state: SweepState, claim: Claim, over: str) -> Verdict:
@@ -171,7 +189,7 @@ def _along(state: SweepState, claim: Claim, over: str) -> Verdict:
         looked, tuned = Looked(looked.asked, looked.asked), ()
     if looked.open or not looked.configurations:
         everything = gather(state, claim.measure, looked.asked)
-        return _verdict(claim, [everything], reason=looked.lack)
+        return _as_chosen(_verdict(claim, [everything], reason=looked.lack), [looked])
     if over in NAMES:
         name = NAMES[over]
         rungs = ladder_within(state, over, claim.at_share, looked.configurations)
@@ -179,7 +197,7 @@ def _along(state: SweepState, claim: Claim, over: str) -> Verdict:
         name = over.split(".", 1)[1]
         rungs = ladder(over, looked.configurations, tuned)
     verdict = _trend(state, claim, name, rungs)
-    return replace(verdict, reason=_joined([verdict.reason, looked.lack]))
+    return _as_chosen(replace(verdict, reason=_joined([verdict.reason, looked.lack])), [looked])
 
 
 def _comparison(claim: Claim, left: Side, right: Side) -> Verdict:

@@ -225,8 +225,12 @@ def listed(remarks: Sequence[str]) -> str:
 
 
 def share_seeds(left: Side, right: Side) -> bool:
-    """Return whether a seed has the same initial weights and data order on both sides."""
-    return left.start == right.start
+    """Return whether the sides can be paired: by seeds with equal initial weights and data order.
+
+    Sides without a common seed, such as fresh seeds and those of a choice, are independent.
+    """
+    one, other = left.judged, right.judged
+    return left.start == right.start and not (one and other and one.keys().isdisjoint(other))
 
 
 def difference(left: Side, right: Side) -> Estimate | None:

@@ -13,9 +13,11 @@ from batchscope.engine.analysis.tuning import (
     choices,
     chosen_configurations,
     in_order,
+    same_seeds,
 )
 from batchscope.engine.experiment.selectors import LABEL, picked
 from batchscope.engine.findings.comparison_sides import listed
+from batchscope.engine.findings.selection_text import SAME_SEEDS
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.spec import Configuration, Selector
 
@@ -29,12 +31,14 @@ class Looked(NamedTuple):
             configurations with fresh seeds.
         lack: why a group has none to compare; empty if every group has one.
         open: whether trials that may still decide such a group have not ended.
+        caution: that a choice is judged on the seeds it was made with; empty if none is.
     """
 
     configurations: tuple[Configuration, ...]
     asked: tuple[Configuration, ...]
     lack: str = ""
     open: bool = False
+    caution: str = ""
 
 
 def selected_keys(state: SweepState) -> tuple[str, ...]:
@@ -58,6 +62,7 @@ def looked_at(state: SweepState, selector: Selector | None = None) -> Looked:
         asked,
         listed([_lack(choice) for choice in lacking]),
         any(choice.open or choice.fresh_open for choice in lacking),
+        SAME_SEEDS if any(same_seeds(choice) for choice in settled) else "",
     )
 
 
