@@ -6,6 +6,8 @@ from batchscope.engine.metrics.metric import Rounding
 from batchscope.engine.metrics.registry import TRIAL
 from batchscope.engine.schedule.target import has_target
 
+YES_NO_VARIANCE = 0.25
+"""The greatest variance of a value that is 0 or 1."""
 SINGLE_ROUNDING = 1e-6
 """The relative rounding of a figure of float32 values: some eight units in the last place, 2⁻²³."""
 
@@ -16,7 +18,8 @@ def rounding_variance(state: SweepState, trial: TrialState, measure: str, value:
     A value in steps of size s has a rounding variance of s² / 12: an accuracy, or a part of the
     error, is a multiple of 1 / images, and the cost of a target is counted from one check to the
     next. A gap is the difference of two accuracies. A sum over float32 values depends on its
-    order: (10⁻⁶ × value)². Other values are treated as exact.
+    order: (10⁻⁶ × value)². A value that is 0 or 1 may vary by 1/4 even if a few seeds agree. Other
+    values are treated as exact.
     """
     metric = TRIAL.get(measure)
     match metric.rounding if metric else Rounding.EXACT:
@@ -29,6 +32,8 @@ def rounding_variance(state: SweepState, trial: TrialState, measure: str, value:
         case Rounding.VALIDATION_ACCURACY:
             data = state.data.get(trial.settings.data.name)
             return _of_images(validation_size(trial.settings.data, data.train) if data else 0)
+        case Rounding.YES_NO:
+            return YES_NO_VARIANCE
         case Rounding.EXACT:
             return 0.0
         case in_steps:
