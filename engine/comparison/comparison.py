@@ -4,7 +4,8 @@ The final test accuracy is compared as B − A, with an interval over the seeds:
 a seed gives both sides the same initial weights and order of images, else by Welch's t-test. The p
 values are adjusted for the number of configurations (Holm 1979). If the test images differ, the
 difference is reported but not judged. A trial that diverged has no accuracy, and it would be worse
-than those that have one, so a verdict that it could undo is undetermined. Times and memory are compared as ratios B ÷ A, with warnings.
+than those that have one, so a verdict that it could undo is undetermined. Times and memory are
+compared as ratios B ÷ A, with warnings.
 """
 
 import dataclasses

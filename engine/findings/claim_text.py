@@ -28,6 +28,8 @@ UNITS = {
 }
 """How an effect in a unit of the registry is shown: its unit there, and a factor."""
 NO_BOUND = "–"
+SMALLEST_P = 1e-4
+"""Smaller p values are shown as less than this one."""
 SMALL_SECONDS = 0.1
 """Effects below are shown in milliseconds."""
 
@@ -61,10 +63,15 @@ def p_text(verdict: Verdict) -> str:
     """Return the p value, and the adjusted one if it differs: p = 0.012, 0.036 adjusted."""
     if verdict.p is None:
         return ""
-    alone = f"p = {verdict.p:.2g}"
+    alone = _p(verdict.p)
     if verdict.p_adjusted is None or verdict.p_adjusted == verdict.p:
         return alone
-    return f"{alone}, {verdict.p_adjusted:.2g} adjusted"
+    return f"{alone}, {_p(verdict.p_adjusted).removeprefix('p = ')} adjusted"
+
+
+def _p(p: float) -> str:
+    """Return a p value: "p = 0.012", or "p < 0.0001" if it is that small."""
+    return f"p < {SMALLEST_P:.4f}" if p < SMALLEST_P else f"p = {p:.2g}"
 
 
 def family_sentence(state: SweepState) -> str:
@@ -89,6 +96,13 @@ def family_sentence(state: SweepState) -> str:
         f"{count} claims, each judged alone: without an effect, some verdict is false by chance in "
         f"up to {share} of such sweeps."
     )
+
+
+SCOPE = (
+    "Intervals and verdicts are about other seeds (initial weights and image orders) with these "
+    "training and test images, not about other data."
+)
+"""What the seeds stand for; said once where claims are reported."""
 
 
 def word_of(verdict: Verdict) -> str:

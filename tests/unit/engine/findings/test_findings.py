@@ -433,7 +433,7 @@ def test_the_document_has_the_contract_and_the_same_bytes_every_time() -> None:
     text = bundle._json(findings.document(state))
     assert text == bundle._json(findings.document(three_sizes()))
     found = json.loads(text)
-    held = ["complete", "claims", "findings", "recommendation", "pareto", "noise_scale"]
+    held = ["complete", "claims", "judging", "findings", "recommendation", "pareto", "noise_scale"]
     assert list(found) == held
     assert found["complete"] is True
     for claim in found["claims"]:
@@ -462,6 +462,8 @@ def test_the_summary_names_verdicts_with_their_marks() -> None:
     assert lines[2].endswith("1 trial that diverged or failed is left out")
     assert lines[3] == "✗ 8 is less to 64"
     assert lines[4].startswith("  contradicted  +5.00 points [+")
+    assert "n=3  p = 0." in lines[4]
+    assert lines[6].startswith("2 claims judged together (Holm): ")
     assert lines[-1].startswith("Use batch size 8: ")
     for word in (
         "16 is left out: 1 of its 3 trials",
