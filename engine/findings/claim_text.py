@@ -49,7 +49,7 @@ def effect_text(verdict: Verdict) -> str:
     shown = _interval(verdict.low, verdict.high, factor)
     if verdict.level != LEVEL:
         wide = _interval(verdict.low_95, verdict.high_95, factor)
-        shown = f"{shown} at {1 - verdict.level:.0%}, {wide} at {1 - LEVEL:.0%}"
+        shown = f"{shown} at {percent(1 - verdict.level)}, {wide} at {percent(1 - LEVEL)}"
     return f"{value}{shown}, n={verdict.n}"
 
 
@@ -57,6 +57,11 @@ def _interval(low: float | None, high: float | None, factor: float) -> str:
     """Return an interval in brackets, with a dash for an end without a bound."""
     ends = (NO_BOUND if end is None else signed(end * factor) for end in (low, high))
     return f"[{', '.join(ends)}]"
+
+
+def percent(share: float) -> str:
+    """Return a share in whole percent: 95 %."""
+    return f"{100 * share:.0f} %"
 
 
 def p_text(verdict: Verdict) -> str:
@@ -85,8 +90,10 @@ def family_sentence(state: SweepState) -> str:
     if not count:
         return ""
     if count == 1:
-        return f"One claim: a verdict is false by chance in at most {LEVEL:.0%} of such sweeps."
-    share = f"{familywise(count, correction):.0%}"
+        return (
+            f"One claim: a verdict is false by chance in at most {percent(LEVEL)} of such sweeps."
+        )
+    share = percent(familywise(count, correction))
     if correction == "holm":
         return (
             f"{count} claims judged together (Holm): any verdict is false by chance in at most "

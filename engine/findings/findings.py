@@ -87,7 +87,7 @@ def document(state: SweepState) -> dict[str, Any]:
     return {
         "complete": complete(state),
         "claims": msgspec.to_builtins(list(findings.claims)),
-        **({"judging": findings.judging} if findings.judging else {}),
+        "judging": findings.judging,
         "findings": {
             "configurations": msgspec.to_builtins(figures(state)),
             **{name: msgspec.to_builtins(rows) for name, rows in probed.items() if rows},

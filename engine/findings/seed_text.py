@@ -37,7 +37,7 @@ def seed_lines(verdict: Verdict) -> list[SeedLine]:
                 + ([unit] if unit and (side.values or side.above) else [])
             )
             or "no values",
-            _missing(side),
+            missing_text(side),
         )
         for side in verdict.sides
     ]
@@ -71,7 +71,7 @@ def _shown(measure: str, value: float, bound: bool, factor: float) -> str:
     return f">{text}" if bound else text
 
 
-def _missing(side: SeedValues) -> str:
+def missing_text(side: SeedValues) -> str:
     """Return which trials have no value of their own, collapsed, or are left out."""
     parts = (
         ("without a value", [*side.without_value] if not side.above else []),

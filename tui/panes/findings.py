@@ -21,7 +21,7 @@ from batchscope.tui.viewmodel.status_signs import (
 INDENT, DEEPER = 2, 4
 CAPTION_WHOLE = 56
 HEADS = (
-    "claim", "verdict", "measure", "effect", "low", "high", "interval", "low (95 %)",
+    "claim", "verdict", "measure", "effect", "low", "high", "coverage", "low (95 %)",
     "high (95 %)", "seeds", "p", "p adjusted", "left out", "without value", "reason",
 )  # fmt: skip
 
@@ -58,7 +58,7 @@ class FindingsPane(Pane):
         findings = self.view.findings
         yield HEADS
         for each in findings.claims:
-            interval = each.effect, each.low, each.high, f"{1 - each.level:.0%}"
+            interval = each.effect, each.low, each.high, 1 - each.level
             judged = each.low_95, each.high_95, each.n, each.p, each.p_adjusted
             missing = each.excluded, each.without_value, each.reason
             yield each.statement, each.verdict, each.measure, *interval, *judged, *missing

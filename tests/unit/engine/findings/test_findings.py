@@ -448,6 +448,7 @@ def test_an_empty_sweep_has_findings_too() -> None:
     assert findings.document(SweepState()) == {
         "complete": False,
         "claims": [],
+        "judging": "",
         "findings": {"configurations": []},
         "recommendation": "",
     }
