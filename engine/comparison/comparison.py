@@ -3,7 +3,9 @@
 The final test accuracy is compared as B − A, with an interval over the seeds: by a paired t-test if
 a seed gives both sides the same initial weights and order of images, else by Welch's t-test. The p
 values are adjusted for the number of configurations (Holm 1979). If the test images differ, the
-difference is reported but not judged. Times and memory are compared as ratios B ÷ A, with warnings.
+difference is reported but not judged. A trial that diverged has no accuracy, and it would be worse
+than those that have one, so a verdict that it could undo is undetermined. Times and memory are
+compared as ratios B ÷ A, with warnings.
 """
 
 import dataclasses
@@ -32,8 +34,10 @@ from batchscope.engine.findings.comparison_sides import (
     share_seeds,
 )
 from batchscope.engine.findings.configuration_summary import Mean, mean_over, stack_of
+from batchscope.engine.findings.decisions import may_be
 from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.collapse import collapsed_seeds
 from batchscope.engine.metrics.target_reached import reached
 from batchscope.engine.schedule.target import has_target, judged_by
 from batchscope.engine.spec import Configuration, Settings
@@ -86,6 +90,7 @@ class Accuracy(Struct, frozen=True, kw_only=True):
         method: the test that was used.
         p: two-sided p value.
         adjusted: `p` adjusted for the number of configurations; it decides the `verdict`.
+        reason: why a significant difference has no verdict; empty otherwise.
     """
 
     a: Mean | None
@@ -99,6 +104,7 @@ class Accuracy(Struct, frozen=True, kw_only=True):
     p: float | None = None
     adjusted: float | None = None
     verdict: Word = "undetermined"
+    reason: str = ""
 
 
 class Ratio(Struct, frozen=True):
@@ -121,6 +127,7 @@ class Row(Struct, frozen=True, kw_only=True):
         steps_to_target: mean steps; None without a target that both sides have.
         stacked: number of replicates that share a time, in A and B.
         lost: number of trials that diverged or failed, in A and B.
+        collapsed: seeds of the finished trials that collapsed, in A and B.
         missed: number of finished trials that did not reach the target, in A and B.
     """
 
@@ -136,6 +143,7 @@ class Row(Struct, frozen=True, kw_only=True):
     stacked: tuple[int, int]
     lost: tuple[int, int]
     missed: tuple[int, int] = (0, 0)
+    collapsed: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -264,6 +272,7 @@ def _row(a: SweepState, b: SweepState, x: Configuration, y: Configuration, whole
         stacked=(stack_of(a, x.id), stack_of(b, y.id)),
         lost=(_lost(left), _lost(right)),
         missed=missed,
+        collapsed=(collapsed_seeds(left), collapsed_seeds(right)),
     )
 
 
@@ -297,6 +306,7 @@ def _accuracy(a: SweepState, b: SweepState, x: Configuration, y: Configuration) 
         n=estimate.n,
         method="paired t" if share_seeds(left, right) else "Welch's t",
         p=(1.0 if p is None else p) if alike else None,
+        reason=_undone(left, right, estimate.effect) if alike else "",
     )
 
 
@@ -307,6 +317,16 @@ def _apart(x: Configuration, y: Configuration) -> bool:
     """
     least = min(len(x.seeds), len(y.seeds))
     return least >= LEAST_SEEDS > len(set(x.seeds) & set(y.seeds))
+
+
+def _undone(left: Side, right: Side, effect: float) -> str:
+    """Return why trials that diverged could undo a difference B − A; empty if they cannot."""
+    place = 1 if effect > 0 else -1
+    sides = ("B", right, -place), ("A", left, place)
+    names = [name for name, side, undoing in sides if may_be(side, undoing)]
+    if not names:
+        return ""
+    return f"trials of {' and '.join(names)} diverged, and with them the verdict could be another"
 
 
 def _in_common(left: Side, right: Side) -> tuple[Side, Side]:
@@ -332,7 +352,10 @@ def _judged(rows: Sequence[Row]) -> list[Row]:
         word: Word = "undetermined"
         if p < LEVEL and of.difference:
             word = "higher" if of.difference > 0 else "lower"
-        judged[index] = replace(rows[index], test_accuracy=replace(of, adjusted=p, verdict=word))
+        reason = of.reason if word != "undetermined" else ""
+        word = "undetermined" if reason else word
+        found = replace(of, adjusted=p, verdict=word, reason=reason)
+        judged[index] = replace(rows[index], test_accuracy=found)
     return judged
 
 

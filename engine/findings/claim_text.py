@@ -28,6 +28,8 @@ UNITS = {
 }
 """How an effect in a unit of the registry is shown: its unit there, and a factor."""
 NO_BOUND = "–"
+SMALLEST_P = 1e-4
+"""Smaller p values are shown as less than this one."""
 SMALL_SECONDS = 0.1
 """Effects below are shown in milliseconds."""
 
@@ -47,7 +49,7 @@ def effect_text(verdict: Verdict) -> str:
     shown = _interval(verdict.low, verdict.high, factor)
     if verdict.level != LEVEL:
         wide = _interval(verdict.low_95, verdict.high_95, factor)
-        shown = f"{shown} at {1 - verdict.level:.0%}, {wide} at {1 - LEVEL:.0%}"
+        shown = f"{shown} at {percent(1 - verdict.level)}, {wide} at {percent(1 - LEVEL)}"
     return f"{value}{shown}, n={verdict.n}"
 
 
@@ -57,14 +59,24 @@ def _interval(low: float | None, high: float | None, factor: float) -> str:
     return f"[{', '.join(ends)}]"
 
 
+def percent(share: float) -> str:
+    """Return a share in whole percent: 95 %."""
+    return f"{100 * share:.0f} %"
+
+
 def p_text(verdict: Verdict) -> str:
     """Return the p value, and the adjusted one if it differs: p = 0.012, 0.036 adjusted."""
     if verdict.p is None:
         return ""
-    alone = f"p = {verdict.p:.2g}"
+    alone = _p(verdict.p)
     if verdict.p_adjusted is None or verdict.p_adjusted == verdict.p:
         return alone
-    return f"{alone}, {verdict.p_adjusted:.2g} adjusted"
+    return f"{alone}, {_p(verdict.p_adjusted).removeprefix('p = ')} adjusted"
+
+
+def _p(p: float) -> str:
+    """Return a p value: "p = 0.012", or "p < 0.0001" if it is that small."""
+    return f"p < {SMALLEST_P:.4f}" if p < SMALLEST_P else f"p = {p:.2g}"
 
 
 def family_sentence(state: SweepState) -> str:
@@ -78,8 +90,10 @@ def family_sentence(state: SweepState) -> str:
     if not count:
         return ""
     if count == 1:
-        return f"One claim: a verdict is false by chance in at most {LEVEL:.0%} of such sweeps."
-    share = f"{familywise(count, correction):.0%}"
+        return (
+            f"One claim: a verdict is false by chance in at most {percent(LEVEL)} of such sweeps."
+        )
+    share = percent(familywise(count, correction))
     if correction == "holm":
         return (
             f"{count} claims judged together (Holm): any verdict is false by chance in at most "
@@ -89,6 +103,13 @@ def family_sentence(state: SweepState) -> str:
         f"{count} claims, each judged alone: without an effect, some verdict is false by chance in "
         f"up to {share} of such sweeps."
     )
+
+
+SCOPE = (
+    "Intervals and verdicts are about other seeds (initial weights and image orders) with these "
+    "training and test images, not about other data."
+)
+"""What the seeds stand for; said once where claims are reported."""
 
 
 def word_of(verdict: Verdict) -> str:

@@ -58,6 +58,7 @@ class SeedValues(Struct, frozen=True, kw_only=True):
         above: seeds that missed their target: their value is above this number.
         without_value: ids of the finished trials without a value of their own.
         excluded: ids of the trials that diverged or failed.
+        collapsed: ids of the trials that collapsed (`engine.metrics.collapse`).
     """
 
     name: str
@@ -65,6 +66,7 @@ class SeedValues(Struct, frozen=True, kw_only=True):
     above: dict[str, float] = {}
     without_value: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+    collapsed: tuple[str, ...] = ()
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -336,6 +338,7 @@ def _seed_values(side: Side) -> SeedValues:
         above={str(seed): value for seed, value in side.bounds.items()},
         without_value=tuple(sorted(side.lacking)),
         excluded=tuple(sorted(side.lost)),
+        collapsed=tuple(sorted(side.collapsed)),
     )
 
 

@@ -12,6 +12,7 @@ from batchscope.engine.analysis.statistics import Estimate, paired, welch
 from batchscope.engine.findings.missing_values import (
     Unknown,
     bounds_of,
+    is_physical,
     is_ratio,
     lacks_value,
     quotient_of,
@@ -19,6 +20,7 @@ from batchscope.engine.findings.missing_values import (
 )
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.bias_variance import ErrorDecomposition
+from batchscope.engine.metrics.collapse import collapse_remark, collapsed
 from batchscope.engine.metrics.metric import OWN, Spot
 from batchscope.engine.metrics.registry import value_of
 from batchscope.engine.metrics.rounding_variance import rounding_variance
@@ -58,6 +60,8 @@ class Side:
         skipped: how many trials were skipped.
         ratios: for a measure that is a ratio of means: the seeds of each configuration.
         unknown: where the values may be that are not known.
+        collapsed: the finished trials that collapsed, with their seeds; none for times and memory,
+            which do not depend on where a training leads.
     """
 
     name: str
@@ -79,6 +83,7 @@ class Side:
     skipped: int = 0
     ratios: tuple[Quotient, ...] = ()
     unknown: frozenset[Unknown] = frozenset()
+    collapsed: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def judged(self) -> dict[int, float]:
@@ -141,7 +146,16 @@ class Side:
             )
         if self.skipped and self.n:
             remarks.append(f"{self.name}: {_trials(self.skipped)} skipped")
+        if self.collapsed:
+            remarks.append(f"{self.name}: {self.collapse()}")
         return remarks
+
+    def collapse(self) -> str:
+        """Return which of the finished trials collapsed; empty if none did."""
+        seeds = sorted(set(self.collapsed.values()))
+        if self.finished > self.seeds:
+            return f"{len(self.collapsed)} of {_trials(self.finished)} collapsed"
+        return collapse_remark(seeds, self.finished)
 
 
 def gather(
@@ -197,6 +211,7 @@ def gather(
         unknown=unknown_values(
             measure, diverged, len(lacking), finished - sum(each.n for each in ratios)
         ),
+        collapsed={} if is_physical(measure) else {t.id: t.seed for t in everyone if collapsed(t)},
     )
 
 

@@ -47,6 +47,12 @@ def is_ratio(measure: str) -> bool:
     return metric is not None and metric.parts is not None
 
 
+def is_physical(measure: str) -> bool:
+    """Return whether a measure is a time, a pace or a peak, whatever a training leads to."""
+    metric = TRIAL.get(measure)
+    return metric is not None and bool(metric.stack) and measure not in TO_TARGET
+
+
 def lacks_value(state: SweepState, trial: TrialState, measure: str, spot: Spot) -> bool:
     """Return whether a finished trial has no value of its own; few seeds are another matter."""
     if measure in ErrorDecomposition._fields:
@@ -85,8 +91,7 @@ def unknown_values(
     if metric is None:
         return BOTH if lacking or diverged else frozenset()
     unknown: frozenset[Unknown] = frozenset()
-    physical = bool(metric.stack) and measure not in TO_TARGET
-    if diverged and not physical and not metric.before_epochs:
+    if diverged and not is_physical(measure) and not metric.before_epochs:
         unknown |= WORSE.get(metric.better, BOTH)
     if lacking and measure in TO_TARGET:
         unknown |= {"above"}

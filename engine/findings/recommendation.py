@@ -242,7 +242,8 @@ def _accuracy(candidate: _Candidate) -> str:
     estimate = of_mean(list(candidate.side.values.values()), candidate.side.floor)
     low, high = interval(estimate) if estimate else (candidate.mean, candidate.mean)
     shown = f"{candidate.mean * 100:.2f} % [{low * 100:.2f}, {high * 100:.2f}]"
-    return f"{shown} over {len(candidate.side.values)} seeds"
+    fell = candidate.side.collapse()
+    return f"{shown} over {len(candidate.side.values)} seeds{f' ({fell})' if fell else ''}"
 
 
 def _seeds(level: list[_Candidate]) -> str:

@@ -31,6 +31,7 @@ class Rounding(Enum):
     TARGET_EPOCHS = "epochs until a check of the target"
     TARGET_STEPS = "steps until a check of the target"
     TARGET_SAMPLES = "images until a check of the target"
+    YES_NO = "0 or 1"
 
 
 ACCURACIES = (Rounding.ACCURACY, Rounding.ACCURACY_GAP, Rounding.VALIDATION_ACCURACY)

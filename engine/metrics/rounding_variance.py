@@ -21,9 +21,9 @@ def rounding_variance(state: SweepState, trial: TrialState, measure: str, value:
 
     A value in steps of size s has a variance of up to s² / 4 even if nearly all seeds agree: it may
     be at either of two neighbouring steps. An accuracy, or a part of the error, is a multiple of
-    1 / images, and the cost of a target is counted from one check to the next. A gap is the
-    difference of two accuracies. A sum over float32 values depends on its order: (10⁻⁶ × value)².
-    Other values are treated as exact.
+    1 / images, a value that is 0 or 1 has one step, and the cost of a target is counted from one
+    check to the next. A gap is the difference of two accuracies. A sum over float32 values depends
+    on its order: (10⁻⁶ × value)². Other values are treated as exact.
     """
     metric = TRIAL.get(measure)
     match metric.rounding if metric else Rounding.EXACT:
@@ -36,6 +36,8 @@ def rounding_variance(state: SweepState, trial: TrialState, measure: str, value:
         case Rounding.VALIDATION_ACCURACY:
             data = state.data.get(trial.settings.data.name)
             return _of_images(validation_size(trial.settings.data, data.train) if data else 0)
+        case Rounding.YES_NO:
+            return IN_STEPS
         case Rounding.EXACT:
             return 0.0
         case in_steps:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.bias_variance import part
+from batchscope.engine.metrics.collapse import collapsed
 from batchscope.engine.metrics.distances import (
     distance_at_equal_samples,
     distance_log_r2,
@@ -689,6 +690,20 @@ _MEASURES: tuple[TrialMetric | str, ...] = (
             ("variance_biased", False),
             ("net_variance", True),
         )
+    ),
+    TrialMetric(
+        name="collapsed",
+        unit="0 or 1",
+        better="lower",
+        rounding=Rounding.YES_NO,
+        column=False,
+        definition="1 if a finished training collapsed, else 0, so that the mean is the share of "
+        "collapsed seeds. It collapsed if its final test accuracy is no better than guessing (less "
+        "than a twentieth of the way from 1 ÷ classes to 1: below 0.145 for ten classes; a "
+        "training too short to learn anything counts too), or if it lost more than half of what it "
+        "had learned (less than half of the way from 1 ÷ classes to the test accuracy of its best "
+        "epoch)",
+        value=lambda _, trial: None if (fell := collapsed(trial)) is None else int(fell),
     ),
 )
 

@@ -22,12 +22,14 @@ from batchscope.engine.findings.critical_batch_text import size_lines
 from batchscope.engine.findings.findings import Findings, find
 from batchscope.engine.journal.fresh_seeds import confirmed, trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.collapse import collapse_remark, collapsed_seeds
 from batchscope.engine.sweeps.store import conductor_lives
 from batchscope.tui.render.units import number
 from batchscope.tui.viewmodel.status_signs import (
     MARKS,
     choice_text,
     effect_text,
+    p_text,
     remarks,
     sign_of,
     word_of,
@@ -66,6 +68,7 @@ def summary(
                 "rejected": name in lost,
                 "stacked": time.stacked if time else stack_of(state, name),
                 "confirmed_by": fresh.get(name),
+                "collapsed": list(collapsed_seeds(state.replicates(name))),
             }
         )
     findings = find(state)
@@ -85,6 +88,7 @@ def summary(
         "diverged": state.count("diverged"),
         "configurations": rows,
         "claims": msgspec.to_builtins(list(findings.claims)),
+        "judging": findings.judging,
         "recommendation": findings.recommendation,
         "choices": msgspec.to_builtins(findings.choices),
         "critical_batch_size": msgspec.to_builtins(findings.critical_batch_size),
@@ -102,7 +106,9 @@ def sharpness_lines(rows: list[dict[str, Any]], width: int) -> list[str]:
     for label, mean in means:
         low, high = mean["low"], mean["high"]
         within = "" if low is None else f" [{number(low)}, {number(high)}]"
-        lines.append(f"{label:>{width}}  {number(mean['mean'])}{within}, n={mean['n']}")
+        lacking = mean["without_value"]
+        less = f", {lacking} without a value" if lacking else ""
+        lines.append(f"{label:>{width}}  {number(mean['mean'])}{within}, n={mean['n']}{less}")
     return lines
 
 
@@ -112,8 +118,10 @@ def findings_text(findings: Findings) -> list[str]:
     for verdict in findings.claims:
         sign, _ = MARKS[verdict.verdict]
         lines.append(f"{sign} {verdict.statement}")
-        details = "  ".join(part for part in (effect_text(verdict), remarks(verdict)) if part)
-        lines.append(f"  {word_of(verdict)}  {details}".rstrip())
+        details = effect_text(verdict), p_text(verdict), remarks(verdict)
+        lines.append("  ".join(["", word_of(verdict), *filter(None, details)]))
+    if findings.judging:
+        lines += ["", findings.judging]
     if findings.choices:
         lines += ["", *(f"{sign_of(each)[0]} {choice_text(each)}" for each in findings.choices)]
     if findings.critical_batch_size:
@@ -154,6 +162,9 @@ def summary_text(of: dict[str, Any]) -> str:
         )
     note = stack_note([row["stacked"] for row in rows if row["epoch_seconds"] is not None])
     lines += [note] if note else []
+    for row in rows:
+        fell = collapse_remark(row["collapsed"], row["finished"])
+        lines += [f"{row['label']}: {fell}"] if fell else []
     lines += sharpness_lines(rows, width)
     lines += findings_text(msgspec.convert(of, Findings))
     if of["export"]:

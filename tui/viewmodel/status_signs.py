@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from batchscope.engine.analysis.tuning import TuningChoice
 from batchscope.engine.findings.claim_text import effect_text as effect_text
+from batchscope.engine.findings.claim_text import p_text as p_text
 from batchscope.engine.findings.claim_text import remarks as remarks
 from batchscope.engine.findings.claim_text import word_of as word_of
 from batchscope.engine.findings.claim_verdicts import Verdict, Word

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchscope.engine.analysis.stack_times import NARROW, stack_mark, stack_note
-from batchscope.engine.export.export_reader import Cell, Exported
+from batchscope.engine.export.export_reader import Cell, Exported, Values
+from batchscope.engine.findings.seed_text import in_order, missing_text, value_unit
+from batchscope.engine.metrics.collapse import collapse_remark
 
 MOST_ROWS, MOST_TRIALS = 60, 300
 STACKED = (
@@ -14,6 +16,10 @@ STACKED = (
 )
 ALIKE = "only stacks of equal size are compared"
 INTERVALS = "Means over the finished seeds with 95 % intervals (Student's t)."
+COLLAPSED = (
+    " A training collapsed if it finished no better than guessing, or lost more than half of what "
+    "it had learned; a mean that includes such seeds describes neither them nor the others."
+)
 ODD = ("failed", "diverged", "stopped", "skipped")
 
 
@@ -48,6 +54,45 @@ def tables(of: Exported) -> Iterator[ReportTable]:
             yield made
 
 
+def claim_values(of: Exported) -> ReportTable:
+    """Build the table of the values behind each claim, seed by seed."""
+    sides = [
+        (at, index, claim, side)
+        for at, claim in enumerate(of.document.claims)
+        for index, side in enumerate(claim.sides)
+    ]
+
+    def row(which: int) -> tuple[Cell, ...]:
+        at, index, claim, side = sides[which]
+        every = [abs(value) for each in claim.sides for _, value, _ in in_order(each)]
+        unit, factor = value_unit(claim.measure, max(every, default=0.0))
+        style = "percent" if unit == "%" else f"times {factor!r}"
+        found = []
+        for seed, _, bound in in_order(side):
+            path = ("claims", at, "sides", index, "above" if bound else "values", seed)
+            number = of.found(*path, style=style)
+            found += [(">" if bound else "", number)] if number else []
+        known = ", ".join([claim.measure, *([unit] if unit else [])])
+        return (
+            claim.statement if index == 0 else "",
+            side.name,
+            known,
+            Values(tuple(found)),
+            missing_text(side),
+        )
+
+    return _table(
+        "values",
+        "Values of the seeds",
+        ("claim", "side or level", "measure", "values in the order of the seeds", "remarks"),
+        len(sides),
+        row,
+        "The values that each verdict is based on. Replicates that share a time have one value for "
+        "each stack. “>” marks a target that was missed: its cost is above that.",
+        texts={0, 1, 2, 3, 4},
+    )
+
+
 def _configurations(of: Exported) -> ReportTable:
     """Build the table of results by configuration."""
     rows = of.findings["findings"]["configurations"]
@@ -69,7 +114,9 @@ def _configurations(of: Exported) -> ReportTable:
         label = f"{here['label']} {stack_mark(here.get('stacked', 1))}".rstrip()
         path = ("findings", "configurations", at)
         means = [of.mean(*path, "figures", name, style=style) for name, _, style in columns]
-        return (label, f"{here['finished']} of {here['seeds']}", *means)
+        fell = collapse_remark(here.get("collapsed", ()), here["finished"])
+        seeds = f"{here['finished']} of {here['seeds']}"
+        return (label, f"{seeds}; {fell}" if fell else seeds, *means)
 
     note = stack_note([each.get("stacked", 1) for each in rows])
     return _table(
@@ -79,7 +126,10 @@ def _configurations(of: Exported) -> ReportTable:
         len(rows),
         row,
         f"{INTERVALS} An interval may extend beyond possible values, such as 100 % or 0 seconds. "
-        "The gap is training accuracy − test accuracy." + (f" {note}. {NARROW}" if note else ""),
+        "The gap is training accuracy − test accuracy."
+        + (COLLAPSED if any(each.get("collapsed") for each in rows) else "")
+        + (f" {note}. {NARROW}" if note else ""),
+        texts={0, 1},
     )
 
 
@@ -138,8 +188,8 @@ def _pareto(of: Exported) -> ReportTable:
         row,
         "A configuration is on the front if no other one is at least as fast and as accurate, and "
         "better in one of the two, by the means. “Significant”: one on the front is at least as "
-        "good in both and significantly better in one (level 0.05)."
-        + (f" {note}; {ALIKE}." if note else ""),
+        "good in both means and significantly better in one of them (level 0.05, adjusted by Holm "
+        "for the number of such tests)." + (f" {note}; {ALIKE}." if note else ""),
         texts={0, 3},
     )
 

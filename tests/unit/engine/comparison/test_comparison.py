@@ -20,6 +20,8 @@ from tests.unit.engine.comparison_fixtures import ONE, OTHER, aimed, images, sid
 from tests.unit.engine.findings_fixtures import TEST_SIZE, Ended, configuration
 from tests.unit.engine.tuning_fixtures import confirm, tuned
 
+LOW, HIGH = [0.80, 0.81, 0.80], [0.90, 0.91, 0.90]
+
 
 def found(
     one: Sequence[float | Ended], other: Sequence[float | Ended], **settings: Any
@@ -117,6 +119,35 @@ def test_verdicts_are_adjusted_for_their_number() -> None:
     assert [row.verdict for row in rows] == ["higher", *["undetermined"] * 3]
     back = [row.test_accuracy.verdict for row in compare(b, a).rows]
     assert back == ["lower", *["undetermined"] * 3]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "word"),
+    [
+        (LOW, HIGH, "higher"),
+        (LOW, [*HIGH, Ended(status="failed")], "higher"),
+        (LOW, [*HIGH, Ended(status="diverged")], "undetermined"),  # B loses what might lower it
+        ([*LOW, Ended(status="diverged")], HIGH, "higher"),  # A would be lower still
+        ([*HIGH, Ended(status="diverged")], LOW, "undetermined"),
+        (HIGH, [*LOW, Ended(status="diverged")], "lower"),
+    ],
+)
+def test_a_trial_that_diverged_may_undo_a_difference(
+    one: Sequence[float | Ended], other: Sequence[float | Ended], word: str
+) -> None:
+    a, b = (
+        side((configuration(seeds=4), each), id=name) for name, each in (("a", one), ("b", other))
+    )
+    of = accuracy(compare(a, b))
+    assert of.verdict == word
+    assert of.adjusted is not None
+    assert of.adjusted < 0.05
+    assert ("diverged" in of.reason) is (word == "undetermined")
+
+
+def test_collapsed_seeds_are_named_on_their_side() -> None:
+    row = found([0.9, 0.1, 0.9], [0.9, 0.9, 0.9]).rows[0]
+    assert row.collapsed == ((1,), ())
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

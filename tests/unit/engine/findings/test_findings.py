@@ -10,11 +10,17 @@ from msgspec.structs import replace
 from scipy import stats
 
 from batchscope.engine.analysis import tables
+from batchscope.engine.analysis.ratio_estimate import ratio_limits
 from batchscope.engine.export import bundle
 from batchscope.engine.findings import findings
 from batchscope.engine.findings.claim_verdicts import Verdict
 from batchscope.engine.findings.comparison_sides import Side
-from batchscope.engine.findings.configuration_summary import bars, figures, mean_of
+from batchscope.engine.findings.configuration_summary import (
+    bars,
+    figures,
+    left_out_text,
+    mean_of,
+)
 from batchscope.engine.findings.recommendation import (
     UNDETERMINED,
     non_inferior,
@@ -46,6 +52,11 @@ from tests.unit.engine.findings_fixtures import (
 )
 
 DIVERGED = Ended(status="diverged")
+
+
+def noisy(trace: float, signal: float) -> Ended:
+    """A trial that measured tr(Σ) and |G|² once."""
+    return Ended(figures={"noise_trace": trace, "noise_signal": signal, "noise_draws": 1})
 
 
 def timed(accuracy: float, seconds: float) -> Ended:
@@ -121,7 +132,9 @@ def test_norms_distances_and_probes_are_rounded_as_float32_is() -> None:
         == pytest.approx(25e-12, rel=1e-9, abs=0)
     }
     assert rounded == {"init_norm", "distance_from_init", "path_length", "sharpness"} | (
-        {*NAMED, *PROBED} - {"step_seconds", "training_seconds"} - {*ErrorDecomposition._fields}
+        {*NAMED, *PROBED}
+        - {"step_seconds", "training_seconds", "collapsed"}
+        - {*ErrorDecomposition._fields}
     )
 
 
@@ -138,6 +151,32 @@ def test_means_have_intervals_over_finished_seeds() -> None:
     assert one is not None
     assert (one.mean, one.low, one.high, one.n) == (0.9, None, None, 1)
     assert mean_of(sweep([(configuration(8), [DIVERGED])]), "b8", "test_accuracy") is None
+
+
+def test_a_mean_says_how_many_finished_seeds_it_leaves_out() -> None:
+    aims = configuration(8, seeds=5, target_accuracy=0.85)
+    ends = [0.9, 0.8, 0.9, DIVERGED, 0.7]
+    found = mean_of(sweep([(aims, ends)]), "b8", "steps_to_target")
+    assert found is not None
+    assert (found.n, found.without_value) == (2, 2)
+    assert left_out_text({"b8": found}, {"b8": "8"}) == "8: 2 without a value"
+    whole = mean_of(three_sizes(), "b8", "test_accuracy")
+    assert whole is not None
+    assert whole.without_value == 0
+
+
+def test_a_mean_noise_scale_is_the_ratio_of_means_of_all_seeds() -> None:
+    """Two of five seeds have no noise scale of their own; the mean of the others would be 20."""
+    pairs = [(2.0, 0.1), (2.1, 0.105), (1.9, 0.095), (2.2, -0.02), (1.8, -0.01)]
+    state = sweep([(configuration(8, seeds=5), [noisy(*pair) for pair in pairs])])
+    found = mean_of(state, "b8", "noise_scale")
+    assert found is not None
+    assert found.mean == pytest.approx(10.0 / 0.27)
+    assert (found.n, found.without_value) == (5, 2)
+    low, high = ratio_limits(pairs, 0.05)
+    assert found.low == pytest.approx(low)
+    assert math.isinf(high)
+    assert found.high is None
 
 
 def test_bars_are_measured_in_the_smallest_batch() -> None:
@@ -394,7 +433,7 @@ def test_the_document_has_the_contract_and_the_same_bytes_every_time() -> None:
     text = bundle._json(findings.document(state))
     assert text == bundle._json(findings.document(three_sizes()))
     found = json.loads(text)
-    held = ["complete", "claims", "findings", "recommendation", "pareto", "noise_scale"]
+    held = ["complete", "claims", "judging", "findings", "recommendation", "pareto", "noise_scale"]
     assert list(found) == held
     assert found["complete"] is True
     for claim in found["claims"]:
@@ -409,6 +448,7 @@ def test_an_empty_sweep_has_findings_too() -> None:
     assert findings.document(SweepState()) == {
         "complete": False,
         "claims": [],
+        "judging": "",
         "findings": {"configurations": []},
         "recommendation": "",
     }
@@ -423,6 +463,8 @@ def test_the_summary_names_verdicts_with_their_marks() -> None:
     assert lines[2].endswith("1 trial that diverged or failed is left out")
     assert lines[3] == "✗ 8 is less to 64"
     assert lines[4].startswith("  contradicted  +5.00 points [+")
+    assert "n=3  p = 0." in lines[4]
+    assert lines[6].startswith("2 claims judged together (Holm): ")
     assert lines[-1].startswith("Use batch size 8: ")
     for word in (
         "16 is left out: 1 of its 3 trials",
