@@ -119,7 +119,8 @@ class Scaling(Table, frozen=True):
     max_lr: PositiveFloat | None = None
     """Highest learning rate after scaling."""
     warmup_epochs: NonNegativeFloat = 0.0
-    """Epochs of a linear warmup of the rate: from the unscaled rate, or without scaling from 0."""
+    """Epochs of a linear warmup of the rate: from the unscaled rate, or without scaling from 0. It
+    must end within the budget, and before a step or phase changes the rate."""
 
 
 class Schedule(Table, frozen=True):
@@ -145,7 +146,8 @@ class Schedule(Table, frozen=True):
     final_lr_share: Share = 0.0
     """Share of the rate at the end of cosine."""
     batch_warmup_epochs: NonNegativeFloat = 0.0
-    """Epochs in which the batch size doubles from `batch_warmup_start` to its value."""
+    """Epochs in which the batch size doubles from `batch_warmup_start` to its value; fewer than the
+    budget."""
     batch_warmup_start: PositiveInt | None = None
     """Initial batch size in images, below batch_size; required by `batch_warmup_epochs`."""
 

@@ -30,6 +30,7 @@ from batchscope.engine.findings.comparison_sides import OPEN
 from batchscope.engine.findings.configuration_summary import mean_of, stack_of
 from batchscope.engine.findings.steps_samples_fit import LEAST_SEEDS, LEAST_SIZES, Fit, Method, fit
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.reached_rate import short_of_all
 from batchscope.engine.schedule.target import has_target, judged_by
 from batchscope.engine.spec import Configuration
 
@@ -101,6 +102,7 @@ class Size(Struct, frozen=True, kw_only=True):
     Attributes:
         batch_size, configuration, label: which configuration was used.
         lr: learning rate after scaling.
+        lr_reached: the highest learning rate that any seed used, if it is below `lr`.
         steps, samples, seconds: means until the target was reached.
         n: number of seeds.
         regime: regime of Shallue et al. 2018.
@@ -119,6 +121,7 @@ class Size(Struct, frozen=True, kw_only=True):
     regime: Regime = "undetermined"
     sure: bool = False
     stacked: int = 1
+    lr_reached: float | None = None
 
 
 class LeftOut(Struct, frozen=True):
@@ -181,6 +184,7 @@ class _Reached:
     lr: float
     seconds: float
     stacked: int
+    lr_reached: float | None
 
     @property
     def mean(self) -> TargetCost:
@@ -274,6 +278,7 @@ def _reached(state: SweepState, configuration: Configuration) -> _Reached | None
         started.lr if started else math.nan,
         seconds.mean if seconds else means(known).seconds,
         stack_of(state, configuration.id),
+        short_of_all(state, configuration.id),
     )
 
 
@@ -412,4 +417,5 @@ def _size(one: _Reached) -> Size:
         seconds=one.seconds,
         n=len(one.costs),
         stacked=one.stacked,
+        lr_reached=one.lr_reached,
     )

@@ -37,6 +37,7 @@ from batchscope.engine.findings.critical_batch_text import (
     noise_sentence,
 )
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.reached_rate import short_of_all
 from batchscope.engine.schedule.target import has_target
 from batchscope.engine.spec import Configuration, Judging, Train
 
@@ -288,6 +289,8 @@ def _settings(state: SweepState, configuration: Configuration) -> str:
     name = named(configuration.label)
     sentence = f"{name[0].upper()}{name[1:]} trained with {configuration.settings.train.optimizer} "
     sentence += f"at a learning rate of {lr:g}{scaled}"
+    short = short_of_all(state, configuration.id)
+    sentence += f" (of which its warmup reached {short:.3g})" if short is not None else ""
     sentence += f" and with micro-batches of {plan.micro_batch_size:,}" if plan else ""
     costs = [(mean_of(state, configuration.id, name), name) for name in ("steps", "samples")]
     spent = " and ".join(f"{mean.mean:,.0f} {name}" for mean, name in costs if mean)

@@ -24,11 +24,27 @@ def lr_reached(state: SweepState, trial: TrialState) -> float | None:
 
 
 def lr_short(state: SweepState, trial: TrialState) -> float | None:
-    """Return the highest learning rate that was used if it is below `lr`; otherwise None."""
+    """Return the highest learning rate that was used if it is below `lr`; otherwise None.
+
+    Only a warmup can keep it below: without one the first step has it.
+    """
+    if trial.started is None or not trial.settings.scaling.warmup_epochs:
+        return None
     reached = lr_reached(state, trial)
-    if trial.started is None or reached is None:
+    if reached is None:
         return None
     return reached if reached < trial.started.lr * (1 - ROUNDING) else None
+
+
+def short_of_all(state: SweepState, configuration: str) -> float | None:
+    """Return the highest learning rate in any trial of a configuration, if it is below `lr`.
+
+    None if a trial reached `lr`, or none has ended an epoch.
+    """
+    begun = [trial for trial in state.replicates(configuration) if trial.last is not None]
+    shorts = [lr_short(state, trial) for trial in begun]
+    known = [short for short in shorts if short is not None]
+    return max(known) if known and len(known) == len(shorts) else None
 
 
 def short_of_rate(state: SweepState, trial: TrialState) -> str:

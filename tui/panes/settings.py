@@ -7,6 +7,7 @@ from batchscope.engine.analysis.matching import Values, values_of
 from batchscope.engine.errors import printable
 from batchscope.engine.experiment.draft import default_of
 from batchscope.engine.experiment.toml_literal import literal
+from batchscope.engine.metrics.reached_rate import short_of_all
 from batchscope.engine.schedule.lr_scaling import scaled_rates
 from batchscope.engine.spec import BUDGETS
 from batchscope.tui.panes.base import Line, Pane
@@ -44,6 +45,8 @@ READ_BY = {"probe.": "probe.at", "sharpness.": "sharpness.epsilon"}
 """Settings that have no effect unless another setting is given."""
 MOMENTUM = ("momentum", "nesterov")
 MICRO_BATCH, SCALED = "micro-batches", "scaled lr"
+REACHED = "highest lr"
+"""The highest rate of any step, where a warmup did not reach the scaled one."""
 UNSET = "–"
 
 
@@ -114,6 +117,9 @@ class SettingsPane(Pane):
             columns[SCALED] = [
                 number(scaled_rates(each, each.train.batch_size).lr) for each in settings
             ]
+        short = [short_of_all(self.view.state, name) for name in every]
+        if any(rate is not None for rate in short):
+            columns[REACHED] = [UNSET if rate is None else number(rate) for rate in short]
         cuts = [self._cut(name) for name in every]
         if any(cuts):
             columns[MICRO_BATCH] = [cut or UNSET for cut in cuts]

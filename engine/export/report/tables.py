@@ -137,6 +137,7 @@ def _critical(of: Exported) -> ReportTable:
     """Build the table of the cost to reach the target."""
     rows = of.findings.get("critical_batch_size", {}).get("sizes", [])
     note = stack_note([each.get("stacked", 1) for each in rows])
+    short = any(each.get("lr_reached") is not None for each in rows)
 
     def row(at: int) -> tuple[Cell, ...]:
         path = ("critical_batch_size", "sizes", at)
@@ -145,6 +146,7 @@ def _critical(of: Exported) -> ReportTable:
         return (
             label,
             of.found(*path, "lr"),
+            *([of.found(*path, "lr_reached")] if short else []),
             *(of.found(*path, name, style="count") for name in ("steps", "samples")),
             of.found(*path, "seconds"),
             rows[at]["regime"] + ("" if sure else " (perhaps)"),
@@ -153,14 +155,19 @@ def _critical(of: Exported) -> ReportTable:
     return _table(
         "critical",
         "Cost to reach the target",
-        ("configuration", "learning rate after scaling", "steps", "samples", "seconds", "regime"),
+        (
+            *("configuration", "learning rate after scaling", *(["highest used"] if short else [])),
+            *("steps", "samples", "seconds", "regime"),
+        ),
         len(rows),
         row,
         "Means over the seeds. Regimes after Shallue et al. 2018: in perfect scaling a training "
         "takes at most a fifth more samples than the minimum, in maximal data parallelism at most "
         "a fifth more steps. “Perhaps” means that the interval of the critical batch size allows "
-        "another regime too." + (f" {note}." if note else ""),
-        texts={0, 5},
+        "another regime too."
+        + (" “Highest used” is given where a warmup did not reach the rate." if short else "")
+        + (f" {note}." if note else ""),
+        texts={0, 6 if short else 5},
     )
 
 
@@ -374,6 +381,12 @@ def memory_plan(of: Exported) -> ReportTable:
     )
 
 
+def _short(rows: list[dict[str, str]]) -> bool:
+    """Return whether a trial used no learning rate as high as its `lr`, because of its warmup."""
+    rates = [(each["lr_reached"], each["lr"]) for each in rows if each.get("lr_reached")]
+    return any(float(reached) < float(lr) * (1 - 1e-9) for reached, lr in rates)
+
+
 def trials(of: Exported) -> ReportTable:
     """Build the table of trials."""
     name = "trials.csv"
@@ -383,6 +396,7 @@ def trials(of: Exported) -> ReportTable:
         ("micro_batch_size", "micro-batch", "count"),
         ("seed", "seed", "level"),
         ("lr", "learning rate", "number"),
+        *((("lr_reached", "highest used", "number"),) if _short(rows) else ()),
         ("epochs", "epochs", "count"),
         ("steps", "steps", "count"),
         ("train_accuracy", "training accuracy, %", "percent"),

@@ -82,7 +82,7 @@ def test_one_row_a_trial_also_of_those_that_never_ended() -> None:
         *("batch_norm_size", "noise_draws", "validation_loss", "validation_accuracy"),
         *("steps_to_target", "samples_to_target", "seconds_to_target", "selected"),
         *("stacked", "sgd_noise_scale", "sharpness", "device"),
-        *("noise_signal_train", "noise_scale_train"),
+        *("noise_signal_train", "noise_scale_train", "lr_reached"),
     }
     assert {key: rows[3][key] for key in ("epochs", "steps", "samples", "reason")} == {
         "epochs": "0",
@@ -143,6 +143,7 @@ def test_unknown_figures_are_empty() -> None:
         *("grad_norm_mean", "grad_norm_std", "grad_norm_cv", "peak_memory_bytes"),
         *("update_norm_mean", "path_length", "noise_trace", "noise_signal", "last_batch_size"),
         *("validation_loss", "validation_accuracy", "gradient_cosine"),
+        *("noise_signal_train", "noise_scale_train"),
     }
 
 

@@ -113,7 +113,7 @@ def test_missing_keys_have_their_defaults() -> None:
         ("train", "weight_decay", [0, 0.1, 7]),
         ("train", "target_accuracy", [0.001, 1]),
         ("train", "batch_size", [1, 2**53]),
-        ("scaling", "warmup_epochs", [0, 0.5, 3]),
+        ("scaling", "warmup_epochs", [0, 0.5, 2]),
         ("memory", "micro_batch_size", ["auto", 1, 64]),
         ("model", "hidden", [[], [1], [512, 256, 128]]),
         ("run", "timing", ["shared", "alone"]),

@@ -3,14 +3,15 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from batchscope.engine.devices.devices import Device, Reading
-from batchscope.engine.journal.events import MicroBatchesMeasured, TrialEnded
+from batchscope.engine.journal.events import MicroBatchesMeasured, Planned, TrialEnded
 from batchscope.engine.orchestration.placement import Placement, data_bytes, worker_share
 from batchscope.engine.orchestration.planner import NothingFits, chosen
 from batchscope.engine.planning.micro_batch import Shape
 from batchscope.engine.planning.plan import LEAST_SECONDS, Plan, make_plan
-from batchscope.engine.spec import Memory, trials_of
+from batchscope.engine.spec import Configuration, Memory, Scaling, trials_of
 from tests.unit.engine.planner_fixtures import CPU, DATA, GPU, HELD, Office, fits, with_memory
 from tests.unit.training_fixtures import TRAIN_SIZE, configuration
 
@@ -254,3 +255,31 @@ def test_why_nothing_fits(whole: Plan, shapes: list[Shape], needs: str) -> None:
         chosen(whole, found(*shapes))
     assert f"needs {needs}" in str(caught.value)
     assert "0.98 KiB" in str(caught.value)
+
+
+def warming(epochs: float, seeds: int = 2) -> Configuration:
+    """Return replicates whose 23 steps are the first epoch."""
+    of = configuration(64, seeds=seeds)
+    train = replace(of.settings.train, epochs=None, steps=23)
+    settings = replace(of.settings, train=train, scaling=Scaling(warmup_epochs=epochs))
+    return replace(of, settings=settings)
+
+
+async def test_a_warmup_that_never_ends_is_refused_once_the_sizes_are_known() -> None:
+    office = Office(warming(2))
+    await office.settle(office.trials[0])
+    trial = office.state.trials[office.trials[0].id]
+    assert trial.status == "failed"
+    assert trial.reason.startswith("scaling.warmup_epochs: a warmup of 2 epochs")
+    assert office.worker.asked == []
+    fine = Office(warming(1))
+    await fine.settle(fine.trials[0])
+    assert fine.micro(fine.trials[0]) == [64]
+
+
+async def test_the_rest_of_a_configuration_that_an_earlier_version_began_is_trained() -> None:
+    office = Office(warming(2))
+    first, second = office.trials
+    office.state.apply(Planned(plan=make_plan(first, TRAIN_SIZE, 1)))
+    await office.settle(second)
+    assert second.id in office.state.plans

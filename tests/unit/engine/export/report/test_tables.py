@@ -10,7 +10,7 @@ from batchscope.engine.export.report.tables import tables
 PLAIN: dict[str, Any] = {
     "configuration": "b8", "label": "8", "batch_size": 8, "value": 117.0, "low": 60.4,
     "high": 800.2, "trace": 1.0, "signal": 1.0, "draws": 30, "n": 3, "reason": "",
-    "sgd_noise_scale": None,
+    "sgd_noise_scale": None, "value_train": 99.0,
 }  # fmt: skip
 
 

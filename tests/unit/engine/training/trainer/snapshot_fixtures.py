@@ -100,6 +100,7 @@ CASES = {
         optimizer="adam",
         probe=PROBE,
     ),
+    "a joined image": trial_of(NORMED, batch_size=7, memory=Memory(micro_batch_size=5)),
     "phases": trial_of(
         phases=(Phase(at=0.4, batch_size=7), Phase(at_epoch=2, lr=0.01, batch_size=20)),
         optimizer="momentum",

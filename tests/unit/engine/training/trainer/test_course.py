@@ -250,6 +250,7 @@ def test_a_budget_in_seconds(images: Images, monkeypatch: pytest.MonkeyPatch) ->
         (8, 20, 0.1),
         (10, 20, 0.01),
     ]
+    assert [r.highest_lr for r in run.records] == [0.1] * 3
 
 
 def test_batch_norm_never_gets_a_single_image(images: Images) -> None:

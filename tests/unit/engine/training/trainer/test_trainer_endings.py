@@ -234,3 +234,4 @@ def test_warmup_in_the_records(small: Images) -> None:
     run = Run(make_trial(Train(batch_size=20, lr=0.02, epochs=5), scaling=scaling), small)
     expected = [0.006, 0.012, 0.018, 0.02, 0.02]
     assert [r.lr for r in run.records] == pytest.approx(expected, rel=1e-12)
+    assert [r.highest_lr for r in run.records] == [r.lr for r in run.records]
