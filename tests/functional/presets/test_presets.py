@@ -13,7 +13,8 @@ from tests.dictionary import check_export
 from tests.functional.lab import Lab
 from tests.functional.report_pages import Page, check_numbers
 
-FEWER_EPOCHS = 2
+FEWER = {"epochs": 2, "warmup_epochs": 0.5}
+"""What cells set instead, so that a warmup ends within the budget."""
 REDUCED = ("data.name=digits", "train.epochs=1")
 SEEDS = {"bias-variance": 3}
 """Two seeds are enough elsewhere; error is parted over three."""
@@ -35,8 +36,10 @@ def reduced(name: str) -> list[str]:
     if "width" in raw.get("model", {}):
         assignments.append(NARROW)
     cells = raw.get("cells", [])
-    if any("epochs" in cell for cell in cells):
-        fewer = [{**cell, "epochs": FEWER_EPOCHS} if "epochs" in cell else cell for cell in cells]
+    fewer = [
+        {**cell, **{key: count for key, count in FEWER.items() if key in cell}} for cell in cells
+    ]
+    if fewer != cells:
         assignments.append(f"cells={literal(fewer)}")
     return [part for assignment in assignments for part in ("--set", assignment)]
 

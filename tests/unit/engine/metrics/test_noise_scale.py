@@ -1,5 +1,7 @@
 """Smith and Le's noise scale, and where it stands beside that of the gradient."""
 
+from typing import Any
+
 import pytest
 
 from batchscope.engine.analysis.noise_scales import noise_scales, ratio_interval
@@ -54,7 +56,7 @@ def test_tables_and_findings_have_it() -> None:
     assert found.sgd_noise_scale == row["sgd_noise_scale"]
 
 
-def drawn_sweep(*signals: float, **train: object) -> SweepState:
+def drawn_sweep(*signals: float, **train: Any) -> SweepState:
     """Return a sweep of one configuration with a trace of 10 and these signals, one a seed."""
     ends = [
         Ended(records=(record(0.9, noise_trace=10.0, noise_signal=signal, noise_draws=4),))
@@ -66,11 +68,11 @@ def drawn_sweep(*signals: float, **train: object) -> SweepState:
 def test_the_noise_of_the_training_set_in_every_table() -> None:
     state = drawn_sweep(2.0, -0.1, 1.0)
     rows, epochs = list(trial_rows(state)), list(epoch_rows(state))
-    for found in (rows, epochs):
-        assert [row["noise_signal_train"] for row in found] == pytest.approx(
+    for table in (rows, epochs):
+        assert [row["noise_signal_train"] for row in table] == pytest.approx(
             [signal + 10 / TRAIN_SIZE for signal in (2.0, -0.1, 1.0)]
         )
-        assert [row["noise_scale_train"] for row in found] == pytest.approx(
+        assert [row["noise_scale_train"] for row in table] == pytest.approx(
             [10 / (signal + 10 / TRAIN_SIZE) for signal in (2.0, -0.1, 1.0)]
         )
     assert [row["noise_scale"] for row in rows] == [5.0, None, 10.0]

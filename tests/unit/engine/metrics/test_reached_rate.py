@@ -1,5 +1,7 @@
 """The highest learning rate that a trial used: as recorded, or from schedule and steps."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -12,7 +14,7 @@ from batchscope.engine.spec import Configuration, Scaling, Schedule
 from tests.unit.engine.findings_fixtures import Ended, configuration, record, sweep
 
 
-def warming(warmup: float, schedule: Schedule | None = None, **train: object) -> Configuration:
+def warming(warmup: float, schedule: Schedule | None = None, **train: Any) -> Configuration:
     """Batches of 8 of 80 images: ten steps an epoch."""
     of = configuration(8, seeds=1, **train)
     settings = msgspec.structs.replace(
@@ -23,7 +25,7 @@ def warming(warmup: float, schedule: Schedule | None = None, **train: object) ->
     return msgspec.structs.replace(of, settings=settings)
 
 
-def ended(of: Configuration, **figures: object) -> SweepState:
+def ended(of: Configuration, **figures: Any) -> SweepState:
     return sweep([(of, [Ended(records=(record(0.9, **figures),))])])
 
 

@@ -121,7 +121,7 @@ def test_the_plan(digits: Images) -> None:
     ],
 )
 def test_only_where_the_image_is_met(
-    digits: Images, budget: dict[str, int], lengths: list[int], monkeypatch: pytest.MonkeyPatch
+    digits: Images, budget: dict[str, Any], lengths: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[int] = []
     real = Trainer._advance
