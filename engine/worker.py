@@ -248,8 +248,8 @@ class Worker:
             Path(order.checkpoints) if order.checkpoints else None,
             order.data.digest,
             {trial: Path(folder) for trial, folder in order.weights.items()},
-            order.kept,
             self._team_for(order),
+            order.kept,
         )
         images, halted = self._open(order), self._halt.is_set
         Trainer(job, images, self.state, halted, self._pause, lambda: self._dropped).run()

@@ -32,7 +32,7 @@ def delete_question(sweeps: Sequence[StoredSweep]) -> ConfirmDialog:
         names.append(f"… and {count - NAMED} more")
     size = shown_size(sum(sweep.bytes for sweep in sweeps))
     what = "this sweep" if count == 1 else f"these {count} sweeps"
-    lost = f"This deletes {size} of journal, checkpoints and logs. It cannot be undone."
+    lost = f"This deletes {size} of journal, weights, checkpoints and logs. It cannot be undone."
     return ConfirmDialog(f"Delete {what}?", "\n".join([*names, "", lost]), "delete", "keep")
 
 

@@ -16,6 +16,7 @@ from batchscope.engine.export.bundle import write_export
 from batchscope.engine.export.weights import without_weights
 from batchscope.engine.sweeps.listing import describe
 from batchscope.engine.system.files import folder_bytes
+from tests.dictionary import check_export
 from tests.functional.export.export_folder import content
 from tests.functional.lab import Lab, copy_of_recorded, recorded, sets, state_of
 
@@ -68,6 +69,7 @@ def test_weights_are_exported_with_their_checksums(lab: Lab, tmp_path: Path) -> 
             each["sha256"],
         )
         assert exported == file_of(folder, each["trial"]).read_bytes()
+    check_export(out, "weights")
     assert [each["trial"] for each in listed["weights"]] == finished
     reasons = {each["trial"]: each["reason"] for each in listed["without_weights"]}
     assert sorted(reasons.values()) == ["diverged"] * 2 + ["run.keep_weights is false"] * 2

@@ -77,6 +77,21 @@ def test_every_family_loads_into_the_documented_module(model: Model, data: str) 
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("init", ["default", "glorot", "he"])
+@pytest.mark.parametrize(("model", "data"), FITTING)
+def test_the_page_draws_the_same_initial_weights(model: Model, data: str, init: Any) -> None:
+    """To the last bit, which needs the same generator in the same order."""
+    model = msgspec.structs.replace(model, init=init)
+    ours = renamed(build_model(model, DATASETS[data], 3), module_names(model, data))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        network = listing("load.py")["network_of"](told(model), DATASETS[data].shape)
+        listing("initialize.py")["initialize"](network, model.name, init)
+    theirs = network.state_dict()
+    assert set(theirs) == set(ours)
+    assert all(torch.equal(theirs[name], ours[name]) for name in ours)
+
+
 def test_all_families_are_tried() -> None:
     assert {model.name for model, _ in FITTING} == set(FAMILIES)
     assert len(FITTING) > len(FAMILIES) * 2
