@@ -264,12 +264,16 @@ class Selection(Table, frozen=True):
     keys: tuple[str, ...]
     by: Literal["validation_accuracy", "validation_loss", "steps_to_target"] = "validation_accuracy"
     """Criterion at the end of training; steps_to_target needs a target."""
+    seeds_after: Annotated[int, Meta(ge=0)] = 0
+    """Number of fresh seeds with which each chosen candidate is trained again and judged; 0 judges
+    it on the seeds that chose it, which flatters it."""
 
 
 class Configuration(Table, frozen=True):
     """Settings with a readable name; its trials are replicates, one per seed.
 
-    `rivals` is the name of its group of candidates, or empty without `[select]`.
+    `rivals` is the name of its group of candidates, or empty without `[select]`. `confirms` is the
+    id of the chosen candidate that this configuration trains again with fresh seeds, or empty.
     """
 
     id: str
@@ -277,6 +281,7 @@ class Configuration(Table, frozen=True):
     settings: Settings
     seeds: tuple[int, ...]
     rivals: str = ""
+    confirms: str = ""
 
 
 class Trial(Table, frozen=True):

@@ -23,8 +23,16 @@ from batchscope.engine.comparison.caveats import remarks
 from batchscope.engine.comparison.sources import Opened
 from batchscope.engine.errors import UsageProblem
 from batchscope.engine.findings.claim_verdicts import Method
-from batchscope.engine.findings.comparison_sides import LOST, Side, difference, gather, share_seeds
+from batchscope.engine.findings.comparison_sides import (
+    LEAST_SEEDS,
+    LOST,
+    Side,
+    difference,
+    gather,
+    share_seeds,
+)
 from batchscope.engine.findings.configuration_summary import Mean, mean_over, stack_of
+from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.target_reached import reached
 from batchscope.engine.schedule.target import has_target, judged_by
@@ -189,7 +197,7 @@ def _standing(state: SweepState) -> list[Configuration]:
 def _settled(state: SweepState) -> set[str]:
     """Return the keys of `[select]`, if every group of candidates has its choice."""
     selection = state.opened.selection if state.opened else None
-    if selection is None or any(choice.chosen is None for choice in choices(state)):
+    if selection is None or any(choice.judged is None for choice in choices(state)):
         return set()
     return set(selection.keys)
 
@@ -216,7 +224,7 @@ def _source(of: Opened) -> ComparedSweep:
         preset=state.opened.preset,
         title=state.opened.title,
         state=of.phase,
-        trials=len(state.trials),
+        trials=len(state.trials) + trials_to_come(state),
         pending=of.pending,
         lost=state.count(*LOST),
         damaged_journal_lines=of.damaged,
@@ -269,7 +277,7 @@ def _label(x: Configuration, y: Configuration) -> str:
 def _accuracy(a: SweepState, b: SweepState, x: Configuration, y: Configuration) -> Accuracy:
     left, right = gather(a, ACCURACY, [x]), gather(b, ACCURACY, [y])
     alike = same_images(a, b, x.settings, y.settings)
-    if not alike or not same_start(a.replicates(x.id), b.replicates(y.id)):
+    if not alike or _apart(left, right) or not same_start(a.replicates(x.id), b.replicates(y.id)):
         left = dataclasses.replace(left, start=frozenset({b"of its own"}))
     left, right = _in_common(left, right)
     word: Word = "undetermined" if alike else "not judged"
@@ -290,6 +298,12 @@ def _accuracy(a: SweepState, b: SweepState, x: Configuration, y: Configuration) 
         method="paired t" if share_seeds(left, right) else "Welch's t",
         p=(1.0 if p is None else p) if alike else None,
     )
+
+
+def _apart(left: Side, right: Side) -> bool:
+    """Return whether both sides have seeds to compare, but too few in common to pair them."""
+    counts = len(left.values), len(right.values), len(left.values.keys() & right.values.keys())
+    return min(counts[:2]) >= LEAST_SEEDS > counts[2]
 
 
 def _in_common(left: Side, right: Side) -> tuple[Side, Side]:

@@ -14,7 +14,7 @@ from batchscope.engine.experiment.fields import check_value, field_types, full_k
 from batchscope.engine.experiment.grid import unfold
 from batchscope.engine.experiment.interpolation import leave_out_idle as leave_out_line
 from batchscope.engine.experiment.interpolation import read_interpolation
-from batchscope.engine.experiment.selection import read_select
+from batchscope.engine.experiment.selection import confirming, read_select
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import (
     TABLES,
@@ -62,8 +62,27 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def trial_count(self) -> int:
-        """Return the number of trials over all configurations and seeds."""
+        """Return the number of trials that are known at the start, over all configurations."""
         return sum(len(configuration.seeds) for configuration in self.configurations)
+
+    @property
+    def trials_after_choice(self) -> int:
+        """Return the number of trials with fresh seeds that `[select]` adds after its choice."""
+        return sum(len(each.seeds) for each in self.foreseen) - self.trial_count
+
+    @property
+    def foreseen(self) -> tuple[Configuration, ...]:
+        """Return the configurations, and for each group of rivals one to confirm its choice.
+
+        Which candidate will be chosen is not known: the first stands for the group.
+        """
+        after = self.selection.seeds_after if self.selection else 0
+        firsts: dict[str, Configuration] = {}
+        for each in self.configurations if after else ():
+            if each.rivals:
+                firsts.setdefault(each.rivals, each)
+        every = self.configurations
+        return (*every, *(confirming(each, after, every) for each in firsts.values()))
 
 
 def load_preset(path: Path, assignments: Sequence[str] = ()) -> Preset:

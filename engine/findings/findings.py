@@ -8,7 +8,7 @@ from msgspec import Struct
 from batchscope.engine.analysis.bias_variance import BiasVariance, bias_variances
 from batchscope.engine.analysis.completeness import complete
 from batchscope.engine.analysis.noise_scales import NoiseFinding, noise_scales
-from batchscope.engine.analysis.tuning import TuningChoice, choices, chosen_configurations
+from batchscope.engine.analysis.tuning import TuningChoice, choices
 from batchscope.engine.findings.claim_verdicts import Verdict, judge
 from batchscope.engine.findings.configuration_summary import figures
 from batchscope.engine.findings.critical_batch_size import Critical, critical_batch_size
@@ -57,12 +57,9 @@ def _asks_for_parts(state: SweepState) -> bool:
 
 
 def _tuned(state: SweepState) -> dict[int, str]:
-    """Return the configuration that `[select]` chose for each batch size."""
-    return {
-        each.settings.train.batch_size: each.id
-        for each in chosen_configurations(state)
-        if each.rivals
-    }
+    """Return for each batch size the configuration that is judged for the choice of `[select]`."""
+    judged = [choice.judged for choice in choices(state) if choice.judged is not None]
+    return {state.configurations[name].settings.train.batch_size: name for name in judged}
 
 
 def document(state: SweepState) -> dict[str, Any]:

@@ -227,6 +227,7 @@ class Dispatcher:
                 elif not await self._attempt(member, place, work):
                     return False
             finally:
+                self._queue.confirm_choices()  # before this worker counts as idle
                 self._in_hand.pop(member.number, None)
                 self._control.notify()
         return True
@@ -251,6 +252,7 @@ class Dispatcher:
         async for _ in self._control.changes():
             if not self._queue and not self._in_hand:
                 self._listen()
+            self._queue.confirm_choices()  # a command or a twin may have ended the last candidate
             if self._control.stopping:
                 return None
             if not self._control.paused and (pair := self._linker.take()):

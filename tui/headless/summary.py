@@ -20,6 +20,7 @@ from batchscope.engine.errors import printable
 from batchscope.engine.findings.configuration_summary import mean_of, stack_of
 from batchscope.engine.findings.critical_batch_text import size_lines
 from batchscope.engine.findings.findings import Findings, find
+from batchscope.engine.journal.fresh_seeds import confirmed, trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps.store import conductor_lives
 from batchscope.tui.render.units import number
@@ -46,7 +47,7 @@ def summary(
     """
     alive = conductor_lives(folder) if alive is None else alive
     times = {time.configuration: time for time in epoch_times(state)}
-    rows, lost = [], rejected(state)
+    rows, lost, fresh = [], rejected(state), confirmed(state)
     for name in by_batch_size(state):
         accuracies = last_values(state, name, lambda record: record.test_accuracy)
         mean, deviation = mean_and_deviation(accuracies) if accuracies else (None, None)
@@ -64,6 +65,7 @@ def summary(
                 "samples_per_second": time.samples_per_second if time else None,
                 "rejected": name in lost,
                 "stacked": time.stacked if time else stack_of(state, name),
+                "confirmed_by": fresh.get(name),
             }
         )
     findings = find(state)
@@ -77,7 +79,7 @@ def summary(
         "state": standing(state, alive),
         "complete": complete(state),
         "reason": (state.ended.reason if state.ended else "") or None,
-        "trials": len(state.trials),
+        "trials": len(state.trials) + trials_to_come(state),
         "finished": state.count("finished"),
         "failed": state.count("failed"),
         "diverged": state.count("diverged"),
@@ -137,7 +139,7 @@ def summary_text(of: dict[str, Any]) -> str:
     status += f", {of['diverged']} diverged" if of["diverged"] else ""
     status += f": {of['reason']}" if of["reason"] else ""
     lines = [*unfinished(of), f"{of['title']}", status, ""]
-    rows = [row for row in of["configurations"] if not row["rejected"]]
+    rows = [row for row in of["configurations"] if not (row["rejected"] or row["confirmed_by"])]
     width = max([len(row["label"]) for row in rows] + [len("batch size")])
     lines.append(f"{'batch size':>{width}}  seeds  test accuracy     epoch time  samples/s")
     for row in rows:

@@ -12,6 +12,7 @@ from textual.screen import Screen
 from batchscope.engine.errors import Problem, UsageProblem, printable
 from batchscope.engine.export.bundle import check_target, write_export
 from batchscope.engine.formatting import shown_size
+from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps.deletion import delete_sweep
 from batchscope.engine.sweeps.listing import StoredSweep
@@ -104,7 +105,7 @@ async def _export(
 
 def _outcome(state: SweepState, target: Path) -> str:
     done = sum(trial.done for trial in state.trials.values())
-    count = len(state.trials)
+    count = len(state.trials) + trials_to_come(state)
     some = f"The tables hold {done} of {count} trials; the others have not ended."
     return f"{printable(target)}\n\n" + (
         f"The tables hold all {count} trials." if count and done == count else some

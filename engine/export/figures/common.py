@@ -116,7 +116,7 @@ def _tiers(state: SweepState, document: ExportedFindings) -> tuple[tuple[str, ..
     return (
         (advised.id,) if advised else (),
         tuple(each.id for side in sides for each in looked_at(state, side).configurations),
-        tuple(each.chosen for each in document.choices if each.chosen),
+        tuple(name for each in document.choices if (name := each.judged or each.chosen)),
     )
 
 
