@@ -186,6 +186,7 @@ class Conductor:
                     claims=self.preset.claims,
                     selection=self.preset.selection,
                     interpolation=self.preset.interpolation,
+                    judging=self.preset.judging,
                 )
             )
         self._write(ev.ConductorStarted(pid=os.getpid(), machine=machine()))

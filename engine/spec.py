@@ -343,6 +343,17 @@ class Claim(Table, frozen=True):
     `conv1`; required by these measures. `layer_norms.csv` has the names."""
 
 
+class Judging(Table, frozen=True):
+    """How the claims of a sweep are judged together, and when a batch size is recommended."""
+
+    correction: Literal["holm", "none"] = "holm"
+    """Correction of the p values for the number of claims: `holm` (Holm 1979) keeps the chance of
+    any false verdict at 5 %; `none` judges each claim alone, so several claims err more often."""
+    within: PositiveFloat = 0.005
+    """Margin of the recommendation: a batch size is recommended only if its test accuracy is shown
+    to be at most this much below that of every other one. 0.005 is half a point."""
+
+
 class Interpolation(Table, frozen=True):
     """The straight line between the final weights of two configurations, seed by seed.
 

@@ -21,8 +21,10 @@ from batchscope.engine.spec import (
     Claim,
     Configuration,
     Interpolation,
+    Judging,
     PositiveInt,
     Selection,
+    Table,
 )
 
 TEXTS = ("name", "title", "question", "source", "group")
@@ -35,6 +37,7 @@ TOP_LEVEL = (
     "select",
     "phases",
     "claims",
+    "judging",
     "plan",
     "interpolation",
 )
@@ -59,6 +62,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     raw: dict[str, Any]
     interpolation: Interpolation | None = None
+    judging: Judging = Judging()
 
     @property
     def trial_count(self) -> int:
@@ -162,8 +166,8 @@ def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = Fal
     if not texts["title"]:
         raise UsageProblem(f"{where}: title: required: a string that names the experiment")
     check_value(raw.get("seeds", 1), PositiveInt, f"{where}: seeds")
-    for table in TABLES:
-        _check_table(raw.get(table, {}), table, where)
+    for table, kind in TABLES.items():
+        _check_table(raw.get(table, {}), table, kind, where)
     configurations, notes = unfold(raw, where)
     selection = read_select(raw.get("select", {}), {}, where).selection
     if changed and "claims" in raw:
@@ -181,6 +185,7 @@ def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = Fal
         notes=tuple(notes),
         raw=raw,
         interpolation=read_interpolation(raw.get("interpolation", {}), configurations, where),
+        judging=_judging(raw.get("judging", {}), where),
         **texts,
     )
 
@@ -211,10 +216,15 @@ def _text(raw: dict[str, Any], key: str, where: str) -> str:
     return printable(" ".join(value.split()))
 
 
-def _check_table(table: object, name: str, where: str) -> None:
+def _judging(written: object, where: str) -> Judging:
+    _check_table(written, "judging", Judging, where)
+    return msgspec.convert(written, Judging)
+
+
+def _check_table(table: object, name: str, kind: type[Table], where: str) -> None:
     if not isinstance(table, dict):
         raise UsageProblem(f"{where}: {name}: expected a table, written [{name}]")
-    types = field_types(TABLES[name])
+    types = field_types(kind)
     for key, value in table.items():
         if key not in types:
             hint = nearest(key, types)

@@ -28,7 +28,7 @@ from batchscope.engine.journal.instrument_events import SharpnessMeasured as Sha
 from batchscope.engine.journal.instrument_events import ValueBins as ValueBins
 from batchscope.engine.networks.registry import FAMILIES
 from batchscope.engine.planning.plan import Plan
-from batchscope.engine.spec import Claim, Configuration, Interpolation, Selection
+from batchscope.engine.spec import Claim, Configuration, Interpolation, Judging, Selection
 
 JOURNAL_VERSION = 1
 
@@ -56,6 +56,7 @@ class SweepOpened(Event, frozen=True, tag="sweep"):
     claims: tuple[Claim, ...] = ()
     selection: Selection | None = None
     interpolation: Interpolation | None = None
+    judging: Judging = Judging()
 
     def __post_init__(self) -> None:
         """Refuse a network of a later version of the program."""

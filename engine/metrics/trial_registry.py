@@ -36,6 +36,7 @@ from batchscope.engine.metrics.metric import (
     Value,
     last_value,
 )
+from batchscope.engine.metrics.noise_parts import noise_growth_parts, noise_parts
 from batchscope.engine.metrics.noise_scale import noise_of_sgd, noise_over, noise_scale_growth
 from batchscope.engine.metrics.pace import (
     epoch_seconds,
@@ -294,6 +295,7 @@ _COLUMNS: tuple[TrialMetric | str, ...] = (
         "last. Empty where it is undetermined (the estimate of |G|² is not positive) or cannot be "
         "measured (a batch of one image, batch norm)",
         value=lambda _, trial: noise_over([trial]).scale,
+        parts=lambda _, trial: noise_parts(trial),
         bar=Bar(),
     ),
     TrialMetric(
@@ -492,6 +494,7 @@ _MEASURES: tuple[TrialMetric | str, ...] = (
         definition="`noise_scale` of the second half of the planned steps ÷ that of the first "
         "half; unknown where one of them is undetermined",
         value=noise_scale_growth,
+        parts=lambda _, trial: noise_growth_parts(trial),
     ),
     "weight_norm",
     TrialMetric(
