@@ -74,7 +74,7 @@ class Conductor:
         self.state, self._write = self._ledger.state, self._ledger.write
         self._control = Control()
         self._data: dict[str, Prepared] = {}
-        self._queue = TrialQueue(load_preset(folder / SWEEP), self._ledger)
+        self._queue = TrialQueue(load_preset(folder / SWEEP, stored=True), self._ledger)
         self._command_handler = CommandHandler(folder, self._ledger, self._queue, self._control)
         self._dispatcher = Dispatcher(
             self._ledger,

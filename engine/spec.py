@@ -200,6 +200,8 @@ class Run(Table, frozen=True):
     """Most replicates that are trained as one stack; auto decides by measuring."""
     data_parallel: Annotated[int, Meta(ge=1, le=64)] = 1
     """Workers among which every batch is divided, with the same gradient; not with batch norm."""
+    keep_weights: bool = False
+    """Store the final weights of every finished trial with the sweep; `--weights` exports them."""
 
 
 class Probe(Table, frozen=True):

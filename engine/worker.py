@@ -248,6 +248,7 @@ class Worker:
             Path(order.checkpoints) if order.checkpoints else None,
             order.data.digest,
             {trial: Path(folder) for trial, folder in order.weights.items()},
+            order.kept,
             self._team_for(order),
         )
         images, halted = self._open(order), self._halt.is_set

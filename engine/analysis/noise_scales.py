@@ -3,7 +3,8 @@
 tr(Σ) and |G|² are averaged separately over all measurements and divided last (McCandlish et al.
 2018, arXiv:1812.06162, appendix A.1): a mean of ratios would be biased. The interval is Fieller's
 for a ratio of two means over the seeds (Fieller 1954); there is none where the seeds cannot
-distinguish |G|² from 0.
+distinguish |G|² from 0. The same is done with |∇L_train|², the signal corrected for the finite
+training set: see `engine.metrics.noise_scale`.
 """
 
 import math
@@ -14,7 +15,13 @@ from msgspec import Struct
 from batchscope.engine.analysis.figures import by_batch_size
 from batchscope.engine.analysis.statistics import LEVEL
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.metrics.noise_scale import Noise, no_noise_scale, noise_of_sgd, noise_over
+from batchscope.engine.metrics.noise_scale import (
+    Noise,
+    no_noise_scale,
+    noise_of_sgd,
+    noise_over,
+    population,
+)
 
 AGREE = 10.0
 """Two figures that differ by less than this factor agree in their order of magnitude."""
@@ -25,7 +32,8 @@ class NoiseFinding(Struct, frozen=True, kw_only=True):
 
     `trace` and `signal` are the means of tr(Σ) and |G|² over `draws` steps of `n` seeds; `low` and
     `high` are the 95 % interval, None without one. `sgd_noise_scale` is that of Smith and Le, which
-    follows from the settings: see `engine.metrics.noise_scale`.
+    follows from the settings: see `engine.metrics.noise_scale`. The fields that end in `_train` are
+    those of the training set: `signal_train` is the mean of |∇L_train|².
     """
 
     configuration: str
@@ -40,6 +48,11 @@ class NoiseFinding(Struct, frozen=True, kw_only=True):
     n: int = 0
     reason: str = ""
     sgd_noise_scale: float | None = None
+    value_train: float | None = None
+    low_train: float | None = None
+    high_train: float | None = None
+    signal_train: float | None = None
+    reason_train: str = ""
 
 
 def noise_scales(state: SweepState) -> list[NoiseFinding]:
@@ -52,8 +65,12 @@ def noise_scales(state: SweepState) -> list[NoiseFinding]:
             continue
         seeds = [drawn for trial in trials if (drawn := noise_over([trial])).draws]
         whole = noise_over(trials)
-        low, high = ratio_interval([(one.trace, one.signal) for one in seeds])
+        low, high = _interval(seeds)
         value = whole.scale
+        size = population(state, trials[0])
+        train = whole.of_training(size) if size is not None and whole.draws else None
+        train_ends = _interval([one.of_training(size) for one in seeds]) if size else (None, None)
+        train_value = train.scale if train else None
         findings.append(
             NoiseFinding(
                 configuration=name,
@@ -68,9 +85,20 @@ def noise_scales(state: SweepState) -> list[NoiseFinding]:
                 n=len(seeds),
                 reason="" if value is not None else _why(whole, no_noise_scale(each.settings)),
                 sgd_noise_scale=noise_of_sgd(state, trials[0]),
+                value_train=train_value,
+                low_train=train_ends[0] if train_value is not None else None,
+                high_train=train_ends[1] if train_value is not None else None,
+                signal_train=train.signal if train else None,
+                reason_train=""
+                if train_value is not None
+                else _why(train or whole, no_noise_scale(each.settings), "|∇L_train|²"),
             )
         )
     return findings
+
+
+def _interval(seeds: Sequence[Noise]) -> tuple[float | None, float | None]:
+    return ratio_interval([(one.trace, one.signal) for one in seeds])
 
 
 def ratio_interval(
@@ -108,9 +136,9 @@ def agrees(noise: float | None, critical: float | None) -> bool | None:
     return 1 / AGREE <= noise / critical <= AGREE
 
 
-def _why(drawn: Noise, impossible: str) -> str:
+def _why(drawn: Noise, impossible: str, signal: str = "|G|²") -> str:
     if impossible:
         return impossible
     if not drawn.draws:
         return "it was not measured"
-    return "the estimate of |G|² is not positive: more measurements are needed"
+    return f"the estimate of {signal} is not positive: more measurements are needed"

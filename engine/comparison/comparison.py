@@ -277,7 +277,7 @@ def _label(x: Configuration, y: Configuration) -> str:
 def _accuracy(a: SweepState, b: SweepState, x: Configuration, y: Configuration) -> Accuracy:
     left, right = gather(a, ACCURACY, [x]), gather(b, ACCURACY, [y])
     alike = same_images(a, b, x.settings, y.settings)
-    if not alike or _apart(left, right) or not same_start(a.replicates(x.id), b.replicates(y.id)):
+    if not alike or _apart(x, y) or not same_start(a.replicates(x.id), b.replicates(y.id)):
         left = dataclasses.replace(left, start=frozenset({b"of its own"}))
     left, right = _in_common(left, right)
     word: Word = "undetermined" if alike else "not judged"
@@ -300,10 +300,13 @@ def _accuracy(a: SweepState, b: SweepState, x: Configuration, y: Configuration) 
     )
 
 
-def _apart(left: Side, right: Side) -> bool:
-    """Return whether both sides have seeds to compare, but too few in common to pair them."""
-    counts = len(left.values), len(right.values), len(left.values.keys() & right.values.keys())
-    return min(counts[:2]) >= LEAST_SEEDS > counts[2]
+def _apart(x: Configuration, y: Configuration) -> bool:
+    """Return whether both have several seeds, but others, as after a choice.
+
+    Such seeds cannot be paired; they are independent.
+    """
+    least = min(len(x.seeds), len(y.seeds))
+    return least >= LEAST_SEEDS > len(set(x.seeds) & set(y.seeds))
 
 
 def _in_common(left: Side, right: Side) -> tuple[Side, Side]:

@@ -322,7 +322,8 @@ def effective(settings: Settings) -> Settings:
         scaling = replace(scaling, base_batch_size=None)
     model = replace(model, hidden=hidden_of(model), channels=channels_of(model), width=1.0)
     schedule = effective_schedule(settings.schedule)
-    return replace(settings, model=model, train=train, scaling=scaling, schedule=schedule)
+    run = replace(settings.run, keep_weights=False)  # storing weights changes no training
+    return replace(settings, model=model, train=train, scaling=scaling, schedule=schedule, run=run)
 
 
 def _refuse_twins(all_settings: list[Settings], where: str) -> None:

@@ -15,6 +15,7 @@ from batchscope.engine.experiment.grid import unfold
 from batchscope.engine.experiment.interpolation import leave_out_idle as leave_out_line
 from batchscope.engine.experiment.interpolation import read_interpolation
 from batchscope.engine.experiment.selection import confirming, read_select
+from batchscope.engine.experiment.unreached import refuse_unreached
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import (
     TABLES,
@@ -89,8 +90,13 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
         return (*every, *(confirming(each, after, every) for each in firsts.values()))
 
 
-def load_preset(path: Path, assignments: Sequence[str] = ()) -> Preset:
+def load_preset(path: Path, assignments: Sequence[str] = (), stored: bool = False) -> Preset:
     """Read a preset file and apply `--set` assignments.
+
+    Args:
+        path: the file.
+        assignments: values of `--set`.
+        stored: whether the sweep has been started, see `parse_preset`.
 
     Raises:
         UsageProblem: the file does not exist, is not TOML, or has a wrong value.
@@ -99,7 +105,8 @@ def load_preset(path: Path, assignments: Sequence[str] = ()) -> Preset:
     raw = read_toml(path)
     for assignment in assignments:
         assign(raw, assignment)
-    return parse_preset(raw, path.stem, printable(path), changed=bool(assignments))
+    shown = printable(path)
+    return parse_preset(raw, path.stem, shown, changed=bool(assignments), stored=stored)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -149,7 +156,9 @@ def assign(raw: dict[str, Any], assignment: str) -> None:
         table.pop(parts[-1], None)
 
 
-def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = False) -> Preset:
+def parse_preset(
+    raw: dict[str, Any], name: str, where: str, changed: bool = False, stored: bool = False
+) -> Preset:
     """Check the content of a preset and expand it into configurations.
 
     Args:
@@ -158,6 +167,8 @@ def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = Fal
         where: the file, for messages.
         changed: whether `--set` changed it. Then a claim that matches no configuration is removed
             with a note; in an unchanged file it is an error.
+        stored: whether it is that of a sweep that has been started. It is then not refused because
+            a learning rate is never reached, which an earlier version allowed.
     """
     for key in raw:
         if key not in TOP_LEVEL:
@@ -169,6 +180,8 @@ def parse_preset(raw: dict[str, Any], name: str, where: str, changed: bool = Fal
     for table, kind in TABLES.items():
         _check_table(raw.get(table, {}), table, kind, where)
     configurations, notes = unfold(raw, where)
+    if not stored:
+        refuse_unreached(configurations, where)
     selection = read_select(raw.get("select", {}), {}, where).selection
     if changed and "claims" in raw:
         raw["claims"], idle = leave_out_idle(raw["claims"], configurations, where)

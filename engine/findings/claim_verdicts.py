@@ -128,12 +128,21 @@ def judge(state: SweepState) -> list[Verdict]:
             verdicts,
             adjusted(
                 [(each.verdict, each.p, each.reason) for each in verdicts],
-                open=sum(each.p is None and each.provisional for each in verdicts),
+                withheld=sum(each.p is None and _may_err(each) for each in verdicts),
                 correction=judging.correction,
             ),
             strict=True,
         )
     ]
+
+
+def _may_err(verdict: Verdict) -> bool:
+    """Return whether a claim could have got a verdict, or still can: it then counts with others.
+
+    If claims counted only when they get a p value, the others would be judged more leniently just
+    where chance has spared them.
+    """
+    return verdict.provisional or bool(verdict.method)
 
 
 def _judged(state: SweepState, claim: Claim) -> Verdict:

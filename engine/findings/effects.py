@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from batchscope.engine.analysis import statistics
 from batchscope.engine.analysis.ratio_estimate import RatioDifference
+from batchscope.engine.analysis.skewness import SkewedMean, skewed_mean
 from batchscope.engine.analysis.statistics import LEVEL, Estimate
+from batchscope.engine.findings.censored_difference import CensoredDifference
 from batchscope.engine.findings.comparison_sides import LEAST_SEEDS, Side, above, difference
 
 
@@ -45,7 +47,7 @@ class MeanDifference:
         return statistics.below_p(self.estimate, margin)
 
 
-Effect = MeanDifference | RatioDifference
+Effect = MeanDifference | SkewedMean | CensoredDifference | RatioDifference
 
 
 def effect_between(left: Side, right: Side) -> Effect | None:
@@ -54,6 +56,9 @@ def effect_between(left: Side, right: Side) -> Effect | None:
         found = RatioDifference(left.ratios, right.ratios)
         return found if found.n >= LEAST_SEEDS else None
     estimate = difference(left, right)
+    if estimate and (left.bounds or right.bounds):
+        one, other = (tuple(side.judged.values()) for side in (left, right))
+        return CensoredDifference(estimate, one, other)
     return MeanDifference(estimate) if estimate else None
 
 
@@ -63,7 +68,10 @@ def effect_above(side: Side, value: float) -> Effect | None:
         found = RatioDifference(side.ratios, value=value)
         return found if found.n >= LEAST_SEEDS else None
     estimate = above(side, value)
-    return MeanDifference(estimate) if estimate else None
+    values = tuple(side.judged.values())
+    if estimate and side.bounds:
+        return CensoredDifference(estimate, values, value=value)
+    return skewed_mean(values, estimate) if estimate else None
 
 
 def sign_of(effect: Effect) -> int:

@@ -41,7 +41,7 @@ class Findings(Struct, frozen=True):
 
 def find(state: SweepState) -> Findings:
     """Judge the claims and recommend a batch size; the sweep may still run."""
-    critical = critical_batch_size(state, _tuned(state))
+    critical = critical_batch_size(state, judged_by_size(state))
     noise = tuple(noise_scales(state)) if critical else ()
     recommendation = advice(state, critical, noise) if state.trials else ""
     parts = tuple(bias_variances(state)) if _asks_for_parts(state) else ()
@@ -56,7 +56,7 @@ def _asks_for_parts(state: SweepState) -> bool:
     return any(claim.measure in ErrorDecomposition._fields for claim in claims)
 
 
-def _tuned(state: SweepState) -> dict[int, str]:
+def judged_by_size(state: SweepState) -> dict[int, str]:
     """Return for each batch size the configuration that is judged for the choice of `[select]`."""
     judged = [choice.judged for choice in choices(state) if choice.judged is not None]
     return {state.configurations[name].settings.train.batch_size: name for name in judged}

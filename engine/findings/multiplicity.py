@@ -16,19 +16,20 @@ Judged = tuple[Word, float | None, str]
 """The word on a claim, its p value, and the reason."""
 
 
-def adjusted(judged: Sequence[Judged], open: int, correction: Correction) -> list[Judged]:
+def adjusted(judged: Sequence[Judged], withheld: int, correction: Correction) -> list[Judged]:
     """Return words, adjusted p values and reasons of claims that were judged one by one.
 
     Args:
-        judged: the claims; those without a p value have no verdict, and are not counted.
-        open: how many of these may still get one: they count as claims without an effect.
+        judged: the claims; those without a p value have no verdict.
+        withheld: how many of these were tested nevertheless, or may still be: they count as claims
+            without an effect, the others do not count.
         correction: `holm`, or `none` to leave all as they are.
     """
     at = [index for index, (_, p, _) in enumerate(judged) if p is not None]
-    count = len(at) + open
+    count = len(at) + withheld
     if correction == "none" or count == 0:
         return list(judged)
-    ps = holm([*(p for _, p, _ in judged if p is not None), *[1.0] * open])
+    ps = holm([*(p for _, p, _ in judged if p is not None), *[1.0] * withheld])
     result = list(judged)
     for index, p in zip(at, ps, strict=False):
         word, alone, reason = judged[index]

@@ -233,6 +233,7 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
         layer_draws: number of steps over which `layer_norms` were taken.
         layer_norms: gradient norms of each layer, in the order of `TrialStarted.layers`; empty for
             some epochs of long trainings.
+        highest_lr: highest learning rate of any step since the start of the training.
     """
 
     epoch: int
@@ -262,6 +263,7 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     layer_draws: int = 0
     layer_norms: tuple[LayerNorm, ...] = ()
     gradient_cosine: float | None = None
+    highest_lr: float | None = None
 
 
 class EpochsFinished(Event, frozen=True, tag="epochs"):
@@ -304,6 +306,24 @@ class TrialEnded(Event, frozen=True, tag="ended"):
     trial: str
     attempt: int
     status: TrialStatus
+    reason: str = ""
+
+
+class WeightsKept(Event, frozen=True, tag="weights"):
+    """The final weights of a trial are stored with the sweep, or could not be.
+
+    Attributes:
+        trial: id of the trial.
+        attempt: number of the attempt.
+        bytes: size of the file.
+        digest: SHA-256 of the file (hex).
+        reason: why there is no file; the training is finished all the same.
+    """
+
+    trial: str
+    attempt: int
+    bytes: int = 0
+    digest: str = ""
     reason: str = ""
 
 
@@ -381,6 +401,7 @@ AnyEvent = (
     | Predicted
     | SharpnessMeasured
     | Interpolated
+    | WeightsKept
 )
 
 

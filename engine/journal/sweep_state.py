@@ -87,6 +87,8 @@ class SweepState:
                     trial.predicted = event
             case ev.SharpnessMeasured():
                 self._sharpness(event)
+            case ev.WeightsKept():
+                self._weights(event)
             case ev.Interpolated():
                 self._interpolated(event)
             case ev.Progress():
@@ -394,6 +396,14 @@ class SweepState:
             why = f" ({event.reason})" if event.reason else ""
             text = f"sharpness {sharpness} at ε = {event.epsilon:g} in {event.seconds:.1f} s{why}"
             self._say(event.at, f"{trial.id}: {text}")
+
+    def _weights(self, event: ev.WeightsKept) -> None:
+        trial = self._current(event.trial, event.attempt)
+        if trial:
+            trial.weights = event
+            if event.reason:
+                text = f"the final weights could not be kept ({event.reason})"
+                self._say(event.at, f"{trial.id}: {text}", "warning")
 
     def _interpolated(self, event: ev.Interpolated) -> None:
         pair = event.start, event.end

@@ -17,7 +17,7 @@ from batchscope.engine.metrics.epoch_metrics import (
     Sum,
 )
 from batchscope.engine.metrics.metric import AtEnd, Bar, Curve, EpochMetric, Plot, Rounding, Value
-from batchscope.engine.metrics.noise_scale import sgd_noise_at
+from batchscope.engine.metrics.noise_scale import Noise, population, sgd_noise_at
 
 AS_IN_TRIALS = "as in `trials.csv`"
 
@@ -29,6 +29,24 @@ def _stacked(_: SweepState, trial: TrialState, record: EpochRecord) -> Value:
 def _sgd_noise(state: SweepState, trial: TrialState, record: EpochRecord) -> Value:
     batch_size = record.last_batch_size or trial.batch_size
     return sgd_noise_at(state, trial, record.lr, batch_size)
+
+
+def _train_noise(state: SweepState, trial: TrialState, record: EpochRecord) -> Noise | None:
+    """Return the noise of the training set in an epoch; None where it is not known."""
+    size = population(state, trial)
+    if size is None or record.noise_trace is None or record.noise_signal is None:
+        return None
+    return Noise(record.noise_trace, record.noise_signal, record.noise_draws).of_training(size)
+
+
+def _train_signal(state: SweepState, trial: TrialState, record: EpochRecord) -> Value:
+    noise = _train_noise(state, trial, record)
+    return noise.signal if noise else None
+
+
+def _train_scale(state: SweepState, trial: TrialState, record: EpochRecord) -> Value:
+    noise = _train_noise(state, trial, record)
+    return noise.scale if noise else None
 
 
 EPOCH_METRICS = (
@@ -249,7 +267,7 @@ EPOCH_METRICS = (
         title="gradient noise scale",
         tab="noise",
         definition="`noise_trace` ÷ `noise_signal` of this epoch; empty where `noise_signal` is "
-        "not positive",
+        "not positive. `noise_scale_train` is that of the training set",
         figure=NoiseRatio(),
         curve=Curve(sized=True),
     ),
@@ -286,17 +304,19 @@ EPOCH_METRICS = (
     EpochMetric(
         name="noise_trace",
         unit="L2²",
-        definition="unbiased estimate of tr(Σ), the trace of the covariance of single images' "
-        "gradients: the mean over `noise_draws` steps of the epoch. Every 128th step is measured, "
-        "for batches of 256 images or more every 32nd, from its micro-batches or from two parts of "
-        "the batch (halves; for 256 images or more a quarter and the rest)",
+        definition="unbiased estimate of tr(Σ), the trace of the covariance of the gradients of "
+        "single training images (N − 1 in its denominator, with replacement N): the mean over "
+        "`noise_draws` steps of the epoch. Every 128th step is measured, for batches of 256 images "
+        "or more every 32nd, from its micro-batches, from the workers' shares of the batch, or "
+        "from two parts of it (halves; for 256 images or more a quarter and the rest)",
         figure=Field("noise_trace"),
     ),
     EpochMetric(
         name="noise_signal",
         unit="L2²",
-        definition="unbiased estimate of |G|², the squared length of the true gradient, from the "
-        "same steps",
+        definition="estimate of |G|² from the same steps: |∇L_train|² − tr(Σ)/N for N training "
+        "images, of which a batch holds none twice; with replacement |∇L_train|². See [two noise "
+        "scales](#two-noise-scales-of-one-gradient)",
         figure=Field("noise_signal"),
     ),
     EpochMetric(
@@ -374,8 +394,8 @@ EPOCH_METRICS = (
         tab="cosine",
         rounding=Rounding.FLOAT32,
         definition="mean cosine between the gradients of two successive steps, over pairs of steps "
-        "of the epoch; near 1 ÷ (1 + φ/B) for a gradient noise scale φ and a batch size B, and "
-        "measured with batch norm too",
+        "of the epoch; near 1 ÷ (1 + φ/B) for a `noise_scale` φ and a batch size B, and measured "
+        "with batch norm too",
         figure=Field("gradient_cosine"),
         tag="gradient/cosine",
         curve=Curve(),
@@ -385,6 +405,21 @@ EPOCH_METRICS = (
             column=False,
             bar=Bar(),
         ),
+    ),
+    EpochMetric(
+        name="noise_signal_train",
+        unit="L2²",
+        definition="estimate of |∇L_train|², the squared length of the gradient of the loss on all "
+        "N training images: `noise_signal` + `noise_trace` ÷ N; with replacement equal to "
+        "`noise_signal`",
+        of_trial=_train_signal,
+    ),
+    EpochMetric(
+        name="noise_scale_train",
+        unit="images",
+        definition="`noise_trace` ÷ `noise_signal_train` of this epoch, the noise scale of the "
+        "training set; empty where `noise_signal_train` is not positive",
+        of_trial=_train_scale,
     ),
 )
 """All epoch metrics."""

@@ -4,6 +4,16 @@ The gradient noise scale is tr(Σ)/|G|², where both are averaged separately bef
 McCandlish et al. 2018 (arXiv:1812.06162) call it B_simple: up to about this batch size, twice the
 batch saves as much as twice the steps. It has the order of magnitude of the critical batch size.
 
+Batches that never hold an image twice come from a finite population, the N training images. With
+the covariance Σ of the gradients of single training images (N − 1 in the denominator), the mean
+gradient g of b of them has E|g|² = |∇L_train|² + tr(Σ) (1/b − 1/N) (Cochran 1977, Sampling
+Techniques, theorem 2.2, summed over the weights). However a batch of B images is divided, tr(Σ) ≈
+B (p − q)/(k − 1) is therefore unbiased as it stands (`engine.training.instruments.noise_scale` has
+p, q and k), but the signal q − tr(Σ)/B estimates |∇L_train|² − tr(Σ)/N. `Noise.of_training` adds
+the tr(Σ)/N. If φ is the noise scale of the training set, `Noise.scale` is 1/(1/φ − 1/N): it
+diverges as φ nears N, and beyond it is undetermined, while the corrected value stays finite.
+With replacement there is no correction, and Σ has N in its denominator.
+
 The noise scale of SGD says how strongly an optimizer perturbs the weights:
 g = ε (N/B − 1) ÷ (1 − m) for a learning rate ε, N training images, batches of B and a momentum m
 (Smith and Le 2017, arXiv:1710.06451, section 4, there without momentum; for B far below N it is
@@ -60,6 +70,69 @@ class Noise(NamedTuple):
     def scale(self) -> float | None:
         """The gradient noise scale in images; None where it is undetermined."""
         return noise_scale(self.trace, self.signal) if self.draws else None
+
+    def of_training(self, train_size: float) -> "Noise":
+        """Return the same with |∇L_train|² of `train_size` images as the signal; `inf` adds 0."""
+        return self._replace(signal=train_signal(self.trace, self.signal, train_size))
+
+
+def train_signal(trace: float, signal: float, train_size: float) -> float:
+    """Return the estimate of |∇L_train|², the squared gradient of the loss on all images.
+
+    Args:
+        trace: the estimate of tr(Σ).
+        signal: the estimate of |∇L_train|² − tr(Σ)/N from batches without replacement.
+        train_size: N; `inf` for batches with replacement, whose signal needs no correction.
+    """
+    return signal + trace / train_size
+
+
+def population(state: SweepState, trial: TrialState) -> float | None:
+    """Return the number of images that the batches of a trial are drawn from.
+
+    It is `inf` where they are drawn with replacement, and None before the data are known. Images
+    that are held out for validation do not count.
+    """
+    if trial.settings.train.sampling == "with-replacement":
+        return math.inf
+    data = state.data.get(trial.settings.data.name)
+    return None if data is None else training_size(trial.settings.data, data.train)
+
+
+class NoisePairs(NamedTuple):
+    """The noise of a trial: as its batches show it, and that of its training set.
+
+    Both are pairs (trace, signal) whose ratio is a noise scale, for Fieller's interval over the
+    seeds. `of_training` is None before the data are known.
+    """
+
+    of_batches: Noise
+    of_training: Noise | None
+
+
+def noise_pairs(
+    state: SweepState, trial: TrialState, start: float = 0.0, stop: float = 1.0
+) -> NoisePairs | None:
+    """Return trace and signal of a trial, uncorrected and corrected for the finite training set.
+
+    Args:
+        state: the sweep.
+        trial: one of its trials.
+        start, stop: the share of the planned steps, as in `noise_over`.
+
+    Returns:
+        None where nothing was measured.
+    """
+    noise, size = noise_over([trial], start, stop), population(state, trial)
+    if not noise.draws:
+        return None
+    return NoisePairs(noise, None if size is None else noise.of_training(size))
+
+
+def noise_of_training(state: SweepState, trial: TrialState) -> Noise | None:
+    """Return the noise of the training set over a whole trial; None where it is not known."""
+    pairs = noise_pairs(state, trial)
+    return pairs.of_training if pairs else None
 
 
 def noise_over(trials: Iterable[TrialState], start: float = 0.0, stop: float = 1.0) -> Noise:

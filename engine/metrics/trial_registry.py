@@ -36,14 +36,24 @@ from batchscope.engine.metrics.metric import (
     Value,
     last_value,
 )
-from batchscope.engine.metrics.noise_parts import noise_growth_parts, noise_parts
-from batchscope.engine.metrics.noise_scale import noise_of_sgd, noise_over, noise_scale_growth
+from batchscope.engine.metrics.noise_parts import (
+    noise_growth_parts,
+    noise_parts,
+    train_noise_parts,
+)
+from batchscope.engine.metrics.noise_scale import (
+    noise_of_sgd,
+    noise_of_training,
+    noise_over,
+    noise_scale_growth,
+)
 from batchscope.engine.metrics.pace import (
     epoch_seconds,
     samples_per_second,
     step_seconds,
     training_seconds,
 )
+from batchscope.engine.metrics.reached_rate import lr_reached
 from batchscope.engine.metrics.target_reached import Reached, reached
 from batchscope.engine.planning.batch_norm import normalized_over
 
@@ -83,6 +93,16 @@ def _highest(trial: TrialState, name: str) -> float | None:
     from batchscope.engine.metrics.epoch_arrays import highest
 
     return highest(trial.records, name)
+
+
+def _train_signal(state: SweepState, trial: TrialState) -> Value:
+    noise = noise_of_training(state, trial)
+    return noise.signal if noise else None
+
+
+def _train_scale(state: SweepState, trial: TrialState) -> Value:
+    noise = noise_of_training(state, trial)
+    return noise.scale if noise else None
 
 
 def _peak(_: SweepState, trial: TrialState) -> Value:
@@ -293,7 +313,8 @@ _COLUMNS: tuple[TrialMetric | str, ...] = (
         definition="gradient noise scale tr(Σ)/|G|² in images (McCandlish et al. 2018), over the "
         "whole run: the means of `noise_trace` and `noise_signal` over all measurements, divided "
         "last. Empty where it is undetermined (the estimate of |G|² is not positive) or cannot be "
-        "measured (a batch of one image, batch norm)",
+        "measured (a batch of one image, batch norm). Without replacement it diverges as the noise "
+        "scale of the training set, `noise_scale_train`, nears N, the number of training images",
         value=lambda _, trial: noise_over([trial]).scale,
         parts=lambda _, trial: noise_parts(trial),
         bar=Bar(),
@@ -393,8 +414,9 @@ _COLUMNS: tuple[TrialMetric | str, ...] = (
     TrialMetric(
         name="selected",
         unit="boolean",
-        definition="whether the trial belongs to the candidate that `[select]` chose; empty "
-        "without rivals, or while none is chosen",
+        definition="whether the trial belongs to the candidate that `[select]` chose, or to the "
+        "fresh seeds with which that one is trained again (`select.seeds_after`); empty without "
+        "rivals, or while none is chosen",
         text=True,  # compares configurations: `engine.analysis.tables` fills it in
     ),
     TrialMetric(
@@ -459,6 +481,36 @@ _COLUMNS: tuple[TrialMetric | str, ...] = (
         value=lambda _, trial: trial.device or None,
         text=True,
         before_epochs=True,
+    ),
+    TrialMetric(
+        name="lr_reached",
+        unit="rate",
+        title="highest learning rate",
+        tab="reached",
+        definition="highest learning rate of any step until the last epoch ended, with warmup, "
+        "schedule and phases. Below `lr` where the training ended in its warmup, or the rate was "
+        "lowered before the warmup ended",
+        value=lr_reached,
+    ),
+    TrialMetric(
+        name="noise_signal_train",
+        unit="L2²",
+        definition="estimate of |∇L_train|², the squared length of the gradient of the loss on all "
+        "N training images, over the whole run: the mean of `noise_signal` + the mean of "
+        "`noise_trace` ÷ N over all measurements; with replacement the mean of `noise_signal`",
+        value=_train_signal,
+    ),
+    TrialMetric(
+        name="noise_scale_train",
+        unit="images",
+        title="gradient noise scale of the training set",
+        tab="train noise",
+        definition="gradient noise scale of the training set, tr(Σ) ÷ |∇L_train|², over the whole "
+        "run: the mean of `noise_trace` ÷ `noise_signal_train`, which is 1 ÷ (1/`noise_scale` + "
+        "1/N) without replacement. Empty where `noise_signal_train` is not positive, or nothing "
+        "was measured",
+        value=_train_scale,
+        parts=train_noise_parts,
     ),
 )
 _MEASURES: tuple[TrialMetric | str, ...] = (

@@ -11,7 +11,8 @@ from batchscope.engine.analysis.interpolation_lines import Pair
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.devices.devices import Device, cores
 from batchscope.engine.errors import MachineProblem
-from batchscope.engine.journal.events import AnyEvent, TrialEnded, TrialStatus
+from batchscope.engine.journal.events import AnyEvent, Note, TrialEnded, TrialStatus
+from batchscope.engine.metrics.reached_rate import short_of_rate
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.costs import Costs
 from batchscope.engine.orchestration.crew import Crew, DiedAtStart, WorkerHandle
@@ -126,6 +127,7 @@ class Dispatcher:
             ledger.state, self._heard, control, limit, Costs(ledger.state, data)
         )
         self._in_hand: dict[int, Group] = {}
+        self._short: set[str] = set()
         self._linker = InterpolationJobs(ledger, data, control)
 
     @property
@@ -239,6 +241,18 @@ class Dispatcher:
             if event.status in ("stopped", "failed"):
                 event = msgspec.structs.replace(event, status="skipped", reason=SKIPPED)
         self._ledger.heard(event)
+        if isinstance(event, TrialEnded):
+            self._warn_of_rate(event.trial)
+
+    def _warn_of_rate(self, name: str) -> None:
+        """Warn once per configuration that a trial ended before it had its learning rate."""
+        trial = self._ledger.state.trials[name]
+        ended = trial.status in ("finished", "diverged", "stopped")
+        if ended and trial.configuration not in self._short:
+            text = short_of_rate(self._ledger.state, trial)
+            if text:
+                self._short.add(trial.configuration)
+                self._ledger.write(Note(level="warning", text=text, trial=name))
 
     async def _next_within(self, seconds: float | None, device: str) -> Group | Pair | None:
         try:
@@ -323,6 +337,7 @@ class Dispatcher:
             data=self._data[group.trials[0].settings.data.name],
             checkpoints=str(self._ledger.kept_in(group.key)),
             weights=self._linker.weights_of(active),
+            kept=self._ledger.weights_to_keep(active),
         )
         return await member.work(order, self._heard, self._control)
 

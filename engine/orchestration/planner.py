@@ -37,7 +37,14 @@ from batchscope.engine.orchestration.placement import (
     free_share,
     worker_share,
 )
-from batchscope.engine.planning.batch_norm import exact_in_parts, ghostly, grouped, pieces, refusal
+from batchscope.engine.planning.batch_norm import (
+    exact_in_parts,
+    ghostly,
+    grouped,
+    joined,
+    pieces,
+    refusal,
+)
 from batchscope.engine.planning.micro_batch import (
     HEADROOM,
     MicroBatchChoice,
@@ -59,6 +66,8 @@ from batchscope.engine.planning.plan import (
 )
 from batchscope.engine.planning.stacking import Pieces, candidates, divide, fixed, largest_stack
 from batchscope.engine.processes import orders
+from batchscope.engine.schedule.course import changing
+from batchscope.engine.schedule.reached_rate import never_reached
 from batchscope.engine.spec import Trial
 
 
@@ -148,9 +157,10 @@ class Planner:
         size = training_size(trial.settings.data, task.data.train)
         whole = make_plan(trial, size, self._threads(task), task.place.has_gpu)
         named = trial.settings.memory.micro_batch_size != "auto"
-        counts = pieces(trial.settings, whole.batch_size, size)
+        counts = pieces(trial.settings, size)
         together = images_together(trial.settings.model)
         refused = refusal(counts, whole.micro_batch_size if named else None, together)
+        refused = refused or self._never_reached(trial, size)
         if refused:
             self._fail(task, refused)
             return None
@@ -171,6 +181,15 @@ class Planner:
             return None
         self._write_all(task, plan, measured, stacks)
         return None
+
+    def _never_reached(self, trial: Trial, size: int) -> str | None:
+        """Return why a value of the settings is never reached; None if it is, or if it was begun.
+
+        An earlier version began such trials, and the rest of a configuration follows its first.
+        """
+        replicates = self._state.replicates(trial.configuration)
+        begun = any(each.id in self._state.plans for each in replicates)
+        return None if begun else never_reached(trial.settings, size)
 
     def _threads(self, task: PlanningTask) -> int:
         """Return the threads of replicates that have a plan, so that only the seed differs."""
@@ -284,11 +303,9 @@ class Planner:
     def _write(self, trial: Trial, plan: Plan) -> None:
         """Record a plan; warn once per configuration if gradient accumulation is not exact."""
         if plan.largest_batch_size is not None:
-            reason = (
-                f"{plan.reason}; the batch size changes from {plan.batch_size:,}, and "
-                f"{plan.largest:,} is the largest"
-            )
-            plan = msgspec.structs.replace(plan, reason=reason)
+            grows = f"the batch size changes from {plan.batch_size:,}, and {plan.largest:,} is the"
+            reason = f"{grows} largest" if changing(trial.settings) else joined(plan)
+            plan = msgspec.structs.replace(plan, reason=f"{plan.reason}; {reason}")
         ghost = ghostly(trial.settings, plan)
         if remark := ghost or grouped(trial.settings):
             plan = msgspec.structs.replace(plan, reason=f"{plan.reason}; {remark}")

@@ -23,6 +23,7 @@ from batchscope.engine.planning.plan import Plan, full_batch, reusable
 from batchscope.engine.planning.stacking import largest_stack
 from batchscope.engine.schedule.course import changing
 from batchscope.engine.schedule.probe_sizes import competing_pairs
+from batchscope.engine.schedule.reached_rate import hardly_reached
 from batchscope.engine.spec import Configuration, Trial, trials_of
 
 FIRST = (float("-inf"), 0.0)
@@ -193,11 +194,13 @@ class TrialQueue:
                 self._ledger.write(ev.Planned(plan=plan))
 
     def _warn(self, trial: Trial) -> None:
-        """Warn once per configuration about settings that exceed the training set."""
+        """Warn once per configuration about settings that exceed the training set or the budget."""
         if self._ledger.state.trials[trial.id].attempt or trial.id in self._noted:
             return
         self._noted.add(trial.id)
-        for text in _too_large(trial, self._size(trial)):
+        size = self._size(trial)
+        hardly = hardly_reached(trial.settings, size)
+        for text in (*_too_large(trial, size), *([hardly] if hardly else ())):
             self._ledger.write(ev.Note(level="warning", text=text, trial=trial.id))
 
     def _waits(self, trial: Trial) -> bool:
@@ -273,7 +276,8 @@ def _essence(trial: Trial, train_size: int) -> bytes:
     """
     replace, settings = msgspec.structs.replace, trial.settings
     train = replace(settings.train, batch_size=min(settings.train.batch_size, train_size))
-    settings = replace(settings, train=train)
+    run = replace(settings.run, keep_weights=False)
+    settings = replace(settings, train=train, run=run)
     if changing(settings):
         most = min(settings.schedule.max_batch_size or train_size, train_size)
         phases = tuple(

@@ -11,32 +11,26 @@ keep all groups whole if each of them but the last is a multiple of the group an
 image. Then the accumulated gradient is that of the whole batch, up to rounding. Each group updates
 the running statistics in turn, as a batch of its own would. (The paper averages the standard
 deviation; here it is the unbiased variance, as in torch.)
+
+The batches of an epoch may leave a single image too. It joins the batch before it, which then has
+one image more than the batch size (`engine.schedule.course.Course.joins`).
 """
 
 from collections.abc import Sequence
 
 from batchscope.engine.networks.architectures import batch_norm_key, has_batch_norm, images_together
 from batchscope.engine.planning.plan import Plan
-from batchscope.engine.schedule.budget import planned_steps, steps_per_epoch
 from batchscope.engine.schedule.course import Course, changing
 from batchscope.engine.spec import Settings
 
 
-def pieces(settings: Settings, batch_size: int, train_size: int) -> tuple[int, ...]:
+def pieces(settings: Settings, train_size: int) -> tuple[int, ...]:
     """Return the sizes of the batches that must not end in a micro-batch of a single image.
 
-    Without batch norm there are none. Otherwise they are the batch size and, where the budget
-    reaches the end of an epoch, the size of its last batch; where the batch size changes during
-    the training, the sizes of all batches that occur.
+    Without batch norm there are none. Otherwise they are the sizes of all batches that occur: where
+    the budget reaches the end of an epoch, also that of its last one.
     """
-    if not has_batch_norm(settings.model):
-        return ()
-    if changing(settings):
-        return Course(settings, train_size).lengths()
-    last = train_size % batch_size
-    steps = planned_steps(settings.train, train_size, batch_size)
-    met = steps is None or steps >= steps_per_epoch(train_size, batch_size)
-    return (batch_size, last) if last and met else (batch_size,)
+    return Course(settings, train_size).lengths() if has_batch_norm(settings.model) else ()
 
 
 def groups(count: int, size: int) -> list[int]:
@@ -105,9 +99,11 @@ def refusal(counts: Sequence[int], micro_batch_size: int | None, together: int =
         return f"{rule}, and {which}: choose another train.batch_size"
     if micro_batch_size is not None and leaves_one(counts, micro_batch_size):
         cut = next(n for n in counts if micro_batch_size == 1 or n % micro_batch_size == 1)
+        near = largest_cut(micro_batch_size, counts, together)
+        near = near or smallest_cut(max(counts), counts, together)
         return (
             f"{rule}, and micro-batches of {micro_batch_size:,} leave one of {cut:,} images alone: "
-            "choose another memory.micro_batch_size"
+            "choose another memory.micro_batch_size" + (f", such as {near:,}" if near else "")
         )
     return None
 
@@ -162,7 +158,10 @@ def normalized_over(settings: Settings, plan: Plan) -> int | None:
     """Return the number of images that batch norm normalizes over; None without batch norm."""
     if not has_batch_norm(settings.model):
         return None
-    return min(plan.micro_batch_size, settings.model.ghost_batch_size or plan.micro_batch_size)
+    most = plan.micro_batch_size
+    if not changing(settings):  # a batch that a single image joined is larger by one
+        most = min(most, plan.batch_size)
+    return min(most, settings.model.ghost_batch_size or most)
 
 
 def exact_in_parts(settings: Settings) -> bool:
@@ -185,4 +184,12 @@ def ghostly(settings: Settings, plan: Plan) -> str:
     return (
         f"batch norm sees {plan.micro_batch_size:,} images at a time (Ghost batch norm), "
         "not the batch"
+    )
+
+
+def joined(plan: Plan) -> str:
+    """Return in words that a single image joins the last batch of each epoch."""
+    return (
+        f"an epoch's last batch has {plan.largest:,} images, because batch norm has no variance "
+        "over the single image that is left"
     )

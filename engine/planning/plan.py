@@ -53,7 +53,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         members: ids of its trials.
         batch_size: samples of an optimizer step: the batch size of `[train]`, or the whole training
             set if that is smaller.
-        largest_batch_size: largest batch that occurs, if the batch size changes during training.
+        largest_batch_size: largest batch that occurs, if it is not `batch_size`: where the batch
+            size changes during training, or a single image joins the last batch of an epoch.
         micro_batch_size: samples of a micro-batch; the last one of a batch may be smaller.
         accumulation_steps: micro-batches of one worker's share of the largest batch; a smaller
             batch has fewer.
@@ -163,9 +164,9 @@ def _keeps_groups(plan: Plan, together: int) -> bool:
 
 def largest_batch(settings: Settings, train_size: int) -> int:
     """Return the samples of the largest batch that occurs."""
-    if not changing(settings):
+    if not changing(settings) and not has_batch_norm(settings.model):
         return min(settings.train.batch_size, train_size)
-    return Course(settings, train_size).batch_sizes[-1]
+    return Course(settings, train_size).largest
 
 
 def most_at_once(settings: Settings, train_size: int) -> int:
@@ -191,8 +192,12 @@ def alike(settings: Settings, share: int) -> bytes:
         share,
         asked,
     )
-    if has_batch_norm(settings.model) and changing(settings):
+    if not has_batch_norm(settings.model):
+        return msgspec.json.encode(depends)
+    if changing(settings):
         depends = (*depends, train, settings.schedule, settings.phases)
+    elif share > train.batch_size:  # a single image joins the last batch, the others have fewer
+        depends = (*depends, train.batch_size)
     return msgspec.json.encode(depends)
 
 

@@ -20,7 +20,8 @@ The rules (those without a source are batchscope's own):
 Shares refer to the unit of the budget: epochs (counted in images), steps, samples or seconds. A
 change takes effect at the first step that starts at or after its point, also within an epoch. A
 step takes the next images of the epoch's order, as many as its batch size; the last step of an
-epoch takes the rest.
+epoch takes the rest. With batch norm, which has no variance over a single image, a training that
+would meet a batch of one image at the end of an epoch joins this image to the batch before it.
 """
 
 import math
@@ -28,7 +29,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal, NamedTuple
 
-from batchscope.engine.schedule.budget import planned_steps, samples_after, steps_per_epoch
+from batchscope.engine.networks.architectures import has_batch_norm
+from batchscope.engine.schedule.budget import (
+    planned_steps,
+    samples_after,
+    steps_per_epoch,
+)
 from batchscope.engine.schedule.lr_scaling import Rates, scaled_rates, warmed_up, warmup_start
 from batchscope.engine.spec import Phase, Settings, Train
 
@@ -97,13 +103,18 @@ class Course:
         train_size: number of training images.
 
     Attributes:
+        train_size: number of training images.
+        decays: whether the rate also changes within a stage, after the warmup (cosine).
         rates: initial parameters of the optimizer.
+        joins: whether a single image at the end of an epoch joins the batch before it. This is so
+            only if batch norm would otherwise meet a batch of one image within the budget.
         total_steps, total_samples: of the budget; None if it is in seconds.
         stretches: the stages in order; empty if the budget is in seconds.
     """
 
     def __init__(self, settings: Settings, train_size: int) -> None:
-        self._train, self._schedule, self._size = settings.train, settings.schedule, train_size
+        self._schedule, self._size = settings.schedule, train_size
+        self.train_size, self.decays = train_size, settings.schedule.kind == "cosine"
         self._batch_size = min(settings.train.batch_size, train_size)
         self.rates: Rates = scaled_rates(settings, self._batch_size)
         self._budget = budget_mark(settings.train, train_size)
@@ -114,12 +125,14 @@ class Course:
         self._warmup_marks = self._batch_warmup_marks()
         self._warmup_epochs = settings.scaling.warmup_epochs
         self._warmup_start = warmup_start(settings, self.rates.lr)
-        self._warmup_steps = self._warmup_epochs * steps_per_epoch(
-            train_size, self.start.batch_size
-        )
         self.total_steps: int | None = None
         self.total_samples: int | None = None
+        self.joins = False
         self.stretches = self._walk()
+        if has_batch_norm(settings.model) and self.batch_sizes[0] > 1 and 1 in self.lengths():
+            self.joins = True
+            self.stretches = self._walk()
+        self._warmup_steps = self._warmup_epochs * self._steps_in(train_size, self.start.batch_size)
 
     @property
     def start(self) -> Stage:
@@ -144,7 +157,14 @@ class Course:
     @property
     def most_steps_an_epoch(self) -> int:
         """Return the largest possible number of steps in an epoch."""
-        return steps_per_epoch(self._size, self.batch_sizes[0])
+        return self._steps_in(self._size, self.batch_sizes[0])
+
+    @property
+    def largest(self) -> int:
+        """Return the images of the largest batch that occurs (with seconds: may occur)."""
+        if not self.joins:
+            return self.batch_sizes[-1]
+        return max(self.batch_sizes[-1], *self.lengths())
 
     def stage(self, steps: int, samples: int, seconds: float) -> Stage:
         """Return the stage of the next step after these steps, samples and seconds."""
@@ -188,6 +208,14 @@ class Course:
             lr *= least + (1 - least) * (1 + math.cos(math.pi * share)) / 2
         return lr
 
+    def rate_within(self, stretch: Stretch, steps: int) -> float:
+        """Return the learning rate of the next step after `steps` steps of a stretch.
+
+        Not for budgets in seconds.
+        """
+        samples = self._seen(stretch.samples, steps, stretch.stage.batch_size)
+        return self.rate(stretch.stage, stretch.steps + steps, samples, 0.0)
+
     def steps_at(self, share: float) -> int:
         """Return the steps after which a share of the budget is used; not for budgets in seconds.
 
@@ -207,7 +235,7 @@ class Course:
         return self.total_steps
 
     def lengths(self) -> tuple[int, ...]:
-        """Return all batch sizes that occur, including smaller last batches; the first one first.
+        """Return the images of all batches that occur, last ones of epochs too; the first first.
 
         For a budget in seconds, only those with the initial batch size.
         """
@@ -215,15 +243,15 @@ class Course:
         for stretch, after in self._with_ends():
             size, rest = stretch.stage.batch_size, self._size - stretch.samples % self._size
             steps = math.inf if after is None else after - stretch.steps
-            head = -(-rest // size)
-            if rest >= size:
+            head, epoch = self._steps_in(rest, size), self._steps_in(self._size, size)
+            if head > 1:
                 lengths[size] = None
-            if steps >= head and rest % size:
-                lengths[rest % size] = None
-            if steps > head:
+            if steps >= head:
+                lengths[rest - (head - 1) * size] = None
+            if steps > head and epoch > 1:
                 lengths[size] = None
-            if steps >= head + steps_per_epoch(self._size, size) and self._size % size:
-                lengths[self._size % size] = None
+            if steps >= head + epoch:
+                lengths[self._size - (epoch - 1) * size] = None
         return tuple(lengths)
 
     def _with_ends(self) -> list[tuple[Stretch, int | None]]:
@@ -254,17 +282,26 @@ class Course:
         size, goal = stage.batch_size, int(mark.amount)
         rest = self._size - samples % self._size
         if goal <= samples + rest:
-            return -(-(goal - samples) // size)
+            return self._steps_to_see(goal - samples, rest, size)
         whole, left = divmod(goal - samples - rest, self._size)
-        return -(-rest // size) + whole * steps_per_epoch(self._size, size) + -(-left // size)
+        epochs = whole * self._steps_in(self._size, size)
+        return self._steps_in(rest, size) + epochs + self._steps_to_see(left, self._size, size)
 
     def _seen(self, samples: int, steps: int, size: int) -> int:
         """Return the number of images seen after `steps` more steps of batch size `size`."""
         rest = self._size - samples % self._size
-        head = -(-rest // size)
-        if steps <= head:
-            return samples + min(steps * size, rest)
-        return samples + rest + samples_after(steps - head, self._size, size)
+        head = self._steps_in(rest, size)
+        if steps < head:
+            return samples + steps * size
+        return samples + rest + samples_after(steps - head, self._size, size, self.joins)
+
+    def _steps_in(self, images: int, size: int) -> int:
+        """Return the steps that the rest of an epoch, `images`, takes at batch size `size`."""
+        return steps_per_epoch(images, size, self.joins)
+
+    def _steps_to_see(self, goal: int, images: int, size: int) -> int:
+        """Return the steps until `goal` of the `images` that are left in an epoch are used."""
+        return min(-(-goal // size), self._steps_in(images, size))
 
     def _share(self, share: float) -> CoursePoint:
         """Return the point at a share (0–1) of the budget."""
@@ -318,14 +355,20 @@ def totals(settings: Settings, train_size: int) -> Totals | None:
     """Return the steps and images of a budget; None if it is in seconds."""
     if not changing(settings):
         batch_size = min(settings.train.batch_size, train_size)
-        steps = planned_steps(settings.train, train_size, batch_size)
+        joins = joins_single_image(settings, train_size)
+        steps = planned_steps(settings.train, train_size, batch_size, joins)
         if steps is None:
             return None
-        return Totals(steps, samples_after(steps, train_size, batch_size))
+        return Totals(steps, samples_after(steps, train_size, batch_size, joins))
     course = Course(settings, train_size)
     if course.total_steps is None or course.total_samples is None:
         return None
     return Totals(course.total_steps, course.total_samples)
+
+
+def joins_single_image(settings: Settings, train_size: int) -> bool:
+    """Return whether single images at the end of an epoch join the batch before: `Course.joins`."""
+    return has_batch_norm(settings.model) and Course(settings, train_size).joins
 
 
 def changing(settings: Settings) -> bool:

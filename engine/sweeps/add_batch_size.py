@@ -10,9 +10,11 @@ import tomli_w
 from batchscope.engine.data.validation_split import training_size
 from batchscope.engine.errors import UsageProblem
 from batchscope.engine.experiment.preset import Preset, parse_preset, read_toml
+from batchscope.engine.experiment.unreached import refuse_unreached
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.networks.architectures import images_together
 from batchscope.engine.planning.batch_norm import pieces, refusal
+from batchscope.engine.schedule.reached_rate import never_reached
 from batchscope.engine.spec import Configuration
 from batchscope.engine.sweeps.store import SWEEP
 
@@ -33,19 +35,20 @@ def with_batch_size(raw: dict[str, Any], size: int, state: SweepState) -> Preset
         UsageProblem: it cannot be added; the message says why.
     """
     where = f"batch size {size:,}"
-    before = parse_preset(raw, "", where)
+    before = parse_preset(raw, "", where, stored=True)
     changed = copy.deepcopy(raw)
     sizes = _sizes(changed, where)
     if size in sizes:
         raise UsageProblem(f"{where}: already in the grid")
     sizes.append(size)
-    after = parse_preset(changed, "", where)
+    after = parse_preset(changed, "", where, stored=True)
     new = added(after, {configuration.id for configuration in before.configurations})
     kept = [configuration for configuration in after.configurations if configuration not in new]
     if kept != list(before.configurations):
         raise UsageProblem(
             f"{where}: cannot be added, because existing configurations would be renamed"
         )
+    refuse_unreached(new, where)
     for configuration in new:
         _check_data(configuration, state, where)
     return after
@@ -103,6 +106,6 @@ def _check_data(configuration: Configuration, state: SweepState, where: str) -> 
     wanted = settings.memory.micro_batch_size
     micro = None if wanted == "auto" else min(wanted, size)
     together = images_together(settings.model)
-    why = refusal(pieces(settings, size, images), micro, together)
+    why = refusal(pieces(settings, images), micro, together) or never_reached(settings, images)
     if why:
         raise UsageProblem(f"{where}: {why}")

@@ -116,6 +116,17 @@ def split(images: int, held: int) -> tuple[Tensor, Tensor]:
     return order[:held].sort().values, order[held:].sort().values
 
 
+def in_batches(order: Tensor, size: int, joins: bool = False) -> tuple[Tensor, ...]:
+    """Divide the rest of an epoch's order (R, N) into batches (R, B), the last of which has fewer.
+
+    With `joins`, a last batch of one image joins the batch before it.
+    """
+    batches: tuple[Tensor, ...] = torch.split(order, size, 1)
+    if joins and len(batches) > 1 and batches[-1].shape[1] == 1:
+        return (*batches[:-2], order[:, -(size + 1) :])
+    return batches
+
+
 def epoch_order(train_size: int, seed: int, epoch: int, replacement: bool = False) -> Tensor:
     """Return the order of the images in one epoch, shape (N,).
 

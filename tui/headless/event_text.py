@@ -41,6 +41,7 @@ KINDS: dict[type, tuple[str, tuple[str, ...]]] = {
         ("trial", "epsilon", "sharpness", "loss", "seconds", "reason"),
     ),
     ev.Interpolated: ("line-drawn", ("start", "end", "seconds", "reason")),
+    ev.WeightsKept: ("weights-not-kept", ("trial", "reason")),
     ev.TrialEnded: ("trial-ended", ("trial", "status", "reason")),
     ev.TrialRetried: ("trial-retried", ("trial",)),
     ev.ConfigurationsAdded: ("trials-added", ()),

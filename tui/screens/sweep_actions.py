@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -107,9 +108,18 @@ def _outcome(state: SweepState, target: Path) -> str:
     done = sum(trial.done for trial in state.trials.values())
     count = len(state.trials) + trials_to_come(state)
     some = f"The tables hold {done} of {count} trials; the others have not ended."
-    return f"{printable(target)}\n\n" + (
-        f"The tables hold all {count} trials." if count and done == count else some
+    tables = f"The tables hold all {count} trials." if count and done == count else some
+    return f"{printable(target)}\n\n{tables}{_about_weights(state, target)}"
+
+
+def _about_weights(state: SweepState, target: Path) -> str:
+    """Return a paragraph that says how to get the final weights; empty if none are stored."""
+    if state.opened is None or not any(trial.weights for trial in state.trials.values()):
+        return ""
+    command = shlex.join(
+        ["batchscope", "--export", str(target), "--sweep", state.opened.id, "--weights"]
     )
+    return f"\n\nThe final weights are stored too; this copies them:\n{printable(command)}"
 
 
 def _plain(problem: Exception) -> str:

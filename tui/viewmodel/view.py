@@ -40,6 +40,7 @@ TOPICS: dict[type, tuple[str, ...]] = {
     ev.SweepContinued: ("trials", "log"),
     ev.SweepEnded: ("trials", "log"),
     ev.SharpnessMeasured: ("epochs", "log"),
+    ev.WeightsKept: ("log",),
     ev.Interpolated: ("lines", "log"),
 }
 APART_SECONDS = 300.0

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchscope.engine.analysis.provenance import machine_of
+from batchscope.engine.export import weights
 from batchscope.engine.export.export_reader import Exported, Number
 from batchscope.engine.export.report.settings import experiment
 from batchscope.engine.export.report.tables import (
@@ -108,7 +109,10 @@ def report_of(of: Exported, state: SweepState) -> Report:
         warnings=tuple(_warnings(manifest, state)),
         facts=tuple(_facts(manifest, state)),
         again=tuple(_again(manifest)),
-        files=tuple(sorted(path.name for path in of.folder.iterdir() if path.is_file())),
+        files=(
+            *sorted(path.name for path in of.folder.iterdir() if path.is_file()),
+            *([f"{weights.FOLDER}/"] if manifest.get("weights") else []),
+        ),
     )
 
 
@@ -185,6 +189,8 @@ def _warnings(manifest: dict[str, Any], state: SweepState) -> list[str]:
         warnings.append(
             f"{lines} of the journal could not be read, so this report may be incomplete."
         )
+    without = weights.without_weights(manifest)
+    warnings += [f"{without[0].upper()}{without[1:]}."] if without else []
     said = [line.text for line in state.log if line.level in ("warning", "error")]
     return [*warnings, *dict.fromkeys(said)][:40]
 

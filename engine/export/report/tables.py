@@ -184,10 +184,11 @@ def _noise(of: Exported) -> ReportTable:
             _end(of, at, "high"),
             of.found("noise_scale", at, "draws", style="count"),
             of.found("noise_scale", at, "sgd_noise_scale"),
+            of.found("noise_scale", at, "value_train", style="count"),
             here["reason"] or _unbounded(here),
         )
 
-    heads = ("noise scale, samples", "from", "to", "draws", "noise scale of SGD")
+    heads = ("noise scale, samples", "from", "to", "draws", "noise scale of SGD", "training set")
     return _table(
         "noise",
         "Gradient noise scale",
@@ -196,8 +197,10 @@ def _noise(of: Exported) -> ReportTable:
         row,
         "tr(Σ)/|G|² over the whole run (McCandlish et al. 2018), with Fieller's 95 % interval over "
         "the seeds; a lower end below 0 is shown as 0. The noise scale of SGD follows from the "
-        "settings alone (Smith and Le 2017) and has the unit of the learning rate.",
-        texts={0, 6},
+        "settings alone (Smith and Le 2017) and has the unit of the learning rate. The noise scale "
+        "of the training set is corrected for batches that hold no image twice: as it nears the "
+        "number of training images, the first column diverges.",
+        texts={0, 7},
     )
 
 

@@ -104,7 +104,7 @@ class Bench:
         self._images, self._device, self._limit = images, device, limit
         self._halted = halted
         self._batch_size = plan.largest
-        self._counts = pieces(settings, plan.batch_size, images.train_size)
+        self._counts = pieces(settings, images.train_size)
         self._together = images_together(settings.model)
         self._exact = exact_in_parts(settings)
         named = settings.memory.micro_batch_size != "auto"

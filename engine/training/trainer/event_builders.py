@@ -136,6 +136,7 @@ def epoch(
         last_batch_size=at.batch_size or stepper.stage.batch_size,
         validation_loss=finite_or_none(held.loss) if held else None,
         validation_accuracy=held.accuracy if held else None,
+        highest_lr=stepper.highest_lr,
         **stepper.fields(member.index),
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchscope.engine.planning.plan import Plan
+from batchscope.engine.processes.orders import WeightsOrder
 from batchscope.engine.spec import Trial
 from batchscope.engine.training.data_parallel.leader import Team
 
@@ -25,6 +26,7 @@ class TrainingJob:
             of the same trials on the same images. None: no checkpoints.
         data_digest: SHA-256 of the images.
         weights: for some trials, the folder in which to save the final weights.
+        kept: for some trials, where to keep the final weights for others to load.
         team: the workers that divide every batch of a trial; None for one worker.
     """
 
@@ -37,4 +39,5 @@ class TrainingJob:
     checkpoints: Path | None = None
     data_digest: str = ""
     weights: Mapping[str, Path] = field(default_factory=dict)
+    kept: Mapping[str, WeightsOrder] = field(default_factory=dict)
     team: Team | None = None

@@ -41,6 +41,7 @@ def take(training: TrainingState) -> bytes:
         "buffers": stack.buffers,
         "optimizer": stepper.optimizer.state_dict(),
         "lr": stepper.lr,
+        "highest_lr": stepper.highest_lr,
         "instruments": stepper.instrument_states(),
         "random": random_states(training.device),
         "micro_batch_sizes": (
@@ -77,6 +78,7 @@ def restore(training: TrainingState, payload: bytes) -> None:
         buffer.copy_(kept)
     stepper.optimizer.load_state_dict(content["optimizer"])
     stepper.lr = content["lr"]
+    stepper.highest_lr = content.get("highest_lr")
     stepper.load_instrument_states(_instrument_states(training, content))
     stepper.micro_batch_size, training.evaluator.batch_size, draw = content["micro_batch_sizes"]
     for member in training.active:

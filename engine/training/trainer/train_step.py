@@ -57,6 +57,7 @@ class Stepper:
         stage: the part of the course that the present step belongs to.
         rates: learning rate and optimizer constants after scaling, with which the optimizer began.
         lr: learning rate of the last step.
+        highest_lr: the highest so far; None after a checkpoint of an earlier version.
         layers: the layers of the network.
         instruments: the instruments that measure the steps.
         micro_batch_size: the most samples in one forward and backward pass.
@@ -79,9 +80,10 @@ class Stepper:
         self.course = Course(settings, images.train_size)
         self.stage, self.rates = self.course.start, self.course.rates
         self.lr = self.rates.lr
+        self.highest_lr: float | None = 0.0
         self._train = settings.train
         self.optimizer = build_optimizer(self.stack.weights, self._train, self.rates)
-        self.per_epoch = steps_per_epoch(images.train_size, plan.batch_size)
+        self.per_epoch = steps_per_epoch(images.train_size, plan.batch_size, self.course.joins)
         self.total_steps = self.course.total_steps
         self.slice_steps = self._slice_steps()
         self.micro_batch_size = plan.micro_batch_size
@@ -109,7 +111,7 @@ class Stepper:
             self._replay = Replay(self._take, self.stack.gradient, self.stack.buffers)
         self._start_states = self.instrument_states()
         self._start_buffers = [buffer.clone() for buffer in self.stack.buffers]
-        self._counts = pieces(settings, plan.batch_size, images.train_size)
+        self._counts = pieces(settings, images.train_size)
         self._together = images_together(settings.model)
 
     def use(self, instruments: list[Instrument]) -> None:
@@ -325,6 +327,8 @@ class Stepper:
         lr = self.course.rate(self.stage, step - 1, samples, seconds)
         if lr != self.lr or step == 1:
             self.lr = lr
+            if self.highest_lr is not None:
+                self.highest_lr = max(self.highest_lr, lr)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
 

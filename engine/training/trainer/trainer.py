@@ -14,7 +14,7 @@ from torch import Tensor
 
 from batchscope.engine.journal.events import AnyEvent, TrialStatus
 from batchscope.engine.schedule.target import has_target, is_check, is_met, target_text
-from batchscope.engine.training.batches import Images, Part, epoch_order
+from batchscope.engine.training.batches import Images, Part, epoch_order, in_batches
 from batchscope.engine.training.cancellation import Dropped, Halted, PauseGate, raise_if
 from batchscope.engine.training.trainer import event_builders
 from batchscope.engine.training.trainer.checkpointing import CheckpointWriter
@@ -125,13 +125,15 @@ class Trainer:
             order: indices of the epoch's images, shape (R, N).
 
         Yields:
-            Indices of a batch, shape (R, B); B is the batch size of the present stage.
+            Indices of a batch, shape (R, B); B is the batch size of the present stage, and may
+            differ in the last batch of the epoch.
         """
         at, stepper = self.training.at, self.training.stepper
         while not at.over and at.epoch_samples < order.shape[1]:
             stage = stepper.course.stage(at.steps, at.samples, self._seconds())
             stepper.enter(stage)
-            for batch in torch.split(order[:, at.epoch_samples :], stage.batch_size, 1):
+            left, joins = order[:, at.epoch_samples :], stepper.course.joins
+            for batch in in_batches(left, stage.batch_size, joins):
                 yield batch
                 if at.over or not stage.lasts(at.steps, at.samples, self._seconds()):
                     break

@@ -202,16 +202,37 @@ def test_batch_norm_is_only_cut_for_memory_and_reports_it(lab: Lab) -> None:
     assert [bool(re.search(told, row["reason"])) for row in chosen] == [False, True]
 
 
-def test_batch_norm_with_a_single_image_is_rejected_before_the_first_step(lab: Lab) -> None:
-    """1,437 = 4 × 359 + 1."""
+def test_batch_norm_joins_a_single_image_to_the_last_batch(lab: Lab) -> None:
+    """1,437 = 4 × 359 + 1: an epoch has four steps, the last of them on 360 images."""
     export = lab.root / "export"
-    words = sets("seeds=1", "train.epochs=1", "grid.batch_size=[64, 359]", "model.batch_norm=true")
+    words = sets("seeds=2", "train.epochs=2", "grid.batch_size=[64, 359]", "model.batch_norm=true")
+    outcome = lab.run("--export", str(export), "--preset", "quickstart", *words)
+    assert outcome.code == 0
+    rows = [row for row in table(export, "trials.csv") if row["batch_size"] == "359"]
+    assert [(row["steps"], row["samples"]) for row in rows] == [("8", "2874")] * 2
+    assert [(row["micro_batch_size"], row["batch_norm_size"]) for row in rows] == [
+        ("360", "359")
+    ] * 2
+    plans = [event["plan"] for event in raw_events(export, "plan")]
+    (reason,) = {plan["reason"] for plan in plans if plan["batch_size"] == 359}
+    assert "last batch has 360 images" in reason
+    again = lab.run("--export", str(lab.root / "again"), "--preset", str(export / "sweep.toml"))
+    assert again.code == 0
+    figures = ("train_loss", "test_loss", "distance_from_init")
+    assert [[row[key] for key in figures] for row in table(lab.root / "again", "trials.csv")] == [
+        [row[key] for key in figures] for row in table(export, "trials.csv")
+    ]
+
+
+def test_micro_batches_must_leave_no_image_of_a_joined_batch(lab: Lab) -> None:
+    export = lab.root / "export"
+    words = sets("seeds=1", "train.epochs=1", "grid.batch_size=[359]", "model.batch_norm=true")
+    words += sets("memory.micro_batch_size=359")
     outcome = lab.run("--export", str(export), "--preset", "quickstart", *words)
     assert outcome.code == 1
-    fine, refused = table(export, "trials.csv")
-    assert (fine["status"], refused["status"]) == ("finished", "failed")
-    assert "an epoch ends in a batch of one: choose another train.batch_size" in refused["reason"]
-    assert [event["trial"] for event in raw_events(export, "started")] == ["b64-s0"]
+    (refused,) = table(export, "trials.csv")
+    assert "micro-batches of 359 leave one of 360 images alone" in refused["reason"]
+    assert "such as 357" in refused["reason"]
 
 
 @pytest.mark.parametrize(

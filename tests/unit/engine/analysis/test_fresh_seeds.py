@@ -190,7 +190,8 @@ def test_the_fresh_seeds_stand_for_the_choice() -> None:
     means = {name: mean.mean for name, mean in bars(state, "test_accuracy").items()}
     assert means == {name: pytest.approx(fmean([0.502, 0.503, 0.504])) for name in FRESH}
     (verdict,) = judge(state)
-    assert (verdict.n, verdict.effect) == (3, pytest.approx(0.0))
+    assert verdict.n == 3
+    assert verdict.effect == pytest.approx(0.0)
     assert not verdict.provisional
     assert recommendation(state).startswith("No clear winner")
     rows = {row["trial"]: row["selected"] for row in trial_rows(state)}
@@ -220,7 +221,8 @@ def test_a_claim_that_names_a_candidate_reaches_the_seeds_of_the_choice(asked: A
     state = sweep(Claim(statement="s", measure="test_accuracy", **asked))
     confirm(state, [0.7] * 3, [0.6] * 3)
     (verdict,) = judge(state)
-    assert (verdict.n, verdict.effect) == (2, pytest.approx(0.49 + 0.0005))
+    assert verdict.n == 2
+    assert verdict.effect == pytest.approx(0.49 + 0.0005)
 
 
 def test_a_trend_over_what_is_selected_compares_the_candidates() -> None:
@@ -231,7 +233,8 @@ def test_a_trend_over_what_is_selected_compares_the_candidates() -> None:
     state = tuned(values, claim, after=3, test={(8, 0.01): 0.3, (8, 0.1): 0.4})
     confirm(state, [0.7] * 3)
     (verdict,) = judge(state)
-    assert (verdict.n, verdict.effect) == (2, pytest.approx(0.1))
+    assert verdict.n == 2
+    assert verdict.effect == pytest.approx(0.1)
 
 
 SIZES = (8, 32, 128, 512)
@@ -239,11 +242,8 @@ SIZES = (8, 32, 128, 512)
 
 def to_target(after: int) -> SweepState:
     """Steps of the chosen rate: 90, 92 where it was chosen, 94, 96, 98 afterwards."""
-    found: dict[tuple[int, float], list[Value]] = {
-        (size, rate): values
-        for size in SIZES
-        for rate, values in ((0.1, [0.9, 0.92]), (1.0, [0.95, 0.97]))
-    }
+    rates: dict[float, list[Value]] = {0.1: [0.9, 0.92], 1.0: [0.95, 0.97]}
+    found = {(size, rate): values for size in SIZES for rate, values in rates.items()}
     return tuned(found, by="steps_to_target", target_accuracy=0.4, after=after)
 
 

@@ -18,7 +18,7 @@ from batchscope.engine.journal import events as ev
 from batchscope.engine.spec import Data, Model
 from tests.unit.engine.comparison_fixtures import ONE, OTHER, aimed, images, side
 from tests.unit.engine.findings_fixtures import TEST_SIZE, Ended, configuration
-from tests.unit.engine.tuning_fixtures import tuned
+from tests.unit.engine.tuning_fixtures import confirm, tuned
 
 
 def found(
@@ -215,6 +215,22 @@ def chosen_from(best: float, id: str) -> Opened:
     held = {(8, lr): (0.9 if lr == best else 0.5,) * 2 for lr in (0.1, 0.2)}
     held |= {(64, 0.1): (0.9, 0.9), (64, 0.2): (0.5, 0.5)}
     return Opened(written=id, id=id, state=tuned(held), phase="finished", versions={}, damaged=0)
+
+
+def test_fresh_seeds_are_compared_with_those_of_a_choice_as_independent_ones() -> None:
+    """A was chosen on seeds 0 to 2 and is compared on them; B on its fresh seeds 3 to 5."""
+    held = {(8, lr): (0.9 if lr == 0.1 else 0.5,) * 3 for lr in (0.1, 0.2)}
+    a, b = tuned(held, test={(8, 0.1): 0.9}), tuned(held, after=3)
+    confirm(b, [0.9] * 3)
+    more: dict[str, Any] = {"phase": "finished", "versions": {}, "damaged": 0}
+    of = compare(*(Opened(written=i, id=i, state=s, **more) for i, s in (("a", a), ("b", b))))
+    (row,) = of.rows
+    assert (row.label, row.a, row.b) == ("8", "b8-lr0.1", "b8-chosen")
+    assert (row.test_accuracy.method, row.test_accuracy.n) == ("Welch's t", 3)
+    wanted = stats.ttest_ind([0.503, 0.504, 0.505], [0.9, 0.901, 0.902], equal_var=False)
+    assert row.test_accuracy.p == pytest.approx(wanted.pvalue, rel=0.05), "rounding adds a little"
+    (said,) = (each for each in of.remarks if "flatters" in each)
+    assert said.startswith("A ")
 
 
 def test_of_candidates_the_chosen_ones_are_compared() -> None:

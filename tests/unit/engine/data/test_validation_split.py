@@ -207,10 +207,10 @@ def test_a_share_is_below_one() -> None:
 def test_batch_norm_checks_the_last_batch_of_the_remaining_images(
     prepared: Prepared,
 ) -> None:
-    """38 images in batches of 37 would leave one."""
+    """38 images in batches of 37 would leave one: it joins them."""
     model = Model(name="mlp", hidden=(5,), batch_norm=True)
     trial = make_trial(Train(batch_size=37, lr=0.1, epochs=1), model, memory=Memory())
     data = Data(name="digits", validation=HELD / IMAGES)
     size = sizes.training_size(data, prepared.train)
     assert make_plan(trial, size, 1).batch_size == 37
-    assert pieces(trial.settings, 37, size) == (37, 1)
+    assert pieces(trial.settings, size) == (38,)

@@ -63,7 +63,7 @@ def coarse_sides(random: np.random.Generator, n: int) -> str:
     """Accuracies on 360 images that spread by little more than one image."""
     image = 1 / 360
     drawn = (np.round(random.normal(345, 1.3, n)) * image for _ in range(2))
-    left, right = (side(values, b"", image**2 / 12) for values in drawn)
+    left, right = (side(values, b"", image**2 / 4) for values in drawn)
     return direction(estimated(left, right), 1).word
 
 
@@ -98,7 +98,7 @@ def coarse_beside_its_mean(random: np.random.Generator, n: int) -> str:
     """Accuracies on 360 images with a mean between two possible values."""
     image = 1 / 360
     values = np.round(random.normal(345.3, 1.3, n)) * image
-    return direction(beside(values, 345.3 * image, image**2 / 12), -1).word
+    return direction(beside(values, 345.3 * image, image**2 / 4), -1).word
 
 
 def just_beside(random: np.random.Generator, n: int) -> str:

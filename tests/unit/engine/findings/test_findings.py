@@ -97,7 +97,7 @@ def test_named_findings_by_hand() -> None:
 def test_figures_that_come_in_steps_say_how_coarse_they_are() -> None:
     state = sweep([(configuration(8, target_accuracy=0.9), [0.9]), (configuration(64), [0.9])])
     to_target, plain = state.trials["b8-s0"], state.trials["b64-s0"]
-    image = 1 / TEST_SIZE**2 / 12
+    image = 1 / TEST_SIZE**2 / 4
     for trial, measure, variance in (
         (plain, "test_accuracy", image),
         (plain, "generalization_gap", 2 * image),
@@ -105,9 +105,9 @@ def test_figures_that_come_in_steps_say_how_coarse_they_are() -> None:
         (plain, "steps", 0),
         (plain, "epoch_seconds", 0),
         (plain, "training_seconds", 0),
-        (to_target, "epochs", 1 / 12),
-        (to_target, "steps", 100 / 12),
-        (to_target, "samples", 80**2 / 12),
+        (to_target, "epochs", 1 / 4),
+        (to_target, "steps", 100 / 4),
+        (to_target, "samples", 80**2 / 4),
     ):
         assert rounding_variance(state, trial, measure, 5.0) == pytest.approx(variance)
 

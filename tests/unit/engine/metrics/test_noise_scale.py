@@ -2,9 +2,11 @@
 
 import pytest
 
-from batchscope.engine.analysis.noise_scales import noise_scales
+from batchscope.engine.analysis.noise_scales import noise_scales, ratio_interval
 from batchscope.engine.analysis.tables import epoch_rows, trial_rows
-from batchscope.engine.metrics.noise_scale import sgd_noise_scale
+from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.noise_scale import noise_pairs, sgd_noise_scale
+from batchscope.engine.metrics.registry import value_of
 from batchscope.engine.spec import Train
 from tests.unit.engine.findings_fixtures import TRAIN_SIZE, Ended, configuration, record, sweep
 
@@ -50,3 +52,66 @@ def test_tables_and_findings_have_it() -> None:
     (found,) = noise_scales(state)
     assert found.value == pytest.approx(5)
     assert found.sgd_noise_scale == row["sgd_noise_scale"]
+
+
+def drawn_sweep(*signals: float, **train: object) -> SweepState:
+    """Return a sweep of one configuration with a trace of 10 and these signals, one a seed."""
+    ends = [
+        Ended(records=(record(0.9, noise_trace=10.0, noise_signal=signal, noise_draws=4),))
+        for signal in signals
+    ]
+    return sweep([(configuration(8, seeds=len(ends), **train), ends)])
+
+
+def test_the_noise_of_the_training_set_in_every_table() -> None:
+    state = drawn_sweep(2.0, -0.1, 1.0)
+    rows, epochs = list(trial_rows(state)), list(epoch_rows(state))
+    for found in (rows, epochs):
+        assert [row["noise_signal_train"] for row in found] == pytest.approx(
+            [signal + 10 / TRAIN_SIZE for signal in (2.0, -0.1, 1.0)]
+        )
+        assert [row["noise_scale_train"] for row in found] == pytest.approx(
+            [10 / (signal + 10 / TRAIN_SIZE) for signal in (2.0, -0.1, 1.0)]
+        )
+    assert [row["noise_scale"] for row in rows] == [5.0, None, 10.0]
+    assert rows[0]["noise_scale_train"] == pytest.approx(1 / (1 / 5 + 1 / TRAIN_SIZE))
+    (found,) = noise_scales(state)
+    signal = 2.9 / 3
+    assert found.value == pytest.approx(10 / signal)
+    assert found.value_train == pytest.approx(10 / (signal + 10 / TRAIN_SIZE))
+    assert found.signal_train == pytest.approx(signal + 10 / TRAIN_SIZE)
+    pairs = [noise_pairs(state, trial) for trial in state.replicates("b8")]
+    corrected = [pair.of_training for pair in pairs if pair and pair.of_training]
+    ends = ratio_interval([(one.trace, one.signal) for one in corrected])
+    assert (found.low_train, found.high_train) == ends
+    assert [pair.of_batches.signal for pair in pairs if pair] == [2.0, -0.1, 1.0]
+
+
+def test_claims_can_measure_the_noise_of_the_training_set() -> None:
+    state = drawn_sweep(2.0)
+    (trial,) = (one for one in state.replicates("b8") if one.done)
+    assert value_of(state, trial, "noise_scale_train") == pytest.approx(10 / 2.125)
+    assert value_of(state, trial, "noise_signal_train") == pytest.approx(2.125)
+
+
+def test_with_replacement_nothing_is_added() -> None:
+    state = drawn_sweep(2.0, sampling="with-replacement")
+    row = next(iter(trial_rows(state)))
+    assert (row["noise_scale"], row["noise_scale_train"], row["noise_signal_train"]) == (5, 5, 2)
+    (found,) = noise_scales(state)
+    assert (found.value_train, found.signal_train) == (found.value, found.signal)
+
+
+def test_where_even_that_of_the_training_set_is_undetermined() -> None:
+    (found,) = noise_scales(drawn_sweep(-5.0, -6.0))
+    assert (found.value_train, found.low_train, found.high_train) == (None, None, None)
+    assert found.signal_train == pytest.approx(-5.5 + 10 / TRAIN_SIZE)
+    assert "∇L_train" in found.reason_train
+    assert "not positive" in found.reason_train
+
+
+def test_unmeasured_noise_has_no_pairs() -> None:
+    state = sweep([(configuration(1), [0.9])])
+    (trial,) = (one for one in state.replicates("b1") if one.done)
+    assert noise_pairs(state, trial) is None
+    assert value_of(state, trial, "noise_signal_train") is None

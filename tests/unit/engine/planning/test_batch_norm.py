@@ -71,12 +71,20 @@ def test_the_largest_cut(counts: list[int], most: int) -> None:
         (50, {"steps": 3}, (50, 29)),
         (50, {"seconds": 1.0}, (50, 29)),
         (129, {"epochs": 1}, (129,)),
+        (64, {"epochs": 1}, (64, 65)),  # a single image joins the second batch
+        (64, {"steps": 2}, (64,)),  # and does not where it is never met
+        (64, {"steps": 3}, (64, 65)),
+        (64, {"samples": 128}, (64,)),
+        (64, {"samples": 129}, (64, 65)),
+        (64, {"seconds": 1.0}, (64, 65)),
+        (128, {"epochs": 1}, (129,)),
+        (1, {"epochs": 1}, (1,)),
     ],
 )
 def test_batches_that_are_cut(batch_size: int, budget: Budget, expected: tuple[int]) -> None:
-    assert pieces(asked(batch_size, budget), batch_size, 129) == expected
+    assert pieces(asked(batch_size, budget), 129) == expected
     plain = asked(batch_size, budget, replace(MLP, batch_norm=False))
-    assert pieces(plain, batch_size, 129) == ()
+    assert pieces(plain, 129) == ()
 
 
 @pytest.mark.parametrize(
@@ -89,6 +97,9 @@ def test_batches_that_are_cut(batch_size: int, budget: Budget, expected: tuple[i
         ((64, 1), None, "an epoch ends in a batch of one"),
         ((1,), None, "the batch is one"),
         ((50, 29), 1, "micro-batches of 1 leave one of 50 images"),
+        ((4, 5), 4, "micro-batches of 4 leave one of 5 images alone: choose another memory.micro"),
+        ((4, 5), 4, "such as 5"),
+        ((359, 360), 359, "such as 357"),
         ((), 1, None),
     ],
 )

@@ -12,6 +12,7 @@ from batchscope.engine.schedule.course import Course, totals
 from batchscope.engine.spec import Data, Model, Phase, Scaling, Schedule, Settings, Train
 
 DATA, MODEL = Data(name="digits"), Model(name="mlp")
+NORMED = Model(name="mlp", batch_norm=True)
 
 
 def asked(
@@ -19,10 +20,11 @@ def asked(
     schedule: Schedule | None = None,
     *phases: Phase,
     scaling: Scaling | None = None,
+    model: Model = MODEL,
 ) -> Settings:
     return Settings(
         data=DATA,
-        model=MODEL,
+        model=model,
         train=msgspec.convert({"lr": 1.0, **train}, Train),
         schedule=schedule or Schedule(),
         scaling=scaling or Scaling(),
@@ -47,7 +49,9 @@ def walk(course: Course, train_size: int, seconds_a_step: float = 1.0) -> Walked
         stage = course.stage(*so_far)
         found.rates.append(course.rate(stage, *so_far))
         found.epochs.append(samples // train_size + 1)
-        found.sizes.append(min(stage.batch_size, train_size - samples % train_size))
+        left = train_size - samples % train_size
+        joined = course.joins and left == stage.batch_size + 1
+        found.sizes.append(left if joined else min(stage.batch_size, left))
         samples += found.sizes[-1]
     return found
 
@@ -305,14 +309,19 @@ budgets = st.one_of(
     st.fixed_dictionaries({"samples": st.integers(1, 200)}),
 )
 courses = st.builds(
-    lambda budget, size, schedule, changes, warmup: asked(
-        {"batch_size": size, **budget}, schedule, *changes, scaling=Scaling(warmup_epochs=warmup)
+    lambda budget, size, schedule, changes, warmup, model: asked(
+        {"batch_size": size, **budget},
+        schedule,
+        *changes,
+        scaling=Scaling(warmup_epochs=warmup),
+        model=model,
     ),
     budgets,
     sizes,
     schedules,
     phases,
     st.sampled_from([0.0, 1.5]),
+    st.sampled_from([MODEL, NORMED]),
 )
 
 
@@ -328,8 +337,30 @@ def test_the_plan_equals_a_step_by_step_walk(of: Settings, train_size: int) -> N
     assert course.lengths()[0] == found.sizes[0]
     an_epoch = [found.epochs.count(epoch) for epoch in set(found.epochs)]
     assert max(an_epoch) <= course.most_steps_an_epoch
-    assert max(found.sizes) <= course.batch_sizes[-1] <= train_size
+    assert max(found.sizes) <= course.largest <= train_size
+    assert course.largest - course.batch_sizes[-1] in ((0, 1) if course.joins else (0,))
     assert all(0 < rate <= 1 for rate in found.rates)
+
+
+@settings(deadline=None, max_examples=400)
+@given(courses, sizes)
+def test_a_single_image_joins_only_where_batch_norm_would_meet_it(
+    of: Settings, train_size: int
+) -> None:
+    plain = msgspec.structs.replace(of, model=MODEL)
+    normed = msgspec.structs.replace(of, model=NORMED)
+    before = walk(Course(plain, train_size), train_size).sizes
+    course = Course(normed, train_size)
+    after = walk(course, train_size).sizes
+    assert not Course(plain, train_size).joins
+    if 1 not in before:
+        assert not course.joins
+        assert after == before
+    elif course.joins:
+        assert 1 not in after
+        assert max(after) <= course.largest
+    else:
+        assert 1 in course.batch_sizes, "a batch size of one is refused, not joined"
 
 
 @settings(deadline=None, max_examples=200)

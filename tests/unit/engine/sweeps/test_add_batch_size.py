@@ -113,7 +113,7 @@ def test_why_a_batch_size_cannot_be_added(more: str, size: int, why: str) -> Non
     ("size", "micro", "why"),
     [
         (1, '"auto"', "batch norm (model.batch_norm) has no variance"),
-        (359, '"auto"', "an epoch ends in a batch of one"),
+        (359, "359", "micro-batches of 359 leave one of 360"),
         (31, "15", "micro-batches of 15 leave one of 31"),
     ],
 )
@@ -190,3 +190,10 @@ def test_added_configurations_add_their_trials_once() -> None:
     assert "1 trial of batch size 64" in state.log[-1].text
     state.fold([started(B64), ended(B64)])
     assert state.count("finished") == 1
+
+
+def test_a_batch_size_that_leaves_a_single_image_can_be_added() -> None:
+    """1,437 = 4 × 359 + 1: the image joins the last batch."""
+    base = BASE.replace('name = "mlp"', 'name = "mlp"\nbatch_norm = true')
+    after = with_batch_size(raw("", base), 359, SweepState().fold([READY]))
+    assert 359 in {each.settings.train.batch_size for each in after.configurations}

@@ -27,7 +27,16 @@ def shown(cell: Cell) -> str | None:
 
 
 def test_an_interval_is_shown(tmp_path: Path) -> None:
-    assert [shown(cell) for cell in row(tmp_path)] == ["8", "117", "60", "800", "30", None, ""]
+    assert [shown(cell) for cell in row(tmp_path)] == [
+        "8",
+        "117",
+        "60",
+        "800",
+        "30",
+        None,
+        "99",
+        "",
+    ]
 
 
 def test_no_noise_scale_is_shown_below_0(tmp_path: Path) -> None:
@@ -37,8 +46,8 @@ def test_no_noise_scale_is_shown_below_0(tmp_path: Path) -> None:
 def test_a_missing_interval_has_its_reason(tmp_path: Path) -> None:
     found = row(tmp_path, low=None, high=None)
     assert found[2] is found[3] is None
-    assert "|G|²" in str(found[6])
+    assert "|G|²" in str(found[7])
     alone = row(tmp_path, low=None, high=None, n=1)
-    assert "one seed" in str(alone[6])
+    assert "one seed" in str(alone[7])
     unknown = row(tmp_path, value=None, low=None, high=None, reason="more draws are needed")
-    assert unknown[6] == "more draws are needed"
+    assert unknown[7] == "more draws are needed"
