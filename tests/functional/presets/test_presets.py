@@ -13,7 +13,8 @@ from tests.dictionary import check_export
 from tests.functional.lab import Lab
 from tests.functional.report_pages import Page, check_numbers
 
-FEWER_EPOCHS = 2
+FEWER = {"epochs": 2, "warmup_epochs": 0.5}
+"""What cells have instead of their own: other than the one epoch, and a warmup that ends in it."""
 REDUCED = ("data.name=digits", "train.epochs=1")
 SEEDS = {"bias-variance": 3}
 """Two seeds are enough elsewhere; error is parted over three."""
@@ -38,9 +39,10 @@ def reduced(name: str) -> list[str]:
         assignments.append(NARROW)
     if "select" in raw:
         assignments.append(f"select.seeds_after={seeds_of(name)}")
-    cells = raw.get("cells", [])
-    if any("epochs" in cell for cell in cells):
-        fewer = [{**cell, "epochs": FEWER_EPOCHS} if "epochs" in cell else cell for cell in cells]
+    fewer = [
+        {key: FEWER.get(key, value) for key, value in cell.items()} for cell in raw.get("cells", [])
+    ]
+    if fewer != raw.get("cells", []):
         assignments.append(f"cells={literal(fewer)}")
     return [part for assignment in assignments for part in ("--set", assignment)]
 
