@@ -8,7 +8,8 @@ import pytest
 from batchscope.engine.export.export_reader import Exported, Range, Values, rounded
 from batchscope.engine.export.report.claim_values import claim_values
 from batchscope.engine.export.report.content import LONGEST_REMARK, shortened, tally
-from batchscope.engine.findings.claim_verdicts import Verdict, Word
+from batchscope.engine.findings.claim_verdicts import Verdict
+from batchscope.engine.findings.decisions import Word
 from batchscope.engine.findings.findings import document
 from tests.unit.engine.findings_fixtures import Ended, comparison, configuration, sweep
 
@@ -95,7 +96,10 @@ def test_a_remark_that_names_hundreds_is_cut_at_a_word() -> None:
 
 def test_the_values_behind_a_claim_name_seeds_bounds_and_places(tmp_path: Path) -> None:
     aims = [configuration(size, seeds=3, target_accuracy=0.85) for size in (8, 64)]
-    ends = [[0.9, 0.8, 0.9], [0.9, 0.9, Ended(status="diverged")]]
+    ends: list[list[float | Ended]] = [
+        [0.9, 0.8, 0.9],
+        [0.9, 0.9, Ended(status="diverged")],
+    ]
     pairs = list(zip(aims, ends, strict=True))
     state = sweep(pairs, comparison("less", measure="steps_to_target"))
     (tmp_path / "findings.json").write_text(json.dumps(document(state)))
