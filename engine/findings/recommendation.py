@@ -6,8 +6,8 @@ of these must hold, so a configuration needs no adjustment for their number (int
 test, Berger 1982). Several configurations are tested in this way, and one of them is always the
 best, so their p values are adjusted by Holm's procedure for one fewer than there are (Shaffer
 1986). Then a configuration that is worse than another by more than the margin is recommended with a
-probability of at most 0.05. Of several that hold, the fastest is recommended; without times that
-can be compared, the most accurate.
+probability of at most 0.05. Of several that hold, the one with the shortest mean training time is
+recommended, which is not tested; without times that can be compared, the most accurate.
 
 A configuration with a trial that diverged or failed is left out: a mean over the surviving seeds
 would flatter it, and a reader who follows the advice may get another seed. Two seeds are too few
@@ -170,7 +170,7 @@ def _preferred(state: SweepState, chosen: list[_Candidate]) -> tuple[_Candidate,
         why = f"whose times cannot be compared: {_unlike(sizes)}"
         return accurate, f", and the highest of those that are ({which}), {why}"
     fastest = min(chosen, key=lambda each: _seconds(state, each))
-    return fastest, f", and it is the fastest of those that are ({which})"
+    return fastest, f", and its mean training time is the shortest of those that are ({which})"
 
 
 def _not_shown(known: list[_Candidate], margin: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from batchscope.engine.analysis.figures import kin, preferred
 from batchscope.engine.export.export_reader import ExportedFindings
@@ -31,8 +32,10 @@ WIDEST, ALONE = 1.3, 3.0
 INTERVAL = "Whiskers are intervals of coverage 0.95 by Student's t over the seeds"
 
 
-SINGLE: dict[str, Any] = {"marker": ".", "ms": 4, "alpha": 0.5, "ls": "none", "mew": 0}
+SINGLE: dict[str, Any] = {"marker": ".", "ms": 5, "alpha": 0.7, "ls": "none", "mew": 0}
 """The style of the value of a single seed."""
+ASIDE = 6.0
+"""How far single seeds are drawn to the right of their mean, in points."""
 
 
 class Picture(NamedTuple):
@@ -175,11 +178,13 @@ def dots(
         if len({cast.size(name) for name in family if name in means}) == len(at):
             axes.plot(*zip(*at, strict=True), color=FAINT, lw=0.9, zorder=1) if at else None
     handles: list[Artist] = []
+    aside = axes.transData + ScaledTranslation(ASIDE / 72, 0.0, axes.figure.dpi_scale_trans)
     for name, x in places.items():
         mean, style = means[name], cast.look(name)
         centre = mean.mean * factor
         seeds = [value * factor for value in (singles or {}).get(name, ())]
-        axes.plot([x] * len(seeds), seeds, color=style.colour, zorder=2, **SINGLE)
+        axes.plot([x] * len(seeds), seeds, color=style.colour, transform=aside, zorder=2, **SINGLE)
+        axes.plot([x] * len(seeds), seeds, ls="none")  # invisible, for the limits of the axes
         ends = [[0.0], [0.0]]
         if mean.low is not None and mean.high is not None:
             ends = [[centre - mean.low * factor], [mean.high * factor - centre]]

@@ -54,7 +54,9 @@ def _picture(cast: Cast, metric: TrialMetric, plot: Plot, means: dict[str, Mean]
     note = f" {sentence}. {NARROW}{note}" if sentence else note
     missing = "" if timed else cast.missing(means)
     points = "seeds or stacks" if any(size > 1 for size in shared.values()) else "seeds"
-    caption = f"{plot.caption} {INTERVAL}; small points are single {points}.{missing}{note}"
+    caption = (
+        f"{plot.caption} {INTERVAL}; small points beside them are single {points}.{missing}{note}"
+    )
     return Picture(plot.name, plot.title, caption, figure)
 
 

@@ -7,11 +7,11 @@ from batchscope.engine.analysis.provenance import machine_of
 from batchscope.engine.analysis.statistics import LEVEL
 from batchscope.engine.export import weights
 from batchscope.engine.export.export_reader import Exported, Number
+from batchscope.engine.export.report.claim_values import claim_values
 from batchscope.engine.export.report.settings import experiment
 from batchscope.engine.export.report.tables import (
     ODD,
     ReportTable,
-    claim_values,
     memory_plan,
     odd_trials,
     tables,

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchscope.engine.analysis.stack_times import NARROW, stack_mark, stack_note
-from batchscope.engine.export.export_reader import Cell, Exported, Values
-from batchscope.engine.findings.seed_text import in_order, missing_text, value_unit
+from batchscope.engine.export.export_reader import Cell, Exported
 from batchscope.engine.metrics.collapse import collapse_remark
 
 MOST_ROWS, MOST_TRIALS = 60, 300
@@ -54,45 +53,6 @@ def tables(of: Exported) -> Iterator[ReportTable]:
             yield made
 
 
-def claim_values(of: Exported) -> ReportTable:
-    """Build the table of the values behind each claim, seed by seed."""
-    sides = [
-        (at, index, claim, side)
-        for at, claim in enumerate(of.document.claims)
-        for index, side in enumerate(claim.sides)
-    ]
-
-    def row(which: int) -> tuple[Cell, ...]:
-        at, index, claim, side = sides[which]
-        every = [abs(value) for each in claim.sides for _, value, _ in in_order(each)]
-        unit, factor = value_unit(claim.measure, max(every, default=0.0))
-        style = "percent" if unit == "%" else f"times {factor!r}"
-        found = []
-        for seed, _, bound in in_order(side):
-            path = ("claims", at, "sides", index, "above" if bound else "values", seed)
-            number = of.found(*path, style=style)
-            found += [(">" if bound else "", number)] if number else []
-        known = ", ".join([claim.measure, *([unit] if unit else [])])
-        return (
-            claim.statement if index == 0 else "",
-            side.name,
-            known,
-            Values(tuple(found)),
-            missing_text(side),
-        )
-
-    return _table(
-        "values",
-        "Values of the seeds",
-        ("claim", "side or level", "measure", "values in the order of the seeds", "remarks"),
-        len(sides),
-        row,
-        "The values that each verdict is based on. Replicates that share a time have one value for "
-        "each stack. “>” marks a target that was missed: its cost is above that.",
-        texts={0, 1, 2, 3, 4},
-    )
-
-
 def _configurations(of: Exported) -> ReportTable:
     """Build the table of results by configuration."""
     rows = of.findings["findings"]["configurations"]
@@ -119,7 +79,7 @@ def _configurations(of: Exported) -> ReportTable:
         return (label, f"{seeds}; {fell}" if fell else seeds, *means)
 
     note = stack_note([each.get("stacked", 1) for each in rows])
-    return _table(
+    return table_of(
         "configurations",
         "Results by configuration",
         ("configuration", "finished seeds", *(head for _, head, _ in columns)),
@@ -152,7 +112,7 @@ def _critical(of: Exported) -> ReportTable:
             rows[at]["regime"] + ("" if sure else " (perhaps)"),
         )
 
-    return _table(
+    return table_of(
         "critical",
         "Cost to reach the target",
         (
@@ -187,7 +147,7 @@ def _pareto(of: Exported) -> ReportTable:
             where,
         )
 
-    return _table(
+    return table_of(
         "pareto",
         "Training time against test accuracy",
         ("configuration", "training, s", "test accuracy, %", "front"),
@@ -217,7 +177,7 @@ def _parts(of: Exported) -> ReportTable:
         return (rows[at]["label"], of.cell(name, at, "seeds", "count"), *cells)
 
     heads = [head for part in parts for head in (f"{part.replace('_', ' ')}, %", "±")]
-    return _table(
+    return table_of(
         "parts",
         "Bias and variance of the test error",
         ("configuration", "seeds", *heads),
@@ -246,7 +206,7 @@ def _noise(of: Exported) -> ReportTable:
         )
 
     heads = ("noise scale, samples", "from", "to", "draws", "noise scale of SGD", "training set")
-    return _table(
+    return table_of(
         "noise",
         "Gradient noise scale",
         ("configuration", *heads, "remarks"),
@@ -332,7 +292,7 @@ def _drawn(
 
     names = [name.replace("_", " ") for name in figures]
     all_heads = ("configuration", "share of the budget", *heads, *names)
-    return _table(key, title, all_heads, len(rows), row, about)
+    return table_of(key, title, all_heads, len(rows), row, about)
 
 
 def memory_plan(of: Exported) -> ReportTable:
@@ -359,7 +319,7 @@ def memory_plan(of: Exported) -> ReportTable:
             here["reason"],
         )
 
-    return _table(
+    return table_of(
         "memory",
         "Memory plan",
         (
@@ -414,7 +374,7 @@ def trials(of: Exported) -> ReportTable:
         return (rows[at]["trial"], rows[at]["status"], *cells)
 
     heads = ("trial", "status", *(head for _, head, _ in columns))
-    return _table(
+    return table_of(
         "trials",
         "Trials",
         heads,
@@ -434,10 +394,10 @@ def odd_trials(of: Exported) -> ReportTable:
         return rows[at]["trial"], rows[at]["status"], rows[at]["reason"]
 
     heads = ("trial", "status", "reason")
-    return _table("odd", "Trials that did not finish", heads, len(rows), row, texts={0, 1, 2})
+    return table_of("odd", "Trials that did not finish", heads, len(rows), row, texts={0, 1, 2})
 
 
-def _table(
+def table_of(
     key: str,
     title: str,
     heads: tuple[str, ...],

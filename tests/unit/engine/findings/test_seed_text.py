@@ -16,7 +16,7 @@ def texts(of: Verdict) -> list[str]:
 
 
 def test_accuracies_are_in_percent_and_lost_trials_are_named() -> None:
-    ends = [0.95, 0.1, Ended(status="diverged"), 0.9612]
+    ends: list[float | Ended] = [0.95, 0.1, Ended(status="diverged"), 0.9612]
     state = sweep(
         [(configuration(8, seeds=4), ends), (configuration(64), [0.9, 0.91, 0.92])],
         comparison("greater"),
