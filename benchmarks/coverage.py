@@ -11,10 +11,16 @@ heavy-tailed (t with 4 degrees of freedom); partly shared by all trials of a bat
 badly chosen learning rate. The program prints the share of intervals that cover 150, for batchscope
 and for the percentile bootstrap over the seeds (300 draws, every fifth repetition), the share of
 our intervals with two finite ends, and the median ratio of the upper end to the lower end.
+
+Below, the same for a sweep with `[select]`: each of five batch sizes has up to four learning rates
+that are equally good, the one with the fewest mean steps over three seeds is chosen, and the curve
+is fitted to these seeds or to five fresh ones (`select.seeds_after`). The program prints the
+coverage and by how much the mean steps of the chosen rates deviate from the true mean.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,8 +112,59 @@ def measured(noise: Noise, count: int, seeds: int, repetitions: int) -> list[flo
     return [*shares, float(np.median(ratios))]
 
 
+class Judged(NamedTuple):
+    """Coverage of the interval, and the relative error of the mean steps, averaged."""
+
+    coverage: float
+    bias: float
+
+
+def after_selection(
+    spread: float,
+    repetitions: int,
+    rates: Sequence[int] = (4, 4, 4, 4, 4),
+    seeds: int = 3,
+    fresh: int = 5,
+) -> dict[str, Judged]:
+    """Return how a curve fares that is fitted after choosing a learning rate for each batch size.
+
+    Args:
+        spread: standard deviation of ln(steps) over the seeds.
+        repetitions: number of simulated sweeps.
+        rates: number of equally good learning rates for each of five batch sizes.
+        seeds: seeds on which the rate with the fewest mean steps is chosen.
+        fresh: seeds with which the chosen rate is trained again.
+
+    Returns:
+        The coverage and bias if the chosen rate is judged on the `same seeds`, on `fresh seeds`,
+        and, for comparison, if it is given and not chosen (`no choice`, with `seeds` seeds).
+    """
+    random, sizes = np.random.default_rng(24), np.geomspace(8, 2048, 5)
+    curve, most = 300 * (1 + PLANTED / sizes)[:, None], max(rates)
+    absent = np.arange(most) >= np.array(rates)[:, None]
+    mean = np.exp(spread**2 / 2)
+    covered: dict[str, int] = {"same seeds": 0, "fresh seeds": 0, "no choice": 0}
+    errors: dict[str, list[float]] = {name: [] for name in covered}
+    for _ in range(repetitions):
+        tried = curve[:, None] * np.exp(random.normal(0, spread, (5, most, seeds)))
+        best = np.where(absent, np.inf, tried.mean(axis=2)).argmin(axis=1)
+        again = curve[:, None] * np.exp(random.normal(0, spread, (5, most, fresh)))
+        judged = {
+            "same seeds": tried[np.arange(5), best],
+            "fresh seeds": again[np.arange(5), best],
+            "no choice": tried[:, 0],
+        }
+        for name, steps in judged.items():
+            estimate = fit(sizes.tolist(), steps.tolist())
+            covered[name] += estimate.low <= PLANTED <= estimate.high
+            errors[name].append(float((steps / (curve * mean)).mean()) - 1)
+    return {
+        name: Judged(covered[name] / repetitions, float(np.mean(errors[name]))) for name in covered
+    }
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     print(f"{'noise':<18}sizes seeds   ours  bootstrap  two ends  high/low")
     for name, noise in NOISES.items():
@@ -118,6 +175,15 @@ def main() -> None:
                 f"{closed:.3f}  {ratio:>8.2f}",
                 flush=True,
             )
+    print("\nequal rates at 8 … 2048  spread  judged on    coverage  mean steps")
+    for rates in ((4, 4, 4, 4, 4), (1, 2, 3, 4, 4)):
+        for spread in (0.05, 0.1, 0.2, 0.4):
+            for name, found in after_selection(spread, repetitions, rates).items():
+                print(
+                    f"{rates!s:<25}{spread:<8g}{name:<11}  {found.coverage:>8.3f}  "
+                    f"{100 * found.bias:>+8.2f} %",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

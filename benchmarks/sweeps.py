@@ -11,7 +11,8 @@ the program prints the largest difference of any trial in final test loss and te
 are medians over the runs, which alternate.
 
 All presets but quickstart are reduced to one epoch (without `--data-dir`, which MNIST needs, to ten
-epochs of the digits), unless `--full` is given. Probes and claims are left out. The benchmark needs
+epochs of the digits), unless `--full` is given. quickstart may stack replicates here, which its own
+settings rule out. Probes and claims are left out. The benchmark needs
 `batchscope` in the environment of this Python, and a quiet machine.
 """
 
@@ -75,6 +76,8 @@ def reduced(name: str, words: argparse.Namespace) -> list[str]:
     on_digits = not words.data_dir and find_preset(name).raw["data"]["name"] != "digits"
     if on_digits:
         assignments.append("data.name=digits")
+    if name == FIRST:
+        assignments.append("run.stack=auto")
     if name != FIRST and not words.full:
         assignments.append(f"train.epochs={10 if on_digits else 1}")
     return [*assignments, *words.set]

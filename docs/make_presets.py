@@ -108,7 +108,8 @@ def presets_table() -> Iterator[str]:
         preset = load_preset(path)
         title = preset.title if preset.title.endswith("?") else f"{preset.title}."
         summary = f"{title} {preset.question}"
-        yield f"| `{name}` | {summary} | {preset.source} | {preset.trial_count:,} |"
+        count = preset.trial_count + preset.trials_after_choice
+        yield f"| `{name}` | {summary} | {preset.source} | {count:,} |"
 
 
 def page(text: str) -> str:

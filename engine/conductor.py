@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from batchscope.engine.analysis.completeness import complete
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.devices.devices import (
     Device,
@@ -28,6 +29,7 @@ from batchscope.engine.errors import MachineProblem, Problem
 from batchscope.engine.experiment.preset import Preset, load_preset
 from batchscope.engine.journal import column_cache
 from batchscope.engine.journal import events as ev
+from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.orchestration.command_handler import CommandHandler
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.crew import Crew, WorkerHandle
@@ -184,12 +186,14 @@ class Conductor:
                     claims=self.preset.claims,
                     selection=self.preset.selection,
                     interpolation=self.preset.interpolation,
+                    judging=self.preset.judging,
                 )
             )
         self._write(ev.ConductorStarted(pid=os.getpid(), machine=machine()))
         new = added(self.preset, set(self.state.configurations))
         if new:  # the last conductor ended before it could state them
             self._write(ev.ConfigurationsAdded(configurations=new))
+        self._queue.confirm_choices()
         if not self._ledger.sync():
             raise MachineProblem(f"the journal cannot be written; {RESUMABLE}")
         for command in self._first_commands:
@@ -197,6 +201,7 @@ class Conductor:
 
     def _places(self, devices: list[Device]) -> list[Placement]:
         left = sum(not trial.done for trial in self.state.trials.values())
+        left += trials_to_come(self.state)
         warning = crowded(devices, self._parallel)
         if warning:
             self._write(ev.Note(level="warning", text=warning))
@@ -326,7 +331,7 @@ class Conductor:
 
     def _close(self) -> int:
         self._dispatcher.linker.note_hindered()
-        undone = not all(t.done for t in self.state.trials.values()) or self._dispatcher.linker
+        undone = not complete(self.state)
         if self._control.stopping and undone:
             return self._end("stopped", 130)
         if self.state.count("failed"):
@@ -341,7 +346,7 @@ class Conductor:
             ev.SweepEnded(
                 state=state,
                 seconds=self._seconds(),
-                trials=len(self.state.trials),
+                trials=len(self.state.trials) + trials_to_come(self.state),
                 finished=self.state.count("finished"),
                 failed=self.state.count("failed"),
                 reason=reason,

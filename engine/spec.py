@@ -202,6 +202,8 @@ class Run(Table, frozen=True):
     """Most replicates that are trained as one stack; auto decides by measuring."""
     data_parallel: Annotated[int, Meta(ge=1, le=64)] = 1
     """Workers among which every batch is divided, with the same gradient; not with batch norm."""
+    keep_weights: bool = False
+    """Store the final weights of every finished trial with the sweep; `--weights` exports them."""
 
 
 class Probe(Table, frozen=True):
@@ -266,12 +268,16 @@ class Selection(Table, frozen=True):
     keys: tuple[str, ...]
     by: Literal["validation_accuracy", "validation_loss", "steps_to_target"] = "validation_accuracy"
     """Criterion at the end of training; steps_to_target needs a target."""
+    seeds_after: Annotated[int, Meta(ge=0)] = 0
+    """Number of fresh seeds with which each chosen candidate is trained again and judged; 0 judges
+    it on the seeds that chose it, which flatters it."""
 
 
 class Configuration(Table, frozen=True):
     """Settings with a readable name; its trials are replicates, one per seed.
 
-    `rivals` is the name of its group of candidates, or empty without `[select]`.
+    `rivals` is the name of its group of candidates, or empty without `[select]`. `confirms` is the
+    id of the chosen candidate that this configuration trains again with fresh seeds, or empty.
     """
 
     id: str
@@ -279,6 +285,7 @@ class Configuration(Table, frozen=True):
     settings: Settings
     seeds: tuple[int, ...]
     rivals: str = ""
+    confirms: str = ""
 
 
 class Trial(Table, frozen=True):
@@ -338,6 +345,17 @@ class Claim(Table, frozen=True):
     layer: str | None = None
     """Layer that `layer_norm_mean`, `layer_norm_cv` or `layer_norm_share` is read at, such as
     `conv1`; required by these measures. `layer_norms.csv` has the names."""
+
+
+class Judging(Table, frozen=True):
+    """How the claims of a sweep are judged together, and when a batch size is recommended."""
+
+    correction: Literal["holm", "none"] = "holm"
+    """Correction of the p values for the number of claims: `holm` (Holm 1979) keeps the chance of
+    any false verdict at 5 %; `none` judges each claim alone, so several claims err more often."""
+    within: PositiveFloat = 0.005
+    """Margin of the recommendation: a batch size is recommended only if its test accuracy is shown
+    to be at most this much below that of every other one. 0.005 is half a point."""
 
 
 class Interpolation(Table, frozen=True):

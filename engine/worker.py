@@ -249,6 +249,7 @@ class Worker:
             order.data.digest,
             {trial: Path(folder) for trial, folder in order.weights.items()},
             self._team_for(order),
+            order.kept,
         )
         images, halted = self._open(order), self._halt.is_set
         Trainer(job, images, self.state, halted, self._pause, lambda: self._dropped).run()

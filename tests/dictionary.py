@@ -43,7 +43,12 @@ WHERE: dict[str, Asks] = {
     "interpolation.csv": lambda raw: bool(raw.get("interpolation")),
 }
 """Files that only some exports have, and whether a preset has them."""
-ASKED = {"report.html": "report", "figures/": "report", "tensorboard/": "tensorboard"}
+ASKED = {
+    "report.html": "report",
+    "figures/": "report",
+    "tensorboard/": "tensorboard",
+    "weights/": "weights",
+}
 """Files that depend on the options of an export."""
 OPTIONAL: dict[str, Asks] = {
     "choices": lambda raw: bool(raw.get("select")),

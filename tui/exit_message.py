@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from batchscope.engine.errors import printable
+from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps.store import conductor_lives
 
@@ -17,7 +18,8 @@ def farewell(folder: Path, state: SweepState | None = None) -> str:
         )
     if state is None:
         return ""
-    done = f"{state.count('finished')} of {len(state.trials)} trials finished"
+    trials = len(state.trials) + trials_to_come(state)
+    done = f"{state.count('finished')} of {trials} trials finished"
     if state.ended is None:
         return f"sweep {name} was interrupted, {done}: `batchscope resume {name}` resumes it"
     ending = f"sweep {name} {state.ended.state}, {done}"

@@ -1,13 +1,15 @@
 """The state of a sweep for its summary and its export: pure functions of a `SweepState`."""
 
 from batchscope.engine.analysis import interpolation_lines
+from batchscope.engine.analysis.tuning import to_confirm
 from batchscope.engine.journal.sweep_state import SweepPhase, SweepState
 
 
 def complete(state: SweepState) -> bool:
-    """Return whether every trial and every line is done, so that `resume` has nothing to do."""
-    done = all(trial.done for trial in state.trials.values())
-    return bool(state.trials) and done and not interpolation_lines.left(state)
+    """Return whether trials, lines and fresh seeds are done, so that `resume` has nothing to do."""
+    if not state.trials or not all(trial.done for trial in state.trials.values()):
+        return False
+    return not interpolation_lines.left(state) and not to_confirm(state)
 
 
 def standing(state: SweepState, alive: bool) -> SweepPhase:

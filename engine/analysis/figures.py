@@ -12,8 +12,9 @@ from typing import Literal
 from msgspec.structs import replace
 
 from batchscope.engine.analysis.stack_times import clocks, stacked, timed_trials
-from batchscope.engine.analysis.tuning import rejected
+from batchscope.engine.analysis.tuning import in_order, rejected
 from batchscope.engine.journal.events import EpochRecord
+from batchscope.engine.journal.fresh_seeds import confirmed
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.gradient_norms import norms_of
 from batchscope.engine.metrics.norm_histogram import Pool
@@ -45,16 +46,17 @@ class EpochTime:
 
 def by_batch_size(state: SweepState) -> list[str]:
     """Return the configurations by batch size, then in the order of the preset."""
-    return sorted(
-        state.configurations,
-        key=lambda name: state.configurations[name].settings.train.batch_size,
-    )
+    ordered = sorted(in_order(state), key=lambda each: each.settings.train.batch_size)
+    return [each.id for each in ordered]
 
 
 def preferred(state: SweepState) -> list[str]:
-    """Return the configurations that `[select]` did not reject, ordered as by `by_batch_size`."""
-    lost = rejected(state)
-    return [name for name in by_batch_size(state) if name not in lost]
+    """Return the configurations that `[select]` did not reject, ordered as by `by_batch_size`.
+
+    A chosen candidate that is trained again with fresh seeds is left out too: these stand for it.
+    """
+    aside = rejected(state) | confirmed(state).keys()
+    return [name for name in by_batch_size(state) if name not in aside]
 
 
 def last_values(state: SweepState, configuration: str, measure: Measure) -> list[float]:

@@ -91,6 +91,23 @@ def equality_p(of: Estimate, within: float) -> float:
     return _below(of.df, (abs(of.effect) - within) / of.error)
 
 
+def beyond_p(of: Estimate, within: float) -> float:
+    """Return the p value of an effect of at most `within`, two-sided as in `p_value`.
+
+    It is below 0.05 where the 95 % interval lies outside of ±`within`.
+    """
+    if of.error == 0:
+        return 0.0 if abs(of.effect) > within else 1.0
+    return min(1.0, 2 * _below(of.df, (within - abs(of.effect)) / of.error))
+
+
+def below_p(of: Estimate, margin: float = 0.0) -> float:
+    """Return the one-sided p value of an effect of −`margin` or less: small if it is larger."""
+    if of.error == 0:
+        return 0.0 if of.effect > -margin else 1.0
+    return _below(of.df, -(of.effect + margin) / of.error)
+
+
 def holm(ps: Sequence[float]) -> list[float]:
     """Return p values adjusted for their number (Holm 1979), so that all may be judged together.
 

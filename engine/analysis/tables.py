@@ -22,15 +22,13 @@ NORM_COLUMNS = ("trial", "batch_size", "seed", "epoch", "bin_left", "bin_right",
 
 def trial_rows(state: SweepState) -> Iterator[Row]:
     """Yield one row for each trial, also for those that never began."""
-    best = {choice.chosen for choice in choices(state)}
-    open_groups = {choice.group for choice in choices(state) if choice.chosen is None}
+    made = choices(state)
+    best = {name for choice in made for name in (choice.chosen, choice.judged)}
+    open_groups = {choice.group for choice in made if choice.chosen is None}
     for trial in state.trials.values():
-        group = state.configurations[trial.configuration].rivals
-        known = group and group not in open_groups
-        yield {
-            **trial_row(state, trial),
-            "selected": trial.configuration in best if known else None,
-        }
+        of = state.configurations[trial.configuration]
+        known = of.confirms or (of.rivals and of.rivals not in open_groups)
+        yield {**trial_row(state, trial), "selected": of.id in best if known else None}
 
 
 def trial_row(state: SweepState, trial: TrialState) -> Row:

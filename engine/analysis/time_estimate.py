@@ -10,6 +10,7 @@ from statistics import fmean
 
 from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.data.validation_split import training_size, validation_size
+from batchscope.engine.journal.fresh_seeds import seeds_after, undecided
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.networks.architectures import multiply_adds, weights
 from batchscope.engine.schedule.course import totals
@@ -118,9 +119,18 @@ def remaining(state: SweepState, now: float) -> Remaining | None:
     ratios = [measured / expected[name] for name, measured in pace.items() if measured]
     correction = fmean(ratios) if ratios else 1.0
     each = {name: pace[name] or expected[name] * correction for name in expected}
-    ends = _job_ends(state, left, each)
+    ends = [*_job_ends(state, left, each), *_after_choice(state, each)]
     longest = max(ends, default=0.0)
     return Remaining(max(longest, sum(ends) / slots), bool(ratios))
+
+
+def _after_choice(state: SweepState, each: dict[str, float]) -> list[float]:
+    """Return the seconds of the trials that choices of `[select]` will add, as `_job_ends` does.
+
+    Which candidate will be chosen is not known, so they take the mean over its group.
+    """
+    means = [fmean(each[one.id] for one in group) for group in undecided(state)]
+    return [mean for mean in means for _ in range(seeds_after(state))]
 
 
 def _job_ends(state: SweepState, left: list[TrialState], each: dict[str, float]) -> list[float]:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from batchscope.engine.checkpoints.file import CURRENT, TRIALS, WEIGHTS
+from batchscope.engine.checkpoints.kept_weights import SUFFIX
 from batchscope.engine.system.files import sync, sync_file
 from batchscope.engine.system.private_folders import OTHERS, make_private
 
@@ -31,10 +32,27 @@ def carried(folder: Path, below: Iterable[str]) -> Files:
     return {path: (folder / path).read_bytes() for path in sorted(_present(folder, below))}
 
 
-def _present(folder: Path, below: Iterable[str]) -> dict[str, Seen]:
+def divided(files: Files) -> tuple[Files, Files]:
+    """Divide files into those that belong into the sweep's folder, and those for a store.
+
+    Weights that are kept for others to load are part of the result, as the journal is.
+    """
+    result = {name: content for name, content in files.items() if name.endswith(SUFFIX)}
+    return result, {name: content for name, content in files.items() if name not in result}
+
+
+def _present(folder: Path, below: Iterable[str], kept: bool = False) -> dict[str, Seen]:
+    """Return the complete files in these folders, with what changes when they are written again.
+
+    Args:
+        folder: the sweep's folder, or its copy.
+        below: the folders.
+        kept: whether to include weights that are kept for others; no worker reads those.
+    """
     present = {}
+    kinds = ["*.pt", f"*{SUFFIX}"] if kept else ["*.pt"]
     for name in below:
-        for path in (folder / name).glob("*.pt"):
+        for path in (each for kind in kinds for each in (folder / name).glob(kind)):
             if path.parent.parent.name == TRIALS and path.name != CURRENT:
                 continue
             with contextlib.suppress(FileNotFoundError):
@@ -92,11 +110,11 @@ class Mirror:
         for name in (TRIALS, WEIGHTS):  # the previous trial's files are stored elsewhere
             shutil.rmtree(self.folder / name, ignore_errors=True)
         put(self.folder, files)
-        self._seen = _present(self.folder, self._below)
+        self._seen = _present(self.folder, self._below, kept=True)
 
     def changed(self) -> Files:
         """Return the files that are new or changed since the last call."""
-        now = _present(self.folder, self._below)
+        now = _present(self.folder, self._below, kept=True)
         new = [name for name, stat in now.items() if self._seen.get(name) != stat]
         files = Files()
         for name in new:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from batchscope import __version__
-from batchscope.engine.checkpoints.mirror import DataShelf, Files, Mirror
+from batchscope.engine.checkpoints.mirror import DataShelf, Files, Mirror, divided
 from batchscope.engine.checkpoints.remote_store import Store, open_store
 from batchscope.engine.processes.link import last_lines
 from batchscope.engine.processes.worker_processes import start_worker
@@ -129,8 +129,9 @@ class Host:
         # after the lines: see `engine.checkpoints.mirror`
         files = await asyncio.to_thread(self._mirror.changed)
         if files and self._store is not None:
-            await self._keep(files)
-            files = {}
+            for_conductor, for_store = divided(files)
+            await self._keep(for_store)
+            files = for_conductor
         return WorkerOutput(lines, files)
 
     async def _keep(self, files: Files) -> None:

@@ -257,8 +257,10 @@ def shortly(error: BaseException) -> str:
 def _folders(order: orders.Work) -> list[Path]:
     """Return the folders that a worker reads or writes for an order."""
     match order:
-        case orders.TrainOrder(checkpoints=kept, weights=weights):
-            return [Path(each) for each in (kept, *weights.values()) if each]
+        case orders.TrainOrder():
+            folders = {order.checkpoints, *order.weights.values()}
+            folders |= {each.folder for each in order.kept.values()}
+            return [Path(each) for each in sorted(folders) if each]
         case orders.Interpolate(weights=weights):
             return [Path(each) for each in weights]
     return []
@@ -267,9 +269,17 @@ def _folders(order: orders.Work) -> list[Path]:
 def _moved(order: orders.Work, translated: Callable[[str], str]) -> orders.Work:
     """Return a copy of the order with its paths mapped by `translated`."""
     match order:
-        case orders.TrainOrder(checkpoints=kept, weights=weights):
-            there = {trial: translated(folder) for trial, folder in weights.items()}
-            return msgspec.structs.replace(order, checkpoints=translated(kept), weights=there)
+        case orders.TrainOrder():
+            replace = msgspec.structs.replace
+            return replace(
+                order,
+                checkpoints=translated(order.checkpoints),
+                weights={trial: translated(folder) for trial, folder in order.weights.items()},
+                kept={
+                    trial: replace(each, folder=translated(each.folder))
+                    for trial, each in order.kept.items()
+                },
+            )
         case orders.Interpolate(weights=(start, end)):
             both = (translated(start), translated(end))
             return msgspec.structs.replace(order, weights=both)

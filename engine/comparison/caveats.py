@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from batchscope.engine.analysis.matching import Matched
 from batchscope.engine.analysis.provenance import OF_TIME, machine_of, same_images
+from batchscope.engine.analysis.tuning import choices, same_seeds
 from batchscope.engine.comparison.sources import Opened
 from batchscope.engine.findings.configuration_summary import stack_of
 from batchscope.engine.spec import Configuration
@@ -17,7 +18,16 @@ def remarks(a: Opened, b: Opened, matched: Matched) -> list[str]:
         *_images(a, b, matched),
         *_times(a, b, matched),
         *_unclear(matched),
+        *_chosen(a, b),
     ]
+
+
+def _chosen(a: Opened, b: Opened) -> Iterator[str]:
+    for name, side in (("A", a), ("B", b)):
+        made = [each for each in choices(side.state) if same_seeds(each)]
+        if made:
+            keys = " and ".join(key.split(".", 1)[1] for key in made[0].candidates[0].settings)
+            yield f"{name} chose {keys} on the seeds that are compared here, which flatters it"
 
 
 def _unfinished(a: Opened, b: Opened) -> Iterator[str]:

@@ -3,7 +3,9 @@
 The final test accuracy is compared as B − A, with an interval over the seeds: by a paired t-test if
 a seed gives both sides the same initial weights and order of images, else by Welch's t-test. The p
 values are adjusted for the number of configurations (Holm 1979). If the test images differ, the
-difference is reported but not judged. Times and memory are compared as ratios B ÷ A, with warnings.
+difference is reported but not judged. A trial that diverged has no accuracy, and it would be worse
+than those that have one, so a verdict that it could undo is undetermined. Times and memory are
+compared as ratios B ÷ A, with warnings.
 """
 
 import dataclasses
@@ -23,9 +25,19 @@ from batchscope.engine.comparison.caveats import remarks
 from batchscope.engine.comparison.sources import Opened
 from batchscope.engine.errors import UsageProblem
 from batchscope.engine.findings.claim_verdicts import Method
-from batchscope.engine.findings.comparison_sides import LOST, Side, difference, gather, share_seeds
+from batchscope.engine.findings.comparison_sides import (
+    LEAST_SEEDS,
+    LOST,
+    Side,
+    difference,
+    gather,
+    share_seeds,
+)
 from batchscope.engine.findings.configuration_summary import Mean, mean_over, stack_of
+from batchscope.engine.findings.decisions import may_be
+from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.metrics.collapse import collapsed_seeds
 from batchscope.engine.metrics.target_reached import reached
 from batchscope.engine.schedule.target import has_target, judged_by
 from batchscope.engine.spec import Configuration, Settings
@@ -78,6 +90,7 @@ class Accuracy(Struct, frozen=True, kw_only=True):
         method: the test that was used.
         p: two-sided p value.
         adjusted: `p` adjusted for the number of configurations; it decides the `verdict`.
+        reason: why a significant difference has no verdict; empty otherwise.
     """
 
     a: Mean | None
@@ -91,6 +104,7 @@ class Accuracy(Struct, frozen=True, kw_only=True):
     p: float | None = None
     adjusted: float | None = None
     verdict: Word = "undetermined"
+    reason: str = ""
 
 
 class Ratio(Struct, frozen=True):
@@ -113,6 +127,7 @@ class Row(Struct, frozen=True, kw_only=True):
         steps_to_target: mean steps; None without a target that both sides have.
         stacked: number of replicates that share a time, in A and B.
         lost: number of trials that diverged or failed, in A and B.
+        collapsed: seeds of the finished trials that collapsed, in A and B.
         missed: number of finished trials that did not reach the target, in A and B.
     """
 
@@ -128,6 +143,7 @@ class Row(Struct, frozen=True, kw_only=True):
     stacked: tuple[int, int]
     lost: tuple[int, int]
     missed: tuple[int, int] = (0, 0)
+    collapsed: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -189,7 +205,7 @@ def _standing(state: SweepState) -> list[Configuration]:
 def _settled(state: SweepState) -> set[str]:
     """Return the keys of `[select]`, if every group of candidates has its choice."""
     selection = state.opened.selection if state.opened else None
-    if selection is None or any(choice.chosen is None for choice in choices(state)):
+    if selection is None or any(choice.judged is None for choice in choices(state)):
         return set()
     return set(selection.keys)
 
@@ -216,7 +232,7 @@ def _source(of: Opened) -> ComparedSweep:
         preset=state.opened.preset,
         title=state.opened.title,
         state=of.phase,
-        trials=len(state.trials),
+        trials=len(state.trials) + trials_to_come(state),
         pending=of.pending,
         lost=state.count(*LOST),
         damaged_journal_lines=of.damaged,
@@ -256,6 +272,7 @@ def _row(a: SweepState, b: SweepState, x: Configuration, y: Configuration, whole
         stacked=(stack_of(a, x.id), stack_of(b, y.id)),
         lost=(_lost(left), _lost(right)),
         missed=missed,
+        collapsed=(collapsed_seeds(left), collapsed_seeds(right)),
     )
 
 
@@ -269,7 +286,7 @@ def _label(x: Configuration, y: Configuration) -> str:
 def _accuracy(a: SweepState, b: SweepState, x: Configuration, y: Configuration) -> Accuracy:
     left, right = gather(a, ACCURACY, [x]), gather(b, ACCURACY, [y])
     alike = same_images(a, b, x.settings, y.settings)
-    if not alike or not same_start(a.replicates(x.id), b.replicates(y.id)):
+    if not alike or _apart(x, y) or not same_start(a.replicates(x.id), b.replicates(y.id)):
         left = dataclasses.replace(left, start=frozenset({b"of its own"}))
     left, right = _in_common(left, right)
     word: Word = "undetermined" if alike else "not judged"
@@ -289,7 +306,27 @@ def _accuracy(a: SweepState, b: SweepState, x: Configuration, y: Configuration) 
         n=estimate.n,
         method="paired t" if share_seeds(left, right) else "Welch's t",
         p=(1.0 if p is None else p) if alike else None,
+        reason=_undone(left, right, estimate.effect) if alike else "",
     )
+
+
+def _apart(x: Configuration, y: Configuration) -> bool:
+    """Return whether both have several seeds, but others, as after a choice.
+
+    Such seeds cannot be paired; they are independent.
+    """
+    least = min(len(x.seeds), len(y.seeds))
+    return least >= LEAST_SEEDS > len(set(x.seeds) & set(y.seeds))
+
+
+def _undone(left: Side, right: Side, effect: float) -> str:
+    """Return why trials that diverged could undo a difference B − A; empty if they cannot."""
+    place = 1 if effect > 0 else -1
+    sides = ("B", right, -place), ("A", left, place)
+    names = [name for name, side, undoing in sides if may_be(side, undoing)]
+    if not names:
+        return ""
+    return f"trials of {' and '.join(names)} diverged, and with them the verdict could be another"
 
 
 def _in_common(left: Side, right: Side) -> tuple[Side, Side]:
@@ -315,7 +352,10 @@ def _judged(rows: Sequence[Row]) -> list[Row]:
         word: Word = "undetermined"
         if p < LEVEL and of.difference:
             word = "higher" if of.difference > 0 else "lower"
-        judged[index] = replace(rows[index], test_accuracy=replace(of, adjusted=p, verdict=word))
+        reason = of.reason if word != "undetermined" else ""
+        word = "undetermined" if reason else word
+        found = replace(of, adjusted=p, verdict=word, reason=reason)
+        judged[index] = replace(rows[index], test_accuracy=found)
     return judged
 
 

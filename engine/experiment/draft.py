@@ -20,6 +20,7 @@ ORDER = ("grid", "seeds", *TABLES, *LAST)
 EXAMPLES = {
     "cells": "a list of tables, for example [{batch_size = 8, lr = 0.1}]",
     "claims": "a list of tables, written as [[claims]] in the file",
+    "select.seeds_after": "an integer (at least 0); default 0",
     "interpolation": "a table, for example {from = {batch_size = 64}, to = {batch_size = 2048}}",
 }
 

@@ -1,8 +1,6 @@
 """Expands grid and cells into configurations with readable ids."""
 
-import hashlib
 import math
-import re
 from collections.abc import Iterator
 from itertools import product
 from typing import Any, NamedTuple
@@ -19,8 +17,10 @@ from batchscope.engine.experiment.selection import (
     SHARE,
     Overrides,
     SelectTable,
+    distinct,
     read_select,
     refusal,
+    slug,
 )
 from batchscope.engine.networks.architectures import channels_of, has_batch_norm, hidden_of, misfit
 from batchscope.engine.planning.batch_norm import setting_problem
@@ -41,12 +41,14 @@ class _Unfolded(NamedTuple):
         label: the label of its cell, or empty.
         base: index of the entry of grid and cells that it comes from.
         open: the keys in which it differs from its rivals, the other candidates of that entry.
+        seeds: the seeds of its trials.
     """
 
     settings: Settings
     label: str
     base: int
     open: list[str]
+    seeds: tuple[int, ...]
 
 
 def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[str]]:
@@ -67,20 +69,23 @@ def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[s
     entries += cells
     unfolded = [
         _Unfolded(
-            _settings(raw, candidate, where, contest), label, base, contest.open_keys(overrides)
+            _settings(raw, candidate, where, contest),
+            label,
+            base,
+            contest.open_keys(overrides),
+            tuple(contest.seeds(overrides, raw.get("seeds", 1))),
         )
         for base, (overrides, label) in enumerate(entries)
         for candidate in contest.candidates(overrides)
     ]
     varied = _varied([each.settings for each in unfolded])
-    seeds = tuple(range(raw.get("seeds", 1)))
     rivals = _rivals(unfolded, varied)
     unnamed = [
         Configuration(
             id=str(index),
             label=_labelled(each, varied),
             settings=each.settings,
-            seeds=seeds,
+            seeds=each.seeds,
             rivals=rivals[each.base],
         )
         for index, each in enumerate(unfolded)
@@ -92,7 +97,7 @@ def unfold(raw: dict[str, Any], where: str) -> tuple[list[Configuration], list[s
         if problem:
             raise UsageProblem(f"{where}: {problem}")
     same = len({each.settings.phases for each in changing}) == 1
-    ids = _distinct([_id(each.settings, varied, phases=not same) for each in changing])
+    ids = distinct([_id(each.settings, varied, phases=not same) for each in changing])
     configurations = [replace(each, id=name) for each, name in zip(changing, ids, strict=True)]
     return configurations, _without_effect(raw, grid, cells, contest)
 
@@ -117,8 +122,8 @@ def _rivals(unfolded: list[_Unfolded], varied: list[str]) -> list[str]:
         others = [path for path in varied if path not in each.open]
         names[each.base] = (each.label or _label(each.settings, others)) if each.open else ""
     groups = [base for base, name in names.items() if name]
-    distinct = dict(zip(groups, _distinct([names[base] for base in groups]), strict=True))
-    return [distinct.get(base, "") for base in names]
+    numbered = dict(zip(groups, distinct([names[base] for base in groups]), strict=True))
+    return [numbered.get(base, "") for base in names]
 
 
 def _grid(grid: object, where: str) -> dict[str, list[Any]]:
@@ -168,8 +173,8 @@ def _check_count(
     where: str,
 ) -> None:
     count = math.prod(len(values) for values in grid.values()) if grid or not cells else 0
-    count *= contest.count({})
-    total = (count + sum(contest.count(overrides) for overrides, _ in cells)) * seeds
+    total = count * contest.trials({}, seeds)
+    total += sum(contest.trials(overrides, seeds) for overrides, _ in cells)
     if total > MAX_TRIALS:
         raise UsageProblem(
             f"{where}: grid, cells and seeds make {total:,} trials; at most {MAX_TRIALS:,} can run"
@@ -317,7 +322,8 @@ def effective(settings: Settings) -> Settings:
         scaling = replace(scaling, base_batch_size=None)
     model = replace(model, hidden=hidden_of(model), channels=channels_of(model), width=1.0)
     schedule = effective_schedule(settings.schedule)
-    return replace(settings, model=model, train=train, scaling=scaling, schedule=schedule)
+    run = replace(settings.run, keep_weights=False)  # storing weights changes no training
+    return replace(settings, model=model, train=train, scaling=scaling, schedule=schedule, run=run)
 
 
 def _refuse_twins(all_settings: list[Settings], where: str) -> None:
@@ -361,21 +367,7 @@ def _id(settings: Settings, varied: list[str], phases: bool) -> str:
     for phase in settings.phases if phases else ():
         parts += ["then", f"b{phase.batch_size}"] if phase.batch_size else ["then"]
         parts += [f"lr{_plain(phase.lr, '')}"] if phase.lr else []
-    name = re.sub(r"[^a-z0-9.]+", "-", "-".join(parts).lower()).strip("-")
-    if len(name) > 60:
-        name = f"{name[:50]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return name
-
-
-def _distinct(names: list[str]) -> list[str]:
-    """Return the names, made distinct by a number after those that occur twice."""
-    taken: set[str] = set()
-    for index, name in enumerate(names):
-        number = 2
-        while names[index] in taken:
-            names[index], number = f"{name}.{number}", number + 1
-        taken.add(names[index])
-    return names
+    return slug("-".join(parts))
 
 
 def _label(settings: Settings, varied: list[str]) -> str:

@@ -81,10 +81,21 @@ def _one(value: object, configurations: Sequence[Configuration], where: str) -> 
     return matches[0]
 
 
+def _span(of: Configuration) -> str:
+    """Return the seeds of a configuration, which follow each other: 0 to 2."""
+    first, *rest = of.seeds
+    return f"{first} to {rest[-1]}" if rest else str(first)
+
+
 def _check_together(start: Configuration, end: Configuration, where: str) -> None:
     if start.id == end.id:
         raise UsageProblem(
             f"{where}: from and to both match {start.label!r}; expected two configurations"
+        )
+    if not set(start.seeds) & set(end.seeds):
+        raise UsageProblem(
+            f"{where}: no seed is trained at both ends: with select.seeds_after, {start.label!r} "
+            f"has seeds {_span(start)} and {end.label!r} has {_span(end)}"
         )
     for table in ("data", "model"):
         one, other = getattr(start.settings, table), getattr(end.settings, table)

@@ -14,7 +14,7 @@ from batchscope.engine.experiment.fields import check_value, field_types, full_k
 from batchscope.engine.experiment.grid import unfold
 from batchscope.engine.experiment.interpolation import leave_out_idle as leave_out_line
 from batchscope.engine.experiment.interpolation import read_interpolation
-from batchscope.engine.experiment.selection import read_select
+from batchscope.engine.experiment.selection import confirming, read_select
 from batchscope.engine.experiment.unreached import refuse_unreached
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import (
@@ -22,8 +22,10 @@ from batchscope.engine.spec import (
     Claim,
     Configuration,
     Interpolation,
+    Judging,
     PositiveInt,
     Selection,
+    Table,
 )
 
 TEXTS = ("name", "title", "question", "source", "group")
@@ -36,6 +38,7 @@ TOP_LEVEL = (
     "select",
     "phases",
     "claims",
+    "judging",
     "plan",
     "interpolation",
 )
@@ -60,11 +63,31 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     raw: dict[str, Any]
     interpolation: Interpolation | None = None
+    judging: Judging = Judging()
 
     @property
     def trial_count(self) -> int:
-        """Return the number of trials over all configurations and seeds."""
+        """Return the number of trials that are known at the start, over all configurations."""
         return sum(len(configuration.seeds) for configuration in self.configurations)
+
+    @property
+    def trials_after_choice(self) -> int:
+        """Return the number of trials with fresh seeds that `[select]` adds after its choice."""
+        return sum(len(each.seeds) for each in self.foreseen) - self.trial_count
+
+    @property
+    def foreseen(self) -> tuple[Configuration, ...]:
+        """Return the configurations, and for each group of rivals one to confirm its choice.
+
+        Which candidate will be chosen is not known: the first stands for the group.
+        """
+        after = self.selection.seeds_after if self.selection else 0
+        firsts: dict[str, Configuration] = {}
+        for each in self.configurations if after else ():
+            if each.rivals:
+                firsts.setdefault(each.rivals, each)
+        every = self.configurations
+        return (*every, *(confirming(each, after, every) for each in firsts.values()))
 
 
 def load_preset(path: Path, assignments: Sequence[str] = (), stored: bool = False) -> Preset:
@@ -154,8 +177,8 @@ def parse_preset(
     if not texts["title"]:
         raise UsageProblem(f"{where}: title: required: a string that names the experiment")
     check_value(raw.get("seeds", 1), PositiveInt, f"{where}: seeds")
-    for table in TABLES:
-        _check_table(raw.get(table, {}), table, where)
+    for table, kind in TABLES.items():
+        _check_table(raw.get(table, {}), table, kind, where)
     configurations, notes = unfold(raw, where)
     if not stored:
         refuse_unreached(configurations, where)
@@ -175,6 +198,7 @@ def parse_preset(
         notes=tuple(notes),
         raw=raw,
         interpolation=read_interpolation(raw.get("interpolation", {}), configurations, where),
+        judging=_judging(raw.get("judging", {}), where),
         **texts,
     )
 
@@ -205,10 +229,15 @@ def _text(raw: dict[str, Any], key: str, where: str) -> str:
     return printable(" ".join(value.split()))
 
 
-def _check_table(table: object, name: str, where: str) -> None:
+def _judging(written: object, where: str) -> Judging:
+    _check_table(written, "judging", Judging, where)
+    return msgspec.convert(written, Judging)
+
+
+def _check_table(table: object, name: str, kind: type[Table], where: str) -> None:
     if not isinstance(table, dict):
         raise UsageProblem(f"{where}: {name}: expected a table, written [{name}]")
-    types = field_types(TABLES[name])
+    types = field_types(kind)
     for key, value in table.items():
         if key not in types:
             hint = nearest(key, types)

@@ -3,18 +3,29 @@
 It has the same keys as `[grid]`. Each configuration of grid and cells is expanded into candidates
 that differ only in these keys; they are called rivals, and the best one on the validation split is
 selected. If a cell sets one of the keys, that value is kept.
+
+With `seeds_after = N` the selected candidate is trained again with N fresh seeds, as another
+configuration. Mean and interval of these seeds are unbiased, because they had no part in the
+choice; the seeds that chose the candidate flatter it (Cawley and Talbot 2010, JMLR 11:2079).
 """
 
+import hashlib
 import math
+import re
+from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
 from batchscope.engine.errors import UsageProblem, printable, shown
 from batchscope.engine.experiment.fields import check_value, field_types, flat, full_key, type_of
 from batchscope.engine.schedule.target import has_target
-from batchscope.engine.spec import Selection, Settings
+from batchscope.engine.spec import Configuration, Selection, Settings
 
-BY = "by"
+BY, AFTER = "by", "seeds_after"
+OWN_KEYS = (BY, AFTER)
+"""The keys of `[select]` that are no settings of a training."""
+ID_LENGTH = 60
+"""Longest id of a configuration, in characters."""
 SHARE = 0.1
 """Share of the training images held out if there is `[select]` but no `data.validation`."""
 NOT_COMPARABLE = (
@@ -30,15 +41,19 @@ Overrides = dict[str, Any]
 
 
 class SelectTable(NamedTuple):
-    """The candidate values by dotted key (none without `[select]`), and the criterion."""
+    """The candidate values by dotted key (none without `[select]`), criterion and fresh seeds."""
 
     values: dict[str, list[Any]]
     by: str
+    seeds_after: int = 0
 
     @property
     def selection(self) -> Selection | None:
         """Return it as the journal has it; None if nothing is selected."""
-        return Selection(keys=tuple(self.values), by=self.by) if self.values else None  # type: ignore[arg-type]
+        if not self.values:
+            return None
+        keys = tuple(self.values)
+        return Selection(keys=keys, by=self.by, seeds_after=self.seeds_after)  # type: ignore[arg-type]
 
     def candidates(self, overrides: Overrides) -> list[Overrides]:
         """Return the candidates of a configuration: itself if it sets all keys."""
@@ -46,13 +61,26 @@ class SelectTable(NamedTuple):
         chosen = product(*(self.values[key] for key in keys))
         return [{**overrides, **dict(zip(keys, each, strict=True))} for each in chosen]
 
-    def count(self, overrides: Overrides) -> int:
-        """Return the number of candidates of a configuration."""
-        return math.prod(len(self.values[key]) for key in self.open_keys(overrides))
+    def trials(self, overrides: Overrides, seeds: int) -> int:
+        """Return the number of trials of a configuration, those after the choice included."""
+        keys = self.open_keys(overrides)
+        if not keys:
+            return len(self.seeds(overrides, seeds))
+        return math.prod(len(self.values[key]) for key in keys) * seeds + self.seeds_after
 
     def open_keys(self, overrides: Overrides) -> list[str]:
         """Return the keys that a configuration does not set itself."""
         return [key for key in self.values if key not in overrides]
+
+    def seeds(self, overrides: Overrides, count: int) -> range:
+        """Return the seeds of a configuration: the first `count`, on which candidates are chosen.
+
+        A configuration without rivals has only the fresh seeds, if there are any: with these it is
+        compared with the chosen ones.
+        """
+        if self.seeds_after and self.values and not self.open_keys(overrides):
+            return range(count, count + self.seeds_after)
+        return range(count)
 
 
 def read_select(written: object, grid: dict[str, list[Any]], where: str) -> SelectTable:
@@ -66,10 +94,10 @@ def read_select(written: object, grid: dict[str, list[Any]], where: str) -> Sele
     values: dict[str, list[Any]] = {}
     for key, entry in flat(written):
         at = f"{where}: select.{printable(key)}"
-        if key == BY:
-            check_value(entry, field_types(Selection)[BY], at)
+        if key in OWN_KEYS:
+            check_value(entry, field_types(Selection)[key], at)
             continue
-        path = full_key(key, f"{where}: select", also=(BY,))
+        path = full_key(key, f"{where}: select", also=OWN_KEYS)
         if path in NOT_COMPARABLE:
             raise UsageProblem(f"{at}: cannot be selected, because candidates are compared by it")
         if path in values:
@@ -89,7 +117,59 @@ def read_select(written: object, grid: dict[str, list[Any]], where: str) -> Sele
             f"{where}: select: expected a key with a list of values, for example "
             "lr = [0.01, 0.03, 0.1]"
         )
-    return SelectTable(values, written.get(BY, "validation_accuracy"))
+    return SelectTable(values, written.get(BY, "validation_accuracy"), written.get(AFTER, 0))
+
+
+def slug(name: str) -> str:
+    """Return a name as an id: lower case, digits, dots and hyphens, at most `ID_LENGTH` long."""
+    name = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
+    if len(name) <= ID_LENGTH:
+        return name
+    return f"{name[:50]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def distinct(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Return the names, made distinct by a number after those that occur twice or are `taken`."""
+    out, seen = [], set(taken)
+    for name in names:
+        own, number = name, 2
+        while own in seen:
+            own, number = f"{name}.{number}", number + 1
+        seen.add(own)
+        out.append(own)
+    return out
+
+
+def confirming(
+    chosen: Configuration, seeds_after: int, among: Sequence[Configuration]
+) -> Configuration:
+    """Return the configuration that trains a chosen candidate again, with fresh seeds.
+
+    Its names are those of its group, so they do not depend on which candidate was chosen.
+
+    Args:
+        chosen: the chosen candidate.
+        seeds_after: the number of fresh seeds; their numbers follow those of the candidate.
+        among: all configurations of the sweep, in the order in which they were stated.
+    """
+    others = [each for each in among if not each.confirms]
+    groups = list(dict.fromkeys(each.rivals for each in others if each.rivals))
+    ids = distinct(map(_chosen_id, groups), {each.id for each in others})
+    group = chosen.rivals
+    labels = {each.label for each in others}
+    first = max(chosen.seeds) + 1
+    return Configuration(
+        id=ids[groups.index(group)],
+        label=distinct([f"{group}, chosen"], labels)[0] if group in labels else group,
+        settings=chosen.settings,
+        seeds=tuple(range(first, first + seeds_after)),
+        confirms=chosen.id,
+    )
+
+
+def _chosen_id(group: str) -> str:
+    """Return the id of the configuration that confirms the choice of a group: b64-chosen."""
+    return slug(f"{'b' * group[:1].isdigit()}{group}-chosen")
 
 
 def refusal(contest: SelectTable, settings: Settings) -> str | None:

@@ -22,6 +22,7 @@ from batchscope.engine.export import (
 )
 from batchscope.engine.export.atomic_folder import beside, replace
 from batchscope.engine.export.tensorboard import write_event_files
+from batchscope.engine.export.weights import CopiedWeights, copy_weights
 from batchscope.engine.findings.findings import document
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
@@ -70,20 +71,36 @@ def check_target(
 def exported_sweep(target: Path) -> str | None:
     """Return the id of the exported sweep in a folder, from its manifest; None without one."""
     try:
-        manifest = msgspec.json.decode((target / MANIFEST).read_bytes())
+        manifest = read_manifest(target)
         return printable(manifest["sweep"]) if manifest["program"] == "batchscope" else None
     except (OSError, msgspec.MsgspecError, KeyError, TypeError):
         return None
 
 
+def read_manifest(target: Path) -> dict[str, Any]:
+    """Return the manifest of an export.
+
+    Raises:
+        OSError: it cannot be read.
+        MsgspecError: it is not a JSON object.
+    """
+    return msgspec.json.decode((target / MANIFEST).read_bytes(), type=dict[str, Any])
+
+
 def write_export(
-    folder: Path, target: Path, *, report: bool = True, tensorboard: bool = False
+    folder: Path,
+    target: Path,
+    *,
+    report: bool = True,
+    tensorboard: bool = False,
+    weights: bool = False,
 ) -> SweepState:
     """Export the sweep in `folder` to `target`, replacing what is there; return its state.
 
     Args:
         report: whether to draw the report and its figures.
         tensorboard: whether to write event files.
+        weights: whether to copy the final weights of the trials.
 
     Raises:
         MachineProblem: the disk cannot be written, or the report cannot be drawn; `target` is
@@ -95,7 +112,8 @@ def write_export(
     state = SweepState().fold(events)
     try:
         with beside(target) as fresh:
-            for name, text in _documents(folder, state, alive, reader.damaged).items():
+            copied = copy_weights(folder, fresh, state) if weights else None
+            for name, text in _documents(folder, state, alive, reader.damaged, copied).items():
                 (fresh / name).write_text(text, encoding="utf-8")
             if tensorboard:
                 write_event_files(fresh, state, events)
@@ -110,7 +128,10 @@ def write_export(
     return state
 
 
-def _documents(folder: Path, state: SweepState, alive: bool, damaged: int) -> dict[str, str]:
+def _documents(
+    folder: Path, state: SweepState, alive: bool, damaged: int, weights: CopiedWeights | None
+) -> dict[str, str]:
+    about_weights = msgspec.to_builtins(weights) if weights else {}
     return {
         "trials.csv": tables.to_csv(TRIAL_COLUMNS, tables.trial_rows(state)),
         "epochs.csv": tables.to_csv(tables.EPOCH_COLUMNS, tables.epoch_rows(state)),
@@ -119,7 +140,7 @@ def _documents(folder: Path, state: SweepState, alive: bool, damaged: int) -> di
         "sweep.toml": sweep_toml(folder, state),
         "memory.csv": tables.to_csv(memory_table.MEMORY_COLUMNS, memory_table.memory_rows(state)),
         FINDINGS: _json(document(state)),
-        MANIFEST: _json(manifest(folder, state, alive, damaged)),
+        MANIFEST: _json({**manifest(folder, state, alive, damaged), **about_weights}),
         **_probe_tables(state),
         "bias_variance.csv": bias_variance_csv(state),
         **_minima_tables(state),

@@ -37,7 +37,13 @@ class Range(NamedTuple):
     n: Number | None = None
 
 
-Cell = str | Number | Range | None
+class Values(NamedTuple):
+    """The values of single seeds, each with a mark before it: ">" where it is only a bound."""
+
+    numbers: tuple[tuple[str, Number], ...]
+
+
+Cell = str | Number | Range | Values | None
 
 
 class ExportedFigures(Struct, frozen=True):
@@ -58,6 +64,7 @@ class ExportedFindings(Struct, frozen=True):
     critical_batch_size: Critical | None = None
     noise_scale: tuple[NoiseFinding, ...] = ()
     bias_variance: tuple[BiasVariance, ...] = ()
+    judging: str = ""
 
     def means(self, measure: str) -> dict[str, Mean]:
         """Return the means of a measure by configuration, smaller batch sizes first."""
@@ -86,10 +93,14 @@ def rounded(value: float, style: str) -> str:
         value: the number.
         style: `percent`: 100 times the value, with two decimals. `count`: a whole number. `bytes`:
             with a binary unit. `level`: as few digits as needed. `number`: three digits.
-            `signed FACTOR`: the value times FACTOR, always with its sign.
+            `signed FACTOR`: the value times FACTOR, always with its sign. `times FACTOR`: the same
+            without a plus, as many digits as needed.
     """
     if style.startswith("signed"):
         return signed(value * float(style.split()[1]))
+    if style.startswith("times"):
+        size = value * float(style.split()[1])
+        return rounded(size, "count" if 1e4 <= abs(size) < 1e7 else "number")
     return STYLES[style](value).replace("-", "−", value < 0)
 
 

@@ -1,8 +1,10 @@
 """Claims in words: the verdict with its effect, and how many claims were left out."""
 
 from batchscope.engine.analysis.stack_times import TIMED_AS
+from batchscope.engine.analysis.statistics import LEVEL
 from batchscope.engine.experiment.claims import LEFT_OUT
 from batchscope.engine.findings.claim_verdicts import Verdict
+from batchscope.engine.findings.multiplicity import familywise
 from batchscope.engine.formatting import signed
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.registry import TRIAL
@@ -25,17 +27,89 @@ UNITS = {
     "seconds": (" s", 1.0),
 }
 """How an effect in a unit of the registry is shown: its unit there, and a factor."""
+NO_BOUND = "–"
+SMALLEST_P = 1e-4
+"""Smaller p values are shown as less than this one."""
 SMALL_SECONDS = 0.1
 """Effects below are shown in milliseconds."""
 
 
 def effect_text(verdict: Verdict) -> str:
-    """Return the effect, such as −1.90 points [−2.20, −1.60], n=5; empty without one."""
-    if verdict.effect is None or verdict.low is None or verdict.high is None:
+    """Return the effect with its interval, such as −1.90 points [−2.20, −1.60], n=5.
+
+    For equality the interval that decided is followed by that of 95 %. An end without a bound is a
+    dash. Empty without an effect.
+    """
+    ends = (verdict.low, verdict.high)
+    if verdict.effect is None and ends == (None, None):
         return ""
-    unit, factor = unit_of(verdict.measure, verdict.effect)
-    low, high = (signed(value * factor) for value in (verdict.low, verdict.high))
-    return f"{signed(verdict.effect * factor)}{unit} [{low}, {high}], n={verdict.n}"
+    scale = next((end for end in (verdict.effect, *ends) if end is not None), 0.0)
+    unit, factor = unit_of(verdict.measure, scale)
+    value = "" if verdict.effect is None else f"{signed(verdict.effect * factor)}{unit} "
+    shown = _interval(verdict.low, verdict.high, factor)
+    if verdict.level != LEVEL:
+        wide = _interval(verdict.low_95, verdict.high_95, factor)
+        shown = f"{shown} at {percent(1 - verdict.level)}, {wide} at {percent(1 - LEVEL)}"
+    return f"{value}{shown}, n={verdict.n}"
+
+
+def _interval(low: float | None, high: float | None, factor: float) -> str:
+    """Return an interval in brackets, with a dash for an end without a bound."""
+    ends = (NO_BOUND if end is None else signed(end * factor) for end in (low, high))
+    return f"[{', '.join(ends)}]"
+
+
+def percent(share: float) -> str:
+    """Return a share in whole percent: 95 %."""
+    return f"{100 * share:.0f} %"
+
+
+def p_text(verdict: Verdict) -> str:
+    """Return the p value, and the adjusted one if it differs: p = 0.012, 0.036 adjusted."""
+    if verdict.p is None:
+        return ""
+    alone = _p(verdict.p)
+    if verdict.p_adjusted is None or verdict.p_adjusted == verdict.p:
+        return alone
+    return f"{alone}, {_p(verdict.p_adjusted).removeprefix('p = ')} adjusted"
+
+
+def _p(p: float) -> str:
+    """Return a p value: "p = 0.012", or "p < 0.0001" if it is that small."""
+    return f"p < {SMALLEST_P:.4f}" if p < SMALLEST_P else f"p = {p:.2g}"
+
+
+def family_sentence(state: SweepState) -> str:
+    """Return how the claims are judged together, and how often one of them would err by chance.
+
+    Empty without a claim.
+    """
+    claims = state.opened.claims if state.opened else ()
+    correction = state.opened.judging.correction if state.opened else "none"
+    count = len(claims)
+    if not count:
+        return ""
+    if count == 1:
+        return (
+            f"One claim: a verdict is false by chance in at most {percent(LEVEL)} of such sweeps."
+        )
+    share = percent(familywise(count, correction))
+    if correction == "holm":
+        return (
+            f"{count} claims judged together (Holm): any verdict is false by chance in at most "
+            f"{share} of such sweeps. Intervals are not corrected."
+        )
+    return (
+        f"{count} claims, each judged alone: without an effect, some verdict is false by chance in "
+        f"up to {share} of such sweeps."
+    )
+
+
+SCOPE = (
+    "Intervals and verdicts are about other seeds (initial weights and image orders) with these "
+    "training and test images, not about other data."
+)
+"""What the seeds stand for; said once where claims are reported."""
 
 
 def word_of(verdict: Verdict) -> str:

@@ -1,15 +1,26 @@
 """One side of a comparison: the values of its configurations, seed by seed."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
 from batchscope.engine.analysis.bias_variance import FEW
+from batchscope.engine.analysis.ratio_estimate import Quotient
 from batchscope.engine.analysis.stack_times import ONE, TIMED, clocks, stack_sizes
 from batchscope.engine.analysis.statistics import Estimate, paired, welch
+from batchscope.engine.findings.missing_values import (
+    Unknown,
+    bounds_of,
+    is_physical,
+    is_ratio,
+    lacks_value,
+    quotient_of,
+    unknown_values,
+)
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.bias_variance import ErrorDecomposition
+from batchscope.engine.metrics.collapse import collapse_remark, collapsed
 from batchscope.engine.metrics.metric import OWN, Spot
 from batchscope.engine.metrics.registry import value_of
 from batchscope.engine.metrics.rounding_variance import rounding_variance
@@ -43,6 +54,14 @@ class Side:
         shared: whether a configuration was timed while other trials ran.
         gone: which configurations will have no value, and why.
         stacks: the sizes of the stacks that contribute values.
+        bounds: for each seed that missed its target: a number that its value exceeds.
+        lacking: the finished trials without a value of their own.
+        diverged: how many trials diverged.
+        skipped: how many trials were skipped.
+        ratios: for a measure that is a ratio of means: the seeds of each configuration.
+        unknown: where the values may be that are not known.
+        collapsed: the finished trials that collapsed, with their seeds; none for times and memory,
+            which do not depend on where a training leads.
     """
 
     name: str
@@ -58,11 +77,30 @@ class Side:
     gone: tuple[str, ...] = ()
     stacks: frozenset[int] = frozenset()
     ended: int = 0
+    bounds: Mapping[int, float] = field(default_factory=dict)
+    lacking: frozenset[str] = frozenset()
+    diverged: int = 0
+    skipped: int = 0
+    ratios: tuple[Quotient, ...] = ()
+    unknown: frozenset[Unknown] = frozenset()
+    collapsed: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> dict[int, float]:
+        """The values that enter a test: a seed that missed its target counts as its bound."""
+        return dict(sorted({**self.values, **self.bounds}.items()))
+
+    @property
+    def n(self) -> int:
+        """How many seeds enter a test."""
+        if self.ratios:
+            return min(each.n for each in self.ratios)
+        return len(self.values) + len(self.bounds)
 
     @property
     def thin(self) -> bool:
         """Whether there are too few seeds for a comparison."""
-        return len(self.values) < LEAST_SEEDS
+        return self.n < LEAST_SEEDS
 
     def lack(self) -> str:
         """Return a sentence that says why there are too few seeds."""
@@ -70,18 +108,54 @@ class Side:
             return listed(self.gone)
         if self.finished and not self.values and self.measure in ErrorDecomposition._fields:
             return FEW
-        if self.finished and not self.values and not self.pending:
-            if self.measure in TO_TARGET:
-                return f"{self.name}: no seed reached the target"
+        if self.finished and not self.n and not self.pending:
             return f"{self.name}: no seed has a value for {self.measure}"
         if self.measure in TIMED and self.values and max(self.stacks, default=1) > 1:
             return ONE
+        if not self.name:
+            return "no configuration is left to compare"
         if self.seeds < LEAST_SEEDS:
             return f"{self.name}: one seed has no spread; set seeds = 2 or more"
-        if len(self.values) == self.ended:
+        if self.n == self.ended:
             return f"{self.name}: {self.ended} of {self.seeds} seeds finished"
         has = "reached the target" if self.measure in TO_TARGET else f"have {self.measure}"
         return f"{self.name}: {len(self.values)} of {self.ended} finished seeds {has}"
+
+    def missed(self) -> str:
+        """Return a sentence that says how many seeds missed the target."""
+        if not self.values:
+            return f"{self.name}: no seed reached the target"
+        return f"{self.name}: {len(self.bounds)} of {self.ended} finished seeds missed the target"
+
+    def omissions(self) -> list[str]:
+        """Return remarks on the seeds that are unlike the others or missing; empty if none is."""
+        remarks = []
+        lacking = len(self.lacking)
+        if self.ratios and lacking:
+            remarks.append(
+                f"{self.name}: {lacking} of {_trials(self.finished)} {_has(lacking)} no "
+                f"{self.measure} of {'its' if lacking == 1 else 'their'} own, because the estimate "
+                "of |G|² is not positive; they count by tr(Σ) and |G|²"
+            )
+        elif self.measure in TO_TARGET and lacking:
+            remarks.append(f"{self.missed()}, and count as what they used")
+        elif lacking:
+            remarks.append(
+                f"{self.name}: {lacking} of {_trials(self.finished)} {_has(lacking)} no "
+                f"{self.measure}"
+            )
+        if self.skipped and self.n:
+            remarks.append(f"{self.name}: {_trials(self.skipped)} skipped")
+        if self.collapsed:
+            remarks.append(f"{self.name}: {self.collapse()}")
+        return remarks
+
+    def collapse(self) -> str:
+        """Return which of the finished trials collapsed; empty if none did."""
+        seeds = sorted(set(self.collapsed.values()))
+        if self.finished > self.seeds:
+            return f"{len(self.collapsed)} of {_trials(self.finished)} collapsed"
+        return collapse_remark(seeds, self.finished)
 
 
 def gather(
@@ -102,30 +176,42 @@ def gather(
     groups = [state.replicates(each.id) for each in configurations]
     everyone = [trial for group in groups for trial in group]
     measured = [_values(state, group, measure, spot) for group in groups]
-    common = set.intersection(*(set(values) for values in measured)) if measured else set()
-    floors = [
-        rounding_variance(state, trial, measure, values[trial.seed])
+    bounded = [
+        {**bounds_of(state, group, measure), **values}
         for group, values in zip(groups, measured, strict=True)
-        for trial in group
-        if trial.seed in values
     ]
+    common = _common(measured)
+    diverged = sum(trial.status == "diverged" for trial in everyone)
+    lacking = frozenset(
+        trial.id
+        for trial in everyone
+        if trial.status == "finished" and lacks_value(state, trial, measure, spot)
+    )
+    ratios = tuple(quotient_of(state, group, measure) for group in groups)
+    finished = sum(trial.status == "finished" for trial in everyone)
     return Side(
         name=name or " and ".join(quoted(each.label) for each in configurations),
         measure=measure,
-        values={
-            seed: sum(values[seed] for values in measured) / len(measured)
-            for seed in sorted(common)
-        },
+        values={seed: _mean_at(measured, seed) for seed in common},
         seeds=len({trial.seed for trial in everyone}),
-        finished=sum(trial.status == "finished" for trial in everyone),
+        finished=finished,
         lost=frozenset(trial.id for trial in everyone if trial.status in LOST),
         pending=sum(trial.status in OPEN for trial in everyone),
         start=frozenset(_start(each) for each in configurations),
-        floor=max(floors, default=0.0) / max(1, len(measured)),
+        floor=_floor(state, groups, measured, measure),
         shared=any(each.settings.run.timing == "shared" for each in configurations),
         gone=_gone(state, configurations),
         ended=_ended(groups),
         stacks=frozenset(size for group in groups for size in _stacks(state, group, measure)),
+        bounds={seed: _mean_at(bounded, seed) for seed in _common(bounded) if seed not in common},
+        lacking=lacking,
+        diverged=diverged,
+        skipped=sum(trial.status == "skipped" for trial in everyone),
+        ratios=ratios if is_ratio(measure) else (),
+        unknown=unknown_values(
+            measure, diverged, len(lacking), finished - sum(each.n for each in ratios)
+        ),
+        collapsed={} if is_physical(measure) else {t.id: t.seed for t in everyone if collapsed(t)},
     )
 
 
@@ -154,8 +240,12 @@ def listed(remarks: Sequence[str]) -> str:
 
 
 def share_seeds(left: Side, right: Side) -> bool:
-    """Return whether a seed has the same initial weights and data order on both sides."""
-    return left.start == right.start
+    """Return whether the sides can be paired: by seeds with equal initial weights and data order.
+
+    Sides without a common seed, such as fresh seeds and those of a choice, are independent.
+    """
+    one, other = left.judged, right.judged
+    return left.start == right.start and not (one and other and one.keys().isdisjoint(other))
 
 
 def difference(left: Side, right: Side) -> Estimate | None:
@@ -164,12 +254,13 @@ def difference(left: Side, right: Side) -> Estimate | None:
     None if fewer than two seeds can be used.
     """
     floors = (left.floor, right.floor)
+    one, other = left.judged, right.judged
     if not share_seeds(left, right):
-        return welch(list(left.values.values()), list(right.values.values()), floors)
-    common = [seed for seed in left.values if seed in right.values]
+        return welch(list(one.values()), list(other.values()), floors)
+    common = [seed for seed in one if seed in other]
     if len(common) < LEAST_SEEDS:
         return None
-    return paired([left.values[s] for s in common], [right.values[s] for s in common], floors)
+    return paired([one[seed] for seed in common], [other[seed] for seed in common], floors)
 
 
 def above(side: Side, value: float) -> Estimate | None:
@@ -177,7 +268,7 @@ def above(side: Side, value: float) -> Estimate | None:
 
     None if fewer than two seeds can be used.
     """
-    values = list(side.values.values())
+    values = list(side.judged.values())
     return paired(values, [value] * len(values), (side.floor, 0.0))
 
 
@@ -199,6 +290,39 @@ def _values(
         if known:
             means[seed] = sum(known) / len(known)
     return means
+
+
+def _common(groups: Sequence[Mapping[int, float]]) -> list[int]:
+    """Return the seeds that every group has."""
+    return sorted(set.intersection(*(set(group) for group in groups))) if groups else []
+
+
+def _mean_at(groups: Sequence[Mapping[int, float]], seed: int) -> float:
+    return sum(group[seed] for group in groups) / len(groups)
+
+
+def _floor(
+    state: SweepState,
+    groups: Sequence[Sequence[TrialState]],
+    measured: Sequence[Mapping[int, float]],
+    measure: str,
+) -> float:
+    """Return the variance of the rounding in the value of a seed."""
+    floors = [
+        rounding_variance(state, trial, measure, values[trial.seed])
+        for group, values in zip(groups, measured, strict=True)
+        for trial in group
+        if trial.seed in values
+    ]
+    return max(floors, default=0.0) / max(1, len(measured))
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{'s' * (count != 1)}"
+
+
+def _has(count: int) -> str:
+    return "has" if count == 1 else "have"
 
 
 def _ended(groups: Sequence[Sequence[TrialState]]) -> int:

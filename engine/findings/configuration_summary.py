@@ -3,17 +3,20 @@
 Pure functions of a `SweepState`; only finished trials count.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from batchscope.engine.analysis.figures import kin, preferred
+from batchscope.engine.analysis.ratio_estimate import Quotient
 from batchscope.engine.analysis.stack_times import TIMED, stacked, timed_trials
-from batchscope.engine.analysis.statistics import interval, of_mean
+from batchscope.engine.analysis.statistics import LEVEL, interval, of_mean
 from batchscope.engine.findings.comparison_sides import LOST, gather
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.bias_variance import ErrorDecomposition, whole_of
+from batchscope.engine.metrics.collapse import collapse_remark, collapsed_seeds
 from batchscope.engine.metrics.registry import SUMMARY
 from batchscope.engine.spec import Settings
 
@@ -24,9 +27,16 @@ TIMES = ("epoch_seconds", "step_seconds")
 class Mean(Struct, frozen=True):
     """A mean over `n` seeds with its 95 % interval, if there are two seeds or more.
 
-    For times and paces `n` counts stacks, because their replicates share one measurement.
+    Of a ratio of means, such as a noise scale, the ratio of the means over the seeds with Fieller's
+    interval; an end of it is None where it is unbounded.
 
-    `normalized` is the mean ÷ that of the smallest batch size; None if the latter may be 0.
+    Attributes:
+        n: number of values that entered: seeds, or for times and paces stacks, because their
+            replicates share one measurement. Every finished seed enters a ratio of means that was
+            measured in it.
+        normalized: the mean ÷ that of the smallest batch size; None if the latter may be 0.
+        without_value: number of finished trials that lack a value of their own, such as those that
+            missed their target. They are left out, except from a ratio of means.
     """
 
     mean: float
@@ -34,6 +44,7 @@ class Mean(Struct, frozen=True):
     high: float | None
     n: int
     normalized: float | None = None
+    without_value: int = 0
 
 
 class ConfigurationSummary(Struct, frozen=True, kw_only=True):
@@ -42,7 +53,8 @@ class ConfigurationSummary(Struct, frozen=True, kw_only=True):
     `ratios` are the times of the next smaller batch size ÷ its own, if both were stacked alike.
     Only configurations that are comparable have ratios: see `engine.analysis.figures.kin`.
     `timing` says whether other trials of the sweep ran at the same time: `alone` or `shared`.
-    `stacked` replicates share a time.
+    `stacked` replicates share a time. `collapsed` are the seeds whose training collapsed
+    (`engine.metrics.collapse`): a mean that includes them describes neither them nor the others.
     """
 
     configuration: str
@@ -55,6 +67,7 @@ class ConfigurationSummary(Struct, frozen=True, kw_only=True):
     figures: dict[str, Mean]
     ratios: dict[str, float]
     stacked: int = 1
+    collapsed: tuple[int, ...] = ()
 
 
 def mean_of(state: SweepState, configuration: str, measure: str) -> Mean | None:
@@ -63,19 +76,63 @@ def mean_of(state: SweepState, configuration: str, measure: str) -> Mean | None:
     Bias and variance of three seeds are known, but not for each seed: they have no interval.
     """
     side = gather(state, measure, [state.configurations[configuration]])
+    if side.ratios:
+        return _mean_of_ratio(side.ratios[0], len(side.lacking))
     if side.values or measure not in ErrorDecomposition._fields:
-        return mean_over(list(side.values.values()), side.floor)
+        return mean_over(list(side.values.values()), side.floor, len(side.lacking))
     whole = whole_of(state, configuration, measure)
     return Mean(whole[0], None, None, whole[1]) if whole else None
 
 
-def mean_over(values: Sequence[float], floor: float = 0.0) -> Mean | None:
-    """Return mean and interval of values with a variance of at least `floor`; None without any."""
+def mean_over(values: Sequence[float], floor: float = 0.0, without_value: int = 0) -> Mean | None:
+    """Return mean and interval of values; None without any.
+
+    Args:
+        values: the value of each seed.
+        floor: the least variance of a value.
+        without_value: how many finished trials have none.
+    """
     estimate = of_mean(values, floor)
     if estimate is None:
-        return Mean(values[0], None, None, 1) if values else None
+        return Mean(values[0], None, None, 1, None, without_value) if values else None
     low, high = interval(estimate)
-    return Mean(estimate.effect, low, high, estimate.n)
+    return Mean(estimate.effect, low, high, estimate.n, None, without_value)
+
+
+def _mean_of_ratio(quotient: Quotient, without_value: int) -> Mean | None:
+    """Return the ratio of the means with Fieller's interval; None if it has no value."""
+    value = quotient.value
+    if value is None:
+        return None
+    low, high = quotient.limits(LEVEL) if quotient.n > 1 else (None, None)
+    bounded = high if high is not None and math.isfinite(high) else None
+    return Mean(value, low, bounded, quotient.n, None, without_value)
+
+
+def left_out_text(means: Mapping[str, Mean], labels: Mapping[str, str]) -> str:
+    """Return which means leave finished trials out, as "1024: 2 without a value"; or nothing.
+
+    Args:
+        means: means of one measure by configuration.
+        labels: the names of the configurations.
+    """
+    return ", ".join(
+        f"{labels[name]}: {mean.without_value} without a value"
+        for name, mean in means.items()
+        if mean.without_value
+    )
+
+
+def collapse_texts(state: SweepState, configurations: Iterable[str]) -> list[str]:
+    """Return a remark for each configuration with collapsed seeds: “1024: 2 of 10 seeds …”."""
+    remarks = []
+    for name in configurations:
+        trials = state.replicates(name)
+        finished = sum(trial.status == "finished" for trial in trials)
+        told = collapse_remark(collapsed_seeds(trials), finished)
+        if told:
+            remarks.append(f"{state.configurations[name].label}: {told}")
+    return remarks
 
 
 def measured_in(mean: Mean, base: Mean | None) -> Mean:
@@ -163,6 +220,7 @@ def figures(state: SweepState, measures: Iterable[str] = MEASURES) -> list[Confi
                 measure: by_name[name] for measure, by_name in faster.items() if name in by_name
             },
             stacked=stack_of(state, name),
+            collapsed=collapsed_seeds(state.replicates(name)),
         )
         for name in preferred(state)
     ]

@@ -8,7 +8,8 @@ from msgspec import Struct
 from batchscope.engine.analysis.bias_variance import BiasVariance, bias_variances
 from batchscope.engine.analysis.completeness import complete
 from batchscope.engine.analysis.noise_scales import NoiseFinding, noise_scales
-from batchscope.engine.analysis.tuning import TuningChoice, choices, chosen_configurations
+from batchscope.engine.analysis.tuning import TuningChoice, choices
+from batchscope.engine.findings.claim_text import family_sentence
 from batchscope.engine.findings.claim_verdicts import Verdict, judge
 from batchscope.engine.findings.configuration_summary import figures
 from batchscope.engine.findings.critical_batch_size import Critical, critical_batch_size
@@ -29,6 +30,7 @@ class Findings(Struct, frozen=True):
         critical_batch_size: only of a sweep with a target.
         noise_scale: only together with a critical batch size.
         bias_variance: only if a claim is about bias or variance.
+        judging: a sentence on how the claims are judged together; empty without a claim.
     """
 
     claims: tuple[Verdict, ...] = ()
@@ -37,16 +39,23 @@ class Findings(Struct, frozen=True):
     critical_batch_size: Critical | None = None
     noise_scale: tuple[NoiseFinding, ...] = ()
     bias_variance: tuple[BiasVariance, ...] = ()
+    judging: str = ""
 
 
 def find(state: SweepState) -> Findings:
     """Judge the claims and recommend a batch size; the sweep may still run."""
-    critical = critical_batch_size(state, _tuned(state))
+    critical = critical_batch_size(state, judged_by_size(state))
     noise = tuple(noise_scales(state)) if critical else ()
     recommendation = advice(state, critical, noise) if state.trials else ""
     parts = tuple(bias_variances(state)) if _asks_for_parts(state) else ()
     return Findings(
-        tuple(judge(state)), recommendation, tuple(choices(state)), critical, noise, parts
+        tuple(judge(state)),
+        recommendation,
+        tuple(choices(state)),
+        critical,
+        noise,
+        parts,
+        family_sentence(state),
     )
 
 
@@ -56,13 +65,10 @@ def _asks_for_parts(state: SweepState) -> bool:
     return any(claim.measure in ErrorDecomposition._fields for claim in claims)
 
 
-def _tuned(state: SweepState) -> dict[int, str]:
-    """Return the configuration that `[select]` chose for each batch size."""
-    return {
-        each.settings.train.batch_size: each.id
-        for each in chosen_configurations(state)
-        if each.rivals
-    }
+def judged_by_size(state: SweepState) -> dict[int, str]:
+    """Return for each batch size the configuration that is judged for the choice of `[select]`."""
+    judged = [choice.judged for choice in choices(state) if choice.judged is not None]
+    return {state.configurations[name].settings.train.batch_size: name for name in judged}
 
 
 def document(state: SweepState) -> dict[str, Any]:
@@ -78,6 +84,7 @@ def document(state: SweepState) -> dict[str, Any]:
     return {
         "complete": complete(state),
         "claims": msgspec.to_builtins(list(findings.claims)),
+        "judging": findings.judging,
         "findings": {
             "configurations": msgspec.to_builtins(figures(state)),
             **{name: msgspec.to_builtins(rows) for name, rows in probed.items() if rows},

@@ -3,15 +3,20 @@
 Both are means over the finished seeds. A configuration with a trial that diverged or failed is
 left out, as in the recommendation: a mean over the surviving seeds would flatter it. Times of
 stacks of different sizes cannot be compared, so each stack size has its own front.
+
+The front itself is an observation: it goes by the means. Of a point behind the front, each point of
+the front that is at least as good in both means is compared with it by two t tests, of the times
+and of the accuracies. The p values of all these tests are adjusted together (Holm 1979). Only the
+differences are judged, not the dominance: that would take a test in both dimensions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from batchscope.engine.analysis.figures import by_batch_size
-from batchscope.engine.analysis.statistics import LEVEL, p_value
+from batchscope.engine.analysis.statistics import LEVEL, holm, p_value
 from batchscope.engine.findings.comparison_sides import Side, difference, gather
 from batchscope.engine.findings.configuration_summary import Mean, mean_over
 from batchscope.engine.journal.sweep_state import SweepState
@@ -37,9 +42,9 @@ class Point(Struct, frozen=True, kw_only=True):
         seconds: training time in seconds.
         accuracy: test accuracy as a fraction.
         front: whether it is on the front, by the means, among those of equal `stacked`.
-        told: whether the difference to the front is significant: for a point behind the front,
-            whether a point of the front is at least as good in both means and significantly
-            better in one of them.
+        told: for a point behind the front, whether a point of the front is at least as good in
+            both means and significantly better in one of them, after adjustment for the number of
+            tests.
         stacked: number of replicates that share the seconds.
     """
 
@@ -84,6 +89,7 @@ def pareto(state: SweepState) -> list[Point]:
         size: _leaders([each for each in measured if _stacked(each) == size])
         for size in set(map(_stacked, measured))
     }
+    told = _told(measured, leaders)
     return [
         Point(
             configuration=each.configuration,
@@ -92,8 +98,7 @@ def pareto(state: SweepState) -> list[Point]:
             seconds=each.time,
             accuracy=each.accuracy,
             front=each in leaders[_stacked(each)],
-            told=each not in leaders[_stacked(each)]
-            and any(_behind(each, leader) for leader in leaders[_stacked(each)]),
+            told=each.configuration in told,
             stacked=_stacked(each),
         )
         for each in measured
@@ -111,13 +116,23 @@ def _leaders(group: Sequence[_Measured]) -> list[_Measured]:
     return [each for each, first in zip(group, ahead, strict=True) if first]
 
 
-def _behind(one: _Measured, leader: _Measured) -> bool:
-    if leader.time.mean > one.time.mean or leader.accuracy.mean < one.accuracy.mean:
-        return False
-    return _apart(one.times, leader.times) or _apart(one.accuracies, leader.accuracies)
+def _told(
+    measured: Sequence[_Measured], leaders: Mapping[int, Sequence[_Measured]]
+) -> frozenset[str]:
+    """Return the configurations that are significantly worse than one on the front."""
+    tested: list[tuple[str, float]] = []
+    for each in measured:
+        front_here = leaders[_stacked(each)]
+        for leader in front_here if each not in front_here else ():
+            if leader.time.mean <= each.time.mean and leader.accuracy.mean >= each.accuracy.mean:
+                sides = (each.times, leader.times), (each.accuracies, leader.accuracies)
+                tested += [(each.configuration, _p(one, other)) for one, other in sides]
+    adjusted = holm([p for _, p in tested])
+    return frozenset(name for (name, _), p in zip(tested, adjusted, strict=True) if p < LEVEL)
 
 
-def _apart(one: Side, other: Side) -> bool:
+def _p(one: Side, other: Side) -> float:
+    """Return the p value of no difference; 1 if nothing can be tested."""
     estimate = difference(one, other)
     p = p_value(estimate) if estimate else None
-    return p is not None and p < LEVEL
+    return 1.0 if p is None else p

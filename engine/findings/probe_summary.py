@@ -124,12 +124,14 @@ def _rows(
 
 def _mean(per_seed: list[Figures], smallest: list[Figures], figure: str) -> Mean | None:
     """Return the mean over the seeds, also divided by that of the smallest size."""
-    mean, base = (_over(_known(figures, figure)) for figures in (per_seed, smallest))
+    mean, base = (_over(figures, figure) for figures in (per_seed, smallest))
     return measured_in(mean, base) if mean is not None else None
 
 
-def _over(values: list[float]) -> Mean | None:
-    return mean_over(values, max(map(single_variance, values), default=0.0))
+def _over(per_seed: list[Figures], figure: str) -> Mean | None:
+    values = _known(per_seed, figure)
+    floor = max(map(single_variance, values), default=0.0)
+    return mean_over(values, floor, len(per_seed) - len(values))
 
 
 def _known(per_seed: list[Figures], figure: str) -> list[float]:

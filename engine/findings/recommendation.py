@@ -1,15 +1,17 @@
 """Recommends a batch size in one sentence, or says that there is no clear winner.
 
-The configuration with the highest mean test accuracy is compared with each other one. It is
-recommended if it differs significantly from all of them. All comparisons must be significant, so
-none needs an adjustment for their number (intersection-union test, Berger 1982).
-
-Otherwise there is no clear winner, and the sentence names the fastest of the configurations that
-do not differ significantly from the best. It names none if all train for the same seconds, or in
-stacks of different sizes, because their times cannot be compared.
+A configuration is recommended if its test accuracy is shown to be at most a margin
+(`judging.within`) below that of every other one: a non-inferiority test against each of them. All
+of these must hold, so a configuration needs no adjustment for their number (intersection-union
+test, Berger 1982). Several configurations are tested in this way, and one of them is always the
+best, so their p values are adjusted by Holm's procedure for one fewer than there are (Shaffer
+1986). Then a configuration that is worse than another by more than the margin is recommended with a
+probability of at most 0.05. Of several that hold, the one with the shortest mean training time is
+recommended, which is not tested; without times that can be compared, the most accurate.
 
 A configuration with a trial that diverged or failed is left out: a mean over the surviving seeds
-would flatter it, and a reader who follows the advice may get another seed.
+would flatter it, and a reader who follows the advice may get another seed. Two seeds are too few
+for advice.
 """
 
 from collections.abc import Sequence
@@ -17,10 +19,9 @@ from dataclasses import dataclass, replace
 
 from batchscope.engine.analysis.noise_scales import NoiseFinding
 from batchscope.engine.analysis.stack_times import TIMED_AS
-from batchscope.engine.analysis.statistics import LEVEL, interval, of_mean, p_value
+from batchscope.engine.analysis.statistics import LEVEL, below_p, interval, of_mean
 from batchscope.engine.analysis.tuning import choices, chosen_configurations
 from batchscope.engine.findings.comparison_sides import (
-    LEAST_SEEDS,
     OPEN,
     Side,
     difference,
@@ -38,10 +39,12 @@ from batchscope.engine.findings.critical_batch_text import (
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.reached_rate import short_of_all
 from batchscope.engine.schedule.target import has_target
-from batchscope.engine.spec import Configuration, Train
+from batchscope.engine.spec import Configuration, Judging, Train
 
 ACCURACY, TIME = "test_accuracy", "training_seconds"
 NAMED = 6
+FOR_ADVICE = 3
+"""The least number of seeds for advice."""
 UNDETERMINED = "No clear winner"
 
 
@@ -49,7 +52,7 @@ UNDETERMINED = "No clear winner"
 class Recommended:
     """A recommendation as a sentence, with the configuration that it names.
 
-    It is the one to use, or without a clear winner the fastest of the best.
+    Without a clear winner it names none.
     """
 
     sentence: str
@@ -99,58 +102,90 @@ def _outcome(state: SweepState) -> Recommended:
 
 
 def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> Recommended:
-    """Compare the best candidate with the others.
+    """Compare every candidate with all others.
 
     Args:
         state: the sweep.
         sides: the candidates, smaller batch sizes first.
         fewer: whether some of them are left out because they lost trials.
     """
-    known = [each for each in sides if not each.side.thin and not each.side.lost]
+    known = [each for each in sides if len(each.side.values) >= FOR_ADVICE and not each.side.lost]
     if not known:
         which = "other configuration" if fewer else "configuration"
-        return Recommended(f"{UNDETERMINED}: no {which} has {LEAST_SEEDS} finished seeds")
-    best = max(known, key=lambda candidate: candidate.mean)
+        return Recommended(f"{UNDETERMINED}: no {which} has {FOR_ADVICE} finished seeds")
     if len(known) == 1:
-        alone = "remains" if fewer else f"has {LEAST_SEEDS} finished seeds"
-        return Recommended(f"{UNDETERMINED}: only {best.name} {alone}")
-    level = [best, *_indistinct(best, known)]
-    if len(level) > 1:
-        which = _names(level) if fewer and len(level) <= NAMED else _count(level, known)
-        sentence = f"{UNDETERMINED}: {_alike(level, which)}"
-        sizes = sorted({stack_of(state, each.configuration.id) for each in level})
-        fastest = _fastest(state, level)
-        if fastest is None:
-            return Recommended(sentence)
-        if len(sizes) > 1:
-            return Recommended(f"{sentence}; their times cannot be compared: {_unlike(sizes)}")
-        sentence += f"; of these, {fastest.name} is the fastest: {_time(state, fastest)}"
-        return Recommended(sentence, fastest.configuration)
+        alone = "remains" if fewer else f"has {FOR_ADVICE} finished seeds"
+        return Recommended(f"{UNDETERMINED}: only {known[0].name} {alone}")
+    margin = state.opened.judging.within if state.opened else Judging().within
+    good = non_inferior([each.side for each in known], margin)
+    chosen = [each for each, holds in zip(known, good, strict=True) if holds]
+    if not chosen:
+        return Recommended(f"{UNDETERMINED}: {_not_shown(known, margin)}")
+    best, why = _preferred(state, chosen)
     return Recommended(
-        f"Use {best.name}: its test accuracy, {_accuracy(best)}, is significantly higher than "
-        f"that of {_others(len(known) - 1)}; {_time(state, best)}",
+        f"Use {best.name}: its test accuracy, {_accuracy(best)}, is at most {_points(margin)} "
+        f"below the best{why}; {_time(state, best)}",
         best.configuration,
     )
 
 
-def _others(count: int) -> str:
-    return {1: "the other configuration", 2: "both others"}.get(count, f"all {count} others")
+def non_inferior(sides: Sequence[Side], margin: float, level: float = LEVEL) -> list[bool]:
+    """Return for each side whether its mean is shown to be at most `margin` below every other one.
+
+    The probability of any false True is at most `level`.
+
+    Args:
+        sides: two sides or more.
+        margin: in the unit of the measure; larger values are better.
+        level: one-sided level.
+    """
+    ps = [
+        max(_inferiority_p(one, other, margin) for other in sides if other is not one)
+        for one in sides
+    ]
+    holds, left = [False] * len(sides), max(1, len(sides) - 1)
+    for rank, at in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        if ps[at] >= level / max(1, min(left, len(sides) - rank)):
+            break
+        holds[at] = True
+    return holds
 
 
-def _alike(level: list[_Candidate], which: str) -> str:
-    """Return a sentence: the test accuracies of the candidates do not differ significantly."""
-    means = sorted(candidate.mean for candidate in level)
+def _inferiority_p(one: Side, other: Side, margin: float) -> float:
+    """Return the p value of `one` being worse than `other` by `margin` or more."""
+    estimate = difference(one, other)
+    return 1.0 if estimate is None else below_p(estimate, margin)
+
+
+def _preferred(state: SweepState, chosen: list[_Candidate]) -> tuple[_Candidate, str]:
+    """Return one of the candidates that may be recommended, and why it is this one."""
+    if len(chosen) == 1:
+        return chosen[0], ""
+    accurate = max(chosen, key=lambda each: each.mean)
+    which = _names(chosen)
+    if any(_for_seconds(each.configuration.settings.train) for each in chosen):
+        return accurate, f", and the highest of those that are ({which})"
+    sizes = sorted({stack_of(state, each.configuration.id) for each in chosen})
+    if len(sizes) > 1:
+        why = f"whose times cannot be compared: {_unlike(sizes)}"
+        return accurate, f", and the highest of those that are ({which}), {why}"
+    fastest = min(chosen, key=lambda each: _seconds(state, each))
+    return fastest, f", and its mean training time is the shortest of those that are ({which})"
+
+
+def _not_shown(known: list[_Candidate], margin: float) -> str:
+    """Return a sentence: no configuration is shown to be within the margin of the best."""
+    means = sorted(candidate.mean for candidate in known)
+    which = "neither configuration" if len(known) == 2 else f"none of {len(known)} configurations"
     return (
-        f"the test accuracies of {which} do not differ significantly "
-        f"({means[0] * 100:.2f} to {means[-1] * 100:.2f} %, {_seeds(level)} seeds)"
+        f"{which} is shown to be within {_points(margin)} of the best test accuracy "
+        f"(means {means[0] * 100:.2f} to {means[-1] * 100:.2f} %, {_seeds(known)} seeds)"
     )
 
 
-def _fastest(state: SweepState, level: list[_Candidate]) -> _Candidate | None:
-    """Return the candidate that trains fastest; None if the budget is given in seconds."""
-    if any(_for_seconds(candidate.configuration.settings.train) for candidate in level):
-        return None
-    return min(level, key=lambda candidate: _seconds(state, candidate))
+def _points(margin: float) -> str:
+    points = f"{margin * 100:g}"
+    return f"{points} point{'s' * (points != '1')}"
 
 
 def _unlike(sizes: list[int]) -> str:
@@ -204,30 +239,12 @@ def _names(of: list[_Candidate]) -> str:
     return sizes + " and ".join([", ".join(others), last] if others else [last])
 
 
-def _indistinct(best: _Candidate, known: list[_Candidate]) -> list[_Candidate]:
-    others = [candidate for candidate in known if candidate is not best]
-    return [candidate for candidate in others if not _differs(best, candidate)]
-
-
-def _differs(best: _Candidate, other: _Candidate) -> bool:
-    estimate = difference(best.side, other.side)
-    p = p_value(estimate) if estimate else None
-    return p is not None and p < LEVEL
-
-
 def _accuracy(candidate: _Candidate) -> str:
     estimate = of_mean(list(candidate.side.values.values()), candidate.side.floor)
     low, high = interval(estimate) if estimate else (candidate.mean, candidate.mean)
     shown = f"{candidate.mean * 100:.2f} % [{low * 100:.2f}, {high * 100:.2f}]"
-    return f"{shown} over {len(candidate.side.values)} seeds"
-
-
-def _count(level: list[_Candidate], known: list[_Candidate]) -> str:
-    if len(level) == len(known):
-        return f"all {len(known)} configurations" if len(known) > 2 else "the two configurations"
-    if len(level) > NAMED:
-        return f"the best {len(level)} of {len(known)} configurations"
-    return _names([candidate for candidate in known if candidate in level])
+    fell = candidate.side.collapse()
+    return f"{shown} over {len(candidate.side.values)} seeds{f' ({fell})' if fell else ''}"
 
 
 def _seeds(level: list[_Candidate]) -> str:

@@ -1,12 +1,25 @@
 """Words a choice of `[select]` as one line of text."""
 
-from batchscope.engine.analysis.tuning import TuningChoice
+from batchscope.engine.analysis.tuning import TuningChoice, same_seeds
+
+SAME_SEEDS = "chosen and judged on the same seeds, which flatters it; set select.seeds_after"
+
+
+def judged_on(choice: TuningChoice) -> str:
+    """Return in words which seeds judge a choice; empty while nothing is chosen."""
+    if choice.chosen is None:
+        return ""
+    if not choice.fresh_seeds:
+        return SAME_SEEDS if same_seeds(choice) else ""
+    seeds = f"{choice.fresh_seeds} fresh seed{'s' * (choice.fresh_seeds > 1)}"
+    return f"{seeds} still to be trained" if choice.fresh_open else f"judged on {seeds}"
 
 
 def choice_text(choice: TuningChoice) -> str:
     """Return a choice as text: 64: lr 0.1, chosen from 0.01, 0.03, 0.1 (validation accuracy 0.94).
 
-    A note is added if the chosen value is the lowest or highest that was tried.
+    It says which seeds judge the choice, and notes if the chosen value is the lowest or highest
+    that was tried.
     """
     tried = " × ".join(_tried(choice, key) for key in _keys(choice))
     names = " and ".join(map(_short, _keys(choice)))
@@ -24,7 +37,8 @@ def choice_text(choice: TuningChoice) -> str:
         f"{_short(key)} is the {end} tried" if len(choice.edge) > 1 else f"it is the {end} tried"
         for key, end in choice.edge.items()
     ]
-    return f"{text}; {' and '.join(ends)}, so widen the range" if ends else text
+    edge = f"{' and '.join(ends)}, so widen the range" if ends else ""
+    return "; ".join(part for part in (text, judged_on(choice), edge) if part)
 
 
 def _value_text(choice: TuningChoice) -> str:

@@ -28,7 +28,7 @@ from batchscope.engine.journal.instrument_events import SharpnessMeasured as Sha
 from batchscope.engine.journal.instrument_events import ValueBins as ValueBins
 from batchscope.engine.networks.registry import FAMILIES
 from batchscope.engine.planning.plan import Plan
-from batchscope.engine.spec import Claim, Configuration, Interpolation, Selection
+from batchscope.engine.spec import Claim, Configuration, Interpolation, Judging, Selection
 
 JOURNAL_VERSION = 1
 
@@ -56,6 +56,7 @@ class SweepOpened(Event, frozen=True, tag="sweep"):
     claims: tuple[Claim, ...] = ()
     selection: Selection | None = None
     interpolation: Interpolation | None = None
+    judging: Judging = Judging()
 
     def __post_init__(self) -> None:
         """Refuse a network of a later version of the program."""
@@ -308,6 +309,24 @@ class TrialEnded(Event, frozen=True, tag="ended"):
     reason: str = ""
 
 
+class WeightsKept(Event, frozen=True, tag="weights"):
+    """The final weights of a trial are stored with the sweep, or could not be.
+
+    Attributes:
+        trial: id of the trial.
+        attempt: number of the attempt.
+        bytes: size of the file.
+        digest: SHA-256 of the file (hex).
+        reason: why there is no file; the training is finished all the same.
+    """
+
+    trial: str
+    attempt: int
+    bytes: int = 0
+    digest: str = ""
+    reason: str = ""
+
+
 class Note(Event, frozen=True, tag="note"):
     """A message for the log."""
 
@@ -382,6 +401,7 @@ AnyEvent = (
     | Predicted
     | SharpnessMeasured
     | Interpolated
+    | WeightsKept
 )
 
 

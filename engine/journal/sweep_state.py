@@ -87,6 +87,8 @@ class SweepState:
                     trial.predicted = event
             case ev.SharpnessMeasured():
                 self._sharpness(event)
+            case ev.WeightsKept():
+                self._weights(event)
             case ev.Interpolated():
                 self._interpolated(event)
             case ev.Progress():
@@ -249,7 +251,10 @@ class SweepState:
     def _opened(self, event: ev.SweepOpened) -> None:
         self.opened = event
         self._adopt(event.configurations)
-        self._say(event.at, f"{len(self.trials)} trials of {event.preset}: {event.title}")
+        after = event.selection.seeds_after if event.selection else 0
+        to_come = after * len({each.rivals for each in event.configurations if each.rivals})
+        then = f" and {to_come} after the choice" if to_come else ""
+        self._say(event.at, f"{len(self.trials)} trials{then} of {event.preset}: {event.title}")
         for note in event.notes:
             self._say(event.at, note, "warning")
 
@@ -267,6 +272,13 @@ class SweepState:
         if new:
             self._adopt(new)
             self.added += [configuration.id for configuration in new]
+            for each in new:
+                if each.confirms:
+                    chosen = self.configurations[each.confirms].label
+                    seeds = f"{len(each.seeds)} fresh seed{'s' * (len(each.seeds) > 1)}"
+                    self._say(event.at, f"{chosen}: chosen; queued again with {seeds}")
+            new = [each for each in new if not each.confirms]
+        if new:
             sizes = dict.fromkeys(configuration.settings.train.batch_size for configuration in new)
             named = ", ".join(f"{size:,}" for size in sizes)
             count = sum(len(configuration.seeds) for configuration in new)
@@ -384,6 +396,14 @@ class SweepState:
             why = f" ({event.reason})" if event.reason else ""
             text = f"sharpness {sharpness} at ε = {event.epsilon:g} in {event.seconds:.1f} s{why}"
             self._say(event.at, f"{trial.id}: {text}")
+
+    def _weights(self, event: ev.WeightsKept) -> None:
+        trial = self._current(event.trial, event.attempt)
+        if trial:
+            trial.weights = event
+            if event.reason:
+                text = f"the final weights could not be kept ({event.reason})"
+                self._say(event.at, f"{trial.id}: {text}", "warning")
 
     def _interpolated(self, event: ev.Interpolated) -> None:
         pair = event.start, event.end

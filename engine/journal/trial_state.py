@@ -32,6 +32,8 @@ class TrialState:
     """Whether its group continued without it, so that it is trained in its own job."""
     predicted: ev.Predicted | None = None
     """Its predictions for the test images at the end of training, compressed."""
+    weights: ev.WeightsKept | None = None
+    """What became of its final weights; None if they were not to be kept, or are not there yet."""
 
     @property
     def batch_size(self) -> int:
@@ -89,7 +91,7 @@ class TrialState:
         self.records.clear()
         self.probes.clear()
         self.cuts.clear()
-        self.predicted = None
+        self.predicted, self.weights = None, None
         self.sharpness.clear()
 
     def go_back(self, epochs: int, steps: int) -> None:
@@ -100,6 +102,7 @@ class TrialState:
             steps: the optimizer steps in the checkpoint.
         """
         self.records.keep(epochs)
+        self.weights = None
         self.probes = [probe for probe in self.probes if probe.steps <= steps]
         self.cuts = [cut for cut in self.cuts if cut.steps <= steps]
         if self.predicted and self.predicted.steps > steps:

@@ -31,9 +31,22 @@ class Rounding(Enum):
     TARGET_EPOCHS = "epochs until a check of the target"
     TARGET_STEPS = "steps until a check of the target"
     TARGET_SAMPLES = "images until a check of the target"
+    YES_NO = "0 or 1"
 
 
 ACCURACIES = (Rounding.ACCURACY, Rounding.ACCURACY_GAP, Rounding.VALIDATION_ACCURACY)
+
+
+class RatioParts(NamedTuple):
+    """A metric that is a ratio of means, as one trial contributes to it.
+
+    Args:
+        pair: numerator and denominator.
+        base: the same of the ratio by which it is divided, if there is one.
+    """
+
+    pair: tuple[float, float]
+    base: tuple[float, float] | None = None
 
 
 class Spot(NamedTuple):
@@ -205,6 +218,8 @@ class TrialMetric(Metric, frozen=True, kw_only=True):
         value: reads the value of a trial.
         value_at: reads it at a spot, for metrics that have `places`; replaces `value`.
         places: the keys of a claim that say where it is read.
+        parts: for a ratio of means: reads what a trial contributes to it, even where its own ratio
+            has no value. Claims and means over seeds then use the parts instead of `value`.
         column: whether it is a column of `trials.csv`.
         text: whether the value is text, so that claims cannot use it.
         before_epochs: whether it is known before the first epoch has ended.
@@ -217,6 +232,7 @@ class TrialMetric(Metric, frozen=True, kw_only=True):
     value: Callable[[SweepState, TrialState], Value] | None = None
     value_at: Callable[[SweepState, TrialState, Spot], Value] | None = None
     places: tuple[Place, ...] = ()
+    parts: Callable[[SweepState, TrialState], RatioParts | None] | None = None
     column: bool = True
     text: bool = False
     before_epochs: bool = False

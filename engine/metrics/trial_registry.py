@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.bias_variance import part
+from batchscope.engine.metrics.collapse import collapsed
 from batchscope.engine.metrics.distances import (
     distance_at_equal_samples,
     distance_log_r2,
@@ -35,6 +36,11 @@ from batchscope.engine.metrics.metric import (
     TrialMetric,
     Value,
     last_value,
+)
+from batchscope.engine.metrics.noise_parts import (
+    noise_growth_parts,
+    noise_parts,
+    train_noise_parts,
 )
 from batchscope.engine.metrics.noise_scale import (
     noise_of_sgd,
@@ -311,6 +317,7 @@ _COLUMNS: tuple[TrialMetric | str, ...] = (
         "measured (a batch of one image, batch norm). Without replacement it diverges as the noise "
         "scale of the training set, `noise_scale_train`, nears N, the number of training images",
         value=lambda _, trial: noise_over([trial]).scale,
+        parts=lambda _, trial: noise_parts(trial),
         bar=Bar(),
     ),
     TrialMetric(
@@ -408,8 +415,9 @@ _COLUMNS: tuple[TrialMetric | str, ...] = (
     TrialMetric(
         name="selected",
         unit="boolean",
-        definition="whether the trial belongs to the candidate that `[select]` chose; empty "
-        "without rivals, or while none is chosen",
+        definition="whether the trial belongs to the candidate that `[select]` chose, or to the "
+        "fresh seeds with which that one is trained again (`select.seeds_after`); empty without "
+        "rivals, or while none is chosen",
         text=True,  # compares configurations: `engine.analysis.tables` fills it in
     ),
     TrialMetric(
@@ -503,6 +511,7 @@ _COLUMNS: tuple[TrialMetric | str, ...] = (
         "1/N) without replacement. Empty where `noise_signal_train` is not positive, or nothing "
         "was measured",
         value=_train_scale,
+        parts=train_noise_parts,
     ),
 )
 _MEASURES: tuple[TrialMetric | str, ...] = (
@@ -538,6 +547,7 @@ _MEASURES: tuple[TrialMetric | str, ...] = (
         definition="`noise_scale` of the second half of the planned steps ÷ that of the first "
         "half; unknown where one of them is undetermined",
         value=noise_scale_growth,
+        parts=lambda _, trial: noise_growth_parts(trial),
     ),
     "weight_norm",
     TrialMetric(
@@ -680,6 +690,20 @@ _MEASURES: tuple[TrialMetric | str, ...] = (
             ("variance_biased", False),
             ("net_variance", True),
         )
+    ),
+    TrialMetric(
+        name="collapsed",
+        unit="0 or 1",
+        better="lower",
+        rounding=Rounding.YES_NO,
+        column=False,
+        definition="1 if a finished training collapsed, else 0, so that the mean is the share of "
+        "collapsed seeds. It collapsed if its final test accuracy is no better than guessing (less "
+        "than a twentieth of the way from 1 ÷ classes to 1: below 0.145 for ten classes; a "
+        "training too short to learn anything counts too), or if it lost more than half of what it "
+        "had learned (less than half of the way from 1 ÷ classes to the test accuracy of its best "
+        "epoch)",
+        value=lambda _, trial: None if (fell := collapsed(trial)) is None else int(fell),
     ),
 )
 

@@ -6,7 +6,7 @@ modules, and the table of networks in the docs.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from batchscope.engine.data.catalog import Dataset
 from batchscope.engine.networks.initialization import TORCH, Initialization
 from batchscope.engine.networks.layer_specs import BatchNorm, LayerSpec, Shape, fits
+from batchscope.engine.networks.module_names import sequential_names
 from batchscope.engine.spec import Model
 
 LARGEST_SIDE = 1024  # of images that are tried to find the smallest that fits
@@ -54,6 +55,17 @@ class Family(ABC):
             images: (channels, height, width) of an image.
             classes: number of outputs.
         """
+
+    def module_names(self, layers: Sequence[LayerSpec]) -> tuple[str, ...]:
+        """Return the names under which exported weights are stored, one for each module with any.
+
+        They are those of the plain torch module that docs/reproduce.md names for the family, in the
+        order of the layers: of an `nn.Sequential`, unless a family has a model in torchvision.
+
+        Args:
+            layers: what `layers` returned.
+        """
+        return tuple(name for name, _ in sequential_names(layers))
 
     def hidden(self, model: Model) -> tuple[int, ...]:
         """Return the widths of the fully connected hidden layers."""

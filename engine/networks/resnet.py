@@ -7,6 +7,7 @@ B). At the end is the mean over the image. Apart from its beginning `resnet18` i
 torchvision.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchscope.engine.networks.family import Family, scaled
@@ -54,6 +55,17 @@ class ResNet(Family):
                 layers += [basic_block(before, outputs, stride, norm), ReLU()]
                 before = outputs
         return (*layers, GlobalMean(), Flatten(), Linear(classes))
+
+    def module_names(self, layers: Sequence[LayerSpec]) -> tuple[str, ...]:
+        """Return torchvision's names: `conv1`, `bn1`, `layer1.0.conv1`, …, `fc`."""
+        names = ["conv1", "bn1"]
+        blocks = [layer for layer in layers if isinstance(layer, Residual)]
+        for number, block in enumerate(blocks):
+            stage, within = divmod(number, self.blocks)
+            inside = ["conv1", "bn1", "conv2", "bn2"]
+            inside += ["downsample.0", "downsample.1"] if block.shortcut else []
+            names += [f"layer{stage + 1}.{within}.{name}" for name in inside]
+        return (*names, "fc")
 
 
 def basic_block(inputs: int, outputs: int, stride: int, norm: tuple[BatchNorm, ...]) -> LayerSpec:

@@ -7,10 +7,13 @@ is instead of one resized to 7×7, and has no dropout. `vgg16-bn` has batch norm
 convolution, which then has no bias, and none in the classifier.
 """
 
+from collections.abc import Sequence
+
 from batchscope.engine.networks.blocks import classifier
 from batchscope.engine.networks.family import Family, scaled
 from batchscope.engine.networks.initialization import TORCHVISION_VGG
 from batchscope.engine.networks.layer_specs import Conv, Flatten, LayerSpec, MaxPool, ReLU, Shape
+from batchscope.engine.networks.module_names import sequential_names
 from batchscope.engine.spec import Model
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -36,6 +39,17 @@ class Vgg16(Family):
                     side //= 2
                 layers.append(ReLU())
         return (*layers, Flatten(), *classifier(self.hidden(model), classes))
+
+    def module_names(self, layers: Sequence[LayerSpec]) -> tuple[str, ...]:
+        """Return torchvision's names: `features` up to the last convolution, then `classifier`.
+
+        torchvision's order of ReLU and pooling leaves the numbers of the convolutions unchanged.
+        """
+        cut = next(at for at, layer in enumerate(layers) if isinstance(layer, Flatten))
+        parts = {"features": layers[:cut], "classifier": layers[cut + 1 :]}
+        return tuple(
+            f"{part}.{name}" for part, of in parts.items() for name, _ in sequential_names(of)
+        )
 
 
 def _blocks(model: Model) -> list[tuple[int, ...]]:

@@ -229,6 +229,7 @@ class Dispatcher:
                 elif not await self._attempt(member, place, work):
                     return False
             finally:
+                self._queue.confirm_choices()  # before this worker counts as idle
                 self._in_hand.pop(member.number, None)
                 self._control.notify()
         return True
@@ -265,6 +266,7 @@ class Dispatcher:
         async for _ in self._control.changes():
             if not self._queue and not self._in_hand:
                 self._listen()
+            self._queue.confirm_choices()  # a command or a twin may have ended the last candidate
             if self._control.stopping:
                 return None
             if not self._control.paused and (pair := self._linker.take()):
@@ -335,6 +337,7 @@ class Dispatcher:
             data=self._data[group.trials[0].settings.data.name],
             checkpoints=str(self._ledger.kept_in(group.key)),
             weights=self._linker.weights_of(active),
+            kept=self._ledger.weights_to_keep(active),
         )
         return await member.work(order, self._heard, self._control)
 

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import time
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,7 @@ from batchscope.engine.journal import file as journal
 from batchscope.engine.journal import notice
 from batchscope.engine.journal.buffered_writer import BufferedWriter
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.processes import orders
 from batchscope.engine.system.clock import SteadyClock
 
 RETRY_SECONDS = 0.5
@@ -82,6 +83,23 @@ class JournalWriter:
     def weights_of(self, trial: str) -> Path:
         """Return the folder for a trial's final weights."""
         return checkpoints.weights_of(self._kept, trial)
+
+    def weights_to_keep(self, trials: Iterable[str]) -> dict[str, orders.WeightsOrder]:
+        """Return, for the trials with `run.keep_weights`, where their final weights are kept.
+
+        That is always in the sweep's folder, also where checkpoints lie elsewhere.
+        """
+        opened, kept = self.state.opened, dict[str, orders.WeightsOrder]()
+        for name in trials:
+            trial = self.state.trials[name]
+            if trial.settings.run.keep_weights:
+                kept[name] = orders.WeightsOrder(
+                    folder=str(checkpoints.weights_of(self._folder, name)),
+                    sweep=self._folder.name,
+                    preset=opened.preset if opened else "",
+                    label=self.state.configurations[trial.configuration].label,
+                )
+        return kept
 
     def checkpoints_of(self, trial: str) -> Path:
         """Return the checkpoint folder of the job that a trial belongs to."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from batchscope.engine.analysis.tuning import to_confirm
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.data.validation_split import training_size
 from batchscope.engine.experiment.preset import Preset
@@ -23,7 +24,7 @@ from batchscope.engine.planning.stacking import largest_stack
 from batchscope.engine.schedule.course import changing
 from batchscope.engine.schedule.probe_sizes import competing_pairs
 from batchscope.engine.schedule.reached_rate import hardly_reached
-from batchscope.engine.spec import Trial, trials_of
+from batchscope.engine.spec import Configuration, Trial, trials_of
 
 FIRST = (float("-inf"), 0.0)
 
@@ -130,20 +131,32 @@ class TrialQueue:
         self._data, self._costs = data, Costs(self._ledger.state, data)
         self.line_up()
 
+    def confirm_choices(self) -> None:
+        """Queue the fresh seeds of each choice of `[select]` that has none yet.
+
+        What is missing follows from the journal alone, so this may be called at any time and again
+        after a restart: no choice is confirmed twice, and none is forgotten.
+        """
+        new = to_confirm(self._ledger.state)
+        if new:
+            self._ledger.write(ev.ConfigurationsAdded(configurations=new))
+            self.line_up()
+
     def line_up(self) -> None:
         """Rebuild the queue from everything that waits."""
         if not self._data:
             return
         by_seed = sorted(
-            (trial for c in self.preset.configurations for trial in trials_of(c)),
+            (trial for each in self._configurations() for trial in trials_of(each)),
             key=lambda trial: trial.seed,
         )
+        first = {each.id: each.seeds[0] for each in self.preset.configurations}
         self._trials = {trial.id: trial for trial in by_seed}
         self._places = {trial.id: place for place, trial in enumerate(by_seed)}
         self._skip_twins(by_seed)
         self._take_recorded()
         for trial in by_seed:
-            if trial.seed == 0 and self._waits(trial):
+            if trial.seed == first.get(trial.configuration) and self._waits(trial):
                 self._warn(trial)
         groups = self._groups(by_seed)
         self._by_turns = in_turns([self._job(group) for group in groups], self.workers)
@@ -151,6 +164,11 @@ class TrialQueue:
         for group in groups:
             self._insert(group)
         self._ledger.sync()
+
+    def _configurations(self) -> list[Configuration]:
+        """Return those of the preset, then those that train a chosen candidate again."""
+        every = self._ledger.state.configurations.values()
+        return [*self.preset.configurations, *(each for each in every if each.confirms)]
 
     def _skip_twins(self, by_seed: Iterable[Trial]) -> None:
         """Skip trials that equal another because both batches exceed the training set."""
@@ -258,7 +276,8 @@ def _essence(trial: Trial, train_size: int) -> bytes:
     """
     replace, settings = msgspec.structs.replace, trial.settings
     train = replace(settings.train, batch_size=min(settings.train.batch_size, train_size))
-    settings = replace(settings, train=train)
+    run = replace(settings.run, keep_weights=False)
+    settings = replace(settings, train=train, run=run)
     if changing(settings):
         most = min(settings.schedule.max_batch_size or train_size, train_size)
         phases = tuple(

@@ -43,6 +43,22 @@ class Setup(msgspec.Struct, frozen=True, tag_field="order", tag="setup"):
     team: TeamSpec = TeamSpec()
 
 
+class WeightsOrder(msgspec.Struct, frozen=True):
+    """Keep the final weights of a trial; answered by `WeightsKept`, before `TrialEnded`.
+
+    Attributes:
+        folder: the folder for the file, below the sweep's folder.
+        sweep: the id of the sweep, which the file states.
+        preset: the name of its preset.
+        label: the label of the configuration.
+    """
+
+    folder: str
+    sweep: str
+    preset: str
+    label: str
+
+
 class TrainOrder(msgspec.Struct, frozen=True, tag_field="order", tag="train"):
     """Train a group; answered by the events of each `active` member up to its `TrialEnded`.
 
@@ -55,7 +71,8 @@ class TrainOrder(msgspec.Struct, frozen=True, tag_field="order", tag="train"):
         data: the data set.
         checkpoints: the folder for checkpoints. Training resumes from its newest checkpoint, if
             that holds all active members.
-        weights: by trial, the folder for its final weights.
+        weights: by trial, the folder for its final weights, as an end of a line.
+        kept: by trial, where to keep its final weights for others to load.
     """
 
     members: tuple[Trial, ...]
@@ -65,6 +82,7 @@ class TrainOrder(msgspec.Struct, frozen=True, tag_field="order", tag="train"):
     data: Prepared
     checkpoints: str = ""
     weights: dict[str, str] = {}
+    kept: dict[str, WeightsOrder] = {}
 
 
 class Measure(msgspec.Struct, frozen=True, tag_field="order", tag="measure"):

@@ -15,6 +15,7 @@ import msgspec
 from batchscope.engine.errors import UsageProblem
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.events import SweepEnded
+from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps.store import (
     SWEEP,
@@ -151,7 +152,7 @@ def _described(folder: Path, launch: Launch, alive: bool, fold: Fold | None) -> 
         id=folder.name,
         preset=launch.preset,
         state="running" if phase == "preparing" else phase,
-        trials=len(state.trials),
+        trials=len(state.trials) + trials_to_come(state),
         finished=state.count("finished"),
         seconds=None,
         title=state.opened.title if state.opened else "",

@@ -1,6 +1,7 @@
 """A sweep on a real Ray cluster of several nodes has the results of one machine and loses none."""
 
 import csv
+import hashlib
 import os
 import subprocess
 import sys
@@ -8,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load
+from torch import Tensor
 
 from batchscope import __version__
+from batchscope.engine.checkpoints.kept_weights import file_of
 from batchscope.engine.journal import events as ev
 from tests.cluster.nodes import Nodes
-from tests.functional.lab import Lab, ended, events_of, until
+from tests.functional.lab import Lab, ended, events_of, state_of, until
 
 pytestmark = [
     pytest.mark.cluster,
@@ -37,6 +42,7 @@ batch_size = [16, 64]
 micro_batch_size = 16
 [run]
 stack = "{stack}"
+keep_weights = true
 [interpolation]
 from = {{ batch_size = 16 }}
 to = {{ batch_size = 64 }}
@@ -90,6 +96,23 @@ def heard(folder: Path, kind: type[Any]) -> list[Any]:
     return [event for event in events_of(folder) if isinstance(event, kind)]
 
 
+def weights(folder: Path) -> dict[str, dict[str, Tensor]]:
+    """Return the final weights that a sweep kept, by trial, after checking their checksums."""
+    found = {}
+    for event in heard(folder, ev.WeightsKept):
+        content = file_of(folder, event.trial).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == event.digest
+        found[event.trial] = load(content)
+    return found
+
+
+def assert_same_weights(folder: Path, other: Path) -> None:
+    one, two = weights(folder), weights(other)
+    assert set(one) == set(two) == set(state_of(folder).trials)
+    for trial, tensors in one.items():
+        assert all(torch.equal(tensors[name], two[trial][name]) for name in tensors), trial
+
+
 def node_of(folder: Path, nodes: dict[str, Any], trial: str) -> Any:
     """Return the node on which a trial was last started."""
     worker = next(e.worker for e in reversed(heard(folder, ev.TrialStarted)) if e.trial == trial)
@@ -117,6 +140,7 @@ def test_a_dead_node_loses_no_result(lab: Lab, nodes: Nodes) -> None:
     assert outcome.code == 0, outcome.err
     assert "is gone" in outcome.err
     assert figures(lab.cwd / "there") == figures(lab.cwd / "here")
+    assert_same_weights(lab.folders()[0], folder)
     again = [e for e in heard(folder, ev.TrialStarted) if e.resumed_steps]
     assert again, "nobody went on from a checkpoint"
     assert len(heard(folder, ev.WorkerAwaited)) > 0
@@ -137,10 +161,12 @@ def test_from_outside_with_checkpoints_at_a_url(lab: Lab, nodes: Nodes, tmp_path
     (left,) = kept.iterdir()
     assert len(list((left / "weights").rglob("*.pt"))) == 4, "of both ends, for both seeds"
     assert not list((left / "trials").glob("*")), "what is done needs no checkpoint"
+    assert not list(left.rglob("*.safetensors")), "those are in the sweep's folder"
     again = str(lab.cwd / "there" / "sweep.toml")
     here = lab.run("--export", "here", "--preset", again, "--workers", "1")
     assert here.code == 0, here.err
     assert figures(lab.cwd / "here") == figures(lab.cwd / "there")
+    assert_same_weights(folder, lab.folders()[1])
     assert lab.run("delete", folder.name, "--yes").code == 0
     assert not list(kept.iterdir())
 

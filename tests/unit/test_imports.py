@@ -16,7 +16,7 @@ import batchscope.tui
 
 ROOT = Path(__file__).parents[2]
 HEAVY = (
-    *("torch", "torchvision", "sklearn", "matplotlib", "jinja2", "tensorboard"),
+    *("torch", "torchvision", "safetensors", "sklearn", "matplotlib", "jinja2", "tensorboard"),
     *("ray", "fsspec"),
 )
 SCREEN = ("textual",)

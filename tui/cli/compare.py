@@ -3,6 +3,7 @@
 import argparse
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -169,8 +170,10 @@ def _accuracies(rows: Sequence[Row], width: int) -> Iterator[str]:
             f"{_points(of.difference):>7}  {_fit(text, wide)}  {of.n:>3}  {MARKS[of.verdict]} "
             f"{_drawn(of, scale, room)}"
         ).rstrip()
-        notes = [*map(_changed, row.changes), *_lost(row)]
-        yield from (f"{'':<{label}}  {note}" for note in notes)
+        notes = [*map(_changed, row.changes), of.reason, *_lost(row), *_collapsed(row)]
+        for note in filter(None, notes):
+            for line in textwrap.wrap(note, max(20, width - label - 2)):
+                yield f"{'':<{label}}  {line}"
     if judged:
         yield _tally(judged)
 
@@ -195,6 +198,13 @@ def _lost(row: Row) -> Iterator[str]:
         if count:
             trials = "trial" if count == 1 else "trials"
             yield f"{count} {trials} of {name} left out: diverged or failed"
+
+
+def _collapsed(row: Row) -> Iterator[str]:
+    for name, seeds in zip("AB", row.collapsed, strict=True):
+        if seeds:
+            plural = "s" if len(seeds) > 1 else ""
+            yield f"{name}: seed{plural} {', '.join(map(str, seeds))} collapsed"
 
 
 def _interval_text(of: Accuracy) -> str:

@@ -140,6 +140,7 @@ LOG_HELP = "format of the log lines on stderr (default: text)"
 QUIET = ("-q", "--quiet")
 QUIET_HELP = "log only warnings and errors, show no progress; the summary is still printed"
 TENSORBOARD_HELP = "with --export: also write TensorBoard event files (batchscope[tensorboard])"
+WEIGHTS_HELP = "with --export: also copy the final weights, if run.keep_weights was set at launch"
 JSON_HELP = "print the summary as one JSON object"
 
 
@@ -169,6 +170,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--ascii", action=Switch, help=ASCII_HELP)
     _add_screen_options(parser)
     add("--tensorboard", action="store_true", help=TENSORBOARD_HELP)
+    add("--weights", action="store_true", help=WEIGHTS_HELP)
     add("--overwrite", action="store_true", help="with --export: replace the files in DIR")
     add("--no-report", action="store_true", help="with --export: no report.html and no figures/")
 

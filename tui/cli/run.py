@@ -13,6 +13,7 @@ from batchscope.tui.start import has_terminal, show_screen
 if TYPE_CHECKING:
     from batchscope.engine.experiment.preset import Preset
     from batchscope.engine.sweeps.store import Launch
+    from batchscope.tui.headless.log_lines import Log
 
 DEFAULT_PRESET = "quickstart"
 
@@ -20,6 +21,7 @@ DEFAULT_PRESET = "quickstart"
 def run_experiment(words: argparse.Namespace) -> int:
     """Run the preset or export the stored sweep that the options name; return the exit code."""
     from batchscope.engine.experiment.preset_catalog import find_preset
+    from batchscope.engine.export.weights import check_preset
     from batchscope.engine.sweeps.store import Launch, home_folder
     from batchscope.engine.system.files import user_path
 
@@ -31,6 +33,8 @@ def run_experiment(words: argparse.Namespace) -> int:
     preset = None
     if words.preset or words.set or not screen:
         preset = find_preset(words.preset or DEFAULT_PRESET, words.set)
+        if words.weights:
+            check_preset(preset.name, preset.configurations)
     _check_machine(words)
     home = home_folder(words.home)
     launch = Launch(
@@ -75,8 +79,9 @@ def _cluster(words: argparse.Namespace) -> "dict[str, Any]":
 
 def _check_export(words: argparse.Namespace) -> None:
     """Raise `UsageProblem` for an option of `--export` that is given without it."""
-    for given, flag in ((words.overwrite, "--overwrite"), (words.no_report, "--no-report")):
-        if given and not words.export:
+    needing = {"overwrite": "--overwrite", "no_report": "--no-report", "weights": "--weights"}
+    for name, flag in needing.items():
+        if getattr(words, name) and not words.export:
             raise UsageProblem(f"{flag}: needs --export DIR")
 
 
@@ -142,7 +147,7 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         return code
     target = _target(words.export) if words.export else folder / "export"
     try:
-        write_export(folder, target, report=not words.no_report, tensorboard=words.tensorboard)
+        write_export(folder, target, **_parts(words))
     except MachineProblem as problem:
         again = f"export it elsewhere with `batchscope --export DIR --sweep {folder.name}`"
         raise MachineProblem(f"{problem}; the sweep is stored: {again}") from None
@@ -150,14 +155,23 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         again = f"export it with `batchscope --export DIR --sweep {folder.name}`"
         changed = f"batchscope was changed while the sweep ran ({printable(error)})"
         raise MachineProblem(f"{changed}; the sweep is stored: {again}") from None
+    _name_missing_weights(words, target, log)
     print_summary(summary(folder, state, target), words.json)
     return code
 
 
 def _export_stored(words: argparse.Namespace) -> int:
     from batchscope.engine.export.bundle import check_target, write_export
-    from batchscope.engine.sweeps.store import conductor_lives, find_sweep, home_folder
+    from batchscope.engine.export.weights import check_stored
+    from batchscope.engine.sweeps.store import (
+        conductor_lives,
+        find_sweep,
+        home_folder,
+        load_state,
+        read_launch,
+    )
     from batchscope.tui.headless import follower as headless
+    from batchscope.tui.headless.log_lines import Log
     from batchscope.tui.headless.summary import summary
 
     if not words.export:
@@ -168,11 +182,36 @@ def _export_stored(words: argparse.Namespace) -> int:
         raise UsageProblem("--sweep: exports a stored sweep; leave out --preset and --set")
     folder = find_sweep(home_folder(words.home), words.sweep)
     target = _target(words.export)
+    if words.weights:
+        home = ["--home", words.home] if words.home else []
+        check_stored(folder, load_state(folder), read_launch(folder), words.export, home)
     check_target(target, folder.name, words.overwrite)
     alive = conductor_lives(folder)  # checked before reading, so that its last events are read
-    state = write_export(folder, target, report=not words.no_report, tensorboard=words.tensorboard)
+    state = write_export(folder, target, **_parts(words))
+    _name_missing_weights(words, target, Log(words.log_format, sweep=folder.name))
     print_summary(summary(folder, state, target, alive), words.json)
     return headless.exit_code(state)
+
+
+def _parts(words: argparse.Namespace) -> "dict[str, bool]":
+    """Return which parts of an export the options ask for, as arguments of `write_export`."""
+    return {
+        "report": not words.no_report,
+        "tensorboard": words.tensorboard,
+        "weights": words.weights,
+    }
+
+
+def _name_missing_weights(words: argparse.Namespace, target: Path, log: "Log") -> None:
+    """Log one line with the trials that have no weights in an export, if there are any."""
+    if not words.weights:
+        return
+    from batchscope.engine.export.bundle import read_manifest
+    from batchscope.engine.export.weights import without_weights
+
+    missing = without_weights(read_manifest(target))
+    if missing:
+        log.say("weights-missing", missing, "warning")
 
 
 def _target(written: str) -> Path:

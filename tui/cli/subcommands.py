@@ -13,7 +13,7 @@ STOP_PATIENCE_SECONDS = 30.0
 
 
 def list_presets(words: argparse.Namespace) -> int:
-    """Print the presets that ship with batchscope, with their numbers of trials."""
+    """Print the presets that ship with batchscope, with their numbers of trials in all."""
     from batchscope.engine.experiment.preset import load_preset
     from batchscope.engine.experiment.preset_catalog import preset_files
 
@@ -21,7 +21,8 @@ def list_presets(words: argparse.Namespace) -> int:
     width = max(len(name) for name in files)
     for name, path in files.items():
         preset = load_preset(path)
-        print(f"{name:<{width}}  {preset.trial_count:>4} trials  {printable(preset.title)}")
+        count = preset.trial_count + preset.trials_after_choice
+        print(f"{name:<{width}}  {count:>4} trials  {printable(preset.title)}")
     return 0
 
 

@@ -183,7 +183,18 @@ PANES = (
             ),
         ),
     ),
-    PaneEntry("findings", "batchscope.tui.panes.findings:FindingsPane", "right 3"),
+    PaneEntry(
+        "findings",
+        "batchscope.tui.panes.findings:FindingsPane",
+        "right 3",
+        commands=(
+            pane_key(
+                "d", "d", "Findings: values by seed", "seeds",
+                "Show or hide the values of each seed behind the claims",
+                "turn('findings', 'seeds', 1)",
+            ),
+        ),
+    ),
     PaneEntry("log", "batchscope.tui.panes.log:LogPane", "right 4"),
     PaneEntry("settings", "batchscope.tui.panes.settings:SettingsPane", "lower right"),
 )  # fmt: skip

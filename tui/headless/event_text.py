@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from batchscope.engine.analysis.stack_times import stacked
 from batchscope.engine.journal import events as ev
+from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import LogLine, SweepState
 from batchscope.tui.headless.log_lines import Line
 
@@ -40,6 +41,7 @@ KINDS: dict[type, tuple[str, tuple[str, ...]]] = {
         ("trial", "epsilon", "sharpness", "loss", "seconds", "reason"),
     ),
     ev.Interpolated: ("line-drawn", ("start", "end", "seconds", "reason")),
+    ev.WeightsKept: ("weights-not-kept", ("trial", "reason")),
     ev.TrialEnded: ("trial-ended", ("trial", "status", "reason")),
     ev.TrialRetried: ("trial-retried", ("trial",)),
     ev.ConfigurationsAdded: ("trials-added", ()),
@@ -81,6 +83,8 @@ def said(event: ev.AnyEvent, state: SweepState, lines: Sequence[LogLine]) -> Ite
             figures = of_trial(state, event.trial)
         case ev.SweepOpened() | ev.ConfigurationsAdded():
             figures["trials"] = len(state.trials)
+            if to_come := trials_to_come(state):
+                figures["trials_after_choice"] = to_come
         case _ if "trial" in figures:
             figures = {**of_trial(state, str(figures["trial"])), **figures}
     for index, line in enumerate(lines):

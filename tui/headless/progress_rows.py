@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from batchscope.engine.analysis import interpolation_lines
 from batchscope.engine.analysis.time_estimate import remaining
 from batchscope.engine.errors import printable
+from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.tui.render.block_bars import gauge
 from batchscope.tui.render.styled_text import Row, Run, cell, fit, row, spread, width_of
@@ -51,7 +52,8 @@ def head(state: SweepState, now: float, width: int, phase: str) -> Row:
     sign, style = SIGNS[phase]
     ended = state.count("finished", "diverged", "skipped", "failed")
     left: list[Run] = [(f"{sign} {phase}", style)]
-    left += [(f" {ended}/{len(state.trials)} trials", "")] if state.trials else []
+    expected = len(state.trials) + trials_to_come(state)
+    left += [(f" {ended}/{expected} trials", "")] if state.trials else []
     failed, diverged = state.count("failed"), state.count("diverged")
     left += [(f" {failed} failed", "bad")] if failed else []
     left += [(f" {diverged} diverged", "warn")] if diverged else []
@@ -64,9 +66,9 @@ def head(state: SweepState, now: float, width: int, phase: str) -> Row:
 
 
 def fraction(state: SweepState) -> float:
-    """Return the mean share of their budgets that the trials have used."""
+    """Return the mean share of their budgets that the trials have used; none of those to come."""
     shares = [1.0 if t.status == "failed" else t.fraction for t in state.trials.values()]
-    return sum(shares) / len(shares) if shares else 0.0
+    return sum(shares) / (len(shares) + trials_to_come(state)) if shares else 0.0
 
 
 def running_jobs(state: SweepState) -> Iterator[Job]:

@@ -20,13 +20,16 @@ from batchscope.engine.errors import printable
 from batchscope.engine.findings.configuration_summary import mean_of, stack_of
 from batchscope.engine.findings.critical_batch_text import size_lines
 from batchscope.engine.findings.findings import Findings, find
+from batchscope.engine.journal.fresh_seeds import confirmed, trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.collapse import collapse_remark, collapsed_seeds
 from batchscope.engine.sweeps.store import conductor_lives
 from batchscope.tui.render.units import number
 from batchscope.tui.viewmodel.status_signs import (
     MARKS,
     choice_text,
     effect_text,
+    p_text,
     remarks,
     sign_of,
     word_of,
@@ -46,7 +49,7 @@ def summary(
     """
     alive = conductor_lives(folder) if alive is None else alive
     times = {time.configuration: time for time in epoch_times(state)}
-    rows, lost = [], rejected(state)
+    rows, lost, fresh = [], rejected(state), confirmed(state)
     for name in by_batch_size(state):
         accuracies = last_values(state, name, lambda record: record.test_accuracy)
         mean, deviation = mean_and_deviation(accuracies) if accuracies else (None, None)
@@ -64,6 +67,8 @@ def summary(
                 "samples_per_second": time.samples_per_second if time else None,
                 "rejected": name in lost,
                 "stacked": time.stacked if time else stack_of(state, name),
+                "confirmed_by": fresh.get(name),
+                "collapsed": list(collapsed_seeds(state.replicates(name))),
             }
         )
     findings = find(state)
@@ -77,12 +82,13 @@ def summary(
         "state": standing(state, alive),
         "complete": complete(state),
         "reason": (state.ended.reason if state.ended else "") or None,
-        "trials": len(state.trials),
+        "trials": len(state.trials) + trials_to_come(state),
         "finished": state.count("finished"),
         "failed": state.count("failed"),
         "diverged": state.count("diverged"),
         "configurations": rows,
         "claims": msgspec.to_builtins(list(findings.claims)),
+        "judging": findings.judging,
         "recommendation": findings.recommendation,
         "choices": msgspec.to_builtins(findings.choices),
         "critical_batch_size": msgspec.to_builtins(findings.critical_batch_size),
@@ -100,7 +106,9 @@ def sharpness_lines(rows: list[dict[str, Any]], width: int) -> list[str]:
     for label, mean in means:
         low, high = mean["low"], mean["high"]
         within = "" if low is None else f" [{number(low)}, {number(high)}]"
-        lines.append(f"{label:>{width}}  {number(mean['mean'])}{within}, n={mean['n']}")
+        lacking = mean["without_value"]
+        less = f", {lacking} without a value" if lacking else ""
+        lines.append(f"{label:>{width}}  {number(mean['mean'])}{within}, n={mean['n']}{less}")
     return lines
 
 
@@ -110,8 +118,10 @@ def findings_text(findings: Findings) -> list[str]:
     for verdict in findings.claims:
         sign, _ = MARKS[verdict.verdict]
         lines.append(f"{sign} {verdict.statement}")
-        details = "  ".join(part for part in (effect_text(verdict), remarks(verdict)) if part)
-        lines.append(f"  {word_of(verdict)}  {details}".rstrip())
+        details = effect_text(verdict), p_text(verdict), remarks(verdict)
+        lines.append("  ".join(["", word_of(verdict), *filter(None, details)]))
+    if findings.judging:
+        lines += ["", findings.judging]
     if findings.choices:
         lines += ["", *(f"{sign_of(each)[0]} {choice_text(each)}" for each in findings.choices)]
     if findings.critical_batch_size:
@@ -137,7 +147,7 @@ def summary_text(of: dict[str, Any]) -> str:
     status += f", {of['diverged']} diverged" if of["diverged"] else ""
     status += f": {of['reason']}" if of["reason"] else ""
     lines = [*unfinished(of), f"{of['title']}", status, ""]
-    rows = [row for row in of["configurations"] if not row["rejected"]]
+    rows = [row for row in of["configurations"] if not (row["rejected"] or row["confirmed_by"])]
     width = max([len(row["label"]) for row in rows] + [len("batch size")])
     lines.append(f"{'batch size':>{width}}  seeds  test accuracy     epoch time  samples/s")
     for row in rows:
@@ -152,6 +162,9 @@ def summary_text(of: dict[str, Any]) -> str:
         )
     note = stack_note([row["stacked"] for row in rows if row["epoch_seconds"] is not None])
     lines += [note] if note else []
+    for row in rows:
+        fell = collapse_remark(row["collapsed"], row["finished"])
+        lines += [f"{row['label']}: {fell}"] if fell else []
     lines += sharpness_lines(rows, width)
     lines += findings_text(msgspec.convert(of, Findings))
     if of["export"]:

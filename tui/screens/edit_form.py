@@ -50,8 +50,11 @@ def title(name: str, changes: int, checked: Checked | None, width: int) -> Row:
     if checked.preset is None:
         return spread(left, row(("✗ not valid ", "bad")), width)
     count = checked.preset.trial_count
-    took = roughly(sweep_seconds(checked.preset.configurations, cores()))
-    right = row((f"{count:,} trial{'s' * (count > 1)}", "strong"), (f", about {took} ", ""))
+    took = roughly(sweep_seconds(checked.preset.foreseen, cores()))
+    after = checked.preset.trials_after_choice
+    then = f", {after:,} after the choice" if after else ""
+    trials = f"{count:,} trial{'s' * (count > 1)}{then}"
+    right = row((trials, "strong"), (f", about {took} ", ""))
     return spread(left, right, width)
 
 

@@ -89,7 +89,7 @@ def offers() -> list[Offer]:
 def _offer(name: str, path: Path) -> Offer:
     try:
         preset = load_preset(path)
-        seconds = sweep_seconds(preset.configurations, cores())
+        seconds = sweep_seconds(preset.foreseen, cores())
         return Offer(name, path, preset, "", seconds, digest_of(sweep_toml(preset)))
     except Problem as problem:
         return Offer(name, path, None, str(problem))
@@ -132,8 +132,9 @@ def preset_item(offer: Offer, stored: Sequence[StoredSweep], width: int) -> Item
     name = cell(offer.name, NAME, "strong")
     if offer.preset is None:
         return Item(row(name, " ", ("✗ invalid: enter shows the error", "bad")), offer.key)
+    count = offer.preset.trial_count + offer.preset.trials_after_choice
     right = row(
-        (f"{offer.preset.trial_count:>4} trials", "dim"),
+        (f"{count:>4} trials", "dim"),
         cell(expectation(offer, stored), 14, "dim", right=True),
     )
     return Item(spread(row(name, " ", offer.preset.title), right, width), offer.key)

@@ -224,6 +224,9 @@ def _trials(offer: Offer, preset: Preset, stored: Sequence[StoredSweep]) -> str:
     took = expectation(offer, stored)
     estimate = " (estimate)" if took.startswith("about") else ""
     many = f"{count} configuration{'s' * (count > 1)}"
+    after = preset.trials_after_choice
+    trials = f"{preset.trial_count} trials{f' and {after} after the choice' if after else ''}"
     if seeds:
-        return f"{preset.trial_count} trials of {many}, {took}{estimate}"
-    return f"{many} × {each} seed{'s' * (each > 1)} = {preset.trial_count} trials, {took}{estimate}"
+        joint = f"{many}: {trials}" if after else f"{trials} of {many}"
+        return f"{joint}, {took}{estimate}"
+    return f"{many} × {each} seed{'s' * (each > 1)} = {trials}, {took}{estimate}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from textual.screen import Screen
 from batchscope.engine.errors import Problem, UsageProblem, printable
 from batchscope.engine.export.bundle import check_target, write_export
 from batchscope.engine.formatting import shown_size
+from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps.deletion import delete_sweep
 from batchscope.engine.sweeps.listing import StoredSweep
@@ -30,7 +32,7 @@ def delete_question(sweeps: Sequence[StoredSweep]) -> ConfirmDialog:
         names.append(f"… and {count - NAMED} more")
     size = shown_size(sum(sweep.bytes for sweep in sweeps))
     what = "this sweep" if count == 1 else f"these {count} sweeps"
-    lost = f"This deletes {size} of journal, checkpoints and logs. It cannot be undone."
+    lost = f"This deletes {size} of journal, weights, checkpoints and logs. It cannot be undone."
     return ConfirmDialog(f"Delete {what}?", "\n".join([*names, "", lost]), "delete", "keep")
 
 
@@ -104,11 +106,20 @@ async def _export(
 
 def _outcome(state: SweepState, target: Path) -> str:
     done = sum(trial.done for trial in state.trials.values())
-    count = len(state.trials)
+    count = len(state.trials) + trials_to_come(state)
     some = f"The tables hold {done} of {count} trials; the others have not ended."
-    return f"{printable(target)}\n\n" + (
-        f"The tables hold all {count} trials." if count and done == count else some
+    tables = f"The tables hold all {count} trials." if count and done == count else some
+    return f"{printable(target)}\n\n{tables}{_about_weights(state, target)}"
+
+
+def _about_weights(state: SweepState, target: Path) -> str:
+    """Return a paragraph that says how to get the final weights; empty if none are stored."""
+    if state.opened is None or not any(trial.weights for trial in state.trials.values()):
+        return ""
+    command = shlex.join(
+        ["batchscope", "--export", str(target), "--sweep", state.opened.id, "--weights"]
     )
+    return f"\n\nThe final weights are stored too; this copies them:\n{printable(command)}"
 
 
 def _plain(problem: Exception) -> str:

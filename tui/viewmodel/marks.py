@@ -39,13 +39,15 @@ class Mark:
 def marks_for(configurations: list[Configuration], glyphs: str = GLYPHS) -> dict[str, Mark]:
     """Return a mark for each configuration, in the given order.
 
-    Candidates of one group share a mark: only the chosen one of each group matters in the end, and
-    marks should distinguish the groups.
+    Candidates of one group share a mark, also with the fresh seeds of the chosen one: only one of
+    each group matters in the end, and marks should distinguish the groups.
     """
     groups: dict[str, int] = {}
+    by_id = {each.id: each for each in configurations}
     marks = {}
     for each in configurations:
-        index = groups.setdefault(f"group {each.rivals}" if each.rivals else each.id, len(groups))
+        of = by_id.get(each.confirms, each)
+        index = groups.setdefault(f"group {of.rivals}" if of.rivals else of.id, len(groups))
         glyph, style = glyphs[index % len(glyphs)], f"s{index % COLOURS}"
         marks[each.id] = Mark(glyph, style, printable(each.label))
     return marks

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 from batchscope.engine.analysis.tuning import TuningChoice
 from batchscope.engine.findings.claim_text import effect_text as effect_text
+from batchscope.engine.findings.claim_text import p_text as p_text
 from batchscope.engine.findings.claim_text import remarks as remarks
 from batchscope.engine.findings.claim_text import word_of as word_of
-from batchscope.engine.findings.claim_verdicts import Verdict, Word
+from batchscope.engine.findings.claim_verdicts import Verdict
+from batchscope.engine.findings.decisions import Word
 from batchscope.engine.findings.selection_text import choice_text as choice_text
 from batchscope.tui.render.styled_text import Run
 

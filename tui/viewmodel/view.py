@@ -13,6 +13,7 @@ from batchscope.engine.analysis.time_estimate import Remaining, remaining
 from batchscope.engine.analysis.tuning import choices
 from batchscope.engine.findings.findings import Findings
 from batchscope.engine.journal import events as ev
+from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.tui.theme.palette import BARE, Appearance
 from batchscope.tui.viewmodel.journal_follower import JournalUpdate
@@ -39,6 +40,7 @@ TOPICS: dict[type, tuple[str, ...]] = {
     ev.SweepContinued: ("trials", "log"),
     ev.SweepEnded: ("trials", "log"),
     ev.SharpnessMeasured: ("epochs", "log"),
+    ev.WeightsKept: ("log",),
     ev.Interpolated: ("lines", "log"),
 }
 APART_SECONDS = 300.0
@@ -148,13 +150,23 @@ class View:
 
     @property
     def chosen(self) -> frozenset[str]:
-        """The ids of the candidates that were chosen."""
+        """The ids of the candidates that were chosen, and of those that train them again."""
         names = self.once(
             "choices",
             (self.moved["trials"], len(self.order)),
-            lambda: {choice.chosen for choice in choices(self.state)},
+            lambda: {n for each in choices(self.state) for n in (each.chosen, each.judged)},
         )
         return frozenset(name for name in names if name is not None)
+
+    @property
+    def expected(self) -> int:
+        """The number of trials, with those that choices of `[select]` will add."""
+        to_come = self.once(
+            "to come",
+            (self.moved["trials"], len(self.order)),
+            lambda: trials_to_come(self.state),
+        )
+        return len(self.state.trials) + to_come
 
     def reached(self, configuration: str) -> int:
         """Return the number of recorded epochs of a configuration, summed over its seeds."""

@@ -4,16 +4,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from batchscope.engine.analysis.figures import kin, preferred
 from batchscope.engine.export.export_reader import ExportedFindings
 from batchscope.engine.export.plot_style import FAINT, SeriesStyle, plain, series_style, sizes_along
-from batchscope.engine.findings.configuration_summary import Mean
+from batchscope.engine.findings.comparison_sides import gather
+from batchscope.engine.findings.configuration_summary import Mean, collapse_texts, left_out_text
 from batchscope.engine.findings.recommendation import recommended
 from batchscope.engine.findings.selected_candidates import looked_at
 from batchscope.engine.journal.sweep_state import SweepState
@@ -28,6 +30,12 @@ APART = 0.045
 WIDEST, ALONE = 1.3, 3.0
 """With only one batch size: the greatest ratio of neighbours, and of the outermost."""
 INTERVAL = "Whiskers are intervals of coverage 0.95 by Student's t over the seeds"
+
+
+SINGLE: dict[str, Any] = {"marker": ".", "ms": 5, "alpha": 0.7, "ls": "none", "mew": 0}
+"""The style of the value of a single seed."""
+ASIDE = 6.0
+"""How far single seeds are drawn to the right of their mean, in points."""
 
 
 class Picture(NamedTuple):
@@ -58,6 +66,22 @@ class Cast:
         """Return a measure of the configurations that have it."""
         means = self.findings.means(measure)
         return {name: means[name] for name in self.names if name in means}
+
+    def singles(self, measure: str) -> dict[str, list[float]]:
+        """Return the values of a measure seed by seed; for times, one for each stack."""
+        return {
+            name: list(
+                gather(self.state, measure, [self.state.configurations[name]]).values.values()
+            )
+            for name in self.names
+        }
+
+    def missing(self, means: Mapping[str, Mean]) -> str:
+        """Return which seeds collapsed, and how many have no value; empty if there are none."""
+        parts = collapse_texts(self.state, means)
+        lacking = left_out_text(means, {name: self.label(name) for name in means})
+        parts += [lacking] if lacking else []
+        return f" {'; '.join(parts)}." if parts else ""
 
     def label(self, name: str) -> str:
         """Return the label of a configuration."""
@@ -116,7 +140,7 @@ def _tiers(state: SweepState, document: ExportedFindings) -> tuple[tuple[str, ..
     return (
         (advised.id,) if advised else (),
         tuple(each.id for side in sides for each in looked_at(state, side).configurations),
-        tuple(each.chosen for each in document.choices if each.chosen),
+        tuple(name for each in document.choices if (name := each.judged or each.chosen)),
     )
 
 
@@ -129,8 +153,21 @@ def spread(items: Sequence[str], most: int) -> list[str]:
     return [items[round(at * (len(items) - 1) / (most - 1))] for at in range(most)]
 
 
-def dots(axes: Axes, cast: Cast, means: dict[str, Mean], factor: float = 1.0) -> list[Artist]:
+def dots(
+    axes: Axes,
+    cast: Cast,
+    means: dict[str, Mean],
+    factor: float = 1.0,
+    singles: Mapping[str, Sequence[float]] | None = None,
+) -> list[Artist]:
     """Draw means with intervals over the batch size; a line joins those of one family.
+
+    Args:
+        axes: where to draw.
+        cast: the configurations and their styles.
+        means: the means by configuration.
+        factor: what all values are multiplied with.
+        singles: the values of single seeds by configuration, drawn as small points.
 
     Returns:
         The handles for a legend.
@@ -141,9 +178,13 @@ def dots(axes: Axes, cast: Cast, means: dict[str, Mean], factor: float = 1.0) ->
         if len({cast.size(name) for name in family if name in means}) == len(at):
             axes.plot(*zip(*at, strict=True), color=FAINT, lw=0.9, zorder=1) if at else None
     handles: list[Artist] = []
+    aside = axes.transData + ScaledTranslation(ASIDE / 72, 0.0, axes.figure.dpi_scale_trans)
     for name, x in places.items():
         mean, style = means[name], cast.look(name)
         centre = mean.mean * factor
+        seeds = [value * factor for value in (singles or {}).get(name, ())]
+        axes.plot([x] * len(seeds), seeds, color=style.colour, transform=aside, zorder=2, **SINGLE)
+        axes.plot([x] * len(seeds), seeds, ls="none")  # invisible, for the limits of the axes
         ends = [[0.0], [0.0]]
         if mean.low is not None and mean.high is not None:
             ends = [[centre - mean.low * factor], [mean.high * factor - centre]]

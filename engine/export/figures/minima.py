@@ -28,13 +28,14 @@ def pictures(cast: Cast) -> Iterator[Picture]:
     if known:
         title = "Sharpness"
         figure, axes = new(title, "batch size", "sharpness, %")
-        handles = dots(axes, cast, known)
+        handles = dots(axes, cast, known, singles=cast.singles("sharpness"))
         along(axes, cast, known)
         if is_wide(mean.mean for mean in known.values()):
             log_axis(axes.yaxis)
         if not cast.plain_sizes:
             legend(figure, handles, [cast.label(name) for name in cast.names if name in known])
-        yield Picture("sharpness", title, f"{SHARP} {INTERVAL}.{cast.note}", figure)
+        points = f"small points beside them are single seeds.{cast.missing(known)}"
+        yield Picture("sharpness", title, f"{SHARP} {INTERVAL}; {points}{cast.note}", figure)
     if cast.state.lines and any(line.points for line in cast.state.lines.values()):
         yield _line(cast.state, "loss", "mean cross-entropy, nats", 1.0)
         yield _line(cast.state, "accuracy", "accuracy, %", 100.0)

@@ -35,7 +35,8 @@ def pictures(cast: Cast) -> Iterator[Picture]:
 
 def _picture(cast: Cast, metric: TrialMetric, plot: Plot, means: dict[str, Mean]) -> Picture:
     figure, axes = new(plot.title, "batch size", plot.axis)
-    handles = dots(axes, cast, means, 100.0 if metric.is_accuracy else 1.0)
+    factor = 100.0 if metric.is_accuracy else 1.0
+    handles = dots(axes, cast, means, factor, cast.singles(metric.name))
     along(axes, cast, means)
     note, timed = cast.note, metric.stack == "time"
     if timed:
@@ -51,7 +52,12 @@ def _picture(cast: Cast, metric: TrialMetric, plot: Plot, means: dict[str, Mean]
         legend(figure, handles, labels)
     sentence = stack_note(list(shared.values()))
     note = f" {sentence}. {NARROW}{note}" if sentence else note
-    return Picture(plot.name, plot.title, f"{plot.caption} {INTERVAL}.{note}", figure)
+    missing = "" if timed else cast.missing(means)
+    points = "seeds or stacks" if any(size > 1 for size in shared.values()) else "seeds"
+    caption = (
+        f"{plot.caption} {INTERVAL}; small points beside them are single {points}.{missing}{note}"
+    )
+    return Picture(plot.name, plot.title, caption, figure)
 
 
 def _upwards(axes: Axes, means: dict[str, Mean]) -> str:

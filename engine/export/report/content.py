@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchscope.engine.analysis.provenance import machine_of
+from batchscope.engine.analysis.statistics import LEVEL
+from batchscope.engine.export import weights
 from batchscope.engine.export.export_reader import Exported, Number
+from batchscope.engine.export.report.claim_values import claim_values
 from batchscope.engine.export.report.settings import experiment
 from batchscope.engine.export.report.tables import (
     ODD,
@@ -14,7 +17,15 @@ from batchscope.engine.export.report.tables import (
     tables,
     trials,
 )
-from batchscope.engine.findings.claim_text import idle_sentence, remarks, unit_of, word_of
+from batchscope.engine.findings.claim_text import (
+    SCOPE,
+    SMALLEST_P,
+    idle_sentence,
+    percent,
+    remarks,
+    unit_of,
+    word_of,
+)
 from batchscope.engine.findings.claim_verdicts import Verdict
 from batchscope.engine.findings.critical_batch_text import aside_sentences, critical_sentence
 from batchscope.engine.findings.selection_text import choice_text
@@ -45,9 +56,22 @@ class ClaimRow:
     high: Number | None
     unit: str
     level: str
+    low_95: Number | None
+    high_95: Number | None
     n: Number | None
+    p: Number | str | None
+    adjusted: Number | str | None
+    excluded: Number | None
+    without_value: Number | None
     method: str
     remarks: str
+
+    @property
+    def coverage(self) -> str:
+        """The coverage of the interval that decided, if it is not 95 %."""
+        return (
+            "" if self.low_95 is None and self.high_95 is None else percent(1 - float(self.level))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +87,9 @@ class Report:
     alarms: tuple[str, ...]
     tally: str
     claims: tuple[ClaimRow, ...]
+    judging: str
+    scope: str
+    values: ReportTable
     idle: str
     recommendation: str
     choices: tuple[str, ...]
@@ -97,6 +124,9 @@ def report_of(of: Exported, state: SweepState) -> Report:
         alarms=tuple(_alarms(manifest, state)),
         tally=tally(document.claims),
         claims=tuple(_claim(of, at, each) for at, each in enumerate(document.claims)),
+        judging=document.judging,
+        scope=SCOPE if document.claims else "",
+        values=claim_values(of),
         idle=idle_sentence(state),
         recommendation=document.recommendation,
         choices=tuple(map(choice_text, document.choices)),
@@ -108,7 +138,10 @@ def report_of(of: Exported, state: SweepState) -> Report:
         warnings=tuple(_warnings(manifest, state)),
         facts=tuple(_facts(manifest, state)),
         again=tuple(_again(manifest)),
-        files=tuple(sorted(path.name for path in of.folder.iterdir() if path.is_file())),
+        files=(
+            *sorted(path.name for path in of.folder.iterdir() if path.is_file()),
+            *([f"{weights.FOLDER}/"] if manifest.get("weights") else []),
+        ),
     )
 
 
@@ -133,22 +166,34 @@ def tally(verdicts: tuple[Verdict, ...]) -> str:
 
 
 def _claim(of: Exported, at: int, verdict: Verdict) -> ClaimRow:
-    known = None not in (verdict.effect, verdict.low, verdict.high)
-    unit, factor = unit_of(verdict.measure, verdict.effect or 0.0)
-    style = f"signed {factor!r}"
-    ends = [of.found("claims", at, key, style=style) for key in ("effect", "low", "high")]
-    effect, low, high = ends if known else (None, None, None)
+    ends = (verdict.effect, verdict.low, verdict.high)
+    unit, factor = unit_of(verdict.measure, next((end for end in ends if end is not None), 0.0))
+
+    def number(key: str, style: str = f"signed {factor!r}") -> Number | None:
+        return of.found("claims", at, key, style=style)
+
+    def probability(key: str, p: float | None) -> Number | str | None:
+        small = p is not None and p < SMALLEST_P
+        return f"< {SMALLEST_P:.4f}" if small else number(key, "number")
+
+    wide = verdict.level != LEVEL
     return ClaimRow(
         sign=SIGNS[verdict.verdict],
         word=word_of(verdict),
         verdict=verdict.verdict,
         statement=verdict.statement,
-        effect=effect,
-        low=low,
-        high=high,
+        effect=number("effect"),
+        low=number("low"),
+        high=number("high"),
         unit=unit.strip(),
         level=f"{verdict.level:g}",
-        n=of.found("claims", at, "n", style="count"),
+        low_95=number("low_95") if wide else None,
+        high_95=number("high_95") if wide else None,
+        n=number("n", "count"),
+        p=probability("p", verdict.p),
+        adjusted=probability("p_adjusted", verdict.p_adjusted),
+        excluded=number("excluded", "count"),
+        without_value=number("without_value", "count"),
         method=verdict.method,
         remarks=shortened(remarks(verdict)),
     )
@@ -185,6 +230,8 @@ def _warnings(manifest: dict[str, Any], state: SweepState) -> list[str]:
         warnings.append(
             f"{lines} of the journal could not be read, so this report may be incomplete."
         )
+    without = weights.without_weights(manifest)
+    warnings += [f"{without[0].upper()}{without[1:]}."] if without else []
     said = [line.text for line in state.log if line.level in ("warning", "error")]
     return [*warnings, *dict.fromkeys(said)][:40]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from batchscope.engine.analysis.stack_times import NARROW, stack_mark, stack_note
 from batchscope.engine.export.export_reader import Cell, Exported
+from batchscope.engine.metrics.collapse import collapse_remark
 
 MOST_ROWS, MOST_TRIALS = 60, 300
 STACKED = (
@@ -14,6 +15,10 @@ STACKED = (
 )
 ALIKE = "only stacks of equal size are compared"
 INTERVALS = "Means over the finished seeds with 95 % intervals (Student's t)."
+COLLAPSED = (
+    " A training collapsed if it finished no better than guessing, or lost more than half of what "
+    "it had learned; a mean that includes such seeds describes neither them nor the others."
+)
 ODD = ("failed", "diverged", "stopped", "skipped")
 
 
@@ -69,17 +74,22 @@ def _configurations(of: Exported) -> ReportTable:
         label = f"{here['label']} {stack_mark(here.get('stacked', 1))}".rstrip()
         path = ("findings", "configurations", at)
         means = [of.mean(*path, "figures", name, style=style) for name, _, style in columns]
-        return (label, f"{here['finished']} of {here['seeds']}", *means)
+        fell = collapse_remark(here.get("collapsed", ()), here["finished"])
+        seeds = f"{here['finished']} of {here['seeds']}"
+        return (label, f"{seeds}; {fell}" if fell else seeds, *means)
 
     note = stack_note([each.get("stacked", 1) for each in rows])
-    return _table(
+    return table_of(
         "configurations",
         "Results by configuration",
         ("configuration", "finished seeds", *(head for _, head, _ in columns)),
         len(rows),
         row,
         f"{INTERVALS} An interval may extend beyond possible values, such as 100 % or 0 seconds. "
-        "The gap is training accuracy − test accuracy." + (f" {note}. {NARROW}" if note else ""),
+        "The gap is training accuracy − test accuracy."
+        + (COLLAPSED if any(each.get("collapsed") for each in rows) else "")
+        + (f" {note}. {NARROW}" if note else ""),
+        texts={0, 1},
     )
 
 
@@ -102,7 +112,7 @@ def _critical(of: Exported) -> ReportTable:
             rows[at]["regime"] + ("" if sure else " (perhaps)"),
         )
 
-    return _table(
+    return table_of(
         "critical",
         "Cost to reach the target",
         (
@@ -137,7 +147,7 @@ def _pareto(of: Exported) -> ReportTable:
             where,
         )
 
-    return _table(
+    return table_of(
         "pareto",
         "Training time against test accuracy",
         ("configuration", "training, s", "test accuracy, %", "front"),
@@ -145,8 +155,8 @@ def _pareto(of: Exported) -> ReportTable:
         row,
         "A configuration is on the front if no other one is at least as fast and as accurate, and "
         "better in one of the two, by the means. “Significant”: one on the front is at least as "
-        "good in both and significantly better in one (level 0.05)."
-        + (f" {note}; {ALIKE}." if note else ""),
+        "good in both means and significantly better in one of them (level 0.05, adjusted by Holm "
+        "for the number of such tests)." + (f" {note}; {ALIKE}." if note else ""),
         texts={0, 3},
     )
 
@@ -167,7 +177,7 @@ def _parts(of: Exported) -> ReportTable:
         return (rows[at]["label"], of.cell(name, at, "seeds", "count"), *cells)
 
     heads = [head for part in parts for head in (f"{part.replace('_', ' ')}, %", "±")]
-    return _table(
+    return table_of(
         "parts",
         "Bias and variance of the test error",
         ("configuration", "seeds", *heads),
@@ -196,7 +206,7 @@ def _noise(of: Exported) -> ReportTable:
         )
 
     heads = ("noise scale, samples", "from", "to", "draws", "noise scale of SGD", "training set")
-    return _table(
+    return table_of(
         "noise",
         "Gradient noise scale",
         ("configuration", *heads, "remarks"),
@@ -282,7 +292,7 @@ def _drawn(
 
     names = [name.replace("_", " ") for name in figures]
     all_heads = ("configuration", "share of the budget", *heads, *names)
-    return _table(key, title, all_heads, len(rows), row, about)
+    return table_of(key, title, all_heads, len(rows), row, about)
 
 
 def memory_plan(of: Exported) -> ReportTable:
@@ -309,7 +319,7 @@ def memory_plan(of: Exported) -> ReportTable:
             here["reason"],
         )
 
-    return _table(
+    return table_of(
         "memory",
         "Memory plan",
         (
@@ -364,7 +374,7 @@ def trials(of: Exported) -> ReportTable:
         return (rows[at]["trial"], rows[at]["status"], *cells)
 
     heads = ("trial", "status", *(head for _, head, _ in columns))
-    return _table(
+    return table_of(
         "trials",
         "Trials",
         heads,
@@ -384,10 +394,10 @@ def odd_trials(of: Exported) -> ReportTable:
         return rows[at]["trial"], rows[at]["status"], rows[at]["reason"]
 
     heads = ("trial", "status", "reason")
-    return _table("odd", "Trials that did not finish", heads, len(rows), row, texts={0, 1, 2})
+    return table_of("odd", "Trials that did not finish", heads, len(rows), row, texts={0, 1, 2})
 
 
-def _table(
+def table_of(
     key: str,
     title: str,
     heads: tuple[str, ...],

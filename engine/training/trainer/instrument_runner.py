@@ -41,6 +41,9 @@ class FinalMeasurements:
         folder = self._training.job.weights.get(member.trial.id)
         if folder is not None:
             self._reporter.save_weights(member, folder)
+        order = self._training.job.kept.get(member.trial.id)
+        if order is not None:
+            self._reporter.keep_weights(member, order)
 
 
 class InstrumentRunner:

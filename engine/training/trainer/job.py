@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchscope.engine.planning.plan import Plan
+from batchscope.engine.processes.orders import WeightsOrder
 from batchscope.engine.spec import Trial
 from batchscope.engine.training.data_parallel.leader import Team
 
@@ -26,6 +27,7 @@ class TrainingJob:
         data_digest: SHA-256 of the images.
         weights: for some trials, the folder in which to save the final weights.
         team: the workers that divide every batch of a trial; None for one worker.
+        kept: for some trials, where to keep the final weights for others to load.
     """
 
     members: tuple[Trial, ...]
@@ -38,3 +40,4 @@ class TrainingJob:
     data_digest: str = ""
     weights: Mapping[str, Path] = field(default_factory=dict)
     team: Team | None = None
+    kept: Mapping[str, WeightsOrder] = field(default_factory=dict)

@@ -16,8 +16,10 @@ from batchscope.engine.journal.events import (
     SharpnessMeasured,
     TrialEnded,
     TrialStatus,
+    WeightsKept,
 )
-from batchscope.engine.training.trainer import event_builders, final_weights
+from batchscope.engine.processes.orders import WeightsOrder
+from batchscope.engine.training.trainer import event_builders, final_weights, kept_weights
 from batchscope.engine.training.trainer.replicate import Replicate
 from batchscope.engine.training.trainer.state import TrainingState
 
@@ -123,6 +125,16 @@ class Reporter:
         except OSError as error:
             why = printable(error.strerror or error)
             self.warn(f"cannot write the final weights ({why})")
+
+    def keep_weights(self, member: Replicate, order: WeightsOrder) -> None:
+        """Store the final weights with the sweep, and report it, or why that failed."""
+        job = self._training.job
+        try:
+            event = kept_weights.keep(job, member, order)
+        except OSError as error:
+            why = printable(error.strerror or error)
+            event = WeightsKept(trial=member.trial.id, attempt=job.attempt, reason=why)
+        self.state(event)
 
     def end(self, member: Replicate, status: TrialStatus, reason: str) -> None:
         """Report the last epochs and the end of a member.

@@ -10,6 +10,7 @@ from batchscope.engine.findings import findings
 from batchscope.engine.findings.findings import Findings
 from batchscope.engine.findings.recommendation import UNDETERMINED
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.registry import value_of
 from batchscope.engine.spec import trials_of
 from batchscope.engine.sweeps.store import load_state
 from batchscope.tui.viewmodel.marks import GLYPHS
@@ -178,17 +179,46 @@ async def test_findings_have_a_sign_a_word_an_effect_and_seeds(home: Path) -> No
         lines = part(app, "pane-findings").splitlines()
         assert lines[0] == " 95 % intervals over the seeds"
         assert lines[1] == " ✓ Test accuracy falls as the batch grows"
-        assert re.fullmatch(r"   supported  −\d\.\d+ points \[−\d\.\d+, −\d\.\d+\], n=3", lines[2])
+        interval = r"−\d\.\d+ points \[−\d\.\d+, −\d\.\d+\], n=3"
+        assert re.fullmatch(rf"   supported  {interval}  p = 0\.00\d+, 0\.00\d+ adjusted", lines[2])
         assert lines[3] == " ✓ A larger batch makes an epoch shorter"
-        assert (
-            lines[4]
-            == "   supported  −0.19 s [−0.19, −0.19], n=3  timed while other trials may run"
-        )
-        assert lines[5] == " ? A batch of 32 is as good as one of 8"
-        assert lines[6].startswith("   undetermined  ")
-        assert lines[7].startswith("   the difference ")
-        assert lines[8].startswith(f" → {UNDETERMINED}: ")
+        assert lines[4] == "   supported  −0.19 s [−0.19, −0.19], n=3  p < 0.0001"
+        assert lines[5] == "   timed while other trials may run"
+        assert lines[6] == " ? A batch of 32 is as good as one of 8"
+        assert lines[7] == "   undetermined"
+        assert re.search(r"\] at 90 %, \[.*\] at 95 %, n=3  p = 0\.3$", lines[8])
+        assert lines[9].startswith("   the difference ")
+        assert lines[10].startswith(" → Use batch size 8: ")
+        assert lines[-2].startswith(" 3 claims judged together (Holm): ")
         assert "  2✓ 1?  ✓ finished" in part(app, "status")
+
+
+async def test_a_key_shows_the_values_of_each_seed(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=SMALL) as pilot:
+        board = await loaded(pilot)
+        await pilot.press("6")
+        assert "batch_size 512: " not in part(app, "pane-findings")
+        await pilot.press("d")
+        shown = part(app, "pane-findings")
+        values = (
+            value_of(board.view.state, trial, "test_accuracy")
+            for trial in board.view.state.replicates("b512")
+        )
+        text = " ".join(f"{100 * value:.2f}" for value in values if value is not None)
+        assert f"   batch_size 512: {text} %" in shown
+        await pilot.press("d")
+        assert "batch_size 512: " not in part(app, "pane-findings")
+
+
+async def test_the_values_of_the_seeds_are_shown_where_they_fit(home: Path) -> None:
+    app = board_on(finished_sweep(home))
+    async with app.run_test(size=(100, 60)) as pilot:
+        await loaded(pilot)
+        await pilot.press("6")
+        shown = part(app, "pane-findings")
+        assert "batch_size 512: " in shown
+        assert "other seeds (initial weights and image orders)" in " ".join(shown.split())
 
 
 async def test_findings_firm_up_as_seeds_finish(home: Path) -> None:

@@ -11,6 +11,8 @@ from textual.widgets import Input, Static
 
 from batchscope.engine.errors import MachineProblem
 from batchscope.engine.experiment.preset import load_preset
+from batchscope.engine.journal import events as ev
+from batchscope.engine.journal import file as journal
 from batchscope.engine.sweeps.store import SWEEP, sweep_folders
 from batchscope.tui.app import BatchscopeApp
 from batchscope.tui.screens.board import BoardScreen
@@ -369,3 +371,24 @@ def test_picture_of_the_question(home: Path, snap_compare: Callable[..., bool]) 
         await dialog(pilot, ConfirmDialog)
 
     assert snap_compare(BatchscopeApp(home), terminal_size=SMALL, run_before=asked)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_an_export_says_how_to_get_kept_weights(home: Path, here: Path, kept: bool) -> None:
+    folder = exportable(finished_sweep(home))
+    if kept:
+        path = folder / journal.NAME
+        *before, ended, over = path.read_bytes().splitlines(keepends=True)
+        last = journal.decode(ended)
+        assert isinstance(last, ev.TrialEnded)
+        stored = ev.WeightsKept(trial=last.trial, attempt=last.attempt, bytes=8, digest="ab")
+        lines = (*before, journal.encode(stored) + b"\n", ended, over)
+        path.write_bytes(b"".join(lines))
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.press("end", "e")
+        await dialog(pilot, TextPrompt)
+        await pilot.press("enter")
+        await dialog(pilot, MessageDialog)
+        assert (f"--sweep {folder.name} --weights" in shown(pilot)) == kept

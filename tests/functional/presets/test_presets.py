@@ -20,6 +20,8 @@ SEEDS = {"bias-variance": 3}
 """Two seeds are enough elsewhere; error is parted over three."""
 EVERY_TIME = ("quickstart", "competition", "lr-tuned")
 """Between them stacks, a probe and a choice of rates; others take a while."""
+CHOICES = {"lr-tuned": 3}
+"""How many chosen candidates are trained again; `critical-batch` reaches no target in this form."""
 NARROW = "model.width=0.02"
 FEWER_DRAWS = ("probe.draws=20", "probe.pair_draws=10")
 
@@ -35,11 +37,12 @@ def reduced(name: str) -> list[str]:
     assignments = [*REDUCED, f"seeds={seeds_of(name)}", *(FEWER_DRAWS if raw.get("probe") else ())]
     if "width" in raw.get("model", {}):
         assignments.append(NARROW)
-    cells = raw.get("cells", [])
+    if "select" in raw:
+        assignments.append(f"select.seeds_after={seeds_of(name)}")
     fewer = [
-        {**cell, **{key: count for key, count in FEWER.items() if key in cell}} for cell in cells
+        {key: FEWER.get(key, value) for key, value in cell.items()} for cell in raw.get("cells", [])
     ]
-    if fewer != cells:
+    if fewer != raw.get("cells", []):
         assignments.append(f"cells={literal(fewer)}")
     return [part for assignment in assignments for part in ("--set", assignment)]
 
@@ -71,7 +74,8 @@ def test_a_preset_runs_to_the_end(lab: Lab, name: str) -> None:
     preset = find_preset(name)
     with open(out / "trials.csv") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == seeds_of(name) * len(preset.configurations)
+    trained = len(preset.configurations) + CHOICES.get(name, 0)
+    assert len(rows) == seeds_of(name) * trained
     assert {row["status"] for row in rows} <= {"finished", "skipped"}
     finished = sum(row["status"] == "finished" for row in rows)
     assert finished

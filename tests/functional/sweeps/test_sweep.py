@@ -281,8 +281,8 @@ def test_presets_are_listed(lab: Lab) -> None:
     assert (outcome.code, outcome.err) == (0, "")
     lines = {line.split()[0]: line for line in outcome.out.splitlines()}
     assert set(lines) >= {"quickstart", "mnist-epochs"}
-    assert "21 trials  Batch size in half a minute" in lines["quickstart"]
-    assert "24 trials  Accuracy over 20 epochs" in lines["mnist-epochs"]
+    assert "35 trials  Batch size in half a minute" in lines["quickstart"]
+    assert "40 trials  Accuracy over 20 epochs" in lines["mnist-epochs"]
 
 
 def test_resuming_a_finished_sweep_runs_nothing() -> None:

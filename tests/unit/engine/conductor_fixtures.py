@@ -47,6 +47,7 @@ class House:
                 question="",
                 source="",
                 configurations=preset.configurations,
+                selection=preset.selection,
             ),
             ev.ConductorStarted(pid=1, machine={}),
         )

@@ -6,10 +6,17 @@ from dataclasses import dataclass
 from batchscope.engine.analysis.figures import epoch_times
 from batchscope.engine.analysis.noise_scales import noise_scales
 from batchscope.engine.analysis.stack_times import stack_caution, stack_sizes, stacked
-from batchscope.engine.findings.configuration_summary import Mean, bars
+from batchscope.engine.findings.configuration_summary import (
+    Mean,
+    bars,
+    collapse_texts,
+    left_out_text,
+)
 from batchscope.engine.findings.critical_batch_text import figure as size
+from batchscope.engine.findings.missing_values import is_physical
+from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.metric import TrialMetric
-from batchscope.engine.metrics.registry import BARS
+from batchscope.engine.metrics.registry import BARS, value_of
 from batchscope.tui.panes.bars import interpolation
 from batchscope.tui.panes.bars.critical_batch_size import CAPTION, critical_rows, has_target
 from batchscope.tui.panes.bars.epoch_time import beside_what, epoch_time_rows
@@ -189,9 +196,11 @@ class BarsPane(Pane):
         if chosen in LINES:
             yield from interpolation.table(view, LINES[chosen])
             return
-        yield "configuration", chosen.name, "low (95 %)", "high (95 %)", "seeds", "of smallest"
+        heads = "low (95 %)", "high (95 %)", "seeds", "of smallest", "without value"
+        yield ("configuration", chosen.name, *heads)
         for name, mean in self.means().items():
-            yield view.marks[name].label, mean.mean, mean.low, mean.high, mean.n, mean.normalized
+            interval = mean.mean, mean.low, mean.high
+            yield view.marks[name].label, *interval, mean.n, mean.normalized, mean.without_value
 
     def means(self) -> dict[str, Mean]:
         """Return the means that the bars show, by configuration."""
@@ -238,8 +247,24 @@ class BarsPane(Pane):
         few, many = min(counts), max(counts)
         seeds = f"{few}" if few == many else f"{few} to {many}"
         plural = "s" if many > 1 else ""
-        box = f"; {self._box(means)}" if self.figure is SHARPNESS else ""
-        return f"over {seeds} finished seed{plural} per configuration{box}"
+        over = f"over {seeds} finished seed{plural} per configuration"
+        box = self._box(means) if self.figure is SHARPNESS else ""
+        return "; ".join(filter(None, [over, *self._missing(means), box]))
+
+    def _missing(self, means: dict[str, Mean]) -> list[str]:
+        """Return which configurations and seeds have no value, and which seeds collapsed."""
+        state = self.view.state
+        labels = {name: self.view.marks[name].label for name in self.view.order}
+        if self.figure.setting:
+            return []
+        none = [
+            labels[name]
+            for name in self.view.order
+            if name not in means and any(t.status == "finished" for t in state.replicates(name))
+        ]
+        without = f"no value for {', '.join(none)}" if none else ""
+        fell = [] if is_physical(self.figure.measure) else collapse_texts(state, means)
+        return [without, left_out_text(means, labels), *fell]
 
     def _box(self, means: dict[str, Mean]) -> str:
         """Return the unit of the sharpness, and the half-widths of its boxes."""
@@ -254,10 +279,18 @@ _NONE = "no trial has finished yet"
 def _noise(view: View) -> dict[str, Mean]:
     """Return the noise scale of each configuration that has one, without any ratio."""
     return {
-        each.configuration: Mean(each.value, each.low, each.high, each.n)
+        each.configuration: Mean(
+            each.value, each.low, each.high, each.n, None, _lacking(view.state, each.configuration)
+        )
         for each in noise_scales(view.state)
         if each.value is not None and each.configuration in view.order
     }
+
+
+def _lacking(state: SweepState, configuration: str) -> int:
+    """Return how many finished seeds have no noise scale of their own; they are in the mean."""
+    finished = [each for each in state.replicates(configuration) if each.status == "finished"]
+    return sum(value_of(state, trial, NOISE.measure) is None for trial in finished)
 
 
 def _factor(mean: Mean) -> str:

@@ -61,7 +61,9 @@ class CurvesPane(Pane):
         over = f"over {lens.axle.name}, {self._scale_name(curves)}"
         left = len(self.view.order) - len(self.view.preferred)
         if left:
-            over += f", {left} rejected " + ("drawn" if lens.rivals else "hidden")
+            fresh = any(each.confirms for each in self.view.state.configurations.values())
+            over += f", {left} {'candidates' if fresh else 'rejected'} "
+            over += "drawn" if lens.rivals else "hidden"
         if lens.strength:
             behind = " over raw" if raw_behind(curves) else ""
             over += f", smoothed {lens.strength:g}{behind}"

@@ -84,7 +84,7 @@ def banded(curves: Sequence[PlottedCurve]) -> list[PlottedCurve]:
 
 
 def own(view: View, rivals: bool = False) -> CurveSource:
-    """Return the board's own sweep; with `rivals` also its rejected candidates."""
+    """Return the board's own sweep; with `rivals` also the candidates that it leaves out."""
     return CurveSource("", "", view.state, view.order if rivals else view.preferred, view.marks)
 
 

@@ -170,7 +170,7 @@ def trial_counts(view: View) -> str:
     """Return the counts, as `9/12 done, 1 failed, 2 running`."""
     state = view.state
     done = sum(trial.done for trial in state.trials.values())
-    parts = [f"{done}/{len(state.trials)} done"]
+    parts = [f"{done}/{view.expected} done"]
     for status in ("failed", "diverged", "stopped", "running"):
         count = state.count(status)
         if count:

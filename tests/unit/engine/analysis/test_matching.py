@@ -5,7 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from batchscope.engine.analysis.matching import differing, match
-from batchscope.engine.spec import Configuration, Memory, Model, Scaling
+from batchscope.engine.spec import Configuration, Memory, Model, Run, Scaling
 from tests.unit.engine.findings_fixtures import configuration
 
 
@@ -119,3 +119,10 @@ def test_nothing_in_common() -> None:
     found = match(sizes(8), sizes(16))
     assert not found.pairs
     assert (len(found.only_a), len(found.only_b)) == (1, 1)
+
+
+def test_keeping_weights_is_no_difference() -> None:
+    (a,) = sizes(8)
+    kept = replace(a, settings=replace(a.settings, run=Run(keep_weights=True)))
+    assert pairs([a], [kept]) == [("b8", "b8")]
+    assert list(differing([a], [kept])) == []

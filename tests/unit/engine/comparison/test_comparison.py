@@ -18,7 +18,9 @@ from batchscope.engine.journal import events as ev
 from batchscope.engine.spec import Data, Model
 from tests.unit.engine.comparison_fixtures import ONE, OTHER, aimed, images, side
 from tests.unit.engine.findings_fixtures import TEST_SIZE, Ended, configuration
-from tests.unit.engine.tuning_fixtures import tuned
+from tests.unit.engine.tuning_fixtures import confirm, tuned
+
+LOW, HIGH = [0.80, 0.81, 0.80], [0.90, 0.91, 0.90]
 
 
 def found(
@@ -72,7 +74,7 @@ def test_only_common_seeds_pair_and_the_means_are_of_them() -> None:
 def test_equal_accuracies_prove_no_more_than_an_image() -> None:
     of = accuracy(found(ONE, ONE))
     step = 1 / TEST_SIZE
-    error = (2 * step**2 / 12 / 3) ** 0.5
+    error = (2 * step**2 / 4 / 3) ** 0.5
     half = stats.t.ppf(0.975, 2) * error
     assert of.difference == 0
     assert [of.low, of.high] == pytest.approx([-half, half])
@@ -117,6 +119,35 @@ def test_verdicts_are_adjusted_for_their_number() -> None:
     assert [row.verdict for row in rows] == ["higher", *["undetermined"] * 3]
     back = [row.test_accuracy.verdict for row in compare(b, a).rows]
     assert back == ["lower", *["undetermined"] * 3]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "word"),
+    [
+        (LOW, HIGH, "higher"),
+        (LOW, [*HIGH, Ended(status="failed")], "higher"),
+        (LOW, [*HIGH, Ended(status="diverged")], "undetermined"),  # B loses what might lower it
+        ([*LOW, Ended(status="diverged")], HIGH, "higher"),  # A would be lower still
+        ([*HIGH, Ended(status="diverged")], LOW, "undetermined"),
+        (HIGH, [*LOW, Ended(status="diverged")], "lower"),
+    ],
+)
+def test_a_trial_that_diverged_may_undo_a_difference(
+    one: Sequence[float | Ended], other: Sequence[float | Ended], word: str
+) -> None:
+    a, b = (
+        side((configuration(seeds=4), each), id=name) for name, each in (("a", one), ("b", other))
+    )
+    of = accuracy(compare(a, b))
+    assert of.verdict == word
+    assert of.adjusted is not None
+    assert of.adjusted < 0.05
+    assert ("diverged" in of.reason) is (word == "undetermined")
+
+
+def test_collapsed_seeds_are_named_on_their_side() -> None:
+    row = found([0.9, 0.1, 0.9], [0.9, 0.9, 0.9]).rows[0]
+    assert row.collapsed == ((1,), ())
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
@@ -215,6 +246,22 @@ def chosen_from(best: float, id: str) -> Opened:
     held = {(8, lr): (0.9 if lr == best else 0.5,) * 2 for lr in (0.1, 0.2)}
     held |= {(64, 0.1): (0.9, 0.9), (64, 0.2): (0.5, 0.5)}
     return Opened(written=id, id=id, state=tuned(held), phase="finished", versions={}, damaged=0)
+
+
+def test_fresh_seeds_are_compared_with_those_of_a_choice_as_independent_ones() -> None:
+    """A was chosen on seeds 0 to 2 and is compared on them; B on its fresh seeds 3 to 5."""
+    held = {(8, lr): (0.9 if lr == 0.1 else 0.5,) * 3 for lr in (0.1, 0.2)}
+    a, b = tuned(held, test={(8, 0.1): 0.9}), tuned(held, after=3)
+    confirm(b, [0.9] * 3)
+    more: dict[str, Any] = {"phase": "finished", "versions": {}, "damaged": 0}
+    of = compare(*(Opened(written=i, id=i, state=s, **more) for i, s in (("a", a), ("b", b))))
+    (row,) = of.rows
+    assert (row.label, row.a, row.b) == ("8", "b8-lr0.1", "b8-chosen")
+    assert (row.test_accuracy.method, row.test_accuracy.n) == ("Welch's t", 3)
+    wanted = stats.ttest_ind([0.503, 0.504, 0.505], [0.9, 0.901, 0.902], equal_var=False)
+    assert row.test_accuracy.p == pytest.approx(wanted.pvalue, rel=0.05), "rounding adds a little"
+    (said,) = (each for each in of.remarks if "flatters" in each)
+    assert said.startswith("A ")
 
 
 def test_of_candidates_the_chosen_ones_are_compared() -> None:

@@ -375,3 +375,11 @@ def test_an_id_does_not_depend_on_the_order_of_writing(
 
     shuffled = randomness.sample(sizes, len(sizes)), randomness.sample(rates, len(rates))
     assert named(sizes, rates, False) == named(*shuffled, True)
+
+
+def test_keeping_weights_makes_no_other_configuration() -> None:
+    grid = {"run.keep_weights": [True, False]}
+    assert "configurations 1 and 2 of grid and cells are the same" in refusal(grid=grid)
+    kept = configurations(grid={"batch_size": [4, 8]}, run={"keep_weights": True})
+    assert [each.settings.run.keep_weights for each in kept] == [True, True]
+    assert [each.id for each in kept] == ids(grid={"batch_size": [4, 8]})

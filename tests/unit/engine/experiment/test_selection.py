@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchscope.engine.errors import UsageProblem
-from batchscope.engine.experiment.preset import parse_preset
+from batchscope.engine.experiment.preset import assign, parse_preset
 from batchscope.engine.spec import Configuration, Selection
 from tests.messages import says
 from tests.unit.engine.grid_fixtures import base, configurations, notes, refusal
@@ -116,6 +116,57 @@ def test_accuracy_is_the_default_criterion() -> None:
     assert parse_preset(base(title="t"), "p", "file.toml").selection is None
 
 
+def test_fresh_seeds_are_read_and_counted() -> None:
+    cells = [{"batch_size": 64, "lr": 0.5, "label": "as it is"}]
+    select = {"lr": RATES, "seeds_after": 5}
+    raw = base(title="t", grid={"batch_size": [8, 64]}, cells=cells, select=select, seeds=3)
+    found = parse_preset(raw, "p", "file.toml")
+    assert found.selection == Selection(keys=("train.lr",), seeds_after=5)
+    assert {each.seeds for each in found.configurations if each.rivals} == {(0, 1, 2)}
+    (free,) = (each for each in found.configurations if not each.rivals)
+    assert free.seeds == (3, 4, 5, 6, 7), "they are paired with the chosen ones"
+    assert found.trial_count == 2 * 3 * 3 + 5
+    assert found.trials_after_choice == 2 * 5
+    foreseen = found.foreseen[len(found.configurations) :]
+    assert [(each.id, each.label, each.seeds) for each in foreseen] == [
+        ("b8-chosen", "8", free.seeds), ("b64-chosen", "64", free.seeds)
+    ]  # fmt: skip
+
+
+def test_without_fresh_seeds_nothing_follows_the_choice() -> None:
+    found = parse_preset(base(title="t", select={"lr": RATES}, seeds=3), "p", "file.toml")
+    assert found.trials_after_choice == 0
+    assert found.foreseen == found.configurations
+
+
+def test_fresh_seeds_are_set_on_the_command_line() -> None:
+    raw = base(title="t", select={"lr": RATES})
+    assign(raw, "select.seeds_after=4")
+    selection = parse_preset(raw, "p", "file.toml").selection
+    assert selection is not None
+    assert selection.seeds_after == 4
+
+
+def test_ids_of_a_group_are_short_and_distinct() -> None:
+    cells = [{"batch_size": size, "label": "long " * 30} for size in (8, 16)]
+    raw = base(title="t", cells=cells, select={"lr": RATES, "seeds_after": 1})
+    found = parse_preset(raw, "p", "file.toml")
+    ids = [each.id for each in found.foreseen[len(found.configurations) :]]
+    assert len(set(ids)) == 2
+    assert all(len(name) <= 62 for name in ids)
+
+
+def test_a_line_needs_a_seed_that_both_ends_have() -> None:
+    line = {"from": {"label": "64, lr 0.1"}, "to": {"label": "as it is"}}
+    cells = [{"batch_size": 64}, {"batch_size": 64, "lr": 0.5, "label": "as it is"}]
+    raw = base(title="t", cells=cells, select={"lr": RATES}, seeds=2, interpolation=line)
+    assert parse_preset(raw, "p", "file.toml").interpolation is not None
+    raw["select"]["seeds_after"] = 3
+    with pytest.raises(UsageProblem) as caught:
+        parse_preset(raw, "p", "file.toml")
+    assert says(str(caught.value), "file.toml: interpolation: | seeds_after | 0 to 1 | 2 to 4")
+
+
 def test_a_value_that_select_overrides_is_noted() -> None:
     (note,) = notes(select={"lr": RATES})
     assert says(note, "train.lr | [train] | no effect | [select]")
@@ -134,6 +185,11 @@ def test_a_value_that_select_overrides_is_noted() -> None:
         ({"select": {"bi": "validation_loss"}}, "select: unknown key 'bi'"),
         ({"select": {"lr": RATES, "by": "loss"}}, "select.by: expected one of steps_to_target"),
         ({"select": {"lr": RATES, "by": 3}}, "select.by: expected one of"),
+        ({"select": {"seeds_after": 5}}, "select: | key | values"),
+        ({"select": {"lr": RATES, "seeds_after": -1}}, "select.seeds_after: expected an integer"),
+        ({"select": {"lr": RATES, "seeds_after": 1.5}}, "select.seeds_after: expected an integer"),
+        ({"select": {"lr": RATES, "seed_after": 5}}, "select | 'seed_after' | seeds_after"),
+        ({"select": {"lr": RATES, "seeds_after": 10**9}}, "grid | 1,000,000,003 trials"),
         ({"select": {"lr": RATES, "train": {"lr": RATES}}}, "select.train.lr: train.lr | twice"),
         (
             {"grid": {"train.lr": [0.1]}, "select": {"lr": RATES}},

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from batchscope.engine.analysis.statistics import Estimate
-from batchscope.engine.findings.claim_verdicts import changes, climb, direction, equality, judge
-from batchscope.engine.findings.comparison_sides import Side, above, difference
+from batchscope.engine.findings.claim_verdicts import judge
+from batchscope.engine.findings.comparison_sides import Side
+from batchscope.engine.findings.decisions import direction, equality
+from batchscope.engine.findings.effects import Effect, effect_above, effect_between
+from batchscope.engine.findings.trend_test import reversal
 from batchscope.engine.journal.events import Draws
 from batchscope.engine.metrics.probe_values import SIZES
 from batchscope.engine.spec import Claim, Probe
@@ -38,8 +40,8 @@ def side(values: Any, start: bytes = b"", floor: float = 0.0) -> Side:
     return Side("x 1", "m", found, size, size, frozenset(), 0, frozenset({start}), floor)
 
 
-def estimated(left: Side, right: Side) -> Estimate:
-    found = difference(left, right)
+def estimated(left: Side, right: Side) -> Effect:
+    found = effect_between(left, right)
     assert found is not None
     return found
 
@@ -48,21 +50,21 @@ def paired_sides(random: np.random.Generator, n: int) -> str:
     """A seed shifts both sides by much more than the remaining noise."""
     luck = random.normal(0, 0.02, n)
     left, right = (side(0.9 + luck + random.normal(0, 0.01, n)) for _ in range(2))
-    return direction(estimated(left, right), 1)[0]
+    return direction(estimated(left, right), 1).word
 
 
 def welch_sides(random: np.random.Generator, n: int) -> str:
     left = side(random.normal(0.9, 0.03, n), b"a")
     right = side(random.normal(0.9, 0.005, n), b"b")
-    return direction(estimated(left, right), -1)[0]
+    return direction(estimated(left, right), -1).word
 
 
 def coarse_sides(random: np.random.Generator, n: int) -> str:
     """Accuracies on 360 images that spread by little more than one image."""
     image = 1 / 360
     drawn = (np.round(random.normal(345, 1.3, n)) * image for _ in range(2))
-    left, right = (side(values, b"", image**2 / 12) for values in drawn)
-    return direction(estimated(left, right), 1)[0]
+    left, right = (side(values, b"", image**2 / 4) for values in drawn)
+    return direction(estimated(left, right), 1).word
 
 
 def flat_trend(random: np.random.Generator, n: int) -> str:
@@ -72,35 +74,36 @@ def flat_trend(random: np.random.Generator, n: int) -> str:
 
 
 def trending(levels: list[Side]) -> str:
-    return climb(estimated(levels[-1], levels[0]), changes(levels), -1)[0]
+    word = direction(estimated(levels[-1], levels[0]), -1).word
+    return "undetermined" if word == "supported" and reversal(levels, -1) else word
 
 
 def just_unequal(random: np.random.Generator, n: int) -> str:
     """As far apart as would no longer count as equal."""
     left, right = side(random.normal(0.91, 0.004, n)), side(random.normal(0.90, 0.004, n))
-    return equality(estimated(left, right), 0.01)[0]
+    return equality(estimated(left, right), 0.01).word
 
 
-def beside(values: Any, value: float, floor: float = 0.0) -> Estimate:
-    found = above(side(values, floor=floor), value)
+def beside(values: Any, value: float, floor: float = 0.0) -> Effect:
+    found = effect_above(side(values, floor=floor), value)
     assert found is not None
     return found
 
 
 def beside_its_mean(random: np.random.Generator, n: int) -> str:
-    return direction(beside(random.normal(0.998, 0.001, n), 0.998), 1)[0]
+    return direction(beside(random.normal(0.998, 0.001, n), 0.998), 1).word
 
 
 def coarse_beside_its_mean(random: np.random.Generator, n: int) -> str:
     """Accuracies on 360 images with a mean between two possible values."""
     image = 1 / 360
     values = np.round(random.normal(345.3, 1.3, n)) * image
-    return direction(beside(values, 345.3 * image, image**2 / 12), -1)[0]
+    return direction(beside(values, 345.3 * image, image**2 / 4), -1).word
 
 
 def just_beside(random: np.random.Generator, n: int) -> str:
     """As far from the number as would no longer count as equal."""
-    return equality(beside(random.normal(0.99, 0.004, n), 0.98), 0.01)[0]
+    return equality(beside(random.normal(0.99, 0.004, n), 0.98), 0.01).word
 
 
 @pytest.mark.campaign

@@ -230,11 +230,11 @@ def test_seeds_that_agree_with_the_number_are_undetermined() -> None:
 
 
 def test_one_image_more_in_both_seeds_proves_nothing() -> None:
-    """One of 1,000 test images; rounding alone has a variance of step² ÷ 12."""
+    """One of 1,000 test images; rounding alone has a variance of step² ÷ 4."""
     found = verdict(sweep([(B8, [0.901, 0.901])], number(0.9)))
     assert found.verdict == "undetermined"
     assert found.high is not None
-    half = float(stats.t.ppf(0.975, 1)) * 0.001 / np.sqrt(12) / np.sqrt(2)
+    half = float(stats.t.ppf(0.975, 1)) * 0.001 / 2 / np.sqrt(2)
     assert found.high == pytest.approx(0.001 + half)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 
 from batchscope.engine.findings.pareto import front, pareto
 from tests.unit.engine.findings_fixtures import Ended, configuration, record, sweep
@@ -71,3 +72,15 @@ def test_a_configuration_that_lost_a_trial_is_left_out() -> None:
         ]
     )
     assert [point.batch_size for point in pareto(state)] == [8]
+
+
+@pytest.mark.parametrize(("slower", "told"), [(1, True), (9, False)])
+def test_differences_to_the_front_are_adjusted_for_their_number(slower: int, told: bool) -> None:
+    """p = 0.006 stands among two tests (time and accuracy of one size), and not among 18."""
+    extra = [0.10, 0.11, 0.13]
+    assert ttest_1samp(extra, 0).pvalue == pytest.approx(0.006, abs=5e-4)
+    first = (configuration(8), [ended(2.0, 0.9)] * 3)
+    behind = [ended(2.0 + each, 0.9) for each in extra]
+    state = sweep([first, *((configuration(16 << at), behind) for at in range(slower))])
+    assert [point.told for point in pareto(state)] == [False, *[told] * slower]
+    assert [point.front for point in pareto(state)] == [True, *[False] * slower]

@@ -14,13 +14,18 @@ DIVERGED = Ended(status="diverged")
 
 def test_labels_with_commas_are_quoted_where_they_are_listed() -> None:
     labels = ["64, lr 0.2, rule none", "256, lr 0.2, rule none", "256, lr 0.1"]
-    ends: tuple[list[Any], ...] = ([0.95, 0.96, 0.97], [0.96, 0.95, 0.97], [0.1, DIVERGED, 0.1])
+    ends: tuple[list[Any], ...] = (
+        [0.951, 0.952, 0.953],
+        [0.951, 0.952, 0.953],
+        [0.1, DIVERGED, 0.1],
+    )
     values = [
         (configuration(64, id=f"c{at}", label=label), each)
         for at, (label, each) in enumerate(zip(labels, ends, strict=True))
     ]
     found = recommendation(sweep(values))
     assert "“64, lr 0.2, rule none” and “256, lr 0.2, rule none”" in found
+    assert found.startswith("Use “")
     assert "“256, lr 0.1” is left out: 1 of its 3 trials" in found
 
 

@@ -242,7 +242,7 @@ def test_a_figure_is_the_mean_of_what_seeds_stand_for() -> None:
     small, _ = bias_variances(state)
     by_size = {each.batch_size: each for each in figures(state, ["bias"])}
     assert by_size[8].figures["bias"].mean == pytest.approx(small.bias)
-    assert rounding_variance(state, state.trials["b8-s0"], "bias", 0.1) == 1 / TEST_SIZE**2 / 12
+    assert rounding_variance(state, state.trials["b8-s0"], "bias", 0.1) == 1 / TEST_SIZE**2 / 4
 
 
 def test_the_fold_takes_the_same_twice_as_once_and_forgets_what_is_trained_again() -> None:

@@ -7,11 +7,22 @@ from msgspec.structs import replace
 
 from batchscope.engine.export import plot_style
 from batchscope.engine.export.export_reader import ExportedFigures, ExportedFindings
-from batchscope.engine.export.figures.common import MOST, Cast, along, beside, cast_of, foremost
+from batchscope.engine.export.figures.common import (
+    MOST,
+    Cast,
+    along,
+    beside,
+    cast_of,
+    dots,
+    foremost,
+)
+from batchscope.engine.findings.configuration_summary import figures
 from batchscope.engine.journal.events import AnyEvent, SweepOpened
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.spec import Claim
 from tests.unit.engine.export.figures.figure_fixtures import cast
+from tests.unit.engine.findings_fixtures import configuration as configured
+from tests.unit.engine.findings_fixtures import sweep
 from tests.unit.training_fixtures import configuration, ended, epochs, opened, record, started
 
 
@@ -80,3 +91,21 @@ def test_the_recommended_and_the_claimed_are_drawn_among_many() -> None:
     assert {"b1", "b7", "b18", "b29", "b40"} <= set(of.names)
     assert list(of.names) == sorted(of.names, key=of.size)
     assert {"b7", "b18", "b29"} <= set(foremost(of.names, of.tiers, 4))
+
+
+def test_single_seeds_are_drawn_beside_their_mean_inside_the_axes() -> None:
+    seeds = [0.5, 0.9, 0.1]  # the last is far below the interval of the mean
+    state = sweep([(configured(8), seeds), (configured(64), [0.7, 0.7, 0.7])])
+    told = ExportedFindings(
+        claims=(), recommendation="", findings=ExportedFigures(tuple(figures(state)))
+    )
+    of = cast_of(state, told)
+    with plot_style.styled("key"):
+        _, axes = plot_style.new("A title", "batch size", "%")
+        known = of.means("test_accuracy")
+        dots(axes, of, known, 100.0, of.singles("test_accuracy"))
+        low, high = axes.get_ylim()
+        drawn = [line for line in axes.lines if line.get_marker() == "."]
+    assert [list(line.get_ydata()) for line in drawn] == [[50, 90, 10], [70, 70, 70]]  # type: ignore[arg-type]
+    assert low < 10 < 90 < high
+    assert of.missing(known) == " 8: 1 of 3 seeds collapsed: 2."

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from batchscope.engine.export.export_reader import Exported, Range, rounded
+from batchscope.engine.export.export_reader import Exported, Range, Values, rounded
+from batchscope.engine.export.report.claim_values import claim_values
 from batchscope.engine.export.report.content import LONGEST_REMARK, shortened, tally
-from batchscope.engine.findings.claim_verdicts import Verdict, Word
+from batchscope.engine.findings.claim_verdicts import Verdict
+from batchscope.engine.findings.decisions import Word
+from batchscope.engine.findings.findings import document
+from tests.unit.engine.findings_fixtures import Ended, comparison, configuration, sweep
 
 
 def verdicts(*words: Word, provisional: bool = False) -> tuple[Verdict, ...]:
@@ -30,6 +34,8 @@ def verdicts(*words: Word, provisional: bool = False) -> tuple[Verdict, ...]:
         (-0.0454, "signed 100.0", "−4.54"),
         (0.0454, "signed 100.0", "+4.54"),
         (0.0, "signed 1.0", "0.00"),
+        (0.0454, "times 1000.0", "45.4"),
+        (-12345.6, "times 1.0", "−12,346"),
         (-11604.6, "signed 1.0", "−11,605"),
         (3e8, "signed 1.0", "+3.0e8"),
     ],
@@ -86,3 +92,26 @@ def test_a_remark_that_names_hundreds_is_cut_at_a_word() -> None:
     cut = shortened("configuration " * 100)
     assert len(cut) < LONGEST_REMARK + 50
     assert cut.endswith("configuration … (the rest is in findings.json)")
+
+
+def test_the_values_behind_a_claim_name_seeds_bounds_and_places(tmp_path: Path) -> None:
+    aims = [configuration(size, seeds=3, target_accuracy=0.85) for size in (8, 64)]
+    ends: list[list[float | Ended]] = [
+        [0.9, 0.8, 0.9],
+        [0.9, 0.9, Ended(status="diverged")],
+    ]
+    pairs = list(zip(aims, ends, strict=True))
+    state = sweep(pairs, comparison("less", measure="steps_to_target"))
+    (tmp_path / "findings.json").write_text(json.dumps(document(state)))
+    found = claim_values(Exported(tmp_path))
+    (statement, *_), (blank, name, _, values, missing) = found.rows
+    assert (statement, blank, name) == ("8 is less to 64", "", "64")
+    assert missing == "diverged or failed: b64-s2"
+    assert isinstance(values, Values)
+    assert [(mark, each.at) for mark, each in values.numbers] == [
+        ("", f"findings.json#claims/0/sides/1/values/{seed}") for seed in range(2)
+    ]
+    first = found.rows[0][3]
+    assert isinstance(first, Values)
+    assert [mark for mark, _ in first.numbers] == ["", ">", ""]
+    assert first.numbers[1][1].at == "findings.json#claims/0/sides/0/above/1"

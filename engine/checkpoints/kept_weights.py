@@ -1,0 +1,83 @@
+"""Stores the final weights of a trial with its sweep (`run.keep_weights`), and copies them out.
+
+A file is in the format safetensors, which has no checksum of its own: the SHA-256 of the whole file
+is in the event `WeightsKept`. `engine.training.trainer.kept_weights` makes the content.
+"""
+
+import contextlib
+import hashlib
+from pathlib import Path
+from typing import IO
+
+from batchscope.engine.checkpoints.file import weights_of
+from batchscope.engine.system.files import sync, sync_file
+
+SUFFIX = ".safetensors"
+NAME = f"final{SUFFIX}"
+CHUNK = 1 << 20
+
+
+class Changed(Exception):
+    """The file is not the one that was stored; the message says why."""
+
+
+def file_of(sweep: Path, trial: str) -> Path:
+    """Return the file of a trial's final weights in the folder of its sweep."""
+    return weights_of(sweep, trial) / NAME
+
+
+def write(folder: Path, content: bytes) -> str:
+    """Write the weights of a trial atomically, and return their SHA-256 (hex).
+
+    Args:
+        folder: folder of the trial's weights.
+        content: the whole file.
+
+    Raises:
+        OSError: it cannot be written; an earlier file is unchanged.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in folder.glob(f"*{SUFFIX}.tmp"):  # of a worker that was killed
+        left.unlink(missing_ok=True)
+    fresh = folder / f"{NAME}.tmp"
+    try:
+        with open(fresh, "wb") as file:
+            file.write(content)
+            sync_file(file)
+        fresh.replace(folder / NAME)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise
+    sync(folder)
+    return hashlib.sha256(content).hexdigest()
+
+
+def copy(source: Path, target: Path, digest: str) -> int:
+    """Copy a file of weights piece by piece, and return its size in bytes.
+
+    Raises:
+        Changed: it is missing, cannot be read, or has another SHA-256; there is no `target` then.
+        OSError: `target` cannot be written.
+    """
+    found, size = hashlib.sha256(), 0
+    try:
+        file = open(source, "rb")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise Changed(error.strerror or str(error)) from None
+    with file, open(target, "wb") as copied:
+        while chunk := _read(file, target):
+            found.update(chunk)
+            size += copied.write(chunk)
+    if found.hexdigest() != digest:
+        target.unlink()
+        raise Changed("its content has changed (wrong checksum)")
+    return size
+
+
+def _read(file: IO[bytes], target: Path) -> bytes:
+    try:
+        return file.read(CHUNK)
+    except OSError as error:
+        target.unlink()
+        raise Changed(error.strerror or str(error)) from None

@@ -1,0 +1,81 @@
+"""The values behind a verdict in words: those of every seed, for each side or level."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from batchscope.engine.findings.claim_text import unit_of
+from batchscope.engine.findings.claim_verdicts import SeedValues, Verdict
+from batchscope.engine.formatting import significant
+from batchscope.engine.metrics.registry import TRIAL
+
+
+class SeedLine(NamedTuple):
+    """One side or level: its name, its values in the order of the seeds, and what is missing."""
+
+    name: str
+    values: str
+    missing: str
+
+    @property
+    def text(self) -> str:
+        """All of it: "64: 94.10 94.30 93.90 %; diverged or failed: b64-s3"."""
+        return "; ".join(part for part in (f"{self.name}: {self.values}", self.missing) if part)
+
+
+def seed_lines(verdict: Verdict) -> list[SeedLine]:
+    """Return a line for each side of a claim, or each level of a trend; in the unit of the measure.
+
+    A value above a bound, of a seed that missed its target, is shown as >1,200.
+    """
+    every = [value for side in verdict.sides for _, value, _ in in_order(side)]
+    unit, factor = value_unit(verdict.measure, max(map(abs, every), default=0.0))
+    return [
+        SeedLine(
+            side.name,
+            " ".join(
+                [*(_shown(verdict.measure, *each[1:], factor) for each in in_order(side))]
+                + ([unit] if unit and (side.values or side.above) else [])
+            )
+            or "no values",
+            missing_text(side),
+        )
+        for side in verdict.sides
+    ]
+
+
+def in_order(side: SeedValues) -> list[tuple[str, float, bool]]:
+    """Return (seed, value, whether it is only a bound) of a side, in the order of the seeds."""
+    known: Mapping[str, tuple[float, bool]] = {
+        **{seed: (value, True) for seed, value in side.above.items()},
+        **{seed: (value, False) for seed, value in side.values.items()},
+    }
+    return [(seed, *known[seed]) for seed in sorted(known, key=int)]
+
+
+def value_unit(measure: str, scale: float) -> tuple[str, float]:
+    """Return the unit of a value, without a space, and the factor to multiply the value with."""
+    metric = TRIAL.get(measure)
+    if metric and metric.is_accuracy:
+        return "%", 100.0
+    unit, factor = unit_of(measure, scale)
+    return unit.strip(), factor
+
+
+def _shown(measure: str, value: float, bound: bool, factor: float) -> str:
+    metric = TRIAL.get(measure)
+    size = value * factor
+    exact = metric is not None and metric.is_accuracy
+    whole = 1e4 <= abs(size) < 1e7
+    text = f"{size:.2f}" if exact else f"{size:,.0f}" if whole else significant(size)
+    text = text.replace("-", "−") if value < 0 else text
+    return f">{text}" if bound else text
+
+
+def missing_text(side: SeedValues) -> str:
+    """Return which trials have no value of their own, collapsed, or are left out."""
+    parts = (
+        ("without a value", [*side.without_value] if not side.above else []),
+        ("collapsed", side.collapsed),
+        ("diverged or failed", side.excluded),
+    )
+    return "; ".join(f"{what}: {', '.join(trials)}" for what, trials in parts if trials)

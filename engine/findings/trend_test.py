@@ -1,0 +1,55 @@
+"""Tests whether a measure rises or falls over all levels of a trend, and not only over its ends.
+
+A trend is supported if its ends differ as claimed and no two levels differ the other way. To miss a
+reversal would be the error here, so each pair of levels is tested at a lenient level. It is chosen
+so that a reversal of four standard deviations of a single seed's value is missed in at most 5 % of
+sweeps: its t value has a noncentral t distribution with the parameter 4 √(n/2), if the seeds share
+nothing, and n − 1 degrees of freedom. From four seeds on this leaves room, so the level is that of
+a one-sided test at 0.05 and finds smaller reversals too. With a still more lenient level, honest
+trends with levels that are nearly equal would be left undetermined. `benchmarks/verdicts.py`
+measures both, `docs/verdicts.md` has the figures.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from batchscope.engine.findings.comparison_sides import Side
+from batchscope.engine.findings.decisions import may_be, unknown_values_text
+from batchscope.engine.findings.effects import effect_between, sign_of
+
+REVERSED = {2: 0.35, 3: 0.15}
+"""Two-sided p value below which a change against the trend is a reversal, by number of seeds."""
+REVERSED_OTHERWISE = 0.1
+REVERSED_RATIOS = 0.8
+"""The same for ratios, whose p values are upper bounds."""
+
+
+def reversal(levels: Sequence[Side], sign: int) -> str:
+    """Return the clearest reversal of a trend as a sentence; empty if there is none.
+
+    Args:
+        levels: the levels in rising order.
+        sign: the claimed sign of the trend, 1 or −1.
+    """
+    found: list[tuple[float, str]] = []
+    for lower, upper in combinations(levels, 2):
+        change = effect_between(upper, lower)
+        if change is None or sign_of(change) != -sign:
+            continue
+        p = change.p_value()
+        least = REVERSED_RATIOS if upper.ratios else REVERSED.get(change.n, REVERSED_OTHERWISE)
+        if p is not None and p < least:
+            found.append((p, f"from {lower.name} to {upper.name.split()[-1]} (p = {p:.2g})"))
+    if not found:
+        return ""
+    return f"the ends differ as claimed, but the trend seems to reverse {min(found)[1]}"
+
+
+def trend_gaps(levels: Sequence[Side], sign: int) -> str:
+    """Return why unknown values could reverse a trend at some level; empty if they cannot."""
+    undone = [
+        level
+        for at, level in enumerate(levels)
+        if (at > 0 and may_be(level, -sign)) or (at < len(levels) - 1 and may_be(level, sign))
+    ]
+    return "; ".join(dict.fromkeys(map(unknown_values_text, undone)))
