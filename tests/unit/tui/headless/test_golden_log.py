@@ -136,6 +136,8 @@ def everything() -> list[ev.AnyEvent]:
         probed(1.0),
         sharpness(12.5, 1e-3),
         sharpness(None, 5e-4, "the loss is not finite in the box"),
+        ev.WeightsKept(trial=ONE, attempt=1, bytes=8, digest="ab"),
+        ev.WeightsKept(trial=ONE, attempt=1, reason="No space left on device"),
         trial_ended(ONE, "finished"),
         started(TWO),
         ev.SweepPaused(at=10.0),
