@@ -76,7 +76,10 @@ def part_lines(rows: Sequence[BiasVariance]) -> list[str]:
         return []
     longest = max(len(each.label) for each in rows)
     width = min(LABEL_MOST, max(len("batch size"), longest))
-    lines = [f"{'batch size':>{width}}" + "".join(f"{name:>15}" for name in NAMES) + "  in %"]
+    counts = sorted({each.seeds for each in rows})
+    over = "n=" + " to ".join(map(str, (counts[0], counts[-1])[: len(counts)]))
+    heads = "".join(f"{name:>15}" for name in NAMES)
+    lines = [f"{'batch size':>{width}}{heads}  in %, {over}"]
     for each in rows:
         cells = (f"{_cell(each, part):>15}" for part in PARTS)
         lines.append(f"{each.label[:width]:>{width}}{''.join(cells)}")

@@ -10,6 +10,8 @@ from batchscope.engine.analysis.curves import Curve, curve
 from batchscope.engine.analysis.figures import Along
 from batchscope.engine.export.figures.common import Cast, Picture, is_wide
 from batchscope.engine.export.plot_style import BAND, count_axis, legend, log_axis, new
+from batchscope.engine.findings.comparison_sides import listed
+from batchscope.engine.findings.configuration_summary import collapse_texts
 from batchscope.engine.metrics.epoch_arrays import Floats
 from batchscope.engine.metrics.epoch_metrics import Sum
 from batchscope.engine.metrics.registry import EPOCH
@@ -78,9 +80,23 @@ def _picture(cast: Cast, name: str, along: Along, curves: dict[str, Curve]) -> P
         + (f", cut off at {ENDS[name]}." if clipped else ".")
         + (" The beginning of the training is outside the axis." if cut else "")
         + (f" At most {MOST_POINTS} epochs of a curve are drawn." if thinned else "")
+        + _missing(cast, curves)
         + cast.note
     )
     return Picture(f"{name}_curves", title, caption, figure)
+
+
+def _missing(cast: Cast, curves: dict[str, Curve]) -> str:
+    """Return which curves end with fewer seeds than they have, and which seeds collapsed."""
+    seeds = {name: len(cast.state.replicates(name)) for name in curves}
+    fewer = [
+        f"{cast.label(name)}: {one.n[-1]} of {seeds[name]} seeds"
+        for name, one in curves.items()
+        if one.n[-1] < seeds[name]
+    ]
+    ends = f" Each mean is over the seeds that got so far; at the end {listed(fewer)}."
+    fell = collapse_texts(cast.state, curves)
+    return (ends if fewer else "") + (f" {listed(fell)}." if fell else "")
 
 
 def _rows(length: int) -> NDArray[np.int64]:

@@ -309,6 +309,39 @@ async def test_a_gap_below_zero_is_hatched_and_has_no_factor(home: Path) -> None
         assert none.split()[1:] == ["64", "0.0000", "n=1"]
 
 
+async def test_bars_name_seeds_that_collapsed_or_have_no_value(home: Path) -> None:
+    """Seed 1 of batch size 8 collapsed, and no seed of 32 has a noise scale."""
+    recipe, chosen = Recipe(home), configurations((8, 32))
+    recipe.open(chosen)
+    recipe.ready(chosen)
+    for configuration in chosen:
+        for trial in trials_of(configuration):
+            recipe.start(trial)
+            collapsed = (trial.batch_size, trial.seed) == (8, 1)
+            record = replace(
+                record_of(trial, EPOCHS),
+                test_accuracy=0.11 if collapsed else 0.9,
+                noise_trace=2.0,
+                noise_signal=-0.1 if trial.batch_size == 32 or trial.seed == 2 else 0.5,
+                noise_draws=3,
+            )
+            recipe.say(ev.EpochsFinished(trial=trial.id, attempt=1, records=(record,)))
+            recipe.end(trial)
+    recipe.close("finished", 6, 6)
+    app = board_on(recipe.folder)
+    async with app.run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press("b", "b")
+        assert "8: 1 of 3 seeds collapsed: 1" in " ".join(part(app, "pane-bars").split())
+        for _ in range(len(BARS)):
+            if "gradient noise scale" in part(app, "pane-bars").splitlines()[0]:
+                break
+            await pilot.press("b")
+        shown = " ".join(part(app, "pane-bars").split())
+        assert "no value for 32" in shown
+        assert "8: 1 without a value" in shown
+
+
 async def test_bars_wait_for_a_trial_to_finish(home: Path) -> None:
     recipe, chosen = Recipe(home), configurations((8, 32), seeds=1)
     recipe.open(chosen)

@@ -283,7 +283,9 @@ def test_the_summary_tells_of_it_where_a_claim_asks() -> None:
     assert "bias_variance" in findings.document(two_sizes())
     asked = findings.find(two_sizes(trend("increasing", "variance")))
     head, small, large = part_lines(asked.bias_variance)
-    assert head == "batch size          error           bias + net variance     (variance)  in %"
+    assert (
+        head == "batch size          error           bias + net variance     (variance)  in %, n=3"
+    )
     assert small == "         8    1.30 ± 0.30           1.00           0.30           0.30"
     assert large.split()[0] == "64"
     assert {small, large} <= set(findings_text(asked))

@@ -1,12 +1,15 @@
 """A training collapsed if it ends as good as guessing, or lost most of what it had learned."""
 
 from collections.abc import Sequence
+from math import comb
 
 import pytest
 
+from batchscope.engine.analysis.statistics import Estimate, p_value, paired, welch
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.collapse import collapse_remark, collapsed, collapsed_seeds
 from batchscope.engine.metrics.registry import value_of
+from batchscope.engine.metrics.rounding_variance import YES_NO_VARIANCE
 from tests.unit.engine.findings_fixtures import (
     Ended,
     comparison,
@@ -84,3 +87,39 @@ def test_a_claim_about_collapses_needs_more_than_a_few_seeds() -> None:
 
     assert judged(3) == "undetermined"
     assert judged(10) == "supported"
+
+
+def supported(estimate: Estimate | None) -> bool:
+    assert estimate is not None
+    p = p_value(estimate)
+    return p is not None and p < 0.05 and estimate.effect > 0
+
+
+@pytest.mark.parametrize("n", [3, 5, 7, 10])
+def test_without_an_effect_collapses_support_a_claim_in_at_most_2_5_percent(n: int) -> None:
+    """Exact, over all outcomes: sides that are independent, and pairs of equal probability."""
+    ones = [[1.0] * k + [0.0] * (n - k) for k in range(n + 1)]
+    floors = (YES_NO_VARIANCE, YES_NO_VARIANCE)
+    apart = [
+        (a, b)
+        for a in range(n + 1)
+        for b in range(n + 1)
+        if supported(welch(ones[a], ones[b], floors))
+    ]
+    pairs = [
+        (up, down)
+        for up in range(n + 1)
+        for down in range(n + 1 - up)
+        if supported(paired(ones[up], [0.0] * up + [1.0] * down + [0.0] * (n - up - down), floors))
+    ]
+    for p in (at / 20 for at in range(1, 20)):
+        chance = sum(
+            comb(n, a) * comb(n, b) * p ** (a + b) * (1 - p) ** (2 * n - a - b) for a, b in apart
+        )
+        assert chance <= 0.025
+        q = p * (1 - p)  # the probability that only the left, or only the right seed collapsed
+        chance = sum(
+            comb(n, up) * comb(n - up, down) * q ** (up + down) * (1 - 2 * q) ** (n - up - down)
+            for up, down in pairs
+        )
+        assert chance <= 0.025

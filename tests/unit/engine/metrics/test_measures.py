@@ -290,7 +290,14 @@ def test_probes_have_intervals_and_are_measured_in_the_smallest_size() -> None:
     assert places == [("b8", 0.0, 1), ("b8", 0.0, 8), ("b8", 1.0, 1), ("b8", 1.0, 8)]
     small, large = found["probes"][2:]
     low, high = stats.t.interval(0.95, 2, 6, stats.sem([5, 6, 7]))
-    expected = {"mean": 6.0, "low": low, "high": high, "n": 3, "normalized": 1.0}
+    expected = {
+        "mean": 6.0,
+        "low": low,
+        "high": high,
+        "n": 3,
+        "normalized": 1.0,
+        "without_value": 0,
+    }
     assert small["norm_mean"] == pytest.approx(expected)
     assert large["norm_mean"]["normalized"] == pytest.approx(2 / 6)
     assert large["norm_cv"]["mean"] == pytest.approx(math.sqrt(2) / 2)
@@ -333,6 +340,7 @@ def test_a_figure_that_no_seed_has_is_unknown() -> None:
         "high": None,
         "n": 1,
         "normalized": 0.4,
+        "without_value": 0,
     }
     plain = ev.Draws(
         batch_size=1, norms=ev.NormSlice(0, 1, 2.0, 0.0, 201, (1,)), values=None,
@@ -341,6 +349,17 @@ def test_a_figure_that_no_seed_has_is_unknown() -> None:
     only = Ended(probes={1.0: (plain,)})
     (row,) = document(sweep([(configuration(8, seeds=1, probe=PROBE), [only])]))["probes"]
     assert (row["norm_cv"], row["kurtosis"], row["pairwise_cosine"]) == (None, None, None)
+
+
+def test_a_mean_of_the_probe_says_how_many_seeds_lack_it() -> None:
+    ends = [
+        replace(HELD, probes={1.0: (draws(1, 5.0, cosine), draws(8, 2.0, 0.5))})
+        for cosine in (0.1, None, 0.2)
+    ]
+    small, _ = document(sweep([(configuration(8, seeds=3, probe=PROBE), ends)]))["probes"]
+    assert small["pairwise_cosine"]["n"] == 2
+    assert small["pairwise_cosine"]["without_value"] == 1
+    assert small["norm_mean"]["without_value"] == 0
 
 
 def test_without_a_probe_nothing_is_said_of_one() -> None:
