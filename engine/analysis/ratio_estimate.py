@@ -18,18 +18,19 @@ judges too little rather than too much.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from batchscope.engine.analysis.skewness import SkewedMean, skewness
 from batchscope.engine.analysis.statistics import LEVEL, Estimate, of_mean
 
 Pairs = Sequence[tuple[float, float]]
-SMALLEST, HALVINGS = 1e-12, 60
+SMALLEST, HALVINGS = 1e-12, 45
 """The least p value that is computed, and how often its bracket is halved."""
 ROUNDING = 1e-9
 """Relative rounding of a p value at a limit that was computed for it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Quotient:
     """A ratio of means, or (with `base`) the ratio of two such ratios: pairs of each seed."""
 
@@ -52,11 +53,16 @@ class Quotient:
 
     def limits(self, level: float) -> tuple[float, float]:
         """Return the interval of coverage 1 − `level`, from 0 to infinity where it is unbounded."""
-        if self.base is None:
-            return ratio_limits(self.pairs, level)
-        (low, high), (least, most) = (ratio_limits(p, level / 2) for p in (self.pairs, self.base))
+        own, base = self._moments
+        if base is None:
+            return own.limits(level)
+        (low, high), (least, most) = (each.limits(level / 2) for each in (own, base))
         bottom = 0.0 if math.isinf(most) or low == 0 else low / most
         return bottom, high / least if least > 0 else math.inf
+
+    @cached_property
+    def _moments(self) -> "tuple[_Moments, _Moments | None]":
+        return _Moments.of(self.pairs), _Moments.of(self.base) if self.base is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,20 +157,41 @@ def ratio_limits(pairs: Pairs, level: float) -> tuple[float, float]:
         The least and the greatest ratio r for which a t test does not distinguish the mean of
         x − r y from 0; from 0 to infinity below two pairs.
     """
-    n = len(pairs)
-    if n < 2:
-        return 0.0, math.inf
-    x, y = (math.fsum(pair[at] for pair in pairs) / n for at in (0, 1))
-    xx, yy, xy = (
-        math.fsum((p[a] - (x, y)[a]) * (p[b] - (x, y)[b]) for p in pairs) / (n - 1) / n
-        for a, b in ((0, 0), (1, 1), (0, 1))
-    )
-    t = _student(n - 1, level) ** 2
-    a, b, c = y * y - t * yy, x * y - t * xy, x * x - t * xx
-    low = _least_root(a, b, c) if x > 0 and c > 0 else 0.0
-    if y <= 0 or a <= 0:
-        return low, math.inf
-    return low, (b + math.sqrt(max(0.0, b * b - a * c))) / a
+    return _Moments.of(pairs).limits(level)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moments:
+    """Means of n pairs (x, y), and the variances and the covariance of these means."""
+
+    n: int
+    x: float = 0.0
+    y: float = 0.0
+    xx: float = 0.0
+    yy: float = 0.0
+    xy: float = 0.0
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> "_Moments":
+        n = len(pairs)
+        if n < 2:
+            return cls(n)
+        x, y = (math.fsum(pair[at] for pair in pairs) / n for at in (0, 1))
+        xx, yy, xy = (
+            math.fsum((p[a] - (x, y)[a]) * (p[b] - (x, y)[b]) for p in pairs) / (n - 1) / n
+            for a, b in ((0, 0), (1, 1), (0, 1))
+        )
+        return cls(n, x, y, xx, yy, xy)
+
+    def limits(self, level: float) -> tuple[float, float]:
+        if self.n < 2:
+            return 0.0, math.inf
+        x, y, t = self.x, self.y, _student(self.n - 1, level) ** 2
+        a, b, c = y * y - t * self.yy, x * y - t * self.xy, x * x - t * self.xx
+        low = _least_root(a, b, c) if x > 0 and c > 0 else 0.0
+        if y <= 0 or a <= 0:
+            return low, math.inf
+        return low, (b + math.sqrt(max(0.0, b * b - a * c))) / a
 
 
 def skewed_limits(pairs: Pairs, level: float) -> tuple[float, float]:
@@ -215,7 +242,7 @@ def _beside(pairs: Pairs, ratio: float) -> SkewedMean:
     """Return the mean of x − `ratio` y with its tests."""
     values = [x - ratio * y for x, y in pairs]
     estimate = of_mean(values) or Estimate(0.0, math.inf, 1, len(values))
-    return SkewedMean(estimate, skewness(estimate, values).value)
+    return SkewedMean(estimate, skewness(estimate, values))
 
 
 def _least_root(a: float, b: float, c: float) -> float:

@@ -57,12 +57,7 @@ Effect = MeanDifference | SkewedMean | CensoredDifference | RatioDifference
 
 
 def effect_between(left: Side, right: Side) -> Effect | None:
-    """Return left − right with its tests; None with fewer than two seeds.
-
-    Differences that are clearly skewed, such as with a seed that collapsed, are judged by Hall's
-    interval too. Others are not: it would cost more power than it is worth where both sides are
-    skewed alike.
-    """
+    """Return left − right with its tests; None with fewer than two seeds."""
     found = change_between(left, right)
     if not isinstance(found, MeanDifference):
         return found
@@ -73,11 +68,11 @@ def effect_between(left: Side, right: Side) -> Effect | None:
         skewed = skewness(estimate, [one[seed] - other[seed] for seed in one if seed in other])
     else:
         skewed = skewness(estimate, list(one.values()), list(other.values()))
-    return SkewedMean(estimate, skewed.value) if skewed.clear else found
+    return SkewedMean(estimate, skewed)
 
 
 def change_between(left: Side, right: Side) -> MeanDifference | RatioDifference | None:
-    """Return left − right with its usual tests; None with fewer than two seeds."""
+    """Return left − right, its means judged by plain t tests; None with fewer than two seeds."""
     if left.ratios and right.ratios:
         found = RatioDifference(left.ratios, right.ratios)
         return found if found.n >= LEAST_SEEDS else None
@@ -86,10 +81,7 @@ def change_between(left: Side, right: Side) -> MeanDifference | RatioDifference 
 
 
 def effect_above(side: Side, value: float) -> Effect | None:
-    """Return the mean of a side − a number; None with fewer than two seeds.
-
-    A mean is judged by Hall's interval too: here no other side is skewed alike.
-    """
+    """Return the mean of a side − a number; None with fewer than two seeds."""
     if side.ratios:
         found = RatioDifference(side.ratios, value=value)
         return found if found.n >= LEAST_SEEDS else None
@@ -97,7 +89,7 @@ def effect_above(side: Side, value: float) -> Effect | None:
     values = tuple(side.judged.values())
     if estimate and side.bounds:
         return CensoredDifference(estimate, values, value=value)
-    return SkewedMean(estimate, skewness(estimate, values).value) if estimate else None
+    return SkewedMean(estimate, skewness(estimate, values)) if estimate else None
 
 
 def sign_of(effect: Effect) -> int:

@@ -75,7 +75,7 @@ def scales(*pairs: Sequence[tuple[float, float]], start: bytes = b"") -> Side:
     )
 
 
-def signals(random: Random, scale: float, n: int, spread: float = 0.3) -> Any:
+def signals(random: Random, scale: float, n: int, spread: float = 0.2) -> Any:
     """True |G|² of the seeds, whose mean is 1 / scale."""
     return np.exp(random.normal(-(spread**2) / 2, spread, n)) / scale
 
@@ -188,6 +188,7 @@ NOISE = (
     number(Drawn(dimensions=3, draws=10), 32, "greater", "in 3 dimensions, 10 draws"),
     number(Drawn(dimensions=3, draws=10), 32, "less", "in 3 dimensions, 10 draws"),
     number(Drawn(dimensions=1000), 32, "greater", "in 1000 dimensions"),
+    number(Drawn(dimensions=1000), 32, "less", "in 1000 dimensions"),
     number(Drawn(batch=4, draws=100), 400, "less", "100 times the batch size"),
     number(Drawn(batch=4, draws=100), 400, "greater", "100 times the batch size"),
     infinite(Drawn(), "|G|² is 0"),
