@@ -79,7 +79,8 @@ def noise_supported(
     """How often a rise over levels with these true noise scales is supported."""
     random = np.random.default_rng([5, n, len(true)])
     return (
-        sum(rising(noise_trend(random, true, n, drawn or Drawn())) for _ in range(rounds)) / rounds
+        sum(rising(noise_trend(random, true, n, drawn or Drawn(draws=200))) for _ in range(rounds))
+        / rounds
     )
 
 
@@ -135,6 +136,11 @@ def honest(levels: int) -> list[Shape]:
     return [*steps, Shape("a plateau", plateau), Shape("saturating, as −1/B", saturating)]
 
 
-NOISE_REVERSED = ((16.0, 128.0, 64.0), (16.0, 64.0, 32.0, 256.0), (16.0, 32.0, 128.0, 64.0, 256.0))
-"""Noise scales that fall by half somewhere, about five standard deviations of a seed's ratio."""
-NOISE_RISING = ((16.0, 64.0), (16.0, 64.0, 256.0), (16.0, 32.0, 64.0, 128.0, 256.0))
+NOISE_REVERSED = ((8.0, 168.0, 64.0), (8.0, 32.0, 12.5, 128.0), (8.0, 16.0, 84.0, 32.0, 256.0))
+"""Noise scales that fall somewhere by 2.3 to 3.6 standard deviations of a seed's ratio."""
+NOISE_RISING = (
+    (16.0, 64.0),
+    (16.0, 64.0, 64.0, 64.0),
+    (16.0, 32.0, 64.0, 64.0, 128.0),
+    (16.0, 32.0, 64.0, 128.0, 256.0),
+)
