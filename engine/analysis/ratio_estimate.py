@@ -57,8 +57,8 @@ class Quotient:
         if base is None:
             return own.limits(level)
         (low, high), (least, most) = (each.limits(level / 2) for each in (own, base))
-        bottom = 0.0 if math.isinf(most) or low == 0 else low / most
-        return bottom, high / least if least > 0 else math.inf
+        unbounded = math.isinf(high) or least == 0
+        return _over(low, most), math.inf if unbounded else high / least
 
     @cached_property
     def _moments(self) -> "tuple[_Moments, _Moments | None]":
@@ -254,6 +254,13 @@ def _least_root(a: float, b: float, c: float) -> float:
         return math.inf
     bottom = b + math.sqrt(inside)  # c / bottom is the root nearer to 0, without cancellation
     return c / bottom if bottom > 0 else math.inf
+
+
+def _over(low: float, most: float) -> float:
+    """Return the least quotient of two ratios: the least one ÷ the greatest other one."""
+    if low == 0 or math.isinf(most):
+        return 0.0
+    return low / most if most > 0 else math.inf
 
 
 def _ratio(pairs: Pairs) -> float | None:

@@ -107,12 +107,13 @@ def skewness(estimate: Estimate, *groups: Sequence[float]) -> float:
         estimate: the mean or the difference; its error may include the rounding of the values.
         groups: the values, or those of both groups.
     """
+    if not 0 < estimate.error < math.inf:
+        return 0.0
     third = 0.0
     for sign, values in zip((1, -1), groups, strict=False):
         n = len(values)
         if n >= FEWEST:
             mean = math.fsum(values) / n
-            cubes = math.fsum((value - mean) ** 3 for value in values)
+            cubes = math.fsum(((value - mean) / estimate.error) ** 3 for value in values)
             third += sign * cubes / (n * (n - 1) * (n - 2))
-    scale = estimate.error**3
-    return third / scale if 0 < scale < math.inf else 0.0
+    return third

@@ -312,7 +312,7 @@ def _ends(effect: Effect | None, level: float) -> tuple[float | None, float | No
     if effect is None:
         return None, None
     low, high = effect.interval(level)
-    return (low if low > -INFINITE else None), (high if high < INFINITE else None)
+    return (low if abs(low) < INFINITE else None), (high if abs(high) < INFINITE else None)
 
 
 def _seed_values(side: Side) -> SeedValues:

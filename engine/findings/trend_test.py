@@ -21,8 +21,10 @@ REVERSED = {2: 0.35, 3: 0.15}
 """Two-sided p value below which a change against the trend is a reversal, by number of seeds."""
 REVERSED_OTHERWISE = 0.1
 REVERSED_RATIOS = 0.5
-"""The same for ratios, whose p values are upper bounds: with 0.5, three seeds miss a reversal of two
-to four standard deviations in at most 1 % of sweeps, with 0.4 in 3 %."""
+"""The same for ratios, whose p values are upper bounds.
+
+Three seeds then miss a reversal of two to four standard deviations in at most 1 % of sweeps; with
+0.4 they miss it in 3 %."""
 
 
 def reversal(levels: Sequence[Side], sign: int) -> str:
