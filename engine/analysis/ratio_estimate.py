@@ -5,6 +5,8 @@ or negative, most likely where the noise is largest, so a mean over the seeds wi
 would be too small. Each seed gives a pair (x, y) instead, and the ratio of the means is judged:
 mean(x)/mean(y) > r if a t test finds the mean of x − r y above 0 (Fieller 1954). No pair is left
 out, and the interval is unbounded above where the seeds cannot distinguish the mean of y from 0.
+A single ratio beside a number is judged with regard to the skewness of x − r y as well: signals
+have a long tail, so that a t test alone finds too many ratios above a number.
 
 Several ratios are combined by Bonferroni's inequality: each has its interval at a share of the
 level, so all hold together whether or not they share seeds. This is wider than necessary, and so
@@ -16,15 +18,19 @@ judges too little rather than too much.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from batchscope.engine.analysis.statistics import LEVEL
+from batchscope.engine.analysis.skewness import SkewedMean, skewness
+from batchscope.engine.analysis.statistics import LEVEL, Estimate, of_mean
 
 Pairs = Sequence[tuple[float, float]]
-SMALLEST, HALVINGS = 1e-12, 60
+SMALLEST, HALVINGS = 1e-12, 45
 """The least p value that is computed, and how often its bracket is halved."""
+ROUNDING = 1e-9
+"""Relative rounding of a p value at a limit that was computed for it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Quotient:
     """A ratio of means, or (with `base`) the ratio of two such ratios: pairs of each seed."""
 
@@ -47,11 +53,16 @@ class Quotient:
 
     def limits(self, level: float) -> tuple[float, float]:
         """Return the interval of coverage 1 − `level`, from 0 to infinity where it is unbounded."""
-        if self.base is None:
-            return ratio_limits(self.pairs, level)
-        (low, high), (least, most) = (ratio_limits(p, level / 2) for p in (self.pairs, self.base))
-        bottom = 0.0 if math.isinf(most) or low == 0 else low / most
-        return bottom, high / least if least > 0 else math.inf
+        own, base = self._moments
+        if base is None:
+            return own.limits(level)
+        (low, high), (least, most) = (each.limits(level / 2) for each in (own, base))
+        unbounded = math.isinf(high) or least == 0
+        return _over(low, most), math.inf if unbounded else high / least
+
+    @cached_property
+    def _moments(self) -> "tuple[_Moments, _Moments | None]":
+        return _Moments.of(self.pairs), _Moments.of(self.base) if self.base is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +86,9 @@ class RatioDifference:
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """Return the interval of coverage 1 − `level`; its ends may be infinite."""
+        if self._alone is not None:
+            low, high = skewed_limits(self._alone, level)
+            return low - self.value, high - self.value
         share = level / 2 if self.right else level
         low, high = _mean_limits(self.left, share)
         least, most = _mean_limits(self.right, share) if self.right else (self.value, self.value)
@@ -83,19 +97,35 @@ class RatioDifference:
 
     def p_value(self) -> float:
         """Return the two-sided p value of no difference: the level whose interval ends at 0."""
+        if self._alone is not None:
+            return self.beyond_p(0.0)
         return self._first(lambda low, high: low > 0 or high < 0)
 
     def equality_p(self, within: float) -> float:
         """Return the p value of a difference of `within` or more, by two one-sided tests."""
+        if self._alone is not None:
+            above, below = self.value - within, self.value + within
+            return max(_above_p(self._alone, above), _below_p(self._alone, below))
         return min(1.0, self._first(lambda low, high: -within < low and high < within) / 2)
 
     def beyond_p(self, within: float) -> float:
         """Return the two-sided p value of a difference of at most `within`."""
+        if self._alone is not None:
+            above, below = self.value + within, self.value - within
+            return min(1.0, 2 * min(_above_p(self._alone, above), _below_p(self._alone, below)))
         return self._first(lambda low, high: low > within or high < -within)
 
     def below_p(self, margin: float = 0.0) -> float:
         """Return the one-sided p value of a difference of −`margin` or less."""
+        if self._alone is not None:
+            return _above_p(self._alone, self.value - margin)
         return self._first(lambda low, _: low > -margin) / 2
+
+    @property
+    def _alone(self) -> Pairs | None:
+        """The pairs of the only ratio, if a single one is compared with a number."""
+        one = self.left[0]
+        return one.pairs if not self.right and len(self.left) == 1 and one.base is None else None
 
     def _first(self, holds: Callable[[float, float], bool]) -> float:
         """Return the least level at which the interval satisfies a condition; 1 if none does.
@@ -127,20 +157,92 @@ def ratio_limits(pairs: Pairs, level: float) -> tuple[float, float]:
         The least and the greatest ratio r for which a t test does not distinguish the mean of
         x − r y from 0; from 0 to infinity below two pairs.
     """
-    n = len(pairs)
-    if n < 2:
-        return 0.0, math.inf
-    x, y = (math.fsum(pair[at] for pair in pairs) / n for at in (0, 1))
-    xx, yy, xy = (
-        math.fsum((p[a] - (x, y)[a]) * (p[b] - (x, y)[b]) for p in pairs) / (n - 1) / n
-        for a, b in ((0, 0), (1, 1), (0, 1))
-    )
-    t = _student(n - 1, level) ** 2
-    a, b, c = y * y - t * yy, x * y - t * xy, x * x - t * xx
-    low = _least_root(a, b, c) if x > 0 and c > 0 else 0.0
-    if y <= 0 or a <= 0:
-        return low, math.inf
-    return low, (b + math.sqrt(max(0.0, b * b - a * c))) / a
+    return _Moments.of(pairs).limits(level)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moments:
+    """Means of n pairs (x, y), and the variances and the covariance of these means."""
+
+    n: int
+    x: float = 0.0
+    y: float = 0.0
+    xx: float = 0.0
+    yy: float = 0.0
+    xy: float = 0.0
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> "_Moments":
+        n = len(pairs)
+        if n < 2:
+            return cls(n)
+        x, y = (math.fsum(pair[at] for pair in pairs) / n for at in (0, 1))
+        xx, yy, xy = (
+            math.fsum((p[a] - (x, y)[a]) * (p[b] - (x, y)[b]) for p in pairs) / (n - 1) / n
+            for a, b in ((0, 0), (1, 1), (0, 1))
+        )
+        return cls(n, x, y, xx, yy, xy)
+
+    def limits(self, level: float) -> tuple[float, float]:
+        if self.n < 2:
+            return 0.0, math.inf
+        x, y, t = self.x, self.y, _student(self.n - 1, level) ** 2
+        a, b, c = y * y - t * self.yy, x * y - t * self.xy, x * x - t * self.xx
+        low = _least_root(a, b, c) if x > 0 and c > 0 else 0.0
+        if y <= 0 or a <= 0:
+            return low, math.inf
+        return low, (b + math.sqrt(max(0.0, b * b - a * c))) / a
+
+
+def skewed_limits(pairs: Pairs, level: float) -> tuple[float, float]:
+    """Return Fieller's limits, widened as far as the skewness of x − r y requires.
+
+    Args:
+        pairs: (x, y) of each seed.
+        level: 1 − the coverage of the interval.
+    """
+    low, high = ratio_limits(pairs, level)
+    least = level / 2
+    if 0 < low < math.inf and _above_p(pairs, low) > least * (1 + ROUNDING):
+        low = _crossing(lambda r: _above_p(pairs, r) > least, low, 0.0)
+    if high < math.inf and _below_p(pairs, high) > least * (1 + ROUNDING):
+        beyond = max(high, SMALLEST)
+        for _ in range(HALVINGS):
+            beyond *= 2
+            if _below_p(pairs, beyond) <= least:
+                return low, _crossing(lambda r: _below_p(pairs, r) > least, high, beyond)
+        high = math.inf
+    return low, high
+
+
+def _crossing(holds: Callable[[float], bool], inside: float, outside: float) -> float:
+    """Return where a condition that holds `inside` no longer does; `outside` if it always holds."""
+    if holds(outside):
+        return outside
+    for _ in range(HALVINGS):
+        middle = (inside + outside) / 2
+        if holds(middle):
+            inside = middle
+        else:
+            outside = middle
+    return inside
+
+
+def _above_p(pairs: Pairs, ratio: float) -> float:
+    """Return the one-sided p value of a ratio of `ratio` or less; a ratio is never negative."""
+    return 0.0 if ratio < 0 else _beside(pairs, ratio).above_p(0.0)
+
+
+def _below_p(pairs: Pairs, ratio: float) -> float:
+    """Return the one-sided p value of a ratio of `ratio` or more."""
+    return 1.0 if ratio < 0 else _beside(pairs, ratio).lower_p(0.0)
+
+
+def _beside(pairs: Pairs, ratio: float) -> SkewedMean:
+    """Return the mean of x − `ratio` y with its tests."""
+    values = [x - ratio * y for x, y in pairs]
+    estimate = of_mean(values) or Estimate(0.0, math.inf, 1, len(values))
+    return SkewedMean(estimate, skewness(estimate, values))
 
 
 def _least_root(a: float, b: float, c: float) -> float:
@@ -152,6 +254,13 @@ def _least_root(a: float, b: float, c: float) -> float:
         return math.inf
     bottom = b + math.sqrt(inside)  # c / bottom is the root nearer to 0, without cancellation
     return c / bottom if bottom > 0 else math.inf
+
+
+def _over(low: float, most: float) -> float:
+    """Return the least quotient of two ratios: the least one ÷ the greatest other one."""
+    if low == 0 or math.isinf(most):
+        return 0.0
+    return low / most if most > 0 else math.inf
 
 
 def _ratio(pairs: Pairs) -> float | None:

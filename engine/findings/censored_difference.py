@@ -53,6 +53,15 @@ class CensoredDifference:
         p = statistics.p_value(self.estimate)
         return None if p is None else max(p, self._order_p(0.0))
 
+    def doubt(self) -> str:
+        """Return in words what makes the p value greater than that of the t test."""
+        few = min(len(side) for side in (self.left, self.right or self.left)) < LEAST_CENSORED
+        return (
+            f"with a missed target and fewer than {LEAST_CENSORED} seeds"
+            if few
+            else "by the order of the values, since some targets were missed"
+        )
+
     def equality_p(self, within: float) -> float:
         """Return the p value of a difference of `within` or more, by two one-sided t tests."""
         return statistics.equality_p(self.estimate, within)

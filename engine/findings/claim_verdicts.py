@@ -29,7 +29,7 @@ from batchscope.engine.experiment.selectors import Ladder, ladder
 from batchscope.engine.findings.comparison_sides import Side, gather, share_seeds
 from batchscope.engine.findings.decisions import Decision, Word, decide, held_back
 from batchscope.engine.findings.effects import Effect, effect_above, effect_between
-from batchscope.engine.findings.multiplicity import adjusted
+from batchscope.engine.findings.multiplicity import Correction, adjusted
 from batchscope.engine.findings.selected_candidates import Looked, looked_at, selected_keys
 from batchscope.engine.findings.trend_series import Gathered, levels_of
 from batchscope.engine.findings.trend_test import reversal, trend_gaps
@@ -124,7 +124,11 @@ def judge(state: SweepState) -> list[Verdict]:
     """Return the verdict on every claim, in the order of the preset."""
     claims = state.opened.claims if state.opened else ()
     judging = state.opened.judging if state.opened else Judging()
-    verdicts = [_judged(state, claim) for claim in claims]
+    return together([_judged(state, claim) for claim in claims], judging.correction)
+
+
+def together(verdicts: Sequence[Verdict], correction: Correction) -> list[Verdict]:
+    """Return verdicts that were reached one by one, adjusted for their number."""
     return [
         replace(verdict, verdict=word, p_adjusted=p, reason=reason)
         for verdict, (word, p, reason) in zip(
@@ -132,7 +136,7 @@ def judge(state: SweepState) -> list[Verdict]:
             adjusted(
                 [(each.verdict, each.p, each.reason) for each in verdicts],
                 withheld=sum(each.p is None and _may_err(each) for each in verdicts),
-                correction=judging.correction,
+                correction=correction,
             ),
             strict=True,
         )
@@ -328,7 +332,7 @@ def _ends(effect: Effect | None, level: float) -> tuple[float | None, float | No
     if effect is None:
         return None, None
     low, high = effect.interval(level)
-    return (low if low > -INFINITE else None), (high if high < INFINITE else None)
+    return (low if abs(low) < INFINITE else None), (high if abs(high) < INFINITE else None)
 
 
 def _seed_values(side: Side) -> SeedValues:

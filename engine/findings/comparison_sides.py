@@ -1,7 +1,7 @@
 """One side of a comparison: the values of its configurations, seed by seed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -32,6 +32,8 @@ NEVER = {"diverged": "diverged", "failed": "failed", "skipped": "was skipped"}
 """How a trial that will have no value ended, in words."""
 OPEN = ("queued", "running", "stopped")
 LEAST_SEEDS = 2
+ENOUGH = 4
+"""From so many seeds on, Welch's t holds its level beside any number of seeds."""
 NAMED = 3
 """How many configurations that a verdict leaves out are named; the others are counted."""
 
@@ -256,11 +258,23 @@ def difference(left: Side, right: Side) -> Estimate | None:
     floors = (left.floor, right.floor)
     one, other = left.judged, right.judged
     if not share_seeds(left, right):
-        return welch(list(one.values()), list(other.values()), floors)
+        return _apart(welch(list(one.values()), list(other.values()), floors), left.n, right.n)
     common = [seed for seed in one if seed in other]
     if len(common) < LEAST_SEEDS:
         return None
     return paired([one[seed] for seed in common], [other[seed] for seed in common], floors)
+
+
+def _apart(estimate: Estimate | None, one: int, other: int) -> Estimate | None:
+    """Return a difference by Welch's t, with fewer degrees of freedom beside few seeds.
+
+    Two or three seeds beside more of them are found to differ in up to 3.8 % of cases where 2.5 %
+    is stated; the degrees of freedom of the smaller group are on the safe side (Hsu 1938).
+    """
+    few = min(one, other)
+    if estimate is None or few >= ENOUGH or one == other:
+        return estimate
+    return replace(estimate, df=min(estimate.df, few - 1))
 
 
 def above(side: Side, value: float) -> Estimate | None:

@@ -4,9 +4,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-from batchscope.engine.analysis.statistics import LEVEL
+from batchscope.engine.analysis.ratio_estimate import RatioDifference
+from batchscope.engine.analysis.statistics import LEVEL, p_value
 from batchscope.engine.findings.comparison_sides import Side
-from batchscope.engine.findings.effects import Effect, sign_of
+from batchscope.engine.findings.effects import Effect, MeanDifference, sign_of
 from batchscope.engine.metrics.trial_registry import TO_TARGET
 from batchscope.engine.spec import Claim
 
@@ -40,11 +41,19 @@ def direction(effect: Effect, sign: int) -> Decision:
     if p is None or (leans == 0 and effect.effect is not None):
         return Decision("undetermined", 1.0, "the effect is exactly zero")
     if p >= LEVEL:
-        reason = f"the seeds cannot distinguish the effect from zero (p = {p:.2g})"
-        return Decision("undetermined", p, reason)
+        return Decision("undetermined", p, _not_told(effect, p))
     if leans * sign > 0:
         return Decision("supported", p)
     return Decision("contradicted", p, "the effect has the opposite sign")
+
+
+def _not_told(effect: Effect, p: float) -> str:
+    """Return a sentence: the effect is not significant, and what raised its p value if anything."""
+    if not isinstance(effect, MeanDifference | RatioDifference):
+        alone = p_value(effect.estimate)
+        if alone is not None and alone < LEVEL:
+            return f"p = {alone:.2g} by a t test alone, but {p:.2g} {effect.doubt()}"
+    return f"the seeds cannot distinguish the effect from zero (p = {p:.2g})"
 
 
 def equality(effect: Effect, within: float) -> Decision:

@@ -4,10 +4,16 @@ from dataclasses import dataclass
 
 from batchscope.engine.analysis import statistics
 from batchscope.engine.analysis.ratio_estimate import RatioDifference
-from batchscope.engine.analysis.skewness import SkewedMean, skewed_mean
+from batchscope.engine.analysis.skewness import SkewedMean, skewness
 from batchscope.engine.analysis.statistics import LEVEL, Estimate
 from batchscope.engine.findings.censored_difference import CensoredDifference
-from batchscope.engine.findings.comparison_sides import LEAST_SEEDS, Side, above, difference
+from batchscope.engine.findings.comparison_sides import (
+    LEAST_SEEDS,
+    Side,
+    above,
+    difference,
+    share_seeds,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +57,26 @@ Effect = MeanDifference | SkewedMean | CensoredDifference | RatioDifference
 
 
 def effect_between(left: Side, right: Side) -> Effect | None:
-    """Return left − right; None with fewer than two seeds."""
+    """Return left − right with its tests; None with fewer than two seeds."""
+    found = change_between(left, right)
+    if not isinstance(found, MeanDifference):
+        return found
+    estimate, one, other = found.estimate, left.judged, right.judged
+    if left.bounds or right.bounds:
+        return CensoredDifference(estimate, tuple(one.values()), tuple(other.values()))
+    if share_seeds(left, right):
+        skewed = skewness(estimate, [one[seed] - other[seed] for seed in one if seed in other])
+    else:
+        skewed = skewness(estimate, list(one.values()), list(other.values()))
+    return SkewedMean(estimate, skewed)
+
+
+def change_between(left: Side, right: Side) -> MeanDifference | RatioDifference | None:
+    """Return left − right, its means judged by plain t tests; None with fewer than two seeds."""
     if left.ratios and right.ratios:
         found = RatioDifference(left.ratios, right.ratios)
         return found if found.n >= LEAST_SEEDS else None
     estimate = difference(left, right)
-    if estimate and (left.bounds or right.bounds):
-        one, other = (tuple(side.judged.values()) for side in (left, right))
-        return CensoredDifference(estimate, one, other)
     return MeanDifference(estimate) if estimate else None
 
 
@@ -71,7 +89,7 @@ def effect_above(side: Side, value: float) -> Effect | None:
     values = tuple(side.judged.values())
     if estimate and side.bounds:
         return CensoredDifference(estimate, values, value=value)
-    return skewed_mean(values, estimate) if estimate else None
+    return SkewedMean(estimate, skewness(estimate, values)) if estimate else None
 
 
 def sign_of(effect: Effect) -> int:

@@ -15,13 +15,16 @@ from itertools import combinations
 
 from batchscope.engine.findings.comparison_sides import Side
 from batchscope.engine.findings.decisions import may_be, unknown_values_text
-from batchscope.engine.findings.effects import effect_between, sign_of
+from batchscope.engine.findings.effects import change_between, sign_of
 
 REVERSED = {2: 0.35, 3: 0.15}
 """Two-sided p value below which a change against the trend is a reversal, by number of seeds."""
 REVERSED_OTHERWISE = 0.1
-REVERSED_RATIOS = 0.8
-"""The same for ratios, whose p values are upper bounds."""
+REVERSED_RATIOS = 0.5
+"""The same for ratios, whose p values are upper bounds.
+
+Three seeds then miss a reversal of two to four standard deviations in at most 1 % of sweeps; with
+0.4 they miss it in 3 %."""
 
 
 def reversal(levels: Sequence[Side], sign: int) -> str:
@@ -33,7 +36,7 @@ def reversal(levels: Sequence[Side], sign: int) -> str:
     """
     found: list[tuple[float, str]] = []
     for lower, upper in combinations(levels, 2):
-        change = effect_between(upper, lower)
+        change = change_between(upper, lower)
         if change is None or sign_of(change) != -sign:
             continue
         p = change.p_value()
