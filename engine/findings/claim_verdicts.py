@@ -80,7 +80,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
             measure. None if nothing could be compared, or if a ratio has no value.
         low, high: the confidence interval of the effect that decided, with coverage 1 − `level`;
             None where it is unbounded. It is not corrected for the number of claims.
-        level: 0.05, or 0.1 for equality: two one-sided tests decide by a 90 % interval.
+        level: 0.05, or 0.1 for equality that is not contradicted: two one-sided tests decide by a
+            90 % interval.
         low_95, high_95: the interval of coverage 95 %, whatever `level` is.
         n: number of values that entered: seeds, or for times stacks.
         method: the test that was used; empty if none was.
@@ -298,7 +299,9 @@ def _verdict(
     """
     if gap and any(side.bounds for side in sides):
         effect = None  # a difference between amounts used in vain is none of the measure
-    level = EQUAL_LEVEL if claim.relation == "equal" else LEVEL
+    word = decision.word if decision and not gap else "undetermined"
+    shown_equal = claim.relation == "equal" and word != "contradicted"
+    level = EQUAL_LEVEL if shown_equal else LEVEL
     low, high = _ends(effect, level)
     low_95, high_95 = _ends(effect, LEVEL)
     told = bool(gap) and claim.measure in TO_TARGET
@@ -306,7 +309,7 @@ def _verdict(
     why = gap or (decision.reason if decision else "")
     return Verdict(
         statement=claim.statement,
-        verdict=decision.word if decision and not gap else "undetermined",
+        verdict=word,
         measure=claim.measure,
         effect=effect.effect if effect else None,
         low=low,
