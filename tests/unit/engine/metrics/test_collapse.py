@@ -62,7 +62,7 @@ def test_collapsed_seeds_are_named() -> None:
     ends = [trained(0.95 if seed not in (1, 7) else 0.1) for seed in range(10)]
     state = sweep([(configuration(8, seeds=10), ends)])
     assert collapsed_seeds(state.replicates("b8")) == (1, 7)
-    assert collapse_remark((1, 7), 10) == "2 of 10 seeds collapsed: 1, 7"
+    assert collapse_remark((1, 7), 10) == "2 of 10 seeds collapsed or learned nothing: 1, 7"
     assert collapse_remark((), 10) == ""
 
 
@@ -70,7 +70,7 @@ def test_a_verdict_names_the_collapsed_seeds_of_its_sides() -> None:
     fine = [0.95, 0.96, 0.94, 0.97]
     pair = [(configuration(8, seeds=4), fine), (configuration(64, seeds=4), [0.1, 0.9, 0.9, 0.1])]
     found = verdict(sweep(pair, comparison("greater")))
-    assert "64: 2 of 4 seeds collapsed: 0, 3" in found.reason
+    assert "64: 2 of 4 seeds collapsed or learned nothing: 0, 3" in found.reason
     assert [side.collapsed for side in found.sides] == [(), ("b64-s0", "b64-s3")]
     timed = verdict(sweep(pair, comparison("less", measure="epoch_seconds")))
     assert "collapsed" not in timed.reason
