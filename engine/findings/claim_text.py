@@ -68,10 +68,10 @@ def p_text(verdict: Verdict) -> str:
     """Return the p value, and the adjusted one if it differs: p = 0.012, 0.036 adjusted."""
     if verdict.p is None:
         return ""
-    alone = _p(verdict.p)
-    if verdict.p_adjusted is None or verdict.p_adjusted == verdict.p:
+    alone, adjusted = _p(verdict.p), _p(verdict.p_adjusted or verdict.p)
+    if alone == adjusted:
         return alone
-    return f"{alone}, {_p(verdict.p_adjusted).removeprefix('p = ')} adjusted"
+    return f"{alone}, {adjusted.removeprefix('p = ')} adjusted"
 
 
 def _p(p: float) -> str:

@@ -155,8 +155,8 @@ class Side:
     def collapse(self) -> str:
         """Return which of the finished trials collapsed; empty if none did."""
         seeds = sorted(set(self.collapsed.values()))
-        if self.finished > self.seeds:
-            return f"{len(self.collapsed)} of {_trials(self.finished)} collapsed"
+        if self.collapsed and self.finished > self.seeds:
+            return f"{len(self.collapsed)} of {_trials(self.finished)} collapsed or learned nothing"
         return collapse_remark(seeds, self.finished)
 
 

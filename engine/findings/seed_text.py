@@ -1,6 +1,6 @@
 """The values behind a verdict in words: those of every seed, for each side or level."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from batchscope.engine.findings.claim_text import unit_of
@@ -18,7 +18,7 @@ class SeedLine(NamedTuple):
 
     @property
     def text(self) -> str:
-        """All of it: "64: 94.10 94.30 93.90 %; diverged or failed: b64-s3"."""
+        """All of it: "64: 94.10 94.30 93.90 %; diverged or failed: seed 3"."""
         return "; ".join(part for part in (f"{self.name}: {self.values}", self.missing) if part)
 
 
@@ -72,10 +72,21 @@ def _shown(measure: str, value: float, bound: bool, factor: float) -> str:
 
 
 def missing_text(side: SeedValues) -> str:
-    """Return which trials have no value of their own, collapsed, or are left out."""
+    """Return which trials have no value of their own, or are left out.
+
+    They are named by their seeds if all of a side belong to one configuration.
+    """
     parts = (
-        ("without a value", [*side.without_value] if not side.above else []),
-        ("collapsed", side.collapsed),
+        ("without a value", () if side.above else side.without_value),
         ("diverged or failed", side.excluded),
     )
-    return "; ".join(f"{what}: {', '.join(trials)}" for what, trials in parts if trials)
+    return "; ".join(f"{what}: {_named(trials)}" for what, trials in parts if trials)
+
+
+def _named(trials: Sequence[str]) -> str:
+    """Return the trials as "seeds 1, 7", or by their ids if they are of several configurations."""
+    parted = [trial.rpartition("-s") for trial in trials]
+    if len({configuration for configuration, _, _ in parted}) > 1:
+        return ", ".join(trials)
+    seeds = sorted(int(seed) for _, _, seed in parted)
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"

@@ -21,6 +21,8 @@ from batchscope.engine.journal.sweep_state import TrialState
 
 NOTHING_LEARNED = 0.05
 """Below this share of the way from guessing to 1, an accuracy counts as guessing."""
+NAMED = 6
+"""How many collapsed seeds a remark names; the others are counted."""
 KEPT = 0.5
 """A training that keeps a smaller share of the best that it had learned has collapsed."""
 
@@ -42,12 +44,13 @@ def collapsed_seeds(trials: Iterable[TrialState]) -> tuple[int, ...]:
 
 
 def collapse_remark(seeds: Iterable[int], finished: int) -> str:
-    """Return which of the finished seeds collapsed: "2 of 10 seeds collapsed: 1, 7".
+    """Return which of the finished seeds collapsed, in words that are true of either kind.
 
-    Empty if none did.
+    Such as "2 of 10 seeds collapsed or learned nothing: 1, 7". Empty if none did.
     """
     named = [*map(str, seeds)]
     if not named:
         return ""
     of = f"{len(named)} of {finished} seed{'s' * (finished != 1)}"
-    return f"{of} collapsed: {', '.join(named)}"
+    more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    return f"{of} collapsed or learned nothing: {', '.join(named[:NAMED])}{more}"

@@ -204,7 +204,7 @@ def _collapsed(row: Row) -> Iterator[str]:
     for name, seeds in zip("AB", row.collapsed, strict=True):
         if seeds:
             plural = "s" if len(seeds) > 1 else ""
-            yield f"{name}: seed{plural} {', '.join(map(str, seeds))} collapsed"
+            yield f"{name}: seed{plural} {', '.join(map(str, seeds))} collapsed or learned nothing"
 
 
 def _interval_text(of: Accuracy) -> str:

@@ -16,8 +16,9 @@ STACKED = (
 ALIKE = "only stacks of equal size are compared"
 INTERVALS = "Means over the finished seeds with 95 % intervals (Student's t)."
 COLLAPSED = (
-    " A training collapsed if it finished no better than guessing, or lost more than half of what "
-    "it had learned; a mean that includes such seeds describes neither them nor the others."
+    " Seeds that collapsed or learned nothing finished no better than guessing, or lost more than "
+    "half of what they had learned; a mean that includes them describes neither them nor the "
+    "others."
 )
 ODD = ("failed", "diverged", "stopped", "skipped")
 

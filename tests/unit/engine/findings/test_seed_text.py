@@ -22,7 +22,7 @@ def test_accuracies_are_in_percent_and_lost_trials_are_named() -> None:
         comparison("greater"),
     )
     assert texts(verdict(state)) == [
-        "8: 95.00 10.00 96.12 %; collapsed: b8-s1; diverged or failed: b8-s2",
+        "8: 95.00 10.00 96.12 %; diverged or failed: seed 2",
         "64: 90.00 91.00 92.00 %",
     ]
 
@@ -51,4 +51,4 @@ def test_short_times_are_in_milliseconds_on_all_sides() -> None:
 def test_a_side_without_any_value_says_so() -> None:
     pairs = [(configuration(size), [0.9, 0.8, 0.7]) for size in (8, 64)]
     found = verdict(sweep(pairs, comparison("greater", measure="noise_scale")))
-    assert texts(found)[0] == "8: no values; without a value: b8-s0, b8-s1, b8-s2"
+    assert texts(found)[0] == "8: no values; without a value: seeds 0, 1, 2"

@@ -9,7 +9,7 @@ from batchscope.engine.analysis.statistics import Estimate, p_value, paired, wel
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.collapse import collapse_remark, collapsed, collapsed_seeds
 from batchscope.engine.metrics.registry import value_of
-from batchscope.engine.metrics.rounding_variance import YES_NO_VARIANCE
+from batchscope.engine.metrics.rounding_variance import IN_STEPS
 from tests.unit.engine.findings_fixtures import (
     Ended,
     comparison,
@@ -62,7 +62,7 @@ def test_collapsed_seeds_are_named() -> None:
     ends = [trained(0.95 if seed not in (1, 7) else 0.1) for seed in range(10)]
     state = sweep([(configuration(8, seeds=10), ends)])
     assert collapsed_seeds(state.replicates("b8")) == (1, 7)
-    assert collapse_remark((1, 7), 10) == "2 of 10 seeds collapsed: 1, 7"
+    assert collapse_remark((1, 7), 10) == "2 of 10 seeds collapsed or learned nothing: 1, 7"
     assert collapse_remark((), 10) == ""
 
 
@@ -70,7 +70,7 @@ def test_a_verdict_names_the_collapsed_seeds_of_its_sides() -> None:
     fine = [0.95, 0.96, 0.94, 0.97]
     pair = [(configuration(8, seeds=4), fine), (configuration(64, seeds=4), [0.1, 0.9, 0.9, 0.1])]
     found = verdict(sweep(pair, comparison("greater")))
-    assert "64: 2 of 4 seeds collapsed: 0, 3" in found.reason
+    assert "64: 2 of 4 seeds collapsed or learned nothing: 0, 3" in found.reason
     assert [side.collapsed for side in found.sides] == [(), ("b64-s0", "b64-s3")]
     timed = verdict(sweep(pair, comparison("less", measure="epoch_seconds")))
     assert "collapsed" not in timed.reason
@@ -99,7 +99,7 @@ def supported(estimate: Estimate | None) -> bool:
 def test_without_an_effect_collapses_support_a_claim_in_at_most_2_5_percent(n: int) -> None:
     """Exact, over all outcomes: sides that are independent, and pairs of equal probability."""
     ones = [[1.0] * k + [0.0] * (n - k) for k in range(n + 1)]
-    floors = (YES_NO_VARIANCE, YES_NO_VARIANCE)
+    floors = (IN_STEPS, YES_NO_VARIANCE)
     apart = [
         (a, b)
         for a in range(n + 1)

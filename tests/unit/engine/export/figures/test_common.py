@@ -108,4 +108,4 @@ def test_single_seeds_are_drawn_beside_their_mean_inside_the_axes() -> None:
         drawn = [line for line in axes.lines if line.get_marker() == "."]
     assert [list(line.get_ydata()) for line in drawn] == [[50, 90, 10], [70, 70, 70]]  # type: ignore[arg-type]
     assert low < 10 < 90 < high
-    assert of.missing(known) == " 8: 1 of 3 seeds collapsed: 2."
+    assert of.missing(known) == " 8: 1 of 3 seeds collapsed or learned nothing: 2."

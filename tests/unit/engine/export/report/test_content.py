@@ -106,7 +106,7 @@ def test_the_values_behind_a_claim_name_seeds_bounds_and_places(tmp_path: Path) 
     found = claim_values(Exported(tmp_path))
     (statement, *_), (blank, name, _, values, missing) = found.rows
     assert (statement, blank, name) == ("8 is less to 64", "", "64")
-    assert missing == "diverged or failed: b64-s2"
+    assert missing == "diverged or failed: seed 2"
     assert isinstance(values, Values)
     assert [(mark, each.at) for mark, each in values.numbers] == [
         ("", f"findings.json#claims/0/sides/1/values/{seed}") for seed in range(2)
