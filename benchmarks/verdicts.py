@@ -5,8 +5,8 @@
 Every sweep is simulated with a known truth and judged by the code that judges real sweeps
 (`tests/unit/engine/verdict_simulations`). SIMULATIONS is 2,000 by default; power is measured with a
 tenth of them. The sections are means, missing, noise, errors, limits, families, recommendations,
-trends and noise-trends; all of them take about ten minutes of one core. The tables that are printed
-are those of `docs/verdicts.md`; a share above what is allowed is marked with “!”.
+trends, target-trends and noise-trends; all of them take about ten minutes of one core. The tables
+that are printed are those of `docs/verdicts.md`; a share above what is allowed is marked with “!”.
 """
 
 import sys
@@ -34,7 +34,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     print("|", " | ".join(head), "|")
     print("|", " | ".join("---" for _ in head), "|")
     for row in rows:
-        print("|", " | ".join(row), "|", flush=True)
+        cells = (cell.replace("|", "\\|") for cell in row)
+        print("|", " | ".join(cells), "|", flush=True)
     print()
 
 
@@ -100,6 +101,20 @@ def noise_trend_table(rounds: int) -> None:
     table(head, rows + [row("rises", each, rounds // 10, 1.0) for each in trends.NOISE_RISING])
 
 
+def target_trend_table(rounds: int) -> None:
+    def row(name: str, where: str, rounds: int, allowed: float) -> list[str]:
+        found = [percent(trends.missed_supported(where, n, rounds), allowed) for n in SEEDS]
+        return [name, ", ".join(map(str, SEEDS)), ", ".join(found)]
+
+    head = ["trend of steps to a target over four levels", "seeds", "supported, %"]
+    rows = [
+        row("flat, a third miss it at the last level", "last", rounds, 0.033),
+        row("flat, a third miss it at every level", "all", rounds, 0.033),
+        row("rises, most miss it at the last level", "rising", rounds // 10, 1.0),
+    ]
+    table(head, rows)
+
+
 SECTIONS: dict[str, Callable[[int], None]] = {
     "means": lambda rounds: kinds(MEANS, rounds),
     "missing": lambda rounds: kinds(MISSING, rounds),
@@ -109,6 +124,7 @@ SECTIONS: dict[str, Callable[[int], None]] = {
     "families": family_table,
     "recommendations": recommendation_table,
     "trends": trend_table,
+    "target-trends": target_trend_table,
     "noise-trends": lambda rounds: noise_trend_table(rounds // 4),
 }
 

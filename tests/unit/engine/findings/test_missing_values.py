@@ -18,7 +18,6 @@ from tests.unit.engine.findings_fixtures import (
 )
 
 DIVERGED = Ended(0.1, "diverged")
-TARGET = {"target_accuracy": 0.8}
 BOTH, ABOVE, BELOW = {"below", "above"}, {"above"}, {"below"}
 
 
@@ -80,8 +79,12 @@ def test_a_diverged_trial_is_worse_than_those_that_finished(
 def test_equality_could_be_undone_by_any_missing_value() -> None:
     near = [value + 0.001 for value in HIGH]
     assert accuracies(HIGH, near, "equal", 0.1).verdict == "supported"
-    for sides in ((HIGH, [*near[:4], DIVERGED]), ([*HIGH[:4], DIVERGED], near)):
-        found = accuracies(*sides, "equal", 0.1)
+    missing: list[tuple[list[Any], list[Any]]] = [
+        (HIGH, [*near[:4], DIVERGED]),
+        ([*HIGH[:4], DIVERGED], near),
+    ]
+    for sides in missing:
+        found = accuracies(sides[0], sides[1], "equal", 0.1)
         assert (found.verdict, found.p) == ("undetermined", None)
     apart = accuracies(HIGH, [*LOW[:4], DIVERGED], "equal", 0.01)
     assert apart.verdict == "contradicted", "a worse value on the right makes them differ more"
@@ -102,7 +105,10 @@ def steps(reached: list[int | None]) -> list[Ended]:
 
 def to_target(left: list[int | None], right: list[int | None], claim: Claim) -> Verdict:
     pairs: list[tuple[Configuration, list[Any]]] = [
-        (configuration(size, seeds=len(each), steps=100, epochs=None, **TARGET), steps(each))
+        (
+            configuration(size, seeds=len(each), steps=100, epochs=None, target_accuracy=0.8),
+            steps(each),
+        )
         for size, each in ((8, left), (64, right))
     ]
     return verdict(sweep(pairs, claim))

@@ -19,6 +19,7 @@ from tests.unit.engine.verdict_simulations.trends import (
     NOISE_REVERSED,
     NOISE_RISING,
     honest,
+    missed_supported,
     noise_supported,
     reversals,
     supported,
@@ -115,6 +116,18 @@ def test_honest_trends_are_found() -> None:
 def test_reversals_are_supported_no_oftener_than_allowed(levels: int, n: int) -> None:
     for shape in reversals(levels):
         assert supported(shape, n, 2000) <= ALLOWED, shape.name
+
+
+def test_trends_that_end_in_missed_targets_are_found_from_five_seeds_on() -> None:
+    assert missed_supported("rising", 5, 40) >= 0.9
+    assert missed_supported("last", 5, 60) <= 0.1
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("n", [3, 5, 10])
+@pytest.mark.parametrize("where", ["last", "all"])
+def test_flat_trends_with_missed_targets_are_seldom_supported(where: str, n: int) -> None:
+    assert missed_supported(where, n, 2000) <= 0.033
 
 
 @pytest.mark.campaign

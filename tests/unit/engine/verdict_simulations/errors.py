@@ -64,10 +64,10 @@ def equal(name: str) -> Kind:
     """As far apart as would no longer count as equal."""
 
     def draw(random: Random, n: int, true: bool) -> Verdict:
-        left, right = _side(predictions(random, n, EASY), name), None
+        left = _side(predictions(random, n, EASY), name)
         far = abs(truth(n, HARD, name) - truth(n, EASY, name))
         right = _side(predictions(random, n, EASY if true else HARD), name)
-        return between("equal", left, right, far)
+        return between("equal", left, right, within=far)
 
     return Kind(f"{name} of two configurations, equal", draw, EQUALITY, seeds=(4, 5, 10))
 

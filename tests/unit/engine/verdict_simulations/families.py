@@ -50,7 +50,7 @@ def mixed(random: Random, n: int) -> list[Verdict]:
     levels = [left, *(side(random.normal(0, 1, n)) for _ in range(3))]
     return [
         *(between("less", left, each) for each in near),
-        *(between("equal", left, each, MARGIN) for each in far),
+        *(between("equal", left, each, within=MARGIN) for each in far),
         trend(levels),
     ]
 

@@ -1,5 +1,7 @@
 """Measures that are judged as means: ordinary, coarse, skewed, missed, lost or collapsed ones."""
 
+from typing import Any
+
 import numpy as np
 
 from batchscope.engine.findings.claim_verdicts import Verdict
@@ -46,16 +48,16 @@ def number(random: Random, n: int, true: bool) -> Verdict:
 def equal(random: Random, n: int, true: bool) -> Verdict:
     """As far apart as would no longer count as equal."""
     left, right = random.normal(0 if true else 4, 1, n), random.normal(0, 1, n)
-    return between("equal", side(left), side(right), 4.0)
+    return between("equal", side(left), side(right), within=4.0)
 
 
 def equal_apart(random: Random, n: int, true: bool) -> Verdict:
     left, right = random.normal(0 if true else 4, 1, n), random.normal(0, 0.3, n)
-    return between("equal", side(left, start=b"a"), side(right, start=b"b"), 4.0)
+    return between("equal", side(left, start=b"a"), side(right, start=b"b"), within=4.0)
 
 
 def equal_number(random: Random, n: int, true: bool) -> Verdict:
-    return beside("equal", side(random.normal(0 if true else 4, 1, n)), 0.0, 4.0)
+    return beside("equal", side(random.normal(0 if true else 4, 1, n)), 0.0, within=4.0)
 
 
 def _rounded_mean(mean: float, spread: float) -> float:
@@ -125,7 +127,7 @@ BUDGET = 1000 + 0.43 * 200
 CHECKED = 20.0
 
 
-def _steps(random: Random, mean: float, n: int, spread: float = 200) -> "np.ndarray":  # type: ignore[type-arg]
+def _steps(random: Random, mean: float, n: int, spread: float = 200) -> Any:
     """Steps until the check that finds the target: every 20 steps."""
     return np.ceil(random.normal(mean, spread, n) / CHECKED) * CHECKED
 
@@ -161,7 +163,9 @@ def missed_number(random: Random, n: int, true: bool) -> Verdict:
 def missed_equal(random: Random, n: int, true: bool) -> Verdict:
     left = until(_steps(random, 1000, n), BUDGET, CHECKED**2 / 4)
     far = 0 if true else 400
-    return between("equal", left, until(_steps(random, 1000 - far, n), 1e9, CHECKED**2 / 4), 400.0)
+    return between(
+        "equal", left, until(_steps(random, 1000 - far, n), 1e9, CHECKED**2 / 4), within=400.0
+    )
 
 
 def all_missed(random: Random, n: int, true: bool) -> Verdict:
@@ -186,7 +190,7 @@ def diverged(relation: str) -> Kind:
     return Kind(f"the worst third diverge on the right, {relation}", draw)
 
 
-def collapsing(random: Random, n: int, rate: float) -> "np.ndarray":  # type: ignore[type-arg]
+def collapsing(random: Random, n: int, rate: float) -> Any:
     """Accuracies of which some are those of chance."""
     fell = random.random(n) < rate
     return np.where(fell, CHANCE, random.normal(0.95, 0.01, n))

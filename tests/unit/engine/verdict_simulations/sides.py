@@ -85,7 +85,7 @@ def until(values: Any, budget: float, floor: float = 0.0, start: bytes = b"") ->
     )
 
 
-def between(relation: Relation, left: Side, right: Side, within: float | None = None) -> Verdict:
+def between(relation: Relation, left: Side, right: Side, *, within: float | None = None) -> Verdict:
     """The verdict on a claim about two sides."""
     claim = Claim(
         statement="s", measure=left.measure, relation=relation, left={}, right={}, within=within
@@ -93,7 +93,7 @@ def between(relation: Relation, left: Side, right: Side, within: float | None = 
     return claim_verdicts._comparison(claim, left, right)
 
 
-def beside(relation: Relation, left: Side, value: float, within: float | None = None) -> Verdict:
+def beside(relation: Relation, left: Side, value: float, *, within: float | None = None) -> Verdict:
     """The verdict on a claim about a side and a number."""
     claim = Claim(
         statement="s", measure=left.measure, relation=relation, value=value, within=within

@@ -9,8 +9,9 @@ from batchscope.engine.findings.comparison_sides import Side
 from batchscope.engine.findings.decisions import direction, held_back
 from batchscope.engine.findings.effects import effect_between
 from batchscope.engine.findings.trend_test import reversal, trend_gaps
+from tests.unit.engine.verdict_simulations.means import BUDGET
 from tests.unit.engine.verdict_simulations.noise import Drawn, scales, signals
-from tests.unit.engine.verdict_simulations.sides import Random, side
+from tests.unit.engine.verdict_simulations.sides import Random, side, until
 
 REVERSAL = 4.0
 """Standard deviations of a single seed's value."""
@@ -144,3 +145,21 @@ NOISE_RISING = (
     (16.0, 32.0, 64.0, 64.0, 128.0),
     (16.0, 32.0, 64.0, 128.0, 256.0),
 )
+
+
+def missed_supported(where: str, n: int, rounds: int) -> float:
+    """How often a rise of the steps to a target is supported, over four levels.
+
+    The levels do not differ, and a third of the seeds miss the target at the last or at all levels;
+    or the steps rise, and most seeds miss it at the last level.
+    """
+    random = np.random.default_rng([6, n, *where.encode()])
+    found = 0
+    for _ in range(rounds):
+        if where == "rising":
+            levels = [until(random.normal(mean, 100, n), 1500) for mean in (400, 700, 1000, 1550)]
+        else:
+            budgets = [BUDGET if where == "all" or at == 3 else 1e9 for at in range(4)]
+            levels = [until(random.normal(1000, 200, n), budget) for budget in budgets]
+        found += rising(levels)
+    return found / rounds
