@@ -72,7 +72,7 @@ def test_only_common_seeds_pair_and_the_means_are_of_them() -> None:
 def test_equal_accuracies_prove_no_more_than_an_image() -> None:
     of = accuracy(found(ONE, ONE))
     step = 1 / TEST_SIZE
-    error = (2 * step**2 / 12 / 3) ** 0.5
+    error = (2 * step**2 / 4 / 3) ** 0.5
     half = stats.t.ppf(0.975, 2) * error
     assert of.difference == 0
     assert [of.low, of.high] == pytest.approx([-half, half])
