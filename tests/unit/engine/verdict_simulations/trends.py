@@ -106,6 +106,7 @@ def reversals(levels: int) -> list[Shape]:
             REVERSAL * (at == 1) + x for at, x in enumerate(flat)
         ]
         shapes["a dip beside the last level"] = [0.0, *[REVERSAL] * (levels - 3), 0.0, 3 * REVERSAL]
+    if levels >= 5:
         up = REVERSAL / 2
         hump = [0.0, up, REVERSAL, *[up] * (levels - 5), 0.0, 3 * REVERSAL]
         shapes["a peak spread over levels"] = hump
