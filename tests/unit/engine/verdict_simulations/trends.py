@@ -101,7 +101,9 @@ def reversals(levels: int) -> list[Shape]:
         flat = [*[0.0] * last, 2 * REVERSAL]
         shapes["a fall between two plateaus"][0] = 0.0
         shapes["a fall between two plateaus"][-1] = 2 * far
-        shapes["a peak at one level"] = [REVERSAL * (at == half) + x for at, x in enumerate(flat)]
+        shapes["a peak at one level"] = [
+            REVERSAL * (at == last // 2) + x for at, x in enumerate(flat)
+        ]
         shapes["a peak beside the first level"] = [
             REVERSAL * (at == 1) + x for at, x in enumerate(flat)
         ]
