@@ -1,5 +1,7 @@
 """Reversals of a trend by hand, and how often simulated ones are missed."""
 
+import itertools
+import math
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from tests.unit.engine.verdict_simulations.trends import (
     ALLOWED,
     NOISE_REVERSED,
     NOISE_RISING,
+    REVERSAL,
     honest,
     missed_supported,
     noise_supported,
@@ -95,6 +98,20 @@ def test_a_sweep_with_a_peak_is_undetermined() -> None:
     found = verdict(sweep(values, trend("increasing")))
     assert (found.verdict, found.p) == ("undetermined", None)
     assert "reverse from batch_size 16 to 32" in found.reason
+
+
+@pytest.mark.parametrize("levels", [3, 4, 5, 6, 7])
+def test_the_simulated_trends_fall_by_four_standard_deviations(levels: int) -> None:
+    for shape in reversals(levels):
+        assert len(shape.means) == levels, shape.name
+        assert shape.means[-1] > shape.means[0], shape.name
+        noise = shape.spreads or (1.0,) * levels
+        falls = [
+            (shape.means[one] - shape.means[two])
+            / math.sqrt((noise[one] ** 2 + noise[two] ** 2) / 2 + shape.shared**2)
+            for one, two in itertools.combinations(range(levels), 2)
+        ]
+        assert max(falls) >= REVERSAL, shape.name
 
 
 @pytest.mark.parametrize("levels", [3, 7])

@@ -101,11 +101,14 @@ def reversals(levels: int) -> list[Shape]:
         flat = [*[0.0] * last, 2 * REVERSAL]
         shapes["a fall between two plateaus"][0] = 0.0
         shapes["a fall between two plateaus"][-1] = 2 * far
-        shapes["a peak at one level"] = [REVERSAL * (at == half) + x for at, x in enumerate(flat)]
+        shapes["a peak at one level"] = [
+            REVERSAL * (at == last // 2) + x for at, x in enumerate(flat)
+        ]
         shapes["a peak beside the first level"] = [
             REVERSAL * (at == 1) + x for at, x in enumerate(flat)
         ]
         shapes["a dip beside the last level"] = [0.0, *[REVERSAL] * (levels - 3), 0.0, 3 * REVERSAL]
+    if levels >= 5:
         up = REVERSAL / 2
         hump = [0.0, up, REVERSAL, *[up] * (levels - 5), 0.0, 3 * REVERSAL]
         shapes["a peak spread over levels"] = hump
