@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from batchscope.engine.findings.claim_verdicts import Verdict
 from batchscope.engine.findings.missing_values import unknown_values
 from batchscope.engine.spec import Claim, Configuration
 from tests.unit.engine.findings_fixtures import (
+    TRAIN_SIZE,
     Ended,
     comparison,
     configuration,
@@ -129,6 +132,41 @@ def test_a_missed_target_counts_as_its_budget_where_more_is_claimed(missed: int)
     assert f"{missed} of 5" in found.reason or "no seed reached" in found.reason
     assert sum(len(side.above) for side in found.sides) == missed
     assert found.sides[0].above == {str(seed): 100.0 for seed in range(missed)}
+
+
+@pytest.mark.parametrize(("slow", "fast"), [(8, 64), (64, 8)])
+def test_an_interval_is_unbounded_where_targets_were_missed(slow: int, fast: int) -> None:
+    """The slow side is 100 or more on average: what it lacks to the target is unknown."""
+    sides = {slow: NEVER, fast: FAST}
+    relation = "greater" if slow == 8 else "less"
+    claim = comparison(relation, measure="steps_to_target")
+    found = to_target(sides[8], sides[64], claim)
+    epoch = -(-TRAIN_SIZE // fast)  # the target is checked once an epoch
+    half = stats.t.ppf(0.975, 4) * max(stats.sem(FAST), epoch / 2 / 5**0.5)
+    nearest = 100 - 11.6 - half
+    ends = (nearest, None) if slow == 8 else (None, -nearest)
+    assert (found.low, found.high) == (pytest.approx(ends[0]), pytest.approx(ends[1]))
+    assert found.reason.endswith("no seed reached the target; they count as what they used")
+
+
+def test_an_interval_beside_a_number_is_unbounded_above_if_targets_were_missed() -> None:
+    claim = Claim(
+        statement="s",
+        measure="steps_to_target",
+        left={"train.batch_size": 8},
+        relation="greater",
+        value=20.0,
+    )
+    of = configuration(8, seeds=7, steps=100, epochs=None, target_accuracy=0.8)
+    found = verdict(sweep([(of, steps([90, 95, 85, 80, 99, None, None]))], claim))
+    assert found.verdict == "supported"
+    assert found.low == pytest.approx(stats.t.interval(0.95, 6, *_moments())[0] - 20)
+    assert found.high is None
+
+
+def _moments() -> tuple[float, float]:
+    used = [90, 95, 85, 80, 99, 100, 100]
+    return float(np.mean(used)), float(stats.sem(used))
 
 
 def test_with_four_seeds_a_missed_target_leaves_it_open() -> None:
