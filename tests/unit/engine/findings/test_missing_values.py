@@ -205,3 +205,29 @@ def test_other_values_that_are_missing_leave_it_open() -> None:
     found = verdict(sweep(pairs, claim))
     assert (found.verdict, found.n, found.without_value) == ("undetermined", 4, 1)
     assert "64: seeds without validation_accuracy" in found.reason
+
+
+UP = ([0.80, 0.801, 0.802, 0.803], [0.85, 0.851, 0.852, 0.854], [0.90, 0.901, 0.903, 0.902])
+FEW_LEFT: list[Any] = [0.5, DIVERGED, DIVERGED, DIVERGED]
+
+
+@pytest.mark.parametrize(
+    ("levels", "way", "word"),
+    [
+        (UP, "increasing", "supported"),
+        ([*UP, FEW_LEFT], "increasing", "undetermined"),
+        ([UP[0], FEW_LEFT, *UP[1:]], "increasing", "undetermined"),
+        ([FEW_LEFT, *UP], "increasing", "supported"),
+        ([FEW_LEFT, *UP[::-1]], "decreasing", "undetermined"),
+        ([*UP, FEW_LEFT], "decreasing", "undetermined"),
+        ([*UP, [0.95, *[Ended(status="skipped")] * 3]], "increasing", "supported"),
+    ],
+)
+def test_a_level_at_which_most_trials_diverged_counts_in_a_trend(
+    levels: Any, way: str, word: str
+) -> None:
+    """A training that diverged is worse than the others, also where too few others are left."""
+    pairs = [(configuration(8 * 2**at, seeds=4), each) for at, each in enumerate(levels)]
+    found = verdict(sweep(pairs, trend(way)))
+    assert found.verdict == word
+    assert ("trials diverged" in found.reason) == (word == "undetermined")
