@@ -1,6 +1,6 @@
 """Words a choice of `[select]` as one line of text."""
 
-from batchscope.engine.analysis.tuning import Candidate, TuningChoice, same_seeds
+from batchscope.engine.analysis.tuning import TuningChoice, same_seeds
 
 SAME_SEEDS = "chosen and judged on the same seeds, which flatters it; set select.seeds_after"
 
@@ -31,7 +31,8 @@ def choice_text(choice: TuningChoice) -> str:
         lack = f"no candidate has a value for {what}"
         return f"{choice.group}: {names} not chosen (from {tried}): {lack}"
     values = ", ".join(f"{_short(key)} {_plain(best.settings[key])}" for key in _keys(choice))
-    text = f"{choice.group}: {values}, chosen from {tried} ({what} {_value_text(choice, best)})"
+    over = f" over {best.n} of {best.seeds} seeds" if best.n < best.seeds else ""
+    text = f"{choice.group}: {values}, chosen from {tried} ({what} {_value_text(choice)}{over})"
     ends = [
         f"{_short(key)} is the {end} tried" if len(choice.edge) > 1 else f"it is the {end} tried"
         for key, end in choice.edge.items()
@@ -40,16 +41,11 @@ def choice_text(choice: TuningChoice) -> str:
     return "; ".join(part for part in (text, judged_on(choice), edge) if part)
 
 
-def _value_text(choice: TuningChoice, best: Candidate) -> str:
-    """Format the value of the chosen candidate, with the seeds behind it if some have none.
-
-    A candidate whose trials are repeated after the choice may have no value any more.
-    """
-    over = f" over {best.n} of {best.seeds} seeds" if best.n < best.seeds else ""
-    if choice.value is None:
-        return f"not known any more: {best.n} of {best.seeds} seeds have it"
+def _value_text(choice: TuningChoice) -> str:
+    """Format the value of the selection criterion."""
+    value = choice.value or 0.0
     digits = {"validation_accuracy": ".4f", "validation_loss": ".4g"}
-    return f"{choice.value:{digits.get(choice.by, ',.0f')}}{over}"
+    return f"{value:{digits.get(choice.by, ',.0f')}}"
 
 
 def _keys(choice: TuningChoice) -> list[str]:
