@@ -353,7 +353,7 @@ class Judging(Table, frozen=True):
     correction: Literal["holm", "none"] = "holm"
     """Correction of the p values for the number of claims: `holm` (Holm 1979) keeps the chance of
     any false verdict at 5 %; `none` judges each claim alone, so several claims err more often."""
-    within: PositiveFloat = 0.005
+    within: Within = 0.005
     """Margin of the recommendation: a batch size is recommended only if its test accuracy is shown
     to be at most this much below that of every other one. 0.005 is half a point."""
 

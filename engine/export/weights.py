@@ -58,7 +58,12 @@ def check_preset(name: str, configurations: Iterable[Configuration]) -> None:
 
 
 def check_stored(
-    folder: Path, state: SweepState, launch: Launch, written: str, options: Sequence[str]
+    folder: Path,
+    state: SweepState,
+    launch: Launch,
+    written: str,
+    options: Sequence[str],
+    overwrite: bool = False,
 ) -> None:
     """Raise `UsageProblem` if a stored sweep kept no weights, with the commands that train them.
 
@@ -68,10 +73,12 @@ def check_stored(
         launch: how it was launched.
         written: the folder of the export, as the user wrote it.
         options: other options that both commands need, such as --home.
+        overwrite: whether the export may replace what the folder holds.
     """
     if state.opened is None or keeps_weights(state.configurations.values()):
         return
-    export = ["--export", written, "--sweep", folder.name, *options]
+    replacing = ["--overwrite"] if overwrite else []
+    export = ["--export", written, "--sweep", folder.name, *replacing, *options]
     preset = str(Path(written) / "sweep.toml")
     where = ["--device", launch.device] if launch.device != "auto" else []
     where += ["--data-dir", launch.data_dir] if launch.data_dir else []

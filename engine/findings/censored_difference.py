@@ -8,6 +8,7 @@ So the order must show the difference too: by an exact rank-sum test between two
 sign test against a number.
 """
 
+import math
 from dataclasses import dataclass
 
 from batchscope.engine.analysis import statistics
@@ -27,12 +28,15 @@ class CensoredDifference:
         estimate: the difference, with bounds in the place of the values that are not known.
         left, right: the values and bounds of the sides.
         value: the number that left is compared with if there is no right side.
+        open_left, open_right: whether some values of the side are only bounds.
     """
 
     estimate: Estimate
     left: tuple[float, ...]
     right: tuple[float, ...] = ()
     value: float = 0.0
+    open_left: bool = False
+    open_right: bool = False
 
     @property
     def effect(self) -> float:
@@ -45,8 +49,12 @@ class CensoredDifference:
         return self.estimate.n
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """Return the interval of coverage 1 − `level` by Student's or Welch's t."""
-        return statistics.interval(self.estimate, level)
+        """Return the interval of coverage 1 − `level` by Student's or Welch's t.
+
+        A mean above that of its bounds may be any, so the end on that side is infinite.
+        """
+        low, high = statistics.interval(self.estimate, level)
+        return -math.inf if self.open_right else low, math.inf if self.open_left else high
 
     def p_value(self) -> float | None:
         """Return the greater of the two-sided p values of no difference; None if it is zero."""

@@ -249,9 +249,12 @@ def _trend(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Verdict:
         return _on_levels(claim, levels, "; ".join(levels.remarks) or SHARED)
     sign = 1 if claim.trend == "increasing" else -1
     decision = decide(claim, effect)
-    gap = held_back(decision, effect, False, usable[-1], usable[0])
+    known = [side for side in levels.sides if not side.thin or side.values or side.diverged]
+    gap = held_back(decision, effect, False, usable[-1], usable[0]) or held_back(
+        decision, effect, False, known[-1], known[0]
+    )
     if decision.word == "supported" and not gap:
-        gap = trend_gaps(usable, sign) or reversal(usable, sign)
+        gap = trend_gaps(known, sign) or reversal(usable, sign)
     verdict = _verdict(
         claim,
         levels.sides,

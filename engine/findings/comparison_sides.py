@@ -134,13 +134,9 @@ class Side:
         remarks = []
         lacking = len(self.lacking)
         if self.ratios and lacking:
-            remarks.append(
-                f"{self.name}: {lacking} of {_trials(self.finished)} {_has(lacking)} no "
-                f"{self.measure} of {'its' if lacking == 1 else 'their'} own, because the estimate "
-                "of |G|² is not positive; they count by tr(Σ) and |G|²"
-            )
+            remarks += self._without_ratio()
         elif self.measure in TO_TARGET and lacking:
-            remarks.append(f"{self.missed()}, and count as what they used")
+            remarks.append(f"{self.missed()}; they count as what they used")
         elif lacking:
             remarks.append(
                 f"{self.name}: {lacking} of {_trials(self.finished)} {_has(lacking)} no "
@@ -150,6 +146,25 @@ class Side:
             remarks.append(f"{self.name}: {_trials(self.skipped)} skipped")
         if self.collapsed:
             remarks.append(f"{self.name}: {self.collapse()}")
+        return remarks
+
+    def _without_ratio(self) -> list[str]:
+        """Return which trials lack a ratio of their own, and whether they count nevertheless."""
+        unmeasured = self.finished - sum(each.n for each in self.ratios)
+        negative = len(self.lacking) - unmeasured
+        of = f"of {_trials(self.finished)}"
+        remarks = []
+        if negative:
+            remarks.append(
+                f"{self.name}: {negative} {of} {_has(negative)} no {self.measure} of "
+                f"{'its' if negative == 1 else 'their'} own, because the estimate of |G|² is not "
+                f"positive; {'it counts' if negative == 1 else 'they count'} by tr(Σ) and |G|²"
+            )
+        if unmeasured:
+            remarks.append(
+                f"{self.name}: {unmeasured} {of} {_has(unmeasured)} no {self.measure}, because "
+                "too little was measured"
+            )
         return remarks
 
     def collapse(self) -> str:

@@ -63,7 +63,13 @@ def effect_between(left: Side, right: Side) -> Effect | None:
         return found
     estimate, one, other = found.estimate, left.judged, right.judged
     if left.bounds or right.bounds:
-        return CensoredDifference(estimate, tuple(one.values()), tuple(other.values()))
+        return CensoredDifference(
+            estimate,
+            tuple(one.values()),
+            tuple(other.values()),
+            open_left=bool(left.bounds),
+            open_right=bool(right.bounds),
+        )
     if share_seeds(left, right):
         skewed = skewness(estimate, [one[seed] - other[seed] for seed in one if seed in other])
     else:
@@ -88,7 +94,7 @@ def effect_above(side: Side, value: float) -> Effect | None:
     estimate = above(side, value)
     values = tuple(side.judged.values())
     if estimate and side.bounds:
-        return CensoredDifference(estimate, values, value=value)
+        return CensoredDifference(estimate, values, value=value, open_left=True)
     return SkewedMean(estimate, skewness(estimate, values)) if estimate else None
 
 

@@ -97,7 +97,7 @@ def _outcome(state: SweepState) -> Recommended:
     sides = _sides(state)
     out = [each for each in sides if each.side.lost]
     outcome = _advice(state, sides, bool(out))
-    parts = [outcome.sentence, *_left_out(state, out), *_undecided(state)]
+    parts = [outcome.sentence, *_left_out(state, out), *_too_few(sides), *_undecided(state)]
     return replace(outcome, sentence="; ".join(parts) + ".")
 
 
@@ -216,6 +216,16 @@ def _left_out(state: SweepState, out: list[_Candidate]) -> list[str]:
         f"all {trials} of {its} trials" if lost == trials else f"{lost} of {its} {trials} trials"
     )
     return [f"{_names(out)} {'is' if one else 'are'} left out: {which} diverged or failed"]
+
+
+def _too_few(sides: list[_Candidate]) -> list[str]:
+    """Return which configurations two or more others are compared without, for lack of seeds."""
+    whole = [each for each in sides if not each.side.lost]
+    few = [each for each in whole if len(each.side.values) < FOR_ADVICE]
+    if not few or len(whole) - len(few) < 2:
+        return []
+    have = "is left out: it has" if len(few) == 1 else "are left out: they have"
+    return [f"{_names(few)} {have} fewer than {FOR_ADVICE} finished seeds"]
 
 
 def _undecided(state: SweepState) -> list[str]:

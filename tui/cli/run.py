@@ -182,10 +182,11 @@ def _export_stored(words: argparse.Namespace) -> int:
         raise UsageProblem("--sweep: exports a stored sweep; leave out --preset and --set")
     folder = find_sweep(home_folder(words.home), words.sweep)
     target = _target(words.export)
+    check_target(target, folder.name, words.overwrite)
     if words.weights:
         home = ["--home", words.home] if words.home else []
-        check_stored(folder, load_state(folder), read_launch(folder), words.export, home)
-    check_target(target, folder.name, words.overwrite)
+        launch, replaces = read_launch(folder), words.overwrite
+        check_stored(folder, load_state(folder), launch, words.export, home, replaces)
     alive = conductor_lives(folder)  # checked before reading, so that its last events are read
     state = write_export(folder, target, **_parts(words))
     _name_missing_weights(words, target, Log(words.log_format, sweep=folder.name))

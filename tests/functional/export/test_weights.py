@@ -167,6 +167,20 @@ def test_the_commands_need_what_the_first_ones_needed(stored: Lab) -> None:
     assert shlex.join(home) in export
     assert shlex.join(home) in train
     assert "--device cpu --data-dir '/my images'" in train
+    assert "--overwrite" not in message
+
+
+def test_the_commands_need_overwrite_where_the_refused_one_did(stored: Lab) -> None:
+    name = stored.only_folder().name
+    (stored.cwd / "mine").mkdir()
+    (stored.cwd / "mine" / "notes.txt").write_text("not an export")
+    words = ["--sweep", name, "--export", "mine", "--weights"]
+    message = refusal(stored, *words)
+    assert "mine" in message
+    assert "run.keep_weights" not in message, "the folder would be in the way of its commands"
+    export = re.findall(r"`(.*?)`", refusal(stored, *words, "--overwrite"))[0].split(" && ")[0]
+    done = stored.run(*shlex.split(export)[1:], "--quiet", "--no-report")
+    assert done.code == 0, done.err
 
 
 def test_a_full_disk_leaves_the_earlier_export(lab: Lab, monkeypatch: Any) -> None:

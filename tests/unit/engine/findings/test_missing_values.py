@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from batchscope.engine.findings.claim_verdicts import Verdict
 from batchscope.engine.findings.missing_values import unknown_values
 from batchscope.engine.spec import Claim, Configuration
 from tests.unit.engine.findings_fixtures import (
+    TRAIN_SIZE,
     Ended,
     comparison,
     configuration,
@@ -131,6 +134,41 @@ def test_a_missed_target_counts_as_its_budget_where_more_is_claimed(missed: int)
     assert found.sides[0].above == {str(seed): 100.0 for seed in range(missed)}
 
 
+@pytest.mark.parametrize(("slow", "fast"), [(8, 64), (64, 8)])
+def test_an_interval_is_unbounded_where_targets_were_missed(slow: int, fast: int) -> None:
+    """The slow side is 100 or more on average: what it lacks to the target is unknown."""
+    sides = {slow: NEVER, fast: FAST}
+    relation = "greater" if slow == 8 else "less"
+    claim = comparison(relation, measure="steps_to_target")
+    found = to_target(sides[8], sides[64], claim)
+    epoch = -(-TRAIN_SIZE // fast)  # the target is checked once an epoch
+    half = stats.t.ppf(0.975, 4) * max(stats.sem(FAST), epoch / 2 / 5**0.5)
+    nearest = 100 - 11.6 - half
+    ends = (nearest, None) if slow == 8 else (None, -nearest)
+    assert (found.low, found.high) == (pytest.approx(ends[0]), pytest.approx(ends[1]))
+    assert found.reason.endswith("no seed reached the target; they count as what they used")
+
+
+def test_an_interval_beside_a_number_is_unbounded_above_if_targets_were_missed() -> None:
+    claim = Claim(
+        statement="s",
+        measure="steps_to_target",
+        left={"train.batch_size": 8},
+        relation="greater",
+        value=20.0,
+    )
+    of = configuration(8, seeds=7, steps=100, epochs=None, target_accuracy=0.8)
+    found = verdict(sweep([(of, steps([90, 95, 85, 80, 99, None, None]))], claim))
+    assert found.verdict == "supported"
+    assert found.low == pytest.approx(stats.t.interval(0.95, 6, *_moments())[0] - 20)
+    assert found.high is None
+
+
+def _moments() -> tuple[float, float]:
+    used = [90, 95, 85, 80, 99, 100, 100]
+    return float(np.mean(used)), float(stats.sem(used))
+
+
 def test_with_four_seeds_a_missed_target_leaves_it_open() -> None:
     claim = comparison("greater", measure="steps_to_target")
     found = to_target([None, 95, 90, 85], [10, 12, 11, 13], claim)
@@ -167,3 +205,29 @@ def test_other_values_that_are_missing_leave_it_open() -> None:
     found = verdict(sweep(pairs, claim))
     assert (found.verdict, found.n, found.without_value) == ("undetermined", 4, 1)
     assert "64: seeds without validation_accuracy" in found.reason
+
+
+UP = ([0.80, 0.801, 0.802, 0.803], [0.85, 0.851, 0.852, 0.854], [0.90, 0.901, 0.903, 0.902])
+FEW_LEFT: list[Any] = [0.5, DIVERGED, DIVERGED, DIVERGED]
+
+
+@pytest.mark.parametrize(
+    ("levels", "way", "word"),
+    [
+        (UP, "increasing", "supported"),
+        ([*UP, FEW_LEFT], "increasing", "undetermined"),
+        ([UP[0], FEW_LEFT, *UP[1:]], "increasing", "undetermined"),
+        ([FEW_LEFT, *UP], "increasing", "supported"),
+        ([FEW_LEFT, *UP[::-1]], "decreasing", "undetermined"),
+        ([*UP, FEW_LEFT], "decreasing", "undetermined"),
+        ([*UP, [0.95, *[Ended(status="skipped")] * 3]], "increasing", "supported"),
+    ],
+)
+def test_a_level_at_which_most_trials_diverged_counts_in_a_trend(
+    levels: Any, way: str, word: str
+) -> None:
+    """A training that diverged is worse than the others, also where too few others are left."""
+    pairs = [(configuration(8 * 2**at, seeds=4), each) for at, each in enumerate(levels)]
+    found = verdict(sweep(pairs, trend(way)))
+    assert found.verdict == word
+    assert ("trials diverged" in found.reason) == (word == "undetermined")

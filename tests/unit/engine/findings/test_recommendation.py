@@ -53,3 +53,14 @@ def test_other_images_are_not_compared() -> None:
     found = recommendation(sweep([(configuration(8), [0.9] * 3), (mixed, [0.8] * 3)]))
     assert found.startswith(UNDETERMINED)
     assert "digits and mnist" in found
+
+
+@pytest.mark.parametrize("count", [0, 2, 3])
+def test_a_configuration_with_too_few_seeds_is_not_passed_over_in_silence(count: int) -> None:
+    good = [0.9, 0.9, 0.901, 0.9]
+    others = [(configuration(8, seeds=4), good), (configuration(16, seeds=4), [0.8] * 4)]
+    better: list[Any] = [0.99] * count + [Ended(status="skipped")] * (4 - count)
+    found = recommendation(sweep([*others, (configuration(32, seeds=4), better)]))
+    told = "batch size 32 is left out: it has fewer than 3 finished seeds"
+    assert (told in found) == (count < 3)
+    assert found.startswith("Use batch size 32" if count == 3 else "Use batch size 8")
