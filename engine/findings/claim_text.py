@@ -91,17 +91,17 @@ def family_sentence(state: SweepState) -> str:
         return ""
     if count == 1:
         return (
-            f"One claim: a verdict is false by chance in at most {percent(LEVEL)} of such sweeps."
+            f"One claim: its verdict is false by chance in at most {percent(LEVEL)} of such sweeps."
         )
     share = percent(familywise(count, correction))
     if correction == "holm":
         return (
-            f"{count} claims judged together (Holm): any verdict is false by chance in at most "
-            f"{share} of such sweeps. Intervals are not corrected."
+            f"{count} claims, judged together (Holm): at most {share} of such sweeps have a verdict "
+            "that is false by chance. Intervals are not corrected."
         )
     return (
-        f"{count} claims, each judged alone: without an effect, some verdict is false by chance in "
-        f"up to {share} of such sweeps."
+        f"{count} claims, each judged alone: without any effect, up to {share} of such sweeps have a "
+        "verdict that is false by chance."
     )
 
 

@@ -183,13 +183,13 @@ async def test_findings_have_a_sign_a_word_an_effect_and_seeds(home: Path) -> No
         assert re.fullmatch(rf"   supported  {interval}  p = 0\.00\d+, 0\.00\d+ adjusted", lines[2])
         assert lines[3] == " ✓ A larger batch makes an epoch shorter"
         assert lines[4] == "   supported  −0.19 s [−0.19, −0.19], n=3  p < 0.0001"
-        assert lines[5] == "   timed while other trials may run"
+        assert lines[5] == "   timed while other trials may have run"
         assert lines[6] == " ? A batch of 32 is as good as one of 8"
         assert lines[7] == "   undetermined"
         assert re.search(r"\] at 90 %, \[.*\] at 95 %, n=3  p = 0\.3$", lines[8])
         assert lines[9].startswith("   the difference ")
         assert lines[10].startswith(" → Use batch size 8: ")
-        assert lines[-2].startswith(" 3 claims judged together (Holm): ")
+        assert lines[-2].startswith(" 3 claims, judged together (Holm): ")
         assert "  2✓ 1?  ✓ finished" in part(app, "status")
 
 
