@@ -12,7 +12,7 @@ from batchscope.engine.metrics.registry import TIMED as TIMED
 from batchscope.engine.spec import Claim
 
 MEASURED = {"time": "timed", "peak": "measured"}
-TIMED_AS = {"alone": "timed alone", "shared": "timed while other trials may run", "": ""}
+TIMED_AS = {"alone": "timed alone", "shared": "timed while other trials may have run", "": ""}
 """The values of `run.timing` in words."""
 NARROW = "A stack is one measurement: n counts stacks, and a single stack has no interval."
 """Said where times are shared: counted by seeds, their intervals would be too narrow."""

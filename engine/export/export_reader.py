@@ -83,6 +83,7 @@ STYLES: dict[str, Callable[[float], str]] = {
     "bytes": shown_size,
     "level": lambda value: f"{value:g}",
     "number": significant,
+    "p": lambda value: f"{value:.2g}",
 }
 
 
@@ -92,7 +93,7 @@ def rounded(value: float, style: str) -> str:
     Args:
         value: the number.
         style: `percent`: 100 times the value, with two decimals. `count`: a whole number. `bytes`:
-            with a binary unit. `level`: as few digits as needed. `number`: three digits.
+            with a binary unit. `level`: as few digits as needed. `number`: three digits. `p`: two.
             `signed FACTOR`: the value times FACTOR, always with its sign. `times FACTOR`: the same
             without a plus, as many digits as needed.
     """

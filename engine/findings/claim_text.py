@@ -27,7 +27,8 @@ UNITS = {
     "seconds": (" s", 1.0),
 }
 """How an effect in a unit of the registry is shown: its unit there, and a factor."""
-NO_BOUND = "–"
+NO_BOUND = ("−inf", "+inf")
+"""How the lower and the upper end of an interval are shown where it has none."""
 SMALLEST_P = 1e-4
 """Smaller p values are shown as less than this one."""
 SMALL_SECONDS = 0.1
@@ -37,8 +38,8 @@ SMALL_SECONDS = 0.1
 def effect_text(verdict: Verdict) -> str:
     """Return the effect with its interval, such as −1.90 points [−2.20, −1.60], n=5.
 
-    For equality the interval that decided is followed by that of 95 %. An end without a bound is a
-    dash. Empty without an effect.
+    For equality the interval that decided is followed by that of 95 %. An end without a bound is
+    infinite. Empty without an effect.
     """
     ends = (verdict.low, verdict.high)
     if verdict.effect is None and ends == (None, None):
@@ -54,8 +55,9 @@ def effect_text(verdict: Verdict) -> str:
 
 
 def _interval(low: float | None, high: float | None, factor: float) -> str:
-    """Return an interval in brackets, with a dash for an end without a bound."""
-    ends = (NO_BOUND if end is None else signed(end * factor) for end in (low, high))
+    """Return an interval in brackets, with infinite ends where it has no bound."""
+    pairs = zip((low, high), NO_BOUND, strict=True)
+    ends = (infinite if end is None else signed(end * factor) for end, infinite in pairs)
     return f"[{', '.join(ends)}]"
 
 
@@ -91,17 +93,17 @@ def family_sentence(state: SweepState) -> str:
         return ""
     if count == 1:
         return (
-            f"One claim: a verdict is false by chance in at most {percent(LEVEL)} of such sweeps."
+            f"One claim: its verdict is false by chance in at most {percent(LEVEL)} of such sweeps."
         )
     share = percent(familywise(count, correction))
     if correction == "holm":
         return (
-            f"{count} claims judged together (Holm): any verdict is false by chance in at most "
-            f"{share} of such sweeps. Intervals are not corrected."
+            f"{count} claims, judged together (Holm): at most {share} of such sweeps have a "
+            "verdict that is false by chance. Intervals are not corrected."
         )
     return (
-        f"{count} claims, each judged alone: without an effect, some verdict is false by chance in "
-        f"up to {share} of such sweeps."
+        f"{count} claims, each judged alone: without any effect, up to {share} of such sweeps have "
+        "a verdict that is false by chance."
     )
 
 

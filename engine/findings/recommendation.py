@@ -123,8 +123,8 @@ def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> Recommen
         return Recommended(f"{UNDETERMINED}: {_not_shown(known, margin)}")
     best, why = _preferred(state, chosen)
     return Recommended(
-        f"Use {best.name}: its test accuracy, {_accuracy(best)}, is at most {_points(margin)} "
-        f"below the best{why}; {_time(state, best)}",
+        f"Use {best.name}: its test accuracy, {_accuracy(best)}, is shown to be within "
+        f"{_points(margin)} of the best{why}; {_time(state, best)}{_cut_short(best)}",
         best.configuration,
     )
 
@@ -162,15 +162,15 @@ def _preferred(state: SweepState, chosen: list[_Candidate]) -> tuple[_Candidate,
     if len(chosen) == 1:
         return chosen[0], ""
     accurate = max(chosen, key=lambda each: each.mean)
-    which = _names(chosen)
+    of_those = f", and of those that are ({_names(chosen)}) it has"
     if any(_for_seconds(each.configuration.settings.train) for each in chosen):
-        return accurate, f", and the highest of those that are ({which})"
+        return accurate, f"{of_those} the highest mean"
     sizes = sorted({stack_of(state, each.configuration.id) for each in chosen})
     if len(sizes) > 1:
-        why = f"whose times cannot be compared: {_unlike(sizes)}"
-        return accurate, f", and the highest of those that are ({which}), {why}"
+        why = f"times cannot be compared: {_unlike(sizes)}"
+        return accurate, f"{of_those} the highest mean ({why})"
     fastest = min(chosen, key=lambda each: _seconds(state, each))
-    return fastest, f", and its mean training time is the shortest of those that are ({which})"
+    return fastest, f"{of_those} the shortest mean training time"
 
 
 def _not_shown(known: list[_Candidate], margin: float) -> str:
@@ -192,6 +192,12 @@ def _unlike(sizes: list[int]) -> str:
     """Return a sentence on why times of stacks of these sizes are not compared."""
     *others, last = ["alone" if size == 1 else f"in stacks of {size}" for size in sizes]
     return f"replicates trained {', '.join(others)} and {last}"
+
+
+def _cut_short(candidate: _Candidate) -> str:
+    """Return that a target ended the trainings, and with them the accuracy; empty without one."""
+    aimed = has_target(candidate.configuration.settings.train)
+    return "; trainings stopped at their target, which limits their accuracy" if aimed else ""
 
 
 def _for_seconds(train: Train) -> bool:

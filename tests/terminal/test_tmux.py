@@ -23,7 +23,7 @@ PANES = {
     "3": "this sweep █",
     "4": "gradient norm",
     "5": "64 s0",
-    "6": "95 % intervals over the seeds",
+    "6": "[95 % interval], n seeds",
     "7": "newest at the bottom",
 }
 

@@ -19,7 +19,7 @@ from batchscope.tui.viewmodel.status_signs import (
 )
 
 INDENT, DEEPER = 2, 4
-CAPTION_WHOLE = 56
+CAPTION_WHOLE, CAPTION_EXPLAINED = 56, 72
 HEADS = (
     "claim", "verdict", "measure", "effect", "low", "high", "coverage", "low (95 %)",
     "high (95 %)", "seeds", "p", "p adjusted", "left out", "without value", "reason",
@@ -47,9 +47,11 @@ class FindingsPane(Pane):
         return ""
 
     def caption(self, width: int) -> Row:
-        """Return what the brackets are."""
+        """Return what the figures of a claim are."""
         if not self.view.findings.claims:
             return EMPTY
+        if width >= CAPTION_EXPLAINED:
+            return row(("left − right or last − first level [95 % interval], n seeds", "dim"))
         over = " over the seeds" if width >= CAPTION_WHOLE else ""
         return row((f"95 % intervals{over}", "dim"))
 

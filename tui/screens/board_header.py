@@ -7,6 +7,8 @@ from batchscope.tui.viewmodel.status_signs import SIGNS, tally
 from batchscope.tui.viewmodel.view import View
 
 NOTICE_MOST = 3
+LEAST_QUESTION = 20
+"""The least room for the question; with less, the word “claims” is left out."""
 
 
 def window_title(view: View, name: str) -> str:
@@ -31,7 +33,8 @@ def status(view: View, name: str, width: int) -> Row:
     if not 0 < width_of(verdicts) <= room:
         return state
     named = row((" claims", "dim"), *verdicts, *state)
-    if width_of(title(view, name)) + width_of(named) <= width:
+    left = width - width_of(named)
+    if left >= min(width_of(title(view, name)), width_of(_name(view, name)) + LEAST_QUESTION):
         return named
     return (*row(" "), *verdicts, *state)
 

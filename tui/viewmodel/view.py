@@ -5,7 +5,7 @@ only when one of them has changed.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from batchscope.engine.analysis.figures import by_batch_size, preferred
@@ -138,9 +138,10 @@ class View:
         expecting = self.phase in ("running", "paused", "preparing") and self.state.trials
         return remaining(self.state, self.now) if expecting else None
 
-    def label_width(self, most: int) -> int:
-        """Return the columns for labels, the same in every pane that has room."""
-        return min(max((len(mark.label) for mark in self.marks.values()), default=1), most)
+    def label_width(self, most: int, names: Iterable[str] | None = None) -> int:
+        """Return the columns for the labels of some configurations, or of all; at most `most`."""
+        labels = (self.marks[name].label for name in (self.marks if names is None else names))
+        return min(max(map(len, labels), default=1), most)
 
     @property
     def preferred(self) -> list[str]:

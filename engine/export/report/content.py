@@ -174,7 +174,7 @@ def _claim(of: Exported, at: int, verdict: Verdict) -> ClaimRow:
 
     def probability(key: str, p: float | None) -> Number | str | None:
         small = p is not None and p < SMALLEST_P
-        return f"< {SMALLEST_P:.4f}" if small else number(key, "number")
+        return f"< {SMALLEST_P:.4f}" if small else number(key, "p")
 
     wide = verdict.level != LEVEL
     return ClaimRow(

@@ -86,7 +86,7 @@ def _table(view: View, critical: Critical, width: int) -> list[Row]:
     """
     if not critical.sizes:
         return []
-    label = view.label_width(LABEL_MOST)
+    label = view.label_width(LABEL_MOST, (size.configuration for size in critical.sizes))
     lines = [row((f"{'':>{label + 3}}{'steps':>8}{'samples':>10}  regime", "dim"))]
     for size in critical.sizes:
         doubt = "" if size.sure or size.regime == "undetermined" else "?"

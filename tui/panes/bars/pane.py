@@ -174,7 +174,7 @@ class BarsPane(Pane):
             return critical_rows(view, width, height)
         if chosen in LINES:
             return interpolation.between_rows(view, LINES[chosen], width, height)
-        label = view.label_width(LABEL_MOST)
+        label = view.label_width(LABEL_MOST, view.preferred)
         if chosen is EPOCH_TIME:
             lines = epoch_time_rows(view, label, width)
             return lines or awaited(view, "no whole epoch has ended yet", width, height)

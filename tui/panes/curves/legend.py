@@ -70,7 +70,7 @@ def legend(
 
 
 def _label_width(sources: Sequence[CurveSource], most: int) -> int:
-    labels = [mark.label for source in sources for mark in source.marks.values()]
+    labels = [source.marks[name].label for source in sources for name in source.order]
     return min(max(map(len, labels), default=1), most)
 
 

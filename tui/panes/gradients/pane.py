@@ -173,13 +173,21 @@ class GradientsPane(Pane):
         label = self.view.label_width(LABEL_MOST)
         parts = {name: self.parts(name) for name in self.view.order}
         return [
-            Histogram(
-                mark.head(label), mark.style, late, "late" if begun else "so far", before=early
-            )
+            Histogram(mark.head(label), mark.style, late, self._after(name, begun), before=early)
             for name, (early, late, begun) in parts.items()
             if early.bins or late.bins
             for mark in (self.view.marks[name],)
         ]
+
+    def _after(self, name: str, begun: bool) -> str:
+        """Return which steps follow the early ones: the late ones, or as many as there are.
+
+        A training that reaches its target may end before its last share of the planned steps.
+        """
+        if begun:
+            return "late"
+        ended = all(trial.done for trial in self.view.state.replicates(name))
+        return "rest" if ended else "so far"
 
     def parts(self, name: str) -> Parts:
         """Return the norms of the first and the last share of the steps.
@@ -296,7 +304,8 @@ class GradientsPane(Pane):
         word = SHARES[self.part][1]
         mean = " · all brought to one mean" if self.normalized else ""
         return [
-            f"early ░ first, late █ last {word}, … so far{mean}",
+            f"early ░ first, late █ last {word} of the planned steps{mean}",
+            f"early ░ first, late █ last {word}{mean}",
             f"early ░ late █ {word}{' · one mean' if self.normalized else ''}",
             f"░ █ {word}{' · one mean' if self.normalized else ''}",
         ]

@@ -142,7 +142,7 @@ def test_a_verdict_about_times_that_do_not_compare_warns() -> None:
     assert (judged.verdict, judged.effect, judged.n) == ("undetermined", None, 1)
     told = "stacks of 1 and 3 replicates were timed: such times cannot be compared"
     assert judged.caution == told
-    assert remarks(judged) == f"{ONE}; timed while other trials may run; {told}"
+    assert remarks(judged) == f"{ONE}; timed while other trials may have run; {told}"
 
 
 def pairs_of(*seconds: float, size: int = 2) -> list[Ended]:
@@ -187,7 +187,7 @@ def test_stacks_of_other_sizes_are_not_compared_however_many_there_are() -> None
     ):
         judged = verdict(sweep(values, claim))
         assert (judged.verdict, judged.effect, judged.reason) == ("undetermined", None, told)
-        assert remarks(judged) == f"{told}; timed while other trials may run"
+        assert remarks(judged) == f"{told}; timed while other trials may have run"
 
 
 def test_a_trend_of_single_stacks_says_once_why_it_is_undetermined() -> None:

@@ -291,7 +291,7 @@ def test_of_several_that_hold_the_fastest_is_recommended() -> None:
     )
     found = recommended(state)
     assert found.configuration == state.configurations["b16"]
-    shortest = "mean training time is the shortest"
+    shortest = "shortest mean training time"
     for word in ("Use batch size 16", "0.5 points", shortest, "8 and 16", "2 s"):
         assert word in found.sentence
 
@@ -377,7 +377,7 @@ def test_none_is_the_fastest_where_all_train_equally_long(
     ]
     found = recommended(sweep(values))
     assert found.sentence.startswith("Use")
-    assert ("mean training time is the shortest" in found.sentence) == named
+    assert ("shortest mean training time" in found.sentence) == named
 
 
 MARGIN = 0.005
@@ -465,7 +465,7 @@ def test_the_summary_names_verdicts_with_their_marks() -> None:
     assert lines[3] == "✗ 8 is less to 64"
     assert lines[4].startswith("  contradicted  +5.00 points [+")
     assert "n=3  p = 0." in lines[4]
-    assert lines[6].startswith("2 claims judged together (Holm): ")
+    assert lines[6].startswith("2 claims, judged together (Holm): ")
     assert lines[-1].startswith("Use batch size 8: ")
     for word in (
         "16 is left out: 1 of its 3 trials",

@@ -15,7 +15,8 @@ from batchscope.tui.viewmodel.status_signs import effect_text, remarks
             "shared",
             2,
             "why",
-            "why; timed while other trials may run; 2 trials that diverged or failed are left out",
+            "why; timed while other trials may have run; 2 trials that diverged or failed are left "
+            "out",
         ),
         ("", 1, "", "1 trial that diverged or failed is left out"),
     ],
