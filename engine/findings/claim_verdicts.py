@@ -300,7 +300,7 @@ def _verdict(
         lost: trials that diverged or failed and belong to none of the sides.
         reason: why nothing could be compared.
     """
-    if gap and any(side.bounds for side in sides):
+    if gap and any(side.censored for side in sides):
         effect = None  # a difference between amounts used in vain is none of the measure
     word = decision.word if decision and not gap else "undetermined"
     shown_equal = claim.relation == "equal" and word != "contradicted"
