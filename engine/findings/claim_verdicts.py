@@ -32,7 +32,7 @@ from batchscope.engine.findings.effects import Effect, effect_above, effect_betw
 from batchscope.engine.findings.multiplicity import Correction, adjusted
 from batchscope.engine.findings.selected_candidates import Looked, looked_at, selected_keys
 from batchscope.engine.findings.trend_series import Gathered, levels_of
-from batchscope.engine.findings.trend_test import reversal, trend_gaps
+from batchscope.engine.findings.trend_test import reversal, trend_gaps, unbounded
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.metric import spot_of
 from batchscope.engine.metrics.probe_values import NAMES
@@ -254,7 +254,7 @@ def _trend(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Verdict:
         decision, effect, False, known[-1], known[0]
     )
     if decision.word == "supported" and not gap:
-        gap = trend_gaps(known, sign) or reversal(usable, sign)
+        gap = trend_gaps(known, sign) or unbounded(usable, sign) or reversal(usable, sign)
     verdict = _verdict(
         claim,
         levels.sides,
@@ -300,7 +300,7 @@ def _verdict(
         lost: trials that diverged or failed and belong to none of the sides.
         reason: why nothing could be compared.
     """
-    if gap and any(side.bounds for side in sides):
+    if gap and any(side.censored for side in sides):
         effect = None  # a difference between amounts used in vain is none of the measure
     word = decision.word if decision and not gap else "undetermined"
     shown_equal = claim.relation == "equal" and word != "contradicted"

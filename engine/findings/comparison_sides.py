@@ -93,6 +93,11 @@ class Side:
         return dict(sorted({**self.values, **self.bounds}.items()))
 
     @property
+    def censored(self) -> bool:
+        """Whether trials missed their target, so that the mean is larger than the known values."""
+        return self.measure in TO_TARGET and bool(self.lacking)
+
+    @property
     def n(self) -> int:
         """How many seeds enter a test."""
         if self.ratios:
@@ -127,6 +132,9 @@ class Side:
         """Return a sentence that says how many seeds missed the target."""
         if not self.values:
             return f"{self.name}: no seed reached the target"
+        if self.measure in TIMED:  # the values are those of stacks
+            missed = len(self.lacking)
+            return f"{self.name}: {missed} of {self.finished} finished trials missed the target"
         return f"{self.name}: {len(self.bounds)} of {self.ended} finished seeds missed the target"
 
     def omissions(self) -> list[str]:
@@ -136,7 +144,8 @@ class Side:
         if self.ratios and lacking:
             remarks += self._without_ratio()
         elif self.measure in TO_TARGET and lacking:
-            remarks.append(f"{self.missed()}; they count as what they used")
+            which = "stacks without a value" if max(self.stacks, default=1) > 1 else "they"
+            remarks.append(f"{self.missed()}; {which} count as what they used")
         elif lacking:
             remarks.append(
                 f"{self.name}: {lacking} of {_trials(self.finished)} {_has(lacking)} no "

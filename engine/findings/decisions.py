@@ -90,7 +90,7 @@ def held_back(
         left, right: the sides; without `right`, left is compared with a number.
     """
     if decision.word == "undetermined":
-        censored = [side for side in (left, right) if side is not None and side.bounds]
+        censored = [side for side in (left, right) if side is not None and side.censored]
         return "; ".join(map(unknown_values_text, censored))
     sign = sign_of(effect)
     undone: list[Side] = []

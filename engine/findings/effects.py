@@ -62,13 +62,13 @@ def effect_between(left: Side, right: Side) -> Effect | None:
     if not isinstance(found, MeanDifference):
         return found
     estimate, one, other = found.estimate, left.judged, right.judged
-    if left.bounds or right.bounds:
+    if left.censored or right.censored:
         return CensoredDifference(
             estimate,
             tuple(one.values()),
             tuple(other.values()),
-            open_left=bool(left.bounds),
-            open_right=bool(right.bounds),
+            open_left=left.censored,
+            open_right=right.censored,
         )
     if share_seeds(left, right):
         skewed = skewness(estimate, [one[seed] - other[seed] for seed in one if seed in other])
@@ -93,7 +93,7 @@ def effect_above(side: Side, value: float) -> Effect | None:
         return found if found.n >= LEAST_SEEDS else None
     estimate = above(side, value)
     values = tuple(side.judged.values())
-    if estimate and side.bounds:
+    if estimate and side.censored:
         return CensoredDifference(estimate, values, value=value, open_left=True)
     return SkewedMean(estimate, skewness(estimate, values)) if estimate else None
 

@@ -1,6 +1,7 @@
 """Tests whether a measure rises or falls over all levels of a trend, and not only over its ends.
 
-A trend is supported if its ends differ as claimed and no two levels differ the other way. To miss a
+A trend is supported if its ends differ as claimed and no two levels differ the other way; ratios
+must also have an upper bound at all levels but the largest. To miss a
 reversal would be the error here, so each pair of levels is tested at a lenient level. It is chosen
 so that from three seeds on a reversal of three standard deviations of a single seed's value is
 missed in at most 4 % of sweeps, and one of four in less than 1 %: its t value has a noncentral t
@@ -9,9 +10,11 @@ With a still more lenient level, honest trends with levels that are nearly equal
 undetermined. `benchmarks/verdicts.py` measures both, `docs/verdicts.md` has the figures.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 
+from batchscope.engine.analysis.ratio_estimate import RatioDifference
 from batchscope.engine.findings.comparison_sides import Side
 from batchscope.engine.findings.decisions import may_be, unknown_values_text
 from batchscope.engine.findings.effects import change_between, sign_of
@@ -45,6 +48,26 @@ def reversal(levels: Sequence[Side], sign: int) -> str:
     if not found:
         return ""
     return f"the ends differ as claimed, but the trend seems to reverse {min(found)[1]}"
+
+
+def unbounded(levels: Sequence[Side], sign: int) -> str:
+    """Return which ratio has no upper bound though a larger one should follow; empty if none has.
+
+    The seeds cannot distinguish its denominator from 0, so it may exceed every other level, and no
+    test could find the reversal. Only the largest level of the claimed trend may be unbounded.
+
+    Args:
+        levels: the levels in rising order.
+        sign: the claimed sign of the trend, 1 or −1.
+    """
+    *others, _ = levels[::sign]
+    for level in others:
+        if level.ratios and math.isinf(RatioDifference(level.ratios).interval()[1]):
+            return (
+                f"the ends differ as claimed, but at {level.name} the seeds set no upper bound to "
+                f"{level.measure}"
+            )
+    return ""
 
 
 def trend_gaps(levels: Sequence[Side], sign: int) -> str:

@@ -231,3 +231,28 @@ def test_a_level_at_which_most_trials_diverged_counts_in_a_trend(
     found = verdict(sweep(pairs, trend(way)))
     assert found.verdict == word
     assert ("trials diverged" in found.reason) == (word == "undetermined")
+
+
+@pytest.mark.parametrize("missed", [1, 3])
+def test_trials_of_a_stack_that_missed_their_target_are_all_counted(missed: int) -> None:
+    """A stack has the time of its members that reached the target, and what all used else."""
+
+    def stacks(seconds: float, missed: int = 0) -> list[Any]:
+        return [
+            Ended(
+                records=(record(0.5 if at < missed else 0.9, seconds=seconds + 0.01 * (at // 3)),),
+                stacked=3,
+            )
+            for at in range(18)
+        ]
+
+    sides = [(8, stacks(5.0, missed)), (64, stacks(1.0))]
+    pairs = [
+        (configuration(size, seeds=18, epochs=2, target_accuracy=0.8), each) for size, each in sides
+    ]
+    more = verdict(sweep(pairs, comparison("greater", measure="seconds_to_target")))
+    assert (more.verdict, more.n, more.without_value) == ("supported", 6, missed)
+    assert f"8: {missed} of 18 finished trials missed the target" in more.reason
+    assert more.high is None, "what they lacked to the target is unknown"
+    less = verdict(sweep(pairs[::-1], comparison("equal", 9.0, "seconds_to_target")))
+    assert (less.verdict, less.effect) == ("undetermined", None)
