@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 import msgspec.inspect as inspect
 
-from batchscope.engine.errors import UsageProblem, nearest, printable, shown, similar
+from batchscope.engine.errors import UsageProblem, printable, shown, similar
 from batchscope.engine.networks.registry import FAMILIES
 from batchscope.engine.spec import TABLES, Model
 
@@ -87,7 +87,8 @@ def full_key(key: str, where: str, also: tuple[str, ...] = ()) -> str:
         raise UsageProblem(f"{where}: {key!r} is ambiguous; write {' or '.join(owners)}")
     bare = [path.split(".", 1)[1] for path in dotted]
     known = dotted if "." in key else sorted({*bare, *also})
-    raise UsageProblem(f"{where}: unknown key {printable(key)!r}{nearest(key, known)}")
+    hint = similar(key, known) or "; docs/presets.md lists all keys"
+    raise UsageProblem(f"{where}: unknown key {printable(key)!r}{hint}")
 
 
 def meant(key: str, path: str, value: object) -> str:

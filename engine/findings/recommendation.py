@@ -124,7 +124,7 @@ def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> Recommen
     best, why = _preferred(state, chosen)
     return Recommended(
         f"Use {best.name}: its test accuracy, {_accuracy(best)}, is shown to be within "
-        f"{_points(margin)} of the best{why}; {_time(state, best)}{_cut_short(best)}",
+        f"{_points(margin)} of the best{why}. {_time(state, best)}{_cut_short(best)}",
         best.configuration,
     )
 
@@ -195,9 +195,10 @@ def _unlike(sizes: list[int]) -> str:
 
 
 def _cut_short(candidate: _Candidate) -> str:
-    """Return that a target ended the trainings, and with them the accuracy; empty without one."""
-    aimed = has_target(candidate.configuration.settings.train)
-    return "; trainings stopped at their target, which limits their accuracy" if aimed else ""
+    """Return that a training with a target does not go on to a higher accuracy; else empty."""
+    if not has_target(candidate.configuration.settings.train):
+        return ""
+    return ". A training ends when it reaches its target, which limits its accuracy"
 
 
 def _for_seconds(train: Train) -> bool:
@@ -277,7 +278,7 @@ def _time(state: SweepState, candidate: _Candidate) -> str:
     timing = candidate.configuration.settings.run.timing
     size = stack_of(state, candidate.configuration.id)
     together = f" for a stack of {size} replicates" if size > 1 else ""
-    return f"training took {_seconds(state, candidate):.3g} s{together}, {TIMED_AS[timing]}"
+    return f"Training took {_seconds(state, candidate):.3g} s{together}, {TIMED_AS[timing]}"
 
 
 def advice(

@@ -149,14 +149,14 @@ def summary_text(of: dict[str, Any]) -> str:
     lines = [*unfinished(of), f"{of['title']}", status, ""]
     rows = [row for row in of["configurations"] if not (row["rejected"] or row["confirmed_by"])]
     width = max([len(row["label"]) for row in rows] + [len("batch size")])
-    lines.append(f"{'batch size':>{width}}  seeds  test accuracy     epoch time  samples/s")
+    lines.append(f"{'batch size':>{width}}  seeds  test accuracy ± sd  epoch time  samples/s")
     for row in rows:
         mean, deviation = row["test_accuracy_mean"], row["test_accuracy_std"]
         accuracy = "-" if mean is None else f"{mean:.4f}"
         accuracy += "" if deviation is None else f" ± {deviation:.4f}"
         seconds, rate = row["epoch_seconds"], row["samples_per_second"]
         lines.append(
-            f"{row['label']:>{width}}  {row['finished']:>2}/{row['trials']:<2}  {accuracy:<16}  "
+            f"{row['label']:>{width}}  {row['finished']:>2}/{row['trials']:<2}  {accuracy:<18}  "
             f"{'-' if seconds is None else f'{seconds:.4g} s':>10}  "
             f"{'-' if rate is None else f'{rate:,.0f}':>9}  {stack_mark(row['stacked'])}".rstrip()
         )

@@ -181,6 +181,11 @@ def test_a_home_of_an_unknown_user(lab: Lab, option: str) -> None:
             ["model.name", "'vgg19'", "did you mean 'vgg16'?"],
         ),
         ('title = "Mine"', 'title = "x"\nselect = 3', ["select", "expected a table"]),
+        (
+            'title = "Mine"',
+            'title = "x"\n[select]\nover = "lr"',
+            ["select: unknown key 'over'; docs/presets.md lists all keys"],
+        ),
     ],
 )
 def test_a_wrong_preset_is_rejected_with_file_and_key(

@@ -290,10 +290,10 @@ def test_none_is_the_fastest_where_the_stacks_are_of_several_sizes() -> None:
     alike = recommended(sweep([(SMALL, ends(0.9, 3, 4.0)), (LARGE, ends(0.9, 3))]))
     assert alike.configuration == LARGE
     assert "the shortest" in alike.sentence
-    assert "training took 2.01 s for a stack of 3" in alike.sentence
+    assert "Training took 2.01 s for a stack of 3" in alike.sentence
 
 
 def test_the_recommendation_names_the_stack_beside_its_seconds() -> None:
     told = recommendation(sweep([(SMALL, ends(0.95, 3)), (LARGE, ends(0.5, 1))]))
-    assert "training took 2.01 s" in told
+    assert "Training took 2.01 s" in told
     assert "stack of 3 replicates" in told

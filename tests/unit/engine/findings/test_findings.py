@@ -378,6 +378,7 @@ def test_none_is_the_fastest_where_all_train_equally_long(
     found = recommended(sweep(values))
     assert found.sentence.startswith("Use")
     assert ("shortest mean training time" in found.sentence) == named
+    assert ("ends when it reaches its target" in found.sentence) == named
 
 
 MARGIN = 0.005

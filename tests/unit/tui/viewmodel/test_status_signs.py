@@ -35,9 +35,14 @@ def test_remarks(timing: Timing, excluded: int, reason: str, told: str) -> None:
         ("epoch_seconds", (0.0122, -1.18, 1.2), "+12.2 ms [−1,180, +1,200], n=5"),
         ("epoch_seconds", (-2.0, -3.0, -1.0), "−2.00 s [−3.00, −1.00], n=5"),
         ("distance_from_init", (25.0, 23.5, 26.5), "+25.0 [+23.5, +26.5], n=5"),
+        ("noise_scale", (65.7, -4.05, None), "+65.7 [−4.05, +inf], n=5"),
+        ("noise_scale", (None, None, 12.0), "[−inf, +12.0], n=5"),
+        ("noise_scale", (None, None, None), ""),
     ],
 )
-def test_effects(measure: str, values: tuple[float, float, float], told: str) -> None:
+def test_effects(
+    measure: str, values: tuple[float | None, float | None, float | None], told: str
+) -> None:
     effect, low, high = values
     verdict = Verdict(statement="", measure=measure, effect=effect, low=low, high=high, n=5)
     assert effect_text(verdict) == told
