@@ -28,11 +28,11 @@ from batchscope.engine.analysis.statistics import LEVEL
 from batchscope.engine.experiment.selectors import Ladder, ladder
 from batchscope.engine.findings.comparison_sides import Side, gather, share_seeds
 from batchscope.engine.findings.decisions import Decision, Word, decide, held_back
-from batchscope.engine.findings.effects import Effect, effect_above, effect_between
+from batchscope.engine.findings.effects import Effect, effect_above, effect_between, sign_of
 from batchscope.engine.findings.multiplicity import Correction, adjusted
 from batchscope.engine.findings.selected_candidates import Looked, looked_at, selected_keys
 from batchscope.engine.findings.trend_series import Gathered, levels_of
-from batchscope.engine.findings.trend_test import reversal, trend_gaps, unbounded
+from batchscope.engine.findings.trend_test import reversal, series_gaps, trend_gaps, unbounded
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.metric import spot_of
 from batchscope.engine.metrics.probe_values import NAMES
@@ -253,6 +253,8 @@ def _trend(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Verdict:
     gap = held_back(decision, effect, False, usable[-1], usable[0]) or held_back(
         decision, effect, False, known[-1], known[0]
     )
+    if decision.word != "undetermined" and not gap:
+        gap = series_gaps(levels.diverged, claim.measure, len(levels.sides), sign_of(effect))
     if decision.word == "supported" and not gap:
         gap = trend_gaps(known, sign) or unbounded(usable, sign) or reversal(usable, sign)
     verdict = _verdict(
