@@ -40,7 +40,7 @@ from batchscope.engine.metrics.registry import TRIAL
 from batchscope.engine.metrics.trial_registry import TO_TARGET
 from batchscope.engine.spec import Claim, Judging
 
-Method = Literal["paired t", "Welch's t", "one-sample t", "Fieller", ""]
+Method = Literal["paired t", "Welch's t", "one-sample t", "Fieller", "rank sum", "sign test", ""]
 Timing = Literal["alone", "shared", ""]
 EVERY = "all configurations"
 INFINITE = float("inf")
@@ -228,9 +228,8 @@ def _beside(claim: Claim, left: Side, value: float) -> Verdict:
         return _verdict(claim, [left], reason=left.lack() if left.thin else mixed)
     decision = decide(claim, effect)
     gap = held_back(decision, effect, claim.relation == "equal", left)
-    return _verdict(
-        claim, [left], effect, decision, gap, "Fieller" if left.ratios else "one-sample t"
-    )
+    method: Method = "sign test" if left.bounds else "one-sample t"
+    return _verdict(claim, [left], effect, decision, gap, "Fieller" if left.ratios else method)
 
 
 def _trend(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Verdict:
@@ -277,6 +276,8 @@ def _on_levels(claim: Claim, levels: Gathered, reason: str) -> Verdict:
 def _method(one: Side, other: Side) -> Method:
     if one.ratios:
         return "Fieller"
+    if one.bounds or other.bounds:
+        return "rank sum"
     return "paired t" if share_seeds(one, other) else "Welch's t"
 
 
