@@ -28,11 +28,11 @@ from batchscope.engine.analysis.statistics import LEVEL
 from batchscope.engine.experiment.selectors import Ladder, ladder
 from batchscope.engine.findings.comparison_sides import Side, gather, share_seeds
 from batchscope.engine.findings.decisions import Decision, Word, decide, held_back
-from batchscope.engine.findings.effects import Effect, effect_above, effect_between
+from batchscope.engine.findings.effects import Effect, effect_above, effect_between, sign_of
 from batchscope.engine.findings.multiplicity import Correction, adjusted
 from batchscope.engine.findings.selected_candidates import Looked, looked_at, selected_keys
 from batchscope.engine.findings.trend_series import Gathered, levels_of
-from batchscope.engine.findings.trend_test import reversal, trend_gaps, unbounded
+from batchscope.engine.findings.trend_test import reversal, series_gaps, trend_gaps, unbounded
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.metric import spot_of
 from batchscope.engine.metrics.probe_values import NAMES
@@ -40,7 +40,7 @@ from batchscope.engine.metrics.registry import TRIAL
 from batchscope.engine.metrics.trial_registry import TO_TARGET
 from batchscope.engine.spec import Claim, Judging
 
-Method = Literal["paired t", "Welch's t", "one-sample t", "Fieller", ""]
+Method = Literal["paired t", "Welch's t", "one-sample t", "Fieller", "rank sum", "sign test", ""]
 Timing = Literal["alone", "shared", ""]
 EVERY = "all configurations"
 INFINITE = float("inf")
@@ -228,9 +228,8 @@ def _beside(claim: Claim, left: Side, value: float) -> Verdict:
         return _verdict(claim, [left], reason=left.lack() if left.thin else mixed)
     decision = decide(claim, effect)
     gap = held_back(decision, effect, claim.relation == "equal", left)
-    return _verdict(
-        claim, [left], effect, decision, gap, "Fieller" if left.ratios else "one-sample t"
-    )
+    method: Method = "sign test" if left.bounds else "one-sample t"
+    return _verdict(claim, [left], effect, decision, gap, "Fieller" if left.ratios else method)
 
 
 def _trend(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Verdict:
@@ -253,6 +252,8 @@ def _trend(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Verdict:
     gap = held_back(decision, effect, False, usable[-1], usable[0]) or held_back(
         decision, effect, False, known[-1], known[0]
     )
+    if decision.word != "undetermined" and not gap:
+        gap = series_gaps(levels.diverged, claim.measure, len(levels.sides), sign_of(effect))
     if decision.word == "supported" and not gap:
         gap = trend_gaps(known, sign) or unbounded(usable, sign) or reversal(usable, sign)
     verdict = _verdict(
@@ -275,6 +276,8 @@ def _on_levels(claim: Claim, levels: Gathered, reason: str) -> Verdict:
 def _method(one: Side, other: Side) -> Method:
     if one.ratios:
         return "Fieller"
+    if one.bounds or other.bounds:
+        return "rank sum"
     return "paired t" if share_seeds(one, other) else "Welch's t"
 
 

@@ -53,6 +53,12 @@ def is_physical(measure: str) -> bool:
     return metric is not None and bool(metric.stack) and measure not in TO_TARGET
 
 
+def worse_place(measure: str) -> int:
+    """Return whether worse values of a measure are above (1) or below (−1); 0 if neither."""
+    metric = TRIAL.get(measure)
+    return {"higher": -1, "lower": 1}.get(metric.better if metric else "", 0)
+
+
 def lacks_value(state: SweepState, trial: TrialState, measure: str, spot: Spot) -> bool:
     """Return whether a finished trial has no value of its own; few seeds are another matter."""
     if measure in ErrorDecomposition._fields:

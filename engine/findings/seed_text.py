@@ -74,13 +74,25 @@ def _shown(measure: str, value: float, bound: bool, factor: float) -> str:
 def missing_text(side: SeedValues) -> str:
     """Return which trials have no value of their own, or are left out.
 
-    They are named by their seeds if all of a side belong to one configuration.
+    They are named by their seeds if all of a side belong to one configuration. If there are none,
+    the seeds that have a value are named, unless they are the first ones.
     """
     parts = (
         ("without a value", () if side.above else side.without_value),
         ("diverged or failed", side.excluded),
     )
-    return "; ".join(f"{what}: {_named(trials)}" for what, trials in parts if trials)
+    missing = [f"{what}: {_named(trials)}" for what, trials in parts if trials]
+    seeds = [int(seed) for seed, *_ in in_order(side)]
+    if not missing and seeds != list(range(len(seeds))):
+        return f"seeds {_ranges(seeds)}"
+    return "; ".join(missing)
+
+
+def _ranges(seeds: Sequence[int]) -> str:
+    """Return numbers in rising order as text: 3 to 7; 0, 1, 4."""
+    if len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1:
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
 
 
 def _named(trials: Sequence[str]) -> str:

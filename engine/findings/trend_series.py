@@ -1,9 +1,11 @@
 """Gathers the levels of a trend: one value for each level, over the same configurations."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from batchscope.engine.experiment.selectors import Ladder
 from batchscope.engine.findings.comparison_sides import LOST, Side, fate, gather, listed, named
+from batchscope.engine.findings.missing_values import is_physical
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.metric import spot_of
 from batchscope.engine.metrics.probe_values import NAMES
@@ -11,6 +13,13 @@ from batchscope.engine.spec import Claim, Configuration
 
 Series = tuple[Configuration, ...]
 """Configurations that differ only in the level, one for each level."""
+
+
+class Diverged(NamedTuple):
+    """A configuration of which every trial diverged: the place of its level, and its name."""
+
+    level: int
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +30,7 @@ class Gathered:
         sides: one for each level, in rising order.
         remarks: why some levels or configurations are missing.
         lost: trials that diverged or failed, in series that were left out.
+        diverged: at which levels trainings diverged in series that were left out.
         awaited: why the first level that still lacks seeds must be waited for; empty if none.
     """
 
@@ -28,6 +38,7 @@ class Gathered:
     remarks: list[str]
     lost: frozenset[str]
     awaited: str
+    diverged: tuple[Diverged, ...] = ()
 
 
 def levels_of(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Gathered:
@@ -51,7 +62,25 @@ def levels_of(state: SweepState, claim: Claim, key: str, rungs: Ladder) -> Gathe
     if rungs.aside and len(rungs.levels) > 1:
         remarks.append(_left_aside(key, len(rungs.aside), within))
     awaited = [side.lack() for side in sides if side.thin and side.pending]
-    return Gathered(sides, remarks, _lost(state, broken), awaited[0] if awaited else "")
+    return Gathered(
+        sides,
+        remarks,
+        _lost(state, broken),
+        awaited[0] if awaited else "",
+        _diverged(state, claim.measure, broken),
+    )
+
+
+def _diverged(state: SweepState, measure: str, broken: list[Series]) -> tuple[Diverged, ...]:
+    """Return the levels at which trainings of a series diverged, so that it was left out."""
+    if is_physical(measure):
+        return ()
+    return tuple(
+        Diverged(at, named(each.label))
+        for one in broken
+        for at, each in enumerate(one)
+        if "diverged" in fate(state, each)
+    )
 
 
 def _broken(state: SweepState, series: list[Series]) -> str:

@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from batchscope.engine.analysis.ratio_estimate import RatioDifference
-from batchscope.engine.findings.comparison_sides import Side
+from batchscope.engine.findings.comparison_sides import Side, listed
 from batchscope.engine.findings.decisions import may_be, unknown_values_text
 from batchscope.engine.findings.effects import change_between, sign_of
+from batchscope.engine.findings.missing_values import worse_place
+from batchscope.engine.findings.trend_series import Diverged
 
 REVERSED = {2: 0.35, 3: 0.25, 4: 0.15}
 """Two-sided p value below which a change against the trend is a reversal, by number of seeds."""
@@ -78,3 +80,24 @@ def trend_gaps(levels: Sequence[Side], sign: int) -> str:
         if (at > 0 and may_be(level, -sign)) or (at < len(levels) - 1 and may_be(level, sign))
     ]
     return "; ".join(dict.fromkeys(map(unknown_values_text, undone)))
+
+
+def series_gaps(diverged: Sequence[Diverged], measure: str, count: int, sign: int) -> str:
+    """Return why series that were left out could undo a trend; empty if they cannot.
+
+    Args:
+        diverged: where all trainings of such a series diverged.
+        measure: the measure that is compared.
+        count: the number of levels.
+        sign: the sign of the trend over the other series, 1 or −1.
+    """
+    worse = worse_place(measure)
+    undone = [
+        each.name
+        for each in diverged
+        if (each.level > 0 and worse in (-sign, 0))
+        or (each.level < count - 1 and worse in (sign, 0))
+    ]
+    if not undone:
+        return ""
+    return f"with the series that diverged at {listed(undone)} the verdict could be another"

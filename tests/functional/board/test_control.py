@@ -265,7 +265,6 @@ async def test_a_batch_size_is_checked_while_it_is_typed(home: Path) -> None:
                 ("32", "✗ batch size 32"),
                 ("1438", "✗ batch size 1,438"),
                 ("1", "✗ batch size 1"),
-                ("4", "✗ batch size 4"),
                 ("16", "✓ Adds 3 trials"),
             ):
                 await pilot.press("ctrl+u", *typed)

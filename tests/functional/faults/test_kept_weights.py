@@ -52,7 +52,8 @@ def test_a_full_disk_costs_the_weights_and_not_the_result(tmp_path: Path) -> Non
 
 def test_a_kill_before_the_weights_were_recorded_changes_no_byte(lab: Lab) -> None:
     small = sets("seeds=2", "train.epochs=3", "grid.batch_size=[64]", "run.keep_weights=true")
-    done = lab.run("--preset", "quickstart", *small, "--export", "out", "--quiet")
+    stacked = sets("run.stack=2")
+    done = lab.run("--preset", "quickstart", *small, *stacked, "--export", "out", "--quiet")
     assert done.code == 0, done.err
     folder = lab.only_folder()
     kept = [event for event in events_of(folder) if isinstance(event, ev.WeightsKept)]

@@ -260,6 +260,16 @@ def test_a_series_that_lost_a_level_is_left_out_at_every_level() -> None:
         assert "“64, lr 0.2” diverged" in found.reason
 
 
+def test_a_series_that_diverged_where_it_speaks_against_a_trend_holds_it_back() -> None:
+    """Where all trials of the low rate diverge at the small batch, accuracy may rise with it."""
+    values = rates([0.80, 0.801, 0.802])
+    values[2] = (values[2][0], [DIVERGED] * 3)
+    for way in ("decreasing", "increasing"):
+        found = verdict(sweep(values, trend(way)))
+        assert (found.verdict, found.excluded, found.p) == ("undetermined", 3, None)
+        assert "diverged" in found.reason
+
+
 def test_a_series_that_may_still_finish_is_waited_for() -> None:
     found = verdict(sweep(rates([DIVERGED, DIVERGED]), trend("decreasing")))
     assert (found.verdict, found.provisional) == ("undetermined", True)

@@ -1,5 +1,7 @@
 """Which test an effect is judged by, beside scipy's, and what is said where it decides."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -44,9 +46,9 @@ def test_a_missed_target_is_judged_by_order_too() -> None:
     assert isinstance(found, CensoredDifference)
     censored = np.minimum(SLOW, 1000)
     assert found.effect == pytest.approx(float(np.mean(censored) - np.mean(FAST)))
-    assert found.interval() == pytest.approx(
-        tuple(stats.ttest_rel(censored, FAST).confidence_interval(0.95))
-    )
+    low, high = found.interval()
+    assert low == pytest.approx(stats.ttest_rel(censored, FAST).confidence_interval(0.95).low)
+    assert high == math.inf
     t = stats.ttest_rel(censored, FAST).pvalue
     assert t < 1e-4
     assert found.p_value() == pytest.approx(2 / 252)

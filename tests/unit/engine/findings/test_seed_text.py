@@ -1,5 +1,7 @@
 """The values behind a verdict, seed by seed, with those that are missing."""
 
+from msgspec.structs import replace
+
 from batchscope.engine.findings.claim_verdicts import Verdict
 from batchscope.engine.findings.seed_text import seed_lines
 from tests.unit.engine.findings_fixtures import (
@@ -52,3 +54,16 @@ def test_a_side_without_any_value_says_so() -> None:
     pairs = [(configuration(size), [0.9, 0.8, 0.7]) for size in (8, 64)]
     found = verdict(sweep(pairs, comparison("greater", measure="noise_scale")))
     assert texts(found)[0] == "8: no values; without a value: seeds 0, 1, 2"
+
+
+def test_seeds_are_named_where_they_are_not_the_first_ones() -> None:
+    """As after a choice, which is judged on fresh seeds."""
+    fresh, first = configuration(8), configuration(64)
+    state = sweep(
+        [(replace(fresh, seeds=(3, 4, 5)), [0.95, 0.96, 0.97]), (first, [0.9, 0.91, 0.92])],
+        comparison("greater"),
+    )
+    assert texts(verdict(state)) == [
+        "8: 95.00 96.00 97.00 %; seeds 3 to 5",
+        "64: 90.00 91.00 92.00 %",
+    ]

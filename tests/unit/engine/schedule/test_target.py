@@ -196,7 +196,7 @@ def test_the_steps_to_the_target_are_exact_to_one_check() -> None:
     state = sweep([(of, [ended()])])
     (trial,) = state.trials.values()
     known = [rounding_variance(state, trial, name, 15.0) for name in ("steps_to_target", "steps")]
-    assert known == [pytest.approx(2**2 / 12)] * 2  # ten steps an epoch
+    assert known == [pytest.approx(2**2 / 4)] * 2  # ten steps an epoch
 
 
 @pytest.mark.parametrize(

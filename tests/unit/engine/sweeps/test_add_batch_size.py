@@ -74,7 +74,10 @@ def test_every_other_setting_of_the_grid_is_combined_with_it(grid: str, ids: lis
     assert again.notes == parse_preset(written, "", "").notes
 
 
-ONE_BY_ONE = {"accumulation", "four-gpus", "grow-the-batch", "train-longer", "warm-start"}
+ONE_BY_ONE = {
+    *("accumulation", "adaptive", "bias-variance", "four-gpus", "grow-the-batch", "lr-scaling"),
+    *("sharpness", "train-longer", "warm-start"),
+}
 """Experiments whose configurations are cells, which nothing can be copied from."""
 
 

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from batchscope.engine.errors import MachineProblem, Problem
 from batchscope.engine.experiment.preset import load_preset
@@ -87,7 +88,7 @@ def test_a_new_sweep_has_preset_and_launch(tmp_path: Path) -> None:
     folder = create_sweep(home(tmp_path), preset, launch)
     assert folder.parent == home(tmp_path) / "sweeps"
     assert re.fullmatch(r"\d{8}-\d{6}-quickstart", folder.name)
-    assert read_launch(folder) == launch
+    assert replace(read_launch(folder), notes=()) == launch
     stored = load_preset(folder / SWEEP)
     assert stored.name == "quickstart"
     assert stored.configurations == preset.configurations
