@@ -10,7 +10,9 @@ from batchscope.engine.formatting import three_digits
 def figure(value: float) -> str:
     """Round a count to three digits: 8.25, 31, 205, 207,000."""
     rounded = float(f"{value:.3g}")
-    return f"{rounded:,.0f}" if rounded >= 10 else three_digits(rounded)
+    if rounded < 10:
+        return three_digits(rounded)
+    return f"{rounded if rounded >= 1000 else value:,.0f}"
 
 
 def critical_size_text(critical: Critical) -> str:

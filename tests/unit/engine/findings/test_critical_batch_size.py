@@ -15,6 +15,7 @@ from batchscope.engine.findings.critical_batch_size import (
     regime_at,
     regime_within,
 )
+from batchscope.engine.findings.critical_batch_text import figure
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.spec import Configuration, Model
 from tests.unit.engine.findings.critical_fixtures import (
@@ -273,3 +274,8 @@ def test_it_is_written_with_the_names_of_the_paper() -> None:
     told = msgspec.to_builtins(found(swept(wobbled)))
     assert told["S_min"] == pytest.approx(STEPS_MIN, rel=0.05)
     assert told["E_min"] == pytest.approx(told["S_min"] * told["value"])
+
+
+def test_a_count_is_rounded_once() -> None:
+    shown = [figure(value) for value in (8.254, 30.96, 96.51, 204.6, 999.6, 206_912.0)]
+    assert shown == ["8.25", "31", "97", "205", "1,000", "207,000"]
