@@ -32,12 +32,12 @@ accumulation_steps = 1
 evaluation_batch_size = 500
 threads = 1
 """
-SIZE = 6 << 20
+SIZE = 32 << 20  # a journal of short epochs grows by an eighth of a megabyte a second
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of six megabytes."""
+    """A disk of 32 megabytes."""
     with disks.small_disk(tmp_path / "disk", SIZE) as mounted:
         if not mounted:
             pytest.skip("mounting a small disk needs root")
