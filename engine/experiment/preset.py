@@ -15,7 +15,7 @@ from batchscope.engine.experiment.grid import unfold
 from batchscope.engine.experiment.interpolation import leave_out_idle as leave_out_line
 from batchscope.engine.experiment.interpolation import read_interpolation
 from batchscope.engine.experiment.selection import confirming, read_select
-from batchscope.engine.experiment.unreached import refuse_unreached
+from batchscope.engine.experiment.warmup_check import refuse_unreached
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import (
     TABLES,

@@ -41,13 +41,13 @@ def direction(effect: Effect, sign: int) -> Decision:
     if p is None or (leans == 0 and effect.effect is not None):
         return Decision("undetermined", 1.0, "the effect is exactly zero")
     if p >= LEVEL:
-        return Decision("undetermined", p, _not_told(effect, p))
+        return Decision("undetermined", p, _not_significant(effect, p))
     if leans * sign > 0:
         return Decision("supported", p)
     return Decision("contradicted", p, "the effect has the opposite sign")
 
 
-def _not_told(effect: Effect, p: float) -> str:
+def _not_significant(effect: Effect, p: float) -> str:
     """Return a sentence: the effect is not significant, and what raised its p value if anything."""
     if not isinstance(effect, MeanDifference | RatioDifference):
         alone = p_value(effect.estimate)

@@ -10,7 +10,7 @@ import tomli_w
 from batchscope.engine.data.validation_split import training_size
 from batchscope.engine.errors import UsageProblem
 from batchscope.engine.experiment.preset import Preset, parse_preset, read_toml
-from batchscope.engine.experiment.unreached import refuse_unreached
+from batchscope.engine.experiment.warmup_check import refuse_unreached
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.networks.architectures import images_together
 from batchscope.engine.planning.batch_norm import pieces, refusal

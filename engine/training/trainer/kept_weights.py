@@ -60,7 +60,7 @@ def renamed(network: nn.Module, names: tuple[str, ...]) -> dict[str, Tensor]:
 
 
 def described(job: TrainingJob, member: Replicate, order: WeightsOrder) -> dict[str, str]:
-    """Return what the file says of itself: where the weights come from, as texts."""
+    """Return the metadata of the file: the sweep, trial, settings and versions, as strings."""
     trial = member.trial
     last = member.history.records[-1]
     return {
