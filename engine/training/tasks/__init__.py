@@ -1,0 +1,1 @@
+"""Loads a person's task, cuts its batches and computes its gradients."""

@@ -1,0 +1,323 @@
+"""Tells whether a task can be measured: what `batchscope check` shows.
+
+Each check is a row with a verdict: `ok`; `note`, which restricts what can be had; `wrong`, which
+would make figures wrong.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from msgspec import Struct
+from torch import Tensor, nn
+
+from batchscope.engine.errors import printable
+from batchscope.engine.formatting import shown_size
+from batchscope.engine.task import Task, TaskProblem
+from batchscope.engine.tasks.code_digests import CodeDigests
+from batchscope.engine.training.batches import epoch_order
+from batchscope.engine.training.peak_memory import measured
+from batchscope.engine.training.tasks.batch_structure import in_precision, tensors
+from batchscope.engine.training.tasks.loading import guarded, made, seed_everything
+from batchscope.engine.training.tasks.task_data import TaskData
+from batchscope.engine.training.tasks.weighted_sum import WeightedSum, accumulate, evaluated
+
+Verdict = Literal["ok", "note", "wrong"]
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+"""Largest relative difference between the gradients of a whole and a cut batch."""
+LOOKED_AT = 2_000
+LOOK_SECONDS = 5.0
+TIMED_STEPS = 5
+NORMS = nn.modules.batchnorm._BatchNorm
+DROPOUTS = nn.modules.dropout._DropoutNd
+WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "DataParallel")
+
+
+class CheckRow(Struct, frozen=True, kw_only=True):
+    """One line of the table: `name` of the check, its `verdict`, and `text` that explains it."""
+
+    name: str
+    verdict: Verdict
+    text: str
+
+
+class TaskCheck:
+    """Checks one task on a device.
+
+    Args:
+        function: makes the task.
+        arguments: of the function, without the seed.
+        code: where the task's code is, for messages.
+        batch_size: number of samples of the batch that is compared and timed.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        code: CodeDigests,
+        batch_size: int = 32,
+        device: torch.device | None = None,
+    ) -> None:
+        self._function, self._arguments, self._code = function, arguments, code
+        self._device = device or torch.device("cpu")
+        self.task = self._made()
+        self._model = self.task.model
+        self._train = TaskData("train", self.task.train, self.task.collate)
+        self._size = max(1, min(batch_size, self._train.size))
+
+    def rows(self) -> Iterator[CheckRow]:
+        """Yield the rows of all checks; a failure of one does not stop the others."""
+        checks = (
+            ("data", self._data),
+            ("model", self._parameters),
+            ("same seed, same bits", self._same_bits),
+            ("cut of a batch", self._cut),
+            ("batch norm", self._batch_norm),
+            ("randomness", self._randomness),
+            ("batch of one", self._one),
+            ("metrics", self._metrics),
+            ("longest batch", self._longest),
+            ("a step", self._step),
+        )
+        for name, check in checks:
+            try:
+                found = guarded(check, self._code, name)
+            except TaskProblem as problem:
+                found = ("wrong", str(problem))
+            if found:
+                verdict, text = found
+                yield CheckRow(name=name, verdict=verdict, text=printable(text))
+
+    def _made(self) -> Task:
+        return made(self._function, 0, self._arguments, self._code)
+
+    def _batch(self, count: int, start: int = 0) -> Tensor:
+        """Return the numbers of a batch, in the order of a first epoch."""
+        return epoch_order(self._train.size, 0, 1)[start : start + count]
+
+    # ---- what there is
+
+    def _data(self) -> tuple[Verdict, str]:
+        parts = [f"{self._train.size:,} to train on"]
+        for name in ("validation", "test"):
+            data = getattr(self.task, name)
+            if data is None:
+                parts.append(f"no {name} data")
+            else:
+                parts.append(f"{TaskData(name, data, self.task.collate).size:,} for {name}")
+        return ("ok" if self.task.test is not None else "note"), "samples: " + ", ".join(parts)
+
+    def _parameters(self) -> tuple[Verdict, str]:
+        model = self._model
+        if type(model).__name__ in WRAPPERS:
+            return "wrong", f"{type(model).__name__}: give the module inside of it (.module)"
+        trained = [each for each in model.parameters() if each.requires_grad]
+        frozen = [each for each in model.parameters() if not each.requires_grad]
+        if not trained:
+            return "wrong", "no parameter requires a gradient"
+        if any(each.is_complex() for each in trained):
+            return "wrong", "complex parameters cannot be trained here; use pairs of real ones"
+        text = f"{sum(each.numel() for each in trained):,} weights"
+        if frozen:
+            text += f", {sum(each.numel() for each in frozen):,} frozen"
+        storages = {each.untyped_storage().data_ptr() for each in trained}
+        if len(storages) < len(trained):
+            text += ", some of them tied"
+        return "ok", text
+
+    # ---- whether it can be measured
+
+    def _same_bits(self) -> tuple[Verdict, str]:
+        states = [self._made().model.state_dict() for _ in range(2)]
+        differing = [
+            name
+            for name, value in states[0].items()
+            if name not in states[1] or not _same(value, states[1][name])
+        ]
+        if differing:
+            return "wrong", (
+                f"two calls with one seed give other weights ({', '.join(differing[:3])}): draw "
+                "them with torch's generator, which is seeded before the call"
+            )
+        return "ok", "two calls with one seed give the same weights"
+
+    def _cut(self) -> tuple[Verdict, str]:
+        if self._size < 2:
+            return "note", "there is one sample only, so nothing can be cut"
+        dtype, problem = torch.float64, None
+        try:
+            found = self._differences(dtype)
+        except (RuntimeError, TypeError) as error:
+            problem = " ".join(str(error).split())[:120]
+            dtype = torch.float32
+            found = self._differences(dtype)
+        worst = max(found, key=lambda name: found[name][0])
+        if found[worst][0] <= TOLERANCE[dtype]:
+            how = "float64" if dtype == torch.float64 else f"float32 (in float64: {problem})"
+            return "ok", f"whole = halves = a ragged cut in {how}, within {found[worst][0]:.1g}"
+        return self._cut_explained(worst, *found[worst])
+
+    def _cut_explained(self, worst: str, differs: float, factor: float) -> tuple[Verdict, str]:
+        if _of_kind(self._model, NORMS):
+            return "note", (
+                f"{worst} differ by {differs:.2g}: batch norm normalizes each part by itself"
+            )
+        if abs(factor - 1.0) > 0.05:
+            return "wrong", (
+                f"{worst} give {factor:.3g} times the gradient of the whole batch: the loss is "
+                "probably a mean; return the sum of the losses and its weight"
+            )
+        return "wrong", (
+            f"{worst} differ by {differs:.2g} from the whole batch: the loss of a sample depends "
+            "on the other samples of its batch, so such a batch must not be cut"
+        )
+
+    def _differences(self, dtype: torch.dtype) -> dict[str, tuple[float, float]]:
+        """Return, for each cut, the relative difference of its gradient, and the ratio of norms."""
+        model = copy.deepcopy(self._model).to(dtype)
+        start = copy.deepcopy(model.state_dict())
+        size = self._size
+        numbers = self._batch(size)
+        third = max(1, size // 3)
+        cuts = {
+            "halves": torch.split(numbers, -(-size // 2)),
+            "a short and a long part": torch.split(numbers, [third, size - third]),
+            "single samples": torch.split(numbers, 1),
+        }
+        with _without_dropout(model):
+            whole = self._gradient(model, dtype, (numbers,))
+            found = {}
+            for name, parts in cuts.items():
+                model.load_state_dict(start)
+                cut = self._gradient(model, dtype, parts)
+                norm = float(whole.norm()) or 1.0
+                found[name] = float((cut - whole).norm()) / norm, float(cut.norm()) / norm
+        return found
+
+    def _gradient(self, model: nn.Module, dtype: torch.dtype, parts: tuple[Tensor, ...]) -> Tensor:
+        """Return the gradient of the weighted mean over all parts, as one vector."""
+        model.zero_grad(set_to_none=True)
+        seed_everything(0)
+        batches = (in_precision(self._train.batch(part), dtype) for part in parts)
+        of = accumulate(self.task.loss, model, batches)
+        grads = [each.grad for each in model.parameters() if each.grad is not None]
+        if any(each.is_sparse for each in grads):
+            raise TaskProblem("sparse gradients cannot be measured; use sparse=False")
+        return torch.cat([each.reshape(-1) for each in grads]) / of.weight.to(dtype)
+
+    def _batch_norm(self) -> tuple[Verdict, str] | None:
+        norms = _of_kind(self._model, NORMS)
+        if not norms:
+            return None
+        return "note", (
+            f"{len(norms)} layers ({norms[0]}, …): a batch that is cut normalizes over each part, "
+            "which is another training; the batch size in memory is part of the result"
+        )
+
+    def _randomness(self) -> tuple[Verdict, str]:
+        numbers = self._batch(self._size)
+        twice = []
+        for seed in (1, 2):
+            seed_everything(seed)
+            of = evaluated("loss", self.task.loss, self._model, [self._train.batch(numbers)])
+            twice.append(float(of.total))
+        if twice[0] == twice[1]:
+            return "ok", "the loss of a batch is the same each time"
+        layers = _of_kind(self._model, DROPOUTS)
+        what = f"{len(layers)} dropout layers" if layers else "the forward pass draws numbers"
+        return "note", (
+            f"{what}: each part of a batch draws its own, so a cut is exact in distribution only"
+        )
+
+    def _one(self) -> tuple[Verdict, str]:
+        self._model.zero_grad(set_to_none=True)
+        try:
+            accumulate(self.task.loss, self._model, [self._train.batch(self._batch(1))])
+        except ValueError as error:
+            if not _of_kind(self._model, NORMS):
+                raise
+            return "note", f"batch norm cannot train on one sample ({error})"
+        return "ok", "a batch of one sample has a gradient"
+
+    def _metrics(self) -> tuple[Verdict, str]:
+        model, texts = self._model, []
+        batch = [self._train.batch(self._batch(self._size))]
+        model.eval()
+        try:
+            for name, of in {"loss": self.task.loss, **self.task.metrics}.items():
+                texts.append(f"{name} {_mean(evaluated(name, of, model, batch), name):.4g}")
+        finally:
+            model.train()
+        return "ok", f"before training, on {self._size} samples: {', '.join(texts)}"
+
+    def _longest(self) -> tuple[Verdict, str] | None:
+        if self._train.in_memory:
+            return None
+        began, sizes = time.monotonic(), []
+        for number in range(min(LOOKED_AT, self._train.size)):
+            sample = self._train.batch(torch.tensor([number]))
+            sizes.append(sum(each.numel() for each in tensors(sample)))
+            if time.monotonic() - began > LOOK_SECONDS:
+                break
+        if min(sizes) == max(sizes):
+            return "ok", f"all of {len(sizes):,} samples looked at have {sizes[0]:,} numbers"
+        return "note", (
+            f"samples have {min(sizes):,} to {max(sizes):,} numbers ({len(sizes):,} looked at): "
+            "memory is measured with the longest"
+        )
+
+    def _step(self) -> tuple[Verdict, str]:
+        model, batch = self._model, self._train.batch(self._batch(self._size))
+        existing = [*model.parameters(), *model.buffers(), *tensors(batch)]
+
+        def step() -> None:
+            model.zero_grad(set_to_none=True)
+            accumulate(self.task.loss, model, [batch])
+
+        with measured(self._device, existing) as peak:
+            step()
+        began = time.perf_counter()
+        for _ in range(TIMED_STEPS):
+            step()
+        seconds = (time.perf_counter() - began) / TIMED_STEPS
+        return "ok", (
+            f"forward and backward of {self._size} samples: {1000 * seconds:.3g} ms, "
+            f"{shown_size(peak.bytes)} at its peak"
+        )
+
+
+def _mean(of: WeightedSum, name: str) -> float:
+    weight = float(of.weight)
+    if not weight > 0.0:
+        raise TaskProblem(f"{name}: the weight must be positive, but is {weight:g}")
+    return of.mean
+
+
+def _of_kind(model: nn.Module, kind: type | tuple[type, ...]) -> list[str]:
+    """Return the names of a model's layers of a kind."""
+    return [name or "the model" for name, each in model.named_modules() if isinstance(each, kind)]
+
+
+class _without_dropout:
+    """Turns the dropout layers of a model off while the body runs."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._layers = [each for each in model.modules() if isinstance(each, DROPOUTS)]
+
+    def __enter__(self) -> None:
+        for layer in self._layers:
+            layer.eval()
+
+    def __exit__(self, *_: object) -> None:
+        for layer in self._layers:
+            layer.train()
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.shape == other.shape and torch.equal(one, other)
+    return bool(one == other)

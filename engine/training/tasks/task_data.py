@@ -1,0 +1,94 @@
+"""Reads the samples of a task's data by number, as batches."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from batchscope.engine.errors import shown
+from batchscope.engine.task import Batch, Data, TaskProblem
+from batchscope.engine.training.tasks.batch_structure import mapped, tensors
+
+Collate = Callable[[Sequence[Any]], Batch]
+
+
+class TaskData:
+    """One part of a task's data: training, validation or test.
+
+    Args:
+        name: its name in `Task`, for messages.
+        data: tensors of equal length, or a map-style data set.
+        collate: makes a batch of a list of samples.
+
+    Attributes:
+        size: the number of samples.
+        in_memory: whether the data are tensors.
+
+    Raises:
+        TaskProblem: the data have no length, are empty, or their tensors differ in length.
+    """
+
+    def __init__(self, name: str, data: Data, collate: Collate | None = None) -> None:
+        self.name, self._data = name, data
+        self._collate = collate or default_collate
+        held = list(tensors(data)) if _is_structure(data) else []
+        self.in_memory = bool(held)
+        self.size = _length_of_tensors(name, held) if held else _length(name, data)
+        if not self.size:
+            raise TaskProblem(f"Task({name}=…): there are no samples in it")
+
+    def batch(self, numbers: Tensor) -> Batch:
+        """Return the samples of these numbers as one batch, shape of `numbers`: (B,)."""
+        if self.in_memory:
+            return mapped(self._data, lambda tensor: tensor.index_select(0, numbers))
+        return self._collate([self._data[number] for number in numbers.tolist()])
+
+
+def default_collate(samples: Sequence[Any]) -> Batch:
+    """Stack samples as torch's default does; dataclasses field by field."""
+    first = samples[0]
+    if dataclasses.is_dataclass(first) and not isinstance(first, type):
+        fields = [each.name for each in dataclasses.fields(first)]
+        columns = {name: [getattr(each, name) for each in samples] for name in fields}
+        return dataclasses.replace(
+            first, **{name: default_collate(column) for name, column in columns.items()}
+        )
+    return torch.utils.data.default_collate(list(samples))
+
+
+def _is_structure(data: Data) -> bool:
+    return isinstance(data, Tensor | Mapping | tuple | list)
+
+
+def _length_of_tensors(name: str, held: list[Tensor]) -> int:
+    if any(tensor.ndim == 0 for tensor in held):
+        raise TaskProblem(f"Task({name}=…): a tensor has no dimension of samples (it is 0-d)")
+    lengths = sorted({len(tensor) for tensor in held})
+    if len(lengths) > 1:
+        text = ", ".join(map(str, lengths))
+        raise TaskProblem(f"Task({name}=…): its tensors differ in their number of samples: {text}")
+    return lengths[0]
+
+
+def _length(name: str, data: Data) -> int:
+    if isinstance(data, torch.utils.data.IterableDataset):
+        raise TaskProblem(
+            f"Task({name}=…): an IterableDataset has no order that a seed can decide; read it into "
+            "a list, or write a Dataset with __len__ and __getitem__"
+        )
+    if isinstance(data, torch.utils.data.DataLoader):
+        raise TaskProblem(
+            f"Task({name}=…): a DataLoader has chosen its batch size; give its data set, and its "
+            "collate_fn as collate=…"
+        )
+    if not hasattr(data, "__getitem__"):
+        raise TaskProblem(
+            f"Task({name}=…): expected tensors or a data set with __len__ and __getitem__, got "
+            f"{shown(data)}"
+        )
+    try:
+        return len(data)
+    except (TypeError, NotImplementedError):
+        raise TaskProblem(f"Task({name}=…): {shown(data)} has no length") from None
