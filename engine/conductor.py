@@ -33,7 +33,7 @@ from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.orchestration.command_handler import CommandHandler
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.crew import Crew, WorkerHandle
-from batchscope.engine.orchestration.data_fetch import prepared
+from batchscope.engine.orchestration.data_fetch import fetch, inspect, prepared
 from batchscope.engine.orchestration.dispatcher import Dispatcher, crowded, hire, places_for
 from batchscope.engine.orchestration.journal_writer import ledger_of
 from batchscope.engine.orchestration.memory_monitor import MemoryWatch
@@ -297,9 +297,14 @@ class Conductor:
     async def _prepare(self) -> bool:
         """Prepare every data set of the sweep."""
         home, source = self.folder.parent.parent, self.launch.data_dir
-        for name in dict.fromkeys(c.settings.data.name for c in self.preset.configurations):
-            recorded = self.state.data.get(name)
-            self._data[name] = await prepared(name, home, source, recorded, self._write)
+        for each in {c.settings.data.name: c.settings for c in self.preset.configurations}.values():
+            name, recorded = each.data.name, self.state.data.get(each.data.name)
+            preparing = (
+                inspect(each.task, self.launch.task_folder, self._write)
+                if each.task
+                else fetch(name, home, source, self._write)
+            )
+            self._data[name] = await prepared(name, preparing, recorded, self._write)
         return True
 
     async def _obey(self) -> None:

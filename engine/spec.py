@@ -9,6 +9,7 @@ The string under a field is its description in docs/presets.md.
 
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from batchscope.engine.formatting import parse_size
@@ -34,7 +35,7 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Data(Table, frozen=True):
     """The images to train on; the share `validation` of the training images is held out."""
 
-    name: Literal["digits", "mnist", "fashion-mnist", "cifar10"]
+    name: str
     """The data set. `digits` is included; the others are downloaded once, or read from
     `--data-dir`."""
     validation: Fraction = 0.0
@@ -64,6 +65,58 @@ class Model(Table, frozen=True):
     is the micro-batch."""
     width: Annotated[float, Meta(gt=0, le=8)] = 1.0
     """Multiplies the channels of a network with fixed channels."""
+
+
+class TaskFacts(Struct, frozen=True, kw_only=True):
+    """What running a task's function once has shown; recorded before the first step.
+
+    Attributes:
+        train: number of training samples, with those that are held out.
+        validation: number of validation samples that the task brings.
+        test: number of test samples.
+        weights: number of weights that are trained.
+        metrics: names, each with whether `higher` or `lower` is better.
+        batch_norm: whether a layer normalizes over the batch.
+        random: whether the forward pass draws random numbers.
+        sample_seconds: seconds of forward and backward pass of one sample.
+        longest: numbers of the samples with the most elements; empty if all are alike.
+        digests: modules that were imported from the task's folder, with their SHA-256.
+    """
+
+    train: int
+    validation: int = 0
+    test: int = 0
+    weights: int = 0
+    metrics: tuple[tuple[str, str], ...] = ()
+    batch_norm: bool = False
+    random: bool = False
+    sample_seconds: float = 0.0
+    longest: tuple[int, ...] = ()
+    digests: tuple[tuple[str, str], ...] = ()
+
+
+Argument = bool | int | float | str | tuple[bool | int | float | str, ...]
+
+
+class TaskTable(Table, frozen=True):
+    """A person's own model, data and loss, in the place of `[data]` and `[model]`."""
+
+    use: str
+    """`module:function` of the function that returns a `batchscope.Task`; required."""
+    path: str = ""
+    """The folder that the module is imported from; without it the folder of the preset."""
+    validation: Fraction = 0.0
+    """Share of the training samples that is held out, where the task brings no validation data;
+    0.1 with `[select]`."""
+    arguments: tuple[tuple[str, Argument], ...] = ()
+    """Arguments of the function, written `[task.arguments]`; `task.NAME` in `[grid]` varies one."""
+    facts: TaskFacts | None = None
+
+    @property
+    def name(self) -> str:
+        """Return a name that tells tasks with other arguments apart: `mine:make(width=64)`."""
+        given = ", ".join(f"{key}={value!r}" for key, value in self.arguments)
+        return f"{self.use}({given})" if given else self.use
 
 
 class Train(Table, frozen=True):
@@ -260,6 +313,22 @@ class Settings(Table, frozen=True):
     schedule: Schedule = Schedule()
     phases: tuple[Phase, ...] = ()
     sharpness: Sharpness = Sharpness()
+    task: TaskTable | None = None
+
+    @property
+    def validates(self) -> bool:
+        """Whether any samples are held out, or the task brings validation data."""
+        facts = self.task.facts if self.task else None
+        return self.data.validation > 0.0 or (facts is not None and facts.validation > 0)
+
+
+def informed(settings: Settings, facts: TaskFacts) -> Settings:
+    """Return the settings of a task with what running its function has shown."""
+    assert settings.task is not None
+    replace = msgspec.structs.replace
+    data = replace(settings.data, validation=0.0) if facts.validation else settings.data
+    model = replace(settings.model, batch_norm=facts.batch_norm)
+    return replace(settings, task=replace(settings.task, facts=facts), data=data, model=model)
 
 
 class Selection(Table, frozen=True):
@@ -409,5 +478,6 @@ TABLES: dict[str, type[Table]] = {
     "probe": Probe,
     "schedule": Schedule,
     "sharpness": Sharpness,
+    "task": TaskTable,
 }
 BUDGETS = ("epochs", "steps", "samples", "seconds")

@@ -40,8 +40,9 @@ from batchscope.engine.system.background import in_background
 from batchscope.engine.training.cancellation import PauseGate
 
 if TYPE_CHECKING:
-    from batchscope.engine.training.batches import Images
+    from batchscope.engine.training.batches import Images, TrainingData
     from batchscope.engine.training.data_parallel.leader import Team
+    from batchscope.engine.training.tasks.inspection import TaskHost
 
 
 NICENESS = 10
@@ -60,6 +61,7 @@ class Worker:
         self._setup: orders.Setup | None = None
         self._images: tuple[tuple[str, int], Images] | None = None
         self._team: Team | None = None
+        self._host: TaskHost | None = None
 
     def serve(self, channel: int | None = None) -> None:
         """Execute orders until stdin ends.
@@ -286,7 +288,25 @@ class Worker:
         device = torch.device(self._setup.device)
         self.state(interpolate(order, self._open(order), device, go_on))
 
-    def _open(self, order: orders.Work) -> "Images":
+    def _open_task(self, order: orders.Work, held: int) -> "TrainingData":
+        """Return the data of a trial's task, made with the seed of the trial."""
+        import torch
+
+        from batchscope.engine.training.tasks.inspection import TaskHost
+        from batchscope.engine.training.tasks.task_dataset import TaskDataset
+
+        assert self._setup is not None
+        first = order.members[0]
+        table = first.settings.task
+        assert table is not None
+        if self._host is None or self._host.name != table.name:
+            self._host = TaskHost(table, Path(order.data.folder))
+        if table.facts:
+            self._host.check_code(dict(table.facts.digests))
+        device = torch.device(self._setup.device)
+        return TaskDataset(self._host.made(first.seed), first.seed, device, held)
+
+    def _open(self, order: orders.Work) -> "TrainingData":
         """Return the images of an order's data set, loaded once for all trials that use it."""
         import torch
 
@@ -294,6 +314,8 @@ class Worker:
 
         assert self._setup is not None
         held = validation_size(order.members[0].settings.data, order.data.train)
+        if order.members[0].settings.task is not None:
+            return self._open_task(order, held)
         key = (order.data.folder, held)
         if self._images is None or self._images[0] != key:
             self._images = None

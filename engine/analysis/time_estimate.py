@@ -26,6 +26,8 @@ SECONDS_PER_WEIGHT_DRAWN = 8e-9  # norms, bins and moments of one gradient
 START_SECONDS = 5.0
 LOOKS = 2  # evaluations for each iteration of a search for the sharpness
 SECONDS_PER_WEIGHT_CLIMBED = 2e-7  # of L-BFGS-B in an iteration
+UNKNOWN_SAMPLES, UNKNOWN_SECONDS = 10_000, 1e-4
+"""Training samples of a task, and seconds of a sample's forward pass, before it has run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,10 @@ def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
 
     `train_size` includes the images that are held out.
     """
-    train, dataset = settings.train, DATASETS[settings.data.name]
+    train = settings.train
     if train.seconds is not None:
         return train.seconds
-    images = train_size or dataset.train_size
+    images = train_size or _published(settings)
     size = training_size(settings.data, images)
     whole = totals(settings, size)
     assert whole is not None, "it is not counted in seconds"
@@ -56,19 +58,42 @@ def trial_seconds(settings: Settings, train_size: int | None = None) -> float:
 
 def _work_seconds(settings: Settings, images: int, steps: int, samples: int) -> float:
     """Return the expected seconds of `steps` and `samples`, evaluations included."""
-    dataset, workers = DATASETS[settings.data.name], settings.run.data_parallel
+    workers = settings.run.data_parallel
     evaluated = samples / training_size(settings.data, images) * _evaluated(settings, images)
-    work = (PASSES * samples / workers + evaluated) * multiply_adds(settings.model, dataset)
     step = SECONDS_PER_STEP
     if workers > 1:
-        exchanged = SECONDS_PER_WEIGHT_EXCHANGED * weights(settings.model, dataset)
-        step += SECONDS_PER_EXCHANGE + exchanged
-    return steps * step + work / MULTIPLY_ADDS_PER_SECOND
+        step += SECONDS_PER_EXCHANGE + SECONDS_PER_WEIGHT_EXCHANGED * _weights(settings)
+    passes = PASSES * samples / workers + evaluated
+    return steps * step + passes * _pass_seconds(settings)
+
+
+def _published(settings: Settings) -> int:
+    """Return the number of training images before the data are read; of a task a guess."""
+    if settings.task is None:
+        return DATASETS[settings.data.name].train_size
+    return settings.task.facts.train if settings.task.facts else UNKNOWN_SAMPLES
+
+
+def _weights(settings: Settings) -> int:
+    if settings.task is None:
+        return weights(settings.model, DATASETS[settings.data.name])
+    return settings.task.facts.weights if settings.task.facts else 0
+
+
+def _pass_seconds(settings: Settings) -> float:
+    """Return the seconds of one sample's forward pass; of a task what was measured."""
+    if settings.task is None:
+        adds = multiply_adds(settings.model, DATASETS[settings.data.name])
+        return adds / MULTIPLY_ADDS_PER_SECOND
+    facts = settings.task.facts
+    return facts.sample_seconds / PASSES if facts else UNKNOWN_SECONDS
 
 
 def _evaluated(settings: Settings, images: int) -> float:
     """Return the images that an epoch evaluates without training on them."""
-    test, train = DATASETS[settings.data.name].test_size, settings.train
+    train, facts = settings.train, settings.task.facts if settings.task else None
+    test = DATASETS[settings.data.name].test_size if settings.task is None else 0
+    test = facts.test if facts else test
     held = validation_size(settings.data, images)
     between = train.target_checks - 1 if has_target(train) else 0
     return 2 * min(test, images - held) + held + between * (held or test)
@@ -76,24 +101,24 @@ def _evaluated(settings: Settings, images: int) -> float:
 
 def probe_seconds(settings: Settings, train_size: int) -> float:
     """Return the expected seconds of one probe, on one CPU core."""
-    probe, dataset = settings.probe, DATASETS[settings.data.name]
+    probe = settings.probe
     sizes = drawn_sizes(settings, train_size)
     gradients = probe.draws * len(sizes)
     samples = probe.draws * sum(sizes)
     for small, large in competing_pairs(settings, train_size):
         gradients += probe.pair_draws * (large // small + 1)
         samples += probe.pair_draws * 2 * large
-    work = PASSES * samples * multiply_adds(settings.model, dataset) / MULTIPLY_ADDS_PER_SECOND
-    each = SECONDS_PER_STEP + SECONDS_PER_WEIGHT_DRAWN * weights(settings.model, dataset)
+    work = PASSES * samples * _pass_seconds(settings)
+    each = SECONDS_PER_STEP + SECONDS_PER_WEIGHT_DRAWN * _weights(settings)
     return gradients * each + work
 
 
 def box_seconds(settings: Settings, train_size: int) -> float:
     """Return the expected seconds of measuring the sharpness once, on one CPU core."""
-    asked, dataset = settings.sharpness, DATASETS[settings.data.name]
+    asked = settings.sharpness
     samples = LOOKS * asked.iterations * min(asked.samples, train_size)
-    work = PASSES * samples * multiply_adds(settings.model, dataset) / MULTIPLY_ADDS_PER_SECOND
-    climbed = asked.iterations * (asked.dimensions or 1) * weights(settings.model, dataset)
+    work = PASSES * samples * _pass_seconds(settings)
+    climbed = asked.iterations * (asked.dimensions or 1) * _weights(settings)
     return work + climbed * SECONDS_PER_WEIGHT_CLIMBED
 
 
@@ -226,7 +251,7 @@ def _climbing(state: SweepState, trial: TrialState, boxes: int) -> float:
 def _images(state: SweepState, settings: Settings) -> int:
     """Return the number of training images, with those that are held out."""
     data = state.data.get(settings.data.name)
-    return data.train if data else DATASETS[settings.data.name].train_size
+    return data.train if data else _published(settings)
 
 
 def _train_size(state: SweepState, configuration: Configuration) -> int | None:

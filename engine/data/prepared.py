@@ -2,11 +2,16 @@
 
 import msgspec
 
+from batchscope.engine.spec import TaskFacts
+
 FORMAT = 1
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A prepared data set: where it is, how many images, and the SHA-256 of its arrays (hex)."""
+    """A prepared data set: where it is, how many images, and the SHA-256 of its arrays (hex).
+
+    Of a task, `folder` is that of its code, and `task` what running its function has shown.
+    """
 
     name: str
     folder: str
@@ -16,3 +21,4 @@ class Prepared(msgspec.Struct, frozen=True):
     classes: int
     digest: str
     format: int = FORMAT
+    task: TaskFacts | None = None

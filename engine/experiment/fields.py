@@ -7,21 +7,36 @@ from typing import Any, Literal
 import msgspec
 import msgspec.inspect as inspect
 
+from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.errors import UsageProblem, printable, shown, similar
 from batchscope.engine.networks.registry import FAMILIES
-from batchscope.engine.spec import TABLES, Model
+from batchscope.engine.spec import TABLES, Argument, Data, Model, TaskTable
 
 YIELDING = ("sharpness",)
 """Tables whose keys must be written dotted if another table has a key of the same name."""
+NAMES = {Data: tuple(DATASETS), Model: tuple(FAMILIES)}
+"""The tables whose `name` is one of a list."""
+RECORDED = {TaskTable: ("facts",)}
+"""Fields of tables that are recorded, never written by a person."""
 _LITERAL: Any = Literal
 
 
 def field_types(table: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the keys of a table with their annotated types; `model.name` is a known network."""
+    """Return the keys of a table with their annotated types; names are of known networks or data."""
     types = {field.encode_name: field.type for field in msgspec.structs.fields(table)}
-    if table is Model:
-        types["name"] = _LITERAL[tuple(FAMILIES)]
+    for name in RECORDED.get(table, ()):
+        del types[name]
+    if table is TaskTable:
+        types["arguments"] = dict[str, Argument]
+    if table in NAMES:
+        types["name"] = _LITERAL[NAMES[table]]
     return types
+
+
+def is_argument(path: str) -> bool:
+    """Return whether a dotted path is that of an argument of a task: `task.width`."""
+    table, _, name = path.partition(".")
+    return table == "task" and name.isidentifier() and name not in field_types(TaskTable)
 
 
 def flat(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -76,7 +91,7 @@ def full_key(key: str, where: str, also: tuple[str, ...] = ()) -> str:
         UsageProblem: the key is unknown, or several tables have it.
     """
     dotted = [f"{table}.{name}" for table, kind in TABLES.items() for name in field_types(kind)]
-    if key in dotted:
+    if key in dotted or is_argument(key):
         return key
     owners = [path for path in dotted if path.split(".", 1)[1] == key]
     if len(owners) > 1:  # a bare key keeps meaning that of the table which had it first
@@ -118,6 +133,8 @@ def _fits(value: object, annotation: Any) -> bool:
 
 def type_of(path: str) -> Any:
     """Return the annotated type of a dotted path from `full_key`."""
+    if is_argument(path):
+        return Argument
     table, name = path.split(".", 1)
     return field_types(TABLES[table])[name]
 

@@ -22,6 +22,7 @@ from batchscope.engine.experiment.selection import (
     refusal,
     slug,
 )
+from batchscope.engine.experiment.task_settings import stand_in, task_problem
 from batchscope.engine.networks.architectures import channels_of, has_batch_norm, hidden_of, misfit
 from batchscope.engine.planning.batch_norm import setting_problem
 from batchscope.engine.schedule.target import has_target
@@ -190,13 +191,17 @@ def _settings(
 ) -> Settings:
     tables = {name: dict(raw.get(name, {})) for name in TABLES}
     if contest.values:
-        tables["data"].setdefault("validation", SHARE)
+        tables["task" if tables["task"] else "data"].setdefault("validation", SHARE)
     for path, value in overrides.items():
         table, key = path.split(".", 1)
         tables[table][key] = value
         if key in BUDGETS:  # a budget in a cell replaces that of [train]
             for other in set(BUDGETS) - {key} - {p.split(".", 1)[1] for p in overrides}:
                 tables[table].pop(other, None)
+    if tables["task"]:
+        stand_in(tables, where)
+    else:
+        del tables["task"]
     for path in ("data.name", "model.name", "train.batch_size", "train.lr"):
         table, key = path.split(".", 1)
         if key not in tables[table]:
@@ -223,8 +228,10 @@ def _settings(
 
 
 def _check_together(settings: Settings, where: str) -> None:
+    built_in = settings.task is None
     problem = (
-        misfit(settings.model, DATASETS[settings.data.name])
+        (misfit(settings.model, DATASETS[settings.data.name]) if built_in else None)
+        or task_problem(settings)
         or _rate_problem(settings)
         or _pair_problem(settings)
         or _box_problem(settings)
@@ -232,7 +239,11 @@ def _check_together(settings: Settings, where: str) -> None:
         or setting_problem(settings)
         or _parallel_problem(settings)
         or _target_problem(settings.train)
-        or split_problem(settings.data, DATASETS[settings.data.name].train_size)
+        or (
+            split_problem(settings.data, DATASETS[settings.data.name].train_size)
+            if built_in
+            else None
+        )
     )
     if problem:
         raise UsageProblem(f"{where}: {problem}")
@@ -339,6 +350,10 @@ def _refuse_twins(all_settings: list[Settings], where: str) -> None:
 
 def _values(settings: Settings) -> dict[str, Any]:
     tables = msgspec.to_builtins(settings)
+    task = tables.pop("task") or {}
+    tables["task"] = {"use": task.get("use"), **dict(task.get("arguments", ()))}
+    if task:  # their names say what the table of the task says
+        del tables["data"], tables["model"]
     return {
         f"{table}.{key}": tuple(value) if isinstance(value, list) else value
         for table, entries in tables.items()

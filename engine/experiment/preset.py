@@ -15,10 +15,12 @@ from batchscope.engine.experiment.grid import unfold
 from batchscope.engine.experiment.interpolation import leave_out_idle as leave_out_line
 from batchscope.engine.experiment.interpolation import read_interpolation
 from batchscope.engine.experiment.selection import confirming, read_select
+from batchscope.engine.experiment.task_settings import check_task
 from batchscope.engine.experiment.warmup_check import refuse_unreached
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import (
     TABLES,
+    Argument,
     Claim,
     Configuration,
     Interpolation,
@@ -26,6 +28,7 @@ from batchscope.engine.spec import (
     PositiveInt,
     Selection,
     Table,
+    TaskTable,
 )
 
 TEXTS = ("name", "title", "question", "source", "group")
@@ -64,6 +67,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
     raw: dict[str, Any]
     interpolation: Interpolation | None = None
     judging: Judging = Judging()
+    task_folder: str = ""
 
     @property
     def trial_count(self) -> int:
@@ -106,7 +110,16 @@ def load_preset(path: Path, assignments: Sequence[str] = (), stored: bool = Fals
     for assignment in assignments:
         assign(raw, assignment)
     shown = printable(path)
-    return parse_preset(raw, path.stem, shown, changed=bool(assignments), stored=stored)
+    preset = parse_preset(raw, path.stem, shown, changed=bool(assignments), stored=stored)
+    tasks = [each.settings.task for each in preset.configurations if each.settings.task]
+    if not tasks or stored:
+        return preset
+    folder = path.resolve().parent / tasks[0].path
+    for task in dict.fromkeys(task.use for task in tasks):
+        named = [each for each in tasks if each.use == task]
+        for each in {each.name: each for each in named}.values():
+            check_task(each, str(folder), shown)
+    return msgspec.structs.replace(preset, task_folder=str(folder.resolve()))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -178,6 +191,9 @@ def parse_preset(
         raise UsageProblem(f"{where}: title: required: a string that names the experiment")
     check_value(raw.get("seeds", 1), PositiveInt, f"{where}: seeds")
     for table, kind in TABLES.items():
+        if table == "task" and isinstance(raw.get(table), dict):
+            _check_task(raw[table], where)
+            continue
         _check_table(raw.get(table, {}), table, kind, where)
     configurations, notes = unfold(raw, where)
     if not stored:
@@ -243,6 +259,13 @@ def _check_table(table: object, name: str, kind: type[Table], where: str) -> Non
             hint = nearest(key, types)
             raise UsageProblem(f"{where}: unknown key '{name}.{printable(key)}'{hint}")
         check_value(value, types[key], f"{where}: {name}.{key}")
+
+
+def _check_task(table: dict[str, Any], where: str) -> None:
+    """Check `[task]`, in which arguments may stand as `width = 64` too."""
+    types = field_types(TaskTable)
+    for key, value in table.items():
+        check_value(value, types.get(key, Argument), f"{where}: task.{key}")
 
 
 def _plans(written: object, where: str) -> tuple[Plan, ...]:

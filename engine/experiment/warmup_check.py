@@ -16,6 +16,9 @@ def unreached_problem(settings: Settings) -> str | None:
     folder of the user may have fewer, so for data that are not included this is checked when they
     are read.
     """
+    if settings.task is not None:
+        facts = settings.task.facts
+        return never_reached(settings, training_size(settings.data, facts.train)) if facts else None
     data = DATASETS[settings.data.name]
     included = not data.download_bytes
     if settings.train.epochs is None and not included:

@@ -26,9 +26,17 @@ from batchscope.engine.journal.instrument_events import Predicted as Predicted
 from batchscope.engine.journal.instrument_events import Probed as Probed
 from batchscope.engine.journal.instrument_events import SharpnessMeasured as SharpnessMeasured
 from batchscope.engine.journal.instrument_events import ValueBins as ValueBins
+from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.networks.registry import FAMILIES
 from batchscope.engine.planning.plan import Plan
-from batchscope.engine.spec import Claim, Configuration, Interpolation, Judging, Selection
+from batchscope.engine.spec import (
+    Claim,
+    Configuration,
+    Interpolation,
+    Judging,
+    Selection,
+    TaskFacts,
+)
 
 JOURNAL_VERSION = 1
 
@@ -79,13 +87,17 @@ class DataProgress(Event, frozen=True, tag="data_progress"):
 
 
 class DataReady(Event, frozen=True, tag="data"):
-    """The data set is ready: number of images, their shape (C, H, W), and their SHA-256."""
+    """The data set is ready: number of images, their shape (C, H, W), and their SHA-256.
+
+    Of a task, `task` is what running its function has shown, and `digest` that of its code.
+    """
 
     name: str
     train: int
     test: int
     shape: tuple[int, int, int]
     digest: str
+    task: TaskFacts | None = None
 
 
 class Planned(Event, frozen=True, tag="plan"):
@@ -241,9 +253,9 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     samples: int
     lr: float
     train_loss: float | None
-    train_accuracy: float
+    train_accuracy: float | None
     test_loss: float | None
-    test_accuracy: float
+    test_accuracy: float | None
     seconds: float
     epoch_samples: int
     weight_norm: float | None
@@ -408,5 +420,9 @@ AnyEvent = (
 def _check_networks(configurations: Iterable[Configuration]) -> None:
     """Raise ValueError for an unknown network, so that a journal's line cannot be decoded."""
     for each in configurations:
+        if each.settings.task is not None:
+            continue
         if each.settings.model.name not in FAMILIES:
             raise ValueError(f"unknown network {each.settings.model.name!r}")
+        if each.settings.data.name not in DATASETS:
+            raise ValueError(f"unknown data set {each.settings.data.name!r}")

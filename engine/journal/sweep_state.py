@@ -15,7 +15,7 @@ from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.trial_state import TrialState as TrialState
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.planning.worker_count import Slots
-from batchscope.engine.spec import Configuration, trials_of
+from batchscope.engine.spec import Configuration, TaskFacts, informed, trials_of
 
 LOG_LENGTH = 2000
 
@@ -200,8 +200,11 @@ class SweepState:
                 self.fetching = event
             case ev.DataReady():
                 self.data[event.name], self.fetching = event, None
-                size = f"{event.train:,} training and {event.test:,} test images"
+                what = "samples" if event.task else "images"
+                size = f"{event.train:,} training and {event.test:,} test {what}"
                 self._say(event.at, f"{event.name}: {size}")
+                if event.task:
+                    self._inform(event.name, event.task)
             case ev.WorkerReady():
                 self.workers[event.worker] = event
                 self.awaited.pop(event.worker, None)
@@ -258,8 +261,27 @@ class SweepState:
         for note in event.notes:
             self._say(event.at, note, "warning")
 
+    def _inform(self, name: str, facts: TaskFacts) -> None:
+        """Complete the settings of a task's configurations with what its run has shown."""
+        for configuration in list(self.configurations.values()):
+            if configuration.settings.task is None or configuration.settings.data.name != name:
+                continue
+            settings = informed(configuration.settings, facts)
+            known = msgspec.structs.replace(configuration, settings=settings)
+            self.configurations[configuration.id] = known
+            for trial in self.replicates(configuration.id):
+                trial.settings = settings
+
+    def known(self, configuration: Configuration) -> Configuration:
+        """Return a configuration with what is known of its task."""
+        ready = self.data.get(configuration.settings.data.name)
+        if configuration.settings.task is None or ready is None or ready.task is None:
+            return configuration
+        settings = informed(configuration.settings, ready.task)
+        return msgspec.structs.replace(configuration, settings=settings)
+
     def _adopt(self, configurations: Iterable[Configuration]) -> None:
-        for configuration in configurations:
+        for configuration in map(self.known, configurations):
             self.configurations[configuration.id] = configuration
             for trial in trials_of(configuration):
                 self.trials.setdefault(

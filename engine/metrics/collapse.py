@@ -28,9 +28,14 @@ KEPT = 0.5
 
 
 def collapsed(trial: TrialState) -> bool | None:
-    """Return whether a finished training collapsed; None if it did not finish."""
+    """Return whether a finished training collapsed; None if it did not finish.
+
+    None also for a task: what guessing gives there is not known.
+    """
     last = trial.last
     if trial.status != "finished" or last is None:
+        return None
+    if trial.settings.task is not None or last.test_accuracy is None:
         return None
     guessing = 1 / DATASETS[trial.settings.data.name].classes
     learned = last.test_accuracy - guessing

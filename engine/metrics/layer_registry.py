@@ -12,6 +12,8 @@ from batchscope.engine.spec import Settings
 
 
 def _layers(settings: Settings) -> list[str]:
+    if settings.task is not None:
+        return []
     return layer_names(layers_of(settings.model, DATASETS[settings.data.name]))
 
 

@@ -7,6 +7,7 @@ from batchscope.engine.networks.lenet import LENET
 from batchscope.engine.networks.mlp import MLP
 from batchscope.engine.networks.resnet import RESNET18
 from batchscope.engine.networks.resnet20 import RESNET20
+from batchscope.engine.networks.task import TASK
 from batchscope.engine.networks.vgg import VGG16, VGG16_BN
 from batchscope.engine.spec import Model
 
@@ -31,6 +32,8 @@ def family_of(model: Model) -> Family:
         UsageProblem: there is none of that name. A preset is checked before; what an export or a
             journal of a later version names may be unknown here.
     """
+    if model.name == TASK.name:
+        return TASK
     if model.name not in FAMILIES:
         hint = nearest(model.name, FAMILIES)
         raise UsageProblem(f"model.name: unknown network {printable(model.name)!r}{hint}")

@@ -167,8 +167,10 @@ class TrialQueue:
 
     def _configurations(self) -> list[Configuration]:
         """Return those of the preset, then those that train a chosen candidate again."""
-        every = self._ledger.state.configurations.values()
-        return [*self.preset.configurations, *(each for each in every if each.confirms)]
+        state = self._ledger.state
+        every = state.configurations.values()
+        stated = map(state.known, self.preset.configurations)
+        return [*stated, *(each for each in every if each.confirms)]
 
     def _skip_twins(self, by_seed: Iterable[Trial]) -> None:
         """Skip trials that equal another because both batches exceed the training set."""

@@ -39,11 +39,11 @@ def largest_stack(settings: Settings) -> int:
     """Return the largest stack that the settings allow, independent of measurements.
 
     It is 1 with a budget in seconds, with epochs timed alone and with data-parallel workers, which
-    need one trial at a time; and in bf16, where a stack would round differently.
+    need one trial at a time; in bf16, where a stack would round differently; and for a task.
     """
     run, train = settings.run, settings.train
     one = run.timing == "alone" or train.seconds is not None or train.precision == "bf16"
-    if one or run.data_parallel > 1 or run.stack == "never":
+    if one or settings.task is not None or run.data_parallel > 1 or run.stack == "never":
         return 1
     return MAX_TRIALS if run.stack == "auto" else run.stack
 

@@ -20,7 +20,7 @@ def is_met(train: Train, loss: float | None, accuracy: float | None) -> bool:
 
 def judged_by(settings: Settings) -> str:
     """Return the name of the column that is compared with the target."""
-    images = "validation" if settings.data.validation else "test"
+    images = "validation" if settings.validates else "test"
     return f"{images}_{'loss' if settings.train.target_accuracy is None else 'accuracy'}"
 
 

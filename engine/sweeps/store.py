@@ -43,6 +43,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         checkpoints: on a cluster, the folder or URL that every node can reach, or empty.
         gpu_share: on a cluster, the part of a GPU that each worker reserves.
         notes: notes about the preset's changes, which the stored preset does not show.
+        task_folder: folder that the modules of `[task]` are imported from, or empty.
     """
 
     preset: str
@@ -55,6 +56,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     checkpoints: str = ""
     gpu_share: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     notes: tuple[str, ...] = ()
+    task_folder: str = ""
 
     @property
     def clustered(self) -> bool:
@@ -125,7 +127,7 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
         except OSError as error:
             raise MachineProblem(f"{printable(folder)}: {error.strerror}") from None
     kept = _kept_for(folder.name, launch.checkpoints)
-    launch = replace(launch, notes=preset.notes, checkpoints=kept)
+    launch = replace(launch, notes=preset.notes, checkpoints=kept, task_folder=preset.task_folder)
     try:
         (folder / SWEEP).write_bytes(written)
         (folder / LAUNCH).write_bytes(msgspec.json.encode(launch))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,59 @@ from batchscope.engine.data.prepared import Prepared
 
 Part = Literal["train", "test", "validation"]
 SPLIT_SEED = 1  # not the seed of any trial's order, which is a hash of seed and epoch
+
+
+class Samples(Protocol):
+    """Samples that batches are made of."""
+
+    def batch(self, numbers: Tensor) -> Any:
+        """Return the samples of these numbers, shape (B,), as one batch."""
+
+
+class Labeled(NamedTuple):
+    """Images (N, C, H, W) and their labels (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+    def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images and labels of these numbers."""
+        return self.images[numbers], self.labels[numbers]
+
+
+class TrainingData(Protocol):
+    """The data of a training on one device: the images of a data set, or those of a task.
+
+    Attributes:
+        samples: the samples of `train`, also those held out for validation.
+        train_size: number of samples to train on.
+        test_size: number of test samples.
+        validates: whether there are validation samples.
+        train_part: numbers in `samples` of a fixed part on which training figures are computed.
+    """
+
+    @property
+    def samples(self) -> Samples: ...  # noqa: D102
+    @property
+    def train_size(self) -> int: ...  # noqa: D102
+    @property
+    def test_size(self) -> int: ...  # noqa: D102
+    @property
+    def validates(self) -> bool: ...  # noqa: D102
+    @property
+    def train_part(self) -> Tensor: ...  # noqa: D102
+
+    def batches(self, part: Part, size: int) -> Iterator[Any]:
+        """Yield the batches of a part, of at most `size` samples; none if the part is empty."""
+
+    def held(self) -> list[Tensor]:
+        """Return every tensor that is kept in memory."""
+
+    def part(self, count: int) -> Tensor:
+        """Return the numbers in `samples` of a fixed random part of those to train on."""
+
+    def of_training(self, numbers: Tensor) -> Tensor:
+        """Convert numbers of samples to train on (0, 1, …) to numbers in `samples`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +96,16 @@ class Images:
         labels = [self.train_labels, self.test_labels]
         split = [part for part in (self.trained, self.validation) if part is not None]
         return [self.train, self.test, *labels, self.train_part, *split]
+
+    @property
+    def samples(self) -> Labeled:
+        """The images of `train` with their labels."""
+        return Labeled(self.train, self.train_labels)
+
+    @property
+    def test_size(self) -> int:
+        """Number of test images."""
+        return len(self.test)
 
     @property
     def train_size(self) -> int:

@@ -125,6 +125,8 @@ def _claim(statement: str, width: int, name: str) -> list[Row]:
 
 
 def _data(settings: Settings) -> str:
+    if settings.task is not None:
+        return settings.task.name
     data = DATASETS[settings.data.name]
     images = f"{data.train_size:,} training + {data.test_size:,} test images"
     fetched = f" ({shown_size(data.download_bytes)} download)" if data.download_bytes else ""

@@ -68,14 +68,8 @@ class GradientServer:
         own = batch[share_of(message.size, self._size, self._rank)].unsqueeze(0)
         count = own.shape[1]
         if count:
-            stack.passes.accumulate(
-                images.train,
-                images.train_labels,
-                own,
-                cut=message.cut,
-                mean=False,
-                heard=unheard,
-            )
+            cut = message.cut
+            stack.passes.accumulate(images.samples, own, cut=cut, mean=False, heard=unheard)
         else:
             stack.gradient.zero_()
         squares = mean_square(stack.gradient, count) if message.measured else None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from batchscope.engine.planning.batch_norm import largest_cut
-from batchscope.engine.training.batches import Images
+from batchscope.engine.training.batches import TrainingData
 from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.passes import alone, unheard
 
@@ -33,7 +33,7 @@ class Drawing:
     def __init__(
         self,
         flat: FlatModel,
-        images: Images,
+        images: TrainingData,
         seed: int,
         mean: bool,
         replacement: bool,
@@ -71,10 +71,8 @@ class Drawing:
         """
         counts = (len(batch),) if self._batch_norm else ()
         micro_batch_size = largest_cut(self.micro_batch_size, counts, self._together) or len(batch)
-        images, labels = self.images.train, self.images.train_labels
-        self._passes.accumulate(
-            images, labels, batch.unsqueeze(0), micro_batch_size, self._mean, unheard
-        )
+        rows, samples = batch.unsqueeze(0), self.images.samples
+        self._passes.accumulate(samples, rows, micro_batch_size, self._mean, unheard)
         return self.flat.gradient
 
 

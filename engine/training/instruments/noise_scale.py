@@ -48,9 +48,16 @@ class PartsAccumulator:
         self._squares = torch.zeros(rows, dtype=torch.float64, device=gradient.device)
         self._count = 0
 
-    def add(self, size: int) -> None:
-        """Record a part of `size` samples, after its gradients were added to the buffer."""
-        part = _norm(self._gradient - self._before) / (self._scale * size)
+    def add(self, size: int, weight: "float | Tensor | None" = None) -> None:
+        """Record a part of `size` samples, after its gradients were added to the buffer.
+
+        Args:
+            size: number of samples.
+            weight: what the sum over them is divided by; without it their number.
+        """
+        part = _norm(self._gradient - self._before) / (
+            self._scale * (size if weight is None else weight)
+        )
         self._squares += size * part**2
         self._before.copy_(self._gradient)
         self._count += 1

@@ -11,7 +11,7 @@ from batchscope.engine.networks.architectures import has_batch_norm, images_toge
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.schedule.probe_sizes import competing_pairs, drawn_sizes
 from batchscope.engine.spec import Trial
-from batchscope.engine.training.batches import Images
+from batchscope.engine.training.batches import TrainingData
 from batchscope.engine.training.instruments.competition import compete
 from batchscope.engine.training.instruments.frozen_batches import Drawing
 from batchscope.engine.training.instruments.frozen_gradients import draw_sizes
@@ -52,7 +52,7 @@ class Prober:
         trial: Trial,
         plan: Plan,
         flat: FlatModel,
-        images: Images,
+        images: TrainingData,
         lr: float,
         check_cancelled: Callable[[], None],
     ) -> None:

@@ -18,10 +18,11 @@ from batchscope.engine.planning.plan import EVALUATION_BATCH_SIZE, LEAST_SECONDS
 from batchscope.engine.processes import orders
 from batchscope.engine.schedule.course import totals
 from batchscope.engine.spec import Trial
-from batchscope.engine.training.batches import Images
+from batchscope.engine.training.batches import TrainingData
 from batchscope.engine.training.cancellation import IsHalted, never, raise_if
 from batchscope.engine.training.peak_memory import measured, ran_out
-from batchscope.engine.training.trainer.evaluation import evaluate
+from batchscope.engine.training.tasks.task_dataset import TaskDataset
+from batchscope.engine.training.trainer.evaluation import evaluate, evaluate_task
 from batchscope.engine.training.trainer.train_step import Stepper
 
 ROUNDS = 7
@@ -33,7 +34,7 @@ FORWARD_SHARE = 0.5  # time of an evaluated image as a share of a step's time pe
 
 
 def measure(
-    order: orders.Measure, images: Images, device: torch.device, halted: IsHalted = never
+    order: orders.Measure, images: TrainingData, device: torch.device, halted: IsHalted = never
 ) -> MicroBatchesMeasured:
     """Measure the micro-batch sizes of an order, within the free memory of the device.
 
@@ -93,7 +94,7 @@ class Bench:
         self,
         members: Sequence[Trial],
         plan: Plan,
-        images: Images,
+        images: TrainingData,
         device: torch.device,
         limit: int,
         halted: IsHalted = never,
@@ -153,7 +154,7 @@ class Bench:
         allowed = seconds
         if self._samples is not None:
             allowed = min(seconds, max(LEAST_SECONDS, MOST_SHARE * self._samples / pace))
-        images = 2 * min(EVALUATION_BATCH_SIZE, len(self._images.test))
+        images = 2 * min(EVALUATION_BATCH_SIZE, len(self._images.train_part))
         return allowed - min(allowed / 3, images / pace * FORWARD_SHARE)
 
     def _cost(self, size: int) -> float:
@@ -163,7 +164,7 @@ class Bench:
 
     def evaluation(self) -> tuple[int, int]:
         """Return the largest evaluation batch size that fits, by halving, and its peak in bytes."""
-        size = min(EVALUATION_BATCH_SIZE, len(self._images.test))
+        size = min(EVALUATION_BATCH_SIZE, len(self._images.train_part))
         while True:
             peak = self._evaluate(size)
             if size == 1 or (peak is not None and peak <= usable(self._limit)):
@@ -292,8 +293,11 @@ class Bench:
 
         def work() -> None:
             with measured(self._device, self._held()) as peak:
-                gathered = ((images.train[part], images.train_labels[part]) for part in parts)
-                evaluate(self._stepper.stack.passes, gathered)
+                gathered = (images.samples.batch(part) for part in parts)
+                if isinstance(images, TaskDataset):
+                    evaluate_task(images.task, self._stepper.stack.members[0], gathered)
+                else:
+                    evaluate(self._stepper.stack.passes, gathered)
             peaks.append(peak.bytes)
 
         return peaks[0] if self._fits(work) else None

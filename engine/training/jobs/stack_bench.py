@@ -10,7 +10,7 @@ from batchscope.engine.planning.micro_batch import usable
 from batchscope.engine.planning.plan import for_members
 from batchscope.engine.planning.stacking import StackTiming
 from batchscope.engine.processes import orders
-from batchscope.engine.training.batches import Images, epoch_order
+from batchscope.engine.training.batches import TrainingData, epoch_order
 from batchscope.engine.training.cancellation import IsHalted, never, raise_if
 from batchscope.engine.training.jobs.micro_batch_bench import limit_of
 from batchscope.engine.training.peak_memory import measured, ran_out
@@ -23,7 +23,11 @@ HOPELESS = 2  # so many sizes in a row that gain nothing end the search
 
 
 def pace(
-    order: orders.Pace, images: Images, device: torch.device, worker: int, halted: IsHalted = never
+    order: orders.Pace,
+    images: TrainingData,
+    device: torch.device,
+    worker: int,
+    halted: IsHalted = never,
 ) -> Paced:
     """Time the stacks of an order, as far as memory and time allow.
 
@@ -63,7 +67,9 @@ class Runner:
         seconds: seconds of a step, one entry for each measurement.
     """
 
-    def __init__(self, order: orders.Pace, size: int, images: Images, device: torch.device) -> None:
+    def __init__(
+        self, order: orders.Pace, size: int, images: TrainingData, device: torch.device
+    ) -> None:
         members, self._device, self._images = order.members[:size], device, images
         self.size, self.seconds, self.peak_bytes = size, list[float](), 0
         self._stepper = Stepper(members, for_members(order.plan, members), images, device)
@@ -110,7 +116,7 @@ class StackCandidates:
     """The stacks of an order, tried from the smallest, as long as they are expected to fit."""
 
     def __init__(
-        self, order: orders.Pace, images: Images, device: torch.device, halted: IsHalted
+        self, order: orders.Pace, images: TrainingData, device: torch.device, halted: IsHalted
     ) -> None:
         self._order, self._images, self._device, self._halted = order, images, device, halted
         self._limit = usable(limit_of(order.limit_bytes, device))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from batchscope.engine.errors import MachineProblem
 from batchscope.engine.spec import Precision
+from batchscope.engine.task import Summed
 
 ALIGNMENT = 16  # elements: 64 bytes of float32
 
@@ -39,6 +40,7 @@ class FlatModel:
         dtype: torch.dtype = torch.float32,
         precision: Precision = "fp32",
         rows: tuple[Tensor, Tensor] | None = None,
+        objective: Summed | None = None,
     ) -> None:
         """Move a model to a device and its parameters into buffers.
 
@@ -48,12 +50,13 @@ class FlatModel:
             dtype: of weights and gradients.
             precision: `bf16` runs the passes under autocast.
             rows: weights and gradient to use, each (P,); without them new buffers are made.
+            objective: the loss of a task, a sum and a weight; None for cross-entropy of images.
         """
         if precision == "bf16" and not has_bf16(device):
             raise MachineProblem(f"{device} does not support bf16: choose train.precision = 'fp32'")
-        self._bf16 = precision == "bf16"
+        self._bf16, self.objective = precision == "bf16", objective
         self.model = model.to(device=device, dtype=dtype)
-        parameters = list(self.model.parameters())
+        parameters = trained(self.model)
         if rows is None:
             length = flat_length(parameters)
             weights = nn.Parameter(torch.zeros(length, device=device, dtype=dtype))
@@ -67,6 +70,10 @@ class FlatModel:
             parameter.data = flat[window].view_as(parameter)
             parameter.grad = self.gradient[window].view_as(parameter)
 
+    def trained(self) -> list[nn.Parameter]:
+        """Return the parameters that are trained: views into `weights`."""
+        return trained(self.model)
+
     @property
     def exact(self) -> bool:
         """Whether everything is computed in the precision of the weights."""
@@ -74,7 +81,7 @@ class FlatModel:
 
     def logits(self, images: Tensor) -> Tensor:
         """Compute the output (B, classes) in the precision; return it in float32 or wider."""
-        with self._cast(images.device.type):
+        with self.cast(images.device.type):
             logits: Tensor = self.model(images)
         return logits.float() if self._bf16 else logits
 
@@ -87,8 +94,14 @@ class FlatModel:
         """Return a copy of the weights, shape (P,)."""
         return self.weights.detach().clone()
 
-    def _cast(self, kind: str) -> AbstractContextManager[object]:
+    def cast(self, kind: str) -> AbstractContextManager[object]:
+        """Return the context in which the passes run on a kind of device."""
         return torch.autocast(kind, torch.bfloat16) if self._bf16 else nullcontext()
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that require a gradient, each once; frozen ones stay outside."""
+    return [each for each in model.parameters() if each.requires_grad]
 
 
 def windows(parameters: Iterable[Tensor]) -> Iterator[slice]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from batchscope.engine.training.model.flat_model import windows
+from batchscope.engine.training.model.flat_model import trained, windows
 
 KINDS = (
     (nn.Linear, "linear"),
@@ -35,7 +35,7 @@ def layer_windows(model: nn.Module) -> list[LayerWindow]:
 
     A parameter that several modules share belongs to the first of them.
     """
-    where = dict(zip(model.parameters(), windows(model.parameters()), strict=True))
+    where = dict(zip(trained(model), windows(trained(model)), strict=True))
     layers, numbers = list[LayerWindow](), Counter[str]()
     for module in model.modules():
         own = [each for each in module.parameters(recurse=False) if each in where]

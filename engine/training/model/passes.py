@@ -8,14 +8,16 @@ replicate after the other.
 import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from batchscope.engine.training.model.flat_model import FlatModel, windows
+from batchscope.engine.training.batches import Labeled
+from batchscope.engine.training.model.flat_model import FlatModel, trained, windows
 from batchscope.engine.training.model.layer import Layer, Window
+from batchscope.engine.training.model.task_pass import TaskPass
 from batchscope.engine.training.model.layers import Flatten, Linear, ReLU, layers_of
 
 Heard = Callable[[int], None]
@@ -34,26 +36,21 @@ class Pass(Protocol):
 
     few: int
 
-    def accumulate(
-        self, images: Tensor, labels: Tensor, batch: Tensor, cut: int, mean: bool, heard: Heard
-    ) -> None:
+    def accumulate(self, samples: Any, batch: Tensor, cut: int, mean: bool, heard: Heard) -> None:
         """Compute the gradient (R, P) of the loss of a batch, accumulated over micro-batches.
 
         The loss is the cross-entropy summed over the samples, divided by B if `mean`. Micro-batches
         add up their sums, so each sample has the same weight, also in a smaller last micro-batch.
 
         Args:
-            images: all images, (N, C, H, W).
-            labels: their labels, (N,).
-            batch: indices of the samples of each replicate, (R, B).
+            samples: all samples, `Samples`; of images `Labeled`.
+            batch: numbers of the samples of each replicate, (R, B).
             cut: the micro-batch size.
             mean: whether the loss is the mean over the batch, not the sum.
             heard: called after each micro-batch with its number of samples.
         """
 
-    def descend(
-        self, images: Tensor, labels: Tensor, batch: Tensor, mean: bool, lr: float
-    ) -> Tensor:
+    def descend(self, samples: Any, batch: Tensor, mean: bool, lr: float) -> Tensor:
         """Take a step of plain gradient descent on a batch (R, B); return the gradient norms (R,).
 
         The gradients are not stored: for few samples, writing and reading them would be most of the
@@ -79,9 +76,10 @@ class Explicit:
         self.few = _few_samples(self._layers, gradient)
 
     def accumulate(
-        self, images: Tensor, labels: Tensor, batch: Tensor, cut: int, mean: bool, heard: Heard
+        self, samples: Labeled, batch: Tensor, cut: int, mean: bool, heard: Heard
     ) -> None:
         """Compute the gradient (R, P) of a batch; see `Pass.accumulate`."""
+        images, labels = samples
         size = batch.shape[1]
         scale = 1.0 / size if mean else 1.0
         with torch.no_grad():
@@ -98,10 +96,9 @@ class Explicit:
                 heard(micro_batch.shape[1])
 
     @torch.no_grad()
-    def descend(
-        self, images: Tensor, labels: Tensor, batch: Tensor, mean: bool, lr: float
-    ) -> Tensor:
+    def descend(self, samples: Labeled, batch: Tensor, mean: bool, lr: float) -> Tensor:
         """Take a step of plain gradient descent; see `Pass.descend`."""
+        images, labels = samples
         x = self._gathered(images, batch)
         for layer in self._layers:
             x = layer.forward(x, True)
@@ -146,9 +143,10 @@ class Automatic:
         self._members = members
 
     def accumulate(
-        self, images: Tensor, labels: Tensor, batch: Tensor, cut: int, mean: bool, heard: Heard
+        self, samples: Labeled, batch: Tensor, cut: int, mean: bool, heard: Heard
     ) -> None:
         """Compute the gradient (R, P) of a batch; see `Pass.accumulate`."""
+        images, labels = samples
         size = batch.shape[1]
         for flat in self._members:
             flat.gradient.zero_()
@@ -164,11 +162,9 @@ class Automatic:
 
     few = 0
 
-    def descend(
-        self, images: Tensor, labels: Tensor, batch: Tensor, mean: bool, lr: float
-    ) -> Tensor:
+    def descend(self, samples: Labeled, batch: Tensor, mean: bool, lr: float) -> Tensor:
         """Take a step of plain gradient descent with stored gradients; see `Pass.descend`."""
-        self.accumulate(images, labels, batch, batch.shape[1], mean, unheard)
+        self.accumulate(samples, batch, batch.shape[1], mean, unheard)
         norms = torch.stack([flat.norm() for flat in self._members])
         for flat in self._members:
             flat.weights.detach().add_(flat.gradient, alpha=-lr)
@@ -217,7 +213,9 @@ def pass_of(
         channels_last: whether to compute in the channels-last layout.
     """
     model = members[0].model
-    at = iter(zip(model.parameters(), windows(model.parameters()), strict=True))
+    if members[0].objective is not None:
+        return TaskPass(members[0])
+    at = iter(zip(trained(model), windows(trained(model)), strict=True))
 
     def parameters() -> Window:
         parameter, window = next(at)

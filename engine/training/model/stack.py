@@ -12,8 +12,9 @@ from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import Trial
 from batchscope.engine.training.model.build import build_model
-from batchscope.engine.training.model.flat_model import FlatModel, flat_length
+from batchscope.engine.training.model.flat_model import FlatModel, flat_length, trained
 from batchscope.engine.training.model.passes import pass_of
+from batchscope.engine.training.tasks.task_dataset import TaskDataset
 
 
 class Stack:
@@ -30,19 +31,28 @@ class Stack:
         MachineProblem: the device does not support the precision.
     """
 
-    def __init__(self, members: Sequence[Trial], plan: Plan, device: torch.device) -> None:
+    def __init__(
+        self,
+        members: Sequence[Trial],
+        plan: Plan,
+        device: torch.device,
+        task: TaskDataset | None = None,
+    ) -> None:
         settings = members[0].settings
-        dataset = DATASETS[settings.data.name]
-        models = [build_model(settings.model, dataset, trial.seed) for trial in members]
-        shape = len(models), flat_length(list(models[0].parameters()))
+        if task is not None:
+            models, objective = [task.network()], task.task.loss
+        else:
+            dataset, objective = DATASETS[settings.data.name], None
+            models = [build_model(settings.model, dataset, trial.seed) for trial in members]
+        shape = len(models), flat_length(trained(models[0]))
         self.weights = nn.Parameter(torch.zeros(shape, device=device))
         self.weights.grad = self.gradient = torch.zeros(shape, device=device)
         rows = zip(self.weights.detach(), self.gradient, strict=True)
         self.members = [
-            FlatModel(model, device, precision=plan.precision, rows=row)
+            FlatModel(model, device, precision=plan.precision, rows=row, objective=objective)
             for model, row in zip(models, rows, strict=True)
         ]
-        self.buffers = _shared_buffers(models)
+        self.buffers = own_buffers(models[0]) if task is not None else _shared_buffers(models)
         self.passes = pass_of(
             self.members,
             self.weights.detach(),
@@ -54,6 +64,11 @@ class Stack:
     def copy_weights(self) -> Tensor:
         """Return a copy of the weights, shape (R, P)."""
         return self.weights.detach().clone()
+
+
+def own_buffers(model: nn.Module) -> list[Tensor]:
+    """Return the buffers of one model as rows (1, ...) that share their memory."""
+    return [buffer.unsqueeze(0) for buffer in model.buffers()]
 
 
 def _shared_buffers(models: Sequence[nn.Module]) -> list[Tensor]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from batchscope.engine.errors import nearest, printable, shown
 from batchscope.engine.task import Task, TaskProblem
@@ -18,6 +19,7 @@ from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.tasks.reference import TaskReference
 
 Done = TypeVar("Done")
+WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "DataParallel")
 
 
 def load_function(task: TaskReference, code: CodeDigests) -> Callable[..., Any]:
@@ -61,6 +63,24 @@ def made(
             f"got {shown(task)}"
         )
     return task
+
+
+def refuse_model(model: nn.Module) -> None:
+    """Raise `TaskProblem` for a model that cannot be trained here; the message says what to do."""
+    kind = type(model).__name__
+    if kind in WRAPPERS:
+        raise TaskProblem(f"Task(model=…): {kind}: give the module inside of it (.module)")
+    trained = [each for each in model.parameters() if each.requires_grad]
+    if not trained:
+        raise TaskProblem("Task(model=…): no parameter requires a gradient")
+    kinds = {each.dtype for each in trained} - {torch.float32}
+    if any(each.is_complex for each in kinds):
+        raise TaskProblem("Task(model=…): complex parameters; use pairs of real ones instead")
+    if kinds:
+        raise TaskProblem(
+            f"Task(model=…): parameters of {next(iter(kinds))}; use float32, and "
+            'train.precision = "bf16" for faster passes'
+        )
 
 
 def seed_everything(seed: int) -> None:

@@ -9,9 +9,13 @@ from torch import Tensor
 
 from batchscope.engine.errors import shown
 from batchscope.engine.task import Batch, Data, TaskProblem
-from batchscope.engine.training.tasks.batch_structure import mapped, tensors
+from batchscope.engine.training.tasks.batch_structure import mapped, tensors, to_device
 
 Collate = Callable[[Sequence[Any]], Batch]
+
+
+def _ignore(number: int) -> None:
+    """Do nothing before a sample is read."""
 
 
 class TaskData:
@@ -39,11 +43,28 @@ class TaskData:
         if not self.size:
             raise TaskProblem(f"Task({name}=…): there are no samples in it")
 
-    def batch(self, numbers: Tensor) -> Batch:
-        """Return the samples of these numbers as one batch, shape of `numbers`: (B,)."""
+    def batch(self, numbers: Tensor, before: Callable[[int], None] = _ignore) -> Batch:
+        """Return the samples of these numbers, shape (B,), as one batch.
+
+        Args:
+            numbers: numbers of samples, on the device of the data.
+            before: called with the number of each sample that a data set is asked for.
+        """
         if self.in_memory:
             return mapped(self._data, lambda tensor: tensor.index_select(0, numbers))
-        return self._collate([self._data[number] for number in numbers.tolist()])
+        samples = []
+        for number in numbers.tolist():
+            before(number)
+            samples.append(self._data[number])
+        return self._collate(samples)
+
+    def moved(self, device: torch.device) -> "TaskData":
+        """Return the same data with its tensors on a device."""
+        return TaskData(self.name, to_device(self._data, device), self._collate)
+
+    def held(self) -> list[Tensor]:
+        """Return the tensors that are in memory."""
+        return list(tensors(self._data)) if self.in_memory else []
 
 
 def default_collate(samples: Sequence[Any]) -> Batch:

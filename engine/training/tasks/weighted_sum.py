@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from batchscope.engine.errors import shown
 from batchscope.engine.task import Batch, Summed, TaskProblem
 
+Weight = float | Tensor
+"""A weight: a number, or a 0-d float64 tensor, which may be on a GPU."""
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -28,7 +30,7 @@ class WeightedSum(NamedTuple):
         return float(self.total / self.weight)
 
 
-def summed(name: str, of: Summed, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+def summed(name: str, of: Summed, model: nn.Module, batch: Batch) -> tuple[Tensor, Weight]:
     """Call a loss or a metric and check what it returns.
 
     Args:
@@ -38,7 +40,7 @@ def summed(name: str, of: Summed, model: nn.Module, batch: Batch) -> tuple[Tenso
         batch: its second argument.
 
     Returns:
-        The sum with its graph, and the weight without one; both are 0-d tensors.
+        The sum with its graph, a 0-d tensor, and the weight without one.
 
     Raises:
         TaskProblem: it returned something else than a sum and a weight.
@@ -61,9 +63,7 @@ def summed(name: str, of: Summed, model: nn.Module, batch: Batch) -> tuple[Tenso
             f"{name}: the sum is {total.dtype}, in which a sum over a batch loses digits; write "
             ".float() before the sum"
         )
-    if isinstance(weight, Tensor):
-        return total, weight.detach().to(torch.float64)
-    return total, torch.tensor(float(weight), dtype=torch.float64, device=total.device)
+    return total, weight.detach().double() if isinstance(weight, Tensor) else float(weight)
 
 
 def accumulate(
@@ -96,7 +96,7 @@ def accumulate(
                 "loss: the sum does not depend on the weights of the model (it has no gradient)"
             )
         total.backward()  # type: ignore[no-untyped-call]
-        parts.append(WeightedSum(total.detach().double(), weight.to(total.device)))
+        parts.append(WeightedSum(total.detach().double(), as_tensor(weight, total)))
         if heard:
             heard(parts[-1])
     totals, weights = zip(*parts, strict=True)
@@ -113,5 +113,10 @@ def evaluated(name: str, of: Summed, model: nn.Module, batches: Iterable[Batch])
         parts = [summed(name, of, model, batch) for batch in batches]
     return WeightedSum(
         torch.stack([total.double() for total, _ in parts]).sum(),
-        torch.stack([weight.to(total.device) for total, weight in parts]).sum(),
+        torch.stack([as_tensor(weight, total) for total, weight in parts]).sum(),
     )
+
+
+def as_tensor(weight: Weight, beside: Tensor) -> Tensor:
+    """Return a weight as a 0-d float64 tensor on the device of another tensor."""
+    return torch.as_tensor(weight, dtype=torch.float64, device=beside.device)

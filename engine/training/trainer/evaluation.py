@@ -1,5 +1,6 @@
 """Computes loss and accuracy of all replicates at fixed weights, in batches that fit in memory."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
@@ -8,17 +9,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from batchscope.engine.training.batches import Images, Part
+from batchscope.engine.task import Batch, Task
+from batchscope.engine.training.batches import Part, TrainingData
+from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.passes import Pass
 from batchscope.engine.training.peak_memory import measured, ran_out
+from batchscope.engine.training.tasks.task_dataset import TaskDataset
+from batchscope.engine.training.tasks.weighted_sum import as_tensor, summed
 from batchscope.engine.training.trainer.train_step import Stepper
+
+ACCURACY = "accuracy"
+"""The metric of a task that takes the place of the accuracy on images."""
 
 
 class Evaluation(NamedTuple):
-    """Mean cross-entropy per sample in nats, and the fraction classified correctly."""
+    """Mean loss, the fraction classified correctly (None without one), and other metrics.
+
+    The loss of images is the mean cross-entropy per sample in nats.
+    """
 
     loss: float
-    accuracy: float
+    accuracy: float | None
+    metrics: tuple[float, ...] = ()
 
 
 @torch.no_grad()
@@ -58,6 +70,34 @@ def evaluate(
     return [Evaluation(loss / count, right / count) for loss, right in totals.tolist()]
 
 
+@torch.no_grad()
+def evaluate_task(task: Task, flat: FlatModel, batches: Iterable[Batch]) -> Evaluation:
+    """Evaluate the model of a task; sums and weights are added in float64.
+
+    Without batches all figures are NaN. It waits for the device once, at the end.
+    """
+    functions = {"loss": task.loss, **task.metrics}
+    sums = dict.fromkeys(functions, 0.0)
+    weights = dict.fromkeys(functions, 0.0)
+    flat.model.eval()
+    try:
+        for batch in batches:
+            for name, of in functions.items():
+                with flat.cast(flat.gradient.device.type):
+                    total, weight = summed(name, of, flat.model, batch)
+                sums[name] = sums[name] + total.double()
+                weights[name] = weights[name] + as_tensor(weight, total)
+    finally:
+        flat.model.train()
+    means = {name: _ratio(float(sums[name]), float(weights[name])) for name in functions}
+    loss, accuracy = means.pop("loss"), means.pop(ACCURACY, None)
+    return Evaluation(loss, accuracy, tuple(means.values()))
+
+
+def _ratio(total: float, weight: float) -> float:
+    return total / weight if weight > 0.0 else math.nan
+
+
 Cut = Callable[[int], None]
 
 
@@ -77,7 +117,7 @@ class Evaluator:
             tensor (R, B) for each batch.
     """
 
-    def __init__(self, stepper: Stepper, images: Images, batch_size: int, cut: Cut) -> None:
+    def __init__(self, stepper: Stepper, images: TrainingData, batch_size: int, cut: Cut) -> None:
         self._stepper, self._images, self._cut = stepper, images, cut
         self.batch_size, self.peak_bytes = batch_size, 0
         self.missed: list[Tensor] = []
@@ -101,6 +141,8 @@ class Evaluator:
 
     def _figures(self, part: Part) -> list[Evaluation]:
         passes, batches = self._stepper.stack.passes, self._images.batches(part, self.batch_size)
+        if isinstance(self._images, TaskDataset):
+            return [evaluate_task(self._images.task, self._stepper.stack.members[0], batches)]
         if part != "test":
             return evaluate(passes, batches)
         self.missed = []

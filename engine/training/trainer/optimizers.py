@@ -1,5 +1,6 @@
 """Builds the optimizer of a stack; all work elementwise, so one buffer holds all replicates."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -7,6 +8,8 @@ from torch import nn, optim
 
 from batchscope.engine.schedule.lr_scaling import Rates
 from batchscope.engine.spec import Train
+from batchscope.engine.task import Task
+from batchscope.engine.training.model.flat_model import FlatModel
 
 
 class Optimizer(Protocol):
@@ -62,23 +65,40 @@ class PlainSGD:
         self.param_groups[0]["lr"] = state_dict["lr"]
 
 
-def build_optimizer(weights: nn.Parameter, train: Train, rates: Rates) -> Optimizer:
+def task_optimizer(task: Task, flat: FlatModel, train: Train, rates: Rates) -> Optimizer:
+    """Return the optimizer of a task: its own, or the one that the preset names.
+
+    It holds every parameter by itself, so that one without a gradient in a step is not updated, as
+    in torch.
+    """
+    groups: list[Any] = flat.trained()
+    if task.parameters is not None:
+        groups = [dict(group) for group in task.parameters(flat.model)]
+    if task.optimizer is not None:
+        made: Optimizer = task.optimizer(groups, rates.lr)
+        return made
+    return build_optimizer(groups, train, rates)
+
+
+def build_optimizer(weights: Sequence[Any], train: Train, rates: Rates) -> Optimizer:
     """Return the optimizer that a preset names.
 
     It is fused where torch offers that: one pass over the buffers instead of up to ten.
 
     Args:
-        weights: parameter (R, P) with its gradient in `grad`.
+        weights: parameter (R, P) with its gradient in `grad`, or parameters, or groups of them.
         train: the `[train]` table; `momentum` is used by momentum and nesterov only.
         rates: learning rate, betas and epsilon after scaling with the batch size.
     """
     decay, lr = train.weight_decay, rates.lr
     match train.optimizer:
+        case "sgd" if len(weights) == 1 and isinstance(weights[0], nn.Parameter):
+            return PlainSGD(weights[0], lr, decay)
         case "sgd":
-            return PlainSGD(weights, lr, decay)
+            return optim.SGD(weights, lr=lr, weight_decay=decay, fused=True)
         case "momentum" | "nesterov":
             return optim.SGD(
-                [weights],
+                weights,
                 lr=lr,
                 momentum=train.momentum,
                 weight_decay=decay,
@@ -87,7 +107,7 @@ def build_optimizer(weights: nn.Parameter, train: Train, rates: Rates) -> Optimi
             )
         case "adam":
             return optim.Adam(
-                [weights],
+                weights,
                 lr=lr,
                 betas=rates.betas,
                 eps=rates.epsilon,
@@ -96,7 +116,7 @@ def build_optimizer(weights: nn.Parameter, train: Train, rates: Rates) -> Optimi
             )
         case "adamw":
             return optim.AdamW(
-                [weights],
+                weights,
                 lr=lr,
                 betas=rates.betas,
                 eps=rates.epsilon,
@@ -104,10 +124,11 @@ def build_optimizer(weights: nn.Parameter, train: Train, rates: Rates) -> Optimi
                 fused=True,
             )
         case "adagrad":
-            fused = weights.device.type == "cpu" or None  # torch has no fused Adagrad for GPUs
-            return optim.Adagrad([weights], lr=lr, weight_decay=decay, fused=fused)
+            first = weights[0]["params"][0] if isinstance(weights[0], dict) else weights[0]
+            fused = first.device.type == "cpu" or None  # torch has no fused Adagrad for GPUs
+            return optim.Adagrad(weights, lr=lr, weight_decay=decay, fused=fused)
         case "rmsprop":
-            return optim.RMSprop([weights], lr=lr, weight_decay=decay)
+            return optim.RMSprop(weights, lr=lr, weight_decay=decay)
 
 
 def load_optimizers() -> None:

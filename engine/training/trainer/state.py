@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from batchscope.engine.spec import Trial
-from batchscope.engine.training.batches import Images
+from batchscope.engine.training.batches import TrainingData
 from batchscope.engine.training.instruments.probe_moments import Moments
 from batchscope.engine.training.instruments.prober import Prober
 from batchscope.engine.training.instruments.sharpness import SharpnessMeter
@@ -40,7 +40,7 @@ class TrainingState:
     moments: Moments
     active: list[Replicate]
 
-    def __init__(self, job: TrainingJob, images: Images) -> None:
+    def __init__(self, job: TrainingJob, images: TrainingData) -> None:
         self.job, self.images = job, images
         self.settings = job.members[0].settings
         self.train_settings = self.settings.train

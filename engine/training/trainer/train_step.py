@@ -13,7 +13,7 @@ from batchscope.engine.planning.plan import Plan
 from batchscope.engine.schedule.budget import steps_per_epoch
 from batchscope.engine.schedule.course import Course, Stage
 from batchscope.engine.spec import Trial
-from batchscope.engine.training.batches import Images
+from batchscope.engine.training.batches import TrainingData
 from batchscope.engine.training.data_parallel.leader import Team
 from batchscope.engine.training.instruments.catalog import build_instruments
 from batchscope.engine.training.instruments.grad_norms import GradientNorms
@@ -33,8 +33,10 @@ from batchscope.engine.training.model.cuda_graph import Replay
 from batchscope.engine.training.model.layer_windows import layer_windows
 from batchscope.engine.training.model.passes import Explicit, Heard, unheard
 from batchscope.engine.training.model.stack import Stack
+from batchscope.engine.training.model.task_pass import TaskPass
 from batchscope.engine.training.peak_memory import ran_out
-from batchscope.engine.training.trainer.optimizers import build_optimizer
+from batchscope.engine.training.tasks.task_dataset import TaskDataset
+from batchscope.engine.training.trainer.optimizers import Optimizer, build_optimizer, task_optimizer
 
 SLICES_PER_RUN = 20
 UNMEASURED = 2
@@ -60,6 +62,7 @@ class Stepper:
         highest_lr: the highest so far; None after a checkpoint of an earlier version.
         layers: the layers of the network.
         instruments: the instruments that measure the steps.
+        empty_batches: batches of a task that had no weight, and so took no step.
         micro_batch_size: the most samples in one forward and backward pass.
         slice_steps: the most steps of a slice of gradient norms.
         per_epoch: steps of an epoch at the batch size of `[train]`.
@@ -70,19 +73,20 @@ class Stepper:
         self,
         members: Sequence[Trial],
         plan: Plan,
-        images: Images,
+        images: TrainingData,
         device: torch.device,
         team: Team | None = None,
     ) -> None:
         settings, self._images, self._team = members[0].settings, images, team
-        self.stack = Stack(members, plan, device)
+        self._task = images if isinstance(images, TaskDataset) else None
+        self.stack = Stack(members, plan, device, self._task)
         self.start_weights = self.stack.copy_weights()
         self.course = Course(settings, images.train_size)
         self.stage, self.rates = self.course.start, self.course.rates
         self.lr = self.rates.lr
         self.highest_lr: float | None = 0.0
         self._train = settings.train
-        self.optimizer = build_optimizer(self.stack.weights, self._train, self.rates)
+        self.optimizer = self._new_optimizer()
         self.per_epoch = steps_per_epoch(images.train_size, plan.batch_size, self.course.joins)
         self.total_steps = self.course.total_steps
         self.slice_steps = self._slice_steps()
@@ -111,8 +115,15 @@ class Stepper:
             self._replay = Replay(self._take, self.stack.gradient, self.stack.buffers)
         self._start_states = self.instrument_states()
         self._start_buffers = [buffer.clone() for buffer in self.stack.buffers]
+        self.empty_batches = 0
         self._counts = pieces(settings, images.train_size)
         self._together = images_together(settings.model)
+
+    def _new_optimizer(self) -> Optimizer:
+        """Return a new optimizer; that of a task updates each parameter by itself."""
+        if self._task is None:
+            return build_optimizer([self.stack.weights], self._train, self.rates)
+        return task_optimizer(self._task.task, self.stack.members[0], self._train, self.rates)
 
     def use(self, instruments: list[Instrument]) -> None:
         """Measure later steps with these instruments only."""
@@ -143,6 +154,8 @@ class Stepper:
             seconds: seconds of training before this step, if the course depends on them.
         """
         self._set_rate(number, samples, seconds)
+        if self._task is not None:
+            self._task.stream = (number,)
         count = batch.shape[1]
         step = self._describe(number, slot, count)
         if count <= min(self.micro_batch_size, self._few):
@@ -165,7 +178,7 @@ class Stepper:
         for buffer, kept in zip(self.stack.buffers, self._start_buffers, strict=True):
             buffer.copy_(kept)
         # built again, because some optimizers (Adagrad) create their state when they are built
-        self.optimizer = build_optimizer(self.stack.weights, self._train, self.rates)
+        self.optimizer = self._new_optimizer()
         self.load_instrument_states(self._start_states)
 
     def gradient(self, batch: Tensor, parts: bool = False) -> BatchParts | None:
@@ -187,6 +200,8 @@ class Stepper:
             else:
                 self._take(batch)
             return None
+        if self._task is not None:
+            return self._task_parts(batch)
         if count > self.micro_batch_size:
             sums = PartsAccumulator(self.stack.gradient, self._scale(count))
             self._accumulate(batch, self._mean, sums.add)
@@ -196,6 +211,25 @@ class Stepper:
         first = self.stack.gradient.clone()
         self._accumulate(batch, self._mean)
         return two_parts(first, self.stack.gradient, size, count, self._scale(count))
+
+    def _task_parts(self, batch: Tensor) -> BatchParts:
+        """Compute the gradient of a batch (1, B) of a task, and measure its parts.
+
+        While it accumulates, the buffer holds a sum that is divided by no weight yet.
+        """
+        passes, cut, count = self.stack.passes, self.micro_batch_size, batch.shape[1]
+        assert isinstance(passes, TaskPass)
+        if count > cut:
+            sums = PartsAccumulator(self.stack.gradient, 1.0)
+            self._accumulate(batch, self._mean, lambda size: sums.add(size, passes.part_weight))
+            return sums.parts()
+        first, rest = torch.split(batch, [first_part(count), count - first_part(count)], 1)
+        squares = torch.zeros(1, dtype=torch.float64, device=batch.device)
+        for part in (first, rest):
+            self._accumulate(part, True)
+            squares += part.shape[1] * torch.linalg.vector_norm(self.stack.gradient).double() ** 2
+        self._accumulate(batch, self._mean)
+        return BatchParts(squares, 2)
 
     def _divide(self, team: Team, batch: Tensor, parts: bool) -> BatchParts | None:
         """Compute the gradient of a batch (1, B) that is divided among the workers.
@@ -224,8 +258,7 @@ class Stepper:
             self._measure_gradient(batch, step)
         for measure in self._before_step:
             measure(step)
-        images, labels = self._images.train, self._images.train_labels
-        step.norms = self.stack.passes.descend(images, labels, batch, self._mean, self.lr)
+        step.norms = self.stack.passes.descend(self._images.samples, batch, self._mean, self.lr)
         for measure in self._after_step:
             measure(step)
 
@@ -247,8 +280,8 @@ class Stepper:
         self._accumulate(batch, self._mean)
 
     def _accumulate(self, batch: Tensor, mean: bool, heard: Heard = unheard) -> None:
-        images, labels = self._images.train, self._images.train_labels
-        self.stack.passes.accumulate(images, labels, batch, self.micro_batch_size, mean, heard)
+        samples, cut = self._images.samples, self.micro_batch_size
+        self.stack.passes.accumulate(samples, batch, cut, mean, heard)
 
     def _scale(self, count: int) -> float:
         """Return the factor that turns a sum over `count` samples into the loss's reduction."""
@@ -256,11 +289,21 @@ class Stepper:
 
     def update(self, step: Step) -> None:
         """Update the weights with the gradients, and call all instruments."""
+        if self._task is not None and not self._has_weight():
+            return
         for measure in self._before_step:
             measure(step)
         self.optimizer.step()
         for measure in self._after_step:
             measure(step)
+
+    def _has_weight(self) -> bool:
+        """Return whether the batch of a task has a weight; without one it takes no step."""
+        passes = self.stack.passes
+        assert isinstance(passes, TaskPass)
+        weighs = passes.weighs()
+        self.empty_batches += not weighs
+        return weighs
 
     def unmeasured(self, samples: int) -> Step:
         """Return a `Step` of `samples` samples that no sampling instrument measures."""

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from batchscope.engine.journal.events import AnyEvent, TrialStatus
 from batchscope.engine.schedule.target import has_target, is_check, is_met, target_text
-from batchscope.engine.training.batches import Images, Part, epoch_order, in_batches
+from batchscope.engine.training.batches import Part, TrainingData, epoch_order, in_batches
 from batchscope.engine.training.cancellation import Dropped, Halted, PauseGate, raise_if
 from batchscope.engine.training.trainer import event_builders
 from batchscope.engine.training.trainer.checkpointing import CheckpointWriter
 from batchscope.engine.training.trainer.evaluation import Evaluation
 from batchscope.engine.training.trainer.instrument_runner import FinalMeasurements, InstrumentRunner
+from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.replicate import Replicate
 from batchscope.engine.training.trainer.reporter import Reporter
@@ -49,7 +50,7 @@ class Trainer:
     def __init__(
         self,
         job: TrainingJob,
-        images: Images,
+        images: TrainingData,
         state: Callable[[AnyEvent], None],
         halted: Callable[[], bool],
         pause: PauseGate | None = None,
@@ -115,6 +116,8 @@ class Trainer:
         training = self.training
         replacement = training.train_settings.sampling == "with-replacement"
         size, epoch = training.images.train_size, training.at.epoch
+        if isinstance(training.images, TaskDataset):
+            training.images.samples.epoch = epoch
         orders = [epoch_order(size, one.seed, epoch, replacement) for one in training.job.members]
         return training.images.of_training(torch.stack(orders).to(training.device))
 
@@ -339,12 +342,13 @@ class Trainer:
         member.pending.append(record)
         member.history.records.append(record)
         compared = held or test
-        if not all(math.isfinite(each.loss) for each in (train, test, compared)):
+        figures = [train, compared] if self.training.images.test_size else [held or train]
+        if not all(math.isfinite(each.loss) for each in (train, *figures)):
             reason = f"the loss was not finite after epoch {self.training.at.epoch}"
             self._end(member, "diverged", reason)
             return
         met = self._meets_target(compared)
-        if self.training.at.over or met:
+        if (self.training.at.over or met) and self.training.evaluator.missed:
             member.history.predicted = event_builders.predicted(self.training, member)
         if met:
             self._complete(member, target_text(self.training.train_settings, held is not None))

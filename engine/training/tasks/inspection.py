@@ -1,0 +1,190 @@
+"""Runs a task's function once, in a process of its own, and tells what the conductor must know.
+
+    python -P -m batchscope.engine.training.tasks.inspection FOLDER TASK
+
+TASK is a `TaskTable` as JSON. The answer on stdout is one line of JSON: `prepared` or `error`.
+Conductor and viewer never import a person's code; they read this line.
+"""
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import nn
+
+from batchscope.engine.data.prepared import Prepared
+from batchscope.engine.errors import Problem, printable
+from batchscope.engine.spec import TaskFacts, TaskTable
+from batchscope.engine.task import Task, TaskProblem
+from batchscope.engine.tasks.code_digests import CodeDigests
+from batchscope.engine.tasks.reference import check_arguments, find_task
+from batchscope.engine.training.model.flat_model import trained
+from batchscope.engine.training.tasks.batch_structure import tensors
+from batchscope.engine.training.tasks.loading import (
+    guarded,
+    load_function,
+    made,
+    refuse_model,
+    seed_everything,
+)
+from batchscope.engine.training.tasks.task_data import TaskData
+from batchscope.engine.training.tasks.weighted_sum import accumulate, evaluated
+
+TIMED = 8
+"""Samples of the batch that is timed."""
+LOOKED_AT = 2_000
+LOOK_SECONDS = 10.0
+LONGEST = 256
+"""How many of the longest samples are named."""
+
+
+class TaskHost:
+    """A task's function, imported once in this process.
+
+    Args:
+        table: the `[task]` table.
+        folder: the folder that its module is imported from.
+
+    Raises:
+        Problem: it cannot be imported.
+    """
+
+    def __init__(self, table: TaskTable, folder: Path) -> None:
+        self.table, self.name, self.code = table, table.name, CodeDigests(folder)
+        reference = find_task(table.use, self.code.folder)
+        check_arguments(reference, [name for name, _ in table.arguments])
+        os.chdir(self.code.folder)
+        self.code.install()
+        self._function = load_function(reference, self.code)
+
+    def made(self, seed: int) -> Task:
+        """Return the task for a seed.
+
+        Raises:
+            TaskProblem: the function fails, or its model cannot be trained here.
+        """
+        task = made(self._function, seed, dict(self.table.arguments), self.code)
+        refuse_model(task.model)
+        return task
+
+    def check_code(self, known: Mapping[str, str]) -> None:
+        """Raise `TaskProblem` if a module differs from the one that was recorded."""
+        changed = [
+            name for name, digest in self.code.digests.items() if known.get(name, digest) != digest
+        ]
+        if changed:
+            raise TaskProblem(
+                f"the code of the task has changed since this sweep began ({', '.join(changed[:3])})"
+                "; start a new sweep"
+            )
+
+
+def inspect(host: TaskHost) -> TaskFacts:
+    """Make a task, run it on a few samples, and return what has shown.
+
+    Raises:
+        TaskProblem: it cannot be trained.
+    """
+    task = host.made(0)
+    parts = {
+        name: TaskData(name, getattr(task, name), task.collate)
+        for name in ("train", "validation", "test")
+        if getattr(task, name) is not None
+    }
+    train = parts["train"]
+    seconds = guarded(lambda: _sample_seconds(task, train), host.code, "running the loss")
+    return TaskFacts(
+        train=train.size,
+        validation=parts["validation"].size if "validation" in parts else 0,
+        test=parts["test"].size if "test" in parts else 0,
+        weights=sum(each.numel() for each in trained(task.model)),
+        metrics=tuple((name, task.better.get(name, "higher")) for name in task.metrics),
+        batch_norm=any(
+            isinstance(each, nn.modules.batchnorm._BatchNorm) for each in task.model.modules()
+        ),
+        random=guarded(lambda: _is_random(task, train), host.code, "running the loss"),
+        sample_seconds=seconds,
+        longest=guarded(lambda: _longest(train), host.code, "reading the samples"),
+        digests=tuple(sorted(host.code.digests.items())),
+    )
+
+
+def _sample_seconds(task: Task, train: TaskData) -> float:
+    """Return the seconds of a sample's forward and backward pass, on this processor."""
+    batch = train.batch(torch.arange(min(TIMED, train.size)))
+    accumulate(task.loss, task.model, [batch])
+    began = time.perf_counter()
+    accumulate(task.loss, task.model, [batch])
+    return (time.perf_counter() - began) / min(TIMED, train.size)
+
+
+def _is_random(task: Task, train: TaskData) -> bool:
+    """Return whether the loss of a batch differs with the state of the generators."""
+    batch, found = train.batch(torch.arange(min(TIMED, train.size))), []
+    for seed in (1, 2):
+        seed_everything(seed)
+        found.append(float(evaluated("loss", task.loss, task.model, [batch]).total))
+    return found[0] != found[1]
+
+
+def _longest(train: TaskData) -> tuple[int, ...]:
+    """Return the numbers of the longest samples, longest first; none if all are as long."""
+    if train.in_memory:
+        return ()
+    began, sizes = time.monotonic(), list[int]()
+    for number in range(min(LOOKED_AT, train.size)):
+        sample = train.batch(torch.tensor([number]))
+        sizes.append(sum(each.numel() for each in tensors(sample)))
+        if time.monotonic() - began > LOOK_SECONDS:
+            break
+    if min(sizes) == max(sizes):
+        return ()
+    order = sorted(range(len(sizes)), key=lambda number: -sizes[number])
+    return tuple(order[:LONGEST])
+
+
+def digest_of(table: TaskTable, facts: TaskFacts) -> str:
+    """Return a SHA-256 of a task's code and arguments."""
+    of = (table.use, table.arguments, facts.digests)
+    return hashlib.sha256(msgspec.json.encode(of)).hexdigest()
+
+
+def main() -> int:
+    """Inspect the task that the arguments name; write one line of JSON on stdout.
+
+    Returns:
+        The exit code: 0 inspected, 2 the task cannot be used.
+    """
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    folder, encoded = sys.argv[1:]
+    answer: dict[str, Any]
+    try:
+        table = msgspec.json.decode(encoded, type=TaskTable)
+        facts = inspect(TaskHost(table, Path(folder)))
+        prepared = Prepared(
+            name=table.name,
+            folder=folder,
+            train=facts.train,
+            test=facts.test,
+            shape=(0, 0, 0),
+            classes=0,
+            digest=digest_of(table, facts),
+            task=facts,
+        )
+        answer, code = {"prepared": prepared}, 0
+    except Problem as problem:
+        answer, code = {"error": printable(problem)}, 2
+    os.write(answers, msgspec.json.encode(answer) + b"\n")
+    sys.stderr.flush()
+    os._exit(code)  # threads of theirs do not keep the process
+
+
+if __name__ == "__main__":
+    sys.exit(main())
