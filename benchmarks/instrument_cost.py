@@ -29,7 +29,7 @@ LONGEST_SECONDS = 4.0
 
 def stepper_of(data: str, model: str, size: int, micro: int, images: Images) -> Stepper:
     settings = Settings(
-        data=Data(name=data),  # type: ignore[arg-type]
+        data=Data(name=data),
         model=MODELS[model],
         train=Train(batch_size=size, lr=1e-6, epochs=1),
         memory=Memory(micro_batch_size=micro),

@@ -57,7 +57,7 @@ Row = dict[str, Any]
 
 def trial_of(data: str, model: Model, batch_size: int) -> Trial:
     train = Train(batch_size=batch_size, lr=0.01, epochs=EPOCHS, optimizer="momentum")
-    settings = Settings(data=Data(name=data), model=model, train=train)  # type: ignore[arg-type]
+    settings = Settings(data=Data(name=data), model=model, train=train)
     return Trial(id="bench", configuration="bench", seed=0, settings=settings)
 
 

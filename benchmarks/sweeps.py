@@ -108,7 +108,7 @@ def sweep(path: Path, lab: Lab) -> Run:
     figures = dict[str, Figures]()
     for trial in load_state(folder).trials.values():
         if trial.status == "finished" and trial.last and trial.last.test_loss is not None:
-            figures[trial.id] = (trial.last.test_loss, trial.last.test_accuracy)
+            figures[trial.id] = (trial.last.test_loss, trial.last.test_accuracy or 0.0)
     return Run(last - first, whole, figures)
 
 

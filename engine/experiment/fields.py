@@ -16,13 +16,13 @@ YIELDING = ("sharpness",)
 """Tables whose keys must be written dotted if another table has a key of the same name."""
 NAMES = {Data: tuple(DATASETS), Model: tuple(FAMILIES)}
 """The tables whose `name` is one of a list."""
-RECORDED = {TaskTable: ("facts",)}
+RECORDED: dict[type[msgspec.Struct], tuple[str, ...]] = {TaskTable: ("facts",)}
 """Fields of tables that are recorded, never written by a person."""
 _LITERAL: Any = Literal
 
 
 def field_types(table: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the keys of a table with their annotated types; names are of known networks or data."""
+    """Return the keys of a table with their annotated types; names are known ones."""
     types = {field.encode_name: field.type for field in msgspec.structs.fields(table)}
     for name in RECORDED.get(table, ()):
         del types[name]

@@ -1,11 +1,11 @@
-"""Puts a preset's `[task]` in the place of `[data]` and `[model]`, and refuses what it cannot have."""
+"""Puts a preset's `[task]` in the place of `[data]` and `[model]`, and refuses what cannot be."""
 
 from pathlib import Path
 from typing import Any
 
 from batchscope.engine.errors import UsageProblem
 from batchscope.engine.experiment.fields import field_types
-from batchscope.engine.networks.registry import TASK
+from batchscope.engine.networks.task import TASK
 from batchscope.engine.spec import Settings, TaskTable
 from batchscope.engine.tasks.reference import RESERVED, TaskReference, check_arguments, find_task
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.journal.instrument_events import Competing as Competing
 from batchscope.engine.journal.instrument_events import Competition as Competition
 from batchscope.engine.journal.instrument_events import Draws as Draws
@@ -26,7 +27,6 @@ from batchscope.engine.journal.instrument_events import Predicted as Predicted
 from batchscope.engine.journal.instrument_events import Probed as Probed
 from batchscope.engine.journal.instrument_events import SharpnessMeasured as SharpnessMeasured
 from batchscope.engine.journal.instrument_events import ValueBins as ValueBins
-from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.networks.registry import FAMILIES
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import (

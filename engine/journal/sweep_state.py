@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from batchscope.engine.journal import events as ev
+from batchscope.engine.journal.headline import headline
 from batchscope.engine.journal.trial_state import TrialState as TrialState
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.planning.worker_count import Slots
@@ -448,7 +449,7 @@ class SweepState:
         trial.apart = trial.apart or (event.status == "skipped" and event.trial in self.plans)
         trial.attempt, trial.status = event.attempt, event.status
         trial.reason, trial.ended_at, trial.progress = event.reason, event.at, None
-        accuracy = f", test accuracy {trial.last.test_accuracy:.4f}" if trial.last else ""
+        accuracy = f", {headline(trial.last).text}" if trial.last else ""
         level = "error" if event.status == "failed" else "info"
         outcome = f"{event.status}{accuracy}"
         if event.reason.startswith(f"{event.status} "):  # "skipped by you"

@@ -40,7 +40,7 @@ from batchscope.engine.spec import (
     Train,
     Trial,
 )
-from batchscope.engine.training.batches import Images
+from batchscope.engine.training.batches import Images, Labeled
 from batchscope.engine.training.cancellation import PauseGate
 from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.passes import Automatic, Explicit, Heard, alone, unheard
@@ -183,7 +183,7 @@ def accumulate(
     flat: FlatModel, images: Tensor, labels: Tensor, batch: Tensor, cut: int, mean: bool
 ) -> None:
     """Compute the gradient of a batch (B,) into the buffer of a single model."""
-    alone(flat).accumulate(images, labels, batch.unsqueeze(0), cut, mean, unheard)
+    alone(flat).accumulate(Labeled(images, labels), batch.unsqueeze(0), cut, mean, unheard)
 
 
 def evaluate_alone(flat: FlatModel, batches: Iterable[tuple[Tensor, Tensor]]) -> Evaluation:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from batchscope.engine.analysis.stack_times import stacked
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.fresh_seeds import trials_to_come
+from batchscope.engine.journal.headline import headline, number
 from batchscope.engine.journal.sweep_state import LogLine, SweepState
 from batchscope.tui.headless.log_lines import Line
 
@@ -145,9 +146,11 @@ def _epoch_line(
     trial = state.trials[event.trial]
     size = stacked([trial])
     together = f" for a stack of {size}" if size > 1 else ""
+    told = headline(record)
+    beside = f", {told.part} {number(told.test)}" if told.part else ""
     text = (
-        f"{trial.id}: {span}, accuracy: train {record.train_accuracy:.4f}, "
-        f"test {record.test_accuracy:.4f}, epoch time {record.seconds:.3g} s{together}"
+        f"{trial.id}: {span}, {told.name}: train {number(told.train)}{beside}, "
+        f"epoch time {record.seconds:.3g} s{together}"
     )
     figures = {
         **of_trial(state, trial.id),

@@ -9,6 +9,7 @@ from batchscope.engine.analysis import interpolation_lines
 from batchscope.engine.analysis.time_estimate import remaining
 from batchscope.engine.errors import printable
 from batchscope.engine.journal.fresh_seeds import trials_to_come
+from batchscope.engine.journal.headline import headline
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.tui.render.block_bars import gauge
 from batchscope.tui.render.styled_text import Row, Run, cell, fit, row, spread, width_of
@@ -93,7 +94,7 @@ def job_row(job: Job, width: int) -> Row:
     for cells, text in (
         (EPOCH_CELLS, _epoch(trial)),
         (RATE_CELLS, rate(samples / seconds) if seconds > 0 else ""),
-        (ACCURACY_CELLS, f"{trial.last.test_accuracy:.4f}" if trial.last else ""),
+        (ACCURACY_CELLS, headline(trial.last).shown if trial.last else ""),
         (STEP_CELLS, f"step {steps:,}"),
     ):
         if room - cells < LABEL_LEAST:

@@ -60,7 +60,7 @@ def summary(
                 "label": state.configurations[name].label,
                 "batch_size": state.replicates(name)[0].batch_size,
                 "trials": len(state.replicates(name)),
-                "finished": len(accuracies),
+                "finished": sum(each.status == "finished" for each in state.replicates(name)),
                 "test_accuracy_mean": mean,
                 "test_accuracy_std": deviation,
                 "epoch_seconds": time.seconds if time else None,

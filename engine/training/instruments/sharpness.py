@@ -74,8 +74,8 @@ class SharpnessMeter:
         self._settings, self._seed = trial.settings.sharpness, trial.seed
         self._flat, self._images, self._check_cancelled = flat, images, check_cancelled
         self._part = images.part(self._settings.samples)
-        self._windows = list(windows(flat.model.parameters()))
-        self._lengths = [parameter.numel() for parameter in flat.model.parameters()]
+        self._windows = list(windows(flat.trained()))
+        self._lengths = [parameter.numel() for parameter in flat.trained()]
         self._threads = plan.threads
         self._cut = max(plan.micro_batch_size, plan.draw_micro_batch_size)
 

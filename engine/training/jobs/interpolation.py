@@ -113,9 +113,9 @@ class _Line:
             return LinePoint(
                 alpha,
                 finite_or_none(train.loss),
-                train.accuracy,
+                train.accuracy or 0.0,
                 finite_or_none(test.loss),
-                test.accuracy,
+                test.accuracy or 0.0,
             )
 
     def _measure(self, start: Tensor, end: Tensor, alpha: float) -> tuple[Evaluation, Evaluation]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from batchscope.engine.errors import MachineProblem
 from batchscope.engine.spec import Precision
 from batchscope.engine.task import Summed
+from batchscope.engine.training.trained_parameters import trained
 
 ALIGNMENT = 16  # elements: 64 bytes of float32
 
@@ -97,11 +98,6 @@ class FlatModel:
     def cast(self, kind: str) -> AbstractContextManager[object]:
         """Return the context in which the passes run on a kind of device."""
         return torch.autocast(kind, torch.bfloat16) if self._bf16 else nullcontext()
-
-
-def trained(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that require a gradient, each once; frozen ones stay outside."""
-    return [each for each in model.parameters() if each.requires_grad]
 
 
 def windows(parameters: Iterable[Tensor]) -> Iterator[slice]:

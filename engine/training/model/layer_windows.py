@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from torch import nn
 
-from batchscope.engine.training.model.flat_model import trained, windows
+from batchscope.engine.training.model.flat_model import windows
+from batchscope.engine.training.trained_parameters import trained
 
 KINDS = (
     (nn.Linear, "linear"),

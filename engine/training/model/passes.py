@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from batchscope.engine.training.batches import Labeled
-from batchscope.engine.training.model.flat_model import FlatModel, trained, windows
+from batchscope.engine.training.model.flat_model import FlatModel, windows
 from batchscope.engine.training.model.layer import Layer, Window
-from batchscope.engine.training.model.task_pass import TaskPass
 from batchscope.engine.training.model.layers import Flatten, Linear, ReLU, layers_of
+from batchscope.engine.training.model.task_pass import TaskPass
+from batchscope.engine.training.trained_parameters import trained
 
 Heard = Callable[[int], None]
 """Called after each micro-batch with its number of samples."""

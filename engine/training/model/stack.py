@@ -12,9 +12,10 @@ from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import Trial
 from batchscope.engine.training.model.build import build_model
-from batchscope.engine.training.model.flat_model import FlatModel, flat_length, trained
+from batchscope.engine.training.model.flat_model import FlatModel, flat_length
 from batchscope.engine.training.model.passes import pass_of
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
+from batchscope.engine.training.trained_parameters import trained
 
 
 class Stack:

@@ -28,7 +28,7 @@ class TaskPass:
         self._views = [parameter.grad for parameter in flat.trained()]
         self._reached: set[nn.Parameter] = set()
         for parameter in flat.trained():
-            parameter.register_post_accumulate_grad_hook(self._reached.add)
+            parameter.register_post_accumulate_grad_hook(self._reached.add)  # type: ignore[no-untyped-call]
         self.part_weight: Weight = 0.0
         self._weight: Weight = 0.0
 

@@ -24,7 +24,6 @@ from batchscope.engine.spec import TaskFacts, TaskTable
 from batchscope.engine.task import Task, TaskProblem
 from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.tasks.reference import check_arguments, find_task
-from batchscope.engine.training.model.flat_model import trained
 from batchscope.engine.training.tasks.batch_structure import tensors
 from batchscope.engine.training.tasks.loading import (
     guarded,
@@ -35,6 +34,7 @@ from batchscope.engine.training.tasks.loading import (
 )
 from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.weighted_sum import accumulate, evaluated
+from batchscope.engine.training.trained_parameters import trained
 
 TIMED = 8
 """Samples of the batch that is timed."""
@@ -80,8 +80,8 @@ class TaskHost:
         ]
         if changed:
             raise TaskProblem(
-                f"the code of the task has changed since this sweep began ({', '.join(changed[:3])})"
-                "; start a new sweep"
+                "the code of the task has changed since this sweep began "
+                f"({', '.join(changed[:3])}); start a new sweep"
             )
 
 

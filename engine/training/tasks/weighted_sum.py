@@ -54,10 +54,10 @@ def summed(name: str, of: Summed, model: nn.Module, batch: Batch) -> tuple[Tenso
     total, weight = returned
     if not isinstance(total, Tensor):
         total = torch.as_tensor(total, dtype=torch.float64)
-    if total.ndim or (weight.ndim if isinstance(weight, Tensor) else 0):
-        what = "sum" if total.ndim else "weight"
-        shape = tuple((total if total.ndim else weight).shape)
-        raise TaskProblem(f"{name}: the {what} must be one number, but has the shape {shape}")
+    for what, value in (("sum", total), ("weight", weight)):
+        if isinstance(value, Tensor) and value.ndim:
+            shape = tuple(value.shape)
+            raise TaskProblem(f"{name}: the {what} must be one number, but has the shape {shape}")
     if total.dtype in HALF:
         raise TaskProblem(
             f"{name}: the sum is {total.dtype}, in which a sum over a batch loses digits; write "

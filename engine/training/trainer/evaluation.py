@@ -77,8 +77,8 @@ def evaluate_task(task: Task, flat: FlatModel, batches: Iterable[Batch]) -> Eval
     Without batches all figures are NaN. It waits for the device once, at the end.
     """
     functions = {"loss": task.loss, **task.metrics}
-    sums = dict.fromkeys(functions, 0.0)
-    weights = dict.fromkeys(functions, 0.0)
+    sums: dict[str, float | Tensor] = dict.fromkeys(functions, 0.0)
+    weights: dict[str, float | Tensor] = dict.fromkeys(functions, 0.0)
     flat.model.eval()
     try:
         for batch in batches:

@@ -16,11 +16,11 @@ from batchscope.engine.journal.events import AnyEvent, TrialStatus
 from batchscope.engine.schedule.target import has_target, is_check, is_met, target_text
 from batchscope.engine.training.batches import Part, TrainingData, epoch_order, in_batches
 from batchscope.engine.training.cancellation import Dropped, Halted, PauseGate, raise_if
+from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from batchscope.engine.training.trainer import event_builders
 from batchscope.engine.training.trainer.checkpointing import CheckpointWriter
 from batchscope.engine.training.trainer.evaluation import Evaluation
 from batchscope.engine.training.trainer.instrument_runner import FinalMeasurements, InstrumentRunner
-from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.replicate import Replicate
 from batchscope.engine.training.trainer.reporter import Reporter

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from batchscope.engine.analysis.stack_times import stack_mark
 from batchscope.engine.analysis.time_estimate import trial_remaining
+from batchscope.engine.journal.headline import headline
 from batchscope.engine.journal.sweep_state import TrialState
 from batchscope.tui.panes.base import Lazy, Line, Pane
 from batchscope.tui.panes.placeholder import awaited
@@ -192,7 +193,7 @@ def summary(view: View, width: int) -> Row:
 
 
 def _accuracy(trial: TrialState) -> tuple[str, str]:
-    shown = f"{trial.last.test_accuracy:.4f}" if trial.last else ""
+    shown = headline(trial.last).shown if trial.last else ""
     return cell(shown, 6, "strong" if trial.status == "finished" else "dim")
 
 

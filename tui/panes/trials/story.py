@@ -6,8 +6,9 @@ from statistics import fmean
 
 from batchscope.engine.analysis.stack_times import stack_mark, stacked
 from batchscope.engine.errors import printable
+from batchscope.engine.journal.headline import Headline, headline, number
 from batchscope.engine.journal.sweep_state import TrialState
-from batchscope.tui.render.styled_text import Row, clip, row, wrap
+from batchscope.tui.render.styled_text import Row, Run, clip, row, wrap
 from batchscope.tui.render.units import duration
 from batchscope.tui.viewmodel.view import View
 
@@ -69,9 +70,19 @@ def _reach(trial: TrialState) -> Row:
     together = f" {stack_mark(stacked([trial]))}".rstrip()
     return row(
         f"{epochs}, step {last.steps:,}, ",
-        (f"test {last.test_accuracy:.4f}", "strong"),
-        f", train {last.train_accuracy:.4f}, ",
+        *_headline(headline(last)),
         (f"{duration(each)}/epoch{together}", "dim"),
+    )
+
+
+def _headline(told: Headline) -> tuple[str | Run, ...]:
+    """Return the figures of the last epoch, the telling one first."""
+    name = "" if told.name == "accuracy" else f" {told.name}"
+    if not told.part:
+        return ((f"train{name} {number(told.train)}", "strong"), ", ")
+    return (
+        (f"{told.part}{name} {number(told.test)}", "strong"),
+        f", train {number(told.train)}, ",
     )
 
 

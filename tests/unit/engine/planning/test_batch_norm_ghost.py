@@ -31,7 +31,7 @@ from batchscope.engine.planning.batch_norm import (
 from batchscope.engine.planning.micro_batch import Shape, next_size
 from batchscope.engine.planning.plan import Plan, make_plan, reusable
 from batchscope.engine.spec import Data, Memory, Model, Probe, Settings, Train
-from batchscope.engine.training.batches import Images, load_images
+from batchscope.engine.training.batches import Images, Labeled, load_images
 from batchscope.engine.training.jobs.micro_batch_bench import Bench
 from batchscope.engine.training.model.build import build_model
 from batchscope.engine.training.model.flat_model import FlatModel
@@ -182,7 +182,7 @@ def test_an_accumulated_gradient_equals_that_of_the_whole_batch(
             flat = FlatModel(copy.deepcopy(built), CPU, torch.float64)
             passes = alone(flat) if explicit else Automatic([flat])
             batch = torch.arange(size).unsqueeze(0)
-            passes.accumulate(inputs, labels, batch, micro, True, unheard)
+            passes.accumulate(Labeled(inputs, labels), batch, micro, True, unheard)
             found.append((flat.gradient, *flat.model.buffers()))
         assert float(found[0][0].abs().max()) > 0.0
         for other in found[1:]:
@@ -196,7 +196,7 @@ def test_other_groups_give_another_gradient(images: Images) -> None:
         built = build_model(replace(MLP, ghost_batch_size=ghost), DIGITS, 3)
         flat = FlatModel(built, CPU)
         batch = torch.arange(48).unsqueeze(0)
-        alone(flat).accumulate(images.train, images.train_labels, batch, 48, True, unheard)
+        alone(flat).accumulate(images.samples, batch, 48, True, unheard)
         found.append(flat.gradient)
     apart = torch.linalg.vector_norm(found[0] - found[1]) / torch.linalg.vector_norm(found[0])
     assert float(apart) > 0.01

@@ -43,7 +43,8 @@ def walked(of: Drawing, parts: list[Tensor], lr: float, mean: bool) -> NDArray[n
     """The steps (len(parts), P) of torch's SGD from the weights as they are."""
     model = copy.deepcopy(of.flat.model).double()
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    images, labels = of.images.train.double(), of.images.train_labels
+    images, labels = of.images.samples.batch(torch.arange(of.images.train_size))
+    images = images.double()
     steps = []
     for part in parts:
         before = flattened(model)

@@ -49,9 +49,9 @@ def plain_gradient(of: Drawing, batch: Tensor, reduction: str) -> NDArray[np.flo
     named = dict(zip(dict(model.named_parameters()), parameters, strict=True))
     for parameter in parameters:
         parameter.requires_grad_()
-    logits = torch.func.functional_call(model, named, (of.images.train[batch],))
+    logits = torch.func.functional_call(model, named, (of.images.samples.batch(batch)[0],))
     loss = torch.nn.functional.cross_entropy(
-        logits, of.images.train_labels[batch], reduction=reduction
+        logits, of.images.samples.batch(batch)[1], reduction=reduction
     )
     gradients = torch.autograd.grad(loss, parameters)
     return np.concatenate([gradient.double().numpy().ravel() for gradient in gradients])

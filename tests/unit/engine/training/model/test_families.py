@@ -24,6 +24,7 @@ from batchscope.engine.networks.architectures import (
 from batchscope.engine.networks.registry import FAMILIES
 from batchscope.engine.planning.batch_norm import exact_in_parts
 from batchscope.engine.spec import Model, Train
+from batchscope.engine.training.batches import Labeled
 from batchscope.engine.training.model.build import build_model
 from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.modules import (
@@ -100,7 +101,7 @@ def gradient(model: Model, dataset: Dataset, cut: int, written_out: bool) -> lis
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(13, *dataset.shape, generator=generator, dtype=torch.float64)
     labels = torch.randint(0, dataset.classes, (13,), generator=generator)
-    passes.accumulate(images, labels, torch.arange(13).unsqueeze(0), cut, True, unheard)
+    passes.accumulate(Labeled(images, labels), torch.arange(13).unsqueeze(0), cut, True, unheard)
     assert bool(flat.gradient.any())
     return [flat.gradient, *flat.model.buffers()]
 

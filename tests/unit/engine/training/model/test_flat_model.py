@@ -179,7 +179,7 @@ def test_gaps_stay_zero_and_views_stay_views(name: Optimizer, decay: float) -> N
     flat = make_flat()
     train = Train(batch_size=24, lr=0.05, epochs=1, optimizer=name, weight_decay=decay)
     assert isinstance(flat.weights, nn.Parameter)
-    optimizer = build_optimizer(flat.weights, train, Rates(train.lr))
+    optimizer = build_optimizer([flat.weights], train, Rates(train.lr))
     before, empty = flat.copy_weights(), gaps(flat)
     places = windows(flat)
     images, labels = batch()

@@ -17,7 +17,7 @@ from batchscope.engine.data.prepare import prepare
 from batchscope.engine.journal.events import EpochRecord
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.spec import Data, Model, Train
-from batchscope.engine.training.batches import Images, load_images
+from batchscope.engine.training.batches import Images, Labeled, load_images
 from batchscope.engine.training.model.build import build_model
 from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.passes import alone, unheard
@@ -130,7 +130,7 @@ def test_its_gradient_is_that_of_float64_over_100_000_pixels(
     gradients = []
     for dtype, last in ((torch.float32, channels_last), (torch.float64, False)):
         flat = FlatModel(build_model(model, DATASETS["mnist"], 0), CPU, dtype)
-        alone(flat, last).accumulate(images.to(dtype), labels, batch, 128, True, unheard)
+        alone(flat, last).accumulate(Labeled(images.to(dtype), labels), batch, 128, True, unheard)
         gradients.append(flat.gradient.double())
     ours, exact = gradients
     apart = torch.linalg.vector_norm(ours - exact) / torch.linalg.vector_norm(exact)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from batchscope.engine.data.catalog import Dataset
 from batchscope.engine.spec import Model, Precision
+from batchscope.engine.training.batches import Labeled
 from batchscope.engine.training.model.build import build_model
 from batchscope.engine.training.model.flat_model import FlatModel, flat_length
 from batchscope.engine.training.model.passes import Automatic, Explicit, Pass, alone, pass_of
@@ -97,7 +98,7 @@ def test_written_out_passes_equal_automatic_differentiation(
             for member in of.members:
                 spoil(member)
             heard.append([])
-            of.passes.accumulate(images, labels, batch, cut, mean, heard[-1].append)
+            of.passes.accumulate(Labeled(images, labels), batch, cut, mean, heard[-1].append)
         assert heard[0] == heard[1]
         assert sum(heard[0]) == 11
         assert bool(automatic.gradient.any())
@@ -121,7 +122,7 @@ def test_the_gradient_of_one_replicate_leaves_the_other_rows_alone(name: str) ->
         spoil(member)
     before = stacked.gradient.clone()
     for passes in (alone(stacked.members[1]), single.passes):
-        passes.accumulate(images, labels, batch, 5, True, lambda size: None)
+        passes.accumulate(Labeled(images, labels), batch, 5, True, lambda size: None)
     torch.testing.assert_close(stacked.gradient[1], single.gradient[0], rtol=1e-9, atol=1e-12)
     assert torch.equal(stacked.gradient[[0, 2]], before[[0, 2]])
     for one, other in zip(stacked.buffers, single.buffers, strict=True):
@@ -143,9 +144,9 @@ def test_a_step_without_stored_gradients_is_the_step_with_them(
     for lr in (0.3, 0.01):
         batch = torch.stack([torch.randperm(30, generator=generator)[:size] for _ in models])
         before = found.gradient.clone()
-        norms = found.passes.descend(images, labels, batch, mean, lr)
+        norms = found.passes.descend(Labeled(images, labels), batch, mean, lr)
         assert torch.equal(found.gradient, before)
-        expected.passes.accumulate(images, labels, batch, size, mean, lambda _: None)
+        expected.passes.accumulate(Labeled(images, labels), batch, size, mean, lambda _: None)
         # sums of squares are kept in float32
         exactly = torch.linalg.vector_norm(expected.gradient, dim=1)
         torch.testing.assert_close(norms.double(), exactly, rtol=1e-5, atol=0.0)
@@ -159,7 +160,9 @@ def test_the_automatic_step_is_the_step_without_stored_gradients() -> None:
     found, expected = replicates(models, False, True), replicates(models, False, False)
     images, labels = images_and_labels()
     batch = torch.stack([torch.arange(9), torch.arange(9, 18)])
-    norms = [each.passes.descend(images, labels, batch, True, 0.3) for each in (found, expected)]
+    norms = [
+        each.passes.descend(Labeled(images, labels), batch, True, 0.3) for each in (found, expected)
+    ]
     torch.testing.assert_close(norms[0].float(), norms[1].float(), rtol=1e-5, atol=0.0)
     for one, other in zip(found.members, expected.members, strict=True):
         torch.testing.assert_close(one.weights, other.weights, rtol=1e-9, atol=1e-12)

@@ -54,7 +54,7 @@ def test_equals_torch_on_separate_parameters(name: Optimizer, decay: float, mode
     ordinary = build_model(model, DATASETS["digits"], seed=3)
     flat = FlatModel(copy.deepcopy(ordinary), CPU)
     assert isinstance(flat.weights, nn.Parameter)
-    ours = build_optimizer(flat.weights, settings(name, decay), RATES)
+    ours = build_optimizer([flat.weights], settings(name, decay), RATES)
     theirs = TORCH[name](ordinary.parameters(), decay)
     start = [parameter.detach().clone() for parameter in ordinary.parameters()]
     generator = torch.Generator().manual_seed(1)
@@ -82,7 +82,7 @@ def test_plain_sgd_has_the_bits_of_torchs(decay: float, dtype: torch.dtype) -> N
     """Also when the learning rate changes, and after a checkpoint."""
     generator = torch.Generator().manual_seed(2)
     ours, theirs = (nn.Parameter(torch.ones(3, 50, dtype=dtype)) for _ in range(2))
-    optimizer = build_optimizer(ours, settings("sgd", decay), RATES)
+    optimizer = build_optimizer([ours], settings("sgd", decay), RATES)
     reference = optim.SGD([theirs], lr=LR, weight_decay=decay)
     for step in range(STEPS):
         gradient = torch.randn(ours.shape, generator=generator, dtype=dtype)
@@ -92,7 +92,7 @@ def test_plain_sgd_has_the_bits_of_torchs(decay: float, dtype: torch.dtype) -> N
                 group["lr"] = 0.7 * LR
         if step == 20:
             kept = optimizer.state_dict()
-            optimizer = build_optimizer(ours, settings("sgd", decay), RATES)
+            optimizer = build_optimizer([ours], settings("sgd", decay), RATES)
             optimizer.load_state_dict(kept)
         optimizer.step()
         reference.step()
@@ -143,7 +143,10 @@ def test_rows_are_updated_by_the_formula(name: Optimizer, decay: float) -> None:
     draw = np.random.default_rng(5)
     start = draw.normal(size=(3, 20))
     weights = nn.Parameter(torch.from_numpy(start.copy()))
-    ours, naive = build_optimizer(weights, settings(name, decay), RATES), Naive(name, start, decay)
+    ours, naive = (
+        build_optimizer([weights], settings(name, decay), RATES),
+        Naive(name, start, decay),
+    )
     for step in range(1, STEPS + 1):
         gradient = draw.normal(size=start.shape) / step
         weights.grad = torch.from_numpy(gradient.copy())
@@ -156,7 +159,7 @@ def test_rows_are_updated_by_the_formula(name: Optimizer, decay: float) -> None:
 def one_weight(name: Optimizer, decay: float, gradients: list[float]) -> float:
     """Return the values of a weight that starts at 2."""
     weights = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
-    optimizer = build_optimizer(weights, settings(name, decay), RATES)
+    optimizer = build_optimizer([weights], settings(name, decay), RATES)
     for gradient in gradients:
         weights.grad = torch.tensor([gradient], dtype=torch.float64)
         optimizer.step()

@@ -15,6 +15,7 @@ from batchscope.engine.spec import Memory, Model, Scaling, Train
 from batchscope.engine.training.batches import Images
 from batchscope.engine.training.model.build import build_model
 from batchscope.engine.training.trainer import trainer
+from tests.known import known
 from tests.unit.engine.training.trainer.trainer_fixtures import (
     CASES,
     CNN,
@@ -224,8 +225,8 @@ def test_all_figures_of_an_epoch_are_of_its_last_weights(model: Model, digits: I
 def test_a_small_network_learns_the_digits(digits: Images) -> None:
     trial = make_trial(Train(batch_size=32, lr=0.1, epochs=15), Model(name="mlp", hidden=(64,)))
     last = Run(trial, digits).records[-1]
-    assert last.test_accuracy > 0.94
-    assert last.train_accuracy > 0.98
+    assert known(last.test_accuracy) > 0.94
+    assert known(last.train_accuracy) > 0.98
 
 
 def test_warmup_in_the_records(small: Images) -> None:
