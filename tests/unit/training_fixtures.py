@@ -1,7 +1,6 @@
 """Small trials and images, simple reference gradients, and events of simulated sweeps."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -40,7 +39,7 @@ from batchscope.engine.spec import (
     Train,
     Trial,
 )
-from batchscope.engine.training.batches import Images, Labeled
+from batchscope.engine.training.batches import Images, Labeled, TrainingData
 from batchscope.engine.training.cancellation import PauseGate
 from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.passes import Automatic, Explicit, Heard, alone, unheard
@@ -121,7 +120,7 @@ class Run:
     def __init__(
         self,
         trial: Trial,
-        images: Images,
+        images: TrainingData,
         plan: Plan | None = None,
         halted: Callable[[], bool] = never,
         pause: PauseGate | None = None,
@@ -199,15 +198,12 @@ def intercept(patch: pytest.MonkeyPatch, instead: Callable[..., None]) -> None:
 
     def patched(real: Callable[..., None]) -> Callable[..., None]:
         def accumulate(
-            self: Any,
-            images: Tensor,
-            labels: Tensor,
-            batch: Tensor,
-            cut: int,
-            mean: bool,
-            heard: Heard,
+            self: Any, samples: Labeled, batch: Tensor, cut: int, mean: bool, heard: Heard
         ) -> None:
-            instead(partial(real, self), images, labels, batch, cut, mean, heard)
+            def original(images: Tensor, labels: Tensor, *more: Any) -> None:
+                real(self, Labeled(images, labels), *more)
+
+            instead(original, *samples, batch, cut, mean, heard)
 
         return accumulate
 

@@ -178,7 +178,7 @@ class Stepper:
         for buffer, kept in zip(self.stack.buffers, self._start_buffers, strict=True):
             buffer.copy_(kept)
         # built again, because some optimizers (Adagrad) create their state when they are built
-        self.optimizer = self._new_optimizer()
+        self.optimizer, self.empty_batches = self._new_optimizer(), 0
         self.load_instrument_states(self._start_states)
 
     def gradient(self, batch: Tensor, parts: bool = False) -> BatchParts | None:
