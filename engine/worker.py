@@ -42,7 +42,7 @@ from batchscope.engine.training.cancellation import PauseGate
 if TYPE_CHECKING:
     from batchscope.engine.training.batches import Images, TrainingData
     from batchscope.engine.training.data_parallel.leader import Team
-    from batchscope.engine.training.tasks.inspection import TaskHost
+    from batchscope.engine.training.tasks.task_host import TaskHost
 
 
 NICENESS = 10
@@ -295,8 +295,8 @@ class Worker:
         """Return the data of a trial's task, made with the seed of the trial."""
         import torch
 
-        from batchscope.engine.training.tasks.inspection import TaskHost
         from batchscope.engine.training.tasks.task_dataset import TaskDataset
+        from batchscope.engine.training.tasks.task_host import TaskHost
 
         assert self._setup is not None
         first = order.members[0]

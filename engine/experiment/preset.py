@@ -164,7 +164,7 @@ def assign(raw: dict[str, Any], assignment: str) -> None:
         if not isinstance(table, dict):
             raise UsageProblem(f"{where}: {part!r} is not a table")
     if text.strip() or key.strip() in TEXTS:
-        table[parts[-1]] = _literal(text.strip(), where)
+        table[parts[-1]] = read_literal(text.strip(), where)
     else:
         table.pop(parts[-1], None)
 
@@ -226,7 +226,12 @@ def _suggest(key: str) -> str:
         return nearest(key, TOP_LEVEL)
 
 
-def _literal(text: str, where: str) -> Any:
+def read_literal(text: str, where: str) -> Any:
+    """Return the value of a TOML literal; a bare word is a string.
+
+    Raises:
+        UsageProblem: it looks like a literal, but is none.
+    """
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):

@@ -39,7 +39,7 @@ from batchscope.engine.spec import (
     Train,
     Trial,
 )
-from batchscope.engine.training.batches import Images, Labeled, TrainingData
+from batchscope.engine.training.batches import Labeled, TrainingData
 from batchscope.engine.training.cancellation import PauseGate
 from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.passes import Automatic, Explicit, Heard, alone, unheard

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from batchscope.engine.errors import MachineProblem, Problem, UsageProblem, printable
 from batchscope.tui.cli import run as run_command
 from batchscope.tui.cli import subcommands
+from batchscope.tui.cli.check import check
 from batchscope.tui.cli.completion import answer
 from batchscope.tui.cli.parser import build_parser
 from batchscope.tui.render.ascii import prepare, wants_ascii
@@ -29,6 +30,7 @@ ACTIONS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     "settings": subcommands.print_settings,
     "delete": subcommands.delete,
     "doctor": subcommands.doctor,
+    "check": check,
 }
 SET_UP = (None, "attach", "resume", "settings")
 """The commands that read the settings file. A mistake in that file stops no other command."""

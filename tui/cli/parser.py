@@ -127,6 +127,20 @@ def build_parser() -> Parser:
     completion.add_argument("shell", choices=SHELLS, help="the shell to print it for")
     doctor = command("doctor", "check what batchscope finds on this machine", common)
     as_json(doctor, "print the checks as one JSON object")
+    check = command("check", "run your own task and tell whether it can be measured", common)
+    check.add_argument("use", metavar="MODULE:FUNCTION", help="the function that makes the task")
+    check.add_argument("--path", metavar="DIR", help="folder of the module (default: this one)")
+    check.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an argument",
+    )
+    check.add_argument(
+        "--batch-size", type=_positive, default=32, metavar="N", help="samples of the batch to try"
+    )
+    as_json(check, "print the checks as one JSON object")
     return parser
 
 

@@ -10,7 +10,6 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,11 @@ from torch import nn
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.spec import TaskFacts, TaskTable
-from batchscope.engine.task import Task, TaskProblem
-from batchscope.engine.tasks.code_digests import CodeDigests
-from batchscope.engine.tasks.reference import check_arguments, find_task
+from batchscope.engine.task import Task
 from batchscope.engine.training.tasks.batch_structure import tensors
-from batchscope.engine.training.tasks.loading import (
-    guarded,
-    load_function,
-    made,
-    refuse_model,
-    seed_everything,
-)
+from batchscope.engine.training.tasks.loading import guarded, seed_everything
 from batchscope.engine.training.tasks.task_data import TaskData
+from batchscope.engine.training.tasks.task_host import TaskHost
 from batchscope.engine.training.tasks.weighted_sum import accumulate, evaluated
 from batchscope.engine.training.trained_parameters import trained
 
@@ -42,47 +34,6 @@ LOOKED_AT = 2_000
 LOOK_SECONDS = 10.0
 LONGEST = 256
 """How many of the longest samples are named."""
-
-
-class TaskHost:
-    """A task's function, imported once in this process.
-
-    Args:
-        table: the `[task]` table.
-        folder: the folder that its module is imported from.
-
-    Raises:
-        Problem: it cannot be imported.
-    """
-
-    def __init__(self, table: TaskTable, folder: Path) -> None:
-        self.table, self.name, self.code = table, table.name, CodeDigests(folder)
-        reference = find_task(table.use, self.code.folder)
-        check_arguments(reference, [name for name, _ in table.arguments])
-        os.chdir(self.code.folder)
-        self.code.install()
-        self._function = load_function(reference, self.code)
-
-    def made(self, seed: int) -> Task:
-        """Return the task for a seed.
-
-        Raises:
-            TaskProblem: the function fails, or its model cannot be trained here.
-        """
-        task = made(self._function, seed, dict(self.table.arguments), self.code)
-        refuse_model(task.model)
-        return task
-
-    def check_code(self, known: Mapping[str, str]) -> None:
-        """Raise `TaskProblem` if a module differs from the one that was recorded."""
-        changed = [
-            name for name, digest in self.code.digests.items() if known.get(name, digest) != digest
-        ]
-        if changed:
-            raise TaskProblem(
-                "the code of the task has changed since this sweep began "
-                f"({', '.join(changed[:3])}); start a new sweep"
-            )
 
 
 def inspect(host: TaskHost) -> TaskFacts:

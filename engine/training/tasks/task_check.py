@@ -1,27 +1,36 @@
 """Tells whether a task can be measured: what `batchscope check` shows.
 
+    python -P -m batchscope.engine.training.tasks.task_check FOLDER TASK BATCH_SIZE
+
+TASK is a `TaskTable` as JSON. Each row is a line of JSON on stdout.
+
 Each check is a row with a verdict: `ok`; `note`, which restricts what can be had; `wrong`, which
 would make figures wrong.
 """
 
 import copy
+import os
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import torch
 from msgspec import Struct
 from torch import Tensor, nn
 
-from batchscope.engine.errors import printable
+from batchscope.engine.errors import Problem, printable
 from batchscope.engine.formatting import shown_size
-from batchscope.engine.task import Task, TaskProblem
-from batchscope.engine.tasks.code_digests import CodeDigests
+from batchscope.engine.spec import TaskTable
+from batchscope.engine.task import TaskProblem
 from batchscope.engine.training.batches import epoch_order
 from batchscope.engine.training.peak_memory import measured
 from batchscope.engine.training.tasks.batch_structure import in_precision, tensors
-from batchscope.engine.training.tasks.loading import guarded, made, seed_everything
+from batchscope.engine.training.tasks.loading import guarded, seed_everything
 from batchscope.engine.training.tasks.task_data import TaskData
+from batchscope.engine.training.tasks.task_host import TaskHost
 from batchscope.engine.training.tasks.weighted_sum import WeightedSum, accumulate, evaluated
 
 Verdict = Literal["ok", "note", "wrong"]
@@ -32,7 +41,6 @@ LOOK_SECONDS = 5.0
 TIMED_STEPS = 5
 NORMS = nn.modules.batchnorm._BatchNorm
 DROPOUTS = nn.modules.dropout._DropoutNd
-WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "DataParallel")
 
 
 class CheckRow(Struct, frozen=True, kw_only=True):
@@ -47,24 +55,20 @@ class TaskCheck:
     """Checks one task on a device.
 
     Args:
-        function: makes the task.
-        arguments: of the function, without the seed.
-        code: where the task's code is, for messages.
+        host: makes the task.
         batch_size: number of samples of the batch that is compared and timed.
         device: where to compute.
     """
 
     def __init__(
         self,
-        function: Callable[..., Any],
-        arguments: Mapping[str, Any],
-        code: CodeDigests,
+        host: TaskHost,
         batch_size: int = 32,
         device: torch.device | None = None,
     ) -> None:
-        self._function, self._arguments, self._code = function, arguments, code
+        self._host, self._code = host, host.code
         self._device = device or torch.device("cpu")
-        self.task = self._made()
+        self.task = host.made(0)
         self._model = self.task.model
         self._train = TaskData("train", self.task.train, self.task.collate)
         self._size = max(1, min(batch_size, self._train.size))
@@ -92,9 +96,6 @@ class TaskCheck:
                 verdict, text = found
                 yield CheckRow(name=name, verdict=verdict, text=printable(text))
 
-    def _made(self) -> Task:
-        return made(self._function, 0, self._arguments, self._code)
-
     def _batch(self, count: int, start: int = 0) -> Tensor:
         """Return the numbers of a batch, in the order of a first epoch."""
         return epoch_order(self._train.size, 0, 1)[start : start + count]
@@ -113,14 +114,8 @@ class TaskCheck:
 
     def _parameters(self) -> tuple[Verdict, str]:
         model = self._model
-        if type(model).__name__ in WRAPPERS:
-            return "wrong", f"{type(model).__name__}: give the module inside of it (.module)"
         trained = [each for each in model.parameters() if each.requires_grad]
         frozen = [each for each in model.parameters() if not each.requires_grad]
-        if not trained:
-            return "wrong", "no parameter requires a gradient"
-        if any(each.is_complex() for each in trained):
-            return "wrong", "complex parameters cannot be trained here; use pairs of real ones"
         text = f"{sum(each.numel() for each in trained):,} weights"
         if frozen:
             text += f", {sum(each.numel() for each in frozen):,} frozen"
@@ -132,7 +127,7 @@ class TaskCheck:
     # ---- whether it can be measured
 
     def _same_bits(self) -> tuple[Verdict, str]:
-        states = [self._made().model.state_dict() for _ in range(2)]
+        states = [self._host.made(0).model.state_dict() for _ in range(2)]
         differing = [
             name
             for name, value in states[0].items()
@@ -321,3 +316,34 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return one.shape == other.shape and torch.equal(one, other)
     return bool(one == other)
+
+
+def main() -> int:
+    """Check the task that the arguments name; write each row as a line of JSON on stdout.
+
+    Returns:
+        The exit code: 0 it can be measured, 2 something is wrong.
+    """
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    folder, encoded, batch_size = sys.argv[1:]
+    wrong = False
+
+    def tell(row: CheckRow) -> None:
+        nonlocal wrong
+        wrong = wrong or row.verdict == "wrong"
+        os.write(answers, msgspec.json.encode(row) + b"\n")
+
+    try:
+        host = TaskHost(msgspec.json.decode(encoded, type=TaskTable), Path(folder))
+        check = TaskCheck(host, int(batch_size))
+        for row in check.rows():
+            tell(row)
+    except Problem as problem:
+        tell(CheckRow(name="the task", verdict="wrong", text=printable(problem)))
+    sys.stderr.flush()
+    os._exit(2 if wrong else 0)  # threads of theirs do not keep the process
+
+
+if __name__ == "__main__":
+    sys.exit(main())

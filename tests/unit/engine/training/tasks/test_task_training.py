@@ -53,9 +53,7 @@ def by_hand(task: Task, numbers: list[int], dtype: torch.dtype) -> list[Tensor]:
 
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
-def test_a_gradient_does_not_depend_on_the_cut(
-    cut: int, dtype: torch.dtype, within: float
-) -> None:
+def test_a_gradient_does_not_depend_on_the_cut(cut: int, dtype: torch.dtype, within: float) -> None:
     data = TaskDataset(token_task(), 0, CPU)
     flat, passes = passes_of(data, dtype)
     numbers = epoch_order(data.train_size, 0, 1)
@@ -179,9 +177,7 @@ def interrupted(trial: Any, make: Callable[[], Task], after: int, folder: Path) 
 
 @pytest.mark.parametrize("after", [1, 4, 7, 10, 13, 20])
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
-def test_a_resumed_training_gives_the_same_bits(
-    after: int, optimizer: Any, tmp_path: Path
-) -> None:
+def test_a_resumed_training_gives_the_same_bits(after: int, optimizer: Any, tmp_path: Path) -> None:
     """Dropout draws, and a data set that draws, depend on the position alone."""
 
     def make() -> Task:

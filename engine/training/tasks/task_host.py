@@ -1,0 +1,52 @@
+"""Imports a task's function once in a process, and makes tasks with it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from batchscope.engine.spec import TaskTable
+from batchscope.engine.task import Task, TaskProblem
+from batchscope.engine.tasks.code_digests import CodeDigests
+from batchscope.engine.tasks.reference import check_arguments, find_task
+from batchscope.engine.training.tasks.loading import load_function, made, refuse_model
+
+
+class TaskHost:
+    """A task's function, imported once in this process.
+
+    Args:
+        table: the `[task]` table.
+        folder: the folder that its module is imported from.
+
+    Raises:
+        Problem: it cannot be imported.
+    """
+
+    def __init__(self, table: TaskTable, folder: Path) -> None:
+        self.table, self.name, self.code = table, table.name, CodeDigests(folder)
+        reference = find_task(table.use, self.code.folder)
+        check_arguments(reference, [name for name, _ in table.arguments])
+        os.chdir(self.code.folder)
+        self.code.install()
+        self._function = load_function(reference, self.code)
+
+    def made(self, seed: int) -> Task:
+        """Return the task for a seed.
+
+        Raises:
+            TaskProblem: the function fails, or its model cannot be trained here.
+        """
+        task = made(self._function, seed, dict(self.table.arguments), self.code)
+        refuse_model(task.model)
+        return task
+
+    def check_code(self, known: Mapping[str, str]) -> None:
+        """Raise `TaskProblem` if a module differs from the one that was recorded."""
+        changed = [
+            name for name, digest in self.code.digests.items() if known.get(name, digest) != digest
+        ]
+        if changed:
+            raise TaskProblem(
+                "the code of the task has changed since this sweep began "
+                f"({', '.join(changed[:3])}); start a new sweep"
+            )

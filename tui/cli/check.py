@@ -1,0 +1,68 @@
+"""Checks a person's task in a process of its own, and prints the table."""
+
+import argparse
+import subprocess
+import sys
+from typing import Any
+
+import msgspec
+
+from batchscope.engine.errors import MachineProblem, UsageProblem, printable, shown
+from batchscope.engine.experiment.preset import read_literal
+from batchscope.engine.spec import Argument, TaskTable
+from batchscope.engine.sweeps.launcher import module_command
+from batchscope.engine.system.files import user_path
+from batchscope.engine.tasks.reference import check_arguments, find_task
+from batchscope.tui.render.ascii import json_text
+
+CHECK = "batchscope.engine.training.tasks.task_check"
+SIGNS = {"ok": "✓", "note": "•", "wrong": "✗"}
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A line of the table, as the process tells it."""
+
+    name: str
+    verdict: str
+    text: str
+
+
+def check(words: argparse.Namespace) -> int:
+    """Check the task that the options name, print what was found, and return the exit code."""
+    folder = user_path(words.path or ".")
+    arguments = dict(_argument(each) for each in words.set)
+    task = find_task(words.use, folder, "check")
+    check_arguments(task, list(arguments), "--set")
+    table = TaskTable(use=words.use, arguments=tuple(sorted(arguments.items())))
+    rows = []
+    command = module_command(CHECK)
+    command += [str(folder), msgspec.json.encode(table).decode(), str(words.batch_size)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            rows.append(msgspec.json.decode(line, type=Row))
+            if not words.json:
+                print(_line(rows[-1]), flush=True)
+    if process.returncode not in (0, 2):
+        raise MachineProblem(f"check: the process ended with exit code {process.returncode}")
+    good = process.returncode == 0
+    if words.json:
+        print(json_text({"use": words.use, "measurable": good, "checks": rows}, sys.stdout))
+    else:
+        print("it can be measured" if good else "it cannot be measured as it is")
+    return 0 if good else UsageProblem.exit_code
+
+
+def _argument(written: str) -> tuple[str, Any]:
+    name, equals, text = written.partition("=")
+    if not equals or not name.isidentifier():
+        raise UsageProblem(f"--set {printable(written)}: expected NAME=VALUE, such as width=64")
+    value = read_literal(text.strip(), f"--set {printable(written)}")
+    try:
+        return name, msgspec.convert(value, Argument)  # type: ignore[call-overload]
+    except msgspec.ValidationError:
+        raise UsageProblem(f"--set {name}: expected a value, got {shown(value)}") from None
+
+
+def _line(row: Row) -> str:
+    return f"{SIGNS.get(row.verdict, '?')} {row.name:<20}  {printable(row.text)}"
