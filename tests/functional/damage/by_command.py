@@ -1,9 +1,8 @@
 """Runs the real command on damaged copies of a recording, and returns what is wrong."""
 
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 

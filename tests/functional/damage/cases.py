@@ -240,12 +240,18 @@ def sampled(root: Path, count: int, seed: int) -> list[Case]:
     return cases
 
 
-def groups(root: Path) -> dict[tuple[str, str], list[Path]]:
-    """Return all files, and the folders in sweeps, by place and name: 18 weights count as one."""
-    named: dict[tuple[str, str], list[Path]] = {}
+def groups(root: Path) -> dict[tuple[str, ...], list[Path]]:
+    """Return the files below a root, and the folders in sweeps, by what they are.
+
+    The weights of 18 trials are one group, and so are all logs of a sweep and all tables.
+    """
+    named: dict[tuple[str, ...], list[Path]] = {}
     for path in sorted(root.rglob("*")):
-        parts = path.relative_to(root).parts
-        in_sweep = parts[:2] == ("home", "sweeps") and len(parts) > 3
+        place, *parts = short(root, path).split("/")
+        depth = 1 if place == "home" and parts[:1] == ["sweeps"] else 0
+        in_sweep = depth and len(parts) > 2
         if path.is_file() or (path.is_dir() and in_sweep):
-            named.setdefault(("/".join(parts[:3]), path.name), []).append(path)
+            kind = path.suffix if path.suffix in (".csv", ".log") else path.name
+            inner = (*parts[: depth + 1], str(len(parts)), "folder" if path.is_dir() else kind)
+            named.setdefault((place, *inner), []).append(path)
     return named

@@ -90,7 +90,7 @@ def readers_of(file: str) -> dict[str, Reader]:
 def export(places: Places, path: Path) -> Seen:
     """Export the sweep of a file: slow, so for a sample of the cases."""
     target = places.root / "in-process"
-    state = write_export(_sweep(places, path), target, report=False, weights=True)
+    write_export(_sweep(places, path), target, report=False, weights=True)
     manifest = Exported(target).manifest
     marks = {key: manifest[key] for key in ("damaged_journal_lines", "complete", "state")}
     return Seen(exported_tables(target), {**marks, "without": manifest["without_weights"]})

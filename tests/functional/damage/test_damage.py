@@ -1,7 +1,9 @@
 """Damaged files are shown as damaged: a sample of the campaign of `benchmarks/damage.py`."""
 
 import dataclasses
+import os
 import shutil
+import stat
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from tests.functional.damage import checks
 from tests.functional.damage.by_command import CommandCampaign
 from tests.functional.damage.calls import Call, Called, run
-from tests.functional.damage.cases import KINDS, parse, sampled
+from tests.functional.damage.cases import KINDS, OUTSIDE, parse, sampled
 from tests.functional.damage.in_process import judged
 from tests.functional.damage.recording import Places, recording
 from tests.functional.lab import Lab
@@ -61,15 +63,15 @@ def test_a_case_is_the_same_when_repeated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_changes_the_file(tmp_path: Path, kind: str) -> None:
-    places = Places(tmp_path)
-    places.export.mkdir()
-    (tmp_path / "outside").mkdir()
-    path = places.export / "manifest.json"
-    path.write_text('{"program": "batchscope", "format": 1}')
-    (places.export / "beside").touch()
-    before = checks.snapshot(places.export)
+    (tmp_path / "export").mkdir()
+    (tmp_path / OUTSIDE).mkdir()
+    path = tmp_path / "export" / "manifest.json"
+    content = '{"program": "batchscope", "format": 1}'
+    path.write_text(content)
+    (path.parent / "beside").write_text("another file")
     parse(f"{kind}:3:export/manifest.json").apply(tmp_path)
-    assert checks.snapshot(places.export) != before
+    plain = os.path.lexists(path) and stat.S_ISREG(path.lstat().st_mode)
+    assert not plain or path.stat().st_size != len(content) or path.read_text() != content
 
 
 GOOD = Called(
@@ -101,9 +103,8 @@ def test_the_campaign_notices(bad: dict[str, object], word: str) -> None:
     assert not [*checks.faults_of(LIST, GOOD, GOOD), *checks.slow(GOOD, GOOD, 5)]
 
 
-def test_a_command_that_hangs_is_ended(lab: Lab) -> None:
-    """A board that nobody closes would stay: its terminal gets `q` too late."""
-    call = Call(("attach", "none"), terminal=False)
+def test_a_command_that_takes_too_long_is_ended(lab: Lab) -> None:
+    call = Call(("attach", "none"))
     got = run(call, Places(lab.root), 0.0)
     assert got.hung
     assert got.left == 0
