@@ -44,6 +44,17 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def create(path: Path) -> IO[bytes]:
+    """Create a file for writing in place of whatever has its name, and never through a link.
+
+    Raises:
+        OSError: what is there cannot be removed, or the file cannot be created.
+    """
+    remove(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    return open(os.open(path, flags, 0o666), "wb")
+
+
 def folder_bytes(folder: Path) -> int:
     """Return the bytes of all files below a folder, without those that cannot be read."""
     total = 0
