@@ -83,6 +83,16 @@ def find(dataset: Dataset, folder: Path) -> Prepared | str:
     return prepared
 
 
+def holds(folder: Path, digest: str) -> bool:
+    """Return whether a folder holds the arrays with this digest, complete and unchanged."""
+    try:
+        summary = decode_json(read_bytes(folder / SUMMARY), Prepared)
+        _mapped(msgspec.structs.replace(summary, folder=str(folder), digest=digest))
+    except (OSError, ValueError, msgspec.MsgspecError):
+        return False
+    return True
+
+
 def _mapped(prepared: Prepared) -> Arrays:
     digest, arrays = hashlib.sha256(), list[Any]()
     for name in ARRAYS:

@@ -62,10 +62,8 @@ def members(
             if not piece:
                 raise TarError("it is truncated")
             unread -= len(piece)
-    while piece := stream.read(PIECE):  # gzip checks its checksum at the end of the stream
-        left -= len(piece)
-        if left < 0:
-            raise TarError(f"it unpacks to more than {most:,} bytes")
+    if len(_exactly(stream, PIECE)) == PIECE:  # gzip checks its checksum at the end of the stream
+        raise TarError("it goes on after its end")
 
 
 def _exactly(stream: IO[bytes] | gzip.GzipFile, size: int) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from batchscope.engine.system.parent_death import ended_with_parent
 from batchscope.engine.system.untrusted_files import decode_json
 
 SILENCE_SECONDS = 60.0
-EXPLAIN_SECONDS = 5.0
+EXPLAIN_SECONDS = 10.0
 """How long nothing may seem to happen before the journal says what is waited for."""
 LONGEST_LINE = 1 << 20
 
@@ -88,8 +89,9 @@ class _Preparer:
                 limit=LONGEST_LINE,
                 preexec_fn=ended_with_parent(),
             )
-        except OSError as error:
-            raise PreparerLost(f"could not be started: {error.strerror or error}") from None
+        except (OSError, subprocess.SubprocessError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise PreparerLost(f"could not be started: {why}") from None
         try:
             return await self._result(process)
         finally:
@@ -140,7 +142,7 @@ class _Preparer:
             self._doing, self._since, self._explained = doing, now, False
         elif not self._explained and now - self._since > EXPLAIN_SECONDS:
             self._explained = True
-            self._write(Note(text=f"{self._name}: {printable(doing)}"))
+            self._write(Note(text=f"{self._name}: still {printable(doing)}"))
 
 
 def _how(code: int) -> str:
