@@ -252,6 +252,6 @@ def groups(root: Path) -> dict[tuple[str, ...], list[Path]]:
         in_sweep = depth and len(parts) > 2
         if path.is_file() or (path.is_dir() and in_sweep):
             kind = path.suffix if path.suffix in (".csv", ".log") else path.name
-            inner = (*parts[: depth + 1], str(len(parts)), "folder" if path.is_dir() else kind)
+            inner = (*parts[: 2 * depth], str(len(parts)), "folder" if path.is_dir() else kind)
             named.setdefault((place, *inner), []).append(path)
     return named
