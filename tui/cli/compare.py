@@ -47,7 +47,8 @@ def run(words: argparse.Namespace) -> int:
         if not name:
             raise UsageProblem("compare: expected two exports or sweeps, got an empty string")
     one, other = (
-        opened(name, lambda: home_folder(words.home, writes=False)) for name in (words.one, words.other)
+        opened(name, lambda: home_folder(words.home, writes=False))
+        for name in (words.one, words.other)
     )
     comparison = compare(one, other)
     if picture:

@@ -79,7 +79,9 @@ def _sweeps() -> Any:
     def complete(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
         from batchscope.engine.sweeps.store import home_folder, sweep_folders
 
-        return [folder.name for folder in sweep_folders(home_folder(parsed_args.home, writes=False))]
+        return [
+            folder.name for folder in sweep_folders(home_folder(parsed_args.home, writes=False))
+        ]
 
     return complete
 

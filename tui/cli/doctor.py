@@ -77,7 +77,9 @@ def run(home: str | None, as_json: bool) -> int:
     if as_json:
         say(json_text(_as_json(checks, lacking), sys.stdout))
     else:
-        say("", f"problems: {', '.join(lacking)}" if lacking else "everything required is available")
+        say(
+            "", f"problems: {', '.join(lacking)}" if lacking else "everything required is available"
+        )
     return MachineProblem.exit_code if lacking else 0
 
 

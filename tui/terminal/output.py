@@ -65,6 +65,6 @@ def open_closed() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
-            stream = open(number, mode, encoding="utf-8", closefd=False)
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)

@@ -286,7 +286,7 @@ def test_a_home_that_is_no_folder(lab: Lab, name: str) -> None:
     for words in (["list"], ["list", "--json"], ["attach"], ["compare", "a", "b"]):
         outcome = lab.run(*words, "--home", name)
         assert outcome.code == 3, words
-        assert says(outcome.message, f"{name}: cannot be read: Not a directory; | --home")
+        assert says(outcome.message, f"/ | {name}: cannot be read: Not a directory; | --home")
 
 
 def test_data_that_cannot_be_downloaded(lab: Lab) -> None:

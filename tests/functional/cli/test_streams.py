@@ -110,10 +110,8 @@ def test_a_reader_that_has_gone(lab: Lab, stored: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("name", [NAME, b"20270115-080000-\xe9\xff"])
-def test_names_in_any_locale(
-    lab: Lab, stored: Path, locale: dict[str, str], name: bytes
-) -> None:
-    os.rename(stored, os.fsencode(stored.parent) + b"/" + name)
+def test_names_in_any_locale(lab: Lab, stored: Path, locale: dict[str, str], name: bytes) -> None:
+    stored.rename(stored.with_name(os.fsdecode(name)))
     for words in COMMANDS[2:7]:
         code, said = in_shell(lab, words, "", **locale)
         assert code == 0, (words, said)
