@@ -1,5 +1,6 @@
 """Writes an export: all files into a new folder, which then replaces the old one in one step."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def check_target(
             raise UsageProblem(f"--export {shown}: is a mounted disk; name a folder inside it")
         if target.is_dir() and any(target.iterdir()) and not overwrite:
             held = exported_sweep(target)
-            if held is None or held != sweep:
+            if held is None or sweep is None or held != printable(sweep):
                 what = f"the export of sweep {held}" if held else "something else"
                 raise UsageProblem(f"--export {shown}: holds {what}; name another folder{mending}")
         with beside(target):
@@ -235,7 +236,7 @@ def manifest(folder: Path, state: SweepState, alive: bool) -> dict[str, Any]:
     return {
         "program": "batchscope",
         "format": FORMAT,
-        "sweep": folder.name,
+        "sweep": os.fsencode(folder.name).decode("utf-8", "replace"),
         "preset": opened.preset if opened else None,
         "title": opened.title if opened else None,
         "question": opened.question if opened else None,

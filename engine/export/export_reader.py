@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from batchscope.engine.analysis.bias_variance import BiasVariance
 from batchscope.engine.analysis.noise_scales import NoiseFinding
+from batchscope.engine.analysis.tables import of_cell
 from batchscope.engine.analysis.tuning import TuningChoice
 from batchscope.engine.findings.claim_verdicts import Verdict
 from batchscope.engine.findings.configuration_summary import ConfigurationSummary, Mean
@@ -137,7 +138,10 @@ class Exported:
                 return []
             csv.field_size_limit(LONGEST_FIELD)
             with TextIOWrapper(open_regular(path, most=None), "utf-8", newline="") as file:
-                self._tables[table] = list(csv.DictReader(file))
+                self._tables[table] = [
+                    {name: of_cell(row[name] or "") for name in row if name is not None}
+                    for row in csv.DictReader(file)
+                ]
         return self._tables[table]
 
     def cell(self, table: str, row: int, column: str, style: str = "number") -> Number | None:

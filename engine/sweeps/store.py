@@ -35,14 +35,21 @@ LOCK = "conductor.lock"
 _NAMED = re.compile(r"\d{8}-\d{6}")
 
 
-def home_folder(name: str | None = None) -> Path:
+def home_folder(name: str | None = None, writes: bool = True) -> Path:
     """Return the folder for sweeps and data: `--home`, `$BATCHSCOPE_HOME` or the platform's.
 
+    Args:
+        name: value of `--home`.
+        writes: whether something will be written to it. If not, it is neither created nor changed,
+            and may be missing, read-only or another user's.
+
     Raises:
-        MachineProblem: it cannot be created or written to.
+        MachineProblem: it cannot be created or written to; or it cannot be read.
     """
     name = name or os.environ.get("BATCHSCOPE_HOME") or platformdirs.user_state_dir("batchscope")
     home = user_path(name)
+    if not writes:
+        return _readable(home)
     try:
         make_private(home, home / "sweeps", home / "data")
         if not os.access(home / "sweeps", os.W_OK | os.X_OK):
@@ -51,6 +58,26 @@ def home_folder(name: str | None = None) -> Path:
         why = error.strerror or str(error)
         raise MachineProblem(
             f"{printable(home)}: cannot be used for sweeps and data: {why}; "
+            "choose another folder with --home or $BATCHSCOPE_HOME"
+        ) from None
+    return home
+
+
+def _readable(home: Path) -> Path:
+    """Return a home, which may be missing.
+
+    Raises:
+        MachineProblem: it is there, but cannot be read.
+    """
+    try:
+        with os.scandir(home / "sweeps") as entries:
+            next(entries, None)
+    except FileNotFoundError:
+        return home
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise MachineProblem(
+            f"{printable(home)}: cannot be read: {why}; "
             "choose another folder with --home or $BATCHSCOPE_HOME"
         ) from None
     return home
