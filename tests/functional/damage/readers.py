@@ -16,7 +16,8 @@ from batchscope.engine.analysis.completeness import complete
 from batchscope.engine.checkpoints import file as checkpoints
 from batchscope.engine.checkpoints import kept_weights
 from batchscope.engine.comparison.sources import opened
-from batchscope.engine.data.prepare import load_arrays, prepare
+from batchscope.engine.data.prepare import prepare
+from batchscope.engine.data.prepared_files import load_arrays
 from batchscope.engine.data.raw_files import DataError
 from batchscope.engine.errors import Problem
 from batchscope.engine.experiment.preset import load_preset
@@ -26,6 +27,7 @@ from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.registry import TRIAL_COLUMNS
 from batchscope.engine.sweeps.listing import describe, stored_sweeps
 from batchscope.engine.sweeps.store import load_state, read_launch
+from batchscope.engine.sweeps.sweep_file import read_preset
 from batchscope.tui.config.settings import load_settings
 from batchscope.tui.viewmodel.journal_follower import JournalFollower
 from tests.functional.damage.checks import tables as exported_tables
@@ -107,6 +109,10 @@ def _figures(state: SweepState) -> list[str]:
     ]
 
 
+def _marks(state: SweepState) -> object:
+    return {"lost": state.lost, "phase": state.phase(False), "complete": complete(state)}
+
+
 def _listed(places: Places, path: Path) -> Seen:
     found = stored_sweeps(places.home)
     shown = {each.id for each in found}
@@ -123,29 +129,27 @@ def _described(places: Places, path: Path) -> Seen:
 
 def _as_shown(sweep: Any) -> Seen:
     figures = {name: getattr(sweep, name) for name in ("trials", "finished", "seconds", "title")}
-    return Seen({**figures, "preset": sweep.preset}, {"state": sweep.state, "why": sweep.reason})
+    return Seen(
+        {**figures, "preset": sweep.preset}, {"state": sweep.state, "problem": sweep.problem}
+    )
 
 
 def _loaded(places: Places, path: Path) -> Seen:
     state = load_state(_sweep(places, path))
-    complete(state)
-    return Seen(None)
+    return Seen(_figures(state), _marks(state))
 
 
 def _launch(places: Places, path: Path) -> Seen:
-    read_launch(_sweep(places, path))
-    return Seen(None)
+    return Seen(read_launch(_sweep(places, path)))
 
 
 def _stored_preset(places: Places, path: Path) -> Seen:
-    load_preset(_sweep(places, path) / "sweep.toml", stored=True)
-    return Seen(None)
+    return Seen(read_preset(_sweep(places, path)))
 
 
 def _followed(places: Places, path: Path) -> Seen:
     state, update = JournalFollower(_sweep(places, path)).load()
-    marks = {"damaged": update.damaged, "problem": update.problem, "phase": state.phase(False)}
-    return Seen(_figures(state), marks)
+    return Seen(_figures(state), (_marks(state), update.damaged, update.problem))
 
 
 def _compared(places: Places, path: Path) -> Seen:

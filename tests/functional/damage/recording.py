@@ -17,6 +17,7 @@ from pathlib import Path
 
 from batchscope.engine.checkpoints import file as checkpoints
 from batchscope.engine.journal import column_cache
+from batchscope.engine.sweeps.stored_journal import reader_of
 from tests.functional.lab import Lab, until
 
 WHOLE = """
@@ -168,6 +169,6 @@ def _write_columns(folder: Path) -> None:
     """Write the cache of a sweep whose journal is shorter than those that get one."""
     worth, column_cache.WORTH_BYTES = column_cache.WORTH_BYTES, 0
     try:
-        column_cache.write(folder)
+        column_cache.write(folder, reader_of(folder))
     finally:
         column_cache.WORTH_BYTES = worth
