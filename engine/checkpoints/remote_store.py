@@ -8,10 +8,12 @@ The conductor writes a mark there. A node that does not see it is rejected, beca
 would find its checkpoints.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batchscope.engine.checkpoints.file import HEADER_BYTES, TRIALS, WEIGHTS, Damaged, check_size
 from batchscope.engine.checkpoints.mirror import Files
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable, similar
 
@@ -32,16 +34,29 @@ class Store:
         self._files, self._root = fsspec.core.url_to_fs(url)
 
     def get(self, below: Iterable[str]) -> Files:
-        """Read the files in these folders."""
+        """Read the checkpoints in these folders; leave out what is damaged or not a regular file."""
         files = Files()
         for name in below:
             folder = f"{self._root}/{name}"
             self._files.invalidate_cache()
-            if self._files.isdir(folder):
-                for path in self._files.ls(folder, detail=False):
-                    if not path.endswith(".part"):
-                        files[f"{name}/{path.rsplit('/', 1)[-1]}"] = self._files.cat_file(path)
+            if not self._files.isdir(folder):
+                continue
+            for entry in self._files.ls(folder, detail=True):
+                path = str(entry["name"])
+                regular = entry["type"] == "file" and not entry.get("islink")
+                if regular and not path.endswith(".part"):
+                    with contextlib.suppress(Damaged):
+                        content = self._checkpoint(path, entry["size"])
+                        files[f"{name}/{path.rsplit('/', 1)[-1]}"] = content
         return files
+
+    def _checkpoint(self, path: str, size: int | None) -> bytes:
+        """Read a checkpoint; raise `Damaged` before that if it has not the size that it states."""
+        if size is not None:  # a few stores do not know it
+            check_size(self._files.cat_file(path, start=0, end=HEADER_BYTES), size)
+        content: bytes = self._files.cat_file(path)
+        check_size(content, len(content))
+        return content
 
     def put(self, files: Mapping[str, bytes]) -> None:
         """Store files, each under a temporary name first: not all stores write atomically."""
@@ -57,6 +72,13 @@ class Store:
         self._files.invalidate_cache()
         if self._files.exists(folder):
             self._files.rm(folder, recursive=True)
+
+    def remove_ours(self) -> None:
+        """Delete what this program stores of a sweep; a folder that then is empty goes, too."""
+        for below in (TRIALS, WEIGHTS, MARK):
+            self.remove(below)
+        if self._files.exists(self._root) and not self._files.ls(self._root, detail=False):
+            self._files.rmdir(self._root)
 
     def mark(self) -> None:
         """Write the mark by which nodes recognise the store."""

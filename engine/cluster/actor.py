@@ -15,6 +15,7 @@ from typing import NamedTuple
 from batchscope import __version__
 from batchscope.engine.checkpoints.mirror import DataShelf, Files, Mirror, divided
 from batchscope.engine.checkpoints.remote_store import Store, open_store
+from batchscope.engine.data.prepared_files import holds
 from batchscope.engine.processes.link import last_lines
 from batchscope.engine.processes.worker_processes import start_worker
 
@@ -58,7 +59,7 @@ class Host:
         os.umask(0o077)
         self._node = node
         self._mirror = Mirror(Path(scratch) if scratch else None)
-        self._shelf = DataShelf(self._mirror.scratch)
+        self._shelf = DataShelf(self._mirror.scratch, holds)
         self._store: Store | None = open_store(store) if store else None
         self._log = self._mirror.folder / LOG
         self._lines: list[bytes] = []

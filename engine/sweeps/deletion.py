@@ -3,11 +3,14 @@
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
-from batchscope.engine.sweeps.store import read_launch, take_lock
+from batchscope.engine.sweeps.store import LOCK, conductor_lives, read_launch, take_lock
+from batchscope.engine.sweeps.unfinished_folders import PREFIX, clear_unfinished
+from batchscope.engine.system.untrusted_files import is_damage
 
 REMOVED = "removed"
 PATIENCE_SECONDS = 0.3
@@ -17,34 +20,86 @@ def delete_sweep(folder: Path) -> None:
     """Delete the sweep in `folder`, its checkpoints elsewhere, and the rest of earlier deletions.
 
     The folder is first moved out of the list while its lock is held. So a crash leaves no partial
-    sweep in the list, and no conductor can start on it meanwhile.
+    sweep in the list, and no conductor can start on it meanwhile. A damaged sweep is deleted, too.
+    Of a link to a folder only the link is.
 
     Raises:
         UsageProblem: a conductor runs the sweep.
         MachineProblem: it cannot be deleted; the message says which folder remains.
     """
-    shown, elsewhere = printable(folder.name), _kept_elsewhere(folder)
+    shown, elsewhere = printable(folder.name), ""
     removed = folder.parent.parent / REMOVED
     try:
-        lock = take_lock(folder, PATIENCE_SECONDS)
-        if lock is None:
-            raise UsageProblem(f"{shown}: running; stop it first")
-        try:
-            removed.mkdir(mode=0o700, exist_ok=True)
-            folder.rename(Path(tempfile.mkdtemp(dir=removed)) / folder.name)
-        finally:
-            os.close(lock)
+        if folder.is_symlink():
+            if conductor_lives(folder):
+                raise UsageProblem(f"{shown}: running; stop it first")
+            folder.unlink()
+        else:
+            elsewhere = _kept_elsewhere(folder)
+            _move_away(folder, removed, shown)
     except OSError as error:
         raise MachineProblem(f"{shown}: cannot be deleted: {error.strerror or error}") from None
-    shutil.rmtree(removed, ignore_errors=True)
+    _remove_tree(removed)
+    clear_unfinished(folder.parent)
     if elsewhere:
         _delete_there(elsewhere, shown)
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         if any(removed.iterdir()):
             raise MachineProblem(
                 f"{shown}: removed from the list, but not all files could be deleted; "
                 f"delete the rest in {printable(removed)}"
             )
+
+
+def _move_away(folder: Path, removed: Path, shown: str) -> None:
+    """Move a folder out of the list.
+
+    Raises:
+        UsageProblem: a conductor runs the sweep.
+        OSError: it cannot be moved.
+    """
+    if stat.S_IMODE(folder.lstat().st_mode) & stat.S_IRWXU != stat.S_IRWXU:
+        with contextlib.suppress(OSError):
+            folder.chmod(stat.S_IRWXU)
+    lock = -1
+    try:
+        taken = take_lock(folder, PATIENCE_SECONDS)
+        if taken is None:
+            raise UsageProblem(f"{shown}: running; stop it first")
+        lock = taken
+    except OSError as error:
+        # nobody can hold what is no file; and a full disk has no room for a new one
+        if not folder.is_dir() or not (is_damage(error) or not os.path.lexists(folder / LOCK)):
+            raise
+    try:
+        folder.rename(_place(folder, removed))
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+def _place(folder: Path, removed: Path) -> Path:
+    """Return a new path for a folder: in `removed`, or hidden beside it if the disk is full."""
+    try:
+        if removed.is_symlink():
+            removed.unlink()
+        removed.mkdir(mode=0o700, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=removed)) / folder.name
+    except OSError:
+        return folder.with_name(f"{PREFIX}{folder.name}")
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder as far as possible, also folders in it that are not writable."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path, _, _ in os.walk(folder):  # each folder is opened up before it is read
+        with contextlib.suppress(OSError):
+            for each in (Path(path), *Path(path).iterdir()):
+                if each.is_dir() and not each.is_symlink():
+                    each.chmod(stat.S_IRWXU)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kept_elsewhere(folder: Path) -> str:
@@ -60,10 +115,13 @@ def _kept_elsewhere(folder: Path) -> str:
 
 
 def _delete_there(where: str, shown: str) -> None:
+    """Delete the checkpoints in a folder or at a URL, if this program has marked it as its own."""
     from batchscope.engine.checkpoints.remote_store import open_store
 
     try:
-        open_store(where).remove()
+        store = open_store(where)
+        if store.is_marked():
+            store.remove_ours()
     except Exception as error:  # each kind of store raises its own errors
         raise MachineProblem(
             f"{shown}: deleted, but its checkpoints in {printable(where)} could not be "

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import IO
 
@@ -42,6 +43,28 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a private folder and those above it, in place of a file or a link with its name.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    if os.path.lexists(folder) and not stat.S_ISDIR(folder.lstat().st_mode):
+        folder.unlink()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def create(path: Path) -> IO[bytes]:
+    """Create a file for writing in place of whatever has its name, and never through a link.
+
+    Raises:
+        OSError: what is there cannot be removed, or the file cannot be created.
+    """
+    remove(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    return open(os.open(path, flags, 0o666), "wb")
 
 
 def folder_bytes(folder: Path) -> int:

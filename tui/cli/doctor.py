@@ -31,6 +31,7 @@ from batchscope.engine.sweeps.store import home_folder
 from batchscope.engine.system.files import is_folder, user_path
 from batchscope.tui.render.ascii import json_text
 from batchscope.tui.render.styled_text import text_of, wrap
+from batchscope.tui.terminal.output import say
 
 WIDTH = 80
 NAMES = 13
@@ -71,13 +72,13 @@ def run(home: str | None, as_json: bool) -> int:
         for check in examine(home, question):
             checks.append(check)
             if not as_json:
-                print(lines_of(check), flush=True)
+                say(*lines_of(check).split("\n"))
     lacking = [check.name for check in checks if check.state == "lacking"]
     if as_json:
-        print(json_text(_as_json(checks, lacking), sys.stdout))
+        say(json_text(_as_json(checks, lacking), sys.stdout))
     else:
-        print(
-            f"\nproblems: {', '.join(lacking)}" if lacking else "\neverything required is available"
+        say(
+            "", f"problems: {', '.join(lacking)}" if lacking else "everything required is available"
         )
     return MachineProblem.exit_code if lacking else 0
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchscope.engine.errors import MachineProblem, Problem, UsageProblem, printable
 from batchscope.tui.start import has_terminal, show_screen
+from batchscope.tui.terminal.output import say
 
 if TYPE_CHECKING:
     from batchscope.engine.experiment.preset import Preset
@@ -36,7 +37,7 @@ def run_experiment(words: argparse.Namespace) -> int:
         if words.weights:
             check_preset(preset.name, preset.configurations)
     _check_machine(words)
-    home = home_folder(words.home)
+    home = home_folder(words.home, writes=preset is not None)
     launch = Launch(
         preset=preset.name if preset else "",
         device=words.device,
@@ -180,7 +181,7 @@ def _export_stored(words: argparse.Namespace) -> int:
         )
     if words.preset or words.set:
         raise UsageProblem("--sweep: exports a stored sweep; leave out --preset and --set")
-    folder = find_sweep(home_folder(words.home), words.sweep)
+    folder = find_sweep(home_folder(words.home, writes=False), words.sweep)
     target = _target(words.export)
     check_target(target, folder.name, words.overwrite)
     if words.weights:
@@ -226,8 +227,9 @@ def print_summary(of: "dict[str, object]", as_json: bool) -> None:
     from batchscope.tui.render.ascii import json_text
 
     if as_json:
-        print(json_text(of, sys.stdout))
+        say(json_text(of, sys.stdout))
         return
     text = summary_text(of)
     seen = sys.stdout.isatty()
-    print(folded(text, shutil.get_terminal_size().columns) if seen else text)
+    lines = folded(text, shutil.get_terminal_size().columns) if seen else text
+    say(*lines.split("\n"))

@@ -12,12 +12,17 @@ import msgspec
 import torch
 from torch import Tensor
 
+from batchscope.engine.checkpoints.file import Damaged
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import Trial
+from batchscope.engine.training.peak_memory import ran_out
 from batchscope.engine.training.trainer.progress import Clock, History, Position
 from batchscope.engine.training.trainer.state import TrainingState
 
 _pack = msgspec.msgpack.Encoder().encode
+
+
+_COPIES, _RECORDS = 32, 1 << 30
 
 
 class Misfit(Exception):
@@ -56,15 +61,26 @@ def take(training: TrainingState) -> bytes:
     return buffer.getvalue()
 
 
+def most_bytes(training: TrainingState) -> int:
+    """Return a size that no state of a training exceeds, in bytes.
+
+    Weights, optimizer and instruments hold a few values for each weight; the other gigabyte is for
+    buffers and for the epochs so far.
+    """
+    weights = training.stepper.stack.weights
+    return _COPIES * weights.numel() * weights.element_size() + _RECORDS
+
+
 def restore(training: TrainingState, payload: bytes) -> None:
     """Restore the state that `take` returned, in a training that has not begun.
 
     Raises:
         Misfit: the bytes belong to another trial, plan or data set, or to a torch that draws other
             initial weights.
-        Exception: torch cannot read the bytes; the training must then be set up again.
+        Damaged: torch cannot read the bytes.
+        Exception: they lack something, or memory ran out; the training must then be set up again.
     """
-    content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    content = _decoded(payload)
     _check(training, content)
     stepper, stack = training.stepper, training.stepper.stack
     training.at = msgspec.msgpack.decode(content["position"], type=Position)
@@ -85,6 +101,18 @@ def restore(training: TrainingState, payload: bytes) -> None:
         member.prober.micro_batch_size = draw
     training.evaluator.peak_bytes = content["peak_bytes"]
     _set_random_states(content["random"], training.device)
+
+
+def _decoded(payload: bytes) -> dict[str, Any]:
+    try:
+        content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for bytes that it cannot read
+        if ran_out(error):
+            raise
+        raise Damaged(f"torch cannot read it: {type(error).__name__}: {error}") from None
+    if not isinstance(content, dict):
+        raise Damaged("it is not the state of a training")
+    return content
 
 
 def _instrument_states(training: TrainingState, content: dict[str, Any]) -> dict[str, Any]:
