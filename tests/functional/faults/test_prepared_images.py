@@ -6,15 +6,22 @@ import shutil
 import signal
 from pathlib import Path
 
+import msgspec
 import psutil
 
+from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.data.prepared_files import SUMMARY
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
 from tests.functional.lab import Lab, conductor_of, copy_of_recorded, ended, events_of, sets, until
 from tests.functional.lab import recorded, state_of
 
-ONE = sets("seeds=1", "train.epochs=2", "grid.batch_size=[64]", "run.stack=never")
+ONE = sets(
+    *("seeds=1", "train.epochs=2", "grid.batch_size=[64]", "run.stack=never"),
+    "memory.micro_batch_size=64",
+)
+"""One short trial. Its micro-batch is not measured: that depends on how busy the machine is, and
+other sums have other bits."""
 
 
 def flip(path: Path, place: int) -> bytes:
@@ -51,17 +58,21 @@ def test_a_flipped_label_never_trains(lab: Lab) -> None:
     assert not any("damaged" in text for text in notes(whole))
 
 
-def test_a_sweep_continues_only_on_the_images_that_it_recorded(tmp_path: Path) -> None:
-    """Other images whose digest is right: those of the summary are not those of the journal."""
+def test_a_damaged_summary_is_repaired_when_a_sweep_continues(tmp_path: Path) -> None:
+    """Its digest differs from the recorded one, but the images are the same."""
     lab = copy_of_recorded(tmp_path / "lab")
     (prepared,) = (lab.home / "data").glob("digits-*")
-    content = flip(prepared / SUMMARY, -20)  # within the digest, or beside it
+    content = flip(prepared / SUMMARY, -20)  # within the digest
     folder = lab.only_folder()
     (folder / journal.NAME).write_bytes(_without_the_end(folder))
     done = lab.run("resume", folder.name)
     assert done.code == 0, done.err
     assert any("are damaged" in text for text in notes(folder))
-    assert (prepared / SUMMARY).read_bytes() == content
+    whole, mended = (
+        msgspec.json.decode(each, type=Prepared)
+        for each in (content, (prepared / SUMMARY).read_bytes())
+    )
+    assert mended.digest == whole.digest
     trials, before = state_of(folder).trials, state_of(recorded().folder).trials
     assert {name: trial.last and trial.last.test_loss for name, trial in trials.items()} == {
         name: trial.last and trial.last.test_loss for name, trial in before.items()
