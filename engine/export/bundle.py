@@ -1,6 +1,7 @@
 """Writes an export: all files into a new folder, which then replaces the old one in one step."""
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from batchscope.engine.export import (
     report_process,
 )
 from batchscope.engine.export.atomic_folder import beside, replace
+from batchscope.engine.export.own_files import MANIFEST, carry_over, digests, listed_files
 from batchscope.engine.export.tensorboard import write_event_files
 from batchscope.engine.export.weights import CopiedWeights, copy_weights
 from batchscope.engine.findings.findings import document
@@ -37,7 +39,6 @@ from batchscope.engine.sweeps.stored_journal import (
 from batchscope.engine.sweeps.sweep_file import read_raw
 from batchscope.engine.system.untrusted_files import decode_json, open_regular, read_bytes
 
-MANIFEST = "manifest.json"
 FINDINGS = "findings.json"
 FORMAT = 1
 PIECE = 1 << 20
@@ -103,18 +104,22 @@ def write_export(
     report: bool = True,
     tensorboard: bool = False,
     weights: bool = False,
+    kept: Callable[[list[str]], None] | None = None,
 ) -> SweepState:
-    """Export the sweep in `folder` to `target`, replacing what is there; return its state.
+    """Export the sweep in `folder` to `target`, replacing an export there; return its state.
+
+    Files in `target` that no export made, or that were changed since, are kept.
 
     Args:
         report: whether to draw the report and its figures.
         tensorboard: whether to write event files.
         weights: whether to copy the final weights of the trials.
+        kept: is called with the new names of files that are kept under another name, if any.
 
     Raises:
         UsageProblem: the journal is damaged so that it cannot be exported.
-        MachineProblem: the disk cannot be read or written, or the report cannot be drawn; `target`
-            is unchanged.
+        MachineProblem: the disk cannot be read or written, a file cannot be kept, or the report
+            cannot be drawn; `target` is unchanged.
     """
     alive = conductor_lives(folder)  # first, so that its last events are read below
     reader = reader_of(folder)
@@ -140,11 +145,33 @@ def write_export(
             _copy(reader.path, fresh / journal.NAME, reader.offset)
             if report:
                 report_process.draw(fresh)
+            about = {**read_manifest(fresh), "files": digests(fresh)}
+            (fresh / MANIFEST).write_text(_json(about), encoding="utf-8")
             fresh.chmod(0o755)
-            replace(fresh, target)
+            renamed = _replace(fresh, target)
     except OSError as error:
         raise MachineProblem(f"--export {printable(target)}: {error.strerror or error}") from None
+    if renamed and kept:
+        kept(renamed)
     return state
+
+
+def _replace(fresh: Path, target: Path) -> list[str]:
+    """Put a new export in the place of a folder; return the names of files kept under another."""
+    if not target.is_dir():
+        replace(fresh, target)
+        return []
+    listed = listed_files(_manifest_of(target))
+    renamed = carry_over(target, fresh, listed)
+    replace(fresh, target)
+    if fresh.is_dir():  # it is the old folder now: what was written there meanwhile is kept, too
+        renamed += carry_over(fresh, target, listed)
+    return renamed
+
+
+def _manifest_of(target: Path) -> dict[str, Any] | None:
+    """Return the manifest of a folder; None if it holds no export."""
+    return None if exported_sweep(target) is None else read_manifest(target)
 
 
 def _documents(
