@@ -60,6 +60,8 @@ class Worker:
         self._setup: orders.Setup | None = None
         self._images: tuple[tuple[str, int], Images] | None = None
         self._team: Team | None = None
+        self._team_works = False
+        """Whether the thread that trains may be waiting for its team."""
 
     def serve(self, channel: int | None = None) -> None:
         """Execute orders until stdin ends.
@@ -202,6 +204,8 @@ class Worker:
             if lost or (isinstance(order, orders.TrainOrder) and ran_out(error)):
                 os._exit(1)  # the conductor reads the reason from the end of the log
             self._end(order, "failed", reason)
+        finally:
+            self._team_works = False
 
     def _end(self, order: orders.Work, status: TrialStatus, reason: str) -> None:
         """Send the end of every trial of an order that has not ended."""
@@ -262,13 +266,28 @@ class Worker:
         size = order.plan.data_parallel
         if size == 1:
             return None
+        self._team_works = True
         if self._team is not None and (self._team.broken or self._team.size != size):
             self._team.end()
             self._team = None
         if self._team is None:
-            self._team = start_team(size, self._setup.team, self._setup.device)
+            spec, device, silence = self._setup.team, self._setup.device, self._setup.silence
+            self._team = start_team(size, spec, device, silence, self._lose_team)
         self._team.begin(order.members[0], order.plan, order.data)
         return self._team
+
+    def _lose_team(self, reason: str) -> None:
+        """Give up the team; end the process if it trains, since it may wait for the team for ever.
+
+        This is called in another thread. The conductor reads the reason from the end of the log.
+        """
+        if self._team is not None:
+            self._team.broken = True
+        if self._team_works:
+            with contextlib.suppress(OSError):
+                print(f"TeamLost: {reason}", file=sys.stderr, flush=True)
+            with self._writing:  # after a whole line
+                os._exit(1)
 
     def _interpolate(self, order: orders.Interpolate) -> None:
         import torch

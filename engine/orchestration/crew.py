@@ -199,7 +199,8 @@ class Crew:
         self._members[number] = member
         watching = asyncio.create_task(member.end_if_silent(START_PATIENCE * self._silence))
         try:
-            await member.order(orders.Setup(number, device, threads, card, team=team))
+            setup = orders.Setup(number, device, threads, card, team=team, silence=self._silence)
+            await member.order(setup)
             while event := await member.next_event():
                 if isinstance(event, WorkerLost):
                     raise MachineProblem(event.reason)
