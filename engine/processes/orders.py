@@ -181,6 +181,9 @@ class Ping(msgspec.Struct, frozen=True, tag_field="order", tag="ping"):
     """Ask whether the worker is alive; answered by the line `ALIVE`, which is not an event."""
 
 
+LONGEST_LINE = 64 << 20
+"""The most bytes of a line in either direction; a longer one is no order, and no event."""
+
 ALIVE = b'{"kind":"alive"}\n'
 
 AnyOrder = Setup | Measure | Pace | TrainOrder | Interpolate | Drop | Halt | Hold | GoOn | Ping
