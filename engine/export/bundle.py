@@ -28,6 +28,7 @@ from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.registry import TRIAL_COLUMNS
 from batchscope.engine.sweeps.store import SWEEP, conductor_lives
+from batchscope.engine.system.files import remove
 
 MANIFEST = "manifest.json"
 FINDINGS = "findings.json"
@@ -103,8 +104,8 @@ def write_export(
         weights: whether to copy the final weights of the trials.
 
     Raises:
-        MachineProblem: the disk cannot be written, or the report cannot be drawn; `target` is
-            unchanged.
+        MachineProblem: the disk cannot be written, and `target` is unchanged; or the report cannot
+            be drawn, and `target` has everything else.
     """
     alive = conductor_lives(folder)  # first, so that its last events are read below
     reader = journal.Reader(folder / journal.NAME)
@@ -119,13 +120,25 @@ def write_export(
                 write_event_files(fresh, state, events)
             with open(folder / journal.NAME, "rb") as source:
                 (fresh / journal.NAME).write_bytes(source.read(reader.offset))
-            if report:
-                report_process.draw(fresh)
+            missing = _missing_report(fresh) if report else ""
             fresh.chmod(0o755)
             replace(fresh, target)
     except OSError as error:
         raise MachineProblem(f"--export {printable(target)}: {error.strerror or error}") from None
+    if missing:
+        raise MachineProblem(f"--export {printable(target)}: the tables are written, but {missing}")
     return state
+
+
+def _missing_report(fresh: Path) -> str:
+    """Draw the report into a new export; return why it has none, or an empty string."""
+    try:
+        report_process.draw(fresh)
+    except MachineProblem as problem:
+        for half_drawn in (report_process.REPORT, report_process.FIGURES):
+            remove(fresh / half_drawn)
+        return str(problem)
+    return ""
 
 
 def _documents(

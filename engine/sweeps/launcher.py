@@ -38,19 +38,24 @@ def start_conductor(folder: Path, *first: commands.AnyCommand) -> None:
     if conductor_lives(folder):
         return
     before = journal_size(folder)
-    with open(folder / LOG, "ab") as log:
-        process = subprocess.Popen(
-            [
-                *module_command("batchscope.engine.conductor"),
-                str(folder),
-                *map(commands.encode, first),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            close_fds=True,
-        )
+    try:
+        with open(folder / LOG, "ab") as log:
+            process = subprocess.Popen(
+                [
+                    *module_command("batchscope.engine.conductor"),
+                    str(folder),
+                    *map(commands.encode, first),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                close_fds=True,
+            )
+    except OSError as error:
+        raise MachineProblem(
+            f"the conductor of {folder.name} could not be started: {error.strerror or error}"
+        ) from None
     if takes_charge(process, folder, before):
         return
     lines = (folder / LOG).read_text("utf-8", "replace").splitlines()

@@ -78,6 +78,8 @@ class Standby:
             before = journal_size(folder)
             process = self._take(folder, first)
         if process is None or not takes_charge(process, folder, before):
+            if process is not None and not conductor_lives(folder):
+                _kill(process)  # it is frozen: it must not come back to a sweep that has another
             start_conductor(folder, *first)
 
     def end(self) -> None:
@@ -93,7 +95,11 @@ class Standby:
         if process is None or not _is_ready(process):
             self._dismiss()
             return None
-        open(folder / LOG, "ab").close()
+        try:
+            open(folder / LOG, "ab").close()
+        except OSError:  # a new conductor has the same problem, and says so
+            self._dismiss()
+            return None
         words = [str(folder.absolute()), *(os.fsdecode(commands.encode(each)) for each in first)]
         said = _say(process, json.dumps(words).encode() + b"\n")
         _close(process)
@@ -103,9 +109,7 @@ class Standby:
     def _dismiss(self) -> None:
         if self._process:
             _close(self._process)
-            self._process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):  # a broken disk may block it
-                self._process.wait(END_SECONDS)
+            _kill(self._process)
             self._process = None
 
 
@@ -121,6 +125,12 @@ def _say(process: "subprocess.Popen[bytes]", line: bytes) -> bool:
     with contextlib.suppress(OSError):
         return process.poll() is None and process.stdin.write(line) == len(line)
     return False
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # a broken disk may block it
+        process.wait(END_SECONDS)
 
 
 def _close(process: "subprocess.Popen[bytes]") -> None:
