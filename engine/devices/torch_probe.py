@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 
 from batchscope.engine.errors import printable
-from batchscope.engine.system.standstill import StoodStill, output_of
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 60.0
 PROBE = """
 import json, time
 began = time.perf_counter()
@@ -87,11 +86,12 @@ class TorchProbe:
             self._kill()
 
     def answer(self, seconds: float = PATIENCE_SECONDS) -> TorchSeen:
-        """Return what torch reports; an error if it fails, stands still or needs longer."""
+        """Return what torch reports, or an error if it fails or needs more than `seconds`."""
         try:
-            said, complaint = output_of(self._process, most=seconds)
-        except StoodStill as problem:
-            return TorchSeen(error=f"the import {problem}")
+            said, complaint = self._process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            return TorchSeen(error=f"the import did not end within {seconds:.0f} s")
         code = self._process.returncode
         with contextlib.suppress(IndexError, msgspec.MsgspecError):
             if code == 0:  # after an error, the last line may be anything

@@ -17,6 +17,7 @@ import contextlib
 import functools
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -356,7 +357,8 @@ class Round:
 
     def _judge(self) -> None:
         """Check the journal and the tables."""
-        reader, state, ended = journal.Reader(self._folder / journal.NAME), SweepState(), Counter()
+        reader, state = journal.Reader(self._folder / journal.NAME), SweepState()
+        ended = Counter[str]()
         for event in reader.read_all():
             if isinstance(event, ev.TrialStarted) and state.trials[event.trial].done:
                 raise Failure(f"{event.trial} was trained twice")
@@ -460,12 +462,18 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=3, help="faults of a sweep")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", choices=PRESETS, help="a preset")
+    parser.add_argument("--keep", action="store_true", help="keep the folders of the rounds")
     words = parser.parse_args()
     _elsewhere()
-    with tempfile.TemporaryDirectory(prefix="batchscope-processes-") as name:
-        # what a user's program may have set would reach all processes
-        os.environ.pop("BATCHSCOPE_HOME", None)
-        return campaign(words, Path(name))
+    os.environ.pop("BATCHSCOPE_HOME", None)  # each round has a home of its own
+    root = Path(tempfile.mkdtemp(prefix="batchscope-processes-"))
+    try:
+        return campaign(words, root)
+    finally:
+        if words.keep:
+            print(f"kept: {root}")
+        else:
+            shutil.rmtree(root, ignore_errors=True)
 
 
 if __name__ == "__main__":
