@@ -37,6 +37,7 @@ from batchscope.engine.sweeps.stored_journal import (
     unreadable,
 )
 from batchscope.engine.sweeps.sweep_file import read_raw
+from batchscope.engine.system.files import remove
 from batchscope.engine.system.untrusted_files import decode_json, open_regular, read_bytes
 
 FINDINGS = "findings.json"
@@ -118,8 +119,8 @@ def write_export(
 
     Raises:
         UsageProblem: the journal is damaged so that it cannot be exported.
-        MachineProblem: the disk cannot be read or written, a file cannot be kept, or the report
-            cannot be drawn; `target` is unchanged.
+        MachineProblem: the disk cannot be read or written, or a file cannot be kept, and `target`
+            is unchanged; or the report cannot be drawn, and `target` has everything else.
     """
     alive = conductor_lives(folder)  # first, so that its last events are read below
     reader = reader_of(folder)
@@ -143,8 +144,7 @@ def write_export(
             if tensorboard:
                 write_event_files(fresh, state, events)
             _copy(reader.path, fresh / journal.NAME, reader.offset)
-            if report:
-                report_process.draw(fresh)
+            missing = _missing_report(fresh) if report else ""
             about = {**read_manifest(fresh), "files": digests(fresh)}
             (fresh / MANIFEST).write_text(_json(about), encoding="utf-8")
             fresh.chmod(0o755)
@@ -153,6 +153,8 @@ def write_export(
         raise MachineProblem(f"--export {printable(target)}: {error.strerror or error}") from None
     if renamed and kept:
         kept(renamed)
+    if missing:
+        raise MachineProblem(f"--export {printable(target)}: the tables are written, but {missing}")
     return state
 
 
@@ -172,6 +174,17 @@ def _replace(fresh: Path, target: Path) -> list[str]:
 def _manifest_of(target: Path) -> dict[str, Any] | None:
     """Return the manifest of a folder; None if it holds no export."""
     return None if exported_sweep(target) is None else read_manifest(target)
+
+
+def _missing_report(fresh: Path) -> str:
+    """Draw the report into a new export; return why it has none, or an empty string."""
+    try:
+        report_process.draw(fresh)
+    except MachineProblem as problem:
+        for half_drawn in (report_process.REPORT, report_process.FIGURES):
+            remove(fresh / half_drawn)
+        return str(problem)
+    return ""
 
 
 def _documents(

@@ -46,19 +46,23 @@ def start_conductor(folder: Path, *first: commands.AnyCommand) -> None:
         return
     refuse_damaged(folder)
     before = journal_size(folder)
-    with open_log(folder) as log:
-        process = subprocess.Popen(
-            [
-                *module_command("batchscope.engine.conductor"),
-                str(folder),
-                *map(commands.encode, first),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            close_fds=True,
-        )
+    try:
+        with open_log(folder) as log:
+            process = subprocess.Popen(
+                [
+                    *module_command("batchscope.engine.conductor"),
+                    str(folder),
+                    *map(commands.encode, first),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                close_fds=True,
+            )
+    except OSError as error:
+        shown, why = printable(folder.name), error.strerror or error
+        raise MachineProblem(f"the conductor of {shown} could not be started: {why}") from None
     if takes_charge(process, folder, before):
         return
     why = disk_problem(folder) or last_line(folder)

@@ -70,7 +70,7 @@ LOST = "digits: the process that prepares the images"
         ("os.kill(os.getpid(), 9)", "was killed by signal 9"),
         ("os._exit(7)", "ended with exit code 7"),
         ("os.write(1, b'{\"prep'); os.kill(os.getpid(), 15)", "was killed by signal 15"),
-        ("os.write(1, b'{\"lost\":\"x\\\\u001b\"}\\n'); time.sleep(60)", "gave up: x\ufffd"),
+        ('os.write(1, b\'{"lost":"x\\\\u001b"}\\n\'); time.sleep(60)', "gave up: x\ufffd"),
     ],
 )
 async def test_a_lost_process_is_replaced(
