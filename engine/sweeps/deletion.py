@@ -1,6 +1,7 @@
 """Deletes a stored sweep: removes it from the list in one step, then from the disk."""
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -8,9 +9,17 @@ from pathlib import Path
 
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
 from batchscope.engine.sweeps.store import read_launch, take_lock
+from batchscope.engine.system.private_folders import check_unshared, make_private
 
 REMOVED = "removed"
 PATIENCE_SECONDS = 0.3
+OPEN_INSIDE = frozenset({errno.EACCES, errno.EBUSY, errno.ETXTBSY, errno.EPERM})
+NO_LOCK = frozenset(
+    {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ELOOP, errno.EISDIR}
+    | {errno.ENOSPC, errno.EDQUOT}
+)
+"""How a lock fails that no conductor can hold: without locks here, with something else in the place
+of the file, or without room to create it."""
 
 
 def delete_sweep(folder: Path) -> None:
@@ -24,16 +33,11 @@ def delete_sweep(folder: Path) -> None:
         MachineProblem: it cannot be deleted; the message says which folder remains.
     """
     shown, elsewhere = printable(folder.name), _kept_elsewhere(folder)
-    removed = folder.parent.parent / REMOVED
+    removed = _removed_beside(folder.parent)
     try:
-        lock = take_lock(folder, PATIENCE_SECONDS)
-        if lock is None:
-            raise UsageProblem(f"{shown}: running; stop it first")
-        try:
-            removed.mkdir(mode=0o700, exist_ok=True)
-            folder.rename(Path(tempfile.mkdtemp(dir=removed)) / folder.name)
-        finally:
-            os.close(lock)
+        check_unshared(folder)
+        make_private(folder.parent, removed)
+        _move_away(folder, Path(tempfile.mkdtemp(dir=removed)) / folder.name)
     except OSError as error:
         raise MachineProblem(f"{shown}: cannot be deleted: {error.strerror or error}") from None
     shutil.rmtree(removed, ignore_errors=True)
@@ -45,6 +49,48 @@ def delete_sweep(folder: Path) -> None:
                 f"{shown}: removed from the list, but not all files could be deleted; "
                 f"delete the rest in {printable(removed)}"
             )
+
+
+def _removed_beside(sweeps: Path) -> Path:
+    """Return the folder for deleted sweeps: in the home, or on the disk that `sweeps` leads to."""
+    if sweeps.is_symlink():
+        return sweeps / f".{REMOVED}"
+    return sweeps.parent / REMOVED
+
+
+def _move_away(folder: Path, target: Path) -> None:
+    """Rename a sweep's folder while its lock is held.
+
+    Raises:
+        UsageProblem: a conductor runs the sweep.
+        OSError: it cannot be renamed.
+    """
+    lock = _lock_of(folder)
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno not in OPEN_INSIDE or lock < 0:
+            raise
+        # CIFS renames no folder with an open file: neither this lock, nor that of a conductor
+        os.close(lock)
+        lock = -1
+        folder.rename(target)
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+def _lock_of(folder: Path) -> int:
+    """Take the sweep's lock; return -1 if there is none that a conductor could hold."""
+    try:
+        lock = take_lock(folder, PATIENCE_SECONDS)
+    except OSError as error:
+        if error.errno in NO_LOCK:
+            return -1
+        raise
+    if lock is None:
+        raise UsageProblem(f"{printable(folder.name)}: running; stop it first")
+    return lock
 
 
 def _kept_elsewhere(folder: Path) -> str:

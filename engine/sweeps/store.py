@@ -22,11 +22,15 @@ from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps.cluster_address import HERE
 from batchscope.engine.system.files import is_there, user_path
-from batchscope.engine.system.private_folders import make_private
+from batchscope.engine.system.own_files import check_locks, lock, open_own
+from batchscope.engine.system.private_folders import check_unshared, make_private
 
 LOCK = "conductor.lock"
+NO_LOCKS = "its file system cannot lock files (flock)"
 LAUNCH = "launch.json"
 SWEEP = "sweep.toml"
+LONGEST_SLUG = 40
+NO_LINK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,11 +116,15 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
             f"{preset.name}: a string of the preset or a path is not UTF-8"
         ) from None
     stem = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", preset.name).strip("-.") or "preset"
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", preset.name).strip("-.")[:LONGEST_SLUG]
+    slug = slug.rstrip("-.") or "preset"  # Windows and CIFS drop a last dot
     number = 1
+    home_folder(str(home))  # the menu has only read it until now
+    for place in (home / "sweeps", home / "data"):
+        check_locks(place)
     while True:
         suffix = "" if number == 1 else f".{number}"
-        folder = home / "sweeps" / f"{stem}{suffix}-{slug[:40]}"
+        folder = home / "sweeps" / f"{stem}{suffix}-{slug}"
         try:
             folder.mkdir(mode=0o700)
             break
@@ -159,14 +167,13 @@ def read_launch(folder: Path) -> Launch:
 def conductor_lives(folder: Path) -> bool:
     """Return whether a conductor or one of its workers holds the sweep's lock."""
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY)
+        descriptor = os.open(folder / LOCK, NO_LINK)
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return not lock(descriptor, fcntl.LOCK_SH)
+    except OSError:  # without locks no conductor starts
         return False
-    except OSError:
-        return True
     finally:
         os.close(descriptor)
 
@@ -220,15 +227,20 @@ def take_lock(folder: Path, patience: float = LOCK_PATIENCE_SECONDS) -> int | No
     """Take the sweep's lock and return its descriptor; None if another process holds it.
 
     It is tried repeatedly, because a viewer that checks for a conductor holds the lock briefly.
+
+    Raises:
+        OSError: there can be no lock here, or another user could change the sweep.
     """
-    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    check_unshared(folder)
+    descriptor = open_own(folder / LOCK, os.O_RDWR | os.O_CREAT)
     deadline = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
-        except OSError:
+    try:
+        while not lock(descriptor):
             if time.monotonic() > deadline:
-                os.close(lock)
+                os.close(descriptor)
                 return None
             time.sleep(0.02)
+    except OSError as error:
+        os.close(descriptor)
+        raise OSError(error.errno, f"{NO_LOCKS}: {error.strerror}") from None
+    return descriptor

@@ -1,11 +1,15 @@
 """Small functions for files and folders."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
 from typing import IO
 
 from batchscope.engine.errors import UsageProblem, printable
+
+NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES})
+"""How network file systems refuse to sync a folder."""
 
 
 def user_path(text: str) -> Path:
@@ -66,9 +70,15 @@ def sync_file(file: IO[bytes]) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Write a folder's list of names through to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Write a folder's list of names through to the disk, where its file system can do so."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # it may be entered and written, but not listed
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
     finally:
         os.close(descriptor)
