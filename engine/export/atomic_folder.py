@@ -19,7 +19,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from batchscope.engine.system.own_files import lock
+from batchscope.engine.system.files import discard
+from batchscope.engine.system.locks import lock
 from batchscope.engine.system.private_folders import check_links, is_shared
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
@@ -57,7 +58,7 @@ def replace(fresh: Path, target: Path) -> None:
     """Move `fresh` to `target`; in one step if the system can exchange folders."""
     target = _real(target)
     if fresh.parent == _opened():
-        fresh = Path(os.readlink(fresh))
+        fresh = fresh.readlink()
     if not target.exists():
         fresh.rename(target)
         return
@@ -92,9 +93,12 @@ def _held(target: Path) -> tuple[Path, int]:
     """Create a new folder and lock it; retry if another process removed it before the lock."""
     while True:
         fresh = Path(tempfile.mkdtemp(prefix=_prefix(target, HALF_MADE), dir=target.parent))
-        held = os.open(fresh, FOLDER)
+        try:
+            held = os.open(fresh, FOLDER)
+        except FileNotFoundError:
+            continue
         _lock(held)
-        if _is(fresh, held):
+        if fresh.exists():
             return fresh, held
         os.close(held)
 
@@ -107,7 +111,14 @@ def _is(folder: Path, descriptor: int) -> bool:
 
 
 def _remove(folder: Path, held: int) -> None:
-    """Remove the folder that was opened, if it is still at its path; errors are ignored."""
+    """Remove the folder that was opened, and ignore errors.
+
+    Where others could have put another folder at its path, that one is left alone. Elsewhere none
+    can, and some network file systems give a folder another number at every look.
+    """
+    if not is_shared(folder.parent):
+        discard(folder)
+        return
     if not _is(folder, held):
         return
     with contextlib.suppress(OSError):

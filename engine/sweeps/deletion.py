@@ -3,12 +3,12 @@
 import contextlib
 import errno
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
 from batchscope.engine.sweeps.store import read_launch, take_lock
+from batchscope.engine.system.files import discard
 from batchscope.engine.system.private_folders import check_unshared, make_private
 
 REMOVED = "removed"
@@ -40,7 +40,7 @@ def delete_sweep(folder: Path) -> None:
         _move_away(folder, Path(tempfile.mkdtemp(dir=removed)) / folder.name)
     except OSError as error:
         raise MachineProblem(f"{shown}: cannot be deleted: {error.strerror or error}") from None
-    shutil.rmtree(removed, ignore_errors=True)
+    discard(removed)
     if elsewhere:
         _delete_there(elsewhere, shown)
     with contextlib.suppress(FileNotFoundError):

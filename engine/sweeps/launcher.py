@@ -12,7 +12,7 @@ from batchscope.engine.errors import MachineProblem, printable
 from batchscope.engine.journal import file as journal
 from batchscope.engine.sweeps import commands
 from batchscope.engine.sweeps.store import LOCK, conductor_lives, load_state
-from batchscope.engine.system.own_files import check_locks, open_own
+from batchscope.engine.system.locks import check_locks
 from batchscope.engine.system.private_folders import check_unshared
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ def start_conductor(folder: Path, *first: commands.AnyCommand) -> None:
     """
     if conductor_lives(folder):
         return
+    check_place(folder)
     before = journal_size(folder)
-    with open(_log_of(folder), "ab") as log:
+    with open(folder / LOG, "ab") as log:
         process = subprocess.Popen(
             [
                 *module_command("batchscope.engine.conductor"),
@@ -60,20 +61,18 @@ def start_conductor(folder: Path, *first: commands.AnyCommand) -> None:
     raise MachineProblem(f"the conductor of {folder.name} did not start: {last}")
 
 
-def _log_of(folder: Path) -> int:
-    """Open the conductor's log, if this user may run the sweep; return its descriptor."""
+def check_place(folder: Path) -> None:
+    """Check whether a sweep can run where it is stored.
+
+    Raises:
+        MachineProblem: another user could change it, or files cannot be locked there.
+    """
     try:
         check_unshared(folder)
-        descriptor = open_own(folder / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     except OSError as error:
         why = error.strerror or str(error)
         raise MachineProblem(f"{printable(folder.name)}: cannot be run: {why}") from None
-    try:
-        check_locks(folder)
-    except MachineProblem:
-        os.close(descriptor)
-        raise
-    return descriptor
+    check_locks(folder)
 
 
 def journal_size(folder: Path) -> int:

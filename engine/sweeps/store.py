@@ -22,7 +22,7 @@ from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps.cluster_address import HERE
 from batchscope.engine.system.files import is_there, user_path
-from batchscope.engine.system.own_files import check_locks, lock, open_own
+from batchscope.engine.system.locks import check_locks, lock
 from batchscope.engine.system.private_folders import check_unshared, make_private
 
 LOCK = "conductor.lock"
@@ -30,7 +30,7 @@ NO_LOCKS = "its file system cannot lock files (flock)"
 LAUNCH = "launch.json"
 SWEEP = "sweep.toml"
 LONGEST_SLUG = 40
-NO_LINK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+OWN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -167,7 +167,7 @@ def read_launch(folder: Path) -> Launch:
 def conductor_lives(folder: Path) -> bool:
     """Return whether a conductor or one of its workers holds the sweep's lock."""
     try:
-        descriptor = os.open(folder / LOCK, NO_LINK)
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | OWN)
     except OSError:
         return False
     try:
@@ -232,7 +232,7 @@ def take_lock(folder: Path, patience: float = LOCK_PATIENCE_SECONDS) -> int | No
         OSError: there can be no lock here, or another user could change the sweep.
     """
     check_unshared(folder)
-    descriptor = open_own(folder / LOCK, os.O_RDWR | os.O_CREAT)
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | OWN, 0o600)
     deadline = time.monotonic() + patience
     try:
         while not lock(descriptor):

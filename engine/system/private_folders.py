@@ -2,9 +2,9 @@
 
 Whoever can write to a folder can rename what lies in it, and put a link or a folder of their own in
 its place. So what this program writes must be below folders that only this user or root can change:
-each folder and link on the way belongs to one of them, and no one else may write to a folder, unless
-it has the sticky bit, as `/tmp` has. Then no link on the way is another user's, and a checked path
-leads to the same folder later.
+each folder and link on the way belongs to one of them, and no one else may write to a folder unless
+it has the sticky bit, as `/tmp` has. Then no other user has put a link on the way, and a path that
+was checked leads to the same folder later.
 """
 
 import errno
@@ -20,7 +20,14 @@ from batchscope.engine.errors import printable
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 MOST_LINKS = 40
-ACL, ACL_HEADER, ACL_ENTRY, ACL_USER, ACL_GROUP, ACL_WRITE = "system.posix_acl_access", 4, 8, 2, 8, 2
+ACL, ACL_HEADER, ACL_ENTRY, ACL_USER, ACL_GROUP, ACL_WRITE = (
+    "system.posix_acl_access",
+    4,
+    8,
+    2,
+    8,
+    2,
+)
 OVERFLOW, MAPPED = Path("/proc/sys/kernel/overflowuid"), Path("/proc/self/uid_map")
 
 
@@ -116,14 +123,14 @@ def _way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
         links += 1
         if links > MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-        to = Path(os.readlink(each))
+        to = each.readlink()
         if to.is_absolute():
             at = root
         left.extend(reversed(to.parts[to.is_absolute() :]))
 
 
 def _make(folder: Path) -> None:
-    """Create a folder and its missing parents, private for any umask, if no one else can interfere."""
+    """Create a folder and its missing parents, private for any umask."""
     check_unshared(folder)
     missing = [each for each in (folder, *folder.parents) if not each.is_dir()]
     for each in reversed(missing):
@@ -215,7 +222,7 @@ def _advice(folder: Path, status: os.stat_result, writers: str) -> str:
     problem = f"{writers} can write to {printable(folder)}"
     if status.st_uid != os.geteuid():
         return problem
-    return f"{problem}; run `chmod go-w {printable(shlex.quote(str(folder)))}`"
+    return f"{problem} (`chmod go-w {printable(shlex.quote(str(folder)))}` ends that)"
 
 
 def _name(user: int) -> str:

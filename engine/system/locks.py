@@ -1,58 +1,21 @@
-"""Opens the files that this program writes in its own folders, and tries what a file system can.
+"""Locks files of this program, and tries whether a file system can do so at all.
 
-The folder of a sweep is private, but its content may have been copied, unpacked or changed by
-anyone. A link there must not lead a writer to another file, and a pipe must not hold it up.
+Network file systems differ: some have no locks, some have locks that belong to a process and not to
+an open file, so that a child does not inherit them, and some answer as if access were denied.
 """
 
 import contextlib
 import errno
 import fcntl
 import os
-import stat
 import tempfile
 from pathlib import Path
 
 from batchscope.engine.errors import MachineProblem, printable
 
 HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
-"""What a lock fails with that somebody else holds; on SMB it is EACCES."""
+"""How a lock fails that somebody else holds; on SMB it is EACCES."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-def open_own(path: Path, flags: int) -> int:
-    """Open a private regular file for writing, and return its descriptor.
-
-    Args:
-        path: the file; the last part of the path is no link.
-        flags: as for `os.open`; with `O_CREAT` it is created for this user alone.
-
-    Raises:
-        OSError: it cannot be opened, or is a link, a device, a pipe, or another user's file;
-            `strerror` says which.
-    """
-    careful = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-    try:
-        descriptor = os.open(path, flags | careful, stat.S_IRUSR | stat.S_IWUSR)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK):
-            raise OSError(errno.ELOOP, "is a link", str(path)) from None
-        if error.errno == errno.ENXIO:
-            raise OSError(errno.EINVAL, "is not a regular file", str(path)) from None
-        raise
-    status = os.fstat(descriptor)
-    if problem := _problem(status):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, problem, str(path))
-    return descriptor
-
-
-def _problem(status: os.stat_result) -> str:
-    """Return what is wrong with an opened file; a second name may be a foreign file's."""
-    if not stat.S_ISREG(status.st_mode):
-        return "is not a regular file"
-    if status.st_nlink > 1 and status.st_uid != os.geteuid():
-        return "is another user's file under a second name (a hard link)"
-    return ""
 
 
 def lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
@@ -110,4 +73,4 @@ def _locks_work(folder: Path) -> bool:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            Path(name).unlink()
