@@ -67,11 +67,21 @@ def replace(fresh: Path, target: Path) -> None:
         aside = fresh
         if not _exchange(fresh, target):
             place = tempfile.mkdtemp(prefix=_prefix(target, ASIDE), dir=target.parent)
-            aside = target.rename(place)
+            aside = _moved(target, Path(place))
             fresh.rename(target)
         _remove(aside, old)
     finally:
         os.close(old)
+
+
+def _moved(target: Path, place: Path) -> Path:
+    """Move a folder to an empty one; the empty one is removed if that is impossible."""
+    try:
+        return target.rename(place)
+    except OSError:
+        with contextlib.suppress(OSError):
+            place.rmdir()
+        raise
 
 
 def _real(target: Path) -> Path:

@@ -120,8 +120,9 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
     slug = slug.rstrip("-.") or "preset"  # Windows and CIFS drop a last dot
     number = 1
     home_folder(str(home))  # the menu has only read it until now
-    for place in (home / "sweeps", home / "data"):
-        check_locks(place)
+    check_locks(home / "data")
+    if not (home / "sweeps" / os.pardir).samefile(home):  # a link, perhaps to another disk
+        check_locks(home / "sweeps")
     while True:
         suffix = "" if number == 1 else f".{number}"
         folder = home / "sweeps" / f"{stem}{suffix}-{slug}"

@@ -299,7 +299,9 @@ class Server:
                 Path(path).unlink()
         return b""
 
-    def flush(self, _: int, __: bytes, ___: tuple[int, ...]) -> bytes:
+    def flush(self, _: int, body: bytes, who: tuple[int, ...]) -> bytes:
+        if "locks of processes" in self._rules:  # such a lock ends when its process closes the file
+            self._unlock(self._files[struct.unpack_from("<Q", body)[0]][1], who[2])
         return b""
 
     def sync(self, _: int, body: bytes, __: tuple[int, ...]) -> bytes:

@@ -14,7 +14,7 @@ import pytest
 from batchscope.engine.checkpoints.remote_store import check
 from batchscope.engine.errors import MachineProblem
 from batchscope.engine.export.atomic_folder import beside, replace
-from batchscope.engine.sweeps.deletion import delete_sweep
+from batchscope.engine.sweeps.deletion import REMOVED, delete_sweep
 from batchscope.engine.sweeps.store import find_sweep, home_folder
 from batchscope.engine.system.files import replace_file
 from batchscope.engine.system.private_folders import check_unshared, make_private
@@ -152,17 +152,18 @@ def test_a_circle_of_links_is_refused_in_words(public: Path) -> None:
     assert "Too many levels of symbolic links" in refused(public / "one" / "home")
 
 
-@pytest.mark.parametrize("folder", ["removed", COPIES])
+@pytest.mark.parametrize("folder", [REMOVED, COPIES])
 def test_links_for_later_folders_of_a_home(public: Path, victim: Path, folder: str) -> None:
     """Folders that a home gets only when they are needed."""
     lab = copy_of_recorded(public / "lab")
     lab.home.chmod(0o1777)
     linked_by(ANNA, lab.home / folder, victim)
+    uses = {
+        COPIES: lambda: keep(lab.home, COPIES, "table", {".csv": "a,b"}),
+        REMOVED: lambda: delete_sweep(lab.only_folder()),
+    }
     with pytest.raises(MachineProblem, match="is a link that belongs to another user"):
-        if folder == COPIES:
-            keep(lab.home, COPIES, "table", {".csv": "a,b"})
-        else:
-            delete_sweep(lab.only_folder())
+        uses[folder]()
     assert lab.only_folder().is_dir()
     assert unharmed(victim)
     lab.close()
@@ -237,9 +238,9 @@ def test_an_export_through_another_users_link_is_refused(public: Path, victim: P
     shared = made_by(0, public / "shared", 0o1777)
     linked_by(ANNA, shared / "link", victim)
     for target in (shared / "link", shared / "link" / "out"):
+        into = beside(target)
         with pytest.raises(PermissionError, match="is a link that belongs to another user"):
-            with beside(target):
-                pass
+            into.__enter__()
     assert unharmed(victim)
 
 
