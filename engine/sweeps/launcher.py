@@ -15,6 +15,8 @@ from batchscope.engine.sweeps import commands
 from batchscope.engine.sweeps.launch_file import look_up
 from batchscope.engine.sweeps.store import LOCK, conductor_lives, load_state
 from batchscope.engine.sweeps.sweep_file import read_raw
+from batchscope.engine.system.locks import check_locks
+from batchscope.engine.system.private_folders import check_unshared
 from batchscope.engine.system.untrusted_files import open_to_write, read_tail
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def start_conductor(folder: Path, *first: commands.AnyCommand) -> None:
     if conductor_lives(folder):
         return
     refuse_damaged(folder)
+    check_place(folder)
     before = journal_size(folder)
     try:
         with open_log(folder) as log:
@@ -131,6 +134,20 @@ def refuse_damaged(folder: Path) -> None:
         read_raw(folder)
     except UsageProblem as refused:
         raise UsageProblem(f"{refused}, so {shown} cannot be resumed; {still}") from None
+
+
+def check_place(folder: Path) -> None:
+    """Check whether a sweep can run where it is stored.
+
+    Raises:
+        MachineProblem: another user could change it, or files cannot be locked there.
+    """
+    try:
+        check_unshared(folder)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise MachineProblem(f"{printable(folder.name)}: cannot be run: {why}") from None
+    check_locks(folder)
 
 
 def journal_size(folder: Path) -> int:
