@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
-from batchscope.engine.export.bundle import FORMAT, MANIFEST
+from batchscope.engine.export.bundle import FORMAT
+from batchscope.engine.export.own_files import MANIFEST
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps.store import LAUNCH, LOCK, conductor_lives, find_sweep

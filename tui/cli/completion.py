@@ -32,7 +32,7 @@ def answer(parser: argparse.ArgumentParser) -> None:
     argcomplete.autocomplete(
         parser,
         always_complete_options="long",
-        default_completer=_printable(argcomplete.FilesCompleter()),
+        default_completer=_printable(argcomplete.completers.FilesCompleter()),
     )
 
 

@@ -81,8 +81,9 @@ def readers_of(file: str) -> dict[str, Reader]:
         case ["home", "data", *_]:
             return {"data": _data}
         case ["export", name]:
-            ours = {"manifest": _manifest, "compare export": _compared_export}
-            return {"table": _table} if name.endswith(".csv") else ours
+            if name.endswith(".csv"):
+                return {"table": _table}
+            return {"manifest": _manifest, "compare export": _compared_export}
         case ["config", *_]:
             return {"settings": _settings}
         case _:

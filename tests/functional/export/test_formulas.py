@@ -61,6 +61,7 @@ def test_every_text_reads_back(text: str) -> None:
 
 
 def test_numbers_of_a_table_stay_as_they_are() -> None:
+    rows: list[dict[str, str | int | float | bool | None]]
     rows = [{"a": -0.5, "b": -3, "c": "-3 C", "d": True, "e": None, "f": float("-inf")}]
     assert to_csv(tuple("abcdef"), rows) == "a,b,c,d,e,f\n-0.5,-3,'-3 C,true,,-inf\n"
 

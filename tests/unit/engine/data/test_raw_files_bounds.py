@@ -1,4 +1,4 @@
-"""Files that would take much more memory or time than they have bytes, and things that are no files.
+"""Files that would take much more memory or time than they have bytes, and what is no file.
 
 Each is read in a process of its own, whose peak of memory is compared with that of one that read
 small, undamaged files.
