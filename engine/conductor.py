@@ -26,7 +26,7 @@ from batchscope.engine.devices.devices import (
     with_children,
 )
 from batchscope.engine.errors import MachineProblem, Problem
-from batchscope.engine.experiment.preset import Preset, load_preset
+from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.journal import column_cache
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.fresh_seeds import trials_to_come
@@ -43,7 +43,10 @@ from batchscope.engine.orchestration.trial_queue import TrialQueue
 from batchscope.engine.processes.worker_processes import Reserve
 from batchscope.engine.sweeps import commands
 from batchscope.engine.sweeps.add_batch_size import added
-from batchscope.engine.sweeps.store import SWEEP, read_launch, take_lock
+from batchscope.engine.sweeps.store import read_launch, take_lock
+from batchscope.engine.sweeps.stored_journal import reader_of
+from batchscope.engine.sweeps.sweep_file import read_preset, refuse_other_experiment
+from batchscope.engine.system.scarcity import is_scarce
 
 if TYPE_CHECKING:
     from batchscope.engine.cluster.ray_cluster import Cluster
@@ -74,7 +77,9 @@ class Conductor:
         self.state, self._write = self._ledger.state, self._ledger.write
         self._control = Control()
         self._data: dict[str, Prepared] = {}
-        self._queue = TrialQueue(load_preset(folder / SWEEP, stored=True), self._ledger)
+        preset = read_preset(folder)
+        refuse_other_experiment(preset, self.state, folder)
+        self._queue = TrialQueue(preset, self._ledger)
         self._command_handler = CommandHandler(folder, self._ledger, self._queue, self._control)
         self._dispatcher = Dispatcher(
             self._ledger,
@@ -315,8 +320,11 @@ class Conductor:
 
     def _listen(self) -> None:
         """Execute the commands that have arrived; ignore them once the workers are ending."""
-        for command in self._inbox.take() if not self._leaving else ():
-            self._command_handler.do(command)
+        if self._leaving:
+            return
+        with suppress(OSError):  # no file can be opened at present: the next look finds them
+            for command in self._inbox.take():
+                self._command_handler.do(command)
 
     async def _watch_memory(self, devices: list[Device], crew: Crew) -> None:
         watch = MemoryWatch(list(dict.fromkeys(devices)), self.launch.memory_limit)
@@ -325,12 +333,19 @@ class Conductor:
             for name, held in self._ledger.reserved.values():
                 reserved[name] = reserved.get(name, 0) + held
             pids = crew.pids
-            if self._parallel > 1:
-                pids = await asyncio.to_thread(with_children, pids)
-            # in a thread: the driver of a broken card can take seconds to answer
-            for sample in await asyncio.to_thread(watch.changed, pids, reserved):
+            try:
+                if self._parallel > 1:
+                    pids = await asyncio.to_thread(with_children, pids)
+                # in a thread: the driver of a broken card can take seconds to answer
+                samples = await asyncio.to_thread(watch.changed, pids, reserved)
+                lost = await asyncio.to_thread(lost_among, devices)
+            except (OSError, RuntimeError) as error:
+                if not is_scarce(error):
+                    raise
+                samples, lost = [], []
+            for sample in samples:
                 self._write(sample)
-            for device in await asyncio.to_thread(lost_among, devices):
+            for device in lost:
                 crew.give_up(device.name, "the driver says that the card is lost")
             await asyncio.sleep(MEMORY_SECONDS)
 
@@ -400,7 +415,7 @@ async def _to_the_end(conductor: Conductor) -> None:
     """Run the sweep, then exit at once without waiting for threads and tasks."""
     code = await conductor.run()
     with suppress(OSError):  # the cache only saves reading the journal
-        column_cache.write(conductor.folder)
+        column_cache.write(conductor.folder, reader_of(conductor.folder))
     os._exit(code)
 
 

@@ -15,7 +15,7 @@ from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.sweeps.launcher import start_conductor
 from batchscope.engine.sweeps.listing import Listing
 from batchscope.engine.sweeps.prewarm import BREATH_SECONDS, Standby
-from batchscope.engine.sweeps.store import Launch, create_sweep
+from batchscope.engine.sweeps.store import Launch, create_sweep, home_folder
 from batchscope.engine.system.clock import SteadyClock
 from batchscope.tui.config.commands import bindings
 from batchscope.tui.config.keymap import commands_at, textual_keymap
@@ -110,7 +110,7 @@ class BatchscopeApp(App[str]):
         where = msgspec.structs.replace(asked, preset=preset.name)
 
         def start() -> Path:
-            folder = create_sweep(self.home, preset, where)
+            folder = create_sweep(home_folder(str(self.home)), preset, where)
             self.conduct(folder)
             return folder
 

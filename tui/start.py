@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchscope.tui.render.ascii import wants_ascii
+from batchscope.tui.terminal.output import say
 
 if TYPE_CHECKING:
     from batchscope.engine.experiment.preset import Preset
@@ -60,5 +61,5 @@ def show_screen(
     if app.failure:
         raise app.failure
     if farewell:
-        print(farewell)
+        say(*farewell.split("\n"))
     return app.return_code or 0

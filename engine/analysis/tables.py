@@ -5,6 +5,7 @@ Columns and values are those of the entries in `engine.metrics.registry`.
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 
 from batchscope.engine.analysis.tuning import choices
@@ -17,6 +18,8 @@ from batchscope.engine.metrics.trial_registry import TABLE_METRICS
 
 Row = dict[str, Value]
 
+_FORMULA = re.compile("'*[=+@\t\r\n＝＋－＠-]")
+"""The start of a text that spreadsheets take for a formula, or of one that is already marked."""
 NORM_COLUMNS = ("trial", "batch_size", "seed", "epoch", "bin_left", "bin_right", "count")
 
 
@@ -61,11 +64,22 @@ def norm_rows(state: SweepState) -> Iterator[Row]:
 
 def to_csv(columns: tuple[str, ...], rows: Iterable[Row]) -> str:
     """Return rows as CSV: a float reads back to the same bits, an unknown value is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    text = _Lines()
+    writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)
     writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
     return text.getvalue()
+
+
+class _Lines(io.StringIO):
+    """Ends the rows of a CSV writer with a newline.
+
+    The writer itself must believe that they end with CR and LF: until Python 3.13 it leaves a CR
+    without quotes otherwise, and the cell reads back as two rows.
+    """
+
+    def write(self, row: str) -> int:
+        return super().write(row.removesuffix("\r\n") + "\n")
 
 
 def _cell(value: Value) -> str:
@@ -73,4 +87,25 @@ def _cell(value: Value) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
+    return repr(value) if isinstance(value, float) else as_cell(str(value))
+
+
+def as_cell(text: str) -> str:
+    """Return a text with an apostrophe before it if a spreadsheet would run it as a formula.
+
+    This is the remedy that OWASP recommends against CSV injection. Numbers stay as they are.
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text
+
+
+def of_cell(cell: str) -> str:
+    """Return the text of which `as_cell` made a cell."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.isprintable()

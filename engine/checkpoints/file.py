@@ -1,22 +1,28 @@
 """Reads and writes checkpoint files: the state of one trial's training, complete or not at all.
 
 A file is a header with its own checksum, and a payload whose SHA-256 is in the header, so a
-truncated or changed file is detected. A new one is written under a temporary name, flushed to
+truncated or changed file is detected. Only regular files are read, and never more than the header
+says. A new one is written under a temporary name, flushed to
 disk and then renamed; the previous one is kept until then. `engine.training.trainer.snapshot`
 defines the payload; the conductor only reads headers.
 """
 
 import contextlib
 import hashlib
+import os
 import re
 import shutil
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from batchscope.engine.system.files import sync, sync_file
+from batchscope.engine.formatting import shown_size
+from batchscope.engine.system.files import create, make_folder, sync, sync_file
+from batchscope.engine.system.files import remove as remove_any
+from batchscope.engine.system.untrusted_files import open_regular
 
 TRIALS, WEIGHTS = "trials", "weights"
 CURRENT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
@@ -24,6 +30,9 @@ MAGIC, VERSION = b"batchsco", 1
 LONGEST_NAME = 100
 
 _HEADER = struct.Struct(">8sIQQQ32sI")
+HEADER_BYTES = _HEADER.size
+_MOST_ATTEMPTS, _MOST_STEPS = 1 << 32, 1 << 53
+"""No training comes near; larger numbers could not be counted on or written again."""
 _PLAIN = re.compile(r"[a-z0-9_][a-z0-9._-]*")
 
 
@@ -78,16 +87,19 @@ def write(folder: Path, attempt: int, steps: int, payload: bytes) -> None:
         Superseded: a later attempt has already written a checkpoint.
         OSError: it cannot be written; the previous one is unchanged.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     fresh = folder / f"checkpoint.{attempt}.tmp"
     try:
-        with open(fresh, "wb") as file:
+        with create(fresh) as file:
             file.write(_header(attempt, steps, payload))
             file.write(payload)
             sync_file(file)
         latest = latest_header(folder)
         if latest and latest.attempt > attempt:
             raise Superseded(f"attempt {latest.attempt} has already written a checkpoint")
+        for path in (folder / CURRENT, folder / PREVIOUS):
+            if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+                remove_any(path)  # a folder would be in the way of the new names
         with contextlib.suppress(FileNotFoundError):
             (folder / CURRENT).replace(folder / PREVIOUS)
         fresh.replace(folder / CURRENT)
@@ -98,27 +110,62 @@ def write(folder: Path, attempt: int, steps: int, payload: bytes) -> None:
     sync(folder)
 
 
-def read(path: Path) -> tuple[CheckpointHeader, bytes]:
+def read(path: Path, most: int | None = None) -> tuple[CheckpointHeader, bytes]:
     """Read a checkpoint's header and payload.
 
+    Args:
+        path: the file.
+        most: the largest payload that can be right, in bytes; None for any.
+
     Raises:
-        Damaged: it is truncated or changed.
-        OSError: it cannot be read.
+        Damaged: it is truncated or changed, or larger than `most`.
+        OSError: it cannot be read, or is not a regular file.
     """
-    content = path.read_bytes()
-    header = _parsed(content[: _HEADER.size])
-    payload = content[_HEADER.size :]
-    if len(payload) != header.length:
-        raise Damaged(f"it has {len(payload):,} of {header.length:,} bytes")
+    with open_regular(path, None, follow=False) as file:
+        header = _fitting(file)
+        if most is not None and header.length > most:
+            raise Damaged(f"it is larger than {shown_size(most)}")
+        payload = file.read(header.length)
     if hashlib.sha256(payload).digest() != header.digest:
         raise Damaged("its content has changed (wrong checksum)")
     return header, payload
 
 
+def read_whole(path: Path) -> bytes:
+    """Return all bytes of a checkpoint, to be checked by who uses them.
+
+    Raises:
+        Damaged: its header is damaged, or does not state the size that it has.
+        OSError: it cannot be read, or is not a regular file.
+    """
+    with open_regular(path, None, follow=False) as file:
+        length = _fitting(file).length
+        file.seek(0)
+        return file.read(_HEADER.size + length)
+
+
+def check_size(header: bytes, size: int) -> None:
+    """Raise `Damaged` unless a file of `size` bytes begins with the header of such a file."""
+    stated, held = _parsed(header[: _HEADER.size]).length, size - _HEADER.size
+    if held != stated:
+        raise Damaged(f"it has {held:,} of {stated:,} bytes")
+
+
+def _fitting(file: BinaryIO) -> CheckpointHeader:
+    """Read a header; raise `Damaged` unless the file has the size that it states."""
+    content = file.read(_HEADER.size)
+    header = _parsed(content)
+    check_size(content, os.fstat(file.fileno()).st_size)
+    return header
+
+
 def latest_header(folder: Path) -> CheckpointHeader | None:
     """Return the newest valid header; the payload is not read."""
     for name in (CURRENT, PREVIOUS):
-        with contextlib.suppress(OSError, Damaged), open(folder / name, "rb") as file:
+        with (
+            contextlib.suppress(OSError, Damaged),
+            open_regular(folder / name, None, follow=False) as file,
+        ):
             return _parsed(file.read(_HEADER.size))
     return None
 
@@ -126,12 +173,13 @@ def latest_header(folder: Path) -> CheckpointHeader | None:
 def candidates(folder: Path) -> Iterator[Path]:
     """Yield the checkpoints to resume from, newest first, after removing unfinished files.
 
+    Whatever has the name of a checkpoint is yielded, so that `read` says what is wrong with it.
     Only the process that holds the sweep's lock may call it.
     """
     for left in folder.glob("checkpoint.*.tmp"):
         with contextlib.suppress(OSError):
-            left.unlink()
-    yield from (path for name in (CURRENT, PREVIOUS) if (path := folder / name).is_file())
+            remove_any(left)
+    yield from (path for name in (CURRENT, PREVIOUS) if os.path.lexists(path := folder / name))
 
 
 def remove(folder: Path) -> None:
@@ -155,4 +203,6 @@ def _parsed(content: bytes) -> CheckpointHeader:
         raise Damaged("its header has changed (wrong checksum)")
     if version != VERSION:
         raise Damaged(f"it has version {version}, but this program reads version {VERSION}")
+    if attempt >= _MOST_ATTEMPTS or steps >= _MOST_STEPS:
+        raise Damaged("its header states impossible numbers")
     return CheckpointHeader(attempt, steps, length, digest)

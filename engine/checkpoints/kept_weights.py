@@ -6,11 +6,13 @@ is in the event `WeightsKept`. `engine.training.trainer.kept_weights` makes the 
 
 import contextlib
 import hashlib
+import os
 from pathlib import Path
 from typing import IO
 
 from batchscope.engine.checkpoints.file import weights_of
-from batchscope.engine.system.files import sync, sync_file
+from batchscope.engine.system.files import create, make_folder, remove, sync, sync_file
+from batchscope.engine.system.untrusted_files import open_regular
 
 SUFFIX = ".safetensors"
 NAME = f"final{SUFFIX}"
@@ -36,14 +38,16 @@ def write(folder: Path, content: bytes) -> str:
     Raises:
         OSError: it cannot be written; an earlier file is unchanged.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     for left in folder.glob(f"*{SUFFIX}.tmp"):  # of a worker that was killed
-        left.unlink(missing_ok=True)
+        remove(left)
     fresh = folder / f"{NAME}.tmp"
     try:
-        with open(fresh, "wb") as file:
+        with create(fresh) as file:
             file.write(content)
             sync_file(file)
+        if (folder / NAME).is_dir():  # a file cannot take its place
+            remove(folder / NAME)
         fresh.replace(folder / NAME)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -53,26 +57,37 @@ def write(folder: Path, content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def copy(source: Path, target: Path, digest: str) -> int:
+def copy(source: Path, target: Path, digest: str, size: int | None = None) -> int:
     """Copy a file of weights piece by piece, and return its size in bytes.
 
+    Args:
+        source: the stored file.
+        target: the copy.
+        digest: the SHA-256 of the file (hex).
+        size: its size in bytes, if that is known: another file is not read then.
+
     Raises:
-        Changed: it is missing, cannot be read, or has another SHA-256; there is no `target` then.
+        Changed: it is missing, cannot be read, or has another size or SHA-256; there is no `target`
+            then.
         OSError: `target` cannot be written.
     """
-    found, size = hashlib.sha256(), 0
+    found, copied = hashlib.sha256(), 0
     try:
-        file = open(source, "rb")  # noqa: SIM115 (closed below)
+        file = open_regular(source, None, follow=False)
     except OSError as error:
         raise Changed(error.strerror or str(error)) from None
-    with file, open(target, "wb") as copied:
-        while chunk := _read(file, target):
-            found.update(chunk)
-            size += copied.write(chunk)
+    with file:
+        held = os.fstat(file.fileno()).st_size
+        if size is not None and held != size:
+            raise Changed(f"it has {held:,} of {size:,} bytes")
+        with open(target, "wb") as copy_of_it:
+            while chunk := _read(file, target):
+                found.update(chunk)
+                copied += copy_of_it.write(chunk)
     if found.hexdigest() != digest:
         target.unlink()
         raise Changed("its content has changed (wrong checksum)")
-    return size
+    return copied
 
 
 def _read(file: IO[bytes], target: Path) -> bytes:

@@ -11,25 +11,35 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from batchscope.engine.checkpoints.file import CURRENT, TRIALS, WEIGHTS
+from batchscope.engine.checkpoints.file import CURRENT, TRIALS, WEIGHTS, Damaged, read_whole
 from batchscope.engine.checkpoints.kept_weights import SUFFIX
-from batchscope.engine.system.files import sync, sync_file
+from batchscope.engine.system.files import create, make_folder, remove, sync, sync_file
 from batchscope.engine.system.private_folders import OTHERS, make_private
+from batchscope.engine.system.untrusted_files import open_regular
 
 Files = dict[str, bytes]
 """Contents by POSIX path below the folder of the sweep."""
 
 SCRATCH, DATA, WORK, LOCK = "batchscope", "data", "work", "lock"
 PREFIX = "worker-"
+LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Not through a link, and not waiting for the reader of a pipe."""
 Seen = tuple[int, int, int]
 
 
 def carried(folder: Path, below: Iterable[str]) -> Files:
-    """Read the files that a worker needs in these folders: complete ones, no previous copies."""
-    return {path: (folder / path).read_bytes() for path in sorted(_present(folder, below))}
+    """Read the files that a worker needs in these folders: complete ones, no previous copies.
+
+    A file that is damaged or not a regular one is left out.
+    """
+    files = Files()
+    for path in sorted(_present(folder, below)):
+        with contextlib.suppress(Damaged, OSError):
+            files[path] = read_whole(folder / path)
+    return files
 
 
 def divided(files: Files) -> tuple[Files, Files]:
@@ -56,9 +66,11 @@ def _present(folder: Path, below: Iterable[str], kept: bool = False) -> dict[str
             if path.parent.parent.name == TRIALS and path.name != CURRENT:
                 continue
             with contextlib.suppress(FileNotFoundError):
-                stat = path.stat()
+                status = path.lstat()
+                if not stat.S_ISREG(status.st_mode):
+                    continue
                 key = path.relative_to(folder).as_posix()
-                present[key] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+                present[key] = (status.st_ino, status.st_mtime_ns, status.st_size)
     return present
 
 
@@ -74,12 +86,14 @@ def put(folder: Path, files: Mapping[str, bytes]) -> None:
         if path.parts[:1] not in ((TRIALS,), (WEIGHTS,)) or ".." in path.parts:
             raise ValueError(f"{name!r} is not a file of a sweep's trials")
         target = folder / path
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(target.parent)
         fresh = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
         try:
-            with open(fresh, "wb") as file:
+            with create(fresh) as file:
                 file.write(content)
                 sync_file(file)
+            if target.is_dir():  # a file cannot take its place
+                remove(target)
             fresh.replace(target)
         finally:
             fresh.unlink(missing_ok=True)
@@ -119,7 +133,7 @@ class Mirror:
         files = Files()
         for name in new:
             with contextlib.suppress(FileNotFoundError):
-                files[name] = (self.folder / name).read_bytes()
+                files[name] = _content(self.folder / name)
                 self._seen[name] = now[name]
         return files
 
@@ -133,16 +147,23 @@ class Mirror:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with open(path, "w") as lock:
+    lock = os.open(path, LOCK_FLAGS, 0o600)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
 
 
 def _clear_stale(work: Path) -> None:
     for folder in work.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError), open(folder / LOCK, "r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            lock = os.open(folder / LOCK, LOCK_FLAGS & ~os.O_CREAT)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def _make_ours(folder: Path) -> None:
@@ -161,30 +182,45 @@ def _make_ours(folder: Path) -> None:
 
 
 class DataShelf:
-    """The data sets of a node by the hash of their content; each is written once."""
+    """The data sets of a node by the hash of their content; each is written once.
 
-    def __init__(self, scratch: Path) -> None:
-        self._folder = scratch / DATA
+    Args:
+        scratch: the folder for the files of all workers of the node.
+        holds: returns whether a folder holds the arrays with that SHA-256, complete and unchanged.
+            It is asked once for each.
+    """
+
+    def __init__(self, scratch: Path, holds: Callable[[Path, str], bool]) -> None:
+        self._folder, self._holds = scratch / DATA, holds
+        self._checked = set[str]()
 
     def path_of(self, digest: str) -> Path:
         """Return the folder of the arrays with that SHA-256; it may not exist."""
         return self._folder / digest
 
     def has(self, digest: str) -> bool:
-        """Return whether the arrays with that SHA-256 are here and complete."""
-        return self.path_of(digest).is_dir()
+        """Return whether the arrays with that SHA-256 are here, complete and unchanged."""
+        if digest not in self._checked and self._holds(self.path_of(digest), digest):
+            self._checked.add(digest)
+        return digest in self._checked
 
     def put(self, digest: str, files: Mapping[str, bytes]) -> None:
-        """Write arrays, unless another worker has written them already."""
+        """Write arrays, unless another worker has written them already; replace damaged ones."""
         with _locked(self._folder / LOCK):
             if self.has(digest):
                 return
             fresh = Path(tempfile.mkdtemp(dir=self._folder))
             for name, content in files.items():
                 (fresh / Path(name).name).write_bytes(content)
+            remove(self.path_of(digest))
             fresh.rename(self.path_of(digest))
 
 
 def data_files(folder: Path) -> Files:
     """Read the files of a prepared data set."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    return {path.name: _content(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def _content(path: Path) -> bytes:
+    with open_regular(path, None, follow=False) as file:
+        return file.read()

@@ -8,12 +8,15 @@ The conductor writes a mark there. A node that does not see it is rejected, beca
 would find its checkpoints.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batchscope.engine.checkpoints.file import HEADER_BYTES, TRIALS, WEIGHTS, Damaged, check_size
 from batchscope.engine.checkpoints.mirror import Files
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable, similar
+from batchscope.engine.system.private_folders import make_private
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -32,16 +35,29 @@ class Store:
         self._files, self._root = fsspec.core.url_to_fs(url)
 
     def get(self, below: Iterable[str]) -> Files:
-        """Read the files in these folders."""
+        """Read the checkpoints in these folders; leave out damaged and irregular files."""
         files = Files()
         for name in below:
             folder = f"{self._root}/{name}"
             self._files.invalidate_cache()
-            if self._files.isdir(folder):
-                for path in self._files.ls(folder, detail=False):
-                    if not path.endswith(".part"):
-                        files[f"{name}/{path.rsplit('/', 1)[-1]}"] = self._files.cat_file(path)
+            if not self._files.isdir(folder):
+                continue
+            for entry in self._files.ls(folder, detail=True):
+                path = str(entry["name"])
+                regular = entry["type"] == "file" and not entry.get("islink")
+                if regular and not path.endswith(".part"):
+                    with contextlib.suppress(Damaged):
+                        content = self._checkpoint(path, entry["size"])
+                        files[f"{name}/{path.rsplit('/', 1)[-1]}"] = content
         return files
+
+    def _checkpoint(self, path: str, size: int | None) -> bytes:
+        """Read a checkpoint; raise `Damaged` before that if it has not the size that it states."""
+        if size is not None:  # a few stores do not know it
+            check_size(self._files.cat_file(path, start=0, end=HEADER_BYTES), size)
+        content: bytes = self._files.cat_file(path)
+        check_size(content, len(content))
+        return content
 
     def put(self, files: Mapping[str, bytes]) -> None:
         """Store files, each under a temporary name first: not all stores write atomically."""
@@ -57,6 +73,13 @@ class Store:
         self._files.invalidate_cache()
         if self._files.exists(folder):
             self._files.rm(folder, recursive=True)
+
+    def remove_ours(self) -> None:
+        """Delete what this program stores of a sweep; a folder that then is empty goes, too."""
+        for below in (TRIALS, WEIGHTS, MARK):
+            self.remove(below)
+        if self._files.exists(self._root) and not self._files.ls(self._root, detail=False):
+            self._files.rmdir(self._root)
 
     def mark(self) -> None:
         """Write the mark by which nodes recognise the store."""
@@ -108,7 +131,7 @@ def check(where: str, on_cluster: bool) -> str:
 
     Raises:
         UsageProblem: it is given without `--on`.
-        MachineProblem: the URL cannot be opened, or the folder cannot be created.
+        MachineProblem: the URL cannot be opened, or the folder cannot be created or is not safe.
     """
     if not where:
         return ""
@@ -121,9 +144,9 @@ def check(where: str, on_cluster: bool) -> str:
         return where
     folder = Path(where).expanduser().absolute()
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
     except OSError as error:
         raise MachineProblem(
-            f"--checkpoints {printable(where)}: cannot be created: {error.strerror or error}"
+            f"--checkpoints {printable(where)}: cannot be used: {error.strerror or error}"
         ) from None
     return str(folder)

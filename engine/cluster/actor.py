@@ -5,6 +5,7 @@ that prints, or a GPU error that ends the process, does no more damage than on o
 """
 
 import asyncio
+import contextlib
 import os
 import platform
 import sys
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from batchscope import __version__
 from batchscope.engine.checkpoints.mirror import DataShelf, Files, Mirror, divided
 from batchscope.engine.checkpoints.remote_store import Store, open_store
+from batchscope.engine.data.prepared_files import holds
 from batchscope.engine.processes.link import last_lines
 from batchscope.engine.processes.worker_processes import start_worker
 
@@ -58,7 +60,7 @@ class Host:
         os.umask(0o077)
         self._node = node
         self._mirror = Mirror(Path(scratch) if scratch else None)
-        self._shelf = DataShelf(self._mirror.scratch)
+        self._shelf = DataShelf(self._mirror.scratch, holds)
         self._store: Store | None = open_store(store) if store else None
         self._log = self._mirror.folder / LOG
         self._lines: list[bytes] = []
@@ -82,9 +84,13 @@ class Host:
 
     async def _listen(self) -> None:
         assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            self._lines.append(line)
-            self._news.set()
+        try:
+            while line := await self._process.stdout.readline():
+                self._lines.append(line)
+                self._news.set()
+        except ValueError:  # a line without end
+            with contextlib.suppress(ProcessLookupError):
+                self.kill()
         self._over = True
         self._news.set()
 

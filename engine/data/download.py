@@ -1,10 +1,11 @@
-"""Downloads the published files of a data set, and checks that they can be read afterwards.
+"""Downloads the published files of a data set; their checksums are checked whenever they are read.
 
 They are stored compressed, as published, under the names that torchvision uses. pooch writes a
 temporary file and renames it once its checksum is right.
 """
 
 import errno
+import hashlib
 import importlib
 import ssl
 from collections.abc import Callable
@@ -14,8 +15,16 @@ from typing import Any, NamedTuple, TypeGuard
 from batchscope.engine.data import mnist_files
 from batchscope.engine.data.catalog import Dataset
 from batchscope.engine.data.cifar10_files import CIFAR10_ARCHIVE, CIFAR10_FOLDER
-from batchscope.engine.data.raw_files import DataError, RawDataset, disk_error, reason
+from batchscope.engine.data.raw_files import (
+    PIECE,
+    SCARCE,
+    DataError,
+    RawDataset,
+    disk_error,
+    reason,
+)
 from batchscope.engine.system.files import remove
+from batchscope.engine.system.untrusted_files import open_regular
 
 Progress = Callable[[int, int], None]
 
@@ -80,36 +89,60 @@ PUBLISHED = {
 }
 
 
-def downloaded(dataset: Dataset, raw: Path, progress: Progress) -> RawDataset:
-    """Return the images of an earlier download if it is complete, else download them."""
-    if (images := _whole(dataset, raw)) is not None:
-        return images
-    _forget_unfinished(PUBLISHED[dataset.name], raw)
-    _download(dataset, raw, progress)
-    if (images := _whole(dataset, raw)) is None:
+def downloaded(
+    dataset: Dataset, raw: Path, progress: Progress, doing: Callable[[str], None]
+) -> RawDataset:
+    """Return the images of an earlier download if no byte of it has changed, else download them.
+
+    Args:
+        dataset: the data set.
+        raw: the folder of all downloads.
+        progress: called with received and total bytes.
+        doing: called with what is done now.
+
+    Raises:
+        DataError: the files cannot be downloaded, or are not the published ones.
+    """
+    published = PUBLISHED[dataset.name]
+    missing = _forget_others(published, raw)
+    if missing:
+        doing(f"downloading {dataset.title}")
+        _download(dataset, raw, progress)
+        doing("reading the images")
+    images = mnist_files.read_files(dataset.name, raw)
+    sizes = (len(images.train_labels), len(images.test_labels))
+    if sizes != (dataset.train_size, dataset.test_size):
         raise _download_error(dataset, OTHER_FILES)
     return images
 
 
-def _whole(dataset: Dataset, raw: Path) -> RawDataset | None:
-    """Return the images in `raw` if they can be read and their number is as published."""
-    try:
-        images = mnist_files.read_files(dataset.name, raw)
-    except DataError:
-        return None
-    sizes = (len(images.train_labels), len(images.test_labels))
-    return images if sizes == (dataset.train_size, dataset.test_size) else None
+def _forget_others(published: Published, raw: Path) -> list[str]:
+    """Remove all but complete published files; return the names of those that are missing.
 
-
-def _forget_unfinished(published: Published, raw: Path) -> None:
-    """Remove files that a killed process may have left incomplete.
-
-    These are unpacked files, which would be read before the compressed ones, and pooch's temporary
-    files.
+    Those are unpacked files, which have no published checksum and would be read before the
+    compressed ones, pooch's temporary files, and what changed since it was downloaded.
     """
     folder = raw / published.folder
     for path in [*(folder / name for name in published.unpacked), *folder.glob("tmp????????")]:
         remove(path)
+    missing = [name for name, md5 in published.sums.items() if _md5(folder / name) != md5]
+    for name in missing:
+        remove(folder / name)
+    return missing
+
+
+def _md5(path: Path) -> str:
+    """Return the MD5 checksum of a file; empty if it cannot be read."""
+    digest = hashlib.md5(usedforsecurity=False)
+    try:
+        with open_regular(path, None) as file:
+            while piece := file.read(PIECE):
+                digest.update(piece)
+    except OSError as error:
+        if error.errno in SCARCE:
+            raise
+        return ""
+    return digest.hexdigest()
 
 
 def _download(dataset: Dataset, raw: Path, progress: Progress) -> None:

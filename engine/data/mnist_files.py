@@ -7,6 +7,7 @@ of the MNIST family (yann.lecun.com/exdb/mnist); `engine.data.cifar10_files` rea
 
 import gzip
 import math
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -23,12 +24,15 @@ from batchscope.engine.data.raw_files import (
     Pixels,
     RawDataset,
     check_counts,
+    check_gzip_end,
     check_labels,
     check_root,
     is_file,
-    reason,
+    most_images,
     times,
+    unreadable,
 )
+from batchscope.engine.system.untrusted_files import open_regular
 
 _Stream = IO[bytes] | gzip.GzipFile
 
@@ -43,6 +47,11 @@ MNIST_FILES = (
 )
 _IDX_UNSIGNED_BYTE = 0x08
 _GZIP_MAGIC = b"\x1f\x8b"
+_SLACK = 1 << 16
+"""Bytes that a file may have besides its data: headers, and what gzip adds to bytes that it cannot
+compress."""
+
+_MOST = most_images(DATASETS["mnist"]) * math.prod(DATASETS["mnist"].shape)
 
 
 def source_files(name: str, root: Path) -> tuple[Path, ...]:
@@ -81,28 +90,40 @@ def read_mnist(root: Path, folder: str = "MNIST") -> RawDataset:
     )
 
 
-def read_idx(path: Path) -> Pixels:
+def read_idx(path: Path, most: int = _MOST) -> Pixels:
     """Read one IDX file of unsigned bytes, plain or compressed by gzip.
 
+    Args:
+        path: the file.
+        most: the most bytes of data that are read.
+
     Raises:
-        DataError: it cannot be read, is not an IDX file, has another type, has no data, or is
-            shorter or longer than its header says.
+        DataError: it cannot be read, is not an IDX file, has another type, has no data or too many,
+            or is shorter or longer than its header says.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path, most + most // 1000 + _SLACK) as file:
+            size = os.fstat(file.fileno()).st_size
             compressed = file.read(2) == _GZIP_MAGIC
             file.seek(0)
             if not compressed:
-                return _idx_array(file, path)
+                return _idx_array(file, path, size, most)
+            check_gzip_end(file)
             with gzip.GzipFile(fileobj=file) as stream:
-                return _idx_array(stream, path)
+                return _idx_array(stream, path, size, most)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read: {reason(error)}") from None
+        raise unreadable(path, error) from None
 
 
-def _idx_array(stream: _Stream, path: Path) -> Pixels:
+def _idx_array(stream: _Stream, path: Path, size: int, most: int) -> Pixels:
     shape = _idx_shape(stream, path)
     expected = math.prod(shape)
+    if expected > most:
+        raise DataError(
+            f"{path}: its header says {times(shape)}, but at most {most:,} bytes of data are read"
+        )
+    if size > expected + expected // 1000 + _SLACK:  # whatever follows is not worth unpacking
+        raise DataError(f"{path}: longer than its header says: {times(shape)}")
     body = _read_at_most(stream, expected + 1)
     if len(body) != expected:
         wrong = "truncated" if len(body) < expected else "longer than its header says"
@@ -143,7 +164,9 @@ def _read_at_most(stream: _Stream, size: int) -> bytearray:
 
 
 def _mnist_part(images_path: Path, labels_path: Path, dataset: Dataset) -> tuple[Pixels, Labels]:
-    images, labels = read_idx(images_path), read_idx(labels_path)
+    most = most_images(dataset)
+    images = read_idx(images_path, most * math.prod(dataset.shape))
+    labels = read_idx(labels_path, most)
     if images.shape[1:] != dataset.shape[1:]:
         expected = times(dataset.shape[1:])
         raise DataError(

@@ -7,23 +7,21 @@ Below the home folder:
     data/<name>-<key>/           the arrays, as `load_arrays` returns them, and prepared.json
 
 The arrays are written into a temporary folder that is then renamed, so that a folder with its final
-name is complete. `<key>` is "bundled", "download", or a hash of the source folder and its files.
+name is complete. It is checked all the same whenever a sweep begins, and prepared again if a byte
+has changed. `<key>` is "bundled", "download", or a hash of the source folder and its files.
 
 `python -P -m batchscope.engine.data.prepare NAME HOME [DATA_DIR]` writes its progress and its
 result on stdout, as lines of JSON.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import importlib
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -32,17 +30,16 @@ from numpy.typing import NDArray
 from batchscope.engine.data import mnist_files
 from batchscope.engine.data.catalog import DATASETS, Dataset
 from batchscope.engine.data.download import Progress, downloaded
-from batchscope.engine.data.prepared import FORMAT, Prepared
-from batchscope.engine.data.raw_files import DataError, RawDataset, disk_error
-from batchscope.engine.errors import nearest
+from batchscope.engine.data.preparation_lock import locked
+from batchscope.engine.data.prepare_messages import PrepareMessage, Reporter
+from batchscope.engine.data.prepared import Prepared
+from batchscope.engine.data.prepared_files import IMAGES, SUMMARY, find, kind_of
+from batchscope.engine.data.raw_files import DataError, RawDataset, disk_error, unreadable
+from batchscope.engine.errors import nearest, printable
 from batchscope.engine.system.files import remove, sync, sync_file
 
-Arrays = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]
+Tell = Callable[[str], None]
 
-SUMMARY = "prepared.json"
-ARRAYS = RawDataset._fields
-
-_REPORT_SECONDS = 0.5
 _IMAGES_AT_ONCE = 512
 
 
@@ -50,10 +47,19 @@ def _ignore(received: int, total: int) -> None:
     """Ignore progress."""
 
 
+def _drop(text: str) -> None:
+    """Ignore a text."""
+
+
 def prepare(
-    name: str, home: Path, data_dir: Path | None = None, progress: Progress = _ignore
+    name: str,
+    home: Path,
+    data_dir: Path | None = None,
+    progress: Progress = _ignore,
+    note: Tell = _drop,
+    doing: Tell = _drop,
 ) -> Prepared:
-    """Prepare a data set below `home`, unless it is prepared already.
+    """Prepare a data set below `home`, unless it is prepared already and no byte has changed.
 
     Args:
         name: name of the data set.
@@ -61,6 +67,8 @@ def prepare(
         data_dir: folder with the published files; None downloads them. Not used for digits, which
             come with scikit-learn.
         progress: is called with received and total bytes during a download.
+        note: is called with what people should know, such as that prepared images were damaged.
+        doing: is called with what is done now.
 
     Raises:
         DataError: the name is unknown, files are missing or damaged, the download failed, or the
@@ -74,32 +82,16 @@ def prepare(
     folder = data / f"{name}-{_key(name, source)}"
     try:
         str(folder).encode()
-        return _whole(dataset, folder) or _prepare_locked(dataset, data, folder, source, progress)
+        doing("checking the prepared images")
+        found = find(dataset, folder)
+        if isinstance(found, Prepared):
+            return found
+        preparing = _Preparing(dataset, data, folder, source)
+        return preparing.run(progress, note, doing)
     except UnicodeEncodeError:
         raise DataError(f"{home}: the folder's name is not valid UTF-8; choose another") from None
     except OSError as error:
         raise disk_error(error, data) from None
-
-
-def load_arrays(prepared: Prepared) -> Arrays:
-    """Map the arrays of a prepared data set into memory, shared between processes.
-
-    Returns:
-        Training images (N, C, H, W) as normalized float32, training labels (N,) as int64, test
-        images and test labels. Writing to an array changes only this process's copy.
-
-    Raises:
-        DataError: the files are missing or damaged.
-    """
-    folder = Path(prepared.folder)
-    try:
-        first, second, third, fourth = (_mapped(folder / f"{name}.npy") for name in ARRAYS)
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{folder}: prepared data cannot be read: {error}") from None
-    return first, second, third, fourth
-
-
-# ---- existing preparations
 
 
 def _key(name: str, source: Path | None) -> str:
@@ -113,81 +105,65 @@ def _key(name: str, source: Path | None) -> str:
         try:
             status = path.stat()
         except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+            raise unreadable(path, error) from None
         made_of.append(os.fsencode(path))
         made_of.append(f"{status.st_size} {status.st_mtime_ns}".encode())
     return hashlib.sha256(b"\0".join(made_of)).hexdigest()[:16]
 
 
-def _whole(dataset: Dataset, folder: Path) -> Prepared | None:
-    """Return the data set prepared in a folder; None unless complete and in this format."""
-    try:
-        prepared = msgspec.json.decode((folder / SUMMARY).read_bytes(), type=Prepared)
-        sizes = [prepared.train, prepared.train, prepared.test, prepared.test]
-        for name, size in zip(ARRAYS, sizes, strict=True):
-            path = folder / f"{name}.npy"
-            array = _mapped(path)
-            images = name.endswith("images")
-            right = array.shape == ((size, *dataset.shape) if images else (size,))
-            right &= array.dtype == (np.float32 if images else np.int64)
-            if not right or path.stat().st_size != array.offset + array.nbytes:
-                return None
-    except (OSError, EOFError, ValueError, msgspec.MsgspecError):
-        return None
-    if (prepared.name, prepared.format) != (dataset.name, FORMAT):
-        return None
-    # the home may have been moved
-    return msgspec.structs.replace(prepared, folder=str(folder))
+class _Preparing(NamedTuple):
+    """A data set to prepare in a folder below `data`, from a source or the network."""
 
+    dataset: Dataset
+    data: Path
+    folder: Path
+    source: Path | None
 
-def _mapped(path: Path) -> "np.memmap[Any, Any]":
-    array = np.load(path, mmap_mode="c")
-    if not isinstance(array, np.memmap):
-        raise ValueError(f"{path} is not an array")
-    return array
+    def run(self, progress: Progress, note: Tell, doing: Tell) -> Prepared:
+        """Prepare it while the lock is held, unless another process has done so meanwhile."""
+        name = self.dataset.name
 
+        def wait(holder: str) -> None:
+            doing(f"waiting for {holder}, which holds {lock} while it prepares the images")
 
-# ---- preparing
+        lock = self.data / f"{name}.lock"
+        self.data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.data.mkdir(exist_ok=True)
+        with locked(lock, wait):
+            doing("checking the prepared images")
+            found = find(self.dataset, self.folder)
+            if isinstance(found, Prepared):
+                return found
+            if os.path.lexists(self.folder):
+                damaged = f"the prepared images in {self.folder} are damaged ({found})"
+                note(printable(f"{damaged}; they are prepared again"))
+            # the lock is held, so an unfinished folder was left by a killed process
+            for leftover in self.data.glob(f".{name}-*.partial"):
+                remove(leftover)
+            doing("reading the images")
+            images = self._images(progress, doing)
+            doing("writing the prepared images")
+            return self._replaced(images)
 
+    def _images(self, progress: Progress, doing: Tell) -> RawDataset:
+        if self.dataset.name == "digits":
+            return _digits(self.dataset)
+        if self.source is not None:
+            return mnist_files.read_files(self.dataset.name, self.source)
+        return downloaded(self.dataset, self.data / "raw", progress, doing)
 
-def _prepare_locked(
-    dataset: Dataset, data: Path, folder: Path, source: Path | None, progress: Progress
-) -> Prepared:
-    data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    data.mkdir(exist_ok=True)
-    with _locked(data / f"{dataset.name}.lock"):
-        # another process may have prepared it while this one waited for the lock
-        if prepared := _whole(dataset, folder):
-            return prepared
-        # the lock is held, so an unfinished folder was left by a killed process
-        for leftover in data.glob(f".{dataset.name}-*.partial"):
-            remove(leftover)
-        images = _read(dataset, data, source, progress)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=data))
+    def _replaced(self, images: RawDataset) -> Prepared:
+        """Write the images into a folder of their own, and put it in place of the old one."""
+        beside = {"prefix": f".{self.folder.name}.", "suffix": ".partial"}
+        partial = Path(tempfile.mkdtemp(**beside, dir=self.data))
         try:
-            prepared = _write(dataset, images, partial, folder)
-            remove(folder)
-            partial.rename(folder)
+            prepared = _write(self.dataset, images, partial, self.folder)
+            remove(self.folder)
+            partial.rename(self.folder)
         finally:
             remove(partial)
-        sync(data)
+        sync(self.data)
         return prepared
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock in this context; the system releases it if the process dies."""
-    with open(path, "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _read(dataset: Dataset, data: Path, source: Path | None, progress: Progress) -> RawDataset:
-    if dataset.name == "digits":
-        return _digits(dataset)
-    if source is not None:
-        return mnist_files.read_files(dataset.name, source)
-    return downloaded(dataset, data / "raw", progress)
 
 
 def _digits(dataset: Dataset) -> RawDataset:
@@ -210,12 +186,12 @@ def _write(dataset: Dataset, images: RawDataset, partial: Path, folder: Path) ->
     for name, array in images._asdict().items():
         # written, not mapped: if the disk is full, a write raises, a mapping kills the process
         with open(partial / f"{name}.npy", "wb") as file:
-            dtype = "<f4" if name.endswith("images") else "<i8"
+            dtype = kind_of(name)
             header = {"descr": dtype, "fortran_order": False, "shape": array.shape}
             np.lib.format.write_array_header_1_0(file, header)
             for start in range(0, len(array), _IMAGES_AT_ONCE):
                 part = array[start : start + _IMAGES_AT_ONCE]
-                final = _normalized(part, table) if name.endswith("images") else part
+                final = _normalized(part, table) if dtype == IMAGES else part
                 content = final.astype(dtype, copy=False).tobytes()
                 digest.update(content)
                 file.write(content)
@@ -254,54 +230,33 @@ def _normalized(pixels: NDArray[Any], table: NDArray[np.float32]) -> NDArray[np.
     return np.stack([row[pixels[:, channel]] for channel, row in enumerate(table)], axis=1)
 
 
-# ---- command line
-
-
 def main() -> int:
     """Prepare the data set that the arguments name; write only lines of JSON on stdout.
 
     Returns:
         The exit code: 0 prepared, 2 wrong usage, 3 not possible on this machine.
     """
-    facts = os.dup(1)
+    reporter = Reporter(os.dup(1))
     os.dup2(2, 1)
     arguments = sys.argv[1:]
     if len(arguments) not in (2, 3):
-        _state(
-            facts,
-            {"error": "usage: python -P -m batchscope.engine.data.prepare NAME HOME [DATA_DIR]"},
-        )
+        usage = "usage: python -P -m batchscope.engine.data.prepare NAME HOME [DATA_DIR]"
+        reporter.write(PrepareMessage(error=usage))
         return 2
     name, home, *rest = arguments
     data_dir = Path(rest[0]) if rest else None
+    tell = reporter.progress, reporter.note, reporter.doing
     try:
-        prepared = prepare(name, Path(home), data_dir, _throttled(facts))
+        prepared = prepare(name, Path(home), data_dir, *tell)
     except DataError as error:
-        _state(facts, {"error": str(error)})
+        text = str(error)
+        reporter.write(PrepareMessage(lost=text) if error.passing else PrepareMessage(error=text))
         return error.exit_code
-    _state(facts, {"prepared": prepared})
+    except Exception as error:
+        reporter.lost(error)
+        return 1
+    reporter.write(PrepareMessage(prepared=prepared))
     return 0
-
-
-def _throttled(facts: int) -> Progress:
-    """Return a function that writes progress at most once in `_REPORT_SECONDS`."""
-    due = 0.0
-
-    def report(received: int, total: int) -> None:
-        nonlocal due
-        now = time.monotonic()
-        if now >= due:
-            due = now + _REPORT_SECONDS
-            _state(facts, {"received": received, "total": total})
-
-    return report
-
-
-def _state(facts: int, fact: dict[str, object]) -> None:
-    try:
-        os.write(facts, msgspec.json.encode(fact) + b"\n")
-    except BrokenPipeError:  # the parent process has ended
-        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

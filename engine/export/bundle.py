@@ -1,5 +1,7 @@
 """Writes an export: all files into a new folder, which then replaces the old one in one step."""
 
+import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,6 @@ from batchscope.engine.analysis import tables
 from batchscope.engine.analysis.bias_variance import BiasVariance, bias_variances
 from batchscope.engine.analysis.completeness import complete, standing
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
-from batchscope.engine.experiment.preset import read_toml
 from batchscope.engine.export import (
     layer_table,
     memory_table,
@@ -21,6 +22,7 @@ from batchscope.engine.export import (
     report_process,
 )
 from batchscope.engine.export.atomic_folder import beside, replace
+from batchscope.engine.export.own_files import MANIFEST, carry_over, digests, listed_files
 from batchscope.engine.export.tensorboard import write_event_files
 from batchscope.engine.export.weights import CopiedWeights, copy_weights
 from batchscope.engine.findings.findings import document
@@ -28,10 +30,19 @@ from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.registry import TRIAL_COLUMNS
 from batchscope.engine.sweeps.store import SWEEP, conductor_lives
+from batchscope.engine.sweeps.stored_journal import (
+    note_damage,
+    reader_of,
+    refuse_later,
+    unreadable,
+)
+from batchscope.engine.sweeps.sweep_file import read_raw
+from batchscope.engine.system.files import remove
+from batchscope.engine.system.untrusted_files import decode_json, open_regular, read_bytes
 
-MANIFEST = "manifest.json"
 FINDINGS = "findings.json"
 FORMAT = 1
+PIECE = 1 << 20
 OVERWRITE = ", or add --overwrite to replace it"
 
 
@@ -59,7 +70,7 @@ def check_target(
             raise UsageProblem(f"--export {shown}: is a mounted disk; name a folder inside it")
         if target.is_dir() and any(target.iterdir()) and not overwrite:
             held = exported_sweep(target)
-            if held is None or held != sweep:
+            if held is None or sweep is None or held != printable(sweep):
                 what = f"the export of sweep {held}" if held else "something else"
                 raise UsageProblem(f"--export {shown}: holds {what}; name another folder{mending}")
         with beside(target):
@@ -84,7 +95,7 @@ def read_manifest(target: Path) -> dict[str, Any]:
         OSError: it cannot be read.
         MsgspecError: it is not a JSON object.
     """
-    return msgspec.json.decode((target / MANIFEST).read_bytes(), type=dict[str, Any])
+    return decode_json(read_bytes(target / MANIFEST), dict[str, Any])
 
 
 def write_export(
@@ -94,42 +105,90 @@ def write_export(
     report: bool = True,
     tensorboard: bool = False,
     weights: bool = False,
+    kept: Callable[[list[str]], None] | None = None,
 ) -> SweepState:
-    """Export the sweep in `folder` to `target`, replacing what is there; return its state.
+    """Export the sweep in `folder` to `target`, replacing an export there; return its state.
+
+    Files in `target` that no export made, or that were changed since, are kept.
 
     Args:
         report: whether to draw the report and its figures.
         tensorboard: whether to write event files.
         weights: whether to copy the final weights of the trials.
+        kept: is called with the new names of files that are kept under another name, if any.
 
     Raises:
-        MachineProblem: the disk cannot be written, or the report cannot be drawn; `target` is
-            unchanged.
+        UsageProblem: the journal is damaged so that it cannot be exported.
+        MachineProblem: the disk cannot be read or written, or a file cannot be kept, and `target`
+            is unchanged; or the report cannot be drawn, and `target` has everything else.
     """
     alive = conductor_lives(folder)  # first, so that its last events are read below
-    reader = journal.Reader(folder / journal.NAME)
-    events = reader.read_all()
+    reader = reader_of(folder)
+    try:
+        events = reader.read_all()
+    except OSError as error:
+        raise unreadable(reader.path, error) from None
     state = SweepState().fold(events)
+    note_damage(state, reader)
+    refuse_later(state, reader.path)
+    if state.opened is None and state.lost:
+        raise UsageProblem(
+            f"{printable(reader.path)}: the line about the experiment is damaged, and {SWEEP} "
+            "cannot replace it, so there is nothing to export"
+        )
     try:
         with beside(target) as fresh:
             copied = copy_weights(folder, fresh, state) if weights else None
-            for name, text in _documents(folder, state, alive, reader.damaged, copied).items():
+            for name, text in _documents(folder, state, alive, copied).items():
                 (fresh / name).write_text(text, encoding="utf-8")
             if tensorboard:
                 write_event_files(fresh, state, events)
-            with open(folder / journal.NAME, "rb") as source:
-                (fresh / journal.NAME).write_bytes(source.read(reader.offset))
-            if report:
-                report_process.draw(fresh)
+            _copy(reader.path, fresh / journal.NAME, reader.offset)
+            missing = _missing_report(fresh) if report else ""
+            about = {**read_manifest(fresh), "files": digests(fresh)}
+            (fresh / MANIFEST).write_text(_json(about), encoding="utf-8")
             fresh.chmod(0o755)
-            replace(fresh, target)
+            renamed = _replace(fresh, target)
     except OSError as error:
         raise MachineProblem(f"--export {printable(target)}: {error.strerror or error}") from None
+    if renamed and kept:
+        kept(renamed)
+    if missing:
+        raise MachineProblem(f"--export {printable(target)}: the tables are written, but {missing}")
     return state
 
 
+def _replace(fresh: Path, target: Path) -> list[str]:
+    """Put a new export in the place of a folder; return the names of files kept under another."""
+    if not target.is_dir():
+        replace(fresh, target)
+        return []
+    listed = listed_files(_manifest_of(target))
+    renamed = carry_over(target, fresh, listed)
+    replace(fresh, target)
+    if fresh.is_dir():  # it is the old folder now: what was written there meanwhile is kept, too
+        renamed += carry_over(fresh, target, listed)
+    return renamed
+
+
+def _manifest_of(target: Path) -> dict[str, Any] | None:
+    """Return the manifest of a folder; None if it holds no export."""
+    return None if exported_sweep(target) is None else read_manifest(target)
+
+
+def _missing_report(fresh: Path) -> str:
+    """Draw the report into a new export; return why it has none, or an empty string."""
+    try:
+        report_process.draw(fresh)
+    except MachineProblem as problem:
+        for half_drawn in (report_process.REPORT, report_process.FIGURES):
+            remove(fresh / half_drawn)
+        return str(problem)
+    return ""
+
+
 def _documents(
-    folder: Path, state: SweepState, alive: bool, damaged: int, weights: CopiedWeights | None
+    folder: Path, state: SweepState, alive: bool, weights: CopiedWeights | None
 ) -> dict[str, str]:
     about_weights = msgspec.to_builtins(weights) if weights else {}
     return {
@@ -140,7 +199,7 @@ def _documents(
         "sweep.toml": sweep_toml(folder, state),
         "memory.csv": tables.to_csv(memory_table.MEMORY_COLUMNS, memory_table.memory_rows(state)),
         FINDINGS: _json(document(state)),
-        MANIFEST: _json({**manifest(folder, state, alive, damaged), **about_weights}),
+        MANIFEST: _json({**manifest(folder, state, alive), **about_weights}),
         **_probe_tables(state),
         "bias_variance.csv": bias_variance_csv(state),
         **_minima_tables(state),
@@ -176,23 +235,48 @@ def _minima_tables(state: SweepState) -> dict[str, str]:
 
 
 def sweep_toml(folder: Path, state: SweepState) -> str:
-    """Return the preset as it was run, with the numeric plan of every trial that has one."""
-    raw = read_toml(folder / SWEEP)
+    """Return the preset as it was run, with the numeric plan of every trial that has one.
+
+    If the stored one is damaged, only the plans.
+    """
+    raw, remark = dict[str, Any](), ""
+    try:
+        raw = read_raw(folder)
+    except UsageProblem as problem:
+        remark = f"# This is no preset: {problem}\n"
     plans = dict.fromkeys(state.plans.values())
     raw["plan"] = [
         {key: value for key, value in msgspec.to_builtins(plan).items() if value is not None}
         for plan in plans
     ]
-    return tomli_w.dumps(raw)
+    return remark + tomli_w.dumps(raw)
 
 
-def manifest(folder: Path, state: SweepState, alive: bool, damaged: int) -> dict[str, Any]:
+def _damaged_files(folder: Path, state: SweepState) -> list[str]:
+    """Return the names of the sweep's files of which the export lacks something."""
+    found = [journal.NAME] if state.lost else []
+    try:
+        read_raw(folder)
+    except UsageProblem:
+        found.append(SWEEP)
+    return found
+
+
+def _copy(source: Path, target: Path, size: int) -> None:
+    """Copy the first bytes of a file, in pieces."""
+    with open_regular(source, most=None, follow=False) as old, open(target, "wb") as new:
+        while size > 0 and (piece := old.read(min(size, PIECE))):
+            new.write(piece)
+            size -= len(piece)
+
+
+def manifest(folder: Path, state: SweepState, alive: bool) -> dict[str, Any]:
     """Return sweep, machine, data, versions and state, without the time of export."""
     opened, ended = state.opened, state.ended
     return {
         "program": "batchscope",
         "format": FORMAT,
-        "sweep": folder.name,
+        "sweep": os.fsencode(folder.name).decode("utf-8", "replace"),
         "preset": opened.preset if opened else None,
         "title": opened.title if opened else None,
         "question": opened.question if opened else None,
@@ -210,7 +294,8 @@ def manifest(folder: Path, state: SweepState, alive: bool, damaged: int) -> dict
         "data": {name: msgspec.to_builtins(data) for name, data in sorted(state.data.items())},
         "machine": state.conductor.machine if state.conductor else {},
         "versions": {"batchscope": state.program or __version__, **state.versions},
-        "damaged_journal_lines": damaged,
+        "damaged_journal_lines": state.lost,
+        "damaged_files": _damaged_files(folder, state),
     }
 
 

@@ -107,7 +107,8 @@ def copy_weights(folder: Path, fresh: Path, state: SweepState) -> CopiedWeights:
             source, digest = kept_weights.file_of(folder, trial.id), trial.weights.digest
             name = f"{FOLDER}/{source.parent.name}{kept_weights.SUFFIX}"
             try:
-                size = kept_weights.copy(source, fresh / name, digest)
+                stated = trial.weights.bytes or None
+                size = kept_weights.copy(source, fresh / name, digest, stated)
                 copied.append(WeightsFile(trial.id, name, size, digest))
             except kept_weights.Changed as problem:
                 reason = f"the stored file cannot be used: {problem}"

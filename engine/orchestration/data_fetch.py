@@ -1,82 +1,190 @@
-"""Prepares a data set in a separate process and records its progress."""
+"""Prepares a data set in a separate process, records its progress, and replaces it if it dies."""
 
 import asyncio
+import contextlib
+import subprocess
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from batchscope.engine.data.prepare_messages import PrepareMessage
 from batchscope.engine.data.prepared import Prepared
-from batchscope.engine.errors import MachineProblem
-from batchscope.engine.journal.events import AnyEvent, DataProgress, DataReady
+from batchscope.engine.errors import MachineProblem, printable
+from batchscope.engine.journal.events import AnyEvent, DataProgress, DataReady, Note
+from batchscope.engine.orchestration.crew import DISMISSAL_SECONDS, PINGS, START_PATIENCE
+from batchscope.engine.orchestration.retry_policy import RETRIES, Deaths
 from batchscope.engine.spec import TaskTable
 from batchscope.engine.sweeps.launcher import module_command
+from batchscope.engine.system.parent_death import ended_with_parent
+from batchscope.engine.system.untrusted_files import decode_json
 
+SILENCE_SECONDS = 60.0
+EXPLAIN_SECONDS = 10.0
+"""How long nothing may seem to happen before the journal says what is waited for."""
+LONGEST_LINE = 1 << 20
+
+Write = Callable[[AnyEvent], None]
+
+PREPARATION = "batchscope.engine.data.prepare"
 INSPECTION = "batchscope.engine.training.tasks.inspection"
 
 
-class PrepareMessage(msgspec.Struct, frozen=True):
-    """One line of output of `engine.data.prepare`: progress, the result, or an error."""
-
-    received: int | None = None
-    total: int = 0
-    prepared: Prepared | None = None
-    error: str = ""
+class PreparerLost(Exception):
+    """The process ended or fell silent before it had a result; the message says how."""
 
 
 async def fetch(
-    name: str, home: Path, data_dir: str | None, write: Callable[[AnyEvent], None]
+    name: str,
+    home: Path,
+    data_dir: str | None,
+    write: Write,
+    silence: float = SILENCE_SECONDS,
 ) -> Prepared:
     """Prepare a data set under `home`, from `data_dir` or the network.
+
+    A process that is lost is replaced as often as a worker is.
 
     Args:
         name: the name of the data set.
         home: batchscope's home folder.
         data_dir: a folder that holds the images already; None to download them.
         write: records an event in the journal.
+        silence: the seconds without a word after which the process is killed.
 
     Raises:
-        MachineProblem: the images could not be read or downloaded.
+        MachineProblem: the images could not be read or downloaded, or too many processes were lost.
     """
-    arguments = [name, str(home), *([data_dir] if data_dir else [])]
-    return await _answer(name, "batchscope.engine.data.prepare", arguments, write)
+    arguments = [PREPARATION, name, str(home), *([data_dir] if data_dir else [])]
+    return await _supervised(name, "prepares the images", arguments, write, silence)
 
 
-async def inspect(task: TaskTable, folder: str, write: Callable[[AnyEvent], None]) -> Prepared:
+async def inspect(
+    task: TaskTable, folder: str, write: Write, silence: float = SILENCE_SECONDS
+) -> Prepared:
     """Run a task's function once in a process of its own, and return what has shown.
 
     Raises:
-        MachineProblem: it cannot be trained; the message names the file and the line.
+        MachineProblem: it cannot be trained, and the message names the file and the line; or too
+            many processes were lost.
     """
-    arguments = [folder, msgspec.json.encode(task).decode()]
-    return await _answer(task.name, INSPECTION, arguments, write)
+    arguments = [INSPECTION, folder, msgspec.json.encode(task).decode()]
+    return await _supervised(task.name, "runs the task", arguments, write, silence)
 
 
-async def _answer(
-    name: str, module: str, arguments: list[str], write: Callable[[AnyEvent], None]
+async def _supervised(
+    name: str, does: str, arguments: list[str], write: Write, silence: float
 ) -> Prepared:
-    process = await asyncio.create_subprocess_exec(
-        *module_command(module),
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        async for line in process.stdout:
-            answer = msgspec.json.decode(line, type=PrepareMessage)
-            if answer.received is not None:
-                write(DataProgress(name=name, received=answer.received, total=answer.total))
-            if answer.error:
-                raise MachineProblem(answer.error)
-            if answer.prepared:
-                return answer.prepared
-        code = await process.wait()
-        raise MachineProblem(f"{name}: preparing the images failed with exit code {code}")
-    finally:
-        if process.returncode is None:
+    """Run a process until it has a result; replace it if it is lost."""
+    deaths = Deaths()
+    while True:
+        preparer = _Preparer(name, does, write, silence)
+        try:
+            return await preparer.run(arguments)
+        except PreparerLost as lost:
+            wait = deaths.another(name, 0)
+            text = f"{name}: the process that {does} {lost}"
+            if wait is None:
+                raise MachineProblem(f"{text} (after {RETRIES} retries)") from None
+            write(Note(text=f"{text}; it is started again", level="warning"))
+            await asyncio.sleep(wait)
+
+
+class _Preparer:
+    """One process that prepares a data set, or runs a task once."""
+
+    def __init__(self, name: str, does: str, write: Write, silence: float) -> None:
+        self._name, self._does, self._write, self._silence = name, does, write, silence
+        self._doing, self._since, self._explained = "", time.monotonic(), False
+
+    async def run(self, arguments: list[str]) -> Prepared:
+        """Start the process, a module and its arguments, and wait for its result.
+
+        Raises:
+            PreparerLost: it was lost.
+            MachineProblem: it says that the images cannot be prepared.
+        """
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *module_command(arguments[0]),
+                *arguments[1:],
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                limit=LONGEST_LINE,
+                preexec_fn=ended_with_parent(),
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise PreparerLost(f"could not be started: {why}") from None
+        try:
+            return await self._result(process)
+        finally:
+            await _end(process)
+
+    async def _result(self, process: asyncio.subprocess.Process) -> Prepared:
+        assert process.stdout is not None
+        silent, most = 0, PINGS * START_PATIENCE  # it cannot answer while it loads libraries
+        while silent < most:
+            try:
+                async with asyncio.timeout(self._silence / PINGS):
+                    line = await process.stdout.readline()
+            except TimeoutError:
+                # counted, so that a machine or a conductor that slept loses no process
+                silent += 1
+                self._explain(f"waiting for the process that {self._does}")
+                continue
+            except ValueError:  # a line without an end
+                continue
+            if not line:
+                raise PreparerLost(_how(await process.wait()))
+            silent, most = 0, PINGS
+            with contextlib.suppress(msgspec.MsgspecError):  # the line of a process that was killed
+                if prepared := self._heard(decode_json(line, PrepareMessage)):
+                    return prepared
+        raise PreparerLost(f"was killed after {self._silence * most / PINGS:g} s without an answer")
+
+    def _heard(self, message: PrepareMessage) -> Prepared | None:
+        """Record what the process says, and return its result, if it has one."""
+        if message.received is not None:
+            self._since = time.monotonic()
+            received, total = message.received, message.total
+            self._write(DataProgress(name=self._name, received=received, total=total))
+        if message.note:
+            self._write(Note(text=f"{self._name}: {printable(message.note)}", level="warning"))
+        if message.error:
+            raise MachineProblem(message.error)
+        if message.lost:
+            raise PreparerLost(f"gave up: {printable(message.lost)}")
+        if message.doing:
+            self._explain(message.doing)
+        return message.prepared
+
+    def _explain(self, doing: str) -> None:
+        """Write what is waited for, once it has taken `EXPLAIN_SECONDS`."""
+        now = time.monotonic()
+        if doing != self._doing:
+            self._doing, self._since, self._explained = doing, now, False
+        elif not self._explained and now - self._since > EXPLAIN_SECONDS:
+            self._explained = True
+            self._write(Note(text=f"{self._name}: still {printable(doing)}"))
+
+
+def _how(code: int) -> str:
+    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Wait until the process has ended; kill it if it does not end by itself."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
             process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), DISMISSAL_SECONDS)
+    except TimeoutError:  # it may be stopped
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
 
 
@@ -84,7 +192,7 @@ async def prepared(
     name: str,
     preparing: Coroutine[Any, Any, Prepared],
     recorded: DataReady | None,
-    write: Callable[[AnyEvent], None],
+    write: Write,
 ) -> Prepared:
     """Prepare data, and record them unless the journal holds them (`recorded`).
 

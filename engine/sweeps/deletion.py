@@ -1,50 +1,136 @@
 """Deletes a stored sweep: removes it from the list in one step, then from the disk."""
 
 import contextlib
+import errno
 import os
-import shutil
+import stat
 import tempfile
 from pathlib import Path
 
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
-from batchscope.engine.sweeps.store import read_launch, take_lock
+from batchscope.engine.sweeps.store import LOCK, conductor_lives, read_launch, take_lock
+from batchscope.engine.sweeps.unfinished_folders import PREFIX, clear_unfinished
+from batchscope.engine.system.files import discard
+from batchscope.engine.system.private_folders import check_unshared, make_private
+from batchscope.engine.system.untrusted_files import is_damage
 
 REMOVED = "removed"
 PATIENCE_SECONDS = 0.3
+OPEN_INSIDE = frozenset({errno.EACCES, errno.EBUSY, errno.ETXTBSY, errno.EPERM})
+NO_LOCK = frozenset(
+    {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ELOOP, errno.EISDIR}
+    | {errno.ENOSPC, errno.EDQUOT}
+)
+"""How a lock fails that no conductor can hold: without locks here, with something else in the place
+of the file, or without room to create it."""
 
 
 def delete_sweep(folder: Path) -> None:
     """Delete the sweep in `folder`, its checkpoints elsewhere, and the rest of earlier deletions.
 
     The folder is first moved out of the list while its lock is held. So a crash leaves no partial
-    sweep in the list, and no conductor can start on it meanwhile.
+    sweep in the list, and no conductor can start on it meanwhile. A damaged sweep is deleted, too.
+    Of a link to a folder only the link is.
 
     Raises:
         UsageProblem: a conductor runs the sweep.
         MachineProblem: it cannot be deleted; the message says which folder remains.
     """
-    shown, elsewhere = printable(folder.name), _kept_elsewhere(folder)
-    removed = folder.parent.parent / REMOVED
+    shown, elsewhere = printable(folder.name), ""
+    removed = _removed_beside(folder.parent)
     try:
-        lock = take_lock(folder, PATIENCE_SECONDS)
-        if lock is None:
-            raise UsageProblem(f"{shown}: running; stop it first")
-        try:
-            removed.mkdir(mode=0o700, exist_ok=True)
-            folder.rename(Path(tempfile.mkdtemp(dir=removed)) / folder.name)
-        finally:
-            os.close(lock)
+        check_unshared(folder.parent)
+        if folder.is_symlink():
+            if conductor_lives(folder):
+                raise UsageProblem(f"{shown}: running; stop it first")
+            folder.unlink()
+        else:
+            check_unshared(folder)
+            elsewhere = _kept_elsewhere(folder)
+            _move_away(folder, removed)
     except OSError as error:
         raise MachineProblem(f"{shown}: cannot be deleted: {error.strerror or error}") from None
-    shutil.rmtree(removed, ignore_errors=True)
+    _remove_tree(removed)
+    clear_unfinished(folder.parent)
     if elsewhere:
         _delete_there(elsewhere, shown)
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         if any(removed.iterdir()):
             raise MachineProblem(
                 f"{shown}: removed from the list, but not all files could be deleted; "
                 f"delete the rest in {printable(removed)}"
             )
+
+
+def _removed_beside(sweeps: Path) -> Path:
+    """Return the folder for deleted sweeps: in the home, or on the disk that `sweeps` leads to."""
+    if sweeps.is_symlink():
+        return sweeps / f".{REMOVED}"
+    return sweeps.parent / REMOVED
+
+
+def _move_away(folder: Path, removed: Path) -> None:
+    """Move a folder out of the list while its lock is held.
+
+    Raises:
+        UsageProblem: a conductor runs the sweep.
+        OSError: it cannot be moved.
+    """
+    if stat.S_IMODE(folder.lstat().st_mode) & stat.S_IRWXU != stat.S_IRWXU:
+        with contextlib.suppress(OSError):
+            folder.chmod(stat.S_IRWXU)
+    lock, target = _lock_of(folder), _place(folder, removed)
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno not in OPEN_INSIDE or lock < 0:
+            raise
+        # CIFS renames no folder with an open file: neither this lock, nor that of a conductor
+        os.close(lock)
+        lock = -1
+        folder.rename(target)
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+def _lock_of(folder: Path) -> int:
+    """Take the sweep's lock; return -1 if there is none that a conductor could hold."""
+    try:
+        lock = take_lock(folder, PATIENCE_SECONDS)
+    except OSError as error:
+        if error.errno in NO_LOCK or is_damage(error) or not os.path.lexists(folder / LOCK):
+            return -1
+        raise
+    if lock is None:
+        raise UsageProblem(f"{printable(folder.name)}: running; stop it first")
+    return lock
+
+
+def _place(folder: Path, removed: Path) -> Path:
+    """Return a new path for a folder: in `removed`, or hidden beside it if the disk is full."""
+    try:
+        if removed.is_symlink():
+            removed.unlink()
+        make_private(folder.parent, removed)
+        return Path(tempfile.mkdtemp(dir=removed)) / folder.name
+    except PermissionError:
+        raise
+    except OSError:
+        return folder.with_name(f"{PREFIX}{folder.name}")
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder as far as possible, also folders in it that are not writable."""
+    discard(folder)
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path, _, _ in os.walk(folder):  # each folder is opened up before it is read
+        with contextlib.suppress(OSError):
+            for each in (Path(path), *Path(path).iterdir()):
+                if each.is_dir() and not each.is_symlink():
+                    each.chmod(stat.S_IRWXU)
+    discard(folder)
 
 
 def _kept_elsewhere(folder: Path) -> str:
@@ -60,10 +146,13 @@ def _kept_elsewhere(folder: Path) -> str:
 
 
 def _delete_there(where: str, shown: str) -> None:
+    """Delete the checkpoints in a folder or at a URL, if this program has marked it as its own."""
     from batchscope.engine.checkpoints.remote_store import open_store
 
     try:
-        open_store(where).remove()
+        store = open_store(where)
+        if store.is_marked():
+            store.remove_ours()
     except Exception as error:  # each kind of store raises its own errors
         raise MachineProblem(
             f"{shown}: deleted, but its checkpoints in {printable(where)} could not be "

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from batchscope.engine.data.prepare import load_arrays
 from batchscope.engine.data.prepared import Prepared
+from batchscope.engine.data.prepared_files import load_arrays
 
 Part = Literal["train", "test", "validation"]
 SPLIT_SEED = 1  # not the seed of any trial's order, which is a hash of seed and epoch
@@ -146,12 +146,15 @@ class Images:
 
 
 def load_images(prepared: Prepared, device: torch.device, validation: int = 0) -> Images:
-    """Load the prepared arrays; on a CPU they are mapped, so all processes share the memory.
+    """Check and load the prepared arrays; on a CPU they are mapped: all processes share the memory.
 
     Args:
         prepared: the data set on disk.
         device: where to put the images.
         validation: number of training images to hold out, by index and not by a copy.
+
+    Raises:
+        DataError: the arrays are missing, or a byte has changed since they were prepared.
     """
     train, train_labels, test, test_labels = (
         torch.from_numpy(array).to(device) for array in load_arrays(prepared)

@@ -1,5 +1,6 @@
 """Small trials and images, simple reference gradients, and events of simulated sweeps."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from batchscope.engine.data.catalog import DATASETS
-from batchscope.engine.data.prepare import ARRAYS
 from batchscope.engine.data.prepared import Prepared
+from batchscope.engine.data.prepared_files import ARRAYS
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.events import (
     AnyEvent,
@@ -106,7 +107,7 @@ def synthetic(folder: Path, train: int, test: int) -> Prepared:
         test=test,
         shape=shape,
         classes=10,
-        digest="",
+        digest=hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest(),
     )
 
 

@@ -59,7 +59,7 @@ def _argument(written: str) -> tuple[str, Any]:
         raise UsageProblem(f"--set {printable(written)}: expected NAME=VALUE, such as width=64")
     value = read_literal(text.strip(), f"--set {printable(written)}")
     try:
-        return name, msgspec.convert(value, Argument)  # type: ignore[call-overload]
+        return name, msgspec.convert(value, Argument)
     except msgspec.ValidationError:
         raise UsageProblem(f"--set {name}: expected a value, got {shown(value)}") from None
 

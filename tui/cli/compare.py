@@ -25,6 +25,7 @@ from batchscope.engine.errors import UsageProblem, printable
 from batchscope.engine.findings.configuration_summary import Mean
 from batchscope.engine.formatting import shown_size
 from batchscope.tui.render.units import UNKNOWN, duration, significant
+from batchscope.tui.terminal.output import say
 
 PICTURES = (".svg", ".png")
 NARROWEST, WIDEST, LABELS = 80, 120, 24
@@ -46,7 +47,8 @@ def run(words: argparse.Namespace) -> int:
         if not name:
             raise UsageProblem("compare: expected two exports or sweeps, got an empty string")
     one, other = (
-        opened(name, lambda: home_folder(words.home)) for name in (words.one, words.other)
+        opened(name, lambda: home_folder(words.home, writes=False))
+        for name in (words.one, words.other)
     )
     comparison = compare(one, other)
     if picture:
@@ -54,11 +56,11 @@ def run(words: argparse.Namespace) -> int:
 
         draw(comparison, picture)
     if words.json:
-        print(json_text(comparison, sys.stdout))
+        say(json_text(comparison, sys.stdout))
         return 0
-    print("\n".join(lines(comparison, shutil.get_terminal_size((NARROWEST, 24)).columns)))
+    say(*lines(comparison, shutil.get_terminal_size((NARROWEST, 24)).columns))
     if picture:
-        print(f"\nfigure written to {printable(picture)}")
+        say("", f"figure written to {picture}")
     return 0
 
 

@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from batchscope.engine.errors import Problem
+
 SHELLS = ("bash", "zsh", "fish")
 ASKED = "_ARGCOMPLETE"
 """Environment variable that a shell sets when it asks for completions."""
@@ -26,8 +28,28 @@ def answer(parser: argparse.ArgumentParser) -> None:
     for each in (parser, *_commands(parser)):
         for action in each._actions:
             if action.dest in COMPLETERS:
-                action.completer = COMPLETERS[action.dest]()  # type: ignore[attr-defined]
-    argcomplete.autocomplete(parser, always_complete_options="long")
+                action.completer = _printable(COMPLETERS[action.dest]())  # type: ignore[attr-defined]
+    argcomplete.autocomplete(
+        parser,
+        always_complete_options="long",
+        default_completer=_printable(argcomplete.completers.FilesCompleter()),
+    )
+
+
+def _printable(complete: Any) -> Any:
+    """Leave out names with control characters: a shell prints them and splits at newlines.
+
+    A name that cannot be read, because a folder is gone or closed to this user, is no message: it
+    would be written into the line that is typed.
+    """
+
+    def offered(**about: Any) -> list[str]:
+        try:
+            return [name for name in complete(**about) if name.isprintable()]
+        except (OSError, Problem):
+            return []
+
+    return offered
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterable[argparse.ArgumentParser]:
@@ -57,7 +79,9 @@ def _sweeps() -> Any:
     def complete(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
         from batchscope.engine.sweeps.store import home_folder, sweep_folders
 
-        return [folder.name for folder in sweep_folders(home_folder(parsed_args.home))]
+        return [
+            folder.name for folder in sweep_folders(home_folder(parsed_args.home, writes=False))
+        ]
 
     return complete
 

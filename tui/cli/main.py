@@ -4,17 +4,17 @@ A screen is imported only when it is shown; torch is never imported.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 
-from batchscope.engine.errors import MachineProblem, Problem, UsageProblem, printable
+from batchscope.engine.errors import MachineProblem, Problem, UsageProblem
 from batchscope.tui.cli import run as run_command
 from batchscope.tui.cli import subcommands
 from batchscope.tui.cli.check import check
 from batchscope.tui.cli.completion import answer
 from batchscope.tui.cli.parser import build_parser
 from batchscope.tui.render.ascii import prepare, wants_ascii
+from batchscope.tui.terminal.output import complain, discard, open_closed, settle
 
 ACTIONS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     None: run_command.run_experiment,
@@ -38,23 +38,31 @@ SET_UP = (None, "attach", "resume", "settings")
 
 def main() -> None:
     """Run the command line and exit: the entry point of `batchscope`."""
+    open_closed()
     prepare((sys.stdout, sys.stderr), ascii_only=False)
+    code = _code()
+    settle()
+    sys.exit(code)
+
+
+def _code() -> int:
+    """Run the command line, print its error if there is one, and return the exit code."""
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
+        return code
     except Problem as problem:
-        print(f"batchscope: {problem}", file=sys.stderr)
-        code = problem.exit_code
+        complain(f"batchscope: {problem}")
+        return problem.exit_code
     except KeyboardInterrupt:
-        code = 130
+        return 130
     except BrokenPipeError:  # the reader of stdout has closed it, so no message is printed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = 1
+        discard(1)
+        return 1
     except OSError as error:
-        print(f"batchscope: {printable(error.strerror or error)}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # drops what stdout still buffers
-        code = MachineProblem.exit_code
-    sys.exit(code)
+        complain(f"batchscope: {error.strerror or error}")
+        discard(1)
+        return MachineProblem.exit_code
 
 
 def run(arguments: list[str]) -> int:

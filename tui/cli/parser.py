@@ -7,6 +7,7 @@ from typing import NoReturn
 from batchscope import __version__
 from batchscope.engine.errors import UsageProblem, nearest, printable, similar
 from batchscope.tui.cli.completion import SHELLS
+from batchscope.tui.terminal.output import say
 from batchscope.tui.theme.themes import THEMES, check_theme
 
 
@@ -16,6 +17,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise the error that ends the program with exit code 2."""
         raise UsageProblem(f"{message} (`{self.prog} --help` shows the usage)")
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        """Print help or version; argparse itself says nothing of a disk that is full."""
+        say(*message.rstrip("\n").split("\n"))
 
     def check_words(self, arguments: list[str]) -> None:
         """Check that every option and the command exist.
@@ -185,7 +190,11 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     _add_screen_options(parser)
     add("--tensorboard", action="store_true", help=TENSORBOARD_HELP)
     add("--weights", action="store_true", help=WEIGHTS_HELP)
-    add("--overwrite", action="store_true", help="with --export: replace the files in DIR")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="with --export: also write into DIR if it holds other files",
+    )
     add("--no-report", action="store_true", help="with --export: no report.html and no figures/")
 
 

@@ -4,11 +4,13 @@ import argparse
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchscope.engine.errors import MachineProblem, Problem, UsageProblem, printable
 from batchscope.tui.start import has_terminal, show_screen
+from batchscope.tui.terminal.output import say
 
 if TYPE_CHECKING:
     from batchscope.engine.experiment.preset import Preset
@@ -36,7 +38,7 @@ def run_experiment(words: argparse.Namespace) -> int:
         if words.weights:
             check_preset(preset.name, preset.configurations)
     _check_machine(words)
-    home = home_folder(words.home)
+    home = home_folder(words.home, writes=preset is not None)
     launch = Launch(
         preset=preset.name if preset else "",
         device=words.device,
@@ -131,6 +133,7 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         text = f"no terminal, so {preset.name} runs without a screen"
         log.say("headless", text, preset=preset.name)
     if words.export:
+        _check_apart(words.export, home)
         check_target(_target(words.export), None, words.overwrite)
     folder = create_sweep(home, preset, launch)
     log.sweep = folder.name
@@ -147,7 +150,7 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         return code
     target = _target(words.export) if words.export else folder / "export"
     try:
-        write_export(folder, target, **_parts(words))
+        write_export(folder, target, **_parts(words), kept=partial(_name_kept, log))
     except MachineProblem as problem:
         again = f"export it elsewhere with `batchscope --export DIR --sweep {folder.name}`"
         raise MachineProblem(f"{problem}; the sweep is stored: {again}") from None
@@ -180,16 +183,19 @@ def _export_stored(words: argparse.Namespace) -> int:
         )
     if words.preset or words.set:
         raise UsageProblem("--sweep: exports a stored sweep; leave out --preset and --set")
-    folder = find_sweep(home_folder(words.home), words.sweep)
+    home = home_folder(words.home, writes=False)
+    folder = find_sweep(home, words.sweep)
+    _check_apart(words.export, home)
     target = _target(words.export)
     check_target(target, folder.name, words.overwrite)
     if words.weights:
-        home = ["--home", words.home] if words.home else []
+        where = ["--home", words.home] if words.home else []
         launch, replaces = read_launch(folder), words.overwrite
-        check_stored(folder, load_state(folder), launch, words.export, home, replaces)
+        check_stored(folder, load_state(folder), launch, words.export, where, replaces)
     alive = conductor_lives(folder)  # checked before reading, so that its last events are read
-    state = write_export(folder, target, **_parts(words))
-    _name_missing_weights(words, target, Log(words.log_format, sweep=folder.name))
+    log = Log(words.log_format, sweep=folder.name)
+    state = write_export(folder, target, **_parts(words), kept=partial(_name_kept, log))
+    _name_missing_weights(words, target, log)
     print_summary(summary(folder, state, target, alive), words.json)
     return headless.exit_code(state)
 
@@ -201,6 +207,13 @@ def _parts(words: argparse.Namespace) -> "dict[str, bool]":
         "tensorboard": words.tensorboard,
         "weights": words.weights,
     }
+
+
+def _name_kept(log: "Log", names: list[str]) -> None:
+    """Log one line with the files of a person that an export has kept under another name."""
+    some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    text = f"files that were changed since the last export are kept as {some}"
+    log.say("files-kept", text, "warning", files=names)
 
 
 def _name_missing_weights(words: argparse.Namespace, target: Path, log: "Log") -> None:
@@ -220,14 +233,23 @@ def _target(written: str) -> Path:
     return Path(os.path.realpath(written))
 
 
+def _check_apart(written: str, home: Path) -> None:
+    """Raise `UsageProblem` for an export that would take the place of the stored sweeps."""
+    if Path(os.path.realpath(home / "sweeps")).is_relative_to(_target(written)):
+        raise UsageProblem(
+            f"--export {printable(written)}: holds the stored sweeps; name another folder"
+        )
+
+
 def print_summary(of: "dict[str, object]", as_json: bool) -> None:
     """Print the summary on stdout, as text or as one JSON object."""
     from batchscope.tui.headless.summary import folded, summary_text
     from batchscope.tui.render.ascii import json_text
 
     if as_json:
-        print(json_text(of, sys.stdout))
+        say(json_text(of, sys.stdout))
         return
     text = summary_text(of)
     seen = sys.stdout.isatty()
-    print(folded(text, shutil.get_terminal_size().columns) if seen else text)
+    lines = folded(text, shutil.get_terminal_size().columns) if seen else text
+    say(*lines.split("\n"))

@@ -8,6 +8,7 @@ from batchscope.engine.errors import UsageProblem, printable
 from batchscope.engine.formatting import shown_size
 from batchscope.tui.cli.run import print_summary
 from batchscope.tui.start import has_terminal, show_screen
+from batchscope.tui.terminal.output import complain, say
 
 STOP_PATIENCE_SECONDS = 30.0
 
@@ -22,7 +23,7 @@ def list_presets(words: argparse.Namespace) -> int:
     for name, path in files.items():
         preset = load_preset(path)
         count = preset.trial_count + preset.trials_after_choice
-        print(f"{name:<{width}}  {count:>4} trials  {printable(preset.title)}")
+        say(f"{name:<{width}}  {count:>4} trials  {preset.title}")
     return 0
 
 
@@ -32,17 +33,24 @@ def list_sweeps(words: argparse.Namespace) -> int:
     from batchscope.engine.sweeps.store import home_folder
     from batchscope.tui.render.ascii import json_text
 
-    home = home_folder(words.home)
+    home = home_folder(words.home, writes=False)
     sweeps = stored_sweeps(home)
     if words.json:
-        print(json_text(sweeps, sys.stdout))
+        say(json_text(sweeps, sys.stdout))
         return 0
     width = max((len(sweep.id) for sweep in sweeps), default=0)
-    for sweep in sweeps:
-        done = f"{sweep.finished}/{sweep.trials}"
-        print(f"{sweep.id:<{width}}  {sweep.state:<11}  {done:>9} trials  {printable(sweep.title)}")
+    done = [f"{sweep.finished}/{sweep.trials}" for sweep in sweeps]
+    said = [
+        f"{each.title}  [{each.problem}]".strip() if each.problem else each.title for each in sweeps
+    ]
+    say(
+        *(
+            f"{each.id:<{width}}  {each.state:<11}  {count:>9} trials  {text}"
+            for each, count, text in zip(sweeps, done, said, strict=True)
+        )
+    )
     if not sweeps:
-        print(f"no sweeps are stored in {printable(home)}", file=sys.stderr)
+        complain(f"no sweeps are stored in {home}")
     return 0
 
 
@@ -50,7 +58,7 @@ def attach(words: argparse.Namespace) -> int:
     """Open a sweep's board, or without a terminal follow it as log lines."""
     from batchscope.engine.sweeps.store import find_sweep, home_folder
 
-    home = home_folder(words.home)
+    home = home_folder(words.home, writes=False)
     folder = find_sweep(home, words.id)
     if "" in words.overlay:
         raise UsageProblem("--overlay: expected a value, got an empty string")
@@ -93,13 +101,13 @@ def stop(words: argparse.Namespace) -> int:
     code = 0
     for folder in living:
         if wait_until_free(folder, STOP_PATIENCE_SECONDS):
-            print(f"{folder.name}: stopped; resume it with `batchscope resume {folder.name}`")
+            say(f"{folder.name}: stopped; resume it with `batchscope resume {folder.name}`")
         else:
             patience = f"{STOP_PATIENCE_SECONDS:.0f} s"
-            print(f"{folder.name}: still running {patience} after the request", file=sys.stderr)
+            complain(f"{folder.name}: still running {patience} after the request")
             code = 1
     if not living:
-        print("no sweep is running" if words.all else f"{folders[0].name}: not running")
+        say("no sweep is running" if words.all else f"{folders[0].name}: not running")
     return code
 
 
@@ -122,7 +130,7 @@ def _set_paused(words: argparse.Namespace, paused: bool, sentence: str) -> int:
 
     folder = find_sweep(home_folder(words.home), words.id)
     if not conductor_lives(folder):
-        print(f"{folder.name}: not running")
+        say(f"{folder.name}: not running")
         return 0
     follower = headless.HeadlessFollower(folder, Log("text"))
     commands.send(folder, commands.Pause() if paused else commands.Continue())
@@ -131,15 +139,15 @@ def _set_paused(words: argparse.Namespace, paused: bool, sentence: str) -> int:
         alive = conductor_lives(folder)
         follower.catch_up(quietly=True)
         if alive and (follower.state.paused_at is not None) == paused:
-            print(f"{folder.name}: {sentence.format(folder.name)}")
+            say(f"{folder.name}: {sentence.format(folder.name)}")
             return 0
         if not alive:
             what = "paused" if paused else "continued"
-            print(f"{folder.name}: ended before it was {what}", file=sys.stderr)
+            complain(f"{folder.name}: ended before it was {what}")
             return 1
         time.sleep(headless.POLL_SECONDS)
     patience = f"{STOP_PATIENCE_SECONDS:.0f} s"
-    print(f"{folder.name}: no answer from the sweep within {patience}", file=sys.stderr)
+    complain(f"{folder.name}: no answer from the sweep within {patience}")
     return 1
 
 
@@ -156,7 +164,7 @@ def resume(words: argparse.Namespace) -> int:
     alive = conductor_lives(folder)
     if not alive and complete(state):
         if not words.quiet:
-            print(f"{folder.name}: all trials are done, nothing to resume", file=sys.stderr)
+            complain(f"{folder.name}: all trials are done, nothing to resume")
         if words.json:
             print_summary(summary(folder, state, None), True)
         return 0
@@ -180,7 +188,7 @@ def print_settings(words: argparse.Namespace) -> int:
     from batchscope.tui.config.settings import settings_path
     from batchscope.tui.config.settings_file import annotated
 
-    print(annotated(words.settings, settings_path()))
+    say(*annotated(words.settings, settings_path()).split("\n"))
     return 0
 
 
@@ -200,7 +208,7 @@ def delete(words: argparse.Namespace) -> int:
     if not words.yes:
         raise UsageProblem(f"{what}; add --yes to delete it for good")
     delete_sweep(folder)
-    print(f"{what}: deleted")
+    say(f"{what}: deleted")
     return 0
 
 
@@ -208,7 +216,7 @@ def print_completion(words: argparse.Namespace) -> int:
     """Print the script that lets a shell complete commands, options and names."""
     from batchscope.tui.cli.completion import script
 
-    print(script(words.shell))
+    say(*script(words.shell).split("\n"))
     return 0
 
 

@@ -7,6 +7,7 @@ from textual import events
 from textual.geometry import Region
 from textual.strip import Strip
 
+from batchscope.engine.analysis.tables import as_cell
 from batchscope.engine.errors import printable
 from batchscope.tui.render.frame import MARGIN, framed
 from batchscope.tui.render.styled_text import EMPTY, Row, clip, row, text_of
@@ -213,7 +214,7 @@ class Lazy(Sequence[Row]):
 def _copied_cell(value: object) -> str:
     if value is None:
         return ""
-    return f"{value:.7g}" if isinstance(value, float) else printable(value)
+    return f"{value:.7g}" if isinstance(value, float) else as_cell(printable(value))
 
 
 def _hidden(above: int, below: int) -> Row:

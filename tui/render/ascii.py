@@ -7,6 +7,7 @@ stream lacks a character.
 import codecs
 import io
 import locale
+import math
 import os
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -102,16 +103,29 @@ def _is_utf8(encoding: str) -> bool:
     return encoding.lower().replace("-", "").replace("_", "") == "utf8"
 
 
+def _finite(value: object) -> object:
+    """Return plain values with None for NaN and infinities, as msgspec writes them."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def json_text(value: object, stream: TextIO) -> str:
     """Return a value as JSON on one line.
 
     Control characters are escaped; if the stream is not UTF-8, all non-ASCII characters are too.
+    So are the bytes of a name that is not UTF-8, as Python and `os.fsencode` read them.
     """
     import json
 
     import msgspec
 
-    text = msgspec.json.encode(value).decode()
+    try:
+        text = msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        return json.dumps(_finite(msgspec.to_builtins(value)))
     encoding = getattr(stream, "encoding", None)
     if encoding and not _is_utf8(encoding):
         return json.dumps(json.loads(text))

@@ -2,8 +2,8 @@
 
     python -P -m batchscope.engine.training.tasks.inspection FOLDER TASK
 
-TASK is a `TaskTable` as JSON. The answer on stdout is one line of JSON: `prepared` or `error`.
-Conductor and viewer never import a person's code; they read this line.
+TASK is a `TaskTable` as JSON. The answers on stdout are those of
+`engine.data.prepare`. Conductor and viewer never import a person's code; they read these lines.
 """
 
 import hashlib
@@ -11,12 +11,12 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
 from torch import nn
 
+from batchscope.engine.data.prepare_messages import PrepareMessage, Reporter
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.spec import TaskFacts, TaskTable
@@ -112,10 +112,10 @@ def main() -> int:
     Returns:
         The exit code: 0 inspected, 2 the task cannot be used.
     """
-    answers = os.dup(1)
+    reporter = Reporter(os.dup(1))
     os.dup2(2, 1)
     folder, encoded = sys.argv[1:]
-    answer: dict[str, Any]
+    reporter.doing("running the task")
     try:
         table = msgspec.json.decode(encoded, type=TaskTable)
         facts = inspect(TaskHost(table, Path(folder)))
@@ -129,10 +129,14 @@ def main() -> int:
             digest=digest_of(table, facts),
             task=facts,
         )
-        answer, code = {"prepared": prepared}, 0
+        reporter.write(PrepareMessage(prepared=prepared))
+        code = 0
     except Problem as problem:
-        answer, code = {"error": printable(problem)}, 2
-    os.write(answers, msgspec.json.encode(answer) + b"\n")
+        reporter.write(PrepareMessage(error=printable(problem)))
+        code = 2
+    except MemoryError as error:
+        reporter.lost(error)
+        code = 1
     sys.stderr.flush()
     os._exit(code)  # threads of theirs do not keep the process
 

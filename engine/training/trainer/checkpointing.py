@@ -69,13 +69,15 @@ class CheckpointWriter:
         """
         for path in checkpoints.candidates(self._folder) if self._folder else ():
             try:
-                snapshot.restore(training, checkpoints.read(path)[1])
+                payload = checkpoints.read(path, snapshot.most_bytes(training))[1]
+                snapshot.restore(training, payload)
             except FileNotFoundError:
                 continue
             except Exception as error:  # torch raises many kinds for bytes that it cannot read
                 expected = isinstance(error, checkpoints.Damaged | snapshot.Misfit)
                 why = str(error) if expected else f"{type(error).__name__}: {error}"
-                self._warn(f"{path.name} is passed over: {printable(why)[:300]}")
+                why = getattr(error, "strerror", None) or why
+                self._warn(f"{path.name} is passed over: {printable(' '.join(why.split()))[:300]}")
                 if isinstance(error, checkpoints.Damaged):
                     with contextlib.suppress(OSError):
                         path.unlink()  # only two are kept, and a damaged one would be one of them

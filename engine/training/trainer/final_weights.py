@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 
 from batchscope.engine.checkpoints import file as checkpoints
-from batchscope.engine.errors import Problem
+from batchscope.engine.errors import Problem, printable
 from batchscope.engine.training.model.flat_model import FlatModel
+
+_COPIES, _BUFFERS = 32, 1 << 30
+"""Bytes for each weight and for the buffers that no file exceeds."""
 
 
 class Unreadable(Problem):
@@ -40,14 +43,20 @@ def load(folder: Path, length: int) -> Tensor:
     why = "they are missing"
     for path in checkpoints.candidates(folder):
         try:
-            content = torch.load(
-                io.BytesIO(checkpoints.read(path)[1]), map_location="cpu", weights_only=True
-            )
-        except (OSError, checkpoints.Damaged) as error:
+            payload = checkpoints.read(path, _COPIES * length + _BUFFERS)[1]
+            content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+            weights = content["weights"]
+            found = weights.shape, weights.dtype
+        except checkpoints.Damaged as error:
             why = str(error)
-            continue
-        weights: Tensor = content["weights"]
-        if len(weights) != length:
-            raise Unreadable(f"the final weights in {folder.name} are of another network")
-        return weights
-    raise Unreadable(f"the final weights in {folder.name} cannot be read: {why}")
+        except OSError as error:
+            why = error.strerror or str(error)
+        except Exception as error:  # torch raises many kinds for bytes that it cannot read
+            why = f"{type(error).__name__}: {error}"
+        else:
+            if found != ((length,), torch.float32):
+                raise Unreadable(f"the final weights in {folder.name} are of another network")
+            kept: Tensor = weights
+            return kept
+    told = printable(" ".join(why.split()))[:300]
+    raise Unreadable(f"the final weights in {folder.name} cannot be read: {told}")

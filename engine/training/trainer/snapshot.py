@@ -12,12 +12,17 @@ import msgspec
 import torch
 from torch import Tensor
 
+from batchscope.engine.checkpoints.file import Damaged
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import Trial
+from batchscope.engine.training.peak_memory import ran_out
 from batchscope.engine.training.trainer.progress import Clock, History, Position
 from batchscope.engine.training.trainer.state import TrainingState
 
 _pack = msgspec.msgpack.Encoder().encode
+
+
+_COPIES, _RECORDS = 32, 1 << 30
 
 
 class Misfit(Exception):
@@ -56,15 +61,26 @@ def take(training: TrainingState) -> bytes:
     return buffer.getvalue()
 
 
+def most_bytes(training: TrainingState) -> int:
+    """Return a size that no state of a training exceeds, in bytes.
+
+    Weights, optimizer and instruments hold a few values for each weight; the other gigabyte is for
+    buffers and for the epochs so far.
+    """
+    weights = training.stepper.stack.weights
+    return _COPIES * weights.numel() * weights.element_size() + _RECORDS
+
+
 def restore(training: TrainingState, payload: bytes) -> None:
     """Restore the state that `take` returned, in a training that has not begun.
 
     Raises:
         Misfit: the bytes belong to another trial, plan or data set, or to a torch that draws other
             initial weights.
-        Exception: torch cannot read the bytes; the training must then be set up again.
+        Damaged: torch cannot read the bytes.
+        Exception: they lack something, or memory ran out; the training must then be set up again.
     """
-    content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    content = _decoded(payload)
     _check(training, content)
     stepper, stack = training.stepper, training.stepper.stack
     training.at = msgspec.msgpack.decode(content["position"], type=Position)
@@ -76,6 +92,7 @@ def restore(training: TrainingState, payload: bytes) -> None:
     stack.weights.detach().copy_(content["weights"])
     for buffer, kept in zip(stack.buffers, content["buffers"], strict=True):
         buffer.copy_(kept)
+    _check_optimizer(content["optimizer"], stack.weights)
     stepper.optimizer.load_state_dict(content["optimizer"])
     stepper.lr = content["lr"]
     stepper.highest_lr = content.get("highest_lr")
@@ -85,6 +102,30 @@ def restore(training: TrainingState, payload: bytes) -> None:
         member.prober.micro_batch_size = draw
     training.evaluator.peak_bytes = content["peak_bytes"]
     _set_random_states(content["random"], training.device)
+
+
+def _decoded(payload: bytes) -> dict[str, Any]:
+    try:
+        content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for bytes that it cannot read
+        if ran_out(error):
+            raise
+        raise Damaged(f"torch cannot read it: {type(error).__name__}: {error}") from None
+    if not isinstance(content, dict):
+        raise Damaged("it is not the state of a training")
+    return content
+
+
+def _check_optimizer(state_dict: dict[str, Any], weights: Tensor) -> None:
+    """Raise `Damaged` unless every state is of the weights' shape; torch's fused loops trust it."""
+    for state in state_dict.get("state", {}).values():
+        for key, value in state.items():
+            if not isinstance(value, Tensor):
+                continue
+            held = value.untyped_storage().nbytes()
+            expected = torch.Size() if key == "step" else weights.shape
+            if value.shape != expected or held < value.numel() * value.element_size():
+                raise Damaged("its optimizer is not of these weights")
 
 
 def _instrument_states(training: TrainingState, content: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 
 from batchscope.engine.experiment.preset_catalog import preset_files
 from tests.functional.lab import COMMAND, Lab, Outcome, needs_no_gpu, recorded, sets, state_of
+from tests.messages import says
 
 ONE = sets("seeds=1", "train.epochs=1", "grid.batch_size=[512]")
 PRESET = """\
@@ -273,11 +274,19 @@ def test_a_missing_gpu(lab: Lab, device: str) -> None:
 @pytest.mark.parametrize("name", ["file", "file/below", "/dev/null/x", "/proc/nothing"])
 def test_a_home_that_cannot_be_written(lab: Lab, name: str) -> None:
     (lab.cwd / "file").write_text("")
-    for words in (["list"], ["--export", "out"]):
+    outcome = lab.run("--export", "out", "--home", name)
+    assert outcome.code == 3
+    assert "--home" in outcome.message
+    assert name in outcome.message
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "/dev/null/x"])
+def test_a_home_that_is_no_folder(lab: Lab, name: str) -> None:
+    (lab.cwd / "file").write_text("")
+    for words in (["list"], ["list", "--json"], ["attach"], ["compare", "a", "b"]):
         outcome = lab.run(*words, "--home", name)
-        assert outcome.code == 3
-        assert "--home" in outcome.message
-        assert name in outcome.message
+        assert outcome.code == 3, words
+        assert says(outcome.message, f"/ | {name}: cannot be read: Not a directory; | --home")
 
 
 def test_data_that_cannot_be_downloaded(lab: Lab) -> None:

@@ -1,8 +1,10 @@
 """Checkpoint files are complete, or recognised as damaged."""
 
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,107 @@ def test_a_missing_folder_has_no_checkpoints(tmp_path: Path) -> None:
     checkpoints.remove(folder)
     with pytest.raises(FileNotFoundError):
         checkpoints.read(folder / CURRENT)
+
+
+def replaced(path: Path, how: str) -> None:
+    """Put something else in the place of a file."""
+    path.unlink(missing_ok=True)
+    if how == "fifo":
+        os.mkfifo(path)
+    elif how == "folder":
+        (path / "inside").mkdir(parents=True)
+    elif how == "link":
+        whole = path.with_name("elsewhere")
+        whole.write_bytes(b"of somebody")
+        path.symlink_to(whole)
+    elif how == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.symlink_to(path)
+
+
+OTHERS = {
+    "fifo": "is not a regular file",
+    "folder": "is a folder",
+    "link": "Too many levels of symbolic links",
+    "device": "Too many levels of symbolic links",
+    "loop": "Too many levels of symbolic links",
+}
+
+
+@pytest.mark.parametrize("how", OTHERS)
+def test_other_things_in_the_place_of_a_checkpoint(tmp_path: Path, how: str) -> None:
+    """They are neither opened nor followed, and the next checkpoint takes their place."""
+    for steps in (1, 2):
+        checkpoints.write(tmp_path, 1, steps, PAYLOAD)
+    replaced(tmp_path / CURRENT, how)
+    with pytest.raises(OSError, match=OTHERS[how]):
+        checkpoints.read(tmp_path / CURRENT)
+    header = checkpoints.latest_header(tmp_path)
+    assert header is not None
+    assert header.steps == 1
+    assert [path.name for path in checkpoints.candidates(tmp_path)] == [CURRENT, PREVIOUS]
+    replaced(tmp_path / "checkpoint.2.tmp", how)
+    checkpoints.write(tmp_path, 2, 3, PAYLOAD)
+    found = [checkpoints.read(path)[0].steps for path in checkpoints.candidates(tmp_path)]
+    assert found == [3, 1]
+    replaced(tmp_path / PREVIOUS, how)
+    checkpoints.write(tmp_path, 2, 4, PAYLOAD)
+    found = [checkpoints.read(path)[0].steps for path in checkpoints.candidates(tmp_path)]
+    assert found == [4, 3]
+    if how == "link":
+        assert (tmp_path / "elsewhere").read_bytes() == b"of somebody"
+
+
+@pytest.mark.parametrize("how", OTHERS)
+def test_other_things_in_the_place_of_an_unfinished_file(tmp_path: Path, how: str) -> None:
+    checkpoints.write(tmp_path, 1, 1, PAYLOAD)
+    replaced(tmp_path / "checkpoint.7.tmp", how)
+    assert [path.name for path in checkpoints.candidates(tmp_path)] == [CURRENT]
+    assert not os.path.lexists(tmp_path / "checkpoint.7.tmp")
+
+
+@pytest.mark.parametrize("how", ["file", "link"])
+def test_other_things_in_the_place_of_the_folder(tmp_path: Path, how: str) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "trials" / "b8-s0"
+    outside.mkdir()
+    folder.parent.mkdir()
+    if how == "link":
+        folder.symlink_to(outside)
+    else:
+        folder.write_bytes(b"")
+    checkpoints.write(folder, 1, 1, PAYLOAD)
+    assert checkpoints.read(folder / CURRENT)[1] == PAYLOAD
+    assert list(outside.iterdir()) == []
+
+
+def test_a_sparse_file_is_not_read(tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, 1, 1, PAYLOAD)
+    path = tmp_path / CURRENT
+    os.truncate(path, 1 << 40)
+    for read in (checkpoints.read, checkpoints.read_whole):
+        with pytest.raises(Damaged, match=r"it has 1,099,511,627,\d+ of 64 bytes"):
+            read(path)
+
+
+def header(attempt: int, steps: int, length: int) -> bytes:
+    """A header with the right checksum, field by field as the module documents it."""
+    fields = struct.pack(">8sIQQQ32s", b"batchsco", 1, attempt, steps, length, bytes(32))
+    return fields + struct.pack(">I", zlib.crc32(fields + bytes(4)))
+
+
+def test_a_header_is_not_believed(tmp_path: Path) -> None:
+    """Somebody may have computed its checksum again."""
+    path = tmp_path / CURRENT
+    path.write_bytes(header(1, 1, 1 << 40))
+    os.truncate(path, (1 << 40) + checkpoints.HEADER_BYTES)
+    with pytest.raises(Damaged, match=r"larger than 1\.00 GiB"):
+        checkpoints.read(path, 1 << 30)
+    for attempt, steps in ((1 << 32, 1), (1, 1 << 53)):
+        path.write_bytes(header(attempt, steps, 0))
+        with pytest.raises(Damaged, match="impossible numbers"):
+            checkpoints.read(path)
+        assert checkpoints.latest_header(tmp_path) is None
 
 
 @pytest.mark.parametrize(

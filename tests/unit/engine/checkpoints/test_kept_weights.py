@@ -77,9 +77,43 @@ def test_a_missing_or_unreadable_file_is_said(sweep: Path, tmp_path: Path) -> No
     with pytest.raises(Changed, match="No such file"):
         kept_weights.copy(source, target, DIGEST)
     source.mkdir()
-    with pytest.raises(Changed, match="directory"):
+    with pytest.raises(Changed, match="is a folder"):
         kept_weights.copy(source, target, DIGEST)
     assert not target.exists()
+
+
+def test_only_the_regular_file_of_the_stated_size_is_opened(sweep: Path, tmp_path: Path) -> None:
+    source, target = kept_weights.file_of(sweep, TRIAL), tmp_path / "copy"
+    size = len(CONTENT)
+    assert kept_weights.copy(source, target, DIGEST, size) == size
+    target.unlink()
+    os.truncate(source, 1 << 40)
+    with pytest.raises(Changed, match=f"it has 1,099,511,627,776 of {size:,} bytes"):
+        kept_weights.copy(source, target, DIGEST, size)
+    source.unlink()
+    os.mkfifo(source)
+    with pytest.raises(Changed, match="is not a regular file"):
+        kept_weights.copy(source, target, DIGEST, size)
+    source.unlink()
+    source.symlink_to("/dev/zero")
+    with pytest.raises(Changed, match="Too many levels of symbolic links"):
+        kept_weights.copy(source, target, DIGEST, size)
+    assert not target.exists()
+
+
+def test_weights_are_written_in_place_of_other_things(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "weights" / TRIAL
+    outside.mkdir()
+    folder.parent.mkdir()
+    folder.symlink_to(outside)
+    kept_weights.write(folder, b"first")
+    (folder / NAME).unlink()
+    (folder / NAME / "inside").mkdir(parents=True)
+    (folder / f"{NAME}.tmp").mkdir()
+    kept_weights.write(folder, b"second")
+    assert names(folder) == [NAME]
+    assert (folder / NAME).read_bytes() == b"second"
+    assert list(outside.iterdir()) == []
 
 
 def test_a_node_sends_them_to_the_sweep_and_never_gets_them(sweep: Path, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 from batchscope.engine.checkpoints import file as checkpoints
 from batchscope.engine.checkpoints.mirror import DataShelf, Mirror, carried, data_files, put
 from batchscope.engine.checkpoints.remote_store import Store, is_url, open_store
+from batchscope.engine.data.prepare import prepare
+from batchscope.engine.data.prepared_files import holds
 from batchscope.engine.errors import UsageProblem
 
 KEPT, LEFT = "trials/b8-s0", "weights/b8-s0"
@@ -95,36 +97,92 @@ def test_other_users_cannot_read_it(mirror: Mirror) -> None:
 
 
 def test_arrays_are_stored_once_per_node(tmp_path: Path, mirror: Mirror) -> None:
-    source = tmp_path / "mnist"
-    source.mkdir()
-    (source / "train.npy").write_bytes(b"images")
-    shelf = DataShelf(mirror.scratch)
-    assert not shelf.has("abc")
-    shelf.put("abc", data_files(source))
-    assert shelf.has("abc")
-    assert (shelf.path_of("abc") / "train.npy").read_bytes() == b"images"
-    before = (shelf.path_of("abc") / "train.npy").stat()
-    DataShelf(mirror.scratch).put("abc", {"train.npy": b"others"})
-    assert (shelf.path_of("abc") / "train.npy").stat() == before
+    data = prepare("digits", tmp_path / "home")
+    shelf = DataShelf(mirror.scratch, holds)
+    assert not shelf.has(data.digest)
+    shelf.put(data.digest, data_files(Path(data.folder)))
+    assert shelf.has(data.digest)
+    stored = shelf.path_of(data.digest) / "train_labels.npy"
+    content, before = stored.read_bytes(), stored.stat()
+    assert content == (Path(data.folder) / stored.name).read_bytes()
+    DataShelf(mirror.scratch, holds).put(data.digest, {stored.name: b"others"})
+    assert stored.stat() == before
+
+
+def test_damaged_arrays_of_a_node_are_replaced(tmp_path: Path, mirror: Mirror) -> None:
+    data = prepare("digits", tmp_path / "home")
+    files = data_files(Path(data.folder))
+    DataShelf(mirror.scratch, holds).put(data.digest, files)
+    stored = DataShelf(mirror.scratch, holds).path_of(data.digest) / "train_labels.npy"
+    content = stored.read_bytes()
+    stored.write_bytes(content[:-8] + bytes([content[-8] ^ 1]) + content[-7:])
+    other = DataShelf(mirror.scratch, holds)
+    assert not other.has(data.digest)
+    other.put(data.digest, files)
+    assert other.has(data.digest)
+    assert stored.read_bytes() == content
+
+
+def whole(payload: bytes, folder: Path) -> bytes:
+    """The bytes of a checkpoint with this payload."""
+    checkpoints.write(folder, 1, 1, payload)
+    return (folder / checkpoints.CURRENT).read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
 def test_a_store_at_a_url_keeps_files(kind: str, tmp_path: Path) -> None:
     url = f"{kind}://{tmp_path}/kept/a-sweep"
     assert is_url(url)
+    one, two, three = (whole(payload, tmp_path / "made") for payload in (b"1", b"2", b"33"))
     store = Store(url)
     assert store.get(BELOW) == {}
-    store.put({f"{KEPT}/a.pt": b"1", f"{LEFT}/a.pt": b"2"})
-    store.put({f"{KEPT}/a.pt": b"3"})
-    assert store.get(BELOW) == {f"{KEPT}/a.pt": b"3", f"{LEFT}/a.pt": b"2"}
-    assert store.get([LEFT]) == {f"{LEFT}/a.pt": b"2"}
+    store.put({f"{KEPT}/a.pt": one, f"{LEFT}/a.pt": two})
+    store.put({f"{KEPT}/a.pt": three})
+    assert store.get(BELOW) == {f"{KEPT}/a.pt": three, f"{LEFT}/a.pt": two}
+    assert store.get([LEFT]) == {f"{LEFT}/a.pt": two}
+    store.put({f"{LEFT}/b.pt": two[:-1], f"{LEFT}/c.pt": b"no checkpoint"})
+    assert store.get([LEFT]) == {f"{LEFT}/a.pt": two}
     other = Store(url)
     other.remove(KEPT)
     other.remove(KEPT)
-    assert store.get(BELOW) == {f"{LEFT}/a.pt": b"2"}
+    assert store.get(BELOW) == {f"{LEFT}/a.pt": two}
     other.remove()
     other.remove()
     assert store.get(BELOW) == {}
+
+
+def test_a_store_in_a_folder_opens_only_complete_regular_files(tmp_path: Path) -> None:
+    content = whole(b"1", tmp_path / "made")
+    store, folder = Store(f"file://{tmp_path}/kept"), tmp_path / "kept" / KEPT
+    store.put({f"{KEPT}/a.pt": content})
+    os.mkfifo(folder / "fifo.pt")
+    (folder / "folder.pt").mkdir()
+    (folder / "link.pt").symlink_to(folder / "a.pt")
+    (folder / "zero.pt").symlink_to("/dev/zero")
+    (folder / "sparse.pt").write_bytes(content)
+    os.truncate(folder / "sparse.pt", 1 << 40)
+    assert store.get([KEPT]) == {f"{KEPT}/a.pt": content}
+
+
+def test_only_complete_regular_checkpoints_are_sent(sweep: Path, tmp_path: Path) -> None:
+    other = "trials/b8-s1"
+    checkpoints.write(sweep / other, 1, 10, b"whole")
+    os.truncate(sweep / KEPT / checkpoints.CURRENT, 1 << 40)
+    (sweep / LEFT / checkpoints.CURRENT).unlink()
+    os.mkfifo(sweep / LEFT / checkpoints.CURRENT)
+    assert set(carried(sweep, (*BELOW, other))) == {f"{other}/{checkpoints.CURRENT}"}
+
+
+def test_received_files_replace_what_is_in_their_way(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "trials").mkdir()
+    (tmp_path / KEPT).symlink_to(outside)
+    (tmp_path / LEFT / "a.pt").mkdir(parents=True)
+    put(tmp_path, {f"{KEPT}/a.pt": b"1", f"{LEFT}/a.pt": b"2"})
+    assert (tmp_path / KEPT / "a.pt").read_bytes() == b"1"
+    assert (tmp_path / LEFT / "a.pt").read_bytes() == b"2"
+    assert list(outside.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["", "file://"])

@@ -40,7 +40,9 @@ def names(folder: Path) -> list[str]:
 
 
 def facts(output: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in output.splitlines()]
+    """What a process stated, without the lines that only say that it is alive."""
+    lines = [json.loads(line) for line in output.splitlines()]
+    return [line for line in lines if "doing" not in line]
 
 
 def cut_short(path: Path) -> None:

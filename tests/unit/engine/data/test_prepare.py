@@ -15,8 +15,9 @@ import pytest
 
 from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.data.mnist_files import MNIST_FILES
-from batchscope.engine.data.prepare import ARRAYS, load_arrays, normalization_table, prepare
+from batchscope.engine.data.prepare import normalization_table, prepare
 from batchscope.engine.data.prepared import Prepared
+from batchscope.engine.data.prepared_files import ARRAYS, load_arrays
 from batchscope.engine.data.raw_files import DataError
 from tests.torchvision_compat import import_torchvision
 from tests.unit.engine.data.prepare_fixtures import (
@@ -268,8 +269,8 @@ def test_simultaneous_processes_give_one_result(tmp_path: Path) -> None:
         subprocess.Popen([*COMMAND, "digits", tmp_path], env=environment(), stdout=subprocess.PIPE)
         for _ in range(2)
     ]
-    results = [process.communicate()[0] for process in processes]
+    results = [facts(process.communicate()[0].decode()) for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert results[0] == results[1]
-    assert facts(results[0].decode())[0]["prepared"]["digest"] == DIGITS_DIGEST
+    assert results[0][0]["prepared"]["digest"] == DIGITS_DIGEST
     assert names(tmp_path / "data") == ["digits-bundled", "digits.lock"]

@@ -19,10 +19,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from batchscope.engine.data import download
 from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.data.mnist_files import MNIST_FILES
-from batchscope.engine.data.prepare import load_arrays, prepare
+from batchscope.engine.data.prepare import prepare
 from batchscope.engine.data.prepared import Prepared
+from batchscope.engine.data.prepared_files import load_arrays
 from batchscope.engine.data.raw_files import DataError
 from tests.messages import says
 from tests.unit.engine.data.prepare_fixtures import (
@@ -255,6 +257,7 @@ class Downloads(NamedTuple):
 
     home: Path
     failed: dict[str, Any]
+    sums: dict[str, str]
     done: subprocess.CompletedProcess[str]
 
 
@@ -280,7 +283,7 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Downloads]:
         mirror.shutdown()
         thread.join()
     assert report.exists(), done.stderr
-    yield Downloads(home, json.loads(report.read_text()), done)
+    yield Downloads(home, json.loads(report.read_text()), sums, done)
     shutil.rmtree(home)  # 280 MB that need not outlive the tests
 
 
@@ -320,9 +323,41 @@ def test_a_download(downloads: Downloads) -> None:
     assert np.bincount(test_labels).tolist() == [1000] * 10
 
 
-def test_downloaded_files_are_kept(downloads: Downloads) -> None:
+def test_downloaded_files_are_kept(downloads: Downloads, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is enough to prepare from, without a line: the mirror is gone by now."""
+    ours = download.PUBLISHED["fashion-mnist"]._replace(sums=downloads.sums)
+    monkeypatch.setitem(download.PUBLISHED, "fashion-mnist", ours)
     folder = downloads.home / "data" / "fashion-mnist-download"
     prepared = msgspec.json.decode((folder / "prepared.json").read_bytes(), type=Prepared)
     shutil.rmtree(folder)
+    kept = downloads.home / "data" / "raw" / "FashionMNIST" / "raw"
+    (kept / MNIST_FILES[1]).write_bytes(b"unpacked by an earlier program, and half of it")
     assert prepare("fashion-mnist", downloads.home) == prepared
+    assert not (kept / MNIST_FILES[1]).exists()
+
+
+@pytest.mark.parametrize("how", ["flip", "cut", "fifo", "folder", "link", "gone"])
+def test_a_download_that_changed_is_not_read(
+    downloads: Downloads, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is fetched again; here there is no line, so the sweep is told that there is none."""
+    ours = download.PUBLISHED["fashion-mnist"]
+    broken = ours._replace(sums=downloads.sums, mirrors=(f"http://127.0.0.1:{closed_port()}/",))
+    monkeypatch.setitem(download.PUBLISHED, "fashion-mnist", broken)
+    kept = downloads.home / "data" / "raw"
+    shutil.copytree(kept, tmp_path / "data" / "raw", copy_function=os.link)
+    path = tmp_path / "data" / "raw" / "FashionMNIST" / "raw" / f"{MNIST_FILES[1]}.gz"
+    content = bytearray(path.read_bytes())
+    path.unlink()
+    if how in ("flip", "cut"):
+        content[4] ^= how == "flip"  # in the time of the header, which gzip does not check
+        path.write_bytes(content[: len(content) - (how == "cut")])
+    elif how == "fifo":
+        os.mkfifo(path)
+    elif how == "folder":
+        path.mkdir()
+    elif how == "link":
+        path.symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"could not be downloaded: Connection refused"):
+        prepare("fashion-mnist", tmp_path)
+    assert not os.path.lexists(path)

@@ -20,6 +20,7 @@ from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.trainer import Trainer
 from tests.unit.engine.training.tasks.task_fixtures import (
+    Tokens,
     padded,
     regression_task,
     squared,
@@ -27,7 +28,7 @@ from tests.unit.engine.training.tasks.task_fixtures import (
     token_loss,
     token_task,
 )
-from tests.unit.training_fixtures import CPU, OPTIMIZERS, Run, untimed
+from tests.unit.training_fixtures import CPU, OPTIMIZERS, Run, backward, untimed
 
 CUTS = (53, 27, 8, 1)
 
@@ -72,7 +73,7 @@ def trained_by_hand(task: Task, train: Train, make: Callable[..., Any], collate:
         for part in torch.split(epoch_order(size, 0, epoch), train.batch_size):
             optimizer.zero_grad()
             total, weight = task.loss(task.model, collate(part))
-            (total / weight).backward()
+            backward(total / weight)
             optimizer.step()
     return task.model
 
@@ -104,35 +105,45 @@ def test_every_optimizer_trains_as_in_a_plain_loop(name: Any) -> None:
 def test_losses_and_metrics_are_weighted_means() -> None:
     train = Train(batch_size=16, lr=0.01, epochs=2)
     run = Run(task_trial(train), TaskDataset(token_task(), 0, CPU))
-    test = token_task().test
+    test = Tokens(17)
     run.flat.model.requires_grad_(False)
     total, weight = token_loss(run.flat.model, padded([test[n] for n in range(len(test))]))
     assert run.records[-1].test_loss == pytest.approx(float(total / weight), rel=1e-6)
     assert run.records[-1].test_accuracy is None
 
 
+class HalfUsed(nn.Module):
+    """A model with a layer that its forward pass does not use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.unused = nn.Linear(3, 1), nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.used(x)
+        return output
+
+
 def test_parameters_without_a_gradient_are_not_updated() -> None:
-    task = regression_task()
-    model = nn.ModuleDict({"used": nn.Linear(3, 1), "unused": nn.Linear(3, 1)})
-    model.forward = lambda x: model["used"](x)  # type: ignore[method-assign, assignment]
-    unused = model["unused"].weight.detach().clone()  # type: ignore[union-attr, operator]
-    own = Task(model=model, train=task.train, loss=squared)
+    model = HalfUsed()
+    own = Task(model=model, train=regression_task().train, loss=squared)
     trial = task_trial(Train(batch_size=10, lr=0.1, epochs=2, optimizer="adamw", weight_decay=0.5))
-    data = TaskDataset(own, 0, CPU)
-    data.network = lambda: model  # type: ignore[method-assign]
-    run = Run(trial, data)
+    run = Run(trial, TaskDataset(own, 0, CPU))
+    trained = run.flat.model
+    assert isinstance(trained, HalfUsed)
     assert run.ended.status == "finished"
-    assert torch.equal(model["unused"].weight.detach(), unused)  # type: ignore[arg-type, union-attr]
+    assert torch.equal(trained.unused.weight, model.unused.weight)
+    assert not torch.equal(trained.used.weight, model.used.weight)
 
 
 def test_frozen_parameters_stay_outside_the_buffer() -> None:
-    task = regression_task()
-    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
-    model[0].requires_grad_(False)
-    data = TaskDataset(Task(model=model, train=task.train, loss=squared), 0, CPU)
-    run = Run(task_trial(Train(batch_size=10, lr=0.1, epochs=1)), data)
+    first, second = nn.Linear(3, 4), nn.Linear(4, 1)
+    model = nn.Sequential(first.requires_grad_(False), second)
+    own = Task(model=model, train=regression_task().train, loss=squared)
+    run = Run(task_trial(Train(batch_size=10, lr=0.1, epochs=1)), TaskDataset(own, 0, CPU))
     assert run.started.parameters == 5
-    assert torch.equal(run.flat.model[0].weight, model[0].weight)  # type: ignore[index]
+    trained = next(each for each in run.flat.model.modules() if isinstance(each, nn.Linear))
+    assert torch.equal(trained.weight, first.weight)
 
 
 def test_a_batch_without_weight_takes_no_step() -> None:
