@@ -46,6 +46,7 @@ from batchscope.engine.sweeps.add_batch_size import added
 from batchscope.engine.sweeps.store import read_launch, take_lock
 from batchscope.engine.sweeps.stored_journal import reader_of
 from batchscope.engine.sweeps.sweep_file import read_preset, refuse_other_experiment
+from batchscope.engine.sweeps.trust import check_trusted
 from batchscope.engine.system.scarcity import is_scarce
 
 if TYPE_CHECKING:
@@ -304,6 +305,8 @@ class Conductor:
         home, source = self.folder.parent.parent, self.launch.data_dir
         for each in {c.settings.data.name: c.settings for c in self.preset.configurations}.values():
             name, recorded = each.data.name, self.state.data.get(each.data.name)
+            if each.task:
+                check_trusted(home, Path(self.launch.task_folder))
             preparing = (
                 inspect(each.task, self.launch.task_folder, self._write)
                 if each.task

@@ -15,6 +15,7 @@ from batchscope.engine.sweeps import commands
 from batchscope.engine.sweeps.launch_file import look_up
 from batchscope.engine.sweeps.store import LOCK, conductor_lives, load_state
 from batchscope.engine.sweeps.sweep_file import read_raw
+from batchscope.engine.sweeps.trust import check_trusted
 from batchscope.engine.system.locks import check_locks
 from batchscope.engine.system.private_folders import check_unshared
 from batchscope.engine.system.untrusted_files import open_to_write, read_tail
@@ -48,6 +49,7 @@ def start_conductor(folder: Path, *first: commands.AnyCommand) -> None:
         return
     refuse_damaged(folder)
     check_place(folder)
+    check_task(folder)
     before = journal_size(folder)
     try:
         with open_log(folder) as log:
@@ -148,6 +150,17 @@ def check_place(folder: Path) -> None:
         why = error.strerror or str(error)
         raise MachineProblem(f"{printable(folder.name)}: cannot be run: {why}") from None
     check_locks(folder)
+
+
+def check_task(folder: Path) -> None:
+    """Check that the code that a sweep runs is trusted, if it runs any.
+
+    Raises:
+        NotTrusted: it is not.
+    """
+    launch, _ = look_up(folder)
+    if launch is not None and launch.task_folder:
+        check_trusted(folder.parent.parent, Path(launch.task_folder))
 
 
 def journal_size(folder: Path) -> int:

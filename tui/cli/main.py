@@ -13,6 +13,7 @@ from batchscope.tui.cli import subcommands
 from batchscope.tui.cli.check import check
 from batchscope.tui.cli.completion import answer
 from batchscope.tui.cli.parser import build_parser
+from batchscope.tui.cli.trust import trust
 from batchscope.tui.render.ascii import prepare, wants_ascii
 from batchscope.tui.terminal.output import complain, discard, open_closed, settle
 
@@ -31,6 +32,7 @@ ACTIONS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     "delete": subcommands.delete,
     "doctor": subcommands.doctor,
     "check": check,
+    "trust": trust,
 }
 SET_UP = (None, "attach", "resume", "settings")
 """The commands that read the settings file. A mistake in that file stops no other command."""

@@ -25,6 +25,7 @@ def run_experiment(words: argparse.Namespace) -> int:
     from batchscope.engine.experiment.preset_catalog import find_preset
     from batchscope.engine.export.weights import check_preset
     from batchscope.engine.sweeps.store import Launch, home_folder
+    from batchscope.engine.sweeps.trust import check_trusted, trust
     from batchscope.engine.system.files import user_path
 
     _check_tensorboard(words)
@@ -38,7 +39,11 @@ def run_experiment(words: argparse.Namespace) -> int:
         if words.weights:
             check_preset(preset.name, preset.configurations)
     _check_machine(words)
-    home = home_folder(words.home, writes=preset is not None)
+    home = home_folder(words.home, writes=preset is not None or bool(words.trust))
+    if words.trust:
+        trust(home, user_path(words.trust))
+    if preset and preset.task_folder and not screen:
+        check_trusted(home, Path(preset.task_folder))
     launch = Launch(
         preset=preset.name if preset else "",
         device=words.device,
