@@ -1,4 +1,4 @@
-"""Prepared images that were damaged, and a preparation that was killed, through the real command."""
+"""Damaged prepared images, and a preparation that was killed, through the real command."""
 
 import fcntl
 import os
@@ -13,8 +13,17 @@ from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.data.prepared_files import SUMMARY
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
-from tests.functional.lab import Lab, conductor_of, copy_of_recorded, ended, events_of, sets, until
-from tests.functional.lab import recorded, state_of
+from tests.functional.lab import (
+    Lab,
+    conductor_of,
+    copy_of_recorded,
+    ended,
+    events_of,
+    recorded,
+    sets,
+    state_of,
+    until,
+)
 
 ONE = sets(
     *("seeds=1", "train.epochs=2", "grid.batch_size=[64]", "run.stack=never"),
@@ -113,7 +122,9 @@ def test_a_killed_preparer_is_replaced(lab: Lab) -> None:
         folder.mkdir(mode=0o700)
     with open(data / "digits.lock", "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        follower = lab.start(*("--preset", "quickstart", *ONE), *("--workers", "1", "--export", "out"))
+        follower = lab.start(
+            *("--preset", "quickstart", *ONE), *("--workers", "1", "--export", "out")
+        )
         folder = lab.only_folder()
         until(lambda: begun(folder), "a conductor has taken charge")
         conductor = conductor_of(folder)
@@ -121,7 +132,9 @@ def test_a_killed_preparer_is_replaced(lab: Lab) -> None:
         (first,) = preparers(conductor)
         os.kill(first.pid, signal.SIGKILL)
         until(lambda: [p.pid for p in preparers(conductor)] not in ([], [first.pid]), "another")
-        until(lambda: any("waiting for another process" in text for text in notes(folder)), "a note")
+        until(
+            lambda: any("waiting for another process" in text for text in notes(folder)), "a note"
+        )
     done = ended(follower)
     assert done.code == 0, done.err
     assert any("was killed by signal 9; it is started again" in text for text in notes(folder))

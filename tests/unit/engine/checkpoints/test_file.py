@@ -186,7 +186,7 @@ def test_a_header_is_not_believed(tmp_path: Path) -> None:
     path = tmp_path / CURRENT
     path.write_bytes(header(1, 1, 1 << 40))
     os.truncate(path, (1 << 40) + checkpoints.HEADER_BYTES)
-    with pytest.raises(Damaged, match="larger than 1.00 GiB"):
+    with pytest.raises(Damaged, match=r"larger than 1\.00 GiB"):
         checkpoints.read(path, 1 << 30)
     for attempt, steps in ((1 << 32, 1), (1, 1 << 53)):
         path.write_bytes(header(attempt, steps, 0))

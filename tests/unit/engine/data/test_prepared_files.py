@@ -50,7 +50,9 @@ def test_a_changed_byte_is_found_or_changes_nothing(
     content = path.read_bytes()
     for place in places(name, len(content)):
         for flip in (1, 0x20, 0x80):
-            path.write_bytes(content[:place] + bytes([content[place] ^ flip]) + content[place + 1 :])
+            path.write_bytes(
+                content[:place] + bytes([content[place] ^ flip]) + content[place + 1 :]
+            )
             found = find(MNIST, folder)
             assert found == expected or isinstance(found, str)
             if name != SUMMARY and place >= HEADER:

@@ -1,4 +1,4 @@
-"""Files that would take much more memory or time than they have bytes, and things that are no files.
+"""Files that would take much more memory or time than they have bytes, and what is no file.
 
 Each is read in a process of its own, whose peak of memory is compared with that of one that read
 small, undamaged files.
@@ -103,8 +103,14 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
     "an extended header of 1 GiB": (lambda: bomb(tar_header("x", GIB, b"x"), 1025), OTHERS),
     "a long name of 1 GiB": (lambda: bomb(tar_header("x", GIB, b"L"), 1025), OTHERS),
     "a sparse file": (lambda: bomb(tar_header("x", 7 * GIB, b"S"), 1), OTHERS),
-    "headers without end": (lambda: bomb(tar_header("x", 0) * (1 << 18), 0), "more than 10,000 members"),
-    "a batch twice": (lambda: gzip.compress(2 * member(batch(2, 0))), "data_batch_1 is there twice"),
+    "headers without end": (
+        lambda: bomb(tar_header("x", 0) * (1 << 18), 0),
+        "more than 10,000 members",
+    ),
+    "a batch twice": (
+        lambda: gzip.compress(2 * member(batch(2, 0))),
+        "data_batch_1 is there twice",
+    ),
     "zeros after the end": (lambda: bomb(archived()), "goes on after its end"),
     "a negative size": (
         lambda: gzip.compress(tar_header("x", 0).replace(b"0" * 11, b"-0000000001", 1)),
@@ -172,7 +178,9 @@ PICKLES: dict[str, Callable[[], bytes]] = {
     "nested lists": lambda: b"\x80\x02" + b"]" * 700_000 + b"a" * 699_999 + b".",
     "nested keys": lambda: b"\x80\x02})" + b"\x85" * 400_000 + b"K\x01s.",
     "a text that is not there": lambda: b"\x80\x02\x8d" + struct.pack("<Q", 1 << 40) + b"x.",
-    "a number that is not there": lambda: b"\x80\x02\x8b" + struct.pack("<I", (1 << 31) - 1) + b"x.",
+    "a number that is not there": lambda: (
+        b"\x80\x02\x8b" + struct.pack("<I", (1 << 31) - 1) + b"x."
+    ),
     "marks": lambda: b"\x80\x02" + b"(" * (50 << 20) + b".",
     "labels in an array": lambda: pickle.dumps(
         {"data": some_bytes(4, 3072), "labels": some_bytes(40_000_000)}, protocol=2

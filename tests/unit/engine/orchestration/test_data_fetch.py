@@ -70,7 +70,7 @@ LOST = "digits: the process that prepares the images"
         ("os.kill(os.getpid(), 9)", "was killed by signal 9"),
         ("os._exit(7)", "ended with exit code 7"),
         ("os.write(1, b'{\"prep'); os.kill(os.getpid(), 15)", "was killed by signal 15"),
-        ("os.write(1, b'{\"lost\":\"x\\\\u001b\"}\\n'); time.sleep(60)", "gave up: x\ufffd"),
+        ('os.write(1, b\'{"lost":"x\\\\u001b"}\\n\'); time.sleep(60)', "gave up: x\ufffd"),
     ],
 )
 async def test_a_lost_process_is_replaced(
@@ -93,7 +93,7 @@ async def test_a_process_that_always_dies_ends_the_sweep_in_words(fetching: Fetc
 
 async def test_a_process_that_says_why_is_not_started_again(fetching: Fetching) -> None:
     fetching.at_first("""os.write(1, b'{"error":"no such images"}\\n'); time.sleep(60)""")
-    with pytest.raises(MachineProblem, match="^no such images$"):
+    with pytest.raises(MachineProblem, match=r"^no such images$"):
         await fetching.digest()
     assert fetching.started == 1
 
