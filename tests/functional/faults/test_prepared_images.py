@@ -1,4 +1,4 @@
-"""Damaged prepared images, and a killed preparation, through the real command."""
+"""Damaged prepared images, and a preparation that was killed, through the real command."""
 
 import fcntl
 import os
