@@ -1,5 +1,6 @@
 """Writes an export: all files into a new folder, which then replaces the old one in one step."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,8 @@ def write_export(
     state = SweepState().fold(events)
     note_damage(state, reader)
     refuse_later(state, reader.path)
+    if not os.path.lexists(reader.path):
+        raise UsageProblem(f"{printable(reader.path)}: is missing, so there is nothing to export")
     if state.opened is None and state.lost:
         raise UsageProblem(
             f"{printable(reader.path)}: the line about the experiment is damaged, and {SWEEP} "
