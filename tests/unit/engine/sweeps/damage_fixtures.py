@@ -20,7 +20,8 @@ def finished(folder: Path) -> Path:
     sweep = create_sweep(home(folder), preset, launch)
     (sweep / LOCK).touch()
     names = [f"{each.id}-s0" for each in preset.configurations]
-    opening = structs.replace(opened(sweep, preset), claims=preset.claims)
+    opening = opened(sweep, preset)
+    opening = structs.replace(opening, claims=preset.claims, notes=preset.notes)
     events: list[ev.AnyEvent] = [opening, ev.ConductorStarted(pid=1, machine={})]
     for name in names:
         events += [started(name), epochs(name, 0.9)]
