@@ -26,7 +26,7 @@ def test_a_command_that_is_not_written_whole_is_reported(
 ) -> None:
     real = os.write
     with monkeypatch.context() as context:
-        context.setattr(commands.os, "write", lambda to, data: real(to, data[:5]))
+        context.setattr(os, "write", lambda to, data: real(to, data[:5]))
         with pytest.raises(OSError, match="No space left"):
             send(tmp_path, Stop())
     inbox = Inbox(tmp_path)
