@@ -131,6 +131,8 @@ def write_export(
     state = SweepState().fold(events)
     note_damage(state, reader)
     refuse_later(state, reader.path)
+    if not os.path.lexists(reader.path):
+        raise UsageProblem(f"{printable(reader.path)}: is missing, so there is nothing to export")
     if state.opened is None and state.lost:
         raise UsageProblem(
             f"{printable(reader.path)}: the line about the experiment is damaged, and {SWEEP} "
