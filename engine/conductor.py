@@ -46,6 +46,7 @@ from batchscope.engine.sweeps.add_batch_size import added
 from batchscope.engine.sweeps.store import read_launch, take_lock
 from batchscope.engine.sweeps.stored_journal import reader_of
 from batchscope.engine.sweeps.sweep_file import read_preset, refuse_other_experiment
+from batchscope.engine.system.scarcity import is_scarce
 
 if TYPE_CHECKING:
     from batchscope.engine.cluster.ray_cluster import Cluster
@@ -314,8 +315,11 @@ class Conductor:
 
     def _listen(self) -> None:
         """Execute the commands that have arrived; ignore them once the workers are ending."""
-        for command in self._inbox.take() if not self._leaving else ():
-            self._command_handler.do(command)
+        if self._leaving:
+            return
+        with suppress(OSError):  # no file can be opened at present: the next look finds them
+            for command in self._inbox.take():
+                self._command_handler.do(command)
 
     async def _watch_memory(self, devices: list[Device], crew: Crew) -> None:
         watch = MemoryWatch(list(dict.fromkeys(devices)), self.launch.memory_limit)
@@ -324,12 +328,19 @@ class Conductor:
             for name, held in self._ledger.reserved.values():
                 reserved[name] = reserved.get(name, 0) + held
             pids = crew.pids
-            if self._parallel > 1:
-                pids = await asyncio.to_thread(with_children, pids)
-            # in a thread: the driver of a broken card can take seconds to answer
-            for sample in await asyncio.to_thread(watch.changed, pids, reserved):
+            try:
+                if self._parallel > 1:
+                    pids = await asyncio.to_thread(with_children, pids)
+                # in a thread: the driver of a broken card can take seconds to answer
+                samples = await asyncio.to_thread(watch.changed, pids, reserved)
+                lost = await asyncio.to_thread(lost_among, devices)
+            except (OSError, RuntimeError) as error:
+                if not is_scarce(error):
+                    raise
+                samples, lost = [], []
+            for sample in samples:
                 self._write(sample)
-            for device in await asyncio.to_thread(lost_among, devices):
+            for device in lost:
                 crew.give_up(device.name, "the driver says that the card is lost")
             await asyncio.sleep(MEMORY_SECONDS)
 

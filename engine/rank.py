@@ -4,9 +4,9 @@
 
 It meets rank 0, an ordinary worker, and the other ranks at the rendezvous (`file://PATH` or
 `tcp://HOST:PORT`). It executes the messages of rank 0, and ends with rank 0 or when its own
-stdin ends. It sends no events; rank 0 does. It writes one line to stdout when it is ready to meet;
-everything else, such as the reason for its end, goes to stderr. With `apart` each rank has a GPU of
-its own.
+stdin ends. It sends no events; rank 0 does. It writes one line to stdout when it is ready to meet,
+and a byte for each byte of its stdin, which shows that it is not frozen; everything else, such as
+the reason for its end, goes to stderr. With `apart` each rank has a GPU of its own.
 """
 
 import contextlib
@@ -15,27 +15,29 @@ import sys
 import threading
 import traceback
 
-from batchscope.engine.processes.rank_processes import READY
+from batchscope.engine.processes.rank_processes import ANSWER, READY
 
 
-def _end_with_stdin() -> None:
-    while os.read(0, 1 << 12):
-        pass
-    os._exit(0)
+def _answer(pings: int, answers: int) -> None:
+    """Answer each byte until stdin ends; end the process then."""
+    try:
+        while asked := os.read(pings, 1 << 12):
+            os.write(answers, ANSWER * len(asked))
+    finally:
+        os._exit(0)
 
 
-def serve(rendezvous: str, rank: int, size: int, name: str, apart: bool) -> None:
+def serve(ready: int, rendezvous: str, rank: int, size: int, name: str, apart: bool) -> None:
     """Compute gradients for rank 0 until it ends.
 
     Args:
+        ready: the descriptor to which a line is written as soon as it is ready to meet.
         rendezvous: where the ranks meet.
         rank: the number of this rank, from 1.
         size: the number of ranks.
         name: the device, such as `cuda:1`.
         apart: whether each rank has a GPU of its own.
     """
-    ready = os.dup(1)
-    os.dup2(2, 1)
     import torch
 
     from batchscope.engine.training.data_parallel.exchange import Exchange, TeamLost
@@ -46,7 +48,6 @@ def serve(rendezvous: str, rank: int, size: int, name: str, apart: bool) -> None
     make_current(device)
     compute_in_float32(device)
     os.write(ready, READY)
-    os.close(ready)
     # if another rank is lost, that rank has reported the reason
     with contextlib.suppress(TeamLost):
         exchange = Exchange(rendezvous, rank, size, device, apart)
@@ -55,10 +56,12 @@ def serve(rendezvous: str, rank: int, size: int, name: str, apart: bool) -> None
 
 def main() -> None:
     """Run a rank with the arguments of the command line."""
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    answers = os.dup(1)
+    os.dup2(2, 1)
     rendezvous, rank, size, device, *rest = sys.argv[1:]
     try:
-        serve(rendezvous, int(rank), int(size), device, rest == ["apart"])
+        threading.Thread(target=_answer, args=(0, answers), daemon=True).start()
+        serve(answers, rendezvous, int(rank), int(size), device, rest == ["apart"])
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()

@@ -59,17 +59,29 @@ async def wanted(said: asyncio.StreamReader, patience: float) -> list[str] | Non
     Args:
         said: the stream of lines.
         patience: the seconds to wait for each line.
+
+    Returns:
+        None also after a line that is not a list of texts: the launch then starts cold.
     """
     while True:
         try:
             line = await asyncio.wait_for(said.readline(), patience)
-        except TimeoutError:
+        except (TimeoutError, ValueError):  # or the line is too long
             return None
         if not line.endswith(b"\n"):  # the end of the stream, perhaps within a line
             return None
         if line.strip():
-            words: list[str] = json.loads(line)
-            return words
+            return _words(line)
+
+
+def _words(line: bytes) -> list[str] | None:
+    """Return the texts of a line; None if it is not a list of texts."""
+    try:
+        words = json.loads(line)  # msgspec refuses names that are no UTF-8
+    except (ValueError, RecursionError):
+        return None
+    right = isinstance(words, list) and words and all(isinstance(each, str) for each in words)
+    return words if right else None
 
 
 async def _stand_by(device: str, workers: int | None) -> int:

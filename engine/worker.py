@@ -21,6 +21,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from batchscope import __version__
 from batchscope.engine.data.validation_split import validation_size
 from batchscope.engine.errors import Problem, printable
@@ -37,6 +39,7 @@ from batchscope.engine.journal.events import (
 from batchscope.engine.processes import orders
 from batchscope.engine.processes.descriptor_passing import adopt
 from batchscope.engine.system.background import in_background
+from batchscope.engine.system.scarcity import is_scarce
 from batchscope.engine.training.cancellation import PauseGate
 
 if TYPE_CHECKING:
@@ -60,6 +63,8 @@ class Worker:
         self._setup: orders.Setup | None = None
         self._images: tuple[tuple[str, int], Images] | None = None
         self._team: Team | None = None
+        self._team_works = False
+        """Whether the thread that trains may be waiting for its team."""
 
     def serve(self, channel: int | None = None) -> None:
         """Execute orders until stdin ends.
@@ -111,7 +116,7 @@ class Worker:
         """Read orders until stdin ends; end the process then, or at a line that is not an order."""
         stdin = open(0, "rb", buffering=0)  # noqa: SIM115 (unbuffered: no lock at exit)
         try:
-            while line := stdin.readline():
+            while line := stdin.readline(orders.LONGEST_LINE):
                 match orders.decode(line):
                     case orders.Halt():
                         self._halt.set()
@@ -129,6 +134,11 @@ class Worker:
                         self._dropped = frozenset()
                         self._pause.lift()
                         self._orders.put(order)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            with contextlib.suppress(OSError):
+                what = f"a line on stdin is not an order: {printable(str(error))}"
+                print(what, file=sys.stderr, flush=True)
+            os._exit(1)
         finally:
             os._exit(0)  # the conductor is gone, so no event would be recorded
 
@@ -174,7 +184,7 @@ class Worker:
 
         If memory runs out during an update, half of the update may be done. This process then
         ends, and another resumes the training from its last checkpoint. The same happens if the
-        team of a data-parallel trial falls apart.
+        team of a data-parallel trial falls apart, or for lack of open files or processes.
         """
         from batchscope.engine.training.cancellation import Halted
         from batchscope.engine.training.data_parallel.exchange import TeamLost
@@ -199,9 +209,12 @@ class Worker:
                 fault = f"{self._setup.device}: {reason}"
                 self.state(WorkerLost(worker=self._setup.worker, reason=fault))
                 os._exit(3)  # at once: a clean exit may hang on the broken device
-            if lost or (isinstance(order, orders.TrainOrder) and ran_out(error)):
+            short = isinstance(order, orders.TrainOrder | orders.Interpolate) and ran_out(error)
+            if lost or short or is_scarce(error):
                 os._exit(1)  # the conductor reads the reason from the end of the log
             self._end(order, "failed", reason)
+        finally:
+            self._team_works = False
 
     def _end(self, order: orders.Work, status: TrialStatus, reason: str) -> None:
         """Send the end of every trial of an order that has not ended."""
@@ -262,13 +275,28 @@ class Worker:
         size = order.plan.data_parallel
         if size == 1:
             return None
+        self._team_works = True
         if self._team is not None and (self._team.broken or self._team.size != size):
             self._team.end()
             self._team = None
         if self._team is None:
-            self._team = start_team(size, self._setup.team, self._setup.device)
+            spec, device, silence = self._setup.team, self._setup.device, self._setup.silence
+            self._team = start_team(size, spec, device, silence, self._lose_team)
         self._team.begin(order.members[0], order.plan, order.data)
         return self._team
+
+    def _lose_team(self, reason: str) -> None:
+        """Give up the team; end the process if it trains, since it may wait for the team for ever.
+
+        This is called in another thread. The conductor reads the reason from the end of the log.
+        """
+        if self._team is not None:
+            self._team.broken = True
+        if self._team_works:
+            with contextlib.suppress(OSError):
+                print(f"TeamLost: {reason}", file=sys.stderr, flush=True)
+            with self._writing:  # after a whole line
+                os._exit(1)
 
     def _interpolate(self, order: orders.Interpolate) -> None:
         import torch

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from batchscope.engine.checkpoints.file import HEADER_BYTES, TRIALS, WEIGHTS, Damaged, check_size
 from batchscope.engine.checkpoints.mirror import Files
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable, similar
+from batchscope.engine.system.private_folders import make_private
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -34,7 +35,7 @@ class Store:
         self._files, self._root = fsspec.core.url_to_fs(url)
 
     def get(self, below: Iterable[str]) -> Files:
-        """Read the checkpoints in these folders; leave out what is damaged or not a regular file."""
+        """Read the checkpoints in these folders; leave out damaged and irregular files."""
         files = Files()
         for name in below:
             folder = f"{self._root}/{name}"
@@ -130,7 +131,7 @@ def check(where: str, on_cluster: bool) -> str:
 
     Raises:
         UsageProblem: it is given without `--on`.
-        MachineProblem: the URL cannot be opened, or the folder cannot be created.
+        MachineProblem: the URL cannot be opened, or the folder cannot be created or is not safe.
     """
     if not where:
         return ""
@@ -143,9 +144,9 @@ def check(where: str, on_cluster: bool) -> str:
         return where
     folder = Path(where).expanduser().absolute()
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
     except OSError as error:
         raise MachineProblem(
-            f"--checkpoints {printable(where)}: cannot be created: {error.strerror or error}"
+            f"--checkpoints {printable(where)}: cannot be used: {error.strerror or error}"
         ) from None
     return str(folder)

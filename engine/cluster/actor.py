@@ -5,6 +5,7 @@ that prints, or a GPU error that ends the process, does no more damage than on o
 """
 
 import asyncio
+import contextlib
 import os
 import platform
 import sys
@@ -83,9 +84,13 @@ class Host:
 
     async def _listen(self) -> None:
         assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            self._lines.append(line)
-            self._news.set()
+        try:
+            while line := await self._process.stdout.readline():
+                self._lines.append(line)
+                self._news.set()
+        except ValueError:  # a line without end
+            with contextlib.suppress(ProcessLookupError):
+                self.kill()
         self._over = True
         self._news.set()
 

@@ -19,6 +19,7 @@ from batchscope.engine.export.plot_style import (
     styled,
     svg_of,
 )
+from batchscope.engine.system.files import replace_file
 
 KEY = "difference"
 MEASURE = "test accuracy, B − A (points)"
@@ -37,12 +38,9 @@ def draw(comparison: Comparison, path: Path) -> None:
         MachineProblem: the file cannot be written; an existing file is not changed.
     """
     content = drawn(comparison, path.suffix.lower().removeprefix("."))
-    beside = path.with_name(f".{path.name}.new")
     try:
-        beside.write_bytes(content)
-        beside.replace(path)
+        replace_file(path, content)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise MachineProblem(f"--figure {printable(path)}: {error.strerror or error}") from None
 
 

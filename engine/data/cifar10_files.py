@@ -104,9 +104,11 @@ def _archived(path: Path) -> dict[str, tuple[Pixels, Labels]]:
         with open_regular(path, _MOST_ARCHIVE) as file:
             check_gzip_end(file)
             with gzip.open(file) as stream:
-                for name, size, read in members(stream, _MOST_ARCHIVE):
+                for name, size, read in members(stream):
                     if name not in CIFAR10_FILES:
                         continue
+                    if name in batches:
+                        raise TarError(f"{name} is there twice")
                     if size > _MOST_BYTES:
                         raise TarError(f"{name} is larger than {shown_size(_MOST_BYTES)}")
                     batches[name] = _cifar10_batch(read(), f"{path}: {name}")

@@ -9,8 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import IO
 
+from batchscope.engine.formatting import shown_size
+
 BLOCK = 512
 PIECE = 1 << 20
+MOST_SKIPPED = 64 << 20
+"""Limit for headers and members that nobody reads, in bytes."""
+MOST_HEADERS = 10_000
 
 _NAME, _SIZE, _SUM, _KIND = slice(0, 100), slice(124, 136), slice(148, 156), slice(156, 157)
 _REGULAR = (b"0", b"\0", b"7")
@@ -23,27 +28,28 @@ class TarError(Exception):
 
 
 def members(
-    stream: IO[bytes] | gzip.GzipFile, most: int
+    stream: IO[bytes] | gzip.GzipFile,
 ) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
     """Yield the file name, the size and a reader of each regular file; read the stream to its end.
 
-    A reader must be called before the next file is asked for, or not at all.
+    A reader must be called before the next file is asked for, or not at all; who calls it has
+    looked at the size.
 
     Args:
         stream: the archive, decompressed.
-        most: the most bytes that all members may have together.
 
     Raises:
-        TarError: a header is damaged, or the members have more bytes than `most`.
+        TarError: a header is damaged, or there are more than `MOST_HEADERS`, or more than
+            `MOST_SKIPPED` bytes that nobody reads.
         OSError: what the stream raises.
     """
-    left = most
+    skipped = headers = 0
     while len(header := _exactly(stream, BLOCK)) == BLOCK and any(header):
+        headers += 1
+        if headers > MOST_HEADERS:
+            raise TarError(f"it has more than {MOST_HEADERS:,} members")
         size = _size(header)
         padded = -(-size // BLOCK) * BLOCK
-        left -= BLOCK + padded
-        if left < 0:
-            raise TarError(f"it unpacks to more than {most:,} bytes")
         unread = padded
         if header[_KIND] in _REGULAR:
 
@@ -57,6 +63,9 @@ def members(
 
             name = header[_NAME].partition(b"\0")[0].decode("utf-8", "replace")
             yield PurePosixPath(name).name, size, read
+        skipped += BLOCK + unread
+        if skipped > MOST_SKIPPED:
+            raise TarError(f"it unpacks to more than {shown_size(MOST_SKIPPED)} of other files")
         while unread:
             piece = stream.read(min(PIECE, unread))
             if not piece:

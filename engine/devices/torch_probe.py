@@ -13,7 +13,7 @@ import msgspec
 
 from batchscope.engine.errors import printable
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 60.0
 PROBE = """
 import json, time
 began = time.perf_counter()

@@ -1,6 +1,7 @@
 """Writes an export: all files into a new folder, which then replaces the old one in one step."""
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from batchscope.engine.export import (
     report_process,
 )
 from batchscope.engine.export.atomic_folder import beside, replace
+from batchscope.engine.export.own_files import MANIFEST, carry_over, digests, listed_files
 from batchscope.engine.export.tensorboard import write_event_files
 from batchscope.engine.export.weights import CopiedWeights, copy_weights
 from batchscope.engine.findings.findings import document
@@ -35,9 +37,9 @@ from batchscope.engine.sweeps.stored_journal import (
     unreadable,
 )
 from batchscope.engine.sweeps.sweep_file import read_raw
+from batchscope.engine.system.files import remove
 from batchscope.engine.system.untrusted_files import decode_json, open_regular, read_bytes
 
-MANIFEST = "manifest.json"
 FINDINGS = "findings.json"
 FORMAT = 1
 PIECE = 1 << 20
@@ -103,18 +105,22 @@ def write_export(
     report: bool = True,
     tensorboard: bool = False,
     weights: bool = False,
+    kept: Callable[[list[str]], None] | None = None,
 ) -> SweepState:
-    """Export the sweep in `folder` to `target`, replacing what is there; return its state.
+    """Export the sweep in `folder` to `target`, replacing an export there; return its state.
+
+    Files in `target` that no export made, or that were changed since, are kept.
 
     Args:
         report: whether to draw the report and its figures.
         tensorboard: whether to write event files.
         weights: whether to copy the final weights of the trials.
+        kept: is called with the new names of files that are kept under another name, if any.
 
     Raises:
         UsageProblem: the journal is damaged so that it cannot be exported.
-        MachineProblem: the disk cannot be read or written, or the report cannot be drawn; `target`
-            is unchanged.
+        MachineProblem: the disk cannot be read or written, or a file cannot be kept, and `target`
+            is unchanged; or the report cannot be drawn, and `target` has everything else.
     """
     alive = conductor_lives(folder)  # first, so that its last events are read below
     reader = reader_of(folder)
@@ -138,13 +144,47 @@ def write_export(
             if tensorboard:
                 write_event_files(fresh, state, events)
             _copy(reader.path, fresh / journal.NAME, reader.offset)
-            if report:
-                report_process.draw(fresh)
+            missing = _missing_report(fresh) if report else ""
+            about = {**read_manifest(fresh), "files": digests(fresh)}
+            (fresh / MANIFEST).write_text(_json(about), encoding="utf-8")
             fresh.chmod(0o755)
-            replace(fresh, target)
+            renamed = _replace(fresh, target)
     except OSError as error:
         raise MachineProblem(f"--export {printable(target)}: {error.strerror or error}") from None
+    if renamed and kept:
+        kept(renamed)
+    if missing:
+        raise MachineProblem(f"--export {printable(target)}: the tables are written, but {missing}")
     return state
+
+
+def _replace(fresh: Path, target: Path) -> list[str]:
+    """Put a new export in the place of a folder; return the names of files kept under another."""
+    if not target.is_dir():
+        replace(fresh, target)
+        return []
+    listed = listed_files(_manifest_of(target))
+    renamed = carry_over(target, fresh, listed)
+    replace(fresh, target)
+    if fresh.is_dir():  # it is the old folder now: what was written there meanwhile is kept, too
+        renamed += carry_over(fresh, target, listed)
+    return renamed
+
+
+def _manifest_of(target: Path) -> dict[str, Any] | None:
+    """Return the manifest of a folder; None if it holds no export."""
+    return None if exported_sweep(target) is None else read_manifest(target)
+
+
+def _missing_report(fresh: Path) -> str:
+    """Draw the report into a new export; return why it has none, or an empty string."""
+    try:
+        report_process.draw(fresh)
+    except MachineProblem as problem:
+        for half_drawn in (report_process.REPORT, report_process.FIGURES):
+            remove(fresh / half_drawn)
+        return str(problem)
+    return ""
 
 
 def _documents(

@@ -10,22 +10,23 @@ from pathlib import Path
 
 from batchscope.engine.errors import MachineProblem, printable
 from batchscope.engine.sweeps.launcher import module_command
+from batchscope.engine.system.standstill import STILL_SECONDS, StoodStill, output_of
 
 REPORT, FIGURES = "report.html", "figures"
 SETTINGS = ("MPLBACKEND", "MATPLOTLIBRC", "MATPLOTLIBDATA")
 """Environment variables for other plots, which the report ignores."""
-INSTEAD = "use `--no-report` to export without it"
+INSTEAD = "export again to draw it, or without it with `--no-report`"
 
 
 def draw(folder: Path) -> None:
     """Write `report.html` and `figures/` into the folder of an export that has its tables.
 
     Raises:
-        MachineProblem: the report could not be drawn; the folder must not be used.
+        MachineProblem: the report could not be drawn; parts of it may be in the folder.
     """
     kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [
                 *module_command("batchscope.engine.export.report.render"),
                 str(folder.absolute()),
@@ -36,19 +37,28 @@ def draw(folder: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            check=False,
         )
     except OSError as error:
         raise MachineProblem(
             f"the report could not be drawn: {error.strerror}; {INSTEAD}"
         ) from None
-    if done.returncode:
-        raise MachineProblem(f"the report could not be drawn: {_why(done)}; {INSTEAD}")
+    try:
+        _, complaint = output_of(process, STILL_SECONDS)
+    except StoodStill as problem:
+        raise MachineProblem(
+            f"the report could not be drawn: its process {problem}; {INSTEAD}"
+        ) from None
+    except BaseException:  # such as Ctrl-C
+        process.kill()
+        raise
+    if process.returncode:
+        why = _why(process.returncode, complaint)
+        raise MachineProblem(f"the report could not be drawn: {why}; {INSTEAD}")
 
 
-def _why(done: "subprocess.CompletedProcess[bytes]") -> str:
+def _why(code: int, complaint: bytes) -> str:
     """Return the last line that the process wrote, or how it ended."""
-    lines = [line for line in done.stderr.decode("utf-8", "replace").split("\n") if line.strip()]
-    if done.returncode < 0:
-        return f"killed by signal {-done.returncode}"
-    return printable(lines[-1].strip()) if lines else f"ended with exit code {done.returncode}"
+    lines = [line for line in complaint.decode("utf-8", "replace").split("\n") if line.strip()]
+    if code < 0:
+        return f"killed by signal {-code}"
+    return printable(lines[-1].strip()) if lines else f"ended with exit code {code}"

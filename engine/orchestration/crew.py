@@ -2,18 +2,21 @@
 
 import asyncio
 import contextlib
+import subprocess
 from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
-from batchscope.engine.errors import MachineProblem
+from batchscope.engine.errors import MachineProblem, printable
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.events import (
     AnyEvent,
     Interpolated,
     MicroBatchesMeasured,
+    Note,
     Paced,
     TrialEnded,
     WorkerLost,
@@ -23,6 +26,7 @@ from batchscope.engine.orchestration.control import Control
 from batchscope.engine.processes import orders
 from batchscope.engine.processes.link import Link, ProcessLink
 from batchscope.engine.processes.worker_processes import Reserve, start_worker
+from batchscope.engine.system.scarcity import is_scarce, tells_of_scarcity
 
 HALT_PATIENCE_SECONDS = 20.0
 DISMISSAL_SECONDS = 3.0
@@ -35,7 +39,20 @@ Start = Callable[[int], Awaitable[Link]]
 
 
 class DiedAtStart(MachineProblem):
-    """A worker was killed while it started; another attempt may succeed."""
+    """A worker ended while it started, without a reason; another attempt may succeed."""
+
+
+class Scarce(DiedAtStart):
+    """A worker could not be started because files, processes or memory are short at present."""
+
+
+class _Kind(msgspec.Struct):
+    """The field that every event has."""
+
+    kind: str
+
+
+KINDS = {kind.__struct_config__.tag for kind in get_args(AnyEvent)}
 
 
 class WorkerHandle:
@@ -43,7 +60,7 @@ class WorkerHandle:
 
     def __init__(self, link: Link, number: int, device: str, silence: float) -> None:
         self.link, self.number, self.device = link, number, device
-        self._silence, self._unanswered, self._silent = silence, 0, 0.0
+        self._silence, self._unanswered, self._killed = silence, 0, ""
         self.free_bytes: int | None = None
         """Bytes of memory that it may use on its node, if it reported them."""
         self.sharing = 1
@@ -52,11 +69,26 @@ class WorkerHandle:
         """The error of its device or node, if that ended it."""
 
     async def next_event(self) -> AnyEvent | None:
-        """Return the next event of the worker; None once it is gone."""
-        while line := await self.link.receive():
-            self._unanswered = 0
-            with contextlib.suppress(msgspec.MsgspecError):
-                return journal.decode(line)
+        """Return the next event of the worker; None once it is gone.
+
+        A worker that sends anything else is killed: the line may have been the end of a trial, and
+        then nothing would follow.
+        """
+        try:
+            while line := await self.link.receive():
+                self._unanswered = 0
+                if line == orders.ALIVE:
+                    continue
+                if not line.endswith(b"\n"):  # it died while it wrote
+                    return None
+                try:
+                    return journal.decode(line)
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    if not _of_later_version(line):
+                        raise
+        # a line without end, or one that is no event
+        except (ValueError, RecursionError, msgspec.MsgspecError):
+            self._kill("because it sent a line that is no event")
         return None
 
     async def order(self, order: orders.AnyOrder) -> None:
@@ -71,7 +103,7 @@ class WorkerHandle:
             heard: called with each event of the worker.
             control: the stops, pauses and skips that are passed on to the worker.
         """
-        left = set(orders.awaited(order))
+        left, members = set(orders.awaited(order)), [trial.id for trial in order.members]
         watching = asyncio.create_task(self.end_if_silent(self._silence))
         attending = None
         try:
@@ -82,6 +114,9 @@ class WorkerHandle:
                     self.fault = event.reason
                     await self.end()
                     return event.reason
+                if getattr(event, "trial", "") not in ("", *members):
+                    self._kill("because it sent an event of another trial")
+                    break
                 heard(event)
                 if isinstance(event, TrialEnded):
                     left.discard(event.trial)
@@ -108,22 +143,39 @@ class WorkerHandle:
         if self.fault:
             return self.fault
         how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        if self._silent:
-            how = f"killed after {self._silent:g} s without an answer"
+        if self._killed:
+            how = f"killed {self._killed}"
         last = await self.link.last_lines()
         return f"the worker was {how}" + (f"; its log ends: {' | '.join(last)}" if last else "")
 
-    async def end_if_silent(self, patience: float) -> None:
+    async def end_if_silent(
+        self, patience: float, worry: Callable[[], None] | None = None, after: float = 0.0
+    ) -> None:
         """Ping the worker regularly, and kill it if it does not answer for `patience` seconds.
 
         Pings are counted, not seconds, so that a machine or a conductor that slept loses no worker.
+
+        Args:
+            patience: the seconds.
+            worry: called once if the worker does not answer for `after` seconds.
+            after: see `worry`.
         """
         self._unanswered = 0
+        pause = patience / PINGS
         while self._unanswered < PINGS:
-            await self.order(orders.Ping())
-            await asyncio.sleep(patience / PINGS)
+            due = asyncio.get_running_loop().time() + pause
+            # the pipe to a frozen worker may be full
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.order(orders.Ping()), pause)
+            await asyncio.sleep(due - asyncio.get_running_loop().time())
             self._unanswered += not self.link.busy
-        self._silent = patience
+            if worry and self._unanswered * pause >= after:
+                worry()
+                worry = None
+        self._kill(f"after {patience:g} s without an answer")
+
+    def _kill(self, why: str) -> None:
+        self._killed = self._killed or why
         self.link.kill()
 
     async def _attend(self, left: AbstractSet[str], control: Control) -> None:
@@ -142,6 +194,14 @@ class WorkerHandle:
         await self.order(orders.Halt())
         await asyncio.sleep(HALT_PATIENCE_SECONDS)
         self.link.kill()
+
+
+def _of_later_version(line: bytes) -> bool:
+    """Return whether a line is an event of a kind that this version does not know."""
+    try:
+        return msgspec.json.decode(line, type=_Kind).kind not in KINDS
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 class Crew:
@@ -192,14 +252,28 @@ class Crew:
             team: the workers that train trials together with it.
 
         Raises:
-            DiedAtStart: it was killed before it was ready.
+            DiedAtStart: it ended before it was ready.
             MachineProblem: it could not use the device.
         """
-        member = WorkerHandle(await self._start(number), number, device, self._silence)
-        self._members[number] = member
-        watching = asyncio.create_task(member.end_if_silent(START_PATIENCE * self._silence))
         try:
-            await member.order(orders.Setup(number, device, threads, card, team=team))
+            link = await self._start(number)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            why = getattr(error, "strerror", None) or printable(str(error))
+            problem = Scarce if is_scarce(error) else MachineProblem
+            raise problem(f"a worker could not be started: {why}") from None
+        member = WorkerHandle(link, number, device, self._silence)
+        self._members[number] = member
+        patience = START_PATIENCE * self._silence
+
+        def worry() -> None:
+            silent = f"worker {number} starts, and has not answered for {self._silence:g} s"
+            text = f"{silent}; after {patience:g} s another is started"
+            self._heard(Note(level="warning", text=text))
+
+        watching = asyncio.create_task(member.end_if_silent(patience, worry, self._silence))
+        try:
+            setup = orders.Setup(number, device, threads, card, team=team, silence=self._silence)
+            await member.order(setup)
             while event := await member.next_event():
                 if isinstance(event, WorkerLost):
                     raise MachineProblem(event.reason)
@@ -210,8 +284,7 @@ class Crew:
         finally:
             watching.cancel()
         words = await member.last_words()
-        killed = (member.link.exit_code or 0) < 0
-        problem = DiedAtStart if killed else MachineProblem
+        problem = Scarce if tells_of_scarcity(words) else DiedAtStart
         raise problem(f"a worker could not be started: {words}")
 
     async def _start_here(self, number: int) -> Link:

@@ -15,15 +15,22 @@ from batchscope.engine.journal.events import AnyEvent, Note, TrialEnded, TrialSt
 from batchscope.engine.metrics.reached_rate import short_of_rate
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.costs import Costs
-from batchscope.engine.orchestration.crew import Crew, DiedAtStart, WorkerHandle
+from batchscope.engine.orchestration.crew import Crew, DiedAtStart, Scarce, WorkerHandle
 from batchscope.engine.orchestration.interpolation_jobs import InterpolationJobs
 from batchscope.engine.orchestration.journal_writer import JournalWriter
 from batchscope.engine.orchestration.placement import Placement
 from batchscope.engine.orchestration.planner import Planner, PlanningTask, Rest
-from batchscope.engine.orchestration.retry_policy import MOST_TRIALS, RETRIES, Deaths, Service
+from batchscope.engine.orchestration.retry_policy import (
+    MOST_TRIALS,
+    PATIENT_RETRIES,
+    RETRIES,
+    Deaths,
+    Service,
+)
 from batchscope.engine.orchestration.trial_queue import Group, TrialQueue
 from batchscope.engine.processes import orders
 from batchscope.engine.spec import Trial
+from batchscope.engine.system.scarcity import tells_of_scarcity
 
 SKIPPED = "skipped by you"
 IDLE_SECONDS = 5.0
@@ -123,6 +130,7 @@ class Dispatcher:
         self._ledger, self._queue, self._data = ledger, queue, data
         self._control, self._listen = control, listen
         self._deaths, self._service = Deaths(), Service()
+        self._lacks = Deaths(PATIENT_RETRIES)
         self._planner = Planner(
             ledger.state, self._heard, control, limit, Costs(ledger.state, data)
         )
@@ -194,12 +202,14 @@ class Dispatcher:
             try:
                 member = await hiring
                 self._deaths.forget(f"place {number}")
+                self._lacks.forget(f"place {number}")
                 place = replace(place, free_bytes=member.free_bytes)
                 if await self._keep_busy(member, place):
                     return None
             except MachineProblem as problem:
                 self._ledger.lost(number, str(problem))
-                wait = self._deaths.another(f"place {number}", 0)
+                policy = self._lacks if isinstance(problem, Scarce) else self._deaths
+                wait = policy.another(f"place {number}", 0)
                 if wait is None or not isinstance(problem, DiedAtStart):
                     return problem
                 await asyncio.sleep(wait)
@@ -373,18 +383,23 @@ class Dispatcher:
         """Retry a group after its worker was lost, or fail it after too many retries.
 
         A failed device does not count as a retry while another device can take the group. On a
-        cluster (`lasting` is false) places come and go, so every loss counts.
+        cluster (`lasting` is false) places come and go, so every loss counts. For lack of open
+        files or processes it is retried for longer.
         """
         wait: float | None = 0.0
+        policy, retries = self._deaths, RETRIES
+        if tells_of_scarcity(lost):
+            policy, retries = self._lacks, PATIENT_RETRIES
         if not (device_failed and lasting and self._service.elsewhere(group.key)):
-            wait = self._deaths.another(group.key, self._ledger.kept_steps(group.key))
+            wait = policy.another(group.key, self._ledger.kept_steps(group.key))
         for trial in self._left(group):
             if self._control.ends(trial.id):
                 self._end(trial, "stopped", lost)
             elif wait is None:
-                self._end(trial, "failed", f"{lost} (after {RETRIES} retries)")
+                self._end(trial, "failed", f"{lost} (after {retries} retries)")
         if wait is None or not self._left(group):
             self._deaths.forget(group.key)  # a retry by the user starts a new count
+            self._lacks.forget(group.key)
             self._queue.give_back(group)
             return
         self._queue.put_back(group)

@@ -55,12 +55,20 @@ class Service:
 
 RETRIES = 3
 FIRST_WAIT_SECONDS = 0.5
+PATIENT_RETRIES, LONGEST_WAIT_SECONDS = 35, 10.0
+"""For a lack of open files or processes, which may pass: about five minutes."""
 
 
 class Deaths:
-    """Counts deaths without progress: a death after a newer checkpoint starts the count again."""
+    """Counts deaths without progress: a death after a newer checkpoint starts the count again.
 
-    def __init__(self) -> None:
+    Args:
+        retries: the number of retries.
+        longest: the longest wait, in seconds.
+    """
+
+    def __init__(self, retries: int = RETRIES, longest: float = LONGEST_WAIT_SECONDS) -> None:
+        self._retries, self._longest = retries, longest
         self._deaths: dict[str, tuple[int, int]] = defaultdict(lambda: (0, -1))
 
     def forget(self, name: str) -> None:
@@ -77,4 +85,5 @@ class Deaths:
         count, before = self._deaths[name]
         count = 1 if steps > before else count + 1
         self._deaths[name] = count, steps
-        return FIRST_WAIT_SECONDS * 2 ** (count - 1) if count <= RETRIES else None
+        wait = min(self._longest, FIRST_WAIT_SECONDS * 2 ** (count - 1))
+        return wait if count <= self._retries else None

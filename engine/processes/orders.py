@@ -33,6 +33,7 @@ class Setup(msgspec.Struct, frozen=True, tag_field="order", tag="setup"):
         card: the UUID of the GPU that `device` means.
         node: the name of the node, on a cluster.
         team: the workers that train a trial together with this one.
+        silence: the seconds without an answer after which one of them is given up.
     """
 
     worker: int
@@ -41,6 +42,7 @@ class Setup(msgspec.Struct, frozen=True, tag_field="order", tag="setup"):
     card: str = ""
     node: str = ""
     team: TeamSpec = TeamSpec()
+    silence: float = 60.0
 
 
 class WeightsOrder(msgspec.Struct, frozen=True):
@@ -178,6 +180,9 @@ class GoOn(msgspec.Struct, frozen=True, tag_field="order", tag="go_on"):
 class Ping(msgspec.Struct, frozen=True, tag_field="order", tag="ping"):
     """Ask whether the worker is alive; answered by the line `ALIVE`, which is not an event."""
 
+
+LONGEST_LINE = 64 << 20
+"""The most bytes of a line in either direction; a longer one is no order, and no event."""
 
 ALIVE = b'{"kind":"alive"}\n'
 

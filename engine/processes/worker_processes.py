@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from batchscope.engine.processes.descriptor_passing import READY, hand_over
+from batchscope.engine.processes.orders import LONGEST_LINE
 from batchscope.engine.sweeps.launcher import module_command
 from batchscope.engine.system.parent_death import ended_with_parent
 
-LONGEST_LINE = 256 << 20
 LEAST_SHARE = 0.5
 
 

@@ -1,8 +1,8 @@
 """Deletes a stored sweep: removes it from the list in one step, then from the disk."""
 
 import contextlib
+import errno
 import os
-import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -10,10 +10,19 @@ from pathlib import Path
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
 from batchscope.engine.sweeps.store import LOCK, conductor_lives, read_launch, take_lock
 from batchscope.engine.sweeps.unfinished_folders import PREFIX, clear_unfinished
+from batchscope.engine.system.files import discard
+from batchscope.engine.system.private_folders import check_unshared, make_private
 from batchscope.engine.system.untrusted_files import is_damage
 
 REMOVED = "removed"
 PATIENCE_SECONDS = 0.3
+OPEN_INSIDE = frozenset({errno.EACCES, errno.EBUSY, errno.ETXTBSY, errno.EPERM})
+NO_LOCK = frozenset(
+    {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ELOOP, errno.EISDIR}
+    | {errno.ENOSPC, errno.EDQUOT}
+)
+"""How a lock fails that no conductor can hold: without locks here, with something else in the place
+of the file, or without room to create it."""
 
 
 def delete_sweep(folder: Path) -> None:
@@ -28,15 +37,17 @@ def delete_sweep(folder: Path) -> None:
         MachineProblem: it cannot be deleted; the message says which folder remains.
     """
     shown, elsewhere = printable(folder.name), ""
-    removed = folder.parent.parent / REMOVED
+    removed = _removed_beside(folder.parent)
     try:
+        check_unshared(folder.parent)
         if folder.is_symlink():
             if conductor_lives(folder):
                 raise UsageProblem(f"{shown}: running; stop it first")
             folder.unlink()
         else:
+            check_unshared(folder)
             elsewhere = _kept_elsewhere(folder)
-            _move_away(folder, removed, shown)
+            _move_away(folder, removed)
     except OSError as error:
         raise MachineProblem(f"{shown}: cannot be deleted: {error.strerror or error}") from None
     _remove_tree(removed)
@@ -51,8 +62,15 @@ def delete_sweep(folder: Path) -> None:
             )
 
 
-def _move_away(folder: Path, removed: Path, shown: str) -> None:
-    """Move a folder out of the list.
+def _removed_beside(sweeps: Path) -> Path:
+    """Return the folder for deleted sweeps: in the home, or on the disk that `sweeps` leads to."""
+    if sweeps.is_symlink():
+        return sweeps / f".{REMOVED}"
+    return sweeps.parent / REMOVED
+
+
+def _move_away(folder: Path, removed: Path) -> None:
+    """Move a folder out of the list while its lock is held.
 
     Raises:
         UsageProblem: a conductor runs the sweep.
@@ -61,21 +79,32 @@ def _move_away(folder: Path, removed: Path, shown: str) -> None:
     if stat.S_IMODE(folder.lstat().st_mode) & stat.S_IRWXU != stat.S_IRWXU:
         with contextlib.suppress(OSError):
             folder.chmod(stat.S_IRWXU)
-    lock = -1
+    lock, target = _lock_of(folder), _place(folder, removed)
     try:
-        taken = take_lock(folder, PATIENCE_SECONDS)
-        if taken is None:
-            raise UsageProblem(f"{shown}: running; stop it first")
-        lock = taken
+        folder.rename(target)
     except OSError as error:
-        # nobody can hold what is no file; and a full disk has no room for a new one
-        if not folder.is_dir() or not (is_damage(error) or not os.path.lexists(folder / LOCK)):
+        if error.errno not in OPEN_INSIDE or lock < 0:
             raise
-    try:
-        folder.rename(_place(folder, removed))
+        # CIFS renames no folder with an open file: neither this lock, nor that of a conductor
+        os.close(lock)
+        lock = -1
+        folder.rename(target)
     finally:
         if lock >= 0:
             os.close(lock)
+
+
+def _lock_of(folder: Path) -> int:
+    """Take the sweep's lock; return -1 if there is none that a conductor could hold."""
+    try:
+        lock = take_lock(folder, PATIENCE_SECONDS)
+    except OSError as error:
+        if error.errno in NO_LOCK or is_damage(error) or not os.path.lexists(folder / LOCK):
+            return -1
+        raise
+    if lock is None:
+        raise UsageProblem(f"{printable(folder.name)}: running; stop it first")
+    return lock
 
 
 def _place(folder: Path, removed: Path) -> Path:
@@ -83,15 +112,17 @@ def _place(folder: Path, removed: Path) -> Path:
     try:
         if removed.is_symlink():
             removed.unlink()
-        removed.mkdir(mode=0o700, exist_ok=True)
+        make_private(folder.parent, removed)
         return Path(tempfile.mkdtemp(dir=removed)) / folder.name
+    except PermissionError:
+        raise
     except OSError:
         return folder.with_name(f"{PREFIX}{folder.name}")
 
 
 def _remove_tree(folder: Path) -> None:
     """Remove a folder as far as possible, also folders in it that are not writable."""
-    shutil.rmtree(folder, ignore_errors=True)
+    discard(folder)
     if folder.is_symlink() or not folder.is_dir():
         return
     for path, _, _ in os.walk(folder):  # each folder is opened up before it is read
@@ -99,7 +130,7 @@ def _remove_tree(folder: Path) -> None:
             for each in (Path(path), *Path(path).iterdir()):
                 if each.is_dir() and not each.is_symlink():
                     each.chmod(stat.S_IRWXU)
-    shutil.rmtree(folder, ignore_errors=True)
+    discard(folder)
 
 
 def _kept_elsewhere(folder: Path) -> str:

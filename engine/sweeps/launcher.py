@@ -15,6 +15,8 @@ from batchscope.engine.sweeps import commands
 from batchscope.engine.sweeps.launch_file import look_up
 from batchscope.engine.sweeps.store import LOCK, conductor_lives, load_state
 from batchscope.engine.sweeps.sweep_file import read_raw
+from batchscope.engine.system.locks import check_locks
+from batchscope.engine.system.private_folders import check_unshared
 from batchscope.engine.system.untrusted_files import open_to_write, read_tail
 
 if TYPE_CHECKING:
@@ -45,20 +47,25 @@ def start_conductor(folder: Path, *first: commands.AnyCommand) -> None:
     if conductor_lives(folder):
         return
     refuse_damaged(folder)
+    check_place(folder)
     before = journal_size(folder)
-    with open_log(folder) as log:
-        process = subprocess.Popen(
-            [
-                *module_command("batchscope.engine.conductor"),
-                str(folder),
-                *map(commands.encode, first),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            close_fds=True,
-        )
+    try:
+        with open_log(folder) as log:
+            process = subprocess.Popen(
+                [
+                    *module_command("batchscope.engine.conductor"),
+                    str(folder),
+                    *map(commands.encode, first),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                close_fds=True,
+            )
+    except OSError as error:
+        shown, why = printable(folder.name), error.strerror or error
+        raise MachineProblem(f"the conductor of {shown} could not be started: {why}") from None
     if takes_charge(process, folder, before):
         return
     why = disk_problem(folder) or last_line(folder)
@@ -127,6 +134,20 @@ def refuse_damaged(folder: Path) -> None:
         read_raw(folder)
     except UsageProblem as refused:
         raise UsageProblem(f"{refused}, so {shown} cannot be resumed; {still}") from None
+
+
+def check_place(folder: Path) -> None:
+    """Check whether a sweep can run where it is stored.
+
+    Raises:
+        MachineProblem: another user could change it, or files cannot be locked there.
+    """
+    try:
+        check_unshared(folder)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise MachineProblem(f"{printable(folder.name)}: cannot be run: {why}") from None
+    check_locks(folder)
 
 
 def journal_size(folder: Path) -> int:

@@ -13,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 
+from batchscope.engine.errors import MachineProblem
 from batchscope.engine.sweeps import commands
 from batchscope.engine.sweeps.launcher import (
     journal_size,
@@ -81,6 +82,8 @@ class Standby:
             before = journal_size(folder)
             process = self._take(folder, first)
         if process is None or not takes_charge(process, folder, before):
+            if process is not None and not conductor_lives(folder):
+                _kill(process)  # it is frozen: it must not come back to a sweep that has another
             start_conductor(folder, *first)
 
     def end(self) -> None:
@@ -96,7 +99,11 @@ class Standby:
         if process is None or not _is_ready(process):
             self._dismiss()
             return None
-        open_log(folder).close()
+        try:
+            open_log(folder).close()
+        except MachineProblem:  # a new conductor has the same problem, and says so
+            self._dismiss()
+            return None
         words = [str(folder.absolute()), *(os.fsdecode(commands.encode(each)) for each in first)]
         said = _say(process, json.dumps(words).encode() + b"\n")
         _close(process)
@@ -106,9 +113,7 @@ class Standby:
     def _dismiss(self) -> None:
         if self._process:
             _close(self._process)
-            self._process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):  # a broken disk may block it
-                self._process.wait(END_SECONDS)
+            _kill(self._process)
             self._process = None
 
 
@@ -124,6 +129,12 @@ def _say(process: "subprocess.Popen[bytes]", line: bytes) -> bool:
     with contextlib.suppress(OSError):
         return process.poll() is None and process.stdin.write(line) == len(line)
     return False
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # a broken disk may block it
+        process.wait(END_SECONDS)
 
 
 def _close(process: "subprocess.Popen[bytes]") -> None:

@@ -27,10 +27,13 @@ from batchscope.engine.sweeps.sweep_file import sweep_toml as sweep_toml
 from batchscope.engine.sweeps.sweep_file import write_all
 from batchscope.engine.sweeps.unfinished_folders import unfinished_folder
 from batchscope.engine.system.files import user_path
-from batchscope.engine.system.private_folders import make_private
+from batchscope.engine.system.locks import check_locks, lock
+from batchscope.engine.system.private_folders import check_unshared, make_private
 from batchscope.engine.system.untrusted_files import open_regular, open_to_write
 
 LOCK = "conductor.lock"
+NO_LOCKS = "its file system cannot lock files (flock)"
+LONGEST_SLUG = 40
 
 _NAMED = re.compile(r"\d{8}-\d{6}")
 
@@ -100,13 +103,18 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
             f"{preset.name}: a string of the preset or a path is not UTF-8"
         ) from None
     stem = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", preset.name).strip("-.") or "preset"
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", preset.name).strip("-.")[:LONGEST_SLUG]
+    slug = slug.rstrip("-.") or "preset"  # Windows and CIFS drop a last dot
+    home_folder(str(home))  # the menu has only read it until now
+    check_locks(home / "data")
+    if not (home / "sweeps" / os.pardir).samefile(home):  # a link, perhaps to another disk
+        check_locks(home / "sweeps")
     sweeps, number = home / "sweeps", 1
     try:
         with unfinished_folder(sweeps) as fresh:
             while True:
                 suffix = "" if number == 1 else f".{number}"
-                folder = sweeps / f"{stem}{suffix}-{slug[:40]}"
+                folder = sweeps / f"{stem}{suffix}-{slug}"
                 kept = _kept_for(folder.name, launch.checkpoints)
                 stored = replace(launch, notes=preset.notes, checkpoints=kept)
                 _fill(fresh, {SWEEP: written, LAUNCH: encoded(stored)})
@@ -114,7 +122,7 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
                     return folder
                 number += 1
     except OSError as error:
-        raise MachineProblem(f"{printable(sweeps)}: {printable(error.strerror)}") from None
+        raise MachineProblem(f"{printable(sweeps)}: {printable(error.strerror or error)}") from None
 
 
 def _fill(fresh: Path, files: dict[str, bytes]) -> None:
@@ -154,10 +162,9 @@ def conductor_lives(folder: Path) -> bool:
         return False
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+            return not lock(file.fileno(), fcntl.LOCK_SH)
+        except OSError:  # without locks no conductor starts
+            return False
 
 
 def sweep_folders(home: Path) -> list[Path]:
@@ -219,17 +226,21 @@ def take_lock(folder: Path, patience: float = LOCK_PATIENCE_SECONDS) -> int | No
     """Take the sweep's lock and return its descriptor; None if another process holds it.
 
     It is tried repeatedly, because a viewer that checks for a conductor holds the lock briefly.
+
+    Raises:
+        OSError: there can be no lock here, or another user could change the sweep.
     """
-    file = open_to_write(folder / LOCK)
-    lock = os.dup(file.fileno())
-    file.close()
+    check_unshared(folder)
+    with open_to_write(folder / LOCK) as file:
+        descriptor = os.dup(file.fileno())
     deadline = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
-        except OSError:
+    try:
+        while not lock(descriptor):
             if time.monotonic() > deadline:
-                os.close(lock)
+                os.close(descriptor)
                 return None
             time.sleep(0.02)
+    except OSError as error:
+        os.close(descriptor)
+        raise OSError(error.errno, f"{NO_LOCKS}: {error.strerror}") from None
+    return descriptor

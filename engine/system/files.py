@@ -1,12 +1,20 @@
 """Small functions for files and folders."""
 
+import contextlib
+import errno
 import os
 import shutil
 import stat
+import tempfile
 from pathlib import Path
 from typing import IO
 
 from batchscope.engine.errors import UsageProblem, printable
+
+NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES})
+"""How network file systems refuse to sync a folder."""
+
+NEW_FILE, LONGEST_PREFIX = 0o666, 40
 
 
 def user_path(text: str) -> Path:
@@ -67,6 +75,22 @@ def create(path: Path) -> IO[bytes]:
     return open(os.open(path, flags, 0o666), "wb")
 
 
+def discard(folder: Path) -> None:
+    """Remove a whole folder of this user, as far as possible, without following links.
+
+    `shutil.rmtree` goes no deeper where a folder's number changes between two looks, as it does on
+    some network file systems.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    for inside, folders, files in os.walk(folder, topdown=False):
+        for each in (Path(inside, name) for name in (*files, *folders)):
+            with contextlib.suppress(OSError):
+                remove_one = each.rmdir if each.is_dir() and not each.is_symlink() else each.unlink
+                remove_one()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
 def folder_bytes(folder: Path) -> int:
     """Return the bytes of all files below a folder, without those that cannot be read."""
     total = 0
@@ -82,6 +106,34 @@ def folder_bytes(folder: Path) -> int:
     return total
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file atomically, with the permissions that the umask gives to a new one.
+
+    The temporary file has a name that nobody can foresee: others may write to the folder, too.
+
+    Raises:
+        OSError: it cannot be written; an existing file is not changed.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:LONGEST_PREFIX]}.", dir=path.parent)
+    fresh = Path(name)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            with contextlib.suppress(OSError):  # not every file system stores permissions
+                os.fchmod(descriptor, NEW_FILE & ~_umask())
+        fresh.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
+
+
+def _umask() -> int:
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
 def sync_file(file: IO[bytes]) -> None:
     """Write a file's content through to the disk."""
     file.flush()
@@ -89,9 +141,15 @@ def sync_file(file: IO[bytes]) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Write a folder's list of names through to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Write a folder's list of names through to the disk, where its file system can do so."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # it may be entered and written, but not listed
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
     finally:
         os.close(descriptor)

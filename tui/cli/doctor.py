@@ -1,7 +1,6 @@
 """`batchscope doctor`: checks what the program finds on this machine, as lines or as JSON."""
 
 import contextlib
-import fcntl
 import os
 import platform
 import sys
@@ -29,6 +28,7 @@ from batchscope.engine.errors import MachineProblem, printable
 from batchscope.engine.formatting import shown_size
 from batchscope.engine.sweeps.store import home_folder
 from batchscope.engine.system.files import is_folder, user_path
+from batchscope.engine.system.locks import check_locks
 from batchscope.tui.render.ascii import json_text
 from batchscope.tui.render.styled_text import text_of, wrap
 from batchscope.tui.terminal.output import say
@@ -217,11 +217,15 @@ def _home(home_option: str | None) -> Iterator[Check]:
         return
     try:
         _write_in(home / "sweeps")
+        check_locks(home / "sweeps")
         free = psutil.disk_usage(str(home)).free
     except OSError as error:
         why = error.strerror or str(error)
         words = [str(home), f"sweeps cannot be stored here: {why}; choose another with --home"]
         yield Check("home", "lacking", words, {"folder": str(home), "free": None})
+        return
+    except MachineProblem as problem:
+        yield Check("home", "lacking", [str(problem)], {"folder": str(home), "free": None})
         return
     words = [str(home), f"writable, {shown_size(free)} free"]
     yield Check("home", "usable", words, {"folder": str(home), "free": free})
@@ -229,11 +233,10 @@ def _home(home_option: str | None) -> Iterator[Check]:
 
 
 def _write_in(folder: Path) -> None:
-    """Write and lock a temporary file: permissions alone do not show that a disk is full."""
+    """Write a temporary file, because permissions alone do not show that a disk is full."""
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(bytes(4096))
         file.flush()
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _data(folder: Path) -> Check:

@@ -176,7 +176,11 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     _add_screen_options(parser)
     add("--tensorboard", action="store_true", help=TENSORBOARD_HELP)
     add("--weights", action="store_true", help=WEIGHTS_HELP)
-    add("--overwrite", action="store_true", help="with --export: replace the files in DIR")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="with --export: also write into DIR if it holds other files",
+    )
     add("--no-report", action="store_true", help="with --export: no report.html and no figures/")
 
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,7 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         text = f"no terminal, so {preset.name} runs without a screen"
         log.say("headless", text, preset=preset.name)
     if words.export:
+        _check_apart(words.export, home)
         check_target(_target(words.export), None, words.overwrite)
     folder = create_sweep(home, preset, launch)
     log.sweep = folder.name
@@ -148,7 +150,7 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         return code
     target = _target(words.export) if words.export else folder / "export"
     try:
-        write_export(folder, target, **_parts(words))
+        write_export(folder, target, **_parts(words), kept=partial(_name_kept, log))
     except MachineProblem as problem:
         again = f"export it elsewhere with `batchscope --export DIR --sweep {folder.name}`"
         raise MachineProblem(f"{problem}; the sweep is stored: {again}") from None
@@ -181,16 +183,19 @@ def _export_stored(words: argparse.Namespace) -> int:
         )
     if words.preset or words.set:
         raise UsageProblem("--sweep: exports a stored sweep; leave out --preset and --set")
-    folder = find_sweep(home_folder(words.home, writes=False), words.sweep)
+    home = home_folder(words.home, writes=False)
+    folder = find_sweep(home, words.sweep)
+    _check_apart(words.export, home)
     target = _target(words.export)
     check_target(target, folder.name, words.overwrite)
     if words.weights:
-        home = ["--home", words.home] if words.home else []
+        where = ["--home", words.home] if words.home else []
         launch, replaces = read_launch(folder), words.overwrite
-        check_stored(folder, load_state(folder), launch, words.export, home, replaces)
+        check_stored(folder, load_state(folder), launch, words.export, where, replaces)
     alive = conductor_lives(folder)  # checked before reading, so that its last events are read
-    state = write_export(folder, target, **_parts(words))
-    _name_missing_weights(words, target, Log(words.log_format, sweep=folder.name))
+    log = Log(words.log_format, sweep=folder.name)
+    state = write_export(folder, target, **_parts(words), kept=partial(_name_kept, log))
+    _name_missing_weights(words, target, log)
     print_summary(summary(folder, state, target, alive), words.json)
     return headless.exit_code(state)
 
@@ -202,6 +207,13 @@ def _parts(words: argparse.Namespace) -> "dict[str, bool]":
         "tensorboard": words.tensorboard,
         "weights": words.weights,
     }
+
+
+def _name_kept(log: "Log", names: list[str]) -> None:
+    """Log one line with the files of a person that an export has kept under another name."""
+    some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    text = f"files that were changed since the last export are kept as {some}"
+    log.say("files-kept", text, "warning", files=names)
 
 
 def _name_missing_weights(words: argparse.Namespace, target: Path, log: "Log") -> None:
@@ -219,6 +231,14 @@ def _name_missing_weights(words: argparse.Namespace, target: Path, log: "Log") -
 def _target(written: str) -> Path:
     """Return the folder of an export, with symbolic links resolved."""
     return Path(os.path.realpath(written))
+
+
+def _check_apart(written: str, home: Path) -> None:
+    """Raise `UsageProblem` for an export that would take the place of the stored sweeps."""
+    if Path(os.path.realpath(home / "sweeps")).is_relative_to(_target(written)):
+        raise UsageProblem(
+            f"--export {printable(written)}: holds the stored sweeps; name another folder"
+        )
 
 
 def print_summary(of: "dict[str, object]", as_json: bool) -> None:

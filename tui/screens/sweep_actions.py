@@ -95,21 +95,23 @@ async def _export(
     screen: Screen[Any], folder: Path, target: Path, say: Callable[[str], None]
 ) -> None:
     try:
-        state = await asyncio.to_thread(write_export, folder, target)
+        kept: list[str] = []
+        state = await asyncio.to_thread(write_export, folder, target, kept=kept.extend)
     except (Problem, OSError) as problem:
         say("")
         screen.app.push_screen(MessageDialog("The sweep could not be exported", _plain(problem)))
         return
     say("")
-    screen.app.push_screen(MessageDialog("Exported", _outcome(state, target), bad=False))
+    screen.app.push_screen(MessageDialog("Exported", _outcome(state, target, kept), bad=False))
 
 
-def _outcome(state: SweepState, target: Path) -> str:
+def _outcome(state: SweepState, target: Path, kept: Sequence[str]) -> str:
     done = sum(trial.done for trial in state.trials.values())
     count = len(state.trials) + trials_to_come(state)
     some = f"The tables hold {done} of {count} trials; the others have not ended."
     tables = f"The tables hold all {count} trials." if count and done == count else some
-    return f"{printable(target)}\n\n{tables}{_about_weights(state, target)}"
+    changed = f"\n\nChanged files were kept as {printable(', '.join(kept))}." if kept else ""
+    return f"{printable(target)}\n\n{tables}{changed}{_about_weights(state, target)}"
 
 
 def _about_weights(state: SweepState, target: Path) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from batchscope.engine.errors import MachineProblem, printable
+from batchscope.engine.system.private_folders import make_private
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -25,7 +26,7 @@ def keep(home: Path, folder: str, stem: str, contents: dict[str, str]) -> list[P
     """
     place = home / folder
     try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(home, place)
         name, number = stem, 1
         while any((place / f"{name}{suffix}").exists() for suffix in contents):
             number += 1

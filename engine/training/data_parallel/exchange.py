@@ -30,6 +30,7 @@ FOR_EVER = timedelta(days=30)
 """How long the others wait: rank 0 may be paused, and when it ends they end too."""
 
 END, TASK, GRADIENT = 0, 1, 2
+LOST = "the workers of this trial lost each other"
 
 
 class TeamLost(Exception):
@@ -180,7 +181,7 @@ def _losses_raised() -> Iterator[None]:
         yield
     except RuntimeError as error:
         why = _first_sentence(error)
-        raise TeamLost(f"the workers of this trial lost each other: {why}") from error
+        raise TeamLost(f"{LOST}: {why}") from error
 
 
 def _first_sentence(error: RuntimeError) -> str:

@@ -6,7 +6,8 @@ no state that could differ; only rank 0 has optimizer, instruments and checkpoin
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,7 @@ from batchscope.engine.training.data_parallel.exchange import (
     END,
     FILE,
     GRADIENT,
+    LOST,
     TASK,
     Exchange,
     ExchangeMessage,
@@ -53,8 +55,9 @@ class Team:
     def begin(self, trial: Trial, plan: Plan, data: Prepared) -> None:
         """Send the trial to the other ranks, before its first gradient."""
         task = msgspec.json.encode(GradientTask(trial, plan, data))
-        self._exchange.announce(ExchangeMessage(TASK, len(task)))
-        self._exchange.broadcast_bytes(len(task), task)
+        with _explained(self._ranks):
+            self._exchange.announce(ExchangeMessage(TASK, len(task)))
+            self._exchange.broadcast_bytes(len(task), task)
         self._exchange.make_room(plan.largest)
 
     def gradient(
@@ -84,8 +87,9 @@ class Team:
             TeamLost: another rank is gone.
         """
         count = batch.shape[1]
-        self._exchange.announce(ExchangeMessage(GRADIENT, count, cut, int(measured)), batch[0])
-        self._exchange.broadcast(weights)
+        with _explained(self._ranks):
+            self._exchange.announce(ExchangeMessage(GRADIENT, count, cut, int(measured)), batch[0])
+            self._exchange.broadcast(weights)
         part = batch[:, share_of(count, self.size, 0)]
         try:
             own(part)
@@ -100,10 +104,11 @@ class Team:
 
     def _sum(self, gradient: Tensor, count: int, measured: bool) -> Tensor | None:
         squares = mean_square(gradient, count) if measured else None
-        self._exchange.reduce_sum(gradient)
-        if squares is None:
-            return None
-        self._exchange.reduce_sum(squares)
+        with _explained(self._ranks):
+            self._exchange.reduce_sum(gradient)
+            if squares is None:
+                return None
+            self._exchange.reduce_sum(squares)
         return squares.to(gradient.device)
 
     def parts(self, count: int) -> int:
@@ -136,17 +141,36 @@ def mean_square(gradient: Tensor, count: int) -> Tensor:
     return squared
 
 
-def start_team(size: int, given: TeamSpec, device: str) -> Team:
+@contextmanager
+def _explained(ranks: Ranks | None) -> Iterator[None]:
+    """Give a `TeamLost` the reason that is known of the processes, if any."""
+    try:
+        yield
+    except TeamLost as error:
+        why = ranks.fault() if ranks is not None else ""
+        raise (TeamLost(f"{LOST}: {why}") if why else error) from None
+
+
+def start_team(
+    size: int,
+    given: TeamSpec,
+    device: str,
+    silence: float,
+    lost: Callable[[str], None],
+) -> Team:
     """Return a team of `size` workers.
 
     Args:
         size: number of workers.
         given: the rendezvous at which the others wait; without one they are started here.
         device: device of this worker.
+        silence: the seconds without an answer after which a worker that was started here is lost.
+        lost: called in another thread, with the reason, as soon as one of these is lost. What this
+            thread waits for may then never come, such as a worker that was to be met.
 
     Raises:
         MachineProblem: the workers at the rendezvous are not `size`.
-        TeamLost: a worker did not start.
+        TeamLost: a worker did not start, or was lost.
     """
     ours = torch.device(device)
     if given.rendezvous:
@@ -157,11 +181,20 @@ def start_team(size: int, given: TeamSpec, device: str) -> Team:
         return Team(size, Exchange(given.rendezvous, 0, size, ours, given.apart), None)
     os.environ.update(loopback())
     devices = given.devices or (device,)
-    with tempfile.TemporaryDirectory(prefix="batchscope-") as folder:  # mode 0700
-        meeting = f"{FILE}{Path(folder) / 'meeting'}"
-        ranks = Ranks(meeting, size, devices, given.apart)
-        missing = ranks.missing()
-        if missing is not None:
-            ranks.end()
-            raise TeamLost(f"worker {missing} of {size} of this trial did not start")
-        return Team(size, Exchange(meeting, 0, size, ours, given.apart), ranks)
+    try:
+        with tempfile.TemporaryDirectory(prefix="batchscope-") as folder:  # mode 0700
+            meeting = f"{FILE}{Path(folder) / 'meeting'}"
+            ranks = Ranks(
+                meeting, size, devices, given.apart, silence, lambda why: lost(f"{LOST}: {why}")
+            )
+            missing = ranks.wait_until_ready()
+            try:
+                if missing:
+                    raise TeamLost(f"{LOST}: {missing}")
+                with _explained(ranks):
+                    return Team(size, Exchange(meeting, 0, size, ours, given.apart), ranks)
+            except BaseException:
+                ranks.end()
+                raise
+    except OSError as error:  # too many files or processes, or no room for the folder
+        raise TeamLost(f"a worker of this trial could not be started: {error}") from None

@@ -10,7 +10,6 @@ from batchscope.engine.checkpoints import file as checkpoints
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.training.model.flat_model import FlatModel
 
-
 _COPIES, _BUFFERS = 32, 1 << 30
 """Bytes for each weight and for the buffers that no file exceeds."""
 
@@ -59,6 +58,5 @@ def load(folder: Path, length: int) -> Tensor:
                 raise Unreadable(f"the final weights in {folder.name} are of another network")
             kept: Tensor = weights
             return kept
-    raise Unreadable(
-        f"the final weights in {folder.name} cannot be read: {printable(' '.join(why.split()))[:300]}"
-    )
+    told = printable(" ".join(why.split()))[:300]
+    raise Unreadable(f"the final weights in {folder.name} cannot be read: {told}")

@@ -92,6 +92,7 @@ def restore(training: TrainingState, payload: bytes) -> None:
     stack.weights.detach().copy_(content["weights"])
     for buffer, kept in zip(stack.buffers, content["buffers"], strict=True):
         buffer.copy_(kept)
+    _check_optimizer(content["optimizer"], stack.weights)
     stepper.optimizer.load_state_dict(content["optimizer"])
     stepper.lr = content["lr"]
     stepper.highest_lr = content.get("highest_lr")
@@ -113,6 +114,18 @@ def _decoded(payload: bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise Damaged("it is not the state of a training")
     return content
+
+
+def _check_optimizer(state_dict: dict[str, Any], weights: Tensor) -> None:
+    """Raise `Damaged` unless every state is of the weights' shape; torch's fused loops trust it."""
+    for state in state_dict.get("state", {}).values():
+        for key, value in state.items():
+            if not isinstance(value, Tensor):
+                continue
+            held = value.untyped_storage().nbytes()
+            expected = torch.Size() if key == "step" else weights.shape
+            if value.shape != expected or held < value.numel() * value.element_size():
+                raise Damaged("its optimizer is not of these weights")
 
 
 def _instrument_states(training: TrainingState, content: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 from batchscope.engine.experiment.preset_catalog import find_preset
 from tests.functional.export.export_folder import content, neighbours
 from tests.functional.lab import Lab, Outcome, recorded, sets
+from tests.messages import says
 
 FILES = {
     "trials.csv",
@@ -71,9 +72,7 @@ def test_the_same_sweep_again_replaces_all_of_its_export(target: Path) -> None:
     assert export(target).code == 0
     before = content(target)
     assert before == content(recorded().export)
-    (target / "trials.csv").write_text("spoilt")
     (target / "epochs.csv").unlink()
-    (target / "more.txt").write_text("not of this export")
     assert export(target).code == 0
     assert content(target) == before
     assert neighbours(target) == ["out"]
@@ -201,11 +200,36 @@ def test_a_file_is_refused(lab: Lab, target: Path) -> None:
 # ---- overwriting
 
 
-def test_overwrite_replaces_what_is_there(foreign: Path) -> None:
+def test_overwrite_keeps_the_files_that_no_export_made(foreign: Path) -> None:
+    (foreign / "trials.csv").write_text("a,b\n")
     outcome = export(foreign, "--overwrite")
-    assert outcome.code == 0, outcome.err
-    assert set(content(foreign)) == FILES
+    assert outcome.code == 0
+    assert "kept as trials.csv.changed" in outcome.err
+    kept = content(foreign)
+    assert set(kept) == FILES | {"deep/notes.txt", "trials.csv.changed"}
+    assert kept["deep/notes.txt"] == b"years of work"
+    assert kept["trials.csv.changed"] == b"a,b\n"
     assert neighbours(foreign) == ["out"]
+
+
+def test_overwrite_replaces_the_export_of_another_sweep(target: Path) -> None:
+    shutil.copytree(recorded().export, target)
+    manifest = json.loads((target / "manifest.json").read_text())
+    (target / "manifest.json").write_text(json.dumps({**manifest, "sweep": "another"}))
+    (target / "mine.txt").write_text("mine")
+    assert (export(target, "--overwrite").code, export(target).err) == (0, "")
+    assert content(target) == {**content(recorded().export), "mine.txt": b"mine"}
+
+
+def test_the_folder_of_the_sweeps_is_no_place_for_an_export(lab: Lab) -> None:
+    shutil.copytree(recorded().lab.home, lab.home)
+    before = content(lab.home)
+    for place in (lab.home, lab.home / "sweeps", lab.home.parent):
+        for more in (["--sweep", recorded().folder.name], ONE):
+            outcome = lab.run("--export", str(place), "--overwrite", *more)
+            assert outcome.code == 2
+            assert says(outcome.message, f"--export {place}: | the stored sweeps")
+    assert content(lab.home) == before
 
 
 # ---- folders that cannot be written
@@ -253,10 +277,13 @@ def test_a_read_only_disk_is_refused_before_any_training(lab: Lab, mounted: Path
         outcome = lab.run("--export", str(target), *ONE)
         assert outcome.code == 3
         assert outcome.message == f"--export {target}: Read-only file system"
-    home = lab.run("list", "--home", str(mounted / "home"))
+    home = lab.run("--export", "out", *ONE, "--home", str(mounted / "home"))
     assert home.code == 3
     assert "Read-only file system" in home.message
     assert "--home" in home.message
+    listing = lab.run("list", "--home", str(mounted / "home"))
+    assert (listing.code, listing.out) == (0, "")
+    assert listing.err == f"no sweeps are stored in {mounted / 'home'}\n"
     assert lab.folders() == []
 
 

@@ -43,9 +43,14 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     assert lab.run(*words).code == 0
     new = content(target)
     assert "report.html" in new
-    (target / "report.html").write_text("of an older version")
-    (target / "figures" / "no_longer_drawn.svg").write_text("so is this")
+    (target / "report.html").write_text("changed by a person")
+    (target / "figures" / "mine.svg").write_text("drawn by a person")
+    (target / "notes" / "deep").mkdir(parents=True)
+    (target / "notes" / "deep" / "years.txt").write_text("years of work")
     old = content(target)
+    added = set(old) - set(new)
+    new = {**new, **{name: old[name] for name in added}}
+    new["report.html.changed"] = old["report.html"]
     for moment, has_come in MOMENTS.items():
         process = lab.start(*words)
         deadline = time.monotonic() + PATIENCE_SECONDS

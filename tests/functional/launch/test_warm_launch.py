@@ -17,6 +17,7 @@ from batchscope.engine.experiment.preset import load_preset
 from batchscope.engine.export.bundle import write_export
 from batchscope.engine.journal import events as ev
 from batchscope.engine.processes.worker_processes import Reserve
+from batchscope.engine.sweeps import launcher
 from batchscope.engine.sweeps.commands import NAME as COMMANDS
 from batchscope.engine.sweeps.launcher import ask_to_stop, wait_until_free
 from batchscope.engine.sweeps.prewarm import Standby
@@ -226,6 +227,19 @@ def test_a_launch_does_not_wait_for_what_is_not_ready(home: Path, standby: Stand
     with ended(folder):
         assert conducted(standby, folder) != early.pid
         assert gone(early.pid)
+
+
+def test_what_froze_while_it_waited_never_comes_back_to_the_sweep(
+    home: Path, standby: Standby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "PATIENCE_SECONDS", 5.0)
+    conductor, workers = readied(standby)
+    os.kill(conductor, signal.SIGSTOP)
+    folder = new_sweep(home, workers=1)
+    with ended(folder):
+        assert conducted(standby, folder) != conductor
+        until(lambda: gone(conductor, *workers), "it is gone, with its workers")
+        until(lambda: state_of(folder).count("running") == 1, "it trains")
 
 
 def test_a_sweep_that_waited_for_is_stopped_as_any(home: Path, standby: Standby) -> None:

@@ -8,43 +8,15 @@ from typing import Any
 import pytest
 
 from batchscope.engine.experiment.preset_catalog import find_preset, preset_files
-from batchscope.engine.experiment.toml_literal import literal
 from tests.dictionary import check_export
 from tests.functional.lab import Lab
+from tests.functional.presets.reduced import SEEDS, reduced, seeds_of
 from tests.functional.report_pages import Page, check_numbers
 
-FEWER = {"epochs": 2, "warmup_epochs": 0.5}
-"""What cells set instead, so that a warmup ends within the budget."""
-REDUCED = ("data.name=digits", "train.epochs=1")
-SEEDS = {"bias-variance": 3}
-"""Two seeds are enough elsewhere; error is parted over three."""
 EVERY_TIME = ("quickstart", "competition", "lr-tuned")
 """Between them stacks, a probe and a choice of rates; others take a while."""
 CHOICES = {"lr-tuned": 3}
 """How many chosen candidates are trained again; `critical-batch` reaches no target in this form."""
-NARROW = "model.width=0.02"
-FEWER_DRAWS = ("probe.draws=20", "probe.pair_draws=10")
-
-
-def seeds_of(name: str) -> int:
-    """How many seeds an experiment is tried with."""
-    return SEEDS.get(name, 2)
-
-
-def reduced(name: str) -> list[str]:
-    """An experiment made small enough to be tried."""
-    raw = find_preset(name).raw
-    assignments = [*REDUCED, f"seeds={seeds_of(name)}", *(FEWER_DRAWS if raw.get("probe") else ())]
-    if "width" in raw.get("model", {}):
-        assignments.append(NARROW)
-    if "select" in raw:
-        assignments.append(f"select.seeds_after={seeds_of(name)}")
-    fewer = [
-        {key: FEWER.get(key, value) for key, value in cell.items()} for cell in raw.get("cells", [])
-    ]
-    if fewer != raw.get("cells", []):
-        assignments.append(f"cells={literal(fewer)}")
-    return [part for assignment in assignments for part in ("--set", assignment)]
 
 
 def check_probes(out: Path, probe: dict[str, Any], finished: int) -> None:

@@ -57,6 +57,18 @@ async def test_the_end_of_stdin_ends_it_also_within_a_line(before: bytes) -> Non
     assert await wanted(said(before), 60) is None
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"[\n", b"{}\n", b"[]\n", b"7\n", b'["a", 1]\n', b'"a"\n', b"\x00\n", b"\xff\n"),
+        pytest.param(b"[" * 50_000 + b"\n", id="deep"),
+        pytest.param(b'["' + b"a" * (1 << 20) + b'"]\n', id="long"),
+    ],
+)
+async def test_any_other_line_ends_it(line: bytes) -> None:
+    assert await wanted(said(line), 60) is None
+
+
 async def test_silence_ends_it() -> None:
     assert await wanted(said(b"\n", end=False), 0.01) is None
 

@@ -11,6 +11,7 @@ import pytest
 from batchscope.engine.errors import MachineProblem, UsageProblem
 from batchscope.engine.experiment.preset_catalog import find_preset
 from batchscope.engine.orchestration.journal_writer import ledger_of
+from batchscope.engine.sweeps import deletion
 from batchscope.engine.sweeps.deletion import REMOVED, delete_sweep
 from batchscope.engine.sweeps.store import (
     LAUNCH,
@@ -88,7 +89,7 @@ def test_files_that_cannot_be_deleted_are_reported(
         with pytest.raises(MachineProblem, match="cannot be deleted: Permission denied"):
             delete_sweep(folder)
     assert sweep_folders(home) == [folder]
-    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(deletion, "discard", lambda _: None)
     with pytest.raises(MachineProblem, match=f"not all files.*{REMOVED}"):
         delete_sweep(folder)
 

@@ -47,7 +47,7 @@ def house(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:
     data = synthetic(tmp_path_factory.mktemp("small"), train=TRAIN, test=TEST)
-    team = start_team(request.param, TeamSpec(), "cpu")
+    team = start_team(request.param, TeamSpec(), "cpu", 60.0, print)
     yield House(data, load_images(data, CPU), team)
     team.end()
 
@@ -278,9 +278,9 @@ def test_the_gradient_is_computed_again_when_a_share_runs_out_of_memory(
 
 def test_a_team_of_another_size_is_refused() -> None:
     with pytest.raises(MachineProblem, match=r"data_parallel = 2: .* was started with 4"):
-        start_team(2, TeamSpec(size=4, rendezvous="tcp://127.0.0.1:1"), "cpu")
+        start_team(2, TeamSpec(size=4, rendezvous="tcp://127.0.0.1:1"), "cpu", 60.0, print)
 
 
 def test_a_worker_that_does_not_start_is_named() -> None:
-    with pytest.raises(TeamLost, match="worker 1 of 2"):
-        start_team(2, TeamSpec(devices=("cpu", "no-such-device")), "cpu")
+    with pytest.raises(TeamLost, match="worker 2 of 2 ended with exit code 1"):
+        start_team(2, TeamSpec(devices=("cpu", "no-such-device")), "cpu", 60.0, print)

@@ -1,5 +1,7 @@
 """The line between two solutions: its ends, closed forms, and weights that cannot be used."""
 
+import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,14 @@ def test_missing_damaged_or_foreign_weights_raise_unreadable(
     kept.unlink()
     with pytest.raises(Unreadable, match="large"):
         solutions.drawn()
+    os.mkfifo(kept)
+    with pytest.raises(Unreadable, match="large.*is not a regular file"):
+        solutions.drawn()
+    kept.unlink()
+    for payload in (b"no file of torch", pickle.dumps({"weights": [1, 2]})):
+        checkpoints.write(kept.parent, 1, 1, payload)
+        with pytest.raises(Unreadable, match="large.*cannot be read"):
+            solutions.drawn()
     other = Solutions(LINEAR, images, prepared, tmp_path / "other")
     solutions.folders = other.folders
     with pytest.raises(Unreadable, match="another network"):

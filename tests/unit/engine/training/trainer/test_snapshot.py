@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -193,6 +194,86 @@ def test_a_checkpoint_that_torch_cannot_read_is_skipped_without_a_trace(
     (note,) = [event for event in chain.events if isinstance(event, ev.Note)]
     assert "checkpoint.pt" in note.text
     assert "UnpicklingError" in note.text
+    same(chain.outcome(training), undisturbed(trial, images))
+
+
+def other_payload(kind: str, payload: bytes) -> bytes:
+    """What somebody may put into a checkpoint whose checksums are right."""
+    if kind == "nested":
+        buffer = io.BytesIO()
+        torch.save([], buffer)
+        whole, written = zipfile.ZipFile(buffer), io.BytesIO()
+        with zipfile.ZipFile(written, "w") as archive:
+            for name in whole.namelist():
+                deep = b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."
+                archive.writestr(name, deep if name.endswith("data.pkl") else whole.read(name))
+        return written.getvalue()
+    content = torch.load(io.BytesIO(payload), weights_only=True)
+    if kind == "nested members":
+        content["members"] = b"\x91" * 100_000
+    elif kind == "huge weights":
+        content["weights"] = torch.zeros(1).expand(1 << 40)
+    elif kind == "huge moments":
+        content["optimizer"]["state"][0]["exp_avg"] = torch.zeros(1).expand(1 << 44)
+    elif kind == "short moments":  # over whose end a fused loop would run
+        content["optimizer"]["state"][0]["exp_avg"] = torch.zeros(1, 3)
+    elif kind == "a view of one moment":
+        moments = content["optimizer"]["state"][0]["exp_avg_sq"]
+        content["optimizer"]["state"][0]["exp_avg_sq"] = torch.zeros(1, 1).expand(moments.shape)
+    elif kind == "no position":
+        del content["position"]
+    buffer = io.BytesIO()
+    torch.save(content if kind != "a list" else [content], buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("nested", "nested members", "huge weights", "huge moments", "short moments"),
+        *("a view of one moment", "no position", "a list"),
+    ],
+)
+def test_a_checkpoint_with_other_content_is_skipped_without_a_trace(
+    kind: str, images: Images, tmp_path: Path
+) -> None:
+    trial = CASES["adam"]
+    chain = Chain(trial, images, tmp_path)
+    chain.attempt(after(5, lambda: True))
+    header, payload = checkpoints.read(tmp_path / checkpoints.CURRENT)
+    checkpoints.write(tmp_path, header.attempt, header.steps, other_payload(kind, payload))
+    (tmp_path / checkpoints.PREVIOUS).unlink()
+    training = chain.attempt(lambda: False)
+    (note,) = [event for event in chain.events if isinstance(event, ev.Note)]
+    assert note.text.startswith("checkpoint.pt is passed over: ")
+    assert chain.resumed() == [None, None]
+    same(chain.outcome(training), undisturbed(trial, images))
+
+
+@pytest.mark.parametrize("how", ["fifo", "folder", "link", "sparse"])
+def test_other_things_in_the_place_of_a_checkpoint_are_skipped(
+    how: str, images: Images, tmp_path: Path
+) -> None:
+    trial = CASES["adam"]
+    chain = Chain(trial, images, tmp_path)
+    chain.attempt(after(3, lambda: True))
+    chain.attempt(after(4, lambda: True))
+    path = tmp_path / checkpoints.CURRENT
+    if how == "sparse":
+        os.truncate(path, 1 << 40)
+    else:
+        path.unlink()
+    if how == "fifo":
+        os.mkfifo(path)
+    elif how == "folder":
+        path.mkdir()
+    elif how == "link":
+        path.symlink_to("/dev/zero")
+    training = chain.attempt(lambda: False)
+    assert chain.resumed() == [None, 3, 3]
+    why = {"fifo": "is not a regular file", "folder": "is a folder", "sparse": "it has 1,099,511"}
+    (note,) = [event.text for event in chain.events if isinstance(event, ev.Note)]
+    assert note.startswith(f"checkpoint.pt is passed over: {why.get(how, 'Too many levels')}")
     same(chain.outcome(training), undisturbed(trial, images))
 
 
