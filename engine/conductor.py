@@ -389,13 +389,13 @@ async def conduct(folder: Path, words: Sequence[str], reserve: Reserve) -> int:
     """Run the sweep in a folder, after the commands in `words`; return only if it cannot be run."""
     inbox = commands.Inbox(folder)  # before the lock: later commands are for this conductor
     first_commands = [commands.decode(os.fsencode(word)) for word in words]
-    lock = take_lock(folder)
-    if lock is None:
-        for command in first_commands:
-            commands.send(folder, command)
-        _log(f"{folder.name}: another conductor runs this sweep")
-        return 0
     try:
+        lock = take_lock(folder)
+        if lock is None:
+            for command in first_commands:
+                commands.send(folder, command)
+            _log(f"{folder.name}: another conductor runs this sweep")
+            return 0
         await _to_the_end(Conductor(folder, lock, inbox, first_commands, reserve))
     except Problem as problem:
         _log(str(problem))
