@@ -7,7 +7,7 @@ import tomli_w
 from batchscope.engine.experiment.preset_catalog import find_preset, preset_files
 from tests.functional.presets.reduced import assignments
 
-EPOCHS = 6
+EPOCHS, FEWEST = 6, 1
 FRAME = """
 title = "For the campaign"
 seeds = {seeds}
@@ -52,6 +52,10 @@ def preset_of(name: str, folder: Path) -> Path:
     if name in OWN:
         path.write_text(OWN[name])
     else:
-        found = find_preset(name, assignments(name, EPOCHS))
+        raw = find_preset(name).raw
+        narrow = ["model.hidden=[16]"] if raw["model"].get("hidden") else []
+        # alone a trial has a thread per core, and these wait for each other on a busy machine
+        alone = raw.get("run", {}).get("timing") == "alone"
+        found = find_preset(name, [*assignments(name, FEWEST if alone else EPOCHS), *narrow])
         path.write_bytes(tomli_w.dumps({"name": name, **found.raw}).encode())
     return path

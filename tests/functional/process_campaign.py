@@ -18,6 +18,7 @@ import functools
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -465,6 +466,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the folders of the rounds")
     words = parser.parse_args()
     _elsewhere()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the round is closed
     os.environ.pop("BATCHSCOPE_HOME", None)  # each round has a home of its own
     root = Path(tempfile.mkdtemp(prefix="batchscope-processes-"))
     try:
