@@ -46,16 +46,19 @@ PRESETS = [name for pair in zip(sorted(preset_files()), [*OWN] * 4, strict=False
 """In turn one of the shipped ones and one of these, so that all kinds come up early."""
 
 
+def is_alone(name: str) -> bool:
+    """Return whether epochs of a preset are timed alone, by one worker with a thread per core."""
+    return name not in OWN and find_preset(name).raw.get("run", {}).get("timing") == "alone"
+
+
 def preset_of(name: str, folder: Path) -> Path:
     """Write a preset into a folder; return its file."""
     path = folder / f"{name}.toml"
     if name in OWN:
         path.write_text(OWN[name])
     else:
-        raw = find_preset(name).raw
-        narrow = ["model.hidden=[16]"] if raw["model"].get("hidden") else []
-        # alone a trial has a thread per core, and these wait for each other on a busy machine
-        alone = raw.get("run", {}).get("timing") == "alone"
-        found = find_preset(name, [*assignments(name, FEWEST if alone else EPOCHS), *narrow])
+        narrow = ["model.hidden=[16]"] if find_preset(name).raw["model"].get("hidden") else []
+        epochs = FEWEST if is_alone(name) else EPOCHS
+        found = find_preset(name, [*assignments(name, epochs), *narrow])
         path.write_bytes(tomli_w.dumps({"name": name, **found.raw}).encode())
     return path
