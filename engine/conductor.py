@@ -25,7 +25,7 @@ from batchscope.engine.devices.devices import (
     machine,
     with_children,
 )
-from batchscope.engine.errors import MachineProblem, Problem
+from batchscope.engine.errors import MachineProblem, Problem, printable
 from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.journal import column_cache
 from batchscope.engine.journal import events as ev
@@ -38,6 +38,7 @@ from batchscope.engine.orchestration.dispatcher import Dispatcher, crowded, hire
 from batchscope.engine.orchestration.journal_writer import ledger_of
 from batchscope.engine.orchestration.memory_monitor import MemoryWatch
 from batchscope.engine.orchestration.placement import Placement
+from batchscope.engine.orchestration.retry_policy import PATIENT_RETRIES, Deaths
 from batchscope.engine.orchestration.staffing import Staff, Staffing
 from batchscope.engine.orchestration.trial_queue import TrialQueue
 from batchscope.engine.processes.worker_processes import Reserve
@@ -112,6 +113,11 @@ class Conductor:
             code = self._close()
         except Problem as problem:
             code = self._end("failed", problem.exit_code, str(problem))
+        except (OSError, RuntimeError) as error:
+            if not is_scarce(error):
+                raise
+            reason = f"the machine, or a limit, refuses more: {printable(str(error))}"
+            code = self._end("failed", MachineProblem.exit_code, reason)
         if not await self._ledger.settled(DISK_PATIENCE_SECONDS):
             raise MachineProblem(f"the end of the journal could not be written; {RESUMABLE}")
         return code
@@ -303,8 +309,17 @@ class Conductor:
         """Prepare every data set of the sweep."""
         home, source = self.folder.parent.parent, self.launch.data_dir
         for name in dict.fromkeys(c.settings.data.name for c in self.preset.configurations):
-            recorded = self.state.data.get(name)
-            self._data[name] = await prepared(name, home, source, recorded, self._write)
+            recorded, lacks = self.state.data.get(name), Deaths(PATIENT_RETRIES)
+            while name not in self._data:
+                try:
+                    self._data[name] = await prepared(name, home, source, recorded, self._write)
+                except (OSError, RuntimeError) as error:  # no process, file or thread at present
+                    wait = lacks.another(name, 0) if is_scarce(error) else None
+                    if wait is None:
+                        raise
+                    text = f"{name}: the images cannot be prepared at present: {error}"
+                    self._write(ev.Note(level="warning", text=f"{printable(text)}; trying again"))
+                    await asyncio.sleep(wait)
         return True
 
     async def _obey(self) -> None:
