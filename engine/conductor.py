@@ -26,7 +26,7 @@ from batchscope.engine.devices.devices import (
     with_children,
 )
 from batchscope.engine.errors import MachineProblem, Problem
-from batchscope.engine.experiment.preset import Preset, load_preset
+from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.journal import column_cache
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.fresh_seeds import trials_to_come
@@ -43,7 +43,9 @@ from batchscope.engine.orchestration.trial_queue import TrialQueue
 from batchscope.engine.processes.worker_processes import Reserve
 from batchscope.engine.sweeps import commands
 from batchscope.engine.sweeps.add_batch_size import added
-from batchscope.engine.sweeps.store import SWEEP, read_launch, take_lock
+from batchscope.engine.sweeps.store import read_launch, take_lock
+from batchscope.engine.sweeps.stored_journal import reader_of
+from batchscope.engine.sweeps.sweep_file import read_preset, refuse_other_experiment
 
 if TYPE_CHECKING:
     from batchscope.engine.cluster.ray_cluster import Cluster
@@ -74,7 +76,9 @@ class Conductor:
         self.state, self._write = self._ledger.state, self._ledger.write
         self._control = Control()
         self._data: dict[str, Prepared] = {}
-        self._queue = TrialQueue(load_preset(folder / SWEEP, stored=True), self._ledger)
+        preset = read_preset(folder)
+        refuse_other_experiment(preset, self.state, folder)
+        self._queue = TrialQueue(preset, self._ledger)
         self._command_handler = CommandHandler(folder, self._ledger, self._queue, self._control)
         self._dispatcher = Dispatcher(
             self._ledger,
@@ -395,7 +399,7 @@ async def _to_the_end(conductor: Conductor) -> None:
     """Run the sweep, then exit at once without waiting for threads and tasks."""
     code = await conductor.run()
     with suppress(OSError):  # the cache only saves reading the journal
-        column_cache.write(conductor.folder)
+        column_cache.write(conductor.folder, reader_of(conductor.folder))
     os._exit(code)
 
 

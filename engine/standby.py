@@ -75,7 +75,7 @@ async def wanted(said: asyncio.StreamReader, patience: float) -> list[str] | Non
 async def _stand_by(device: str, workers: int | None) -> int:
     from batchscope.engine.conductor import conduct
     from batchscope.engine.processes.worker_processes import Reserve
-    from batchscope.engine.sweeps.launcher import LOG
+    from batchscope.engine.sweeps.launcher import open_log
 
     count, reserve = _fitting(device, workers), Reserve()
     if not count:
@@ -94,7 +94,8 @@ async def _stand_by(device: str, workers: int | None) -> int:
     folder = Path(words[0])
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    speak_into(os.open(folder / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
+    with open_log(folder) as log:
+        speak_into(os.dup(log.fileno()))
     return await conduct(folder, words[1:], reserve)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batchscope.engine.checkpoints.file import TRIALS, WEIGHTS
 from batchscope.engine.checkpoints.mirror import Files
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable, similar
 from batchscope.engine.system.private_folders import make_private
@@ -58,6 +59,13 @@ class Store:
         self._files.invalidate_cache()
         if self._files.exists(folder):
             self._files.rm(folder, recursive=True)
+
+    def remove_ours(self) -> None:
+        """Delete what this program stores of a sweep; a folder that then is empty goes, too."""
+        for below in (TRIALS, WEIGHTS, MARK):
+            self.remove(below)
+        if self._files.exists(self._root) and not self._files.ls(self._root, detail=False):
+            self._files.rmdir(self._root)
 
     def mark(self) -> None:
         """Write the mark by which nodes recognise the store."""

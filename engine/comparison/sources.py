@@ -14,10 +14,11 @@ from msgspec import Struct
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
 from batchscope.engine.export.bundle import FORMAT, MANIFEST
 from batchscope.engine.journal import file as journal
-from batchscope.engine.journal.events import JOURNAL_VERSION, JournalOpened
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.sweeps.store import LAUNCH, conductor_lives, find_sweep
+from batchscope.engine.sweeps.store import LAUNCH, LOCK, conductor_lives, find_sweep
+from batchscope.engine.sweeps.stored_journal import load_state
 from batchscope.engine.system.files import is_folder, is_there
+from batchscope.engine.system.untrusted_files import decode_json, is_damage, read_bytes
 
 
 class Opened(Struct, frozen=True, kw_only=True):
@@ -74,7 +75,8 @@ def opened(written: str, home: Callable[[], Path]) -> Opened:
 
 def _export(written: str, folder: Path) -> Opened:
     """Open an export, or a stored sweep that was named by the path of its folder."""
-    if not is_there(folder / MANIFEST) and is_there(folder / LAUNCH):
+    stored = any(os.path.lexists(folder / name) for name in (LAUNCH, LOCK))
+    if stored and not is_there(folder / MANIFEST):
         alive = conductor_lives(folder)
         return _read(written, folder.resolve().name, folder, lambda state: state.phase(alive))
     manifest = _manifest(folder)
@@ -85,16 +87,19 @@ def _export(written: str, folder: Path) -> Opened:
 def _manifest(folder: Path) -> dict[str, Any]:
     where = printable(folder / MANIFEST)
     try:
-        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes())
+        manifest = decode_json(read_bytes(folder / MANIFEST), dict[str, Any])
     except FileNotFoundError:
         raise UsageProblem(
             f"{printable(folder)}: is not a batchscope export: it has no {MANIFEST}"
         ) from None
     except OSError as error:
-        raise MachineProblem(f"{where}: {error.strerror or error}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        kind = UsageProblem if is_damage(error) else MachineProblem
+        raise kind(f"{where}: {printable(error.strerror or error)}") from None
+    except msgspec.ValidationError:
+        raise UsageProblem(f"{where}: is not from a batchscope export") from None
+    except ValueError:
         raise UsageProblem(f"{where}: is damaged: it is not valid JSON") from None
-    if not isinstance(manifest, dict) or manifest.get("program") != "batchscope":
+    if manifest.get("program") != "batchscope":
         raise UsageProblem(f"{where}: is not from a batchscope export")
     version = manifest.get("format")
     if not isinstance(version, int) or not {"sweep", "state"} <= manifest.keys():
@@ -107,17 +112,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _read(written: str, name: str, folder: Path, phase: Callable[[SweepState], str]) -> Opened:
-    path = folder / journal.NAME
-    reader, state, program = journal.Reader(path), SweepState(), ""
-    try:
-        for events in reader.batches():
-            for event in events:
-                if isinstance(event, JournalOpened):
-                    _check_version(event, path)
-                    program = event.program
-            state.fold(events)
-    except OSError as error:
-        raise MachineProblem(f"{printable(path)}: {error.strerror or error}") from None
+    state, path = load_state(folder, name), folder / journal.NAME
     if state.opened is None:
         what = "has no sweep in it" if is_there(path) else "does not exist"
         raise UsageProblem(f"{printable(path)}: {what}, so there is nothing to compare")
@@ -126,14 +121,6 @@ def _read(written: str, name: str, folder: Path, phase: Callable[[SweepState], s
         id=name,
         state=state,
         phase=phase(state),
-        versions={"batchscope": program, **state.versions},
-        damaged=reader.damaged,
+        versions={"batchscope": state.program, **state.versions},
+        damaged=state.lost,
     )
-
-
-def _check_version(event: JournalOpened, path: Path) -> None:
-    if event.version > JOURNAL_VERSION:
-        raise UsageProblem(
-            f"{printable(path)}: version {event.version} needs a later batchscope "
-            f"({printable(event.program)}); this one reads up to {JOURNAL_VERSION}"
-        )

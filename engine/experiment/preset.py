@@ -1,5 +1,6 @@
 """Reads a preset file into checked settings. Every error message names the file and the key."""
 
+import errno
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,15 @@ from batchscope.engine.spec import (
     Selection,
     Table,
 )
+from batchscope.engine.system.untrusted_files import (
+    MOST_DEPTH,
+    decode_toml,
+    is_damage,
+    read_bytes,
+    too_deep,
+)
 
+LONGEST_SHOWN = 400
 TEXTS = ("name", "title", "question", "source", "group")
 TOP_LEVEL = (
     *TEXTS,
@@ -113,23 +122,40 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read the tables of a TOML file; see `load_preset` for the errors."""
     shown = printable(path)
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageProblem(f"{shown}: no such preset file") from None
     except IsADirectoryError:
         raise UsageProblem(f"{shown}: this is a folder, expected a preset file") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        looped = error.errno == errno.ELOOP
+        kind = UsageProblem if is_damage(error) and not looped else MachineProblem
+        raise kind(f"{shown}: cannot be read: {printable(error.strerror or error)}") from None
+    except ValueError as error:
         raise MachineProblem(f"{shown}: cannot be read: {printable(error)}") from None
+    return parse_toml(content, shown)
+
+
+def parse_toml(content: bytes, shown: str) -> dict[str, Any]:
+    """Return the tables in the content of a preset file.
+
+    Args:
+        content: the content.
+        shown: the file, for messages.
+
+    Raises:
+        UsageProblem: it is empty, not TOML, or nested too deeply.
+    """
     if not content.strip():
         raise UsageProblem(
             f"{shown}: the file is empty; a preset needs at least title, [data], [model] and "
             "[train]"
         )
     try:
-        return tomllib.loads(content.decode("utf-8"))
+        return decode_toml(content)
     except UnicodeDecodeError:
         raise UsageProblem(f"{shown}: not a text file in UTF-8; a preset is TOML") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageProblem(f"{shown}: not valid TOML: {printable(error)}") from None
 
 
@@ -139,12 +165,14 @@ def assign(raw: dict[str, Any], assignment: str) -> None:
     Without a value, title, question and the like become empty; any other key is removed.
     """
     key, equals, text = assignment.partition("=")
-    where = f"--set {printable(assignment)}"
+    where = f"--set {_shortened(printable(assignment))}"
     parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
         raise UsageProblem(f"{where}: expected KEY=VALUE, for example train.lr=0.1")
     if parts[0] not in TOP_LEVEL:
         raise UsageProblem(f"{where}: unknown key {parts[0]!r}{_suggest(parts[0])}")
+    if len(parts) > MOST_DEPTH:
+        raise UsageProblem(f"{where}: the key has more than {MOST_DEPTH} parts")
     table = raw
     for part in parts[:-1]:
         table = table.setdefault(part, {})
@@ -219,7 +247,13 @@ def _literal(text: str, where: str) -> Any:
         return text
     if set(parsed) != {"value"}:
         raise UsageProblem(f"{where}: expected one value")
+    if too_deep(parsed["value"]):
+        raise UsageProblem(f"{where}: the value is nested too deeply")
     return parsed["value"]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 def _text(raw: dict[str, Any], key: str, where: str) -> str:

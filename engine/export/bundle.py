@@ -12,7 +12,6 @@ from batchscope.engine.analysis import tables
 from batchscope.engine.analysis.bias_variance import BiasVariance, bias_variances
 from batchscope.engine.analysis.completeness import complete, standing
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
-from batchscope.engine.experiment.preset import read_toml
 from batchscope.engine.export import (
     layer_table,
     memory_table,
@@ -28,10 +27,19 @@ from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.registry import TRIAL_COLUMNS
 from batchscope.engine.sweeps.store import SWEEP, conductor_lives
+from batchscope.engine.sweeps.stored_journal import (
+    note_damage,
+    reader_of,
+    refuse_later,
+    unreadable,
+)
+from batchscope.engine.sweeps.sweep_file import read_raw
+from batchscope.engine.system.untrusted_files import decode_json, open_regular, read_bytes
 
 MANIFEST = "manifest.json"
 FINDINGS = "findings.json"
 FORMAT = 1
+PIECE = 1 << 20
 OVERWRITE = ", or add --overwrite to replace it"
 
 
@@ -84,7 +92,7 @@ def read_manifest(target: Path) -> dict[str, Any]:
         OSError: it cannot be read.
         MsgspecError: it is not a JSON object.
     """
-    return msgspec.json.decode((target / MANIFEST).read_bytes(), type=dict[str, Any])
+    return decode_json(read_bytes(target / MANIFEST), dict[str, Any])
 
 
 def write_export(
@@ -103,22 +111,32 @@ def write_export(
         weights: whether to copy the final weights of the trials.
 
     Raises:
-        MachineProblem: the disk cannot be written, or the report cannot be drawn; `target` is
-            unchanged.
+        UsageProblem: the journal is damaged so that it cannot be exported.
+        MachineProblem: the disk cannot be read or written, or the report cannot be drawn; `target`
+            is unchanged.
     """
     alive = conductor_lives(folder)  # first, so that its last events are read below
-    reader = journal.Reader(folder / journal.NAME)
-    events = reader.read_all()
+    reader = reader_of(folder)
+    try:
+        events = reader.read_all()
+    except OSError as error:
+        raise unreadable(reader.path, error) from None
     state = SweepState().fold(events)
+    note_damage(state, reader)
+    refuse_later(state, reader.path)
+    if state.opened is None and state.lost:
+        raise UsageProblem(
+            f"{printable(reader.path)}: the line about the experiment is damaged, and {SWEEP} "
+            "cannot replace it, so there is nothing to export"
+        )
     try:
         with beside(target) as fresh:
             copied = copy_weights(folder, fresh, state) if weights else None
-            for name, text in _documents(folder, state, alive, reader.damaged, copied).items():
+            for name, text in _documents(folder, state, alive, copied).items():
                 (fresh / name).write_text(text, encoding="utf-8")
             if tensorboard:
                 write_event_files(fresh, state, events)
-            with open(folder / journal.NAME, "rb") as source:
-                (fresh / journal.NAME).write_bytes(source.read(reader.offset))
+            _copy(reader.path, fresh / journal.NAME, reader.offset)
             if report:
                 report_process.draw(fresh)
             fresh.chmod(0o755)
@@ -129,7 +147,7 @@ def write_export(
 
 
 def _documents(
-    folder: Path, state: SweepState, alive: bool, damaged: int, weights: CopiedWeights | None
+    folder: Path, state: SweepState, alive: bool, weights: CopiedWeights | None
 ) -> dict[str, str]:
     about_weights = msgspec.to_builtins(weights) if weights else {}
     return {
@@ -140,7 +158,7 @@ def _documents(
         "sweep.toml": sweep_toml(folder, state),
         "memory.csv": tables.to_csv(memory_table.MEMORY_COLUMNS, memory_table.memory_rows(state)),
         FINDINGS: _json(document(state)),
-        MANIFEST: _json({**manifest(folder, state, alive, damaged), **about_weights}),
+        MANIFEST: _json({**manifest(folder, state, alive), **about_weights}),
         **_probe_tables(state),
         "bias_variance.csv": bias_variance_csv(state),
         **_minima_tables(state),
@@ -176,17 +194,42 @@ def _minima_tables(state: SweepState) -> dict[str, str]:
 
 
 def sweep_toml(folder: Path, state: SweepState) -> str:
-    """Return the preset as it was run, with the numeric plan of every trial that has one."""
-    raw = read_toml(folder / SWEEP)
+    """Return the preset as it was run, with the numeric plan of every trial that has one.
+
+    If the stored one is damaged, only the plans.
+    """
+    raw, remark = dict[str, Any](), ""
+    try:
+        raw = read_raw(folder)
+    except UsageProblem as problem:
+        remark = f"# This is no preset: {problem}\n"
     plans = dict.fromkeys(state.plans.values())
     raw["plan"] = [
         {key: value for key, value in msgspec.to_builtins(plan).items() if value is not None}
         for plan in plans
     ]
-    return tomli_w.dumps(raw)
+    return remark + tomli_w.dumps(raw)
 
 
-def manifest(folder: Path, state: SweepState, alive: bool, damaged: int) -> dict[str, Any]:
+def _damaged_files(folder: Path, state: SweepState) -> list[str]:
+    """Return the names of the sweep's files of which the export lacks something."""
+    found = [journal.NAME] if state.lost else []
+    try:
+        read_raw(folder)
+    except UsageProblem:
+        found.append(SWEEP)
+    return found
+
+
+def _copy(source: Path, target: Path, size: int) -> None:
+    """Copy the first bytes of a file, in pieces."""
+    with open_regular(source, most=None, follow=False) as old, open(target, "wb") as new:
+        while size > 0 and (piece := old.read(min(size, PIECE))):
+            new.write(piece)
+            size -= len(piece)
+
+
+def manifest(folder: Path, state: SweepState, alive: bool) -> dict[str, Any]:
     """Return sweep, machine, data, versions and state, without the time of export."""
     opened, ended = state.opened, state.ended
     return {
@@ -210,7 +253,8 @@ def manifest(folder: Path, state: SweepState, alive: bool, damaged: int) -> dict
         "data": {name: msgspec.to_builtins(data) for name, data in sorted(state.data.items())},
         "machine": state.conductor.machine if state.conductor else {},
         "versions": {"batchscope": state.program or __version__, **state.versions},
-        "damaged_journal_lines": damaged,
+        "damaged_journal_lines": state.lost,
+        "damaged_files": _damaged_files(folder, state),
     }
 
 

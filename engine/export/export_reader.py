@@ -1,9 +1,9 @@
 """Reads the files of an export back: every number of a report is one of theirs, with its place."""
 
 import csv
-import json
 from collections.abc import Callable
 from functools import cached_property
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from batchscope.engine.findings.configuration_summary import ConfigurationSummar
 from batchscope.engine.findings.critical_batch_size import Critical
 from batchscope.engine.findings.probe_summary import CompetitionSummary, DrawSummary
 from batchscope.engine.formatting import shown_size, signed, significant
+from batchscope.engine.system.untrusted_files import decode_json, open_regular, read_bytes
 
 
 class Number(NamedTuple):
@@ -75,6 +76,7 @@ class ExportedFindings(Struct, frozen=True):
         }
 
 
+LARGEST_DOCUMENT = 1 << 28
 LONGEST_FIELD = 1 << 30
 """The longest field of a CSV file that is read: a reason may hold a long message."""
 STYLES: dict[str, Callable[[float], str]] = {
@@ -134,7 +136,7 @@ class Exported:
             if not path.exists():
                 return []
             csv.field_size_limit(LONGEST_FIELD)
-            with open(path, encoding="utf-8", newline="") as file:
+            with TextIOWrapper(open_regular(path, most=None), "utf-8", newline="") as file:
                 self._tables[table] = list(csv.DictReader(file))
         return self._tables[table]
 
@@ -164,5 +166,4 @@ class Exported:
         return Range(mean, low, high, self.found(*path, "n", style="count"))
 
     def _json(self, name: str) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        return document
+        return decode_json(read_bytes(self.folder / name, LARGEST_DOCUMENT), dict[str, Any])

@@ -2,23 +2,25 @@
 
 Only the journal counts; the cache saves reading it. The journal of a long sweep has hundreds of
 megabytes, and a screen needs a few columns of them. The conductor writes the cache at the end of
-the sweep. The header identifies the journal, and how much of it the cache covers. If that does not
-match, or the file is damaged, the journal is read instead. The cache may be deleted at any time.
+the sweep. The header identifies the journal, and how much of it the cache covers. If that or the
+checksum does not match, the journal is read instead. The cache may be deleted at any time. It is
+read into memory, since a mapped file that is cut meanwhile would kill the process.
 
 Layout: `MAGIC`, the length of the header (8 bytes, little-endian), the header (MessagePack, padded
-to 8 bytes); then for each trial the columns of `epoch_columns.LAYOUT`, each padded to 8 bytes.
+to 8 bytes); then for each trial the columns of `epoch_columns.LAYOUT`, each padded to 8 bytes; last
+the CRC-32 of all bytes before it (8 bytes, little-endian).
 """
 
 import hashlib
-import mmap
 import os
 import sys
 import tempfile
+import zlib
 from array import array
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -26,12 +28,15 @@ from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.epoch_columns import LAYOUT, Records
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.system.untrusted_files import open_regular
 
 NAME = "epochs.columns"
-MAGIC = b"bscolumn"
+MAGIC = b"bscolum2"
 WORTH_BYTES = 4 << 20
 TAIL_BYTES = 1 << 16
 WORD = 8
+LONGEST_HEADER = 1 << 20
+"""Limit for the header, beyond the bytes of the journal whose lines it repeats."""
 WIDTHS = tuple(array(kind).itemsize for kind in LAYOUT.values())
 
 
@@ -54,6 +59,8 @@ class CacheHeader(msgspec.Struct, frozen=True):
         damaged: number of damaged lines among them.
         events: lines of the journal without their epochs.
         rows: position of each trial's columns.
+        sealed: whether the lines of the journal have checksums.
+        rebuilt: whether the line about the experiment was damaged, so that it is not the journal's.
     """
 
     layout: dict[str, str]
@@ -63,6 +70,8 @@ class CacheHeader(msgspec.Struct, frozen=True):
     damaged: int
     events: bytes
     rows: tuple[TrialExtent, ...]
+    sealed: bool
+    rebuilt: bool
 
 
 class Stored(NamedTuple):
@@ -71,10 +80,16 @@ class Stored(NamedTuple):
     state: SweepState
     offset: int
     damaged: int
+    sealed: bool
+    rebuilt: bool
 
 
-def write(folder: Path) -> None:
+def write(folder: Path, reader: journal.Reader | None = None) -> None:
     """Write the columns of a sweep that ended, unless its journal is shorter than `WORTH_BYTES`.
+
+    Args:
+        folder: folder of the sweep.
+        reader: a new reader of its journal; by default one that rebuilds nothing.
 
     Raises:
         OSError: the file cannot be written; an earlier one is kept.
@@ -82,7 +97,7 @@ def write(folder: Path) -> None:
     path = folder / journal.NAME
     if path.stat().st_size < WORTH_BYTES:
         return
-    reader, state, kept = journal.Reader(path), SweepState(), list[bytes]()
+    reader, state, kept = reader or journal.Reader(path), SweepState(), list[bytes]()
     last: dict[str, ev.EpochsFinished] = {}
     for batch in reader.batches():
         kept += [journal.encode(event) for event in _without_epochs(batch, last)]
@@ -100,27 +115,62 @@ def write(folder: Path) -> None:
         damaged=reader.damaged,
         events=b"\n".join(kept),
         rows=tuple(rows),
+        sealed=reader.sealed,
+        rebuilt=reader.rebuilt,
     )
     _replace(folder / NAME, header, (state.trials[row.trial].records for row in rows))
 
 
 def read(folder: Path) -> Stored | None:
-    """Read the sweep from its columns; None if they are missing or belong to another journal."""
-    with suppress(OSError, ValueError, msgspec.MsgspecError):
-        with open(folder / NAME, "rb") as file:
-            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        length = int.from_bytes(whole[WORD : 2 * WORD], "little")
-        header = msgspec.msgpack.decode(whole[2 * WORD : 2 * WORD + length], type=CacheHeader)
-        body = whole[_padded(2 * WORD + length) :]
-        path = folder / journal.NAME
-        ours = whole[:WORD] == MAGIC and (header.layout, header.order) == (LAYOUT, sys.byteorder)
-        ours = ours and len(body) == sum(map(_size, header.rows))
-        if ours and header.tail_digest == _digest(path, header.journal_bytes):
-            state = SweepState().fold(map(journal.decode, header.events.split(b"\n")))
-            for row in header.rows:
-                state.trials[row.trial].records = _records(body, row)
-            return Stored(state, header.journal_bytes, header.damaged)
+    """Read the sweep from its columns; None if they are missing, damaged or of another journal."""
+    # a wrong header can raise anything, and the journal has everything
+    with suppress(OSError, ValueError, TypeError, LookupError, RecursionError, MemoryError):
+        return _read(folder)
     return None
+
+
+def _read(folder: Path) -> Stored | None:
+    """Read the file.
+
+    Raises:
+        ValueError: it is damaged. Before its checksum is known to be right, no more is read than a
+            file for this journal can have.
+    """
+    path = folder / journal.NAME
+    with open_regular(folder / NAME, most=None, follow=False) as file:
+        start = file.read(2 * WORD)
+        length = int.from_bytes(start[WORD:], "little")
+        if start[:WORD] != MAGIC or length > path.stat().st_size + LONGEST_HEADER:
+            return None
+        start += file.read(_padded(2 * WORD + length) - 2 * WORD)
+        encoded = memoryview(start)[2 * WORD : 2 * WORD + length]
+        header = msgspec.msgpack.decode(encoded, type=CacheHeader)
+        ours = (header.layout, header.order) == (LAYOUT, sys.byteorder)
+        if not ours or header.tail_digest != _digest(path, header.journal_bytes):
+            return None
+        body = _body(file, start, sum(map(_size, header.rows)))
+    state = SweepState().fold(map(journal.decode, header.events.split(b"\n")))
+    for row in header.rows:
+        state.trials[row.trial].records = _records(body, row)
+    state.damaged, state.rebuilt = header.damaged, header.rebuilt
+    return Stored(state, header.journal_bytes, header.damaged, header.sealed, header.rebuilt)
+
+
+def _body(file: BinaryIO, start: bytes, size: int) -> memoryview:
+    """Return the columns that follow `start` in the file, after checking everything.
+
+    Raises:
+        ValueError: the size or the checksum is wrong.
+    """
+    if os.fstat(file.fileno()).st_size != len(start) + size + WORD:
+        raise ValueError("its size is wrong")
+    whole = memoryview(file.read(size + WORD))
+    if len(whole) != size + WORD:
+        raise ValueError("it was cut")
+    body = whole[:size]
+    if zlib.crc32(body, zlib.crc32(start)) != int.from_bytes(whole[size:], "little"):
+        raise ValueError("its bytes have changed")
+    return body
 
 
 def _without_epochs(
@@ -171,7 +221,7 @@ def _digest(path: Path, size: int) -> bytes:
     Raises:
         ValueError: the journal is shorter.
     """
-    with open(path, "rb") as file:
+    with open_regular(path, most=None, follow=False) as file:
         file.seek(max(0, size - TAIL_BYTES))
         tail = file.read(min(size, TAIL_BYTES))
     if len(tail) < min(size, TAIL_BYTES):
@@ -186,15 +236,24 @@ def _replace(path: Path, header: CacheHeader, trials: Iterator[Records]) -> None
     descriptor, temporary = tempfile.mkstemp(prefix=path.name, dir=path.parent)
     try:
         with open(descriptor, "wb") as file:
-            file.write(start.ljust(_padded(len(start)), b"\0"))
-            for records in trials:
-                for name in LAYOUT:
-                    data = memoryview(records.column(name)).cast("B")
-                    file.write(data)
-                    file.write(bytes(_padded(len(data)) - len(data)))
+            total = 0
+            for part in _parts(start, trials):
+                file.write(part)
+                total = zlib.crc32(part, total)
+            file.write(total.to_bytes(WORD, "little"))
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
     except OSError:
         Path(temporary).unlink()
         raise
+
+
+def _parts(start: bytes, trials: Iterator[Records]) -> Iterator[bytes | memoryview]:
+    """Yield the content of the file without its checksum."""
+    yield start.ljust(_padded(len(start)), b"\0")
+    for records in trials:
+        for name in LAYOUT:
+            data = memoryview(records.column(name)).cast("B")
+            yield data
+            yield bytes(_padded(len(data)) - len(data))

@@ -108,11 +108,25 @@ class Records(Sequence[EpochRecord]):
         return [value for value in self.column(name) if not math.isnan(value)]
 
     def extend(self, records: Iterable[EpochRecord]) -> None:
-        """Append epochs."""
+        """Append epochs.
+
+        Raises:
+            OverflowError: a whole number does not fit into its column; nothing is appended.
+        """
         new = list(records)
         if not new:
             return
         own = self._own()
+        before = {name: len(column) for name, column in own.items()}
+        try:
+            self._append(own, new)
+        except OverflowError:
+            for name, column in own.items():
+                del column[before[name] :]
+            raise
+        self._last = new[-1]
+
+    def _append(self, own: "dict[str, array[float]]", new: Sequence[EpochRecord]) -> None:
         for name, values in zip(NUMBERS, zip(*map(_numbers, new), strict=True), strict=True):
             own[name].extend([math.nan if value is None else value for value in values])
         slices = [piece for record in new for piece in record.norms]
@@ -126,13 +140,14 @@ class Records(Sequence[EpochRecord]):
         own["layer_mean"].extend([layer.mean for layer in layers])
         own["layer_squares"].extend([layer.squares for layer in layers])
         own["counts"].extend(chain.from_iterable(piece.counts for piece in slices))
-        self._last = new[-1]
 
     def merge(self, records: Iterable[EpochRecord]) -> None:
         """Insert epochs in order; epochs that exist already do not change."""
         known = set(self.column("epoch"))
         new = [record for record in records if record.epoch not in known]
-        self._replace(sorted([*self, *new], key=lambda record: record.epoch))
+        if new:
+            merged = Records(sorted([*self, *new], key=lambda record: record.epoch))
+            self._columns, self._last = merged._columns, merged._last
 
     def keep(self, epochs: int) -> None:
         """Remove all epochs after number `epochs`."""

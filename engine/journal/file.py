@@ -2,22 +2,35 @@
 
 A reader keeps its own offset and reads only complete lines. An incomplete last line is cut off when
 the writer opens the file again; a damaged line elsewhere is skipped and counted. Each line ends
-with the CRC-32 of the rest (`"sum"`), so that a digit that changed on the disk is detected.
+with the CRC-32 of the rest (`"sum"`), so that a digit that changed on the disk is detected. After
+the first line with a checksum every line must have one.
 """
 
 import contextlib
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from batchscope import __version__
-from batchscope.engine.journal.events import JOURNAL_VERSION, AnyEvent, JournalOpened
+from batchscope.engine.errors import MachineProblem
+from batchscope.engine.journal.events import (
+    JOURNAL_VERSION,
+    AnyEvent,
+    ConductorStarted,
+    EpochsFinished,
+    JournalOpened,
+    SweepOpened,
+)
+from batchscope.engine.system.untrusted_files import open_regular, open_to_write, too_deep
 
 NAME = "journal.jsonl"
 CHUNK = 4 << 20
+LONGEST_LINE = 64 << 20
+"""Limit for a line. The longest event states the configurations: 11 MB for 10,000 of them."""
 SUM = b',"sum":"'
 SUM_LENGTH = len(SUM) + 8 + len(b'"}')
 
@@ -29,11 +42,11 @@ class Writer:
     """Appends events. The caller must hold the sweep's lock, so that there is only one writer.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written, or something else is in its place.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by `close`)
+        self._file = open_to_write(path, append=True)
         self._torn, self._path = False, path
         self.doubtful = False
         """Whether the last sync failed, so that a power cut may lose what was appended."""
@@ -43,9 +56,15 @@ class Writer:
             self.append(JournalOpened(version=JOURNAL_VERSION, program=__version__))
 
     def append(self, *events: AnyEvent) -> None:
-        """Append events, one line each, in one write; readers see them at once."""
+        """Append events, one line each, in one write; readers see them at once.
+
+        Raises:
+            OSError: they cannot be written; the file is as before.
+            MachineProblem: an event is longer than `LONGEST_LINE`.
+        """
         size = self._size()
-        lines = memoryview(b"\n" * self._torn + b"".join(map(sealed, events)))
+        fitting = (part for event in events for part in _fitting(event))
+        lines = memoryview(b"\n" * self._torn + b"".join(fitting))
         try:
             while lines:
                 lines = lines[self._file.write(lines) :]
@@ -68,7 +87,7 @@ class Writer:
         """
         size = self._size()
         if self.doubtful:
-            with open(self._path, "rb+", buffering=0) as file:
+            with open_to_write(self._path, create=False) as file:
                 content = os.pread(file.fileno(), size - self._durable, self._durable)
                 os.pwrite(file.fileno(), content, self._durable)
         self.doubtful = True
@@ -83,7 +102,7 @@ class Writer:
 
 def mend(path: Path) -> None:
     """Cut off an incomplete last line, left by a writer that died."""
-    with open(path, "rb+") as file:
+    with open_to_write(path, create=False) as file:
         size = file.seek(0, os.SEEK_END)
         end = size
         while end > 0:
@@ -104,35 +123,97 @@ class Reader:
     Args:
         path: the journal.
         without: kinds of events to skip; a line's first bytes hold its kind.
+        opening: returns the first event of the sweep if its line is damaged; None if it is not
+            known.
     """
 
-    def __init__(self, path: Path, without: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        without: Iterable[str] = (),
+        opening: Callable[[], SweepOpened | None] = lambda: None,
+    ) -> None:
         self.path = path
         self.offset = 0
         self.damaged = 0
+        self.sealed = False
+        """Whether a line had a checksum, so that all later ones must have one."""
+        self.rebuilt = False
+        """Whether the first event of the sweep is not from the journal."""
         self._without = tuple(f'{{"kind":"{kind}"'.encode() for kind in without)
+        self._opening, self._opened = opening, False
+        self._searched = 0
+
+    def go_on(self, offset: int, damaged: int, sealed: bool, rebuilt: bool) -> None:
+        """Continue after what is known from `epochs.columns`."""
+        self.offset, self.damaged, self.sealed = offset, damaged, sealed
+        self.rebuilt, self._opened = rebuilt, True
 
     def read(self, limit: int = CHUNK) -> list[AnyEvent]:
-        """Return the next events, up to about `limit` bytes of them; empty if there are none."""
+        """Return the next events, up to about `limit` bytes of them; empty if there are none.
+
+        Raises:
+            OSError: the journal cannot be read, or something else is in its place.
+        """
         try:
-            with open(self.path, "rb") as file:
-                file.seek(self.offset)
-                chunk = file.read(limit)
-                if len(chunk) == limit and b"\n" not in chunk:
-                    chunk += file.readline()
+            with open_regular(self.path, most=None, follow=False) as file:
+                chunk = self._next(file, limit)
         except FileNotFoundError:
             return []
         end = chunk.rfind(b"\n") + 1
         self.offset += end
-        events = []
-        for line in chunk[:end].split(b"\n")[:-1]:
+        lines = [chunk[:-1]] if end > limit else chunk[:end].split(b"\n")[:-1]
+        return self._decoded(lines)
+
+    def _next(self, file: BinaryIO, limit: int) -> bytes:
+        """Return about `limit` bytes from the offset on, or one longer line with its end.
+
+        A line that is too long is skipped, without having it in memory.
+        """
+        file.seek(self.offset)
+        chunk = file.read(limit)
+        if len(chunk) < limit or b"\n" in chunk:
+            return chunk
+        end = file.seek(max(self._searched, self.offset + limit))
+        while chunk := file.read(CHUNK):
+            newline = chunk.find(b"\n")
+            if newline >= 0:
+                length = end + newline + 1 - self.offset
+                if length <= LONGEST_LINE:
+                    file.seek(self.offset)
+                    return file.read(length)
+                self.offset += length
+                self.damaged += 1
+                return b""
+            end += len(chunk)
+        self._searched = end  # the next call continues from here
+        return b""
+
+    def _decoded(self, lines: Iterable[bytes]) -> list[AnyEvent]:
+        events: list[AnyEvent] = []
+        for line in lines:
             if line.startswith(self._without):
                 continue
+            sealed = _has_sum(line)
             try:
-                events.append(decode(line))
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+                if self.sealed and not sealed:
+                    raise msgspec.DecodeError("its checksum is missing")
+                event = decode(line)
+            except msgspec.MsgspecError:
                 self.damaged += 1
+                continue
+            self.sealed = sealed
+            if not self._opened and not isinstance(event, JournalOpened):
+                events += self._begun(event)
+            events.append(event)
         return events
+
+    def _begun(self, event: AnyEvent) -> list[AnyEvent]:
+        """Return the first event of the sweep if `event` is another one."""
+        self._opened = True
+        known = None if isinstance(event, SweepOpened) else self._opening()
+        self.rebuilt = known is not None
+        return [known] if known else []
 
     def batches(self) -> Iterator[list[AnyEvent]]:
         """Yield the events up to the end of the file, in parts of limited size."""
@@ -152,9 +233,35 @@ def decode(line: bytes) -> AnyEvent:
     Raises:
         msgspec.MsgspecError: the line is not an event, or its checksum is wrong.
     """
-    if line[-SUM_LENGTH:].startswith(SUM) and _sum(line[:-SUM_LENGTH]) != line[-10:-2]:
+    if not is_intact(line):
         raise msgspec.DecodeError("its bytes have changed")
-    return _decoder.decode(line)
+    try:
+        event = _decoder.decode(line)
+    except (RecursionError, ValueError) as error:
+        raise msgspec.DecodeError(str(error)) from None
+    free = _free(event)
+    if free is not None and too_deep(free):
+        raise msgspec.DecodeError("it is nested too deeply")
+    return event
+
+
+def is_intact(line: bytes) -> bool:
+    """Return whether a line without its end has the right checksum, or none."""
+    return not _has_sum(line) or _sum(memoryview(line)[:-SUM_LENGTH]) == line[-10:-2]
+
+
+def _free(event: AnyEvent) -> object:
+    """Return the parts of an event that may hold any JSON."""
+    match event:
+        case ConductorStarted():
+            return event.machine
+        case SweepOpened():
+            return [(claim.left, claim.right) for claim in event.claims]
+    return None
+
+
+def _has_sum(line: bytes) -> bool:
+    return line[-SUM_LENGTH:].startswith(SUM)
 
 
 def encode(event: AnyEvent) -> bytes:
@@ -168,5 +275,19 @@ def sealed(event: AnyEvent) -> bytes:
     return b'%s%s%s"}\n' % (start, SUM, _sum(start))
 
 
-def _sum(start: bytes) -> bytes:
+def _fitting(event: AnyEvent) -> Iterator[bytes]:
+    """Yield the lines of an event: one, or as many as its epochs need."""
+    line = sealed(event)
+    if len(line) <= LONGEST_LINE:
+        yield line
+        return
+    if not isinstance(event, EpochsFinished) or len(event.records) < 2:
+        what = f"an event of {len(line):,} bytes does not fit into a line of the journal"
+        raise MachineProblem(f"{what}, which has at most {LONGEST_LINE:,}")
+    half = len(event.records) // 2
+    for records, last in ((event.records[:half], False), (event.records[half:], event.last)):
+        yield from _fitting(msgspec.structs.replace(event, records=records, last=last))
+
+
+def _sum(start: bytes | memoryview) -> bytes:
     return b"%08x" % zlib.crc32(start)

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from batchscope.engine.errors import printable
+from batchscope.engine.system.untrusted_files import open_regular, open_to_write
 
 NAME = "notice.txt"
 SIZE = 512
@@ -19,7 +20,7 @@ class NoticeFile:
     def __init__(self, folder: Path) -> None:
         self._path, self._text = folder / NAME, ""
         with contextlib.suppress(OSError):
-            self._path.touch(mode=0o600)
+            open_to_write(self._path).close()
             self._put("")
 
     def say(self, text: str) -> None:
@@ -30,16 +31,15 @@ class NoticeFile:
                 self._put(text)
 
     def _put(self, text: str) -> None:
-        descriptor = os.open(self._path, os.O_WRONLY)
-        try:
-            os.pwrite(descriptor, text.encode("utf-8", "replace")[:SIZE].ljust(SIZE), 0)
-        finally:
-            os.close(descriptor)
+        with open_to_write(self._path, create=False) as file:
+            os.pwrite(file.fileno(), text.encode("utf-8", "replace")[:SIZE].ljust(SIZE), 0)
 
 
 def read(folder: Path) -> str:
     """Return the notice of a sweep; empty if there is none."""
     try:
-        return printable((folder / NAME).read_bytes()[:SIZE].decode("utf-8", "replace").strip())
+        with open_regular(folder / NAME, most=None, follow=False) as file:
+            text = file.read(SIZE).decode("utf-8", "replace").strip(" \0\n")
     except OSError:
         return ""
+    return printable(text)

@@ -1,7 +1,8 @@
 """SweepState: the state that results from a journal's events.
 
 Screen, log, findings and export all read it. Applying the same event twice changes no figure.
-Once a later attempt of a trial has begun, events of its earlier attempts are ignored.
+Once a later attempt of a trial has begun, events of its earlier attempts are ignored. An event that
+does not fit, since a damaged journal lost others or holds another sweep's, is counted and ignored.
 """
 
 from collections import deque
@@ -12,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from batchscope.engine.journal import events as ev
+from batchscope.engine.journal.event_fit import fits
 from batchscope.engine.journal.trial_state import TrialState as TrialState
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.planning.worker_count import Slots
@@ -23,6 +25,8 @@ SweepPhase = Literal[
     "preparing", "running", "paused", "finished", "failed", "stopped", "interrupted"
 ]
 RETRIED: frozenset[str] = frozenset({"failed", "stopped", "skipped"})
+NO_START = "a damaged line of the journal had its start"
+NO_END = "a damaged line of the journal had its end"
 
 
 @dataclass(slots=True)
@@ -65,6 +69,20 @@ class SweepState:
         self.ended: ev.SweepEnded | None = None
         self.version = 0
         self.last_at = 0.0
+        self.journal_version = 0
+        """The version of the journal; 0 if it is not known."""
+        self.damaged = 0
+        """Lines of the journal that were skipped, as its reader counted them."""
+        self.rebuilt = False
+        """Whether `opened` comes from `sweep.toml`, because its line is damaged."""
+        self.strange = 0
+        """Events that do not fit and were ignored."""
+        self._foreign = False
+
+    @property
+    def lost(self) -> int:
+        """The number of journal lines that could not be used, so that figures may be missing."""
+        return self.damaged + self.strange
 
     def fold(self, events: Iterable[ev.AnyEvent]) -> "SweepState":
         """Apply events in order and return this state."""
@@ -75,6 +93,11 @@ class SweepState:
     def apply(self, event: ev.AnyEvent) -> None:
         """Apply one event."""
         self.version += 1
+        if isinstance(event, ev.SweepOpened):
+            self._foreign = self.opened is not None and self.opened.id != event.id
+        if self._foreign or not fits(event, self.opened, self.configurations, self.trials):
+            self.strange += 1
+            return
         self.last_at = max(self.last_at, event.at)
         match event:
             case ev.EpochsFinished():
@@ -183,7 +206,7 @@ class SweepState:
         """Apply an event about the whole sweep."""
         match event:
             case ev.JournalOpened():
-                self.program = event.program
+                self.program, self.journal_version = event.program, event.version
             case ev.SweepOpened():
                 self._opened(event)
             case ev.ConductorStarted():
@@ -337,10 +360,13 @@ class SweepState:
         trial = self._current(event.trial, event.attempt)
         if trial is None:
             return
-        if trial.last is None or event.records[0].epoch > trial.last.epoch:
-            trial.records.extend(event.records)
-            return
-        trial.records.merge(event.records)
+        try:
+            if trial.last is None or event.records[0].epoch > trial.last.epoch:
+                trial.records.extend(event.records)
+            else:
+                trial.records.merge(event.records)
+        except OverflowError:  # a count that no training can have
+            self.strange += 1
 
     def _measured(self, event: ev.MicroBatchesMeasured) -> None:
         if event in self.measured:
@@ -420,12 +446,15 @@ class SweepState:
         trial = self.trials.get(event.trial)
         if trial is None or trial.done or event.attempt < trial.attempt:
             return
+        reason = event.reason
         if event.attempt > trial.attempt:  # it ended before its first step
             trial.forget()
             trial.started = None
+            if event.status in ("finished", "diverged"):
+                reason = reason or NO_START
         trial.apart = trial.apart or (event.status == "skipped" and event.trial in self.plans)
         trial.attempt, trial.status = event.attempt, event.status
-        trial.reason, trial.ended_at, trial.progress = event.reason, event.at, None
+        trial.reason, trial.ended_at, trial.progress = reason, event.at, None
         accuracy = f", test accuracy {trial.last.test_accuracy:.4f}" if trial.last else ""
         level = "error" if event.status == "failed" else "info"
         outcome = f"{event.status}{accuracy}"
@@ -438,6 +467,11 @@ class SweepState:
     def _sweep_ended(self, event: ev.SweepEnded) -> None:
         self._paused(None, event.at)
         self.ended = event
+        for trial in self.trials.values():
+            if trial.status == "running":  # a conductor ends every trial before the sweep
+                stopped = event.state == "stopped"
+                trial.status, trial.reason = "stopped" if stopped else "failed", NO_END
+                trial.progress = None
         why = f": {event.reason}" if event.reason else ""
         others = "".join(
             f", {self.count(how)} {how}" for how in ("diverged", "skipped") if self.count(how)

@@ -8,7 +8,7 @@ from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.dispatcher import SKIPPED
 from batchscope.engine.orchestration.journal_writer import JournalWriter
 from batchscope.engine.orchestration.trial_queue import TrialQueue
-from batchscope.engine.sweeps import add_batch_size, commands
+from batchscope.engine.sweeps import add_batch_size, commands, sweep_file
 from batchscope.engine.sweeps.requests import retry_refusal, skip_refusal
 
 
@@ -69,16 +69,14 @@ class CommandHandler:
     def _add(self, size: int) -> None:
         state = self._ledger.state
         try:
-            preset = add_batch_size.with_batch_size(
-                add_batch_size.read_raw(self._folder), size, state
-            )
+            preset = add_batch_size.with_batch_size(sweep_file.read_raw(self._folder), size, state)
         except Problem as problem:
             self._refuse(str(problem))
             return
         new = add_batch_size.added(preset, set(state.configurations))
         try:
             # stored first: a conductor that starts later finds it and states it
-            add_batch_size.store(self._folder, preset.raw)
+            sweep_file.store(self._folder, preset.raw)
         except OSError as error:
             why = printable(error.strerror or error)
             self._refuse(f"batch size {size:,}: sweep.toml cannot be written: {why}")

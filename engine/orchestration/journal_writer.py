@@ -19,8 +19,9 @@ from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal import notice
 from batchscope.engine.journal.buffered_writer import BufferedWriter
-from batchscope.engine.journal.sweep_state import SweepState, TrialState
+from batchscope.engine.journal.sweep_state import TrialState
 from batchscope.engine.processes import orders
+from batchscope.engine.sweeps.stored_journal import load_state
 from batchscope.engine.system.clock import SteadyClock
 
 RETRY_SECONDS = 0.5
@@ -44,7 +45,7 @@ class JournalWriter:
     ) -> None:
         self._kept, self._cleared = kept or folder, cleared
         self._clearing = set[asyncio.Future[None]]()
-        self.state = SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
+        self.state = load_state(folder)
         self.clock = SteadyClock(self.state.last_at)
         self.reserved: dict[int, tuple[str, int]] = {}
         """By worker number: its device, and the bytes that its allocator last reported."""

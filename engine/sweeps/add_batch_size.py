@@ -1,22 +1,17 @@
 """Adds a batch size to the grid of a started sweep."""
 
 import copy
-import os
-from pathlib import Path
 from typing import Any
-
-import tomli_w
 
 from batchscope.engine.data.validation_split import training_size
 from batchscope.engine.errors import UsageProblem
-from batchscope.engine.experiment.preset import Preset, parse_preset, read_toml
+from batchscope.engine.experiment.preset import Preset, parse_preset
 from batchscope.engine.experiment.warmup_check import refuse_unreached
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.networks.architectures import images_together
 from batchscope.engine.planning.batch_norm import pieces, refusal
 from batchscope.engine.schedule.reached_rate import never_reached
 from batchscope.engine.spec import Configuration
-from batchscope.engine.sweeps.store import SWEEP
 
 KEY = "batch_size"
 
@@ -57,25 +52,6 @@ def with_batch_size(raw: dict[str, Any], size: int, state: SweepState) -> Preset
 def added(preset: Preset, known: set[str]) -> tuple[Configuration, ...]:
     """Return the configurations of a preset that have no id in `known`."""
     return tuple(each for each in preset.configurations if each.id not in known)
-
-
-def read_raw(folder: Path) -> dict[str, Any]:
-    """Read the preset stored with the sweep in `folder`; see `load_preset` for the errors."""
-    return read_toml(folder / SWEEP)
-
-
-def store(folder: Path, raw: dict[str, Any]) -> None:
-    """Replace the preset stored with the sweep in `folder`, atomically.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    fresh = folder / f".{SWEEP}"
-    with open(fresh, "wb") as file:
-        file.write(tomli_w.dumps(raw).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(folder / SWEEP)
 
 
 def _sizes(raw: dict[str, Any], where: str) -> list[int]:

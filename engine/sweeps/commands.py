@@ -1,11 +1,18 @@
 """Commands for a running sweep: lines of `commands.jsonl`, which any viewer may append."""
 
+import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from batchscope.engine.system.untrusted_files import open_regular, open_to_write, read_tail
+
 NAME = "commands.jsonl"
+LONGEST_LINE = 1 << 16
+"""Limit for a command: the longest one names a trial."""
+CHUNK = 1 << 20
 
 
 class Stop(msgspec.Struct, frozen=True, tag_field="command", tag="stop"):
@@ -60,46 +67,69 @@ def decode(line: bytes) -> AnyCommand:
     """Decode a line.
 
     Raises:
-        msgspec.MsgspecError: the line is not a command.
+        ValueError: the line is not a command.
     """
-    _named(line)
-    return _decode.decode(line)
+    if len(line) > LONGEST_LINE:
+        raise ValueError("it is too long for a command")
+    try:
+        _named(line)
+        return _decode.decode(line)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def send(folder: Path, command: AnyCommand) -> None:
-    """Append a command for the conductor of the sweep in `folder`.
+    """Append a command for the conductor of the sweep in `folder`, in one write.
+
+    An incomplete line before it, left on a full disk, is ended first.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the command cannot be written, or something else is in place of the file.
     """
-    descriptor = os.open(folder / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        os.write(descriptor, encode(command) + b"\n")
-    finally:
-        os.close(descriptor)
+    with open_to_write(folder / NAME, append=True) as file:
+        line = encode(command) + b"\n"
+        if _is_torn(folder / NAME):
+            line = b"\n" + line
+        if os.write(file.fileno(), line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / NAME))
+
+
+def _is_torn(path: Path) -> bool:
+    return read_tail(path, 1, follow=False) not in (b"", b"\n")
 
 
 class Inbox:
-    """Reads the commands appended after it was opened; other lines are ignored."""
+    """Reads the commands appended after it was opened; other lines are ignored.
+
+    A line without an end is only kept waiting while it can still become a command.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
-        self._offset = self._path.stat().st_size if self._path.exists() else 0
+        self._offset = 0
+        with suppress(OSError), open_regular(self._path, most=None, follow=False) as file:
+            self._offset = os.fstat(file.fileno()).st_size
 
     def take(self) -> list[AnyCommand]:
-        """Return the commands in the complete lines that are new since the last call."""
+        """Return the commands in the complete lines that are new since the last call.
+
+        Nothing is returned while something else is in place of the file. Of a large file a part
+        is read at each call.
+        """
         try:
-            with open(self._path, "rb") as file:
+            with open_regular(self._path, most=None, follow=False) as file:
                 file.seek(self._offset)
-                chunk = file.read()
-        except FileNotFoundError:
+                chunk = file.read(CHUNK)
+        except OSError:
             return []
         end = chunk.rfind(b"\n") + 1
+        if not end and len(chunk) == CHUNK:
+            end = CHUNK  # no command is as long as that
         self._offset += end
         commands = []
-        for line in chunk[:end].split(b"\n")[:-1]:
+        for line in chunk[:end].split(b"\n"):
             try:
                 commands.append(decode(line))
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except ValueError:
                 continue
         return commands

@@ -4,22 +4,28 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from batchscope.engine.errors import MachineProblem, printable
+from batchscope.engine.errors import MachineProblem, UsageProblem, printable
 from batchscope.engine.journal import file as journal
 from batchscope.engine.sweeps import commands
+from batchscope.engine.sweeps.launch_file import look_up
 from batchscope.engine.sweeps.store import LOCK, conductor_lives, load_state
+from batchscope.engine.sweeps.sweep_file import read_raw
 from batchscope.engine.system.locks import check_locks
 from batchscope.engine.system.private_folders import check_unshared
+from batchscope.engine.system.untrusted_files import open_to_write, read_tail
 
 if TYPE_CHECKING:
     import psutil
 
 LOG = "conductor.log"
 PATIENCE_SECONDS = 20.0
+LOG_TAIL = 1 << 16
+PROBE_BYTES = 1 << 16
 
 
 def module_command(module: str) -> list[str]:
@@ -35,13 +41,15 @@ def start_conductor(folder: Path, *first: commands.AnyCommand) -> None:
         first: commands that it executes first.
 
     Raises:
-        MachineProblem: it could not start; the message has the last line of its log.
+        UsageProblem: the sweep is damaged, so that it cannot be resumed.
+        MachineProblem: it could not start; the message has the cause or the last line of its log.
     """
     if conductor_lives(folder):
         return
+    refuse_damaged(folder)
     check_place(folder)
     before = journal_size(folder)
-    with open(folder / LOG, "ab") as log:
+    with open_log(folder) as log:
         process = subprocess.Popen(
             [
                 *module_command("batchscope.engine.conductor"),
@@ -56,9 +64,72 @@ def start_conductor(folder: Path, *first: commands.AnyCommand) -> None:
         )
     if takes_charge(process, folder, before):
         return
-    lines = (folder / LOG).read_text("utf-8", "replace").splitlines()
-    last = printable(lines[-1]) if lines else f"{folder / LOG} is empty"
-    raise MachineProblem(f"the conductor of {folder.name} did not start: {last}")
+    why = disk_problem(folder) or last_line(folder)
+    raise MachineProblem(f"the conductor of {printable(folder.name)} did not start: {why}")
+
+
+def open_log(folder: Path) -> BinaryIO:
+    """Open the log of a sweep's conductor for appending.
+
+    Raises:
+        MachineProblem: it cannot be opened, or something else is in its place.
+    """
+    try:
+        return open_to_write(folder / LOG, append=True)
+    except OSError as error:
+        why = printable(error.strerror or error)
+        raise MachineProblem(f"{printable(folder / LOG)}: {why}") from None
+
+
+def last_line(folder: Path) -> str:
+    """Return the last line of the conductor's log, or why there is none."""
+    try:
+        lines = read_tail(folder / LOG, LOG_TAIL, follow=False).decode("utf-8", "replace")
+    except OSError:
+        return f"{LOG} cannot be read"
+    last = next((line for line in reversed(lines.splitlines()) if line.strip(" \0")), "")
+    return printable(last) or f"{LOG} is empty"
+
+
+def disk_problem(folder: Path) -> str:
+    """Return why nothing can be written into a folder, such as a full disk; empty if it can be.
+
+    A conductor that meets a full disk cannot say so in its log.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return printable(error.strerror or error)
+    return ""
+
+
+def refuse_damaged(folder: Path) -> None:
+    """Refuse to run a sweep whose files do not say where and what to run.
+
+    Raises:
+        UsageProblem: a file is missing or damaged; the message says what can still be done.
+    """
+    shown = printable(folder.name)
+    still = f"`batchscope --export DIR --sweep {shown}` exports what can be read"
+    if folder.is_symlink():
+        raise UsageProblem(
+            f"{shown}: the folder is a link to another place, where a sweep is not run; {still}"
+        )
+    launch, problem = look_up(folder)
+    if launch is None:
+        preset = printable(folder.name.split("-", 2)[-1])
+        mend = f'{{"preset": "{preset}", "device": "auto", "workers": null, "data_dir": null}}'
+        raise UsageProblem(
+            f"{shown}: {problem}, so device, workers and data folder are not known; "
+            f"write them to that file, such as {mend}, or leave it: {still}"
+        )
+    try:
+        read_raw(folder)
+    except UsageProblem as refused:
+        raise UsageProblem(f"{refused}, so {shown} cannot be resumed; {still}") from None
 
 
 def check_place(folder: Path) -> None:
@@ -77,8 +148,10 @@ def check_place(folder: Path) -> None:
 
 def journal_size(folder: Path) -> int:
     """Return the bytes of a sweep's journal; -1 if there is none."""
-    path = folder / journal.NAME
-    return path.stat().st_size if path.exists() else -1
+    try:
+        return (folder / journal.NAME).lstat().st_size
+    except OSError:
+        return -1
 
 
 def takes_charge(process: "subprocess.Popen[bytes]", folder: Path, before: int) -> bool:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from batchscope.engine.sweeps import commands
 from batchscope.engine.sweeps.launcher import (
-    LOG,
     journal_size,
     module_command,
+    open_log,
+    refuse_damaged,
     start_conductor,
     takes_charge,
 )
@@ -70,10 +71,12 @@ class Standby:
         """Run the sweep in `folder` with the waiting conductor, or else with a new one.
 
         Raises:
+            UsageProblem: the sweep is damaged, so that it cannot be resumed.
             MachineProblem: no conductor could be started.
         """
         if conductor_lives(folder):
             return
+        refuse_damaged(folder)
         with self._turn:
             before = journal_size(folder)
             process = self._take(folder, first)
@@ -93,7 +96,7 @@ class Standby:
         if process is None or not _is_ready(process):
             self._dismiss()
             return None
-        open(folder / LOG, "ab").close()
+        open_log(folder).close()
         words = [str(folder.absolute()), *(os.fsdecode(commands.encode(each)) for each in first)]
         said = _say(process, json.dumps(words).encode() + b"\n")
         _close(process)

@@ -1,69 +1,41 @@
-"""Creates, finds, reads and locks stored sweeps."""
+"""Creates, finds and locks stored sweeps."""
 
 import difflib
+import errno
 import fcntl
-import hashlib
 import os
 import re
 import secrets
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
-import msgspec
 import platformdirs
-import tomli_w
 from msgspec.structs import replace
 
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
 from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.journal import file as journal
-from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.sweeps.cluster_address import HERE
-from batchscope.engine.system.files import is_there, user_path
+from batchscope.engine.sweeps.launch_file import LAUNCH as LAUNCH
+from batchscope.engine.sweeps.launch_file import Launch as Launch
+from batchscope.engine.sweeps.launch_file import encoded
+from batchscope.engine.sweeps.launch_file import read_launch as read_launch
+from batchscope.engine.sweeps.stored_journal import load_state as load_state
+from batchscope.engine.sweeps.sweep_file import SWEEP as SWEEP
+from batchscope.engine.sweeps.sweep_file import digest_of as digest_of
+from batchscope.engine.sweeps.sweep_file import sweep_toml as sweep_toml
+from batchscope.engine.sweeps.sweep_file import write_all
+from batchscope.engine.sweeps.unfinished_folders import unfinished_folder
+from batchscope.engine.system.files import user_path
 from batchscope.engine.system.locks import check_locks, lock
 from batchscope.engine.system.private_folders import check_unshared, make_private
+from batchscope.engine.system.untrusted_files import open_regular, open_to_write
 
 LOCK = "conductor.lock"
 NO_LOCKS = "its file system cannot lock files (flock)"
-LAUNCH = "launch.json"
-SWEEP = "sweep.toml"
 LONGEST_SLUG = 40
-OWN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-
-class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a sweep was launched: the options about the machine, not about the experiment.
-
-    Attributes:
-        preset: name of the preset.
-        device: value of `--device`.
-        workers: number of trials trained at the same time; None is chosen automatically.
-        data_dir: folder with images, or None.
-        memory_limit: limit per device in bytes, or None.
-        silence_seconds: a worker without an event for so long is considered hung and replaced.
-        on: this machine (`here`) or a cluster.
-        checkpoints: on a cluster, the folder or URL that every node can reach, or empty.
-        gpu_share: on a cluster, the part of a GPU that each worker reserves.
-        notes: notes about the preset's changes, which the stored preset does not show.
-    """
-
-    preset: str
-    device: str = "auto"
-    workers: int | None = None
-    data_dir: str | None = None
-    memory_limit: int | None = None
-    silence_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
-    on: str = HERE
-    checkpoints: str = ""
-    gpu_share: Annotated[float, msgspec.Meta(gt=0)] = 1.0
-    notes: tuple[str, ...] = ()
-
-    @property
-    def clustered(self) -> bool:
-        """Return whether the workers run on the nodes of a cluster."""
-        return self.on != HERE
+_NAMED = re.compile(r"\d{8}-\d{6}")
 
 
 def home_folder(name: str | None = None) -> Path:
@@ -87,60 +59,64 @@ def home_folder(name: str | None = None) -> Path:
     return home
 
 
-def sweep_toml(preset: Preset) -> bytes:
-    """Return the content of `sweep.toml` for a sweep of this preset.
-
-    Raises:
-        UnicodeEncodeError: a string cannot be encoded as UTF-8.
-    """
-    return tomli_w.dumps({"name": preset.name, **preset.raw}).encode()
-
-
-def digest_of(content: bytes) -> str:
-    """Return a short digest of a `sweep.toml`, equal for equal presets."""
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
 def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
     """Create the folder of a new sweep; its name is the sweep's id.
 
+    It is filled under a temporary name, so that a sweep in the list is complete.
+
     Raises:
         UsageProblem: a string of the preset or a path is not UTF-8.
-        MachineProblem: the folder cannot be written.
+        MachineProblem: the folder cannot be written; nothing is left of it.
     """
     try:
         written = sweep_toml(preset)
-        msgspec.json.encode(launch)  # checked before the folder is created
+        encoded(launch)  # checked before the folder is created
     except UnicodeEncodeError:
         raise UsageProblem(
             f"{preset.name}: a string of the preset or a path is not UTF-8"
         ) from None
     stem = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", preset.name).strip("-.")[:LONGEST_SLUG]
-    slug = slug.rstrip("-.") or "preset"  # Windows and CIFS drop a last dot
-    number = 1
+    slug = slug.rstrip("-.") or "preset"  # Windows and SMB drop a last dot
+    sweeps, number = home / "sweeps", 1
     home_folder(str(home))  # the menu has only read it until now
     check_locks(home / "data")
-    if not (home / "sweeps" / os.pardir).samefile(home):  # a link, perhaps to another disk
-        check_locks(home / "sweeps")
-    while True:
-        suffix = "" if number == 1 else f".{number}"
-        folder = home / "sweeps" / f"{stem}{suffix}-{slug}"
-        try:
-            folder.mkdir(mode=0o700)
-            break
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise MachineProblem(f"{printable(folder)}: {error.strerror}") from None
-    kept = _kept_for(folder.name, launch.checkpoints)
-    launch = replace(launch, notes=preset.notes, checkpoints=kept)
+    if not (sweeps / os.pardir).samefile(home):  # a link, perhaps to another disk
+        check_locks(sweeps)
     try:
-        (folder / SWEEP).write_bytes(written)
-        (folder / LAUNCH).write_bytes(msgspec.json.encode(launch))
+        with unfinished_folder(sweeps) as fresh:
+            while True:
+                suffix = "" if number == 1 else f".{number}"
+                folder = sweeps / f"{stem}{suffix}-{slug}"
+                kept = _kept_for(folder.name, launch.checkpoints)
+                stored = replace(launch, notes=preset.notes, checkpoints=kept)
+                _fill(fresh, {SWEEP: written, LAUNCH: encoded(stored)})
+                if _moved(fresh, folder):
+                    return folder
+                number += 1
     except OSError as error:
-        raise MachineProblem(f"{printable(folder)}: {error.strerror}") from None
-    return folder
+        raise MachineProblem(f"{printable(sweeps)}: {printable(error.strerror)}") from None
+
+
+def _fill(fresh: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (fresh / name).unlink(missing_ok=True)
+        with open_to_write(fresh / name) as file:
+            write_all(file.fileno(), content)
+            os.fsync(file.fileno())
+
+
+def _moved(fresh: Path, folder: Path) -> bool:
+    """Move a folder to a new name; return False if there is something of that name."""
+    if os.path.lexists(folder):
+        return False
+    try:
+        fresh.rename(folder)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            return False
+        raise
+    return True
 
 
 def _kept_for(sweep: str, where: str) -> str:
@@ -151,43 +127,38 @@ def _kept_for(sweep: str, where: str) -> str:
     return f"{where.rstrip('/')}/{sweep}-{secrets.token_hex(4)}" if where else ""
 
 
-def read_launch(folder: Path) -> Launch:
-    """Read how the sweep in this folder was launched.
-
-    Raises:
-        UsageProblem: the folder has no readable sweep.
-    """
-    try:
-        return msgspec.json.decode((folder / LAUNCH).read_bytes(), type=Launch)
-    except (OSError, msgspec.MsgspecError):
-        raise UsageProblem(
-            f"{printable(folder)}: no readable sweep; {LAUNCH} is missing or damaged"
-        ) from None
-
-
 def conductor_lives(folder: Path) -> bool:
     """Return whether a conductor or one of its workers holds the sweep's lock."""
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY | OWN)
+        file = open_regular(folder / LOCK, most=None, follow=False)
     except OSError:
         return False
-    try:
-        return not lock(descriptor, fcntl.LOCK_SH)
-    except OSError:  # without locks no conductor starts
-        return False
-    finally:
-        os.close(descriptor)
-
-
-def load_state(folder: Path) -> SweepState:
-    """Read a stored sweep's whole journal into its state."""
-    return SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
+    with file:
+        try:
+            return not lock(file.fileno(), fcntl.LOCK_SH)
+        except OSError:  # without locks no conductor starts
+            return False
 
 
 def sweep_folders(home: Path) -> list[Path]:
-    """Return the folders of stored sweeps, newest first."""
-    folders = [p for p in (home / "sweeps").glob("*") if is_there(p / LAUNCH)]
+    """Return the folders of stored sweeps, newest first.
+
+    A damaged sweep is one of them: what has the name of a sweep or any of its files.
+    """
+    try:
+        with os.scandir(home / "sweeps") as entries:
+            folders = [Path(entry.path) for entry in entries if _is_sweep(entry)]
+    except OSError:
+        return []
     return sorted(folders, key=lambda path: path.name, reverse=True)
+
+
+def _is_sweep(entry: "os.DirEntry[str]") -> bool:
+    if entry.name.startswith("."):
+        return False
+    if _NAMED.match(entry.name):
+        return entry.is_symlink() or entry.is_dir()
+    return any(os.path.lexists(f"{entry.path}/{name}") for name in (LAUNCH, SWEEP, journal.NAME))
 
 
 def find_sweep(home: Path, name: str | None) -> Path:
@@ -233,7 +204,8 @@ def take_lock(folder: Path, patience: float = LOCK_PATIENCE_SECONDS) -> int | No
         OSError: there can be no lock here, or another user could change the sweep.
     """
     check_unshared(folder)
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | OWN, 0o600)
+    with open_to_write(folder / LOCK) as file:
+        descriptor = os.dup(file.fileno())
     deadline = time.monotonic() + patience
     try:
         while not lock(descriptor):

@@ -66,6 +66,45 @@ def read_bytes(path: Path, most: int = MOST_BYTES, follow: bool = True) -> bytes
     return content
 
 
+def read_tail(path: Path, most: int, follow: bool = True) -> bytes:
+    """Read the last `most` bytes of a regular file of any size; errors as `open_regular`."""
+    with open_regular(path, None, follow) as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - most))
+        return file.read(most)
+
+
+def open_to_write(path: Path, append: bool = False, create: bool = True) -> BinaryIO:
+    """Open a regular file that this program alone writes, unbuffered; a link is not followed.
+
+    Args:
+        path: the file; it is created with mode 0600, minus the umask.
+        append: whether every write goes to the end; otherwise the content can be read, too.
+        create: whether to create it if it is missing.
+
+    Raises:
+        OSError: it cannot be opened, or is not a regular file; a pipe is not waited for.
+    """
+    flags = os.O_WRONLY | os.O_APPEND if append else os.O_RDWR
+    flags |= os.O_CREAT if create else 0
+    safe = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW
+    descriptor = os.open(path, flags | safe, 0o600)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        return open(descriptor, "ab" if append else "rb+", buffering=0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def is_damage(error: OSError) -> bool:
+    """Return whether an error means that there is something else than the expected file.
+
+    Otherwise the file cannot be reached: it is missing, or permissions or the disk prevent it.
+    """
+    return error.errno in (errno.EINVAL, errno.EISDIR, errno.EFBIG, errno.ELOOP, errno.ENXIO)
+
+
 def decode_json(content: bytes | bytearray | memoryview, of: type[Decoded]) -> Decoded:
     """Decode JSON as a type.
 

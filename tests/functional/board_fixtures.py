@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
+from batchscope import __version__
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
 from batchscope.engine.metrics.norm_histogram import BINS_PER_DECADE, LOWEST
@@ -94,7 +95,8 @@ class Recipe:
         (self.folder / LAUNCH).write_bytes(msgspec.json.encode(Launch(preset=preset)))
         self.preset = preset
         self.path = self.folder / journal.NAME
-        journal.Writer(self.path).close()
+        first = ev.JournalOpened(version=ev.JOURNAL_VERSION, program=__version__)
+        self.path.write_bytes(journal.encode(first) + b"\n")  # as the other lines: no checksum
         self.at = START
         self.claims: tuple[Claim, ...] = CLAIMS
         self.stacks: dict[int, int] = {}

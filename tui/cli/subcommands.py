@@ -40,7 +40,8 @@ def list_sweeps(words: argparse.Namespace) -> int:
     width = max((len(sweep.id) for sweep in sweeps), default=0)
     for sweep in sweeps:
         done = f"{sweep.finished}/{sweep.trials}"
-        print(f"{sweep.id:<{width}}  {sweep.state:<11}  {done:>9} trials  {printable(sweep.title)}")
+        said = f"{sweep.title}  [{sweep.problem}]".strip() if sweep.problem else sweep.title
+        print(f"{sweep.id:<{width}}  {sweep.state:<11}  {done:>9} trials  {printable(said)}")
     if not sweeps:
         print(f"no sweeps are stored in {printable(home)}", file=sys.stderr)
     return 0

@@ -6,7 +6,6 @@ The file is `$BATCHSCOPE_CONFIG` (a file, or a folder that holds `settings.toml`
 
 import argparse
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +17,7 @@ from batchscope.engine.errors import MachineProblem, UsageProblem, nearest, prin
 from batchscope.engine.experiment.fields import check_value
 from batchscope.engine.formatting import parse_size
 from batchscope.engine.system.files import is_folder, user_path
+from batchscope.engine.system.untrusted_files import decode_toml, is_damage, read_bytes
 from batchscope.tui.theme.themes import DEFAULT, check_theme
 
 FILE = "settings.toml"
@@ -80,14 +80,15 @@ def load_settings() -> UserSettings:
     path = settings_path()
     shown = printable(path)
     try:
-        raw = tomllib.loads(path.read_bytes().decode("utf-8"))
+        raw = decode_toml(read_bytes(path))
     except FileNotFoundError:
         return DEFAULTS
     except OSError as error:
-        raise MachineProblem(f"{shown}: cannot be read: {printable(error.strerror)}") from None
+        kind = UsageProblem if is_damage(error) else MachineProblem
+        raise kind(f"{shown}: cannot be read: {printable(error.strerror or error)}") from None
     except UnicodeDecodeError:
         raise UsageProblem(f"{shown}: is not a UTF-8 text file") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageProblem(f"{shown}: is not valid TOML: {printable(error)}") from None
     return read_settings(raw, shown)
 

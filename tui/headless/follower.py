@@ -6,18 +6,24 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-from batchscope.engine.errors import MachineProblem, printable
-from batchscope.engine.journal import file as journal
+from batchscope.engine.errors import MachineProblem
 from batchscope.engine.journal import notice
 from batchscope.engine.journal.events import AnyEvent, DataProgress, EpochRecord, EpochsFinished
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.sweeps.launcher import LOG, ask_to_stop
+from batchscope.engine.sweeps.launcher import ask_to_stop, last_line
 from batchscope.engine.sweeps.store import conductor_lives
+from batchscope.engine.sweeps.stored_journal import (
+    damage_text,
+    note_damage,
+    reader_of,
+    refuse_later,
+    unreadable,
+)
 from batchscope.tui.headless import event_text
 from batchscope.tui.headless.log_lines import Display, Line, Log, LogFormat
 from batchscope.tui.render.ascii import wants_ascii
@@ -52,17 +58,33 @@ class HeadlessFollower:
 
     def __init__(self, folder: Path, log: Log) -> None:
         self.folder, self.state, self._log = folder, SweepState(), log
-        self._reader = journal.Reader(folder / journal.NAME)
-        self._fetched, self._notice = -1.0, ""
+        self._reader = reader_of(folder)
+        self._fetched, self._notice, self._lost = -1.0, "", 0
 
     def catch_up(self, quietly: bool = False) -> None:
-        """Read the new events of the journal; write their log lines unless `quietly`."""
-        for event in (event for batch in self._reader.batches() for event in batch):
-            before, epochs = self.state.said, self._new_epochs(event)
-            self.state.apply(event)
-            if not quietly:
-                self._write(event, self.state.said - before, epochs)
+        """Read the new events of the journal; write their log lines unless `quietly`.
+
+        Raises:
+            UsageProblem: something else is in place of the journal, or a later version wrote it.
+            MachineProblem: it cannot be read.
+        """
+        try:
+            for event in (event for batch in self._reader.batches() for event in batch):
+                before, epochs = self.state.said, self._new_epochs(event)
+                self.state.apply(event)
+                if not quietly:
+                    self._write(event, self.state.said - before, epochs)
+        except OSError as error:
+            raise unreadable(self._reader.path, error) from None
+        refuse_later(self.state, self._reader.path)
+        self._write_damage()
         self._write_notice()
+
+    def _write_damage(self) -> None:
+        note_damage(self.state, self._reader)
+        if self.state.lost != self._lost:
+            self._lost = self.state.lost
+            self._log.say("damaged", damage_text(self.state), "warning")
 
     def _new_epochs(self, event: AnyEvent) -> list[EpochRecord]:
         """Return the epochs not reported before: a resumed trial repeats some."""
@@ -72,6 +94,8 @@ class HeadlessFollower:
         if trial is None or trial.attempt != event.attempt or trial.done:
             return []
         last = trial.last
+        if not event.records:
+            return []
         if last is None or event.records[0].epoch > last.epoch:
             return list(event.records)
         known = set(trial.records.column("epoch"))
@@ -176,10 +200,7 @@ def _follow(follower: HeadlessFollower, log: Log, ours: bool, interrupted: threa
 
 def last_words(folder: Path) -> str:
     """Return the last line of the conductor's log."""
-    with suppress(OSError):
-        lines = (folder / LOG).read_text("utf-8", "replace").splitlines()
-        return printable(lines[-1]) if lines else f"{LOG} is empty"
-    return f"{LOG} cannot be read"
+    return last_line(folder)
 
 
 def exit_code(state: SweepState) -> int:

@@ -7,10 +7,11 @@ from pathlib import Path
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.journal.sweep_state import TrialState
 from batchscope.engine.sweeps import commands
-from batchscope.engine.sweeps.add_batch_size import added, read_raw, with_batch_size
+from batchscope.engine.sweeps.add_batch_size import added, with_batch_size
 from batchscope.engine.sweeps.launcher import start_conductor
 from batchscope.engine.sweeps.requests import ask, retry_refusal, skip_refusal
 from batchscope.engine.sweeps.store import conductor_lives
+from batchscope.engine.sweeps.sweep_file import read_raw
 from batchscope.tui.config.commands import Command
 from batchscope.tui.config.panes import PANE_KEYS
 from batchscope.tui.screens.add_batch_size import AddBatchSize, AdditionPreview

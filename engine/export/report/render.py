@@ -18,8 +18,8 @@ from batchscope.engine.export.export_reader import Exported, ExportedFindings
 from batchscope.engine.export.figures.all_figures import pictures
 from batchscope.engine.export.report.content import Report, report_of
 from batchscope.engine.export.report_process import FIGURES, REPORT
-from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.sweeps.stored_journal import load_state
 from batchscope.engine.system.parent_death import end_with
 
 STYLE = "batchscope"
@@ -35,8 +35,8 @@ class Shown(NamedTuple):
 
 def render(folder: Path) -> None:
     """Write `figures/` and `report.html` into the folder of an export."""
-    state = SweepState().fold(journal.Reader(folder / journal.NAME).read_all())
     exported = Exported(folder)
+    state = load_state(folder, str(exported.manifest.get("sweep", "")))
     report = report_of(exported, state)
     figures = draw(state, exported.document, folder / FIGURES)
     (folder / REPORT).write_text(page(report, figures), encoding="utf-8")

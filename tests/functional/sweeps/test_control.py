@@ -11,8 +11,9 @@ import pytest
 
 from batchscope.engine.journal import events as ev
 from batchscope.engine.sweeps import commands
-from batchscope.engine.sweeps.add_batch_size import read_raw, store, with_batch_size
+from batchscope.engine.sweeps.add_batch_size import with_batch_size
 from batchscope.engine.sweeps.store import SWEEP, conductor_lives
+from batchscope.engine.sweeps.sweep_file import read_raw, store
 from tests.functional.asking import ask
 from tests.functional.lab import (
     Lab,

@@ -6,7 +6,7 @@ from pathlib import Path
 from batchscope.engine.analysis.figures import preferred
 from batchscope.engine.errors import UsageProblem, printable
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.sweeps.store import read_launch
+from batchscope.engine.sweeps.launch_file import look_up
 from batchscope.tui.panes.curves.series import CurveSource
 from batchscope.tui.render.units import when
 from batchscope.tui.viewmodel.journal_follower import JournalFollower, JournalUpdate
@@ -33,7 +33,8 @@ class Overlay:
         Raises:
             UsageProblem: the folder has no sweep that can be drawn.
         """
-        preset = read_launch(self.folder).preset
+        launch, _ = look_up(self.folder)
+        preset = launch.preset if launch else self.folder.name.split("-", 2)[-1]
         self.title = printable(f"{when(self.folder.name)[5:]} {preset}".lstrip())
         self.state, batch = self._follower.load()
         if not self.state.configurations:

@@ -29,8 +29,9 @@ def _every_journal_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def told(state: SweepState) -> Told:
-    """All that a state says, except how often it was told."""
-    found = {name: value for name, value in vars(state).items() if name not in ("version", "said")}
+    """All that a state says, except how often it was told, and what its reader noted."""
+    beside = ("version", "said", "damaged")
+    found = {name: value for name, value in vars(state).items() if name not in beside}
     found["trials"] = {
         trial.id: {name: getattr(trial, name) for name in trial.__slots__}
         for trial in state.trials.values()

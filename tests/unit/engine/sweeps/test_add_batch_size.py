@@ -12,7 +12,7 @@ from batchscope.engine.experiment.preset import load_preset, parse_preset
 from batchscope.engine.experiment.preset_catalog import preset_files
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.sweeps.add_batch_size import added, read_raw, store, with_batch_size
+from batchscope.engine.sweeps.add_batch_size import added, with_batch_size
 from batchscope.engine.sweeps.commands import (
     Add,
     Continue,
@@ -23,6 +23,7 @@ from batchscope.engine.sweeps.commands import (
     decode,
     encode,
 )
+from batchscope.engine.sweeps.sweep_file import read_raw, store
 from tests.unit.training_fixtures import configuration, ended, opened, started
 
 BASE = """\

@@ -305,8 +305,6 @@ def test_a_truncated_journal_is_described_by_its_complete_lines(tmp_path: Path) 
 def test_folders_without_a_sweep_are_skipped(tmp_path: Path) -> None:
     place = home(tmp_path)
     good = created(tmp_path)
-    damaged = created(tmp_path)
-    (damaged / LAUNCH).write_bytes(b"{")
     (place / "sweeps" / "other").mkdir()
     (place / "sweeps" / "file").write_text("")
     assert [sweep.id for sweep in stored_sweeps(place)] == [good.name]
