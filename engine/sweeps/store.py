@@ -81,7 +81,7 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
     sweeps, number = home / "sweeps", 1
     home_folder(str(home))  # the menu has only read it until now
     check_locks(home / "data")
-    if not (sweeps / os.pardir).samefile(home):  # a link, perhaps to another disk
+    if sweeps.is_symlink():  # perhaps to another disk
         check_locks(sweeps)
     try:
         with unfinished_folder(sweeps) as fresh:

@@ -5,7 +5,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -158,7 +158,7 @@ def test_links_for_later_folders_of_a_home(public: Path, victim: Path, folder: s
     lab = copy_of_recorded(public / "lab")
     lab.home.chmod(0o1777)
     linked_by(ANNA, lab.home / folder, victim)
-    uses = {
+    uses: dict[str, Callable[[], object]] = {
         COPIES: lambda: keep(lab.home, COPIES, "table", {".csv": "a,b"}),
         REMOVED: lambda: delete_sweep(lab.only_folder()),
     }
