@@ -209,6 +209,20 @@ def test_an_export_is_written_where_others_may_write(public: Path) -> None:
     assert stat.S_IMODE((shared / "out").stat().st_mode) == 0o755
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o777])
+def test_what_an_export_replaces_can_be_read_before_it_is_removed(public: Path, mode: int) -> None:
+    shared = made_by(0, public / "shared", mode)
+    (shared / "out").mkdir()
+    (shared / "out" / "file").write_text("old")
+    seen = []
+    with beside(shared / "out") as fresh:
+        (fresh / "file").write_text("new")
+        replace(fresh, shared / "out", lambda old: seen.append((old / "file").read_text()))
+    assert seen == ["old"]
+    assert (shared / "out" / "file").read_text() == "new"
+    assert [path.name for path in shared.iterdir()] == ["out"]
+
+
 def test_an_export_does_not_leave_its_folder_when_that_is_exchanged(
     public: Path, victim: Path
 ) -> None:
