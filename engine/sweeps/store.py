@@ -104,12 +104,12 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
         ) from None
     stem = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", preset.name).strip("-.")[:LONGEST_SLUG]
-    slug = slug.rstrip("-.") or "preset"  # Windows and CIFS drop a last dot
+    slug = slug.rstrip("-.") or "preset"  # Windows and SMB drop a last dot
+    sweeps, number = home / "sweeps", 1
     home_folder(str(home))  # the menu has only read it until now
     check_locks(home / "data")
-    if not (home / "sweeps" / os.pardir).samefile(home):  # a link, perhaps to another disk
-        check_locks(home / "sweeps")
-    sweeps, number = home / "sweeps", 1
+    if sweeps.is_symlink():  # perhaps to another disk
+        check_locks(sweeps)
     try:
         with unfinished_folder(sweeps) as fresh:
             while True:

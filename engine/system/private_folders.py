@@ -19,6 +19,7 @@ from pathlib import Path
 from batchscope.engine.errors import printable
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
+ENTERED = stat.S_IXGRP | stat.S_IXOTH
 MOST_LINKS = 40
 ACL, ACL_HEADER, ACL_ENTRY, ACL_USER, ACL_GROUP, ACL_WRITE = (
     "system.posix_acl_access",
@@ -41,6 +42,9 @@ def make_private(home: Path, *folders: Path) -> None:
             names the folder.
     """
     _make(home)
+    status = home.stat()
+    if writers := _writers(home, status):  # also in a closed folder, which may be opened one day
+        raise PermissionError(_advice(home, status, writers))
     for folder in folders:
         if folder.is_dir():
             _close_to_others(folder)
@@ -83,10 +87,16 @@ def is_shared(path: Path) -> bool:
 
 
 def _check(steps: list[tuple[Path, os.stat_result]]) -> None:
+    closed = set[Path]()
     for each, status in steps:
-        _check_owner(each, status)
-        if stat.S_ISDIR(status.st_mode) and (writers := _writers(each, status)):
+        link = stat.S_ISLNK(status.st_mode)
+        hidden = not closed.isdisjoint(each.parents)
+        if link or not hidden:  # a folder below a closed one cannot be reached by others
+            _check_owner(each, status)
+        if not link and not hidden and (writers := _writers(each, status)):
             raise PermissionError(_advice(each, status, writers))
+        if not link and not status.st_mode & ENTERED:
+            closed.add(each)
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:
