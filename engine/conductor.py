@@ -312,7 +312,9 @@ class Conductor:
             recorded, lacks = self.state.data.get(name), Deaths(PATIENT_RETRIES)
             while name not in self._data:
                 try:
-                    self._data[name] = await prepared(name, home, source, recorded, self._write)
+                    self._data[name] = await prepared(
+                        name, home, source, recorded, self._write, self.launch.silence_seconds
+                    )
                 except (OSError, RuntimeError) as error:  # no process, file or thread at present
                     wait = lacks.another(name, 0) if is_scarce(error) else None
                     if wait is None:

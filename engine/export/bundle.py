@@ -167,9 +167,8 @@ def _replace(fresh: Path, target: Path) -> list[str]:
         return []
     listed = listed_files(_manifest_of(target))
     renamed = carry_over(target, fresh, listed)
-    replace(fresh, target)
-    if fresh.is_dir():  # it is the old folder now: what was written there meanwhile is kept, too
-        renamed += carry_over(fresh, target, listed)
+    # what was written into the old folder meanwhile is kept, too
+    replace(fresh, target, lambda old: renamed.extend(carry_over(old, target, listed)))
     return renamed
 
 

@@ -168,13 +168,14 @@ async def prepared(
     data_dir: str | None,
     recorded: DataReady | None,
     write: Write,
+    silence: float = SILENCE_SECONDS,
 ) -> Prepared:
     """Prepare a data set with `fetch`, and record it unless the journal holds it (`recorded`).
 
     Raises:
         MachineProblem: the images could not be read, or differ from those in the journal.
     """
-    data = await fetch(name, home, data_dir, write)
+    data = await fetch(name, home, data_dir, write, silence)
     if recorded and recorded.digest != data.digest:
         raise MachineProblem(
             f"{name}: the images have changed since this sweep began; "

@@ -116,6 +116,20 @@ def test_a_home_below_a_folder_that_others_may_write_is_refused(public: Path, mo
     assert home_folder(str(shared / "mine" / "home")).is_dir()
 
 
+def test_a_shared_place_is_used_if_everybody_there_is_trusted(
+    public: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project folder, or a volume of a container; a link of another user is still not followed."""
+    shared = made_by(ANNA, public / "shared", 0o777)
+    home = shared / "mine" / "home"
+    assert "BATCHSCOPE_SHARED=1" in refused(home)
+    monkeypatch.setenv("BATCHSCOPE_SHARED", "1")
+    assert home_folder(str(home)) == home
+    linked_by(ANNA, shared / "link", victim)
+    assert "is a link that belongs to another user" in refused(shared / "link" / "home")
+    assert unharmed(victim)
+
+
 def test_an_access_list_counts_as_writing(public: Path) -> None:
     """The group's bits are then the most that any entry gives."""
     if not shutil.which("setfacl"):
