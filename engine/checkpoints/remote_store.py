@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchscope.engine.checkpoints.file import HEADER_BYTES, Damaged, check_size
+from batchscope.engine.checkpoints.file import HEADER_BYTES, TRIALS, WEIGHTS, Damaged, check_size
 from batchscope.engine.checkpoints.mirror import Files
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable, similar
+from batchscope.engine.system.private_folders import make_private
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -73,6 +74,13 @@ class Store:
         if self._files.exists(folder):
             self._files.rm(folder, recursive=True)
 
+    def remove_ours(self) -> None:
+        """Delete what this program stores of a sweep; a folder that then is empty goes, too."""
+        for below in (TRIALS, WEIGHTS, MARK):
+            self.remove(below)
+        if self._files.exists(self._root) and not self._files.ls(self._root, detail=False):
+            self._files.rmdir(self._root)
+
     def mark(self) -> None:
         """Write the mark by which nodes recognise the store."""
         self.put({MARK: b""})
@@ -123,7 +131,7 @@ def check(where: str, on_cluster: bool) -> str:
 
     Raises:
         UsageProblem: it is given without `--on`.
-        MachineProblem: the URL cannot be opened, or the folder cannot be created.
+        MachineProblem: the URL cannot be opened, or the folder cannot be created or is not safe.
     """
     if not where:
         return ""
@@ -136,9 +144,9 @@ def check(where: str, on_cluster: bool) -> str:
         return where
     folder = Path(where).expanduser().absolute()
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
     except OSError as error:
         raise MachineProblem(
-            f"--checkpoints {printable(where)}: cannot be created: {error.strerror or error}"
+            f"--checkpoints {printable(where)}: cannot be used: {error.strerror or error}"
         ) from None
     return str(folder)

@@ -119,7 +119,7 @@ def test_a_home_below_a_folder_that_others_may_write_is_refused(public: Path, mo
 def test_a_shared_place_is_used_if_everybody_there_is_trusted(
     public: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A project folder, or a volume of a container; a link of another user is still not followed."""
+    """A project folder, or a volume in a container; another user's link is still not followed."""
     shared = made_by(ANNA, public / "shared", 0o777)
     home = shared / "mine" / "home"
     assert "BATCHSCOPE_SHARED=1" in refused(home)
