@@ -1,7 +1,7 @@
 """Damage every stored file in every way, and check that the program says so.
 
-    python benchmarks/damage.py bytes [--most 16384] [--seed 0]
-    python benchmarks/damage.py commands [--cases 300] [--seed 0]
+    python benchmarks/damage.py bytes [--most 16384] [--seed 0] [--only PART]
+    python benchmarks/damage.py commands [--cases 300] [--seed 0] [--only PART]
     python benchmarks/damage.py commands --case KIND:SEED:FILE
 
 `bytes` changes every byte of every file of at most `--most` bytes, and as many of a larger one, and
@@ -43,6 +43,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=300)
     parser.add_argument("--skip", type=int, default=0, help="cases to leave out at the start")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="a part of the path of the files to damage")
     parser.add_argument("--case", action="append", default=[], metavar="KIND:SEED:FILE")
     parser.add_argument("--recording", type=Path, metavar="DIR")
     words = parser.parse_args()
@@ -68,7 +69,7 @@ def _rows(words: argparse.Namespace, recorded: Path, copy: Path) -> Iterator[Row
 def _bytes(words: argparse.Namespace, recorded: Path, copy: Path) -> Iterator[Row]:
     shutil.copytree(recorded, copy)
     os.environ["BATCHSCOPE_CONFIG"] = str(Places(copy).settings)
-    for each in judged(Places(copy), words.seed, words.most):
+    for each in judged(Places(copy), words.seed, words.most, words.only):
         wrong = f"{each.case}: {each.outcome}" if each.wrong else ""
         outcome = "WRONG" if each.wrong else each.outcome
         yield each.case.kind.split()[0], each.reader, outcome, wrong
@@ -77,6 +78,7 @@ def _bytes(words: argparse.Namespace, recorded: Path, copy: Path) -> Iterator[Ro
 def _commands(words: argparse.Namespace, recorded: Path) -> Iterator[Row]:
     campaign = CommandCampaign(Places(recorded), HANG_SECONDS, MOST_SLOWER_SECONDS)
     cases = list(map(parse, words.case)) or sampled(recorded, words.cases, words.seed)
+    cases = [case for case in cases if words.only in case.file]
     for number, case in enumerate(cases):
         if number < words.skip:
             continue

@@ -25,7 +25,7 @@ from batchscope.engine.devices.devices import (
     machine,
     with_children,
 )
-from batchscope.engine.errors import MachineProblem, Problem
+from batchscope.engine.errors import MachineProblem, Problem, printable
 from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.journal import column_cache
 from batchscope.engine.journal import events as ev
@@ -38,6 +38,7 @@ from batchscope.engine.orchestration.dispatcher import Dispatcher, crowded, hire
 from batchscope.engine.orchestration.journal_writer import ledger_of
 from batchscope.engine.orchestration.memory_monitor import MemoryWatch
 from batchscope.engine.orchestration.placement import Placement
+from batchscope.engine.orchestration.retry_policy import PATIENT_RETRIES, Deaths
 from batchscope.engine.orchestration.staffing import Staff, Staffing
 from batchscope.engine.orchestration.trial_queue import TrialQueue
 from batchscope.engine.processes.worker_processes import Reserve
@@ -113,6 +114,11 @@ class Conductor:
             code = self._close()
         except Problem as problem:
             code = self._end("failed", problem.exit_code, str(problem))
+        except (OSError, RuntimeError) as error:
+            if not is_scarce(error):
+                raise
+            reason = f"the machine, or a limit, refuses more: {printable(str(error))}"
+            code = self._end("failed", MachineProblem.exit_code, reason)
         if not await self._ledger.settled(DISK_PATIENCE_SECONDS):
             raise MachineProblem(f"the end of the journal could not be written; {RESUMABLE}")
         return code
@@ -304,15 +310,25 @@ class Conductor:
         """Prepare every data set of the sweep."""
         home, source = self.folder.parent.parent, self.launch.data_dir
         for each in {c.settings.data.name: c.settings for c in self.preset.configurations}.values():
-            name, recorded = each.data.name, self.state.data.get(each.data.name)
+            name, silence = each.data.name, self.launch.silence_seconds
+            recorded, lacks = self.state.data.get(name), Deaths(PATIENT_RETRIES)
             if each.task:
                 check_trusted(home, Path(self.launch.task_folder))
-            preparing = (
-                inspect(each.task, self.launch.task_folder, self._write)
-                if each.task
-                else fetch(name, home, source, self._write)
-            )
-            self._data[name] = await prepared(name, preparing, recorded, self._write)
+            while name not in self._data:
+                preparing = (
+                    inspect(each.task, self.launch.task_folder, self._write, silence)
+                    if each.task
+                    else fetch(name, home, source, self._write, silence)
+                )
+                try:
+                    self._data[name] = await prepared(name, preparing, recorded, self._write)
+                except (OSError, RuntimeError) as error:  # no process, file or thread at present
+                    wait = lacks.another(name, 0) if is_scarce(error) else None
+                    if wait is None:
+                        raise
+                    text = f"{name}: the data cannot be prepared at present: {error}"
+                    self._write(ev.Note(level="warning", text=f"{printable(text)}; trying again"))
+                    await asyncio.sleep(wait)
         return True
 
     async def _obey(self) -> None:
@@ -397,13 +413,13 @@ async def conduct(folder: Path, words: Sequence[str], reserve: Reserve) -> int:
     """Run the sweep in a folder, after the commands in `words`; return only if it cannot be run."""
     inbox = commands.Inbox(folder)  # before the lock: later commands are for this conductor
     first_commands = [commands.decode(os.fsencode(word)) for word in words]
-    lock = take_lock(folder)
-    if lock is None:
-        for command in first_commands:
-            commands.send(folder, command)
-        _log(f"{folder.name}: another conductor runs this sweep")
-        return 0
     try:
+        lock = take_lock(folder)
+        if lock is None:
+            for command in first_commands:
+                commands.send(folder, command)
+            _log(f"{folder.name}: another conductor runs this sweep")
+            return 0
         await _to_the_end(Conductor(folder, lock, inbox, first_commands, reserve))
     except Problem as problem:
         _log(str(problem))

@@ -1,5 +1,6 @@
 """The app: opens the screens, runs commands that work everywhere, and exits."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -23,7 +24,8 @@ from batchscope.tui.config.settings import DEFAULTS, UserSettings
 from batchscope.tui.exit_message import farewell
 from batchscope.tui.gc_pause import HELD_SECONDS, go_on
 from batchscope.tui.screens.app_protocol import AppProtocol
-from batchscope.tui.terminal.captures import PICTURES, keep, pictures, short_path
+from batchscope.tui.terminal.captures import PICTURES, keep, kept_crash, pictures, short_path
+from batchscope.tui.terminal.driver import TerminalDriver
 from batchscope.tui.terminal.escapes import SAVE_TITLE, clipboard, has_title, title
 from batchscope.tui.theme.palette import Appearance, Depth
 from batchscope.tui.theme.textual_themes import register, wear
@@ -51,13 +53,15 @@ class BatchscopeApp(App[str]):
     ) -> None:
         if not os.environ.get("NO_COLOR"):  # an empty value has no effect (no-color.org)
             os.environ.pop("NO_COLOR", None)
-        super().__init__(ansi_color=True)  # needed before Textual sets the filters of NO_COLOR
+        # the colours must be known before Textual sets the filters of NO_COLOR
+        super().__init__(driver_class=TerminalDriver, ansi_color=True)
         self.settings = settings
         self.home = home
         self.listing = Listing(home)
         self.clock = clock or SteadyClock()
         self.visited: list[Path] = []
         self.failure: Problem | None = None
+        self.leaving = False
         self._standby = standby
         self._preset, self._launch, self._sweep, self._others = preset, launch, sweep, others
         self.animation_level = "none"
@@ -75,7 +79,10 @@ class BatchscopeApp(App[str]):
     def on_mount(self) -> None:
         """Open the board if a sweep or preset was given, and the menu otherwise."""
         self.set_timer(HELD_SECONDS, go_on)
-        if self._sweep is not None:
+        self.app_resume_signal.subscribe(self, self._draw_again)
+        if self.leaving:
+            self.exit()
+        elif self._sweep is not None:
             self.open_comparison([self._sweep, *self._others])
         elif self._preset is not None:
             self.launch(self._preset)
@@ -143,6 +150,23 @@ class BatchscopeApp(App[str]):
         else:
             self.failure = problem
             self.exit()
+
+    def leave_soon(self) -> None:
+        """Leave as `action_leave` does; may be called from the handler of a signal."""
+        self.leaving = True
+        with contextlib.suppress(AttributeError, RuntimeError):  # not started yet, or ended
+            loop = self._loop
+            if loop is not None:
+                loop.call_soon_threadsafe(self.call_later, self.action_leave)
+
+    def _draw_again(self, _: object) -> None:
+        """Draw all of the screen: another program has used the terminal meanwhile."""
+        self.screen.refresh(layout=True)
+
+    def _fatal_error(self) -> None:
+        """Leave with one message; the traceback of the error in the app goes to a file."""
+        self.failure = kept_crash(self.home)
+        self._close_messages_no_wait()
 
     def action_leave(self) -> None:
         """Leave the app with a line about each sweep that was shown."""

@@ -1,5 +1,6 @@
 """Checks for a terminal and starts the app in it."""
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,8 @@ def show_screen(
 
     from batchscope.engine.sweeps.prewarm import Standby
     from batchscope.tui.app import BatchscopeApp
-    from batchscope.tui.terminal.escapes import RESTORE_TITLE
+    from batchscope.tui.terminal.escapes import NO_PIXELS, RESTORE_TITLE
+    from batchscope.tui.terminal.termination import left_by_signals
 
     settings = msgspec.structs.replace(settings, ascii=wants_ascii(settings.ascii))
     standby = Standby(launch.device, launch.workers) if launch else Standby()
@@ -52,14 +54,17 @@ def show_screen(
         settings=settings,
         standby=standby,
     )
-    try:
-        farewell = app.run(mouse=settings.mouse)
-    finally:
-        standby.end()
-        if app.titled and sys.__stderr__:
-            print(RESTORE_TITLE, end="", file=sys.__stderr__, flush=True)
-    if app.failure:
-        raise app.failure
-    if farewell:
-        say(*farewell.split("\n"))
-    return app.return_code or 0
+    with left_by_signals(app.leave_soon) as caught:
+        try:
+            farewell = app.run(mouse=settings.mouse)
+        finally:
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                tail = (RESTORE_TITLE if app.titled else "") + (NO_PIXELS if settings.mouse else "")
+                print(tail, end="", file=sys.__stderr__, flush=True)
+            standby.end()
+        if app.failure:
+            raise app.failure
+        if farewell:
+            with contextlib.suppress(OSError):
+                say(*farewell.split("\n"))
+        return caught.exit_code if caught.number else app.return_code or 0

@@ -74,6 +74,16 @@ def _file_name(trial: str) -> str:
     return name
 
 
+def make_folders(folder: Path) -> None:
+    """Create the folder of a trial and the one above it, in place of links to other places.
+
+    Raises:
+        OSError: they cannot be created.
+    """
+    make_folder(folder.parent)
+    make_folder(folder)
+
+
 def write(folder: Path, attempt: int, steps: int, payload: bytes) -> None:
     """Write a checkpoint atomically: after a crash, it or the previous one is complete.
 
@@ -87,7 +97,7 @@ def write(folder: Path, attempt: int, steps: int, payload: bytes) -> None:
         Superseded: a later attempt has already written a checkpoint.
         OSError: it cannot be written; the previous one is unchanged.
     """
-    make_folder(folder)
+    make_folders(folder)
     fresh = folder / f"checkpoint.{attempt}.tmp"
     try:
         with create(fresh) as file:
@@ -174,8 +184,11 @@ def candidates(folder: Path) -> Iterator[Path]:
     """Yield the checkpoints to resume from, newest first, after removing unfinished files.
 
     Whatever has the name of a checkpoint is yielded, so that `read` says what is wrong with it.
-    Only the process that holds the sweep's lock may call it.
+    Nothing is looked for behind a link to another folder, whose files are not ours. Only the
+    process that holds the sweep's lock may call it.
     """
+    if _is_elsewhere(folder):
+        return
     for left in folder.glob("checkpoint.*.tmp"):
         with contextlib.suppress(OSError):
             remove_any(left)
@@ -183,8 +196,13 @@ def candidates(folder: Path) -> Iterator[Path]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a trial's checkpoints, ignoring errors."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove a trial's checkpoints, ignoring errors; nothing behind a link to another folder."""
+    if not _is_elsewhere(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_elsewhere(folder: Path) -> bool:
+    return folder.is_symlink() or folder.parent.is_symlink()
 
 
 def _header(attempt: int, steps: int, payload: bytes) -> bytes:

@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 from typing import IO
 
-from batchscope.engine.checkpoints.file import weights_of
-from batchscope.engine.system.files import create, make_folder, remove, sync, sync_file
+from batchscope.engine.checkpoints.file import make_folders, weights_of
+from batchscope.engine.system.files import create, remove, sync, sync_file
 from batchscope.engine.system.untrusted_files import open_regular
 
 SUFFIX = ".safetensors"
@@ -38,7 +38,7 @@ def write(folder: Path, content: bytes) -> str:
     Raises:
         OSError: it cannot be written; an earlier file is unchanged.
     """
-    make_folder(folder)
+    make_folders(folder)
     for left in folder.glob(f"*{SUFFIX}.tmp"):  # of a worker that was killed
         remove(left)
     fresh = folder / f"{NAME}.tmp"

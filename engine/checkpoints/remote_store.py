@@ -35,7 +35,7 @@ class Store:
         self._files, self._root = fsspec.core.url_to_fs(url)
 
     def get(self, below: Iterable[str]) -> Files:
-        """Read the checkpoints in these folders; leave out damaged and irregular files."""
+        """Read the checkpoints in these folders, except damaged ones and other than files."""
         files = Files()
         for name in below:
             folder = f"{self._root}/{name}"

@@ -64,7 +64,10 @@ def _write(lock: int, holder: bytes) -> None:
 
 def _holder(lock: int) -> str:
     """Return the name of the process that holds the lock, and whether it is stopped."""
-    pid, _, host = os.pread(lock, _MOST, 0).decode("utf-8", "replace").partition(" ")
+    try:
+        pid, _, host = os.pread(lock, _MOST, 0).decode("utf-8", "replace").partition(" ")
+    except OSError:  # on SMB a file that another process has locked cannot be read
+        return "another process"
     if not pid.isdecimal() or len(pid) > len(str(1 << 31)):
         return "another process"
     if host != socket.gethostname():

@@ -1,7 +1,9 @@
 """Checks a value of a preset against the type of its key, and reports what was expected."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -21,7 +23,8 @@ RECORDED: dict[type[msgspec.Struct], tuple[str, ...]] = {TaskTable: ("facts",)}
 _LITERAL: Any = Literal
 
 
-def field_types(table: type[msgspec.Struct]) -> dict[str, Any]:
+@cache  # a preset may ask a hundred thousand times
+def field_types(table: type[msgspec.Struct]) -> Mapping[str, Any]:
     """Return the keys of a table with their annotated types; names are known ones."""
     types = {field.encode_name: field.type for field in msgspec.structs.fields(table)}
     for name in RECORDED.get(table, ()):
@@ -30,7 +33,12 @@ def field_types(table: type[msgspec.Struct]) -> dict[str, Any]:
         types["arguments"] = dict[str, Argument]
     if table in NAMES:
         types["name"] = _LITERAL[NAMES[table]]
-    return types
+    return MappingProxyType(types)
+
+
+@cache
+def _dotted() -> tuple[str, ...]:
+    return tuple(f"{table}.{name}" for table, kind in TABLES.items() for name in field_types(kind))
 
 
 def is_argument(path: str) -> bool:
@@ -90,7 +98,7 @@ def full_key(key: str, where: str, also: tuple[str, ...] = ()) -> str:
     Raises:
         UsageProblem: the key is unknown, or several tables have it.
     """
-    dotted = [f"{table}.{name}" for table, kind in TABLES.items() for name in field_types(kind)]
+    dotted = _dotted()
     if key in dotted or is_argument(key):
         return key
     owners = [path for path in dotted if path.split(".", 1)[1] == key]

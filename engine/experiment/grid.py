@@ -348,37 +348,45 @@ def _refuse_twins(all_settings: list[Settings], where: str) -> None:
             )
 
 
-def _values(settings: Settings) -> dict[str, Any]:
-    tables = msgspec.to_builtins(settings)
-    task = tables.pop("task") or {}
-    tables["task"] = {"use": task.get("use"), **dict(task.get("arguments", ()))}
-    if task:  # their names say what the table of the task says
-        del tables["data"], tables["model"]
-    return {
-        f"{table}.{key}": tuple(value) if isinstance(value, list) else value
-        for table, entries in tables.items()
-        if table in TABLES
-        for key, value in entries.items()
-    }
+def _setting(settings: Settings, path: str) -> Any:
+    """Return the value of a dotted key; None for one that a task or its absence replaces."""
+    table, key = path.split(".", 1)
+    task = settings.task
+    if table == "task":
+        return None if task is None else dict(task.arguments).get(key, getattr(task, key, None))
+    if task is not None and table in ("data", "model"):  # the table of the task says what they do
+        return None
+    return getattr(getattr(settings, table), key)
+
+
+def _value(settings: Settings, path: str) -> Any:
+    """Return the value of a dotted key, as a preset would write it."""
+    value = msgspec.to_builtins(_setting(settings, path))
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _varied(all_settings: list[Settings]) -> list[str]:
     """Return the dotted keys, except batch size, with values that differ between configurations."""
-    first, *rest = [_values(settings) for settings in all_settings]
-    return [
-        path
-        for path, value in first.items()
-        if path != BATCH_SIZE and any(other[path] != value for other in rest)
-    ]
+    plain = [(table, kind) for table, kind in TABLES.items() if table != "task"]
+    paths = [f"{table}.{key}" for table, kind in plain for key in kind.__struct_fields__]
+    tasks = [each.task for each in all_settings if each.task]
+    arguments = {f"task.{name}" for task in tasks for name, _ in task.arguments}
+    paths += ["task.use", "task.path", "task.validation", *sorted(arguments)] if tasks else []
+    return [path for path in paths if path != BATCH_SIZE and _differs(all_settings, path)]
+
+
+def _differs(all_settings: list[Settings], path: str) -> bool:
+    first = _setting(all_settings[0], path)
+    return any(_setting(other, path) != first for other in all_settings)
 
 
 def _id(settings: Settings, varied: list[str], phases: bool) -> str:
-    values = _values(settings)
     parts = [f"b{settings.train.batch_size}"]
     for path in varied:
-        if values[path] is not None:
+        value = _value(settings, path)
+        if value is not None:
             prefix = "" if path in NAME_ALONE else SHORT.get(path, path.split(".", 1)[1] + "-")
-            parts.append(prefix + _plain(values[path], "-"))
+            parts.append(prefix + _plain(value, "-"))
     for phase in settings.phases if phases else ():
         parts += ["then", f"b{phase.batch_size}"] if phase.batch_size else ["then"]
         parts += [f"lr{_plain(phase.lr, '')}"] if phase.lr else []
@@ -391,11 +399,11 @@ def _label(settings: Settings, varied: list[str]) -> str:
 
 def _parts(settings: Settings, varied: list[str]) -> Iterator[str]:
     """Yield key and value, as text, of each of the `varied` settings that has a value."""
-    values = _values(settings)
     for path in varied:
-        if values[path] is not None:
+        value = _value(settings, path)
+        if value is not None:
             name = "" if path in NAME_ALONE else path.split(".", 1)[1] + " "
-            yield name + _plain(values[path], ",")
+            yield name + _plain(value, ",")
 
 
 def _plain(value: object, joint: str) -> str:

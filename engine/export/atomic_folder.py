@@ -16,7 +16,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from batchscope.engine.system.files import discard
@@ -54,8 +54,12 @@ def beside(target: Path) -> Iterator[Path]:
         os.close(held)
 
 
-def replace(fresh: Path, target: Path) -> None:
-    """Move `fresh` to `target`; in one step if the system can exchange folders."""
+def replace(fresh: Path, target: Path, before: Callable[[Path], None] | None = None) -> None:
+    """Move `fresh` to `target`; in one step if the system can exchange folders.
+
+    Args:
+        before: called with the old folder, where it is now, before it is removed.
+    """
     target = _real(target)
     if fresh.parent == _opened():
         fresh = fresh.readlink()
@@ -69,6 +73,9 @@ def replace(fresh: Path, target: Path) -> None:
             place = tempfile.mkdtemp(prefix=_prefix(target, ASIDE), dir=target.parent)
             aside = _moved(target, Path(place))
             fresh.rename(target)
+        if before:
+            by_descriptor = _opened() / str(old)
+            before(by_descriptor if is_shared(target.parent) and by_descriptor.is_dir() else aside)
         _remove(aside, old)
     finally:
         os.close(old)

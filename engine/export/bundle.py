@@ -131,6 +131,8 @@ def write_export(
     state = SweepState().fold(events)
     note_damage(state, reader)
     refuse_later(state, reader.path)
+    if not os.path.lexists(reader.path):
+        raise UsageProblem(f"{printable(reader.path)}: is missing, so there is nothing to export")
     if state.opened is None and state.lost:
         raise UsageProblem(
             f"{printable(reader.path)}: the line about the experiment is damaged, and {SWEEP} "
@@ -165,9 +167,8 @@ def _replace(fresh: Path, target: Path) -> list[str]:
         return []
     listed = listed_files(_manifest_of(target))
     renamed = carry_over(target, fresh, listed)
-    replace(fresh, target)
-    if fresh.is_dir():  # it is the old folder now: what was written there meanwhile is kept, too
-        renamed += carry_over(fresh, target, listed)
+    # what was written into the old folder meanwhile is kept, too
+    replace(fresh, target, lambda old: renamed.extend(carry_over(old, target, listed)))
     return renamed
 
 

@@ -7,9 +7,11 @@ the first line with a checksum every line must have one.
 """
 
 import contextlib
+import errno
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -104,17 +106,44 @@ def mend(path: Path) -> None:
     """Cut off an incomplete last line, left by a writer that died."""
     with open_to_write(path, create=False) as file:
         size = file.seek(0, os.SEEK_END)
-        end = size
-        while end > 0:
-            start = max(0, end - CHUNK)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
+        end = _last_line_end(file)
         if end < size:
             file.truncate(end)
+
+
+def _last_line_end(file: BinaryIO | FileIO) -> int:
+    """Return the position after a file's last newline; 0 if there is none."""
+    for first, end in reversed(list(_parts_with_data(file.fileno()))):
+        while end > first:
+            start = max(first, end - CHUNK)
+            file.seek(start)
+            newline = (file.read(end - start) or b"").rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+    return 0
+
+
+def _parts_with_data(descriptor: int) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of the parts of a file that are not holes (bytes of zero)."""
+    end, size = 0, os.fstat(descriptor).st_size
+    while end < size:
+        start = _data_from(descriptor, end)
+        if start < size:
+            end = os.lseek(descriptor, start, os.SEEK_HOLE)
+            yield start, end
+        else:
+            end = size
+
+
+def _data_from(descriptor: int, start: int) -> int:
+    """Return the next position that is not in a hole; the size of the file if there is none."""
+    try:
+        return os.lseek(descriptor, start, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return os.fstat(descriptor).st_size
 
 
 class Reader:
@@ -174,8 +203,12 @@ class Reader:
         chunk = file.read(limit)
         if len(chunk) < limit or b"\n" in chunk:
             return chunk
-        end = file.seek(max(self._searched, self.offset + limit))
-        while chunk := file.read(CHUNK):
+        end = max(self._searched, self.offset + limit)
+        while True:
+            end = file.seek(_data_from(file.fileno(), end))
+            chunk = file.read(CHUNK)
+            if not chunk:
+                break
             newline = chunk.find(b"\n")
             if newline >= 0:
                 length = end + newline + 1 - self.offset

@@ -11,18 +11,14 @@ from batchscope.engine.errors import MachineProblem, UsageProblem, printable
 from batchscope.engine.sweeps.store import LOCK, conductor_lives, read_launch, take_lock
 from batchscope.engine.sweeps.unfinished_folders import PREFIX, clear_unfinished
 from batchscope.engine.system.files import discard
+from batchscope.engine.system.locks import MISSING
 from batchscope.engine.system.private_folders import check_unshared, make_private
 from batchscope.engine.system.untrusted_files import is_damage
 
 REMOVED = "removed"
 PATIENCE_SECONDS = 0.3
 OPEN_INSIDE = frozenset({errno.EACCES, errno.EBUSY, errno.ETXTBSY, errno.EPERM})
-NO_LOCK = frozenset(
-    {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ELOOP, errno.EISDIR}
-    | {errno.ENOSPC, errno.EDQUOT}
-)
-"""How a lock fails that no conductor can hold: without locks here, with something else in the place
-of the file, or without room to create it."""
+"""How SMB refuses to rename a folder in which a file is open."""
 
 
 def delete_sweep(folder: Path) -> None:
@@ -45,12 +41,11 @@ def delete_sweep(folder: Path) -> None:
                 raise UsageProblem(f"{shown}: running; stop it first")
             folder.unlink()
         else:
-            check_unshared(folder)
             elsewhere = _kept_elsewhere(folder)
-            _move_away(folder, removed)
+            _move_away(folder, removed, shown)
     except OSError as error:
         raise MachineProblem(f"{shown}: cannot be deleted: {error.strerror or error}") from None
-    _remove_tree(removed)
+    discard(removed)
     clear_unfinished(folder.parent)
     if elsewhere:
         _delete_there(elsewhere, shown)
@@ -69,8 +64,8 @@ def _removed_beside(sweeps: Path) -> Path:
     return sweeps.parent / REMOVED
 
 
-def _move_away(folder: Path, removed: Path) -> None:
-    """Move a folder out of the list while its lock is held.
+def _move_away(folder: Path, removed: Path, shown: str) -> None:
+    """Move a folder out of the list.
 
     Raises:
         UsageProblem: a conductor runs the sweep.
@@ -79,38 +74,52 @@ def _move_away(folder: Path, removed: Path) -> None:
     if stat.S_IMODE(folder.lstat().st_mode) & stat.S_IRWXU != stat.S_IRWXU:
         with contextlib.suppress(OSError):
             folder.chmod(stat.S_IRWXU)
-    lock, target = _lock_of(folder), _place(folder, removed)
+    place, lock = _place(folder, removed), _lock_of(folder, shown)
     try:
-        folder.rename(target)
+        folder.rename(place)
     except OSError as error:
         if error.errno not in OPEN_INSIDE or lock < 0:
             raise
-        # CIFS renames no folder with an open file: neither this lock, nor that of a conductor
+        # on SMB neither this lock nor that of a conductor may be open
         os.close(lock)
         lock = -1
-        folder.rename(target)
+        folder.rename(place)
     finally:
         if lock >= 0:
             os.close(lock)
 
 
-def _lock_of(folder: Path) -> int:
-    """Take the sweep's lock; return -1 if there is none that a conductor could hold."""
+def _lock_of(folder: Path, shown: str) -> int:
+    """Take the sweep's lock; return -1 if there is none that a conductor could hold.
+
+    Nobody can hold what is no file, or where files cannot be locked; and a full disk has no room
+    for a new one.
+
+    Raises:
+        UsageProblem: a conductor holds it.
+        OSError: it cannot be taken.
+    """
     try:
         lock = take_lock(folder, PATIENCE_SECONDS)
     except OSError as error:
-        if error.errno in NO_LOCK or is_damage(error) or not os.path.lexists(folder / LOCK):
-            return -1
-        raise
+        absent = is_damage(error) or not os.path.lexists(folder / LOCK) or error.errno in MISSING
+        if not folder.is_dir() or not absent:
+            raise
+        return -1
     if lock is None:
-        raise UsageProblem(f"{printable(folder.name)}: running; stop it first")
+        raise UsageProblem(f"{shown}: running; stop it first")
     return lock
 
 
 def _place(folder: Path, removed: Path) -> Path:
-    """Return a new path for a folder: in `removed`, or hidden beside it if the disk is full."""
+    """Return a new path for a folder: in `removed`, or hidden beside it if the disk is full.
+
+    Raises:
+        PermissionError: `removed` is another user's, or a link of theirs.
+    """
     try:
         if removed.is_symlink():
+            check_unshared(removed)
             removed.unlink()
         make_private(folder.parent, removed)
         return Path(tempfile.mkdtemp(dir=removed)) / folder.name
@@ -118,19 +127,6 @@ def _place(folder: Path, removed: Path) -> Path:
         raise
     except OSError:
         return folder.with_name(f"{PREFIX}{folder.name}")
-
-
-def _remove_tree(folder: Path) -> None:
-    """Remove a folder as far as possible, also folders in it that are not writable."""
-    discard(folder)
-    if folder.is_symlink() or not folder.is_dir():
-        return
-    for path, _, _ in os.walk(folder):  # each folder is opened up before it is read
-        with contextlib.suppress(OSError):
-            for each in (Path(path), *Path(path).iterdir()):
-                if each.is_dir() and not each.is_symlink():
-                    each.chmod(stat.S_IRWXU)
-    discard(folder)
 
 
 def _kept_elsewhere(folder: Path) -> str:

@@ -1,5 +1,6 @@
 """Starts a conductor, detached from the terminal, and waits until it runs the sweep."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -117,6 +118,7 @@ def refuse_damaged(folder: Path) -> None:
 
     Raises:
         UsageProblem: a file is missing or damaged; the message says what can still be done.
+        MachineProblem: the folder is gone, or its files cannot be read.
     """
     shown = printable(folder.name)
     still = f"`batchscope --export DIR --sweep {shown}` exports what can be read"
@@ -124,6 +126,8 @@ def refuse_damaged(folder: Path) -> None:
         raise UsageProblem(
             f"{shown}: the folder is a link to another place, where a sweep is not run; {still}"
         )
+    if not os.path.lexists(folder):
+        raise MachineProblem(f"{shown}: {os.strerror(errno.ENOENT)}")
     launch, problem = look_up(folder)
     if launch is None:
         preset = printable(folder.name.split("-", 2)[-1])

@@ -220,9 +220,10 @@ def _facts(folder: Path) -> _Facts:
 def _stamp(folder: Path) -> Stamp:
     """Return a value that changes with the sweep's files and with their names."""
     found: list[int] = []
-    for path in (folder, folder / journal.NAME, folder / LAUNCH, folder / SWEEP):
+    here = os.fspath(folder)  # strings: this is done for every sweep at every look
+    for path in (here, *(f"{here}/{name}" for name in (journal.NAME, LAUNCH, SWEEP))):
         try:
-            status = path.lstat()
+            status = os.lstat(path)
         except OSError as error:
             found.append(-(error.errno or 1))
             continue

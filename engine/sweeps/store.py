@@ -28,7 +28,7 @@ from batchscope.engine.sweeps.sweep_file import write_all
 from batchscope.engine.sweeps.unfinished_folders import unfinished_folder
 from batchscope.engine.system.files import user_path
 from batchscope.engine.system.locks import check_locks, lock
-from batchscope.engine.system.private_folders import check_unshared, make_private
+from batchscope.engine.system.private_folders import SHARED, check_unshared, make_private
 from batchscope.engine.system.untrusted_files import open_regular, open_to_write
 
 LOCK = "conductor.lock"
@@ -61,9 +61,16 @@ def home_folder(name: str | None = None, writes: bool = True) -> Path:
         why = error.strerror or str(error)
         raise MachineProblem(
             f"{printable(home)}: cannot be used for sweeps and data: {why}; "
-            "choose another folder with --home or $BATCHSCOPE_HOME"
+            f"choose another folder with --home or $BATCHSCOPE_HOME{_or_share(error)}"
         ) from None
     return home
+
+
+def _or_share(error: OSError) -> str:
+    """Return how to use a folder that others may change all the same; empty for other errors."""
+    if error.errno is not None:  # the system refused, not this program
+        return ""
+    return f", or set {SHARED}=1 if you trust everybody who may write there"
 
 
 def _readable(home: Path) -> Path:
@@ -104,12 +111,12 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
         ) from None
     stem = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", preset.name).strip("-.")[:LONGEST_SLUG]
-    slug = slug.rstrip("-.") or "preset"  # Windows and CIFS drop a last dot
+    slug = slug.rstrip("-.") or "preset"  # Windows and SMB drop a last dot
+    sweeps, number = home / "sweeps", 1
     home_folder(str(home))  # the menu has only read it until now
     check_locks(home / "data")
-    if not (home / "sweeps" / os.pardir).samefile(home):  # a link, perhaps to another disk
-        check_locks(home / "sweeps")
-    sweeps, number = home / "sweeps", 1
+    if sweeps.is_symlink():  # perhaps to another disk
+        check_locks(sweeps)
     try:
         with unfinished_folder(sweeps) as fresh:
             while True:

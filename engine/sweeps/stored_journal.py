@@ -62,13 +62,12 @@ def note_damage(state: SweepState, reader: journal.Reader) -> None:
     state.damaged, state.rebuilt = reader.damaged, reader.rebuilt
 
 
-def damage_text(state: SweepState) -> str:
-    """Return a sentence about what is missing in the state; empty if nothing is known to be."""
-    if not state.lost:
+def damage_text(lost: int) -> str:
+    """Return what the number of lines that could not be used means; empty if it is 0."""
+    if not lost:
         return ""
-    lines = "1 line" if state.lost == 1 else f"{state.lost:,} lines"
-    again = "; the experiment was read from sweep.toml" if state.rebuilt else ""
-    return f"{lines} of the journal damaged and left out, so figures may be missing{again}"
+    lines = "1 line of the journal is" if lost == 1 else f"{lost:,} lines of the journal are"
+    return f"{lines} damaged and left out, so figures may be missing or wrong"
 
 
 def unreadable(path: Path, error: OSError) -> Problem:

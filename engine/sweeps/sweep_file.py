@@ -16,11 +16,18 @@ import tomli_w
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
 from batchscope.engine.experiment.preset import Preset, parse_preset, parse_toml
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.system.untrusted_files import is_damage, open_to_write, read_bytes
+from batchscope.engine.system.untrusted_files import (
+    decode_toml,
+    is_damage,
+    open_to_write,
+    read_bytes,
+)
 
 SWEEP = "sweep.toml"
 
-_SUM = re.compile(rb"# sum: ([0-9a-f]{8})\n")
+START = b"# sum:"
+
+_SUM = re.compile(START + rb" ([0-9a-f]{8})\n")
 
 
 def sweep_toml(preset: Preset) -> bytes:
@@ -38,10 +45,14 @@ def digest_of(content: bytes) -> str:
 
 
 def is_changed(content: bytes) -> bool:
-    """Return whether the checksum of a `sweep.toml` is wrong, or nothing is in the file."""
+    """Return whether the checksum of a `sweep.toml` is wrong; without one, whether it is none."""
     found = _SUM.match(content)
-    rest = _without_sum(content)
-    return not rest.strip() or (found is not None and found[1] != b"%08x" % zlib.crc32(rest))
+    if found:
+        return found[1] != b"%08x" % zlib.crc32(content[found.end() :])
+    try:
+        return content.startswith(START) or "title" not in decode_toml(content)
+    except ValueError:
+        return True
 
 
 def read_raw(folder: Path) -> dict[str, Any]:
@@ -71,11 +82,17 @@ def read_preset(folder: Path) -> Preset:
 
 
 def refuse_other_experiment(preset: Preset, state: SweepState, folder: Path) -> None:
-    """Refuse a preset that lacks a configuration which the journal of its sweep has.
+    """Refuse to resume a sweep whose preset and journal are about different experiments.
 
     Raises:
-        UsageProblem: `sweep.toml` was changed or damaged.
+        UsageProblem: the preset lacks a configuration that the journal has, or it is not known
+            which ones the journal is about.
     """
+    if state.opened is None and state.lost:
+        raise UsageProblem(
+            f"{printable(folder.name)}: the line of the journal about the experiment is damaged, "
+            f"and {SWEEP} does not fit the rest, so it cannot be resumed"
+        )
     known = {each.id for each in preset.configurations}
     for name, each in state.configurations.items():
         if name not in known and not each.confirms:

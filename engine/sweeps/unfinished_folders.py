@@ -6,10 +6,11 @@ The lock ends with the process, so what nobody holds was left by a program that 
 import contextlib
 import fcntl
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from batchscope.engine.system.files import discard
 
 PREFIX = ".new-"
 
@@ -26,7 +27,7 @@ def unfinished_folder(sweeps: Path) -> Iterator[Path]:
     try:
         yield fresh
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        discard(fresh)
         os.close(lock)
 
 
@@ -39,12 +40,12 @@ def _held(sweeps: Path) -> tuple[Path, int]:
             lock = os.open(fresh, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(lock), fresh.stat()):
+            if fresh.exists():
                 return fresh, lock
         except FileNotFoundError:
             pass
         except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
+            discard(fresh)
             raise
         if lock >= 0:
             os.close(lock)
@@ -68,6 +69,6 @@ def _clear(path: str) -> None:
     lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(path, ignore_errors=True)
+        discard(Path(path))
     finally:
         os.close(lock)

@@ -76,12 +76,19 @@ def create(path: Path) -> IO[bytes]:
 
 
 def discard(folder: Path) -> None:
-    """Remove a whole folder of this user, as far as possible, without following links.
+    """Remove a whole folder of this user as far as possible, without following links.
 
-    `shutil.rmtree` goes no deeper where a folder's number changes between two looks, as it does on
-    some network file systems.
+    Unlike `shutil.rmtree`, it also opens folders that are not writable, and goes down where a
+    folder's number changes between two looks, as on some network file systems.
     """
     shutil.rmtree(folder, ignore_errors=True)
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for inside, _, _ in os.walk(folder):  # each folder is opened up before it is read
+        with contextlib.suppress(OSError):
+            for each in (Path(inside), *Path(inside).iterdir()):
+                if each.is_dir() and not each.is_symlink():
+                    each.chmod(stat.S_IRWXU)
     for inside, folders, files in os.walk(folder, topdown=False):
         for each in (Path(inside, name) for name in (*files, *folders)):
             with contextlib.suppress(OSError):

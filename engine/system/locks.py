@@ -15,6 +15,8 @@ from batchscope.engine.errors import MachineProblem, printable
 
 HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 """How a lock fails that somebody else holds; on SMB it is EACCES."""
+MISSING = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""How a lock fails where the file system has none."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 

@@ -19,7 +19,9 @@ from pathlib import Path
 from batchscope.engine.errors import printable
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
+ENTERED = stat.S_IXGRP | stat.S_IXOTH
 MOST_LINKS = 40
+SHARED = "BATCHSCOPE_SHARED"
 ACL, ACL_HEADER, ACL_ENTRY, ACL_USER, ACL_GROUP, ACL_WRITE = (
     "system.posix_acl_access",
     4,
@@ -41,6 +43,9 @@ def make_private(home: Path, *folders: Path) -> None:
             names the folder.
     """
     _make(home)
+    status = home.stat()
+    if writers := _writers(home, status):  # also in a closed folder, which may be opened one day
+        raise PermissionError(_advice(home, status, writers))
     for folder in folders:
         if folder.is_dir():
             _close_to_others(folder)
@@ -73,6 +78,15 @@ def check_links(path: Path) -> None:
             _check_owner(each, status)
 
 
+def shares() -> bool:
+    """Return whether this user trusts everybody who may write where they keep their sweeps.
+
+    Some have no other place: a project folder of a group, or a volume in a container. A link of
+    another user is not followed even then.
+    """
+    return os.environ.get(SHARED, "") not in ("", "0")
+
+
 def is_shared(path: Path) -> bool:
     """Return whether another user could change where a path leads, or the content of its folder."""
     try:
@@ -83,10 +97,16 @@ def is_shared(path: Path) -> bool:
 
 
 def _check(steps: list[tuple[Path, os.stat_result]]) -> None:
+    closed = set[Path]()
     for each, status in steps:
-        _check_owner(each, status)
-        if stat.S_ISDIR(status.st_mode) and (writers := _writers(each, status)):
+        link = stat.S_ISLNK(status.st_mode)
+        hidden = shares() or not closed.isdisjoint(each.parents)
+        if link or not hidden:  # a folder below a closed one cannot be reached by others
+            _check_owner(each, status)
+        if not link and not hidden and (writers := _writers(each, status)):
             raise PermissionError(_advice(each, status, writers))
+        if not link and not status.st_mode & ENTERED:
+            closed.add(each)
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:
@@ -143,7 +163,8 @@ def _close_to_others(folder: Path) -> None:
     """Take the permissions of other users from a folder, as far as its file system stores them."""
     *above, (last, status) = _way(folder)
     _check(above)
-    _check_owner(last, status)
+    if not shares():
+        _check_owner(last, status)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)

@@ -8,6 +8,7 @@ through this module: only regular files, up to a size and a depth, and every oth
 
 import errno
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Iterable
@@ -24,6 +25,11 @@ MOST_DEPTH = 64
 """Limit for tables in tables and lists in lists."""
 
 Decoded = TypeVar("Decoded")
+_PART = rb"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
+_LONG_KEY = re.compile(
+    rb"(?:^|[\[{,])[ \t]*+(?:%s\.[ \t]*+){%d}" % (_PART, MOST_DEPTH), re.MULTILINE
+)
+"""A dotted key of more than `MOST_DEPTH` tables, which `tomllib` reads in quadratic time."""
 
 
 def open_regular(path: Path, most: int | None = MOST_BYTES, follow: bool = True) -> BinaryIO:
@@ -126,8 +132,11 @@ def decode_toml(content: bytes) -> dict[str, Any]:
     Raises:
         ValueError: it is not TOML, is no UTF-8, or is nested too deeply.
     """
+    text = content.decode("utf-8")
+    if _LONG_KEY.search(content):
+        raise ValueError("it is nested too deeply")
     try:
-        value = tomllib.loads(content.decode("utf-8"))
+        value = tomllib.loads(text)
     except RecursionError as error:
         raise ValueError(_reason(error)) from None
     if too_deep(value):

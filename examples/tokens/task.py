@@ -14,7 +14,8 @@ import batchscope
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz "
 PADDING = len(LETTERS)
-WORDS = "a batch of small steps on many samples may train as well as one large step".split()
+TEXT = "a batch of small steps on many samples may train as well as one large step"
+WORDS = TEXT.split()
 
 
 class Sentences(torch.utils.data.Dataset[Tensor]):

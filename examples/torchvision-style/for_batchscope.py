@@ -1,10 +1,11 @@
 """The one file that batchscope needs: it uses the repository's own modules from where they are."""
 
-import batchscope
-from engine import count_right
 from torch import nn
 from train import build_model
 from utils import Digits
+
+import batchscope
+from engine import count_right
 
 
 def loss(model, batch):

@@ -3,9 +3,10 @@
 import argparse
 
 import torch
-from engine import train_one_epoch
 from torch import nn
 from utils import Digits
+
+from engine import train_one_epoch
 
 
 def build_model():

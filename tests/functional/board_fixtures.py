@@ -27,7 +27,7 @@ from batchscope.engine.spec import (
     Trial,
     trials_of,
 )
-from batchscope.engine.sweeps.store import LAUNCH, LOCK, Launch
+from batchscope.engine.sweeps.store import LAUNCH, LOCK, SWEEP, Launch
 
 START = 1_800_000_000.0
 NOW = START + 95.0
@@ -93,6 +93,8 @@ class Recipe:
         self.folder.mkdir(parents=True, exist_ok=True)
         preset = name.split("-", 2)[-1]
         (self.folder / LAUNCH).write_bytes(msgspec.json.encode(Launch(preset=preset)))
+        if not (self.folder / SWEEP).exists():
+            (self.folder / SWEEP).write_text(f'title = "{preset}"\n')
         self.preset = preset
         self.path = self.folder / journal.NAME
         first = ev.JournalOpened(version=ev.JOURNAL_VERSION, program=__version__)

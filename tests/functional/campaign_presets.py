@@ -7,7 +7,7 @@ import tomli_w
 from batchscope.engine.experiment.preset_catalog import find_preset, preset_files
 from tests.functional.presets.reduced import assignments
 
-EPOCHS = 6
+EPOCHS, FEWEST = 6, 1
 FRAME = """
 title = "For the campaign"
 seeds = {seeds}
@@ -46,12 +46,19 @@ PRESETS = [name for pair in zip(sorted(preset_files()), [*OWN] * 4, strict=False
 """In turn one of the shipped ones and one of these, so that all kinds come up early."""
 
 
+def is_alone(name: str) -> bool:
+    """Return whether epochs of a preset are timed alone, by one worker with a thread per core."""
+    return name not in OWN and find_preset(name).raw.get("run", {}).get("timing") == "alone"
+
+
 def preset_of(name: str, folder: Path) -> Path:
     """Write a preset into a folder; return its file."""
     path = folder / f"{name}.toml"
     if name in OWN:
         path.write_text(OWN[name])
     else:
-        found = find_preset(name, assignments(name, EPOCHS))
+        narrow = ["model.hidden=[16]"] if find_preset(name).raw["model"].get("hidden") else []
+        epochs = FEWEST if is_alone(name) else EPOCHS
+        found = find_preset(name, [*assignments(name, epochs), *narrow])
         path.write_bytes(tomli_w.dumps({"name": name, **found.raw}).encode())
     return path

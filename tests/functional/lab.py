@@ -139,7 +139,7 @@ class Lab:
 
     def folders(self) -> list[Path]:
         """Return the folders of the sweeps in this home, oldest first."""
-        return sorted((self.home / "sweeps").glob("*"))
+        return sorted((self.home / "sweeps").glob("[!.]*"))
 
     def only_folder(self) -> Path:
         """Wait until there is one sweep, and return its folder."""

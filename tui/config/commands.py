@@ -155,6 +155,10 @@ EVERYWHERE = (
         "leave", "everywhere",
     ),
     Command(
+        "ctrl+z", "", "Suspend", "", "Go back to the shell for a while; fg in it returns here",
+        "suspend_process", "everywhere", True,
+    ),
+    Command(
         "ctrl+c,ctrl+q", "", "Leave at once", "", "Leave at once, from anywhere", "leave",
         "everywhere", True,
     ),

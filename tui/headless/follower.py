@@ -84,7 +84,7 @@ class HeadlessFollower:
         note_damage(self.state, self._reader)
         if self.state.lost != self._lost:
             self._lost = self.state.lost
-            self._log.say("damaged", damage_text(self.state), "warning")
+            self._log.say("damaged", damage_text(self.state.lost), "warning")
 
     def _new_epochs(self, event: AnyEvent) -> list[EpochRecord]:
         """Return the epochs not reported before: a resumed trial repeats some."""

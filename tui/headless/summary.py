@@ -24,6 +24,7 @@ from batchscope.engine.journal.fresh_seeds import confirmed, trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.collapse import collapse_remark, collapsed_seeds
 from batchscope.engine.sweeps.store import conductor_lives
+from batchscope.engine.sweeps.stored_journal import damage_text
 from batchscope.tui.render.units import number
 from batchscope.tui.viewmodel.status_signs import (
     MARKS,
@@ -95,6 +96,7 @@ def summary(
         "noise_scale": msgspec.to_builtins(list(findings.noise_scale)),
         "export": str(export) if export else None,
         "bias_variance": msgspec.to_builtins(list(findings.bias_variance)),
+        "damaged_journal_lines": state.lost,
     }
 
 
@@ -146,7 +148,9 @@ def summary_text(of: dict[str, Any]) -> str:
     status = f"sweep {of['id']}: {of['state']}, {of['finished']} of {of['trials']} trials finished"
     status += f", {of['diverged']} diverged" if of["diverged"] else ""
     status += f": {of['reason']}" if of["reason"] else ""
-    lines = [*unfinished(of), f"{of['title']}", status, ""]
+    damaged = damage_text(of["damaged_journal_lines"])
+    lines = [*unfinished(of), *([f"DAMAGED: {damaged}"] if damaged else [])]
+    lines += [f"{of['title']}", status, ""]
     rows = [row for row in of["configurations"] if not (row["rejected"] or row["confirmed_by"])]
     width = max([len(row["label"]) for row in rows] + [len("batch size")])
     lines.append(f"{'batch size':>{width}}  seeds  test accuracy ± sd  epoch time  samples/s")

@@ -117,6 +117,8 @@ def items(
 
 
 EMPTY_ITEM = Item(EMPTY)
+DAMAGED = ("!", "bad")
+"""Sign and style of a stored sweep with a damaged file, whatever its state."""
 
 
 def expectation(offer: Offer, stored: Sequence[StoredSweep]) -> str:
@@ -143,7 +145,7 @@ def preset_item(offer: Offer, stored: Sequence[StoredSweep], width: int) -> Item
 @lru_cache(maxsize=REMEMBERED)
 def sweep_item(sweep: StoredSweep, width: int, marked: bool = False) -> Item:
     """Return the line of a stored sweep."""
-    sign, style = SIGNS.get(sweep.state, ("·", "dim"))
+    sign, style = DAMAGED if sweep.problem else SIGNS.get(sweep.state, ("·", "dim"))
     took = clock(sweep.seconds) if sweep.seconds is not None else ""
     size = [cell(shown_size(sweep.bytes), 10, "dim", right=True)] if width >= ROOMY else []
     right = row(

@@ -70,6 +70,7 @@ def sweep_preview(sweep: StoredSweep, width: int) -> list[Row]:
         ("time", clock(sweep.seconds) if sweep.seconds is not None else ""),
         ("started", when(sweep.id)),
         ("on disk", shown_size(sweep.bytes)),
+        ("damaged", printable(sweep.problem)),
     ]
     lines = [
         row((printable(sweep.title or sweep.preset), "strong")),

@@ -3,18 +3,20 @@
 import io
 import os
 import re
+import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from batchscope.engine.errors import MachineProblem, printable
+from batchscope.engine.errors import MachineProblem, Problem, printable
 from batchscope.engine.system.private_folders import make_private
 
 if TYPE_CHECKING:
     from textual.app import App
 
-COPIES, PICTURES = "copies", "pictures"
+COPIES, PICTURES, CRASHES = "copies", "pictures", "crashes"
 FONTS = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 
 
@@ -41,6 +43,22 @@ def keep(home: Path, folder: str, stem: str, contents: dict[str, str]) -> list[P
     except OSError as error:
         raise MachineProblem(f"{printable(place)}: {error.strerror or error}") from None
     return written
+
+
+def kept_crash(home: Path) -> Problem:
+    """Store the traceback of the error that is handled now; return the message about it."""
+    kind, error, _ = sys.exc_info()
+    what = f"{kind.__name__ if kind else 'Error'}: {error}"
+    try:
+        (path,) = keep(home, CRASHES, "crash", {".txt": traceback.format_exc()})
+        where = f"the traceback is in {printable(path)}"
+    except Problem as problem:
+        last = traceback.extract_tb(error.__traceback__)[-1:] if error else []
+        line = "".join(f" at {each.filename}:{each.lineno}" for each in last)
+        where = f"raised{line}; the traceback could not be stored: {problem}"
+    return Problem(
+        f"an error in the program ended the screen, the sweep is not affected: {what}; {where}"
+    )
 
 
 def short_path(path: Path, room: int) -> str:

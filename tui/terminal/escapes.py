@@ -18,6 +18,14 @@ SAVE_TITLE = "\x1b[22;2t"
 RESTORE_TITLE = "\x1b]2;\x07\x1b[23;2t"
 """An empty title, for terminals that save none, then the saved title."""
 
+NO_PIXELS = "\x1b[?1016l"
+"""Mouse positions in cells: Textual turns them to pixels, and not back."""
+LEAVE_SCREEN = (
+    "\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l"
+    f"{NO_PIXELS}\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l{RESTORE_TITLE}"
+)
+"""Undoes everything that Textual's driver does to a terminal at its start."""
+
 
 def clipboard(text: str, environment: Mapping[str, str]) -> str:
     """Return the OSC 52 sequence that copies a text; empty if the text is too long for terminals.

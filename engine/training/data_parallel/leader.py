@@ -5,6 +5,7 @@ no state that could differ; only rank 0 has optimizer, instruments and checkpoin
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -182,11 +183,16 @@ def start_team(
     os.environ.update(loopback())
     devices = given.devices or (device,)
     try:
-        with tempfile.TemporaryDirectory(prefix="batchscope-") as folder:  # mode 0700
+        with tempfile.TemporaryDirectory(
+            prefix="batchscope-", ignore_cleanup_errors=True
+        ) as folder:  # mode 0700
             meeting = f"{FILE}{Path(folder) / 'meeting'}"
-            ranks = Ranks(
-                meeting, size, devices, given.apart, silence, lambda why: lost(f"{LOST}: {why}")
-            )
+
+            def gone(why: str) -> None:
+                shutil.rmtree(folder, ignore_errors=True)  # `lost` may end the process
+                lost(f"{LOST}: {why}")
+
+            ranks = Ranks(meeting, size, devices, given.apart, silence, gone)
             missing = ranks.wait_until_ready()
             try:
                 if missing:

@@ -58,5 +58,5 @@ def load(folder: Path, length: int) -> Tensor:
                 raise Unreadable(f"the final weights in {folder.name} are of another network")
             kept: Tensor = weights
             return kept
-    told = printable(" ".join(why.split()))[:300]
-    raise Unreadable(f"the final weights in {folder.name} cannot be read: {told}")
+    shown = printable(" ".join(why.split()))[:300]
+    raise Unreadable(f"the final weights in {folder.name} cannot be read: {shown}")

@@ -27,7 +27,7 @@ class Judged:
         return self.outcome not in ("same", "marked", "refused")
 
 
-def judged(recorded: Places, seed: int, most: int) -> Iterator[Judged]:
+def judged(recorded: Places, seed: int, most: int, only: str = "") -> Iterator[Judged]:
     """Damage every file of a recording in turn, and yield what its readers make of it.
 
     Of files of one kind, such as the weights of the trials, the first stands for all.
@@ -36,10 +36,12 @@ def judged(recorded: Places, seed: int, most: int) -> Iterator[Judged]:
         recorded: a recording, which is as before afterwards.
         seed: chooses bytes and values.
         most: how many bytes of a file are damaged at most.
+        only: leave out the files without this text in their path.
     """
     for found in groups(recorded.root).values():
-        if found[0].is_file() and found[0].stat().st_size:
-            yield from _of_file(recorded, found[0], seed, most)
+        path = found[0]
+        if path.is_file() and path.stat().st_size and only in short(recorded.root, path):
+            yield from _of_file(recorded, path, seed, most)
 
 
 def _of_file(recorded: Places, path: Path, seed: int, most: int) -> Iterator[Judged]:

@@ -58,16 +58,13 @@ def readers_of(file: str) -> dict[str, Reader]:
     Args:
         file: the file, as a case names it.
     """
-    parts = file.split("/")
-    match parts:
+    match file.split("/"):
         case ["home", "sweeps", _, "trials", *_]:
             return {"checkpoint": _checkpoint, "resumed": _candidates}
+        case ["home", "sweeps", _, "weights", _, kept_weights.NAME]:
+            return {"weights": _weights}
         case ["home", "sweeps", _, "weights", *_]:
-            return (
-                {"weights": _weights}
-                if parts[-1] == kept_weights.NAME
-                else {"checkpoint": _checkpoint}
-            )
+            return {"checkpoint": _checkpoint}
         case ["home", "sweeps", *_]:
             return {
                 "list": _listed,
@@ -80,9 +77,9 @@ def readers_of(file: str) -> dict[str, Reader]:
             }
         case ["home", "data", *_]:
             return {"data": _data}
-        case ["export", name]:
-            if name.endswith(".csv"):
-                return {"table": _table}
+        case ["export", name] if name.endswith(".csv"):
+            return {"table": _table}
+        case ["export", *_]:
             return {"manifest": _manifest, "compare export": _compared_export}
         case ["config", *_]:
             return {"settings": _settings}

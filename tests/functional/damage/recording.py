@@ -17,8 +17,9 @@ from pathlib import Path
 
 from batchscope.engine.checkpoints import file as checkpoints
 from batchscope.engine.journal import column_cache
+from batchscope.engine.sweeps.launcher import ask_to_stop
 from batchscope.engine.sweeps.stored_journal import reader_of
-from tests.functional.lab import Lab, until
+from tests.functional.lab import PATIENCE_SECONDS, Lab, until
 
 WHOLE = """
 title = "A sweep with all kinds of files"
@@ -80,11 +81,11 @@ hidden = [2]
 [train]
 lr = 0.1
 batch_size = 8
-epochs = 25
+epochs = 12
 [memory]
 micro_batch_size = 8
 """
-MINE = STOPPED.replace("batch_size = 8", "batch_size = 512").replace("epochs = 25", "epochs = 2")
+MINE = STOPPED.replace("batch_size = 8", "batch_size = 512").replace("epochs = 12", "epochs = 2")
 SETTINGS = 'theme = "dark"\nworkers = 2\n[keys]\nhelp = "f1"\n'
 
 
@@ -152,8 +153,8 @@ def _interrupt(lab: Lab, root: Path) -> None:
     pattern = f"sweeps/*-stopped/{checkpoints.TRIALS}/*/{checkpoints.PREVIOUS}"
     until(lambda: any(lab.home.glob(pattern)), "there are checkpoints")
     folder = Places(root).stopped
-    assert lab.run("stop", folder.name).code == 0
-    process.wait(60)
+    ask_to_stop(folder)
+    process.wait(PATIENCE_SECONDS)
     assert any(lab.home.glob(pattern)), "it was stopped too late"
     lab.close()
 

@@ -193,11 +193,11 @@ def test_a_full_disk_leaves_the_earlier_export(lab: Lab, monkeypatch: Any) -> No
     out, real, calls = lab.cwd / "out", kept_weights.copy, list[Path]()
     before = content(out)
 
-    def full(source: Path, target: Path, digest: str) -> int:
+    def full(source: Path, target: Path, digest: str, size: int | None = None) -> int:
         calls.append(target)
         if len(calls) > 1:
             raise OSError(28, "No space left on device")
-        return real(source, target, digest)
+        return real(source, target, digest, size)
 
     monkeypatch.setattr(kept_weights, "copy", full)
     with pytest.raises(MachineProblem, match="No space left"):

@@ -1,4 +1,4 @@
-"""Damaged prepared images, and a killed preparation, through the real command."""
+"""Damaged prepared images, and a preparation that was killed, through the real command."""
 
 import fcntl
 import os
@@ -46,7 +46,7 @@ def notes(folder: Path) -> list[str]:
     return [event.text for event in events_of(folder) if isinstance(event, ev.Note)]
 
 
-def figures(folder: Path) -> list[tuple[float | None, float]]:
+def figures(folder: Path) -> list[tuple[float | None, float | None]]:
     (trial,) = state_of(folder).trials.values()
     return [(record.test_loss, record.test_accuracy) for record in trial.records]
 

@@ -116,6 +116,20 @@ def test_a_home_below_a_folder_that_others_may_write_is_refused(public: Path, mo
     assert home_folder(str(shared / "mine" / "home")).is_dir()
 
 
+def test_a_shared_place_is_used_if_everybody_there_is_trusted(
+    public: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project folder, or a volume in a container; another user's link is still not followed."""
+    shared = made_by(ANNA, public / "shared", 0o777)
+    home = shared / "mine" / "home"
+    assert "BATCHSCOPE_SHARED=1" in refused(home)
+    monkeypatch.setenv("BATCHSCOPE_SHARED", "1")
+    assert home_folder(str(home)) == home
+    linked_by(ANNA, shared / "link", victim)
+    assert "is a link that belongs to another user" in refused(shared / "link" / "home")
+    assert unharmed(victim)
+
+
 def test_an_access_list_counts_as_writing(public: Path) -> None:
     """The group's bits are then the most that any entry gives."""
     if not shutil.which("setfacl"):
@@ -207,6 +221,20 @@ def test_an_export_is_written_where_others_may_write(public: Path) -> None:
         assert (shared / "out" / "file").read_text() == content
         assert [path.name for path in shared.iterdir()] == ["out"]
     assert stat.S_IMODE((shared / "out").stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o777])
+def test_what_an_export_replaces_can_be_read_before_it_is_removed(public: Path, mode: int) -> None:
+    shared = made_by(0, public / "shared", mode)
+    (shared / "out").mkdir()
+    (shared / "out" / "file").write_text("old")
+    seen = []
+    with beside(shared / "out") as fresh:
+        (fresh / "file").write_text("new")
+        replace(fresh, shared / "out", lambda old: seen.append((old / "file").read_text()))
+    assert seen == ["old"]
+    assert (shared / "out" / "file").read_text() == "new"
+    assert [path.name for path in shared.iterdir()] == ["out"]
 
 
 def test_an_export_does_not_leave_its_folder_when_that_is_exchanged(
@@ -310,15 +338,17 @@ def test_in_a_shared_home_nothing_is_run_or_lost(shared_lab: Lab, who: int, what
     assert shared_lab.folders() == [folder]
 
 
-def test_a_sweep_of_another_user_in_ones_home_is_not_run(public: Path) -> None:
-    """Such as one that was copied there with its owner."""
+def test_a_sweep_with_another_owner_in_a_closed_home_can_be_deleted(public: Path) -> None:
+    """Such as one that was copied there: its owner cannot reach it. But a link stays theirs."""
     lab = copy_of_recorded(public / "lab")
     folder = lab.only_folder()
     os.chown(folder, ANNA, ANNA)
-    with pytest.raises(PermissionError, match=f"belongs to another user \\({ANNA}\\)"):
-        check_unshared(folder)
+    folder.chmod(0o777)
+    check_unshared(folder)
+    linked_by(ANNA, folder / "link", public)
+    with pytest.raises(PermissionError, match="is a link that belongs to another user"):
+        check_unshared(folder / "link" / "below")
     outcome = lab.run("delete", "--yes", folder.name)
-    assert outcome.code == 3
-    assert f"{folder} belongs to another user ({ANNA})" in outcome.err
-    assert folder.is_dir()
+    assert outcome.code == 0, outcome.err
+    assert lab.folders() == []
     lab.close()

@@ -27,7 +27,8 @@ from batchscope.engine.system.files import sync
 from batchscope.engine.system.locks import check_locks
 from tests.functional.export.export_folder import content, neighbours
 from tests.functional.lab import Lab, a_lab, copy_of_recorded, sets, until
-from tests.functional.places.network_folder import NFS, SMB, network_folder
+from tests.functional.places.network_folder import network_folder
+from tests.functional.places.network_rules import NFS, SMB
 
 NO_FUSE = "no file system can be mounted: this needs root and /dev/fuse"
 SMALL = sets("seeds=1", "train.epochs=3", "grid.batch_size=[512]", "memory.micro_batch_size=512")

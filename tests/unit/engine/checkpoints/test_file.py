@@ -166,6 +166,24 @@ def test_other_things_in_the_place_of_the_folder(tmp_path: Path, how: str) -> No
     assert list(outside.iterdir()) == []
 
 
+@pytest.mark.parametrize("linked", ["trials", "trials/b8-s0"])
+def test_nothing_behind_a_link_to_another_folder_is_touched(tmp_path: Path, linked: str) -> None:
+    """Found by the damage campaign: a resumed sweep wrote and removed files there."""
+    folder = tmp_path / "trials" / "b8-s0"
+    checkpoints.write(folder, 1, 1, PAYLOAD)
+    (folder / "checkpoint.9.tmp").touch()
+    outside = tmp_path / "outside"
+    (tmp_path / linked).rename(outside)
+    (tmp_path / linked).symlink_to(outside)
+    before = {path: path.lstat().st_mtime_ns for path in outside.rglob("*")}
+    assert list(checkpoints.candidates(folder)) == []
+    checkpoints.remove(folder)
+    checkpoints.write(folder, 2, 2, PAYLOAD)
+    assert {path: path.lstat().st_mtime_ns for path in outside.rglob("*")} == before
+    assert not (tmp_path / linked).is_symlink()
+    assert [path.name for path in checkpoints.candidates(folder)] == [CURRENT]
+
+
 def test_a_sparse_file_is_not_read(tmp_path: Path) -> None:
     checkpoints.write(tmp_path, 1, 1, PAYLOAD)
     path = tmp_path / CURRENT

@@ -89,3 +89,30 @@ def test_depth_counts_the_levels_of_dicts_and_lists() -> None:
     assert too_deep([[1]], most=1)
     assert too_deep({"a": [{"b": 1}]}, most=2)
     assert not too_deep(1, most=0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a{} = 1",
+        "x = 1\n  a{} = 1",
+        "[a{}]\nx = 1",
+        "[[a{}]]\nx = 1",
+        "x = {{ y = 1, a{} = 1 }}",
+    ],
+)
+@pytest.mark.parametrize("part", [".a", ' . "a b"', ".'a.b'"])
+def test_long_dotted_keys_are_damage(text: str, part: str) -> None:
+    """`tomllib` would take minutes for the longest of these."""
+    assert decode_toml(text.format(part * 40).encode())
+    for count in (70, 300_000):
+        with pytest.raises(ValueError, match="deep"):
+            decode_toml(text.format(part * count).encode())
+
+
+def test_texts_with_many_dots_are_no_keys() -> None:
+    text = "first.second." * 100
+    assert decode_toml(f'x = "{text}"\ny = ["{text}", 1.5]'.encode()) == {
+        "x": text,
+        "y": [text, 1.5],
+    }
