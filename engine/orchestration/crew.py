@@ -24,7 +24,7 @@ from batchscope.engine.journal.events import (
 )
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.processes import orders
-from batchscope.engine.processes.link import Link, ProcessLink
+from batchscope.engine.processes.link import Link, ProcessLink, open_log
 from batchscope.engine.processes.worker_processes import Reserve, start_worker
 from batchscope.engine.system.scarcity import is_scarce, tells_of_scarcity
 
@@ -290,7 +290,7 @@ class Crew:
     async def _start_here(self, number: int) -> Link:
         """Start a worker as a child process that inherits the lock."""
         log = self._folder / f"worker-{number}.log"
-        with open(log, "ab") as errors:
+        with open_log(log) as errors:
             waiting = self._reserve.take(self._lock, errors.fileno())
             process = waiting or await start_worker(errors, self._lock)
         return ProcessLink(process, log)
