@@ -17,9 +17,8 @@ from batchscope import __version__
 from batchscope.engine.checkpoints.mirror import DataShelf, Files, Mirror, divided
 from batchscope.engine.checkpoints.remote_store import Store, open_store
 from batchscope.engine.data.prepared_files import holds
-from batchscope.engine.processes.link import last_lines
+from batchscope.engine.processes.link import last_lines, open_log
 from batchscope.engine.processes.worker_processes import start_worker
-from batchscope.engine.system.untrusted_files import open_to_write
 
 LOG = "worker.log"
 RETRY_SECONDS = 1.0
@@ -74,7 +73,7 @@ class Host:
         Raises:
             OSError: a process or a file could not be created on the node.
         """
-        with open_to_write(self._log, append=True) as errors:
+        with open_log(self._log) as errors:
             self._process = await start_worker(errors, None)
         self._pump = asyncio.create_task(self._listen())
         return Hello(self._node, __version__, platform.python_version(), str(self._mirror.folder))

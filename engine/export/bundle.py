@@ -22,7 +22,8 @@ from batchscope.engine.export import (
     report_process,
 )
 from batchscope.engine.export.atomic_folder import beside, replace
-from batchscope.engine.export.own_files import MANIFEST, carry_over, digests, listed_files
+from batchscope.engine.export.own_files import MANIFEST as MANIFEST
+from batchscope.engine.export.own_files import carry_over, digests, listed_files
 from batchscope.engine.export.tensorboard import write_event_files
 from batchscope.engine.export.weights import CopiedWeights, copy_weights
 from batchscope.engine.findings.findings import document

@@ -169,12 +169,15 @@ def ratios(state: SweepState, means: dict[str, Mean]) -> dict[str, float]:
     """
     factors: dict[str, float] = {}
     for family in _families(state):
-        known = [each for each in family if each in means]
-        for name in known:
-            smaller = [each for each in known if _size(state, each) < _size(state, name)]
-            alike = smaller and stack_of(state, smaller[-1]) == stack_of(state, name)
-            if alike and means[name].mean > 0:
-                factors[name] = means[smaller[-1]].mean / means[name].mean
+        smaller: str | None = None  # the last one of the next smaller batch size
+        before: str | None = None
+        for name in (each for each in family if each in means):
+            if before and _size(state, before) < _size(state, name):
+                smaller = before
+            before = name
+            alike = smaller and stack_of(state, smaller) == stack_of(state, name)
+            if smaller and alike and means[name].mean > 0:
+                factors[name] = means[smaller].mean / means[name].mean
     return factors
 
 

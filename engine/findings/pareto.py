@@ -90,6 +90,7 @@ def pareto(state: SweepState) -> list[Point]:
         for size in set(map(_stacked, measured))
     }
     told = _told(measured, leaders)
+    ahead = {each.configuration for group in leaders.values() for each in group}
     return [
         Point(
             configuration=each.configuration,
@@ -97,7 +98,7 @@ def pareto(state: SweepState) -> list[Point]:
             batch_size=state.configurations[each.configuration].settings.train.batch_size,
             seconds=each.time,
             accuracy=each.accuracy,
-            front=each in leaders[_stacked(each)],
+            front=each.configuration in ahead,
             told=each.configuration in told,
             stacked=_stacked(each),
         )
@@ -121,9 +122,9 @@ def _told(
 ) -> frozenset[str]:
     """Return the configurations that are significantly worse than one on the front."""
     tested: list[tuple[str, float]] = []
+    ahead = {each.configuration for group in leaders.values() for each in group}
     for each in measured:
-        front_here = leaders[_stacked(each)]
-        for leader in front_here if each not in front_here else ():
+        for leader in leaders[_stacked(each)] if each.configuration not in ahead else ():
             if leader.time.mean <= each.time.mean and leader.accuracy.mean >= each.accuracy.mean:
                 sides = (each.times, leader.times), (each.accuracies, leader.accuracies)
                 tested += [(each.configuration, _p(one, other)) for one, other in sides]

@@ -24,10 +24,9 @@ from batchscope.engine.journal.events import (
 )
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.processes import orders
-from batchscope.engine.processes.link import Link, ProcessLink
+from batchscope.engine.processes.link import Link, ProcessLink, open_log
 from batchscope.engine.processes.worker_processes import Reserve, start_worker
 from batchscope.engine.system.scarcity import is_scarce, tells_of_scarcity
-from batchscope.engine.system.untrusted_files import open_to_write
 
 HALT_PATIENCE_SECONDS = 20.0
 DISMISSAL_SECONDS = 3.0
@@ -291,7 +290,7 @@ class Crew:
     async def _start_here(self, number: int) -> Link:
         """Start a worker as a child process that inherits the lock."""
         log = self._folder / f"worker-{number}.log"
-        with open_to_write(log, append=True) as errors:
+        with open_log(log) as errors:
             waiting = self._reserve.take(self._lock, errors.fileno())
             process = waiting or await start_worker(errors, self._lock)
         return ProcessLink(process, log)

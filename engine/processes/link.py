@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from batchscope.engine.errors import printable
 from batchscope.engine.processes import orders
+from batchscope.engine.system.files import remove
+from batchscope.engine.system.untrusted_files import is_damage, open_regular, open_to_write
 
 LAST_LINES, LOG_TAIL = 5, 4096
 GONE = -9
@@ -110,9 +112,24 @@ class ProcessLink:
         return last_lines(self._log, self._log_from)
 
 
+def open_log(log: Path) -> BinaryIO:
+    """Open a worker's log for appending, in place of a pipe, link or folder with its name.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        return open_to_write(log, append=True)
+    except OSError as error:
+        if not is_damage(error):
+            raise
+        remove(log)
+        return open_to_write(log, append=True)
+
+
 def last_lines(log: Path, start: int = 0) -> list[str]:
     """Return the last lines of a log, from byte `start` on."""
-    with contextlib.suppress(OSError), open(log, "rb") as file:
+    with contextlib.suppress(OSError), open_regular(log, None, follow=False) as file:
         file.seek(max(start, file.seek(0, os.SEEK_END) - LOG_TAIL))
         lines = file.read().decode("utf-8", "replace").split("\n")
         return [printable(line) for line in lines if line.strip()][-LAST_LINES:]

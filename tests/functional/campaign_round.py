@@ -101,7 +101,10 @@ def reference(root: Path, name: str) -> tuple[Path, Rows]:
 def rows(export: Path) -> Rows:
     """Return the rows of the tables in an order that no fault changes."""
     names = [path.name for path in export.glob("*.csv") if path.name != MEASURED]
-    return {name: sorted(map(str, each)) for name, each in tables(export, names).items()}
+    return {
+        name: sorted(str({k: v for k, v in row.items() if "seconds" not in k}) for row in each)
+        for name, each in tables(export, names).items()
+    }
 
 
 class Round:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import pyte
 from rich.cells import cell_len
@@ -51,7 +51,7 @@ class Terminal:
             os.execvpe(command, [command, *arguments], environment)
         self.code: int | None = None
 
-    def __enter__(self) -> "Terminal":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

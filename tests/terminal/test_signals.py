@@ -70,7 +70,7 @@ class Watched(Terminal):
 def watched(*words: str, **more: str) -> Iterator[tuple[Watched, list[object]]]:
     """A program whose terminal has been read before it was started."""
     line = f'read -r go; exec "{COMMAND}" "$@"'
-    with Watched("-c", line, "sh", *words, command="sh", **more) as terminal:
+    with Watched("-c", line, "sh", *words, command="sh", **more) as terminal:  # type: ignore[arg-type]
         before = terminal.attributes
         terminal.press("\n")
         yield terminal, before

@@ -63,7 +63,8 @@ def build_parser() -> Parser:
         "new sweep. Without a terminal, or with --export, it runs headless: log lines and a "
         "summary instead of a screen. Exit codes: 0 all trials finished; 1 a trial failed; "
         "2 wrong usage or wrong preset; 3 this machine lacks something, such as data, a device "
-        "or disk space; 130 not finished: interrupted, stopped, or (with --sweep) still running.",
+        "or disk space; 130 not finished: interrupted, stopped, or (with --sweep) still running; "
+        "128 plus a signal that ended the screen.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"batchscope {__version__}")

@@ -13,11 +13,17 @@ from batchscope.tui.start import has_terminal, show_screen
 from batchscope.tui.terminal.output import say
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from batchscope.engine.experiment.preset import Preset
     from batchscope.engine.sweeps.store import Launch
     from batchscope.tui.headless.log_lines import Log
 
 DEFAULT_PRESET = "quickstart"
+READING_SECONDS = 2.0
+EXPORTING_SECONDS = 1.0
+LARGE_JOURNAL = 4 << 20
+"""Bytes of a journal whose export takes longer than a person expects."""
 
 
 def run_experiment(words: argparse.Namespace) -> int:
@@ -27,6 +33,8 @@ def run_experiment(words: argparse.Namespace) -> int:
     from batchscope.engine.sweeps.store import Launch, home_folder
     from batchscope.engine.sweeps.trust import check_trusted, trust
     from batchscope.engine.system.files import user_path
+    from batchscope.tui.headless.log_lines import Log
+    from batchscope.tui.headless.waiting import told
 
     _check_tensorboard(words)
     _check_export(words)
@@ -35,7 +43,10 @@ def run_experiment(words: argparse.Namespace) -> int:
     screen = has_terminal() and not words.export
     preset = None
     if words.preset or words.set or not screen:
-        preset = find_preset(words.preset or DEFAULT_PRESET, words.set)
+        name = words.preset or DEFAULT_PRESET
+        log = Log(words.log_format, quiet=words.quiet)
+        with told(log, "reading", f"reading preset {name}", READING_SECONDS):
+            preset = find_preset(name, words.set)
         if words.weights:
             check_preset(preset.name, preset.configurations)
     _check_machine(words)
@@ -155,7 +166,8 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         return code
     target = _target(words.export) if words.export else folder / "export"
     try:
-        write_export(folder, target, **_parts(words), kept=partial(_name_kept, log))
+        with _exporting(log, folder, target):
+            write_export(folder, target, **_parts(words), kept=partial(_name_kept, log))
     except MachineProblem as problem:
         again = f"export it elsewhere with `batchscope --export DIR --sweep {folder.name}`"
         raise MachineProblem(f"{problem}; the sweep is stored: {again}") from None
@@ -198,8 +210,9 @@ def _export_stored(words: argparse.Namespace) -> int:
         launch, replaces = read_launch(folder), words.overwrite
         check_stored(folder, load_state(folder), launch, words.export, where, replaces)
     alive = conductor_lives(folder)  # checked before reading, so that its last events are read
-    log = Log(words.log_format, sweep=folder.name)
-    state = write_export(folder, target, **_parts(words), kept=partial(_name_kept, log))
+    log = Log(words.log_format, quiet=words.quiet, sweep=folder.name)
+    with _exporting(log, folder, target):
+        state = write_export(folder, target, **_parts(words), kept=partial(_name_kept, log))
     _name_missing_weights(words, target, log)
     print_summary(summary(folder, state, target, alive), words.json)
     return headless.exit_code(state)
@@ -212,6 +225,16 @@ def _parts(words: argparse.Namespace) -> "dict[str, bool]":
         "tensorboard": words.tensorboard,
         "weights": words.weights,
     }
+
+
+def _exporting(log: "Log", folder: Path, target: Path) -> "AbstractContextManager[None]":
+    """Return a context that logs lines while a large sweep is exported."""
+    from batchscope.engine.journal.file import NAME
+    from batchscope.tui.headless.waiting import told
+
+    large = (folder / NAME).stat().st_size > LARGE_JOURNAL
+    text = f"exporting to {target}"
+    return told(log, "exporting", text, EXPORTING_SECONDS if large else None)
 
 
 def _name_kept(log: "Log", names: list[str]) -> None:

@@ -9,7 +9,7 @@ import tomli_w
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from batchscope.engine.analysis.tables import as_cell, of_cell, to_csv
+from batchscope.engine.analysis.tables import Row, as_cell, of_cell, to_csv
 from batchscope.engine.export.export_reader import Exported
 from batchscope.engine.spec import trials_of
 from batchscope.engine.sweeps.store import SWEEP
@@ -61,8 +61,7 @@ def test_every_text_reads_back(text: str) -> None:
 
 
 def test_numbers_of_a_table_stay_as_they_are() -> None:
-    rows: list[dict[str, str | int | float | bool | None]]
-    rows = [{"a": -0.5, "b": -3, "c": "-3 C", "d": True, "e": None, "f": float("-inf")}]
+    rows: list[Row] = [{"a": -0.5, "b": -3, "c": "-3 C", "d": True, "e": None, "f": float("-inf")}]
     assert to_csv(tuple("abcdef"), rows) == "a,b,c,d,e,f\n-0.5,-3,'-3 C,true,,-inf\n"
 
 

@@ -146,7 +146,7 @@ def test_the_documented_names_are_used() -> None:
     names = {name for name, _ in event_text.KINDS.values()} - {"trial-ended"}
     names |= {f"trial-{status}" for status in ("finished", "diverged", "failed", "skipped")}
     own = {"headless", "sweep-created", "interrupted", "left", "resumable", "conductor-gone"}
-    own |= {"weights-missing", "files-kept"}
+    own |= {"weights-missing", "files-kept", "reading", "exporting"}
     assert listed == names | {"trial-stopped", "notice", "paused"} | own
 
 
