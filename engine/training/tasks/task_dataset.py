@@ -10,14 +10,13 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from batchscope.engine.task import Batch, Task
 from batchscope.engine.training.batches import Part, split
 from batchscope.engine.training.tasks.batch_structure import to_device
-from batchscope.engine.training.tasks.loading import seed_everything
+from batchscope.engine.training.tasks.random_streams import seed_from
 from batchscope.engine.training.tasks.task_data import TaskData
 
 READING, PASSING, EVALUATING = 1, 2, 3
@@ -44,7 +43,7 @@ class TaskSamples:
         if self._data.in_memory:
             return self._data.batch(numbers)
         seeds = (self._seed, self.epoch, READING)
-        content = self._data.batch(numbers.cpu(), lambda number: self._seeded(*seeds, number))
+        content = self._data.batch(numbers.cpu(), lambda number: seed_from(*seeds, number))
         return to_device(content, self._device)
 
     def seed_pass(self, numbers: Tensor, part: int) -> None:
@@ -53,14 +52,11 @@ class TaskSamples:
         Outside of steps, as in probes, the numbers of the samples decide.
         """
         stream = self.stream or (len(numbers), *numbers[:4].tolist())
-        self._seeded(self._seed, PASSING, part, *stream)
+        seed_from(self._seed, PASSING, part, *stream, device=self._device)
 
     def seed_evaluation(self) -> None:
         """Seed the generators for an evaluation."""
-        self._seeded(self._seed, EVALUATING)
-
-    def _seeded(self, *numbers: int) -> None:
-        seed_everything(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
+        seed_from(self._seed, EVALUATING, device=self._device)
 
 
 class TaskDataset:
