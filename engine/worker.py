@@ -1,6 +1,6 @@
 """The worker process: it takes orders on stdin, trains, and writes events to stdout.
 
-    python -P -m batchscope.engine.worker [DESCRIPTOR]
+    python -P -m batchscope.engine.worker [DESCRIPTOR | --carried DESCRIPTOR]
 
 It trains one trial after another and ends when its stdin ends, that is, when its conductor is gone.
 Only events go to descriptor 1; what a library prints goes to the log.
@@ -11,12 +11,14 @@ until it gets a sweep's lock and log through the socket.
 
 import contextlib
 import os
+import select
 import socket
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,7 @@ from batchscope.engine.journal.events import (
 )
 from batchscope.engine.processes import orders
 from batchscope.engine.processes.descriptor_passing import adopt
+from batchscope.engine.processes.fresh_start import FLAG, carried_orders, start_afresh
 from batchscope.engine.system.background import in_background
 from batchscope.engine.system.scarcity import is_scarce
 from batchscope.engine.training.cancellation import PauseGate
@@ -65,16 +68,26 @@ class Worker:
         self._images: tuple[tuple[str, int], Images] | None = None
         self._team: Team | None = None
         self._host: TaskHost | None = None
+        self._environment = dict(os.environ)
+        self._renewed = False
+        """Whether this program continues a worker that has run a person's code."""
+        self._reading = threading.Lock()
         self._team_works = False
         """Whether the thread that trains may be waiting for its team."""
 
-    def serve(self, channel: int | None = None) -> None:
+    def serve(self, channel: int | None = None, carried: int | None = None) -> None:
         """Execute orders until stdin ends.
 
         Args:
             channel: the descriptor of a socket; orders are executed after a sweep's lock and log
                 have arrived through it.
+            carried: the descriptor of orders that an earlier program of this process has taken.
         """
+        if carried is not None:
+            self._renewed = True
+            for order in carried_orders(carried):
+                assert isinstance(order, orders.Setup | orders.Work)
+                self._orders.put(order)
         threading.Thread(target=self._listen, daemon=True).start()
         if channel is not None:
             import numpy  # noqa: F401 (first, so that its threads have normal priority)
@@ -85,6 +98,8 @@ class Worker:
                     os._exit(0)
         while True:
             order = self._orders.get()
+            if self._host is not None and not isinstance(order, orders.Setup):
+                self._renew(order)
             match order:
                 case orders.Setup():
                     self._set_up(order)
@@ -96,6 +111,13 @@ class Worker:
                     self._attempt(order, self._train)
                 case orders.Interpolate():
                     self._attempt(order, self._interpolate)
+
+    def _renew(self, order: orders.Work) -> None:
+        """Start afresh before another order, because a person's code has run in this program."""
+        assert self._setup is not None
+        with self._reading, self._writing:  # no line is half read or half written
+            waiting = [self._orders.get() for _ in range(self._orders.qsize())]
+            start_afresh(self._events, [self._setup, order, *waiting], self._environment)
 
     def state(self, event: AnyEvent) -> None:
         """Send an event to the conductor; a trial's last epochs are sent together with its end."""
@@ -118,7 +140,7 @@ class Worker:
         """Read orders until stdin ends; end the process then, or at a line that is not an order."""
         stdin = open(0, "rb", buffering=0)  # noqa: SIM115 (unbuffered: no lock at exit)
         try:
-            while line := stdin.readline(orders.LONGEST_LINE):
+            while line := self._line(stdin):
                 match orders.decode(line):
                     case orders.Halt():
                         self._halt.set()
@@ -144,6 +166,12 @@ class Worker:
         finally:
             os._exit(0)  # the conductor is gone, so no event would be recorded
 
+    def _line(self, stdin: FileIO) -> bytes:
+        """Wait for a line and read it; the program is not exchanged in its middle."""
+        select.select([stdin], [], [])
+        with self._reading:
+            return stdin.readline(orders.LONGEST_LINE)
+
     def _set_up(self, order: orders.Setup) -> None:
         began = time.perf_counter()
         self._setup = order
@@ -156,9 +184,11 @@ class Worker:
             self.state(WorkerLost(worker=order.worker, reason=printable(problem)))
             os._exit(3)
         torch.set_num_threads(order.threads)
-        if order.device == "cpu":  # training uses every core; the screen must stay responsive
-            os.nice(NICENESS)
+        if order.device == "cpu" and not self._renewed:
+            os.nice(NICENESS)  # training uses every core; the screen must stay responsive
         compute_in_float32(torch.device(order.device))
+        if self._renewed:  # the conductor knows it
+            return
         name = "CPU"
         if order.device.startswith("cuda"):
             name = torch.cuda.get_device_name(order.device)
@@ -396,7 +426,11 @@ def main() -> None:
     events = os.dup(1)
     os.dup2(2, 1)
     try:
-        Worker(events).serve(int(sys.argv[1]) if len(sys.argv) > 1 else None)
+        worker, words = Worker(events), sys.argv[1:]
+        if words[:1] == [FLAG]:
+            worker.serve(carried=int(words[1]))
+        else:
+            worker.serve(int(words[0]) if words else None)
     except BrokenPipeError:  # the conductor is gone
         os._exit(0)
     except BaseException:
