@@ -11,6 +11,7 @@ from batchscope.engine.journal.events import AnyEvent, DataProgress, MemorySampl
 
 REFUSALS = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ENOMEM)
+    + (errno.EMFILE, errno.ENFILE)
 )
 PASSING = (Progress, MemorySampled, DataProgress)
 MOST_BYTES = 64 << 20

@@ -164,7 +164,7 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         with _exporting(log, folder, target):
             write_export(folder, target, **_parts(words), kept=partial(_name_kept, log))
     except MachineProblem as problem:
-        again = f"export it elsewhere with `batchscope --export DIR --sweep {folder.name}`"
+        again = f"export it again with `batchscope --export DIR --sweep {folder.name}`"
         raise MachineProblem(f"{problem}; the sweep is stored: {again}") from None
     except ImportError as error:  # modules imported this late may have been removed or replaced
         again = f"export it with `batchscope --export DIR --sweep {folder.name}`"
