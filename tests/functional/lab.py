@@ -138,8 +138,8 @@ class Lab:
         return found
 
     def folders(self) -> list[Path]:
-        """Return the folders of the sweeps in this home, oldest first."""
-        return sorted((self.home / "sweeps").glob("*"))
+        """Return the folders of the sweeps in this home, oldest first; none that is being made."""
+        return sorted((self.home / "sweeps").glob("[!.]*"))
 
     def only_folder(self) -> Path:
         """Wait until there is one sweep, and return its folder."""
