@@ -224,4 +224,4 @@ def _without_version(line: bytes) -> bytes:
     if event["kind"] != "worker":
         return line
     del event["sum"], event["versions"]["batchscope"]
-    return json.dumps(event).encode() + b"\n"
+    return journal.sealed(journal.decode(json.dumps(event).encode()))
