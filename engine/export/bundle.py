@@ -44,7 +44,7 @@ from batchscope.engine.system.untrusted_files import decode_json, open_regular, 
 FINDINGS = "findings.json"
 FORMAT = 1
 PIECE = 1 << 20
-OVERWRITE = ", or add --overwrite to replace it"
+OVERWRITE = ", or add --overwrite to write into it"
 
 
 def check_target(
@@ -72,7 +72,7 @@ def check_target(
         if target.is_dir() and any(target.iterdir()) and not overwrite:
             held = exported_sweep(target)
             if held is None or sweep is None or held != printable(sweep):
-                what = f"the export of sweep {held}" if held else "something else"
+                what = f"the export of sweep {held}" if held else "other files"
                 raise UsageProblem(f"--export {shown}: holds {what}; name another folder{mending}")
         with beside(target):
             pass

@@ -227,7 +227,10 @@ def _exporting(log: "Log", folder: Path, target: Path) -> "AbstractContextManage
     from batchscope.engine.journal.file import NAME
     from batchscope.tui.headless.waiting import told
 
-    large = (folder / NAME).stat().st_size > LARGE_JOURNAL
+    try:
+        large = (folder / NAME).stat().st_size > LARGE_JOURNAL
+    except OSError:  # the export names the file and says why
+        large = False
     text = f"exporting to {target}"
     return told(log, "exporting", text, EXPORTING_SECONDS if large else None)
 

@@ -150,7 +150,7 @@ def summary_text(of: dict[str, Any]) -> str:
     status += f": {of['reason']}" if of["reason"] else ""
     damaged = damage_text(of["damaged_journal_lines"])
     lines = [*unfinished(of), *([f"DAMAGED: {damaged}"] if damaged else [])]
-    lines += [f"{of['title']}", status, ""]
+    lines += [*([of["title"]] if of["title"] else []), status, ""]
     rows = [row for row in of["configurations"] if not (row["rejected"] or row["confirmed_by"])]
     width = max([len(row["label"]) for row in rows] + [len("batch size")])
     lines.append(f"{'batch size':>{width}}  seeds  test accuracy ± sd  epoch time  samples/s")
