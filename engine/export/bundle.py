@@ -254,7 +254,7 @@ def sweep_toml(folder: Path, state: SweepState) -> str:
     return remark + tomli_w.dumps(raw)
 
 
-def _damaged_files(folder: Path, state: SweepState) -> list[str]:
+def damaged_files(folder: Path, state: SweepState) -> list[str]:
     """Return the names of the sweep's files of which the export lacks something."""
     found = [journal.NAME] if state.lost else []
     try:
@@ -297,7 +297,7 @@ def manifest(folder: Path, state: SweepState, alive: bool) -> dict[str, Any]:
         "machine": state.conductor.machine if state.conductor else {},
         "versions": {"batchscope": state.program or __version__, **state.versions},
         "damaged_journal_lines": state.lost,
-        "damaged_files": _damaged_files(folder, state),
+        "damaged_files": damaged_files(folder, state),
     }
 
 
