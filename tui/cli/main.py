@@ -76,7 +76,8 @@ def run(arguments: list[str]) -> int:
     check_utf8(words)
     for name in ("preset", "export", "sweep", "home", "data_dir", "device", "id"):
         if getattr(words, name, None) == "":
-            raise UsageProblem(f"--{name.replace('_', '-')}: expected a value, got an empty string")
+            shown = "ID" if name == "id" else f"--{name.replace('_', '-')}"
+            raise UsageProblem(f"{shown}: expected a value, got an empty string")
     if words.command in SET_UP:
         from batchscope.tui.config.settings import apply_settings
 
