@@ -260,10 +260,17 @@ def _target(written: str) -> Path:
 
 
 def _check_apart(written: str, home: Path) -> None:
-    """Raise `UsageProblem` for an export that would take the place of the stored sweeps."""
-    if Path(os.path.realpath(home / "sweeps")).is_relative_to(_target(written)):
+    """Raise `UsageProblem` for an export that would take the place of stored sweeps, or of one."""
+    from batchscope.engine.sweeps.store import LOCK
+
+    target, sweeps = _target(written), Path(os.path.realpath(home / "sweeps"))
+    if sweeps.is_relative_to(target):
         raise UsageProblem(
             f"--export {printable(written)}: holds the stored sweeps; name another folder"
+        )
+    if target.parent == sweeps or os.path.lexists(target / LOCK):  # the latter: of another home
+        raise UsageProblem(
+            f"--export {printable(written)}: is a place for a stored sweep; name another folder"
         )
 
 

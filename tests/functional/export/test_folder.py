@@ -242,6 +242,24 @@ def test_the_folder_of_the_sweeps_is_no_place_for_an_export(lab: Lab) -> None:
     assert content(lab.home) == before
 
 
+def test_the_folder_of_a_stored_sweep_is_no_place_for_an_export(lab: Lab, tmp_path: Path) -> None:
+    """The sweep would show the results of the exported one."""
+    shutil.copytree(recorded().lab.home, lab.home)
+    name = recorded().folder.name
+    other = tmp_path / "elsewhere" / "sweeps" / name
+    shutil.copytree(recorded().folder, other)
+    places = (lab.home / "sweeps" / name, lab.home / "sweeps" / "new", other)
+    before = content(lab.home), content(other)
+    for place in places:
+        for more in (["--sweep", name], ONE):
+            outcome = lab.run("--export", str(place), "--overwrite", *more)
+            assert outcome.code == 2
+            assert says(outcome.message, f"--export {place}: | a stored sweep")
+    assert (content(lab.home), content(other)) == before
+    within = lab.home / "sweeps" / name / "tables"
+    assert lab.run("--export", str(within), "--no-report", "--sweep", name).code == 0
+
+
 # ---- folders that cannot be written
 
 
