@@ -37,7 +37,7 @@ from batchscope.engine.sweeps.stored_journal import (
     refuse_later,
     unreadable,
 )
-from batchscope.engine.sweeps.sweep_file import read_raw
+from batchscope.engine.sweeps.sweep_file import other_sweep, read_raw
 from batchscope.engine.system.files import remove
 from batchscope.engine.system.untrusted_files import decode_json, open_regular, read_bytes
 
@@ -256,7 +256,7 @@ def sweep_toml(folder: Path, state: SweepState) -> str:
 
 def damaged_files(folder: Path, state: SweepState) -> list[str]:
     """Return the names of the sweep's files of which the export lacks something."""
-    found = [journal.NAME] if state.lost else []
+    found = [journal.NAME] if state.lost or other_sweep(folder, state) else []
     try:
         read_raw(folder)
     except UsageProblem:

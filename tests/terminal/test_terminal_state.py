@@ -44,7 +44,7 @@ def test_a_copy_reaches_the_clipboard(stored: Path) -> None:
 def test_an_absurd_size_in_the_environment(stored: Path) -> None:
     """A screen of that size was drawn without an end, and could not be left."""
     size = {"COLUMNS": "99999999999", "LINES": "100000"}
-    with Terminal("attach", "--home", str(stored), **size) as terminal:
+    with Terminal("attach", "--home", str(stored), **size) as terminal:  # type: ignore[arg-type]
         terminal.wait_for("What changes", "0.97")
         leave(terminal)
 

@@ -27,6 +27,7 @@ from batchscope.engine.metrics.collapse import collapse_remark, collapsed_seeds
 from batchscope.engine.sweeps.launcher import cannot_resume
 from batchscope.engine.sweeps.store import SWEEP, conductor_lives
 from batchscope.engine.sweeps.stored_journal import damage_text
+from batchscope.engine.sweeps.sweep_file import other_sweep
 from batchscope.tui.render.units import number
 from batchscope.tui.viewmodel.status_signs import (
     MARKS,
@@ -100,6 +101,7 @@ def summary(
         "bias_variance": msgspec.to_builtins(list(findings.bias_variance)),
         "damaged_journal_lines": state.lost,
         "damaged_files": damaged_files(folder, state),
+        "other_sweep": other_sweep(folder, state) or None,
         "cannot_resume": None if complete(state) else cannot_resume(folder) or None,
     }
 
@@ -154,6 +156,7 @@ def summary_text(of: dict[str, Any]) -> str:
     status += f": {of['reason']}" if of["reason"] else ""
     damaged = damage_text(of["damaged_journal_lines"])
     lines = [*unfinished(of), *([f"DAMAGED: {damaged}"] if damaged else [])]
+    lines += [f"DAMAGED: {of['other_sweep']}"] if of["other_sweep"] else []
     if SWEEP in of["damaged_files"]:
         lines.append(f"DAMAGED: {SWEEP} cannot be read, so the preset cannot be run again")
     lines += [*([of["title"]] if of["title"] else []), status, ""]
