@@ -1,8 +1,9 @@
 """Checks for a terminal and starts the app in it."""
 
 import contextlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,18 @@ if TYPE_CHECKING:
     from batchscope.engine.experiment.preset import Preset
     from batchscope.engine.sweeps.store import Launch
     from batchscope.tui.config.settings import UserSettings
+
+
+MOST_CELLS = {"COLUMNS": 2000, "LINES": 1000}
+"""The largest size of a screen that is taken from these variables."""
+
+
+def drop_absurd_size(environ: MutableMapping[str, str]) -> None:
+    """Remove COLUMNS or LINES if a screen of that size would never be drawn in time."""
+    for name, most in MOST_CELLS.items():
+        written = environ.get(name, "").strip().lstrip("0_+")
+        if len(written) > 4 or (written.isdecimal() and int(written) > most):
+            del environ[name]
 
 
 def has_terminal() -> bool:
@@ -36,6 +49,7 @@ def show_screen(
     from batchscope.tui.gc_pause import hold
 
     hold()
+    drop_absurd_size(os.environ)
     import msgspec
 
     from batchscope.engine.sweeps.prewarm import Standby

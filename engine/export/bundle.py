@@ -37,14 +37,14 @@ from batchscope.engine.sweeps.stored_journal import (
     refuse_later,
     unreadable,
 )
-from batchscope.engine.sweeps.sweep_file import read_raw
+from batchscope.engine.sweeps.sweep_file import other_sweep, read_raw
 from batchscope.engine.system.files import remove
 from batchscope.engine.system.untrusted_files import decode_json, open_regular, read_bytes
 
 FINDINGS = "findings.json"
 FORMAT = 1
 PIECE = 1 << 20
-OVERWRITE = ", or add --overwrite to replace it"
+OVERWRITE = ", or add --overwrite to write into it"
 
 
 def check_target(
@@ -72,7 +72,7 @@ def check_target(
         if target.is_dir() and any(target.iterdir()) and not overwrite:
             held = exported_sweep(target)
             if held is None or sweep is None or held != printable(sweep):
-                what = f"the export of sweep {held}" if held else "something else"
+                what = f"the export of sweep {held}" if held else "other files"
                 raise UsageProblem(f"--export {shown}: holds {what}; name another folder{mending}")
         with beside(target):
             pass
@@ -254,9 +254,9 @@ def sweep_toml(folder: Path, state: SweepState) -> str:
     return remark + tomli_w.dumps(raw)
 
 
-def _damaged_files(folder: Path, state: SweepState) -> list[str]:
+def damaged_files(folder: Path, state: SweepState) -> list[str]:
     """Return the names of the sweep's files of which the export lacks something."""
-    found = [journal.NAME] if state.lost else []
+    found = [journal.NAME] if state.lost or other_sweep(folder, state) else []
     try:
         read_raw(folder)
     except UsageProblem:
@@ -297,7 +297,7 @@ def manifest(folder: Path, state: SweepState, alive: bool) -> dict[str, Any]:
         "machine": state.conductor.machine if state.conductor else {},
         "versions": {"batchscope": state.program or __version__, **state.versions},
         "damaged_journal_lines": state.lost,
-        "damaged_files": _damaged_files(folder, state),
+        "damaged_files": damaged_files(folder, state),
     }
 
 

@@ -10,7 +10,8 @@ from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.events import AnyEvent, DataProgress, MemorySampled, Note, Progress
 
 REFUSALS = frozenset(
-    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ENOMEM)
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ENOMEM}
+    | {errno.EMFILE, errno.ENFILE}
 )
 PASSING = (Progress, MemorySampled, DataProgress)
 MOST_BYTES = 64 << 20

@@ -130,7 +130,7 @@ def _parts_with_data(descriptor: int) -> Iterator[tuple[int, int]]:
     while end < size:
         start = _data_from(descriptor, end)
         if start < size:
-            end = os.lseek(descriptor, start, os.SEEK_HOLE)
+            end = _position(descriptor, start, os.SEEK_HOLE)
             yield start, end
         else:
             end = size
@@ -139,11 +139,20 @@ def _parts_with_data(descriptor: int) -> Iterator[tuple[int, int]]:
 def _data_from(descriptor: int, start: int) -> int:
     """Return the next position that is not in a hole; the size of the file if there is none."""
     try:
-        return os.lseek(descriptor, start, os.SEEK_DATA)
+        return _position(descriptor, start, os.SEEK_DATA)
     except OSError as error:
         if error.errno != errno.ENXIO:
             raise
         return os.fstat(descriptor).st_size
+
+
+def _position(descriptor: int, start: int, whence: int) -> int:
+    """Return where `lseek` leads, without moving there: a buffered file must not notice."""
+    here = os.lseek(descriptor, 0, os.SEEK_CUR)
+    try:
+        return os.lseek(descriptor, start, whence)
+    finally:
+        os.lseek(descriptor, here, os.SEEK_SET)
 
 
 class Reader:
@@ -186,23 +195,23 @@ class Reader:
         """
         try:
             with open_regular(self.path, most=None, follow=False) as file:
-                chunk = self._next(file, limit)
+                lines = self._next(file, limit)
         except FileNotFoundError:
             return []
-        end = chunk.rfind(b"\n") + 1
-        self.offset += end
-        lines = [chunk[:-1]] if end > limit else chunk[:end].split(b"\n")[:-1]
         return self._decoded(lines)
 
-    def _next(self, file: BinaryIO, limit: int) -> bytes:
-        """Return about `limit` bytes from the offset on, or one longer line with its end.
+    def _next(self, file: BinaryIO, limit: int) -> list[bytes]:
+        """Return the lines in about `limit` bytes from the offset on, or one longer line.
 
         A line that is too long is skipped, without having it in memory.
         """
         file.seek(self.offset)
         chunk = file.read(limit)
         if len(chunk) < limit or b"\n" in chunk:
-            return chunk
+            end = chunk.rfind(b"\n") + 1
+            self.offset += end
+            return chunk[:end].split(b"\n")[:-1]
+        del chunk
         end = max(self._searched, self.offset + limit)
         while True:
             end = file.seek(_data_from(file.fileno(), end))
@@ -211,16 +220,15 @@ class Reader:
                 break
             newline = chunk.find(b"\n")
             if newline >= 0:
-                length = end + newline + 1 - self.offset
-                if length <= LONGEST_LINE:
-                    file.seek(self.offset)
-                    return file.read(length)
-                self.offset += length
+                start, self.offset = self.offset, end + newline + 1
+                if self.offset - start <= LONGEST_LINE:
+                    file.seek(start)
+                    return [file.read(self.offset - start - 1)]
                 self.damaged += 1
-                return b""
+                return []
             end += len(chunk)
         self._searched = end  # the next call continues from here
-        return b""
+        return []
 
     def _decoded(self, lines: Iterable[bytes]) -> list[AnyEvent]:
         events: list[AnyEvent] = []

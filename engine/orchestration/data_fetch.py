@@ -19,6 +19,7 @@ from batchscope.engine.orchestration.retry_policy import RETRIES, Deaths
 from batchscope.engine.spec import TaskTable
 from batchscope.engine.sweeps.launcher import module_command
 from batchscope.engine.system.parent_death import ended_with_parent
+from batchscope.engine.system.scarcity import is_scarce
 from batchscope.engine.system.untrusted_files import decode_json
 
 SILENCE_SECONDS = 60.0
@@ -56,6 +57,7 @@ async def fetch(
 
     Raises:
         MachineProblem: the images could not be read or downloaded, or too many processes were lost.
+        OSError: no process can be started at present.
     """
     arguments = [PREPARATION, name, str(home), *([data_dir] if data_dir else [])]
     return await _supervised(name, "prepares the images", arguments, write, silence)
@@ -116,6 +118,8 @@ class _Preparer:
                 preexec_fn=ended_with_parent(),
             )
         except (OSError, subprocess.SubprocessError) as error:
+            if is_scarce(error):  # the caller waits longer for what passes
+                raise
             why = getattr(error, "strerror", None) or str(error)
             raise PreparerLost(f"could not be started: {why}") from None
         try:

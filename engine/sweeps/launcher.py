@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from batchscope.engine.errors import MachineProblem, UsageProblem, printable
+from batchscope.engine.errors import MachineProblem, Problem, UsageProblem, printable
 from batchscope.engine.journal import file as journal
 from batchscope.engine.sweeps import commands
 from batchscope.engine.sweeps.launch_file import look_up
@@ -140,6 +140,15 @@ def refuse_damaged(folder: Path) -> None:
         read_raw(folder)
     except UsageProblem as refused:
         raise UsageProblem(f"{refused}, so {shown} cannot be resumed; {still}") from None
+
+
+def cannot_resume(folder: Path) -> str:
+    """Return why a sweep cannot be resumed as it is; empty if it can be."""
+    try:
+        refuse_damaged(folder)
+    except Problem as problem:
+        return str(problem)
+    return ""
 
 
 def check_place(folder: Path) -> None:

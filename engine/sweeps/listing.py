@@ -21,7 +21,7 @@ from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps.launch_file import LAUNCH, look_up
 from batchscope.engine.sweeps.store import LOCK, SWEEP, conductor_lives, sweep_folders
 from batchscope.engine.sweeps.stored_journal import reader_of
-from batchscope.engine.sweeps.sweep_file import digest_of, is_changed
+from batchscope.engine.sweeps.sweep_file import digest_of, is_changed, other_sweep
 from batchscope.engine.system.files import folder_bytes
 from batchscope.engine.system.untrusted_files import open_regular, read_bytes, read_tail
 
@@ -136,12 +136,13 @@ def _described(folder: Path, alive: bool, fold: Fold | None) -> StoredSweep:
     facts = _facts(folder)
     ended = None if alive else _ending(folder / journal.NAME)
     if ended:
-        title = _title(folder)
-        if title is None:
+        opening = _opening(folder)
+        title = opening.title if opening else ""
+        if opening is None or opening.id != folder.name:
             with suppress(OSError):
                 state = Fold(folder).advance()
                 title = state.opened.title if state.opened else ""
-                facts.problems += _lost_lines(state)
+                facts.problems += _lost_lines(state) + _foreign(folder, state)
         return StoredSweep(
             id=folder.name,
             preset=facts.preset,
@@ -149,7 +150,7 @@ def _described(folder: Path, alive: bool, fold: Fold | None) -> StoredSweep:
             trials=ended.trials,
             finished=ended.finished,
             seconds=ended.seconds,
-            title=title or "",
+            title=title,
             folder=str(folder),
             bytes=folder_bytes(folder),
             reason=ended.reason,
@@ -162,7 +163,7 @@ def _described(folder: Path, alive: bool, fold: Fold | None) -> StoredSweep:
     except OSError as error:
         state, phase = SweepState(), "damaged"
         facts.problems.append(f"{journal.NAME}: {printable(error.strerror or error)}")
-    facts.problems += _lost_lines(state)
+    facts.problems += _lost_lines(state) + _foreign(folder, state)
     if facts.problems and state.opened is None and not alive:
         phase = "damaged"
     return StoredSweep(
@@ -179,6 +180,11 @@ def _described(folder: Path, alive: bool, fold: Fold | None) -> StoredSweep:
         digest=facts.digest,
         problem="; ".join(facts.problems),
     )
+
+
+def _foreign(folder: Path, state: SweepState) -> list[str]:
+    found = other_sweep(folder, state)
+    return [found] if found else []
 
 
 def _lost_lines(state: SweepState) -> list[str]:
@@ -241,20 +247,21 @@ def _ending(path: Path) -> SweepEnded | None:
     return event if isinstance(event, SweepEnded) else None
 
 
-class _Titled(msgspec.Struct, tag_field="kind", tag="sweep"):
+class _Opening(msgspec.Struct, tag_field="kind", tag="sweep"):
     """`SweepOpened` without the configurations, which may be many."""
 
+    id: str
     title: str
 
 
-def _title(folder: Path) -> str | None:
-    """Return the title on the journal's second line; None if that line is not there or damaged."""
+def _opening(folder: Path) -> _Opening | None:
+    """Return what the journal's second line says; None if it is not there or damaged."""
     try:
         with open_regular(folder / journal.NAME, most=None, follow=False) as file:
             file.readline(journal.LONGEST_LINE)
             line = file.readline(journal.LONGEST_LINE)
         if journal.is_intact(line.rstrip(b"\n")):
-            return msgspec.json.decode(line, type=_Titled).title
+            return msgspec.json.decode(line, type=_Opening)
     except (OSError, ValueError, RecursionError):
         pass
     return None

@@ -86,8 +86,9 @@ def _readable(home: Path) -> Path:
         return home
     except OSError as error:
         why = error.strerror or str(error)
+        closed = home / "sweeps" if os.access(home, os.X_OK) and home.is_dir() else home
         raise MachineProblem(
-            f"{printable(home)}: cannot be read: {why}; "
+            f"{printable(closed)}: cannot be read: {why}; "
             "choose another folder with --home or $BATCHSCOPE_HOME"
         ) from None
     return home

@@ -13,8 +13,9 @@ from typing import Any
 
 import tomli_w
 
-from batchscope.engine.errors import MachineProblem, UsageProblem, printable
+from batchscope.engine.errors import MachineProblem, Problem, UsageProblem, printable
 from batchscope.engine.experiment.preset import Preset, parse_preset, parse_toml
+from batchscope.engine.journal.file import NAME as JOURNAL
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.system.untrusted_files import (
     decode_toml,
@@ -81,6 +82,24 @@ def read_preset(folder: Path) -> Preset:
     return parse_preset(read_raw(folder), Path(SWEEP).stem, printable(folder / SWEEP), stored=True)
 
 
+def other_sweep(folder: Path, state: SweepState) -> str:
+    """Return that the journal in a folder belongs to another sweep; empty if it does not.
+
+    A folder that was renamed holds a journal with another id, but of the experiment that
+    `sweep.toml` describes.
+    """
+    opened = state.opened
+    if opened is None or opened.id == folder.name:
+        return ""
+    try:
+        stated = {each.id: each.settings for each in read_preset(folder).configurations}
+    except Problem:
+        return ""
+    if all(stated.get(each.id) == each.settings for each in opened.configurations):
+        return ""
+    return f"{JOURNAL} belongs to sweep {printable(opened.id)}, not to this {SWEEP}"
+
+
 def refuse_other_experiment(preset: Preset, state: SweepState, folder: Path) -> None:
     """Refuse to resume a sweep whose preset and journal are about different experiments.
 
@@ -88,6 +107,9 @@ def refuse_other_experiment(preset: Preset, state: SweepState, folder: Path) -> 
         UsageProblem: the preset lacks a configuration that the journal has, or it is not known
             which ones the journal is about.
     """
+    foreign = other_sweep(folder, state)
+    if foreign:
+        raise UsageProblem(f"{printable(folder.name)}: {foreign}, so it cannot be resumed")
     if state.opened is None and state.lost:
         raise UsageProblem(
             f"{printable(folder.name)}: the line of the journal about the experiment is damaged, "

@@ -98,7 +98,8 @@ class Recipe:
         self.preset = preset
         self.path = self.folder / journal.NAME
         first = ev.JournalOpened(version=ev.JOURNAL_VERSION, program=__version__)
-        self.path.write_bytes(journal.encode(first) + b"\n")  # as the other lines: no checksum
+        if not self.path.exists():
+            self.path.write_bytes(journal.encode(first) + b"\n")  # as all lines here: no checksum
         self.at = START
         self.claims: tuple[Claim, ...] = CLAIMS
         self.stacks: dict[int, int] = {}

@@ -138,7 +138,7 @@ class Lab:
         return found
 
     def folders(self) -> list[Path]:
-        """Return the folders of the sweeps in this home, oldest first."""
+        """Return the folders of the sweeps in this home, oldest first; none that is being made."""
         return sorted((self.home / "sweeps").glob("[!.]*"))
 
     def only_folder(self) -> Path:

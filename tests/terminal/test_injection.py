@@ -51,7 +51,7 @@ def named(configuration: Configuration) -> Configuration:
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Stored:
-    """A sweep that failed, with hostile title, question, labels, reasons, notes and devices."""
+    """A sweep that failed: hostile name, title, question, labels, reasons, notes and devices."""
     recipe = Recipe(tmp_path / "home")
     launch = Launch(preset=f"p{HOSTILE}", data_dir=HOSTILE)
     (recipe.folder / LAUNCH).write_bytes(msgspec.json.encode(launch))
@@ -72,7 +72,8 @@ def stored(tmp_path: Path) -> Stored:
     for trial in rest:
         recipe.whole(trial)
     recipe.close("failed", 4, 3, reason=f"e{HOSTILE}")
-    return Stored(tmp_path / "home", recipe.folder.name)
+    named_so = recipe.folder.with_name(f"{recipe.folder.name}{STEERING}{BIDI}")
+    return Stored(tmp_path / "home", recipe.folder.rename(named_so).name)
 
 
 def assert_harmless(sent: bytes) -> None:
@@ -90,12 +91,21 @@ def test_the_board_the_menu_and_the_title_show_text_as_text(stored: Stored) -> N
         terminal.wait_for("n[red]", "f[red]")
         terminal.press("c")
         terminal.wait_for("Copied")
+        terminal.press("w")
+        terminal.wait_for("Saved")
+        terminal.press("e")
+        terminal.wait_for("Folder for report")
+        terminal.press("\x1b")
+        terminal.wait_for("Export cancelled")
         terminal.press("S")
         terminal.settle()
         terminal.press("m")
         terminal.wait_for("1 stored sweep")
         terminal.press("\x1b[F")
         terminal.wait_for("t[red]")
+        terminal.press_until("D", "Delete this sweep?")
+        terminal.press("\x1b")
+        terminal.wait_until_gone("Delete this sweep?")
         terminal.press("q")
         terminal.wait_for_exit()
         assert b"\x1b]2;p[red]r[/red]" in terminal.bytes

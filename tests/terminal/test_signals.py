@@ -67,10 +67,10 @@ class Watched(Terminal):
 
 
 @contextmanager
-def watched(*words: str, **more: str) -> Iterator[tuple[Watched, list[object]]]:
+def watched(*words: str) -> Iterator[tuple[Watched, list[object]]]:
     """A program whose terminal has been read before it was started."""
     line = f'read -r go; exec "{COMMAND}" "$@"'
-    with Watched("-c", line, "sh", *words, command="sh", **more) as terminal:  # type: ignore[arg-type]
+    with Watched("-c", line, "sh", *words, command="sh") as terminal:
         before = terminal.attributes
         terminal.press("\n")
         yield terminal, before

@@ -41,6 +41,14 @@ def test_a_copy_reaches_the_clipboard(stored: Path) -> None:
     assert base64.b64decode(encoded).decode() + "\n" == path.read_text()
 
 
+def test_an_absurd_size_in_the_environment(stored: Path) -> None:
+    """A screen of that size was drawn without an end, and could not be left."""
+    size = {"COLUMNS": "99999999999", "LINES": "100000"}
+    with Terminal("attach", "--home", str(stored), **size) as terminal:  # type: ignore[arg-type]
+        terminal.wait_for("What changes", "0.97")
+        leave(terminal)
+
+
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 def test_a_copy_reaches_tmux(stored: Path) -> None:
     tmux = ("tmux", "-L", f"batchscope-{os.getpid()}", "-f", os.devnull)

@@ -14,6 +14,7 @@ from batchscope.engine.sweeps.launcher import module_command
 from batchscope.engine.system.files import user_path
 from batchscope.engine.tasks.reference import check_arguments, find_task
 from batchscope.tui.render.ascii import json_text
+from batchscope.tui.terminal.output import say
 
 CHECK = "batchscope.engine.training.tasks.task_check"
 SIGNS = {"ok": "✓", "note": "•", "wrong": "✗"}
@@ -42,14 +43,15 @@ def check(words: argparse.Namespace) -> int:
         for line in process.stdout:
             rows.append(msgspec.json.decode(line, type=Row))
             if not words.json:
-                print(_line(rows[-1]), flush=True)
+                say(_line(rows[-1]))
+                sys.stdout.flush()
     if process.returncode not in (0, 2):
         raise MachineProblem(f"check: the process ended with exit code {process.returncode}")
     good = process.returncode == 0
     if words.json:
-        print(json_text({"use": words.use, "measurable": good, "checks": rows}, sys.stdout))
+        say(json_text({"use": words.use, "measurable": good, "checks": rows}, sys.stdout))
     else:
-        print("it can be measured" if good else "it cannot be measured as it is")
+        say("it can be measured" if good else "it cannot be measured as it is")
     return 0 if good else UsageProblem.exit_code
 
 

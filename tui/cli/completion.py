@@ -24,6 +24,7 @@ def answer(parser: argparse.ArgumentParser) -> None:
     if ASKED not in os.environ:
         return
     import argcomplete
+    from argcomplete.completers import FilesCompleter
 
     for each in (parser, *_commands(parser)):
         for action in each._actions:
@@ -32,7 +33,7 @@ def answer(parser: argparse.ArgumentParser) -> None:
     argcomplete.autocomplete(
         parser,
         always_complete_options="long",
-        default_completer=_printable(argcomplete.completers.FilesCompleter()),
+        default_completer=_printable(FilesCompleter()),
     )
 
 

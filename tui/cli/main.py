@@ -12,7 +12,7 @@ from batchscope.tui.cli import run as run_command
 from batchscope.tui.cli import subcommands
 from batchscope.tui.cli.check import check
 from batchscope.tui.cli.completion import answer
-from batchscope.tui.cli.parser import build_parser
+from batchscope.tui.cli.parser import build_parser, check_utf8
 from batchscope.tui.cli.trust import trust
 from batchscope.tui.render.ascii import prepare, wants_ascii
 from batchscope.tui.terminal.output import complain, discard, open_closed, settle
@@ -77,9 +77,11 @@ def run(arguments: list[str]) -> int:
     answer(parser)
     parser.check_words(arguments)
     words = parser.parse_args(arguments)
+    check_utf8(words)
     for name in ("preset", "export", "sweep", "home", "data_dir", "device", "id"):
         if getattr(words, name, None) == "":
-            raise UsageProblem(f"--{name.replace('_', '-')}: expected a value, got an empty string")
+            shown = "ID" if name == "id" else f"--{name.replace('_', '-')}"
+            raise UsageProblem(f"{shown}: expected a value, got an empty string")
     if words.command in SET_UP:
         from batchscope.tui.config.settings import apply_settings
 

@@ -26,13 +26,11 @@ class Parser(argparse.ArgumentParser):
         """Check that every option and the command exist.
 
         Raises:
-            UsageProblem: one does not exist (the message names the nearest), or is not UTF-8.
+            UsageProblem: one does not exist; the message names the nearest.
         """
         commands = self.commands
         known = {flag for parser in (self, *commands.values()) for flag in parser.flags}
         for word in arguments:
-            if any("\ud800" <= character <= "\udfff" for character in word):
-                raise UsageProblem(f"{printable(word)}: not valid UTF-8")
             flag = word.partition("=")[0]
             if flag.startswith("--") and flag != "--" and flag not in known:
                 raise UsageProblem(f"unknown option {printable(flag)}{similar(flag, known)}")
@@ -52,6 +50,21 @@ class Parser(argparse.ArgumentParser):
             if isinstance(action, argparse._SubParsersAction):
                 return dict(action.choices)
         return {}
+
+
+def check_utf8(words: argparse.Namespace) -> None:
+    """Check that the values of the command line are UTF-8.
+
+    The ID of a sweep may be any bytes, since it is the name of a folder that is there already.
+
+    Raises:
+        UsageProblem: a value is not UTF-8.
+    """
+    for name, value in vars(words).items():
+        for word in value if isinstance(value, list) else [value]:
+            lone = isinstance(word, str) and any("\ud800" <= each <= "\udfff" for each in word)
+            if lone and name not in ("id", "sweep"):
+                raise UsageProblem(f"{printable(word)}: not valid UTF-8")
 
 
 def build_parser() -> Parser:

@@ -169,7 +169,7 @@ def _headless(words: argparse.Namespace, home: Path, preset: "Preset", launch: "
         with _exporting(log, folder, target):
             write_export(folder, target, **_parts(words), kept=partial(_name_kept, log))
     except MachineProblem as problem:
-        again = f"export it elsewhere with `batchscope --export DIR --sweep {folder.name}`"
+        again = f"export it again with `batchscope --export DIR --sweep {folder.name}`"
         raise MachineProblem(f"{problem}; the sweep is stored: {again}") from None
     except ImportError as error:  # modules imported this late may have been removed or replaced
         again = f"export it with `batchscope --export DIR --sweep {folder.name}`"
@@ -232,7 +232,10 @@ def _exporting(log: "Log", folder: Path, target: Path) -> "AbstractContextManage
     from batchscope.engine.journal.file import NAME
     from batchscope.tui.headless.waiting import told
 
-    large = (folder / NAME).stat().st_size > LARGE_JOURNAL
+    try:
+        large = (folder / NAME).stat().st_size > LARGE_JOURNAL
+    except OSError:  # the export names the file and says why
+        large = False
     text = f"exporting to {target}"
     return told(log, "exporting", text, EXPORTING_SECONDS if large else None)
 
@@ -262,10 +265,17 @@ def _target(written: str) -> Path:
 
 
 def _check_apart(written: str, home: Path) -> None:
-    """Raise `UsageProblem` for an export that would take the place of the stored sweeps."""
-    if Path(os.path.realpath(home / "sweeps")).is_relative_to(_target(written)):
+    """Raise `UsageProblem` for an export that would take the place of stored sweeps, or of one."""
+    from batchscope.engine.sweeps.store import LOCK
+
+    target, sweeps = _target(written), Path(os.path.realpath(home / "sweeps"))
+    if sweeps.is_relative_to(target):
         raise UsageProblem(
             f"--export {printable(written)}: holds the stored sweeps; name another folder"
+        )
+    if target.parent == sweeps or os.path.lexists(target / LOCK):  # the latter: of another home
+        raise UsageProblem(
+            f"--export {printable(written)}: is a place for a stored sweep; name another folder"
         )
 
 

@@ -2,8 +2,8 @@
 
 import argparse
 
-from batchscope.engine.errors import printable
 from batchscope.engine.system.files import user_path
+from batchscope.tui.terminal.output import say
 
 
 def trust(words: argparse.Namespace) -> int:
@@ -15,12 +15,12 @@ def trust(words: argparse.Namespace) -> int:
     home = home_folder(words.home, writes=words.folder is not None)
     if words.folder is None:
         for each in trusted_folders(home):
-            print(printable(each.path))
+            say(each.path)
         return 0
     folder = user_path(words.folder)
     if words.revoke:
         revoke(home, folder)
-        print(f"{printable(folder)}: no code is run from there any more")
+        say(f"{folder}: no code is run from there any more")
         return 0
-    print(f"{printable(add(home, folder))}: presets may run code from there")
+    say(f"{add(home, folder)}: presets may run code from there")
     return 0

@@ -14,8 +14,14 @@ from typing import TextIO
 from batchscope.engine.errors import MachineProblem
 from batchscope.engine.journal import notice
 from batchscope.engine.journal.events import AnyEvent, DataProgress, EpochRecord, EpochsFinished
+from batchscope.engine.journal.file import NAME
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.sweeps.launcher import ask_to_stop, last_line
+from batchscope.engine.sweeps.launcher import (
+    ask_to_stop,
+    cannot_resume,
+    journal_size,
+    last_line,
+)
 from batchscope.engine.sweeps.store import conductor_lives
 from batchscope.engine.sweeps.stored_journal import (
     damage_text,
@@ -178,10 +184,7 @@ def _follow(follower: HeadlessFollower, log: Log, ours: bool, interrupted: threa
     folder = follower.folder
     if follower.follow(interrupted):
         if not follower.state.ended:
-            text = (
-                f"the conductor ended unexpectedly: {last_words(folder)}; "
-                f"continue with `batchscope resume {folder.name}`"
-            )
+            text = f"the conductor ended unexpectedly: {last_words(folder)}; {_next(folder)}"
             log.say("conductor-gone", text, "error")
             if notice.read(folder):
                 return MachineProblem.exit_code
@@ -198,8 +201,15 @@ def _follow(follower: HeadlessFollower, log: Log, ours: bool, interrupted: threa
     return INTERRUPTED
 
 
+def _next(folder: Path) -> str:
+    """Return what can be done with a sweep that has no conductor."""
+    return cannot_resume(folder) or f"continue with `batchscope resume {folder.name}`"
+
+
 def last_words(folder: Path) -> str:
-    """Return the last line of the conductor's log."""
+    """Return the last line of the conductor's log, or that nothing is recorded."""
+    if journal_size(folder) < 0:
+        return f"{NAME} is missing, so nothing is known of its trials"
     return last_line(folder)
 
 

@@ -17,14 +17,17 @@ from batchscope.engine.analysis.figures import (
 from batchscope.engine.analysis.stack_times import stack_mark, stack_note
 from batchscope.engine.analysis.tuning import rejected
 from batchscope.engine.errors import printable
+from batchscope.engine.export.bundle import damaged_files
 from batchscope.engine.findings.configuration_summary import mean_of, stack_of
 from batchscope.engine.findings.critical_batch_text import size_lines
 from batchscope.engine.findings.findings import Findings, find
 from batchscope.engine.journal.fresh_seeds import confirmed, trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.collapse import collapse_remark, collapsed_seeds
-from batchscope.engine.sweeps.store import conductor_lives
+from batchscope.engine.sweeps.launcher import cannot_resume
+from batchscope.engine.sweeps.store import SWEEP, conductor_lives
 from batchscope.engine.sweeps.stored_journal import damage_text
+from batchscope.engine.sweeps.sweep_file import other_sweep
 from batchscope.tui.render.units import number
 from batchscope.tui.viewmodel.status_signs import (
     MARKS,
@@ -97,6 +100,9 @@ def summary(
         "export": str(export) if export else None,
         "bias_variance": msgspec.to_builtins(list(findings.bias_variance)),
         "damaged_journal_lines": state.lost,
+        "damaged_files": damaged_files(folder, state),
+        "other_sweep": other_sweep(folder, state) or None,
+        "cannot_resume": None if complete(state) else cannot_resume(folder) or None,
     }
 
 
@@ -139,7 +145,7 @@ def unfinished(of: dict[str, Any]) -> list[str]:
         return []
     running = of["state"] in ("preparing", "running", "paused")
     resume = f"resume with `batchscope resume {of['id']}`"
-    further = "they may still change" if running else resume
+    further = "they may still change" if running else of["cannot_resume"] or resume
     return [f"UNFINISHED ({of['state']}): these are the results so far; {further}"]
 
 
@@ -150,7 +156,10 @@ def summary_text(of: dict[str, Any]) -> str:
     status += f": {of['reason']}" if of["reason"] else ""
     damaged = damage_text(of["damaged_journal_lines"])
     lines = [*unfinished(of), *([f"DAMAGED: {damaged}"] if damaged else [])]
-    lines += [f"{of['title']}", status, ""]
+    lines += [f"DAMAGED: {of['other_sweep']}"] if of["other_sweep"] else []
+    if SWEEP in of["damaged_files"]:
+        lines.append(f"DAMAGED: {SWEEP} cannot be read, so the preset cannot be run again")
+    lines += [*([of["title"]] if of["title"] else []), status, ""]
     rows = [row for row in of["configurations"] if not (row["rejected"] or row["confirmed_by"])]
     width = max([len(row["label"]) for row in rows] + [len("batch size")])
     lines.append(f"{'batch size':>{width}}  seeds  test accuracy ± sd  epoch time  samples/s")

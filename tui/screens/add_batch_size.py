@@ -10,6 +10,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from batchscope.tui.widgets.field import Field
+
 ASKED = "Type a whole number. enter adds it, esc cancels."
 LONGEST = 12
 
@@ -39,7 +41,7 @@ class AddBatchSize(ModalScreen[int | None]):
                 "It runs with every combination of the other grid settings, for all seeds.",
                 markup=False,
             )
-            yield Input(id="size", max_length=LONGEST, compact=True)
+            yield Field(id="size", max_length=LONGEST, compact=True)
             yield Static(ASKED, id="answer", markup=False)
 
     def on_mount(self) -> None:

@@ -171,7 +171,7 @@ class ControlScreen(AnsweringScreen):
         self.app.push_screen(
             ConfirmDialog(
                 "Stop this sweep?",
-                "Finished trials are kept. r resumes it; running trials then start over.",
+                "Finished trials are kept, and running ones are saved. r resumes it.",
                 "stop",
                 "keep running",
             ),

@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 
 from batchscope.engine.errors import Problem, printable
 from batchscope.tui.screens.dialog import Dialog
+from batchscope.tui.widgets.field import Field
 from batchscope.tui.widgets.rows_widget import is_open
 
 
@@ -35,7 +36,7 @@ class TextPrompt(Dialog[str | None]):
 
     def compose(self) -> ComposeResult:
         """Yield the request, the field, the error and the two keys."""
-        field = Input(self._text, id="asked", select_on_focus=False, compact=True)
+        field = Field(self._text, id="asked", select_on_focus=False, compact=True)
         field.cursor_blink = False
         with VerticalScroll(classes="dialog", can_focus=False):
             yield Static(self._about, markup=False)

@@ -1,9 +1,9 @@
 """A text field that has the focus only while the user types in it."""
 
-from textual.widgets import Input
+from batchscope.tui.widgets.field import Field
 
 
-class IdleField(Input):
+class IdleField(Field):
     """An input that can have the focus only between `enter` and `leave`."""
 
     def __init__(self, id: str, placeholder: str = "", select_on_focus: bool = True) -> None:

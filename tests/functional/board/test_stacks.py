@@ -116,3 +116,11 @@ def test_a_summary_without_stacks_has_no_remark(home: Path) -> None:
     told = summary_text(summary(folder, state, None))
     assert "×" not in told
     assert "stack" not in told
+
+
+def test_a_summary_of_a_sweep_that_never_began_starts_with_its_state(home: Path) -> None:
+    told = summary_text(summary(home / "20270101-080000-never", SweepState(), None))
+    assert told.splitlines()[1].startswith(
+        "sweep 20270101-080000-never: interrupted, 0 of 0 trials"
+    )
+    assert "None" not in told

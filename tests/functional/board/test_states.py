@@ -180,7 +180,7 @@ async def test_an_unreadable_journal_is_reported(home: Path) -> None:
     app = board_on(folder)
     async with app.run_test(size=SMALL) as pilot:
         await loaded(pilot)
-        assert "the journal cannot be read: Is a directory" in part(app, "notice")
+        assert "the journal cannot be read: is a folder" in part(app, "notice")
 
 
 async def test_stop_asks_first_and_no_changes_nothing(home: Path) -> None:

@@ -261,6 +261,12 @@ def test_names_that_are_not_utf8(lab: Lab, what: str) -> None:
     assert clean(lab.run(*words, *ONE))
 
 
+def test_an_empty_id_is_named_as_in_the_help(lab: Lab) -> None:
+    outcome = lab.run("delete", "", "--yes")
+    assert outcome.code == 2
+    assert outcome.message == "ID: expected a value, got an empty string"
+
+
 # ---- the machine
 
 

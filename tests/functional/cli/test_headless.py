@@ -136,6 +136,13 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+def without_files(export: dict[str, bytes]) -> dict[str, object]:
+    """An export without the list of its files, which names those of TensorBoard too."""
+    manifest = json.loads(export["manifest.json"])
+    del manifest["files"]
+    return {**export, "manifest.json": manifest}
+
+
 @pytest.mark.parametrize(
     "environment",
     [
@@ -156,7 +163,8 @@ def test_an_export_has_the_same_bytes_wherever_it_is_written(
         outs.append(content(target))
     assert outs[0] == outs[1]
     tables = {name: data for name, data in outs[0].items() if not name.startswith("tensorboard")}
-    assert tables == content(recorded().export), "and those of the run itself"
+    own = content(recorded().export)
+    assert without_files(tables) == without_files(own), "and those of the run itself"
     assert len(outs[0]) == len(tables) + 5
 
 
@@ -224,4 +232,4 @@ def _without_version(line: bytes) -> bytes:
     if event["kind"] != "worker":
         return line
     del event["sum"], event["versions"]["batchscope"]
-    return json.dumps(event).encode() + b"\n"
+    return journal.sealed(journal.decode(json.dumps(event).encode()))

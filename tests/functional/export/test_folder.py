@@ -134,11 +134,21 @@ def test_a_folder_that_holds_something_else_is_refused(foreign: Path) -> None:
     outcome = export(foreign)
     assert outcome.code == 2
     assert outcome.message == (
-        f"--export {foreign}: holds something else; "
-        "name another folder, or add --overwrite to replace it"
+        f"--export {foreign}: holds other files; "
+        "name another folder, or add --overwrite to write into it"
     )
     assert content(foreign) == before
     assert neighbours(foreign) == ["out"]
+
+
+def test_a_sweep_whose_journal_is_missing_is_named(lab: Lab, target: Path) -> None:
+    never = lab.home / "sweeps" / "20270101-080000-never"
+    never.mkdir(parents=True)
+    (never / "launch.json").write_text('{"preset": "never"}')
+    outcome = lab.run("--export", str(target), "--sweep", never.name)
+    assert outcome.code == 2
+    assert says(outcome.message, f"{never / 'journal.jsonl'}: is missing | nothing to export")
+    assert not target.exists()
 
 
 def test_the_export_of_another_sweep_is_refused(target: Path) -> None:
@@ -163,7 +173,7 @@ def test_a_folder_whose_manifest_is_none_holds_something_else(
         (target / "manifest.json").write_bytes(manifest)
     outcome = export(target)
     assert outcome.code == 2
-    assert "holds something else" in outcome.message
+    assert "holds other files" in outcome.message
     assert list(target.iterdir()) == [target / "manifest.json"]
 
 
@@ -182,7 +192,7 @@ def test_a_new_run_is_refused_before_any_training(lab: Lab, foreign: Path) -> No
         before = content(folder)
         outcome = lab.run("--export", str(folder), *ONE)
         assert outcome.code == 2
-        assert "add --overwrite to replace it" in outcome.message
+        assert "add --overwrite to write into it" in outcome.message
         assert content(folder) == before
     assert lab.listed() == []
     assert lab.folders() == []
@@ -230,6 +240,24 @@ def test_the_folder_of_the_sweeps_is_no_place_for_an_export(lab: Lab) -> None:
             assert outcome.code == 2
             assert says(outcome.message, f"--export {place}: | the stored sweeps")
     assert content(lab.home) == before
+
+
+def test_the_folder_of_a_stored_sweep_is_no_place_for_an_export(lab: Lab, tmp_path: Path) -> None:
+    """The sweep would show the results of the exported one."""
+    shutil.copytree(recorded().lab.home, lab.home)
+    name = recorded().folder.name
+    other = tmp_path / "elsewhere" / "sweeps" / name
+    shutil.copytree(recorded().folder, other)
+    places = (lab.home / "sweeps" / name, lab.home / "sweeps" / "new", other)
+    before = content(lab.home), content(other)
+    for place in places:
+        for more in (["--sweep", name], ONE):
+            outcome = lab.run("--export", str(place), "--overwrite", *more)
+            assert outcome.code == 2
+            assert says(outcome.message, f"--export {place}: | a stored sweep")
+    assert (content(lab.home), content(other)) == before
+    within = lab.home / "sweeps" / name / "tables"
+    assert lab.run("--export", str(within), "--no-report", "--sweep", name).code == 0
 
 
 # ---- folders that cannot be written

@@ -98,6 +98,8 @@ def test_sweeps_in_a_readable_home_are_made_private(tmp_path: Path) -> None:
     lab.home.chmod(0o755)
     (lab.home / "sweeps").chmod(0o777)
     assert lab.run("list").code == 0
+    assert stat.S_IMODE((lab.home / "sweeps").stat().st_mode) == 0o777, "it only reads"
+    home_folder(str(lab.home))
     assert stat.S_IMODE(lab.home.stat().st_mode) == 0o755, "it may hold other things"
     assert stat.S_IMODE((lab.home / "sweeps").stat().st_mode) == 0o700
     lab.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 from batchscope.engine.analysis.figures import preferred
 from batchscope.engine.errors import UsageProblem, printable
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.sweeps.launch_file import look_up
+from batchscope.engine.sweeps.launch_file import look_up, read_launch
 from batchscope.tui.panes.curves.series import CurveSource
 from batchscope.tui.render.units import when
 from batchscope.tui.viewmodel.journal_follower import JournalFollower, JournalUpdate
@@ -38,6 +38,7 @@ class Overlay:
         self.title = printable(f"{when(self.folder.name)[5:]} {preset}".lstrip())
         self.state, batch = self._follower.load()
         if not self.state.configurations:
+            read_launch(self.folder)  # says if it is deleted or damaged
             why = batch.problem or "the sweep has not begun"
             raise UsageProblem(f"{printable(self.folder.name)}: {why}")
         return self

@@ -10,6 +10,7 @@ import pytest
 
 from batchscope.engine.comparison.sources import opened as compared
 from batchscope.engine.errors import MachineProblem, Problem, UsageProblem
+from batchscope.engine.experiment.preset import parse_preset
 from batchscope.engine.export.bundle import write_export
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
@@ -28,6 +29,7 @@ from batchscope.engine.sweeps.store import (
     read_launch,
     sweep_folders,
 )
+from batchscope.engine.sweeps.sweep_file import read_preset, refuse_other_experiment
 from batchscope.tui.viewmodel.journal_follower import JournalFollower
 from tests.messages import says
 from tests.unit.engine.sweeps.damage_fixtures import (
@@ -413,3 +415,72 @@ def test_something_else_in_place_of_the_journal_is_named(tmp_path: Path, way: Re
     ):
         assert says(refusal(action), f"{folder / journal.NAME}: is")
     assert describe(folder).state == "damaged"
+
+
+def test_swapped_journals_are_named(tmp_path: Path) -> None:
+    """The figures of one experiment are never shown as those of another."""
+    folders = []
+    for name, lr in (("20260101-000000-one", 0.1), ("20260101-000001-two", 0.3)):
+        preset = parse_preset(
+            {
+                "title": name,
+                "data": {"name": "digits"},
+                "model": {"name": "mlp"},
+                "train": {"batch_size": 8, "lr": lr, "epochs": 1},
+            },
+            name,
+            name,
+        )
+        folder = create_sweep(tmp_path, preset, Launch(preset=name))
+        writer = journal.Writer(folder / journal.NAME)
+        writer.append(
+            ev.SweepOpened(
+                id=folder.name,
+                preset=name,
+                title=name,
+                question="",
+                source="",
+                configurations=preset.configurations,
+            )
+        )
+        writer.close()
+        folders.append(folder)
+    assert [each.problem for each in stored_sweeps(tmp_path)] == ["", ""]
+    one, two = (folder / journal.NAME for folder in folders)
+    content = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(content)
+    for folder, other in zip(folders, reversed(folders), strict=True):
+        said = f"journal.jsonl belongs to sweep {other.name}, not to this sweep.toml"
+        assert said in describe(folder).problem
+        state = load_state(folder)
+        with pytest.raises(UsageProblem, match="cannot be resumed"):
+            refuse_other_experiment(read_preset(folder), state, folder)
+
+
+def test_a_renamed_folder_is_not_damaged(tmp_path: Path) -> None:
+    preset = parse_preset(
+        {
+            "title": "x",
+            "data": {"name": "digits"},
+            "model": {"name": "mlp"},
+            "train": {"batch_size": 8, "lr": 0.1, "epochs": 1},
+        },
+        "x",
+        "x",
+    )
+    folder = create_sweep(tmp_path, preset, Launch(preset="x"))
+    writer = journal.Writer(folder / journal.NAME)
+    writer.append(
+        ev.SweepOpened(
+            id=folder.name,
+            preset="x",
+            title="x",
+            question="",
+            source="",
+            configurations=preset.configurations,
+        )
+    )
+    writer.close()
+    renamed = folder.rename(folder.with_name("mine"))
+    assert describe(renamed).problem == ""

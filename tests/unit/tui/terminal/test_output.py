@@ -13,6 +13,7 @@ ALLOWED = {
     "terminal/output.py",
     "headless/log_lines.py",  # each line is printable or JSON
     "start.py",  # the title's escape sequence
+    "terminal/termination.py",  # the sequences that leave the screen
 }
 STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}
 

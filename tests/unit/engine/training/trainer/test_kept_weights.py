@@ -248,8 +248,8 @@ def test_a_diverged_trial_has_no_weights(tmp_path: Path, images: Images) -> None
 
 def test_a_refused_file_does_not_cost_the_result(tmp_path: Path, images: Images) -> None:
     trial = trial_of()
-    (tmp_path / "kept").write_bytes(b"in the way of the folder")
-    run = Kept(tmp_path / "kept", images, trial)
+    (tmp_path / "file").write_bytes(b"in the way of the folder")
+    run = Kept(tmp_path / "file" / "sweep" / "kept", images, trial)
     kept, end = run.said(trial)
     assert isinstance(kept, WeightsKept)
     assert "directory" in kept.reason.lower()

@@ -350,7 +350,7 @@ def test_training_continues_when_the_disk_refuses_checkpoints(
     blocked = tmp_path / "file"
     blocked.write_text("no folder can be made here")
     trial = CASES["sgd"]
-    chain = Chain(trial, images, blocked / "trial")
+    chain = Chain(trial, images, blocked / "sweep" / "trials" / "trial")
     training = chain.attempt(after(9, lambda: True))
     notes = [event.text for event in chain.events if isinstance(event, ev.Note)]
     assert len(notes) == 1
