@@ -14,6 +14,8 @@ from batchscope.engine.metrics.epoch_registry import EPOCH_METRICS
 from batchscope.engine.metrics.metric import Value as Value
 from batchscope.engine.metrics.norm_histogram import EDGES, Norms
 from batchscope.engine.metrics.registry import EPOCH_COLUMNS as EPOCH_COLUMNS
+from batchscope.engine.metrics.registry import TRIAL_COLUMNS
+from batchscope.engine.metrics.task_metrics import task_epoch_metrics, task_trial_metrics
 from batchscope.engine.metrics.trial_registry import TABLE_METRICS
 
 Row = dict[str, Value]
@@ -36,14 +38,26 @@ def trial_rows(state: SweepState) -> Iterator[Row]:
 
 def trial_row(state: SweepState, trial: TrialState) -> Row:
     """Return settings and final metrics of one trial that do not depend on other trials."""
-    return {metric.name: metric.read(state, trial) for metric in TABLE_METRICS}
+    metrics = (*TABLE_METRICS, *task_trial_metrics(state))
+    return {metric.name: metric.read(state, trial) for metric in metrics}
+
+
+def trial_columns(state: SweepState) -> tuple[str, ...]:
+    """Return the columns of `trials.csv`: those of every sweep, then those of its tasks."""
+    return (*TRIAL_COLUMNS, *(metric.name for metric in task_trial_metrics(state)))
+
+
+def epoch_columns(state: SweepState) -> tuple[str, ...]:
+    """Return the columns of `epochs.csv`: those of every sweep, then those of its tasks."""
+    return (*EPOCH_COLUMNS, *(metric.name for metric in task_epoch_metrics(state)))
 
 
 def epoch_rows(state: SweepState) -> Iterator[Row]:
     """Yield one row for each epoch of every trial."""
+    metrics = (*EPOCH_METRICS, *task_epoch_metrics(state))
     for trial in state.trials.values():
         for record in trial.records:
-            yield {metric.name: metric.value(state, trial, record) for metric in EPOCH_METRICS}
+            yield {metric.name: metric.value(state, trial, record) for metric in metrics}
 
 
 def norm_rows(state: SweepState) -> Iterator[Row]:

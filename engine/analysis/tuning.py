@@ -23,7 +23,8 @@ from batchscope.engine.experiment.selection import confirming
 from batchscope.engine.experiment.selectors import value_at
 from batchscope.engine.journal import fresh_seeds
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
-from batchscope.engine.metrics.registry import TRIAL
+from batchscope.engine.metrics.registry import TRIAL, value_of
+from batchscope.engine.metrics.task_metrics import task_better
 from batchscope.engine.spec import Configuration, Selection
 
 RATE = "train.lr"
@@ -147,7 +148,7 @@ def _choice(
     """Return the choice in a group; `fresh` is the configuration that confirms it, if any."""
     candidates = tuple(_candidate(state, selection, each) for each in group)
     waiting = fresh is None and fresh_seeds.waits(state, group)
-    best = None if waiting else _best(candidates, group, selection)
+    best = None if waiting else _best(state, candidates, group, selection)
     if fresh:
         best = next(one for one in candidates if one.configuration == fresh.confirms)
     judged = best.configuration if best and not selection.seeds_after else None
@@ -185,14 +186,18 @@ def _value(state: SweepState, trial: TrialState, by: str) -> float | None:
     """Return a trial's value of the selection criterion; None if it has none."""
     if trial.status != "finished" or trial.last is None:
         return None
-    value = TRIAL[by].read(state, trial)
-    return float(value) if isinstance(value, int | float) else None
+    return value_of(state, trial, by)
 
 
 def _best(
-    candidates: Iterable[Candidate], group: Sequence[Configuration], selection: Selection
+    state: SweepState,
+    candidates: Iterable[Candidate],
+    group: Sequence[Configuration],
+    selection: Selection,
 ) -> Candidate | None:
-    sign = -1.0 if TRIAL[selection.by].better == "higher" else 1.0
+    known = TRIAL.get(selection.by)
+    better = known.better if known else task_better(state, selection.by)
+    sign = -1.0 if better == "higher" else 1.0
     ranked = [
         ((one.seeds - one.n, sign * one.value, each.settings.train.lr), one)
         for one, each in zip(candidates, group, strict=True)

@@ -9,6 +9,7 @@ from batchscope.engine.experiment.selectors import Idle, picked, read_selector, 
 from batchscope.engine.metrics.metric import Place
 from batchscope.engine.metrics.probe_values import PAIRS, is_probed
 from batchscope.engine.metrics.registry import FITTING, MEASURES, TRIAL, places
+from batchscope.engine.metrics.task_metrics import is_task_metric
 from batchscope.engine.spec import Claim, Configuration
 
 TREND = ("trend", "over")
@@ -65,7 +66,8 @@ def _claim(raw: dict[str, Any], configurations: Sequence[Configuration], where: 
             continue
         check_value(value, types[key], at)
         claim[key] = read_text(value, at) if key in ("statement", "measure", "over") else value
-    if claim["measure"] not in MEASURES:
+    own = any(each.settings.task for each in configurations) and is_task_metric(claim["measure"])
+    if claim["measure"] not in MEASURES and not own:
         hint = nearest(claim["measure"], MEASURES)
         raise UsageProblem(f"{where}.measure: unknown measure {claim['measure']!r}{hint}")
     if "over" in claim:
@@ -114,7 +116,8 @@ def _check_kind(raw: dict[str, Any], where: str) -> None:
 
 def _number(value: float, measure: str, where: str) -> float:
     """Return the number that a measure is compared with; an accuracy above 1 is a mistake."""
-    if TRIAL[measure].is_accuracy and abs(value) > 1:
+    known = TRIAL.get(measure)
+    if known and known.is_accuracy and abs(value) > 1:
         fraction = f": {value / 100:g} for {value:g} %" if abs(value) <= 100 else ""
         raise UsageProblem(f"{where}: {measure} is a fraction{fraction}, got {shown(value)}")
     return float(value)
@@ -169,7 +172,8 @@ def _check_places(
         Idle: no configuration measures it, or none at that place.
     """
     measure = claim["measure"]
-    own = {place.key: place for place in TRIAL[measure].places}
+    known = TRIAL.get(measure)
+    own = {place.key: place for place in known.places} if known else {}
     for key, place in places().items():
         if key in claim and key not in own:
             raise UsageProblem(

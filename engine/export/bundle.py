@@ -29,7 +29,6 @@ from batchscope.engine.export.weights import CopiedWeights, copy_weights
 from batchscope.engine.findings.findings import document
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.metrics.registry import TRIAL_COLUMNS
 from batchscope.engine.sweeps.store import SWEEP, conductor_lives
 from batchscope.engine.sweeps.stored_journal import (
     note_damage,
@@ -194,8 +193,8 @@ def _documents(
 ) -> dict[str, str]:
     about_weights = msgspec.to_builtins(weights) if weights else {}
     return {
-        "trials.csv": tables.to_csv(TRIAL_COLUMNS, tables.trial_rows(state)),
-        "epochs.csv": tables.to_csv(tables.EPOCH_COLUMNS, tables.epoch_rows(state)),
+        "trials.csv": tables.to_csv(tables.trial_columns(state), tables.trial_rows(state)),
+        "epochs.csv": tables.to_csv(tables.epoch_columns(state), tables.epoch_rows(state)),
         "gradient_norms.csv": tables.to_csv(tables.NORM_COLUMNS, tables.norm_rows(state)),
         "layer_norms.csv": tables.to_csv(layer_table.LAYER_COLUMNS, layer_table.layer_rows(state)),
         "sweep.toml": sweep_toml(folder, state),

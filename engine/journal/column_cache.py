@@ -102,6 +102,8 @@ def write(folder: Path, reader: journal.Reader | None = None) -> None:
     for batch in reader.batches():
         kept += [journal.encode(event) for event in _without_epochs(batch, last)]
         state.fold(batch)
+    if any(trial.records.has_named for trial in state.trials.values()):
+        return  # the columns of tasks are not the same in every sweep
     rows, offset = [], 0
     for name, trial in state.trials.items():
         lengths = tuple(len(trial.records.column(column)) for column in LAYOUT)

@@ -17,7 +17,9 @@ from typing import TypeAlias, get_type_hints, overload
 from batchscope.engine.journal.events import EpochRecord, LayerNorm, NormSlice
 
 NUMBERS = tuple(
-    name for name in EpochRecord.__struct_fields__ if name not in ("norms", "layer_norms")
+    name
+    for name in EpochRecord.__struct_fields__
+    if name not in ("norms", "layer_norms", "metrics")
 )
 WHOLE = frozenset(
     name for name, kind in get_type_hints(EpochRecord).items() if kind in (int, int | None)
@@ -53,6 +55,7 @@ class Records(Sequence[EpochRecord]):
 
     def __init__(self, records: Iterable[EpochRecord] = ()) -> None:
         self._columns: dict[str, Column] = {name: array(kind) for name, kind in LAYOUT.items()}
+        self._named: dict[str, array[float]] = {}
         self._last: EpochRecord | None = None
         self.extend(records)
 
@@ -103,6 +106,15 @@ class Records(Sequence[EpochRecord]):
         """
         return self._columns[name]
 
+    def named(self, name: str) -> "array[float]":
+        """Return a metric of a task (epochs,), with NaN for unknown values; do not modify it."""
+        return self._named.get(name) or array("d", [math.nan]) * len(self)
+
+    @property
+    def has_named(self) -> bool:
+        """Whether any epoch has metrics of a task."""
+        return bool(self._named)
+
     def known(self, name: str) -> list[float]:
         """Return the values of a column without the unknown ones (NaN)."""
         return [value for value in self.column(name) if not math.isnan(value)]
@@ -124,6 +136,9 @@ class Records(Sequence[EpochRecord]):
             for name, column in own.items():
                 del column[before[name] :]
             raise
+        for name in {name for record in new for name in record.metrics} | self._named.keys():
+            metric = self._named.setdefault(name, array("d", [math.nan]) * before["ends"])
+            metric.extend([record.metrics.get(name, math.nan) for record in new])
         self._last = new[-1]
 
     def _append(self, own: "dict[str, array[float]]", new: Sequence[EpochRecord]) -> None:
@@ -148,6 +163,7 @@ class Records(Sequence[EpochRecord]):
         if new:
             merged = Records(sorted([*self, *new], key=lambda record: record.epoch))
             self._columns, self._last = merged._columns, merged._last
+            self._named = merged._named
 
     def keep(self, epochs: int) -> None:
         """Remove all epochs after number `epochs`."""
@@ -160,6 +176,7 @@ class Records(Sequence[EpochRecord]):
 
     def _replace(self, records: Iterable[EpochRecord]) -> None:
         self._columns, self._last = {name: array(kind) for name, kind in LAYOUT.items()}, None
+        self._named = {}
         self.extend(records)
 
     def _own(self) -> "dict[str, array[float]]":
@@ -176,7 +193,14 @@ class Records(Sequence[EpochRecord]):
         ends = self._columns["ends"]
         slices = range(int(ends[at - 1]) if at else 0, int(ends[at]))
         norms, layers = tuple(map(self._slice, slices)), self._layers(at)
-        return EpochRecord(norms=norms, layer_norms=layers, **values)  # type: ignore[arg-type]
+        metrics = {name: column[at] for name, column in sorted(self._named.items())}
+        metrics = {name: value for name, value in metrics.items() if not math.isnan(value)}
+        return EpochRecord(
+            norms=norms,
+            layer_norms=layers,
+            metrics=metrics,
+            **values,  # type: ignore[arg-type]
+        )
 
     def _layers(self, at: int) -> tuple[LayerNorm, ...]:
         ends = self._columns["layer_ends"]

@@ -246,6 +246,7 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
         layer_norms: gradient norms of each layer, in the order of `TrialStarted.layers`; empty for
             some epochs of long trainings.
         highest_lr: highest learning rate of any step since the start of the training.
+        metrics: metrics of a task, such as `test_mae`; those that are not finite are left out.
     """
 
     epoch: int
@@ -276,6 +277,7 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     layer_norms: tuple[LayerNorm, ...] = ()
     gradient_cosine: float | None = None
     highest_lr: float | None = None
+    metrics: dict[str, float] = {}
 
 
 class EpochsFinished(Event, frozen=True, tag="epochs"):

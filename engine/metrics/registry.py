@@ -17,6 +17,7 @@ from batchscope.engine.metrics.layer_registry import LAYER_METRICS
 from batchscope.engine.metrics.metric import OWN, Metric, Place, Spot, TrialMetric
 from batchscope.engine.metrics.probe_registry import COMPETED, DRAWN, PROBE_METRICS
 from batchscope.engine.metrics.probe_values import PAIRS, SIZES
+from batchscope.engine.metrics.task_metrics import task_value
 from batchscope.engine.metrics.trial_registry import (
     BAR_ORDER,
     NAMED_METRICS,
@@ -75,10 +76,10 @@ def places() -> dict[str, Place]:
 def value_of(state: SweepState, trial: TrialState, measure: str, spot: Spot = OWN) -> float | None:
     """Return a measure of one trial, read at a spot; None where it is not known or not finite.
 
-    A metric from a later version's journal, unknown to this one, has no value.
+    A metric that is not in the registry is one of a task; one of a later version has no value.
     """
     metric = TRIAL.get(measure)
-    value = metric.read(state, trial, spot) if metric else None
+    value = metric.read(state, trial, spot) if metric else task_value(trial.last, measure)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None

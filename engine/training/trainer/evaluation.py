@@ -1,8 +1,9 @@
 """Computes loss and accuracy of all replicates at fixed weights, in batches that fit in memory."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -30,7 +31,7 @@ class Evaluation(NamedTuple):
 
     loss: float
     accuracy: float | None
-    metrics: tuple[float, ...] = ()
+    metrics: Mapping[str, float] = MappingProxyType({})
 
 
 @torch.no_grad()
@@ -91,7 +92,7 @@ def evaluate_task(task: Task, flat: FlatModel, batches: Iterable[Batch]) -> Eval
         flat.model.train()
     means = {name: _ratio(float(sums[name]), float(weights[name])) for name in functions}
     loss, accuracy = means.pop("loss"), means.pop(ACCURACY, None)
-    return Evaluation(loss, accuracy, tuple(means.values()))
+    return Evaluation(loss, accuracy, means)
 
 
 def _ratio(total: float, weight: float) -> float:

@@ -137,8 +137,19 @@ def epoch(
         validation_loss=finite_or_none(held.loss) if held else None,
         validation_accuracy=held.accuracy if held else None,
         highest_lr=stepper.highest_lr,
+        metrics=_metrics(train=train, test=test, validation=held),
         **stepper.fields(member.index),
     )
+
+
+def _metrics(**parts: Evaluation | None) -> dict[str, float]:
+    """Return the metrics of a task on each part of its data, without those that are not finite."""
+    return {
+        f"{part}_{name}": value
+        for part, evaluation in parts.items()
+        for name, value in (evaluation.metrics if evaluation else {}).items()
+        if math.isfinite(value)
+    }
 
 
 def finite_or_none(value: float) -> float | None:
