@@ -76,17 +76,17 @@ def _bytes(words: argparse.Namespace, recorded: Path, copy: Path) -> Iterator[Ro
 
 
 def _commands(words: argparse.Namespace, recorded: Path) -> Iterator[Row]:
-    campaign = CommandCampaign(Places(recorded), HANG_SECONDS, MOST_SLOWER_SECONDS)
     cases = list(map(parse, words.case)) or sampled(recorded, words.cases, words.seed)
     cases = [case for case in cases if words.only in case.file]
-    for number, case in enumerate(cases):
-        if number < words.skip:
-            continue
-        print(f"{number}: {case}", flush=True)
-        for verdict in campaign.judge(case, terminal=number % TERMINAL_EVERY == 0):
-            wrong = f"{case}: {'; '.join(verdict.faults)}" if verdict.faults else ""
-            outcome = "WRONG" if wrong else f"exit code {verdict.got.code}"
-            yield case.kind, verdict.call.name, outcome, wrong
+    with CommandCampaign(Places(recorded), HANG_SECONDS, MOST_SLOWER_SECONDS) as campaign:
+        for number, case in enumerate(cases):
+            if number < words.skip:
+                continue
+            print(f"{number}: {case}", flush=True)
+            for verdict in campaign.judge(case, terminal=number % TERMINAL_EVERY == 0):
+                wrong = f"{case}: {'; '.join(verdict.faults)}" if verdict.faults else ""
+                outcome = "WRONG" if wrong else f"exit code {verdict.got.code}"
+                yield case.kind, verdict.call.name, outcome, wrong
 
 
 if __name__ == "__main__":

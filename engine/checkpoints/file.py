@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 import stat
 import struct
 import zlib
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from batchscope.engine.formatting import shown_size
-from batchscope.engine.system.files import create, make_folder, sync, sync_file
+from batchscope.engine.system.files import create, make_folder, remove_quietly, sync, sync_file
 from batchscope.engine.system.files import remove as remove_any
 from batchscope.engine.system.untrusted_files import open_regular
 
@@ -198,7 +197,7 @@ def candidates(folder: Path) -> Iterator[Path]:
 def remove(folder: Path) -> None:
     """Remove a trial's checkpoints, ignoring errors; nothing behind a link to another folder."""
     if not _is_elsewhere(folder):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_quietly(folder)
 
 
 def _is_elsewhere(folder: Path) -> bool:

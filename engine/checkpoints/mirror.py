@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import os
 import secrets
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +15,14 @@ from pathlib import Path, PurePosixPath
 
 from batchscope.engine.checkpoints.file import CURRENT, TRIALS, WEIGHTS, Damaged, read_whole
 from batchscope.engine.checkpoints.kept_weights import SUFFIX
-from batchscope.engine.system.files import create, make_folder, remove, sync, sync_file
+from batchscope.engine.system.files import (
+    create,
+    make_folder,
+    remove,
+    remove_quietly,
+    sync,
+    sync_file,
+)
 from batchscope.engine.system.private_folders import OTHERS, make_private
 from batchscope.engine.system.untrusted_files import open_regular
 
@@ -122,7 +128,7 @@ class Mirror:
         """Start watching these folders, with exactly these files in them."""
         self._below = tuple(below)
         for name in (TRIALS, WEIGHTS):  # the previous trial's files are stored elsewhere
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+            remove_quietly(self.folder / name)
         put(self.folder, files)
         self._seen = _present(self.folder, self._below, kept=True)
 
@@ -139,7 +145,7 @@ class Mirror:
 
     def close(self) -> None:
         """Remove the folder and release its lock."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_quietly(self.folder)
         lock, self._lock = self._lock, -1
         if lock >= 0:
             os.close(lock)
@@ -161,7 +167,7 @@ def _clear_stale(work: Path) -> None:
             lock = os.open(folder / LOCK, LOCK_FLAGS & ~os.O_CREAT)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_quietly(folder)
             finally:
                 os.close(lock)
 

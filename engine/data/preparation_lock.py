@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import socket
 import stat
@@ -11,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from batchscope.engine.errors import printable
+from batchscope.engine.system import locks
 
 POLL_SECONDS = 0.1
 _MOST = 256
-_TAKEN = (errno.EAGAIN, errno.EACCES)
 
 
 @contextlib.contextmanager
@@ -49,12 +48,9 @@ def locked(path: Path, waiting: Callable[[str], None]) -> Iterator[None]:
 def _taken(lock: int, path: Path) -> bool:
     """Take the lock; return False if another process holds it."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return locks.lock(lock)
     except OSError as error:
-        if error.errno in _TAKEN:
-            return False
         raise OSError(error.errno, f"cannot be locked: {error.strerror}", str(path)) from None
-    return True
 
 
 def _write(lock: int, holder: bytes) -> None:

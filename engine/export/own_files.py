@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+LARGE = 1 << 30
 CHANGED = ".changed"
 """What the name of a person's file gets if the new export has a file of that name."""
 EARLIER = re.compile(
@@ -100,7 +101,8 @@ def _carry(old: Path, new: Path, inside: str, listed: Mapping[str, str] | None) 
 
 def _ours(path: Path, name: str, listed: Mapping[str, str] | None) -> bool:
     """Return whether an export made this file, and nobody has changed it since."""
-    if not stat.S_ISREG(path.lstat().st_mode):
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode) or _is_sparse(status):
         return False
     if listed is None:
         return EARLIER.fullmatch(name) is not None
@@ -144,7 +146,7 @@ def _same(one: Path, other: Path) -> bool:
         return False
     if stat.S_ISLNK(first.st_mode):
         return one.readlink() == other.readlink()
-    if not stat.S_ISREG(first.st_mode) or first.st_size != second.st_size:
+    if not stat.S_ISREG(first.st_mode) or first.st_size != second.st_size or _is_sparse(first):
         return False
     return _digest(one) == _digest(other)
 
@@ -163,6 +165,11 @@ def _taken(old: Path, place: Path) -> bool:
 
 def _can_be_folder(place: Path) -> bool:
     return not os.path.lexists(place) or (place.is_dir() and not place.is_symlink())
+
+
+def _is_sparse(status: os.stat_result) -> bool:
+    """Return whether most of a large file is a hole: no export has one, and it may have no end."""
+    return status.st_size > LARGE and status.st_blocks * 512 < status.st_size // 2
 
 
 def _digest(path: Path) -> str:

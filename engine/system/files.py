@@ -75,13 +75,25 @@ def create(path: Path) -> IO[bytes]:
     return open(os.open(path, flags, 0o666), "wb")
 
 
+def remove_quietly(folder: Path) -> None:
+    """Remove a folder, or whatever has its name, as far as possible; links are not followed.
+
+    `shutil.rmtree` would wait for a writer if there is a pipe in the place of the folder.
+    """
+    with contextlib.suppress(OSError):
+        if not folder.is_symlink() and stat.S_ISDIR(folder.lstat().st_mode):
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            folder.unlink()
+
+
 def discard(folder: Path) -> None:
     """Remove a whole folder of this user as far as possible, without following links.
 
     Unlike `shutil.rmtree`, it also opens folders that are not writable, and goes down where a
     folder's number changes between two looks, as on some network file systems.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_quietly(folder)
     if folder.is_symlink() or not folder.is_dir():
         return
     for inside, _, _ in os.walk(folder):  # each folder is opened up before it is read

@@ -33,8 +33,8 @@ def run_experiment(words: argparse.Namespace) -> int:
     from batchscope.engine.sweeps.store import Launch, home_folder
     from batchscope.engine.sweeps.trust import check_trusted, trust
     from batchscope.engine.system.files import user_path
+    from batchscope.tui.headless.elapsed_notice import elapsed_notice
     from batchscope.tui.headless.log_lines import Log
-    from batchscope.tui.headless.waiting import told
 
     _check_tensorboard(words)
     _check_export(words)
@@ -45,7 +45,7 @@ def run_experiment(words: argparse.Namespace) -> int:
     if words.preset or words.set or not screen:
         name = words.preset or DEFAULT_PRESET
         log = Log(words.log_format, quiet=words.quiet)
-        with told(log, "reading", f"reading preset {name}", READING_SECONDS):
+        with elapsed_notice(log, "reading", f"reading preset {name}", READING_SECONDS):
             preset = find_preset(name, words.set)
         if words.weights:
             check_preset(preset.name, preset.configurations)
@@ -230,14 +230,14 @@ def _parts(words: argparse.Namespace) -> "dict[str, bool]":
 def _exporting(log: "Log", folder: Path, target: Path) -> "AbstractContextManager[None]":
     """Return a context that logs lines while a large sweep is exported."""
     from batchscope.engine.journal.file import NAME
-    from batchscope.tui.headless.waiting import told
+    from batchscope.tui.headless.elapsed_notice import elapsed_notice
 
     try:
         large = (folder / NAME).stat().st_size > LARGE_JOURNAL
     except OSError:  # the export names the file and says why
         large = False
     text = f"exporting to {target}"
-    return told(log, "exporting", text, EXPORTING_SECONDS if large else None)
+    return elapsed_notice(log, "exporting", text, EXPORTING_SECONDS if large else None)
 
 
 def _name_kept(log: "Log", names: list[str]) -> None:

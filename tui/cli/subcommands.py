@@ -154,8 +154,9 @@ def _set_paused(words: argparse.Namespace, paused: bool, sentence: str) -> int:
 def resume(words: argparse.Namespace) -> int:
     """Resume a stopped sweep, or follow a running one, as log lines."""
     from batchscope.engine.analysis.completeness import complete
-    from batchscope.engine.sweeps.launcher import journal_size, start_conductor
+    from batchscope.engine.sweeps.launcher import LOG, journal_size, start_conductor
     from batchscope.engine.sweeps.store import conductor_lives, find_sweep, home_folder, load_state
+    from batchscope.engine.system.files import is_there
     from batchscope.tui.headless import follower as headless
     from batchscope.tui.headless.summary import summary
 
@@ -173,7 +174,7 @@ def resume(words: argparse.Namespace) -> int:
     follower.catch_up(quietly=True)
     with headless.interruption() as interrupted:
         if not alive:
-            if journal_size(folder) < 0:
+            if journal_size(folder) < 0 and is_there(folder / LOG):
                 lost = "no journal is there, so all of its trials are trained from the start"
                 log.say("no-journal", lost, "warning")
             start_conductor(folder)

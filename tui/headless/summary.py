@@ -28,6 +28,7 @@ from batchscope.engine.sweeps.launcher import cannot_resume
 from batchscope.engine.sweeps.store import SWEEP, conductor_lives
 from batchscope.engine.sweeps.stored_journal import damage_text
 from batchscope.engine.sweeps.sweep_file import other_sweep
+from batchscope.engine.system.files import is_folder
 from batchscope.tui.render.units import number
 from batchscope.tui.viewmodel.status_signs import (
     MARKS,
@@ -52,6 +53,7 @@ def summary(
         alive: whether a conductor ran before the state was read; None checks now.
     """
     alive = conductor_lives(folder) if alive is None else alive
+    there = is_folder(folder)  # it may have been deleted meanwhile
     times = {time.configuration: time for time in epoch_times(state)}
     rows, lost, fresh = [], rejected(state), confirmed(state)
     for name in by_batch_size(state):
@@ -100,9 +102,9 @@ def summary(
         "export": str(export) if export else None,
         "bias_variance": msgspec.to_builtins(list(findings.bias_variance)),
         "damaged_journal_lines": state.lost,
-        "damaged_files": damaged_files(folder, state),
+        "damaged_files": damaged_files(folder, state) if there else [],
         "other_sweep": other_sweep(folder, state) or None,
-        "cannot_resume": None if complete(state) else cannot_resume(folder) or None,
+        "cannot_resume": cannot_resume(folder) or None if there and not complete(state) else None,
     }
 
 

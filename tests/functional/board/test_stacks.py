@@ -120,7 +120,6 @@ def test_a_summary_without_stacks_has_no_remark(home: Path) -> None:
 
 def test_a_summary_of_a_sweep_that_never_began_starts_with_its_state(home: Path) -> None:
     told = summary_text(summary(home / "20270101-080000-never", SweepState(), None))
-    assert told.splitlines()[1].startswith(
-        "sweep 20270101-080000-never: interrupted, 0 of 0 trials"
-    )
+    first = next(line for line in told.splitlines() if line.startswith("sweep "))
+    assert first.startswith("sweep 20270101-080000-never: interrupted, 0 of 0 trials")
     assert "None" not in told

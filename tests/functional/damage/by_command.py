@@ -40,6 +40,12 @@ class CommandCampaign:
         self._references: dict[str, Path] = {}
         self._kept = tempfile.TemporaryDirectory(prefix="batchscope-undamaged-")
 
+    def __enter__(self) -> "CommandCampaign":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kept.cleanup()
+
     def judge(self, case: Case, terminal: bool = False) -> list[Verdict]:
         """Damage a copy, run every command that reads the file, and return the verdicts."""
         before = self._before(case.file, terminal)

@@ -39,11 +39,11 @@ def test_no_changed_byte_becomes_a_figure(tmp_path: Path, monkeypatch: pytest.Mo
 def test_commands_on_damaged_files(part: int) -> None:
     """Each part has all kinds; `benchmarks/damage.py --case` repeats one."""
     cases = sampled(recording().root, CASES, SEED)[part::PARTS]
-    campaign = CommandCampaign(recording(), HANG_SECONDS, None)
     wrong = []
-    for number, case in enumerate(cases):
-        for verdict in campaign.judge(case, terminal=number == part):
-            wrong += [f"{case}: {verdict.call.name}: {fault}" for fault in verdict.faults]
+    with CommandCampaign(recording(), HANG_SECONDS, None) as campaign:
+        for number, case in enumerate(cases):
+            for verdict in campaign.judge(case, terminal=number == part):
+                wrong += [f"{case}: {verdict.call.name}: {fault}" for fault in verdict.faults]
     assert not wrong, "\n".join(wrong)
 
 

@@ -180,3 +180,16 @@ def test_kills_lose_no_file_of_a_person(tmp_path: Path) -> None:
         delay *= 1.25
         assert delay < 100
     assert neighbours(target) == ["out"]
+
+
+def test_a_sparse_file_is_kept_without_being_read(tmp_path: Path) -> None:
+    """A terabyte of zeros takes no room, and would take half an hour to read."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    new.mkdir()
+    (old / "findings.json").touch()
+    os.truncate(old / "findings.json", 1 << 40)
+    (new / "findings.json").write_text("{}")
+    assert own_files.carry_over(old, new, {"findings.json": "0" * 64}) == ["findings.json.changed"]
+    assert (new / "findings.json").read_text() == "{}"
+    assert (new / "findings.json.changed").stat().st_size == 1 << 40

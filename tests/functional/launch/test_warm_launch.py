@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from batchscope.engine.devices.devices import cores
 from batchscope.engine.experiment.preset import load_preset
 from batchscope.engine.export.bundle import write_export
 from batchscope.engine.journal import events as ev
+from batchscope.engine.processes.descriptor_passing import READY
 from batchscope.engine.processes.worker_processes import Reserve
 from batchscope.engine.sweeps import launcher
 from batchscope.engine.sweeps.commands import NAME as COMMANDS
@@ -291,9 +293,15 @@ def sweeps(home: Path) -> list[Path]:
 async def a_loaded_worker(reserve: Reserve) -> int:
     """Fill a reserve with one worker; its process id, once it is ready."""
     await reserve.fill(1)
-    (child,) = (c for c in psutil.Process().children() if "batchscope.engine.worker" in c.cmdline())
-    loaded(psutil.Process(), 1)
-    return child.pid
+    (idle,) = reserve._idle
+
+    def ready() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            return idle.channel.recv(len(READY), socket.MSG_PEEK) == READY
+        return False
+
+    until(ready, "it has said that it is ready")
+    return idle.process.pid
 
 
 @pytest.mark.parametrize("frozen", [False, True])

@@ -309,7 +309,7 @@ async def test_e_refuses_what_the_command_line_refuses(home: Path, here: Path) -
         await pilot.press("end", "e")
         await dialog(pilot, TextPrompt)
         for text, refusal in (
-            ("full", "full: holds something else; name another folder"),
+            ("full", "full: holds other files; name another folder"),
             ("file", "file: is a file; name a folder"),
             ("", "name of a folder"),
             ("~nobody-at-all/x", "no such user"),

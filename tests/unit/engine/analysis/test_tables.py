@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from batchscope.engine.analysis import tables
-from batchscope.engine.analysis.tables import Row, to_csv
+from batchscope.engine.analysis.tables import Row, of_cell, to_csv
 from batchscope.engine.journal.events import (
     DataReady,
     EpochRecord,
@@ -214,7 +214,10 @@ def test_floats_read_back_to_the_same_bits(values: list[float]) -> None:
 def test_printable_texts_read_back_as_they_were(values: list[str]) -> None:
     text = to_csv(("x", "y"), [{"x": value, "y": 1} for value in values])
     rows = list(csv.reader(io.StringIO(text, newline="")))
-    assert rows == [["x", "y"], *([value, "1"] for value in values)]
+    assert [[of_cell(cell) for cell in row] for row in rows] == [
+        ["x", "y"],
+        *([value, "1"] for value in values),
+    ]
 
 
 def test_a_header_without_rows() -> None:

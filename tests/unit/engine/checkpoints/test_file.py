@@ -262,3 +262,22 @@ def test_on_a_full_disk_the_previous_checkpoint_is_kept(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [CURRENT]
     assert checkpoints.read(tmp_path / CURRENT)[0].steps == 1
     assert not (tmp_path / PREVIOUS).exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file", "link"])
+def test_what_is_no_folder_is_removed_without_waiting(tmp_path: Path, kind: str) -> None:
+    """`shutil.rmtree` waits for somebody who writes into a pipe."""
+    folder, other = tmp_path / "trials" / "b8-s0", tmp_path / "other"
+    folder.parent.mkdir()
+    other.mkdir()
+    (other / "mine").write_text("x")
+    match kind:
+        case "pipe":
+            os.mkfifo(folder)
+        case "file":
+            folder.write_text("x")
+        case _:
+            folder.symlink_to(other)
+    checkpoints.remove(folder)
+    assert os.path.lexists(folder) == (kind == "link"), "a link is left alone"
+    assert (other / "mine").read_text() == "x"

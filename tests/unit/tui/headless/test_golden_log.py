@@ -15,6 +15,7 @@ from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.planning.micro_batch import Shape
 from batchscope.engine.planning.stacking import StackTiming
 from batchscope.engine.spec import Claim, Selection
+from batchscope.engine.sweeps.store import LAUNCH, SWEEP, Launch
 from batchscope.tui.headless.follower import HeadlessFollower
 from batchscope.tui.headless.log_lines import Log
 from batchscope.tui.headless.progress_rows import progress_rows
@@ -212,6 +213,8 @@ def judged() -> SweepState:
 
 
 def summaries(folder: Path) -> Iterator[str]:
+    (folder / LAUNCH).write_bytes(msgspec.json.encode(Launch(preset="quickstart")))
+    (folder / SWEEP).write_text('title = "Batch size in half a minute"')
     half = folded(worker(), started(ONE), epochs(ONE, 1, 1), trial_ended(ONE, "diverged"))
     yield summary_text(summary(folder, judged(), folder / "out", alive=False))
     yield ""

@@ -101,7 +101,7 @@ def test_squared_norms_sum_to_that_of_the_whole_gradient(
     exact = [stepper.stack.gradient[:, window].double().norm(dim=1) for window in windows]
     assert found.numpy() == pytest.approx(torch.stack(exact, 1).numpy(), rel=1e-6)
     whole = found.square().sum(1).sqrt().numpy()
-    assert whole == pytest.approx(stepper.norms.of(1)[0], rel=1e-6)
+    assert whole == pytest.approx(stepper.norms.of(1)[0], rel=5e-6)  # both sum in float32
 
 
 def test_a_step_without_gradient_computes_it_when_layers_are_measured(images: Images) -> None:

@@ -11,8 +11,8 @@ AGAIN_SECONDS = 10.0
 
 
 @contextmanager
-def told(log: Log, event: str, text: str, after: float | None) -> Iterator[None]:
-    """Log a line if the work takes longer than `after` seconds, and then every ten seconds.
+def elapsed_notice(log: Log, event: str, text: str, after: float | None) -> Iterator[None]:
+    """Log a line if the body takes longer than `after` seconds, and then every ten seconds.
 
     Args:
         log: where to.
