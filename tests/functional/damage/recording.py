@@ -17,6 +17,7 @@ from pathlib import Path
 
 from batchscope.engine.checkpoints import file as checkpoints
 from batchscope.engine.journal import column_cache
+from batchscope.engine.sweeps.deletion import delete_sweep
 from batchscope.engine.sweeps.launcher import ask_to_stop
 from batchscope.engine.sweeps.stored_journal import reader_of
 from tests.functional.lab import PATIENCE_SECONDS, Lab, until
@@ -148,14 +149,24 @@ def record(root: Path) -> None:
 
 
 def _interrupt(lab: Lab, root: Path) -> None:
-    """Train the second sweep until it has a checkpoint, and stop it."""
-    process = lab.start("--preset", _preset(root, "stopped", STOPPED), "--workers", "1")
+    """Train the second sweep until it has checkpoints, and stop it; longer if it is too fast."""
     pattern = f"sweeps/*-stopped/{checkpoints.TRIALS}/*/{checkpoints.PREVIOUS}"
-    until(lambda: any(lab.home.glob(pattern)), "there are checkpoints")
-    folder = Places(root).stopped
-    ask_to_stop(folder)
-    process.wait(PATIENCE_SECONDS)
-    assert any(lab.home.glob(pattern)), "it was stopped too late"
+
+    def caught() -> bool:
+        return any(lab.home.glob(pattern))
+
+    for factor in (1, 4, 16, 64):
+        content = STOPPED.replace("epochs = 12", f"epochs = {12 * factor}")
+        process = lab.start("--preset", _preset(root, "stopped", content), "--workers", "1")
+        until(lambda p=process: caught() or p.poll() is not None, "there are checkpoints")  # type: ignore[misc]
+        folder = Places(root).stopped
+        if process.poll() is None:
+            ask_to_stop(folder)
+            process.wait(PATIENCE_SECONDS)
+        if caught():
+            break
+        delete_sweep(folder)
+    assert caught(), "it was stopped too late"
     lab.close()
 
 
