@@ -26,7 +26,7 @@ WRITTEN = {
     "Phase": {"lr": "set.lr", "batch_size": "set.batch_size"},
 }
 """Keys that are written otherwise than the field is called."""
-NOT_WRITTEN = {"Selection": ("keys",)}
+NOT_WRITTEN = {"Selection": ("keys",), "TaskTable": ("facts",)}
 """Fields that no key of their own stands for."""
 SELECTED = {"Interpolation": ("start", "end")}
 """Fields that hold an id and are written as what picks it."""

@@ -102,7 +102,7 @@ class TaskTable(Table, frozen=True):
     """A person's own model, data and loss, in the place of `[data]` and `[model]`."""
 
     use: str
-    """`module:function` of the function that returns a `batchscope.Task`; required."""
+    """`module:function` of the function that returns a `batchscope.Task`."""
     path: str = ""
     """The folder that the module is imported from; without it the folder of the preset."""
     validation: Fraction = 0.0
