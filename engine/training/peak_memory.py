@@ -21,6 +21,9 @@ OUT_OF_MEMORY = (
     *("std::bad_alloc", "_STATUS_ALLOC_FAILED"),
     *("could not create a primitive", "could not execute a primitive"),  # all that oneDNN says
 )
+NO_EXCEPTION = ("without exception set", "without setting an exception")
+"""What Python says if C code failed and did not tell why, as torch's bindings do when an allocation
+fails under a limit of the process."""
 ONE_NUMBER = 8
 """Storages of at most so many bytes are not counted. They are often cached constants, which the
 first trial of a worker creates, so figures would depend on what the worker did before."""
@@ -30,6 +33,8 @@ def ran_out(error: BaseException) -> bool:
     """Return whether an error means that memory ran out, on a GPU or on a CPU."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
+    if isinstance(error, SystemError):
+        return any(word in str(error) for word in NO_EXCEPTION)
     return isinstance(error, RuntimeError) and any(word in str(error) for word in OUT_OF_MEMORY)
 
 

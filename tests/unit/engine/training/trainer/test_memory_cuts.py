@@ -345,6 +345,9 @@ def test_a_cut_evaluation_continues_with_smaller_batches(images: Images, batch_n
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
         (ValueError("out of memory"), False),
+        (SystemError("error return without exception set"), True),
+        (SystemError("<built-in method f> returned NULL without setting an exception"), True),
+        (SystemError("unknown opcode"), False),
     ],
 )
 def test_errors_that_mean_out_of_memory(error: Exception, says_so: bool) -> None:
