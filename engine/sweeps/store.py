@@ -124,8 +124,13 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
                 suffix = "" if number == 1 else f".{number}"
                 folder = sweeps / f"{stem}{suffix}-{slug}"
                 kept = _kept_for(folder.name, launch.checkpoints)
-                place = preset.task_folder
-                stored = replace(launch, notes=preset.notes, checkpoints=kept, task_folder=place)
+                stored = replace(
+                    launch,
+                    notes=preset.notes,
+                    checkpoints=kept,
+                    task_folder=preset.task_folder,
+                    exported=preset.exported,
+                )
                 _fill(fresh, {SWEEP: written, LAUNCH: encoded(stored)})
                 if _moved(fresh, folder):
                     return folder
