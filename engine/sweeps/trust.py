@@ -32,7 +32,7 @@ class NotTrusted(UsageProblem):
 
     def __init__(self, folder: Path, why: str) -> None:
         super().__init__(f"{printable(folder)}: {why}")
-        self.folder = folder
+        self.folder, self.why = folder, why
 
 
 class _UnknownExport(NotTrusted):
@@ -126,6 +126,36 @@ def allow(home: Path, question: TrustQuestion) -> None:
     known = _read(home)
     kept = (each for each in known.exports if each.digest != new.digest)
     _write(home, _TrustFile(known.folders, (*kept, new)))
+
+
+def trust_for(home: Path, folder: Path, preset: Preset | None) -> Path:
+    """Do what `--trust FOLDER` asks for: trust the folder, and return its real path.
+
+    If the code of `preset` is there and came in an export, exactly this code is trusted, and not
+    the folder.
+
+    Raises:
+        NotTrusted: others may write to it.
+        MachineProblem: the file cannot be written.
+    """
+    return _trust_for(home, folder, _code_of(preset) if preset else None)
+
+
+def trust_for_sweep(sweep: Path, folder: Path) -> Path:
+    """Do the same for the code of the stored sweep in the folder `sweep`."""
+    return _trust_for(sweep.parent.parent, folder, _code_of_sweep(sweep))
+
+
+def _trust_for(home: Path, folder: Path, code: _Code | None) -> Path:
+    real = Path(os.path.realpath(folder))
+    if code is None or not code.exported or Path(os.path.realpath(code.folder)) != real:
+        return trust(home, real)
+    question = _question(home, code)
+    if question and question.refused:
+        raise NotTrusted(real, question.text)
+    if question:
+        allow(home, question)
+    return real
 
 
 def check_preset(home: Path, preset: Preset) -> None:

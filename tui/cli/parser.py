@@ -135,6 +135,8 @@ def build_parser() -> Parser:
         holding.add_argument("id", metavar="ID", help=ID_HELP)
     resume = command("resume", "resume a stopped sweep and follow it headless", common, logging)
     resume.add_argument("id", metavar="ID", help=ID_HELP)
+    resume.add_argument("--trust", metavar="DIR", help=TRUST_HELP)
+    resume.add_argument("--accept-code", action="store_true", help=ACCEPT_HELP)
     as_json(resume, JSON_HELP)
     command("settings", "print the settings file and what each key does", common)
     delete = command("delete", "delete a stored sweep from disk", common)
@@ -177,6 +179,8 @@ QUIET = ("-q", "--quiet")
 QUIET_HELP = "log only warnings and errors, show no progress; the summary is still printed"
 TENSORBOARD_HELP = "with --export: also write TensorBoard event files (batchscope[tensorboard])"
 WEIGHTS_HELP = "with --export: also copy the final weights, if run.keep_weights was set at launch"
+TRUST_HELP = "trust DIR, and run the code of a preset with [task] from there"
+ACCEPT_HELP = "go on although the code of [task] was changed, and mark the trials that it trains"
 JSON_HELP = "print the summary as one JSON object"
 
 
@@ -199,7 +203,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=_positive, metavar="N", help="number of trials trained at the same time")
     add("--memory-limit", type=_size, metavar="SIZE", help="memory limit per device, such as 2GiB")
     add("--data-dir", metavar="DIR", help="folder with the images, in torchvision's layout")
-    add("--trust", metavar="DIR", help="run the code of a preset with [task] from DIR")
+    add("--trust", metavar="DIR", help=TRUST_HELP)
     add("--home", metavar="DIR", help=HOME_HELP)
     add("--log-format", choices=("text", "json"), help=LOG_HELP)
     add(*QUIET, action="store_true", help=QUIET_HELP)

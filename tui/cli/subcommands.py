@@ -156,11 +156,15 @@ def resume(words: argparse.Namespace) -> int:
     from batchscope.engine.analysis.completeness import complete
     from batchscope.engine.sweeps.launcher import LOG, journal_size, start_conductor
     from batchscope.engine.sweeps.store import conductor_lives, find_sweep, home_folder, load_state
-    from batchscope.engine.system.files import is_there
+    from batchscope.engine.sweeps.trust import trust_for_sweep
+    from batchscope.engine.system.files import is_there, user_path
     from batchscope.tui.headless import follower as headless
     from batchscope.tui.headless.summary import summary
 
-    folder = find_sweep(home_folder(words.home), words.id)
+    home = home_folder(words.home)
+    folder = find_sweep(home, words.id)
+    if words.trust:
+        trust_for_sweep(folder, user_path(words.trust))
     state = load_state(folder)
     alive = conductor_lives(folder)
     if not alive and complete(state):
