@@ -323,7 +323,9 @@ class Conductor:
                     else fetch(name, home, source, self._write, silence)
                 )
                 try:
-                    self._data[name] = await prepared(name, preparing, recorded, self._write)
+                    self._data[name] = await prepared(
+                        name, preparing, recorded, self._write, self._control.accepts_code
+                    )
                 except (OSError, RuntimeError) as error:  # no process, file or thread at present
                     wait = lacks.another(name, 0) if is_scarce(error) else None
                     if wait is None:

@@ -50,6 +50,15 @@ def digest_of_code(tables: Iterable[TaskTable], folder: Path) -> str:
     return found.hexdigest()
 
 
+def digest_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file; empty if it is not there or cannot be read."""
+    try:
+        with open_regular(path, MOST_BYTES) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
 def _modules(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder that could be imported; `__pycache__` is never used."""
     entries = 0
