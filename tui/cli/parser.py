@@ -152,6 +152,7 @@ def build_parser() -> Parser:
     trusting.add_argument("folder", nargs="?", metavar="DIR", help="the folder to trust")
     trusting.add_argument("--revoke", action="store_true", help="trust DIR no longer")
     check = command("check", "run your own task and tell whether it can be measured", common)
+    check.description = CHECK_TEXT
     check.add_argument("use", metavar="MODULE:FUNCTION", help="the function that makes the task")
     check.add_argument("--path", metavar="DIR", help="folder of the module (default: this one)")
     check.add_argument(
@@ -165,9 +166,18 @@ def build_parser() -> Parser:
         "--batch-size", type=_positive, default=32, metavar="N", help="samples of the batch to try"
     )
     as_json(check, "print the checks as one JSON object")
+    new = command("new", "write a small task of your own and its preset, which run as they are")
+    new.add_argument(
+        "file", metavar="FILE", help="the file to write, such as mine.py; mine.toml comes beside it"
+    )
     return parser
 
 
+CHECK_TEXT = (
+    "Run your own task and tell whether it can be measured. This runs the code that you name here, "
+    "whether you trust its folder or not, as python would; it does not trust the folder for "
+    "presets. Code that others may write to is not run."
+)
 ID_HELP = "ID of a stored sweep, or a start or end of it that fits only this sweep"
 HOME_HELP = "folder for sweeps and data (default: $BATCHSCOPE_HOME, else the state folder)"
 ASCII_HELP = "use ASCII characters only (default: if the locale is not UTF-8)"
