@@ -27,7 +27,6 @@ from batchscope.engine.sweeps.trust import (
     trusted_folders,
 )
 
-
 TASK = "def make(seed, width=8):\n    raise RuntimeError\n"
 PRESET = """title = "Mine"
 [task]
