@@ -525,6 +525,7 @@ _COLUMNS: tuple[TrialMetric | str, ...] = (
         "or if the trial never began",
         value=_accepted_code,
         text=True,
+        before_epochs=True,
     ),
 )
 _MEASURES: tuple[TrialMetric | str, ...] = (

@@ -206,7 +206,11 @@ def check_trusted(home: Path, folder: Path) -> None:
             f"`batchscope trust {printable(real)}` once, or add --trust {printable(real)}",
         )
     if known[str(real)] != owner:
-        raise NotTrusted(real, "has another owner than when it was trusted; trust it again")
+        raise NotTrusted(
+            real,
+            "has another owner than when it was trusted; if you trust it still, run "
+            f"`batchscope trust {printable(real)}`",
+        )
 
 
 def trust(home: Path, folder: Path) -> Path:
