@@ -44,14 +44,15 @@ def start_conductor(folder: Path, *first: commands.AnyCommand) -> None:
         first: commands that it executes first.
 
     Raises:
-        UsageProblem: the sweep is damaged, so that it cannot be resumed.
+        UsageProblem: the sweep is damaged, so that it cannot be resumed, or runs code that is not
+            trusted (`NotTrusted`).
         MachineProblem: it could not start; the message has the cause or the last line of its log.
     """
     if conductor_lives(folder):
         return
     refuse_damaged(folder)
     check_place(folder)
-    _check_code(folder)
+    check_code(folder)
     before = journal_size(folder)
     try:
         with open_log(folder) as log:
@@ -166,7 +167,7 @@ def check_place(folder: Path) -> None:
     check_locks(folder)
 
 
-def _check_code(folder: Path) -> None:
+def check_code(folder: Path) -> None:
     """Check that the code that a sweep runs is trusted, and that it can be run where it is to be.
 
     Raises:

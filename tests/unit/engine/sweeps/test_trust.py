@@ -9,6 +9,7 @@ from batchscope.engine.errors import UsageProblem
 from batchscope.engine.experiment.preset import Preset, load_preset
 from batchscope.engine.sweeps import launch_file
 from batchscope.engine.sweeps.launcher import start_conductor
+from batchscope.engine.sweeps.prewarm import Standby
 from batchscope.engine.sweeps.store import Launch, create_sweep
 from batchscope.engine.sweeps.trust import (
     NAME,
@@ -275,6 +276,8 @@ def test_a_stored_sweep_is_not_resumed_without_trust(home: Path, code: Path) -> 
     folder = stored(home, preset_in(code))
     with pytest.raises(NotTrusted, match="batchscope trust"):
         start_conductor(folder)
+    with pytest.raises(NotTrusted, match="batchscope trust"):
+        Standby().conduct(folder)
     question = sweep_question(folder)
     assert question
     assert question.folder == code
