@@ -44,8 +44,8 @@ def start_conductor(folder: Path, *first: commands.AnyCommand) -> None:
         first: commands that it executes first.
 
     Raises:
-        UsageProblem: the sweep is damaged, so that it cannot be resumed, or runs code that is not
-            trusted (`NotTrusted`).
+        UsageProblem: the sweep is damaged, so that it cannot be resumed.
+        NotTrusted: it runs code that is not trusted.
         MachineProblem: it could not start; the message has the cause or the last line of its log.
     """
     if conductor_lives(folder):

@@ -73,8 +73,8 @@ class Standby:
         """Run the sweep in `folder` with the waiting conductor, or else with a new one.
 
         Raises:
-            UsageProblem: the sweep is damaged, so that it cannot be resumed, or runs code that is not
-            trusted (`NotTrusted`).
+            UsageProblem: the sweep is damaged, so that it cannot be resumed.
+        NotTrusted: it runs code that is not trusted.
             MachineProblem: no conductor could be started.
         """
         if conductor_lives(folder):
