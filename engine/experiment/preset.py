@@ -254,6 +254,7 @@ def parse_preset(
         raw=raw,
         interpolation=read_interpolation(raw.get("interpolation", {}), configurations, where),
         judging=_judging(raw.get("judging", {}), where),
+        exported=False,
         **texts,
     )
 

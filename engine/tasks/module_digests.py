@@ -15,7 +15,7 @@ import msgspec
 from batchscope.engine.errors import UsageProblem, printable
 from batchscope.engine.formatting import shown_size
 from batchscope.engine.spec import TaskTable
-from batchscope.engine.system.untrusted_files import open_regular
+from batchscope.engine.system.untrusted_files import open_regular, read_bytes
 
 SUFFIXES = (
     *importlib.machinery.SOURCE_SUFFIXES,
@@ -53,8 +53,7 @@ def digest_of_code(tables: Iterable[TaskTable], folder: Path) -> str:
 def digest_of_file(path: Path) -> str:
     """Return the SHA-256 of a file; empty if it is not there or cannot be read."""
     try:
-        with open_regular(path, MOST_BYTES) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(read_bytes(path, MOST_BYTES)).hexdigest()
     except OSError:
         return ""
 

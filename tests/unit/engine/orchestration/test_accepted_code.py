@@ -104,7 +104,7 @@ async def test_accepted_code_that_makes_another_experiment_is_refused(
     tmp_path: Path, key: str, word: str
 ) -> None:
     more = {key: (("f1", "higher"),) if key == "metrics" else 11}
-    found = replace(KNOWN, digests=(("mine.py", "9"), ("utils.py", "2")), **more)  # type: ignore[arg-type]
+    found = replace(KNOWN, digests=(("mine.py", "9"), ("utils.py", "2")), **more)
     with pytest.raises(CodeRefused, match=word):
         await again(tmp_path, found, accepts=True)
 
