@@ -8,14 +8,15 @@ paired too, if each side has one of them.
 """
 
 from collections.abc import Collection, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
 
 from batchscope.engine.experiment.grid import BATCH_SIZE, effective
-from batchscope.engine.spec import TABLES, Configuration
+from batchscope.engine.spec import TABLES, Configuration, TaskTable
 
-PHASES = "phases"
+PHASES, TASK = "phases", "task"
 RATE = ("train.lr", "scaling.rule", "scaling.base_batch_size", "scaling.max_lr")
 Values = dict[str, Any]
 Key = tuple[bytes, ...]
@@ -45,9 +46,19 @@ class Differing(NamedTuple):
 
 def values_of(configuration: Configuration) -> Values:
     """Return every setting by its dotted key, with defaults and without those that are not used."""
-    tables = msgspec.to_builtins(effective(configuration.settings))
-    values = {f"{name}.{key}": value for name in TABLES for key, value in tables[name].items()}
-    return {**values, PHASES: tables[PHASES]}
+    settings = effective(configuration.settings)
+    tables = msgspec.to_builtins(settings)
+    plain = [name for name in TABLES if name != TASK]
+    values = {f"{name}.{key}": value for name in plain for key, value in tables[name].items()}
+    return {**values, **_task_values(settings.task), PHASES: tables[PHASES]}
+
+
+def _task_values(task: TaskTable | None) -> Values:
+    """Return the settings of a task, each argument by its name as in `[grid]`."""
+    if task is None:
+        return {}
+    arguments = {f"{TASK}.{name}": value for name, value in task.arguments}
+    return {f"{TASK}.use": task.use, f"{TASK}.validation": task.validation, **arguments}
 
 
 def match(
@@ -68,7 +79,7 @@ def differing(a: Sequence[Configuration], b: Sequence[Configuration]) -> list[Di
     """Return the settings with different values in the two sweeps."""
     one, other = [values_of(each) for each in a], [values_of(each) for each in b]
     differences = []
-    for key in one[0] if one and other else ():
+    for key in _keys(one, other):
         left, right = _distinct(one, key), _distinct(other, key)
         if left.keys() != right.keys():
             differences.append(Differing(key, tuple(left.values()), tuple(right.values())))
@@ -80,7 +91,7 @@ def _telling(
 ) -> list[str]:
     one, other = [values_of(each) for each in a], [values_of(each) for each in b]
     keys = []
-    for key in one[0] if one and other else ():
+    for key in _keys(one, other):
         left, right = _distinct(one, key), _distinct(other, key)
         varies = len(left) > 1 or len(right) > 1
         if key not in without and varies and left.keys() & right.keys():
@@ -88,8 +99,13 @@ def _telling(
     return keys
 
 
+def _keys(one: Sequence[Values], other: Sequence[Values]) -> list[str]:
+    """Return the keys of both sides; none if one side is empty."""
+    return list(dict.fromkeys(chain(*one, *other))) if one and other else []
+
+
 def _distinct(among: Sequence[Values], key: str) -> dict[bytes, Any]:
-    return {msgspec.json.encode(each[key]): each[key] for each in among}
+    return {msgspec.json.encode(each.get(key)): each.get(key) for each in among}
 
 
 def _paired(
@@ -108,7 +124,7 @@ def _grouped(among: Sequence[Configuration], keys: Sequence[str]) -> dict[Key, l
     groups: dict[Key, list[Configuration]] = {}
     for each in among:
         values = values_of(each)
-        name = tuple(msgspec.json.encode(values[key]) for key in keys)
+        name = tuple(msgspec.json.encode(values.get(key)) for key in keys)
         groups.setdefault(name, []).append(each)
     return groups
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from batchscope.engine.errors import MachineProblem
 from batchscope.engine.sweeps import commands
 from batchscope.engine.sweeps.launcher import (
+    check_code,
     journal_size,
     module_command,
     open_log,
@@ -73,11 +74,13 @@ class Standby:
 
         Raises:
             UsageProblem: the sweep is damaged, so that it cannot be resumed.
+        NotTrusted: it runs code that is not trusted.
             MachineProblem: no conductor could be started.
         """
         if conductor_lives(folder):
             return
         refuse_damaged(folder)
+        check_code(folder)
         with self._turn:
             before = journal_size(folder)
             process = self._take(folder, first)

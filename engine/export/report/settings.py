@@ -1,5 +1,6 @@
 """Lists the settings of a sweep for a report: those that vary, and those that all share."""
 
+from itertools import chain
 from typing import Any
 
 from batchscope.engine.analysis.matching import PHASES, Values, values_of
@@ -20,8 +21,8 @@ def experiment(state: SweepState) -> list[tuple[str, str]]:
     """
     every = [values_of(each) for each in state.configurations.values()]
     varied, common = [], []
-    for key in every[0] if every else ():
-        known = _distinct([each[key] for each in every if _read(key, each)])
+    for key in dict.fromkeys(chain(*every)):
+        known = _distinct([each.get(key) for each in every if _read(key, each)])
         if len(known) > 1:
             varied.append((key, _varied(known)))
         elif known and _given(key, known[0]):

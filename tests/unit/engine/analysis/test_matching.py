@@ -5,7 +5,15 @@ from typing import Any
 from msgspec.structs import replace
 
 from batchscope.engine.analysis.matching import differing, match
-from batchscope.engine.spec import Configuration, Memory, Model, Run, Scaling
+from batchscope.engine.spec import (
+    Argument,
+    Configuration,
+    Memory,
+    Model,
+    Run,
+    Scaling,
+    TaskTable,
+)
 from tests.unit.engine.findings_fixtures import configuration
 
 
@@ -126,3 +134,19 @@ def test_keeping_weights_is_no_difference() -> None:
     kept = replace(a, settings=replace(a.settings, run=Run(keep_weights=True)))
     assert pairs([a], [kept]) == [("b8", "b8")]
     assert list(differing([a], [kept])) == []
+
+
+def with_task(size: int, **arguments: Argument) -> Configuration:
+    of = configuration(size, id="-".join([f"b{size}", *map(str, arguments.values())]))
+    task = TaskTable(use="mine:make", arguments=tuple(sorted(arguments.items())))
+    return replace(of, settings=replace(of.settings, task=task))
+
+
+def test_arguments_of_a_task_are_settings_like_others() -> None:
+    wide, narrow = with_task(8, width=64), with_task(8, width=32)
+    assert pairs([narrow, wide], [wide]) == [("b8-64", "b8-64")]
+    (width,) = differing([narrow], [wide])
+    assert (width.key, width.a, width.b) == ("task.width", (32,), (64,))
+    assert [each.key for each in differing([wide], [with_task(8)])] == ["task.width"]
+    keys = {each.key for each in differing(sizes(8), [wide])}
+    assert {"task.use", "task.width"} <= keys
