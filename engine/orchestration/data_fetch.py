@@ -16,7 +16,7 @@ from batchscope.engine.errors import MachineProblem, printable
 from batchscope.engine.journal.events import AnyEvent, DataProgress, DataReady, Note
 from batchscope.engine.orchestration.crew import DISMISSAL_SECONDS, PINGS, START_PATIENCE
 from batchscope.engine.orchestration.retry_policy import RETRIES, Deaths
-from batchscope.engine.spec import TaskTable
+from batchscope.engine.spec import TaskFacts, TaskTable
 from batchscope.engine.sweeps.launcher import module_command
 from batchscope.engine.system.parent_death import ended_with_parent
 from batchscope.engine.system.scarcity import is_scarce
@@ -68,12 +68,15 @@ async def inspect(
 ) -> Prepared:
     """Run a task's function once in a process of its own, and return what has shown.
 
-    Raises:
-        MachineProblem: it cannot be trained, and the message names the file and the line; or too
-            many processes were lost.
+    If it cannot be trained, or too many processes were lost, the result says why: its trials fail,
+    and those of other tasks go on.
     """
     arguments = [INSPECTION, folder, msgspec.json.encode(task).decode()]
-    return await _supervised(task.name, "runs the task", arguments, write, silence)
+    try:
+        return await _supervised(task.name, "runs the task", arguments, write, silence)
+    except MachineProblem as problem:
+        facts = TaskFacts(train=0, problem=str(problem))
+        return Prepared(task.name, folder, 0, 0, (0, 0, 0), 0, digest="", task=facts)
 
 
 async def _supervised(
@@ -202,8 +205,15 @@ async def prepared(
 
     Raises:
         MachineProblem: the data could not be read, or differ from those in the journal.
+
+    The problem of a task is not recorded as data: another start may find it solved.
     """
     data = await preparing
+    if data.task and data.task.problem:
+        if recorded:  # it worked when the sweep began, so its trials can be resumed
+            raise MachineProblem(f"{name}: {data.task.problem}")
+        write(Note(text=f"{name}: {data.task.problem}", level="error"))
+        return data
     if recorded and recorded.digest != data.digest:
         what = "the images have" if data.task is None else "the code of the task has"
         raise MachineProblem(
