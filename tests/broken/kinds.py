@@ -349,7 +349,7 @@ def same_name(kind: str) -> Task:
     sys.path.insert(0, str(Path(__file__).parent / kind))
     import helper  # type: ignore[import-not-found]
 
-    assert helper.KIND == kind
+    assert kind == helper.KIND
     return plain()
 
 
@@ -431,6 +431,7 @@ def make(seed: int, kind: str = "plain") -> Task:
         return plain(model=models[kind]())
     others = {
         "plain": {},
+        "prints-loudly": {},
         "empty": {"train": (x[:0], y[:0])},
         "unequal": {"train": (x, y[:-1])},
         "generator": {"train": samples()},

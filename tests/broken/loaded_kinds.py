@@ -33,7 +33,8 @@ def loaded(folder: Path, kind: str, use: str = "kinds:make") -> Iterator[TaskHos
     here, paths, hooks = Path.cwd(), list(sys.path), list(sys.path_hooks)
     known = set(sys.modules)
     try:
-        yield TaskHost(TaskTable(use=use, arguments=(("kind", kind),)), folder)
+        arguments = (("kind", kind),) if kind else ()
+        yield TaskHost(TaskTable(use=use, arguments=arguments), folder)
     finally:
         os.chdir(here)
         sys.path[:], sys.path_hooks[:] = paths, hooks

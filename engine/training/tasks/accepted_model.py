@@ -40,6 +40,11 @@ def is_compiled(model: object) -> bool:
     )
 
 
+def cast(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Change the precision of a model's real numbers in place; complex ones stay complex."""
+    return model._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+
+
 def refuse_uncopyable(model: nn.Module) -> None:
     """Raise `TaskProblem` if a model cannot be copied: every training begins with a copy of it."""
     try:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from batchscope.engine.task import Batch, Task
+from batchscope.engine.training.tasks.accepted_model import cast
 from batchscope.engine.training.tasks.batch_structure import in_precision
 from batchscope.engine.training.tasks.loading import seed_everything
 from batchscope.engine.training.tasks.task_data import TaskData
@@ -109,7 +110,7 @@ def _differences(
     task: Task, train: TaskData, numbers: Tensor, dtype: torch.dtype
 ) -> dict[str, tuple[float, float]]:
     """Return, for each cut, the relative difference of its gradient, and the ratio of norms."""
-    model = copy.deepcopy(task.model).to(dtype)
+    model = cast(copy.deepcopy(task.model), dtype)
     start = copy.deepcopy(model.state_dict())
     size = len(numbers)
     third = max(1, size // 3)

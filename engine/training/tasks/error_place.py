@@ -50,17 +50,17 @@ def is_theirs(file: str, code: CodeDigests) -> bool:
 
 
 def place_of(function: Callable[..., Any]) -> str:
-    """Return file and line of a function's definition, from the current folder; empty if unknown.
+    """Return file and line of a definition below the current folder; empty if it is elsewhere.
 
     In a process that runs a task, the current folder is that of the task.
     """
     found = _code(function)
     if found is None:
         return ""
-    file = Path(os.path.realpath(found.co_filename))
-    here = Path(os.path.realpath("."))
-    shown = file.relative_to(here) if file.is_relative_to(here) else file
-    return printable(f"{shown}, line {found.co_firstlineno}")
+    file, here = Path(os.path.realpath(found.co_filename)), Path(os.path.realpath("."))
+    if not file.is_relative_to(here):
+        return ""
+    return printable(f"{file.relative_to(here)}, line {found.co_firstlineno}")
 
 
 def named(name: str, function: Callable[..., Any]) -> str:
@@ -70,7 +70,7 @@ def named(name: str, function: Callable[..., Any]) -> str:
 
 
 def _code(function: Any) -> CodeType | None:
-    """Return the code of a function, also of a method, a partial or an object that is called."""
+    """Return the code of a function, a method, a partial, a class, or an object that is called."""
     for _ in range(10):
         if isinstance(function, functools.partial):
             function = function.func
@@ -79,8 +79,9 @@ def _code(function: Any) -> CodeType | None:
         else:
             break
     found = getattr(function, "__code__", None)
-    if found is None and not isinstance(function, type):
-        found = getattr(vars(type(function)).get("__call__"), "__code__", None)
+    if found is None:
+        kind, name = (function, "__init__") if isinstance(function, type) else (type(function), "")
+        found = getattr(vars(kind).get(name or "__call__"), "__code__", None)
     return found if isinstance(found, CodeType) else None
 
 

@@ -63,7 +63,7 @@ def inspect(host: TaskHost, note: Callable[[str], None] = _unheard) -> TaskFacts
             for name in ("train", "validation", "test")
             if getattr(task, name) is not None
         }
-    train, loss = parts["train"], named("loss", task.loss)
+    train, loss = parts["train"], host.beside
     seconds = guarded(lambda: _sample_seconds(task, train), host.code, loss)
     random = guarded(lambda: _is_random(task, train), host.code, loss)
     norm = any(isinstance(each, NORMS) for each in task.model.modules())

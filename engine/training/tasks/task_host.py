@@ -33,6 +33,7 @@ class TaskHost:
         os.chdir(self.code.folder)
         self.code.install()
         self._function = load_function(reference, self.code)
+        self._place = place_of(self._function)
         self._loss: Summed | None = None
 
     def made(self, seed: int) -> Task:
@@ -56,12 +57,21 @@ class TaskHost:
         try:
             yield
         except TaskProblem as problem:
-            where = place_of(self._function)
+            where = self._place
             raise TaskProblem(f"{where}: {problem}" if where else str(problem)) from problem
 
     def explained(self, error: BaseException) -> str:
         """Return what went wrong in a training, with file and line of the person's code."""
-        return explained(error, self.code, named("loss", self._loss) if self._loss else "the task")
+        text = explained(error, self.code, self.beside)
+        made_here = isinstance(error, TaskProblem) and text.startswith("Task(")
+        return f"{self._place}: {text}" if made_here and self._place else text
+
+    @property
+    def beside(self) -> str:
+        """Where to look for an error that comes from no line of the person's code: at the loss."""
+        if self._loss is None or not place_of(self._loss):
+            return f"{self._place}: loss" if self._place else "loss"
+        return named("loss", self._loss)
 
     def check_code(self, known: Mapping[str, str]) -> None:
         """Raise `TaskProblem` if a module differs from the one that was recorded."""
