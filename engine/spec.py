@@ -82,6 +82,7 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
         longest: numbers of the samples with the most elements; empty if all are alike.
         digests: modules that were imported from the task's folder, with their SHA-256.
         accepted: modules that were changed after the sweep began, with which it goes on.
+        problem: why it cannot be trained; nothing else is known then.
     """
 
     train: int
@@ -95,6 +96,7 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
     longest: tuple[int, ...] = ()
     digests: tuple[tuple[str, str], ...] = ()
     accepted: tuple[str, ...] = ()
+    problem: str = ""
 
 
 Argument = bool | int | float | str | tuple[bool | int | float | str, ...]

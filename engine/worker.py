@@ -243,9 +243,13 @@ class Worker:
             self._end(order, "stopped", "")
         except CodeRefused as refusal:  # the conductor stops the sweep
             self.state(ev.CodeRefused(reason=printable(str(refusal)), files=refusal.files))
-        except Exception as error:
+        except BaseException as error:
+            if not isinstance(error, Exception) and not self._is_theirs(error):
+                raise
             lost = isinstance(error, TeamLost)
-            reason = _error_text(error)
+            reason = self._host.explained(error) if self._host else _error_text(error)
+            if isinstance(error, Problem) and error.__cause__:
+                error = error.__cause__  # what a person's code raised
             with contextlib.suppress(OSError):  # the disk of the log may be full
                 if lost:  # the cause is in the lines above: why another worker ended
                     print(reason, file=sys.stderr, flush=True)
@@ -261,6 +265,13 @@ class Worker:
             self._end(order, "failed", reason)
         finally:
             self._team_works = False
+
+    def _is_theirs(self, error: BaseException) -> bool:
+        """Return whether an error that ends a program comes from a person's code."""
+        from batchscope.engine.training.tasks.fork_guard import leave_if_child
+
+        leave_if_child()
+        return self._host is not None and not isinstance(error, KeyboardInterrupt)
 
     def _end(self, order: orders.Work, status: TrialStatus, reason: str) -> None:
         """Send the end of every trial of an order that has not ended."""
@@ -367,6 +378,7 @@ class Worker:
         """Return the data of a trial's task, made with the seed of the trial."""
         import torch
 
+        from batchscope.engine.training.tasks.fork_guard import guard
         from batchscope.engine.training.tasks.task_dataset import TaskDataset
         from batchscope.engine.training.tasks.task_host import TaskHost
 
@@ -377,9 +389,12 @@ class Worker:
         if self._host is None or self._host.name != table.name:
             facts = order.data.task
             known = dict(facts.digests) if facts else {}
+            guard(self._events)
             self._host = TaskHost(table, Path(order.data.folder), known)
         device = torch.device(self._setup.device)
-        return TaskDataset(self._host.made(first.seed), first.seed, device, held)
+        task = self._host.made(first.seed)
+        with self._host.at_the_function():
+            return TaskDataset(task, first.seed, device, held)
 
     def _open(self, order: orders.Work) -> "TrainingData":
         """Return the images of an order's data set, loaded once for all trials that use it."""
@@ -430,7 +445,7 @@ def _share_of_memory(order: orders.Setup) -> int | None:
     return None if order.device != "cpu" or available is None else available // cores()
 
 
-def _error_text(error: Exception) -> str:
+def _error_text(error: BaseException) -> str:
     text = " ".join(str(error).split())[:500]
     return printable(text if isinstance(error, Problem) else f"{type(error).__name__}: {text}")
 

@@ -79,12 +79,15 @@ async def inspect(
 ) -> Prepared:
     """Run a task's function once in a process of its own, and return what has shown.
 
-    Raises:
-        MachineProblem: it cannot be trained, and the message names the file and the line; or too
-            many processes were lost.
+    If it cannot be trained, or too many processes were lost, the result says why: its trials fail,
+    and those of other tasks go on.
     """
     arguments = [INSPECTION, folder, msgspec.json.encode(task).decode()]
-    return await _supervised(task.name, "runs the task", arguments, write, silence)
+    try:
+        return await _supervised(task.name, "runs the task", arguments, write, silence)
+    except MachineProblem as problem:
+        facts = TaskFacts(train=0, problem=str(problem))
+        return Prepared(task.name, folder, 0, 0, (0, 0, 0), 0, digest="", task=facts)
 
 
 async def _supervised(
@@ -222,8 +225,15 @@ async def prepared(
     Raises:
         CodeRefused: the code of a task has changed.
         MachineProblem: the data could not be read, or differ from those in the journal.
+
+    The problem of a task is not recorded as data: another start may find it solved.
     """
     data = await preparing
+    if data.task and data.task.problem:
+        if recorded:  # it worked when the sweep began, so its trials can be resumed
+            raise MachineProblem(f"{name}: {data.task.problem}")
+        write(Note(text=f"{name}: {data.task.problem}", level="error"))
+        return data
     if recorded and recorded.task and data.task:
         data = _with_code(data, data.task, recorded.task, accepts_code)
     elif recorded and recorded.digest != data.digest:

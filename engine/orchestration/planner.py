@@ -154,6 +154,9 @@ class Planner:
             Why the worker was lost, or None.
         """
         trial = task.first
+        if task.data.task is not None and task.data.task.problem:
+            self._fail(task, task.data.task.problem)
+            return None
         size = training_size(trial.settings.data, task.data.train)
         whole = make_plan(trial, size, self._threads(task), task.place.has_gpu)
         named = trial.settings.memory.micro_batch_size != "auto"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from batchscope.engine.errors import MachineProblem
 from batchscope.engine.spec import Precision
 from batchscope.engine.task import Summed
+from batchscope.engine.training.tasks.accepted_model import cast
 from batchscope.engine.training.trained_parameters import trained
 
 ALIGNMENT = 16  # elements: 64 bytes of float32
@@ -56,7 +57,9 @@ class FlatModel:
         if precision == "bf16" and not has_bf16(device):
             raise MachineProblem(f"{device} does not support bf16: choose train.precision = 'fp32'")
         self._bf16, self.objective = precision == "bf16", objective
-        self.model = model.to(device=device, dtype=dtype)
+        self.model = model.to(device=device)
+        if objective is None or dtype != torch.float32:  # a task's own buffers stay as they are
+            cast(self.model, dtype)
         parameters = trained(self.model)
         if rows is None:
             length = flat_length(parameters)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import Trial
+from batchscope.engine.task import TaskProblem
 from batchscope.engine.training.model.build import build_model
 from batchscope.engine.training.model.flat_model import FlatModel, flat_length
 from batchscope.engine.training.model.passes import pass_of
@@ -25,7 +26,6 @@ class Stack:
         weights: shape (R, P), a leaf parameter; its `grad` is `gradient`.
         gradient: shape (R, P).
         members: each replicate as a model of its own; its weights are a row of `weights`.
-        buffers: the buffers of all replicates (those of batch norm), each of shape (R, ...).
         passes: computes the gradients of all replicates.
 
     Raises:
@@ -53,7 +53,8 @@ class Stack:
             FlatModel(model, device, precision=plan.precision, rows=row, objective=objective)
             for model, row in zip(models, rows, strict=True)
         ]
-        self.buffers = own_buffers(models[0]) if task is not None else _shared_buffers(models)
+        self._own = OwnBuffers(models[0]) if task is not None else None
+        self._shared = [] if self._own else _shared_buffers(models)
         self.passes = pass_of(
             self.members,
             self.weights.detach(),
@@ -62,14 +63,49 @@ class Stack:
             channels_last=plan.layout == "channels-last",
         )
 
+    @property
+    def buffers(self) -> list[Tensor]:
+        """The buffers of all replicates (those of batch norm), each of shape (R, ...)."""
+        return self._own.rows() if self._own else self._shared
+
     def copy_weights(self) -> Tensor:
         """Return a copy of the weights, shape (R, P)."""
         return self.weights.detach().clone()
 
 
-def own_buffers(model: nn.Module) -> list[Tensor]:
-    """Return the buffers of one model as rows (1, ...) that share their memory."""
-    return [buffer.unsqueeze(0) for buffer in model.buffers()]
+class OwnBuffers:
+    """The buffers of a person's model, which may put new tensors in their places in each pass.
+
+    Args:
+        model: the model; its buffers must keep their shapes.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._held = [
+            (module, name, f"{prefix}.{name}" if prefix else name, value.shape)
+            for prefix, module in model.named_modules()
+            for name, value in module._buffers.items()
+            if value is not None
+        ]
+
+    def rows(self) -> list[Tensor]:
+        """Return the present buffers as rows (1, ...) that share their memory.
+
+        Raises:
+            TaskProblem: one has another shape than at first.
+        """
+        found = []
+        for module, name, full, shape in self._held:
+            value = module._buffers.get(name)
+            if value is None or value.shape != shape:
+                now = "is gone" if value is None else f"has the shape {tuple(value.shape)}"
+                raise TaskProblem(
+                    f"Task(model=…): the buffer {full} had the shape {tuple(shape)} and {now} "
+                    "now; make it as large as it will be when the model is made, or keep it as a "
+                    "plain attribute"
+                )
+            found.append(value.unsqueeze(0))
+        return found
 
 
 def _shared_buffers(models: Sequence[nn.Module]) -> list[Tensor]:

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from batchscope.engine.task import TaskProblem
 from batchscope.engine.training.model.flat_model import FlatModel
+from batchscope.engine.training.tasks.error_place import named
 from batchscope.engine.training.tasks.task_dataset import TaskSamples
-from batchscope.engine.training.tasks.weighted_sum import Weight, summed
+from batchscope.engine.training.tasks.weighted_sum import Weight, summed, untouched
 
 
 class TaskPass:
@@ -25,9 +26,11 @@ class TaskPass:
     def __init__(self, flat: FlatModel) -> None:
         assert flat.objective is not None
         self._flat, self._loss = flat, flat.objective
-        self._views = [parameter.grad for parameter in flat.trained()]
+        self._trained = flat.trained()
+        self._views = [parameter.grad for parameter in self._trained]
+        self._places = [parameter.data_ptr() for parameter in self._trained]
         self._reached: set[nn.Parameter] = set()
-        for parameter in flat.trained():
+        for parameter in self._trained:
             parameter.register_post_accumulate_grad_hook(self._reached.add)  # type: ignore[no-untyped-call]
         self.part_weight: Weight = 0.0
         self._weight: Weight = 0.0
@@ -48,25 +51,36 @@ class TaskPass:
         flat, weights = self._flat, list[Weight]()
         flat.gradient.zero_()
         self._reached.clear()
-        for parameter, view in zip(flat.trained(), self._views, strict=True):
+        for parameter, view, at in zip(self._trained, self._views, self._places, strict=True):
             parameter.grad = view
+            if parameter.data_ptr() != at:
+                raise TaskProblem(self._replaced(parameter))
         for number, part in enumerate(torch.split(batch[0], cut)):
             content = samples.batch(part)
             samples.seed_pass(part, number)
             with flat.cast(flat.gradient.device.type):
                 total, self.part_weight = summed("loss", self._loss, flat.model, content)
             if not total.requires_grad:
-                raise TaskProblem("loss: the sum does not depend on the weights of the model")
+                raise TaskProblem(
+                    f"{named('loss', self._loss)}: the sum does not depend on the weights of the "
+                    "model (it has no gradient)"
+                )
             total.backward()  # type: ignore[no-untyped-call]
             weights.append(self.part_weight)
             heard(len(part))
+        if not self._reached:
+            raise TaskProblem(untouched(self._loss))
         self._weight = sum(weights[1:], weights[0])
         if mean:
             self._divide()
-        if len(self._reached) < len(self._views):
-            for parameter in flat.trained():
-                if parameter not in self._reached:
-                    parameter.grad = None
+        for parameter, view in zip(self._trained, self._views, strict=True):
+            if parameter not in self._reached:
+                parameter.grad = None
+            elif parameter.grad is not view:
+                raise TaskProblem(
+                    f"{named('loss', self._loss)}: the gradients were cleared or replaced "
+                    "(zero_grad); a loss must leave them alone"
+                )
 
     def weighs(self) -> bool:
         """Return whether the last batch had a weight above 0; waits if it is on a GPU.
@@ -76,7 +90,10 @@ class TaskPass:
         """
         weight = float(self._weight)
         if not weight >= 0.0:
-            raise TaskProblem(f"loss: the weight of a batch is {weight:g}; it must not be negative")
+            raise TaskProblem(
+                f"{named('loss', self._loss)}: the weight of a batch is {weight:g}; it must not be "
+                "negative"
+            )
         return weight > 0.0
 
     def descend(self, samples: TaskSamples, batch: Tensor, mean: bool, lr: float) -> Tensor:
@@ -88,6 +105,15 @@ class TaskPass:
     def logits(self, images: Tensor) -> Tensor:
         """Raise an error: the outputs of a task's model are its own."""
         raise NotImplementedError("a task has no logits")
+
+    def _replaced(self, parameter: nn.Parameter) -> str:
+        """Return that a parameter is no longer the one that is trained, measured and saved."""
+        found = self._flat.model.named_parameters()
+        name = next((name for name, each in found if each is parameter), "a parameter")
+        return (
+            f"{named('loss', self._loss)}: {name} was put somewhere else (.data = …); change it in "
+            "place, for example with .clamp_() under torch.no_grad()"
+        )
 
     def _divide(self) -> None:
         weight = self._weight

@@ -7,22 +7,27 @@ TASK is a `TaskTable` as JSON. The answers on stdout are those of
 """
 
 import hashlib
+import math
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import torch
-from torch import nn
 
 from batchscope.engine.data.prepare_messages import PrepareMessage, Reporter
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.spec import TaskFacts, TaskTable
-from batchscope.engine.task import Task
+from batchscope.engine.task import Task, TaskProblem
+from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable
 from batchscope.engine.training.tasks.batch_structure import tensors
-from batchscope.engine.training.tasks.loading import guarded, seed_everything
+from batchscope.engine.training.tasks.cut_comparison import NORMS, compared, is_random
+from batchscope.engine.training.tasks.error_place import named
+from batchscope.engine.training.tasks.fork_guard import guard
+from batchscope.engine.training.tasks.loading import guarded
 from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.task_host import TaskHost
 from batchscope.engine.training.tasks.weighted_sum import accumulate, evaluated
@@ -36,30 +41,41 @@ LONGEST = 256
 """How many of the longest samples are named."""
 
 
-def inspect(host: TaskHost) -> TaskFacts:
+def _unheard(text: str) -> None:
+    """Leave a note unsaid."""
+
+
+def inspect(host: TaskHost, note: Callable[[str], None] = _unheard) -> TaskFacts:
     """Make a task, run it on a few samples, and return what has shown.
+
+    Args:
+        host: makes the task.
+        note: takes what a person should know of a task that can be trained.
 
     Raises:
         TaskProblem: it cannot be trained.
     """
     task = host.made(0)
-    parts = {
-        name: TaskData(name, getattr(task, name), task.collate)
-        for name in ("train", "validation", "test")
-        if getattr(task, name) is not None
-    }
-    train = parts["train"]
-    seconds = guarded(lambda: _sample_seconds(task, train), host.code, "running the loss")
+    with host.at_the_function():
+        refuse_uncopyable(task.model)
+        parts = {
+            name: TaskData(name, getattr(task, name), task.collate)
+            for name in ("train", "validation", "test")
+            if getattr(task, name) is not None
+        }
+    train, loss = parts["train"], host.beside
+    seconds = guarded(lambda: _sample_seconds(task, train), host.code, loss)
+    random = guarded(lambda: _is_random(task, train), host.code, loss)
+    norm = any(isinstance(each, NORMS) for each in task.model.modules())
+    guarded(lambda: _compare(task, train, random or norm, note), host.code, loss)
     return TaskFacts(
         train=train.size,
         validation=parts["validation"].size if "validation" in parts else 0,
         test=parts["test"].size if "test" in parts else 0,
         weights=sum(each.numel() for each in trained(task.model)),
         metrics=tuple((name, task.better.get(name, "higher")) for name in task.metrics),
-        batch_norm=any(
-            isinstance(each, nn.modules.batchnorm._BatchNorm) for each in task.model.modules()
-        ),
-        random=guarded(lambda: _is_random(task, train), host.code, "running the loss"),
+        batch_norm=norm,
+        random=random,
         sample_seconds=seconds,
         longest=guarded(lambda: _longest(train), host.code, "reading the samples"),
         digests=tuple(sorted(host.code.digests.items())),
@@ -76,12 +92,44 @@ def _sample_seconds(task: Task, train: TaskData) -> float:
 
 
 def _is_random(task: Task, train: TaskData) -> bool:
-    """Return whether the loss of a batch differs with the state of the generators."""
-    batch, found = train.batch(torch.arange(min(TIMED, train.size))), []
-    for seed in (1, 2):
-        seed_everything(seed)
-        found.append(float(evaluated("loss", task.loss, task.model, [batch]).total))
-    return found[0] != found[1]
+    """Return whether the loss draws random numbers.
+
+    Raises:
+        TaskProblem: it is not finite.
+    """
+    batch = train.batch(torch.arange(min(TIMED, train.size)))
+    total = float(evaluated("loss", task.loss, task.model, [batch]).total)
+    if not math.isfinite(total):
+        raise TaskProblem(
+            f"{named('loss', task.loss)}: the loss of the first {min(TIMED, train.size)} samples "
+            f"is {total:g} before the first step"
+        )
+    return is_random(task, batch)
+
+
+def _compare(task: Task, train: TaskData, known: bool, note: Callable[[str], None]) -> None:
+    """Compare a batch with its parts.
+
+    Args:
+        task: the task.
+        train: its training data.
+        known: whether there is a reason for a difference already.
+        note: takes that a cut is not exact.
+
+    Raises:
+        TaskProblem: the loss is a mean.
+    """
+    if train.size < 2:
+        return
+    found = compared(task, train, torch.arange(min(TIMED, train.size)), torch.float32)
+    if found.is_mean:
+        raise TaskProblem(f"{named('loss', task.loss)}: {found.mean_text}")
+    if not found.exact and not known:
+        note(
+            f"{named('loss', task.loss)}: the gradient of a batch in parts differs by "
+            f"{found.differs:.2g} from that of the whole: the loss of a sample depends on the "
+            "other samples of its batch; memory.micro_batch_size should be the batch size"
+        )
 
 
 def _longest(train: TaskData) -> tuple[int, ...]:
@@ -112,13 +160,15 @@ def main() -> int:
     Returns:
         The exit code: 0 inspected, 2 the task cannot be used.
     """
-    reporter = Reporter(os.dup(1))
+    answers = os.dup(1)
     os.dup2(2, 1)
+    guard(answers)
+    reporter = Reporter(answers)
     folder, encoded = sys.argv[1:]
     reporter.doing("running the task")
     try:
         table = msgspec.json.decode(encoded, type=TaskTable)
-        facts = inspect(TaskHost(table, Path(folder)))
+        facts = inspect(TaskHost(table, Path(folder)), reporter.note)
         prepared = Prepared(
             name=table.name,
             folder=folder,

@@ -1,25 +1,21 @@
 """Imports a person's module and calls its function: the only place that runs their code first."""
 
 import importlib
-import os
 import random
-import traceback
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
 
 from batchscope.engine.errors import nearest, printable, shown
 from batchscope.engine.task import Task, TaskProblem
 from batchscope.engine.tasks.code_digests import CodeDigests, CodeRefused
 from batchscope.engine.tasks.reference import TaskReference
+from batchscope.engine.training.tasks.error_place import explained, named
+from batchscope.engine.training.tasks.fork_guard import leave_if_child
 
 Done = TypeVar("Done")
-WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "DataParallel")
 
 
 def load_function(task: TaskReference, code: CodeDigests) -> Callable[..., Any]:
@@ -56,31 +52,14 @@ def made(
         TaskProblem: the call failed, or returned something else than a `Task`.
     """
     seed_everything(seed)
-    task = guarded(lambda: function(seed=seed, **arguments), code, "making the task")
+    task = guarded(lambda: function(seed=seed, **arguments), code, named("the task", function))
     if not isinstance(task, Task):
+        hint = ", which `yield` in it makes" if isinstance(task, Generator) else ""
         raise TaskProblem(
-            f"{getattr(function, '__name__', 'the function')}: expected a batchscope.Task, "
-            f"got {shown(task)}"
+            f"{named(getattr(function, '__name__', 'the function'), function)}: expected a "
+            f"batchscope.Task, got {shown(task)}{hint}"
         )
     return task
-
-
-def refuse_model(model: nn.Module) -> None:
-    """Raise `TaskProblem` for a model that cannot be trained here; the message says what to do."""
-    kind = type(model).__name__
-    if kind in WRAPPERS:
-        raise TaskProblem(f"Task(model=…): {kind}: give the module inside of it (.module)")
-    trained = [each for each in model.parameters() if each.requires_grad]
-    if not trained:
-        raise TaskProblem("Task(model=…): no parameter requires a gradient")
-    kinds = {each.dtype for each in trained} - {torch.float32}
-    if any(each.is_complex for each in kinds):
-        raise TaskProblem("Task(model=…): complex parameters; use pairs of real ones instead")
-    if kinds:
-        raise TaskProblem(
-            f"Task(model=…): parameters of {next(iter(kinds))}; use float32, and "
-            'train.precision = "bf16" for faster passes'
-        )
 
 
 def seed_everything(seed: int) -> None:
@@ -93,6 +72,11 @@ def seed_everything(seed: int) -> None:
 def guarded(work: Callable[[], Done], code: CodeDigests, doing: str) -> Done:
     """Run a person's code; every error names the file and line of theirs.
 
+    Args:
+        work: runs it.
+        code: tells which files are theirs.
+        doing: where to look if no frame of an error is in their code.
+
     Raises:
         TaskProblem: it raised something, or called `sys.exit`.
         CodeRefused: it imported a module that may not be run.
@@ -101,30 +85,10 @@ def guarded(work: Callable[[], Done], code: CodeDigests, doing: str) -> Done:
         done = work()
         code.check()
         return done
-    except CodeRefused:
-        raise
-    except TaskProblem as problem:
-        code.check()
-        where = place(problem.__traceback__, code)
-        raise TaskProblem(f"{where}: {problem}" if where else str(problem)) from None
-    except (KeyboardInterrupt, GeneratorExit):
+    except (CodeRefused, KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
-        code.check()  # their code may have made another error of it
-        where = place(error.__traceback__, code)
-        if isinstance(error, SyntaxError) and error.filename:
-            where = f"{os.path.relpath(error.filename, code.folder)}, line {error.lineno}"
-        text = " ".join(str(error).split())[:500]
-        what = "called sys.exit" if isinstance(error, SystemExit) else type(error).__name__
-        raise TaskProblem(
-            printable(f"{where or doing}: {what}" + (f": {text}" if text else ""))
-        ) from error
-
-
-def place(trace: TracebackType | None, code: CodeDigests) -> str:
-    """Return file and line of the innermost frame in a person's folder; empty if there is none."""
-    frames = [each for each in traceback.extract_tb(trace) if code.holds(each.filename)]
-    if not frames:
-        return ""
-    last = frames[-1]
-    return f"{Path(os.path.realpath(last.filename)).relative_to(code.folder)}, line {last.lineno}"
+        leave_if_child()
+        code.check()  # their code may have made another error of a refusal
+        cause = error.__cause__ if isinstance(error, TaskProblem) else error
+        raise TaskProblem(explained(error, code, doing)) from cause

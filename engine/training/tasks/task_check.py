@@ -8,11 +8,12 @@ Each check is a row with a verdict: `ok`; `note`, which restricts what can be ha
 would make figures wrong.
 """
 
-import copy
+import math
 import os
 import sys
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,20 +28,20 @@ from batchscope.engine.spec import TaskTable
 from batchscope.engine.task import TaskProblem
 from batchscope.engine.training.batches import epoch_order
 from batchscope.engine.training.peak_memory import measured
-from batchscope.engine.training.tasks.batch_structure import in_precision, tensors
-from batchscope.engine.training.tasks.loading import guarded, seed_everything
+from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable
+from batchscope.engine.training.tasks.batch_structure import tensors
+from batchscope.engine.training.tasks.cut_comparison import DROPOUTS, NORMS, compared, is_random
+from batchscope.engine.training.tasks.error_place import named
+from batchscope.engine.training.tasks.fork_guard import guard
+from batchscope.engine.training.tasks.loading import guarded
 from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.task_host import TaskHost
 from batchscope.engine.training.tasks.weighted_sum import WeightedSum, accumulate, evaluated
 
 Verdict = Literal["ok", "note", "wrong"]
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
-"""Largest relative difference between the gradients of a whole and a cut batch."""
 LOOKED_AT = 2_000
 LOOK_SECONDS = 5.0
 TIMED_STEPS = 5
-NORMS = nn.modules.batchnorm._BatchNorm
-DROPOUTS = nn.modules.dropout._DropoutNd
 
 
 class CheckRow(Struct, frozen=True, kw_only=True):
@@ -70,7 +71,9 @@ class TaskCheck:
         self._device = device or torch.device("cpu")
         self.task = host.made(0)
         self._model = self.task.model
-        self._train = TaskData("train", self.task.train, self.task.collate)
+        with host.at_the_function():
+            refuse_uncopyable(self._model)
+            self._train = TaskData("train", self.task.train, self.task.collate)
         self._size = max(1, min(batch_size, self._train.size))
 
     def rows(self) -> Iterator[CheckRow]:
@@ -143,66 +146,29 @@ class TaskCheck:
     def _cut(self) -> tuple[Verdict, str]:
         if self._size < 2:
             return "note", "there is one sample only, so nothing can be cut"
-        dtype, problem = torch.float64, None
-        try:
-            found = self._differences(dtype)
-        except (RuntimeError, TypeError) as error:
-            problem = " ".join(str(error).split())[:120]
-            dtype = torch.float32
-            found = self._differences(dtype)
-        worst = max(found, key=lambda name: found[name][0])
-        if found[worst][0] <= TOLERANCE[dtype]:
-            how = "float64" if dtype == torch.float64 else f"float32 (in float64: {problem})"
-            return "ok", f"whole = halves = a ragged cut in {how}, within {found[worst][0]:.1g}"
-        return self._cut_explained(worst, *found[worst])
-
-    def _cut_explained(self, worst: str, differs: float, factor: float) -> tuple[Verdict, str]:
+        found = compared(self.task, self._train, self._batch(self._size))
+        if found.exact:
+            how = "float64" if not found.problem else f"float32 (in float64: {found.problem})"
+            return "ok", f"whole = halves = a ragged cut in {how}, within {found.differs:.1g}"
+        if not math.isfinite(found.differs):
+            return "wrong", f"{named('loss', self.task.loss)}: the gradient is not finite"
+        if found.is_mean:
+            return "wrong", f"{named('loss', self.task.loss)}: {found.mean_text}"
         if _of_kind(self._model, NORMS):
             return "note", (
-                f"{worst} differ by {differs:.2g}: batch norm normalizes each part by itself"
+                f"{found.worst} differ by {found.differs:.2g}: batch norm normalizes each part by "
+                "itself"
             )
-        if abs(factor - 1.0) > 0.05:
-            return "wrong", (
-                f"{worst} give {factor:.3g} times the gradient of the whole batch: the loss is "
-                "probably a mean; return the sum of the losses and its weight"
+        if self._random:
+            return "note", (
+                f"{found.worst} differ by {found.differs:.2g}: the forward pass draws random "
+                "numbers, so a cut is exact in distribution only"
             )
         return "wrong", (
-            f"{worst} differ by {differs:.2g} from the whole batch: the loss of a sample depends "
-            "on the other samples of its batch, so such a batch must not be cut"
+            f"{named('loss', self.task.loss)}: {found.worst} differ by {found.differs:.2g} from "
+            "the whole batch: the loss of a sample depends on the other samples of its batch, so "
+            "such a batch must not be cut"
         )
-
-    def _differences(self, dtype: torch.dtype) -> dict[str, tuple[float, float]]:
-        """Return, for each cut, the relative difference of its gradient, and the ratio of norms."""
-        model = copy.deepcopy(self._model).to(dtype)
-        start = copy.deepcopy(model.state_dict())
-        size = self._size
-        numbers = self._batch(size)
-        third = max(1, size // 3)
-        cuts = {
-            "halves": torch.split(numbers, -(-size // 2)),
-            "a short and a long part": torch.split(numbers, [third, size - third]),
-            "single samples": torch.split(numbers, 1),
-        }
-        with _without_dropout(model):
-            whole = self._gradient(model, dtype, (numbers,))
-            found = {}
-            for name, parts in cuts.items():
-                model.load_state_dict(start)
-                cut = self._gradient(model, dtype, parts)
-                norm = float(whole.norm()) or 1.0
-                found[name] = float((cut - whole).norm()) / norm, float(cut.norm()) / norm
-        return found
-
-    def _gradient(self, model: nn.Module, dtype: torch.dtype, parts: tuple[Tensor, ...]) -> Tensor:
-        """Return the gradient of the weighted mean over all parts, as one vector."""
-        model.zero_grad(set_to_none=True)
-        seed_everything(0)
-        batches = (in_precision(self._train.batch(part), dtype) for part in parts)
-        of = accumulate(self.task.loss, model, batches)
-        grads = [each.grad for each in model.parameters() if each.grad is not None]
-        if any(each.is_sparse for each in grads):
-            raise TaskProblem("sparse gradients cannot be measured; use sparse=False")
-        return torch.cat([each.reshape(-1) for each in grads]) / of.weight.to(dtype)
 
     def _batch_norm(self) -> tuple[Verdict, str] | None:
         norms = _of_kind(self._model, NORMS)
@@ -214,19 +180,17 @@ class TaskCheck:
         )
 
     def _randomness(self) -> tuple[Verdict, str]:
-        numbers = self._batch(self._size)
-        twice = []
-        for seed in (1, 2):
-            seed_everything(seed)
-            of = evaluated("loss", self.task.loss, self._model, [self._train.batch(numbers)])
-            twice.append(float(of.total))
-        if twice[0] == twice[1]:
+        if not self._random:
             return "ok", "the loss of a batch is the same each time"
         layers = _of_kind(self._model, DROPOUTS)
         what = f"{len(layers)} dropout layers" if layers else "the forward pass draws numbers"
         return "note", (
             f"{what}: each part of a batch draws its own, so a cut is exact in distribution only"
         )
+
+    @cached_property
+    def _random(self) -> bool:
+        return is_random(self.task, self._train.batch(self._batch(self._size)))
 
     def _one(self) -> tuple[Verdict, str]:
         self._model.zero_grad(set_to_none=True)
@@ -297,21 +261,6 @@ def _of_kind(model: nn.Module, kind: type | tuple[type, ...]) -> list[str]:
     return [name or "the model" for name, each in model.named_modules() if isinstance(each, kind)]
 
 
-class _without_dropout:
-    """Turns the dropout layers of a model off while the body runs."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._layers = [each for each in model.modules() if isinstance(each, DROPOUTS)]
-
-    def __enter__(self) -> None:
-        for layer in self._layers:
-            layer.eval()
-
-    def __exit__(self, *_: object) -> None:
-        for layer in self._layers:
-            layer.train()
-
-
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return one.shape == other.shape and torch.equal(one, other)
@@ -326,6 +275,7 @@ def main() -> int:
     """
     answers = os.dup(1)
     os.dup2(2, 1)
+    guard(answers)
     folder, encoded, batch_size = sys.argv[1:]
     wrong = False
 

@@ -1,14 +1,18 @@
 """Imports a task's function once in a process, and makes tasks with it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from batchscope.engine.spec import TaskTable
-from batchscope.engine.task import Task
+from batchscope.engine.task import Summed, Task, TaskProblem
 from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.tasks.reference import check_arguments, find_task
-from batchscope.engine.training.tasks.loading import load_function, made, refuse_model
+from batchscope.engine.training.tasks.accepted_model import accepted
+from batchscope.engine.training.tasks.error_place import explained, named, place_of
+from batchscope.engine.training.tasks.loading import load_function, made
 
 
 class TaskHost:
@@ -33,13 +37,42 @@ class TaskHost:
         os.chdir(self.code.folder)
         self.code.install()
         self._function = load_function(reference, self.code)
+        self._place = place_of(self._function)
+        self._loss: Summed | None = None
 
     def made(self, seed: int) -> Task:
-        """Return the task for a seed.
+        """Return the task for a seed, with its model as it can be trained.
 
         Raises:
             TaskProblem: the function fails, or its model cannot be trained here.
         """
         task = made(self._function, seed, dict(self.table.arguments), self.code)
-        refuse_model(task.model)
-        return task
+        self._loss = task.loss
+        with self.at_the_function():
+            return replace(task, model=accepted(task.model))
+
+    @contextmanager
+    def at_the_function(self) -> Iterator[None]:
+        """Name the task's function in every `TaskProblem` of the body: it brought what is wrong.
+
+        Raises:
+            TaskProblem: that of the body.
+        """
+        try:
+            yield
+        except TaskProblem as problem:
+            where = self._place
+            raise TaskProblem(f"{where}: {problem}" if where else str(problem)) from problem
+
+    def explained(self, error: BaseException) -> str:
+        """Return what went wrong in a training, with file and line of the person's code."""
+        text = explained(error, self.code, self.beside)
+        made_here = isinstance(error, TaskProblem) and text.startswith("Task(")
+        return f"{self._place}: {text}" if made_here and self._place else text
+
+    @property
+    def beside(self) -> str:
+        """Where to look for an error that comes from no line of the person's code: at the loss."""
+        if self._loss is None or not place_of(self._loss):
+            return f"{self._place}: loss" if self._place else "loss"
+        return named("loss", self._loss)

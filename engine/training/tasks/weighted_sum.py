@@ -4,7 +4,7 @@ The gradient of Σ sᵢ ÷ Σ wᵢ is Σ ∇sᵢ ÷ Σ wᵢ if no weight depends
 up their gradients, and the division comes once, at the end. No part waits for the device.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import NamedTuple
 
 import torch
@@ -12,9 +12,13 @@ from torch import Tensor, nn
 
 from batchscope.engine.errors import shown
 from batchscope.engine.task import Batch, Summed, TaskProblem
+from batchscope.engine.training.tasks.error_place import named
+from batchscope.engine.training.tasks.fork_guard import leave_if_child
 
 Weight = float | Tensor
 """A weight: a number, or a 0-d float64 tensor, which may be on a GPU."""
+NO_GRADIENT = "does not require grad"
+"""What torch says where a gradient is asked for that was not recorded."""
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -33,6 +37,9 @@ class WeightedSum(NamedTuple):
 def summed(name: str, of: Summed, model: nn.Module, batch: Batch) -> tuple[Tensor, Weight]:
     """Call a loss or a metric and check what it returns.
 
+    Where gradients are off, but the function needs them for itself, as for a penalty on a gradient,
+    it is called with gradients.
+
     Args:
         name: `loss` or the metric's name, for messages.
         of: the function.
@@ -43,27 +50,90 @@ def summed(name: str, of: Summed, model: nn.Module, batch: Batch) -> tuple[Tenso
         The sum with its graph, a 0-d tensor, and the weight without one.
 
     Raises:
-        TaskProblem: it returned something else than a sum and a weight.
+        TaskProblem: it returned something else than a sum and a weight; the message names the file
+            and the line of the function.
     """
-    returned = of(model, batch)
+    try:
+        returned = of(model, batch)
+    except RuntimeError as error:
+        if torch.is_grad_enabled() or NO_GRADIENT not in str(error):
+            raise
+        with torch.enable_grad():
+            returned = of(model, batch)
+    leave_if_child()
     if not isinstance(returned, tuple) or len(returned) != 2:
-        raise TaskProblem(
-            f"{name}: expected (sum of losses, weight), got {shown(returned)}; return for example "
-            "cross_entropy(…, reduction='sum'), len(batch)"
-        )
+        raise TaskProblem(_not_two(name, of, returned))
     total, weight = returned
     if not isinstance(total, Tensor):
-        total = torch.as_tensor(total, dtype=torch.float64)
-    for what, value in (("sum", total), ("weight", weight)):
-        if isinstance(value, Tensor) and value.ndim:
-            shape = tuple(value.shape)
-            raise TaskProblem(f"{name}: the {what} must be one number, but has the shape {shape}")
-    if total.dtype in HALF:
-        raise TaskProblem(
-            f"{name}: the sum is {total.dtype}, in which a sum over a batch loses digits; write "
-            ".float() before the sum"
+        total = torch.as_tensor(_number(name, of, "sum", total), dtype=torch.float64)
+    elif total.ndim or total.dtype in HALF or total.is_meta or total.is_complex():
+        raise TaskProblem(_bad_sum(name, of, total))
+    elif total.requires_grad and not torch.is_grad_enabled():
+        total = total.detach()
+    if not isinstance(weight, Tensor):
+        return total, _checked(name, of, _number(name, of, "weight", weight))
+    if weight.ndim or weight.is_meta or weight.is_complex():
+        raise TaskProblem(_bad_sum(name, of, weight, "weight"))
+    weight = weight.detach().double()
+    if weight.is_cpu:  # on a GPU this would wait for the device: a step looks once, at its end
+        _checked(name, of, float(weight))
+    return total, weight
+
+
+def _not_two(name: str, of: Summed, returned: object) -> str:
+    what = f"{named(name, of)}: expected (sum, weight), got {shown(returned)}"
+    if isinstance(returned, Generator):
+        return f"{what}; write `return` in the place of `yield`"
+    if name == "loss":
+        return (
+            f"{what}; return the sum of the losses and their number, for example "
+            "cross_entropy(…, reduction='sum'), len(labels)"
         )
-    return total, weight.detach().double() if isinstance(weight, Tensor) else float(weight)
+    return (
+        f"{what}; a metric is a ratio of sums over the samples, such as the number of right "
+        "answers and the number of all; what is none, such as F1 or AUC, is not possible yet"
+    )
+
+
+def _bad_sum(name: str, of: Summed, value: Tensor, what: str = "sum") -> str:
+    """Return why a sum or a weight cannot be used, and what to do."""
+    begin = f"{named(name, of)}: the {what}"
+    if value.ndim:
+        shape = tuple(value.shape)
+        return f"{begin} must be one number, but has the shape {shape}; add it up with .sum()"
+    if value.is_meta:
+        return f"{begin} is on the device 'meta', where nothing is computed"
+    if value.is_complex():
+        return f"{begin} must be a real number, but is {value.dtype}"
+    return (
+        f"{begin} is {value.dtype}, in which a sum over a batch loses digits; write .float() "
+        f"before the {what}"
+    )
+
+
+def _number(name: str, of: Summed, what: str, value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TaskProblem(
+            f"{named(name, of)}: the {what} must be a number, but is {shown(value)}"
+        ) from None
+
+
+def _checked(name: str, of: Summed, weight: float) -> float:
+    if not weight >= 0.0:
+        raise TaskProblem(
+            f"{named(name, of)}: the weight of a batch is {weight:g}; it must not be negative"
+        )
+    return weight
+
+
+def untouched(loss: Summed) -> str:
+    """Return that no weight of the model got a gradient, and what to do."""
+    return (
+        f"{named('loss', loss)}: no weight of the model that it was given got a gradient; use its "
+        "argument `model`, not a model from elsewhere"
+    )
 
 
 def accumulate(
@@ -93,12 +163,15 @@ def accumulate(
         total, weight = summed("loss", loss, model, batch)
         if not total.requires_grad:
             raise TaskProblem(
-                "loss: the sum does not depend on the weights of the model (it has no gradient)"
+                f"{named('loss', loss)}: the sum does not depend on the weights of the model (it "
+                "has no gradient)"
             )
         total.backward()  # type: ignore[no-untyped-call]
         parts.append(WeightedSum(total.detach().double(), as_tensor(weight, total)))
         if heard:
             heard(parts[-1])
+    if all(each.grad is None for each in model.parameters()):
+        raise TaskProblem(untouched(loss))
     totals, weights = zip(*parts, strict=True)
     return WeightedSum(torch.stack(totals).sum(), torch.stack(weights).sum())
 

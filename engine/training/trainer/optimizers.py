@@ -10,6 +10,7 @@ from batchscope.engine.schedule.lr_scaling import Rates
 from batchscope.engine.spec import Train
 from batchscope.engine.task import Task
 from batchscope.engine.training.model.flat_model import FlatModel
+from batchscope.engine.training.tasks.own_optimizer import groups_of, refuse_optimizer
 
 
 class Optimizer(Protocol):
@@ -70,14 +71,19 @@ def task_optimizer(task: Task, flat: FlatModel, train: Train, rates: Rates) -> O
 
     It holds every parameter by itself, so that one without a gradient in a step is not updated, as
     in torch.
+
+    Raises:
+        TaskProblem: its own cannot be used.
     """
-    groups: list[Any] = flat.trained()
-    if task.parameters is not None:
-        groups = [dict(group) for group in task.parameters(flat.model)]
-    if task.optimizer is not None:
-        made: Optimizer = task.optimizer(groups, rates.lr)
-        return made
-    return build_optimizer(groups, train, rates)
+    trained = flat.trained()
+    if task.optimizer is None and task.parameters is None:
+        return build_optimizer(trained, train, rates)
+    groups = groups_of(task, flat.model, trained)
+    if task.optimizer is None:
+        return build_optimizer(groups, train, rates)
+    made: Optimizer = task.optimizer(groups, rates.lr)
+    refuse_optimizer(task, made, trained)
+    return made
 
 
 def build_optimizer(weights: Sequence[Any], train: Train, rates: Rates) -> Optimizer:

@@ -1,0 +1,151 @@
+"""Compares the gradient of a batch with that of the same batch in parts.
+
+They agree for a sum and a weight. For a mean that is passed off as a sum, k parts give k times the
+gradient of the whole batch.
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from batchscope.engine.task import Batch, Task
+from batchscope.engine.training.tasks.accepted_model import cast
+from batchscope.engine.training.tasks.batch_structure import in_precision
+from batchscope.engine.training.tasks.loading import seed_everything
+from batchscope.engine.training.tasks.task_data import TaskData
+from batchscope.engine.training.tasks.weighted_sum import accumulate, evaluated
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+"""Largest relative difference between the gradients of a whole and a cut batch."""
+DROPOUTS = nn.modules.dropout._DropoutNd
+NORMS = nn.modules.batchnorm._BatchNorm
+HALVES, SINGLE = "halves", "single samples"
+MEAN_FACTOR = 1.5
+"""A mean gives at least so many times the gradient for halves; parts are of unequal weight."""
+
+
+@dataclass(frozen=True)
+class CutComparison:
+    """How the gradient of a batch in parts differs from that of the whole.
+
+    Attributes:
+        size: samples of the batch.
+        dtype: the precision that was computed in.
+        problem: why it was not float64; empty if it was.
+        found: for each way to cut, the relative difference and the ratio of the norms.
+    """
+
+    size: int
+    dtype: torch.dtype
+    problem: str
+    found: dict[str, tuple[float, float]]
+
+    @property
+    def worst(self) -> str:
+        """The cut that differs most."""
+        differs = {name: difference for name, (difference, _) in self.found.items()}
+        return max(differs, key=lambda name: (math.isnan(differs[name]), differs[name]))
+
+    @property
+    def differs(self) -> float:
+        """The relative difference of that cut."""
+        return self.found[self.worst][0]
+
+    @property
+    def exact(self) -> bool:
+        """Whether no cut differs."""
+        return self.differs <= TOLERANCE[self.dtype]
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the gradient grows with the number of parts, as that of a mean does."""
+        halves, single = self.found[HALVES][1], self.found.get(SINGLE, (0.0, math.inf))[1]
+        return halves >= MEAN_FACTOR and single >= MEAN_FACTOR * self.size / 4
+
+    @property
+    def mean_text(self) -> str:
+        """What to say of a mean."""
+        factor = self.found[HALVES][1]
+        return (
+            f"halves of a batch give {factor:.3g} times the gradient of the whole: the loss is "
+            "probably a mean; return the sum of the losses and its weight"
+        )
+
+
+def compared(
+    task: Task, train: TaskData, numbers: Tensor, dtype: torch.dtype = torch.float64
+) -> CutComparison:
+    """Compare a batch (B,), two samples or more, whole, in halves, ragged and sample by sample.
+
+    It is computed on a copy of the model in `dtype` (float32 if that fails), with dropout off.
+
+    Raises:
+        TaskProblem: the loss returns no sum and weight.
+    """
+    problem = ""
+    try:
+        found = _differences(task, train, numbers, dtype)
+    except (RuntimeError, TypeError) as error:
+        if dtype == torch.float32:
+            raise
+        problem = " ".join(str(error).split())[:120]
+        dtype = torch.float32
+        found = _differences(task, train, numbers, dtype)
+    return CutComparison(len(numbers), dtype, problem, found)
+
+
+def is_random(task: Task, batch: Batch) -> bool:
+    """Return whether the loss of a batch differs with the state of the generators."""
+    found = []
+    for seed in (1, 2):
+        seed_everything(seed)
+        found.append(float(evaluated("loss", task.loss, task.model, [batch]).total))
+    return found[0] != found[1] and not any(map(math.isnan, found))
+
+
+def _differences(
+    task: Task, train: TaskData, numbers: Tensor, dtype: torch.dtype
+) -> dict[str, tuple[float, float]]:
+    """Return, for each cut, the relative difference of its gradient, and the ratio of norms."""
+    model = cast(copy.deepcopy(task.model), dtype)
+    start = copy.deepcopy(model.state_dict())
+    size = len(numbers)
+    third = max(1, size // 3)
+    cuts = {
+        HALVES: torch.split(numbers, -(-size // 2)),
+        "a short and a long part": torch.split(numbers, [third, size - third]),
+        SINGLE: torch.split(numbers, 1),
+    }
+    layers = [each for each in model.modules() if isinstance(each, DROPOUTS)]
+    for layer in layers:
+        layer.eval()
+    whole, found = _gradient(task, train, model, dtype, (numbers,)), {}
+    for name, parts in cuts.items():
+        model.load_state_dict(start)
+        try:
+            cut = _gradient(task, train, model, dtype, parts)
+        except ValueError:
+            if not any(isinstance(each, NORMS) for each in model.modules()):
+                raise
+            continue  # batch norm refuses to train on one sample
+        norm = float(whole.norm()) or 1.0
+        found[name] = float((cut - whole).norm()) / norm, float(cut.norm()) / norm
+    return found
+
+
+def _gradient(
+    task: Task, train: TaskData, model: nn.Module, dtype: torch.dtype, parts: tuple[Tensor, ...]
+) -> Tensor:
+    """Return the gradient of the weighted mean over all parts, as one vector."""
+    model.zero_grad(set_to_none=True)
+    seed_everything(0)
+    batches = (in_precision(train.batch(part), dtype) for part in parts)
+    of = accumulate(task.loss, model, batches)
+    trained = [each for each in model.parameters() if each.requires_grad]
+    grads = [torch.zeros_like(each) if each.grad is None else each.grad for each in trained]
+    flat = torch.cat([each.to_dense().reshape(-1) for each in grads])
+    weight = of.weight.to(dtype)
+    return flat / torch.where(weight == 0.0, torch.ones_like(weight), weight)

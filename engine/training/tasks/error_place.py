@@ -1,0 +1,97 @@
+"""Says where in a person's code an error came from, in one line."""
+
+import functools
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, TracebackType
+from typing import Any
+
+from batchscope.engine.errors import Problem, printable
+from batchscope.engine.tasks.code_digests import CodeDigests
+
+MOST = 500
+"""Characters of an error's own text."""
+INSTALLED = ("site-packages", "dist-packages")
+
+
+def explained(error: BaseException, code: CodeDigests, beside: str = "") -> str:
+    """Return what went wrong in one line: file and line of a person's code, and the error.
+
+    Args:
+        error: what was raised.
+        code: tells which files are theirs.
+        beside: where to look if no frame of the error is in their code.
+    """
+    where = place(error.__traceback__, code)
+    if isinstance(error, Problem):
+        return printable(f"{where}: {error}" if where else str(error))
+    if isinstance(error, SyntaxError) and error.filename and code.holds(error.filename):
+        where = f"{_below(error.filename, code.folder)}, line {error.lineno}"
+    what = "called sys.exit" if isinstance(error, SystemExit) else type(error).__name__
+    text = _text(error)
+    return printable(f"{where or beside}: {what}" + (f": {text}" if text else ""))
+
+
+def place(trace: TracebackType | None, code: CodeDigests) -> str:
+    """Return file and line of the innermost frame in a person's folder; empty if there is none."""
+    for frame in reversed(traceback.extract_tb(trace)):
+        if is_theirs(frame.filename, code):
+            return f"{_below(frame.filename, code.folder)}, line {frame.lineno}"
+    return ""
+
+
+def is_theirs(file: str, code: CodeDigests) -> bool:
+    """Return whether a file is in a person's folder, and not a package installed below it."""
+    if not Path(file).is_absolute() or not code.holds(file):
+        return False
+    return not set(_below(file, code.folder).parts) & set(INSTALLED)
+
+
+def place_of(function: Callable[..., Any]) -> str:
+    """Return file and line of a definition below the current folder; empty if it is elsewhere.
+
+    In a process that runs a task, the current folder is that of the task.
+    """
+    found = _code(function)
+    if found is None:
+        return ""
+    file, here = Path(os.path.realpath(found.co_filename)), Path(os.path.realpath("."))
+    if not file.is_relative_to(here):
+        return ""
+    return printable(f"{file.relative_to(here)}, line {found.co_firstlineno}")
+
+
+def named(name: str, function: Callable[..., Any]) -> str:
+    """Return a function's name for a message, with its place: `loss (mine.py, line 12)`."""
+    where = place_of(function)
+    return f"{name} ({where})" if where else name
+
+
+def _code(function: Any) -> CodeType | None:
+    """Return the code of a function, a method, a partial, a class, or an object that is called."""
+    for _ in range(10):
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        else:
+            break
+    found = getattr(function, "__code__", None)
+    if found is None:
+        kind, name = (function, "__init__") if isinstance(function, type) else (type(function), "")
+        found = getattr(vars(kind).get(name or "__call__"), "__code__", None)
+    return found if isinstance(found, CodeType) else None
+
+
+def _below(file: str, folder: Path) -> Path:
+    return Path(os.path.realpath(file)).relative_to(folder)
+
+
+def _text(error: BaseException) -> str:
+    """Return the words of an error; nothing if it cannot say them."""
+    try:
+        return " ".join(str(error).split())[:MOST]
+    except Exception:
+        return ""
