@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from batchscope.engine.experiment.grid import BATCH_SIZE, effective
-from batchscope.engine.spec import TABLES, Configuration
+from batchscope.engine.spec import TABLES, Configuration, Settings
 
 PHASES = "phases"
 RATE = ("train.lr", "scaling.rule", "scaling.base_batch_size", "scaling.max_lr")
@@ -45,9 +45,20 @@ class Differing(NamedTuple):
 
 def values_of(configuration: Configuration) -> Values:
     """Return every setting by its dotted key, with defaults and without those that are not used."""
-    tables = msgspec.to_builtins(effective(configuration.settings))
-    values = {f"{name}.{key}": value for name in TABLES for key, value in tables[name].items()}
-    return {**values, PHASES: tables[PHASES]}
+    settings = effective(configuration.settings)
+    tables = msgspec.to_builtins(settings)
+    plain = [name for name in TABLES if name != "task"]
+    values = {f"{name}.{key}": value for name in plain for key, value in tables[name].items()}
+    return {**values, **_values_of_task(settings), PHASES: tables[PHASES]}
+
+
+def _values_of_task(settings: Settings) -> Values:
+    """Return the settings of a task and its arguments, without what its run has shown."""
+    task = settings.task
+    if task is None:
+        return {}
+    own = {"task.use": task.use, "task.path": task.path, "task.validation": task.validation}
+    return {**own, **{f"task.{name}": value for name, value in task.arguments}}
 
 
 def match(
@@ -89,7 +100,7 @@ def _telling(
 
 
 def _distinct(among: Sequence[Values], key: str) -> dict[bytes, Any]:
-    return {msgspec.json.encode(each[key]): each[key] for each in among}
+    return {msgspec.json.encode(each.get(key)): each.get(key) for each in among}
 
 
 def _paired(
@@ -108,7 +119,7 @@ def _grouped(among: Sequence[Configuration], keys: Sequence[str]) -> dict[Key, l
     groups: dict[Key, list[Configuration]] = {}
     for each in among:
         values = values_of(each)
-        name = tuple(msgspec.json.encode(values[key]) for key in keys)
+        name = tuple(msgspec.json.encode(values.get(key)) for key in keys)
         groups.setdefault(name, []).append(each)
     return groups
 

@@ -30,7 +30,7 @@ from batchscope.engine.training.instruments.noise_scale import (
     two_parts,
 )
 from batchscope.engine.training.model.cuda_graph import Replay
-from batchscope.engine.training.model.layer_windows import layer_windows
+from batchscope.engine.training.model.layer_windows import layer_windows, named_windows
 from batchscope.engine.training.model.passes import Explicit, Heard, unheard
 from batchscope.engine.training.model.stack import Stack
 from batchscope.engine.training.model.task_pass import TaskPass
@@ -94,7 +94,8 @@ class Stepper:
         self._mean = settings.train.loss_reduction == "mean"
         plain = settings.train.optimizer == "sgd" and not settings.train.weight_decay
         self._few = self.stack.passes.few if plain and team is None else 0
-        self.layers = layer_windows(self.stack.members[0].model)
+        name = layer_windows if self._task is None else named_windows
+        self.layers = name(self.stack.members[0].model)
         self.use(
             build_instruments(
                 TrainingView(
