@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from batchscope.engine.journal.events import SweepOpened
+from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.registry import value_of
 from batchscope.engine.schedule.target import target_of
 from batchscope.engine.spec import Configuration, TaskFacts, Train, trials_of
@@ -17,7 +18,6 @@ from tests.unit.engine.training.tasks.task_fixtures import (
     squared,
     task_trial,
 )
-from tests.unit.state_fixtures import folded
 from tests.unit.training_fixtures import CPU, Run
 
 FACTS = TaskFacts(train=40, test=7, metrics=(("mse", "lower"), ("close", "higher")))
@@ -92,6 +92,6 @@ def test_the_steps_to_a_target_are_those_of_the_training(value: float) -> None:
     of = Configuration(id="b4", label="4", settings=settings, seeds=(0,))
     found = Run(trials_of(of)[0], TaskDataset(task(), 0, CPU))
     opened = SweepOpened(id="s", preset="p", title="", question="", source="", configurations=(of,))
-    state = folded(opened, *found.events)
+    state = SweepState().fold([opened, *found.events])
     steps = value_of(state, state.trials["b4-s0"], "steps_to_target")
     assert steps == (found.records[-1].steps if value else None)
