@@ -25,7 +25,6 @@ class Stack:
         weights: shape (R, P), a leaf parameter; its `grad` is `gradient`.
         gradient: shape (R, P).
         members: each replicate as a model of its own; its weights are a row of `weights`.
-        buffers: the buffers of all replicates (those of batch norm), each of shape (R, ...).
         passes: computes the gradients of all replicates.
 
     Raises:
@@ -53,7 +52,8 @@ class Stack:
             FlatModel(model, device, precision=plan.precision, rows=row, objective=objective)
             for model, row in zip(models, rows, strict=True)
         ]
-        self.buffers = own_buffers(models[0]) if task is not None else _shared_buffers(models)
+        self._model = models[0] if task is not None and list(models[0].buffers()) else None
+        self._buffers = [] if task is not None else _shared_buffers(models)
         self.passes = pass_of(
             self.members,
             self.weights.detach(),
@@ -61,6 +61,14 @@ class Stack:
             self.buffers,
             channels_last=plan.layout == "channels-last",
         )
+
+    @property
+    def buffers(self) -> list[Tensor]:
+        """The buffers of all replicates (those of batch norm), each of shape (R, ...).
+
+        A person's model may put another tensor in the place of a buffer, so it is asked each time.
+        """
+        return self._buffers if self._model is None else own_buffers(self._model)
 
     def copy_weights(self) -> Tensor:
         """Return a copy of the weights, shape (R, P)."""

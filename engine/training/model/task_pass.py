@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from batchscope.engine.task import TaskProblem
-from batchscope.engine.training.model.flat_model import FlatModel
+from batchscope.engine.training.model.flat_model import FlatModel, windows
 from batchscope.engine.training.tasks.task_dataset import TaskSamples
 from batchscope.engine.training.tasks.weighted_sum import Weight, summed
 
@@ -25,7 +25,8 @@ class TaskPass:
     def __init__(self, flat: FlatModel) -> None:
         assert flat.objective is not None
         self._flat, self._loss = flat, flat.objective
-        self._views = [parameter.grad for parameter in flat.trained()]
+        parts = zip(flat.trained(), windows(flat.trained()), strict=True)
+        self._views = [flat.gradient[window].view_as(parameter) for parameter, window in parts]
         self._reached: set[nn.Parameter] = set()
         for parameter in flat.trained():
             parameter.register_post_accumulate_grad_hook(self._reached.add)  # type: ignore[no-untyped-call]
