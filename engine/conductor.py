@@ -27,6 +27,7 @@ from batchscope.engine.devices.devices import (
 )
 from batchscope.engine.errors import MachineProblem, Problem, printable
 from batchscope.engine.experiment.preset import Preset
+from batchscope.engine.experiment.task_facts_check import refuse_unknown
 from batchscope.engine.journal import column_cache
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.fresh_seeds import trials_to_come
@@ -333,6 +334,8 @@ class Conductor:
                     text = f"{name}: the data cannot be prepared at present: {error}"
                     self._write(ev.Note(level="warning", text=f"{printable(text)}; trying again"))
                     await asyncio.sleep(wait)
+            if facts := self._data[name].task:
+                refuse_unknown(self.preset, name, facts)
         return True
 
     async def _obey(self) -> None:

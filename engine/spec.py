@@ -83,6 +83,7 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
         digests: modules that were imported from the task's folder, with their SHA-256.
         accepted: modules that were changed after the sweep began, with which it goes on.
         problem: why it cannot be trained; nothing else is known then.
+        layers: names of the modules with weights of their own, as `layer` of a claim has them.
     """
 
     train: int
@@ -97,6 +98,7 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
     digests: tuple[tuple[str, str], ...] = ()
     accepted: tuple[str, ...] = ()
     problem: str = ""
+    layers: tuple[str, ...] = ()
 
 
 Argument = bool | int | float | str | tuple[bool | int | float | str, ...]
@@ -149,6 +151,12 @@ class Train(Table, frozen=True):
     else on the test set. Excludes target_loss."""
     target_loss: PositiveFloat | None = None
     """Loss in nats that ends a training before its budget. Excludes target_accuracy."""
+    target_metric: str | None = None
+    """The metric of a target on any metric: `accuracy`, `loss`, or one of a task, by its name in
+    `Task(metrics=…)`. Whether higher or lower is better is what `Task(better=…)` says; needs
+    target_value and excludes the other targets."""
+    target_value: float | None = None
+    """Value of `target_metric` that ends a training before its budget; accuracy is a fraction."""
     target_checks: PositiveInt = 1
     """How many times per epoch the target is checked, evenly spaced; needs a target."""
     optimizer: Literal["sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop"] = "sgd"
@@ -339,8 +347,9 @@ class Selection(Table, frozen=True):
     """The keys in which the candidates of `[select]` differ, and the criterion."""
 
     keys: tuple[str, ...]
-    by: Literal["validation_accuracy", "validation_loss", "steps_to_target"] = "validation_accuracy"
-    """Criterion at the end of training; steps_to_target needs a target."""
+    by: str = "validation_accuracy"
+    """Criterion at the end of training: validation_accuracy, validation_loss, validation_NAME for a
+    metric NAME of a task, or steps_to_target, which needs a target."""
     seeds_after: Annotated[int, Meta(ge=0)] = 0
     """Number of fresh seeds with which each chosen candidate is trained again and judged; 0 judges
     it on the seeds that chose it, which flatters it."""

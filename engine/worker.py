@@ -358,7 +358,6 @@ class Worker:
     def _interpolate(self, order: orders.Interpolate) -> None:
         import torch
 
-        from batchscope.engine.training.batches import Images
         from batchscope.engine.training.cancellation import raise_if
         from batchscope.engine.training.jobs.interpolation import interpolate
 
@@ -370,9 +369,7 @@ class Worker:
 
         torch.set_num_threads(order.plan.threads)
         device = torch.device(self._setup.device)
-        images = self._open(order)
-        assert isinstance(images, Images), "a preset with a task and a line is refused"
-        self.state(interpolate(order, images, device, go_on))
+        self.state(interpolate(order, self._open(order), device, go_on))
 
     def _open_task(self, order: orders.Work, held: int) -> "TrainingData":
         """Return the data of a trial's task, made with the seed of the trial."""

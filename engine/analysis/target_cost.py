@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from batchscope.engine.analysis.figures import kin
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.target_reached import reached
+from batchscope.engine.schedule.target import canonical
 from batchscope.engine.spec import Configuration, Settings
 
 
@@ -41,10 +42,11 @@ def cost_of(trial: TrialState) -> TargetCost | None:
 def series(settings: Settings) -> Settings:
     """Return the settings that all batch sizes of one curve share: those that `kin` keeps.
 
-    The budget is left out too: it only limits how long they train.
+    The budget is left out too: it only limits how long they train. A target is the same whichever
+    keys state it.
     """
     alike = kin(settings)
-    train = replace(alike.train, epochs=None, steps=None, samples=None, seconds=None)
+    train = replace(canonical(alike.train), epochs=None, steps=None, samples=None, seconds=None)
     return replace(alike, train=train)
 
 

@@ -39,7 +39,7 @@ from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.collapse import collapsed_seeds
 from batchscope.engine.metrics.target_reached import reached
-from batchscope.engine.schedule.target import has_target, judged_by
+from batchscope.engine.schedule.target import has_target, judged_by, stated
 from batchscope.engine.spec import Configuration, Settings
 
 Word = Literal["higher", "lower", "undetermined", "not judged"]
@@ -396,5 +396,4 @@ def _to_target(
 
 
 def _target(settings: Settings) -> tuple[object, ...]:
-    train = settings.train
-    return train.target_accuracy, train.target_loss, judged_by(settings)
+    return stated(settings.train), judged_by(settings)

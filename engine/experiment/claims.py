@@ -6,6 +6,7 @@ from typing import Any
 from batchscope.engine.errors import UsageProblem, nearest, printable, shown
 from batchscope.engine.experiment.fields import check_value, field_types, full_key
 from batchscope.engine.experiment.selectors import Idle, picked, read_selector, read_text, value_at
+from batchscope.engine.metrics.layer_registry import LAYER
 from batchscope.engine.metrics.metric import Place
 from batchscope.engine.metrics.probe_values import PAIRS, is_probed
 from batchscope.engine.metrics.registry import FITTING, MEASURES, TRIAL, places
@@ -183,6 +184,10 @@ def _check_places(
         there = dict.fromkeys(
             value for each in configurations for value in place.offered(each.settings)
         )
+        if place is LAYER and any(each.settings.task for each in configurations):
+            if key not in claim:
+                raise UsageProblem(f"{where}.{key}: required by {measure}")
+            continue  # the layers of a task are known once it has run
         if not there:
             raise Idle(
                 f"{where}.measure: {measure} needs {place.setting}, which no configuration has"

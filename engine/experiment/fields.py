@@ -14,7 +14,7 @@ from batchscope.engine.errors import UsageProblem, printable, shown, similar
 from batchscope.engine.networks.registry import FAMILIES
 from batchscope.engine.spec import TABLES, Argument, Data, Model, TaskTable
 
-YIELDING = ("sharpness",)
+YIELDING = ("sharpness", "task")
 """Tables whose keys must be written dotted if another table has a key of the same name."""
 NAMES = {Data: tuple(DATASETS), Model: tuple(FAMILIES)}
 """The tables whose `name` is one of a list."""

@@ -22,11 +22,12 @@ from batchscope.engine.experiment.selection import (
     refusal,
     slug,
 )
+from batchscope.engine.experiment.target_check import target_problem
 from batchscope.engine.experiment.task_settings import stand_in, task_problem
 from batchscope.engine.networks.architectures import channels_of, has_batch_norm, hidden_of, misfit
 from batchscope.engine.planning.batch_norm import setting_problem
-from batchscope.engine.schedule.target import has_target
-from batchscope.engine.spec import BUDGETS, MAX_TRIALS, TABLES, Configuration, Settings, Train
+from batchscope.engine.schedule.target import canonical
+from batchscope.engine.spec import BUDGETS, MAX_TRIALS, TABLES, Configuration, Settings
 
 BATCH_SIZE = "train.batch_size"
 SHORT = {BATCH_SIZE: "b", "train.lr": "lr", "train.momentum": "m", "train.weight_decay": "wd"}
@@ -238,7 +239,7 @@ def _check_together(settings: Settings, where: str) -> None:
         or _limit_problem(settings)
         or setting_problem(settings)
         or _parallel_problem(settings)
-        or _target_problem(settings.train)
+        or target_problem(settings)
         or (
             split_problem(settings.data, DATASETS[settings.data.name].train_size)
             if built_in
@@ -257,15 +258,6 @@ def _parallel_problem(settings: Settings) -> str | None:
         "run.data_parallel: not possible with batch norm, which would normalize each worker's "
         "share of the batch separately; choose a model without batch norm, or data_parallel = 1"
     )
-
-
-def _target_problem(train: Train) -> str | None:
-    """Return why the target is invalid; None if it is valid or not set."""
-    if train.target_accuracy is not None and train.target_loss is not None:
-        return "train: expected one target, got target_accuracy and target_loss; remove one"
-    if train.target_checks > 1 and not has_target(train):
-        return "train.target_checks: needs train.target_accuracy or train.target_loss"
-    return None
 
 
 def _limit_problem(settings: Settings) -> str | None:
@@ -327,6 +319,7 @@ def _rate_problem(settings: Settings) -> str | None:
 def effective(settings: Settings) -> Settings:
     """Return the settings with defaults filled in, without those that this training ignores."""
     model, train, scaling = settings.model, settings.train, settings.scaling
+    train = canonical(train)
     if train.optimizer not in ("momentum", "nesterov"):
         train = replace(train, momentum=0.0)
     if scaling.rule == "none":

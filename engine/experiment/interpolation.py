@@ -97,9 +97,9 @@ def _check_together(start: Configuration, end: Configuration, where: str) -> Non
             f"{where}: no seed is trained at both ends: with select.seeds_after, {start.label!r} "
             f"has seeds {_span(start)} and {end.label!r} has {_span(end)}"
         )
-    for table in ("data", "model"):
+    for table in ("data", "model", "task"):
         one, other = getattr(start.settings, table), getattr(end.settings, table)
-        if one != other:
+        if one != other and (table == "task" or start.settings.task is None):
             raise UsageProblem(
                 f"{where}: {start.label!r} and {end.label!r} differ in [{table}]; "
                 "both ends need the same model and the same data"

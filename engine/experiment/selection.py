@@ -14,11 +14,12 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from batchscope.engine.errors import UsageProblem, printable, shown
+from batchscope.engine.errors import UsageProblem, printable, shown, similar
 from batchscope.engine.experiment.fields import check_value, field_types, flat, full_key, type_of
-from batchscope.engine.schedule.target import has_target
+from batchscope.engine.experiment.target_check import WANTED
+from batchscope.engine.schedule.target import KEYS, has_target
 from batchscope.engine.spec import Configuration, Selection, Settings
 
 BY, AFTER = "by", "seeds_after"
@@ -31,11 +32,15 @@ SHARE = 0.1
 NOT_COMPARABLE = (
     "data.name",
     "data.validation",
-    "train.target_accuracy",
-    "train.target_loss",
+    "task.validation",
+    *KEYS,
     "train.target_checks",
 )
 """Keys that change the value by which candidates are compared."""
+CRITERIA = ("validation_accuracy", "validation_loss", "steps_to_target")
+"""The criteria that every sweep has; a task adds `validation_NAME` for each of its metrics."""
+_EVERY: Any = Literal[CRITERIA]
+VALIDATION_METRIC = re.compile(r"validation_[^\W\d]\w*")
 
 Overrides = dict[str, Any]
 
@@ -53,7 +58,7 @@ class SelectTable(NamedTuple):
         if not self.values:
             return None
         keys = tuple(self.values)
-        return Selection(keys=keys, by=self.by, seeds_after=self.seeds_after)  # type: ignore[arg-type]
+        return Selection(keys=keys, by=self.by, seeds_after=self.seeds_after)
 
     def candidates(self, overrides: Overrides) -> list[Overrides]:
         """Return the candidates of a configuration: itself if it sets all keys."""
@@ -95,7 +100,9 @@ def read_select(written: object, grid: dict[str, list[Any]], where: str) -> Sele
     for key, entry in flat(written):
         at = f"{where}: select.{printable(key)}"
         if key in OWN_KEYS:
-            check_value(entry, field_types(Selection)[key], at)
+            own = key == BY and isinstance(entry, str) and VALIDATION_METRIC.fullmatch(entry)
+            types = {BY: _EVERY, AFTER: field_types(Selection)[AFTER]}
+            check_value(entry, str if own else types[key], at)
             continue
         path = full_key(key, f"{where}: select", also=OWN_KEYS)
         if path in NOT_COMPARABLE:
@@ -174,11 +181,17 @@ def _chosen_id(group: str) -> str:
 
 def refusal(contest: SelectTable, settings: Settings) -> str | None:
     """Return why candidates with these settings cannot be compared; None if they can."""
-    if not settings.data.validation:
+    own = settings.task is not None
+    if contest.by not in CRITERIA and not own:
+        return (
+            f"select.by: expected one of {', '.join(CRITERIA)}, got {shown(contest.by)}"
+            f"{similar(contest.by, CRITERIA)}; only a task has other metrics"
+        )
+    if not settings.data.validation and not own:  # a task may bring its own
         return (
             "data.validation: must be above 0 with [select], because selecting on the test set "
             "would bias the test accuracy"
         )
     if contest.by == "steps_to_target" and not has_target(settings.train):
-        return "select.by: steps_to_target needs train.target_accuracy or train.target_loss"
+        return f"select.by: steps_to_target needs {WANTED}"
     return None

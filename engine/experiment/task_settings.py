@@ -54,13 +54,9 @@ def task_problem(settings: Settings) -> str | None:
     """Return which setting a task cannot have, as `key: reason`; None if there is none."""
     if settings.task is None:
         return None
-    refused = {
-        "run.data_parallel": settings.run.data_parallel > 1,
-        "run.keep_weights": settings.run.keep_weights,
-        "sharpness.epsilon": bool(settings.sharpness.epsilon),
-    }
-    key = next((key for key, given in refused.items() if given), None)
-    return f"{key}: not possible with [task] yet; remove this key" if key else None
+    if settings.run.data_parallel > 1:
+        return "run.data_parallel: not possible with [task] yet; remove this key"
+    return None
 
 
 def check_task(task: TaskTable, folder: str, where: str) -> TaskReference:

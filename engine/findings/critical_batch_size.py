@@ -31,7 +31,7 @@ from batchscope.engine.findings.configuration_summary import mean_of, stack_of
 from batchscope.engine.findings.steps_samples_fit import LEAST_SEEDS, LEAST_SIZES, Fit, Method, fit
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.reached_rate import short_of_all
-from batchscope.engine.schedule.target import has_target, judged_by
+from batchscope.engine.schedule.target import has_target, judged_by, stated
 from batchscope.engine.spec import Configuration
 
 Regime = Literal[
@@ -212,11 +212,11 @@ def critical_batch_size(
         return Critical(
             reason="the configurations differ in more than batch size and learning rate"
         )
-    train, judged_on = aimed[0].settings.train, judged_by(aimed[0].settings)
+    target, judged_on = stated(aimed[0].settings.train), judged_by(aimed[0].settings)
     reached, left_out, remarks = _sorted_out(state, aimed, chosen or {})
     trials = [trial for each in aimed for trial in state.replicates(each.id)]
     base = Critical(
-        target=train.target_loss if train.target_accuracy is None else train.target_accuracy,
+        target=target[1] if target else None,
         target_measure=judged_on,
         n=min((len(each.costs) for each in reached), default=0),
         sizes=tuple(map(_size, reached)),

@@ -44,8 +44,8 @@ def choice_text(choice: TuningChoice) -> str:
 def _value_text(choice: TuningChoice) -> str:
     """Format the value of the selection criterion."""
     value = choice.value or 0.0
-    digits = {"validation_accuracy": ".4f", "validation_loss": ".4g"}
-    return f"{value:{digits.get(choice.by, ',.0f')}}"
+    digits = {"validation_accuracy": ".4f", "steps_to_target": ",.0f"}
+    return f"{value:{digits.get(choice.by, '.4g')}}"
 
 
 def _keys(choice: TuningChoice) -> list[str]:

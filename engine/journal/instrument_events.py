@@ -116,14 +116,15 @@ class Competition(Struct, frozen=True):
 class LinePoint(Struct, frozen=True, array_like=True):
     """Loss and accuracy at the weights (1 − `alpha`) · w_start + `alpha` · w_end.
 
-    Losses are means per sample, accuracies fractions. A loss that is not finite is None.
+    Losses are means per sample, accuracies fractions. A loss that is not finite is None, and so is
+    a figure that a task does not have.
     """
 
     alpha: float
     train_loss: float | None
-    train_accuracy: float
+    train_accuracy: float | None
     test_loss: float | None
-    test_accuracy: float
+    test_accuracy: float | None
 
 
 class Event(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):

@@ -13,7 +13,7 @@ from batchscope.engine.spec import Settings
 
 def _layers(settings: Settings) -> list[str]:
     if settings.task is not None:
-        return []
+        return list(settings.task.facts.layers) if settings.task.facts else []
     return layer_names(layers_of(settings.model, DATASETS[settings.data.name]))
 
 

@@ -2,9 +2,8 @@
 
 from typing import NamedTuple
 
-from batchscope.engine.journal.events import EpochRecord
 from batchscope.engine.journal.sweep_state import TrialState
-from batchscope.engine.schedule.target import has_target, is_met
+from batchscope.engine.schedule.target import ACCURACY, LOSS, has_target, judged_on, target_of
 
 
 class Reached(NamedTuple):
@@ -38,12 +37,18 @@ def _totals(trial: TrialState) -> Reached | None:
 
 
 def _is_met(trial: TrialState) -> bool:
-    loss, accuracy = _judged(trial.last) if trial.last else (None, None)
-    return is_met(trial.settings.train, loss, accuracy)
+    target = target_of(trial.settings)
+    return target is not None and target.is_met(_judged(trial, target.metric))
 
 
-def _judged(record: EpochRecord) -> tuple[float | None, float | None]:
-    """Return the loss and the accuracy of an epoch that are compared with the target."""
-    if record.validation_accuracy is not None:
-        return record.validation_loss, record.validation_accuracy
-    return record.test_loss, record.test_accuracy
+def _judged(trial: TrialState, metric: str) -> float | None:
+    """Return the value of the last epoch that is compared with the target."""
+    last = trial.last
+    if last is None:
+        return None
+    held = last.validation_accuracy is not None or last.validation_loss is not None
+    part = "validation" if held else judged_on(trial.settings)
+    if metric not in (ACCURACY, LOSS):
+        return last.metrics.get(f"{part}_{metric}")
+    value: float | None = getattr(last, f"{part}_{metric}")
+    return value

@@ -49,8 +49,8 @@ class BoxMaximum(NamedTuple):
 
     @property
     def sharpness(self) -> float | None:
-        """φ in percent; None if a loss is not finite."""
-        if self.loss is None or self.highest is None:
+        """φ in percent; None if a loss is not finite, or −1 or less, where φ has no meaning."""
+        if self.loss is None or self.highest is None or self.loss <= -1.0:
             return None
         return (self.highest - self.loss) / (1.0 + self.loss) * 100.0
 
@@ -183,6 +183,9 @@ class _Search:
             bounds=Bounds(-1.0, 1.0),
             options={"maxiter": iterations, "ftol": 0.0, "gtol": 0.0},
         )
+        if self.first <= -1.0:
+            reason = "the loss is −1 or less, for which sharpness is not defined"
+            return BoxMaximum(self.first, self.highest, self.evaluations, int(optimum.nit), reason)
         early = optimum.nit < iterations
         reason = (
             f"L-BFGS-B ended after {optimum.nit} iterations: {optimum.message}" if early else ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from batchscope.engine.planning.batch_norm import largest_cut
 from batchscope.engine.training.batches import TrainingData
 from batchscope.engine.training.model.flat_model import FlatModel
-from batchscope.engine.training.model.passes import alone, unheard
+from batchscope.engine.training.model.passes import Pass, alone, unheard
 
 
 class Drawing:
@@ -44,10 +45,15 @@ class Drawing:
         channels_last: bool = False,
     ) -> None:
         self.flat, self.images = flat, images
-        self._passes = alone(flat, channels_last)
+        self._channels_last = channels_last
         self.micro_batch_size, self._batch_norm = micro_batch_size, batch_norm
         self._together = together
         self._seed, self._mean, self._replacement = seed, mean, replacement
+
+    @cached_property
+    def _passes(self) -> Pass:
+        """The passes of the network; made at the first draw, since many trainings have none."""
+        return alone(self.flat, self._channels_last)
 
     def batches(self, size: int, count: int, stream: tuple[int, ...]) -> Iterator[Tensor]:
         """Yield `count` batches of indices of images, each of shape (size,)."""

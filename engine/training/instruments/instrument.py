@@ -26,6 +26,21 @@ class BatchParts:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class WeightedParts:
+    """Gradients of the parts of a task's batch; see `weighted_parts`.
+
+    Attributes:
+        spread: (count − 1) · tr(C), shape (1,), float64.
+        count: number of parts.
+        divisor: what the gradient buffer is divided by to be the weighted mean.
+    """
+
+    spread: Tensor
+    count: int
+    divisor: float | Tensor
+
+
 @dataclass(slots=True)
 class Step:
     """One optimizer step, as instruments see it.
@@ -53,7 +68,7 @@ class Step:
     scale: float
     descends: bool = False
     has_gradient: bool = True
-    parts: BatchParts | None = None
+    parts: BatchParts | WeightedParts | None = None
     norms: Tensor | None = None
 
 

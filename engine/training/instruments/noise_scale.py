@@ -23,6 +23,7 @@ from batchscope.engine.training.instruments.instrument import (
     Instrument,
     Step,
     TrainingView,
+    WeightedParts,
 )
 
 LARGE = 256
@@ -48,16 +49,9 @@ class PartsAccumulator:
         self._squares = torch.zeros(rows, dtype=torch.float64, device=gradient.device)
         self._count = 0
 
-    def add(self, size: int, weight: "float | Tensor | None" = None) -> None:
-        """Record a part of `size` samples, after its gradients were added to the buffer.
-
-        Args:
-            size: number of samples.
-            weight: what the sum over them is divided by; without it their number.
-        """
-        part = _norm(self._gradient - self._before) / (
-            self._scale * (size if weight is None else weight)
-        )
+    def add(self, size: int) -> None:
+        """Record a part of `size` samples, after its gradients were added to the buffer."""
+        part = _norm(self._gradient - self._before) / (self._scale * size)
         self._squares += size * part**2
         self._before.copy_(self._gradient)
         self._count += 1
@@ -92,7 +86,9 @@ def two_parts(
     return BatchParts(_norm(first) ** 2 / size + rest**2 / (batch_size - size), 2)
 
 
-def estimates(parts: BatchParts, gradient: Tensor, scale: float, batch_size: int) -> Tensor:
+def estimates(
+    parts: BatchParts | WeightedParts, gradient: Tensor, scale: float, batch_size: int
+) -> Tensor:
     """Return tr(Σ), |G|² and 1: shape (..., 3), float64, on the device.
 
     Args:
@@ -101,8 +97,12 @@ def estimates(parts: BatchParts, gradient: Tensor, scale: float, batch_size: int
         scale: see `gradient`.
         batch_size: samples of the batch.
     """
-    whole = (_norm(gradient) / (scale * batch_size)) ** 2
-    trace = batch_size * (parts.squares / batch_size - whole) / (parts.count - 1)
+    if isinstance(parts, WeightedParts):
+        whole = (_norm(gradient) / parts.divisor) ** 2
+        trace = parts.spread / (parts.count - 1)
+    else:
+        whole = (_norm(gradient) / (scale * batch_size)) ** 2
+        trace = batch_size * (parts.squares / batch_size - whole) / (parts.count - 1)
     return torch.stack([trace, whole - trace / batch_size, torch.ones_like(whole)], -1)
 
 
@@ -122,19 +122,22 @@ class NoiseScale(Instrument):
     Args:
         gradient: the buffer, shape (R, P).
         possible: False if a batch's gradient is not the mean of its parts' gradients (batch norm).
+        weighted: whether the samples have weights (a task), so that two copies of the gradient are
+            kept while a step measures.
     """
 
     NAME = "noise_scale"
 
-    def __init__(self, gradient: Tensor, possible: bool) -> None:
+    def __init__(self, gradient: Tensor, possible: bool, weighted: bool = False) -> None:
         self.possible, self._gradient = possible, gradient
-        self.step_bytes = gradient.nbytes if possible else 0
+        self.step_bytes = gradient.nbytes * (2 if weighted else 1) if possible else 0
         self._sums = torch.zeros(len(gradient), 3, dtype=torch.float64, device=gradient.device)
 
     @classmethod
     def of(cls, view: TrainingView) -> "NoiseScale":
         """Build the instrument for a training."""
-        return cls(view.gradient, not has_batch_norm(view.settings.model))
+        weighted = view.settings.task is not None
+        return cls(view.gradient, not has_batch_norm(view.settings.model), weighted)
 
     def needs_gradient(self, step: Step) -> bool:
         """Return whether this step is measured: every `every`-th, unless its batch has no parts."""

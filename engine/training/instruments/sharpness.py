@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
-from torch.nn import functional
 
 from batchscope.engine.devices.devices import Device, memory_of
 from batchscope.engine.formatting import shown_size
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import Trial
-from batchscope.engine.training.batches import Images
+from batchscope.engine.training.batches import TrainingData
 from batchscope.engine.training.instruments.box_maximum import (
     BoxMaximum,
     Space,
@@ -23,7 +22,9 @@ from batchscope.engine.training.instruments.box_maximum import (
     find_maximum,
 )
 from batchscope.engine.training.instruments.frozen_batches import frozen_weights
+from batchscope.engine.training.instruments.mean_loss import mean_loss
 from batchscope.engine.training.model.flat_model import FlatModel, windows
+from batchscope.engine.training.model.modes import evaluating
 from batchscope.engine.training.peak_memory import ran_out
 
 SHARE_OF_MEMORY = 0.5
@@ -36,7 +37,7 @@ class SharpnessResult(NamedTuple):
     Attributes:
         maximum: the result of the search.
         dimensions: dimensions of the subspace that was searched; None for the full space.
-        samples: number of images in the loss.
+        samples: number of samples in the loss.
         seconds: time of the search.
         cut: whether memory ran out and the micro-batch was halved.
     """
@@ -51,9 +52,9 @@ class SharpnessResult(NamedTuple):
 class SharpnessMeter:
     """Measures the sharpness at the present weights of a trial's network.
 
-    The loss is the mean cross-entropy over a fixed part of the training images in evaluation mode.
-    Batch norm uses its running statistics, so that the loss does not depend on how the images are
-    divided into micro-batches.
+    The loss is the mean over a fixed part of the training samples in evaluation mode: cross-entropy
+    of images, or the loss of a task. Batch norm uses its running statistics, so that the loss does
+    not depend on how the samples are divided into micro-batches.
 
     Args:
         trial: the trial, with its `[sharpness]` settings and its seed.
@@ -68,12 +69,12 @@ class SharpnessMeter:
         trial: Trial,
         plan: Plan,
         flat: FlatModel,
-        images: Images,
+        images: TrainingData,
         check_cancelled: Callable[[], None],
     ) -> None:
         self._settings, self._seed = trial.settings.sharpness, trial.seed
-        self._flat, self._images, self._check_cancelled = flat, images, check_cancelled
-        self._part = images.part(self._settings.samples)
+        self._flat = flat
+        self._loss = mean_loss(flat, images, self._settings.samples, check_cancelled)
         self._windows = list(windows(flat.trained()))
         self._lengths = [parameter.numel() for parameter in flat.trained()]
         self._threads = plan.threads
@@ -100,7 +101,7 @@ class SharpnessMeter:
                     raise
             else:
                 took = time.perf_counter() - began
-                return SharpnessResult(maximum, self._dimensions, len(self._part), took, cut)
+                return SharpnessResult(maximum, self._dimensions, self._loss.size, took, cut)
             cut, self._cut = True, -(-self._cut // 2)
             if self._flat.gradient.is_cuda:
                 torch.cuda.empty_cache()
@@ -113,12 +114,11 @@ class SharpnessMeter:
         gradient = flat.gradient.clone()
         try:
             # the plan fixes the number of threads, because the order of sums depends on it
-            with threadpool_limits(self._threads, "blas"), frozen_weights(flat):
-                flat.model.eval()
+            limits = threadpool_limits(self._threads, "blas")
+            with limits, frozen_weights(flat), evaluating(flat.model):
                 x = self._gathered(flat.weights)
                 return find_maximum(self._evaluate, x, epsilon, iterations, self._space(x))
         finally:
-            flat.model.train()
             flat.gradient.copy_(gradient)
 
     @property
@@ -147,17 +147,9 @@ class SharpnessMeter:
 
     def _evaluate(self, x: Vector) -> tuple[float, Vector]:
         """Compute loss and gradient (n,) at weights (n,), which are rounded to float32 first."""
-        flat, images = self._flat, self._images
         self._scatter(x)
-        flat.gradient.zero_()
-        total = torch.zeros((), dtype=torch.float64, device=flat.gradient.device)
-        for some in torch.split(self._part, self._cut):
-            self._check_cancelled()
-            logits = flat.logits(images.train[some])
-            losses = functional.cross_entropy(logits, images.train_labels[some], reduction="none")
-            (losses.sum() / len(self._part)).backward()  # type: ignore[no-untyped-call]
-            total += losses.detach().double().sum()
-        return float(total) / len(self._part), self._gathered(flat.gradient)
+        loss = self._loss.gradient(self._cut)
+        return loss, self._gathered(self._flat.gradient)
 
     def _gathered(self, buffer: Tensor) -> Vector:
         """Return the entries of a buffer (P,) without its gaps, shape (n,)."""

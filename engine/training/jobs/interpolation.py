@@ -23,28 +23,31 @@ from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.journal.events import Interpolated, LinePoint
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.processes.orders import Interpolate
-from batchscope.engine.training.batches import Images
+from batchscope.engine.task import Batch
+from batchscope.engine.training.batches import TrainingData
 from batchscope.engine.training.model.build import build_model
 from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.passes import Pass, alone
 from batchscope.engine.training.peak_memory import ran_out
-from batchscope.engine.training.trainer.evaluation import Evaluation, evaluate
+from batchscope.engine.training.tasks.task_dataset import TaskDataset
+from batchscope.engine.training.trainer.evaluation import Evaluation, evaluate, evaluate_task
 from batchscope.engine.training.trainer.event_builders import finite_or_none
 from batchscope.engine.training.trainer.final_weights import load
 
 NORMS = nn.modules.batchnorm._BatchNorm
-Batch = tuple[Tensor, Tensor]
-"""Images and labels."""
 
 
 def interpolate(
-    order: Interpolate, images: Images, device: torch.device, check_cancelled: Callable[[], None]
+    order: Interpolate,
+    images: TrainingData,
+    device: torch.device,
+    check_cancelled: Callable[[], None],
 ) -> Interpolated:
     """Evaluate the network at every point of a line.
 
     Args:
         order: the two trials, the folders of their final weights, and the points.
-        images: the data set.
+        images: the data set, or the data of a task, made with the seed of both trials.
         device: where to compute.
         check_cancelled: called before each micro-batch; it may wait or raise.
 
@@ -52,8 +55,11 @@ def interpolate(
         Unreadable: final weights are missing, damaged or of another network.
     """
     began, settings = time.perf_counter(), order.members[0].settings
-    model = build_model(settings.model, DATASETS[settings.data.name], 0)
-    flat = FlatModel(model, device, precision=order.plan.precision)
+    if isinstance(images, TaskDataset):
+        model, objective = images.network(), images.task.loss
+    else:
+        model, objective = build_model(settings.model, DATASETS[settings.data.name], 0), None
+    flat = FlatModel(model, device, precision=order.plan.precision, objective=objective)
     start, end = (load(Path(folder), len(flat.weights)).to(device) for folder in order.weights)
     part = images.train_part if order.line.samples is None else images.part(order.line.samples)
     line = _Line(flat, images, part, order.plan, check_cancelled)
@@ -74,7 +80,7 @@ class _Line:
     def __init__(
         self,
         flat: FlatModel,
-        images: Images,
+        images: TrainingData,
         part: Tensor,
         plan: Plan,
         check_cancelled: Callable[[], None],
@@ -87,7 +93,8 @@ class _Line:
         )
         self._size = plan.evaluation_batch_size
         self._passes: Pass = alone(flat, plan.layout == "channels-last")
-        self._norms = [each for each in flat.model.modules() if isinstance(each, NORMS)]
+        norms = [each for each in flat.model.modules() if isinstance(each, NORMS)]
+        self._norms = [each for each in norms if each.training and each.track_running_stats]
 
     @property
     def recalibrates(self) -> bool:
@@ -113,9 +120,9 @@ class _Line:
             return LinePoint(
                 alpha,
                 finite_or_none(train.loss),
-                train.accuracy or 0.0,
+                train.accuracy,
                 finite_or_none(test.loss),
-                test.accuracy or 0.0,
+                test.accuracy,
             )
 
     def _measure(self, start: Tensor, end: Tensor, alpha: float) -> tuple[Evaluation, Evaluation]:
@@ -123,14 +130,19 @@ class _Line:
         torch.lerp(start, end, alpha, out=weights)  # exact at both ends
         if self._norms:
             self._recalibrate()
-        (train,) = evaluate(self._passes, self._batches())
-        (test,) = evaluate(self._passes, self._checked(self._images.batches("test", self._size)))
-        return train, test
+        test = self._checked(self._images.batches("test", self._size))
+        return self._evaluated(self._batches()), self._evaluated(test)
+
+    def _evaluated(self, batches: Iterable[Batch]) -> Evaluation:
+        """Evaluate the present weights; without batches the loss is NaN."""
+        if isinstance(self._images, TaskDataset):
+            self._images.samples.seed_evaluation()
+            return evaluate_task(self._images.task, self._flat, batches)
+        return evaluate(self._passes, batches)[0]
 
     def _batches(self) -> Iterator[Batch]:
-        images = self._images
-        split = torch.split(self._part, self._size)
-        return self._checked((images.train[some], images.train_labels[some]) for some in split)
+        split, samples = torch.split(self._part, self._size), self._images.samples
+        return self._checked(samples.batch(some) for some in split)
 
     def _checked(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Yield the batches, and check for cancellation before each."""
@@ -142,10 +154,18 @@ class _Line:
     def _recalibrate(self) -> None:
         """Recompute batch norm's running means and variances on the training part."""
         with _averaging(self._norms):
-            self._flat.model.train()
-            for images, _ in self._batches():
-                if len(images) > 1:  # one image has no variance
-                    self._flat.logits(images)
+            sizes = [len(some) for some in torch.split(self._part, self._size)]
+            for size, batch in zip(sizes, self._batches(), strict=True):
+                if size > 1:  # one image has no variance
+                    self._pass(batch)
+
+    def _pass(self, batch: Batch) -> None:
+        """Pass a batch through the network, for the statistics that this computes."""
+        if isinstance(self._images, TaskDataset):
+            with self._flat.cast(self._flat.gradient.device.type):
+                self._images.task.loss(self._flat.model, batch)
+        else:
+            self._flat.logits(batch[0])
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Names the layers of a network, and finds the part of a flat buffer that holds each of them."""
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from torch import nn
@@ -20,8 +21,9 @@ class LayerWindow(NamedTuple):
     """A layer with weights of its own.
 
     Attributes:
-        name: its kind and its number among those of its kind, in the order of the forward pass:
-            `conv1`, `norm1`, …, `linear1`.
+        name: of a network of ours its kind and its number among those of its kind, in the order of
+            the forward pass: `conv1`, `norm1`, …, `linear1`. Of a person's model the name of the
+            module, as in `named_modules`: `encoder.0`; `model` for the model itself.
         window: its weights and biases in a buffer of P elements; the gaps in there hold zeros.
         parameters: number of its weights and biases.
     """
@@ -31,28 +33,39 @@ class LayerWindow(NamedTuple):
     parameters: int
 
 
+ROOT = "model"
+
+
 def layer_windows(model: nn.Module) -> list[LayerWindow]:
     """Return the layers of a network, in the order in which torch lists their parameters.
 
     A parameter that several modules share belongs to the first of them.
     """
-    where = dict(zip(trained(model), windows(trained(model)), strict=True))
     layers, numbers = list[LayerWindow](), Counter[str]()
-    for module in model.modules():
-        own = [each for each in module.parameters(recurse=False) if each in where]
-        if not own:
-            continue
-        parts = [where.pop(each) for each in own]
+    for _, module, window, parameters in _owners(model):
         kind = _kind(module)
         numbers[kind] += 1
-        layers.append(
-            LayerWindow(
-                name=f"{kind}{numbers[kind]}",
-                window=slice(parts[0].start, parts[-1].stop),
-                parameters=sum(each.numel() for each in own),
-            )
-        )
+        layers.append(LayerWindow(f"{kind}{numbers[kind]}", window, parameters))
     return layers
+
+
+def named_windows(model: nn.Module) -> list[LayerWindow]:
+    """Return the layers of a person's model by the names of its modules; see `layer_windows`."""
+    return [
+        LayerWindow(name or ROOT, window, parameters)
+        for name, _, window, parameters in _owners(model)
+    ]
+
+
+def _owners(model: nn.Module) -> Iterator[tuple[str, nn.Module, slice, int]]:
+    """Yield each module with weights of its own: its name, itself, its part, how many weights."""
+    where = dict(zip(trained(model), windows(trained(model)), strict=True))
+    for name, module in model.named_modules():
+        own = [each for each in module.parameters(recurse=False) if each in where]
+        if own:
+            parts = [where.pop(each) for each in own]
+            window = slice(parts[0].start, parts[-1].stop)
+            yield name, module, window, sum(each.numel() for each in own)
 
 
 def _kind(module: nn.Module) -> str:

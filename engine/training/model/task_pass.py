@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from batchscope.engine.task import TaskProblem
-from batchscope.engine.training.model.flat_model import FlatModel
+from batchscope.engine.training.model.flat_model import FlatModel, windows
 from batchscope.engine.training.tasks.error_place import named
 from batchscope.engine.training.tasks.task_dataset import TaskSamples
 from batchscope.engine.training.tasks.weighted_sum import Weight, summed, untouched
@@ -27,7 +27,8 @@ class TaskPass:
         assert flat.objective is not None
         self._flat, self._loss = flat, flat.objective
         self._trained = flat.trained()
-        self._views = [parameter.grad for parameter in self._trained]
+        parts = zip(self._trained, windows(self._trained), strict=True)
+        self._views = [flat.gradient[window].view_as(parameter) for parameter, window in parts]
         self._places = [parameter.data_ptr() for parameter in self._trained]
         self._reached: set[nn.Parameter] = set()
         for parameter in self._trained:

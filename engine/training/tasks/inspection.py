@@ -22,6 +22,7 @@ from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.spec import TaskFacts, TaskTable
 from batchscope.engine.task import Task, TaskProblem
+from batchscope.engine.training.model.layer_windows import named_windows
 from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable
 from batchscope.engine.training.tasks.batch_structure import tensors
 from batchscope.engine.training.tasks.cut_comparison import NORMS, compared, is_random
@@ -79,6 +80,7 @@ def inspect(host: TaskHost, note: Callable[[str], None] = _unheard) -> TaskFacts
         sample_seconds=seconds,
         longest=guarded(lambda: _longest(train), host.code, "reading the samples"),
         digests=tuple(sorted(host.code.digests.items())),
+        layers=tuple(layer.name for layer in named_windows(task.model)),
     )
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from batchscope.engine.task import Batch, Task
 from batchscope.engine.training.batches import Part, TrainingData
 from batchscope.engine.training.model.flat_model import FlatModel
+from batchscope.engine.training.model.modes import evaluating
 from batchscope.engine.training.model.passes import Pass
 from batchscope.engine.training.peak_memory import measured, ran_out
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
@@ -80,16 +81,13 @@ def evaluate_task(task: Task, flat: FlatModel, batches: Iterable[Batch]) -> Eval
     functions = {"loss": task.loss, **task.metrics}
     sums: dict[str, float | Tensor] = dict.fromkeys(functions, 0.0)
     weights: dict[str, float | Tensor] = dict.fromkeys(functions, 0.0)
-    flat.model.eval()
-    try:
+    with evaluating(flat.model):
         for batch in batches:
             for name, of in functions.items():
                 with flat.cast(flat.gradient.device.type):
                     total, weight = summed(name, of, flat.model, batch)
                 sums[name] = sums[name] + total.double()
                 weights[name] = weights[name] + as_tensor(weight, total)
-    finally:
-        flat.model.train()
     means = {name: _ratio(float(sums[name]), float(weights[name])) for name in functions}
     loss, accuracy = means.pop("loss"), means.pop(ACCURACY, None)
     return Evaluation(loss, accuracy, means)

@@ -27,7 +27,6 @@ class FinalMeasurements:
         """
         for epsilon in member.epsilons_to_measure():
             paused = self._pause.seconds
-            assert member.sharpness_meter is not None
             measured = member.sharpness_meter.measure(epsilon)
             if measured.cut:
                 self._reporter.cut(member.sharpness_meter.micro_batch_size, probe=True)

@@ -35,8 +35,17 @@ def keep(job: TrainingJob, member: Replicate, order: WeightsOrder) -> WeightsKep
 
 
 def named_tensors(member: Replicate) -> dict[str, Tensor]:
-    """Return copies of weights and buffers on the CPU, by their names in the documented module."""
+    """Return copies of weights and buffers on the CPU, by their names in the documented module.
+
+    Those of a person's model have the names of its state_dict, so that it loads them.
+    """
     settings = member.trial.settings
+    if settings.task is not None:
+        return {
+            name: tensor.detach().cpu().contiguous().clone()
+            for name, tensor in member.flat.model.state_dict().items()
+            if isinstance(tensor, Tensor)
+        }
     names = module_names(settings.model, settings.data.name)
     return renamed(member.flat.model, names)
 

@@ -22,7 +22,7 @@ class Replicate:
         index: int,
         flat: FlatModel,
         prober: Prober,
-        sharpness_meter: SharpnessMeter | None,
+        sharpness_meter: SharpnessMeter,
     ) -> None:
         self.trial, self.index, self.flat, self.prober = trial, index, flat, prober
         self.sharpness_meter = sharpness_meter

@@ -16,6 +16,7 @@ from batchscope.engine.checkpoints.file import Damaged
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import Trial
 from batchscope.engine.training.peak_memory import ran_out
+from batchscope.engine.training.trainer.optimizers import Optimizer
 from batchscope.engine.training.trainer.progress import Clock, History, Position
 from batchscope.engine.training.trainer.state import TrainingState
 
@@ -92,7 +93,7 @@ def restore(training: TrainingState, payload: bytes) -> None:
     stack.weights.detach().copy_(content["weights"])
     for buffer, kept in zip(stack.buffers, content["buffers"], strict=True):
         buffer.copy_(kept)
-    _check_optimizer(content["optimizer"], stack.weights)
+    _check_optimizer(content["optimizer"], stepper.optimizer, own=stepper.brings_optimizer)
     stepper.optimizer.load_state_dict(content["optimizer"])
     stepper.lr = content["lr"]
     stepper.highest_lr = content.get("highest_lr")
@@ -116,15 +117,27 @@ def _decoded(payload: bytes) -> dict[str, Any]:
     return content
 
 
-def _check_optimizer(state_dict: dict[str, Any], weights: Tensor) -> None:
-    """Raise `Damaged` unless every state is of the weights' shape; torch's fused loops trust it."""
-    for state in state_dict.get("state", {}).values():
+def _check_optimizer(state_dict: dict[str, Any], optimizer: Optimizer, own: bool) -> None:
+    """Raise `Damaged` unless every state is of its weights' shape; torch's fused loops trust it.
+
+    Args:
+        state_dict: the state, whose entries are numbered in the order of the optimizer's weights.
+        optimizer: the optimizer that it is for.
+        own: whether a person brings the optimizer, whose states may be of any shape.
+    """
+    weights = [each for group in optimizer.param_groups for each in group.get("params", ())]
+    states = state_dict.get("state", {})
+    known = set(range(len(weights)))
+    if not known.issuperset(states):
+        raise Damaged("its optimizer is not of these weights")
+    for number, state in states.items():
         for key, value in state.items():
             if not isinstance(value, Tensor):
                 continue
             held = value.untyped_storage().nbytes()
-            expected = torch.Size() if key == "step" else weights.shape
-            if value.shape != expected or held < value.numel() * value.element_size():
+            expected = torch.Size() if key == "step" else weights[number].shape
+            fits = own or value.shape == expected
+            if not fits or held < value.numel() * value.element_size():
                 raise Damaged("its optimizer is not of these weights")
 
 

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from batchscope.engine.spec import Trial
-from batchscope.engine.training.batches import Images, TrainingData
+from batchscope.engine.training.batches import TrainingData
 from batchscope.engine.training.instruments.probe_moments import Moments
 from batchscope.engine.training.instruments.prober import Prober
 from batchscope.engine.training.instruments.sharpness import SharpnessMeter
@@ -77,9 +77,7 @@ class TrainingState:
     ) -> Replicate:
         check, lr = partial(check_cancelled, trial.id), self.stepper.rates.lr
         prober = Prober(trial, self.job.plan, flat, self.images, lr, check)
-        images, meter = self.images, None
-        if isinstance(images, Images):  # of a task it is refused when the preset is read
-            meter = SharpnessMeter(trial, self.job.plan, flat, images, check)
+        meter = SharpnessMeter(trial, self.job.plan, flat, self.images, check)
         return Replicate(trial, index, flat, prober, meter)
 
     @property

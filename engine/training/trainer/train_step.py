@@ -22,6 +22,7 @@ from batchscope.engine.training.instruments.instrument import (
     Instrument,
     Step,
     TrainingView,
+    WeightedParts,
     overridden,
 )
 from batchscope.engine.training.instruments.noise_scale import (
@@ -29,8 +30,12 @@ from batchscope.engine.training.instruments.noise_scale import (
     first_part,
     two_parts,
 )
+from batchscope.engine.training.instruments.weighted_parts import (
+    WeightedAccumulator,
+    two_weighted_parts,
+)
 from batchscope.engine.training.model.cuda_graph import Replay
-from batchscope.engine.training.model.layer_windows import layer_windows
+from batchscope.engine.training.model.layer_windows import layer_windows, named_windows
 from batchscope.engine.training.model.passes import Explicit, Heard, unheard
 from batchscope.engine.training.model.stack import Stack
 from batchscope.engine.training.model.task_pass import TaskPass
@@ -94,7 +99,8 @@ class Stepper:
         self._mean = settings.train.loss_reduction == "mean"
         plain = settings.train.optimizer == "sgd" and not settings.train.weight_decay
         self._few = self.stack.passes.few if plain and team is None else 0
-        self.layers = layer_windows(self.stack.members[0].model)
+        name = layer_windows if self._task is None else named_windows
+        self.layers = name(self.stack.members[0].model)
         self.use(
             build_instruments(
                 TrainingView(
@@ -124,6 +130,11 @@ class Stepper:
         if self._task is None:
             return build_optimizer([self.stack.weights], self._train, self.rates)
         return task_optimizer(self._task.task, self.stack.members[0], self._train, self.rates)
+
+    @property
+    def brings_optimizer(self) -> bool:
+        """Whether a task brings the optimizer."""
+        return self._task is not None and self._task.task.optimizer is not None
 
     def use(self, instruments: list[Instrument]) -> None:
         """Measure later steps with these instruments only."""
@@ -181,7 +192,7 @@ class Stepper:
         self.optimizer, self.empty_batches = self._new_optimizer(), 0
         self.load_instrument_states(self._start_states)
 
-    def gradient(self, batch: Tensor, parts: bool = False) -> BatchParts | None:
+    def gradient(self, batch: Tensor, parts: bool = False) -> BatchParts | WeightedParts | None:
         """Compute the gradients of a batch into `stack.gradient`.
 
         Args:
@@ -189,7 +200,7 @@ class Stepper:
             parts: whether to measure parts of the batch too; the gradient has the same bits.
 
         Returns:
-            The squared norms of the parts, or None.
+            The parts, or None.
         """
         count = batch.shape[1]
         if self._team is not None:
@@ -212,24 +223,27 @@ class Stepper:
         self._accumulate(batch, self._mean)
         return two_parts(first, self.stack.gradient, size, count, self._scale(count))
 
-    def _task_parts(self, batch: Tensor) -> BatchParts:
+    def _task_parts(self, batch: Tensor) -> WeightedParts:
         """Compute the gradient of a batch (1, B) of a task, and measure its parts.
 
-        While it accumulates, the buffer holds a sum that is divided by no weight yet.
+        While it accumulates, the buffer holds a sum that is divided by no weight yet. A batch that
+        is one micro-batch is measured as two parts, which have random numbers of their own.
         """
         passes, cut, count = self.stack.passes, self.micro_batch_size, batch.shape[1]
         assert isinstance(passes, TaskPass)
         if count > cut:
-            sums = PartsAccumulator(self.stack.gradient, 1.0)
+            sums = WeightedAccumulator(self.stack.gradient)
             self._accumulate(batch, self._mean, lambda size: sums.add(size, passes.part_weight))
-            return sums.parts()
-        first, rest = torch.split(batch, [first_part(count), count - first_part(count)], 1)
-        squares = torch.zeros(1, dtype=torch.float64, device=batch.device)
-        for part in (first, rest):
-            self._accumulate(part, True)
-            squares += part.shape[1] * torch.linalg.vector_norm(self.stack.gradient).double() ** 2
+            return sums.parts(self._mean)
+        sizes = first_part(count), count - first_part(count)
+        first, rest = torch.split(batch, sizes, 1)
+        self._accumulate(first, mean=False)
+        kept, weight = self.stack.gradient.clone(), passes.part_weight
+        self._accumulate(rest, mean=False)
+        both = (kept, self.stack.gradient), (weight, passes.part_weight)
+        parts = two_weighted_parts(*both, sizes, self._mean)
         self._accumulate(batch, self._mean)
-        return BatchParts(squares, 2)
+        return parts
 
     def _divide(self, team: Team, batch: Tensor, parts: bool) -> BatchParts | None:
         """Compute the gradient of a batch (1, B) that is divided among the workers.

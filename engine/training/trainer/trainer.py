@@ -243,7 +243,8 @@ class Trainer:
 
     def _meets_target(self, figures: Evaluation) -> bool:
         loss = event_builders.finite_or_none(figures.loss)
-        return is_met(self.training.train_settings, loss, figures.accuracy)
+        known = {"loss": loss, "accuracy": figures.accuracy, **figures.metrics}
+        return is_met(self.training.settings, known)
 
     def _report(self) -> None:
         """Write a checkpoint and report the progress, if either is due."""

@@ -92,10 +92,10 @@ def regression_task(seed: int = 0, size: int = 40) -> Task:
     )
 
 
-def task_trial(train: Train, seed: int = 0, facts: TaskFacts | None = None) -> Trial:
-    """Return a trial of a task."""
+def task_trial(train: Train, seed: int = 0, facts: TaskFacts | None = None, **tables: Any) -> Trial:
+    """Return a trial of a task; `tables` are further settings, such as `memory`."""
     table = TaskTable(use="mine:make", facts=facts)
     settings = Settings(
-        data=Data(name="mine:make"), model=Model(name="task"), train=train, task=table
+        data=Data(name="mine:make"), model=Model(name="task"), train=train, task=table, **tables
     )
     return Trial(id=f"trial-s{seed}", configuration="trial", seed=seed, settings=settings)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn, optim
 
-from batchscope.engine.journal.events import AnyEvent
+from batchscope.engine.journal.events import AnyEvent, TrialStarted
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.spec import Train
 from batchscope.engine.task import Task, TaskProblem
@@ -197,6 +197,7 @@ def test_a_resumed_training_gives_the_same_bits(after: int, optimizer: Any, tmp_
     trial = task_trial(Train(batch_size=8, lr=0.05, epochs=3, optimizer=optimizer))
     whole = Run(trial, TaskDataset(make(), 0, CPU))
     resumed = interrupted(trial, make, after, tmp_path)
+    assert [event.resumed_steps for event in resumed if isinstance(event, TrialStarted)] == [after]
     records = [untimed(record) for event in resumed for record in getattr(event, "records", ())]
     assert records[-1] == untimed(whole.records[-1])
 
