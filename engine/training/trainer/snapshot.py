@@ -18,6 +18,7 @@ from batchscope.engine.spec import Trial
 from batchscope.engine.training.peak_memory import ran_out
 from batchscope.engine.training.trainer.progress import Clock, History, Position
 from batchscope.engine.training.trainer.state import TrainingState
+from batchscope.engine.training.trainer.train_step import Stepper
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -92,7 +93,7 @@ def restore(training: TrainingState, payload: bytes) -> None:
     stack.weights.detach().copy_(content["weights"])
     for buffer, kept in zip(stack.buffers, content["buffers"], strict=True):
         buffer.copy_(kept)
-    _check_optimizer(content["optimizer"], stack.weights)
+    _check_optimizer(content["optimizer"], stepper)
     stepper.optimizer.load_state_dict(content["optimizer"])
     stepper.lr = content["lr"]
     stepper.highest_lr = content.get("highest_lr")
@@ -116,15 +117,22 @@ def _decoded(payload: bytes) -> dict[str, Any]:
     return content
 
 
-def _check_optimizer(state_dict: dict[str, Any], weights: Tensor) -> None:
-    """Raise `Damaged` unless every state is of the weights' shape; torch's fused loops trust it."""
-    for state in state_dict.get("state", {}).values():
+def _check_optimizer(state_dict: dict[str, Any], stepper: Stepper) -> None:
+    """Raise `Damaged` unless every state has its parameter's shape; torch's fused loops trust it.
+
+    An optimizer of a person's own may keep tensors of any shape.
+    """
+    groups = stepper.optimizer.param_groups
+    parameters = [each for group in groups for each in group.get("params", ())]
+    for number, state in state_dict.get("state", {}).items():
         for key, value in state.items():
             if not isinstance(value, Tensor):
                 continue
             held = value.untyped_storage().nbytes()
-            expected = torch.Size() if key == "step" else weights.shape
-            if value.shape != expected or held < value.numel() * value.element_size():
+            known = number < len(parameters)
+            expected = torch.Size() if key == "step" else parameters[number].shape if known else None
+            fits = stepper.has_own_optimizer or value.shape == expected
+            if not fits or held < value.numel() * value.element_size():
                 raise Damaged("its optimizer is not of these weights")
 
 

@@ -125,6 +125,11 @@ class Stepper:
             return build_optimizer([self.stack.weights], self._train, self.rates)
         return task_optimizer(self._task.task, self.stack.members[0], self._train, self.rates)
 
+    @property
+    def has_own_optimizer(self) -> bool:
+        """Whether the optimizer is one that a task brings."""
+        return self._task is not None and self._task.task.optimizer is not None
+
     def use(self, instruments: list[Instrument]) -> None:
         """Measure later steps with these instruments only."""
         self.instruments = instruments

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn, optim
 
-from batchscope.engine.journal.events import AnyEvent
+from batchscope.engine.journal.events import AnyEvent, TrialStarted
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.spec import Train
 from batchscope.engine.task import Task, TaskProblem
@@ -199,6 +199,8 @@ def test_a_resumed_training_gives_the_same_bits(after: int, optimizer: Any, tmp_
     resumed = interrupted(trial, make, after, tmp_path)
     records = [untimed(record) for event in resumed for record in getattr(event, "records", ())]
     assert records[-1] == untimed(whole.records[-1])
+    assert isinstance(resumed[0], TrialStarted)
+    assert resumed[0].resumed_steps == after, "it goes on, and does not begin anew"
 
 
 def test_a_data_set_that_draws_gives_the_same_bits_after_a_resume(tmp_path: Path) -> None:
