@@ -216,11 +216,13 @@ class Worker:
 
         If memory runs out during an update, half of the update may be done. This process then
         ends, and another resumes the training from its last checkpoint. The same happens if the
-        team of a data-parallel trial falls apart, or for lack of open files or processes.
+        team of a data-parallel trial falls apart, if a loader process is killed, or for lack of
+        open files or processes.
         """
         from batchscope.engine.training.cancellation import Halted
         from batchscope.engine.training.data_parallel.exchange import TeamLost
         from batchscope.engine.training.peak_memory import ran_out
+        from batchscope.engine.training.tasks.loader_processes import LoaderLost
         from batchscope.engine.training.torch_device import device_failed
 
         assert self._setup is not None
@@ -230,7 +232,7 @@ class Worker:
         except Halted:
             self._end(order, "stopped", "")
         except Exception as error:
-            lost = isinstance(error, TeamLost)
+            lost = isinstance(error, TeamLost | LoaderLost)
             reason = _error_text(error)
             with contextlib.suppress(OSError):  # the disk of the log may be full
                 if lost:  # the cause is in the lines above: why another worker ended
@@ -365,7 +367,8 @@ class Worker:
         if table.facts:
             self._host.check_code(dict(table.facts.digests))
         device = torch.device(self._setup.device)
-        return TaskDataset(self._host.made(first.seed), first.seed, device, held)
+        made = self._host.made(first.seed)
+        return TaskDataset(made, first.seed, device, held, table.loaders, self._host.code)
 
     def _open(self, order: orders.Work) -> "TrainingData":
         """Return the images of an order's data set, loaded once for all trials that use it."""

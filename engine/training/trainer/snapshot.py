@@ -124,13 +124,15 @@ def _check_optimizer(state_dict: dict[str, Any], stepper: Stepper) -> None:
     """
     groups = stepper.optimizer.param_groups
     parameters = [each for group in groups for each in group.get("params", ())]
-    for number, state in state_dict.get("state", {}).items():
+    states = state_dict.get("state", {})
+    if not all(isinstance(number, int) and 0 <= number < len(parameters) for number in states):
+        raise Damaged("its optimizer is not of these weights")
+    for number, state in states.items():
         for key, value in state.items():
             if not isinstance(value, Tensor):
                 continue
             held = value.untyped_storage().nbytes()
-            known = number < len(parameters)
-            expected = torch.Size() if key == "step" else parameters[number].shape if known else None
+            expected = torch.Size() if key == "step" else parameters[number].shape
             fits = stepper.has_own_optimizer or value.shape == expected
             if not fits or held < value.numel() * value.element_size():
                 raise Damaged("its optimizer is not of these weights")
