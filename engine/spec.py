@@ -114,6 +114,9 @@ class TaskTable(Table, frozen=True):
     validation: Fraction = 0.0
     """Share of the training samples that is held out, where the task brings no validation data;
     0.1 with `[select]`."""
+    loaders: Annotated[int, Meta(ge=0, le=64)] = 0
+    """Processes that read the samples of a data set ahead, where reading them is slow; 0 reads each
+    batch as it is needed. The results are the same, bit for bit. Tensors need none."""
     arguments: tuple[tuple[str, Argument], ...] = ()
     """Arguments of the function, written `[task.arguments]`; `task.NAME` in `[grid]` varies one."""
     facts: TaskFacts | None = None

@@ -228,11 +228,13 @@ class Worker:
 
         If memory runs out during an update, half of the update may be done. This process then
         ends, and another resumes the training from its last checkpoint. The same happens if the
-        team of a data-parallel trial falls apart, or for lack of open files or processes.
+        team of a data-parallel trial falls apart, if a loader process is killed, or for lack of
+        open files or processes.
         """
         from batchscope.engine.training.cancellation import Halted
         from batchscope.engine.training.data_parallel.exchange import TeamLost
         from batchscope.engine.training.peak_memory import ran_out
+        from batchscope.engine.training.tasks.loader_processes import LoaderLost
         from batchscope.engine.training.torch_device import device_failed
 
         assert self._setup is not None
@@ -246,7 +248,7 @@ class Worker:
         except BaseException as error:
             if not isinstance(error, Exception) and not self._is_theirs(error):
                 raise
-            lost = isinstance(error, TeamLost)
+            lost = isinstance(error, TeamLost | LoaderLost)
             reason = self._host.explained(error) if self._host else _error_text(error)
             if isinstance(error, Problem) and error.__cause__:
                 error = error.__cause__  # what a person's code raised
@@ -391,7 +393,7 @@ class Worker:
         device = torch.device(self._setup.device)
         task = self._host.made(first.seed)
         with self._host.at_the_function():
-            return TaskDataset(task, first.seed, device, held)
+            return TaskDataset(task, first.seed, device, held, table.loaders, self._host.code)
 
     def _open(self, order: orders.Work) -> "TrainingData":
         """Return the images of an order's data set, loaded once for all trials that use it."""

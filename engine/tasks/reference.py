@@ -12,7 +12,7 @@ from batchscope.engine.errors import UsageProblem, nearest, printable, shown
 from batchscope.engine.system.files import is_there
 from batchscope.engine.system.untrusted_files import read_bytes
 
-RESERVED = ("use", "path", "arguments", "validation", "seed")
+RESERVED = ("use", "path", "arguments", "validation", "loaders", "seed")
 """Names that an argument of a task cannot have: keys of `[task]`, and the seed."""
 MOST_BYTES = 4 << 20
 

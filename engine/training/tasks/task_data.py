@@ -1,6 +1,8 @@
 """Reads the samples of a task's data by number, as batches."""
 
 import dataclasses
+import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -57,6 +59,17 @@ class TaskData:
             before(number)
             samples.append(self._data[number])
         return self._collate(samples)
+
+    def place(self) -> str:
+        """Return where a sample is read, for messages: file, line and name of `__getitem__`."""
+        kind = type(self._data)
+        reads = getattr(kind, "__getitem__", None)
+        code = getattr(inspect.unwrap(reads), "__code__", None) if reads else None
+        if code is None:
+            return kind.__qualname__
+        return (
+            f"{kind.__qualname__}, {os.path.relpath(code.co_filename)}, line {code.co_firstlineno}"
+        )
 
     def moved(self, device: torch.device) -> "TaskData":
         """Return the same data with its tensors on a device."""

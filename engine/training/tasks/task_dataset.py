@@ -7,21 +7,27 @@ never interrupted.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from batchscope.engine.task import Batch, Task
+from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.training.batches import Part, split
 from batchscope.engine.training.tasks.batch_structure import to_device
+from batchscope.engine.training.tasks.loader_processes import LoaderProcesses
+from batchscope.engine.training.tasks.loading import guarded
 from batchscope.engine.training.tasks.random_streams import seed_from
+from batchscope.engine.training.tasks.reading_ahead import ReadingAhead, Request
 from batchscope.engine.training.tasks.task_data import TaskData
 
 READING, PASSING, EVALUATING = 1, 2, 3
 """What generators are seeded for: reading a sample, a pass of a step, an evaluation."""
 PART_SEED = 0
+NAMED = 4
+"""How many samples a message names."""
 PART = 1_000
 """Training samples that are evaluated where the task brings neither test nor validation data."""
 
@@ -32,18 +38,25 @@ class TaskSamples:
     Attributes:
         epoch: number of the epoch whose random numbers samples are read with.
         stream: numbers of the step that is computed; empty outside of steps.
+        ahead: reads the coming batches in loader processes; None without any.
     """
 
     def __init__(self, data: TaskData, seed: int, device: torch.device) -> None:
         self._data, self._seed, self._device = data, seed, device
         self.epoch, self.stream = 0, tuple[int, ...]()
+        self.ahead: ReadingAhead | None = None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The numbers that the samples of this epoch are seeded with, beside their own."""
+        return self._seed, self.epoch, READING
 
     def batch(self, numbers: Tensor) -> Batch:
         """Return the samples of these numbers, shape (B,), as one batch on the device."""
         if self._data.in_memory:
             return self._data.batch(numbers)
-        seeds = (self._seed, self.epoch, READING)
-        content = self._data.batch(numbers.cpu(), lambda number: seed_from(*seeds, number))
+        request = Request("train", tuple(numbers.tolist()), self.seeds)
+        content = self.ahead.take(request) if self.ahead else read(self._data, request)
         return to_device(content, self._device)
 
     def seed_pass(self, numbers: Tensor, part: int) -> None:
@@ -54,9 +67,15 @@ class TaskSamples:
         stream = self.stream or (len(numbers), *numbers[:4].tolist())
         seed_from(self._seed, PASSING, part, *stream, device=self._device)
 
-    def seed_evaluation(self) -> None:
-        """Seed the generators for an evaluation."""
-        seed_from(self._seed, EVALUATING, device=self._device)
+    def seed_evaluation(self, number: int) -> None:
+        """Seed the generators for the batch of this number in an evaluation."""
+        seed_from(self._seed, EVALUATING, number, device=self._device)
+
+
+def read(data: TaskData, request: Request) -> Batch:
+    """Return the samples of a request as one batch; each is read with generators of its own."""
+    seeds = request.seeds
+    return data.batch(torch.tensor(request.numbers), lambda number: seed_from(*seeds, number))
 
 
 class TaskDataset:
@@ -67,13 +86,24 @@ class TaskDataset:
         seed: that seed.
         device: where the batches go; tensors that are in memory are moved there once.
         held: number of training samples to hold out where the task brings no validation data.
+        loaders: processes that read the samples of a data set ahead; 0 to read them as needed.
+        code: the code of the task, to name the line of theirs at which a loader failed.
 
     Raises:
         TaskProblem: its data cannot be used.
     """
 
-    def __init__(self, task: Task, seed: int, device: torch.device, held: int = 0) -> None:
-        self.task, self._device = task, device
+    def __init__(
+        self,
+        task: Task,
+        seed: int,
+        device: torch.device,
+        held: int = 0,
+        loaders: int = 0,
+        code: CodeDigests | None = None,
+    ) -> None:
+        self.task, self._device, self._seed = task, device, seed
+        self._loaders, self._code = loaders, code
 
         def part(name: str, data: Any) -> TaskData | None:
             if data is None:
@@ -140,12 +170,61 @@ class TaskDataset:
             if self._held is None:
                 return
             numbers = self._held
-        self.samples.seed_evaluation()
-        for chosen in torch.split(numbers, size):
-            if data.in_memory:
-                yield data.batch(chosen)
-            else:
-                yield to_device(data.batch(chosen.cpu(), _keep), self._device)
+        parts = torch.split(numbers, size)
+        if data.in_memory:
+            contents = (data.batch(chosen) for chosen in parts)
+        else:
+            seeds = self._seed, EVALUATING
+            contents = self._read(
+                data, [Request(data.name, tuple(each.tolist()), seeds) for each in parts]
+            )
+        for number, content in enumerate(contents):
+            self.samples.seed_evaluation(number)
+            yield content
+
+    def expect(self, batches: Sequence[Tensor], cut: Callable[[], int]) -> None:
+        """Announce the coming batches of training, so that loader processes can read them ahead.
+
+        Args:
+            batches: numbers of the samples of each batch, (1, B).
+            cut: returns the micro-batch size.
+        """
+        ahead = None if self._train.in_memory else self._reading_ahead()
+        if ahead:
+            ahead.expect(batches, cut, self.samples.seeds)
+
+    def close(self) -> None:
+        """End the loader processes; they start again when they are needed."""
+        if self.samples.ahead:
+            self.samples.ahead.close()
+            self.samples.ahead = None
+
+    def _read(self, data: TaskData, requests: Sequence[Request]) -> Iterator[Batch]:
+        """Yield batches on the device, in order."""
+        ahead = self._reading_ahead()
+        contents = ahead.all(requests) if ahead else (read(data, each) for each in requests)
+        for content in contents:
+            yield to_device(content, self._device)
+
+    def _reading_ahead(self) -> ReadingAhead | None:
+        """Return what reads batches in loader processes, which are started; None without any."""
+        if self._loaders and self.samples.ahead is None:
+            given = (self._train, self._validation, self._test)
+            parts = {each.name: each for each in given if each}
+
+            def answered(request: Request) -> Batch:
+                data = parts[request.part]
+                if self._code is None:
+                    return read(data, request)
+                return guarded(lambda: read(data, request), self._code, "reading the samples")
+
+            def described(request: Request) -> str:
+                numbers = ", ".join(map(str, request.numbers[:NAMED]))
+                more = ", …" if len(request.numbers) > NAMED else ""
+                return f"samples {numbers}{more} of {request.part} ({parts[request.part].place()})"
+
+            self.samples.ahead = ReadingAhead(LoaderProcesses(self._loaders, answered, described))
+        return self.samples.ahead
 
     def held(self) -> list[Tensor]:
         """Return every tensor that is kept in memory."""
@@ -163,7 +242,3 @@ class TaskDataset:
     def of_training(self, numbers: Tensor) -> Tensor:
         """Convert numbers of samples to train on (0, 1, …) to numbers in `samples`."""
         return numbers if self._trained is None else self._trained[numbers]
-
-
-def _keep(number: int) -> None:
-    """Seed nothing for a sample: an evaluation is seeded as a whole."""

@@ -95,6 +95,9 @@ class Trainer:
             for member in list(self.training.active):
                 member.pending.clear()  # epochs in no checkpoint will be trained again
                 self._end(member, "stopped", "")
+        finally:
+            if isinstance(training.images, TaskDataset):
+                training.images.close()
 
     def _epoch(self) -> None:
         """Train the rest of the present epoch."""
@@ -136,7 +139,10 @@ class Trainer:
             stage = stepper.course.stage(at.steps, at.samples, self._seconds())
             stepper.enter(stage)
             left, joins = order[:, at.epoch_samples :], stepper.course.joins
-            for batch in in_batches(left, stage.batch_size, joins):
+            batches = in_batches(left, stage.batch_size, joins)
+            if isinstance(self.training.images, TaskDataset):
+                self.training.images.expect(batches, lambda: stepper.micro_batch_size)
+            for batch in batches:
                 yield batch
                 if at.over or not stage.lasts(at.steps, at.samples, self._seconds()):
                     break

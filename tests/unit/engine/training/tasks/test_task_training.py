@@ -200,6 +200,8 @@ def test_a_resumed_training_gives_the_same_bits(after: int, optimizer: Any, tmp_
     assert [event.resumed_steps for event in resumed if isinstance(event, TrialStarted)] == [after]
     records = [untimed(record) for event in resumed for record in getattr(event, "records", ())]
     assert records[-1] == untimed(whole.records[-1])
+    assert isinstance(resumed[0], TrialStarted)
+    assert resumed[0].resumed_steps == after, "it goes on, and does not begin anew"
 
 
 def test_a_data_set_that_draws_gives_the_same_bits_after_a_resume(tmp_path: Path) -> None:
