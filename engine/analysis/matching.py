@@ -16,6 +16,7 @@ from batchscope.engine.experiment.grid import BATCH_SIZE, effective
 from batchscope.engine.spec import TABLES, Configuration
 
 PHASES = "phases"
+TASK_KEYS = ("use", "path", "validation", "arguments")
 RATE = ("train.lr", "scaling.rule", "scaling.base_batch_size", "scaling.max_lr")
 Values = dict[str, Any]
 Key = tuple[bytes, ...]
@@ -46,8 +47,16 @@ class Differing(NamedTuple):
 def values_of(configuration: Configuration) -> Values:
     """Return every setting by its dotted key, with defaults and without those that are not used."""
     tables = msgspec.to_builtins(effective(configuration.settings))
+    tables["task"] = _task(tables["task"])
     values = {f"{name}.{key}": value for name in TABLES for key, value in tables[name].items()}
     return {**values, PHASES: tables[PHASES]}
+
+
+def _task(table: dict[str, Any] | None) -> Values:
+    """Return the settings of a task, without what running it has shown; None for each of none."""
+    if table is None:
+        return dict.fromkeys(TASK_KEYS)
+    return {**{key: table[key] for key in TASK_KEYS}, "arguments": dict(table["arguments"])}
 
 
 def match(

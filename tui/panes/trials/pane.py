@@ -6,6 +6,7 @@ from batchscope.engine.analysis.stack_times import stack_mark
 from batchscope.engine.analysis.time_estimate import trial_remaining
 from batchscope.engine.journal.headline import headline
 from batchscope.engine.journal.sweep_state import TrialState
+from batchscope.engine.metrics.primary_metric import primary_metric
 from batchscope.tui.panes.base import Lazy, Line, Pane
 from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.panes.trials.story import rows_for, story, why
@@ -47,9 +48,10 @@ class TrialsPane(Pane):
     def table(self) -> Iterable[Line]:
         """Return one row per trial."""
         view = self.view
+        metric = primary_metric(view.state)
         yield (
             "trial", "configuration", "seed", "status", "epochs", "steps",
-            "train accuracy", "test accuracy", "reason",
+            f"train {metric.word}", metric.title, "reason",
         )  # fmt: skip
         for name in view.order:
             for trial in view.state.replicates(name):
@@ -61,8 +63,8 @@ class TrialsPane(Pane):
                     trial.status,
                     last.epoch if last else 0,
                     last.steps if last else 0,
-                    last.train_accuracy if last else None,
-                    last.test_accuracy if last else None,
+                    metric.on_training_data(last) if last else None,
+                    metric.of(last) if last else None,
                     trial.reason,
                 )
 
@@ -193,7 +195,7 @@ def summary(view: View, width: int) -> Row:
 
 
 def _accuracy(trial: TrialState) -> tuple[str, str]:
-    shown = headline(trial.last).shown if trial.last else ""
+    shown = headline(trial.last, trial.settings.task).shown if trial.last else ""
     return cell(shown, 6, "strong" if trial.status == "finished" else "dim")
 
 
