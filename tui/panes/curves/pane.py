@@ -176,11 +176,8 @@ class CurvesPane(Pane):
         curves = self._curves()
         if not curves:
             any_epoch = any(self.view.reached(name) for name in self.view.order)
-            why = (
-                f"no {self.lens.quantity.name} was measured"
-                if any_epoch
-                else "no epoch has ended yet"
-            )
+            none = f"no {self.lens.quantity.name} was measured"
+            why = none if any_epoch else "no epoch has ended yet"
             refused = self._refused()
             return awaited(self.view, f"{why}: {refused}" if refused else why, width, height)
         fits = self._fits(curves)
