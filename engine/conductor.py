@@ -44,10 +44,11 @@ from batchscope.engine.orchestration.trial_queue import TrialQueue
 from batchscope.engine.processes.worker_processes import Reserve
 from batchscope.engine.sweeps import commands
 from batchscope.engine.sweeps.add_batch_size import added
+from batchscope.engine.sweeps.cluster_address import refuse_task
 from batchscope.engine.sweeps.store import read_launch, take_lock
 from batchscope.engine.sweeps.stored_journal import reader_of
 from batchscope.engine.sweeps.sweep_file import read_preset, refuse_other_experiment
-from batchscope.engine.sweeps.trust import check_trusted
+from batchscope.engine.sweeps.trust import check_sweep
 from batchscope.engine.system.scarcity import is_scarce
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class Conductor:
         from batchscope.engine.cluster.ray_cluster import Terms, joined, left
 
         launch = self.launch
+        refuse_task(launch.on, launch.task_folder)
         self._reserve.keep(0)
         terms = Terms(launch.checkpoints, launch.gpu_share, launch.device, self._parallel)
 
@@ -313,7 +315,7 @@ class Conductor:
             name, silence = each.data.name, self.launch.silence_seconds
             recorded, lacks = self.state.data.get(name), Deaths(PATIENT_RETRIES)
             if each.task:
-                check_trusted(home, Path(self.launch.task_folder))
+                check_sweep(self.folder)
             while name not in self._data:
                 preparing = (
                     inspect(each.task, self.launch.task_folder, self._write, silence)
@@ -321,7 +323,9 @@ class Conductor:
                     else fetch(name, home, source, self._write, silence)
                 )
                 try:
-                    self._data[name] = await prepared(name, preparing, recorded, self._write)
+                    self._data[name] = await prepared(
+                        name, preparing, recorded, self._write, self._control.accepts_code
+                    )
                 except (OSError, RuntimeError) as error:  # no process, file or thread at present
                     wait = lacks.another(name, 0) if is_scarce(error) else None
                     if wait is None:

@@ -81,6 +81,7 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
         sample_seconds: seconds of forward and backward pass of one sample.
         longest: numbers of the samples with the most elements; empty if all are alike.
         digests: modules that were imported from the task's folder, with their SHA-256.
+        accepted: modules that were changed after the sweep began, with which it goes on.
     """
 
     train: int
@@ -93,6 +94,7 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
     sample_seconds: float = 0.0
     longest: tuple[int, ...] = ()
     digests: tuple[tuple[str, str], ...] = ()
+    accepted: tuple[str, ...] = ()
 
 
 Argument = bool | int | float | str | tuple[bool | int | float | str, ...]

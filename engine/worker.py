@@ -28,9 +28,11 @@ import msgspec
 from batchscope import __version__
 from batchscope.engine.data.validation_split import validation_size
 from batchscope.engine.errors import Problem, printable
+from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.events import (
     AnyEvent,
+    CodeLoaded,
     EpochsFinished,
     Interpolated,
     TrialEnded,
@@ -43,6 +45,7 @@ from batchscope.engine.processes.descriptor_passing import adopt
 from batchscope.engine.processes.fresh_start import FLAG, carried_orders, start_afresh
 from batchscope.engine.system.background import in_background
 from batchscope.engine.system.scarcity import is_scarce
+from batchscope.engine.tasks.code_digests import CodeRefused
 from batchscope.engine.training.cancellation import PauseGate
 
 if TYPE_CHECKING:
@@ -121,13 +124,22 @@ class Worker:
 
     def state(self, event: AnyEvent) -> None:
         """Send an event to the conductor; a trial's last epochs are sent together with its end."""
-        self._unsaid += journal.encode(event) + b"\n"
         if isinstance(event, TrialEnded):
             self._ended.add(event.trial)
+            self._unsaid += self._loaded_lately()
+        self._unsaid += journal.encode(event) + b"\n"
         if isinstance(event, EpochsFinished) and event.last:
             return
         lines, self._unsaid = self._unsaid, b""
         self._write(lines)
+
+    def _loaded_lately(self) -> bytes:
+        """Return an event about modules of a person that no worker before has imported."""
+        digests = self._host.code.loaded_lately() if self._host else {}
+        if not digests or self._host is None:
+            return b""
+        event = CodeLoaded(name=self._host.name, digests=tuple(sorted(digests.items())))
+        return journal.encode(event) + b"\n"
 
     def _write(self, lines: bytes) -> None:
         """Write whole lines; the training thread and the listening thread take turns."""
@@ -229,6 +241,8 @@ class Worker:
             work(order)
         except Halted:
             self._end(order, "stopped", "")
+        except CodeRefused as refusal:  # the conductor stops the sweep
+            self.state(ev.CodeRefused(reason=printable(str(refusal)), files=refusal.files))
         except Exception as error:
             lost = isinstance(error, TeamLost)
             reason = _error_text(error)
@@ -361,9 +375,9 @@ class Worker:
         table = first.settings.task
         assert table is not None
         if self._host is None or self._host.name != table.name:
-            self._host = TaskHost(table, Path(order.data.folder))
-        if table.facts:
-            self._host.check_code(dict(table.facts.digests))
+            facts = order.data.task
+            known = dict(facts.digests) if facts else {}
+            self._host = TaskHost(table, Path(order.data.folder), known)
         device = torch.device(self._setup.device)
         return TaskDataset(self._host.made(first.seed), first.seed, device, held)
 

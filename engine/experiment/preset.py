@@ -31,6 +31,7 @@ from batchscope.engine.spec import (
     Table,
     TaskTable,
 )
+from batchscope.engine.system.files import is_there
 from batchscope.engine.system.untrusted_files import (
     MOST_DEPTH,
     decode_toml,
@@ -77,6 +78,8 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
     interpolation: Interpolation | None = None
     judging: Judging = Judging()
     task_folder: str = ""
+    exported: bool = False
+    """Whether the file came in an export, so that its code is not trusted by its folder."""
 
     @property
     def trial_count(self) -> int:
@@ -128,7 +131,15 @@ def load_preset(path: Path, assignments: Sequence[str] = (), stored: bool = Fals
         named = [each for each in tasks if each.use == task]
         for each in {each.name: each for each in named}.values():
             check_task(each, str(folder), shown)
-    return msgspec.structs.replace(preset, task_folder=str(folder.resolve()))
+    return msgspec.structs.replace(
+        preset, task_folder=str(folder.resolve()), exported=_is_exported(path, raw)
+    )
+
+
+def _is_exported(path: Path, raw: dict[str, Any]) -> bool:
+    """Return whether a preset is that of an export: by its plans, its name or its neighbours."""
+    beside = all(is_there(path.with_name(name)) for name in ("manifest.json", "trials.csv"))
+    return "plan" in raw or path.name == "sweep.toml" or beside
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -100,6 +100,30 @@ class DataReady(Event, frozen=True, tag="data"):
     task: TaskFacts | None = None
 
 
+class CodeLoaded(Event, frozen=True, tag="code_loaded"):
+    """A task has imported modules that its first run had not: by file, their SHA-256.
+
+    Attributes:
+        name: the name of the task, as in `DataReady`.
+        digests: the files below the task's folder.
+    """
+
+    name: str
+    digests: tuple[tuple[str, str], ...]
+
+
+class CodeRefused(Event, frozen=True, tag="code_refused"):
+    """A worker may not run the code of a task, so the sweep stops.
+
+    Attributes:
+        reason: why, in a sentence that names a file.
+        files: the files below the task's folder.
+    """
+
+    reason: str
+    files: tuple[str, ...] = ()
+
+
 class Planned(Event, frozen=True, tag="plan"):
     """The numeric plan of a group, before its first step."""
 
@@ -416,6 +440,8 @@ AnyEvent = (
     | SharpnessMeasured
     | Interpolated
     | WeightsKept
+    | CodeLoaded
+    | CodeRefused
 )
 
 

@@ -228,7 +228,12 @@ class SweepState:
                 size = f"{event.train:,} training and {event.test:,} test {what}"
                 self._say(event.at, f"{event.name}: {size}")
                 if event.task:
+                    self._accept(event.at, event.name, event.task)
                     self._inform(event.name, event.task)
+            case ev.CodeLoaded():
+                self._loaded(event)
+            case ev.CodeRefused():
+                self._say(event.at, event.reason, "error")
             case ev.WorkerReady():
                 self.workers[event.worker] = event
                 self.awaited.pop(event.worker, None)
@@ -284,6 +289,26 @@ class SweepState:
         self._say(event.at, f"{len(self.trials)} trials{then} of {event.preset}: {event.title}")
         for note in event.notes:
             self._say(event.at, note, "warning")
+
+    def _accept(self, at: float, name: str, facts: TaskFacts) -> None:
+        """Say that a sweep goes on with other code than it began with."""
+        if facts.accepted:
+            text = (
+                f"{name}: the code was changed after this sweep began "
+                f"({', '.join(facts.accepted)}), and it goes on with --accept-code; the trials "
+                "that train with the new code are marked"
+            )
+            self._say(at, text, "warning")
+
+    def _loaded(self, event: ev.CodeLoaded) -> None:
+        """Add the digests of modules that were imported late."""
+        ready = self.data.get(event.name)
+        if ready is None or ready.task is None:
+            return
+        digests = tuple(sorted({**dict(event.digests), **dict(ready.task.digests)}.items()))
+        facts = msgspec.structs.replace(ready.task, digests=digests)
+        self.data[event.name] = msgspec.structs.replace(ready, task=facts)
+        self._inform(event.name, facts)
 
     def _inform(self, name: str, facts: TaskFacts) -> None:
         """Complete the settings of a task's configurations with what its run has shown."""
@@ -358,6 +383,8 @@ class SweepState:
                 trial.go_back(event.resumed_epochs, event.resumed_steps)
         self._leave_behind(event.trial)
         trial.attempt, trial.started, trial.progress = event.attempt, event, None
+        ready = self.data.get(trial.settings.data.name)
+        trial.accepted_code |= bool(ready and ready.task and ready.task.accepted)
         worker = self.workers.get(event.worker)
         node = f" on {worker.node}" if worker and worker.node else ""
         trial.status, trial.reason, trial.device = "running", "", f"{event.device}{node}"

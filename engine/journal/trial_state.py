@@ -34,6 +34,8 @@ class TrialState:
     """Its predictions for the test images at the end of training, compressed."""
     weights: ev.WeightsKept | None = None
     """What became of its final weights; None if they were not to be kept, or are not there yet."""
+    accepted_code: bool = False
+    """Whether code trained it that was changed after the sweep began."""
 
     @property
     def batch_size(self) -> int:
@@ -91,7 +93,7 @@ class TrialState:
         self.records.clear()
         self.probes.clear()
         self.cuts.clear()
-        self.predicted, self.weights = None, None
+        self.predicted, self.weights, self.accepted_code = None, None, False
         self.sharpness.clear()
 
     def go_back(self, epochs: int, steps: int) -> None:

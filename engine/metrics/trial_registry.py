@@ -117,6 +117,10 @@ def _to_target(trial: TrialState, name: str) -> Value:
     return value
 
 
+def _accepted_code(_: SweepState, trial: TrialState) -> Value:
+    return trial.accepted_code if trial.settings.task and trial.started else None
+
+
 def _sharpness(_: SweepState, trial: TrialState, spot: Spot) -> Value:
     measured = trial.sharpness_at(spot.epsilon)
     return measured.sharpness if measured else None
@@ -512,6 +516,15 @@ _COLUMNS: tuple[TrialMetric | str, ...] = (
         "was measured",
         value=_train_scale,
         parts=train_noise_parts,
+    ),
+    TrialMetric(
+        name="accepted_code",
+        unit="boolean",
+        definition="whether the trial, or a part of it, was trained with code of `[task]` that was "
+        "changed after the sweep began (`batchscope resume --accept-code`); empty without a task, "
+        "or if the trial never began",
+        value=_accepted_code,
+        text=True,
     ),
 )
 _MEASURES: tuple[TrialMetric | str, ...] = (

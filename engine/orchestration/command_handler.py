@@ -35,6 +35,8 @@ class CommandHandler:
                 self._retry(trial)
             case commands.Add(batch_size=size):
                 self._add(size)
+            case commands.AcceptCode():
+                self._control.accepts_code = True
         self._ledger.sync()
 
     def _pause(self, paused: bool) -> None:

@@ -10,6 +10,8 @@ class Control:
     def __init__(self) -> None:
         self.stopping = False
         self.paused = False
+        self.accepts_code = False
+        """Whether the sweep goes on if the code of a task has changed since it began."""
         self.unwanted: set[str] = set()
         self._turn = asyncio.Event()
 

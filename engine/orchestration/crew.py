@@ -10,10 +10,11 @@ from typing import get_args
 
 import msgspec
 
-from batchscope.engine.errors import MachineProblem, printable
+from batchscope.engine.errors import MachineProblem, UsageProblem, printable
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.events import (
     AnyEvent,
+    CodeRefused,
     Interpolated,
     MicroBatchesMeasured,
     Note,
@@ -102,6 +103,9 @@ class WorkerHandle:
             order: what to measure or train.
             heard: called with each event of the worker.
             control: the stops, pauses and skips that are passed on to the worker.
+
+        Raises:
+            UsageProblem: it may not run the code of the task, so no other worker may.
         """
         left, members = set(orders.awaited(order)), [trial.id for trial in order.members]
         watching = asyncio.create_task(self.end_if_silent(self._silence))
@@ -118,6 +122,8 @@ class WorkerHandle:
                     self._kill("because it sent an event of another trial")
                     break
                 heard(event)
+                if isinstance(event, CodeRefused):
+                    raise UsageProblem(event.reason)
                 if isinstance(event, TrialEnded):
                     left.discard(event.trial)
                 if not left or isinstance(event, MicroBatchesMeasured | Paced | Interpolated):

@@ -16,16 +16,27 @@ from batchscope.engine.errors import MachineProblem, printable
 from batchscope.engine.journal.events import AnyEvent, DataProgress, DataReady, Note
 from batchscope.engine.orchestration.crew import DISMISSAL_SECONDS, PINGS, START_PATIENCE
 from batchscope.engine.orchestration.retry_policy import RETRIES, Deaths
-from batchscope.engine.spec import TaskTable
+from batchscope.engine.spec import TaskFacts, TaskTable
 from batchscope.engine.sweeps.launcher import module_command
 from batchscope.engine.system.parent_death import ended_with_parent
 from batchscope.engine.system.scarcity import is_scarce
 from batchscope.engine.system.untrusted_files import decode_json
+from batchscope.engine.tasks.code_digests import CodeRefused, code_changed
+from batchscope.engine.tasks.module_digests import digest_of_file
 
 SILENCE_SECONDS = 60.0
 EXPLAIN_SECONDS = 10.0
 """How long nothing may seem to happen before the journal says what is waited for."""
 LONGEST_LINE = 1 << 20
+
+WHAT = {
+    "train": "the numbers of training samples",
+    "validation": "the numbers of validation samples",
+    "test": "the numbers of test samples",
+    "weights": "the numbers of weights",
+    "metrics": "the metrics",
+}
+"""What a change of code must leave as it is, so that plans and checkpoints fit."""
 
 Write = Callable[[AnyEvent], None]
 
@@ -197,21 +208,30 @@ async def prepared(
     preparing: Coroutine[Any, Any, Prepared],
     recorded: DataReady | None,
     write: Write,
+    accepts_code: bool = False,
 ) -> Prepared:
     """Prepare data, and record them unless the journal holds them (`recorded`).
 
+    Args:
+        name: the name of the data set or of the task.
+        preparing: prepares them.
+        recorded: what the journal says of them; None at the start of a sweep.
+        write: records an event in the journal.
+        accepts_code: whether to go on with code of a task that has changed.
+
     Raises:
+        CodeRefused: the code of a task has changed.
         MachineProblem: the data could not be read, or differ from those in the journal.
     """
     data = await preparing
-    if recorded and recorded.digest != data.digest:
-        what = "the images have" if data.task is None else "the code of the task has"
+    if recorded and recorded.task and data.task:
+        data = _with_code(data, data.task, recorded.task, accepts_code)
+    elif recorded and recorded.digest != data.digest:
         raise MachineProblem(
-            f"{name}: {what} changed since this sweep began; start a new sweep to train on them"
+            f"{name}: the images have changed since this sweep began; start a new sweep to train "
+            "on them"
         )
-    if recorded and recorded.task:  # times differ each time; those of the start count
-        data = msgspec.structs.replace(data, task=recorded.task)
-    if not recorded:
+    if not recorded or (data.task and recorded.task != data.task):
         write(
             DataReady(
                 name=name,
@@ -223,3 +243,32 @@ async def prepared(
             )
         )
     return data
+
+
+def _with_code(data: Prepared, found: TaskFacts, known: TaskFacts, accepts: bool) -> Prepared:
+    """Return a task as the journal knows it; or, if its code may have changed, as it is now.
+
+    Raises:
+        CodeRefused: the code has changed and that is not accepted, or it is another experiment.
+    """
+    now, folder = dict(found.digests), Path(data.folder)
+    # modules that are imported later than by the first run
+    now |= {name: digest_of_file(folder / name) for name, _ in known.digests if name not in now}
+    changed = sorted(name for name, digest in known.digests if now[name] != digest)
+    if not changed:  # times differ each time; those of the start count
+        return msgspec.structs.replace(data, task=known)
+    if not accepts:
+        raise code_changed(changed)
+    for what in ("train", "validation", "test", "weights", "metrics"):
+        if getattr(found, what) != getattr(known, what):
+            raise CodeRefused(
+                f"{data.name}: the changed code ({', '.join(changed[:3])}) makes another "
+                f"experiment of it: {WHAT[what]} differ; start a new sweep",
+                *changed,
+            )
+    facts = msgspec.structs.replace(
+        known,
+        digests=tuple(sorted((name, each) for name, each in now.items() if each)),
+        accepted=tuple(sorted({*known.accepted, *changed})),
+    )
+    return msgspec.structs.replace(data, task=facts)

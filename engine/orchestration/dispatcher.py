@@ -1,7 +1,7 @@
 """Assigns groups of trials to workers one by one, and replaces workers that die."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
 
@@ -11,7 +11,7 @@ from batchscope.engine.analysis.interpolation_lines import Pair
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.devices.devices import Device, cores
 from batchscope.engine.errors import MachineProblem
-from batchscope.engine.journal.events import AnyEvent, Note, TrialEnded, TrialStatus
+from batchscope.engine.journal.events import AnyEvent, CodeLoaded, Note, TrialEnded, TrialStatus
 from batchscope.engine.metrics.reached_rate import short_of_rate
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.costs import Costs
@@ -122,7 +122,7 @@ class Dispatcher:
         self,
         ledger: JournalWriter,
         queue: TrialQueue,
-        data: Mapping[str, Prepared],
+        data: MutableMapping[str, Prepared],
         control: Control,
         listen: Callable[[], None],
         limit: int | None,
@@ -251,8 +251,16 @@ class Dispatcher:
             if event.status in ("stopped", "failed"):
                 event = msgspec.structs.replace(event, status="skipped", reason=SKIPPED)
         self._ledger.heard(event)
+        if isinstance(event, CodeLoaded):
+            self._pass_on(event.name)
         if isinstance(event, TrialEnded):
             self._warn_of_rate(event.trial)
+
+    def _pass_on(self, name: str) -> None:
+        """Let later workers compare the modules of a task that were imported late."""
+        ready, data = self._ledger.state.data.get(name), self._data.get(name)
+        if ready and data:
+            self._data[name] = msgspec.structs.replace(data, task=ready.task)
 
     def _warn_of_rate(self, name: str) -> None:
         """Warn once per configuration that a trial ended before it had its learning rate."""

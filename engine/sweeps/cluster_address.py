@@ -40,6 +40,23 @@ def check(on: str) -> str:
     return on
 
 
+def refuse_task(on: str, task_folder: str) -> None:
+    """Refuse to run a person's code on a cluster, whose nodes may not have it.
+
+    Args:
+        on: the value of `--on`.
+        task_folder: the folder of the code; empty if there is none.
+
+    Raises:
+        UsageProblem: there is code, and a cluster.
+    """
+    if on != HERE and task_folder:
+        raise UsageProblem(
+            f"--on {printable(on)}: not possible with [task] yet; leave it out to train on this "
+            "machine"
+        )
+
+
 def check_reachable(on: str) -> None:
     """Check that Ray is installed and that the cluster answers.
 

@@ -45,7 +45,11 @@ class Add(msgspec.Struct, frozen=True, tag_field="command", tag="add"):
     batch_size: int
 
 
-AnyCommand = Stop | Pause | Continue | Skip | Retry | Add
+class AcceptCode(msgspec.Struct, frozen=True, tag_field="command", tag="accept_code"):
+    """Go on although the code of a task has changed; a conductor obeys it at its start."""
+
+
+AnyCommand = Stop | Pause | Continue | Skip | Retry | Add | AcceptCode
 
 
 class _Named(msgspec.Struct):

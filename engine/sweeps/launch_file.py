@@ -35,6 +35,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         gpu_share: on a cluster, the part of a GPU that each worker reserves.
         notes: notes about the preset's changes, which the stored preset does not show.
         task_folder: folder that the modules of `[task]` are imported from, or empty.
+        exported: whether the preset came in an export, so that its code is trusted by digest.
     """
 
     preset: str
@@ -48,6 +49,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     gpu_share: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     notes: tuple[str, ...] = ()
     task_folder: str = ""
+    exported: bool = False
 
     @property
     def clustered(self) -> bool:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, BinaryIO
 from batchscope.engine.errors import MachineProblem, Problem, UsageProblem, printable
 from batchscope.engine.journal import file as journal
 from batchscope.engine.sweeps import commands
+from batchscope.engine.sweeps.cluster_address import refuse_task
 from batchscope.engine.sweeps.launch_file import look_up
 from batchscope.engine.sweeps.store import LOCK, conductor_lives, load_state
 from batchscope.engine.sweeps.sweep_file import read_raw
-from batchscope.engine.sweeps.trust import check_trusted
+from batchscope.engine.sweeps.trust import check_sweep
 from batchscope.engine.system.locks import check_locks
 from batchscope.engine.system.private_folders import check_unshared
 from batchscope.engine.system.untrusted_files import open_to_write, read_tail
@@ -50,7 +51,7 @@ def start_conductor(folder: Path, *first: commands.AnyCommand) -> None:
         return
     refuse_damaged(folder)
     check_place(folder)
-    check_task(folder)
+    _check_code(folder)
     before = journal_size(folder)
     try:
         with open_log(folder) as log:
@@ -165,15 +166,16 @@ def check_place(folder: Path) -> None:
     check_locks(folder)
 
 
-def check_task(folder: Path) -> None:
-    """Check that the code that a sweep runs is trusted, if it runs any.
+def _check_code(folder: Path) -> None:
+    """Check that the code that a sweep runs is trusted, and that it can be run where it is to be.
 
     Raises:
-        NotTrusted: it is not.
+        UsageProblem: it is not, or cannot.
     """
     launch, _ = look_up(folder)
-    if launch is not None and launch.task_folder:
-        check_trusted(folder.parent.parent, Path(launch.task_folder))
+    if launch is not None:
+        refuse_task(launch.on, launch.task_folder)
+    check_sweep(folder)
 
 
 def journal_size(folder: Path) -> int:

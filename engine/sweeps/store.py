@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from batchscope.engine.errors import MachineProblem, UsageProblem, printable
 from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.journal import file as journal
+from batchscope.engine.sweeps.cluster_address import refuse_task
 from batchscope.engine.sweeps.launch_file import LAUNCH as LAUNCH
 from batchscope.engine.sweeps.launch_file import Launch as Launch
 from batchscope.engine.sweeps.launch_file import encoded
@@ -100,9 +101,11 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
     It is filled under a temporary name, so that a sweep in the list is complete.
 
     Raises:
-        UsageProblem: a string of the preset or a path is not UTF-8.
+        UsageProblem: a string of the preset or a path is not UTF-8, or the preset has a task and is
+            to run on a cluster.
         MachineProblem: the folder cannot be written; nothing is left of it.
     """
+    refuse_task(launch.on, preset.task_folder)
     try:
         written = sweep_toml(preset)
         encoded(launch)  # checked before the folder is created
@@ -124,8 +127,13 @@ def create_sweep(home: Path, preset: Preset, launch: Launch) -> Path:
                 suffix = "" if number == 1 else f".{number}"
                 folder = sweeps / f"{stem}{suffix}-{slug}"
                 kept = _kept_for(folder.name, launch.checkpoints)
-                place = preset.task_folder
-                stored = replace(launch, notes=preset.notes, checkpoints=kept, task_folder=place)
+                stored = replace(
+                    launch,
+                    notes=preset.notes,
+                    checkpoints=kept,
+                    task_folder=preset.task_folder,
+                    exported=preset.exported,
+                )
                 _fill(fresh, {SWEEP: written, LAUNCH: encoded(stored)})
                 if _moved(fresh, folder):
                     return folder

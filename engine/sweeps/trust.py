@@ -3,19 +3,26 @@
 A preset with `[task]` runs somebody's code. Trust is for a folder, with everything in it and what
 is changed there later by its owner. It is bound to the folder's real path and its owner: a folder
 that became a link, that belongs to somebody else now, or that others may write to is asked about
-again. Nothing is imported from a folder without it, by any way in: the conductor checks it, and so
+again. A preset that came in an export is trusted by a digest of its tables and modules alone,
+wherever it lies. Nothing is imported without trust, by any way in: the conductor checks it, and so
 does whatever starts one.
 """
 
 import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from batchscope.engine.errors import MachineProblem, UsageProblem, printable
-from batchscope.engine.sweeps.sweep_file import write_all
+from batchscope.engine.errors import MachineProblem, Problem, UsageProblem, printable
+from batchscope.engine.experiment.preset import Preset
+from batchscope.engine.spec import Configuration, TaskTable
+from batchscope.engine.sweeps.launch_file import look_up
+from batchscope.engine.sweeps.sweep_file import read_preset, write_all
 from batchscope.engine.system.private_folders import check_unshared
 from batchscope.engine.system.untrusted_files import decode_json, open_to_write, read_bytes
+from batchscope.engine.tasks.module_digests import digest_of_code
 
 NAME = "trust.json"
 
@@ -25,7 +32,20 @@ class NotTrusted(UsageProblem):
 
     def __init__(self, folder: Path, why: str) -> None:
         super().__init__(f"{printable(folder)}: {why}")
-        self.folder = folder
+        self.folder, self.why = folder, why
+
+
+class _UnknownExport(NotTrusted):
+    """The code of a preset that came in an export would be run, and its digest is not trusted."""
+
+    def __init__(self, folder: Path, name: str, digest: str) -> None:
+        super().__init__(
+            folder,
+            f"the preset {name} came in an export and runs code from this folder; look at the code "
+            f"and at [task], then run it once with --trust {printable(folder)}: exactly this "
+            "code and these arguments are trusted then",
+        )
+        self.digest = digest
 
 
 class TrustedFolder(msgspec.Struct, frozen=True):
@@ -35,16 +55,139 @@ class TrustedFolder(msgspec.Struct, frozen=True):
     owner: int
 
 
+class TrustedExport(msgspec.Struct, frozen=True):
+    """The code of a preset that came in an export: its digest, name, and where it was trusted."""
+
+    digest: str
+    name: str
+    path: str
+
+
 class _TrustFile(msgspec.Struct, frozen=True):
     folders: tuple[TrustedFolder, ...] = ()
+    exports: tuple[TrustedExport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrustQuestion:
+    """What to ask before a preset's code is run; `allow` is the answer yes.
+
+    Attributes:
+        folder: the real path of the folder that the code is in.
+        text: the question, in sentences; or why it cannot be run at all.
+        refused: whether it cannot be trusted as it is, so that there is nothing to answer.
+        digest: of a preset that came in an export, the digest that is trusted; else empty.
+        name: the name of the preset.
+    """
+
+    folder: Path
+    text: str
+    refused: bool = False
+    digest: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """The code of a preset: its folder, and its tables if it came in an export."""
+
+    folder: Path
+    name: str
+    exported: tuple[TaskTable, ...] = ()
+
+
+def trust_question(home: Path, preset: Preset) -> TrustQuestion | None:
+    """Return what to ask before a preset is run; None if it runs no code, or code that is trusted.
+
+    It reads files, runs nothing and raises nothing.
+    """
+    code = _code_of(preset)
+    return _question(home, code) if code else None
+
+
+def sweep_question(folder: Path) -> TrustQuestion | None:
+    """Return what to ask before the sweep in `folder` is resumed; None as in `trust_question`."""
+    code = _code_of_sweep(folder)
+    return _question(folder.parent.parent, code) if code else None
+
+
+def allow(home: Path, question: TrustQuestion) -> None:
+    """Trust what a question asks about.
+
+    Raises:
+        NotTrusted: others may write to the folder.
+        MachineProblem: the file cannot be written.
+    """
+    if not question.digest:
+        trust(home, question.folder)
+        return
+    _owner(question.folder)
+    new = TrustedExport(question.digest, question.name, str(question.folder))
+    known = _read(home)
+    kept = (each for each in known.exports if each.digest != new.digest)
+    _write(home, _TrustFile(known.folders, (*kept, new)))
+
+
+def trust_for(home: Path, folder: Path, preset: Preset | None) -> Path:
+    """Do what `--trust FOLDER` asks for: trust the folder, and return its real path.
+
+    If the code of `preset` is there and came in an export, exactly this code is trusted, and not
+    the folder.
+
+    Raises:
+        NotTrusted: others may write to it.
+        MachineProblem: the file cannot be written.
+    """
+    return _trust_for(home, folder, _code_of(preset) if preset else None)
+
+
+def trust_for_sweep(sweep: Path, folder: Path) -> Path:
+    """Do the same for the code of the stored sweep in the folder `sweep`."""
+    return _trust_for(sweep.parent.parent, folder, _code_of_sweep(sweep))
+
+
+def _trust_for(home: Path, folder: Path, code: _Code | None) -> Path:
+    real = Path(os.path.realpath(folder))
+    if code is None or not code.exported or Path(os.path.realpath(code.folder)) != real:
+        return trust(home, real)
+    question = _question(home, code)
+    if question and question.refused:
+        raise NotTrusted(real, question.text)
+    if question:
+        allow(home, question)
+    return real
+
+
+def check_preset(home: Path, preset: Preset) -> None:
+    """Check that the code of a preset is trusted, if it runs any.
+
+    Raises:
+        NotTrusted: it is not; the message says why, and how to allow it.
+    """
+    code = _code_of(preset)
+    if code:
+        _check(home, code)
+
+
+def check_sweep(folder: Path) -> None:
+    """Check that the code of the sweep in `folder` is trusted, if it runs any.
+
+    Raises:
+        NotTrusted: it is not; the message says why, and how to allow it.
+    """
+    code = _code_of_sweep(folder)
+    if code:
+        _check(folder.parent.parent, code)
 
 
 def trusted_folders(home: Path) -> tuple[TrustedFolder, ...]:
     """Return the trusted folders of a home; none if the file is missing or damaged."""
-    try:
-        return decode_json(read_bytes(home / NAME, follow=False), _TrustFile).folders
-    except (OSError, msgspec.MsgspecError):
-        return ()
+    return _read(home).folders
+
+
+def trusted_exports(home: Path) -> tuple[TrustedExport, ...]:
+    """Return the trusted presets that came in exports; none if the file is missing or damaged."""
+    return _read(home).exports
 
 
 def check_trusted(home: Path, folder: Path) -> None:
@@ -75,24 +218,100 @@ def trust(home: Path, folder: Path) -> Path:
     """
     real = Path(os.path.realpath(folder))
     new = TrustedFolder(str(real), _owner(real))
-    kept = tuple(each for each in trusted_folders(home) if each.path != new.path)
-    _write(home, (*kept, new))
+    known = _read(home)
+    kept = tuple(each for each in known.folders if each.path != new.path)
+    _write(home, _TrustFile((*kept, new), known.exports))
     return real
 
 
 def revoke(home: Path, folder: Path) -> None:
-    """Trust a folder no longer.
+    """Trust a folder no longer, nor presets of exports that were trusted there.
 
     Raises:
         UsageProblem: it is not trusted.
         MachineProblem: the file cannot be written.
     """
     gone = {str(folder), os.path.realpath(folder)}
-    known = trusted_folders(home)
-    left = tuple(each for each in known if each.path not in gone)
-    if len(left) == len(known):
+    known = _read(home)
+    left = _TrustFile(
+        tuple(each for each in known.folders if each.path not in gone),
+        tuple(each for each in known.exports if each.path not in gone),
+    )
+    if left == known:
         raise UsageProblem(f"{printable(folder)}: is not trusted")
     _write(home, left)
+
+
+def _code_of(preset: Preset) -> _Code | None:
+    if not preset.task_folder:
+        return None
+    exported = _tables(preset.configurations) if preset.exported else ()
+    return _Code(Path(preset.task_folder), preset.name, exported)
+
+
+def _code_of_sweep(folder: Path) -> _Code | None:
+    launch, _ = look_up(folder)
+    if launch is None or not launch.task_folder:
+        return None
+    tables: tuple[TaskTable, ...] = ()
+    if launch.exported:
+        try:
+            tables = _tables(read_preset(folder).configurations)
+        except Problem:  # who resumes the sweep says what is wrong with it
+            return None
+    return _Code(Path(launch.task_folder), launch.preset, tables)
+
+
+def _tables(configurations: Iterable[Configuration]) -> tuple[TaskTable, ...]:
+    return tuple(each.settings.task for each in configurations if each.settings.task)
+
+
+def _check(home: Path, code: _Code) -> None:
+    if not code.exported:
+        check_trusted(home, code.folder)
+        return
+    real = Path(os.path.realpath(code.folder))
+    _owner(real)
+    try:
+        digest = digest_of_code(code.exported, real)
+    except UsageProblem as problem:
+        raise NotTrusted(real, str(problem)) from None
+    if all(each.digest != digest for each in trusted_exports(home)):
+        raise _UnknownExport(real, code.name, digest)
+
+
+def _question(home: Path, code: _Code) -> TrustQuestion | None:
+    try:
+        _check(home, code)
+    except _UnknownExport as unknown:
+        text = (
+            f"This preset came in an export and runs code from {printable(unknown.folder)}. Run "
+            "exactly this code with exactly these arguments? Any change is asked about again."
+        )
+        return TrustQuestion(unknown.folder, text, digest=unknown.digest, name=code.name)
+    except NotTrusted as problem:
+        real = problem.folder
+        try:
+            _owner(real)
+        except NotTrusted as refused:
+            return TrustQuestion(real, str(refused), refused=True, name=code.name)
+        if code.exported:
+            return TrustQuestion(real, str(problem), refused=True, name=code.name)
+        changed = any(each.path == str(real) for each in trusted_folders(home))
+        why = "It has another owner than when it was trusted. " if changed else ""
+        text = (
+            f"This preset runs code from {printable(real)}. {why}Trust this folder, with all that "
+            "is in it now and later?"
+        )
+        return TrustQuestion(real, text, name=code.name)
+    return None
+
+
+def _read(home: Path) -> _TrustFile:
+    try:
+        return decode_json(read_bytes(home / NAME, follow=False), _TrustFile)
+    except (OSError, msgspec.MsgspecError):
+        return _TrustFile()
 
 
 def _owner(real: Path) -> int:
@@ -107,12 +326,12 @@ def _owner(real: Path) -> int:
         raise NotTrusted(real, f"no code is run from there, because {why}") from None
 
 
-def _write(home: Path, folders: tuple[TrustedFolder, ...]) -> None:
+def _write(home: Path, known: _TrustFile) -> None:
     fresh = home / f".{NAME}.new"
     try:
         with open_to_write(fresh) as file:
             file.truncate()
-            write_all(file.fileno(), msgspec.json.encode(_TrustFile(folders)))
+            write_all(file.fileno(), msgspec.json.encode(known))
             os.fsync(file.fileno())
         fresh.replace(home / NAME)
     except OSError as error:

@@ -9,23 +9,62 @@ import hashlib
 import importlib.machinery
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from batchscope.engine.errors import UsageProblem, printable
+from batchscope.engine.system.private_folders import check_unshared
+
+
+class CodeRefused(UsageProblem):
+    """The code of a task may not be run, so the whole sweep stops; `files` are at fault."""
+
+    def __init__(self, why: str, *files: str) -> None:
+        super().__init__(why)
+        self.files = files
+
+
+def code_changed(files: list[str]) -> CodeRefused:
+    """Return that files differ from those that the sweep has trained with so far."""
+    some = ", ".join(printable(each) for each in files[:3])
+    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+    return CodeRefused(
+        f"the code of the task has changed since this sweep began: {some}{more}; undo the change, "
+        "or go on with `batchscope resume ID --accept-code`, which marks the trials that train "
+        "with the new code, or start a new sweep",
+        *files,
+    )
 
 
 class CodeDigests:
     """Puts a folder first on `sys.path` and records what is imported from it.
 
+    Args:
+        folder: the folder; it must be its own real path, because that is what was trusted.
+        known: SHA-256 by path below the folder, as a worker before has recorded them.
+
     Attributes:
         digests: SHA-256 in hexadecimal, by path below the folder.
+        refusal: why a module was not run. It is raised where the module is imported, but a
+            person's code may catch that, so `check` raises it once more.
+
+    Raises:
+        CodeRefused: the folder is a link now, or others may write to it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, known: Mapping[str, str] | None = None) -> None:
         self.folder = Path(os.path.realpath(folder))
+        self.known = dict(known or {})
         self.digests: dict[str, str] = {}
+        self.refusal: CodeRefused | None = None
+        if self.folder != Path(os.path.abspath(folder)):  # noqa: PTH100 (`..` must go)
+            raise CodeRefused(
+                f"{printable(folder)}: no code is run from there, because it leads through a link "
+                f"to {printable(self.folder)}"
+            )
+        self._check_unshared(self.folder)
 
     def install(self) -> None:
         """Make imports look in the folder first, and record the code that they find there.
@@ -60,7 +99,7 @@ class CodeDigests:
         finder = importlib.machinery.FileFinder.path_hook(*kinds)
 
         def hook(path: str) -> Any:
-            if not recorder.holds(path):
+            if not recorder._names(path):
                 raise ImportError(path)
             return finder(path)
 
@@ -73,10 +112,33 @@ class CodeDigests:
         return Path(os.path.realpath(path)).is_relative_to(self.folder)
 
     def record(self, path: str, content: bytes) -> None:
-        """Record the digest of a file."""
-        name = os.path.realpath(path)
-        below = Path(name).relative_to(self.folder).as_posix() if self.holds(path) else name
-        self.digests[below] = hashlib.sha256(content).hexdigest()
+        """Record the digest of a module's file, which is about to be run.
+
+        Raises:
+            CodeRefused: it lies elsewhere, others may write to it, or it has changed.
+        """
+        name, digest = self._name(path), hashlib.sha256(content).hexdigest()
+        if not self.holds(path):
+            self._refuse(
+                CodeRefused(
+                    f"{printable(path)}: is a link out of the trusted folder; put the file there, "
+                    "or install it as a package",
+                    name,
+                )
+            )
+        self._check_unshared(Path(path))
+        if self.known.get(name, digest) != digest:
+            self._refuse(code_changed([name]))
+        self.digests[name] = digest
+
+    def check(self) -> None:
+        """Raise `CodeRefused` if a module was not run, whoever has caught the error."""
+        if self.refusal:
+            raise self.refusal
+
+    def loaded_lately(self) -> dict[str, str]:
+        """Return the digests of modules that no worker before has recorded."""
+        return {name: each for name, each in self.digests.items() if name not in self.known}
 
     def check_free(self, module: str) -> None:
         """Raise `UsageProblem` if another module of this name is loaded already."""
@@ -88,3 +150,28 @@ class CodeDigests:
                 f"task.use: the name {printable(first)} belongs to a module of Python or of an "
                 "installed package; give the file another name"
             )
+
+    def _names(self, path: str) -> bool:
+        """Return whether a path is written as one below the folder; links are not followed."""
+        return Path(os.path.abspath(path)).is_relative_to(self.folder)  # noqa: PTH100
+
+    def _name(self, path: str) -> str:
+        written = Path(os.path.abspath(path))  # noqa: PTH100
+        real = Path(os.path.realpath(path))
+        for each in (real, written):
+            if each.is_relative_to(self.folder):
+                return each.relative_to(self.folder).as_posix()
+        return str(real)
+
+    def _check_unshared(self, path: Path) -> None:
+        try:
+            check_unshared(path)
+        except OSError as error:
+            why = error.strerror or str(error)
+            self._refuse(
+                CodeRefused(f"{printable(path)}: is not run, because {why}", self._name(str(path)))
+            )
+
+    def _refuse(self, refusal: CodeRefused) -> None:
+        self.refusal = self.refusal or refusal
+        raise refusal

@@ -4,6 +4,7 @@ The file is read, never run: the command line and the conductor check a task wit
 """
 
 import ast
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,11 +67,22 @@ def find_task(use: str, folder: Path, key: str = "task.use") -> TaskReference:
     base = folder.joinpath(*parts)
     for file in (base.with_suffix(".py"), base / "__init__.py"):
         if is_there(file):
+            _refuse_link(file, folder, key)
             return TaskReference(folder, module, function, file)
     known = sorted(path.stem for path in folder.glob("*.py")) if len(parts) == 1 else []
     raise UsageProblem(
         f"{key}: there is no {printable(base.with_suffix('.py'))}{nearest(parts[-1], known[:20])}"
     )
+
+
+def _refuse_link(file: Path, folder: Path, key: str) -> None:
+    """Refuse a module that lies elsewhere: trust is for the folder, and for what is in it."""
+    real = Path(os.path.realpath(file))
+    if not real.is_relative_to(os.path.realpath(folder)):
+        raise UsageProblem(
+            f"{key}: {printable(file)} is a link out of its folder, to {printable(real)}; name the "
+            "folder of that file with task.path, or put the file here"
+        )
 
 
 def parameters_of(task: TaskReference) -> tuple[tuple[Parameter, ...], bool]:

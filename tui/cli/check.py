@@ -1,8 +1,10 @@
 """Checks a person's task in a process of its own, and prints the table."""
 
 import argparse
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,7 +32,7 @@ class Row(msgspec.Struct, frozen=True):
 
 def check(words: argparse.Namespace) -> int:
     """Check the task that the options name, print what was found, and return the exit code."""
-    folder = user_path(words.path or ".")
+    folder = Path(os.path.realpath(user_path(words.path or ".")))
     arguments = dict(_argument(each) for each in words.set)
     task = find_task(words.use, folder, "check")
     check_arguments(task, list(arguments), "--set")

@@ -12,6 +12,7 @@ from batchscope.tui.cli import run as run_command
 from batchscope.tui.cli import subcommands
 from batchscope.tui.cli.check import check
 from batchscope.tui.cli.completion import answer
+from batchscope.tui.cli.new import new
 from batchscope.tui.cli.parser import build_parser, check_utf8
 from batchscope.tui.cli.trust import trust
 from batchscope.tui.render.ascii import prepare, wants_ascii
@@ -32,6 +33,7 @@ ACTIONS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     "delete": subcommands.delete,
     "doctor": subcommands.doctor,
     "check": check,
+    "new": new,
     "trust": trust,
 }
 SET_UP = (None, "attach", "resume", "settings")

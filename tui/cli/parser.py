@@ -135,6 +135,8 @@ def build_parser() -> Parser:
         holding.add_argument("id", metavar="ID", help=ID_HELP)
     resume = command("resume", "resume a stopped sweep and follow it headless", common, logging)
     resume.add_argument("id", metavar="ID", help=ID_HELP)
+    resume.add_argument("--trust", metavar="DIR", help=TRUST_HELP)
+    resume.add_argument("--accept-code", action="store_true", help=ACCEPT_HELP)
     as_json(resume, JSON_HELP)
     command("settings", "print the settings file and what each key does", common)
     delete = command("delete", "delete a stored sweep from disk", common)
@@ -150,6 +152,7 @@ def build_parser() -> Parser:
     trusting.add_argument("folder", nargs="?", metavar="DIR", help="the folder to trust")
     trusting.add_argument("--revoke", action="store_true", help="trust DIR no longer")
     check = command("check", "run your own task and tell whether it can be measured", common)
+    check.description = CHECK_TEXT
     check.add_argument("use", metavar="MODULE:FUNCTION", help="the function that makes the task")
     check.add_argument("--path", metavar="DIR", help="folder of the module (default: this one)")
     check.add_argument(
@@ -163,9 +166,18 @@ def build_parser() -> Parser:
         "--batch-size", type=_positive, default=32, metavar="N", help="samples of the batch to try"
     )
     as_json(check, "print the checks as one JSON object")
+    new = command("new", "write a small task of your own and its preset, which run as they are")
+    new.add_argument(
+        "file", metavar="FILE", help="the file to write, such as mine.py; mine.toml comes beside it"
+    )
     return parser
 
 
+CHECK_TEXT = (
+    "Run your own task and tell whether it can be measured. This runs the code that you name here, "
+    "whether you trust its folder or not, as python would; it does not trust the folder for "
+    "presets. Code that others may write to is not run."
+)
 ID_HELP = "ID of a stored sweep, or a start or end of it that fits only this sweep"
 HOME_HELP = "folder for sweeps and data (default: $BATCHSCOPE_HOME, else the state folder)"
 ASCII_HELP = "use ASCII characters only (default: if the locale is not UTF-8)"
@@ -177,6 +189,8 @@ QUIET = ("-q", "--quiet")
 QUIET_HELP = "log only warnings and errors, show no progress; the summary is still printed"
 TENSORBOARD_HELP = "with --export: also write TensorBoard event files (batchscope[tensorboard])"
 WEIGHTS_HELP = "with --export: also copy the final weights, if run.keep_weights was set at launch"
+TRUST_HELP = "trust DIR, and run the code of a preset with [task] from there"
+ACCEPT_HELP = "go on although the code of [task] was changed, and mark the trials that it trains"
 JSON_HELP = "print the summary as one JSON object"
 
 
@@ -199,7 +213,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=_positive, metavar="N", help="number of trials trained at the same time")
     add("--memory-limit", type=_size, metavar="SIZE", help="memory limit per device, such as 2GiB")
     add("--data-dir", metavar="DIR", help="folder with the images, in torchvision's layout")
-    add("--trust", metavar="DIR", help="run the code of a preset with [task] from DIR")
+    add("--trust", metavar="DIR", help=TRUST_HELP)
     add("--home", metavar="DIR", help=HOME_HELP)
     add("--log-format", choices=("text", "json"), help=LOG_HELP)
     add(*QUIET, action="store_true", help=QUIET_HELP)

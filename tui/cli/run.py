@@ -29,9 +29,10 @@ LARGE_JOURNAL = 4 << 20
 def run_experiment(words: argparse.Namespace) -> int:
     """Run the preset or export the stored sweep that the options name; return the exit code."""
     from batchscope.engine.experiment.preset_catalog import find_preset
-    from batchscope.engine.export.weights import check_preset
+    from batchscope.engine.export.weights import check_preset as check_weights
+    from batchscope.engine.sweeps.cluster_address import HERE, refuse_task
     from batchscope.engine.sweeps.store import Launch, home_folder
-    from batchscope.engine.sweeps.trust import check_trusted, trust
+    from batchscope.engine.sweeps.trust import check_preset, trust_for
     from batchscope.engine.system.files import user_path
     from batchscope.tui.headless.elapsed_notice import elapsed_notice
     from batchscope.tui.headless.log_lines import Log
@@ -48,13 +49,14 @@ def run_experiment(words: argparse.Namespace) -> int:
         with elapsed_notice(log, "reading", f"reading preset {name}", READING_SECONDS):
             preset = find_preset(name, words.set)
         if words.weights:
-            check_preset(preset.name, preset.configurations)
+            check_weights(preset.name, preset.configurations)
+        refuse_task(words.on or HERE, preset.task_folder)
     _check_machine(words)
     home = home_folder(words.home, writes=preset is not None or bool(words.trust))
     if words.trust:
-        trust(home, user_path(words.trust))
-    if preset and preset.task_folder and not screen:
-        check_trusted(home, Path(preset.task_folder))
+        trust_for(home, user_path(words.trust), preset)
+    if preset and not screen:
+        check_preset(home, preset)
     launch = Launch(
         preset=preset.name if preset else "",
         device=words.device,

@@ -154,15 +154,25 @@ def _set_paused(words: argparse.Namespace, paused: bool, sentence: str) -> int:
 def resume(words: argparse.Namespace) -> int:
     """Resume a stopped sweep, or follow a running one, as log lines."""
     from batchscope.engine.analysis.completeness import complete
+    from batchscope.engine.sweeps.commands import AcceptCode
     from batchscope.engine.sweeps.launcher import LOG, journal_size, start_conductor
     from batchscope.engine.sweeps.store import conductor_lives, find_sweep, home_folder, load_state
-    from batchscope.engine.system.files import is_there
+    from batchscope.engine.sweeps.trust import trust_for_sweep
+    from batchscope.engine.system.files import is_there, user_path
     from batchscope.tui.headless import follower as headless
     from batchscope.tui.headless.summary import summary
 
-    folder = find_sweep(home_folder(words.home), words.id)
-    state = load_state(folder)
+    home = home_folder(words.home)
+    folder = find_sweep(home, words.id)
     alive = conductor_lives(folder)
+    if words.accept_code and alive:
+        raise UsageProblem(
+            f"--accept-code: {folder.name} is running; stop it first with "
+            f"`batchscope stop {folder.name}`"
+        )
+    if words.trust:
+        trust_for_sweep(folder, user_path(words.trust))
+    state = load_state(folder)
     if not alive and complete(state):
         if not words.quiet:
             complain(f"{folder.name}: all trials are done, nothing to resume")
@@ -177,7 +187,7 @@ def resume(words: argparse.Namespace) -> int:
             if journal_size(folder) < 0 and is_there(folder / LOG):
                 lost = "no journal is there, so all of its trials are trained from the start"
                 log.say("no-journal", lost, "warning")
-            start_conductor(folder)
+            start_conductor(folder, *([AcceptCode()] if words.accept_code else []))
         elif follower.state.paused_at is not None:
             paused = f"paused; continue it with `batchscope continue {folder.name}`"
             log.say("paused", paused, "warning")

@@ -230,6 +230,13 @@ def _warnings(manifest: dict[str, Any], state: SweepState) -> list[str]:
         warnings.append(
             f"{lines} of the journal could not be read, so this report may be incomplete."
         )
+    marked = [trial.id for trial in state.trials.values() if trial.accepted_code]
+    if marked:
+        some = ", ".join(marked[:5]) + (f" and {len(marked) - 5} more" if marked[5:] else "")
+        warnings.append(
+            "The code of the task was changed after this sweep began; trained with the new code, "
+            f"in whole or in part: {some}."
+        )
     without = weights.without_weights(manifest)
     warnings += [f"{without[0].upper()}{without[1:]}."] if without else []
     said = [line.text for line in state.log if line.level in ("warning", "error")]

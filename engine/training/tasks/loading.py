@@ -15,7 +15,7 @@ from torch import nn
 
 from batchscope.engine.errors import nearest, printable, shown
 from batchscope.engine.task import Task, TaskProblem
-from batchscope.engine.tasks.code_digests import CodeDigests
+from batchscope.engine.tasks.code_digests import CodeDigests, CodeRefused
 from batchscope.engine.tasks.reference import TaskReference
 
 Done = TypeVar("Done")
@@ -95,15 +95,22 @@ def guarded(work: Callable[[], Done], code: CodeDigests, doing: str) -> Done:
 
     Raises:
         TaskProblem: it raised something, or called `sys.exit`.
+        CodeRefused: it imported a module that may not be run.
     """
     try:
-        return work()
+        done = work()
+        code.check()
+        return done
+    except CodeRefused:
+        raise
     except TaskProblem as problem:
+        code.check()
         where = place(problem.__traceback__, code)
         raise TaskProblem(f"{where}: {problem}" if where else str(problem)) from None
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
+        code.check()  # their code may have made another error of it
         where = place(error.__traceback__, code)
         if isinstance(error, SyntaxError) and error.filename:
             where = f"{os.path.relpath(error.filename, code.folder)}, line {error.lineno}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from batchscope.engine.spec import TaskTable
-from batchscope.engine.task import Task, TaskProblem
+from batchscope.engine.task import Task
 from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.tasks.reference import check_arguments, find_task
 from batchscope.engine.training.tasks.loading import load_function, made, refuse_model
@@ -17,13 +17,17 @@ class TaskHost:
     Args:
         table: the `[task]` table.
         folder: the folder that its module is imported from.
+        known: SHA-256 of its modules, as a worker before has recorded them.
 
     Raises:
+        CodeRefused: the code has changed, or may not be run; the sweep stops.
         Problem: it cannot be imported.
     """
 
-    def __init__(self, table: TaskTable, folder: Path) -> None:
-        self.table, self.name, self.code = table, table.name, CodeDigests(folder)
+    def __init__(
+        self, table: TaskTable, folder: Path, known: Mapping[str, str] | None = None
+    ) -> None:
+        self.table, self.name, self.code = table, table.name, CodeDigests(folder, known)
         reference = find_task(table.use, self.code.folder)
         check_arguments(reference, [name for name, _ in table.arguments])
         os.chdir(self.code.folder)
@@ -39,14 +43,3 @@ class TaskHost:
         task = made(self._function, seed, dict(self.table.arguments), self.code)
         refuse_model(task.model)
         return task
-
-    def check_code(self, known: Mapping[str, str]) -> None:
-        """Raise `TaskProblem` if a module differs from the one that was recorded."""
-        changed = [
-            name for name, digest in self.code.digests.items() if known.get(name, digest) != digest
-        ]
-        if changed:
-            raise TaskProblem(
-                "the code of the task has changed since this sweep began "
-                f"({', '.join(changed[:3])}); start a new sweep"
-            )

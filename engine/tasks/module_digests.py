@@ -1,0 +1,85 @@
+"""Returns one digest of a task's tables and of every module in its folder, without running any.
+
+A preset that came in an export is trusted by it: neither another module nor another argument can be
+put in later. What may be imported cannot be known without running it, so every module counts.
+"""
+
+import hashlib
+import importlib.machinery
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from batchscope.engine.errors import UsageProblem, printable
+from batchscope.engine.formatting import shown_size
+from batchscope.engine.spec import TaskTable
+from batchscope.engine.system.untrusted_files import open_regular
+
+SUFFIXES = (
+    *importlib.machinery.SOURCE_SUFFIXES,
+    *importlib.machinery.EXTENSION_SUFFIXES,
+    *importlib.machinery.BYTECODE_SUFFIXES,
+)
+MOST_MODULES = 2_000
+MOST_ENTRIES = 20_000
+MOST_BYTES = 64 << 20
+
+
+def digest_of_code(tables: Iterable[TaskTable], folder: Path) -> str:
+    """Return the SHA-256 of `[task]`, with every value that a grid gives it, and of all modules.
+
+    Raises:
+        UsageProblem: the folder has too many modules, or one cannot be read.
+    """
+    replace = msgspec.structs.replace
+    written = sorted({msgspec.json.encode(replace(each, facts=None)) for each in tables})
+    found = hashlib.sha256(msgspec.json.encode([each.decode() for each in written]))
+    left = MOST_BYTES
+    for number, path in enumerate(sorted(_modules(folder))):
+        if number == MOST_MODULES:
+            raise _too_much(folder, f"more than {MOST_MODULES:,} modules")
+        content = _content(path, left)
+        left -= len(content)
+        if left < 0:
+            raise _too_much(folder, f"modules of more than {shown_size(MOST_BYTES)}")
+        name = os.fsencode(path.relative_to(folder))
+        found.update(b"%d %s %d " % (len(name), name, len(content)))
+        found.update(content)
+    return found.hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file; empty if it is not there or cannot be read."""
+    try:
+        with open_regular(path, MOST_BYTES) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _modules(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder that could be imported; `__pycache__` is never used."""
+    entries = 0
+    for here, folders, files in os.walk(folder, followlinks=False):
+        folders[:] = [name for name in folders if name.isidentifier() and name != "__pycache__"]
+        entries += len(folders) + len(files)
+        if entries > MOST_ENTRIES:
+            raise _too_much(folder, f"more than {MOST_ENTRIES:,} files")
+        yield from (Path(here, name) for name in files if name.endswith(SUFFIXES))
+
+
+def _content(path: Path, most: int) -> bytes:
+    try:
+        with open_regular(path, None) as file:
+            return file.read(most + 1)
+    except OSError as error:
+        raise UsageProblem(f"{printable(path)}: {printable(error.strerror or error)}") from None
+
+
+def _too_much(folder: Path, what: str) -> UsageProblem:
+    return UsageProblem(
+        f"{printable(folder)}: has {what}, too many to trust a preset of an export by their "
+        "digests; write a preset of your own for this folder"
+    )
