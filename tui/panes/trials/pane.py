@@ -43,7 +43,12 @@ class TrialsPane(Pane):
         if not self.view.state.trials:
             return EMPTY
         counts = trial_counts(self.view)
-        return self.said(width, f"{counts}, {STAR} chosen" if self.view.chosen else counts, counts)
+        long = f"{counts}, {STAR} chosen" if self.view.chosen else counts
+        metric = self.view.primary
+        if metric.is_accuracy:
+            return self.said(width, long, counts)
+        texts = (f"{long}, {metric.described}", f"{counts}, {metric.described}")
+        return self.said(width, *texts, f"{counts}, {metric.title}", counts)
 
     def table(self) -> Iterable[Line]:
         """Return one row per trial."""
