@@ -94,7 +94,11 @@ def offers(current: Path | None = None, personal: Path | None = None) -> list[Of
         personal: the folder of a person's presets, if they are offered too.
     """
     found = [_offer(each) for each in found_presets(current, personal)]
-    own = [offer for offer in found if offer.origin != "shipped"]
+    # the first entry is selected when the menu opens, so an invalid one is not first
+    own = sorted(
+        (offer for offer in found if offer.origin != "shipped"),
+        key=lambda o: (list(OWN).index(o.origin), o.preset is None),
+    )
     shipped = [offer for offer in found if offer.origin == "shipped"]
     first = next((offer.group for offer in shipped if offer.name == FIRST), "")
     return own + sorted(

@@ -28,9 +28,8 @@ class TrustDialog(Dialog[bool]):
         scope = (
             "Exactly this code is trusted: any change is asked about again."
             if question.digest
-            else "What the folder holds is trusted, now and later. A link in its place, another "
-            "owner, or write permission for others is asked about again. "
-            "`batchscope trust --revoke` takes it back."
+            else "A link in its place, another owner, or write permission for others is asked "
+            "about again. `batchscope trust --revoke` takes the answer back."
         )
         self._text = Text.assemble(
             ("Run your own code?" if _is_mine(question.folder) else "Run this code?", "bold"),

@@ -99,7 +99,8 @@ _OF_ACCURACY = ("test_accuracy", "generalization_gap", "validation_accuracy")
 def quantities_of(state: SweepState, primary: PrimaryMetric) -> tuple[Quantity, ...]:
     """Return what can be drawn as curves of a sweep, the metric by which it is told first.
 
-    Of a task these are its own metrics instead of an accuracy that it does not have.
+    Of a task these are its own metrics instead of an accuracy that it does not have; the first one
+    has no name before the task's function has been run.
     """
     tasks = [each.settings.task for each in state.configurations.values()]
     if not tasks or None in tasks:
@@ -116,6 +117,8 @@ def quantities_of(state: SweepState, primary: PrimaryMetric) -> tuple[Quantity, 
     ]
     if primary.part == "test" and any(_holds_out(state, name) for name in state.configurations):
         drawn += [_of_task(name, "validation", better[name], alone=True) for name in named]
+    if not state.data:
+        drawn[0] = replace(drawn[0], name="results", tab="results", better="")
     return tuple(drawn)
 
 

@@ -45,7 +45,7 @@ class TrialsPane(Pane):
         counts = trial_counts(self.view)
         long = f"{counts}, {STAR} chosen" if self.view.chosen else counts
         metric = self.view.primary
-        if metric.is_accuracy:
+        if metric.is_accuracy or not self.view.state.data:
             return self.said(width, long, counts)
         texts = (f"{long}, {metric.described}", f"{counts}, {metric.described}")
         return self.said(width, *texts, f"{counts}, {metric.title}", counts)
