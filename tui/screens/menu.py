@@ -185,10 +185,10 @@ class MenuScreen(AnsweringScreen):
             return ""
         if offer.key not in self._code:
             question = trust_question(self.batchscope.home, offer.preset)
-            state = "asks first" if question else "trusted"
+            state = "asks before it runs" if question else "trusted"
             if question and question.refused:
-                state = "not run: enter says why"
-            self._code[offer.key] = f"{printable(offer.preset.task_folder)} ({state})"
+                state = "cannot be trusted, enter says why"
+            self._code[offer.key] = f"{state}: {printable(offer.preset.task_folder)}"
         return self._code[offer.key]
 
     def _hints(self, width: int) -> Row:

@@ -183,7 +183,7 @@ def preset_item(offer: Offer, stored: Sequence[StoredSweep], width: int) -> Item
     if offer.preset is None:
         why = "✗ invalid: enter shows the error"
         if offer.origin != "shipped":
-            why = f"✗ {offer.problem.removeprefix(f'{printable(offer.path)}: ')}"
+            why = f"✗ {_without_paths(offer)}"
         return Item(row(name, " ", cell(why, max(1, width - NAME - 1), "bad")), offer.key)
     count = offer.preset.trial_count + offer.preset.trials_after_choice
     right = row(
@@ -191,6 +191,12 @@ def preset_item(offer: Offer, stored: Sequence[StoredSweep], width: int) -> Item
         cell(expectation(offer, stored), 14, "dim", right=True),
     )
     return Item(spread(row(name, " ", offer.preset.title), right, width), offer.key)
+
+
+def _without_paths(offer: Offer) -> str:
+    """Return what is wrong with a preset, without the folder that the heading names."""
+    problem = offer.problem.removeprefix(f"{printable(offer.path)}: ")
+    return problem.replace(f"{printable(offer.path.resolve().parent)}/", "")
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -32,7 +32,7 @@ class TrustDialog(Dialog[bool]):
             "about again. `batchscope trust --revoke` takes the answer back."
         )
         self._text = Text.assemble(
-            ("Run your own code?" if _is_mine(question.folder) else "Run this code?", "bold"),
+            ("Run your own code?" if is_mine(question.folder) else "Run this code?", "bold"),
             "\n\n",
             question.text,
             "\n\n",
@@ -123,7 +123,8 @@ def owner(folder: Path) -> str:
     return f"{printable(name)} (you)" if number == os.geteuid() else printable(name)
 
 
-def _is_mine(folder: Path) -> bool:
+def is_mine(folder: Path) -> bool:
+    """Return whether a folder belongs to the user."""
     try:
         return folder.stat().st_uid == os.geteuid()
     except OSError:
