@@ -256,7 +256,7 @@ def test_picture_of_the_question(
     monkeypatch.setattr("batchscope.tui.screens.trust_dialog.owner", lambda _: "ada (you)")
     monkeypatch.setattr("batchscope.tui.screens.trust_dialog.is_mine", lambda _: True)
     monkeypatch.chdir(home)
-    monkeypatch.setenv("BATCHSCOPE_CONFIG", str(home / "none"))
+    monkeypatch.setenv("BATCHSCOPE_CONFIG", str(home / "none" / "settings.toml"))
 
     async def ask(pilot: Pilot[str]) -> None:
         await listed(pilot)
