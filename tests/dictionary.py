@@ -55,6 +55,7 @@ OPTIONAL: dict[str, Asks] = {
     "critical_batch_size": _aims,
     "pareto": _always,
     "noise_scale": _always,
+    "primary_metric": lambda raw: "task" in raw,
     "bias_variance": lambda raw: raw.get("seeds", 1) >= LEAST_SEEDS,
     "findings.probes": lambda raw: bool(raw.get("probe", {}).get("batch_sizes")),
     "findings.competitions": lambda raw: bool(raw.get("probe", {}).get("pairs")),

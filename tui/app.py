@@ -11,7 +11,7 @@ import msgspec
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from batchscope.engine.errors import Problem
+from batchscope.engine.errors import Problem, UsageProblem
 from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.sweeps.launcher import start_conductor
 from batchscope.engine.sweeps.listing import Listing
@@ -20,7 +20,7 @@ from batchscope.engine.sweeps.store import Launch, create_sweep, home_folder
 from batchscope.engine.system.clock import SteadyClock
 from batchscope.tui.config.commands import bindings
 from batchscope.tui.config.keymap import commands_at, textual_keymap
-from batchscope.tui.config.settings import DEFAULTS, UserSettings
+from batchscope.tui.config.settings import DEFAULTS, UserSettings, personal_folder
 from batchscope.tui.exit_message import farewell
 from batchscope.tui.gc_pause import HELD_SECONDS, go_on
 from batchscope.tui.screens.app_protocol import AppProtocol
@@ -95,7 +95,7 @@ class BatchscopeApp(App[str]):
         from batchscope.tui.screens.menu import MenuScreen
 
         limit = self._launch.memory_limit if self._launch else None
-        self._show(MenuScreen(self.listing, limit))
+        self._show(MenuScreen(self.listing, limit, current_folder(), personal_folder()))
         if self._standby:
             self._standby.breathe()
             self.set_timer(BREATH_SECONDS + 0.1, self._stand_by)
@@ -112,7 +112,22 @@ class BatchscopeApp(App[str]):
         self._open_board(lambda: first, others)
 
     def launch(self, preset: Preset) -> None:
-        """Start a new sweep and show it."""
+        """Start a new sweep and show it; ask first if it runs code that is not trusted."""
+        from batchscope.engine.sweeps.trust import trust_question
+        from batchscope.tui.screens.trust_dialog import ask_trust
+
+        home = home_folder(str(self.home))
+        question = trust_question(home, preset)
+        ask_trust(self, home, question, lambda: self._start(preset), self._not_started)
+
+    def _not_started(self, why: str) -> None:
+        """Say why nothing was started; leave if there is no screen to go back to."""
+        if self._preset is None or self._ground() is not None:
+            self.say(why)
+        else:
+            self.give_up(UsageProblem(why))
+
+    def _start(self, preset: Preset) -> None:
         asked = self._launch or Launch(preset=preset.name)
         where = msgspec.structs.replace(asked, preset=preset.name)
 
@@ -280,6 +295,14 @@ def _depth(system: str | None, no_color: bool) -> Depth:
     if no_color or system is None:
         return "none"
     return "many" if system in ("256", "truecolor") else "sixteen"
+
+
+def current_folder() -> Path | None:
+    """Return the folder that batchscope was started in; None if it has been removed."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
 
 
 _SHOWN: type[AppProtocol] = BatchscopeApp

@@ -108,6 +108,48 @@ def rounded(value: float, style: str) -> str:
     return STYLES[style](value).replace("-", "−", value < 0)
 
 
+class PrimaryColumn(NamedTuple):
+    """The metric by which an export is told, as the columns of tables show it.
+
+    Attributes:
+        measure: its column in `trials.csv`, such as `test_mae`.
+        title: the same in words.
+        unit: `%` for an accuracy, otherwise empty.
+        better: `higher` or `lower`.
+    """
+
+    measure: str = "test_accuracy"
+    title: str = "test accuracy"
+    unit: str = "%"
+    better: str = "higher"
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether it is an accuracy, which is shown in percent."""
+        return self.unit == "%"
+
+    @property
+    def train_measure(self) -> str:
+        """The column of the same on training data."""
+        return f"train_{self.measure.partition('_')[2]}"
+
+    @property
+    def head(self) -> str:
+        """The head of its column; a unit follows the last ", "."""
+        return f"{self.title}, %" if self.is_accuracy else f"{self.title} ({self.better} is better)"
+
+    @property
+    def train_head(self) -> str:
+        """The head of the column on training data."""
+        title = f"training {self.title.partition(' ')[2]}"
+        return f"{title}, %" if self.is_accuracy else title
+
+    @property
+    def style(self) -> str:
+        """The style of its numbers, see `rounded`."""
+        return "percent" if self.is_accuracy else "number"
+
+
 class Exported:
     """The folder of an export; each file is read when it is first used."""
 
@@ -129,6 +171,11 @@ class Exported:
     def document(self) -> ExportedFindings:
         """The content of `findings.json` as structs."""
         return msgspec.convert(self.findings, ExportedFindings)
+
+    @cached_property
+    def primary(self) -> PrimaryColumn:
+        """The metric by which the export is told."""
+        return PrimaryColumn(**self.findings.get("primary_metric", {}))
 
     def rows(self, table: str) -> list[dict[str, str]]:
         """Return the rows of a table as text; an empty list if the table does not exist."""

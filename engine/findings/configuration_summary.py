@@ -17,7 +17,9 @@ from batchscope.engine.findings.comparison_sides import LOST, gather
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.bias_variance import ErrorDecomposition, whole_of
 from batchscope.engine.metrics.collapse import collapse_remark, collapsed_seeds
+from batchscope.engine.metrics.primary_metric import primary_metric
 from batchscope.engine.metrics.registry import SUMMARY
+from batchscope.engine.metrics.task_metrics import task_epoch_metrics
 from batchscope.engine.spec import Settings
 
 MEASURES = tuple(metric.name for metric in SUMMARY)
@@ -203,8 +205,15 @@ def _size(state: SweepState, configuration: str) -> int:
     return state.configurations[configuration].settings.train.batch_size
 
 
-def figures(state: SweepState, measures: Iterable[str] = MEASURES) -> list[ConfigurationSummary]:
+def measures_of(state: SweepState) -> tuple[str, ...]:
+    """Return the measures of each configuration, with those of the sweep's tasks at the end."""
+    own = (each.name for each in task_epoch_metrics(state))
+    return tuple(dict.fromkeys((*MEASURES, primary_metric(state).measure, *own)))
+
+
+def figures(state: SweepState, measures: Iterable[str] | None = None) -> list[ConfigurationSummary]:
     """Summarize every configuration, smaller batch sizes first."""
+    measures = measures_of(state) if measures is None else measures
     means = {measure: bars(state, measure) for measure in measures}
     faster = {measure: ratios(state, means[measure]) for measure in TIMES if measure in means}
     return [

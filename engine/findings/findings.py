@@ -18,6 +18,7 @@ from batchscope.engine.findings.probe_summary import competitions, probes
 from batchscope.engine.findings.recommendation import advice
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.bias_variance import ErrorDecomposition
+from batchscope.engine.metrics.primary_metric import primary_metric
 
 
 class Findings(Struct, frozen=True):
@@ -59,6 +60,15 @@ def find(state: SweepState) -> Findings:
     )
 
 
+def _primary(state: SweepState) -> dict[str, str]:
+    """Return the metric by which a sweep is told; empty if it is the test accuracy."""
+    metric = primary_metric(state)
+    if metric.measure == "test_accuracy":
+        return {}
+    facts = metric.measure, metric.title, metric.unit, metric.better
+    return dict(zip(("measure", "title", "unit", "better"), facts, strict=True))
+
+
 def _asks_for_parts(state: SweepState) -> bool:
     """Return whether a claim is about bias or variance."""
     claims = state.opened.claims if state.opened else ()
@@ -80,6 +90,7 @@ def document(state: SweepState) -> dict[str, Any]:
         "pareto": pareto(state),
         "noise_scale": findings.noise_scale or noise_scales(state),
         "bias_variance": findings.bias_variance or bias_variances(state),
+        "primary_metric": _primary(state),
     }
     return {
         "complete": complete(state),

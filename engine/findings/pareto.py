@@ -1,4 +1,4 @@
-"""Finds the Pareto front of training time against test accuracy.
+"""Finds the Pareto front of training time against test accuracy, or the metric of a task.
 
 Both are means over the finished seeds. A configuration with a trial that diverged or failed is
 left out, as in the recommendation: a mean over the surviving seeds would flatter it. Times of
@@ -6,7 +6,7 @@ stacks of different sizes cannot be compared, so each stack size has its own fro
 
 The front itself is an observation: it goes by the means. Of a point behind the front, each point of
 the front that is at least as good in both means is compared with it by two t tests, of the times
-and of the accuracies. The p values of all these tests are adjusted together (Holm 1979). Only the
+and of the metrics. The p values of all these tests are adjusted together (Holm 1979). Only the
 differences are judged, not the dominance: that would take a test in both dimensions.
 """
 
@@ -20,42 +20,51 @@ from batchscope.engine.analysis.statistics import LEVEL, holm, p_value
 from batchscope.engine.findings.comparison_sides import Side, difference, gather
 from batchscope.engine.findings.configuration_summary import Mean, mean_over
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.primary_metric import primary_metric
 
-ACCURACY, TIME = "test_accuracy", "training_seconds"
+TIME = "training_seconds"
 
 
 class _Measured(NamedTuple):
-    """A configuration with its times and accuracies by seed, and the means of both."""
+    """A configuration with its times and its metric by seed, and the means of both.
+
+    `rank` is the mean of the metric, negated where lower is better.
+    """
 
     configuration: str
     times: Side
-    accuracies: Side
+    values: Side
     time: Mean
-    accuracy: Mean
+    value: Mean
+    rank: float
 
 
 class Point(Struct, frozen=True, kw_only=True):
-    """One configuration in the plane of training time and test accuracy.
+    """One configuration in the plane of training time and the primary metric of the sweep.
 
     Attributes:
         configuration, label, batch_size: which configuration it is.
         seconds: training time in seconds.
-        accuracy: test accuracy as a fraction.
+        accuracy: test accuracy as a fraction; None if the sweep is told by another metric.
         front: whether it is on the front, by the means, among those of equal `stacked`.
         told: for a point behind the front, whether a point of the front is at least as good in
             both means and significantly better in one of them, after adjustment for the number of
             tests.
         stacked: number of replicates that share the seconds.
+        measure: the metric that is compared, `test_accuracy` unless a task has none.
+        value: its mean; that of the accuracy if it is one.
     """
 
     configuration: str
     label: str
     batch_size: int
     seconds: Mean
-    accuracy: Mean
+    accuracy: Mean | None
     front: bool
     told: bool
     stacked: int = 1
+    measure: str = "test_accuracy"
+    value: Mean
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[bool]:
@@ -78,13 +87,15 @@ def pareto(state: SweepState) -> list[Point]:
     Smaller batch sizes come first.
     """
     measured: list[_Measured] = []
+    metric = primary_metric(state)
+    sign = 1 if metric.better == "higher" else -1
     for name in by_batch_size(state):
         members = [state.configurations[name]]
-        times, accuracies = gather(state, TIME, members), gather(state, ACCURACY, members)
+        times, values = gather(state, TIME, members), gather(state, metric.measure, members)
         time = mean_over(list(times.values.values()), times.floor)
-        accuracy = mean_over(list(accuracies.values.values()), accuracies.floor)
-        if time is not None and accuracy is not None and not accuracies.lost:
-            measured.append(_Measured(name, times, accuracies, time, accuracy))
+        value = mean_over(list(values.values.values()), values.floor)
+        if time is not None and value is not None and not values.lost:
+            measured.append(_Measured(name, times, values, time, value, sign * value.mean))
     leaders = {
         size: _leaders([each for each in measured if _stacked(each) == size])
         for size in set(map(_stacked, measured))
@@ -97,10 +108,12 @@ def pareto(state: SweepState) -> list[Point]:
             label=state.configurations[each.configuration].label,
             batch_size=state.configurations[each.configuration].settings.train.batch_size,
             seconds=each.time,
-            accuracy=each.accuracy,
+            accuracy=each.value if metric.is_accuracy else None,
             front=each.configuration in ahead,
             told=each.configuration in told,
             stacked=_stacked(each),
+            measure=metric.measure,
+            value=each.value,
         )
         for each in measured
     ]
@@ -113,7 +126,7 @@ def _stacked(one: _Measured) -> int:
 
 def _leaders(group: Sequence[_Measured]) -> list[_Measured]:
     """Return the configurations on the front; all have the same stack size."""
-    ahead = front([(each.time.mean, each.accuracy.mean) for each in group])
+    ahead = front([(each.time.mean, each.rank) for each in group])
     return [each for each, first in zip(group, ahead, strict=True) if first]
 
 
@@ -125,8 +138,8 @@ def _told(
     ahead = {each.configuration for group in leaders.values() for each in group}
     for each in measured:
         for leader in leaders[_stacked(each)] if each.configuration not in ahead else ():
-            if leader.time.mean <= each.time.mean and leader.accuracy.mean >= each.accuracy.mean:
-                sides = (each.times, leader.times), (each.accuracies, leader.accuracies)
+            if leader.time.mean <= each.time.mean and leader.rank >= each.rank:
+                sides = (each.times, leader.times), (each.values, leader.values)
                 tested += [(each.configuration, _p(one, other)) for one, other in sides]
     adjusted = holm([p for _, p in tested])
     return frozenset(name for (name, _), p in zip(tested, adjusted, strict=True) if p < LEVEL)

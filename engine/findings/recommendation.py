@@ -9,6 +9,9 @@ best, so their p values are adjusted by Holm's procedure for one fewer than ther
 probability of at most 0.05. Of several that hold, the one with the shortest mean training time is
 recommended, which is not tested; without times that can be compared, the most accurate.
 
+A task without an accuracy is judged by its own metric, or by its loss. What a margin in their unit
+would mean is not known, so it is `judging.within` of the best mean, whose own error is not counted.
+
 A configuration with a trial that diverged or failed is left out: a mean over the surviving seeds
 would flatter it, and a reader who follows the advice may get another seed. Two seeds are too few
 for advice.
@@ -36,12 +39,14 @@ from batchscope.engine.findings.critical_batch_text import (
     meaning,
     noise_sentence,
 )
+from batchscope.engine.formatting import significant
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.primary_metric import PrimaryMetric, primary_metric
 from batchscope.engine.metrics.reached_rate import short_of_all
 from batchscope.engine.schedule.target import has_target
-from batchscope.engine.spec import Configuration, Judging, Train
+from batchscope.engine.spec import Configuration, Judging, Settings, Train
 
-ACCURACY, TIME = "test_accuracy", "training_seconds"
+TIME = "training_seconds"
 NAMED = 6
 FOR_ADVICE = 3
 """The least number of seeds for advice."""
@@ -90,22 +95,34 @@ def recommended(state: SweepState) -> Recommended:
 
 
 def _outcome(state: SweepState) -> Recommended:
-    data = {each.settings.data.name for each in state.configurations.values()}
+    data = {_data(each.settings) for each in state.configurations.values()}
     if len(data) > 1:
         sentence = f"{UNDETERMINED}: accuracies on {' and '.join(sorted(data))} cannot be compared."
         return Recommended(sentence)
-    sides = _sides(state)
+    metric = primary_metric(state)
+    sides = _sides(state, metric)
     out = [each for each in sides if each.side.lost]
-    outcome = _advice(state, sides, bool(out))
+    outcome = _advice(state, metric, sides, bool(out))
     parts = [outcome.sentence, *_left_out(state, out), *_too_few(sides), *_undecided(state)]
     return replace(outcome, sentence="; ".join(parts) + ".")
 
 
-def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> Recommended:
+def _data(settings: Settings) -> str:
+    """Return what two configurations must share to be compared: a data set, or a task's function.
+
+    Arguments of the function are what a sweep compares.
+    """
+    return settings.task.use if settings.task else settings.data.name
+
+
+def _advice(
+    state: SweepState, metric: PrimaryMetric, sides: list[_Candidate], fewer: bool
+) -> Recommended:
     """Compare every candidate with all others.
 
     Args:
         state: the sweep.
+        metric: what is compared.
         sides: the candidates, smaller batch sizes first.
         fewer: whether some of them are left out because they lost trials.
     """
@@ -116,31 +133,41 @@ def _advice(state: SweepState, sides: list[_Candidate], fewer: bool) -> Recommen
     if len(known) == 1:
         alone = "remains" if fewer else f"has {FOR_ADVICE} finished seeds"
         return Recommended(f"{UNDETERMINED}: only {known[0].name} {alone}")
-    margin = state.opened.judging.within if state.opened else Judging().within
-    good = non_inferior([each.side for each in known], margin)
+    within = state.opened.judging.within if state.opened else Judging().within
+    lower = metric.better == "lower"
+    margin = within
+    if not metric.is_accuracy:
+        means = [each.mean for each in known]
+        margin *= abs(min(means) if lower else max(means))
+    good = non_inferior([each.side for each in known], margin, lower=lower)
     chosen = [each for each, holds in zip(known, good, strict=True) if holds]
     if not chosen:
-        return Recommended(f"{UNDETERMINED}: {_not_shown(known, margin)}")
-    best, why = _preferred(state, chosen)
+        return Recommended(f"{UNDETERMINED}: {_not_shown(known, metric, within)}")
+    best, why = _preferred(state, metric, chosen)
+    better = f" ({metric.direction})" if metric.direction else ""
     return Recommended(
-        f"Use {best.name}: its test accuracy, {_accuracy(best)}, is shown to be within "
-        f"{_points(margin)} of the best{why}. {_time(state, best)}{_cut_short(best)}",
+        f"Use {best.name}: its {metric.title}, {_value(metric, best)}{better}, is shown to be "
+        f"within {_margin(metric, within)} of the best{why}. "
+        f"{_time(state, best)}{_cut_short(metric, best)}",
         best.configuration,
     )
 
 
-def non_inferior(sides: Sequence[Side], margin: float, level: float = LEVEL) -> list[bool]:
-    """Return for each side whether its mean is shown to be at most `margin` below every other one.
+def non_inferior(
+    sides: Sequence[Side], margin: float, level: float = LEVEL, lower: bool = False
+) -> list[bool]:
+    """Return for each side whether its mean is shown to be at most `margin` worse than all others.
 
     The probability of any false True is at most `level`.
 
     Args:
         sides: two sides or more.
-        margin: in the unit of the measure; larger values are better.
+        margin: in the unit of the measure.
         level: one-sided level.
+        lower: whether smaller values are better.
     """
     ps = [
-        max(_inferiority_p(one, other, margin) for other in sides if other is not one)
+        max(_inferiority_p(one, other, margin, lower) for other in sides if other is not one)
         for one in sides
     ]
     holds, left = [False] * len(sides), max(1, len(sides) - 1)
@@ -151,41 +178,49 @@ def non_inferior(sides: Sequence[Side], margin: float, level: float = LEVEL) -> 
     return holds
 
 
-def _inferiority_p(one: Side, other: Side, margin: float) -> float:
+def _inferiority_p(one: Side, other: Side, margin: float, lower: bool) -> float:
     """Return the p value of `one` being worse than `other` by `margin` or more."""
-    estimate = difference(one, other)
+    estimate = difference(other, one) if lower else difference(one, other)
     return 1.0 if estimate is None else below_p(estimate, margin)
 
 
-def _preferred(state: SweepState, chosen: list[_Candidate]) -> tuple[_Candidate, str]:
+def _preferred(
+    state: SweepState, metric: PrimaryMetric, chosen: list[_Candidate]
+) -> tuple[_Candidate, str]:
     """Return one of the candidates that may be recommended, and why it is this one."""
     if len(chosen) == 1:
         return chosen[0], ""
-    accurate = max(chosen, key=lambda each: each.mean)
+    lower = metric.better == "lower"
+    best = (min if lower else max)(chosen, key=lambda each: each.mean)
+    extreme = f"the {'lowest' if lower else 'highest'} mean"
     of_those = f", and of those that are ({_names(chosen)}) it has"
     if any(_for_seconds(each.configuration.settings.train) for each in chosen):
-        return accurate, f"{of_those} the highest mean"
+        return best, f"{of_those} {extreme}"
     sizes = sorted({stack_of(state, each.configuration.id) for each in chosen})
     if len(sizes) > 1:
         why = f"times cannot be compared: {_unlike(sizes)}"
-        return accurate, f"{of_those} the highest mean ({why})"
+        return best, f"{of_those} {extreme} ({why})"
     fastest = min(chosen, key=lambda each: _seconds(state, each))
     return fastest, f"{of_those} the shortest mean training time"
 
 
-def _not_shown(known: list[_Candidate], margin: float) -> str:
+def _not_shown(known: list[_Candidate], metric: PrimaryMetric, within: float) -> str:
     """Return a sentence: no configuration is shown to be within the margin of the best."""
     means = sorted(candidate.mean for candidate in known)
     which = "neither configuration" if len(known) == 2 else f"none of {len(known)} configurations"
+    ends = f"{means[0] * 100:.2f} to {means[-1] * 100:.2f} %"
+    if not metric.is_accuracy:
+        ends = f"{significant(means[0])} to {significant(means[-1])}, {metric.direction}"
     return (
-        f"{which} is shown to be within {_points(margin)} of the best test accuracy "
-        f"(means {means[0] * 100:.2f} to {means[-1] * 100:.2f} %, {_seeds(known)} seeds)"
+        f"{which} is shown to be within {_margin(metric, within)} of the best {metric.title} "
+        f"(means {ends}, {_seeds(known)} seeds)"
     )
 
 
-def _points(margin: float) -> str:
-    points = f"{margin * 100:g}"
-    return f"{points} point{'s' * (points != '1')}"
+def _margin(metric: PrimaryMetric, within: float) -> str:
+    """Return the margin in words: in points of an accuracy, or in percent of the best mean."""
+    points = f"{within * 100:g}"
+    return f"{points} point{'s' * (points != '1')}" if metric.is_accuracy else f"{points} %"
 
 
 def _unlike(sizes: list[int]) -> str:
@@ -194,21 +229,21 @@ def _unlike(sizes: list[int]) -> str:
     return f"replicates trained {', '.join(others)} and {last}"
 
 
-def _cut_short(candidate: _Candidate) -> str:
-    """Return that a training with a target does not go on to a higher accuracy; else empty."""
+def _cut_short(metric: PrimaryMetric, candidate: _Candidate) -> str:
+    """Return that a training with a target does not go on to a better metric; else empty."""
     if not has_target(candidate.configuration.settings.train):
         return ""
-    return ". A training ends when it reaches its target, which limits its accuracy"
+    return f". A training ends when it reaches its target, which limits its {metric.word}"
 
 
 def _for_seconds(train: Train) -> bool:
     return train.seconds is not None and not has_target(train)
 
 
-def _sides(state: SweepState) -> list[_Candidate]:
+def _sides(state: SweepState, metric: PrimaryMetric) -> list[_Candidate]:
     """Return the configurations that represent the sweep, smaller batch sizes first."""
     by_size = sorted(chosen_configurations(state), key=lambda each: each.settings.train.batch_size)
-    return [_Candidate(each, gather(state, ACCURACY, [each])) for each in by_size]
+    return [_Candidate(each, gather(state, metric.measure, [each])) for each in by_size]
 
 
 def _left_out(state: SweepState, out: list[_Candidate]) -> list[str]:
@@ -256,10 +291,13 @@ def _names(of: list[_Candidate]) -> str:
     return sizes + " and ".join([", ".join(others), last] if others else [last])
 
 
-def _accuracy(candidate: _Candidate) -> str:
+def _value(metric: PrimaryMetric, candidate: _Candidate) -> str:
+    """Return the mean with its interval and the number of seeds; an accuracy in percent."""
     estimate = of_mean(list(candidate.side.values.values()), candidate.side.floor)
     low, high = interval(estimate) if estimate else (candidate.mean, candidate.mean)
     shown = f"{candidate.mean * 100:.2f} % [{low * 100:.2f}, {high * 100:.2f}]"
+    if not metric.is_accuracy:
+        shown = f"{significant(candidate.mean)} [{significant(low)}, {significant(high)}]"
     fell = candidate.side.collapse()
     return f"{shown} over {len(candidate.side.values)} seeds{f' ({fell})' if fell else ''}"
 

@@ -505,7 +505,7 @@ class SweepState:
         trial.apart = trial.apart or (event.status == "skipped" and event.trial in self.plans)
         trial.attempt, trial.status = event.attempt, event.status
         trial.reason, trial.ended_at, trial.progress = reason, event.at, None
-        accuracy = f", {headline(trial.last).text}" if trial.last else ""
+        accuracy = f", {headline(trial.last, trial.settings.task).text}" if trial.last else ""
         level = "error" if event.status == "failed" else "info"
         outcome = f"{event.status}{accuracy}"
         if event.reason.startswith(f"{event.status} "):  # "skipped by you"

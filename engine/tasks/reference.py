@@ -41,10 +41,14 @@ class TaskReference:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of the function; `required` if it has no default."""
+    """A parameter of the function; `required` if it has no default.
+
+    `default` is the default if it is a plain value: a number, a text, true or false.
+    """
 
     name: str
     required: bool
+    default: bool | int | float | str | None = None
 
 
 def find_task(use: str, folder: Path, key: str = "task.use") -> TaskReference:
@@ -119,17 +123,25 @@ def parameters_of(task: TaskReference) -> tuple[tuple[Parameter, ...], bool]:
     arguments = functions[task.function]
     plain = [*arguments.posonlyargs, *arguments.args]
     required = len(plain) - len(arguments.defaults)
-    found = [Parameter(each.arg, index < required) for index, each in enumerate(plain)]
-    found += [
-        Parameter(each.arg, default is None)
-        for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    ]
+    defaults = [*[None] * required, *arguments.defaults]
+    pairs = [*zip(plain, defaults, strict=True)]
+    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    found = [Parameter(each.arg, default is None, _plain(default)) for each, default in pairs]
     if all(each.name != "seed" for each in found) and arguments.kwarg is None:
         raise UsageProblem(
             f"{where}: {task.function} takes no seed; write `def {task.function}(seed: int, …)`"
         )
     rest = tuple(each for each in found if each.name != "seed")
     return rest, arguments.kwarg is not None
+
+
+def _plain(default: ast.expr | None) -> bool | int | float | str | None:
+    """Return the value of a default that is written as one; None for any other expression."""
+    try:
+        value = ast.literal_eval(default) if default else None
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return value if isinstance(value, bool | int | float | str) else None
 
 
 def check_arguments(task: TaskReference, names: list[str], key: str = "task.arguments") -> None:

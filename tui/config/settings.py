@@ -70,6 +70,11 @@ def settings_path() -> Path:
     return path / FILE if is_folder(path) else path
 
 
+def personal_folder() -> Path:
+    """Return the folder beside the settings file whose presets the menu offers everywhere."""
+    return settings_path().parent / "presets"
+
+
 def load_settings() -> UserSettings:
     """Read the settings file, or return the defaults if there is none.
 

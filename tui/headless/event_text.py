@@ -146,15 +146,16 @@ def _epoch_line(
     trial = state.trials[event.trial]
     size = stacked([trial])
     together = f" for a stack of {size}" if size > 1 else ""
-    told = headline(record)
+    told = headline(record, trial.settings.task)
     beside = f", {told.part} {number(told.test)}" if told.part else ""
     text = (
-        f"{trial.id}: {span}, {told.name}: train {number(told.train)}{beside}, "
+        f"{trial.id}: {span}, {told.name.replace('_', ' ')}: train {number(told.train)}{beside}, "
         f"epoch time {record.seconds:.3g} s{together}"
     )
     figures = {
         **of_trial(state, trial.id),
         **{name: getattr(record, name) for name in EPOCH_FIGURES},
+        **record.metrics,
         "epochs": trial.settings.train.epochs,
         "epoch_seconds": record.seconds,
         "stacked": size,
@@ -176,4 +177,5 @@ def _reached(state: SweepState, name: str) -> dict[str, object]:
         "train_accuracy": last.train_accuracy if last else None,
         "test_loss": last.test_loss if last else None,
         "test_accuracy": last.test_accuracy if last else None,
+        **(last.metrics if last else {}),
     }

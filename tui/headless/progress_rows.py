@@ -94,7 +94,7 @@ def job_row(job: Job, width: int) -> Row:
     for cells, text in (
         (EPOCH_CELLS, _epoch(trial)),
         (RATE_CELLS, rate(samples / seconds) if seconds > 0 else ""),
-        (ACCURACY_CELLS, headline(trial.last).shown if trial.last else ""),
+        (ACCURACY_CELLS, _headline(trial)),
         (STEP_CELLS, f"step {steps:,}"),
     ):
         if room - cells < LABEL_LEAST:
@@ -108,6 +108,10 @@ def job_row(job: Job, width: int) -> Row:
     return fit(
         row("  ", name, times, *bar, cell(share(trial.fraction), 6, right=True), *columns), width
     )
+
+
+def _headline(trial: TrialState) -> str:
+    return headline(trial.last, trial.settings.task).shown if trial.last else ""
 
 
 def _epoch(trial: TrialState) -> str:

@@ -22,14 +22,16 @@ from batchscope.engine.findings.configuration_summary import mean_of, stack_of
 from batchscope.engine.findings.critical_batch_text import size_lines
 from batchscope.engine.findings.findings import Findings, find
 from batchscope.engine.journal.fresh_seeds import confirmed, trials_to_come
+from batchscope.engine.journal.headline import ACCURACY
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.collapse import collapse_remark, collapsed_seeds
+from batchscope.engine.metrics.primary_metric import primary_metric
 from batchscope.engine.sweeps.launcher import cannot_resume
 from batchscope.engine.sweeps.store import SWEEP, conductor_lives
 from batchscope.engine.sweeps.stored_journal import damage_text
 from batchscope.engine.sweeps.sweep_file import other_sweep
 from batchscope.engine.system.files import is_folder
-from batchscope.tui.render.units import number
+from batchscope.tui.render.units import figure, number, places
 from batchscope.tui.viewmodel.status_signs import (
     MARKS,
     choice_text,
@@ -56,9 +58,12 @@ def summary(
     there = is_folder(folder)  # it may have been deleted meanwhile
     times = {time.configuration: time for time in epoch_times(state)}
     rows, lost, fresh = [], rejected(state), confirmed(state)
+    metric = primary_metric(state)
     for name in by_batch_size(state):
         accuracies = last_values(state, name, lambda record: record.test_accuracy)
         mean, deviation = mean_and_deviation(accuracies) if accuracies else (None, None)
+        values = last_values(state, name, metric.of)
+        value, spread = mean_and_deviation(values) if values else (None, None)
         time = times.get(name)
         rows.append(
             {
@@ -75,6 +80,8 @@ def summary(
                 "stacked": time.stacked if time else stack_of(state, name),
                 "confirmed_by": fresh.get(name),
                 "collapsed": list(collapsed_seeds(state.replicates(name))),
+                "metric_mean": value,
+                "metric_std": spread,
             }
         )
     findings = find(state)
@@ -104,6 +111,7 @@ def summary(
         "damaged_journal_lines": state.lost,
         "damaged_files": damaged_files(folder, state) if there else [],
         "other_sweep": other_sweep(folder, state) or None,
+        "metric": {"name": metric.measure, "title": metric.title, "better": metric.better},
         "cannot_resume": cannot_resume(folder) or None if there and not complete(state) else None,
     }
 
@@ -164,17 +172,24 @@ def summary_text(of: dict[str, Any]) -> str:
     lines += [*([of["title"]] if of["title"] else []), status, ""]
     rows = [row for row in of["configurations"] if not (row["rejected"] or row["confirmed_by"])]
     width = max([len(row["label"]) for row in rows] + [len("batch size")])
-    lines.append(f"{'batch size':>{width}}  seeds  test accuracy ± sd  epoch time  samples/s")
+    head = f"{of['metric']['title']} ± sd"
+    column = max(len(head), 18)
+    lines.append(f"{'batch size':>{width}}  seeds  {head:<{column}}  epoch time  samples/s")
+    decimals = 4
+    if of["metric"]["name"] != "test_accuracy":
+        decimals = places(row["metric_mean"] for row in rows if row["metric_mean"] is not None)
     for row in rows:
-        mean, deviation = row["test_accuracy_mean"], row["test_accuracy_std"]
-        accuracy = "-" if mean is None else f"{mean:.4f}"
-        accuracy += "" if deviation is None else f" ± {deviation:.4f}"
+        mean, deviation = row["metric_mean"], row["metric_std"]
+        shown = "-" if mean is None else figure(mean, decimals)
+        shown += "" if deviation is None else f" ± {figure(deviation, decimals)}"
         seconds, rate = row["epoch_seconds"], row["samples_per_second"]
         lines.append(
-            f"{row['label']:>{width}}  {row['finished']:>2}/{row['trials']:<2}  {accuracy:<18}  "
+            f"{row['label']:>{width}}  {row['finished']:>2}/{row['trials']:<2}  {shown:<{column}}  "
             f"{'-' if seconds is None else f'{seconds:.4g} s':>10}  "
             f"{'-' if rate is None else f'{rate:,.0f}':>9}  {stack_mark(row['stacked'])}".rstrip()
         )
+    if of["metric"]["name"].partition("_")[2] != ACCURACY:
+        lines.append(f"{of['metric']['title']}: {of['metric']['better']} is better")
     note = stack_note([row["stacked"] for row in rows if row["epoch_seconds"] is not None])
     lines += [note] if note else []
     for row in rows:

@@ -30,7 +30,9 @@ GAP, BETWEEN = "  ", " · "
 BATCH_SIZE = "train.batch_size"
 TARGETS = ("train.target_accuracy", "train.target_loss")
 BASE = "scaling.base_batch_size"
+ARGUMENTS = "task.arguments"
 COMMON: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("task", ("task.use", "task.path", "task.validation")),
     ("data", ("data.name", "data.validation")),
     ("model", ("model.name", "model.hidden", "model.channels", "model.batch_norm", "model.init")),
     ("optimizer", ("train.optimizer", "train.momentum", "train.weight_decay")),
@@ -54,7 +56,7 @@ class SettingsPane(Pane):
     """A table of what differs between configurations, then the settings that all share."""
 
     NAME, TITLE = "settings", "settings"
-    TOPICS = ("trials", "plans")
+    TOPICS = ("trials", "plans", "data")
 
     def caption(self, width: int) -> Row:
         """Return how many configurations and seeds there are."""
@@ -92,13 +94,19 @@ class SettingsPane(Pane):
             every = self._values()
             return [*self._differing(every, width), *self._common(every, width)]
 
-        stamp = (self.view.moved["trials"], self.view.moved["plans"], len(self.view.order))
+        moved = self.view.moved
+        stamp = (moved["trials"], moved["plans"], moved["data"], len(self.view.order))
         return self.view.once(("settings", width), stamp, lines)
 
     def _values(self) -> dict[str, Values]:
         """Return every setting of each configuration by its key, in the order of the panes."""
         configurations = self.view.state.configurations
-        return {name: values_of(configurations[name]) for name in self.view.order}
+        every = {name: values_of(configurations[name]) for name in self.view.order}
+        given = {name: each.pop(ARGUMENTS) or {} for name, each in every.items()}
+        names = dict.fromkeys(key for arguments in given.values() for key in arguments)
+        for name, each in every.items():
+            each.update({f"task.{key}": given[name].get(key) for key in names})
+        return every
 
     def _cut(self, name: str) -> str:
         """Return the planned micro-batches as number × size; empty before planning."""
@@ -171,13 +179,16 @@ class SettingsPane(Pane):
         """Return the settings that all configurations share, one row per subject."""
         first = {key: _values(key, every)[0] for key in _keys(every) if _shared(key, every)}
         given = {key: value for key, value in first.items() if _any_reads(key, every)}
-        shared = {key: value for key, value in given.items() if value not in (None, [], ())}
+        shared = {key: value for key, value in given.items() if value not in (None, [], (), "")}
         usual = {key for key, value in shared.items() if literal(value) == default_of(key)}
         rows: list[tuple[str, list[str]]] = []
         for name, keys in COMMON:
             known = [key for key in keys if key in shared and (key == keys[0] or key not in usual)]
             parts = [_part(key, shared.pop(key), key == keys[0]) for key in known]
             rows.append((name, parts))
+        arguments = [key for key in shared if key.startswith("task.") and key not in usual]
+        rows.insert(1, ("arguments", [_part(key, shared.pop(key), False) for key in arguments]))
+        rows[2:2] = self._facts()
         seeds = {each.seeds for each in self.view.state.configurations.values()}
         if len(seeds) == 1:
             (common,) = seeds
@@ -191,6 +202,20 @@ class SettingsPane(Pane):
         for name, parts in rows:
             lines += _field(name, parts, width) if parts else []
         return lines
+
+    def _facts(self) -> list[tuple[str, list[str]]]:
+        """Return what running a task's function has shown: samples, weights and metrics."""
+        state = self.view.state
+        tasks = [each.settings.task for each in state.configurations.values()]
+        facts = list(dict.fromkeys(task.facts for task in tasks if task and task.facts))
+        if len(facts) != 1:
+            return []
+        (known,) = facts
+        parts = [f"{known.train:,} training"]
+        parts += [f"{known.validation:,} validation"] if known.validation else []
+        parts += [f"{known.test:,} test"] if known.test else []
+        metrics = [f"{name} ({better} is better)" for name, better in known.metrics]
+        return [("samples", parts), ("weights", [f"{known.weights:,}"]), ("metrics", metrics)]
 
 
 def _keys(every: dict[str, Values]) -> list[str]:
@@ -216,6 +241,8 @@ def _any_reads(key: str, every: dict[str, Values]) -> bool:
         return any(values[target] is not None for values in every.values() for target in TARGETS)
     if key == "train.momentum":
         return any(values["train.optimizer"] in MOMENTUM for values in every.values())
+    if key.startswith(("data.", "model.")):
+        return any(values["task.use"] is None for values in every.values())  # a task brings both
     needed = next((other for start, other in READ_BY.items() if key.startswith(start)), None)
     return needed is None or any(values[needed] for values in every.values())
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from batchscope.engine.errors import Problem, printable
@@ -12,11 +13,13 @@ from batchscope.engine.sweeps.launcher import start_conductor
 from batchscope.engine.sweeps.requests import ask, retry_refusal, skip_refusal
 from batchscope.engine.sweeps.store import conductor_lives
 from batchscope.engine.sweeps.sweep_file import read_raw
+from batchscope.engine.sweeps.trust import sweep_question
 from batchscope.tui.config.commands import Command
 from batchscope.tui.config.panes import PANE_KEYS
 from batchscope.tui.screens.add_batch_size import AddBatchSize, AdditionPreview
 from batchscope.tui.screens.answering_screen import AnsweringScreen
 from batchscope.tui.screens.dialog import ConfirmDialog, MessageDialog
+from batchscope.tui.screens.trust_dialog import ask_trust
 from batchscope.tui.viewmodel.view import View
 
 UNHEARD = "The sweep ended before it could do that; nothing was changed"
@@ -250,7 +253,14 @@ class ControlScreen(AnsweringScreen):
         return True
 
     def _begin(self, problem: str, promise: str, begin: Callable[[], None]) -> None:
-        """Start a conductor in the background; `promise` is shown meanwhile."""
+        """Start a conductor once its code may be run; `promise` is shown meanwhile."""
+        assert self.folder is not None
+        home, question = self.folder.parent.parent, sweep_question(self.folder)
+        begun = partial(self._begin_now, problem, promise, begin)
+        ask_trust(self.app, home, question, begun, self.say)
+
+    def _begin_now(self, problem: str, promise: str, begin: Callable[[], None]) -> None:
+        """Start a conductor in the background."""
 
         async def start() -> None:
             try:

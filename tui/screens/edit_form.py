@@ -28,7 +28,7 @@ def items(draft: Draft, width: int) -> list[Item]:
 def _item(setting: Setting, width: int) -> Item:
     value = row((printable(setting.text), "strong" if setting.changed else ""))
     if not setting.text:
-        value = row((default_of(setting.key) or "–", "dim"))
+        value = row((setting.default or default_of(setting.key) or "–", "dim"))
     left = row(cell(setting.key, KEY, "" if setting.text else "dim"), " ", *value)
     if width >= ROOMY:
         left = row(*fit(left, VALUE), "  ", (meaning(setting.key), "dim"))

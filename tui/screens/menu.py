@@ -12,6 +12,7 @@ from textual.widgets import Input
 
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.sweeps.listing import Listing, StoredSweep
+from batchscope.engine.sweeps.trust import sweep_question, trust_question
 from batchscope.tui.config.commands import Command, bindings
 from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.render.styled_text import EMPTY, Row, row, spread
@@ -19,6 +20,7 @@ from batchscope.tui.screens import menu_entries, menu_previews
 from batchscope.tui.screens.answering_screen import AnsweringScreen
 from batchscope.tui.screens.dialog import MessageDialog
 from batchscope.tui.screens.sweep_actions import delete_all, delete_question
+from batchscope.tui.screens.trust_dialog import ask_trust
 from batchscope.tui.widgets.idle_field import IdleField
 from batchscope.tui.widgets.key_hints import CHOOSING, hints
 from batchscope.tui.widgets.list_picker import Item, Picker
@@ -38,10 +40,19 @@ class MenuScreen(AnsweringScreen):
     CSS_PATH = "menu.tcss"
     BINDINGS = bindings("menu")
 
-    def __init__(self, listing: Listing, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        listing: Listing,
+        limit: int | None = None,
+        current: Path | None = None,
+        personal: Path | None = None,
+    ) -> None:
         super().__init__()
         self._listing, self._limit = listing, limit
-        self._offers = menu_entries.offers()
+        self._folders = current, personal
+        self._stamps = menu_entries.stamps(*self._folders)
+        self._offers = menu_entries.offers(*self._folders)
+        self._code: dict[str, str] = {}
         self._stored: list[StoredSweep] | None = None
         self._marked: frozenset[str] = frozenset()
         self._query = ""
@@ -78,6 +89,12 @@ class MenuScreen(AnsweringScreen):
 
     async def _look_once(self) -> None:
         sweeps = await asyncio.to_thread(self._listing.look)
+        stamps = await asyncio.to_thread(menu_entries.stamps, *self._folders)
+        self._code = {}  # a folder may have been trusted elsewhere
+        if stamps != self._stamps:
+            self._stamps = stamps
+            self._offers = await asyncio.to_thread(menu_entries.offers, *self._folders)
+            self._draw()
         if sweeps != self._stored:
             self._stored = sweeps
             self._marked &= {sweep.id for sweep in sweeps}
@@ -158,9 +175,21 @@ class MenuScreen(AnsweringScreen):
         offer, sweep = self._offer(), self._sweep()
         if offer:
             return menu_previews.preset_preview(
-                offer, self._stored or [], self._limit, width, height
+                offer, self._stored or [], self._limit, width, height, self._code_of(offer)
             )
         return menu_previews.sweep_preview(sweep, width) if sweep else []
+
+    def _code_of(self, offer: menu_entries.Offer) -> str:
+        """Return from where a preset runs code and whether that is trusted; empty if it is ours."""
+        if offer.preset is None or not offer.preset.task_folder:
+            return ""
+        if offer.key not in self._code:
+            question = trust_question(self.batchscope.home, offer.preset)
+            state = "asks before it runs" if question else "trusted"
+            if question and question.refused:
+                state = "cannot be trusted, enter says why"
+            self._code[offer.key] = f"{state}: {printable(offer.preset.task_folder)}"
+        return self._code[offer.key]
 
     def _hints(self, width: int) -> Row:
         if self._said:
@@ -257,7 +286,9 @@ class MenuScreen(AnsweringScreen):
         if offer and offer.preset:
             self.batchscope.launch(offer.preset)
         elif offer:
-            self.app.push_screen(MessageDialog(f"{offer.name} is invalid", offer.problem))
+            self.app.push_screen(
+                MessageDialog(f"{printable(offer.name)} is invalid", offer.problem)
+            )
         elif sweep:
             self.batchscope.open_sweep(Path(sweep.folder))
         else:
@@ -308,8 +339,18 @@ class MenuScreen(AnsweringScreen):
         elif not _resumable(sweep):
             self.say(f"Nothing to resume: the sweep is {sweep.state}")
         else:
-            self.say("Resuming…")
-            self._resume(sweep)
+            question = sweep_question(Path(sweep.folder))
+            ask_trust(
+                self.app,
+                self.batchscope.home,
+                question,
+                lambda: self._begin_resume(sweep),
+                self.say,
+            )
+
+    def _begin_resume(self, sweep: StoredSweep) -> None:
+        self.say("Resuming…")
+        self._resume(sweep)
 
     @work(group="resume")
     async def _resume(self, sweep: StoredSweep) -> None:

@@ -23,7 +23,12 @@ BAR = 20
 
 
 def preset_preview(
-    offer: Offer, stored: Sequence[StoredSweep], limit: int | None, width: int, height: int
+    offer: Offer,
+    stored: Sequence[StoredSweep],
+    limit: int | None,
+    width: int,
+    height: int,
+    code: str = "",
 ) -> list[Row]:
     """Return the question of a preset, and the runs it starts.
 
@@ -31,6 +36,7 @@ def preset_preview(
         limit: the memory limit of the launch, in bytes.
         height: rows available; claims take the rows that remain, and the last row says how many
             claims did not fit.
+        code: from where it runs a person's code, and whether that is trusted.
     """
     if offer.preset is None:
         return [
@@ -39,15 +45,14 @@ def preset_preview(
             *wrap(offer.problem, width),
         ]
     preset = offer.preset
-    settings = preset.configurations[0].settings
     fields = [
-        ("data", _data(settings)),
-        ("model", _models(preset)),
+        *_subject(preset, code),
         ("grid", _grid(preset)),
         ("train", _training(preset)),
         ("memory", _memory(preset, limit)),
         ("trials", _trials(offer, preset, stored)),
         ("source", preset.source),
+        ("file", "" if offer.origin == "shipped" else printable(offer.path)),
     ]
     head = [row((preset.title, "strong")), *wrap(preset.question, width, "accent")]
     body = [line for name, text in fields for line in _field(name, text, width)]
@@ -125,9 +130,18 @@ def _claim(statement: str, width: int, name: str) -> list[Row]:
     ]
 
 
+def _subject(preset: Preset, code: str) -> list[tuple[str, str]]:
+    """Return what is trained: data and network, or a task and where its code is."""
+    settings = [each.settings for each in preset.configurations]
+    tasks = list(dict.fromkeys(each.task.name for each in settings if each.task))
+    if not tasks:
+        return [("data", _data(settings[0])), ("model", _models(preset))]
+    more = len(tasks) - SHOWN_MODELS
+    named = "; ".join(tasks[:SHOWN_MODELS]) + (f"; {more} others" if more > 0 else "")
+    return [("task", printable(named)), ("code", code)]
+
+
 def _data(settings: Settings) -> str:
-    if settings.task is not None:
-        return settings.task.name
     data = DATASETS[settings.data.name]
     images = f"{data.train_size:,} training + {data.test_size:,} test images"
     fetched = f" ({shown_size(data.download_bytes)} download)" if data.download_bytes else ""

@@ -15,9 +15,11 @@ from batchscope.engine.findings.findings import Findings
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.metrics.primary_metric import PrimaryMetric, primary_metric
 from batchscope.tui.theme.palette import BARE, Appearance
 from batchscope.tui.viewmodel.journal_follower import JournalUpdate
 from batchscope.tui.viewmodel.marks import GLYPHS, LETTERS, Mark, marks_for
+from batchscope.tui.viewmodel.quantities import Quantity, quantities_of
 
 TOPICS: dict[type, tuple[str, ...]] = {
     ev.SweepOpened: ("trials", "epochs", "plans", "log"),
@@ -158,6 +160,18 @@ class View:
             lambda: {n for each in choices(self.state) for n in (each.chosen, each.judged)},
         )
         return frozenset(name for name in names if name is not None)
+
+    @property
+    def primary(self) -> PrimaryMetric:
+        """The metric by which results are told."""
+        stamp = len(self.state.data), len(self.order)
+        return self.once("primary", stamp, lambda: primary_metric(self.state))
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What can be drawn as curves."""
+        stamp = len(self.state.data), len(self.order)
+        return self.once("quantities", stamp, lambda: quantities_of(self.state, self.primary))
 
     @property
     def expected(self) -> int:

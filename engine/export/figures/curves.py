@@ -1,6 +1,7 @@
-"""Draws accuracy and loss during the training, a curve for each configuration."""
+"""Draws accuracy, loss and a task's metrics during the training: a curve for each configuration."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,29 +13,102 @@ from batchscope.engine.export.figures.common import Cast, Picture, is_wide
 from batchscope.engine.export.plot_style import BAND, count_axis, legend, log_axis, new
 from batchscope.engine.findings.comparison_sides import listed
 from batchscope.engine.findings.configuration_summary import collapse_texts
+from batchscope.engine.journal.headline import LOSS
+from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.epoch_arrays import Floats
-from batchscope.engine.metrics.epoch_metrics import Sum
+from batchscope.engine.metrics.epoch_metrics import Figure, Sum
+from batchscope.engine.metrics.primary_metric import PrimaryMetric, primary_metric
 from batchscope.engine.metrics.registry import EPOCH
+from batchscope.engine.metrics.task_metrics import Named
 
 MOST_POINTS = 240
 MARKED = 7
-DRAWN = {"accuracy": EPOCH["test_accuracy"], "loss": EPOCH["test_loss"]}
-BOUNDS = {"accuracy": (0.0, 100.0), "loss": (0.0, np.inf)}
-ENDS = {"accuracy": "0 and 100 %", "loss": "0"}
 WIDE = 1000.0
 """Losses that span more than this factor get a logarithmic axis."""
-WORDS = {"accuracy": "Accuracy", "loss": "Mean cross-entropy"}
+SETS = {"test": "test set", "validation": "validation samples", "train": "training samples"}
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A metric that is drawn.
+
+    Attributes:
+        name: its name in those of files.
+        title: its name with the data that it is measured on.
+        axis: the label of the y axis.
+        sentence: begins the caption.
+        measure: its value in an epoch.
+        rises: whether higher is better.
+        bounds: between which values it can be.
+        ends: the bounds, in words.
+    """
+
+    name: str
+    title: str
+    axis: str
+    sentence: str
+    measure: Figure
+    rises: bool
+    bounds: tuple[float, float] = (-np.inf, np.inf)
+    ends: str = ""
+
+
+ACCURACY_CURVES = Drawn(
+    name="accuracy",
+    title="Test accuracy",
+    axis=f"{EPOCH['test_accuracy'].title}, %",
+    sentence="Accuracy on the test set",
+    measure=Sum(test_accuracy=100.0),
+    rises=True,
+    bounds=(0.0, 100.0),
+    ends="0 and 100 %",
+)
+LOSS_CURVES = Drawn(
+    name="loss",
+    title="Test loss",
+    axis=f"{EPOCH['test_loss'].title}, {EPOCH['test_loss'].unit}",
+    sentence="Mean cross-entropy on the test set",
+    measure=Sum(test_loss=1.0),
+    rises=False,
+    bounds=(0.0, np.inf),
+    ends="0",
+)
+
+
+def drawn(state: SweepState) -> list[Drawn]:
+    """Return what is drawn: accuracy and loss, or the metrics of tasks and their loss."""
+    tasks = [each.settings.task for each in state.configurations.values()]
+    if not tasks or None in tasks:
+        return [ACCURACY_CURVES, LOSS_CURVES]
+    primary = primary_metric(state)
+    own = dict(pair for task in tasks if task and task.facts for pair in task.facts.metrics)
+    own = {primary.name: primary.better, **own, LOSS: "lower"}
+    return [_of_task(primary.of_task(name, better)) for name, better in own.items()]
+
+
+def _of_task(metric: PrimaryMetric) -> Drawn:
+    known = EPOCH.get(metric.measure)
+    if metric.measure == "test_accuracy":
+        return ACCURACY_CURVES
+    factor = {metric.measure: 100.0 if metric.is_accuracy else 1.0}
+    return Drawn(
+        name=metric.name,
+        title=metric.title.capitalize(),
+        axis=", ".join(filter(None, (metric.title, metric.unit or f"{metric.better} is better"))),
+        sentence=f"{metric.word.capitalize()} on the {SETS[metric.part]}",
+        measure=Sum(**factor) if known else Named(metric.measure),
+        rises=metric.better == "higher",
+    )
 
 
 def pictures(cast: Cast) -> Iterator[Picture]:
     """Yield the figures, if a training has two epochs: a curve needs two points."""
     along = _along(cast)
-    for name, metric in DRAWN.items():
-        measure = Sum(**{metric.name: 100.0 if metric.is_accuracy else 1.0})
-        curves = {each: curve(cast.state, each, measure, along) for each in cast.names}
+    for metric in drawn(cast.state):
+        curves = {each: curve(cast.state, each, metric.measure, along) for each in cast.names}
         known = {each: one for each, one in curves.items() if len(one)}
         if any(len(one) > 1 for one in known.values()):
-            yield _picture(cast, name, along, known)
+            yield _picture(cast, metric, along, known)
 
 
 def _along(cast: Cast) -> Along:
@@ -48,13 +122,12 @@ def _along(cast: Cast) -> Along:
     return "samples" if None in budgets or len(budgets) > 1 or targets else "epochs"
 
 
-def _picture(cast: Cast, name: str, along: Along, curves: dict[str, Curve]) -> Picture:
-    metric = DRAWN[name]
-    y = f"{metric.title}, {'%' if metric.is_accuracy else metric.unit}"
-    title = f"Test {name} during the training"
-    figure, axes = new(title, {"samples": "images seen"}.get(along, along), y)
+def _picture(cast: Cast, metric: Drawn, along: Along, curves: dict[str, Curve]) -> Picture:
+    title = f"{metric.title} during the training"
+    seen = "images seen" if metric in (ACCURACY_CURVES, LOSS_CURVES) else "samples seen"
+    figure, axes = new(title, {"samples": seen}.get(along, along), metric.axis)
     handles, thinned, clipped = [], False, False
-    least, most = BOUNDS[name]
+    least, most = metric.bounds
     for each, one in curves.items():
         style, rows = cast.look(each), _rows(len(one))
         thinned = thinned or len(rows) < len(one)
@@ -71,19 +144,19 @@ def _picture(cast: Cast, name: str, along: Along, curves: dict[str, Curve]) -> P
     else:
         count_axis(axes.xaxis, whole=along == "epochs")
     shown = list(curves.values())
-    wide = name == "loss" and _wide(axes, shown)
-    cut = not wide and _look_closer(axes, name, shown)
+    wide = metric.name == LOSS and _wide(axes, shown)
+    cut = not wide and _look_closer(axes, metric, shown)
     legend(figure, handles, [cast.label(each) for each in curves])
     caption = (
-        f"{WORDS[name]} on the test set at the end of each epoch: the mean over the seeds; "
+        f"{metric.sentence} at the end of each epoch: the mean over the seeds; "
         "the band is one standard deviation to each side"
-        + (f", cut off at {ENDS[name]}." if clipped else ".")
+        + (f", cut off at {metric.ends}." if clipped else ".")
         + (" The beginning of the training is outside the axis." if cut else "")
         + (f" At most {MOST_POINTS} epochs of a curve are drawn." if thinned else "")
         + _missing(cast, curves)
         + cast.note
     )
-    return Picture(f"{name}_curves", title, caption, figure)
+    return Picture(f"{metric.name}_curves", title, caption, figure)
 
 
 def _missing(cast: Cast, curves: dict[str, Curve]) -> str:
@@ -127,18 +200,18 @@ def _wide(axes: Axes, curves: list[Curve]) -> bool:
     return True
 
 
-def _look_closer(axes: Axes, name: str, curves: list[Curve]) -> bool:
+def _look_closer(axes: Axes, metric: Drawn, curves: list[Curve]) -> bool:
     """Crop the steep beginning from the y axis if it would flatten the rest of the curve.
 
     Only the first tenth may be outside; the rest is inside, with its bands.
     """
-    least, most = BOUNDS[name]
+    least, most = metric.bounds
     whole = np.concatenate([one.mean for one in curves])
     bands = [_band(one, slice(len(one) // 10, None)) for one in curves]
     low = max(least, min(float(each.min()) for each, _ in bands))
     high = min(most, max(float(each.max()) for _, each in bands))
-    rises = DRAWN[name].better == "higher"  # so that its beginning is below
-    beyond = low - float(whole.min()) if rises else float(whole.max()) - high
+    # a metric that rises begins below
+    beyond = low - float(whole.min()) if metric.rises else float(whole.max()) - high
     if not beyond > high - low > 0:
         return False
     room = 0.05 * (high - low)

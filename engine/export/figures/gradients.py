@@ -8,12 +8,15 @@ from batchscope.engine.analysis.layer_shares import layer_means
 from batchscope.engine.export.figures.common import Cast, Picture, along, dots, foremost
 from batchscope.engine.export.plot_style import FAINT, legend, log_axis, new
 from batchscope.engine.findings.configuration_summary import Mean
+from batchscope.engine.metrics.layer_labels import short_names
 from batchscope.engine.metrics.norm_histogram import EDGES
 
 MOST = 8
 """The most histograms in one figure: more would hide each other."""
 LABELLED = 12
 """The most layers whose names fit below the axis."""
+LABELS_BESIDE, LONGEST_LAYER = 110, 24
+"""How many letters of names fit beside each other below the axis, and those of one name."""
 
 
 def pictures(cast: Cast) -> Iterator[Picture]:
@@ -79,7 +82,9 @@ def _layers(cast: Cast) -> Picture | None:
             range(len(layers)), shares, color=style.colour, ls=style.line, marker=style.marker
         )
     apart = -(-len(layers) // LABELLED)
-    axes.set_xticks(range(0, len(layers), apart), layers[::apart], rotation=90 * (apart > 1))
+    labels = [*short_names(layers, LONGEST_LAYER).values()]
+    tight = apart > 1 or sum(len(label) + 2 for label in labels) > LABELS_BESIDE
+    axes.set_xticks(range(0, len(layers), apart), labels[::apart], rotation=90 * tight)
     axes.set_ylim(bottom=0)
     legend(figure, handles, [cast.label(name) for name in chosen])
     rest = len(cast.names) - len(chosen) + cast.left_out

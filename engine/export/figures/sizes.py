@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import msgspec
 from matplotlib.axes import Axes
 
 from batchscope.engine.analysis.stack_times import NARROW, stack_mark, stack_note
@@ -16,8 +17,12 @@ from batchscope.engine.export.figures.common import (
 )
 from batchscope.engine.export.plot_style import INK, count_axis, legend, log_axis, new
 from batchscope.engine.findings.configuration_summary import Mean, stack_of
+from batchscope.engine.journal.headline import LOSS
+from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.metric import Plot, Rounding, TrialMetric
-from batchscope.engine.metrics.registry import PLOTS
+from batchscope.engine.metrics.primary_metric import primary_metric
+from batchscope.engine.metrics.registry import PLOTS, TRIAL
+from batchscope.engine.metrics.task_metrics import task_trial_metrics
 
 HEADROOM = 1.12
 """Room above the highest mean for its mark."""
@@ -27,10 +32,33 @@ RISING, FALLING = (5, -10), (5, 4)
 
 def pictures(cast: Cast) -> Iterator[Picture]:
     """Yield a figure for each metric that two configurations have."""
-    for metric in PLOTS:
+    for metric in plotted(cast.state):
         known = cast.means(metric.name)
         if metric.plot and len(known) > 1:
             yield _picture(cast, metric, metric.plot, known)
+
+
+def plotted(state: SweepState) -> list[TrialMetric]:
+    """Return what is drawn: the metrics with a plot, those of tasks first."""
+    own = {each.name: each for each in task_trial_metrics(state)}
+    primary = primary_metric(state)
+    shown = [each for each in own.values() if each.name.startswith(f"{primary.part}_")]
+    if primary.name == LOSS:
+        shown.append(TRIAL[primary.measure])
+    return [*map(_with_plot, shown), *PLOTS]
+
+
+def _with_plot(metric: TrialMetric) -> TrialMetric:
+    """Return a metric with a plot of its own: where which direction is better is said."""
+    title = f"Final {metric.title}"
+    caption = f"{metric.title.capitalize()} at the end of the last epoch, mean over the finished"
+    plot = Plot(
+        name=metric.name,
+        title=title,
+        axis=f"{metric.title}, {metric.better} is better",
+        caption=f"{caption} seeds.",
+    )
+    return msgspec.structs.replace(metric, plot=plot)
 
 
 def _picture(cast: Cast, metric: TrialMetric, plot: Plot, means: dict[str, Mean]) -> Picture:

@@ -137,7 +137,7 @@ def report_of(of: Exported, state: SweepState) -> Report:
         memory=memory_plan(of),
         warnings=tuple(_warnings(manifest, state)),
         facts=tuple(_facts(manifest, state)),
-        again=tuple(_again(manifest)),
+        again=tuple(_again(manifest, state)),
         files=(
             *sorted(path.name for path in of.folder.iterdir() if path.is_file()),
             *([f"{weights.FOLDER}/"] if manifest.get("weights") else []),
@@ -247,14 +247,7 @@ def _facts(
     manifest: dict[str, Any], state: SweepState
 ) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
     """Return settings, data, machine, versions and times, as names and values."""
-    data = [
-        (
-            name,
-            f"{each['train']:,} training and {each['test']:,} test images of "
-            f"{' × '.join(map(str, each['shape']))}, SHA-256 {each['digest']}",
-        )
-        for name, each in manifest["data"].items()
-    ]
+    data = [(name, _data(name, each, state)) for name, each in manifest["data"].items()]
     sweep = [
         ("preset", manifest["preset"] or ""),
         ("sweep", manifest["sweep"]),
@@ -279,6 +272,20 @@ def _facts(
         for title, pairs in parts.items()
         if pairs
     ]
+
+
+def _data(name: str, known: dict[str, Any], state: SweepState) -> str:
+    """Return how many samples a data set has, and its digest; of a task that of its code."""
+    parts = f"{known['train']:,} training and {known['test']:,} test"
+    if _is_task(name, state):
+        return f"{parts} samples, SHA-256 of the code {known['digest']}"
+    shape = " × ".join(map(str, known["shape"]))
+    return f"{parts} images of {shape}, SHA-256 {known['digest']}"
+
+
+def _is_task(name: str, state: SweepState) -> bool:
+    ready = state.data.get(name)
+    return ready is not None and ready.task is not None
 
 
 def _ended(manifest: dict[str, Any], state: SweepState) -> str:
@@ -320,9 +327,11 @@ def _text(name: str, value: Any) -> str:
     return str(value)
 
 
-def _again(manifest: dict[str, Any]) -> list[str]:
+def _again(manifest: dict[str, Any], state: SweepState) -> list[str]:
     """Return the commands that run the sweep again, from the folder of the export."""
-    downloaded = [name for name in manifest["data"] if name != "digits"]
+    downloaded = [
+        name for name in manifest["data"] if name != "digits" and not _is_task(name, state)
+    ]
     data = " --data-dir IMAGES" if downloaded else ""
     commands = [f"batchscope --preset ./sweep.toml --export again{data}"]
     if not manifest["complete"]:

@@ -56,10 +56,12 @@ def _shown(value: Any) -> str:
 
 def _given(key: str, value: Any) -> bool:
     """Return whether a setting has a value; an empty list of hidden layers counts as one."""
-    return value is not None and (value not in ([], ()) or key == "model.hidden")
+    return value is not None and (value not in ([], (), {}, "") or key == "model.hidden")
 
 
 def _read(key: str, values: Values) -> bool:
+    if key.startswith(("data.", "model.")) and values["task.use"] is not None:
+        return False  # the task brings both
     if key == "train.target_checks":
         return any(values[target] is not None for target in TARGETS)
     if key == PHASES:

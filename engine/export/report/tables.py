@@ -62,9 +62,11 @@ def _configurations(of: Exported) -> ReportTable:
         ("sharpness", "sharpness, %", "number"),
         ("distance_from_init", "distance from initial weights", "number"),
     ]
+    primary = of.primary
+    gap = [("generalization_gap", "gap, points", "percent")] if primary.is_accuracy else []
     columns = [
-        ("test_accuracy", "test accuracy, %", "percent"),
-        ("generalization_gap", "gap, points", "percent"),
+        (primary.measure, primary.head, primary.style),
+        *gap,
         *(column for column in optional if column[0] in has),
         ("epoch_seconds", "epoch, s", "number"),
         ("samples_per_second", "samples/s", "count"),
@@ -86,8 +88,8 @@ def _configurations(of: Exported) -> ReportTable:
         ("configuration", "finished seeds", *(head for _, head, _ in columns)),
         len(rows),
         row,
-        f"{INTERVALS} An interval may extend beyond possible values, such as 100 % or 0 seconds. "
-        "The gap is training accuracy − test accuracy."
+        f"{INTERVALS} An interval may extend beyond possible values, such as 100 % or 0 seconds."
+        + (" The gap is training accuracy − test accuracy." if gap else "")
         + (COLLAPSED if any(each.get("collapsed") for each in rows) else "")
         + (f" {note}. {NARROW}" if note else ""),
         texts={0, 1},
@@ -135,6 +137,9 @@ def _critical(of: Exported) -> ReportTable:
 def _pareto(of: Exported) -> ReportTable:
     """Build the table of the Pareto front."""
     rows = of.findings.get("pareto", [])
+    primary = of.primary
+    value = "accuracy" if primary.is_accuracy else "value"
+    good = "accurate" if primary.is_accuracy else f"good in {primary.title}"
     note = stack_note([each.get("stacked", 1) for each in rows])
 
     def row(at: int) -> tuple[Cell, ...]:
@@ -144,17 +149,17 @@ def _pareto(of: Exported) -> ReportTable:
         return (
             label,
             of.mean("pareto", at, "seconds"),
-            of.mean("pareto", at, "accuracy", style="percent"),
+            of.mean("pareto", at, value, style=primary.style),
             where,
         )
 
     return table_of(
         "pareto",
-        "Training time against test accuracy",
-        ("configuration", "training, s", "test accuracy, %", "front"),
+        f"Training time against {primary.title}",
+        ("configuration", "training, s", primary.head, "front"),
         len(rows) if len(rows) > 1 else 0,
         row,
-        "A configuration is on the front if no other one is at least as fast and as accurate, and "
+        f"A configuration is on the front if no other one is at least as fast and as {good}, and "
         "better in one of the two, by the means. “Significant”: one on the front is at least as "
         "good in both means and significantly better in one of them (level 0.05, adjusted by Holm "
         "for the number of such tests)." + (f" {note}; {ALIKE}." if note else ""),
@@ -352,6 +357,14 @@ def trials(of: Exported) -> ReportTable:
     """Build the table of trials."""
     name = "trials.csv"
     rows = of.rows(name)
+    primary = of.primary
+    accurate = primary.is_accuracy
+    told = (
+        (primary.train_measure, primary.train_head, primary.style),
+        (primary.measure, primary.head, primary.style),
+        *([("generalization_gap", "gap, points", "percent")] if accurate else []),
+        *([("test_loss", "test loss", "number")] if primary.measure != "test_loss" else []),
+    )
     columns = (
         ("batch_size", "batch size", "count"),
         ("micro_batch_size", "micro-batch", "count"),
@@ -360,10 +373,7 @@ def trials(of: Exported) -> ReportTable:
         *((("lr_reached", "highest used", "number"),) if _short(rows) else ()),
         ("epochs", "epochs", "count"),
         ("steps", "steps", "count"),
-        ("train_accuracy", "training accuracy, %", "percent"),
-        ("test_accuracy", "test accuracy, %", "percent"),
-        ("generalization_gap", "gap, points", "percent"),
-        ("test_loss", "test loss", "number"),
+        *dict.fromkeys(told),
         ("epoch_seconds", "epoch, s", "number"),
         ("peak_memory_bytes", "peak", "bytes"),
         ("stacked", "stacked", "count"),

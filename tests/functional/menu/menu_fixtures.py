@@ -40,7 +40,8 @@ def presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     (folder / "large.toml").write_text(other)
     (folder / "broken.toml").write_text("title = 'Broken'\nbatch = 3\n")
     found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
-    monkeypatch.setattr("batchscope.tui.screens.menu_entries.preset_files", lambda: found)
+    monkeypatch.setattr("batchscope.engine.experiment.preset_folders.preset_files", lambda: found)
+    monkeypatch.setenv("BATCHSCOPE_CONFIG", str(tmp_path / "config" / "settings.toml"))
     monkeypatch.setattr("batchscope.tui.screens.menu_entries.cores", lambda: 2)
     return found
 

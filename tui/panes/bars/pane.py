@@ -14,8 +14,10 @@ from batchscope.engine.findings.configuration_summary import (
 )
 from batchscope.engine.findings.critical_batch_text import figure as size
 from batchscope.engine.findings.missing_values import is_physical
+from batchscope.engine.journal.headline import LOSS
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.metric import TrialMetric
+from batchscope.engine.metrics.primary_metric import PrimaryMetric
 from batchscope.engine.metrics.registry import BARS, value_of
 from batchscope.tui.panes.bars import interpolation
 from batchscope.tui.panes.bars.critical_batch_size import CAPTION, critical_rows, has_target
@@ -42,6 +44,7 @@ class BarMeasure:
         unit: its unit there.
         share: whether it is a fraction, shown with four decimals.
         setting: whether it is the same for all seeds, so that it has no interval.
+        better: which direction is better, where the name does not say it.
     """
 
     name: str
@@ -50,6 +53,7 @@ class BarMeasure:
     unit: str = ""
     share: bool = False
     setting: bool = False
+    better: str = ""
 
     def texts(self, mean: Mean, decimals: int | None) -> tuple[str, str]:
         """Return the mean, and half of its 95 % interval if two or more seeds give one."""
@@ -72,6 +76,26 @@ def _bar_of(metric: TrialMetric) -> BarMeasure:
     )
 
 
+def own_bars(primary: PrimaryMetric, state: SweepState) -> list[BarMeasure]:
+    """Return the bars of the metrics of tasks, the primary one first; empty without a task."""
+    tasks = [each.settings.task for each in state.configurations.values()]
+    if not tasks or None in tasks:
+        return []
+    own = dict(pair for task in tasks if task and task.facts for pair in task.facts.metrics)
+    named = [primary, *(primary.of_task(name, better) for name, better in own.items())]
+    found = {each.measure: each for each in (*named, primary.of_task(LOSS, "lower"))}
+    return [
+        BarMeasure(
+            each.title,
+            each.word,
+            each.measure,
+            share=each.is_accuracy,
+            better="" if each.is_accuracy else each.better,
+        )
+        for each in found.values()
+    ]
+
+
 MEASURED = {metric.name: _bar_of(metric) for metric in BARS}
 """Bars by metric, in the order in which keys step through them."""
 EPOCH_TIME = MEASURED["epoch_seconds"]
@@ -87,6 +111,7 @@ LINES = {
 }
 """Drawn as curves if the sweep interpolates two solutions: `tui.panes.bars.interpolation`."""
 LINE_ROWS = 14
+GAP = "generalization_gap"
 
 
 class BarsPane(Pane):
@@ -116,13 +141,30 @@ class BarsPane(Pane):
             else:
                 always.append(metric)
         return (
-            *(MEASURED[metric.name] for metric in always),
+            *self._always([MEASURED[metric.name] for metric in always]),
             *([CRITICAL] if has_target(view) else []),
             *(MEASURED[metric.name] for metric in asked),
-            *(LINES if interpolation.asked_for(view) else []),
+            *(line for line, name in LINES.items() if self._has_line(name)),
             # last, so that the others keep their places when a trial measures one of these
             *(MEASURED[metric.name] for metric in measured),
         )
+
+    def _always(self, known: list[BarMeasure]) -> list[BarMeasure]:
+        """Return the bars of every sweep, with a task's own metrics in the place of an accuracy."""
+        view = self.view
+        stamp = len(view.state.data), len(view.order)
+        own = view.once("own bars", stamp, lambda: own_bars(view.primary, view.state))
+        if not own:
+            return known
+        at = known.index(MEASURED["test_accuracy"])
+        has_gap = view.primary.measure == "test_accuracy"
+        rest = [each for each in known[at + 1 :] if has_gap or each.measure != GAP]
+        return [*known[:at], *own, *rest]
+
+    def _has_line(self, name: str) -> bool:
+        """Return whether the line between two solutions has a loss, or an accuracy."""
+        asked = interpolation.asked_for(self.view) is not None
+        return asked and (name == LOSS or self.view.primary.is_accuracy)
 
     @property
     def figure(self) -> BarMeasure:
@@ -131,8 +173,9 @@ class BarsPane(Pane):
 
     @property
     def heading(self) -> str:
-        """The name of the metric."""
-        return self.figure.name
+        """The name of the metric, and which direction is better."""
+        better = self.figure.better
+        return f"{self.figure.name}, {better} is better" if better else self.figure.name
 
     @property
     def tab(self) -> str:

@@ -9,7 +9,7 @@ from batchscope.tui.panes.curves.series import PlottedCurve, planned_end
 from batchscope.tui.render.axis import Axis, axis_over
 from batchscope.tui.render.chart import Level
 from batchscope.tui.viewmodel.marks import Mark
-from batchscope.tui.viewmodel.quantities import ACCURACY, ERROR, QUANTITIES
+from batchscope.tui.viewmodel.quantities import ACCURACY, ERROR
 from batchscope.tui.viewmodel.view import View
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def reference(view: View, lens: Lens, curves: Sequence[PlottedCurve]) -> Level |
     """Return the best published accuracy on the data set, if all curves are on the same one."""
     data = {one.source.state.configurations[one.name].settings.data.name for one in curves}
     best = REFERENCE.get(data.pop()) if len(data) == 1 else None
-    if best is None or QUANTITIES[lens.chosen] is not ACCURACY:
+    if best is None or lens.offered[lens.chosen] is not ACCURACY:
         return None
     return Level(1.0 - best if lens.quantity is ERROR else best, f"{best * 100:.1f} published")
 

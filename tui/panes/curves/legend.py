@@ -16,6 +16,8 @@ from batchscope.tui.viewmodel.view import View
 LABEL_MOST, LABEL_NARROW = 14, 6
 ROOMY_FROM = 70
 FIGURES = 19
+PARTS = {"test": "test", "validation": "valid.", "train": "train"}
+"""The data of the solid curves, in six cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +78,14 @@ def _label_width(sources: Sequence[CurveSource], most: int) -> int:
 
 def _head(lens: Lens, most: int) -> Row:
     """Return the heading of the column of values, placed over it where the labels leave room."""
-    of = "test" if lens.quantity.train else ""
+    of = lens.quantity.part if lens.quantity.train else ""
     of += " error" * (lens.quantity is ERROR)
     if lens.fitted:
         text = "d = a + b·ln steps"
     elif lens.cursor is None:
         text = f"final {of}"
     elif lens.twins:
-        text = f"{'test':<6} {'train':<6}"
+        text = f"{PARTS[lens.quantity.part]:<6} {'train':<6}"
     else:
         text = f"measured {of}"
     lead = " " * (most + 3 if lens.cursor is not None and lens.twins else 2)

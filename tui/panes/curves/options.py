@@ -22,6 +22,7 @@ class Lens:
     """The options that keys change.
 
     Args:
+        offered: the metrics that the sweep has.
         chosen, over, smoothing: indices of the metric, the x axis and the strength of smoothing.
         scale: one of `LINEAR`, `LOG_X` and `LOG_Y`.
         train, spread: whether train curves, and bands of one deviation, are drawn.
@@ -31,6 +32,7 @@ class Lens:
         rivals: whether rejected candidates are drawn too.
     """
 
+    offered: tuple[Quantity, ...] = QUANTITIES
     chosen: int = 0
     over: int = 0
     scale: int = LINEAR
@@ -44,18 +46,18 @@ class Lens:
 
     @property
     def heading(self) -> str:
-        """The name of the metric."""
-        return QUANTITIES[self.chosen].name
+        """The name of the metric, and which direction is better."""
+        return self.offered[self.chosen].heading
 
     @property
     def tab(self) -> str:
         """The name of the metric in a word."""
-        return QUANTITIES[self.chosen].tab
+        return self.offered[self.chosen].tab
 
     @property
     def quantity(self) -> Quantity:
         """The metric that is drawn; on a logarithmic y axis the error instead of the accuracy."""
-        chosen = QUANTITIES[self.chosen]
+        chosen = self.offered[self.chosen]
         return ERROR if chosen is ACCURACY and self.scale == LOG_Y else chosen
 
     @property
@@ -88,9 +90,19 @@ class Lens:
         """How strongly curves are smoothed; 0 means not at all."""
         return STRENGTHS[self.smoothing]
 
+    def offering(self, offered: tuple[Quantity, ...]) -> "Lens":
+        """Return the options among other metrics, with the same one if it is among them.
+
+        The first one stays the first one.
+        """
+        names = [each.name for each in offered]
+        name = self.offered[self.chosen].name
+        at = names.index(name) if self.chosen and name in names else 0
+        return replace(self, offered=offered, chosen=at)
+
     def other_figure(self, step: int) -> "Lens":
         """Return the options with the next metric, or the one before."""
-        return replace(self, chosen=(self.chosen + step) % len(QUANTITIES))
+        return replace(self, chosen=(self.chosen + step) % len(self.offered))
 
     def other_axle(self, step: int) -> "Lens":
         """Return the options with another x axis, without zoom and cursor."""

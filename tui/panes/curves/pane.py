@@ -37,9 +37,20 @@ class CurvesPane(Pane):
 
     def __init__(self, view: View) -> None:
         super().__init__(view)
-        self.lens = Lens()
+        self._lens = Lens()
         self.overlays: list[Overlay] = []
         self._columns = 1
+
+    @property
+    def lens(self) -> Lens:
+        """The options; what can be drawn of a task is known once its function has been run."""
+        if self._lens.offered is not self.view.quantities:
+            self._lens = self._lens.offering(self.view.quantities)
+        return self._lens
+
+    @lens.setter
+    def lens(self, lens: Lens) -> None:
+        self._lens = lens
 
     def options(self) -> object:
         """Return the lens and the overlaid sweeps."""
@@ -47,7 +58,7 @@ class CurvesPane(Pane):
 
     @property
     def heading(self) -> str:
-        """The name of the metric."""
+        """The name of the metric, and which direction is better."""
         return self.lens.heading
 
     @property
@@ -70,7 +81,7 @@ class CurvesPane(Pane):
         if lens.zoom:
             over += f", ×{2**lens.zoom}"
         line, dashes = ("a", ".") if self.view.look.ascii else ("━", "╌")
-        signs = [f"test {line}"] if lens.quantity.train else []
+        signs = [f"{lens.quantity.part} {line}"] if lens.quantity.train else []
         signs += [f"train {dashes}"] if lens.twins else []
         signs += ["±1 sd ⢂"] if lens.spread and banded(curves) else []
         signs += [f"batch sizes {dashes}"] if lens.quantity.sized else []
@@ -122,7 +133,7 @@ class CurvesPane(Pane):
         if lens is None:
             many = any(one.spread for one in curves)
             why = "so many bands would overlap" if many else "no spread over seeds"
-            return f"No train curve of the {self.heading}, and {why}"
+            return f"No train curve of the {self.lens.quantity.name}, and {why}"
         self.lens = lens
         return ""
 
@@ -165,7 +176,8 @@ class CurvesPane(Pane):
         curves = self._curves()
         if not curves:
             any_epoch = any(self.view.reached(name) for name in self.view.order)
-            why = f"no {self.heading} was measured" if any_epoch else "no epoch has ended yet"
+            none = f"no {self.lens.quantity.name} was measured"
+            why = none if any_epoch else "no epoch has ended yet"
             refused = self._refused()
             return awaited(self.view, f"{why}: {refused}" if refused else why, width, height)
         fits = self._fits(curves)
@@ -185,7 +197,7 @@ class CurvesPane(Pane):
     def table(self) -> Iterable[Line]:
         """Return the mean and spread of each curve: the final values, or those at the cursor."""
         quantity = self.lens.quantity
-        metric = f"test {quantity.name}" if quantity.train else quantity.name
+        metric = f"{quantity.part} {quantity.name}" if quantity.train else quantity.name
         yield "sweep", "configuration", metric, "standard deviation", "seeds", "of"
         for source in self.sources():
             for name in source.order:

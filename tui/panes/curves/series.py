@@ -108,7 +108,7 @@ def _drawn(
     if not len(raw):
         return None
     mark = source.marks[name]
-    looks = (lens.chosen, lens.quantity is ERROR, lens.over, lens.smoothing, mark)
+    looks = (lens.quantity.name, lens.quantity is ERROR, lens.over, lens.smoothing, mark)
     stamp = (source.stamp(name), *looks)
     shown = view.once(
         ("smoothed", source.key, name, train), stamp, lambda: _smooth(raw, lens.strength)
@@ -123,7 +123,7 @@ def measured(view: View, source: CurveSource, name: str, train: bool, lens: Lens
 
     quantity, along = lens.quantity, lens.axle.along
     measure = quantity.train if train and quantity.train else quantity.test
-    key = ("curve", source.key, name, train, lens.chosen, quantity is ERROR, along)
+    key = ("curve", source.key, name, train, quantity.name, quantity is ERROR, along)
     return view.once(key, source.stamp(name), lambda: curve(source.state, name, measure, along))
 
 

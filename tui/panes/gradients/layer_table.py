@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from batchscope.engine.analysis.layer_shares import LayerMeans
+from batchscope.engine.metrics.layer_labels import short_names
 from batchscope.tui.render.block_bars import bar
 from batchscope.tui.render.styled_text import Row, cell, row
 from batchscope.tui.render.units import UNKNOWN, number
@@ -16,7 +17,7 @@ FIGURE_NAMES = {
     "mean": "mean norm",
     "cv": "norm cv",
 }
-NAME_MOST, COLUMN_LEAST, COLUMN_MOST = 12, 9, 18
+NAME_LEAST, COLUMN_LEAST, COLUMN_GOOD, COLUMN_MOST = 12, 9, 12, 18
 PERCENT = 5
 
 
@@ -32,7 +33,7 @@ class Column:
 
 def fitting(columns: Sequence[Column], width: int) -> list[Column]:
     """Return the columns for which there is room, evenly spread from the first to the last."""
-    room = max(1, (width - NAME_MOST) // COLUMN_LEAST)
+    room = max(1, (width - NAME_LEAST) // COLUMN_LEAST)
     if len(columns) <= room:
         return list(columns)
     if room == 1:
@@ -45,13 +46,15 @@ def layer_rows(columns: Sequence[Column], figure: LayerFigure, width: int) -> li
     """Return a row of heads and a row for each layer; bars are lengths of the largest share."""
     shown = fitting(columns, width)
     names = list(dict.fromkeys(each.layer for column in shown for each in column.layers))
-    left = min(NAME_MOST, max((len(name) for name in names), default=5) + 1)
+    left = max(NAME_LEAST, width - COLUMN_GOOD * len(shown))
+    left = min(left, max((len(name) for name in names), default=5) + 1)
+    labels = short_names(names, left - 1)
     room = min(COLUMN_MOST, (width - left) // max(1, len(shown)))
     shares = [each.share or 0.0 for column in shown for each in column.layers]
     largest = max(shares, default=0.0)
     lines = [row(cell("layer", left, "dim"), *_heads(shown, room))]
     for name in names:
-        line = [cell(name, left)]
+        line = [cell(labels[name], left)]
         for column in shown:
             found = next((each for each in column.layers if each.layer == name), None)
             line += _cells(found, figure, column.style, room, largest)

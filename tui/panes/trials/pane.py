@@ -6,6 +6,7 @@ from batchscope.engine.analysis.stack_times import stack_mark
 from batchscope.engine.analysis.time_estimate import trial_remaining
 from batchscope.engine.journal.headline import headline
 from batchscope.engine.journal.sweep_state import TrialState
+from batchscope.engine.metrics.primary_metric import primary_metric
 from batchscope.tui.panes.base import Lazy, Line, Pane
 from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.panes.trials.story import rows_for, story, why
@@ -42,14 +43,20 @@ class TrialsPane(Pane):
         if not self.view.state.trials:
             return EMPTY
         counts = trial_counts(self.view)
-        return self.said(width, f"{counts}, {STAR} chosen" if self.view.chosen else counts, counts)
+        long = f"{counts}, {STAR} chosen" if self.view.chosen else counts
+        metric = self.view.primary
+        if metric.is_accuracy or not self.view.state.data:
+            return self.said(width, long, counts)
+        texts = (f"{long}, {metric.described}", f"{counts}, {metric.described}")
+        return self.said(width, *texts, f"{counts}, {metric.title}", counts)
 
     def table(self) -> Iterable[Line]:
         """Return one row per trial."""
         view = self.view
+        metric = primary_metric(view.state)
         yield (
             "trial", "configuration", "seed", "status", "epochs", "steps",
-            "train accuracy", "test accuracy", "reason",
+            f"train {metric.word}", metric.title, "reason",
         )  # fmt: skip
         for name in view.order:
             for trial in view.state.replicates(name):
@@ -61,8 +68,8 @@ class TrialsPane(Pane):
                     trial.status,
                     last.epoch if last else 0,
                     last.steps if last else 0,
-                    last.train_accuracy if last else None,
-                    last.test_accuracy if last else None,
+                    metric.on_training_data(last) if last else None,
+                    metric.of(last) if last else None,
                     trial.reason,
                 )
 
@@ -193,7 +200,7 @@ def summary(view: View, width: int) -> Row:
 
 
 def _accuracy(trial: TrialState) -> tuple[str, str]:
-    shown = headline(trial.last).shown if trial.last else ""
+    shown = headline(trial.last, trial.settings.task).shown if trial.last else ""
     return cell(shown, 6, "strong" if trial.status == "finished" else "dim")
 
 

@@ -70,14 +70,14 @@ def _reach(trial: TrialState) -> Row:
     together = f" {stack_mark(stacked([trial]))}".rstrip()
     return row(
         f"{epochs}, step {last.steps:,}, ",
-        *_headline(headline(last)),
+        *_headline(headline(last, trial.settings.task)),
         (f"{duration(each)}/epoch{together}", "dim"),
     )
 
 
 def _headline(told: Headline) -> tuple[str | Run, ...]:
     """Return the figures of the last epoch, the telling one first."""
-    name = "" if told.name == "accuracy" else f" {told.name}"
+    name = "" if told.name == "accuracy" else f" {told.name.replace('_', ' ')}"
     if not told.part:
         return ((f"train{name} {number(told.train)}", "strong"), ", ")
     return (

@@ -56,7 +56,13 @@ def test_all_keys_are_listed(draft: Draft) -> None:
         "title": '"Two sizes"',
     }
     assert not any(setting.changed for setting in (*known, *others))
-    every = {f"{table}.{field}" for table, kind in TABLES.items() for field in field_types(kind)}
+    every = {
+        f"{table}.{field}"
+        for table, kind in TABLES.items()
+        for field in field_types(kind)
+        if table != "task"
+    }
+    assert not any(setting.key.startswith("task.") for setting in (*known, *others))
     assert every <= {setting.key for setting in (*known, *others)}
 
 
@@ -159,3 +165,60 @@ def test_listed_defaults_are_the_real_ones(draft: Draft) -> None:
             value = getattr(getattr(settings, table), name)
             assert checked(draft.path, ["probe.at=[0]", f"{key}={default}"]).problem == ""
             assert str(value).casefold() == default.strip('"')
+
+
+TASK = """
+title = "Mine"
+[task]
+use = "mine:make"
+[task.arguments]
+width = 32
+[train]
+lr = 0.1
+epochs = 3
+[grid]
+batch_size = [8, 16]
+task.depth = [1, 2]
+"""
+MODULE = """
+def make(seed, width=64, *, depth=2, dropout=0.1, loss=None): ...
+def other(seed, heads): ...
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Draft:
+    path = tmp_path / "own.toml"
+    path.write_text(TASK)
+    (tmp_path / "mine.py").write_text(MODULE)
+    return Draft(path)
+
+
+def test_of_a_task_its_parameters_are_offered_and_neither_data_nor_model(own: Draft) -> None:
+    known, others = own.settings()
+    assert {"task.use", "task.arguments.width", "grid.task.depth"} <= {each.key for each in known}
+    offered = {each.key: each.default for each in others}
+    assert offered.keys() >= {"task.path", "task.validation", "train.momentum"}
+    assert offered["task.arguments.dropout"] == "0.1"
+    assert offered["task.arguments.loss"] == ""
+    assert not {"task.arguments.width", "task.arguments.depth", "task.arguments"} & offered.keys()
+    assert not any(key.startswith(("data.", "model.")) for key in offered)
+
+
+def test_another_function_has_other_parameters(own: Draft) -> None:
+    own.change("task.use", '"mine:other"')
+    assert "task.arguments.heads" in {each.key for each in own.settings()[1]}
+    own.change("task.use", '"gone:make"')
+    arguments = [each for each in own.settings()[1] if each.key.startswith("task.arguments")]
+    assert not arguments
+    assert "no" in checked(own.path, own.assignments).problem
+
+
+@pytest.mark.parametrize("key", ["task.arguments.dropout", "task.dropout"])
+def test_an_argument_is_set_in_either_spelling(own: Draft, key: str) -> None:
+    own.change(key, "0.5")
+    preset = checked(own.path, own.assignments).preset
+    assert preset is not None
+    tasks = [each.settings.task for each in preset.configurations]
+    assert all(task and ("dropout", 0.5) in task.arguments for task in tasks)
+    assert "number" in meaning(key)

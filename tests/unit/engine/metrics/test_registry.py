@@ -138,7 +138,7 @@ def filled(epoch: int, count: int = 3) -> EpochRecord:
     numbers = {
         name: float(at + 1) / (epoch + 2)
         for at, name in enumerate(EpochRecord.__struct_fields__)
-        if name not in ("norms", "layer_norms")
+        if name not in ("norms", "layer_norms", "metrics")
     }
     numbers["noise_scale"] = numbers["noise_trace"] / numbers["noise_signal"]
     whole = {"epoch": epoch, "steps": 10 * epoch, "samples": 80 * epoch, "noise_draws": 2}

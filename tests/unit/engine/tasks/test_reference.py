@@ -56,9 +56,9 @@ def test_parameters_are_read_without_running_the_file(folder: Path) -> None:
     found, more = parameters_of(find_task("mine:make", folder))
     assert found == (
         Parameter("width", True),
-        Parameter("depth", False),
-        Parameter("dropout", False),
-        Parameter("task", False),
+        Parameter("depth", False, 2),
+        Parameter("dropout", False, 0.1),
+        Parameter("task", False, "x"),
     )
     assert not more
     assert parameters_of(find_task("mine:open_ended", folder)) == ((), True)
