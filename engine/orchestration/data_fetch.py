@@ -41,7 +41,7 @@ WHAT = {
 Write = Callable[[AnyEvent], None]
 
 PREPARATION = "batchscope.engine.data.prepare"
-INSPECTION = "batchscope.engine.training.tasks.inspection"
+INSPECTION = "batchscope.engine.training.jobs.task_inspection"
 
 
 class PreparerLost(Exception):

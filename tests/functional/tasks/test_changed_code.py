@@ -10,7 +10,7 @@ from tests.functional.tasks.own_code import OwnCode, ended_as
 pytestmark = pytest.mark.campaign  # every process that runs a person's code loads torch
 
 FAILS = "assert seed == 0, 'not yet'"
-WORKERS = ("batchscope.engine.worker", "batchscope.engine.training.tasks.inspection")
+WORKERS = ("batchscope.engine.worker", "batchscope.engine.training.jobs.task_inspection")
 
 
 def test_changed_code_stops_the_sweep_until_it_is_accepted(lab: Lab) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from batchscope.engine.spec import Train
 from batchscope.engine.task import TaskProblem
-from batchscope.engine.training.tasks.inspection import inspect
+from batchscope.engine.training.jobs.task_inspection import inspect
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from batchscope.engine.training.tasks.task_host import TaskHost
 from tests.broken.loaded_kinds import copied, line_of, loaded

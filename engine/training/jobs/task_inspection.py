@@ -1,6 +1,6 @@
 """Runs a task's function once, in a process of its own, and tells what the conductor must know.
 
-    python -P -m batchscope.engine.training.tasks.inspection FOLDER TASK
+    python -P -m batchscope.engine.training.jobs.task_inspection FOLDER TASK
 
 TASK is a `TaskTable` as JSON. The answers on stdout are those of
 `engine.data.prepare`. Conductor and viewer never import a person's code; they read these lines.
