@@ -86,6 +86,10 @@ def evaluate(model: nn.Module, images: Images, part: Part) -> Figures:
     return loss / count, right / count
 
 
+def _is_met(settings: Settings, loss: float, accuracy: float) -> bool:
+    return is_met(settings, {"loss": loss, "accuracy": accuracy})
+
+
 def train(trial: Trial, images: Images) -> Figures:
     """Train a trial; return its test loss and accuracy after the last epoch."""
     run = _Run(trial, images)
@@ -94,7 +98,7 @@ def train(trial: Trial, images: Images) -> Figures:
         evaluate(run.model, images, "train")
         tested = evaluate(run.model, images, "test")
         judged = evaluate(run.model, images, "validation") if images.validates else tested
-        run.over = run.over or is_met(trial.settings.train, *judged)
+        run.over = run.over or _is_met(trial.settings, *judged)
     return tested
 
 
@@ -105,7 +109,11 @@ class _Run:
         settings, self.images, self.seed = trial.settings, images, trial.seed
         self.model = build_model(settings.model, DATASETS[settings.data.name], trial.seed)
         self.course = Course(settings, images.train_size)
-        self.train, named = settings.train, settings.memory.micro_batch_size
+        self._settings, self.train, named = (
+            settings,
+            settings.train,
+            settings.memory.micro_batch_size,
+        )
         self.optimizer = optimizer_of(self.model.parameters(), settings.train, self.course)
         self.micro = named if named != "auto" else sys.maxsize
         self.varies = bool(
@@ -167,7 +175,7 @@ class _Run:
         if not is_check(seen, batch, self.images.train_size, self.train.target_checks):
             return False
         part: Part = "validation" if self.images.validates else "test"
-        return is_met(self.train, *evaluate(self.model, self.images, part))
+        return _is_met(self._settings, *evaluate(self.model, self.images, part))
 
 
 def main(preset: str, home: str, threads: str, data_dir: str | None = None) -> None:

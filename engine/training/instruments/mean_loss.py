@@ -90,12 +90,12 @@ class TaskLoss:
         """
         flat = self._flat
         self._clear()
-        self._data.samples.seed_evaluation()
         total = torch.zeros((), dtype=torch.float64, device=flat.gradient.device)
         weights = torch.zeros_like(total)
-        for some in torch.split(self._part, cut):
+        for number, some in enumerate(torch.split(self._part, cut)):
             self._check_cancelled()
             batch = self._data.samples.batch(some)
+            self._data.samples.seed_evaluation(number)
             with flat.cast(flat.gradient.device.type):
                 loss, weight = summed("loss", self._data.task.loss, flat.model, batch)
             if loss.requires_grad:

@@ -11,6 +11,7 @@ over micro-batches of equal weight (as Izmailov et al. 2018, arXiv:1803.05407, d
 weights).
 """
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ from batchscope.engine.training.model.build import build_model
 from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.model.passes import Pass, alone
 from batchscope.engine.training.peak_memory import ran_out
-from batchscope.engine.training.tasks.task_dataset import TaskDataset
+from batchscope.engine.training.tasks.task_dataset import TaskDataset, TaskSamples
 from batchscope.engine.training.trainer.evaluation import Evaluation, evaluate, evaluate_task
 from batchscope.engine.training.trainer.event_builders import finite_or_none
 from batchscope.engine.training.trainer.final_weights import load
@@ -136,13 +137,18 @@ class _Line:
     def _evaluated(self, batches: Iterable[Batch]) -> Evaluation:
         """Evaluate the present weights; without batches the loss is NaN."""
         if isinstance(self._images, TaskDataset):
-            self._images.samples.seed_evaluation()
             return evaluate_task(self._images.task, self._flat, batches)
         return evaluate(self._passes, batches)[0]
 
     def _batches(self) -> Iterator[Batch]:
-        split, samples = torch.split(self._part, self._size), self._images.samples
-        return self._checked(samples.batch(some) for some in split)
+        return self._checked(map(self._batch, itertools.count(), self._part.split(self._size)))
+
+    def _batch(self, number: int, part: Tensor) -> Batch:
+        samples = self._images.samples
+        batch = samples.batch(part)
+        if isinstance(samples, TaskSamples):
+            samples.seed_evaluation(number)
+        return batch
 
     def _checked(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Yield the batches, and check for cancellation before each."""
