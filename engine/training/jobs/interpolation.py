@@ -141,7 +141,8 @@ class _Line:
         return evaluate(self._passes, batches)[0]
 
     def _batches(self) -> Iterator[Batch]:
-        return self._checked(map(self._batch, itertools.count(), self._part.split(self._size)))
+        parts = torch.split(self._part, self._size)
+        return self._checked(map(self._batch, itertools.count(), parts))
 
     def _batch(self, number: int, part: Tensor) -> Batch:
         samples = self._images.samples
