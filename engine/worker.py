@@ -431,7 +431,7 @@ def _share_of_memory(order: orders.Setup) -> int | None:
     return None if order.device != "cpu" or available is None else available // cores()
 
 
-def _error_text(error: Exception) -> str:
+def _error_text(error: BaseException) -> str:
     text = " ".join(str(error).split())[:500]
     return printable(text if isinstance(error, Problem) else f"{type(error).__name__}: {text}")
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -222,6 +222,9 @@ class Partly(Net):
 class Counting(Net):
     """With buffers that are no floats, one of which is a new tensor after each pass."""
 
+    steps: Tensor
+    seen: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
@@ -237,6 +240,8 @@ class Counting(Net):
 
 class Growing(Net):
     """With a buffer that grows."""
+
+    cache: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -412,7 +417,7 @@ def make(seed: int, kind: str = "plain") -> Task:
     }
     if kind in losses:
         return plain(loss=losses[kind])
-    models = {
+    models: dict[str, Callable[[], nn.Module]] = {
         "tied": lambda: Tied(False),
         "tied-by-storage": lambda: Tied(True),
         "frozen-and-unused": Partly,
@@ -429,7 +434,7 @@ def make(seed: int, kind: str = "plain") -> Task:
     }
     if kind in models:
         return plain(model=models[kind]())
-    others = {
+    others: dict[str, dict[str, Any]] = {
         "plain": {},
         "prints-loudly": {},
         "empty": {"train": (x[:0], y[:0])},
