@@ -237,7 +237,8 @@ class Worker:
             if isinstance(error, Problem) and error.__cause__:
                 error = error.__cause__  # what a person's code raised
             with contextlib.suppress(OSError):  # the disk of the log may be full
-                if lost:  # the cause is in the lines above: why another worker ended
+                if lost or (self._host and isinstance(error, Problem) and not error.__cause__):
+                    # the cause is in the lines above (why another worker ended), or in the reason
                     print(reason, file=sys.stderr, flush=True)
                 else:
                     traceback.print_exc()
@@ -364,6 +365,7 @@ class Worker:
         """Return the data of a trial's task, made with the seed of the trial."""
         import torch
 
+        from batchscope.engine.training.tasks.data_size import refuse_large
         from batchscope.engine.training.tasks.fork_guard import guard
         from batchscope.engine.training.tasks.task_dataset import TaskDataset
         from batchscope.engine.training.tasks.task_host import TaskHost
@@ -380,6 +382,8 @@ class Worker:
         device = torch.device(self._setup.device)
         task = self._host.made(first.seed)
         with self._host.at_the_function():
+            if isinstance(order, orders.Measure) and order.limit_bytes is not None:
+                refuse_large(task, order.limit_bytes)
             return TaskDataset(task, first.seed, device, held)
 
     def _open(self, order: orders.Work) -> "TrainingData":

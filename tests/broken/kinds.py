@@ -135,6 +135,13 @@ def reseeds(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     return loss(model, batch)
 
 
+def sleeps_in_step(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    calls["sleep"] = calls.get("sleep", 0) + (model.training and len(batch[1]) == 5)
+    if calls["sleep"] > 7:
+        time.sleep(3600.0)  # sleeps-in-step
+    return loss(model, batch)
+
+
 def sleeps(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     time.sleep(0.001)
     return loss(model, batch)
@@ -383,6 +390,8 @@ def make(seed: int, kind: str = "plain") -> Task:
         return plain(model=torch.compile(Net()))
     if kind == "cuda":
         return plain(model=Net().to("cuda:7"))  # cuda
+    if kind == "too-large":
+        return plain(train=torch.empty(1 << 58))  # too-large
     if kind == "huge":
         return replace(plain(), train=huge(), test=None, loss=huge_loss)
     if kind == "module-list":
@@ -408,6 +417,7 @@ def make(seed: int, kind: str = "plain") -> Task:
         "threads": leaves_threads,
         "reseeds": reseeds,
         "sleeps": sleeps,
+        "sleeps-in-step": sleeps_in_step,
         "double-backward": backward_twice,
         "autocast": own_autocast,
         "half": half,
