@@ -447,6 +447,7 @@ def make(seed: int, kind: str = "plain") -> Task:
     others: dict[str, dict[str, Any]] = {
         "plain": {},
         "prints-loudly": {},
+        "deletes-itself": {},
         "empty": {"train": (x[:0], y[:0])},
         "unequal": {"train": (x, y[:-1])},
         "generator": {"train": samples()},
