@@ -74,7 +74,9 @@ def _without_compiler(model: nn.Module) -> nn.Module:
         for name, child in list(module._modules.items()):
             if type(child).__name__ == COMPILED:
                 assert child is not None
-                module._modules[name] = child._orig_mod
+                inside = child._orig_mod
+                assert isinstance(inside, nn.Module)
+                module._modules[name] = inside
     return model
 
 
@@ -92,7 +94,7 @@ def _refuse_wrappers(model: nn.Module) -> None:
 def _refuse_parameters(model: nn.Module) -> None:
     trained = 0
     for name, each in model.named_parameters():
-        if is_lazy(each):  # type: ignore[no-untyped-call]
+        if is_lazy(each):
             raise TaskProblem(
                 f"Task(model=…): {name} has no size yet; pass a batch through the model first"
             )
