@@ -47,6 +47,7 @@ from batchscope.engine.system.background import in_background
 from batchscope.engine.system.scarcity import is_scarce
 from batchscope.engine.tasks.code_digests import CodeRefused
 from batchscope.engine.training.cancellation import PauseGate
+from batchscope.engine.training.tasks.fork_guard import guard, leave_if_child
 
 if TYPE_CHECKING:
     from batchscope.engine.training.batches import Images, TrainingData
@@ -143,6 +144,7 @@ class Worker:
 
     def _write(self, lines: bytes) -> None:
         """Write whole lines; the training thread and the listening thread take turns."""
+        leave_if_child()
         left = memoryview(lines)
         with self._writing:
             while left:
@@ -246,17 +248,19 @@ class Worker:
         except CodeRefused as refusal:  # the conductor stops the sweep
             self.state(ev.CodeRefused(reason=printable(str(refusal)), files=refusal.files))
         except BaseException as error:
-            if not isinstance(error, Exception) and not self._is_theirs(error):
+            leave_if_child()
+            theirs = self._host is not None and not isinstance(error, KeyboardInterrupt)
+            if not isinstance(error, Exception) and not theirs:
                 raise
             lost = isinstance(error, TeamLost | LoaderLost)
             reason = self._host.explained(error) if self._host else _error_text(error)
             if isinstance(error, Problem) and error.__cause__:
                 error = error.__cause__  # what a person's code raised
             with contextlib.suppress(OSError):  # the disk of the log may be full
-                if lost:  # the cause is in the lines above: why another worker ended
-                    print(reason, file=sys.stderr, flush=True)
-                else:
+                if not lost:  # else the cause is in the lines above: why another worker ended
                     traceback.print_exc()
+                if lost or self._host:  # last, where the conductor looks
+                    print(reason, file=sys.stderr, flush=True)
             if device_failed(error):
                 fault = f"{self._setup.device}: {reason}"
                 self.state(WorkerLost(worker=self._setup.worker, reason=fault))
@@ -267,13 +271,6 @@ class Worker:
             self._end(order, "failed", reason)
         finally:
             self._team_works = False
-
-    def _is_theirs(self, error: BaseException) -> bool:
-        """Return whether an error that ends a program comes from a person's code."""
-        from batchscope.engine.training.tasks.fork_guard import leave_if_child
-
-        leave_if_child()
-        return self._host is not None and not isinstance(error, KeyboardInterrupt)
 
     def _end(self, order: orders.Work, status: TrialStatus, reason: str) -> None:
         """Send the end of every trial of an order that has not ended."""
@@ -377,7 +374,7 @@ class Worker:
         """Return the data of a trial's task, made with the seed of the trial."""
         import torch
 
-        from batchscope.engine.training.tasks.fork_guard import guard
+        from batchscope.engine.training.tasks.data_size import refuse_large
         from batchscope.engine.training.tasks.task_dataset import TaskDataset
         from batchscope.engine.training.tasks.task_host import TaskHost
 
@@ -393,6 +390,8 @@ class Worker:
         device = torch.device(self._setup.device)
         task = self._host.made(first.seed)
         with self._host.at_the_function():
+            if isinstance(order, orders.Measure) and order.limit_bytes is not None:
+                refuse_large(task, order.limit_bytes)
             return TaskDataset(task, first.seed, device, held, table.loaders, self._host.code)
 
     def _open(self, order: orders.Work) -> "TrainingData":

@@ -86,7 +86,8 @@ async def inspect(
     try:
         return await _supervised(task.name, "runs the task", arguments, write, silence)
     except MachineProblem as problem:
-        facts = TaskFacts(train=0, problem=str(problem))
+        text = str(problem).removeprefix(f"{task.name}: ")
+        facts = TaskFacts(train=0, problem=text)
         return Prepared(task.name, folder, 0, 0, (0, 0, 0), 0, digest="", task=facts)
 
 

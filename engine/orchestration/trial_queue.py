@@ -201,6 +201,8 @@ class TrialQueue:
             return
         self._noted.add(trial.id)
         size = self._size(trial)
+        if not size:  # its task cannot be trained
+            return
         hardly = hardly_reached(trial.settings, size)
         for text in (*_too_large(trial, size), *([hardly] if hardly else ())):
             self._ledger.write(ev.Note(level="warning", text=text, trial=trial.id))

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,13 @@ def reseeds(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     return loss(model, batch)
 
 
+def sleeps_in_step(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    calls["sleep"] = calls.get("sleep", 0) + (model.training and len(batch[1]) == 5)
+    if calls["sleep"] > 7:
+        time.sleep(3600.0)  # sleeps-in-step
+    return loss(model, batch)
+
+
 def sleeps(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     time.sleep(0.001)
     return loss(model, batch)
@@ -222,6 +229,9 @@ class Partly(Net):
 class Counting(Net):
     """With buffers that are no floats, one of which is a new tensor after each pass."""
 
+    steps: Tensor
+    seen: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
@@ -237,6 +247,8 @@ class Counting(Net):
 
 class Growing(Net):
     """With a buffer that grows."""
+
+    cache: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -378,6 +390,8 @@ def make(seed: int, kind: str = "plain") -> Task:
         return plain(model=torch.compile(Net()))
     if kind == "cuda":
         return plain(model=Net().to("cuda:7"))  # cuda
+    if kind == "too-large":
+        return plain(train=torch.empty(1 << 58))  # too-large
     if kind == "huge":
         return replace(plain(), train=huge(), test=None, loss=huge_loss)
     if kind == "module-list":
@@ -403,6 +417,7 @@ def make(seed: int, kind: str = "plain") -> Task:
         "threads": leaves_threads,
         "reseeds": reseeds,
         "sleeps": sleeps,
+        "sleeps-in-step": sleeps_in_step,
         "double-backward": backward_twice,
         "autocast": own_autocast,
         "half": half,
@@ -412,7 +427,7 @@ def make(seed: int, kind: str = "plain") -> Task:
     }
     if kind in losses:
         return plain(loss=losses[kind])
-    models = {
+    models: dict[str, Callable[[], nn.Module]] = {
         "tied": lambda: Tied(False),
         "tied-by-storage": lambda: Tied(True),
         "frozen-and-unused": Partly,
@@ -429,9 +444,10 @@ def make(seed: int, kind: str = "plain") -> Task:
     }
     if kind in models:
         return plain(model=models[kind]())
-    others = {
+    others: dict[str, dict[str, Any]] = {
         "plain": {},
         "prints-loudly": {},
+        "deletes-itself": {},
         "empty": {"train": (x[:0], y[:0])},
         "unequal": {"train": (x, y[:-1])},
         "generator": {"train": samples()},

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from batchscope.engine.errors import MachineProblem, UsageProblem, printable, shown
+from batchscope.engine.errors import UsageProblem, printable, shown
 from batchscope.engine.experiment.preset import read_literal
 from batchscope.engine.spec import Argument, TaskTable
 from batchscope.engine.sweeps.launcher import module_command
@@ -48,13 +48,22 @@ def check(words: argparse.Namespace) -> int:
                 say(_line(rows[-1]))
                 sys.stdout.flush()
     if process.returncode not in (0, 2):
-        raise MachineProblem(f"check: the process ended with exit code {process.returncode}")
+        rows.append(_lost(process.returncode, rows))
+        if not words.json:
+            say(_line(rows[-1]))
     good = process.returncode == 0
     if words.json:
         say(json_text({"use": words.use, "measurable": good, "checks": rows}, sys.stdout))
     else:
         say("it can be measured" if good else "it cannot be measured as it is")
     return 0 if good else UsageProblem.exit_code
+
+
+def _lost(code: int, rows: list[Row]) -> Row:
+    """Return the row of a process that a person's code has ended, or that the system has killed."""
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    after = f"after the check {rows[-1].name!r}" if rows else "before the first check"
+    return Row("the task", "wrong", f"its process {how}, {after}")
 
 
 def _argument(written: str) -> tuple[str, Any]:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.planning.plan import Plan
 from batchscope.engine.spec import Trial
-from batchscope.engine.task import TaskProblem
 from batchscope.engine.training.model.build import build_model
 from batchscope.engine.training.model.flat_model import FlatModel, flat_length
 from batchscope.engine.training.model.passes import pass_of
+from batchscope.engine.training.tasks.own_buffers import OwnBuffers
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from batchscope.engine.training.trained_parameters import trained
 
@@ -71,41 +71,6 @@ class Stack:
     def copy_weights(self) -> Tensor:
         """Return a copy of the weights, shape (R, P)."""
         return self.weights.detach().clone()
-
-
-class OwnBuffers:
-    """The buffers of a person's model, which may put new tensors in their places in each pass.
-
-    Args:
-        model: the model; its buffers must keep their shapes.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self._held = [
-            (module, name, f"{prefix}.{name}" if prefix else name, value.shape)
-            for prefix, module in model.named_modules()
-            for name, value in module._buffers.items()
-            if value is not None
-        ]
-
-    def rows(self) -> list[Tensor]:
-        """Return the present buffers as rows (1, ...) that share their memory.
-
-        Raises:
-            TaskProblem: one has another shape than at first.
-        """
-        found = []
-        for module, name, full, shape in self._held:
-            value = module._buffers.get(name)
-            if value is None or value.shape != shape:
-                now = "is gone" if value is None else f"has the shape {tuple(value.shape)}"
-                raise TaskProblem(
-                    f"Task(model=…): the buffer {full} had the shape {tuple(shape)} and {now} "
-                    "now; make it as large as it will be when the model is made, or keep it as a "
-                    "plain attribute"
-                )
-            found.append(value.unsqueeze(0))
-        return found
 
 
 def _shared_buffers(models: Sequence[nn.Module]) -> list[Tensor]:

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from batchscope.engine.task import TaskProblem
 from batchscope.engine.training.model.flat_model import FlatModel, windows
 from batchscope.engine.training.tasks.error_place import named
+from batchscope.engine.training.tasks.own_buffers import replaced
 from batchscope.engine.training.tasks.task_dataset import TaskSamples
-from batchscope.engine.training.tasks.weighted_sum import Weight, summed, untouched
+from batchscope.engine.training.tasks.weighted_sum import Weight, cleared, summed, untouched
 
 
 class TaskPass:
@@ -55,7 +56,8 @@ class TaskPass:
         for parameter, view, at in zip(self._trained, self._views, self._places, strict=True):
             parameter.grad = view
             if parameter.data_ptr() != at:
-                raise TaskProblem(self._replaced(parameter))
+                moved = replaced(flat.model, parameter)
+                raise TaskProblem(f"{named('loss', self._loss)}: {moved}")
         for number, part in enumerate(torch.split(batch[0], cut)):
             content = samples.batch(part)
             samples.seed_pass(part, number)
@@ -78,10 +80,7 @@ class TaskPass:
             if parameter not in self._reached:
                 parameter.grad = None
             elif parameter.grad is not view:
-                raise TaskProblem(
-                    f"{named('loss', self._loss)}: the gradients were cleared or replaced "
-                    "(zero_grad); a loss must leave them alone"
-                )
+                raise TaskProblem(cleared(self._loss))
 
     def weighs(self) -> bool:
         """Return whether the last batch had a weight above 0; waits if it is on a GPU.
@@ -106,15 +105,6 @@ class TaskPass:
     def logits(self, images: Tensor) -> Tensor:
         """Raise an error: the outputs of a task's model are its own."""
         raise NotImplementedError("a task has no logits")
-
-    def _replaced(self, parameter: nn.Parameter) -> str:
-        """Return that a parameter is no longer the one that is trained, measured and saved."""
-        found = self._flat.model.named_parameters()
-        name = next((name for name, each in found if each is parameter), "a parameter")
-        return (
-            f"{named('loss', self._loss)}: {name} was put somewhere else (.data = …); change it in "
-            "place, for example with .clamp_() under torch.no_grad()"
-        )
 
     def _divide(self) -> None:
         weight = self._weight

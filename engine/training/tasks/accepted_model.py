@@ -42,7 +42,12 @@ def is_compiled(model: object) -> bool:
 
 def cast(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Change the precision of a model's real numbers in place; complex ones stay complex."""
-    return model._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+
+    def changed(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    model._apply(changed)  # type: ignore[no-untyped-call]
+    return model
 
 
 def refuse_uncopyable(model: nn.Module) -> None:
@@ -69,7 +74,9 @@ def _without_compiler(model: nn.Module) -> nn.Module:
         for name, child in list(module._modules.items()):
             if type(child).__name__ == COMPILED:
                 assert child is not None
-                module._modules[name] = child._orig_mod  # type: ignore[assignment]
+                inside = child._orig_mod
+                assert isinstance(inside, nn.Module)
+                module._modules[name] = inside
     return model
 
 
@@ -87,7 +94,7 @@ def _refuse_wrappers(model: nn.Module) -> None:
 def _refuse_parameters(model: nn.Module) -> None:
     trained = 0
     for name, each in model.named_parameters():
-        if is_lazy(each):  # type: ignore[no-untyped-call]
+        if is_lazy(each):
             raise TaskProblem(
                 f"Task(model=…): {name} has no size yet; pass a batch through the model first"
             )
@@ -176,8 +183,9 @@ def _bytes(tensor: Tensor) -> tuple[int, int]:
     """Return where a tensor begins and ends in its storage, in bytes."""
     if not tensor.numel():
         return 0, 0
-    last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
-    size, start = tensor.element_size(), tensor.storage_offset()
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    last = sum((int(count) - 1) * int(step) for count, step in steps)
+    size, start = tensor.element_size(), int(tensor.storage_offset())
     return start * size, (start + last + 1) * size
 
 

@@ -28,7 +28,7 @@ def explained(error: BaseException, code: CodeDigests, beside: str = "") -> str:
     if isinstance(error, Problem):
         return printable(f"{where}: {error}" if where else str(error))
     if isinstance(error, SyntaxError) and error.filename and code.holds(error.filename):
-        where = f"{_below(error.filename, code.folder)}, line {error.lineno}"
+        where = at(error.filename, error.lineno, code)
     what = "called sys.exit" if isinstance(error, SystemExit) else type(error).__name__
     text = _text(error)
     return printable(f"{where or beside}: {what}" + (f": {text}" if text else ""))
@@ -38,8 +38,13 @@ def place(trace: TracebackType | None, code: CodeDigests) -> str:
     """Return file and line of the innermost frame in a person's folder; empty if there is none."""
     for frame in reversed(traceback.extract_tb(trace)):
         if is_theirs(frame.filename, code):
-            return f"{_below(frame.filename, code.folder)}, line {frame.lineno}"
+            return at(frame.filename, frame.lineno, code)
     return ""
+
+
+def at(file: str, line: int | None, code: CodeDigests) -> str:
+    """Return a place in a person's folder as messages name it: `mine.py, line 12`."""
+    return f"{_below(file, code.folder)}, line {line}"
 
 
 def is_theirs(file: str, code: CodeDigests) -> bool:

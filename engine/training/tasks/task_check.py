@@ -8,6 +8,7 @@ Each check is a row with a verdict: `ok`; `note`, which restricts what can be ha
 would make figures wrong.
 """
 
+import contextlib
 import math
 import os
 import sys
@@ -26,22 +27,30 @@ from batchscope.engine.errors import Problem, printable
 from batchscope.engine.formatting import shown_size
 from batchscope.engine.spec import TaskTable
 from batchscope.engine.task import TaskProblem
+from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.training.batches import epoch_order
 from batchscope.engine.training.peak_memory import measured
 from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable
 from batchscope.engine.training.tasks.batch_structure import tensors
 from batchscope.engine.training.tasks.cut_comparison import DROPOUTS, NORMS, compared, is_random
-from batchscope.engine.training.tasks.error_place import named
+from batchscope.engine.training.tasks.error_place import explained, named
 from batchscope.engine.training.tasks.fork_guard import guard
 from batchscope.engine.training.tasks.loading import guarded
+from batchscope.engine.training.tasks.own_buffers import OwnBuffers, replaced
+from batchscope.engine.training.tasks.own_optimizer import groups_of, refuse_optimizer
 from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.task_host import TaskHost
+from batchscope.engine.training.tasks.watchdog import Watchdog
 from batchscope.engine.training.tasks.weighted_sum import WeightedSum, accumulate, evaluated
+from batchscope.engine.training.trained_parameters import trained
 
 Verdict = Literal["ok", "note", "wrong"]
 LOOKED_AT = 2_000
 LOOK_SECONDS = 5.0
 TIMED_STEPS = 5
+LOSS = "loss"
+PATIENCE_SECONDS = 120.0
+"""How long a check may take before it is given up."""
 
 
 class CheckRow(Struct, frozen=True, kw_only=True):
@@ -74,6 +83,9 @@ class TaskCheck:
         with host.at_the_function():
             refuse_uncopyable(self._model)
             self._train = TaskData("train", self.task.train, self.task.collate)
+        self._compiled = host.compiled
+        self._buffers = OwnBuffers(self._model)
+        self._places = [(each, each.data_ptr()) for each in trained(self._model)]
         self._size = max(1, min(batch_size, self._train.size))
 
     def rows(self) -> Iterator[CheckRow]:
@@ -82,6 +94,8 @@ class TaskCheck:
             ("data", self._data),
             ("model", self._parameters),
             ("same seed, same bits", self._same_bits),
+            ("optimizer", self._optimizer),
+            (LOSS, self._loss),
             ("cut of a batch", self._cut),
             ("batch norm", self._batch_norm),
             ("randomness", self._randomness),
@@ -89,15 +103,18 @@ class TaskCheck:
             ("metrics", self._metrics),
             ("longest batch", self._longest),
             ("a step", self._step),
+            ("after the passes", self._moved),
         )
         for name, check in checks:
             try:
-                found = guarded(check, self._code, name)
+                found = guarded(check, self._code, self._host.beside)
             except TaskProblem as problem:
-                found = ("wrong", str(problem))
+                found = ("wrong", self._host.placed(str(problem)))
             if found:
                 verdict, text = found
                 yield CheckRow(name=name, verdict=verdict, text=printable(text))
+                if (name, verdict) == (LOSS, "wrong"):  # the rest would say it again
+                    return
 
     def _batch(self, count: int, start: int = 0) -> Tensor:
         """Return the numbers of a batch, in the order of a first epoch."""
@@ -117,31 +134,68 @@ class TaskCheck:
 
     def _parameters(self) -> tuple[Verdict, str]:
         model = self._model
-        trained = [each for each in model.parameters() if each.requires_grad]
+        own = trained(model)
         frozen = [each for each in model.parameters() if not each.requires_grad]
-        text = f"{sum(each.numel() for each in trained):,} weights"
+        text = f"{sum(each.numel() for each in own):,} weights"
         if frozen:
             text += f", {sum(each.numel() for each in frozen):,} frozen"
-        storages = {each.untyped_storage().data_ptr() for each in trained}
-        if len(storages) < len(trained):
+        named_twice = model.named_parameters(remove_duplicate=False)
+        if len([each for _, each in named_twice if each.requires_grad]) > len(own):
             text += ", some of them tied"
+        if self._compiled:
+            text += "; trained without torch.compile, which compiles anew for each size of a part"
+            return "note", text
         return "ok", text
 
     # ---- whether it can be measured
 
     def _same_bits(self) -> tuple[Verdict, str]:
-        states = [self._host.made(0).model.state_dict() for _ in range(2)]
+        first, again, other = (self._host.made(seed).model.state_dict() for seed in (0, 0, 1))
         differing = [
             name
-            for name, value in states[0].items()
-            if name not in states[1] or not _same(value, states[1][name])
+            for name, value in first.items()
+            if name not in again or not _same(value, again[name])
         ]
         if differing:
             return "wrong", (
                 f"two calls with one seed give other weights ({', '.join(differing[:3])}): draw "
                 "them with torch's generator, which is seeded before the call"
             )
+        if all(name in other and _same(value, other[name]) for name, value in first.items()):
+            return "note", (
+                "another seed gives the same weights too, so replicates differ only in the order "
+                "of their samples: draw weights with torch's generator, and do not seed it again"
+            )
         return "ok", "two calls with one seed give the same weights"
+
+    def _optimizer(self) -> tuple[Verdict, str] | None:
+        task, model = self.task, self._model
+        if task.optimizer is None and task.parameters is None:
+            return None
+        own = trained(model)
+        groups, text = groups_of(task, model, own), ""
+        if task.optimizer is not None:
+            made = task.optimizer(groups, 0.01)
+            refuse_optimizer(task, made, own)
+            text = f"{type(made).__name__}, "
+        return "ok", f"{text}{len(groups)} groups of parameters"
+
+    def _loss(self) -> tuple[Verdict, str]:
+        self._model.zero_grad(set_to_none=True)
+        batch = self._train.batch(self._batch(self._size))
+        total, weight = accumulate(self.task.loss, self._model, [batch])
+        if not math.isfinite(float(total)):
+            return "wrong", f"{named('loss', self.task.loss)}: the sum is {float(total):g}"
+        return "ok", f"a sum of {float(total):.4g} and a weight of {float(weight):g}"
+
+    def _moved(self) -> tuple[Verdict, str] | None:
+        """Say what the passes put in the place of a weight or a buffer."""
+        self._buffers.rows()
+        for parameter, place in self._places:
+            if parameter.data_ptr() != place:
+                moved = replaced(self._model, parameter)
+                return "wrong", f"{named('loss', self.task.loss)}: {moved}"
+        return None
 
     def _cut(self) -> tuple[Verdict, str]:
         if self._size < 2:
@@ -276,22 +330,37 @@ def main() -> int:
     answers = os.dup(1)
     os.dup2(2, 1)
     guard(answers)
-    folder, encoded, batch_size = sys.argv[1:]
+    folder, encoded, batch_size, *patience = sys.argv[1:]
     wrong = False
 
     def tell(row: CheckRow) -> None:
         nonlocal wrong
         wrong = wrong or row.verdict == "wrong"
         os.write(answers, msgspec.json.encode(row) + b"\n")
+        watchdog.hear()
 
+    def silent(place: str) -> None:
+        where = f"{place}: " if place else ""
+        text = f"{where}nothing has happened for {seconds:g} s; it is not waited for any longer"
+        tell(CheckRow(name="the task", verdict="wrong", text=text))
+        os._exit(2)
+
+    seconds = float(patience[0]) if patience else PATIENCE_SECONDS
+    watchdog = Watchdog(seconds, silent)
     try:
-        host = TaskHost(msgspec.json.decode(encoded, type=TaskTable), Path(folder))
-        check = TaskCheck(host, int(batch_size))
+        table = msgspec.json.decode(encoded, type=TaskTable)
+        watchdog.code = CodeDigests(Path(folder))
+        check = TaskCheck(TaskHost(table, Path(folder)), int(batch_size))
         for row in check.rows():
             tell(row)
     except Problem as problem:
         tell(CheckRow(name="the task", verdict="wrong", text=printable(problem)))
-    sys.stderr.flush()
+    except BaseException as error:
+        code = watchdog.code or CodeDigests(Path(folder))
+        text = explained(error, code, "the task")
+        tell(CheckRow(name="the task", verdict="wrong", text=text))
+    with contextlib.suppress(Exception):  # their code may have put something else there
+        sys.stderr.flush()
     os._exit(2 if wrong else 0)  # threads of theirs do not keep the process
 
 

@@ -10,7 +10,7 @@ from batchscope.engine.spec import TaskTable
 from batchscope.engine.task import Summed, Task, TaskProblem
 from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.tasks.reference import check_arguments, find_task
-from batchscope.engine.training.tasks.accepted_model import accepted
+from batchscope.engine.training.tasks.accepted_model import accepted, is_compiled
 from batchscope.engine.training.tasks.error_place import explained, named, place_of
 from batchscope.engine.training.tasks.loading import load_function, made
 
@@ -39,6 +39,8 @@ class TaskHost:
         self._function = load_function(reference, self.code)
         self._place = place_of(self._function)
         self._loss: Summed | None = None
+        self.compiled = False
+        """Whether the model of the last task was compiled, which it no longer is."""
 
     def made(self, seed: int) -> Task:
         """Return the task for a seed, with its model as it can be trained.
@@ -47,7 +49,7 @@ class TaskHost:
             TaskProblem: the function fails, or its model cannot be trained here.
         """
         task = made(self._function, seed, dict(self.table.arguments), self.code)
-        self._loss = task.loss
+        self._loss, self.compiled = task.loss, is_compiled(task.model)
         with self.at_the_function():
             return replace(task, model=accepted(task.model))
 
@@ -66,9 +68,11 @@ class TaskHost:
 
     def explained(self, error: BaseException) -> str:
         """Return what went wrong in a training, with file and line of the person's code."""
-        text = explained(error, self.code, self.beside)
-        made_here = isinstance(error, TaskProblem) and text.startswith("Task(")
-        return f"{self._place}: {text}" if made_here and self._place else text
+        return self.placed(explained(error, self.code, self.beside))
+
+    def placed(self, text: str) -> str:
+        """Return what is wrong with an argument of `Task` with the place of the task's function."""
+        return f"{self._place}: {text}" if text.startswith("Task(") and self._place else text
 
     @property
     def beside(self) -> str:

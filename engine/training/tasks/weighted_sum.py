@@ -136,6 +136,14 @@ def untouched(loss: Summed) -> str:
     )
 
 
+def cleared(loss: Summed) -> str:
+    """Return that the gradients of a batch were lost between its parts, and what to do."""
+    return (
+        f"{named('loss', loss)}: the gradients were cleared or replaced (zero_grad); a loss must "
+        "leave them alone"
+    )
+
+
 def accumulate(
     loss: Summed,
     model: nn.Module,
@@ -158,7 +166,7 @@ def accumulate(
     Raises:
         TaskProblem: the loss returned something else, or does not depend on the parameters.
     """
-    parts = list[WeightedSum]()
+    parts, grads = list[WeightedSum](), list[tuple[nn.Parameter, Tensor]]()
     for batch in batches:
         total, weight = summed("loss", loss, model, batch)
         if not total.requires_grad:
@@ -170,7 +178,10 @@ def accumulate(
         parts.append(WeightedSum(total.detach().double(), as_tensor(weight, total)))
         if heard:
             heard(parts[-1])
-    if all(each.grad is None for each in model.parameters()):
+        if any(each.grad is not grad for each, grad in grads):
+            raise TaskProblem(cleared(loss))
+        grads = [(each, each.grad) for each in model.parameters() if each.grad is not None]
+    if not grads:
         raise TaskProblem(untouched(loss))
     totals, weights = zip(*parts, strict=True)
     return WeightedSum(torch.stack(totals).sum(), torch.stack(weights).sum())

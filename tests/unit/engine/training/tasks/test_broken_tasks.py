@@ -89,6 +89,7 @@ AT_THEIR_LINE = {
     "lbfgs": "LBFGS evaluates the loss several times a step",
     "other-optimizer": "SGD holds parameters that are not those of the model",
     "cuda": ": ",
+    "too-large": "RuntimeError: ",
 }
 
 
