@@ -137,7 +137,7 @@ def report_of(of: Exported, state: SweepState) -> Report:
         memory=memory_plan(of),
         warnings=tuple(_warnings(manifest, state)),
         facts=tuple(_facts(manifest, state)),
-        again=tuple(_again(manifest)),
+        again=tuple(_again(manifest, state)),
         files=(
             *sorted(path.name for path in of.folder.iterdir() if path.is_file()),
             *([f"{weights.FOLDER}/"] if manifest.get("weights") else []),
@@ -320,10 +320,12 @@ def _text(name: str, value: Any) -> str:
     return str(value)
 
 
-def _again(manifest: dict[str, Any]) -> list[str]:
+def _again(manifest: dict[str, Any], state: SweepState) -> list[str]:
     """Return the commands that run the sweep again, from the folder of the export."""
     downloaded = [name for name in manifest["data"] if name != "digits"]
     data = " --data-dir IMAGES" if downloaded else ""
+    if any(each.settings.task for each in state.configurations.values()):
+        data = " --set task.path=CODE --trust CODE"  # an export does not hold a person's code
     commands = [f"batchscope --preset ./sweep.toml --export again{data}"]
     if not manifest["complete"]:
         commands.append(f"batchscope resume {manifest['sweep']}")
