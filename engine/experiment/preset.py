@@ -126,14 +126,19 @@ def load_preset(path: Path, assignments: Sequence[str] = (), stored: bool = Fals
     tasks = [each.settings.task for each in preset.configurations if each.settings.task]
     if not tasks or stored:
         return preset
+    exported = _is_exported(path, raw)
     folder = path.resolve().parent / tasks[0].path
-    for task in dict.fromkeys(task.use for task in tasks):
-        named = [each for each in tasks if each.use == task]
-        for each in {each.name: each for each in named}.values():
+    if any(each.path != tasks[0].path for each in tasks):
+        raise UsageProblem(f"{shown}: task.path: must be the same for all trials")
+    try:
+        for each in {each.name: each for each in tasks}.values():
             check_task(each, str(folder), shown)
-    return msgspec.structs.replace(
-        preset, task_folder=str(folder.resolve()), exported=_is_exported(path, raw)
-    )
+    except UsageProblem as problem:
+        if exported and not tasks[0].path:
+            hint = "an export holds no code: name its folder with --set task.path=DIR"
+            raise UsageProblem(f"{problem}; {hint}") from None
+        raise
+    return msgspec.structs.replace(preset, task_folder=str(folder.resolve()), exported=exported)
 
 
 def _is_exported(path: Path, raw: dict[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.spec import Configuration, TaskTable
 from batchscope.engine.sweeps.launch_file import look_up
 from batchscope.engine.sweeps.sweep_file import read_preset, write_all
-from batchscope.engine.system.private_folders import check_unshared
+from batchscope.engine.system.private_folders import check_unshared, make_private
 from batchscope.engine.system.untrusted_files import decode_json, open_to_write, read_bytes
 from batchscope.engine.tasks.module_digests import digest_of_code
 
@@ -313,6 +313,7 @@ def _question(home: Path, code: _Code) -> TrustQuestion | None:
 
 def _read(home: Path) -> _TrustFile:
     try:
+        check_unshared(home / NAME)  # a home may be a folder in which everybody may create files
         return decode_json(read_bytes(home / NAME, follow=False), _TrustFile)
     except (OSError, msgspec.MsgspecError):
         return _TrustFile()
@@ -333,6 +334,7 @@ def _owner(real: Path) -> int:
 def _write(home: Path, known: _TrustFile) -> None:
     fresh = home / f".{NAME}.new"
     try:
+        make_private(home)  # the menu has only read it until now
         with open_to_write(fresh) as file:
             file.truncate()
             write_all(file.fileno(), msgspec.json.encode(known))

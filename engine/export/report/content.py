@@ -333,6 +333,8 @@ def _again(manifest: dict[str, Any], state: SweepState) -> list[str]:
         name for name in manifest["data"] if name != "digits" and not _is_task(name, state)
     ]
     data = " --data-dir IMAGES" if downloaded else ""
+    if any(each.settings.task for each in state.configurations.values()):
+        data = " --set task.path=CODE --trust CODE"  # an export does not hold a person's code
     commands = [f"batchscope --preset ./sweep.toml --export again{data}"]
     if not manifest["complete"]:
         commands.append(f"batchscope resume {manifest['sweep']}")

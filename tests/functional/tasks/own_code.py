@@ -6,7 +6,7 @@ from typing import Any
 
 TRAPS = (
     # names of ours, of the standard library, of packages that we use, and of Python's hooks
-    *("engine", "tui", "batchscope_engine", "utils", "sitecustomize", "usercustomize"),
+    *("engine", "tui", "utils", "sitecustomize", "usercustomize"),
     *("json", "random", "typing", "dataclasses", "difflib", "argparse", "subprocess", "asyncio"),
     *("torch", "numpy", "textual", "rich", "psutil", "msgspec", "platformdirs", "matplotlib"),
 )

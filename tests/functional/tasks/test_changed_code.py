@@ -50,6 +50,7 @@ def test_changed_code_stops_the_sweep_until_it_is_accepted(lab: Lab) -> None:
     assert marks == {name: "true" if name == failed else "false" for name in status}
     report = (lab.cwd / "again" / "report.html").read_text()
     assert "trained with the new code" in report
+    assert "--set task.path=CODE --trust CODE" in report
 
 
 def test_a_module_that_changes_while_the_sweep_runs_stops_it(lab: Lab) -> None:

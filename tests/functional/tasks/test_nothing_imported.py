@@ -14,6 +14,7 @@ from batchscope.engine.sweeps.store import Launch, create_sweep, home_folder
 from tests.functional.board_fixtures import finished_sweep
 from tests.functional.lab import COMMAND, Lab
 from tests.functional.tasks.own_code import OwnCode, ended_as
+from tests.terminal.terminals import Terminal
 
 SCRIPT, MODULE = (COMMAND,), (sys.executable, "-m", "batchscope")
 SWEEP, OTHER = "20270115-080000-quickstart", "20270116-080000-quickstart"
@@ -61,6 +62,24 @@ def test_commands_import_nothing_of_the_current_folder(
     ]
     assert all(each.returncode in (0, 1) for each in done), done  # 1: the two sweeps differ
     assert all("Traceback" not in each.stderr for each in done)
+    assert own.imported == []
+
+
+def test_menu_and_board_import_nothing_of_the_current_folder(
+    lab: Lab, own: OwnCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished_sweep(lab.home)
+    monkeypatch.chdir(lab.cwd)
+    module = ("-m", "batchscope")
+    home = ("--home", str(lab.home))
+    with Terminal(*module, *home, command=sys.executable) as terminal:
+        terminal.wait_for("quickstart", "1 stored sweep")
+        terminal.press("q")
+        assert terminal.wait_for_exit() == 0
+    with Terminal(*module, "attach", SWEEP, *home, command=sys.executable) as terminal:
+        terminal.wait_for("finished")
+        terminal.press("q")
+        assert terminal.wait_for_exit() == 0
     assert own.imported == []
 
 

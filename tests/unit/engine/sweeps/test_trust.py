@@ -136,6 +136,43 @@ def test_a_damaged_file_trusts_nothing(home: Path, code: Path, content: bytes) -
     check_trusted(home, code)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_somebody_else_trusts_nothing(code: Path) -> None:
+    home = code.parent / "home"
+    home.mkdir()
+    home.chmod(0o1777)
+    trust(home, code)
+    check_trusted(home, code)
+    os.chown(home / NAME, 61000, 61000)
+    with pytest.raises(NotTrusted):
+        check_trusted(home, code)
+
+
+def test_a_home_that_is_missing_is_made(tmp_path: Path, code: Path) -> None:
+    question = trust_question(tmp_path / "new", preset_in(code))
+    assert question
+    allow(tmp_path / "new", question)
+    check_trusted(tmp_path / "new", code)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_preset_of_an_export_says_how_to_name_its_code(code: Path) -> None:
+    (code / "sweep.toml").write_text(PRESET)
+    with pytest.raises(UsageProblem, match=r"--set task\.path=DIR"):
+        load_preset(code / "sweep.toml")
+    other = code.parent / "other"
+    other.mkdir(mode=0o755)
+    preset_in(other)
+    preset = load_preset(code / "sweep.toml", [f"task.path={other}"])
+    assert (preset.task_folder, preset.exported) == (str(other), True)
+
+
+def test_the_folder_of_the_code_cannot_vary(code: Path) -> None:
+    preset_in(code)
+    with pytest.raises(UsageProblem, match=r"task\.path"):
+        load_preset(code / "mine.toml", ['grid.task.path=["", "."]'])
+
+
 def test_a_link_in_the_place_of_the_file_trusts_nothing(
     home: Path, code: Path, tmp_path: Path
 ) -> None:
