@@ -15,7 +15,7 @@ from batchscope.engine.experiment.preset_folders import FoundPreset, Origin, fou
 from batchscope.engine.formatting import shown_size
 from batchscope.engine.sweeps.listing import StoredSweep
 from batchscope.engine.sweeps.store import digest_of, sweep_toml
-from batchscope.tui.render.styled_text import EMPTY, cell, row, spread
+from batchscope.tui.render.styled_text import EMPTY, cell, clip, row, spread
 from batchscope.tui.render.units import clock, roughly, when
 from batchscope.tui.terminal.captures import short_path
 from batchscope.tui.viewmodel.status_signs import SIGNS
@@ -184,7 +184,7 @@ def preset_item(offer: Offer, stored: Sequence[StoredSweep], width: int) -> Item
         why = "✗ invalid: enter shows the error"
         if offer.origin != "shipped":
             why = f"✗ {_without_paths(offer)}"
-        return Item(row(name, " ", cell(why, max(1, width - NAME - 1), "bad")), offer.key)
+        return Item(clip(row(name, " ", (why, "bad")), width), offer.key)
     count = offer.preset.trial_count + offer.preset.trials_after_choice
     right = row(
         (f"{count:>4} trials", "dim"),
