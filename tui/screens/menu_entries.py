@@ -218,3 +218,18 @@ def sweep_item(sweep: StoredSweep, width: int, marked: bool = False) -> Item:
         (when(sweep.id), "dim"),
     )
     return Item(spread(left, right, width), sweep_key(sweep), marked)
+
+
+def resumable(sweep: StoredSweep) -> bool:
+    """Return whether a sweep does not run and is not finished."""
+    return not sweep.alive and sweep.state != "finished"
+
+
+def not_editable(offer: Offer | None, sweep: StoredSweep | None) -> str:
+    """Return why the selected entry has no form."""
+    if offer:
+        return f"{offer.name} cannot be edited: its file has an error. enter shows it"
+    if sweep is None:
+        return "Select an experiment to edit its settings"
+    again = "; r resumes this one" if resumable(sweep) else ", only experiments"
+    return f"Stored sweeps cannot be edited{again}"
