@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from batchscope.engine.export import tensorboard
 from batchscope.engine.export.bundle import write_export
 from batchscope.engine.export.export_reader import Exported
 from batchscope.engine.export.figures.curves import drawn
@@ -109,3 +110,19 @@ def test_the_summary_has_no_empty_column(sweep: Path, state: SweepState) -> None
     assert "lower is better" in text
     assert f"{of['configurations'][0]['metric_mean']:.4f}" in text
     assert "accuracy" not in text
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_has_its_metrics(sweep: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs the extra batchscope[tensorboard]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    state = write_export(sweep, tmp_path / "out", report=False, tensorboard=True)
+    assert tensorboard.compared(state)[:2] == ("mae/test", "mae/train")
+    assert not any("accuracy" in tag for tag in tensorboard.compared(state))
+    read = EventAccumulator(str(tmp_path / "out" / "tensorboard" / "b8-s0"))
+    read.Reload()
+    assert {"mae/test", "mae/train", "r2/test"} <= set(read.Tags()["scalars"])
+    last = state.trials["b8-s0"].last
+    assert last is not None
+    assert read.Scalars("mae/test")[-1].value == pytest.approx(last.metrics["test_mae"])
