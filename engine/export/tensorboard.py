@@ -19,7 +19,9 @@ from batchscope.engine.errors import MachineProblem
 from batchscope.engine.journal.events import AnyEvent, EpochsFinished
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.norm_histogram import EDGES, Norms
+from batchscope.engine.metrics.primary_metric import primary_metric
 from batchscope.engine.metrics.registry import TAGS
+from batchscope.engine.metrics.task_metrics import task_epoch_metrics
 
 FOLDER = "tensorboard"
 PROGRAM = "batchscope"
@@ -37,6 +39,22 @@ METRICS = tuple(
 )
 """The tags that the HParams tab compares."""
 STATUSES = {"finished": "STATUS_SUCCESS", "diverged": "STATUS_FAILURE", "failed": "STATUS_FAILURE"}
+
+
+def tags_of(state: SweepState) -> dict[str, str]:
+    """Return the tag of each column that is drawn: `mae/test` for the `test_mae` of a task."""
+    own = (each.name for each in task_epoch_metrics(state))
+    return {**SCALARS, **{name: "/".join(name.split("_", 1)[::-1]) for name in own}}
+
+
+def compared(state: SweepState) -> tuple[str, ...]:
+    """Return the tags that the HParams tab compares, without an accuracy that a task lacks."""
+    primary, tags = primary_metric(state), tags_of(state)
+    if primary.is_accuracy:
+        return METRICS
+    first = (tags[name] for name in (primary.measure, primary.train_measure))
+    rest = (tag for tag in METRICS if not tag.startswith("accuracy/"))
+    return tuple(dict.fromkeys((*first, *rest)))
 
 
 def check_tensorboard() -> None:
@@ -100,10 +118,10 @@ def _of_trial(
 ) -> Iterator[Any]:
     assert trial.started is not None
     yield _summary(trial.started.at, 0, [_session_start(state, trial)])
-    at = trial.started.at
+    at, tags = trial.started.at, tags_of(state)
     for record, row in zip(trial.records, rows, strict=True):
         at = max(at, when.get((trial.id, record.epoch), at))
-        values = [_scalar(tag, row[name]) for name, tag in SCALARS.items() if _known(row.get(name))]
+        values = [_scalar(tag, row[name]) for name, tag in tags.items() if _known(row.get(name))]
         norms = Norms(record.norms)
         if norms.bins:
             values.append(_histogram(norms))
@@ -217,7 +235,7 @@ def _experiment(state: SweepState) -> Any:
         ],
         metric_infos=[
             api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=tag)
-            for tag in METRICS
+            for tag in compared(state)
         ],
     )
     return _plugin_value(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment))

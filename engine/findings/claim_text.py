@@ -107,11 +107,14 @@ def family_sentence(state: SweepState) -> str:
     )
 
 
-SCOPE = (
-    "Intervals and verdicts are about other seeds (initial weights and image orders) with these "
-    "training and test images, not about other data."
-)
-"""What the seeds stand for; said once where claims are reported."""
+def scope(state: SweepState) -> str:
+    """Return what the seeds stand for; said once where claims are reported."""
+    tasks = any(each.settings.task for each in state.configurations.values())
+    orders, data = ("orders of the samples", "samples") if tasks else ("image orders", "images")
+    return (
+        f"Intervals and verdicts are about other seeds (initial weights and {orders}) with these "
+        f"training and test {data}, not about other data."
+    )
 
 
 def word_of(verdict: Verdict) -> str:

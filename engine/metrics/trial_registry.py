@@ -287,8 +287,8 @@ _COLUMNS: tuple[TrialMetric | str, ...] = (
             name="samples_per_second",
             title="Pace",
             axis="samples per second",
-            caption="Images trained on in a second, median over the epochs, mean over the finished "
-            "seeds.",
+            caption="Samples trained on in a second, median over the epochs, mean over the "
+            "finished seeds.",
         ),
     ),
     TrialMetric(

@@ -175,7 +175,7 @@ def summary_text(of: dict[str, Any]) -> str:
     head = f"{of['metric']['title']} ± sd"
     column = max(len(head), 18)
     lines.append(f"{'batch size':>{width}}  seeds  {head:<{column}}  epoch time  samples/s")
-    decimals = 4
+    decimals: int | None = 4
     if of["metric"]["name"] != "test_accuracy":
         decimals = places(row["metric_mean"] for row in rows if row["metric_mean"] is not None)
     for row in rows:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from batchscope.engine.findings.claim_text import SCOPE, idle_sentence
+from batchscope.engine.findings.claim_text import idle_sentence, scope
 from batchscope.engine.findings.claim_verdicts import Verdict
 from batchscope.engine.findings.seed_text import in_order, seed_lines
 from batchscope.tui.panes.base import Line, Pane
@@ -104,7 +104,8 @@ class FindingsPane(Pane):
             sign, style = sign_of(choice)
             lines += _hanging(row((f"{sign} ", style)), choice_text(choice), width)
         if findings.judging:
-            lines += wrap(f"{findings.judging} {SCOPE if seeds else ''}".strip(), width, "dim")
+            beside = scope(self.view.state) if seeds else ""
+            lines += wrap(f"{findings.judging} {beside}".strip(), width, "dim")
         return lines
 
 

@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.sweeps.listing import Listing, StoredSweep
-from batchscope.engine.sweeps.trust import sweep_question, trust_question
+from batchscope.engine.sweeps.trust import sweep_question
 from batchscope.tui.config.commands import Command, bindings
 from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.render.styled_text import EMPTY, Row, row, spread
@@ -184,11 +184,7 @@ class MenuScreen(AnsweringScreen):
         if offer.preset is None or not offer.preset.task_folder:
             return ""
         if offer.key not in self._code:
-            question = trust_question(self.batchscope.home, offer.preset)
-            state = "asks before it runs" if question else "trusted"
-            if question and question.refused:
-                state = "cannot be trusted, enter says why"
-            self._code[offer.key] = f"{state}: {printable(offer.preset.task_folder)}"
+            self._code[offer.key] = menu_previews.code_text(self.batchscope.home, offer.preset)
         return self._code[offer.key]
 
     def _hints(self, width: int) -> Row:
@@ -209,7 +205,7 @@ class MenuScreen(AnsweringScreen):
             replace(command, hint=ENTERS[kind]) if command.action == "choose" else command
             for command in commands_at("menu", self.batchscope.settings.keys)
             if command.of in ("", kind)
-            and (command.action != "resume" or (sweep and _resumable(sweep)))
+            and (command.action != "resume" or (sweep and menu_entries.resumable(sweep)))
             and (command.action != "compare" or self._marked)
         ]
 
@@ -298,7 +294,7 @@ class MenuScreen(AnsweringScreen):
         """Open the form with the settings of the selected preset."""
         offer = self._offer()
         if offer is None or offer.preset is None:
-            self.say(_not_editable(offer, self._sweep()))
+            self.say(menu_entries.not_editable(offer, self._sweep()))
             return
         from batchscope.engine.experiment.draft import Draft
         from batchscope.tui.screens.edit import EditScreen
@@ -336,7 +332,7 @@ class MenuScreen(AnsweringScreen):
             self.say("Select a stored sweep to resume it")
         elif sweep.alive:
             self.say(f"The sweep is {sweep.state} already. enter opens its board")
-        elif not _resumable(sweep):
+        elif not menu_entries.resumable(sweep):
             self.say(f"Nothing to resume: the sweep is {sweep.state}")
         else:
             question = sweep_question(Path(sweep.folder))
@@ -407,16 +403,3 @@ class MenuScreen(AnsweringScreen):
         self.query_one(IdleField).leave()
         self.set_class(bool(self._query.strip()), "-filtered")
         self.call_after_refresh(self._draw)
-
-
-def _not_editable(offer: menu_entries.Offer | None, sweep: StoredSweep | None) -> str:
-    if offer:
-        return f"{offer.name} cannot be edited: its file has an error. enter shows it"
-    if sweep is None:
-        return "Select an experiment to edit its settings"
-    again = "; r resumes this one" if _resumable(sweep) else ", only experiments"
-    return f"Stored sweeps cannot be edited{again}"
-
-
-def _resumable(sweep: StoredSweep) -> bool:
-    return not sweep.alive and sweep.state != "finished"

@@ -15,7 +15,7 @@ from batchscope.engine.experiment.preset_folders import FoundPreset, Origin, fou
 from batchscope.engine.formatting import shown_size
 from batchscope.engine.sweeps.listing import StoredSweep
 from batchscope.engine.sweeps.store import digest_of, sweep_toml
-from batchscope.tui.render.styled_text import EMPTY, cell, row, spread
+from batchscope.tui.render.styled_text import EMPTY, cell, clip, row, spread
 from batchscope.tui.render.units import clock, roughly, when
 from batchscope.tui.terminal.captures import short_path
 from batchscope.tui.viewmodel.status_signs import SIGNS
@@ -184,7 +184,7 @@ def preset_item(offer: Offer, stored: Sequence[StoredSweep], width: int) -> Item
         why = "✗ invalid: enter shows the error"
         if offer.origin != "shipped":
             why = f"✗ {_without_paths(offer)}"
-        return Item(row(name, " ", cell(why, max(1, width - NAME - 1), "bad")), offer.key)
+        return Item(clip(row(name, " ", (why, "bad")), width), offer.key)
     count = offer.preset.trial_count + offer.preset.trials_after_choice
     right = row(
         (f"{count:>4} trials", "dim"),
@@ -218,3 +218,18 @@ def sweep_item(sweep: StoredSweep, width: int, marked: bool = False) -> Item:
         (when(sweep.id), "dim"),
     )
     return Item(spread(left, right, width), sweep_key(sweep), marked)
+
+
+def resumable(sweep: StoredSweep) -> bool:
+    """Return whether a sweep does not run and is not finished."""
+    return not sweep.alive and sweep.state != "finished"
+
+
+def not_editable(offer: Offer | None, sweep: StoredSweep | None) -> str:
+    """Return why the selected entry has no form."""
+    if offer:
+        return f"{offer.name} cannot be edited: its file has an error. enter shows it"
+    if sweep is None:
+        return "Select an experiment to edit its settings"
+    again = "; r resumes this one" if resumable(sweep) else ", only experiments"
+    return f"Stored sweeps cannot be edited{again}"

@@ -1,6 +1,7 @@
 """The preview of the selected preset or sweep in the menu."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from batchscope.engine.data.catalog import DATASETS
@@ -10,6 +11,7 @@ from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.formatting import shown_size
 from batchscope.engine.spec import BUDGETS, Settings
 from batchscope.engine.sweeps.listing import StoredSweep
+from batchscope.engine.sweeps.trust import trust_question
 from batchscope.tui.render.block_bars import gauge
 from batchscope.tui.render.styled_text import EMPTY, Row, row, wrap
 from batchscope.tui.render.units import clock, when
@@ -61,6 +63,15 @@ def preset_preview(
         head.append(EMPTY)
         left -= 1
     return [*head, *body, *_claims(preset, width, max(1, left))]
+
+
+def code_text(home: Path, preset: Preset) -> str:
+    """Return from where a preset runs code, and whether that is trusted."""
+    question = trust_question(home, preset)
+    state = "asks before it runs" if question else "trusted"
+    if question and question.refused:
+        state = "cannot be trusted, enter says why"
+    return f"{state}: {printable(preset.task_folder)}"
 
 
 def sweep_preview(sweep: StoredSweep, width: int) -> list[Row]:

@@ -18,11 +18,11 @@ from batchscope.engine.export.report.tables import (
     trials,
 )
 from batchscope.engine.findings.claim_text import (
-    SCOPE,
     SMALLEST_P,
     idle_sentence,
     percent,
     remarks,
+    scope,
     unit_of,
     word_of,
 )
@@ -125,7 +125,7 @@ def report_of(of: Exported, state: SweepState) -> Report:
         tally=tally(document.claims),
         claims=tuple(_claim(of, at, each) for at, each in enumerate(document.claims)),
         judging=document.judging,
-        scope=SCOPE if document.claims else "",
+        scope=scope(state) if document.claims else "",
         values=claim_values(of),
         idle=idle_sentence(state),
         recommendation=document.recommendation,

@@ -78,7 +78,7 @@ def _label_width(sources: Sequence[CurveSource], most: int) -> int:
 
 def _head(lens: Lens, most: int) -> Row:
     """Return the heading of the column of values, placed over it where the labels leave room."""
-    of = lens.quantity.part if lens.quantity.train else ""
+    of: str = lens.quantity.part if lens.quantity.train else ""
     of += " error" * (lens.quantity is ERROR)
     if lens.fitted:
         text = "d = a + b·ln steps"
