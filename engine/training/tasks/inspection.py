@@ -57,15 +57,23 @@ def inspect(host: TaskHost) -> TaskFacts:
         test=parts["test"].size if "test" in parts else 0,
         weights=sum(each.numel() for each in trained(task.model)),
         metrics=tuple((name, task.better.get(name, "higher")) for name in task.metrics),
-        batch_norm=any(
-            isinstance(each, nn.modules.batchnorm._BatchNorm) for each in task.model.modules()
-        ),
+        batch_norm=any(map(_normalizes_over_batches, task.model.modules())),
         random=guarded(lambda: _is_random(task, train), host.code, "running the loss"),
         sample_seconds=seconds,
         longest=guarded(lambda: _longest(train), host.code, "reading the samples"),
         digests=tuple(sorted(host.code.digests.items())),
         layers=tuple(layer.name for layer in named_windows(task.model)),
     )
+
+
+def _normalizes_over_batches(module: nn.Module) -> bool:
+    """Return whether a layer is batch norm that uses the statistics of its batch.
+
+    Frozen batch norm, which is in evaluation mode all the time, does not.
+    """
+    if not isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return False
+    return module.training or not module.track_running_stats
 
 
 def _sample_seconds(task: Task, train: TaskData) -> float:
