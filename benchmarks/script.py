@@ -86,6 +86,11 @@ def evaluate(model: nn.Module, images: Images, part: Part) -> Figures:
     return loss / count, right / count
 
 
+def figures(judged: Figures) -> dict[str, float | None]:
+    """Loss and accuracy by name."""
+    return dict(zip(("loss", "accuracy"), judged, strict=True))
+
+
 def train(trial: Trial, images: Images) -> Figures:
     """Train a trial; return its test loss and accuracy after the last epoch."""
     run = _Run(trial, images)
@@ -94,7 +99,7 @@ def train(trial: Trial, images: Images) -> Figures:
         evaluate(run.model, images, "train")
         tested = evaluate(run.model, images, "test")
         judged = evaluate(run.model, images, "validation") if images.validates else tested
-        run.over = run.over or is_met(trial.settings.train, *judged)
+        run.over = run.over or is_met(trial.settings, figures(judged))
     return tested
 
 
@@ -103,6 +108,7 @@ class _Run:
 
     def __init__(self, trial: Trial, images: Images) -> None:
         settings, self.images, self.seed = trial.settings, images, trial.seed
+        self.settings = settings
         self.model = build_model(settings.model, DATASETS[settings.data.name], trial.seed)
         self.course = Course(settings, images.train_size)
         self.train, named = settings.train, settings.memory.micro_batch_size
@@ -167,7 +173,7 @@ class _Run:
         if not is_check(seen, batch, self.images.train_size, self.train.target_checks):
             return False
         part: Part = "validation" if self.images.validates else "test"
-        return is_met(self.train, *evaluate(self.model, self.images, part))
+        return is_met(self.settings, figures(evaluate(self.model, self.images, part)))
 
 
 def main(preset: str, home: str, threads: str, data_dir: str | None = None) -> None:

@@ -39,15 +39,18 @@ class Named(Figure):
         return np.array(records.named(self._name), dtype=np.float64)
 
 
-EMPTY: dict[str, str] = {
-    "name": "empty_batches",
-    "unit": "count",
-    "definition": "batches of a task so far that had no weight: they are counted among `steps`, "
-    "and change no weights",
-}
-EMPTY_IN_EPOCHS = EpochMetric(**EMPTY, figure=Field("empty_batches"))
+EMPTY = (
+    "batches of a task so far that had no weight: they are counted among `steps`, and change no "
+    "weights"
+)
+EMPTY_IN_EPOCHS = EpochMetric(
+    name="empty_batches", unit="count", definition=EMPTY, figure=Field("empty_batches")
+)
 EMPTY_IN_TRIALS = TrialMetric(
-    **EMPTY, value=lambda _, trial: trial.last.empty_batches if trial.last else None
+    name="empty_batches",
+    unit="count",
+    definition=EMPTY,
+    value=lambda _, trial: trial.last.empty_batches if trial.last else None,
 )
 
 

@@ -21,13 +21,12 @@ from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.spec import TaskFacts, TaskTable
 from batchscope.engine.task import Task
-from batchscope.engine.training.model.layer_windows import named_windows
 from batchscope.engine.training.tasks.batch_structure import tensors
 from batchscope.engine.training.tasks.loading import guarded, seed_everything
 from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.task_host import TaskHost
 from batchscope.engine.training.tasks.weighted_sum import accumulate, evaluated
-from batchscope.engine.training.trained_parameters import trained
+from batchscope.engine.training.trained_parameters import owners, trained
 
 TIMED = 8
 """Samples of the batch that is timed."""
@@ -62,7 +61,7 @@ def inspect(host: TaskHost) -> TaskFacts:
         sample_seconds=seconds,
         longest=guarded(lambda: _longest(train), host.code, "reading the samples"),
         digests=tuple(sorted(host.code.digests.items())),
-        layers=tuple(layer.name for layer in named_windows(task.model)),
+        layers=tuple(name for name, _, _ in owners(task.model)),
     )
 
 

@@ -14,7 +14,7 @@ from batchscope.engine.training.batches import epoch_order
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from tests.unit.engine.training.tasks.task_fixtures import regression_task, task_trial
 from tests.unit.engine.training.tasks.test_task_training import interrupted
-from tests.unit.training_fixtures import CPU, Run, untimed
+from tests.unit.training_fixtures import CPU, Run, backward, untimed
 
 SIZE, BATCH = 40, 4
 
@@ -45,7 +45,7 @@ def by_hand(own: Task, momentum: float, epochs: int) -> tuple[nn.Module, list[fl
             if not float(weight):
                 empty += 1
                 continue
-            (total / weight).backward()
+            backward(total / weight)
             grads = [each.grad for each in own.model.parameters()]
             norms.append(float(torch.cat([g.flatten() for g in grads if g is not None]).norm()))
             optimizer.step()

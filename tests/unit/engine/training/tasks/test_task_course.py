@@ -15,7 +15,7 @@ from tests.unit.engine.training.tasks.task_fixtures import (
     token_loss,
     token_task,
 )
-from tests.unit.training_fixtures import CPU, Run
+from tests.unit.training_fixtures import CPU, Run, backward
 
 EPOCHS, BATCH, LR = 4, 8, 0.05
 LATER: dict[str, tuple[dict[str, Any], float, int]] = {
@@ -51,7 +51,7 @@ def by_hand(optimizer: str, lr: float, batch_size: int) -> tuple[nn.Module, int]
         for part in torch.split(epoch_order(53, 0, epoch), batch_size if late else BATCH):
             made.zero_grad()
             total, weight = token_loss(task.model, padded([task.train[n] for n in part.tolist()]))
-            (total / weight).backward()
+            backward(total / weight)
             made.step()
             steps += 1
     return task.model, steps
