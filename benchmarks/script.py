@@ -86,8 +86,9 @@ def evaluate(model: nn.Module, images: Images, part: Part) -> Figures:
     return loss / count, right / count
 
 
-def _is_met(settings: Settings, loss: float, accuracy: float) -> bool:
-    return is_met(settings, {"loss": loss, "accuracy": accuracy})
+def figures(judged: Figures) -> dict[str, float | None]:
+    """Loss and accuracy by name."""
+    return dict(zip(("loss", "accuracy"), judged, strict=True))
 
 
 def train(trial: Trial, images: Images) -> Figures:
@@ -98,7 +99,7 @@ def train(trial: Trial, images: Images) -> Figures:
         evaluate(run.model, images, "train")
         tested = evaluate(run.model, images, "test")
         judged = evaluate(run.model, images, "validation") if images.validates else tested
-        run.over = run.over or _is_met(trial.settings, *judged)
+        run.over = run.over or is_met(trial.settings, figures(judged))
     return tested
 
 
@@ -107,13 +108,10 @@ class _Run:
 
     def __init__(self, trial: Trial, images: Images) -> None:
         settings, self.images, self.seed = trial.settings, images, trial.seed
+        self.settings = settings
         self.model = build_model(settings.model, DATASETS[settings.data.name], trial.seed)
         self.course = Course(settings, images.train_size)
-        self._settings, self.train, named = (
-            settings,
-            settings.train,
-            settings.memory.micro_batch_size,
-        )
+        self.train, named = settings.train, settings.memory.micro_batch_size
         self.optimizer = optimizer_of(self.model.parameters(), settings.train, self.course)
         self.micro = named if named != "auto" else sys.maxsize
         self.varies = bool(
@@ -175,7 +173,7 @@ class _Run:
         if not is_check(seen, batch, self.images.train_size, self.train.target_checks):
             return False
         part: Part = "validation" if self.images.validates else "test"
-        return _is_met(self._settings, *evaluate(self.model, self.images, part))
+        return is_met(self.settings, figures(evaluate(self.model, self.images, part)))
 
 
 def main(preset: str, home: str, threads: str, data_dir: str | None = None) -> None:

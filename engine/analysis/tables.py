@@ -15,7 +15,7 @@ from batchscope.engine.metrics.metric import Value as Value
 from batchscope.engine.metrics.norm_histogram import EDGES, Norms
 from batchscope.engine.metrics.registry import EPOCH_COLUMNS as EPOCH_COLUMNS
 from batchscope.engine.metrics.registry import TRIAL_COLUMNS
-from batchscope.engine.metrics.task_metrics import task_epoch_metrics, task_trial_metrics
+from batchscope.engine.metrics.task_metrics import task_epoch_columns, task_trial_columns
 from batchscope.engine.metrics.trial_registry import TABLE_METRICS
 
 Row = dict[str, Value]
@@ -38,23 +38,23 @@ def trial_rows(state: SweepState) -> Iterator[Row]:
 
 def trial_row(state: SweepState, trial: TrialState) -> Row:
     """Return settings and final metrics of one trial that do not depend on other trials."""
-    metrics = (*TABLE_METRICS, *task_trial_metrics(state))
+    metrics = (*TABLE_METRICS, *task_trial_columns(state))
     return {metric.name: metric.read(state, trial) for metric in metrics}
 
 
 def trial_columns(state: SweepState) -> tuple[str, ...]:
     """Return the columns of `trials.csv`: those of every sweep, then those of its tasks."""
-    return (*TRIAL_COLUMNS, *(metric.name for metric in task_trial_metrics(state)))
+    return (*TRIAL_COLUMNS, *(metric.name for metric in task_trial_columns(state)))
 
 
 def epoch_columns(state: SweepState) -> tuple[str, ...]:
     """Return the columns of `epochs.csv`: those of every sweep, then those of its tasks."""
-    return (*EPOCH_COLUMNS, *(metric.name for metric in task_epoch_metrics(state)))
+    return (*EPOCH_COLUMNS, *(metric.name for metric in task_epoch_columns(state)))
 
 
 def epoch_rows(state: SweepState) -> Iterator[Row]:
     """Yield one row for each epoch of every trial."""
-    metrics = (*EPOCH_METRICS, *task_epoch_metrics(state))
+    metrics = (*EPOCH_METRICS, *task_epoch_columns(state))
     for trial in state.trials.values():
         for record in trial.records:
             yield {metric.name: metric.value(state, trial, record) for metric in metrics}

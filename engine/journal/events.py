@@ -271,6 +271,8 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
             some epochs of long trainings.
         highest_lr: highest learning rate of any step since the start of the training.
         metrics: metrics of a task, such as `test_mae`; those that are not finite are left out.
+        empty_batches: batches of a task so far that had no weight. They are counted among `steps`,
+            and change no weights.
     """
 
     epoch: int
@@ -302,6 +304,7 @@ class EpochRecord(Struct, frozen=True, omit_defaults=True):
     gradient_cosine: float | None = None
     highest_lr: float | None = None
     metrics: dict[str, float] = {}
+    empty_batches: int = 0
 
 
 class EpochsFinished(Event, frozen=True, tag="epochs"):

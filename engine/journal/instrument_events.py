@@ -148,6 +148,8 @@ class MicroBatchesMeasured(Event, frozen=True, tag="measured"):
         evaluation_batch_size: largest evaluation batch that fits, found by halving.
         evaluation_peak_bytes: its peak of live bytes.
         seconds: time of the measurement.
+        longest: number of samples that were known as the longest of a task, and ran first; 0 where
+            all are as long.
     """
 
     trial: str
@@ -161,6 +163,7 @@ class MicroBatchesMeasured(Event, frozen=True, tag="measured"):
     evaluation_batch_size: int
     evaluation_peak_bytes: int
     seconds: float
+    longest: int = 0
 
 
 class Paced(Event, frozen=True, tag="paced"):

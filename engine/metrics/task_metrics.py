@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from batchscope.engine.journal.epoch_columns import Records
 from batchscope.engine.journal.events import EpochRecord
 from batchscope.engine.journal.sweep_state import SweepState
-from batchscope.engine.metrics.epoch_metrics import Figure
+from batchscope.engine.metrics.epoch_metrics import Field, Figure
 from batchscope.engine.metrics.metric import Better, EpochMetric, TrialMetric
 
 if TYPE_CHECKING:
@@ -39,13 +39,40 @@ class Named(Figure):
         return np.array(records.named(self._name), dtype=np.float64)
 
 
+EMPTY = (
+    "batches of a task so far that had no weight: they are counted among `steps`, and change no "
+    "weights"
+)
+EMPTY_IN_EPOCHS = EpochMetric(
+    name="empty_batches", unit="count", definition=EMPTY, figure=Field("empty_batches")
+)
+EMPTY_IN_TRIALS = TrialMetric(
+    name="empty_batches",
+    unit="count",
+    definition=EMPTY,
+    value=lambda _, trial: trial.last.empty_batches if trial.last else None,
+)
+
+
 def is_task_metric(measure: str) -> bool:
     """Return whether a name can be that of a metric of a task."""
     return NAME.fullmatch(measure) is not None
 
 
-def task_epoch_metrics(state: SweepState) -> tuple[EpochMetric, ...]:
+def task_epoch_columns(state: SweepState) -> tuple[EpochMetric, ...]:
     """Return the columns that the tasks of a sweep add to `epochs.csv`."""
+    has_task = any(ready.task for ready in state.data.values())
+    return (*([EMPTY_IN_EPOCHS] * has_task), *task_epoch_metrics(state))
+
+
+def task_trial_columns(state: SweepState) -> tuple[TrialMetric, ...]:
+    """Return the columns that the tasks of a sweep add to `trials.csv`."""
+    has_task = any(ready.task for ready in state.data.values())
+    return (*([EMPTY_IN_TRIALS] * has_task), *task_trial_metrics(state))
+
+
+def task_epoch_metrics(state: SweepState) -> tuple[EpochMetric, ...]:
+    """Return the metrics of the tasks of a sweep, as columns of `epochs.csv`."""
     directions: dict[str, Better] = {}
     for ready in state.data.values():
         for name, better in ready.task.metrics if ready.task else ():
@@ -67,7 +94,7 @@ def task_epoch_metrics(state: SweepState) -> tuple[EpochMetric, ...]:
 
 
 def task_trial_metrics(state: SweepState) -> tuple[TrialMetric, ...]:
-    """Return the columns that the tasks of a sweep add to `trials.csv`."""
+    """Return the metrics of the tasks of a sweep, as columns of `trials.csv`."""
     return tuple(
         TrialMetric(
             name=each.name,

@@ -64,6 +64,7 @@ from batchscope.engine.planning.plan import (
     of_one_worker,
     of_share,
 )
+from batchscope.engine.planning.random_forward import drawn_in_parts
 from batchscope.engine.planning.stacking import Pieces, candidates, divide, fixed, largest_stack
 from batchscope.engine.processes import orders
 from batchscope.engine.schedule.course import changing
@@ -310,8 +311,9 @@ class Planner:
             reason = f"{grows} largest" if changing(trial.settings) else joined(plan)
             plan = msgspec.structs.replace(plan, reason=f"{plan.reason}; {reason}")
         ghost = ghostly(trial.settings, plan)
-        if remark := ghost or grouped(trial.settings):
-            plan = msgspec.structs.replace(plan, reason=f"{plan.reason}; {remark}")
+        for remark in (ghost or grouped(trial.settings), drawn_in_parts(trial.settings, plan)):
+            if remark:
+                plan = msgspec.structs.replace(plan, reason=f"{plan.reason}; {remark}")
         self._heard(Planned(plan=plan))
         if ghost and trial.configuration not in self._warned:
             self._warned.add(trial.configuration)
@@ -365,6 +367,9 @@ def chosen(whole: Plan, measured: MicroBatchesMeasured, exact: bool = True) -> P
         raise NothingFits(_too_little(measured, named))
     if named:
         choice = MicroBatchChoice(whole.micro_batch_size, whole.reason)
+    if measured.longest:
+        reason = f"{choice.reason}; memory was measured on the longest samples"
+        choice = MicroBatchChoice(choice.micro_batch_size, reason)
     micro = choice.micro_batch_size
     fitting = [s.micro_batch_size for s in measured.shapes if fits(s, measured.limit_bytes)]
     draw = DRAW_MICRO_BATCH_SIZE

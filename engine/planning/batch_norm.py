@@ -126,7 +126,8 @@ def _single_image_problem(settings: Settings) -> str | None:
         "probe.batch_sizes": min(settings.probe.batch_sizes, default=None),
         "probe.pairs": min(in_pairs, default=None),
     }
-    norm = f"batch norm ({batch_norm_key(settings.model)})"
+    key = batch_norm_key(settings.model) if settings.task is None else "of the task's model"
+    norm = f"batch norm ({key})"
     return next(
         (
             f"{key}: {norm} has no variance over a single image; at least 2"

@@ -17,7 +17,7 @@ from batchscope.engine.planning.micro_batch import Shape, fits, next_size, usabl
 from batchscope.engine.planning.plan import EVALUATION_BATCH_SIZE, LEAST_SECONDS, MOST_SHARE, Plan
 from batchscope.engine.processes import orders
 from batchscope.engine.schedule.course import totals
-from batchscope.engine.spec import Trial
+from batchscope.engine.spec import Settings, Trial
 from batchscope.engine.training.batches import TrainingData
 from batchscope.engine.training.cancellation import IsHalted, never, raise_if
 from batchscope.engine.training.peak_memory import measured, ran_out
@@ -65,7 +65,15 @@ def measure(
         evaluation_batch_size=size,
         evaluation_peak_bytes=peak,
         seconds=time.perf_counter() - began,
+        longest=bench.longest,
     )
+
+
+def _longest(settings: Settings, order: torch.Tensor) -> torch.Tensor:
+    """Return the numbers of the longest samples to train on, longest first; none if unknown."""
+    facts = settings.task.facts if settings.task else None
+    known = torch.tensor(facts.longest if facts else (), dtype=order.dtype, device=order.device)
+    return known[torch.isin(known, order)]  # some may be held out for validation
 
 
 def limit_of(asked: int | None, device: torch.device) -> int:
@@ -88,6 +96,10 @@ class Bench:
         device: where to run.
         limit: memory limit in bytes.
         halted: returns whether to stop early.
+
+    Attributes:
+        longest: number of samples that are known as the longest of a task. Memory is measured on
+            these first, because a batch of them must fit too; speed is measured on others.
     """
 
     def __init__(
@@ -114,6 +126,11 @@ class Bench:
         self._samples = whole and whole.samples
         order = images.of_training(torch.arange(images.train_size, device=device))
         self._order = order.expand(len(members), -1)
+        longest = _longest(settings, order)
+        self.longest, self._heaviest = len(longest), self._order
+        if self.longest:
+            rest = order[~torch.isin(order, longest)]
+            self._heaviest = torch.cat([longest, rest]).expand(len(members), -1)
         self._shapes: dict[int, Shape] = {}
         self._gradient_seconds: dict[int, list[float]] = {}
         self._update_seconds: list[float] = []
@@ -195,14 +212,15 @@ class Bench:
 
         def step() -> None:
             with measured(self._device, self._held()) as peak:
-                gradient, update = self._step(size, count)
+                gradient, update = self._step(size, count, self._heaviest)
             peaks.append(peak.bytes)
-            if gradient > LONG_SECONDS:  # measuring memory has not slowed it down noticeably
+            # measuring memory has not slowed it down noticeably
+            if gradient > LONG_SECONDS and not self.longest:
                 self._note(size, gradient * size / count, update)
 
         first = not self._shapes  # the optimizer creates its state in the first step
         self._shapes[size] = Shape(size, failed="out of memory")
-        if first and not self._fits(lambda: self._step(size, count)):
+        if first and not self._fits(lambda: self._step(size, count, self._heaviest)):
             return
         if self._fits(step) and (
             size in self._gradient_seconds or self._fits(lambda: self._time(size))
@@ -224,11 +242,15 @@ class Bench:
             torch.cuda.empty_cache()
         return False
 
-    def _step(self, size: int, count: int) -> tuple[float, float]:
-        """Take a step on `count` images; return the seconds of its gradient and of its update."""
+    def _step(self, size: int, count: int, order: torch.Tensor) -> tuple[float, float]:
+        """Take a step on the first `count` samples of an order (R, N).
+
+        Returns:
+            The seconds of its gradient and of its update.
+        """
         self._stepper.micro_batch_size = size
         began = self._now()
-        self._stepper.gradient(self._order[:, :count])
+        self._stepper.gradient(order[:, :count])
         between = self._now()
         self._stepper.update(self._stepper.unmeasured(count))
         self._stepper.end_epoch()
@@ -236,7 +258,7 @@ class Bench:
 
     def _time(self, size: int) -> None:
         """Time a step on a batch of one micro-batch."""
-        self._note(size, *self._step(size, size))
+        self._note(size, *self._step(size, size, self._order))
 
     def _note(self, size: int, gradient: float, update: float) -> None:
         self._gradient_seconds.setdefault(size, []).append(gradient)
@@ -289,7 +311,8 @@ class Bench:
     def _evaluate(self, size: int) -> int | None:
         """Return the peak over two batches of the training part; None if memory ran out."""
         images, peaks = self._images, list[int]()
-        parts = torch.split(images.train_part[: 2 * size], size)
+        samples = self._heaviest[0] if self.longest else images.train_part
+        parts = torch.split(samples[: 2 * size], size)
 
         def work() -> None:
             with measured(self._device, self._held()) as peak:
@@ -303,7 +326,8 @@ class Bench:
         return peaks[0] if self._fits(work) else None
 
     def _held(self) -> list[torch.Tensor]:
-        return [*self._images.held(), *self._stepper.held(), self._order]
+        orders = [self._order, self._heaviest] if self.longest else [self._order]
+        return [*self._images.held(), *self._stepper.held(), *orders]
 
     def _now(self) -> float:
         if self._device.type == "cuda":

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import msgspec
 import torch
+from torch import nn
 
 from batchscope.engine.data.prepare_messages import PrepareMessage, Reporter
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.spec import TaskFacts, TaskTable
 from batchscope.engine.task import Task, TaskProblem
-from batchscope.engine.training.model.layer_windows import named_windows
 from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable
 from batchscope.engine.training.tasks.batch_structure import tensors
 from batchscope.engine.training.tasks.cut_comparison import NORMS, compared, is_random
@@ -33,7 +33,7 @@ from batchscope.engine.training.tasks.loading import guarded
 from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.task_host import TaskHost
 from batchscope.engine.training.tasks.weighted_sum import accumulate, evaluated
-from batchscope.engine.training.trained_parameters import trained
+from batchscope.engine.training.trained_parameters import owners, trained
 
 TIMED = 8
 """Samples of the batch that is timed."""
@@ -68,7 +68,7 @@ def inspect(host: TaskHost, note: Callable[[str], None] = _unheard) -> TaskFacts
     train, loss = parts["train"], host.beside
     seconds = guarded(lambda: _sample_seconds(task, train), host.code, loss)
     random = guarded(lambda: _is_random(task, train), host.code, loss)
-    norm = any(isinstance(each, NORMS) for each in task.model.modules())
+    norm = any(map(_normalizes_over_batches, task.model.modules()))
     guarded(lambda: _compare(task, train, random or norm, note), host.code, loss)
     return TaskFacts(
         train=train.size,
@@ -81,8 +81,18 @@ def inspect(host: TaskHost, note: Callable[[str], None] = _unheard) -> TaskFacts
         sample_seconds=seconds,
         longest=guarded(lambda: _longest(train), host.code, "reading the samples"),
         digests=tuple(sorted(host.code.digests.items())),
-        layers=tuple(layer.name for layer in named_windows(task.model)),
+        layers=tuple(name for name, _, _ in owners(task.model)),
     )
+
+
+def _normalizes_over_batches(module: nn.Module) -> bool:
+    """Return whether a layer is batch norm that uses the statistics of its batch.
+
+    Frozen batch norm, which is in evaluation mode all the time, does not.
+    """
+    if not isinstance(module, NORMS):
+        return False
+    return module.training or not module.track_running_stats
 
 
 def _sample_seconds(task: Task, train: TaskData) -> float:

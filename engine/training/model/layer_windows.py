@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import nn
 
 from batchscope.engine.training.model.flat_model import windows
-from batchscope.engine.training.trained_parameters import trained
+from batchscope.engine.training.trained_parameters import owners, trained
 
 KINDS = (
     (nn.Linear, "linear"),
@@ -33,39 +33,30 @@ class LayerWindow(NamedTuple):
     parameters: int
 
 
-ROOT = "model"
-
-
 def layer_windows(model: nn.Module) -> list[LayerWindow]:
     """Return the layers of a network, in the order in which torch lists their parameters.
 
     A parameter that several modules share belongs to the first of them.
     """
     layers, numbers = list[LayerWindow](), Counter[str]()
-    for _, module, window, parameters in _owners(model):
+    for module, layer in _owning(model):
         kind = _kind(module)
         numbers[kind] += 1
-        layers.append(LayerWindow(f"{kind}{numbers[kind]}", window, parameters))
+        layers.append(layer._replace(name=f"{kind}{numbers[kind]}"))
     return layers
 
 
 def named_windows(model: nn.Module) -> list[LayerWindow]:
     """Return the layers of a person's model by the names of its modules; see `layer_windows`."""
-    return [
-        LayerWindow(name or ROOT, window, parameters)
-        for name, _, window, parameters in _owners(model)
-    ]
+    return [layer for _, layer in _owning(model)]
 
 
-def _owners(model: nn.Module) -> Iterator[tuple[str, nn.Module, slice, int]]:
-    """Yield each module with weights of its own: its name, itself, its part, how many weights."""
+def _owning(model: nn.Module) -> Iterator[tuple[nn.Module, LayerWindow]]:
+    """Yield each module with weights of its own, and its part of a buffer by its own name."""
     where = dict(zip(trained(model), windows(trained(model)), strict=True))
-    for name, module in model.named_modules():
-        own = [each for each in module.parameters(recurse=False) if each in where]
-        if own:
-            parts = [where.pop(each) for each in own]
-            window = slice(parts[0].start, parts[-1].stop)
-            yield name, module, window, sum(each.numel() for each in own)
+    for name, module, own in owners(model):
+        window = slice(where[own[0]].start, where[own[-1]].stop)
+        yield module, LayerWindow(name, window, sum(each.numel() for each in own))
 
 
 def _kind(module: nn.Module) -> str:

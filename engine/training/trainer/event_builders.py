@@ -138,6 +138,7 @@ def epoch(
         validation_accuracy=held.accuracy if held else None,
         highest_lr=stepper.highest_lr,
         metrics=_metrics(train=train, test=test, validation=held),
+        empty_batches=stepper.empty_batches,
         **stepper.fields(member.index),
     )
 

@@ -48,6 +48,7 @@ def take(training: TrainingState) -> bytes:
         "optimizer": stepper.optimizer.state_dict(),
         "lr": stepper.lr,
         "highest_lr": stepper.highest_lr,
+        "empty_batches": stepper.empty_batches,
         "instruments": stepper.instrument_states(),
         "random": random_states(training.device),
         "micro_batch_sizes": (
@@ -97,6 +98,7 @@ def restore(training: TrainingState, payload: bytes) -> None:
     stepper.optimizer.load_state_dict(content["optimizer"])
     stepper.lr = content["lr"]
     stepper.highest_lr = content.get("highest_lr")
+    stepper.empty_batches = content.get("empty_batches", 0)
     stepper.load_instrument_states(_instrument_states(training, content))
     stepper.micro_batch_size, training.evaluator.batch_size, draw = content["micro_batch_sizes"]
     for member in training.active:

@@ -236,7 +236,7 @@ class Stepper:
             self._accumulate(batch, self._mean, lambda size: sums.add(size, passes.part_weight))
             return sums.parts(self._mean)
         sizes = first_part(count), count - first_part(count)
-        first, rest = torch.split(batch, sizes, 1)
+        first, rest = torch.split(batch, list(sizes), 1)
         self._accumulate(first, mean=False)
         kept, weight = self.stack.gradient.clone(), passes.part_weight
         self._accumulate(rest, mean=False)

@@ -160,15 +160,22 @@ class Trainer:
             self._drop()
             if not self.training.active:
                 return
-        at = self.training.at
+        at, stepper = self.training.at, self.training.stepper
+        empty = stepper.empty_batches
         if at.steps or not self._warm_up(batch):
             self._advance(batch)
+        if stepper.empty_batches == empty:
+            at.filled += 1
+        elif not empty:
+            self._reporter.warn(
+                "a batch has no weight and takes no step; empty_batches counts such"
+            )
         size = batch.shape[1]
-        at.steps, at.filled = at.steps + 1, at.filled + 1
+        at.steps += 1
         at.samples, at.epoch_samples = at.samples + size, at.epoch_samples + size
-        at.batch_size = self.training.stepper.stage.batch_size
+        at.batch_size = stepper.stage.batch_size
         at.over = self._budget_spent()
-        if at.filled == self.training.stepper.slice_steps or at.over or self._slice_is_long():
+        if at.filled == stepper.slice_steps or at.over or self._slice_is_long():
             self._close_slice()
 
     def _advance(self, batch: Tensor) -> None:

@@ -103,7 +103,7 @@ def test_the_criterion_is_read(by: str) -> None:
         train={"batch_size": 8, "epochs": 2, "target_accuracy": 0.5},
         select={"lr": RATES, "by": by},
     )
-    expected = Selection(keys=("train.lr",), by=by)  # type: ignore[arg-type]
+    expected = Selection(keys=("train.lr",), by=by)
     assert parse_preset(raw, "p", "file.toml").selection == expected
 
 

@@ -107,3 +107,9 @@ def test_half_a_target_is_refused_when_the_preset_is_read(train: dict[str, Any],
         preset(train=train)
     assert str(caught.value).startswith("mine.toml: ")
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("measure", ["bias", "net_variance"])
+def test_bias_and_variance_need_classes(measure: str) -> None:
+    with pytest.raises(UsageProblem, match=rf"claims\[0\].measure: {measure} needs the class"):
+        preset(claims=[{**CLAIM, "measure": measure}])

@@ -102,6 +102,8 @@ def test_a_metric_of_a_task_has_columns_and_is_a_measure() -> None:
     of = state()
     added = ("train_mae", "test_mae", "validation_mae")
     assert epoch_columns(of)[-3:] == trial_columns(of)[-3:] == added
+    assert epoch_columns(of)[-4] == trial_columns(of)[-4] == "empty_batches"
+    assert [row["empty_batches"] for row in (*epoch_rows(of), *trial_rows(of))] == [0, 0, 0]
     assert [row["test_mae"] for row in epoch_rows(of)] == [0.5, 0.25]
     assert [row["test_mae"] for row in trial_rows(of)] == [0.25]
     assert [row["validation_mae"] for row in trial_rows(of)] == [None]

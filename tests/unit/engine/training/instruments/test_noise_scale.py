@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
     return load_images(synthetic(tmp_path_factory.mktemp("noise"), train=150, test=40), CPU)
 
 
-def step_on(samples: int, scale: float, parts: BatchParts | None) -> Step:
+def step_on(samples: int, scale: float, parts: Any) -> Step:
     return Step(1, 0, samples, samples, 0.1, scale, parts=parts)
 
 

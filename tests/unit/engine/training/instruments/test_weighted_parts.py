@@ -53,7 +53,7 @@ def naive(gradients: Tensor, weights: Tensor, sizes: list[int]) -> float:
 def accumulated(gradients: Tensor, weights: Tensor, cut: int, mean: bool = True) -> Any:
     buffer = torch.zeros(1, P, dtype=torch.float64)
     parts = WeightedAccumulator(buffer)
-    for part, weight in zip(gradients.split(cut), weights.split(cut), strict=True):
+    for part, weight in zip(torch.split(gradients, cut), torch.split(weights, cut), strict=True):
         buffer += part.sum(0)
         parts.add(len(part), float(weight.sum()))
     if mean:
@@ -67,7 +67,7 @@ def test_the_estimate_is_that_of_the_definition(cut: int, mean: bool) -> None:
     gradients, weights = samples(60)
     parts, buffer = accumulated(gradients, weights, cut, mean)
     trace, signal, _ = estimates(parts, buffer, 1.0 / 60 if mean else 1.0, 60)[0].tolist()
-    sizes = [len(part) for part in gradients.split(cut)]
+    sizes = [len(part) for part in torch.split(gradients, cut)]
     expected = naive(gradients, weights, sizes)
     assert trace == pytest.approx(expected, rel=1e-12)
     whole = gradients.sum(0) / weights.sum()
@@ -76,8 +76,8 @@ def test_the_estimate_is_that_of_the_definition(cut: int, mean: bool) -> None:
 
 def test_two_parts_are_those_of_the_definition() -> None:
     gradients, weights = samples(40)
-    first, rest = gradients.split([13, 27])
-    one, other = (float(each.sum()) for each in weights.split([13, 27]))
+    first, rest = torch.split(gradients, [13, 27])
+    one, other = (float(each.sum()) for each in torch.split(weights, [13, 27]))
     sums = first.sum(0, keepdim=True), rest.sum(0, keepdim=True)
     parts = two_weighted_parts(sums, (one, other), (13, 27), True)
     assert float(parts.spread) == pytest.approx(naive(gradients, weights, [13, 27]), rel=1e-12)
@@ -87,9 +87,9 @@ def test_two_parts_are_those_of_the_definition() -> None:
 def test_with_equal_weights_it_is_the_estimate_of_means(weight: float) -> None:
     gradients, _ = samples(24)
     parts, buffer = accumulated(gradients, torch.full((24,), weight).double(), 5)
-    each = [part.mean(0) / weight for part in gradients.split(5)]
+    each = [part.mean(0) / weight for part in torch.split(gradients, 5)]
     squares = sum(
-        len(part) * float(g @ g) for part, g in zip(gradients.split(5), each, strict=True)
+        len(part) * float(g @ g) for part, g in zip(torch.split(gradients, 5), each, strict=True)
     )
     known = BatchParts(torch.tensor([squares], dtype=torch.float64), 5)
     torch.testing.assert_close(
@@ -107,8 +107,9 @@ def test_it_is_the_scatter_of_batches_times_their_size(cut: int) -> None:
     means = torch.stack([gradients[each].sum(0) / weights[each].sum() for each in drawn])
     scatter = size * float(means.var(0).sum())
     estimated = [
-        float(estimates(*accumulated(gradients[each], weights[each], cut), 1 / size, size)[0, 0])
+        float(estimates(parts, buffer, 1 / size, size)[0, 0])
         for each in drawn
+        for parts, buffer in [accumulated(gradients[each], weights[each], cut)]
     ]
     assert sum(estimated) / batches == pytest.approx(scatter, rel=0.05)
 
@@ -138,7 +139,7 @@ def test_a_step_measures_what_a_loop_over_samples_finds(cut: int, reduction: Any
         grads = torch.autograd.grad(loss, list(task.model.parameters()))
         rows.append(torch.cat([each.flatten() for each in grads]).double())
         weights.append(float(weight))
-    sizes = [len(part) for part in numbers.split(cut)] if cut < 24 else [12, 12]
+    sizes = [len(part) for part in torch.split(numbers, cut)] if cut < 24 else [12, 12]
     expected = naive(torch.stack(rows), torch.tensor(weights).double(), sizes)
     scale = 1 / 24 if reduction == "mean" else 1.0
     trace, signal, _ = estimates(parts, kept, scale, 24)[0].tolist()

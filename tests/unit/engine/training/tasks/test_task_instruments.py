@@ -1,6 +1,5 @@
 """Every instrument measures of a task what a plain loop over its samples finds."""
 
-import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -52,38 +51,33 @@ def flat_gradient(task: Task, numbers: list[int]) -> Tensor:
     return torch.cat([each.flatten() for each in grads])
 
 
-def by_hand(steps: int) -> tuple[list[float], list[list[float]], list[Tensor]]:
+def by_hand() -> tuple[list[float], list[list[float]], list[Tensor]]:
     """Norms of each step, by layer, and the weights before each step and at the end."""
     task = token_task()
     names = [name for name, each in task.model.named_modules() if list(each.parameters(False))]
-    norms, layers, path, done = list[float](), list[list[float]](), [weights_of(task.model)], 0
+    norms, layers, path = list[float](), list[list[float]](), [weights_of(task.model)]
+    parameters = dict(task.model.named_parameters())
     for epoch in (1, 2):
         for part in torch.split(epoch_order(53, 0, epoch), TRAIN["batch_size"]):
-            task.model.zero_grad()
             loss, weight = token_loss(task.model, padded([task.train[n] for n in part.tolist()]))
-            (loss / weight).backward()
-            grads = {name: each.grad for name, each in task.model.named_parameters()}
-            norms.append(math.sqrt(sum(float(g.double().square().sum()) for g in grads.values())))
+            found = torch.autograd.grad(loss / weight, list(parameters.values()))
+            grads = dict(zip(parameters, found, strict=True))
+            norms.append(norm(list(found)))
             layers.append(
                 [
-                    math.sqrt(
-                        sum(
-                            float(g.double().square().sum())
-                            for name, g in grads.items()
-                            if name.rpartition(".")[0] == layer
-                        )
-                    )
+                    norm([g for name, g in grads.items() if name.rpartition(".")[0] == layer])
                     for layer in names
                 ]
             )
             with torch.no_grad():
-                for each in task.model.parameters():
-                    each -= TRAIN["lr"] * each.grad
+                for name, each in parameters.items():
+                    each.sub_(TRAIN["lr"] * grads[name])
             path.append(weights_of(task.model))
-            done += 1
-            if done == steps:
-                return norms, layers, path
     return norms, layers, path
+
+
+def norm(parts: list[Tensor]) -> float:
+    return float(torch.cat([each.flatten().double() for each in parts]).norm())
 
 
 def weights_of(model: nn.Module) -> Tensor:
@@ -92,7 +86,7 @@ def weights_of(model: nn.Module) -> Tensor:
 
 def test_norms_distances_and_updates_are_those_of_a_plain_loop() -> None:
     run = Run(task_trial(Train(**TRAIN)), TaskDataset(token_task(), 0, CPU))
-    norms, layers, path = by_hand(14)
+    norms, layers, path = by_hand()
     counted = sum(piece.count for record in run.records for piece in record.norms)
     assert counted == len(norms) == 14
     mean = sum(piece.mean * piece.count for record in run.records for piece in record.norms)
@@ -175,7 +169,7 @@ def test_a_competition_is_that_of_two_loops() -> None:
             at = 0
             with torch.no_grad():
                 for each in task.model.parameters():
-                    each += step[at : at + each.numel()].view_as(each)
+                    each.add_(step[at : at + each.numel()].view_as(each))
                     at += each.numel()
         small = weights_of(task.model) - start
         cosines.append(float(torch.nn.functional.cosine_similarity(small, large, dim=0)))

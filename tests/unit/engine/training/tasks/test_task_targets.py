@@ -56,8 +56,8 @@ def known(record: Any, metric: str) -> float:
 )
 def test_it_ends_after_the_first_epoch_that_reaches_the_target(metric: str, value: float) -> None:
     whole = run().records
-    better = (lambda each: each >= value) if metric == "close" else (lambda each: each <= value)
-    first = next(each.epoch for each in whole if better(known(each, metric)))
+    sign = -1.0 if metric == "close" else 1.0
+    first = next(each.epoch for each in whole if sign * known(each, metric) <= sign * value)
     assert 1 < first < len(whole)
     ended = run(target_metric=metric, target_value=value)
     assert ended.records[-1].epoch == first
