@@ -1,6 +1,7 @@
 """Forward and backward pass of a task's model: the gradient of a weighted mean over the batch."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from batchscope.engine.training.tasks.weighted_sum import Weight, summed
 class TaskPass:
     """Computes the gradient of one model with the loss of its task; see `passes.Pass`.
 
+    The first part of a batch leaves its gradients in tensors of their own, which torch does not
+    have to add to anything; they are copied into the buffer at once. Later parts are added there.
     Parameters that get no gradient in a batch have no `grad` in its step, as in torch.
 
     Attributes:
@@ -25,10 +28,10 @@ class TaskPass:
     def __init__(self, flat: FlatModel) -> None:
         assert flat.objective is not None
         self._flat, self._loss = flat, flat.objective
-        self._views = [parameter.grad for parameter in flat.trained()]
-        self._reached: set[nn.Parameter] = set()
-        for parameter in flat.trained():
-            parameter.register_post_accumulate_grad_hook(self._reached.add)  # type: ignore[no-untyped-call]
+        self._device = flat.gradient.device
+        self._parameters = flat.trained()
+        self._views = [parameter.grad for parameter in self._parameters]
+        self._missing: list[tuple[nn.Parameter, Tensor]] = []
         self.part_weight: Weight = 0.0
         self._weight: Weight = 0.0
 
@@ -43,30 +46,56 @@ class TaskPass:
         """Compute the gradient (1, P) of a batch (1, B); see `passes.Pass.accumulate`.
 
         The parts add up the gradients of their sums. At the end these are divided by the sum of
-        the weights, if `mean`.
+        the weights, if `mean`. A batch of one part is divided before its backward pass, which
+        costs nothing.
         """
-        flat, weights = self._flat, list[Weight]()
-        flat.gradient.zero_()
-        self._reached.clear()
-        for parameter, view in zip(flat.trained(), self._views, strict=True):
-            parameter.grad = view
-        for number, part in enumerate(torch.split(batch[0], cut)):
+        parts = torch.split(batch[0], cut) if batch.shape[1] > cut else (batch[0],)
+        whole = mean and len(parts) == 1
+        for parameter in self._parameters:
+            parameter.grad = None
+        for number, part in enumerate(parts):
             content = samples.batch(part)
             samples.seed_pass(part, number)
-            with flat.cast(flat.gradient.device.type):
-                total, self.part_weight = summed("loss", self._loss, flat.model, content)
+            with self._flat.cast(self._device.type):
+                total, self.part_weight = summed("loss", self._loss, self._flat.model, content)
             if not total.requires_grad:
                 raise TaskProblem("loss: the sum does not depend on the weights of the model")
-            total.backward()  # type: ignore[no-untyped-call]
-            weights.append(self.part_weight)
+            total.backward(_inverse(self.part_weight, total) if whole else None)  # type: ignore[no-untyped-call]
+            self._weight = self._weight + self.part_weight if number else self.part_weight
+            if number:
+                self._gather_missing()
+            else:
+                self._gather()
             heard(len(part))
-        self._weight = sum(weights[1:], weights[0])
-        if mean:
+        if mean and not whole:
             self._divide()
-        if len(self._reached) < len(self._views):
-            for parameter in flat.trained():
-                if parameter not in self._reached:
-                    parameter.grad = None
+        for parameter, _ in self._missing:
+            parameter.grad = None
+
+    def _gather(self) -> None:
+        """Move the gradients of the first part into the buffer."""
+        self._missing = []
+        views, gradients = list[Tensor](), list[Tensor]()
+        for parameter, view in zip(self._parameters, self._views, strict=True):
+            assert view is not None
+            if parameter.grad is None:
+                self._missing.append((parameter, view.zero_()))
+                continue
+            views.append(view)
+            gradients.append(parameter.grad)
+            parameter.grad = view
+        if views:
+            torch._foreach_copy_(views, gradients)
+
+    def _gather_missing(self) -> None:
+        """Move the gradients of parameters that no part has reached before."""
+        left = list[tuple[nn.Parameter, Tensor]]()
+        for parameter, view in self._missing:
+            if parameter.grad is None:
+                left.append((parameter, view))
+            else:
+                parameter.grad = view.copy_(parameter.grad)
+        self._missing = left
 
     def weighs(self) -> bool:
         """Return whether the last batch had a weight above 0; waits if it is on a GPU.
@@ -95,3 +124,15 @@ class TaskPass:
             self._flat.gradient.div_(torch.where(weight == 0.0, torch.ones_like(weight), weight))
         elif weight not in (0.0, 1.0):
             self._flat.gradient.div_(weight)
+
+
+def _inverse(weight: Weight, total: Tensor) -> Tensor | None:
+    """Return 1 ÷ weight as the gradient of a sum; None for a weight of 0 or 1."""
+    if isinstance(weight, Tensor):
+        return torch.where(weight == 0.0, 1.0, 1.0 / weight).to(total)
+    return None if weight in (0.0, 1.0) else _constant(1.0 / weight, total.device, total.dtype)
+
+
+@lru_cache(maxsize=64)
+def _constant(value: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.tensor(value, device=device, dtype=dtype)
