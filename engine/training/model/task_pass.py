@@ -49,13 +49,11 @@ class TaskPass:
         the weights, if `mean`. A batch of one part is divided before its backward pass, which
         costs nothing.
         """
-        parts = torch.split(batch[0], cut) if batch.shape[1] > cut else (batch[0],)
-        whole = mean and len(parts) == 1
+        whole = mean and batch.shape[1] <= cut
         for parameter in self._parameters:
             parameter.grad = None
-        for number, part in enumerate(parts):
-            content = samples.batch(part)
-            samples.seed_pass(part, number)
+        for number, (content, size, chosen) in enumerate(samples.parts(batch[0], cut)):
+            samples.seed_pass(chosen, number)
             with self._flat.cast(self._device.type):
                 total, self.part_weight = summed("loss", self._loss, self._flat.model, content)
             if not total.requires_grad:
@@ -66,7 +64,7 @@ class TaskPass:
                 self._gather_missing()
             else:
                 self._gather()
-            heard(len(part))
+            heard(size)
         if mean and not whole:
             self._divide()
         for parameter, _ in self._missing:
