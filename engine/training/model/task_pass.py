@@ -1,8 +1,10 @@
 """Forward and backward pass of a task's model: the gradient of a weighted mean over the batch."""
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,11 +18,13 @@ class TaskPass:
     """Computes the gradient of one model with the loss of its task; see `passes.Pass`.
 
     The first part of a batch leaves its gradients in tensors of their own, which torch does not
-    have to add to anything; they are copied into the buffer at once. Later parts are added there.
+    have to add to anything. They are copied into the buffer at once, and later parts are added
+    there. On a CPU the copy is left out for a batch of one part if nothing reads the buffer.
     Parameters that get no gradient in a batch have no `grad` in its step, as in torch.
 
     Attributes:
         part_weight: weight of the last micro-batch.
+        gathers: whether the buffer has to hold the gradient of the next batch.
     """
 
     few = 0
@@ -31,6 +35,7 @@ class TaskPass:
         self._device = flat.gradient.device
         self._parameters = flat.trained()
         self._views = [parameter.grad for parameter in self._parameters]
+        self.gathers = True
         self._missing: list[tuple[nn.Parameter, Tensor]] = []
         self.part_weight: Weight = 0.0
         self._weight: Weight = 0.0
@@ -49,7 +54,8 @@ class TaskPass:
         the weights, if `mean`. A batch of one part is divided before its backward pass, which
         costs nothing.
         """
-        whole = mean and batch.shape[1] <= cut
+        single = batch.shape[1] <= cut
+        whole = mean and single
         for parameter in self._parameters:
             parameter.grad = None
         for number, (content, size, chosen) in enumerate(samples.parts(batch[0], cut)):
@@ -62,13 +68,23 @@ class TaskPass:
             self._weight = self._weight + self.part_weight if number else self.part_weight
             if number:
                 self._gather_missing()
-            else:
+            elif self.gathers or not single:
                 self._gather()
+            else:
+                self._missing = []
             heard(size)
         if mean and not whole:
             self._divide()
         for parameter, _ in self._missing:
             parameter.grad = None
+
+    @np.errstate(over="ignore", invalid="ignore")  # a norm may overflow: it counts as not finite
+    def norm(self) -> Tensor:
+        """Return the L2 norm (1,) of a gradient on a CPU that was not copied into the buffer."""
+        found = [
+            each.grad.reshape(-1).numpy() for each in self._parameters if each.grad is not None
+        ]
+        return torch.tensor([math.sqrt(sum(float(np.dot(each, each)) for each in found))])
 
     def _gather(self) -> None:
         """Move the gradients of the first part into the buffer."""
@@ -108,6 +124,7 @@ class TaskPass:
 
     def descend(self, samples: TaskSamples, batch: Tensor, mean: bool, lr: float) -> Tensor:
         """Take a step of plain gradient descent with a stored gradient; see `passes.Pass`."""
+        self.gathers = True
         self.accumulate(samples, batch, batch.shape[1], mean, lambda size: None)
         self._flat.weights.detach().add_(self._flat.gradient, alpha=-lr)
         return self._flat.norm().unsqueeze(0)
