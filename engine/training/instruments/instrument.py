@@ -52,8 +52,8 @@ class Step:
         batch_size: the batch size of the training's course at this step.
         lr: learning rate.
         scale: factor on the sum of the samples' gradients: 1 ÷ `samples` for a mean loss, else 1.
-        descends: whether this is a step of plain SGD on few samples, which moves the weights and
-            computes the norms of its gradients without the gradients.
+        descends: whether the step computes the norms of its gradients without the buffer: plain SGD
+            on few samples, which never stores gradients, or a step of a task.
         has_gradient: whether the gradient buffer holds the gradient of this batch; where the step
             descends, only if an instrument needs it.
         parts: the parts of the gradient, where an instrument needs them.

@@ -21,6 +21,7 @@ from batchscope.engine.training.tasks.loader_processes import LoaderProcesses
 from batchscope.engine.training.tasks.loading import guarded
 from batchscope.engine.training.tasks.random_streams import seed_from
 from batchscope.engine.training.tasks.reading_ahead import ReadingAhead, Request
+from batchscope.engine.training.tasks.splitting import Split, divided
 from batchscope.engine.training.tasks.task_data import TaskData
 
 READING, PASSING, EVALUATING = 1, 2, 3
@@ -41,8 +42,10 @@ class TaskSamples:
         ahead: reads the coming batches in loader processes; None without any.
     """
 
-    def __init__(self, data: TaskData, seed: int, device: torch.device) -> None:
-        self._data, self._seed, self._device = data, seed, device
+    def __init__(
+        self, data: TaskData, seed: int, device: torch.device, split: Split | None = None
+    ) -> None:
+        self._data, self._seed, self._device, self._split = data, seed, device, split
         self.epoch, self.stream = 0, tuple[int, ...]()
         self.ahead: ReadingAhead | None = None
 
@@ -58,6 +61,23 @@ class TaskSamples:
         request = Request("train", tuple(numbers.tolist()), self.seeds)
         content = self.ahead.take(request) if self.ahead else read(self._data, request)
         return to_device(content, self._device)
+
+    def parts(self, numbers: Tensor, cut: int) -> Iterator[tuple[Batch, int, Tensor]]:
+        """Yield a batch in parts of at most `cut` samples.
+
+        A task that divides batches by itself gets the whole one and the number of parts.
+
+        Yields:
+            A part, its number of samples, and the numbers of the samples that its pass is seeded
+            with outside of steps.
+        """
+        size = len(numbers)
+        if self._split is None or size <= cut:
+            for chosen in torch.split(numbers, cut) if size > cut else (numbers,):
+                yield self.batch(chosen), len(chosen), chosen
+            return
+        for part, count in divided(self._split, self.batch(numbers), -(-size // cut), size):
+            yield part, count, numbers
 
     def seed_pass(self, numbers: Tensor, part: int) -> None:
         """Seed the generators for the pass of a part of a batch.
@@ -116,7 +136,7 @@ class TaskDataset:
             self._train = self._train.moved(device)
         self._validation = part("validation", task.validation)
         self._test = part("test", task.test)
-        self.samples = TaskSamples(self._train, seed, device)
+        self.samples = TaskSamples(self._train, seed, device, task.split)
         self._trained: Tensor | None = None
         self._held: Tensor | None = None
         if held and self._validation is None:
@@ -191,7 +211,8 @@ class TaskDataset:
         """
         ahead = None if self._train.in_memory else self._reading_ahead()
         if ahead:
-            ahead.expect(batches, cut, self.samples.seeds)
+            whole = max((each.shape[1] for each in batches), default=1)
+            ahead.expect(batches, (lambda: whole) if self.task.split else cut, self.samples.seeds)
 
     def close(self) -> None:
         """End the loader processes; they start again when they are needed."""

@@ -39,23 +39,27 @@ class PlainSGD:
     arithmetic of a network of 100,000 weights.
 
     Args:
-        weights: parameter with its gradient in `grad`.
+        weights: parameters with their gradients in `grad`; those without one are not updated.
         lr: learning rate.
         weight_decay: λ.
     """
 
-    def __init__(self, weights: nn.Parameter, lr: float, weight_decay: float) -> None:
+    def __init__(self, weights: Sequence[nn.Parameter], lr: float, weight_decay: float) -> None:
         self.param_groups: list[dict[str, Any]] = [{"lr": lr}]
         self.state: dict[Any, Any] = {}
         self._weights, self._decay = weights, weight_decay
 
     def step(self) -> None:
         """Update the weights with their gradient."""
-        weights, gradient = self._weights.detach(), self._weights.grad
-        assert gradient is not None
-        if self._decay:
-            gradient = gradient.add(weights, alpha=self._decay)
-        weights.add_(gradient, alpha=-self.param_groups[0]["lr"])
+        lr = self.param_groups[0]["lr"]
+        with torch.no_grad():
+            for weights in self._weights:
+                gradient = weights.grad
+                if gradient is None:
+                    continue
+                if self._decay:
+                    gradient = gradient.add(weights, alpha=self._decay)
+                weights.add_(gradient, alpha=-lr)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the learning rate, which is the whole state."""
@@ -98,8 +102,8 @@ def build_optimizer(weights: Sequence[Any], train: Train, rates: Rates) -> Optim
     """
     decay, lr = train.weight_decay, rates.lr
     match train.optimizer:
-        case "sgd" if len(weights) == 1 and isinstance(weights[0], nn.Parameter):
-            return PlainSGD(weights[0], lr, decay)
+        case "sgd" if all(isinstance(each, nn.Parameter) for each in weights):
+            return PlainSGD(weights, lr, decay)
         case "sgd":
             return optim.SGD(weights, lr=lr, weight_decay=decay, fused=True)
         case "momentum" | "nesterov":

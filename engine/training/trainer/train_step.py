@@ -172,6 +172,8 @@ class Stepper:
         if count <= min(self.micro_batch_size, self._few):
             self._descend(batch, step)
             return False
+        if self._task is not None:
+            self._choose_buffer(step)
         buffers = [buffer.clone() for buffer in self.stack.buffers]
         cut = False
         while not self._has_gradient(batch, step):
@@ -180,6 +182,10 @@ class Stepper:
             if batch.is_cuda:
                 torch.cuda.empty_cache()
             cut = True
+        if isinstance(self.stack.passes, TaskPass):
+            self.stack.passes.gathers = True  # for whoever asks for a gradient between two steps
+            if not step.has_gradient and self._after_step:
+                step.norms = self.stack.passes.norm()
         self.update(step)
         return cut
 
@@ -263,6 +269,15 @@ class Stepper:
         if scale != 1.0:
             gradient.mul_(scale)
         return None if squares is None else BatchParts(squares, team.parts(count))
+
+    def _choose_buffer(self, step: Step) -> None:
+        """Have a task's gradient copied into the buffer if an instrument of this step reads it."""
+        passes = self.stack.passes
+        assert isinstance(passes, TaskPass)
+        single = step.samples <= self.micro_batch_size and not self.stack.weights.is_cuda
+        step.has_gradient = not single or any(needs(step) for needs in self._need_gradient)
+        step.descends = not step.has_gradient
+        passes.gathers = step.has_gradient
 
     def _descend(self, batch: Tensor, step: Step) -> None:
         """Take a step of plain SGD without storing gradients, unless an instrument needs them."""
