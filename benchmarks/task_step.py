@@ -7,7 +7,7 @@ loop is
 
     x, y = images.index_select(0, batch), labels.index_select(0, batch)
     optimizer.zero_grad(set_to_none=True)
-    functional.cross_entropy(model(x), y).backward()
+    functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
 
 with torch's optimizer, fused. It records nothing; the other loop records the gradient norm of every
@@ -142,7 +142,9 @@ def loop(network: str, train: Train, work: list[Tensor], norms: bool) -> Contend
             optimizer.zero_grad(set_to_none=True)
             functional.cross_entropy(model(x), y).backward()
             if norms:
-                kept.append(nn.utils.get_total_norm([each.grad for each in parameters]))
+                kept.append(
+                    nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+                )
             optimizer.step()
         if kept:
             torch.stack(kept).tolist()

@@ -98,8 +98,8 @@ class ReadingAhead:
                 awaited.extend(self._loaders.ask(each) for each in islice(left, 1))
                 yield content
         finally:
-            for each in awaited:
-                each.cancel()
+            for future in awaited:
+                future.cancel()
 
     def close(self) -> None:
         """End the processes."""

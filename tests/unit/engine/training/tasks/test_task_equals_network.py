@@ -63,7 +63,7 @@ def mlp_task(images: Images) -> Task:
         nn.Linear(7, 10),
     )
     return Task(
-        model=model,
+        model=model.float().to(torch.get_default_dtype()),  # a network begins in float32
         train=(images.train, images.train_labels),
         test=(images.test, images.test_labels),
         loss=loss,

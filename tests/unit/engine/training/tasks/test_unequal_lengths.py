@@ -39,8 +39,6 @@ def dtype(request: pytest.FixtureRequest) -> Iterator[torch.dtype]:
 def figures_by_hand(task: Task) -> tuple[list[float], list[float]]:
     """Train in a plain loop of single samples; return test losses and the norm of every step."""
     parameters, losses, norms = list(task.model.parameters()), [], []
-    for parameter in parameters:  # a training begins with weights in float32
-        parameter.data.copy_(parameter.detach().float())
     for epoch in range(1, EPOCHS + 1):
         for part in torch.split(epoch_order(len(task.train), 0, epoch), BATCH):
             total, count = mean_terms(task, task.train, part.tolist())
