@@ -140,7 +140,7 @@ def loop(network: str, train: Train, work: list[Tensor], norms: bool) -> Contend
         for batch in work:
             x, y = images.index_select(0, batch), labels.index_select(0, batch)
             optimizer.zero_grad(set_to_none=True)
-            functional.cross_entropy(model(x), y).backward()
+            functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
             if norms:
                 kept.append(
                     nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

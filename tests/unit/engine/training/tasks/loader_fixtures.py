@@ -37,7 +37,7 @@ class Drawn(Samples):
     """Samples with noise from every generator there is."""
 
     def __getitem__(self, number: int) -> Sample:
-        x, y = super().__getitem__(number)
+        x, y = super().__getitem__(number)  # type: ignore[no-untyped-call]
         noise = random.random() + float(np.random.rand())
         return x + torch.rand(FEATURES), y + noise
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -39,23 +40,23 @@ def dtype(request: pytest.FixtureRequest) -> Iterator[torch.dtype]:
 def figures_by_hand(task: Task) -> tuple[list[float], list[float]]:
     """Train in a plain loop of single samples; return test losses and the norm of every step."""
     parameters, losses, norms = list(task.model.parameters()), [], []
+    train: Any = task.train
+    test: Any = task.test
     for epoch in range(1, EPOCHS + 1):
-        for part in torch.split(epoch_order(len(task.train), 0, epoch), BATCH):
-            total, count = mean_terms(task, task.train, part.tolist())
+        for part in torch.split(epoch_order(len(train), 0, epoch), BATCH):
+            total, count = mean_terms(task, train, part.tolist())
             gradients = torch.autograd.grad(total / count, parameters)
             norms.append(naive_norm(gradients))
             with torch.no_grad():
                 for parameter, gradient in zip(parameters, gradients, strict=True):
-                    parameter -= LR * gradient
+                    parameter.sub_(LR * gradient)
         with torch.no_grad():
-            total, count = mean_terms(task, task.test, list(range(len(task.test))))
+            total, count = mean_terms(task, test, list(range(len(test))))
         losses.append(float(total / count))
     return losses, norms
 
 
-def mean_terms(
-    task: Task, data: "torch.utils.data.Dataset[Tensor]", numbers: list[int]
-) -> tuple[Tensor, int]:
+def mean_terms(task: Task, data: Any, numbers: list[int]) -> tuple[Tensor, int]:
     """Add up losses and tokens, one sequence after the other."""
     total, count = torch.zeros(()), 0
     for number in numbers:
@@ -90,8 +91,9 @@ def test_losses_and_norms_are_those_of_a_plain_loop(cut: str, dtype: torch.dtype
 def test_an_evaluation_does_not_depend_on_its_batch_size(size: int, dtype: torch.dtype) -> None:
     data = TaskDataset(token_task(), 0, CPU)
     flat = FlatModel(data.network(), CPU, dtype=dtype, objective=data.task.loss)
+    test: Any = data.task.test
     with torch.no_grad():
-        expected, _ = mean_terms(data.task, data.task.test, list(range(17)))
-    count = sum(len(each) - 1 for each in data.task.test.sequences)
+        expected, _ = mean_terms(data.task, test, list(range(17)))
+    count = sum(len(each) - 1 for each in test.sequences)
     found = evaluate_task(data.task, flat, data.batches("test", size))
     assert found.loss == pytest.approx(float(expected) / count, rel=WITHIN[dtype])
