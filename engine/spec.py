@@ -81,6 +81,7 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
         sample_seconds: seconds of forward and backward pass of one sample.
         longest: numbers of the samples with the most elements; empty if all are alike.
         digests: modules that were imported from the task's folder, with their SHA-256.
+        own_optimizer: whether it brings its optimizer, or groups of parameters for one.
         accepted: modules that were changed after the sweep began, with which it goes on.
         problem: why it cannot be trained; nothing else is known then.
         layers: names of the modules with weights of their own, as `layer` of a claim has them.
@@ -96,6 +97,7 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
     sample_seconds: float = 0.0
     longest: tuple[int, ...] = ()
     digests: tuple[tuple[str, str], ...] = ()
+    own_optimizer: bool = False
     accepted: tuple[str, ...] = ()
     problem: str = ""
     layers: tuple[str, ...] = ()

@@ -190,7 +190,7 @@ def sgd_noise_at(
 ) -> float | None:
     """Return g of a trial at some learning rate and batch size; None before its data are known."""
     data = state.data.get(trial.settings.data.name)
-    if lr is None or data is None:
+    if lr is None or data is None or (data.task and data.task.own_optimizer):
         return None
     size = training_size(trial.settings.data, data.train)
     return sgd_noise_scale(trial.settings.train, lr, batch_size, size)

@@ -17,6 +17,9 @@ from typing import Any
 from batchscope.engine.errors import UsageProblem, printable
 from batchscope.engine.system.private_folders import check_unshared
 
+INSTALLED = ("site-packages", "dist-packages")
+"""Folders of installed packages."""
+
 
 class CodeRefused(UsageProblem):
     """The code of a task may not be run, so the whole sweep stops; `files` are at fault."""
@@ -152,8 +155,14 @@ class CodeDigests:
             )
 
     def _names(self, path: str) -> bool:
-        """Return whether a path is written as one below the folder; links are not followed."""
-        return Path(os.path.abspath(path)).is_relative_to(self.folder)  # noqa: PTH100
+        """Return whether a path is written as one below the folder; links are not followed.
+
+        Packages that are installed there, in an environment of the project, are not its code.
+        """
+        written = Path(os.path.abspath(path))  # noqa: PTH100
+        if not written.is_relative_to(self.folder):
+            return False
+        return not set(written.relative_to(self.folder).parts) & set(INSTALLED)
 
     def _name(self, path: str) -> str:
         written = Path(os.path.abspath(path))  # noqa: PTH100

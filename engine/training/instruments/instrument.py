@@ -86,6 +86,7 @@ class TrainingView:
         epoch_steps: the most steps of an epoch.
         total_steps: steps of the whole training; None where the budget is one of seconds.
         descends: whether steps may have no gradient (plain SGD on few samples).
+        plain: whether each update is the gradient times the rate, as in SGD without momentum.
     """
 
     settings: Settings
@@ -97,6 +98,7 @@ class TrainingView:
     epoch_steps: int
     total_steps: int | None
     descends: bool
+    plain: bool = False
 
     @property
     def replicates(self) -> int:

@@ -25,8 +25,7 @@ NAME = "weight_travel"
 
 def weight_travel(view: TrainingView, norms: GradientNorms) -> Instrument:
     """Return the instrument for the path length: exact for plain SGD, else sampled."""
-    train = view.settings.train
-    if train.optimizer == "sgd" and not train.weight_decay:
+    if view.plain:
         return DescentTravel(norms)
     return SampledTravel(view.weights, view.epoch_steps, view.total_steps)
 

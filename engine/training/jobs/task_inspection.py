@@ -76,6 +76,7 @@ def inspect(host: TaskHost, note: Callable[[str], None] = _unheard) -> TaskFacts
         test=parts["test"].size if "test" in parts else 0,
         weights=sum(each.numel() for each in trained(task.model)),
         metrics=tuple((name, task.better.get(name, "higher")) for name in task.metrics),
+        own_optimizer=task.optimizer is not None or task.parameters is not None,
         batch_norm=norm,
         random=random,
         sample_seconds=seconds,

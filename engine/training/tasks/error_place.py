@@ -9,11 +9,10 @@ from types import CodeType, TracebackType
 from typing import Any
 
 from batchscope.engine.errors import Problem, printable
-from batchscope.engine.tasks.code_digests import CodeDigests
+from batchscope.engine.tasks.code_digests import INSTALLED, CodeDigests
 
 MOST = 500
 """Characters of an error's own text."""
-INSTALLED = ("site-packages", "dist-packages")
 
 
 def explained(error: BaseException, code: CodeDigests, beside: str = "") -> str:

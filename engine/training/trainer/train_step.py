@@ -92,12 +92,15 @@ class Stepper:
         self.highest_lr: float | None = 0.0
         self._train = settings.train
         self.optimizer = self._new_optimizer()
+        self._rate_shares = self._shares_of_rate()
         self.per_epoch = steps_per_epoch(images.train_size, plan.batch_size, self.course.joins)
         self.total_steps = self.course.total_steps
         self.slice_steps = self._slice_steps()
         self.micro_batch_size = plan.micro_batch_size
         self._mean = settings.train.loss_reduction == "mean"
         plain = settings.train.optimizer == "sgd" and not settings.train.weight_decay
+        if self._task is not None and (self._task.task.optimizer or self._task.task.parameters):
+            plain = False
         self._few = self.stack.passes.few if plain and team is None else 0
         name = layer_windows if self._task is None else named_windows
         self.layers = name(self.stack.members[0].model)
@@ -112,6 +115,7 @@ class Stepper:
                     slice_steps=self.slice_steps,
                     epoch_steps=self.course.most_steps_an_epoch,
                     total_steps=self.total_steps,
+                    plain=plain,
                     descends=self.course.start.batch_size <= min(self._few, self.micro_batch_size),
                 )
             )
@@ -124,6 +128,14 @@ class Stepper:
         self.empty_batches = 0
         self._counts = pieces(settings, images.train_size)
         self._together = images_together(settings.model)
+
+    def _shares_of_rate(self) -> list[float]:
+        """Return the rate of each group of parameters as a multiple of the training's rate.
+
+        A task may give a group a rate of its own, which then follows the same course.
+        """
+        lr = self.rates.lr
+        return [group.get("lr", lr) / lr for group in self.optimizer.param_groups]
 
     def _new_optimizer(self) -> Optimizer:
         """Return a new optimizer; that of a task updates each parameter by itself."""
@@ -243,11 +255,14 @@ class Stepper:
             return sums.parts(self._mean)
         sizes = first_part(count), count - first_part(count)
         first, rest = torch.split(batch, list(sizes), 1)
+        buffers = [buffer.clone() for buffer in self.stack.buffers]
         self._accumulate(first, mean=False)
         kept, weight = self.stack.gradient.clone(), passes.part_weight
         self._accumulate(rest, mean=False)
         both = (kept, self.stack.gradient), (weight, passes.part_weight)
         parts = two_weighted_parts(*both, sizes, self._mean)
+        for buffer, before in zip(self.stack.buffers, buffers, strict=True):
+            buffer.copy_(before)
         self._accumulate(batch, self._mean)
         return parts
 
@@ -401,8 +416,8 @@ class Stepper:
             self.lr = lr
             if self.highest_lr is not None:
                 self.highest_lr = max(self.highest_lr, lr)
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
+            for group, share in zip(self.optimizer.param_groups, self._rate_shares, strict=True):
+                group["lr"] = lr * share
 
     def _slice_steps(self) -> int:
         """Return the steps of a slice of norms: at most an epoch and a twentieth of the run."""

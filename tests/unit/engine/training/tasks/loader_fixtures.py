@@ -37,7 +37,7 @@ class Drawn(Samples):
     """Samples with noise from every generator there is."""
 
     def __getitem__(self, number: int) -> Sample:
-        x, y = super().__getitem__(number)  # type: ignore[no-untyped-call]
+        x, y = super().__getitem__(number)
         noise = random.random() + float(np.random.rand())
         return x + torch.rand(FEATURES), y + noise
 
@@ -70,7 +70,7 @@ class Unpicklable(Samples):
     def __getitem__(self, number: int) -> Sample:
         with self.lock:
             x, y = super().__getitem__(number)
-            return self.change(x), y
+            return self.change(x), y  # type: ignore[no-untyped-call]
 
 
 class Broken(Samples):
