@@ -191,6 +191,7 @@ class TaskDataset:
                 return
             numbers = self._held
         parts = torch.split(numbers, size)
+        contents: Iterator[Batch]
         if data.in_memory:
             contents = (data.batch(chosen) for chosen in parts)
         else:

@@ -16,6 +16,7 @@ from batchscope.engine.training.model.flat_model import FlatModel
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from batchscope.engine.training.trainer.evaluation import evaluate_task
 from tests.unit.engine.training.tasks.task_fixtures import (
+    Tokens,
     padded,
     task_trial,
     token_loss,
@@ -41,6 +42,7 @@ def figures_by_hand(task: Task) -> tuple[list[float], list[float]]:
     parameters, losses, norms = list(task.model.parameters()), [], []
     for parameter in parameters:  # a training begins with weights in float32
         parameter.data.copy_(parameter.detach().float())
+    test = Tokens(17)
     for epoch in range(1, EPOCHS + 1):
         for part in torch.split(epoch_order(len(task.train), 0, epoch), BATCH):
             total, count = mean_terms(task, task.train, part.tolist())
@@ -48,9 +50,9 @@ def figures_by_hand(task: Task) -> tuple[list[float], list[float]]:
             norms.append(naive_norm(gradients))
             with torch.no_grad():
                 for parameter, gradient in zip(parameters, gradients, strict=True):
-                    parameter -= LR * gradient
+                    parameter.sub_(LR * gradient)
         with torch.no_grad():
-            total, count = mean_terms(task, task.test, list(range(len(task.test))))
+            total, count = mean_terms(task, test, list(range(len(test))))
         losses.append(float(total / count))
     return losses, norms
 
@@ -93,7 +95,6 @@ def test_an_evaluation_does_not_depend_on_its_batch_size(size: int, dtype: torch
     data = TaskDataset(token_task(), 0, CPU)
     flat = FlatModel(data.network(), CPU, dtype=dtype, objective=data.task.loss)
     with torch.no_grad():
-        expected, _ = mean_terms(data.task, data.task.test, list(range(17)))
-    count = sum(len(each) - 1 for each in data.task.test.sequences)
+        expected, count = mean_terms(data.task, Tokens(17), list(range(17)))
     found = evaluate_task(data.task, flat, data.batches("test", size))
     assert found.loss == pytest.approx(float(expected) / count, rel=WITHIN[dtype])
