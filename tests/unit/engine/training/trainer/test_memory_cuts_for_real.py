@@ -33,12 +33,12 @@ trial = large_trial(name)
 stepper = Stepper((trial,), make_plan(trial, 2048, 1), images, CPU)
 passes = stepper.stack.passes
 accumulate = passes.accumulate
-accumulate(images.train, images.train_labels, torch.arange(64)[None], 64, True, unheard)
+accumulate(images.samples, torch.arange(64)[None], 64, True, unheard)
 tried = []
 
-def counted(images, labels, batch, micro, mean, heard):
+def counted(samples, batch, micro, mean, heard):
     tried.append(micro)
-    accumulate(images, labels, batch, micro, mean, heard)
+    accumulate(samples, batch, micro, mean, heard)
 
 passes.accumulate = counted
 pages = int(Path("/proc/self/statm").read_text().split()[0])
