@@ -18,6 +18,7 @@ KINDS: dict[type, tuple[str, tuple[str, ...]]] = {
     ev.ConductorStarted: ("sweep-resumed", ("pid",)),
     ev.DataProgress: ("data-progress", ("name", "received", "total")),
     ev.DataReady: ("data-ready", ("name", "train", "test", "digest")),
+    ev.CodeRefused: ("code-refused", ("reason", "files")),
     ev.WorkerReady: (
         "worker-ready",
         ("worker", "device", "device_name", "node", "threads", "seconds"),

@@ -38,7 +38,7 @@ class _Packer(pickle.Pickler):
         if not obj.numel():
             return _empty, (obj.dtype, tuple(obj.shape), obj.stride())
         block = torch.as_strided(obj, (obj.numel(),), (1,)).view(torch.uint8).numpy()
-        data = pickle.PickleBuffer(block)  # type: ignore[arg-type]
+        data = pickle.PickleBuffer(memoryview(block))  # type: ignore[arg-type]
         return _tensor, (data, obj.dtype, tuple(obj.shape), obj.stride())
 
 

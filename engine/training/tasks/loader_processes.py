@@ -223,11 +223,11 @@ def _read(read: Callable[[Any], Batch], request: object) -> bytes:
         return packed((content, ""))
     except Exception as error:
         text = " ".join(str(error).split())[:200]
-        unsent = (
+        why = (
             f"task.loaders: a batch cannot be sent from a loader process ({text}); define its "
             "class at the top of a module, or remove task.loaders"
         )
-        return packed((None, unsent))
+        return packed((None, why))
 
 
 def _stand_alone(kept: set[int]) -> None:

@@ -94,12 +94,12 @@ class ReadingAhead:
             for each in islice(left, AHEAD * self._loaders.count):
                 awaited.append(self._loaders.ask(each))
             while awaited:
-                content = awaited.popleft().result()
+                batch = awaited.popleft().result()
                 awaited.extend(self._loaders.ask(each) for each in islice(left, 1))
-                yield content
+                yield batch
         finally:
-            for future in awaited:
-                future.cancel()
+            for content in awaited:
+                content.cancel()
 
     def close(self) -> None:
         """End the processes."""

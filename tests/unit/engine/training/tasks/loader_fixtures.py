@@ -65,7 +65,8 @@ class Unpicklable(Samples):
 
     def __init__(self, size: int = SIZE) -> None:
         super().__init__(size)
-        self.lock, self.change = threading.Lock(), lambda x: x * 2
+        self.lock = threading.Lock()
+        self.change: Callable[[Tensor], Tensor] = lambda x: x * 2
 
     def __getitem__(self, number: int) -> Sample:
         with self.lock:
