@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from batchscope import __version__
+from batchscope.engine.data.catalog import DATASETS
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.events import (
     JOURNAL_VERSION,
@@ -21,7 +22,7 @@ from batchscope.engine.journal.events import (
     TrialEnded,
 )
 from batchscope.engine.networks.registry import FAMILIES
-from batchscope.engine.spec import Model
+from batchscope.engine.spec import Data, Model
 from batchscope.engine.sweeps import commands
 from batchscope.tui.headless.follower import HeadlessFollower
 from batchscope.tui.headless.log_lines import Log
@@ -79,6 +80,8 @@ def structs(cls: type[Any]) -> st.SearchStrategy[Any]:
     fields = {field.name: st.deferred(_of(field)) for field in info.fields}
     if cls is Model:
         fields["name"] = st.sampled_from(list(FAMILIES))
+    if cls is Data:
+        fields["name"] = st.sampled_from(list(DATASETS))
     return st.builds(cls, **fields)
 
 

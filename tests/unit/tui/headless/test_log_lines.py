@@ -38,6 +38,7 @@ SILENT = {
     ev.Progress,
     ev.Predicted,
     ev.MemorySampled,
+    ev.CodeLoaded,
 }
 
 

@@ -71,7 +71,7 @@ class Unpicklable(Samples):
     def __getitem__(self, number: int) -> Sample:
         with self.lock:
             x, y = super().__getitem__(number)
-            return self.change(x), y  # type: ignore[no-untyped-call]
+            return self.change(x), y
 
 
 class Broken(Samples):
