@@ -56,7 +56,7 @@ def values_of(configuration: Configuration) -> Values:
 def _task_values(task: TaskTable | None) -> Values:
     """Return the settings of a task, each argument by its name as in `[grid]`."""
     if task is None:
-        return {}
+        return {f"{TASK}.use": None, f"{TASK}.validation": None}
     arguments = {f"{TASK}.{name}": value for name, value in task.arguments}
     return {f"{TASK}.use": task.use, f"{TASK}.validation": task.validation, **arguments}
 

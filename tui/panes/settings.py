@@ -30,9 +30,8 @@ GAP, BETWEEN = "  ", " · "
 BATCH_SIZE = "train.batch_size"
 TARGETS = ("train.target_accuracy", "train.target_loss")
 BASE = "scaling.base_batch_size"
-ARGUMENTS = "task.arguments"
 COMMON: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("task", ("task.use", "task.path", "task.validation")),
+    ("task", ("task.use", "task.validation")),
     ("data", ("data.name", "data.validation")),
     ("model", ("model.name", "model.hidden", "model.channels", "model.batch_norm", "model.init")),
     ("optimizer", ("train.optimizer", "train.momentum", "train.weight_decay")),
@@ -102,11 +101,8 @@ class SettingsPane(Pane):
         """Return every setting of each configuration by its key, in the order of the panes."""
         configurations = self.view.state.configurations
         every = {name: values_of(configurations[name]) for name in self.view.order}
-        given = {name: each.pop(ARGUMENTS) or {} for name, each in every.items()}
-        names = dict.fromkeys(key for arguments in given.values() for key in arguments)
-        for name, each in every.items():
-            each.update({f"task.{key}": given[name].get(key) for key in names})
-        return every
+        keys = dict.fromkeys(key for values in every.values() for key in values)
+        return {name: {key: values.get(key) for key in keys} for name, values in every.items()}
 
     def _cut(self, name: str) -> str:
         """Return the planned micro-batches as number × size; empty before planning."""

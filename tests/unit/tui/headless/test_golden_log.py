@@ -121,6 +121,7 @@ def everything() -> list[ev.AnyEvent]:
         ev.DataProgress(name="digits", received=3_200_000, total=11_600_000),
         ev.DataProgress(name="digits", received=11_600_000, total=11_600_000),
         ev.DataReady(name="digits", train=1437, test=360, shape=(1, 8, 8), digest="d"),
+        ev.CodeRefused(reason="mine.py has changed since this sweep began", files=("mine.py",)),
         ev.WorkerAwaited(worker=0, needs="1 CPU"),
         worker(0),
         msgspec.structs.replace(worker(1), node="node-7"),
@@ -230,6 +231,7 @@ def test_the_texts_of_a_headless_run(tmp_path: Path) -> None:
         ev.Progress,
         ev.Predicted,
         ev.MemorySampled,
+        ev.CodeLoaded,
     }
     folder = tmp_path / "20270115-080000-quickstart"
     folder.mkdir()
