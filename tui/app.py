@@ -116,7 +116,11 @@ class BatchscopeApp(App[str]):
         from batchscope.engine.sweeps.trust import trust_question
         from batchscope.tui.screens.trust_dialog import ask_trust
 
-        home = home_folder(str(self.home))
+        try:
+            home = home_folder(str(self.home))
+        except Problem:
+            self._start(preset)  # fails for the same reason, and says so on the menu
+            return
         question = trust_question(home, preset)
         ask_trust(self, home, question, lambda: self._start(preset), self._not_started)
 

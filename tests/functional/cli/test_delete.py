@@ -21,11 +21,11 @@ def refusal(home: Path, *words: str) -> str:
 def test_a_sweep_is_deleted_with_yes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = finished_sweep(home, "20270114-080000-large")
     folder = finished_sweep(home)
-    expected = f"{folder.name}: 12 of 12 trials, 107 KiB | --yes"
+    expected = f"{folder.name}: 12 of 12 trials, 108 KiB | --yes"
     assert says(refusal(home, folder.name), expected)
     assert folder.is_dir()
     assert run(["delete", "--home", str(home), folder.name, "--yes"]) == 0
-    assert says(capsys.readouterr().out, f"{folder.name}: 12 of 12 trials, 107 KiB | deleted\n")
+    assert says(capsys.readouterr().out, f"{folder.name}: 12 of 12 trials, 108 KiB | deleted\n")
     assert not folder.exists()
     assert kept.is_dir()
 

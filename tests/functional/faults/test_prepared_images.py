@@ -71,7 +71,7 @@ def test_a_damaged_summary_is_repaired_when_a_sweep_continues(tmp_path: Path) ->
     """Its digest differs from the recorded one, but the images are the same."""
     lab = copy_of_recorded(tmp_path / "lab")
     (prepared,) = (lab.home / "data").glob("digits-*")
-    content = flip(prepared / SUMMARY, -20)  # within the digest
+    content = flip(prepared / SUMMARY, -40)  # within the digest
     folder = lab.only_folder()
     (folder / journal.NAME).write_bytes(_without_the_end(folder))
     done = lab.run("resume", folder.name)
