@@ -193,7 +193,8 @@ def _link(path: Path, chance: random.Random, root: Path) -> None:
         case 1:
             target = root / OUTSIDE / "nothing"
         case 2:
-            target = chance.choice(sorted(each for each in path.parent.iterdir() if each != path))
+            beside = sorted(each for each in path.parent.iterdir() if each != path)
+            target = chance.choice(beside or [path])
         case _:
             target = root / OUTSIDE / path.name
             (shutil.copytree if path.is_dir() else shutil.copy2)(path, target)
