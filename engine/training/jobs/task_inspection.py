@@ -29,7 +29,7 @@ from batchscope.engine.training.tasks.batch_structure import tensors
 from batchscope.engine.training.tasks.cut_comparison import NORMS, compared, is_random
 from batchscope.engine.training.tasks.error_place import named
 from batchscope.engine.training.tasks.fork_guard import guard
-from batchscope.engine.training.tasks.loading import guarded
+from batchscope.engine.training.tasks.function_loader import guarded
 from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.task_host import TaskHost
 from batchscope.engine.training.tasks.weighted_sum import accumulate, evaluated

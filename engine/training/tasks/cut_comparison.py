@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from batchscope.engine.task import Batch, Task
 from batchscope.engine.training.tasks.accepted_model import cast
 from batchscope.engine.training.tasks.batch_structure import in_precision
-from batchscope.engine.training.tasks.loading import seed_everything
+from batchscope.engine.training.tasks.function_loader import seed_everything
 from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.weighted_sum import accumulate, evaluated
 

@@ -35,7 +35,7 @@ from batchscope.engine.training.tasks.batch_structure import tensors
 from batchscope.engine.training.tasks.cut_comparison import DROPOUTS, NORMS, compared, is_random
 from batchscope.engine.training.tasks.error_place import explained, named
 from batchscope.engine.training.tasks.fork_guard import guard
-from batchscope.engine.training.tasks.loading import guarded
+from batchscope.engine.training.tasks.function_loader import guarded
 from batchscope.engine.training.tasks.own_buffers import OwnBuffers, replaced
 from batchscope.engine.training.tasks.own_optimizer import groups_of, refuse_optimizer
 from batchscope.engine.training.tasks.task_data import TaskData

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from batchscope.engine.task import Batch, Task
 from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.training.batches import Part, split
+from batchscope.engine.training.tasks.batch_split import Split, divided
 from batchscope.engine.training.tasks.batch_structure import to_device
+from batchscope.engine.training.tasks.function_loader import guarded
 from batchscope.engine.training.tasks.loader_processes import LoaderProcesses
-from batchscope.engine.training.tasks.loading import guarded
 from batchscope.engine.training.tasks.random_streams import seed_from
-from batchscope.engine.training.tasks.reading_ahead import ReadingAhead, Request
-from batchscope.engine.training.tasks.splitting import Split, divided
+from batchscope.engine.training.tasks.read_ahead import ReadingAhead, Request
 from batchscope.engine.training.tasks.task_data import TaskData
 
 READING, PASSING, EVALUATING = 1, 2, 3

@@ -12,7 +12,7 @@ from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.tasks.reference import check_arguments, find_task
 from batchscope.engine.training.tasks.accepted_model import accepted, is_compiled
 from batchscope.engine.training.tasks.error_place import explained, named, place_of
-from batchscope.engine.training.tasks.loading import load_function, made
+from batchscope.engine.training.tasks.function_loader import load_function, made
 
 
 class TaskHost:

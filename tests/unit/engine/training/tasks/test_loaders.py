@@ -24,7 +24,7 @@ from batchscope.engine.task import TaskProblem
 from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.training.tasks.batch_bytes import packed, unpacked
 from batchscope.engine.training.tasks.loader_processes import LoaderLost
-from batchscope.engine.training.tasks.reading_ahead import Request
+from batchscope.engine.training.tasks.read_ahead import Request
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.trainer import Trainer
@@ -189,7 +189,7 @@ def test_loaders_end_with_a_training_that_is_killed() -> None:
     script = """
 import torch, time
 from tests.unit.engine.training.tasks.loader_fixtures import Samples, task_of
-from batchscope.engine.training.tasks.reading_ahead import Request
+from batchscope.engine.training.tasks.read_ahead import Request
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 data = TaskDataset(task_of(Samples()), 0, torch.device("cpu"), loaders=3)
 data.expect([torch.tensor([[0]])], lambda: 1)

@@ -16,7 +16,7 @@ from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.spec import Probe, Train
 from batchscope.engine.task import Task
 from batchscope.engine.training.batches import Images, load_images
-from batchscope.engine.training.tasks.loading import seed_everything
+from batchscope.engine.training.tasks.function_loader import seed_everything
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from tests.unit.engine.training.tasks.task_fixtures import task_trial
 from tests.unit.training_fixtures import CPU, SMALL_MLP, Run, make_trial
