@@ -1,12 +1,12 @@
 """What is kept ready while somebody chooses: it trains as what is started cold, and never stays."""
 
-import asyncio
 import contextlib
 import fcntl
 import os
 import signal
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -332,12 +332,13 @@ async def test_a_worker_that_was_taken_holds_the_lock_even_before_it_knows(
 async def test_a_worker_that_does_not_get_on_is_left_for_a_new_one(tmp_path: Path) -> None:
     reserve = Reserve()
     await reserve.fill(1)
-    (child,) = (c for c in psutil.Process().children() if "batchscope.engine.worker" in c.cmdline())
-    child.suspend()
-    await asyncio.sleep(1.0)
+    (idle,) = reserve._idle
+    os.kill(idle.process.pid, signal.SIGSTOP)
+    spent = sum(psutil.Process(idle.process.pid).cpu_times()[:2])
+    until(lambda: time.monotonic() - idle.began > 3 * spent + 1.0, "it has waited for long")
     with open(tmp_path / LOCK, "wb") as lock, open(tmp_path / "log", "wb") as log:
         assert reserve.take(lock.fileno(), log.fileno()) is None
-    until(lambda: gone(child.pid), "it has ended")
+    until(lambda: gone(idle.process.pid), "it has ended")
 
 
 def test_the_lock_is_free_only_once_a_frozen_worker_is_gone(home: Path, standby: Standby) -> None:
