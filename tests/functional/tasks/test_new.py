@@ -77,7 +77,8 @@ def test_the_preset_runs_as_it_is(lab: Lab) -> None:
     assert lab.run("new", "mine.py").code == 0
     assert lab.run("trust", ".").code == 0
     short = sets("seeds=1", "grid.batch_size=[64, 256]", "train.epochs=3")
-    outcome = lab.run("--preset", "mine.toml", *short, "--export", "out", "--json")
+    where = ("--export", "out", "--json", "--workers", "2")
+    outcome = lab.run("--preset", "mine.toml", *short, *where)
     assert outcome.code == 0, outcome.err
     trials = (lab.cwd / "out" / "trials.csv").read_text().splitlines()
     assert len(trials) == 3
