@@ -69,6 +69,7 @@ def check_value(value: object, annotation: Any, where: str, hint: str = "") -> N
     Raises:
         UsageProblem: it does not have the type, or is not finite.
     """
+    where = printable(where)  # a key may be anything in [task.arguments]
     for each in value if isinstance(value, list | tuple) else (value,):
         if isinstance(each, float) and not math.isfinite(each):
             raise UsageProblem(f"{where}: expected a finite number, got {each}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from batchscope.engine.errors import Problem
@@ -149,6 +149,9 @@ def test_any_tables_are_read_or_rejected_with_a_message(raw: dict[str, Any]) -> 
     key=KEYS | st.lists(KEYS, max_size=3).map(".".join),
     value=st.sampled_from(TOKENS) | st.text(max_size=12),
 )
+@example(key="task.\x1b", value="nan")
+@example(key="task.\x1b", value="1")
+@example(key="task.\x1b", value="{}")
 def test_any_assignment_is_read_or_rejected_with_a_message(key: str, value: str) -> None:
     raw = base()
 
