@@ -37,7 +37,7 @@ name = "mlp"
 hidden = [8]
 [train]
 lr = 0.1
-epochs = 60
+epochs = 150
 [grid]
 batch_size = [16, 512]
 [memory]
@@ -45,7 +45,7 @@ micro_batch_size = 16
 [run]
 stack = "never"
 """
-ENDLESS = LONG.replace("epochs = 60", "epochs = 100000000")
+ENDLESS = LONG.replace("epochs = 150", "epochs = 100000000")
 
 
 def paused(folder: Path) -> bool:
@@ -82,6 +82,8 @@ def test_a_paused_sweep_does_nothing_and_ends_with_the_same_figures(lab: Lab) ->
     follower = lab.start("--export", str(lab.root / "held"), *words)
     folder = lab.only_folder()
     until(lambda: (folder / "journal.jsonl").exists() and trains(folder), "a trial trains")
+    commands.send(folder, commands.Pause())  # at once: a fast machine would end the sweep first
+    until(lambda: paused(folder), "it is paused")
     outcome = lab.run("pause", folder.name)
     assert (outcome.code, outcome.err) == (0, "")
     assert says(outcome.out, f"{folder.name}: paused | `batchscope continue {folder.name}`")
@@ -187,7 +189,7 @@ def test_trials_are_skipped_and_retried_in_a_running_sweep(lab: Lab) -> None:
 
 # ---- adding a batch size
 
-SHORT = LONG.replace("epochs = 60", "epochs = 2").replace("[16, 512]", "[128, 512]")
+SHORT = LONG.replace("epochs = 150", "epochs = 2").replace("[16, 512]", "[128, 512]")
 
 
 @pytest.mark.campaign
