@@ -13,11 +13,10 @@ from typing import Literal
 import msgspec
 
 from batchscope.engine.journal import events as ev
+from batchscope.engine.journal import log_text
 from batchscope.engine.journal.event_fit import fits
-from batchscope.engine.journal.headline import headline
 from batchscope.engine.journal.trial_state import TrialState as TrialState
 from batchscope.engine.planning.plan import Plan
-from batchscope.engine.planning.worker_count import Slots
 from batchscope.engine.spec import Configuration, TaskFacts, informed, trials_of
 
 LOG_LENGTH = 2000
@@ -224,11 +223,11 @@ class SweepState:
                 self.fetching = event
             case ev.DataReady():
                 self.data[event.name], self.fetching = event, None
-                what = "samples" if event.task else "images"
-                size = f"{event.train:,} training and {event.test:,} test {what}"
-                self._say(event.at, f"{event.name}: {size}")
+                self._say(event.at, log_text.data_ready(event))
                 if event.task:
-                    self._accept(event.at, event.name, event.task)
+                    if event.task.accepted:
+                        text = log_text.accepted_code(event.name, event.task)
+                        self._say(event.at, text, "warning")
                     self._inform(event.name, event.task)
             case ev.CodeLoaded():
                 self._loaded(event)
@@ -238,8 +237,7 @@ class SweepState:
                 self.workers[event.worker] = event
                 self.awaited.pop(event.worker, None)
                 self.versions.update(event.versions)
-                start = f"ready on {event.device_name} after {event.seconds:.1f} s"
-                self._say(event.at, f"worker {event.worker}: {start}")
+                self._say(event.at, log_text.worker_ready(event))
             case ev.WorkerAwaited():
                 self.awaited[event.worker] = event.needs
                 self._say(event.at, f"worker {event.worker}: waits for {event.needs}")
@@ -254,8 +252,7 @@ class SweepState:
             case ev.WorkerDismissed():
                 self.workers.pop(event.worker, None)
                 self.awaited.pop(event.worker, None)
-                why = event.reason or "fewer workers are faster"
-                self._say(event.at, f"worker {event.worker}: ended, {why}")
+                self._say(event.at, log_text.worker_dismissed(event))
             case ev.TrialRetried():
                 self._retried(event)
             case ev.ConfigurationsAdded():
@@ -283,22 +280,9 @@ class SweepState:
     def _opened(self, event: ev.SweepOpened) -> None:
         self.opened = event
         self._adopt(event.configurations)
-        after = event.selection.seeds_after if event.selection else 0
-        to_come = after * len({each.rivals for each in event.configurations if each.rivals})
-        then = f" and {to_come} after the choice" if to_come else ""
-        self._say(event.at, f"{len(self.trials)} trials{then} of {event.preset}: {event.title}")
+        self._say(event.at, log_text.opened(event, len(self.trials)))
         for note in event.notes:
             self._say(event.at, note, "warning")
-
-    def _accept(self, at: float, name: str, facts: TaskFacts) -> None:
-        """Say that a sweep goes on with other code than it began with."""
-        if facts.accepted:
-            text = (
-                f"{name}: the code was changed after this sweep began "
-                f"({', '.join(facts.accepted)}), and it goes on with --accept-code; the trials "
-                "that train with the new code are marked"
-            )
-            self._say(at, text, "warning")
 
     def _loaded(self, event: ev.CodeLoaded) -> None:
         """Add the digests of modules that were imported late."""
@@ -346,15 +330,10 @@ class SweepState:
             for each in new:
                 if each.confirms:
                     chosen = self.configurations[each.confirms].label
-                    seeds = f"{len(each.seeds)} fresh seed{'s' * (len(each.seeds) > 1)}"
-                    self._say(event.at, f"{chosen}: chosen; queued again with {seeds}")
+                    self._say(event.at, log_text.chosen(chosen, len(each.seeds)))
             new = [each for each in new if not each.confirms]
         if new:
-            sizes = dict.fromkeys(configuration.settings.train.batch_size for configuration in new)
-            named = ", ".join(f"{size:,}" for size in sizes)
-            count = sum(len(configuration.seeds) for configuration in new)
-            what = f"{count} trial{'s' if count != 1 else ''} of batch size {named}"
-            self._say(event.at, f"added by you: {what}")
+            self._say(event.at, log_text.added(new))
 
     def _retried(self, event: ev.TrialRetried) -> None:
         trial = self.trials.get(event.trial)
@@ -388,10 +367,7 @@ class SweepState:
         worker = self.workers.get(event.worker)
         node = f" on {worker.node}" if worker and worker.node else ""
         trial.status, trial.reason, trial.device = "running", "", f"{event.device}{node}"
-        again = f", attempt {event.attempt}" if event.attempt > 1 else ""
-        if event.resumed_steps is not None:
-            again += f", resumed after step {event.resumed_steps:,}"
-        self._say(event.at, f"{trial.id}: started on {trial.device}{again}")
+        self._say(event.at, log_text.trial_started(event, trial.device))
 
     def _leave_behind(self, name: str) -> None:
         """Mark the unfinished trials of a group that continues without them as separate.
@@ -422,56 +398,32 @@ class SweepState:
         if event in self.measured:
             return
         self.measured.append(event)
-        count = len(event.shapes)
-        sizes = f"{count} micro-batch size{'s' * (count != 1)}"
-        tried = f"{sizes} for a batch of {event.batch_size:,}"
-        self._say(event.at, f"{event.trial}: measured {tried} in {event.seconds:.1f} s")
+        self._say(event.at, log_text.measured(event))
 
     def _timed(self, event: ev.Paced) -> None:
         if event in self.paced:
             return
         self.paced.append(event)
-        *smaller, largest = [f"{stack.size:,}" for stack in event.stacks] or ["0"]
-        sizes = f"{', '.join(smaller)} and {largest}" if smaller else largest
-        slots = Slots(event.workers, event.threads)
-        together = f", {slots} at once" if event.workers else ""
-        text = f"timed stacks of {sizes} replicates in {event.seconds:.1f} s{together}"
-        self._say(event.at, f"{event.trial}: {text}")
+        self._say(event.at, log_text.paced(event))
 
     def _cut(self, event: ev.MicroBatchCut) -> None:
         trial = self._current(event.trial, event.attempt)
         if trial and not any(_same_cut(cut, event) for cut in trial.cuts):
             trial.cuts.append(event)
-            what = "probing" if event.probe else "evaluating" if event.evaluation else "training"
-            text = f"{what} with micro-batches of {event.size:,}"
-            if event.grew:
-                text = f"from step {event.steps:,} {text} again, as planned"
-                self._say(event.at, f"{trial.id}: {text}")
-                return
-            text = f"out of memory at step {event.steps:,}: now {text}"
-            self._say(event.at, f"{trial.id}: {text}", "warning")
+            self._say(event.at, log_text.cut(event), "info" if event.grew else "warning")
 
     def _probed(self, event: ev.Probed) -> None:
         trial = self._current(event.trial, event.attempt)
         if trial and all(known.at_share != event.at_share for known in trial.probes):
             trial.probes.append(event)
             trial.probes.sort(key=lambda probe: probe.at_share)
-            took = f"in {event.seconds:.1f} s"
-            where = (
-                f"{100 * event.at_share:.0f} % of its budget"
-                if event.at_share < 1
-                else "the end of training"
-            )
-            self._say(event.at, f"{trial.id}: probed at {where}, step {event.steps:,}, {took}")
+            self._say(event.at, log_text.probed(event))
 
     def _sharpness(self, event: ev.SharpnessMeasured) -> None:
         trial = self._current(event.trial, event.attempt)
         if trial and all(known.epsilon != event.epsilon for known in trial.sharpness):
             trial.sharpness.append(event)
-            sharpness = "unknown" if event.sharpness is None else f"{event.sharpness:.4g} %"
-            why = f" ({event.reason})" if event.reason else ""
-            text = f"sharpness {sharpness} at ε = {event.epsilon:g} in {event.seconds:.1f} s{why}"
-            self._say(event.at, f"{trial.id}: {text}")
+            self._say(event.at, log_text.sharpness(event))
 
     def _weights(self, event: ev.WeightsKept) -> None:
         trial = self._current(event.trial, event.attempt)
@@ -486,11 +438,7 @@ class SweepState:
         if pair in self.lines:
             return
         self.lines[pair] = event
-        between = f"interpolation from {event.start} to {event.end}"
-        if event.points:
-            self._say(event.at, f"{between}: {len(event.points)} points in {event.seconds:.1f} s")
-        else:
-            self._say(event.at, f"{between} not measured: {event.reason}", "warning")
+        self._say(event.at, log_text.interpolated(event), "info" if event.points else "warning")
 
     def _ended(self, event: ev.TrialEnded) -> None:
         trial = self.trials.get(event.trial)
@@ -505,14 +453,8 @@ class SweepState:
         trial.apart = trial.apart or (event.status == "skipped" and event.trial in self.plans)
         trial.attempt, trial.status = event.attempt, event.status
         trial.reason, trial.ended_at, trial.progress = reason, event.at, None
-        accuracy = f", {headline(trial.last, trial.settings.task).text}" if trial.last else ""
         level = "error" if event.status == "failed" else "info"
-        outcome = f"{event.status}{accuracy}"
-        if event.reason.startswith(f"{event.status} "):  # "skipped by you"
-            outcome = f"{event.reason}{accuracy}"
-        elif event.reason:
-            outcome = f"{outcome}: {event.reason}"
-        self._say(event.at, f"{trial.id}: {outcome}", level)
+        self._say(event.at, log_text.trial_ended(event, trial), level)
 
     def _sweep_ended(self, event: ev.SweepEnded) -> None:
         self._paused(None, event.at)
@@ -522,12 +464,8 @@ class SweepState:
                 stopped = event.state == "stopped"
                 trial.status, trial.reason = "stopped" if stopped else "failed", NO_END
                 trial.progress = None
-        why = f": {event.reason}" if event.reason else ""
-        others = "".join(
-            f", {self.count(how)} {how}" for how in ("diverged", "skipped") if self.count(how)
-        )
-        done = f"{event.finished} of {event.trials} trials finished{others}"
-        text = f"sweep {event.state}, {done}{why}"
+        others = {how: self.count(how) for how in ("diverged", "skipped")}
+        text = log_text.sweep_ended(event, others)
         self._say(event.at, text, "error" if event.state == "failed" else "info")
 
     def _say(self, at: float, text: str, level: str = "info") -> None:
