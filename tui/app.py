@@ -13,6 +13,7 @@ from textual.screen import Screen
 
 from batchscope.engine.errors import Problem, UsageProblem
 from batchscope.engine.experiment.preset import Preset
+from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps.launcher import start_conductor
 from batchscope.engine.sweeps.listing import Listing
 from batchscope.engine.sweeps.prewarm import BREATH_SECONDS, Standby
@@ -23,6 +24,7 @@ from batchscope.tui.config.keymap import commands_at, textual_keymap
 from batchscope.tui.config.settings import DEFAULTS, UserSettings, personal_folder
 from batchscope.tui.exit_message import farewell
 from batchscope.tui.gc_pause import HELD_SECONDS, go_on
+from batchscope.tui.launches import Launches
 from batchscope.tui.screens.app_protocol import AppProtocol
 from batchscope.tui.terminal.captures import PICTURES, keep, kept_crash, pictures, short_path
 from batchscope.tui.terminal.driver import TerminalDriver
@@ -60,6 +62,8 @@ class BatchscopeApp(App[str]):
         self.listing = Listing(home)
         self.clock = clock or SteadyClock()
         self.visited: list[Path] = []
+        self.launches = Launches(self._tell_late)
+        self._known: dict[Path, SweepState] = {}
         self.failure: Problem | None = None
         self.leaving = False
         self._standby = standby
@@ -148,6 +152,7 @@ class BatchscopeApp(App[str]):
         Raises:
             MachineProblem: no conductor could be started.
         """
+        self.visited.append(folder)  # first: whoever leaves meanwhile is told of the sweep
         if self._standby:
             self._standby.conduct(folder)
         else:
@@ -170,6 +175,24 @@ class BatchscopeApp(App[str]):
             self.failure = problem
             self.exit()
 
+    def _tell_late(self, problem: Problem) -> None:
+        """Show why a launch failed whose board was left; may be called from any thread.
+
+        It is the failure of the app until it is shown, so that leaving reports it, too.
+        """
+        self.failure = problem
+
+        def show() -> None:
+            from batchscope.tui.screens.dialog import MessageDialog
+
+            self.failure = None
+            self.push_screen(MessageDialog("The sweep did not start", str(problem)))
+
+        with contextlib.suppress(AttributeError, RuntimeError):  # the app has ended
+            loop = self._loop
+            if loop is not None:
+                loop.call_soon_threadsafe(self.call_later, show)
+
     def leave_soon(self) -> None:
         """Leave as `action_leave` does; may be called from the handler of a signal."""
         self.leaving = True
@@ -188,14 +211,20 @@ class BatchscopeApp(App[str]):
         self._close_messages_no_wait()
 
     def action_leave(self) -> None:
-        """Leave the app with a line about each sweep that was shown."""
+        """Leave the app; `last_words` tells of the sweeps that were shown."""
         from batchscope.tui.screens.board import BoardScreen
 
-        boards = [screen for screen in self.screen_stack if isinstance(screen, BoardScreen)]
-        known = {board.folder: board.view.state for board in boards if board.view.loaded}
+        for board in self.screen_stack:
+            if isinstance(board, BoardScreen) and board.folder and board.view.loaded:
+                self._known[board.folder] = board.view.state
+        self.exit()
+
+    def last_words(self) -> list[str]:
+        """Return a line about each sweep that was shown or started; for after the app has ended."""
+        starting = not self.launches.finish(0)
         folders = dict.fromkeys(self.visited)
-        lines = [farewell(folder, known.get(folder)) for folder in folders]
-        self.exit("\n".join(line for line in lines if line))
+        lines = [farewell(folder, self._known.get(folder), starting) for folder in folders]
+        return [line for line in lines if line]
 
     def action_help(self) -> None:
         """Show the keys of the screen."""

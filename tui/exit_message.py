@@ -8,8 +8,14 @@ from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.sweeps.store import conductor_lives
 
 
-def farewell(folder: Path, state: SweepState | None = None) -> str:
-    """Return a line about a sweep that was on the screen; `state` is None if it never loaded."""
+def farewell(folder: Path, state: SweepState | None = None, starting: bool = False) -> str:
+    """Return a line about a sweep that was on the screen.
+
+    Args:
+        folder: folder of the sweep.
+        state: its state; None if it never loaded.
+        starting: whether its conductor may still be starting.
+    """
     name = printable(folder.name)
     if conductor_lives(folder):
         return (
@@ -17,7 +23,8 @@ def farewell(folder: Path, state: SweepState | None = None) -> str:
             f"`batchscope stop {name}` stops it"
         )
     if state is None:
-        return ""
+        starts = f"sweep {name} is starting: `batchscope attach {name}` shows it"
+        return starts if starting else ""
     trials = len(state.trials) + trials_to_come(state)
     done = f"{state.count('finished')} of {trials} trials finished"
     if state.ended is None:

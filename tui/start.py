@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from batchscope.tui.config.settings import UserSettings
 
 
+QUIET_SECONDS = 0.5
+"""How long the end waits for a sweep that is being started before it says so."""
 MOST_CELLS = {"COLUMNS": 2000, "LINES": 1000}
 """The largest size of a screen that is taken from these variables."""
 
@@ -68,17 +70,20 @@ def show_screen(
         settings=settings,
         standby=standby,
     )
-    with left_by_signals(app.leave_soon) as caught:
+    with left_by_signals(app.leave_soon, app.last_words) as caught:
         try:
-            farewell = app.run(mouse=settings.mouse)
+            app.run(mouse=settings.mouse)
         finally:
             with contextlib.suppress(OSError):  # the terminal may be gone
                 tail = (RESTORE_TITLE if app.titled else "") + (NO_PIXELS if settings.mouse else "")
                 print(tail, end="", file=sys.__stderr__, flush=True)
+            with contextlib.suppress(OSError):
+                if not app.launches.finish(QUIET_SECONDS):
+                    say("A sweep is being started and will run on…")
+            app.launches.close()
             standby.end()
         if app.failure:
             raise app.failure
-        if farewell:
-            with contextlib.suppress(OSError):
-                say(*farewell.split("\n"))
+        with contextlib.suppress(OSError):
+            say(*app.last_words())
         return caught.exit_code if caught.number else app.return_code or 0

@@ -10,6 +10,7 @@ from batchscope.engine.errors import Problem
 from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.sweeps.listing import Listing
 from batchscope.tui.config.settings import UserSettings
+from batchscope.tui.launches import Launches
 
 
 class AppProtocol(Protocol):
@@ -20,12 +21,14 @@ class AppProtocol(Protocol):
         home: the folder with sweeps and data.
         listing: the sweeps stored there.
         visited: the folders of the sweeps shown so far, in order.
+        launches: the starts of conductors that are under way.
     """
 
     settings: UserSettings
     home: Path
     listing: Listing
     visited: list[Path]
+    launches: Launches
 
     def open_menu(self) -> None:
         """Show the menu."""

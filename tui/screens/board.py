@@ -101,7 +101,7 @@ class BoardScreen(OverlayScreen):
 
     async def _follow(self) -> None:
         try:
-            self.folder = await asyncio.to_thread(self._prepare)
+            self.folder = await self.batchscope.launches.run(self._prepare)
         except Problem as problem:
             self.batchscope.give_up(problem)
             return

@@ -1,6 +1,5 @@
 """The keys of the board that control the sweep and its trials."""
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -264,7 +263,7 @@ class ControlScreen(AnsweringScreen):
 
         async def start() -> None:
             try:
-                await asyncio.to_thread(begin)
+                await self.batchscope.launches.run(begin)
             except Problem as error:
                 self.app.push_screen(MessageDialog(problem, str(error)))
             self.say("")

@@ -351,14 +351,13 @@ class MenuScreen(AnsweringScreen):
     @work(group="resume")
     async def _resume(self, sweep: StoredSweep) -> None:
         try:
-            await asyncio.to_thread(self.batchscope.conduct, Path(sweep.folder))
+            await self.batchscope.launches.run(partial(self.batchscope.conduct, Path(sweep.folder)))
         except (Problem, OSError) as problem:
             self.say("")
             self.app.push_screen(
                 MessageDialog("The sweep could not be resumed", printable(problem))
             )
             return
-        self.batchscope.visited.append(Path(sweep.folder))
         await self._look_once()
         self.say(f"{printable(sweep.id)} is running again. enter opens its board")
 

@@ -28,11 +28,14 @@ class Caught:
 
 
 @contextlib.contextmanager
-def left_by_signals(leave: Callable[[], None]) -> Iterator[Caught]:
+def left_by_signals(
+    leave: Callable[[], None], last_words: Callable[[], list[str]] = list
+) -> Iterator[Caught]:
     """Call `leave` in the main thread at the first signal that ends a program.
 
     If the program has not ended within three seconds, because its terminal takes no output or
-    something in it is stuck, the terminal is restored without it and the process ends.
+    something in it is stuck, the terminal is restored without it, `last_words` are written and the
+    process ends.
     """
     caught = Caught()
     attributes = _attributes()
@@ -41,7 +44,7 @@ def left_by_signals(leave: Callable[[], None]) -> Iterator[Caught]:
         if caught.number:
             return
         caught.number = number
-        last = threading.Timer(PATIENCE_SECONDS, _end, (caught.exit_code, attributes))
+        last = threading.Timer(PATIENCE_SECONDS, _end, (caught.exit_code, attributes, last_words))
         last.daemon = True
         last.start()
         leave()
@@ -61,11 +64,12 @@ def _attributes() -> list[Any] | None:
     return None
 
 
-def _end(code: int, attributes: list[Any] | None) -> None:
-    """Restore the terminal without Textual, and end the process."""
+def _end(code: int, attributes: list[Any] | None, last_words: Callable[[], list[str]]) -> None:
+    """Restore the terminal without Textual, say what runs on, and end the process."""
     with contextlib.suppress(termios.error, OSError, ValueError, AttributeError):
         if attributes is not None:
             termios.tcsetattr(sys.__stdin__.fileno(), termios.TCSANOW, attributes)  # type: ignore[union-attr]
         if takes_more():
-            os.write(2, LEAVE_SCREEN.encode())
+            words = "".join(f"{line}\n" for line in last_words())
+            os.write(2, f"{LEAVE_SCREEN}{words}".encode())
     os._exit(code)

@@ -305,10 +305,10 @@ async def test_leaving_a_running_sweep_says_how_to_return(home: Path, key: str) 
         async with app.run_test(size=SMALL) as pilot:
             await loaded(pilot)
             await pilot.press(key)
+        (words,) = app.last_words()
     name = folder.name
-    assert app.return_value is not None
     for part_of in ("still running", f"`batchscope attach {name}`", f"`batchscope stop {name}`"):
-        assert part_of in app.return_value
+        assert part_of in words
 
 
 async def test_leaving_from_a_question_leaves(home: Path) -> None:
@@ -318,8 +318,7 @@ async def test_leaving_from_a_question_leaves(home: Path) -> None:
         async with app.run_test(size=SMALL) as pilot:
             await loaded(pilot)
             await pilot.press("S", "ctrl+c")
-    assert app.return_value is not None
-    assert "still running" in app.return_value
+        assert "still running" in app.last_words()[0]
 
 
 async def test_leaving_says_how_a_sweep_ended(home: Path) -> None:
@@ -332,7 +331,7 @@ async def test_leaving_says_how_a_sweep_ended(home: Path) -> None:
         async with app.run_test(size=SMALL) as pilot:
             await loaded(pilot)
             await pilot.press("q")
-        texts.append(app.return_value or "")
+        texts += app.last_words()
     assert "finished, 12 of 12 trials finished" in texts[0]
     assert "stopped, 0 of 12 trials finished" in texts[1]
     assert "`batchscope resume 20270115-080000-stopped`" in texts[1]
