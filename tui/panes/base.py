@@ -5,6 +5,7 @@ from typing import ClassVar, overload
 
 from textual import events
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 
 from batchscope.engine.analysis.tables import as_cell
@@ -15,6 +16,7 @@ from batchscope.tui.viewmodel.view import View
 from batchscope.tui.widgets.rows_widget import Rows
 
 CAPTION_FROM = 4
+WHEEL_ROWS = 3
 COPIED_COLUMNS, COPIED_ROWS = 120, 1000
 Line = Sequence[object]
 """The cells of one row of a copied table."""
@@ -28,6 +30,13 @@ class Pane(Rows):
     `tui.viewmodel.view`), and overrides `body`, and where it helps `caption`, `turn`, `options`,
     `foot`, `wanted_rows` and `table`.
     """
+
+    class Clicked(Message):
+        """Sent when a pane is clicked; `twice` if it was a double click."""
+
+        def __init__(self, pane: "Pane", twice: bool) -> None:
+            super().__init__()
+            self.pane, self.twice = pane, twice
 
     NAME: ClassVar[str]
     TITLE: ClassVar[str]
@@ -146,6 +155,27 @@ class Pane(Rows):
     def no_further(self, rows: int) -> str:
         """Return what to say where the pane cannot be scrolled further."""
         return f"{self.heading}: {'top' if rows < 0 else 'end'} of the pane"
+
+    def pick(self, at: int) -> None:
+        """Select the row of the content with this number, where rows can be selected."""
+
+    def on_click(self, event: events.Click) -> None:
+        """Select the row under the mouse, and become the current pane."""
+        width, height = self._inner()
+        room = height - len(self.foot(width, height))
+        at = event.y - (1 if self.boxed or self.size.height >= CAPTION_FROM else 0)
+        total = len(self.body(width, room))
+        if 0 <= at < min(room, total):
+            self.pick(self._top(total, room) + at)
+        self.post_message(self.Clicked(self, event.chain == 2))
+
+    def on_mouse_scroll_down(self, _: events.MouseScrollDown) -> None:
+        """Scroll down."""
+        self.move(WHEEL_ROWS)
+
+    def on_mouse_scroll_up(self, _: events.MouseScrollUp) -> None:
+        """Scroll up."""
+        self.move(-WHEEL_ROWS)
 
     def on_resize(self, _: events.Resize) -> None:
         """Draw for the new size."""

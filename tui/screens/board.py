@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from batchscope.engine.errors import Problem
 from batchscope.engine.findings.findings import find
 from batchscope.engine.journal.sweep_state import TrialState
-from batchscope.tui.config.commands import bindings
+from batchscope.tui.config.commands import Command, bindings
 from batchscope.tui.config.keymap import commands_at
 from batchscope.tui.config.panes import PANE_KEYS, PANES, SHOWN_PANE_KEYS, TILES, Tile
 from batchscope.tui.panes.base import Pane
@@ -27,8 +27,8 @@ from batchscope.tui.terminal.captures import COPIES, keep, short_path
 from batchscope.tui.theme.palette import BARE, Appearance
 from batchscope.tui.viewmodel.journal_follower import JournalFollower
 from batchscope.tui.viewmodel.view import View
-from batchscope.tui.widgets.key_hints import hints
-from batchscope.tui.widgets.rows_widget import Across, Down, Rows, is_open
+from batchscope.tui.widgets.key_hints import hint_targets, hints
+from batchscope.tui.widgets.rows_widget import Across, Down, Rows, Target, is_open
 
 POLL_SECONDS = 0.4
 DRAW_SECONDS = 1.0
@@ -174,9 +174,10 @@ class BoardScreen(OverlayScreen):
         notice = board_header.notice(self.view, width)
         self._lines("notice").styles.height = len(notice)
         self._lines("notice").show(notice)
-        self._lines("tabs").show([self._tabs()])
+        self._lines("tabs").show([self._tabs()], self._tab_targets())
         self._lines("summary").show([row(" ", *summary(self.view, width))])
-        self._lines("hints").show([self._hints(width)])
+        line = self._hints(width)
+        self._lines("hints").show([line], hint_targets(line, self._fitting()))
 
     def _refresh(self) -> None:
         """Draw, unless the terminal is still busy with the last update."""
@@ -238,6 +239,15 @@ class BoardScreen(OverlayScreen):
         names = next(names for names in TILES.values() if pane.NAME in names)
         return "  ".join(f"{PANE_KEYS[name]} {name}" for name in names if name != pane.NAME)
 
+    def _tab_targets(self) -> list[Target]:
+        """Return where each other pane has its tab, for the mouse."""
+        targets, left = [], 0
+        for name, (text, _) in zip(("", *self.panes), self._tabs(), strict=True):
+            if name and self.panes[name] is not self.current:
+                targets.append(Target(left, left + len(text), PANE_KEYS[name]))
+            left += len(text)
+        return targets
+
     def _tabs(self) -> Row:
         named = [(f" {PANE_KEYS[name]} {pane.tab} ", pane) for name, pane in self.panes.items()]
         if 1 + sum(len(text) for text, _ in named) > self.size.width:
@@ -247,12 +257,16 @@ class BoardScreen(OverlayScreen):
     def _hints(self, width: int) -> Row:
         if self._said:
             return self._answer()
-        shown = [
+        first = row((f" {SHOWN_PANE_KEYS}", "key"), (" pane", "dim"))
+        return hints(self._fitting(), first, width)
+
+    def _fitting(self) -> list[Command]:
+        """Return the commands that apply now."""
+        return [
             command.now(self.view.phase)
             for command in commands_at("board", self.batchscope.settings.keys)
             if command.pane in (None, self.current.NAME) and self.fits(command)
         ]
-        return hints(shown, row((f" {SHOWN_PANE_KEYS}", "key"), (" pane", "dim")), width)
 
     def say(self, text: str) -> None:
         """Show a message in the last line until the next key."""
@@ -276,6 +290,13 @@ class BoardScreen(OverlayScreen):
             self.enlarged = not self.enlarged
         elif self._before is not None:
             self._go(self._before)
+        self._arrange()
+
+    def on_pane_clicked(self, event: Pane.Clicked) -> None:
+        """Make a pane the current one; a double click shows it full size, or all panes again."""
+        if event.twice and self._roomy:
+            self.enlarged = not self.enlarged
+        self._go(event.pane)
         self._arrange()
 
     def action_next(self, step: int) -> None:

@@ -10,6 +10,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from batchscope.tui.widgets.key_hints import KeyLine
+
 Result = TypeVar("Result")
 
 
@@ -38,6 +40,10 @@ class MessageDialog(Dialog[None]):
         with VerticalScroll(classes="dialog bad" if self._bad else "dialog"):
             yield Static(text, markup=False)
 
+    def on_click(self) -> None:
+        """Close."""
+        self.dismiss()
+
     def on_key(self, event: events.Key) -> None:
         """Close; the keys that leave the app still leave it."""
         if event.key not in ("ctrl+c", "ctrl+q"):
@@ -56,17 +62,15 @@ class ConfirmDialog(Dialog[bool]):
             (question, "bold"),
             "\n",
             consequence,
-            "\n\n",
-            ("y", "bold"),
-            f" {yes}   ",
-            ("n", "bold"),
-            f" {no}",
+            "\n",
         )
+        self._keys = KeyLine(("y", "y", yes), ("n", "n", no))
 
     def compose(self) -> ComposeResult:
         """Yield the question and the two keys."""
         with VerticalScroll(classes="dialog"):
             yield Static(self._text, markup=False)
+            yield self._keys
 
     def on_key(self, event: events.Key) -> None:
         """Take y as yes, n and escape as no; ignore other keys."""

@@ -1,6 +1,7 @@
 """The form of a preset's settings: edit them, see errors while typing, launch."""
 
 import asyncio
+from collections.abc import Sequence
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -9,17 +10,22 @@ from textual.widgets import Input
 
 from batchscope.engine.errors import UsageProblem, printable
 from batchscope.engine.experiment.draft import Checked, Draft, checked, split
-from batchscope.tui.config.commands import bindings
+from batchscope.tui.config.commands import Command, bindings
 from batchscope.tui.config.keymap import commands_at
-from batchscope.tui.render.styled_text import Row, row
+from batchscope.tui.render.styled_text import EMPTY, Row, row
 from batchscope.tui.screens import edit_form
 from batchscope.tui.screens.answering_screen import AnsweringScreen
 from batchscope.tui.screens.dialog import ConfirmDialog
 from batchscope.tui.widgets.idle_field import IdleField
-from batchscope.tui.widgets.key_hints import CHOOSING, hints
+from batchscope.tui.widgets.key_hints import CHOOSING, hint_targets, hints
 from batchscope.tui.widgets.list_picker import Picker
 from batchscope.tui.widgets.rows_widget import Rows, is_open
 
+TYPING = (
+    Command("enter", "enter", "", "accept", "", "", "edit"),
+    Command("escape", "esc", "", "cancel", "", "", "edit"),
+)
+"""The keys while the field has the focus."""
 PAUSE_SECONDS = 0.05
 MARGIN = 3
 
@@ -81,7 +87,8 @@ class EditScreen(AnsweringScreen):
         inner = max(1, box.size.width - 2 * MARGIN)
         lines = edit_form.notes(self._key, self._checked, inner, box.size.height)
         box.show([row(" " * MARGIN, *line) for line in lines])
-        self._lines("edit-hints").show([self._hints(self.size.width)])
+        line = self._hints(self.size.width)
+        self._lines("edit-hints").show([line], hint_targets(line, self._fitting()))
 
     def _show_value(self) -> None:
         """Show the whole value of the selected key: the list may cut it."""
@@ -103,11 +110,13 @@ class EditScreen(AnsweringScreen):
         if self._said:
             return self._answer()
         if self.typing:
-            return row(
-                (" enter", "key"), (" accept", "dim"), ("  esc", "key"), (" cancel", "dim"),
-                ("  an empty value removes the key", "dim"),
-            )  # fmt: skip
-        return hints(commands_at("edit", self.batchscope.settings.keys), CHOOSING, width)
+            typing = hints(TYPING, EMPTY, width)
+            return row(*typing, ("  an empty value removes the key", "dim"))
+        return hints(self._fitting(), CHOOSING, width)
+
+    def _fitting(self) -> Sequence[Command]:
+        """Return the commands of the list, or those of the field."""
+        return TYPING if self.typing else commands_at("edit", self.batchscope.settings.keys)
 
     # Selection, typing and checking
 

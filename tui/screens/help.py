@@ -49,6 +49,10 @@ class Help(Dialog[None]):
                 dialog.styles.width = "100%"  # no narrow strip of the screen behind
             yield Static(text, markup=False)
 
+    def on_click(self) -> None:
+        """Close."""
+        self.dismiss()
+
     def on_key(self, event: events.Key) -> None:
         """Close, unless the key scrolls or leaves the app."""
         if event.key not in (*self.SCROLLING, "ctrl+c", "ctrl+q"):

@@ -1,6 +1,7 @@
 """The menu: presets to launch and stored sweeps to open, with a preview of the selected one."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,13 +23,19 @@ from batchscope.tui.screens.dialog import MessageDialog
 from batchscope.tui.screens.sweep_actions import delete_all, delete_question
 from batchscope.tui.screens.trust_dialog import ask_trust
 from batchscope.tui.widgets.idle_field import IdleField
-from batchscope.tui.widgets.key_hints import CHOOSING, hints
+from batchscope.tui.widgets.key_hints import CHOOSING, hint_targets, hints
 from batchscope.tui.widgets.list_picker import Item, Picker
 from batchscope.tui.widgets.rows_widget import Rows, is_open
 
 LOW, TALL, WIDE = 18, 34, 120
 AGAIN_SECONDS = 3.0
 MARGIN = 3
+TYPING = (
+    Command("enter", "enter", "", "keep filter", "", "", "menu"),
+    Command("escape", "esc", "", "clear", "", "", "menu"),
+    Command("down", "↑ ↓", "", "select", "", "", "menu"),
+)
+"""The keys while the filter has the focus."""
 ENTERS = {"preset": "launch", "sweep": "open", "": ""}
 QUESTION = "what does batch size do to my training?"
 
@@ -169,7 +176,8 @@ class MenuScreen(AnsweringScreen):
             rows = self._preview(inner, size.height - 1)
             shown = [row(("─" * width, "frame")), *(row(" " * MARGIN, *line) for line in rows)]
         self._lines("preview").show(shown)
-        self._lines("menu-hints").show([self._hints(width)])
+        line = self._hints(width)
+        self._lines("menu-hints").show([line], hint_targets(line, self._fitting()))
 
     def _preview(self, width: int, height: int) -> list[Row]:
         offer, sweep = self._offer(), self._sweep()
@@ -190,15 +198,12 @@ class MenuScreen(AnsweringScreen):
     def _hints(self, width: int) -> Row:
         if self._said:
             return self._answer()
-        if self.typing:
-            return row(
-                (" enter", "key"), (" keep filter", "dim"), ("  esc", "key"),
-                (" clear", "dim"), ("  ↑ ↓", "key"), (" select", "dim"),
-            )  # fmt: skip
-        return hints(self._fitting(), CHOOSING, width)
+        return hints(self._fitting(), EMPTY if self.typing else CHOOSING, width)
 
-    def _fitting(self) -> list[Command]:
-        """Return the commands that apply to the selected entry."""
+    def _fitting(self) -> Sequence[Command]:
+        """Return the commands that apply to the selected entry, or to the filter."""
+        if self.typing:
+            return TYPING
         sweep = self._sweep()
         kind = "sweep" if sweep else "preset" if self._offer() else ""
         return [
@@ -237,7 +242,7 @@ class MenuScreen(AnsweringScreen):
         self._draw_choice()
 
     def on_picker_chosen(self) -> None:
-        """Launch or open the entry: it was clicked again."""
+        """Launch or open the entry: it was clicked twice."""
         self.action_choose()
 
     @on(Input.Changed, "#filter")

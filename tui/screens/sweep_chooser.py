@@ -17,6 +17,7 @@ from batchscope.tui.render.units import when
 from batchscope.tui.screens.dialog import Dialog
 from batchscope.tui.screens.menu_entries import NAME, STATE, sweep_key
 from batchscope.tui.viewmodel.status_signs import SIGNS
+from batchscope.tui.widgets.key_hints import KeyLine
 from batchscope.tui.widgets.list_picker import Item, Picker
 
 ROWS = 12
@@ -49,18 +50,14 @@ class SweepChooser(Dialog[list[Path] | None]):
 
     def compose(self) -> ComposeResult:
         """Yield the title, the list and the keys."""
-        keys = Text.assemble(
-            ("enter", "bold"),
-            " overlay   ",
-            ("space", "bold"),
-            " mark   ",
-            ("esc", "bold"),
-            " cancel",
-        )
         with Vertical(classes="dialog list"):
             yield Static(Text(self._title, "bold"), markup=False)
             yield Picker(id="sweeps")
-            yield Static(keys, markup=False)
+            yield KeyLine(
+                ("enter", "enter", "overlay"),
+                ("space", "space", "mark"),
+                ("escape", "esc", "cancel"),
+            )
 
     def on_mount(self) -> None:
         """Make the list as high as there are sweeps, up to `ROWS`."""

@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 from batchscope.engine.errors import Problem, printable
 from batchscope.tui.screens.dialog import Dialog
 from batchscope.tui.widgets.field import Field
+from batchscope.tui.widgets.key_hints import KeyLine
 from batchscope.tui.widgets.rows_widget import is_open
 
 
@@ -31,7 +32,7 @@ class TextPrompt(Dialog[str | None]):
     ) -> None:
         super().__init__()
         self._about = Text.assemble((title, "bold"), "\n", about, "\n")
-        self._keys = Text.assemble(("\nenter", "bold"), f" {verb}   ", ("esc", "bold"), " cancel")
+        self._keys = KeyLine(("enter", "enter", verb), ("escape", "esc", "cancel"))
         self._text, self._check = text, check
 
     def compose(self) -> ComposeResult:
@@ -42,7 +43,7 @@ class TextPrompt(Dialog[str | None]):
             yield Static(self._about, markup=False)
             yield field
             yield Static("", id="refused", markup=False)
-            yield Static(self._keys, markup=False)
+            yield self._keys
 
     def on_mount(self) -> None:
         """Put the focus into the field."""

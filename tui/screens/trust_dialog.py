@@ -14,6 +14,7 @@ from textual.widgets import Static
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.sweeps.trust import TrustQuestion, allow
 from batchscope.tui.screens.dialog import Dialog, MessageDialog
+from batchscope.tui.widgets.key_hints import KeyLine
 
 NOT_STARTED = "Not started: its code is not trusted"
 
@@ -44,17 +45,14 @@ class TrustDialog(Dialog[bool]):
             "\n\n",
             "It runs with your permissions: it can read and change your files. ",
             scope,
-            "\n\n",
-            ("t", "bold"),
-            " trust and run   ",
-            ("esc", "bold"),
-            " do not run",
+            "\n",
         )
 
     def compose(self) -> ComposeResult:
         """Yield the question, folder, owner and the two keys."""
         with VerticalScroll(classes="dialog"):
             yield Static(self._text, markup=False)
+            yield KeyLine(("t", "t", "trust and run"), ("escape", "esc", "do not run"))
 
     def on_key(self, event: events.Key) -> None:
         """Take t as yes and escape as no; ignore other keys, so that enter trusts nothing."""

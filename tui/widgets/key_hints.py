@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from batchscope.tui.config.commands import Command
 from batchscope.tui.render.styled_text import Row, row, width_of
+from batchscope.tui.widgets.rows_widget import Rows, Target
 
 CHOOSING: Row = row((" ↑ ↓", "key"), (" select", "dim"))
 """The first hint of a screen with a list."""
@@ -28,6 +29,41 @@ def hints(commands: Iterable[Command], first: Row, width: int) -> Row:
         if _last(command) and width_of(longer) <= width:
             line = longer
     return line
+
+
+def hint_targets(line: Row, commands: Iterable[Command]) -> list[Target]:
+    """Return where the keys of commands stand in a line of `hints`, for the mouse."""
+    keys = {(each.shown, f" {each.hint}"): each.keys.split(",")[0] for each in commands}
+    targets, left = [], 0
+    for (shown, _), (hint, _) in zip(line, [*line[1:], ("", "")], strict=True):
+        right = left + width_of(((shown, ""),))
+        key = keys.get((shown, hint))
+        if key:
+            targets.append(Target(left, right + width_of(((hint, ""),)), key))
+        left = right
+    return targets
+
+
+class KeyLine(Rows):
+    """The keys of a dialog in one line, to press or to click."""
+
+    DEFAULT_CSS = "KeyLine { height: 1; }"
+
+    def __init__(self, *keys: tuple[str, str, str]) -> None:
+        """Take each key as Textual's name, as it is shown, and what it does."""
+        super().__init__()
+        self._keys = keys
+
+    def on_mount(self) -> None:
+        """Show the keys; they do not change."""
+        line: list[tuple[str, str]] = []
+        targets = []
+        for key, shown, does in self._keys:
+            left = width_of(tuple(line))
+            line += [(shown, "strong"), (f" {does}", "")]
+            targets.append(Target(left, width_of(tuple(line)), key))
+            line.append(("   ", ""))
+        self.show([tuple(line[:-1])], targets)
 
 
 def _last(command: Command) -> bool:

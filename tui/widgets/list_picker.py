@@ -26,7 +26,7 @@ class Picker(Rows):
         """Sent when the cursor is on another item."""
 
     class Chosen(Message):
-        """Sent when the item under the cursor is clicked."""
+        """Sent when an item is clicked twice in quick succession."""
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -79,13 +79,16 @@ class Picker(Rows):
         self.redraw()
 
     def on_click(self, event: events.Click) -> None:
-        """Move the cursor to the item; choose it if the cursor is there already."""
+        """Move the cursor to the item; a double click chooses it.
+
+        A later click on the same item does nothing: it may be meant to give the window its focus.
+        """
         at = self._top + event.y
         if at < len(self._items) and self._items[at].key:
-            if self._items[at].key == self.key:
+            again = event.chain > 1 and self._items[at].key == self.key
+            self._go(self._items[at].key)
+            if again:
                 self.post_message(self.Chosen())
-            else:
-                self._go(self._items[at].key)
 
     def on_mouse_scroll_down(self, _: events.MouseScrollDown) -> None:
         """Move the cursor down."""

@@ -1,8 +1,10 @@
 """A widget that shows rows and sends only the changed cells to the terminal."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from rich.segment import Segment
+from textual import events
 from textual.containers import Horizontal, Vertical
 from textual.geometry import Region, Size
 from textual.reactive import var
@@ -32,6 +34,20 @@ class Down(Vertical):
     virtual_size = var(Size(0, 0))
 
 
+class Target(NamedTuple):
+    """Cells of the first row that stand for a key: a click there has its effect.
+
+    Attributes:
+        left: the first cell.
+        right: the cell after the last.
+        key: Textual's name of the key.
+    """
+
+    left: int
+    right: int
+    key: str
+
+
 class Rows(Widget):
     """A rectangle of rows; what does not fit is cut.
 
@@ -45,9 +61,11 @@ class Rows(Widget):
     def __init__(self, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._shown: list[Row] = []
+        self._targets: Sequence[Target] = ()
 
-    def show(self, rows: list[Row]) -> None:
-        """Replace the rows; only the cells that differ are drawn again."""
+    def show(self, rows: list[Row], targets: Sequence[Target] = ()) -> None:
+        """Replace the rows and what can be clicked; only cells that differ are drawn again."""
+        self._targets = targets
         before, self._shown = self._shown, rows
         regions = []
         for y in range(self.size.height):
@@ -57,6 +75,13 @@ class Rows(Widget):
                 regions.append(Region(left, y, max(1, min(right, self.size.width) - left), 1))
         if regions:
             self.refresh(*regions)
+
+    def on_click(self, event: events.Click) -> None:
+        """Press the key that the clicked cell stands for, if any."""
+        for target in self._targets:
+            if event.y == 0 and target.left <= event.x < target.right:
+                event.stop()
+                self.app.simulate_key(target.key)
 
     @property
     def text(self) -> str:

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from textual.widgets import Static
 
 from batchscope.engine.spec import trials_of
 from batchscope.tui.app import BatchscopeApp
 from batchscope.tui.screens.board import BoardScreen
 from batchscope.tui.screens.sweep_chooser import SweepChooser
+from batchscope.tui.widgets.key_hints import KeyLine
 from batchscope.tui.widgets.list_picker import Picker
 from tests.functional.board_fixtures import (
     NOW,
@@ -216,7 +216,7 @@ async def test_a_long_list_of_sweeps_scrolls(home: Path) -> None:
         assert picker.key == "sweep:20270210-090000-some"
         await pilot.press("home", "down", "k", "j")
         assert picker.key == "sweep:20270228-090000-some"
-        assert "esc cancel" in str(screen.query(Static).last().render())
+        assert "esc cancel" in screen.query_one(KeyLine).text
 
 
 def test_picture_of_an_overlay(home: Path, snap_compare: Callable[..., bool]) -> None:

@@ -30,6 +30,7 @@ from batchscope.tui.screens.edit import EditScreen
 from batchscope.tui.screens.menu import MenuScreen
 from batchscope.tui.screens.sweep_chooser import SweepChooser
 from batchscope.tui.theme.themes import THEMES
+from batchscope.tui.widgets.key_hints import KeyLine
 from tests import golden
 from tests.functional.board_fixtures import (
     Recipe,
@@ -96,6 +97,7 @@ def dialog_text(app: App[str]) -> str:
     """The words of the dialog on top."""
     texts = [str(each.render()) for each in app.screen.query(Static) if str(each.render())]
     borders = [str(each.border_subtitle or "") for each in app.screen.query(VerticalScroll)]
+    texts += [each.text for each in app.screen.query(KeyLine)]
     return "\n".join([*texts, *(each for each in borders if each)])
 
 

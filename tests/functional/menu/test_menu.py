@@ -228,7 +228,7 @@ async def test_help_and_palette_are_about_the_menu(home: Path) -> None:
         assert app.screen is menu
 
 
-async def test_a_click_chooses_and_a_second_one_opens(home: Path) -> None:
+async def test_a_click_selects_and_a_double_click_opens(home: Path) -> None:
     finished_sweep(home)
     app = BatchscopeApp(home)
     async with app.run_test(size=SMALL) as pilot:
@@ -240,8 +240,22 @@ async def test_a_click_chooses_and_a_second_one_opens(home: Path) -> None:
         )
         await pilot.click("#picker", offset=(10, row))
         assert "20270115-080000-quickstart" in part(app, "preview")
+        app._click_chain_last_time = None  # as if it were long ago
         await pilot.click("#picker", offset=(10, row))
+        assert isinstance(app.screen, MenuScreen), "a later click is no double click"
+        await pilot.click("#picker", offset=(10, row), times=2)
         await until(pilot, lambda: isinstance(app.screen, BoardScreen))
+
+
+async def test_a_click_on_a_key_of_the_last_line_presses_it(home: Path) -> None:
+    finished_sweep(home)
+    app = BatchscopeApp(home)
+    async with app.run_test(size=SMALL) as pilot:
+        await listed(pilot)
+        await pilot.click("#menu-hints", offset=(part(app, "menu-hints").index("filter"), 0))
+        assert app.screen.query_one("#filter").has_focus
+        await pilot.click("#menu-hints", offset=(part(app, "menu-hints").index("esc"), 0))
+        assert not app.screen.query_one("#filter").has_focus
 
 
 async def test_a_long_list_scrolls_with_the_cursor(home: Path) -> None:

@@ -102,6 +102,11 @@ class TrialsPane(Pane):
         self.draw()
         return after != before
 
+    def pick(self, at: int) -> None:
+        """Select a trial by its row."""
+        self.chosen = self._trials()[at].id
+        self.draw()
+
     def no_further(self, rows: int) -> str:
         """Return what to say at either end of the list."""
         return f"This is the {'first' if rows < 0 else 'last'} trial"
