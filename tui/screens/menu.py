@@ -241,6 +241,10 @@ class MenuScreen(AnsweringScreen):
         """Show the preview of the selected entry."""
         self._draw_choice()
 
+    def on_picker_resized(self) -> None:
+        """Fit the rows to the list: its size may change after that of the screen."""
+        self._draw()
+
     def on_picker_chosen(self) -> None:
         """Launch or open the entry: it was clicked twice."""
         self.action_choose()

@@ -25,6 +25,9 @@ class Picker(Rows):
     class Moved(Message):
         """Sent when the cursor is on another item."""
 
+    class Resized(Message):
+        """Sent when the list has another size, which its items may depend on."""
+
     class Chosen(Message):
         """Sent when an item is clicked twice in quick succession."""
 
@@ -75,8 +78,9 @@ class Picker(Rows):
         self.show([self._line(item, width) for item in self._items[self._top : self._top + height]])
 
     def on_resize(self, _: events.Resize) -> None:
-        """Draw for the new size."""
+        """Draw for the new size, and ask for items of the new width."""
         self.redraw()
+        self.post_message(self.Resized())
 
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the item; a double click chooses it.
