@@ -1,7 +1,9 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -99,7 +101,7 @@ def test_a_folder_that_became_a_link_is_asked_about_again(
         check_trusted(home, code)
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o757])
+@pytest.mark.parametrize("mode", [0o777, 0o757, 0o1777])
 def test_a_folder_that_others_may_write_is_refused(home: Path, code: Path, mode: int) -> None:
     trust(home, code)
     code.chmod(mode)
@@ -107,6 +109,22 @@ def test_a_folder_that_others_may_write_is_refused(home: Path, code: Path, mode:
         check_trusted(home, code)
     with pytest.raises(NotTrusted, match="can write"):
         trust(home, code)
+
+
+def test_trusts_given_at_the_same_time_are_all_kept(home: Path, code: Path) -> None:
+    """Each answer replaces the whole file, so two at once must not undo each other."""
+    folders = [code / str(number) for number in range(8)]
+    for each in folders:
+        each.mkdir(mode=0o755)
+    go = Barrier(len(folders))
+
+    def answer(folder: Path) -> None:
+        go.wait(60.0)
+        trust(home, folder)
+
+    with ThreadPoolExecutor(len(folders)) as threads:
+        list(threads.map(answer, folders))
+    assert {each.path for each in trusted_folders(home)} == set(map(str, folders))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
