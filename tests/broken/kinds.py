@@ -188,6 +188,17 @@ def area(model: nn.Module, batch: Batch) -> Any:  # metric-f1
     return 0.75
 
 
+class Wordless(RuntimeError):
+    """An error that ends the program when somebody asks for its text."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+def wordless(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    raise Wordless  # wordless
+
+
 # ---- models
 
 
@@ -342,6 +353,20 @@ class Fails(torch.utils.data.Dataset[Batch]):
         return x[number], y[number]
 
 
+class NoLength(Fails):
+    """A data set whose length cannot be read."""
+
+    def __len__(self) -> int:
+        raise OSError("the index is damaged")  # no-length
+
+
+class NoText:
+    """An object that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
 def samples() -> Iterator[Batch]:
     yield data()
 
@@ -372,6 +397,8 @@ def make(seed: int, kind: str = "plain") -> Task:
         raise KeyError("the configuration")  # raises
     if kind == "interrupts":
         raise SystemExit  # interrupts
+    if kind == "keyboard":
+        raise KeyboardInterrupt  # keyboard
     if kind == "os-exit":
         os._exit(7)
     if kind == "sleeps-for-ever":
@@ -421,6 +448,7 @@ def make(seed: int, kind: str = "plain") -> Task:
         "double-backward": backward_twice,
         "autocast": own_autocast,
         "half": half,
+        "wordless": wordless,
         "zero-grad": clears,
         "replaced-weights": clamps,
         "other-model": other_model,
@@ -452,6 +480,8 @@ def make(seed: int, kind: str = "plain") -> Task:
         "unequal": {"train": (x, y[:-1])},
         "generator": {"train": samples()},
         "damaged-sample": {"train": Fails()},
+        "no-length": {"train": NoLength()},
+        "no-text": {"train": NoText()},
         "metric-f1": {"metrics": {"f1": area}},
         "lbfgs": {"optimizer": lbfgs},
         "scheduler": {"optimizer": Scheduled},

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from batchscope.engine.errors import shown
+from batchscope.engine.errors import shown, words_of
 from batchscope.engine.task import Batch, Summed, TaskProblem
 from batchscope.engine.training.tasks.error_place import named
 from batchscope.engine.training.tasks.fork_guard import leave_if_child
@@ -56,7 +56,7 @@ def summed(name: str, of: Summed, model: nn.Module, batch: Batch) -> tuple[Tenso
     try:
         returned = of(model, batch)
     except RuntimeError as error:
-        if torch.is_grad_enabled() or NO_GRADIENT not in str(error):
+        if torch.is_grad_enabled() or NO_GRADIENT not in words_of(error):
             raise
         with torch.enable_grad():
             returned = of(model, batch)

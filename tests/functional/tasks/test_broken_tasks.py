@@ -164,6 +164,24 @@ def test_a_check_that_hangs_says_where(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [("keyboard", "KeyboardInterrupt"), ("no-length", "OSError: the index is damaged")],
+)
+def test_what_runs_a_task_before_the_sweep_says_why_it_cannot(
+    folder: Path, kind: str, what: str
+) -> None:
+    task = json.dumps({"use": "kinds:make", "arguments": [["kind", kind]]})
+    found = subprocess.run(
+        [*module_command("batchscope.engine.training.jobs.task_inspection"), str(folder), task],
+        stdout=subprocess.PIPE,
+        timeout=150.0,
+    )
+    assert found.returncode == 2
+    assert json.loads(found.stdout.splitlines()[-1])["error"] == f"{line_of(kind)}: {what}"
+
+
+@pytest.mark.slow
 def test_a_fork_answers_once(folder: Path) -> None:
     code, rows = checked(folder, "forks")
     assert code == 0, rows

@@ -8,10 +8,13 @@ import torch
 from torch import nn
 
 from batchscope.engine.spec import Train
+from batchscope.engine.system.scarcity import is_scarce
 from batchscope.engine.task import TaskProblem
 from batchscope.engine.training.jobs.task_inspection import inspect
+from batchscope.engine.training.peak_memory import ran_out
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from batchscope.engine.training.tasks.task_host import TaskHost
+from batchscope.engine.training.torch_device import device_failed
 from tests.broken.loaded_kinds import copied, line_of, loaded
 from tests.unit.engine.training.tasks.task_fixtures import task_trial
 from tests.unit.training_fixtures import CPU, Run
@@ -84,6 +87,7 @@ AT_THEIR_LINE = {
     "zero-grad": "the gradients were cleared or replaced (zero_grad)",
     "replaced-weights": "weight was put somewhere else (.data = …); change it in place",
     "other-model": "use its argument `model`",
+    "wordless": "Wordless",
     "damaged-sample": "OSError: sample 33 is damaged",
     "metric-f1": "such as F1 or AUC, is not possible yet",
     "lbfgs": "LBFGS evaluates the loss several times a step",
@@ -113,6 +117,8 @@ AT_THE_FUNCTION = {
     "meta": "on the device 'meta'",
     "double": "first.weight is torch.float64; use float32",
     "empty": "Task(train=…): there are no samples in it",
+    "no-text": "expected tensors or a data set with __len__ and __getitem__, got a value that "
+    "cannot be shown (NoText)",
     "unequal": "its tensors differ in their number of samples: 39, 40",
     "generator": "expected tensors or a data set with __len__ and __getitem__, got <generator",
     "growing-buffer": "the buffer cache had the shape (1,) and has the shape",
@@ -126,6 +132,16 @@ def test_what_the_function_brought_is_named(folder: Path, kind: str) -> None:
     text = problem_of(folder, kind)
     assert "kinds.py, line " in text
     assert AT_THE_FUNCTION[kind] in text
+
+
+def test_an_error_without_a_text_is_no_lack_of_the_machine(folder: Path) -> None:
+    with loaded(folder, "wordless") as host, pytest.raises(TaskProblem) as raised:
+        trained(host)
+    error = raised.value.__cause__
+    assert type(error).__name__ == "Wordless"
+    assert not is_scarce(error)
+    assert not ran_out(error)
+    assert not device_failed(error)
 
 
 def test_a_loss_that_becomes_nan_diverges(folder: Path) -> None:

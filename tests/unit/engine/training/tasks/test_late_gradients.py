@@ -1,4 +1,4 @@
-"""Parameters that get their first gradient later than others are updated from then on, as in torch."""
+"""Parameters that get their first gradient later than others, as in torch."""
 
 from dataclasses import replace
 
