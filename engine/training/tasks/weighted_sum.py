@@ -128,6 +128,14 @@ def _checked(name: str, of: Summed, weight: float) -> float:
     return weight
 
 
+def constant(loss: Summed) -> str:
+    """Return that a sum has no gradient; where it has no weight either, it may be a constant."""
+    return (
+        f"{named('loss', loss)}: the sum does not depend on the weights of the model (it has no "
+        "gradient)"
+    )
+
+
 def untouched(loss: Summed) -> str:
     """Return that no weight of the model got a gradient, and what to do."""
     return (
@@ -169,22 +177,21 @@ def accumulate(
     parts, grads = list[WeightedSum](), list[tuple[nn.Parameter, Tensor]]()
     for batch in batches:
         total, weight = summed("loss", loss, model, batch)
-        if not total.requires_grad:
-            raise TaskProblem(
-                f"{named('loss', loss)}: the sum does not depend on the weights of the model (it "
-                "has no gradient)"
-            )
-        total.backward()  # type: ignore[no-untyped-call]
+        if total.requires_grad:
+            total.backward()  # type: ignore[no-untyped-call]
+        elif float(weight) != 0.0:
+            raise TaskProblem(constant(loss))
         parts.append(WeightedSum(total.detach().double(), as_tensor(weight, total)))
         if heard:
             heard(parts[-1])
         if any(each.grad is not grad for each, grad in grads):
             raise TaskProblem(cleared(loss))
         grads = [(each, each.grad) for each in model.parameters() if each.grad is not None]
-    if not grads:
-        raise TaskProblem(untouched(loss))
     totals, weights = zip(*parts, strict=True)
-    return WeightedSum(torch.stack(totals).sum(), torch.stack(weights).sum())
+    found = WeightedSum(torch.stack(totals).sum(), torch.stack(weights).sum())
+    if not grads and float(found.weight) != 0.0:
+        raise TaskProblem(untouched(loss))
+    return found
 
 
 def evaluated(name: str, of: Summed, model: nn.Module, batches: Iterable[Batch]) -> WeightedSum:
