@@ -88,6 +88,27 @@ def nan_weight(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:  # weig
     return loss(model, batch)[0], torch.tensor(float("nan"))
 
 
+def infinite_weight(model: nn.Module, batch: Batch) -> tuple[Tensor, float]:  # weight-infinite
+    return loss(model, batch)[0], float("inf")
+
+
+def learned_weight(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:  # weight-learned
+    return loss(model, batch)[0], next(model.parameters()).square().sum()
+
+
+def text_weight(model: nn.Module, batch: Batch) -> tuple[Tensor, Any]:  # weight-text
+    return loss(model, batch)[0], "5"
+
+
+def slope(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    """Add the derivative by the inputs, which require a gradient."""
+    x, _ = batch
+    total, weight = loss(model, batch)
+    with torch.enable_grad():
+        (found,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+    return total + found.square().sum(), weight
+
+
 def elsewhere(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     x, y = batch
     return ((model(x.to("meta")).squeeze(1) - y) ** 2).sum(), len(y)  # wrong-device
@@ -172,6 +193,12 @@ def half(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:  # half
 def clears(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:  # zero-grad
     model.zero_grad()
     return loss(model, batch)
+
+
+def goes_backward(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:  # own-backward
+    total, weight = loss(model, batch)
+    total.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    return total, weight
 
 
 def clamps(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:  # replaced-weights
@@ -434,6 +461,9 @@ def make(seed: int, kind: str = "plain") -> Task:
         "weight-0": no_weight,
         "weight-negative": negative,
         "weight-nan": nan_weight,
+        "weight-infinite": infinite_weight,
+        "weight-learned": learned_weight,
+        "weight-text": text_weight,
         "wrong-device": elsewhere,
         "device-of-sum": on_meta,
         "lambda": lambda model, batch: loss(model, batch),
@@ -450,6 +480,7 @@ def make(seed: int, kind: str = "plain") -> Task:
         "half": half,
         "wordless": wordless,
         "zero-grad": clears,
+        "own-backward": goes_backward,
         "replaced-weights": clamps,
         "other-model": other_model,
     }
@@ -481,6 +512,7 @@ def make(seed: int, kind: str = "plain") -> Task:
         "generator": {"train": samples()},
         "damaged-sample": {"train": Fails()},
         "no-length": {"train": NoLength()},
+        "inputs-with-gradients": {"train": (x.requires_grad_(), y), "test": (x, y), "loss": slope},
         "no-text": {"train": NoText()},
         "metric-f1": {"metrics": {"f1": area}},
         "lbfgs": {"optimizer": lbfgs},

@@ -15,9 +15,11 @@ from batchscope.engine.training.tasks.own_buffers import replaced
 from batchscope.engine.training.tasks.task_dataset import TaskSamples
 from batchscope.engine.training.tasks.weighted_sum import (
     Weight,
+    checked,
     cleared,
     constant,
     summed,
+    touched,
     untouched,
 )
 
@@ -75,6 +77,8 @@ class TaskPass:
             samples.seed_pass(chosen, number)
             with self._flat.cast(self._device.type):
                 total, self.part_weight = summed("loss", self._loss, self._flat.model, content)
+            if not number and any(each.grad is not None for each in self._trained):
+                raise TaskProblem(touched(self._loss))
             if total.requires_grad:
                 total.backward(_inverse(self.part_weight, total) if whole else None)  # type: ignore[no-untyped-call]
             elif float(self.part_weight) != 0.0:
@@ -141,15 +145,9 @@ class TaskPass:
         """Return whether the last batch had a weight above 0; waits if it is on a GPU.
 
         Raises:
-            TaskProblem: the weight is negative or not a number.
+            TaskProblem: the weight is negative, infinite or not a number.
         """
-        weight = float(self._weight)
-        if not weight >= 0.0:
-            raise TaskProblem(
-                f"{named('loss', self._loss)}: the weight of a batch is {weight:g}; it must not be "
-                "negative"
-            )
-        return weight > 0.0
+        return checked("loss", self._loss, float(self._weight)) > 0.0
 
     def descend(self, samples: TaskSamples, batch: Tensor, mean: bool, lr: float) -> Tensor:
         """Take a step of plain gradient descent with a stored gradient; see `passes.Pass`."""

@@ -53,7 +53,7 @@ class TaskData:
             before: called with the number of each sample that a data set is asked for.
         """
         if self.in_memory:
-            return mapped(self._data, lambda tensor: tensor.index_select(0, numbers))
+            return mapped(self._data, lambda tensor: _rows(tensor, numbers))
         samples = []
         for number in numbers.tolist():
             before(number)
@@ -78,6 +78,13 @@ class TaskData:
     def held(self) -> list[Tensor]:
         """Return the tensors that are in memory."""
         return list(tensors(self._data)) if self.in_memory else []
+
+
+def _rows(tensor: Tensor, numbers: Tensor) -> Tensor:
+    """Return rows of a tensor; those of one that requires a gradient are a leaf that does."""
+    if not tensor.requires_grad:
+        return tensor.index_select(0, numbers)
+    return tensor.detach().index_select(0, numbers).requires_grad_()
 
 
 def default_collate(samples: Sequence[Any]) -> Batch:

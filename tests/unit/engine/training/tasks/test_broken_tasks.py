@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from torch import nn
 
+from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.spec import Train
 from batchscope.engine.system.scarcity import is_scarce
 from batchscope.engine.task import TaskProblem
@@ -56,7 +58,7 @@ def problem_of(folder: Path, kind: str) -> str:
 WORKS = (
     *("plain", "lambda", "prints", "reseeds", "sleeps", "tied", "tied-by-storage"),
     *("frozen-and-unused", "buffers", "double-backward", "autocast", "compiled"),
-    *("checkpointing", "checkpointing-reentrant", "prints-loudly"),
+    *("checkpointing", "checkpointing-reentrant", "prints-loudly", "inputs-with-gradients"),
 )
 
 
@@ -79,11 +81,15 @@ AT_THEIR_LINE = {
     "nan": "is nan before the first step",
     "weight-negative": "the weight of a batch is -1; it must not be negative",
     "weight-nan": "the weight of a batch is nan",
+    "weight-infinite": "the weight of a batch is inf; it must be finite",
+    "weight-learned": "the weight depends on the weights of the model",
+    "weight-text": "the weight must be a number, but is '5'",
     "wrong-device": "RuntimeError: ",
     "device-of-sum": "the sum is on the device 'meta'",
     "generator-loss": "write `return` in the place of `yield`",
     "sys-exit": "called sys.exit: no more money",
     "half": "the sum is torch.bfloat16, in which a sum over a batch loses digits",
+    "own-backward": "it changes the gradients of the model (.backward())",
     "zero-grad": "the gradients were cleared or replaced (zero_grad)",
     "replaced-weights": "weight was put somewhere else (.data = …); change it in place",
     "other-model": "use its argument `model`",
@@ -149,6 +155,18 @@ def test_a_loss_that_becomes_nan_diverges(folder: Path) -> None:
         inspect(host)
         run = trained(host)
     assert run.ended.status == "diverged"
+
+
+@pytest.mark.parametrize(("batch_size", "cut"), [(5, 5), (5, 2), (40, 40)])
+def test_a_loss_that_goes_backward_is_found_in_a_training_too(
+    folder: Path, batch_size: int, cut: int
+) -> None:
+    trial = task_trial(Train(batch_size=batch_size, lr=0.01, epochs=1))
+    plan = msgspec.structs.replace(make_plan(trial, 40, threads=1), micro_batch_size=cut)
+    with loaded(folder, "own-backward") as host:
+        data = TaskDataset(host.made(0), 0, CPU)
+        with pytest.raises(TaskProblem, match="backward"):
+            Run(trial, data, plan)
 
 
 def test_batches_without_weight_are_counted(folder: Path) -> None:
