@@ -512,7 +512,12 @@ def make(seed: int, kind: str = "plain") -> Task:
         "generator": {"train": samples()},
         "damaged-sample": {"train": Fails()},
         "no-length": {"train": NoLength()},
-        "inputs-with-gradients": {"train": (x.requires_grad_(), y), "test": (x, y), "loss": slope},
+        "inputs-with-gradients": {
+            "train": (x.clone().requires_grad_(), y),
+            "test": (x.clone().requires_grad_(), y),
+            "loss": slope,
+        },
+        "arrays": {"train": (x.numpy(), y.numpy())},
         "no-text": {"train": NoText()},
         "metric-f1": {"metrics": {"f1": area}},
         "lbfgs": {"optimizer": lbfgs},

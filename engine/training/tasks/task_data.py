@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -123,6 +124,12 @@ def _length(name: str, data: Data) -> int:
         raise TaskProblem(
             f"Task({name}=…): a DataLoader has chosen its batch size; give its data set, and its "
             "collate_fn as collate=…"
+        )
+    values = data.values() if isinstance(data, Mapping) else data if isinstance(data, tuple) else ()
+    if values and all(isinstance(each, np.ndarray) for each in values):
+        raise TaskProblem(
+            f"Task({name}=…): these are arrays of numpy; give tensors, for example with "
+            "torch.from_numpy, or samples in a list"
         )
     if not hasattr(data, "__getitem__"):
         raise TaskProblem(
