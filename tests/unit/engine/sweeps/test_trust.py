@@ -291,6 +291,26 @@ def test_a_preset_of_an_export_is_not_trusted_by_its_folder(
         check_preset(home, preset)
 
 
+@pytest.mark.parametrize("kind", ["folder", "module"])
+def test_the_digest_of_an_export_is_of_where_links_lead(home: Path, code: Path, kind: str) -> None:
+    """Both targets are in the digest already, so only the link tells which of them is run."""
+    for name in ("old", "new"):
+        (code / name).mkdir()
+        (code / name / "__init__.py").write_text("")
+        (code / name / "part.py").write_text("")
+    link, (one, other) = code / "link", ("old", "new")
+    if kind == "module":
+        link, (one, other) = code / "link.py", ("old/part.py", "new/part.py")
+    link.symlink_to(one)
+    preset = preset_in(code, name="sweep.toml")
+    trust_for(home, code, preset)
+    check_preset(home, preset)
+    link.unlink()
+    link.symlink_to(other)
+    with pytest.raises(NotTrusted, match="export"):
+        check_preset(home, preset)
+
+
 def test_the_digest_of_an_export_is_of_its_table_and_of_its_modules(home: Path, code: Path) -> None:
     (code / "package").mkdir()
     (code / "package" / "inner.py").write_text("")
@@ -309,8 +329,12 @@ def test_the_digest_of_an_export_is_of_its_table_and_of_its_modules(home: Path, 
         check_preset(home, preset)
     (code / "package" / "inner.py").write_text("")
     check_preset(home, preset)
-    (code / "added.py").write_text("")
-    with pytest.raises(NotTrusted, match="export"):
+    (code / "third-party").mkdir()  # which their code may put on `sys.path`
+    for added in ("added.py", "third-party/part.py"):
+        (code / added).write_text("")
+        with pytest.raises(NotTrusted, match="export"):
+            check_preset(home, preset)
+        (code / added).unlink()
         check_preset(home, preset)
 
 
