@@ -86,7 +86,7 @@ class CodeDigests:
             return loader.source_to_code(source, path)
 
         # of the class itself: many load a module by its path (importlib.util), past all hooks
-        source_loader.get_code = get_code  # type: ignore[method-assign]
+        source_loader.get_code = get_code  # type: ignore[method-assign, assignment]
 
         class Extension(importlib.machinery.ExtensionFileLoader):
             """Loads an extension module, and records its digest."""

@@ -360,6 +360,10 @@ def lbfgs(groups: Any, lr: float) -> Any:  # lbfgs
     return torch.optim.LBFGS(groups, lr=lr)
 
 
+def no_groups(model: nn.Module) -> list[dict[str, Any]]:  # no-groups
+    return [{"params": []}]
+
+
 def unfit(groups: Any, lr: float) -> Any:  # other-optimizer
     return torch.optim.SGD(unrelated.parameters(), lr=lr)
 
@@ -523,6 +527,7 @@ def make(seed: int, kind: str = "plain") -> Task:
         "lbfgs": {"optimizer": lbfgs},
         "scheduler": {"optimizer": Scheduled},
         "other-optimizer": {"optimizer": unfit},
+        "no-groups": {"parameters": no_groups},
         "cross-entropy": {"loss": functional.cross_entropy},
     }
     return plain(**others[kind])

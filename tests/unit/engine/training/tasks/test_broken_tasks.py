@@ -98,6 +98,7 @@ AT_THEIR_LINE = {
     "metric-f1": "such as F1 or AUC, is not possible yet",
     "lbfgs": "LBFGS evaluates the loss several times a step",
     "other-optimizer": "SGD holds parameters that are not those of the model",
+    "no-groups": "there are no parameters in its groups",
     "cuda": ": ",
     "too-large": "RuntimeError: ",
 }
@@ -145,6 +146,7 @@ def test_an_error_without_a_text_is_no_lack_of_the_machine(folder: Path) -> None
     with loaded(folder, "wordless") as host, pytest.raises(TaskProblem) as raised:
         trained(host)
     error = raised.value.__cause__
+    assert error is not None
     assert type(error).__name__ == "Wordless"
     assert not is_scarce(error)
     assert not ran_out(error)

@@ -78,8 +78,8 @@ def test_the_others_train_as_in_a_loop_that_leaves_them_out(optimizer: Any) -> N
 def test_a_part_without_weight_may_have_a_constant_sum(cut: int) -> None:
     """Where nothing is to be learned many return 0 at once, without asking the model."""
 
-    def early(model: nn.Module, batch: Any) -> tuple[Tensor | float, Tensor | int]:
-        return counted(model, batch) if batch[2].any() else (0.0, 0)
+    def early(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | float]:
+        return counted(model, batch) if batch[2].any() else (torch.zeros(()), 0)
 
     trial = task_trial(Train(batch_size=BATCH, lr=0.05, epochs=2))
     plan = msgspec.structs.replace(make_plan(trial, SIZE, threads=1), micro_batch_size=cut)
