@@ -29,13 +29,13 @@ def groups_of(task: Task, model: nn.Module, trained: list[nn.Parameter]) -> list
                 f"{named('parameters', task.parameters)}: expected groups such as "
                 f'{{"params": […], "weight_decay": 0.0}}, got {shown(each)}'
             )
-    groups: list[dict[str, Any]] = [{**each, "params": _listed(each["params"])} for each in found]
-    if not any(group["params"] for group in groups):
+    listed: list[dict[str, Any]] = [{**each, "params": _listed(each["params"])} for each in found]
+    if not any(group["params"] for group in listed):
         raise TaskProblem(
             f"{named('parameters', task.parameters)}: there are no parameters in its groups, so "
             "nothing would be trained"
         )
-    return groups
+    return listed
 
 
 def _listed(parameters: Any) -> list[Any]:
