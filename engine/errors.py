@@ -40,7 +40,17 @@ def shown(value: object, most: int = 60) -> str:
         text = printable(repr(value))
     except (ValueError, RecursionError):  # an integer of thousands of digits, or deep nesting
         text = f"a value too large to show ({type(value).__name__})"
+    except Exception:  # the class of a person, whose own `__repr__` fails
+        text = f"a value that cannot be shown ({type(value).__name__})"
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def words_of(error: BaseException) -> str:
+    """Return the text of an error; empty if it has none, as where a person's `__str__` fails."""
+    try:
+        return str(error)
+    except BaseException:  # it may even exit
+        return ""
 
 
 def printable(text: object) -> str:

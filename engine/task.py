@@ -75,6 +75,10 @@ class Task:
                 raise TaskProblem(f"Task({name}=…): expected a function, got {shown(value)}")
         if not callable(self.loss):
             raise TaskProblem("Task(loss=…): expected a function, got None")
+        for name in ("metrics", "better"):
+            if not isinstance(getattr(self, name), Mapping):
+                value = shown(getattr(self, name))
+                raise TaskProblem(f"Task({name}=…): expected a dict by name, got {value}")
         for name, metric in self.metrics.items():
             if not isinstance(name, str) or not name.isidentifier():
                 raise TaskProblem(

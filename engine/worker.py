@@ -72,6 +72,8 @@ class Worker:
         self._images: tuple[tuple[str, int], Images] | None = None
         self._team: Team | None = None
         self._host: TaskHost | None = None
+        self._told = set[str]()
+        """The files whose digests were sent."""
         self._environment = dict(os.environ)
         self._renewed = False
         """Whether this program continues a worker that has run a person's code."""
@@ -127,7 +129,7 @@ class Worker:
         """Send an event to the conductor; a trial's last epochs are sent together with its end."""
         if isinstance(event, TrialEnded):
             self._ended.add(event.trial)
-            self._unsaid += self._loaded_lately()
+        self._unsaid += self._loaded_lately()
         self._unsaid += journal.encode(event) + b"\n"
         if isinstance(event, EpochsFinished) and event.last:
             return
@@ -135,10 +137,15 @@ class Worker:
         self._write(lines)
 
     def _loaded_lately(self) -> bytes:
-        """Return an event about modules of a person that no worker before has imported."""
-        digests = self._host.code.loaded_lately() if self._host else {}
+        """Return an event about modules of a person that no worker before has imported.
+
+        It comes with the next event, since a trial that is killed may be resumed with other code.
+        """
+        lately = self._host.code.loaded_lately() if self._host else {}
+        digests = {name: each for name, each in lately.items() if name not in self._told}
         if not digests or self._host is None:
             return b""
+        self._told |= digests.keys()
         event = CodeLoaded(name=self._host.name, digests=tuple(sorted(digests.items())))
         return journal.encode(event) + b"\n"
 

@@ -64,7 +64,7 @@ class Reporter:
             self._due = now + PROGRESS_SECONDS
             self.write(PrepareMessage(received=received, total=total))
 
-    def lost(self, error: Exception) -> None:
+    def lost(self, error: BaseException) -> None:
         """Write that the process gives up because of an error that may pass."""
         traceback.print_exc(file=sys.stderr)
         text = " ".join(str(error).split())[:500]

@@ -8,8 +8,10 @@ wherever it lies. Nothing is imported without trust, by any way in: the conducto
 does whatever starts one.
 """
 
+import contextlib
+import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.spec import Configuration, TaskTable
 from batchscope.engine.sweeps.launch_file import look_up
 from batchscope.engine.sweeps.sweep_file import read_preset, write_all
-from batchscope.engine.system.private_folders import check_unshared, make_private
+from batchscope.engine.system.private_folders import check_closed, check_unshared, make_private
 from batchscope.engine.system.untrusted_files import decode_json, open_to_write, read_bytes
 from batchscope.engine.tasks.module_digests import digest_of_code
 
@@ -123,9 +125,12 @@ def allow(home: Path, question: TrustQuestion) -> None:
         return
     _owner(question.folder)
     new = TrustedExport(question.digest, question.name, str(question.folder))
-    known = _read(home)
-    kept = (each for each in known.exports if each.digest != new.digest)
-    _write(home, _TrustFile(known.folders, (*kept, new)))
+
+    def added(known: _TrustFile) -> _TrustFile:
+        kept = (each for each in known.exports if each.digest != new.digest)
+        return _TrustFile(known.folders, (*kept, new))
+
+    _change(home, added)
 
 
 def trust_for(home: Path, folder: Path, preset: Preset | None) -> Path:
@@ -222,9 +227,12 @@ def trust(home: Path, folder: Path) -> Path:
     """
     real = Path(os.path.realpath(folder))
     new = TrustedFolder(str(real), _owner(real))
-    known = _read(home)
-    kept = tuple(each for each in known.folders if each.path != new.path)
-    _write(home, _TrustFile((*kept, new), known.exports))
+
+    def added(known: _TrustFile) -> _TrustFile:
+        kept = tuple(each for each in known.folders if each.path != new.path)
+        return _TrustFile((*kept, new), known.exports)
+
+    _change(home, added)
     return real
 
 
@@ -236,14 +244,17 @@ def revoke(home: Path, folder: Path) -> None:
         MachineProblem: the file cannot be written.
     """
     gone = {str(folder), os.path.realpath(folder)}
-    known = _read(home)
-    left = _TrustFile(
-        tuple(each for each in known.folders if each.path not in gone),
-        tuple(each for each in known.exports if each.path not in gone),
-    )
-    if left == known:
-        raise UsageProblem(f"{printable(folder)}: is not trusted")
-    _write(home, left)
+
+    def reduced(known: _TrustFile) -> _TrustFile:
+        left = _TrustFile(
+            tuple(each for each in known.folders if each.path not in gone),
+            tuple(each for each in known.exports if each.path not in gone),
+        )
+        if left == known:
+            raise UsageProblem(f"{printable(folder)}: is not trusted")
+        return left
+
+    _change(home, reduced)
 
 
 def _code_of(preset: Preset) -> _Code | None:
@@ -322,7 +333,7 @@ def _read(home: Path) -> _TrustFile:
 def _owner(real: Path) -> int:
     """Return the owner of a folder that no one else may write to."""
     try:
-        check_unshared(real)
+        check_closed(real)
         if not real.is_dir():
             raise NotTrusted(real, "there is no such folder")
         return real.stat().st_uid
@@ -331,15 +342,20 @@ def _owner(real: Path) -> int:
         raise NotTrusted(real, f"no code is run from there, because {why}") from None
 
 
-def _write(home: Path, known: _TrustFile) -> None:
+def _change(home: Path, changed: Callable[[_TrustFile], _TrustFile]) -> None:
+    """Replace the file; processes take turns, so that none undoes what another has done."""
     fresh = home / f".{NAME}.new"
     try:
         make_private(home)  # the menu has only read it until now
-        with open_to_write(fresh) as file:
-            file.truncate()
-            write_all(file.fileno(), msgspec.json.encode(known))
-            os.fsync(file.fileno())
-        fresh.replace(home / NAME)
+        with open_to_write(home / f".{NAME}.lock") as turn:
+            with contextlib.suppress(OSError):  # not every file system has locks
+                fcntl.flock(turn.fileno(), fcntl.LOCK_EX)
+            content = msgspec.json.encode(changed(_read(home)))
+            with open_to_write(fresh) as file:
+                file.truncate()
+                write_all(file.fileno(), content)
+                os.fsync(file.fileno())
+            fresh.replace(home / NAME)
     except OSError as error:
         why = error.strerror or str(error)
         raise MachineProblem(f"{printable(home / NAME)}: cannot be written: {why}") from None

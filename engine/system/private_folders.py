@@ -64,6 +64,18 @@ def check_unshared(path: Path) -> None:
     _check(list(_way(path)))
 
 
+def check_closed(folder: Path) -> None:
+    """Raise as `check_unshared` does, and if others may add files to a folder, as to `/tmp`.
+
+    For folders whose every file is used, whoever has put it there.
+
+    Raises:
+        PermissionError: others may; the message names the folder.
+        OSError: a part of the path cannot be looked up.
+    """
+    _check(list(_way(folder)), adding=True)
+
+
 def check_links(path: Path) -> None:
     """Raise if a link of another user is on the way to a path, as they may change where it leads.
 
@@ -96,14 +108,16 @@ def is_shared(path: Path) -> bool:
     return False
 
 
-def _check(steps: list[tuple[Path, os.stat_result]]) -> None:
+def _check(steps: list[tuple[Path, os.stat_result]], adding: bool = False) -> None:
+    """Check a way; `adding` if nobody else may add files to the folder at its end either."""
     closed = set[Path]()
-    for each, status in steps:
+    for number, (each, status) in enumerate(steps, 1):
+        adds = adding and number == len(steps)
         link = stat.S_ISLNK(status.st_mode)
         hidden = shares() or not closed.isdisjoint(each.parents)
         if link or not hidden:  # a folder below a closed one cannot be reached by others
             _check_owner(each, status)
-        if not link and not hidden and (writers := _writers(each, status)):
+        if not link and not hidden and (writers := _writers(each, status, adds)):
             raise PermissionError(_advice(each, status, writers))
         if not link and not status.st_mode & ENTERED:
             closed.add(each)
@@ -197,9 +211,9 @@ def _unmapped() -> int | None:
         return None
 
 
-def _writers(folder: Path, status: os.stat_result) -> str:
-    """Return which other users may rename what is in a folder; empty if no one may."""
-    if status.st_mode & stat.S_ISVTX:
+def _writers(folder: Path, status: os.stat_result, adding: bool = False) -> str:
+    """Return which other users may rename what is in a folder, or add to it; empty if none may."""
+    if status.st_mode & stat.S_ISVTX and not adding:
         return ""
     if status.st_mode & stat.S_IWOTH:
         return "every user of this machine"

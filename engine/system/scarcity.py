@@ -3,6 +3,8 @@
 import errno
 import os
 
+from batchscope.engine.errors import words_of
+
 FEW_FILES = (errno.EMFILE, errno.ENFILE)
 FEW_PROCESSES = (errno.EAGAIN,)
 NO_THREAD = "can't start new thread"
@@ -15,7 +17,7 @@ def is_scarce(error: BaseException | None) -> bool:
     while error is not None and seen < 10:
         if isinstance(error, OSError) and error.errno in (*FEW_FILES, *FEW_PROCESSES, errno.ENOMEM):
             return True
-        if isinstance(error, RuntimeError) and tells_of_scarcity(str(error)):
+        if isinstance(error, RuntimeError) and tells_of_scarcity(words_of(error)):
             return True
         error, seen = error.__cause__ or error.__context__, seen + 1
     return False

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 from batchscope.engine.errors import UsageProblem, printable
@@ -74,18 +73,20 @@ class CodeDigests:
 
         To be called once in a process, after all modules of batchscope are loaded.
         """
-        recorder = self
+        recorder, source_loader = self, importlib.machinery.SourceFileLoader
+        usual = source_loader.get_code
 
-        class Recording(importlib.machinery.SourceFileLoader):
-            """Compiles the source, and records its digest."""
+        def get_code(loader: importlib.machinery.SourceFileLoader, fullname: str) -> Any:
+            """Return the code of a module's source; if it is of the folder, record its digest."""
+            path = loader.get_filename(fullname)
+            if not recorder._names(path):
+                return usual(loader, fullname)
+            source = loader.get_data(path)
+            recorder.record(path, source)
+            return loader.source_to_code(source, path)
 
-            def get_code(self, fullname: str) -> CodeType:
-                """Return the code of a module's source."""
-                path = self.get_filename(fullname)
-                source = self.get_data(path)
-                recorder.record(path, source)
-                code: CodeType = self.source_to_code(source, path)
-                return code
+        # of the class itself: many load a module by its path (importlib.util), past all hooks
+        source_loader.get_code = get_code  # type: ignore[method-assign, assignment]
 
         class Extension(importlib.machinery.ExtensionFileLoader):
             """Loads an extension module, and records its digest."""
@@ -97,7 +98,7 @@ class CodeDigests:
 
         kinds = (
             (Extension, importlib.machinery.EXTENSION_SUFFIXES),
-            (Recording, importlib.machinery.SOURCE_SUFFIXES),
+            (source_loader, importlib.machinery.SOURCE_SUFFIXES),
         )
         finder = importlib.machinery.FileFinder.path_hook(*kinds)
 

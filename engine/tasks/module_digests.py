@@ -16,12 +16,14 @@ from batchscope.engine.errors import UsageProblem, printable
 from batchscope.engine.formatting import shown_size
 from batchscope.engine.spec import TaskTable
 from batchscope.engine.system.untrusted_files import open_regular, read_bytes
+from batchscope.engine.tasks.code_digests import INSTALLED
 
 SUFFIXES = (
     *importlib.machinery.SOURCE_SUFFIXES,
     *importlib.machinery.EXTENSION_SUFFIXES,
     *importlib.machinery.BYTECODE_SUFFIXES,
 )
+SKIPPED = ("__pycache__", *INSTALLED)
 MOST_MODULES = 2_000
 MOST_ENTRIES = 20_000
 MOST_BYTES = 64 << 20
@@ -40,11 +42,16 @@ def digest_of_code(tables: Iterable[TaskTable], folder: Path) -> str:
     for number, path in enumerate(sorted(_modules(folder))):
         if number == MOST_MODULES:
             raise _too_much(folder, f"more than {MOST_MODULES:,} modules")
+        name = os.fsencode(path.relative_to(folder))
+        if path.is_symlink():  # of two files that are in the digest, it says which is run
+            target = os.fsencode(path.readlink())
+            found.update(b"%d %s > %d %s " % (len(name), name, len(target), target))
+        if path.is_dir():
+            continue
         content = _content(path, left)
         left -= len(content)
         if left < 0:
             raise _too_much(folder, f"modules of more than {shown_size(MOST_BYTES)}")
-        name = os.fsencode(path.relative_to(folder))
         found.update(b"%d %s %d " % (len(name), name, len(content)))
         found.update(content)
     return found.hexdigest()
@@ -59,14 +66,19 @@ def digest_of_file(path: Path) -> str:
 
 
 def _modules(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder that could be imported; `__pycache__` is never used."""
+    """Yield the files below a folder that could be imported, and links to folders.
+
+    `__pycache__` is never used, and what is installed in an environment is no code of the folder.
+    Code may put a folder of any other name on `sys.path`.
+    """
     entries = 0
     for here, folders, files in os.walk(folder, followlinks=False):
-        folders[:] = [name for name in folders if name.isidentifier() and name != "__pycache__"]
+        folders[:] = [name for name in folders if name[0] != "." and name not in SKIPPED]
         entries += len(folders) + len(files)
         if entries > MOST_ENTRIES:
             raise _too_much(folder, f"more than {MOST_ENTRIES:,} files")
         yield from (Path(here, name) for name in files if name.endswith(SUFFIXES))
+        yield from (path for name in folders if (path := Path(here, name)).is_symlink())
 
 
 def _content(path: Path, most: int) -> bytes:

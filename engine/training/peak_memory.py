@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from batchscope.engine.errors import words_of
+
 OUT_OF_MEMORY = (
     *("can't allocate memory", "not enough memory", "out of memory"),
     *("std::bad_alloc", "_STATUS_ALLOC_FAILED"),
@@ -34,8 +36,10 @@ def ran_out(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     if isinstance(error, SystemError):
-        return any(word in str(error) for word in NO_EXCEPTION)
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in OUT_OF_MEMORY)
+        return any(word in words_of(error) for word in NO_EXCEPTION)
+    return isinstance(error, RuntimeError) and any(
+        word in words_of(error) for word in OUT_OF_MEMORY
+    )
 
 
 class Peak:

@@ -2,6 +2,7 @@
 
 import torch
 
+from batchscope.engine.errors import words_of
 from batchscope.engine.training.peak_memory import ran_out
 
 
@@ -37,7 +38,7 @@ def device_failed(error: BaseException) -> bool:
         return False
     if isinstance(error, torch.AcceleratorError):
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in DEVICE_WORDS)
+    return isinstance(error, RuntimeError) and any(word in words_of(error) for word in DEVICE_WORDS)
 
 
 def device_problem(device: str, card: str) -> str | None:

@@ -88,6 +88,27 @@ def nan_weight(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:  # weig
     return loss(model, batch)[0], torch.tensor(float("nan"))
 
 
+def infinite_weight(model: nn.Module, batch: Batch) -> tuple[Tensor, float]:  # weight-infinite
+    return loss(model, batch)[0], float("inf")
+
+
+def learned_weight(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:  # weight-learned
+    return loss(model, batch)[0], next(model.parameters()).square().sum()
+
+
+def text_weight(model: nn.Module, batch: Batch) -> tuple[Tensor, Any]:  # weight-text
+    return loss(model, batch)[0], "5"
+
+
+def slope(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    """Add the derivative by the inputs, which require a gradient."""
+    x, _ = batch
+    total, weight = loss(model, batch)
+    with torch.enable_grad():
+        (found,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+    return total + found.square().sum(), weight
+
+
 def elsewhere(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     x, y = batch
     return ((model(x.to("meta")).squeeze(1) - y) ** 2).sum(), len(y)  # wrong-device
@@ -174,6 +195,12 @@ def clears(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:  # zero-grad
     return loss(model, batch)
 
 
+def goes_backward(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:  # own-backward
+    total, weight = loss(model, batch)
+    total.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    return total, weight
+
+
 def clamps(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:  # replaced-weights
     for each in model.parameters():
         each.data = each.data.clamp(-1.0, 1.0)
@@ -186,6 +213,17 @@ def other_model(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:  # other-
 
 def area(model: nn.Module, batch: Batch) -> Any:  # metric-f1
     return 0.75
+
+
+class Wordless(RuntimeError):
+    """An error that ends the program when somebody asks for its text."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+def wordless(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    raise Wordless  # wordless
 
 
 # ---- models
@@ -322,6 +360,10 @@ def lbfgs(groups: Any, lr: float) -> Any:  # lbfgs
     return torch.optim.LBFGS(groups, lr=lr)
 
 
+def no_groups(model: nn.Module) -> list[dict[str, Any]]:  # no-groups
+    return [{"params": []}]
+
+
 def unfit(groups: Any, lr: float) -> Any:  # other-optimizer
     return torch.optim.SGD(unrelated.parameters(), lr=lr)
 
@@ -340,6 +382,20 @@ class Fails(torch.utils.data.Dataset[Batch]):
         if number == 33:
             raise OSError(f"sample {number} is damaged")  # damaged-sample
         return x[number], y[number]
+
+
+class NoLength(Fails):
+    """A data set whose length cannot be read."""
+
+    def __len__(self) -> int:
+        raise OSError("the index is damaged")  # no-length
+
+
+class NoText:
+    """An object that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
 
 
 def samples() -> Iterator[Batch]:
@@ -372,6 +428,8 @@ def make(seed: int, kind: str = "plain") -> Task:
         raise KeyError("the configuration")  # raises
     if kind == "interrupts":
         raise SystemExit  # interrupts
+    if kind == "keyboard":
+        raise KeyboardInterrupt  # keyboard
     if kind == "os-exit":
         os._exit(7)
     if kind == "sleeps-for-ever":
@@ -407,6 +465,9 @@ def make(seed: int, kind: str = "plain") -> Task:
         "weight-0": no_weight,
         "weight-negative": negative,
         "weight-nan": nan_weight,
+        "weight-infinite": infinite_weight,
+        "weight-learned": learned_weight,
+        "weight-text": text_weight,
         "wrong-device": elsewhere,
         "device-of-sum": on_meta,
         "lambda": lambda model, batch: loss(model, batch),
@@ -421,7 +482,9 @@ def make(seed: int, kind: str = "plain") -> Task:
         "double-backward": backward_twice,
         "autocast": own_autocast,
         "half": half,
+        "wordless": wordless,
         "zero-grad": clears,
+        "own-backward": goes_backward,
         "replaced-weights": clamps,
         "other-model": other_model,
     }
@@ -452,10 +515,19 @@ def make(seed: int, kind: str = "plain") -> Task:
         "unequal": {"train": (x, y[:-1])},
         "generator": {"train": samples()},
         "damaged-sample": {"train": Fails()},
+        "no-length": {"train": NoLength()},
+        "inputs-with-gradients": {
+            "train": (x.clone().requires_grad_(), y),
+            "test": (x.clone().requires_grad_(), y),
+            "loss": slope,
+        },
+        "arrays": {"train": (x.numpy(), y.numpy())},
+        "no-text": {"train": NoText()},
         "metric-f1": {"metrics": {"f1": area}},
         "lbfgs": {"optimizer": lbfgs},
         "scheduler": {"optimizer": Scheduled},
         "other-optimizer": {"optimizer": unfit},
+        "no-groups": {"parameters": no_groups},
         "cross-entropy": {"loss": functional.cross_entropy},
     }
     return plain(**others[kind])

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 from batchscope.engine.spec import TaskTable
@@ -31,7 +32,7 @@ def copied(folder: Path) -> Path:
 def loaded(folder: Path, kind: str, use: str = "kinds:make") -> Iterator[TaskHost]:
     """Yield the host of a kind; afterwards nothing of the folder is left in this process."""
     here, paths, hooks = Path.cwd(), list(sys.path), list(sys.path_hooks)
-    known = set(sys.modules)
+    known, get_code = set(sys.modules), SourceFileLoader.get_code
     try:
         arguments = (("kind", kind),) if kind else ()
         yield TaskHost(TaskTable(use=use, arguments=arguments), folder)
@@ -39,6 +40,7 @@ def loaded(folder: Path, kind: str, use: str = "kinds:make") -> Iterator[TaskHos
         os.chdir(here)
         sys.path[:], sys.path_hooks[:] = paths, hooks
         sys.path_importer_cache.clear()
+        SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
         for name in set(sys.modules) - known:
             file = getattr(sys.modules[name], "__file__", None)
             if file and Path(file).is_relative_to(os.path.realpath(folder)):

@@ -12,6 +12,7 @@ import math
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,12 +24,13 @@ from batchscope.engine.data.prepare_messages import PrepareMessage, Reporter
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.spec import TaskFacts, TaskTable
+from batchscope.engine.system.scarcity import is_scarce
 from batchscope.engine.task import Task, TaskProblem
 from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable
 from batchscope.engine.training.tasks.batch_structure import tensors
 from batchscope.engine.training.tasks.cut_comparison import NORMS, compared, is_random
 from batchscope.engine.training.tasks.error_place import named
-from batchscope.engine.training.tasks.fork_guard import guard
+from batchscope.engine.training.tasks.fork_guard import guard, leave_if_child
 from batchscope.engine.training.tasks.function_loader import guarded
 from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.task_host import TaskHost
@@ -180,9 +182,11 @@ def main() -> int:
     reporter = Reporter(answers)
     folder, encoded = sys.argv[1:]
     reporter.doing("running the task")
+    host: TaskHost | None = None
     try:
         table = msgspec.json.decode(encoded, type=TaskTable)
-        facts = inspect(TaskHost(table, Path(folder)), reporter.note)
+        host = TaskHost(table, Path(folder))
+        facts = inspect(host, reporter.note)
         prepared = Prepared(
             name=table.name,
             folder=folder,
@@ -198,9 +202,17 @@ def main() -> int:
     except Problem as problem:
         reporter.write(PrepareMessage(error=printable(problem)))
         code = 2
-    except MemoryError as error:
-        reporter.lost(error)
-        code = 1
+    except BaseException as error:  # a length or a copy of theirs can raise anything
+        leave_if_child()
+        if isinstance(error, MemoryError) or is_scarce(error):
+            reporter.lost(error)
+            code = 1
+        else:
+            with contextlib.suppress(Exception):
+                traceback.print_exc()
+            why = host.explained(error) if host else f"importing the task: {type(error).__name__}"
+            reporter.write(PrepareMessage(error=printable(why)))
+            code = 2
     with contextlib.suppress(Exception):  # their code may have put something else there
         sys.stderr.flush()
     os._exit(code)  # threads of theirs do not keep the process

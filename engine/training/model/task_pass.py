@@ -13,7 +13,15 @@ from batchscope.engine.training.model.flat_model import FlatModel, windows
 from batchscope.engine.training.tasks.error_place import named
 from batchscope.engine.training.tasks.own_buffers import replaced
 from batchscope.engine.training.tasks.task_dataset import TaskSamples
-from batchscope.engine.training.tasks.weighted_sum import Weight, cleared, summed, untouched
+from batchscope.engine.training.tasks.weighted_sum import (
+    Weight,
+    checked,
+    cleared,
+    constant,
+    summed,
+    touched,
+    untouched,
+)
 
 
 class TaskPass:
@@ -69,12 +77,12 @@ class TaskPass:
             samples.seed_pass(chosen, number)
             with self._flat.cast(self._device.type):
                 total, self.part_weight = summed("loss", self._loss, self._flat.model, content)
-            if not total.requires_grad:
-                raise TaskProblem(
-                    f"{named('loss', self._loss)}: the sum does not depend on the weights of the "
-                    "model (it has no gradient)"
-                )
-            total.backward(_inverse(self.part_weight, total) if whole else None)  # type: ignore[no-untyped-call]
+            if not number and any(each.grad is not None for each in self._trained):
+                raise TaskProblem(touched(self._loss))
+            if total.requires_grad:
+                total.backward(_inverse(self.part_weight, total) if whole else None)  # type: ignore[no-untyped-call]
+            elif float(self.part_weight) != 0.0:
+                raise TaskProblem(constant(self._loss))
             self._weight = self._weight + self.part_weight if number else self.part_weight
             if number:
                 self._gather_missing()
@@ -97,9 +105,10 @@ class TaskPass:
 
     def _check_gradients(self, gathered: bool) -> None:
         """Raise `TaskProblem` if no weight got a gradient, or a later part took one away."""
-        if len(self._missing) == len(self._trained) or (
-            not gathered and all(each.grad is None for each in self._trained)
-        ):
+        if (
+            len(self._missing) == len(self._trained)
+            or (not gathered and all(each.grad is None for each in self._trained))
+        ) and float(self._weight) != 0.0:
             raise TaskProblem(untouched(self._loss))
         if not gathered:
             return
@@ -136,15 +145,9 @@ class TaskPass:
         """Return whether the last batch had a weight above 0; waits if it is on a GPU.
 
         Raises:
-            TaskProblem: the weight is negative or not a number.
+            TaskProblem: the weight is negative, infinite or not a number.
         """
-        weight = float(self._weight)
-        if not weight >= 0.0:
-            raise TaskProblem(
-                f"{named('loss', self._loss)}: the weight of a batch is {weight:g}; it must not be "
-                "negative"
-            )
-        return weight > 0.0
+        return checked("loss", self._loss, float(self._weight)) > 0.0
 
     def descend(self, samples: TaskSamples, batch: Tensor, mean: bool, lr: float) -> Tensor:
         """Take a step of plain gradient descent with a stored gradient; see `passes.Pass`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any
 
-from batchscope.engine.errors import Problem, printable
+from batchscope.engine.errors import Problem, printable, words_of
 from batchscope.engine.tasks.code_digests import INSTALLED, CodeDigests
 
 MOST = 500
@@ -29,7 +29,7 @@ def explained(error: BaseException, code: CodeDigests, beside: str = "") -> str:
     if isinstance(error, SyntaxError) and error.filename and code.holds(error.filename):
         where = at(error.filename, error.lineno, code)
     what = "called sys.exit" if isinstance(error, SystemExit) else type(error).__name__
-    text = _text(error)
+    text = " ".join(words_of(error).split())[:MOST]
     return printable(f"{where or beside}: {what}" + (f": {text}" if text else ""))
 
 
@@ -91,11 +91,3 @@ def _code(function: Any) -> CodeType | None:
 
 def _below(file: str, folder: Path) -> Path:
     return Path(os.path.realpath(file)).relative_to(folder)
-
-
-def _text(error: BaseException) -> str:
-    """Return the words of an error; nothing if it cannot say them."""
-    try:
-        return " ".join(str(error).split())[:MOST]
-    except Exception:
-        return ""

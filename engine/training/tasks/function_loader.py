@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.random  # numpy loads it late, and would find a `secrets.py` of the task
 import torch
 
 from batchscope.engine.errors import nearest, printable, shown

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from batchscope.engine.errors import shown
 from batchscope.engine.task import Task, TaskProblem
@@ -29,7 +29,17 @@ def groups_of(task: Task, model: nn.Module, trained: list[nn.Parameter]) -> list
                 f"{named('parameters', task.parameters)}: expected groups such as "
                 f'{{"params": […], "weight_decay": 0.0}}, got {shown(each)}'
             )
-    return [dict(each) for each in found]
+    listed: list[dict[str, Any]] = [{**each, "params": _listed(each["params"])} for each in found]
+    if not any(group["params"] for group in listed):
+        raise TaskProblem(
+            f"{named('parameters', task.parameters)}: there are no parameters in its groups, so "
+            "nothing would be trained"
+        )
+    return listed
+
+
+def _listed(parameters: Any) -> list[Any]:
+    return [parameters] if isinstance(parameters, Tensor) else list(parameters)
 
 
 def refuse_optimizer(task: Task, made: Any, trained: list[nn.Parameter]) -> None:

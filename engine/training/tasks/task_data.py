@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,7 +54,7 @@ class TaskData:
             before: called with the number of each sample that a data set is asked for.
         """
         if self.in_memory:
-            return mapped(self._data, lambda tensor: tensor.index_select(0, numbers))
+            return mapped(self._data, lambda tensor: _rows(tensor, numbers))
         samples = []
         for number in numbers.tolist():
             before(number)
@@ -78,6 +79,13 @@ class TaskData:
     def held(self) -> list[Tensor]:
         """Return the tensors that are in memory."""
         return list(tensors(self._data)) if self.in_memory else []
+
+
+def _rows(tensor: Tensor, numbers: Tensor) -> Tensor:
+    """Return rows of a tensor; those of one that requires a gradient are a leaf that does."""
+    if not tensor.requires_grad:
+        return tensor.index_select(0, numbers)
+    return tensor.detach().index_select(0, numbers).requires_grad_()
 
 
 def default_collate(samples: Sequence[Any]) -> Batch:
@@ -116,6 +124,12 @@ def _length(name: str, data: Data) -> int:
         raise TaskProblem(
             f"Task({name}=…): a DataLoader has chosen its batch size; give its data set, and its "
             "collate_fn as collate=…"
+        )
+    values = data.values() if isinstance(data, Mapping) else data if isinstance(data, tuple) else ()
+    if values and all(isinstance(each, np.ndarray) for each in values):
+        raise TaskProblem(
+            f"Task({name}=…): these are arrays of numpy; give tensors, for example with "
+            "torch.from_numpy, or samples in a list"
         )
     if not hasattr(data, "__getitem__"):
         raise TaskProblem(

@@ -4,13 +4,14 @@ The gradient of Σ sᵢ ÷ Σ wᵢ is Σ ∇sᵢ ÷ Σ wᵢ if no weight depends
 up their gradients, and the division comes once, at the end. No part waits for the device.
 """
 
+import math
 from collections.abc import Callable, Generator, Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from batchscope.engine.errors import shown
+from batchscope.engine.errors import shown, words_of
 from batchscope.engine.task import Batch, Summed, TaskProblem
 from batchscope.engine.training.tasks.error_place import named
 from batchscope.engine.training.tasks.fork_guard import leave_if_child
@@ -56,7 +57,7 @@ def summed(name: str, of: Summed, model: nn.Module, batch: Batch) -> tuple[Tenso
     try:
         returned = of(model, batch)
     except RuntimeError as error:
-        if torch.is_grad_enabled() or NO_GRADIENT not in str(error):
+        if torch.is_grad_enabled() or NO_GRADIENT not in words_of(error):
             raise
         with torch.enable_grad():
             returned = of(model, batch)
@@ -71,12 +72,17 @@ def summed(name: str, of: Summed, model: nn.Module, batch: Batch) -> tuple[Tenso
     elif total.requires_grad and not torch.is_grad_enabled():
         total = total.detach()
     if not isinstance(weight, Tensor):
-        return total, _checked(name, of, _number(name, of, "weight", weight))
+        return total, checked(name, of, _number(name, of, "weight", weight))
     if weight.ndim or weight.is_meta or weight.is_complex():
         raise TaskProblem(_bad_sum(name, of, weight, "weight"))
+    if weight.requires_grad and torch.is_grad_enabled():
+        raise TaskProblem(
+            f"{named(name, of)}: the weight depends on the weights of the model, and its gradient "
+            "would be left out; write .detach() behind it, or make it a part of the sum"
+        )
     weight = weight.detach().double()
     if weight.is_cpu:  # on a GPU this would wait for the device: a step looks once, at its end
-        _checked(name, of, float(weight))
+        checked(name, of, float(weight))
     return total, weight
 
 
@@ -113,19 +119,33 @@ def _bad_sum(name: str, of: Summed, value: Tensor, what: str = "sum") -> str:
 
 def _number(name: str, of: Summed, what: str, value: object) -> float:
     try:
+        if isinstance(value, str | bytes):  # which `float` reads
+            raise TypeError
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TaskProblem(
             f"{named(name, of)}: the {what} must be a number, but is {shown(value)}"
         ) from None
 
 
-def _checked(name: str, of: Summed, weight: float) -> float:
-    if not weight >= 0.0:
-        raise TaskProblem(
-            f"{named(name, of)}: the weight of a batch is {weight:g}; it must not be negative"
-        )
+def checked(name: str, of: Summed, weight: float) -> float:
+    """Return a weight that can be divided by, or 0.
+
+    Raises:
+        TaskProblem: it is negative, infinite or not a number.
+    """
+    if not 0.0 <= weight < math.inf:
+        must = "be finite" if weight == math.inf else "not be negative"
+        raise TaskProblem(f"{named(name, of)}: the weight of a batch is {weight:g}; it must {must}")
     return weight
+
+
+def constant(loss: Summed) -> str:
+    """Return that a sum has no gradient; where it has no weight either, it may be a constant."""
+    return (
+        f"{named('loss', loss)}: the sum does not depend on the weights of the model (it has no "
+        "gradient)"
+    )
 
 
 def untouched(loss: Summed) -> str:
@@ -133,6 +153,14 @@ def untouched(loss: Summed) -> str:
     return (
         f"{named('loss', loss)}: no weight of the model that it was given got a gradient; use its "
         "argument `model`, not a model from elsewhere"
+    )
+
+
+def touched(loss: Summed) -> str:
+    """Return that a loss has computed gradients itself, and what to do."""
+    return (
+        f"{named('loss', loss)}: it changes the gradients of the model (.backward()); return the "
+        "sum, whose gradient is taken here, and use torch.autograd.grad for others"
     )
 
 
@@ -168,23 +196,25 @@ def accumulate(
     """
     parts, grads = list[WeightedSum](), list[tuple[nn.Parameter, Tensor]]()
     for batch in batches:
+        before = [(each, each.grad) for each in model.parameters()]
         total, weight = summed("loss", loss, model, batch)
-        if not total.requires_grad:
-            raise TaskProblem(
-                f"{named('loss', loss)}: the sum does not depend on the weights of the model (it "
-                "has no gradient)"
-            )
-        total.backward()  # type: ignore[no-untyped-call]
+        if any(grad is None and each.grad is not None for each, grad in before):
+            raise TaskProblem(touched(loss))
+        if total.requires_grad:
+            total.backward()  # type: ignore[no-untyped-call]
+        elif float(weight) != 0.0:
+            raise TaskProblem(constant(loss))
         parts.append(WeightedSum(total.detach().double(), as_tensor(weight, total)))
         if heard:
             heard(parts[-1])
         if any(each.grad is not grad for each, grad in grads):
             raise TaskProblem(cleared(loss))
         grads = [(each, each.grad) for each in model.parameters() if each.grad is not None]
-    if not grads:
-        raise TaskProblem(untouched(loss))
     totals, weights = zip(*parts, strict=True)
-    return WeightedSum(torch.stack(totals).sum(), torch.stack(weights).sum())
+    found = WeightedSum(torch.stack(totals).sum(), torch.stack(weights).sum())
+    if not grads and float(found.weight) != 0.0:
+        raise TaskProblem(untouched(loss))
+    return found
 
 
 def evaluated(name: str, of: Summed, model: nn.Module, batches: Iterable[Batch]) -> WeightedSum:

@@ -81,13 +81,26 @@ def task_optimizer(task: Task, flat: FlatModel, train: Train, rates: Rates) -> O
     """
     trained = flat.trained()
     if task.optimizer is None and task.parameters is None:
-        return build_optimizer(trained, train, rates)
+        return _with_momentum(build_optimizer(trained, train, rates))
     groups = groups_of(task, flat.model, trained)
     if task.optimizer is None:
-        return build_optimizer(groups, train, rates)
+        return _with_momentum(build_optimizer(groups, train, rates))
     made: Optimizer = task.optimizer(groups, rates.lr)
     refuse_optimizer(task, made, trained)
     return made
+
+
+def _with_momentum(optimizer: Optimizer) -> Optimizer:
+    """Return an optimizer in which the momentum of every parameter begins at 0.
+
+    torch's fused step begins all of them at once, with the first gradient of any, and fails where a
+    parameter gets its first gradient later. From 0 the first value is the gradient too.
+    """
+    for group in optimizer.param_groups:
+        for each in group["params"] if group.get("momentum") and group.get("fused") else ():
+            if each.requires_grad:
+                optimizer.state[each]["momentum_buffer"] = torch.zeros_like(each)
+    return optimizer
 
 
 def build_optimizer(weights: Sequence[Any], train: Train, rates: Rates) -> Optimizer:

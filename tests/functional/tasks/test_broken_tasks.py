@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,6 +162,38 @@ def test_a_check_that_hangs_says_where(folder: Path) -> None:
     code, rows = checked(folder, "sleeps-for-ever", 20.0)
     assert code == 2
     assert rows[-1]["text"].startswith(f"{line_of('sleeps-for-ever')}: nothing has happened")
+
+
+def inspected(folder: Path, kind: str) -> tuple[int, dict[str, Any]]:
+    """Run the process that runs a task before a sweep; return its exit code and its answer."""
+    task = json.dumps({"use": "kinds:make", "arguments": [["kind", kind]]})
+    found = subprocess.run(
+        [*module_command("batchscope.engine.training.jobs.task_inspection"), str(folder), task],
+        stdout=subprocess.PIPE,
+        timeout=150.0,
+    )
+    answer: dict[str, Any] = json.loads(found.stdout.splitlines()[-1])
+    return found.returncode, answer
+
+
+@pytest.mark.slow
+def test_a_module_with_a_name_of_python_is_not_taken_for_it(folder: Path) -> None:
+    """`secrets.py`, in which many keep their passwords, is a module that numpy imports."""
+    (folder / "secrets.py").write_text("raise ValueError('nobody imports it')\n")
+    code, answer = inspected(folder, "plain")
+    assert code == 0, answer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [("keyboard", "KeyboardInterrupt"), ("no-length", "OSError: the index is damaged")],
+)
+def test_what_runs_a_task_before_the_sweep_says_why_it_cannot(
+    folder: Path, kind: str, what: str
+) -> None:
+    code, answer = inspected(folder, kind)
+    assert (code, answer["error"]) == (2, f"{line_of(kind)}: {what}")
 
 
 @pytest.mark.slow

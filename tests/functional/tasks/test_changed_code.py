@@ -1,10 +1,13 @@
 """A real sweep of a task: who imports its code, and what happens when that changes."""
 
 import csv
+import os
+import signal
 
 import pytest
 
-from tests.functional.lab import Lab, events_of, state_of
+from batchscope.engine.journal.events import EpochsFinished
+from tests.functional.lab import Lab, events_of, state_of, until
 from tests.functional.tasks.own_code import OwnCode, ended_as
 
 pytestmark = pytest.mark.campaign  # every process that runs a person's code loads torch
@@ -70,3 +73,47 @@ def test_a_module_that_changes_while_the_sweep_runs_stops_it(lab: Lab) -> None:
     assert state.count("finished") == 2
     refusals = [each for each in events_of(folder) if type(each).__name__ == "CodeRefused"]
     assert len(refusals) == 1
+
+
+LATE = """
+import pathlib, time, torch
+from torch import nn
+import batchscope
+
+def loss(model, batch):
+    inputs, expected = batch
+    if not pathlib.Path("go").exists():
+        time.sleep(0.05)
+    return ((model(inputs)[:, 0] - expected) ** 2).sum(), len(expected)
+
+def error(model, batch):
+    import late
+    return loss(model, batch)
+
+def make(seed):
+    inputs = torch.randn(16, 3, generator=torch.Generator().manual_seed(1))
+    data = (inputs, inputs.sum(1))
+    return batchscope.Task(
+        model=nn.Linear(3, 1), train=data, test=data, loss=loss, metrics={"error": error}
+    )
+"""
+
+
+def test_a_module_that_was_imported_late_is_known_after_a_kill(lab: Lab) -> None:
+    """The trial is killed after an epoch, whose metric has imported a module."""
+    OwnCode(lab.cwd, lab.root / "imported.log")
+    (lab.cwd / "late.py").write_text("x = 1\n")
+    (lab.cwd / "mine.py").write_text(LATE)
+    words = ("--preset", "mine.toml", "--set", "seeds=1", "--set", "train.epochs=2000")
+    process = lab.start(*words, "--export", "out", "--trust", ".", "--workers", "1")
+    folder = lab.only_folder()
+    until(lambda: any(type(each) is EpochsFinished for each in events_of(folder)), "an epoch")
+    started = state_of(folder).conductor
+    assert started is not None
+    os.kill(started.pid, signal.SIGKILL)
+    process.communicate(timeout=120.0)
+
+    (lab.cwd / "late.py").write_text("x = 2\n")
+    (lab.cwd / "go").touch()
+    assert lab.run("resume", folder.name).code == 2
+    assert "late.py" in ended_as(folder)["reason"]

@@ -1,7 +1,9 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -99,7 +101,7 @@ def test_a_folder_that_became_a_link_is_asked_about_again(
         check_trusted(home, code)
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o757])
+@pytest.mark.parametrize("mode", [0o777, 0o757, 0o1777])
 def test_a_folder_that_others_may_write_is_refused(home: Path, code: Path, mode: int) -> None:
     trust(home, code)
     code.chmod(mode)
@@ -107,6 +109,22 @@ def test_a_folder_that_others_may_write_is_refused(home: Path, code: Path, mode:
         check_trusted(home, code)
     with pytest.raises(NotTrusted, match="can write"):
         trust(home, code)
+
+
+def test_trusts_given_at_the_same_time_are_all_kept(home: Path, code: Path) -> None:
+    """Each answer replaces the whole file, so two at once must not undo each other."""
+    folders = [code / str(number) for number in range(8)]
+    for each in folders:
+        each.mkdir(mode=0o755)
+    go = Barrier(len(folders))
+
+    def answer(folder: Path) -> None:
+        go.wait(60.0)
+        trust(home, folder)
+
+    with ThreadPoolExecutor(len(folders)) as threads:
+        list(threads.map(answer, folders))
+    assert {each.path for each in trusted_folders(home)} == set(map(str, folders))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
@@ -273,6 +291,26 @@ def test_a_preset_of_an_export_is_not_trusted_by_its_folder(
         check_preset(home, preset)
 
 
+@pytest.mark.parametrize("kind", ["folder", "module"])
+def test_the_digest_of_an_export_is_of_where_links_lead(home: Path, code: Path, kind: str) -> None:
+    """Both targets are in the digest already, so only the link tells which of them is run."""
+    for name in ("old", "new"):
+        (code / name).mkdir()
+        (code / name / "__init__.py").write_text("")
+        (code / name / "part.py").write_text("")
+    link, (one, other) = code / "link", ("old", "new")
+    if kind == "module":
+        link, (one, other) = code / "link.py", ("old/part.py", "new/part.py")
+    link.symlink_to(one)
+    preset = preset_in(code, name="sweep.toml")
+    trust_for(home, code, preset)
+    check_preset(home, preset)
+    link.unlink()
+    link.symlink_to(other)
+    with pytest.raises(NotTrusted, match="export"):
+        check_preset(home, preset)
+
+
 def test_the_digest_of_an_export_is_of_its_table_and_of_its_modules(home: Path, code: Path) -> None:
     (code / "package").mkdir()
     (code / "package" / "inner.py").write_text("")
@@ -291,8 +329,12 @@ def test_the_digest_of_an_export_is_of_its_table_and_of_its_modules(home: Path, 
         check_preset(home, preset)
     (code / "package" / "inner.py").write_text("")
     check_preset(home, preset)
-    (code / "added.py").write_text("")
-    with pytest.raises(NotTrusted, match="export"):
+    (code / "third-party").mkdir()  # which their code may put on `sys.path`
+    for added in ("added.py", "third-party/part.py"):
+        (code / added).write_text("")
+        with pytest.raises(NotTrusted, match="export"):
+            check_preset(home, preset)
+        (code / added).unlink()
         check_preset(home, preset)
 
 

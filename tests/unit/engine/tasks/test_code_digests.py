@@ -99,6 +99,28 @@ def test_a_link_out_of_the_folder_is_not_run(code: Path, name: str) -> None:
     assert not ran.exists()
 
 
+BY_PATH = """
+import importlib.util
+from pathlib import Path
+spec = importlib.util.spec_from_file_location("other", Path(__file__).with_name("by_path.py"))
+spec.loader.exec_module(importlib.util.module_from_spec(spec))
+"""
+
+
+def test_a_module_that_is_loaded_by_its_path_is_recorded_too(code: Path) -> None:
+    ran, inner = code.parent / "ran", code / "by_path.py"
+    inner.write_text(f"open({str(ran)!r}, 'w')\n")
+    (code / "mine.py").write_text(BY_PATH)
+    assert imported(code, "mine")["digests"]["by_path.py"] == digest(inner)
+    assert ran.exists()
+    ran.unlink()
+    assert imported(code, "mine", {"by_path.py": "0" * 64})["files"] == ["by_path.py"]
+    inner.rename(code.parent / "elsewhere.py")
+    inner.symlink_to(code.parent / "elsewhere.py")
+    assert "link out of the trusted folder" in imported(code, "mine")["refused"]
+    assert not ran.exists()
+
+
 def test_a_link_within_the_folder_is_run(code: Path) -> None:
     (code / "real.py").write_text("x = 1\n")
     (code / "mine.py").symlink_to("real.py")

@@ -3,15 +3,20 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from torch import nn
 
+from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.spec import Train
+from batchscope.engine.system.scarcity import is_scarce
 from batchscope.engine.task import TaskProblem
 from batchscope.engine.training.jobs.task_inspection import inspect
+from batchscope.engine.training.peak_memory import ran_out
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from batchscope.engine.training.tasks.task_host import TaskHost
+from batchscope.engine.training.torch_device import device_failed
 from tests.broken.loaded_kinds import copied, line_of, loaded
 from tests.unit.engine.training.tasks.task_fixtures import task_trial
 from tests.unit.training_fixtures import CPU, Run
@@ -53,7 +58,7 @@ def problem_of(folder: Path, kind: str) -> str:
 WORKS = (
     *("plain", "lambda", "prints", "reseeds", "sleeps", "tied", "tied-by-storage"),
     *("frozen-and-unused", "buffers", "double-backward", "autocast", "compiled"),
-    *("checkpointing", "checkpointing-reentrant", "prints-loudly"),
+    *("checkpointing", "checkpointing-reentrant", "prints-loudly", "inputs-with-gradients"),
 )
 
 
@@ -76,18 +81,24 @@ AT_THEIR_LINE = {
     "nan": "is nan before the first step",
     "weight-negative": "the weight of a batch is -1; it must not be negative",
     "weight-nan": "the weight of a batch is nan",
+    "weight-infinite": "the weight of a batch is inf; it must be finite",
+    "weight-learned": "the weight depends on the weights of the model",
+    "weight-text": "the weight must be a number, but is '5'",
     "wrong-device": "RuntimeError: ",
     "device-of-sum": "the sum is on the device 'meta'",
     "generator-loss": "write `return` in the place of `yield`",
     "sys-exit": "called sys.exit: no more money",
     "half": "the sum is torch.bfloat16, in which a sum over a batch loses digits",
+    "own-backward": "it changes the gradients of the model (.backward())",
     "zero-grad": "the gradients were cleared or replaced (zero_grad)",
     "replaced-weights": "weight was put somewhere else (.data = …); change it in place",
     "other-model": "use its argument `model`",
+    "wordless": "Wordless",
     "damaged-sample": "OSError: sample 33 is damaged",
     "metric-f1": "such as F1 or AUC, is not possible yet",
     "lbfgs": "LBFGS evaluates the loss several times a step",
     "other-optimizer": "SGD holds parameters that are not those of the model",
+    "no-groups": "there are no parameters in its groups",
     "cuda": ": ",
     "too-large": "RuntimeError: ",
 }
@@ -113,6 +124,9 @@ AT_THE_FUNCTION = {
     "meta": "on the device 'meta'",
     "double": "first.weight is torch.float64; use float32",
     "empty": "Task(train=…): there are no samples in it",
+    "no-text": "expected tensors or a data set with __len__ and __getitem__, got a value that "
+    "cannot be shown (NoText)",
+    "arrays": "these are arrays of numpy; give tensors",
     "unequal": "its tensors differ in their number of samples: 39, 40",
     "generator": "expected tensors or a data set with __len__ and __getitem__, got <generator",
     "growing-buffer": "the buffer cache had the shape (1,) and has the shape",
@@ -128,11 +142,34 @@ def test_what_the_function_brought_is_named(folder: Path, kind: str) -> None:
     assert AT_THE_FUNCTION[kind] in text
 
 
+def test_an_error_without_a_text_is_no_lack_of_the_machine(folder: Path) -> None:
+    with loaded(folder, "wordless") as host, pytest.raises(TaskProblem) as raised:
+        trained(host)
+    error = raised.value.__cause__
+    assert error is not None
+    assert type(error).__name__ == "Wordless"
+    assert not is_scarce(error)
+    assert not ran_out(error)
+    assert not device_failed(error)
+
+
 def test_a_loss_that_becomes_nan_diverges(folder: Path) -> None:
     with loaded(folder, "later-nan") as host:
         inspect(host)
         run = trained(host)
     assert run.ended.status == "diverged"
+
+
+@pytest.mark.parametrize(("batch_size", "cut"), [(5, 5), (5, 2), (40, 40)])
+def test_a_loss_that_goes_backward_is_found_in_a_training_too(
+    folder: Path, batch_size: int, cut: int
+) -> None:
+    trial = task_trial(Train(batch_size=batch_size, lr=0.01, epochs=1))
+    plan = msgspec.structs.replace(make_plan(trial, 40, threads=1), micro_batch_size=cut)
+    with loaded(folder, "own-backward") as host:
+        data = TaskDataset(host.made(0), 0, CPU)
+        with pytest.raises(TaskProblem, match="backward"):
+            Run(trial, data, plan)
 
 
 def test_batches_without_weight_are_counted(folder: Path) -> None:

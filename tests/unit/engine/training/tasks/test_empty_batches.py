@@ -1,13 +1,16 @@
 """Batches without weight take no step, and leave every figure of the others as it is."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor, nn
 
 from batchscope.engine.journal.events import Note, TrialStarted
+from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.spec import Train
 from batchscope.engine.task import Task
 from batchscope.engine.training.batches import epoch_order
@@ -69,6 +72,24 @@ def test_the_others_train_as_in_a_loop_that_leaves_them_out(optimizer: Any) -> N
     assert mean == pytest.approx(sum(norms) / len(norms), rel=1e-5)
     notes = [event.text for event in run.events if isinstance(event, Note)]
     assert sum("no weight" in text for text in notes) == 1
+
+
+@pytest.mark.parametrize("cut", [BATCH, 3, 1])
+def test_a_part_without_weight_may_have_a_constant_sum(cut: int) -> None:
+    """Where nothing is to be learned many return 0 at once, without asking the model."""
+
+    def early(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | float]:
+        return counted(model, batch) if batch[2].any() else (torch.zeros(()), 0)
+
+    trial = task_trial(Train(batch_size=BATCH, lr=0.05, epochs=2))
+    plan = msgspec.structs.replace(make_plan(trial, SIZE, threads=1), micro_batch_size=cut)
+    run = Run(trial, TaskDataset(replace(task(), loss=early), 0, CPU), plan)
+    model, norms, empty = by_hand(task(), 0.0, 2)
+    for ours, theirs in zip(run.flat.trained(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours.detach(), theirs.detach(), rtol=1e-5, atol=1e-6)
+    assert run.records[-1].empty_batches == empty
+    slices = [piece for record in run.records for piece in record.norms]
+    assert sum(piece.count for piece in slices) == len(norms)
 
 
 @pytest.mark.parametrize("after", [2, 5, 13])
