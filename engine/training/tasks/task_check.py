@@ -45,6 +45,7 @@ from batchscope.engine.training.tasks.function_loader import guarded
 from batchscope.engine.training.tasks.metric_check import MODES, metric_values
 from batchscope.engine.training.tasks.own_buffers import OwnBuffers, replaced
 from batchscope.engine.training.tasks.own_optimizer import groups_of, refuse_optimizer
+from batchscope.engine.training.tasks.split_check import check_split
 from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.task_host import TaskHost
 from batchscope.engine.training.tasks.watchdog import Watchdog
@@ -107,6 +108,7 @@ class TaskCheck:
             (LOSS, self._loss),
             ("reading", self._reading),
             ("cut of a batch", self._cut),
+            ("split", self._split),
             ("batch norm", self._batch_norm),
             ("randomness", self._randomness),
             ("batch of one", self._one),
@@ -267,6 +269,12 @@ class TaskCheck:
         before = {name: each.clone() for name, each in self._model.named_buffers()}
         evaluated(LOSS, self.task.loss, self._model, [self._train.batch(self._batch(self._size))])
         return [name for name, each in self._model.named_buffers() if not _same(each, before[name])]
+
+    def _split(self) -> tuple[Verdict, str] | None:
+        if self.task.split is None or self._size < 2:
+            return None
+        parts = check_split(self.task, self._model, self._train, self._batch(self._size))
+        return "ok", f"{parts} parts have the sum and the weight of the whole batch"
 
     def _batch_norm(self) -> tuple[Verdict, str] | None:
         norms = _of_kind(self._model, NORMS)

@@ -15,6 +15,7 @@ from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.training.tasks.cut_comparison import compared, differs_again, is_random
 from batchscope.engine.training.tasks.error_place import explained
 from batchscope.engine.training.tasks.metric_check import metric_values
+from batchscope.engine.training.tasks.split_check import check_split
 from batchscope.engine.training.tasks.task_data import TaskData
 
 X = torch.linspace(-1, 1, 96).view(32, 3)
@@ -128,6 +129,30 @@ def test_a_metric_that_switches_the_mode_is_found() -> None:
     with pytest.raises(TaskProblem, match=r"mse.*mode of the model"):
         values(of)
     assert of.model.training
+
+
+def halves(batch: Pair, parts: int) -> list[Pair]:
+    x, y = batch
+    return list(zip(x.chunk(parts), y.chunk(parts), strict=True))
+
+
+def test_a_split_that_repeats_or_loses_samples_of_a_packed_batch_is_found() -> None:
+    data = TaskData("train", task().train)
+
+    def checked(split: Any) -> int:
+        of = task(split=split, loss=lambda model, batch: loss(model, batch[:2]))
+        return check_split(of, of.model, packed, torch.arange(6))
+
+    class Packed(TaskData):
+        def batch(self, numbers: Tensor, before: Any = None) -> Any:
+            return *data.batch(numbers), torch.zeros(1)  # no row for each sample
+
+    packed = Packed("train", task().train)
+    assert checked(lambda batch, parts: halves(batch[:2], parts)) == 3
+    with pytest.raises(TaskProblem, match=r"split.*weight of 6, .*together 18"):
+        checked(lambda batch, parts: [batch] * parts)
+    with pytest.raises(TaskProblem, match=r"split.*a sum of .*exactly one part"):
+        checked(lambda batch, parts: [halves(batch[:2], parts)[0]] * parts)
 
 
 @pytest.mark.parametrize("name", ["metrics", "better"])
