@@ -21,7 +21,7 @@ def metric_values(
 
     Args:
         task: the task.
-        model: its model; it is left in training mode.
+        model: its model; each module keeps its mode.
         train: its training data.
         numbers: the samples of the batch.
         compare: whether reading a sample again gives the same, so that halves can be compared.
@@ -29,7 +29,7 @@ def metric_values(
     Raises:
         TaskProblem: a metric has no positive weight, changes the model's mode, or is a mean.
     """
-    values = {}
+    values, trained = {}, [module for module in model.modules() if module.training]
     try:
         for name, of in {"loss": task.loss, **task.metrics}.items():
             model.eval()
@@ -45,7 +45,8 @@ def metric_values(
                     "it is probably a mean; return the sum and its weight"
                 )
     finally:
-        model.train()
+        for module in trained:
+            module.training = True
     return values
 
 

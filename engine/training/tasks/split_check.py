@@ -5,7 +5,6 @@ import math
 from torch import Tensor, nn
 
 from batchscope.engine.task import Task, TaskProblem
-from batchscope.engine.training.model.modes import evaluating
 from batchscope.engine.training.tasks.batch_split import divided
 from batchscope.engine.training.tasks.error_place import named
 from batchscope.engine.training.tasks.function_loader import seed_everything
@@ -28,11 +27,16 @@ def check_split(task: Task, model: nn.Module, train: TaskData, numbers: Tensor) 
     """
     assert task.split is not None
     count = min(PARTS, len(numbers))
-    with evaluating(model):
+    trained = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
         whole = evaluated("loss", task.loss, model, [train.batch(numbers, seed_everything)])
         again = train.batch(numbers, seed_everything)
         parts = [part for part, _ in divided(task.split, again, count, len(numbers))]
         cut = evaluated("loss", task.loss, model, parts)
+    finally:
+        for module in trained:
+            module.training = True
     for name, one, other in (
         ("weight", whole.weight, cut.weight),
         ("sum", whole.total, cut.total),

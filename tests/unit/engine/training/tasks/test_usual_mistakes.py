@@ -59,7 +59,9 @@ def test_dropout_of_attention_and_recurrent_layers_is_off_in_a_comparison() -> N
     data = TaskData("train", of.train)
     assert is_random(of, data.batch(NUMBERS))
     assert compared(of, data, NUMBERS).exact
-    assert of.model.attention.dropout == 0.5
+    kept = of.model.attention
+    assert isinstance(kept, nn.MultiheadAttention)
+    assert kept.dropout == 0.5
 
 
 class Counting(nn.Linear):
