@@ -16,11 +16,10 @@ import time
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import torch
-from msgspec import Struct
 from torch import Tensor, nn
 
 from batchscope.engine.errors import Problem, printable
@@ -32,6 +31,7 @@ from batchscope.engine.training.batches import epoch_order
 from batchscope.engine.training.peak_memory import measured
 from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable
 from batchscope.engine.training.tasks.batch_structure import tensors
+from batchscope.engine.training.tasks.check_row import CheckRow, Verdict, start_row
 from batchscope.engine.training.tasks.cut_comparison import (
     DROPOUTS,
     NORMS,
@@ -52,7 +52,6 @@ from batchscope.engine.training.tasks.watchdog import Watchdog
 from batchscope.engine.training.tasks.weighted_sum import accumulate, evaluated
 from batchscope.engine.training.trained_parameters import trained
 
-Verdict = Literal["ok", "note", "wrong"]
 LOOKED_AT = 2_000
 READ_TWICE = 4
 LOOK_SECONDS = 5.0
@@ -60,14 +59,6 @@ TIMED_STEPS = 5
 LOSS = "loss"
 PATIENCE_SECONDS = 120.0
 """How long a check may take before it is given up."""
-
-
-class CheckRow(Struct, frozen=True, kw_only=True):
-    """One line of the table: `name` of the check, its `verdict`, and `text` that explains it."""
-
-    name: str
-    verdict: Verdict
-    text: str
 
 
 class TaskCheck:
@@ -400,7 +391,10 @@ def main() -> int:
     try:
         table = msgspec.json.decode(encoded, type=TaskTable)
         watchdog.code = CodeDigests(Path(folder))
+        began = time.monotonic()
         check = TaskCheck(TaskHost(table, Path(folder)), int(batch_size))
+        if (slow := start_row(time.monotonic() - began)) is not None:
+            tell(slow)
         for row in check.rows():
             tell(row)
     except Problem as problem:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from batchscope.engine.task import Task, TaskProblem
 from batchscope.engine.tasks.code_digests import CodeDigests
+from batchscope.engine.training.tasks.check_row import start_row
 from batchscope.engine.training.tasks.cut_comparison import compared, differs_again, is_random
 from batchscope.engine.training.tasks.error_place import explained
 from batchscope.engine.training.tasks.metric_check import metric_values
@@ -188,3 +189,12 @@ def test_a_command_line_that_is_read_at_import_is_named(
     assert explained(plain.value, CodeDigests(tmp_path), "mine.py") == (
         "mine.py: called sys.exit: 3"
     )
+
+
+def test_a_module_that_takes_long_to_import_is_told_of() -> None:
+    assert start_row(0.5) is None
+    row = start_row(17.0)
+    assert row is not None
+    assert row.verdict == "note"
+    assert "17 s" in row.text
+    assert "__main__" in row.text
