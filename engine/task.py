@@ -75,10 +75,12 @@ class Task:
                 raise TaskProblem(f"Task({name}=…): expected a function, got {shown(value)}")
         if not callable(self.loss):
             raise TaskProblem("Task(loss=…): expected a function, got None")
-        for name in ("metrics", "better"):
-            if not isinstance(getattr(self, name), Mapping):
-                value = shown(getattr(self, name))
-                raise TaskProblem(f"Task({name}=…): expected a dict by name, got {value}")
+        for name, example in (("metrics", "{'mae': mae}"), ("better", "{'mae': 'lower'}")):
+            value = getattr(self, name)
+            if not isinstance(value, Mapping):
+                raise TaskProblem(
+                    f"Task({name}=…): expected a dict such as {example}, got {shown(value)}"
+                )
         for name, metric in self.metrics.items():
             if not isinstance(name, str) or not name.isidentifier():
                 raise TaskProblem(

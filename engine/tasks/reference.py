@@ -65,8 +65,11 @@ def find_task(use: str, folder: Path, key: str = "task.use") -> TaskReference:
     module, colon, function = use.partition(":")
     parts = module.split(".")
     if not colon or not function.isidentifier() or not all(part.isidentifier() for part in parts):
+        hint = ""
+        if "/" in module or module.endswith(".py"):
+            hint = f"; the folder of a file is named with {_path_option(key)}"
         raise UsageProblem(
-            f"{key}: expected 'module:function', such as 'mine:make', got {shown(use)}"
+            f"{key}: expected 'module:function', such as 'mine:make', got {shown(use)}{hint}"
         )
     base = folder.joinpath(*parts)
     for file in (base.with_suffix(".py"), base / "__init__.py"):
@@ -76,7 +79,13 @@ def find_task(use: str, folder: Path, key: str = "task.use") -> TaskReference:
     known = sorted(path.stem for path in folder.glob("*.py")) if len(parts) == 1 else []
     raise UsageProblem(
         f"{key}: there is no {printable(base.with_suffix('.py'))}{nearest(parts[-1], known[:20])}"
+        + ("" if known else f"; the folder of a module is named with {_path_option(key)}")
     )
+
+
+def _path_option(key: str) -> str:
+    """Return what names another folder, where a task is written as `key`."""
+    return "--path" if key == "check" else "task.path"
 
 
 def _refuse_link(file: Path, folder: Path, key: str) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from batchscope.engine.task import Batch, Task
 from batchscope.engine.training.tasks.accepted_model import cast
-from batchscope.engine.training.tasks.batch_structure import in_precision
+from batchscope.engine.training.tasks.batch_structure import in_precision, tensors
 from batchscope.engine.training.tasks.function_loader import seed_everything
 from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.weighted_sum import accumulate, evaluated
@@ -97,12 +97,46 @@ def compared(
     return CutComparison(len(numbers), dtype, problem, found)
 
 
+def differs_again(train: TaskData, numbers: Tensor) -> int | None:
+    """Return the first sample that differs when it is read again with the same seed, if any does.
+
+    Data in memory do not differ.
+    """
+    if train.in_memory:
+        return None
+    for number in numbers.tolist():
+        once, again = (
+            list(tensors(train.batch(torch.tensor([number]), seed_everything))) for _ in range(2)
+        )
+        if not all(map(torch.equal, once, again)):
+            return int(number)
+    return None
+
+
+def without_dropout(model: nn.Module) -> None:
+    """Switch the dropout of a model's layers off, and leave their other behaviour as it is.
+
+    Attention and recurrent layers have a dropout of their own, which is no module.
+    """
+    for layer in model.modules():
+        if isinstance(layer, DROPOUTS):
+            layer.eval()
+        elif isinstance(layer, nn.MultiheadAttention | nn.RNNBase):
+            layer.dropout = 0.0
+
+
 def is_random(task: Task, batch: Batch) -> bool:
-    """Return whether the loss of a batch differs with the state of the generators."""
-    found = []
+    """Return whether the loss of a batch differs with the state of the generators.
+
+    Both passes begin with the same buffers, so a model that counts its passes is not random.
+    """
+    found, buffers = [], [(each, each.clone()) for each in task.model.buffers()]
     for seed in (1, 2):
         seed_everything(seed)
         found.append(float(evaluated("loss", task.loss, task.model, [batch]).total))
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
     return found[0] != found[1] and not any(map(math.isnan, found))
 
 
@@ -119,9 +153,7 @@ def _differences(
         "a short and a long part": torch.split(numbers, [third, size - third]),
         SINGLE: torch.split(numbers, 1),
     }
-    layers = [each for each in model.modules() if isinstance(each, DROPOUTS)]
-    for layer in layers:
-        layer.eval()
+    without_dropout(model)
     whole, found = _gradient(task, train, model, dtype, (numbers,)), {}
     for name, parts in cuts.items():
         model.load_state_dict(start)
@@ -142,7 +174,7 @@ def _gradient(
     """Return the gradient of the weighted mean over all parts, as one vector."""
     model.zero_grad(set_to_none=True)
     seed_everything(0)
-    batches = (in_precision(train.batch(part), dtype) for part in parts)
+    batches = (in_precision(train.batch(part, seed_everything), dtype) for part in parts)
     of = accumulate(task.loss, model, batches)
     trained = [each for each in model.parameters() if each.requires_grad]
     grads = [torch.zeros_like(each) if each.grad is None else each.grad for each in trained]

@@ -1,5 +1,6 @@
 """Says where in a person's code an error came from, in one line."""
 
+import argparse
 import functools
 import os
 import traceback
@@ -13,6 +14,10 @@ from batchscope.engine.tasks.code_digests import INSTALLED, CodeDigests
 
 MOST = 500
 """Characters of an error's own text."""
+ARGUMENTS = (
+    "argparse ended the process: a task has no command line; parse it in the function that "
+    "`if __name__ == '__main__':` calls, and give the values in [task.arguments]"
+)
 
 
 def explained(error: BaseException, code: CodeDigests, beside: str = "") -> str:
@@ -28,9 +33,16 @@ def explained(error: BaseException, code: CodeDigests, beside: str = "") -> str:
         return printable(f"{where}: {error}" if where else str(error))
     if isinstance(error, SyntaxError) and error.filename and code.holds(error.filename):
         where = at(error.filename, error.lineno, code)
+    if isinstance(error, SystemExit) and _reads_arguments(error.__traceback__):
+        return printable(f"{where or beside}: {ARGUMENTS}")
     what = "called sys.exit" if isinstance(error, SystemExit) else type(error).__name__
     text = " ".join(words_of(error).split())[:MOST]
     return printable(f"{where or beside}: {what}" + (f": {text}" if text else ""))
+
+
+def _reads_arguments(trace: TracebackType | None) -> bool:
+    """Return whether `argparse` ended the process."""
+    return any(each.filename == argparse.__file__ for each in traceback.extract_tb(trace))
 
 
 def place(trace: TracebackType | None, code: CodeDigests) -> str:

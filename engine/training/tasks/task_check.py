@@ -16,11 +16,10 @@ import time
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import torch
-from msgspec import Struct
 from torch import Tensor, nn
 
 from batchscope.engine.errors import Problem, printable
@@ -32,33 +31,34 @@ from batchscope.engine.training.batches import epoch_order
 from batchscope.engine.training.peak_memory import measured
 from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable
 from batchscope.engine.training.tasks.batch_structure import tensors
-from batchscope.engine.training.tasks.cut_comparison import DROPOUTS, NORMS, compared, is_random
+from batchscope.engine.training.tasks.check_row import CheckRow, Verdict, start_row
+from batchscope.engine.training.tasks.cut_comparison import (
+    DROPOUTS,
+    NORMS,
+    compared,
+    differs_again,
+    is_random,
+)
 from batchscope.engine.training.tasks.error_place import explained, named
 from batchscope.engine.training.tasks.fork_guard import guard
 from batchscope.engine.training.tasks.function_loader import guarded
+from batchscope.engine.training.tasks.metric_check import MODES, metric_values
 from batchscope.engine.training.tasks.own_buffers import OwnBuffers, replaced
 from batchscope.engine.training.tasks.own_optimizer import groups_of, refuse_optimizer
+from batchscope.engine.training.tasks.split_check import check_split
 from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.task_host import TaskHost
 from batchscope.engine.training.tasks.watchdog import Watchdog
-from batchscope.engine.training.tasks.weighted_sum import WeightedSum, accumulate, evaluated
+from batchscope.engine.training.tasks.weighted_sum import accumulate, evaluated
 from batchscope.engine.training.trained_parameters import trained
 
-Verdict = Literal["ok", "note", "wrong"]
 LOOKED_AT = 2_000
+READ_TWICE = 4
 LOOK_SECONDS = 5.0
 TIMED_STEPS = 5
 LOSS = "loss"
 PATIENCE_SECONDS = 120.0
 """How long a check may take before it is given up."""
-
-
-class CheckRow(Struct, frozen=True, kw_only=True):
-    """One line of the table: `name` of the check, its `verdict`, and `text` that explains it."""
-
-    name: str
-    verdict: Verdict
-    text: str
 
 
 class TaskCheck:
@@ -80,6 +80,7 @@ class TaskCheck:
         self._device = device or torch.device("cpu")
         self.task = host.made(0)
         self._model = self.task.model
+        self._began_in_training = self._model.training
         with host.at_the_function():
             refuse_uncopyable(self._model)
             self._train = TaskData("train", self.task.train, self.task.collate)
@@ -96,7 +97,9 @@ class TaskCheck:
             ("same seed, same bits", self._same_bits),
             ("optimizer", self._optimizer),
             (LOSS, self._loss),
+            ("reading", self._reading),
             ("cut of a batch", self._cut),
+            ("split", self._split),
             ("batch norm", self._batch_norm),
             ("randomness", self._randomness),
             ("batch of one", self._one),
@@ -137,6 +140,9 @@ class TaskCheck:
         own = trained(model)
         frozen = [each for each in model.parameters() if not each.requires_grad]
         text = f"{sum(each.numel() for each in own):,} weights"
+        if not self._began_in_training:
+            text += ", in evaluation mode (dropout is off and batch norm is fixed): model.train()"
+            return "note", text
         if frozen:
             text += f", {sum(each.numel() for each in frozen):,} frozen"
         named_twice = model.named_parameters(remove_duplicate=False)
@@ -186,6 +192,8 @@ class TaskCheck:
         total, weight = accumulate(self.task.loss, self._model, [batch])
         if not math.isfinite(float(total)):
             return "wrong", f"{named('loss', self.task.loss)}: the sum is {float(total):g}"
+        if self._began_in_training and not self._model.training:
+            return "wrong", f"{named('loss', self.task.loss)}: {MODES}"
         return "ok", f"a sum of {float(total):.4g} and a weight of {float(weight):g}"
 
     def _moved(self) -> tuple[Verdict, str] | None:
@@ -196,6 +204,20 @@ class TaskCheck:
                 moved = replaced(self._model, parameter)
                 return "wrong", f"{named('loss', self.task.loss)}: {moved}"
         return None
+
+    def _reading(self) -> tuple[Verdict, str] | None:
+        number = self._differing
+        if number is None:
+            return None
+        return "note", (
+            f"sample {number} differs when it is read again with the same seed "
+            f"({self._train.place()}): draw with the global generators of random, numpy or torch, "
+            "not with one of its own, so that every batch size and a resume read the same"
+        )
+
+    @cached_property
+    def _differing(self) -> int | None:
+        return differs_again(self._train, self._batch(READ_TWICE))
 
     def _cut(self) -> tuple[Verdict, str]:
         if self._size < 2:
@@ -213,6 +235,14 @@ class TaskCheck:
                 f"{found.worst} differ by {found.differs:.2g}: batch norm normalizes each part by "
                 "itself"
             )
+        if self._differing is not None:
+            return "note", "not compared: samples differ each time that they are read"
+        if changed := self._changed_buffers():
+            return "note", (
+                f"{found.worst} differ by {found.differs:.2g}: each pass changes the buffer "
+                f"{changed[0]}, and a cut batch has more passes; the batch size in memory is part "
+                "of the result"
+            )
         if self._random:
             return "note", (
                 f"{found.worst} differ by {found.differs:.2g}: the forward pass draws random "
@@ -220,24 +250,39 @@ class TaskCheck:
             )
         return "wrong", (
             f"{named('loss', self.task.loss)}: {found.worst} differ by {found.differs:.2g} from "
-            "the whole batch: the loss of a sample depends on the other samples of its batch, so "
-            "such a batch must not be cut"
+            "the whole batch: either the weight is not the number of what was added up (a mean?), "
+            "or the loss of a sample depends on the other samples of its batch, which must not be "
+            "cut then"
         )
+
+    def _changed_buffers(self) -> list[str]:
+        """Return the names of the buffers that a pass of a step changes."""
+        before = {name: each.clone() for name, each in self._model.named_buffers()}
+        evaluated(LOSS, self.task.loss, self._model, [self._train.batch(self._batch(self._size))])
+        return [name for name, each in self._model.named_buffers() if not _same(each, before[name])]
+
+    def _split(self) -> tuple[Verdict, str] | None:
+        if self.task.split is None or self._size < 2:
+            return None
+        parts = check_split(self.task, self._model, self._train, self._batch(self._size))
+        return "ok", f"{parts} parts have the sum and the weight of the whole batch"
 
     def _batch_norm(self) -> tuple[Verdict, str] | None:
         norms = _of_kind(self._model, NORMS)
         if not norms:
             return None
         return "note", (
-            f"{len(norms)} layers ({norms[0]}, …): a batch that is cut normalizes over each part, "
-            "which is another training; the batch size in memory is part of the result"
+            f"{_counted(len(norms), 'layer')} ({norms[0]}, …): a batch that is cut normalizes over "
+            "each part, which is another training; the batch size in memory is part of the result"
         )
 
     def _randomness(self) -> tuple[Verdict, str]:
         if not self._random:
             return "ok", "the loss of a batch is the same each time"
         layers = _of_kind(self._model, DROPOUTS)
-        what = f"{len(layers)} dropout layers" if layers else "the forward pass draws numbers"
+        what = (
+            _counted(len(layers), "dropout layer") if layers else "the forward pass draws numbers"
+        )
         return "note", (
             f"{what}: each part of a batch draws its own, so a cut is exact in distribution only"
         )
@@ -257,15 +302,11 @@ class TaskCheck:
         return "ok", "a batch of one sample has a gradient"
 
     def _metrics(self) -> tuple[Verdict, str]:
-        model, texts = self._model, []
-        batch = [self._train.batch(self._batch(self._size))]
-        model.eval()
-        try:
-            for name, of in {"loss": self.task.loss, **self.task.metrics}.items():
-                texts.append(f"{name} {_mean(evaluated(name, of, model, batch), name):.4g}")
-        finally:
-            model.train()
-        return "ok", f"before training, on {self._size} samples: {', '.join(texts)}"
+        again = self._differing is None
+        numbers = self._batch(self._size)
+        values = metric_values(self.task, self._model, self._train, numbers, again)
+        texts = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        return "ok", f"before training, on {self._size} samples: {texts}"
 
     def _longest(self) -> tuple[Verdict, str] | None:
         if self._train.in_memory:
@@ -303,16 +344,13 @@ class TaskCheck:
         )
 
 
-def _mean(of: WeightedSum, name: str) -> float:
-    weight = float(of.weight)
-    if not weight > 0.0:
-        raise TaskProblem(f"{name}: the weight must be positive, but is {weight:g}")
-    return of.mean
-
-
 def _of_kind(model: nn.Module, kind: type | tuple[type, ...]) -> list[str]:
     """Return the names of a model's layers of a kind."""
     return [name or "the model" for name, each in model.named_modules() if isinstance(each, kind)]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -336,7 +374,10 @@ def main() -> int:
     def tell(row: CheckRow) -> None:
         nonlocal wrong
         wrong = wrong or row.verdict == "wrong"
-        os.write(answers, msgspec.json.encode(row) + b"\n")
+        try:
+            os.write(answers, msgspec.json.encode(row) + b"\n")
+        except BrokenPipeError:  # nobody reads any more
+            os._exit(2)
         watchdog.hear()
 
     def silent(place: str) -> None:
@@ -350,7 +391,10 @@ def main() -> int:
     try:
         table = msgspec.json.decode(encoded, type=TaskTable)
         watchdog.code = CodeDigests(Path(folder))
+        began = time.monotonic()
         check = TaskCheck(TaskHost(table, Path(folder)), int(batch_size))
+        if (slow := start_row(time.monotonic() - began)) is not None:
+            tell(slow)
         for row in check.rows():
             tell(row)
     except Problem as problem:

@@ -40,6 +40,7 @@ class TaskData:
     def __init__(self, name: str, data: Data, collate: Collate | None = None) -> None:
         self.name, self._data = name, data
         self._collate = collate or default_collate
+        _refuse_arrays(name, data)
         held = list(tensors(data)) if _is_structure(data) else []
         self.in_memory = bool(held)
         self.size = _length_of_tensors(name, held) if held else _length(name, data)
@@ -102,6 +103,18 @@ def default_collate(samples: Sequence[Any]) -> Batch:
 
 def _is_structure(data: Data) -> bool:
     return isinstance(data, Tensor | Mapping | tuple | list)
+
+
+def _refuse_arrays(name: str, data: Data) -> None:
+    """Refuse numpy arrays in the place of tensors: they would be the samples, one each."""
+    if not isinstance(data, Mapping | tuple):
+        return
+    inner = data.values() if isinstance(data, Mapping) else data
+    if any(isinstance(each, np.ndarray) and each.ndim for each in inner):
+        raise TaskProblem(
+            f"Task({name}=…): its numpy arrays are no tensors; write torch.as_tensor(array) for "
+            "each (and .float() for numbers in float64)"
+        )
 
 
 def _length_of_tensors(name: str, held: list[Tensor]) -> int:
