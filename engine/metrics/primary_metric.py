@@ -51,9 +51,14 @@ class PrimaryMetric(NamedTuple):
         return self.name.replace("_", " ")
 
     @property
+    def part_word(self) -> str:
+        """The data on which it is measured, in words: `training`."""
+        return IN_WORDS[self.part]
+
+    @property
     def title(self) -> str:
         """Its name in words: `test mae`."""
-        return f"{IN_WORDS[self.part]} {self.word}"
+        return f"{self.part_word} {self.word}"
 
     @property
     def train_title(self) -> str:

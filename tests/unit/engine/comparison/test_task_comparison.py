@@ -1,52 +1,18 @@
 """Two sweeps of tasks are compared by a metric that both have, against scipy and by hand."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import pytest
-from msgspec.structs import replace
 from scipy import stats
 
 from batchscope.engine.comparison.comparison import Comparison, compare
 from batchscope.engine.comparison.plot import drawn
 from batchscope.engine.comparison.sources import Opened
-from batchscope.engine.networks.task import TASK
-from batchscope.engine.spec import Configuration, Data, Model, TaskFacts, TaskTable
+from batchscope.engine.spec import Configuration
 from batchscope.tui.cli.compare import lines
 from tests.unit.engine.comparison_fixtures import side
-from tests.unit.engine.findings_fixtures import Ended, configuration
+from tests.unit.engine.findings_fixtures import configuration
+from tests.unit.engine.task_fixtures import MAE, ended, of_task
 
-MAE = (("mae", "lower"),)
 HIGH, LOW = (0.60, 0.61, 0.59), (0.51, 0.505, 0.49)
-
-
-def of_task(
-    size: int = 8, metrics: tuple[tuple[str, str], ...] = MAE, use: str = "mine:make", **facts: Any
-) -> Configuration:
-    known = TaskFacts(metrics=metrics, **{"train": 80, "test": 20, **facts})
-    plain = configuration(size)
-    settings = replace(
-        plain.settings,
-        data=Data(name=use),
-        model=Model(name=TASK.name),
-        task=TaskTable(use=use, facts=known),
-    )
-    return replace(plain, settings=settings)
-
-
-def ended(metric: str, values: Sequence[float]) -> list[Ended]:
-    """Trials with these values of a metric, and twice as large losses."""
-    return [
-        Ended(
-            figures={
-                "train_accuracy": None,
-                "test_accuracy": None,
-                "test_loss": 2 * value,
-                "metrics": {metric: value},
-            }
-        )
-        for value in values
-    ]
 
 
 def sides(one: Configuration, other: Configuration, metrics: tuple[str, str]) -> list[Opened]:
