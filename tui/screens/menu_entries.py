@@ -15,9 +15,10 @@ from batchscope.engine.experiment.preset_folders import FoundPreset, Origin, fou
 from batchscope.engine.formatting import shown_size
 from batchscope.engine.sweeps.listing import StoredSweep
 from batchscope.engine.sweeps.store import digest_of, sweep_toml
-from batchscope.tui.render.styled_text import EMPTY, cell, clip, row, spread
+from batchscope.tui.render.styled_text import EMPTY, cell, clip, row, spread, width_of
 from batchscope.tui.render.units import clock, roughly, when
 from batchscope.tui.terminal.captures import short_path
+from batchscope.tui.viewmodel.result_text import result_text
 from batchscope.tui.viewmodel.status_signs import SIGNS
 from batchscope.tui.widgets.list_picker import Item
 
@@ -28,6 +29,7 @@ OWN: dict[Origin, str] = {"current": "presets of this folder", "personal": "your
 NAME, STATE = 16, 13
 ROOMY = 84
 MOST_ENTRIES = 2000  # of a folder of a person
+APART = 6  # columns between the parts of a line
 REMEMBERED = 2048  # lines of sweeps: most are the same at the next look
 
 
@@ -217,6 +219,9 @@ def sweep_item(sweep: StoredSweep, width: int, marked: bool = False) -> Item:
         " ",
         (when(sweep.id), "dim"),
     )
+    result = result_text(sweep.metric, sweep.best, sweep.worst)
+    if width_of(left) + width_of(right) + len(result) + APART <= width:
+        left = (*left, "  ", (result, ""))
     return Item(spread(left, right, width), sweep_key(sweep), marked)
 
 
