@@ -3,6 +3,7 @@
 import pytest
 
 from batchscope.engine.findings.comparable import incomparable
+from batchscope.engine.findings.comparison_sides import gather
 from batchscope.engine.findings.pareto import pareto
 from batchscope.engine.findings.recommendation import recommendation
 from batchscope.engine.spec import Configuration
@@ -73,3 +74,14 @@ def test_nothing_is_the_best_of_what_cannot_be_compared(
     text = recommendation(state)
     assert text.startswith("Use “8, kind small" if alike else "No clear winner")
     assert bool(pareto(state)) is alike
+
+
+def test_a_claim_over_tasks_of_which_one_lacks_the_measure_says_it_once() -> None:
+    named = kinds(absolute=MAE, squared=RMSE)
+    state = sweep(
+        [(named[0], ended("test_mae", (0.1, 0.2, 0.3))), (named[1], ended("test_rmse", (1.0,) * 3))]
+    )
+    side = gather(state, "test_mae", named)
+    assert "3 of 6 trials have no test_mae" in side.lack()
+    assert side.omissions() == []
+    assert len(gather(state, "test_mae", named[:1]).values) == 3
