@@ -24,6 +24,7 @@ from batchscope.engine.metrics.collapse import collapse_remark, collapsed
 from batchscope.engine.metrics.metric import OWN, Spot
 from batchscope.engine.metrics.registry import value_of
 from batchscope.engine.metrics.rounding_variance import rounding_variance
+from batchscope.engine.metrics.task_metrics import task_better
 from batchscope.engine.metrics.trial_registry import TO_TARGET
 from batchscope.engine.spec import Configuration
 
@@ -248,7 +249,11 @@ def gather(
         skipped=sum(trial.status == "skipped" for trial in everyone),
         ratios=ratios if is_ratio(measure) else (),
         unknown=unknown_values(
-            measure, diverged, len(lacking), finished - sum(each.n for each in ratios)
+            measure,
+            diverged,
+            len(lacking),
+            finished - sum(each.n for each in ratios),
+            task_better(state, measure),
         ),
         collapsed={} if is_physical(measure) else {t.id: t.seed for t in everyone if collapsed(t)},
     )

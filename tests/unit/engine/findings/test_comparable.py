@@ -6,8 +6,9 @@ from batchscope.engine.findings.comparable import incomparable
 from batchscope.engine.findings.comparison_sides import gather
 from batchscope.engine.findings.pareto import pareto
 from batchscope.engine.findings.recommendation import recommendation
+from batchscope.engine.journal import events as ev
 from batchscope.engine.spec import Configuration
-from tests.unit.engine.findings_fixtures import configuration, sweep
+from tests.unit.engine.findings_fixtures import Ended, configuration, sweep
 from tests.unit.engine.task_fixtures import MAE, ended, of_task
 
 RMSE = (("rmse", "lower"),)
@@ -85,3 +86,23 @@ def test_a_claim_over_tasks_of_which_one_lacks_the_measure_says_it_once() -> Non
     assert "3 of 6 trials have no test_mae" in side.lack()
     assert side.omissions() == []
     assert len(gather(state, "test_mae", named[:1]).values) == 3
+
+
+@pytest.mark.parametrize(("better", "where"), [("lower", "above"), ("higher", "below")])
+def test_a_training_that_diverged_is_worse_in_the_direction_of_the_metric(
+    better: str, where: str
+) -> None:
+    of = of_task(metrics=(("mae", better),))
+    state = sweep([(of, [*ended("test_mae", (0.1, 0.2)), Ended(status="diverged")])])
+    assert of.settings.task
+    state.apply(
+        ev.DataReady(
+            name=of.settings.data.name,
+            train=80,
+            test=20,
+            shape=(0, 0, 0),
+            digest="d",
+            task=of.settings.task.facts,
+        )
+    )
+    assert gather(state, "test_mae", [of]).unknown == {where}
