@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchscope.tui.viewmodel.result_text import result_text
+from batchscope.tui.viewmodel.result_text import result_text, short_result
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,9 @@ def test_metric_and_both_ends(
 
 def test_a_name_from_a_journal_cannot_move_the_cursor() -> None:
     assert "\x1b" not in result_text("test_\x1b[2J", 1.0, 1.0)
+
+
+def test_the_short_form() -> None:
+    assert short_result("test_mae", 0.5609, 0.6059) == "mae 0.561–0.606"
+    assert short_result("test_accuracy", 0.941, 0.9) == "accuracy 94.1–90.0 %"
+    assert short_result("", None, None) == ""
