@@ -20,7 +20,6 @@ def remarks(a: Opened, b: Opened, matched: Matched, metric: PrimaryMetric) -> li
         *_damaged(a, b),
         *_metrics(matched, metric),
         *_data(a, b, matched, metric),
-        *_code(matched),
         *_times(a, b, matched),
         *_unclear(matched),
         *_chosen(a, b),
@@ -81,7 +80,9 @@ def _data(a: Opened, b: Opened, matched: Matched, metric: PrimaryMetric) -> Iter
             f"{of} are not judged: the {part} {what} differ ({other}), so a difference may "
             "come from the data"
         )
-    elif any(x.data.validation != y.data.validation for x, y in settings):
+        return
+    yield from _code(matched)
+    if any(x.data.validation != y.data.validation for x, y in settings):
         yield f"A and B hold out different shares of the data, so they trained on different {what}"
 
 

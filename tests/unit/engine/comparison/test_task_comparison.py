@@ -89,6 +89,7 @@ def test_other_code_is_judged_with_a_remark_and_other_samples_are_not() -> None:
     assert "data.py" not in remark
     fewer = compare(*sides(one, of_task(test=10), ("test_mae", "test_mae")))
     assert fewer.rows[0].primary_metric.verdict == "not judged"
+    assert not any("code" in each for each in fewer.remarks)
     assert any("samples differ" in each for each in fewer.remarks)
 
 
