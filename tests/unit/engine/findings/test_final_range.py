@@ -2,14 +2,17 @@
 
 import pytest
 
-from batchscope.engine.findings.final_range import FinalRange, final_range
+from batchscope.engine.findings.final_range import final_range
 from tests.unit.engine.findings_fixtures import Ended, configuration, sweep
 from tests.unit.engine.task_fixtures import MAE, ended, of_task
 
 
 def test_of_included_networks_it_is_the_accuracy() -> None:
     state = sweep([(configuration(8), (0.9, 0.92)), (configuration(64), (0.8, 0.8))])
-    assert final_range(state) == FinalRange("test_accuracy", pytest.approx(0.91), 0.8)
+    found = final_range(state)
+    assert found
+    assert found.measure == "test_accuracy"
+    assert (found.best, found.worst) == pytest.approx((0.91, 0.8))
 
 
 @pytest.mark.parametrize(("better", "best"), [("lower", 0.2), ("higher", 0.5)])
@@ -19,7 +22,10 @@ def test_the_best_of_a_task_depends_on_the_direction(better: str, best: float) -
     state = sweep(
         [(of_task(size, metrics), ended("test_mae", each)) for size, each in values.items()]
     )
-    assert final_range(state) == FinalRange("test_mae", best, pytest.approx(0.7 - best))
+    found = final_range(state)
+    assert found
+    assert found.measure == "test_mae"
+    assert (found.best, found.worst) == pytest.approx((best, 0.7 - best))
 
 
 def test_there_is_none_without_a_finished_seed_or_of_what_cannot_be_compared() -> None:
