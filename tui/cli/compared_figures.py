@@ -63,6 +63,6 @@ class Written(NamedTuple):
 
 def _values(of: MetricDifference) -> Iterator[float]:
     """Yield the finite means and the difference."""
-    for value in (of.a and of.a.mean, of.b and of.b.mean, of.difference):
+    for value in (of.a.mean if of.a else None, of.b.mean if of.b else None, of.difference):
         if value is not None and math.isfinite(value):
             yield value
