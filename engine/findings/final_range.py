@@ -1,8 +1,9 @@
 """The results of a whole sweep in two numbers: the best and the worst mean of its metric."""
 
+import math
 from typing import NamedTuple
 
-from batchscope.engine.analysis.figures import last_values, mean_and_deviation, preferred
+from batchscope.engine.analysis.figures import last_values, preferred
 from batchscope.engine.findings.comparable import incomparable
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.primary_metric import primary_metric
@@ -24,8 +25,11 @@ class FinalRange(NamedTuple):
 def final_range(state: SweepState) -> FinalRange | None:
     """Return the range of the results; None without any, or if they cannot be compared."""
     metric = primary_metric(state)
-    found = [last_values(state, name, metric.of) for name in preferred(state)]
-    means = [mean_and_deviation(values)[0] for values in found if values]
+    means = []
+    for name in preferred(state):
+        values = [each for each in last_values(state, name, metric.of) if math.isfinite(each)]
+        if values:  # of the largest floats the sum is no float, but that of their parts is
+            means.append(math.fsum(value / len(values) for value in values))
     if not means or incomparable(state):
         return None
     ends = min(means), max(means)

@@ -36,3 +36,10 @@ def test_there_is_none_without_a_finished_seed_or_of_what_cannot_be_compared() -
     )
     state = sweep([(one, ended("test_mae", (0.1,))), (other, ended("test_rmse", (5.0,)))])
     assert final_range(state) is None
+
+
+def test_the_largest_values_have_a_mean_and_infinite_ones_do_not_count() -> None:
+    huge, infinite = ended("test_mae", (1e308, 1e308)), ended("test_mae", (float("inf"), 1e308))
+    found = final_range(sweep([(of_task(8), huge), (of_task(64), infinite)]))
+    assert found
+    assert (found.best, found.worst) == pytest.approx((1e308, 1e308))
