@@ -28,6 +28,7 @@ from batchscope.engine.devices.devices import (
 from batchscope.engine.errors import MachineProblem, Problem, printable
 from batchscope.engine.experiment.preset import Preset
 from batchscope.engine.experiment.task_facts_check import refuse_unknown
+from batchscope.engine.findings.final_range import final_range
 from batchscope.engine.journal import column_cache
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.fresh_seeds import trials_to_come
@@ -388,6 +389,7 @@ class Conductor:
         for trial in self.state.trials.values():
             if trial.status == "running":  # its worker was ended during the trial
                 self._write(ev.TrialEnded(trial=trial.id, attempt=trial.attempt, status="stopped"))
+        found = final_range(self.state)
         self._write(
             ev.SweepEnded(
                 state=state,
@@ -397,6 +399,9 @@ class Conductor:
                 failed=self.state.count("failed"),
                 reason=reason,
                 exit_code=exit_code,
+                metric=found.measure if found else "",
+                best=found.best if found else None,
+                worst=found.worst if found else None,
             )
         )
         return exit_code

@@ -3,19 +3,23 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from batchscope.engine.analysis.matching import Matched
-from batchscope.engine.analysis.provenance import OF_TIME, machine_of, same_images
+from batchscope.engine.analysis.provenance import OF_TIME, changed_code, machine_of, same_data
 from batchscope.engine.analysis.tuning import choices, same_seeds
 from batchscope.engine.comparison.sources import Opened
 from batchscope.engine.findings.configuration_summary import stack_of
+from batchscope.engine.metrics.primary_metric import IN_WORDS, PrimaryMetric, primary_of
 from batchscope.engine.spec import Configuration
 
+MOST_FILES = 3
 
-def remarks(a: Opened, b: Opened, matched: Matched) -> list[str]:
+
+def remarks(a: Opened, b: Opened, matched: Matched, metric: PrimaryMetric) -> list[str]:
     """Return every warning about the comparison of A with B, as sentences."""
     return [
         *_unfinished(a, b),
         *_damaged(a, b),
-        *_images(a, b, matched),
+        *_metrics(matched, metric),
+        *_data(a, b, matched, metric),
         *_times(a, b, matched),
         *_unclear(matched),
         *_chosen(a, b),
@@ -45,17 +49,52 @@ def _damaged(a: Opened, b: Opened) -> Iterator[str]:
             yield f"skipped {lines} of {name}'s journal"
 
 
-def _images(a: Opened, b: Opened, matched: Matched) -> Iterator[str]:
-    settings = [(x.settings, y.settings) for x, y in matched.pairs]
-    if not all(same_images(a.state, b.state, x, y) for x, y in settings):
-        one, two = (_named({each[at].data.name for each in settings}) for at in (0, 1))
-        other = f"{one} and {two}" if one != two else f"both {one}, but not the same images"
+def _metrics(matched: Matched, metric: PrimaryMetric) -> Iterator[str]:
+    """Say why the sweeps are not compared by the metrics by which each of them is told."""
+    one, other = (primary_of(pair[at].settings.task for pair in matched.pairs) for at in (0, 1))
+    if one.part != other.part:
         yield (
-            f"accuracies are not judged: the test images differ ({other}), so a difference may "
+            f"A was measured by its {one.title} and B by its {other.title}: these are not compared "
+            "with each other"
+        )
+    elif one.name != other.name:
+        yield (
+            f"A is usually told by its {one.title} and B by its {other.title}; here both are told "
+            f"by the {metric.title}, which both have"
+        )
+    elif one.better != other.better:
+        yield (
+            f"A says that {one.better} is better for the {one.title}, and B that {other.better} is"
+        )
+
+
+def _data(a: Opened, b: Opened, matched: Matched, metric: PrimaryMetric) -> Iterator[str]:
+    settings = [(x.settings, y.settings) for x, y in matched.pairs]
+    own = any(each.task for pair in settings for each in pair)
+    what, of = ("samples", f"values of {metric.title}") if own else ("images", "accuracies")
+    if not all(same_data(a.state, b.state, x, y, metric.part) for x, y in settings):
+        one, two = (_named({each[at].data.name for each in settings}) for at in (0, 1))
+        other = f"{one} and {two}" if one != two else f"both {one}, but not the same {what}"
+        part = IN_WORDS[metric.part]
+        yield (
+            f"{of} are not judged: the {part} {what} differ ({other}), so a difference may "
             "come from the data"
         )
-    elif any(x.data.validation != y.data.validation for x, y in settings):
-        yield "A and B hold out different shares of the data, so they trained on different images"
+        return
+    yield from _code(matched)
+    if any(x.data.validation != y.data.validation for x, y in settings):
+        yield f"A and B hold out different shares of the data, so they trained on different {what}"
+
+
+def _code(matched: Matched) -> Iterator[str]:
+    files = sorted({f for x, y in matched.pairs for f in changed_code(x.settings, y.settings)})
+    if files:
+        more = len(files) - MOST_FILES
+        named = ", ".join(files[:MOST_FILES]) + (f" and {more} more" if more > 0 else "")
+        yield (
+            f"the code of A and B differs ({named}), so it is not known whether their data are the "
+            "same; verdicts assume that they are"
+        )
 
 
 def _times(a: Opened, b: Opened, matched: Matched) -> Iterator[str]:

@@ -1,49 +1,39 @@
 """Compares two sweeps, configuration by configuration, as pure data.
 
-The final test accuracy is compared as B − A, with an interval over the seeds: by a paired t-test if
-a seed gives both sides the same initial weights and order of images, else by Welch's t-test. The p
-values are adjusted for the number of configurations (Holm 1979). If the test images differ, the
-difference is reported but not judged. A trial that diverged has no accuracy, and it would be worse
-than those that have one, so a verdict that it could undo is undetermined. Times and memory are
-compared as ratios B ÷ A, with warnings.
+The metric by which both are told, such as the test accuracy, is compared as B − A with an interval
+over the seeds (`metric_difference.py`). The p values are adjusted for the number of configurations
+(Holm 1979). Times and memory are compared as ratios B ÷ A, with warnings.
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from batchscope.engine.analysis.figures import pace_of, preferred
 from batchscope.engine.analysis.matching import Differing, differing, match
-from batchscope.engine.analysis.provenance import machine_of, same_images, same_start
-from batchscope.engine.analysis.statistics import LEVEL, holm, interval, p_value
+from batchscope.engine.analysis.provenance import machine_of
 from batchscope.engine.analysis.tuning import choices
 from batchscope.engine.comparison.caveats import remarks
+from batchscope.engine.comparison.metric_difference import (
+    MetricDifference,
+    judged,
+    metric_difference,
+)
 from batchscope.engine.comparison.sources import Opened
 from batchscope.engine.errors import UsageProblem
-from batchscope.engine.findings.claim_verdicts import Method
-from batchscope.engine.findings.comparison_sides import (
-    LEAST_SEEDS,
-    LOST,
-    Side,
-    difference,
-    gather,
-    share_seeds,
-)
-from batchscope.engine.findings.configuration_summary import Mean, mean_over, stack_of
-from batchscope.engine.findings.decisions import may_be
+from batchscope.engine.findings.comparison_sides import LOST
+from batchscope.engine.findings.configuration_summary import stack_of
 from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.journal.sweep_state import SweepState, TrialState
 from batchscope.engine.metrics.collapse import collapsed_seeds
+from batchscope.engine.metrics.primary_metric import PrimaryMetric, primary_of
 from batchscope.engine.metrics.target_reached import reached
 from batchscope.engine.schedule.target import has_target, judged_by, stated
 from batchscope.engine.spec import Configuration, Settings
 
-Word = Literal["higher", "lower", "undetermined", "not judged"]
-ACCURACY = "test_accuracy"
+ACCURACY = PrimaryMetric("accuracy")
 
 
 class ComparedSweep(Struct, frozen=True, kw_only=True):
@@ -80,31 +70,25 @@ class Change(Struct, frozen=True):
     b: Any
 
 
-class Accuracy(Struct, frozen=True, kw_only=True):
-    """Test accuracies as fractions, and their difference B − A.
+class ComparedMetric(Struct, frozen=True):
+    """The metric by which the two sweeps are compared.
 
     Attributes:
-        a, b: mean of each side.
-        difference: B − A, with its interval `low` to `high` of coverage 1 − `level`.
-        n: number of pairs, or of seeds of the smaller side.
-        method: the test that was used.
-        p: two-sided p value.
-        adjusted: `p` adjusted for the number of configurations; it decides the `verdict`.
-        reason: why a significant difference has no verdict; empty otherwise.
+        measure: its name in claims and tables, such as `test_mae`.
+        title: the same in words.
+        unit: `%` for an accuracy, otherwise empty.
+        better: `higher` or `lower`.
     """
 
-    a: Mean | None
-    b: Mean | None
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    level: float = LEVEL
-    n: int = 0
-    method: Method = ""
-    p: float | None = None
-    adjusted: float | None = None
-    verdict: Word = "undetermined"
-    reason: str = ""
+    measure: str
+    title: str
+    unit: str
+    better: str
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether it is an accuracy, which is shown in percent."""
+        return self.unit == "%"
 
 
 class Ratio(Struct, frozen=True):
@@ -122,7 +106,7 @@ class Row(Struct, frozen=True, kw_only=True):
         label, batch_size: of the configuration.
         a, b: its id in each sweep.
         changes: settings in which these two differ, but not the sweeps as a whole.
-        test_accuracy: the difference in test accuracy.
+        test_accuracy: the difference in test accuracy; of tasks without one, without values.
         epoch_seconds, peak_memory_bytes: seconds and bytes.
         steps_to_target: mean steps; None without a target that both sides have.
         stacked: number of replicates that share a time, in A and B.
@@ -136,7 +120,7 @@ class Row(Struct, frozen=True, kw_only=True):
     a: str
     b: str
     changes: tuple[Change, ...]
-    test_accuracy: Accuracy
+    test_accuracy: MetricDifference
     epoch_seconds: Ratio
     peak_memory_bytes: Ratio
     steps_to_target: Ratio | None
@@ -144,6 +128,7 @@ class Row(Struct, frozen=True, kw_only=True):
     lost: tuple[int, int]
     missed: tuple[int, int] = (0, 0)
     collapsed: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    primary_metric: MetricDifference
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -155,6 +140,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
         rows: the configurations that match, smaller batch sizes first.
         only_a, only_b: labels of configurations without a match.
         remarks: warnings.
+        primary_metric: the metric by which they are compared.
     """
 
     a: ComparedSweep
@@ -166,6 +152,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
     remarks: tuple[str, ...]
+    primary_metric: ComparedMetric
 
 
 def compare(a: Opened, b: Opened) -> Comparison:
@@ -183,17 +170,26 @@ def compare(a: Opened, b: Opened) -> Comparison:
     kept_a, kept_b = [x for x, _ in matched.pairs], [y for _, y in matched.pairs]
     settings = differing(kept_a, kept_b)
     whole = {each.key for each in settings if len(each.a) == len(each.b) == 1}
-    rows = [_row(a.state, b.state, x, y, whole) for x, y in matched.pairs]
+    metric = primary_of(each.settings.task for each in (*kept_a, *kept_b))
+    pairs = [(a.state, b.state, x, y) for x, y in matched.pairs]
+    accuracies = judged([metric_difference(*pair, ACCURACY) for pair in pairs])
+    primary = accuracies
+    if metric != ACCURACY:
+        primary = judged([metric_difference(*pair, metric) for pair in pairs])
     return Comparison(
         a=_source(a),
         b=_source(b),
         settings=tuple(map(_change, settings)) + _seeds(kept_a, kept_b),
         versions=_changes(a.versions, b.versions),
         machine=_changes(machine_of(a.state), machine_of(b.state)),
-        rows=tuple(_judged(rows)),
+        rows=tuple(
+            _row(*pair, whole, accuracy, of)
+            for pair, accuracy, of in zip(pairs, accuracies, primary, strict=True)
+        ),
         only_a=tuple(each.label for each in matched.only_a),
         only_b=tuple(each.label for each in matched.only_b),
-        remarks=tuple(remarks(a, b, matched)),
+        remarks=tuple(remarks(a, b, matched, metric)),
+        primary_metric=ComparedMetric(metric.measure, metric.title, metric.unit, metric.better),
     )
 
 
@@ -256,7 +252,15 @@ def _seeds(a: Sequence[Configuration], b: Sequence[Configuration]) -> tuple[Chan
     return (Change("seeds", one, other),) if one != other else ()
 
 
-def _row(a: SweepState, b: SweepState, x: Configuration, y: Configuration, whole: set[str]) -> Row:
+def _row(
+    a: SweepState,
+    b: SweepState,
+    x: Configuration,
+    y: Configuration,
+    whole: set[str],
+    accuracy: MetricDifference,
+    primary: MetricDifference,
+) -> Row:
     left, right = a.replicates(x.id), b.replicates(y.id)
     steps, missed = _to_target(left, right)
     return Row(
@@ -265,7 +269,7 @@ def _row(a: SweepState, b: SweepState, x: Configuration, y: Configuration, whole
         a=x.id,
         b=y.id,
         changes=tuple(_change(each) for each in differing([x], [y]) if each.key not in whole),
-        test_accuracy=_accuracy(a, b, x, y),
+        test_accuracy=accuracy,
         epoch_seconds=_ratio(pace_of(a, x.id)[0], pace_of(b, y.id)[0]),
         peak_memory_bytes=_ratio(_peak(left), _peak(right)),
         steps_to_target=steps,
@@ -273,6 +277,7 @@ def _row(a: SweepState, b: SweepState, x: Configuration, y: Configuration, whole
         lost=(_lost(left), _lost(right)),
         missed=missed,
         collapsed=(collapsed_seeds(left), collapsed_seeds(right)),
+        primary_metric=primary,
     )
 
 
@@ -281,82 +286,6 @@ def _label(x: Configuration, y: Configuration) -> str:
     if x.rivals and y.rivals == x.rivals:
         return x.rivals
     return min(x.rivals or x.label, y.rivals or y.label, key=len)
-
-
-def _accuracy(a: SweepState, b: SweepState, x: Configuration, y: Configuration) -> Accuracy:
-    left, right = gather(a, ACCURACY, [x]), gather(b, ACCURACY, [y])
-    alike = same_images(a, b, x.settings, y.settings)
-    if not alike or _apart(x, y) or not same_start(a.replicates(x.id), b.replicates(y.id)):
-        left = dataclasses.replace(left, start=frozenset({b"of its own"}))
-    left, right = _in_common(left, right)
-    word: Word = "undetermined" if alike else "not judged"
-    base = Accuracy(a=_mean(left), b=_mean(right), verdict=word)
-    if base.a is None or base.b is None:
-        return base
-    estimate = difference(right, left)
-    if estimate is None:
-        return replace(base, difference=base.b.mean - base.a.mean, n=min(base.a.n, base.b.n))
-    low, high = interval(estimate)
-    p = p_value(estimate)
-    return replace(
-        base,
-        difference=estimate.effect,
-        low=low,
-        high=high,
-        n=estimate.n,
-        method="paired t" if share_seeds(left, right) else "Welch's t",
-        p=(1.0 if p is None else p) if alike else None,
-        reason=_undone(left, right, estimate.effect) if alike else "",
-    )
-
-
-def _apart(x: Configuration, y: Configuration) -> bool:
-    """Return whether both have several seeds, but others, as after a choice.
-
-    Such seeds cannot be paired; they are independent.
-    """
-    least = min(len(x.seeds), len(y.seeds))
-    return least >= LEAST_SEEDS > len(set(x.seeds) & set(y.seeds))
-
-
-def _undone(left: Side, right: Side, effect: float) -> str:
-    """Return why trials that diverged could undo a difference B − A; empty if they cannot."""
-    place = 1 if effect > 0 else -1
-    sides = ("B", right, -place), ("A", left, place)
-    names = [name for name, side, undoing in sides if may_be(side, undoing)]
-    if not names:
-        return ""
-    return f"trials of {' and '.join(names)} diverged, and with them the verdict could be another"
-
-
-def _in_common(left: Side, right: Side) -> tuple[Side, Side]:
-    """Restrict both sides to their common seeds if these pair them, so that the means match."""
-    shared = left.values.keys() & right.values.keys()
-    if not share_seeds(left, right) or not shared:
-        return left, right
-    kept = [{s: v for s, v in side.values.items() if s in shared} for side in (left, right)]
-    return dataclasses.replace(left, values=kept[0]), dataclasses.replace(right, values=kept[1])
-
-
-def _mean(side: Side) -> Mean | None:
-    return mean_over(list(side.values.values()), side.floor)
-
-
-def _judged(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows with their verdicts, adjusted for the number of rows."""
-    at = [index for index, row in enumerate(rows) if row.test_accuracy.p is not None]
-    adjusted = holm([rows[index].test_accuracy.p or 0.0 for index in at])
-    judged = list(rows)
-    for index, p in zip(at, adjusted, strict=True):
-        of = rows[index].test_accuracy
-        word: Word = "undetermined"
-        if p < LEVEL and of.difference:
-            word = "higher" if of.difference > 0 else "lower"
-        reason = of.reason if word != "undetermined" else ""
-        word = "undetermined" if reason else word
-        found = replace(of, adjusted=p, verdict=word, reason=reason)
-        judged[index] = replace(rows[index], test_accuracy=found)
-    return judged
 
 
 def _ratio(a: float | None, b: float | None) -> Ratio:

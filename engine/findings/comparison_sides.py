@@ -24,6 +24,7 @@ from batchscope.engine.metrics.collapse import collapse_remark, collapsed
 from batchscope.engine.metrics.metric import OWN, Spot
 from batchscope.engine.metrics.registry import value_of
 from batchscope.engine.metrics.rounding_variance import rounding_variance
+from batchscope.engine.metrics.task_metrics import task_better
 from batchscope.engine.metrics.trial_registry import TO_TARGET
 from batchscope.engine.spec import Configuration
 
@@ -115,6 +116,12 @@ class Side:
             return listed(self.gone)
         if self.finished and not self.values and self.measure in ErrorDecomposition._fields:
             return FEW
+        if self._shared_by_none:
+            return (
+                f"{self.name}: {len(self.lacking)} of {_trials(self.finished)} "
+                f"{_has(len(self.lacking))} no {self.measure}, so no seed has a mean over all of "
+                "them; compare those that have one"
+            )
         if self.finished and not self.n and not self.pending:
             return f"{self.name}: no seed has a value for {self.measure}"
         if self.measure in TIMED and self.values and max(self.stacks, default=1) > 1:
@@ -127,6 +134,13 @@ class Side:
             return f"{self.name}: {self.ended} of {self.seeds} seeds finished"
         has = "reached the target" if self.measure in TO_TARGET else f"have {self.measure}"
         return f"{self.name}: {len(self.values)} of {self.ended} finished seeds {has}"
+
+    @property
+    def _shared_by_none(self) -> bool:
+        """Whether trials have values, but no seed one in every configuration, as of other tasks."""
+        return bool(
+            self.finished and not self.n and not self.pending and len(self.lacking) < self.finished
+        )
 
     def missed(self) -> str:
         """Return a sentence that says how many seeds missed the target."""
@@ -146,7 +160,7 @@ class Side:
         elif self.measure in TO_TARGET and lacking:
             which = "stacks without a value" if max(self.stacks, default=1) > 1 else "they"
             remarks.append(f"{self.missed()}; {which} count as what they used")
-        elif lacking:
+        elif lacking and not self._shared_by_none:  # `lack` says it
             remarks.append(
                 f"{self.name}: {lacking} of {_trials(self.finished)} {_has(lacking)} no "
                 f"{self.measure}"
@@ -235,7 +249,11 @@ def gather(
         skipped=sum(trial.status == "skipped" for trial in everyone),
         ratios=ratios if is_ratio(measure) else (),
         unknown=unknown_values(
-            measure, diverged, len(lacking), finished - sum(each.n for each in ratios)
+            measure,
+            diverged,
+            len(lacking),
+            finished - sum(each.n for each in ratios),
+            task_better(state, measure),
         ),
         collapsed={} if is_physical(measure) else {t.id: t.seed for t in everyone if collapsed(t)},
     )

@@ -79,7 +79,7 @@ def quotient_of(state: SweepState, trials: Iterable[TrialState], measure: str) -
 
 
 def unknown_values(
-    measure: str, diverged: int, lacking: int, unmeasured: int
+    measure: str, diverged: int, lacking: int, unmeasured: int, better: str = ""
 ) -> frozenset[Unknown]:
     """Return where the values of a side may be that are not known; empty if all are known.
 
@@ -92,10 +92,11 @@ def unknown_values(
         diverged: how many trials diverged.
         lacking: how many trials finished without a value of their own.
         unmeasured: how many of these contribute nothing to a ratio of means either.
+        better: of a metric of a task, which direction is better; empty if it is not known.
     """
     metric = TRIAL.get(measure)
     if metric is None:
-        return BOTH if lacking or diverged else frozenset()
+        return BOTH if lacking else WORSE.get(better, BOTH) if diverged else frozenset()
     unknown: frozenset[Unknown] = frozenset()
     if diverged and not is_physical(measure) and not metric.before_epochs:
         unknown |= WORSE.get(metric.better, BOTH)

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from batchscope.engine.analysis.figures import by_batch_size
 from batchscope.engine.analysis.statistics import LEVEL, holm, p_value
+from batchscope.engine.findings.comparable import incomparable
 from batchscope.engine.findings.comparison_sides import Side, difference, gather
 from batchscope.engine.findings.configuration_summary import Mean, mean_over
 from batchscope.engine.journal.sweep_state import SweepState
@@ -84,8 +85,10 @@ def front(points: Sequence[tuple[float, float]]) -> list[bool]:
 def pareto(state: SweepState) -> list[Point]:
     """Return a point for every configuration with a finished seed and no lost trial.
 
-    Smaller batch sizes come first.
+    Smaller batch sizes come first. Tasks whose results cannot be compared have none.
     """
+    if any(each.settings.task for each in state.configurations.values()) and incomparable(state):
+        return []
     measured: list[_Measured] = []
     metric = primary_metric(state)
     sign = 1 if metric.better == "higher" else -1

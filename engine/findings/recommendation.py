@@ -24,6 +24,7 @@ from batchscope.engine.analysis.noise_scales import NoiseFinding
 from batchscope.engine.analysis.stack_times import TIMED_AS
 from batchscope.engine.analysis.statistics import LEVEL, below_p, interval, of_mean
 from batchscope.engine.analysis.tuning import choices, chosen_configurations
+from batchscope.engine.findings.comparable import incomparable
 from batchscope.engine.findings.comparison_sides import (
     OPEN,
     Side,
@@ -44,7 +45,7 @@ from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.primary_metric import PrimaryMetric, primary_metric
 from batchscope.engine.metrics.reached_rate import short_of_all
 from batchscope.engine.schedule.target import has_target
-from batchscope.engine.spec import Configuration, Judging, Settings, Train
+from batchscope.engine.spec import Configuration, Judging, Train
 
 TIME = "training_seconds"
 NAMED = 6
@@ -95,24 +96,15 @@ def recommended(state: SweepState) -> Recommended:
 
 
 def _outcome(state: SweepState) -> Recommended:
-    data = {_data(each.settings) for each in state.configurations.values()}
-    if len(data) > 1:
-        sentence = f"{UNDETERMINED}: accuracies on {' and '.join(sorted(data))} cannot be compared."
-        return Recommended(sentence)
+    why_not = incomparable(state)
+    if why_not:
+        return Recommended(f"{UNDETERMINED}: {why_not}.")
     metric = primary_metric(state)
     sides = _sides(state, metric)
     out = [each for each in sides if each.side.lost]
     outcome = _advice(state, metric, sides, bool(out))
     parts = [outcome.sentence, *_left_out(state, out), *_too_few(sides), *_undecided(state)]
     return replace(outcome, sentence="; ".join(parts) + ".")
-
-
-def _data(settings: Settings) -> str:
-    """Return what two configurations must share to be compared: a data set, or a task's function.
-
-    Arguments of the function are what a sweep compares.
-    """
-    return settings.task.use if settings.task else settings.data.name
 
 
 def _advice(

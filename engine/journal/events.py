@@ -402,7 +402,11 @@ class SweepContinued(Event, frozen=True, tag="continued"):
 
 
 class SweepEnded(Event, frozen=True, tag="sweep_ended"):
-    """The end of a sweep: how it ended, and how long it ran this time."""
+    """The end of a sweep: how it ended, how long it ran this time, and the range of its results.
+
+    `best` and `worst` are those of the means of `metric`, such as `test_mae`, over the finished
+    seeds of each configuration; without results, or if they cannot be compared, `metric` is empty.
+    """
 
     state: SweepEnding
     seconds: float
@@ -411,6 +415,9 @@ class SweepEnded(Event, frozen=True, tag="sweep_ended"):
     failed: int
     reason: str = ""
     exit_code: int = 0
+    metric: str = ""
+    best: float | None = None
+    worst: float | None = None
 
 
 AnyEvent = (

@@ -183,7 +183,7 @@ EPOCH_METRICS = (
                 name="generalization_gap",
                 title="Generalization gap",
                 axis="gap, points",
-                caption="Accuracy on the training images minus accuracy on the test set, at the "
+                caption="Accuracy on the training data minus accuracy on the test set, at the "
                 "end of the last epoch, mean over the finished seeds.",
             ),
         ),

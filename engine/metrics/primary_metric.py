@@ -51,9 +51,14 @@ class PrimaryMetric(NamedTuple):
         return self.name.replace("_", " ")
 
     @property
+    def part_word(self) -> str:
+        """The data on which it is measured, in words: `training`."""
+        return IN_WORDS[self.part]
+
+    @property
     def title(self) -> str:
         """Its name in words: `test mae`."""
-        return f"{IN_WORDS[self.part]} {self.word}"
+        return f"{self.part_word} {self.word}"
 
     @property
     def train_title(self) -> str:
@@ -98,18 +103,24 @@ def primary_metric(state: SweepState) -> PrimaryMetric:
 
 
 def primary_of(tasks: Iterable[TaskTable | None]) -> PrimaryMetric:
-    """Return the metric by which configurations with these tasks are told; None is no task."""
+    """Return the metric by which configurations with these tasks are told.
+
+    Args:
+        tasks: the tasks; None is an included network.
+    """
     known = list(dict.fromkeys(tasks))
-    if not known or None in known:
+    own = [task for task in known if task is not None]
+    if not own:
         return PrimaryMetric(ACCURACY)
-    facts = [task.facts for task in known if task is not None and task.facts]
+    facts = [task.facts for task in own if task.facts]
     test = not facts or any(each.test for each in facts)
-    held = any(each.validation for each in facts) or any(task.validation for task in known if task)
+    held = any(each.validation for each in facts) or any(task.validation for task in own)
     part: Part = "test" if test else "validation" if held else "train"
     shared = [
         (name, better)
         for name, better in (facts[0].metrics if facts else ())
         if all(name in dict(each.metrics) for each in facts)
+        and (name == ACCURACY or own == known)  # included networks have an accuracy and a loss
     ]
     if not shared:
         return PrimaryMetric(LOSS, part, "lower")

@@ -39,6 +39,8 @@ class StoredSweep(msgspec.Struct, frozen=True, kw_only=True):
     whether a conductor runs it, `reason` why it ended (may be empty), and `digest` that of its
     `sweep.toml`. `problem` says what is damaged; empty if nothing is known to be. Then the figures
     are those that can still be read, and `state` is `damaged` if even it is not known.
+    `best` and `worst` are the ends of the results of a sweep that has ended, in its `metric`; empty
+    and None if it has none, or was recorded by a version that did not note them.
     """
 
     id: str
@@ -54,6 +56,9 @@ class StoredSweep(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     digest: str = ""
     problem: str = ""
+    metric: str = ""
+    best: float | None = None
+    worst: float | None = None
 
 
 class Fold:
@@ -156,6 +161,9 @@ def _described(folder: Path, alive: bool, fold: Fold | None) -> StoredSweep:
             reason=ended.reason,
             digest=facts.digest,
             problem="; ".join(facts.problems),
+            metric=ended.metric,
+            best=ended.best,
+            worst=ended.worst,
         )
     try:
         state = (fold or Fold(folder)).advance()

@@ -12,18 +12,19 @@ from rich.cells import cell_len, set_cell_size
 
 from batchscope.engine.analysis.stack_times import stack_mark
 from batchscope.engine.comparison.comparison import (
-    Accuracy,
     Change,
+    ComparedMetric,
     ComparedSweep,
     Comparison,
     Ratio,
     Row,
     compare,
 )
+from batchscope.engine.comparison.metric_difference import MetricDifference
 from batchscope.engine.comparison.sources import opened
 from batchscope.engine.errors import UsageProblem, printable
-from batchscope.engine.findings.configuration_summary import Mean
 from batchscope.engine.formatting import shown_size
+from batchscope.tui.cli.compared_figures import Written
 from batchscope.tui.render.units import UNKNOWN, duration, significant
 from batchscope.tui.terminal.output import say
 
@@ -31,6 +32,7 @@ PICTURES = (".svg", ".png")
 NARROWEST, WIDEST, LABELS = 80, 120, 24
 LEAST_ROOM = 10
 """Fewest cells in which an interval is drawn."""
+LEAST_FIGURE = 7
 MARKS = {"higher": "▲", "lower": "▼", "undetermined": " ", "not judged": " "}
 COSTS = ("epoch time A → B", "B ÷ A", "peak memory A → B", "B ÷ A")
 STEPS = ("steps to the target A → B", "B ÷ A")
@@ -90,7 +92,7 @@ def lines(comparison: Comparison, columns: int) -> Iterator[str]:
     yield from _sources(comparison)
     yield from _changes(comparison, width)
     yield ""
-    yield from _accuracies(comparison.rows, width)
+    yield from _differences(comparison.rows, comparison.primary_metric, width)
     yield ""
     yield from _costs(comparison.rows)
     for name, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
@@ -151,43 +153,58 @@ def _value(key: str, value: Any) -> str:
     return printable(value if isinstance(value, str) else literal(value))
 
 
-def _accuracies(rows: Sequence[Row], width: int) -> Iterator[str]:
-    judged = [row for row in rows if row.test_accuracy.p is not None]
-    methods = dict.fromkeys(row.test_accuracy.method for row in rows if row.test_accuracy.method)
+def _differences(rows: Sequence[Row], metric: ComparedMetric, width: int) -> Iterator[str]:
+    found = [row.primary_metric for row in rows]
+    written = Written.of(metric, found)
+    methods = dict.fromkeys(of.method for of in found if of.method)
     how = f" ({' and '.join(methods)})" if methods else ""
-    yield f"test accuracy: B − A in percentage points, with a 95 % interval{how}"
+    yield f"{_title(metric)}, with a 95 % interval{how}"
     label = _label_width(rows)
-    texts = [_interval_text(row.test_accuracy) for row in rows]
+    texts = [_interval_text(of, written) for of in found]
     wide = max(len("interval"), *map(cell_len, texts))
-    room = width - label - wide - 38
-    scale = _scale([row.test_accuracy for row in rows])
+    size = max(LEAST_FIGURE, written.width(found))
+    room = width - label - wide - 3 * size - 17
+    scale = _scale(found)
+    unit = f" {metric.unit}".rstrip()
+    heads = "  ".join(f"{head:>{size}}" for head in (f"A{unit}", f"B{unit}", "B − A"))
     yield (
-        f"{'':<{label}}  {'A %':>7}  {'B %':>7}  {'B − A':>7}  {'interval':<{wide}}  {'n':>3}"
-        f"    {_ends(scale, room)}"
+        f"{'':<{label}}  {heads}  {'interval':<{wide}}  {'n':>3}    {_ends(scale, room, written)}"
     ).rstrip()
-    for row, text in zip(rows, texts, strict=True):
-        of = row.test_accuracy
+    for row, of, text in zip(rows, found, texts, strict=True):
+        figures = (written.mean(of.a), written.mean(of.b), written.signed(of.difference))
+        cells = "  ".join(f"{each:>{size}}" for each in figures)
         yield (
-            f"{_fit(row.label, label)}  {_percent(of.a):>7}  {_percent(of.b):>7}  "
-            f"{_points(of.difference):>7}  {_fit(text, wide)}  {of.n:>3}  {MARKS[of.verdict]} "
-            f"{_drawn(of, scale, room)}"
+            f"{_fit(row.label, label)}  {cells}  {_fit(text, wide)}  {of.n:>3}  "
+            f"{MARKS[of.verdict]} {_drawn(of, scale, room)}"
         ).rstrip()
         notes = [*map(_changed, row.changes), of.reason, *_lost(row), *_collapsed(row)]
         for note in filter(None, notes):
             for line in textwrap.wrap(note, max(20, width - label - 2)):
                 yield f"{'':<{label}}  {line}"
-    if judged:
-        yield _tally(judged)
+    words = [of.verdict for of in found if of.p is not None]
+    if words:
+        yield from _wrapped(_tally(words, metric), width)
 
 
-def _tally(rows: Sequence[Row]) -> str:
+def _title(metric: ComparedMetric) -> str:
+    if metric.is_accuracy:
+        return f"{metric.title}: B − A in percentage points"
+    return f"{metric.title} ({metric.better} is better): B − A"
+
+
+def _tally(words: Sequence[str], metric: ComparedMetric) -> str:
     """Return how many differences are significant, after Holm's adjustment."""
-    words = [row.test_accuracy.verdict for row in rows]
     counts = ", ".join(
-        f"{MARKS[word]} {word} in {words.count(word)}" for word in ("higher", "lower")
+        f"{MARKS[word]} {word}{_meaning(word, metric)} in {words.count(word)}"
+        for word in ("higher", "lower")
     )
-    adjusted = ", adjusted by Holm" if len(rows) > 1 else ""
-    return f"B is {counts} of {len(rows)} (level 0.05{adjusted})"
+    adjusted = ", adjusted by Holm" if len(words) > 1 else ""
+    return f"B is {counts} of {len(words)} (level 0.05{adjusted})"
+
+
+def _meaning(word: str, metric: ComparedMetric) -> str:
+    """Return a mark for the better word; empty for an accuracy, where everybody knows."""
+    return " (better)" if word == metric.better and not metric.is_accuracy else ""
 
 
 def _changed(change: Change) -> str:
@@ -209,21 +226,13 @@ def _collapsed(row: Row) -> Iterator[str]:
             yield f"{name}: seed{plural} {', '.join(map(str, seeds))} collapsed or learned nothing"
 
 
-def _interval_text(of: Accuracy) -> str:
+def _interval_text(of: MetricDifference, written: Written) -> str:
     if of.low is None or of.high is None:
         return "one seed" if of.n == 1 else UNKNOWN if of.n == 0 else "no pairs"
-    return f"[{_points(of.low)}, {_points(of.high)}]"
+    return f"[{written.signed(of.low)}, {written.signed(of.high)}]"
 
 
-def _percent(of: Mean | None) -> str:
-    return UNKNOWN if of is None else f"{of.mean * 100:.2f}"
-
-
-def _points(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value * 100:+.2f}".replace("-", "−")
-
-
-def _scale(all_of: Sequence[Accuracy]) -> tuple[float, float]:
+def _scale(all_of: Sequence[MetricDifference]) -> tuple[float, float]:
     """Return the lowest and highest value of the drawing: all intervals, and zero."""
     ends = [0.0]
     for of in all_of:
@@ -237,11 +246,11 @@ def _cell(value: float, scale: tuple[float, float], room: int) -> int:
     return round((value - low) / (high - low) * (room - 1))
 
 
-def _ends(scale: tuple[float, float], room: int) -> str:
+def _ends(scale: tuple[float, float], room: int, written: Written) -> str:
     """Return the axis labels: the values at both ends, and 0 above its line, if they fit."""
     if room < LEAST_ROOM:
         return ""
-    left, right = _points(scale[0]), _points(scale[1])
+    left, right = (written.signed(end) for end in scale)
     cells = [" "] * room
     zero = _cell(0.0, scale, room)
     cells[zero] = "0"
@@ -251,7 +260,7 @@ def _ends(scale: tuple[float, float], room: int) -> str:
     return "".join(cells)
 
 
-def _drawn(of: Accuracy, scale: tuple[float, float], room: int) -> str:
+def _drawn(of: MetricDifference, scale: tuple[float, float], room: int) -> str:
     """Draw the interval as a line, the difference as a point, and a vertical line at zero."""
     if room < LEAST_ROOM:
         return ""

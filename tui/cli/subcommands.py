@@ -32,6 +32,7 @@ def list_sweeps(words: argparse.Namespace) -> int:
     from batchscope.engine.sweeps.listing import stored_sweeps
     from batchscope.engine.sweeps.store import home_folder
     from batchscope.tui.render.ascii import json_text
+    from batchscope.tui.viewmodel.result_text import result_text
 
     home = home_folder(words.home, writes=False)
     sweeps = stored_sweeps(home)
@@ -40,8 +41,10 @@ def list_sweeps(words: argparse.Namespace) -> int:
         return 0
     width = max((len(sweep.id) for sweep in sweeps), default=0)
     done = [f"{sweep.finished}/{sweep.trials}" for sweep in sweeps]
+    results = [result_text(each.metric, each.best, each.worst) for each in sweeps]
     said = [
-        f"{each.title}  [{each.problem}]".strip() if each.problem else each.title for each in sweeps
+        "  ".join(filter(None, (each.title, result, f"[{each.problem}]" * bool(each.problem))))
+        for each, result in zip(sweeps, results, strict=True)
     ]
     say(
         *(

@@ -9,6 +9,7 @@ from batchscope.engine.experiment.draft import default_of
 from batchscope.engine.experiment.toml_literal import literal
 from batchscope.engine.metrics.reached_rate import short_of_all
 from batchscope.engine.schedule.lr_scaling import scaled_rates
+from batchscope.engine.schedule.target import KEYS
 from batchscope.engine.spec import BUDGETS
 from batchscope.tui.panes.base import Line, Pane
 from batchscope.tui.panes.placeholder import awaited
@@ -28,7 +29,6 @@ LABEL_MOST = 16
 NAME, INDENT = 15, 4
 GAP, BETWEEN = "  ", " · "
 BATCH_SIZE = "train.batch_size"
-TARGETS = ("train.target_accuracy", "train.target_loss")
 BASE = "scaling.base_batch_size"
 COMMON: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("task", ("task.use", "task.validation")),
@@ -38,7 +38,7 @@ COMMON: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("learning rate", ("train.lr", "scaling.max_lr", "scaling.warmup_epochs")),
     ("lr scaling", ("scaling.rule", BASE)),
     ("batch size", (BATCH_SIZE,)),
-    ("budget", (*(f"train.{name}" for name in BUDGETS), *TARGETS)),
+    ("budget", (*(f"train.{name}" for name in BUDGETS), *KEYS)),
 )
 """The rows of common settings with their keys. The first value has no name and is always shown,
 the others where they are not the default."""
@@ -234,7 +234,7 @@ def _any_reads(key: str, every: dict[str, Values]) -> bool:
     if key == "model.width":
         return False  # the channels already contain it
     if key == "train.target_checks":
-        return any(values[target] is not None for values in every.values() for target in TARGETS)
+        return any(values[target] is not None for values in every.values() for target in KEYS)
     if key == "train.momentum":
         return any(values["train.optimizer"] in MOMENTUM for values in every.values())
     if key.startswith(("data.", "model.")):

@@ -65,6 +65,16 @@ def figure(value: float, decimals: int | None) -> str:
     return f"{value:.{decimals}f}"
 
 
+def digits(value: float | None) -> str:
+    """Return a number of any size in at most seven cells: 0.0612, 12.35, 23457, 1.2e6, 2.0e-5."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    size = abs(value)
+    if value and not 1e-3 <= size < 99_999.5:
+        return number(value)
+    return f"{value:.{min(4, max(0, 5 - len(f'{size:.0f}')))}f}"
+
+
 def deviation(spread: float, decimals: int | None) -> str:
     """Return a deviation after a number, without its leading zero: ±.0071."""
     return f"±{figure(spread, decimals)}".replace("±0.", "±.")

@@ -1,12 +1,15 @@
 """The first line of the board, and the notice below it where one is needed."""
 
 from batchscope.engine.errors import printable
+from batchscope.engine.findings.final_range import final_range
 from batchscope.tui.render.styled_text import Row, clip, row, width_of, wrap
 from batchscope.tui.render.units import clock, share
+from batchscope.tui.viewmodel.result_text import result_text
 from batchscope.tui.viewmodel.status_signs import SIGNS, tally
 from batchscope.tui.viewmodel.view import View
 
 NOTICE_MOST = 3
+APART = 12  # columns between the question, the results and the verdicts
 LEAST_QUESTION = 20
 """The least room for the question; with less, the word “claims” is left out."""
 
@@ -29,6 +32,10 @@ def title(view: View, name: str) -> Row:
 def status(view: View, name: str, width: int) -> Row:
     """Return the sweep's state, after the counts of verdicts on its claims if there is room."""
     state, verdicts = _state(view), tally(view.findings.claims)
+    whole = width - width_of(title(view, name)) - width_of(state) - width_of(verdicts) - APART
+    result = _result(view)
+    if result and whole >= len(result):
+        state = row("  ", (result, ""), *state)
     room = width - width_of(_name(view, name)) - width_of(state) - 1
     if not 0 < width_of(verdicts) <= room:
         return state
@@ -43,6 +50,15 @@ def _name(view: View, name: str) -> Row:
     opened = view.state.opened
     preset = printable(opened.preset if opened else name)
     return row((" batchscope", "accent"), "  ", (preset, "strong"))
+
+
+def _result(view: View) -> str:
+    """Return the range of the results of a task, whose metric is not known beforehand."""
+    if not any(each.settings.task for each in view.state.configurations.values()):
+        return ""
+    stamp = view.moved["trials"], len(view.state.data)
+    found = view.once("final range", stamp, lambda: final_range(view.state))
+    return result_text(found.measure, found.best, found.worst) if found else ""
 
 
 def _state(view: View) -> Row:

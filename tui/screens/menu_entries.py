@@ -15,9 +15,10 @@ from batchscope.engine.experiment.preset_folders import FoundPreset, Origin, fou
 from batchscope.engine.formatting import shown_size
 from batchscope.engine.sweeps.listing import StoredSweep
 from batchscope.engine.sweeps.store import digest_of, sweep_toml
-from batchscope.tui.render.styled_text import EMPTY, cell, clip, row, spread
+from batchscope.tui.render.styled_text import EMPTY, cell, clip, row, spread, width_of
 from batchscope.tui.render.units import clock, roughly, when
 from batchscope.tui.terminal.captures import short_path
+from batchscope.tui.viewmodel.result_text import short_result
 from batchscope.tui.viewmodel.status_signs import SIGNS
 from batchscope.tui.widgets.list_picker import Item
 
@@ -28,6 +29,7 @@ OWN: dict[Origin, str] = {"current": "presets of this folder", "personal": "your
 NAME, STATE = 16, 13
 ROOMY = 84
 MOST_ENTRIES = 2000  # of a folder of a person
+APART = 3  # columns around the results in a line
 REMEMBERED = 2048  # lines of sweeps: most are the same at the next look
 
 
@@ -204,12 +206,6 @@ def sweep_item(sweep: StoredSweep, width: int, marked: bool = False) -> Item:
     """Return the line of a stored sweep."""
     sign, style = DAMAGED if sweep.problem else SIGNS.get(sweep.state, ("·", "dim"))
     took = clock(sweep.seconds) if sweep.seconds is not None else ""
-    size = [cell(shown_size(sweep.bytes), 10, "dim", right=True)] if width >= ROOMY else []
-    right = row(
-        (f"{sweep.finished} of {sweep.trials} trials", "dim"),
-        *size,
-        cell(took, 9, "dim", right=True),
-    )
     left = row(
         cell(sweep.preset, NAME, "strong"),
         " ",
@@ -217,6 +213,15 @@ def sweep_item(sweep: StoredSweep, width: int, marked: bool = False) -> Item:
         " ",
         (when(sweep.id), "dim"),
     )
+    size = [cell(shown_size(sweep.bytes), 10, "dim", right=True)] if width >= ROOMY else []
+    right = row(
+        (f"{sweep.finished} of {sweep.trials} trials", "dim"),
+        *size,
+        cell(took, 9, "dim", right=True),
+    )
+    result = short_result(sweep.metric, sweep.best, sweep.worst)
+    if result and width_of(left) + width_of(right) + len(result) + APART <= width:
+        left = row(*left, "  ", result)
     return Item(spread(left, right, width), sweep_key(sweep), marked)
 
 

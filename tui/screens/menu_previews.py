@@ -16,6 +16,7 @@ from batchscope.tui.render.block_bars import gauge
 from batchscope.tui.render.styled_text import EMPTY, Row, row, wrap
 from batchscope.tui.render.units import clock, when
 from batchscope.tui.screens.menu_entries import Offer, expectation
+from batchscope.tui.viewmodel.result_text import result_text
 
 FIELD = 10
 SHOWN_VALUES = 12
@@ -83,6 +84,7 @@ def sweep_preview(sweep: StoredSweep, width: int) -> list[Row]:
         ("sweep", printable(sweep.id)),
         ("preset", printable(sweep.preset)),
         ("state", f"{sweep.state}: {printable(sweep.reason)}" if sweep.reason else sweep.state),
+        ("results", result_text(sweep.metric, sweep.best, sweep.worst)),
         ("time", clock(sweep.seconds) if sweep.seconds is not None else ""),
         ("started", when(sweep.id)),
         ("on disk", shown_size(sweep.bytes)),

@@ -6,12 +6,12 @@ from typing import Any
 from batchscope.engine.analysis.matching import PHASES, Values, values_of
 from batchscope.engine.experiment.toml_literal import literal
 from batchscope.engine.journal.sweep_state import SweepState
+from batchscope.engine.schedule.target import KEYS
 
 MOST_VALUES = 12
 """The most values of one setting that are listed."""
 NEEDED_BY = {"probe.": "probe.at", "sharpness.": "sharpness.epsilon"}
 """Settings by prefix, with the setting without which they have no effect."""
-TARGETS = ("train.target_accuracy", "train.target_loss")
 
 
 def experiment(state: SweepState) -> list[tuple[str, str]]:
@@ -63,7 +63,7 @@ def _read(key: str, values: Values) -> bool:
     if key.startswith(("data.", "model.")) and values["task.use"] is not None:
         return False  # the task brings both
     if key == "train.target_checks":
-        return any(values[target] is not None for target in TARGETS)
+        return any(values[target] is not None for target in KEYS)
     if key == PHASES:
         return True
     if key == "model.width":

@@ -221,8 +221,8 @@ def _noise(of: Exported) -> ReportTable:
         "tr(Σ)/|G|² over the whole run (McCandlish et al. 2018), with Fieller's 95 % interval over "
         "the seeds; a lower end below 0 is shown as 0. The noise scale of SGD follows from the "
         "settings alone (Smith and Le 2017) and has the unit of the learning rate. The noise scale "
-        "of the training set is corrected for batches that hold no image twice: as it nears the "
-        "number of training images, the first column diverges.",
+        "of the training set is corrected for batches that hold no sample twice: as it nears the "
+        "number of training samples, the first column diverges.",
         texts={0, 7},
     )
 

@@ -92,6 +92,43 @@ def task_sweep(
     return recipe.folder
 
 
+def mixed_sweep(home: Path) -> Path:
+    """Write a finished sweep over two tasks without a common metric, and return its folder."""
+    recipe = Recipe(home, "20270115-080000-mixed")
+    recipe.claims, recipe.layers = (), LAYERS
+    chosen, known = [], {"absolute": (("mae", "lower"),), "ranked": (("r2", "higher"),)}
+    for kind in known:
+        task = TaskTable(use="mine:make", arguments=(("kind", kind),))
+        for each in task_configurations((8, 128), 3):
+            settings = msgspec.structs.replace(each.settings, data=Data(name=task.name), task=task)
+            size = each.settings.train.batch_size
+            chosen.append(
+                msgspec.structs.replace(
+                    each, id=f"b{size}-{kind}", label=f"{size}, kind {kind}", settings=settings
+                )
+            )
+    recipe.open(tuple(chosen), "My own networks", "Which error?")
+    for each in chosen[::2]:
+        assert each.settings.task
+        kind = str(dict(each.settings.task.arguments)["kind"])
+        facts = TaskFacts(train=TRAIN, test=TEST, weights=385, metrics=known[kind])
+        name = each.settings.data.name
+        recipe.say(
+            ev.DataReady(name=name, train=TRAIN, test=TEST, shape=(0, 0, 0), digest="0", task=facts)
+        )
+    for each in chosen:
+        metrics = known[each.id.partition("-")[2]]
+        for trial in trials_of(each):
+            recipe.start(trial)
+            records = tuple(
+                _record(recipe, trial, epoch, metrics) for epoch in range(1, EPOCHS + 1)
+            )
+            recipe.say(ev.EpochsFinished(trial=trial.id, attempt=1, records=records), 1.0)
+            recipe.end(trial)
+    recipe.close("finished", 12, 12)
+    return recipe.folder
+
+
 def value_of(trial: Trial, epoch: int, part: str, better: str) -> float:
     """Return a simulated metric: one that falls ends lower for small batches."""
     record = record_of(trial, epoch)

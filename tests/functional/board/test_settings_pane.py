@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -128,6 +129,21 @@ async def test_it_takes_the_place_of_the_trials_while_it_is_current(home: Path) 
         assert (taken.x, taken.width, taken.bottom) == (place.x, place.width, place.bottom)
         await pilot.press("tab")
         assert "trials" in panes_seen(app)
+
+
+@pytest.mark.parametrize(
+    "target", [{"target_loss": 0.25}, {"target_metric": "mae", "target_value": 0.25}]
+)
+async def test_a_target_and_its_checks_are_shown(home: Path, target: dict[str, Any]) -> None:
+    (of,) = configurations((64,))
+    train = msgspec.structs.replace(of.settings.train, target_checks=4, **target)
+    settings = msgspec.structs.replace(of.settings, train=train)
+    chosen = (msgspec.structs.replace(of, settings=settings),)
+    async with board_on(planned(home, chosen)).run_test(size=SMALL) as pilot:
+        await loaded(pilot)
+        await pilot.press(KEY)
+        assert "0.25" in row_of(pilot, "budget")
+        assert any("target_checks 4" in line for line in lines_of(pilot))
 
 
 async def test_a_copy_has_every_setting(home: Path) -> None:

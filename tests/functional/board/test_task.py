@@ -8,7 +8,12 @@ from textual.pilot import Pilot
 
 from batchscope.engine.spec import trials_of
 from batchscope.engine.sweeps.store import load_state
-from tests.functional.board.task_sweeps import task_configurations, task_sweep, value_of
+from tests.functional.board.task_sweeps import (
+    mixed_sweep,
+    task_configurations,
+    task_sweep,
+    value_of,
+)
 from tests.functional.board_fixtures import EPOCHS, home
 from tests.functional.boards import (
     LARGE,
@@ -100,6 +105,30 @@ async def test_the_metrics_appear_once_the_function_has_been_run(home: Path) -> 
         assert "loss" in chosen or "distance" in chosen
     assert not load_state(folder).data
     assert board.view.primary.name == "loss"
+
+
+async def test_tasks_without_a_common_metric_are_told_by_the_loss_everywhere(home: Path) -> None:
+    folder = mixed_sweep(home)
+    app = board_on(folder)
+    async with app.run_test(size=LARGE) as pilot:
+        await loaded(pilot)
+        assert "loss, lower is better" in part(app, "pane-curves").splitlines()[0]
+        trials = part(app, "pane-trials")
+        assert "test loss" in trials
+        for trial in load_state(folder).trials.values():
+            assert trial.last
+            assert f"{trial.last.test_loss:.4f}" in trials
+        findings = " ".join(part(app, "pane-findings").replace("│", " ").split())
+        assert "No clear winner" in findings
+        assert "kind = 'absolute' and 'ranked'" in findings
+    async with board_on(folder).run_test(size=MIDDLE) as pilot:
+        await loaded(pilot)
+        await pilot.press("2", "b", "b")
+        bars = part(pilot.app, "pane-bars")
+        lines = [each for each in bars.splitlines() if "kind" in each]
+        assert len(lines) == 4
+        for line in lines:
+            assert line.rstrip("│ ")[-1].isdigit(), "a number was cut"
 
 
 async def test_settings_tell_the_task_and_neither_data_nor_network(home: Path) -> None:

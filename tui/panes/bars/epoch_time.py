@@ -8,6 +8,9 @@ from batchscope.tui.render.units import duration, rate
 from batchscope.tui.viewmodel.marks import Mark
 from batchscope.tui.viewmodel.view import View
 
+RATIO = 6
+"""Columns of a ratio of times."""
+
 
 def epoch_time_rows(view: View, label: int, width: int) -> list[Row]:
     """Return a bar for each configuration with a whole epoch, and a line about the timing."""
@@ -48,7 +51,8 @@ def _line(time: EpochTime, mark: Mark, longest: float, label: int, width: int, s
     if time.ratio is not None:
         ratio = f" ÷{time.ratio:.1f}"
         tone = "warn" if time.ratio < 0.95 else "good" if time.ratio >= 1.05 else "dim"
-    figures.append(cell(ratio, 6, tone))
+    if label + 3 + sum(len(text) for text, _ in figures) + RATIO <= width:  # a cut one misleads
+        figures.append(cell(ratio, RATIO, tone))
     room = width - label - 3 - sum(len(text) for text, _ in figures)
     drawn = bar(time.seconds / longest, room) if room > 2 and longest > 0 else ""
     return row(*mark.head(label), (drawn, mark.style), *figures)

@@ -22,7 +22,7 @@ from batchscope.engine.metrics.registry import BARS, value_of
 from batchscope.tui.panes.bars import interpolation
 from batchscope.tui.panes.bars.critical_batch_size import CAPTION, critical_rows, has_target
 from batchscope.tui.panes.bars.epoch_time import beside_what, epoch_time_rows
-from batchscope.tui.panes.base import Line, Pane
+from batchscope.tui.panes.base import BESIDE, Line, Pane
 from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.render.block_bars import bar
 from batchscope.tui.render.styled_text import Row, cell, row, wrap
@@ -30,6 +30,8 @@ from batchscope.tui.render.units import deviation, duration, figure, places
 from batchscope.tui.viewmodel.view import View
 
 LABEL_MOST = 16
+NARROW, LABEL_NARROW = 36, 9
+"""Below so many columns labels are cut, so that no number is."""
 CRITICAL_ROWS = 14
 SEEDS_FROM = 64
 
@@ -174,8 +176,9 @@ class BarsPane(Pane):
     @property
     def heading(self) -> str:
         """The name of the metric, and which direction is better."""
-        better = self.figure.better
-        return f"{self.figure.name}, {better} is better" if better else self.figure.name
+        name, better = self.figure.name, self.figure.better
+        whole = f"{name}, {better} is better" if better else name
+        return whole if len(whole) + BESIDE <= self.size.width or not self.size.width else name
 
     @property
     def tab(self) -> str:
@@ -218,6 +221,8 @@ class BarsPane(Pane):
         if chosen in LINES:
             return interpolation.between_rows(view, LINES[chosen], width, height)
         label = view.label_width(LABEL_MOST, view.preferred)
+        if width < NARROW:
+            label = min(label, LABEL_NARROW)
         if chosen is EPOCH_TIME:
             lines = epoch_time_rows(view, label, width)
             return lines or awaited(view, "no whole epoch has ended yet", width, height)
@@ -269,6 +274,8 @@ class BarsPane(Pane):
             ([f" {factor}" for factor in factors.values()], "strong"),
         ]
         widths = [max(map(len, texts)) for texts, _ in columns]
+        while len(columns) > 1 and label + 4 + sum(widths) > width:  # a cut number misleads
+            columns, widths = columns[:-1], widths[:-1]
         room = width - label - 3 - sum(widths) - 1
         longest = max(abs(mean.mean) for mean in means.values())
         lines = []

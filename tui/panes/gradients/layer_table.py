@@ -19,6 +19,7 @@ FIGURE_NAMES = {
 }
 NAME_LEAST, COLUMN_LEAST, COLUMN_GOOD, COLUMN_MOST = 12, 9, 12, 18
 PERCENT = 5
+HEAD = "layer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,12 @@ def layer_rows(columns: Sequence[Column], figure: LayerFigure, width: int) -> li
     shown = fitting(columns, width)
     names = list(dict.fromkeys(each.layer for column in shown for each in column.layers))
     left = max(NAME_LEAST, width - COLUMN_GOOD * len(shown))
-    left = min(left, max((len(name) for name in names), default=5) + 1)
+    left = min(left, max(len(HEAD), *map(len, names), 0) + 1)
     labels = short_names(names, left - 1)
     room = min(COLUMN_MOST, (width - left) // max(1, len(shown)))
     shares = [each.share or 0.0 for column in shown for each in column.layers]
     largest = max(shares, default=0.0)
-    lines = [row(cell("layer", left, "dim"), *_heads(shown, room))]
+    lines = [row(cell(HEAD, left, "dim"), *_heads(shown, room))]
     for name in names:
         line = [cell(labels[name], left)]
         for column in shown:

@@ -12,7 +12,7 @@ from batchscope.tui.panes.placeholder import awaited
 from batchscope.tui.panes.trials.story import rows_for, story, why
 from batchscope.tui.render.block_bars import gauge
 from batchscope.tui.render.styled_text import EMPTY, Row, cell, row
-from batchscope.tui.render.units import clock, duration, share
+from batchscope.tui.render.units import clock, digits, duration, share
 from batchscope.tui.viewmodel.status_signs import STAR
 from batchscope.tui.viewmodel.view import View
 
@@ -26,6 +26,9 @@ STATUS = {
     "stopped": ("■", "warn"),
 }
 GAUGE_MOST, LABEL_MOST, MIDDLE_MOST = 24, 16, 56
+LABEL_LEAST, RESULT, OF_TASK = 6, 6, 7
+BESIDE_LABEL = 20
+"""Columns of a row besides label, seed and result: the marks, a status and spaces."""
 
 
 class TrialsPane(Pane):
@@ -147,6 +150,7 @@ class TrialsPane(Pane):
             return awaited(self.view, "No trials yet", width, height)
         label = self.view.label_width(LABEL_MOST)
         seed = max(len(str(trial.seed)) for trial in trials) + 1
+        label = min(label, max(LABEL_LEAST, width - seed - OF_TASK - BESIDE_LABEL))
         again = any(trial.attempt > 1 for trial in trials)
         chosen = self.trial if self.current else None
 
@@ -171,7 +175,7 @@ class TrialsPane(Pane):
             best = trial.configuration in self.view.chosen
             head = (*head, (f"{STAR} " if best else "  ", "good"))
         attempt = f"#{trial.attempt} " if trial.attempt > 1 else "   "
-        tail = row(_accuracy(trial), (f" {attempt}" if again else "", "warn"))
+        tail = row(_result(self.view, trial), (f" {attempt}" if again else "", "warn"))
         room = width - sum(len(text) for text, _ in head)
         if trial.reason and trial.status != "finished":
             return (*head, *_why(trial, room))
@@ -204,9 +208,15 @@ def summary(view: View, width: int) -> Row:
     return tuple(runs)
 
 
-def _accuracy(trial: TrialState) -> tuple[str, str]:
-    shown = headline(trial.last, trial.settings.task).shown if trial.last else ""
-    return cell(shown, 6, "strong" if trial.status == "finished" else "dim")
+def _result(view: View, trial: TrialState) -> tuple[str, str]:
+    """Return the metric that the caption names; of included networks the accuracy or loss."""
+    shown = ""
+    if trial.last and trial.settings.task:
+        shown = digits(view.primary.of(trial.last))
+    elif trial.last:
+        shown = headline(trial.last).shown
+    width = OF_TASK if trial.settings.task else RESULT
+    return cell(shown, width, "strong" if trial.status == "finished" else "dim")
 
 
 def _why(trial: TrialState, room: int) -> Row:
@@ -228,8 +238,9 @@ def _how_far(view: View, trial: TrialState, room: int) -> Row:
         since, until = trial.started.at, trial.ended_at
         took = duration(until - since - view.state.paused_between(since, until))
         took += f" {stack_mark(trial.started.stacked)}".rstrip()
-    used = sum(len(text) for text, _ in status)
-    return (*status, cell(took, max(0, room - used - 2), "dim", right=True), ("  ", ""))
+    left = max(0, room - sum(len(text) for text, _ in status) - 2)
+    shown = took if len(took) < left or trial.status == "queued" else ""
+    return (*status, cell(shown, left, "dim", right=True), ("  ", ""))
 
 
 def _running(view: View, trial: TrialState, room: int) -> Row:

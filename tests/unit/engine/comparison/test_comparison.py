@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from scipy import stats
 
 from batchscope.engine.analysis.statistics import holm
-from batchscope.engine.comparison.comparison import Accuracy, Comparison, compare
+from batchscope.engine.comparison.comparison import Comparison, compare
+from batchscope.engine.comparison.metric_difference import MetricDifference
 from batchscope.engine.comparison.sources import Opened
 from batchscope.engine.errors import UsageProblem
 from batchscope.engine.journal import events as ev
@@ -31,7 +32,7 @@ def found(
     return compare(a, b)
 
 
-def accuracy(of: Comparison) -> Accuracy:
+def accuracy(of: Comparison) -> MetricDifference:
     return of.rows[0].test_accuracy
 
 

@@ -27,7 +27,8 @@ def task(*metrics: tuple[str, str], width: int = 1, **facts: int) -> TaskTable:
     ("tasks", "measure", "better"),
     [
         ([None], "test_accuracy", "higher"),
-        ([None, task(("mae", "lower"))], "test_accuracy", "higher"),
+        ([None, task(("mae", "lower"))], "test_loss", "lower"),
+        ([None, task(("mae", "lower"), ("accuracy", "higher"))], "test_accuracy", "higher"),
         ([task(("mae", "lower"), ("accuracy", "higher"))], "test_accuracy", "higher"),
         ([task(("mae", "lower"), ("r2", "higher"))], "test_mae", "lower"),
         ([task(("r2", "higher"), ("mae", "lower"))], "test_r2", "higher"),

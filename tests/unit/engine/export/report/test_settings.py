@@ -1,5 +1,7 @@
 """A report lists the shared settings, the varied settings and how the trials ended."""
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from batchscope.engine.export.report.content import _ended, _facts
@@ -70,3 +72,16 @@ def test_the_machine_has_its_devices_and_workers() -> None:
     facts = dict(_facts(manifest, state))
     assert list(facts) == ["Sweep", "Experiment", "Machine"]
     assert facts["Machine"] == (("devices", "cpu"), ("workers", "2"))
+
+
+def test_the_checks_of_a_target_are_listed_whichever_keys_state_it() -> None:
+    of = configuration(8)
+    targets: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"target_accuracy": 0.9}, '"accuracy"'),
+        ({"target_metric": "mae", "target_value": 0.4}, '"mae"'),
+    )
+    for target, metric in targets:
+        train = replace(of.settings.train, **target)
+        found = told(replace(of, settings=replace(of.settings, train=train)))
+        assert found["train.target_checks"] == "1"
+        assert found["train.target_metric"] == metric
