@@ -4,6 +4,7 @@ The gradient of Σ sᵢ ÷ Σ wᵢ is Σ ∇sᵢ ÷ Σ wᵢ if no weight depends
 up their gradients, and the division comes once, at the end. No part waits for the device.
 """
 
+import math
 from collections.abc import Callable, Generator, Iterable
 from typing import NamedTuple
 
@@ -47,7 +48,8 @@ def summed(name: str, of: Summed, model: nn.Module, batch: Batch) -> tuple[Tenso
         batch: its second argument.
 
     Returns:
-        The sum with its graph, a 0-d tensor, and the weight without one.
+        The sum with its graph, a 0-d tensor, and the weight without one. A negative weight on a
+        GPU is NaN.
 
     Raises:
         TaskProblem: it returned something else than a sum and a weight; the message names the file
@@ -71,13 +73,15 @@ def summed(name: str, of: Summed, model: nn.Module, batch: Batch) -> tuple[Tenso
     elif total.requires_grad and not torch.is_grad_enabled():
         total = total.detach()
     if not isinstance(weight, Tensor):
-        return total, _checked(name, of, _number(name, of, "weight", weight))
+        return total, checked(name, of, _number(name, of, "weight", weight))
     if weight.ndim or weight.is_meta or weight.is_complex():
         raise TaskProblem(_bad_sum(name, of, weight, "weight"))
     weight = weight.detach().double()
-    if weight.is_cpu:  # on a GPU this would wait for the device: a step looks once, at its end
-        _checked(name, of, float(weight))
-    return total, weight
+    if weight.is_cpu:
+        checked(name, of, float(weight))
+        return total, weight
+    # a look would wait for the GPU: NaN stays in every sum, which is looked at once, at its end
+    return total, torch.where(weight >= 0.0, weight, torch.nan)
 
 
 def _not_two(name: str, of: Summed, returned: object) -> str:
@@ -120,10 +124,18 @@ def _number(name: str, of: Summed, what: str, value: object) -> float:
         ) from None
 
 
-def _checked(name: str, of: Summed, weight: float) -> float:
+def checked(name: str, of: Summed, weight: float) -> float:
+    """Return a weight, or a sum of weights, that is neither negative nor NaN.
+
+    On a GPU, NaN stands for a negative weight, too; see `summed`.
+
+    Raises:
+        TaskProblem: it is; the message names the file and the line of the function.
+    """
     if not weight >= 0.0:
+        what = "nan or negative" if math.isnan(weight) else f"{weight:g}"
         raise TaskProblem(
-            f"{named(name, of)}: the weight of a batch is {weight:g}; it must not be negative"
+            f"{named(name, of)}: the weight of a batch is {what}; it must not be negative"
         )
     return weight
 
