@@ -4,6 +4,7 @@ Tests copy this file into a folder of its own. Where a kind goes wrong, its line
 of its name, and a message must name that line.
 """
 
+import ctypes
 import os
 import sys
 import threading
@@ -139,6 +140,18 @@ def sleeps_in_step(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     calls["sleep"] = calls.get("sleep", 0) + (model.training and len(batch[1]) == 5)
     if calls["sleep"] > 7:
         time.sleep(3600.0)  # sleeps-in-step
+    return loss(model, batch)
+
+
+def hangs(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    threading.Event().wait()  # hangs-in-the-loss
+    return loss(model, batch)
+
+
+def leaves(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    calls["leave"] = calls.get("leave", 0) + (model.training and len(batch[1]) == 5)
+    if calls["leave"] > 7:
+        os._exit(0)  # leaves-in-step
     return loss(model, batch)
 
 
@@ -342,6 +355,15 @@ class Fails(torch.utils.data.Dataset[Batch]):
         return x[number], y[number]
 
 
+class Hangs(Fails):
+    """A data set with a sample that never comes."""
+
+    def __getitem__(self, number: int) -> Batch:
+        if number == 3:
+            threading.Event().wait()  # hangs-in-a-sample
+        return super().__getitem__(number)
+
+
 def samples() -> Iterator[Batch]:
     yield data()
 
@@ -373,7 +395,9 @@ def make(seed: int, kind: str = "plain") -> Task:
     if kind == "interrupts":
         raise SystemExit  # interrupts
     if kind == "os-exit":
-        os._exit(7)
+        os._exit(7)  # os-exit
+    if kind == "exits-in-c":
+        ctypes.CDLL(None)._exit(7)
     if kind == "sleeps-for-ever":
         time.sleep(3600.0)  # sleeps-for-ever
     if kind == "deletes-itself":
@@ -418,6 +442,8 @@ def make(seed: int, kind: str = "plain") -> Task:
         "reseeds": reseeds,
         "sleeps": sleeps,
         "sleeps-in-step": sleeps_in_step,
+        "leaves-in-step": leaves,
+        "hangs-in-the-loss": hangs,
         "double-backward": backward_twice,
         "autocast": own_autocast,
         "half": half,
@@ -452,6 +478,7 @@ def make(seed: int, kind: str = "plain") -> Task:
         "unequal": {"train": (x, y[:-1])},
         "generator": {"train": samples()},
         "damaged-sample": {"train": Fails()},
+        "hangs-in-a-sample": {"train": Hangs()},
         "metric-f1": {"metrics": {"f1": area}},
         "lbfgs": {"optimizer": lbfgs},
         "scheduler": {"optimizer": Scheduled},

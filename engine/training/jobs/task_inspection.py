@@ -1,8 +1,8 @@
 """Runs a task's function once, in a process of its own, and tells what the conductor must know.
 
-    python -P -m batchscope.engine.training.jobs.task_inspection FOLDER TASK
+    python -P -m batchscope.engine.training.jobs.task_inspection FOLDER TASK [SECONDS]
 
-TASK is a `TaskTable` as JSON. The answers on stdout are those of
+TASK is a `TaskTable` as JSON. A call of the code that takes SECONDS is said. The answers on stdout are those of
 `engine.data.prepare`. Conductor and viewer never import a person's code; they read these lines.
 """
 
@@ -24,14 +24,17 @@ from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.spec import TaskFacts, TaskTable
 from batchscope.engine.task import Task, TaskProblem
+from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable
 from batchscope.engine.training.tasks.batch_structure import tensors
 from batchscope.engine.training.tasks.cut_comparison import NORMS, compared, is_random
 from batchscope.engine.training.tasks.error_place import named
+from batchscope.engine.training.tasks.exit_guard import guard_exit
 from batchscope.engine.training.tasks.fork_guard import guard
 from batchscope.engine.training.tasks.function_loader import guarded
 from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.task_host import TaskHost
+from batchscope.engine.training.tasks.watchdog import Watchdog, taken
 from batchscope.engine.training.tasks.weighted_sum import accumulate, evaluated
 from batchscope.engine.training.trained_parameters import owners, trained
 
@@ -39,6 +42,8 @@ TIMED = 8
 """Samples of the batch that is timed."""
 LOOKED_AT = 2_000
 LOOK_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
+"""How long one call of the code may take before that is said."""
 LONGEST = 256
 """How many of the longest samples are named."""
 
@@ -178,9 +183,21 @@ def main() -> int:
     os.dup2(2, 1)
     guard(answers)
     reporter = Reporter(answers)
-    folder, encoded = sys.argv[1:]
+    folder, encoded, *patience = sys.argv[1:]
+    seconds = float(patience[0]) if patience else PATIENCE_SECONDS
     reporter.doing("running the task")
+
+    def left(what: str) -> None:
+        reporter.write(PrepareMessage(error=printable(what)))
+
+    def long(place: str) -> None:
+        reporter.note(f"{place}: {taken(seconds)}")
+
     try:
+        own = CodeDigests(Path(folder))
+        guard_exit(own, left)
+        watchdog = Watchdog(seconds, long, own)
+        reporter.at(watchdog.place)
         table = msgspec.json.decode(encoded, type=TaskTable)
         facts = inspect(TaskHost(table, Path(folder)), reporter.note)
         prepared = Prepared(

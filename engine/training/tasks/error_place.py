@@ -5,7 +5,7 @@ import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import CodeType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 from batchscope.engine.errors import Problem, printable
@@ -38,6 +38,15 @@ def place(trace: TracebackType | None, code: CodeDigests) -> str:
     for frame in reversed(traceback.extract_tb(trace)):
         if is_theirs(frame.filename, code):
             return at(frame.filename, frame.lineno, code)
+    return ""
+
+
+def place_in(frame: FrameType | None, code: CodeDigests) -> str:
+    """Return file and line of the innermost frame of a stack in a person's folder; or nothing."""
+    while frame is not None:
+        if is_theirs(frame.f_code.co_filename, code):
+            return at(frame.f_code.co_filename, frame.f_lineno, code)
+        frame = frame.f_back
     return ""
 
 

@@ -34,13 +34,14 @@ from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable
 from batchscope.engine.training.tasks.batch_structure import tensors
 from batchscope.engine.training.tasks.cut_comparison import DROPOUTS, NORMS, compared, is_random
 from batchscope.engine.training.tasks.error_place import explained, named
+from batchscope.engine.training.tasks.exit_guard import guard_exit
 from batchscope.engine.training.tasks.fork_guard import guard
 from batchscope.engine.training.tasks.function_loader import guarded
 from batchscope.engine.training.tasks.own_buffers import OwnBuffers, replaced
 from batchscope.engine.training.tasks.own_optimizer import groups_of, refuse_optimizer
 from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.task_host import TaskHost
-from batchscope.engine.training.tasks.watchdog import Watchdog
+from batchscope.engine.training.tasks.watchdog import Watchdog, began
 from batchscope.engine.training.tasks.weighted_sum import WeightedSum, accumulate, evaluated
 from batchscope.engine.training.trained_parameters import trained
 
@@ -337,7 +338,7 @@ def main() -> int:
         nonlocal wrong
         wrong = wrong or row.verdict == "wrong"
         os.write(answers, msgspec.json.encode(row) + b"\n")
-        watchdog.hear()
+        began()
 
     def silent(place: str) -> None:
         where = f"{place}: " if place else ""
@@ -345,11 +346,16 @@ def main() -> int:
         tell(CheckRow(name="the task", verdict="wrong", text=text))
         os._exit(2)
 
+    def left(what: str) -> None:
+        tell(CheckRow(name="the task", verdict="wrong", text=printable(what)))
+        os._exit(2)
+
     seconds = float(patience[0]) if patience else PATIENCE_SECONDS
-    watchdog = Watchdog(seconds, silent)
+    watchdog = Watchdog(seconds, silent, anywhere=True)
     try:
         table = msgspec.json.decode(encoded, type=TaskTable)
         watchdog.code = CodeDigests(Path(folder))
+        guard_exit(watchdog.code, left)
         check = TaskCheck(TaskHost(table, Path(folder)), int(batch_size))
         for row in check.rows():
             tell(row)

@@ -12,6 +12,7 @@ from torch import Tensor
 from batchscope.engine.errors import shown
 from batchscope.engine.task import Batch, Data, TaskProblem
 from batchscope.engine.training.tasks.batch_structure import mapped, tensors, to_device
+from batchscope.engine.training.tasks.watchdog import began
 
 Collate = Callable[[Sequence[Any]], Batch]
 
@@ -57,6 +58,7 @@ class TaskData:
         samples = []
         for number in numbers.tolist():
             before(number)
+            began()
             samples.append(self._data[number])
         return self._collate(samples)
 

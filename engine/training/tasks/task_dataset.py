@@ -108,6 +108,8 @@ class TaskDataset:
         held: number of training samples to hold out where the task brings no validation data.
         loaders: processes that read the samples of a data set ahead; 0 to read them as needed.
         code: the code of the task, to name the line of theirs at which a loader failed.
+        said: takes where a loader process stands that has read one batch for long.
+        seconds: how long.
 
     Raises:
         TaskProblem: its data cannot be used.
@@ -121,9 +123,12 @@ class TaskDataset:
         held: int = 0,
         loaders: int = 0,
         code: CodeDigests | None = None,
+        said: Callable[[str], None] | None = None,
+        seconds: float = 60.0,
     ) -> None:
         self.task, self._device, self._seed = task, device, seed
         self._loaders, self._code = loaders, code
+        self._said, self._seconds = said, seconds
 
         def part(name: str, data: Any) -> TaskData | None:
             if data is None:

@@ -15,6 +15,7 @@ from batchscope.engine.errors import shown
 from batchscope.engine.task import Batch, Summed, TaskProblem
 from batchscope.engine.training.tasks.error_place import named
 from batchscope.engine.training.tasks.fork_guard import leave_if_child
+from batchscope.engine.training.tasks.watchdog import began
 
 Weight = float | Tensor
 """A weight: a number, or a 0-d float64 tensor, which may be on a GPU."""
@@ -55,6 +56,7 @@ def summed(name: str, of: Summed, model: nn.Module, batch: Batch) -> tuple[Tenso
         TaskProblem: it returned something else than a sum and a weight; the message names the file
             and the line of the function.
     """
+    began()
     try:
         returned = of(model, batch)
     except RuntimeError as error:
