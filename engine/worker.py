@@ -10,6 +10,7 @@ until it gets a sweep's lock and log through the socket.
 """
 
 import contextlib
+import faulthandler
 import os
 import socket
 import sys
@@ -356,6 +357,7 @@ def main() -> None:
     """Run the worker until stdin ends."""
     events = os.dup(1)
     os.dup2(2, 1)
+    faulthandler.enable(all_threads=False)  # the log names the line of a crash
     try:
         worker, words = Worker(events), sys.argv[1:]
         if words[:1] == [FLAG]:

@@ -6,6 +6,7 @@ of its name, and a message must name that line.
 
 import ctypes
 import os
+import signal
 import sys
 import threading
 import time
@@ -140,6 +141,16 @@ def sleeps_in_step(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     calls["sleep"] = calls.get("sleep", 0) + (model.training and len(batch[1]) == 5)
     if calls["sleep"] > 7:
         time.sleep(3600.0)  # sleeps-in-step
+    return loss(model, batch)
+
+
+def killed(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return loss(model, batch)
+
+
+def crashes(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    ctypes.string_at(0)  # crashes
     return loss(model, batch)
 
 
@@ -443,6 +454,8 @@ def make(seed: int, kind: str = "plain") -> Task:
         "sleeps": sleeps,
         "sleeps-in-step": sleeps_in_step,
         "leaves-in-step": leaves,
+        "killed": killed,
+        "crashes": crashes,
         "hangs-in-the-loss": hangs,
         "double-backward": backward_twice,
         "autocast": own_autocast,

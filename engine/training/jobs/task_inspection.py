@@ -2,8 +2,9 @@
 
     python -P -m batchscope.engine.training.jobs.task_inspection FOLDER TASK [SECONDS]
 
-TASK is a `TaskTable` as JSON. A call of the code that takes SECONDS is said. The answers on stdout are those of
-`engine.data.prepare`. Conductor and viewer never import a person's code; they read these lines.
+TASK is a `TaskTable` as JSON. A call of the code that takes SECONDS is said. The answers on stdout
+are those of `engine.data.prepare`. Conductor and viewer never import a person's code; they read
+these lines.
 """
 
 import contextlib

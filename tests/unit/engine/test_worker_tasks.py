@@ -11,6 +11,8 @@ import pytest
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.events import AnyEvent, Note, TrialEnded, WorkerReady
+from batchscope.engine.orchestration.control import Control
+from batchscope.engine.orchestration.crew import Crew
 from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.processes import orders
 from batchscope.engine.spec import TaskFacts, TaskTable, Train
@@ -20,6 +22,18 @@ from tests.unit.engine.training.tasks.task_fixtures import task_trial
 
 SIZE = 40
 TRAIN = Train(batch_size=5, lr=0.01, epochs=2)
+
+
+def training(kind: str, folder: Path, loaders: int = 0) -> orders.TrainOrder:
+    """The order to train a kind."""
+    facts = TaskFacts(train=SIZE, test=7)
+    trial = task_trial(TRAIN, facts=facts)
+    table = TaskTable(use="kinds:make", arguments=(("kind", kind),), loaders=loaders)
+    settings = msgspec.structs.replace(trial.settings, task=table)
+    trial = msgspec.structs.replace(trial, settings=settings)
+    data = Prepared(table.name, str(folder), SIZE, 7, (0, 0, 0), 0, digest="", task=facts)
+    plan = make_plan(trial, SIZE, threads=1)
+    return orders.TrainOrder((trial,), (trial.id,), plan, 1, data)
 
 
 class Hired:
@@ -41,15 +55,9 @@ class Hired:
 
     def train(self, kind: str, loaders: int = 0) -> str:
         """Send the order to train a kind; return the id of its trial."""
-        facts = TaskFacts(train=SIZE, test=7)
-        trial = task_trial(TRAIN, facts=facts)
-        table = TaskTable(use="kinds:make", arguments=(("kind", kind),), loaders=loaders)
-        settings = msgspec.structs.replace(trial.settings, task=table)
-        trial = msgspec.structs.replace(trial, settings=settings)
-        data = Prepared(table.name, str(self._folder), SIZE, 7, (0, 0, 0), 0, digest="", task=facts)
-        plan = make_plan(trial, SIZE, threads=1)
-        self.tell(orders.TrainOrder((trial,), (trial.id,), plan, 1, data))
-        return trial.id
+        order = training(kind, self._folder, loaders)
+        self.tell(order)
+        return order.active[0]
 
     def event(self) -> AnyEvent:
         assert self._process.stdout is not None
@@ -101,3 +109,31 @@ def test_a_trial_that_hangs_says_where_and_is_waited_for(tmp_path: Path, kind: s
         assert (event.trial, event.level) == (trial, "warning")
         assert event.text == f"{line_of(kind)}: one call has taken 1 s so far; it is waited for"
         worker.tell(orders.Ping())
+
+
+async def last_words(tmp_path: Path, kind: str) -> str | None:
+    """Train a kind that fails, then another; return why the worker was lost, if it was."""
+    folder = copied(tmp_path / "theirs")
+    with open(tmp_path / "lock", "wb") as lock:
+        crew = Crew(tmp_path, lock.fileno(), lambda event: None, silence=60.0)
+        try:
+            member = await crew.hire(0, "cpu", 1)
+            heard = list[AnyEvent]()
+            await member.work(training("step-7", folder), heard.append, Control())
+            (end,) = (event for event in heard if isinstance(event, TrialEnded))
+            assert end.status == "failed"
+            assert "no label 7" in (tmp_path / "worker-0.log").read_text()
+            return await member.work(training(kind, folder), heard.append, Control())
+        finally:
+            await crew.dismiss()
+
+
+async def test_a_lost_worker_quotes_nothing_of_an_earlier_trial(tmp_path: Path) -> None:
+    assert await last_words(tmp_path, "killed") == "the worker was killed by signal 9"
+
+
+async def test_a_crash_names_the_line(tmp_path: Path) -> None:
+    lost = await last_words(tmp_path, "crashes")
+    assert lost is not None
+    assert "its log ends: Fatal Python error: Segmentation fault | File " in lost
+    assert lost.endswith(f"{line_of('crashes').replace(', ', f'{chr(34)}, ')} in crashes")
