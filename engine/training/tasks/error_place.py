@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.tasks.code_digests import INSTALLED, CodeDigests
 
+FRAME = re.compile(r'^  File "(.*)", line (\d+) in ', re.MULTILINE)
 MOST = 500
 """Characters of an error's own text."""
 
@@ -47,6 +49,18 @@ def place_in(frame: FrameType | None, code: CodeDigests) -> str:
         if is_theirs(frame.f_code.co_filename, code):
             return at(frame.f_code.co_filename, frame.f_lineno, code)
         frame = frame.f_back
+    return ""
+
+
+def place_in_text(trace: str, code: CodeDigests) -> str:
+    """Return file and line of the innermost frame of theirs in what `faulthandler` has written.
+
+    The thread that has run longest comes last there; it is the one that was started first.
+    """
+    for thread in reversed(trace.split("(most recent call first):")[1:]):
+        for file, line in FRAME.findall(thread):
+            if is_theirs(file, code):
+                return at(file, int(line), code)
     return ""
 
 
