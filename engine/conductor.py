@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchscope.engine.analysis.completeness import complete
-from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.devices.devices import (
     Device,
     choose_devices,
@@ -27,19 +26,17 @@ from batchscope.engine.devices.devices import (
 )
 from batchscope.engine.errors import MachineProblem, Problem, printable
 from batchscope.engine.experiment.preset import Preset
-from batchscope.engine.experiment.task_facts_check import refuse_unknown
 from batchscope.engine.journal import column_cache
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.orchestration.command_handler import CommandHandler
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.crew import Crew, WorkerHandle
-from batchscope.engine.orchestration.data_fetch import fetch, inspect, prepared
+from batchscope.engine.orchestration.data_preparation import DataPreparation
 from batchscope.engine.orchestration.dispatcher import Dispatcher, crowded, hire, places_for
 from batchscope.engine.orchestration.journal_writer import ledger_of
 from batchscope.engine.orchestration.memory_monitor import MemoryWatch
 from batchscope.engine.orchestration.placement import Placement
-from batchscope.engine.orchestration.retry_policy import PATIENT_RETRIES, Deaths
 from batchscope.engine.orchestration.staffing import Staff, Staffing
 from batchscope.engine.orchestration.trial_queue import TrialQueue
 from batchscope.engine.processes.worker_processes import Reserve
@@ -49,7 +46,6 @@ from batchscope.engine.sweeps.cluster_address import refuse_task
 from batchscope.engine.sweeps.store import read_launch, take_lock
 from batchscope.engine.sweeps.stored_journal import reader_of
 from batchscope.engine.sweeps.sweep_file import read_preset, refuse_other_experiment
-from batchscope.engine.sweeps.trust import check_sweep
 from batchscope.engine.system.scarcity import is_scarce
 
 if TYPE_CHECKING:
@@ -80,10 +76,14 @@ class Conductor:
         self._ledger = ledger_of(folder, self.launch.checkpoints)
         self.state, self._write = self._ledger.state, self._ledger.write
         self._control = Control()
-        self._data: dict[str, Prepared] = {}
         preset = read_preset(folder)
         refuse_other_experiment(preset, self.state, folder)
         self._queue = TrialQueue(preset, self._ledger)
+        self._preparation = DataPreparation(
+            folder, self.launch, self._ledger, self._control, lambda: self.preset
+        )
+        self._data = self._preparation.data
+        self._queue.awaits = lambda: self._preparation.awaited
         self._command_handler = CommandHandler(folder, self._ledger, self._queue, self._control)
         self._dispatcher = Dispatcher(
             self._ledger,
@@ -236,6 +236,8 @@ class Conductor:
             self._queue.workers = len(places)
             self._queue.fill(self._data)
             self._ledger.clear_away()
+            late = asyncio.create_task(self._preparation.rest(self._join))
+            tasks.append(late)
             places, hired = await self._settle(crew, Staff(places, hired))
             while not self._leaving:
                 serving = [
@@ -243,14 +245,19 @@ class Conductor:
                     for number, (first, place) in enumerate(zip(hired, places, strict=True))
                 ]
                 tasks += serving
-                problems = [each for each in await asyncio.gather(*serving) if each]
-                left = self._queue or self._dispatcher.linker
+                together = asyncio.gather(*serving)
+                await asyncio.wait({together, late}, return_when=asyncio.FIRST_COMPLETED)
+                if late.done():
+                    late.result()
+                problems = [each for each in await together if each]
+                left = self._queue or self._dispatcher.linker or self._queue.awaits()
                 self._leaving = self._control.stopping or not left
                 if problems and not self._leaving:  # no worker is left to train them
                     raise problems[0]
         finally:
             self._leaving = True
             await _cancelled(*tasks)
+            await self._preparation.cancel()
             await crew.dismiss()
 
     async def _recruit(self, crew: Crew, cluster: "Cluster") -> None:
@@ -259,7 +266,7 @@ class Conductor:
 
         self._leaving = False
         try:
-            if not await self._unless_stopped(self._prepare()):
+            if not await self._unless_stopped(self._prepare(all_of_it=True)):
                 return
             self._queue.fill(self._data)
             self._ledger.clear_away()
@@ -280,6 +287,16 @@ class Conductor:
         finally:
             self._leaving = True
             await crew.dismiss()
+
+    async def _prepare(self, all_of_it: bool = False) -> bool:
+        """Prepare the data of the sweep; what takes long joins later, unless `all_of_it`."""
+        await self._preparation.enough(all_of_it)
+        return True
+
+    def _join(self) -> None:
+        """Queue the trials whose data have just become ready."""
+        self._queue.line_up()
+        self._control.notify()
 
     def _times_alone(self) -> bool:
         return any(c.settings.run.timing == "alone" for c in self.preset.configurations)
@@ -308,35 +325,6 @@ class Conductor:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         return None
-
-    async def _prepare(self) -> bool:
-        """Prepare every data set of the sweep."""
-        home, source = self.folder.parent.parent, self.launch.data_dir
-        for each in {c.settings.data.name: c.settings for c in self.preset.configurations}.values():
-            name, silence = each.data.name, self.launch.silence_seconds
-            recorded, lacks = self.state.data.get(name), Deaths(PATIENT_RETRIES)
-            if each.task:
-                check_sweep(self.folder)
-            while name not in self._data:
-                preparing = (
-                    inspect(each.task, self.launch.task_folder, self._write, silence)
-                    if each.task
-                    else fetch(name, home, source, self._write, silence)
-                )
-                try:
-                    self._data[name] = await prepared(
-                        name, preparing, recorded, self._write, self._control.accepts_code
-                    )
-                except (OSError, RuntimeError) as error:  # no process, file or thread at present
-                    wait = lacks.another(name, 0) if is_scarce(error) else None
-                    if wait is None:
-                        raise
-                    text = f"{name}: the data cannot be prepared at present: {error}"
-                    self._write(ev.Note(level="warning", text=f"{printable(text)}; trying again"))
-                    await asyncio.sleep(wait)
-            if facts := self._data[name].task:
-                refuse_unknown(self.preset, name, facts)
-        return True
 
     async def _obey(self) -> None:
         """Keep executing the user's commands."""
