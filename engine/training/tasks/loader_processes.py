@@ -11,6 +11,7 @@ common position. Connections cannot be shared, and are closed there.
 import contextlib
 import faulthandler
 import fcntl
+import gc
 import os
 import signal
 import stat
@@ -55,7 +56,7 @@ class Slow(NamedTuple):
     """
 
     seconds: float = 60.0
-    say: Callable[[str], None] = str
+    say: Callable[[str], object] = str
     place: Callable[[str], str] = lambda trace: ""
 
 
@@ -233,6 +234,8 @@ def _serve(
 ) -> NoReturn:
     """Answer requests until the training is gone; of one that takes long, write where it stands."""
     code = 1
+    # garbage of the training is not collected here: it may close numbers of files that are new here
+    gc.freeze()
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

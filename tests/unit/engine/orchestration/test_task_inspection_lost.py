@@ -11,6 +11,7 @@ from batchscope.engine.journal.events import AnyEvent, Note
 from batchscope.engine.orchestration import data_fetch
 from batchscope.engine.spec import TaskTable
 from batchscope.engine.sweeps.launcher import module_command
+from batchscope.engine.system.untrusted_files import decode_json
 from tests.broken.loaded_kinds import copied, line_of
 
 
@@ -48,7 +49,7 @@ def test_a_call_that_takes_long_says_where(tmp_path: Path, kind: str) -> None:
     try:
         heard = []
         for line in process.stdout:
-            heard.append(data_fetch.decode_json(line, PrepareMessage))
+            heard.append(decode_json(line, PrepareMessage))
             if heard[-1].note:
                 break
         expected = f"{line_of(kind)}: one call has taken 1 s so far; it is waited for"
@@ -62,7 +63,7 @@ def test_a_call_that_takes_long_says_where(tmp_path: Path, kind: str) -> None:
 
 
 def place_in(line: bytes) -> str:
-    return data_fetch.decode_json(line, PrepareMessage).place
+    return decode_json(line, PrepareMessage).place
 
 
 async def test_a_wait_names_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
