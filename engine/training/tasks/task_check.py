@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import torch
@@ -32,22 +32,26 @@ from batchscope.engine.training.batches import epoch_order
 from batchscope.engine.training.peak_memory import measured
 from batchscope.engine.training.tasks.accepted_model import refuse_uncopyable
 from batchscope.engine.training.tasks.batch_structure import tensors
-from batchscope.engine.training.tasks.cut_comparison import DROPOUTS, NORMS, compared, is_random
+from batchscope.engine.training.tasks.cut_comparison import (
+    DROPOUTS,
+    NORMS,
+    TOLERANCE,
+    compared,
+    is_random,
+    split_differs,
+)
+from batchscope.engine.training.tasks.data_check import DataCheck, Verdict
 from batchscope.engine.training.tasks.error_place import explained, named
 from batchscope.engine.training.tasks.exit_guard import guard_exit
 from batchscope.engine.training.tasks.fork_guard import guard
 from batchscope.engine.training.tasks.function_loader import guarded
 from batchscope.engine.training.tasks.own_buffers import OwnBuffers, replaced
 from batchscope.engine.training.tasks.own_optimizer import groups_of, refuse_optimizer
-from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.task_host import TaskHost
 from batchscope.engine.training.tasks.watchdog import Watchdog, began
 from batchscope.engine.training.tasks.weighted_sum import WeightedSum, accumulate, evaluated
 from batchscope.engine.training.trained_parameters import trained
 
-Verdict = Literal["ok", "note", "wrong"]
-LOOKED_AT = 2_000
-LOOK_SECONDS = 5.0
 TIMED_STEPS = 5
 LOSS = "loss"
 PATIENCE_SECONDS = 120.0
@@ -83,7 +87,8 @@ class TaskCheck:
         self._model = self.task.model
         with host.at_the_function():
             refuse_uncopyable(self._model)
-            self._train = TaskData("train", self.task.train, self.task.collate)
+            self._data = DataCheck(self.task)
+        self._train = self._data.train
         self._compiled = host.compiled
         self._buffers = OwnBuffers(self._model)
         self._places = [(each, each.data_ptr()) for each in trained(self._model)]
@@ -92,17 +97,19 @@ class TaskCheck:
     def rows(self) -> Iterator[CheckRow]:
         """Yield the rows of all checks; a failure of one does not stop the others."""
         checks = (
-            ("data", self._data),
+            ("data", self._data.amounts),
             ("model", self._parameters),
             ("same seed, same bits", self._same_bits),
             ("optimizer", self._optimizer),
             (LOSS, self._loss),
+            ("same sample each time", self._data.read_twice),
             ("cut of a batch", self._cut),
+            ("own split", self._split),
             ("batch norm", self._batch_norm),
             ("randomness", self._randomness),
             ("batch of one", self._one),
             ("metrics", self._metrics),
-            ("longest batch", self._longest),
+            ("longest batch", self._data.lengths),
             ("a step", self._step),
             ("after the passes", self._moved),
         )
@@ -122,16 +129,6 @@ class TaskCheck:
         return epoch_order(self._train.size, 0, 1)[start : start + count]
 
     # ---- what there is
-
-    def _data(self) -> tuple[Verdict, str]:
-        parts = [f"{self._train.size:,} to train on"]
-        for name in ("validation", "test"):
-            data = getattr(self.task, name)
-            if data is None:
-                parts.append(f"no {name} data")
-            else:
-                parts.append(f"{TaskData(name, data, self.task.collate).size:,} for {name}")
-        return ("ok" if self.task.test is not None else "note"), "samples: " + ", ".join(parts)
 
     def _parameters(self) -> tuple[Verdict, str]:
         model = self._model
@@ -198,9 +195,27 @@ class TaskCheck:
                 return "wrong", f"{named('loss', self.task.loss)}: {moved}"
         return None
 
+    def _split(self) -> tuple[Verdict, str] | None:
+        if self.task.split is None or self._size < 2:
+            return None
+        found = split_differs(self.task, self._train, self._batch(self._size))
+        counts = " and ".join(map(str, found))
+        worst = max(found, key=lambda parts: (math.isnan(found[parts]), found[parts]))
+        if found[worst] <= TOLERANCE[torch.float32]:
+            return "ok", f"{counts} parts give the gradient of the whole, within {found[worst]:.1g}"
+        differs = f"{worst} parts give a gradient that differs by {found[worst]:.2g} from the whole"
+        if _of_kind(self._model, NORMS) or self._random or self._data.unsteady is not None:
+            return "note", f"{differs}, as batches of this task do that are cut; see the other rows"
+        return "wrong", (
+            f"{named('split', self.task.split)}: {differs}: a part must hold its samples as they "
+            "are in the whole batch, and each sample must be in one part"
+        )
+
     def _cut(self) -> tuple[Verdict, str]:
         if self._size < 2:
             return "note", "there is one sample only, so nothing can be cut"
+        if self._data.unsteady is not None:
+            return "note", "samples differ each time they are read, so parts cannot be compared"
         found = compared(self.task, self._train, self._batch(self._size))
         if found.exact:
             how = "float64" if not found.problem else f"float32 (in float64: {found.problem})"
@@ -267,22 +282,6 @@ class TaskCheck:
         finally:
             model.train()
         return "ok", f"before training, on {self._size} samples: {', '.join(texts)}"
-
-    def _longest(self) -> tuple[Verdict, str] | None:
-        if self._train.in_memory:
-            return None
-        began, sizes = time.monotonic(), []
-        for number in range(min(LOOKED_AT, self._train.size)):
-            sample = self._train.batch(torch.tensor([number]))
-            sizes.append(sum(each.numel() for each in tensors(sample)))
-            if time.monotonic() - began > LOOK_SECONDS:
-                break
-        if min(sizes) == max(sizes):
-            return "ok", f"all of {len(sizes):,} samples looked at have {sizes[0]:,} numbers"
-        return "note", (
-            f"samples have {min(sizes):,} to {max(sizes):,} numbers ({len(sizes):,} looked at): "
-            "memory is measured with the longest"
-        )
 
     def _step(self) -> tuple[Verdict, str]:
         model, batch = self._model, self._train.batch(self._batch(self._size))
