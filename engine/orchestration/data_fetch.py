@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from batchscope.engine.data.prepare_messages import PrepareMessage
+from batchscope.engine.data.prepare_messages import HEARTBEAT_SECONDS, PrepareMessage
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.errors import MachineProblem, printable
 from batchscope.engine.journal.events import AnyEvent, DataProgress, DataReady, Note
@@ -154,7 +154,8 @@ class _Preparer:
             except TimeoutError:
                 # counted, so that a machine or a conductor that slept loses no process
                 silent += 1
-                self._explain(f"waiting for the process that {self._does}")
+                if silent * self._silence / PINGS > 2 * HEARTBEAT_SECONDS:  # it would have said
+                    self._explain(f"waiting for the process that {self._does}")
                 continue
             except ValueError:  # a line without an end
                 continue

@@ -1,6 +1,7 @@
 """A task that never comes back holds up its own trials only; real processes, all of them."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,8 @@ import pytest
 from batchscope.engine.experiment.preset import load_preset
 from batchscope.engine.sweeps import commands, trust
 from batchscope.engine.sweeps.launch_file import Launch
-from batchscope.engine.sweeps.launcher import start_conductor
-from batchscope.engine.sweeps.store import conductor_lives, create_sweep
+from batchscope.engine.sweeps.launcher import module_command
+from batchscope.engine.sweeps.store import create_sweep
 from tests.broken.loaded_kinds import copied, line_of
 from tests.functional.lab import Lab, until
 
@@ -39,6 +40,11 @@ def events(folder: Path, kind: str) -> list[dict[str, str]]:
     return [each for each in found if each["kind"] == kind]
 
 
+def said(folder: Path, words: str) -> bool:
+    """Whether a note says this."""
+    return any(words in each["text"] for each in events(folder, "note"))
+
+
 @pytest.mark.campaign
 def test_the_other_trials_are_trained(lab: Lab) -> None:
     theirs = copied(lab.root / "theirs")
@@ -55,18 +61,24 @@ def test_the_other_trials_are_trained(lab: Lab) -> None:
         task_folder=preset.task_folder,
     )
     folder = create_sweep(lab.home, preset, launch)
-    start_conductor(folder)
-    until(lambda: events(folder, "ended") != [], "a trial has ended")
-    (ended,) = events(folder, "ended")
-    assert ended["status"] == "finished"
-    assert "plain" in ended["trial"]
-    told = [each["text"] for each in events(folder, "note")]
-    place = line_of("sleeps-for-ever")
-    assert any(f"still running the task, at {place}" in text for text in told)
-    assert any(f"{place}: one call has taken 10 s so far" in text for text in told)
-    assert any("sleeps-for-ever" in text and "the other trials begin" in text for text in told)
-    assert conductor_lives(folder), "it waits for the other"
-    (hanging,) = (each for each in preset.configurations if "sleeps" in each.id)
-    commands.send(folder, commands.Skip(trial=f"{hanging.id}-s{hanging.seeds[0]}"))
-    until(lambda: not conductor_lives(folder), "the sweep has ended")
-    assert events(folder, "sweep_ended")[-1]["state"] == "finished"
+    command = module_command("batchscope.engine.conductor")
+    process = subprocess.Popen([*command, str(folder)], env=lab.environment())
+    try:
+        until(lambda: events(folder, "ended") != [], "a trial has ended")
+        (ended,) = events(folder, "ended")
+        assert ended["status"] == "finished"
+        assert "plain" in ended["trial"]
+        place = line_of("sleeps-for-ever")
+        until(
+            lambda: said(folder, f"still running the task, at {place}"), "it says what it waits for"
+        )
+        until(lambda: said(folder, f"{place}: one call has taken 10 s so far"), "it names the line")
+        assert said(folder, "the other trials begin")
+        assert process.poll() is None, "it waits for the other"
+        (hanging,) = (each for each in preset.configurations if "sleeps" in each.id)
+        commands.send(folder, commands.Skip(trial=f"{hanging.id}-s{hanging.seeds[0]}"))
+        assert process.wait(timeout=150.0) == 0
+        assert events(folder, "sweep_ended")[-1]["state"] == "finished"
+    finally:
+        process.kill()
+        process.wait()
