@@ -16,41 +16,32 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from batchscope.engine.analysis.completeness import complete
-from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.devices.devices import (
     Device,
     choose_devices,
-    lost_among,
-    machine,
-    with_children,
 )
 from batchscope.engine.errors import MachineProblem, Problem, printable
 from batchscope.engine.experiment.preset import Preset
-from batchscope.engine.experiment.task_facts_check import refuse_unknown
-from batchscope.engine.findings.final_range import final_range
 from batchscope.engine.journal import column_cache
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal.fresh_seeds import trials_to_come
 from batchscope.engine.orchestration.command_handler import CommandHandler
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.crew import Crew, WorkerHandle
-from batchscope.engine.orchestration.data_fetch import fetch, inspect, prepared
+from batchscope.engine.orchestration.data_preparation import DataPreparation
+from batchscope.engine.orchestration.device_watch import watch_devices
 from batchscope.engine.orchestration.dispatcher import Dispatcher, crowded, hire, places_for
 from batchscope.engine.orchestration.journal_writer import ledger_of
-from batchscope.engine.orchestration.memory_monitor import MemoryWatch
 from batchscope.engine.orchestration.placement import Placement
-from batchscope.engine.orchestration.retry_policy import PATIENT_RETRIES, Deaths
 from batchscope.engine.orchestration.staffing import Staff, Staffing
+from batchscope.engine.orchestration.sweep_record import SweepRecord
 from batchscope.engine.orchestration.trial_queue import TrialQueue
 from batchscope.engine.processes.worker_processes import Reserve
 from batchscope.engine.sweeps import commands
-from batchscope.engine.sweeps.add_batch_size import added
 from batchscope.engine.sweeps.cluster_address import refuse_task
 from batchscope.engine.sweeps.store import read_launch, take_lock
 from batchscope.engine.sweeps.stored_journal import reader_of
 from batchscope.engine.sweeps.sweep_file import read_preset, refuse_other_experiment
-from batchscope.engine.sweeps.trust import check_sweep
 from batchscope.engine.system.scarcity import is_scarce
 
 if TYPE_CHECKING:
@@ -60,7 +51,6 @@ Work = Coroutine[Any, Any, None]
 Done = TypeVar("Done")
 CANCEL_PATIENCE_SECONDS = 5.0
 POLL_SECONDS = 0.25
-MEMORY_SECONDS = 2.0
 DISK_PATIENCE_SECONDS = 10.0
 RESUMABLE = "free some space, then run `batchscope resume`"
 
@@ -81,10 +71,15 @@ class Conductor:
         self._ledger = ledger_of(folder, self.launch.checkpoints)
         self.state, self._write = self._ledger.state, self._ledger.write
         self._control = Control()
-        self._data: dict[str, Prepared] = {}
+        self._record = SweepRecord(folder, self.launch, self._ledger)
         preset = read_preset(folder)
         refuse_other_experiment(preset, self.state, folder)
         self._queue = TrialQueue(preset, self._ledger)
+        self._preparation = DataPreparation(
+            folder, self.launch, self._ledger, self._control, lambda: self.preset
+        )
+        self._data = self._preparation.data
+        self._queue.awaits = lambda: self._preparation.awaited
         self._command_handler = CommandHandler(folder, self._ledger, self._queue, self._control)
         self._dispatcher = Dispatcher(
             self._ledger,
@@ -114,14 +109,15 @@ class Conductor:
         try:
             self._open()
             await (self._conduct_on_cluster() if self.launch.clustered else self._conduct_here())
-            code = self._close()
+            self._dispatcher.linker.note_hindered()
+            code = self._record.close(self._control.stopping)
         except Problem as problem:
-            code = self._end("failed", problem.exit_code, str(problem))
+            code = self._record.end("failed", problem.exit_code, str(problem))
         except (OSError, RuntimeError) as error:
             if not is_scarce(error):
                 raise
             reason = f"the machine, or a limit, refuses more: {printable(str(error))}"
-            code = self._end("failed", MachineProblem.exit_code, reason)
+            code = self._record.end("failed", MachineProblem.exit_code, reason)
         if not await self._ledger.settled(DISK_PATIENCE_SECONDS):
             raise MachineProblem(f"the end of the journal could not be written; {RESUMABLE}")
         return code
@@ -168,7 +164,9 @@ class Conductor:
         silence, places = self.launch.silence_seconds, self._places(devices)
         self._reserve.keep(len(places))
         crew = Crew(self.folder, self._lock, self._ledger.heard, silence, self._reserve)
-        await self._watched(self._conduct(crew, places), self._watch_memory(devices, crew))
+        limit, teams = self.launch.memory_limit, self._parallel > 1
+        watching = watch_devices(devices, crew, self._ledger, limit, teams)
+        await self._watched(self._conduct(crew, places), watching)
 
     async def _watched(self, conducting: Work, *more: Work) -> None:
         """Run the sweep, and watch commands and the disk meanwhile."""
@@ -189,26 +187,7 @@ class Conductor:
         self._control.stop()
 
     def _open(self) -> None:
-        if self.state.opened is None:
-            self._write(
-                ev.SweepOpened(
-                    id=self.folder.name,
-                    preset=self.preset.name,
-                    title=self.preset.title,
-                    question=self.preset.question,
-                    source=self.preset.source,
-                    configurations=self.preset.configurations,
-                    notes=tuple(dict.fromkeys((*self.launch.notes, *self.preset.notes))),
-                    claims=self.preset.claims,
-                    selection=self.preset.selection,
-                    interpolation=self.preset.interpolation,
-                    judging=self.preset.judging,
-                )
-            )
-        self._write(ev.ConductorStarted(pid=os.getpid(), machine=machine()))
-        new = added(self.preset, set(self.state.configurations))
-        if new:  # the last conductor ended before it could state them
-            self._write(ev.ConfigurationsAdded(configurations=new))
+        self._record.begin(self.preset)
         self._queue.confirm_choices()
         if not self._ledger.sync():
             raise MachineProblem(f"the journal cannot be written; {RESUMABLE}")
@@ -237,6 +216,8 @@ class Conductor:
             self._queue.workers = len(places)
             self._queue.fill(self._data)
             self._ledger.clear_away()
+            late = asyncio.create_task(self._preparation.rest(self._join))
+            tasks.append(late)
             places, hired = await self._settle(crew, Staff(places, hired))
             while not self._leaving:
                 serving = [
@@ -244,14 +225,20 @@ class Conductor:
                     for number, (first, place) in enumerate(zip(hired, places, strict=True))
                 ]
                 tasks += serving
-                problems = [each for each in await asyncio.gather(*serving) if each]
-                left = self._queue or self._dispatcher.linker
+                together = asyncio.gather(*serving)
+                both: set[asyncio.Future[Any]] = {together, late}
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                if late.done():
+                    late.result()
+                problems = [each for each in await together if each]
+                left = self._queue or self._dispatcher.linker or self._queue.awaits()
                 self._leaving = self._control.stopping or not left
                 if problems and not self._leaving:  # no worker is left to train them
                     raise problems[0]
         finally:
             self._leaving = True
             await _cancelled(*tasks)
+            await self._preparation.cancel()
             await crew.dismiss()
 
     async def _recruit(self, crew: Crew, cluster: "Cluster") -> None:
@@ -260,7 +247,7 @@ class Conductor:
 
         self._leaving = False
         try:
-            if not await self._unless_stopped(self._prepare()):
+            if not await self._unless_stopped(self._prepare(all_of_it=True)):
                 return
             self._queue.fill(self._data)
             self._ledger.clear_away()
@@ -281,6 +268,16 @@ class Conductor:
         finally:
             self._leaving = True
             await crew.dismiss()
+
+    async def _prepare(self, all_of_it: bool = False) -> bool:
+        """Prepare the data of the sweep; what takes long joins later, unless `all_of_it`."""
+        await self._preparation.enough(all_of_it)
+        return True
+
+    def _join(self) -> None:
+        """Queue the trials whose data have just become ready."""
+        self._queue.line_up()
+        self._control.notify()
 
     def _times_alone(self) -> bool:
         return any(c.settings.run.timing == "alone" for c in self.preset.configurations)
@@ -310,35 +307,6 @@ class Conductor:
         await asyncio.gather(task, return_exceptions=True)
         return None
 
-    async def _prepare(self) -> bool:
-        """Prepare every data set of the sweep."""
-        home, source = self.folder.parent.parent, self.launch.data_dir
-        for each in {c.settings.data.name: c.settings for c in self.preset.configurations}.values():
-            name, silence = each.data.name, self.launch.silence_seconds
-            recorded, lacks = self.state.data.get(name), Deaths(PATIENT_RETRIES)
-            if each.task:
-                check_sweep(self.folder)
-            while name not in self._data:
-                preparing = (
-                    inspect(each.task, self.launch.task_folder, self._write, silence)
-                    if each.task
-                    else fetch(name, home, source, self._write, silence)
-                )
-                try:
-                    self._data[name] = await prepared(
-                        name, preparing, recorded, self._write, self._control.accepts_code
-                    )
-                except (OSError, RuntimeError) as error:  # no process, file or thread at present
-                    wait = lacks.another(name, 0) if is_scarce(error) else None
-                    if wait is None:
-                        raise
-                    text = f"{name}: the data cannot be prepared at present: {error}"
-                    self._write(ev.Note(level="warning", text=f"{printable(text)}; trying again"))
-                    await asyncio.sleep(wait)
-            if facts := self._data[name].task:
-                refuse_unknown(self.preset, name, facts)
-        return True
-
     async def _obey(self) -> None:
         """Keep executing the user's commands."""
         while True:
@@ -352,65 +320,6 @@ class Conductor:
         with suppress(OSError):  # no file can be opened at present: the next look finds them
             for command in self._inbox.take():
                 self._command_handler.do(command)
-
-    async def _watch_memory(self, devices: list[Device], crew: Crew) -> None:
-        watch = MemoryWatch(list(dict.fromkeys(devices)), self.launch.memory_limit)
-        while True:
-            reserved = {device.name: 0 for device in devices}
-            for name, held in self._ledger.reserved.values():
-                reserved[name] = reserved.get(name, 0) + held
-            pids = crew.pids
-            try:
-                if self._parallel > 1:
-                    pids = await asyncio.to_thread(with_children, pids)
-                # in a thread: the driver of a broken card can take seconds to answer
-                samples = await asyncio.to_thread(watch.changed, pids, reserved)
-                lost = await asyncio.to_thread(lost_among, devices)
-            except (OSError, RuntimeError) as error:
-                if not is_scarce(error):
-                    raise
-                samples, lost = [], []
-            for sample in samples:
-                self._write(sample)
-            for device in lost:
-                crew.give_up(device.name, "the driver says that the card is lost")
-            await asyncio.sleep(MEMORY_SECONDS)
-
-    def _close(self) -> int:
-        self._dispatcher.linker.note_hindered()
-        undone = not complete(self.state)
-        if self._control.stopping and undone:
-            return self._end("stopped", 130)
-        if self.state.count("failed"):
-            return self._end("failed", 1)
-        return self._end("finished", 0)
-
-    def _end(self, state: ev.SweepEnding, exit_code: int, reason: str = "") -> int:
-        for trial in self.state.trials.values():
-            if trial.status == "running":  # its worker was ended during the trial
-                self._write(ev.TrialEnded(trial=trial.id, attempt=trial.attempt, status="stopped"))
-        found = final_range(self.state)
-        self._write(
-            ev.SweepEnded(
-                state=state,
-                seconds=self._seconds(),
-                trials=len(self.state.trials) + trials_to_come(self.state),
-                finished=self.state.count("finished"),
-                failed=self.state.count("failed"),
-                reason=reason,
-                exit_code=exit_code,
-                metric=found.measure if found else "",
-                best=found.best if found else None,
-                worst=found.worst if found else None,
-            )
-        )
-        return exit_code
-
-    def _seconds(self) -> float:
-        """Return the seconds since this conductor began, without pauses."""
-        now = self._ledger.clock()
-        began = self.state.conductor.at if self.state.conductor else now
-        return now - began - self.state.paused_between(began, now)
 
 
 async def _cancelled(*tasks: "asyncio.Task[Any]") -> None:

@@ -10,29 +10,23 @@ until it gets a sweep's lock and log through the socket.
 """
 
 import contextlib
+import faulthandler
 import os
-import select
 import socket
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
-from io import FileIO
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from batchscope import __version__
 from batchscope.engine.data.validation_split import validation_size
 from batchscope.engine.errors import Problem, printable
 from batchscope.engine.journal import events as ev
 from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.events import (
     AnyEvent,
-    CodeLoaded,
     EpochsFinished,
     Interpolated,
     TrialEnded,
@@ -43,19 +37,17 @@ from batchscope.engine.journal.events import (
 from batchscope.engine.processes import orders
 from batchscope.engine.processes.descriptor_passing import adopt
 from batchscope.engine.processes.fresh_start import FLAG, carried_orders, start_afresh
+from batchscope.engine.spec import TaskTable
 from batchscope.engine.system.background import in_background
 from batchscope.engine.system.scarcity import is_scarce
 from batchscope.engine.tasks.code_digests import CodeRefused
-from batchscope.engine.training.cancellation import PauseGate
-from batchscope.engine.training.tasks.fork_guard import guard, leave_if_child
+from batchscope.engine.training.jobs.order_inbox import OrderInbox
+from batchscope.engine.training.tasks.fork_guard import leave_if_child
 
 if TYPE_CHECKING:
     from batchscope.engine.training.batches import Images, TrainingData
     from batchscope.engine.training.data_parallel.leader import Team
-    from batchscope.engine.training.tasks.task_host import TaskHost
-
-
-NICENESS = 10
+    from batchscope.engine.training.tasks.worker_task import WorkerTask
 
 
 class Worker:
@@ -63,21 +55,17 @@ class Worker:
 
     def __init__(self, events: int) -> None:
         self._events, self._unsaid = events, b""
-        self._orders: SimpleQueue[orders.Setup | orders.Work] = SimpleQueue()
         self._writing = threading.Lock()
-        self._halt, self._pause = threading.Event(), PauseGate()
-        self._dropped: frozenset[str] = frozenset()
+        self._orders = OrderInbox(self._write)
         self._ended: set[str] = set()
         self._setup: orders.Setup | None = None
         self._images: tuple[tuple[str, int], Images] | None = None
         self._team: Team | None = None
-        self._host: TaskHost | None = None
-        self._told = set[str]()
-        """The files whose digests were sent."""
+        self._task: WorkerTask | None = None
+        self._order: orders.Work | None = None
         self._environment = dict(os.environ)
         self._renewed = False
         """Whether this program continues a worker that has run a person's code."""
-        self._reading = threading.Lock()
         self._team_works = False
         """Whether the thread that trains may be waiting for its team."""
 
@@ -94,7 +82,7 @@ class Worker:
             for order in carried_orders(carried):
                 assert isinstance(order, orders.Setup | orders.Work)
                 self._orders.put(order)
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._orders.listen()
         if channel is not None:
             import numpy  # noqa: F401 (first, so that its threads have normal priority)
 
@@ -104,7 +92,7 @@ class Worker:
                     os._exit(0)
         while True:
             order = self._orders.get()
-            if self._host is not None and not isinstance(order, orders.Setup):
+            if self._task is not None and not isinstance(order, orders.Setup):
                 self._renew(order)
             match order:
                 case orders.Setup():
@@ -118,36 +106,33 @@ class Worker:
                 case orders.Interpolate():
                     self._attempt(order, self._interpolate)
 
-    def _renew(self, order: orders.Work) -> None:
-        """Start afresh before another order, because a person's code has run in this program."""
+    def _renew(self, *first: orders.Work) -> None:
+        """Start afresh before other orders, because a person's code has run in this program."""
         assert self._setup is not None
-        with self._reading, self._writing:  # no line is half read or half written
-            waiting = [self._orders.get() for _ in range(self._orders.qsize())]
-            start_afresh(self._events, [self._setup, order, *waiting], self._environment)
+        with self._orders.reading, self._writing:  # no line is half read or half written
+            taken = [self._setup, *first, *self._orders.all()]
+            start_afresh(self._events, taken, self._environment)
+
+    def _leave(self, reason: str) -> None:
+        """Fail the trials of the order: a person's code ends the process. Then start afresh."""
+        with contextlib.suppress(OSError):  # the disk of the log may be full
+            print(printable(reason), file=sys.stderr, flush=True)
+        if self._order is not None:
+            self._end(self._order, "failed", printable(reason))
+        with contextlib.suppress(OSError):  # the process ends, and the conductor starts another
+            self._renew()
 
     def state(self, event: AnyEvent) -> None:
         """Send an event to the conductor; a trial's last epochs are sent together with its end."""
         if isinstance(event, TrialEnded):
             self._ended.add(event.trial)
-        self._unsaid += self._loaded_lately()
+        loaded = self._task.loaded_lately() if self._task else None
+        self._unsaid += journal.encode(loaded) + b"\n" if loaded else b""
         self._unsaid += journal.encode(event) + b"\n"
         if isinstance(event, EpochsFinished) and event.last:
             return
         lines, self._unsaid = self._unsaid, b""
         self._write(lines)
-
-    def _loaded_lately(self) -> bytes:
-        """Return an event about modules of a person that no worker before has imported.
-
-        It comes with the next event, since a trial that is killed may be resumed with other code.
-        """
-        lately = self._host.code.loaded_lately() if self._host else {}
-        digests = {name: each for name, each in lately.items() if name not in self._told}
-        if not digests or self._host is None:
-            return b""
-        self._told |= digests.keys()
-        event = CodeLoaded(name=self._host.name, digests=tuple(sorted(digests.items())))
-        return journal.encode(event) + b"\n"
 
     def _write(self, lines: bytes) -> None:
         """Write whole lines; the training thread and the listening thread take turns."""
@@ -157,80 +142,17 @@ class Worker:
             while left:
                 left = left[os.write(self._events, left) :]
 
-    def _listen(self) -> None:
-        """Read orders until stdin ends; end the process then, or at a line that is not an order."""
-        stdin = open(0, "rb", buffering=0)  # noqa: SIM115 (unbuffered: no lock at exit)
-        try:
-            while line := self._line(stdin):
-                match orders.decode(line):
-                    case orders.Halt():
-                        self._halt.set()
-                        self._pause.lift()
-                    case orders.Drop(trial=trial):
-                        self._dropped |= {trial}
-                    case orders.Ping():
-                        self._write(orders.ALIVE)
-                    case orders.Hold():
-                        self._pause.begin()
-                    case orders.GoOn():
-                        self._pause.lift()
-                    case order:
-                        self._halt.clear()
-                        self._dropped = frozenset()
-                        self._pause.lift()
-                        self._orders.put(order)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            with contextlib.suppress(OSError):
-                what = f"a line on stdin is not an order: {printable(str(error))}"
-                print(what, file=sys.stderr, flush=True)
-            os._exit(1)
-        finally:
-            os._exit(0)  # the conductor is gone, so no event would be recorded
-
-    def _line(self, stdin: FileIO) -> bytes:
-        """Wait for a line and read it; the program is not exchanged in its middle."""
-        select.select([stdin], [], [])
-        with self._reading:
-            return stdin.readline(orders.LONGEST_LINE)
-
     def _set_up(self, order: orders.Setup) -> None:
         began = time.perf_counter()
         self._setup = order
-        import torch
+        from batchscope.engine.training.jobs.worker_setup import set_up
 
-        from batchscope.engine.training.torch_device import compute_in_float32, device_problem
-
-        problem = device_problem(order.device, order.card)
-        if problem:
-            self.state(WorkerLost(worker=order.worker, reason=printable(problem)))
-            os._exit(3)
-        torch.set_num_threads(order.threads)
-        if order.device == "cpu" and not self._renewed:
-            os.nice(NICENESS)  # training uses every core; the screen must stay responsive
-        compute_in_float32(torch.device(order.device))
-        if self._renewed:  # the conductor knows it
+        found = set_up(order, self._renewed, began)
+        if isinstance(found, WorkerReady) and self._renewed:  # the conductor knows it
             return
-        name = "CPU"
-        if order.device.startswith("cuda"):
-            name = torch.cuda.get_device_name(order.device)
-        self.state(
-            WorkerReady(
-                worker=order.worker,
-                device=order.device,
-                device_name=_device_name(order, name),
-                pid=os.getpid(),
-                threads=order.threads,
-                versions={
-                    "batchscope": __version__,
-                    "torch": str(torch.__version__),
-                    "python": sys.version.split()[0],
-                },
-                seconds=time.perf_counter() - began,
-                node=order.node,
-                free_bytes=_share_of_memory(order) if order.node else None,
-                sharing=_sharing(order),
-            )
-        )
+        self.state(found)
+        if isinstance(found, WorkerLost):
+            os._exit(3)
 
     def _attempt(self, order: orders.Work, work: Callable[[Any], None]) -> None:
         """Execute an order on a group; an error fails its trials, unless the device caused it.
@@ -248,6 +170,7 @@ class Worker:
 
         assert self._setup is not None
         self._ended.clear()
+        self._order = order
         try:
             work(order)
         except Halted:
@@ -256,17 +179,17 @@ class Worker:
             self.state(ev.CodeRefused(reason=printable(str(refusal)), files=refusal.files))
         except BaseException as error:
             leave_if_child()
-            theirs = self._host is not None and not isinstance(error, KeyboardInterrupt)
+            theirs = self._task is not None and not isinstance(error, KeyboardInterrupt)
             if not isinstance(error, Exception) and not theirs:
                 raise
             lost = isinstance(error, TeamLost | LoaderLost)
-            reason = self._host.explained(error) if self._host else _error_text(error)
+            reason = self._task.explained(error) if self._task else _error_text(error)
             if isinstance(error, Problem) and error.__cause__:
                 error = error.__cause__  # what a person's code raised
             with contextlib.suppress(OSError):  # the disk of the log may be full
                 if not lost:  # else the cause is in the lines above: why another worker ended
                     traceback.print_exc()
-                if lost or self._host:  # last, where the conductor looks
+                if lost or self._task:  # last, where the conductor looks
                     print(reason, file=sys.stderr, flush=True)
             if device_failed(error):
                 fault = f"{self._setup.device}: {reason}"
@@ -277,7 +200,7 @@ class Worker:
                 os._exit(1)  # the conductor reads the reason from the end of the log
             self._end(order, "failed", reason)
         finally:
-            self._team_works = False
+            self._team_works, self._order = False, None
 
     def _end(self, order: orders.Work, status: TrialStatus, reason: str) -> None:
         """Send the end of every trial of an order that has not ended."""
@@ -298,7 +221,7 @@ class Worker:
 
         assert self._setup is not None
         device = torch.device(self._setup.device)
-        self.state(measure(order, self._open(order), device, self._halt.is_set))
+        self.state(measure(order, self._open(order), device, self._orders.halted))
 
     def _pace(self, order: orders.Pace) -> None:
         import torch
@@ -307,7 +230,7 @@ class Worker:
 
         assert self._setup is not None
         device, number = torch.device(self._setup.device), self._setup.worker
-        self.state(pace(order, self._open(order), device, number, self._halt.is_set))
+        self.state(pace(order, self._open(order), device, number, self._orders.halted))
 
     def _train(self, order: orders.TrainOrder) -> None:
         from batchscope.engine.training.trainer.job import TrainingJob
@@ -327,8 +250,10 @@ class Worker:
             self._team_for(order),
             order.kept,
         )
-        images, halted = self._open(order), self._halt.is_set
-        Trainer(job, images, self.state, halted, self._pause, lambda: self._dropped).run()
+        images, halted = self._open(order), self._orders.halted
+        Trainer(
+            job, images, self.state, halted, self._orders.pause, lambda: self._orders.dropped
+        ).run()
 
     def _team_for(self, order: orders.TrainOrder) -> "Team | None":
         """Return the team that trains the trial with this worker; keep it for later trials."""
@@ -370,36 +295,30 @@ class Worker:
         assert self._setup is not None
 
         def go_on() -> None:
-            self._pause.wait()
-            raise_if(self._halt.is_set)
+            self._orders.pause.wait()
+            raise_if(self._orders.halted)
 
         torch.set_num_threads(order.plan.threads)
         device = torch.device(self._setup.device)
         self.state(interpolate(order, self._open(order), device, go_on))
 
-    def _open_task(self, order: orders.Work, held: int) -> "TrainingData":
+    def _open_task(self, order: orders.Work, table: TaskTable, held: int) -> "TrainingData":
         """Return the data of a trial's task, made with the seed of the trial."""
         import torch
 
-        from batchscope.engine.training.tasks.data_size import refuse_large
-        from batchscope.engine.training.tasks.task_dataset import TaskDataset
-        from batchscope.engine.training.tasks.task_host import TaskHost
+        from batchscope.engine.training.tasks.worker_task import WorkerTask
 
         assert self._setup is not None
-        first = order.members[0]
-        table = first.settings.task
-        assert table is not None
-        if self._host is None or self._host.name != table.name:
-            facts = order.data.task
-            known = dict(facts.digests) if facts else {}
-            guard(self._events)
-            self._host = TaskHost(table, Path(order.data.folder), known)
-        device = torch.device(self._setup.device)
-        task = self._host.made(first.seed)
-        with self._host.at_the_function():
-            if isinstance(order, orders.Measure) and order.limit_bytes is not None:
-                refuse_large(task, order.limit_bytes)
-            return TaskDataset(task, first.seed, device, held, table.loaders, self._host.code)
+
+        def said(text: str) -> None:
+            names = orders.awaited(order)
+            note = ev.Note(text=printable(text), level="warning", trial=names[0] if names else "")
+            self._write(journal.encode(note) + b"\n")
+
+        self._task = WorkerTask(
+            table, order.data.folder, self._events, self._setup.silence, said, self._leave
+        )
+        return self._task.opened(order, held, torch.device(self._setup.device))
 
     def _open(self, order: orders.Work) -> "TrainingData":
         """Return the images of an order's data set, loaded once for all trials that use it."""
@@ -409,8 +328,8 @@ class Worker:
 
         assert self._setup is not None
         held = validation_size(order.members[0].settings.data, order.data.train)
-        if order.members[0].settings.task is not None:
-            return self._open_task(order, held)
+        if table := order.members[0].settings.task:
+            return self._open_task(order, table, held)
         key = (order.data.folder, held)
         if self._images is None or self._images[0] != key:
             self._images = None
@@ -429,27 +348,6 @@ def _load_libraries() -> None:
     load_optimizers()
 
 
-def _device_name(order: orders.Setup, name: str) -> str:
-    """Return the device's name as people read it: with the card's name and the cluster node."""
-    device = "cpu" if name == "CPU" else f"{order.device} ({name})"
-    return f"{device} on {order.node}" if order.node else device
-
-
-def _sharing(order: orders.Setup) -> int:
-    """Return how many workers the CPU of a cluster node has room for; 1 for a GPU."""
-    from batchscope.engine.devices.devices import cores
-
-    return max(1, cores() // order.threads) if order.node and order.device == "cpu" else 1
-
-
-def _share_of_memory(order: orders.Setup) -> int | None:
-    """Return the free memory of a node per core, in bytes; None for a GPU."""
-    from batchscope.engine.devices.devices import Device, cores, memory_of
-
-    available = memory_of(Device("cpu", "")).available
-    return None if order.device != "cpu" or available is None else available // cores()
-
-
 def _error_text(error: BaseException) -> str:
     text = " ".join(str(error).split())[:500]
     return printable(text if isinstance(error, Problem) else f"{type(error).__name__}: {text}")
@@ -459,6 +357,7 @@ def main() -> None:
     """Run the worker until stdin ends."""
     events = os.dup(1)
     os.dup2(2, 1)
+    faulthandler.enable(all_threads=False)  # the log names the line of a crash
     try:
         worker, words = Worker(events), sys.argv[1:]
         if words[:1] == [FLAG]:

@@ -17,7 +17,8 @@ from batchscope import __version__
 from batchscope.engine.checkpoints.mirror import DataShelf, Files, Mirror, divided
 from batchscope.engine.checkpoints.remote_store import Store, open_store
 from batchscope.engine.data.prepared_files import holds
-from batchscope.engine.processes.link import last_lines, open_log
+from batchscope.engine.processes import orders
+from batchscope.engine.processes.link import last_lines, open_log, size_of
 from batchscope.engine.processes.worker_processes import start_worker
 
 LOG = "worker.log"
@@ -63,6 +64,7 @@ class Host:
         self._shelf = DataShelf(self._mirror.scratch, holds)
         self._store: Store | None = open_store(store) if store else None
         self._log = self._mirror.folder / LOG
+        self._log_from = 0
         self._lines: list[bytes] = []
         self._news = asyncio.Event()
         self._over = False
@@ -120,6 +122,8 @@ class Host:
     async def tell(self, line: bytes) -> None:
         """Pass a line with an order on to the worker."""
         assert self._process.stdin is not None
+        if isinstance(orders.decode(line), orders.Work):
+            self._log_from = size_of(self._log)
         if not self._process.stdin.is_closing():
             self._process.stdin.write(line)
 
@@ -166,6 +170,6 @@ class Host:
         """Wait until the worker has ended, and remove its files."""
         code = await self._process.wait()
         await self._pump
-        said = last_lines(self._log)
+        said = last_lines(self._log, self._log_from)
         self._mirror.close()
         return End(code, said)

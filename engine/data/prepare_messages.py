@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 
 import msgspec
 
@@ -22,6 +23,7 @@ class PrepareMessage(msgspec.Struct, frozen=True, omit_defaults=True):
         received: bytes of the download so far.
         total: bytes of the whole download.
         doing: what the process is doing, in a line that says that it is alive.
+        place: the line of a person's code that it is at, if it runs one.
         note: something for the log of the sweep.
         prepared: the result.
         error: why the images cannot be prepared.
@@ -31,6 +33,7 @@ class PrepareMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     received: int | None = None
     total: int = 0
     doing: str = ""
+    place: str = ""
     note: str = ""
     prepared: Prepared | None = None
     error: str = ""
@@ -47,11 +50,20 @@ class Reporter:
     def __init__(self, output: int) -> None:
         self._output, self._writing, self._due = output, threading.Lock(), 0.0
         self._doing = "starting"
+        self._place: Callable[[], str] = str
         threading.Thread(target=self._beat, daemon=True).start()
 
     def doing(self, what: str) -> None:
         """Take note of what the process is doing now."""
         self._doing = what
+
+    def at(self, place: Callable[[], str]) -> None:
+        """From now on, say with each heartbeat where a person's code stands.
+
+        Args:
+            place: returns file and line, called in another thread; empty if it does not run.
+        """
+        self._place = place
 
     def note(self, text: str) -> None:
         """Write something for the log of the sweep."""
@@ -85,4 +97,4 @@ class Reporter:
     def _beat(self) -> None:
         while True:
             time.sleep(HEARTBEAT_SECONDS)
-            self.write(PrepareMessage(doing=self._doing))
+            self.write(PrepareMessage(doing=self._doing, place=printable(self._place())))

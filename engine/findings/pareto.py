@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from batchscope.engine.analysis.comparable import incomparable
 from batchscope.engine.analysis.figures import by_batch_size
 from batchscope.engine.analysis.statistics import LEVEL, holm, p_value
-from batchscope.engine.findings.comparable import incomparable
 from batchscope.engine.findings.comparison_sides import Side, difference, gather
 from batchscope.engine.findings.configuration_summary import Mean, mean_over
 from batchscope.engine.journal.sweep_state import SweepState

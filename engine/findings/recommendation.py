@@ -20,11 +20,11 @@ for advice.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from batchscope.engine.analysis.comparable import incomparable
 from batchscope.engine.analysis.noise_scales import NoiseFinding
 from batchscope.engine.analysis.stack_times import TIMED_AS
 from batchscope.engine.analysis.statistics import LEVEL, below_p, interval, of_mean
 from batchscope.engine.analysis.tuning import choices, chosen_configurations
-from batchscope.engine.findings.comparable import incomparable
 from batchscope.engine.findings.comparison_sides import (
     OPEN,
     Side,

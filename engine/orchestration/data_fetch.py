@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from batchscope.engine.data.prepare_messages import PrepareMessage
+from batchscope.engine.data.prepare_messages import HEARTBEAT_SECONDS, PrepareMessage
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.errors import MachineProblem, printable
 from batchscope.engine.journal.events import AnyEvent, DataProgress, DataReady, Note
@@ -82,7 +82,7 @@ async def inspect(
     If it cannot be trained, or too many processes were lost, the result says why: its trials fail,
     and those of other tasks go on.
     """
-    arguments = [INSPECTION, folder, msgspec.json.encode(task).decode()]
+    arguments = [INSPECTION, folder, msgspec.json.encode(task).decode(), f"{silence:g}"]
     try:
         return await _supervised(task.name, "runs the task", arguments, write, silence)
     except MachineProblem as problem:
@@ -97,7 +97,7 @@ async def _supervised(
     """Run a process until it has a result; replace it if it is lost."""
     deaths = Deaths()
     while True:
-        preparer = _Preparer(name, does, write, silence)
+        preparer = _Preparer(name, does, write, silence, arguments[0] == INSPECTION)
         try:
             return await preparer.run(arguments)
         except PreparerLost as lost:
@@ -110,11 +110,13 @@ async def _supervised(
 
 
 class _Preparer:
-    """One process that prepares a data set, or runs a task once."""
+    """One process that prepares a data set, or runs a person's code once (`own`)."""
 
-    def __init__(self, name: str, does: str, write: Write, silence: float) -> None:
+    def __init__(self, name: str, does: str, write: Write, silence: float, own: bool) -> None:
         self._name, self._does, self._write, self._silence = name, does, write, silence
+        self._own = own
         self._doing, self._since, self._explained = "", time.monotonic(), False
+        self._place = ""
 
     async def run(self, arguments: list[str]) -> Prepared:
         """Start the process, a module and its arguments, and wait for its result.
@@ -152,17 +154,23 @@ class _Preparer:
             except TimeoutError:
                 # counted, so that a machine or a conductor that slept loses no process
                 silent += 1
-                self._explain(f"waiting for the process that {self._does}")
+                if silent * self._silence / PINGS > 2 * HEARTBEAT_SECONDS:  # it would have said
+                    self._explain(f"waiting for the process that {self._does}")
                 continue
             except ValueError:  # a line without an end
                 continue
             if not line:
-                raise PreparerLost(_how(await process.wait()))
+                code = await process.wait()
+                how = _how(code) + self._at()
+                if self._own and code >= 0:  # their code ended it, and would again
+                    raise MachineProblem(f"{self._name}: the process that {self._does} {how}")
+                raise PreparerLost(how)
             silent, most = 0, PINGS
             with contextlib.suppress(msgspec.MsgspecError):  # the line of a process that was killed
                 if prepared := self._heard(decode_json(line, PrepareMessage)):
                     return prepared
-        raise PreparerLost(f"was killed after {self._silence * most / PINGS:g} s without an answer")
+        patience = self._silence * most / PINGS
+        raise PreparerLost(f"was killed after {patience:g} s without an answer{self._at()}")
 
     def _heard(self, message: PrepareMessage) -> Prepared | None:
         """Record what the process says, and return its result, if it has one."""
@@ -176,6 +184,7 @@ class _Preparer:
             raise MachineProblem(message.error)
         if message.lost:
             raise PreparerLost(f"gave up: {printable(message.lost)}")
+        self._place = message.place or self._place
         if message.doing:
             self._explain(message.doing)
         return message.prepared
@@ -187,7 +196,11 @@ class _Preparer:
             self._doing, self._since, self._explained = doing, now, False
         elif not self._explained and now - self._since > EXPLAIN_SECONDS:
             self._explained = True
-            self._write(Note(text=f"{self._name}: still {printable(doing)}"))
+            self._write(Note(text=f"{self._name}: still {printable(doing)}{self._at()}"))
+
+    def _at(self) -> str:
+        """Return where a person's code stood when that was last heard, as the end of a line."""
+        return f", at {printable(self._place)}" if self._place else ""
 
 
 def _how(code: int) -> str:

@@ -217,7 +217,8 @@ class Dispatcher:
                 lost = f"{place.device.name} is out of service: {MOST_TRIALS} trials failed on it"
                 self._ledger.lost(number, lost)
                 return MachineProblem(lost)
-            if not (self._queue or self._linker) or self._control.stopping:
+            left = self._queue or self._linker or self._queue.awaits()
+            if not left or self._control.stopping:
                 return None
             hiring = asyncio.create_task(hire(crew, number, place))
 
@@ -293,7 +294,8 @@ class Dispatcher:
                 group = self._queue.take(lambda key: self._service.may(device, key))
                 if group:
                     return group
-            if not self._queue and not self._in_hand and not self._linker:
+            idle = not self._queue and not self._in_hand and not self._linker
+            if idle and not self._queue.awaits():
                 return None
         return None
 

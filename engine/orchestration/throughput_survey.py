@@ -14,7 +14,7 @@ import msgspec
 from batchscope.engine.data.prepared import Prepared
 from batchscope.engine.data.validation_split import training_size
 from batchscope.engine.devices.devices import Device
-from batchscope.engine.journal.events import AnyEvent, Paced
+from batchscope.engine.journal.events import AnyEvent, Note, Paced
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.crew import WorkerHandle
 from batchscope.engine.orchestration.journal_writer import JournalWriter
@@ -26,6 +26,7 @@ from batchscope.engine.planning.worker_count import Slots
 from batchscope.engine.processes import orders
 
 LEAST_SECONDS, MOST_SHARE = 0.3, 0.002  # for one kind of trial and division; share of the sweep
+LEAST_BUDGET, BUDGET_SHARE = 20.0, 0.1  # seconds of the whole survey; share of the sweep
 MOST_IMAGES = 512  # per micro-batch: it is not known yet how many fit
 
 
@@ -50,6 +51,7 @@ class Surveyor:
     ) -> None:
         self._ledger, self._control, self._data = ledger, control, data
         self._seconds, self._stacks = max(LEAST_SECONDS, MOST_SHARE * seconds), stacks
+        self._budget, self._over = max(LEAST_BUDGET, BUDGET_SHARE * seconds), False
 
     async def time(
         self,
@@ -60,16 +62,36 @@ class Surveyor:
     ) -> dict[Slots, list[float]]:
         """Measure, for each division, the seconds per step of one replicate of each group.
 
-        The result is empty if a worker failed.
+        The result is empty if a worker failed, or if it takes more than a share of the sweep: on a
+        busy machine, and for tasks, for which each worker starts an interpreter each time.
         """
         times = dict[Slots, list[float]]()
-        for each in slots:
-            for group in groups:
-                seconds = await self._time(members[: each.workers], device, each, group)
-                if seconds is None:
-                    return {}
-                times.setdefault(each, []).append(seconds)
+        watching = asyncio.create_task(self._end_in_time(members))
+        try:
+            for each in slots:
+                for group in groups:
+                    seconds = await self._time(members[: each.workers], device, each, group)
+                    if self._over:
+                        self._write_over(device)
+                    if seconds is None or self._over:
+                        return {}
+                    times.setdefault(each, []).append(seconds)
+        finally:
+            watching.cancel()
         return times
+
+    async def _end_in_time(self, members: Sequence[WorkerHandle]) -> None:
+        """End the measurements of all workers once the survey has taken its time."""
+        await asyncio.sleep(self._budget)
+        self._over = True
+        await asyncio.gather(*(member.order(orders.Halt()) for member in members))
+
+    def _write_over(self, device: Device) -> None:
+        text = (
+            f"{device.title}: the best number of workers was not measured to the end, as that "
+            f"takes more than {self._budget:.0f} s; one worker trains on each core or GPU"
+        )
+        self._ledger.write(Note(text=text))
 
     async def _time(
         self, members: Sequence[WorkerHandle], device: Device, slots: Slots, group: Group
@@ -79,6 +101,8 @@ class Surveyor:
         # the first round loads the data, so that in the second all workers run at the same time
         for each in (msgspec.structs.replace(order, seconds=0.0), order):
             heard.clear()
+            if self._over:
+                return None
             working = [member.work(each, heard.append, self._control) for member in members]
             if any(await asyncio.gather(*working)):
                 return None

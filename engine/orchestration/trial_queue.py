@@ -55,6 +55,8 @@ class TrialQueue:
     def __init__(self, preset: Preset, ledger: JournalWriter) -> None:
         self.preset, self._ledger = preset, ledger
         self.workers = 1  # how many workers share the queue
+        self.awaits: Callable[[], bool] = bool
+        """Returns whether trials will join whose data are not prepared yet."""
         self._data: Mapping[str, Prepared] = {}
         self._trials: dict[str, Trial] = {}
         self._waiting: list[tuple[tuple[float, float], int, Group]] = []
@@ -166,11 +168,15 @@ class TrialQueue:
         self._ledger.sync()
 
     def _configurations(self) -> list[Configuration]:
-        """Return those of the preset, then those that train a chosen candidate again."""
+        """Return those of the preset, then those that train a chosen candidate again.
+
+        Those whose data are not prepared yet are left out.
+        """
         state = self._ledger.state
         every = state.configurations.values()
         stated = map(state.known, self.preset.configurations)
-        return [*stated, *(each for each in every if each.confirms)]
+        known = [*stated, *(each for each in every if each.confirms)]
+        return [each for each in known if each.settings.data.name in self._data]
 
     def _skip_twins(self, by_seed: Iterable[Trial]) -> None:
         """Skip trials that equal another because both batches exceed the training set."""

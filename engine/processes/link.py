@@ -11,7 +11,10 @@ from batchscope.engine.processes import orders
 from batchscope.engine.system.files import remove
 from batchscope.engine.system.untrusted_files import is_damage, open_regular, open_to_write
 
-LAST_LINES, LOG_TAIL = 5, 4096
+LAST_LINES, LOG_TAIL = 5, 1 << 14
+CRASH = "Fatal Python error: "
+INSTALLED = ("site-packages", "dist-packages", "/batchscope/", str(Path(os.__file__).parent))
+"""Parts of paths of code that is nobody's own."""
 GONE = -9
 """The exit code of a worker whose real exit code cannot be found out."""
 
@@ -51,7 +54,7 @@ class Link(Protocol):
         """Wait for the worker to end; return its exit code, negative for a signal."""
 
     async def last_lines(self) -> list[str]:
-        """Return the last lines of its log."""
+        """Return the last lines of its log, of those since the last order to work."""
 
 
 class ProcessLink:
@@ -59,7 +62,7 @@ class ProcessLink:
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process, self._log = process, log
-        self._log_from = log.stat().st_size
+        self._log_from = size_of(log)
 
     @property
     def pid(self) -> int | None:
@@ -84,6 +87,8 @@ class ProcessLink:
     async def send(self, order: orders.AnyOrder) -> None:
         """Write the order as a line to the worker's stdin."""
         assert self._process.stdin is not None
+        if isinstance(order, orders.Work):
+            self._log_from = size_of(self._log)
         with contextlib.suppress(ConnectionError):
             self._process.stdin.write(orders.encode(order) + b"\n")
             await self._process.stdin.drain()
@@ -108,7 +113,7 @@ class ProcessLink:
         return await self._process.wait()
 
     async def last_lines(self) -> list[str]:
-        """Return the last lines that the worker added to the log."""
+        """Return the last lines that the worker added to the log since its last order to work."""
         return last_lines(self._log, self._log_from)
 
 
@@ -127,10 +132,31 @@ def open_log(log: Path) -> BinaryIO:
         return open_to_write(log, append=True)
 
 
+def size_of(log: Path) -> int:
+    """Return the bytes of a log; 0 if it is not there."""
+    with contextlib.suppress(OSError):
+        return log.stat().st_size
+    return 0
+
+
 def last_lines(log: Path, start: int = 0) -> list[str]:
-    """Return the last lines of a log, from byte `start` on."""
+    """Return the last lines of a log, from byte `start` on.
+
+    Of a crash, that is what Python calls it and the innermost line of a person's code.
+    """
     with contextlib.suppress(OSError), open_regular(log, None, follow=False) as file:
         file.seek(max(start, file.seek(0, os.SEEK_END) - LOG_TAIL))
         lines = file.read().decode("utf-8", "replace").split("\n")
-        return [printable(line) for line in lines if line.strip()][-LAST_LINES:]
+        said = [printable(line) for line in lines if line.strip()]
+        return _crash(said) or said[-LAST_LINES:]
     return []
+
+
+def _crash(lines: list[str]) -> list[str]:
+    """Return what a crash was, and where, in the words of `faulthandler`; nothing without one."""
+    at = max((at for at, line in enumerate(lines) if line.startswith(CRASH)), default=None)
+    if at is None:
+        return []
+    frames = [line.strip() for line in lines[at:] if line.startswith("  File ")]
+    theirs = [each for each in frames if not any(known in each for known in INSTALLED)]
+    return [lines[at], *(theirs or frames)[:1]]

@@ -4,7 +4,9 @@ Tests copy this file into a folder of its own. Where a kind goes wrong, its line
 of its name, and a message must name that line.
 """
 
+import ctypes
 import os
+import signal
 import sys
 import threading
 import time
@@ -160,6 +162,28 @@ def sleeps_in_step(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     calls["sleep"] = calls.get("sleep", 0) + (model.training and len(batch[1]) == 5)
     if calls["sleep"] > 7:
         time.sleep(3600.0)  # sleeps-in-step
+    return loss(model, batch)
+
+
+def killed(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return loss(model, batch)
+
+
+def crashes(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    ctypes.string_at(0)  # crashes
+    return loss(model, batch)
+
+
+def hangs(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    threading.Event().wait()  # hangs-in-the-loss
+    return loss(model, batch)
+
+
+def leaves(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    calls["leave"] = calls.get("leave", 0) + (model.training and len(batch[1]) == 5)
+    if calls["leave"] > 7:
+        os._exit(0)  # leaves-in-step
     return loss(model, batch)
 
 
@@ -398,6 +422,15 @@ class NoText:
         raise RuntimeError("no text")
 
 
+class Hangs(Fails):
+    """A data set with a sample that never comes."""
+
+    def __getitem__(self, number: int) -> Batch:
+        if number == 3:
+            threading.Event().wait()  # hangs-in-a-sample
+        return super().__getitem__(number)
+
+
 def samples() -> Iterator[Batch]:
     yield data()
 
@@ -431,7 +464,9 @@ def make(seed: int, kind: str = "plain") -> Task:
     if kind == "keyboard":
         raise KeyboardInterrupt  # keyboard
     if kind == "os-exit":
-        os._exit(7)
+        os._exit(7)  # os-exit
+    if kind == "exits-in-c":
+        ctypes.CDLL(None)._exit(7)
     if kind == "sleeps-for-ever":
         time.sleep(3600.0)  # sleeps-for-ever
     if kind == "deletes-itself":
@@ -479,6 +514,10 @@ def make(seed: int, kind: str = "plain") -> Task:
         "reseeds": reseeds,
         "sleeps": sleeps,
         "sleeps-in-step": sleeps_in_step,
+        "leaves-in-step": leaves,
+        "killed": killed,
+        "crashes": crashes,
+        "hangs-in-the-loss": hangs,
         "double-backward": backward_twice,
         "autocast": own_autocast,
         "half": half,
@@ -523,6 +562,7 @@ def make(seed: int, kind: str = "plain") -> Task:
         },
         "arrays": {"train": (x.numpy(), y.numpy())},
         "no-text": {"train": NoText()},
+        "hangs-in-a-sample": {"train": Hangs()},
         "metric-f1": {"metrics": {"f1": area}},
         "lbfgs": {"optimizer": lbfgs},
         "scheduler": {"optimizer": Scheduled},

@@ -1,7 +1,7 @@
 """The first line of the board, and the notice below it where one is needed."""
 
+from batchscope.engine.analysis.final_range import final_range
 from batchscope.engine.errors import printable
-from batchscope.engine.findings.final_range import final_range
 from batchscope.tui.render.styled_text import Row, clip, row, width_of, wrap
 from batchscope.tui.render.units import clock, share
 from batchscope.tui.viewmodel.result_text import result_text

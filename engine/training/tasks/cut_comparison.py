@@ -6,6 +6,7 @@ gradient of the whole batch.
 
 import copy
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 
 from batchscope.engine.task import Batch, Task
 from batchscope.engine.training.tasks.accepted_model import cast
-from batchscope.engine.training.tasks.batch_structure import in_precision, tensors
+from batchscope.engine.training.tasks.batch_split import Split, divided
+from batchscope.engine.training.tasks.batch_structure import in_precision
 from batchscope.engine.training.tasks.function_loader import seed_everything
+from batchscope.engine.training.tasks.random_streams import seed_from
 from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.weighted_sum import accumulate, evaluated
 
@@ -23,6 +26,8 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 DROPOUTS = nn.modules.dropout._DropoutNd
 NORMS = nn.modules.batchnorm._BatchNorm
 HALVES, SINGLE = "halves", "single samples"
+SPLITS = (2, 3)
+"""Numbers of parts that a `split` is tried with."""
 MEAN_FACTOR = 1.5
 """A mean gives at least so many times the gradient for halves; parts are of unequal weight."""
 
@@ -97,22 +102,6 @@ def compared(
     return CutComparison(len(numbers), dtype, problem, found)
 
 
-def differs_again(train: TaskData, numbers: Tensor) -> int | None:
-    """Return the first sample that differs when it is read again with the same seed, if any does.
-
-    Data in memory do not differ.
-    """
-    if train.in_memory:
-        return None
-    for number in numbers.tolist():
-        once, again = (
-            list(tensors(train.batch(torch.tensor([number]), seed_everything))) for _ in range(2)
-        )
-        if not all(map(torch.equal, once, again)):
-            return int(number)
-    return None
-
-
 def without_dropout(model: nn.Module) -> None:
     """Switch the dropout of a model's layers off, and leave their other behaviour as it is.
 
@@ -123,6 +112,41 @@ def without_dropout(model: nn.Module) -> None:
             layer.eval()
         elif isinstance(layer, nn.MultiheadAttention | nn.RNNBase):
             layer.dropout = 0.0
+
+
+def split_differs(task: Task, train: TaskData, numbers: Tensor) -> dict[int, float]:
+    """Compare a batch (B,), whole and as the task's own `split` divides it.
+
+    It is computed on a copy of the model in float64 (float32 if that fails), with dropout off.
+
+    Returns:
+        For each number of parts, the relative difference of the gradient from that of the whole.
+
+    Raises:
+        TaskProblem: `split` loses samples, or the loss returns no sum and weight.
+    """
+    assert task.split is not None
+    try:
+        return _split_differences(task, task.split, train, numbers, torch.float64)
+    except (RuntimeError, TypeError):
+        return _split_differences(task, task.split, train, numbers, torch.float32)
+
+
+def _split_differences(
+    task: Task, own: Split, train: TaskData, numbers: Tensor, dtype: torch.dtype
+) -> dict[int, float]:
+    model = cast(copy.deepcopy(task.model), dtype)
+    start = copy.deepcopy(model.state_dict())
+    without_dropout(model)
+    whole = _gradient(task, train, model, dtype, (numbers,))
+    found, size = dict[int, float](), len(numbers)
+    for parts in (count for count in SPLITS if count <= size):
+        model.load_state_dict(start)
+        batch = train.batch(numbers, lambda number: seed_from(0, number))
+        contents = [content for content, _ in divided(own, batch, parts, size)]
+        cut = _gradient_of(task, model, dtype, contents)
+        found[parts] = float((cut - whole).norm()) / (float(whole.norm()) or 1.0)
+    return found
 
 
 def is_random(task: Task, batch: Batch) -> bool:
@@ -172,9 +196,18 @@ def _gradient(
     task: Task, train: TaskData, model: nn.Module, dtype: torch.dtype, parts: tuple[Tensor, ...]
 ) -> Tensor:
     """Return the gradient of the weighted mean over all parts, as one vector."""
+    # a sample is the same in every batch, as in a training, also if it draws random numbers
+    batches = (train.batch(part, lambda number: seed_from(0, number)) for part in parts)
+    return _gradient_of(task, model, dtype, batches)
+
+
+def _gradient_of(
+    task: Task, model: nn.Module, dtype: torch.dtype, contents: Iterable[Batch]
+) -> Tensor:
+    """Return the gradient of the weighted mean over the parts of a batch, as one vector."""
     model.zero_grad(set_to_none=True)
     seed_everything(0)
-    batches = (in_precision(train.batch(part, seed_everything), dtype) for part in parts)
+    batches = (in_precision(content, dtype) for content in contents)
     of = accumulate(task.loss, model, batches)
     trained = [each for each in model.parameters() if each.requires_grad]
     grads = [torch.zeros_like(each) if each.grad is None else each.grad for each in trained]

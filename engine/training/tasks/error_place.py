@@ -3,15 +3,17 @@
 import argparse
 import functools
 import os
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import CodeType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 from batchscope.engine.errors import Problem, printable, words_of
 from batchscope.engine.tasks.code_digests import INSTALLED, CodeDigests
 
+FRAME = re.compile(r'^  File "(.*)", line (\d+) in ', re.MULTILINE)
 MOST = 500
 """Characters of an error's own text."""
 ARGUMENTS = (
@@ -50,6 +52,27 @@ def place(trace: TracebackType | None, code: CodeDigests) -> str:
     for frame in reversed(traceback.extract_tb(trace)):
         if is_theirs(frame.filename, code):
             return at(frame.filename, frame.lineno, code)
+    return ""
+
+
+def place_in(frame: FrameType | None, code: CodeDigests) -> str:
+    """Return file and line of the innermost frame of a stack in a person's folder; or nothing."""
+    while frame is not None:
+        if is_theirs(frame.f_code.co_filename, code):
+            return at(frame.f_code.co_filename, frame.f_lineno, code)
+        frame = frame.f_back
+    return ""
+
+
+def place_in_text(trace: str, code: CodeDigests) -> str:
+    """Return file and line of the innermost frame of theirs in what `faulthandler` has written.
+
+    The thread that has run longest comes last there; it is the one that was started first.
+    """
+    for thread in reversed(trace.split("(most recent call first):")[1:]):
+        for file, line in FRAME.findall(thread):
+            if is_theirs(file, code):
+                return at(file, int(line), code)
     return ""
 
 

@@ -15,6 +15,7 @@ from batchscope.engine.tasks.code_digests import CodeDigests, CodeRefused
 from batchscope.engine.tasks.reference import TaskReference
 from batchscope.engine.training.tasks.error_place import explained, named
 from batchscope.engine.training.tasks.fork_guard import leave_if_child
+from batchscope.engine.training.tasks.watchdog import began
 
 Done = TypeVar("Done")
 
@@ -82,6 +83,7 @@ def guarded(work: Callable[[], Done], code: CodeDigests, doing: str) -> Done:
         TaskProblem: it raised something, or called `sys.exit`.
         CodeRefused: it imported a module that may not be run.
     """
+    began()
     try:
         done = work()
         code.check()

@@ -11,6 +11,7 @@ common position. Connections cannot be shared, and are closed there.
 import contextlib
 import faulthandler
 import fcntl
+import gc
 import os
 import signal
 import stat
@@ -24,7 +25,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO, Any, Generic, NoReturn, TypeVar
+from typing import IO, Any, Generic, NamedTuple, NoReturn, TypeVar
 
 import torch
 
@@ -36,13 +37,27 @@ from batchscope.engine.training.tasks.batch_bytes import packed, unpacked
 Request = TypeVar("Request")
 Batch = object
 SYSTEM = "linux"
-LAST_WORDS = 2_000
+CRASH, MOST_WORDS = "Fatal Python error: ", 1 << 16
 PATIENCE_SECONDS = 5.0
 LESS_MEMORY = "if memory ran out, use fewer loaders"
 
 
 class LoaderLost(Exception):
     """A loader process was killed; the training can go on in another process."""
+
+
+class Slow(NamedTuple):
+    """What happens if a loader process takes long for a batch.
+
+    Attributes:
+        seconds: how long it may take.
+        say: called once with what is read, and the line.
+        place: returns the line of a person's code in the words of `faulthandler`, or nothing.
+    """
+
+    seconds: float = 60.0
+    say: Callable[[str], object] = str
+    place: Callable[[str], str] = lambda trace: ""
 
 
 class LoaderProcesses(Generic[Request]):
@@ -52,6 +67,7 @@ class LoaderProcesses(Generic[Request]):
         count: how many.
         read: reads a batch in one of them.
         described: returns what a request reads and with which code, for messages.
+        slow: how long one batch may take before that is said, and who takes it.
 
     Raises:
         MachineProblem: the system cannot do this safely.
@@ -59,16 +75,21 @@ class LoaderProcesses(Generic[Request]):
     """
 
     def __init__(
-        self, count: int, read: Callable[[Request], Batch], described: Callable[[Request], str]
+        self,
+        count: int,
+        read: Callable[[Request], Batch],
+        described: Callable[[Request], str],
+        slow: "Slow | None" = None,
     ) -> None:
         if sys.platform != SYSTEM:
             raise MachineProblem("task.loaders: loader processes need Linux; remove this key")
         self.count, self._described = count, described
+        self._slow, self._said = slow or Slow(), threading.Event()
         self._free: SimpleQueue[_Loader] = SimpleQueue()
         self._all = list[_Loader]()
         try:
             for _ in range(count):
-                self._all.append(_Loader(read))
+                self._all.append(_Loader(read, self._slow.seconds))
                 self._free.put(self._all[-1])
         except BaseException:
             self.close()
@@ -104,7 +125,7 @@ class LoaderProcesses(Generic[Request]):
     def _answer(self, request: Request) -> Batch:
         loader = self._free.get()
         try:
-            answer = loader.answer(request)
+            answer = loader.answer(request, lambda trace: self._tell(request, trace))
         finally:
             self._free.put(loader)
         if answer is None:
@@ -113,6 +134,15 @@ class LoaderProcesses(Generic[Request]):
         if problem:
             raise TaskProblem(problem)
         return content
+
+    def _tell(self, request: Request, trace: str) -> None:
+        """Say once that a batch takes long, and at which line."""
+        if not self._said.is_set():
+            self._said.set()
+            at = self._slow.place(trace)
+            where = f"{at}: " if at else ""
+            what = f"a loader process has been reading {self._described(request)}"
+            self._slow.say(f"{where}{what} for {self._slow.seconds:g} s; it is waited for")
 
     def _death(self, loader: "_Loader", request: Request) -> Exception:
         status, what = loader.end(PATIENCE_SECONDS), self._described(request)
@@ -131,7 +161,8 @@ class LoaderProcesses(Generic[Request]):
 class _Loader:
     """One process, and the connection to it."""
 
-    def __init__(self, read: Callable[[Any], Batch]) -> None:
+    def __init__(self, read: Callable[[Any], Batch], seconds: float) -> None:
+        self._seconds = seconds
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._status: int | None = None
         self._ending = threading.Lock()
@@ -145,14 +176,21 @@ class _Loader:
                 each.close()
             raise
         if not self.pid:
-            _serve(parent, theirs, read, self._words.fileno())
+            _serve(parent, theirs, read, self._words.fileno(), seconds)
         theirs.close()
         self._connection = ours
 
-    def answer(self, request: object) -> bytes | None:
-        """Return the answer to a request; None if the process is gone."""
+    def answer(self, request: object, slow: Callable[[str], None]) -> bytes | None:
+        """Return the answer to a request; None if the process is gone.
+
+        Args:
+            request: what it reads.
+            slow: called, if that takes long, with where the process stands.
+        """
         try:
             self._connection.send(request)
+            if not self._connection.poll(self._seconds + PATIENCE_SECONDS):
+                slow(self._said())
             return self._connection.recv_bytes()
         except (OSError, EOFError):
             return None
@@ -178,9 +216,12 @@ class _Loader:
 
     def last_words(self) -> str:
         """Return the innermost frame of a process that crashed; empty where nothing is known."""
-        self._words.seek(0)
-        lines = self._words.read(LAST_WORDS).decode("utf-8", "replace").splitlines()
+        lines = self._said().partition(CRASH)[2].splitlines()
         return next((each.strip() for each in lines if each.startswith("  File ")), "")
+
+    def _said(self) -> str:
+        """Return what `faulthandler` has written in the process."""
+        return os.pread(self._words.fileno(), MOST_WORDS, 0).decode("utf-8", "replace")
 
     def forget(self) -> None:
         """Close the connection to a process that has ended."""
@@ -189,10 +230,12 @@ class _Loader:
 
 
 def _serve(
-    parent: int, connection: Connection, read: Callable[[Any], Batch], words: int
+    parent: int, connection: Connection, read: Callable[[Any], Batch], words: int, seconds: float
 ) -> NoReturn:
-    """Answer requests until the training is gone."""
+    """Answer requests until the training is gone; of one that takes long, write where it stands."""
     code = 1
+    # garbage of the training is not collected here: it may close numbers of files that are new here
+    gc.freeze()
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -202,7 +245,10 @@ def _serve(
         faulthandler.enable(file=words)
         torch.set_num_threads(1)  # the threads of the training do not exist here
         while True:
-            answer = _read(read, connection.recv())
+            request = connection.recv()
+            faulthandler.dump_traceback_later(seconds, file=words)
+            answer = _read(read, request)
+            faulthandler.cancel_dump_traceback_later()
             sys.stdout.flush()
             connection.send_bytes(answer)
     except (EOFError, OSError):

@@ -35,26 +35,25 @@ from batchscope.engine.training.tasks.check_row import CheckRow, Verdict, start_
 from batchscope.engine.training.tasks.cut_comparison import (
     DROPOUTS,
     NORMS,
+    TOLERANCE,
     compared,
-    differs_again,
     is_random,
+    split_differs,
 )
+from batchscope.engine.training.tasks.data_check import DataCheck
 from batchscope.engine.training.tasks.error_place import explained, named
+from batchscope.engine.training.tasks.exit_guard import guard_exit
 from batchscope.engine.training.tasks.fork_guard import guard
 from batchscope.engine.training.tasks.function_loader import guarded
 from batchscope.engine.training.tasks.metric_check import MODES, metric_values
 from batchscope.engine.training.tasks.own_buffers import OwnBuffers, replaced
 from batchscope.engine.training.tasks.own_optimizer import groups_of, refuse_optimizer
 from batchscope.engine.training.tasks.split_check import check_split
-from batchscope.engine.training.tasks.task_data import TaskData
 from batchscope.engine.training.tasks.task_host import TaskHost
-from batchscope.engine.training.tasks.watchdog import Watchdog
+from batchscope.engine.training.tasks.watchdog import Watchdog, began
 from batchscope.engine.training.tasks.weighted_sum import accumulate, evaluated
 from batchscope.engine.training.trained_parameters import trained
 
-LOOKED_AT = 2_000
-READ_TWICE = 4
-LOOK_SECONDS = 5.0
 TIMED_STEPS = 5
 LOSS = "loss"
 PATIENCE_SECONDS = 120.0
@@ -83,7 +82,8 @@ class TaskCheck:
         self._began_in_training = self._model.training
         with host.at_the_function():
             refuse_uncopyable(self._model)
-            self._train = TaskData("train", self.task.train, self.task.collate)
+            self._data = DataCheck(self.task)
+        self._train = self._data.train
         self._compiled = host.compiled
         self._buffers = OwnBuffers(self._model)
         self._places = [(each, each.data_ptr()) for each in trained(self._model)]
@@ -92,19 +92,19 @@ class TaskCheck:
     def rows(self) -> Iterator[CheckRow]:
         """Yield the rows of all checks; a failure of one does not stop the others."""
         checks = (
-            ("data", self._data),
+            ("data", self._data.amounts),
             ("model", self._parameters),
             ("same seed, same bits", self._same_bits),
             ("optimizer", self._optimizer),
             (LOSS, self._loss),
-            ("reading", self._reading),
+            ("same sample each time", self._data.read_twice),
             ("cut of a batch", self._cut),
-            ("split", self._split),
+            ("own split", self._split),
             ("batch norm", self._batch_norm),
             ("randomness", self._randomness),
             ("batch of one", self._one),
             ("metrics", self._metrics),
-            ("longest batch", self._longest),
+            ("longest batch", self._data.lengths),
             ("a step", self._step),
             ("after the passes", self._moved),
         )
@@ -124,16 +124,6 @@ class TaskCheck:
         return epoch_order(self._train.size, 0, 1)[start : start + count]
 
     # ---- what there is
-
-    def _data(self) -> tuple[Verdict, str]:
-        parts = [f"{self._train.size:,} to train on"]
-        for name in ("validation", "test"):
-            data = getattr(self.task, name)
-            if data is None:
-                parts.append(f"no {name} data")
-            else:
-                parts.append(f"{TaskData(name, data, self.task.collate).size:,} for {name}")
-        return ("ok" if self.task.test is not None else "note"), "samples: " + ", ".join(parts)
 
     def _parameters(self) -> tuple[Verdict, str]:
         model = self._model
@@ -205,23 +195,29 @@ class TaskCheck:
                 return "wrong", f"{named('loss', self.task.loss)}: {moved}"
         return None
 
-    def _reading(self) -> tuple[Verdict, str] | None:
-        number = self._differing
-        if number is None:
+    def _split(self) -> tuple[Verdict, str] | None:
+        if self.task.split is None or self._size < 2:
             return None
-        return "note", (
-            f"sample {number} differs when it is read again with the same seed "
-            f"({self._train.place()}): draw with the global generators of random, numpy or torch, "
-            "not with one of its own, so that every batch size and a resume read the same"
+        if self._data.unsteady is None:
+            check_split(self.task, self._model, self._train, self._batch(self._size))
+        found = split_differs(self.task, self._train, self._batch(self._size))
+        counts = " and ".join(map(str, found))
+        worst = max(found, key=lambda parts: (math.isnan(found[parts]), found[parts]))
+        if found[worst] <= TOLERANCE[torch.float32]:
+            return "ok", f"{counts} parts give the gradient of the whole, within {found[worst]:.1g}"
+        differs = f"{worst} parts give a gradient that differs by {found[worst]:.2g} from the whole"
+        if _of_kind(self._model, NORMS) or self._random or self._data.unsteady is not None:
+            return "note", f"{differs}, as batches of this task do that are cut; see the other rows"
+        return "wrong", (
+            f"{named('split', self.task.split)}: {differs}: a part must hold its samples as they "
+            "are in the whole batch, and each sample must be in one part"
         )
-
-    @cached_property
-    def _differing(self) -> int | None:
-        return differs_again(self._train, self._batch(READ_TWICE))
 
     def _cut(self) -> tuple[Verdict, str]:
         if self._size < 2:
             return "note", "there is one sample only, so nothing can be cut"
+        if self._data.unsteady is not None:
+            return "note", "samples differ each time they are read, so parts cannot be compared"
         found = compared(self.task, self._train, self._batch(self._size))
         if found.exact:
             how = "float64" if not found.problem else f"float32 (in float64: {found.problem})"
@@ -235,8 +231,6 @@ class TaskCheck:
                 f"{found.worst} differ by {found.differs:.2g}: batch norm normalizes each part by "
                 "itself"
             )
-        if self._differing is not None:
-            return "note", "not compared: samples differ each time that they are read"
         if changed := self._changed_buffers():
             return "note", (
                 f"{found.worst} differ by {found.differs:.2g}: each pass changes the buffer "
@@ -260,12 +254,6 @@ class TaskCheck:
         before = {name: each.clone() for name, each in self._model.named_buffers()}
         evaluated(LOSS, self.task.loss, self._model, [self._train.batch(self._batch(self._size))])
         return [name for name, each in self._model.named_buffers() if not _same(each, before[name])]
-
-    def _split(self) -> tuple[Verdict, str] | None:
-        if self.task.split is None or self._size < 2:
-            return None
-        parts = check_split(self.task, self._model, self._train, self._batch(self._size))
-        return "ok", f"{parts} parts have the sum and the weight of the whole batch"
 
     def _batch_norm(self) -> tuple[Verdict, str] | None:
         norms = _of_kind(self._model, NORMS)
@@ -302,27 +290,11 @@ class TaskCheck:
         return "ok", "a batch of one sample has a gradient"
 
     def _metrics(self) -> tuple[Verdict, str]:
-        again = self._differing is None
+        again = self._data.unsteady is None
         numbers = self._batch(self._size)
         values = metric_values(self.task, self._model, self._train, numbers, again)
         texts = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         return "ok", f"before training, on {self._size} samples: {texts}"
-
-    def _longest(self) -> tuple[Verdict, str] | None:
-        if self._train.in_memory:
-            return None
-        began, sizes = time.monotonic(), []
-        for number in range(min(LOOKED_AT, self._train.size)):
-            sample = self._train.batch(torch.tensor([number]))
-            sizes.append(sum(each.numel() for each in tensors(sample)))
-            if time.monotonic() - began > LOOK_SECONDS:
-                break
-        if min(sizes) == max(sizes):
-            return "ok", f"all of {len(sizes):,} samples looked at have {sizes[0]:,} numbers"
-        return "note", (
-            f"samples have {min(sizes):,} to {max(sizes):,} numbers ({len(sizes):,} looked at): "
-            "memory is measured with the longest"
-        )
 
     def _step(self) -> tuple[Verdict, str]:
         model, batch = self._model, self._train.batch(self._batch(self._size))
@@ -378,7 +350,7 @@ def main() -> int:
             os.write(answers, msgspec.json.encode(row) + b"\n")
         except BrokenPipeError:  # nobody reads any more
             os._exit(2)
-        watchdog.hear()
+        began()
 
     def silent(place: str) -> None:
         where = f"{place}: " if place else ""
@@ -386,14 +358,19 @@ def main() -> int:
         tell(CheckRow(name="the task", verdict="wrong", text=text))
         os._exit(2)
 
+    def left(what: str) -> None:
+        tell(CheckRow(name="the task", verdict="wrong", text=printable(what)))
+        os._exit(2)
+
     seconds = float(patience[0]) if patience else PATIENCE_SECONDS
-    watchdog = Watchdog(seconds, silent)
+    watchdog = Watchdog(seconds, silent, anywhere=True)
     try:
         table = msgspec.json.decode(encoded, type=TaskTable)
         watchdog.code = CodeDigests(Path(folder))
-        began = time.monotonic()
+        start = time.monotonic()
+        guard_exit(watchdog.code, left)
         check = TaskCheck(TaskHost(table, Path(folder)), int(batch_size))
-        if (slow := start_row(time.monotonic() - began)) is not None:
+        if (slow := start_row(time.monotonic() - start)) is not None:
             tell(slow)
         for row in check.rows():
             tell(row)

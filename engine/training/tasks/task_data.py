@@ -12,8 +12,12 @@ from torch import Tensor
 
 from batchscope.engine.errors import shown
 from batchscope.engine.task import Batch, Data, TaskProblem
+from batchscope.engine.training.peak_memory import ran_out
 from batchscope.engine.training.tasks.batch_structure import mapped, tensors, to_device
+from batchscope.engine.training.tasks.watchdog import began
 
+MOST = 200
+"""Characters that describe a sample."""
 Collate = Callable[[Sequence[Any]], Batch]
 
 
@@ -53,14 +57,39 @@ class TaskData:
         Args:
             numbers: numbers of samples, on the device of the data.
             before: called with the number of each sample that a data set is asked for.
+
+        Raises:
+            TaskProblem: samples differ in shape or kind, and the task brings no `collate`.
         """
         if self.in_memory:
             return mapped(self._data, lambda tensor: _rows(tensor, numbers))
         samples = []
         for number in numbers.tolist():
             before(number)
+            began()
             samples.append(self._data[number])
-        return self._collate(samples)
+        if self._collate is not default_collate:
+            return self._collate(samples)
+        try:
+            return default_collate(samples)
+        except Exception as error:
+            if ran_out(error):
+                raise
+            raise TaskProblem(self._no_batch(numbers.tolist(), samples, error)) from error
+
+    def _no_batch(self, numbers: list[int], samples: Sequence[Any], error: Exception) -> str:
+        """Return why samples cannot be put into one batch, and what to do."""
+        forms = [_form(each) for each in samples]
+        at = next((at for at, form in enumerate(forms) if form != forms[0]), None)
+        what = f"sample {numbers[0]:,} is {forms[0]}"
+        if at is not None:
+            what += f", and sample {numbers[at]:,} is {forms[at]}"
+        else:
+            what += f" ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        return (
+            f"Task({self.name}=…): samples cannot be put into one batch ({self.place()}): {what}; "
+            "return tensors of one shape, or give Task a collate=… that makes a batch of them"
+        )
 
     def place(self) -> str:
         """Return where a sample is read, for messages: file, line and name of `__getitem__`."""
@@ -99,6 +128,18 @@ def default_collate(samples: Sequence[Any]) -> Batch:
             first, **{name: default_collate(column) for name, column in columns.items()}
         )
     return torch.utils.data.default_collate(list(samples))
+
+
+def _form(sample: Any, depth: int = 3) -> str:
+    """Return what a sample is, without its values: `(tensor (3,), int)`."""
+    if isinstance(sample, Tensor):
+        return f"tensor {tuple(sample.shape)}"
+    if depth and isinstance(sample, Mapping):
+        parts = ", ".join(f"{key!r}: {_form(each, depth - 1)}" for key, each in sample.items())
+        return f"{{{parts[:MOST]}}}"
+    if depth and isinstance(sample, tuple | list):
+        return f"({', '.join(_form(each, depth - 1) for each in sample[:MOST])[:MOST]})"
+    return "None" if sample is None else f"a value of type {type(sample).__qualname__}"
 
 
 def _is_structure(data: Data) -> bool:

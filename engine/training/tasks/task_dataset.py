@@ -18,8 +18,9 @@ from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.training.batches import Part, split
 from batchscope.engine.training.tasks.batch_split import Split, divided
 from batchscope.engine.training.tasks.batch_structure import to_device
+from batchscope.engine.training.tasks.error_place import place_in_text
 from batchscope.engine.training.tasks.function_loader import guarded
-from batchscope.engine.training.tasks.loader_processes import LoaderProcesses
+from batchscope.engine.training.tasks.loader_processes import LoaderProcesses, Slow
 from batchscope.engine.training.tasks.random_streams import seed_from
 from batchscope.engine.training.tasks.read_ahead import ReadingAhead, Request
 from batchscope.engine.training.tasks.task_data import TaskData
@@ -108,6 +109,8 @@ class TaskDataset:
         held: number of training samples to hold out where the task brings no validation data.
         loaders: processes that read the samples of a data set ahead; 0 to read them as needed.
         code: the code of the task, to name the line of theirs at which a loader failed.
+        said: takes where a loader process stands that has read one batch for long.
+        seconds: how long.
 
     Raises:
         TaskProblem: its data cannot be used.
@@ -121,9 +124,12 @@ class TaskDataset:
         held: int = 0,
         loaders: int = 0,
         code: CodeDigests | None = None,
+        said: Callable[[str], None] | None = None,
+        seconds: float = 60.0,
     ) -> None:
         self.task, self._device, self._seed = task, device, seed
         self._loaders, self._code = loaders, code
+        self._said, self._seconds = said, seconds
 
         def part(name: str, data: Any) -> TaskData | None:
             if data is None:
@@ -245,8 +251,14 @@ class TaskDataset:
                 more = ", …" if len(request.numbers) > NAMED else ""
                 return f"samples {numbers}{more} of {request.part} ({parts[request.part].place()})"
 
-            self.samples.ahead = ReadingAhead(LoaderProcesses(self._loaders, answered, described))
+            slow = Slow(self._seconds, self._said or str, self._line_in)
+            loaders = LoaderProcesses(self._loaders, answered, described, slow)
+            self.samples.ahead = ReadingAhead(loaders)
         return self.samples.ahead
+
+    def _line_in(self, trace: str) -> str:
+        """Return the innermost line of theirs in the words of `faulthandler`; or nothing."""
+        return place_in_text(trace, self._code) if self._code else ""
 
     def held(self) -> list[Tensor]:
         """Return every tensor that is kept in memory."""

@@ -15,6 +15,7 @@ from batchscope.engine.errors import shown, words_of
 from batchscope.engine.task import Batch, Summed, TaskProblem
 from batchscope.engine.training.tasks.error_place import named
 from batchscope.engine.training.tasks.fork_guard import leave_if_child
+from batchscope.engine.training.tasks.watchdog import began
 
 Weight = float | Tensor
 """A weight: a number, or a 0-d float64 tensor, which may be on a GPU."""
@@ -48,12 +49,14 @@ def summed(name: str, of: Summed, model: nn.Module, batch: Batch) -> tuple[Tenso
         batch: its second argument.
 
     Returns:
-        The sum with its graph, a 0-d tensor, and the weight without one.
+        The sum with its graph, a 0-d tensor, and the weight without one. A negative weight on a
+        GPU is NaN.
 
     Raises:
         TaskProblem: it returned something else than a sum and a weight; the message names the file
             and the line of the function.
     """
+    began()
     try:
         returned = of(model, batch)
     except RuntimeError as error:
@@ -81,9 +84,11 @@ def summed(name: str, of: Summed, model: nn.Module, batch: Batch) -> tuple[Tenso
             "would be left out; write .detach() behind it, or make it a part of the sum"
         )
     weight = weight.detach().double()
-    if weight.is_cpu:  # on a GPU this would wait for the device: a step looks once, at its end
+    if weight.is_cpu:
         checked(name, of, float(weight))
-    return total, weight
+        return total, weight
+    # a look would wait for the GPU: NaN stays in every sum, which is looked at once, at its end
+    return total, torch.where((weight >= 0.0) & (weight < math.inf), weight, torch.nan)
 
 
 def _not_two(name: str, of: Summed, returned: object) -> str:
@@ -129,14 +134,17 @@ def _number(name: str, of: Summed, what: str, value: object) -> float:
 
 
 def checked(name: str, of: Summed, weight: float) -> float:
-    """Return a weight that can be divided by, or 0.
+    """Return a weight, or a sum of weights, that can be divided by, or 0.
+
+    On a GPU, NaN stands for a weight that cannot be, too; see `summed`.
 
     Raises:
         TaskProblem: it is negative, infinite or not a number.
     """
     if not 0.0 <= weight < math.inf:
+        what = "nan, infinite or negative" if math.isnan(weight) else f"{weight:g}"
         must = "be finite" if weight == math.inf else "not be negative"
-        raise TaskProblem(f"{named(name, of)}: the weight of a batch is {weight:g}; it must {must}")
+        raise TaskProblem(f"{named(name, of)}: the weight of a batch is {what}; it must {must}")
     return weight
 
 

@@ -17,7 +17,7 @@ from batchscope.engine.training.model.modes import evaluating
 from batchscope.engine.training.model.passes import Pass
 from batchscope.engine.training.peak_memory import measured, ran_out
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
-from batchscope.engine.training.tasks.weighted_sum import as_tensor, summed
+from batchscope.engine.training.tasks.weighted_sum import as_tensor, checked, summed
 from batchscope.engine.training.trainer.train_step import Stepper
 
 ACCURACY = "accuracy"
@@ -77,6 +77,9 @@ def evaluate_task(task: Task, flat: FlatModel, batches: Iterable[Batch]) -> Eval
     """Evaluate the model of a task; sums and weights are added in float64.
 
     Without batches all figures are NaN. It waits for the device once, at the end.
+
+    Raises:
+        TaskProblem: the loss or a metric returned something else than a sum and a weight.
     """
     functions = {"loss": task.loss, **task.metrics}
     sums: dict[str, float | Tensor] = dict.fromkeys(functions, 0.0)
@@ -88,7 +91,10 @@ def evaluate_task(task: Task, flat: FlatModel, batches: Iterable[Batch]) -> Eval
                     total, weight = summed(name, of, flat.model, batch)
                 sums[name] = sums[name] + total.double()
                 weights[name] = weights[name] + as_tensor(weight, total)
-    means = {name: _ratio(float(sums[name]), float(weights[name])) for name in functions}
+    means = {
+        name: _ratio(float(sums[name]), checked(name, of, float(weights[name])))
+        for name, of in functions.items()
+    }
     loss, accuracy = means.pop("loss"), means.pop(ACCURACY, None)
     return Evaluation(loss, accuracy, means)
 

@@ -73,9 +73,10 @@ async def walk(
 ) -> tuple[str, tuple[int, int], list[object]]:
     """Walk at random; return what is shown at the end, its size, and the steps."""
     steps: list[object] = []
-    async with app.run_test(size=chance.choice(SIZES)) as pilot:
+    size = chance.choice(SIZES)
+    async with app.run_test(size=size) as pilot:
         await ready(pilot)
-        size = pilot.app.size
+
         for _ in range(chance.randint(2, 5)):
             if chance.random() < 0.7:
                 opened = chance.choice(OPENED[place])
@@ -91,7 +92,7 @@ async def walk(
                 await home_again(pilot)
         await home_again(pilot)
         await settled(pilot)
-        return picture(app), (size[0], size[1]), steps
+        return picture(app), size, steps
 
 
 async def fresh(

@@ -205,10 +205,17 @@ def test_a_fork_answers_once(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_check_tells_of_a_process_that_has_ended(lab: Lab, folder: Path) -> None:
-    words = ("check", "kinds:make", "--path", str(folder), "--set", 'kind="os-exit"')
+    words = ("check", "kinds:make", "--path", str(folder), "--set", 'kind="exits-in-c"')
     outcome = lab.run(*words)
     assert (outcome.code, outcome.err) == (2, "")
     assert "its process ended with exit code 7, before the first check" in outcome.out
+
+
+@pytest.mark.slow
+def test_a_check_names_the_line_that_leaves_the_process(folder: Path) -> None:
+    code, rows = checked(folder, "os-exit")
+    assert code == 2
+    assert [row["text"] for row in rows] == [f"{line_of('os-exit')}: called os._exit(7)"]
 
 
 EVERY_KIND = (

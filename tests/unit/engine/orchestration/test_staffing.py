@@ -9,7 +9,9 @@ import pytest
 
 from batchscope.engine.devices.devices import Device
 from batchscope.engine.journal import events as ev
+from batchscope.engine.journal import file as journal
 from batchscope.engine.journal.events import AnyEvent
+from batchscope.engine.orchestration import throughput_survey
 from batchscope.engine.orchestration.control import Control
 from batchscope.engine.orchestration.placement import Placement
 from batchscope.engine.orchestration.staffing import Staff, Staffing
@@ -206,3 +208,39 @@ async def test_a_gpu_that_gains_nothing_has_one_worker(tmp_path: Path) -> None:
     floor = Floor(tmp_path, lambda order: 0.1 * order.workers)
     assert await floor.settle(GPU, count=1) == [("cuda:0", 1, 1)]
     assert floor.crew.gone == [1, 2, 3]
+
+
+class Slow(Member):
+    """A worker that measures until it is told to end, as `Halt` does."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda order: 1.0)
+        self.halted = asyncio.Event()
+
+    async def order(self, order: orders.AnyOrder) -> None:
+        assert isinstance(order, orders.Halt)
+        self.halted.set()
+
+    async def work(
+        self, order: orders.Pace, heard: Callable[[AnyEvent], None], control: Control
+    ) -> str | None:
+        self.asked.append(order)
+        async with asyncio.timeout(60):
+            await self.halted.wait()
+        heard(ev.TrialEnded(trial=order.members[0].id, attempt=1, status="stopped"))
+        return None
+
+
+async def test_a_survey_that_takes_a_share_of_the_sweep_is_given_up(
+    tmp_path: Path, four_cores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throughput_survey, "LEAST_BUDGET", 0.05)
+    monkeypatch.setattr(throughput_survey, "BUDGET_SHARE", 0.0)
+    floor = Floor(tmp_path, lambda order: 1.0)
+    floor.members = [Slow() for _ in range(4)]
+    assert await floor.settle() == [("cpu", 4, 1)] * 4
+    assert [len(each.asked) for each in floor.members] == [1] * 4, "nothing is asked afterwards"
+    assert floor.crew.gone == []
+    events = journal.Reader(tmp_path / journal.NAME).read_all()
+    (note,) = (each for each in events if isinstance(each, ev.Note))
+    assert "not measured to the end" in note.text

@@ -1,5 +1,6 @@
 """Data sets that loader processes read: each draws, holds or breaks something."""
 
+import ctypes
 import os
 import random
 import signal
@@ -87,8 +88,42 @@ class Broken(Samples):
         return super().__getitem__(number)
 
 
+class Odd(Samples):
+    """One sample is of another shape or kind than the others."""
+
+    def __init__(self, sample: Any) -> None:
+        super().__init__()
+        self.sample = sample
+
+    def __getitem__(self, number: int) -> Any:
+        return self.sample if number == 7 else super().__getitem__(number)
+
+
+ODD: dict[str, tuple[Any, str]] = {
+    "longer": ((torch.zeros(FEATURES + 1), torch.zeros(())), "(tensor (4,), tensor ())"),
+    "without a label": ((torch.zeros(FEATURES),), "(tensor (3,))"),
+    "None": (None, "None"),
+    "an object": (object(), "a value of type object"),
+    "a text": ("a text", "a value of type str"),
+}
+
+
 def raises() -> None:
     raise ValueError("no such picture")
+
+
+def prints() -> None:
+    os.write(1, b'{"kind":"ended"}\n')
+
+
+def waits() -> None:
+    threading.Event().wait()  # in a loader
+
+
+def deadlocks() -> None:
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()  # in a loader
 
 
 FAULTS: dict[str, tuple[Callable[[], Any], str]] = {
@@ -96,6 +131,8 @@ FAULTS: dict[str, tuple[Callable[[], Any], str]] = {
     "calls sys.exit": (lambda: exit(4), "called sys.exit: 4"),
     "leaves the process": (lambda: os._exit(4), "ended with exit code 4"),
     "aborts": (os.abort, "killed by SIGABRT"),
+    "reads where nothing is": (lambda: ctypes.string_at(0), "killed by SIGSEGV"),
+    "interrupts": (lambda: signal.raise_signal(signal.SIGUSR1), "killed by SIGUSR1"),
 }
 
 

@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import Event
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import msgspec
@@ -22,21 +24,28 @@ from batchscope.engine.planning.plan import make_plan
 from batchscope.engine.spec import Phase, Train
 from batchscope.engine.task import TaskProblem
 from batchscope.engine.tasks.code_digests import CodeDigests
+from batchscope.engine.training.tasks import loader_processes
 from batchscope.engine.training.tasks.batch_bytes import packed, unpacked
 from batchscope.engine.training.tasks.loader_processes import LoaderLost
 from batchscope.engine.training.tasks.read_ahead import Request
 from batchscope.engine.training.tasks.task_dataset import TaskDataset
 from batchscope.engine.training.trainer.job import TrainingJob
 from batchscope.engine.training.trainer.trainer import Trainer
+from tests.unit.engine.training.tasks import loader_fixtures
 from tests.unit.engine.training.tasks.loader_fixtures import (
     FAULTS,
+    ODD,
     Broken,
     Drawn,
     FromFile,
+    Odd,
     Samples,
     Unpicklable,
+    deadlocks,
     killed,
+    prints,
     task_of,
+    waits,
 )
 from tests.unit.engine.training.tasks.task_fixtures import task_trial, token_task
 from tests.unit.training_fixtures import CPU, Run, untimed
@@ -166,6 +175,74 @@ def test_a_loader_that_fails_names_the_line(fault: str) -> None:
     text = str(problem.value)
     assert expected in text
     assert re.search(r"loader_fixtures\.py, line \d+", text)
+
+
+@pytest.mark.parametrize("loaders", [0, 2])
+@pytest.mark.parametrize("kind", ODD)
+def test_samples_that_fit_into_no_batch_name_the_line(kind: str, loaders: int) -> None:
+    sample, expected = ODD[kind]
+    code = CodeDigests(Path(__file__).parent)
+    data = TaskDataset(task_of(Odd(sample)), 0, CPU, loaders=loaders, code=code)
+    with no_child_stays(), pytest.raises(TaskProblem) as problem:
+        Run(task_trial(TRAIN), data)
+    text = str(problem.value)
+    assert f", and sample 7 is {expected};" in text or f"sample 7 is {expected}, and" in text
+    assert "is (tensor (3,), tensor ())" in text
+    assert "collate=" in text
+    assert re.search(r"Odd, .*loader_fixtures\.py, line \d+", text)
+
+
+def test_what_a_loader_prints_is_in_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    """It does not get to descriptor 1, where a worker may write its events."""
+    trial = task_trial(TRAIN)
+    plain = outcome(Run(trial, dataset(Samples, 0)))
+    printing = TaskDataset(task_of(Broken(prints), Samples(9)), 0, CPU, loaders=2)
+    with no_child_stays():
+        assert outcome(Run(trial, printing)) == plain
+    said = capfd.readouterr()
+    assert '{"kind":"ended"}' not in said.out
+    assert '{"kind":"ended"}' in said.err
+
+
+@pytest.mark.parametrize("fault", [waits, deadlocks])
+def test_a_loader_that_hangs_says_where_and_is_waited_for(
+    fault: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader_processes, "PATIENCE_SECONDS", 0.5)
+    said, code = Queue[str](), CodeDigests(Path(__file__).parent)
+    data = TaskDataset(task_of(Broken(fault)), 0, CPU, 0, 2, code, said.put, seconds=0.5)
+    data.expect([torch.tensor([[7]]), torch.tensor([[7]])], lambda: 1)
+    try:
+        text = said.get(timeout=60)
+        assert data.samples.ahead is not None
+        assert all(map(_lives, data.samples.ahead.pids))
+    finally:
+        data.close()
+    lines = Path(loader_fixtures.__file__).read_text().splitlines()
+    first = fault.__code__.co_firstlineno
+    line = next(n for n, text in enumerate(lines, 1) if n > first and "# in a loader" in text)
+    begin = f"loader_fixtures.py, line {line}: a loader process has been reading samples 7 of train"
+    assert text.startswith(begin)
+    assert said.empty(), "it is said once"
+
+
+def test_a_slow_loader_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch comes after it was said that it takes long."""
+    monkeypatch.setattr(loader_processes, "PATIENCE_SECONDS", 0.2)
+    said, went_on = Queue[str](), Event()
+
+    def slow() -> None:
+        assert went_on.wait(60)
+
+    data = TaskDataset(task_of(Broken(slow)), 0, CPU, 0, 1, None, said.put, seconds=0.2)
+    data.expect([torch.tensor([[7]])], lambda: 1)
+    try:
+        assert "has been reading samples 7 of train" in said.get(timeout=60)
+        went_on.set()
+        x, _ = data.samples.batch(torch.tensor([7]))
+        assert torch.equal(x[0], Samples()[7][0])
+    finally:
+        data.close()
 
 
 def test_a_killed_loader_lets_the_training_go_on_elsewhere() -> None:

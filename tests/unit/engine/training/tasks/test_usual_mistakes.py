@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from batchscope.engine.task import Task, TaskProblem
 from batchscope.engine.tasks.code_digests import CodeDigests
 from batchscope.engine.training.tasks.check_row import start_row
-from batchscope.engine.training.tasks.cut_comparison import compared, differs_again, is_random
+from batchscope.engine.training.tasks.cut_comparison import compared, is_random
+from batchscope.engine.training.tasks.data_check import DataCheck
 from batchscope.engine.training.tasks.error_place import explained
 from batchscope.engine.training.tasks.metric_check import metric_values
 from batchscope.engine.training.tasks.split_check import check_split
@@ -99,8 +100,8 @@ class Drawing(torch.utils.data.Dataset[Any]):
 
 
 def test_samples_that_differ_when_they_are_read_again_are_found() -> None:
-    assert differs_again(TaskData("train", Drawing(random.Random(0))), NUMBERS) == 0
-    assert differs_again(TaskData("train", Drawing(random)), NUMBERS) is None
+    assert DataCheck(task(train=Drawing(random.Random(0)))).unsteady is not None
+    assert DataCheck(task(train=Drawing(random))).unsteady is None
 
 
 def test_a_comparison_reads_noisy_samples_alike() -> None:

@@ -3,8 +3,8 @@
 import math
 from typing import NamedTuple
 
+from batchscope.engine.analysis.comparable import incomparable
 from batchscope.engine.analysis.figures import last_values, preferred
-from batchscope.engine.findings.comparable import incomparable
 from batchscope.engine.journal.sweep_state import SweepState
 from batchscope.engine.metrics.primary_metric import primary_metric
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchscope.engine.findings.final_range import final_range
+from batchscope.engine.analysis.final_range import final_range
 from tests.unit.engine.findings_fixtures import Ended, configuration, sweep
 from tests.unit.engine.task_fixtures import MAE, ended, of_task
 

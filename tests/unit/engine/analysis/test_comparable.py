@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchscope.engine.findings.comparable import incomparable
+from batchscope.engine.analysis.comparable import incomparable
 from batchscope.engine.findings.comparison_sides import gather
 from batchscope.engine.findings.pareto import pareto
 from batchscope.engine.findings.recommendation import recommendation
